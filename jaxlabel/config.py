@@ -1,0 +1,80 @@
+"""The settings that every run has, and the check of a configuration's values.
+
+A recipe's own `Config` inherits from `RunConfig`, so that a run is one flat list of settings
+(`--config.budget=64 --config.stop=peek`). This module imports nothing heavy: the command line
+reads it for its help.
+"""
+
+import dataclasses
+import types
+import typing
+from typing import Any, TypeVar
+
+from jaxlabel.errors import UsageError
+
+T = TypeVar("T")
+
+
+def setting(
+    default: T,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[Any, ...] | None = None,
+) -> T:
+    """A dataclass field that knows its range (both ends included) and explains itself."""
+    metadata = {"help": help, "low": low, "high": high, "choices": choices}
+    return typing.cast(T, dataclasses.field(default=default, metadata=metadata))
+
+
+@dataclasses.dataclass
+class RunConfig:
+    """Where the images come from, who answers, and how much may be spent."""
+
+    data: str = setting("digits", "digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME")
+    data_dir: str = setting("", "where tfds:NAME is prepared; empty: tfds's own default")
+    image_size: int = setting(0, "resize images to this side in pixels; 0: as they are", low=0)
+    image_mode: str = setting("auto", "channels", choices=("auto", "grey", "rgb"))
+    folder_labels: bool = setting(False, "folder: take sub-folder names as the hidden labels")
+    skip_unreadable: bool = setting(False, "folder: skip images that cannot be read")
+    seed: int = setting(0, "the seed of everything random in the run", low=0)
+    budget: float = setting(64.0, "how much may be spent on labels; a label costs 1 unless the "
+                            "store says otherwise", low=0)  # fmt: skip
+    store: str = setting("", "the label store's SQL URL; empty: a SQLite file in the work directory")
+    account: str = setting("", "whose ledger is charged; empty: one of the run's own")
+    noise: float = setting(
+        0.0, "research: the share of answers replaced by another class", low=0.0, high=1.0
+    )
+
+
+def validate(config: Any) -> None:
+    """Checks every setting against its type, range and choices.
+
+    Raises:
+      UsageError: the first setting that does not fit, by name, with what would fit.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if not _has_type(value, field.type):
+            wanted = getattr(field.type, "__name__", str(field.type))
+            raise UsageError(f"config.{field.name} is {value!r}: it takes a {wanted}")
+        low, high, choices = (field.metadata.get(k) for k in ("low", "high", "choices"))
+        if choices is not None and value not in choices:
+            known = ", ".join(map(str, choices))
+            raise UsageError(f"config.{field.name} is {value!r}: it takes one of {known}")
+        if (low is not None and not value >= low) or (high is not None and not value <= high):
+            bounds = f"at least {low:g}" if high is None else f"at most {high:g}"
+            if low is not None and high is not None:
+                bounds = f"from {low:g} to {high:g}"
+            raise UsageError(f"config.{field.name} is {value!r}: it takes a number {bounds}")
+
+
+def _has_type(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, types.UnionType):
+        return any(_has_type(value, option) for option in typing.get_args(wanted))
+    if wanted is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if wanted is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return not isinstance(wanted, type) or isinstance(value, wanted)

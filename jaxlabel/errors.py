@@ -1,0 +1,35 @@
+"""What can go wrong through no fault of the code: each is one line for the user and an exit code."""
+
+
+class JaxlabelError(Exception):
+    """The base: its message is one line that says what is wrong and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(JaxlabelError):
+    """A flag, a setting or a work directory does not fit."""
+
+    exit_code = 2
+
+
+class DataError(JaxlabelError):
+    """A data set is missing, corrupt, or of another shape than its kind has."""
+
+    exit_code = 2
+
+
+class StoreError(JaxlabelError):
+    """The label store cannot be reached, or holds something else than was expected."""
+
+
+class BudgetExceeded(JaxlabelError):
+    """The labels asked for cost more than is left; nothing was charged and nothing was revealed."""
+
+
+class LabelsMissing(JaxlabelError):
+    """The label store has no answer yet for some items; `items` names them. Nothing was charged."""
+
+    def __init__(self, message: str, items: list[str]):
+        super().__init__(message)
+        self.items = items
