@@ -41,7 +41,9 @@ class RunConfig:
     seed: int = setting(0, "the seed of everything random in the run", low=0)
     budget: float = setting(64.0, "how much may be spent on labels; a label costs 1 unless the "
                             "store says otherwise", low=0)  # fmt: skip
-    store: str = setting("", "the label store's SQL URL; empty: a SQLite file in the work directory")
+    store: str = setting(
+        "", "the label store's SQL URL; empty: a SQLite file in the work directory"
+    )
     account: str = setting("", "whose ledger is charged; empty: one of the run's own")
     noise: float = setting(
         0.0, "research: the share of answers replaced by another class", low=0.0, high=1.0

@@ -1,0 +1,107 @@
+"""The command line: `jaxlabel COMMAND --flag=value ...`. Nothing heavy is imported before it must.
+
+Whatever the user got wrong is one line on standard error and exit code 2; what went wrong on the
+way (a full disk, an exhausted budget) is one line and exit code 1.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import flags
+
+from jaxlabel.errors import JaxlabelError, UsageError
+
+USAGE = """jaxlabel: the most accurate image classifier for the fewest label queries
+
+usage: jaxlabel COMMAND [--flag=value ...]
+
+  train           buy labels, train, evaluate, and write a report
+  report          write report.html again from a work directory
+  ledger          print what was spent on which labels
+  answer          import a person's answers (CSV) into a run's label store
+  data info       counts, shapes, duplicates and a sheet of samples
+  data prepare    prepare mnist, fashion_mnist or cifar10 for tfds:NAME
+
+Each command explains itself: jaxlabel COMMAND --help"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs one command and exits with its code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of one command; every expected failure becomes one line."""
+    try:
+        command, rest = _command(arguments)
+        command(rest)
+    except JaxlabelError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted; the same command goes on from here", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(f"{error.strerror or error}: {error.filename or 'no file named'}", 1)
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"jaxlabel: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _command(arguments: list[str]) -> tuple[Callable[[list[str]], None], list[str]]:
+    from jaxlabel import commands
+
+    if not arguments or arguments[0] in ("help", "--help", "-h", "-help"):
+        return lambda rest: print(USAGE), []
+    if arguments[0] == "--version":
+        return lambda rest: commands.version(), []
+    known: dict[str, Callable[[list[str]], None]] = {
+        "train": commands.train,
+        "report": commands.report,
+        "ledger": commands.ledger,
+        "answer": commands.answer,
+        "data info": commands.data_info,
+        "data prepare": commands.data_prepare,
+    }
+    for words in (1, 2):
+        name = " ".join(arguments[:words])
+        if name in known:
+            return known[name], arguments[words:]
+    raise UsageError(f"there is no command {arguments[0]!r}{did_you_mean(arguments[0], known)}; "
+                     "jaxlabel --help lists them")  # fmt: skip
+
+
+def did_you_mean(word: str, known: Any) -> str:
+    """' (did you mean X?)' when something known is spelled nearly so, else nothing."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def parse(values: flags.FlagValues, arguments: list[str], usage: str) -> None:
+    """Fills the flags from the arguments.
+
+    Raises:
+      UsageError: an unknown flag, a value of the wrong type, or a stray argument.
+    """
+    if any(a in ("--help", "-h", "-help", "--helpfull", "--helpshort") for a in arguments):
+        print(usage)
+        sys.exit(0)
+    try:
+        stray = values(["jaxlabel", *arguments])[1:]
+    except flags.Error as error:
+        raise UsageError(str(error)) from error
+    if stray:
+        raise UsageError(f"stray argument {stray[0]!r}: every argument is --flag=value")
+
+
+if __name__ == "__main__":
+    main()

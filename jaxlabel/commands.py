@@ -1,0 +1,156 @@
+"""The commands of `jaxlabel`: each reads its flags, calls one function and prints what came out."""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from jaxlabel import __version__
+from jaxlabel.cli import parse
+from jaxlabel.config import RunConfig
+from jaxlabel.errors import UsageError
+
+DEFAULT_CONFIG = "configs/digits.py"
+
+TRAIN = f"""jaxlabel train: buy labels, train, evaluate, and write a report
+
+usage: jaxlabel train [--config=FILE[:VARIANT]] [--config.KEY=VALUE ...] [--workdir=DIR]
+
+  --config=FILE[:VARIANT]   the experiment; default {DEFAULT_CONFIG}. configs/ holds those that
+                            come along; with it, --help lists every setting of its recipe
+  --workdir=DIR             where everything is written; default runs/NAME of the config.
+                            Started again with the same settings, a killed run goes on
+
+The settings of every run:"""
+
+REPORT = """jaxlabel report: write report.html again from what a work directory holds
+
+usage: jaxlabel report --workdir=DIR"""
+
+LEDGER = """jaxlabel ledger: print what was spent on which labels
+
+usage: jaxlabel ledger --workdir=DIR [--rows]
+
+  --workdir=DIR   the run
+  --rows          a line for each label bought, after the table"""
+
+ANSWER = """jaxlabel answer: import a person's answers into a run's label store
+
+A run whose store has no answer for an image writes WORKDIR/questions.csv and stops. Fill its
+column `label` with class names, import it, and start the run again.
+
+usage: jaxlabel answer --workdir=DIR [--labels=FILE]
+
+  --workdir=DIR   the run that asks
+  --labels=FILE   the answers; default WORKDIR/questions.csv"""
+
+DATA_INFO = """jaxlabel data info: counts, shapes, duplicates and a sheet of samples
+
+usage: jaxlabel data info --data=SPEC [--sheet=FILE.png] [--image_size=N] [--image_mode=MODE]
+                          [--folder_labels] [--skip_unreadable] [--data_dir=DIR]
+
+  --data=SPEC     digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME
+  --sheet=FILE    where the sheet of samples goes; default NAME_samples.png"""
+
+DATA_PREPARE = """jaxlabel data prepare: make a data set ready for tfds:NAME, without TensorFlow
+
+usage: jaxlabel data prepare --name=NAME [--manual_dir=DIR] [--data_dir=DIR]
+
+  --name=NAME         mnist, fashion_mnist or cifar10
+  --manual_dir=DIR    take the original files from here instead of the network
+  --data_dir=DIR      where to; default ~/tensorflow_datasets"""
+
+
+def train(arguments: list[str]) -> None:
+    """Runs an experiment, or goes on with one."""
+    from jaxlabel import configfile
+
+    asks_help = any(a in ("--help", "-h", "-help") for a in arguments)
+    if asks_help and not any(a.lstrip("-").startswith("config") for a in arguments):
+        print(f"{TRAIN}\n{configfile.describe(RunConfig())}")
+        return
+    values = flags.FlagValues()
+    flags.DEFINE_string("workdir", None, "", flag_values=values)
+    config, name = configfile.read(values, arguments, DEFAULT_CONFIG, TRAIN)
+    from jaxlabel import experiment
+
+    experiment.run(config, Path(values.workdir or Path("runs") / name))
+
+
+def report(arguments: list[str]) -> None:
+    """Writes report.html and prints where it is."""
+    workdir = _workdir(_parse(arguments, REPORT, workdir=None))
+    from jaxlabel.report import write_report
+
+    print(write_report(workdir))
+
+
+def ledger(arguments: list[str]) -> None:
+    """Prints the table of what was bought."""
+    values = _parse(arguments, LEDGER, workdir=None, rows=False)
+    from jaxlabel import account
+
+    print(account.ledger(_workdir(values), rows=values.rows))
+
+
+def answer(arguments: list[str]) -> None:
+    """Imports answers from a CSV file and prints how many."""
+    values = _parse(arguments, ANSWER, workdir=None, labels=None)
+    from jaxlabel import account
+
+    print(account.answer(_workdir(values), values.labels))
+
+
+def data_info(arguments: list[str]) -> None:
+    """Prints what a data set holds."""
+    values = _parse(
+        arguments, DATA_INFO, data=None, sheet=None, image_size=0, image_mode="auto",
+        folder_labels=False, skip_unreadable=False, data_dir="",
+    )  # fmt: skip
+    if not values.data:
+        raise UsageError("--data=SPEC is missing: digits, idx:DIR, npz:FILE, folder:DIR, tfds:NAME")
+    from jaxlabel import data
+    from jaxlabel.data.info import info
+
+    names = ("data_dir", "image_size", "image_mode", "folder_labels", "skip_unreadable")
+    options = data.Options(**{name: values[name].value for name in names})
+    print(info(values.data, options, values.sheet))
+
+
+def data_prepare(arguments: list[str]) -> None:
+    """Prepares a data set for tensorflow-datasets."""
+    values = _parse(arguments, DATA_PREPARE, name=None, manual_dir=None, data_dir=None)
+    if not values["name"].value:
+        raise UsageError("--name=NAME is missing: mnist, fashion_mnist or cifar10")
+    from jaxlabel.data.prepare import prepare
+
+    print(prepare(values["name"].value, values.manual_dir, values.data_dir))
+
+
+def version() -> None:
+    """Prints jaxlabel's version and Python's."""
+    print(f"jaxlabel {__version__} (Python {sys.version.split()[0]})")
+
+
+def _parse(
+    arguments: list[str], usage: str, **defaults: str | int | bool | None
+) -> flags.FlagValues:
+    """The flags of a command, defined by their defaults; None is a string not given."""
+    values = flags.FlagValues()
+    for name, default in defaults.items():
+        if isinstance(default, bool):
+            flags.DEFINE_boolean(name, default, "", flag_values=values)
+        elif isinstance(default, int):
+            flags.DEFINE_integer(name, default, "", flag_values=values)
+        else:
+            flags.DEFINE_string(name, default, "", flag_values=values)
+    parse(values, arguments, usage)
+    return values
+
+
+def _workdir(values: flags.FlagValues) -> Path:
+    if not values.workdir:
+        raise UsageError("--workdir=DIR is missing: the directory that jaxlabel train wrote")
+    if not (Path(values.workdir) / "config.json").is_file():
+        raise UsageError(f"{values.workdir} is not a work directory: it has no config.json")
+    return Path(values.workdir)

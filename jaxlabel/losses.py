@@ -1,0 +1,30 @@
+"""Per-example losses in nats: arrays in, an array over the batch out."""
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+
+def cross_entropy(
+    logits: Float[Array, "batch classes"], labels: Int[Array, "batch"]
+) -> Float[Array, "batch"]:
+    """-log p(label), the logits' softmax being p (Goodfellow et al. 2016, eq. 6.12)."""
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+def bernoulli_reconstruction(
+    logits: Float[Array, "batch *shape"], images: Float[Array, "batch *shape"]
+) -> Float[Array, "batch"]:
+    """-log p(image) with one Bernoulli per pixel, summed over pixels.
+
+    Grey values in [0, 1] are taken as probabilities (Kingma & Welling 2014, appendix C.1).
+    """
+    losses = optax.sigmoid_binary_cross_entropy(logits, images)
+    return jnp.sum(losses.reshape(len(losses), -1), axis=-1)
+
+
+def gaussian_reconstruction(
+    means: Float[Array, "batch *shape"], images: Float[Array, "batch *shape"]
+) -> Float[Array, "batch"]:
+    """-log p(image) up to a constant with a unit Gaussian per pixel: half the squared error."""
+    return 0.5 * jnp.sum(jnp.square(means - images).reshape(len(images), -1), axis=-1)

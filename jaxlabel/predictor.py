@@ -1,0 +1,33 @@
+"""What a recipe hands over when it is done: a model to predict with, and what it made of the data."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from jaxlabel.train import apply_batched
+
+
+class Predictor(NamedTuple):
+    """The outcome of a recipe's run.
+
+    Attributes:
+      model: a pytree that is called with float32 images in [0, 1] and returns logits.
+      train_labels: the class that the run gives to each training image, or None.
+      stopped_by: why no further label was bought: "target", "budget", ...
+      summary: numbers for result.json, such as the run's own estimate of its accuracy.
+    """
+
+    model: Any
+    train_labels: Int[np.ndarray, "n"] | None
+    stopped_by: str
+    summary: Mapping[str, float]
+
+
+def probabilities(
+    model: Any, images: UInt8[np.ndarray, "n h w c"]
+) -> Float[np.ndarray, "n classes"]:
+    """The softmax of the model's logits."""
+    return apply_batched(lambda model, batch: jax.nn.softmax(model(batch)), model, images)

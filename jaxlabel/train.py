@@ -1,0 +1,138 @@
+"""One training loop for every recipe: many steps in one compiled call, resumable to the bit."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from jaxlabel.augment import as_float
+from jaxlabel.log import Log
+
+Model = TypeVar("Model")
+Metrics = Mapping[str, Float[Array, ""]]
+Loss = Callable[[Any, Any, Key[Array, ""]], tuple[Float[Array, ""], Metrics]]
+
+
+class State(NamedTuple):
+    """What a checkpoint holds: everything that the next step depends on but data and key."""
+
+    model: Any
+    optimizer: Any
+
+
+def fit(
+    loss: Loss,
+    model: Model,
+    data: Any,
+    key: Key[Array, ""],
+    log: Log,
+    *,
+    name: str,
+    optimizer: optax.GradientTransformation,
+    num_steps: int,
+    batch_size: int,
+    steps_per_call: int = 100,
+    seconds_between_saves: float = 10.0,
+) -> Model:
+    """The model after `num_steps` optimizer steps on random batches of `data`.
+
+    Batches are drawn with replacement on the device. Step i depends on `fold_in(key, i)` alone, so
+    that a killed run, restored from `log`'s checkpoint `name`, ends in the same bits.
+
+    Args:
+      loss: (model, batch, key) to the mean loss over the batch and metrics to log.
+      data: a pytree of arrays with the same first axis.
+      steps_per_call: steps inside one compiled call, between two records in the log.
+    """
+    state = State(model, optimizer.init(model))
+    step, last = 0, num_steps
+    if (restored := log.restore(name, state)) is not None:
+        step, state = restored
+    data = jax.tree.map(jnp.asarray, data)
+    advance = _advance(loss, optimizer, batch_size)
+    saved = time.monotonic()
+    while step < last:
+        until = min((step // steps_per_call + 1) * steps_per_call, last)
+        state, sums = advance(state, data, key, step, until)
+        metrics = {k: float(v) / (until - step) for k, v in jax.device_get(sums).items()}
+        if not np.isfinite(metrics["loss"]):
+            raise FloatingPointError(f"{name}: the loss is {metrics['loss']} at step {until}")
+        step = until
+        log.scalars(name, step, metrics)
+        log.progress(name, step, last, f"loss {metrics['loss']:.4g}")
+        if step == last or time.monotonic() - saved > seconds_between_saves:
+            log.save(name, step, state)
+            saved = time.monotonic()
+    return state.model
+
+
+def _advance(
+    loss: Loss, optimizer: optax.GradientTransformation, batch_size: int
+) -> Callable[..., tuple[State, dict[str, Array]]]:
+    """The compiled call from one step to another; its bounds are dynamic, so it traces once."""
+
+    def one(state: State, data: Any, key: Key[Array, ""]) -> tuple[State, dict[str, Array]]:
+        index_key, loss_key = jax.random.split(key)
+        n = len(jax.tree.leaves(data)[0])
+        rows = jax.random.randint(index_key, (batch_size,), 0, n)
+        batch = jax.tree.map(lambda array: array[rows], data)
+        (value, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(
+            state.model, batch, loss_key
+        )
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.model)
+        model = optax.apply_updates(state.model, updates)
+        return State(model, optimizer_state), {"loss": value, **metrics}
+
+    @jax.jit
+    def advance(
+        state: State, data: Any, key: Key[Array, ""], first: Int[Array, ""], last: Int[Array, ""]
+    ) -> tuple[State, dict[str, Array]]:
+        shapes = jax.eval_shape(one, state, data, key)[1]
+        zeros = {name: jnp.zeros(s.shape, s.dtype) for name, s in shapes.items()}
+
+        def body(
+            step: Int[Array, ""], carry: tuple[State, dict[str, Array]]
+        ) -> tuple[State, dict[str, Array]]:
+            state, metrics = one(carry[0], data, jax.random.fold_in(key, step))
+            return state, jax.tree.map(jnp.add, carry[1], metrics)
+
+        return jax.lax.fori_loop(first, last, body, (state, zeros))
+
+    return advance
+
+
+def warmup_cosine(learning_rate: float, num_steps: int, weight_decay: float = 0.0) -> Any:
+    """AdamW with a linear warm-up over the first 5% of the steps and a cosine decay to zero.
+
+    Loshchilov & Hutter 2017 (SGDR) and 2019 (AdamW).
+    """
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, learning_rate, warmup_steps=max(1, num_steps // 20), decay_steps=max(2, num_steps)
+    )
+    return optax.adamw(schedule, weight_decay=weight_decay)
+
+
+def apply_batched(
+    function: Callable[[Any, Float[Array, "batch h w c"]], Array],
+    model: Any,
+    images: UInt8[np.ndarray, "n h w c"],
+    batch_size: int = 2048,
+) -> np.ndarray:
+    """function(model, images) over the first axis, a batch at a time, the last one padded.
+
+    `function` takes float32 images in [0, 1]; it is compiled once.
+    """
+    compiled = jax.jit(lambda model, batch: function(model, as_float(batch)))
+    batch_size = max(1, min(batch_size, len(images)))
+    outputs = []
+    for start in range(0, max(1, len(images)), batch_size):
+        batch = images[start : start + batch_size]
+        missing = batch_size - len(batch)
+        padded = np.pad(batch, ((0, missing), *((0, 0),) * (images.ndim - 1)))
+        outputs.append(np.asarray(compiled(model, padded))[: len(batch)])
+    return np.concatenate(outputs)

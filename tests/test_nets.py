@@ -1,0 +1,73 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxlabel import nets
+
+IMAGES = jax.random.uniform(jax.random.key(0), (4, 10, 8, 3))
+SHAPE = IMAGES.shape[1:]
+
+MODELS = {
+    "dense autoencoder": lambda rngs: nets.DenseAutoencoder(SHAPE, 5, rngs, hidden=(16, 8)),
+    "conv autoencoder": lambda rngs: nets.ConvAutoencoder(SHAPE, 5, rngs, width=8),
+    "dense classifier": lambda rngs: nets.DenseClassifier(SHAPE, 7, rngs, hidden=(16, 8)),
+    "conv classifier": lambda rngs: nets.ConvClassifier(SHAPE, 7, rngs, width=8, hidden=16),
+}
+WIDTHS = {"dense autoencoder": (5, SHAPE), "conv autoencoder": (5, SHAPE),
+          "dense classifier": (8, (7,)), "conv classifier": (16, (7,))}  # fmt: skip
+
+
+@pytest.mark.parametrize("graph_mode", [True, False])
+@pytest.mark.parametrize("name", MODELS)
+def test_models_are_values_in_both_flax_modes(name, graph_mode):
+    with nnx.set_graph_mode(graph_mode):
+        model = MODELS[name](nnx.Rngs(1))
+        features, outputs = WIDTHS[name]
+        assert model.features(IMAGES).shape == (4, features)
+        assert model(IMAGES).shape == (4, *outputs)
+        jitted = jax.jit(lambda model, images: model(images))(model, IMAGES)
+        np.testing.assert_allclose(jitted, model(IMAGES), atol=1e-5)
+        gradient = jax.grad(lambda model: jnp.sum(model(IMAGES) ** 2))(model)
+        assert jax.tree.structure(gradient) == jax.tree.structure(model)
+        assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_both_flax_modes_make_the_same_model(name):
+    with nnx.set_graph_mode(True):
+        one = jax.tree.leaves(MODELS[name](nnx.Rngs(1)))
+    with nnx.set_graph_mode(False):
+        other = jax.tree.leaves(MODELS[name](nnx.Rngs(1)))
+    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_image_does_not_see_its_batch(name):
+    model = MODELS[name](nnx.Rngs(2))
+    alone = jnp.concatenate([model(image[None]) for image in IMAGES])
+    np.testing.assert_allclose(alone, model(IMAGES), atol=1e-5)
+
+
+def test_models_are_made_under_vmap():
+    keys = jax.random.split(jax.random.key(3), 2)
+    pair = jax.vmap(lambda key: nets.Dense((4, 3), nnx.Rngs(key)))(keys)
+    second = jax.tree.map(lambda leaf: leaf[1], pair)
+    alone = nets.Dense((4, 3), nnx.Rngs(keys[1]))
+    np.testing.assert_allclose(second(jnp.ones((1, 4))), alone(jnp.ones((1, 4))), atol=1e-6)
+
+
+def test_dense_by_hand():
+    model = nets.Dense((2, 2, 1), nnx.Rngs(0))
+    model.layers[0].kernel = nnx.Param(jnp.array([[1.0, -1.0], [1.0, 0.0]]))
+    model.layers[1].kernel = nnx.Param(jnp.array([[2.0], [3.0]]))
+    # hidden = relu([1 + 2, -1]) = [3, 0]; output = 6
+    np.testing.assert_allclose(model(jnp.array([[1.0, 2.0]])), [[6.0]])
+
+
+def test_space_to_depth_by_hand_and_back():
+    image = jnp.arange(16.0).reshape(1, 4, 4, 1)
+    blocks = nets.space_to_depth(image)
+    np.testing.assert_array_equal(blocks[0, 0, 1], [2, 3, 6, 7])
+    np.testing.assert_array_equal(nets.depth_to_space(blocks), image)
