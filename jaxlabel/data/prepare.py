@@ -1,0 +1,124 @@
+"""MNIST, Fashion-MNIST and CIFAR-10 made ready for `tfds:NAME`, without TensorFlow.
+
+The stock builders of tensorflow-datasets need TensorFlow to unpack and to write. These write the
+same features under the same names and versions, so that `tfds.data_source` reads them too.
+"""
+
+import os
+import tarfile
+import zlib
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxlabel.data.dataset import KNOWN
+from jaxlabel.data.idx import read_idx
+from jaxlabel.data.published import ARCHIVES, check, download
+from jaxlabel.errors import DataError
+
+
+def prepare(name: str, manual_dir: str | None = None, data_dir: str | None = None) -> str:
+    """A line that says what was made and where: NAME for tensorflow-datasets, as array_record.
+
+    Args:
+      manual_dir: takes the published files from here; without it they are downloaded.
+      data_dir: where to; empty: tensorflow-datasets' own default.
+
+    Raises:
+      DataError: an unknown name; a file that is missing, not the published one, or out of reach.
+    """
+    if name not in ARCHIVES:
+        near = get_close_matches(name, ARCHIVES, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise DataError(f"cannot prepare {name!r}{hint}: it takes {', '.join(ARCHIVES)}")
+    target = place(data_dir)
+    made = Path(target) / name / ARCHIVES[name].version
+    if (made / "dataset_info.json").is_file():
+        return f"{made} is already there: --config.data=tfds:{name}"
+    folder = Path(manual_dir).expanduser() if manual_dir else Path(target) / "downloads" / name
+    if not manual_dir:
+        download(name, folder)
+    check(name, folder)
+    _build(name, folder, target)
+    return f"prepared {made}: --config.data=tfds:{name}"
+
+
+def place(data_dir: str | None) -> str:
+    """The folder that prepared data sets are in."""
+    if data_dir:
+        return str(Path(data_dir).expanduser())
+    import tensorflow_datasets as tfds
+
+    return os.path.expanduser(tfds.core.constants.DATA_DIR)
+
+
+def examples(name: str, folder: Path, split: str) -> Iterator[tuple[np.ndarray, int]]:
+    """The images (h, w) or (h, w, 3) and labels of "train" or "test", from the published files."""
+    if name == "cifar10":
+        yield from _cifar(folder / ARCHIVES[name].files[0].name, split)
+        return
+    stem = "train" if split == "train" else "t10k"
+    images = read_idx(folder / f"{stem}-images-idx3-ubyte.gz")
+    labels = read_idx(folder / f"{stem}-labels-idx1-ubyte.gz")
+    yield from zip(images, labels.tolist(), strict=True)
+
+
+def _cifar(archive: Path, split: str) -> Iterator[tuple[np.ndarray, int]]:
+    """Records of a label byte, then 1,024 bytes each of red, green and blue."""
+    wanted = (
+        [f"data_batch_{i}.bin" for i in range(1, 6)] if split == "train" else ["test_batch.bin"]
+    )
+    try:
+        with tarfile.open(archive) as tar:
+            for name in wanted:
+                stream = tar.extractfile(f"cifar-10-batches-bin/{name}")
+                records = np.frombuffer(stream.read() if stream else b"", np.uint8)
+                for record in records.reshape(-1, 3073):
+                    yield record[1:].reshape(3, 32, 32).transpose(1, 2, 0), int(record[0])
+    except (tarfile.TarError, KeyError, ValueError, EOFError, zlib.error) as error:
+        raise DataError(f"{archive} is not CIFAR-10's binary version: {error}") from error
+
+
+def _build(name: str, folder: Path, data_dir: str) -> None:
+    import tensorflow_datasets as tfds
+    from PIL import Image
+
+    archive = ARCHIVES[name]
+    features: dict[str, Any] = {
+        "image": tfds.features.Image(shape=archive.shape),
+        "label": tfds.features.ClassLabel(names=list(KNOWN[name][1])),
+    }
+    if name == "cifar10":
+        features["id"] = tfds.features.Text()
+
+    def rows(split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        for index, (image, label) in enumerate(examples(name, folder, split)):
+            # Pillow's images are encoded without TensorFlow, arrays are not.
+            row = {"image": Image.fromarray(np.ascontiguousarray(image)), "label": label}
+            yield index, row | ({"id": f"{split}_{index:05d}"} if "id" in features else {})
+
+    def info(builder: Any) -> Any:
+        return tfds.core.DatasetInfo(
+            builder=builder,
+            description=f"{name}, prepared by jaxlabel",
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=("image", "label"),
+        )
+
+    members = {
+        "VERSION": tfds.core.Version(archive.version),
+        "name": name,
+        "__module__": __name__,
+        "_info": info,
+        "_split_generators": lambda self, manager: {s: rows(s) for s in ("train", "test")},
+        "_generate_examples": lambda self, split: rows(split),
+    }
+    with tfds.core.registered.skip_registration():
+        builder_class = type(name, (tfds.core.GeneratorBasedBuilder,), members)
+    builder = builder_class(data_dir=data_dir, file_format="array_record")
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+    )
