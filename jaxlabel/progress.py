@@ -1,0 +1,77 @@
+"""What a person sees of a run: a bar with the time left on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from typing import Any, TextIO
+
+
+class Progress:
+    """The state of one phase after another on standard error.
+
+    Args:
+      stream: where to; by default standard error as it is when something is shown.
+      seconds_between_lines: without a terminal, a phase's lines keep this distance.
+    """
+
+    def __init__(self, stream: TextIO | None = None, seconds_between_lines: float = 10.0):
+        self._stream = stream
+        self._pause = seconds_between_lines
+        self._phase = ""
+        self._bar: Any = None
+        self._first = (0, 0.0)
+        self._shown = 0.0
+
+    def update(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
+        """Shows that `phase` is at `step` of `num_steps`."""
+        if phase != self._phase:
+            self.close()
+            self._phase, self._first, self._shown = phase, (step, time.monotonic()), 0.0
+        if self.stream.isatty():
+            self._draw(step, num_steps, note)
+        elif step >= num_steps or time.monotonic() - self._shown >= self._pause:
+            self._shown = time.monotonic()
+            self.say(_line(phase, step, num_steps, note, self._left(step, num_steps)))
+        if step >= num_steps:
+            self.close()
+
+    def say(self, text: str) -> None:
+        """Prints a line, above the bar where there is one."""
+        if self._bar is not None:
+            self._bar.write(text, file=self.stream)
+        else:
+            print(text, file=self.stream, flush=True)
+
+    def close(self) -> None:
+        """Ends the phase's bar and leaves it on the screen."""
+        if self._bar is not None:
+            self._bar.close()
+        self._bar, self._phase = None, ""
+
+    @property
+    def stream(self) -> TextIO:
+        return self._stream or sys.stderr
+
+    def _draw(self, step: int, num_steps: int, note: str) -> None:
+        if self._bar is None:
+            import tqdm
+
+            self._bar = tqdm.tqdm(
+                total=num_steps, initial=step, desc=self._phase, file=self.stream,
+                dynamic_ncols=True, bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} "
+                "[{elapsed}<{remaining}{postfix}]",
+            )  # fmt: skip
+        self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update(step - self._bar.n)
+
+    def _left(self, step: int, num_steps: int) -> float | None:
+        """Seconds until the phase's end at the pace since its first update, once there is one."""
+        first, since = self._first
+        if step <= first or step >= num_steps:
+            return None
+        return (time.monotonic() - since) / (step - first) * (num_steps - step)
+
+
+def _line(phase: str, step: int, num_steps: int, note: str, left: float | None) -> str:
+    share = f"{step}/{num_steps}"
+    eta = f"{left:.0f} s left" if left is not None else ""
+    return ", ".join(filter(None, [f"{phase} {share}", note, eta]))

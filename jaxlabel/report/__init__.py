@@ -1,0 +1,103 @@
+"""report.html: one file that tells a run from its work directory alone, and opens offline."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jaxlabel import files
+from jaxlabel.report import sections
+from jaxlabel.report.run import Run, labels_spent, num_images, percent, read_run
+
+
+def write_report(workdir: Path | str) -> Path:
+    """The path of the report, written from the work directory's files.
+
+    Raises:
+      UsageError: the directory is not a run's.
+      JaxlabelError: a file in it is broken, or the report cannot be written.
+    """
+    run = read_run(Path(workdir))
+    path = run.workdir / "report.html"
+    files.write(path, render(run))
+    return path
+
+
+def render(run: Run) -> str:
+    """The page."""
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    parts = {
+        "spend": sections.spend(run),
+        "medoids": sections.medoids(run),
+        "confusion": sections.confusion(run),
+        "map": sections.code_map(run),
+        "reconstructions": sections.reconstructions(run),
+        "samples": sections.samples(run),
+        "curves": sections.curves(run),
+        "ledger": sections.ledger(run),
+    }
+    return environment.get_template("report.html.j2").render(**_head(run), **parts)
+
+
+def _head(run: Run) -> dict[str, Any]:
+    config, result, session = run.config, run.result, run.session
+    dataset = str(result.get("dataset") or config.get("data", "unknown data"))
+    method = str(result.get("method") or run.workdir.name)
+    peeked = bool(result.get("peeked")) or any("peek_accuracy" in r for r in run.records)
+    seed = result.get("seed", config.get("seed"))
+    about = [f"{method}, seed {seed}" if seed is not None else method]
+    if result.get("stopped_by"):
+        about.append(f"stopped by {result['stopped_by']}")
+    versions = result.get("versions") or {}
+    built = [f"{name} {version}" for name, version in versions.items()]
+    if result.get("commit"):
+        built.insert(0, f"commit {str(result['commit'])[:12]}")
+    return {
+        "title": f"{dataset} · {method} · jaxlabel", "heading": dataset,
+        "lead": " · ".join(about), "peeked": peeked, "finished": bool(result),
+        "tiles": _tiles(run), "command": session.get("command", ""),
+        "settings": [(name, _setting(value)) for name, value in config.items()],
+        "footer": " · ".join(["jaxlabel", *built]),
+    }  # fmt: skip
+
+
+def _tiles(run: Run) -> list[dict[str, Any]]:
+    result, session = run.result, run.session
+    tiles = []
+    if (reached := result.get("test_accuracy")) is not None:
+        interval = result.get("test_accuracy_interval")
+        note = (
+            f"95% interval {percent(interval[0])[:-1]} to {percent(interval[1])}"
+            if interval
+            else ""
+        )
+        tiles.append({"name": "Test accuracy", "value": percent(reached), "note": note})
+    spent, total = labels_spent(run), num_images(run)
+    note = f"of {total:,} images ({percent(spent / total)})" if spent and total else ""
+    tiles.append({"name": "Labels spent", "value": f"{spent:,}", "note": note})
+    if (right := result.get("train_label_accuracy")) is not None:
+        tiles.append({"name": "Training labels right", "value": percent(right),
+                      "note": "counted after the run"})  # fmt: skip
+    seconds = result.get("seconds", session.get("seconds"))
+    if seconds is not None:
+        starts = session.get("sessions", 1)
+        notes = [str(result.get("device") or ""), f"in {starts} sessions" if starts > 1 else ""]
+        tiles.append({"name": "Time", "value": _duration(seconds),
+                      "note": ", ".join(filter(None, notes))})  # fmt: skip
+    return tiles
+
+
+def _setting(value: Any) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,226 @@
+"""The sections of a report: what the template needs for each, or nothing."""
+
+import colorsys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from jaxlabel import figures
+from jaxlabel.evaluate import per_class_recall
+from jaxlabel.report.run import Run, artifact, class_name, labels_spent, percent
+
+PALETTE = (
+    "#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#9c6bae",
+    "#b07a4f", "#e377a8", "#8a8a3c", "#2ca6b5", "#7f7f7f",
+)  # fmt: skip
+LARGEST_TABLE = 20  # classes up to which the confusion matrix is a table
+IMAGE_BYTES = 700_000  # how much of a section's images the report carries
+POINTS = 6000
+COLUMNS = (
+    "clusters", "labels_spent", "estimate", "estimate_low", "estimate_high", "peek_accuracy",
+)  # fmt: skip
+
+Section = dict[str, Any]
+
+
+def spend(run: Run) -> Section | None:
+    """Accuracy over labels spent, from the rounds' records and the result."""
+    rounds = [r for r in run.records if r["phase"] == "rounds" and r.get("labels_spent")]
+    final = run.result.get("test_accuracy")
+    series = []
+    honest = [r for r in rounds if r.get("estimate") is not None]
+    if honest:
+        x, y = [r["labels_spent"] for r in honest], [r["estimate"] for r in honest]
+        low = [_first(r.get("estimate_low"), r["estimate"]) for r in honest]
+        high = [_first(r.get("estimate_high"), r["estimate"]) for r in honest]
+        series.append(figures.Series("the run's own estimate, with its interval", x, y, low, high))
+    if peeks := [r for r in rounds if r.get("peek_accuracy") is not None]:
+        x, y = [r["labels_spent"] for r in peeks], [r["peek_accuracy"] for r in peeks]
+        series.append(figures.Series("training labels right (peeked)", x, y, dashed=True))
+    if final is not None and series and labels_spent(run):
+        low, high = ([end] for end in run.result.get("test_accuracy_interval") or (final, final))
+        spent = [labels_spent(run)]
+        series.append(figures.Series("test accuracy at the end", spent, [final], low, high))
+    if not series:
+        return None
+    every = [x for line in series for x in line.x]
+    chart = figures.line_chart(
+        series, "labels spent", "Accuracy over labels spent", percent=True,
+        log_x=max(every) > 4 * min(every), dots=True,
+    )  # fmt: skip
+    names = [name for name in COLUMNS if any(r.get(name) is not None for r in rounds)]
+    rows = [[r["step"], *(_cell(name, r.get(name)) for name in names)] for r in rounds]
+    text = "Each point is a round of questions."
+    return {"chart": chart, "legend": [line.name for line in series], "text": text, "rows": rows,
+            "columns": ["round", *(name.replace("_", " ") for name in names)]}  # fmt: skip
+
+
+def medoids(run: Run) -> Section | None:
+    """The images asked about, by class, the largest clusters first."""
+    arrays = artifact(run, "medoids", "images", "labels", "sizes")
+    if arrays is None or not len(arrays["images"]):
+        return None
+    images, labels, sizes = arrays["images"], arrays["labels"], arrays["sizes"]
+    order = np.argsort(-sizes, kind="stable")
+    uris = _uris(images[order])
+    groups = []
+    for label in np.unique(labels[order[: len(uris)]]):
+        here = [i for i in range(len(uris)) if labels[order[i]] == label]
+        name = class_name(run, label) if label >= 0 else "not asked"
+        shown = [
+            {"uri": uris[i], "size": f"{sizes[order[i]]:,}",
+             "alt": f"{name}, the medoid of {sizes[order[i]]:,} images"}
+            for i in here
+        ]  # fmt: skip
+        members = labels == label
+        note = f"{members.sum():,} asked, for {sizes[members].sum():,} images"
+        groups.append({"name": name, "note": note, "images": shown})
+    text = (
+        f"The medoids of {len(images):,} clusters by the class of their label; below each, how "
+        "many images its cluster has."
+    )
+    if len(uris) < len(images):
+        text += f" The {len(uris):,} of the largest clusters are shown."
+    return {"groups": groups, "text": text}
+
+
+def confusion(run: Run) -> Section | None:
+    """The confusion matrix: a table for few classes, a picture for many."""
+    if (arrays := artifact(run, "confusion", "matrix")) is None:
+        return None
+    matrix = arrays["matrix"].astype(int)
+    names = [class_name(run, i) for i in range(len(matrix))]
+    recall = per_class_recall(matrix)
+    rows: list[Section] = []
+    section = {"names": names, "rows": rows, "pairs": _mistakes(matrix, names),
+               "text": f"The {matrix.sum():,} test images: a row per true class, "
+               "a column per predicted class."}  # fmt: skip
+    if len(matrix) > LARGEST_TABLE:
+        pixels = figures.confusion_pixels(matrix)
+        return section | {"uri": figures.data_uri(pixels, longest=len(matrix))}
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    alphas = np.round(shares**0.6, 3)
+    for i, name in enumerate(names):
+        cells = [
+            {"count": int(matrix[i, j]), "alpha": float(alphas[i, j]),
+             "kind": _cell_kind(i == j, alphas[i, j])}
+            for j in range(len(matrix))
+        ]  # fmt: skip
+        found = "" if np.isnan(recall[i]) else percent(recall[i])
+        rows.append({"name": name, "cells": cells, "recall": found})
+    return section
+
+
+def _mistakes(matrix: Int[np.ndarray, "k k"], names: Sequence[str], count: int = 5) -> list[str]:
+    """The most frequent ones in words."""
+    wrong = matrix - np.diag(np.diag(matrix))
+    cells = np.argsort(-wrong, axis=None, kind="stable")[:count]
+    pairs = [divmod(int(cell), len(matrix)) for cell in cells]
+    return [
+        f"{names[i]} taken for {names[j]}: {wrong[i, j]:,} of {matrix[i].sum():,}"
+        for i, j in pairs
+        if wrong[i, j]
+    ]
+
+
+def code_map(run: Run) -> Section | None:
+    """The codes in two dimensions."""
+    arrays = artifact(run, "map", "points", "labels")
+    if arrays is None or not len(arrays["points"]):
+        return None
+    points, labels = arrays["points"][:POINTS], arrays["labels"][:POINTS].astype(int)
+    num_classes = max(int(labels.max()) + 1, 0)
+    names = [class_name(run, i) for i in range(num_classes)]
+    colours = [_colour(i, num_classes) for i in range(num_classes)]
+    chart = figures.scatter(points, labels, names, colours, "Map of the codes in two dimensions")
+    legend = [{"name": n, "colour": c} for n, c in zip(names, colours, strict=True)]
+    if (labels < 0).any():
+        legend.append({"name": "no label", "colour": "#999"})
+    text = f"{len(points):,} images in two dimensions, coloured by the class the run gave them."
+    return {"chart": chart, "legend": legend, "text": text}
+
+
+def reconstructions(run: Run) -> list[tuple[str, str]]:
+    """Pairs of an image and what the autoencoder makes of it."""
+    arrays = artifact(run, "reconstructions", "originals", "reconstructions")
+    if arrays is None:
+        return []
+    pairs = zip(arrays["originals"][:24], arrays["reconstructions"][:24], strict=True)
+    return [(figures.data_uri(one), figures.data_uri(other)) for one, other in pairs]
+
+
+def samples(run: Run) -> list[str]:
+    """Images of the data set."""
+    arrays = artifact(run, "samples", "images")
+    return _uris(arrays["images"][:100]) if arrays is not None else []
+
+
+def curves(run: Run, most: int = 12, points: int = 300) -> list[Section]:
+    """A chart for each number that training wrote, but the rounds'."""
+    lines: dict[str, tuple[list[float], list[float]]] = {}
+    for record in run.records:
+        for name, value in record.items():
+            wanted = record["phase"] != "rounds" and name not in ("phase", "step", "seconds")
+            if wanted and value is not None:
+                steps, values = lines.setdefault(f"{record['phase']}/{name}", ([], []))
+                steps.append(record["step"])
+                values.append(value)
+    curves = []
+    for name, (steps, values) in list(lines.items())[:most]:
+        series = figures.Series(name, _thinned(steps, points), _thinned(values, points))
+        chart = figures.line_chart([series], "step", name, dots=len(steps) == 1, size=figures.SMALL)
+        curves.append({"name": name, "chart": chart, "last": f"{values[-1]:.4g} at the end"})
+    return curves
+
+
+def ledger(run: Run) -> Section | None:
+    """What was bought, by purpose and round."""
+    rows = run.result.get("ledger") or []
+    if not rows:
+        return None
+    shown = [{**row, "labels": f"{row['labels']:,}", "cost": f"{row['cost']:g}"} for row in rows]
+    by_purpose = run.result.get("labels_by_purpose") or {}
+    parts = [f"{count:,} for {purpose}" for purpose, count in by_purpose.items()]
+    return {"rows": shown, "text": f"In all {labels_spent(run):,} labels: {', '.join(parts)}."}
+
+
+def _uris(images: UInt8[np.ndarray, "n h w c"]) -> list[str]:
+    """As many of the images as a section may carry."""
+    uris, size = [], 0
+    for image in images:
+        uri = figures.data_uri(image)
+        size += len(uri)
+        if size > IMAGE_BYTES:
+            break
+        uris.append(uri)
+    return uris
+
+
+def _colour(label: int, num_classes: int) -> str:
+    if num_classes <= len(PALETTE):
+        return PALETTE[label]
+    shades = colorsys.hls_to_rgb(label * 0.618 % 1, 0.5 + 0.08 * (label % 3 - 1), 0.6)
+    return "#" + "".join(f"{round(255 * shade):02x}" for shade in shades)
+
+
+def _cell_kind(right: bool, alpha: float) -> str:
+    if alpha == 0:
+        return "zero"
+    return ("right" if right else "wrong") + (" strong" if alpha > 0.6 else "")
+
+
+def _cell(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if name in ("clusters", "labels_spent") else percent(value)
+
+
+def _thinned(values: list[float], points: int) -> list[float]:
+    stride = -(-len(values) // points)
+    return values[:: -stride or None][::-1] if stride > 1 else values
+
+
+def _first(value: float | None, other: float) -> float:
+    return other if value is None else value

@@ -1,0 +1,139 @@
+"""Checkpoints by Orbax: the flat leaves of a pytree, whole or not at all."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxlabel import files
+from jaxlabel.errors import JaxlabelError
+
+
+def open_manager(folder: Path) -> Any:
+    """An Orbax manager that keeps the last two steps in `folder` and saves synchronously."""
+    import orbax.checkpoint as ocp
+
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=2, enable_async_checkpointing=False, create=True
+    )
+    with _one_line(folder):
+        return ocp.CheckpointManager(folder.absolute(), options=options)
+
+
+def save(manager: Any, folder: Path, step: int, tree: Any) -> None:
+    """Saves the leaves of `tree`, unless a checkpoint of this step or a later one is there.
+
+    Leaves alone, not their structure: so Flax's graph mode and tree mode read each other's.
+
+    Raises:
+      JaxlabelError: the disk is full.
+    """
+    import orbax.checkpoint as ocp
+
+    newest = manager.latest_step()
+    if newest is not None and newest >= step:
+        return
+    arrays = {_name(i): _as_array(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
+    # Orbax refuses empty arrays and empty trees.
+    arrays = {name: array for name, array in arrays.items() if array.size}
+    arrays["step"] = np.array(step)
+    with _one_line(folder):
+        manager.save(step, args=ocp.args.StandardSave(arrays))
+
+
+def restore(
+    manager: Any, folder: Path, like: Any, say: Callable[[str], None]
+) -> tuple[int, Any] | None:
+    """The newest checkpoint that can be read (step, tree in the structure of `like`), or None.
+
+    One that cannot be read is removed, and `say` is told.
+
+    Raises:
+      JaxlabelError: it was saved from a tree with other leaves.
+    """
+    import orbax.checkpoint as ocp
+
+    leaves, structure = jax.tree.flatten(like)
+    for step in sorted(manager.all_steps(), reverse=True):
+        try:
+            with _quiet():
+                saved = manager.restore(step, args=ocp.args.StandardRestore())
+        except Exception as error:  # Orbax raises a different class for each kind of damage.
+            say(f"{folder.name}: the checkpoint of step {step} cannot be read and is removed "
+                f"({type(error).__name__})")  # fmt: skip
+            manager.delete(step)
+            continue
+        return step, jax.tree.unflatten(structure, _fitted(saved, leaves, folder))
+    return None
+
+
+def _fitted(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path) -> list[Any]:
+    """The saved arrays as leaves like the given ones."""
+    wanted = [_as_array(leaf) for leaf in leaves]
+    expected = {_name(i) for i, array in enumerate(wanted) if array.size}
+    remedy = f"remove {folder} to start this part again"
+    if expected != saved.keys() - {"step"}:
+        raise JaxlabelError(
+            f"{folder}: the checkpoint holds {len(saved) - 1} arrays where the code has "
+            f"{len(expected)}; {remedy}"
+        )
+    for index, array in enumerate(wanted):
+        got = saved.get(_name(index), array)
+        if got.shape != array.shape or got.dtype != array.dtype:
+            raise JaxlabelError(
+                f"{folder}: array {index} of the checkpoint is {got.dtype}{list(got.shape)} where "
+                f"the code has {array.dtype}{list(array.shape)}; {remedy}"
+            )
+    return [
+        _like(leaf, saved.get(_name(index), wanted[index])) for index, leaf in enumerate(leaves)
+    ]
+
+
+def _as_array(leaf: Any) -> Any:
+    """The leaf as NumPy, a typed random key as its data; a shape alone stays what it is."""
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return leaf
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def _like(leaf: Any, array: np.ndarray) -> Any:
+    if _is_key(leaf):
+        return jax.random.wrap_key_data(jax.numpy.asarray(array), impl=jax.random.key_impl(leaf))
+    if isinstance(leaf, np.ndarray | np.generic | int | float):
+        return array
+    return jax.numpy.asarray(array)
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _name(index: int) -> str:
+    return f"{index:05d}"
+
+
+@contextlib.contextmanager
+def _one_line(folder: Path) -> Iterator[None]:
+    """A context that makes one line of a full disk, which Orbax reports as a ValueError."""
+    try:
+        with _quiet(), files.refusals(folder):
+            yield
+    except ValueError as error:
+        if "No space left" not in str(error):
+            raise
+        raise files.disk_full(folder) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """A context without Orbax's own log lines: what matters is raised as well."""
+    logger = logging.getLogger("absl")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before

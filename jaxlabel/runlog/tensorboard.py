@@ -1,0 +1,91 @@
+"""TensorBoard's event file, written record by record.
+
+tensorboardX's own writer is a thread that hangs for good when the disk is full, and holds records
+back that a kill then loses; so only its messages and checksums are used here.
+"""
+
+import math
+import os
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxlabel import files
+
+
+class Events:
+    """An event file of this session in `folder`, made when there is something to write."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._file: Any = None
+
+    def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
+        """Numbers as `phase/name`."""
+        from tensorboardX import summary
+
+        for name, value in values.items():
+            if math.isfinite(value):
+                self._write(summary.scalar(f"{phase}/{name}", value), step)
+        self._flush()
+
+    def image(self, name: str, step: int, image: UInt8[np.ndarray, "h w c"]) -> None:
+        """A picture."""
+        from tensorboardX import summary
+
+        image = image[..., 0] if image.shape[-1] == 1 else image
+        formats = "HW" if image.ndim == 2 else "HWC"
+        self._write(summary.image(name, image, dataformats=formats), step)
+        self._flush()
+
+    def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """The run's settings and what it reached, for the table over all runs."""
+        from tensorboardX import summary
+
+        settings = {k: v for k, v in config.items() if isinstance(v, str | bool | int | float)}
+        named = {f"hparam/{name}": value for name, value in metrics.items()}
+        for message in summary.hparams(settings, named):
+            self._write(message, 0)
+        for name, value in named.items():
+            self._write(summary.scalar(name, value), 0)
+        self._flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+    def _write(self, message: Any, step: int) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+
+        event = Event(wall_time=time.time(), step=step, summary=message)
+        if self._file is None:
+            with files.refusals(self._folder):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                name = f"events.out.tfevents.{time.time():.4f}.{socket.gethostname()}.{os.getpid()}"
+                self._file = (self._folder / name).open("ab")
+            self._record(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._record(event)
+
+    def _record(self, event: Any) -> None:
+        """A record: its length, the length's checksum, the message, the message's checksum."""
+        from tensorboardX.record_writer import masked_crc32c
+
+        data = event.SerializeToString()
+        length = struct.pack("<Q", len(data))
+        with files.refusals(self._folder):
+            self._file.write(length + struct.pack("<I", masked_crc32c(length)))
+            self._file.write(data + struct.pack("<I", masked_crc32c(data)))
+
+    def _flush(self) -> None:
+        if self._file is None:
+            return
+        with files.refusals(self._folder):
+            self._file.flush()
