@@ -1,0 +1,33 @@
+"""A place on a real PostgreSQL server that a test may fill, where there is a server."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+VARIABLE = "JAXLABEL_TEST_POSTGRES"
+HOW = f'no PostgreSQL server: export {VARIABLE}="$(.ci/postgres.sh)" and test again'
+
+
+def server_url() -> str:
+    """The server's URL; the test is skipped when there is none."""
+    url = os.environ.get(VARIABLE, "")
+    if not url:
+        pytest.skip(HOW)
+    return url
+
+
+@contextlib.contextmanager
+def temporary_url() -> Iterator[str]:
+    """The server's URL with a schema of its own, which is dropped in the end."""
+    import psycopg
+
+    url, name = server_url(), f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {name}")
+        try:
+            yield f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{name}"
+        finally:
+            connection.execute(f"DROP SCHEMA {name} CASCADE")

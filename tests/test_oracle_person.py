@@ -1,0 +1,122 @@
+"""Questions go out as CSV, a person's answers come in."""
+
+import csv
+
+import pytest
+
+from jaxlabel.errors import DataError
+from jaxlabel.oracle import LabelStore, import_answers, write_questions
+
+
+@pytest.fixture
+def store():
+    store = LabelStore("sqlite://")
+    store.define("pets", ["cat", "dog"])
+    return store
+
+
+def read(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return [tuple(row) for row in csv.reader(file)]
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def known(store, items, label_set="pets"):
+    store.open_account("test", label_set, 99)
+    return store.buy("test", items, purpose="", round=0, asked_by="").labels.tolist()
+
+
+def test_questions_have_a_line_for_each_image(tmp_path):
+    path = tmp_path / "questions.csv"
+    assert write_questions(path, ["a", "b"], ["x, 1.png", 'y "2".png']) == 2
+    assert read(path) == [
+        ("item", "file", "label"),
+        ("a", "x, 1.png", ""),
+        ("b", 'y "2".png', ""),
+    ]
+    assert write_questions(path, ["c"]) == 1
+    assert read(path)[1:] == [("c", "", "")]
+    assert [file.name for file in tmp_path.iterdir()] == ["questions.csv"]
+
+
+def test_answers_already_given_are_not_written_over(tmp_path):
+    path = write(
+        tmp_path / "questions.csv", "item,file,label\na,1.png,cat\nb,2.png,\nc,3.png,dog\n"
+    )
+    assert write_questions(path, ["a", "d"], ["1.png", "4.png"]) == 1
+    assert read(path)[1:] == [("a", "1.png", "cat"), ("d", "4.png", ""), ("c", "3.png", "dog")]
+
+
+def test_answers_are_class_names_or_indices(store, tmp_path):
+    path = write(tmp_path / "a.csv", "item,label\na,dog\nb,0\nc, Cat \nd,\n,\ne,1\n")
+    counts = import_answers(store, "pets", path)
+    assert counts == (4, 0, 1, [], ())
+    assert known(store, ["a", "b", "c", "e"]) == [1, 0, 0, 1]
+    assert store.num_labelled("pets", ["d"]) == 0
+    assert import_answers(store, "pets", path) == (0, 4, 1, [], ())
+
+
+def test_new_names_become_classes_after_those_that_are_there(store, tmp_path):
+    path = write(tmp_path / "a.csv", "item,label\na,fox\nb,eel\nc,dog\nd,fox\n")
+    assert import_answers(store, "pets", path).new_classes == ("eel", "fox")
+    assert store.classes("pets") == ("cat", "dog", "eel", "fox")
+    assert known(store, ["a", "b", "c", "d"]) == [3, 2, 1, 3]
+
+
+def test_numbers_are_names_where_no_class_has_another_name(tmp_path):
+    store = LabelStore("sqlite://")
+    path = write(tmp_path / "a.csv", "item,label\na,10\nb,9\nc,3\n")
+    assert import_answers(store, "digits", path).new_classes == ("3", "9", "10")
+    path = write(tmp_path / "b.csv", "item,label\nd,0\ne,9\n")
+    assert import_answers(store, "digits", path).new_classes == ("0",)
+    assert known(store, ["a", "d", "e"], "digits") == [2, 3, 1]
+
+
+def test_a_second_answer_is_refused_and_reported(store, tmp_path):
+    store.add_labels("pets", ["a", "b"], [0, 0])
+    path = write(tmp_path / "a.csv", "item,label\na,dog\nb,cat\nc,dog\n")
+    assert import_answers(store, "pets", path) == (1, 1, 0, [("a", 0, 1)], ())
+
+
+@pytest.mark.parametrize(
+    "text", ["\ufeffitem;file;label\r\na;1.png;dog\r\n", "Item\tLabel\na\tdog"]
+)
+def test_what_spreadsheets_write_is_read(store, tmp_path, text):
+    assert import_answers(store, "pets", write(tmp_path / "a.csv", text)).added == 1
+    assert known(store, ["a"]) == [1]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "no columns called item and label"),
+        ("item,answer\na,dog\n", "no columns called item and label"),
+        ("item,label\na,dog\n,cat\n", "line 3 has a label but no item"),
+        ("item,label\na,dog\nb,2\n", "line 3: 2 is none of the classes 0 to 1"),
+        ("item,label\na,dog\nb,dog\na,cat\n", "lines 2 and 4 call one item 'dog' and 'cat'"),
+        ("item,label\na,Eel\nb,eel\n", "differ only in upper and lower case: Eel, eel"),
+        ("item,label\nz,dog\n", "line 2: there is no item 'z'"),
+    ],
+)
+def test_wrong_files_are_refused_as_a_whole_in_one_line(store, tmp_path, text, message):
+    path = write(tmp_path / "a.csv", text)
+    with pytest.raises(DataError) as error:
+        import_answers(store, "pets", path, known_items=["a", "b"])
+    assert message in str(error.value) and str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert store.num_labelled("pets", ["a", "b", "z"]) == 0
+    assert store.classes("pets") == ("cat", "dog")
+
+
+def test_files_that_cannot_be_read_or_written_are_named(store, tmp_path):
+    with pytest.raises(DataError, match=r"none\.csv cannot be read: No such file"):
+        import_answers(store, "pets", tmp_path / "none.csv")
+    (tmp_path / "latin.csv").write_bytes("item,label\na,K\xe4fer\n".encode("latin-1"))
+    with pytest.raises(DataError, match="not UTF-8"):
+        import_answers(store, "pets", tmp_path / "latin.csv")
+    with pytest.raises(DataError, match="cannot be written: No such file"):
+        write_questions(tmp_path / "missing" / "questions.csv", ["a"])

@@ -1,0 +1,110 @@
+"""The budget holds with many processes at once, half of them killed at any moment."""
+
+import multiprocessing
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+from jaxlabel.errors import BudgetExceeded
+
+NUM_ITEMS, BUDGET, NUM_PROCESSES, NUM_KILLED = 900, 300, 8, 4
+ITEMS = [f"item{i}" for i in range(NUM_ITEMS)]
+LABELS = [i * 7 % 10 for i in range(NUM_ITEMS)]
+CONTEXT = multiprocessing.get_context("forkserver")
+
+
+def hammer(url: str, seed: int, answers: Path, start) -> None:
+    """Asks for a few random items again and again, and notes each answer that it was given."""
+    from jaxlabel.oracle import LabelStore
+
+    draw, store = random.Random(seed), LabelStore(url)
+    with answers.open("a", buffering=1) as file:
+        start.wait()
+        while True:
+            items = draw.sample(ITEMS, draw.randint(1, 4))
+            try:
+                bought = store.buy(
+                    "run", items, purpose="train", round=seed, asked_by=f"process {seed}"
+                )
+            except BudgetExceeded:
+                if len(items) == 1:  # nothing at all is left
+                    return
+                continue
+            for item, label in zip(items, bought.labels, strict=True):
+                file.write(f"{item} {label}\n")
+
+
+def test_eight_processes_of_which_four_are_killed_never_overspend(store_url, tmp_path):
+    from jaxlabel.oracle import LabelStore
+
+    store = LabelStore(store_url)
+    store.define("set", "abcdefghij")
+    store.add_labels("set", ITEMS, LABELS)
+    store.open_account("run", "set", BUDGET)
+    CONTEXT.set_forkserver_preload(["jaxlabel.oracle.store"])
+    start = CONTEXT.Event()
+    notes = [tmp_path / f"answers{i}" for i in range(NUM_PROCESSES)]
+    processes = [
+        CONTEXT.Process(target=hammer, args=(store_url, i, notes[i], start), daemon=True)
+        for i in range(NUM_PROCESSES)
+    ]
+    for process in processes:
+        process.start()
+    while not all(note.exists() for note in notes):
+        time.sleep(0.01)
+    start.set()
+    for victim, quarter in zip(processes[:NUM_KILLED], (0.1, 0.25, 0.4, 0.6), strict=True):
+        while store.spent("run") < BUDGET * quarter:  # in the middle of the work, however slow
+            time.sleep(0.01)
+        time.sleep(random.random() / 50)
+        assert victim.is_alive()
+        victim.kill()
+    for process in processes:
+        process.join(30)
+    codes = [process.exitcode for process in processes]
+    assert codes == [-9] * NUM_KILLED + [0] * (NUM_PROCESSES - NUM_KILLED)
+
+    rows = store.ledger("run")
+    assert store.spent("run") == sum(row.cost for row in rows) == BUDGET == len(rows)
+    assert max(Counter(row.item for row in rows).values()) == 1
+    truth = dict(zip(ITEMS, LABELS, strict=True))
+    assert all(row.label == truth[row.item] for row in rows)
+    told = {tuple(line.split()) for note in notes for line in note.read_text().splitlines()}
+    assert told <= {(row.item, str(row.label)) for row in rows}
+    assert len({row.asked_by for row in rows}) > NUM_PROCESSES // 2
+
+
+def open_and_buy(url: str, start, opened) -> None:
+    """Makes the store's tables, and buys one label, at the same moment as others."""
+    from jaxlabel.oracle import LabelStore
+
+    opened.release()
+    start.wait()
+    store = LabelStore(url)
+    store.define("set", "ab")
+    store.add_labels("set", ["x", "y"], [0, 1])
+    store.open_account("run", "set", 1)
+    store.buy("run", ["x"], purpose="train", round=0, asked_by="test")
+
+
+def test_processes_may_make_a_new_store_at_the_same_moment(store_url):
+    from jaxlabel.oracle import LabelStore
+
+    CONTEXT.set_forkserver_preload(["jaxlabel.oracle.store"])
+    start, opened = CONTEXT.Event(), CONTEXT.Semaphore(0)
+    processes = [
+        CONTEXT.Process(target=open_and_buy, args=(store_url, start, opened), daemon=True)
+        for _ in range(6)
+    ]
+    for process in processes:
+        process.start()
+    for _ in processes:
+        opened.acquire(timeout=30)
+    start.set()
+    for process in processes:
+        process.join(30)
+    assert [process.exitcode for process in processes] == [0] * 6
+    store = LabelStore(store_url)
+    assert store.num_labelled("set", ["x", "y"]) == 2
+    assert [row.item for row in store.ledger("run")] == ["x"] and store.spent("run") == 1
