@@ -12,6 +12,8 @@ from postgres import server_url
 from jaxlabel.errors import StoreError
 from jaxlabel.oracle import LabelStore
 
+BAD_NUMBERS = ["postgresql://host:port/db", "sqlite:///labels.db?timeout=long"]
+
 
 def complaint(url: str) -> str:
     start = time.monotonic()
@@ -22,7 +24,9 @@ def complaint(url: str) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("url", ["labels.db", "", "mysql://host/db", "sqlite://host/x", "a:/:b@"])
+@pytest.mark.parametrize(
+    "url", ["labels.db", "", "mysql://host/db", "sqlite://host/x", "a:/:b@", *BAD_NUMBERS]
+)
 def test_no_url_of_a_store(url):
     assert "write sqlite:///FILE.db or postgresql://" in complaint(url)
 

@@ -8,21 +8,22 @@ from pathlib import Path
 
 from jaxlabel.errors import BudgetExceeded
 
-NUM_ITEMS, BUDGET, NUM_PROCESSES, NUM_KILLED = 900, 300, 8, 4
+NUM_ITEMS, BUDGET, NUM_PROCESSES, NUM_KILLED = 600, 150, 8, 4
 ITEMS = [f"item{i}" for i in range(NUM_ITEMS)]
 LABELS = [i * 7 % 10 for i in range(NUM_ITEMS)]
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
-def hammer(url: str, seed: int, answers: Path, start) -> None:
-    """Asks for a few random items again and again, and notes each answer that it was given."""
+def hammer(url: str, seed: int, answers: Path, start, front) -> None:
+    """Asks for a few items that others also want right now, and notes each answer it was given."""
     from jaxlabel.oracle import LabelStore
 
     draw, store = random.Random(seed), LabelStore(url)
     with answers.open("a", buffering=1) as file:
         start.wait()
         while True:
-            items = draw.sample(ITEMS, draw.randint(1, 4))
+            wanted_by_all = ITEMS[front.value : front.value + 6]
+            items = [*draw.sample(wanted_by_all, draw.randint(0, 3)), draw.choice(ITEMS)]
             try:
                 bought = store.buy(
                     "run", items, purpose="train", round=seed, asked_by=f"process {seed}"
@@ -31,6 +32,7 @@ def hammer(url: str, seed: int, answers: Path, start) -> None:
                 if len(items) == 1:  # nothing at all is left
                     return
                 continue
+            front.value = min(front.value + len(items) - 1, NUM_ITEMS - 6)
             for item, label in zip(items, bought.labels, strict=True):
                 file.write(f"{item} {label}\n")
 
@@ -43,19 +45,24 @@ def test_eight_processes_of_which_four_are_killed_never_overspend(store_url, tmp
     store.add_labels("set", ITEMS, LABELS)
     store.open_account("run", "set", BUDGET)
     CONTEXT.set_forkserver_preload(["jaxlabel.oracle.store"])
-    start = CONTEXT.Event()
+    start, front = (
+        CONTEXT.Event(),
+        CONTEXT.Value("i", 0, lock=False),
+    )  # no lock: one may die with it
     notes = [tmp_path / f"answers{i}" for i in range(NUM_PROCESSES)]
     processes = [
-        CONTEXT.Process(target=hammer, args=(store_url, i, notes[i], start), daemon=True)
+        CONTEXT.Process(target=hammer, args=(store_url, i, notes[i], start, front), daemon=True)
         for i in range(NUM_PROCESSES)
     ]
     for process in processes:
         process.start()
     while not all(note.exists() for note in notes):
+        assert all(process.is_alive() for process in processes)
         time.sleep(0.01)
     start.set()
     for victim, quarter in zip(processes[:NUM_KILLED], (0.1, 0.25, 0.4, 0.6), strict=True):
         while store.spent("run") < BUDGET * quarter:  # in the middle of the work, however slow
+            assert victim.is_alive()
             time.sleep(0.01)
         time.sleep(random.random() / 50)
         assert victim.is_alive()
@@ -72,7 +79,7 @@ def test_eight_processes_of_which_four_are_killed_never_overspend(store_url, tmp
     assert all(row.label == truth[row.item] for row in rows)
     told = {tuple(line.split()) for note in notes for line in note.read_text().splitlines()}
     assert told <= {(row.item, str(row.label)) for row in rows}
-    assert len({row.asked_by for row in rows}) > NUM_PROCESSES // 2
+    assert len({row.asked_by for row in rows}) > 1
 
 
 def open_and_buy(url: str, start, opened) -> None:

@@ -51,7 +51,7 @@ def open_engine(url: str) -> sa.Engine:
     """
     try:
         engine = _create(sa.make_url(url))
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):  # a port or a timeout that is no number
         raise StoreError(NOT_A_URL) from None
     except ImportError:
         raise StoreError(
@@ -65,11 +65,10 @@ def _create(url: sa.URL) -> sa.Engine:
     kind = url.get_backend_name() if url.drivername != "postgres" else "postgresql"
     if kind == "sqlite":
         in_memory = url.database in (None, "", ":memory:")
-        timeout = {} if "timeout" in url.query else {"timeout": PATIENCE}
         engine = sa.create_engine(
             url.set(drivername="sqlite"),
             poolclass=pool.StaticPool if in_memory else pool.NullPool,
-            connect_args=timeout,
+            connect_args={"timeout": _patience(url)},
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -87,6 +86,10 @@ def _create(url: sa.URL) -> sa.Engine:
     raise StoreError(NOT_A_URL)
 
 
+def _patience(url: sa.URL) -> float:
+    return float(str(url.query.get("timeout", PATIENCE)))
+
+
 def _prepare_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
     connection.execute("PRAGMA synchronous=FULL")
@@ -94,9 +97,22 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    # Who reads and then writes may find that another was quicker; a writer from the start waits
-    write = connection.get_execution_options().get("write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    if not connection.get_execution_options().get("write", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # Who reads and then writes may find that another was quicker; a writer from the start waits.
+    # SQLite's own wait soon looks only every 0.1 s, and starves among busy ones: begin it anew
+    patience = _patience(connection.engine.url)
+    deadline = time.monotonic() + patience
+    connection.exec_driver_sql("PRAGMA busy_timeout = 30")
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            break
+        except sa.exc.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(1000 * patience)}")
 
 
 def _prepare_postgresql(connection: Any, _: Any) -> None:
