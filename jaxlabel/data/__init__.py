@@ -89,7 +89,7 @@ def split_spec(spec: str) -> tuple[str, str]:
     if prefix not in SOURCES:
         near = get_close_matches(prefix, SOURCES, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        if not near and Path(spec).expanduser().exists():
+        if spec and not near and Path(spec).expanduser().exists():
             hint = f" (did you mean {_guess(Path(spec).expanduser())}:{spec}?)"
         raise DataError(f"data {spec!r} names no source{hint}: it is {SPECS}")
     if (prefix == "digits") == bool(location) or (prefix == "digits" and colon):

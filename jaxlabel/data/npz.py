@@ -77,10 +77,9 @@ def _open(location: str) -> np.lib.npyio.NpzFile:
     file = Path(location).expanduser()
     if not file.is_file():
         raise DataError(f"npz:{location}: there is no such file")
-    try:
-        archive = np.load(file)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"npz:{location} is not an NPZ archive, or cut short: {error}") from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise DataError(f"npz:{location} is a single array: save an archive with numpy.savez")
-    return archive
+    if not zipfile.is_zipfile(file):
+        with file.open("rb") as stream:
+            is_array = stream.read(6) == b"\x93NUMPY"
+        fault = "is a single array" if is_array else "is not an NPZ archive, or cut short"
+        raise DataError(f"npz:{location} {fault}: save one with numpy.savez, or fetch it again")
+    return np.load(file)

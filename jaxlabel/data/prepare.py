@@ -4,7 +4,10 @@ The stock builders of tensorflow-datasets need TensorFlow to unpack and to write
 same features under the same names and versions, so that `tfds.data_source` reads them too.
 """
 
+import contextlib
+import io
 import os
+import sys
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -72,7 +75,7 @@ def _cifar(archive: Path, split: str) -> Iterator[tuple[np.ndarray, int]]:
         [f"data_batch_{i}.bin" for i in range(1, 6)] if split == "train" else ["test_batch.bin"]
     )
     try:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, "r:gz") as tar:
             for name in wanted:
                 stream = tar.extractfile(f"cifar-10-batches-bin/{name}")
                 records = np.frombuffer(stream.read() if stream else b"", np.uint8)
@@ -119,6 +122,9 @@ def _build(name: str, folder: Path, data_dir: str) -> None:
     with tfds.core.registered.skip_registration():
         builder_class = type(name, (tfds.core.GeneratorBasedBuilder,), members)
     builder = builder_class(data_dir=data_dir, file_format="array_record")
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(try_download_gcs=False)
-    )
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()):  # it talks of a download that there is not
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+        )

@@ -3,8 +3,10 @@
 import hashlib
 import threading
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.error import HTTPError
 
 from jaxlabel.errors import DataError
 
@@ -97,16 +99,28 @@ def download(name: str, folder: Path) -> None:
             continue
         url = ARCHIVES[name].url + file.name
         try:
-            with _open(url) as answer, part.open("wb") as out:
-                while chunk := answer.read(1 << 20):
-                    out.write(chunk)
-        except (OSError, TimeoutError) as error:
+            _fetch(url, part, file.size)
+        except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
+            if isinstance(error, HTTPError):
+                error.close()  # it is also the answer, with a connection
             names = ", ".join(f.name for f in ARCHIVES[name].files)
             raise DataError(f"cannot fetch {url} ({reason}): without network, put {names} into "
                             "a folder and say --manual_dir=DIR") from error  # fmt: skip
         _check_file(part, file)
         part.replace(path)
+
+
+def _fetch(url: str, part: Path, size: int) -> None:
+    from tqdm import tqdm
+
+    with (
+        _open(url) as answer,
+        part.open("wb") as out,
+        tqdm(total=size, unit="B", unit_scale=True, desc=part.stem, disable=None) as progress,
+    ):
+        while chunk := answer.read(1 << 20):
+            progress.update(out.write(chunk))
 
 
 def _open(url: str) -> Any:
@@ -116,7 +130,7 @@ def _open(url: str) -> Any:
     def ask() -> None:
         try:
             outcome.append(urllib.request.urlopen(url, timeout=PATIENCE))
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             outcome.append(error)
 
     asker = threading.Thread(target=ask, daemon=True)
@@ -124,6 +138,6 @@ def _open(url: str) -> Any:
     asker.join(PATIENCE)
     if not outcome:
         raise TimeoutError(f"no answer in {PATIENCE:g} s")
-    if isinstance(outcome[0], OSError):
+    if isinstance(outcome[0], Exception):
         raise outcome[0]
     return outcome[0]

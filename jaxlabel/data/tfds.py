@@ -20,6 +20,8 @@ def read(location: str, options: Options) -> Source:
       DataError: the data set is not prepared where `options.data_dir` says, or only for TensorFlow.
     """
     builder = _builder(location, options)
+    if _split(builder, "train") is None:
+        raise DataError(f"tfds:{location} has no split train, but {', '.join(builder.info.splits)}")
     train = _images(builder, location, "train", options)
     test_split = _split(builder, "test")
     test = _images(builder, location, test_split, options) if test_split else None

@@ -1,0 +1,123 @@
+"""Labels go into the store by a process of their own; info tells what a data set holds."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxlabel import data
+from jaxlabel.data import importing
+from jaxlabel.data.info import info
+from jaxlabel.errors import DataError, StoreError
+from jaxlabel.oracle import LabelStore
+
+RNG = np.random.default_rng(2)
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> str:
+    """An archive in which 1 = 4 (labels 0 and 2), 0 = 5 (label 1), and test 1 = train 2."""
+    train = RNG.integers(0, 256, (6, 9, 9), np.uint8)
+    train[4], train[5] = train[1], train[0]
+    test = RNG.integers(0, 256, (2, 9, 9), np.uint8)
+    test[1] = train[2]
+    file = tmp_path / "pairs.npz"
+    np.savez(file, x_train=train, y_train=[1, 0, 2, 2, 2, 1], x_test=test, y_test=[0, 2])
+    return f"npz:{file}"
+
+
+def stored(url: str, dataset: data.Dataset, labels: list[int]) -> float:
+    return LabelStore(url).agreement(dataset.name, dataset.train_items, labels)
+
+
+def test_import_in_a_process_of_its_own(pairs, tmp_path):
+    url = f"sqlite:///{tmp_path}/labels.db"
+    line = "contradiction: train 1 = train 4 is labelled 0 and 2; 0 is kept"
+    assert importing.in_subprocess(pairs, url) == [line]
+    assert importing.import_labels(pairs, url) == [line]  # again: nothing changes
+    dataset = data.load(pairs)
+    assert LabelStore(url).classes("pairs") == ("0", "1", "2")
+    assert LabelStore(url).num_labelled("pairs", dataset.train_items) == 6
+    assert stored(url, dataset, [1, 0, 2, 2, 0, 1]) == 1.0
+    assert stored(url, dataset, [1, 0, 2, 2, 2, 1]) == 5 / 6
+    # No label of a test image comes into the store, but for the one that is also in train.
+    test_items = importing.data.read(pairs, data.Options()).test.items
+    assert LabelStore(url).num_labelled("pairs", test_items) == 1
+
+
+def test_import_from_a_folder_passes_the_options_on(tmp_path):
+    for index, name in enumerate(("dog", "cat", "dog")):
+        folder = tmp_path / "pets" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = RNG.integers(0, 256, (5 + index, 5, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+    (tmp_path / "pets" / "cat" / "bad.png").write_bytes(b"")
+    url, spec = f"sqlite:///{tmp_path}/labels.db", f"folder:{tmp_path / 'pets'}"
+    options = data.Options(image_size=4, folder_labels=True, skip_unreadable=True)
+    assert importing.in_subprocess(spec, url, options) == []
+    dataset = data.load(spec, options)
+    assert LabelStore(url).classes("pets") == ("cat", "dog")
+    assert stored(url, dataset, [0, 1, 1]) == 1.0
+    with pytest.raises(DataError, match=r"bad.png cannot be read"):
+        importing.import_labels(spec, url, options._replace(skip_unreadable=False))
+
+
+def test_what_goes_wrong_in_the_process_is_told_by_this_one(pairs, capfd):
+    with pytest.raises(StoreError, match="is not one that jaxlabel knows"):
+        importing.in_subprocess(pairs, "nonsense")
+    assert importing.main(["--data=idx:/nowhere/at/all", "--store=sqlite://"]) == 2
+    said = capfd.readouterr()
+    assert said.err == "jaxlabel: idx:/nowhere/at/all: there is no such folder\n"
+    assert said.out == ""
+
+
+def test_corrupt_test_labels_are_found_at_the_start(tmp_path):
+    def idx(array: np.ndarray) -> bytes:
+        shape = b"".join(n.to_bytes(4, "big") for n in array.shape)
+        return gzip.compress(bytes([0, 0, 8, array.ndim]) + shape + array.tobytes())
+
+    images, labels = np.arange(16, dtype=np.uint8).reshape(4, 2, 2), np.zeros(4, np.uint8)
+    for stem, found in (("train", labels), ("t10k", labels[1:])):
+        (tmp_path / f"{stem}-images-idx3-ubyte.gz").write_bytes(idx(images))
+        (tmp_path / f"{stem}-labels-idx1-ubyte.gz").write_bytes(idx(found))
+    with pytest.raises(DataError, match="has 3 labels, but t10k-images"):
+        importing.import_labels(f"idx:{tmp_path}", "sqlite://")
+
+
+def test_info_counts_and_names_what_is_identical(pairs, tmp_path):
+    text = info(pairs, data.Options(), str(tmp_path / "deep" / "sheet.png"))
+    for line in (
+        "train          6 images",
+        "test           2 images",
+        "    0           1 train        1 test",
+        "    2           3 train        1 test",
+        "identical images within train: 2",
+        "  train 0 (1) = train 5 (1)",
+        "  train 1 (0) = train 4 (2)",
+        "test images that are also in train: 1",
+        "  test 1 (2) = train 2 (2)",
+        "identical training images with different labels: 1",
+    ):
+        assert line in text.splitlines()
+    with Image.open(tmp_path / "deep" / "sheet.png") as sheet:
+        pixels = np.asarray(sheet)
+    train = data.load(pairs).train_images[..., 0]
+    # 9 x 9 pixels are enlarged 6 times: row 0 begins with train 1, row 1 with train 0 and 5.
+    rows = [pixels[3 + 57 * row :][:54:6] for row in range(3)]
+    left = next(x for x in range(60) if (rows[0][:, x::6][:, :9, 0] == train[1]).all())
+    np.testing.assert_array_equal(rows[1][:, left::6][:, :9, 0], train[0])
+    np.testing.assert_array_equal(rows[1][:, left + 57 :: 6][:, :9, 0], train[5])
+    np.testing.assert_array_equal(rows[2][:, left::6][:, :9, 0], train[2])
+
+
+def test_info_of_images_without_labels(tmp_path):
+    images = RNG.integers(0, 256, (300, 100, 40, 3), np.uint8)
+    np.savez(tmp_path / "a.npz", train_images=images)
+    text = info(f"npz:{tmp_path / 'a.npz'}", data.Options(), str(tmp_path / "s.png"))
+    assert "labels   the source brings none" in text
+    assert "classes  unknown" in text
+    assert "shape    40 x 100, rgb, uint8" in text
+    with Image.open(tmp_path / "s.png") as sheet:  # 14 rows of 14, each 56 high at most
+        assert sheet.height == 14 * 59 + 3
