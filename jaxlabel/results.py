@@ -1,7 +1,7 @@
 """Published results: lines that runs wrote, and the tables made of them.
 
-`python -m jaxlabel.results README.md` writes every table of a document again: the one between
-`<!-- results: FILE.jsonl ... -->` and `<!-- end of results -->`, its files relative to the document.
+`python -m jaxlabel.results README.md` writes the tables of a document again: what stands between
+`<!-- results: FILE.jsonl ... -->` and `<!-- end of results -->`. FILE is relative to the document.
 """
 
 import fcntl
@@ -39,9 +39,9 @@ class MeanInterval(NamedTuple):
 
 
 def append(path: Path | str, result: Mapping[str, Any]) -> None:
-    """Adds a run's result to a file of results as one line, unless that very line is there.
+    """Adds a run's result to a file of results as one line, unless that very result is there.
 
-    Several processes may do so at once.
+    Several processes may do so at once; a line that a kill left half written is cut off.
 
     Raises:
       ValueError: a key of KEYS is missing.
@@ -53,8 +53,9 @@ def append(path: Path | str, result: Mapping[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            if line not in file.readlines():
+            results, size = files.read_lines(path)
+            file.truncate(size)
+            if json.loads(line) not in results:
                 file.write(line)
 
 
@@ -137,7 +138,9 @@ def _shares(shares: Sequence[float | None]) -> str:
     if not known:
         return ""
     mean, low, high = mean_interval(known)
-    return f"{mean:.2f}%" if low is None else f"{mean:.2f}% ({low:.2f} to {high:.2f})"
+    if low is None or high is None:
+        return f"{mean:.2f}%"
+    return f"{mean:.2f}% ({max(low, 0):.2f} to {min(high, 100):.2f})"
 
 
 def _number(values: Sequence[float], digits: int) -> str:

@@ -70,11 +70,7 @@ def _tiles(run: Run) -> list[dict[str, Any]]:
     tiles = []
     if (reached := result.get("test_accuracy")) is not None:
         interval = result.get("test_accuracy_interval")
-        note = (
-            f"95% interval {percent(interval[0])[:-1]} to {percent(interval[1])}"
-            if interval
-            else ""
-        )
+        note = "95% interval {} to {}".format(*map(percent, interval)) if interval else ""
         tiles.append({"name": "Test accuracy", "value": percent(reached), "note": note})
     spent, total = labels_spent(run), num_images(run)
     note = f"of {total:,} images ({percent(spent / total)})" if spent and total else ""

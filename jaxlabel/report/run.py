@@ -42,7 +42,7 @@ def artifact(run: Run, name: str, *keys: str) -> dict[str, np.ndarray] | None:
     if not path.exists():
         return None
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             return {key: arrays[key] for key in keys}
     except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
         raise JaxlabelError(f"{path} is broken ({error}); remove it to do without") from error

@@ -4,6 +4,7 @@ config.json, metrics.jsonl, session.json (the time used over all sessions and th
 result.json, tensorboard/, checkpoints/NAME/, artifacts/NAME.npz.
 """
 
+import contextlib
 import io
 import os
 import shlex
@@ -17,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from jaxlabel import figures, files
+from jaxlabel.errors import JaxlabelError
 from jaxlabel.progress import Progress
 from jaxlabel.runlog import checkpoints, workdir
 from jaxlabel.runlog.tensorboard import Events
@@ -163,7 +165,9 @@ class RunLog:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        # A full disk refuses the last writes as well; the first refusal is the one to tell.
+        with contextlib.suppress(*([JaxlabelError] if error is not None else [])):
+            self.close()
 
     def _checkpoints(self, name: str) -> tuple[Any, Path]:
         folder = self.workdir / "checkpoints" / name

@@ -58,9 +58,10 @@ class Events:
 
     def close(self) -> None:
         """Closes the file."""
-        if self._file is not None:
-            self._file.close()
-        self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with files.refusals(self._folder):
+                file.close()
 
     def _write(self, message: Any, step: int) -> None:
         from tensorboardX.proto.event_pb2 import Event

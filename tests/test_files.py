@@ -1,0 +1,71 @@
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxlabel import files
+from jaxlabel.errors import JaxlabelError
+
+full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+
+
+def test_write_replaces_whole_files_and_leaves_nothing_else(tmp_path):
+    files.write(tmp_path / "new" / "a.txt", "one")
+    files.write(tmp_path / "new" / "a.txt", b"two")
+    assert [(p.name, p.read_text()) for p in (tmp_path / "new").iterdir()] == [("a.txt", "two")]
+
+
+@full
+def test_a_full_disk_is_one_line_and_keeps_the_old_file(tmp_path):
+    path = tmp_path / "a.json"
+    files.write_json(path, {"old": 1})
+    (tmp_path / f".a.json.{os.getpid()}.part").symlink_to("/dev/full")
+    with pytest.raises(JaxlabelError, match=r"a\.json: no space left on the disk; free some") as e:
+        files.write_json(path, {"new": 2})
+    assert "\n" not in str(e.value)
+    assert files.read_json(path) == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_what_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JaxlabelError, match=r"cannot write .*: (Not a directory|File exists)"):
+        files.write(tmp_path / "file" / "a.txt", "x")
+    with pytest.raises(JaxlabelError, match="cannot write here: Permission denied"), files.refusals(
+        Path("here")
+    ):  # fmt: skip
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def test_json_holds_arrays_and_no_nan(tmp_path):
+    value = {"a": np.float32(0.5), "b": [np.nan, (1, np.int64(2))], "c": np.arange(3), "d": "é"}
+    files.write_json(tmp_path / "a.json", value)
+    read = files.read_json(tmp_path / "a.json")
+    assert read == {"a": 0.5, "b": [None, [1, 2]], "c": [0, 1, 2], "d": "é"}
+
+
+def test_read_json_of_nothing_and_of_something_else(tmp_path):
+    assert files.read_json(tmp_path / "none.json") is None
+    (tmp_path / "list.json").write_text("[1]")
+    with pytest.raises(JaxlabelError, match="holds no JSON object"):
+        files.read_json(tmp_path / "list.json")
+    (tmp_path / "half.json").write_text('{"a": ')
+    with pytest.raises(JaxlabelError, match="is not JSON"):
+        files.read_json(tmp_path / "half.json")
+
+
+@pytest.mark.parametrize("cut", range(1, 9))
+def test_read_lines_drops_a_half_written_last_line(tmp_path, cut):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"a": 1}\n' + b'{"a": 2}\n'[:cut])
+    assert files.read_lines(path) == ([{"a": 1}], 9)
+
+
+def test_read_lines_refuses_a_broken_line_in_the_middle(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"a": 1}\n{"a": \n{"a": 3}\n')
+    with pytest.raises(JaxlabelError, match=r"a\.jsonl: line 2"):
+        files.read_lines(path)
+    assert files.read_lines(tmp_path / "none") == ([], 0)
