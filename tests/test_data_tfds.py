@@ -83,6 +83,21 @@ def test_mnist_prepared_and_read_back_is_the_mnist_of_its_files(mnist, tmp_path,
     assert {int(row["label"]) for row in source} == {0, 9}
 
 
+def test_damaged_preparations_are_named(mnist, tmp_path):
+    options = data.Options(data_dir=str(tmp_path / "tfds"))
+    prepare.prepare("mnist", str(mnist), options.data_dir)
+    folder = tmp_path / "tfds" / "mnist" / "3.0.1"
+    (records,) = folder.glob("*train*record*")
+    content = records.read_bytes()
+    for damage in (content[:1000], content[:100] + b"?" + content[101:], b""):
+        records.write_bytes(damage)
+        with pytest.raises(DataError, match=r"3\.0\.1 is damaged \(.*remove its folder and"):
+            data.load("tfds:mnist", options)
+    (folder / "dataset_info.json").write_text("{")
+    with pytest.raises(DataError, match="is damaged"):
+        data.load("tfds:mnist", options)
+
+
 @pytest.fixture
 def cifar(tmp_path: Path, monkeypatch) -> Path:
     """A folder with a CIFAR-10 of two images in each file: label 3 is red on top, 5 blue left."""

@@ -51,23 +51,32 @@ def _builder(location: str, options: Options) -> Any:
     import tensorflow_datasets as tfds
 
     from jaxlabel.data.prepare import place
-    from jaxlabel.data.published import ARCHIVES
 
+    folder = place(options.data_dir)
     try:
         # From files alone: tfds.builder would import the data set's code, and look on the network.
-        return tfds.core.read_only_builder.builder_from_files(
-            location, data_dir=place(options.data_dir)
-        )
-    except (tfds.core.registered.DatasetNotFoundError, ValueError, OSError) as error:
-        name = location.split("/")[0].split(":")[0]
-        data_dir = f" --data_dir={options.data_dir}" if options.data_dir else ""
-        todo = (
-            f"run `jaxlabel data prepare --name={name}{data_dir}`"
-            if name in ARCHIVES
-            else "prepare it with tensorflow-datasets and file_format='array_record'"
-        )
-        raise DataError(f"tfds:{location} is not prepared in {place(options.data_dir)}: "
-                        f"{todo}") from error  # fmt: skip
+        return tfds.core.read_only_builder.builder_from_files(location, data_dir=folder)
+    except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
+        raise DataError(f"tfds:{location} is not prepared in {folder}: "
+                        f"{_todo(location, options)}") from error  # fmt: skip
+    except Exception as error:  # its description is read by several parsers, each with its own
+        raise _damaged(location, folder, error) from error
+
+
+def _todo(location: str, options: Options) -> str:
+    from jaxlabel.data.published import ARCHIVES
+
+    name = location.split("/")[0].split(":")[0]
+    if name not in ARCHIVES:
+        return "prepare it with tensorflow-datasets and file_format='array_record'"
+    data_dir = f" --data_dir={options.data_dir}" if options.data_dir else ""
+    return f"run `jaxlabel data prepare --name={name}{data_dir}`"
+
+
+def _damaged(location: str, folder: object, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())[:200]
+    return DataError(f"tfds:{location} in {folder} is damaged ({reason}): remove its folder and "
+                     "prepare it again")  # fmt: skip
 
 
 def _split(builder: Any, split: str) -> str | None:
@@ -115,6 +124,10 @@ def _feature(builder: Any, location: str, split: str, key: str) -> Iterator[Any]
                         ) from error  # fmt: skip
     for start in range(0, len(source), BATCH):
         indices = list(range(start, min(start + BATCH, len(source))))
-        for record in source.__getitems__(indices):
+        try:
+            records = source.__getitems__(indices)
+        except RuntimeError as error:
+            raise _damaged(location, builder.data_dir, error) from error
+        for record in records:
             value = tf_example_pb2.Example.FromString(record).features.feature[key]
             yield (value.bytes_list.value or value.int64_list.value)[0]
