@@ -12,7 +12,7 @@ import pytest
 from jaxlabel import data
 from jaxlabel.data import identity
 from jaxlabel.data.dataset import DEFAULTS
-from jaxlabel.data.images import from_array, resize, with_channels
+from jaxlabel.data.images import with_channels
 from jaxlabel.errors import DataError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -90,30 +90,6 @@ def test_ids_follow_the_content_wherever_it_is_stored(idx, tmp_path):
     bigger = data.load(f"idx:{idx}", options)
     assert bigger.train_images.shape == (12, 9, 9, 3)
     assert bigger.train_items.tolist() == one.train_items.tolist()
-
-
-def test_an_id_is_blake2b_of_shape_and_pixels():
-    # Ids are kept in label stores for years: this constant must never change.
-    image = np.arange(6, dtype=np.uint8).reshape(1, 2, 3, 1)
-    assert identity.item_ids(image).tolist() == [ID_OF_0_TO_5]
-    assert identity.item_id(np.repeat(image[0], 3, -1)) == ID_OF_0_TO_5
-    assert identity.item_id(image.reshape(3, 2, 1)) != ID_OF_0_TO_5
-    colours = RNG.integers(0, 256, (4, 3, 3, 3), np.uint8)
-    colours[2] = 7  # a grey one among them
-    assert identity.item_ids(colours).tolist() == [identity.item_id(c) for c in colours]
-    changed = colours.copy()
-    changed[1, 2, 2, 2] ^= 1
-    assert (identity.item_ids(changed) == identity.item_ids(colours)).tolist() == [1, 0, 1, 1]
-
-
-ID_OF_0_TO_5 = "13c8f65b4e2bd76c8e364a0a68484f4c"
-
-
-def test_duplicates_and_contradictions():
-    items = ["a", "b", "a", "c", "b", "a"]
-    assert identity.duplicates(items) == [[0, 2, 5], [1, 4]]
-    assert identity.contradictions(items, np.array([1, 2, 1, 0, 3, 1])) == [[1, 4]]
-    assert identity.shared(items, ["z", "b", "a", "b"]) == [(1, 1), (0, 2), (1, 3)]
 
 
 @pytest.mark.parametrize("keys", [("train_{}", "test_{}"), ("x_train", "x_test")])
@@ -269,25 +245,6 @@ def test_loading_digits_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-def test_resizing_keeps_means_and_flat_images():
-    flat = np.full((2, 6, 4, 3), 77, np.uint8)
-    np.testing.assert_array_equal(resize(flat, 5), np.full((2, 5, 5, 3), 77))
-    assert resize(flat, 0) is flat
-    blocks = RNG.integers(0, 256, (1, 4, 4, 1)).astype(np.uint8)
-    assert abs(float(resize(blocks, 2).mean()) - float(blocks.mean())) < 25
-    checks = np.tile(np.array([[0, 200], [200, 0]], np.uint8), (8, 8))[None, ..., None]
-    assert abs(int(resize(checks, 4)[0, 1, 1, 0]) - 100) <= 2  # smoothed, not sampled
-
-
-def test_grey_is_pillows_grey():
-    from PIL import Image
-
-    colours = RNG.integers(0, 256, (3, 7, 5, 3), np.uint8)
-    grey = [np.asarray(Image.fromarray(c).convert("L")) for c in colours]
-    np.testing.assert_array_equal(with_channels(colours, 1)[..., 0], grey)
-    np.testing.assert_array_equal(with_channels(TRAIN[..., None], 3)[..., 2], TRAIN)
-
-
 def test_modes_of_colour_and_grey_together(tmp_path):
     colours = RNG.integers(0, 256, (4, 5, 4, 3), np.uint8)
     np.savez(tmp_path / "a.npz", x_train=colours, x_test=TEST)
@@ -297,11 +254,6 @@ def test_modes_of_colour_and_grey_together(tmp_path):
     grey = data.load(spec, data.Options(image_mode="grey"))
     np.testing.assert_array_equal(grey.train_images, with_channels(colours, 1))
     np.testing.assert_array_equal(grey.test_images[..., 0], TEST)
-
-
-def test_booleans_are_black_and_white():
-    made = from_array(np.eye(3, dtype=bool)[None], "x", data.Options())
-    np.testing.assert_array_equal(made.pixels[0, ..., 0], np.eye(3) * 255)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real data in ../shared/data")
