@@ -36,6 +36,11 @@ class RunConfig:
     data_dir: str = setting("", "where tfds:NAME is prepared; empty: tfds's own default")
     image_size: int = setting(0, "resize images to this side in pixels; 0: as they are", low=0)
     image_mode: str = setting("auto", "channels", choices=("auto", "grey", "rgb"))
+    kind: str = setting(
+        "auto",
+        "which augmentations keep the label; auto: as the data set is known",
+        choices=("auto", "digits", "clothes", "overhead", "objects", "unknown"),
+    )
     folder_labels: bool = setting(False, "folder: take sub-folder names as the hidden labels")
     skip_unreadable: bool = setting(False, "folder: skip images that cannot be read")
     seed: int = setting(0, "the seed of everything random in the run", low=0)
@@ -48,6 +53,10 @@ class RunConfig:
     noise: float = setting(
         0.0, "research: the share of answers replaced by another class", low=0.0, high=1.0
     )
+
+    def may_peek(self) -> bool:
+        """Whether the recipe stops by labels that it did not buy; every output then says so."""
+        return False
 
 
 def validate(config: Any) -> None:

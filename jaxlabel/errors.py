@@ -1,4 +1,4 @@
-"""What can go wrong through no fault of the code: each is one line for the user and an exit code."""
+"""What can go wrong through no fault of the code: one line for the user, and an exit code."""
 
 
 class JaxlabelError(Exception):

@@ -1,4 +1,4 @@
-"""What a recipe hands over when it is done: a model to predict with, and what it made of the data."""
+"""What a recipe hands over when it is done: a model, and what it made of the data."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -16,12 +16,14 @@ class Predictor(NamedTuple):
     Attributes:
       model: a pytree that is called with float32 images in [0, 1] and returns logits.
       train_labels: the class that the run gives to each training image, or None.
+      features: the representation that the run clustered, or None; the report draws its map.
       stopped_by: why no further label was bought: "target", "budget", ...
       summary: numbers for result.json, such as the run's own estimate of its accuracy.
     """
 
     model: Any
     train_labels: Int[np.ndarray, "n"] | None
+    features: Float[np.ndarray, "n d"] | None
     stopped_by: str
     summary: Mapping[str, float]
 

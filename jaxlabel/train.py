@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import nnx
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel.augment import as_float
@@ -71,6 +72,14 @@ def fit(
     return state.model
 
 
+def init(make: Callable[[nnx.Rngs], Model], key: Key[Array, ""]) -> Model:
+    """The model that `make` builds from random number generators, in one compiled call.
+
+    Eagerly, each parameter's draw would be compiled on its own: 20 times slower on a CPU.
+    """
+    return jax.jit(lambda key: make(nnx.Rngs(key)))(key)
+
+
 def _advance(
     loss: Loss, optimizer: optax.GradientTransformation, batch_size: int
 ) -> Callable[..., tuple[State, dict[str, Array]]]:
@@ -88,22 +97,36 @@ def _advance(
         model = optax.apply_updates(state.model, updates)
         return State(model, optimizer_state), {"loss": value, **metrics}
 
+    def zeros(state: State, data: Any, key: Key[Array, ""]) -> dict[str, Array]:
+        shapes = jax.eval_shape(one, state, data, key)[1]
+        return {name: jnp.zeros(s.shape, s.dtype) for name, s in shapes.items()}
+
+    def body(
+        step: Int[Array, ""], carry: tuple[State, dict[str, Array]], data: Any, key: Key[Array, ""]
+    ) -> tuple[State, dict[str, Array]]:
+        state, metrics = one(carry[0], data, jax.random.fold_in(key, step))
+        return state, jax.tree.map(jnp.add, carry[1], metrics)
+
     @jax.jit
-    def advance(
+    def scanned(
         state: State, data: Any, key: Key[Array, ""], first: Int[Array, ""], last: Int[Array, ""]
     ) -> tuple[State, dict[str, Array]]:
-        shapes = jax.eval_shape(one, state, data, key)[1]
-        zeros = {name: jnp.zeros(s.shape, s.dtype) for name, s in shapes.items()}
+        start = (state, zeros(state, data, key))
+        return jax.lax.fori_loop(first, last, lambda i, c: body(i, c, data, key), start)
 
-        def body(
-            step: Int[Array, ""], carry: tuple[State, dict[str, Array]]
-        ) -> tuple[State, dict[str, Array]]:
-            state, metrics = one(carry[0], data, jax.random.fold_in(key, step))
-            return state, jax.tree.map(jnp.add, carry[1], metrics)
+    single = jax.jit(body)
 
-        return jax.lax.fori_loop(first, last, body, (state, zeros))
+    def stepwise(
+        state: State, data: Any, key: Key[Array, ""], first: int, last: int
+    ) -> tuple[State, dict[str, Array]]:
+        carry = (state, zeros(state, data, key))
+        for step in range(first, last):
+            carry = single(step, carry, data, key)
+        return carry
 
-    return advance
+    # Inside a loop XLA's CPU backend runs a convolution's gradient single-threaded and by the
+    # slow path: 24 times slower (jax 0.10.2). Dispatching step by step costs it 1 ms instead.
+    return stepwise if jax.default_backend() == "cpu" else scanned
 
 
 def warmup_cosine(learning_rate: float, num_steps: int, weight_decay: float = 0.0) -> Any:

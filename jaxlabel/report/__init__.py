@@ -55,7 +55,8 @@ def _head(run: Run) -> dict[str, Any]:
     versions = result.get("versions") or {}
     built = [f"{name} {version}" for name, version in versions.items()]
     if result.get("commit"):
-        built.insert(0, f"commit {str(result['commit'])[:12]}")
+        changed = "+" if result["commit"].endswith("+") else ""
+        built.insert(0, f"commit {result['commit'][:12]}{changed}")
     return {
         "title": f"{dataset} · {method} · jaxlabel", "heading": dataset,
         "lead": " · ".join(about), "peeked": peeked, "finished": bool(result),

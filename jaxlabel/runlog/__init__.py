@@ -65,6 +65,8 @@ class RunLog:
         self._session = files.read_json(self.workdir / "session.json") or {}
         used = [record["seconds"] for record in records] + [self._session.get("seconds", 0.0)]
         self._before, self._began, self._beat = max(used), time.monotonic(), -float("inf")
+        # Who opens a finished run only looks at it: its time and command stay.
+        self._over = (self.workdir / "result.json").exists()
         self._session["sessions"] = self._session.get("sessions", 0) + 1
         self._session["command"] = command()
         self._heartbeat()
@@ -190,7 +192,7 @@ class RunLog:
 
     def _heartbeat(self, now: bool = False) -> None:
         """Writes down the time used, every two seconds, so that a kill loses no more of it."""
-        if now or time.monotonic() - self._beat >= 2:
+        if not self._over and (now or time.monotonic() - self._beat >= 2):
             self._beat = time.monotonic()
             self._session["seconds"] = round(self.seconds, 3)
             files.write_json(self.workdir / "session.json", self._session, durable=False)

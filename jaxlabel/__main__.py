@@ -1,0 +1,5 @@
+"""`python -m jaxlabel` is `jaxlabel`."""
+
+from jaxlabel.cli import main
+
+main()

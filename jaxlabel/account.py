@@ -1,0 +1,66 @@
+"""A run's label store and account: where they are, what was bought, and a person's answers."""
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+from jaxlabel import files
+from jaxlabel.data.dataset import Dataset
+from jaxlabel.errors import UsageError
+from jaxlabel.oracle import LabelStore, import_answers, ledger_text
+
+RUN = "run.json"
+QUESTIONS = "questions.csv"
+
+
+def store_url(url: str, workdir: Path) -> str:
+    """The label store's URL; without one, a SQLite file in the work directory."""
+    return url or f"sqlite:///{workdir.resolve()}/labels.db"
+
+
+def name(account: str, workdir: Path, dataset: Dataset) -> str:
+    """Whose ledger the run charges, written down before the first label is asked for.
+
+    A name of the run's own is made up once, so that a run that is started again finds its ledger
+    and another run, even with the same settings, never gets its labels for nothing.
+    """
+    there = files.read_json(workdir / RUN)
+    if there is None:
+        made = account or f"{dataset.name}-{workdir.resolve().name}-{uuid.uuid4().hex[:8]}"
+        there = {"account": made, "label_set": dataset.name}
+        files.write_json(workdir / RUN, there)
+    return str(there["account"])
+
+
+def ledger(workdir: Path, rows: bool = False) -> str:
+    """The tables of what the run in `workdir` bought; `rows` adds a line for each label."""
+    config, here = _read(workdir)
+    return ledger_text(LabelStore(store_url(config["store"], workdir)), here["account"], rows)
+
+
+def answer(workdir: Path, labels: str | None = None) -> str:
+    """What the import of a person's answers did, in a line or two.
+
+    Args:
+      labels: a CSV file with the columns item and label; None: the run's own questions.csv.
+    """
+    config, here = _read(workdir)
+    path = Path(labels) if labels else workdir / QUESTIONS
+    store = LabelStore(store_url(config["store"], workdir))
+    counts = import_answers(store, here["label_set"], path)
+    lines = [f"{counts.added} answers stored, {counts.known} were there, {counts.blank} are open"]
+    if counts.new_classes:
+        lines.append(f"new classes: {', '.join(counts.new_classes)}")
+    classes = store.classes(here["label_set"])
+    lines += [
+        f"contradiction: {c.item} is {classes[c.kept]}, the answer {classes[c.refused]} is refused"
+        for c in counts.contradictions
+    ]
+    return "\n".join(lines)
+
+
+def _read(workdir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    config, here = files.read_json(workdir / "config.json"), files.read_json(workdir / RUN)
+    if config is None or here is None:
+        raise UsageError(f"{workdir} has asked for no label yet")
+    return config, here

@@ -1,0 +1,211 @@
+"""One run from its configuration to its report: data, labels, recipe, evaluation, record."""
+
+import dataclasses
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxlabel import account, config, data, evaluate, files
+from jaxlabel.data import importing
+from jaxlabel.data.dataset import Dataset, Options
+from jaxlabel.errors import LabelsMissing
+from jaxlabel.methods import medoids
+from jaxlabel.oracle import LabelStore, Oracle, spending, write_questions
+from jaxlabel.predictor import Predictor, probabilities
+from jaxlabel.report import write_report
+from jaxlabel.runlog import RunLog, open_workdir
+
+METHODS = {medoids.Config: medoids.run}
+VERSIONS = ("jaxlabel", "jax", "flax", "optax", "numpy")
+
+
+def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
+    """The result of a run, which is also in WORKDIR/result.json; a finished run is not repeated.
+
+    Raises:
+      UsageError: a setting does not fit, or the directory holds another run.
+      DataError, StoreError: the images or the label store cannot be used.
+      LabelsMissing: nobody has answered yet; the questions are in WORKDIR/questions.csv.
+    """
+    config.validate(settings)
+    with open_workdir(workdir, dataclasses.asdict(settings)) as log:
+        done = files.read_json(workdir / "result.json")
+        if done is None:
+            done = _run(settings, workdir, log)
+            log.finish(done)
+        report = write_report(workdir)
+    print(summary(done), f"report: {report}", sep="\n")
+    return done
+
+
+def _run(settings: config.RunConfig, workdir: Path, log: RunLog) -> dict[str, Any]:
+    options = Options(**{name: getattr(settings, name) for name in Options._fields})
+    dataset = data.load(settings.data, options)
+    if settings.kind == "auto":
+        settings = dataclasses.replace(settings, kind=dataset.kind)
+    store = _store(settings, options, workdir, dataset, log)
+    payer = account.name(settings.account, workdir, dataset)
+    store.open_account(payer, dataset.name, settings.budget)
+    classes = store.classes(dataset.name)
+    log.arrays("classes", names=np.array(classes, str))
+    log.arrays("samples", images=dataset.train_images[:40])
+    oracle = Oracle(
+        store, payer, dataset.train_items, num_classes=max(1, len(classes)),
+        noise=settings.noise, seed=settings.seed, allow_peek=settings.may_peek(),
+    )  # fmt: skip
+    try:
+        predictor = METHODS[type(settings)](
+            settings, dataset.train_images, oracle, jax.random.key(settings.seed), log
+        )
+    except LabelsMissing as error:
+        raise _with_questions(error, workdir, dataset) from error
+    log.save("predictor", 0, predictor.model)
+    if predictor.features is not None and predictor.train_labels is not None:
+        log.arrays("map", **code_map(predictor.features, predictor.train_labels))
+    return {
+        "method": type(settings).__module__.removeprefix("jaxlabel.methods."),
+        "dataset": dataset.name,
+        "seed": settings.seed,
+        **_spent(store, payer),
+        **_scores(settings.data, options, dataset, store, predictor, log),
+        "seconds": round(log.seconds, 2),
+        "device": device(),
+        "versions": {"python": platform.python_version()} | {n: version(n) for n in VERSIONS},
+        "commit": commit(),
+        "stopped_by": predictor.stopped_by,
+        **predictor.summary,
+        "num_train": len(dataset.train_images),
+        "classes": list(classes),
+        "config": dataclasses.asdict(settings),
+    }
+
+
+def _store(
+    settings: config.RunConfig, options: Options, workdir: Path, dataset: Dataset, log: RunLog
+) -> LabelStore:
+    """The label store, filled from the data set's own labels when they are not in it yet."""
+    url = account.store_url(settings.store, workdir)
+    store = LabelStore(url)
+    missing = store.num_labelled(dataset.name, dataset.train_items) < len(
+        set(dataset.train_items.tolist())
+    )
+    if missing and data.has_labels(settings.data, options):
+        for line in importing.in_subprocess(settings.data, url, options):
+            log.say(line)
+    return store
+
+
+def _spent(store: LabelStore, payer: str) -> dict[str, Any]:
+    """What the ledger says."""
+    entries = spending(store.ledger(payer))
+    by_purpose: dict[str, int] = {}
+    for entry in entries:
+        by_purpose[entry.purpose] = by_purpose.get(entry.purpose, 0) + entry.labels
+    return {
+        "labels_spent": sum(by_purpose.values()),
+        "labels_by_purpose": by_purpose,
+        "cost": store.spent(payer),
+        "ledger": [entry._asdict() for entry in entries],
+        "peeked": store.account(payer).peeked,
+    }
+
+
+def _scores(
+    spec: str, options: Options, dataset: Dataset, store: LabelStore, predictor: Predictor,
+    log: RunLog,
+) -> dict[str, Any]:  # fmt: skip
+    """The accuracies, after the run: the only place where labels are read that nobody bought."""
+    scores: dict[str, Any] = {"train_label_accuracy": None, "test_accuracy": None,
+                              "test_accuracy_interval": None}  # fmt: skip
+    if predictor.train_labels is not None and data.has_labels(spec, options):
+        right = store.agreement(dataset.name, dataset.train_items, predictor.train_labels)
+        scores["train_label_accuracy"] = right
+    if len(dataset.test_images) and data.has_labels(spec, options):
+        labels = data.load_test_labels(spec, options)
+        predictions = probabilities(predictor.model, dataset.test_images).argmax(axis=-1)
+        classes = max(len(store.classes(dataset.name)), int(labels.max()) + 1)
+        scored = evaluate.evaluate(labels, predictions, classes)
+        log.arrays("confusion", matrix=scored.matrix)
+        scores["test_accuracy"] = scored.accuracy
+        scores["test_accuracy_interval"] = list(scored.interval)
+    return scores
+
+
+def _with_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> LabelsMissing:
+    """The same error, its questions written where a person can answer them."""
+    place = dict(zip(dataset.train_items.tolist(), dataset.paths, strict=False))
+    path = workdir / account.QUESTIONS
+    write_questions(path, error.items, [place.get(item, "") for item in error.items])
+    return LabelsMissing(
+        f"{len(error.items)} images are to be labelled by a person: fill the column label of "
+        f"{path}, then jaxlabel answer --workdir={workdir}, then the same command again",
+        error.items,
+    )
+
+
+def code_map(
+    features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, "n"], most: int = 4000
+) -> dict[str, np.ndarray]:
+    """Points of a 2-D map of at most `most` images, by principal components, and their labels."""
+    rows = np.random.default_rng(0).permutation(len(features))[:most]
+    centred = features[rows] - features[rows].mean(axis=0)
+    axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
+    return {"points": (centred @ axes.T).astype(np.float32), "labels": labels[rows]}
+
+
+def summary(result: dict[str, Any]) -> str:
+    """What a person wants to know of a result, in a few lines."""
+    lines = [
+        f"{result['dataset']}, {result['method']}, seed {result['seed']}: "
+        f"{result['labels_spent']} labels bought, stopped by {result['stopped_by']}"
+    ]
+    if result["peeked"]:
+        lines.append("PEEKED: the run stopped by looking at labels that it did not buy")
+    if result["train_label_accuracy"] is not None:
+        lines.append(f"training labels right: {100 * result['train_label_accuracy']:.2f}%")
+    if result["test_accuracy"] is not None:
+        low, high = (100 * end for end in result["test_accuracy_interval"])
+        lines.append(
+            f"test accuracy: {100 * result['test_accuracy']:.2f}% ({low:.2f} to {high:.2f})"
+        )
+    lines.append(f"{result['seconds']:.1f} s on {result['device']}")
+    return "\n".join(lines)
+
+
+def device() -> str:
+    """The accelerator's name, or the number of CPU cores."""
+    first = jax.devices()[0]
+    if first.platform == "cpu":
+        return (
+            f"CPU, {len(os.sched_getaffinity(0))} cores"
+            if hasattr(os, "sched_getaffinity")
+            else "CPU"
+        )
+    return f"{len(jax.devices())}x {first.device_kind}"
+
+
+def commit() -> str:
+    """The commit of jaxlabel's source, with "+" when it was changed since; "" outside git."""
+    folder = Path(__file__).parent
+    command = [
+        "git",
+        "-C",
+        str(folder),
+        "describe",
+        "--always",
+        "--abbrev=40",
+        "--exclude=*",
+        "--dirty=+",
+    ]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
