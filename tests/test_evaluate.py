@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxlabel import evaluate
+from jaxlabel.interval import wilson_interval
 
 
 def test_accuracy_counts():
@@ -16,22 +17,22 @@ def test_accuracy_counts():
 
 def test_wilson_interval_by_hand():
     # 8 of 10: centre (.8 + z²/20) / (1 + z²/10), z² = 3.8415
-    low, high = evaluate.wilson_interval(8, 10)
+    low, high = wilson_interval(8, 10)
     np.testing.assert_allclose([low, high], [0.49016, 0.94331], atol=1e-5)
-    assert evaluate.wilson_interval(0, 0) == (0.0, 1.0)
-    assert evaluate.wilson_interval(0, 20).low == 0.0
-    assert evaluate.wilson_interval(20, 20).high == 1.0
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+    assert wilson_interval(0, 20).low == 0.0
+    assert wilson_interval(20, 20).high == 1.0
 
 
 def test_wilson_interval_covers_what_it_says():
     draws = np.random.default_rng(0).binomial(200, 0.9, 4000)
-    low, high = np.array([evaluate.wilson_interval(draw, 200) for draw in draws]).T
+    low, high = np.array([wilson_interval(draw, 200) for draw in draws]).T
     assert 0.93 < np.mean((low <= 0.9) & (high >= 0.9)) < 0.97
 
 
 def test_wilson_interval_mirrors():
-    low, high = evaluate.wilson_interval(3, 17)
-    np.testing.assert_allclose(evaluate.wilson_interval(14, 17), [1 - high, 1 - low])
+    low, high = wilson_interval(3, 17)
+    np.testing.assert_allclose(wilson_interval(14, 17), [1 - high, 1 - low])
 
 
 def test_confusion_matrix_rows_are_the_truth():
@@ -47,7 +48,7 @@ def test_evaluate_agrees_with_its_parts():
     labels, predictions = np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0])
     result = evaluate.evaluate(labels, predictions, 2)
     assert result.accuracy == 0.75
-    assert result.interval == evaluate.wilson_interval(3, 4)
+    assert result.interval == wilson_interval(3, 4)
     np.testing.assert_array_equal(result.matrix, [[2, 0], [1, 1]])
 
 

@@ -64,7 +64,7 @@ def make(workdir, classes=CLASSES, *, finish=True, channels=1, side=8, count=9, 
                 "labels_by_purpose": {"train": 11}, "test_accuracy": 0.9375,
                 "test_accuracy_interval": [0.9, 0.96], "train_label_accuracy": 0.8,
                 "seconds": 75.0, "device": "two cores", "versions": {"jax": "0.10"},
-                "commit": "abcdef0123456789", "classes": list(classes), "stopped_by": "target",
+                "commit": "abcdef0123456789+", "classes": list(classes), "stopped_by": "target",
                 "ledger": [{"purpose": "train", "round": 1, "labels": 11, "cost": 11.0}], **result,
             })  # fmt: skip
     return Page(write_report(workdir).read_text()), (workdir / "report.html").read_text()
@@ -74,7 +74,7 @@ def test_a_finished_run_tells_its_figures(tmp_path):
     page, _ = make(tmp_path)
     for fact in (
         "93.8%", "95% interval 90.0% to 96.0%", "of 45 images (24.4%)", "75.0 s", "two cores",
-        "commit abcdef012345", "stopped by target", "80.0%", "3 asked, for 12 images",
+        "commit abcdef012345+ · jax 0.10", "stopped by target", "80.0%", "3 asked, for 12 images",
     ):  # fmt: skip
         assert fact in page.text, fact
     assert "sólo & <b>bold</b> taken for 日本: 5 of 12" in page.text

@@ -127,6 +127,15 @@ def test_seconds_add_up_over_sessions(tmp_path):
         assert log.seconds >= 100.5
 
 
+def test_a_finished_run_keeps_its_time_and_command(tmp_path):
+    with open_workdir(tmp_path, CONFIG) as log:
+        log.finish({"classes": []})
+    session = (tmp_path / "session.json").read_text()
+    with open_workdir(tmp_path, CONFIG) as log:
+        assert log.seconds >= json.loads(session)["seconds"]
+    assert (tmp_path / "session.json").read_text() == session
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_a_full_disk_is_one_line(tmp_path):
     with (
