@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxlabel import account, config, data, evaluate, files
+from jaxlabel import account, cache, config, data, evaluate, files
 from jaxlabel.data import importing
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import LabelsMissing
@@ -76,6 +76,7 @@ def _run(settings: config.RunConfig, workdir: Path, log: RunLog) -> dict[str, An
         **_spent(store, payer),
         **_scores(settings.data, options, dataset, store, predictor, log),
         "seconds": round(log.seconds, 2),
+        "seconds_shared": cache.take_saved_seconds(),
         "device": device(),
         "versions": {"python": platform.python_version()} | {n: version(n) for n in VERSIONS},
         "commit": commit(),

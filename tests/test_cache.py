@@ -1,0 +1,127 @@
+import dataclasses
+import multiprocessing
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from jaxlabel import cache
+
+
+@dataclasses.dataclass
+class Settings:
+    steps: int = 3
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
+    cache.take_saved_seconds()
+    return tmp_path
+
+
+def counted(value, calls):
+    def compute():
+        calls.append(value)
+        return {"codes": np.full((2, 3), value), "inertia": 0.5}
+
+    return compute
+
+
+def test_what_was_computed_is_not_computed_again(root):
+    calls = []
+    for _ in range(2):
+        found = cache.cached("codes", ["digits", 0], counted(7, calls))
+        np.testing.assert_array_equal(found["codes"], np.full((2, 3), 7))
+        assert found.keys() == {"codes", "inertia"} and found["inertia"] == 0.5
+    assert calls == [7]
+    cache.cached("codes", ["digits", 1], counted(8, calls))
+    cache.cached("kmeans", ["digits", 0], counted(9, calls))
+    assert calls == [7, 8, 9]
+
+
+def test_without_a_directory_nothing_is_kept(monkeypatch):
+    monkeypatch.delenv(cache.VARIABLE, raising=False)
+    calls = []
+    for _ in range(2):
+        cache.cached("codes", 0, counted(1, calls))
+    assert calls == [1, 1]
+
+
+def test_other_source_is_another_key(root, monkeypatch):
+    calls = []
+    cache.cached("codes", 0, counted(1, calls))
+    monkeypatch.setattr(cache, "source", lambda: "changed")
+    cache.cached("codes", 0, counted(2, calls))
+    assert calls == [1, 2]
+
+
+def test_a_damaged_file_is_computed_again(root):
+    calls = []
+    cache.cached("codes", 0, counted(1, calls))
+    (path,) = (root / "codes").glob("*.npz")
+    path.write_bytes(path.read_bytes()[:50])
+    assert cache.cached("codes", 0, counted(2, calls))["codes"][0, 0] == 2
+    assert cache.cached("codes", 0, counted(3, calls))["codes"][0, 0] == 2
+
+
+def test_an_error_is_passed_on_and_nothing_is_kept(root):
+    with pytest.raises(ZeroDivisionError):
+        cache.cached("codes", 0, lambda: {"codes": 1 // 0})
+    assert list(root.rglob("*.npz")) == []
+    assert cache.cached("codes", 0, lambda: {"codes": 4})["codes"] == 4
+
+
+def test_seconds_that_were_saved(root):
+    def slow():
+        time.sleep(0.15)
+        return {"a": 1}
+
+    cache.cached("slow", 0, slow)
+    assert cache.take_saved_seconds() == 0
+    cache.cached("slow", 0, slow)
+    cache.cached("slow", 0, slow)
+    assert 0.3 <= cache.take_saved_seconds() < 10
+    assert cache.take_saved_seconds() == 0
+
+
+DIFFERENT = [
+    None, 0, 1, 1.0, True, "1", b"1", [], [1], [[1]], ["a", "b"], ["ab"], {}, {"a": 1}, {"b": 1},
+    np.arange(3), np.arange(3.0), np.arange(4), np.arange(4).reshape(2, 2), np.array(1), Settings(),
+    Settings(4), jax.random.key(0), jax.random.key(1),
+]  # fmt: skip
+
+
+def test_different_keys_have_different_digests():
+    assert len({cache.digest(value) for value in DIFFERENT}) == len(DIFFERENT)
+
+
+def test_equal_keys_have_equal_digests():
+    grid = np.arange(6).reshape(2, 3)
+    assert cache.digest(grid.T) == cache.digest(grid.T.copy())
+    assert cache.digest({"a": 1, "b": 2}) == cache.digest({"b": 2, "a": 1})
+    assert cache.digest(Settings()) == cache.digest(Settings(3))
+    assert cache.digest(jax.random.key(3)) == cache.digest(jax.random.key(3))
+    # A constant of today: the digest does not depend on the process.
+    assert cache.digest(["digits", 1, 0.5, None]) == "9a0292f33525fbb9503986433e93b50d"
+
+
+def test_what_has_no_content_is_no_key():
+    with pytest.raises(TypeError, match="plain data and arrays"):
+        cache.digest(object())
+
+
+def _compute(folder):
+    def compute():
+        (folder / f"call-{time.monotonic_ns()}").touch()
+        time.sleep(0.3)
+        return {"a": np.arange(5)}
+
+    return cache.cached("shared", 0, compute)["a"].sum()
+
+
+def test_two_processes_compute_once(root):
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        assert pool.map(_compute, [root, root], chunksize=1) == [10, 10]
+    assert len(list(root.glob("call-*"))) == 1
