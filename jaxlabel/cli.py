@@ -6,7 +6,7 @@ way (a full disk, an exhausted budget) is one line and exit code 1.
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -18,6 +18,7 @@ USAGE = """jaxlabel: the most accurate image classifier for the fewest label que
 usage: jaxlabel COMMAND [--flag=value ...]
 
   train           buy labels, train, evaluate, and write a report
+  sweep           run an experiment's grid side by side, into tables and figures
   report          write report.html again from a work directory
   ledger          print what was spent on which labels
   answer          import a person's answers (CSV) into a run's label store
@@ -29,13 +30,22 @@ Each command explains itself: jaxlabel COMMAND --help"""
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs one command and exits with its code."""
+    settle_xla(os.environ)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    sys.exit(run(arguments))
+
+
+def settle_xla(environment: MutableMapping[str, str]) -> None:
+    """Sets, before JAX starts, how XLA compiles; what the user has set stays."""
     if not os.path.exists("/dev/nvidiactl"):
         # LLVM's third level takes XLA's CPU backend 5 times longer to compile random numbers
         # (2.5 s for each shape of a draw, jax 0.10.2) and makes nothing here run faster.
-        flags_now = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=2 {flags_now}".strip()
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    sys.exit(run(arguments))
+        own = environment.get("XLA_FLAGS", "")
+        environment["XLA_FLAGS"] = f"--xla_backend_optimization_level=2 {own}".strip()
+    cache = os.path.join(os.path.expanduser("~"), ".cache", "jaxlabel", "xla")
+    environment.setdefault("JAX_COMPILATION_CACHE_DIR", cache)
+    environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    environment.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
 def run(arguments: list[str]) -> int:
@@ -69,6 +79,7 @@ def _command(arguments: list[str]) -> tuple[Callable[[list[str]], None], list[st
         return lambda rest: commands.version(), []
     known: dict[str, Callable[[list[str]], None]] = {
         "train": commands.train,
+        "sweep": commands.sweep,
         "report": commands.report,
         "ledger": commands.ledger,
         "answer": commands.answer,

@@ -23,6 +23,21 @@ usage: jaxlabel train [--config=FILE[:VARIANT]] [--config.KEY=VALUE ...] [--work
 
 The settings of every run:"""
 
+SWEEP = """jaxlabel sweep: run an experiment's grid side by side, into tables and figures
+
+usage: jaxlabel sweep --experiment=FILE [--workdir=DIR] [--jobs=N] [--quick] [--data_root=DIR]
+                      [--publish] [--slurm] [--slurm_options=KEY=VALUE,...]
+
+  --experiment=FILE   the experiment; experiments/README.md lists those that come along
+  --workdir=DIR       where everything is written; default runs/NAME of the experiment. Started
+                      again, a sweep does what is missing; a run that is done is not done again
+  --jobs=N            runs at a time, each with its share of the cores; default: one per core
+  --quick             the experiment's quick variant
+  --data_root=DIR     holds a folder of IDX files per data set (fashion_mnist/, mnist/, ...)
+  --publish           append the results to results/NAME.jsonl beside the experiment
+  --slurm             submit the runs to Slurm (the extra slurm); --slurm_options are submitit's
+                      parameters, such as timeout_min=60,slurm_partition=cpu"""
+
 REPORT = """jaxlabel report: write report.html again from what a work directory holds
 
 usage: jaxlabel report --workdir=DIR"""
@@ -75,6 +90,28 @@ def train(arguments: list[str]) -> None:
     from jaxlabel import experiment
 
     experiment.run(config, Path(values.workdir or Path("runs") / name))
+
+
+def sweep(arguments: list[str]) -> None:
+    """Runs an experiment's grid, or what is missing of it."""
+    values = _parse(
+        arguments, SWEEP, experiment=None, workdir=None, jobs=0, quick=False, data_root="",
+        publish=False, slurm=False, slurm_options="",
+    )  # fmt: skip
+    if not values.experiment:
+        raise UsageError("--experiment=FILE is missing: experiments/README.md lists them")
+    if values.jobs < 0:
+        raise UsageError(f"--jobs={values.jobs}: it takes a number of runs, or 0 for the default")
+    from jaxlabel.sweep import engine
+
+    name = Path(values.experiment).stem + ("_quick" if values.quick else "")
+    engine.sweep(
+        values.experiment, Path(values.workdir or Path("runs") / name), quick=values.quick,
+        data_root=values.data_root,
+        options=engine.Options(
+            values.jobs, values.slurm_options if values.slurm else None, values.publish
+        ),
+    )  # fmt: skip
 
 
 def report(arguments: list[str]) -> None:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 GREEN, RED = (46, 139, 87), (200, 62, 44)
 LARGE, SMALL = (480, 270), (340, 210)
 LEFT, RIGHT, TOP, BOTTOM = 52, 22, 12, 42
+COLOURS = 10  # classes s0 ... s9 of a chart's lines; a page defines as many as it needs
 
 
 class Series(NamedTuple):
@@ -168,15 +169,17 @@ def _line(line: Series, number: int, horizontal: Any, vertical: Any, dots: bool)
     if line.low:
         band = f"M{path(line.x, line.low)}L{path(line.x[::-1], line.high[::-1])}Z"
         kind = "band" if len(line.x) > 1 else "line"
-        parts.append(Markup('<path class="{} s{}" d="{}"/>').format(kind, number % 4, band))
+        parts.append(Markup('<path class="{} s{}" d="{}"/>').format(kind, number % COLOURS, band))
     kind = "line dashed" if line.dashed else "line"
     parts.append(
-        Markup('<path class="{} s{}" d="M{}"/>').format(kind, number % 4, path(line.x, line.y))
+        Markup('<path class="{} s{}" d="M{}"/>').format(
+            kind, number % COLOURS, path(line.x, line.y)
+        )
     )
     for x, y in zip(line.x, line.y, strict=True) if dots else ():
         parts.append(
             Markup('<circle class="s{}" cx="{:.1f}" cy="{:.1f}" r="4"><title>{}</title></circle>')
-            .format(number % 4, horizontal(x), vertical(y), f"{line.name}: {y:.4g} at {x:g}")
+            .format(number % COLOURS, horizontal(x), vertical(y), f"{line.name}: {y:.4g} at {x:g}")
         )  # fmt: skip
     return Markup("").join(parts)
 

@@ -166,7 +166,8 @@ def _key(result: Mapping[str, Any], seed: Any = None) -> str:
     config = result.get("config") or {}
     settings = {name: value for name, value in config.items() if name not in INCIDENTAL}
     named = [result["dataset"], result["method"], result["device"], result.get("peeked"), seed]
-    return json.dumps([*named, settings], sort_keys=True)
+    place = [result.get(name) for name in ("table", "row")]  # of a sweep
+    return json.dumps([*named, *place, settings], sort_keys=True)
 
 
 def _escaped(cell: str) -> str:

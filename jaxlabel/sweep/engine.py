@@ -1,0 +1,193 @@
+"""`jaxlabel sweep`: does what is not done yet, then writes the tables, the figures and the page."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxlabel import files, results
+from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.runlog import workdir as directory
+from jaxlabel.sweep import local, page, plan, slurm, tables
+from jaxlabel.sweep.types import Outcome, Plan, Run
+
+MOST_JOBS = 8  # by default: each takes a gigabyte or so
+
+
+class Options(NamedTuple):
+    """How a sweep is done; none of it changes its results.
+
+    Attributes:
+      jobs: runs at a time; 0: one on an accelerator, else one per core, MOST_JOBS at most.
+      slurm: submit to Slurm instead, with submitit's parameters KEY=VALUE,... ; None: here.
+      publish: append the results to results/NAME.jsonl beside the experiment file.
+    """
+
+    jobs: int = 0
+    slurm: str | None = None
+    publish: bool = False
+    worker: Sequence[str] = local.WORKER
+
+
+DEFAULTS = Options()
+
+
+def sweep(
+    experiment: str, workdir: Path, *, quick: bool = False, data_root: str = "",
+    options: Options = DEFAULTS,
+) -> Path:  # fmt: skip
+    """The path of the table, when every run of the experiment is done.
+
+    Raises:
+      UsageError: the experiment or the directory does not fit.
+      JaxlabelError: runs failed; all the others are done.
+    """
+    file = plan.find(experiment)
+    if options.publish and quick:
+        raise UsageError("--publish takes the whole experiment: leave out --quick")
+    with files.refusals(workdir):
+        workdir.mkdir(parents=True, exist_ok=True)
+    lock = take_lock(workdir)
+    try:
+        made = plan.read(file, workdir, quick, data_root)
+        failed = run_missing(made, workdir, options, lock)
+        lines = finished(made, workdir)
+        table = write_outputs(made, workdir, lines, failed)
+    finally:
+        os.close(lock)
+    if options.publish:
+        publish(made, lines, file.parent / "results" / f"{file.stem}.jsonl")
+    print(tables.markdown(lines))
+    print(f"{len(lines)} of {len(made.runs)} runs are done; {table}, {workdir / page.NAME}")
+    if failed:
+        raise JaxlabelError(f"{len(failed)} of {len(made.runs)} runs failed; the same command "
+                            "tries them again")  # fmt: skip
+    return table
+
+
+def take_lock(workdir: Path, patience: float = 10.0) -> int:
+    """The directory's lock; waits for the workers of a sweep that was killed to be gone.
+
+    Raises:
+      UsageError: another sweep works in it, or it holds something else.
+    """
+    names = [p.name for p in workdir.iterdir() if not p.name.startswith(".")]
+    strange = [name for name in names if not name.endswith(directory.CONSOLE)]
+    if strange and "plan.json" not in names:
+        raise UsageError(f"{workdir} is not empty and no sweep's: it holds {min(strange)} but "
+                         "no plan.json; choose another --workdir")  # fmt: skip
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return directory.take_lock(workdir)
+        except UsageError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
+def run_missing(made: Plan, workdir: Path, options: Options, lock: int) -> list[Outcome]:
+    """Does the runs that have no result yet; those that failed."""
+    missing = [run for run in made.runs if result(run, workdir) is None]
+    if not missing:
+        return []
+    jobs = options.jobs or default_jobs()
+    failed: list[Outcome] = []
+    done = _reporter(missing, len(made.runs), workdir, failed)
+    print(f"{made.experiment}: {len(missing)} of {len(made.runs)} runs to do, "
+          f"{min(jobs, len(missing))} at a time", flush=True)  # fmt: skip
+    environment = surroundings(workdir, jobs)
+    if options.slurm is not None:
+        chosen = slurm.options(options.slurm)
+        slurm.run_all(missing, workdir, jobs, environment, done, options=chosen)
+    else:
+        local.run_all(missing, workdir, jobs, environment, done, worker=options.worker, hold=[lock])
+    return failed
+
+
+def default_jobs() -> int:
+    """One run at a time on an accelerator, else one per core, within reason."""
+    if os.path.exists("/dev/nvidiactl"):
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cores or 1, MOST_JOBS)
+
+
+def surroundings(workdir: Path, jobs: int) -> dict[str, str]:
+    """Environment variables of the runs: what they share; the user's own values stay."""
+    cache = workdir.resolve() / "cache"
+    wanted = {
+        "JAXLABEL_CACHE": str(cache),
+        "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    if jobs > 1:  # several processes on one accelerator
+        wanted["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    return {name: value for name, value in wanted.items() if name not in os.environ}
+
+
+def result(run: Run, workdir: Path) -> dict[str, Any] | None:
+    """The result of a run that is done with the very settings of the plan, else None."""
+    folder = workdir / "runs" / run.name
+    there, found = (files.read_json(folder / n) for n in ("config.json", "result.json"))
+    if there is None or found is None or _essence(there) != _essence(run.config):
+        return None
+    return found
+
+
+def finished(made: Plan, workdir: Path) -> list[dict[str, Any]]:
+    """The results with their places in the tables, in the plan's order."""
+    found = [(run, result(run, workdir)) for run in made.runs]
+    return [tables.line(made, run, one) for run, one in found if one is not None]
+
+
+def write_outputs(
+    made: Plan, workdir: Path, lines: Sequence[Mapping[str, Any]], failed: Sequence[Outcome]
+) -> Path:
+    """table.md, table.csv, figures/ and the page; the path of the first."""
+    path = workdir / "table.md"
+    files.write(path, tables.document(made, lines))
+    files.write(workdir / "table.csv", tables.csv_text(lines))
+    charts = page.charts(lines)
+    for name, chart in charts.items():
+        files.write(workdir / "figures" / f"{name}.svg", page.standalone(chart.picture))
+    files.write(workdir / page.NAME, page.render(made, workdir, lines, failed, charts))
+    return path
+
+
+def publish(made: Plan, lines: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Appends the results to a file of results and writes the table of that file beside it."""
+    for line in lines:
+        results.append(path, line)
+    document = tables.document(made, results.read(path))
+    files.write(path.with_suffix(".md"), document)
+
+
+def _reporter(
+    missing: Sequence[Run], total: int, workdir: Path, failed: list[Outcome]
+) -> Callable[[Outcome], None]:
+    """What prints a line for each run that ends and keeps those that failed."""
+    began, count = time.monotonic(), 0
+
+    def done(outcome: Outcome) -> None:
+        nonlocal count
+        count += 1
+        found = None if outcome.error else result(outcome.run, workdir)
+        if found is None:
+            error = outcome.error or "it left no result"
+            failed.append(outcome._replace(error=error))
+            text = f"FAILED: {error} ({outcome.log})"
+        else:
+            text = tables.told(found)
+        left = (time.monotonic() - began) / count * (len(missing) - count)
+        eta = f"; {left / 60:.0f} min left" if left >= 60 else ""
+        number = total - len(missing) + count
+        print(f"[{number}/{total}] {outcome.run.name}: {text}{eta}", flush=True)
+
+    return done
+
+
+def _essence(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in config.items() if k == "seed" or k not in results.INCIDENTAL}

@@ -1,0 +1,108 @@
+"""Figures of a sweep, and the page that shows them with the tables and links every run's report."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from markupsafe import Markup
+
+from jaxlabel import figures
+from jaxlabel.sweep import tables
+from jaxlabel.sweep.types import Outcome, Plan
+
+NAME = "index.html"
+COLOURS = ("#2f6fb2", "#d1662a", "#2e8b57", "#8a5bb5", "#b0892f", "#c2476f", "#3a9aa8", "#6b7280",
+           "#7a9a2e", "#9c5a3c")  # fmt: skip
+STYLE = (
+    "svg{font:13px system-ui,sans-serif;background:#fff}svg text{fill:#555}.grid{stroke:#ddd}"
+    ".line{fill:none;stroke:var(--s);stroke-width:2}.dashed{stroke-dasharray:5 4}"
+    ".band{fill:var(--s);opacity:.14}circle{fill:var(--s);stroke:#fff;stroke-width:1.5}"
+    + "".join(f".s{i}{{--s:{colour}}}" for i, colour in enumerate(COLOURS))
+)
+
+
+class Chart(NamedTuple):
+    """A picture and the names of its lines, in the order of their colours."""
+
+    picture: Markup
+    legend: list[str]
+
+
+def charts(lines: Sequence[Mapping[str, Any]]) -> dict[str, Chart]:
+    """A chart for each table that has numbers on its horizontal axis, by a file's name."""
+    found, made = tables.rows(lines), {}
+    for number, title in enumerate(dict.fromkeys(row.table for row in found), 1):
+        series = _series([row for row in found if row.table == title])
+        if series:
+            first = next(row for row in found if row.table == title)
+            measure, over = next(iter(first.measures)), first.lines[0]["over"]
+            every = [x for line in series for x in line.x]
+            picture = figures.line_chart(
+                series, over.replace("_", " "), f"{title}: {measure.replace('_', ' ')}",
+                percent=tables.is_share(measure), dots=True,
+                log_x=min(every) > 0 and max(every) > 4 * min(every),
+            )  # fmt: skip
+            made[f"table{number}"] = Chart(picture, [line.name for line in series])
+    return made
+
+
+def standalone(picture: Markup) -> str:
+    """An SVG file that brings its colours along."""
+    head, end, rest = str(picture).partition(">")
+    return f"{head}{end}<style>{STYLE}</style>{rest}\n"
+
+
+def render(
+    plan: Plan, workdir: Path, lines: Sequence[Mapping[str, Any]], failed: Sequence[Outcome],
+    charts: Mapping[str, Chart],
+) -> str:  # fmt: skip
+    """The page; it opens offline, and its links are relative to the sweep's directory."""
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    rows = tables.rows(lines)
+    sections = []
+    for number, title in enumerate(dict.fromkeys(row.table for row in rows), 1):
+        mine = [row for row in rows if row.table == title]
+        head, *cells = tables.text_cells(mine)
+        body = [{"cells": texts, "runs": [(one["seed"], f"runs/{one['run']}/report.html")
+                                          for one in row.lines]}
+                for texts, row in zip(cells, mine, strict=True)]  # fmt: skip
+        sections.append({"title": title, "head": head, "rows": body,
+                         "chart": charts.get(f"table{number}")})  # fmt: skip
+    errors = [{"name": o.run.name, "error": o.error, "log": f"runs/{o.run.name}/{o.log.name}"}
+              for o in failed]  # fmt: skip
+    return environment.get_template("index.html.j2").render(
+        plan=plan, sections=sections, errors=errors, num_done=len(lines), style=Markup(STYLE)
+    )
+
+
+def _series(rows: Sequence[tables.Row]) -> list[figures.Series]:
+    """A line for each arm and data set, its points in the order of the axis."""
+    several = len({row.dataset for row in rows}) > 1
+    points: dict[str, list[tuple[float, float, float, float]]] = {}
+    for row in rows:
+        name, values = next(iter(row.measures.items()))
+        place = [_place(line) for line in row.lines]
+        known = [x for x in place if x is not None]
+        if not values or not known:
+            continue
+        mean, low, high = tables.bounded(name, values)
+        ends = (mean if low is None else low, mean if high is None else high)
+        line = f"{row.name}, {row.dataset}" if several else row.name
+        points.setdefault(line, []).append((float(np.mean(known)), mean, *ends))
+    drawn = []
+    for name, here in points.items():
+        x, y, below, above = ([*axis] for axis in zip(*sorted(here), strict=True))
+        drawn.append(figures.Series(name, x, y, below, above))
+    return drawn
+
+
+def _place(line: Mapping[str, Any]) -> float | None:
+    """Where a run stands on the horizontal axis."""
+    value = line.get(line["over"], line["config"].get(line["over"]))
+    return float(value) if isinstance(value, int | float) else None
