@@ -9,8 +9,8 @@ from jaxlabel.cluster.graph import (
     spectral_embedding,
     spread_labels,
 )
-from jaxlabel.cluster.kmeans import KMeans, distances, kmeans, medoids
-from jaxlabel.cluster.knn import knn
+from jaxlabel.cluster.lloyd import KMeans, distances, kmeans, medoids
+from jaxlabel.cluster.neighbours import knn
 
 __all__ = [
     "Graph",

@@ -44,9 +44,10 @@ def knn_graph(
     exponents = np.square(distances) / (scales[:, None] * scales[indices])
     # far pairs keep a weight that float32 can hold, so that no point loses all its neighbours
     weights = np.exp(-np.minimum(exponents, 60.0)).astype(np.float32)
-    rows = np.repeat(np.arange(num_points), k)
+    rows = np.repeat(np.arange(num_points, dtype=np.int32), k)
+    columns = indices.astype(np.int32).ravel()  # 32-bit indices halve what a product reads
     shape = (num_points, num_points)
-    directed = sparse.coo_array((weights.ravel(), (rows, indices.ravel())), shape=shape).tocsr()
+    directed = sparse.coo_array((weights.ravel(), (rows, columns)), shape=shape).tocsr()
     symmetric = directed.maximum(directed.T).tocsr()
     return Graph(symmetric, np.asarray(symmetric.sum(axis=1)).ravel())
 
@@ -112,22 +113,22 @@ def poisson_learning(
     num_classes: int,
     *,
     class_priors: Float[np.ndarray, "classes"] | None = None,
-    num_iterations: int = 1000,
+    num_iterations: int = 100,
 ) -> Float[np.ndarray, "n classes"]:
-    """Class scores u of L u = sum_j (y_j - mean y) delta_j (Calder et al. 2020, eq. 2.1 and 2.5).
+    """Class scores u towards L u = sum_j (y_j - mean y) delta_j (Calder et al. 2020, algorithm 1).
 
-    It stays sensible with one label a class, where label spreading's scores go flat. Given
-    `class_priors`, columns are scaled by them over the labelled shares (its algorithm 1, step 12).
-    L has 1e-5 D added, so that a component of the graph with a one-sided source is solvable.
+    It stays sensible with one label a class, where label spreading's scores go flat. With
+    `class_priors`, columns are scaled by them over the labelled shares (the paper's last step).
+    More steps are not better: on Fashion-MNIST 100 gave more than 200 or the exact solution.
     """
     known = _one_hot(labels, num_classes)
     labelled = np.asarray(labels) >= 0
     shares = known[labelled].mean(axis=0)
-    source = np.where(labelled[:, None], known - shares, 0.0).astype(np.float32)
-    # with v = D^1/2 u, (1 + e) D u - W u = b is (I - S / (1 + e)) v = D^-1/2 b / (1 + e)
-    roots = np.sqrt(np.where(graph.degrees > 0, graph.degrees, 1.0)).astype(np.float32)[:, None]
-    alpha = 1 / (1 + 1e-5)
-    scores = alpha * _solve(normalised(graph), source / roots, alpha, num_iterations) / roots
+    inverse = 1 / np.where(graph.degrees > 0, graph.degrees, 1.0).astype(np.float32)
+    source = np.where(labelled[:, None], known - shares, 0.0).astype(np.float32) * inverse[:, None]
+    scores = np.zeros_like(known)
+    for _ in range(num_iterations):
+        scores = inverse[:, None] * (graph.weights @ scores) + source
     if class_priors is None:
         return scores
     return scores * np.where(shares > 0, class_priors / np.where(shares > 0, shares, 1.0), 0.0)

@@ -8,8 +8,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-from jaxlabel.cluster.nearest import Columns, block_rows, blocks
+from jaxlabel.cluster.nearest import block_rows, blocks, deal, smallest
 from jaxlabel.errors import DataError, UsageError
+
+Sums = tuple[Float[Array, "k d"], Float[Array, "k"]]
+State = tuple[Array, Array, Array, Array, Array]  # count, centroids, assignments, shift, done
 
 
 class KMeans(NamedTuple):
@@ -82,12 +85,16 @@ def distances(
 
 
 @jax.jit
-def _squared_distances(features, centroids, assignments):
+def _squared_distances(
+    features: Float[Array, "n d"], centroids: Float[Array, "k d"], assignments: Int[Array, "n"]
+) -> Float[Array, "n"]:
     return jnp.sum(jnp.square(features - centroids[assignments]), axis=1)
 
 
 @jax.jit
-def _medoids(features, centroids, assignments):
+def _medoids(
+    features: Float[Array, "n d"], centroids: Float[Array, "k d"], assignments: Int[Array, "n"]
+) -> Int[Array, "k"]:
     num_clusters, num_points = len(centroids), len(features)
     squared = _squared_distances(features, centroids, assignments)
     least = jax.ops.segment_min(squared, assignments, num_clusters)
@@ -97,54 +104,70 @@ def _medoids(features, centroids, assignments):
 
 
 @partial(jax.jit, static_argnames="num_clusters")
-def _best_run(keys, features, num_clusters, starts, num_iterations, tolerance) -> KMeans:
+def _best_run(
+    keys: Key[Array, "runs"],
+    features: Float[Array, "n d"],
+    num_clusters: int,
+    starts: Float[Array, "k d"] | None,
+    num_iterations: int,
+    tolerance: float,
+) -> KMeans:
     # centred features lose fewer digits in |c|^2 / 2 - x . c
     mean = jnp.mean(features, axis=0)
     features = features - mean
 
-    def run(key):
+    def run(key: Array) -> KMeans:
         start = _plus_plus(key, features, num_clusters) if starts is None else starts - mean
         return _lloyd(features, start, num_iterations, tolerance)
 
+    if len(keys) == 1:
+        best = run(keys[0])
+        return best._replace(centroids=best.centroids + mean)
     runs = lax.map(run, keys)
     best = jax.tree.map(lambda leaf: leaf[jnp.argmin(runs.inertia)], runs)
     return best._replace(centroids=best.centroids + mean)
 
 
-def _lloyd(features, centroids, num_iterations, tolerance) -> KMeans:
+def _lloyd(
+    features: Float[Array, "n d"],
+    centroids: Float[Array, "k d"],
+    num_iterations: int,
+    tolerance: float,
+) -> KMeans:
     num_clusters = len(centroids)
     size = block_rows(len(features), num_clusters)
     blocked = blocks(features, size)
     limit = tolerance * jnp.mean(jnp.var(features, axis=0))
 
-    def assign(centroids):
-        columns = Columns(centroids, 1)
-        nearest = lax.map(lambda block: columns.smallest(block)[1][:, 0], blocked)
+    def assign(centroids: Array) -> Array:
+        columns = deal(centroids, 1)
+        nearest = lax.map(lambda block: smallest(columns, block, 1)[1][:, 0], blocked)
         return nearest.reshape(-1)[: len(features)]
 
-    def update(state):
-        step, centroids, _ = state
+    def step(state: State) -> State:
+        count, centroids, _, shift, _ = state
+        done = (count == num_iterations) | (shift <= limit)
         assignments = assign(centroids)
         sums, sizes = _sums(features, assignments, num_clusters)
         means = sums / jnp.maximum(sizes, 1)[:, None]
         new = lax.cond(
-            jnp.any(sizes == 0),
+            ~done & jnp.any(sizes == 0),
             lambda: _reseed(features, centroids, assignments, means, sizes),
-            lambda: means,
+            lambda: jnp.where(done, centroids, means),
         )
-        return step + 1, new, jnp.sum(jnp.square(new - centroids))
+        shift = jnp.sum(jnp.square(new - centroids))
+        return jnp.where(done, count, count + 1), new, assignments, shift, done
 
-    start = (jnp.int32(0), centroids, jnp.float32(jnp.inf))
-    steps, centroids, _ = lax.while_loop(
-        lambda state: (state[0] < num_iterations) & (state[2] > limit), update, start
-    )
-    assignments = assign(centroids)
+    # the last pass only assigns: written so, the assignment is compiled once
+    nowhere = jnp.zeros(len(features), jnp.int32)
+    start = (jnp.int32(0), centroids, nowhere, jnp.float32(jnp.inf), jnp.bool_(False))
+    count, centroids, assignments, _, _ = lax.while_loop(lambda state: ~state[4], step, start)
     sizes = jnp.zeros(num_clusters, jnp.int32).at[assignments].add(1)
     inertia = jnp.sum(_squared_distances(features, centroids, assignments))
-    return KMeans(centroids, assignments, inertia, sizes, steps)
+    return KMeans(centroids, assignments, inertia, sizes, count)
 
 
-def _sums(features, assignments, num_clusters):
+def _sums(features: Float[Array, "n d"], assignments: Int[Array, "n"], num_clusters: int) -> Sums:
     """The sum and the number of the points of each cluster."""
     return lax.platform_dependent(
         features,
@@ -154,18 +177,22 @@ def _sums(features, assignments, num_clusters):
     )
 
 
-def _sums_by_scatter(features, assignments, num_clusters):
+def _sums_by_scatter(
+    features: Float[Array, "n d"], assignments: Int[Array, "n"], num_clusters: int
+) -> Sums:
     sums = jax.ops.segment_sum(features, assignments, num_clusters)
     return sums, jnp.zeros(num_clusters).at[assignments].add(1.0)
 
 
-def _sums_by_product(features, assignments, num_clusters):
+def _sums_by_product(
+    features: Float[Array, "n d"], assignments: Int[Array, "n"], num_clusters: int
+) -> Sums:
     # a GPU's scatter adds in any order, so that two runs differ; a matrix product does not
     size = block_rows(len(features), num_clusters)
     padded = blocks(jnp.pad(features, ((0, 0), (0, 1)), constant_values=1.0), size)
     owners = blocks(assignments[:, None], size)[:, :, 0]
 
-    def add(total, block):
+    def add(total: Array, block: tuple[Array, Array]) -> tuple[Array, None]:
         rows, owner = block
         member = (owner[None, :] == jnp.arange(num_clusters)[:, None]).astype(jnp.float32)
         return total + jnp.matmul(member, rows, precision=lax.Precision.HIGHEST), None
@@ -175,7 +202,13 @@ def _sums_by_product(features, assignments, num_clusters):
     return total[:, :-1], total[:, -1]
 
 
-def _reseed(features, centroids, assignments, means, sizes):
+def _reseed(
+    features: Float[Array, "n d"],
+    centroids: Float[Array, "k d"],
+    assignments: Int[Array, "n"],
+    means: Float[Array, "k d"],
+    sizes: Float[Array, "k"],
+) -> Float[Array, "k d"]:
     """The means, and for the empty clusters the points farthest from their centroids, in order."""
     squared = _squared_distances(features, centroids, assignments)
     farthest = lax.top_k(squared, len(centroids))[1]
@@ -183,35 +216,37 @@ def _reseed(features, centroids, assignments, means, sizes):
     return jnp.where((sizes == 0)[:, None], features[farthest[rank]], means)
 
 
-def _plus_plus(key, features, num_clusters):
+def _plus_plus(
+    key: Key[Array, ""], features: Float[Array, "n d"], num_clusters: int
+) -> Float[Array, "k d"]:
     """Greedy k-means++ starts from a subsample: each the best of a few drawn by squared distance.
 
     20 points for each cluster to be found suffice for the start; Lloyd sees all of them.
     """
     num_candidates = 2 + num_clusters.bit_length() // 2
     num_points = min(len(features), max(20 * num_clusters, 4096))
-    sample_key, first_key, draw_key = jax.random.split(key, 3)
+    sample_key, draw_key = jax.random.split(key)
     sample = features
     if num_points < len(features):
-        sample = features[jax.random.permutation(sample_key, len(features))[:num_points]]
+        sample = features[jax.random.randint(sample_key, (num_points,), 0, len(features))]
     half = 0.5 * jnp.sum(jnp.square(sample), axis=1)
     draws = jax.random.uniform(draw_key, (num_clusters, num_candidates))
 
-    def to_points(indices):
+    def to_points(indices: Array) -> Array:
         products = jnp.matmul(sample[indices], sample.T, precision=lax.Precision.HIGHEST)
         return jnp.maximum(half + half[indices][:, None] - products, 0.0)
 
-    def choose(step, state):
+    def choose(step: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
         chosen, nearest = state
         cumulative = jnp.cumsum(nearest)
-        # side="right" never draws a point of distance 0 while another is left
-        candidates = jnp.searchsorted(cumulative, draws[step] * cumulative[-1], side="right")
-        candidates = jnp.minimum(candidates, num_points - 1)
+        # "<=" never draws a point of distance 0 while another is left
+        passed = cumulative <= (draws[step] * cumulative[-1])[:, None]
+        candidates = jnp.minimum(jnp.sum(passed, axis=1), num_points - 1)
         after = jnp.minimum(nearest, to_points(candidates))
         best = jnp.argmin(jnp.sum(after, axis=1))
         return chosen.at[step].set(candidates[best]), after[best]
 
-    first = jax.random.randint(first_key, (), 0, num_points)
+    first = (draws[0, 0] * num_points).astype(jnp.int32)
     chosen = jnp.zeros(num_clusters, jnp.int32).at[0].set(first)
     chosen, _ = lax.fori_loop(1, num_clusters, choose, (chosen, to_points(first[None])[0]))
     return sample[chosen]

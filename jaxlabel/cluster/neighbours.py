@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from jaxlabel.cluster.nearest import Columns, block_rows, blocks
+from jaxlabel.cluster.nearest import block_rows, blocks, deal, smallest
 from jaxlabel.errors import UsageError
 
 
@@ -44,20 +44,28 @@ def knn(
 
 
 @partial(jax.jit, static_argnames=("k", "cosine", "block"))
-def _knn(features, queries, k, cosine, block):
+def _knn(
+    features: Float[Array, "n d"],
+    queries: Float[Array, "m d"] | None,
+    k: int,
+    cosine: bool,
+    block: int,
+) -> tuple[Int[Array, "m k"], Float[Array, "m k"]]:
     exclude_self = queries is None
-    queries = features if exclude_self else queries
+    if queries is None:
+        queries = features
     if cosine:
         features, queries = _unit(features), _unit(queries)
     else:
         mean = jnp.mean(features, axis=0)  # centred, fewer digits are lost in the products
         features, queries = features - mean, queries - mean
-    columns = Columns(features, k + exclude_self, offsets=not cosine)
-    size = min(block or max(64, block_rows(len(queries), len(features))), len(queries))
+    count = k + exclude_self
+    columns = deal(features, count, norms=not cosine)
+    size = min(block or max(256, block_rows(len(queries), len(features))), len(queries))
 
-    def nearest(numbered):
+    def nearest(numbered: tuple[Array, Array]) -> tuple[Array, Array]:
         start, rows = numbered
-        _, found = columns.smallest(rows)
+        _, found = smallest(columns, rows, count)
         exact = _distances(rows, features[found], cosine)
         if exclude_self:
             own = start + jnp.arange(size)
@@ -68,15 +76,18 @@ def _knn(features, queries, k, cosine, block):
     blocked = blocks(queries, size)
     starts = size * jnp.arange(len(blocked))
     indices, distances = lax.map(nearest, (starts, blocked))
-    return tuple(a.reshape(-1, k)[: len(queries)] for a in (indices, distances))
+    num_queries = len(queries)
+    return indices.reshape(-1, k)[:num_queries], distances.reshape(-1, k)[:num_queries]
 
 
-def _unit(vectors):
+def _unit(vectors: Float[Array, "n d"]) -> Float[Array, "n d"]:
     norm = jnp.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / jnp.where(norm > 0, norm, 1.0)
 
 
-def _distances(rows, points, cosine):
+def _distances(
+    rows: Float[Array, "b d"], points: Float[Array, "b k d"], cosine: bool
+) -> Float[Array, "b k"]:
     if cosine:
         return jnp.maximum(1.0 - jnp.sum(rows[:, None] * points, axis=-1), 0.0)
     return jnp.sqrt(jnp.sum(jnp.square(rows[:, None] - points), axis=-1))
