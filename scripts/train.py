@@ -1,4 +1,4 @@
-"""`python scripts/train.py --config=... --workdir=...` is `jaxlabel train` for those who launch scripts."""
+"""`python scripts/train.py --config=...` is `jaxlabel train`, for those who launch scripts."""
 
 import sys
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import jaxlabel
 
 LAYERS = (
-    ("__init__", "errors", "config", "log", "files"),
+    ("__init__", "errors", "config", "log", "files", "interval", "cache"),
     ("data", "augment", "nets", "losses", "cluster", "oracle"),
-    ("query", "train", "predictor"),
+    ("query", "train", "predictor", "autoencode"),
     ("methods",),
     ("evaluate", "runlog", "report", "figures", "progress", "results"),
-    ("experiment", "account"),
+    ("experiment", "account", "sweep"),
     ("cli", "commands", "configfile", "__main__"),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}

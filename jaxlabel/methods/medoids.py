@@ -171,6 +171,8 @@ def ask_round(
     wanted = wanted[np.argsort(-sizes[wanted], kind="stable")]
     fresh = wanted[~np.isin(centres[wanted], paid.indices)]
     affordable = fresh[np.cumsum(oracle.cost(centres[fresh])) <= oracle.remaining + 1e-9]
+    if not len(paid.indices) and not len(affordable):
+        affordable = fresh[:1]  # too dear: the oracle says so
     answers = oracle.ask(centres[affordable], purpose="train", round=number)
     paid = Paid(np.append(paid.indices, centres[affordable]), np.append(paid.labels, answers))
     cluster_labels = label_clusters(np.asarray(found.centroids), assignments, away, space, paid)

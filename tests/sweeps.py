@@ -1,0 +1,103 @@
+"""A worker whose runs take no time, and an experiment of them: what the sweep's tests share.
+
+A run's accuracy is (budget + seed) / 100. Its setting `account` tells it what to do: fail, die, or
+wait until the file `go` beside the experiment exists.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from jaxlabel.sweep import engine
+
+EXPERIMENT = '''"""jaxlabel sweep --experiment=few.py: a second."""
+from jaxlabel.config import RunConfig
+from jaxlabel.sweep import Arm, Experiment, Table
+
+def get_experiment(quick=False):
+    base = RunConfig(data="idx:DATA_ROOT/shapes")
+    seeds = range(1 if quick else 3)
+    arms = [
+        Arm("random labels", base, {"budget": [10.0, 20.0]}, seeds, theirs=[0.1, None]),
+        Arm("strange", base, {"account": ["ACCOUNT"]}, seeds),
+    ]
+    return Experiment("What do labels buy?", [Table("S8: few labels", arms)])
+'''
+
+WORKER = '''
+import os, sys, time
+from pathlib import Path
+from jaxlabel import files
+from jaxlabel.errors import DataError
+from jaxlabel.sweep import worker
+
+HERE = Path(__file__).parent
+
+def run(job):
+    config, folder = job["config"], Path(job["workdir"])
+    print("working on", folder.name)
+    with (HERE / "tally").open("a") as file:
+        file.write(f"{folder.name} {os.getpid()}\\n")
+    if config["account"] == "fail" and config["seed"] == 1:
+        raise DataError("no such\\n picture")
+    if config["account"] == "bug":
+        raise ZeroDivisionError("by zero")
+    if config["account"] == "die" and config["seed"] == 1:
+        os.kill(os.getpid(), 9)
+    while config["account"] == "wait" and not (HERE / "go").exists():
+        time.sleep(0.05)
+    files.write_json(folder / "config.json", config)
+    files.write_json(folder / "result.json", {
+        "method": "fake", "dataset": "shapes", "seed": config["seed"], "seconds": 2.0,
+        "labels_spent": int(config["budget"]), "labels_by_purpose": {}, "ledger": ["long"],
+        "train_label_accuracy": None, "test_accuracy_interval": [0, 1], "versions": {},
+        "test_accuracy": (config["budget"] + config["seed"]) / 100, "device": "none",
+        "seconds_shared": 0.5, "commit": "abc", "config": config,
+    })
+
+worker.main(sys.argv[1], run)
+'''
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> "Few":
+    """The experiment and its worker in a directory of the test's own."""
+    return Few(tmp_path)
+
+
+class Few:
+    """The experiment in `folder`, with DATA_ROOT in folder/data and the sweep in folder/sweep."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.workdir = folder, folder / "sweep"
+        (folder / "data" / "shapes").mkdir(parents=True)
+        (folder / "fake_worker.py").write_text(WORKER)
+        self.write()
+
+    def write(self, account: str = "well", **changes: str) -> None:
+        """Writes the experiment with some texts replaced."""
+        text = EXPERIMENT.replace("ACCOUNT", account)
+        for old, new in changes.items():
+            assert old in text, old
+            text = text.replace(old, new)
+        (self.folder / "few.py").write_text(text)
+
+    def sweep(self, jobs: int = 2, workdir: Path | None = None, **options) -> Path:
+        """The sweep; `quick` is its own option, the rest are engine.Options."""
+        quick = options.pop("quick", False)
+        worker = (sys.executable, str(self.folder / "fake_worker.py"))
+        return engine.sweep(
+            str(self.folder / "few.py"), workdir or self.workdir, quick=quick,
+            data_root=str(self.folder / "data"),
+            options=engine.Options(jobs, worker=worker, **options),
+        )  # fmt: skip
+
+    def tally(self) -> list[str]:
+        """The runs that were begun, in the order of their names."""
+        path = self.folder / "tally"
+        return sorted(line.split()[0] for line in path.read_text().splitlines())
+
+    def pids(self) -> set[int]:
+        """The processes that ran them."""
+        return {int(line.split()[1]) for line in (self.folder / "tally").read_text().splitlines()}

@@ -1,0 +1,171 @@
+"""Whole runs: honest about labels, and the same whether killed or not."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxlabel import account, data, experiment
+from jaxlabel.data import importing
+from jaxlabel.errors import BudgetExceeded, LabelsMissing, UsageError
+from jaxlabel.methods import medoids
+from jaxlabel.oracle import LabelStore
+
+QUICK = {"code_steps": 40, "classifier_steps": 40, "components": 8, "batch_size": 64}
+RECIPES = {
+    "medoids": medoids.Config(budget=24, target=1.0, **QUICK),
+    "medoids, afresh, on codes": medoids.Config(
+        budget=24, target=1.0, nested=False, space="codes", percentile=0.5, **QUICK
+    ),
+}
+
+
+def outcome(result):
+    """What must not depend on time and place."""
+    ignored = ("seconds", "versions", "commit", "config")
+    return {name: value for name, value in result.items() if name not in ignored}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_labels_that_were_not_asked_for_change_nothing(name, tmp_path, capsys):
+    config = RECIPES[name]
+    honest = experiment.run(
+        dataclasses.replace(config, store=f"sqlite:///{tmp_path}/honest.db"), tmp_path / "honest"
+    )
+    payer = json.loads((tmp_path / "honest" / "run.json").read_text())["account"]
+    asked = {row.item for row in LabelStore(f"sqlite:///{tmp_path}/honest.db").ledger(payer)}
+    assert 0 < honest["labels_spent"] == len(asked) <= 24
+
+    digits = data.load("digits")
+    labels = data.load_train_labels("digits")
+    random = np.random.default_rng(0)
+    known = np.isin(digits.train_items, list(asked))
+    scrambled = np.where(known, labels, random.integers(0, 10, len(labels)))
+    assert np.mean(scrambled != labels) > 0.8
+    store = LabelStore(f"sqlite:///{tmp_path}/scrambled.db")
+    store.define("digits", digits.classes)
+    store.add_labels("digits", digits.train_items, scrambled)
+
+    blind = experiment.run(
+        dataclasses.replace(config, store=f"sqlite:///{tmp_path}/scrambled.db"), tmp_path / "blind"
+    )
+    honest.pop("train_label_accuracy"), blind.pop("train_label_accuracy")
+    assert outcome(blind) == outcome(honest)
+
+
+def test_peeking_is_marked_everywhere_and_stops_by_the_true_share(tmp_path, capsys):
+    config = medoids.Config(budget=200, target=0.6, stop="peek", **QUICK)
+    result = experiment.run(config, tmp_path / "run")
+    assert result["peeked"] and result["stopped_by"] == "target"
+    assert result["peek_accuracy"] == result["train_label_accuracy"] >= 0.6
+    assert "PEEKED" in capsys.readouterr().out
+    assert "peeked" in account.ledger(tmp_path / "run")
+    assert "PEEKED" in (tmp_path / "run" / "report.html").read_text().upper()
+
+
+def test_a_finished_run_is_not_repeated(tmp_path, capsys):
+    config = dataclasses.replace(RECIPES["medoids"], code_steps=2, classifier_steps=2)
+    first = experiment.run(config, tmp_path)
+    stamp = (tmp_path / "result.json").stat().st_mtime_ns
+    assert experiment.run(config, tmp_path) == json.loads((tmp_path / "result.json").read_text())
+    assert (tmp_path / "result.json").stat().st_mtime_ns == stamp
+    with pytest.raises(UsageError, match=r"budget is 24.* there and 25.* here"):
+        experiment.run(dataclasses.replace(config, budget=25), tmp_path)
+    assert first["labels_spent"] <= 24
+
+
+def command(workdir, settings):
+    flags = [f"--config.{name}={value}" for name, value in settings.items()]
+    return [sys.executable, "-m", "jaxlabel", "train", *flags, f"--workdir={workdir}"]
+
+
+def killed_when(path, arguments):
+    """Starts a run and kills it (-9) once a line of its metrics holds `path`; its exit code."""
+    metrics, phase = path
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if metrics.exists() and f'"{phase}"' in metrics.read_text():
+            process.send_signal(signal.SIGKILL)
+        time.sleep(0.01)
+    return process.wait()
+
+
+def test_a_killed_run_ends_as_if_it_had_not_been_killed(tmp_path):
+    settings = {"budget": 24, "code_steps": 300, "classifier_steps": 300, "batch_size": 64}
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command(whole, settings), check=True, capture_output=True)
+    for phase in ("autoencoder", "rounds", "classifier"):
+        code = killed_when((broken / "metrics.jsonl", phase), command(broken, settings))
+        assert code == -signal.SIGKILL, f"the run ended before {phase}"
+    subprocess.run(command(broken, settings), check=True, capture_output=True)
+
+    results = [json.loads((run / "result.json").read_text()) for run in (whole, broken)]
+    assert outcome(results[0]) == outcome(results[1])
+    records = []
+    for run in (whole, broken):
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        records.append([{k: v for k, v in line.items() if k != "seconds"} for line in lines])
+    assert records[0] == records[1]
+    ledgers = []
+    for run in (whole, broken):
+        payer = json.loads((run / "run.json").read_text())["account"]
+        rows = LabelStore(f"sqlite:///{run}/labels.db").ledger(payer)
+        ledgers.append([(row.item, row.label, row.round, row.purpose) for row in rows])
+    assert ledgers[0] == ledgers[1] and len(ledgers[0]) == results[0]["labels_spent"]
+
+
+def test_a_folder_without_labels_is_labelled_by_a_person_through_csv(tmp_path, capsys):
+    random = np.random.default_rng(0)
+    for number in range(40):
+        image = random.integers(0, 60, (12, 12), np.uint8)
+        half = image[:6] if number % 2 else image[6:]
+        half += 180
+        folder = tmp_path / "pictures"
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(image).save(folder / f"{'top' if number % 2 else 'end'}{number}.png")
+    config = medoids.Config(
+        data=f"folder:{folder}", image_size=8, image_mode="grey", budget=8, target=1.0,
+        neighbours=5, **(QUICK | {"components": 3}),
+    )  # fmt: skip
+    run, result = tmp_path / "run", None
+    for _ in range(10):
+        try:
+            result = experiment.run(config, run)
+            break
+        except LabelsMissing as error:
+            assert "jaxlabel answer" in str(error)
+        lines = (run / "questions.csv").read_text().splitlines()
+        rows = [line.split(",") for line in lines[1:]]
+        answered = [f"{item},{file},{os.path.basename(file)[:3]}" for item, file, *_ in rows]
+        (run / "questions.csv").write_text("\n".join([lines[0], *answered]) + "\n")
+        assert "answers stored" in account.answer(run)
+    assert result is not None and sorted(result["classes"]) == ["end", "top"]
+    assert result["test_accuracy"] is None and result["train_label_accuracy"] is None
+    assert result["labels_spent"] <= 8
+
+
+def test_a_budget_of_nothing_says_so(tmp_path):
+    with pytest.raises(BudgetExceeded, match="budget"):
+        experiment.run(dataclasses.replace(RECIPES["medoids"], budget=0), tmp_path)
+
+
+def test_import_runs_once_for_a_shared_store(tmp_path, monkeypatch, capsys):
+    calls = []
+    original = importing.in_subprocess
+    monkeypatch.setattr(
+        importing, "in_subprocess", lambda *a, **k: calls.append(a) or original(*a, **k)
+    )
+    config = dataclasses.replace(
+        RECIPES["medoids"], store=f"sqlite:///{tmp_path}/s.db", code_steps=2, classifier_steps=2
+    )
+    spent = [experiment.run(config, tmp_path / run)["labels_spent"] for run in ("a", "b")]
+    assert len(calls) == 1
+    assert spent[0] == spent[1] > 0  # the second run pays for its own labels

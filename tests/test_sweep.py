@@ -1,0 +1,366 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from sweeps import Few, few  # noqa: F401
+
+from jaxlabel import cli, figures
+from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.sweep import engine, local, plan, slurm, tables
+
+NAMES = [
+    *(f"s8-random-labels-budget={budget}-s{seed}" for budget in (10.0, 20.0) for seed in range(3)),
+    *(f"s8-strange-account={{}}-s{seed}" for seed in range(3)),
+]
+
+
+def names(account="well"):
+    return [name.format(account) for name in NAMES]
+
+
+def cells(table: Path) -> list[list[str]]:
+    rows = [line for line in table.read_text().splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+def test_the_plan_by_hand(few):  # noqa: F811
+    made = plan.make(few.folder / "few.py", few.workdir, False, f"{few.folder}/data/")
+    assert [run.name for run in made.runs] == names()
+    assert [run.config["seed"] for run in made.runs] == [0, 1, 2] * 3
+    assert [run.theirs for run in made.runs] == [0.1] * 3 + [None] * 6
+    assert made.runs[3].cell == {"budget": 20.0} and made.runs[3].config["budget"] == 20.0
+    assert made.runs[0].config["data"] == f"idx:{few.folder}/data/shapes"
+    assert made.runs[0].config["store"] == f"sqlite:///{few.workdir}/labels.db"
+    assert made.runs[0].recipe == "jaxlabel.config:RunConfig"
+    quick = plan.make(few.folder / "few.py", few.workdir, True, f"{few.folder}/data")
+    assert [run.name for run in quick.runs] == names()[::3]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({'"budget"': '"budgt"'}, r"random labels: there is no setting budgt \(did you mean budge"),
+        ({"20.0": "-1.0"}, "config.budget is -1.0: it takes a number at least 0"),
+        ({"20.0": "True"}, "config.budget is True: it takes a float"),
+        ({"[0.1, None]": "[0.1]"}, "2 rows, but 1 figures of theirs"),
+        ({"strange": "random labels", "account": "budget", '"well"': "10.0"}, "two runs are named"),
+        ({"shapes": "forms"}, "there is no .*forms: --data_root=DIR"),
+        ({"Table(": "Tabel("}, "NameError.* at line 12 of few.py"),
+        ({"def get_experiment": "def other"}, "defines no get_experiment"),
+        ({"return Experiment(": "return list("}, "list expected at most 1"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(few, changes, message):  # noqa: F811
+    few.write(**changes)
+    with pytest.raises(UsageError, match=message):
+        few.sweep()
+    assert not (few.folder / "tally").exists()
+
+
+def test_a_misspelled_experiment_is_one_line(few, capsys, monkeypatch):  # noqa: F811
+    monkeypatch.chdir(few.folder)
+    (few.folder / "experiments").mkdir()
+    (few.folder / "few.py").rename("experiments/few.py")
+    assert cli.run(["sweep", "--experiment=experiments/fwe.py", "--workdir=w"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("jaxlabel: there is no experiment file experiments/fwe.py (did you mean "
+                            "experiments/few.py?)")  # fmt: skip
+    assert error.count("\n") == 1 and not Path("w").exists()
+    assert plan.find("few") == few.folder / "experiments" / "few.py"
+    assert cli.run(["sweep", "--experiment=few", "--workdir=w"]) == 2
+    assert "say where with --data_root=DIR" in capsys.readouterr().err
+    assert cli.run(["sweep", "--experiment=few", "--jobs=-1"]) == 2
+    assert cli.run(["sweep"]) == 2
+
+
+def test_tables_figures_and_page_by_hand(few):  # noqa: F811
+    table = few.sweep()
+    # 10 11 12: mean 11, deviation 1, t(2, .975) = 4.302653, half = 4.302653 / sqrt(3) = 2.484
+    assert cells(table) == [
+        ["random labels", "shapes", "budget=10.0", "10", "11.00 (8.52 to 13.48)", "10.00", "+1.00",
+         "3", "2.5", "none"],
+        ["random labels", "shapes", "budget=20.0", "20", "21.00 (18.52 to 23.48)", "", "", "3",
+         "2.5", "none"],
+        ["strange", "shapes", "account=well", "64", "65.00 (62.52 to 67.48)", "", "", "3", "2.5",
+         "none"],
+    ]  # fmt: skip
+    with (few.workdir / "table.csv").open() as file:
+        first = next(csv.DictReader(file))
+    assert float(first["mean"]) == pytest.approx(0.11) and first["n"] == "3"
+    assert float(first["high"]) == pytest.approx(0.11 + 0.02484138, abs=1e-7)
+    assert (first["theirs"], first["labels_spent"], first["seconds"]) == ("0.1", "10.0", "2.5")
+    page = (few.workdir / "index.html").read_text()
+    for name in names():
+        assert f'href="runs/{name}/report.html"' in page
+        assert f"working on {name}" in (few.workdir / "runs" / name / "run.log").read_text()
+    svg = (few.workdir / "figures" / "table1.svg").read_text()
+    assert "random labels: 0.21 at 20" in svg and "strange: 0.65 at 64" in svg and "<style>" in svg
+    assert svg.removesuffix("\n").replace(svg[svg.index("<style>") : svg.index("</style>") + 8], "") in page
+
+
+def test_a_second_start_does_nothing_and_needs_no_jax(few, monkeypatch):  # noqa: F811
+    few.sweep()
+    before = (few.workdir / "table.md").read_text(), few.tally()
+    code = (
+        "import sys; from jaxlabel import cli; "
+        f"code = cli.run(['sweep', '--experiment={few.folder}/few.py', "
+        f"'--workdir={few.workdir}', '--data_root={few.folder}/data']); "
+        "sys.exit(code or 9 * ('jax' in sys.modules))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=20)
+    assert ((few.workdir / "table.md").read_text(), few.tally()) == before
+    assert few.tally() == sorted(names())
+
+
+def test_a_missing_result_alone_is_done_again(few):  # noqa: F811
+    few.sweep()
+    (few.workdir / "runs" / names()[4] / "result.json").unlink()
+    few.sweep()
+    assert sorted([*names(), names()[4]]) == few.tally()
+
+
+def test_a_row_that_is_added_later_is_all_that_is_done(few):  # noqa: F811
+    few.sweep()
+    few.write(**{"20.0": "20.0, 30.0", "None": "None, None"})
+    table = few.sweep()
+    assert len(few.tally()) == 12 and [row[2] for row in cells(table)] == [
+        "budget=10.0", "budget=20.0", "budget=30.0", "account=well",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("account", "error"),
+    [("fail", "no such picture"), ("die", "its process was killed by SIGKILL")],
+)
+def test_a_failing_run_stops_no_other(few, capsys, account, error):  # noqa: F811
+    few.write(account)
+    with pytest.raises(JaxlabelError, match="1 of 9 runs failed") as caught:
+        few.sweep()
+    assert caught.value.exit_code == 1
+    bad = names(account)[-2]
+    log = few.workdir / "runs" / bad / "run.log"
+    assert f"{bad}: FAILED: {error} ({log})" in capsys.readouterr().out
+    assert f'<a href="runs/{bad}/run.log">{bad}</a>: {error}' in (
+        few.workdir / "index.html"
+    ).read_text()
+    assert [row[-3] for row in cells(few.workdir / "table.md")] == ["3", "3", "2"]
+    with pytest.raises(JaxlabelError):
+        few.sweep()
+    assert few.tally() == sorted([*names(account), bad])
+
+
+def test_a_bug_is_named_and_its_traceback_kept(few, capsys):  # noqa: F811
+    few.write("bug")
+    with pytest.raises(JaxlabelError, match="3 of 9 runs failed"):
+        few.sweep()
+    assert "FAILED: ZeroDivisionError: by zero" in capsys.readouterr().out
+    log = (few.workdir / "runs" / names("bug")[-1] / "run.log").read_text()
+    assert "Traceback" in log and "fake_worker.py" in log
+
+
+def test_as_many_jobs_as_there_are_make_the_same_files(few):  # noqa: F811
+    one, two = few.folder / "one", few.folder / "two"
+    few.sweep(jobs=1, workdir=one)
+    assert len(few.pids()) == 1  # one process does them all
+    few.sweep(jobs=3, workdir=two)
+    assert len(few.pids()) == 1 + 3
+    for name in ("table.md", "table.csv", "figures/table1.svg"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+
+
+def test_killed_and_started_again(few):  # noqa: F811
+    few.write("wait")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import sweeps; "
+        "f = sweeps.Few.__new__(sweeps.Few); f.folder = Path(sys.argv[2]); "
+        "f.workdir = f.folder / 'sweep'; f.sweep()"
+    )
+    command = [sys.executable, "-c", code, str(Path(__file__).parent), str(few.folder)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    waiting = {name for name in names("wait") if "strange" in name}
+    until(lambda: (few.folder / "tally").exists() and len(waiting & set(few.tally())) == 2)
+    with pytest.raises(UsageError, match="in use by process"):
+        os.close(engine.take_lock(few.workdir, patience=0))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    os.close(engine.take_lock(few.workdir))  # their workers end by themselves
+    assert not any(alive(pid) for pid in few.pids())
+    begun = few.tally()
+    assert len(begun) == 8
+    (few.folder / "go").touch()
+    few.sweep()
+    interrupted = sorted(waiting & set(begun))
+    assert few.tally() == sorted([*names("wait"), *interrupted])
+    assert [row[-3] for row in cells(few.workdir / "table.md")] == ["3", "3", "3"]
+
+
+def until(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_another_directory_or_sweep_is_refused(few):  # noqa: F811
+    few.sweep(quick=True)
+    with pytest.raises(UsageError, match="holds a sweep with quick True, not False"):
+        few.sweep()
+    (few.folder / "few.py").rename(few.folder / "new.py")
+    few.write()
+    other = few.folder / "other"
+    other.mkdir()
+    (other / "thesis.tex").touch()
+    with pytest.raises(UsageError, match="is not empty and no sweep's: it holds thesis.tex"):
+        few.sweep(workdir=other)
+
+
+def test_results_of_other_settings_do_not_count(few):  # noqa: F811
+    few.sweep()
+    config = few.workdir / "runs" / names()[0] / "config.json"
+    config.write_text(config.read_text().replace('"noise": 0.0', '"noise": 0.1'))
+    few.sweep()
+    assert few.tally().count(names()[0]) == 2
+
+
+def test_publishing(few):  # noqa: F811
+    few.sweep()
+    assert not (few.folder / "results").exists()
+    for _ in range(2):
+        few.sweep(publish=True)
+    text = (few.folder / "results" / "few.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert len(lines) == 9 and str(few.folder) not in text
+    assert lines[0]["config"]["data"] == "idx:DATA_ROOT/shapes" and lines[0]["theirs"] == 0.1
+    published = few.folder / "results" / "few.md"
+    assert published.read_text() == (few.workdir / "table.md").read_text()
+    with pytest.raises(UsageError, match="leave out --quick"):
+        few.sweep(quick=True, publish=True, workdir=few.folder / "quick")
+
+
+def test_measures_and_axes():
+    base = {"table": "T", "dataset": "d", "cell": {"k": 4}, "labels_spent": 0, "seconds": 1.0,
+            "device": "x", "measures": ["inertia", "accuracy"], "over": "k", "theirs": 10.0,
+            "config": {"k": 4}, "row": "r"}  # fmt: skip
+    lines = [base | {"inertia": 12.0, "accuracy": 1.0}, base | {"inertia": 12.5, "accuracy": 0.98}]
+    found = tables.text_cells(tables.rows(lines))
+    assert found[0][3:8] == ["labels", "inertia", "accuracy", "theirs", "difference"]
+    # half of 12.25's interval: 12.7062 * 0.3535534 / sqrt(2) = 3.17655
+    assert found[1][3:8] == [
+        "0", "12.25 (9.0734 to 15.427)", "99.00 (86.29 to 100.00)", "10.0000", "+2.2500",
+    ]  # fmt: skip
+    from jaxlabel.sweep import page
+
+    assert page.charts(lines)["table1"].legend == ["r"]
+    assert "r: 12.25 at 4" in page.charts(lines)["table1"].picture
+    assert page.charts([one | {"over": "device"} for one in lines]) == {}
+    assert len(page.COLOURS) == figures.COLOURS
+
+
+def test_shares_of_the_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {2, 3, 5, 7, 8}, raising=False)
+    assert local.core_shares(1) == ["2,3,5,7,8"]
+    assert local.core_shares(2) == ["2,3", "5,7,8"]
+    assert local.core_shares(5) == ["2", "3", "5", "7", "8"]
+    assert local.core_shares(7) == ["2", "3", "5", "7", "8", "2", "3"]
+
+
+def test_slurm_by_a_stand_in(few, monkeypatch, capsys):  # noqa: F811
+    seen = {}
+
+    class Handle:
+        job_id = "17_4"
+
+        def __init__(self, function, told):
+            self.function, self.told, self.looks = function, told, 0
+
+        def done(self):
+            self.looks += 1
+            return self.looks > 1
+
+        def result(self):
+            if "strange" in self.told["workdir"] and self.told["config"]["seed"] == 2:
+                raise RuntimeError("long story\nout of memory")
+            return run_here(self.told)
+
+    class AutoExecutor:
+        def __init__(self, folder):
+            seen["folder"] = folder
+
+        def update_parameters(self, **parameters):
+            if "wrong" in parameters:
+                raise NameError("unknown parameter wrong")
+            seen.update(parameters)
+
+        def map_array(self, function, told):
+            seen["function"] = f"{function.__module__}.{function.__name__}"
+            seen["environment"] = told[0]["environment"]
+            return [Handle(function, one) for one in told]
+
+    def run_here(told):
+        command = [sys.executable, str(few.folder / "fake_worker.py"), ""]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              text=True) as process:  # fmt: skip
+            return local._ask(process, told)
+
+    fake = ModuleType("submitit")
+    fake.AutoExecutor = AutoExecutor
+    monkeypatch.setitem(sys.modules, "submitit", fake)
+    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: None)
+    with pytest.raises(UsageError, match="--slurm_options: unknown parameter wrong"):
+        few.sweep(slurm="wrong=1")
+    with pytest.raises(JaxlabelError, match="1 of 9 runs failed"):
+        few.sweep(jobs=4, slurm="timeout_min=60,slurm_partition=cpu")
+    assert "Slurm job 17_4: out of memory" in capsys.readouterr().out
+    assert seen["function"] == "jaxlabel.sweep.worker.remote"
+    assert (seen["timeout_min"], seen["slurm_partition"]) == (60, "cpu")
+    assert seen["slurm_array_parallelism"] == 4
+    assert seen["environment"]["JAXLABEL_CACHE"] == str(few.workdir / "cache")
+    assert [row[-3] for row in cells(few.workdir / "table.md")] == ["3", "3", "2"]
+
+
+def test_slurm_without_submitit_is_one_line(few, monkeypatch):  # noqa: F811
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(UsageError, match=r"pip install 'jaxlabel\[slurm\]'"):
+        few.sweep(slurm="")
+
+
+REAL = '''"""A real recipe on the digits."""
+from jaxlabel.methods import medoids
+from jaxlabel.sweep import Arm, Experiment, Table
+
+def get_experiment(quick=False):
+    base = medoids.Config(autoencoder="none", space="codes", budget=8, max_clusters=8, target=1.0,
+                          classifier_steps=5)
+    return Experiment("Same?", [Table("Real", [Arm("medoids", base, seeds=range(2))])])
+'''
+
+
+def test_real_runs_side_by_side_and_in_turn_are_the_same(tmp_path, monkeypatch):
+    (tmp_path / "real.py").write_text(REAL)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=2")
+    found = []
+    for jobs in (2, 1):
+        table = engine.sweep(str(tmp_path / "real.py"), tmp_path / f"jobs{jobs}",
+                             options=engine.Options(jobs))  # fmt: skip
+        (row,) = cells(table)
+        assert row[-3] == "2" and (table.parent / "runs/real-medoids-s1/report.html").exists()
+        found.append(row[:-2])
+    assert found[0] == found[1]
+    assert 0 < float(found[0][4].split()[0]) < 100
+    assert np.isfinite(float(found[0][3].split()[0]))
