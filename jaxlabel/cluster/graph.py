@@ -79,7 +79,11 @@ def spectral_embedding(graph: Graph, num_components: int, *, tolerance: float = 
         )
     # a start without symmetry: one in an eigenvector's span would end the iteration early
     start = np.random.default_rng(0).standard_normal(num_points).astype(np.float32)
-    values, vectors = eigsh(normalised(graph), num_components, which="LA", tol=tolerance, v0=start)
+    # a larger basis than ARPACK's 2k + 1 took half the time, 60,000 x 15 neighbours, k = 10
+    basis = min(num_points, max(20, 5 * num_components))
+    values, vectors = eigsh(
+        normalised(graph), num_components, which="LA", tol=tolerance, v0=start, ncv=basis
+    )
     values, vectors = values[::-1], vectors[:, ::-1]
     peaks = vectors[np.argmax(np.abs(vectors), axis=0), np.arange(num_components)]
     return Spectrum(vectors * np.sign(peaks), values)
