@@ -16,13 +16,13 @@ from jaxlabel import account, cache, config, data, evaluate, files
 from jaxlabel.data import importing
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import LabelsMissing
-from jaxlabel.methods import medoids
+from jaxlabel.methods import medoids, representatives
 from jaxlabel.oracle import LabelStore, Oracle, spending, write_questions
 from jaxlabel.predictor import Predictor, probabilities
 from jaxlabel.report import write_report
 from jaxlabel.runlog import RunLog, open_workdir
 
-METHODS = {medoids.Config: medoids.run}
+METHODS = {medoids.Config: medoids.run, representatives.Config: representatives.run}
 VERSIONS = ("jaxlabel", "jax", "flax", "optax", "numpy")
 
 
@@ -152,13 +152,15 @@ def _with_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> La
 
 
 def code_map(
-    features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, "n"], most: int = 4000
+    features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, "n"], most: int = 1000
 ) -> dict[str, np.ndarray]:
-    """Points of a 2-D map of at most `most` images, by principal components, and their labels."""
+    """Points of a 2-D map of at most `most` images by t-SNE (van der Maaten & Hinton 2008)."""
+    from sklearn.manifold import TSNE
+
     rows = np.random.default_rng(0).permutation(len(features))[:most]
-    centred = features[rows] - features[rows].mean(axis=0)
-    axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
-    return {"points": (centred @ axes.T).astype(np.float32), "labels": labels[rows]}
+    perplexity = min(30.0, (len(rows) - 1) / 3)
+    tsne = TSNE(perplexity=perplexity, init="random", max_iter=400, random_state=0)
+    return {"points": tsne.fit_transform(features[rows]), "labels": labels[rows]}
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -175,7 +175,7 @@ def ask_round(
         affordable = fresh[:1]  # too dear: the oracle says so
     answers = oracle.ask(centres[affordable], purpose="train", round=number)
     paid = Paid(np.append(paid.indices, centres[affordable]), np.append(paid.labels, answers))
-    cluster_labels = label_clusters(np.asarray(found.centroids), assignments, away, space, paid)
+    cluster_labels = label_clusters(np.asarray(found.centroids), assignments, space, paid)
     order = np.lexsort((away, assignments))
     rank = np.empty(len(space))
     starts = np.cumsum(sizes) - sizes
@@ -190,9 +190,11 @@ def ask_round(
 
 
 def label_clusters(
-    centroids: Float[np.ndarray, "k d"], assignments: Int[np.ndarray, "n"],
-    away: Float[np.ndarray, "n"], space: Float[np.ndarray, "n d"], paid: Paid,
-) -> Int[np.ndarray, "k"]:  # fmt: skip
+    centroids: Float[np.ndarray, "k d"],
+    assignments: Int[np.ndarray, "n"],
+    space: Float[np.ndarray, "n d"],
+    paid: Paid,
+) -> Int[np.ndarray, "k"]:
     """Each cluster's label: its paid image's that is nearest to its centroid.
 
     A cluster without a paid image takes the label of the paid image nearest to its centroid.

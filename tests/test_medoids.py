@@ -1,0 +1,109 @@
+import jax
+import numpy as np
+import pytest
+
+from jaxlabel.errors import BudgetExceeded
+from jaxlabel.log import NullLog
+from jaxlabel.methods import medoids
+from jaxlabel.oracle import LabelStore, Oracle
+
+# eight tight groups on a circle of which neighbours share a class
+ANGLES = np.repeat(np.arange(8) * np.pi / 4, 30)
+SPACE = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1) + 0.02 * np.random.default_rng(
+    0
+).standard_normal((240, 2))
+SPACE = SPACE.astype(np.float32)
+LABELS = np.repeat(np.arange(8) // 2, 30)
+
+
+def oracle(tmp_path, budget=100.0, labels=LABELS, costs=None):
+    store = LabelStore(f"sqlite:///{tmp_path}/labels.db")
+    items = [f"item{i}" for i in range(len(labels))]
+    store.define("circle", "abcd")
+    store.add_labels("circle", items, labels, costs)
+    store.open_account("me", "circle", budget)
+    return Oracle(store, "me", items, num_classes=4)
+
+
+def double(tmp_path, budget=100.0, **settings):
+    config = medoids.Config(**settings)
+    images = np.zeros((240, 2, 2, 1), np.uint8)
+    asked = oracle(tmp_path, budget)
+    return medoids.double(config, images, SPACE, asked, jax.random.key(0), NullLog()), asked
+
+
+def test_nested_doubling_asks_one_question_for_each_cluster(tmp_path):
+    (last, stopped_by, _), asked = double(tmp_path, target=1.0, max_clusters=8)
+    assert stopped_by == "max_clusters"
+    assert asked.spent == len(last.paid.indices) == len(set(last.paid.indices)) <= 10
+    np.testing.assert_array_equal(last.labels, LABELS)
+    assert sorted(last.sizes) == [30] * 8
+    np.testing.assert_array_equal(last.cluster_labels, LABELS[last.medoids])
+
+
+def test_asking_afresh_costs_up_to_twice_as_much(tmp_path):
+    (last, _, _), asked = double(tmp_path, target=1.0, max_clusters=8, nested=False)
+    assert 8 < asked.spent == len(last.paid.indices) <= 15
+    np.testing.assert_array_equal(last.labels, LABELS)
+
+
+def test_a_budget_that_runs_out_buys_the_largest_clusters_and_stops(tmp_path):
+    (last, stopped_by, _), asked = double(tmp_path, budget=5, target=1.0)
+    assert stopped_by == "budget" and asked.spent == 5 == len(last.paid.indices)
+    assert np.mean(last.labels == LABELS) > 0.5
+
+
+def test_nothing_to_spend_is_refused_by_the_oracle(tmp_path):
+    with pytest.raises(BudgetExceeded):
+        double(tmp_path, budget=0)
+
+
+def test_dear_items_are_not_bought_beyond_the_budget(tmp_path):
+    asked = oracle(tmp_path, budget=10, costs=np.full(240, 2.0))
+    config = medoids.Config(target=1.0)
+    images = np.zeros((240, 2, 2, 1), np.uint8)
+    last, stopped_by, _ = medoids.double(
+        config, images, SPACE, asked, jax.random.key(0), NullLog()
+    )  # fmt: skip
+    assert stopped_by == "budget" and asked.spent == 10 and len(last.paid.indices) == 5
+
+
+def test_rank_goes_from_the_medoid_to_the_fringe(tmp_path):
+    (last, _, _), _ = double(tmp_path, target=1.0, max_clusters=8)
+    assert np.all(last.rank[last.medoids] == 0.0)
+    assert np.sum(last.rank == 1.0) == len(last.medoids)
+    assert np.sum(last.rank <= 0.5) == pytest.approx(120, abs=8)
+
+
+def test_label_clusters_by_hand():
+    space = np.array([[0.0], [1.0], [5.0], [6.0], [9.0]])
+    paid = medoids.Paid(np.array([0, 1, 2]), np.array([7, 8, 9]))
+    centroids = np.array([[0.8], [5.5], [9.0]])
+    labels = medoids.label_clusters(centroids, np.array([0, 0, 1, 1, 2]), space, paid)
+    # nearest of two paid images inside; the only one; none inside, so the nearest outside
+    assert labels.tolist() == [8, 9, 9]
+
+
+def round_of(labels, new, answers, weights):
+    paid = medoids.Paid(np.array(new), np.array(answers))
+    nothing = np.zeros(0, int)
+    return medoids.Round(paid, nothing, nothing, nothing, np.array(labels), nothing,
+                         np.array(new), np.array(weights, float), True)  # fmt: skip
+
+
+def test_the_estimate_by_hand():
+    before = round_of([0, 0, 1, 1], [], [], [])
+    now = round_of([0, 0, 1, 1], [0, 2, 3], [0, 1, 0], [30, 10, 20])
+    numbers = medoids.measure(medoids.Config(), before, now, None)
+    assert numbers["estimate"] == pytest.approx(40 / 60)
+    # Kish: 60^2 / (900 + 100 + 400) = 18/7 draws; Wilson's interval of 12/7 among them
+    n, p, z2 = 18 / 7, 2 / 3, 1.959963984540054**2
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = (z2 * (p * (1 - p) / n + z2 / (4 * n * n))) ** 0.5 / (1 + z2 / n)
+    assert numbers["estimate_low"] == pytest.approx(middle - half)
+    assert numbers["estimate_high"] == pytest.approx(middle + half)
+
+
+def test_the_first_round_estimates_nothing():
+    now = round_of([0], [0], [0], [1])
+    assert medoids.measure(medoids.Config(), None, now, None) == {}
