@@ -7,8 +7,6 @@ wait until the file `go` beside the experiment exists.
 import sys
 from pathlib import Path
 
-import pytest
-
 from jaxlabel.sweep import engine
 
 EXPERIMENT = '''"""jaxlabel sweep --experiment=few.py: a second."""
@@ -25,7 +23,7 @@ def get_experiment(quick=False):
     return Experiment("What do labels buy?", [Table("S8: few labels", arms)])
 '''
 
-WORKER = '''
+WORKER = """
 import os, sys, time
 from pathlib import Path
 from jaxlabel import files
@@ -57,13 +55,12 @@ def run(job):
     })
 
 worker.main(sys.argv[1], run)
-'''
+"""
 
-
-@pytest.fixture
-def few(tmp_path: Path) -> "Few":
-    """The experiment and its worker in a directory of the test's own."""
-    return Few(tmp_path)
+NAMES = [
+    *(f"s8-random-labels-budget={budget}-s{seed}" for budget in (10.0, 20.0) for seed in range(3)),
+    *(f"s8-strange-account={{}}-s{seed}" for seed in range(3)),
+]
 
 
 class Few:
@@ -101,3 +98,14 @@ class Few:
     def pids(self) -> set[int]:
         """The processes that ran them."""
         return {int(line.split()[1]) for line in (self.folder / "tally").read_text().splitlines()}
+
+
+def names(account: str = "well") -> list[str]:
+    """The runs, in the order of the plan."""
+    return [name.format(account) for name in NAMES]
+
+
+def cells(table: Path) -> list[list[str]]:
+    """The cells of a Markdown page's only table."""
+    rows = [line for line in table.read_text().splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]

@@ -6,82 +6,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
-from sweeps import Few, few  # noqa: F401
+from sweeps import Few, cells, names
 
-from jaxlabel import cli, figures
+from jaxlabel import figures
 from jaxlabel.errors import JaxlabelError, UsageError
-from jaxlabel.sweep import engine, local, plan, slurm, tables
-
-NAMES = [
-    *(f"s8-random-labels-budget={budget}-s{seed}" for budget in (10.0, 20.0) for seed in range(3)),
-    *(f"s8-strange-account={{}}-s{seed}" for seed in range(3)),
-]
+from jaxlabel.sweep import engine, local, tables
 
 
-def names(account="well"):
-    return [name.format(account) for name in NAMES]
+@pytest.fixture
+def few(tmp_path: Path) -> Few:
+    return Few(tmp_path)
 
 
-def cells(table: Path) -> list[list[str]]:
-    rows = [line for line in table.read_text().splitlines() if line.startswith("| ")]
-    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
-
-
-def test_the_plan_by_hand(few):  # noqa: F811
-    made = plan.make(few.folder / "few.py", few.workdir, False, f"{few.folder}/data/")
-    assert [run.name for run in made.runs] == names()
-    assert [run.config["seed"] for run in made.runs] == [0, 1, 2] * 3
-    assert [run.theirs for run in made.runs] == [0.1] * 3 + [None] * 6
-    assert made.runs[3].cell == {"budget": 20.0} and made.runs[3].config["budget"] == 20.0
-    assert made.runs[0].config["data"] == f"idx:{few.folder}/data/shapes"
-    assert made.runs[0].config["store"] == f"sqlite:///{few.workdir}/labels.db"
-    assert made.runs[0].recipe == "jaxlabel.config:RunConfig"
-    quick = plan.make(few.folder / "few.py", few.workdir, True, f"{few.folder}/data")
-    assert [run.name for run in quick.runs] == names()[::3]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({'"budget"': '"budgt"'}, r"random labels: there is no setting budgt \(did you mean budge"),
-        ({"20.0": "-1.0"}, "config.budget is -1.0: it takes a number at least 0"),
-        ({"20.0": "True"}, "config.budget is True: it takes a float"),
-        ({"[0.1, None]": "[0.1]"}, "2 rows, but 1 figures of theirs"),
-        ({"strange": "random labels", "account": "budget", '"well"': "10.0"}, "two runs are named"),
-        ({"shapes": "forms"}, "there is no .*forms: --data_root=DIR"),
-        ({"Table(": "Tabel("}, "NameError.* at line 12 of few.py"),
-        ({"def get_experiment": "def other"}, "defines no get_experiment"),
-        ({"return Experiment(": "return list("}, "list expected at most 1"),
-    ],
-)
-def test_what_does_not_fit_is_one_line(few, changes, message):  # noqa: F811
-    few.write(**changes)
-    with pytest.raises(UsageError, match=message):
-        few.sweep()
-    assert not (few.folder / "tally").exists()
-
-
-def test_a_misspelled_experiment_is_one_line(few, capsys, monkeypatch):  # noqa: F811
-    monkeypatch.chdir(few.folder)
-    (few.folder / "experiments").mkdir()
-    (few.folder / "few.py").rename("experiments/few.py")
-    assert cli.run(["sweep", "--experiment=experiments/fwe.py", "--workdir=w"]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("jaxlabel: there is no experiment file experiments/fwe.py (did you mean "
-                            "experiments/few.py?)")  # fmt: skip
-    assert error.count("\n") == 1 and not Path("w").exists()
-    assert plan.find("few") == few.folder / "experiments" / "few.py"
-    assert cli.run(["sweep", "--experiment=few", "--workdir=w"]) == 2
-    assert "say where with --data_root=DIR" in capsys.readouterr().err
-    assert cli.run(["sweep", "--experiment=few", "--jobs=-1"]) == 2
-    assert cli.run(["sweep"]) == 2
-
-
-def test_tables_figures_and_page_by_hand(few):  # noqa: F811
+def test_tables_figures_and_page_by_hand(few):
     table = few.sweep()
     # 10 11 12: mean 11, deviation 1, t(2, .975) = 4.302653, half = 4.302653 / sqrt(3) = 2.484
     assert cells(table) == [
@@ -103,10 +43,13 @@ def test_tables_figures_and_page_by_hand(few):  # noqa: F811
         assert f"working on {name}" in (few.workdir / "runs" / name / "run.log").read_text()
     svg = (few.workdir / "figures" / "table1.svg").read_text()
     assert "random labels: 0.21 at 20" in svg and "strange: 0.65 at 64" in svg and "<style>" in svg
-    assert svg.removesuffix("\n").replace(svg[svg.index("<style>") : svg.index("</style>") + 8], "") in page
+    assert (
+        svg.removesuffix("\n").replace(svg[svg.index("<style>") : svg.index("</style>") + 8], "")
+        in page
+    )
 
 
-def test_a_second_start_does_nothing_and_needs_no_jax(few, monkeypatch):  # noqa: F811
+def test_a_second_start_does_nothing_and_needs_no_jax(few, monkeypatch):
     few.sweep()
     before = (few.workdir / "table.md").read_text(), few.tally()
     code = (
@@ -120,14 +63,14 @@ def test_a_second_start_does_nothing_and_needs_no_jax(few, monkeypatch):  # noqa
     assert few.tally() == sorted(names())
 
 
-def test_a_missing_result_alone_is_done_again(few):  # noqa: F811
+def test_a_missing_result_alone_is_done_again(few):
     few.sweep()
     (few.workdir / "runs" / names()[4] / "result.json").unlink()
     few.sweep()
     assert sorted([*names(), names()[4]]) == few.tally()
 
 
-def test_a_row_that_is_added_later_is_all_that_is_done(few):  # noqa: F811
+def test_a_row_that_is_added_later_is_all_that_is_done(few):
     few.sweep()
     few.write(**{"20.0": "20.0, 30.0", "None": "None, None"})
     table = few.sweep()
@@ -140,7 +83,7 @@ def test_a_row_that_is_added_later_is_all_that_is_done(few):  # noqa: F811
     ("account", "error"),
     [("fail", "no such picture"), ("die", "its process was killed by SIGKILL")],
 )
-def test_a_failing_run_stops_no_other(few, capsys, account, error):  # noqa: F811
+def test_a_failing_run_stops_no_other(few, capsys, account, error):
     few.write(account)
     with pytest.raises(JaxlabelError, match="1 of 9 runs failed") as caught:
         few.sweep()
@@ -148,16 +91,17 @@ def test_a_failing_run_stops_no_other(few, capsys, account, error):  # noqa: F81
     bad = names(account)[-2]
     log = few.workdir / "runs" / bad / "run.log"
     assert f"{bad}: FAILED: {error} ({log})" in capsys.readouterr().out
-    assert f'<a href="runs/{bad}/run.log">{bad}</a>: {error}' in (
-        few.workdir / "index.html"
-    ).read_text()
+    assert (
+        f'<a href="runs/{bad}/run.log">{bad}</a>: {error}'
+        in (few.workdir / "index.html").read_text()
+    )
     assert [row[-3] for row in cells(few.workdir / "table.md")] == ["3", "3", "2"]
     with pytest.raises(JaxlabelError):
         few.sweep()
     assert few.tally() == sorted([*names(account), bad])
 
 
-def test_a_bug_is_named_and_its_traceback_kept(few, capsys):  # noqa: F811
+def test_a_bug_is_named_and_its_traceback_kept(few, capsys):
     few.write("bug")
     with pytest.raises(JaxlabelError, match="3 of 9 runs failed"):
         few.sweep()
@@ -166,7 +110,7 @@ def test_a_bug_is_named_and_its_traceback_kept(few, capsys):  # noqa: F811
     assert "Traceback" in log and "fake_worker.py" in log
 
 
-def test_as_many_jobs_as_there_are_make_the_same_files(few):  # noqa: F811
+def test_as_many_jobs_as_there_are_make_the_same_files(few):
     one, two = few.folder / "one", few.folder / "two"
     few.sweep(jobs=1, workdir=one)
     assert len(few.pids()) == 1  # one process does them all
@@ -176,7 +120,7 @@ def test_as_many_jobs_as_there_are_make_the_same_files(few):  # noqa: F811
         assert (one / name).read_bytes() == (two / name).read_bytes()
 
 
-def test_killed_and_started_again(few):  # noqa: F811
+def test_killed_and_started_again(few):
     few.write("wait")
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import sweeps; "
@@ -216,7 +160,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_another_directory_or_sweep_is_refused(few):  # noqa: F811
+def test_another_directory_or_sweep_is_refused(few):
     few.sweep(quick=True)
     with pytest.raises(UsageError, match="holds a sweep with quick True, not False"):
         few.sweep()
@@ -225,11 +169,11 @@ def test_another_directory_or_sweep_is_refused(few):  # noqa: F811
     other = few.folder / "other"
     other.mkdir()
     (other / "thesis.tex").touch()
-    with pytest.raises(UsageError, match="is not empty and no sweep's: it holds thesis.tex"):
+    with pytest.raises(UsageError, match=r"not empty and no sweep's: it holds thesis\.tex"):
         few.sweep(workdir=other)
 
 
-def test_results_of_other_settings_do_not_count(few):  # noqa: F811
+def test_results_of_other_settings_do_not_count(few):
     few.sweep()
     config = few.workdir / "runs" / names()[0] / "config.json"
     config.write_text(config.read_text().replace('"noise": 0.0', '"noise": 0.1'))
@@ -237,7 +181,7 @@ def test_results_of_other_settings_do_not_count(few):  # noqa: F811
     assert few.tally().count(names()[0]) == 2
 
 
-def test_publishing(few):  # noqa: F811
+def test_publishing(few):
     few.sweep()
     assert not (few.folder / "results").exists()
     for _ in range(2):
@@ -279,72 +223,12 @@ def test_shares_of_the_cores(monkeypatch):
     assert local.core_shares(7) == ["2", "3", "5", "7", "8", "2", "3"]
 
 
-def test_slurm_by_a_stand_in(few, monkeypatch, capsys):  # noqa: F811
-    seen = {}
-
-    class Handle:
-        job_id = "17_4"
-
-        def __init__(self, function, told):
-            self.function, self.told, self.looks = function, told, 0
-
-        def done(self):
-            self.looks += 1
-            return self.looks > 1
-
-        def result(self):
-            if "strange" in self.told["workdir"] and self.told["config"]["seed"] == 2:
-                raise RuntimeError("long story\nout of memory")
-            return run_here(self.told)
-
-    class AutoExecutor:
-        def __init__(self, folder):
-            seen["folder"] = folder
-
-        def update_parameters(self, **parameters):
-            if "wrong" in parameters:
-                raise NameError("unknown parameter wrong")
-            seen.update(parameters)
-
-        def map_array(self, function, told):
-            seen["function"] = f"{function.__module__}.{function.__name__}"
-            seen["environment"] = told[0]["environment"]
-            return [Handle(function, one) for one in told]
-
-    def run_here(told):
-        command = [sys.executable, str(few.folder / "fake_worker.py"), ""]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              text=True) as process:  # fmt: skip
-            return local._ask(process, told)
-
-    fake = ModuleType("submitit")
-    fake.AutoExecutor = AutoExecutor
-    monkeypatch.setitem(sys.modules, "submitit", fake)
-    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: None)
-    with pytest.raises(UsageError, match="--slurm_options: unknown parameter wrong"):
-        few.sweep(slurm="wrong=1")
-    with pytest.raises(JaxlabelError, match="1 of 9 runs failed"):
-        few.sweep(jobs=4, slurm="timeout_min=60,slurm_partition=cpu")
-    assert "Slurm job 17_4: out of memory" in capsys.readouterr().out
-    assert seen["function"] == "jaxlabel.sweep.worker.remote"
-    assert (seen["timeout_min"], seen["slurm_partition"]) == (60, "cpu")
-    assert seen["slurm_array_parallelism"] == 4
-    assert seen["environment"]["JAXLABEL_CACHE"] == str(few.workdir / "cache")
-    assert [row[-3] for row in cells(few.workdir / "table.md")] == ["3", "3", "2"]
-
-
-def test_slurm_without_submitit_is_one_line(few, monkeypatch):  # noqa: F811
-    monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(UsageError, match=r"pip install 'jaxlabel\[slurm\]'"):
-        few.sweep(slurm="")
-
-
 REAL = '''"""A real recipe on the digits."""
 from jaxlabel.methods import medoids
 from jaxlabel.sweep import Arm, Experiment, Table
 
 def get_experiment(quick=False):
-    base = medoids.Config(autoencoder="none", space="codes", budget=8, max_clusters=8, target=1.0,
+    base = medoids.Config(autoencoder="none", space="codes", budget=8, max_clusters=2, target=1.0,
                           classifier_steps=5)
     return Experiment("Same?", [Table("Real", [Arm("medoids", base, seeds=range(2))])])
 '''
@@ -353,9 +237,9 @@ def get_experiment(quick=False):
 def test_real_runs_side_by_side_and_in_turn_are_the_same(tmp_path, monkeypatch):
     (tmp_path / "real.py").write_text(REAL)
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=2")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
     found = []
-    for jobs in (2, 1):
+    for jobs in (1, 2):
         table = engine.sweep(str(tmp_path / "real.py"), tmp_path / f"jobs{jobs}",
                              options=engine.Options(jobs))  # fmt: skip
         (row,) = cells(table)

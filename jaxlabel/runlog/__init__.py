@@ -20,7 +20,7 @@ import numpy as np
 from jaxlabel import figures, files
 from jaxlabel.errors import JaxlabelError
 from jaxlabel.progress import Progress
-from jaxlabel.runlog import checkpoints, workdir
+from jaxlabel.runlog import workdir
 from jaxlabel.runlog.tensorboard import Events
 
 RESERVED = ("phase", "step", "seconds")
@@ -115,6 +115,8 @@ class RunLog:
 
     def save(self, name: str, step: int, tree: Any) -> None:
         """A checkpoint; the last two are kept, and a step that is already there stays."""
+        from jaxlabel.runlog import checkpoints
+
         manager, folder = self._checkpoints(name)
         checkpoints.save(manager, folder, step, tree)
         self._heartbeat()
@@ -127,6 +129,8 @@ class RunLog:
         """
         if not (self.workdir / "checkpoints" / name).exists():
             return None
+        from jaxlabel.runlog import checkpoints
+
         manager, folder = self._checkpoints(name)
         return checkpoints.restore(manager, folder, like, self.say)
 
@@ -172,6 +176,8 @@ class RunLog:
             self.close()
 
     def _checkpoints(self, name: str) -> tuple[Any, Path]:
+        from jaxlabel.runlog import checkpoints  # imports JAX, which a report does without
+
         folder = self.workdir / "checkpoints" / name
         if name not in self._managers:
             self._managers[name] = checkpoints.open_manager(folder)

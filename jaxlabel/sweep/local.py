@@ -23,7 +23,7 @@ def job(run: Run, workdir: Path) -> dict[str, Any]:
     """What a worker is told of a run."""
     folder = workdir / "runs" / run.name
     return {"recipe": run.recipe, "config": run.config, "workdir": str(folder),
-            "log": str(folder / "run.log")}  # fmt: skip
+            "log": str(folder / "run.log"), "command": sys.argv}  # fmt: skip
 
 
 def run_all(

@@ -62,6 +62,7 @@ def experiment_run(job: Job) -> None:
     """The job's run, from its configuration to its report."""
     from jaxlabel import experiment
 
+    sys.argv[:] = job["command"]  # the run's record tells how it was started
     module, _, name = job["recipe"].partition(":")
     config = getattr(importlib.import_module(module), name)(**job["config"])
     experiment.run(config, Path(job["workdir"]))
