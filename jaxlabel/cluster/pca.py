@@ -1,0 +1,54 @@
+"""Principal components: the directions in which points vary most, and points along them."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from jaxlabel.errors import UsageError
+
+
+class PCA(NamedTuple):
+    """The leading components, the one of the largest variance first."""
+
+    mean: Float[Array, "d"]
+    components: Float[Array, "c d"]  # of unit length; the largest entry of each is positive
+    variances: Float[Array, "d"]  # along all the components, not only those that are kept
+
+
+def fit_pca(points: Float[Array, "n d"], num_components: int) -> PCA:
+    """The principal components of the points (Pearson 1901), from their covariance.
+
+    Raises:
+      UsageError: more components than dimensions, or none.
+    """
+    points = jnp.asarray(points, jnp.float32)
+    if not 1 <= num_components <= points.shape[1]:
+        raise UsageError(
+            f"{num_components} components of {points.shape[1]} dimensions: "
+            f"ask for 1 to {points.shape[1]}"
+        )
+    mean, vectors, variances = _fit(points)
+    return PCA(mean, vectors[:num_components], variances)
+
+
+def project(pca: PCA, points: Float[Array, "n d"]) -> Float[Array, "n c"]:
+    """The points' coordinates along the components."""
+    return _product(jnp.asarray(points, jnp.float32) - pca.mean, pca.components.T)
+
+
+@jax.jit
+def _fit(points: Array) -> tuple[Array, Array, Array]:
+    mean = jnp.mean(points, axis=0)
+    centred = points - mean
+    values, vectors = jnp.linalg.eigh(_product(centred.T, centred) / len(points))
+    vectors = vectors[:, ::-1].T
+    peaks = jnp.take_along_axis(vectors, jnp.argmax(jnp.abs(vectors), axis=1)[:, None], axis=1)
+    return mean, vectors * jnp.sign(peaks), jnp.maximum(values[::-1], 0.0)
+
+
+@jax.jit
+def _product(left: Array, right: Array) -> Array:
+    return jnp.matmul(left, right, precision=lax.Precision.HIGHEST)

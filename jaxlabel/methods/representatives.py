@@ -1,0 +1,230 @@
+"""Few labels for a classifier (S3, S4): of random images, or of the clusters' representatives.
+
+k-means finds as many clusters as labels may be asked; the image nearest to each centroid is its
+representative, and is asked about. Its label may be given to the whole cluster, or to the nearest
+share of it. What is trained then is logistic regression, or a fully connected network with seven
+layers (an ensemble of them, on moved images, is what makes the most of the labels).
+A budget that covers all images is the baseline with all the labels.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from jaxlabel import augment, cluster, linear, losses, nets, train
+from jaxlabel.cache import cached
+from jaxlabel.cluster.pca import fit_pca, project
+from jaxlabel.config import RunConfig, setting
+from jaxlabel.errors import UsageError
+from jaxlabel.log import Log
+from jaxlabel.oracle import Oracle
+from jaxlabel.predictor import Predictor
+
+SEVEN_LAYERS = (512, 256, 256, 128, 128, 64)  # and the layer of the logits
+
+
+@dataclasses.dataclass
+class Config(RunConfig):
+    """Settings of the classical methods; experiments/ holds the tables made of them."""
+
+    select: str = setting(
+        "representatives", "which images are asked about", choices=("random", "representatives")
+    )
+    space: str = setting("pca", "where k-means clusters", choices=("pixels", "pca"))
+    components: int = setting(64, "principal components of that space", low=1)
+    propagate: float = setting(
+        0.0, "the nearest share of each cluster that takes its representative's label; 0: none "
+        "but itself, 1: all", low=0.0, high=1.0,
+    )  # fmt: skip
+    features: str = setting("pixels", "what the classifier sees", choices=("pixels", "distances"))
+    centres: int = setting(100, "features=distances: to as many k-means centres", low=1)
+    classifier: str = setting("logistic", "what is trained", choices=("logistic", "dense"))
+    strength: float = setting(0.2, "logistic: weight of the labels against the penalty", low=0.0)
+    max_iterations: int = setting(100, "logistic: steps of its solver", low=1)
+    steps: int = setting(2000, "dense: training steps", low=1)
+    batch_size: int = setting(128, "dense: images in a training step", low=1)
+    learning_rate: float = setting(1e-3, "dense: at its peak", low=0.0)
+    weight_decay: float = setting(0.05, "dense: AdamW's", low=0.0)
+    augment: bool = setting(False, "dense: train on images that are moved and, where it may be, "
+                            "mirrored")  # fmt: skip
+    members: int = setting(1, "dense: networks whose probabilities are averaged", low=1)
+
+
+class Clusters(NamedTuple):
+    """A cluster of each image, an image of each cluster."""
+
+    representatives: Int[np.ndarray, "k"]
+    assignments: Int[np.ndarray, "n"]
+    rank: Float[np.ndarray, "n"]  # 0 nearest to the centroid of its cluster ... 1 farthest
+
+
+def run(
+    config: Config,
+    images: UInt8[np.ndarray, "n h w c"],
+    oracle: Oracle,
+    key: Key[Array, ""],
+    log: Log,
+) -> Predictor:
+    """A classifier of the images whose labels were bought, or follow from those."""
+    if config.features == "distances" and config.classifier != "logistic":
+        raise UsageError("config.features is distances: it goes with classifier=logistic")
+    choose_key, centre_key, fit_key = jax.random.split(key, 3)
+    count = min(len(images), int(oracle.remaining))
+    if count < 1:
+        raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
+    clusters = None
+    if config.select == "random" or count == len(images):
+        wanted = np.asarray(jax.random.permutation(choose_key, len(images)))[:count]
+    else:
+        clusters = find_clusters(config, images, count, choose_key, log)
+        wanted = clusters.representatives
+    asked = wanted[np.cumsum(oracle.cost(wanted)) <= oracle.remaining + 1e-9]
+    answers = oracle.ask(asked)
+    indices, labels, everywhere = spread(config, clusters, asked, answers, len(images))
+    log.scalars("training_set", 0, {"labels_spent": len(asked), "images": len(indices)})
+    chosen = images[indices]
+    model: Any
+    if config.classifier == "logistic":
+        model = fit_linear(config, images, chosen, labels, oracle.num_classes, centre_key, log)
+    else:
+        model = fit_dense(config, chosen, labels, oracle.num_classes, fit_key, log)
+    return Predictor(model, everywhere, None, "budget", {"training_images": len(indices)})
+
+
+def find_clusters(
+    config: Config, images: UInt8[np.ndarray, "n h w c"], count: int, key: Key[Array, ""], log: Log
+) -> Clusters:
+    """k-means clusters of the images, and their representatives, the largest cluster's first."""
+
+    def compute() -> dict[str, Any]:
+        points = space_of(config.space, config.components, images)
+        found = cluster.kmeans(key, points, count, num_iterations=30)
+        away = cluster.distances(points, found.centroids, found.assignments)
+        nearest = cluster.medoids(points, found.centroids, found.assignments)
+        return {"assignments": found.assignments, "away": away, "nearest": nearest,
+                "sizes": found.sizes}  # fmt: skip
+
+    log.progress("clusters", 0, 1, f"k-means with {count}")
+    parts = ["representatives", config.space, config.components, count, key, images]
+    found = cached("kmeans", parts, compute)
+    log.progress("clusters", 1, 1)
+    assignments, sizes = found["assignments"], found["sizes"]
+    order = np.lexsort((found["away"], assignments))
+    rank = np.empty(len(images))
+    starts = np.cumsum(sizes) - sizes
+    rank[order] = (np.arange(len(images)) - starts[assignments[order]]) / np.maximum(
+        sizes[assignments[order]] - 1, 1
+    )
+    largest = np.argsort(-sizes, kind="stable")
+    return Clusters(found["nearest"][largest[sizes[largest] > 0]], assignments, rank)
+
+
+def space_of(
+    space: str, components: int, images: UInt8[np.ndarray, "n h w c"]
+) -> Float[Array, "n d"]:
+    """The pixels in [0, 1], or their leading principal components."""
+    pixels = augment.as_float(jnp.asarray(images)).reshape(len(images), -1)
+    if space == "pixels":
+        return pixels
+    pca = fit_pca(pixels, min(components, pixels.shape[1]))
+    return project(pca, pixels)
+
+
+def spread(
+    config: Config, clusters: Clusters | None, asked: Int[np.ndarray, "m"],
+    answers: Int[np.ndarray, "m"], num_images: int,
+) -> tuple[Int[np.ndarray, "t"], Int[np.ndarray, "t"], Int[np.ndarray, "n"] | None]:  # fmt: skip
+    """The images to train on, their labels, and a label of every image if all have one."""
+    if clusters is None:
+        everywhere = np.zeros(num_images, np.int32)
+        everywhere[asked] = answers
+        return asked, answers, everywhere if len(asked) == num_images else None
+    of_cluster = np.full(clusters.assignments.max() + 1, -1)
+    of_cluster[clusters.assignments[asked]] = answers
+    labels = of_cluster[clusters.assignments]
+    labels[asked] = answers
+    near = (clusters.rank <= config.propagate) & (config.propagate > 0) & (labels >= 0)
+    near[asked] = True
+    return np.flatnonzero(near), labels[near], labels if labels.min() >= 0 else None
+
+
+def fit_linear(
+    config: Config, images: UInt8[np.ndarray, "n h w c"], chosen: UInt8[np.ndarray, "t h w c"],
+    labels: Int[np.ndarray, "t"], num_classes: int, key: Key[Array, ""], log: Log,
+) -> linear.LinearClassifier:  # fmt: skip
+    """Logistic regression on the chosen images; centres are found among all images."""
+    model = make_classifier(config, images.shape[1:], num_classes)(None)
+    if config.features == "distances":
+        pixels = augment.as_float(jnp.asarray(images)).reshape(len(images), -1)
+        parts = ["centres", config.centres, key, images]
+
+        def compute() -> dict[str, Any]:
+            found = cluster.kmeans(key, pixels, config.centres, num_iterations=30)
+            return {"centroids": found.centroids}
+
+        model.centres[...] = jnp.asarray(cached("kmeans", parts, compute)["centroids"])
+    inputs = train.apply_batched(lambda model, x: model.features(x), model, chosen)
+    mean, scale = inputs.mean(axis=0), np.float32(1.0)
+    if config.features == "distances":
+        scale = np.maximum(inputs.std(), 1e-6).astype(np.float32)
+    log.progress("logistic", 0, 1, f"{len(chosen)} images")
+    weights, biases = linear.fit_logistic(
+        (inputs - mean) / scale, labels, num_classes, strength=config.strength,
+        max_iterations=config.max_iterations,
+    )  # fmt: skip
+    log.progress("logistic", 1, 1)
+    model.mean[...], model.scale[...] = jnp.asarray(mean), jnp.asarray(scale)
+    model.weights[...], model.biases[...] = jnp.asarray(weights), jnp.asarray(biases)
+    return model
+
+
+def fit_dense(
+    config: Config, images: UInt8[np.ndarray, "t h w c"], labels: Int[np.ndarray, "t"],
+    num_classes: int, key: Key[Array, ""], log: Log,
+) -> linear.Ensemble:  # fmt: skip
+    """Networks trained on the images, each from a start of its own."""
+    move = augment.weak(config.kind)
+
+    def loss(model: Any, batch: tuple[Array, Array], key: Key[Array, ""]) -> Any:
+        inputs = augment.as_float(batch[0])
+        logits = model(move(key, inputs) if config.augment else inputs)
+        wrong = jnp.argmax(logits, axis=-1) != batch[1]
+        return jnp.mean(losses.cross_entropy(logits, batch[1])), {"error": jnp.mean(wrong)}
+
+    def member(number: int) -> Any:
+        init_key, batch_key = jax.random.split(jax.random.fold_in(key, number))
+        make = make_member(images.shape[1:], num_classes)
+        return train.fit(
+            loss, train.init(make, init_key), (images, labels), batch_key, log,
+            name=f"classifier_{number}" if number else "classifier", num_steps=config.steps,
+            batch_size=config.batch_size,
+            optimizer=train.warmup_cosine(
+                config.learning_rate, config.steps, weight_decay=config.weight_decay
+            ),
+        )  # fmt: skip
+
+    return ensemble(config, [member(number) for number in range(config.members)])
+
+
+def ensemble(config: Config, members: list[Any]) -> linear.Ensemble:
+    """Their mean; with augmentation, over both sides of what may be mirrored."""
+    mirror = config.augment and config.kind in augment.MIRRORED_KINDS
+    return linear.Ensemble(members, mirror)
+
+
+def make_member(shape: tuple[int, ...], num_classes: int) -> Any:
+    """What makes a network of seven layers from random number generators."""
+    return lambda rngs: nets.DenseClassifier(shape, num_classes, rngs, hidden=SEVEN_LAYERS)
+
+
+def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
+    """What makes the whole classifier from random number generators: to load it."""
+    if config.classifier == "logistic":
+        centres = config.centres if config.features == "distances" else 0
+        return lambda rngs: linear.LinearClassifier(shape, num_classes, centres)
+    make = make_member(shape, num_classes)
+    return lambda rngs: ensemble(config, [make(rngs) for _ in range(config.members)])
