@@ -58,8 +58,12 @@ worker.main(sys.argv[1], run)
 """
 
 NAMES = [
-    *(f"s8-random-labels-budget={budget}-s{seed}" for budget in (10.0, 20.0) for seed in range(3)),
-    *(f"s8-strange-account={{}}-s{seed}" for seed in range(3)),
+    *(
+        f"s8-shapes-random-labels-budget={budget}-s{seed}"
+        for budget in (10.0, 20.0)
+        for seed in range(3)
+    ),
+    *(f"s8-shapes-strange-account={{}}-s{seed}" for seed in range(3)),
 ]
 
 

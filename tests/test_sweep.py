@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from sweeps import Few, cells, names
 
@@ -205,7 +204,7 @@ def test_measures_and_axes():
     assert found[0][3:8] == ["labels", "inertia", "accuracy", "theirs", "difference"]
     # half of 12.25's interval: 12.7062 * 0.3535534 / sqrt(2) = 3.17655
     assert found[1][3:8] == [
-        "0", "12.25 (9.0734 to 15.427)", "99.00 (86.29 to 100.00)", "10.0000", "+2.2500",
+        "0", "12.25 (9.0734 to 15.427)", "99.00 (86.29 to 100.00)", "10", "+2.25",
     ]  # fmt: skip
     from jaxlabel.sweep import page
 
@@ -224,13 +223,12 @@ def test_shares_of_the_cores(monkeypatch):
 
 
 REAL = '''"""A real recipe on the digits."""
-from jaxlabel.methods import medoids
+from jaxlabel.methods import representatives
 from jaxlabel.sweep import Arm, Experiment, Table
 
 def get_experiment(quick=False):
-    base = medoids.Config(autoencoder="none", space="codes", budget=8, max_clusters=2, target=1.0,
-                          classifier_steps=5)
-    return Experiment("Same?", [Table("Real", [Arm("medoids", base, seeds=range(2))])])
+    base = representatives.Config(budget=200, select="random", classifier="dense", steps=60)
+    return Experiment("Same?", [Table("Real", [Arm("dense", base, seeds=range(2))])])
 '''
 
 
@@ -243,8 +241,9 @@ def test_real_runs_side_by_side_and_in_turn_are_the_same(tmp_path, monkeypatch):
         table = engine.sweep(str(tmp_path / "real.py"), tmp_path / f"jobs{jobs}",
                              options=engine.Options(jobs))  # fmt: skip
         (row,) = cells(table)
-        assert row[-3] == "2" and (table.parent / "runs/real-medoids-s1/report.html").exists()
+        assert row[-3] == "2"
+        assert (table.parent / "runs" / "real-digits-dense-s1" / "report.html").exists()
         found.append(row[:-2])
     assert found[0] == found[1]
-    assert 0 < float(found[0][4].split()[0]) < 100
-    assert np.isfinite(float(found[0][3].split()[0]))
+    assert 60 < float(found[0][4].split()[0]) < 100
+    assert found[0][3] == "200"

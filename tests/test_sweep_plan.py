@@ -68,6 +68,23 @@ def test_a_misspelled_experiment_is_one_line(few, capsys, monkeypatch):
     assert cli.run(["sweep"]) == 2
 
 
+def test_the_sources_have_their_rows(tmp_path):
+    file = Path(__file__).parents[1] / "experiments" / "sources.py"
+    for name in ("mnist", "fashion_mnist", "overhead_mnist"):
+        (tmp_path / name).mkdir()
+    whole, quick = (plan.make(file, tmp_path, q, str(tmp_path)) for q in (False, True))
+    theirs = {(r.row, r.cell.get("budget")): r.theirs for r in whole.runs if "S3: " in r.table
+              and "Fashion" in r.table}  # fmt: skip
+    assert theirs["NN, representatives", 2000.0] == 0.8024
+    assert theirs["LR, random", 500.0] == 0.7852 and theirs["LR, nearest 25%", 500.0] is None
+    seeds = {(r.table, r.row, str(r.cell)): 0 for r in whole.runs}
+    for run in whole.runs:
+        seeds[run.table, run.row, str(run.cell)] += 1
+    assert {n for (table, _, _), n in seeds.items() if table.startswith("S4")} == {20}
+    assert {t["title"] for t in quick.tables} == {t["title"] for t in whole.tables}
+    assert len(quick.runs) < len(whole.runs) / 5 and {r.config["seed"] for r in quick.runs} == {0}
+
+
 def test_slurm_by_a_stand_in(few, monkeypatch, capsys):
     seen = {}
 

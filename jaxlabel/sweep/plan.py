@@ -162,6 +162,7 @@ def _placed(config: RunConfig, data_root: str, store: str, place: str) -> dict[s
 def _name(table: Table, arm: Arm, cell: dict[str, Any], seed: int) -> str:
     """A folder's name that people can read."""
     values = [f"{name}={str(value).rpartition('/')[2]}" for name, value in cell.items()]
-    words = [table.title.split(":")[0], arm.name, *values]
-    slug = "-".join(re.sub(r"[^a-z0-9=.]+", "-", word.lower()).strip("-.") for word in words)
+    data = [] if "data" in cell else [re.split("[:/]", arm.base.data.rstrip("/"))[-1]]
+    words = [table.title.split(":")[0], *data, arm.name, *values]
+    slug = "-".join(re.sub(r"[^a-z0-9_=.]+", "-", word.lower()).strip("-.") for word in words)
     return f"{slug[:120]}-s{seed}"

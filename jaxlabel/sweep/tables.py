@@ -170,9 +170,9 @@ def _beside(row: Row) -> list[str]:
     if row.theirs is None:
         return ["", ""]
     name, values = next(iter(row.measures.items()))
-    scale, digits = (100, 2) if is_share(name) else (1, 4)
-    difference = f"{scale * (np.mean(values) - row.theirs):+.{digits}f}" if values else ""
-    return [f"{scale * row.theirs:.{digits}f}", difference]
+    scale, form = (100, ".2f") if is_share(name) else (1, ".5g")
+    difference = f"{scale * (np.mean(values) - row.theirs):+{form}}" if values else ""
+    return [f"{scale * row.theirs:{form}}", difference]
 
 
 def _escaped(cell: str) -> str:

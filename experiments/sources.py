@@ -1,0 +1,142 @@
+"""The rows of the sources (S0, S1, S2, S3, S4), ours beside theirs where they gave a figure.
+
+    jaxlabel sweep --experiment=experiments/sources.py --data_root=DIR --jobs=2
+    jaxlabel sweep --experiment=experiments/sources.py --data_root=DIR --jobs=2 --quick
+
+DIR holds the folders mnist, fashion_mnist and overhead_mnist, each with its four IDX files. On 2
+CPU cores the first command is meant to take 45 minutes at most, the second 4.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxlabel.methods import medoids, representatives
+from jaxlabel.sweep import Arm, Experiment, Table
+
+MNIST, FASHION, OVERHEAD = (f"idx:DATA_ROOT/{name}" for name in ("mnist", "fashion_mnist",
+                                                                 "overhead_mnist"))  # fmt: skip
+ALL = 60_000.0  # labels: no data set here has more training images
+FEW = [500.0, 1000.0, 2000.0]
+
+
+def get_experiment(quick: bool = False) -> Experiment:
+    """Every table; the quick variant has one seed, fewer rows and short training."""
+    tables = [doubling(quick), *(clusters(data, quick) for data in (FASHION, MNIST, OVERHEAD)),
+              *(percentiles(quick), best(quick)), seeding(FASHION, 100.0, quick),
+              seeding(OVERHEAD, 40.0, quick)]  # fmt: skip
+    question = "What do the classical methods reach with few labels, and is it what they say?"
+    return Experiment(question, tables)
+
+
+def doubling(quick: bool) -> Table:
+    """S0: the labels that it takes until 90% of MNIST's training labels are right."""
+    base = medoids.Config(
+        data=MNIST, stop="peek", space="codes", nested=False, budget=2000, classifier_steps=500,
+        code_steps=200 if quick else 2000, target=0.7 if quick else 0.9,
+    )  # fmt: skip
+    arms = [
+        Arm("S0: codes, every round asks all medoids", base, seeds=seeds(3, quick), theirs=[310]),
+        Arm("codes, nested clusters", changed(base, nested=True), seeds=seeds(3, quick),
+            theirs=[310]),
+        Arm("neighbour graph, nested clusters", changed(base, nested=True, space="graph"),
+            seeds=seeds(3, quick), theirs=[310]),
+    ]  # fmt: skip
+    measures = ("labels_spent", "train_label_accuracy", "test_accuracy")
+    return Table("S0: medoid doubling on MNIST, stopped by peeking", arms[-1:] if quick else arms,
+                 measures)  # fmt: skip
+
+
+def clusters(data: str, quick: bool) -> Table:
+    """S3's table; theirs are on Fashion-MNIST."""
+    name = {FASHION: "Fashion-MNIST", MNIST: "MNIST", OVERHEAD: "Overhead-MNIST"}[data]
+    several = seeds(5 if data == FASHION else 2, quick)
+    few = FEW[:1] if quick else FEW if data == FASHION else FEW[1:2]
+    logistic, dense = models(data, quick)
+
+    def theirs(*figures: float | None) -> Sequence[float | None]:
+        return figures[: len(few)] if data == FASHION else ()
+
+    def figure(value: float) -> Sequence[float | None]:
+        return [value] if data == FASHION else ()
+
+    budgets = {"budget": few}
+    every = changed(logistic, select="random", budget=ALL)
+    centres = {"centres": [100] if quick else [100, 200, 300]}
+    arms = [
+        Arm("LR, all labels", every, seeds=several[:1], theirs=figure(0.841)),
+        Arm("NN, all labels", changed(dense, select="random", budget=ALL,
+                                      steps=300 if quick else 8000),
+            seeds=several, theirs=figure(0.8968)),
+        Arm("LR, distances to centres, all labels", changed(every, features="distances"), centres,
+            several[:3], (0.8262, 0.8389, 0.8456)[: len(centres["centres"])]
+            if data == FASHION else ()),
+        Arm("LR, random", changed(logistic, select="random"), budgets, several,
+            theirs(0.7852, 0.7924, 0.8089)),
+        Arm("NN, random", changed(dense, select="random"), budgets, several,
+            theirs(0.7351, 0.76, 0.7853)),
+        Arm("LR, representatives", logistic, budgets, several, theirs(None, None, 0.8146)),
+        Arm("NN, representatives", dense, budgets, several, theirs(0.755, 0.7636, 0.8024)),
+        Arm("LR, whole clusters", changed(logistic, propagate=1.0), budgets, several[:3],
+            theirs(None, None, 0.8121)),
+        Arm("NN, whole clusters", changed(dense, propagate=1.0), budgets, several,
+            theirs(0.7649, 0.7780, 0.7990)),
+        Arm("LR, nearest 25%", changed(logistic, propagate=0.25), budgets, several,
+            theirs(None, None, 0.8044)),
+        Arm("NN, nearest 25%", changed(dense, propagate=0.25), budgets, several,
+            theirs(0.7598, 0.7734, 0.7942)),
+    ]  # fmt: skip
+    return Table(f"S3: clustering before classification, {name}", arms)
+
+
+def percentiles(quick: bool) -> Table:
+    """S3's other table: how much of each of 2000 clusters takes its representative's label."""
+    dense = changed(models(FASHION, quick)[1], budget=500.0 if quick else 2000.0)
+    shares = [0.5] if quick else [0.2, 0.25, 0.3, 0.5, 0.75]
+    theirs = [0.8012] if quick else [0.10, 0.7942, 0.8012, 0.8012, 0.7960]
+    arm = Arm("NN, nearest share", dense, {"propagate": shares}, seeds(5, quick), theirs)
+    return Table("S3 percentiles: 2000 clusters of Fashion-MNIST", [arm], over="propagate")
+
+
+def best(quick: bool) -> Table:
+    """The best of these methods; theirs is S3's best with as many labels."""
+    dense = changed(models(FASHION, quick)[1], augment=True)
+    few, figures = (FEW[:1], [0.786]) if quick else (FEW, [0.786, 0.793, 0.815])
+    grid = {"budget": few}
+    several = seeds(3, quick)
+    arms = [
+        Arm("NN, representatives, moved images", dense, grid, several, figures),
+        Arm("5 NNs, representatives, moved images", changed(dense, members=5), grid, several,
+            figures),
+    ]  # fmt: skip
+    return Table("Best of the classical methods, Fashion-MNIST", arms[:1] if quick else arms)
+
+
+def seeding(data: str, budget: float, quick: bool) -> Table:
+    """S4: four ways to spend very few labels on logistic regression. It gives no figures."""
+    name = {FASHION: "Fashion-MNIST", OVERHEAD: "Overhead-MNIST"}[data]
+    base = changed(models(data, quick)[0], budget=budget)
+    several = seeds(20, quick)
+    arms = [
+        Arm("random", changed(base, select="random"), seeds=several),
+        Arm("nearest to centres", base, seeds=several),
+        Arm("whole clusters", changed(base, propagate=1.0), seeds=several),
+        Arm("nearest 20%", changed(base, propagate=0.2), seeds=several),
+    ]
+    return Table(f"S4: {budget:.0f} labels of {name}, logistic regression", arms)
+
+
+def models(data: str, quick: bool) -> tuple[representatives.Config, representatives.Config]:
+    """Logistic regression and the network of seven layers on representatives' labels alone."""
+    logistic = representatives.Config(data=data, max_iterations=20 if quick else 60)
+    dense = representatives.Config(data=data, classifier="dense", steps=200 if quick else 2000)
+    return logistic, dense
+
+
+def seeds(count: int, quick: bool) -> range:
+    """As many seeds, or one."""
+    return range(1 if quick else count)
+
+
+def changed(config: Any, **changes: Any) -> Any:
+    """The settings with some changed."""
+    return type(config)(**vars(config) | changes)
