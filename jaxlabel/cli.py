@@ -19,6 +19,7 @@ usage: jaxlabel COMMAND [--flag=value ...]
 
   train           buy labels, train, evaluate, and write a report
   sweep           run an experiment's grid side by side, into tables and figures
+  predict         label images with a finished run's model
   report          write report.html again from a work directory
   ledger          print what was spent on which labels
   answer          import a person's answers (CSV) into a run's label store
@@ -80,6 +81,7 @@ def _command(arguments: list[str]) -> tuple[Callable[[list[str]], None], list[st
     known: dict[str, Callable[[list[str]], None]] = {
         "train": commands.train,
         "sweep": commands.sweep,
+        "predict": commands.predict,
         "report": commands.report,
         "ledger": commands.ledger,
         "answer": commands.answer,

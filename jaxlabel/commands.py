@@ -59,6 +59,16 @@ usage: jaxlabel answer --workdir=DIR [--labels=FILE]
   --workdir=DIR   the run that asks
   --labels=FILE   the answers; default WORKDIR/questions.csv"""
 
+PREDICT = """jaxlabel predict: label images with the model of a finished run, without training
+
+usage: jaxlabel predict --workdir=DIR --data=SPEC [--out=FILE.csv] [--split=NAME]
+
+  --workdir=DIR   the run; its settings say how images are resized and converted
+  --data=SPEC     digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME
+  --out=FILE      a row per image: its label, and the probability of each class; default labels.csv
+  --split=NAME    test, train or all; default: test where there are test images, else train
+  --data_dir=DIR  where tfds:NAME is prepared; default: as the run had it"""
+
 DATA_INFO = """jaxlabel data info: counts, shapes, duplicates and a sheet of samples
 
 usage: jaxlabel data info --data=SPEC [--sheet=FILE.png] [--image_size=N] [--image_mode=MODE]
@@ -136,6 +146,23 @@ def answer(arguments: list[str]) -> None:
     from jaxlabel import account
 
     print(account.answer(_workdir(values), values.labels))
+
+
+def predict(arguments: list[str]) -> None:
+    """Labels images with a finished run's model and prints how many."""
+    values = _parse(
+        arguments, PREDICT, workdir=None, data=None, out="labels.csv", split="", data_dir=None
+    )
+    workdir = _workdir(values)
+    if not values.data:
+        raise UsageError("--data=SPEC is missing: digits, idx:DIR, npz:FILE, folder:DIR, tfds:NAME")
+    from jaxlabel import prediction
+
+    print(
+        prediction.predict(
+            workdir, values.data, Path(values.out), split=values.split, data_dir=values.data_dir
+        )
+    )
 
 
 def data_info(arguments: list[str]) -> None:

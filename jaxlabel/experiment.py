@@ -83,6 +83,7 @@ def _run(settings: config.RunConfig, workdir: Path, log: RunLog) -> dict[str, An
         "stopped_by": predictor.stopped_by,
         **predictor.summary,
         "num_train": len(dataset.train_images),
+        "image_shape": list(dataset.train_images.shape[1:]),
         "classes": list(classes),
         "config": dataclasses.asdict(settings),
     }

@@ -42,13 +42,24 @@ def test_one_class_alone_is_always_predicted():
     assert biases.argmax() == 2
 
 
-def test_features_are_scaled_distances_to_centres():
+def test_whitening_solves_for_the_same_kind_of_model_where_inputs_are_nearly_alike():
+    alike = (POINTS[:, :1] * 100 + POINTS).astype(np.float32)
+    alike -= alike.mean(axis=0)
+    turned = linear.whitening(alike) * np.sqrt(89 / 90)
+    assert np.cov((alike @ turned).T) == pytest.approx(np.eye(4), abs=1e-2)
+    settings = {"strength": 100.0, "max_iterations": 30}
+    weights, biases = linear.fit_logistic(alike, LABELS, 3, whiten=True, **settings)
+    theirs = LogisticRegression(C=1e4, max_iter=1000).fit(POINTS, LABELS).predict(POINTS)
+    assert np.mean((alike @ weights + biases).argmax(axis=1) == theirs) > 0.95
+
+
+def test_features_are_distances_to_centres():
     model = classifier(np.eye(2, dtype=np.float32), np.zeros(2), num_centres=2)
     model.centres[...] = jnp.array([[0.0, 0.0, 0.0, 0.0], [3.0, 4.0, 0.0, 0.0]])
-    model.mean[...], model.scale[...] = jnp.array([1.0, 0.0]), jnp.array(2.0)
+    model.mean[...] = jnp.array([1.0, 0.0])
     images = jnp.array([[0.0, 0.0, 0.0, 0.0], [3.0, 4.0, 0.0, 0.0]]).reshape(2, 2, 2, 1)
     # the distances are 0 and 5, and 5 and 0
-    assert model(images) == pytest.approx(np.array([[-0.5, 2.5], [2.0, 0.0]]), abs=1e-5)
+    assert model(images) == pytest.approx(np.array([[-1.0, 5.0], [4.0, 0.0]]), abs=1e-5)
 
 
 def test_an_ensemble_averages_probabilities_over_members_and_sides():

@@ -168,16 +168,14 @@ def fit_linear(
 
         model.centres[...] = jnp.asarray(cached("kmeans", parts, compute)["centroids"])
     inputs = train.apply_batched(lambda model, x: model.features(x), model, chosen)
-    mean, scale = inputs.mean(axis=0), np.float32(1.0)
-    if config.features == "distances":
-        scale = np.maximum(inputs.std(), 1e-6).astype(np.float32)
+    mean = inputs.mean(axis=0)
     log.progress("logistic", 0, 1, f"{len(chosen)} images")
     weights, biases = linear.fit_logistic(
-        (inputs - mean) / scale, labels, num_classes, strength=config.strength,
-        max_iterations=config.max_iterations,
+        inputs - mean, labels, num_classes, strength=config.strength,
+        max_iterations=config.max_iterations, whiten=config.features == "distances",
     )  # fmt: skip
     log.progress("logistic", 1, 1)
-    model.mean[...], model.scale[...] = jnp.asarray(mean), jnp.asarray(scale)
+    model.mean[...] = jnp.asarray(mean)
     model.weights[...], model.biases[...] = jnp.asarray(weights), jnp.asarray(biases)
     return model
 

@@ -1,0 +1,93 @@
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxlabel import cli, data, experiment, prediction, train
+from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.methods import medoids, representatives
+
+RUNS = {
+    "medoids": medoids.Config(budget=2, autoencoder="none", space="codes", classifier_steps=9),
+    "logistic": representatives.Config(budget=40, features="distances", centres=30),
+    "ensemble": representatives.Config(
+        budget=40, classifier="dense", steps=20, members=2, augment=True
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return f"sqlite:///{tmp_path_factory.mktemp('store')}/labels.db"
+
+
+def rows_of(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_loaded_model_says_what_the_run_said_without_training(
+    name, store, tmp_path, capsys, monkeypatch
+):
+    workdir, out = tmp_path / "run", tmp_path / "deep" / "labels.csv"
+    result = experiment.run(dataclasses.replace(RUNS[name], store=store), workdir)
+    monkeypatch.setattr(train, "fit", None)
+    monkeypatch.setattr(train, "init", None)
+    arguments = ["predict", f"--workdir={workdir}", "--data=digits", f"--out={out}"]
+    assert cli.run(arguments) == 0
+    assert f"500 images of digits (test) labelled by {workdir}" in capsys.readouterr().out
+    rows = rows_of(out)
+    labels = data.load_test_labels("digits")
+    right = np.mean([row["label"] == str(label) for row, label in zip(rows, labels, strict=True)])
+    assert right == pytest.approx(result["test_accuracy"], abs=1e-9)
+    shares = np.array([[float(row[f"probability {c}"]) for c in range(10)] for row in rows])
+    assert shares.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert [row["label"] for row in rows] == [str(i) for i in shares.argmax(axis=1)]
+    assert [float(row["probability"]) for row in rows] == shares.max(axis=1).tolist()
+
+
+@pytest.fixture(scope="module")
+def finished(store, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "logistic"
+    experiment.run(representatives.Config(budget=30, store=store), workdir)
+    return workdir
+
+
+def test_a_folder_of_images_is_labelled_file_by_file(finished, tmp_path):
+    digits = data.load("digits").test_images[:3]
+    for number, image in enumerate(digits):
+        path = tmp_path / "new" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(image[..., 0]).save(path)
+    prediction.predict(finished, f"folder:{tmp_path / 'new'}", tmp_path / "new.csv")
+    prediction.predict(finished, "digits", tmp_path / "all.csv", split="all")
+    new, every = rows_of(tmp_path / "new.csv"), rows_of(tmp_path / "all.csv")
+    assert [row["file"].split("/")[-1] for row in new] == ["0.png", "1.png", "2.png"]
+    assert [row["split"] for row in every] == ["train"] * 1297 + ["test"] * 500
+    for row, known in zip(new, every[1297:], strict=False):
+        assert (row["label"], row["probability"]) == (known["label"], known["probability"])
+
+
+def test_what_cannot_be_predicted_is_one_line(finished, tmp_path):
+    with pytest.raises(UsageError, match="holds no finished run"):
+        prediction.load(tmp_path)
+    np.savez(tmp_path / "wide.npz", x_train=np.zeros((4, 8, 9), np.uint8))
+    with pytest.raises(UsageError, match="images of 9x8 grey, the run learned from 8x8 grey"):
+        prediction.predict(finished, f"npz:{tmp_path / 'wide.npz'}", tmp_path / "x.csv")
+    with pytest.raises(UsageError, match="--split=tset: it takes one of test, train, all"):
+        prediction.predict(finished, "digits", tmp_path / "x.csv", split="tset")
+    result = json.loads((finished / "result.json").read_text())
+    for change, message in (
+        ({"method": "no such"}, "another version of jaxlabel: its method is no such"),
+        ({"config": {"colour": 1}}, "another version of jaxlabel: .*colour"),
+    ):
+        (tmp_path / "result.json").write_text(json.dumps(result | change))
+        with pytest.raises(UsageError, match=message):
+            prediction.load(tmp_path)
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    with pytest.raises(JaxlabelError, match="holds no model"):
+        prediction.load(tmp_path)
