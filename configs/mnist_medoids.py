@@ -16,5 +16,5 @@ def get_config(variant: str = "") -> medoids.Config:
         raise ValueError(f"there is no variant {variant!r}: it is peek, or none")
     return medoids.Config(
         data="tfds:mnist", budget=400, target=0.9, stop=variant or "estimate",
-        code_steps=2000, classifier_steps=1000,
+        spread="diffusion", code_steps=2000, classifier_steps=1000,
     )  # fmt: skip

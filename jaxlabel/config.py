@@ -58,8 +58,11 @@ class RunConfig:
         """Whether the recipe stops by labels that it did not buy; every output then says so."""
         return False
 
+    def check(self) -> None:
+        """Raises a UsageError for settings that fit alone and not together."""
 
-def validate(config: Any) -> None:
+
+def validate(config: RunConfig) -> None:
     """Checks every setting against its type, range and choices.
 
     Raises:
@@ -79,6 +82,7 @@ def validate(config: Any) -> None:
             if low is not None and high is not None:
                 bounds = f"from {low:g} to {high:g}"
             raise UsageError(f"config.{field.name} is {value!r}: it takes a number {bounds}")
+    config.check()
 
 
 def _has_type(value: Any, wanted: Any) -> bool:

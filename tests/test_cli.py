@@ -32,7 +32,7 @@ def outcome(capsys, *arguments):
         (["train", "--config.budget=-1"], "config.budget is -1.0: it takes a number at least 0"),
         (["train", "--config.stop=never"], "config.stop is 'never': it takes one of estimate, pe"),
         (["train", "--config=configs/none.py"], "there is no config file configs/none.py"),
-        (["train", "--config=configs/digits.py:x"], "configs/digits.py:x: it has no variants"),
+        (["train", "--config=configs/digits.py:x"], "there is no variant 'x'"),
         (["train", "--config=configs/mnist_medoids.py:x"], "there is no variant 'x'"),
         (["train", "--config"], "--config takes a file"),
         (["train", "--workdri=x"], "Unknown command line flag 'workdri'"),

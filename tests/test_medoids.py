@@ -2,7 +2,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxlabel.errors import BudgetExceeded
+from jaxlabel import cluster, config
+from jaxlabel.errors import BudgetExceeded, UsageError
 from jaxlabel.log import NullLog
 from jaxlabel.methods import medoids
 from jaxlabel.oracle import LabelStore, Oracle
@@ -13,6 +14,7 @@ SPACE = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1) + 0.02 * np.random.default
     0
 ).standard_normal((240, 2))
 SPACE = SPACE.astype(np.float32)
+GRAPH = cluster.GraphSpace(SPACE, np.zeros((240, 0)), np.zeros(0))
 LABELS = np.repeat(np.arange(8) // 2, 30)
 
 
@@ -26,10 +28,11 @@ def oracle(tmp_path, budget=100.0, labels=LABELS, costs=None):
 
 
 def double(tmp_path, budget=100.0, **settings):
-    config = medoids.Config(**settings)
     images = np.zeros((240, 2, 2, 1), np.uint8)
     asked = oracle(tmp_path, budget)
-    return medoids.double(config, images, SPACE, asked, jax.random.key(0), NullLog()), asked
+    return medoids.double(
+        medoids.Config(**settings), images, GRAPH, asked, jax.random.key(0), NullLog()
+    ), asked
 
 
 def test_nested_doubling_asks_one_question_for_each_cluster(tmp_path):
@@ -60,10 +63,9 @@ def test_nothing_to_spend_is_refused_by_the_oracle(tmp_path):
 
 def test_dear_items_are_not_bought_beyond_the_budget(tmp_path):
     asked = oracle(tmp_path, budget=10, costs=np.full(240, 2.0))
-    config = medoids.Config(target=1.0)
     images = np.zeros((240, 2, 2, 1), np.uint8)
     last, stopped_by, _ = medoids.double(
-        config, images, SPACE, asked, jax.random.key(0), NullLog()
+        medoids.Config(target=1.0), images, GRAPH, asked, jax.random.key(0), NullLog()
     )  # fmt: skip
     assert stopped_by == "budget" and asked.spent == 10 and len(last.paid.indices) == 5
 
@@ -95,7 +97,7 @@ def test_the_estimate_by_hand():
     before = round_of([0, 0, 1, 1], [], [], [])
     now = round_of([0, 0, 1, 1], [0, 2, 3], [0, 1, 0], [30, 10, 20])
     numbers = medoids.measure(medoids.Config(), before, now, None)
-    assert numbers["estimate"] == pytest.approx(40 / 60)
+    assert numbers["estimate"] == pytest.approx(40 / 60) and numbers["answers"] == 3
     # Kish: 60^2 / (900 + 100 + 400) = 18/7 draws; Wilson's interval of 12/7 among them
     n, p, z2 = 18 / 7, 2 / 3, 1.959963984540054**2
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
@@ -107,3 +109,27 @@ def test_the_estimate_by_hand():
 def test_the_first_round_estimates_nothing():
     now = round_of([0], [0], [0], [1])
     assert medoids.measure(medoids.Config(), None, now, None) == {}
+
+
+def test_an_estimate_of_few_answers_stops_nothing():
+    settings = medoids.Config(target=0.9, min_answers=30)
+    assert not medoids.reaches(settings, {})
+    assert not medoids.reaches(settings, {"estimate": 1.0, "answers": 29})
+    assert not medoids.reaches(settings, {"estimate": 0.89, "answers": 30})
+    assert medoids.reaches(settings, {"estimate": 0.9, "answers": 30})
+
+
+@pytest.mark.parametrize(("spread", "middle"), [("cluster", 3), ("nearest", 5)])
+def test_spread_labels_by_hand(spread, middle):
+    points = np.array([[0.0], [1.0], [2.6], [4.0]])
+    graph = cluster.GraphSpace(points, np.zeros((4, 0)), np.zeros(0))
+    paid = medoids.Paid(np.array([1, 3]), np.array([3, 5]))
+    labels = medoids.spread_labels(
+        medoids.Config(spread=spread), graph, paid, np.array([3, 3, 3, 3])
+    )
+    assert labels.tolist() == [3, 3, middle, 5]
+
+
+def test_diffusion_needs_the_graph():
+    with pytest.raises(UsageError, match="spread=diffusion takes config"):
+        config.validate(medoids.Config(spread="diffusion", space="codes"))

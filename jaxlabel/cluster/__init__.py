@@ -1,5 +1,6 @@
 """Clustering on the device: k-means, medoids, exact nearest neighbours and graphs of them."""
 
+from jaxlabel.cluster.embedding import GraphSpace, diffuse_labels, graph_space
 from jaxlabel.cluster.graph import (
     Graph,
     Spectrum,
@@ -14,9 +15,12 @@ from jaxlabel.cluster.neighbours import knn
 
 __all__ = [
     "Graph",
+    "GraphSpace",
     "KMeans",
     "Spectrum",
+    "diffuse_labels",
     "distances",
+    "graph_space",
     "kmeans",
     "knn",
     "knn_graph",
