@@ -16,13 +16,13 @@ from jaxlabel import account, cache, config, data, evaluate, files
 from jaxlabel.data import importing
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import LabelsMissing
-from jaxlabel.methods import medoids, representatives
+from jaxlabel.methods import encoder, medoids, representatives
 from jaxlabel.oracle import LabelStore, Oracle, spending, write_questions
 from jaxlabel.predictor import Predictor, probabilities
 from jaxlabel.report import write_report
 from jaxlabel.runlog import RunLog, open_workdir
 
-METHODS = {medoids.Config: medoids.run, representatives.Config: representatives.run}
+METHODS = {module.Config: module.run for module in (medoids, representatives, encoder)}
 VERSIONS = ("jaxlabel", "jax", "flax", "optax", "numpy")
 
 

@@ -1,0 +1,178 @@
+"""An autoencoder's encoder becomes a classifier (S1): learn from all images, then from few labels.
+
+The encoder, a convolutional or a fully connected network, learns without labels to give back the
+clean image for a moved one. With a head on it, it is then trained on the labels of random images,
+which are moved a little and mirrored where they may be; or it stays as it is, and the head is a
+logistic regression of its codes. How many labels a wanted accuracy takes is a grid over `budget`.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Key, UInt8
+
+from jaxlabel import augment, linear, losses, nets, train
+from jaxlabel.cache import cached
+from jaxlabel.config import RunConfig, setting
+from jaxlabel.errors import UsageError
+from jaxlabel.log import Log
+from jaxlabel.oracle import Oracle
+from jaxlabel.predictor import Predictor
+
+
+@dataclasses.dataclass
+class Config(RunConfig):
+    """Settings of the autoencoder's classifier; experiments/ holds the table made of it."""
+
+    network: str = setting("dense", "the encoder", choices=("dense", "conv"))
+    width: int = setting(32, "conv: channels of the first layer, the second has twice", low=8)
+    code: int = setting(128, "dimensions of the code", low=1)
+    code_steps: int = setting(1000, "training steps of the autoencoder; 0: none", low=0)
+    frozen: bool = setting(False, "keep the encoder: logistic regression of the codes")
+    strength: float = setting(1.0, "frozen: weight of the labels against the penalty", low=0.0)
+    augment: bool = setting(True, "move and, where it may be, mirror the labelled images")
+    smoothing: float = setting(
+        0.1, "the share of a label that is given to all classes", low=0.0, high=1.0
+    )
+    steps: int = setting(2000, "training steps with labels", low=1)
+    batch_size: int = setting(128, "images in a training step", low=1)
+    learning_rate: float = setting(2e-3, "with labels, at its peak", low=0.0)
+    weight_decay: float = setting(0.05, "with labels, AdamW's", low=0.0)
+
+
+class Autoencoder(nnx.Module):
+    """A classifier whose features, its last hidden layer, are the code of a dense decoder."""
+
+    def __init__(self, classifier: Any, shape: tuple[int, ...], code: int, rngs: nnx.Rngs):
+        self.classifier = classifier
+        self.shape = tuple(shape)
+        self.decoder = nets.Dense((code, 512, int(np.prod(shape))), rngs)
+
+    def __call__(self, images: Array) -> Array:
+        return self.decoder(self.classifier.features(images)).reshape(len(images), *self.shape)
+
+
+def run(
+    config: Config,
+    images: UInt8[np.ndarray, "n h w c"],
+    oracle: Oracle,
+    key: Key[Array, ""],
+    log: Log,
+) -> Predictor:
+    """A classifier of the labels of random images, as many as the budget buys."""
+    choose_key, code_key, fit_key = jax.random.split(key, 3)
+    count = min(len(images), int(oracle.remaining))
+    if count < 1:
+        raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
+    wanted = np.asarray(jax.random.permutation(choose_key, len(images)))[:count]
+    asked = wanted[np.cumsum(oracle.cost(wanted)) <= oracle.remaining + 1e-9]
+    labels = oracle.ask(asked)
+    model = learn_code(config, images, oracle.num_classes, code_key, log)
+    learn = fit_head if config.frozen else fine_tune
+    model = learn(config, model, images[asked], labels, fit_key, log)
+    return Predictor(ensemble(config, model), None, None, "budget", {})
+
+
+def learn_code(
+    config: Config, images: UInt8[np.ndarray, "n h w c"], num_classes: int, key: Key[Array, ""],
+    log: Log,
+) -> Any:  # fmt: skip
+    """The encoder with an untrained head, after its training as an autoencoder."""
+    init_key, fit_key = jax.random.split(key)
+    make = make_network(config, images.shape[1:], num_classes)
+
+    def make_both(rngs: nnx.Rngs) -> Autoencoder:
+        return Autoencoder(make(rngs), images.shape[1:], config.code, rngs)
+
+    deform = augment.deform(max_shift=0.07, max_rotation=0.15, max_scale=0.1)
+
+    def loss(model: Any, batch: UInt8[Array, "batch h w c"], key: Key[Array, ""]) -> Any:
+        clean = augment.as_float(batch)
+        return jnp.mean(losses.bernoulli_reconstruction(model(deform(key, clean)), clean)), {}
+
+    start = train.init(make_both, init_key)
+    if not config.code_steps:
+        return start.classifier
+    leaves, structure = jax.tree.flatten(start)
+
+    def compute() -> dict[str, Any]:
+        model = train.fit(
+            loss, start, images, fit_key, log, name="autoencoder", num_steps=config.code_steps,
+            batch_size=config.batch_size, optimizer=train.warmup_cosine(1e-3, config.code_steps),
+        )  # fmt: skip
+        return {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(model))}
+
+    parts = [config.network, config.width, config.code, config.code_steps, config.batch_size,
+             num_classes, key, images]  # fmt: skip
+    found = cached("encoder", parts, compute)
+    fitted = [jnp.asarray(found[str(i)]) for i in range(len(leaves))]
+    model = jax.tree.unflatten(structure, fitted)
+    shown = images[:20]
+    outputs = train.apply_batched(lambda m, x: jax.nn.sigmoid(m(x)), model, shown)
+    remade = np.round(255 * outputs).astype(np.uint8)
+    log.arrays("reconstructions", originals=shown, reconstructions=remade)
+    return model.classifier
+
+
+def fit_head(
+    config: Config, model: Any, images: UInt8[np.ndarray, "m h w c"], labels: Any,
+    key: Key[Array, ""], log: Log,
+) -> Any:  # fmt: skip
+    """The model whose head is a logistic regression of the codes of the images."""
+    codes = train.apply_batched(lambda m, x: m.features(x), model, images)
+    weights, biases = linear.fit_logistic(
+        codes, labels, model.head.out_features, strength=config.strength, max_iterations=100
+    )
+    model.head.kernel[...], model.head.bias[...] = jnp.asarray(weights), jnp.asarray(biases)
+    return model
+
+
+def fine_tune(
+    config: Config, model: Any, images: UInt8[np.ndarray, "m h w c"], labels: Any,
+    key: Key[Array, ""], log: Log,
+) -> Any:  # fmt: skip
+    """The model after training on the labels, encoder and head."""
+    move = augment.weak(config.kind)
+    num_classes = model.head.out_features
+
+    def loss(model: Any, batch: tuple[Array, Array], key: Key[Array, ""]) -> Any:
+        inputs = augment.as_float(batch[0])
+        logits = model(move(key, inputs) if config.augment else inputs)
+        smooth = optax.smooth_labels(jax.nn.one_hot(batch[1], num_classes), config.smoothing)
+        wrong = jnp.argmax(logits, axis=-1) != batch[1]
+        return jnp.mean(optax.softmax_cross_entropy(logits, smooth)), {"error": jnp.mean(wrong)}
+
+    return train.fit(
+        loss, model, (images, labels), key, log, name="classifier", num_steps=config.steps,
+        batch_size=config.batch_size,
+        optimizer=train.warmup_cosine(
+            config.learning_rate, config.steps, weight_decay=config.weight_decay
+        ),
+    )  # fmt: skip
+
+
+def ensemble(config: Config, model: Any) -> linear.Ensemble:
+    """The model on both sides of an image that may be mirrored."""
+    mirror = config.augment and config.kind in augment.MIRRORED_KINDS
+    return linear.Ensemble([model], mirror)
+
+
+def make_network(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
+    """What makes encoder and head from random number generators."""
+    if config.network == "conv":
+        return lambda rngs: nets.ConvClassifier(
+            shape, num_classes, rngs, width=config.width, hidden=config.code
+        )
+    hidden = (512, 256, config.code)
+    return lambda rngs: nets.DenseClassifier(shape, num_classes, rngs, hidden=hidden)
+
+
+def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
+    """What makes the whole classifier from random number generators: to load it."""
+    make = make_network(config, shape, num_classes)
+    return lambda rngs: ensemble(config, make(rngs))

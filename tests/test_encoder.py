@@ -1,0 +1,75 @@
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from oracles import ArrayOracle
+
+from jaxlabel import data, train
+from jaxlabel.errors import UsageError
+from jaxlabel.log import NullLog
+from jaxlabel.methods import encoder
+from jaxlabel.methods.encoder import Config
+from jaxlabel.predictor import probabilities
+
+DIGITS = data.load("digits")
+LABELS = data.load_train_labels("digits")
+TEST_LABELS = data.load_test_labels("digits")
+QUICK = Config(budget=200, code=32, code_steps=100, steps=100, batch_size=64, kind="digits")
+
+
+def run(config, labels=LABELS):
+    oracle = ArrayOracle(labels, config.budget)
+    key = jax.random.key(config.seed)
+    return encoder.run(config, DIGITS.train_images, oracle, key, NullLog()), oracle
+
+
+def remake(config):
+    return encoder.make_classifier(config, (8, 8, 1), 10)
+
+
+def accuracy(predictor):
+    guesses = probabilities(predictor.model, DIGITS.test_images).argmax(axis=1)
+    return np.mean(guesses == TEST_LABELS)
+
+
+@pytest.mark.parametrize(("change", "least"), [({}, 0.75), ({"frozen": True}, 0.7)])
+def test_it_learns_from_the_labels_it_bought_and_can_be_made_again(change, least):
+    config = dataclasses.replace(QUICK, **change)
+    predictor, oracle = run(config)
+    assert len(oracle.asked) == 200
+    assert accuracy(predictor) >= least
+    empty = jax.eval_shape(lambda: train.init(remake(config), jax.random.key(1)))
+    assert jax.tree.structure(empty) == jax.tree.structure(predictor.model)
+
+
+def test_the_convolutional_encoder_takes_the_same_way():
+    # what it learns takes longer than a test should: that it does is in experiments/
+    config = dataclasses.replace(QUICK, network="conv", width=8, code_steps=2, steps=2)
+    predictor, _ = run(config)
+    empty = jax.eval_shape(lambda: train.init(remake(config), jax.random.key(1)))
+    assert jax.tree.structure(empty) == jax.tree.structure(predictor.model)
+    shares = probabilities(predictor.model, DIGITS.test_images[:8])
+    assert shares.sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_codes_learned_without_labels_make_a_better_logistic_regression():
+    learned = dataclasses.replace(QUICK, budget=60, frozen=True, code_steps=300)
+    untrained = dataclasses.replace(learned, code_steps=0, code=4)
+    assert (
+        accuracy(run(dataclasses.replace(learned, code=4))[0]) > accuracy(run(untrained)[0]) + 0.1
+    )
+
+
+def test_labels_that_were_not_asked_for_change_nothing():
+    config = dataclasses.replace(QUICK, frozen=True, code_steps=0, budget=50)
+    predictor, oracle = run(config)
+    hidden = np.array([i not in oracle.asked for i in range(len(LABELS))])
+    other, _ = run(config, np.where(hidden, (LABELS + 3) % 10, LABELS))
+    for one, two in zip(*map(jax.tree.leaves, (predictor.model, other.model)), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_budget_of_nothing_is_refused():
+    with pytest.raises(UsageError, match="buys no label"):
+        run(dataclasses.replace(QUICK, budget=0))
