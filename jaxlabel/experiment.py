@@ -16,13 +16,13 @@ from jaxlabel import account, cache, config, data, evaluate, files
 from jaxlabel.data import importing
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import LabelsMissing
-from jaxlabel.methods import encoder, medoids, representatives
+from jaxlabel.methods import clusters, encoder, medoids, representatives
 from jaxlabel.oracle import LabelStore, Oracle, spending, write_questions
 from jaxlabel.predictor import Predictor, probabilities
 from jaxlabel.report import write_report
 from jaxlabel.runlog import RunLog, open_workdir
 
-METHODS = {module.Config: module.run for module in (medoids, representatives, encoder)}
+METHODS = {module.Config: module.run for module in (medoids, representatives, encoder, clusters)}
 VERSIONS = ("jaxlabel", "jax", "flax", "optax", "numpy")
 
 
@@ -132,6 +132,8 @@ def _scores(
     if len(dataset.test_images) and data.has_labels(spec, options):
         labels = data.load_test_labels(spec, options)
         predictions = probabilities(predictor.model, dataset.test_images).argmax(axis=-1)
+        if predictor.gives == "clusters":
+            return scores | evaluate.clustering_scores(labels, predictions)._asdict()
         classes = max(len(store.classes(dataset.name)), int(labels.max()) + 1)
         scored = evaluate.evaluate(labels, predictions, classes)
         log.arrays("confusion", matrix=scored.matrix)

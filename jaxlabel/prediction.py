@@ -102,8 +102,14 @@ def predict(
     images = {"train": dataset.train_images, "test": dataset.test_images}
     chosen = {name: images[name] for name in (images if split == "all" else [split])}
     found = {name: probabilities(trained.model, part) for name, part in chosen.items() if len(part)}
+    if not found:
+        raise UsageError(f"{spec} has no {split} images")
     out.parent.mkdir(parents=True, exist_ok=True)
-    files.write(out, table(found, trained.classes, dataset))
+    width = next(iter(found.values())).shape[1]
+    names = trained.classes
+    if width != len(names):  # clusters, or a class without a name
+        names = tuple(f"cluster {number}" for number in range(width))
+    files.write(out, table(found, names, dataset))
     count = sum(map(len, found.values()))
     return f"{count} images of {dataset.name} ({split}) labelled by {workdir}: {out}"
 

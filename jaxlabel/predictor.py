@@ -19,6 +19,7 @@ class Predictor(NamedTuple):
       features: the representation that the run clustered, or None; the report draws its map.
       stopped_by: why no further label was bought: "target", "budget", ...
       summary: numbers for result.json, such as the run's own estimate of its accuracy.
+      gives: what the logits are of: "classes", or "clusters" that no label has named.
     """
 
     model: Any
@@ -26,6 +27,7 @@ class Predictor(NamedTuple):
     features: Float[np.ndarray, "n d"] | None
     stopped_by: str
     summary: Mapping[str, float]
+    gives: str = "classes"
 
 
 def probabilities(

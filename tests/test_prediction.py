@@ -80,6 +80,11 @@ def test_what_cannot_be_predicted_is_one_line(finished, tmp_path):
         prediction.predict(finished, f"npz:{tmp_path / 'wide.npz'}", tmp_path / "x.csv")
     with pytest.raises(UsageError, match="--split=tset: it takes one of test, train, all"):
         prediction.predict(finished, "digits", tmp_path / "x.csv", split="tset")
+    np.savez(tmp_path / "train.npz", x_train=np.zeros((4, 8, 8), np.uint8))
+    with pytest.raises(UsageError, match="has no test images"):
+        prediction.predict(
+            finished, f"npz:{tmp_path / 'train.npz'}", tmp_path / "x.csv", split="test"
+        )
     result = json.loads((finished / "result.json").read_text())
     for change, message in (
         ({"method": "no such"}, "another version of jaxlabel: its method is no such"),
