@@ -24,6 +24,7 @@ usage: jaxlabel COMMAND [--flag=value ...]
   ledger          print what was spent on which labels
   answer          import a person's answers (CSV) into a run's label store
   data info       counts, shapes, duplicates and a sheet of samples
+  data explore    a page of samples, maps, clusters and their scores
   data prepare    prepare mnist, fashion_mnist or cifar10 for tfds:NAME
 
 Each command explains itself: jaxlabel COMMAND --help"""
@@ -86,6 +87,7 @@ def _command(arguments: list[str]) -> tuple[Callable[[list[str]], None], list[st
         "ledger": commands.ledger,
         "answer": commands.answer,
         "data info": commands.data_info,
+        "data explore": commands.data_explore,
         "data prepare": commands.data_prepare,
     }
     for words in (1, 2):

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -9,6 +10,9 @@ from jaxlabel import __version__
 from jaxlabel.cli import parse
 from jaxlabel.config import RunConfig
 from jaxlabel.errors import UsageError
+
+if TYPE_CHECKING:
+    from jaxlabel.data import Options
 
 DEFAULT_CONFIG = "configs/digits.py"
 
@@ -76,6 +80,17 @@ usage: jaxlabel data info --data=SPEC [--sheet=FILE.png] [--image_size=N] [--ima
 
   --data=SPEC     digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME
   --sheet=FILE    where the sheet of samples goes; default NAME_samples.png"""
+
+DATA_EXPLORE = """jaxlabel data explore: a page of samples, maps, clusters and their scores
+
+usage: jaxlabel data explore --data=SPEC [--out=DIR] [--labels] [--seed=N] [--image_size=N]
+                             [--image_mode=MODE] [--folder_labels] [--skip_unreadable]
+                             [--data_dir=DIR]
+
+  --data=SPEC     digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME
+  --out=DIR       where explore.html goes; default explore
+  --labels        look at all the training labels as well: samples by class, accuracy and
+                  homogeneity over k, confusion. For research: no run has paid for them"""
 
 DATA_PREPARE = """jaxlabel data prepare: make a data set ready for tfds:NAME, without TensorFlow
 
@@ -173,12 +188,23 @@ def data_info(arguments: list[str]) -> None:
     )  # fmt: skip
     if not values.data:
         raise UsageError("--data=SPEC is missing: digits, idx:DIR, npz:FILE, folder:DIR, tfds:NAME")
-    from jaxlabel import data
     from jaxlabel.data.info import info
 
-    names = ("data_dir", "image_size", "image_mode", "folder_labels", "skip_unreadable")
-    options = data.Options(**{name: values[name].value for name in names})
-    print(info(values.data, options, values.sheet))
+    print(info(values.data, _options(values), values.sheet))
+
+
+def data_explore(arguments: list[str]) -> None:
+    """Writes the page that shows a data set, and prints where it is."""
+    values = _parse(
+        arguments, DATA_EXPLORE, data=None, out="explore", labels=False, seed=0, image_size=0,
+        image_mode="auto", folder_labels=False, skip_unreadable=False, data_dir="",
+    )  # fmt: skip
+    if not values.data:
+        raise UsageError("--data=SPEC is missing: digits, idx:DIR, npz:FILE, folder:DIR, tfds:NAME")
+    from jaxlabel.explore import explore
+
+    place = Path(values.out)
+    print(explore(values.data, place, _options(values), labels=values.labels, seed=values.seed))
 
 
 def data_prepare(arguments: list[str]) -> None:
@@ -210,6 +236,14 @@ def _parse(
             flags.DEFINE_string(name, default, "", flag_values=values)
     parse(values, arguments, usage)
     return values
+
+
+def _options(values: flags.FlagValues) -> "Options":
+    """How the images are to be read."""
+    from jaxlabel.data import Options
+
+    given: dict[str, Any] = {name: values[name].value for name in Options._fields}
+    return Options(**given)
 
 
 def _workdir(values: flags.FlagValues) -> Path:

@@ -11,7 +11,7 @@ LAYERS = (
     ("query", "train", "predictor", "autoencode", "linear"),
     ("methods",),
     ("evaluate", "runlog", "report", "figures", "progress", "results"),
-    ("experiment", "account", "sweep", "prediction"),
+    ("experiment", "account", "sweep", "prediction", "explore"),
     ("cli", "commands", "configfile", "__main__"),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}

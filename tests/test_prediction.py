@@ -11,7 +11,7 @@ from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.methods import medoids, representatives
 
 RUNS = {
-    "medoids": medoids.Config(budget=2, autoencoder="none", space="codes", classifier_steps=9),
+    "medoids": medoids.Config(budget=1, autoencoder="none", space="codes", classifier_steps=9),
     "logistic": representatives.Config(budget=40, features="distances", centres=30),
     "ensemble": representatives.Config(
         budget=40, classifier="dense", steps=20, members=2, augment=True

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from jaxlabel import figures
 from jaxlabel.evaluate import per_class_recall
@@ -64,7 +64,7 @@ def medoids(run: Run) -> Section | None:
         return None
     images, labels, sizes = arrays["images"], arrays["labels"], arrays["sizes"]
     order = np.argsort(-sizes, kind="stable")
-    uris = _uris(images[order])
+    uris = thumbnails(images[order])
     groups = []
     for label in np.unique(labels[order[: len(uris)]]):
         here = [i for i in range(len(uris)) if labels[order[i]] == label]
@@ -91,11 +91,15 @@ def confusion(run: Run) -> Section | None:
     if (arrays := artifact(run, "confusion", "matrix")) is None:
         return None
     matrix = arrays["matrix"].astype(int)
-    names = [class_name(run, i) for i in range(len(matrix))]
+    return confusion_table(matrix, [class_name(run, i) for i in range(len(matrix))], "test images")
+
+
+def confusion_table(matrix: Int[np.ndarray, "k k"], names: Sequence[str], images: str) -> Section:
+    """A confusion matrix of some `images`, with the mistakes made most."""
     recall = per_class_recall(matrix)
     rows: list[Section] = []
     section = {"names": names, "rows": rows, "pairs": _mistakes(matrix, names),
-               "text": f"The {matrix.sum():,} test images: a row per true class, "
+               "text": f"The {matrix.sum():,} {images}: a row per true class, "
                "a column per predicted class."}  # fmt: skip
     if len(matrix) > LARGEST_TABLE:
         pixels = figures.confusion_pixels(matrix)
@@ -131,15 +135,21 @@ def code_map(run: Run) -> Section | None:
     if arrays is None or not len(arrays["points"]):
         return None
     points, labels = arrays["points"][:POINTS], arrays["labels"][:POINTS].astype(int)
-    num_classes = max(int(labels.max()) + 1, 0)
-    names = [class_name(run, i) for i in range(num_classes)]
-    colours = [_colour(i, num_classes) for i in range(num_classes)]
-    chart = figures.scatter(points, labels, names, colours, "Map of the codes in two dimensions")
+    names = [class_name(run, i) for i in range(max(int(labels.max()) + 1, 0))]
+    text = f"{len(points):,} images in two dimensions, coloured by the class the run gave them."
+    return point_map(points, labels, names, "Map of the codes in two dimensions") | {"text": text}
+
+
+def point_map(
+    points: Float[np.ndarray, "m 2"], labels: Int[np.ndarray, "m"], names: Sequence[str], title: str
+) -> Section:
+    """A map of points, coloured by what they are; -1 is grey."""
+    colours = [_colour(i, len(names)) for i in range(len(names))]
+    chart = figures.scatter(points, labels, names, colours, title)
     legend = [{"name": n, "colour": c} for n, c in zip(names, colours, strict=True)]
     if (labels < 0).any():
         legend.append({"name": "no label", "colour": "#999"})
-    text = f"{len(points):,} images in two dimensions, coloured by the class the run gave them."
-    return {"chart": chart, "legend": legend, "text": text}
+    return {"chart": chart, "legend": legend}
 
 
 def reconstructions(run: Run) -> list[tuple[str, str]]:
@@ -154,7 +164,7 @@ def reconstructions(run: Run) -> list[tuple[str, str]]:
 def samples(run: Run) -> list[str]:
     """Images of the data set."""
     arrays = artifact(run, "samples", "images")
-    return _uris(arrays["images"][:100]) if arrays is not None else []
+    return thumbnails(arrays["images"][:100]) if arrays is not None else []
 
 
 def curves(run: Run, most: int = 12, points: int = 300) -> list[Section]:
@@ -186,16 +196,16 @@ def ledger(run: Run) -> Section | None:
     return {"rows": shown, "text": f"In all {labels_spent(run):,} labels: {', '.join(parts)}."}
 
 
-def _uris(images: UInt8[np.ndarray, "n h w c"]) -> list[str]:
+def thumbnails(images: UInt8[np.ndarray, "n h w c"]) -> list[str]:
     """As many of the images as a section may carry."""
-    uris, size = [], 0
+    found, size = [], 0
     for image in images:
         uri = figures.data_uri(image)
         size += len(uri)
         if size > IMAGE_BYTES:
             break
-        uris.append(uri)
-    return uris
+        found.append(uri)
+    return found
 
 
 def _colour(label: int, num_classes: int) -> str:
