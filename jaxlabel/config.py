@@ -25,7 +25,7 @@ def setting(
 ) -> T:
     """A dataclass field that knows its range (both ends included) and explains itself."""
     metadata = {"help": help, "low": low, "high": high, "choices": choices}
-    return typing.cast(T, dataclasses.field(default=default, metadata=metadata))
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass
@@ -46,6 +46,9 @@ class RunConfig:
     seed: int = setting(0, "the seed of everything random in the run", low=0)
     budget: float = setting(64.0, "how much may be spent on labels; a label costs 1 unless the "
                             "store says otherwise", low=0)  # fmt: skip
+    map: str = setting(
+        "tsne", "how the report draws the map of the features", choices=("tsne", "pca", "none")
+    )
     store: str = setting(
         "", "the label store's SQL URL; empty: a SQLite file in the work directory"
     )

@@ -57,7 +57,7 @@ def _run(settings: config.RunConfig, workdir: Path, log: RunLog) -> dict[str, An
     log.arrays("classes", names=np.array(classes, str))
     log.arrays("samples", images=dataset.train_images[:40])
     oracle = Oracle(
-        store, payer, dataset.train_items, num_classes=max(1, len(classes)),
+        store, payer, dataset.train_items.tolist(), num_classes=max(1, len(classes)),
         noise=settings.noise, seed=settings.seed, allow_peek=settings.may_peek(),
     )  # fmt: skip
     try:
@@ -67,8 +67,9 @@ def _run(settings: config.RunConfig, workdir: Path, log: RunLog) -> dict[str, An
     except LabelsMissing as error:
         raise _with_questions(error, workdir, dataset) from error
     log.save("predictor", 0, predictor.model)
-    if predictor.features is not None and predictor.train_labels is not None:
-        log.arrays("map", **code_map(predictor.features, predictor.train_labels))
+    drawn = settings.map != "none" and predictor.features is not None
+    if drawn and predictor.train_labels is not None:
+        log.arrays("map", **code_map(predictor.features, predictor.train_labels, settings.map))
     return {
         "method": type(settings).__module__.removeprefix("jaxlabel.methods."),
         "dataset": dataset.name,
@@ -155,15 +156,27 @@ def _with_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> La
 
 
 def code_map(
-    features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, "n"], most: int = 1000
+    features: Float[np.ndarray, "n d"],
+    labels: Int[np.ndarray, "n"],
+    manner: str = "tsne",
+    most: int = 1000,
 ) -> dict[str, np.ndarray]:
-    """Points of a 2-D map of at most `most` images by t-SNE (van der Maaten & Hinton 2008)."""
-    from sklearn.manifold import TSNE
+    """Points of a 2-D map of at most `most` images, and their labels.
 
+    Args:
+      manner: "tsne" (van der Maaten & Hinton 2008), or "pca", which is quicker.
+    """
     rows = np.random.default_rng(0).permutation(len(features))[:most]
-    perplexity = min(30.0, (len(rows) - 1) / 3)
-    tsne = TSNE(perplexity=perplexity, init="random", max_iter=400, random_state=0)
-    return {"points": tsne.fit_transform(features[rows]), "labels": labels[rows]}
+    chosen = features[rows] - features[rows].mean(axis=0)
+    if manner == "pca":
+        points = chosen @ np.linalg.svd(chosen, full_matrices=False)[2][:2].T
+    else:
+        from sklearn.manifold import TSNE
+
+        perplexity = min(30.0, (len(rows) - 1) / 3)
+        tsne = TSNE(perplexity=perplexity, init="random", max_iter=400, random_state=0)
+        points = tsne.fit_transform(chosen)
+    return {"points": points, "labels": labels[rows]}
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -27,7 +27,7 @@ HEADINGS = (
 )  # fmt: skip
 MARKED = re.compile(r"(<!-- results: (.*?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 # Where a run kept things, which is no part of what was run.
-INCIDENTAL = ("seed", "data_dir", "store", "account")
+INCIDENTAL = ("seed", "data_dir", "store", "account", "map")
 
 
 class MeanInterval(NamedTuple):

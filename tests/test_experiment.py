@@ -169,3 +169,21 @@ def test_import_runs_once_for_a_shared_store(tmp_path, monkeypatch, capsys):
     spent = [experiment.run(config, tmp_path / run)["labels_spent"] for run in ("a", "b")]
     assert len(calls) == 1
     assert spent[0] == spent[1] > 0  # the second run pays for its own labels
+
+
+@pytest.mark.parametrize("manner", ["pca", "tsne"])
+def test_the_map_keeps_groups_together(manner):
+    random = np.random.default_rng(0)
+    labels = np.arange(90) % 3
+    features = 20 * np.eye(5)[labels] + random.standard_normal((90, 5))
+    drawn = experiment.code_map(features, labels, manner, most=60)
+    assert drawn["points"].shape == (60, 2) and len(drawn["labels"]) == 60
+    away = np.linalg.norm(drawn["points"][:, None] - drawn["points"], axis=-1)
+    np.fill_diagonal(away, np.inf)
+    assert np.all(drawn["labels"][away.argmin(axis=1)] == drawn["labels"])
+
+
+def test_more_paid_images_than_clusters_left_to_make_is_no_fault(tmp_path, capsys):
+    config = dataclasses.replace(RECIPES["medoids"], max_clusters=3, budget=24)
+    result = experiment.run(config, tmp_path)
+    assert result["stopped_by"] == "max_clusters" and 3 <= result["labels_spent"] <= 5

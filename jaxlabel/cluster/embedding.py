@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -35,8 +36,8 @@ def graph_space(
     Ng, Jordan & Weiss 2002; the scaling by eigenvalues is that of commute times (Qiu & Hancock
     2007), which counts the slow modes, those between classes, for more.
     """
-    indices, distances = knn(features, None, num_neighbours)
-    graph = knn_graph(indices, distances)
+    indices, distances = knn(jnp.asarray(features), None, num_neighbours)
+    graph = knn_graph(np.asarray(indices), np.asarray(distances))
     most = len(graph.degrees) - 1
     spectrum = spectral_embedding(graph, min(num_modes, most))
     gaps = np.maximum(1 - spectrum.values, 1e-6)

@@ -170,17 +170,18 @@ def ask_round(
     paid: Paid, oracle: Oracle, key: Key[Array, ""],
 ) -> Round:  # fmt: skip
     """Clusters, asks the medoids that are to be asked, and spreads the labels."""
-    space = graph.points
+    space, points = graph.points, jnp.asarray(graph.points)
     seed_key, means_key = jax.random.split(jax.random.fold_in(key, number))
-    start = None
+    start: Array | None = None
     if config.nested:
-        more = query.spread_out(seed_key, space, num_clusters - len(paid.indices), paid.indices)
-        start = space[np.concatenate([paid.indices, more])]
+        missing = max(0, num_clusters - len(paid.indices))
+        more = query.spread_out(seed_key, points, missing, paid.indices)
+        start = points[np.concatenate([paid.indices, more])]
         num_clusters = len(start)
-    found = cluster.kmeans(means_key, space, num_clusters, init=start, num_iterations=30)
+    found = cluster.kmeans(means_key, points, num_clusters, init=start, num_iterations=30)
     assignments, sizes = np.asarray(found.assignments), np.asarray(found.sizes)
-    centres = np.asarray(cluster.medoids(space, found.centroids, found.assignments))
-    away = np.asarray(cluster.distances(space, found.centroids, found.assignments))
+    centres = np.asarray(cluster.medoids(points, found.centroids, found.assignments))
+    away = np.asarray(cluster.distances(points, found.centroids, found.assignments))
     wanted = np.flatnonzero(sizes > 0)
     if config.nested:
         wanted = np.setdiff1d(wanted, assignments[paid.indices])
