@@ -9,7 +9,7 @@ import pytest
 from postgres import temporary_url
 
 # Most of the tests' time is XLA's; what it compiles runs for milliseconds, and many times the same.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1"
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "jaxlabel-xla")
 )
