@@ -33,24 +33,21 @@ def accuracy(predictor):
     return np.mean(guesses == TEST_LABELS)
 
 
-@pytest.mark.parametrize(("change", "least"), [({}, 0.75), ({"frozen": True}, 0.7)])
-def test_it_learns_from_the_labels_it_bought_and_can_be_made_again(change, least):
-    config = dataclasses.replace(QUICK, **change)
-    predictor, oracle = run(config)
+def test_it_learns_from_the_labels_it_bought_and_can_be_made_again():
+    predictor, oracle = run(QUICK)
     assert len(oracle.asked) == 200
-    assert accuracy(predictor) >= least
-    empty = jax.eval_shape(lambda: train.init(remake(config), jax.random.key(1)))
+    assert accuracy(predictor) >= 0.75
+    empty = jax.eval_shape(lambda: train.init(remake(QUICK), jax.random.key(1)))
     assert jax.tree.structure(empty) == jax.tree.structure(predictor.model)
 
 
 def test_the_convolutional_encoder_takes_the_same_way():
-    # what it learns takes longer than a test should: that it does is in experiments/
-    config = dataclasses.replace(QUICK, network="conv", width=8, code_steps=2, steps=2)
+    # its training takes longer than a test should: what it learns is in experiments/
+    config = dataclasses.replace(QUICK, network="conv", width=8, code_steps=0, frozen=True)
     predictor, _ = run(config)
     empty = jax.eval_shape(lambda: train.init(remake(config), jax.random.key(1)))
     assert jax.tree.structure(empty) == jax.tree.structure(predictor.model)
-    shares = probabilities(predictor.model, DIGITS.test_images[:8])
-    assert shares.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert accuracy(predictor) > 0.5
 
 
 def test_codes_learned_without_labels_make_a_better_logistic_regression():

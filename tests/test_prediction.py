@@ -13,9 +13,7 @@ from jaxlabel.methods import medoids, representatives
 RUNS = {
     "medoids": medoids.Config(budget=1, autoencoder="none", space="codes", classifier_steps=9),
     "logistic": representatives.Config(budget=40, features="distances", centres=30),
-    "ensemble": representatives.Config(
-        budget=40, classifier="dense", steps=20, members=2, augment=True
-    ),
+    "ensemble": representatives.Config(budget=40, classifier="dense", steps=9, members=2),
 }
 
 

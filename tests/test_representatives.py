@@ -23,7 +23,7 @@ ROWS = {
     "whole clusters": (Config(budget=60, propagate=1.0), 0.82),
     "nearest quarter, pixels": (Config(budget=60, propagate=0.25, space="pixels"), 0.80),
     "dense": (
-        Config(budget=60, propagate=0.5, classifier="dense", steps=100, augment=True, members=2),
+        Config(budget=60, propagate=0.5, classifier="dense", steps=100, augment=True),
         0.8,
     ),
 }
