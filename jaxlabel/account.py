@@ -1,5 +1,7 @@
 """A run's label store and account: where they are, what was bought, and a person's answers."""
 
+import os
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,30 @@ QUESTIONS = "questions.csv"
 
 
 def store_url(url: str, workdir: Path) -> str:
-    """The label store's URL; without one, a SQLite file in the work directory."""
-    return url or f"sqlite:///{workdir.resolve()}/labels.db"
+    """The label store's URL, the same from every directory; without one, a file in `workdir`.
+
+    Raises:
+      UsageError: a store in memory, which would end with the process.
+    """
+    from sqlalchemy import URL
+
+    if not url:
+        made = URL.create("sqlite", database=str(workdir.resolve() / "labels.db"))
+        return made.render_as_string(hide_password=False)
+    place = url.removeprefix("sqlite:///")
+    if url.startswith("sqlite:") and (
+        place == url or place.startswith((":memory:", "?")) or not place
+    ):
+        raise UsageError(f"config.store={url} is kept in memory: name a file, sqlite:///FILE.db")
+    return url if place == url else f"sqlite:///{os.path.abspath(place)}"
 
 
-def name(account: str, workdir: Path, dataset: Dataset) -> str:
+def without_password(text: str) -> str:
+    """A text, its URLs' passwords replaced by ***: for what is shown or passed on."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+
+
+def name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
     """Whose ledger the run charges, written down before the first label is asked for.
 
     A name of the run's own is made up once, so that a run that is started again finds its ledger
@@ -27,15 +48,16 @@ def name(account: str, workdir: Path, dataset: Dataset) -> str:
     there = files.read_json(workdir / RUN)
     if there is None:
         made = account or f"{dataset.name}-{workdir.resolve().name}-{uuid.uuid4().hex[:8]}"
-        there = {"account": made, "label_set": dataset.name}
+        there = {"account": made, "label_set": dataset.name, "store": url}
         files.write_json(workdir / RUN, there)
+        os.chmod(workdir / RUN, 0o600)  # the URL may hold a password
     return str(there["account"])
 
 
 def ledger(workdir: Path, rows: bool = False) -> str:
     """The tables of what the run in `workdir` bought; `rows` adds a line for each label."""
-    config, here = _read(workdir)
-    return ledger_text(LabelStore(store_url(config["store"], workdir)), here["account"], rows)
+    here = _read(workdir)
+    return ledger_text(LabelStore(here["store"]), here["account"], rows)
 
 
 def answer(workdir: Path, labels: str | None = None) -> str:
@@ -44,9 +66,9 @@ def answer(workdir: Path, labels: str | None = None) -> str:
     Args:
       labels: a CSV file with the columns item and label; None: the run's own questions.csv.
     """
-    config, here = _read(workdir)
+    here = _read(workdir)
     path = Path(labels) if labels else workdir / QUESTIONS
-    store = LabelStore(store_url(config["store"], workdir))
+    store = LabelStore(here["store"])
     counts = import_answers(store, here["label_set"], path)
     lines = [f"{counts.added} answers stored, {counts.known} were there, {counts.blank} are open"]
     if counts.new_classes:
@@ -59,8 +81,8 @@ def answer(workdir: Path, labels: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def _read(workdir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    config, here = files.read_json(workdir / "config.json"), files.read_json(workdir / RUN)
-    if config is None or here is None:
+def _read(workdir: Path) -> dict[str, Any]:
+    here = files.read_json(workdir / RUN)
+    if here is None:
         raise UsageError(f"{workdir} has asked for no label yet")
-    return config, here
+    return here

@@ -34,7 +34,9 @@ class RunConfig:
 
     data: str = setting("digits", "digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME")
     data_dir: str = setting("", "where tfds:NAME is prepared; empty: tfds's own default")
-    image_size: int = setting(0, "resize images to this side in pixels; 0: as they are", low=0)
+    image_size: int = setting(
+        0, "resize images to this side in pixels; 0: as they are", low=0, high=4096
+    )
     image_mode: str = setting("auto", "channels", choices=("auto", "grey", "rgb"))
     kind: str = setting(
         "auto",
@@ -43,7 +45,7 @@ class RunConfig:
     )
     folder_labels: bool = setting(False, "folder: take sub-folder names as the hidden labels")
     skip_unreadable: bool = setting(False, "folder: skip images that cannot be read")
-    seed: int = setting(0, "the seed of everything random in the run", low=0)
+    seed: int = setting(0, "the seed of everything random in the run", low=0, high=2**32 - 1)
     budget: float = setting(64.0, "how much may be spent on labels; a label costs 1 unless the "
                             "store says otherwise", low=0)  # fmt: skip
     map: str = setting(

@@ -111,5 +111,5 @@ def _setting_name(argument: str) -> str | None:
     name = argument.partition("=")[0].lstrip("-")
     for prefix in ("config.", "noconfig."):
         if argument.startswith("-") and name.startswith(prefix):
-            return name.removeprefix(prefix).partition(".")[0]
+            return name.removeprefix(prefix)
     return None

@@ -23,6 +23,16 @@ class StoreError(JaxlabelError):
     """The label store cannot be reached, or holds something else than was expected."""
 
 
+class StoreAddressError(StoreError):
+    """The label store's URL is none."""
+
+    exit_code = 2
+
+
+class Diverged(JaxlabelError):
+    """A training's loss is no longer a number."""
+
+
 class BudgetExceeded(JaxlabelError):
     """The labels asked for cost more than is left; nothing was charged and nothing was revealed."""
 

@@ -15,11 +15,12 @@ from jaxtyping import Float, Int
 from jaxlabel import account, cache, config, data, evaluate, files
 from jaxlabel.data import importing
 from jaxlabel.data.dataset import Dataset, Options
-from jaxlabel.errors import LabelsMissing
+from jaxlabel.errors import JaxlabelError, LabelsMissing, UsageError
 from jaxlabel.methods import clusters, encoder, medoids, representatives
 from jaxlabel.oracle import LabelStore, Oracle, spending, write_questions
 from jaxlabel.predictor import Predictor, probabilities
 from jaxlabel.report import write_report
+from jaxlabel.results import KEYS
 from jaxlabel.runlog import RunLog, open_workdir
 
 METHODS = {module.Config: module.run for module in (medoids, representatives, encoder, clusters)}
@@ -35,23 +36,33 @@ def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
       LabelsMissing: nobody has answered yet; the questions are in WORKDIR/questions.csv.
     """
     config.validate(settings)
-    with open_workdir(workdir, dataclasses.asdict(settings)) as log:
+    options = Options(**{name: getattr(settings, name) for name in Options._fields})
+    # a misspelled place is found before the directory is this configuration's
+    dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
+    with open_workdir(workdir, shown(settings)) as log:
         done = files.read_json(workdir / "result.json")
         if done is None:
-            done = _run(settings, workdir, log)
+            dataset = dataset or data.load(settings.data, options)
+            done = _run(settings, options, dataset, workdir, log)
             log.finish(done)
+        elif missing := [key for key in KEYS if key not in done]:
+            raise JaxlabelError(
+                f"{workdir}/result.json is broken, it lacks {missing[0]}: remove it and start "
+                "again; no label is paid for twice"
+            )
         report = write_report(workdir)
     print(summary(done), f"report: {report}", sep="\n")
     return done
 
 
-def _run(settings: config.RunConfig, workdir: Path, log: RunLog) -> dict[str, Any]:
-    options = Options(**{name: getattr(settings, name) for name in Options._fields})
-    dataset = data.load(settings.data, options)
+def _run(
+    settings: config.RunConfig, options: Options, dataset: Dataset, workdir: Path, log: RunLog
+) -> dict[str, Any]:
     if settings.kind == "auto":
         settings = dataclasses.replace(settings, kind=dataset.kind)
-    store = _store(settings, options, workdir, dataset, log)
-    payer = account.name(settings.account, workdir, dataset)
+    url = account.store_url(settings.store, workdir)
+    store = _store(settings, options, url, dataset, log)
+    payer = account.name(settings.account, workdir, dataset, url)
     store.open_account(payer, dataset.name, settings.budget)
     classes = store.classes(dataset.name)
     log.arrays("classes", names=np.array(classes, str))
@@ -86,20 +97,29 @@ def _run(settings: config.RunConfig, workdir: Path, log: RunLog) -> dict[str, An
         "num_train": len(dataset.train_images),
         "image_shape": list(dataset.train_images.shape[1:]),
         "classes": list(classes),
-        "config": dataclasses.asdict(settings),
+        "config": shown(settings),
     }
 
 
+def shown(settings: config.RunConfig) -> dict[str, Any]:
+    """The settings as they are written down: no password is among them."""
+    return dataclasses.asdict(settings) | {"store": account.without_password(settings.store)}
+
+
 def _store(
-    settings: config.RunConfig, options: Options, workdir: Path, dataset: Dataset, log: RunLog
+    settings: config.RunConfig, options: Options, url: str, dataset: Dataset, log: RunLog
 ) -> LabelStore:
-    """The label store, filled from the data set's own labels when they are not in it yet."""
-    url = account.store_url(settings.store, workdir)
+    """The label store, filled from the data set's own labels when they are not in it yet.
+
+    Raises:
+      UsageError: the run is to peek, or answers are to be noisy, where only a person knows labels.
+    """
     store = LabelStore(url)
-    missing = store.num_labelled(dataset.name, dataset.train_items) < len(
-        set(dataset.train_items.tolist())
-    )
-    if missing and data.has_labels(settings.data, options):
+    missing = store.num_labelled(dataset.name, dataset.train_items) < len(dataset.train_items)
+    own = data.has_labels(settings.data, options)
+    if missing and not own and (settings.may_peek() or settings.noise):
+        raise UsageError("stop=peek and noise are for data whose labels are all in the store")
+    if missing and own:
         for line in importing.in_subprocess(settings.data, url, options):
             log.say(line)
     return store
@@ -172,10 +192,12 @@ def code_map(
         points = chosen @ np.linalg.svd(chosen, full_matrices=False)[2][:2].T
     else:
         from sklearn.manifold import TSNE
+        from threadpoolctl import threadpool_limits
 
         perplexity = min(30.0, (len(rows) - 1) / 3)
         tsne = TSNE(perplexity=perplexity, init="random", max_iter=400, random_state=0)
-        points = tsne.fit_transform(chosen)
+        with threadpool_limits(1):  # its loops are so short that a second thread only waits
+            points = tsne.fit_transform(chosen)
     return {"points": points, "labels": labels[rows]}
 
 

@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel.augment import as_float
+from jaxlabel.errors import Diverged
 from jaxlabel.log import Log
 
 Model = TypeVar("Model")
@@ -62,7 +63,9 @@ def fit(
         state, sums = advance(state, data, key, step, until)
         metrics = {k: float(v) / (until - step) for k, v in jax.device_get(sums).items()}
         if not np.isfinite(metrics["loss"]):
-            raise FloatingPointError(f"{name}: the loss is {metrics['loss']} at step {until}")
+            raise Diverged(
+                f"{name}: the loss is {metrics['loss']} at step {until}: take a lower learning rate"
+            )
         step = until
         log.scalars(name, step, metrics)
         log.progress(name, step, last, f"loss {metrics['loss']:.4g}")

@@ -14,11 +14,17 @@ from PIL import Image
 
 from jaxlabel import account, data, experiment
 from jaxlabel.data import importing
-from jaxlabel.errors import BudgetExceeded, LabelsMissing, UsageError
+from jaxlabel.errors import (
+    BudgetExceeded,
+    DataError,
+    JaxlabelError,
+    LabelsMissing,
+    UsageError,
+)
 from jaxlabel.methods import medoids
 from jaxlabel.oracle import LabelStore
 
-QUICK = {"code_steps": 40, "classifier_steps": 40, "components": 8, "batch_size": 64}
+QUICK = {"code_steps": 40, "classifier_steps": 40, "components": 8, "batch_size": 64, "map": "none"}
 RECIPES = {
     "medoids": medoids.Config(budget=24, target=1.0, **QUICK),
     "medoids, afresh, on codes": medoids.Config(
@@ -99,7 +105,8 @@ def killed_when(path, arguments):
 
 
 def test_a_killed_run_ends_as_if_it_had_not_been_killed(tmp_path):
-    settings = {"budget": 24, "code_steps": 300, "classifier_steps": 300, "batch_size": 64}
+    settings = {"budget": 24, "code_steps": 200, "classifier_steps": 200, "batch_size": 64}
+    settings |= {"map": "none"}
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run(command(whole, settings), check=True, capture_output=True)
     for phase in ("autoencoder", "rounds", "classifier"):
@@ -187,3 +194,38 @@ def test_more_paid_images_than_clusters_left_to_make_is_no_fault(tmp_path, capsy
     config = dataclasses.replace(RECIPES["medoids"], max_clusters=3, budget=24)
     result = experiment.run(config, tmp_path)
     assert result["stopped_by"] == "max_clusters" and 3 <= result["labels_spent"] <= 5
+
+
+def test_a_misspelled_place_does_not_take_the_directory(tmp_path, capsys):
+    config = dataclasses.replace(RECIPES["medoids"], code_steps=2, classifier_steps=2)
+    with pytest.raises(DataError):
+        experiment.run(dataclasses.replace(config, data="idx:nowhere"), tmp_path / "run")
+    assert experiment.run(config, tmp_path / "run")["labels_spent"] > 0
+
+
+def test_a_broken_result_is_one_line(tmp_path, capsys):
+    config = dataclasses.replace(RECIPES["medoids"], code_steps=2, classifier_steps=2)
+    experiment.run(config, tmp_path)
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(JaxlabelError, match=r"result.json is broken, it lacks method"):
+        experiment.run(config, tmp_path)
+
+
+def test_the_store_is_the_same_from_everywhere_and_its_password_is_not_shown(tmp_path):
+    assert account.store_url("", tmp_path / "what?1").endswith("what%3F1/labels.db")
+    assert account.store_url("sqlite:///a.db", tmp_path) == f"sqlite:///{os.getcwd()}/a.db"
+    assert account.store_url(f"sqlite:///{tmp_path}/a.db", tmp_path).endswith(f"//{tmp_path}/a.db")
+    with pytest.raises(UsageError, match="in memory"):
+        account.store_url("sqlite://", tmp_path)
+    url = "postgresql://me:secret@host:5432/labels"
+    assert account.store_url(url, tmp_path) == url
+    config = medoids.Config(store=url)
+    assert experiment.shown(config)["store"] == "postgresql://me:***@host:5432/labels"
+
+
+def test_peeking_where_nobody_knows_the_labels_is_refused_before_anything_is_paid(tmp_path):
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.full((8, 8), 9, np.uint8)).save(tmp_path / "b.png")
+    config = medoids.Config(data=f"folder:{tmp_path}", stop="peek")
+    with pytest.raises(UsageError, match="all in the store"):
+        experiment.run(config, tmp_path.parent / f"{tmp_path.name}-run")

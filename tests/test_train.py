@@ -6,6 +6,7 @@ import pytest
 from flax import nnx
 
 from jaxlabel import nets, train
+from jaxlabel.errors import Diverged
 from jaxlabel.log import NullLog
 
 POINTS = jax.random.normal(jax.random.key(0), (200, 3))
@@ -100,7 +101,7 @@ def test_a_loss_that_is_not_finite_stops_the_run():
     def broken(model, batch, key):
         return jnp.sum(model(batch[0])) * jnp.nan, {}
 
-    with pytest.raises(FloatingPointError, match="line: the loss is nan at step 100"):
+    with pytest.raises(Diverged, match="line: the loss is nan at step 100"):
         train.fit(
             broken, nets.Dense((3, 1), nnx.Rngs(1)), (POINTS, TARGETS), jax.random.key(0),
             NullLog(), name="line", optimizer=optax.sgd(0.1), num_steps=200, batch_size=8,

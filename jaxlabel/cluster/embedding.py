@@ -39,7 +39,7 @@ def graph_space(
     indices, distances = knn(jnp.asarray(features), None, num_neighbours)
     graph = knn_graph(np.asarray(indices), np.asarray(distances))
     most = len(graph.degrees) - 1
-    spectrum = spectral_embedding(graph, min(num_modes, most))
+    spectrum = spectral_embedding(graph, min(max(num_modes, num_components), most))
     gaps = np.maximum(1 - spectrum.values, 1e-6)
     points = (spectrum.vectors / np.sqrt(gaps + 0.02))[:, :num_components]
     lengths = np.linalg.norm(points, axis=1, keepdims=True)

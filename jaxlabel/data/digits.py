@@ -2,6 +2,7 @@
 
 import gzip
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ NUM_TRAIN = 1297
 
 def read(location: str, options: Options) -> Source:
     """The images of the fixed split: 1,297 to train and 500 to test."""
-    pixels = np.round(_table()[:, :64] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
+    pixels = np.round(_table(range(64)) * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
     order = _order(len(pixels))
     train, test = (
         from_array(pixels[part], "digits", options) for part in np.split(order, [NUM_TRAIN])
@@ -24,9 +25,9 @@ def read(location: str, options: Options) -> Source:
 
 def labels(location: str, options: Options, split: str) -> np.ndarray:
     """The labels of "train" or "test"."""
-    table = _table()
-    train, test = np.split(_order(len(table)), [NUM_TRAIN])
-    return table[train if split == "train" else test, 64].astype(np.int64)
+    column = _table([64])[:, 0]
+    train, test = np.split(_order(len(column)), [NUM_TRAIN])
+    return column[train if split == "train" else test].astype(np.int64)
 
 
 def has_labels(location: str, options: Options) -> bool:
@@ -39,15 +40,16 @@ def _order(num: int) -> np.ndarray:
     return np.random.RandomState(0).permutation(num)
 
 
-def _table() -> np.ndarray:
-    """Rows of 64 pixels from 0 to 16, then the label."""
+def _table(columns: Sequence[int]) -> np.ndarray:
+    """Some columns of the table: 64 pixels from 0 to 16, then the label."""
     sklearn = importlib.util.find_spec("sklearn")  # finds the package without importing it: 1.5 s
     if sklearn is not None and sklearn.origin is not None:
         file = Path(sklearn.origin).parent / "datasets" / "data" / "digits.csv.gz"
         if file.is_file():
             text = gzip.decompress(file.read_bytes()).decode()
-            return np.array([row.split(",") for row in text.split()], float)
+            rows = (row.split(",") for row in text.split())
+            return np.array([[row[column] for column in columns] for row in rows], float)
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    return np.column_stack([bunch.data, bunch.target])
+    return np.column_stack([bunch.data, bunch.target])[:, list(columns)]

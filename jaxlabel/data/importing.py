@@ -6,12 +6,15 @@ So the process that trains never holds them: it calls `in_subprocess`, and asks 
 """
 
 import argparse
+import os
 import subprocess
 import sys
 
 from jaxlabel import data
 from jaxlabel.data.dataset import DEFAULTS, Dataset, Options
 from jaxlabel.errors import DataError, JaxlabelError, StoreError
+
+STORE = "JAXLABEL_IMPORT_STORE"
 
 
 def import_labels(spec: str, url: str, options: Options = DEFAULTS) -> list[str]:
@@ -55,8 +58,10 @@ def in_subprocess(spec: str, url: str, options: Options = DEFAULTS) -> list[str]
       DataError, StoreError: as `import_labels`.
     """
     settings = [f"--{name}={value}" for name, value in options._asdict().items()]
-    command = [sys.executable, "-m", "jaxlabel.data.importing", f"--data={spec}", f"--store={url}"]
-    done = subprocess.run([*command, *settings], capture_output=True, text=True)
+    command = [sys.executable, "-m", "jaxlabel.data.importing", f"--data={spec}", *settings]
+    # by the environment: who lists the processes of a machine is not to see a password
+    environment = os.environ | {STORE: url}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
         kind = DataError if done.returncode == DataError.exit_code else StoreError
@@ -68,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0, or the error's own after one line on standard error."""
     parser = argparse.ArgumentParser(prog="jaxlabel.data.importing", allow_abbrev=False)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--store", required=True)
+    parser.add_argument("--store", default=os.environ.get(STORE), required=STORE not in os.environ)
     for name, default in DEFAULTS._asdict().items():
         if isinstance(default, bool):
             parser.add_argument(f"--{name}", type=_truth, nargs="?", const=True, default=default)

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event, pool
 
-from jaxlabel.errors import StoreError
+from jaxlabel.errors import StoreAddressError, StoreError
 from jaxlabel.oracle import schema
 from jaxlabel.oracle.queries import insert_missing
 
@@ -52,7 +52,7 @@ def open_engine(url: str) -> sa.Engine:
     try:
         engine = _create(sa.make_url(url))
     except (sa.exc.ArgumentError, ValueError):  # a port or a timeout that is no number
-        raise StoreError(NOT_A_URL) from None
+        raise StoreAddressError(NOT_A_URL) from None
     except ImportError:
         raise StoreError(
             "PostgreSQL needs a driver that is not installed: pip install 'jaxlabel[postgres]'"
@@ -83,7 +83,7 @@ def _create(url: sa.URL) -> sa.Engine:
         )
         event.listen(engine, "connect", _prepare_postgresql)
         return engine
-    raise StoreError(NOT_A_URL)
+    raise StoreAddressError(NOT_A_URL)
 
 
 def _patience(url: sa.URL) -> float:

@@ -75,7 +75,7 @@ def _charge(
         raise BudgetExceeded(
             f"{len(new)} new labels cost {from_units(cost):g}, but of account {account.name}'s "
             f"budget of {budget:g} only {left:g} is left: nothing was bought; ask for fewer or "
-            "raise the budget"
+            "start a run with a larger budget"
         )
     missing = [item for item in new if item not in answers]
     if missing:

@@ -7,6 +7,7 @@ result.json, tensorboard/, checkpoints/NAME/, artifacts/NAME.npz.
 import contextlib
 import io
 import os
+import re
 import shlex
 import sys
 import time
@@ -206,12 +207,14 @@ class RunLog:
 
 def command() -> str:
     """The command line of this process, as one would type it."""
+    # no password of a store's URL is to be written down
+    arguments = [re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", text) for text in sys.argv[1:]]
     program = Path(sys.argv[0])
     if program.name in ("jaxlabel", "__main__.py"):
-        return shlex.join(["jaxlabel", *sys.argv[1:]])
+        return shlex.join(["jaxlabel", *arguments])
     inside = program.is_absolute() and program.is_relative_to(Path.cwd())
     shown = program.relative_to(Path.cwd()) if inside else program
-    return shlex.join(["python", str(shown), *sys.argv[1:]])
+    return shlex.join(["python", str(shown), *arguments])
 
 
 def _number(value: Any) -> float | int:

@@ -13,6 +13,8 @@ from jaxlabel import files
 from jaxlabel.errors import JaxlabelError, UsageError
 
 LOCK = ".lock"
+# The log writes its session before the configuration is settled; a kill may fall in between.
+OWN = (LOCK, "session.json")
 # What a shell or Slurm may have put there before the run began.
 CONSOLE = (".log", ".out", ".err")
 
@@ -31,7 +33,7 @@ def refuse_foreign(workdir: Path) -> None:
         names = [path.name for path in workdir.iterdir()] if workdir.exists() else []
     except OSError as error:
         raise JaxlabelError(f"cannot read {workdir}: {error.strerror}") from error
-    strange = sorted(n for n in names if n != LOCK and not n.endswith((*CONSOLE, ".part")))
+    strange = sorted(n for n in names if n not in OWN and not n.endswith((*CONSOLE, ".part")))
     if strange:
         raise UsageError(
             f"{workdir} is not empty and no run's: it holds {strange[0]} but no config.json; "
