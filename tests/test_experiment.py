@@ -21,7 +21,7 @@ from jaxlabel.errors import (
     LabelsMissing,
     UsageError,
 )
-from jaxlabel.methods import medoids
+from jaxlabel.methods import encoder, medoids, representatives
 from jaxlabel.oracle import LabelStore
 
 QUICK = {"code_steps": 40, "classifier_steps": 40, "components": 8, "batch_size": 64, "map": "none"}
@@ -29,6 +29,10 @@ RECIPES = {
     "medoids": medoids.Config(budget=24, target=1.0, **QUICK),
     "medoids, afresh, on codes": medoids.Config(
         budget=24, target=1.0, nested=False, space="codes", percentile=0.5, **QUICK
+    ),
+    "representatives": representatives.Config(budget=24, propagate=1.0, map="none"),
+    "encoder": encoder.Config(
+        budget=24, code=16, code_steps=20, steps=20, batch_size=64, map="none"
     ),
 }
 
