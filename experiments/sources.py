@@ -37,7 +37,7 @@ def get_experiment(quick: bool = False) -> Experiment:
 def doubling(quick: bool) -> Table:
     """S0: the labels that it takes until 90% of MNIST's training labels are right."""
     base = medoids.Config(
-        data=MNIST, stop="peek", space="codes", spread="cluster", nested=False, budget=2000,
+        data=MNIST, map="none", stop="peek", space="codes", spread="cluster", nested=False, budget=2000,
         classifier_steps=500, code_steps=200 if quick else 2000, target=0.6 if quick else 0.9,
     )  # fmt: skip
     several, theirs = seeds(2, quick), [] if quick else [310]
@@ -54,7 +54,7 @@ def doubling(quick: bool) -> Table:
 
 def encoders(quick: bool) -> Table:
     """S1: an autoencoder's encoder, then a classifier on it, over growing numbers of labels."""
-    base = encoder.Config(data=FASHION)
+    base = encoder.Config(data=FASHION, map="none")
     if quick:
         base = changed(base, code_steps=200, steps=300)
     grid = {"budget": [1000.0] if quick else [1000.0, 2000.0, 4000.0, 5999.0]}
@@ -148,8 +148,10 @@ def seeding(data: str, budget: float, quick: bool) -> Table:
 
 def models(data: str, quick: bool) -> tuple[representatives.Config, representatives.Config]:
     """Logistic regression and the network of seven layers on representatives' labels alone."""
-    logistic = representatives.Config(data=data, max_iterations=20 if quick else 60)
-    dense = representatives.Config(data=data, classifier="dense", steps=200 if quick else 1000)
+    logistic = representatives.Config(data=data, map="none", max_iterations=20 if quick else 60)
+    dense = representatives.Config(
+        data=data, map="none", classifier="dense", steps=200 if quick else 1000
+    )
     return logistic, dense
 
 
