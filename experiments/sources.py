@@ -37,7 +37,8 @@ def get_experiment(quick: bool = False) -> Experiment:
 def doubling(quick: bool) -> Table:
     """S0: the labels that it takes until 90% of MNIST's training labels are right."""
     base = medoids.Config(
-        data=MNIST, map="none", stop="peek", space="codes", spread="cluster", nested=False, budget=2000,
+        data=MNIST, map="none", stop="peek",
+        space="codes", spread="cluster", nested=False, budget=2000,
         classifier_steps=500, code_steps=200 if quick else 2000, target=0.6 if quick else 0.9,
     )  # fmt: skip
     several, theirs = seeds(2, quick), [] if quick else [310]
