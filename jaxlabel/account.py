@@ -1,7 +1,6 @@
 """A run's label store and account: where they are, what was bought, and a person's answers."""
 
 import os
-import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,9 @@ QUESTIONS = "questions.csv"
 
 
 def store_url(url: str, workdir: Path) -> str:
-    """The label store's URL, the same from every directory; without one, a file in `workdir`.
+    """The label store's URL; without one, a file in `workdir`.
+
+    A relative path is one from where the run was first started.
 
     Raises:
       UsageError: a store in memory, which would end with the process.
@@ -31,12 +32,10 @@ def store_url(url: str, workdir: Path) -> str:
         place == url or place.startswith((":memory:", "?")) or not place
     ):
         raise UsageError(f"config.store={url} is kept in memory: name a file, sqlite:///FILE.db")
-    return url if place == url else f"sqlite:///{os.path.abspath(place)}"
-
-
-def without_password(text: str) -> str:
-    """A text, its URLs' passwords replaced by ***: for what is shown or passed on."""
-    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+    if place == url or os.path.isabs(place):
+        return url
+    there = files.read_json(workdir / RUN)
+    return there["store"] if there else f"sqlite:///{os.path.abspath(place)}"
 
 
 def name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
@@ -48,7 +47,9 @@ def name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
     there = files.read_json(workdir / RUN)
     if there is None:
         made = account or f"{dataset.name}-{workdir.resolve().name}-{uuid.uuid4().hex[:8]}"
-        there = {"account": made, "label_set": dataset.name, "store": url}
+        # the default store moves with the directory, so it is not written down
+        own = url == store_url("", workdir)
+        there = {"account": made, "label_set": dataset.name, "store": "" if own else url}
         files.write_json(workdir / RUN, there)
         os.chmod(workdir / RUN, 0o600)  # the URL may hold a password
     return str(there["account"])
@@ -85,4 +86,4 @@ def _read(workdir: Path) -> dict[str, Any]:
     here = files.read_json(workdir / RUN)
     if here is None:
         raise UsageError(f"{workdir} has asked for no label yet")
-    return here
+    return here | {"store": store_url(here["store"], workdir)}

@@ -38,6 +38,9 @@ def learn_codes(
       deformed: how far the input is moved, 1 being 7% of the side, a quarter radian and 15% of
         the size; 0 makes it a plain autoencoder.
     """
+    deform = augment.deform(
+        max_shift=0.07 * deformed, max_rotation=0.25 * deformed, max_scale=0.15 * deformed
+    )
     settings = (network, code, width, num_steps, batch_size, deformed, learning_rate)
 
     def compute() -> dict[str, np.ndarray]:
@@ -50,7 +53,8 @@ def learn_codes(
 
         init_key, fit_key = jax.random.split(key)
         model = train.fit(
-            _denoising_loss(deformed), train.init(make, init_key), images, fit_key, log,
+            denoising_loss(deform if deformed else None), train.init(make, init_key),
+            images, fit_key, log,
             name="autoencoder", num_steps=num_steps, batch_size=batch_size,
             optimizer=train.warmup_cosine(learning_rate, num_steps),
         )  # fmt: skip
@@ -67,14 +71,12 @@ def learn_codes(
     return found["codes"]
 
 
-def _denoising_loss(deformed: float) -> train.Loss:
-    deform = augment.deform(
-        max_shift=0.07 * deformed, max_rotation=0.25 * deformed, max_scale=0.15 * deformed
-    )
+def denoising_loss(deform: augment.Transform | None) -> train.Loss:
+    """The mean loss in nats of giving back clean images for deformed ones (Vincent et al. 2008)."""
 
     def loss(model: Any, batch: UInt8[Array, "batch h w c"], key: Key[Array, ""]) -> Any:
         clean = augment.as_float(batch)
-        seen = deform(key, clean) if deformed else clean
+        seen = deform(key, clean) if deform else clean
         return jnp.mean(losses.bernoulli_reconstruction(model(seen), clean)), {}
 
     return loss

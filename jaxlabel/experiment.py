@@ -103,7 +103,7 @@ def _run(
 
 def shown(settings: config.RunConfig) -> dict[str, Any]:
     """The settings as they are written down: no password is among them."""
-    return dataclasses.asdict(settings) | {"store": account.without_password(settings.store)}
+    return dataclasses.asdict(settings) | {"store": files.without_password(settings.store)}
 
 
 def _store(

@@ -5,6 +5,7 @@ import errno
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,11 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
         values.append(value)
         size += len(line)
     return values, size
+
+
+def without_password(text: str) -> str:
+    """A text, its URLs' passwords replaced by ***: for what is written down or shown."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
 
 
 def plain(value: Any) -> Any:

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from jaxlabel.oracle import Oracle
+
 
 def spread_out(
     key: Key[Array, ""],
@@ -28,6 +30,11 @@ def spread_out(
     for index in np.asarray(asked, int).tolist():
         nearest = _nearer(features, nearest, index)
     return np.unique(np.asarray(_draw(key, features, nearest, count)))
+
+
+def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray, "q"]:
+    """The leading ones of `indices` that can be bought together with what is left."""
+    return indices[np.cumsum(oracle.cost(indices)) <= oracle.remaining + 1e-9]
 
 
 @jax.jit

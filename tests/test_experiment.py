@@ -233,3 +233,25 @@ def test_peeking_where_nobody_knows_the_labels_is_refused_before_anything_is_pai
     config = medoids.Config(data=f"folder:{tmp_path}", stop="peek")
     with pytest.raises(UsageError, match="all in the store"):
         experiment.run(config, tmp_path.parent / f"{tmp_path.name}-run")
+
+
+def test_a_relative_store_stays_where_the_run_was_started(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = dataclasses.replace(
+        RECIPES["medoids"], store="sqlite:///s.db", code_steps=2, classifier_steps=2
+    )
+    run = tmp_path / "run"
+    spent = experiment.run(config, run)["labels_spent"]
+    (run / "result.json").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert experiment.run(config, run)["labels_spent"] == spent
+    assert not (tmp_path / "elsewhere" / "s.db").exists()
+
+
+def test_a_directory_that_was_moved_keeps_its_ledger(tmp_path, capsys):
+    config = dataclasses.replace(RECIPES["medoids"], code_steps=2, classifier_steps=2)
+    experiment.run(config, tmp_path / "a")
+    before = account.ledger(tmp_path / "a")
+    os.rename(tmp_path / "a", tmp_path / "b")
+    assert account.ledger(tmp_path / "b") == before

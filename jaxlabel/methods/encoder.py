@@ -16,7 +16,8 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Key, UInt8
 
-from jaxlabel import augment, linear, losses, nets, train
+from jaxlabel import augment, linear, nets, query, train
+from jaxlabel.autoencode import denoising_loss
 from jaxlabel.cache import cached
 from jaxlabel.config import RunConfig, setting
 from jaxlabel.errors import UsageError
@@ -70,7 +71,7 @@ def run(
     if count < 1:
         raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
     wanted = np.asarray(jax.random.permutation(choose_key, len(images)))[:count]
-    asked = wanted[np.cumsum(oracle.cost(wanted)) <= oracle.remaining + 1e-9]
+    asked = query.affordable(oracle, wanted)
     labels = oracle.ask(asked)
     model = learn_code(config, images, oracle.num_classes, code_key, log)
     learn = fit_head if config.frozen else fine_tune
@@ -90,11 +91,6 @@ def learn_code(
         return Autoencoder(make(rngs), images.shape[1:], config.code, rngs)
 
     deform = augment.deform(max_shift=0.07, max_rotation=0.15, max_scale=0.1)
-
-    def loss(model: Any, batch: UInt8[Array, "batch h w c"], key: Key[Array, ""]) -> Any:
-        clean = augment.as_float(batch)
-        return jnp.mean(losses.bernoulli_reconstruction(model(deform(key, clean)), clean)), {}
-
     start = train.init(make_both, init_key)
     if not config.code_steps:
         return start.classifier
@@ -102,8 +98,8 @@ def learn_code(
 
     def compute() -> dict[str, Any]:
         model = train.fit(
-            loss, start, images, fit_key, log, name="autoencoder", num_steps=config.code_steps,
-            batch_size=config.batch_size, optimizer=train.warmup_cosine(1e-3, config.code_steps),
+            denoising_loss(deform), start, images, fit_key, log, name="autoencoder",
+            num_steps=config.code_steps, batch_size=config.batch_size, optimizer=train.warmup_cosine(1e-3, config.code_steps),
         )  # fmt: skip
         return {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(model))}
 

@@ -187,7 +187,7 @@ def ask_round(
         wanted = np.setdiff1d(wanted, assignments[paid.indices])
     wanted = wanted[np.argsort(-sizes[wanted], kind="stable")]
     fresh = wanted[~np.isin(centres[wanted], paid.indices)]
-    affordable = fresh[np.cumsum(oracle.cost(centres[fresh])) <= oracle.remaining + 1e-9]
+    affordable = fresh[: len(query.affordable(oracle, centres[fresh]))]
     if not len(paid.indices) and not len(affordable):
         affordable = fresh[:1]  # too dear: the oracle says so
     answers = oracle.ask(centres[affordable], purpose="train", round=number)

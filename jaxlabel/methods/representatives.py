@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from jaxlabel import augment, cluster, linear, losses, nets, train
+from jaxlabel import augment, cluster, linear, losses, nets, query, train
 from jaxlabel.cache import cached
 from jaxlabel.cluster.pca import fit_pca, project
 from jaxlabel.config import RunConfig, setting
@@ -82,7 +82,7 @@ def run(
     else:
         clusters = find_clusters(config, images, count, choose_key, log)
         wanted = clusters.representatives
-    asked = wanted[np.cumsum(oracle.cost(wanted)) <= oracle.remaining + 1e-9]
+    asked = query.affordable(oracle, wanted)
     answers = oracle.ask(asked)
     indices, labels, everywhere = spread(config, clusters, asked, answers, len(images))
     log.scalars("training_set", 0, {"labels_spent": len(asked), "images": len(indices)})

@@ -7,7 +7,6 @@ result.json, tensorboard/, checkpoints/NAME/, artifacts/NAME.npz.
 import contextlib
 import io
 import os
-import re
 import shlex
 import sys
 import time
@@ -207,8 +206,7 @@ class RunLog:
 
 def command() -> str:
     """The command line of this process, as one would type it."""
-    # no password of a store's URL is to be written down
-    arguments = [re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", text) for text in sys.argv[1:]]
+    arguments = [files.without_password(text) for text in sys.argv[1:]]
     program = Path(sys.argv[0])
     if program.name in ("jaxlabel", "__main__.py"):
         return shlex.join(["jaxlabel", *arguments])
