@@ -99,7 +99,8 @@ def learn_code(
     def compute() -> dict[str, Any]:
         model = train.fit(
             denoising_loss(deform), start, images, fit_key, log, name="autoencoder",
-            num_steps=config.code_steps, batch_size=config.batch_size, optimizer=train.warmup_cosine(1e-3, config.code_steps),
+            num_steps=config.code_steps, batch_size=config.batch_size,
+            optimizer=train.warmup_cosine(1e-3, config.code_steps),
         )  # fmt: skip
         return {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(model))}
 
