@@ -18,10 +18,12 @@ from jaxlabel.log import Log
 Model = TypeVar("Model")
 Metrics = Mapping[str, Float[Array, ""]]
 Loss = Callable[[Any, Any, Key[Array, ""]], tuple[Float[Array, ""], Metrics]]
+Carry = TypeVar("Carry")
+Step = Callable[[Carry, Any, Key[Array, ""]], tuple[Carry, Metrics]]
 
 
 class State(NamedTuple):
-    """What a checkpoint holds: everything that the next step depends on but data and key."""
+    """What the checkpoint of `fit` holds: all that the next step depends on but data and key."""
 
     model: Any
     optimizer: Any
@@ -51,28 +53,81 @@ def fit(
       data: a pytree of arrays with the same first axis.
       steps_per_call: steps inside one compiled call, between two records in the log.
     """
+
+    def step(state: State, data: Any, key: Key[Array, ""]) -> tuple[State, Metrics]:
+        index_key, loss_key = jax.random.split(key)
+        batch = draw(index_key, data, batch_size)
+        (value, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(
+            state.model, batch, loss_key
+        )
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.model)
+        model = optax.apply_updates(state.model, updates)
+        return State(model, optimizer_state), {"loss": value, **metrics}
+
     state = State(model, optimizer.init(model))
-    step, last = 0, num_steps
+    return loop(
+        step, state, data, key, log, name=name, num_steps=num_steps,
+        steps_per_call=steps_per_call, seconds_between_saves=seconds_between_saves,
+    ).model  # fmt: skip
+
+
+def loop(
+    step: Step[Any],
+    state: Any,
+    data: Any,
+    key: Key[Array, ""],
+    log: Log,
+    *,
+    name: str,
+    num_steps: int,
+    steps_per_call: int = 100,
+    seconds_between_saves: float = 10.0,
+) -> Any:
+    """The state after `num_steps` steps: the loop under `fit`, for a recipe with its own step.
+
+    Args:
+      step: (state, data, key) to the next state and metrics to log; it is compiled here, once.
+      state: a pytree of arrays; all that a step depends on but data and key.
+      data: a pytree of arrays, whole; the step draws its batch from it.
+
+    Raises:
+      Diverged: a metric is not finite.
+    """
+    done, last = 0, num_steps
     if (restored := log.restore(name, state)) is not None:
-        step, state = restored
+        done, state = restored
     data = jax.tree.map(jnp.asarray, data)
-    advance = _advance(loss, optimizer, batch_size)
+    advance = _advance(step)
     saved = time.monotonic()
-    while step < last:
-        until = min((step // steps_per_call + 1) * steps_per_call, last)
-        state, sums = advance(state, data, key, step, until)
-        metrics = {k: float(v) / (until - step) for k, v in jax.device_get(sums).items()}
-        if not np.isfinite(metrics["loss"]):
-            raise Diverged(
-                f"{name}: the loss is {metrics['loss']} at step {until}: take a lower learning rate"
-            )
-        step = until
-        log.scalars(name, step, metrics)
-        log.progress(name, step, last, f"loss {metrics['loss']:.4g}")
-        if step == last or time.monotonic() - saved > seconds_between_saves:
-            log.save(name, step, state)
+    while done < last:
+        until = min((done // steps_per_call + 1) * steps_per_call, last)
+        state, sums = advance(state, data, key, done, until)
+        metrics = {k: float(v) / (until - done) for k, v in jax.device_get(sums).items()}
+        for metric, value in metrics.items():
+            if not np.isfinite(value):
+                raise Diverged(
+                    f"{name}: the {metric} is {value} at step {until}: take a lower learning rate"
+                )
+        done = until
+        log.scalars(name, done, metrics)
+        metric = "loss" if "loss" in metrics else next(iter(metrics))
+        log.progress(name, done, last, f"{metric} {metrics[metric]:.4g}")
+        if done == last or time.monotonic() - saved > seconds_between_saves:
+            log.save(name, done, state)
             saved = time.monotonic()
-    return state.model
+    return state
+
+
+def draw(key: Key[Array, ""], data: Any, batch_size: int) -> Any:
+    """Random rows of `data`, with replacement."""
+    n = len(jax.tree.leaves(data)[0])
+    rows = jax.random.randint(key, (batch_size,), 0, n)
+    return jax.tree.map(lambda array: array[rows], data)
+
+
+def moving_average(average: Model, model: Model, decay: float | Float[Array, ""]) -> Model:
+    """decay * average + (1 - decay) * model, parameter by parameter (an EMA teacher's step)."""
+    return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, average, model)
 
 
 def init(make: Callable[[nnx.Rngs], Model], key: Key[Array, ""]) -> Model:
@@ -83,48 +138,34 @@ def init(make: Callable[[nnx.Rngs], Model], key: Key[Array, ""]) -> Model:
     return jax.jit(lambda key: make(nnx.Rngs(key)))(key)
 
 
-def _advance(
-    loss: Loss, optimizer: optax.GradientTransformation, batch_size: int
-) -> Callable[..., tuple[State, dict[str, Array]]]:
+def _advance(step: Step[Any]) -> Callable[..., tuple[Any, dict[str, Array]]]:
     """The compiled call from one step to another; its bounds are dynamic, so it traces once."""
 
-    def one(state: State, data: Any, key: Key[Array, ""]) -> tuple[State, dict[str, Array]]:
-        index_key, loss_key = jax.random.split(key)
-        n = len(jax.tree.leaves(data)[0])
-        rows = jax.random.randint(index_key, (batch_size,), 0, n)
-        batch = jax.tree.map(lambda array: array[rows], data)
-        (value, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(
-            state.model, batch, loss_key
-        )
-        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.model)
-        model = optax.apply_updates(state.model, updates)
-        return State(model, optimizer_state), {"loss": value, **metrics}
-
-    def zeros(state: State, data: Any, key: Key[Array, ""]) -> dict[str, Array]:
-        shapes = jax.eval_shape(one, state, data, key)[1]
+    def zeros(state: Any, data: Any, key: Key[Array, ""]) -> dict[str, Array]:
+        shapes = jax.eval_shape(step, state, data, key)[1]
         return {name: jnp.zeros(s.shape, s.dtype) for name, s in shapes.items()}
 
     def body(
-        step: Int[Array, ""], carry: tuple[State, dict[str, Array]], data: Any, key: Key[Array, ""]
-    ) -> tuple[State, dict[str, Array]]:
-        state, metrics = one(carry[0], data, jax.random.fold_in(key, step))
-        return state, jax.tree.map(jnp.add, carry[1], metrics)
+        number: Int[Array, ""], carry: tuple[Any, dict[str, Array]], data: Any, key: Key[Array, ""]
+    ) -> tuple[Any, dict[str, Array]]:
+        state, metrics = step(carry[0], data, jax.random.fold_in(key, number))
+        return state, jax.tree.map(jnp.add, carry[1], dict(metrics))
 
     @jax.jit
     def scanned(
-        state: State, data: Any, key: Key[Array, ""], first: Int[Array, ""], last: Int[Array, ""]
-    ) -> tuple[State, dict[str, Array]]:
+        state: Any, data: Any, key: Key[Array, ""], first: Int[Array, ""], last: Int[Array, ""]
+    ) -> tuple[Any, dict[str, Array]]:
         start = (state, zeros(state, data, key))
         return jax.lax.fori_loop(first, last, lambda i, c: body(i, c, data, key), start)
 
     single = jax.jit(body)
 
     def stepwise(
-        state: State, data: Any, key: Key[Array, ""], first: int, last: int
-    ) -> tuple[State, dict[str, Array]]:
+        state: Any, data: Any, key: Key[Array, ""], first: int, last: int
+    ) -> tuple[Any, dict[str, Array]]:
         carry = (state, zeros(state, data, key))
-        for step in range(first, last):
-            carry = single(step, carry, data, key)
+        for number in range(first, last):
+            carry = single(number, carry, data, key)
         return carry
 
     # Inside a loop XLA's CPU backend runs a convolution's gradient single-threaded and by the
