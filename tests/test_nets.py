@@ -1,10 +1,12 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
-from jaxlabel import nets
+from jaxlabel import nets, train
 
 IMAGES = jax.random.uniform(jax.random.key(0), (4, 10, 8, 3))
 SHAPE = IMAGES.shape[1:]
@@ -71,3 +73,53 @@ def test_space_to_depth_by_hand_and_back():
     blocks = nets.space_to_depth(image)
     np.testing.assert_array_equal(blocks[0, 0, 1], [2, 3, 6, 7])
     np.testing.assert_array_equal(nets.depth_to_space(blocks), image)
+
+
+ENCODERS = [("conv", (7, 9, 1), 4), ("dense", (4, 4, 1), 2), ("resnet18", (9, 9, 3), 4)]
+
+
+@pytest.mark.parametrize(("name", "shape", "width"), ENCODERS)
+def test_every_parameter_of_an_encoder_learns(name, shape, width):
+    images = jax.random.uniform(jax.random.key(0), (3, *shape))
+
+    @jax.jit
+    @functools.partial(jax.grad, has_aux=True)
+    def gradient(model):
+        logits = model(images)
+        return jnp.mean(jnp.square(logits - 1)), (model.features(images), logits)
+
+    def make(rngs):
+        return nets.Classifier(nets.make_encoder(name, shape, rngs, width), 5, rngs)
+
+    model = train.init(make, jax.random.key(1))
+    gradients, (features, logits) = gradient(model)
+    assert features.shape == (3, model.encoder.num_features)
+    assert features.dtype == logits.dtype == jnp.float32
+    assert logits.shape == (3, 5)
+    for leaf in jax.tree.leaves(gradients):
+        assert 0 < float(jnp.abs(leaf).max()) < 100
+
+
+@pytest.mark.parametrize("name", nets.ENCODERS)
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 2), (8, 8, 1), (28, 28, 1), (32, 32, 3), (64, 64, 3), (31, 17, 2)]
+)
+def test_encoders_take_any_side(name, shape):
+    def run():
+        encoder = nets.make_encoder(name, shape, nnx.Rngs(0))
+        return encoder, encoder.features(jnp.zeros((2, *shape)))
+
+    encoder, features = jax.eval_shape(run)
+    assert encoder.num_features == {"conv": 64, "resnet18": 512, "dense": 128}[name]
+    assert features.shape == (2, encoder.num_features)
+
+
+def test_an_encoder_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="take one of conv, resnet18, dense"):
+        nets.make_encoder("vit", (28, 28, 1), nnx.Rngs(0))
+
+
+def test_group_norm_is_flax_s():
+    images = jax.random.normal(jax.random.key(0), (2, 5, 4, 16)) * 3 + 1
+    reference = nnx.GroupNorm(16, num_groups=8, epsilon=1e-5, rngs=nnx.Rngs(0))
+    np.testing.assert_allclose(nets.GroupNorm(16)(images), reference(images), atol=1e-5)

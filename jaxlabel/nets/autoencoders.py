@@ -1,0 +1,76 @@
+"""Autoencoders: `features` are the codes, calling the model gives the logits of the pixels."""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jaxlabel.nets.blocks import depth_to_space, space_to_depth
+from jaxlabel.nets.dense import Dense
+
+
+class DenseAutoencoder(nnx.Module):
+    """S0's autoencoder: fully connected, pixels-512-256-code and back; `__call__` gives logits.
+
+    Args:
+      shape: height, width, channels of an image.
+      code: dimensions of the code.
+      hidden: widths between the pixels and the code.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], code: int, rngs: nnx.Rngs, hidden: Sequence[int] = (512, 256)
+    ):
+        self.shape = tuple(shape)
+        pixels = math.prod(shape)
+        self.encoder = Dense((pixels, *hidden, code), rngs)
+        self.decoder = Dense((code, *reversed(hidden), pixels), rngs)
+
+    def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
+        return self.encoder(images.reshape(len(images), -1))
+
+    def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch h w c"]:
+        return self.decoder(self.features(images)).reshape(len(images), *self.shape)
+
+
+class ConvAutoencoder(nnx.Module):
+    """A convolutional autoencoder: two halvings of the side, a dense code, and back; logits out.
+
+    A side that four does not divide is padded with black at its end and cut off again.
+    """
+
+    def __init__(self, shape: tuple[int, ...], code: int, rngs: nnx.Rngs, width: int = 16):
+        self.shape = tuple(shape)
+        height, wide, channels = shape
+        self.padding = ((0, 0), (0, -height % 4), (0, -wide % 4), (0, 0))
+        self.grid = ((height + 3) // 4, (wide + 3) // 4, 2 * width)
+        cells = math.prod(self.grid)
+        self.down = nnx.List(
+            [
+                nnx.Conv(channels * 4, width, (3, 3), rngs=rngs),
+                nnx.Conv(width * 4, 2 * width, (3, 3), rngs=rngs),
+            ]
+        )
+        self.to_code = nnx.Linear(cells, code, rngs=rngs)
+        self.from_code = nnx.Linear(code, cells, rngs=rngs)
+        self.up = nnx.List(
+            [
+                nnx.Conv(2 * width, width * 4, (3, 3), rngs=rngs),
+                nnx.Conv(width, channels * 4, (3, 3), rngs=rngs),
+            ]
+        )
+
+    def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
+        hidden = jnp.pad(images, self.padding)
+        for layer in self.down:
+            hidden = jax.nn.relu(layer(space_to_depth(hidden)))
+        return self.to_code(hidden.reshape(len(hidden), -1))
+
+    def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch h w c"]:
+        hidden = self.from_code(self.features(images)).reshape(len(images), *self.grid)
+        for layer in self.up:
+            hidden = depth_to_space(layer(jax.nn.relu(hidden)))
+        return hidden[:, : self.shape[0], : self.shape[1]]

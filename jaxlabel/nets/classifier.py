@@ -1,0 +1,51 @@
+"""A head on an encoder, and the encoders by the names that configs give them."""
+
+from typing import Protocol
+
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jaxlabel.nets.conv import ConvNet
+from jaxlabel.nets.dense import DenseEncoder
+from jaxlabel.nets.resnet import ResNet18
+
+ENCODERS = ("conv", "resnet18", "dense")
+
+
+class Encoder(Protocol):
+    """What a head, a pretext or a clustering step needs of a network."""
+
+    num_features: int
+
+    def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]: ...
+
+
+class Classifier(nnx.Module):
+    """A linear head on an encoder: `features` are the encoder's, calling it gives logits."""
+
+    def __init__(self, encoder: Encoder, num_classes: int, rngs: nnx.Rngs):
+        self.encoder = encoder
+        self.head = nnx.Linear(encoder.num_features, num_classes, rngs=rngs)
+
+    def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
+        return self.encoder.features(images)
+
+    def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch classes"]:
+        return self.head(self.features(images))
+
+
+def make_encoder(
+    name: str, shape: tuple[int, ...], rngs: nnx.Rngs, width: int | None = None
+) -> Encoder:
+    """The encoder of that name, one of `ENCODERS`, for images of that shape; None: its own width.
+
+    Raises:
+      ValueError: there is no encoder of that name.
+    """
+    if name == "conv":
+        return ConvNet(shape, rngs, width=width or 16)
+    if name == "resnet18":
+        return ResNet18(shape, rngs, width=width or 64)
+    if name == "dense":
+        return DenseEncoder(shape, rngs, width=width or 16)
+    raise ValueError(f"no encoder named {name!r}: take one of {', '.join(ENCODERS)}")

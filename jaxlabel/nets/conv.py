@@ -1,0 +1,88 @@
+"""Small convolutional networks."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jaxlabel.nets.blocks import space_to_depth
+from jaxlabel.nets.layers import Conv, GroupNorm, compute_dtype
+
+
+class ConvClassifier(nnx.Module):
+    """A small convnet: two 3x3 convolutions, each on a halved side, GroupNorm, a dense head.
+
+    Halving by space-to-depth keeps every convolution's stride at one, which is what XLA does best
+    on a CPU. `features` are the last hidden layer, (batch, hidden).
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        num_classes: int,
+        rngs: nnx.Rngs,
+        width: int = 32,
+        hidden: int = 128,
+    ):
+        height, wide, channels = shape
+        self.padding = ((0, 0), (0, -height % 4), (0, -wide % 4), (0, 0))
+        cells = ((height + 3) // 4) * ((wide + 3) // 4)
+        init = nnx.initializers.he_normal()
+        self.convolutions = nnx.List(
+            [
+                nnx.Conv(channels * 4, width, (3, 3), kernel_init=init, rngs=rngs),
+                nnx.Conv(width * 4, 2 * width, (3, 3), kernel_init=init, rngs=rngs),
+            ]
+        )
+        self.norms = nnx.List(
+            [
+                nnx.GroupNorm(width, num_groups=8, rngs=rngs),
+                nnx.GroupNorm(2 * width, num_groups=8, rngs=rngs),
+            ]
+        )
+        self.hidden = nnx.Linear(cells * 2 * width, hidden, kernel_init=init, rngs=rngs)
+        self.head = nnx.Linear(hidden, num_classes, rngs=rngs)
+
+    def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
+        hidden = jnp.pad(images, self.padding)
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            hidden = jax.nn.relu(norm(convolution(space_to_depth(hidden))))
+        return jax.nn.relu(self.hidden(hidden.reshape(len(hidden), -1)))
+
+    def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch classes"]:
+        return self.head(self.features(images))
+
+
+class ConvNet(nnx.Module):
+    """An encoder of small images: three pairs of 3x3 convolutions, the side halved between pairs.
+
+    Channels are `width`, twice and four times it; GroupNorm and leaky ReLU after each convolution;
+    the mean over positions at the end, so that any side will do.
+    """
+
+    def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int = 16):
+        channels = (shape[-1], width, width, 2 * width, 2 * width, 4 * width, 4 * width)
+        self.num_features = channels[-1]
+        self.convolutions = nnx.List([Conv(i, o, rngs) for i, o in itertools.pairwise(channels)])
+        self.norms = nnx.List([GroupNorm(o) for o in channels[1:]])
+
+    def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
+        hidden = images.astype(compute_dtype())
+        for number, (convolution, norm) in enumerate(
+            zip(self.convolutions, self.norms, strict=True)
+        ):
+            if number in (2, 4):
+                hidden = halve(hidden)
+            hidden = jax.nn.leaky_relu(norm(convolution(hidden)), 0.1)
+        return hidden.astype(jnp.float32).mean((1, 2))
+
+
+def halve(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h/2 w/2 c"]:
+    """Means over blocks of 2x2 pixels; an odd last row or column is repeated."""
+    n, h, w, c = images.shape
+    if h % 2 or w % 2:
+        images = jnp.pad(images, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode="edge")
+        n, h, w, c = images.shape
+    return images.reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))

@@ -1,0 +1,58 @@
+"""Fully connected networks."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float
+
+
+class Dense(nnx.Module):
+    """A fully connected network with ReLU between its layers: (batch, i) to (batch, o)."""
+
+    def __init__(self, widths: Sequence[int], rngs: nnx.Rngs):
+        init = nnx.initializers.he_normal()
+        self.layers = nnx.List(
+            [
+                nnx.Linear(wide, narrow, kernel_init=init, rngs=rngs)
+                for wide, narrow in itertools.pairwise(widths)
+            ]
+        )
+
+    def __call__(self, inputs: Float[Array, "batch i"]) -> Float[Array, "batch o"]:
+        for layer in list(self.layers)[:-1]:
+            inputs = jax.nn.relu(layer(inputs))
+        return self.layers[-1](inputs)
+
+
+class DenseClassifier(nnx.Module):
+    """A fully connected classifier of flattened pixels; `features` are its last hidden layer."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        num_classes: int,
+        rngs: nnx.Rngs,
+        hidden: Sequence[int] = (256, 128),
+    ):
+        self.body = Dense((math.prod(shape), *hidden), rngs)
+        self.head = nnx.Linear(hidden[-1], num_classes, rngs=rngs)
+
+    def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
+        return jax.nn.relu(self.body(images.reshape(len(images), -1)))
+
+    def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch classes"]:
+        return self.head(self.features(images))
+
+
+class DenseEncoder(nnx.Module):
+    """A fully connected encoder of flattened pixels: 16 and 8 times `width` units, ReLU."""
+
+    def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int = 16):
+        self.num_features = 8 * width
+        self.body = Dense((math.prod(shape), 16 * width, self.num_features), rngs)
+
+    def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
+        return jax.nn.relu(self.body(images.reshape(len(images), -1)))
