@@ -13,22 +13,85 @@ def test_as_float_is_exact_at_both_ends():
     np.testing.assert_array_equal(augment.as_float(images).ravel(), [0.0, 1.0])
 
 
-def test_resample_with_the_identity_changes_nothing():
-    same = augment.resample(IMAGES[0], jnp.eye(2), jnp.zeros(2))
-    np.testing.assert_allclose(same, IMAGES[0], atol=1e-6)
+def resample(image, matrix, offset):
+    """The brute-force twin of `warp`: bilinear, pixel by pixel."""
+    height, width = image.shape[:2]
+    centre = np.array([(height - 1) / 2, (width - 1) / 2])
+    out = np.zeros_like(image)
+    for row, column in np.ndindex(height, width):
+        source = matrix @ (np.array([row, column]) - centre) + centre + offset
+        for i, j in np.ndindex(height, width):
+            weight = np.maximum(1 - np.abs(source - [i, j]), 0).prod()
+            out[row, column] += weight * image[i, j]
+    return out
 
 
-def test_resample_by_a_quarter_turn_is_numpys():
-    square = IMAGES[0, :8, :8]
-    quarter = jnp.array([[0.0, 1.0], [-1.0, 0.0]])
-    turned = augment.resample(square, quarter, jnp.zeros(2))
-    np.testing.assert_allclose(turned, np.rot90(square), atol=1e-5)
+@pytest.mark.parametrize(
+    ("matrix", "exact"),
+    [
+        ([[1.0, 0.0], [0.0, 1.0]], True),
+        ([[0.8, 0.0], [0.0, 1.25]], True),
+        ([[1.0, 0.0], [0.3, 1.0]], True),
+        ([[0.9, 0.2], [-0.25, 1.1]], False),
+    ],
+)
+def test_warp_is_bilinear_where_one_axis_moves_and_close_to_it_elsewhere(matrix, exact):
+    offset = np.array([0.0, 0.7]) if exact else np.array([0.6, -0.4])
+    smooth = np.sin(np.arange(8)[:, None, None] / 3 + np.arange(10)[:, None] / 4 + np.arange(2))
+    found = augment.warp(
+        jnp.asarray(smooth[None]), jnp.array([matrix]), jnp.asarray(offset[None]), (6, 6)
+    )[0]
+    expected = resample(smooth, np.array(matrix), offset)
+    inside = slice(2, -2)
+    if exact:
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    else:
+        np.testing.assert_allclose(found[inside, inside], expected[inside, inside], atol=0.03)
 
 
-def test_resample_moves_by_half_a_pixel_between_neighbours():
-    row = jnp.array([[[0.0], [1.0], [0.0], [0.0]]])
-    moved = augment.resample(row, jnp.eye(2), jnp.array([0.0, 0.5]))
+def test_warp_moves_by_half_a_pixel_between_neighbours():
+    row = jnp.array([[[[0.0], [1.0], [0.0], [0.0]]]])
+    moved = augment.warp(row, jnp.eye(2)[None], jnp.array([[0.0, 0.5]]), (0, 1))
     np.testing.assert_allclose(moved.ravel(), [0.5, 0.5, 0.0, 0.0])
+
+
+def test_deforms_reach_is_never_too_short(monkeypatch):
+    seen = []
+    original = augment.geometry._moved
+
+    def recorded(images, moves, reach, axis):
+        seen.append(float(jnp.max(jnp.abs(moves))) - reach)
+        return original(images, moves, reach, axis)
+
+    monkeypatch.setattr(augment.geometry, "_moved", recorded)
+    transform = augment.deform(max_shift=0.1, max_rotation=0.4, max_scale=0.2)
+    transform(jax.random.key(0), jnp.ones((500, 12, 9, 1)))
+    assert len(seen) == 2 and -2.5 < max(seen) <= 0
+
+
+def test_a_crop_of_everything_is_everything_and_a_part_is_within_the_range():
+    whole = augment.crop(1.0, max_ratio=1.0)(jax.random.key(0), IMAGES)
+    np.testing.assert_allclose(whole, IMAGES, atol=1e-5)
+    ramp = jnp.broadcast_to(jnp.linspace(0, 1, 10)[:, None], (50, 10, 10, 1))
+    parts = np.asarray(augment.crop(0.25, max_ratio=1.0)(jax.random.key(1), ramp))
+    slopes = parts[:, 5, 6] - parts[:, 5, 4]
+    assert np.all(slopes >= 0.99 * 0.5 * 2 / 9) and np.all(slopes <= 1.01 * 2 / 9)
+
+
+def test_a_square_is_erased():
+    erased = augment.erase(jax.random.key(0), jnp.ones((300, 10, 10, 1)), 0.4)
+    holes = np.asarray(erased == 0).sum(axis=(1, 2, 3))
+    assert holes.max() == 16 and holes.min() >= 4
+
+
+def test_tone_without_range_and_jitter_without_chance_change_nothing():
+    np.testing.assert_allclose(augment.tone(jax.random.key(0), IMAGES, contrast=0.0), IMAGES)
+    colours = jax.random.uniform(jax.random.key(1), (20, 4, 4, 3))
+    same = augment.jitter(jax.random.key(2), colours, probability=0.0, grey=0.0)
+    np.testing.assert_allclose(same, colours, atol=1e-5)
+    grey = augment.jitter(jax.random.key(2), colours, probability=0.0, grey=1.0)
+    luma = np.asarray(colours) @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(grey, np.repeat(luma[..., None], 3, axis=-1), atol=1e-4)
 
 
 def test_shift_keeps_what_stays_inside_and_brings_in_black():
@@ -61,6 +124,8 @@ def test_digits_are_never_mirrored():
     [
         augment.weak("clothes"),
         augment.deform(max_shift=0.1, max_rotation=0.2, max_scale=0.1),
+        augment.strong("clothes"),
+        augment.contrastive("overhead"),
     ],
 )
 def test_transforms_keep_shape_and_range_and_repeat_with_the_same_key(transform):
@@ -71,6 +136,13 @@ def test_transforms_keep_shape_and_range_and_repeat_with_the_same_key(transform)
     assert float(first.min()) >= 0 and float(first.max()) <= 1 + 1e-6
     np.testing.assert_allclose(first, again, atol=1e-5)
     assert np.any(np.asarray(first) != np.asarray(other))
+
+
+def test_photographs_have_their_colours_jittered():
+    colours = jax.random.uniform(jax.random.key(1), (6, 8, 8, 3))
+    for transform in (augment.contrastive("objects"), augment.strong("objects")):
+        seen = transform(jax.random.key(0), colours)
+        assert seen.shape == colours.shape and float(seen.min()) >= 0 and float(seen.max()) <= 1
 
 
 def test_deform_of_nothing_is_nothing():

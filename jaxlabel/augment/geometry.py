@@ -1,0 +1,150 @@
+"""Where pixels go: affine transforms, crops, shifts, mirrors, and parts erased."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Key
+
+Images = Float[Array, "batch h w c"]
+Transform = Callable[[Key[Array, ""], Images], Images]
+
+
+def warp(
+    images: Images,
+    matrices: Float[Array, "batch 2 2"],
+    offsets: Float[Array, "batch 2"],
+    reach: tuple[int, int],
+) -> Images:
+    """Images whose pixel p is the input at `matrix @ (p - centre) + centre + offset`.
+
+    Interpolated linearly along rows, then along columns (Catmull & Smith 1980): two passes of
+    shifted copies that are weighted and added, since on a CPU a gather per pixel takes three
+    times as long. Outside the image is black.
+
+    Args:
+      matrices: their upper left element is not near 0: no turns near a quarter.
+      reach: the farthest, in pixels, that anything moves in the pass along columns and in the
+        pass along rows.
+    """
+    height, width = images.shape[1:3]
+    rows, columns = jnp.arange(height) - (height - 1) / 2, jnp.arange(width) - (width - 1) / 2
+    (a, b), (c, d) = jnp.moveaxis(matrices, 0, -1)[..., None, None]
+    down, right = offsets.T[..., None, None]
+    slope = c / a
+    across = slope * (rows[:, None] - down) + (d - slope * b) * columns + right
+    along = a * rows[:, None] + b * columns + down
+    images = _moved(images, across - columns, reach[1], axis=2)
+    return _moved(images, along - rows[:, None], reach[0], axis=1)
+
+
+def _moved(images: Images, moves: Float[Array, "batch h w"], reach: int, axis: int) -> Images:
+    """Each pixel taken from `moves` pixels further along the axis, at most `reach`."""
+    side = images.shape[axis]
+    reach = min(reach, side)
+    around = [(0, 0)] * 4
+    around[axis] = (reach, reach)
+    # without barriers XLA computes these again for each use of what is made of them
+    padded, moves = lax.optimization_barrier((jnp.pad(images, around), moves))
+    total = jnp.zeros_like(images)
+    for step in range(2 * reach + 1):
+        weights = jnp.maximum(1 - jnp.abs(moves - (step - reach)), 0.0)
+        total += weights[..., None] * lax.slice_in_dim(padded, step, step + side, axis=axis)
+    return lax.optimization_barrier(total)
+
+
+def deform(*, max_shift: float, max_rotation: float, max_scale: float) -> Transform:
+    """A random affine transform per image: shift (share of the side), rotation (radians), scale.
+
+    The scale is drawn from [1 - max_scale, 1 + max_scale] for each axis on its own.
+    """
+
+    def transform(key: Key[Array, ""], images: Images) -> Images:
+        draws = jax.random.uniform(key, (len(images), 5), minval=-1.0, maxval=1.0)
+        angle = draws[:, 0] * max_rotation
+        rows, columns = 1 + draws[:, 1] * max_scale, 1 + draws[:, 2] * max_scale
+        cos, sin = jnp.cos(angle), jnp.sin(angle)
+        top = jnp.stack([cos / rows, -sin / rows], axis=-1)
+        bottom = jnp.stack([sin / columns, cos / columns], axis=-1)
+        height, width = images.shape[1:3]
+        side = jnp.array([height, width], jnp.float32)
+        return warp(images, jnp.stack([top, bottom], axis=1), draws[:, 3:] * max_shift * side,
+                    reach(height, width))  # fmt: skip
+
+    def reach(height: int, width: int) -> tuple[int, int]:
+        smallest, largest, turn = 1 - max_scale, 1 + max_scale, max_rotation
+        slope = math.tan(turn) * largest / smallest
+        stretch = max(1 / smallest - 1, 1 - math.cos(turn) / largest)
+        squeeze = max(1 / (math.cos(turn) * smallest) - 1, 1 - 1 / largest)
+        down = (stretch / 2 + max_shift) * height + math.sin(turn) / smallest * width / 2
+        across = (squeeze / 2 + max_shift) * width + slope * (0.5 + max_shift) * height
+        return math.ceil(down), math.ceil(across)
+
+    return transform
+
+
+def crop(smallest: float, *, max_ratio: float = 4 / 3) -> Transform:
+    """A random part of each image, of at least `smallest` of its area, enlarged to the whole.
+
+    Szegedy et al. 2015: area uniform, the sides' ratio log-uniform in [1/max_ratio, max_ratio].
+    """
+
+    def transform(key: Key[Array, ""], images: Images) -> Images:
+        height, width = images.shape[1:3]
+        draws = jax.random.uniform(key, (len(images), 4))
+        area = smallest + draws[:, 0] * (1 - smallest)
+        root = jnp.exp((draws[:, 1] - 0.5) * math.log(max_ratio))
+        sides = jnp.minimum(jnp.sqrt(area)[:, None] * jnp.stack([root, 1 / root], axis=1), 1.0)
+        room = (1 - sides) * jnp.array([height, width], jnp.float32)
+        offsets = (draws[:, 2:] - 0.5) * room
+        rows = _weights(height, sides[:, 0], offsets[:, 0])
+        columns = _weights(width, sides[:, 1], offsets[:, 1])
+        across = jnp.einsum("nhwc,nvw->nhvc", images, columns)
+        return jnp.einsum("nhvc,nuh->nuvc", across, rows)
+
+    return transform
+
+
+def _weights(
+    side: int, scale: Float[Array, "batch"], offset: Float[Array, "batch"]
+) -> Float[Array, "batch side side"]:
+    """What each pixel of a line takes from each: the interpolation of a scaled and moved one."""
+    centred = jnp.arange(side) - (side - 1) / 2
+    sources = scale[:, None] * centred + offset[:, None] + (side - 1) / 2
+    sources = jnp.clip(sources, 0.0, side - 1.0)
+    return jnp.maximum(1 - jnp.abs(sources[:, :, None] - jnp.arange(side)), 0.0)
+
+
+def shift(key: Key[Array, ""], images: Images, max_shift: float) -> Images:
+    """Each image moved by whole pixels, at most `max_shift` of its side, black moving in."""
+    height, width = images.shape[1:3]
+    reach = (round(max_shift * height), round(max_shift * width))
+    row_key, column_key = jax.random.split(key)
+    rows = jax.random.randint(row_key, (len(images),), 0, 2 * reach[0] + 1)
+    columns = jax.random.randint(column_key, (len(images),), 0, 2 * reach[1] + 1)
+    padded = jnp.pad(images, ((0, 0), (reach[0], reach[0]), (reach[1], reach[1]), (0, 0)))
+
+    def window(image: Float[Array, "..."], row: Array, column: Array) -> Float[Array, "h w c"]:
+        return jax.lax.dynamic_slice(image, (row, column, 0), images.shape[1:])
+
+    return jax.vmap(window)(padded, rows, columns)
+
+
+def flip(key: Key[Array, ""], images: Images) -> Images:
+    """Each image mirrored left to right with probability one half."""
+    mirrored = jax.random.bernoulli(key, shape=(len(images), 1, 1, 1))
+    return jnp.where(mirrored, images[:, :, ::-1], images)
+
+
+def erase(key: Key[Array, ""], images: Images, side: float, *, fill: float = 0.0) -> Images:
+    """Each image with a square of `side` (a share) set to `fill` (DeVries & Taylor 2017).
+
+    Its centre is anywhere, so that part of it may lie outside.
+    """
+    height, width = images.shape[1:3]
+    centres = jax.random.uniform(key, (2, len(images), 1)) * jnp.array([[[height]], [[width]]])
+    rows = jnp.abs(jnp.arange(height) + 0.5 - centres[0]) < side * height / 2
+    columns = jnp.abs(jnp.arange(width) + 0.5 - centres[1]) < side * width / 2
+    return jnp.where((rows[:, :, None] & columns[:, None, :])[..., None], fill, images)
