@@ -1,35 +1,96 @@
-"""Which images to ask about: indices of the training images, from features and a key."""
+"""Which images to ask about: indices of the training images, from features and a key.
 
-from functools import partial
+    indices = query.select("typiclust", key, features, 40, asked)
+    labels = oracle.ask(query.affordable(oracle, indices))
+
+COVERAGE strategies look at the features alone. UNCERTAINTY strategies look at a model's class
+probabilities, so that the first images must be asked by one of the others.
+"""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from jaxlabel.errors import UsageError
 from jaxlabel.oracle import Oracle
+from jaxlabel.query.clusters import medoids, typiclust
+from jaxlabel.query.cover import maxherding, probcover
+from jaxlabel.query.seeding import coreset, spread_out
+from jaxlabel.query.uncertainty import badge, diverse, entropy, margin
+
+__all__ = ["COVERAGE", "STRATEGIES", "UNCERTAINTY", "affordable", "select", "spread_out"]
 
 
-def spread_out(
+def shuffled(
+    key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
+) -> Int[np.ndarray, "count"]:
+    """Indices of `count` further points, all alike likely."""
+    order = np.asarray(jax.random.permutation(key, len(features)))
+    return order[~np.isin(order, asked)][:count]
+
+
+_BY_FEATURES: dict[str, Callable[..., Int[np.ndarray, "count"]]] = {
+    "random": shuffled,
+    "medoids": medoids,
+    "typiclust": typiclust,
+    "probcover": probcover,
+    "maxherding": maxherding,
+    "coreset": coreset,
+}
+_BY_PROBABILITIES: dict[str, Callable[..., Int[np.ndarray, "count"]]] = {
+    "margin": margin,
+    "entropy": entropy,
+    "badge": badge,
+    "diverse": diverse,
+}
+COVERAGE = tuple(_BY_FEATURES)
+UNCERTAINTY = tuple(_BY_PROBABILITIES)
+STRATEGIES = COVERAGE + UNCERTAINTY
+
+
+def select(
+    strategy: str,
     key: Key[Array, ""],
     features: Float[Array, "n d"],
     count: int,
     asked: Int[np.ndarray, "m"],
+    probabilities: Float[Array, "n classes"] | None = None,
 ) -> Int[np.ndarray, "count"]:
-    """Indices of `count` further points, far from those asked and from each other.
+    """Indices of the next `count` points to ask about, the most wanted first.
 
-    Each is drawn with a probability in proportion to its squared distance to the nearest point
-    that was asked or drawn before: k-means++ (Arthur & Vassilvitskii 2007) that goes on from what
-    is there. Fewer come back where fewer distinct points are left.
+    None is in `asked` and none comes twice; where fewer than `count` are left, all that are left
+    come. The same key gives the same answer. Where a strategy runs out (all is covered, or what is
+    left is a copy of what is there), the rest is random.
 
     Args:
-      asked: indices of the points that are there already; may be empty.
+      strategy: one of `STRATEGIES`.
+      features: where near means alike; their scale decides, so standardise or whiten beforehand.
+      asked: indices whose labels are known; may be empty.
+      probabilities: a model's, for every point; the strategies of `COVERAGE` do not look.
+
+    Raises:
+      UsageError: an unknown strategy, indices out of range, shapes that do not fit, or one of
+        `UNCERTAINTY` without probabilities.
     """
-    features = jnp.asarray(features)
-    nearest = jnp.full(len(features), jnp.inf)
-    for index in np.asarray(asked, int).tolist():
-        nearest = _nearer(features, nearest, index)
-    return np.unique(np.asarray(_draw(key, features, nearest, count)))
+    asked = np.unique(np.asarray(asked, np.int64))
+    _check(strategy, len(features), count, asked, probabilities)
+    left = len(features) - len(asked)
+    if count >= left:
+        return np.setdiff1d(np.arange(len(features)), asked)
+    if count == 0:
+        return np.zeros(0, np.int64)
+    features = jnp.asarray(features, jnp.float32)
+    if strategy in _BY_FEATURES:
+        found = _BY_FEATURES[strategy](key, features, count, asked)
+    else:
+        found = _BY_PROBABILITIES[strategy](key, features, count, asked, jnp.asarray(probabilities))
+    rest = shuffled(jax.random.fold_in(key, 1), features, left, asked)
+    together = np.concatenate([found[~np.isin(found, asked)], rest])
+    _, first = np.unique(together, return_index=True)
+    return together[np.sort(first)][:count].astype(np.int64)
 
 
 def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray, "q"]:
@@ -37,23 +98,23 @@ def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray,
     return indices[np.cumsum(oracle.cost(indices)) <= oracle.remaining + 1e-9]
 
 
-@jax.jit
-def _nearer(
-    features: Float[Array, "n d"], nearest: Float[Array, "n"], index: Int[Array, ""]
-) -> Float[Array, "n"]:
-    return jnp.minimum(nearest, jnp.sum(jnp.square(features - features[index]), axis=1))
-
-
-@partial(jax.jit, static_argnames="count")
-def _draw(
-    key: Key[Array, ""], features: Float[Array, "n d"], nearest: Float[Array, "n"], count: int
-) -> Int[Array, "count"]:
-    def draw(nearest: Float[Array, "n"], key: Key[Array, ""]) -> tuple[Array, Array]:
-        # before anything is asked every distance is infinite: all points are alike
-        weights = jnp.where(jnp.isinf(nearest), 1.0, nearest)
-        cumulative = jnp.cumsum(weights)
-        index = jnp.searchsorted(cumulative, jax.random.uniform(key) * cumulative[-1], side="right")
-        index = jnp.minimum(index, len(features) - 1)
-        return _nearer(features, nearest, index), index
-
-    return jax.lax.scan(draw, nearest, jax.random.split(key, count))[1]
+def _check(
+    strategy: str,
+    num_points: int,
+    count: int,
+    asked: Int[np.ndarray, "m"],
+    probabilities: Float[Array, "n classes"] | None,
+) -> None:
+    if strategy not in STRATEGIES:
+        raise UsageError(f"query {strategy!r}: it is one of {', '.join(STRATEGIES)}")
+    if count < 0:
+        raise UsageError(f"{count} points to be selected: ask for 0 or more")
+    if len(asked) and not 0 <= asked[0] <= asked[-1] < num_points:
+        raise UsageError(f"asked holds {asked[0]} and {asked[-1]}: indices go to {num_points - 1}")
+    if strategy in UNCERTAINTY and probabilities is None:
+        raise UsageError(
+            f"query {strategy!r} needs a trained model's probabilities: "
+            f"ask the first images by one of {', '.join(COVERAGE)}"
+        )
+    if probabilities is not None and len(probabilities) != num_points:
+        raise UsageError(f"{len(probabilities)} rows of probabilities for {num_points} points")

@@ -1,0 +1,179 @@
+"""Points that cover the others: within a radius (ProbCover), or by a kernel (MaxHerding).
+
+Both are greedy maximisations of a monotone submodular function. All n x n distances are looked at,
+in blocks, and none are kept.
+
+The radius and the bandwidth are chosen without labels and shrink as labels grow: the median over
+the points of the distance to their (n / labels)-th neighbour. Each label then stands for a ball
+that holds its share of the points. (ProbCover's own rule, the largest radius at which balls
+are pure in k-means clusters, needs the number of classes.)
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from jaxlabel.cluster.nearest import block_rows, blocks
+from jaxlabel.query.seeding import CHUNK, nearest_squared
+
+SAMPLE = 500  # points whose distances to all points measure how dense they lie
+CANDIDATES = 512  # whose gains are computed at once
+
+
+def probcover(
+    key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
+) -> Int[np.ndarray, "count"]:
+    """Indices of points in whose balls the most points lie that no ball holds yet.
+
+    ProbCover (Yehuda et al. 2022, algorithm 1), with the radius of `ball_radius`. Fewer than
+    `count` come where all points are covered.
+    """
+    features = features - jnp.mean(features, axis=0)
+    squared_radius = ball_radius(key, features, len(asked) + count) ** 2
+    uncovered = np.asarray(nearest_squared(features, asked)) > squared_radius
+    degrees = _within(features, uncovered, squared_radius)
+    known = np.isin(np.arange(len(features)), asked)
+    chosen: list[int] = []
+    while len(chosen) < count and uncovered.any():
+        best = int(np.argmax(np.where(known, 0, degrees)))
+        chosen.append(best)
+        fresh = uncovered & (np.asarray(nearest_squared(features, np.array([best])))
+                             <= squared_radius)  # fmt: skip
+        uncovered &= ~fresh
+        # each point leaves the graph once: all steps together cost no more than the first count
+        degrees -= _within(features, fresh, squared_radius)
+    return np.array(chosen, np.int64)
+
+
+def maxherding(
+    key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
+) -> Int[np.ndarray, "count"]:
+    """Indices of points that add most to the generalised coverage sum_x max_s k(x, s).
+
+    MaxHerding (Bae et al. 2024, eq. 4) with the kernel exp(-|x - s|^2 / r^2), r of `ball_radius`.
+    Lazy greedy (Minoux 1978): an old gain bounds the new one from above, so only candidates whose
+    old gain exceeds the best new one are looked at again. The result is that of plain greedy.
+    """
+    features = features - jnp.mean(features, axis=0)
+    scale = 1 / ball_radius(key, features, len(asked) + count) ** 2
+    similarity = jnp.exp(-scale * nearest_squared(features, asked))
+    gains = np.array(_all_gains(features, similarity, scale))
+    gains[asked] = -np.inf
+    chosen: list[int] = []
+    for _ in range(count):
+        best = _best(features, similarity, scale, gains)
+        chosen.append(best)
+        gains[best] = -np.inf
+        similarity = _closer(features, similarity, scale, best)
+    return np.array(chosen, np.int64)
+
+
+def ball_radius(key: Key[Array, ""], features: Float[Array, "n d"], num_labels: int) -> float:
+    """The median distance of a point to its (n / num_labels)-th nearest other."""
+    num_points = len(features)
+    sample = jax.random.choice(key, num_points, (min(SAMPLE, num_points),), replace=False)
+    squared = np.array(_squared(features, features[sample]))
+    rank = min(max(1, round(num_points / num_labels)), num_points - 1)
+    ranked = np.partition(squared, rank, axis=1)[:, rank]  # the nearest of all is the point itself
+    return float(np.sqrt(max(np.median(ranked), np.finfo(np.float32).tiny)))
+
+
+@jax.jit
+def _squared(features: Float[Array, "n d"], points: Float[Array, "m d"]) -> Float[Array, "m n"]:
+    norms = jnp.sum(jnp.square(features), axis=1)
+    products = jnp.matmul(points, features.T, precision=lax.Precision.HIGHEST)
+    own = jnp.sum(jnp.square(points), axis=1)[:, None]
+    return jnp.maximum(own + norms - 2 * products, 0.0)
+
+
+def _within(
+    features: Float[Array, "n d"], members: Bool[np.ndarray, "n"], squared_radius: float
+) -> Int[np.ndarray, "n"]:
+    """How many members lie in the ball of each point."""
+    counts = np.zeros(len(features), np.int64)
+    indices = np.flatnonzero(members)
+    size = CHUNK if len(indices) <= CHUNK else 8 * CHUNK
+    for start in range(0, len(indices), size):
+        chunk = indices[start : start + size]
+        there = np.arange(size) < len(chunk)
+        counts += np.asarray(
+            _count(features, features[np.resize(chunk, size)], there, squared_radius)
+        )
+    return counts
+
+
+@jax.jit
+def _count(
+    features: Float[Array, "n d"],
+    points: Float[Array, "c d"],
+    there: Bool[Array, "c"],
+    squared_radius: Float[Array, ""],
+) -> Int[Array, "n"]:
+    rows = blocks(features, block_rows(len(features), len(points)))
+    inside = lax.map(lambda block: (_squared(points, block) <= squared_radius) & there, rows)
+    return jnp.sum(inside, axis=2, dtype=jnp.int32).reshape(-1)[: len(features)]
+
+
+def _best(
+    features: Float[Array, "n d"],
+    similarity: Float[Array, "n"],
+    scale: float,
+    gains: Float[np.ndarray, "n"],
+) -> int:
+    """The candidate of the largest gain; `gains` are bounds, and those looked at are renewed."""
+    best, best_gain = -1, -np.inf
+    size = min(CANDIDATES, len(gains))
+    order = np.argsort(-gains, kind="stable")
+    for start in range(0, len(order), size):
+        candidates = order[start : start + size]
+        if gains[candidates[0]] <= best_gain or np.isneginf(gains[candidates[0]]):
+            break
+        rows = features[np.resize(candidates, size)]
+        renewed = np.asarray(_gains(features, similarity, rows, scale))[: len(candidates)]
+        renewed = np.where(np.isneginf(gains[candidates]), -np.inf, renewed)
+        gains[candidates] = renewed
+        if renewed.max() > best_gain:
+            best, best_gain = int(candidates[np.argmax(renewed)]), float(renewed.max())
+    return best
+
+
+@jax.jit
+def _gains(
+    features: Float[Array, "n d"],
+    similarity: Float[Array, "n"],
+    candidates: Float[Array, "c d"],
+    scale: Float[Array, ""],
+) -> Float[Array, "c"]:
+    size = block_rows(len(features), len(candidates))
+    # a padded row is already as near as can be: nothing is gained there
+    held = jnp.pad(similarity, (0, -len(similarity) % size), constant_values=1.0)
+
+    def add(total: Array, block: tuple[Array, Array]) -> tuple[Array, None]:
+        rows, held = block
+        kernel = jnp.exp(-scale * _squared(candidates, rows))
+        return total + jnp.sum(jnp.maximum(kernel - held[:, None], 0.0), axis=0), None
+
+    rows = blocks(features, size)
+    return lax.scan(add, jnp.zeros(len(candidates)), (rows, held.reshape(-1, size)))[0]
+
+
+@jax.jit
+def _all_gains(
+    features: Float[Array, "n d"], similarity: Float[Array, "n"], scale: Float[Array, ""]
+) -> Float[Array, "n"]:
+    candidates = blocks(features, min(CANDIDATES, len(features)))
+    gains = lax.map(lambda rows: _gains(features, similarity, rows, scale), candidates)
+    return gains.reshape(-1)[: len(features)]
+
+
+@jax.jit
+def _closer(
+    features: Float[Array, "n d"],
+    similarity: Float[Array, "n"],
+    scale: Float[Array, ""],
+    index: Int[Array, ""],
+) -> Float[Array, "n"]:
+    squared = jnp.sum(jnp.square(features - features[index]), axis=1)
+    return jnp.maximum(similarity, jnp.exp(-scale * squared))
