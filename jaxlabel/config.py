@@ -14,6 +14,8 @@ from jaxlabel.errors import UsageError
 
 T = TypeVar("T")
 
+PRESETS = ("tiny", "cpu", "gpu")  # to see that it runs, for two cores, for an accelerator
+
 
 def setting(
     default: T,
@@ -32,6 +34,11 @@ def setting(
 class RunConfig:
     """Where the images come from, who answers, and how much may be spent."""
 
+    preset: str = setting(
+        "",
+        "the size of the experiment, where its config file has several",
+        choices=("", *PRESETS),
+    )
     data: str = setting("digits", "digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME")
     data_dir: str = setting("", "where tfds:NAME is prepared; empty: tfds's own default")
     image_size: int = setting(

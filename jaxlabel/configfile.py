@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib.util
+import inspect
+import itertools
 import os
 import traceback
 from pathlib import Path
@@ -11,7 +13,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from jaxlabel.cli import did_you_mean, parse
-from jaxlabel.config import RunConfig, validate
+from jaxlabel.config import PRESETS, RunConfig, validate
 from jaxlabel.errors import UsageError
 
 
@@ -29,7 +31,7 @@ def read(
         fit.
     """
     arguments, file, variant = _with_found_file(arguments, default)
-    config = load(file, variant)
+    config = load(file, variant, _given(arguments, "preset"))
     known = {field.name for field in dataclasses.fields(config)}
     for name in map(_setting_name, arguments):
         if name is not None and name not in known:
@@ -40,11 +42,17 @@ def read(
     return values.config, "_".join([Path(file).stem, *filter(None, [variant[1:]])])
 
 
-def load(file: str, variant: str = "") -> RunConfig:
+def load(file: str, variant: str = "", preset: str = "") -> RunConfig:
     """The configuration that FILE's get_config returns for the variant (":name" or "").
 
+    A `get_config(variant, preset="cpu")` has presets: what it returns for one are the defaults,
+    which settings on the command line change like any other.
+
+    Args:
+      preset: the preset's name; empty: the one that is get_config's own default.
+
     Raises:
-      UsageError: the file cannot be run, or has no such variant.
+      UsageError: the file cannot be run, or has no such variant or preset.
     """
     spec = importlib.util.spec_from_file_location("config", file)
     if spec is None or spec.loader is None:
@@ -57,13 +65,20 @@ def load(file: str, variant: str = "") -> RunConfig:
         raise UsageError(f"{file} cannot be run: {error!r} at line {where.lineno}") from error
     if not hasattr(module, "get_config"):
         raise UsageError(f"{file} defines no get_config()")
+    presets = inspect.signature(module.get_config).parameters.get("preset")
+    if preset and not presets:
+        raise UsageError(f"config.preset is {preset!r}: {file} has no presets")
+    if preset and preset not in PRESETS:
+        raise UsageError(f"config.preset is {preset!r}: it takes one of {', '.join(PRESETS)}")
+    chosen: dict[str, str] = {"preset": preset or presets.default} if presets else {}
     try:
-        config = module.get_config(*([variant[1:]] if variant else []))
+        config = module.get_config(*([variant[1:]] if variant else []), **chosen)
     except (KeyError, ValueError, TypeError) as error:
         detail = error if isinstance(error, ValueError) else "it has no variants or not this one"
         raise UsageError(f"{file}{variant}: {detail}") from error
     if not isinstance(config, RunConfig):
         raise UsageError(f"{file}: get_config() returns no recipe's Config")
+    config.preset = chosen.get("preset", "")
     return config
 
 
@@ -105,6 +120,15 @@ def _with_found_file(arguments: list[str], default: str) -> tuple[list[str], str
             raise UsageError("--config takes a file: --config=configs/NAME.py[:VARIANT]")
     file, colon, variant = chosen.partition(":")
     return rest, find(file), colon + variant
+
+
+def _given(arguments: list[str], setting: str) -> str:
+    """The value of --config.SETTING among the arguments, the last one; empty where it is not."""
+    value = ""
+    for argument, following in itertools.pairwise([*arguments, ""]):
+        if _setting_name(argument) == setting:
+            value = argument.partition("=")[2] if "=" in argument else following
+    return value
 
 
 def _setting_name(argument: str) -> str | None:
