@@ -16,14 +16,14 @@ from jaxlabel import account, cache, config, data, evaluate, files
 from jaxlabel.data import importing
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import JaxlabelError, LabelsMissing, UsageError
-from jaxlabel.methods import clusters, encoder, medoids, representatives
+from jaxlabel.methods import clusters, encoder, medoids, representatives, sgan
 from jaxlabel.oracle import LabelStore, Oracle, spending, write_questions
 from jaxlabel.predictor import Predictor, probabilities
 from jaxlabel.report import write_report
 from jaxlabel.results import KEYS
 from jaxlabel.runlog import RunLog, open_workdir
 
-METHODS = {module.Config: module.run for module in (medoids, representatives, encoder, clusters)}
+METHODS = {module.Config: module.run for module in (medoids, representatives, encoder, clusters, sgan)}
 VERSIONS = ("jaxlabel", "jax", "flax", "optax", "numpy")
 
 
@@ -216,6 +216,8 @@ def summary(result: dict[str, Any]) -> str:
         lines.append(
             f"test accuracy: {100 * result['test_accuracy']:.2f}% ({low:.2f} to {high:.2f})"
         )
+    if result.get("verdict"):
+        lines.append(result["verdict"])
     lines.append(f"{result['seconds']:.1f} s on {result['device']}")
     return "\n".join(lines)
 

@@ -18,7 +18,8 @@ class Predictor(NamedTuple):
       train_labels: the class that the run gives to each training image, or None.
       features: the representation that the run clustered, or None; the report draws its map.
       stopped_by: why no further label was bought: "target", "budget", ...
-      summary: numbers for result.json, such as the run's own estimate of its accuracy.
+      summary: for result.json: numbers, such as the run's own estimate of its accuracy, and a
+        "verdict" for the end of the run: what went wrong, and what to change.
       gives: what the logits are of: "classes", or "clusters" that no label has named.
     """
 
@@ -26,7 +27,7 @@ class Predictor(NamedTuple):
     train_labels: Int[np.ndarray, "n"] | None
     features: Float[np.ndarray, "n d"] | None
     stopped_by: str
-    summary: Mapping[str, float]
+    summary: Mapping[str, float | str]
     gives: str = "classes"
 
 

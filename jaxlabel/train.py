@@ -1,5 +1,6 @@
 """One training loop for every recipe: many steps in one compiled call, resumable to the bit."""
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -138,8 +139,12 @@ def init(make: Callable[[nnx.Rngs], Model], key: Key[Array, ""]) -> Model:
     return jax.jit(lambda key: make(nnx.Rngs(key)))(key)
 
 
+@functools.lru_cache(maxsize=4)
 def _advance(step: Step[Any]) -> Callable[..., tuple[Any, dict[str, Array]]]:
-    """The compiled call from one step to another; its bounds are dynamic, so it traces once."""
+    """The compiled call from one step to another; its bounds are dynamic, so it traces once.
+
+    A step that goes on in a further call of `loop` is not compiled again.
+    """
 
     def zeros(state: Any, data: Any, key: Key[Array, ""]) -> dict[str, Array]:
         shapes = jax.eval_shape(step, state, data, key)[1]

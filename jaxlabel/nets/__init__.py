@@ -9,6 +9,12 @@ from jaxlabel.nets.blocks import depth_to_space, space_to_depth
 from jaxlabel.nets.classifier import ENCODERS, Classifier, make_encoder
 from jaxlabel.nets.conv import ConvClassifier, ConvNet
 from jaxlabel.nets.dense import Dense, DenseClassifier, DenseEncoder
+from jaxlabel.nets.gan import (
+    ConvDiscriminator,
+    ConvGenerator,
+    DenseDiscriminator,
+    DenseGenerator,
+)
 from jaxlabel.nets.layers import Conv, GroupNorm
 from jaxlabel.nets.resnet import ResNet18
 
@@ -18,11 +24,15 @@ __all__ = [
     "Conv",
     "ConvAutoencoder",
     "ConvClassifier",
+    "ConvDiscriminator",
+    "ConvGenerator",
     "ConvNet",
     "Dense",
     "DenseAutoencoder",
     "DenseClassifier",
+    "DenseDiscriminator",
     "DenseEncoder",
+    "DenseGenerator",
     "GroupNorm",
     "ResNet18",
     "depth_to_space",

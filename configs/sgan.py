@@ -1,0 +1,33 @@
+"""A semi-supervised GAN on few labels (Salimans et al. 2016).
+
+    jaxlabel train --config=configs/sgan.py:mnist --config.data=idx:DIR --workdir=runs/sgan
+    jaxlabel train --config=configs/sgan.py:fashion_mnist --config.budget=400 --config.query=medoids
+    jaxlabel train --config=configs/sgan.py:folder --config.data=folder:PATH
+
+`--config.preset=tiny` is a minute's trial, `cpu` (the default) fits two cores, `gpu` is the full
+size. DIR holds the data set's four files; without `--config.data` it is what
+`jaxlabel data prepare --name=NAME` has prepared.
+"""
+
+from jaxlabel.methods import sgan
+
+DATASETS = {
+    "mnist": {"data": "tfds:mnist", "budget": 100},
+    "fashion_mnist": {"data": "tfds:fashion_mnist", "budget": 400},
+    "overhead_mnist": {"data": "folder:overhead_mnist", "budget": 400},
+    "cifar10": {"data": "tfds:cifar10", "budget": 4000},
+    "folder": {"data": "folder:images", "budget": 100, "image_size": 28},
+}
+SIZES = {
+    "tiny": {"network": "dense", "width": 128, "steps": 300, "snapshots": 3},
+    "cpu": {"network": "dense", "width": 512, "steps": 10_000},
+    "gpu": {"network": "conv", "width": 64, "steps": 60_000},
+}
+
+
+def get_config(variant: str = "mnist", preset: str = "cpu") -> sgan.Config:
+    """The settings for a data set, in one of three sizes."""
+    if variant not in DATASETS:
+        known = ", ".join(DATASETS)
+        raise ValueError(f"there is no variant {variant!r}: it is one of {known}")
+    return sgan.Config(**DATASETS[variant], **SIZES[preset])

@@ -1,0 +1,180 @@
+"""A semi-supervised GAN (Salimans et al. 2016): a classifier that also tells real from generated.
+
+The discriminator has K class logits; an image is the more real, the larger the sum of their
+exponentials. It learns the classes from labels that were bought, and from all the images and the
+generator's what real images are like, which pulls its features to where the data's clusters are.
+The generator matches the mean of those features (section 3.1). What is deployed are the class
+logits of the discriminator's moving average at the last step: no label picks a checkpoint.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from jaxlabel import augment, gan, linear, query, train
+from jaxlabel.cluster.pca import fit_pca, project
+from jaxlabel.config import RunConfig, setting
+from jaxlabel.errors import UsageError
+from jaxlabel.log import Log
+from jaxlabel.oracle import Oracle
+from jaxlabel.predictor import Predictor
+
+
+@dataclasses.dataclass
+class Config(RunConfig, gan.Settings):
+    """Settings of the semi-supervised GAN; configs/sgan.py has them per data set."""
+
+    query: str = setting("random", "which images are asked about", choices=query.STRATEGIES)
+    rounds: int = setting(
+        1, "how many times labels are bought; where the query needs a model, typiclust comes first",
+        low=1,
+    )  # fmt: skip
+    components: int = setting(64, "principal components of the space of the query", low=1)
+
+
+class Paid(NamedTuple):
+    """The images asked about so far, in that order, and their labels."""
+
+    indices: Int[np.ndarray, "m"]
+    labels: Int[np.ndarray, "m"]
+
+
+def run(
+    config: Config,
+    images: UInt8[np.ndarray, "n h w c"],
+    oracle: Oracle,
+    key: Key[Array, ""],
+    log: Log,
+) -> Predictor:
+    """The average discriminator as a classifier, after adversarial training."""
+    capacity = min(len(images), int(oracle.remaining))
+    if capacity < 1:
+        raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
+    start_key, latent_key, loop_key = jax.random.split(key, 3)
+    state = gan.start(config, images.shape[1:], oracle.num_classes, start_key)
+    latents = jax.random.normal(latent_key, (gan.MEASURED, config.latent))
+    step = gan.make_step(config, config.kind)
+    paid = Paid(np.zeros(0, int), np.zeros(0, int))
+    counts = purchases(config, capacity)
+    for number, count in enumerate(counts):
+        ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
+        paid = buy(config, images, state.average, paid, count, number, oracle, ask_key)
+        log.scalars("rounds", number, {"labels_spent": len(paid.indices)})
+        data = gan.pad(images, paid.indices, paid.labels, capacity, latents)
+        ends = [config.steps * i // len(counts) for i in (number, number + 1)]
+        state = fit(config, step, state, data, (ends[0], ends[1]), fit_key, log)
+    return finish(config, images, state, paid)
+
+
+def purchases(config: Config, capacity: int) -> list[int]:
+    """How many labels each round buys: even shares, after a third for the start of a model."""
+    first = 0
+    if config.query in query.UNCERTAINTY:
+        first = max(1, capacity // 3)
+    edges = [first + (capacity - first) * i // config.rounds for i in range(config.rounds + 1)]
+    return [b - a for a, b in zip([0, *edges], edges, strict=False) if b > a]
+
+
+def buy(
+    config: Config, images: UInt8[np.ndarray, "n h w c"], model: Any, paid: Paid, count: int,
+    number: int, oracle: Oracle, key: Key[Array, ""],
+) -> Paid:  # fmt: skip
+    """What was paid for before, and `count` labels more, as far as the money goes."""
+    strategy = config.query
+    features, logits = None, None
+    if strategy in query.UNCERTAINTY and not number:
+        strategy = "typiclust"
+    if strategy in query.UNCERTAINTY:
+        features, logits = classify(model, images)
+        logits = np.asarray(jax.nn.softmax(logits))
+    else:
+        features = principal(config, images)
+    wanted = query.select(strategy, key, features, count, paid.indices, logits)
+    asked = query.affordable(oracle, wanted)
+    if not len(asked) and not len(paid.indices):
+        asked = wanted[:1]  # too dear: the oracle says so
+    answers = oracle.ask(asked, purpose="train", round=number)
+    return Paid(np.append(paid.indices, asked), np.append(paid.labels, answers))
+
+
+def principal(
+    config: Config, images: UInt8[np.ndarray, "n h w c"]
+) -> Float[np.ndarray, "n components"]:
+    """The images' principal components: where alike is near, before there is a model."""
+    pixels = augment.as_float(jnp.asarray(images)).reshape(len(images), -1)
+    pca = fit_pca(pixels, min(config.components, *pixels.shape))
+    return np.asarray(project(pca, pixels))
+
+
+def fit(
+    config: Config, step: Any, state: gan.State, data: gan.Data, ends: tuple[int, int],
+    key: Key[Array, ""], log: Log,
+) -> gan.State:  # fmt: skip
+    """The state after the steps of one round; samples of the generator go to the log on the way."""
+    first, last = ends
+    moments = gan.snapshot_steps(config)
+    name = f"sgan_{first}" if first else "sgan"
+    for moment in sorted({*moments[(moments > first) & (moments < last)].tolist(), last}):
+        state = train.loop(step, state, data, key, log, name=name, num_steps=moment - first)
+        if moment in moments:
+            show(moments, int(np.searchsorted(moments, moment)), state, log)
+    return state
+
+
+def show(moments: Int[np.ndarray, "snapshots"], index: int, state: gan.State, log: Log) -> None:
+    """Writes a snapshot to the log, and all until then to where the report finds them."""
+    values = np.asarray(state.measures[index]).tolist()
+    names = gan.Measures._fields
+    log.scalars("generated", int(moments[index]), dict(zip(names, values, strict=True)))
+    log.images("generated", int(moments[index]), np.asarray(state.samples[index]))
+    seen = slice(0, index + 1)
+    log.arrays("generated", steps=moments[seen], images=np.asarray(state.samples[seen]),
+               measures=np.asarray(state.measures[seen]))  # fmt: skip
+
+
+def finish(
+    config: Config, images: UInt8[np.ndarray, "n h w c"], state: gan.State, paid: Paid
+) -> Predictor:
+    """The deployed classifier, a class of every image, and what became of the generator."""
+    features, logits = classify(state.average, images)
+    labels = logits.argmax(axis=-1).astype(np.int32)
+    labels[paid.indices] = paid.labels
+    rows = np.asarray(state.measures).tolist()
+    history = [dict(zip(gan.Measures._fields, row, strict=True)) for row in rows]
+    summary = {**history[-1], "verdict": gan.verdict(history)}
+    return Predictor(deployed(config, state.average), labels, features, "budget", summary)
+
+
+def classify(
+    model: Any, images: UInt8[np.ndarray, "n h w c"]
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n classes"]]:
+    """The features and logits of all images."""
+
+    def both(model: Any, batch: Float[Array, "batch h w c"]) -> Float[Array, "batch both"]:
+        features = model.features(batch)
+        return jnp.concatenate([features, model.classify(features)], axis=-1)
+
+    found = train.apply_batched(both, model, images)
+    split = found.shape[1] - model.num_classes
+    return found[:, :split], found[:, split:]
+
+
+def deployed(config: Config, model: Any) -> linear.Ensemble:
+    """The model on both sides of what may be mirrored."""
+    mirror = config.augment and config.kind in augment.MIRRORED_KINDS
+    return linear.Ensemble([model], mirror)
+
+
+def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
+    """What makes the whole classifier from random number generators: to load it."""
+    make = gan.make_discriminator(config, shape, num_classes)
+
+    def ensemble(rngs: nnx.Rngs) -> linear.Ensemble:
+        return deployed(config, make(rngs))
+
+    return ensemble

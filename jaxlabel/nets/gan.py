@@ -1,0 +1,242 @@
+"""Generators and discriminators of the semi-supervised GAN (Salimans et al. 2016, section 6.1).
+
+A discriminator is a classifier, noisy when it is given a key: `model(images, key)` to train,
+`model(images)` to evaluate. A generator turns Gaussian latents into images in [0, 1].
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Key
+
+from jaxlabel.nets.blocks import depth_to_space, space_to_depth
+from jaxlabel.nets.layers import Conv, compute_dtype
+
+NOISE = (
+    0.3,
+    0.5,
+)  # standard deviations at the pixels and at a hidden layer, as in the paper's code
+
+
+class NormedLinear(nnx.Module):
+    """A weight-normalised layer, w = g v / ||v|| (Salimans & Kingma 2016, eq. 2).
+
+    Only the last layer learns its gains g: where a layer could grow, it would drown the noise.
+    """
+
+    def __init__(self, inputs: int, outputs: int, rngs: nnx.Rngs, *, learn_gain: bool = False):
+        self.kernel = nnx.Param(nnx.initializers.he_normal()(rngs.params(), (inputs, outputs)))
+        self.bias = nnx.Param(jnp.zeros(outputs))
+        self.gain = nnx.Param(jnp.ones(outputs)) if learn_gain else None
+
+    def __call__(self, inputs: Float[Array, "batch i"]) -> Float[Array, "batch o"]:
+        kernel = self.kernel[...]
+        gain = math.sqrt(2.0) if self.gain is None else self.gain[...]
+        scale = gain * jax.lax.rsqrt(jnp.sum(jnp.square(kernel), axis=0) + 1e-12)
+        outputs = (inputs @ kernel.astype(inputs.dtype)).astype(jnp.float32)
+        return (outputs * scale + self.bias[...]).astype(inputs.dtype)
+
+
+class NormedConv(nnx.Module):
+    """A weight-normalised 3x3 convolution whose gain is fixed."""
+
+    def __init__(self, channels: int, features: int, rngs: nnx.Rngs):
+        self.convolution = Conv(channels, features, rngs)
+        self.bias = nnx.Param(jnp.zeros(features))
+
+    def __call__(self, images: Float[Array, "batch h w i"]) -> Float[Array, "batch h w o"]:
+        squares = jnp.sum(jnp.square(self.convolution.kernel[...]), axis=(0, 1, 2))
+        scale = math.sqrt(2.0) * jax.lax.rsqrt(squares + 1e-12)
+        outputs = self.convolution(images).astype(jnp.float32) * scale + self.bias[...]
+        return outputs.astype(images.dtype)
+
+
+class DenseDiscriminator(nnx.Module):
+    """The paper's discriminator for MNIST: five weight-normalised layers, noise before each.
+
+    Args:
+      width: units of the first layer; the others have a half and three times a quarter of it.
+      noise: 1 for the paper's.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        num_classes: int,
+        rngs: nnx.Rngs,
+        *,
+        width: int = 1000,
+        noise: float = 1.0,
+    ):
+        self.num_classes = num_classes
+        self.pixel_noise, self.noise = noise * NOISE[0], noise * NOISE[1]
+        widths = (math.prod(shape), width, width // 2, *(width // 4,) * 3)
+        self.layers = nnx.List([NormedLinear(i, o, rngs) for i, o in itertools.pairwise(widths)])
+        self.head = NormedLinear(widths[-1], num_classes, rngs, learn_gain=True)
+
+    def features(
+        self, images: Float[Array, "batch h w c"], key: Key[Array, ""] | None = None
+    ) -> Float[Array, "batch d"]:
+        hidden = images.reshape(len(images), -1).astype(compute_dtype())
+        for number, layer in enumerate(self.layers):
+            hidden = noisy(hidden, self.noise if number else self.pixel_noise, key, number)
+            hidden = jax.nn.relu(layer(hidden))
+        return hidden.astype(jnp.float32)
+
+    def __call__(
+        self, images: Float[Array, "batch h w c"], key: Key[Array, ""] | None = None
+    ) -> Float[Array, "batch classes"]:
+        return self.classify(self.features(images, key), key)
+
+    def classify(
+        self, features: Float[Array, "batch d"], key: Key[Array, ""] | None = None
+    ) -> Float[Array, "batch classes"]:
+        """The logits of features."""
+        return self.head(noisy(features, self.noise, key, len(self.layers)))
+
+
+class ConvDiscriminator(nnx.Module):
+    """Two pairs of weight-normalised convolutions on a half and a quarter of the side, then dense.
+
+    Blocks of pixels go into channels instead of strides; noise is at the pixels and between pairs.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        num_classes: int,
+        rngs: nnx.Rngs,
+        *,
+        width: int = 32,
+        noise: float = 1.0,
+    ):
+        self.num_classes = num_classes
+        self.pixel_noise, self.noise = noise * NOISE[0], noise * NOISE[1]
+        height, wide, channels = shape
+        self.padding = ((0, 0), (0, -height % 4), (0, -wide % 4), (0, 0))
+        cells = ((height + 3) // 4) * ((wide + 3) // 4)
+        channel_pairs = ((4 * channels, width), (width, width), (4 * width, 2 * width),
+                         (2 * width, 2 * width))  # fmt: skip
+        self.convolutions = nnx.List([NormedConv(i, o, rngs) for i, o in channel_pairs])
+        self.hidden = NormedLinear(cells * 2 * width, 8 * width, rngs)
+        self.head = NormedLinear(8 * width, num_classes, rngs, learn_gain=True)
+
+    def features(
+        self, images: Float[Array, "batch h w c"], key: Key[Array, ""] | None = None
+    ) -> Float[Array, "batch d"]:
+        hidden = jnp.pad(images, self.padding).astype(compute_dtype())
+        for number, convolution in enumerate(self.convolutions):
+            if number % 2 == 0:
+                hidden = space_to_depth(
+                    noisy(hidden, self.noise if number else self.pixel_noise, key, number)
+                )
+            hidden = jax.nn.leaky_relu(convolution(hidden), 0.1)
+        hidden = noisy(hidden.reshape(len(hidden), -1), self.noise, key, len(self.convolutions))
+        return jax.nn.leaky_relu(self.hidden(hidden), 0.1).astype(jnp.float32)
+
+    def __call__(
+        self, images: Float[Array, "batch h w c"], key: Key[Array, ""] | None = None
+    ) -> Float[Array, "batch classes"]:
+        return self.classify(self.features(images, key), key)
+
+    def classify(
+        self, features: Float[Array, "batch d"], key: Key[Array, ""] | None = None
+    ) -> Float[Array, "batch classes"]:
+        """The logits of features."""
+        return self.head(noisy(features, self.noise, key, len(self.convolutions) + 1))
+
+
+class DenseGenerator(nnx.Module):
+    """The paper's generator for MNIST: two hidden layers, normalised over the batch, softplus."""
+
+    def __init__(
+        self, shape: tuple[int, ...], latent: int, rngs: nnx.Rngs, *, hidden: Sequence[int]
+    ):
+        self.shape = tuple(shape)
+        init = nnx.initializers.he_normal()
+        widths = (latent, *hidden)
+        self.layers = nnx.List(
+            [
+                nnx.Linear(i, o, kernel_init=init, use_bias=False, rngs=rngs)
+                for i, o in itertools.pairwise(widths)
+            ]
+        )
+        self.norms = nnx.List([BatchScale(o) for o in hidden])
+        self.last = NormedLinear(hidden[-1], math.prod(shape), rngs, learn_gain=True)
+
+    def __call__(self, latents: Float[Array, "batch latent"]) -> Float[Array, "batch h w c"]:
+        hidden = latents
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            hidden = jax.nn.softplus(norm(layer(hidden)))
+        return jax.nn.sigmoid(self.last(hidden)).reshape(len(latents), *self.shape)
+
+
+class ConvGenerator(nnx.Module):
+    """A dense layer to a quarter of the side, then two convolutions that each double it."""
+
+    def __init__(self, shape: tuple[int, ...], latent: int, rngs: nnx.Rngs, *, width: int = 32):
+        self.shape = tuple(shape)
+        self.grid = ((shape[0] + 3) // 4, (shape[1] + 3) // 4, 4 * width)
+        self.first = nnx.Linear(latent, math.prod(self.grid), use_bias=False, rngs=rngs)
+        self.up = nnx.List([Conv(4 * width, 8 * width, rngs), Conv(2 * width, 4 * shape[-1], rngs)])
+        self.norms = nnx.List([BatchScale(4 * width), BatchScale(2 * width)])
+        self.bias = nnx.Param(jnp.zeros(shape[-1]))
+
+    def __call__(self, latents: Float[Array, "batch latent"]) -> Float[Array, "batch h w c"]:
+        hidden = self.first(latents).reshape(len(latents), *self.grid).astype(compute_dtype())
+        for convolution, norm in zip(self.up, self.norms, strict=True):
+            hidden = depth_to_space(convolution(jax.nn.relu(norm(hidden))))
+        pixels = jax.nn.sigmoid(hidden.astype(jnp.float32) + self.bias[...])
+        return pixels[:, : self.shape[0], : self.shape[1]]
+
+
+class BatchScale(nnx.Module):
+    """Batch normalisation by the batch's own moments, always: there are no running averages.
+
+    A generator is only ever called with batches, and without it many of its units die (the house's
+    rule against batch normalisation is about the averages, which plain `jax.jit` would lose).
+    """
+
+    def __init__(self, channels: int):
+        self.scale = nnx.Param(jnp.ones(channels))
+        self.bias = nnx.Param(jnp.zeros(channels))
+
+    def __call__(self, inputs: Float[Array, "batch *space c"]) -> Float[Array, "batch *space c"]:
+        wide = inputs.astype(jnp.float32)
+        axes = tuple(range(inputs.ndim - 1))
+        centred = wide - jnp.mean(wide, axis=axes)
+        deviation = jnp.sqrt(jnp.mean(jnp.square(centred), axis=axes) + 1e-5)
+        return (centred / deviation * self.scale[...] + self.bias[...]).astype(inputs.dtype)
+
+
+def noisy(
+    values: Float[Array, "batch *shape"], deviation: float, key: Key[Array, ""] | None, layer: int
+) -> Float[Array, "batch *shape"]:
+    """The values with noise of that standard deviation; without a key as they are."""
+    if key is None:
+        return values
+    drawn = cheap_normal(jax.random.fold_in(key, layer), values.shape)
+    return values + (deviation * drawn).astype(values.dtype)
+
+
+def cheap_normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "*shape"]:
+    """Nearly normal draws, mean 0 and variance 1, for noise layers: 20 times cheaper on a CPU.
+
+    `jax.random.normal` of what five noise layers take costs as much as the network on a CPU. Here
+    a counter is mixed with the key by multiplications and shifts (the finaliser of MurmurHash3),
+    and the four bytes of the outcome are added up: the Irwin-Hall approximation of the normal.
+    """
+    seed = jax.random.bits(key, (2,), jnp.uint32)
+    counter = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
+    mixed = (counter ^ seed[0]) * jnp.uint32(0x9E3779B9) + seed[1]
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        mixed = (mixed ^ (mixed >> shift)) * jnp.uint32(factor)
+    mixed = mixed ^ (mixed >> 16)
+    pairs = (mixed & 0x00FF00FF) + ((mixed >> 8) & 0x00FF00FF)
+    total = ((pairs & 0xFFFF) + (pairs >> 16)).astype(jnp.int32)
+    # four bytes: mean 510, variance 4 (256^2 - 1) / 12
+    return (total - 510).astype(jnp.float32) / math.sqrt((2.0**16 - 1) / 3)
