@@ -110,6 +110,37 @@ def clustering_scores(
     )
 
 
+def knn_accuracy(
+    features: Float[np.ndarray, "n d"],
+    labels: Int[np.ndarray, "n"],
+    test_features: Float[np.ndarray, "m d"],
+    test_labels: Int[np.ndarray, "m"],
+    *,
+    num_neighbours: int = 20,
+    temperature: float | None = None,
+) -> float:
+    """The share of test images that the vote of their nearest training images, by cosine, names.
+
+    It measures features with all the training labels, which is why it belongs here.
+
+    Args:
+      temperature: a neighbour of cosine s counts exp(s / temperature) (Wu et al. 2018, section
+        3.4); None: each counts 1. Ties go to the first class.
+    """
+    import jax.numpy as jnp
+
+    from jaxlabel import cluster
+
+    rows, queries = jnp.asarray(features), jnp.asarray(test_features)
+    indices, away = map(np.asarray, cluster.knn(rows, queries, num_neighbours, metric="cosine"))
+    weights = np.ones_like(away) if temperature is None else np.exp((away[:, :1] - away)
+                                                                    / temperature)  # fmt: skip
+    classes, named = np.unique(np.asarray(labels), return_inverse=True)
+    votes = np.zeros((len(queries), len(classes)))
+    np.add.at(votes, (np.arange(len(queries))[:, None], named[indices]), weights)
+    return accuracy(test_labels, classes[votes.argmax(axis=1)])
+
+
 def _adjusted_rand(table: Int[np.ndarray, "classes k"]) -> float:
     def pairs(counts: np.ndarray) -> float:
         return float((counts * (counts - 1.0) / 2).sum())

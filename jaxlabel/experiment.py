@@ -12,18 +12,21 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxlabel import account, cache, config, data, evaluate, files
+from jaxlabel import account, cache, config, data, evaluate, files, train
 from jaxlabel.data import importing
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import JaxlabelError, LabelsMissing, UsageError
-from jaxlabel.methods import clusters, encoder, medoids, representatives, sgan
+from jaxlabel.methods import clusters, encoder, medoids, representatives, sgan, simclr
 from jaxlabel.oracle import LabelStore, Oracle, spending, write_questions
 from jaxlabel.predictor import Predictor, probabilities
 from jaxlabel.report import write_report
 from jaxlabel.results import KEYS
 from jaxlabel.runlog import RunLog, open_workdir
 
-METHODS = {module.Config: module.run for module in (medoids, representatives, encoder, clusters, sgan)}
+METHODS = {
+    module.Config: module.run
+    for module in (medoids, representatives, encoder, clusters, sgan, simclr)
+}
 VERSIONS = ("jaxlabel", "jax", "flax", "optax", "numpy")
 
 
@@ -152,8 +155,11 @@ def _scores(
         scores["train_label_accuracy"] = right
     if len(dataset.test_images) and data.has_labels(spec, options):
         labels = data.load_test_labels(spec, options)
+        if predictor.gives == "features":
+            return scores | _feature_scores(spec, options, dataset, predictor, labels)
         predictions = probabilities(predictor.model, dataset.test_images).argmax(axis=-1)
         if predictor.gives == "clusters":
+            scores |= {"labels_read_by_the_evaluator": "test labels, to match clusters to classes"}
             return scores | evaluate.clustering_scores(labels, predictions)._asdict()
         classes = max(len(store.classes(dataset.name)), int(labels.max()) + 1)
         scored = evaluate.evaluate(labels, predictions, classes)
@@ -161,6 +167,27 @@ def _scores(
         scores["test_accuracy"] = scored.accuracy
         scores["test_accuracy_interval"] = list(scored.interval)
     return scores
+
+
+def _feature_scores(
+    spec: str, options: Options, dataset: Dataset, predictor: Predictor,
+    test_labels: Int[np.ndarray, "m"],
+) -> dict[str, Any]:  # fmt: skip
+    """How well nearest neighbours do, with all the training labels, which the run never saw."""
+    features, test_features = (
+        train.apply_batched(lambda model, batch: model(batch), predictor.model, images)
+        for images in (dataset.train_images, dataset.test_images)
+    )
+    labels = data.load_train_labels(spec, options)
+    plain, weighted = (
+        evaluate.knn_accuracy(features, labels, test_features, test_labels, temperature=one)
+        for one in (None, 0.1)
+    )
+    return {
+        "knn_accuracy": plain,
+        "knn_weighted_accuracy": weighted,
+        "labels_read_by_the_evaluator": "all training labels, to measure the features",
+    }
 
 
 def _with_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> LabelsMissing:
@@ -218,6 +245,11 @@ def summary(result: dict[str, Any]) -> str:
         )
     if result.get("verdict"):
         lines.append(result["verdict"])
+    for name in ("knn_accuracy", "knn_weighted_accuracy", "matched_accuracy"):
+        if result.get(name) is not None:
+            read = result["labels_read_by_the_evaluator"]
+            shown_name = name.replace("_", " ")
+            lines.append(f"{shown_name}: {100 * result[name]:.2f}% (the evaluator read {read})")
     lines.append(f"{result['seconds']:.1f} s on {result['device']}")
     return "\n".join(lines)
 

@@ -25,6 +25,9 @@ class Log(Protocol):
     def progress(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
         """A progress bar's state on a terminal; a plain line now and then otherwise."""
 
+    def say(self, text: str) -> None:
+        """A line for the person who looks on, such as a warning."""
+
     def save(self, name: str, step: int, tree: Any) -> None:
         """A checkpoint of a pytree of arrays; the newest complete one survives a kill."""
 
@@ -46,6 +49,9 @@ class NullLog:
 
     def progress(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
         """Shows nothing."""
+
+    def say(self, text: str) -> None:
+        """Says nothing."""
 
     def save(self, name: str, step: int, tree: Any) -> None:
         """Keeps no checkpoint."""

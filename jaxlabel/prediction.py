@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
-from jaxlabel import data, files
+from jaxlabel import data, files, pretext
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.experiment import METHODS
@@ -89,6 +89,8 @@ def predict(
     if split and split not in SPLITS:
         raise UsageError(f"--split={split}: it takes one of {', '.join(SPLITS)}")
     trained = load(workdir)
+    if isinstance(trained.model, pretext.Representation):
+        raise UsageError(f"{workdir} learned features, no classes: there is nothing to predict")
     given = {name: getattr(trained.config, name) for name in Options._fields}
     options = Options(**given | ({} if data_dir is None else {"data_dir": data_dir}))
     dataset = data.load(spec, options)

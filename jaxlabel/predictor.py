@@ -20,7 +20,9 @@ class Predictor(NamedTuple):
       stopped_by: why no further label was bought: "target", "budget", ...
       summary: for result.json: numbers, such as the run's own estimate of its accuracy, and a
         "verdict" for the end of the run: what went wrong, and what to change.
-      gives: what the logits are of: "classes", or "clusters" that no label has named.
+      gives: what the logits are of: "classes", or "clusters" that no label has named; or
+        "features", where the model gives no logits but a representation.
+      clusters: the cluster of each training image, where the recipe makes them, or None.
     """
 
     model: Any
@@ -29,6 +31,7 @@ class Predictor(NamedTuple):
     stopped_by: str
     summary: Mapping[str, float | str]
     gives: str = "classes"
+    clusters: Int[np.ndarray, "n"] | None = None
 
 
 def probabilities(

@@ -95,3 +95,24 @@ def test_clustering_scores_are_scikit_learns():
 def test_clustering_scores_of_one_cluster():
     scores = evaluate.clustering_scores(np.array([0, 0, 1, 1]), np.zeros(4, int))
     np.testing.assert_allclose(scores, [0.5, 0.5, 0.0, 0.0, 0.0], atol=1e-12)
+
+
+def test_knn_accuracy_is_the_brute_force_vote():
+    random = np.random.default_rng(0)
+    train, test = random.standard_normal((60, 5)), random.standard_normal((20, 5))
+    labels, truth = random.integers(0, 3, 60), random.integers(0, 3, 20)
+
+    def unit(rows):
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    cosines = unit(test) @ unit(train).T
+    for temperature in (None, 0.1):
+        votes = np.zeros((20, 3))
+        for row, cosine in enumerate(cosines):
+            for index in np.argsort(-cosine)[:7]:
+                weight = 1 if temperature is None else np.exp(cosine[index] / temperature)
+                votes[row, labels[index]] += weight
+        found = evaluate.knn_accuracy(
+            train, labels, test, truth, num_neighbours=7, temperature=temperature
+        )
+        assert found == np.mean(votes.argmax(axis=1) == truth)

@@ -42,7 +42,7 @@ def load_test_labels(spec: str, options: Options = DEFAULTS) -> Int[np.ndarray, 
 
 
 def load_train_labels(spec: str, options: Options = DEFAULTS) -> Int[np.ndarray, " n"]:
-    """The labels of the training images, in their order: for `importing` and `info` alone.
+    """The labels of the training images, in their order: for `importing`, `info` and the evaluator.
 
     Raises:
       DataError: as `load`, or there are no training labels.

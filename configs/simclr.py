@@ -1,0 +1,50 @@
+"""Features without labels by SimCLR, and how good their nearest neighbours are.
+
+    jaxlabel train --config=configs/simclr.py:fashion_mnist --config.data=idx:DIR --workdir=runs/f
+    jaxlabel train --config=configs/simclr.py:folder --config.data=folder:DIR --workdir=runs/mine
+
+Variants: mnist, fashion_mnist, overhead_mnist, cifar10, folder, digits. Without `--config.data`
+what `jaxlabel data prepare` has prepared is taken. `--config.preset=` is tiny (a minute, to see
+that it runs), cpu (two cores) or gpu.
+"""
+
+from typing import Any
+
+from jaxlabel.methods import simclr
+
+GREY: dict[str, dict[str, Any]] = {
+    "tiny": {"encoder": "dense", "width": 8, "pretext_steps": 50, "pretext_batch": 64},
+    "cpu": {"encoder": "conv", "pretext_steps": 1500, "pretext_batch": 256},
+    "gpu": {"encoder": "conv", "width": 64, "pretext_steps": 30_000, "pretext_batch": 1024},
+}
+COLOUR: dict[str, dict[str, Any]] = {
+    "tiny": {"encoder": "conv", "width": 8, "pretext_steps": 20, "pretext_batch": 32},
+    "cpu": {"encoder": "conv", "width": 16, "pretext_steps": 2000, "pretext_batch": 256},
+    # Van Gansbeke et al. 2020, section 3.1: 500 epochs of SGD at 0.4, batch 512, temperature 0.1
+    "gpu": {
+        "encoder": "resnet18", "pretext_steps": 49_000, "pretext_batch": 512, "temperature": 0.1,
+        "projection": 128, "optimizer": "sgd", "pretext_rate": 0.4,
+    },
+}  # fmt: skip
+DATA: dict[str, dict[str, Any]] = {
+    "digits": {"data": "digits"},
+    "mnist": {"data": "tfds:mnist"},
+    "fashion_mnist": {"data": "tfds:fashion_mnist"},
+    "overhead_mnist": {"data": "idx:overhead_mnist"},
+    "cifar10": {"data": "tfds:cifar10"},
+    "folder": {"data": "folder:images", "image_size": 32},
+}
+
+
+def get_config(variant: str = "mnist", preset: str = "cpu") -> simclr.Config:
+    """The settings for a data set, in the preset's size."""
+    if variant not in DATA:
+        raise ValueError(f"there is no variant {variant!r}: it is one of {', '.join(DATA)}")
+    return simclr.Config(**DATA[variant] | settings(variant, preset), budget=0, map="none")
+
+
+def settings(variant: str, preset: str) -> dict[str, Any]:
+    """What the pretext takes; configs/scan.py starts from it too."""
+    if variant in ("cifar10", "folder"):
+        return COLOUR[preset] | {"components": 0}
+    return dict(GREY[preset])

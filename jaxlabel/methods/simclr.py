@@ -1,0 +1,107 @@
+"""SimCLR: features without labels, by telling an image's own views from all other images.
+
+Chen et al. 2020. The run asks nothing. How good its features are is counted by the evaluator, with
+labels that the run never saw: the accuracy of the nearest neighbours among the training images.
+What two views may differ in is the kind's (`augment.contrastive`): the paper's recipe for
+photographs, and for small centred grey images something milder, because crops throw away the
+alignment that tells a coat from a shirt. Positives may also be neighbours in pixel space.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, Key, UInt8
+
+from jaxlabel import cluster, nets, pretext
+from jaxlabel.augment import as_float
+from jaxlabel.cache import cached
+from jaxlabel.cluster.pca import fit_pca, project
+from jaxlabel.config import RunConfig, setting
+from jaxlabel.log import Log
+from jaxlabel.oracle import Oracle
+from jaxlabel.predictor import Predictor
+
+
+@dataclasses.dataclass
+class Config(RunConfig):
+    """Settings of the pretext task; configs/simclr.py has them for several data sets."""
+
+    encoder: str = setting("conv", "the network", choices=nets.ENCODERS)
+    width: int = setting(0, "its channels in the first layer; 0: the network's own", low=0)
+    pretext_steps: int = setting(1000, "training steps of the encoder", low=0)
+    pretext_batch: int = setting(256, "images in such a step, two views of each", low=2)
+    temperature: float = setting(0.2, "of the loss: lower looks at nearer images", low=0.01)
+    projection: int = setting(64, "dimensions in which views are compared", low=2)
+    optimizer: str = setting("adamw", "of the encoder", choices=pretext.OPTIMIZERS)
+    pretext_rate: float = setting(2e-3, "its learning rate at the peak", low=0.0)
+    pretext_decay: float = setting(1e-4, "its weight decay", low=0.0)
+    strength: float = setting(
+        1.0, "how far views of grey images are moved and changed", low=0.0, high=2.0
+    )
+    partners: int = setting(
+        0, "how many of an image's neighbours in pixel space may be its other view", low=0
+    )
+    partner_share: float = setting(0.5, "how often one of them is", low=0.0, high=1.0)
+    components: int = setting(
+        64, "principal components of the pixels beside the features; 0: none", low=0
+    )
+    component_share: float = setting(0.3, "of the squared length, theirs", low=0.0, high=1.0)
+
+
+def run(
+    config: Config,
+    images: UInt8[np.ndarray, "n h w c"],
+    oracle: Oracle,
+    key: Key[Array, ""],
+    log: Log,
+) -> Predictor:
+    """The features; the oracle is asked nothing."""
+    encoder = pretrain(config, images, key, log)
+    model = pretext.represent(encoder, images, config.components, config.component_share)
+    features = pretext.features_of(model, images)
+    return Predictor(model, None, features, "nothing to ask", {}, gives="features")
+
+
+def pretrain(
+    config: Config, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
+) -> Any:
+    """The encoder, trained on the images without labels."""
+    partners = pixel_neighbours(images, config.partners) if config.partners else None
+    return pretext.contrastive_encoder(
+        settings_of(config), config.kind, images, key, log, partners=partners
+    )
+
+
+def settings_of(config: Config) -> pretext.Settings:
+    """The part of the configuration that is the pretext's."""
+    return pretext.Settings(
+        config.encoder, config.width, config.pretext_steps, config.pretext_batch,
+        config.temperature, config.projection, config.optimizer, config.pretext_rate,
+        config.pretext_decay, config.strength, config.partners, config.partner_share,
+    )  # fmt: skip
+
+
+def pixel_neighbours(
+    images: UInt8[np.ndarray, "n h w c"], count: int, components: int = 64
+) -> Int[np.ndarray, "n count"]:
+    """Each image's nearest others along the leading principal components of the pixels."""
+
+    def compute() -> dict[str, Any]:
+        pixels = as_float(jnp.asarray(images)).reshape(len(images), -1)
+        points = project(fit_pca(pixels, min(components, pixels.shape[1])), pixels)
+        return {"indices": cluster.knn(points, None, count)[0]}
+
+    return cached("neighbours", ["pixels", images, count, components], compute)["indices"]
+
+
+def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
+    """What makes the representation, to load it: it gives features, not classes."""
+    components = min(config.components, int(np.prod(shape)))
+
+    def make(rngs: Any) -> pretext.Representation:
+        encoder = nets.make_encoder(config.encoder, shape, rngs, config.width or None)
+        return pretext.Representation(encoder, shape, components, config.component_share)
+
+    return make

@@ -1,0 +1,206 @@
+"""Features without labels: an encoder that tells an image's own views from all other images."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from jaxlabel import augment, nets, train
+from jaxlabel.cache import cached
+from jaxlabel.cluster.pca import fit_pca
+from jaxlabel.log import Log
+from jaxlabel.losses.contrastive import nt_xent
+
+OPTIMIZERS = ("adamw", "sgd", "lars")
+
+
+class Settings(NamedTuple):
+    """How a contrastive encoder is trained; `methods.simclr.Config` explains each."""
+
+    encoder: str
+    width: int
+    num_steps: int
+    batch_size: int
+    temperature: float
+    projection: int
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    strength: float
+    partners: int
+    partner_share: float
+
+
+class Projected(nnx.Module):
+    """An encoder, and the head in whose space views are compared (Chen et al. 2020, section 2.1).
+
+    The head is thrown away after training: what is kept are the encoder's features.
+    """
+
+    def __init__(self, encoder: Any, projection: int, rngs: nnx.Rngs):
+        self.encoder = encoder
+        self.head = nets.Dense((encoder.num_features, 2 * projection, projection), rngs)
+
+    def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
+        return self.head(self.encoder.features(images))
+
+
+def contrastive_encoder(
+    settings: Settings,
+    kind: str,
+    images: UInt8[np.ndarray, "n h w c"],
+    key: Key[Array, ""],
+    log: Log,
+    *,
+    partners: Int[np.ndarray, "n k"] | None = None,
+) -> Any:
+    """An encoder trained by SimCLR (Chen et al. 2020), with `.features(images)`.
+
+    Runs of a sweep share it. A killed run goes on from its checkpoint `contrastive`.
+
+    Args:
+      kind: the data set's kind, which says what two views of an image may differ in.
+      partners: images that are taken to show the same as each image. With them a pair is, with
+        probability `partner_share`, a view of the image and a view of one of its partners
+        (Dwibedi et al. 2021, NNCLR, find them in a queue).
+    """
+    init_key, fit_key = jax.random.split(key)
+    start = train.init(make_projected(settings, images.shape[1:]), init_key)
+    leaves, structure = jax.tree.flatten(start)
+
+    def compute() -> dict[str, Any]:
+        optimizer = make_optimizer(settings)
+        state = train.loop(
+            contrastive_step(settings, kind, optimizer),
+            train.State(start, optimizer.init(start)),
+            (images, np.arange(len(images))[:, None] if partners is None else partners),
+            fit_key, log, name="contrastive", num_steps=settings.num_steps,
+        )  # fmt: skip
+        return {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(state.model))}
+
+    parts = [tuple(settings), kind, images, key, partners]
+    found = cached("contrastive", parts, compute)
+    fitted = [jnp.asarray(found[str(i)]) for i in range(len(leaves))]
+    return jax.tree.unflatten(structure, fitted).encoder
+
+
+def contrastive_step(
+    settings: Settings, kind: str, optimizer: optax.GradientTransformation
+) -> train.Step[train.State]:
+    """The step that draws images, their partners and a view of each, and descends NT-Xent."""
+    view = augment.contrastive(kind, strength=settings.strength)
+
+    def loss(model: Any, one: Array, other: Array) -> Float[Array, ""]:
+        first, second = jnp.split(model(jnp.concatenate([one, other])), 2)
+        return jnp.mean(nt_xent(first, second, settings.temperature))
+
+    def step(
+        state: train.State, data: tuple[Array, Array], key: Key[Array, ""]
+    ) -> tuple[train.State, train.Metrics]:
+        images, partners = data
+        row_key, partner_key, view_key = jax.random.split(key, 3)
+        rows = jax.random.randint(row_key, (settings.batch_size,), 0, len(images))
+        others = draw_partners(partner_key, partners, rows, settings.partner_share)
+        both = augment.as_float(images[jnp.concatenate([rows, others])])
+        one, other = jnp.split(view(view_key, both), 2)
+        value, gradient = jax.value_and_grad(loss)(state.model, one, other)
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.model)
+        return train.State(optax.apply_updates(state.model, updates), optimizer_state), {
+            "loss": value
+        }
+
+    return step
+
+
+def draw_partners(
+    key: Key[Array, ""], partners: Int[Array, "n k"], rows: Int[Array, "batch"], share: float
+) -> Int[Array, "batch"]:
+    """For each row one of its partners, or with probability 1 - share the row itself."""
+    column_key, share_key = jax.random.split(key)
+    columns = jax.random.randint(column_key, rows.shape, 0, partners.shape[1])
+    drawn = jax.random.bernoulli(share_key, share, rows.shape)
+    return jnp.where(drawn, partners[rows, columns], rows)
+
+
+def make_projected(settings: Settings, shape: tuple[int, ...]) -> Any:
+    """What makes encoder and projection head from random number generators."""
+
+    def make(rngs: nnx.Rngs) -> Projected:
+        encoder = nets.make_encoder(settings.encoder, shape, rngs, settings.width or None)
+        return Projected(encoder, settings.projection, rngs)
+
+    return make
+
+
+def make_optimizer(settings: Settings) -> optax.GradientTransformation:
+    """The optimizer, with warm-up and cosine decay: AdamW, SGD with momentum, or LARS.
+
+    LARS is You et al. 2017; it and SGD take learning rates a hundred times AdamW's.
+    """
+    rate, decay, num_steps = settings.learning_rate, settings.weight_decay, settings.num_steps
+    if settings.optimizer == "adamw":
+        return train.warmup_cosine(rate, num_steps, weight_decay=decay)
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, rate, warmup_steps=max(1, num_steps // 20), decay_steps=max(2, num_steps)
+    )
+    if settings.optimizer == "lars":
+        return optax.lars(schedule, weight_decay=decay, momentum=0.9)
+    return optax.chain(optax.add_decayed_weights(decay), optax.sgd(schedule, momentum=0.9))
+
+
+class Representation(nnx.Module):
+    """An encoder's features, centred and of unit length, beside those of the pixels themselves.
+
+    The principal components keep where an image has what, the encoder what moved images share;
+    neighbours in both are better than in either.
+
+    Args:
+      components: principal components of the pixels; 0: none of them.
+      share: of the squared length, what is theirs.
+    """
+
+    def __init__(self, encoder: Any, shape: tuple[int, ...], components: int, share: float):
+        self.encoder = encoder
+        self.share = share if components else 0.0
+        self.centre = nnx.Param(jnp.zeros(encoder.num_features))
+        self.mean = nnx.Param(jnp.zeros(math.prod(shape)))
+        self.components = nnx.Param(jnp.zeros((components, math.prod(shape))))
+
+    def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
+        learned = _unit(self.encoder.features(images) - self.centre[...])
+        pixels = images.reshape(len(images), -1) - self.mean[...]
+        given = _unit(pixels @ self.components[...].T)
+        return jnp.concatenate(
+            [(1 - self.share) ** 0.5 * learned, self.share**0.5 * given], axis=-1
+        )
+
+    def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
+        return self.features(images)
+
+
+def represent(
+    encoder: Any, images: UInt8[np.ndarray, "n h w c"], components: int, share: float
+) -> Representation:
+    """The representation whose centres are those of the images."""
+    components = min(components, math.prod(images.shape[1:]), len(images))
+    model = Representation(encoder, images.shape[1:], components, share)
+    model.centre[...] = jnp.asarray(features_of(encoder, images).mean(axis=0))
+    if components:
+        pixels = augment.as_float(jnp.asarray(images)).reshape(len(images), -1)
+        pca = fit_pca(pixels, components)
+        model.mean[...], model.components[...] = pca.mean, pca.components
+    return model
+
+
+def features_of(model: Any, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n d"]:
+    """The features of the images by an encoder or a representation."""
+    return train.apply_batched(lambda model, x: model.features(x), model, images)
+
+
+def _unit(rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    return rows * jax.lax.rsqrt(jnp.sum(jnp.square(rows), axis=-1, keepdims=True) + 1e-12)

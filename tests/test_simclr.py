@@ -1,0 +1,128 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlabel import data, evaluate, experiment, prediction, pretext, train
+from jaxlabel.errors import UsageError
+from jaxlabel.log import NullLog
+from jaxlabel.methods import simclr
+from jaxlabel.methods.simclr import Config
+
+DIGITS = data.load("digits")
+LABELS = data.load_train_labels("digits")
+QUICK = Config(
+    kind="digits", encoder="dense", width=8, pretext_steps=60, pretext_batch=64, projection=16,
+    budget=0, map="none",
+)  # fmt: skip
+
+
+def knn_on_train(features):
+    """Without the test set: the first 300 training images among the others."""
+    return evaluate.knn_accuracy(features[300:], LABELS[300:], features[:300], LABELS[:300])
+
+
+def test_a_run_gives_features_and_the_evaluator_alone_reads_labels(tmp_path, capsys):
+    result = experiment.run(QUICK, tmp_path)
+    assert result["labels_spent"] == 0 and result["test_accuracy"] is None
+    assert result["knn_accuracy"] > 0.9 and result["knn_weighted_accuracy"] > 0.9
+    assert "all training labels" in result["labels_read_by_the_evaluator"]
+    assert "the evaluator read all" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="no classes"):
+        prediction.predict(tmp_path, "digits", tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize("optimizer", pretext.OPTIMIZERS)
+def test_training_makes_the_encoders_features_better_than_chance_gave_them(optimizer):
+    rate = {"adamw": 3e-3, "sgd": 0.3, "lars": 1.0}[optimizer]
+    config = dataclasses.replace(
+        QUICK, optimizer=optimizer, pretext_rate=rate, width=2, pretext_steps=150, strength=1.5
+    )
+    losses = []
+
+    class Log(NullLog):
+        def scalars(self, phase, step, values):
+            losses.append(values["loss"])
+
+    key = jax.random.key(0)
+    encoder = simclr.pretrain(config, DIGITS.train_images, key, Log())
+    start = train.init(
+        pretext.make_projected(simclr.settings_of(config), (8, 8, 1)), jax.random.split(key)[0]
+    )
+    before, after = (
+        pretext.features_of(e, DIGITS.train_images) for e in (start.encoder, encoder)
+    )  # fmt: skip
+    assert losses[-1] < losses[0]
+    assert knn_on_train(after) > knn_on_train(before)
+
+
+def test_partners_are_drawn_as_often_as_was_asked_for():
+    partners = jnp.array([[1, 2], [2, 0], [0, 1]])
+    rows = jnp.tile(jnp.arange(3), 400)
+    key = jax.random.key(0)
+    np.testing.assert_array_equal(pretext.draw_partners(key, partners, rows, 0.0), rows)
+    drawn = np.asarray(pretext.draw_partners(key, partners, rows, 1.0))
+    assert np.all(drawn != np.asarray(rows)) and 0.4 < np.mean(drawn == partners[rows, 0]) < 0.6
+    half = np.asarray(pretext.draw_partners(key, partners, rows, 0.5))
+    assert 0.4 < np.mean(half == np.asarray(rows)) < 0.6
+
+
+def test_neighbours_in_pixels_show_mostly_the_same_and_are_not_oneself():
+    found = simclr.pixel_neighbours(DIGITS.train_images, 5)
+    assert found.shape == (len(LABELS), 5)
+    assert np.mean(LABELS[found] == LABELS[:, None]) > 0.95
+    assert not np.any(found == np.arange(len(LABELS))[:, None])
+
+
+def test_a_representation_is_of_unit_length_and_shared_as_asked():
+    class Same:
+        num_features = 64
+
+        def features(self, images):
+            return images.reshape(len(images), -1)
+
+    images = DIGITS.train_images[:200]
+    model = pretext.Representation(Same(), (8, 8, 1), 10, 0.3)
+    made = np.asarray(model.features(jax.random.uniform(jax.random.key(0), (9, 8, 8, 1))))
+    assert made.shape == (9, 74)
+    model.components[...] = jnp.eye(64)[:10]
+    made = np.asarray(model.features(jnp.asarray(images) / 255.0))
+    np.testing.assert_allclose(np.sum(made[:, :64] ** 2, axis=1), 0.7, rtol=1e-4)
+    lit = images.reshape(200, -1)[:, :10].any(axis=1)
+    np.testing.assert_allclose(np.sum(made[lit, 64:] ** 2, axis=1), 0.3, rtol=1e-4)
+
+
+def test_views_of_a_killed_run_go_on_as_if_it_had_not_been_killed():
+    class Killed(Exception):
+        pass
+
+    class Log(NullLog):
+        saved = None
+
+        def save(self, name, step, tree):
+            Log.saved = (step, tree)
+            if step == 100:
+                raise Killed
+
+        def restore(self, name, like):
+            return Log.saved
+
+    config = dataclasses.replace(QUICK, pretext_steps=120, pretext_batch=16)
+    args = (DIGITS.train_images, jax.random.key(0))
+    whole = simclr.pretrain(config, *args, NullLog())
+    settings = simclr.settings_of(config)
+    optimizer = pretext.make_optimizer(settings)
+    start = train.init(pretext.make_projected(settings, (8, 8, 1)), jax.random.split(args[1])[0])
+    with pytest.raises(Killed):
+        train.loop(
+            pretext.contrastive_step(settings, "digits", optimizer),
+            train.State(start, optimizer.init(start)),
+            (DIGITS.train_images, np.arange(len(LABELS))[:, None]),
+            jax.random.split(args[1])[1], Log(), name="contrastive", num_steps=120,
+            seconds_between_saves=0,
+        )  # fmt: skip
+    resumed = simclr.pretrain(config, *args, Log())
+    for one, two in zip(*map(jax.tree.leaves, (whole, resumed)), strict=True):
+        np.testing.assert_array_equal(one, two)
