@@ -24,7 +24,7 @@ from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
 
-SEVEN_LAYERS = (512, 256, 256, 128, 128, 64)  # and the layer of the logits
+SEVEN_LAYERS = (256, 256, 128, 128, 64, 64)  # and the layer of the logits
 
 
 @dataclasses.dataclass

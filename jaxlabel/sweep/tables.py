@@ -117,7 +117,7 @@ def bounded(name: str, values: Sequence[float]) -> MeanInterval:
 
 def is_share(name: str) -> bool:
     """Whether a measure is a fraction that people read as a percentage."""
-    return name.endswith(("accuracy", "estimate"))
+    return name.endswith(("accuracy", "estimate", "purity"))
 
 
 def with_interval(name: str, values: Sequence[float]) -> str:
