@@ -16,16 +16,26 @@ from jaxlabel import account, cache, config, data, evaluate, files, train
 from jaxlabel.data import importing
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import JaxlabelError, LabelsMissing, UsageError
-from jaxlabel.methods import clusters, encoder, medoids, representatives, sgan, simclr
+from jaxlabel.methods import (
+    clusters,
+    encoder,
+    medoids,
+    representatives,
+    sgan,
+    simclr,
+    scan,
+    semisup,
+)
 from jaxlabel.oracle import LabelStore, Oracle, spending, write_questions
 from jaxlabel.predictor import Predictor, probabilities
 from jaxlabel.report import write_report
+from jaxlabel.report.clusters import clusters_csv
 from jaxlabel.results import KEYS
 from jaxlabel.runlog import RunLog, open_workdir
 
 METHODS = {
     module.Config: module.run
-    for module in (medoids, representatives, encoder, clusters, sgan, simclr)
+    for module in (medoids, representatives, encoder, clusters, sgan, simclr, scan, semisup)
 }
 VERSIONS = ("jaxlabel", "jax", "flax", "optax", "numpy")
 
@@ -81,9 +91,12 @@ def _run(
     except LabelsMissing as error:
         raise _with_questions(error, workdir, dataset) from error
     log.save("predictor", 0, predictor.model)
-    drawn = settings.map != "none" and predictor.features is not None
-    if drawn and predictor.train_labels is not None:
-        log.arrays("map", **code_map(predictor.features, predictor.train_labels, settings.map))
+    if predictor.clusters is not None:
+        rows = clusters_csv(predictor.clusters, predictor.train_labels, classes, dataset.paths)
+        files.write(workdir / "clusters.csv", rows)
+    coloured = predictor.clusters if predictor.train_labels is None else predictor.train_labels
+    if settings.map != "none" and predictor.features is not None and coloured is not None:
+        log.arrays("map", **code_map(predictor.features, coloured, settings.map))
     return {
         "method": type(settings).__module__.removeprefix("jaxlabel.methods."),
         "dataset": dataset.name,
@@ -96,6 +109,7 @@ def _run(
         "versions": {"python": platform.python_version()} | {n: version(n) for n in VERSIONS},
         "commit": commit(),
         "stopped_by": predictor.stopped_by,
+        "gives": predictor.gives,
         **predictor.summary,
         "num_train": len(dataset.train_images),
         "image_shape": list(dataset.train_images.shape[1:]),

@@ -8,7 +8,7 @@ import jaxlabel
 LAYERS = (
     ("__init__", "errors", "config", "log", "files", "interval", "cache"),
     ("data", "augment", "nets", "losses", "cluster", "oracle"),
-    ("query", "train", "predictor", "autoencode", "pretext", "linear", "gan"),
+    ("query", "train", "predictor", "autoencode", "pretext", "linear", "gan", "semisupervised"),
     ("methods",),
     ("evaluate", "runlog", "report", "figures", "progress", "results"),
     ("experiment", "account", "sweep", "prediction", "explore"),

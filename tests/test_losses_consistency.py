@@ -53,7 +53,9 @@ def test_no_gradient_goes_through_targets(loss):
 
 
 def test_sharpening_by_one_half_squares_the_odds():
-    close(consistency.sharpen(jnp.array([[0.8, 0.2], [1.0, 0.0]]), 0.5), [[16 / 17, 1 / 17], [1, 0]])
+    close(
+        consistency.sharpen(jnp.array([[0.8, 0.2], [1.0, 0.0]]), 0.5), [[16 / 17, 1 / 17], [1, 0]]
+    )
     close(consistency.sharpen(BELIEFS, 1.0), BELIEFS)
 
 
@@ -65,9 +67,7 @@ def test_a_guess_is_the_sharpened_mean_over_views():
 def test_mixup_mixes_an_image_and_its_label_by_the_same_share_and_stays_nearer_to_itself():
     numbers = jnp.arange(6.0)
     images = jnp.broadcast_to(numbers[:, None, None, None], (6, 2, 2, 1))
-    mixed, targets = consistency.mixup(
-        jax.random.key(1), images, jnp.eye(6), concentration=0.75
-    )
+    mixed, targets = consistency.mixup(jax.random.key(1), images, jnp.eye(6), concentration=0.75)
     close(mixed[:, 0, 0, 0], targets @ numbers)
     close(mixed, mixed[:, :1, :1] * jnp.ones((1, 2, 2, 1)))
     close(targets.sum(axis=1), 1.0)

@@ -68,8 +68,8 @@ class Confidence(NamedTuple):
 
 def unsure(num_classes: int) -> Confidence:
     """The statistics at the start: every class alike (FreeMatch and SoftMatch start so)."""
-    share = 1.0 / num_classes
-    return Confidence(jnp.float32(share), jnp.float32(1.0), jnp.full(num_classes, share))
+    share = jnp.float32(1 / num_classes)
+    return Confidence(share, jnp.float32(1.0), jnp.full(num_classes, share))
 
 
 def observe(before: Confidence, probabilities: Probabilities, decay: float) -> Confidence:

@@ -1,0 +1,34 @@
+"""Few labels and all images (pseudo-labels, mean teacher, VAT, MixMatch, FixMatch and its kin).
+
+    jaxlabel train --config=configs/semisup.py:fashion_mnist \
+        --config.data=idx:DIR --config.objective=freematch --config.query=random \
+        --config.budget=500 --config.preset=cpu
+
+Variants: digits, mnist, fashion_mnist, overhead_mnist, cifar10, folder (--config.data=folder:PATH).
+"""
+
+from typing import Any
+
+from jaxlabel.methods.semisup import Config
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "digits": {"data": "digits", "budget": 40},
+    "mnist": {"data": "tfds:mnist", "budget": 20, "query": "typiclust", "space": "graph"},
+    "fashion_mnist": {"data": "tfds:fashion_mnist", "budget": 500},
+    "overhead_mnist": {"data": "idx:overhead_mnist", "budget": 100},
+    "cifar10": {"data": "tfds:cifar10", "budget": 40, "network": "resnet18", "width": 64},
+    "folder": {"data": "folder:images", "budget": 100, "alignment": "paid", "image_size": 32},
+}
+SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {"steps": 60, "batch_size": 16, "mu": 2, "network": "dense", "width": 8,
+             "code_steps": 20, "map": "none"},
+    "cpu": {"steps": 4000},
+    "gpu": {"steps": 20000, "mu": 7, "width": 32, "ema": 0.999, "learning_rate": 1e-3},
+}  # fmt: skip
+
+
+def get_config(variant: str = "digits", preset: str = "cpu") -> Config:
+    """The configuration for a data set and a size of machine."""
+    if variant not in VARIANTS:
+        raise ValueError(f"there is no variant {variant!r}: take one of {', '.join(VARIANTS)}")
+    return Config(**(VARIANTS[variant] | SIZES[preset]))

@@ -1,0 +1,232 @@
+"""Few labels and all images: pseudo-labels, consistency, FixMatch and its kin, and graphs.
+
+Who gets asked (`query`, in a `space`) and what is asked of unlabelled images (`objective`) are
+chosen apart, so that any two go together. An exponential moving average of the network's weights
+gives the targets, and after the last step it is the model: no validation labels are bought or
+needed. Strategies that ask where the model is unsure (`query=margin`, ...) start with `first`
+labels by `first_query`, and train on between their `rounds`.
+"""
+
+import dataclasses
+import itertools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from jaxlabel import augment, linear, nets, query, semisupervised, train
+from jaxlabel.autoencode import learn_codes
+from jaxlabel.cluster.pca import fit_pca, project
+from jaxlabel.config import RunConfig, setting
+from jaxlabel.errors import UsageError
+from jaxlabel.log import Log
+from jaxlabel.losses import consistency
+from jaxlabel.oracle import Oracle
+from jaxlabel.predictor import Predictor, probabilities
+from jaxlabel.query import STRATEGIES, UNCERTAINTY
+from jaxlabel.semisupervised.propagation import slow_modes
+
+
+@dataclasses.dataclass
+class Config(RunConfig, semisupervised.Settings):
+    """Settings of semi-supervised training; configs/semisup.py has them per data set."""
+
+    query: str = setting("random", "which images are asked about", choices=STRATEGIES)
+    rounds: int = setting(1, "how many times labels are bought, after `first`", low=1)
+    first: int = setting(
+        0, "labels bought before there is a model; 0: all, or a third if the query needs a model",
+        low=0,
+    )  # fmt: skip
+    first_query: str = setting(
+        "typiclust", "how those are chosen, if `query` needs a model", choices=STRATEGIES
+    )
+    space: str = setting(
+        "pca", "where the query looks, and where the graph is",
+        choices=("pixels", "pca", "graph", "autoencoder"),
+    )  # fmt: skip
+    components: int = setting(64, "principal components of that space", low=1)
+    code_steps: int = setting(1000, "training steps of an autoencoder", low=1)
+    propagation: str = setting(
+        "diffusion", "how a graph spreads labels", choices=semisupervised.PROPAGATIONS
+    )
+    neighbours: int = setting(10, "neighbours of each image in the graph", low=2)
+    network: str = setting("conv", "the encoder", choices=nets.ENCODERS)
+    width: int = setting(16, "channels of its first layer", low=4)
+    start: str = setting("scratch", "where the encoder starts", choices=semisupervised.STARTS)
+
+    def check(self) -> None:
+        """Refuses what does not go together."""
+        if self.rounds > 1 and not self.first and self.query not in UNCERTAINTY:
+            raise UsageError(
+                f"config.rounds is {self.rounds}: config.first says how many labels come before"
+            )
+        if self.first_query in UNCERTAINTY:
+            raise UsageError(f"config.first_query is {self.first_query}: there is no model yet")
+
+
+class Paid(NamedTuple):
+    """The images asked about so far, in that order, and their labels."""
+
+    indices: Int[np.ndarray, "m"]
+    labels: Int[np.ndarray, "m"]
+
+
+def run(
+    config: Config,
+    images: UInt8[np.ndarray, "n h w c"],
+    oracle: Oracle,
+    key: Key[Array, ""],
+    log: Log,
+) -> Predictor:
+    """The teacher after the last step: a classifier trained on few labels and all images."""
+    capacity = min(len(images), int(oracle.remaining))
+    if capacity < 1:
+        raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
+    space_key, start_key, loop_key = jax.random.split(key, 3)
+    space = find_space(config, images, space_key, log)
+    state = begin(config, images, oracle.num_classes, start_key, log)
+    step = semisupervised.make_step(config, semisupervised.views_of(config.kind))
+    paid, guide = Paid(np.zeros(0, int), np.zeros(0, int)), None
+    plan = purchases(config, capacity)
+    for number, count in enumerate(plan):
+        ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
+        paid = buy(config, images, space, state.teacher, paid, count, number, oracle, ask_key)
+        guide = spread(config, space, paid, len(images), oracle.num_classes, log)
+        data = semisupervised.pad(
+            images, paid.indices, paid.labels, capacity,
+            np.eye(oracle.num_classes, dtype=np.float32)[guide],
+            prior_of(config, paid, oracle.num_classes),
+        )  # fmt: skip
+        state = train.loop(
+            step, state, data, fit_key, log, name=f"semisup_{number}" if number else "semisup",
+            num_steps=share_of(config.steps, number, len(plan)),
+        )  # fmt: skip
+        log.scalars("rounds", number, {"labels_spent": len(paid.indices)})
+    return finish(config, images, state.teacher, paid, guide)
+
+
+def purchases(config: Config, capacity: int) -> list[int]:
+    """How many labels each round buys: the first ones, then even shares of the rest."""
+    first = config.first
+    if not first:
+        first = max(1, capacity // 3) if config.query in UNCERTAINTY else capacity
+    first = min(first, capacity)
+    rest, rounds = capacity - first, config.rounds
+    edges = [first + rest * i // rounds for i in range(rounds + 1)]
+    return [first, *(b - a for a, b in itertools.pairwise(edges) if b > a)]
+
+
+def share_of(steps: int, number: int, rounds: int) -> int:
+    """The steps of one round; all rounds' together are `steps`."""
+    return steps * (number + 1) // rounds - steps * number // rounds
+
+
+def buy(
+    config: Config, images: UInt8[np.ndarray, "n h w c"], space: Float[np.ndarray, "n d"],
+    model: Any, paid: Paid, count: int, number: int, oracle: Oracle, key: Key[Array, ""],
+) -> Paid:  # fmt: skip
+    """What was paid for before, and `count` labels more, as far as the money goes."""
+    strategy, features, beliefs = config.query, jnp.asarray(space), None
+    if strategy in UNCERTAINTY and not number:
+        strategy = config.first_query
+    elif strategy in UNCERTAINTY:
+        features = jnp.asarray(train.apply_batched(lambda m, x: m.features(x), model, images))
+        beliefs = jnp.asarray(probabilities(model, images))
+    wanted = query.select(strategy, key, features, count, paid.indices, beliefs)
+    asked = query.affordable(oracle, wanted)
+    if not len(asked) and not len(paid.indices):
+        asked = wanted[:1]  # too dear: the oracle says so
+    answers = oracle.ask(asked, purpose="train", round=number)
+    return Paid(np.append(paid.indices, asked), np.append(paid.labels, answers))
+
+
+def find_space(
+    config: Config, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
+) -> Float[np.ndarray, "n d"]:
+    """Where images are alike: pixels, principal components, codes, or the graph's slow modes."""
+    if config.space == "autoencoder":
+        return learn_codes(
+            "dense", images, key, log, code=32, width=512, num_steps=config.code_steps,
+            batch_size=256, deformed=1.0,
+        )  # fmt: skip
+    pixels = images.reshape(len(images), -1).astype(np.float32) / 255
+    if config.space == "pixels":
+        return pixels
+    most = min(config.components, *pixels.shape)
+    points = np.asarray(project(fit_pca(jnp.asarray(pixels), most), jnp.asarray(pixels)))
+    if config.space == "graph":
+        return slow_modes(points, config.neighbours, log).points
+    return points
+
+
+def begin(
+    config: Config, images: UInt8[np.ndarray, "n h w c"], num_classes: int, key: Key[Array, ""],
+    log: Log,
+) -> semisupervised.State:  # fmt: skip
+    """The state before the first step: an untrained head on the encoder of `start`."""
+    init_key, start_key = jax.random.split(key)
+    model = train.init(make_network(config, images.shape[1:], num_classes), init_key)
+    model.encoder = semisupervised.pretrained(
+        model.encoder, config.start, images, start_key, log, num_steps=config.code_steps
+    )
+    return semisupervised.start(config, model, len(images), num_classes)
+
+
+def spread(
+    config: Config, space: Float[np.ndarray, "n d"], paid: Paid, num_images: int, num_classes: int,
+    log: Log,
+) -> Int[np.ndarray, "n"]:  # fmt: skip
+    """A class for every image by the graph, where the objective or its guide takes one."""
+    if config.objective != "graph" and not config.guide:
+        return np.zeros(num_images, np.int32)
+    prior = prior_of(config, paid, num_classes)
+    return semisupervised.propagate(
+        config.propagation, space, paid.indices, paid.labels, prior, log,
+        num_neighbours=config.neighbours,
+    )  # fmt: skip
+
+
+def prior_of(config: Config, paid: Paid, num_classes: int) -> Float[np.ndarray, "classes"]:
+    """How often each class is expected: alike, or as among the paid labels."""
+    if config.alignment == "uniform":
+        return np.full(num_classes, 1 / num_classes, np.float32)
+    counts = np.bincount(paid.labels, minlength=num_classes).astype(np.float32)
+    return np.asarray(consistency.paid_prior(jnp.asarray(counts)))
+
+
+def finish(
+    config: Config, images: UInt8[np.ndarray, "n h w c"], model: Any, paid: Paid,
+    guide: Int[np.ndarray, "n"] | None,
+) -> Predictor:  # fmt: skip
+    """The model, mirror images averaged where they may be, and a class of every image."""
+    model = ensemble(config, model)
+    beliefs = probabilities(model, images)
+    labels = beliefs.argmax(axis=-1).astype(np.int32)
+    if config.objective == "graph" and guide is not None:
+        labels = guide
+    labels[paid.indices] = paid.labels
+    summary = {"confidence": float(beliefs.max(axis=-1).mean())}
+    return Predictor(model, labels, None, "budget", summary)
+
+
+def ensemble(config: Config, model: Any) -> linear.Ensemble:
+    """The model on both sides of what may be mirrored."""
+    return linear.Ensemble([model], config.kind in augment.MIRRORED_KINDS)
+
+
+def make_network(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
+    """What makes encoder and head from random number generators."""
+
+    def make(rngs: Any) -> nets.Classifier:
+        encoder = nets.make_encoder(config.network, shape, rngs, config.width)
+        return nets.Classifier(encoder, num_classes, rngs)
+
+    return make
+
+
+def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
+    """What makes the whole classifier from random number generators: to load it."""
+    make = make_network(config, shape, num_classes)
+    return lambda rngs: ensemble(config, make(rngs))

@@ -1,0 +1,144 @@
+"""The semi-supervised step: every objective learns, padding is inert, nothing is traced twice."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlabel import nets, semisupervised, train
+from jaxlabel.log import NullLog
+from jaxlabel.semisupervised import objectives
+from jaxlabel.semisupervised.propagation import METHODS
+from jaxlabel.semisupervised.training import draw
+
+RANDOM = np.random.default_rng(0)
+CLASSES = RANDOM.integers(0, 3, 240)
+# three classes by the bright third of the image
+IMAGES = RANDOM.integers(0, 60, (240, 6, 6, 1)).astype(np.uint8)
+for _row, _class in enumerate(CLASSES):
+    IMAGES[_row, 2 * _class : 2 * _class + 2] += 150
+PAID = np.concatenate([np.flatnonzero(c == CLASSES)[:2] for c in range(3)])
+
+
+def lighter(key, images):
+    return images + 0.1 * jax.random.uniform(key)
+
+
+VIEWS = objectives.Views(lighter, lighter)  # the house's own take seconds to compile
+
+
+def settings(**changes):
+    sizes = {"steps": 60, "batch_size": 6, "mu": 2, "ema": 0.9, "ramp": 0.5}
+    return semisupervised.Settings(**sizes | {"learning_rate": 5e-3} | changes)
+
+
+def data(count=6, capacity=9, guide=None):
+    guide = np.full(len(IMAGES), 0) if guide is None else guide
+    return semisupervised.pad(
+        IMAGES, PAID[:count], CLASSES[PAID[:count]], capacity, np.eye(3)[guide], np.full(3, 1 / 3)
+    )
+
+
+def model():
+    def make(rngs):
+        return nets.Classifier(nets.make_encoder("dense", IMAGES.shape[1:], rngs, 8), 3, rngs)
+
+    return train.init(make, jax.random.key(0))
+
+
+def trained(chosen, given, step=None, num_steps=60):
+    state = semisupervised.start(chosen, model(), len(IMAGES), 3)
+    step = step or semisupervised.make_step(chosen, VIEWS)
+    return train.loop(
+        step, state, given, jax.random.key(1), NullLog(), name="t", num_steps=num_steps
+    )
+
+
+@pytest.mark.parametrize("objective", semisupervised.NAMES)
+def test_every_objective_learns_three_classes_from_six_labels(objective):
+    state = trained(settings(objective=objective), data(guide=CLASSES))
+    found = train.apply_batched(lambda m, x: m(x), state.teacher, IMAGES).argmax(axis=1)
+    assert np.mean(found == CLASSES) > 0.9
+    assert int(state.number) == 60
+
+
+def test_more_labels_are_not_another_trace_and_what_pads_them_does_not_count():
+    traces = []
+    plain = semisupervised.make_step(settings(), VIEWS)
+
+    def counted(state, given, key):
+        traces.append(1)
+        return plain(state, given, key)
+
+    trained(settings(), data(count=3), counted, num_steps=2)
+    before = len(traces)
+    state = trained(settings(), data(count=6), counted, num_steps=2)
+    assert len(traces) == before
+
+    given = data(count=6)
+    junk = given._replace(
+        labelled=given.labelled.at[6:].set(255),
+        labels=given.labels.at[6:].set(2),
+    )
+    other = trained(settings(), junk, counted, num_steps=2)
+    for ours, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_batch_takes_its_rows_from_what_is_labelled_and_from_all():
+    chosen = settings(batch_size=500)
+    given = jax.tree.map(jnp.asarray, data(count=4, guide=CLASSES))
+    batch = draw(chosen, given, jnp.int32(15), jax.random.key(0))
+    assert set(np.asarray(batch.labels)) <= set(CLASSES[PAID[:4]])
+    assert batch.unlabelled.shape == (1000, 6, 6, 1)
+    np.testing.assert_array_equal(batch.guide.argmax(axis=1), CLASSES[batch.rows])
+    np.testing.assert_allclose(batch.unlabelled * 255, IMAGES[batch.rows], atol=1e-4)
+    assert float(batch.progress) == 0.25
+
+
+def test_the_guide_is_let_go_linearly():
+    chosen = settings(objective="fixmatch", guide=0.5, threshold=0.9, alignment="none")
+    weighed = []
+
+    def weigh(settings, targets, batch, memory):
+        weighed.append(targets)
+        return jnp.ones(len(targets)), memory
+
+    views = objectives.Views(lambda key, x: x, lambda key, x: x)
+    given = jax.tree.map(jnp.asarray, data(guide=CLASSES))
+    state = semisupervised.start(chosen, model(), len(IMAGES), 3)
+    for number in (0, 15, 30):
+        batch = draw(chosen, given, jnp.int32(number), jax.random.key(0))
+        objectives.confident(weigh)(
+            chosen, views, state.student, state.teacher, batch, state.memory, jax.random.key(1)
+        )
+    own = jax.nn.softmax(state.teacher(batch.unlabelled))
+    for targets, trust in zip(weighed, (1.0, 0.5, 0.0), strict=True):
+        np.testing.assert_allclose(targets, trust * batch.guide + (1 - trust) * own, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_labels_spread_to_their_own_groups_and_the_paid_keep_theirs(method):
+    features = 4 * np.eye(3)[CLASSES] + RANDOM.standard_normal((len(IMAGES), 3))
+    spread = semisupervised.propagate(
+        method, features, PAID, CLASSES[PAID], np.full(3, 1 / 3), NullLog()
+    )
+    assert np.mean(spread == CLASSES) > 0.9
+    wrong = (CLASSES[PAID] + 1) % 3
+    wrong[1:] = CLASSES[PAID][1:]
+    kept = semisupervised.propagate(method, features, PAID, wrong, np.full(3, 1 / 3), NullLog())
+    np.testing.assert_array_equal(kept[PAID], wrong)
+
+
+def test_an_autoencoders_encoder_has_moved_and_scratch_has_not():
+    encoder = model().encoder
+    before = jax.tree.map(np.asarray, jax.tree.leaves(encoder))
+    same = semisupervised.pretrained(
+        encoder, "scratch", IMAGES, jax.random.key(0), NullLog(), num_steps=3
+    )
+    assert same is encoder
+    other = semisupervised.pretrained(
+        encoder, "autoencoder", IMAGES, jax.random.key(0), NullLog(), num_steps=3, batch_size=8
+    )
+    moved = [np.any(a != b) for a, b in zip(before, jax.tree.leaves(other), strict=True)]
+    assert all(moved)
