@@ -29,6 +29,7 @@ class Trained(NamedTuple):
     config: Any
     classes: tuple[str, ...]
     shape: tuple[int, ...]  # of an image
+    gives: str  # "classes" or "clusters"
 
 
 def load(workdir: Path) -> Trained:
@@ -57,7 +58,7 @@ def load(workdir: Path) -> Trained:
     classes, shape = tuple(result["classes"]), tuple(result["image_shape"])
     make = sys.modules[kind.__module__].make_classifier(config, shape, max(1, len(classes)))
     like = jax.eval_shape(lambda key: make(nnx.Rngs(key)), jax.random.key(0))
-    return Trained(_restored(workdir, like), config, classes, shape)
+    return Trained(_restored(workdir, like), config, classes, shape, result.get("gives", "classes"))
 
 
 def _restored(workdir: Path, like: Any) -> Any:
@@ -109,7 +110,7 @@ def predict(
     out.parent.mkdir(parents=True, exist_ok=True)
     width = next(iter(found.values())).shape[1]
     names = trained.classes
-    if width != len(names):  # clusters, or a class without a name
+    if trained.gives == "clusters" or width != len(names):  # clusters, or a class without a name
         names = tuple(f"cluster {number}" for number in range(width))
     files.write(out, table(found, names, dataset))
     count = sum(map(len, found.values()))

@@ -6,6 +6,8 @@ from typing import Any
 
 from jaxlabel import files
 from jaxlabel.report import sections
+from jaxlabel.report.clusters import clusters
+from jaxlabel.report.generated import generated
 from jaxlabel.report.run import Run, labels_spent, num_images, percent, read_run
 
 
@@ -32,10 +34,12 @@ def render(run: Run) -> str:
     )
     parts = {
         "spend": sections.spend(run),
+        "clusters": clusters(run),
         "medoids": sections.medoids(run),
         "confusion": sections.confusion(run),
         "map": sections.code_map(run),
         "reconstructions": sections.reconstructions(run),
+        "generated": generated(run),
         "samples": sections.samples(run),
         "curves": sections.curves(run),
         "ledger": sections.ledger(run),

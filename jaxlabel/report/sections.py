@@ -135,8 +135,13 @@ def code_map(run: Run) -> Section | None:
     if arrays is None or not len(arrays["points"]):
         return None
     points, labels = arrays["points"][:POINTS], arrays["labels"][:POINTS].astype(int)
-    names = [class_name(run, i) for i in range(max(int(labels.max()) + 1, 0))]
-    text = f"{len(points):,} images in two dimensions, coloured by the class the run gave them."
+    of = "cluster" if run.result.get("gives") == "clusters" else "class"
+    named = of == "class"
+    names = [
+        class_name(run, i) if named else f"cluster {i}"
+        for i in range(max(int(labels.max()) + 1, 0))
+    ]
+    text = f"{len(points):,} images in two dimensions, coloured by the {of} the run gave them."
     return point_map(points, labels, names, "Map of the codes in two dimensions") | {"text": text}
 
 

@@ -1,0 +1,27 @@
+"""SCAN's steps below the recipe: clusters from neighbours, from themselves, guarded, and named."""
+
+from jaxlabel.scan.guard import Guard, advice, measure, worse
+from jaxlabel.scan.heads import Assigner, Heads, best_head, fit_heads, teach_heads
+from jaxlabel.scan.naming import Named, ask_clusters, spread_names
+from jaxlabel.scan.self_labelling import learn_from_itself, vote
+from jaxlabel.scan.showing import majority, show, show_asked
+
+__all__ = [
+    "Assigner",
+    "Guard",
+    "Heads",
+    "Named",
+    "advice",
+    "ask_clusters",
+    "best_head",
+    "fit_heads",
+    "learn_from_itself",
+    "majority",
+    "measure",
+    "show",
+    "show_asked",
+    "spread_names",
+    "teach_heads",
+    "vote",
+    "worse",
+]

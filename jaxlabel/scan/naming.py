@@ -1,0 +1,128 @@
+"""Clusters get names: the medoid of each is asked, and with more budget those that are torn."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jaxlabel import cluster, query
+from jaxlabel.oracle import Oracle
+
+
+class Named(NamedTuple):
+    """The images asked about, in that order, their labels, and the part of each image."""
+
+    indices: Int[np.ndarray, "q"]
+    labels: Int[np.ndarray, "q"]
+    parts: Int[np.ndarray, "n"]  # the position in `indices` of the image that speaks for it
+
+
+def ask_clusters(
+    oracle: Oracle,
+    points: Float[np.ndarray, "n d"],
+    clusters: Int[np.ndarray, "n"],
+    doubt: Float[np.ndarray, "n"],
+) -> Named:
+    """The labels of the clusters' medoids, then of the halves of the parts most in doubt.
+
+    The first round asks the medoid of each cluster, the largest first. Each further round splits
+    the parts with the most doubt in two, as many as there are parts, by k-means that starts from
+    the image already paid for and the one farthest from it; the half without a paid image asks its
+    medoid. So every label stays of use, and the number of labels at most doubles (S0).
+
+    Args:
+      points: the space in which clusters are compact.
+      doubt: how unsure each image's cluster is, from 0 to 1; a part's is the sum.
+
+    Raises:
+      BudgetExceeded: not even one label can be bought.
+    """
+    parts, centres = _medoids(points, clusters)
+    named = Named(np.zeros(0, int), np.zeros(0, int), parts)
+    wanted, number = centres, 0
+    while len(wanted):
+        affordable = query.affordable(oracle, wanted)
+        if not len(affordable) and not len(named.indices):
+            affordable = wanted[:1]  # too dear: the oracle says so
+        answers = oracle.ask(affordable, purpose="train", round=number)
+        indices = np.append(named.indices, affordable)
+        named = Named(indices, np.append(named.labels, answers), named.parts)
+        if len(affordable) < len(wanted) or oracle.remaining <= 0:
+            break
+        number += 1
+        wanted, parts = _split(points, named, doubt, int(oracle.remaining))
+        named = named._replace(parts=parts)
+    nearest = _nearest_row(points, points[named.indices])
+    spoken = named.parts < len(named.indices)
+    return named._replace(parts=np.where(spoken, named.parts, nearest))
+
+
+def spread_names(named: Named, space: cluster.GraphSpace, manner: str) -> Int[np.ndarray, "n"]:
+    """A label for every image: its part's, or by diffusion of the paid ones over the graph."""
+    labels = named.labels[named.parts]
+    if manner == "diffusion" and len(np.unique(named.labels)) > 1:
+        labels = cluster.diffuse_labels(space, named.indices, named.labels)
+    labels[named.indices] = named.labels
+    return labels
+
+
+def _medoids(
+    points: Float[np.ndarray, "n d"], clusters: Int[np.ndarray, "n"]
+) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "k"]]:
+    """The clusters renumbered by size, and the medoid of each."""
+    _, numbers, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    rank = np.empty(len(sizes), int)
+    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
+    parts = rank[numbers]
+    sums = np.zeros((len(sizes), points.shape[1]))
+    np.add.at(sums, parts, points)
+    means = (sums / np.sort(sizes)[::-1][:, None]).astype(np.float32)
+    return parts, np.asarray(
+        cluster.medoids(jnp.asarray(points), jnp.asarray(means), jnp.asarray(parts))
+    )
+
+
+def _split(
+    points: Float[np.ndarray, "n d"],
+    named: Named,
+    doubt: Float[np.ndarray, "n"],
+    most: int,
+) -> tuple[Int[np.ndarray, "q"], Int[np.ndarray, "n"]]:
+    """The images that speak for the new halves of the parts most in doubt, and the parts then."""
+    count = len(named.indices)
+    total = np.bincount(named.parts, doubt, count)
+    order = [p for p in np.argsort(-total, kind="stable") if total[p] > 0][: min(most, count)]
+    parts, speakers = named.parts.copy(), list[int]()
+    for part in order:
+        members = np.flatnonzero(named.parts == part)
+        other = _other_half(points[members], points[named.indices[part]])
+        if not other.any():
+            continue
+        half = members[other]
+        away = np.sum((points[half] - points[half].mean(axis=0)) ** 2, axis=1)
+        parts[half] = count + len(speakers)
+        speakers.append(int(half[np.argmin(away)]))
+    return np.array(speakers, int), parts
+
+
+def _other_half(
+    points: Float[np.ndarray, "m d"], paid: Float[np.ndarray, "d"], num_iterations: int = 20
+) -> Bool[np.ndarray, "m"]:
+    """Which points are not in the half that the paid one falls into, by 2-means."""
+    away = np.sum((points - paid) ** 2, axis=1)
+    centres = np.stack([paid, points[np.argmax(away)]])
+    if away.max() <= 0:
+        return np.zeros(len(points), bool)
+    for _ in range(num_iterations):
+        other = _nearest_row(points, centres) == 1
+        if not 0 < other.sum() < len(points):
+            break
+        centres = np.stack([points[~other].mean(axis=0), points[other].mean(axis=0)])
+    return _nearest_row(points, centres) != _nearest_row(paid[None], centres)[0]
+
+
+def _nearest_row(
+    points: Float[np.ndarray, "n d"], rows: Float[np.ndarray, "q d"]
+) -> Int[np.ndarray, "n"]:
+    return np.argmin(np.sum(rows**2, axis=1) - 2 * points @ rows.T, axis=1)
