@@ -21,10 +21,10 @@ from jaxlabel.methods import (
     encoder,
     medoids,
     representatives,
-    sgan,
-    simclr,
     scan,
     semisup,
+    sgan,
+    simclr,
 )
 from jaxlabel.oracle import LabelStore, Oracle, spending, write_questions
 from jaxlabel.predictor import Predictor, probabilities
