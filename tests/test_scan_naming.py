@@ -1,0 +1,73 @@
+import itertools
+
+import numpy as np
+import pytest
+from oracles import ArrayOracle
+
+from jaxlabel import cluster, scan
+from jaxlabel.errors import BudgetExceeded
+
+RANDOM = np.random.default_rng(0)
+CENTRES = np.array([[0, 0], [10, 0], [0, 10], [10, 10], [20, 0]], np.float32)
+CLASSES = np.repeat(np.arange(5), [50, 40, 30, 20, 10])
+POINTS = (CENTRES[CLASSES] + RANDOM.standard_normal((150, 2))).astype(np.float32)
+
+
+def test_one_query_per_cluster_names_them_all_by_their_medoids():
+    oracle = ArrayOracle(CLASSES, 5, 5)
+    named = scan.ask_clusters(oracle, POINTS, (CLASSES + 2) % 5, np.zeros(150))
+    assert len(oracle.asked) == 5
+    np.testing.assert_array_equal(named.labels, np.arange(5))  # the largest first
+    np.testing.assert_array_equal(named.labels[named.parts], CLASSES)
+    for index, label in zip(named.indices, named.labels, strict=True):
+        away = np.sum((POINTS - POINTS[label == CLASSES].mean(axis=0)) ** 2, axis=1)
+        assert index == np.argmin(np.where(label == CLASSES, away, np.inf))
+
+
+def test_a_cluster_in_doubt_is_split_and_only_its_new_half_is_asked():
+    clusters = np.where(CLASSES == 4, 1, CLASSES)  # 1 and 4 are taken for one
+    doubt = np.where(clusters == 1, 0.5, 0.001)
+    oracle = ArrayOracle(CLASSES, 5, 5)
+    named = scan.ask_clusters(oracle, POINTS, clusters, doubt)
+    assert len(oracle.asked) == 5 and sorted(named.labels) == [0, 1, 2, 3, 4]
+    assert np.mean(named.labels[named.parts] == CLASSES) > 0.98
+
+
+def test_what_is_asked_with_less_is_asked_with_more_and_the_budget_is_kept():
+    doubt = RANDOM.random(150)
+    asked = []
+    for budget in (3, 5, 10, 17):
+        oracle = ArrayOracle(CLASSES, budget, 5)
+        named = scan.ask_clusters(oracle, POINTS, CLASSES, doubt)
+        assert len(oracle.asked) == budget == len(set(named.indices.tolist()))
+        assert named.parts.max() < budget
+        asked.append(list(named.indices))
+    for few, more in itertools.pairwise(asked):
+        assert more[: len(few)] == few
+
+
+def test_points_that_are_all_alike_are_not_split_for_ever():
+    oracle = ArrayOracle(np.zeros(20, int), 15, 2)
+    named = scan.ask_clusters(oracle, np.zeros((20, 2), np.float32), np.arange(20) % 2, np.ones(20))
+    assert len(named.indices) == 2 and named.labels.tolist() == [0, 0]
+
+
+def test_nothing_to_spend_is_refused():
+    with pytest.raises(BudgetExceeded):
+        scan.ask_clusters(ArrayOracle(CLASSES, 0.5, 5), POINTS, CLASSES, np.ones(150))
+
+
+def test_names_spread_to_parts_or_over_the_graph_and_paid_ones_stay():
+    space = cluster.graph_space(POINTS, num_neighbours=8, num_components=5)
+    named = scan.ask_clusters(ArrayOracle(CLASSES, 5, 5), POINTS, CLASSES, np.zeros(150))
+    for manner in ("part", "diffusion"):
+        labels = scan.spread_names(named, space, manner)
+        assert np.mean(labels == CLASSES) > (0.95 if manner == "part" else 0.8)
+        np.testing.assert_array_equal(labels[named.indices], named.labels)
+
+
+def test_votes_are_shares_among_an_image_and_its_neighbours():
+    neighbours = np.array([[1, 2], [0, 2], [0, 1]])
+    np.testing.assert_allclose(
+        scan.vote(np.array([0, 0, 1]), neighbours, 3), [[2 / 3, 1 / 3, 0]] * 3, rtol=1e-6
+    )
