@@ -81,6 +81,7 @@ def loop(
     *,
     name: str,
     num_steps: int,
+    first_step: int = 0,
     steps_per_call: int = 100,
     seconds_between_saves: float = 10.0,
 ) -> Any:
@@ -90,11 +91,12 @@ def loop(
       step: (state, data, key) to the next state and metrics to log; it is compiled here, once.
       state: a pytree of arrays; all that a step depends on but data and key.
       data: a pytree of arrays, whole; the step draws its batch from it.
+      first_step: the steps that `state` has behind it, where a recipe looks up in between.
 
     Raises:
       Diverged: a metric is not finite.
     """
-    done, last = 0, num_steps
+    done, last = first_step, num_steps
     if (restored := log.restore(name, state)) is not None:
         done, state = restored
     data = jax.tree.map(jnp.asarray, data)

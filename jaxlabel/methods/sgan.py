@@ -118,9 +118,12 @@ def fit(
     """The state after the steps of one round; samples of the generator go to the log on the way."""
     first, last = ends
     moments = gan.snapshot_steps(config)
-    name = f"sgan_{first}" if first else "sgan"
+    name, done = f"sgan_{first}" if first else "sgan", 0
     for moment in sorted({*moments[(moments > first) & (moments < last)].tolist(), last}):
-        state = train.loop(step, state, data, key, log, name=name, num_steps=moment - first)
+        state = train.loop(
+            step, state, data, key, log, name=name, num_steps=moment - first, first_step=done
+        )
+        done = moment - first
         if moment in moments:
             show(moments, int(np.searchsorted(moments, moment)), state, log)
     return state
@@ -128,13 +131,13 @@ def fit(
 
 def show(moments: Int[np.ndarray, "snapshots"], index: int, state: gan.State, log: Log) -> None:
     """Writes a snapshot to the log, and all until then to where the report finds them."""
-    values = np.asarray(state.measures[index]).tolist()
-    names = gan.Measures._fields
-    log.scalars("generated", int(moments[index]), dict(zip(names, values, strict=True)))
-    log.images("generated", int(moments[index]), np.asarray(state.samples[index]))
     seen = slice(0, index + 1)
-    log.arrays("generated", steps=moments[seen], images=np.asarray(state.samples[seen]),
-               measures=np.asarray(state.measures[seen]))  # fmt: skip
+    columns = np.asarray(state.measures[seen], float).T
+    measures = dict(zip(gan.Measures._fields, columns, strict=True))
+    samples = np.asarray(state.samples[seen])
+    log.scalars("generated", int(moments[index]), {name: v[-1] for name, v in measures.items()})
+    log.images("generated", int(moments[index]), samples[-1])
+    log.arrays("generated", steps=moments[seen], images=samples, **measures)
 
 
 def finish(

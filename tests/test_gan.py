@@ -1,0 +1,102 @@
+"""The watch over a generator, and the layers of both networks."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxlabel import nets
+from jaxlabel.gan import watch
+from jaxlabel.nets import gan as layers
+
+
+def test_the_mean_distance_is_that_of_all_pairs():
+    points = np.random.default_rng(0).standard_normal((7, 3)).astype(np.float32)
+    pairs = [np.linalg.norm(a - b) for a, b in itertools.combinations(points, 2)]
+    np.testing.assert_allclose(watch.mean_distance(jnp.asarray(points)), np.mean(pairs), rtol=1e-5)
+    # a triangle with sides 3, 4 and 5
+    triangle = jnp.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
+    np.testing.assert_allclose(watch.mean_distance(triangle), 4.0, rtol=1e-6)
+
+
+def test_the_class_entropy_by_hand():
+    sure = 50 * jnp.eye(4)
+    np.testing.assert_allclose(watch.class_entropy(sure), np.log(4), rtol=1e-5)
+    np.testing.assert_allclose(watch.class_entropy(sure[:2]), np.log(2), rtol=1e-5)
+    np.testing.assert_allclose(watch.class_entropy(sure[:1]), 0.0, atol=1e-5)
+
+
+def test_measures_are_one_where_samples_are_like_real_images():
+    features = jax.random.normal(jax.random.key(0), (32, 5))
+    logits = jax.random.normal(jax.random.key(1), (32, 4))
+    found = watch.measure(features, features, logits, logits, 2 * jnp.log(2.0))
+    np.testing.assert_allclose(found, [1.0, 1.0, 1.0], rtol=1e-4)
+    half = watch.measure(features, features / 2, logits, logits, jnp.log(2.0))
+    np.testing.assert_allclose([half.diversity, half.loss_ratio], [0.5, 0.5], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ((0.1, 0.9, 0.5), "mode collapse: samples are 10% as far .* after 90% at best.*learning_r"),
+        ((0.9, 0.3, 0.5), "classes are missing.*30%"),
+        ((0.9, 0.9, 0.001), "the discriminator won.*config.noise"),
+        ((0.9, 0.9, 0.5), "sound: samples are 90%"),
+    ],
+)
+def test_the_verdict_says_what_happened_and_what_to_change(last, said):
+    rows = [(0.9, 0.9, 0.5), last]
+    history = [dict(zip(watch.Measures._fields, row, strict=True)) for row in rows]
+    assert pytest.approx(0.9) == history[0]["diversity"]
+    import re
+
+    assert re.search(said, watch.verdict(history))
+
+
+def test_cheap_noise_is_nearly_normal_and_independent():
+    one = np.asarray(layers.cheap_normal(jax.random.key(0), (400, 250)))
+    two = np.asarray(layers.cheap_normal(jax.random.key(1), (400, 250)))
+    assert abs(one.mean()) < 0.015 and abs(one.std() - 1) < 0.015
+    assert abs(np.mean(one**3)) < 0.04
+    assert abs(np.mean(one**4) - 2.7) < 0.06  # the sum of four uniform variables: 3 - 1.2 / 4
+    assert abs(np.mean(one * two)) < 0.015
+    for shift in (1, 2, 250, 256, 4096):
+        flat = one.ravel()
+        assert abs(np.mean(flat[:-shift] * flat[shift:])) < 0.015, shift
+
+
+def test_weights_are_normalised_so_that_their_length_does_not_matter():
+    layer = layers.NormedLinear(6, 4, nnx.Rngs(0), learn_gain=True)
+    inputs = jax.random.normal(jax.random.key(0), (3, 6))
+    before = layer(inputs)
+    kernel = np.asarray(layer.kernel[...])
+    np.testing.assert_allclose(
+        before, inputs @ (kernel / np.linalg.norm(kernel, axis=0)), rtol=1e-4, atol=1e-5
+    )
+    layer.kernel[...] = 7 * layer.kernel[...]
+    np.testing.assert_allclose(layer(inputs), before, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+@pytest.mark.parametrize("shape", [(8, 8, 1), (7, 9, 3)])
+def test_generated_images_are_what_the_discriminator_takes(kind, shape):
+    if kind == "dense":
+        generator = nets.DenseGenerator(shape, 5, nnx.Rngs(0), hidden=(12, 12))
+        discriminator = nets.DenseDiscriminator(shape, 3, nnx.Rngs(1), width=16)
+    else:
+        generator = nets.ConvGenerator(shape, 5, nnx.Rngs(0), width=8)
+        discriminator = nets.ConvDiscriminator(shape, 3, nnx.Rngs(1), width=8)
+    images = generator(jax.random.normal(jax.random.key(0), (4, 5)))
+    assert images.shape == (4, *shape) and images.min() >= 0 and images.max() <= 1
+    assert images.std() > 0.01
+    logits = discriminator(images)
+    assert logits.shape == (4, 3)
+    np.testing.assert_allclose(
+        discriminator.classify(discriminator.features(images)), logits, rtol=1e-5
+    )
+    noisy = discriminator(images, jax.random.key(0))
+    assert not np.allclose(noisy, logits)
+    np.testing.assert_allclose(discriminator(images, jax.random.key(0)), noisy)

@@ -1,0 +1,129 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles import ArrayOracle
+
+from jaxlabel import data, gan, train
+from jaxlabel.errors import UsageError
+from jaxlabel.log import NullLog
+from jaxlabel.methods import sgan
+from jaxlabel.methods.sgan import Config
+from jaxlabel.predictor import probabilities
+from jaxlabel.runlog import open_workdir
+
+DIGITS = data.load("digits")
+LABELS = data.load_train_labels("digits")
+TEST_LABELS = data.load_test_labels("digits")
+QUICK = Config(
+    budget=60, kind="digits", width=128, noise=0.5, latent=16, steps=150, batch_size=64,
+    labelled_batch=32, snapshots=2,
+)  # fmt: skip
+SMALL = dataclasses.replace(QUICK, budget=30, width=16, steps=6, batch_size=16, labelled_batch=8)
+
+
+def run(config, labels=LABELS, log=None):
+    oracle = ArrayOracle(labels, config.budget)
+    key = jax.random.key(config.seed)
+    return sgan.run(config, DIGITS.train_images, oracle, key, log or NullLog()), oracle
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return run(QUICK)
+
+
+def test_it_learns_from_the_labels_it_bought(trained):
+    predictor, oracle = trained
+    assert len(oracle.asked) == 60
+    guesses = probabilities(predictor.model, DIGITS.test_images).argmax(axis=1)
+    assert np.mean(guesses == TEST_LABELS) >= 0.7
+    assert predictor.features.shape == (len(LABELS), 32)
+    asked = sorted(oracle.asked)
+    np.testing.assert_array_equal(predictor.train_labels[asked], LABELS[asked])
+
+
+def test_the_summary_says_what_became_of_the_generator(trained):
+    summary = trained[0].summary
+    assert 0 < summary["diversity"] < 2 and 0 < summary["class_entropy"] < 1.2
+    assert isinstance(summary["verdict"], str) and len(summary["verdict"]) > 20
+
+
+def test_it_can_be_made_again(trained):
+    make = sgan.make_classifier(QUICK, (8, 8, 1), 10)
+    empty = jax.eval_shape(lambda: train.init(make, jax.random.key(1)))
+    assert jax.tree.structure(empty) == jax.tree.structure(trained[0].model)
+
+
+def test_a_query_that_needs_a_model_goes_in_rounds_and_compiles_once(monkeypatch):
+    config = dataclasses.replace(SMALL, query="margin", rounds=2)
+    assert sgan.purchases(config, 30) == [10, 10, 10]
+    assert sgan.purchases(SMALL, 30) == [30]
+    traces = []
+    original = gan.training.discriminator_loss
+    monkeypatch.setattr(
+        gan.training, "discriminator_loss", lambda *a: traces.append(1) or original(*a)
+    )
+    _, oracle = run(config)
+    assert len(oracle.asked) == 30
+    assert len(traces) <= 2  # once for the metrics' shapes, once to compile
+
+
+def test_conv_takes_the_same_way_at_other_sizes():
+    # compiling its gradients takes longer than a test should: shapes are enough here
+    config = dataclasses.replace(SMALL, network="conv", width=8, kind="objects")
+    images = np.random.default_rng(0).integers(0, 256, (40, 9, 7, 3), np.uint8)
+    state = gan.start(config, (9, 7, 3), 3, jax.random.key(0))
+    known = gan.pad(images, np.arange(6), np.arange(6) % 3, 8, jnp.zeros((32, 16)))
+    step = gan.make_step(config, config.kind)
+    after, metrics = jax.eval_shape(step, state, known, jax.random.key(0))
+    assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
+    assert {"loss", "supervised", "real", "generated", "matching"} <= set(metrics)
+    model = sgan.deployed(config, state.average)
+    shares = probabilities(model, images)
+    np.testing.assert_allclose(  # both sides are averaged
+        shares, probabilities(model, images[:, :, ::-1]), atol=1e-5
+    )
+
+
+def test_a_run_that_was_stopped_ends_in_the_same_bits(tmp_path):
+    whole, _ = run(SMALL)
+
+    class Stop(Exception):
+        pass
+
+    with pytest.raises(Stop), open_workdir(tmp_path, {}) as log:
+        log.images = lambda *a: (_ for _ in ()).throw(Stop)
+        run(SMALL, log=log)
+    with open_workdir(tmp_path, {}) as log:
+        again, _ = run(SMALL, log=log)
+    for one, two in zip(*map(jax.tree.leaves, (whole.model, again.model)), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert whole.summary == again.summary
+    with np.load(tmp_path / "artifacts" / "generated.npz") as arrays:
+        assert arrays["images"].shape == (2, gan.SHOWN, 8, 8, 1)
+        assert arrays["steps"].tolist() == [3, 6]
+        assert arrays["images"][0].std() > 0
+
+
+def test_labelled_draws_are_balanced_and_never_padding():
+    images = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1)
+    # class 0 has three images, class 2 one; index 4 is not bought
+    known = gan.pad(images, np.array([0, 1, 2, 3]), np.array([0, 0, 0, 2]), 64, jnp.zeros((1, 1)))
+    rows, labels = gan.training.draw_labelled(jax.random.key(0), known, 6000)
+    assert known.labelled.shape == (64,)
+    counts = np.bincount(np.asarray(rows).ravel(), minlength=5)
+    np.testing.assert_allclose(counts / 6000, [1 / 6, 1 / 6, 1 / 6, 1 / 2, 0], atol=0.02)
+    np.testing.assert_array_equal(np.asarray(labels) == 2, np.asarray(rows).ravel() == 3)
+
+
+def test_snapshots_end_with_the_run():
+    assert gan.snapshot_steps(SMALL).tolist() == [3, 6]
+    assert gan.snapshot_steps(dataclasses.replace(SMALL, steps=7)).tolist() == [4, 7]
+
+
+def test_a_budget_of_nothing_is_refused():
+    with pytest.raises(UsageError, match="buys no label"):
+        run(dataclasses.replace(QUICK, budget=0))
