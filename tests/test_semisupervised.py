@@ -130,15 +130,13 @@ def test_labels_spread_to_their_own_groups_and_the_paid_keep_theirs(method):
     np.testing.assert_array_equal(kept[PAID], wrong)
 
 
-def test_an_autoencoders_encoder_has_moved_and_scratch_has_not():
+@pytest.mark.parametrize("manner", semisupervised.STARTS)
+def test_an_encoder_that_learned_without_labels_has_moved_and_one_from_scratch_has_not(manner):
     encoder = model().encoder
-    before = jax.tree.map(np.asarray, jax.tree.leaves(encoder))
-    same = semisupervised.pretrained(
-        encoder, "scratch", IMAGES, jax.random.key(0), NullLog(), num_steps=3
-    )
-    assert same is encoder
-    other = semisupervised.pretrained(
-        encoder, "autoencoder", IMAGES, jax.random.key(0), NullLog(), num_steps=3, batch_size=8
-    )
-    moved = [np.any(a != b) for a, b in zip(before, jax.tree.leaves(other), strict=True)]
-    assert all(moved)
+    before = [np.asarray(leaf) for leaf in jax.tree.leaves(encoder)]
+    after = semisupervised.pretrained(
+        encoder, manner, IMAGES, jax.random.key(0), NullLog(), network="dense", width=8,
+        kind="unknown", num_steps=3, batch_size=8,
+    )  # fmt: skip
+    moved = [np.any(a != b) for a, b in zip(before, jax.tree.leaves(after), strict=True)]
+    assert all(moved) if manner != "scratch" else not any(moved)

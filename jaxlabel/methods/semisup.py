@@ -9,28 +9,35 @@ labels by `first_query`, and train on between their `rounds`.
 
 import dataclasses
 import itertools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from jaxlabel import augment, linear, nets, query, semisupervised, train
-from jaxlabel.autoencode import learn_codes
-from jaxlabel.cluster.pca import fit_pca, project
-from jaxlabel.config import RunConfig, setting
+from jaxlabel import query, semisupervised, train
+from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
-from jaxlabel.losses import consistency
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor, probabilities
 from jaxlabel.query import STRATEGIES, UNCERTAINTY
-from jaxlabel.semisupervised.propagation import slow_modes
+from jaxlabel.semisupervised.problem import (
+    Paid,
+    Problem,
+    base_features,
+    begin,
+    ensemble,
+    make_network,
+    prior_of,
+    query_space,
+    spread,
+)
 
 
 @dataclasses.dataclass
-class Config(RunConfig, semisupervised.Settings):
+class Config(Problem):
     """Settings of semi-supervised training; configs/semisup.py has them per data set."""
 
     query: str = setting("random", "which images are asked about", choices=STRATEGIES)
@@ -42,19 +49,6 @@ class Config(RunConfig, semisupervised.Settings):
     first_query: str = setting(
         "typiclust", "how those are chosen, if `query` needs a model", choices=STRATEGIES
     )
-    space: str = setting(
-        "pca", "where the query looks, and where the graph is",
-        choices=("pixels", "pca", "graph", "autoencoder"),
-    )  # fmt: skip
-    components: int = setting(64, "principal components of that space", low=1)
-    code_steps: int = setting(1000, "training steps of an autoencoder", low=1)
-    propagation: str = setting(
-        "diffusion", "how a graph spreads labels", choices=semisupervised.PROPAGATIONS
-    )
-    neighbours: int = setting(10, "neighbours of each image in the graph", low=2)
-    network: str = setting("conv", "the encoder", choices=nets.ENCODERS)
-    width: int = setting(16, "channels of its first layer", low=4)
-    start: str = setting("scratch", "where the encoder starts", choices=semisupervised.STARTS)
 
     def check(self) -> None:
         """Refuses what does not go together."""
@@ -64,13 +58,6 @@ class Config(RunConfig, semisupervised.Settings):
             )
         if self.first_query in UNCERTAINTY:
             raise UsageError(f"config.first_query is {self.first_query}: there is no model yet")
-
-
-class Paid(NamedTuple):
-    """The images asked about so far, in that order, and their labels."""
-
-    indices: Int[np.ndarray, "m"]
-    labels: Int[np.ndarray, "m"]
 
 
 def run(
@@ -85,7 +72,8 @@ def run(
     if capacity < 1:
         raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
     space_key, start_key, loop_key = jax.random.split(key, 3)
-    space = find_space(config, images, space_key, log)
+    base = base_features(config, images, space_key, log)
+    space = query_space(config, base, log)
     state = begin(config, images, oracle.num_classes, start_key, log)
     step = semisupervised.make_step(config, semisupervised.views_of(config.kind))
     paid, guide = Paid(np.zeros(0, int), np.zeros(0, int)), None
@@ -93,7 +81,7 @@ def run(
     for number, count in enumerate(plan):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
         paid = buy(config, images, space, state.teacher, paid, count, number, oracle, ask_key)
-        guide = spread(config, space, paid, len(images), oracle.num_classes, log)
+        guide = spread(config, base, paid, len(images), oracle.num_classes, log)
         data = semisupervised.pad(
             images, paid.indices, paid.labels, capacity,
             np.eye(oracle.num_classes, dtype=np.float32)[guide],
@@ -142,66 +130,12 @@ def buy(
     return Paid(np.append(paid.indices, asked), np.append(paid.labels, answers))
 
 
-def find_space(
-    config: Config, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
-) -> Float[np.ndarray, "n d"]:
-    """Where images are alike: pixels, principal components, codes, or the graph's slow modes."""
-    if config.space == "autoencoder":
-        return learn_codes(
-            "dense", images, key, log, code=32, width=512, num_steps=config.code_steps,
-            batch_size=256, deformed=1.0,
-        )  # fmt: skip
-    pixels = images.reshape(len(images), -1).astype(np.float32) / 255
-    if config.space == "pixels":
-        return pixels
-    most = min(config.components, *pixels.shape)
-    points = np.asarray(project(fit_pca(jnp.asarray(pixels), most), jnp.asarray(pixels)))
-    if config.space == "graph":
-        return slow_modes(points, config.neighbours, log).points
-    return points
-
-
-def begin(
-    config: Config, images: UInt8[np.ndarray, "n h w c"], num_classes: int, key: Key[Array, ""],
-    log: Log,
-) -> semisupervised.State:  # fmt: skip
-    """The state before the first step: an untrained head on the encoder of `start`."""
-    init_key, start_key = jax.random.split(key)
-    model = train.init(make_network(config, images.shape[1:], num_classes), init_key)
-    model.encoder = semisupervised.pretrained(
-        model.encoder, config.start, images, start_key, log, num_steps=config.code_steps
-    )
-    return semisupervised.start(config, model, len(images), num_classes)
-
-
-def spread(
-    config: Config, space: Float[np.ndarray, "n d"], paid: Paid, num_images: int, num_classes: int,
-    log: Log,
-) -> Int[np.ndarray, "n"]:  # fmt: skip
-    """A class for every image by the graph, where the objective or its guide takes one."""
-    if config.objective != "graph" and not config.guide:
-        return np.zeros(num_images, np.int32)
-    prior = prior_of(config, paid, num_classes)
-    return semisupervised.propagate(
-        config.propagation, space, paid.indices, paid.labels, prior, log,
-        num_neighbours=config.neighbours,
-    )  # fmt: skip
-
-
-def prior_of(config: Config, paid: Paid, num_classes: int) -> Float[np.ndarray, "classes"]:
-    """How often each class is expected: alike, or as among the paid labels."""
-    if config.alignment == "uniform":
-        return np.full(num_classes, 1 / num_classes, np.float32)
-    counts = np.bincount(paid.labels, minlength=num_classes).astype(np.float32)
-    return np.asarray(consistency.paid_prior(jnp.asarray(counts)))
-
-
 def finish(
     config: Config, images: UInt8[np.ndarray, "n h w c"], model: Any, paid: Paid,
     guide: Int[np.ndarray, "n"] | None,
 ) -> Predictor:  # fmt: skip
     """The model, mirror images averaged where they may be, and a class of every image."""
-    model = ensemble(config, model)
+    model = ensemble(config, [model])
     beliefs = probabilities(model, images)
     labels = beliefs.argmax(axis=-1).astype(np.int32)
     if config.objective == "graph" and guide is not None:
@@ -211,22 +145,7 @@ def finish(
     return Predictor(model, labels, None, "budget", summary)
 
 
-def ensemble(config: Config, model: Any) -> linear.Ensemble:
-    """The model on both sides of what may be mirrored."""
-    return linear.Ensemble([model], config.kind in augment.MIRRORED_KINDS)
-
-
-def make_network(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """What makes encoder and head from random number generators."""
-
-    def make(rngs: Any) -> nets.Classifier:
-        encoder = nets.make_encoder(config.network, shape, rngs, config.width)
-        return nets.Classifier(encoder, num_classes, rngs)
-
-    return make
-
-
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
     """What makes the whole classifier from random number generators: to load it."""
     make = make_network(config, shape, num_classes)
-    return lambda rngs: ensemble(config, make(rngs))
+    return lambda rngs: ensemble(config, [make(rngs)])

@@ -7,11 +7,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Key, UInt8
 
-from jaxlabel import augment, nets, train
+from jaxlabel import augment, nets, pretext, train
 from jaxlabel.autoencode import denoising_loss
 from jaxlabel.log import Log
 
-STARTS = ("scratch", "autoencoder")
+STARTS = ("scratch", "autoencoder", "simclr")
 
 
 class Autoencoder(nnx.Module):
@@ -33,17 +33,29 @@ def pretrained(
     key: Key[Array, ""],
     log: Log,
     *,
+    network: str,
+    width: int,
+    kind: str,
     num_steps: int,
     batch_size: int = 256,
 ) -> Any:
     """The encoder after it learned from images without labels.
 
     Args:
+      encoder: `network` of that width, untrained.
       manner: "scratch" leaves it as it is; "autoencoder" gives back clean images for moved ones
-        (Vincent et al. 2008).
+        (Vincent et al. 2008); "simclr" tells an image's own views from all other images (Chen et
+        al. 2020), with the settings that methods/simclr.py starts from.
     """
     if manner == "scratch":
         return encoder
+    if manner == "simclr":
+        settings = pretext.Settings(
+            network, width, num_steps, batch_size, temperature=0.2, projection=64,
+            optimizer="adamw", learning_rate=2e-3, weight_decay=1e-4, strength=1.0, partners=0,
+            partner_share=0.0,
+        )  # fmt: skip
+        return pretext.contrastive_encoder(settings, kind, images, key, log)
     init_key, fit_key = jax.random.split(key)
     deform = augment.deform(max_shift=0.07, max_rotation=0.15, max_scale=0.1)
     model = Autoencoder(encoder, images.shape[1:], nnx.Rngs(init_key))

@@ -1,0 +1,127 @@
+"""What the semi-supervised recipes share: where they look for neighbours, and their networks."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from jaxlabel import augment, linear, nets, train
+from jaxlabel.autoencode import learn_codes
+from jaxlabel.cluster.pca import fit_pca, project
+from jaxlabel.config import RunConfig, setting
+from jaxlabel.log import Log
+from jaxlabel.losses import consistency
+from jaxlabel.semisupervised.propagation import METHODS as PROPAGATIONS
+from jaxlabel.semisupervised.propagation import propagate, slow_modes
+from jaxlabel.semisupervised.settings import Settings
+from jaxlabel.semisupervised.starts import STARTS, pretrained
+from jaxlabel.semisupervised.training import State
+from jaxlabel.semisupervised.training import start as begin_state
+
+
+@dataclasses.dataclass
+class Problem(RunConfig, Settings):
+    """The features, the graph and the network, besides how it is trained."""
+
+    space: str = setting(
+        "pca", "where the query looks, and where the graph is",
+        choices=("pixels", "pca", "graph", "autoencoder"),
+    )  # fmt: skip
+    components: int = setting(64, "principal components of that space", low=1)
+    code_steps: int = setting(1000, "training steps of an autoencoder, or of simclr", low=1)
+    propagation: str = setting("poisson", "how a graph spreads labels", choices=PROPAGATIONS)
+    neighbours: int = setting(10, "neighbours of each image in the graph", low=2)
+    network: str = setting("conv", "the encoder", choices=nets.ENCODERS)
+    width: int = setting(16, "channels of its first layer", low=4)
+    start: str = setting("scratch", "where the encoder starts", choices=STARTS)
+
+
+class Paid(NamedTuple):
+    """The images asked about so far, in that order, and their labels."""
+
+    indices: Int[np.ndarray, "m"]
+    labels: Int[np.ndarray, "m"]
+
+
+def find_space(
+    config: Problem, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
+) -> Float[np.ndarray, "n d"]:
+    """Where the query looks: the base features, or the slow modes of their graph."""
+    return query_space(config, base_features(config, images, key, log), log)
+
+
+def query_space(
+    config: Problem, base: Float[np.ndarray, "n d"], log: Log
+) -> Float[np.ndarray, "n d"]:
+    """The base features, or the slow modes of their graph, in which classes are compact."""
+    return slow_modes(base, config.neighbours, log).points if config.space == "graph" else base
+
+
+def base_features(
+    config: Problem, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
+) -> Float[np.ndarray, "n d"]:
+    """What the graph of neighbours is made of: pixels, principal components, or codes."""
+    if config.space == "autoencoder":
+        return learn_codes(
+            "dense", images, key, log, code=32, width=512, num_steps=config.code_steps,
+            batch_size=256, deformed=1.0,
+        )  # fmt: skip
+    pixels = images.reshape(len(images), -1).astype(np.float32) / 255
+    if config.space == "pixels":
+        return pixels
+    most = min(config.components, *pixels.shape)
+    return np.asarray(project(fit_pca(jnp.asarray(pixels), most), jnp.asarray(pixels)))
+
+
+def begin(
+    config: Problem, images: UInt8[np.ndarray, "n h w c"], num_classes: int, key: Key[Array, ""],
+    log: Log,
+) -> State:  # fmt: skip
+    """The state before the first step: an untrained head on the encoder of `start`."""
+    init_key, start_key = jax.random.split(key)
+    model = train.init(make_network(config, images.shape[1:], num_classes), init_key)
+    model.encoder = pretrained(
+        model.encoder, config.start, images, start_key, log, network=config.network,
+        width=config.width, kind=config.kind, num_steps=config.code_steps,
+    )  # fmt: skip
+    return begin_state(config, model, len(images), num_classes)
+
+
+def spread(
+    config: Problem, base: Float[np.ndarray, "n d"], paid: Paid, num_images: int,
+    num_classes: int, log: Log,
+) -> Int[np.ndarray, "n"]:  # fmt: skip
+    """A class for every image by the base features' graph, where the objective or guide asks."""
+    if config.objective != "graph" and not config.guide:
+        return np.zeros(num_images, np.int32)
+    prior = prior_of(config, paid, num_classes)
+    return propagate(
+        config.propagation, base, paid.indices, paid.labels, prior, log,
+        num_neighbours=config.neighbours,
+    )  # fmt: skip
+
+
+def prior_of(config: Problem, paid: Paid, num_classes: int) -> Float[np.ndarray, "classes"]:
+    """How often each class is expected: alike, or as among the paid labels."""
+    if config.alignment == "uniform":
+        return np.full(num_classes, 1 / num_classes, np.float32)
+    counts = np.bincount(paid.labels, minlength=num_classes).astype(np.float32)
+    return np.asarray(consistency.paid_prior(jnp.asarray(counts)))
+
+
+def ensemble(config: Problem, models: list[Any]) -> linear.Ensemble:
+    """The models' mean, on both sides of what may be mirrored."""
+    return linear.Ensemble(models, config.kind in augment.MIRRORED_KINDS)
+
+
+def make_network(config: Problem, shape: tuple[int, ...], num_classes: int) -> Any:
+    """What makes encoder and head from random number generators."""
+
+    def make(rngs: Any) -> nets.Classifier:
+        encoder = nets.make_encoder(config.network, shape, rngs, config.width)
+        return nets.Classifier(encoder, num_classes, rngs)
+
+    return make

@@ -1,0 +1,90 @@
+"""The semi-supervised recipe: what it buys and when, and its configs."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from oracles import ArrayOracle
+
+from jaxlabel import configfile, data
+from jaxlabel.config import PRESETS, validate
+from jaxlabel.errors import UsageError
+from jaxlabel.log import NullLog
+from jaxlabel.methods import semisup
+
+DIGITS = data.load("digits")
+LABELS = data.load_train_labels("digits")
+
+
+def config(**changes):
+    sizes = {"network": "dense", "width": 8, "steps": 30, "batch_size": 16, "components": 16}
+    return semisup.Config(kind="digits", **sizes | changes)
+
+
+def test_purchases_are_the_first_ones_and_even_shares_of_the_rest():
+    assert semisup.purchases(config(), 100) == [100]
+    assert semisup.purchases(config(query="margin"), 99) == [33, 66]
+    assert semisup.purchases(config(query="margin", first=20, rounds=3), 100) == [20, 26, 27, 27]
+    assert semisup.purchases(config(query="coreset", first=200), 100) == [100]
+    assert semisup.purchases(config(query="margin", rounds=5), 1) == [1]
+
+
+def test_the_rounds_steps_are_all_steps():
+    assert [semisup.share_of(100, i, 3) for i in range(3)] == [33, 33, 34]
+
+
+def test_graph_labels_and_their_classifier_know_most_digits_from_thirty():
+    oracle = ArrayOracle(LABELS, 30)
+    chosen = config(objective="graph", query="typiclust", space="graph", steps=150)
+    found = semisup.run(chosen, DIGITS.train_images, oracle, jax.random.key(0), NullLog())
+    assert oracle.spent == 30 and found.stopped_by == "budget"
+    assert np.mean(found.train_labels == LABELS) > 0.85
+    asked = sorted(oracle.asked)
+    np.testing.assert_array_equal(found.train_labels[asked], LABELS[asked])
+
+
+def test_labels_are_bought_in_rounds_and_prices_are_kept_to():
+    costs = np.where(np.arange(len(LABELS)) % 2, 1.0, 2.0)
+    oracle = ArrayOracle(LABELS, 24, costs=costs)
+    rounds = []
+    ask = oracle.ask
+    oracle.ask = lambda indices, purpose, round: (
+        rounds.append((round, len(indices))) or ask(indices, purpose=purpose, round=round)
+    )
+    chosen = config(query="entropy", first=9, rounds=2, objective="supervised", steps=6)
+    semisup.run(chosen, DIGITS.train_images, oracle, jax.random.key(0), NullLog())
+    assert rounds[0][0] == 0 and 9 >= rounds[0][1] >= 5
+    assert [number for number, _ in rounds] == [0, 1, 2]
+    assert oracle.spent <= 24
+
+
+def test_what_does_not_go_together_is_refused():
+    with pytest.raises(UsageError, match="first says how many"):
+        validate(config(rounds=2))
+    with pytest.raises(UsageError, match="no model yet"):
+        validate(config(query="margin", first_query="badge"))
+    with pytest.raises(UsageError, match="buys no label"):
+        semisup.run(
+            config(), DIGITS.train_images, ArrayOracle(LABELS, 0), jax.random.key(0), NullLog()
+        )
+
+
+def test_a_prior_is_uniform_or_paid_for():
+    paid = semisup.Paid(np.arange(4), np.array([0, 0, 0, 1]))
+    uniform = semisup.prior_of(config(alignment="uniform"), paid, 2)
+    np.testing.assert_allclose(uniform, [0.5, 0.5])
+    for alignment in ("paid", "none"):
+        prior = semisup.prior_of(config(alignment=alignment), paid, 2)
+        np.testing.assert_allclose(prior, [4 / 6, 2 / 6], rtol=1e-6)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(
+    "variant", ["digits", "mnist", "fashion_mnist", "overhead_mnist", "cifar10", "folder"]
+)
+def test_every_config_is_valid(variant, preset):
+    found = configfile.load("configs/semisup.py", f":{variant}", preset)
+    validate(found)
+    assert found.preset == preset
+    validate(dataclasses.replace(found, kind="objects", budget=12.0))
