@@ -8,7 +8,17 @@ import jaxlabel
 LAYERS = (
     ("__init__", "errors", "config", "log", "files", "interval", "cache"),
     ("data", "augment", "nets", "losses", "cluster", "oracle"),
-    ("query", "train", "predictor", "autoencode", "pretext", "linear", "gan", "semisupervised"),
+    (
+        "query",
+        "certificate",
+        "train",
+        "predictor",
+        "autoencode",
+        "pretext",
+        "linear",
+        "gan",
+        "semisupervised",
+    ),
     ("methods",),
     ("evaluate", "runlog", "report", "figures", "progress", "results"),
     ("experiment", "account", "sweep", "prediction", "explore"),

@@ -19,7 +19,7 @@ from jaxlabel.cluster.nearest import block_rows, blocks
 from jaxlabel.query.seeding import CHUNK, nearest_squared
 
 SAMPLE = 500  # points whose distances to all points measure how dense they lie
-CANDIDATES = 512  # whose gains are computed at once
+CANDIDATES = 128  # whose gains are looked at again at once
 
 
 def probcover(
@@ -39,8 +39,8 @@ def probcover(
     while len(chosen) < count and uncovered.any():
         best = int(np.argmax(np.where(known, 0, degrees)))
         chosen.append(best)
-        fresh = uncovered & (np.asarray(nearest_squared(features, np.array([best])))
-                             <= squared_radius)  # fmt: skip
+        known[best] = True
+        fresh = uncovered & (np.asarray(_to_one(features, best)) <= squared_radius)
         uncovered &= ~fresh
         # each point leaves the graph once: all steps together cost no more than the first count
         degrees -= _within(features, fresh, squared_radius)
@@ -81,9 +81,15 @@ def ball_radius(key: Key[Array, ""], features: Float[Array, "n d"], num_labels: 
 
 
 @jax.jit
+def _to_one(features: Float[Array, "n d"], index: Int[Array, ""]) -> Float[Array, "n"]:
+    return jnp.sum(jnp.square(features - features[index]), axis=1)
+
+
+@jax.jit
 def _squared(features: Float[Array, "n d"], points: Float[Array, "m d"]) -> Float[Array, "m n"]:
     norms = jnp.sum(jnp.square(features), axis=1)
     products = jnp.matmul(points, features.T, precision=lax.Precision.HIGHEST)
+    products = lax.optimization_barrier(products)  # else it is computed once for each use
     own = jnp.sum(jnp.square(points), axis=1)[:, None]
     return jnp.maximum(own + norms - 2 * products, 0.0)
 
@@ -94,13 +100,11 @@ def _within(
     """How many members lie in the ball of each point."""
     counts = np.zeros(len(features), np.int64)
     indices = np.flatnonzero(members)
-    size = CHUNK if len(indices) <= CHUNK else 8 * CHUNK
-    for start in range(0, len(indices), size):
-        chunk = indices[start : start + size]
-        there = np.arange(size) < len(chunk)
-        counts += np.asarray(
-            _count(features, features[np.resize(chunk, size)], there, squared_radius)
-        )
+    while len(indices):
+        size = 8 * CHUNK if len(indices) > 4 * CHUNK else CHUNK
+        chunk, indices = indices[:size], indices[size:]
+        points = features[np.resize(chunk, size)]
+        counts += np.asarray(_count(features, points, np.arange(size) < len(chunk), squared_radius))
     return counts
 
 
@@ -111,9 +115,13 @@ def _count(
     there: Bool[Array, "c"],
     squared_radius: Float[Array, ""],
 ) -> Int[Array, "n"]:
+    # sums over the first axis: over the last one, a CPU adds one number at a time
+    def count(rows: Float[Array, "b d"]) -> Int[Array, "b"]:
+        inside = (_squared(rows, points) <= squared_radius) & there[:, None]
+        return jnp.sum(inside, axis=0, dtype=jnp.int32)
+
     rows = blocks(features, block_rows(len(features), len(points)))
-    inside = lax.map(lambda block: (_squared(points, block) <= squared_radius) & there, rows)
-    return jnp.sum(inside, axis=2, dtype=jnp.int32).reshape(-1)[: len(features)]
+    return lax.map(count, rows).reshape(-1)[: len(features)]
 
 
 def _best(
@@ -163,7 +171,7 @@ def _gains(
 def _all_gains(
     features: Float[Array, "n d"], similarity: Float[Array, "n"], scale: Float[Array, ""]
 ) -> Float[Array, "n"]:
-    candidates = blocks(features, min(CANDIDATES, len(features)))
+    candidates = blocks(features, min(4 * CANDIDATES, len(features)))
     gains = lax.map(lambda rows: _gains(features, similarity, rows, scale), candidates)
     return gains.reshape(-1)[: len(features)]
 
@@ -175,5 +183,4 @@ def _closer(
     scale: Float[Array, ""],
     index: Int[Array, ""],
 ) -> Float[Array, "n"]:
-    squared = jnp.sum(jnp.square(features - features[index]), axis=1)
-    return jnp.maximum(similarity, jnp.exp(-scale * squared))
+    return jnp.maximum(similarity, jnp.exp(-scale * _to_one(features, index)))

@@ -1,0 +1,155 @@
+"""A model's accuracy, certified by buying the labels of a few images at random.
+
+    certificate = audit(key, probabilities, predictions, ask, target=0.9, budget=1000, bought=asked)
+
+Which accuracy? Three statements are told apart:
+
+1. What an audit certifies: the accuracy of this fixed model over the finite pool, which is all
+   images but `bought`. This holds whatever the model is and however it was trained, as long as
+   `predictions` stay as they were when the audit began.
+2. Images bought for training are left out: they were not drawn at random, and the model was fitted
+   to their labels. So the pool is the images that nobody asked about. With m of n images bought,
+   its accuracy differs from that over all n by less than m / n.
+3. The accuracy on new images, as of a test set: `population=True`. The n images count as
+   independent draws of what the model will see, every bought one as wrong in the lower bound and
+   as right in the upper one, and a binomial interval for the n draws (Clopper & Pearson 1934) is
+   added, for a fifth of the error. This supposes that the model is no better on these images for
+   having been trained on them without their labels. That cannot be known from them: where it
+   matters, keep images out of all training and audit those alone.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from jaxlabel.certificate.betting import Ledger
+from jaxlabel.certificate.design import Belief, choose_weights
+from jaxlabel.certificate.population import Population
+from jaxlabel.errors import UsageError
+
+__all__ = ["Certificate", "audit"]
+
+LOWER_SHARE = 0.9  # of the error that is allowed: the target is a lower bound
+
+
+class Certificate(NamedTuple):
+    """What an audit found. Accuracies are those of the module's docstring.
+
+    Attributes:
+      estimate: of the pool's accuracy, unbiased for a number of labels fixed before (LURE,
+        Farquhar et al. 2021, on the residuals of the model's own confidence); not a number
+        without labels.
+      low, high: the interval; it holds at any moment one may have stopped.
+      labels: how many were asked for.
+      reached: whether `low` is at least the target.
+      stopped_by: "target"; "below", when `high` fell short of it; "budget"; "pool", when all
+        labels were asked for.
+      indices: the images asked about, in the order drawn.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    labels: int
+    reached: bool
+    stopped_by: str
+    indices: Int[np.ndarray, "labels"]
+
+
+def audit(
+    key: Key[Array, ""],
+    probabilities: Float[np.ndarray, "n classes"],
+    predictions: Int[np.ndarray, "n"],
+    ask: Callable[[Int[np.ndarray, "b"]], Int[np.ndarray, "b"]],
+    *,
+    target: float,
+    confidence: float = 0.95,
+    budget: int,
+    batch: int = 50,
+    bought: Int[np.ndarray, "m"] | tuple[int, ...] = (),
+    population: bool = False,
+) -> Certificate:
+    """A certificate that the accuracy is at least `target`, or the best that `budget` labels give.
+
+    Images are drawn without replacement, doubtful ones more often, and a gambler bets that the
+    errors are rarer than 1 - target: a betting confidence sequence (Waudby-Smith & Ramdas 2024)
+    with weighted draws from a finite pool and control variates (Shekhar et al. 2023). The model's
+    confidence proposes and predicts; it is recalibrated after each batch; validity rests on the
+    draws alone, so a model that is too sure of itself costs labels, never truth.
+
+    Args:
+      probabilities: the model's; that of the prediction is its confidence.
+      predictions: the classes that are judged, which need not be the likeliest.
+      ask: labels of images, such as `lambda i: oracle.ask(i, purpose="certify")`.
+      batch: labels asked for at a time, and a chance to stop.
+      bought: indices that are not in the pool.
+      population: certify the accuracy on new images, statement 3 above.
+
+    Raises:
+      UsageError: a target or a confidence outside (0, 1), shapes that do not fit, an empty pool.
+    """
+    probabilities, predictions = np.asarray(probabilities, float), np.asarray(predictions)
+    num_images = len(predictions)
+    pool = np.setdiff1d(np.arange(num_images), np.asarray(bought, int))
+    _check(probabilities, predictions, pool, target, confidence)
+    statement = Population(num_images, len(pool), 1 - confidence) if population else None
+    error = 1 - confidence if statement is None else statement.error_left
+    goal = target if statement is None else statement.needed(target, LOWER_SHARE)
+    generator = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())
+    ledger = Ledger(len(pool), 1 - goal, LOWER_SHARE * error, (1 - LOWER_SHARE) * error)
+    belief = Belief(1 - probabilities[pool, predictions[pool]])
+    while True:
+        stopped_by = _stop(ledger, min(budget, len(pool)), len(pool))
+        if stopped_by:
+            break
+        size = min(batch, budget - ledger.num_labels, len(pool) - ledger.num_labels)
+        left = np.delete(np.arange(len(pool)), ledger.drawn)
+        errors = belief.errors(ledger.drawn, ledger.wrong)[left]
+        weights, prior = choose_weights(errors, ledger.limit)
+        # the first of exponential clocks that run at these rates: draws without replacement
+        clocks = generator.exponential(size=len(left)) / weights
+        first = np.argpartition(clocks, size - 1)[:size]
+        first = first[np.argsort(clocks[first])]
+        indices = pool[left[first]]
+        wrong = np.asarray(ask(indices)) != predictions[indices]
+        ledger.enter(left, first, weights, errors, wrong, prior)
+    low, high = ledger.interval()
+    if statement is not None:
+        low, high = statement.interval(low, high, LOWER_SHARE)
+    reached = stopped_by == "target" or low >= target
+    low = max(low, target) if stopped_by == "target" else low  # roots are found to 1e-9
+    return Certificate(
+        ledger.estimate(), low, high, ledger.num_labels, reached, stopped_by, pool[ledger.drawn]
+    )
+
+
+def _stop(ledger: Ledger, most: int, num_pool: int) -> str:
+    """Why no more labels are asked for; empty: more are."""
+    if ledger.is_below_limit():
+        return "target"
+    if ledger.is_above_limit():
+        return "below"
+    if ledger.num_labels >= most:
+        return "pool" if most == num_pool else "budget"
+    return ""
+
+
+def _check(
+    probabilities: Float[np.ndarray, "n classes"],
+    predictions: Int[np.ndarray, "n"],
+    pool: Int[np.ndarray, "p"],
+    target: float,
+    confidence: float,
+) -> None:
+    if not (0 < target < 1 and 0 < confidence < 1):
+        raise UsageError(f"target {target:g}, confidence {confidence:g}: both lie between 0 and 1")
+    if probabilities.ndim != 2 or len(probabilities) != len(predictions):
+        raise UsageError(
+            f"probabilities of shape {probabilities.shape} for {len(predictions)} predictions: "
+            "one row for each, one column for each class"
+        )
+    if not len(pool):
+        raise UsageError("every image was bought: there is none left to audit the model on")

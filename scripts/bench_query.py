@@ -1,0 +1,90 @@
+"""Seconds and peak memory of each query strategy: `count` of n points, some asked before.
+
+    python scripts/bench_query.py                   # 100 of 60,000 made points
+    python scripts/bench_query.py --data=idx:DIR    # the images' first principal components
+
+Each strategy runs in a process of its own: seconds of the first call, compilation included, and of
+a second one, and the most memory that the process ever had.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+
+def made(num_points: int, num_dimensions: int) -> np.ndarray:
+    """Points around 100 overlapping centres."""
+    rng = np.random.default_rng(0)
+    centres = 1.5 * rng.standard_normal((100, num_dimensions))
+    points = centres[rng.integers(100, size=num_points)]
+    return (points + rng.standard_normal(points.shape)).astype(np.float32)
+
+
+def images(spec: str, num_dimensions: int) -> np.ndarray:
+    """The first principal components of a data set's training images."""
+    from jaxlabel import data
+    from jaxlabel.cluster.pca import fit_pca, project
+
+    pixels = data.load(spec).train_images
+    flat = pixels.reshape(len(pixels), -1).astype(np.float32) / 255
+    return np.asarray(project(fit_pca(flat, num_dimensions), flat))
+
+
+def measure(flags: argparse.Namespace) -> dict[str, object]:
+    """One strategy's seconds and memory, in this process."""
+    import jax
+
+    from jaxlabel import query
+
+    features = images(flags.data, flags.dimensions) if flags.data else made(
+        flags.points, flags.dimensions
+    )  # fmt: skip
+    rng = np.random.default_rng(1)
+    scores = 3 * features @ rng.standard_normal((flags.dimensions, 10)) / flags.dimensions**0.5
+    probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
+    probabilities = (probabilities / probabilities.sum(axis=1, keepdims=True)).astype(np.float32)
+    asked = rng.choice(len(features), flags.asked, replace=False)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = []
+    for seed in range(2):
+        start = time.perf_counter()
+        query.select(
+            flags.strategy, jax.random.key(seed), features, flags.count, asked, probabilities
+        )
+        seconds.append(round(time.perf_counter() - start, 2))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "strategy": flags.strategy, "n": len(features), "d": flags.dimensions,
+        "count": flags.count, "asked": flags.asked, "first_s": seconds[0],
+        "second_s": seconds[1], "peak_mb": peak // 1024, "before_mb": before // 1024,
+    }  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", default="", help="idx:DIR, digits, ...; empty: made points")
+    parser.add_argument("--points", type=int, default=60_000, help="of the made points")
+    parser.add_argument("--dimensions", type=int, default=64)
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--asked", type=int, default=0)
+    parser.add_argument("--strategy", default="", help="one alone; empty: all, one by one")
+    flags = parser.parse_args()
+    if flags.strategy:
+        print(json.dumps(measure(flags)))
+        return 0
+    from jaxlabel.query import STRATEGIES
+
+    for strategy in STRATEGIES:
+        command = [sys.executable, __file__, *sys.argv[1:], f"--strategy={strategy}"]
+        print(subprocess.run(command, check=True, capture_output=True, text=True).stdout, end="")
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""How often the certificate is right, and how many labels it takes: simulated audits.
+
+    python scripts/simulate_certificate.py --runs=1000           # the shipped design
+    python scripts/simulate_certificate.py --runs=100 --designs  # against simpler ones
+
+Each run draws a new pool of 10,000 images, a model that errs on a fixed share of them, and an audit
+for "at least 90% at 95%" that stops as soon as it knows, or after 2,000 labels. Lines go to
+experiments/results/certificate.jsonl, and the table of all of them to certificate.md beside it.
+
+Models: an image's probability of an error is beta distributed (mean as given, a + b = 1.2);
+`calibrated` knows it; `overconfident` doubles its log odds less 0.5; `noisy` multiplies them by 1.5
+and adds normal noise of deviation 2; `underconfident` halves them.
+"""
+
+import argparse
+import json
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import jax
+import numpy as np
+
+from jaxlabel.certificate import Certificate, audit, design
+
+NUM_IMAGES, TARGET, BUDGET = 10_000, 0.9, 2_000
+MODELS = ("calibrated", "overconfident", "noisy", "underconfident")
+ACCURACIES = (0.88, 0.91, 0.92, 0.93, 0.95)
+DESIGNS: dict[
+    str, dict[str, Any]
+] = {  # what is changed in jaxlabel.certificate.design; {} is what is shipped
+    "shipped": {},
+    "without recalibration": {"NEWTON_STEPS": 0},
+    "least variance": {"POWERS": (0.5,), "FLOORS": (0.03,)},
+    "uniform draws, control variate": {"POWERS": (0.0,), "FLOORS": (0.25,)},
+    "uniform draws, model ignored": {},
+}
+RESULTS = Path(__file__).parents[1] / "experiments" / "results"
+
+
+def simulate(seed: int, model: str, accuracy: float) -> tuple[np.ndarray, np.ndarray]:
+    """Which images are wrong, and the error probability that the model claims of each."""
+    generator = np.random.default_rng([seed, round(1000 * accuracy), MODELS.index(model)])
+    mean = 1 - accuracy
+    errors = np.clip(generator.beta(1.2 * mean, 1.2 * accuracy, NUM_IMAGES), 1e-4, 0.95)
+    # exactly the accuracy: the wrong ones are drawn without replacement, by their odds
+    odds = errors / (1 - errors)
+    clocks = generator.exponential(size=NUM_IMAGES) / odds
+    wrong = np.zeros(NUM_IMAGES, bool)
+    wrong[np.argsort(clocks)[: round(mean * NUM_IMAGES)]] = True
+    noise = generator.standard_normal(NUM_IMAGES)
+    logits = np.log(odds)
+    logits = {"calibrated": logits, "overconfident": 2 * logits - 0.5, "noisy":
+              1.5 * logits + 2 * noise, "underconfident": 0.5 * logits}[model]  # fmt: skip
+    return wrong, 1 / (1 + np.exp(-logits))
+
+
+def run(seed: int, model: str, accuracy: float, name: str) -> Certificate:
+    """One audit."""
+    wrong, claimed = simulate(seed, model, accuracy)
+    if name == "uniform draws, model ignored":
+        claimed = np.full(NUM_IMAGES, 0.1)
+    changes: dict[str, Any] = DESIGNS[name] or {"BINS": design.BINS}
+    with mock.patch.multiple(design, **changes):
+        return audit(
+            jax.random.key(seed), np.stack([1 - claimed, claimed], axis=1),
+            np.zeros(NUM_IMAGES, int), lambda indices: wrong[indices].astype(int),
+            target=TARGET, budget=BUDGET,
+        )  # fmt: skip
+
+
+def measure(model: str, accuracy: float, name: str, runs: int) -> dict[str, Any]:
+    """One line of the results: `runs` audits of as many pools."""
+    start = time.perf_counter()
+    found = [run(seed, model, accuracy, name) for seed in range(runs)]
+    labels = np.array([certificate.labels for certificate in found])
+    covered = [certificate.low <= accuracy <= certificate.high for certificate in found]
+    return {
+        "design": name, "model": model, "accuracy": accuracy, "runs": runs,
+        "covered": float(np.mean(covered)), "reached": float(np.mean([c.reached for c in found])),
+        "labels": float(labels.mean()), "labels_median": float(np.median(labels)),
+        "labels_90": float(np.quantile(labels, 0.9)),
+        "estimate": float(np.mean([c.estimate for c in found])),
+        "seconds": round(time.perf_counter() - start, 1),
+    }  # fmt: skip
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """Markdown of the lines."""
+    rows = ["| design | model | accuracy | runs | covered | reached | labels: mean / median / 90% "
+            "| mean estimate | seconds |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    for x in lines:
+        rows.append(
+            f"| {x['design']} | {x['model']} | {x['accuracy']:.2f} | {x['runs']} "
+            f"| {100 * x['covered']:.1f}% | {100 * x['reached']:.1f}% | {x['labels']:.0f} / "
+            f"{x['labels_median']:.0f} / {x['labels_90']:.0f} | {x['estimate']:.4f} "
+            f"| {x['seconds']} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--designs", action="store_true", help="simpler designs, not the shipped")
+    parser.add_argument("--jobs", type=int, default=2)
+    flags = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / "certificate.jsonl"
+    names = [name for name in DESIGNS if (name != "shipped") == flags.designs]
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    done = {(x["design"], x["model"], x["accuracy"], x["runs"]) for x in lines}
+    wanted = [
+        (model, accuracy, name, flags.runs)
+        for name in names for accuracy in ACCURACIES[::-1] for model in MODELS
+        if (name, model, accuracy, flags.runs) not in done
+    ]  # fmt: skip
+    with ProcessPoolExecutor(flags.jobs, mp_context=get_context("spawn")) as workers:
+        for future in [workers.submit(measure, *arguments) for arguments in wanted]:
+            lines.append(future.result())
+            print(json.dumps(lines[-1]), flush=True)
+            path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            (RESULTS / "certificate.md").write_text(table(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+import jax
+import numpy as np
+import pytest
+
+from jaxlabel.certificate import audit
+from jaxlabel.certificate.betting import Ledger
+from jaxlabel.certificate.design import STAKES, Belief, choose_weights
+from jaxlabel.certificate.population import Population
+from jaxlabel.errors import UsageError
+
+FLAT = np.zeros(len(STAKES))
+
+
+def pool(seed, accuracy, num_images=1500, sharper=1.0):
+    """Which images are wrong, and the claimed probabilities of class 0 (right) and 1 (wrong)."""
+    generator = np.random.default_rng(seed)
+    errors = generator.beta(1.2 * (1 - accuracy), 1.2 * accuracy, num_images).clip(1e-4, 0.95)
+    odds = errors / (1 - errors)
+    first = np.argsort(generator.exponential(size=num_images) / odds)
+    wrong = np.zeros(num_images, bool)
+    wrong[first[: round((1 - accuracy) * num_images)]] = True
+    claimed = 1 / (1 + odds**-sharper)
+    return wrong, np.stack([1 - claimed, claimed], axis=1)
+
+
+def certify(seed, wrong, probabilities, **settings):
+    settings = {"target": 0.9, "budget": 400, "batch": 40} | settings
+    return audit(
+        jax.random.key(seed), probabilities, np.zeros(len(wrong), int),
+        lambda indices: wrong[indices].astype(int), **settings,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("accuracy", "sharper"), [(0.94, 1.0), (0.92, 2.5), (0.88, 1.0)])
+def test_the_interval_covers_although_one_stops_when_one_likes(accuracy, sharper):
+    # 95% is promised for all time; at the moment of stopping nearly all of 40 should cover
+    found = [certify(seed, *pool(seed, accuracy, sharper=sharper)) for seed in range(40)]
+    assert sum(c.low <= accuracy <= c.high for c in found) >= 37
+    assert sum(c.reached for c in found) <= (40 if accuracy > 0.9 else 3)
+    assert abs(np.mean([c.estimate for c in found]) - accuracy) < 0.012
+    for c in found:
+        assert c.reached == (c.stopped_by in ("target", "pool") and c.low >= 0.9)
+        assert c.labels == len(c.indices) == len(set(c.indices.tolist())) <= 400
+
+
+def test_the_estimate_is_unbiased_for_a_fixed_number_of_labels():
+    wrong, probabilities = pool(0, 0.85, 300, sharper=2.0)
+    # a target that nothing reaches or misses within 30 labels
+    found = [certify(s, wrong, probabilities, target=0.8, budget=30, batch=10) for s in range(200)]
+    found = [c.estimate for c in found]
+    assert abs(np.mean(found) - 0.85) < 4 * np.std(found) / 200**0.5
+
+
+def test_confidence_that_tells_errors_apart_saves_labels_and_ignorance_costs_no_truth():
+    wrong, probabilities = pool(1, 0.94, 5000)
+    blind = np.tile([0.9, 0.1], (5000, 1))
+    told = [certify(s, wrong, probabilities, budget=2000) for s in range(8)]
+    untold = [certify(s, wrong, blind, budget=2000) for s in range(8)]
+    assert np.mean([c.labels for c in told]) < np.mean([c.labels for c in untold])
+    reversed_claims = certify(0, wrong, probabilities[:, ::-1], budget=300)
+    assert reversed_claims.low <= 0.94 <= reversed_claims.high
+
+
+def test_a_pool_that_was_asked_about_whole_is_known_exactly():
+    wrong, probabilities = pool(2, 0.9, 50)
+    found = certify(0, wrong, probabilities, target=0.95, confidence=0.999, budget=50, batch=50)
+    assert found.low == pytest.approx(0.9) and found.high == pytest.approx(0.9)
+    assert found.estimate == pytest.approx(0.9)
+    assert (found.labels, found.reached) == (50, False)
+
+
+def test_bought_images_are_never_asked_and_no_budget_certifies_nothing():
+    wrong, probabilities = pool(3, 0.9, 200)
+    bought = np.arange(0, 200, 2)
+    found = certify(0, wrong, probabilities, bought=bought, budget=100)
+    assert not set(found.indices.tolist()) & set(bought.tolist())
+    nothing = certify(0, wrong, probabilities, budget=0)
+    assert (nothing.low, nothing.high, nothing.labels) == (0.0, 1.0, 0)
+    assert np.isnan(nothing.estimate) and nothing.stopped_by == "budget"
+
+
+def test_the_same_key_asks_the_same_images():
+    first, again = (certify(5, *pool(4, 0.92)) for _ in range(2))
+    np.testing.assert_array_equal(first.indices, again.indices)
+    assert first[:6] == again[:6]
+
+
+def test_mistakes_are_usage_errors():
+    wrong, probabilities = pool(3, 0.9, 20)
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        certify(0, wrong, probabilities, target=1.0)
+    with pytest.raises(UsageError, match="none left"):
+        certify(0, wrong, probabilities, bought=np.arange(20))
+    with pytest.raises(UsageError, match="one row for each"):
+        certify(0, wrong, probabilities[:3])
+
+
+def test_every_draw_s_value_has_the_pool_s_error_rate_as_its_mean():
+    # over all second draws, each weighted by its probability, whatever was drawn first
+    wrong = np.array([True, False, False, True, False])
+    weights, predicted = np.array([1.0, 2.0, 0.5, 3.0, 1.5]), np.array([0.3, 0.1, 0.6, 0.9, 0.2])
+    for start in range(5):
+        others = [i for i in range(5) if i != start]
+        mean = 0.0
+        for second in others:
+            ledger = Ledger(5, 0.3, 0.05, 0.05)
+            first = np.array([start, second])
+            ledger.enter(np.arange(5), first, weights, predicted, wrong[first], FLAT)
+            mean += weights[second] / weights[others].sum() * ledger._values[1]
+        assert mean == pytest.approx(0.4)
+
+
+def test_lure_weighs_the_draws_as_its_paper_does():
+    generator = np.random.default_rng(0)
+    wrong, weights = generator.random(12) < 0.4, generator.uniform(0.5, 2, 12)
+    first = generator.permutation(12)[:5]
+    ledger = Ledger(12, 0.3, 0.05, 0.05)
+    ledger.enter(np.arange(12), first, weights, np.zeros(12), wrong[first], FLAT)
+    total = 0.0
+    for m, i in enumerate(first, start=1):
+        q = weights[i] / (weights.sum() - weights[first[: m - 1]].sum())
+        lure = 1 + (12 - 5) / (12 - m) * (1 / ((12 - m + 1) * q) - 1)
+        total += lure * wrong[i] / 5
+    assert ledger.estimate() == pytest.approx(1 - total)
+
+
+def test_a_capital_by_hand():
+    # nothing is wrong, uniform draws, no prediction: Y = 0, 0; the largest Y is 1 at each draw
+    ledger = Ledger(100, 0.1, 0.05, 0.05)
+    prefers_the_largest = np.arange(len(STAKES), dtype=float)
+    ledger.enter(
+        np.arange(100), np.array([3, 8]), np.ones(100), np.zeros(100), np.zeros(2, bool),
+        prefers_the_largest,
+    )  # fmt: skip
+    stakes = 0.98 / np.array([1.0, 0.99])
+    np.testing.assert_allclose(ledger._stakes, stakes)
+    aside = 1 + ledger._stakes_any * 0.1
+    expected = 0.9 * np.prod(1 + stakes * 0.1) + 0.1 * np.prod(aside)
+    assert ledger._capital(0.1) == pytest.approx(np.log(expected))
+
+
+def test_a_belief_learns_that_the_model_is_too_sure():
+    generator = np.random.default_rng(0)
+    errors = generator.uniform(0.01, 0.6, 4000)
+    odds = errors / (1 - errors)
+    belief = Belief(1 / (1 + odds**-2.0))
+    wrong = generator.random(4000) < errors
+    drawn = np.arange(2000)
+    np.testing.assert_allclose(belief.errors(drawn[:0], wrong[:0]), 1 / (1 + odds**-2.0), rtol=1e-6)
+    assert np.abs(belief.errors(drawn, wrong[drawn]) - errors).mean() < 0.03
+
+
+def test_weights_favour_doubtful_images_and_are_even_where_all_are_alike():
+    doubtful = choose_weights(np.repeat([0.01, 0.5], [900, 100]), 0.1)
+    assert doubtful.weights[-1] > 1.5 * doubtful.weights[0] > 0
+    assert doubtful.growth.max() > choose_weights(np.full(1000, 0.05), 0.1).growth.max() * 0.5
+    np.testing.assert_allclose(choose_weights(np.full(10, 0.05), 0.1).weights, 1.0)
+
+
+def test_the_population_s_bound_is_clopper_and_pearson_s():
+    # no image bought, 300 of 300 right: low = (error / 2 share)^(1 / n)
+    population = Population(300, 300, 0.05)
+    low, high = population.interval(1.0, 1.0, 0.9)
+    assert (low, high) == (pytest.approx((0.2 * 0.05 * 0.9) ** (1 / 300)), 1.0)
+    needed = population.needed(0.9, 0.9)
+    assert population.interval(needed, 1.0, 0.9)[0] >= 0.9
+    assert population.interval(needed - 1 / 300, 1.0, 0.9)[0] < 0.9
+    # bought images count as wrong below and as right above
+    low, high = Population(400, 300, 0.05).interval(1.0, 1.0, 0.9)
+    assert low < 0.75 and high == 1.0
+
+
+def test_a_certificate_for_new_images_asks_for_more():
+    wrong, probabilities = pool(6, 0.95, 5000)
+    new = certify(0, wrong, probabilities, budget=3000, population=True)
+    same = certify(0, wrong, probabilities, budget=3000)
+    assert new.reached and same.reached and new.low >= 0.9
+    assert new.labels >= same.labels
