@@ -9,16 +9,18 @@ size. DIR holds the data set's four files; without `--config.data` it is what
 `jaxlabel data prepare --name=NAME` has prepared.
 """
 
+from typing import Any
+
 from jaxlabel.methods import sgan
 
-DATASETS = {
+DATASETS: dict[str, dict[str, Any]] = {
     "mnist": {"data": "tfds:mnist", "budget": 100},
     "fashion_mnist": {"data": "tfds:fashion_mnist", "budget": 400},
     "overhead_mnist": {"data": "folder:overhead_mnist", "budget": 400},
     "cifar10": {"data": "tfds:cifar10", "budget": 4000},
     "folder": {"data": "folder:images", "budget": 100, "image_size": 28},
 }
-SIZES = {
+SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"network": "dense", "width": 128, "steps": 300, "snapshots": 3},
     "cpu": {"network": "dense", "width": 512, "steps": 10_000},
     "gpu": {"network": "conv", "width": 64, "steps": 60_000},

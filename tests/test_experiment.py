@@ -21,7 +21,7 @@ from jaxlabel.errors import (
     LabelsMissing,
     UsageError,
 )
-from jaxlabel.methods import encoder, medoids, representatives, semisup
+from jaxlabel.methods import encoder, medoids, representatives, semisup, sgan
 from jaxlabel.oracle import LabelStore
 
 QUICK = {"code_steps": 40, "classifier_steps": 40, "components": 8, "batch_size": 64, "map": "none"}
@@ -33,6 +33,9 @@ RECIPES = {
     "representatives": representatives.Config(budget=24, propagate=1.0, map="none"),
     "encoder": encoder.Config(
         budget=24, code=16, code_steps=20, steps=20, batch_size=64, map="none"
+    ),
+    "sgan": sgan.Config(
+        budget=24, width=32, steps=20, batch_size=16, labelled_batch=16, snapshots=2, map="none"
     ),
     "semisup": semisup.Config(budget=24, network="dense", steps=20, batch_size=16, guide=0.5),
     "semisup, in rounds": semisup.Config(

@@ -85,16 +85,15 @@ def buy(
     number: int, oracle: Oracle, key: Key[Array, ""],
 ) -> Paid:  # fmt: skip
     """What was paid for before, and `count` labels more, as far as the money goes."""
-    strategy = config.query
-    features, logits = None, None
+    strategy, beliefs = config.query, None
     if strategy in query.UNCERTAINTY and not number:
         strategy = "typiclust"
     if strategy in query.UNCERTAINTY:
         features, logits = classify(model, images)
-        logits = np.asarray(jax.nn.softmax(logits))
+        beliefs = jax.nn.softmax(jnp.asarray(logits))
     else:
         features = principal(config, images)
-    wanted = query.select(strategy, key, features, count, paid.indices, logits)
+    wanted = query.select(strategy, key, jnp.asarray(features), count, paid.indices, beliefs)
     asked = query.affordable(oracle, wanted)
     if not len(asked) and not len(paid.indices):
         asked = wanted[:1]  # too dear: the oracle says so
