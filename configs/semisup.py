@@ -20,8 +20,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "folder": {"data": "folder:images", "budget": 100, "alignment": "paid", "image_size": 32},
 }
 SIZES: dict[str, dict[str, Any]] = {
-    "tiny": {"steps": 60, "batch_size": 16, "mu": 2, "network": "dense", "width": 8,
-             "code_steps": 20, "map": "none"},
+    "tiny": {"steps": 100, "batch_size": 16, "mu": 2, "network": "dense", "width": 8,
+             "code_steps": 20,
+        "learning_rate": 5e-3, "map": "none"},
     "cpu": {"steps": 4000},
     "gpu": {"steps": 20000, "mu": 7, "width": 32, "ema": 0.999, "learning_rate": 1e-3},
 }  # fmt: skip

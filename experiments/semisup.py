@@ -1,0 +1,78 @@
+"""Which objective, and who gets asked: the same labels, three data sets, random always included.
+
+    jaxlabel sweep --experiment=experiments/semisup.py --data_root=DIR --jobs=2 --publish \
+        --workdir=runs/semisup
+    python experiments/semisup.py experiments/results/semisup.jsonl    # areas under the curves
+
+DIR holds the folders mnist, fashion_mnist and overhead_mnist with four IDX files each. The sizes
+are for a CPU: a dense network, few steps; two hours are planned on 2 cores. `--quick` takes the
+digits, one seed: minutes. The full grid, with convolutions, is in scripts/gpu_queue.py.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxlabel import results
+from jaxlabel.methods import semisup
+from jaxlabel.query import STRATEGIES
+from jaxlabel.sweep import Arm, Experiment, Table
+
+LABELS = [10, 20, 40, 100, 250, 500, 1000]
+DATA = [f"idx:DATA_ROOT/{name}" for name in ("mnist", "fashion_mnist", "overhead_mnist")]
+OBJECTIVES = ["supervised", "pseudo_label", "mean_teacher", "vat", "mixmatch", "fixmatch",
+              "flexmatch", "freematch", "softmatch", "graph"]  # fmt: skip
+MEASURES = ("test_accuracy", "train_label_accuracy")
+BASE = semisup.Config(
+    network="dense", width=16, steps=600, learning_rate=2e-3, space="graph", map="none"
+)
+
+
+def get_experiment(quick: bool = False) -> Experiment:
+    """Queries under one objective, then objectives under one query."""
+    data = ["digits"] if quick else DATA
+    labels = [10, 40] if quick else LABELS
+    seeds = range(1) if quick else range(3)
+    base = semisup.Config(**vars(BASE) | {"steps": 60, "batch_size": 16}) if quick else BASE
+    queries = ["random", "typiclust", "margin"] if quick else list(STRATEGIES)
+    objectives = ["supervised", "freematch", "graph"] if quick else OBJECTIVES
+    who = Arm("graph", base, {"data": data, "query": queries, "budget": labels,
+                              "objective": ["graph"]}, seeds)  # fmt: skip
+    # half the labels: of objectives there are as many as of queries, and they cost more
+    some = labels if quick else [20, 100, 500]
+    what = Arm("random", base, {"data": data, "objective": objectives, "budget": some}, seeds)
+    tables = [Table("Who gets asked", [who], MEASURES), Table("Which objective", [what], MEASURES)]
+    return Experiment("Which objective, and who gets asked?", tables)
+
+
+def areas(lines: Sequence[dict[str, Any]], measure: str = "test_accuracy") -> list[str]:
+    """A line per data set, query and objective: the area under the curve over log labels.
+
+    Divided by the width: the mean accuracy over a factor of labels that is drawn evenly.
+    """
+    curves: dict[tuple[Any, ...], dict[float, float]] = {}
+    for line in lines:
+        config = line["config"]
+        name = (line["table"], line["dataset"], config["objective"], config["query"])
+        curve = curves.setdefault((*name, line["seed"]), {})
+        curve[config["budget"]] = line[measure]
+    found: dict[tuple[Any, ...], list[float]] = {}
+    for (*name, _), curve in curves.items():
+        x = np.log(sorted(curve))
+        if len(x) > 1:
+            y = [curve[labels] for labels in sorted(curve)]
+            found.setdefault(tuple(name), []).append(np.trapezoid(y, x) / (x[-1] - x[0]))
+    texts = []
+    for name, values in sorted(found.items(), key=lambda item: -float(np.mean(item[1]))):
+        mean, low, high = (None if v is None else 100 * v for v in results.mean_interval(values))
+        interval = "" if low is None else f" ({low:.2f} to {high:.2f})"
+        texts.append(f"| {' | '.join(map(str, name))} | {mean:.2f}{interval} | {len(values)} |")
+    head = ["| table | data set | objective | query | area | n |", "|---|---|---|---|---:|---:|"]
+    return head + texts
+
+
+if __name__ == "__main__":
+    print(*areas(results.read(*map(Path, sys.argv[1:]))), sep="\n")

@@ -1,0 +1,270 @@
+"""The runs that still want a GPU: one button for whoever has one.
+
+    python scripts/gpu_queue.py --list                               # what is left, in its order
+    python scripts/gpu_queue.py --data_root=DIR --limit=540          # as many as fit 9 minutes
+    python scripts/gpu_queue.py --preset=tiny --limit=120            # a dry run, on any machine
+    python scripts/gpu_queue.py --merge=FILE                         # what came back, into results/
+
+DIR holds a folder of four IDX files per data set (`mnist`, `fashion_mnist`, `overhead_mnist`) and
+may hold `cifar10.npz`; a run whose data is missing is left for another time. Results are appended
+to $OUT/gpu_queue.jsonl where OUT is set, else to experiments/results/gpu_queue.jsonl; what is in
+either is not run again. At the limit the run in progress stops; it goes on from its checkpoints in
+--workdir if that is still there. On a lent machine that takes only the working tree, copy DIR into
+the git-ignored `.carry/data` first and carry `.carry` along.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+PUBLISHED = ROOT / "experiments" / "results" / "gpu_queue.jsonl"
+PLACE = "DATA_ROOT"
+
+OBJECTIVES = ("freematch", "fixmatch", "flexmatch", "softmatch", "mixmatch", "mean_teacher", "vat",
+              "pseudo_label", "graph", "supervised")  # fmt: skip
+QUERIES = ("random", "typiclust", "medoids", "probcover", "maxherding", "coreset", "margin",
+           "entropy", "badge")  # fmt: skip
+LABELS = (40, 100, 500, 20, 250, 1000, 10)
+
+
+class Job(NamedTuple):
+    """Runs of one configuration, or one command.
+
+    Attributes:
+      config: a config file's name and variant, such as "semisup:mnist"; empty for a command.
+      bar: what the issue asks for, for the table.
+      command: arguments of a script that prints JSON in its last line.
+    """
+
+    name: str
+    config: str = ""
+    settings: Mapping[str, Any] = {}
+    seeds: Iterable[int] = range(3)
+    bar: str = ""
+    command: tuple[str, ...] = ()
+
+
+def jobs() -> Iterator[Job]:
+    """The list, the bars of the issues first; it is taken from its head."""
+    yield Job("training step, jaxlabel", command=("scripts/bench_train_step.py",),
+              bar="100,000 contrastive images/s")  # fmt: skip
+    yield Job("semisup, fashion_mnist, 500 random", "semisup:fashion_mnist", {"budget": 500.0},
+              bar="89%")  # fmt: skip
+    yield Job("sgan, mnist, 100", "sgan:mnist", {"budget": 100.0}, bar="98.5%")
+    yield Job("scan, mnist, no labels", "scan:mnist", {"budget": 0.0}, range(5), "97%")
+    yield Job("scan, fashion_mnist, no labels", "scan:fashion_mnist", {"budget": 0.0}, range(5),
+              "68%")  # fmt: skip
+    yield Job("scan, mnist, 10", "scan:mnist", {"budget": 10.0}, range(5), "96.5%")
+    for labels, bar in ((10, "65%"), (20, "70%"), (40, "75%")):
+        name = f"scan, fashion_mnist, {labels}"
+        yield Job(name, "scan:fashion_mnist", {"budget": float(labels)}, bar=bar)
+    yield Job("sgan, fashion_mnist, 400", "sgan:fashion_mnist", {"budget": 400.0}, bar="81.2%")
+    for data, labels, bar in (("fashion_mnist", 100, "82%"), ("mnist", 20, "98%"),
+                              ("overhead_mnist", 100, "70%")):  # fmt: skip
+        name = f"semisup, {data}, {labels} typiclust"
+        chosen = {"budget": float(labels), "query": "typiclust", "space": "graph"}
+        yield Job(name, f"semisup:{data}", chosen, bar=bar)
+    yield Job(
+        "scan, cifar10, no labels", "scan:cifar10", {"budget": 0.0}, range(1), "81.6 to 88.3%"
+    )
+    yield from grid()
+
+
+def grid() -> Iterator[Job]:
+    """Objective x query x labels x data set: first one of each against the best, then the rest."""
+    pairs = [("freematch", query) for query in QUERIES]
+    pairs += [(objective, "random") for objective in OBJECTIVES]
+    pairs += itertools.product(OBJECTIVES, QUERIES)
+    for objective, query in dict.fromkeys(pairs):
+        for labels, data in itertools.product(LABELS, ("fashion_mnist", "mnist", "overhead_mnist")):
+            chosen = {"objective": objective, "query": query, "budget": float(labels)}
+            chosen |= {"steps": 5000, "space": "graph"}
+            yield Job(f"grid, {data}, {objective}, {query}, {labels}", f"semisup:{data}", chosen)
+
+
+def main() -> None:
+    """Runs what is left until the time is over, and prints the table of all that is there."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data_root", default="", help="a folder per data set; tiny: digits")
+    parser.add_argument("--preset", default="gpu", choices=("tiny", "cpu", "gpu"))
+    parser.add_argument("--limit", type=float, default=540.0, help="seconds in all")
+    parser.add_argument("--only", default="", help="jobs whose name holds this")
+    parser.add_argument("--workdir", default="runs/gpu_queue", help="checkpoints are kept there")
+    parser.add_argument("--list", action="store_true", help="what is left; nothing runs")
+    parser.add_argument("--merge", default="", help="a file of lines to add to the published ones")
+    options = parser.parse_args()
+    if options.merge:
+        return merge(Path(options.merge))
+    sys.path.insert(0, str(ROOT))
+    from jaxlabel import cli
+
+    cli.settle_xla(os.environ)
+    out = Path(os.environ["OUT"]) / PUBLISHED.name if "OUT" in os.environ else PUBLISHED
+    if options.preset != "gpu" and out == PUBLISHED:
+        out = Path(options.workdir) / f"{options.preset}.jsonl"
+    left = [
+        pair for pair in waiting([out, PUBLISHED], options.preset) if options.only in pair[0].name
+    ]
+    if options.list:
+        print(*(f"{job.name}, seed {seed}" for job, seed in left), f"{len(left)} left", sep="\n")
+        return None
+    work(at_hand(left, options), options, out)
+    print(table([out, PUBLISHED]))
+    return None
+
+
+def waiting(paths: Iterable[Path], preset: str) -> list[tuple[Job, int]]:
+    """The jobs and seeds that no file has a line of."""
+    done = {(line["queue"], line["seed"], line["preset"]) for line in lines(paths)}
+    pairs = ((job, seed) for job in jobs() for seed in (job.seeds if job.config else range(1)))
+    return [(job, seed) for job, seed in pairs if (job.name, seed, preset) not in done]
+
+
+def work(left: list[tuple[Job, int]], options: argparse.Namespace, out: Path) -> None:
+    """Runs one after the other; each line is written when it is known."""
+    deadline = time.monotonic() + options.limit
+    signal.signal(signal.SIGALRM, _time_is_over)
+    for job, seed in left:
+        seconds = deadline - time.monotonic()
+        if seconds < 5:
+            break
+        print(f"--- {job.name}, seed {seed}, {seconds:.0f} s left", flush=True)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            line = command(job, seconds) if job.command else run(job, seed, options)
+        except TimeoutError:
+            print("the time is over: the run goes on from its checkpoints next time")
+            break
+        except Exception as error:  # one that fails must not keep the others from their turn
+            print(f"{job.name}: {type(error).__name__}: {error}", flush=True)
+            continue
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        append(out, line | {"queue": job.name, "seed": seed, "preset": options.preset,
+                            "bar": job.bar})  # fmt: skip
+
+
+def run(job: Job, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """The result of one run, with nothing of where things are on this machine."""
+    from jaxlabel import configfile, experiment
+
+    file, _, variant = job.config.partition(":")
+    path = configfile.find(f"configs/{file}.py")
+    config = configfile.load(path, f":{variant}", options.preset)
+    settings = dict(job.settings)
+    if options.preset == "tiny":
+        settings.pop("steps", None)
+    place = where(variant, options)
+    config = dataclasses.replace(config, **settings, seed=seed, data=place, map="none")
+    slug = "".join(c if c.isalnum() else "-" for c in job.name)
+    result = experiment.run(config, Path(options.workdir) / f"{options.preset}-{slug}-s{seed}")
+    named = f"idx:{PLACE}/{variant}" if options.data_root else place
+    shown = dict(result["config"]) | {"store": "", "account": "", "data": named}
+    return {key: value for key, value in result.items() if key != "ledger"} | {"config": shown}
+
+
+def at_hand(left: list[tuple[Job, int]], options: argparse.Namespace) -> list[tuple[Job, int]]:
+    """The runs whose data is here; what is missing is said once."""
+    variants = {job.config: job.config.partition(":")[2] for job, _ in left}
+    missing = {config for config, name in variants.items() if config and not where(name, options)}
+    for config in sorted(missing):
+        print(f"no data for {config}: --data_root=DIR holds a folder per data set")
+    return [(job, seed) for job, seed in left if job.config not in missing]
+
+
+def where(variant: str, options: argparse.Namespace) -> str:
+    """The data's specification; empty where there is none."""
+    if not options.data_root and options.preset == "tiny":
+        return "digits"
+    folder = Path(options.data_root or ".") / variant
+    if folder.is_dir():
+        return f"idx:{folder}"
+    if (archive := folder.with_suffix(".npz")).is_file():
+        return f"npz:{archive}"
+    return ""
+
+
+def command(job: Job, seconds: float) -> dict[str, Any]:
+    """What a script's last line says."""
+    started = time.monotonic()
+    arguments = [sys.executable, *job.command]
+    try:
+        done = subprocess.run(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,
+                              timeout=seconds)  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError from error
+    said = json.loads(done.stdout.strip().splitlines()[-1])
+    return {"said": said, "seconds": round(time.monotonic() - started, 2)}
+
+
+def table(paths: Iterable[Path]) -> str:
+    """A Markdown table: a row per job, over its seeds."""
+    from jaxlabel.results import mean_interval
+
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for line in lines(paths):
+        groups.setdefault((line["queue"], line["preset"]), []).append(line)
+    rows = ["| run | preset | bar | accuracy | worst | n | labels | seconds | device |",
+            "|---|---|---|---:|---:|---:|---:|---:|---|"]  # fmt: skip
+    for (name, preset), group in groups.items():
+        found = [100 * value for line in group if (value := accuracy(line)) is not None]
+        text, worst = "", ""
+        if found:
+            mean, low, high = mean_interval(found)
+            worst = f"{min(found):.2f}"
+            text = f"{mean:.2f}" if low is None else f"{mean:.2f} ({low:.2f} to {high:.2f})"
+        spent = "/".join(dict.fromkeys(str(line.get("labels_spent", "")) for line in group))
+        seconds = max(line["seconds"] for line in group)
+        device = ", ".join(dict.fromkeys(str(line.get("device", "")) for line in group))
+        bar = group[0]["bar"]
+        rows.append(f"| {name} | {preset} | {bar} | {text} | {worst} | {len(group)} | {spent} | "
+                    f"{seconds:.0f} | {device} |")  # fmt: skip
+    return "\n".join(rows)
+
+
+def accuracy(line: Mapping[str, Any]) -> float | None:
+    """The test accuracy, or that of clusters matched to classes."""
+    value = line.get("test_accuracy")
+    return line.get("matched_accuracy") if value is None else value
+
+
+def lines(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """All results so far, each once."""
+    texts = [
+        text for p in dict.fromkeys(paths) if p.is_file() for text in p.read_text().splitlines()
+    ]
+    return [json.loads(text) for text in dict.fromkeys(texts) if text.endswith("}")]
+
+
+def append(path: Path, line: Mapping[str, Any]) -> None:
+    """Adds a line to the file, at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(line, sort_keys=True) + "\n")
+
+
+def merge(path: Path) -> None:
+    """Adds what came back from another machine to the published results."""
+    known = lines([PUBLISHED])
+    fresh = [line for line in lines([path]) if line not in known and line["preset"] == "gpu"]
+    for line in fresh:
+        append(PUBLISHED, line)
+    print(f"{len(fresh)} lines added to {PUBLISHED.relative_to(ROOT)}")
+
+
+def _time_is_over(signum: int, frame: Any) -> None:
+    raise TimeoutError
+
+
+if __name__ == "__main__":
+    main()
