@@ -13,10 +13,16 @@ from typing import Any
 from jaxlabel.methods import simclr
 
 GREY: dict[str, dict[str, Any]] = {
-    "tiny": {"encoder": "dense", "width": 8, "pretext_steps": 50, "pretext_batch": 64},
-    "cpu": {"encoder": "conv", "pretext_steps": 1500, "pretext_batch": 256},
-    "gpu": {"encoder": "conv", "width": 64, "pretext_steps": 30_000, "pretext_batch": 1024},
-}
+    "tiny": {"encoder": "gradients", "width": 8, "pretext_steps": 50, "pretext_batch": 64},
+    "cpu": {
+        "encoder": "gradients", "width": 32, "pretext_steps": 600, "pretext_batch": 256,
+        "partners": 10, "component_share": 0.6,
+    },
+    "gpu": {
+        "encoder": "conv", "width": 64, "pretext_steps": 30_000, "pretext_batch": 1024,
+        "component_share": 0.3,
+    },
+}  # fmt: skip
 COLOUR: dict[str, dict[str, Any]] = {
     "tiny": {"encoder": "conv", "width": 8, "pretext_steps": 20, "pretext_batch": 32},
     "cpu": {"encoder": "conv", "width": 16, "pretext_steps": 2000, "pretext_batch": 256},

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import augment, nets, train
 from jaxlabel.cache import cached
-from jaxlabel.cluster.pca import fit_pca
+from jaxlabel.cluster.pca import fit_pca, project
 from jaxlabel.log import Log
 from jaxlabel.losses.contrastive import nt_xent
 
@@ -154,27 +154,29 @@ def make_optimizer(settings: Settings) -> optax.GradientTransformation:
 
 
 class Representation(nnx.Module):
-    """An encoder's features, centred and of unit length, beside those of the pixels themselves.
+    """An encoder's features, centred and of unit length, beside those of the image itself.
 
-    The principal components keep where an image has what, the encoder what moved images share;
-    neighbours in both are better than in either.
+    The principal components keep where an image has what, the encoder what moved images share.
 
     Args:
-      components: principal components of the pixels; 0: none of them.
+      components: principal components of what `given` says; 0: none of them.
       share: of the squared length, what is theirs.
+      given: "pixels", or "gradients": oriented and pooled (`nets.oriented_gradients`).
     """
 
-    def __init__(self, encoder: Any, shape: tuple[int, ...], components: int, share: float):
-        self.encoder = encoder
+    def __init__(
+        self, encoder: Any, shape: tuple[int, ...], components: int, share: float, given: str
+    ):
+        self.encoder, self.given = encoder, given
         self.share = share if components else 0.0
+        numbers = nets.num_gradients(shape) if given == "gradients" else math.prod(shape)
         self.centre = nnx.Param(jnp.zeros(encoder.num_features))
-        self.mean = nnx.Param(jnp.zeros(math.prod(shape)))
-        self.components = nnx.Param(jnp.zeros((components, math.prod(shape))))
+        self.mean = nnx.Param(jnp.zeros(numbers))
+        self.components = nnx.Param(jnp.zeros((min(components, numbers), numbers)))
 
     def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
         learned = _unit(self.encoder.features(images) - self.centre[...])
-        pixels = images.reshape(len(images), -1) - self.mean[...]
-        given = _unit(pixels @ self.components[...].T)
+        given = _unit((inputs_of(images, self.given) - self.mean[...]) @ self.components[...].T)
         return jnp.concatenate(
             [(1 - self.share) ** 0.5 * learned, self.share**0.5 * given], axis=-1
         )
@@ -184,17 +186,32 @@ class Representation(nnx.Module):
 
 
 def represent(
-    encoder: Any, images: UInt8[np.ndarray, "n h w c"], components: int, share: float
+    encoder: Any, images: UInt8[np.ndarray, "n h w c"], components: int, share: float, given: str
 ) -> Representation:
-    """The representation whose centres are those of the images."""
-    components = min(components, math.prod(images.shape[1:]), len(images))
-    model = Representation(encoder, images.shape[1:], components, share)
+    """The representation whose centre and principal components are those of the images."""
+    model = Representation(encoder, images.shape[1:], components, share, given)
     model.centre[...] = jnp.asarray(features_of(encoder, images).mean(axis=0))
     if components:
-        pixels = augment.as_float(jnp.asarray(images)).reshape(len(images), -1)
-        pca = fit_pca(pixels, components)
+        inputs = train.apply_batched(lambda _, x: inputs_of(x, given), None, images)
+        pca = fit_pca(jnp.asarray(inputs), len(model.components[...]))
         model.mean[...], model.components[...] = pca.mean, pca.components
     return model
+
+
+def given_points(
+    images: UInt8[np.ndarray, "n h w c"], components: int, given: str
+) -> Float[Array, "n d"]:
+    """The images along the principal components of what they give by themselves."""
+    inputs = train.apply_batched(lambda _, x: inputs_of(x, given), None, images)
+    points = jnp.asarray(inputs)
+    return project(fit_pca(points, min(components, points.shape[1])), points)
+
+
+def inputs_of(images: Float[Array, "batch h w c"], given: str) -> Float[Array, "batch d"]:
+    """What the principal components are of."""
+    if given == "gradients":
+        return nets.oriented_gradients(images)
+    return images.reshape(len(images), -1)
 
 
 def features_of(model: Any, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n d"]:

@@ -69,8 +69,8 @@ def test_partners_are_drawn_as_often_as_was_asked_for():
     assert 0.4 < np.mean(half == np.asarray(rows)) < 0.6
 
 
-def test_neighbours_in_pixels_show_mostly_the_same_and_are_not_oneself():
-    found = simclr.pixel_neighbours(DIGITS.train_images, 5)
+def test_neighbours_before_learning_show_mostly_the_same_and_are_not_oneself():
+    found = simclr.given_neighbours(dataclasses.replace(QUICK, partners=5), DIGITS.train_images)
     assert found.shape == (len(LABELS), 5)
     assert np.mean(LABELS[found] == LABELS[:, None]) > 0.95
     assert not np.any(found == np.arange(len(LABELS))[:, None])
@@ -84,7 +84,7 @@ def test_a_representation_is_of_unit_length_and_shared_as_asked():
             return images.reshape(len(images), -1)
 
     images = DIGITS.train_images[:200]
-    model = pretext.Representation(Same(), (8, 8, 1), 10, 0.3)
+    model = pretext.Representation(Same(), (8, 8, 1), 10, 0.3, "pixels")
     made = np.asarray(model.features(jax.random.uniform(jax.random.key(0), (9, 8, 8, 1))))
     assert made.shape == (9, 74)
     model.components[...] = jnp.eye(64)[:10]

@@ -140,7 +140,7 @@ def count_clusters(config: Config, num_classes: int) -> int:
 
 def mine(config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"], log: Log) -> Mined:
     """The images' neighbours in the features, exact and block by block, and their graph."""
-    model = pretext.represent(encoder, images, config.components, config.component_share)
+    model = simclr.represent(config, encoder, images)
     features = pretext.features_of(model, images)
     sizes = {"num_neighbours": config.graph_neighbours, "num_components": config.graph_components}
     log.progress("mining", 0, 1, "neighbours and their graph")

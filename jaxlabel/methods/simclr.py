@@ -10,14 +10,11 @@ alignment that tells a coat from a shirt. Positives may also be neighbours in pi
 import dataclasses
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
 
 from jaxlabel import cluster, nets, pretext
-from jaxlabel.augment import as_float
 from jaxlabel.cache import cached
-from jaxlabel.cluster.pca import fit_pca, project
 from jaxlabel.config import RunConfig, setting
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
@@ -41,12 +38,14 @@ class Config(RunConfig):
         1.0, "how far views of grey images are moved and changed", low=0.0, high=2.0
     )
     partners: int = setting(
-        0, "how many of an image's neighbours in pixel space may be its other view", low=0
+        0, "how many of an image's neighbours by those components may be its other view", low=0
     )
     partner_share: float = setting(0.5, "how often one of them is", low=0.0, high=1.0)
-    components: int = setting(
-        64, "principal components of the pixels beside the features; 0: none", low=0
-    )
+    components: int = setting(64, "principal components beside the features; 0: none", low=0)
+    given: str = setting(
+        "gradients", "of the pixels, or of their pooled orientations",
+        choices=("gradients", "pixels"),
+    )  # fmt: skip
     component_share: float = setting(0.3, "of the squared length, theirs", low=0.0, high=1.0)
 
 
@@ -59,7 +58,7 @@ def run(
 ) -> Predictor:
     """The features; the oracle is asked nothing."""
     encoder = pretrain(config, images, key, log)
-    model = pretext.represent(encoder, images, config.components, config.component_share)
+    model = represent(config, encoder, images)
     features = pretext.features_of(model, images)
     return Predictor(model, None, features, "nothing to ask", {}, gives="features")
 
@@ -68,9 +67,18 @@ def pretrain(
     config: Config, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
 ) -> Any:
     """The encoder, trained on the images without labels."""
-    partners = pixel_neighbours(images, config.partners) if config.partners else None
+    partners = given_neighbours(config, images) if config.partners else None
     return pretext.contrastive_encoder(
         settings_of(config), config.kind, images, key, log, partners=partners
+    )
+
+
+def represent(
+    config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"]
+) -> pretext.Representation:
+    """The encoder's features beside the principal components, as the configuration has it."""
+    return pretext.represent(
+        encoder, images, config.components, config.component_share, config.given
     )
 
 
@@ -83,25 +91,26 @@ def settings_of(config: Config) -> pretext.Settings:
     )  # fmt: skip
 
 
-def pixel_neighbours(
-    images: UInt8[np.ndarray, "n h w c"], count: int, components: int = 64
+def given_neighbours(
+    config: Config, images: UInt8[np.ndarray, "n h w c"]
 ) -> Int[np.ndarray, "n count"]:
-    """Each image's nearest others along the leading principal components of the pixels."""
+    """Each image's nearest others by the principal components alone, before anything is learned."""
 
     def compute() -> dict[str, Any]:
-        pixels = as_float(jnp.asarray(images)).reshape(len(images), -1)
-        points = project(fit_pca(pixels, min(components, pixels.shape[1])), pixels)
-        return {"indices": cluster.knn(points, None, count)[0]}
+        points = pretext.given_points(images, config.components or 64, config.given)
+        return {"indices": cluster.knn(points, None, config.partners)[0]}
 
-    return cached("neighbours", ["pixels", images, count, components], compute)["indices"]
+    parts = [images, config.partners, config.components, config.given]
+    return cached("neighbours", parts, compute)["indices"]
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
     """What makes the representation, to load it: it gives features, not classes."""
-    components = min(config.components, int(np.prod(shape)))
 
     def make(rngs: Any) -> pretext.Representation:
         encoder = nets.make_encoder(config.encoder, shape, rngs, config.width or None)
-        return pretext.Representation(encoder, shape, components, config.component_share)
+        return pretext.Representation(
+            encoder, shape, config.components, config.component_share, config.given
+        )
 
     return make

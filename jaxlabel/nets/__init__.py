@@ -15,6 +15,7 @@ from jaxlabel.nets.gan import (
     DenseDiscriminator,
     DenseGenerator,
 )
+from jaxlabel.nets.gradients import GradientNet, num_gradients, oriented_gradients
 from jaxlabel.nets.layers import Conv, GroupNorm
 from jaxlabel.nets.resnet import ResNet18
 
@@ -33,9 +34,12 @@ __all__ = [
     "DenseDiscriminator",
     "DenseEncoder",
     "DenseGenerator",
+    "GradientNet",
     "GroupNorm",
     "ResNet18",
     "depth_to_space",
     "make_encoder",
+    "num_gradients",
+    "oriented_gradients",
     "space_to_depth",
 ]

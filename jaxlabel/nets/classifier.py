@@ -7,9 +7,10 @@ from jaxtyping import Array, Float
 
 from jaxlabel.nets.conv import ConvNet
 from jaxlabel.nets.dense import DenseEncoder
+from jaxlabel.nets.gradients import GradientNet
 from jaxlabel.nets.resnet import ResNet18
 
-ENCODERS = ("conv", "resnet18", "dense")
+ENCODERS = ("conv", "resnet18", "dense", "gradients")
 
 
 class Encoder(Protocol):
@@ -48,4 +49,6 @@ def make_encoder(
         return ResNet18(shape, rngs, width=width or 64)
     if name == "dense":
         return DenseEncoder(shape, rngs, width=width or 16)
+    if name == "gradients":
+        return GradientNet(shape, rngs, width=width or 16)
     raise ValueError(f"no encoder named {name!r}: take one of {', '.join(ENCODERS)}")
