@@ -37,8 +37,10 @@ def test_measures_are_one_where_samples_are_like_real_images():
     logits = jax.random.normal(jax.random.key(1), (32, 4))
     found = watch.measure(features, features, logits, logits, 2 * jnp.log(2.0))
     np.testing.assert_allclose(found, [1.0, 1.0, 1.0], rtol=1e-4)
-    half = watch.measure(features, features / 2, logits, logits, jnp.log(2.0))
-    np.testing.assert_allclose([half.diversity, half.loss_ratio], [0.5, 0.5], rtol=1e-4)
+    shorter = watch.measure(features, features / 2, logits, logits, jnp.log(2.0))
+    np.testing.assert_allclose([shorter.diversity, shorter.loss_ratio], [1.0, 0.5], rtol=1e-4)
+    same = watch.measure(features, 0 * features + 1, logits, logits, jnp.log(2.0))
+    np.testing.assert_allclose(same.diversity, 0.0, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def make_step(settings: Settings, kind: str) -> train.Step[State]:
             number=state.number + 1,
         )  # fmt: skip
         now = jnp.any(state.number == moments)
-        state = jax.lax.cond(now, lambda s: look(s, data, moments), lambda s: s, state)
+        state = jax.lax.cond(now, lambda s: look(s, data, moments, keys[4]), lambda s: s, state)
         return state, {**metrics, "matching": distance}
 
     return step
@@ -188,16 +188,20 @@ def draw_labelled(
     return data.images[data.labelled[rows]], data.labels[rows]
 
 
-def look(state: State, data: Data, moments: Int[np.ndarray, "snapshots"]) -> State:
+def look(
+    state: State, data: Data, moments: Int[np.ndarray, "snapshots"], key: Key[Array, ""]
+) -> State:
     """The state with this step's samples and their measures written into it."""
     index = jnp.searchsorted(jnp.asarray(moments), state.number)
     made = state.generator(data.latents)
     # the average discriminator, without noise: its features change least from look to look
     real = augment.as_float(data.images[:: max(1, len(data.images) // len(made))][: len(made)])
-    features = state.average.features(jnp.concatenate([real, made]))
+    both = jnp.concatenate([real, made])
+    features = state.average.features(both)
     logits = state.average.classify(features)
-    loss = jnp.mean(adversarial.real_loss(logits[: len(real)]))
-    loss += jnp.mean(adversarial.fake_loss(logits[len(real) :]))
+    noisy = state.discriminator(both, key)  # as it is trained: without noise it is too sure
+    loss = jnp.mean(adversarial.real_loss(noisy[: len(real)]))
+    loss += jnp.mean(adversarial.fake_loss(noisy[len(real) :]))
     measures = watch.measure(
         features[: len(real)], features[len(real) :], logits[: len(real)], logits[len(real) :], loss
     )

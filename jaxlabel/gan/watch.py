@@ -20,7 +20,8 @@ class Measures(NamedTuple):
     """Each is 1 where generated images are like real ones.
 
     Attributes:
-      diversity: the samples' mean pairwise distance in feature space over the real images'.
+      diversity: the samples' mean pairwise distance in feature space over the real images'. It is
+        of directions: a discriminator's features of what it takes for generated are just shorter.
       class_entropy: the entropy of the samples' mean class probabilities over the real images'.
       loss_ratio: the discriminator's loss in telling the two apart, over 2 log 2, which is the
         loss of one that cannot (Goodfellow et al. 2014, section 4.1).
@@ -46,10 +47,15 @@ def measure(
     """
     tiny = 1e-6
     return Measures(
-        mean_distance(generated) / (mean_distance(real) + tiny),
+        mean_distance(directions(generated)) / (mean_distance(directions(real)) + tiny),
         class_entropy(generated_logits) / (class_entropy(real_logits) + tiny),
         loss / (2 * jnp.log(2.0)),
     )
+
+
+def directions(features: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """The features at length 1."""
+    return features / (jnp.linalg.norm(features, axis=1, keepdims=True) + 1e-6)
 
 
 def mean_distance(features: Float[Array, "n d"]) -> Float[Array, ""]:
