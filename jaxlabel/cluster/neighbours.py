@@ -11,6 +11,8 @@ from jaxtyping import Array, Float, Int
 from jaxlabel.cluster.nearest import block_rows, blocks, deal, smallest
 from jaxlabel.errors import UsageError
 
+MOST_SCORES = 2**26  # alive at one time, 256 MB: of a million features 67 queries are a block
+
 
 def knn(
     features: Float[Array, "n d"],
@@ -61,7 +63,8 @@ def _knn(
         features, queries = features - mean, queries - mean
     count = k + exclude_self
     columns = deal(features, count, norms=not cosine)
-    size = min(block or max(256, block_rows(len(queries), len(features))), len(queries))
+    fitting = max(256, block_rows(len(queries), len(features)))
+    size = min(block or fitting, max(16, MOST_SCORES // len(features)), len(queries))
 
     def nearest(numbered: tuple[Array, Array]) -> tuple[Array, Array]:
         start, rows = numbered
