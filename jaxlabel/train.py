@@ -158,14 +158,14 @@ def _advance(step: Step[Any]) -> Callable[..., tuple[Any, dict[str, Array]]]:
         state, metrics = step(carry[0], data, jax.random.fold_in(key, number))
         return state, jax.tree.map(jnp.add, carry[1], dict(metrics))
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=_compiler_options())
     def scanned(
         state: Any, data: Any, key: Key[Array, ""], first: Int[Array, ""], last: Int[Array, ""]
     ) -> tuple[Any, dict[str, Array]]:
         start = (state, zeros(state, data, key))
         return jax.lax.fori_loop(first, last, lambda i, c: body(i, c, data, key), start)
 
-    single = jax.jit(body)
+    single = jax.jit(body, compiler_options=_compiler_options())
 
     def stepwise(
         state: Any, data: Any, key: Key[Array, ""], first: int, last: int
@@ -178,6 +178,23 @@ def _advance(step: Step[Any]) -> Callable[..., tuple[Any, dict[str, Array]]]:
     # Inside a loop XLA's CPU backend runs a convolution's gradient single-threaded and by the
     # slow path: 24 times slower (jax 0.10.2). Dispatching step by step costs it 1 ms instead.
     return stepwise if jax.default_backend() == "cpu" else scanned
+
+
+@functools.cache
+def _compiler_options() -> dict[str, Any]:
+    """What XLA is told about a training step: on a CPU, no YNNPACK, where jaxlib has that option.
+
+    YNNPACK takes a convolution's weight gradient for a convolution by a window of the whole image:
+    1.7 to 3.5 times slower than Eigen's (experiments/train_step.md); forward they are even.
+    """
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    if jax.default_backend() != "cpu":
+        return {}
+    try:
+        jax.jit(lambda: jnp.zeros(()), compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:  # a jaxlib before YNNPACK, or after the option
+        return {}
+    return options
 
 
 def warmup_cosine(learning_rate: float, num_steps: int, weight_decay: float = 0.0) -> Any:

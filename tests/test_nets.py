@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 from jaxlabel import nets, train
+from jaxlabel.nets.conv import halve
 
 IMAGES = jax.random.uniform(jax.random.key(0), (4, 10, 8, 3))
 SHAPE = IMAGES.shape[1:]
@@ -110,7 +111,7 @@ def test_encoders_take_any_side(name, shape):
         return encoder, encoder.features(jnp.zeros((2, *shape)))
 
     encoder, features = jax.eval_shape(run)
-    assert encoder.num_features == {"conv": 64, "resnet18": 512, "dense": 128}[name]
+    assert encoder.num_features == {"conv": 64, "resnet18": 512}.get(name, 128)
     assert features.shape == (2, encoder.num_features)
 
 
@@ -123,3 +124,8 @@ def test_group_norm_is_flax_s():
     images = jax.random.normal(jax.random.key(0), (2, 5, 4, 16)) * 3 + 1
     reference = nnx.GroupNorm(16, num_groups=8, epsilon=1e-5, rngs=nnx.Rngs(0))
     np.testing.assert_allclose(nets.GroupNorm(16)(images), reference(images), atol=1e-5)
+
+
+def test_halving_by_hand():
+    images = jnp.array([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]]).reshape(1, 2, 3, 1)
+    np.testing.assert_allclose(halve(images)[0, :, :, 0], [[2.5, 4.0]])

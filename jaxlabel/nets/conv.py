@@ -56,33 +56,40 @@ class ConvClassifier(nnx.Module):
 
 
 class ConvNet(nnx.Module):
-    """An encoder of small images: three pairs of 3x3 convolutions, the side halved between pairs.
+    """An encoder of small images: six 3x3 convolutions, in pairs at a half, a quarter, an eighth.
 
-    Channels are `width`, twice and four times it; GroupNorm and leaky ReLU after each convolution;
-    the mean over positions at the end, so that any side will do.
+    The first halving moves blocks of 2x2 pixels into the channels, the others take means. Twice,
+    four and four times `width` channels; GroupNorm and leaky ReLU after each convolution; the mean
+    over positions at the end, so that any side will do. At full resolution few channels make the
+    slowest convolutions and the largest arrays of all: experiments/train_step.md has the times.
     """
 
     def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int = 16):
-        channels = (shape[-1], width, width, 2 * width, 2 * width, 4 * width, 4 * width)
-        self.num_features = channels[-1]
+        two, four = 2 * width, 4 * width
+        channels = (4 * shape[-1], two, two, four, four, four, four)
+        self.num_features = four
         self.convolutions = nnx.List([Conv(i, o, rngs) for i, o in itertools.pairwise(channels)])
         self.norms = nnx.List([GroupNorm(o) for o in channels[1:]])
 
     def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        hidden = images.astype(compute_dtype())
-        for number, (convolution, norm) in enumerate(
-            zip(self.convolutions, self.norms, strict=True)
-        ):
+        hidden = space_to_depth(even(images.astype(compute_dtype())))
+        layers = zip(self.convolutions, self.norms, strict=True)
+        for number, (convolution, norm) in enumerate(layers):
             if number in (2, 4):
                 hidden = halve(hidden)
             hidden = jax.nn.leaky_relu(norm(convolution(hidden)), 0.1)
         return hidden.astype(jnp.float32).mean((1, 2))
 
 
+def even(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h+h%2 w+w%2 c"]:
+    """The images with even sides: an odd last row or column is repeated."""
+    _, h, w, _ = images.shape
+    if h % 2 == 0 and w % 2 == 0:
+        return images
+    return jnp.pad(images, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode="edge")
+
+
 def halve(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h/2 w/2 c"]:
-    """Means over blocks of 2x2 pixels; an odd last row or column is repeated."""
-    n, h, w, c = images.shape
-    if h % 2 or w % 2:
-        images = jnp.pad(images, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode="edge")
-        n, h, w, c = images.shape
-    return images.reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))
+    """Means over blocks of 2x2 pixels."""
+    n, h, w, c = even(images).shape
+    return even(images).reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))
