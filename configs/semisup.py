@@ -23,7 +23,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"steps": 100, "batch_size": 16, "mu": 2, "network": "dense", "width": 8,
              "code_steps": 20,
         "learning_rate": 5e-3, "map": "none"},
-    "cpu": {"steps": 4000},
+    "cpu": {"steps": 8000},
     "gpu": {"steps": 20000, "mu": 7, "width": 32, "ema": 0.999, "learning_rate": 1e-3},
 }  # fmt: skip
 

@@ -222,7 +222,9 @@ def table(paths: Iterable[Path]) -> str:
         if found:
             mean, low, high = mean_interval(found)
             worst = f"{min(found):.2f}"
-            text = f"{mean:.2f}" if low is None else f"{mean:.2f} ({low:.2f} to {high:.2f})"
+            text = f"{mean:.2f}"
+            if low is not None and high is not None:
+                text += f" ({max(low, 0):.2f} to {min(high, 100):.2f})"
         spent = "/".join(dict.fromkeys(str(line.get("labels_spent", "")) for line in group))
         seconds = max(line["seconds"] for line in group)
         device = ", ".join(dict.fromkeys(str(line.get("device", "")) for line in group))

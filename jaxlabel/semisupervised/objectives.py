@@ -158,7 +158,8 @@ def graph(
 def confident(weigh: Weigh) -> Objective:
     """FixMatch (Sohn et al. 2020), its confidence being weighed as `weigh` does.
 
-    The teacher's class of the weak view is what the student is to say of the strong one.
+    The teacher's class of the weak view is what the student is to say of the strong one. Our
+    runs are short: the first targets, of a teacher that knows nothing, are ramped up.
     """
 
     def objective(
@@ -178,7 +179,8 @@ def confident(weigh: Weigh) -> Objective:
         weights, memory = weigh(settings, targets, batch, memory)
         strong = views.strong(strong_key, batch.unlabelled)
         logits, unlabelled = _both(student, labelled, strong)
-        loss = weights * consistency.pseudo_label(unlabelled, targets)
+        ramp = consistency.ramp_up(batch.progress, settings.ramp)
+        loss = ramp * weights * consistency.pseudo_label(unlabelled, targets)
         metrics = {"confident": jnp.mean(weights), "level": memory.seen.level}
         return Outcome(losses.cross_entropy(logits, batch.labels), loss, memory, metrics)
 

@@ -35,8 +35,8 @@ class Settings:
     )
     weight: float = setting(-1.0, "of the unlabelled loss; negative: the objective's own", low=-1.0)
     ramp: float = setting(
-        0.2, "the share of the steps over which the weight of pseudo_label, mean_teacher, vat and "
-        "mixmatch rises", low=0.0, high=1.0,
+        0.1, "the share of the steps over which the unlabelled loss gains its weight", low=0.0,
+        high=1.0,
     )  # fmt: skip
     temperature: float = setting(0.5, "mixmatch: what sharpens guesses", low=0.01)
     radius: float = setting(2.0, "vat: length of the perturbation, pixels in [0, 1]", low=0.0)
