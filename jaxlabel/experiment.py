@@ -17,6 +17,7 @@ from jaxlabel.data import importing
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import JaxlabelError, LabelsMissing, UsageError
 from jaxlabel.methods import (
+    active,
     clusters,
     encoder,
     medoids,
@@ -33,10 +34,8 @@ from jaxlabel.report.clusters import clusters_csv
 from jaxlabel.results import KEYS
 from jaxlabel.runlog import RunLog, open_workdir
 
-METHODS = {
-    module.Config: module.run
-    for module in (medoids, representatives, encoder, clusters, sgan, simclr, scan, semisup)
-}
+RECIPES = (medoids, representatives, encoder, clusters, sgan, simclr, scan, semisup, active)
+METHODS = {module.Config: module.run for module in RECIPES}
 VERSIONS = ("jaxlabel", "jax", "flax", "optax", "numpy")
 
 

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -103,9 +104,13 @@ class Ensemble(nnx.Module):
       mirror: each also sees the image mirrored left to right.
     """
 
-    def __init__(self, members: list[nnx.Module], mirror: bool = False):
+    def __init__(self, members: list[Any], mirror: bool = False):
         self.members = nnx.List(members)
         self.mirror = mirror
+
+    def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
+        """The members' features side by side, of the image as it is."""
+        return jnp.concatenate([member.features(images) for member in self.members], axis=-1)
 
     def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch classes"]:
         views = [images, images[:, :, ::-1]] if self.mirror else [images]

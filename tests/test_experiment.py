@@ -21,7 +21,7 @@ from jaxlabel.errors import (
     LabelsMissing,
     UsageError,
 )
-from jaxlabel.methods import encoder, medoids, representatives, semisup, sgan
+from jaxlabel.methods import active, encoder, medoids, representatives, semisup, sgan
 from jaxlabel.oracle import LabelStore
 
 QUICK = {"code_steps": 40, "classifier_steps": 40, "components": 8, "batch_size": 64, "map": "none"}
@@ -36,6 +36,19 @@ RECIPES = {
     ),
     "sgan": sgan.Config(
         budget=24, width=32, steps=20, batch_size=16, labelled_batch=16, snapshots=2, map="none"
+    ),
+    "active": active.Config(
+        budget=24,
+        network="dense",
+        steps=20,
+        round_steps=10,
+        batch_size=16,
+        first=8,
+        members=2,
+        distil_steps=10,
+        target=0.99,
+        confidence=0.9,
+        map="none",
     ),
     "semisup": semisup.Config(budget=24, network="dense", steps=20, batch_size=16, guide=0.5),
     "semisup, in rounds": semisup.Config(

@@ -46,13 +46,6 @@ class Paid(NamedTuple):
     labels: Int[np.ndarray, "m"]
 
 
-def find_space(
-    config: Problem, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
-) -> Float[np.ndarray, "n d"]:
-    """Where the query looks: the base features, or the slow modes of their graph."""
-    return query_space(config, base_features(config, images, key, log), log)
-
-
 def query_space(
     config: Problem, base: Float[np.ndarray, "n d"], log: Log
 ) -> Float[np.ndarray, "n d"]:

@@ -1,0 +1,224 @@
+"""The flagship: labels bought in rounds until a target accuracy is reached, and certified.
+
+The first labels cover the space of the features (a neighbour graph's slow modes, say); networks
+are trained on them and on all the images (FreeMatch and its kin). Each further round buys labels
+where the networks are unsure, spread over their features, and trains on from where the last one
+ended: labels grow by a factor, so rounds, and with them the cost, are as the logarithm of the
+labels. Once the networks believe themselves at the target, they are trained to the end and
+distilled to one, and the next labels are drawn as an audit of that one. If it is certified the
+run is done; if not, the audit's labels train like any others.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from jaxlabel import query, semisupervised, train
+from jaxlabel.certificate import Certificate, audit
+from jaxlabel.config import setting
+from jaxlabel.errors import UsageError
+from jaxlabel.log import Log
+from jaxlabel.oracle import Oracle
+from jaxlabel.predictor import Predictor, probabilities
+from jaxlabel.query import COVERAGE, STRATEGIES, UNCERTAINTY
+from jaxlabel.semisupervised import committee, problem
+from jaxlabel.semisupervised.problem import Paid
+
+
+@dataclasses.dataclass
+class Config(problem.Problem):
+    """Settings of the flagship; configs/flagship.py has them per data set and machine."""
+
+    target: float = setting(
+        0.0, "the accuracy at which to stop; 0: spend the whole budget", low=0.0, high=0.9999
+    )
+    confidence: float = setting(
+        0.95, "with a target: how sure it must be that it is reached; 0: the networks' own belief "
+        "will do", low=0.0, high=0.9999,
+    )  # fmt: skip
+    audit_share: float = setting(
+        0.5, "with a certificate: the share of the budget kept for it", low=0.0, high=0.95
+    )
+    first: int = setting(40, "labels that cover the features before a network is trained", low=1)
+    first_query: str = setting("medoids", "how they are chosen", choices=COVERAGE)
+    query: str = setting("diverse", "how later labels are chosen", choices=STRATEGIES)
+    growth: float = setting(
+        1.6, "a round ends with as many times the labels of the one before", low=1.05
+    )
+    round_steps: int = setting(800, "training steps of a round; the end takes `steps`", low=1)
+    members: int = setting(1, "networks; several are distilled to one", low=1)
+    distil_steps: int = setting(1000, "training steps of that", low=1)
+
+
+class Task(NamedTuple):
+    """What stays the same over the rounds."""
+
+    config: Config
+    images: UInt8[np.ndarray, "n h w c"]
+    base: Float[np.ndarray, "n f"]
+    space: Float[np.ndarray, "n d"]
+    oracle: Oracle
+    capacity: int
+    log: Log
+
+
+def run(
+    config: Config,
+    images: UInt8[np.ndarray, "n h w c"],
+    oracle: Oracle,
+    key: Key[Array, ""],
+    log: Log,
+) -> Predictor:
+    """A classifier that reaches the target, or the best that the budget buys; which, it says."""
+    space_key, start_key, round_key = jax.random.split(key, 3)
+    capacity = min(len(images), int(oracle.remaining))
+    if capacity < 1:
+        raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
+    base = problem.base_features(config, images, space_key, log)
+    space = problem.query_space(config, base, log)
+    task = Task(config, images, base, space, oracle, capacity, log)
+    state = committee.begin(config, config.members, images, oracle.num_classes, start_key, log)
+    paid = Paid(np.zeros(0, int), np.zeros(0, int))
+    certificates: list[Certificate] = []
+    too_sure = 1.0  # how many times its own doubt the model's error was, when last audited
+    short, long = (committee.cycle(config, n) for n in (config.round_steps, config.steps))
+    plan = purchases(config, capacity)
+    for number, total in enumerate(plan):
+        ask_key, fit_key, end_key, distil_key, audit_key = jax.random.split(
+            jax.random.fold_in(round_key, number), 5
+        )
+        paid = buy(task, state, paid, total - len(paid.indices), number, ask_key)
+        if total < plan[-1]:
+            state = learn(task, state, paid, f"round_{number}", short, fit_key)
+            belief = 1 - too_sure * doubt(committee.networks(config, state), images)
+            log.scalars("rounds", number, {"labels_spent": len(paid.indices), "belief": belief})
+            if not 0 < config.target <= belief:
+                continue
+        state = learn(task, state, paid, f"end_{number}", long, end_key)
+        model = committee.distilled(config, state, images, distil_key, log, f"distilled_{number}")
+        own = doubt(model, images)
+        if not config.confidence and 0 < config.target <= 1 - own:
+            return hand_over(task, model, paid, certificates, "target")
+        if config.target and config.confidence:
+            most = (plan[number + 1] if total < plan[-1] else capacity) - len(paid.indices)
+            found, paid = certify(task, model, paid, most, number, len(certificates), audit_key)
+            certificates.append(found)
+            if found.reached:
+                return hand_over(task, model, paid, certificates, "target")
+            if found.labels:
+                too_sure = (1 - found.estimate) / max(own, 1e-6)
+    return hand_over(task, model, paid, certificates, "budget")
+
+
+def purchases(config: Config, capacity: int) -> list[int]:
+    """How many labels there are to be after each round, the last before the money ends.
+
+    With a certificate, a share of the budget is left for the last audit.
+    """
+    kept = config.audit_share if config.target and config.confidence else 0.0
+    most = max(1, round((1 - kept) * capacity))
+    totals = [min(config.first, most)]
+    while totals[-1] < most:
+        totals.append(min(most, max(totals[-1] + 1, round(config.growth * totals[-1]))))
+    return totals
+
+
+def buy(task: Task, state: Any, paid: Paid, count: int, number: int, key: Key[Array, ""]) -> Paid:
+    """What was paid for before and `count` labels more, as far as the money goes.
+
+    After an audit that failed, its labels may be the round's already.
+    """
+    if count <= 0:
+        return paid
+    config, strategy, features, beliefs = task.config, task.config.query, task.space, None
+    if not number:
+        strategy = config.first_query
+    elif strategy in UNCERTAINTY:
+        models = committee.networks(config, state)
+        features = train.apply_batched(lambda m, x: m.features(x), models, task.images)
+        beliefs = probabilities(models, task.images)
+    wanted = query.select(
+        strategy, key, jnp.asarray(features), count, paid.indices,
+        None if beliefs is None else jnp.asarray(beliefs),
+    )  # fmt: skip
+    asked = query.affordable(task.oracle, wanted)
+    if not len(asked) and not len(paid.indices):
+        asked = wanted[:1]  # too dear: the oracle says so
+    answers = task.oracle.ask(asked, purpose="train", round=number)
+    return Paid(np.append(paid.indices, asked), np.append(paid.labels, answers))
+
+
+def learn(
+    task: Task, state: Any, paid: Paid, name: str, cycle: committee.Cycle, key: Key[Array, ""]
+) -> Any:
+    """The networks after a cycle of training on what is paid for."""
+    config, classes = task.config, task.oracle.num_classes
+    guide = problem.spread(config, task.base, paid, len(task.images), classes, task.log)
+    data = semisupervised.pad(
+        task.images, paid.indices, paid.labels, task.capacity,
+        np.eye(classes, dtype=np.float32)[guide], problem.prior_of(config, paid, classes),
+    )  # fmt: skip
+    return committee.learn(cycle, state, data, key, task.log, name)
+
+
+def doubt(model: Any, images: UInt8[np.ndarray, "n h w c"]) -> float:
+    """The error that the model owns up to: one minus the mean probability of its predictions."""
+    return 1 - float(probabilities(model, images).max(axis=-1).mean())
+
+
+def certify(
+    task: Task, model: Any, paid: Paid, most: int, number: int, before: int, key: Key[Array, ""]
+) -> tuple[Certificate, Paid]:
+    """An audit of the model that costs `most` labels at most, and what is paid for after it.
+
+    The error that is allowed is halved from audit to audit, so that all of them together keep it.
+    """
+    config, oracle = task.config, task.oracle
+    beliefs = probabilities(model, task.images)
+    dearest = float(np.max(oracle.cost(np.arange(len(task.images)))))
+    answers: list[np.ndarray] = []
+
+    def ask(indices: Int[np.ndarray, "b"]) -> Int[np.ndarray, "b"]:
+        answers.append(oracle.ask(indices, purpose="certify", round=number))
+        return answers[-1]
+
+    found = audit(
+        key, beliefs, beliefs.argmax(axis=-1), ask, target=config.target,
+        confidence=1 - (1 - config.confidence) / 2 ** (before + 1),
+        budget=min(most, int(oracle.remaining / max(dearest, 1e-9))), bought=paid.indices,
+    )  # fmt: skip
+    task.log.scalars("audit", before, {
+        "estimate": found.estimate, "low": found.low, "high": found.high, "labels": found.labels,
+    })  # fmt: skip
+    labels = np.concatenate([paid.labels, *answers])
+    return found, Paid(np.append(paid.indices, found.indices), labels.astype(int))
+
+
+def hand_over(
+    task: Task, model: Any, paid: Paid, certificates: list[Certificate], stopped_by: str
+) -> Predictor:
+    """The model, a class of every image, and what is certified of it."""
+    beliefs = probabilities(model, task.images)
+    labels = beliefs.argmax(axis=-1).astype(np.int32)
+    labels[paid.indices] = paid.labels
+    audited = sum(found.labels for found in certificates)
+    summary = {
+        "confidence": float(beliefs.max(axis=-1).mean()),
+        "labels_to_train": len(paid.indices) - audited,
+        "labels_to_certify": audited,
+    }
+    if certificates:
+        last = certificates[-1]
+        summary |= {"certified": float(last.reached), "certified_low": last.low,
+                    "certified_high": last.high, "certified_estimate": last.estimate}  # fmt: skip
+    return Predictor(model, labels, None, stopped_by, summary)
+
+
+def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
+    """What makes the whole classifier from random number generators: to load it."""
+    make = problem.make_network(config, shape, num_classes)
+    return lambda rngs: problem.ensemble(config, [make(rngs)])

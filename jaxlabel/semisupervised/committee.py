@@ -1,0 +1,112 @@
+"""Several networks trained side by side on the same labels, and one distilled from them.
+
+Their parameters are stacked along a first axis. A GPU or TPU trains them in one vmapped step; on a
+CPU, where a convolution with a kernel per member falls on a slow path, the step is unrolled.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key, UInt8
+
+from jaxlabel import augment, train
+from jaxlabel.linear import Ensemble
+from jaxlabel.log import Log
+from jaxlabel.losses.consistency import soft_cross_entropy
+from jaxlabel.predictor import probabilities
+from jaxlabel.semisupervised import training
+from jaxlabel.semisupervised.problem import begin as begin_one
+from jaxlabel.semisupervised.problem import ensemble
+from jaxlabel.semisupervised.training import Data, State
+
+
+def begin(
+    config: Any, members: int, images: UInt8[np.ndarray, "n h w c"], num_classes: int,
+    key: Key[Array, ""], log: Log,
+) -> State:  # fmt: skip
+    """The stacked states before the first step; the members start from different draws."""
+    keys = jax.random.split(key, members)
+    states = [begin_one(config, images, num_classes, each, log) for each in keys]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+
+
+class Cycle(NamedTuple):
+    """Some training steps with a schedule of their own; made once, compiled once."""
+
+    settings: Any
+    step: train.Step[State]
+
+
+def cycle(config: Any, steps: int) -> Cycle:
+    """A cycle of so many steps with the configuration's objective."""
+    settings = dataclasses.replace(config, steps=steps)
+    step = training.make_step(settings, training.views_of(config.kind))
+    return Cycle(settings, side_by_side(step, unrolled=jax.default_backend() == "cpu"))
+
+
+def learn(
+    cycle: Cycle, state: State, data: Data, key: Key[Array, ""], log: Log, name: str
+) -> State:
+    """The states after a cycle more, which starts from the teachers.
+
+    A warm restart: the learning rate rises and falls again (Loshchilov & Hutter 2017).
+    """
+    restart = jax.vmap(training.optimizer(cycle.settings).init)(state.teacher)
+    number = jnp.zeros_like(state.number)
+    state = State(state.teacher, state.teacher, restart, state.memory, number)
+    steps = cycle.settings.steps
+    return train.loop(cycle.step, state, data, key, log, name=name, num_steps=steps)
+
+
+def side_by_side(step: train.Step[State], *, unrolled: bool) -> train.Step[State]:
+    """The step of all members, each with its own random numbers; metrics are their means."""
+
+    def together(state: State, data: Data, key: Key[Array, ""]) -> tuple[State, train.Metrics]:
+        keys = jax.random.split(key, len(state.number))
+        if unrolled:
+            done = [step(member(state, i), data, each) for i, each in enumerate(keys)]
+            stepped, metrics = jax.tree.map(lambda *leaves: jnp.stack(leaves), *done)
+        else:
+            stepped, metrics = jax.vmap(step, (0, None, 0))(state, data, keys)
+        return stepped, jax.tree.map(jnp.mean, metrics)
+
+    return together
+
+
+def member(state: State, number: int) -> State:
+    """The state of one member."""
+    return jax.tree.map(lambda leaf: leaf[number], state)
+
+
+def networks(config: Any, state: State) -> Ensemble:
+    """The members' teachers, their probabilities averaged, on both sides of what is mirrored."""
+    return ensemble(config, [member(state, number).teacher for number in range(len(state.number))])
+
+
+def distilled(
+    config: Any, state: State, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log,
+    name: str,
+) -> Ensemble:  # fmt: skip
+    """One network that says what the members say together (Hinton et al. 2015), all images seen.
+
+    It starts as the first member; of a single one there is nothing to distil.
+    """
+    together = networks(config, state)
+    if len(state.number) == 1:
+        return together
+    targets = probabilities(together, images)
+    move = augment.weak(config.kind)
+
+    def loss(model: Any, batch: tuple[Array, Array], key: Key[Array, ""]) -> Any:
+        logits = model(move(key, augment.as_float(batch[0])))
+        return jnp.mean(soft_cross_entropy(logits, batch[1])), {}
+
+    student = train.fit(
+        loss, member(state, 0).teacher, (images, targets), key, log, name=name,
+        num_steps=config.distil_steps, batch_size=config.batch_size * (1 + config.mu),
+        optimizer=train.warmup_cosine(config.learning_rate / 2, config.distil_steps),
+    )  # fmt: skip
+    return ensemble(config, [student])

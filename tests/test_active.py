@@ -1,0 +1,122 @@
+import dataclasses
+import importlib.util
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlabel import data, experiment
+from jaxlabel.errors import UsageError
+from jaxlabel.log import NullLog
+from jaxlabel.methods import active
+from jaxlabel.predictor import probabilities
+from jaxlabel.semisupervised import committee, pad, training
+
+TINY = {"data": "digits", "kind": "digits", "network": "dense", "width": 8, "batch_size": 16,
+        "mu": 2, "map": "none", "space": "graph", "round_steps": 30, "steps": 60,
+        "distil_steps": 60, "first": 20}  # fmt: skip
+
+
+def tiny(**changes):
+    return active.Config(**TINY | changes)
+
+
+def test_labels_grow_by_a_factor_and_leave_room_for_the_audit():
+    config = active.Config(first=40, growth=1.6, target=0.0)
+    assert active.purchases(config, 1000) == [40, 64, 102, 163, 261, 418, 669, 1000]
+    assert active.purchases(config, 10) == [10]
+    certified = dataclasses.replace(config, target=0.9, audit_share=0.5)
+    assert active.purchases(certified, 1000)[-1] == 500
+    believed = dataclasses.replace(certified, confidence=0.0)
+    assert active.purchases(believed, 1000)[-1] == 1000
+
+
+def a_committee(members, config):
+    images = data.load("digits").train_images[:300]
+    key = jax.random.key(1)
+    state = committee.begin(config, members, images, 10, key, NullLog())
+    labels = data.load_train_labels("digits")[:40]
+    known = pad(
+        images, np.arange(40), labels, 64, np.zeros((300, 10), np.float32), np.full(10, 0.1)
+    )
+    return images, state, jax.tree.map(jnp.asarray, known)
+
+
+def test_members_step_alike_side_by_side_and_alone():
+    config = tiny()
+    _, state, known = a_committee(2, config)
+    step = training.make_step(config, training.views_of("digits"))
+    key = jax.random.key(5)
+    stepped = [
+        jax.jit(committee.side_by_side(step, unrolled=unrolled))(state, known, key)[0]
+        for unrolled in (True, False)
+    ]
+    alone = jax.jit(step)(committee.member(state, 1), known, jax.random.split(key, 2)[1])[0]
+    for one, other, single in zip(
+        *map(jax.tree.leaves, stepped), jax.tree.leaves(alone), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+        np.testing.assert_allclose(one[1], single, atol=1e-5)
+
+
+def test_a_student_says_what_its_teachers_say_and_one_needs_none():
+    config = tiny(distil_steps=150)
+    images, state, known = a_committee(2, config)
+    cycle = committee.cycle(config, 60)
+    state = committee.learn(cycle, state, known, jax.random.key(2), NullLog(), "round")
+    together = committee.networks(config, state)
+    student = committee.distilled(config, state, images, jax.random.key(3), NullLog(), "student")
+    assert len(student.members) == 1
+    agreed = probabilities(student, images).argmax(-1) == probabilities(together, images).argmax(-1)
+    assert agreed.mean() > 0.9
+    single = jax.tree.map(lambda leaf: leaf[:1], state)
+    same = committee.distilled(config, single, images, jax.random.key(3), NullLog(), "none")
+    np.testing.assert_array_equal(
+        same.members[0].head.kernel[...], state.teacher.head.kernel[...][0]
+    )
+
+
+def test_a_certificate_ends_the_run_and_is_true(tmp_path, capsys):
+    settings = tiny(target=0.5, confidence=0.9, budget=400, steps=120)
+    result = experiment.run(settings, tmp_path)
+    assert result["stopped_by"] == "target" and result["certified"] == 1
+    assert 0.5 <= result["certified_low"] <= result["train_label_accuracy"]
+    bought = result["labels_by_purpose"]
+    assert bought == {
+        "train": result["labels_to_train"], "certify": result["labels_to_certify"]
+    }  # fmt: skip
+    assert result["labels_spent"] == sum(bought.values()) < 400
+    rounds = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert any(line["phase"] == "audit" for line in rounds)
+
+
+def test_a_target_out_of_reach_ends_with_the_budget_and_says_so(tmp_path, capsys):
+    settings = tiny(target=0.999, confidence=0.95, budget=40, members=2, distil_steps=20)
+    result = experiment.run(settings, tmp_path)
+    assert result["stopped_by"] == "budget" and result["certified"] == 0
+    assert result["certified_low"] < 0.999
+    assert result["labels_spent"] <= 40
+
+
+def test_its_own_belief_may_do(tmp_path, capsys):
+    result = experiment.run(tiny(target=0.2, confidence=0.0, budget=60), tmp_path)
+    assert result["stopped_by"] == "target" and result["labels_to_certify"] == 0
+    assert result["labels_spent"] < 60
+
+
+def test_no_money_is_one_line(tmp_path):
+    with pytest.raises(UsageError, match="buys no label"):
+        experiment.run(tiny(budget=0.5), tmp_path)
+
+
+def test_every_size_of_every_data_set_is_valid():
+    path = Path(__file__).parents[1] / "configs" / "flagship.py"
+    spec = importlib.util.spec_from_file_location("flagship", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for variant in module.VARIANTS:
+        for preset in module.SIZES:
+            experiment.config.validate(module.get_config(variant, preset))
