@@ -15,7 +15,7 @@ POINTS = (CENTRES[CLASSES] + RANDOM.standard_normal((150, 2))).astype(np.float32
 
 def test_one_query_per_cluster_names_them_all_by_their_medoids():
     oracle = ArrayOracle(CLASSES, 5, 5)
-    named = scan.ask_clusters(oracle, POINTS, (CLASSES + 2) % 5, np.zeros(150))
+    named = scan.ask_clusters(oracle, POINTS, (CLASSES + 2) % 5)
     assert len(oracle.asked) == 5
     np.testing.assert_array_equal(named.labels, np.arange(5))  # the largest first
     np.testing.assert_array_equal(named.labels[named.parts], CLASSES)
@@ -24,21 +24,19 @@ def test_one_query_per_cluster_names_them_all_by_their_medoids():
         assert index == np.argmin(np.where(label == CLASSES, away, np.inf))
 
 
-def test_a_cluster_in_doubt_is_split_and_only_its_new_half_is_asked():
+def test_a_cluster_of_two_groups_is_split_and_only_its_new_half_is_asked():
     clusters = np.where(CLASSES == 4, 1, CLASSES)  # 1 and 4 are taken for one
-    doubt = np.where(clusters == 1, 0.5, 0.001)
     oracle = ArrayOracle(CLASSES, 5, 5)
-    named = scan.ask_clusters(oracle, POINTS, clusters, doubt)
+    named = scan.ask_clusters(oracle, POINTS, clusters)
     assert len(oracle.asked) == 5 and sorted(named.labels) == [0, 1, 2, 3, 4]
     assert np.mean(named.labels[named.parts] == CLASSES) > 0.98
 
 
 def test_what_is_asked_with_less_is_asked_with_more_and_the_budget_is_kept():
-    doubt = RANDOM.random(150)
     asked = []
     for budget in (3, 5, 10, 17):
         oracle = ArrayOracle(CLASSES, budget, 5)
-        named = scan.ask_clusters(oracle, POINTS, CLASSES, doubt)
+        named = scan.ask_clusters(oracle, POINTS, CLASSES)
         assert len(oracle.asked) == budget == len(set(named.indices.tolist()))
         assert named.parts.max() < budget
         asked.append(list(named.indices))
@@ -48,18 +46,18 @@ def test_what_is_asked_with_less_is_asked_with_more_and_the_budget_is_kept():
 
 def test_points_that_are_all_alike_are_not_split_for_ever():
     oracle = ArrayOracle(np.zeros(20, int), 15, 2)
-    named = scan.ask_clusters(oracle, np.zeros((20, 2), np.float32), np.arange(20) % 2, np.ones(20))
+    named = scan.ask_clusters(oracle, np.zeros((20, 2), np.float32), np.arange(20) % 2)
     assert len(named.indices) == 2 and named.labels.tolist() == [0, 0]
 
 
 def test_nothing_to_spend_is_refused():
     with pytest.raises(BudgetExceeded):
-        scan.ask_clusters(ArrayOracle(CLASSES, 0.5, 5), POINTS, CLASSES, np.ones(150))
+        scan.ask_clusters(ArrayOracle(CLASSES, 0.5, 5), POINTS, CLASSES)
 
 
 def test_names_spread_to_parts_or_over_the_graph_and_paid_ones_stay():
     space = cluster.graph_space(POINTS, num_neighbours=8, num_components=5)
-    named = scan.ask_clusters(ArrayOracle(CLASSES, 5, 5), POINTS, CLASSES, np.zeros(150))
+    named = scan.ask_clusters(ArrayOracle(CLASSES, 5, 5), POINTS, CLASSES)
     for manner in ("part", "diffusion"):
         labels = scan.spread_names(named, space, manner)
         assert np.mean(labels == CLASSES) > (0.95 if manner == "part" else 0.8)

@@ -9,7 +9,7 @@ things worse. With `start=graph` a head starts from k-means in the leading eigen
 neighbour graph: the encoder alone would have to find what the graph already knows.
 
 With a budget the clusters are named: the medoid of each is asked, then those of the halves of the
-clusters that are most in doubt, and what that says of every image is learned in the same way as
+clusters that are widest, and what that says of every image is learned in the same way as
 self-labels are. Without one nothing is asked, and the run gives clusters.
 """
 
@@ -58,7 +58,7 @@ class Config(simclr.Config):
     student: str = setting("same", "the network that learns them", choices=("same", *nets.ENCODERS))
     student_width: int = setting(0, "its channels in the first layer; 0: its own", low=0)
     spread: str = setting(
-        "diffusion", "with a budget, an image's label: its part's, or by diffusion on the graph",
+        "part", "with a budget, an image's label: its part's, or by diffusion on the graph",
         choices=("part", "diffusion"),
     )  # fmt: skip
 
@@ -117,7 +117,7 @@ def run(
         scan.show(images, shares, guard, np.full(num_clusters, -1), warnings, log)
         return Predictor(model, None, mined.space.points, "nothing to ask", summary,
                          gives="clusters", clusters=clusters)  # fmt: skip
-    named = scan.ask_clusters(oracle, mined.space.points, clusters, 1 - shares.max(axis=1))
+    named = scan.ask_clusters(oracle, mined.space.points, clusters)
     labels = scan.spread_names(named, mined.space, config.spread)
     scan.show(images, shares, guard, scan.majority(clusters, labels, num_clusters), warnings, log)
     scan.show_asked(images, named, log)

@@ -22,18 +22,18 @@ def ask_clusters(
     oracle: Oracle,
     points: Float[np.ndarray, "n d"],
     clusters: Int[np.ndarray, "n"],
-    doubt: Float[np.ndarray, "n"],
 ) -> Named:
-    """The labels of the clusters' medoids, then of the halves of the parts most in doubt.
+    """The labels of the clusters' medoids, then of the halves of the parts that are widest.
 
     The first round asks the medoid of each cluster, the largest first. Each further round splits
-    the parts with the most doubt in two, as many as there are parts, by k-means that starts from
-    the image already paid for and the one farthest from it; the half without a paid image asks its
-    medoid. So every label stays of use, and the number of labels at most doubles (S0).
+    the parts that disagree most with themselves in two, as many as there are parts, by k-means
+    that starts from the image already paid for and the one farthest from it; the half without a
+    paid image asks its medoid. So every label stays of use, and their number at most doubles (S0).
+    How much a part disagrees is its inertia: on Fashion-MNIST that found better parts to split
+    than the network's own doubt did.
 
     Args:
       points: the space in which clusters are compact.
-      doubt: how unsure each image's cluster is, from 0 to 1; a part's is the sum.
 
     Raises:
       BudgetExceeded: not even one label can be bought.
@@ -51,7 +51,7 @@ def ask_clusters(
         if len(affordable) < len(wanted) or oracle.remaining <= 0:
             break
         number += 1
-        wanted, parts = _split(points, named, doubt, int(oracle.remaining))
+        wanted, parts = _split(points, named, int(oracle.remaining))
         named = named._replace(parts=parts)
     nearest = _nearest_row(points, points[named.indices])
     spoken = named.parts < len(named.indices)
@@ -84,15 +84,15 @@ def _medoids(
 
 
 def _split(
-    points: Float[np.ndarray, "n d"],
-    named: Named,
-    doubt: Float[np.ndarray, "n"],
-    most: int,
+    points: Float[np.ndarray, "n d"], named: Named, most: int
 ) -> tuple[Int[np.ndarray, "q"], Int[np.ndarray, "n"]]:
-    """The images that speak for the new halves of the parts most in doubt, and the parts then."""
+    """The images that speak for the new halves of the widest parts, and the parts then."""
     count = len(named.indices)
-    total = np.bincount(named.parts, doubt, count)
-    order = [p for p in np.argsort(-total, kind="stable") if total[p] > 0][: min(most, count)]
+    total = np.zeros(count)
+    for part in range(count):
+        members = points[named.parts == part]
+        total[part] = len(members) * members.var(axis=0).sum()
+    order = np.argsort(-total, kind="stable")[: min(most, count)]
     parts, speakers = named.parts.copy(), list[int]()
     for part in order:
         members = np.flatnonzero(named.parts == part)
