@@ -111,6 +111,17 @@ def test_flip_mirrors_about_half_of_the_images_and_leaves_the_rest():
     assert 150 < mirrored.sum() < 250
 
 
+def test_turn_gives_the_eight_symmetries_of_a_square_and_keeps_other_shapes():
+    square = np.arange(9.0).reshape(3, 3)
+    turned = augment.turn(jax.random.key(0), jnp.tile(square[None, :, :, None], (400, 1, 1, 1)))
+    found = {tuple(np.asarray(one).ravel()) for one in turned}
+    sides = [np.rot90(one, k) for one in (square, square[:, ::-1]) for k in range(4)]
+    assert found == {tuple(one.ravel()) for one in sides}
+    wide = augment.turn(jax.random.key(0), jnp.tile(square[None, :2, :, None], (100, 1, 1, 1)))
+    assert wide.shape == (100, 2, 3, 1)
+    assert len({tuple(np.asarray(one).ravel()) for one in wide}) == 4
+
+
 def test_digits_are_never_mirrored():
     images = jnp.tile(IMAGES[:1], (200, 1, 1, 1))
     digits = augment.weak("digits", max_shift=0.0)(jax.random.key(3), images)

@@ -5,7 +5,7 @@ and returns images of the same shape. Which transforms keep the label is a matte
 data set: clothes may be mirrored, digits never.
 """
 
-from jaxlabel.augment.geometry import Transform, crop, deform, erase, flip, shift, warp
+from jaxlabel.augment.geometry import Transform, crop, deform, erase, flip, shift, turn, warp
 from jaxlabel.augment.tone import as_float, jitter, tone
 from jaxlabel.augment.views import MIRRORED_KINDS, contrastive, strong, weak
 
@@ -22,6 +22,7 @@ __all__ = [
     "shift",
     "strong",
     "tone",
+    "turn",
     "warp",
     "weak",
 ]

@@ -138,6 +138,20 @@ def flip(key: Key[Array, ""], images: Images) -> Images:
     return jnp.where(mirrored, images[:, :, ::-1], images)
 
 
+def turn(key: Key[Array, ""], images: Images) -> Images:
+    """Each image in one of the square's eight symmetries, all alike likely.
+
+    An image that is no square keeps its sides: it is mirrored left to right and upside down.
+    """
+    row_key, column_key, swap_key = jax.random.split(key, 3)
+    upside_down = jax.random.bernoulli(row_key, shape=(len(images), 1, 1, 1))
+    images = flip(column_key, jnp.where(upside_down, images[:, ::-1], images))
+    if images.shape[1] != images.shape[2]:
+        return images
+    swapped = jax.random.bernoulli(swap_key, shape=(len(images), 1, 1, 1))
+    return jnp.where(swapped, jnp.swapaxes(images, 1, 2), images)
+
+
 def erase(key: Key[Array, ""], images: Images, side: float, *, fill: float = 0.0) -> Images:
     """Each image with a square of `side` (a share) set to `fill` (DeVries & Taylor 2017).
 

@@ -4,10 +4,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from jaxlabel.augment.geometry import Images, Transform, crop, deform, erase, flip, shift
+from jaxlabel.augment.geometry import Images, Transform, crop, deform, erase, flip, shift, turn
 from jaxlabel.augment.tone import jitter, tone
 
 MIRRORED_KINDS = ("clothes", "overhead", "objects")
+
+
+def mirror(kind: str, key: Key[Array, ""], images: Images) -> Images:
+    """The symmetries of the kind: what is seen from above has no upside, clothes have no right."""
+    if kind == "overhead":
+        return turn(key, images)
+    return flip(key, images) if kind in MIRRORED_KINDS else images
 
 
 def weak(kind: str, *, max_shift: float = 0.08) -> Transform:
@@ -21,7 +28,7 @@ def weak(kind: str, *, max_shift: float = 0.08) -> Transform:
     def transform(key: Key[Array, ""], images: Images) -> Images:
         shift_key, flip_key = jax.random.split(key)
         images = shift(shift_key, images, max_shift)
-        return flip(flip_key, images) if kind in MIRRORED_KINDS else images
+        return mirror(kind, flip_key, images)
 
     return transform
 
@@ -38,7 +45,7 @@ def strong(kind: str) -> Transform:
     def transform(key: Key[Array, ""], images: Images) -> Images:
         move_key, flip_key, tone_key, colour_key, erase_key = jax.random.split(key, 5)
         images = move(move_key, images)
-        images = flip(flip_key, images) if kind in MIRRORED_KINDS else images
+        images = mirror(kind, flip_key, images)
         images = tone(tone_key, images, contrast=0.4, brightness=0.1, gamma=0.6)
         if images.shape[-1] == 3:
             images = jitter(colour_key, images, grey=0.1)
@@ -65,7 +72,7 @@ def contrastive(kind: str, *, strength: float = 1.0) -> Transform:
         move_key, flip_key, tone_key, erase_key = jax.random.split(key, 4)
         colour = images.shape[-1] == 3
         images = (part if colour else move)(move_key, images)
-        images = flip(flip_key, images) if kind in MIRRORED_KINDS else images
+        images = mirror(kind, flip_key, images)
         if colour:
             return jitter(tone_key, images)
         images = tone(tone_key, images, contrast=0.3 * strength, gamma=0.4 * strength)
