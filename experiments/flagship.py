@@ -1,0 +1,54 @@
+"""The flagship's label-spend curve, against random labels and against itself without each part.
+
+    jaxlabel sweep --experiment=experiments/flagship.py --data_root=DIR --jobs=2 --publish \
+        --workdir=runs/flagship
+
+DIR holds the folders mnist, fashion_mnist and overhead_mnist with four IDX files each. The sizes
+are a CPU's and small (a fully connected network on oriented gradients, few steps): it tells parts
+apart, and does not show what the flagship reaches; scripts/gpu_queue.py has the runs that do.
+`--quick` takes the digits and one seed: minutes. Settings are chosen on MNIST and Overhead-MNIST.
+"""
+
+from typing import Any
+
+from jaxlabel.methods import active
+from jaxlabel.sweep import Arm, Experiment, Table
+
+DATA = {name: f"idx:DATA_ROOT/{name}" for name in ("fashion_mnist", "mnist", "overhead_mnist")}
+LABELS = [10.0, 40.0, 100.0, 500.0]
+BASE = active.Config(
+    space="graph", map="none", network="gradients", members=2, round_steps=150, steps=600,
+    distil_steps=300, first=20,
+)  # fmt: skip
+WITHOUT: dict[str, dict[str, Any]] = {
+    "the flagship": {},
+    "random labels": {"query": "random", "first_query": "random"},
+    "no uncertainty: coverage throughout": {"query": "medoids"},
+    "no graph: coverage of principal components": {"space": "pca"},
+    "no unlabelled images": {"objective": "supervised"},
+    "no ensemble": {"members": 1},
+}
+
+
+def get_experiment(quick: bool = False) -> Experiment:
+    """A table for each data set; the quick variant is small in every way."""
+    data = {"digits": "digits"} if quick else DATA
+    small = {"steps": 60, "round_steps": 30, "distil_steps": 30, "batch_size": 16}
+    base = changed(BASE, **small) if quick else BASE
+    grid = {"budget": [20.0, 60.0] if quick else LABELS}
+    seeds = range(1 if quick else 5)
+    tables = [
+        Table(
+            f"Labels to accuracy, {name}",
+            [Arm(part, changed(base, data=spec, **left), grid, seeds)
+             for part, left in WITHOUT.items()],
+            ("test_accuracy", "train_label_accuracy"),
+        )
+        for name, spec in data.items()
+    ]  # fmt: skip
+    return Experiment("Which part of the flagship saves how many labels?", tables)
+
+
+def changed(config: active.Config, **changes: Any) -> active.Config:
+    """The settings with some changed."""
+    return active.Config(**vars(config) | changes)
