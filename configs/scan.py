@@ -30,7 +30,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "self_steps": 60, "self_batch": 64, "neighbours": 7, "threshold": 0.8,
     },
     "cpu": {
-        "encoder": "gradients", "width": 32, "pretext_steps": 600, "partners": 10,
+        "encoder": "gradients", "width": 32, "pretext_steps": 600,
         "component_share": 0.6, "start_steps": 300, "cluster_steps": 600, "cluster_rate": 1e-3,
         "neighbours": 10, "self_steps": 1000, "threshold": 0.9,
     },

@@ -16,7 +16,7 @@ GREY: dict[str, dict[str, Any]] = {
     "tiny": {"encoder": "gradients", "width": 8, "pretext_steps": 50, "pretext_batch": 64},
     "cpu": {
         "encoder": "gradients", "width": 32, "pretext_steps": 600, "pretext_batch": 256,
-        "partners": 10, "component_share": 0.6,
+        "component_share": 0.6,
     },
     "gpu": {
         "encoder": "conv", "width": 64, "pretext_steps": 30_000, "pretext_batch": 1024,
