@@ -48,7 +48,7 @@ def test_measures_are_one_where_samples_are_like_real_images():
     [
         ((0.1, 0.9, 0.5), "mode collapse: samples are 10% as far .* after 90% at best.*learning_r"),
         ((0.9, 0.3, 0.5), "classes are missing.*30%"),
-        ((0.9, 0.9, 0.001), "the discriminator won.*config.noise"),
+        ((0.9, 0.9, 0.001), "the discriminator won.*config.discriminator_noise"),
         ((0.9, 0.9, 0.5), "sound: samples are 90%"),
     ],
 )

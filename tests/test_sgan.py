@@ -7,6 +7,7 @@ import pytest
 from oracles import ArrayOracle
 
 from jaxlabel import data, gan, train
+from jaxlabel.config import RunConfig
 from jaxlabel.errors import UsageError
 from jaxlabel.log import NullLog
 from jaxlabel.methods import sgan
@@ -18,7 +19,7 @@ DIGITS = data.load("digits")
 LABELS = data.load_train_labels("digits")
 TEST_LABELS = data.load_test_labels("digits")
 QUICK = Config(
-    budget=60, kind="digits", width=128, noise=0.5, latent=16, steps=250, batch_size=64,
+    budget=60, kind="digits", width=128, latent=16, steps=250, batch_size=64,
     labelled_batch=32, snapshots=2,
 )  # fmt: skip
 SMALL = dataclasses.replace(QUICK, budget=30, width=16, steps=6, batch_size=16, labelled_batch=8)
@@ -127,3 +128,10 @@ def test_snapshots_end_with_the_run():
 def test_a_budget_of_nothing_is_refused():
     with pytest.raises(UsageError, match="buys no label"):
         run(dataclasses.replace(QUICK, budget=0))
+
+
+def test_no_setting_of_the_networks_hides_one_of_every_run():
+    names = [
+        {field.name for field in dataclasses.fields(kind)} for kind in (RunConfig, gan.Settings)
+    ]
+    assert not names[0] & names[1]

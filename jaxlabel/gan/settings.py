@@ -14,7 +14,7 @@ class Settings:
         1000, "dense: units of the discriminator's first layer; conv: its channels", low=8
     )
     latent: int = setting(100, "dimensions of the generator's input", low=1)
-    noise: float = setting(
+    discriminator_noise: float = setting(
         1.0, "noise in the discriminator; 1: as Salimans et al.", low=0.0, high=10.0
     )
     steps: int = setting(10_000, "training steps, of all rounds together", low=1)

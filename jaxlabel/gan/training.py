@@ -85,7 +85,9 @@ def start(
 def make_discriminator(settings: Settings, shape: tuple[int, ...], num_classes: int) -> Any:
     """What makes the discriminator from random number generators."""
     kind = {"dense": nets.DenseDiscriminator, "conv": nets.ConvDiscriminator}[settings.network]
-    return lambda rngs: kind(shape, num_classes, rngs, width=settings.width, noise=settings.noise)
+    return lambda rngs: kind(
+        shape, num_classes, rngs, width=settings.width, noise=settings.discriminator_noise
+    )
 
 
 def make_generator(settings: Settings, shape: tuple[int, ...]) -> Any:

@@ -97,7 +97,7 @@ def verdict(history: Sequence[Mapping[str, float]]) -> str:
     if last["loss_ratio"] < DEFEATED:
         return (
             f"the discriminator won: its loss is {last['loss_ratio']:.1%} of chance, so it learns "
-            "nothing more from samples: take a higher config.noise, config.smoothing=0.1, or a "
-            "lower config.learning_rate"
+            "nothing more from samples: take a higher config.discriminator_noise, "
+            "config.smoothing=0.1, or a lower config.learning_rate"
         )
     return f"the generator is sound: {seen}, of as many classes"
