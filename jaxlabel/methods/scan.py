@@ -9,8 +9,8 @@ things worse. With `start=graph` a head starts from k-means in the leading eigen
 neighbour graph: the encoder alone would have to find what the graph already knows.
 
 With a budget the clusters are named: the medoid of each is asked, then those of the halves of the
-clusters that are widest, and what that says of every image is learned in the same way as
-self-labels are. Without one nothing is asked, and the run gives clusters.
+clusters that are widest, and what that says of every image, smoothed by its neighbours, is
+learned by a classifier. Without one nothing is asked, and the run gives clusters.
 """
 
 import dataclasses
@@ -229,23 +229,22 @@ def learn_names(
     config: Config, model: scan.Assigner, images: UInt8[np.ndarray, "n h w c"], mined: Mined,
     labels: Int[np.ndarray, "n"], num_classes: int, key: Key[Array, ""], log: Log,
 ) -> scan.Assigner:  # fmt: skip
-    """A classifier of the spread labels, first of those that neighbours agree on."""
+    """A classifier of the spread labels, smoothed by each image's neighbours."""
     init_key, fit_key = jax.random.split(key)
-    start = make_student(config, model, images.shape[1:], num_classes, init_key)
+    start = make_student(config, model, images.shape[1:], num_classes, init_key, fresh=True)
     shares = scan.vote(labels, mined.neighbours, num_classes)
-    return scan.learn_from_itself(
-        start, shares, images, config.kind, fit_key, log, name="names",
-        threshold=min(config.threshold, 0.8), num_rounds=config.self_rounds,
-        num_steps=max(1, config.self_steps), batch_size=config.self_batch,
-        learning_rate=config.self_rate,
+    return scan.learn_shares(
+        start, shares, images, config.kind, fit_key, log, num_steps=max(1, config.self_steps),
+        batch_size=config.self_batch, learning_rate=config.self_rate,
     )  # fmt: skip
 
 
 def make_student(
-    config: Config, model: scan.Assigner, shape: tuple[int, ...], outputs: int, key: Key[Array, ""]
-) -> scan.Assigner:
-    """The network that learns from the clusters: the same with its head, or one of its own."""
-    if config.student == "same" and outputs == model.head.out_features:
+    config: Config, model: scan.Assigner, shape: tuple[int, ...], outputs: int,
+    key: Key[Array, ""], *, fresh: bool = False,
+) -> scan.Assigner:  # fmt: skip
+    """The network that learns from the clusters: the same with its head or a fresh one, or new."""
+    if config.student == "same" and not fresh:
         return model
     if config.student == "same":
         return train.init(

@@ -3,7 +3,7 @@
 from jaxlabel.scan.guard import Guard, advice, measure, worse
 from jaxlabel.scan.heads import Assigner, Heads, best_head, fit_heads, teach_heads
 from jaxlabel.scan.naming import Named, ask_clusters, spread_names
-from jaxlabel.scan.self_labelling import learn_from_itself, vote
+from jaxlabel.scan.self_labelling import learn_from_itself, learn_shares, vote
 from jaxlabel.scan.showing import majority, show, show_asked
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "best_head",
     "fit_heads",
     "learn_from_itself",
+    "learn_shares",
     "majority",
     "measure",
     "show",

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import augment, train
@@ -55,6 +56,36 @@ def learn_from_itself(
             optimizer=train.warmup_cosine(learning_rate, each, weight_decay=1e-2),
         )  # fmt: skip
     return model
+
+
+def learn_shares(
+    model: Any,
+    shares: Float[np.ndarray, "n classes"],
+    images: UInt8[np.ndarray, "n h w c"],
+    kind: str,
+    key: Key[Array, ""],
+    log: Log,
+    *,
+    num_steps: int,
+    batch_size: int,
+    learning_rate: float,
+) -> Any:
+    """The model after learning the shares of the classes on the views of contrastive pairs.
+
+    Nothing is left out or weighed: labels that spread from a few are wrong in whole regions, and
+    to balance classes, or to believe the confident ones again, makes those regions larger.
+    """
+    view = augment.contrastive(kind)  # strong ones cost 3 points in a few hundred steps
+
+    def loss(model: Any, batch: tuple[Array, Array], key: Key[Array, ""]) -> Any:
+        logits = model(view(key, augment.as_float(batch[0])))
+        return jnp.mean(optax.softmax_cross_entropy(logits, batch[1])), {}
+
+    return train.fit(
+        loss, model, (images, shares), key, log, name="names", num_steps=num_steps,
+        batch_size=batch_size,
+        optimizer=train.warmup_cosine(learning_rate, num_steps, weight_decay=1e-2),
+    )  # fmt: skip
 
 
 def vote(
