@@ -8,7 +8,8 @@ import pytest
 from jaxlabel import nets, semisupervised, train
 from jaxlabel.log import NullLog
 from jaxlabel.semisupervised import objectives
-from jaxlabel.semisupervised.propagation import METHODS
+from jaxlabel.semisupervised.problem import Problem, guide_of
+from jaxlabel.semisupervised.propagation import METHODS, Spread, rank_within
 from jaxlabel.semisupervised.training import draw
 
 RANDOM = np.random.default_rng(0)
@@ -123,11 +124,24 @@ def test_labels_spread_to_their_own_groups_and_the_paid_keep_theirs(method):
     spread = semisupervised.propagate(
         method, features, PAID, CLASSES[PAID], np.full(3, 1 / 3), NullLog()
     )
-    assert np.mean(spread == CLASSES) > 0.9
+    right = spread.labels == CLASSES
+    assert np.mean(right) > 0.9
+    assert np.mean(right[spread.certainty >= 0.5]) >= np.mean(right)
     wrong = (CLASSES[PAID] + 1) % 3
     wrong[1:] = CLASSES[PAID][1:]
     kept = semisupervised.propagate(method, features, PAID, wrong, np.full(3, 1 / 3), NullLog())
-    np.testing.assert_array_equal(kept[PAID], wrong)
+    np.testing.assert_array_equal(kept.labels[PAID], wrong)
+    np.testing.assert_array_equal(kept.certainty[PAID], 1.0)
+
+
+def test_ranks_are_by_class_and_the_guide_is_the_surest_of_each():
+    groups = np.array([0, 0, 0, 1, 1, 2])
+    ranks = rank_within(groups, np.array([3.0, 1.0, 2.0, 8.0, 9.0, 0.0]))
+    np.testing.assert_allclose(ranks, [1.0, 0.0, 0.5, 0.0, 1.0, 1.0])
+    guide = guide_of(Problem(guide_share=0.5), Spread(groups, ranks), 3)
+    np.testing.assert_array_equal(
+        guide, [[1, 0, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 1]]
+    )
 
 
 @pytest.mark.parametrize("manner", semisupervised.STARTS)

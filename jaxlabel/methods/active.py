@@ -160,7 +160,7 @@ def learn(
     guide = problem.spread(config, task.base, paid, len(task.images), classes, task.log)
     data = semisupervised.pad(
         task.images, paid.indices, paid.labels, task.capacity,
-        np.eye(classes, dtype=np.float32)[guide], problem.prior_of(config, paid, classes),
+        problem.guide_of(config, guide, classes), problem.prior_of(config, paid, classes),
     )  # fmt: skip
     return committee.learn(cycle, state, data, key, task.log, name)
 

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 
 from jaxlabel import query, semisupervised, train
 from jaxlabel.config import setting
@@ -29,11 +29,13 @@ from jaxlabel.semisupervised.problem import (
     base_features,
     begin,
     ensemble,
+    guide_of,
     make_network,
     prior_of,
     query_space,
     spread,
 )
+from jaxlabel.semisupervised.propagation import Spread
 
 
 @dataclasses.dataclass
@@ -76,15 +78,15 @@ def run(
     space = query_space(config, base, log)
     state = begin(config, images, oracle.num_classes, start_key, log)
     step = semisupervised.make_step(config, semisupervised.views_of(config.kind))
-    paid, guide = Paid(np.zeros(0, int), np.zeros(0, int)), None
+    paid, found = Paid(np.zeros(0, int), np.zeros(0, int)), None
     plan = purchases(config, capacity)
     for number, count in enumerate(plan):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
         paid = buy(config, images, space, state.teacher, paid, count, number, oracle, ask_key)
-        guide = spread(config, base, paid, len(images), oracle.num_classes, log)
+        found = spread(config, base, paid, len(images), oracle.num_classes, log)
         data = semisupervised.pad(
             images, paid.indices, paid.labels, capacity,
-            np.eye(oracle.num_classes, dtype=np.float32)[guide],
+            guide_of(config, found, oracle.num_classes),
             prior_of(config, paid, oracle.num_classes),
         )  # fmt: skip
         state = train.loop(
@@ -92,7 +94,7 @@ def run(
             num_steps=share_of(config.steps, number, len(plan)),
         )  # fmt: skip
         log.scalars("rounds", number, {"labels_spent": len(paid.indices)})
-    return finish(config, images, state.teacher, paid, guide)
+    return finish(config, images, state.teacher, paid, found)
 
 
 def purchases(config: Config, capacity: int) -> list[int]:
@@ -132,14 +134,14 @@ def buy(
 
 def finish(
     config: Config, images: UInt8[np.ndarray, "n h w c"], model: Any, paid: Paid,
-    guide: Int[np.ndarray, "n"] | None,
+    found: Spread | None,
 ) -> Predictor:  # fmt: skip
     """The model, mirror images averaged where they may be, and a class of every image."""
     model = ensemble(config, [model])
     beliefs = probabilities(model, images)
     labels = beliefs.argmax(axis=-1).astype(np.int32)
-    if config.objective == "graph" and guide is not None:
-        labels = guide
+    if config.objective == "graph" and found is not None:
+        labels = found.labels
     labels[paid.indices] = paid.labels
     summary = {"confidence": float(beliefs.max(axis=-1).mean())}
     return Predictor(model, labels, None, "budget", summary)

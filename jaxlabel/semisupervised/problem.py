@@ -15,7 +15,7 @@ from jaxlabel.config import RunConfig, setting
 from jaxlabel.log import Log
 from jaxlabel.losses import consistency
 from jaxlabel.semisupervised.propagation import METHODS as PROPAGATIONS
-from jaxlabel.semisupervised.propagation import propagate, slow_modes
+from jaxlabel.semisupervised.propagation import Spread, propagate, slow_modes
 from jaxlabel.semisupervised.settings import Settings
 from jaxlabel.semisupervised.starts import STARTS, pretrained
 from jaxlabel.semisupervised.training import State
@@ -86,15 +86,21 @@ def begin(
 def spread(
     config: Problem, base: Float[np.ndarray, "n d"], paid: Paid, num_images: int,
     num_classes: int, log: Log,
-) -> Int[np.ndarray, "n"]:  # fmt: skip
+) -> Spread:  # fmt: skip
     """A class for every image by the base features' graph, where the objective or guide asks."""
     if config.objective != "graph" and not config.guide:
-        return np.zeros(num_images, np.int32)
+        return Spread(np.zeros(num_images, np.int32), np.zeros(num_images))
     prior = prior_of(config, paid, num_classes)
     return propagate(
         config.propagation, base, paid.indices, paid.labels, prior, log,
         num_neighbours=config.neighbours,
     )  # fmt: skip
+
+
+def guide_of(config: Problem, found: Spread, num_classes: int) -> Float[np.ndarray, "n classes"]:
+    """The spread labels as targets: 1 for the class, nothing at all where it is unsure."""
+    sure = found.certainty >= 1.0 - config.guide_share
+    return np.eye(num_classes, dtype=np.float32)[found.labels] * sure[:, None]
 
 
 def prior_of(config: Problem, paid: Paid, num_classes: int) -> Float[np.ndarray, "classes"]:

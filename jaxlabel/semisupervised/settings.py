@@ -45,6 +45,11 @@ class Settings:
         "0: never used", low=0.0, high=1.0,
     )  # fmt: skip
 
+    guide_share: float = setting(
+        0.6, "the surest share of each class's spread labels that is taken for a target", low=0.0,
+        high=1.0,
+    )  # fmt: skip
+
     @property
     def unlabelled_weight(self) -> float:
         """What the unlabelled loss weighs."""
