@@ -20,6 +20,7 @@ LABELS = data.load_train_labels("digits")
 TEST_LABELS = data.load_test_labels("digits")
 QUICK = Config(
     budget=60, kind="digits", width=128, latent=16, steps=250, batch_size=64,
+    discriminator_noise=0.2,
     labelled_batch=32, snapshots=2,
 )  # fmt: skip
 SMALL = dataclasses.replace(QUICK, budget=30, width=16, steps=6, batch_size=16, labelled_batch=8)
