@@ -21,7 +21,7 @@ from jaxlabel.errors import (
     LabelsMissing,
     UsageError,
 )
-from jaxlabel.methods import active, encoder, medoids, representatives, semisup, sgan
+from jaxlabel.methods import active, encoder, medoids, representatives, scan, semisup, sgan
 from jaxlabel.oracle import LabelStore
 
 QUICK = {"code_steps": 40, "classifier_steps": 40, "components": 8, "batch_size": 64, "map": "none"}
@@ -31,6 +31,23 @@ RECIPES = {
         budget=24, target=1.0, nested=False, space="codes", percentile=0.5, **QUICK
     ),
     "representatives": representatives.Config(budget=24, propagate=1.0, map="none"),
+    "scan": scan.Config(
+        budget=24,
+        encoder="gradients",
+        width=4,
+        pretext_steps=5,
+        pretext_batch=32,
+        heads=1,
+        start_steps=20,
+        cluster_steps=10,
+        cluster_batch=32,
+        self_steps=10,
+        self_batch=32,
+        graph_components=10,
+        neighbours=7,
+        threshold=0.3,
+        map="none",
+    ),
     "encoder": encoder.Config(
         budget=24, code=16, code_steps=20, steps=20, batch_size=64, map="none"
     ),
