@@ -2,6 +2,7 @@ import pytest
 from absl import flags
 
 from jaxlabel import configfile
+from jaxlabel.config import validate
 from jaxlabel.errors import UsageError
 
 FILE = '''"""A config with presets."""
@@ -41,3 +42,14 @@ def test_unknown_presets_and_files_without_presets_are_one_line(path):
         read(path, "--config.preset=huge")
     with pytest.raises(UsageError, match="has no presets"):
         read("configs/digits.py", "--config.preset=tiny")
+
+
+@pytest.mark.parametrize("name", ["simclr", "scan"])
+@pytest.mark.parametrize("preset", ["tiny", "cpu", "gpu"])
+def test_every_variant_and_preset_is_valid(name, preset):
+    for variant in ("digits", "mnist", "fashion_mnist", "overhead_mnist", "cifar10", "folder"):
+        config = configfile.load(f"configs/{name}.py", f":{variant}", preset)
+        validate(config)
+        assert config.preset == preset and config.budget == 0
+    with pytest.raises(UsageError, match="it is one of"):
+        configfile.load(f"configs/{name}.py", ":nothing", preset)
