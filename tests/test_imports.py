@@ -8,22 +8,13 @@ import jaxlabel
 LAYERS = (
     ("__init__", "errors", "config", "log", "files", "interval", "cache"),
     ("data", "augment", "nets", "losses", "cluster", "oracle"),
-    (
-        "query",
-        "certificate",
-        "train",
-        "predictor",
-        "autoencode",
-        "pretext",
-        "linear",
-        "gan",
-        "semisupervised",
-    ),
+    ("query", "certificate", "train", "predictor", "autoencode", "pretext", "linear", "gan", "scan",
+     "semisupervised"),
     ("methods",),
     ("evaluate", "runlog", "report", "figures", "progress", "results"),
     ("experiment", "account", "sweep", "prediction", "explore"),
     ("cli", "commands", "configfile", "__main__"),
-)
+)  # fmt: skip
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
 ROOT = Path(jaxlabel.__file__).parent
 
