@@ -17,6 +17,7 @@ from jaxlabel.log import Log
 from jaxlabel.losses.contrastive import nt_xent
 
 OPTIMIZERS = ("adamw", "sgd", "lars")
+GIVEN = ("gradients", "pixels")  # what an image gives by itself, before anything is learned
 
 
 class Settings(NamedTuple):

@@ -44,7 +44,7 @@ class Config(RunConfig):
     components: int = setting(64, "principal components beside the features; 0: none", low=0)
     given: str = setting(
         "gradients", "of the pixels, or of their pooled orientations",
-        choices=("gradients", "pixels"),
+        choices=pretext.GIVEN,
     )  # fmt: skip
     component_share: float = setting(0.3, "of the squared length, theirs", low=0.0, high=1.0)
 

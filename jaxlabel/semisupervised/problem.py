@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from jaxlabel import augment, linear, nets, train
+from jaxlabel import augment, linear, nets, pretext, train
 from jaxlabel.autoencode import learn_codes
-from jaxlabel.cluster.pca import fit_pca, project
 from jaxlabel.config import RunConfig, setting
 from jaxlabel.log import Log
 from jaxlabel.losses import consistency
@@ -31,6 +30,9 @@ class Problem(RunConfig, Settings):
         choices=("pixels", "pca", "graph", "autoencoder"),
     )  # fmt: skip
     components: int = setting(64, "principal components of that space", low=1)
+    given: str = setting(
+        "gradients", "what they are of: pixels, or oriented gradients", choices=pretext.GIVEN
+    )
     code_steps: int = setting(1000, "training steps of an autoencoder, or of simclr", low=1)
     propagation: str = setting("poisson", "how a graph spreads labels", choices=PROPAGATIONS)
     neighbours: int = setting(10, "neighbours of each image in the graph", low=2)
@@ -62,11 +64,9 @@ def base_features(
             "dense", images, key, log, code=32, width=512, num_steps=config.code_steps,
             batch_size=256, deformed=1.0,
         )  # fmt: skip
-    pixels = images.reshape(len(images), -1).astype(np.float32) / 255
     if config.space == "pixels":
-        return pixels
-    most = min(config.components, *pixels.shape)
-    return np.asarray(project(fit_pca(jnp.asarray(pixels), most), jnp.asarray(pixels)))
+        return images.reshape(len(images), -1).astype(np.float32) / 255
+    return np.asarray(pretext.given_points(images, config.components, config.given))
 
 
 def begin(
