@@ -27,17 +27,20 @@ def made(num_points: int, num_dimensions: int) -> np.ndarray:
 
 def images(spec: str, num_dimensions: int) -> np.ndarray:
     """The first principal components of a data set's training images."""
+    import jax.numpy as jnp
+
     from jaxlabel import data
     from jaxlabel.cluster.pca import fit_pca, project
 
     pixels = data.load(spec).train_images
-    flat = pixels.reshape(len(pixels), -1).astype(np.float32) / 255
+    flat = jnp.asarray(pixels.reshape(len(pixels), -1).astype(np.float32) / 255)
     return np.asarray(project(fit_pca(flat, num_dimensions), flat))
 
 
 def measure(flags: argparse.Namespace) -> dict[str, object]:
     """One strategy's seconds and memory, in this process."""
     import jax
+    import jax.numpy as jnp
 
     from jaxlabel import query
 
@@ -54,8 +57,9 @@ def measure(flags: argparse.Namespace) -> dict[str, object]:
     for seed in range(2):
         start = time.perf_counter()
         query.select(
-            flags.strategy, jax.random.key(seed), features, flags.count, asked, probabilities
-        )
+            flags.strategy, jax.random.key(seed), jnp.asarray(features), flags.count, asked,
+            jnp.asarray(probabilities),
+        )  # fmt: skip
         seconds.append(round(time.perf_counter() - start, 2))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {

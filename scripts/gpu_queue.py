@@ -79,7 +79,22 @@ def jobs() -> Iterator[Job]:
     yield Job(
         "scan, cifar10, no labels", "scan:cifar10", {"budget": 0.0}, range(1), "81.6 to 88.3%"
     )
+    yield from flagship()
     yield from grid()
+
+
+def flagship() -> Iterator[Job]:
+    """The flagship at fixed numbers of labels, and to a certified target."""
+    bars = {"fashion_mnist": ((100, "84%"), (500, "90%"), (40, "78%"), (10, "70%"), (400, "90%")),
+            "mnist": ((20, "98%"),),
+            "overhead_mnist": ((100, "75%"), (500, "88%"), (40, "60%"))}  # fmt: skip
+    for data, wanted in bars.items():
+        for labels, bar in wanted:
+            chosen = {"budget": float(labels)}
+            yield Job(f"flagship, {data}, {labels}", f"flagship:{data}", chosen, range(5), bar)
+    certified = {"budget": 2000.0, "target": 0.9, "confidence": 0.95}
+    yield Job("flagship, fashion_mnist, certified", "flagship:fashion_mnist", certified, range(5),
+              "2,000 labels in all")  # fmt: skip
 
 
 def grid() -> Iterator[Job]:
