@@ -2,6 +2,7 @@
 
     python scripts/bench_train_step.py --torch-python=ENV/bin/python    # an environment with torch
     python scripts/bench_train_step.py                                  # both here: jaxlabel[bench]
+    python scripts/bench_train_step.py --torch-python= --batch-size=4096     # jaxlabel alone
 
 A supervised step is cross-entropy on a batch; a contrastive step is NT-Xent on two views of it, so
 twice the images through the network. Both on ConvNet, AdamW, images drawn beforehand: augmentation
@@ -10,7 +11,8 @@ fused AdamW, on the CPU or, where each sees one, on the GPU (there in bfloat16, 
 
 Each library lives in a child process; the two take turns, so that another load on the machine
 strikes both. The ratio is the median of the rounds' ratios, with the quartiles; `core` is processor
-time over the number of cores, which another load disturbs less. The last line is JSON.
+time over the number of cores, which another load disturbs less. Images per second count an image
+once, not its views. The last line is JSON.
 """
 
 import argparse
@@ -195,6 +197,7 @@ def spread(values: list[float]) -> list[float]:
 def compare(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """One task's row: milliseconds of both and their ratios."""
     pythons = {"jax": sys.executable, "torch": arguments.torch_python}
+    pythons = {name: python for name, python in pythons.items() if python}
     children = {name: Child(python, name, task, arguments) for name, python in pythons.items()}
     rounds = [
         {name: child.turn() for name, child in children.items()}
@@ -210,19 +213,39 @@ def compare(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
     def least(library: str, key: str) -> float:
         return round(min(round_[library][key] for round_ in rounds), 3)
 
-    images = arguments.batch_size * (2 if task == "contrastive" else 1)
-    return {
+    row = {
         "task": task, "devices": [rounds[0][name]["device"] for name in pythons],
-        "jax_ms": least("jax", "ms"), "torch_ms": least("torch", "ms"), "ratio": ratios("ms"),
-        "jax_core": least("jax", "core"), "torch_core": least("torch", "core"),
-        "core_ratio": ratios("core"),
-        "jax_images_per_second": round(1e3 * images / least("jax", "ms")),
+        "jax_ms": least("jax", "ms"), "jax_core": least("jax", "core"),
+        "jax_images_per_second": round(1e3 * arguments.batch_size / least("jax", "ms")),
     }  # fmt: skip
+    if len(pythons) == 1:
+        return row
+    return row | {
+        "torch_ms": least("torch", "ms"), "ratio": ratios("ms"),
+        "torch_core": least("torch", "core"), "core_ratio": ratios("core"),
+    }  # fmt: skip
+
+
+def text(row: dict[str, Any]) -> str:
+    """A row for people."""
+    line = f"{row['task']:12} {row['jax_ms']:11.2f} {row['jax_images_per_second']:9d}"
+    if "ratio" not in row:
+        return line
+    (low, mid, high), (_, core, _) = row["ratio"], row["core_ratio"]
+    ratio = f"{mid:5.2f} ({low:.2f}-{high:.2f})"
+    return (
+        f"{line} {row['torch_ms']:11.2f}  {ratio}        {core:5.2f} "
+        f"({row['jax_core']} / {row['torch_core']})"
+    )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--torch-python", default=sys.executable, help="a Python that has torch")
+    parser.add_argument(
+        "--torch-python",
+        default=sys.executable,
+        help="a Python that has torch; empty: jaxlabel alone",
+    )
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--side", type=int, default=28)
     parser.add_argument("--width", type=int, default=16)
@@ -238,14 +261,9 @@ def main() -> int:
         runs = {"jax": run_jax, "torch": run_torch}
         runs[child](task, arguments)
         return 0
-    print("task         jaxlabel ms  PyTorch ms  ratio (quartiles)        by processor time")
+    print("task         jaxlabel ms  images/s  PyTorch ms  ratio (quartiles)    by processor time")
     rows = [compare(name, arguments) for name in TASKS if task in ("", name)]
-    for row in rows:
-        (low, mid, high), (_, core, _) = row["ratio"], row["core_ratio"]
-        print(
-            f"{row['task']:12} {row['jax_ms']:11.2f} {row['torch_ms']:11.2f}  {mid:5.2f} "
-            f"({low:.2f}-{high:.2f})        {core:5.2f} ({row['jax_core']} / {row['torch_core']})"
-        )
+    print(*map(text, rows), sep="\n")
     print(json.dumps({"machine": platform.machine(), **vars(arguments), "rows": rows}))
     return 0
 
