@@ -21,7 +21,13 @@ def get_experiment(quick: bool = False) -> Experiment:
     """One table; the quick variant has one seed, one number of labels and short training."""
     base = encoder.Config(data=FASHION, map="none")
     both = semisup.Config(
-        data=FASHION, map="none", start="autoencoder", query="random", code_steps=1000, steps=3000
+        data=FASHION,
+        map="none",
+        start="autoencoder",
+        query="random",
+        code_steps=1000,
+        steps=3500,
+        mu=2,
     )
     if quick:
         base = changed(base, code_steps=200, steps=300)

@@ -79,7 +79,7 @@ def seeded(data: str, quick: bool) -> Table:
         return [value] if data == FASHION else ()
 
     budgets = {"budget": few}
-    every = changed(logistic, select="random", budget=ALL)
+    every = changed(logistic, select="random", budget=ALL, strength=0.5)
     centres = {"centres": [100] if quick else [100, 200, 300]}
     arms = [
         Arm("LR, all labels", every, seeds=several[:1], theirs=figure(0.841)),
@@ -132,7 +132,7 @@ def best(quick: bool) -> Table:
 def seeding(data: str, budget: float, quick: bool) -> Table:
     """S4: four ways to spend very few labels on logistic regression. It gives no figures."""
     name = {FASHION: "Fashion-MNIST", OVERHEAD: "Overhead-MNIST"}[data]
-    base = changed(models(data, quick)[0], budget=budget)
+    base = changed(models(data, quick)[0], budget=budget, strength=0.5)
     several = seeds(20, quick)
     arms = [
         Arm("random", changed(base, select="random"), seeds=several),
@@ -145,9 +145,7 @@ def seeding(data: str, budget: float, quick: bool) -> Table:
 
 def models(data: str, quick: bool) -> tuple[representatives.Config, representatives.Config]:
     """Logistic regression and the network of seven layers on representatives' labels alone."""
-    logistic = representatives.Config(
-        data=data, map="none", strength=0.5, max_iterations=20 if quick else 60
-    )
+    logistic = representatives.Config(data=data, map="none", max_iterations=20 if quick else 60)
     dense = representatives.Config(
         data=data, map="none", classifier="dense", steps=200 if quick else 600, batch_size=64
     )
