@@ -84,7 +84,8 @@ def contrastive_encoder(
         )  # fmt: skip
         return {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(state.model))}
 
-    parts = [tuple(settings), kind, images, key, partners]
+    # an accelerator computes in another precision (nets.compute_dtype)
+    parts = [tuple(settings), kind, images, key, partners, jax.default_backend()]
     found = cached("contrastive", parts, compute)
     fitted = [jnp.asarray(found[str(i)]) for i in range(len(leaves))]
     return jax.tree.unflatten(structure, fitted).encoder
@@ -96,9 +97,11 @@ def contrastive_step(
     """The step that draws images, their partners and a view of each, and descends NT-Xent."""
     view = augment.contrastive(kind, strength=settings.strength)
 
-    def loss(model: Any, one: Array, other: Array) -> Float[Array, ""]:
-        first, second = jnp.split(model(jnp.concatenate([one, other])), 2)
-        return jnp.mean(nt_xent(first, second, settings.temperature))
+    def loss(
+        model: Any, views: Float[Array, "rows h w c"], shown: Int[Array, "2 batch"]
+    ) -> Float[Array, ""]:
+        first, second = jnp.split(model(views), 2)
+        return jnp.mean(nt_xent(first, second, settings.temperature, shown))
 
     def step(
         state: train.State, data: tuple[Array, Array], key: Key[Array, ""]
@@ -107,9 +110,9 @@ def contrastive_step(
         row_key, partner_key, view_key = jax.random.split(key, 3)
         rows = jax.random.randint(row_key, (settings.batch_size,), 0, len(images))
         others = draw_partners(partner_key, partners, rows, settings.partner_share)
-        both = augment.as_float(images[jnp.concatenate([rows, others])])
-        one, other = jnp.split(view(view_key, both), 2)
-        value, gradient = jax.value_and_grad(loss)(state.model, one, other)
+        shown = jnp.stack([rows, others])  # drawn with replacement: an image may be there twice
+        views = view(view_key, augment.as_float(images[shown.ravel()]))
+        value, gradient = jax.value_and_grad(loss)(state.model, views, shown)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.model)
         return train.State(optax.apply_updates(state.model, updates), optimizer_state), {
             "loss": value
@@ -141,7 +144,8 @@ def make_projected(settings: Settings, shape: tuple[int, ...]) -> Any:
 def make_optimizer(settings: Settings) -> optax.GradientTransformation:
     """The optimizer, with warm-up and cosine decay: AdamW, SGD with momentum, or LARS.
 
-    LARS is You et al. 2017; it and SGD take learning rates a hundred times AdamW's.
+    LARS is You et al. 2017, which leaves biases and norms to plain SGD; it and SGD take learning
+    rates a hundred times AdamW's.
     """
     rate, decay, num_steps = settings.learning_rate, settings.weight_decay, settings.num_steps
     if settings.optimizer == "adamw":
@@ -150,8 +154,16 @@ def make_optimizer(settings: Settings) -> optax.GradientTransformation:
         0.0, rate, warmup_steps=max(1, num_steps // 20), decay_steps=max(2, num_steps)
     )
     if settings.optimizer == "lars":
-        return optax.lars(schedule, weight_decay=decay, momentum=0.9)
+        return optax.lars(
+            schedule, weight_decay=decay, weight_decay_mask=_matrices, trust_ratio_mask=_matrices,
+            momentum=0.9,
+        )  # fmt: skip
     return optax.chain(optax.add_decayed_weights(decay), optax.sgd(schedule, momentum=0.9))
+
+
+def _matrices(parameters: Any) -> Any:
+    """True for what has more than one dimension: neither biases nor norms."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, parameters)
 
 
 class Representation(nnx.Module):

@@ -58,6 +58,32 @@ def test_training_makes_the_encoders_features_better_than_chance_gave_them(optim
     assert knn_on_train(after) > knn_on_train(before)
 
 
+def test_a_step_tells_no_image_from_itself():
+    settings = simclr.settings_of(dataclasses.replace(QUICK, pretext_batch=32))
+    optimizer = pretext.make_optimizer(settings)
+    start = train.init(pretext.make_projected(settings, (8, 8, 1)), jax.random.key(0))
+    step = jax.jit(pretext.contrastive_step(settings, "digits", optimizer))
+    state = train.State(start, optimizer.init(start))
+    one_image = jnp.asarray(DIGITS.train_images[:1]), jnp.zeros((1, 1), int)
+    loss = step(state, one_image, jax.random.key(1))[1]["loss"]
+    np.testing.assert_allclose(loss, 0.0, atol=1e-5)  # 32 pairs of one image
+
+
+def test_lars_leaves_biases_to_plain_descent():
+    config = dataclasses.replace(QUICK, optimizer="lars", pretext_rate=0.5, pretext_decay=0.1)
+    optimizer = pretext.make_optimizer(simclr.settings_of(config))
+    model = {"bias": jnp.array([1.0, 2.0]), "kernel": jnp.array([[3.0, 4.0]])}
+    gradient = {"bias": jnp.array([0.5, 0.0]), "kernel": jnp.array([[0.6, 0.8]])}
+    state = optimizer.init(model)
+    _, state = optimizer.update(gradient, state, model)  # the first of 3 warm-up steps: rate 0
+    updates, _ = optimizer.update(gradient, state, model)
+    rate = 0.5 / 3
+    # of momentum 0.9 the second step has 0 + this one; the kernel's decayed gradient is (.9, 1.2)
+    np.testing.assert_allclose(updates["bias"], [-0.5 * rate, 0.0], rtol=1e-5)
+    trust = 0.001 * 5.0 / 1.5
+    np.testing.assert_allclose(updates["kernel"], -rate * trust * np.array([[0.9, 1.2]]), rtol=1e-5)
+
+
 def test_partners_are_drawn_as_often_as_was_asked_for():
     partners = jnp.array([[1, 2], [2, 0], [0, 1]])
     rows = jnp.tile(jnp.arange(3), 400)
