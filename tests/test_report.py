@@ -15,6 +15,10 @@ from jaxlabel.runlog import open_workdir
 
 RNG = np.random.default_rng(0)
 CLASSES = ("sólo & <b>bold</b>", "日本", "</script><script>alert(1)</script>")
+GUARD = {
+    "size_entropy": 1.0, "vanished_clusters": 0, "confident_share": 1.0,
+    "neighbour_agreement": 1.0,
+}  # fmt: skip
 VOID = ("meta", "img", "br")
 
 
@@ -136,6 +140,32 @@ def test_a_hundred_classes_and_many_large_images_stay_small(tmp_path):
     shown = re.search(r"The (\d+) of the largest clusters are shown", page.text)
     assert 20 < int(shown[1]) < 300
     assert "Confusion matrix, a row per true class and a column per predicted class" in page.alts
+
+
+def test_every_cluster_gets_pictures_however_large_they_are(tmp_path):
+    images = RNG.integers(0, 256, (20 * 12, 64, 64, 3), np.uint8)
+    with open_workdir(tmp_path, {"data": "digits"}) as log:
+        log.arrays(
+            "clusters", images=images, numbers=np.repeat(np.arange(20), 12),
+            sizes=np.full(20, 12), confident=np.ones(20), agreement=np.ones(20),
+            names=np.full(20, -1), warnings=np.array([], str),
+        )  # fmt: skip
+        log.scalars("guard", 0, GUARD)
+        log.scalars("guard", 1, GUARD)
+        log.finish({
+            "matched_accuracy": 0.875, "knn_accuracy": 0.625, "gives": "clusters",
+            "self_labelling": "refused: too few", "labels_spent": 0,
+        })  # fmt: skip
+    text = write_report(tmp_path).read_text()
+    section = text.partition("The clusters</h2>")[2].partition("</section>")[0]
+    groups = section.split("<h3>")[1:]
+    shown = [group.count("<img") for group in groups]
+    assert len(shown) == 20 and min(shown) >= 1 and max(shown) - min(shown) <= 1
+    assert len(text) < 1e6 and "left out" in text
+    assert text.count("self-labelled (refused)") == 1
+    page = Page(text).text
+    assert "Matched accuracy87.5%read by the evaluator alone" in page
+    assert "kNN accuracy62.5%read by the evaluator alone" in page
 
 
 def test_a_broken_file_is_named(tmp_path):

@@ -10,6 +10,9 @@ from jaxlabel.report.clusters import clusters
 from jaxlabel.report.generated import generated
 from jaxlabel.report.run import Run, labels_spent, num_images, percent, read_run
 
+# what the evaluator finds with labels that the run never saw
+MEASURED = {"matched_accuracy": "Matched accuracy", "knn_accuracy": "kNN accuracy"}
+
 
 def write_report(workdir: Path | str) -> Path:
     """The path of the report, written from the work directory's files.
@@ -83,6 +86,10 @@ def _tiles(run: Run) -> list[dict[str, Any]]:
     if (right := result.get("train_label_accuracy")) is not None:
         tiles.append({"name": "Training labels right", "value": percent(right),
                       "note": "counted after the run"})  # fmt: skip
+    for name, shown in MEASURED.items():
+        if (reached := result.get(name)) is not None:
+            tiles.append({"name": shown, "value": percent(reached),
+                          "note": "read by the evaluator alone"})  # fmt: skip
     seconds = result.get("seconds", session.get("seconds"))
     if seconds is not None:
         starts = session.get("sessions", 1)

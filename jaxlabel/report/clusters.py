@@ -16,13 +16,16 @@ def clusters(run: Run) -> Section | None:
     names = ("images", "numbers", "sizes", "confident", "agreement", "names", "warnings")
     if (found := artifact(run, "clusters", *names)) is None:
         return None
-    uris = thumbnails(found["images"])
+    numbers = found["numbers"]
+    # one of each cluster, then a second: what the report may carry is shared by all of them
+    order = np.argsort(np.arange(len(numbers)) - np.searchsorted(numbers, numbers), kind="stable")
+    uris = thumbnails(found["images"][order])
     groups = []
     for number, size in enumerate(found["sizes"]):
         label = int(found["names"][number])
         name = f"cluster {number}" + (f": {class_name(run, label)}" if label >= 0 else "")
         sure, agreeing = percent(found["confident"][number]), percent(found["agreement"][number])
-        shown = [uri for uri, of in zip(uris, found["numbers"], strict=False) if of == number]
+        shown = [uri for uri, i in zip(uris, order, strict=False) if numbers[i] == number]
         groups.append({
             "name": name, "images": [{"uri": uri, "alt": name} for uri in shown],
             "note": f"{size:,} images, {sure} confident, {agreeing} of neighbours in it",
@@ -31,13 +34,16 @@ def clusters(run: Run) -> Section | None:
         f"{len(groups)} clusters, each from the image that is surest to be in it to the least "
         "sure. The cluster of every image is in clusters.csv."
     )
+    if len(uris) < len(numbers):
+        text += " The less sure ones of the large clusters are left out to keep this page small."
     steps = [r for r in run.records if r["phase"] == "guard"]
+    refused = str(run.result.get("self_labelling") or "")
+    learned = "self-labelled" + " (refused)" * refused.startswith("refused")
     columns = ["size_entropy", "vanished_clusters", "confident_share", "neighbour_agreement"]
     rows = [
-        ["self-labelled" if step["step"] else "clustered", *(f"{step[c]:.4g}" for c in columns)]
+        [learned if step["step"] else "clustered", *(f"{step[c]:.4g}" for c in columns)]
         for step in steps
     ]
-    refused = str(run.result.get("self_labelling") or "")
     warnings = [*found["warnings"].tolist()]
     if refused.startswith("refused"):
         warnings.append(f"self-labelling was {refused}")
