@@ -33,8 +33,12 @@ PLACE = "DATA_ROOT"
 OBJECTIVES = ("freematch", "fixmatch", "flexmatch", "softmatch", "mixmatch", "mean_teacher", "vat",
               "pseudo_label", "graph", "supervised")  # fmt: skip
 QUERIES = ("random", "typiclust", "medoids", "probcover", "maxherding", "coreset", "margin",
-           "entropy", "badge")  # fmt: skip
+           "entropy", "badge", "diverse")  # fmt: skip
 LABELS = (40, 100, 500, 20, 250, 1000, 10)
+
+
+class TimeIsOver(BaseException):
+    """Raised by the alarm; no Exception, which a `try` of the run's own might take for its."""
 
 
 class Job(NamedTuple):
@@ -161,7 +165,7 @@ def work(left: list[tuple[Job, int]], options: argparse.Namespace, out: Path) ->
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
             line = command(job, seconds) if job.command else run(job, seed, options)
-        except TimeoutError:
+        except TimeIsOver:
             print("the time is over: the run goes on from its checkpoints next time")
             break
         except Exception as error:  # one that fails must not keep the others from their turn
@@ -221,7 +225,7 @@ def command(job: Job, seconds: float) -> dict[str, Any]:
         done = subprocess.run(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,
                               timeout=seconds)  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise TimeoutError from error
+        raise TimeIsOver from error
     said = json.loads(done.stdout.strip().splitlines()[-1])
     return {"said": said, "seconds": round(time.monotonic() - started, 2)}
 
@@ -284,7 +288,7 @@ def merge(path: Path) -> None:
 
 
 def _time_is_over(signum: int, frame: Any) -> None:
-    raise TimeoutError
+    raise TimeIsOver
 
 
 if __name__ == "__main__":

@@ -176,3 +176,30 @@ def test_a_certificate_for_new_images_asks_for_more():
     same = certify(0, wrong, probabilities, budget=3000)
     assert new.reached and same.reached and new.low >= 0.9
     assert new.labels >= same.labels
+
+
+def test_a_pool_worse_than_needed_for_new_images_does_not_prove_that_the_target_is_missed():
+    # 90.3% of 5,000: more than the target, and less than a sample must show to prove it
+    wrong, probabilities = pool(7, 0.903, 5000)
+    assert Population(5000, 5000, 0.05).needed(0.9, 0.9) > 0.903
+    found = certify(0, wrong, probabilities, budget=5000, population=True)
+    assert (found.stopped_by, found.reached) == ("out of reach", False)
+    assert found.high >= 0.9 > found.low
+    worse = certify(0, *pool(7, 0.5, 5000), budget=500, batch=250, population=True)
+    assert worse.stopped_by == "below" and worse.high < 0.9
+
+
+def test_too_few_images_for_a_statement_on_new_ones_are_not_asked_about():
+    wrong, probabilities = pool(8, 0.95, 20)
+    found = certify(0, wrong, probabilities, budget=20, population=True)
+    assert (found.stopped_by, found.labels, found.reached) == ("out of reach", 0, False)
+    assert (found.low, found.high) == (0.0, 1.0)
+
+
+def test_a_limit_of_no_error_at_all_has_finite_bets():
+    ledger = Ledger(20, 0.0, 0.05, 0.05)
+    ledger.enter(
+        np.arange(20), np.arange(3), np.ones(20), np.zeros(20), np.zeros(3, bool), FLAT
+    )
+    assert np.isfinite(ledger._stakes_any).all() and np.isfinite(ledger._stakes_up).all()
+    assert not ledger.is_below_limit() and not ledger.is_above_limit()

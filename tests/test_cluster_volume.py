@@ -25,3 +25,15 @@ def test_two_groups_are_found_from_one_label_each():
     labels[:2] = truth[:2]
     found = poisson_mbo(graph, labels, 2, np.array([0.5, 0.5]))
     np.testing.assert_array_equal(found.argmax(axis=1), truth)
+
+
+def test_a_class_without_a_label_gets_nothing():
+    random = np.random.default_rng(1)
+    truth = 2 * (np.arange(200) % 2)
+    points = random.standard_normal((200, 2)) + 3 * truth[:, None]
+    graph = cluster.knn_graph(*map(np.asarray, cluster.knn(points, None, 8)))
+    labels = np.full(200, -1)
+    labels[:2] = truth[:2]
+    found = poisson_mbo(graph, labels, 3, np.full(3, 1 / 3))
+    assert found.shape == (200, 3)
+    np.testing.assert_array_equal(found.argmax(axis=1), truth)

@@ -45,8 +45,9 @@ class Certificate(NamedTuple):
       low, high: the interval; it holds at any moment one may have stopped.
       labels: how many were asked for.
       reached: whether `low` is at least the target.
-      stopped_by: "target"; "below", when `high` fell short of it; "budget"; "pool", when all
-        labels were asked for.
+      stopped_by: "target"; "below", when `high` fell short of it; "out of reach", when it did not,
+        but what is known of the pool cannot certify the target for new images; "budget"; "pool",
+        when all labels were asked for.
       indices: the images asked about, in the order drawn.
     """
 
@@ -86,7 +87,8 @@ def audit(
       ask: labels of images, such as `lambda i: oracle.ask(i, purpose="certify")`.
       batch: labels asked for at a time, and a chance to stop.
       bought: indices that are not in the pool.
-      population: certify the accuracy on new images, statement 3 above.
+      population: certify the accuracy on new images, statement 3 above. Where the pool would
+        have to be faultless for it, nothing is asked: the target is out of reach.
 
     Raises:
       UsageError: a target or a confidence outside (0, 1), shapes that do not fit, an empty pool.
@@ -102,7 +104,8 @@ def audit(
     ledger = Ledger(len(pool), 1 - goal, LOWER_SHARE * error, (1 - LOWER_SHARE) * error)
     belief = Belief(1 - probabilities[pool, predictions[pool]])
     while True:
-        stopped_by = _stop(ledger, min(budget, len(pool)), len(pool))
+        stopped_by = "out of reach" if goal >= 1 else ""
+        stopped_by = stopped_by or _stop(ledger, min(budget, len(pool)), len(pool))
         if stopped_by:
             break
         size = min(batch, budget - ledger.num_labels, len(pool) - ledger.num_labels)
@@ -119,6 +122,8 @@ def audit(
     low, high = ledger.interval()
     if statement is not None:
         low, high = statement.interval(low, high, LOWER_SHARE)
+        # the pool's accuracy is below what is needed of it, which is more than the target
+        stopped_by = "out of reach" if stopped_by == "below" and high >= target else stopped_by
     reached = stopped_by == "target" or low >= target
     low = max(low, target) if stopped_by == "target" else low  # roots are found to 1e-9
     return Certificate(

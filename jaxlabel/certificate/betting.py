@@ -9,6 +9,7 @@ from jaxlabel.certificate.design import STAKES
 
 PRIOR_DRAWS = 40  # how many draws the expected growth of a stake counts for
 ASIDE = 0.1  # of the first gambler's capital: bet without regard to the limit, for the interval
+LEAST_VARIANCE = 1e-12  # where the limit is 0, so is the variance that is supposed before a draw
 LARGEST = 0.75  # of a stake that cannot ruin, where it is set by the variance
 
 
@@ -79,6 +80,7 @@ class Ledger:
         mean = (self.limit + np.cumsum(past)) / (times + 1)
         squares = (self.limit * (1 - self.limit) + np.cumsum((past - mean) ** 2)) / (times + 1)
         variance = np.concatenate([[self.limit * (1 - self.limit)], squares[:-1]])
+        variance = np.maximum(variance, LEAST_VARIANCE)
         bets = np.sqrt(2 * log / (variance * times * np.log1p(times)))
         return bets[len(self._values) :]
 

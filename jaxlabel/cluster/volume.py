@@ -21,10 +21,14 @@ def poisson_mbo(
     Algorithm 2 of Calder, Cook, Thorpe & Slepcev 2020 (Poisson Learning, ICML): from Poisson
     learning's scores, alternately `num_steps` of diffusion with the labels as sources and a
     projection to the nearest indicators whose sizes are kept. `fidelity` is the paper's mu.
+    A class without a label gets no point: its share goes to the others.
     """
-    scores = poisson_learning(graph, labels, num_classes)
-    labelled = np.asarray(labels) >= 0
-    known = (np.asarray(labels)[:, None] == np.arange(num_classes)).astype(np.float32)
+    labels = np.asarray(labels)
+    labelled = labels >= 0
+    classes = np.unique(labels[labelled])
+    scores = poisson_learning(graph, labels, num_classes)[:, classes]
+    class_priors = class_priors[classes] / max(class_priors[classes].sum(), 1e-12)
+    known = (labels[:, None] == classes).astype(np.float32)
     source = np.where(labelled[:, None], known - known[labelled].mean(axis=0), 0.0)
     source = (fidelity * source).astype(np.float32)
     step = np.float32(1 / max(graph.degrees.max(), 1e-12))
@@ -34,7 +38,7 @@ def poisson_mbo(
             flow = graph.weights @ found - graph.degrees[:, None].astype(np.float32) * found
             found = found + step * (flow + source)
         found = keep_sizes(found, class_priors)
-    return found
+    return (classes[found.argmax(axis=1)][:, None] == np.arange(num_classes)).astype(np.float32)
 
 
 def keep_sizes(
