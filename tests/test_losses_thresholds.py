@@ -30,6 +30,14 @@ def test_only_confident_classes_are_remembered():
     np.testing.assert_array_equal(chosen, [2, 2, -1, 0])
 
 
+def test_an_image_that_was_drawn_twice_is_remembered_the_same_in_any_order():
+    before = jnp.array([2, -1, 1])
+    for order in (np.array([0, 1, 2]), np.array([2, 1, 0]), np.array([1, 2, 0])):
+        rows = jnp.array([1, 0, 1])[order]  # image 1 with classes 0 and 2, image 0 unsure
+        chosen = thresholds.remember(before, rows, BELIEFS[order], 0.8)
+        np.testing.assert_array_equal(chosen, [2, 2, 1])
+
+
 def test_curriculum_thresholds_are_those_of_the_paper():
     # 4, 2 and 0 images learned, 3 not: shares 1, 1/2, 0, mapped to 1, 1/3, 0
     chosen = jnp.array([0] * 4 + [1] * 2 + [-1] * 3)

@@ -32,10 +32,15 @@ def remember(
     probabilities: Probabilities,
     threshold: float,
 ) -> Int[Array, "n"]:
-    """Each image's last confident class, or -1 before there was one (FlexMatch, algorithm 1)."""
+    """Each image's last confident class, or -1 before there was one (FlexMatch, algorithm 1).
+
+    An image that is twice in the batch, with two confident classes, takes the larger number:
+    which of two writes comes last no backend promises.
+    """
     confident = jnp.max(probabilities, axis=-1) >= threshold
     labels = jnp.argmax(probabilities, axis=-1).astype(chosen.dtype)
-    return chosen.at[rows].set(jnp.where(confident, labels, chosen[rows]))
+    fresh = jnp.full_like(chosen, -1).at[rows].max(jnp.where(confident, labels, -1))
+    return jnp.where(fresh >= 0, fresh, chosen)
 
 
 def curriculum_thresholds(

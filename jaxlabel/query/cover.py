@@ -19,7 +19,7 @@ from jaxlabel.cluster.nearest import block_rows, blocks
 from jaxlabel.query.seeding import CHUNK, nearest_squared
 
 # chosen by the nearest label's accuracy at 10, 40 and 100 labels of 8,000 images of MNIST and
-# Overhead-MNIST (PCA-64): of .6, .8, 1, 1.2 and of .35, .5, .7, 1, 1.4, 2
+# Overhead-MNIST (64 principal components of pixels): of .6, .8, 1, 1.2 and .35, .5, .7, 1, 1.4, 2
 BALL, KERNEL = 0.8, 1.4
 MOST_CANDIDATES = 10_000
 SAMPLE = 500  # points whose distances to all points measure how dense they lie
