@@ -27,17 +27,17 @@ SIZES: dict[str, dict[str, Any]] = {
     "tiny": {
         "encoder": "gradients", "width": 8, "pretext_steps": 50, "pretext_batch": 64, "heads": 2,
         "start_steps": 60, "cluster_steps": 60, "cluster_batch": 64, "cluster_rate": 3e-3,
-        "self_steps": 60, "self_batch": 64, "neighbours": 7, "threshold": 0.8,
+        "self_steps": 60, "self_batch": 64, "name_steps": 60, "neighbours": 7, "threshold": 0.8,
     },
     "cpu": {
         "encoder": "gradients", "width": 32, "pretext_steps": 600,
         "component_share": 0.6, "start_steps": 300, "cluster_steps": 600, "cluster_rate": 1e-3,
-        "neighbours": 10, "self_steps": 1000, "threshold": 0.9,
+        "neighbours": 10, "self_steps": 1000, "name_steps": 1000, "threshold": 0.9,
     },
     "gpu": {
         "encoder": "conv", "width": 64, "pretext_steps": 30_000, "pretext_batch": 1024,
         "heads": 10, "start_steps": 1000, "cluster_steps": 10_000, "cluster_batch": 1024,
-        "self_steps": 20_000, "self_batch": 512, "self_rounds": 4,
+        "self_steps": 20_000, "self_batch": 512, "self_rounds": 4, "name_steps": 20_000,
     },
 }  # fmt: skip
 # Van Gansbeke et al. 2020, section 3.1: SGD at 0.4 for 500 epochs, then heads, then self-labels
@@ -46,6 +46,7 @@ PAPER: dict[str, Any] = {
     "projection": 128, "optimizer": "sgd", "pretext_rate": 0.4, "heads": 10, "start": "random",
     "cluster_steps": 39_000, "cluster_batch": 128, "cluster_rate": 1e-4, "self_steps": 20_000,
     "self_batch": 512, "self_rounds": 10, "self_rate": 1e-3, "threshold": 0.99,
+    "name_steps": 20_000,
 }  # fmt: skip
 
 

@@ -42,6 +42,7 @@ RECIPES = {
         cluster_steps=10,
         cluster_batch=32,
         self_steps=10,
+        name_steps=10,
         self_batch=32,
         graph_components=10,
         neighbours=7,

@@ -26,8 +26,32 @@ def test_sizes_are_judged_by_the_prior():
     assert uniform.vanished == 0 and uniform.entropy < 0.6
     given = scan.measure(shares, neighbours, 0.9, np.array([0.8, 0.15, 0.05]))
     assert given.entropy == pytest.approx(1.0)
+    least = scan.measure(np.eye(3)[[2] * 100], neighbours, 0.9, np.array([0.8, 0.15, 0.05]))
+    assert least.entropy == pytest.approx(0.0)
     one = scan.measure(np.eye(3)[[0] * 100], neighbours, 0.9)
-    assert one.vanished == 2 and one.entropy == 0
+    assert one.vanished == 2 and one.entropy == pytest.approx(0.0)
+
+
+def test_with_the_uniform_prior_it_is_the_entropy_of_the_sizes():
+    shares = np.array([0.5, 0.3, 0.2])
+    guard = scan.measure(np.eye(3)[[0] * 5 + [1] * 3 + [2] * 2], np.zeros((10, 1), int), 0.9)
+    assert guard.entropy == pytest.approx(-np.sum(shares * np.log(shares)) / np.log(3))
+
+
+def test_a_step_towards_the_prior_is_no_step_back_and_one_away_from_it_is():
+    prior, neighbours = np.array([0.8, 0.2]), np.zeros((100, 1), int)
+    found = [
+        scan.measure(np.eye(2)[[0] * size + [1] * (100 - size)], neighbours, 0.9, prior)._replace(
+            agreement=1.0
+        )
+        for size in (50, 65, 80, 95)
+    ]
+    even, nearer, at, beyond = found
+    # KL of halves from 0.8, 0.2 is log 1.25, and -log 0.2 the largest there is
+    assert even.entropy == pytest.approx(1 + np.log(1.25) / np.log(0.2), abs=1e-9)
+    assert at.entropy == pytest.approx(1.0) and beyond.entropy < 1
+    assert scan.worse(even, nearer) == scan.worse(nearer, at) == ""
+    assert "entropy fell" in scan.worse(at, even) and "entropy fell" in scan.worse(at, beyond)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ class Config(simclr.Config):
     self_rounds: int = setting(2, "in which they are renewed", low=1)
     self_batch: int = setting(128, "images in such a step", low=1)
     self_rate: float = setting(2e-3, "its learning rate at the peak", low=0.0)
+    name_steps: int = setting(1000, "training steps on the labels, with a budget", low=10)
     student: str = setting("same", "the network that learns them", choices=("same", *nets.ENCODERS))
     student_width: int = setting(0, "its channels in the first layer; 0: its own", low=0)
     spread: str = setting(
@@ -67,7 +68,7 @@ class Config(simclr.Config):
         if not self.self_steps and self.student != "same":
             raise UsageError("config.student is another network: config.self_steps must train it")
         shares = self.shares()
-        if shares is not None and (min(shares) <= 0 or abs(sum(shares) - 1) > 1e-3):
+        if shares is not None and not (np.all(shares > 0) and abs(sum(shares) - 1) <= 1e-3):
             raise UsageError(f"config.prior is {self.prior!r}: shares above 0 that sum to 1")
         if shares is not None and self.clusters not in (0, len(shares)):
             raise UsageError(f"config.prior has {len(shares)} shares, there are {self.clusters} "
@@ -100,13 +101,13 @@ def run(
 ) -> Predictor:
     """Clusters, or with a budget a classifier made of them."""
     pretext_key, cluster_key, self_key, name_key = jax.random.split(key, 4)
-    num_clusters = count_clusters(config, oracle.num_classes)
+    num_clusters = count_clusters(config, oracle.num_classes, len(images))
+    check_budget(config, oracle, len(images))
     encoder = simclr.pretrain(config, images, pretext_key, log)
     mined = mine(config, encoder, images, log)
     model, summary = find_clusters(config, encoder, images, mined, num_clusters, cluster_key, log)
-    model, refused = self_label(config, model, images, mined, num_clusters, self_key, log)
+    model, shares, refused = self_label(config, model, images, mined, num_clusters, self_key, log)
     summary |= {"self_labelling": refused or ("done" if config.self_steps else "none")}
-    shares = probabilities(model, images)
     guard = scan.measure(shares, mined.neighbours, config.threshold, config.shares())
     warnings = scan.advice(guard)
     clusters = shares.argmax(axis=1)
@@ -127,15 +128,29 @@ def run(
     return Predictor(classifier, labels, mined.space.points, "budget", summary, clusters=clusters)
 
 
-def count_clusters(config: Config, num_classes: int) -> int:
+def count_clusters(config: Config, num_classes: int, num_images: int | None = None) -> int:
     """How many clusters there are to be."""
-    count = config.clusters or (num_classes if num_classes > 1 else 0)
+    count = config.clusters or num_classes
     shares = config.shares()
-    if not count:
-        raise UsageError("config.clusters is 0 and no class is known: give a number of clusters")
+    if not config.clusters and count < 2:
+        raise UsageError("config.clusters is 0 and the label store knows fewer than two classes: "
+                         "give a number of clusters")  # fmt: skip
+    if count < 2:
+        raise UsageError("config.clusters is 1: everything would be alike, ask for 2 or more")
+    if num_images is not None and count > num_images:
+        raise UsageError(f"{count} clusters of {num_images} images: ask for {num_images} at most")
     if shares is not None and len(shares) != count:
         raise UsageError(f"config.prior has {len(shares)} shares, there are {count} clusters")
     return count
+
+
+def check_budget(config: Config, oracle: Oracle, num_images: int) -> None:
+    """Refuses, before hours of training, a budget that buys no label."""
+    if 0 < config.budget < 1:
+        cheapest = float(oracle.cost(np.arange(num_images)).min())
+        if cheapest > config.budget:
+            raise UsageError(f"config.budget is {config.budget:g} and a label costs {cheapest:g}: "
+                             "give more, or 0 to ask nothing")  # fmt: skip
 
 
 def mine(config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"], log: Log) -> Mined:
@@ -169,7 +184,10 @@ def find_clusters(
     if config.start == "graph":
         points = jnp.asarray(mined.space.points)
         starts = [
-            cluster.kmeans(one, points, num_clusters, num_init=3).assignments
+            scan.by_size(
+                np.asarray(cluster.kmeans(one, points, num_clusters, num_init=3).assignments),
+                config.shares(),
+            )
             for one in jax.random.split(start_key, config.heads)
         ]
         model = scan.teach_heads(
@@ -189,40 +207,44 @@ def find_clusters(
 def self_label(
     config: Config, model: scan.Assigner, images: UInt8[np.ndarray, "n h w c"], mined: Mined,
     num_clusters: int, key: Key[Array, ""], log: Log,
-) -> tuple[scan.Assigner, str]:  # fmt: skip
-    """The model after self-labelling, or as it was and why that was refused."""
+) -> tuple[scan.Assigner, Float[np.ndarray, "n k"], str]:  # fmt: skip
+    """The model after self-labelling and its assignments, or those before and why it was refused.
 
-    def guard_of(model: Any) -> tuple[scan.Guard, Float[np.ndarray, "n k"]]:
-        shares = probabilities(model, images)
-        return scan.measure(shares, mined.neighbours, config.threshold, config.shares()), shares
-
-    before, shares = guard_of(model)
+    Where another network was to learn and is refused, it is taught the clusters, all images alike:
+    it is the model then, but the assignments are those that it imitates.
+    """
+    student_key, learn_key, other_key, imitate_key = jax.random.split(key, 4)
+    shares = probabilities(model, images)
+    before = scan.measure(shares, mined.neighbours, config.threshold, config.shares())
     log.scalars("guard", 0, before.scalars())
     if not config.self_steps:  # config.check() lets only student=same do without
-        return model, ""
-    if before.confident == 0:
-        refused = "no image is confident: there is nothing to learn from"
-    else:
-        student = make_student(config, model, images.shape[1:], num_clusters, key)
+        return model, shares, ""
+    sizes: dict[str, Any] = {"num_steps": config.self_steps, "batch_size": config.self_batch,
+                             "learning_rate": config.self_rate}  # fmt: skip
+    refused = "no image is confident: there is nothing to learn from"
+    if before.confident > 0:
+        student = make_student(config, model, images.shape[1:], num_clusters, student_key)
         learned = scan.learn_from_itself(
-            student, shares, images, config.kind, key, log, threshold=config.threshold,
-            num_rounds=config.self_rounds, num_steps=config.self_steps,
-            batch_size=config.self_batch, learning_rate=config.self_rate,
+            student, shares, images, config.kind, learn_key, log, threshold=config.threshold,
+            num_rounds=config.self_rounds, **sizes,
         )  # fmt: skip
-        after, _ = guard_of(learned)
+        found = probabilities(learned, images)
+        after = scan.measure(found, mined.neighbours, config.threshold, config.shares())
         log.scalars("guard", 1, after.scalars())
         refused = scan.worse(before, after)
         if not refused:
-            return learned, ""
-    log.say(f"self-labelling is refused: {refused}; the clusters stay as they were")
-    if config.student != "same":  # then the student is taught the clusters, all of them alike
-        student = make_student(config, model, images.shape[1:], num_clusters, key)
-        model = scan.learn_from_itself(
-            student, shares, images, config.kind, key, log, threshold=0.0, num_rounds=1,
-            num_steps=config.self_steps, batch_size=config.self_batch,
-            learning_rate=config.self_rate, name="imitation",
-        )  # fmt: skip
-    return model, f"refused: {refused}"
+            return learned, found, ""
+    said = f"self-labelling is refused: {refused}; the clusters stay as they were"
+    if config.student == "same":
+        log.say(said)
+        return model, shares, f"refused: {refused}"
+    log.say(f"{said}, and config.student imitates them")
+    student = make_student(config, model, images.shape[1:], num_clusters, other_key)
+    model = scan.learn_from_itself(
+        student, shares, images, config.kind, imitate_key, log, threshold=0.0, num_rounds=1,
+        name="imitation", **sizes,
+    )  # fmt: skip
+    return model, shares, f"refused: {refused}; the model imitates the clusters"
 
 
 def learn_names(
@@ -234,7 +256,7 @@ def learn_names(
     start = make_student(config, model, images.shape[1:], num_classes, init_key, fresh=True)
     shares = scan.vote(labels, mined.neighbours, num_classes)
     return scan.learn_shares(
-        start, shares, images, config.kind, fit_key, log, num_steps=max(1, config.self_steps),
+        start, shares, images, config.kind, fit_key, log, num_steps=config.name_steps,
         batch_size=config.self_batch, learning_rate=config.self_rate,
     )  # fmt: skip
 

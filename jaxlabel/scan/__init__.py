@@ -1,7 +1,7 @@
 """SCAN's steps below the recipe: clusters from neighbours, from themselves, guarded, and named."""
 
 from jaxlabel.scan.guard import Guard, advice, measure, worse
-from jaxlabel.scan.heads import Assigner, Heads, best_head, fit_heads, teach_heads
+from jaxlabel.scan.heads import Assigner, Heads, best_head, by_size, fit_heads, teach_heads
 from jaxlabel.scan.naming import Named, ask_clusters, spread_names
 from jaxlabel.scan.self_labelling import learn_from_itself, learn_shares, vote
 from jaxlabel.scan.showing import majority, show, show_asked
@@ -14,6 +14,7 @@ __all__ = [
     "advice",
     "ask_clusters",
     "best_head",
+    "by_size",
     "fit_heads",
     "learn_from_itself",
     "learn_shares",

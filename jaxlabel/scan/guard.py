@@ -16,7 +16,8 @@ class Guard(NamedTuple):
     """What a clustering says of itself.
 
     Attributes:
-      entropy: of the cluster sizes, over that of the prior: 1 where sizes are as expected.
+      entropy: 1 where sizes are as the prior has them, less their divergence from it over the
+        largest there is; with the uniform prior the sizes' entropy over its maximum.
       vanished: clusters with less than a tenth of the images that they should have.
       confident: the share of images whose cluster has at least the threshold's probability.
       agreement: the share of images' neighbours that are in the images' own cluster.
@@ -55,7 +56,7 @@ def measure(
     sizes = np.bincount(clusters, minlength=num_clusters)
     full = np.maximum(sizes, 1)
     return Guard(
-        entropy=entropy(sizes / num_images) / max(entropy(expected), 1e-12),
+        entropy=likeness(sizes / num_images, expected),
         vanished=int(np.sum(sizes < VANISHED * expected * num_images)),
         confident=float(sure.mean()),
         agreement=float(same.mean()),
@@ -65,10 +66,11 @@ def measure(
     )
 
 
-def entropy(shares: Float[np.ndarray, "k"]) -> float:
-    """In nats."""
-    some = shares[shares > 0]
-    return float(-np.sum(some * np.log(some)))
+def likeness(shares: Float[np.ndarray, "k"], prior: Float[np.ndarray, "k"]) -> float:
+    """1 - KL(shares || prior) / -log(min prior): 1 at the prior, 0 where all is in its least."""
+    some = shares > 0
+    divergence = np.sum(shares[some] * np.log(shares[some] / prior[some]))
+    return float(1 - divergence / -np.log(prior.min()))
 
 
 def advice(guard: Guard) -> list[str]:

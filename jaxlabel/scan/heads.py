@@ -46,6 +46,21 @@ class Heads(nnx.Module):
         return Assigner(self.encoder, self.heads[number])
 
 
+def by_size(
+    clusters: Int[np.ndarray, "n"], prior: Float[np.ndarray, "clusters"] | None
+) -> Int[np.ndarray, "n"]:
+    """The clusters renumbered: the largest takes the prior's largest share, and so on down.
+
+    Loss and guard take the prior by number, while k-means numbers as it happens.
+    """
+    if prior is None:
+        return clusters
+    sizes = np.bincount(clusters, minlength=len(prior))
+    numbers = np.empty(len(prior), int)
+    numbers[np.argsort(-sizes, kind="stable")] = np.argsort(-prior, kind="stable")
+    return numbers[clusters]
+
+
 def teach_heads(
     model: Heads,
     images: UInt8[np.ndarray, "n h w c"],
