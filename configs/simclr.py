@@ -50,7 +50,7 @@ def get_config(variant: str = "mnist", preset: str = "cpu") -> simclr.Config:
 
 
 def settings(variant: str, preset: str) -> dict[str, Any]:
-    """What the pretext takes; configs/scan.py starts from it too."""
+    """What the pretext takes; config files import nothing from each other, scan.py has its own."""
     if variant in ("cifar10", "folder"):
         return COLOUR[preset] | {"components": 0}
     return dict(GREY[preset])

@@ -21,8 +21,8 @@ def warp(
     """Images whose pixel p is the input at `matrix @ (p - centre) + centre + offset`.
 
     Interpolated linearly along rows, then along columns (Catmull & Smith 1980): two passes of
-    shifted copies that are weighted and added, since on a CPU a gather per pixel takes three
-    times as long. Outside the image is black.
+    shifted copies that are weighted and added, since on a CPU a gather per pixel takes more than
+    twice as long (experiments/scan.md). Outside the image is black.
 
     Args:
       matrices: their upper left element is not near 0: no turns near a quarter.

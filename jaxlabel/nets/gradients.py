@@ -21,7 +21,8 @@ def oriented_gradients(
     After Dalal & Triggs 2005 (HOG), with signed orientations that are shared smoothly by
     neighbouring bins, windows of twice the cell that fade to their ends, the pixels themselves as
     one more channel, and the square root in place of normalising blocks. Colours are averaged for
-    the gradients. On Fashion-MNIST their nearest neighbours are 2.5 points better than pixels'.
+    the gradients. The 20 nearest neighbours among 50,000 images of Fashion-MNIST name 88.4% in
+    64 components of them, 86.2% in those of the pixels (experiments/scan.md).
     """
     grey = jnp.pad(images.mean(axis=-1), ((0, 0), (1, 1), (1, 1)))
     down = grey[:, 2:, 1:-1] - grey[:, :-2, 1:-1]

@@ -29,8 +29,7 @@ def ask_clusters(
     the parts that disagree most with themselves in two, as many as there are parts, by k-means
     that starts from the image already paid for and the one farthest from it; the half without a
     paid image asks its medoid. So every label stays of use, and their number at most doubles (S0).
-    How much a part disagrees is its inertia: on Fashion-MNIST that found better parts to split
-    than the network's own doubt did.
+    How much a part disagrees is its inertia.
 
     Args:
       points: the space in which clusters are compact.

@@ -72,10 +72,10 @@ def learn_shares(
 ) -> Any:
     """The model after learning the shares of the classes on the views of contrastive pairs.
 
-    Nothing is left out or weighed: labels that spread from a few are wrong in whole regions, and
-    to balance classes, or to believe the confident ones again, makes those regions larger.
+    Nothing is left out or weighed: labels that spread from a few are wrong in whole regions, which
+    neither the classes' sizes nor the model's own confidence would tell from the others.
     """
-    view = augment.contrastive(kind)  # strong ones cost 3 points in a few hundred steps
+    view = augment.contrastive(kind)
 
     def loss(model: Any, batch: tuple[Array, Array], key: Key[Array, ""]) -> Any:
         logits = model(view(key, augment.as_float(batch[0])))
