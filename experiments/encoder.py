@@ -4,7 +4,7 @@
         --workdir=runs/encoder
 
 DIR holds the folder fashion_mnist with four IDX files. S1 reports 90.13% with 5,999 labels. The
-last arm starts from a convolutional autoencoder's encoder, too, and goes on learning from the
+first arm starts from a convolutional autoencoder's encoder, too, and goes on learning from the
 images without labels while it learns from those with (FreeMatch, jaxlabel/methods/semisup.py).
 """
 
@@ -37,9 +37,9 @@ def get_experiment(quick: bool = False) -> Experiment:
     theirs = [None, None, None, 0.9013]
     seeds = range(1 if quick else 3)
     arms = [
+        Arm("encoder and head, all images", both, most, seeds, [] if quick else theirs[-1:]),
         Arm("encoder and head, fine-tuned", base, grid, seeds, [] if quick else theirs),
         Arm("LR on the codes", changed(base, frozen=True), grid, seeds, [] if quick else theirs),
-        Arm("encoder and head, all images", both, most, seeds, [] if quick else theirs[-1:]),
     ]
     question = "How many random labels does an autoencoder's encoder take to 90%?"
     return Experiment(question, [Table("S1: an autoencoder's encoder on Fashion-MNIST", arms)])
