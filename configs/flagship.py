@@ -6,7 +6,7 @@
 Without `--config.target` the whole budget is spent on training. With `--config.confidence=0` the
 run stops when the networks believe themselves at the target, and nothing is certified.
 Variants: digits, mnist, fashion_mnist, overhead_mnist, cifar10, folder (--config.data=folder:PATH);
-sizes: --config.preset=tiny (seconds), cpu (an hour or so on 2 cores), gpu.
+sizes: --config.preset=tiny, cpu, gpu.
 """
 
 from typing import Any
@@ -19,12 +19,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "fashion_mnist": {"data": "tfds:fashion_mnist", "budget": 1000},
     "overhead_mnist": {"data": "idx:overhead_mnist", "budget": 500},
     "cifar10": {"data": "tfds:cifar10", "budget": 250, "network": "resnet18", "width": 64},
-    "folder": {"data": "folder:images", "budget": 200, "alignment": "paid", "image_size": 32},
+    "folder": {"data": "folder:images", "budget": 200, "alignment": "none", "image_size": 32},
 }
 COMMON: dict[str, Any] = {"space": "graph", "map": "pca"}
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"round_steps": 30, "steps": 60, "distil_steps": 30, "batch_size": 16, "mu": 2,
-             "network": "dense", "width": 8, "map": "none"},
+             "map": "none"},
     "cpu": {"round_steps": 600, "steps": 4000},
     "gpu": {"round_steps": 3000, "steps": 20000, "mu": 7, "width": 32, "ema": 0.999,
             "learning_rate": 1e-3, "members": 3, "distil_steps": 5000},
@@ -35,4 +35,7 @@ def get_config(variant: str = "digits", preset: str = "cpu") -> Config:
     """The configuration for a data set and a size of machine."""
     if variant not in VARIANTS:
         raise ValueError(f"there is no variant {variant!r}: take one of {', '.join(VARIANTS)}")
-    return Config(**(COMMON | VARIANTS[variant] | SIZES[preset]))
+    settings = COMMON | SIZES[preset] | VARIANTS[variant]
+    if preset == "tiny":
+        settings |= {"network": "dense", "width": 8}
+    return Config(**settings)

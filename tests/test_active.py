@@ -1,4 +1,3 @@
-import dataclasses
 import importlib.util
 import json
 from pathlib import Path
@@ -12,6 +11,7 @@ from jaxlabel import data, experiment
 from jaxlabel.errors import UsageError
 from jaxlabel.log import NullLog
 from jaxlabel.methods import active
+from jaxlabel.oracle import LabelStore
 from jaxlabel.predictor import probabilities
 from jaxlabel.semisupervised import committee, pad, training
 
@@ -24,14 +24,38 @@ def tiny(**changes):
     return active.Config(**TINY | changes)
 
 
-def test_labels_grow_by_a_factor_and_leave_room_for_the_audit():
-    config = active.Config(first=40, growth=1.6, target=0.0)
-    assert active.purchases(config, 1000) == [40, 64, 102, 163, 261, 418, 669, 1000]
-    assert active.purchases(config, 10) == [10]
-    certified = dataclasses.replace(config, target=0.9, audit_share=0.5)
-    assert active.purchases(certified, 1000)[-1] == 500
-    believed = dataclasses.replace(certified, confidence=0.0)
-    assert active.purchases(believed, 1000)[-1] == 1000
+def test_labels_grow_by_a_factor():
+    config = active.Config(first=40, growth=1.6)
+    totals = [0]
+    for _ in range(7):
+        totals.append(active.grown(config, totals[-1]))
+    assert totals[1:] == [40, 64, 102, 163, 261, 418, 669]
+    assert active.grown(active.Config(growth=1.05), 3) == 4
+
+
+def test_an_audit_needs_as_many_bets_as_multiply_to_one_over_its_error():
+    config = active.Config(target=0.9, confidence=0.95)
+    assert active.fewest(config, 0) == pytest.approx(np.log(1 / 0.025) / np.log(1.1))
+    assert active.fewest(config, 1) > active.fewest(config, 0)
+
+
+class Priced:
+    """An oracle that only knows prices."""
+
+    def __init__(self, prices, remaining):
+        self.prices, self.remaining = np.array(prices, float), remaining
+
+    def cost(self, indices):
+        return self.prices[indices]
+
+
+def test_money_buys_labels_at_the_mean_price_of_those_left_or_surely_at_the_dearest():
+    oracle = Priced([1, 1, 1, 5], 4.0)
+    assert active.affordable(oracle, 4, np.array([], int)) == 2
+    assert active.affordable(oracle, 4, np.array([], int), surely=True) == 0
+    assert active.affordable(oracle, 4, np.array([3])) == 3
+    assert active.affordable(oracle, 4, np.arange(4)) == 0
+    assert active.affordable(Priced([0, 0], 0.0), 2, np.array([], int)) == 2
 
 
 def a_committee(members, config):
@@ -80,30 +104,44 @@ def test_a_student_says_what_its_teachers_say_and_one_needs_none():
 
 
 def test_a_certificate_ends_the_run_and_is_true(tmp_path, capsys):
-    settings = tiny(target=0.5, confidence=0.9, budget=400, steps=120)
+    settings = tiny(target=0.5, confidence=0.9, budget=400, steps=120, growth=4.0)
     result = experiment.run(settings, tmp_path)
     assert result["stopped_by"] == "target" and result["certified"] == 1
-    assert 0.5 <= result["certified_low"] <= result["train_label_accuracy"]
     bought = result["labels_by_purpose"]
     assert bought == {
         "train": result["labels_to_train"], "certify": result["labels_to_certify"]
     }  # fmt: skip
-    assert result["labels_spent"] == sum(bought.values()) < 400
+    spent = result["labels_spent"]
+    assert spent == sum(bought.values()) < 400
+    right = result["train_label_accuracy"] * result["num_train"] - spent  # paid ones are right
+    assert 0.5 <= result["certified_low"] <= right / (result["num_train"] - spent)
     rounds = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert any(line["phase"] == "audit" for line in rounds)
 
 
-def test_a_target_out_of_reach_ends_with_the_budget_and_says_so(tmp_path, capsys):
-    settings = tiny(target=0.999, confidence=0.95, budget=40, members=2, distil_steps=20)
+def test_a_target_out_of_reach_ends_with_the_money_and_nothing_certified(tmp_path, capsys):
+    settings = tiny(target=0.9, confidence=0.5, budget=120, members=2, distil_steps=20, steps=20,
+                    growth=3.0)  # fmt: skip
     result = experiment.run(settings, tmp_path)
     assert result["stopped_by"] == "budget" and result["certified"] == 0
-    assert result["certified_low"] < 0.999
-    assert result["labels_spent"] <= 40
+    assert "certified_low" not in result and result["labels_to_certify"] > 0
+    assert result["labels_spent"] <= 120
+
+
+def test_dear_labels_are_fewer(tmp_path, capsys):
+    digits = data.load("digits")
+    url = f"sqlite:///{tmp_path}/labels.db"
+    store = LabelStore(url)
+    store.define("digits", digits.classes)
+    labels = data.load_train_labels("digits")
+    store.add_labels("digits", digits.train_items, labels, np.full(len(labels), 10.0))
+    result = experiment.run(tiny(budget=300, growth=4.0, steps=20, store=url), tmp_path / "run")
+    assert result["labels_spent"] == 30 and result["cost"] == 300
 
 
 def test_its_own_belief_may_do(tmp_path, capsys):
-    result = experiment.run(tiny(target=0.2, confidence=0.0, budget=60), tmp_path)
-    assert result["stopped_by"] == "target" and result["labels_to_certify"] == 0
+    result = experiment.run(tiny(target=0.2, confidence=0.0, budget=60, growth=3.0), tmp_path)
+    assert result["stopped_by"].startswith("target") and result["labels_to_certify"] == 0
     assert result["labels_spent"] < 60
 
 

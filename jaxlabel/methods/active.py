@@ -10,6 +10,8 @@ run is done; if not, the audit's labels train like any others.
 """
 
 import dataclasses
+import itertools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -41,8 +43,12 @@ class Config(problem.Problem):
         "will do", low=0.0, high=0.9999,
     )  # fmt: skip
     audit_share: float = setting(
-        0.5, "with a certificate: the share of the budget kept for it", low=0.0, high=0.95
+        0.5, "with a certificate: the share of the budget kept for it", low=0.05, high=0.95
     )
+    population: bool = setting(
+        False, "certify the accuracy on new images, not on the images that were not asked about: "
+        "it takes more labels",
+    )  # fmt: skip
     first: int = setting(40, "labels that cover the features before a network is trained", low=1)
     first_query: str = setting("medoids", "how they are chosen", choices=COVERAGE)
     query: str = setting("diverse", "how later labels are chosen", choices=STRATEGIES)
@@ -52,6 +58,16 @@ class Config(problem.Problem):
     round_steps: int = setting(800, "training steps of a round; the end takes `steps`", low=1)
     members: int = setting(1, "networks; several are distilled to one", low=1)
     distil_steps: int = setting(1000, "training steps of that", low=1)
+
+    @property
+    def certifies(self) -> bool:
+        """Whether labels are bought to prove the accuracy."""
+        return self.target > 0 and self.confidence > 0
+
+    @property
+    def reserve(self) -> float:
+        """The share of the money that is not for training."""
+        return self.audit_share if self.certifies else 0.0
 
 
 class Task(NamedTuple):
@@ -73,58 +89,85 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """A classifier that reaches the target, or the best that the budget buys; which, it says."""
+    """A classifier that reaches the target, or the best that the budget buys; which, it says.
+
+    Raises:
+      UsageError: the budget buys no label.
+    """
     space_key, start_key, round_key = jax.random.split(key, 3)
-    capacity = min(len(images), int(oracle.remaining))
+    nothing = np.zeros(0, int)
+    capacity = affordable(oracle, len(images), nothing)
     if capacity < 1:
         raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
     base = problem.base_features(config, images, space_key, log)
     space = problem.query_space(config, base, log)
     task = Task(config, images, base, space, oracle, capacity, log)
     state = committee.begin(config, config.members, images, oracle.num_classes, start_key, log)
-    paid = Paid(np.zeros(0, int), np.zeros(0, int))
+    short, long = (committee.cycle(config, n) for n in (config.round_steps, config.steps))
+    paid = Paid(nothing, nothing)
     certificates: list[Certificate] = []
     too_sure = 1.0  # how many times its own doubt the model's error was, when last audited
-    short, long = (committee.cycle(config, n) for n in (config.round_steps, config.steps))
-    plan = purchases(config, capacity)
-    for number, total in enumerate(plan):
+    reserve = config.reserve * capacity
+    for number in itertools.count():
         ask_key, fit_key, end_key, distil_key, audit_key = jax.random.split(
             jax.random.fold_in(round_key, number), 5
         )
-        paid = buy(task, state, paid, total - len(paid.indices), number, ask_key)
-        if total < plan[-1]:
+        left = affordable(oracle, len(images), paid.indices)
+        bought = len(paid.indices)
+        total = min(grown(config, bought), max(bought + int(left - reserve), bought, 1))
+        paid = buy(task, state, paid, total - bought, number, ask_key)
+        left = affordable(oracle, len(images), paid.indices)
+        last = left - reserve < 1 or len(paid.indices) < total
+        most = left if last else min(left, grown(config, total) - total)
+        if not last:
             state = learn(task, state, paid, f"round_{number}", short, fit_key)
             belief = 1 - too_sure * doubt(committee.networks(config, state), images)
             log.scalars("rounds", number, {"labels_spent": len(paid.indices), "belief": belief})
-            if not 0 < config.target <= belief:
+            hopeless = config.certifies and most < fewest(config, len(certificates))
+            if hopeless or not 0 < config.target <= belief:
                 continue
         state = learn(task, state, paid, f"end_{number}", long, end_key)
         model = committee.distilled(config, state, images, distil_key, log, f"distilled_{number}")
         own = doubt(model, images)
-        if not config.confidence and 0 < config.target <= 1 - own:
-            return hand_over(task, model, paid, certificates, "target")
-        if config.target and config.confidence:
-            most = (plan[number + 1] if total < plan[-1] else capacity) - len(paid.indices)
+        if config.certifies and most >= fewest(config, len(certificates)):
             found, paid = certify(task, model, paid, most, number, len(certificates), audit_key)
             certificates.append(found)
             if found.reached:
                 return hand_over(task, model, paid, certificates, "target")
-            if found.labels:
-                too_sure = (1 - found.estimate) / max(own, 1e-6)
-    return hand_over(task, model, paid, certificates, "budget")
+            too_sure = max(1 - found.estimate, 1 / (found.labels + 1)) / max(own, 1e-6)
+            reserve = config.reserve * affordable(oracle, len(images), paid.indices)
+        elif not config.confidence and 0 < config.target <= 1 - own:
+            return hand_over(task, model, paid, certificates, "target (its own belief)")
+        elif last:
+            return hand_over(task, model, paid, certificates, "budget")
+    raise AssertionError("labels end before numbers do")
 
 
-def purchases(config: Config, capacity: int) -> list[int]:
-    """How many labels there are to be after each round, the last before the money ends.
+def grown(config: Config, labels: int) -> int:
+    """How many labels there are to be after the round that follows."""
+    return max(labels + 1, round(config.growth * labels)) if labels else config.first
 
-    With a certificate, a share of the budget is left for the last audit.
+
+def affordable(
+    oracle: Oracle, num_images: int, asked: Int[np.ndarray, "m"], *, surely: bool = False
+) -> int:
+    """How many more labels the money buys at the mean price of those left, or at the dearest."""
+    left = np.setdiff1d(np.arange(num_images), asked)
+    if not len(left):
+        return 0
+    prices = oracle.cost(left)
+    price = float(prices.max() if surely else prices.mean())
+    return min(len(left), int(oracle.remaining / price + 1e-9)) if price > 0 else len(left)
+
+
+def fewest(config: Config, audits: int) -> float:
+    """The labels below which an audit by even draws cannot succeed: all bets placed and won.
+
+    A bet won multiplies the gambler's money by less than 2 - target, and the audit succeeds when
+    the money is one over the error that it may make.
     """
-    kept = config.audit_share if config.target and config.confidence else 0.0
-    most = max(1, round((1 - kept) * capacity))
-    totals = [min(config.first, most)]
-    while totals[-1] < most:
-        totals.append(min(most, max(totals[-1] + 1, round(config.growth * totals[-1]))))
-    return totals
+    error = (1 - config.confidence) / 2 ** (audits + 1)
+    return math.log(1 / error) / math.log1p(1 - config.target)
 
 
 def buy(task: Task, state: Any, paid: Paid, count: int, number: int, key: Key[Array, ""]) -> Paid:
@@ -139,7 +182,7 @@ def buy(task: Task, state: Any, paid: Paid, count: int, number: int, key: Key[Ar
         strategy = config.first_query
     elif strategy in UNCERTAINTY:
         models = committee.networks(config, state)
-        features = train.apply_batched(lambda m, x: m.features(x), models, task.images)
+        features = train.apply_batched(train.features_of, models, task.images)
         beliefs = probabilities(models, task.images)
     wanted = query.select(
         strategy, key, jnp.asarray(features), count, paid.indices,
@@ -179,7 +222,7 @@ def certify(
     """
     config, oracle = task.config, task.oracle
     beliefs = probabilities(model, task.images)
-    dearest = float(np.max(oracle.cost(np.arange(len(task.images)))))
+    most = min(most, affordable(oracle, len(task.images), paid.indices, surely=True))
     answers: list[np.ndarray] = []
 
     def ask(indices: Int[np.ndarray, "b"]) -> Int[np.ndarray, "b"]:
@@ -189,7 +232,7 @@ def certify(
     found = audit(
         key, beliefs, beliefs.argmax(axis=-1), ask, target=config.target,
         confidence=1 - (1 - config.confidence) / 2 ** (before + 1),
-        budget=min(most, int(oracle.remaining / max(dearest, 1e-9))), bought=paid.indices,
+        budget=most, bought=paid.indices, population=config.population,
     )  # fmt: skip
     task.log.scalars("audit", before, {
         "estimate": found.estimate, "low": found.low, "high": found.high, "labels": found.labels,
@@ -201,20 +244,30 @@ def certify(
 def hand_over(
     task: Task, model: Any, paid: Paid, certificates: list[Certificate], stopped_by: str
 ) -> Predictor:
-    """The model, a class of every image, and what is certified of it."""
+    """The model, a class of every image, and what is certified of it.
+
+    A model that is handed over when the money ends was trained after the last audit, which says
+    nothing of it.
+    """
     beliefs = probabilities(model, task.images)
     labels = beliefs.argmax(axis=-1).astype(np.int32)
     labels[paid.indices] = paid.labels
     audited = sum(found.labels for found in certificates)
-    summary = {
+    summary: dict[str, float | str] = {
         "confidence": float(beliefs.max(axis=-1).mean()),
         "labels_to_train": len(paid.indices) - audited,
         "labels_to_certify": audited,
     }
-    if certificates:
-        last = certificates[-1]
-        summary |= {"certified": float(last.reached), "certified_low": last.low,
-                    "certified_high": last.high, "certified_estimate": last.estimate}  # fmt: skip
+    if task.config.certifies:
+        reached = bool(certificates) and certificates[-1].reached
+        summary["certified"] = float(reached)
+        if reached:
+            last = certificates[-1]
+            summary |= {
+                "certified_of": "new images" if task.config.population else "the pool",
+                "certified_low": last.low, "certified_high": last.high,
+                "certified_estimate": last.estimate,
+            }  # fmt: skip
     return Predictor(model, labels, None, stopped_by, summary)
 
 

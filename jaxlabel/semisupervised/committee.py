@@ -29,7 +29,10 @@ def begin(
 ) -> State:  # fmt: skip
     """The stacked states before the first step; the members start from different draws."""
     keys = jax.random.split(key, members)
-    states = [begin_one(config, images, num_classes, each, log) for each in keys]
+    states = [
+        begin_one(config, images, num_classes, each, log, member=number)
+        for number, each in enumerate(keys)
+    ]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
 
 
