@@ -135,7 +135,7 @@ def test_views_of_a_killed_run_go_on_as_if_it_had_not_been_killed():
         def restore(self, name, like):
             return Log.saved
 
-    config = dataclasses.replace(QUICK, pretext_steps=120, pretext_batch=16)
+    config = dataclasses.replace(QUICK, pretext_steps=102, pretext_batch=8, width=2)
     args = (DIGITS.train_images, jax.random.key(0))
     whole = simclr.pretrain(config, *args, NullLog())
     settings = simclr.settings_of(config)
@@ -146,7 +146,7 @@ def test_views_of_a_killed_run_go_on_as_if_it_had_not_been_killed():
             pretext.contrastive_step(settings, "digits", optimizer),
             train.State(start, optimizer.init(start)),
             (DIGITS.train_images, np.arange(len(LABELS))[:, None]),
-            jax.random.split(args[1])[1], Log(), name="contrastive", num_steps=120,
+            jax.random.split(args[1])[1], Log(), name="contrastive", num_steps=102,
             seconds_between_saves=0,
         )  # fmt: skip
     resumed = simclr.pretrain(config, *args, Log())
