@@ -8,7 +8,7 @@ import pytest
 from jaxlabel import nets, semisupervised, train
 from jaxlabel.log import NullLog
 from jaxlabel.semisupervised import objectives
-from jaxlabel.semisupervised.problem import Problem, guide_of
+from jaxlabel.semisupervised.problem import Problem, base_features, begin, guide_of
 from jaxlabel.semisupervised.propagation import METHODS, Spread, rank_within
 from jaxlabel.semisupervised.training import draw
 
@@ -118,6 +118,64 @@ def test_the_guide_is_let_go_linearly():
         np.testing.assert_allclose(targets, trust * batch.guide + (1 - trust) * own, atol=1e-5)
 
 
+def outcome(weigh, given, number=0, **changes):
+    """What a FixMatch of some weighing makes of a batch of the data."""
+    chosen = settings(alignment="uniform", **changes)
+    views = objectives.Views(lambda key, x: x, lambda key, x: x)
+    given = jax.tree.map(jnp.asarray, given)
+    state = semisupervised.start(chosen, model(), len(IMAGES), 3)
+    batch = draw(chosen, given, jnp.int32(number), jax.random.key(0))
+    found = weigh(
+        chosen, views, state.student, state.teacher, batch, state.memory, jax.random.key(1)
+    )
+    return found, batch, jax.nn.softmax(state.teacher(batch.unlabelled))
+
+
+def test_where_guide_and_teacher_say_nothing_there_is_no_weight():
+    given = data(guide=CLASSES)
+    known = np.arange(len(IMAGES)) % 2
+    given = given._replace(guide=given.guide * known[:, None])
+    weigh = objectives.confident(lambda settings, targets, *_: (jnp.ones(len(targets)), _[1]))
+    found, batch, _ = outcome(weigh, given, number=0, guide=0.5)
+    has_target = known[batch.rows] == 1
+    assert 0 < has_target.mean() < 1
+    assert float(found.metrics["confident"]) == pytest.approx(has_target.mean())
+    np.testing.assert_array_equal(found.unlabelled[~has_target], 0.0)
+    later, *_ = outcome(weigh, given, number=15, guide=0.5)  # then the teacher has its share
+    assert float(later.metrics["confident"]) == 1.0
+
+
+@pytest.mark.parametrize("objective", ["freematch", "softmatch"])
+def test_softmatch_compares_aligned_predictions_with_the_aligned_ones_before(objective):
+    found, _, own = outcome(objectives.OBJECTIVES[objective], data())
+    seen = found.memory.seen
+    mean = 0.99 / 3 + 0.01 * own.mean(axis=0)
+    np.testing.assert_allclose(seen.mean, mean, rtol=1e-5)
+    watched = own
+    if objective == "softmatch":
+        watched = own / 3 / mean
+        watched /= watched.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(seen.level, 0.99 / 3 + 0.01 * watched.max(axis=1).mean(), rtol=1e-6)
+
+
+def test_vat_looks_further_where_numbers_are_coarser():
+    assert objectives.probe_of(settings(), jnp.dtype(jnp.float32)) == 0.1
+    probe = objectives.probe_of(settings(), jnp.dtype(jnp.bfloat16))
+    assert probe == 1.0
+    step = float(jnp.finfo(jnp.bfloat16).eps)
+    assert 0.1 / 28 < step < probe / 28 / 4
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_of_one_class_every_label_is_certain(method):
+    features = RANDOM.standard_normal((60, 3))
+    spread = semisupervised.propagate(
+        method, features, np.arange(2), np.zeros(2, int), np.ones(1), NullLog()
+    )
+    np.testing.assert_array_equal(spread.labels, 0)
+    np.testing.assert_array_equal(spread.certainty, 1.0)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_labels_spread_to_their_own_groups_and_the_paid_keep_theirs(method):
     features = 4 * np.eye(3)[CLASSES] + RANDOM.standard_normal((len(IMAGES), 3))
@@ -154,3 +212,28 @@ def test_an_encoder_that_learned_without_labels_has_moved_and_one_from_scratch_h
     )  # fmt: skip
     moved = [np.any(a != b) for a, b in zip(before, jax.tree.leaves(after), strict=True)]
     assert all(moved) if manner != "scratch" else not any(moved)
+
+
+class Names(NullLog):
+    """A log that keeps the names of checkpoints."""
+
+    def __init__(self):
+        self.saved, self.asked = set(), set()
+
+    def save(self, name, step, tree):
+        self.saved.add(name)
+
+    def restore(self, name, like):
+        self.asked.add(name)
+
+
+def test_no_two_trainings_of_a_run_share_a_checkpoint():
+    log = Names()
+    config = Problem(
+        start="autoencoder", space="autoencoder", network="dense", width=4, code_steps=1
+    )
+    base_features(config, IMAGES, jax.random.key(0), log)
+    for member in range(2):
+        begin(config, IMAGES, 3, jax.random.key(member), log, member=member)
+    expected = {"autoencoder", "start_autoencoder", "start_autoencoder_1"}
+    assert log.asked == log.saved == expected

@@ -71,14 +71,19 @@ def base_features(
 
 def begin(
     config: Problem, images: UInt8[np.ndarray, "n h w c"], num_classes: int, key: Key[Array, ""],
-    log: Log,
+    log: Log, member: int = 0,
 ) -> State:  # fmt: skip
-    """The state before the first step: an untrained head on the encoder of `start`."""
+    """The state before the first step: an untrained head on the encoder of `start`.
+
+    Args:
+      member: its number among networks of one run, each with checkpoints of its own.
+    """
     init_key, start_key = jax.random.split(key)
     model = train.init(make_network(config, images.shape[1:], num_classes), init_key)
     model.encoder = pretrained(
         model.encoder, config.start, images, start_key, log, network=config.network,
         width=config.width, kind=config.kind, num_steps=config.code_steps,
+        name=f"_{member}" if member else "",
     )  # fmt: skip
     return begin_state(config, model, len(images), num_classes)
 

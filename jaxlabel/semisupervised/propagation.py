@@ -38,8 +38,9 @@ def propagate(
     """A class for every image, from the paid ones, which keep theirs.
 
     The margin between the two best scores, times the image's degree, ranks well: with 20 paid
-    digits 95.8% of the labels are right, and 99.9% of the surest 70%. Ranks are by class, so that
-    no class is left out. Slow modes know no margin: there every label is as sure.
+    digits 95.8% of the labels are right, and 99.9% of the surest 70% (neighbours by principal
+    components of pixels). Ranks are by class, so that no class is left out. Slow modes know no
+    margin: there every label is as sure, and so it is where there is one class.
 
     Args:
       method: label spreading (Zhou et al. 2004), Poisson learning, Poisson MBO, which keeps the
@@ -56,8 +57,10 @@ def propagate(
         known[indices] = labels
         scores = _scores(method, graph, known, prior)
         found = np.argmax(scores, axis=1).astype(np.int32)
-        best = np.partition(scores, -2, axis=1)
-        certainty = rank_within(found, (best[:, -1] - best[:, -2]) * graph.degrees)
+        certainty = np.ones(len(features))
+        if len(prior) > 1:
+            best = np.partition(scores, -2, axis=1)
+            certainty = rank_within(found, (best[:, -1] - best[:, -2]) * graph.degrees)
     found[indices], certainty[indices] = labels, 1.0
     return Spread(found, certainty)
 

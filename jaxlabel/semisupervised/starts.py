@@ -1,5 +1,6 @@
 """Where a classifier starts: from scratch, or from an encoder that has seen the images."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -26,6 +27,34 @@ class Autoencoder(nnx.Module):
         return self.decoder(self.encoder.features(images)).reshape(len(images), *self.shape)
 
 
+class NamedLog:
+    """A log whose records and checkpoints all have a suffix, so that two trainings stay apart."""
+
+    def __init__(self, log: Log, suffix: str):
+        self._log, self._suffix = log, suffix
+
+    def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
+        self._log.scalars(phase + self._suffix, step, values)
+
+    def images(self, name: str, step: int, images: np.ndarray) -> None:
+        self._log.images(name + self._suffix, step, images)
+
+    def arrays(self, name: str, **arrays: np.ndarray) -> None:
+        self._log.arrays(name + self._suffix, **arrays)
+
+    def progress(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
+        self._log.progress(phase + self._suffix, step, num_steps, note)
+
+    def say(self, text: str) -> None:
+        self._log.say(text)
+
+    def save(self, name: str, step: int, tree: Any) -> None:
+        self._log.save(name + self._suffix, step, tree)
+
+    def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
+        return self._log.restore(name + self._suffix, like)
+
+
 def pretrained(
     encoder: Any,
     manner: str,
@@ -38,6 +67,7 @@ def pretrained(
     kind: str,
     num_steps: int,
     batch_size: int = 256,
+    name: str = "",
 ) -> Any:
     """The encoder after it learned from images without labels.
 
@@ -46,9 +76,11 @@ def pretrained(
       manner: "scratch" leaves it as it is; "autoencoder" gives back clean images for moved ones
         (Vincent et al. 2008); "simclr" tells an image's own views from all other images (Chen et
         al. 2020), with the settings that methods/simclr.py starts from.
+      name: a suffix of the checkpoint's name, where several encoders are trained in one run.
     """
     if manner == "scratch":
         return encoder
+    log = NamedLog(log, name)
     if manner == "simclr":
         settings = pretext.Settings(
             network, width, num_steps, batch_size, temperature=0.2, projection=64,
@@ -60,7 +92,7 @@ def pretrained(
     deform = augment.deform(max_shift=0.07, max_rotation=0.15, max_scale=0.1)
     model = Autoencoder(encoder, images.shape[1:], nnx.Rngs(init_key))
     fitted = train.fit(
-        denoising_loss(deform), model, images, fit_key, log, name="autoencoder",
+        denoising_loss(deform), model, images, fit_key, log, name="start_autoencoder",
         num_steps=num_steps, batch_size=batch_size,
         optimizer=train.warmup_cosine(1e-3, num_steps),
     )  # fmt: skip
