@@ -60,7 +60,7 @@ def learn_codes(
         )  # fmt: skip
         outputs = train.apply_batched(lambda m, x: jax.nn.sigmoid(m(x)), model, images[:SHOWN])
         return {
-            "codes": train.apply_batched(lambda m, x: m.features(x), model, images),
+            "codes": train.apply_batched(train.features_of, model, images),
             "reconstructions": np.round(255 * outputs).astype(np.uint8),
         }
 

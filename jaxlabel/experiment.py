@@ -188,7 +188,7 @@ def _feature_scores(
 ) -> dict[str, Any]:  # fmt: skip
     """How well nearest neighbours do, with all the training labels, which the run never saw."""
     features, test_features = (
-        train.apply_batched(lambda model, batch: model(batch), predictor.model, images)
+        train.apply_batched(train.outputs_of, predictor.model, images)
         for images in (dataset.train_images, dataset.test_images)
     )
     labels = data.load_train_labels(spec, options)

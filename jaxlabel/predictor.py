@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from jaxlabel.train import apply_batched
 
@@ -38,4 +38,8 @@ def probabilities(
     model: Any, images: UInt8[np.ndarray, "n h w c"]
 ) -> Float[np.ndarray, "n classes"]:
     """The softmax of the model's logits."""
-    return apply_batched(lambda model, batch: jax.nn.softmax(model(batch)), model, images)
+    return apply_batched(_shares, model, images)
+
+
+def _shares(model: Any, batch: Float[Array, "batch h w c"]) -> Float[Array, "batch classes"]:
+    return jax.nn.softmax(model(batch))

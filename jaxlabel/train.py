@@ -216,9 +216,10 @@ def apply_batched(
 ) -> np.ndarray:
     """function(model, images) over the first axis, a batch at a time, the last one padded.
 
-    `function` takes float32 images in [0, 1]; it is compiled once.
+    `function` takes float32 images in [0, 1]. One of a module, such as `features_of`, is compiled
+    once for models of one structure; one that is made anew for each call, each time.
     """
-    compiled = jax.jit(lambda model, batch: function(model, as_float(batch)))
+    compiled = _compiled(function, jax.tree.structure(model))
     batch_size = max(1, min(batch_size, len(images)))
     outputs = []
     for start in range(0, max(1, len(images)), batch_size):
@@ -227,3 +228,21 @@ def apply_batched(
         padded = np.pad(batch, ((0, missing), *((0, 0),) * (images.ndim - 1)))
         outputs.append(np.asarray(compiled(model, padded))[: len(batch)])
     return np.concatenate(outputs)
+
+
+def outputs_of(model: Any, images: Float[Array, "batch h w c"]) -> Array:
+    """What the model says of the images: for `apply_batched`."""
+    return model(images)
+
+
+def features_of(model: Any, images: Float[Array, "batch h w c"]) -> Array:
+    """The model's features of the images: for `apply_batched`."""
+    return model.features(images)
+
+
+# What was compiled goes with its entry: so a sweep over many structures does not fill the memory.
+@functools.lru_cache(maxsize=16)
+def _compiled(
+    function: Callable[[Any, Float[Array, "batch h w c"]], Array], structure: Any
+) -> Callable[..., Array]:
+    return jax.jit(lambda model, batch: function(model, as_float(batch)))

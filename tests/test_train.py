@@ -116,6 +116,23 @@ def test_apply_batched_is_the_function_itself(num_images):
     np.testing.assert_allclose(outputs, 3 * images.sum(axis=(1, 2, 3)) / 255, rtol=1e-6)
 
 
+def test_apply_batched_compiles_once_for_models_of_one_structure():
+    traces = []
+
+    def scaled(model, images):
+        traces.append(1)
+        return model * images.sum(axis=(1, 2, 3))
+
+    images = np.full((4, 2, 2, 1), 255, np.uint8)
+    for scale in (1.0, 2.0):
+        found = train.apply_batched(scaled, jnp.array(scale), images, 3)
+        np.testing.assert_allclose(found, 4 * scale)
+    assert len(traces) == 1
+    train.apply_batched(lambda model, x: scaled(model["a"], x), {"a": jnp.array(3.0)}, images, 3)
+    assert len(traces) == 2
+    assert train._compiled.cache_info().maxsize is not None
+
+
 def test_warmup_cosine_rises_and_falls():
     weights = jnp.array([1.0])
     optimizer = train.warmup_cosine(0.1, 100)

@@ -74,11 +74,11 @@ def start(
     discriminator_key, generator_key = jax.random.split(key)
     discriminator = train.init(make_discriminator(settings, shape, num_classes), discriminator_key)
     generator = train.init(make_generator(settings, shape), generator_key)
-    begin = optimizer(settings).init
+    begin, looks = optimizer(settings).init, len(snapshot_steps(settings))
     return State(
         discriminator, generator, discriminator, (begin(discriminator), begin(generator)),
-        jnp.zeros((), jnp.int32), jnp.zeros((settings.snapshots, SHOWN, *shape), jnp.uint8),
-        jnp.zeros((settings.snapshots, len(watch.Measures._fields))),
+        jnp.zeros((), jnp.int32), jnp.zeros((looks, SHOWN, *shape), jnp.uint8),
+        jnp.zeros((looks, len(watch.Measures._fields))),
     )  # fmt: skip
 
 
@@ -106,8 +106,12 @@ def optimizer(settings: Settings) -> optax.GradientTransformation:
 
 
 def snapshot_steps(settings: Settings) -> Int[np.ndarray, "snapshots"]:
-    """The numbers of steps after which samples are looked at; the last one is the run's last."""
-    return np.ceil(np.linspace(0, settings.steps, settings.snapshots + 1)[1:]).astype(int)
+    """The numbers of steps after which samples are looked at; the last one is the run's last.
+
+    No step comes twice: of fewer steps than `snapshots` there are fewer.
+    """
+    moments = np.ceil(np.linspace(0, settings.steps, settings.snapshots + 1)[1:])
+    return np.unique(moments.astype(int))
 
 
 def make_step(settings: Settings, kind: str) -> train.Step[State]:

@@ -121,7 +121,7 @@ def fit_head(
     key: Key[Array, ""], log: Log,
 ) -> Any:  # fmt: skip
     """The model whose head is a logistic regression of the codes of the images."""
-    codes = train.apply_batched(lambda m, x: m.features(x), model, images)
+    codes = train.apply_batched(train.features_of, model, images)
     weights, biases = linear.fit_logistic(
         codes, labels, model.head.out_features, strength=config.strength, max_iterations=100
     )

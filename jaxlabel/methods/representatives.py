@@ -167,7 +167,7 @@ def fit_linear(
             return {"centroids": found.centroids}
 
         model.centres[...] = jnp.asarray(cached("kmeans", parts, compute)["centroids"])
-    inputs = train.apply_batched(lambda model, x: model.features(x), model, chosen)
+    inputs = train.apply_batched(train.features_of, model, chosen)
     mean = inputs.mean(axis=0)
     log.progress("logistic", 0, 1, f"{len(chosen)} images")
     weights, biases = linear.fit_logistic(

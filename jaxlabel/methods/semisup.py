@@ -122,7 +122,7 @@ def buy(
     if strategy in UNCERTAINTY and not number:
         strategy = config.first_query
     elif strategy in UNCERTAINTY:
-        features = jnp.asarray(train.apply_batched(lambda m, x: m.features(x), model, images))
+        features = jnp.asarray(train.apply_batched(train.features_of, model, images))
         beliefs = jnp.asarray(probabilities(model, images))
     wanted = query.select(strategy, key, features, count, paid.indices, beliefs)
     asked = query.affordable(oracle, wanted)

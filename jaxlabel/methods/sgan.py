@@ -156,14 +156,14 @@ def classify(
     model: Any, images: UInt8[np.ndarray, "n h w c"]
 ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n classes"]]:
     """The features and logits of all images."""
-
-    def both(model: Any, batch: Float[Array, "batch h w c"]) -> Float[Array, "batch both"]:
-        features = model.features(batch)
-        return jnp.concatenate([features, model.classify(features)], axis=-1)
-
-    found = train.apply_batched(both, model, images)
+    found = train.apply_batched(_both, model, images)
     split = found.shape[1] - model.num_classes
     return found[:, :split], found[:, split:]
+
+
+def _both(model: Any, batch: Float[Array, "batch h w c"]) -> Float[Array, "batch both"]:
+    features = model.features(batch)
+    return jnp.concatenate([features, model.classify(features)], axis=-1)
 
 
 def deployed(config: Config, model: Any) -> linear.Ensemble:
