@@ -4,9 +4,9 @@
         --config.objective=freematch --config.query=random --config.budget=500
 
 Variants: digits, mnist, fashion_mnist, overhead_mnist, cifar10, folder (--config.data=folder:PATH).
-`--config.preset=tiny` is a minute's trial, `cpu` (the default) is for two cores, `gpu` the full
-size. Alignment to a uniform prior is outside information, true of the five benchmarks; folder
-takes the paid labels' shares instead.
+`--config.preset=tiny` is to see that it runs, `cpu` (the default) is for two cores, `gpu` the full
+size; no run's time was measured. Alignment to a uniform prior is outside
+information, true of the five benchmarks; folder takes the paid labels' shares instead.
 """
 
 from typing import Any

@@ -4,9 +4,9 @@
     jaxlabel train --config=configs/sgan.py:fashion_mnist --config.budget=400 --config.query=medoids
     jaxlabel train --config=configs/sgan.py:folder --config.data=folder:PATH
 
-`--config.preset=tiny` is a minute's trial, `cpu` (the default) fits two cores, `gpu` is the full
-size. DIR holds the data set's four files; without `--config.data` it is what
-`jaxlabel data prepare --name=NAME` has prepared.
+`--config.preset=tiny` is to see that it runs, `cpu` (the default) is for two cores, `gpu` the full
+size; no run's time was measured. DIR holds the data set's four files; without
+`--config.data` it is what `jaxlabel data prepare --name=NAME` has prepared.
 """
 
 from typing import Any
@@ -14,9 +14,10 @@ from typing import Any
 from jaxlabel.methods import sgan
 
 DATASETS: dict[str, dict[str, Any]] = {
+    "digits": {"data": "digits", "budget": 60},
     "mnist": {"data": "tfds:mnist", "budget": 100},
     "fashion_mnist": {"data": "tfds:fashion_mnist", "budget": 400},
-    "overhead_mnist": {"data": "folder:overhead_mnist", "budget": 400},
+    "overhead_mnist": {"data": "idx:overhead_mnist", "budget": 400},
     "cifar10": {"data": "tfds:cifar10", "budget": 4000},
     "folder": {"data": "folder:images", "budget": 100, "image_size": 28},
 }

@@ -5,7 +5,8 @@
 
 Each run draws a new pool of 10,000 images, a model that errs on a fixed share of them, and an audit
 for "at least 90% at 95%" that stops as soon as it knows, or after 2,000 labels. Lines go to
-experiments/results/certificate.jsonl, and the table of all of them to certificate.md beside it.
+experiments/results/certificate.jsonl, and the table of all of them to certificate.md beside it. A
+line of older code of jaxlabel.certificate is not shown, and is replaced when it is run again.
 
 Models: an image's probability of an error is beta distributed (mean as given, a + b = 1.2);
 `calibrated` knows it; `overconfident` doubles its log odds less 0.5; `noisy` multiplies them by 1.5
@@ -13,6 +14,7 @@ and adds normal noise of deviation 2; `underconfident` halves them.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -25,6 +27,7 @@ from unittest import mock
 import jax
 import numpy as np
 
+from jaxlabel import certificate
 from jaxlabel.certificate import Certificate, audit, design
 
 NUM_IMAGES, TARGET, BUDGET = 10_000, 0.9, 2_000
@@ -77,16 +80,22 @@ def measure(model: str, accuracy: float, name: str, runs: int) -> dict[str, Any]
     """One line of the results: `runs` audits of as many pools."""
     start = time.perf_counter()
     found = [run(seed, model, accuracy, name) for seed in range(runs)]
-    labels = np.array([certificate.labels for certificate in found])
-    covered = [certificate.low <= accuracy <= certificate.high for certificate in found]
+    labels = np.array([one.labels for one in found])
+    covered = [one.low <= accuracy <= one.high for one in found]
     return {
         "design": name, "model": model, "accuracy": accuracy, "runs": runs,
         "covered": float(np.mean(covered)), "reached": float(np.mean([c.reached for c in found])),
         "labels": float(labels.mean()), "labels_median": float(np.median(labels)),
         "labels_90": float(np.quantile(labels, 0.9)),
         "estimate": float(np.mean([c.estimate for c in found])),
-        "seconds": round(time.perf_counter() - start, 1),
+        "seconds": round(time.perf_counter() - start, 1), "code": code(),
     }  # fmt: skip
+
+
+def code() -> str:
+    """A hash of the audit's code, by which results of older code are told."""
+    files = sorted(Path(certificate.__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
 def table(lines: list[dict[str, Any]]) -> str:
@@ -103,6 +112,11 @@ def table(lines: list[dict[str, Any]]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def identity(line: dict[str, Any]) -> tuple[Any, ...]:
+    """What a line is a result of, but for the code."""
+    return line["design"], line["model"], line["accuracy"], line["runs"]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=100)
@@ -112,8 +126,9 @@ def main() -> int:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / "certificate.jsonl"
     names = [name for name in DESIGNS if (name != "shipped") == flags.designs]
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    done = {(x["design"], x["model"], x["accuracy"], x["runs"]) for x in lines}
+    texts, now = path.read_text().splitlines() if path.exists() else [], code()
+    lines = {identity(line): line for line in map(json.loads, texts)}
+    done = {name for name, line in lines.items() if line.get("code") == now}
     wanted = [
         (model, accuracy, name, flags.runs)
         for name in names for accuracy in ACCURACIES[::-1] for model in MODELS
@@ -121,10 +136,12 @@ def main() -> int:
     ]  # fmt: skip
     with ProcessPoolExecutor(flags.jobs, mp_context=get_context("spawn")) as workers:
         for future in [workers.submit(measure, *arguments) for arguments in wanted]:
-            lines.append(future.result())
-            print(json.dumps(lines[-1]), flush=True)
-            path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-            (RESULTS / "certificate.md").write_text(table(lines))
+            line = future.result()
+            lines[identity(line)] = line
+            print(json.dumps(line), flush=True)
+            path.write_text("".join(json.dumps(line) + "\n" for line in lines.values()))
+            shown = [line for line in lines.values() if line.get("code") == now]
+            (RESULTS / "certificate.md").write_text(table(shown))
     return 0
 
 

@@ -1,8 +1,10 @@
+import dataclasses
+
 import pytest
 from absl import flags
 
 from jaxlabel import configfile
-from jaxlabel.config import validate
+from jaxlabel.config import PRESETS, validate
 from jaxlabel.errors import UsageError
 
 FILE = '''"""A config with presets."""
@@ -44,12 +46,16 @@ def test_unknown_presets_and_files_without_presets_are_one_line(path):
         read("configs/digits.py", "--config.preset=tiny")
 
 
-@pytest.mark.parametrize("name", ["simclr", "scan"])
-@pytest.mark.parametrize("preset", ["tiny", "cpu", "gpu"])
+@pytest.mark.parametrize("name", ["simclr", "scan", "sgan", "semisup", "flagship"])
+@pytest.mark.parametrize("preset", PRESETS)
 def test_every_variant_and_preset_is_valid(name, preset):
+    places = {"digits": "digits", "overhead_mnist": "idx:overhead_mnist", "folder": "folder:images"}
     for variant in ("digits", "mnist", "fashion_mnist", "overhead_mnist", "cifar10", "folder"):
         config = configfile.load(f"configs/{name}.py", f":{variant}", preset)
         validate(config)
-        assert config.preset == preset and config.budget == 0
-    with pytest.raises(UsageError, match="it is one of"):
+        assert config.preset == preset
+        assert (config.budget == 0) == (name in ("simclr", "scan"))
+        assert config.data == places.get(variant, f"tfds:{variant}")
+        validate(dataclasses.replace(config, kind="objects"))
+    with pytest.raises(UsageError, match="there is no variant 'nothing'"):
         configfile.load(f"configs/{name}.py", ":nothing", preset)

@@ -126,6 +126,13 @@ def test_snapshots_end_with_the_run():
     assert gan.snapshot_steps(dataclasses.replace(SMALL, steps=7)).tolist() == [4, 7]
 
 
+def test_fewer_steps_than_snapshots_are_looked_at_once_each():
+    config = dataclasses.replace(SMALL, steps=3, snapshots=20)
+    assert gan.snapshot_steps(config).tolist() == [1, 2, 3]
+    state = jax.eval_shape(lambda: gan.start(config, (8, 8, 1), 10, jax.random.key(0)))
+    assert len(state.samples) == len(state.measures) == 3
+
+
 def test_a_budget_of_nothing_is_refused():
     with pytest.raises(UsageError, match="buys no label"):
         run(dataclasses.replace(QUICK, budget=0))
