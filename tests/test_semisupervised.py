@@ -1,5 +1,7 @@
 """The semi-supervised step: every objective learns, padding is inert, nothing is traced twice."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,6 +42,7 @@ def data(count=6, capacity=9, guide=None):
     )
 
 
+@functools.cache
 def model():
     def make(rngs):
         return nets.Classifier(nets.make_encoder("dense", IMAGES.shape[1:], rngs, 8), 3, rngs)
