@@ -198,8 +198,6 @@ def test_too_few_images_for_a_statement_on_new_ones_are_not_asked_about():
 
 def test_a_limit_of_no_error_at_all_has_finite_bets():
     ledger = Ledger(20, 0.0, 0.05, 0.05)
-    ledger.enter(
-        np.arange(20), np.arange(3), np.ones(20), np.zeros(20), np.zeros(3, bool), FLAT
-    )
+    ledger.enter(np.arange(20), np.arange(3), np.ones(20), np.zeros(20), np.zeros(3, bool), FLAT)
     assert np.isfinite(ledger._stakes_any).all() and np.isfinite(ledger._stakes_up).all()
     assert not ledger.is_below_limit() and not ledger.is_above_limit()
