@@ -4,8 +4,9 @@
         --workdir=runs/encoder
 
 DIR holds the folder fashion_mnist with four IDX files. S1 reports 90.13% with 5,999 labels. The
-first arm starts from a convolutional autoencoder's encoder, too, and goes on learning from the
-images without labels while it learns from those with (FreeMatch, jaxlabel/methods/semisup.py).
+encoders are fully connected: one of pixels, one of oriented gradients (Dalal & Triggs 2005). The
+last arm starts from a convolutional autoencoder's encoder, and goes on learning from the images
+without labels while it learns from those with (FreeMatch, jaxlabel/methods/semisup.py).
 """
 
 from typing import Any
@@ -36,11 +37,17 @@ def get_experiment(quick: bool = False) -> Experiment:
     most = {"budget": LABELS[:1] if quick else LABELS[-1:]}
     theirs = [None, None, None, 0.9013]
     seeds = range(1 if quick else 3)
+    oriented = changed(base, network="gradients", code=384, steps=300 if quick else 3000)
     arms = [
-        Arm("encoder and head, all images", both, most, seeds, [] if quick else theirs[-1:]),
-        Arm("encoder and head, fine-tuned", base, grid, seeds, [] if quick else theirs),
-        Arm("LR on the codes", changed(base, frozen=True), grid, seeds, [] if quick else theirs),
-    ]
+        Arm("encoder of gradients and head", oriented, grid, seeds, [] if quick else theirs),
+        Arm("encoder of pixels and head", base, grid, seeds, [] if quick else theirs),
+        Arm("LR on the codes of gradients", changed(oriented, frozen=True), grid, seeds,
+            [] if quick else theirs),
+        Arm("encoder of pixels, LR on its codes", changed(base, frozen=True), grid, seeds,
+            [] if quick else theirs),
+        Arm("convolutional encoder and head, all images", both, most, seeds[:1],
+            [] if quick else theirs[-1:]),
+    ]  # fmt: skip
     question = "How many random labels does an autoencoder's encoder take to 90%?"
     return Experiment(question, [Table("S1: an autoencoder's encoder on Fashion-MNIST", arms)])
 

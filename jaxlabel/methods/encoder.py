@@ -1,6 +1,7 @@
 """An autoencoder's encoder becomes a classifier (S1): learn from all images, then from few labels.
 
-The encoder, a convolutional or a fully connected network, learns without labels to give back the
+The encoder, a convolutional or a fully connected network (of pixels, or of oriented gradients,
+which are not learned), learns without labels to give back the
 clean image for a moved one. With a head on it, it is then trained on the labels of random images,
 which are moved a little and mirrored where they may be; or it stays as it is, and the head is a
 logistic regression of its codes. How many labels a wanted accuracy takes is a grid over `budget`.
@@ -30,9 +31,12 @@ from jaxlabel.predictor import Predictor
 class Config(RunConfig):
     """Settings of the autoencoder's classifier; experiments/ holds the table made of it."""
 
-    network: str = setting("dense", "the encoder", choices=("dense", "conv"))
+    network: str = setting(
+        "dense", "the encoder: of pixels, convolutional, or dense on oriented gradients",
+        choices=("dense", "conv", "gradients"),
+    )  # fmt: skip
     width: int = setting(32, "conv: channels of the first layer, the second has twice", low=8)
-    code: int = setting(128, "dimensions of the code", low=1)
+    code: int = setting(128, "dimensions of the code; gradients: a multiple of 8", low=1)
     code_steps: int = setting(1000, "training steps of the autoencoder; 0: none", low=0)
     frozen: bool = setting(False, "keep the encoder: logistic regression of the codes")
     strength: float = setting(1.0, "frozen: weight of the labels against the penalty", low=0.0)
@@ -44,6 +48,11 @@ class Config(RunConfig):
     batch_size: int = setting(128, "images in a training step", low=1)
     learning_rate: float = setting(2e-3, "with labels, at its peak", low=0.0)
     weight_decay: float = setting(0.05, "with labels, AdamW's", low=0.0)
+
+    def check(self) -> None:
+        """Refuses a code that the network cannot have."""
+        if self.network == "gradients" and self.code % 8:
+            raise UsageError(f"config.code is {self.code}: for network=gradients, a multiple of 8")
 
 
 class Autoencoder(nnx.Module):
@@ -164,6 +173,10 @@ def make_network(config: Config, shape: tuple[int, ...], num_classes: int) -> An
     if config.network == "conv":
         return lambda rngs: nets.ConvClassifier(
             shape, num_classes, rngs, width=config.width, hidden=config.code
+        )
+    if config.network == "gradients":
+        return lambda rngs: nets.Classifier(
+            nets.GradientNet(shape, rngs, width=config.code // 8), num_classes, rngs
         )
     hidden = (512, 256, config.code)
     return lambda rngs: nets.DenseClassifier(shape, num_classes, rngs, hidden=hidden)
