@@ -40,7 +40,7 @@ def oriented_gradients(
 
 def windows(side: int, cell: int) -> Float[np.ndarray, "side cells"]:
     """The weight of each pixel in each cell: 1 at the cell's centre, 0 a cell away from it."""
-    centres = np.arange(cell / 2 - 0.5, side, cell)
+    centres = np.arange(min(cell / 2 - 0.5, (side - 1) / 2), side, cell)
     away = np.abs(np.arange(side)[:, None] - centres) / cell
     return np.maximum(1 - away, 0).astype(np.float32)
 
