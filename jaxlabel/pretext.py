@@ -229,7 +229,7 @@ def inputs_of(images: Float[Array, "batch h w c"], given: str) -> Float[Array, "
 
 def features_of(model: Any, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n d"]:
     """The features of the images by an encoder or a representation."""
-    return train.apply_batched(lambda model, x: model.features(x), model, images)
+    return train.apply_batched(train.features_of, model, images)
 
 
 def _unit(rows: Float[Array, "n d"]) -> Float[Array, "n d"]:

@@ -25,6 +25,7 @@ from jaxlabel.methods import active, encoder, medoids, representatives, scan, se
 from jaxlabel.oracle import LabelStore
 
 QUICK = {"code_steps": 40, "classifier_steps": 40, "components": 8, "batch_size": 64, "map": "none"}
+DENSE = {"budget": 24, "network": "dense", "steps": 20, "batch_size": 16, "map": "none"}
 RECIPES = {
     "medoids": medoids.Config(budget=24, target=1.0, **QUICK),
     "medoids, afresh, on codes": medoids.Config(
@@ -56,28 +57,11 @@ RECIPES = {
         budget=24, width=32, steps=20, batch_size=16, labelled_batch=16, snapshots=2, map="none"
     ),
     "active": active.Config(
-        budget=24,
-        network="dense",
-        steps=20,
-        round_steps=10,
-        batch_size=16,
-        first=8,
-        members=2,
-        distil_steps=10,
-        target=0.99,
-        confidence=0.9,
-        map="none",
+        **DENSE, round_steps=10, first=8, members=2, distil_steps=10, target=0.99, confidence=0.9
     ),
-    "semisup": semisup.Config(budget=24, network="dense", steps=20, batch_size=16, guide=0.5),
+    "semisup": semisup.Config(**DENSE, guide=0.5),
     "semisup, in rounds": semisup.Config(
-        budget=24,
-        network="dense",
-        steps=20,
-        batch_size=16,
-        query="margin",
-        rounds=2,
-        objective="graph",
-        space="graph",
+        **DENSE, query="margin", rounds=2, objective="graph", space="graph"
     ),
 }
 

@@ -26,9 +26,8 @@ from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor, probabilities
-from jaxlabel.query import COVERAGE, STRATEGIES, UNCERTAINTY
+from jaxlabel.query import COVERAGE, NOTHING, STRATEGIES, UNCERTAINTY, Paid
 from jaxlabel.semisupervised import committee, problem
-from jaxlabel.semisupervised.problem import Paid
 
 
 @dataclasses.dataclass
@@ -95,8 +94,8 @@ def run(
       UsageError: the budget buys no label.
     """
     space_key, start_key, round_key = jax.random.split(key, 3)
-    nothing = np.zeros(0, int)
-    capacity = affordable(oracle, len(images), nothing)
+    paid = NOTHING
+    capacity = affordable(oracle, len(images), paid.indices)
     if capacity < 1:
         raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
     base = problem.base_features(config, images, space_key, log)
@@ -104,7 +103,6 @@ def run(
     task = Task(config, images, base, space, oracle, capacity, log)
     state = committee.begin(config, config.members, images, oracle.num_classes, start_key, log)
     short, long = (committee.cycle(config, n) for n in (config.round_steps, config.steps))
-    paid = Paid(nothing, nothing)
     certificates: list[Certificate] = []
     too_sure = 1.0  # how many times its own doubt the model's error was, when last audited
     reserve = config.reserve * capacity
@@ -188,11 +186,7 @@ def buy(task: Task, state: Any, paid: Paid, count: int, number: int, key: Key[Ar
         strategy, key, jnp.asarray(features), count, paid.indices,
         None if beliefs is None else jnp.asarray(beliefs),
     )  # fmt: skip
-    asked = query.affordable(task.oracle, wanted)
-    if not len(asked) and not len(paid.indices):
-        asked = wanted[:1]  # too dear: the oracle says so
-    answers = task.oracle.ask(asked, purpose="train", round=number)
-    return Paid(np.append(paid.indices, asked), np.append(paid.labels, answers))
+    return query.buy(task.oracle, paid, wanted, number)
 
 
 def learn(

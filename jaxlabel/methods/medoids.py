@@ -25,6 +25,7 @@ from jaxlabel.interval import wilson_interval
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
+from jaxlabel.query import Paid
 
 
 @dataclasses.dataclass
@@ -72,13 +73,6 @@ class Config(RunConfig):
         """Refuses what does not go together."""
         if self.spread == "diffusion" and self.space != "graph":
             raise UsageError("config.spread=diffusion takes config.space=graph")
-
-
-class Paid(NamedTuple):
-    """The images asked about so far, in that order, and their labels."""
-
-    indices: Int[np.ndarray, "m"]
-    labels: Int[np.ndarray, "m"]
 
 
 class Round(NamedTuple):

@@ -22,9 +22,8 @@ from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor, probabilities
-from jaxlabel.query import STRATEGIES, UNCERTAINTY
+from jaxlabel.query import STRATEGIES, UNCERTAINTY, Paid
 from jaxlabel.semisupervised.problem import (
-    Paid,
     Problem,
     base_features,
     begin,
@@ -78,7 +77,7 @@ def run(
     space = query_space(config, base, log)
     state = begin(config, images, oracle.num_classes, start_key, log)
     step = semisupervised.make_step(config, semisupervised.views_of(config.kind))
-    paid, found = Paid(np.zeros(0, int), np.zeros(0, int)), None
+    paid, found = query.NOTHING, None
     plan = purchases(config, capacity)
     for number, count in enumerate(plan):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
@@ -125,11 +124,7 @@ def buy(
         features = jnp.asarray(train.apply_batched(train.features_of, model, images))
         beliefs = jnp.asarray(probabilities(model, images))
     wanted = query.select(strategy, key, features, count, paid.indices, beliefs)
-    asked = query.affordable(oracle, wanted)
-    if not len(asked) and not len(paid.indices):
-        asked = wanted[:1]  # too dear: the oracle says so
-    answers = oracle.ask(asked, purpose="train", round=number)
-    return Paid(np.append(paid.indices, asked), np.append(paid.labels, answers))
+    return query.buy(oracle, paid, wanted, number)
 
 
 def finish(

@@ -8,7 +8,7 @@ logits of the discriminator's moving average at the last step: no label picks a 
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,13 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from jaxlabel import augment, gan, linear, query, train
-from jaxlabel.cluster.pca import fit_pca, project
+from jaxlabel import augment, gan, linear, pretext, query, train
 from jaxlabel.config import RunConfig, setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
+from jaxlabel.query import Paid
 
 
 @dataclasses.dataclass
@@ -35,13 +35,6 @@ class Config(RunConfig, gan.Settings):
         low=1,
     )  # fmt: skip
     components: int = setting(64, "principal components of the space of the query", low=1)
-
-
-class Paid(NamedTuple):
-    """The images asked about so far, in that order, and their labels."""
-
-    indices: Int[np.ndarray, "m"]
-    labels: Int[np.ndarray, "m"]
 
 
 def run(
@@ -59,7 +52,7 @@ def run(
     state = gan.start(config, images.shape[1:], oracle.num_classes, start_key)
     latents = jax.random.normal(latent_key, (gan.MEASURED, config.latent))
     step = gan.make_step(config, config.kind)
-    paid = Paid(np.zeros(0, int), np.zeros(0, int))
+    paid = query.NOTHING
     counts = purchases(config, capacity)
     for number, count in enumerate(counts):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
@@ -92,22 +85,9 @@ def buy(
         features, logits = classify(model, images)
         beliefs = jax.nn.softmax(jnp.asarray(logits))
     else:
-        features = principal(config, images)
+        features = np.asarray(pretext.given_points(images, config.components, "pixels"))
     wanted = query.select(strategy, key, jnp.asarray(features), count, paid.indices, beliefs)
-    asked = query.affordable(oracle, wanted)
-    if not len(asked) and not len(paid.indices):
-        asked = wanted[:1]  # too dear: the oracle says so
-    answers = oracle.ask(asked, purpose="train", round=number)
-    return Paid(np.append(paid.indices, asked), np.append(paid.labels, answers))
-
-
-def principal(
-    config: Config, images: UInt8[np.ndarray, "n h w c"]
-) -> Float[np.ndarray, "n components"]:
-    """The images' principal components: where alike is near, before there is a model."""
-    pixels = augment.as_float(jnp.asarray(images)).reshape(len(images), -1)
-    pca = fit_pca(pixels, min(config.components, *pixels.shape))
-    return np.asarray(project(pca, pixels))
+    return query.buy(oracle, paid, wanted, number)
 
 
 def fit(

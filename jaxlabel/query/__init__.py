@@ -15,13 +15,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxlabel.errors import UsageError
-from jaxlabel.oracle import Oracle
 from jaxlabel.query.clusters import medoids, typiclust
 from jaxlabel.query.cover import maxherding, probcover
+from jaxlabel.query.purchase import NOTHING, Paid, affordable, buy
 from jaxlabel.query.seeding import coreset, spread_out
 from jaxlabel.query.uncertainty import badge, diverse, entropy, margin
 
-__all__ = ["COVERAGE", "STRATEGIES", "UNCERTAINTY", "affordable", "select", "spread_out"]
+__all__ = ["COVERAGE", "NOTHING", "STRATEGIES", "UNCERTAINTY", "Paid", "affordable", "buy",
+           "select", "spread_out"]  # fmt: skip
 
 
 def shuffled(
@@ -91,11 +92,6 @@ def select(
     together = np.concatenate([found[~np.isin(found, asked)], rest])
     _, first = np.unique(together, return_index=True)
     return together[np.sort(first)][:count].astype(np.int64)
-
-
-def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray, "q"]:
-    """The leading ones of `indices` that can be bought together with what is left."""
-    return indices[np.cumsum(oracle.cost(indices)) <= oracle.remaining + 1e-9]
 
 
 def _check(

@@ -1,18 +1,19 @@
 """What the semi-supervised recipes share: where they look for neighbours, and their networks."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 
 from jaxlabel import augment, linear, nets, pretext, train
 from jaxlabel.autoencode import learn_codes
 from jaxlabel.config import RunConfig, setting
 from jaxlabel.log import Log
 from jaxlabel.losses import consistency
+from jaxlabel.query import Paid
 from jaxlabel.semisupervised.propagation import METHODS as PROPAGATIONS
 from jaxlabel.semisupervised.propagation import Spread, propagate, slow_modes
 from jaxlabel.semisupervised.settings import Settings
@@ -39,13 +40,6 @@ class Problem(RunConfig, Settings):
     network: str = setting("conv", "the encoder", choices=nets.ENCODERS)
     width: int = setting(16, "channels of its first layer", low=4)
     start: str = setting("scratch", "where the encoder starts", choices=STARTS)
-
-
-class Paid(NamedTuple):
-    """The images asked about so far, in that order, and their labels."""
-
-    indices: Int[np.ndarray, "m"]
-    labels: Int[np.ndarray, "m"]
 
 
 def query_space(
