@@ -25,7 +25,8 @@ COMMON: dict[str, Any] = {"space": "graph", "map": "pca"}
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"round_steps": 30, "steps": 60, "distil_steps": 30, "batch_size": 16, "mu": 2,
              "map": "none"},
-    "cpu": {"round_steps": 600, "steps": 4000},
+    "cpu": {"network": "gradient_conv", "width": 32, "members": 2, "round_steps": 300,
+            "steps": 3000},
     "gpu": {"round_steps": 3000, "steps": 20000, "mu": 7, "width": 32, "ema": 0.999,
             "learning_rate": 1e-3, "members": 3, "distil_steps": 5000},
 }  # fmt: skip

@@ -25,7 +25,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"steps": 100, "batch_size": 16, "mu": 2, "code_steps": 20, "learning_rate": 5e-3,
              "map": "none"},
-    "cpu": {"steps": 8000},
+    "cpu": {"network": "gradient_conv", "width": 32, "steps": 5000},
     "gpu": {"steps": 20000, "mu": 7, "width": 32, "ema": 0.999, "learning_rate": 1e-3},
 }  # fmt: skip
 

@@ -27,5 +27,20 @@ def test_its_size_is_known_and_the_encoder_takes_any_shape():
     for shape in ((28, 28, 1), (8, 8, 1), (10, 13, 3)):
         images = jax.random.uniform(jax.random.key(0), (2, *shape))
         assert nets.oriented_gradients(images).shape == (2, nets.num_gradients(shape))
-    encoder = nets.make_encoder("gradients", (10, 13, 3), nnx.Rngs(0), 4)
-    assert encoder.features(images).shape == (2, encoder.num_features) == (2, 32)
+    for name, size in (("gradients", 32), ("gradient_conv", 16)):
+        encoder = nets.make_encoder(name, (10, 13, 3), nnx.Rngs(0), 4)
+        assert encoder.features(images).shape == (2, encoder.num_features) == (2, size)
+
+
+def test_convolutions_of_gradients_keep_where_things_are():
+    model = nets.make_encoder("gradient_conv", (12, 12, 1), nnx.Rngs(0), 8)
+    image = jnp.zeros((1, 12, 12, 1)).at[:, 2:5, 2:5].set(1.0)
+    moved = jnp.roll(image, (6, 6), (1, 2))  # by two cells, so that their mean is the same
+    one, other = model.features(image), model.features(moved)
+    assert float(jnp.abs(one - other).max()) > 0.1 * float(jnp.abs(one).max())
+
+    def loss(model):
+        return jnp.sum(model.features(image) ** 2)
+
+    for leaf in jax.tree.leaves(jax.grad(loss)(model)):
+        assert np.any(np.asarray(leaf) != 0)

@@ -15,7 +15,12 @@ from jaxlabel.nets.gan import (
     DenseDiscriminator,
     DenseGenerator,
 )
-from jaxlabel.nets.gradients import GradientNet, num_gradients, oriented_gradients
+from jaxlabel.nets.gradients import (
+    GradientConvNet,
+    GradientNet,
+    num_gradients,
+    oriented_gradients,
+)
 from jaxlabel.nets.layers import Conv, GroupNorm
 from jaxlabel.nets.resnet import ResNet18
 
@@ -34,6 +39,7 @@ __all__ = [
     "DenseDiscriminator",
     "DenseEncoder",
     "DenseGenerator",
+    "GradientConvNet",
     "GradientNet",
     "GroupNorm",
     "ResNet18",

@@ -7,10 +7,10 @@ from jaxtyping import Array, Float
 
 from jaxlabel.nets.conv import ConvNet
 from jaxlabel.nets.dense import DenseEncoder
-from jaxlabel.nets.gradients import GradientNet
+from jaxlabel.nets.gradients import GradientConvNet, GradientNet
 from jaxlabel.nets.resnet import ResNet18
 
-ENCODERS = ("conv", "resnet18", "dense", "gradients")
+ENCODERS = ("conv", "resnet18", "dense", "gradients", "gradient_conv")
 
 
 class Encoder(Protocol):
@@ -51,4 +51,6 @@ def make_encoder(
         return DenseEncoder(shape, rngs, width=width or 16)
     if name == "gradients":
         return GradientNet(shape, rngs, width=width or 16)
+    if name == "gradient_conv":
+        return GradientConvNet(shape, rngs, width=width or 32)
     raise ValueError(f"no encoder named {name!r}: take one of {', '.join(ENCODERS)}")
