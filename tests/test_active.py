@@ -39,25 +39,6 @@ def test_an_audit_needs_as_many_bets_as_multiply_to_one_over_its_error():
     assert active.fewest(config, 1) > active.fewest(config, 0)
 
 
-class Priced:
-    """An oracle that only knows prices."""
-
-    def __init__(self, prices, remaining):
-        self.prices, self.remaining = np.array(prices, float), remaining
-
-    def cost(self, indices):
-        return self.prices[indices]
-
-
-def test_money_buys_labels_at_the_mean_price_of_those_left_or_surely_at_the_dearest():
-    oracle = Priced([1, 1, 1, 5], 4.0)
-    assert active.affordable(oracle, 4, np.array([], int)) == 2
-    assert active.affordable(oracle, 4, np.array([], int), surely=True) == 0
-    assert active.affordable(oracle, 4, np.array([3])) == 3
-    assert active.affordable(oracle, 4, np.arange(4)) == 0
-    assert active.affordable(Priced([0, 0], 0.0), 2, np.array([], int)) == 2
-
-
 def a_committee(members, config):
     images = data.load("digits").train_images[:300]
     key = jax.random.key(1)

@@ -38,3 +38,22 @@ def test_spread_out_gives_no_more_than_there_are_distinct_points():
     features = jnp.array([[0.0], [0.0], [1.0], [1.0], [1.0]])
     found = query.spread_out(jax.random.key(4), features, 4, np.zeros(0, int))
     assert len(np.unique(np.asarray(features)[found])) == 2
+
+
+class Priced:
+    """An oracle that only knows prices."""
+
+    def __init__(self, prices, remaining):
+        self.prices, self.remaining = np.array(prices, float), remaining
+
+    def cost(self, indices):
+        return self.prices[indices]
+
+
+def test_money_buys_labels_at_the_mean_price_of_those_left_or_surely_at_the_dearest():
+    oracle = Priced([1, 1, 1, 5], 4.0)
+    assert query.how_many(oracle, 4) == 2
+    assert query.how_many(oracle, 4, surely=True) == 0
+    assert query.how_many(oracle, 4, np.array([3])) == 3
+    assert query.how_many(oracle, 4, np.arange(4)) == 0
+    assert query.how_many(Priced([0, 0], 0.0), 2) == 2

@@ -95,7 +95,7 @@ def run(
     """
     space_key, start_key, round_key = jax.random.split(key, 3)
     paid = NOTHING
-    capacity = affordable(oracle, len(images), paid.indices)
+    capacity = query.how_many(oracle, len(images), paid.indices)
     if capacity < 1:
         raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
     base = problem.base_features(config, images, space_key, log)
@@ -110,11 +110,11 @@ def run(
         ask_key, fit_key, end_key, distil_key, audit_key = jax.random.split(
             jax.random.fold_in(round_key, number), 5
         )
-        left = affordable(oracle, len(images), paid.indices)
+        left = query.how_many(oracle, len(images), paid.indices)
         bought = len(paid.indices)
         total = min(grown(config, bought), max(bought + int(left - reserve), bought, 1))
         paid = buy(task, state, paid, total - bought, number, ask_key)
-        left = affordable(oracle, len(images), paid.indices)
+        left = query.how_many(oracle, len(images), paid.indices)
         last = left - reserve < 1 or len(paid.indices) < total
         most = left if last else min(left, grown(config, total) - total)
         if not last:
@@ -133,7 +133,7 @@ def run(
             if found.reached:
                 return hand_over(task, model, paid, certificates, "target")
             too_sure = max(1 - found.estimate, 1 / (found.labels + 1)) / max(own, 1e-6)
-            reserve = config.reserve * affordable(oracle, len(images), paid.indices)
+            reserve = config.reserve * query.how_many(oracle, len(images), paid.indices)
         elif not config.confidence and 0 < config.target <= 1 - own:
             return hand_over(task, model, paid, certificates, "target (its own belief)")
         elif last:
@@ -144,18 +144,6 @@ def run(
 def grown(config: Config, labels: int) -> int:
     """How many labels there are to be after the round that follows."""
     return max(labels + 1, round(config.growth * labels)) if labels else config.first
-
-
-def affordable(
-    oracle: Oracle, num_images: int, asked: Int[np.ndarray, "m"], *, surely: bool = False
-) -> int:
-    """How many more labels the money buys at the mean price of those left, or at the dearest."""
-    left = np.setdiff1d(np.arange(num_images), asked)
-    if not len(left):
-        return 0
-    prices = oracle.cost(left)
-    price = float(prices.max() if surely else prices.mean())
-    return min(len(left), int(oracle.remaining / price + 1e-9)) if price > 0 else len(left)
 
 
 def fewest(config: Config, audits: int) -> float:
@@ -216,7 +204,7 @@ def certify(
     """
     config, oracle = task.config, task.oracle
     beliefs = probabilities(model, task.images)
-    most = min(most, affordable(oracle, len(task.images), paid.indices, surely=True))
+    most = min(most, query.how_many(oracle, len(task.images), paid.indices, surely=True))
     answers: list[np.ndarray] = []
 
     def ask(indices: Int[np.ndarray, "b"]) -> Int[np.ndarray, "b"]:

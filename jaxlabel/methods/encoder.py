@@ -76,7 +76,7 @@ def run(
 ) -> Predictor:
     """A classifier of the labels of random images, as many as the budget buys."""
     choose_key, code_key, fit_key = jax.random.split(key, 3)
-    count = min(len(images), int(oracle.remaining))
+    count = query.how_many(oracle, len(images))
     if count < 1:
         raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
     wanted = np.asarray(jax.random.permutation(choose_key, len(images)))[:count]

@@ -73,7 +73,7 @@ def run(
     if config.features == "distances" and config.classifier != "logistic":
         raise UsageError("config.features is distances: it goes with classifier=logistic")
     choose_key, centre_key, fit_key = jax.random.split(key, 3)
-    count = min(len(images), int(oracle.remaining))
+    count = query.how_many(oracle, len(images))
     if count < 1:
         raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
     clusters = None

@@ -69,7 +69,7 @@ def run(
     log: Log,
 ) -> Predictor:
     """The teacher after the last step: a classifier trained on few labels and all images."""
-    capacity = min(len(images), int(oracle.remaining))
+    capacity = query.how_many(oracle, len(images))
     if capacity < 1:
         raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
     space_key, start_key, loop_key = jax.random.split(key, 3)

@@ -45,7 +45,7 @@ def run(
     log: Log,
 ) -> Predictor:
     """The average discriminator as a classifier, after adversarial training."""
-    capacity = min(len(images), int(oracle.remaining))
+    capacity = query.how_many(oracle, len(images))
     if capacity < 1:
         raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
     start_key, latent_key, loop_key = jax.random.split(key, 3)

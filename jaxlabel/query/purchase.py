@@ -23,6 +23,27 @@ def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray,
     return indices[np.cumsum(oracle.cost(indices)) <= oracle.remaining + 1e-9]
 
 
+def how_many(
+    oracle: Oracle,
+    num_images: int,
+    asked: Int[np.ndarray, "m"] = NOTHING.indices,
+    *,
+    surely: bool = False,
+) -> int:
+    """How many more labels the money buys at the mean price of those left.
+
+    Args:
+      num_images: the images are those below it.
+      surely: whichever they are: at the price of the dearest.
+    """
+    left = np.setdiff1d(np.arange(num_images), asked)
+    if not len(left):
+        return 0
+    prices = oracle.cost(left)
+    price = float(prices.max() if surely else prices.mean())
+    return min(len(left), int(oracle.remaining / price + 1e-9)) if price > 0 else len(left)
+
+
 def buy(oracle: Oracle, paid: Paid, wanted: Int[np.ndarray, "m"], number: int) -> Paid:
     """What was paid for before, and the leading ones of `wanted`, as far as the money goes.
 

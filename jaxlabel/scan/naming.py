@@ -50,7 +50,7 @@ def ask_clusters(
         if len(affordable) < len(wanted) or oracle.remaining <= 0:
             break
         number += 1
-        wanted, parts = _split(points, named, int(oracle.remaining))
+        wanted, parts = _split(points, named, query.how_many(oracle, len(points), indices))
         named = named._replace(parts=parts)
     nearest = _nearest_row(points, points[named.indices])
     spoken = named.parts < len(named.indices)
