@@ -69,6 +69,13 @@ class Config(problem.Problem):
         return self.audit_share if self.certifies else 0.0
 
 
+class View(NamedTuple):
+    """How networks see all the images."""
+
+    features: Float[np.ndarray, "n d"]
+    beliefs: Float[np.ndarray, "n classes"]
+
+
 class Task(NamedTuple):
     """What stays the same over the rounds."""
 
@@ -106,6 +113,7 @@ def run(
     certificates: list[Certificate] = []
     too_sure = 1.0  # how many times its own doubt the model's error was, when last audited
     reserve = config.reserve * capacity
+    view: View | None = None
     for number in itertools.count():
         ask_key, fit_key, end_key, distil_key, audit_key = jax.random.split(
             jax.random.fold_in(round_key, number), 5
@@ -113,31 +121,35 @@ def run(
         left = query.how_many(oracle, len(images), paid.indices)
         bought = len(paid.indices)
         total = min(grown(config, bought), max(bought + int(left - reserve), bought, 1))
-        paid = buy(task, state, paid, total - bought, number, ask_key)
+        if number and view is None and config.query in UNCERTAINTY:
+            view = look(committee.networks(config, state), images)
+        paid = buy(task, view, paid, total - bought, number, ask_key)
         left = query.how_many(oracle, len(images), paid.indices)
         last = left - reserve < 1 or len(paid.indices) < total
         most = left if last else min(left, grown(config, total) - total)
         if not last:
             state = learn(task, state, paid, f"round_{number}", short, fit_key)
-            belief = 1 - too_sure * doubt(committee.networks(config, state), images)
+            view = look(committee.networks(config, state), images)
+            belief = 1 - too_sure * doubt(view.beliefs)
             log.scalars("rounds", number, {"labels_spent": len(paid.indices), "belief": belief})
             hopeless = config.certifies and most < fewest(config, len(certificates))
             if hopeless or not 0 < config.target <= belief:
                 continue
-        state = learn(task, state, paid, f"end_{number}", long, end_key)
+        state, view = learn(task, state, paid, f"end_{number}", long, end_key), None
         model = committee.distilled(config, state, images, distil_key, log, f"distilled_{number}")
-        own = doubt(model, images)
+        beliefs = probabilities(model, images)
+        own = doubt(beliefs)
         if config.certifies and most >= fewest(config, len(certificates)):
-            found, paid = certify(task, model, paid, most, number, len(certificates), audit_key)
+            found, paid = certify(task, beliefs, paid, most, number, len(certificates), audit_key)
             certificates.append(found)
             if found.reached:
-                return hand_over(task, model, paid, certificates, "target")
+                return hand_over(task, model, beliefs, paid, certificates, "target")
             too_sure = max(1 - found.estimate, 1 / (found.labels + 1)) / max(own, 1e-6)
             reserve = config.reserve * query.how_many(oracle, len(images), paid.indices)
         elif not config.confidence and 0 < config.target <= 1 - own:
-            return hand_over(task, model, paid, certificates, "target (its own belief)")
+            return hand_over(task, model, beliefs, paid, certificates, "target (its own belief)")
         elif last:
-            return hand_over(task, model, paid, certificates, "budget")
+            return hand_over(task, model, beliefs, paid, certificates, "budget")
     raise AssertionError("labels end before numbers do")
 
 
@@ -156,24 +168,32 @@ def fewest(config: Config, audits: int) -> float:
     return math.log(1 / error) / math.log1p(1 - config.target)
 
 
-def buy(task: Task, state: Any, paid: Paid, count: int, number: int, key: Key[Array, ""]) -> Paid:
+def look(model: Any, images: UInt8[np.ndarray, "n h w c"]) -> View:
+    """The features and probabilities of all images, in one pass."""
+    both = train.apply_batched(_both, model, images)
+    # the features come first, and then as many numbers as there are classes
+    width = both.shape[1] - model.members[0].head.out_features
+    return View(both[:, :width], both[:, width:])
+
+
+def _both(model: Any, batch: Float[Array, "batch h w c"]) -> Float[Array, "batch both"]:
+    return jnp.concatenate([model.features(batch), jax.nn.softmax(model(batch))], axis=-1)
+
+
+def buy(
+    task: Task, view: View | None, paid: Paid, count: int, number: int, key: Key[Array, ""]
+) -> Paid:
     """What was paid for before and `count` labels more, as far as the money goes.
 
     After an audit that failed, its labels may be the round's already.
     """
     if count <= 0:
         return paid
-    config, strategy, features, beliefs = task.config, task.config.query, task.space, None
-    if not number:
-        strategy = config.first_query
-    elif strategy in UNCERTAINTY:
-        models = committee.networks(config, state)
-        features = train.apply_batched(train.features_of, models, task.images)
-        beliefs = probabilities(models, task.images)
-    wanted = query.select(
-        strategy, key, jnp.asarray(features), count, paid.indices,
-        None if beliefs is None else jnp.asarray(beliefs),
-    )  # fmt: skip
+    config, features, beliefs = task.config, jnp.asarray(task.space), None
+    strategy = config.query if number else config.first_query
+    if strategy in UNCERTAINTY and view is not None:
+        features, beliefs = jnp.asarray(view.features), jnp.asarray(view.beliefs)
+    wanted = query.select(strategy, key, features, count, paid.indices, beliefs)
     return query.buy(task.oracle, paid, wanted, number)
 
 
@@ -190,20 +210,20 @@ def learn(
     return committee.learn(cycle, state, data, key, task.log, name)
 
 
-def doubt(model: Any, images: UInt8[np.ndarray, "n h w c"]) -> float:
-    """The error that the model owns up to: one minus the mean probability of its predictions."""
-    return 1 - float(probabilities(model, images).max(axis=-1).mean())
+def doubt(beliefs: Float[np.ndarray, "n classes"]) -> float:
+    """The error that a model owns up to: one minus the mean probability of its predictions."""
+    return 1 - float(beliefs.max(axis=-1).mean())
 
 
 def certify(
-    task: Task, model: Any, paid: Paid, most: int, number: int, before: int, key: Key[Array, ""]
-) -> tuple[Certificate, Paid]:
-    """An audit of the model that costs `most` labels at most, and what is paid for after it.
+    task: Task, beliefs: Float[np.ndarray, "n classes"], paid: Paid, most: int, number: int,
+    before: int, key: Key[Array, ""],
+) -> tuple[Certificate, Paid]:  # fmt: skip
+    """An audit that costs `most` labels at most, and what is paid for after it.
 
     The error that is allowed is halved from audit to audit, so that all of them together keep it.
     """
     config, oracle = task.config, task.oracle
-    beliefs = probabilities(model, task.images)
     most = min(most, query.how_many(oracle, len(task.images), paid.indices, surely=True))
     answers: list[np.ndarray] = []
 
@@ -224,14 +244,14 @@ def certify(
 
 
 def hand_over(
-    task: Task, model: Any, paid: Paid, certificates: list[Certificate], stopped_by: str
-) -> Predictor:
+    task: Task, model: Any, beliefs: Float[np.ndarray, "n classes"], paid: Paid,
+    certificates: list[Certificate], stopped_by: str,
+) -> Predictor:  # fmt: skip
     """The model, a class of every image, and what is certified of it.
 
     A model that is handed over when the money ends was trained after the last audit, which says
     nothing of it.
     """
-    beliefs = probabilities(model, task.images)
     labels = beliefs.argmax(axis=-1).astype(np.int32)
     labels[paid.indices] = paid.labels
     audited = sum(found.labels for found in certificates)
