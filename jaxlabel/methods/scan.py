@@ -22,7 +22,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from jaxlabel import augment, cluster, nets, pretext, scan, train
+from jaxlabel import augment, cluster, nets, pretext, query, scan, train
 from jaxlabel.cache import cached
 from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
@@ -58,10 +58,10 @@ class Config(simclr.Config):
     name_steps: int = setting(1000, "training steps on the labels, with a budget", low=10)
     student: str = setting("same", "the network that learns them", choices=("same", *nets.ENCODERS))
     student_width: int = setting(0, "its channels in the first layer; 0: its own", low=0)
-    spread: str = setting(
-        "part", "with a budget, an image's label: its part's, or by diffusion on the graph",
-        choices=("part", "diffusion"),
-    )  # fmt: skip
+    naming: str = setting("nested", "with more labels than clusters: halve the widest, or draw "
+                          "all clusters anew", choices=("nested", "fresh"))  # fmt: skip
+    spread: str = setting("part", "with a budget, an image's label: its part's, or by diffusion on "
+                          "the graph", choices=("part", "diffusion"))  # fmt: skip
 
     def check(self) -> None:
         """Refuses a prior that is none."""
@@ -118,13 +118,16 @@ def run(
         scan.show(images, shares, guard, np.full(num_clusters, -1), warnings, log)
         return Predictor(model, None, mined.space.points, "nothing to ask", summary,
                          gives="clusters", clusters=clusters)  # fmt: skip
-    named = scan.ask_clusters(oracle, mined.space.points, clusters)
+    ask_key, fit_key = jax.random.split(name_key)
+    points = mined.space.points
+    if config.naming == "fresh" and query.how_many(oracle, len(images)) > num_clusters:
+        named = scan.ask_fresh(oracle, points, ask_key)
+    else:
+        named = scan.ask_clusters(oracle, points, clusters)
     labels = scan.spread_names(named, mined.space, config.spread)
     scan.show(images, shares, guard, scan.majority(clusters, labels, num_clusters), warnings, log)
     scan.show_asked(images, named, log)
-    classifier = learn_names(
-        config, model, images, mined, labels, oracle.num_classes, name_key, log
-    )
+    classifier = learn_names(config, model, images, mined, labels, oracle.num_classes, fit_key, log)
     return Predictor(classifier, labels, mined.space.points, "budget", summary, clusters=clusters)
 
 

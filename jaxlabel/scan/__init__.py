@@ -2,7 +2,7 @@
 
 from jaxlabel.scan.guard import Guard, advice, measure, worse
 from jaxlabel.scan.heads import Assigner, Heads, best_head, by_size, fit_heads, teach_heads
-from jaxlabel.scan.naming import Named, ask_clusters, spread_names
+from jaxlabel.scan.naming import Named, ask_clusters, ask_fresh, spread_names
 from jaxlabel.scan.self_labelling import learn_from_itself, learn_shares, vote
 from jaxlabel.scan.showing import majority, show, show_asked
 
@@ -13,6 +13,7 @@ __all__ = [
     "Named",
     "advice",
     "ask_clusters",
+    "ask_fresh",
     "best_head",
     "by_size",
     "fit_heads",

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxlabel import cluster, query
 from jaxlabel.oracle import Oracle
@@ -41,20 +41,30 @@ def ask_clusters(
     named = Named(np.zeros(0, int), np.zeros(0, int), parts)
     wanted, number = centres, 0
     while len(wanted):
-        affordable = query.affordable(oracle, wanted)
-        if not len(affordable) and not len(named.indices):
-            affordable = wanted[:1]  # too dear: the oracle says so
-        answers = oracle.ask(affordable, purpose="train", round=number)
-        indices = np.append(named.indices, affordable)
-        named = Named(indices, np.append(named.labels, answers), named.parts)
-        if len(affordable) < len(wanted) or oracle.remaining <= 0:
+        paid = query.buy(oracle, query.Paid(named.indices, named.labels), wanted, number)
+        bought = len(paid.indices) - len(named.indices)
+        named = named._replace(indices=paid.indices, labels=paid.labels)
+        if bought < len(wanted) or oracle.remaining <= 0:
             break
         number += 1
-        wanted, parts = _split(points, named, query.how_many(oracle, len(points), indices))
+        wanted, parts = _split(points, named, query.how_many(oracle, len(points), named.indices))
         named = named._replace(parts=parts)
-    nearest = _nearest_row(points, points[named.indices])
-    spoken = named.parts < len(named.indices)
-    return named._replace(parts=np.where(spoken, named.parts, nearest))
+    return named._replace(parts=_spoken_for(points, named.indices, named.parts))
+
+
+def ask_fresh(oracle: Oracle, points: Float[np.ndarray, "n d"], key: Key[Array, ""]) -> Named:
+    """The labels of the medoids of as many fresh clusters as the money buys labels, by k-means.
+
+    Finer clusters that were drawn anew fit the points better than halves of halves.
+
+    Raises:
+      BudgetExceeded: not even one label can be bought.
+    """
+    count = max(1, query.how_many(oracle, len(points)))
+    found = cluster.kmeans(key, jnp.asarray(points), count, num_init=3)
+    parts, centres = _medoids(points, np.asarray(found.assignments))
+    paid = query.buy(oracle, query.NOTHING, centres, 0)
+    return Named(paid.indices, paid.labels, _spoken_for(points, paid.indices, parts))
 
 
 def spread_names(named: Named, space: cluster.GraphSpace, manner: str) -> Int[np.ndarray, "n"]:
@@ -64,6 +74,13 @@ def spread_names(named: Named, space: cluster.GraphSpace, manner: str) -> Int[np
         labels = cluster.diffuse_labels(space, named.indices, named.labels)
     labels[named.indices] = named.labels
     return labels
+
+
+def _spoken_for(
+    points: Float[np.ndarray, "n d"], paid: Int[np.ndarray, "q"], parts: Int[np.ndarray, "n"]
+) -> Int[np.ndarray, "n"]:
+    """The parts; a point of one that nobody paid for is in that of the nearest paid image."""
+    return np.where(parts < len(paid), parts, _nearest_row(points, points[paid]))
 
 
 def _medoids(
