@@ -15,7 +15,7 @@ from jaxlabel.methods.semisup import Config
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "digits": {"data": "digits", "budget": 40},
-    "mnist": {"data": "tfds:mnist", "budget": 20, "query": "typiclust", "space": "graph",
+    "mnist": {"data": "tfds:mnist", "budget": 20, "query": "medoids", "space": "graph",
               "guide": 0.5},
     "fashion_mnist": {"data": "tfds:fashion_mnist", "budget": 500},
     "overhead_mnist": {"data": "idx:overhead_mnist", "budget": 100},
