@@ -15,7 +15,7 @@ from jaxlabel.methods.active import Config
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "digits": {"data": "digits", "budget": 60, "first": 20},
-    "mnist": {"data": "tfds:mnist", "budget": 20, "first": 20, "guide": 0.5},
+    "mnist": {"data": "tfds:mnist", "budget": 20, "first": 20, "guide": 0.5, "contrast_steps": 600},
     "fashion_mnist": {"data": "tfds:fashion_mnist", "budget": 1000},
     "overhead_mnist": {"data": "idx:overhead_mnist", "budget": 500},
     "cifar10": {"data": "tfds:cifar10", "budget": 250, "network": "resnet18", "width": 64},
@@ -38,5 +38,5 @@ def get_config(variant: str = "digits", preset: str = "cpu") -> Config:
         raise ValueError(f"there is no variant {variant!r}: take one of {', '.join(VARIANTS)}")
     settings = COMMON | SIZES[preset] | VARIANTS[variant]
     if preset == "tiny":
-        settings |= {"network": "dense", "width": 8}
+        settings |= {"network": "dense", "width": 8, "contrast_steps": 0}
     return Config(**settings)

@@ -16,7 +16,7 @@ from jaxlabel.methods.semisup import Config
 VARIANTS: dict[str, dict[str, Any]] = {
     "digits": {"data": "digits", "budget": 40},
     "mnist": {"data": "tfds:mnist", "budget": 20, "query": "medoids", "space": "graph",
-              "guide": 0.5},
+              "contrast_steps": 600, "guide": 0.5},
     "fashion_mnist": {"data": "tfds:fashion_mnist", "budget": 500},
     "overhead_mnist": {"data": "idx:overhead_mnist", "budget": 100},
     "cifar10": {"data": "tfds:cifar10", "budget": 40, "network": "resnet18", "width": 64},
@@ -36,5 +36,5 @@ def get_config(variant: str = "digits", preset: str = "cpu") -> Config:
         raise ValueError(f"there is no variant {variant!r}: take one of {', '.join(VARIANTS)}")
     settings = SIZES[preset] | VARIANTS[variant]
     if preset == "tiny":
-        settings |= {"network": "dense", "width": 8}
+        settings |= {"network": "dense", "width": 8, "contrast_steps": 0}
     return Config(**settings)

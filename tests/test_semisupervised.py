@@ -240,3 +240,15 @@ def test_no_two_trainings_of_a_run_share_a_checkpoint():
         begin(config, IMAGES, 3, jax.random.key(member), log, member=member)
     expected = {"autoencoder", "start_autoencoder", "start_autoencoder_1"}
     assert log.asked == log.saved == expected
+
+
+def test_contrastive_features_lie_beside_the_components_and_have_a_checkpoint_of_their_own():
+    log = Names()
+    config = Problem(components=5, contrast_steps=1, start="simclr", network="dense", width=4,
+                     code_steps=1)  # fmt: skip
+    found = base_features(config, IMAGES, jax.random.key(0), log)
+    assert found.shape == (len(IMAGES), 8 * 32 + 5)
+    np.testing.assert_allclose(np.sum(found[:, -5:] ** 2, axis=1), 0.6, rtol=1e-4)
+    np.testing.assert_allclose(np.sum(found**2, axis=1), 1, rtol=1e-4)
+    begin(config, IMAGES, 3, jax.random.key(1), log)
+    assert log.saved == {"contrastive_space", "contrastive"}

@@ -17,7 +17,7 @@ from jaxlabel.query import Paid
 from jaxlabel.semisupervised.propagation import METHODS as PROPAGATIONS
 from jaxlabel.semisupervised.propagation import Spread, propagate, slow_modes
 from jaxlabel.semisupervised.settings import Settings
-from jaxlabel.semisupervised.starts import STARTS, pretrained
+from jaxlabel.semisupervised.starts import STARTS, beside_components, pretrained
 from jaxlabel.semisupervised.training import State
 from jaxlabel.semisupervised.training import start as begin_state
 
@@ -34,6 +34,10 @@ class Problem(RunConfig, Settings):
     given: str = setting(
         "gradients", "what they are of: pixels, or oriented gradients", choices=pretext.GIVEN
     )
+    contrast_steps: int = setting(
+        0, "training steps of a contrastive encoder whose features lie beside those components; "
+        "0: none", low=0,
+    )  # fmt: skip
     code_steps: int = setting(1000, "training steps of an autoencoder, or of simclr", low=1)
     propagation: str = setting("poisson", "how a graph spreads labels", choices=PROPAGATIONS)
     neighbours: int = setting(10, "neighbours of each image in the graph", low=2)
@@ -52,7 +56,10 @@ def query_space(
 def base_features(
     config: Problem, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
 ) -> Float[np.ndarray, "n d"]:
-    """What the graph of neighbours is made of: pixels, principal components, or codes."""
+    """What the graph of neighbours is made of: pixels, principal components, or codes.
+
+    With `contrast_steps`, the components and the features of a contrastive encoder.
+    """
     if config.space == "autoencoder":
         return learn_codes(
             "dense", images, key, log, code=32, width=512, num_steps=config.code_steps,
@@ -60,6 +67,11 @@ def base_features(
         )  # fmt: skip
     if config.space == "pixels":
         return images.reshape(len(images), -1).astype(np.float32) / 255
+    if config.contrast_steps:
+        return beside_components(
+            images, key, log, kind=config.kind, given=config.given, components=config.components,
+            num_steps=config.contrast_steps,
+        )  # fmt: skip
     return np.asarray(pretext.given_points(images, config.components, config.given))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Key, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 
 from jaxlabel import augment, nets, pretext, train
 from jaxlabel.autoencode import denoising_loss
@@ -82,11 +82,7 @@ def pretrained(
         return encoder
     log = NamedLog(log, name)
     if manner == "simclr":
-        settings = pretext.Settings(
-            network, width, num_steps, batch_size, temperature=0.2, projection=64,
-            optimizer="adamw", learning_rate=2e-3, weight_decay=1e-4, strength=1.0, partners=0,
-            partner_share=0.0,
-        )  # fmt: skip
+        settings = contrastive_settings(network, width, num_steps, batch_size)
         return pretext.contrastive_encoder(settings, kind, images, key, log)
     init_key, fit_key = jax.random.split(key)
     deform = augment.deform(max_shift=0.07, max_rotation=0.15, max_scale=0.1)
@@ -97,3 +93,27 @@ def pretrained(
         optimizer=train.warmup_cosine(1e-3, num_steps),
     )  # fmt: skip
     return fitted.encoder
+
+
+def contrastive_settings(
+    network: str, width: int, num_steps: int, batch_size: int = 256
+) -> pretext.Settings:
+    """SimCLR's settings, as configs/simclr.py starts from them."""
+    return pretext.Settings(
+        network, width, num_steps, batch_size, temperature=0.2, projection=64, optimizer="adamw",
+        learning_rate=2e-3, weight_decay=1e-4, strength=1.0, partners=0, partner_share=0.0,
+    )  # fmt: skip
+
+
+def beside_components(
+    images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log, *, kind: str, given: str,
+    components: int, num_steps: int,
+) -> Float[np.ndarray, "n d"]:  # fmt: skip
+    """Contrastive features beside the principal components of what is given, all without labels.
+
+    As configs/simclr.py has it for grey images on a CPU: an encoder of oriented gradients, whose
+    features are two fifths of the squared length.
+    """
+    settings = contrastive_settings("gradients", 32, num_steps)
+    encoder = pretext.contrastive_encoder(settings, kind, images, key, NamedLog(log, "_space"))
+    return pretext.features_of(pretext.represent(encoder, images, components, 0.6, given), images)
