@@ -26,6 +26,8 @@ def get_experiment(quick: bool = False) -> Experiment:
     bases = {name: settings(name, quick) for name in data}
     unnamed = [Arm(name, base, {}, seeds) for name, base in bases.items()]
     named = [Arm(name, base, {"budget": LABELS[name]}, seeds) for name, base in bases.items()]
+    fresh = {"budget": [20.0, 40.0], "naming": ["fresh"]}  # with more labels than clusters
+    named += [Arm(f"{name}, fresh", base, fresh, seeds) for name, base in bases.items()]
     tables = [
         Table("No label: classes matched to clusters", unnamed, ("matched_accuracy",)),
         Table("Clusters named", named, ("test_accuracy", "train_label_accuracy")),

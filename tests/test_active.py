@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlabel import data, experiment
+from jaxlabel import data, experiment, train
 from jaxlabel.errors import UsageError
 from jaxlabel.log import NullLog
 from jaxlabel.methods import active
@@ -139,3 +139,13 @@ def test_every_size_of_every_data_set_is_valid():
     for variant in module.VARIANTS:
         for preset in module.SIZES:
             experiment.config.validate(module.get_config(variant, preset))
+
+
+def test_networks_look_at_all_images_as_they_do_at_features_and_probabilities():
+    config = tiny()
+    images, state, _ = a_committee(2, config)
+    models = committee.networks(config, state)
+    view = active.look(models, images, 10)
+    np.testing.assert_allclose(view.beliefs, probabilities(models, images), atol=1e-5)
+    expected = train.apply_batched(train.features_of, models, images)
+    np.testing.assert_allclose(view.features, expected, atol=1e-5)

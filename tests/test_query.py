@@ -1,8 +1,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from oracles import ArrayOracle
 
 from jaxlabel import query
+from jaxlabel.errors import BudgetExceeded, UsageError
 
 POINTS = jax.random.normal(jax.random.key(0), (300, 4))
 
@@ -57,3 +60,21 @@ def test_money_buys_labels_at_the_mean_price_of_those_left_or_surely_at_the_dear
     assert query.how_many(oracle, 4, np.array([3])) == 3
     assert query.how_many(oracle, 4, np.arange(4)) == 0
     assert query.how_many(Priced([0, 0], 0.0), 2) == 2
+
+
+def test_a_run_plans_at_least_one_label_and_is_refused_where_not_even_the_cheapest_is_bought():
+    assert query.plan(Priced([1] * 9 + [100], 5.0), 10) == 1  # the mean is 10.9
+    assert query.plan(Priced([1, 1, 1], 2.0), 3) == 2
+    assert query.plan(Priced([0, 0], 0.0), 2) == 2
+    with pytest.raises(UsageError, match="2 buys no label: the cheapest costs 3"):
+        query.plan(Priced([3, 4], 2.0), 2)
+
+
+def test_what_is_bought_is_a_prefix_added_to_what_was_paid_for():
+    oracle = ArrayOracle(np.arange(6), 4, 6, costs=np.array([1.0, 2, 1, 5, 1, 1]))
+    paid = query.buy(oracle, query.NOTHING, np.array([1, 0, 3, 2]), 0)
+    assert paid.indices.tolist() == paid.labels.tolist() == [1, 0]  # 3 is too dear, 2 comes after
+    more = query.buy(oracle, paid, np.array([3, 4]), 1)
+    assert more.indices.tolist() == [1, 0] and oracle.spent == 3
+    with pytest.raises(BudgetExceeded):
+        query.buy(ArrayOracle(np.arange(6), 0.5, 6), query.NOTHING, np.array([2]), 0)

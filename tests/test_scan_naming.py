@@ -67,18 +67,22 @@ def test_names_spread_to_parts_or_over_the_graph_and_paid_ones_stay():
 
 def test_fresh_clusters_are_as_many_as_the_money_buys_labels():
     oracle = ArrayOracle(CLASSES, 9, 5)
-    named = scan.ask_fresh(oracle, POINTS, jax.random.key(0))
+    named = scan.ask_fresh(oracle, POINTS, 9, jax.random.key(0))
     assert len(oracle.asked) == 9 == len(set(named.indices.tolist()))
     assert np.mean(named.labels[named.parts] == CLASSES) > 0.98
     np.testing.assert_array_equal(named.parts[named.indices], np.arange(9))
 
 
 def test_a_fresh_cluster_that_the_money_does_not_reach_goes_to_the_nearest_paid_image():
-    costs = np.where(np.arange(150) % 2, 1.0, 3.0)  # how many is counted by the mean, 2
-    oracle = ArrayOracle(CLASSES, 10, 5, costs=costs)
-    named = scan.ask_fresh(oracle, POINTS, jax.random.key(1))
-    assert oracle.spent <= 10 and 1 <= len(named.indices) <= 5
-    assert named.parts.max() < len(named.indices)
+    oracle = ArrayOracle(CLASSES, 3, 5)
+    named = scan.ask_fresh(oracle, POINTS, 5, jax.random.key(1))
+    assert len(named.indices) == 3  # the largest ones' medoids: of classes 0, 1 and 2
+    np.testing.assert_array_equal(named.labels, [0, 1, 2])
+    away = np.sum((POINTS[:, None] - POINTS[named.indices]) ** 2, axis=2)
+    unpaid = CLASSES > 2
+    np.testing.assert_array_equal(named.parts[unpaid], away[unpaid].argmin(axis=1))
+    np.testing.assert_array_equal(named.parts[~unpaid], CLASSES[~unpaid])
+    assert len(set(named.parts[unpaid])) > 1
 
 
 def test_votes_are_shares_among_an_image_and_its_neighbours():

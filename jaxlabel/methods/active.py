@@ -22,11 +22,10 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 from jaxlabel import query, semisupervised, train
 from jaxlabel.certificate import Certificate, audit
 from jaxlabel.config import setting
-from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor, probabilities
-from jaxlabel.query import COVERAGE, NOTHING, STRATEGIES, UNCERTAINTY, Paid
+from jaxlabel.query import COVERAGE, STRATEGIES, UNCERTAINTY, Paid
 from jaxlabel.semisupervised import committee, problem
 
 
@@ -101,10 +100,8 @@ def run(
       UsageError: the budget buys no label.
     """
     space_key, start_key, round_key = jax.random.split(key, 3)
-    paid = NOTHING
-    capacity = query.how_many(oracle, len(images), paid.indices)
-    if capacity < 1:
-        raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
+    paid = query.NOTHING
+    capacity = query.plan(oracle, len(images))
     base = problem.base_features(config, images, space_key, log)
     space = problem.query_space(config, base, log)
     task = Task(config, images, base, space, oracle, capacity, log)
@@ -122,14 +119,14 @@ def run(
         bought = len(paid.indices)
         total = min(grown(config, bought), max(bought + int(left - reserve), bought, 1))
         if number and view is None and config.query in UNCERTAINTY:
-            view = look(committee.networks(config, state), images)
+            view = look(committee.networks(config, state), images, oracle.num_classes)
         paid = buy(task, view, paid, total - bought, number, ask_key)
         left = query.how_many(oracle, len(images), paid.indices)
         last = left - reserve < 1 or len(paid.indices) < total
         most = left if last else min(left, grown(config, total) - total)
         if not last:
             state = learn(task, state, paid, f"round_{number}", short, fit_key)
-            view = look(committee.networks(config, state), images)
+            view = look(committee.networks(config, state), images, oracle.num_classes)
             belief = 1 - too_sure * doubt(view.beliefs)
             log.scalars("rounds", number, {"labels_spent": len(paid.indices), "belief": belief})
             hopeless = config.certifies and most < fewest(config, len(certificates))
@@ -168,12 +165,10 @@ def fewest(config: Config, audits: int) -> float:
     return math.log(1 / error) / math.log1p(1 - config.target)
 
 
-def look(model: Any, images: UInt8[np.ndarray, "n h w c"]) -> View:
+def look(model: Any, images: UInt8[np.ndarray, "n h w c"], num_classes: int) -> View:
     """The features and probabilities of all images, in one pass."""
     both = train.apply_batched(_both, model, images)
-    # the features come first, and then as many numbers as there are classes
-    width = both.shape[1] - model.members[0].head.out_features
-    return View(both[:, :width], both[:, width:])
+    return View(both[:, :-num_classes], both[:, -num_classes:])
 
 
 def _both(model: Any, batch: Float[Array, "batch h w c"]) -> Float[Array, "batch both"]:

@@ -76,10 +76,8 @@ def run(
 ) -> Predictor:
     """A classifier of the labels of random images, as many as the budget buys."""
     choose_key, code_key, fit_key = jax.random.split(key, 3)
-    count = query.how_many(oracle, len(images))
-    if count < 1:
-        raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
-    wanted = np.asarray(jax.random.permutation(choose_key, len(images)))[:count]
+    query.plan(oracle, len(images))  # refuses a budget that buys nothing
+    wanted = np.asarray(jax.random.permutation(choose_key, len(images)))
     asked = query.affordable(oracle, wanted)
     labels = oracle.ask(asked)
     model = learn_code(config, images, oracle.num_classes, code_key, log)

@@ -137,7 +137,7 @@ def double(
     log: Log,
 ) -> tuple[Round, str, dict[str, float]]:
     """The last round, why it was the last, and its numbers."""
-    paid = Paid(np.zeros(0, int), np.zeros(0, int))
+    paid = query.NOTHING
     before: Round | None = None
     num_clusters, number = 1, 0
     most = min(config.max_clusters, len(np.unique(space.points, axis=0)))
@@ -181,11 +181,9 @@ def ask_round(
         wanted = np.setdiff1d(wanted, assignments[paid.indices])
     wanted = wanted[np.argsort(-sizes[wanted], kind="stable")]
     fresh = wanted[~np.isin(centres[wanted], paid.indices)]
-    affordable = fresh[: len(query.affordable(oracle, centres[fresh]))]
-    if not len(paid.indices) and not len(affordable):
-        affordable = fresh[:1]  # too dear: the oracle says so
-    answers = oracle.ask(centres[affordable], purpose="train", round=number)
-    paid = Paid(np.append(paid.indices, centres[affordable]), np.append(paid.labels, answers))
+    before = len(paid.indices)
+    paid = query.buy(oracle, paid, centres[fresh], number)
+    affordable = fresh[: len(paid.indices) - before]
     cluster_labels = label_clusters(np.asarray(found.centroids), assignments, space, paid)
     labels = spread_labels(config, graph, paid, cluster_labels[assignments])
     order = np.lexsort((away, assignments))

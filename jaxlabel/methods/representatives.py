@@ -73,12 +73,10 @@ def run(
     if config.features == "distances" and config.classifier != "logistic":
         raise UsageError("config.features is distances: it goes with classifier=logistic")
     choose_key, centre_key, fit_key = jax.random.split(key, 3)
-    count = query.how_many(oracle, len(images))
-    if count < 1:
-        raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
+    count = query.plan(oracle, len(images))
     clusters = None
     if config.select == "random" or count == len(images):
-        wanted = np.asarray(jax.random.permutation(choose_key, len(images)))[:count]
+        wanted = np.asarray(jax.random.permutation(choose_key, len(images)))
     else:
         clusters = find_clusters(config, images, count, choose_key, log)
         wanted = clusters.representatives

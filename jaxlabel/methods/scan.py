@@ -102,7 +102,7 @@ def run(
     """Clusters, or with a budget a classifier made of them."""
     pretext_key, cluster_key, self_key, name_key = jax.random.split(key, 4)
     num_clusters = count_clusters(config, oracle.num_classes, len(images))
-    check_budget(config, oracle, len(images))
+    affordable = query.plan(oracle, len(images)) if config.budget > 0 else 0
     encoder = simclr.pretrain(config, images, pretext_key, log)
     mined = mine(config, encoder, images, log)
     model, summary = find_clusters(config, encoder, images, mined, num_clusters, cluster_key, log)
@@ -120,8 +120,8 @@ def run(
                          gives="clusters", clusters=clusters)  # fmt: skip
     ask_key, fit_key = jax.random.split(name_key)
     points = mined.space.points
-    if config.naming == "fresh" and query.how_many(oracle, len(images)) > num_clusters:
-        named = scan.ask_fresh(oracle, points, ask_key)
+    if config.naming == "fresh" and affordable > num_clusters:
+        named = scan.ask_fresh(oracle, points, affordable, ask_key)
     else:
         named = scan.ask_clusters(oracle, points, clusters)
     labels = scan.spread_names(named, mined.space, config.spread)
@@ -145,15 +145,6 @@ def count_clusters(config: Config, num_classes: int, num_images: int | None = No
     if shares is not None and len(shares) != count:
         raise UsageError(f"config.prior has {len(shares)} shares, there are {count} clusters")
     return count
-
-
-def check_budget(config: Config, oracle: Oracle, num_images: int) -> None:
-    """Refuses, before hours of training, a budget that buys no label."""
-    if 0 < config.budget < 1:
-        cheapest = float(oracle.cost(np.arange(num_images)).min())
-        if cheapest > config.budget:
-            raise UsageError(f"config.budget is {config.budget:g} and a label costs {cheapest:g}: "
-                             "give more, or 0 to ask nothing")  # fmt: skip
 
 
 def mine(config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"], log: Log) -> Mined:

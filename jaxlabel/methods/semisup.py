@@ -53,6 +53,7 @@ class Config(Problem):
 
     def check(self) -> None:
         """Refuses what does not go together."""
+        super().check()
         if self.rounds > 1 and not self.first and self.query not in UNCERTAINTY:
             raise UsageError(
                 f"config.rounds is {self.rounds}: config.first says how many labels come before"
@@ -69,9 +70,7 @@ def run(
     log: Log,
 ) -> Predictor:
     """The teacher after the last step: a classifier trained on few labels and all images."""
-    capacity = query.how_many(oracle, len(images))
-    if capacity < 1:
-        raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
+    capacity = query.plan(oracle, len(images))
     space_key, start_key, loop_key = jax.random.split(key, 3)
     base = base_features(config, images, space_key, log)
     space = query_space(config, base, log)

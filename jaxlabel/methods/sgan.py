@@ -18,7 +18,6 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import augment, gan, linear, pretext, query, train
 from jaxlabel.config import RunConfig, setting
-from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
@@ -45,9 +44,7 @@ def run(
     log: Log,
 ) -> Predictor:
     """The average discriminator as a classifier, after adversarial training."""
-    capacity = query.how_many(oracle, len(images))
-    if capacity < 1:
-        raise UsageError(f"config.budget is {config.budget:g}: it buys no label")
+    capacity = query.plan(oracle, len(images))
     start_key, latent_key, loop_key = jax.random.split(key, 3)
     state = gan.start(config, images.shape[1:], oracle.num_classes, start_key)
     latents = jax.random.normal(latent_key, (gan.MEASURED, config.latent))

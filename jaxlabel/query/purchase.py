@@ -1,10 +1,12 @@
 """What was paid for, and how more is bought: as much of what is wanted as the money allows."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
+from jaxlabel.errors import UsageError
 from jaxlabel.oracle import Oracle
 
 
@@ -32,6 +34,8 @@ def how_many(
 ) -> int:
     """How many more labels the money buys at the mean price of those left.
 
+    So that a run that is started again plans the same, prices stay as they are while it lasts.
+
     Args:
       num_images: the images are those below it.
       surely: whichever they are: at the price of the dearest.
@@ -42,6 +46,19 @@ def how_many(
     prices = oracle.cost(left)
     price = float(prices.max() if surely else prices.mean())
     return min(len(left), int(oracle.remaining / price + 1e-9)) if price > 0 else len(left)
+
+
+def plan(oracle: Oracle, num_images: int) -> int:
+    """How many labels to plan for at the start of a run: `how_many`, and at least one.
+
+    Raises:
+      UsageError: the money does not even buy the cheapest.
+    """
+    cheapest = float(oracle.cost(np.arange(num_images)).min()) if num_images else math.inf
+    if cheapest > oracle.remaining + 1e-9:
+        raise UsageError(f"a budget of {oracle.remaining:g} buys no label: the cheapest costs "
+                         f"{cheapest:g}")  # fmt: skip
+    return max(1, how_many(oracle, num_images))
 
 
 def buy(oracle: Oracle, paid: Paid, wanted: Int[np.ndarray, "m"], number: int) -> Paid:

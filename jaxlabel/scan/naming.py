@@ -47,20 +47,23 @@ def ask_clusters(
         if bought < len(wanted) or oracle.remaining <= 0:
             break
         number += 1
-        wanted, parts = _split(points, named, query.how_many(oracle, len(points), named.indices))
+        wanted, parts = _split(
+            points, named, max(1, query.how_many(oracle, len(points), named.indices))
+        )
         named = named._replace(parts=parts)
     return named._replace(parts=_spoken_for(points, named.indices, named.parts))
 
 
-def ask_fresh(oracle: Oracle, points: Float[np.ndarray, "n d"], key: Key[Array, ""]) -> Named:
-    """The labels of the medoids of as many fresh clusters as the money buys labels, by k-means.
+def ask_fresh(
+    oracle: Oracle, points: Float[np.ndarray, "n d"], count: int, key: Key[Array, ""]
+) -> Named:
+    """The labels of the medoids of `count` fresh clusters by k-means, as far as the money goes.
 
     Finer clusters that were drawn anew fit the points better than halves of halves.
 
     Raises:
       BudgetExceeded: not even one label can be bought.
     """
-    count = max(1, query.how_many(oracle, len(points)))
     found = cluster.kmeans(key, jnp.asarray(points), count, num_init=3)
     parts, centres = _medoids(points, np.asarray(found.assignments))
     paid = query.buy(oracle, query.NOTHING, centres, 0)

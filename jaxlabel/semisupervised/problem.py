@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key, UInt8
 from jaxlabel import augment, linear, nets, pretext, train
 from jaxlabel.autoencode import learn_codes
 from jaxlabel.config import RunConfig, setting
+from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.losses import consistency
 from jaxlabel.query import Paid
@@ -44,6 +45,13 @@ class Problem(RunConfig, Settings):
     network: str = setting("conv", "the encoder", choices=nets.ENCODERS)
     width: int = setting(16, "channels of its first layer", low=4)
     start: str = setting("scratch", "where the encoder starts", choices=STARTS)
+
+    def check(self) -> None:
+        """Refuses contrastive features where there are no components that they could lie beside."""
+        if self.contrast_steps and self.space not in ("pca", "graph"):
+            raise UsageError(
+                f"config.contrast_steps goes with config.space=pca or graph, not {self.space}"
+            )
 
 
 def query_space(

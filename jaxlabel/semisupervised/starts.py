@@ -98,7 +98,7 @@ def pretrained(
 def contrastive_settings(
     network: str, width: int, num_steps: int, batch_size: int = 256
 ) -> pretext.Settings:
-    """SimCLR's settings, as configs/simclr.py starts from them."""
+    """SimCLR's settings: what methods/simclr.py has where a config says nothing else."""
     return pretext.Settings(
         network, width, num_steps, batch_size, temperature=0.2, projection=64, optimizer="adamw",
         learning_rate=2e-3, weight_decay=1e-4, strength=1.0, partners=0, partner_share=0.0,
