@@ -66,6 +66,7 @@ def test_a_run_plans_at_least_one_label_and_is_refused_where_not_even_the_cheape
     assert query.plan(Priced([1] * 9 + [100], 5.0), 10) == 1  # the mean is 10.9
     assert query.plan(Priced([1, 1, 1], 2.0), 3) == 2
     assert query.plan(Priced([0, 0], 0.0), 2) == 2
+    assert query.plan(Priced([0.1] * 9, 0.5), 9) == 5
     with pytest.raises(UsageError, match="2 buys no label: the cheapest costs 3"):
         query.plan(Priced([3, 4], 2.0), 2)
 
