@@ -5,7 +5,7 @@
 
 Without `--config.target` the whole budget is spent on training. With `--config.confidence=0` the
 run stops when the networks believe themselves at the target, and nothing is certified.
-The cpu preset takes some 45 minutes on one core for 1,000 labels: 89.1% on Fashion-MNIST
+The cpu preset takes some 45 minutes on one core for 1,000 labels: 89.1% on Fashion-MNIST, one seed
 (experiments/flagship.md).
 Variants: digits, mnist, fashion_mnist, overhead_mnist, cifar10, folder (--config.data=folder:PATH);
 sizes: --config.preset=tiny, cpu, gpu.
