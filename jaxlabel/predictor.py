@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
@@ -32,6 +33,27 @@ class Predictor(NamedTuple):
     summary: Mapping[str, float | str]
     gives: str = "classes"
     clusters: Int[np.ndarray, "n"] | None = None
+
+
+class View(NamedTuple):
+    """How a model sees all images: its features, and the probabilities that it gives."""
+
+    features: Float[np.ndarray, "n d"]
+    beliefs: Float[np.ndarray, "n classes"]
+
+
+def look(model: Any, images: UInt8[np.ndarray, "n h w c"], num_classes: int) -> View:
+    """The features and probabilities of all images, in one pass.
+
+    Args:
+      num_classes: how many logits the model gives.
+    """
+    both = apply_batched(_both, model, images)
+    return View(both[:, :-num_classes], both[:, -num_classes:])
+
+
+def _both(model: Any, batch: Float[Array, "batch h w c"]) -> Float[Array, "batch both"]:
+    return jnp.concatenate([model.features(batch), jax.nn.softmax(model(batch))], axis=-1)
 
 
 def probabilities(

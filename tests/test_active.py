@@ -12,7 +12,7 @@ from jaxlabel.errors import UsageError
 from jaxlabel.log import NullLog
 from jaxlabel.methods import active
 from jaxlabel.oracle import LabelStore
-from jaxlabel.predictor import probabilities
+from jaxlabel.predictor import look, probabilities
 from jaxlabel.semisupervised import committee, pad, training
 
 TINY = {"data": "digits", "kind": "digits", "network": "dense", "width": 8, "batch_size": 16,
@@ -145,7 +145,7 @@ def test_networks_look_at_all_images_as_they_do_at_features_and_probabilities():
     config = tiny()
     images, state, _ = a_committee(2, config)
     models = committee.networks(config, state)
-    view = active.look(models, images, 10)
+    view = look(models, images, 10)
     np.testing.assert_allclose(view.beliefs, probabilities(models, images), atol=1e-5)
     expected = train.apply_batched(train.features_of, models, images)
     np.testing.assert_allclose(view.features, expected, atol=1e-5)

@@ -26,30 +26,32 @@ from jaxlabel.oracle import LabelStore
 
 QUICK = {"code_steps": 40, "classifier_steps": 40, "components": 8, "batch_size": 64, "map": "none"}
 DENSE = {"budget": 24, "network": "dense", "steps": 20, "batch_size": 16, "map": "none"}
+SCAN = {
+    "budget": 24,
+    "encoder": "gradients",
+    "width": 4,
+    "pretext_steps": 5,
+    "pretext_batch": 32,
+    "heads": 1,
+    "start_steps": 20,
+    "cluster_steps": 10,
+    "cluster_batch": 32,
+    "self_steps": 10,
+    "name_steps": 10,
+    "self_batch": 32,
+    "graph_components": 10,
+    "neighbours": 7,
+    "threshold": 0.3,
+    "map": "none",
+}
 RECIPES = {
     "medoids": medoids.Config(budget=24, target=1.0, **QUICK),
     "medoids, afresh, on codes": medoids.Config(
         budget=24, target=1.0, nested=False, space="codes", percentile=0.5, **QUICK
     ),
     "representatives": representatives.Config(budget=24, propagate=1.0, map="none"),
-    "scan": scan.Config(
-        budget=24,
-        encoder="gradients",
-        width=4,
-        pretext_steps=5,
-        pretext_batch=32,
-        heads=1,
-        start_steps=20,
-        cluster_steps=10,
-        cluster_batch=32,
-        self_steps=10,
-        name_steps=10,
-        self_batch=32,
-        graph_components=10,
-        neighbours=7,
-        threshold=0.3,
-        map="none",
-    ),
+    "scan": scan.Config(**SCAN),
+    "scan, named afresh": scan.Config(**SCAN, naming="fresh"),
     "encoder": encoder.Config(
         budget=24, code=16, code_steps=20, steps=20, batch_size=64, map="none"
     ),
@@ -60,6 +62,9 @@ RECIPES = {
         **DENSE, round_steps=10, first=8, members=2, distil_steps=10, target=0.99, confidence=0.9
     ),
     "semisup": semisup.Config(**DENSE, guide=0.5),
+    "semisup, beside contrastive features": semisup.Config(
+        **DENSE, guide=0.5, query="medoids", contrast_steps=5
+    ),
     "semisup, in rounds": semisup.Config(
         **DENSE, query="margin", rounds=2, objective="graph", space="graph"
     ),

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxlabel import nets, train
 from jaxlabel.nets.gradients import windows
@@ -26,7 +27,7 @@ def test_its_size_is_known_and_the_encoder_takes_any_shape():
     for shape in ((28, 28, 1), (8, 8, 1), (10, 13, 3)):
         images = jax.random.uniform(jax.random.key(0), (2, *shape))
         assert nets.oriented_gradients(images).shape == (2, nets.num_gradients(shape))
-    for name, size in (("gradients", 32), ("gradient_conv", 16)):
+    for name, size in (("gradients", 32), ("gradient_conv", 16), ("fine_gradient_conv", 16)):
         encoder = made(name, (10, 13, 3), 4)
         found = jax.eval_shape(lambda images, encoder=encoder: encoder.features(images), images)
         assert found.shape == (2, encoder.num_features) == (2, size)
@@ -36,8 +37,9 @@ def made(name, shape, width):
     return train.init(lambda rngs: nets.make_encoder(name, shape, rngs, width), jax.random.key(0))
 
 
-def test_convolutions_of_gradients_keep_where_things_are():
-    model = made("gradient_conv", (48, 48, 1), 8)
+@pytest.mark.parametrize("name", ["gradient_conv", "fine_gradient_conv"])
+def test_convolutions_of_gradients_keep_where_things_are(name):
+    model = made(name, (48, 48, 1), 8)
     image = jnp.zeros((1, 48, 48, 1)).at[:, 15:21, 15:21].set(1.0)
     moved = jnp.roll(image, (12, 12), (1, 2))  # by four cells, all far from the border
     both = jnp.concatenate([image, moved])
@@ -52,3 +54,13 @@ def test_convolutions_of_gradients_keep_where_things_are():
     assert float(jnp.abs(one - other).max()) > 0.1 * float(jnp.abs(one).max())
     for leaf in jax.tree.leaves(gradients):
         assert np.any(np.asarray(leaf) != 0)
+
+
+def test_fine_cells_see_what_is_smaller_than_a_coarse_one():
+    plain = jnp.full((1, 12, 12, 1), 0.5)
+    button = plain.at[:, 4, 4].set(1.0)
+    seen = [made("fine_gradient_conv", (12, 12, 1), 4).maps(image) for image in (plain, button)]
+    assert seen[0].shape == (1, 6, 6, 12)
+    changed = np.asarray(jnp.abs(seen[1] - seen[0])[0])
+    np.testing.assert_allclose(changed[2, 2, :4], [1, 0, 0, 0], atol=1e-6)
+    assert changed[2, 2, 4:].max() > 0.5 and changed[0].max() < 1e-6

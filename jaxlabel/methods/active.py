@@ -19,12 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from jaxlabel import query, semisupervised, train
+from jaxlabel import query, semisupervised
 from jaxlabel.certificate import Certificate, audit
 from jaxlabel.config import setting
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
-from jaxlabel.predictor import Predictor, probabilities
+from jaxlabel.predictor import Predictor, View, look, probabilities
 from jaxlabel.query import COVERAGE, STRATEGIES, UNCERTAINTY, Paid
 from jaxlabel.semisupervised import committee, problem
 
@@ -66,13 +66,6 @@ class Config(problem.Problem):
     def reserve(self) -> float:
         """The share of the money that is not for training."""
         return self.audit_share if self.certifies else 0.0
-
-
-class View(NamedTuple):
-    """How networks see all the images."""
-
-    features: Float[np.ndarray, "n d"]
-    beliefs: Float[np.ndarray, "n classes"]
 
 
 class Task(NamedTuple):
@@ -163,16 +156,6 @@ def fewest(config: Config, audits: int) -> float:
     """
     error = (1 - config.confidence) / 2 ** (audits + 1)
     return math.log(1 / error) / math.log1p(1 - config.target)
-
-
-def look(model: Any, images: UInt8[np.ndarray, "n h w c"], num_classes: int) -> View:
-    """The features and probabilities of all images, in one pass."""
-    both = train.apply_batched(_both, model, images)
-    return View(both[:, :-num_classes], both[:, -num_classes:])
-
-
-def _both(model: Any, batch: Float[Array, "batch h w c"]) -> Float[Array, "batch both"]:
-    return jnp.concatenate([model.features(batch), jax.nn.softmax(model(batch))], axis=-1)
 
 
 def buy(

@@ -21,7 +21,7 @@ from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
-from jaxlabel.predictor import Predictor, probabilities
+from jaxlabel.predictor import Predictor, look, probabilities
 from jaxlabel.query import STRATEGIES, UNCERTAINTY, Paid
 from jaxlabel.semisupervised.problem import (
     Problem,
@@ -51,6 +51,11 @@ class Config(Problem):
         "typiclust", "how those are chosen, if `query` needs a model", choices=STRATEGIES
     )
 
+    @property
+    def looks(self) -> bool:
+        """Whether the query, the guide or the objective look at features: if not, none are made."""
+        return self.query != "random" or self.guide > 0 or self.objective == "graph"
+
     def check(self) -> None:
         """Refuses what does not go together."""
         super().check()
@@ -72,8 +77,10 @@ def run(
     """The teacher after the last step: a classifier trained on few labels and all images."""
     capacity = query.plan(oracle, len(images))
     space_key, start_key, loop_key = jax.random.split(key, 3)
-    base = base_features(config, images, space_key, log)
-    space = query_space(config, base, log)
+    base = space = np.zeros((len(images), 1), np.float32)
+    if config.looks:
+        base = base_features(config, images, space_key, log)
+        space = query_space(config, base, log)
     state = begin(config, images, oracle.num_classes, start_key, log)
     step = semisupervised.make_step(config, semisupervised.views_of(config.kind))
     paid, found = query.NOTHING, None
@@ -120,8 +127,8 @@ def buy(
     if strategy in UNCERTAINTY and not number:
         strategy = config.first_query
     elif strategy in UNCERTAINTY:
-        features = jnp.asarray(train.apply_batched(train.features_of, model, images))
-        beliefs = jnp.asarray(probabilities(model, images))
+        view = look(model, images, oracle.num_classes)
+        features, beliefs = jnp.asarray(view.features), jnp.asarray(view.beliefs)
     wanted = query.select(strategy, key, features, count, paid.indices, beliefs)
     return query.buy(oracle, paid, wanted, number)
 

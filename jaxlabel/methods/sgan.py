@@ -14,13 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Array, Int, Key, UInt8
 
 from jaxlabel import augment, gan, linear, pretext, query, train
 from jaxlabel.config import RunConfig, setting
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
-from jaxlabel.predictor import Predictor
+from jaxlabel.predictor import Predictor, look
 from jaxlabel.query import Paid
 
 
@@ -79,8 +79,8 @@ def buy(
     if strategy in query.UNCERTAINTY and not number:
         strategy = "typiclust"
     if strategy in query.UNCERTAINTY:
-        features, logits = classify(model, images)
-        beliefs = jax.nn.softmax(jnp.asarray(logits))
+        view = look(model, images, oracle.num_classes)
+        features, beliefs = view.features, jnp.asarray(view.beliefs)
     else:
         features = np.asarray(pretext.given_points(images, config.components, "pixels"))
     wanted = query.select(strategy, key, jnp.asarray(features), count, paid.indices, beliefs)
@@ -120,27 +120,13 @@ def finish(
     config: Config, images: UInt8[np.ndarray, "n h w c"], state: gan.State, paid: Paid
 ) -> Predictor:
     """The deployed classifier, a class of every image, and what became of the generator."""
-    features, logits = classify(state.average, images)
-    labels = logits.argmax(axis=-1).astype(np.int32)
+    features, beliefs = look(state.average, images, state.average.num_classes)
+    labels = beliefs.argmax(axis=-1).astype(np.int32)
     labels[paid.indices] = paid.labels
     rows = np.asarray(state.measures).tolist()
     history = [dict(zip(gan.Measures._fields, row, strict=True)) for row in rows]
     summary = {**history[-1], "verdict": gan.verdict(history)}
     return Predictor(deployed(config, state.average), labels, features, "budget", summary)
-
-
-def classify(
-    model: Any, images: UInt8[np.ndarray, "n h w c"]
-) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n classes"]]:
-    """The features and logits of all images."""
-    found = train.apply_batched(_both, model, images)
-    split = found.shape[1] - model.num_classes
-    return found[:, :split], found[:, split:]
-
-
-def _both(model: Any, batch: Float[Array, "batch h w c"]) -> Float[Array, "batch both"]:
-    features = model.features(batch)
-    return jnp.concatenate([features, model.classify(features)], axis=-1)
 
 
 def deployed(config: Config, model: Any) -> linear.Ensemble:

@@ -16,6 +16,7 @@ from jaxlabel.nets.gan import (
     DenseGenerator,
 )
 from jaxlabel.nets.gradients import (
+    FineGradientConvNet,
     GradientConvNet,
     GradientNet,
     num_gradients,
@@ -39,6 +40,7 @@ __all__ = [
     "DenseDiscriminator",
     "DenseEncoder",
     "DenseGenerator",
+    "FineGradientConvNet",
     "GradientConvNet",
     "GradientNet",
     "GroupNorm",

@@ -7,10 +7,10 @@ from jaxtyping import Array, Float
 
 from jaxlabel.nets.conv import ConvNet
 from jaxlabel.nets.dense import DenseEncoder
-from jaxlabel.nets.gradients import GradientConvNet, GradientNet
+from jaxlabel.nets.gradients import FineGradientConvNet, GradientConvNet, GradientNet
 from jaxlabel.nets.resnet import ResNet18
 
-ENCODERS = ("conv", "resnet18", "dense", "gradients", "gradient_conv")
+ENCODERS = ("conv", "resnet18", "dense", "gradients", "gradient_conv", "fine_gradient_conv")
 
 
 class Encoder(Protocol):
@@ -53,4 +53,6 @@ def make_encoder(
         return GradientNet(shape, rngs, width=width or 16)
     if name == "gradient_conv":
         return GradientConvNet(shape, rngs, width=width or 32)
+    if name == "fine_gradient_conv":
+        return FineGradientConvNet(shape, rngs, width=width or 32)
     raise ValueError(f"no encoder named {name!r}: take one of {', '.join(ENCODERS)}")
