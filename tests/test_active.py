@@ -82,6 +82,11 @@ def test_a_student_says_what_its_teachers_say_and_one_needs_none():
     np.testing.assert_array_equal(
         same.members[0].head.kernel[...], state.teacher.head.kernel[...][0]
     )
+    every = tiny(distil_steps=0)
+    kept = committee.distilled(every, state, images, jax.random.key(3), NullLog(), "none")
+    np.testing.assert_array_equal(
+        probabilities(kept, images[:50]), probabilities(together, images[:50])
+    )
 
 
 def test_a_certificate_ends_the_run_and_is_true(tmp_path, capsys):

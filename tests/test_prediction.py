@@ -8,13 +8,17 @@ from PIL import Image
 
 from jaxlabel import cli, data, experiment, prediction, train
 from jaxlabel.errors import JaxlabelError, UsageError
-from jaxlabel.methods import medoids, representatives
+from jaxlabel.methods import active, medoids, representatives
 
 RUNS = {
     "medoids": medoids.Config(budget=1, autoencoder="none", space="codes", classifier_steps=9),
     "logistic": representatives.Config(budget=40, features="distances", centres=30),
     "ensemble": representatives.Config(budget=40, classifier="dense", steps=9, members=2),
-}
+    "committee": active.Config(
+        budget=20, network="dense", width=8, first=20, round_steps=2, steps=9, batch_size=16,
+        members=2, distil_steps=0, map="none",
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,9 @@ class Config(problem.Problem):
     )
     round_steps: int = setting(800, "training steps of a round; the end takes `steps`", low=1)
     members: int = setting(1, "networks; several are distilled to one", low=1)
-    distil_steps: int = setting(1000, "training steps of that", low=1)
+    distil_steps: int = setting(
+        1000, "training steps of that; 0: the networks together are the model", low=0
+    )
 
     @property
     def certifies(self) -> bool:
@@ -254,4 +256,5 @@ def hand_over(
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
     """What makes the whole classifier from random number generators: to load it."""
     make = problem.make_network(config, shape, num_classes)
-    return lambda rngs: problem.ensemble(config, [make(rngs)])
+    count = 1 if config.distil_steps else config.members
+    return lambda rngs: problem.ensemble(config, [make(rngs) for _ in range(count)])

@@ -95,10 +95,11 @@ def distilled(
 ) -> Ensemble:  # fmt: skip
     """One network that says what the members say together (Hinton et al. 2015), all images seen.
 
-    It starts as the first member; of a single one there is nothing to distil.
+    It starts as the first member; of a single one there is nothing to distil. Without
+    `distil_steps` it is all the members.
     """
     together = networks(config, state)
-    if len(state.number) == 1:
+    if len(state.number) == 1 or not config.distil_steps:
         return together
     targets = probabilities(together, images)
     move = augment.weak(config.kind)
