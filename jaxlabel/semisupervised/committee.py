@@ -19,7 +19,7 @@ from jaxlabel.losses.consistency import soft_cross_entropy
 from jaxlabel.predictor import probabilities
 from jaxlabel.semisupervised import training
 from jaxlabel.semisupervised.problem import begin as begin_one
-from jaxlabel.semisupervised.problem import ensemble
+from jaxlabel.semisupervised.problem import ensemble, make_network
 from jaxlabel.semisupervised.training import Data, State
 
 
@@ -95,22 +95,32 @@ def distilled(
 ) -> Ensemble:  # fmt: skip
     """One network that says what the members say together (Hinton et al. 2015), all images seen.
 
-    It starts as the first member; of a single one there is nothing to distil. Without
-    `distil_steps` it is all the members.
+    It starts from scratch, so that it need not unlearn what one of them knows by heart, and sees
+    half its images as they are and half under the strong transform (Xie et al. 2020, noisy
+    student): so it comes to know more than its teachers (experiments/semisup.md). Of a single
+    network there is nothing to distil; without `distil_steps` it is all the members.
     """
     together = networks(config, state)
     if len(state.number) == 1 or not config.distil_steps:
         return together
     targets = probabilities(together, images)
-    move = augment.weak(config.kind)
+    views = training.views_of(config.kind)
+    init_key, fit_key = jax.random.split(key)
+    student = train.init(make_network(config, images.shape[1:], targets.shape[1]), init_key)
 
     def loss(model: Any, batch: tuple[Array, Array], key: Key[Array, ""]) -> Any:
-        logits = model(move(key, augment.as_float(batch[0])))
-        return jnp.mean(soft_cross_entropy(logits, batch[1])), {}
+        weak_key, strong_key = jax.random.split(key)
+        batch_images, half = augment.as_float(batch[0]), len(batch[0]) // 2
+        seen = jnp.concatenate([
+            views.weak(weak_key, batch_images[:half]), views.strong(strong_key, batch_images[half:])
+        ])  # fmt: skip
+        return jnp.mean(soft_cross_entropy(model(seen), batch[1])), {}
 
     student = train.fit(
-        loss, member(state, 0).teacher, (images, targets), key, log, name=name,
+        loss, student, (images, targets), fit_key, log, name=name,
         num_steps=config.distil_steps, batch_size=config.batch_size * (1 + config.mu),
-        optimizer=train.warmup_cosine(config.learning_rate / 2, config.distil_steps),
+        optimizer=train.warmup_cosine(
+            config.learning_rate, config.distil_steps, config.weight_decay
+        ),
     )  # fmt: skip
     return ensemble(config, [student])
