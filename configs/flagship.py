@@ -19,7 +19,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "digits": {"data": "digits", "budget": 60, "first": 20},
     "mnist": {"data": "tfds:mnist", "budget": 20, "first": 20, "guide": 0.5, "contrast_steps": 600},
     "fashion_mnist": {"data": "tfds:fashion_mnist", "budget": 1000},
-    "overhead_mnist": {"data": "idx:overhead_mnist", "budget": 500},
+    "overhead_mnist": {"data": "idx:overhead_mnist", "budget": 500, "first_query": "random"},
     "cifar10": {"data": "tfds:cifar10", "budget": 250, "network": "resnet18", "width": 64},
     "folder": {"data": "folder:images", "budget": 200, "alignment": "none", "image_size": 32},
 }
@@ -27,8 +27,8 @@ COMMON: dict[str, Any] = {"space": "graph", "map": "pca"}
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"round_steps": 30, "steps": 60, "distil_steps": 30, "batch_size": 16, "mu": 2,
              "map": "none"},
-    "cpu": {"network": "gradient_conv", "width": 32, "members": 2, "round_steps": 300,
-            "steps": 3000},
+    "cpu": {"network": "fine_gradient_conv", "width": 32, "members": 3, "round_steps": 200,
+            "steps": 1500, "distil_steps": 1500, "weight_decay": 0.3},
     "gpu": {"round_steps": 3000, "steps": 20000, "mu": 7, "width": 32, "ema": 0.999,
             "learning_rate": 1e-3, "members": 3, "distil_steps": 5000},
 }  # fmt: skip

@@ -1,6 +1,7 @@
 import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jaxlabel.log import NullLog
 from jaxlabel.methods import active
 from jaxlabel.oracle import LabelStore
 from jaxlabel.predictor import look, probabilities
+from jaxlabel.query import Paid
 from jaxlabel.semisupervised import committee, pad, training
 
 TINY = {"data": "digits", "kind": "digits", "network": "dense", "width": 8, "batch_size": 16,
@@ -154,3 +156,29 @@ def test_networks_look_at_all_images_as_they_do_at_features_and_probabilities():
     np.testing.assert_allclose(view.beliefs, probabilities(models, images), atol=1e-5)
     expected = train.apply_batched(train.features_of, models, images)
     np.testing.assert_allclose(view.features, expected, atol=1e-5)
+
+
+def test_a_round_chooses_among_a_part_and_knows_where_it_lies(monkeypatch):
+    config = tiny(pool=90, query="margin")
+    images, state, _ = a_committee(2, config)
+    everything = look(committee.networks(config, state), images, 10)
+    paid = Paid(np.array([250, 3, 77, 299]), np.zeros(4, int))
+    task = active.Task(config, images, None, None, SimpleNamespace(num_classes=10), 64, NullLog())
+    monkeypatch.setattr(active.query, "buy", lambda oracle, paid, wanted, number: wanted)
+    for number in range(3):
+        seen = active.survey(task, state, paid, jax.random.key(number))
+        assert 90 <= len(seen.rows) <= 94 and set(paid.indices) <= set(seen.rows)
+        beliefs = everything.beliefs[seen.rows]
+        np.testing.assert_allclose(seen.view.beliefs, beliefs, rtol=1e-4, atol=1e-6)
+        shares = np.sort(beliefs, axis=1)
+        margins = dict(zip(seen.rows, shares[:, -1] - shares[:, -2], strict=True))
+        asked = active.buy(task, seen, paid, 5, 1, jax.random.key(9))
+        free = [margin for row, margin in margins.items() if row not in paid.indices]
+        np.testing.assert_allclose([margins[row] for row in asked], np.sort(free)[:5], atol=1e-5)
+    many = Paid(np.arange(100), np.zeros(100, int))
+    assert len(active.survey(task, state, many, jax.random.key(0)).rows) == 300
+
+
+def test_a_small_pool_spends_the_whole_budget(tmp_path, capsys):
+    settings = tiny(budget=60, pool=25, steps=20, round_steps=10)
+    assert experiment.run(settings, tmp_path)["labels_spent"] == 60

@@ -54,6 +54,9 @@ class Config(problem.Problem):
         1.6, "a round ends with as many times the labels of the one before", low=1.05
     )
     round_steps: int = setting(800, "training steps of a round; the end takes `steps`", low=1)
+    pool: int = setting(
+        20000, "the images among which a round chooses; of more than that, a random part", low=1
+    )
     members: int = setting(1, "networks; several are distilled to one", low=1)
     distil_steps: int = setting(
         1000, "training steps of that; 0: the networks together are the model", low=0
@@ -68,6 +71,17 @@ class Config(problem.Problem):
     def reserve(self) -> float:
         """The share of the money that is not for training."""
         return self.audit_share if self.certifies else 0.0
+
+
+class Survey(NamedTuple):
+    """How the networks see the images among which the next labels are chosen; and which they are.
+
+    Attributes:
+      rows: their indices, in order; all that is paid for is among them.
+    """
+
+    rows: Int[np.ndarray, "m"]
+    view: View
 
 
 class Task(NamedTuple):
@@ -105,29 +119,29 @@ def run(
     certificates: list[Certificate] = []
     too_sure = 1.0  # how many times its own doubt the model's error was, when last audited
     reserve = config.reserve * capacity
-    view: View | None = None
+    seen: Survey | None = None
     for number in itertools.count():
-        ask_key, fit_key, end_key, distil_key, audit_key = jax.random.split(
-            jax.random.fold_in(round_key, number), 5
+        ask_key, fit_key, end_key, distil_key, audit_key, look_key = jax.random.split(
+            jax.random.fold_in(round_key, number), 6
         )
         left = query.how_many(oracle, len(images), paid.indices)
         bought = len(paid.indices)
         total = min(grown(config, bought), max(bought + int(left - reserve), bought, 1))
-        if number and view is None and config.query in UNCERTAINTY:
-            view = look(committee.networks(config, state), images, oracle.num_classes)
-        paid = buy(task, view, paid, total - bought, number, ask_key)
+        if number and seen is None and config.query in UNCERTAINTY:
+            seen = survey(task, state, paid, look_key)
+        paid = buy(task, seen, paid, total - bought, number, ask_key)
         left = query.how_many(oracle, len(images), paid.indices)
         last = left - reserve < 1 or len(paid.indices) < total
         most = left if last else min(left, grown(config, total) - total)
         if not last:
             state = learn(task, state, paid, f"round_{number}", short, fit_key)
-            view = look(committee.networks(config, state), images, oracle.num_classes)
-            belief = 1 - too_sure * doubt(view.beliefs)
+            seen = survey(task, state, paid, look_key)
+            belief = 1 - too_sure * doubt(seen.view.beliefs)
             log.scalars("rounds", number, {"labels_spent": len(paid.indices), "belief": belief})
             hopeless = config.certifies and most < fewest(config, len(certificates))
             if hopeless or not 0 < config.target <= belief:
                 continue
-        state, view = learn(task, state, paid, f"end_{number}", long, end_key), None
+        state, seen = learn(task, state, paid, f"end_{number}", long, end_key), None
         model = committee.distilled(config, state, images, distil_key, log, f"distilled_{number}")
         beliefs = probabilities(model, images)
         own = doubt(beliefs)
@@ -160,8 +174,21 @@ def fewest(config: Config, audits: int) -> float:
     return math.log(1 / error) / math.log1p(1 - config.target)
 
 
+def survey(task: Task, state: Any, paid: Paid, key: Key[Array, ""]) -> Survey:
+    """How the networks see `pool` images and those that are paid for.
+
+    There are always enough of them for the round that follows.
+    """
+    bought, n = len(paid.indices), len(task.images)
+    size, rows = max(task.config.pool, 2 * grown(task.config, bought)), np.arange(n)
+    if size < n:
+        rows = np.union1d(jax.random.choice(key, n, (size,), replace=False), paid.indices)
+    networks = committee.networks(task.config, state)
+    return Survey(rows, look(networks, task.images[rows], task.oracle.num_classes))
+
+
 def buy(
-    task: Task, view: View | None, paid: Paid, count: int, number: int, key: Key[Array, ""]
+    task: Task, seen: Survey | None, paid: Paid, count: int, number: int, key: Key[Array, ""]
 ) -> Paid:
     """What was paid for before and `count` labels more, as far as the money goes.
 
@@ -169,11 +196,13 @@ def buy(
     """
     if count <= 0:
         return paid
-    config, features, beliefs = task.config, jnp.asarray(task.space), None
-    strategy = config.query if number else config.first_query
-    if strategy in UNCERTAINTY and view is not None:
-        features, beliefs = jnp.asarray(view.features), jnp.asarray(view.beliefs)
-    wanted = query.select(strategy, key, features, count, paid.indices, beliefs)
+    strategy = task.config.query if number else task.config.first_query
+    if strategy in UNCERTAINTY and seen is not None:
+        features, beliefs = map(jnp.asarray, seen.view)
+        asked = np.searchsorted(seen.rows, paid.indices)
+        wanted = seen.rows[query.select(strategy, key, features, count, asked, beliefs)]
+    else:
+        wanted = query.select(strategy, key, jnp.asarray(task.space), count, paid.indices)
     return query.buy(task.oracle, paid, wanted, number)
 
 
