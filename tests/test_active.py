@@ -14,7 +14,7 @@ from jaxlabel.log import NullLog
 from jaxlabel.methods import active
 from jaxlabel.oracle import LabelStore
 from jaxlabel.predictor import look, probabilities
-from jaxlabel.query import Paid
+from jaxlabel.query import NOTHING, Paid
 from jaxlabel.semisupervised import committee, pad, training
 
 TINY = {"data": "digits", "kind": "digits", "network": "dense", "width": 8, "batch_size": 16,
@@ -75,17 +75,27 @@ def test_a_student_says_what_its_teachers_say_and_one_needs_none():
     cycle = committee.cycle(config, 60)
     state = committee.learn(cycle, state, known, jax.random.key(2), NullLog(), "round")
     together = committee.networks(config, state)
-    student = committee.distilled(config, state, images, jax.random.key(3), NullLog(), "student")
+    student = committee.distilled(
+        config, state, images, NOTHING, jax.random.key(3), NullLog(), "student"
+    )
     assert len(student.members) == 1
     agreed = probabilities(student, images).argmax(-1) == probabilities(together, images).argmax(-1)
     assert agreed.mean() > 0.9
+    rows = np.flatnonzero(probabilities(together, images).argmax(-1) == 3)
+    told = committee.distilled(
+        config, state, images, Paid(rows, np.full(len(rows), 8)), jax.random.key(3), NullLog(), "t"
+    )
+    assert (probabilities(student, images[rows]).argmax(-1) == 3).mean() > 0.8
+    assert (probabilities(told, images[rows]).argmax(-1) == 8).mean() > 0.8  # what is paid counts
     single = jax.tree.map(lambda leaf: leaf[:1], state)
-    same = committee.distilled(config, single, images, jax.random.key(3), NullLog(), "none")
+    same = committee.distilled(
+        config, single, images, NOTHING, jax.random.key(3), NullLog(), "none"
+    )
     np.testing.assert_array_equal(
         same.members[0].head.kernel[...], state.teacher.head.kernel[...][0]
     )
     every = tiny(distil_steps=0)
-    kept = committee.distilled(every, state, images, jax.random.key(3), NullLog(), "none")
+    kept = committee.distilled(every, state, images, NOTHING, jax.random.key(3), NullLog(), "none")
     np.testing.assert_array_equal(
         probabilities(kept, images[:50]), probabilities(together, images[:50])
     )

@@ -142,7 +142,9 @@ def run(
             if hopeless or not 0 < config.target <= belief:
                 continue
         state, seen = learn(task, state, paid, f"end_{number}", long, end_key), None
-        model = committee.distilled(config, state, images, distil_key, log, f"distilled_{number}")
+        model = committee.distilled(
+            config, state, images, paid, distil_key, log, f"distilled_{number}"
+        )
         beliefs = probabilities(model, images)
         own = doubt(beliefs)
         if config.certifies and most >= fewest(config, len(certificates)):

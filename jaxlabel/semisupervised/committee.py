@@ -17,6 +17,7 @@ from jaxlabel.linear import Ensemble
 from jaxlabel.log import Log
 from jaxlabel.losses.consistency import soft_cross_entropy
 from jaxlabel.predictor import probabilities
+from jaxlabel.query import Paid
 from jaxlabel.semisupervised import training
 from jaxlabel.semisupervised.problem import begin as begin_one
 from jaxlabel.semisupervised.problem import ensemble, make_network
@@ -90,20 +91,22 @@ def networks(config: Any, state: State) -> Ensemble:
 
 
 def distilled(
-    config: Any, state: State, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log,
-    name: str,
+    config: Any, state: State, images: UInt8[np.ndarray, "n h w c"], paid: Paid,
+    key: Key[Array, ""], log: Log, name: str,
 ) -> Ensemble:  # fmt: skip
     """One network that says what the members say together (Hinton et al. 2015), all images seen.
 
     It starts from scratch, so that it need not unlearn what one of them knows by heart, and sees
     half its images as they are and half under the strong transform (Xie et al. 2020, noisy
-    student): so it comes to know more than its teachers (experiments/semisup.md). Of a single
-    network there is nothing to distil; without `distil_steps` it is all the members.
+    student): so it comes to know more than its teachers (experiments/semisup.md). Where a label is
+    paid for, it counts. Of a single network there is nothing to distil; without `distil_steps` it
+    is all the members.
     """
     together = networks(config, state)
     if len(state.number) == 1 or not config.distil_steps:
         return together
     targets = probabilities(together, images)
+    targets[paid.indices] = np.eye(targets.shape[1])[paid.labels]
     views = training.views_of(config.kind)
     init_key, fit_key = jax.random.split(key)
     student = train.init(make_network(config, images.shape[1:], targets.shape[1]), init_key)
