@@ -15,6 +15,7 @@ from jaxtyping import Array, Key, UInt8
 from jaxlabel import augment, train
 from jaxlabel.linear import Ensemble
 from jaxlabel.log import Log
+from jaxlabel.losses import cross_entropy
 from jaxlabel.losses.consistency import soft_cross_entropy
 from jaxlabel.predictor import probabilities
 from jaxlabel.query import Paid
@@ -97,31 +98,37 @@ def distilled(
     """One network that says what the members say together (Hinton et al. 2015), all images seen.
 
     It starts from scratch, so that it need not unlearn what one of them knows by heart, and sees
-    half its images as they are and half under the strong transform (Xie et al. 2020, noisy
-    student): so it comes to know more than its teachers (experiments/semisup.md). Where a label is
-    paid for, it counts. Of a single network there is nothing to distil; without `distil_steps` it
-    is all the members.
+    half of the images as they are and half under the strong transform (Xie et al. 2020, noisy
+    student). Labels that are paid for are as much of each batch as in the members' training: those
+    that were asked where the members were unsure are what a student of opinions alone falls short
+    of (experiments/flagship.md). Of a single network there is nothing to distil; without
+    `distil_steps` it is all the members.
     """
     together = networks(config, state)
     if len(state.number) == 1 or not config.distil_steps:
         return together
     targets = probabilities(together, images)
-    targets[paid.indices] = np.eye(targets.shape[1])[paid.labels]
     views = training.views_of(config.kind)
     init_key, fit_key = jax.random.split(key)
     student = train.init(make_network(config, images.shape[1:], targets.shape[1]), init_key)
+    known, labels = jnp.asarray(images[paid.indices]), jnp.asarray(paid.labels)
 
     def loss(model: Any, batch: tuple[Array, Array], key: Key[Array, ""]) -> Any:
-        weak_key, strong_key = jax.random.split(key)
-        batch_images, half = augment.as_float(batch[0]), len(batch[0]) // 2
-        seen = jnp.concatenate([
-            views.weak(weak_key, batch_images[:half]), views.strong(strong_key, batch_images[half:])
-        ])  # fmt: skip
-        return jnp.mean(soft_cross_entropy(model(seen), batch[1])), {}
+        row_key, known_key, weak_key, strong_key = jax.random.split(key, 4)
+        others, half = augment.as_float(batch[0]), len(batch[0]) // 2
+        seen = [views.weak(weak_key, others[:half]), views.strong(strong_key, others[half:])]
+        if not len(known):
+            return jnp.mean(soft_cross_entropy(model(jnp.concatenate(seen)), batch[1])), {}
+        rows = jax.random.randint(row_key, (config.batch_size,), 0, len(known))
+        seen.append(views.weak(known_key, augment.as_float(known[rows])))
+        logits = model(jnp.concatenate(seen))
+        fitted = jnp.mean(cross_entropy(logits[len(others) :], labels[rows]))
+        agreed = jnp.mean(soft_cross_entropy(logits[: len(others)], batch[1]))
+        return fitted + agreed, {"fitted": fitted, "agreed": agreed}
 
     student = train.fit(
         loss, student, (images, targets), fit_key, log, name=name,
-        num_steps=config.distil_steps, batch_size=config.batch_size * (1 + config.mu),
+        num_steps=config.distil_steps, batch_size=config.batch_size * config.mu,
         optimizer=train.warmup_cosine(
             config.learning_rate, config.distil_steps, config.weight_decay
         ),
