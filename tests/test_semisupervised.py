@@ -10,7 +10,7 @@ import pytest
 from jaxlabel import nets, semisupervised, train
 from jaxlabel.log import NullLog
 from jaxlabel.semisupervised import objectives
-from jaxlabel.semisupervised.problem import Problem, base_features, begin, guide_of
+from jaxlabel.semisupervised.problem import Problem, base_features, begin, guide_of, spaces
 from jaxlabel.semisupervised.propagation import METHODS, Spread, rank_within
 from jaxlabel.semisupervised.training import draw
 
@@ -252,3 +252,20 @@ def test_contrastive_features_lie_beside_the_components_and_have_a_checkpoint_of
     np.testing.assert_allclose(np.sum(found**2, axis=1), 1, rtol=1e-4)
     begin(config, IMAGES, 3, jax.random.key(1), log)
     assert log.saved == {"contrastive_space", "contrastive"}
+
+
+@pytest.mark.parametrize(
+    ("strategies", "changes", "base", "asked"),
+    [
+        (("random", "random"), {}, False, False),
+        (("random", "margin"), {}, False, False),  # which looks at the model's own features
+        (("medoids", "margin"), {}, True, True),
+        (("random", "random"), {"guide": 0.5}, True, False),
+        (("random", "random"), {"objective": "graph"}, True, False),
+    ],
+)
+def test_features_are_made_only_where_something_looks_at_them(strategies, changes, base, asked):
+    config = Problem(space="pixels", **changes)
+    found = spaces(config, strategies, IMAGES, jax.random.key(0), NullLog())
+    assert [bool(each.any()) for each in found] == [base, asked]
+    assert all(len(each) == len(IMAGES) for each in found)

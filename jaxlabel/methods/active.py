@@ -89,8 +89,7 @@ class Task(NamedTuple):
 
     config: Config
     images: UInt8[np.ndarray, "n h w c"]
-    base: Float[np.ndarray, "n f"]
-    space: Float[np.ndarray, "n d"]
+    spaces: problem.Spaces
     oracle: Oracle
     capacity: int
     log: Log
@@ -111,9 +110,9 @@ def run(
     space_key, start_key, round_key = jax.random.split(key, 3)
     paid = query.NOTHING
     capacity = query.plan(oracle, len(images))
-    base = problem.base_features(config, images, space_key, log)
-    space = problem.query_space(config, base, log)
-    task = Task(config, images, base, space, oracle, capacity, log)
+    strategies = (config.first_query, config.query)
+    spaces = problem.spaces(config, strategies, images, space_key, log)
+    task = Task(config, images, spaces, oracle, capacity, log)
     state = committee.begin(config, config.members, images, oracle.num_classes, start_key, log)
     short, long = (committee.cycle(config, n) for n in (config.round_steps, config.steps))
     certificates: list[Certificate] = []
@@ -204,7 +203,7 @@ def buy(
         asked = np.searchsorted(seen.rows, paid.indices)
         wanted = seen.rows[query.select(strategy, key, features, count, asked, beliefs)]
     else:
-        wanted = query.select(strategy, key, jnp.asarray(task.space), count, paid.indices)
+        wanted = query.select(strategy, key, jnp.asarray(task.spaces.query), count, paid.indices)
     return query.buy(task.oracle, paid, wanted, number)
 
 
@@ -213,7 +212,7 @@ def learn(
 ) -> Any:
     """The networks after a cycle of training on what is paid for."""
     config, classes = task.config, task.oracle.num_classes
-    guide = problem.spread(config, task.base, paid, len(task.images), classes, task.log)
+    guide = problem.spread(config, task.spaces.base, paid, len(task.images), classes, task.log)
     data = semisupervised.pad(
         task.images, paid.indices, paid.labels, task.capacity,
         problem.guide_of(config, guide, classes), problem.prior_of(config, paid, classes),

@@ -25,13 +25,12 @@ from jaxlabel.predictor import Predictor, look, probabilities
 from jaxlabel.query import STRATEGIES, UNCERTAINTY, Paid
 from jaxlabel.semisupervised.problem import (
     Problem,
-    base_features,
     begin,
     ensemble,
     guide_of,
     make_network,
     prior_of,
-    query_space,
+    spaces,
     spread,
 )
 from jaxlabel.semisupervised.propagation import Spread
@@ -52,9 +51,9 @@ class Config(Problem):
     )
 
     @property
-    def looks(self) -> bool:
-        """Whether the query, the guide or the objective look at features: if not, none are made."""
-        return self.query != "random" or self.guide > 0 or self.objective == "graph"
+    def opening(self) -> str:
+        """The strategy of the first labels."""
+        return self.first_query if self.query in UNCERTAINTY else self.query
 
     def check(self) -> None:
         """Refuses what does not go together."""
@@ -77,10 +76,8 @@ def run(
     """The teacher after the last step: a classifier trained on few labels and all images."""
     capacity = query.plan(oracle, len(images))
     space_key, start_key, loop_key = jax.random.split(key, 3)
-    base = space = np.zeros((len(images), 1), np.float32)
-    if config.looks:
-        base = base_features(config, images, space_key, log)
-        space = query_space(config, base, log)
+    strategies = (config.opening, config.query)
+    base, space = spaces(config, strategies, images, space_key, log)
     state = begin(config, images, oracle.num_classes, start_key, log)
     step = semisupervised.make_step(config, semisupervised.views_of(config.kind))
     paid, found = query.NOTHING, None
@@ -123,10 +120,9 @@ def buy(
     model: Any, paid: Paid, count: int, number: int, oracle: Oracle, key: Key[Array, ""],
 ) -> Paid:  # fmt: skip
     """What was paid for before, and `count` labels more, as far as the money goes."""
-    strategy, features, beliefs = config.query, jnp.asarray(space), None
-    if strategy in UNCERTAINTY and not number:
-        strategy = config.first_query
-    elif strategy in UNCERTAINTY:
+    strategy = config.query if number else config.opening
+    features, beliefs = jnp.asarray(space), None
+    if strategy in UNCERTAINTY:
         view = look(model, images, oracle.num_classes)
         features, beliefs = jnp.asarray(view.features), jnp.asarray(view.beliefs)
     wanted = query.select(strategy, key, features, count, paid.indices, beliefs)

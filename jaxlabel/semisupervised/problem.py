@@ -1,7 +1,8 @@
 """What the semi-supervised recipes share: where they look for neighbours, and their networks."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from jaxlabel.config import RunConfig, setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.losses import consistency
-from jaxlabel.query import Paid
+from jaxlabel.query import UNCERTAINTY, Paid
 from jaxlabel.semisupervised.propagation import METHODS as PROPAGATIONS
 from jaxlabel.semisupervised.propagation import Spread, propagate, slow_modes
 from jaxlabel.semisupervised.settings import Settings
@@ -52,6 +53,34 @@ class Problem(RunConfig, Settings):
             raise UsageError(
                 f"config.contrast_steps goes with config.space=pca or graph, not {self.space}"
             )
+
+
+class Spaces(NamedTuple):
+    """The features of the images, or zeros where nothing looks at them.
+
+    Attributes:
+      base: what the graph of neighbours is made of.
+      query: where the strategies look.
+    """
+
+    base: Float[np.ndarray, "n d"]
+    query: Float[np.ndarray, "n d"]
+
+
+def spaces(
+    config: Problem, strategies: Iterable[str], images: UInt8[np.ndarray, "n h w c"],
+    key: Key[Array, ""], log: Log,
+) -> Spaces:  # fmt: skip
+    """The features that the strategies, the guide and the objective need, and no others.
+
+    Strategies that ask where the model is unsure look at its own features.
+    """
+    nothing = np.zeros((len(images), 1), np.float32)
+    asks = not set(strategies) <= {"random", *UNCERTAINTY}
+    if not (asks or config.guide or config.objective == "graph"):
+        return Spaces(nothing, nothing)
+    base = base_features(config, images, key, log)
+    return Spaces(base, query_space(config, base, log) if asks else nothing)
 
 
 def query_space(
