@@ -117,8 +117,6 @@ def distilled(
         row_key, known_key, weak_key, strong_key = jax.random.split(key, 4)
         others, half = augment.as_float(batch[0]), len(batch[0]) // 2
         seen = [views.weak(weak_key, others[:half]), views.strong(strong_key, others[half:])]
-        if not len(known):
-            return jnp.mean(soft_cross_entropy(model(jnp.concatenate(seen)), batch[1])), {}
         rows = jax.random.randint(row_key, (config.batch_size,), 0, len(known))
         seen.append(views.weak(known_key, augment.as_float(known[rows])))
         logits = model(jnp.concatenate(seen))
