@@ -1,19 +1,13 @@
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
-from jaxlabel import nets
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.runlog import RunLog, open_workdir
 
@@ -22,11 +16,6 @@ CONFIG = {"data": "digits", "seed": 0, "budget": 64.0, "sizes": (1, 2)}
 
 def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-class Pair(NamedTuple):
-    one: object
-    other: object
 
 
 # --- the directory
@@ -179,126 +168,3 @@ def test_tensorboard_reads_everything_back(tmp_path):
     (sheet,) = events.Images("medoids")
     assert (sheet.step, sheet.width, sheet.height) == (3, 28, 18)
     assert "_hparams_/session_start_info" in events.summary_metadata
-
-
-# --- checkpoints
-
-
-def tree():
-    return {
-        "weights": jnp.arange(6.0, dtype=jnp.bfloat16).reshape(2, 3),
-        "none": np.zeros((0, 4)),
-        "state": (np.int32(3), jax.random.key(7), Pair(np.array([True]), 2.5)),
-    }
-
-
-def test_a_tree_comes_back_as_it_was(tmp_path):
-    with RunLog(tmp_path) as log:
-        assert log.restore("a", tree()) is None
-        log.save("a", 5, tree())
-        log.save("b", 1, {})
-    with RunLog(tmp_path) as log:
-        like = jax.tree.map(lambda leaf: leaf, tree())
-        step, restored = log.restore("a", like)
-        assert log.restore("b", {}) == (1, {})
-    assert step == 5 and jax.tree.structure(restored) == jax.tree.structure(tree())
-    assert restored["weights"].dtype == jnp.bfloat16
-    np.testing.assert_array_equal(restored["weights"], tree()["weights"])
-    assert restored["none"].shape == (0, 4)
-    count, key, pair = restored["state"]
-    assert count == 3 and pair.one[0] and pair.other == 2.5
-    assert jax.random.bits(key) == jax.random.bits(jax.random.key(7))
-
-
-def test_the_last_two_are_kept_and_an_old_step_is_not_written_again(tmp_path):
-    with RunLog(tmp_path) as log:
-        for step in (1, 2, 3):
-            log.save("a", step, {"x": np.full(2, step)})
-        log.save("a", 3, {"x": np.full(2, -1)})
-        log.save("a", 2, {"x": np.full(2, -1)})
-        step, restored = log.restore("a", {"x": np.zeros(2, int)})
-    assert (step, restored["x"].tolist()) == (3, [3, 3])
-    assert sorted(p.name for p in (tmp_path / "checkpoints/a").iterdir()) == ["2", "3"]
-
-
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, capsys):
-    with RunLog(tmp_path) as log:
-        for step in (1, 2):
-            log.save("a", step, {"x": np.full(2, step)})
-    for path in (tmp_path / "checkpoints/a/2/default").rglob("*"):
-        if path.is_file():
-            path.write_bytes(b"")
-    with RunLog(tmp_path) as log:
-        step, restored = log.restore("a", {"x": np.zeros(2, int)})
-        log.save("a", 2, {"x": np.full(2, 2)})
-        assert log.restore("a", {"x": np.zeros(2, int)})[0] == 2
-    assert (step, restored["x"].tolist()) == (1, [1, 1])
-    assert "a: the checkpoint of step 2 cannot be read and is removed" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("like", "message"),
-    [
-        ({"x": np.zeros(3)}, r"array 0 .* is float64\[2\] where the code has float64\[3\]"),
-        ({"x": np.zeros(2, np.float32)}, r"array 0 .* the code has float32\[2\]"),
-        ({"x": np.zeros(2), "y": np.zeros(1)}, "holds 1 arrays where the code has 2"),
-    ],
-)
-def test_a_checkpoint_of_something_else_is_refused(tmp_path, like, message):
-    with RunLog(tmp_path) as log:
-        log.save("a", 1, {"x": np.zeros(2)})
-        with pytest.raises(JaxlabelError, match=message):
-            log.restore("a", like)
-
-
-@pytest.mark.parametrize("saved_in", [True, False])
-def test_flax_modes_read_each_others_checkpoints(tmp_path, saved_in):
-    inputs = jnp.linspace(0, 1, 8).reshape(2, 4)
-    with RunLog(tmp_path) as log:
-        with nnx.set_graph_mode(saved_in):
-            model = nets.Dense((4, 5, 3), nnx.Rngs(0))
-            expected = model(inputs)
-            log.save("model", 1, model)
-        with nnx.set_graph_mode(not saved_in):
-            other = nets.Dense((4, 5, 3), nnx.Rngs(1))
-            assert not np.array_equal(other(inputs), expected)
-            _, restored = log.restore("model", other)
-            np.testing.assert_array_equal(restored(inputs), expected)
-
-
-WRITER = """
-import sys, numpy as np
-from jaxlabel.runlog import open_workdir
-log = open_workdir(sys.argv[1], {"a": 1})
-restored = log.restore("net", {"x": np.zeros((300, 300)), "y": np.zeros(5)})
-step = 0 if restored is None else restored[0]
-assert restored is None or all((v == step).all() for v in restored[1].values()), "torn"
-while True:
-    step += 1
-    log.scalars("train", step, {"loss": step})
-    log.arrays("map", points=np.full((100, 100), step))
-    log.save("net", step, {"x": np.full((300, 300), float(step)), "y": np.full(5, float(step))})
-    print("saved", flush=True)
-"""
-
-
-def test_kill_9_at_any_moment_leaves_a_usable_directory(tmp_path):
-    reached, rng = [], np.random.default_rng()
-    for _ in range(3):
-        process = subprocess.Popen(
-            [sys.executable, "-c", WRITER, tmp_path], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout.readline() == "saved\n"
-        time.sleep(rng.uniform(0.0, 0.4))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        with open_workdir(tmp_path, {"a": 1}) as log:
-            step, restored = log.restore("net", {"x": np.zeros((300, 300)), "y": np.zeros(5)})
-        reached.append(step)
-        assert (restored["x"] == step).all() and (restored["y"] == step).all()
-        records = lines(tmp_path / "metrics.jsonl")
-        assert [r["step"] for r in records] == list(range(1, len(records) + 1))
-        assert step <= len(records) and np.all(np.diff([r["seconds"] for r in records]) >= 0)
-        with np.load(tmp_path / "artifacts" / "map.npz") as arrays:
-            assert len(np.unique(arrays["points"])) == 1
-    assert reached == sorted(set(reached))
