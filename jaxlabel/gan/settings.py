@@ -9,9 +9,12 @@ from jaxlabel.config import setting
 class Settings:
     """How a discriminator and a generator are trained against each other."""
 
-    network: str = setting("dense", "both networks", choices=("dense", "conv"))
+    network: str = setting(
+        "dense", "both networks; gradients: dense, the discriminator of oriented gradients too",
+        choices=("dense", "gradients", "conv"),
+    )  # fmt: skip
     width: int = setting(
-        1000, "dense: units of the discriminator's first layer; conv: its channels", low=8
+        1000, "units of the discriminator's first layer; conv: its channels", low=8
     )
     latent: int = setting(100, "dimensions of the generator's input", low=1)
     discriminator_noise: float = setting(

@@ -16,6 +16,12 @@ from jaxlabel.losses import adversarial
 SHOWN = 64  # samples in the report, always of the same latents
 MEASURED = 256  # samples whose diversity is measured
 
+DISCRIMINATORS = {
+    "dense": nets.DenseDiscriminator,
+    "gradients": nets.GradientDiscriminator,
+    "conv": nets.ConvDiscriminator,
+}
+
 
 class Data(NamedTuple):
     """What a step draws from; labelled images are padded, so that more of them are no new shapes.
@@ -84,7 +90,7 @@ def start(
 
 def make_discriminator(settings: Settings, shape: tuple[int, ...], num_classes: int) -> Any:
     """What makes the discriminator from random number generators."""
-    kind = {"dense": nets.DenseDiscriminator, "conv": nets.ConvDiscriminator}[settings.network]
+    kind = DISCRIMINATORS[settings.network]
     return lambda rngs: kind(
         shape, num_classes, rngs, width=settings.width, noise=settings.discriminator_noise
     )

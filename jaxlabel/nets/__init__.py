@@ -14,6 +14,7 @@ from jaxlabel.nets.gan import (
     ConvGenerator,
     DenseDiscriminator,
     DenseGenerator,
+    GradientDiscriminator,
 )
 from jaxlabel.nets.gradients import (
     FineGradientConvNet,
@@ -42,6 +43,7 @@ __all__ = [
     "DenseGenerator",
     "FineGradientConvNet",
     "GradientConvNet",
+    "GradientDiscriminator",
     "GradientNet",
     "GroupNorm",
     "ResNet18",

@@ -14,6 +14,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from jaxlabel.nets.blocks import depth_to_space, space_to_depth
+from jaxlabel.nets.gradients import CELL, oriented_gradients
 from jaxlabel.nets.layers import Conv, compute_dtype
 
 NOISE = (
@@ -74,14 +75,19 @@ class DenseDiscriminator(nnx.Module):
     ):
         self.num_classes = num_classes
         self.pixel_noise, self.noise = noise * NOISE[0], noise * NOISE[1]
-        widths = (math.prod(shape), width, width // 2, *(width // 4,) * 3)
+        given = jax.eval_shape(self.given, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
+        widths = (given.shape[-1], width, width // 2, *(width // 4,) * 3)
         self.layers = nnx.List([NormedLinear(i, o, rngs) for i, o in itertools.pairwise(widths)])
         self.head = NormedLinear(widths[-1], num_classes, rngs, learn_gain=True)
+
+    def given(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
+        """What the first layer sees: the pixels."""
+        return images.reshape(len(images), -1)
 
     def features(
         self, images: Float[Array, "batch h w c"], key: Key[Array, ""] | None = None
     ) -> Float[Array, "batch d"]:
-        hidden = images.reshape(len(images), -1).astype(compute_dtype())
+        hidden = self.given(images).astype(compute_dtype())
         for number, layer in enumerate(self.layers):
             hidden = noisy(hidden, self.noise if number else self.pixel_noise, key, number)
             hidden = jax.nn.relu(layer(hidden))
@@ -97,6 +103,14 @@ class DenseDiscriminator(nnx.Module):
     ) -> Float[Array, "batch classes"]:
         """The logits of features."""
         return self.head(noisy(features, self.noise, key, len(self.layers)))
+
+
+class GradientDiscriminator(DenseDiscriminator):
+    """The same of pixels and of the oriented gradients around them, noise upon both."""
+
+    def given(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
+        gradients = oriented_gradients(images, pixels=False) / math.sqrt(CELL)
+        return jnp.concatenate([super().given(images), gradients], axis=-1)
 
 
 class ConvDiscriminator(nnx.Module):
