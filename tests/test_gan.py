@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxlabel import nets
-from jaxlabel.gan import watch
+from jaxlabel import gan
+from jaxlabel.gan import training, watch
 from jaxlabel.nets import gan as layers
 from jaxlabel.report import write_report
 from jaxlabel.runlog import open_workdir
@@ -82,15 +82,12 @@ def test_weights_are_normalised_so_that_their_length_does_not_matter():
     np.testing.assert_allclose(layer(inputs), before, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["dense", "conv"])
+@pytest.mark.parametrize("network", sorted(training.DISCRIMINATORS))
 @pytest.mark.parametrize("shape", [(8, 8, 1), (7, 9, 3)])
-def test_generated_images_are_what_the_discriminator_takes(kind, shape):
-    if kind == "dense":
-        generator = nets.DenseGenerator(shape, 5, nnx.Rngs(0), hidden=(12, 12))
-        discriminator = nets.DenseDiscriminator(shape, 3, nnx.Rngs(1), width=16)
-    else:
-        generator = nets.ConvGenerator(shape, 5, nnx.Rngs(0), width=8)
-        discriminator = nets.ConvDiscriminator(shape, 3, nnx.Rngs(1), width=8)
+def test_generated_images_are_what_the_discriminator_takes(network, shape):
+    chosen = gan.Settings(network=network, width=16, latent=5)
+    generator = training.make_generator(chosen, shape)(nnx.Rngs(0))
+    discriminator = training.make_discriminator(chosen, shape, 3)(nnx.Rngs(1))
     images = generator(jax.random.normal(jax.random.key(0), (4, 5)))
     assert images.shape == (4, *shape) and images.min() >= 0 and images.max() <= 1
     assert images.std() > 0.01

@@ -34,6 +34,9 @@ class Config(RunConfig, gan.Settings):
         low=1,
     )  # fmt: skip
     components: int = setting(64, "principal components of the space of the query", low=1)
+    given: str = setting(
+        "gradients", "what they are of: pixels, or oriented gradients", choices=pretext.GIVEN
+    )
 
 
 def run(
@@ -82,7 +85,7 @@ def buy(
         view = look(model, images, oracle.num_classes)
         features, beliefs = view.features, jnp.asarray(view.beliefs)
     else:
-        features = np.asarray(pretext.given_points(images, config.components, "pixels"))
+        features = np.asarray(pretext.given_points(images, config.components, config.given))
     wanted = query.select(strategy, key, jnp.asarray(features), count, paid.indices, beliefs)
     return query.buy(oracle, paid, wanted, number)
 
