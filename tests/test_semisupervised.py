@@ -9,8 +9,16 @@ import pytest
 
 from jaxlabel import nets, semisupervised, train
 from jaxlabel.log import NullLog
+from jaxlabel.query import Paid
 from jaxlabel.semisupervised import objectives
-from jaxlabel.semisupervised.problem import Problem, base_features, begin, guide_of, spaces
+from jaxlabel.semisupervised.problem import (
+    Problem,
+    base_features,
+    begin,
+    guide_of,
+    spaces,
+    spread,
+)
 from jaxlabel.semisupervised.propagation import METHODS, Spread, rank_within
 from jaxlabel.semisupervised.training import draw
 
@@ -123,7 +131,7 @@ def test_the_guide_is_let_go_linearly():
 
 def outcome(weigh, given, number=0, **changes):
     """What a FixMatch of some weighing makes of a batch of the data."""
-    chosen = settings(alignment="uniform", **changes)
+    chosen = settings(**{"alignment": "uniform"} | changes)
     views = objectives.Views(lambda key, x: x, lambda key, x: x)
     given = jax.tree.map(jnp.asarray, given)
     state = semisupervised.start(chosen, model(), len(IMAGES), 3)
@@ -134,18 +142,36 @@ def outcome(weigh, given, number=0, **changes):
     return found, batch, jax.nn.softmax(state.teacher(batch.unlabelled))
 
 
-def test_where_guide_and_teacher_say_nothing_there_is_no_weight():
+def test_where_the_guide_has_no_class_the_teacher_has_its_say():
     given = data(guide=CLASSES)
     known = np.arange(len(IMAGES)) % 2
     given = given._replace(guide=given.guide * known[:, None])
-    weigh = objectives.confident(lambda settings, targets, *_: (jnp.ones(len(targets)), _[1]))
-    found, batch, _ = outcome(weigh, given, number=0, guide=0.5)
-    has_target = known[batch.rows] == 1
-    assert 0 < has_target.mean() < 1
-    assert float(found.metrics["confident"]) == pytest.approx(has_target.mean())
-    np.testing.assert_array_equal(found.unlabelled[~has_target], 0.0)
-    later, *_ = outcome(weigh, given, number=15, guide=0.5)  # then the teacher has its share
-    assert float(later.metrics["confident"]) == 1.0
+    weighed = []
+
+    def weigh(settings, targets, *rest):
+        weighed.append(targets)
+        return jnp.ones(len(targets)), rest[1]
+
+    _, batch, own = outcome(
+        objectives.confident(weigh), given, number=0, guide=0.5, alignment="none"
+    )
+    has_class = known[batch.rows] == 1
+    assert 0 < has_class.mean() < 1
+    targets = np.asarray(weighed[0])
+    np.testing.assert_allclose(targets[has_class], batch.guide[has_class])
+    np.testing.assert_allclose(targets[~has_class], own[~has_class], atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.6, 1.0])
+def test_with_many_labels_the_graph_gives_no_targets(share):
+    config = Problem(guide=1.0, guide_until=5, guide_share=share, neighbours=4)
+    base = IMAGES.reshape(len(IMAGES), -1).astype(np.float32)
+
+    def guide(count):
+        paid = Paid(PAID[:count], CLASSES[PAID[:count]])
+        return guide_of(config, spread(config, base, paid, len(IMAGES), 3, NullLog()), 3)
+
+    assert guide(5).sum() >= 0.5 * len(IMAGES) and not guide(6).any()
 
 
 @pytest.mark.parametrize("objective", ["freematch", "softmatch"])
@@ -260,12 +286,13 @@ def test_contrastive_features_lie_beside_the_components_and_have_a_checkpoint_of
         (("random", "random"), {}, False, False),
         (("random", "margin"), {}, False, False),  # which looks at the model's own features
         (("medoids", "margin"), {}, True, True),
-        (("random", "random"), {"guide": 0.5}, True, False),
+        (("random", "random"), {"guide": 0.5, "guide_until": 40}, True, False),
+        (("random", "random"), {"guide": 0.5, "guide_until": 39}, False, False),
         (("random", "random"), {"objective": "graph"}, True, False),
     ],
 )
 def test_features_are_made_only_where_something_looks_at_them(strategies, changes, base, asked):
     config = Problem(space="pixels", **changes)
-    found = spaces(config, strategies, IMAGES, jax.random.key(0), NullLog())
+    found = spaces(config, strategies, 40, IMAGES, jax.random.key(0), NullLog())
     assert [bool(each.any()) for each in found] == [base, asked]
     assert all(len(each) == len(IMAGES) for each in found)

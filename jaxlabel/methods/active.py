@@ -111,7 +111,7 @@ def run(
     paid = query.NOTHING
     capacity = query.plan(oracle, len(images))
     strategies = (config.first_query, config.query)
-    spaces = problem.spaces(config, strategies, images, space_key, log)
+    spaces = problem.spaces(config, strategies, config.first, images, space_key, log)
     task = Task(config, images, spaces, oracle, capacity, log)
     state = committee.begin(config, config.members, images, oracle.num_classes, start_key, log)
     short, long = (committee.cycle(config, n) for n in (config.round_steps, config.steps))

@@ -76,12 +76,12 @@ def run(
     """The teacher after the last step: a classifier trained on few labels and all images."""
     capacity = query.plan(oracle, len(images))
     space_key, start_key, loop_key = jax.random.split(key, 3)
+    plan = purchases(config, capacity)
     strategies = (config.opening, config.query)
-    base, space = spaces(config, strategies, images, space_key, log)
+    base, space = spaces(config, strategies, plan[0], images, space_key, log)
     state = begin(config, images, oracle.num_classes, start_key, log)
     step = semisupervised.make_step(config, semisupervised.views_of(config.kind))
     paid, found = query.NOTHING, None
-    plan = purchases(config, capacity)
     for number, count in enumerate(plan):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
         paid = buy(config, images, space, state.teacher, paid, count, number, oracle, ask_key)

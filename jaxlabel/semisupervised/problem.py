@@ -47,6 +47,11 @@ class Problem(RunConfig, Settings):
     width: int = setting(16, "channels of its first layer", low=4)
     start: str = setting("scratch", "where the encoder starts", choices=STARTS)
 
+    def guides(self, labels: int) -> bool:
+        """Whether labels spread on the graph are targets when so many are paid for."""
+        few = not self.guide_until or labels <= self.guide_until
+        return self.objective == "graph" or (self.guide > 0 and few)
+
     def check(self) -> None:
         """Refuses contrastive features where there are no components that they could lie beside."""
         if self.contrast_steps and self.space not in ("pca", "graph"):
@@ -68,16 +73,19 @@ class Spaces(NamedTuple):
 
 
 def spaces(
-    config: Problem, strategies: Iterable[str], images: UInt8[np.ndarray, "n h w c"],
+    config: Problem, strategies: Iterable[str], labels: int, images: UInt8[np.ndarray, "n h w c"],
     key: Key[Array, ""], log: Log,
 ) -> Spaces:  # fmt: skip
-    """The features that the strategies, the guide and the objective need, and no others.
+    """The features that the strategies and the graph need, and no others.
 
     Strategies that ask where the model is unsure look at its own features.
+
+    Args:
+      labels: how many are bought before the first training.
     """
     nothing = np.zeros((len(images), 1), np.float32)
     asks = not set(strategies) <= {"random", *UNCERTAINTY}
-    if not (asks or config.guide or config.objective == "graph"):
+    if not (asks or config.guides(labels)):
         return Spaces(nothing, nothing)
     base = base_features(config, images, key, log)
     return Spaces(base, query_space(config, base, log) if asks else nothing)
@@ -135,9 +143,12 @@ def spread(
     config: Problem, base: Float[np.ndarray, "n d"], paid: Paid, num_images: int,
     num_classes: int, log: Log,
 ) -> Spread:  # fmt: skip
-    """A class for every image by the base features' graph, where the objective or guide asks."""
-    if config.objective != "graph" and not config.guide:
-        return Spread(np.zeros(num_images, np.int32), np.zeros(num_images))
+    """A class for every image by the base features' graph, where the objective or guide asks.
+
+    Elsewhere a class of no certainty at all, which is no target.
+    """
+    if not config.guides(len(paid.indices)):
+        return Spread(np.zeros(num_images, np.int32), np.full(num_images, -np.inf))
     prior = prior_of(config, paid, num_classes)
     return propagate(
         config.propagation, base, paid.indices, paid.labels, prior, log,

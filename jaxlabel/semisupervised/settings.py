@@ -44,7 +44,10 @@ class Settings:
         0.0, "the share of the steps over which labels spread on the graph are let go as targets; "
         "0: never used", low=0.0, high=1.0,
     )  # fmt: skip
-
+    guide_until: int = setting(
+        0, "the labels beyond which the graph knows less than the network, and gives no targets; "
+        "0: never", low=0,
+    )  # fmt: skip
     guide_share: float = setting(
         0.6, "the surest share of each class's spread labels that is taken for a target", low=0.0,
         high=1.0,
