@@ -173,7 +173,7 @@ def test_a_round_chooses_among_a_part_and_knows_where_it_lies(monkeypatch):
     images, state, _ = a_committee(2, config)
     everything = look(committee.networks(config, state), images, 10)
     paid = Paid(np.array([250, 3, 77, 299]), np.zeros(4, int))
-    task = active.Task(config, images, None, None, SimpleNamespace(num_classes=10), 64, NullLog())
+    task = active.Task(config, images, None, SimpleNamespace(num_classes=10), 64, NullLog())
     monkeypatch.setattr(active.query, "buy", lambda oracle, paid, wanted, number: wanted)
     for number in range(3):
         seen = active.survey(task, state, paid, jax.random.key(number))

@@ -56,10 +56,12 @@ RECIPES = {
         budget=24, code=16, code_steps=20, steps=20, batch_size=64, map="none"
     ),
     "sgan": sgan.Config(
-        budget=24, width=32, steps=20, batch_size=16, labelled_batch=16, snapshots=2, map="none"
+        budget=24, network="gradients", width=32, steps=20, batch_size=16, labelled_batch=16,
+        snapshots=2, map="none",
     ),
     "active": active.Config(
-        **DENSE, round_steps=10, first=8, members=2, distil_steps=10, target=0.99, confidence=0.9
+        **DENSE, round_steps=10, first=8, members=2, distil_steps=10, target=0.99, confidence=0.9,
+        guide=1.0, guide_until=10,
     ),
     "semisup": semisup.Config(**DENSE, guide=0.5),
     "semisup, beside contrastive features": semisup.Config(
@@ -68,7 +70,7 @@ RECIPES = {
     "semisup, in rounds": semisup.Config(
         **DENSE, query="margin", rounds=2, objective="graph", space="graph"
     ),
-}
+}  # fmt: skip
 
 
 def outcome(result):

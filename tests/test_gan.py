@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxlabel import gan
+from jaxlabel import gan, nets
 from jaxlabel.gan import training, watch
 from jaxlabel.nets import gan as layers
 from jaxlabel.report import write_report
@@ -93,6 +93,11 @@ def test_generated_images_are_what_the_discriminator_takes(network, shape):
     assert images.std() > 0.01
     logits = discriminator(images)
     assert logits.shape == (4, 3)
+    if network == "gradients":
+        seen = discriminator.inputs(images)
+        np.testing.assert_array_equal(seen[:, : images[0].size], images.reshape(4, -1))
+        cells = nets.num_gradients(shape) // (8 + shape[-1])
+        assert seen.shape[1] == images[0].size + 8 * cells and seen[:, images[0].size :].std() > 0
     np.testing.assert_allclose(
         discriminator.classify(discriminator.features(images)), logits, rtol=1e-5
     )

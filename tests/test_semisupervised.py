@@ -10,15 +10,8 @@ import pytest
 from jaxlabel import nets, semisupervised, train
 from jaxlabel.log import NullLog
 from jaxlabel.query import Paid
-from jaxlabel.semisupervised import objectives
-from jaxlabel.semisupervised.problem import (
-    Problem,
-    base_features,
-    begin,
-    guide_of,
-    spaces,
-    spread,
-)
+from jaxlabel.semisupervised import objectives, problem
+from jaxlabel.semisupervised.problem import Problem, base_features, begin, guide_of
 from jaxlabel.semisupervised.propagation import METHODS, Spread, rank_within
 from jaxlabel.semisupervised.training import draw
 
@@ -169,9 +162,13 @@ def test_with_many_labels_the_graph_gives_no_targets(share):
 
     def guide(count):
         paid = Paid(PAID[:count], CLASSES[PAID[:count]])
-        return guide_of(config, spread(config, base, paid, len(IMAGES), 3, NullLog()), 3)
+        found = problem.spread(config, base, paid, 3, NullLog())
+        return guide_of(config, found, len(IMAGES), 3)
 
     assert guide(5).sum() >= 0.5 * len(IMAGES) and not guide(6).any()
+    # fewer were bought than planned, so nobody has looked: no graph of nothing
+    few = Paid(PAID[:2], CLASSES[PAID[:2]])
+    assert problem.spread(config, None, few, 3, NullLog()) is None
 
 
 @pytest.mark.parametrize("objective", ["freematch", "softmatch"])
@@ -225,7 +222,7 @@ def test_ranks_are_by_class_and_the_guide_is_the_surest_of_each():
     groups = np.array([0, 0, 0, 1, 1, 2])
     ranks = rank_within(groups, np.array([3.0, 1.0, 2.0, 8.0, 9.0, 0.0]))
     np.testing.assert_allclose(ranks, [1.0, 0.0, 0.5, 0.0, 1.0, 1.0])
-    guide = guide_of(Problem(guide_share=0.5), Spread(groups, ranks), 3)
+    guide = guide_of(Problem(guide_share=0.5), Spread(groups, ranks), 6, 3)
     np.testing.assert_array_equal(
         guide, [[1, 0, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 1]]
     )
@@ -288,11 +285,12 @@ def test_contrastive_features_lie_beside_the_components_and_have_a_checkpoint_of
         (("medoids", "margin"), {}, True, True),
         (("random", "random"), {"guide": 0.5, "guide_until": 40}, True, False),
         (("random", "random"), {"guide": 0.5, "guide_until": 39}, False, False),
+        (("random", "random"), {"guide": 0.5, "objective": "vat"}, False, False),
         (("random", "random"), {"objective": "graph"}, True, False),
     ],
 )
 def test_features_are_made_only_where_something_looks_at_them(strategies, changes, base, asked):
     config = Problem(space="pixels", **changes)
-    found = spaces(config, strategies, 40, IMAGES, jax.random.key(0), NullLog())
-    assert [bool(each.any()) for each in found] == [base, asked]
-    assert all(len(each) == len(IMAGES) for each in found)
+    found = problem.spaces(config, strategies, 40, IMAGES, jax.random.key(0), NullLog())
+    assert (found.base is not None, found.query.any()) == (base, asked)
+    assert len(found.query) == len(IMAGES)

@@ -111,7 +111,8 @@ def run(
     paid = query.NOTHING
     capacity = query.plan(oracle, len(images))
     strategies = (config.first_query, config.query)
-    spaces = problem.spaces(config, strategies, config.first, images, space_key, log)
+    first = min(config.first, int(capacity * (1 - config.reserve)))
+    spaces = problem.spaces(config, strategies, first, images, space_key, log)
     task = Task(config, images, spaces, oracle, capacity, log)
     state = committee.begin(config, config.members, images, oracle.num_classes, start_key, log)
     short, long = (committee.cycle(config, n) for n in (config.round_steps, config.steps))
@@ -211,11 +212,11 @@ def learn(
     task: Task, state: Any, paid: Paid, name: str, cycle: committee.Cycle, key: Key[Array, ""]
 ) -> Any:
     """The networks after a cycle of training on what is paid for."""
-    config, classes = task.config, task.oracle.num_classes
-    guide = problem.spread(config, task.spaces.base, paid, len(task.images), classes, task.log)
+    config, n, classes = task.config, len(task.images), task.oracle.num_classes
+    found = problem.spread(config, task.spaces.base, paid, classes, task.log)
     data = semisupervised.pad(
         task.images, paid.indices, paid.labels, task.capacity,
-        problem.guide_of(config, guide, classes), problem.prior_of(config, paid, classes),
+        problem.guide_of(config, found, n, classes), problem.prior_of(config, paid, classes),
     )  # fmt: skip
     return committee.learn(cycle, state, data, key, task.log, name)
 

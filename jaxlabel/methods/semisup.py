@@ -85,10 +85,10 @@ def run(
     for number, count in enumerate(plan):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
         paid = buy(config, images, space, state.teacher, paid, count, number, oracle, ask_key)
-        found = spread(config, base, paid, len(images), oracle.num_classes, log)
+        found = spread(config, base, paid, oracle.num_classes, log)
         data = semisupervised.pad(
             images, paid.indices, paid.labels, capacity,
-            guide_of(config, found, oracle.num_classes),
+            guide_of(config, found, len(images), oracle.num_classes),
             prior_of(config, paid, oracle.num_classes),
         )  # fmt: skip
         state = train.loop(

@@ -35,7 +35,7 @@ class Config(RunConfig, gan.Settings):
     )  # fmt: skip
     components: int = setting(64, "principal components of the space of the query", low=1)
     given: str = setting(
-        "gradients", "what they are of: pixels, or oriented gradients", choices=pretext.GIVEN
+        "pixels", "what they are of: pixels, or oriented gradients", choices=pretext.GIVEN
     )
 
 
@@ -84,6 +84,8 @@ def buy(
     if strategy in query.UNCERTAINTY:
         view = look(model, images, oracle.num_classes)
         features, beliefs = view.features, jnp.asarray(view.beliefs)
+    elif strategy == "random":
+        features = np.zeros((len(images), 1), np.float32)
     else:
         features = np.asarray(pretext.given_points(images, config.components, config.given))
     wanted = query.select(strategy, key, jnp.asarray(features), count, paid.indices, beliefs)

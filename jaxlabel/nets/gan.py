@@ -75,19 +75,19 @@ class DenseDiscriminator(nnx.Module):
     ):
         self.num_classes = num_classes
         self.pixel_noise, self.noise = noise * NOISE[0], noise * NOISE[1]
-        given = jax.eval_shape(self.given, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
-        widths = (given.shape[-1], width, width // 2, *(width // 4,) * 3)
+        inputs = jax.eval_shape(self.inputs, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
+        widths = (inputs.shape[-1], width, width // 2, *(width // 4,) * 3)
         self.layers = nnx.List([NormedLinear(i, o, rngs) for i, o in itertools.pairwise(widths)])
         self.head = NormedLinear(widths[-1], num_classes, rngs, learn_gain=True)
 
-    def given(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
+    def inputs(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
         """What the first layer sees: the pixels."""
         return images.reshape(len(images), -1)
 
     def features(
         self, images: Float[Array, "batch h w c"], key: Key[Array, ""] | None = None
     ) -> Float[Array, "batch d"]:
-        hidden = self.given(images).astype(compute_dtype())
+        hidden = self.inputs(images).astype(compute_dtype())
         for number, layer in enumerate(self.layers):
             hidden = noisy(hidden, self.noise if number else self.pixel_noise, key, number)
             hidden = jax.nn.relu(layer(hidden))
@@ -108,9 +108,9 @@ class DenseDiscriminator(nnx.Module):
 class GradientDiscriminator(DenseDiscriminator):
     """The same of pixels and of the oriented gradients around them, noise upon both."""
 
-    def given(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
+    def inputs(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
         gradients = oriented_gradients(images, pixels=False) / math.sqrt(CELL)
-        return jnp.concatenate([super().given(images), gradients], axis=-1)
+        return jnp.concatenate([super().inputs(images), gradients], axis=-1)
 
 
 class ConvDiscriminator(nnx.Module):

@@ -51,7 +51,7 @@ def windows(side: int, cell: int) -> Float[np.ndarray, "side cells"]:
 
 
 def num_gradients(shape: tuple[int, ...], *, bins: int = BINS, cell: int = CELL) -> int:
-    """How many numbers `oriented_gradients` makes of an image."""
+    """How many numbers `oriented_gradients` makes of an image, its pixels among them."""
     height, width, channels = shape
     cells = windows(height, cell).shape[1] * windows(width, cell).shape[1]
     return cells * (bins + channels)

@@ -25,7 +25,7 @@ class Batch(NamedTuple):
 
     Attributes:
       rows: of the unlabelled images among all, for what is remembered per image.
-      guide: labels that the graph spread, as probabilities.
+      guide: the classes that the graph spread, one-hot, or zeros.
       prior: how often each class is expected.
       progress: the share of the training's steps that is done.
     """

@@ -18,7 +18,7 @@ from jaxlabel.losses import consistency
 from jaxlabel.query import UNCERTAINTY, Paid
 from jaxlabel.semisupervised.propagation import METHODS as PROPAGATIONS
 from jaxlabel.semisupervised.propagation import Spread, propagate, slow_modes
-from jaxlabel.semisupervised.settings import Settings
+from jaxlabel.semisupervised.settings import GUIDED, Settings
 from jaxlabel.semisupervised.starts import STARTS, beside_components, pretrained
 from jaxlabel.semisupervised.training import State
 from jaxlabel.semisupervised.training import start as begin_state
@@ -47,10 +47,10 @@ class Problem(RunConfig, Settings):
     width: int = setting(16, "channels of its first layer", low=4)
     start: str = setting("scratch", "where the encoder starts", choices=STARTS)
 
-    def guides(self, labels: int) -> bool:
+    def guides(self, num_labels: int) -> bool:
         """Whether labels spread on the graph are targets when so many are paid for."""
-        few = not self.guide_until or labels <= self.guide_until
-        return self.objective == "graph" or (self.guide > 0 and few)
+        few = not self.guide_until or num_labels <= self.guide_until
+        return self.objective == "graph" or (self.objective in GUIDED and self.guide > 0 and few)
 
     def check(self) -> None:
         """Refuses contrastive features where there are no components that they could lie beside."""
@@ -61,32 +61,32 @@ class Problem(RunConfig, Settings):
 
 
 class Spaces(NamedTuple):
-    """The features of the images, or zeros where nothing looks at them.
+    """The features of the images.
 
     Attributes:
-      base: what the graph of neighbours is made of.
-      query: where the strategies look.
+      base: what the graph of neighbours is made of, where one may be needed.
+      query: where the strategies look; zeros where none does.
     """
 
-    base: Float[np.ndarray, "n d"]
+    base: Float[np.ndarray, "n d"] | None
     query: Float[np.ndarray, "n d"]
 
 
 def spaces(
-    config: Problem, strategies: Iterable[str], labels: int, images: UInt8[np.ndarray, "n h w c"],
-    key: Key[Array, ""], log: Log,
+    config: Problem, strategies: Iterable[str], num_labels: int,
+    images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log,
 ) -> Spaces:  # fmt: skip
     """The features that the strategies and the graph need, and no others.
 
     Strategies that ask where the model is unsure look at its own features.
 
     Args:
-      labels: how many are bought before the first training.
+      num_labels: how many labels are to be bought before the first training.
     """
     nothing = np.zeros((len(images), 1), np.float32)
     asks = not set(strategies) <= {"random", *UNCERTAINTY}
-    if not (asks or config.guides(labels)):
-        return Spaces(nothing, nothing)
+    if not (asks or config.guides(num_labels)):
+        return Spaces(None, nothing)
     base = base_features(config, images, key, log)
     return Spaces(base, query_space(config, base, log) if asks else nothing)
 
@@ -140,15 +140,11 @@ def begin(
 
 
 def spread(
-    config: Problem, base: Float[np.ndarray, "n d"], paid: Paid, num_images: int,
-    num_classes: int, log: Log,
-) -> Spread:  # fmt: skip
-    """A class for every image by the base features' graph, where the objective or guide asks.
-
-    Elsewhere a class of no certainty at all, which is no target.
-    """
-    if not config.guides(len(paid.indices)):
-        return Spread(np.zeros(num_images, np.int32), np.full(num_images, -np.inf))
+    config: Problem, base: Float[np.ndarray, "n d"] | None, paid: Paid, num_classes: int, log: Log
+) -> Spread | None:
+    """A class for every image by the base features' graph, where the objective or guide asks."""
+    if base is None or not config.guides(len(paid.indices)):
+        return None
     prior = prior_of(config, paid, num_classes)
     return propagate(
         config.propagation, base, paid.indices, paid.labels, prior, log,
@@ -156,8 +152,12 @@ def spread(
     )  # fmt: skip
 
 
-def guide_of(config: Problem, found: Spread, num_classes: int) -> Float[np.ndarray, "n classes"]:
+def guide_of(
+    config: Problem, found: Spread | None, num_images: int, num_classes: int
+) -> Float[np.ndarray, "n classes"]:
     """The spread labels as targets: 1 for the class, nothing at all where it is unsure."""
+    if found is None:
+        return np.zeros((num_images, num_classes), np.float32)
     sure = found.certainty >= 1.0 - config.guide_share
     return np.eye(num_classes, dtype=np.float32)[found.labels] * sure[:, None]
 

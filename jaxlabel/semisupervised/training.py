@@ -33,7 +33,8 @@ class Data(NamedTuple):
 
     Attributes:
       labelled: the first `num_labels` are labelled, the others are whatever pads them.
-      guide: labels that the graph spread, as probabilities; zeros without a graph.
+      guide: the class that the graph spread to an image, one-hot; zeros where it is unsure, or
+        where there is none.
       prior: how often each class is expected.
     """
 
