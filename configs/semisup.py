@@ -6,7 +6,8 @@
 Variants: digits, mnist, fashion_mnist, overhead_mnist, cifar10, folder (--config.data=folder:PATH).
 `--config.preset=tiny` is to see that it runs, `cpu` (the default) is for two cores, `gpu` the full
 size. On a core of its own a step of the cpu preset takes a third of a second: 8 minutes for its
-1,500. What that reaches is in experiments/semisup.md. Alignment to a uniform prior is outside
+1,500; on Fashion-MNIST 5 more for contrastive features, where up to 150 labels or a query look at
+them. What that reaches is in experiments/semisup.md. Alignment to a uniform prior is outside
 information, true of the five benchmarks; folder takes the paid labels' shares instead.
 """
 

@@ -17,14 +17,15 @@ from jaxlabel.sweep import Arm, Experiment, Table
 DATA = {name: f"idx:DATA_ROOT/{name}" for name in ("fashion_mnist", "mnist", "overhead_mnist")}
 LABELS = [10.0, 40.0, 100.0, 500.0]
 BASE = active.Config(
-    space="graph", map="none", network="gradients", members=2, round_steps=150, steps=600,
-    distil_steps=300, first=20,
+    space="pca", map="none", network="gradients", members=2, round_steps=150, steps=600,
+    distil_steps=300, first=20, contrast_steps=600, guide=1.0, guide_until=150,
 )  # fmt: skip
 WITHOUT: dict[str, dict[str, Any]] = {
     "the flagship": {},
     "random labels": {"query": "random", "first_query": "random"},
     "no uncertainty: coverage throughout": {"query": "medoids"},
-    "no graph: coverage of principal components": {"space": "pca"},
+    "no pretext: components alone": {"contrast_steps": 0},
+    "no graph": {"guide": 0.0},
     "no unlabelled images": {"objective": "supervised"},
     "no ensemble": {"members": 1},
 }
