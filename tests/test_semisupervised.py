@@ -124,7 +124,7 @@ def test_the_guide_is_let_go_linearly():
 
 def outcome(weigh, given, number=0, **changes):
     """What a FixMatch of some weighing makes of a batch of the data."""
-    chosen = settings(**{"alignment": "uniform"} | changes)
+    chosen = settings(**{"alignment": "uniform", "threshold": 0.0} | changes)
     views = objectives.Views(lambda key, x: x, lambda key, x: x)
     given = jax.tree.map(jnp.asarray, given)
     state = semisupervised.start(chosen, model(), len(IMAGES), 3)
@@ -135,24 +135,27 @@ def outcome(weigh, given, number=0, **changes):
     return found, batch, jax.nn.softmax(state.teacher(batch.unlabelled))
 
 
-def test_where_the_guide_has_no_class_the_teacher_has_its_say():
+def test_where_guide_and_teacher_say_nothing_there_is_no_weight():
     given = data(guide=CLASSES)
     known = np.arange(len(IMAGES)) % 2
     given = given._replace(guide=given.guide * known[:, None])
-    weighed = []
+    weigh = objectives.confident(lambda settings, targets, *_: (jnp.ones(len(targets)), _[1]))
+    found, batch, _ = outcome(weigh, given, number=0, guide=0.5)
+    has_target = known[batch.rows] == 1
+    assert 0 < has_target.mean() < 1
+    assert float(found.metrics["confident"]) == pytest.approx(has_target.mean())
+    np.testing.assert_array_equal(found.unlabelled[~has_target], 0.0)
+    later, *_ = outcome(weigh, given, number=15, guide=0.5)  # then the teacher has its share
+    assert float(later.metrics["confident"]) == 1.0
 
-    def weigh(settings, targets, *rest):
-        weighed.append(targets)
-        return jnp.ones(len(targets)), rest[1]
 
-    _, batch, own = outcome(
-        objectives.confident(weigh), given, number=0, guide=0.5, alignment="none"
-    )
-    has_class = known[batch.rows] == 1
-    assert 0 < has_class.mean() < 1
-    targets = np.asarray(weighed[0])
-    np.testing.assert_allclose(targets[has_class], batch.guide[has_class])
-    np.testing.assert_allclose(targets[~has_class], own[~has_class], atol=1e-6)
+def test_a_guide_of_no_class_is_none():
+    given = data(guide=CLASSES)
+    given = given._replace(guide=0 * given.guide)
+    objective = objectives.OBJECTIVES["fixmatch"]
+    losses = [outcome(objective, given, guide=guide)[0].unlabelled for guide in (0.0, 1.0)]
+    assert losses[0].any()
+    np.testing.assert_array_equal(*losses)
 
 
 @pytest.mark.parametrize("share", [0.6, 1.0])

@@ -172,8 +172,10 @@ def confident(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
     """FixMatch (Sohn et al. 2020), its confidence being weighed as `weigh` does.
 
     The teacher's class of the weak view is what the student is to say of the strong one. Our
-    runs are short: the first targets, of a teacher that knows nothing, are ramped up. Where the
-    guide has a class, it is let go linearly; where it has none, the teacher is all there is.
+    runs are short: the first targets, of a teacher that knows nothing, are ramped up. The guide is
+    let go linearly; where it is unsure, the teacher is as little trusted as elsewhere: taken at its
+    word from the start, it learns its own first guesses (experiments/semisup.md). An image for
+    which neither has a target has no weight. A guide of no class at all is none.
 
     Args:
       watch_aligned: the statistics of the largest probability are of the aligned predictions.
@@ -193,10 +195,11 @@ def confident(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
             seen = thresholds.observe(memory.seen, targets, DECAY)._replace(mean=seen.mean)
         memory = memory._replace(seen=seen)
         if settings.guide:
-            guided = jnp.sum(batch.guide, axis=-1, keepdims=True)
-            trust = guided * jnp.clip(1.0 - batch.progress / settings.guide, 0.0, 1.0)
+            trust = jnp.clip(1.0 - batch.progress / settings.guide, 0.0, 1.0)
+            trust *= jnp.any(batch.guide > 0)
             targets = trust * batch.guide + (1.0 - trust) * targets
         weights, memory = weigh(settings, targets, batch, memory)
+        weights = weights * (jnp.sum(targets, axis=-1) > 0)
         strong = views.strong(strong_key, batch.unlabelled)
         logits, unlabelled = _both(student, labelled, strong)
         ramp = consistency.ramp_up(batch.progress, settings.ramp)
