@@ -25,12 +25,12 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxlabel.certificate.betting import Ledger
+from jaxlabel.certificate.betting import Ledger, fewest_draws
 from jaxlabel.certificate.design import Belief, choose_weights
 from jaxlabel.certificate.population import Population
 from jaxlabel.errors import UsageError
 
-__all__ = ["Certificate", "audit"]
+__all__ = ["Certificate", "audit", "fewest_draws"]
 
 LOWER_SHARE = 0.9  # of the error that is allowed: the target is a lower bound
 

@@ -4,14 +4,13 @@ The first labels cover the space of the features (a neighbour graph's slow modes
 are trained on them and on all the images (FreeMatch and its kin). Each further round buys labels
 where the networks are unsure, spread over their features, and trains on from where the last one
 ended: labels grow by a factor, so rounds, and with them the cost, are as the logarithm of the
-labels. Once the networks believe themselves at the target, they are trained to the end and
-distilled to one, and the next labels are drawn as an audit of that one. If it is certified the
-run is done; if not, the audit's labels train like any others.
+labels. Once the networks believe themselves at the target, they are trained to the end, refined
+and distilled to one, and the next labels are an audit of that one. If it is certified the run is
+done; if not, the audit's labels train like any others.
 """
 
 import dataclasses
 import itertools
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -20,17 +19,18 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import query, semisupervised
-from jaxlabel.certificate import Certificate, audit
+from jaxlabel.certificate import Certificate, audit, fewest_draws
 from jaxlabel.config import setting
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor, View, look, probabilities
 from jaxlabel.query import COVERAGE, STRATEGIES, UNCERTAINTY, Paid
-from jaxlabel.semisupervised import committee, problem
+from jaxlabel.semisupervised import committee, problem, refinement
+from jaxlabel.semisupervised.propagation import Spread
 
 
 @dataclasses.dataclass
-class Config(problem.Problem):
+class Config(problem.Problem, refinement.Settings):
     """Settings of the flagship; configs/flagship.py has them per data set and machine."""
 
     target: float = setting(
@@ -142,6 +142,7 @@ def run(
             if hopeless or not 0 < config.target <= belief:
                 continue
         state, seen = learn(task, state, paid, f"end_{number}", long, end_key), None
+        state = refined(task, state, paid, f"refined_{number}", jax.random.fold_in(end_key, 1))
         model = committee.distilled(
             config, state, images, paid, distil_key, log, f"distilled_{number}"
         )
@@ -167,13 +168,8 @@ def grown(config: Config, labels: int) -> int:
 
 
 def fewest(config: Config, audits: int) -> float:
-    """The labels below which an audit by even draws cannot succeed: all bets placed and won.
-
-    A bet won multiplies the gambler's money by less than 2 - target, and the audit succeeds when
-    the money is one over the error that it may make.
-    """
-    error = (1 - config.confidence) / 2 ** (audits + 1)
-    return math.log(1 / error) / math.log1p(1 - config.target)
+    """The labels below which the next audit by even draws cannot succeed."""
+    return fewest_draws(1 - config.target, (1 - config.confidence) / 2 ** (audits + 1))
 
 
 def survey(task: Task, state: Any, paid: Paid, key: Key[Array, ""]) -> Survey:
@@ -212,13 +208,22 @@ def learn(
     task: Task, state: Any, paid: Paid, name: str, cycle: committee.Cycle, key: Key[Array, ""]
 ) -> Any:
     """The networks after a cycle of training on what is paid for."""
-    config, n, classes = task.config, len(task.images), task.oracle.num_classes
-    found = problem.spread(config, task.spaces.base, paid, classes, task.log)
-    data = semisupervised.pad(
-        task.images, paid.indices, paid.labels, task.capacity,
-        problem.guide_of(config, found, n, classes), problem.prior_of(config, paid, classes),
-    )  # fmt: skip
-    return committee.learn(cycle, state, data, key, task.log, name)
+    found = problem.spread(task.config, task.spaces.base, paid, task.oracle.num_classes, task.log)
+    return committee.learn(cycle, state, known(task, paid, found), key, task.log, name)
+
+
+def refined(task: Task, state: Any, paid: Paid, name: str, key: Key[Array, ""]) -> Any:
+    """The networks after `refinements` on what is paid for."""
+    data = known(task, paid, None)
+    return refinement.refine(task.config, state, data, task.spaces.base, paid, key, task.log, name)
+
+
+def known(task: Task, paid: Paid, found: Spread | None) -> semisupervised.Data:
+    """What a training sees: the images, what is paid for, and what the graph makes of it."""
+    n, classes = len(task.images), task.oracle.num_classes
+    guide = problem.guide_of(task.config, found, n, classes)
+    prior = problem.prior_of(task.config, paid, classes)
+    return semisupervised.pad(task.images, paid.indices, paid.labels, task.capacity, guide, prior)
 
 
 def doubt(beliefs: Float[np.ndarray, "n classes"]) -> float:

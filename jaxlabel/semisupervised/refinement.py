@@ -1,0 +1,86 @@
+"""Paid labels spread anew where the networks have learned to look, and taught to them.
+
+What a network has learned of few labels and all images is a better measure of likeness than what
+it was given: there the paid labels, spread over the graph of nearest neighbours, are right more
+often than the network's own classes. So they are its targets, and the graph is made anew.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Key, UInt8
+
+from jaxlabel import train
+from jaxlabel.config import setting
+from jaxlabel.log import Log
+from jaxlabel.query import Paid
+from jaxlabel.semisupervised import committee
+from jaxlabel.semisupervised.propagation import propagate
+from jaxlabel.semisupervised.training import Data, State
+
+SHARE = 0.7  # of the squared length, the networks' features beside given ones
+
+
+@dataclasses.dataclass
+class Settings:
+    """How often and how long, which a recipe's own `Config` inherits."""
+
+    refinements: int = setting(
+        0, "how often, after `steps`, the paid labels are spread anew on a graph of what the "
+        "networks have learned, and the networks are trained on that", low=0,
+    )  # fmt: skip
+    refine_steps: int = setting(500, "training steps of each of these times", low=1)
+    refine_until: int = setting(
+        0, "the number of paid labels above which that is left out; 0: with any number", low=0
+    )
+
+
+def refine(
+    config: Any, state: State, data: Data, base: Float[np.ndarray, "n d"] | None, paid: Paid,
+    key: Key[Array, ""], log: Log, name: str,
+) -> State:  # fmt: skip
+    """The networks after `refinements`, if the paid labels are few enough for them.
+
+    In each cycle the strong view of an image is to be what the graph says of it, to the last step:
+    where the guide of the trainings before is let go, and its unsure part is left out, a network
+    takes over less than half of what the graph knows better (experiments/flagship.md).
+
+    Args:
+      config: these settings, and those of a problem.
+      data: what they were trained on; its guide is not looked at.
+      base: features that lie beside the networks' in the graph, or None.
+    """
+    if not config.refinements or 0 < config.refine_until < len(paid.indices):
+        return state
+    guided = dataclasses.replace(config, objective="fixmatch", guide=math.inf)
+    cycle = committee.cycle(guided, config.refine_steps)
+    for number, each in enumerate(jax.random.split(key, config.refinements)):
+        found = propagate(
+            config.propagation, learned_space(config, state, np.asarray(data.images), base),
+            paid.indices, paid.labels, np.asarray(data.prior), log,
+            num_neighbours=config.neighbours,
+        )  # fmt: skip
+        told = data._replace(guide=jax.nn.one_hot(found.labels, len(data.prior)))
+        state = committee.learn(cycle, state, told, each, log, f"{name}_{number}")
+    return state
+
+
+def learned_space(
+    config: Any, state: State, images: UInt8[np.ndarray, "n h w c"],
+    base: Float[np.ndarray, "n d"] | None,
+) -> Float[np.ndarray, "n both"]:  # fmt: skip
+    """The features of all networks, of length 1, beside the base features in fixed shares."""
+    networks = committee.networks(config, state)
+    learned = unit(train.apply_batched(train.features_of, networks, images))
+    if base is None:
+        return learned
+    return np.concatenate([math.sqrt(SHARE) * learned, math.sqrt(1 - SHARE) * unit(base)], axis=1)
+
+
+def unit(points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    """The points at length 1; a point of zeros stays where it is."""
+    lengths = np.linalg.norm(points, axis=1, keepdims=True)
+    return (points / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
