@@ -21,19 +21,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "mnist": {"data": "tfds:mnist", "budget": 20, "first": 20, "guide": 0.5, "contrast_steps": 600},
     "fashion_mnist": {"data": "tfds:fashion_mnist", "budget": 1000, "space": "pca", "guide": 1.0,
                       "guide_until": 150, "contrast_steps": 2400, "refinements": 3,
-                      "refine_steps": 400, "refine_until": 600},
+                      "refine_until": 600},
     "overhead_mnist": {"data": "idx:overhead_mnist", "budget": 500, "first_query": "random"},
     "cifar10": {"data": "tfds:cifar10", "budget": 250, "network": "resnet18", "width": 64},
     "folder": {"data": "folder:images", "budget": 200, "alignment": "none", "image_size": 32},
 }  # fmt: skip
 COMMON: dict[str, Any] = {"space": "graph", "map": "pca"}
 SIZES: dict[str, dict[str, Any]] = {
-    "tiny": {"round_steps": 30, "steps": 60, "distil_steps": 30, "batch_size": 16, "mu": 2,
-             "map": "none"},
+    "tiny": {"round_steps": 30, "steps": 60, "refine_steps": 30, "distil_steps": 30,
+             "batch_size": 16, "mu": 2, "map": "none"},
     "cpu": {"network": "fine_gradient_conv", "width": 32, "members": 3, "round_steps": 200,
-            "steps": 1500, "distil_steps": 0, "weight_decay": 0.3},
-    "gpu": {"round_steps": 3000, "steps": 20000, "mu": 7, "width": 32, "ema": 0.999,
-            "learning_rate": 1e-3, "members": 3, "distil_steps": 0},
+            "steps": 1500, "refine_steps": 400, "distil_steps": 0, "weight_decay": 0.3},
+    "gpu": {"round_steps": 3000, "steps": 20000, "refine_steps": 5000, "mu": 7, "width": 32,
+            "ema": 0.999, "learning_rate": 1e-3, "members": 3, "distil_steps": 0},
 }  # fmt: skip
 
 

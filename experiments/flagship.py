@@ -19,14 +19,16 @@ LABELS = [10.0, 40.0, 100.0, 500.0]
 BASE = active.Config(
     space="pca", map="none", network="gradients", members=2, round_steps=150, steps=600,
     distil_steps=300, first=20, contrast_steps=600, guide=1.0, guide_until=150,
+    refinements=2, refine_steps=200, refine_until=600,
 )  # fmt: skip
 WITHOUT: dict[str, dict[str, Any]] = {
     "the flagship": {},
     "random labels": {"query": "random", "first_query": "random"},
     "no uncertainty: coverage throughout": {"query": "medoids"},
     "no pretext: components alone": {"contrast_steps": 0},
-    "no graph": {"guide": 0.0},
-    "no unlabelled images": {"objective": "supervised"},
+    "no graph": {"guide": 0.0, "refinements": 0},
+    "no refinement": {"refinements": 0},
+    "no unlabelled images": {"objective": "supervised", "refinements": 0},
     "no ensemble": {"members": 1},
 }
 
@@ -34,7 +36,13 @@ WITHOUT: dict[str, dict[str, Any]] = {
 def get_experiment(quick: bool = False) -> Experiment:
     """A table for each data set; the quick variant is small in every way."""
     data = {"digits": "digits"} if quick else DATA
-    small = {"steps": 60, "round_steps": 30, "distil_steps": 30, "batch_size": 16}
+    small = {
+        "steps": 60,
+        "round_steps": 30,
+        "refine_steps": 30,
+        "distil_steps": 30,
+        "batch_size": 16,
+    }
     base = changed(BASE, **small) if quick else BASE
     grid = {"budget": [20.0, 60.0] if quick else LABELS}
     seeds = range(1 if quick else 5)

@@ -23,8 +23,10 @@ def tiny(**changes):
     return active.Config(**settings | changes)
 
 
-def trained(config):
+@pytest.fixture(scope="module")
+def trained():
     """Two networks after a short training on what is paid for, and what they saw."""
+    config = tiny()
     state = committee.begin(config, 2, IMAGES, 10, jax.random.key(1), NullLog())
     guide = np.zeros((len(IMAGES), 10), np.float32)
     seen = pad(IMAGES, *PAID, 64, guide, np.full(10, 0.1))
@@ -32,9 +34,9 @@ def trained(config):
     return committee.learn(cycle, state, seen, jax.random.key(2), NullLog(), "end"), seen
 
 
-def refine(config, state, seen, base=None):
+def refine(config, state, seen):
     key = jax.random.key(3)
-    return refinement.refine(config, state, seen, base, PAID, key, NullLog(), "refined")
+    return refinement.refine(config, state, seen, None, PAID, key, NullLog(), "refined")
 
 
 def right(config, state):
@@ -42,9 +44,9 @@ def right(config, state):
     return (beliefs.argmax(-1) == LABELS).mean()
 
 
-def test_networks_learn_what_labels_spread_over_their_own_features_say():
+def test_networks_learn_what_labels_spread_over_their_own_features_say(trained):
     config = tiny(refinements=2, refine_steps=150)
-    state, seen = trained(config)
+    state, seen = trained
     before = right(config, state)
     after = right(config, refine(config, state, seen))
     assert after > before + 0.05
@@ -52,15 +54,15 @@ def test_networks_learn_what_labels_spread_over_their_own_features_say():
 
 
 @pytest.mark.parametrize("changes", [{}, {"refinements": 2, "refine_until": 39}])
-def test_too_many_labels_or_no_refinement_leave_the_networks_as_they_are(changes):
+def test_too_many_labels_or_no_refinement_leave_the_networks_as_they_are(changes, trained):
     config = tiny(**changes)
-    state, seen = trained(config)
+    state, seen = trained
     assert refine(config, state, seen) is state
 
 
-def test_learned_features_lie_beside_given_ones_in_fixed_shares():
+def test_learned_features_lie_beside_given_ones_in_fixed_shares(trained):
     config = tiny()
-    state, _ = trained(config)
+    state, _ = trained
     base = 100 * np.random.default_rng(0).normal(size=(len(IMAGES), 5)).astype(np.float32)
     alone = refinement.learned_space(config, state, IMAGES, None)
     both = refinement.learned_space(config, state, IMAGES, base)
