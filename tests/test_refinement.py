@@ -9,7 +9,7 @@ from jaxlabel.log import NullLog
 from jaxlabel.methods import active
 from jaxlabel.predictor import probabilities
 from jaxlabel.query import Paid
-from jaxlabel.semisupervised import committee, pad, refinement
+from jaxlabel.semisupervised import committee, pad, propagate, refinement
 
 IMAGES = data.load("digits").train_images[:600]
 LABELS = data.load_train_labels("digits")[:600]
@@ -35,8 +35,10 @@ def trained():
 
 
 def refine(config, state, seen):
-    key = jax.random.key(3)
-    return refinement.refine(config, state, seen, None, PAID, key, NullLog(), "refined")
+    cycle = refinement.cycle(config)
+    return refinement.refine(
+        cycle, state, seen, None, PAID, jax.random.key(3), NullLog(), "refined"
+    )
 
 
 def right(config, state):
@@ -53,11 +55,28 @@ def test_networks_learn_what_labels_spread_over_their_own_features_say(trained):
     assert after > 0.8
 
 
-@pytest.mark.parametrize("changes", [{}, {"refinements": 2, "refine_until": 39}])
-def test_too_many_labels_or_no_refinement_leave_the_networks_as_they_are(changes, trained):
-    config = tiny(**changes)
+def test_each_graph_is_of_what_the_networks_have_learned_by_then(trained, monkeypatch):
+    config = tiny(refinements=2, refine_steps=5)
     state, seen = trained
-    assert refine(config, state, seen) is state
+    spaces = []
+
+    def watched(method, features, *rest, **settings):
+        spaces.append(features)
+        return propagate(method, features, *rest, **settings)
+
+    monkeypatch.setattr(refinement, "propagate", watched)
+    refine(config, state, seen)
+    np.testing.assert_array_equal(spaces[0], refinement.learned_space(config, state, IMAGES, None))
+    assert len(spaces) == 2 and np.abs(spaces[1] - spaces[0]).max() > 0.01
+
+
+def test_few_labels_are_refined_whatever_the_objective_and_its_weight():
+    assert refinement.applies(tiny(refinements=1), 40)
+    assert refinement.applies(tiny(refinements=1, refine_until=40), 40)
+    assert not refinement.applies(tiny(refinements=1, refine_until=39), 40)
+    assert not refinement.applies(tiny(), 40)
+    settings = refinement.cycle(tiny(objective="mean_teacher", weight=50.0)).settings
+    assert settings.unlabelled_weight == 1
 
 
 def test_learned_features_lie_beside_given_ones_in_fixed_shares(trained):
@@ -72,9 +91,11 @@ def test_learned_features_lie_beside_given_ones_in_fixed_shares(trained):
     assert not refinement.unit(np.zeros((2, 3), np.float32)).any()
 
 
-def test_a_run_refines_at_its_end_and_says_so(tmp_path, capsys):
+def test_a_run_hands_over_what_was_refined(tmp_path, capsys):
     config = tiny(budget=40, refinements=1, refine_steps=30)
-    result = experiment.run(config, tmp_path)
+    result = experiment.run(config, tmp_path / "refined")
     assert result["labels_spent"] == 40 and result["config"]["refinements"] == 1
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [line["phase"] for line in lines][-1] == "refined_2_0"
+    lines = (tmp_path / "refined" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["phase"] == "refined_2_0"
+    plain = experiment.run(tiny(budget=40), tmp_path / "plain")
+    assert result["train_label_accuracy"] > plain["train_label_accuracy"] + 0.02

@@ -116,13 +116,14 @@ def run(
     task = Task(config, images, spaces, oracle, capacity, log)
     state = committee.begin(config, config.members, images, oracle.num_classes, start_key, log)
     short, long = (committee.cycle(config, n) for n in (config.round_steps, config.steps))
+    again = refinement.cycle(config)
     certificates: list[Certificate] = []
     too_sure = 1.0  # how many times its own doubt the model's error was, when last audited
     reserve = config.reserve * capacity
     seen: Survey | None = None
     for number in itertools.count():
-        ask_key, fit_key, end_key, distil_key, audit_key, look_key = jax.random.split(
-            jax.random.fold_in(round_key, number), 6
+        ask_key, fit_key, end_key, distil_key, audit_key, look_key, again_key = jax.random.split(
+            jax.random.fold_in(round_key, number), 7
         )
         left = query.how_many(oracle, len(images), paid.indices)
         bought = len(paid.indices)
@@ -142,7 +143,11 @@ def run(
             if hopeless or not 0 < config.target <= belief:
                 continue
         state, seen = learn(task, state, paid, f"end_{number}", long, end_key), None
-        state = refined(task, state, paid, f"refined_{number}", jax.random.fold_in(end_key, 1))
+        if refinement.applies(config, len(paid.indices)):
+            state = refinement.refine(
+                again, state, known(task, paid, None), spaces.base, paid, again_key, log,
+                f"refined_{number}",
+            )  # fmt: skip
         model = committee.distilled(
             config, state, images, paid, distil_key, log, f"distilled_{number}"
         )
@@ -210,12 +215,6 @@ def learn(
     """The networks after a cycle of training on what is paid for."""
     found = problem.spread(task.config, task.spaces.base, paid, task.oracle.num_classes, task.log)
     return committee.learn(cycle, state, known(task, paid, found), key, task.log, name)
-
-
-def refined(task: Task, state: Any, paid: Paid, name: str, key: Key[Array, ""]) -> Any:
-    """The networks after `refinements` on what is paid for."""
-    data = known(task, paid, None)
-    return refinement.refine(task.config, state, data, task.spaces.base, paid, key, task.log, name)
 
 
 def known(task: Task, paid: Paid, found: Spread | None) -> semisupervised.Data:

@@ -18,7 +18,8 @@ class Spread(NamedTuple):
     """A class for every image, and how sure it is.
 
     Attributes:
-      certainty: an image's rank by margin among those of its class, 1 the surest, 0 the least.
+      certainty: an image's rank by margin among those of its class, 1 the surest, 0 the least;
+        -1 where no label arrives, as in a part of the graph without any: there the class is none.
     """
 
     labels: Int[np.ndarray, "n"]
@@ -61,6 +62,7 @@ def propagate(
         if len(prior) > 1:
             best = np.partition(scores, -2, axis=1)
             certainty = rank_within(found, (best[:, -1] - best[:, -2]) * graph.degrees)
+            certainty[~scores.any(axis=1)] = -1.0
     found[indices], certainty[indices] = labels, 1.0
     return Spread(found, certainty)
 

@@ -1,8 +1,10 @@
 """Paid labels spread anew where the networks have learned to look, and taught to them.
 
 What a network has learned of few labels and all images is a better measure of likeness than what
-it was given: there the paid labels, spread over the graph of nearest neighbours, are right more
-often than the network's own classes. So they are its targets, and the graph is made anew.
+it was given. While labels are few, those that are paid for, spread over the graph of nearest
+neighbours there, are right more often than the network's own classes. So they become its targets,
+and the graph is made anew. (Of labels asked in the hardest places the network makes more:
+experiments/flagship.md.)
 """
 
 import dataclasses
@@ -10,6 +12,7 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
@@ -18,6 +21,7 @@ from jaxlabel.config import setting
 from jaxlabel.log import Log
 from jaxlabel.query import Paid
 from jaxlabel.semisupervised import committee
+from jaxlabel.semisupervised.problem import guide_of
 from jaxlabel.semisupervised.propagation import propagate
 from jaxlabel.semisupervised.training import Data, State
 
@@ -30,7 +34,8 @@ class Settings:
 
     refinements: int = setting(
         0, "how often, after `steps`, the paid labels are spread anew on a graph of what the "
-        "networks have learned, and the networks are trained on that", low=0,
+        "networks have learned (beside the features that the query or the guide looked at, if "
+        "any), and the networks are trained on that", low=0,
     )  # fmt: skip
     refine_steps: int = setting(500, "training steps of each of these times", low=1)
     refine_until: int = setting(
@@ -38,32 +43,42 @@ class Settings:
     )
 
 
-def refine(
-    config: Any, state: State, data: Data, base: Float[np.ndarray, "n d"] | None, paid: Paid,
-    key: Key[Array, ""], log: Log, name: str,
-) -> State:  # fmt: skip
-    """The networks after `refinements`, if the paid labels are few enough for them.
+def applies(config: Any, num_labels: int) -> bool:
+    """Whether the networks are refined with so many paid labels."""
+    return config.refinements > 0 and not 0 < config.refine_until < num_labels
 
-    In each cycle the strong view of an image is to be what the graph says of it, to the last step:
-    where the guide of the trainings before is let go, and its unsure part is left out, a network
-    takes over less than half of what the graph knows better (experiments/flagship.md).
+
+def cycle(config: Any) -> committee.Cycle:
+    """A cycle of training in which the strong view of an image is to be what the graph says of it.
+
+    To the last step: where the graph's opinion is let go, and its unsure part is left out, a
+    network takes over less than half of what the graph knows better (experiments/flagship.md).
+    """
+    guided = dataclasses.replace(
+        config, objective="fixmatch", guide=math.inf, guide_share=1.0, weight=-1.0
+    )
+    return committee.cycle(guided, config.refine_steps)
+
+
+def refine(
+    cycle: committee.Cycle, state: State, data: Data, base: Float[np.ndarray, "n d"] | None,
+    paid: Paid, key: Key[Array, ""], log: Log, name: str,
+) -> State:  # fmt: skip
+    """The networks after `refinements`, each a cycle on labels spread over their own features.
 
     Args:
-      config: these settings, and those of a problem.
-      data: what they were trained on; its guide is not looked at.
+      cycle: from the function of that name.
+      data: what the networks were trained on; its guide is not looked at.
       base: features that lie beside the networks' in the graph, or None.
     """
-    if not config.refinements or 0 < config.refine_until < len(paid.indices):
-        return state
-    guided = dataclasses.replace(config, objective="fixmatch", guide=math.inf)
-    cycle = committee.cycle(guided, config.refine_steps)
+    config, images = cycle.settings, np.asarray(data.images)
     for number, each in enumerate(jax.random.split(key, config.refinements)):
         found = propagate(
-            config.propagation, learned_space(config, state, np.asarray(data.images), base),
-            paid.indices, paid.labels, np.asarray(data.prior), log,
-            num_neighbours=config.neighbours,
+            config.propagation, learned_space(config, state, images, base), paid.indices,
+            paid.labels, np.asarray(data.prior), log, num_neighbours=config.neighbours,
         )  # fmt: skip
-        told = data._replace(guide=jax.nn.one_hot(found.labels, len(data.prior)))
+        guide = guide_of(config, found, len(images), len(data.prior))
+        told = data._replace(guide=jnp.asarray(guide))
         state = committee.learn(cycle, state, told, each, log, f"{name}_{number}")
     return state
 

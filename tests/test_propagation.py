@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from jaxlabel import semisupervised
+from jaxlabel.log import NullLog
+from jaxlabel.semisupervised.problem import Problem, guide_of
+from jaxlabel.semisupervised.propagation import METHODS, Spread, rank_within
+
+RANDOM = np.random.default_rng(0)
+CLASSES = RANDOM.integers(0, 3, 240)
+PAID = np.concatenate([np.flatnonzero(c == CLASSES)[:2] for c in range(3)])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_of_one_class_every_label_is_certain(method):
+    features = RANDOM.standard_normal((60, 3))
+    spread = semisupervised.propagate(
+        method, features, np.arange(2), np.zeros(2, int), np.ones(1), NullLog()
+    )
+    np.testing.assert_array_equal(spread.labels, 0)
+    np.testing.assert_array_equal(spread.certainty, 1.0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_labels_spread_to_their_own_groups_and_the_paid_keep_theirs(method):
+    features = 4 * np.eye(3)[CLASSES] + RANDOM.standard_normal((len(CLASSES), 3))
+    spread = semisupervised.propagate(
+        method, features, PAID, CLASSES[PAID], np.full(3, 1 / 3), NullLog()
+    )
+    right = spread.labels == CLASSES
+    assert np.mean(right) > 0.9
+    assert np.mean(right[spread.certainty >= 0.5]) >= np.mean(right)
+    wrong = (CLASSES[PAID] + 1) % 3
+    wrong[1:] = CLASSES[PAID][1:]
+    kept = semisupervised.propagate(method, features, PAID, wrong, np.full(3, 1 / 3), NullLog())
+    np.testing.assert_array_equal(kept.labels[PAID], wrong)
+    np.testing.assert_array_equal(kept.certainty[PAID], 1.0)
+
+
+@pytest.mark.parametrize("method", ["spreading", "poisson"])
+def test_what_no_label_reaches_is_no_target(method):
+    features = RANDOM.standard_normal((60, 3))
+    features[30:] += 1000
+    paid, labels = np.arange(6), np.arange(6) % 2
+    spread = semisupervised.propagate(method, features, paid, labels, np.full(3, 1 / 3), NullLog())
+    assert (spread.certainty[:30] >= 0).all()
+    np.testing.assert_array_equal(spread.certainty[30:], -1)
+    guide = guide_of(Problem(guide_share=1.0), spread, 60, 3)
+    assert guide[:30].any(axis=1).all() and not guide[30:].any()
+
+
+def test_ranks_are_by_class_and_the_guide_is_the_surest_of_each():
+    groups = np.array([0, 0, 0, 1, 1, 2])
+    ranks = rank_within(groups, np.array([3.0, 1.0, 2.0, 8.0, 9.0, 0.0]))
+    np.testing.assert_allclose(ranks, [1.0, 0.0, 0.5, 0.0, 1.0, 1.0])
+    guide = guide_of(Problem(guide_share=0.5), Spread(groups, ranks), 6, 3)
+    np.testing.assert_array_equal(
+        guide, [[1, 0, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 1]]
+    )
