@@ -114,6 +114,16 @@ def test_an_unfinished_run_says_so(tmp_path):
     assert "日本" in Page(write_report(tmp_path).read_text()).text
 
 
+def test_of_many_trainings_every_loss_is_shown(tmp_path):
+    with open_workdir(tmp_path, {"data": "digits", "seed": 0, "store": ""}) as log:
+        for number in range(12):
+            values = {"loss": 1.5, "labelled": 0.5, "unlabelled": 1.0}
+            log.scalars(f"round_{number}", 10, values)
+    text = Page(write_report(tmp_path).read_text()).text
+    assert all(f"round_{number}/loss" in text for number in range(12))
+    assert "round_0/labelled" in text and "round_11/labelled" not in text
+
+
 def test_a_run_that_has_only_begun(tmp_path):
     open_workdir(tmp_path, {"data": "digits"}).close()
     page = Page(write_report(tmp_path).read_text())

@@ -172,8 +172,8 @@ def samples(run: Run) -> list[str]:
     return thumbnails(arrays["images"][:100]) if arrays is not None else []
 
 
-def curves(run: Run, most: int = 12, points: int = 300) -> list[Section]:
-    """A chart for each number that training wrote, but the rounds'."""
+def curves(run: Run, most: int = 24, points: int = 300) -> list[Section]:
+    """Charts of the numbers that training wrote, but the rounds': where they are many, losses."""
     lines: dict[str, tuple[list[float], list[float]]] = {}
     for record in run.records:
         for name, value in record.items():
@@ -182,8 +182,10 @@ def curves(run: Run, most: int = 12, points: int = 300) -> list[Section]:
                 steps, values = lines.setdefault(f"{record['phase']}/{name}", ([], []))
                 steps.append(record["step"])
                 values.append(value)
+    shown = sorted(lines, key=lambda name: not name.endswith("/loss"))[:most]  # stable
     curves = []
-    for name, (steps, values) in list(lines.items())[:most]:
+    for name in (name for name in lines if name in shown):
+        steps, values = lines[name]
         series = figures.Series(name, _thinned(steps, points), _thinned(values, points))
         chart = figures.line_chart([series], "step", name, dots=len(steps) == 1, size=figures.SMALL)
         curves.append({"name": name, "chart": chart, "last": f"{values[-1]:.4g} at the end"})
