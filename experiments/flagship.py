@@ -37,13 +37,8 @@ WITHOUT: dict[str, dict[str, Any]] = {
 def get_experiment(quick: bool = False) -> Experiment:
     """A table for each data set; the quick variant is small in every way."""
     data = {"digits": "digits"} if quick else DATA
-    small = {
-        "steps": 60,
-        "round_steps": 30,
-        "refine_steps": 30,
-        "distil_steps": 30,
-        "batch_size": 16,
-    }
+    small = {"steps": 60, "round_steps": 30, "refine_steps": 30, "distil_steps": 30,
+             "batch_size": 16}  # fmt: skip
     base = changed(BASE, **small) if quick else BASE
     grid = {"budget": [20.0, 60.0] if quick else LABELS}
     seeds = range(1 if quick else 5)

@@ -188,11 +188,9 @@ class Representation(nnx.Module):
         self.components = nnx.Param(jnp.zeros((min(components, numbers), numbers)))
 
     def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        learned = _unit(self.encoder.features(images) - self.centre[...])
-        given = _unit((inputs_of(images, self.given) - self.mean[...]) @ self.components[...].T)
-        return jnp.concatenate(
-            [(1 - self.share) ** 0.5 * learned, self.share**0.5 * given], axis=-1
-        )
+        learned = self.encoder.features(images) - self.centre[...]
+        given = (inputs_of(images, self.given) - self.mean[...]) @ self.components[...].T
+        return beside(learned, given, self.share)
 
     def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
         return self.features(images)
@@ -232,5 +230,12 @@ def features_of(model: Any, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.nd
     return train.apply_batched(train.features_of, model, images)
 
 
-def _unit(rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
+def beside(
+    learned: Float[Array, "n d"], given: Float[Array, "n e"], share: float
+) -> Float[Array, "n both"]:
+    """Both at length 1, beside each other, `share` of the squared length being the given ones'."""
+    return jnp.concatenate([(1 - share) ** 0.5 * unit(learned), share**0.5 * unit(given)], axis=-1)
+
+
+def unit(rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
     return rows * jax.lax.rsqrt(jnp.sum(jnp.square(rows), axis=-1, keepdims=True) + 1e-12)

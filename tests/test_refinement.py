@@ -4,12 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from jaxlabel import data, experiment
+from jaxlabel import data, experiment, pretext
 from jaxlabel.log import NullLog
 from jaxlabel.methods import active
 from jaxlabel.predictor import probabilities
 from jaxlabel.query import Paid
-from jaxlabel.semisupervised import committee, pad, propagate, refinement
+from jaxlabel.semisupervised import committee, pad, refinement
+from jaxlabel.semisupervised.problem import spread
 
 IMAGES = data.load("digits").train_images[:600]
 LABELS = data.load_train_labels("digits")[:600]
@@ -60,11 +61,11 @@ def test_each_graph_is_of_what_the_networks_have_learned_by_then(trained, monkey
     state, seen = trained
     spaces = []
 
-    def watched(method, features, *rest, **settings):
+    def watched(config, features, *rest):
         spaces.append(features)
-        return propagate(method, features, *rest, **settings)
+        return spread(config, features, *rest)
 
-    monkeypatch.setattr(refinement, "propagate", watched)
+    monkeypatch.setattr(refinement, "spread", watched)
     refine(config, state, seen)
     np.testing.assert_array_equal(spaces[0], refinement.learned_space(config, state, IMAGES, None))
     assert len(spaces) == 2 and np.abs(spaces[1] - spaces[0]).max() > 0.01
@@ -88,7 +89,7 @@ def test_learned_features_lie_beside_given_ones_in_fixed_shares(trained):
     np.testing.assert_allclose(np.linalg.norm(alone, axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(both[:, :-5], np.sqrt(0.7) * alone, rtol=1e-5)
     np.testing.assert_allclose((both[:, -5:] ** 2).sum(axis=1), 0.3, rtol=1e-5)
-    assert not refinement.unit(np.zeros((2, 3), np.float32)).any()
+    assert not pretext.unit(np.zeros((2, 3), np.float32)).any()
 
 
 def test_a_run_hands_over_what_was_refined(tmp_path, capsys):

@@ -184,8 +184,9 @@ def curves(run: Run, most: int = 24, points: int = 300) -> list[Section]:
                 values.append(value)
     shown = sorted(lines, key=lambda name: not name.endswith("/loss"))[:most]  # stable
     curves = []
-    for name in (name for name in lines if name in shown):
-        steps, values = lines[name]
+    for name, (steps, values) in lines.items():
+        if name not in shown:
+            continue
         series = figures.Series(name, _thinned(steps, points), _thinned(values, points))
         chart = figures.line_chart([series], "step", name, dots=len(steps) == 1, size=figures.SMALL)
         curves.append({"name": name, "chart": chart, "last": f"{values[-1]:.4g} at the end"})

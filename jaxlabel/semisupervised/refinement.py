@@ -16,13 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
-from jaxlabel import train
+from jaxlabel import pretext
 from jaxlabel.config import setting
 from jaxlabel.log import Log
 from jaxlabel.query import Paid
 from jaxlabel.semisupervised import committee
-from jaxlabel.semisupervised.problem import guide_of
-from jaxlabel.semisupervised.propagation import propagate
+from jaxlabel.semisupervised.problem import guide_of, spread
 from jaxlabel.semisupervised.training import Data, State
 
 SHARE = 0.7  # of the squared length, the networks' features beside given ones
@@ -55,7 +54,7 @@ def cycle(config: Any) -> committee.Cycle:
     network takes over less than half of what the graph knows better (experiments/flagship.md).
     """
     guided = dataclasses.replace(
-        config, objective="fixmatch", guide=math.inf, guide_share=1.0, weight=-1.0
+        config, objective="fixmatch", guide=math.inf, guide_until=0, guide_share=1.0, weight=-1.0
     )
     return committee.cycle(guided, config.refine_steps)
 
@@ -71,13 +70,11 @@ def refine(
       data: what the networks were trained on; its guide is not looked at.
       base: features that lie beside the networks' in the graph, or None.
     """
-    config, images = cycle.settings, np.asarray(data.images)
+    config, images, num_classes = cycle.settings, np.asarray(data.images), len(data.prior)
     for number, each in enumerate(jax.random.split(key, config.refinements)):
-        found = propagate(
-            config.propagation, learned_space(config, state, images, base), paid.indices,
-            paid.labels, np.asarray(data.prior), log, num_neighbours=config.neighbours,
-        )  # fmt: skip
-        guide = guide_of(config, found, len(images), len(data.prior))
+        space = learned_space(config, state, images, base)
+        found = spread(config, space, paid, num_classes, log)
+        guide = guide_of(config, found, len(images), num_classes)
         told = data._replace(guide=jnp.asarray(guide))
         state = committee.learn(cycle, state, told, each, log, f"{name}_{number}")
     return state
@@ -88,14 +85,7 @@ def learned_space(
     base: Float[np.ndarray, "n d"] | None,
 ) -> Float[np.ndarray, "n both"]:  # fmt: skip
     """The features of all networks, of length 1, beside the base features in fixed shares."""
-    networks = committee.networks(config, state)
-    learned = unit(train.apply_batched(train.features_of, networks, images))
+    learned = jnp.asarray(pretext.features_of(committee.networks(config, state), images))
     if base is None:
-        return learned
-    return np.concatenate([math.sqrt(SHARE) * learned, math.sqrt(1 - SHARE) * unit(base)], axis=1)
-
-
-def unit(points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-    """The points at length 1; a point of zeros stays where it is."""
-    lengths = np.linalg.norm(points, axis=1, keepdims=True)
-    return (points / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
+        return np.asarray(pretext.unit(learned))
+    return np.asarray(pretext.beside(learned, jnp.asarray(base), 1 - SHARE))
