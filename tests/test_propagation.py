@@ -14,9 +14,8 @@ PAID = np.concatenate([np.flatnonzero(c == CLASSES)[:2] for c in range(3)])
 @pytest.mark.parametrize("method", METHODS)
 def test_of_one_class_every_label_is_certain(method):
     features = RANDOM.standard_normal((60, 3))
-    spread = semisupervised.propagate(
-        method, features, np.arange(2), np.zeros(2, int), np.ones(1), NullLog()
-    )
+    graph = semisupervised.join(method, features, NullLog())
+    spread = semisupervised.propagate(method, graph, np.arange(2), np.zeros(2, int), np.ones(1))
     np.testing.assert_array_equal(spread.labels, 0)
     np.testing.assert_array_equal(spread.certainty, 1.0)
 
@@ -24,15 +23,14 @@ def test_of_one_class_every_label_is_certain(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_labels_spread_to_their_own_groups_and_the_paid_keep_theirs(method):
     features = 4 * np.eye(3)[CLASSES] + RANDOM.standard_normal((len(CLASSES), 3))
-    spread = semisupervised.propagate(
-        method, features, PAID, CLASSES[PAID], np.full(3, 1 / 3), NullLog()
-    )
+    graph, prior = semisupervised.join(method, features, NullLog()), np.full(3, 1 / 3)
+    spread = semisupervised.propagate(method, graph, PAID, CLASSES[PAID], prior)
     right = spread.labels == CLASSES
     assert np.mean(right) > 0.9
     assert np.mean(right[spread.certainty >= 0.5]) >= np.mean(right)
     wrong = (CLASSES[PAID] + 1) % 3
     wrong[1:] = CLASSES[PAID][1:]
-    kept = semisupervised.propagate(method, features, PAID, wrong, np.full(3, 1 / 3), NullLog())
+    kept = semisupervised.propagate(method, graph, PAID, wrong, prior)
     np.testing.assert_array_equal(kept.labels[PAID], wrong)
     np.testing.assert_array_equal(kept.certainty[PAID], 1.0)
 
@@ -42,7 +40,8 @@ def test_what_no_label_reaches_is_no_target(method):
     features = RANDOM.standard_normal((60, 3))
     features[30:] += 1000
     paid, labels = np.arange(6), np.arange(6) % 2
-    spread = semisupervised.propagate(method, features, paid, labels, np.full(3, 1 / 3), NullLog())
+    graph = semisupervised.join(method, features, NullLog())
+    spread = semisupervised.propagate(method, graph, paid, labels, np.full(3, 1 / 3))
     assert (spread.certainty[:30] >= 0).all()
     np.testing.assert_array_equal(spread.certainty[30:], -1)
     guide = guide_of(Problem(guide_share=1.0), spread, 60, 3)

@@ -159,18 +159,19 @@ def test_a_guide_of_no_class_is_none():
 
 @pytest.mark.parametrize("share", [0.6, 1.0])
 def test_with_many_labels_the_graph_gives_no_targets(share):
-    config = Problem(guide=1.0, guide_until=5, guide_share=share, neighbours=4)
+    config = Problem(guide=1.0, guide_until=5, guide_share=share)
     base = IMAGES.reshape(len(IMAGES), -1).astype(np.float32)
+    graph = semisupervised.join("poisson", base, NullLog(), num_neighbours=4)
 
     def guide(count):
         paid = Paid(PAID[:count], CLASSES[PAID[:count]])
-        found = problem.spread(config, base, paid, 3, NullLog())
+        found = problem.spread(config, graph, paid, 3)
         return guide_of(config, found, len(IMAGES), 3)
 
     assert guide(5).sum() >= 0.5 * len(IMAGES) and not guide(6).any()
     # fewer were bought than planned, so nobody has looked: no graph of nothing
     few = Paid(PAID[:2], CLASSES[PAID[:2]])
-    assert problem.spread(config, None, few, 3, NullLog()) is None
+    assert problem.spread(config, None, few, 3) is None
 
 
 @pytest.mark.parametrize("objective", ["freematch", "softmatch"])
@@ -244,19 +245,20 @@ def test_contrastive_features_lie_beside_the_components_and_have_a_checkpoint_of
 
 
 @pytest.mark.parametrize(
-    ("strategies", "changes", "base", "asked"),
+    ("strategies", "changes", "asked", "joined"),
     [
         (("random", "random"), {}, False, False),
         (("random", "margin"), {}, False, False),  # which looks at the model's own features
-        (("medoids", "margin"), {}, True, True),
-        (("random", "random"), {"guide": 0.5, "guide_until": 40}, True, False),
-        (("random", "random"), {"guide": 0.5, "guide_until": 39}, False, False),
+        (("medoids", "margin"), {}, True, False),
+        (("random", "random"), {"guide": 0.5, "guide_until": 40}, False, True),
+        (("medoids", "random"), {"guide": 0.5, "guide_until": 39}, True, False),
         (("random", "random"), {"guide": 0.5, "objective": "vat"}, False, False),
-        (("random", "random"), {"objective": "graph"}, True, False),
+        (("medoids", "random"), {"objective": "graph"}, True, True),
     ],
 )
-def test_features_are_made_only_where_something_looks_at_them(strategies, changes, base, asked):
+def test_features_are_made_only_where_something_looks_at_them(strategies, changes, asked, joined):
     config = Problem(space="pixels", **changes)
     found = problem.spaces(config, strategies, 40, IMAGES, jax.random.key(0), NullLog())
-    assert (found.base is not None, found.query.any()) == (base, asked)
+    assert (found.base is not None) == (asked or joined)
+    assert (found.query.any(), found.graph is not None) == (asked, joined)
     assert len(found.query) == len(IMAGES)

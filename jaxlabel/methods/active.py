@@ -213,7 +213,7 @@ def learn(
     task: Task, state: Any, paid: Paid, name: str, cycle: committee.Cycle, key: Key[Array, ""]
 ) -> Any:
     """The networks after a cycle of training on what is paid for."""
-    found = problem.spread(task.config, task.spaces.base, paid, task.oracle.num_classes, task.log)
+    found = problem.spread(task.config, task.spaces.graph, paid, task.oracle.num_classes)
     return committee.learn(cycle, state, known(task, paid, found), key, task.log, name)
 
 

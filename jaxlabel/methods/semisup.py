@@ -78,14 +78,14 @@ def run(
     space_key, start_key, loop_key = jax.random.split(key, 3)
     plan = purchases(config, capacity)
     strategies = (config.opening, config.query)
-    base, space = spaces(config, strategies, plan[0], images, space_key, log)
+    _, space, graph = spaces(config, strategies, plan[0], images, space_key, log)
     state = begin(config, images, oracle.num_classes, start_key, log)
     step = semisupervised.make_step(config, semisupervised.views_of(config.kind))
     paid, found = query.NOTHING, None
     for number, count in enumerate(plan):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
         paid = buy(config, images, space, state.teacher, paid, count, number, oracle, ask_key)
-        found = spread(config, base, paid, oracle.num_classes, log)
+        found = spread(config, graph, paid, oracle.num_classes)
         data = semisupervised.pad(
             images, paid.indices, paid.labels, capacity,
             guide_of(config, found, len(images), oracle.num_classes),

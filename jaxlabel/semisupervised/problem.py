@@ -17,7 +17,7 @@ from jaxlabel.log import Log
 from jaxlabel.losses import consistency
 from jaxlabel.query import UNCERTAINTY, Paid
 from jaxlabel.semisupervised.propagation import METHODS as PROPAGATIONS
-from jaxlabel.semisupervised.propagation import Spread, propagate, slow_modes
+from jaxlabel.semisupervised.propagation import Joined, Spread, join, propagate, slow_modes
 from jaxlabel.semisupervised.settings import GUIDED, Settings
 from jaxlabel.semisupervised.starts import STARTS, beside_components, pretrained
 from jaxlabel.semisupervised.training import State
@@ -64,12 +64,14 @@ class Spaces(NamedTuple):
     """The features of the images.
 
     Attributes:
-      base: what the graph of neighbours is made of, where one may be needed.
+      base: what the graph of neighbours is made of, where something looks at it.
       query: where the strategies look; zeros where none does.
+      graph: what labels are spread on, where the objective or the guide asks.
     """
 
     base: Float[np.ndarray, "n d"] | None
     query: Float[np.ndarray, "n d"]
+    graph: Joined | None
 
 
 def spaces(
@@ -84,11 +86,15 @@ def spaces(
       num_labels: how many labels are to be bought before the first training.
     """
     nothing = np.zeros((len(images), 1), np.float32)
-    asks = not set(strategies) <= {"random", *UNCERTAINTY}
-    if not (asks or config.guides(num_labels)):
-        return Spaces(None, nothing)
+    asks, guides = not set(strategies) <= {"random", *UNCERTAINTY}, config.guides(num_labels)
+    if not (asks or guides):
+        return Spaces(None, nothing, None)
     base = base_features(config, images, key, log)
-    return Spaces(base, query_space(config, base, log) if asks else nothing)
+    space = query_space(config, base, log) if asks else nothing
+    if not guides:
+        return Spaces(base, space, None)
+    graph = join(config.propagation, base, log, num_neighbours=config.neighbours)
+    return Spaces(base, space, graph)
 
 
 def query_space(
@@ -139,17 +145,12 @@ def begin(
     return begin_state(config, model, len(images), num_classes)
 
 
-def spread(
-    config: Problem, base: Float[np.ndarray, "n d"] | None, paid: Paid, num_classes: int, log: Log
-) -> Spread | None:
-    """A class for every image by the base features' graph, where the objective or guide asks."""
-    if base is None or not config.guides(len(paid.indices)):
+def spread(config: Problem, graph: Joined | None, paid: Paid, num_classes: int) -> Spread | None:
+    """A class for every image by its neighbours, where the objective or the guide asks."""
+    if graph is None or not config.guides(len(paid.indices)):
         return None
     prior = prior_of(config, paid, num_classes)
-    return propagate(
-        config.propagation, base, paid.indices, paid.labels, prior, log,
-        num_neighbours=config.neighbours,
-    )  # fmt: skip
+    return propagate(config.propagation, graph, paid.indices, paid.labels, prior)
 
 
 def guide_of(

@@ -12,6 +12,7 @@ from jaxlabel.cluster.volume import poisson_mbo
 from jaxlabel.log import Log
 
 METHODS = ("spreading", "poisson", "mbo", "diffusion")
+Joined = cluster.Graph | cluster.GraphSpace  # the latter for diffusion
 
 
 class Spread(NamedTuple):
@@ -26,15 +27,25 @@ class Spread(NamedTuple):
     certainty: Float[np.ndarray, "n"]
 
 
+def join(
+    method: str, features: Float[np.ndarray, "n d"], log: Log, *, num_neighbours: int = 10,
+    kept: bool = True,
+) -> Joined:  # fmt: skip
+    """What labels are spread on by that method: the features' neighbour graph, or its slow modes.
+
+    Args:
+      kept: whether other runs may want it, so that it goes into the cache where there is one.
+    """
+    make = slow_modes if method == "diffusion" else neighbour_graph
+    return make(features, num_neighbours, log, kept=kept)
+
+
 def propagate(
     method: str,
-    features: Float[np.ndarray, "n d"],
+    joined: Joined,
     indices: Int[np.ndarray, "m"],
     labels: Int[np.ndarray, "m"],
     prior: Float[np.ndarray, "classes"],
-    log: Log,
-    *,
-    num_neighbours: int = 10,
 ) -> Spread:
     """A class for every image, from the paid ones, which keep theirs.
 
@@ -47,21 +58,20 @@ def propagate(
       method: label spreading (Zhou et al. 2004), Poisson learning, Poisson MBO, which keeps the
         classes' sizes at `prior` (Calder et al. 2020), or Poisson learning on the graph's slow
         modes alone.
-      features: where neighbours are near.
+      joined: from `join`, by the same method.
     """
-    if method == "diffusion":
-        space = slow_modes(features, num_neighbours, log)
-        found = cluster.diffuse_labels(space, indices, labels).astype(np.int32)
-        certainty = np.ones(len(features))
+    if isinstance(joined, cluster.GraphSpace):
+        found = cluster.diffuse_labels(joined, indices, labels).astype(np.int32)
+        certainty = np.ones(len(found))
     else:
-        graph, known = neighbour_graph(features, num_neighbours, log), np.full(len(features), -1)
+        known = np.full(len(joined.degrees), -1)
         known[indices] = labels
-        scores = _scores(method, graph, known, prior)
+        scores = _scores(method, joined, known, prior)
         found = np.argmax(scores, axis=1).astype(np.int32)
-        certainty = np.ones(len(features))
+        certainty = np.ones(len(found))
         if len(prior) > 1:
             best = np.partition(scores, -2, axis=1)
-            certainty = rank_within(found, (best[:, -1] - best[:, -2]) * graph.degrees)
+            certainty = rank_within(found, (best[:, -1] - best[:, -2]) * joined.degrees)
             certainty[~scores.any(axis=1)] = -1.0
     found[indices], certainty[indices] = labels, 1.0
     return Spread(found, certainty)
@@ -80,21 +90,23 @@ def rank_within(
 
 
 def slow_modes(
-    features: Float[np.ndarray, "n d"], num_neighbours: int, log: Log
+    features: Float[np.ndarray, "n d"], num_neighbours: int, log: Log, *, kept: bool = True
 ) -> cluster.GraphSpace:
     """The leading eigenvectors of the features' graph."""
     sizes: Any = {"num_neighbours": min(num_neighbours, len(features) - 1)}
     sizes["num_components"] = min(20, len(features) - 1)
     log.progress("graph", 0, 1, "neighbours and eigenvectors")
-    space = cached(
-        "graph", [features, sizes], lambda: cluster.graph_space(features, **sizes)._asdict()
-    )
+
+    def compute() -> dict[str, Any]:
+        return cluster.graph_space(features, **sizes)._asdict()
+
+    space = cached("graph", [features, sizes], compute) if kept else compute()
     log.progress("graph", 1, 1)
     return cluster.GraphSpace(**space)
 
 
 def neighbour_graph(
-    features: Float[np.ndarray, "n d"], num_neighbours: int, log: Log
+    features: Float[np.ndarray, "n d"], num_neighbours: int, log: Log, *, kept: bool = True
 ) -> cluster.Graph:
     """The weighted graph of exact nearest neighbours."""
 
@@ -103,7 +115,7 @@ def neighbour_graph(
         return {"indices": indices, "distances": distances}
 
     log.progress("neighbours", 0, 1)
-    found = cached("neighbours", [features, num_neighbours], compute)
+    found = cached("neighbours", [features, num_neighbours], compute) if kept else compute()
     log.progress("neighbours", 1, 1)
     return cluster.knn_graph(found["indices"], found["distances"])
 
