@@ -123,7 +123,16 @@ def test_an_encoder_that_is_none_is_refused():
 def test_group_norm_is_flax_s():
     images = jax.random.normal(jax.random.key(0), (2, 5, 4, 16)) * 3 + 1
     reference = nnx.GroupNorm(16, num_groups=8, epsilon=1e-5, rngs=nnx.Rngs(0))
-    np.testing.assert_allclose(nets.GroupNorm(16)(images), reference(images), atol=1e-5)
+    own = nets.GroupNorm(16)
+    np.testing.assert_allclose(own(images), reference(images), atol=1e-5)
+    weights = jax.random.normal(jax.random.key(1), images.shape)
+
+    def gradients(norm):  # of the parameters and the images
+        return jax.grad(lambda norm, images: jnp.sum(norm(images) * weights), (0, 1))(norm, images)
+
+    both = zip(*(jax.tree.leaves(gradients(norm)) for norm in (own, reference)), strict=True)
+    for found, expected in both:
+        np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_halving_by_hand():

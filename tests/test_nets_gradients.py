@@ -4,13 +4,30 @@ import numpy as np
 import pytest
 
 from jaxlabel import nets, train
-from jaxlabel.nets.gradients import windows
+from jaxlabel.nets.gradients import centres, gathered
+
+
+def weights(side, cell):
+    """What each pixel counts in each cell: of maps with one pixel each."""
+    maps = jnp.eye(side)[:, :, None, None]
+    return np.asarray(gathered(maps, cell, axis=1))[:, :, 0, 0]
 
 
 def test_windows_share_each_pixel_out_and_peak_at_their_centres():
-    found = windows(9, 3)
+    found = weights(9, 3)
     np.testing.assert_allclose(found[:, 0], [2 / 3, 1, 2 / 3, 1 / 3, 0, 0, 0, 0, 0], atol=1e-6)
     np.testing.assert_allclose(found[1:-1].sum(axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("cell", [1, 2, 3, 4])
+@pytest.mark.parametrize("side", [1, 2, 5, 13, 28])
+def test_sums_of_slices_are_the_product_with_the_windows(side, cell, axis):
+    away = np.abs(np.arange(side)[:, None] - centres(side, cell)) / cell
+    maps = jax.random.normal(jax.random.key(0), (2, side, side, 3))
+    expected = np.tensordot(np.moveaxis(maps, axis, -1), np.maximum(1 - away, 0), axes=1)
+    found = np.moveaxis(gathered(maps, cell, axis), axis, -1)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_an_edge_is_seen_in_its_direction_where_it_is():
@@ -19,7 +36,7 @@ def test_an_edge_is_seen_in_its_direction_where_it_is():
     assert maps[1, 2, 0] > 5 * maps[1, 2, 2] and maps[1, 2, 0] > 5 * maps[1, 0, 0]
     turned = np.asarray(nets.oriented_gradients(image.swapaxes(1, 2))).reshape(4, 4, 9)
     np.testing.assert_allclose(turned[2, 1, 2], maps[1, 2, 0], rtol=1e-4)
-    light = windows(12, 3).sum(axis=0)[:, None] * windows(12, 3)[6:].sum(axis=0)
+    light = weights(12, 3).sum(axis=0)[:, None] * weights(12, 3)[6:].sum(axis=0)
     np.testing.assert_allclose(maps[..., 8] ** 2, light, rtol=1e-3, atol=1e-5)
 
 

@@ -37,23 +37,40 @@ def oriented_gradients(
     along = right[..., None] * np.cos(angles) + down[..., None] * np.sin(angles)
     each = jnp.maximum(along / size[..., None], 0.0) ** 4 * size[..., None]
     maps = jnp.concatenate([each, images], axis=-1) if pixels else each
-    rows, columns = windows(images.shape[1], cell), windows(images.shape[2], cell)
-    pooled = jnp.einsum("nhwk,ha->nawk", maps, rows)
-    pooled = jnp.einsum("nawk,wb->nabk", pooled, columns)
+    pooled = gathered(gathered(maps, cell, axis=1), cell, axis=2)
     return jnp.sqrt(jnp.maximum(pooled, 1e-6)).reshape(len(images), -1)
 
 
-def windows(side: int, cell: int) -> Float[np.ndarray, "side cells"]:
-    """The weight of each pixel in each cell: 1 at the cell's centre, 0 a cell away from it."""
-    centres = np.arange(min(cell / 2 - 0.5, (side - 1) / 2), side, cell)
-    away = np.abs(np.arange(side)[:, None] - centres) / cell
-    return np.maximum(1 - away, 0).astype(np.float32)
+def gathered(
+    maps: Float[Array, "batch h w k"], cell: int, axis: int
+) -> Float[Array, "batch h w k"]:
+    """What there is around each cell along an axis: a pixel counts 1 at its centre, 0 a cell away.
+
+    Sums of slices: on a CPU they take half the time of a product with the matrix of weights.
+    """
+    side, first, last = maps.shape[axis], *centres(maps.shape[axis], cell)[[0, -1]]
+    near = range(math.floor(first - cell) + 1, math.ceil(first + cell))
+    span = round(last - first) + 1
+    around = [(0, 0)] * maps.ndim
+    around[axis] = (max(0, -near[0]), max(0, near[-1] + span - side))
+    padded = jnp.pad(maps, around)
+    total = jnp.zeros(())
+    for pixel in near:
+        start = pixel + around[axis][0]
+        part = jax.lax.slice_in_dim(padded, start, start + span, cell, axis)
+        total += (1 - abs(pixel - first) / cell) * part
+    return total
+
+
+def centres(side: int, cell: int) -> Float[np.ndarray, "cells"]:
+    """Where along a side the cells have their centres, in pixels."""
+    return np.arange(min(cell / 2 - 0.5, (side - 1) / 2), side, cell)
 
 
 def num_gradients(shape: tuple[int, ...], *, bins: int = BINS, cell: int = CELL) -> int:
     """How many numbers `oriented_gradients` makes of an image, its pixels among them."""
     height, width, channels = shape
-    cells = windows(height, cell).shape[1] * windows(width, cell).shape[1]
+    cells = len(centres(height, cell)) * len(centres(width, cell))
     return cells * (bins + channels)
 
 
@@ -92,7 +109,7 @@ class GradientConvNet(nnx.Module):
 
     def maps(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch rows columns d"]:
         """What the convolutions see, about 0 and of deviation about 1."""
-        rows, columns = (windows(side, CELL).shape[1] for side in images.shape[1:3])
+        rows, columns = (len(centres(side, CELL)) for side in images.shape[1:3])
         return 3 * oriented_gradients(images).reshape(len(images), rows, columns, -1) - 1
 
     def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:

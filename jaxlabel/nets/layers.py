@@ -38,9 +38,9 @@ class GroupNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(channels))
 
     def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch h w c"]:
-        n, channels = len(images), images.shape[-1]
+        n, height, width, channels = images.shape
         wide = images.astype(jnp.float32)
-        moments = jnp.stack([wide.mean((1, 2)), jnp.square(wide).mean((1, 2))])
+        moments = sums(wide, jnp.square(wide)) / (height * width)
         grouped = moments.reshape(2, n, self.num_groups, -1).mean(-1)
         mean, square = jnp.repeat(grouped, channels // self.num_groups, axis=-1)
         deviation = jnp.sqrt(jnp.maximum(square - jnp.square(mean), 0.0) + self.epsilon)
@@ -48,6 +48,36 @@ class GroupNorm(nnx.Module):
         shift = self.bias[...] - mean * scale
         outputs = wide * scale[:, None, None] + shift[:, None, None]
         return outputs.astype(images.dtype)
+
+
+@jax.custom_vjp
+def sums(first: Float[Array, "n h w c"], second: Float[Array, "n h w c"]) -> Float[Array, "2 n c"]:
+    """The sums of both over the positions, in one pass.
+
+    XLA's own sums take four times as long on a CPU: it goes over the arrays once for each, and
+    does not vectorise them, as it does where whole rows are added in pairs.
+    """
+    n, height, width, channels = first.shape
+    rows = [each.reshape(n, height, width * channels) for each in (first, second)]
+    added = jax.lax.reduce(
+        rows, [jnp.zeros((), each.dtype) for each in rows],
+        lambda a, b: [x + y for x, y in zip(a, b, strict=True)], (1,),
+    )  # fmt: skip
+    return jnp.stack([each.reshape(n, width, channels).sum(1) for each in added])
+
+
+def _sums_forward(first: Array, second: Array) -> tuple[Array, tuple[Array, Array]]:
+    return sums(first, second), (first, second)
+
+
+def _sums_backward(inputs: tuple[Array, Array], gradients: Array) -> tuple[Array, ...]:
+    return tuple(
+        jnp.broadcast_to(gradient[:, None, None], each.shape)
+        for each, gradient in zip(inputs, gradients, strict=True)
+    )
+
+
+sums.defvjp(_sums_forward, _sums_backward)
 
 
 def compute_dtype() -> jnp.dtype:
