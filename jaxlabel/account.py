@@ -5,8 +5,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from jaxlabel import files
-from jaxlabel.data.dataset import Dataset
+from jaxlabel import data, files
+from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import UsageError
 from jaxlabel.oracle import LabelStore, import_answers, ledger_text
 
@@ -66,11 +66,15 @@ def answer(workdir: Path, labels: str | None = None) -> str:
 
     Args:
       labels: a CSV file with the columns item and label; None: the run's own questions.csv.
+
+    Raises:
+      DataError: the file is wrong, names an image that the run has not, or the run's images
+        cannot be read. Nothing was stored.
     """
     here = _read(workdir)
     path = Path(labels) if labels else workdir / QUESTIONS
     store = LabelStore(here["store"])
-    counts = import_answers(store, here["label_set"], path)
+    counts = import_answers(store, here["label_set"], path, _items(workdir))
     lines = [f"{counts.added} answers stored, {counts.known} were there, {counts.blank} are open"]
     if counts.new_classes:
         lines.append(f"new classes: {', '.join(counts.new_classes)}")
@@ -80,6 +84,15 @@ def answer(workdir: Path, labels: str | None = None) -> str:
         for c in counts.contradictions
     ]
     return "\n".join(lines)
+
+
+def _items(workdir: Path) -> list[str]:
+    """The items among which the run in `workdir` chooses."""
+    settings = files.read_json(workdir / "config.json")
+    if settings is None:
+        raise UsageError(f"{workdir} has lost its config.json: it says which images are asked for")
+    options = Options(**{name: settings[name] for name in Options._fields if name in settings})
+    return list(map(str, data.load(settings["data"], options).train_items))
 
 
 def _read(workdir: Path) -> dict[str, Any]:

@@ -192,6 +192,10 @@ def test_a_folder_without_labels_is_labelled_by_a_person_through_csv(tmp_path, c
         lines = (run / "questions.csv").read_text().splitlines()
         rows = [line.split(",") for line in lines[1:]]
         answered = [f"{item},{file},{os.path.basename(file)[:3]}" for item, file, *_ in rows]
+        spoilt = tmp_path / "spoilt.csv"
+        spoilt.write_text("\n".join([lines[0], *answered, "4E+12,,top"]) + "\n")
+        with pytest.raises(DataError, match="there is no item '4E\\+12'"):
+            account.answer(run, str(spoilt))
         (run / "questions.csv").write_text("\n".join([lines[0], *answered]) + "\n")
         assert "answers stored" in account.answer(run)
     assert result is not None and sorted(result["classes"]) == ["end", "top"]
