@@ -77,7 +77,7 @@ def _run(
     payer = account.name(settings.account, workdir, dataset, url)
     store.open_account(payer, dataset.name, settings.budget)
     classes = store.classes(dataset.name)
-    log.arrays("classes", names=np.array(classes, str))
+    log.classes(classes)
     log.arrays("samples", images=dataset.train_images[:40])
     oracle = Oracle(
         store, payer, dataset.train_items.tolist(), num_classes=max(1, len(classes)),

@@ -199,14 +199,16 @@ def buy(
     """
     if count <= 0:
         return paid
-    strategy = task.config.query if number else task.config.first_query
-    if strategy in UNCERTAINTY and seen is not None:
-        features, beliefs = map(jnp.asarray, seen.view)
-        asked = np.searchsorted(seen.rows, paid.indices)
-        wanted = seen.rows[query.select(strategy, key, features, count, asked, beliefs)]
-    else:
-        wanted = query.select(strategy, key, jnp.asarray(task.spaces.query), count, paid.indices)
-    return query.buy(task.oracle, paid, wanted, number)
+
+    def choose() -> Int[np.ndarray, "count"]:
+        strategy = task.config.query if number else task.config.first_query
+        if strategy in UNCERTAINTY and seen is not None:
+            features, beliefs = map(jnp.asarray, seen.view)
+            asked = np.searchsorted(seen.rows, paid.indices)
+            return seen.rows[query.select(strategy, key, features, count, asked, beliefs)]
+        return query.select(strategy, key, jnp.asarray(task.spaces.query), count, paid.indices)
+
+    return query.buy(task.oracle, paid, query.chosen(task.log, number, count, choose), number)
 
 
 def learn(

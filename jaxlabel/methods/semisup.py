@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import query, semisupervised, train
 from jaxlabel.config import setting
@@ -84,7 +84,7 @@ def run(
     paid, found = query.NOTHING, None
     for number, count in enumerate(plan):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
-        paid = buy(config, images, space, state.teacher, paid, count, number, oracle, ask_key)
+        paid = buy(config, images, space, state.teacher, paid, count, number, oracle, ask_key, log)
         found = spread(config, graph, paid, oracle.num_classes)
         data = semisupervised.pad(
             images, paid.indices, paid.labels, capacity,
@@ -117,16 +117,19 @@ def share_of(steps: int, number: int, rounds: int) -> int:
 
 def buy(
     config: Config, images: UInt8[np.ndarray, "n h w c"], space: Float[np.ndarray, "n d"],
-    model: Any, paid: Paid, count: int, number: int, oracle: Oracle, key: Key[Array, ""],
+    model: Any, paid: Paid, count: int, number: int, oracle: Oracle, key: Key[Array, ""], log: Log,
 ) -> Paid:  # fmt: skip
     """What was paid for before, and `count` labels more, as far as the money goes."""
-    strategy = config.query if number else config.opening
-    features, beliefs = jnp.asarray(space), None
-    if strategy in UNCERTAINTY:
-        view = look(model, images, oracle.num_classes)
-        features, beliefs = jnp.asarray(view.features), jnp.asarray(view.beliefs)
-    wanted = query.select(strategy, key, features, count, paid.indices, beliefs)
-    return query.buy(oracle, paid, wanted, number)
+
+    def choose() -> Int[np.ndarray, "count"]:
+        strategy = config.query if number else config.opening
+        features, beliefs = jnp.asarray(space), None
+        if strategy in UNCERTAINTY:
+            view = look(model, images, oracle.num_classes)
+            features, beliefs = jnp.asarray(view.features), jnp.asarray(view.beliefs)
+        return query.select(strategy, key, features, count, paid.indices, beliefs)
+
+    return query.buy(oracle, paid, query.chosen(log, number, count, choose), number)
 
 
 def finish(

@@ -1,12 +1,14 @@
 """What was paid for, and how more is bought: as much of what is wanted as the money allows."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
 from jaxlabel.errors import UsageError
+from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 
 
@@ -59,6 +61,23 @@ def plan(oracle: Oracle, num_images: int) -> int:
         raise UsageError(f"a budget of {oracle.remaining:g} buys no label: the cheapest costs "
                          f"{cheapest:g}")  # fmt: skip
     return max(1, how_many(oracle, num_images))
+
+
+def chosen(
+    log: Log, number: int, count: int, choose: Callable[[], Int[np.ndarray, "count"]]
+) -> Int[np.ndarray, "count"]:
+    """The `count` images that `choose` picks in a round, or picked when the run was here before.
+
+    So a run that is started again asks for the same images, even where its networks are not the
+    same: another machine rounds otherwise, or a person has named a new class and they had to be
+    trained again. Nobody labels in vain.
+    """
+    name = f"asked_{number}"
+    if (there := log.restore(name, np.zeros(count, int))) is not None:
+        return np.asarray(there[1])
+    wanted = np.asarray(choose(), int)
+    log.save(name, 0, wanted)
+    return wanted
 
 
 def buy(oracle: Oracle, paid: Paid, wanted: Int[np.ndarray, "m"], number: int) -> Paid:

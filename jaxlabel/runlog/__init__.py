@@ -8,9 +8,10 @@ import contextlib
 import io
 import os
 import shlex
+import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -104,6 +105,17 @@ class RunLog:
         files.write(self.workdir / "artifacts" / f"{name}.npz", content.getvalue())
         self._heartbeat()
 
+    def classes(self, names: Sequence[str]) -> None:
+        """artifacts/classes.npz. Once a person has named more of them while the run waited,
+        checkpoints of networks that did not know them are forgotten."""
+        path = self.workdir / "artifacts" / "classes.npz"
+        if path.exists():
+            with np.load(path) as there:
+                grown = len(there["names"]) < len(names)
+            self._session["grown"] = self._session.get("grown", False) or grown
+            self._heartbeat(now=True)
+        self.arrays("classes", names=np.array(names, str))
+
     def progress(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
         """A bar on a terminal, else a line now and then."""
         self._progress.update(phase, step, num_steps, note)
@@ -125,14 +137,22 @@ class RunLog:
         """The newest checkpoint (step, tree) in the structure of `like`, or None.
 
         Raises:
-          JaxlabelError: it was saved from a tree with other leaves.
+          JaxlabelError: it was saved from a tree with other leaves, and not for lack of classes.
         """
         if not (self.workdir / "checkpoints" / name).exists():
             return None
         from jaxlabel.runlog import checkpoints
 
         manager, folder = self._checkpoints(name)
-        return checkpoints.restore(manager, folder, like, self.say)
+        try:
+            return checkpoints.restore(manager, folder, like, self.say)
+        except checkpoints.Misfit:
+            if not self._session.get("grown"):
+                raise
+            self.say(f"{name} starts again: there are classes that it did not know")
+            self._managers.pop(name).close()
+            shutil.rmtree(folder)
+            return None
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Writes result.json, and the confusion matrix and the settings for TensorBoard."""

@@ -13,6 +13,10 @@ from jaxlabel import files
 from jaxlabel.errors import JaxlabelError
 
 
+class Misfit(JaxlabelError):
+    """A checkpoint was saved from a tree with other leaves."""
+
+
 def open_manager(folder: Path) -> Any:
     """An Orbax manager that keeps the last two steps in `folder` and saves synchronously."""
     import orbax.checkpoint as ocp
@@ -53,7 +57,7 @@ def restore(
     One that cannot be read is removed, and `say` is told.
 
     Raises:
-      JaxlabelError: it was saved from a tree with other leaves.
+      Misfit: it was saved from a tree with other leaves.
     """
     import orbax.checkpoint as ocp
 
@@ -77,14 +81,14 @@ def _fitted(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path) -> li
     expected = {_name(i) for i, array in enumerate(wanted) if array.size}
     remedy = f"remove {folder} to start this part again"
     if expected != saved.keys() - {"step"}:
-        raise JaxlabelError(
+        raise Misfit(
             f"{folder}: the checkpoint holds {len(saved) - 1} arrays where the code has "
             f"{len(expected)}; {remedy}"
         )
     for index, array in enumerate(wanted):
         got = saved.get(_name(index), array)
         if got.shape != array.shape or got.dtype != array.dtype:
-            raise JaxlabelError(
+            raise Misfit(
                 f"{folder}: array {index} of the checkpoint is {got.dtype}{list(got.shape)} where "
                 f"the code has {array.dtype}{list(array.shape)}; {remedy}"
             )
