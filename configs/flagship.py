@@ -18,11 +18,13 @@ from jaxlabel.methods.active import Config
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "digits": {"data": "digits", "budget": 60, "first": 20},
-    "mnist": {"data": "tfds:mnist", "budget": 20, "first": 20, "guide": 0.5, "contrast_steps": 600},
+    "mnist": {"data": "tfds:mnist", "budget": 20, "first": 10, "growth": 1.5, "guide": 0.5,
+              "contrast_steps": 600},
     "fashion_mnist": {"data": "tfds:fashion_mnist", "budget": 1000, "space": "pca", "guide": 1.0,
-                      "guide_until": 150, "contrast_steps": 2400, "refinements": 3,
+                      "guide_until": 150, "contrast_steps": 2400, "refinements": 5,
                       "refine_until": 150},
-    "overhead_mnist": {"data": "idx:overhead_mnist", "budget": 500, "first_query": "random"},
+    "overhead_mnist": {"data": "idx:overhead_mnist", "budget": 500, "first_query": "random",
+                       "refinements": 3, "refine_until": 150},
     "cifar10": {"data": "tfds:cifar10", "budget": 250, "network": "resnet18", "width": 64},
     "folder": {"data": "folder:images", "budget": 200, "alignment": "none", "image_size": 32},
 }  # fmt: skip

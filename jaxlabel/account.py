@@ -1,17 +1,20 @@
 """A run's label store and account: where they are, what was bought, and a person's answers."""
 
+import functools
 import os
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxlabel import data, files
+from jaxlabel import data, files, oracle
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import UsageError
 from jaxlabel.oracle import LabelStore, import_answers, ledger_text
 
 RUN = "run.json"
 QUESTIONS = "questions.csv"
+ASKED = "asked.json"
 
 
 def store_url(url: str, workdir: Path) -> str:
@@ -68,13 +71,13 @@ def answer(workdir: Path, labels: str | None = None) -> str:
       labels: a CSV file with the columns item and label; None: the run's own questions.csv.
 
     Raises:
-      DataError: the file is wrong, names an image that the run has not, or the run's images
-        cannot be read. Nothing was stored.
+      DataError: the file is wrong or names an image that the run has not; or it names one that
+        was not asked about, and the run's images cannot be read. Nothing was stored.
     """
     here = _read(workdir)
     path = Path(labels) if labels else workdir / QUESTIONS
     store = LabelStore(here["store"])
-    counts = import_answers(store, here["label_set"], path, _items(workdir))
+    counts = import_answers(store, here["label_set"], path, Items(workdir))
     lines = [f"{counts.added} answers stored, {counts.known} were there, {counts.blank} are open"]
     if counts.new_classes:
         lines.append(f"new classes: {', '.join(counts.new_classes)}")
@@ -86,13 +89,35 @@ def answer(workdir: Path, labels: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def _items(workdir: Path) -> list[str]:
-    """The items among which the run in `workdir` chooses."""
-    settings = files.read_json(workdir / "config.json")
-    if settings is None:
-        raise UsageError(f"{workdir} has lost its config.json: it says which images are asked for")
-    options = Options(**{name: settings[name] for name in Options._fields if name in settings})
-    return list(map(str, data.load(settings["data"], options).train_items))
+class Items:
+    """The items that a person may label: what the run has asked about, and all its images.
+
+    They are only read where a label is for something that was not asked about, as in a file of
+    labels from elsewhere, or where a spreadsheet has changed an id.
+    """
+
+    def __init__(self, workdir: Path):
+        self._workdir = workdir
+        self._asked = set(files.read_json(workdir / ASKED) or ())
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._asked or item in self._all
+
+    @functools.cached_property
+    def _all(self) -> set[str]:
+        settings = files.read_json(self._workdir / "config.json")
+        if settings is None:
+            raise UsageError(f"{self._workdir} has lost its config.json, which says what is asked")
+        options = Options(**{name: settings[name] for name in Options._fields if name in settings})
+        return set(map(str, data.load(settings["data"], options).train_items))
+
+
+def write_questions(workdir: Path, items: Sequence[str], paths: Sequence[str]) -> Path:
+    """The file in which a person answers; that these items were asked about is remembered."""
+    asked = files.read_json(workdir / ASKED) or {}
+    files.write_json(workdir / ASKED, asked | dict.fromkeys(map(str, items), 1))
+    oracle.write_questions(workdir / QUESTIONS, items, paths)
+    return workdir / QUESTIONS
 
 
 def _read(workdir: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from jaxlabel.methods import (
     sgan,
     simclr,
 )
-from jaxlabel.oracle import LabelStore, Oracle, spending, write_questions
+from jaxlabel.oracle import LabelStore, Oracle, spending
 from jaxlabel.predictor import Predictor, probabilities
 from jaxlabel.report import write_report
 from jaxlabel.report.clusters import clusters_csv
@@ -89,6 +89,7 @@ def _run(
         )
     except LabelsMissing as error:
         raise _with_questions(error, workdir, dataset) from error
+    log.forget("predictor")  # of a session that was killed, and may have known fewer classes
     log.save("predictor", 0, predictor.model)
     if predictor.clusters is not None:
         rows = clusters_csv(predictor.clusters, predictor.train_labels, classes, dataset.paths)
@@ -206,8 +207,9 @@ def _feature_scores(
 def _with_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> LabelsMissing:
     """The same error, its questions written where a person can answer them."""
     place = dict(zip(dataset.train_items.tolist(), dataset.paths, strict=False))
-    path = workdir / account.QUESTIONS
-    write_questions(path, error.items, [place.get(item, "") for item in error.items])
+    path = account.write_questions(
+        workdir, error.items, [place.get(item, "") for item in error.items]
+    )
     return LabelsMissing(
         f"{len(error.items)} images are to be labelled by a person: fill the column label of "
         f"{path}, then jaxlabel answer --workdir={workdir}, then the same command again",

@@ -238,4 +238,5 @@ def beside(
 
 
 def unit(rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """The rows at length 1; one of zeros stays what it is."""
     return rows * jax.lax.rsqrt(jnp.sum(jnp.square(rows), axis=-1, keepdims=True) + 1e-12)

@@ -142,3 +142,24 @@ def test_kill_9_at_any_moment_leaves_a_usable_directory(tmp_path):
         with np.load(tmp_path / "artifacts" / "map.npz") as arrays:
             assert len(np.unique(arrays["points"])) == 1
     assert reached == sorted(set(reached))
+
+
+def test_only_what_knew_fewer_classes_starts_again(tmp_path, capsys):
+    with RunLog(tmp_path) as log:
+        log.classes(["a", "b"])
+        for name in ("old", "other"):
+            log.save(name, 10, {"head": np.zeros(2)})
+            log.scalars(name, 10, {"loss": 1.0})
+    with RunLog(tmp_path) as log:
+        log.classes(["a", "b", "c"])
+        assert log.restore("old", {"head": np.zeros(3)}) is None
+        log.scalars("old", 10, {"loss": 2.0})
+        log.save("old", 10, {"head": np.ones(3)})
+        log.save("new", 10, {"head": np.ones(3)})
+        with pytest.raises(JaxlabelError, match=r"remove .*new to start"):
+            log.restore("new", {"head": np.zeros(4)})  # no new class: the code has changed
+    assert "old starts again: there are classes that it did not know" in capsys.readouterr().err
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(r["phase"], r["loss"]) for r in records] == [("other", 1.0), ("old", 2.0)]
+    with RunLog(tmp_path) as log:
+        assert log.restore("old", {"head": np.zeros(3)})[1]["head"].tolist() == [1, 1, 1]

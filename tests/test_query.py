@@ -6,6 +6,7 @@ from oracles import ArrayOracle
 
 from jaxlabel import query
 from jaxlabel.errors import BudgetExceeded, UsageError
+from jaxlabel.log import NullLog
 
 POINTS = jax.random.normal(jax.random.key(0), (300, 4))
 
@@ -79,3 +80,46 @@ def test_what_is_bought_is_a_prefix_added_to_what_was_paid_for():
     assert more.indices.tolist() == [1, 0] and oracle.spent == 3
     with pytest.raises(BudgetExceeded):
         query.buy(ArrayOracle(np.arange(6), 0.5, 6), query.NOTHING, np.array([2]), 0)
+
+
+# --- what a round asked for is asked for again
+
+
+class Memory(NullLog):
+    """A log that keeps its checkpoints, as long as they fit."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def save(self, name, step, tree):
+        if step > self.kept.get(name, (-1,))[0]:
+            self.kept[name] = step, tree
+
+    def restore(self, name, like):
+        assert name not in self.kept or self.kept[name][1].shape == like.shape
+        return self.kept.get(name)
+
+
+def test_a_round_that_is_run_again_chooses_what_it_chose():
+    log, draws = Memory(), np.random.default_rng(0)
+
+    def choose(count, paid=query.NOTHING):
+        left = np.setdiff1d(np.arange(50), paid.indices)
+        return query.chosen(
+            log, 1, count, 50, paid, lambda: draws.choice(left, count, replace=False)
+        )
+
+    assert not len(query.chosen_before(log, 1, 50))
+    first = choose(5)
+    np.testing.assert_array_equal(query.chosen_before(log, 1, 50), first)
+    np.testing.assert_array_equal(choose(5), first)
+    np.testing.assert_array_equal(choose(3), first[:3])
+    more = choose(8)  # the budget was raised meanwhile
+    np.testing.assert_array_equal(more[:5], first)
+    assert len(set(more.tolist())) == 8
+    np.testing.assert_array_equal(choose(8), more)
+    paid = query.Paid(first[:2], np.zeros(2, int))  # by an audit, say
+    left = choose(8, paid)
+    assert not set(left.tolist()) & set(first[:2].tolist())
+    assert len(set(left.tolist())) == 8 and set(more[2:].tolist()) <= set(left.tolist())
+    assert not len(query.chosen_before(log, 2, 50))

@@ -18,7 +18,7 @@ Which accuracy? Three statements are told apart:
    matters, keep images out of all training and audit those alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -30,7 +30,7 @@ from jaxlabel.certificate.design import Belief, choose_weights
 from jaxlabel.certificate.population import Population
 from jaxlabel.errors import UsageError
 
-__all__ = ["Certificate", "audit", "fewest_draws"]
+__all__ = ["Certificate", "audit", "fewest_draws", "statement"]
 
 LOWER_SHARE = 0.9  # of the error that is allowed: the target is a lower bound
 
@@ -58,6 +58,18 @@ class Certificate(NamedTuple):
     reached: bool
     stopped_by: str
     indices: Int[np.ndarray, "labels"]
+
+
+def statement(audits: Sequence[Certificate], population: bool) -> dict[str, float | str]:
+    """What a run may say after its audits, of which the last one counts, if it has succeeded."""
+    if not audits or not audits[-1].reached:
+        return {"certified": 0.0}
+    last = audits[-1]
+    return {
+        "certified": 1.0, "certified_of": "new images" if population else "the pool",
+        "certified_low": last.low, "certified_high": last.high,
+        "certified_estimate": last.estimate,
+    }  # fmt: skip
 
 
 def audit(

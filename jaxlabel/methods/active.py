@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import query, semisupervised
-from jaxlabel.certificate import Certificate, audit, fewest_draws
+from jaxlabel.certificate import Certificate, audit, fewest_draws, statement
 from jaxlabel.config import setting
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
@@ -139,8 +139,7 @@ def run(
             seen = survey(task, state, paid, look_key)
             belief = 1 - too_sure * doubt(seen.view.beliefs)
             log.scalars("rounds", number, {"labels_spent": len(paid.indices), "belief": belief})
-            hopeless = config.certifies and most < fewest(config, len(certificates))
-            if hopeless or not 0 < config.target <= belief:
+            if not 0 < config.target <= belief or goes_on(task, number, most, len(certificates)):
                 continue
         state, seen = learn(task, state, paid, f"end_{number}", long, end_key), None
         if refinement.applies(config, len(paid.indices)):
@@ -177,6 +176,17 @@ def fewest(config: Config, audits: int) -> float:
     return fewest_draws(1 - config.target, (1 - config.confidence) / 2 ** (audits + 1))
 
 
+def goes_on(task: Task, number: int, most: int, audits: int) -> bool:
+    """Whether another round follows, whatever the networks believe.
+
+    Where there is one class yet, of which they are always sure; where an audit cannot succeed, or
+    there is none and the run went on when it was here before: a person has answered since.
+    """
+    if task.oracle.num_classes < 2 or task.config.certifies:
+        return task.oracle.num_classes < 2 or most < fewest(task.config, audits)
+    return len(query.chosen_before(task.log, number + 1, len(task.images))) > 0
+
+
 def survey(task: Task, state: Any, paid: Paid, key: Key[Array, ""]) -> Survey:
     """How the networks see `pool` images and those that are paid for.
 
@@ -208,7 +218,8 @@ def buy(
             return seen.rows[query.select(strategy, key, features, count, asked, beliefs)]
         return query.select(strategy, key, jnp.asarray(task.spaces.query), count, paid.indices)
 
-    return query.buy(task.oracle, paid, query.chosen(task.log, number, count, choose), number)
+    wanted = query.chosen(task.log, number, count, len(task.images), paid, choose)
+    return query.buy(task.oracle, paid, wanted, number)
 
 
 def learn(
@@ -278,15 +289,7 @@ def hand_over(
         "labels_to_certify": audited,
     }
     if task.config.certifies:
-        reached = bool(certificates) and certificates[-1].reached
-        summary["certified"] = float(reached)
-        if reached:
-            last = certificates[-1]
-            summary |= {
-                "certified_of": "new images" if task.config.population else "the pool",
-                "certified_low": last.low, "certified_high": last.high,
-                "certified_estimate": last.estimate,
-            }  # fmt: skip
+        summary |= statement(certificates, task.config.population)
     return Predictor(model, labels, None, stopped_by, summary)
 
 

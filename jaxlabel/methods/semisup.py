@@ -129,7 +129,8 @@ def buy(
             features, beliefs = jnp.asarray(view.features), jnp.asarray(view.beliefs)
         return query.select(strategy, key, features, count, paid.indices, beliefs)
 
-    return query.buy(oracle, paid, query.chosen(log, number, count, choose), number)
+    wanted = query.chosen(log, number, count, len(images), paid, choose)
+    return query.buy(oracle, paid, wanted, number)
 
 
 def finish(

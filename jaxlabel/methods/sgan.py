@@ -56,7 +56,7 @@ def run(
     counts = purchases(config, capacity)
     for number, count in enumerate(counts):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
-        paid = buy(config, images, state.average, paid, count, number, oracle, ask_key)
+        paid = buy(config, images, state.average, paid, count, number, oracle, ask_key, log)
         log.scalars("rounds", number, {"labels_spent": len(paid.indices)})
         data = gan.pad(images, paid.indices, paid.labels, capacity, latents)
         ends = [config.steps * i // len(counts) for i in (number, number + 1)]
@@ -75,20 +75,24 @@ def purchases(config: Config, capacity: int) -> list[int]:
 
 def buy(
     config: Config, images: UInt8[np.ndarray, "n h w c"], model: Any, paid: Paid, count: int,
-    number: int, oracle: Oracle, key: Key[Array, ""],
+    number: int, oracle: Oracle, key: Key[Array, ""], log: Log,
 ) -> Paid:  # fmt: skip
     """What was paid for before, and `count` labels more, as far as the money goes."""
-    strategy, beliefs = config.query, None
-    if strategy in query.UNCERTAINTY and not number:
-        strategy = "typiclust"
-    if strategy in query.UNCERTAINTY:
-        view = look(model, images, oracle.num_classes)
-        features, beliefs = view.features, jnp.asarray(view.beliefs)
-    elif strategy == "random":
-        features = np.zeros((len(images), 1), np.float32)
-    else:
-        features = np.asarray(pretext.given_points(images, config.components, config.given))
-    wanted = query.select(strategy, key, jnp.asarray(features), count, paid.indices, beliefs)
+
+    def choose() -> Int[np.ndarray, "count"]:
+        strategy, beliefs = config.query, None
+        if strategy in query.UNCERTAINTY and not number:
+            strategy = "typiclust"
+        if strategy in query.UNCERTAINTY:
+            view = look(model, images, oracle.num_classes)
+            features, beliefs = view.features, jnp.asarray(view.beliefs)
+        elif strategy == "random":
+            features = np.zeros((len(images), 1), np.float32)
+        else:
+            features = np.asarray(pretext.given_points(images, config.components, config.given))
+        return query.select(strategy, key, jnp.asarray(features), count, paid.indices, beliefs)
+
+    wanted = query.chosen(log, number, count, len(images), paid, choose)
     return query.buy(oracle, paid, wanted, number)
 
 

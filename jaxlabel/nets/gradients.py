@@ -43,7 +43,7 @@ def oriented_gradients(
 
 def gathered(
     maps: Float[Array, "batch h w k"], cell: int, axis: int
-) -> Float[Array, "batch h w k"]:
+) -> Float[Array, "batch rows columns k"]:
     """What there is around each cell along an axis: a pixel counts 1 at its centre, 0 a cell away.
 
     Sums of slices: on a CPU they take half the time of a product with the matrix of weights.

@@ -61,9 +61,13 @@ def sums(first: Float[Array, "n h w c"], second: Float[Array, "n h w c"]) -> Flo
     rows = [each.reshape(n, height, width * channels) for each in (first, second)]
     added = jax.lax.reduce(
         rows, [jnp.zeros((), each.dtype) for each in rows],
-        lambda a, b: [x + y for x, y in zip(a, b, strict=True)], (1,),
+        _add_pairs, (1,),
     )  # fmt: skip
     return jnp.stack([each.reshape(n, width, channels).sum(1) for each in added])
+
+
+def _add_pairs(first: list[Array], second: list[Array]) -> list[Array]:
+    return [a + b for a, b in zip(first, second, strict=True)]  # named: compiled once if eager
 
 
 def _sums_forward(first: Array, second: Array) -> tuple[Array, tuple[Array, Array]]:

@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -68,7 +68,7 @@ def import_answers(
     store: "LabelStore",
     label_set: str,
     path: str | Path,
-    known_items: Iterable[str] | None = None,
+    known_items: Container[str] | None = None,
 ) -> Counts:
     """Stores the answers of a CSV file with the columns item and label; all of them, or none.
 
@@ -83,7 +83,7 @@ def import_answers(
     """
     rows = [row for row in _read(Path(path)) if row.label or row.item]
     filled = [row for row in rows if row.label]
-    _check_items(path, filled, None if known_items is None else set(known_items))
+    _check_items(path, filled, known_items)
     classes = store.classes(label_set)
     named = [_class_name(path, row, classes) for row in filled]
     new = sorted(set(named) - set(classes), key=_by_number)
@@ -122,7 +122,7 @@ def _read(path: Path) -> list[Row]:
         raise DataError(f"{path} line {reader.line_num} is not CSV: {error}") from error
 
 
-def _check_items(path: str | Path, rows: list[Row], known: set[str] | None) -> None:
+def _check_items(path: str | Path, rows: list[Row], known: Container[str] | None) -> None:
     first: dict[str, Row] = {}
     for row in rows:
         if not row.item:

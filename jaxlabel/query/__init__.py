@@ -17,12 +17,21 @@ from jaxtyping import Array, Float, Int, Key
 from jaxlabel.errors import UsageError
 from jaxlabel.query.clusters import medoids, typiclust
 from jaxlabel.query.cover import maxherding, probcover
-from jaxlabel.query.purchase import NOTHING, Paid, affordable, buy, chosen, how_many, plan
+from jaxlabel.query.purchase import (
+    NOTHING,
+    Paid,
+    affordable,
+    buy,
+    chosen,
+    chosen_before,
+    how_many,
+    plan,
+)
 from jaxlabel.query.seeding import coreset, spread_out
 from jaxlabel.query.uncertainty import badge, diverse, entropy, margin
 
 __all__ = ["COVERAGE", "NOTHING", "STRATEGIES", "UNCERTAINTY", "Paid", "affordable", "buy",
-           "chosen", "how_many", "plan", "select", "spread_out"]  # fmt: skip
+           "chosen", "chosen_before", "how_many", "plan", "select", "spread_out"]  # fmt: skip
 
 
 def shuffled(

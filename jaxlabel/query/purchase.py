@@ -64,7 +64,12 @@ def plan(oracle: Oracle, num_images: int) -> int:
 
 
 def chosen(
-    log: Log, number: int, count: int, choose: Callable[[], Int[np.ndarray, "count"]]
+    log: Log,
+    number: int,
+    count: int,
+    num_images: int,
+    paid: Paid,
+    choose: Callable[[], Int[np.ndarray, "count"]],
 ) -> Int[np.ndarray, "count"]:
     """The `count` images that `choose` picks in a round, or picked when the run was here before.
 
@@ -72,12 +77,27 @@ def chosen(
     same: another machine rounds otherwise, or a person has named a new class and they had to be
     trained again. Nobody labels in vain.
     """
-    name = f"asked_{number}"
-    if (there := log.restore(name, np.zeros(count, int))) is not None:
-        return np.asarray(there[1])
-    wanted = np.asarray(choose(), int)
-    log.save(name, 0, wanted)
+    before = chosen_before(log, number, num_images)
+    before = before[~np.isin(before, paid.indices)][:count]
+    if len(before) == count:
+        return before
+    picked = np.asarray(choose(), int)
+    wanted = np.append(before, picked[~np.isin(picked, before)])[:count]
+    padded = np.full(num_images, -1)  # so that its shape does not depend on the count
+    padded[:count] = wanted
+    log.save(_name(number), count, padded)
     return wanted
+
+
+def chosen_before(log: Log, number: int, num_images: int) -> Int[np.ndarray, "m"]:
+    """What was chosen in a round when the run was here before; nothing where it was not."""
+    there = log.restore(_name(number), np.full(num_images, -1))
+    found = np.full(0, -1) if there is None else np.asarray(there[1])
+    return found[found >= 0]
+
+
+def _name(number: int) -> str:
+    return f"asked_{number}"
 
 
 def buy(oracle: Oracle, paid: Paid, wanted: Int[np.ndarray, "m"], number: int) -> Paid:

@@ -1,6 +1,6 @@
 """The record of one run in its work directory, which a kill at any moment leaves usable.
 
-config.json, metrics.jsonl, session.json (the time used over all sessions and the command),
+config.json, metrics.jsonl, session.json (time used over all sessions, how many, and the command),
 result.json, tensorboard/, checkpoints/NAME/, artifacts/NAME.npz.
 """
 
@@ -68,6 +68,7 @@ class RunLog:
         self._before, self._began, self._beat = max(used), time.monotonic(), -float("inf")
         # Who opens a finished run only looks at it: its time and command stay.
         self._over = (self.workdir / "result.json").exists()
+        self._num_classes = -1  # not known yet
         self._session["sessions"] = self._session.get("sessions", 0) + 1
         self._session["command"] = command()
         self._heartbeat()
@@ -106,14 +107,12 @@ class RunLog:
         self._heartbeat()
 
     def classes(self, names: Sequence[str]) -> None:
-        """artifacts/classes.npz. Once a person has named more of them while the run waited,
-        checkpoints of networks that did not know them are forgotten."""
-        path = self.workdir / "artifacts" / "classes.npz"
-        if path.exists():
-            with np.load(path) as there:
-                grown = len(there["names"]) < len(names)
-            self._session["grown"] = self._session.get("grown", False) or grown
-            self._heartbeat(now=True)
+        """artifacts/classes.npz: the classes that there are so far.
+
+        A person may name more of them while the run waits: then checkpoints of networks that have
+        no place for them are forgotten when they are asked for.
+        """
+        self._num_classes = len(names)
         self.arrays("classes", names=np.array(names, str))
 
     def progress(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
@@ -130,7 +129,7 @@ class RunLog:
         from jaxlabel.runlog import checkpoints
 
         manager, folder = self._checkpoints(name)
-        checkpoints.save(manager, folder, step, tree)
+        checkpoints.save(manager, folder, step, tree, self._num_classes)
         self._heartbeat()
 
     def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
@@ -146,13 +145,25 @@ class RunLog:
         manager, folder = self._checkpoints(name)
         try:
             return checkpoints.restore(manager, folder, like, self.say)
-        except checkpoints.Misfit:
-            if not self._session.get("grown"):
+        except checkpoints.Misfit as error:
+            if not 0 <= error.num_classes < self._num_classes:
                 raise
             self.say(f"{name} starts again: there are classes that it did not know")
-            self._managers.pop(name).close()
-            shutil.rmtree(folder)
+            self.forget(name)
             return None
+
+    def forget(self, name: str) -> None:
+        """Removes the checkpoints of that name, and what was written of its steps."""
+        folder, path = self.workdir / "checkpoints" / name, self.workdir / "metrics.jsonl"
+        if not folder.exists():
+            return
+        if name in self._managers:
+            self._managers.pop(name).close()
+        records = [record for record in files.read_lines(path)[0] if record["phase"] != name]
+        with files.refusals(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            files.write(path, b"".join(map(files.json_line, records)))
+        self._written = {pair for pair in self._written if pair[0] != name}
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Writes result.json, and the confusion matrix and the settings for TensorBoard."""

@@ -12,9 +12,19 @@ import numpy as np
 from jaxlabel import files
 from jaxlabel.errors import JaxlabelError
 
+CLASSES = "classes"  # beside the leaves: how many there were when they were saved
+
 
 class Misfit(JaxlabelError):
-    """A checkpoint was saved from a tree with other leaves."""
+    """A checkpoint was saved from a tree with other leaves.
+
+    Attributes:
+      num_classes: how many classes there were then; -1 where that is not known.
+    """
+
+    def __init__(self, message: str, num_classes: int):
+        super().__init__(message)
+        self.num_classes = num_classes
 
 
 def open_manager(folder: Path) -> Any:
@@ -28,7 +38,7 @@ def open_manager(folder: Path) -> Any:
         return ocp.CheckpointManager(folder.absolute(), options=options)
 
 
-def save(manager: Any, folder: Path, step: int, tree: Any) -> None:
+def save(manager: Any, folder: Path, step: int, tree: Any, num_classes: int = -1) -> None:
     """Saves the leaves of `tree`, unless a checkpoint of this step or a later one is there.
 
     Leaves alone, not their structure: so Flax's graph mode and tree mode read each other's.
@@ -44,7 +54,7 @@ def save(manager: Any, folder: Path, step: int, tree: Any) -> None:
     arrays = {_name(i): _as_array(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
     # Orbax refuses empty arrays and empty trees.
     arrays = {name: array for name, array in arrays.items() if array.size}
-    arrays["step"] = np.array(step)
+    arrays |= {"step": np.array(step), CLASSES: np.array(num_classes)}
     with _one_line(folder):
         manager.save(step, args=ocp.args.StandardSave(arrays))
 
@@ -80,17 +90,20 @@ def _fitted(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path) -> li
     wanted = [_as_array(leaf) for leaf in leaves]
     expected = {_name(i) for i, array in enumerate(wanted) if array.size}
     remedy = f"remove {folder} to start this part again"
-    if expected != saved.keys() - {"step"}:
+    num_classes = int(saved.get(CLASSES, -1))
+    if expected != (got := saved.keys() - {"step", CLASSES}):
         raise Misfit(
-            f"{folder}: the checkpoint holds {len(saved) - 1} arrays where the code has "
-            f"{len(expected)}; {remedy}"
+            f"{folder}: the checkpoint holds {len(got)} arrays where the code has "
+            f"{len(expected)}; {remedy}",
+            num_classes,
         )
     for index, array in enumerate(wanted):
-        got = saved.get(_name(index), array)
-        if got.shape != array.shape or got.dtype != array.dtype:
+        there = saved.get(_name(index), array)
+        if there.shape != array.shape or there.dtype != array.dtype:
             raise Misfit(
-                f"{folder}: array {index} of the checkpoint is {got.dtype}{list(got.shape)} where "
-                f"the code has {array.dtype}{list(array.shape)}; {remedy}"
+                f"{folder}: array {index} of the checkpoint is {there.dtype}{list(there.shape)} "
+                f"where the code has {array.dtype}{list(array.shape)}; {remedy}",
+                num_classes,
             )
     return [
         _like(leaf, saved.get(_name(index), wanted[index])) for index, leaf in enumerate(leaves)

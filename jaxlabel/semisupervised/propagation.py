@@ -59,7 +59,12 @@ def propagate(
         classes' sizes at `prior` (Calder et al. 2020), or Poisson learning on the graph's slow
         modes alone.
       joined: from `join`, by the same method.
+
+    Raises:
+      TypeError: it is from another one.
     """
+    if isinstance(joined, cluster.GraphSpace) != (method == "diffusion"):
+        raise TypeError(f"{method} does not spread labels on {type(joined).__name__}")
     if isinstance(joined, cluster.GraphSpace):
         found = cluster.diffuse_labels(joined, indices, labels).astype(np.int32)
         certainty = np.ones(len(found))
