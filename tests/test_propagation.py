@@ -11,10 +11,15 @@ CLASSES = RANDOM.integers(0, 3, 240)
 PAID = np.concatenate([np.flatnonzero(c == CLASSES)[:2] for c in range(3)])
 
 
+def joined(method, features):
+    log = NullLog()
+    return semisupervised.join(method, semisupervised.neighbour_graph(features, 10, log), log)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_of_one_class_every_label_is_certain(method):
     features = RANDOM.standard_normal((60, 3))
-    graph = semisupervised.join(method, features, NullLog())
+    graph = joined(method, features)
     spread = semisupervised.propagate(method, graph, np.arange(2), np.zeros(2, int), np.ones(1))
     np.testing.assert_array_equal(spread.labels, 0)
     np.testing.assert_array_equal(spread.certainty, 1.0)
@@ -23,7 +28,7 @@ def test_of_one_class_every_label_is_certain(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_labels_spread_to_their_own_groups_and_the_paid_keep_theirs(method):
     features = 4 * np.eye(3)[CLASSES] + RANDOM.standard_normal((len(CLASSES), 3))
-    graph, prior = semisupervised.join(method, features, NullLog()), np.full(3, 1 / 3)
+    graph, prior = joined(method, features), np.full(3, 1 / 3)
     spread = semisupervised.propagate(method, graph, PAID, CLASSES[PAID], prior)
     right = spread.labels == CLASSES
     assert np.mean(right) > 0.9
@@ -40,7 +45,7 @@ def test_what_no_label_reaches_is_no_target(method):
     features = RANDOM.standard_normal((60, 3))
     features[30:] += 1000
     paid, labels = np.arange(6), np.arange(6) % 2
-    graph = semisupervised.join(method, features, NullLog())
+    graph = joined(method, features)
     spread = semisupervised.propagate(method, graph, paid, labels, np.full(3, 1 / 3))
     assert (spread.certainty[:30] >= 0).all()
     np.testing.assert_array_equal(spread.certainty[30:], -1)

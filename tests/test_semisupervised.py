@@ -161,7 +161,7 @@ def test_a_guide_of_no_class_is_none():
 def test_with_many_labels_the_graph_gives_no_targets(share):
     config = Problem(guide=1.0, guide_until=5, guide_share=share)
     base = IMAGES.reshape(len(IMAGES), -1).astype(np.float32)
-    graph = semisupervised.join("poisson", base, NullLog(), num_neighbours=4)
+    graph = semisupervised.neighbour_graph(base, 4, NullLog())
 
     def guide(count):
         paid = Paid(PAID[:count], CLASSES[PAID[:count]])

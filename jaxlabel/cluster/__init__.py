@@ -1,6 +1,6 @@
 """Clustering on the device: k-means, medoids, exact nearest neighbours and graphs of them."""
 
-from jaxlabel.cluster.embedding import GraphSpace, diffuse_labels, graph_space
+from jaxlabel.cluster.embedding import GraphSpace, diffuse_labels, graph_space, nearest_graph
 from jaxlabel.cluster.graph import (
     Graph,
     Spectrum,
@@ -25,6 +25,7 @@ __all__ = [
     "knn",
     "knn_graph",
     "medoids",
+    "nearest_graph",
     "normalised",
     "poisson_learning",
     "spectral_embedding",

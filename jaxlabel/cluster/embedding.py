@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxlabel.cluster.graph import knn_graph, spectral_embedding
+from jaxlabel.cluster.graph import Graph, knn_graph, spectral_embedding
 from jaxlabel.cluster.neighbours import knn
 
 
@@ -24,20 +24,17 @@ class GraphSpace(NamedTuple):
     gains: Float[np.ndarray, "m"]
 
 
-def graph_space(
-    features: Float[np.ndarray, "n f"],
-    *,
-    num_neighbours: int,
-    num_components: int,
-    num_modes: int = 60,
-) -> GraphSpace:
-    """The space of the features' graph of exact nearest neighbours.
+def nearest_graph(features: Float[np.ndarray, "n f"], num_neighbours: int) -> Graph:
+    """The weighted graph of the features' exact nearest neighbours."""
+    return knn_graph(*map(np.asarray, knn(jnp.asarray(features), None, num_neighbours)))
+
+
+def graph_space(graph: Graph, *, num_components: int, num_modes: int = 60) -> GraphSpace:
+    """The graph's leading eigenvectors, at most one fewer than there are points.
 
     Ng, Jordan & Weiss 2002; the scaling by eigenvalues is that of commute times (Qiu & Hancock
     2007), which counts the slow modes, those between classes, for more.
     """
-    indices, distances = knn(jnp.asarray(features), None, num_neighbours)
-    graph = knn_graph(np.asarray(indices), np.asarray(distances))
     most = len(graph.degrees) - 1
     spectrum = spectral_embedding(graph, min(max(num_modes, num_components), most))
     gaps = np.maximum(1 - spectrum.values, 1e-6)

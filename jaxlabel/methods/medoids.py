@@ -121,9 +121,13 @@ def embed(config: Config, codes: Float[np.ndarray, "n d"], log: Log) -> cluster.
     """Where to cluster: the codes, or the leading eigenvectors of their neighbour graph."""
     if config.space == "codes":
         return cluster.GraphSpace(codes, np.zeros((len(codes), 0)), np.zeros(0))
-    sizes = {"num_neighbours": config.neighbours, "num_components": config.components}
+
+    def compute() -> dict[str, Any]:
+        graph = cluster.nearest_graph(codes, config.neighbours)
+        return cluster.graph_space(graph, num_components=config.components)._asdict()
+
     log.progress("graph", 0, 1, "neighbours and eigenvectors")
-    space = cached("graph", [codes, sizes], lambda: cluster.graph_space(codes, **sizes)._asdict())
+    space = cached("graph", [codes, config.neighbours, config.components], compute)
     log.progress("graph", 1, 1)
     return cluster.GraphSpace(**space)
 

@@ -151,14 +151,17 @@ def mine(config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"], log
     """The images' neighbours in the features, exact and block by block, and their graph."""
     model = simclr.represent(config, encoder, images)
     features = pretext.features_of(model, images)
-    sizes = {"num_neighbours": config.graph_neighbours, "num_components": config.graph_components}
     log.progress("mining", 0, 1, "neighbours and their graph")
 
     def compute() -> dict[str, Any]:
-        found, _ = cluster.knn(jnp.asarray(features), None, config.neighbours)
-        return {"neighbours": found, **cluster.graph_space(features, **sizes)._asdict()}
+        mined, joined = config.neighbours, config.graph_neighbours
+        near, far = map(np.asarray, cluster.knn(jnp.asarray(features), None, max(mined, joined)))
+        graph = cluster.knn_graph(near[:, :joined], far[:, :joined])
+        space = cluster.graph_space(graph, num_components=config.graph_components)
+        return {"neighbours": near[:, :mined], **space._asdict()}
 
-    found = cached("mining", [features, config.neighbours, sizes], compute)
+    parts = [config.neighbours, config.graph_neighbours, config.graph_components]
+    found = cached("mining", [features, *parts], compute)
     log.progress("mining", 1, 1)
     return Mined(features, found.pop("neighbours"), cluster.GraphSpace(**found))
 

@@ -1,7 +1,7 @@
 """Learning from few labels and many images: one training step, and the objectives that it takes."""
 
 from jaxlabel.semisupervised.propagation import METHODS as PROPAGATIONS
-from jaxlabel.semisupervised.propagation import join, propagate
+from jaxlabel.semisupervised.propagation import join, neighbour_graph, propagate
 from jaxlabel.semisupervised.settings import ALIGNMENTS, NAMES, Settings
 from jaxlabel.semisupervised.starts import STARTS, pretrained
 from jaxlabel.semisupervised.training import Data, State, make_step, pad, start, views_of
@@ -16,6 +16,7 @@ __all__ = [
     "State",
     "join",
     "make_step",
+    "neighbour_graph",
     "pad",
     "pretrained",
     "propagate",

@@ -17,7 +17,13 @@ from jaxlabel.log import Log
 from jaxlabel.losses import consistency
 from jaxlabel.query import UNCERTAINTY, Paid
 from jaxlabel.semisupervised.propagation import METHODS as PROPAGATIONS
-from jaxlabel.semisupervised.propagation import Joined, Spread, join, propagate, slow_modes
+from jaxlabel.semisupervised.propagation import (
+    Joined,
+    Spread,
+    neighbour_graph,
+    propagate,
+    slow_modes,
+)
 from jaxlabel.semisupervised.settings import GUIDED, Settings
 from jaxlabel.semisupervised.starts import STARTS, beside_components, pretrained
 from jaxlabel.semisupervised.training import State
@@ -90,18 +96,14 @@ def spaces(
     if not (asks or guides):
         return Spaces(None, nothing, None)
     base = base_features(config, images, key, log)
-    space = query_space(config, base, log) if asks else nothing
-    if not guides:
-        return Spaces(base, space, None)
-    graph = join(config.propagation, base, log, num_neighbours=config.neighbours)
-    return Spaces(base, space, graph)
-
-
-def query_space(
-    config: Problem, base: Float[np.ndarray, "n d"], log: Log
-) -> Float[np.ndarray, "n d"]:
-    """The base features, or the slow modes of their graph, in which classes are compact."""
-    return slow_modes(base, config.neighbours, log).points if config.space == "graph" else base
+    looks = asks and config.space == "graph"
+    if not (guides or looks):
+        return Spaces(base, base, None)
+    graph = neighbour_graph(base, config.neighbours, log)
+    modes = slow_modes(graph, log) if looks or config.propagation == "diffusion" else None
+    space = modes.points if looks and modes else base if asks else nothing
+    joined = modes if config.propagation == "diffusion" else graph
+    return Spaces(base, space, joined if guides else None)
 
 
 def base_features(

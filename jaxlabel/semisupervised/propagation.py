@@ -27,17 +27,9 @@ class Spread(NamedTuple):
     certainty: Float[np.ndarray, "n"]
 
 
-def join(
-    method: str, features: Float[np.ndarray, "n d"], log: Log, *, num_neighbours: int = 10,
-    kept: bool = True,
-) -> Joined:  # fmt: skip
-    """What labels are spread on by that method: the features' neighbour graph, or its slow modes.
-
-    Args:
-      kept: whether other runs may want it, so that it goes into the cache where there is one.
-    """
-    make = slow_modes if method == "diffusion" else neighbour_graph
-    return make(features, num_neighbours, log, kept=kept)
+def join(method: str, graph: cluster.Graph, log: Log) -> Joined:
+    """What labels are spread on by that method: the graph, or its slow modes."""
+    return slow_modes(graph, log) if method == "diffusion" else graph
 
 
 def propagate(
@@ -94,18 +86,15 @@ def rank_within(
     return ranks
 
 
-def slow_modes(
-    features: Float[np.ndarray, "n d"], num_neighbours: int, log: Log, *, kept: bool = True
-) -> cluster.GraphSpace:
-    """The leading eigenvectors of the features' graph."""
-    sizes: Any = {"num_neighbours": min(num_neighbours, len(features) - 1)}
-    sizes["num_components"] = min(20, len(features) - 1)
-    log.progress("graph", 0, 1, "neighbours and eigenvectors")
-
-    def compute() -> dict[str, Any]:
-        return cluster.graph_space(features, **sizes)._asdict()
-
-    space = cached("graph", [features, sizes], compute) if kept else compute()
+def slow_modes(graph: cluster.Graph, log: Log) -> cluster.GraphSpace:
+    """The graph's leading eigenvectors."""
+    components = min(20, len(graph.degrees) - 1)
+    weights = graph.weights
+    log.progress("graph", 0, 1, "eigenvectors")
+    space = cached(
+        "graph", [weights.data, weights.indices, weights.indptr, components],
+        lambda: cluster.graph_space(graph, num_components=components)._asdict(),
+    )  # fmt: skip
     log.progress("graph", 1, 1)
     return cluster.GraphSpace(**space)
 
@@ -113,7 +102,11 @@ def slow_modes(
 def neighbour_graph(
     features: Float[np.ndarray, "n d"], num_neighbours: int, log: Log, *, kept: bool = True
 ) -> cluster.Graph:
-    """The weighted graph of exact nearest neighbours."""
+    """The weighted graph of exact nearest neighbours.
+
+    Args:
+      kept: whether other runs may want it, so that it goes into the cache where there is one.
+    """
 
     def compute() -> dict[str, Any]:
         indices, distances = cluster.knn(jnp.asarray(features), None, num_neighbours)

@@ -22,7 +22,7 @@ from jaxlabel.log import Log
 from jaxlabel.query import Paid
 from jaxlabel.semisupervised import committee
 from jaxlabel.semisupervised.problem import guide_of, spread
-from jaxlabel.semisupervised.propagation import join
+from jaxlabel.semisupervised.propagation import join, neighbour_graph
 from jaxlabel.semisupervised.training import Data, State
 
 SHARE = 0.7  # of the squared length, the networks' features beside given ones
@@ -74,8 +74,8 @@ def refine(
     config, images, num_classes = cycle.settings, np.asarray(data.images), len(data.prior)
     for number, each in enumerate(jax.random.split(key, config.refinements)):
         space = learned_space(config, state, images, base)
-        graph = join(config.propagation, space, log, num_neighbours=config.neighbours, kept=False)
-        found = spread(config, graph, paid, num_classes)
+        graph = neighbour_graph(space, config.neighbours, log, kept=False)
+        found = spread(config, join(config.propagation, graph, log), paid, num_classes)
         guide = guide_of(config, found, len(images), num_classes)
         told = data._replace(guide=jnp.asarray(guide))
         state = committee.learn(cycle, state, told, each, log, f"{name}_{number}")
