@@ -207,9 +207,8 @@ def _feature_scores(
 def _with_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> LabelsMissing:
     """The same error, its questions written where a person can answer them."""
     place = dict(zip(dataset.train_items.tolist(), dataset.paths, strict=False))
-    path = account.write_questions(
-        workdir, error.items, [place.get(item, "") for item in error.items]
-    )
+    paths = [place.get(item, "") for item in error.items]
+    path = account.write_questions(workdir, error.items, paths)
     return LabelsMissing(
         f"{len(error.items)} images are to be labelled by a person: fill the column label of "
         f"{path}, then jaxlabel answer --workdir={workdir}, then the same command again",
