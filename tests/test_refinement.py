@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from jaxlabel import data, experiment, pretext
+from jaxlabel.cluster import nearest_graph
 from jaxlabel.log import NullLog
 from jaxlabel.methods import active
 from jaxlabel.predictor import probabilities
 from jaxlabel.query import Paid
 from jaxlabel.semisupervised import committee, pad, refinement
-from jaxlabel.semisupervised.propagation import neighbour_graph
 
 IMAGES = data.load("digits").train_images[:600]
 LABELS = data.load_train_labels("digits")[:600]
@@ -61,11 +61,11 @@ def test_each_graph_is_of_what_the_networks_have_learned_by_then(trained, monkey
     state, seen = trained
     spaces = []
 
-    def watched(features, *rest, **settings):
+    def watched(features, num_neighbours):
         spaces.append(features)
-        return neighbour_graph(features, *rest, **settings)
+        return nearest_graph(features, num_neighbours)
 
-    monkeypatch.setattr(refinement, "neighbour_graph", watched)
+    monkeypatch.setattr(refinement.cluster, "nearest_graph", watched)
     refine(config, state, seen)
     np.testing.assert_array_equal(spaces[0], refinement.learned_space(config, state, IMAGES, None))
     assert len(spaces) == 2 and np.abs(spaces[1] - spaces[0]).max() > 0.01

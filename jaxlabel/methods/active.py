@@ -182,9 +182,9 @@ def goes_on(task: Task, number: int, most: int, audits: int) -> bool:
     Where there is one class yet, of which they are always sure; where an audit cannot succeed, or
     there is none and the run went on when it was here before: a person has answered since.
     """
-    if task.oracle.num_classes < 2 or task.config.certifies:
-        return task.oracle.num_classes < 2 or most < fewest(task.config, audits)
-    return len(query.chosen_before(task.log, number + 1, len(task.images))) > 0
+    hopeless = most < fewest(task.config, audits)
+    went_on = len(query.chosen_before(task.log, number + 1, len(task.images))) > 0
+    return task.oracle.num_classes < 2 or (hopeless if task.config.certifies else went_on)
 
 
 def survey(task: Task, state: Any, paid: Paid, key: Key[Array, ""]) -> Survey:

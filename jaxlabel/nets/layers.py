@@ -59,10 +59,8 @@ def sums(first: Float[Array, "n h w c"], second: Float[Array, "n h w c"]) -> Flo
     """
     n, height, width, channels = first.shape
     rows = [each.reshape(n, height, width * channels) for each in (first, second)]
-    added = jax.lax.reduce(
-        rows, [jnp.zeros((), each.dtype) for each in rows],
-        _add_pairs, (1,),
-    )  # fmt: skip
+    zeros = [jnp.zeros((), each.dtype) for each in rows]
+    added = jax.lax.reduce(rows, zeros, _add_pairs, (1,))
     return jnp.stack([each.reshape(n, width, channels).sum(1) for each in added])
 
 

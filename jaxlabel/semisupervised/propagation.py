@@ -12,6 +12,7 @@ from jaxlabel.cluster.volume import poisson_mbo
 from jaxlabel.log import Log
 
 METHODS = ("spreading", "poisson", "mbo", "diffusion")
+COMPONENTS = 20  # of the graph, in which strategies look
 Joined = cluster.Graph | cluster.GraphSpace  # the latter for diffusion
 
 
@@ -88,32 +89,27 @@ def rank_within(
 
 def slow_modes(graph: cluster.Graph, log: Log) -> cluster.GraphSpace:
     """The graph's leading eigenvectors."""
-    components = min(20, len(graph.degrees) - 1)
     weights = graph.weights
     log.progress("graph", 0, 1, "eigenvectors")
     space = cached(
-        "graph", [weights.data, weights.indices, weights.indptr, components],
-        lambda: cluster.graph_space(graph, num_components=components)._asdict(),
+        "graph", [weights.data, weights.indices, weights.indptr, COMPONENTS],
+        lambda: cluster.graph_space(graph, num_components=COMPONENTS)._asdict(),
     )  # fmt: skip
     log.progress("graph", 1, 1)
     return cluster.GraphSpace(**space)
 
 
 def neighbour_graph(
-    features: Float[np.ndarray, "n d"], num_neighbours: int, log: Log, *, kept: bool = True
+    features: Float[np.ndarray, "n d"], num_neighbours: int, log: Log
 ) -> cluster.Graph:
-    """The weighted graph of exact nearest neighbours.
-
-    Args:
-      kept: whether other runs may want it, so that it goes into the cache where there is one.
-    """
+    """`cluster.nearest_graph`, for features that other runs have too: its neighbours are cached."""
 
     def compute() -> dict[str, Any]:
         indices, distances = cluster.knn(jnp.asarray(features), None, num_neighbours)
         return {"indices": indices, "distances": distances}
 
     log.progress("neighbours", 0, 1)
-    found = cached("neighbours", [features, num_neighbours], compute) if kept else compute()
+    found = cached("neighbours", [features, num_neighbours], compute)
     log.progress("neighbours", 1, 1)
     return cluster.knn_graph(found["indices"], found["distances"])
 

@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
-from jaxlabel import pretext
+from jaxlabel import cluster, pretext
 from jaxlabel.config import setting
 from jaxlabel.log import Log
 from jaxlabel.query import Paid
 from jaxlabel.semisupervised import committee
 from jaxlabel.semisupervised.problem import guide_of, spread
-from jaxlabel.semisupervised.propagation import join, neighbour_graph
+from jaxlabel.semisupervised.propagation import join
 from jaxlabel.semisupervised.training import Data, State
 
 SHARE = 0.7  # of the squared length, the networks' features beside given ones
@@ -74,7 +74,9 @@ def refine(
     config, images, num_classes = cycle.settings, np.asarray(data.images), len(data.prior)
     for number, each in enumerate(jax.random.split(key, config.refinements)):
         space = learned_space(config, state, images, base)
-        graph = neighbour_graph(space, config.neighbours, log, kept=False)
+        log.progress("neighbours", 0, 1)
+        graph = cluster.nearest_graph(space, config.neighbours)
+        log.progress("neighbours", 1, 1)
         found = spread(config, join(config.propagation, graph, log), paid, num_classes)
         guide = guide_of(config, found, len(images), num_classes)
         told = data._replace(guide=jnp.asarray(guide))
