@@ -143,6 +143,20 @@ def test_its_own_belief_may_do(tmp_path, capsys):
     assert result["labels_spent"] < 60
 
 
+def test_an_audit_waits_for_a_doubt_that_leaves_room(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(active, "doubt", lambda beliefs: 0.1)  # once and a half that is too much
+    few = {"target": 0.88, "budget": 400, "growth": 4.0, "round_steps": 2, "steps": 2,
+           "distil_steps": 2}  # fmt: skip
+    believed = experiment.run(tiny(**few, confidence=0.0), tmp_path / "believed")
+    assert believed["stopped_by"].startswith("target") and believed["labels_spent"] == 20
+    experiment.run(tiny(**few), tmp_path / "audited")
+    text = (tmp_path / "audited/metrics.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    audit = [line["phase"] for line in lines].index("audit")
+    rounds = [line["labels_spent"] for line in lines[:audit] if line["phase"] == "rounds"]
+    assert rounds == [20, 80]  # the third is the last that is not for the certificate
+
+
 def test_no_money_is_one_line(tmp_path):
     with pytest.raises(UsageError, match="buys no label"):
         experiment.run(tiny(budget=0.5), tmp_path)

@@ -1,12 +1,11 @@
 """The flagship: labels bought in rounds until a target accuracy is reached, and certified.
 
-The first labels cover the space of the features (a neighbour graph's slow modes, say); networks
-are trained on them and on all the images (FreeMatch and its kin). Each further round buys labels
-where the networks are unsure, spread over their features, and trains on from where the last one
-ended: labels grow by a factor, so rounds, and with them the cost, are as the logarithm of the
-labels. Once the networks believe themselves at the target, they are trained to the end, refined
-and distilled to one, and the next labels are an audit of that one. If it is certified the run is
-done; if not, the audit's labels train like any others.
+The first labels cover the space of the features; networks are trained on them and on all the images
+(FreeMatch and its kin). Each further round buys labels where the networks are unsure, spread over
+their features, and trains on from where the last one ended: labels grow by a factor, so rounds, and
+with them the cost, are as the logarithm of the labels. Once the target is within what the networks
+believe of themselves, they are trained to the end, refined and distilled to one, and the next
+labels are an audit of that one. If it is certified the run is done; if not, its labels train too.
 """
 
 import dataclasses
@@ -27,6 +26,8 @@ from jaxlabel.predictor import Predictor, View, look, probabilities
 from jaxlabel.query import COVERAGE, STRATEGIES, UNCERTAINTY, Paid
 from jaxlabel.semisupervised import committee, problem, refinement
 from jaxlabel.semisupervised.propagation import Spread
+
+TOO_SURE = 1.5  # how many times its own doubt a model's error is taken to be, until it is audited
 
 
 @dataclasses.dataclass
@@ -110,15 +111,15 @@ def run(
     space_key, start_key, round_key = jax.random.split(key, 3)
     paid = query.NOTHING
     capacity = query.plan(oracle, len(images))
-    strategies = (config.first_query, config.query)
     first = min(config.first, int(capacity * (1 - config.reserve)))
+    strategies = (config.first_query, config.query)
     spaces = problem.spaces(config, strategies, first, images, space_key, log)
     task = Task(config, images, spaces, oracle, capacity, log)
     state = committee.begin(config, config.members, images, oracle.num_classes, start_key, log)
     short, long = (committee.cycle(config, n) for n in (config.round_steps, config.steps))
     again = refinement.cycle(config)
     certificates: list[Certificate] = []
-    too_sure = 1.0  # how many times its own doubt the model's error was, when last audited
+    too_sure = TOO_SURE if config.certifies else 1.0
     reserve = config.reserve * capacity
     seen: Survey | None = None
     for number in itertools.count():
@@ -277,8 +278,7 @@ def hand_over(
 ) -> Predictor:  # fmt: skip
     """The model, a class of every image, and what is certified of it.
 
-    A model that is handed over when the money ends was trained after the last audit, which says
-    nothing of it.
+    One that is handed over when the money ends was trained since the last audit: that is void.
     """
     labels = beliefs.argmax(axis=-1).astype(np.int32)
     labels[paid.indices] = paid.labels
