@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel.train import apply_batched
 
@@ -50,6 +50,25 @@ def look(model: Any, images: UInt8[np.ndarray, "n h w c"], num_classes: int) -> 
     """
     both = apply_batched(_both, model, images)
     return View(both[:, :-num_classes], both[:, -num_classes:])
+
+
+class Survey(NamedTuple):
+    """How a model sees some of the images, and which they are: their indices, in order."""
+
+    rows: Int[np.ndarray, "m"]
+    view: View
+
+
+def survey(
+    model: Any, images: UInt8[np.ndarray, "n h w c"], num_classes: int, size: int,
+    paid: Int[np.ndarray, "m"], key: Key[Array, ""],
+) -> Survey:  # fmt: skip
+    """A look at `size` images drawn at random, or at all, and at those that are paid for."""
+    rows = np.arange(len(images))
+    if size < len(images):
+        drawn = jax.random.choice(key, len(images), (size,), replace=False)
+        rows = np.union1d(drawn, paid)
+    return Survey(rows, look(model, images[rows], num_classes))
 
 
 def _both(model: Any, batch: Float[Array, "batch h w c"]) -> Float[Array, "batch both"]:

@@ -102,7 +102,7 @@ def test_a_student_says_what_its_teachers_say_and_one_needs_none():
 
 
 def test_a_certificate_ends_the_run_and_is_true(tmp_path, capsys):
-    settings = tiny(target=0.5, confidence=0.9, budget=400, steps=120, growth=4.0)
+    settings = tiny(target=0.4, confidence=0.9, budget=400, steps=120, growth=4.0)
     result = experiment.run(settings, tmp_path)
     assert result["stopped_by"] == "target" and result["certified"] == 1
     bought = result["labels_by_purpose"]
@@ -112,7 +112,7 @@ def test_a_certificate_ends_the_run_and_is_true(tmp_path, capsys):
     spent = result["labels_spent"]
     assert spent == sum(bought.values()) < 400
     right = result["train_label_accuracy"] * result["num_train"] - spent  # paid ones are right
-    assert 0.5 <= result["certified_low"] <= right / (result["num_train"] - spent)
+    assert 0.4 <= result["certified_low"] <= right / (result["num_train"] - spent)
     rounds = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert any(line["phase"] == "audit" for line in rounds)
 
@@ -187,10 +187,11 @@ def test_a_round_chooses_among_a_part_and_knows_where_it_lies(monkeypatch):
     images, state, _ = a_committee(2, config)
     everything = look(committee.networks(config, state), images, 10)
     paid = Paid(np.array([250, 3, 77, 299]), np.zeros(4, int))
-    task = active.Task(config, images, None, SimpleNamespace(num_classes=10), 64, NullLog())
+    oracle = SimpleNamespace(num_classes=10)
+    task = active.Task(config, images, None, None, oracle, 64, NullLog())
     monkeypatch.setattr(active.query, "buy", lambda oracle, paid, wanted, number: wanted)
     for number in range(3):
-        seen = active.survey(task, state, paid, jax.random.key(number))
+        seen = active.look_around(task, state, paid, jax.random.key(number))
         assert 90 <= len(seen.rows) <= 94 and set(paid.indices) <= set(seen.rows)
         beliefs = everything.beliefs[seen.rows]
         np.testing.assert_allclose(seen.view.beliefs, beliefs, rtol=1e-4, atol=1e-6)
@@ -200,7 +201,7 @@ def test_a_round_chooses_among_a_part_and_knows_where_it_lies(monkeypatch):
         free = [margin for row, margin in margins.items() if row not in paid.indices]
         np.testing.assert_allclose([margins[row] for row in asked], np.sort(free)[:5], atol=1e-5)
     many = Paid(np.arange(100), np.zeros(100, int))
-    assert len(active.survey(task, state, many, jax.random.key(0)).rows) == 300
+    assert len(active.look_around(task, state, many, jax.random.key(0)).rows) == 300
 
 
 def test_a_small_pool_spends_the_whole_budget(tmp_path, capsys):

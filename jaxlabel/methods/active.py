@@ -1,7 +1,8 @@
 """The flagship: labels bought in rounds until a target accuracy is reached, and certified.
 
-The first labels cover the space of the features; networks are trained on them and on all the images
-(FreeMatch and its kin). Each further round buys labels where the networks are unsure, spread over
+The first labels cover the space of the features, the next ones may be asked where the first, spread
+over a graph, leave most in doubt; networks are trained on them and on all the images (FreeMatch and
+its kin). Each further round buys labels where the networks are unsure, spread over
 their features, and trains on from where the last one ended: labels grow by a factor, so rounds, and
 with them the cost, are as the logarithm of the labels. Once the target is within what the networks
 believe of themselves, they are trained to the end, refined and distilled to one, and the next
@@ -22,16 +23,16 @@ from jaxlabel.certificate import Certificate, audit, fewest_draws, statement
 from jaxlabel.config import setting
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
-from jaxlabel.predictor import Predictor, View, look, probabilities
+from jaxlabel.predictor import Predictor, Survey, probabilities, survey
 from jaxlabel.query import COVERAGE, STRATEGIES, UNCERTAINTY, Paid
-from jaxlabel.semisupervised import committee, problem, refinement
+from jaxlabel.semisupervised import committee, problem, refinement, scouting
 from jaxlabel.semisupervised.propagation import Spread
 
 TOO_SURE = 1.5  # how many times its own doubt a model's error is taken to be, until it is audited
 
 
 @dataclasses.dataclass
-class Config(problem.Problem, refinement.Settings):
+class Config(scouting.Settings, refinement.Settings):
     """Settings of the flagship; configs/flagship.py has them per data set and machine."""
 
     target: float = setting(
@@ -74,23 +75,13 @@ class Config(problem.Problem, refinement.Settings):
         return self.audit_share if self.certifies else 0.0
 
 
-class Survey(NamedTuple):
-    """How the networks see the images among which the next labels are chosen; and which they are.
-
-    Attributes:
-      rows: their indices, in order; all that is paid for is among them.
-    """
-
-    rows: Int[np.ndarray, "m"]
-    view: View
-
-
 class Task(NamedTuple):
     """What stays the same over the rounds."""
 
     config: Config
     images: UInt8[np.ndarray, "n h w c"]
     spaces: problem.Spaces
+    ground: scouting.Ground | None
     oracle: Oracle
     capacity: int
     log: Log
@@ -112,9 +103,10 @@ def run(
     paid = query.NOTHING
     capacity = query.plan(oracle, len(images))
     first = min(config.first, int(capacity * (1 - config.reserve)))
-    strategies = (config.first_query, config.query)
+    strategies = {config.first_query, config.query} | ({"medoids"} if config.scout_until else set())
     spaces = problem.spaces(config, strategies, first, images, space_key, log)
-    task = Task(config, images, spaces, oracle, capacity, log)
+    ground = scouting.ground(config, spaces, jax.random.fold_in(space_key, 1))
+    task = Task(config, images, spaces, ground, oracle, capacity, log)
     state = committee.begin(config, config.members, images, oracle.num_classes, start_key, log)
     short, long = (committee.cycle(config, n) for n in (config.round_steps, config.steps))
     again = refinement.cycle(config)
@@ -129,15 +121,17 @@ def run(
         left = query.how_many(oracle, len(images), paid.indices)
         bought = len(paid.indices)
         total = min(grown(config, bought), max(bought + int(left - reserve), bought, 1))
-        if number and seen is None and config.query in UNCERTAINTY:
-            seen = survey(task, state, paid, look_key)
+        if seen is None and config.query in UNCERTAINTY and number and not config.scouting(bought):
+            seen = look_around(task, state, paid, look_key)
         paid = buy(task, seen, paid, total - bought, number, ask_key)
         left = query.how_many(oracle, len(images), paid.indices)
         last = left - reserve < 1 or len(paid.indices) < total
         most = left if last else min(left, grown(config, total) - total)
+        if not last and config.scouting(total):
+            continue
         if not last:
             state = learn(task, state, paid, f"round_{number}", short, fit_key)
-            seen = survey(task, state, paid, look_key)
+            seen = look_around(task, state, paid, look_key)
             belief = 1 - too_sure * doubt(seen.view.beliefs)
             log.scalars("rounds", number, {"labels_spent": len(paid.indices), "belief": belief})
             if not 0 < config.target <= belief or goes_on(task, number, most, len(certificates)):
@@ -169,6 +163,8 @@ def run(
 
 def grown(config: Config, labels: int) -> int:
     """How many labels there are to be after the round that follows."""
+    if config.scouting(labels):
+        return min(labels + config.scouts, config.scout_until)
     return max(labels + 1, round(config.growth * labels)) if labels else config.first
 
 
@@ -188,17 +184,12 @@ def goes_on(task: Task, number: int, most: int, audits: int) -> bool:
     return task.oracle.num_classes < 2 or (hopeless if task.config.certifies else went_on)
 
 
-def survey(task: Task, state: Any, paid: Paid, key: Key[Array, ""]) -> Survey:
-    """How the networks see `pool` images and those that are paid for.
-
-    There are always enough of them for the round that follows.
-    """
-    bought, n = len(paid.indices), len(task.images)
-    size, rows = max(task.config.pool, 2 * grown(task.config, bought)), np.arange(n)
-    if size < n:
-        rows = np.union1d(jax.random.choice(key, n, (size,), replace=False), paid.indices)
-    networks = committee.networks(task.config, state)
-    return Survey(rows, look(networks, task.images[rows], task.oracle.num_classes))
+def look_around(task: Task, state: Any, paid: Paid, key: Key[Array, ""]) -> Survey:
+    """How the networks see `pool` images and those paid for: enough for the round that follows."""
+    bought, classes = len(paid.indices), task.oracle.num_classes
+    size = max(task.config.pool, 2 * grown(task.config, bought))
+    models = committee.networks(task.config, state)
+    return survey(models, task.images, classes, size, paid.indices, key)
 
 
 def buy(
@@ -212,6 +203,8 @@ def buy(
         return paid
 
     def choose() -> Int[np.ndarray, "count"]:
+        if task.ground and task.config.scouting(len(paid.indices)):
+            return scouting.ask(task.config, task.ground, paid, task.oracle.num_classes, count)
         strategy = task.config.query if number else task.config.first_query
         if strategy in UNCERTAINTY and seen is not None:
             features, beliefs = map(jnp.asarray, seen.view)
