@@ -214,6 +214,36 @@ def test_measures_and_axes():
     assert len(page.COLOURS) == figures.COLOURS
 
 
+def test_words_of_the_grid_are_lines_and_numbers_their_points():
+    from jaxlabel.sweep import page
+
+    def lines(queries, sets, arms=("graph",)):
+        return [
+            {"table": "T", "row": arm, "dataset": name, "labels_spent": labels, "seconds": 1.0,
+             "cell": {"query": query, "budget": labels, "data": name}, "device": "x",
+             "measures": ["accuracy"], "over": "labels_spent", "theirs": None, "config": {},
+             "accuracy": 0.5 + number / 100 + labels / 1000}
+            for arm in arms for number, query in enumerate(queries) for name in sets
+            for labels in (40, 100)
+        ]  # fmt: skip
+
+    drawn = page.charts(lines(["random", "medoids"], ["mnist", "digits"]))
+    assert drawn["table1"].legend == [
+        "random, mnist", "random, digits", "medoids, mnist", "medoids, digits"
+    ]  # fmt: skip
+    picture = drawn["table1"].picture
+    assert "medoids, mnist: 0.55 at 40" in picture and "random, mnist: 0.6 at 100" in picture
+    assert page.charts(lines(["random", "medoids"], ["mnist"]))["table1"].legend == [
+        "random", "medoids"
+    ]  # fmt: skip
+    plain = [one | {"row": "all", "cell": {}} for one in lines(["random"], ["mnist"])[:1]]
+    both = page.charts([*lines(["random", "margin"], ["mnist"]), *plain])
+    assert both["table1"].legend == ["graph, random", "graph, margin", "all"]
+    many = page.charts(lines([f"q{i}" for i in range(9)], ["mnist", "digits"]))
+    assert list(many) == ["table1_mnist", "table1_digits"]
+    assert many["table1_digits"].title == "T, digits" and len(many["table1_digits"].legend) == 9
+
+
 def test_shares_of_the_cores(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {2, 3, 5, 7, 8}, raising=False)
     assert local.core_shares(1) == ["2,3,5,7,8"]

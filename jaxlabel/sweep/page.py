@@ -23,28 +23,44 @@ STYLE = (
 
 
 class Chart(NamedTuple):
-    """A picture and the names of its lines, in the order of their colours."""
+    """A picture, its title and the names of its lines, in the order of their colours."""
 
+    title: str
     picture: Markup
     legend: list[str]
 
 
 def charts(lines: Sequence[Mapping[str, Any]]) -> dict[str, Chart]:
-    """A chart for each table that has numbers on its horizontal axis, by a file's name."""
+    """A chart for each table that has numbers on its horizontal axis, by a file's name.
+
+    Of a table with more lines than colours, one for each data set: table2_mnist, say.
+    """
     found, made = tables.rows(lines), {}
     for number, title in enumerate(dict.fromkeys(row.table for row in found), 1):
-        series = _series([row for row in found if row.table == title])
-        if series:
-            first = next(row for row in found if row.table == title)
-            measure, over = next(iter(first.measures)), first.lines[0]["over"]
-            every = [x for line in series for x in line.x]
-            picture = figures.line_chart(
-                series, over.replace("_", " "), f"{title}: {measure.replace('_', ' ')}",
-                percent=tables.is_share(measure), dots=True,
-                log_x=min(every) > 0 and max(every) > 4 * min(every),
-            )  # fmt: skip
-            made[f"table{number}"] = Chart(picture, [line.name for line in series])
+        mine, name = [row for row in found if row.table == title], f"table{number}"
+        sets = list(dict.fromkeys(row.dataset for row in mine))
+        if len(_series(mine)) <= len(COLOURS) or len(sets) == 1:
+            parts = {name: (title, mine)}
+        else:
+            parts = {
+                f"{name}_{one}": (f"{title}, {one}", [row for row in mine if row.dataset == one])
+                for one in sets
+            }
+        for part, (heading, its) in parts.items():
+            if series := _series(its):
+                made[part] = _chart(series, heading, its[0])
     return made
+
+
+def _chart(series: list[figures.Series], title: str, row: tables.Row) -> Chart:
+    measure, over = next(iter(row.measures)), row.lines[0]["over"]
+    every = [x for line in series for x in line.x]
+    picture = figures.line_chart(
+        series, over.replace("_", " "), f"{title}: {measure.replace('_', ' ')}",
+        percent=tables.is_share(measure), dots=True,
+        log_x=min(every) > 0 and max(every) > 4 * min(every),
+    )  # fmt: skip
+    return Chart(title, picture, [line.name for line in series])
 
 
 def standalone(picture: Markup) -> str:
@@ -73,7 +89,8 @@ def render(
                                           for one in row.lines]}
                 for texts, row in zip(cells, mine, strict=True)]  # fmt: skip
         sections.append({"title": title, "head": head, "rows": body,
-                         "chart": charts.get(f"table{number}")})  # fmt: skip
+                         "charts": [chart for name, chart in charts.items()
+                                    if name.partition("_")[0] == f"table{number}"]})  # fmt: skip
     errors = [{"name": o.run.name, "error": o.error, "log": f"runs/{o.run.name}/{o.log.name}"}
               for o in failed]  # fmt: skip
     return environment.get_template("index.html.j2").render(
@@ -82,9 +99,8 @@ def render(
 
 
 def _series(rows: Sequence[tables.Row]) -> list[figures.Series]:
-    """A line for each arm and data set, its points in the order of the axis."""
-    several = len({row.dataset for row in rows}) > 1
-    points: dict[str, list[tuple[float, float, float, float]]] = {}
+    """A line for each arm, data set and choice of words; numbers of the grid are on the axis."""
+    points: dict[tuple[str, ...], list[tuple[float, float, float, float]]] = {}
     for row in rows:
         name, values = next(iter(row.measures.items()))
         place = [_place(line) for line in row.lines]
@@ -93,13 +109,24 @@ def _series(rows: Sequence[tables.Row]) -> list[figures.Series]:
             continue
         mean, low, high = tables.bounded(name, values)
         ends = (mean if low is None else low, mean if high is None else high)
-        line = f"{row.name}, {row.dataset}" if several else row.name
+        cell = row.lines[0]["cell"]
+        words = [cell[k] for k in cell if k != "data" and isinstance(cell[k], str)]
+        line = (row.name, *words, row.dataset)
         points.setdefault(line, []).append((float(np.mean(known)), mean, *ends))
     drawn = []
-    for name, here in points.items():
+    for line, here in points.items():
         x, y, below, above = ([*axis] for axis in zip(*sorted(here), strict=True))
-        drawn.append(figures.Series(name, x, y, below, above))
+        drawn.append(figures.Series(_name(line, list(points)), x, y, below, above))
     return drawn
+
+
+def _name(line: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
+    """What tells a line from the others of its length; of a single one, what comes first."""
+    alike = [other for other in lines if len(other) == len(line)]
+    telling = [word for i, word in enumerate(line) if len({other[i] for other in alike}) > 1]
+    if len(alike) < len(lines):
+        telling = [line[0], *(word for word in telling if word != line[0])]
+    return ", ".join(telling) or line[0]
 
 
 def _place(line: Mapping[str, Any]) -> float | None:
