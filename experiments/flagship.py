@@ -19,17 +19,19 @@ DATA = {name: f"idx:DATA_ROOT/{name}" for name in ("fashion_mnist", "mnist", "ov
 LABELS = [10.0, 40.0, 100.0, 500.0]
 BASE = active.Config(
     space="pca", map="none", network="gradients", members=2, round_steps=150, steps=600,
-    distil_steps=300, first=20, contrast_steps=600, guide=1.0, guide_until=150,
+    distil_steps=300, first=5, scout_until=20, contrast_steps=600, guide=1.0, guide_until=150,
     refinements=2, refine_steps=200, refine_until=150,
 )  # fmt: skip
+COVERED = {"first": 20, "scout_until": 0}  # without scouts as many labels before the first network
 WITHOUT: dict[str, dict[str, Any]] = {
     "the flagship": {},
-    "random labels": {"query": "random", "first_query": "random"},
+    "random labels": COVERED | {"query": "random", "first_query": "random"},
+    "no scouts": COVERED,
     "no uncertainty: coverage throughout": {"query": "medoids"},
     "no pretext: components alone": {"contrast_steps": 0},
-    "no graph": {"guide": 0.0, "refinements": 0},
+    "no graph": COVERED | {"guide": 0.0, "refinements": 0},
     "no refinement": {"refinements": 0},
-    "no unlabelled images": {"objective": "supervised", "refinements": 0},
+    "no unlabelled images": COVERED | {"objective": "supervised", "refinements": 0},
     "no ensemble": {"members": 1},
 }
 

@@ -12,46 +12,56 @@ from jaxlabel.query import Paid
 from jaxlabel.semisupervised import neighbour_graph, problem, scouting
 from jaxlabel.semisupervised.propagation import Spread
 
-OWN = np.array([0, 0, 0, 1, 1, 1, 2, 2])
-MIDDLES = np.array([1, 4, 6])
+OWN = np.array([0, 0, 1, 1, 1, 2, 2, 2, 2])
+MIDDLES = np.array([1, 3, 7])
 NONE = np.zeros(0, int)
 
 
 def most_in_doubt(certainty, asked=NONE, count=1):
-    around = scouting.Ground(None, MIDDLES, OWN)
+    where = scouting.Regions(None, MIDDLES, OWN)
     found = Spread(np.zeros(len(OWN), int), np.array(certainty))
-    return scouting.most_in_doubt(around, found, np.array(asked, int), count).tolist()
+    return scouting.most_in_doubt(where, found, np.array(asked, int), count).tolist()
 
 
 def test_the_middle_of_the_region_in_which_most_is_in_doubt_is_asked():
-    # sums of squared doubts: .25 + .25 + 0, .09 * 3, 1 (unreached, so -1, is no more than 1) + 0
-    certainty = [0.5, 0.5, 1.0, 0.7, 0.7, 0.7, -1.0, 1.0]
-    assert most_in_doubt(certainty) == [6]
-    assert most_in_doubt(certainty, count=3) == [6, 1, 4]
-    # the third region's 1 is halved, twice
-    assert most_in_doubt(certainty, asked=[7], count=2) in ([1, 6], [6, 1])
-    assert most_in_doubt(certainty, asked=[6, 7], count=2) == [1, 4]
-    # an asked middle gives way to the most doubtful image beside it: equal ones to the first
-    assert most_in_doubt([0.9, 1.0, 0.2, 1, 1, 1, 1, 1], asked=[1]) == [2]
+    certainty = [1.0, 0.0, 0.5, 0.5, 1.0, 0.8, 0.8, 0.8, 0.8]  # squared doubts: 1, .5, .16
+    assert most_in_doubt(certainty) == [1]
+    assert most_in_doubt(certainty, count=3) == [1, 3, 7]
+    # sums of doubts that are not squared would put the second region level: 1, 1, .8
+    assert most_in_doubt([1.0, 0.2, 0.4, 0.4, 0.4, 1, 1, 1, 1]) == [3]  # .64, 1.08
+    # an image that no label reaches is as doubtful as can be, and no more: 1, 2
+    assert most_in_doubt([-1.0, 1.0, 0.0, 0.0, 1, 1, 1, 1, 1]) == [3]
+
+
+def test_a_region_counts_half_for_each_of_its_images_that_was_asked():
+    certainty = [0.0, 0.4, 0.3, 1.0, 1.0, 1.0, 0.4, 1.0, 1.0]  # 1.36, .49, .36
+    assert most_in_doubt(certainty, asked=[4]) == [1]
+    assert most_in_doubt(certainty, asked=[1]) == [0]  # .68: the middle is known
+    certainty[5] = 0.5  # 1.36, .49, .61
+    assert most_in_doubt(certainty, asked=[5, 8]) == [1]
+    assert most_in_doubt(certainty, asked=[1, 5, 8], count=2) == [0, 3]  # .68, .49, .15
+    # an asked middle gives way to the most doubtful image beside it
+    assert most_in_doubt([1.0, 1.0, 1.0, 1.0, 1.0, 0.7, 0.1, 1.0, 0.5], asked=[7]) == [6]
 
 
 def test_without_a_doubt_the_largest_region_is_asked_and_every_image_once():
-    assert most_in_doubt(np.ones(8)) == [1]
-    everything = most_in_doubt(np.ones(8), asked=[0], count=7)
-    assert sorted(everything) == [1, 2, 3, 4, 5, 6, 7]
-    assert most_in_doubt(np.ones(8), asked=[0], count=20) == everything
+    assert most_in_doubt(np.ones(9)) == [7]
+    # sizes 2, 3, 4, and half of that each time; the first round takes one of each region
+    everything = most_in_doubt(np.ones(9), count=20)
+    assert everything[:3] == [7, 3, 1] and sorted(everything) == list(range(9))
+    assert sorted(most_in_doubt(np.ones(9), asked=[0, 4], count=20)) == [1, 2, 3, 5, 6, 7, 8]
 
 
 def test_regions_are_those_of_the_nearest_middle():
     points = np.asarray(given_points(data.load("digits").train_images, 32, "pixels"))
-    config = active.Config(guide=1.0, scout_until=10)
     spaces = problem.Spaces(points, points, neighbour_graph(points, 10, NullLog()))
-    around = scouting.ground(config, spaces, jax.random.key(0))
-    away = np.linalg.norm(points[:, None] - points[around.middles], axis=2)
-    assert len(around.middles) == scouting.REGIONS
-    np.testing.assert_array_equal(around.own, away.argmin(axis=1))
-    np.testing.assert_array_equal(around.own[around.middles], np.arange(scouting.REGIONS))
-    assert scouting.ground(config, spaces._replace(graph=None), jax.random.key(0)) is None
+    where = scouting.regions(spaces, jax.random.key(0))
+    away = np.linalg.norm(points[:, None] - points[where.middles], axis=2)
+    assert len(where.middles) == scouting.REGIONS
+    np.testing.assert_array_equal(where.own, away.argmin(axis=1))
+    np.testing.assert_array_equal(where.own[where.middles], np.arange(scouting.REGIONS))
+    with pytest.raises(TypeError, match="graph"):
+        scouting.regions(spaces._replace(graph=None), jax.random.key(0))
 
 
 def test_scouts_go_where_no_label_has_been():
@@ -60,13 +70,15 @@ def test_scouts_go_where_no_label_has_been():
     points = (4 * np.eye(12)[blob] + 0.3 * rng.normal(size=(len(blob), 12))).astype(np.float32)
     spaces = problem.Spaces(points, points, neighbour_graph(points, 5, NullLog()))
     config = active.Config(guide=1.0, scout_until=12)
-    around = scouting.ground(config, spaces, jax.random.key(0))
+    where = scouting.regions(spaces, jax.random.key(0))
     labels = blob % 3
     asked = np.flatnonzero(np.isin(blob, [2, 3, 7]))[[0, 50, -1]]
     while len(asked) < 12:
-        more = scouting.ask(config, around, Paid(asked, labels[asked]), 3, 1)
+        more = scouting.choose(config, where, Paid(asked, labels[asked]), 3, 1)
         assert blob[more[0]] not in blob[asked]
         asked = np.append(asked, more)
+    one = Paid(asked[:3], np.zeros(3, int))  # of one class, of which nothing is in doubt
+    assert scouting.choose(config, where, one, 1, 2).tolist() != []
 
 
 def test_a_run_asks_first_then_scouts_then_trains(tmp_path, capsys):
@@ -85,11 +97,15 @@ def test_a_run_asks_first_then_scouts_then_trains(tmp_path, capsys):
     assert few["labels_spent"] == 6 and few["stopped_by"] == "budget"
 
 
-def test_scouts_need_spread_labels_with_doubts():
-    with pytest.raises(UsageError, match="guide"):
-        active.Config(scout_until=10).check()
-    with pytest.raises(UsageError, match="guide_until"):
-        active.Config(scout_until=10, guide=1.0, guide_until=9).check()
-    with pytest.raises(UsageError, match="diffusion"):
-        active.Config(scout_until=10, guide=1.0, propagation="diffusion").check()
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [({}, "scout_until=10 .*take config.scout_until=0"),
+     ({"guide": 1.0, "guide_until": 9}, "scout_until=10 .*guide_until"),
+     ({"guide": 1.0, "propagation": "diffusion"}, "propagation=diffusion .* take poisson or"),
+     ({"objective": "graph", "propagation": "mbo"}, "propagation=mbo has none")],
+)  # fmt: skip
+def test_scouts_need_spread_labels_with_doubts(changes, told):
+    with pytest.raises(UsageError, match=told):
+        active.Config(scout_until=10, **changes).check()
     active.Config(scout_until=10, objective="graph").check()
+    active.Config(scout_until=10, guide=1.0, guide_until=10, propagation="spreading").check()

@@ -13,6 +13,7 @@ from sweeps import Few, cells, names
 from jaxlabel import figures
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.sweep import engine, local, tables
+from jaxlabel.sweep.types import Plan
 
 
 @pytest.fixture
@@ -214,7 +215,7 @@ def test_measures_and_axes():
     assert len(page.COLOURS) == figures.COLOURS
 
 
-def test_words_of_the_grid_are_lines_and_numbers_their_points():
+def test_a_line_of_a_chart_differs_from_others_in_more_than_the_axis():
     from jaxlabel.sweep import page
 
     def lines(queries, sets, arms=("graph",)):
@@ -239,9 +240,18 @@ def test_words_of_the_grid_are_lines_and_numbers_their_points():
     plain = [one | {"row": "all", "cell": {}} for one in lines(["random"], ["mnist"])[:1]]
     both = page.charts([*lines(["random", "margin"], ["mnist"]), *plain])
     assert both["table1"].legend == ["graph, random", "graph, margin", "all"]
+    guided = [
+        one | {"row": "g", "cell": one["cell"] | {"guide": guide}}
+        for guide in (0.0, 0.5) for one in lines(["random"], ["mnist"])
+    ]  # fmt: skip
+    assert page.charts(guided)["table1"].legend == ["guide=0.0", "guide=0.5"]
     many = page.charts(lines([f"q{i}" for i in range(9)], ["mnist", "digits"]))
     assert list(many) == ["table1_mnist", "table1_digits"]
     assert many["table1_digits"].title == "T, digits" and len(many["table1_digits"].legend) == 9
+    plan = Plan("", "e", "about", "why?", False, "", [], [])
+    drawn = [one | {"run": "r", "seed": 0} for one in lines(list("abcdef"), ["mnist", "digits"])]
+    html = page.render(plan, Path(), drawn, [], page.charts(drawn))
+    assert html.count("<svg") == 2 and "T, mnist" in html and "T, digits" in html
 
 
 def test_shares_of_the_cores(monkeypatch):

@@ -1,12 +1,12 @@
 """The flagship: labels bought in rounds until a target accuracy is reached, and certified.
 
-The first labels cover the space of the features, the next ones may be asked where the first, spread
-over a graph, leave most in doubt; networks are trained on them and on all the images (FreeMatch and
-its kin). Each further round buys labels where the networks are unsure, spread over
-their features, and trains on from where the last one ended: labels grow by a factor, so rounds, and
-with them the cost, are as the logarithm of the labels. Once the target is within what the networks
-believe of themselves, they are trained to the end, refined and distilled to one, and the next
-labels are an audit of that one. If it is certified the run is done; if not, its labels train too.
+The first labels cover the space of the features; the next may be asked where the first, spread over
+a graph, leave most in doubt. Networks are trained on them and on all images (FreeMatch and kin). A
+further round buys labels where the networks are unsure, spread over their features, and trains on
+from where the last one ended: labels grow by a factor, so rounds, and cost, are as the logarithm of
+the labels. Once 1.5 times the networks' own doubt would do for the target, they are trained to the
+end, refined and distilled to one, and the next labels are an audit of that one. If it is certified
+the run is done; if not, its labels train too.
 """
 
 import dataclasses
@@ -81,10 +81,14 @@ class Task(NamedTuple):
     config: Config
     images: UInt8[np.ndarray, "n h w c"]
     spaces: problem.Spaces
-    ground: scouting.Ground | None
+    regions: scouting.Regions | None
     oracle: Oracle
     capacity: int
     log: Log
+
+    def scouts(self, labels: int) -> bool:
+        """Whether scouts ask next, when so many labels are paid for."""
+        return self.regions is not None and 0 < labels < self.config.scout_until
 
 
 def run(
@@ -99,14 +103,15 @@ def run(
     Raises:
       UsageError: the budget buys no label.
     """
-    space_key, start_key, round_key = jax.random.split(key, 3)
+    space_key, start_key, round_key, region_key = jax.random.split(key, 4)
     paid = query.NOTHING
     capacity = query.plan(oracle, len(images))
     first = min(config.first, int(capacity * (1 - config.reserve)))
-    strategies = {config.first_query, config.query} | ({"medoids"} if config.scout_until else set())
+    scouts = first < config.scout_until  # they look where medoids do
+    strategies = {config.first_query, config.query, *(["medoids"] if scouts else [])}
     spaces = problem.spaces(config, strategies, first, images, space_key, log)
-    ground = scouting.ground(config, spaces, jax.random.fold_in(space_key, 1))
-    task = Task(config, images, spaces, ground, oracle, capacity, log)
+    regions = scouting.regions(spaces, region_key) if scouts else None
+    task = Task(config, images, spaces, regions, oracle, capacity, log)
     state = committee.begin(config, config.members, images, oracle.num_classes, start_key, log)
     short, long = (committee.cycle(config, n) for n in (config.round_steps, config.steps))
     again = refinement.cycle(config)
@@ -121,20 +126,22 @@ def run(
         left = query.how_many(oracle, len(images), paid.indices)
         bought = len(paid.indices)
         total = min(grown(config, bought), max(bought + int(left - reserve), bought, 1))
-        if seen is None and config.query in UNCERTAINTY and number and not config.scouting(bought):
+        if seen is None and number and config.query in UNCERTAINTY and not task.scouts(bought):
             seen = look_around(task, state, paid, look_key)
         paid = buy(task, seen, paid, total - bought, number, ask_key)
         left = query.how_many(oracle, len(images), paid.indices)
         last = left - reserve < 1 or len(paid.indices) < total
         most = left if last else min(left, grown(config, total) - total)
-        if not last and config.scouting(total):
+        if not last and task.scouts(total):
+            log.progress("scouts", total, config.scout_until)
             continue
         if not last:
             state = learn(task, state, paid, f"round_{number}", short, fit_key)
             seen = look_around(task, state, paid, look_key)
-            belief = 1 - too_sure * doubt(seen.view.beliefs)
-            log.scalars("rounds", number, {"labels_spent": len(paid.indices), "belief": belief})
-            if not 0 < config.target <= belief or goes_on(task, number, most, len(certificates)):
+            own = doubt(seen.view.beliefs)
+            log.scalars("rounds", number, {"labels_spent": len(paid.indices), "belief": 1 - own})
+            hoped = 0 < config.target <= 1 - too_sure * own
+            if not hoped or goes_on(task, number, most, len(certificates)):
                 continue
         state, seen = learn(task, state, paid, f"end_{number}", long, end_key), None
         if refinement.applies(config, len(paid.indices)):
@@ -163,7 +170,7 @@ def run(
 
 def grown(config: Config, labels: int) -> int:
     """How many labels there are to be after the round that follows."""
-    if config.scouting(labels):
+    if 0 < labels < config.scout_until:
         return min(labels + config.scouts, config.scout_until)
     return max(labels + 1, round(config.growth * labels)) if labels else config.first
 
@@ -203,8 +210,8 @@ def buy(
         return paid
 
     def choose() -> Int[np.ndarray, "count"]:
-        if task.ground and task.config.scouting(len(paid.indices)):
-            return scouting.ask(task.config, task.ground, paid, task.oracle.num_classes, count)
+        if task.regions and task.scouts(len(paid.indices)):
+            return scouting.choose(task.config, task.regions, paid, task.oracle.num_classes, count)
         strategy = task.config.query if number else task.config.first_query
         if strategy in UNCERTAINTY and seen is not None:
             features, beliefs = map(jnp.asarray, seen.view)
@@ -271,7 +278,7 @@ def hand_over(
 ) -> Predictor:  # fmt: skip
     """The model, a class of every image, and what is certified of it.
 
-    One that is handed over when the money ends was trained since the last audit: that is void.
+    Of one that is handed over when the money ends, the last audit says nothing.
     """
     labels = beliefs.argmax(axis=-1).astype(np.int32)
     labels[paid.indices] = paid.labels

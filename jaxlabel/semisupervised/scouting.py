@@ -22,40 +22,37 @@ from jaxlabel.semisupervised.problem import Problem, Spaces, prior_of
 from jaxlabel.semisupervised.propagation import Joined, Spread, propagate
 
 REGIONS = 40
+DOUBTING = ("poisson", "spreading")  # ways to spread labels whose scores have margins
 
 
 @dataclasses.dataclass
 class Settings(Problem):
-    """Until when, which a recipe's own `Config` inherits."""
+    """Until when scouts ask, and how many at a time: part of a recipe's own `Config`."""
 
     scout_until: int = setting(
-        0, "after the first labels and up to so many, each is asked where the labels spread over "
-        "the graph leave most in doubt, before a network is trained; 0: none", low=0,
+        0, "above `first`: from there up to so many labels, each is asked where the labels spread "
+        "over the graph leave most in doubt, before a network is trained; 0: none", low=0,
     )  # fmt: skip
     scouts: int = setting(1, "how many of those are asked at a time", low=1)
 
     def check(self) -> None:
-        """Refuses scouts where no labels are spread, or without a doubt."""
+        """Refuses scouts where no labels are spread, or none leaves a doubt."""
         super().check()
         if self.scout_until and not self.guides(self.scout_until):
             raise UsageError(
                 f"config.scout_until={self.scout_until} looks at labels spread over the graph, "
-                "which nothing asks for: config.guide does up to config.guide_until labels, and "
-                "config.objective=graph"
+                "which nothing asks for: take config.scout_until=0, or config.objective=graph, or "
+                "a config.guide up to as many labels (config.guide_until)"
             )
-        if self.scout_until and self.propagation == "diffusion":
+        if self.scout_until and self.propagation not in DOUBTING:
             raise UsageError(
-                "config.scout_until looks for doubts, and config.propagation=diffusion has none: "
-                "take poisson"
+                f"config.scout_until looks for doubts, and config.propagation={self.propagation} "
+                f"has none: take {' or '.join(DOUBTING)}"
             )
 
-    def scouting(self, labels: int) -> bool:
-        """Whether scouts ask next, when so many labels are paid for."""
-        return 0 < labels < self.scout_until
 
-
-class Ground(NamedTuple):
-    """What scouts look at.
+class Regions(NamedTuple):
+    """Where scouts ask.
 
     Attributes:
       graph: what labels are spread on.
@@ -68,49 +65,54 @@ class Ground(NamedTuple):
     own: Int[np.ndarray, "n"]
 
 
-def ground(config: Settings, spaces: Spaces, key: Key[Array, ""]) -> Ground | None:
-    """Regions around the medoids of k-means clusters, where scouts are to ask."""
-    if not config.scout_until or spaces.graph is None:
-        return None
+def regions(spaces: Spaces, key: Key[Array, ""]) -> Regions:
+    """The medoids of k-means clusters, each with the images to which it is the nearest.
+
+    Raises:
+      TypeError: there is no graph.
+    """
+    if spaces.graph is None:
+        raise TypeError("scouts need a graph")
     points = jnp.asarray(spaces.query)
     middles = query.select("medoids", key, points, min(REGIONS, len(points)), query.NOTHING.indices)
     own = cluster.knn(points[middles], points, 1)[0]
-    return Ground(spaces.graph, middles, np.asarray(own)[:, 0])
+    return Regions(spaces.graph, middles, np.asarray(own)[:, 0])
 
 
-def ask(
-    config: Settings, around: Ground, paid: Paid, num_classes: int, count: int
+def choose(
+    config: Settings, where: Regions, paid: Paid, num_classes: int, count: int
 ) -> Int[np.ndarray, "count"]:
     """The images to ask about next, by what the graph makes of the labels paid for."""
     prior = prior_of(config, paid, num_classes)
-    found = propagate(config.propagation, around.graph, paid.indices, paid.labels, prior)
-    return most_in_doubt(around, found, paid.indices, count)
+    found = propagate(config.propagation, where.graph, paid.indices, paid.labels, prior)
+    return most_in_doubt(where, found, paid.indices, count)
 
 
 def most_in_doubt(
-    around: Ground, found: Spread, asked: Int[np.ndarray, "m"], count: int
+    where: Regions, found: Spread, asked: Int[np.ndarray, "m"], count: int
 ) -> Int[np.ndarray, "count"]:
-    """One image of each of the `count` regions in which most is in doubt, the most doubtful first.
+    """One image of each of the `count` regions in which most is in doubt, that region's first.
 
-    An image's doubt is one minus its certainty, squared; a region's is the sum over its images,
-    halved for each of them that was asked. The middle is asked, or where it was, the most doubtful
-    image. Where no image is in doubt, as with one class, the largest regions come first.
+    Our own rule. An image's doubt is one minus its certainty; a region's is the sum of the squares
+    of its images', halved for each of them that was asked. The middle is asked, or where it was,
+    the most doubtful image. Where there is no doubt, as with one class, regions count by their
+    size.
     """
+    num_regions = len(where.middles)
     doubts = 1 - np.clip(found.certainty, 0.0, 1.0)
-    totals = np.bincount(around.own, np.square(doubts), len(around.middles))
-    if not totals.any():
-        totals = np.bincount(around.own, minlength=len(around.middles)).astype(float)
-    totals = totals * 0.5 ** np.bincount(around.own[asked], minlength=len(around.middles))
+    squares = np.square(doubts) if doubts.any() else np.ones(len(doubts))
+    known = np.bincount(where.own[asked], minlength=num_regions)
+    totals = np.bincount(where.own, squares, num_regions) * 0.5**known
     free = np.ones(len(doubts), bool)
     free[asked] = False
     chosen: list[int] = []
     while len(chosen) < count and free.any():  # as a rule once: there are more regions than asked
         for region in np.argsort(-totals, kind="stable")[: count - len(chosen)]:
-            rows = np.flatnonzero((around.own == region) & free)
+            rows = np.flatnonzero((where.own == region) & free)
             if not len(rows):
                 totals[region] = -1.0  # nothing is left there
                 continue
-            middle = around.middles[region]
+            middle = where.middles[region]
             chosen.append(int(middle if free[middle] else rows[np.argmax(doubts[rows])]))
             free[chosen[-1]] = False
             totals[region] *= 0.5

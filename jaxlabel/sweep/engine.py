@@ -153,6 +153,9 @@ def write_outputs(
     charts = page.charts(lines)
     for name, chart in charts.items():
         files.write(workdir / "figures" / f"{name}.svg", page.standalone(chart.picture))
+    for figure in (workdir / "figures").glob("table*.svg"):
+        if figure.stem not in charts:  # of an experiment as it was before
+            figure.unlink()
     files.write(workdir / page.NAME, page.render(made, workdir, lines, failed, charts))
     return path
 

@@ -35,20 +35,21 @@ def charts(lines: Sequence[Mapping[str, Any]]) -> dict[str, Chart]:
 
     Of a table with more lines than colours, one for each data set: table2_mnist, say.
     """
-    found, made = tables.rows(lines), {}
-    for number, title in enumerate(dict.fromkeys(row.table for row in found), 1):
-        mine, name = [row for row in found if row.table == title], f"table{number}"
-        sets = list(dict.fromkeys(row.dataset for row in mine))
-        if len(_series(mine)) <= len(COLOURS) or len(sets) == 1:
-            parts = {name: (title, mine)}
-        else:
+    rows, made = tables.rows(lines), {}
+    for number, title in enumerate(dict.fromkeys(row.table for row in rows), 1):
+        mine = [row for row in rows if row.table == title]
+        datasets = list(dict.fromkeys(row.dataset for row in mine))
+        parts = {f"table{number}": (title, mine)}
+        if len({_line(row) for row in mine}) > len(COLOURS) and len(datasets) > 1:
             parts = {
-                f"{name}_{one}": (f"{title}, {one}", [row for row in mine if row.dataset == one])
-                for one in sets
-            }
-        for part, (heading, its) in parts.items():
-            if series := _series(its):
-                made[part] = _chart(series, heading, its[0])
+                f"table{number}_{dataset}": (
+                    f"{title}, {dataset}", [row for row in mine if row.dataset == dataset]
+                )
+                for dataset in datasets
+            }  # fmt: skip
+        for name, (heading, own) in parts.items():
+            if series := _series(own):
+                made[name] = _chart(series, heading, own[0])
     return made
 
 
@@ -98,9 +99,24 @@ def render(
     )
 
 
+class Line(NamedTuple):
+    """Which of a table's rows are points of one line: those that differ in the axis alone."""
+
+    arm: str
+    dataset: str
+    settings: tuple[tuple[str, Any], ...]
+
+
+def _line(row: tables.Row) -> Line:
+    first = row.lines[0]
+    axis = {"data", first["over"], "budget" if first["over"] == "labels_spent" else ""}
+    cell = {key: _text(value) for key, value in first["cell"].items() if key not in axis}
+    return Line(row.name, row.dataset, tuple(cell.items()))
+
+
 def _series(rows: Sequence[tables.Row]) -> list[figures.Series]:
-    """A line for each arm, data set and choice of words; numbers of the grid are on the axis."""
-    points: dict[tuple[str, ...], list[tuple[float, float, float, float]]] = {}
+    """The lines, their points in the order of the axis."""
+    points: dict[Line, list[tuple[float, float, float, float]]] = {}
     for row in rows:
         name, values = next(iter(row.measures.items()))
         place = [_place(line) for line in row.lines]
@@ -109,10 +125,7 @@ def _series(rows: Sequence[tables.Row]) -> list[figures.Series]:
             continue
         mean, low, high = tables.bounded(name, values)
         ends = (mean if low is None else low, mean if high is None else high)
-        cell = row.lines[0]["cell"]
-        words = [cell[k] for k in cell if k != "data" and isinstance(cell[k], str)]
-        line = (row.name, *words, row.dataset)
-        points.setdefault(line, []).append((float(np.mean(known)), mean, *ends))
+        points.setdefault(_line(row), []).append((float(np.mean(known)), mean, *ends))
     drawn = []
     for line, here in points.items():
         x, y, below, above = ([*axis] for axis in zip(*sorted(here), strict=True))
@@ -120,13 +133,21 @@ def _series(rows: Sequence[tables.Row]) -> list[figures.Series]:
     return drawn
 
 
-def _name(line: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
-    """What tells a line from the others of its length; of a single one, what comes first."""
-    alike = [other for other in lines if len(other) == len(line)]
-    telling = [word for i, word in enumerate(line) if len({other[i] for other in alike}) > 1]
-    if len(alike) < len(lines):
-        telling = [line[0], *(word for word in telling if word != line[0])]
-    return ", ".join(telling) or line[0]
+def _name(line: Line, lines: Sequence[Line]) -> str:
+    """What tells a line from the others: its arm, settings that vary in the arm, its data set."""
+    arm = [other for other in lines if other.arm == line.arm]
+    told = [] if len(arm) == len(lines) and len(arm) > 1 else [line.arm]
+    for key, value in line.settings:
+        if len({dict(other.settings).get(key) for other in arm}) > 1:
+            told.append(value if isinstance(value, str) else f"{key}={value}")
+    if len({other.dataset for other in lines}) > 1:
+        told.append(line.dataset)
+    return ", ".join(told)
+
+
+def _text(value: Any) -> Any:
+    """A setting as something that can be told from others."""
+    return value if isinstance(value, str | int | float | bool) else str(value)
 
 
 def _place(line: Mapping[str, Any]) -> float | None:
