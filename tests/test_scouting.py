@@ -27,8 +27,8 @@ def test_the_middle_of_the_region_in_which_most_is_in_doubt_is_asked():
     certainty = [1.0, 0.0, 0.5, 0.5, 1.0, 0.8, 0.8, 0.8, 0.8]  # squared doubts: 1, .5, .16
     assert most_in_doubt(certainty) == [1]
     assert most_in_doubt(certainty, count=3) == [1, 3, 7]
-    # sums of doubts that are not squared would put the second region level: 1, 1, .8
-    assert most_in_doubt([1.0, 0.2, 0.4, 0.4, 0.4, 1, 1, 1, 1]) == [3]  # .64, 1.08
+    # one great doubt counts for more than two that are smaller, as the squares are added: 1, .72
+    assert most_in_doubt([0.0, 1.0, 0.4, 0.4, 1.0, 1, 1, 1, 1]) == [1]
     # an image that no label reaches is as doubtful as can be, and no more: 1, 2
     assert most_in_doubt([-1.0, 1.0, 0.0, 0.0, 1, 1, 1, 1, 1]) == [3]
 
@@ -46,9 +46,9 @@ def test_a_region_counts_half_for_each_of_its_images_that_was_asked():
 
 def test_without_a_doubt_the_largest_region_is_asked_and_every_image_once():
     assert most_in_doubt(np.ones(9)) == [7]
-    # sizes 2, 3, 4, and half of that each time; the first round takes one of each region
+    # sizes 2, 3, 4: one of each region in that order, and then again
     everything = most_in_doubt(np.ones(9), count=20)
-    assert everything[:3] == [7, 3, 1] and sorted(everything) == list(range(9))
+    assert everything[:6] == [7, 3, 1, 5, 2, 0] and sorted(everything) == list(range(9))
     assert sorted(most_in_doubt(np.ones(9), asked=[0, 4], count=20)) == [1, 2, 3, 5, 6, 7, 8]
 
 

@@ -115,5 +115,4 @@ def most_in_doubt(
             middle = where.middles[region]
             chosen.append(int(middle if free[middle] else rows[np.argmax(doubts[rows])]))
             free[chosen[-1]] = False
-            totals[region] *= 0.5
     return np.array(chosen, np.int64)
