@@ -49,6 +49,8 @@ def test_what_no_label_reaches_is_no_target(method):
     spread = semisupervised.propagate(method, graph, paid, labels, np.full(3, 1 / 3))
     assert (spread.certainty[:30] >= 0).all()
     np.testing.assert_array_equal(spread.certainty[30:], -1)
+    np.testing.assert_array_equal(spread.reach[30:], 0)
+    assert (spread.reach[:30] > 0).mean() > 0.9
     guide = guide_of(Problem(guide_share=1.0), spread, 60, 3)
     assert guide[:30].any(axis=1).all() and not guide[30:].any()
 
@@ -57,7 +59,7 @@ def test_ranks_are_by_class_and_the_guide_is_the_surest_of_each():
     groups = np.array([0, 0, 0, 1, 1, 2])
     ranks = rank_within(groups, np.array([3.0, 1.0, 2.0, 8.0, 9.0, 0.0]))
     np.testing.assert_allclose(ranks, [1.0, 0.0, 0.5, 0.0, 1.0, 1.0])
-    guide = guide_of(Problem(guide_share=0.5), Spread(groups, ranks), 6, 3)
+    guide = guide_of(Problem(guide_share=0.5), Spread(groups, ranks, ranks), 6, 3)
     np.testing.assert_array_equal(
         guide, [[1, 0, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 1]]
     )

@@ -17,39 +17,36 @@ MIDDLES = np.array([1, 3, 7])
 NONE = np.zeros(0, int)
 
 
-def most_in_doubt(certainty, asked=NONE, count=1):
+def most_in_doubt(doubts, asked=NONE, count=1):
     where = scouting.Regions(None, MIDDLES, OWN)
-    found = Spread(np.zeros(len(OWN), int), np.array(certainty))
-    return scouting.most_in_doubt(where, found, np.array(asked, int), count).tolist()
+    return scouting.most_in_doubt(where, np.array(doubts), np.array(asked, int), count).tolist()
 
 
 def test_the_middle_of_the_region_in_which_most_is_in_doubt_is_asked():
-    certainty = [1.0, 0.0, 0.5, 0.5, 1.0, 0.8, 0.8, 0.8, 0.8]  # squared doubts: 1, .5, .16
-    assert most_in_doubt(certainty) == [1]
-    assert most_in_doubt(certainty, count=3) == [1, 3, 7]
+    doubts = [0.0, 1.0, 0.5, 0.5, 0.0, 0.2, 0.2, 0.2, 0.2]  # squared: 1, .5, .16
+    assert most_in_doubt(doubts) == [1]
+    assert most_in_doubt(doubts, count=3) == [1, 3, 7]
     # one great doubt counts for more than two that are smaller, as the squares are added: 1, .72
-    assert most_in_doubt([0.0, 1.0, 0.4, 0.4, 1.0, 1, 1, 1, 1]) == [1]
-    # an image that no label reaches is as doubtful as can be, and no more: 1, 2
-    assert most_in_doubt([-1.0, 1.0, 0.0, 0.0, 1, 1, 1, 1, 1]) == [3]
+    assert most_in_doubt([1.0, 0.0, 0.6, 0.6, 0.0, 0, 0, 0, 0]) == [1]
 
 
 def test_a_region_counts_half_for_each_of_its_images_that_was_asked():
-    certainty = [0.0, 0.4, 0.3, 1.0, 1.0, 1.0, 0.4, 1.0, 1.0]  # 1.36, .49, .36
-    assert most_in_doubt(certainty, asked=[4]) == [1]
-    assert most_in_doubt(certainty, asked=[1]) == [0]  # .68: the middle is known
-    certainty[5] = 0.5  # 1.36, .49, .61
-    assert most_in_doubt(certainty, asked=[5, 8]) == [1]
-    assert most_in_doubt(certainty, asked=[1, 5, 8], count=2) == [0, 3]  # .68, .49, .15
+    doubts = [1.0, 0.6, 0.7, 0.0, 0.0, 0.0, 0.6, 0.0, 0.0]  # 1.36, .49, .36
+    assert most_in_doubt(doubts, asked=[4]) == [1]
+    assert most_in_doubt(doubts, asked=[1]) == [0]  # .68: the middle is known
+    doubts[5] = 0.5  # 1.36, .49, .61
+    assert most_in_doubt(doubts, asked=[5, 8]) == [1]
+    assert most_in_doubt(doubts, asked=[1, 5, 8], count=2) == [0, 3]  # .68, .49, .15
     # an asked middle gives way to the most doubtful image beside it
-    assert most_in_doubt([1.0, 1.0, 1.0, 1.0, 1.0, 0.7, 0.1, 1.0, 0.5], asked=[7]) == [6]
+    assert most_in_doubt([0.0, 0.0, 0.0, 0.0, 0.0, 0.3, 0.9, 0.0, 0.5], asked=[7]) == [6]
 
 
 def test_without_a_doubt_the_largest_region_is_asked_and_every_image_once():
-    assert most_in_doubt(np.ones(9)) == [7]
+    assert most_in_doubt(np.zeros(9)) == [7]
     # sizes 2, 3, 4: one of each region in that order, and then again
-    everything = most_in_doubt(np.ones(9), count=20)
+    everything = most_in_doubt(np.zeros(9), count=20)
     assert everything[:6] == [7, 3, 1, 5, 2, 0] and sorted(everything) == list(range(9))
-    assert sorted(most_in_doubt(np.ones(9), asked=[0, 4], count=20)) == [1, 2, 3, 5, 6, 7, 8]
+    assert sorted(most_in_doubt(np.zeros(9), asked=[0, 4], count=20)) == [1, 2, 3, 5, 6, 7, 8]
 
 
 def test_regions_are_those_of_the_nearest_middle():
@@ -79,6 +76,21 @@ def test_scouts_go_where_no_label_has_been():
         asked = np.append(asked, more)
     one = Paid(asked[:3], np.zeros(3, int))  # of one class, of which nothing is in doubt
     assert scouting.choose(config, where, one, 1, 2).tolist() != []
+
+
+def test_scouts_look_for_classes_first_and_then_for_margins_too(monkeypatch):
+    found = Spread(
+        np.zeros(len(OWN), int),
+        certainty=np.array([1.0, 1.0, 0.0, -1.0, 0.5, 1, 1, 1, 1]),
+        reach=np.array([0.2, 0.0, 1.0, 1.0, 1.0, 1, 1, 1, 1]),
+    )
+    monkeypatch.setattr(scouting, "propagate", lambda *rest: found)
+    where = scouting.Regions(None, MIDDLES, OWN)
+    paid = Paid(np.array([5, 6, 7, 8]), np.zeros(4, int))
+    # far from every label: squares of .8 and 1 in the first region, none in the second
+    assert scouting.choose(active.Config(), where, paid, 5, 1).tolist() == [1]
+    # with as many labels as classes, half of that and of 1 - certainty: .4, .5 against .5, .5, .25
+    assert scouting.choose(active.Config(), where, paid, 4, 1).tolist() == [3]
 
 
 def test_a_run_asks_first_then_scouts_then_trains(tmp_path, capsys):

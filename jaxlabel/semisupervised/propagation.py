@@ -22,10 +22,12 @@ class Spread(NamedTuple):
     Attributes:
       certainty: an image's rank by margin among those of its class, 1 the surest, 0 the least;
         -1 where no label arrives, as in a part of the graph without any: there the class is none.
+      reach: its rank among all by how much of any label arrives: 1 the most, 0 nothing.
     """
 
     labels: Int[np.ndarray, "n"]
     certainty: Float[np.ndarray, "n"]
+    reach: Float[np.ndarray, "n"]
 
 
 def join(method: str, graph: cluster.Graph, log: Log) -> Joined:
@@ -60,19 +62,21 @@ def propagate(
         raise TypeError(f"{method} does not spread labels on {type(joined).__name__}")
     if isinstance(joined, cluster.GraphSpace):
         found = cluster.diffuse_labels(joined, indices, labels).astype(np.int32)
-        certainty = np.ones(len(found))
+        certainty, reach = np.ones(len(found)), np.ones(len(found))
     else:
         known = np.full(len(joined.degrees), -1)
         known[indices] = labels
         scores = _scores(method, joined, known, prior)
         found = np.argmax(scores, axis=1).astype(np.int32)
+        most = np.abs(scores).max(axis=1) * joined.degrees
+        reach = rank_within(np.zeros(len(found), int), most) * (most > 0)
         certainty = np.ones(len(found))
         if len(prior) > 1:
             best = np.partition(scores, -2, axis=1)
             certainty = rank_within(found, (best[:, -1] - best[:, -2]) * joined.degrees)
             certainty[~scores.any(axis=1)] = -1.0
-    found[indices], certainty[indices] = labels, 1.0
-    return Spread(found, certainty)
+    found[indices], certainty[indices], reach[indices] = labels, 1.0, 1.0
+    return Spread(found, certainty, reach)
 
 
 def rank_within(

@@ -3,8 +3,9 @@
 The middles of as many clusters as there are labels are asked all at once, so several of them show
 the same class, and another class shows in none. Who asks one at a time sees it coming: the paid
 labels are spread over the graph, and the next question goes to the middle of the region in which
-they leave most images in doubt. No network is trained for it. experiments/semisup.md has the
-figures: ten labels of Fashion-MNIST tell the class of 66% of its images instead of 60%.
+they leave most in doubt. While there are fewer labels than classes, what few labels reach is in
+doubt: another class may be there. Then what lies between two classes is, as much. No network is
+trained for it. Figures: experiments/semisup.md, "One question after the other".
 """
 
 import dataclasses
@@ -12,14 +13,14 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from jaxlabel import cluster, query
 from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
 from jaxlabel.query import Paid
 from jaxlabel.semisupervised.problem import Problem, Spaces, prior_of
-from jaxlabel.semisupervised.propagation import Joined, Spread, propagate
+from jaxlabel.semisupervised.propagation import Joined, propagate
 
 REGIONS = 40
 DOUBTING = ("poisson", "spreading")  # ways to spread labels whose scores have margins
@@ -85,21 +86,22 @@ def choose(
     """The images to ask about next, by what the graph makes of the labels paid for."""
     prior = prior_of(config, paid, num_classes)
     found = propagate(config.propagation, where.graph, paid.indices, paid.labels, prior)
-    return most_in_doubt(where, found, paid.indices, count)
+    doubts = 1 - found.reach
+    if len(paid.indices) >= num_classes:
+        doubts = (doubts + 1 - np.maximum(found.certainty, 0.0)) / 2
+    return most_in_doubt(where, doubts, paid.indices, count)
 
 
 def most_in_doubt(
-    where: Regions, found: Spread, asked: Int[np.ndarray, "m"], count: int
+    where: Regions, doubts: Float[np.ndarray, "n"], asked: Int[np.ndarray, "m"], count: int
 ) -> Int[np.ndarray, "count"]:
     """One image of each of the `count` regions in which most is in doubt, that region's first.
 
-    Our own rule. An image's doubt is one minus its certainty; a region's is the sum of the squares
-    of its images', halved for each of them that was asked. The middle is asked, or where it was,
-    the most doubtful image. Where there is no doubt, as with one class, regions count by their
-    size.
+    Our own rule. A region's doubt is the sum of the squares of its images', halved for each of
+    them that was asked. The middle is asked, or where it was, the most doubtful image. Where there
+    is no doubt, regions count by their size.
     """
     num_regions = len(where.middles)
-    doubts = 1 - np.clip(found.certainty, 0.0, 1.0)
     squares = np.square(doubts) if doubts.any() else np.ones(len(doubts))
     known = np.bincount(where.own[asked], minlength=num_regions)
     totals = np.bincount(where.own, squares, num_regions) * 0.5**known
