@@ -30,7 +30,8 @@ The settings of every run:"""
 SWEEP = """jaxlabel sweep: run an experiment's grid side by side, into tables and figures
 
 usage: jaxlabel sweep --experiment=FILE [--workdir=DIR] [--jobs=N] [--quick] [--data_root=DIR]
-                      [--publish] [--slurm] [--slurm_options=KEY=VALUE,...]
+                      [--publish] [--go_on] [--limit=MINUTES] [--slurm]
+                      [--slurm_options=KEY=VALUE,...]
 
   --experiment=FILE   the experiment; experiments/README.md lists those that come along
   --workdir=DIR       where everything is written; default runs/NAME of the experiment. Started
@@ -39,6 +40,9 @@ usage: jaxlabel sweep --experiment=FILE [--workdir=DIR] [--jobs=N] [--quick] [--
   --quick             the experiment's quick variant
   --data_root=DIR     holds a folder of IDX files per data set (fashion_mnist/, mnist/, ...)
   --publish           append the results to results/NAME.jsonl beside the experiment
+  --go_on             a run whose result is in that file already, from whatever machine, is done
+  --limit=MINUTES     after so long no run is begun; runs are begun seed by seed, so that what
+                      there is can be compared
   --slurm             submit the runs to Slurm (the extra slurm); --slurm_options are submitit's
                       parameters, such as timeout_min=60,slurm_partition=cpu"""
 
@@ -121,12 +125,14 @@ def sweep(arguments: list[str]) -> None:
     """Runs an experiment's grid, or what is missing of it."""
     values = _parse(
         arguments, SWEEP, experiment=None, workdir=None, jobs=0, quick=False, data_root="",
-        publish=False, slurm=False, slurm_options="",
+        publish=False, go_on=False, limit=0, slurm=False, slurm_options="",
     )  # fmt: skip
     if not values.experiment:
         raise UsageError("--experiment=FILE is missing: experiments/README.md lists them")
     if values.jobs < 0:
         raise UsageError(f"--jobs={values.jobs}: it takes a number of runs, or 0 for the default")
+    if values.limit < 0:
+        raise UsageError(f"--limit={values.limit}: it takes minutes, or 0 for none")
     from jaxlabel.sweep import engine
 
     name = Path(values.experiment).stem + ("_quick" if values.quick else "")
@@ -134,7 +140,8 @@ def sweep(arguments: list[str]) -> None:
         values.experiment, Path(values.workdir or Path("runs") / name), quick=values.quick,
         data_root=values.data_root,
         options=engine.Options(
-            values.jobs, values.slurm_options if values.slurm else None, values.publish
+            values.jobs, values.slurm_options if values.slurm else None, values.publish,
+            values.go_on, values.limit,
         ),
     )  # fmt: skip
 

@@ -80,7 +80,8 @@ def test_few_labels_are_refined_whatever_the_objective_and_its_weight():
     assert settings.unlabelled_weight == 1
 
 
-def test_learned_features_lie_beside_given_ones_in_fixed_shares(trained):
+def test_learned_features_lie_beside_given_ones_in_fixed_shares(trained, monkeypatch):
+    monkeypatch.setattr(refinement, "COMPONENTS", 1000)
     config = tiny()
     state, _ = trained
     base = 100 * np.random.default_rng(0).normal(size=(len(IMAGES), 5)).astype(np.float32)
@@ -90,6 +91,22 @@ def test_learned_features_lie_beside_given_ones_in_fixed_shares(trained):
     np.testing.assert_allclose(both[:, :-5], np.sqrt(0.7) * alone, rtol=1e-5)
     np.testing.assert_allclose((both[:, -5:] ** 2).sum(axis=1), 0.3, rtol=1e-5)
     assert not pretext.unit(np.zeros((2, 3), np.float32)).any()
+
+
+def test_more_features_than_the_search_takes_lose_their_least_components(trained):
+    config = tiny()
+    state, _ = trained
+    random = np.random.default_rng(0)
+    low = random.normal(size=(len(IMAGES), 20)).astype(np.float32)
+    base = low @ random.normal(size=(20, 150)).astype(np.float32)  # 150 features of rank 20
+    space = refinement.learned_space(config, state, IMAGES, base)
+    assert space.shape == (len(IMAGES), refinement.COMPONENTS)
+    learned = refinement.learned_space(config, state, IMAGES, None)
+    whole = np.asarray(pretext.beside(learned, base, 0.3))
+    squared = ((space[:50, None] - space[None, :50]) ** 2).sum(-1)
+    np.testing.assert_allclose(
+        squared, ((whole[:50, None] - whole[None, :50]) ** 2).sum(-1), atol=1e-3
+    )
 
 
 def test_a_run_hands_over_what_was_refined(tmp_path, capsys):

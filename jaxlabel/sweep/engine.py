@@ -1,8 +1,9 @@
 """`jaxlabel sweep`: does what is not done yet, then writes the tables, the figures and the page."""
 
+import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,11 +23,15 @@ class Options(NamedTuple):
       jobs: runs at a time; 0: one on an accelerator, else one per core, MOST_JOBS at most.
       slurm: submit to Slurm instead, with submitit's parameters KEY=VALUE,... ; None: here.
       publish: append the results to results/NAME.jsonl beside the experiment file.
+      go_on: a run whose result is in that file is done.
+      limit: minutes after which no run is begun; 0: none.
     """
 
     jobs: int = 0
     slurm: str | None = None
     publish: bool = False
+    go_on: bool = False
+    limit: float = 0.0
     worker: Sequence[str] = local.WORKER
 
 
@@ -46,18 +51,22 @@ def sweep(
     file = plan.find(experiment)
     if options.publish and quick:
         raise UsageError("--publish takes the whole experiment: leave out --quick")
+    if options.limit and options.slurm is not None:
+        raise UsageError("--limit goes without --slurm, whose timeout_min ends each run")
+    published = file.parent / "results" / f"{file.stem}.jsonl"
     with files.refusals(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
     lock = take_lock(workdir)
     try:
         made = plan.read(file, workdir, quick, data_root)
-        failed = run_missing(made, workdir, options, lock)
-        lines = finished(made, workdir)
+        known = results.read(published) if options.go_on and published.is_file() else []
+        failed = run_missing(made, workdir, options, lock, known)
+        lines = finished(made, workdir, known)
         table = write_outputs(made, workdir, lines, failed)
     finally:
         os.close(lock)
     if options.publish:
-        publish(made, lines, file.parent / "results" / f"{file.stem}.jsonl")
+        publish(made, lines, published)
     print(tables.markdown(lines))
     print(f"{len(lines)} of {len(made.runs)} runs are done; {table}, {workdir / page.NAME}")
     if failed:
@@ -87,9 +96,13 @@ def take_lock(workdir: Path, patience: float = 10.0) -> int:
             time.sleep(0.1)
 
 
-def run_missing(made: Plan, workdir: Path, options: Options, lock: int) -> list[Outcome]:
-    """Does the runs that have no result yet; those that failed."""
-    missing = [run for run in made.runs if result(run, workdir) is None]
+def run_missing(
+    made: Plan, workdir: Path, options: Options, lock: int, known: Iterable[Mapping[str, Any]]
+) -> list[Outcome]:
+    """Does the runs that have no result yet, seed by seed; those that failed."""
+    there = published_lines(made, known)
+    missing = [run for run in made.runs if run.name not in there and result(run, workdir) is None]
+    missing.sort(key=lambda run: run.config["seed"])  # whoever stops early has whole comparisons
     if not missing:
         return []
     jobs = options.jobs or default_jobs()
@@ -102,7 +115,11 @@ def run_missing(made: Plan, workdir: Path, options: Options, lock: int) -> list[
         chosen = slurm.options(options.slurm)
         slurm.run_all(missing, workdir, jobs, environment, done, options=chosen)
     else:
-        local.run_all(missing, workdir, jobs, environment, done, worker=options.worker, hold=[lock])
+        until = time.monotonic() + 60 * options.limit if options.limit else math.inf
+        local.run_all(
+            missing, workdir, jobs, environment, done, worker=options.worker, hold=[lock],
+            until=until,
+        )  # fmt: skip
     return failed
 
 
@@ -137,10 +154,26 @@ def result(run: Run, workdir: Path) -> dict[str, Any] | None:
     return found
 
 
-def finished(made: Plan, workdir: Path) -> list[dict[str, Any]]:
-    """The results with their places in the tables, in the plan's order."""
-    found = [(run, result(run, workdir)) for run in made.runs]
-    return [tables.line(made, run, one) for run, one in found if one is not None]
+def finished(made: Plan, workdir: Path, known: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The results with their places in the tables, in the plan's order; this directory's first."""
+    there = published_lines(made, known)
+    lines = []
+    for run in made.runs:
+        found = result(run, workdir)
+        if found is not None:
+            lines.append(tables.line(made, run, found))
+        elif run.name in there:
+            lines.append(there[run.name])
+    return lines
+
+
+def published_lines(made: Plan, known: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Those of the published lines that are results of the plan's very runs, by their names."""
+    wanted = {run.name: _essence(tables.without_places(made, run.config)) for run in made.runs}
+    return {
+        one["run"]: dict(one) for one in known
+        if one.get("run") in wanted and _essence(one["config"]) == wanted[one["run"]]
+    }  # fmt: skip
 
 
 def write_outputs(

@@ -3,12 +3,14 @@
 import contextlib
 import itertools
 import json
+import math
 import os
 import queue
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ def job(run: Run, workdir: Path) -> dict[str, Any]:
 
 def run_all(
     runs: Sequence[Run], workdir: Path, jobs: int, environment: Mapping[str, str], done: Done,
-    *, worker: Sequence[str] = WORKER, hold: Sequence[int] = (),
+    *, worker: Sequence[str] = WORKER, hold: Sequence[int] = (), until: float = math.inf,
 ) -> None:  # fmt: skip
     """Does the runs, `jobs` at a time, and tells `done` of each as it ends.
 
@@ -37,11 +39,12 @@ def run_all(
       worker: the command of a worker; it gets its cores as one argument.
       hold: file descriptors that the workers hold too: whoever waits for their locks waits
         until the last worker is gone.
+      until: the time, by `time.monotonic`, from which on no run is begun.
     """
     todo: queue.SimpleQueue[Run] = queue.SimpleQueue()
     for run in runs:
         todo.put(run)
-    ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
     processes: list[subprocess.Popen[str]] = []
 
     def start(cores: str) -> subprocess.Popen[str]:
@@ -56,12 +59,13 @@ def run_all(
     shares = core_shares(min(jobs, len(runs)))
     for cores in shares:
         serve = threading.Thread(
-            target=_serve, args=(lambda c=cores: start(c), todo, ended, workdir), daemon=True
+            target=_serve, args=(lambda c=cores: start(c), todo, ended, workdir, until), daemon=True
         )
         serve.start()
     try:
-        for _ in runs:
-            done(ended.get())
+        for _ in shares:
+            while (outcome := ended.get()) is not None:
+                done(outcome)
     finally:
         while not todo.empty():
             todo.get()
@@ -84,15 +88,15 @@ def core_shares(jobs: int) -> list[str]:
 
 def _serve(
     start: Callable[[], subprocess.Popen[str]], todo: "queue.SimpleQueue[Run]",
-    ended: "queue.SimpleQueue[Outcome]", workdir: Path,
+    ended: "queue.SimpleQueue[Outcome | None]", workdir: Path, until: float,
 ) -> None:  # fmt: skip
-    """Gives one worker after the other of the runs; a worker that died is replaced."""
+    """Gives a worker one of the runs after the other; one that died is replaced. None ends it."""
     process: subprocess.Popen[str] | None = None
-    while True:
+    while time.monotonic() < until:
         try:
             run = todo.get_nowait()
         except queue.Empty:
-            return
+            break
         told, error = job(run, workdir), ""
         try:
             process = process or start()
@@ -103,6 +107,7 @@ def _serve(
             error = f"its process {_ending(code)}" if process else str(problem)
             process = None
         ended.put(Outcome(run, error, Path(told["log"])))
+    ended.put(None)
 
 
 def _ask(process: "subprocess.Popen[str]", told: Mapping[str, Any]) -> str:

@@ -86,8 +86,7 @@ def render(
     for number, title in enumerate(dict.fromkeys(row.table for row in rows), 1):
         mine = [row for row in rows if row.table == title]
         head, *cells = tables.text_cells(mine)
-        body = [{"cells": texts, "runs": [(one["seed"], f"runs/{one['run']}/report.html")
-                                          for one in row.lines]}
+        body = [{"cells": texts, "runs": [_report(workdir, one) for one in row.lines]}
                 for texts, row in zip(cells, mine, strict=True)]  # fmt: skip
         sections.append({"title": title, "head": head, "rows": body,
                          "charts": [chart for name, chart in charts.items()
@@ -97,6 +96,12 @@ def render(
     return environment.get_template("index.html.j2").render(
         plan=plan, sections=sections, errors=errors, num_done=len(lines), style=Markup(STYLE)
     )
+
+
+def _report(workdir: Path, line: Mapping[str, Any]) -> tuple[int, str]:
+    """A run's seed and the link to its report; no link where another machine has it."""
+    there = (workdir / "runs" / line["run"]).is_dir()
+    return line["seed"], f"runs/{line['run']}/report.html" if there else ""
 
 
 class Line(NamedTuple):

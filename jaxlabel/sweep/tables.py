@@ -34,15 +34,21 @@ class Row(NamedTuple):
 def line(plan: Plan, run: Run, result: Line) -> dict[str, Any]:
     """A result with its place in the tables, and nothing of where things are on this machine."""
     table = next(t for t in plan.tables if t["title"] == run.table)
-    config = dict(result["config"]) | {"store": "", "account": ""}
-    if plan.data_root:
-        config["data"] = config["data"].replace(plan.data_root.rstrip("/") or "/", DATA_ROOT, 1)
+    config = without_places(plan, result["config"])
     kept = {key: value for key, value in result.items() if key != "ledger"}
     return kept | {
         "config": config, "experiment": plan.experiment, "table": run.table, "row": run.row,
         "cell": run.cell, "theirs": run.theirs, "run": run.name,
         "measures": table["measures"], "over": table["over"],
     }  # fmt: skip
+
+
+def without_places(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's settings without where things are on this machine."""
+    data = config["data"]
+    if plan.data_root:
+        data = data.replace(plan.data_root.rstrip("/") or "/", DATA_ROOT, 1)
+    return dict(config) | {"store": "", "account": "", "data": data}
 
 
 def rows(lines: Sequence[Line]) -> list[Row]:
