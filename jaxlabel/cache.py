@@ -42,13 +42,19 @@ def cached(
     root = os.environ.get(VARIABLE)
     if not root:
         return _arrays(compute())
-    path = Path(root) / name / f"{digest([source(), key_parts])}.npz"
+    path = _place(root, name, key_parts)
     if (found := _read(path)) is None:
         with _locked(path):
             if (found := _read(path)) is None:
                 return _write(path, compute)
     _saved.append(float(found.pop(SECONDS)))
     return found
+
+
+def known(name: str, key_parts: Any) -> bool:
+    """Whether the cache has what `cached` would return; False where there is none."""
+    root = os.environ.get(VARIABLE)
+    return bool(root and _place(root, name, key_parts).is_file())
 
 
 def take_saved_seconds() -> float:
@@ -110,6 +116,10 @@ def _array(value: Any) -> np.ndarray:
 
         value = jax.random.key_data(value)
     return np.asarray(value)
+
+
+def _place(root: str, name: str, key_parts: Any) -> Path:
+    return Path(root) / name / f"{digest([source(), key_parts])}.npz"
 
 
 def _arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:

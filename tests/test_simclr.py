@@ -8,7 +8,7 @@ import pytest
 from jaxlabel import data, evaluate, experiment, prediction, pretext, train
 from jaxlabel.errors import UsageError
 from jaxlabel.log import NullLog
-from jaxlabel.methods import simclr
+from jaxlabel.methods import scan, simclr
 from jaxlabel.methods.simclr import Config
 
 DIGITS = data.load("digits")
@@ -32,6 +32,49 @@ def test_a_run_gives_features_and_the_evaluator_alone_reads_labels(tmp_path, cap
     assert "the evaluator read all" in capsys.readouterr().out
     with pytest.raises(UsageError, match="no classes"):
         prediction.predict(tmp_path, "digits", tmp_path / "out.csv")
+
+
+class Watch(NullLog):
+    """Which trainings took steps."""
+
+    def __init__(self):
+        self.phases = set()
+
+    def scalars(self, phase, step, values):
+        self.phases.add(phase)
+
+
+@pytest.mark.parametrize("derive", [lambda key: key, scan.pretext_key])
+def test_encoders_of_several_seeds_are_trained_at_once_and_found_by_their_runs(
+    tmp_path, monkeypatch, derive
+):
+    def encoder(seed, log, **changes):
+        config = dataclasses.replace(QUICK, pretext_steps=20, seed=seed, **changes)
+        key = derive(jax.random.key(seed))
+        return simclr.pretrain(config, DIGITS.train_images, key, log, derive)
+
+    def leaves(model):
+        return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(model)])
+
+    alone = [leaves(encoder(seed, NullLog())) for seed in (4, 5, 6)]
+    monkeypatch.setenv("JAXLABEL_CACHE", str(tmp_path))
+    watch = Watch()
+    encoder(5, watch)
+    assert watch.phases == {"contrastive"}
+    first = leaves(encoder(4, watch, pretext_seeds=3))
+    assert len(watch.phases) == 2 and "contrastive_2" in str(watch.phases)  # 5 was there
+    later = Watch()
+    found = [first, *(leaves(encoder(seed, later)) for seed in (5, 6))]
+    assert not later.phases
+    np.testing.assert_allclose(found, alone, atol=1e-4)
+    assert np.abs(alone[0] - alone[1]).max() > 0.01
+
+
+def test_encoders_of_other_seeds_need_a_place(monkeypatch):
+    monkeypatch.delenv("JAXLABEL_CACHE", raising=False)
+    config = dataclasses.replace(QUICK, pretext_seeds=2)
+    with pytest.raises(UsageError, match="set JAXLABEL_CACHE=DIR"):
+        simclr.pretrain(config, DIGITS.train_images, jax.random.key(0), NullLog())
 
 
 @pytest.mark.parametrize("optimizer", pretext.OPTIMIZERS)

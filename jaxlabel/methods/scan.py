@@ -100,10 +100,10 @@ def run(
     log: Log,
 ) -> Predictor:
     """Clusters, or with a budget a classifier made of them."""
-    pretext_key, cluster_key, self_key, name_key = jax.random.split(key, 4)
+    _, cluster_key, self_key, name_key = jax.random.split(key, 4)
     num_clusters = count_clusters(config, oracle.num_classes, len(images))
     affordable = query.plan(oracle, len(images)) if config.budget > 0 else 0
-    encoder = simclr.pretrain(config, images, pretext_key, log)
+    encoder = simclr.pretrain(config, images, pretext_key(key), log, pretext_key)
     mined = mine(config, encoder, images, log)
     model, summary = find_clusters(config, encoder, images, mined, num_clusters, cluster_key, log)
     model, shares, refused = self_label(config, model, images, mined, num_clusters, self_key, log)
@@ -129,6 +129,11 @@ def run(
     scan.show_asked(images, named, log)
     classifier = learn_names(config, model, images, mined, labels, oracle.num_classes, fit_key, log)
     return Predictor(classifier, labels, mined.space.points, "budget", summary, clusters=clusters)
+
+
+def pretext_key(key: Key[Array, ""]) -> Key[Array, ""]:
+    """The key of the encoder's training, from the run's."""
+    return jax.random.split(key, 4)[0]
 
 
 def count_clusters(config: Config, num_classes: int, num_images: int | None = None) -> int:

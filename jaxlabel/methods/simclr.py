@@ -8,14 +8,18 @@ alignment that tells a coat from a shirt. Positives may also be neighbours in pi
 """
 
 import dataclasses
+import os
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
 
 from jaxlabel import cluster, nets, pretext
-from jaxlabel.cache import cached
+from jaxlabel.cache import VARIABLE, cached
 from jaxlabel.config import RunConfig, setting
+from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
@@ -41,6 +45,11 @@ class Config(RunConfig):
         0, "how many of an image's neighbours by those components may be its other view", low=0
     )
     partner_share: float = setting(0.5, "how often one of them is", low=0.0, high=1.0)
+    pretext_seeds: int = setting(
+        1, "train the encoders of this many seeds side by side, from this run's seed on, and leave "
+        "the others' in JAXLABEL_CACHE, where their runs find them: for an accelerator", low=1,
+        high=64,
+    )  # fmt: skip
     components: int = setting(64, "principal components beside the features; 0: none", low=0)
     given: str = setting(
         "gradients", "of the pixels, or of their pooled orientations",
@@ -64,13 +73,26 @@ def run(
 
 
 def pretrain(
-    config: Config, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
-) -> Any:
-    """The encoder, trained on the images without labels."""
+    config: Config, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log,
+    derive: Callable[[Key[Array, ""]], Key[Array, ""]] = lambda key: key,
+) -> Any:  # fmt: skip
+    """The encoder, trained on the images without labels.
+
+    Args:
+      derive: from a run's key to the one of its encoder, which is `key` for this run.
+
+    Raises:
+      UsageError: encoders of other seeds are wanted and there is no cache to leave them in.
+    """
+    if config.pretext_seeds > 1 and not os.environ.get(VARIABLE):
+        raise UsageError(f"config.pretext_seeds={config.pretext_seeds} leaves encoders in the "
+                         f"cache: set {VARIABLE}=DIR, for this run and for theirs")  # fmt: skip
+    seeds = range(config.seed + 1, config.seed + config.pretext_seeds)
     partners = given_neighbours(config, images) if config.partners else None
     return pretext.contrastive_encoder(
-        settings_of(config), config.kind, images, key, log, partners=partners
-    )
+        settings_of(config), config.kind, images, key, log, partners=partners,
+        others=[derive(jax.random.key(seed)) for seed in seeds],
+    )  # fmt: skip
 
 
 def represent(

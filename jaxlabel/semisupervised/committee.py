@@ -1,7 +1,6 @@
 """Several networks trained side by side on the same labels, and one distilled from them.
 
-Their parameters are stacked along a first axis. A GPU or TPU trains them in one vmapped step; on a
-CPU, where a convolution with a kernel per member falls on a slow path, the step is unrolled.
+Their parameters are stacked along a first axis (`train.stacked`).
 """
 
 import dataclasses
@@ -68,15 +67,10 @@ def learn(
 
 def side_by_side(step: train.Step[State], *, unrolled: bool) -> train.Step[State]:
     """The step of all members, each with its own random numbers; metrics are their means."""
+    step_all = train.stacked(step, unrolled=unrolled)
 
     def together(state: State, data: Data, key: Key[Array, ""]) -> tuple[State, train.Metrics]:
-        keys = jax.random.split(key, len(state.number))
-        if unrolled:
-            done = [step(member(state, i), data, each) for i, each in enumerate(keys)]
-            stepped, metrics = jax.tree.map(lambda *leaves: jnp.stack(leaves), *done)
-        else:
-            stepped, metrics = jax.vmap(step, (0, None, 0))(state, data, keys)
-        return stepped, jax.tree.map(jnp.mean, metrics)
+        return step_all(state, data, jax.random.split(key, len(state.number)))
 
     return together
 

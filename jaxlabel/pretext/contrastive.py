@@ -1,6 +1,7 @@
-"""Features without labels: an encoder that tells an image's own views from all other images."""
+"""SimCLR's training: an encoder that tells an image's own views from all other images."""
 
-import math
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,13 +12,11 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import augment, nets, train
-from jaxlabel.cache import cached
-from jaxlabel.cluster.pca import fit_pca, project
+from jaxlabel.cache import cached, digest, known
 from jaxlabel.log import Log
 from jaxlabel.losses.contrastive import nt_xent
 
 OPTIMIZERS = ("adamw", "sgd", "lars")
-GIVEN = ("gradients", "pixels")  # what an image gives by itself, before anything is learned
 
 
 class Settings(NamedTuple):
@@ -59,36 +58,96 @@ def contrastive_encoder(
     log: Log,
     *,
     partners: Int[np.ndarray, "n k"] | None = None,
+    others: Sequence[Key[Array, ""]] = (),
 ) -> Any:
     """An encoder trained by SimCLR (Chen et al. 2020), with `.features(images)`.
 
     Runs of a sweep share it. A killed run goes on from its checkpoint `contrastive`.
 
     Args:
+      others: keys of further encoders, which are trained beside it in one step and left in the
+        cache for the runs that ask for them: to rounding, what those would have trained alone.
       kind: the data set's kind, which says what two views of an image may differ in.
       partners: images that are taken to show the same as each image. With them a pair is, with
         probability `partner_share`, a view of the image and a view of one of its partners
         (Dwibedi et al. 2021, NNCLR, find them in a queue).
     """
-    init_key, fit_key = jax.random.split(key)
-    start = train.init(make_projected(settings, images.shape[1:]), init_key)
-    leaves, structure = jax.tree.flatten(start)
+    make = make_projected(settings, images.shape[1:])
+    like = jax.eval_shape(lambda: make(nnx.Rngs(0)))
+    shown = np.arange(len(images))[:, None] if partners is None else partners
+
+    def parts(key: Key[Array, ""]) -> list[Any]:
+        # an accelerator computes in another precision (nets.compute_dtype)
+        return [tuple(settings), kind, images, key, partners, jax.default_backend()]
 
     def compute() -> dict[str, Any]:
-        optimizer = make_optimizer(settings)
-        state = train.loop(
-            contrastive_step(settings, kind, optimizer),
-            train.State(start, optimizer.init(start)),
-            (images, np.arange(len(images))[:, None] if partners is None else partners),
-            fit_key, log, name="contrastive", num_steps=settings.num_steps,
-        )  # fmt: skip
-        return {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(state.model))}
+        if not missing:
+            return _numbered(_train_contrastive(settings, kind, images, shown, key, log))
+        first, *rest = _train_together(settings, kind, images, shown, [key, *missing], log)
+        for one, model in zip(missing, rest, strict=True):
+            cached("contrastive", parts(one), partial(_numbered, model))
+        return _numbered(first)
 
-    # an accelerator computes in another precision (nets.compute_dtype)
-    parts = [tuple(settings), kind, images, key, partners, jax.default_backend()]
-    found = cached("contrastive", parts, compute)
+    missing = [one for one in others if not known("contrastive", parts(one))]
+    found = cached("contrastive", parts(key), compute)
+    leaves, structure = jax.tree.flatten(like)
     fitted = [jnp.asarray(found[str(i)]) for i in range(len(leaves))]
     return jax.tree.unflatten(structure, fitted).encoder
+
+
+def _numbered(model: Any) -> dict[str, Any]:
+    return {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(model))}
+
+
+def _begin_contrastive(
+    settings: Settings, shape: tuple[int, ...], key: Key[Array, ""]
+) -> tuple[train.State, Key[Array, ""]]:
+    """The state before the first step, and the key of the steps."""
+    init_key, fit_key = jax.random.split(key)
+    start = train.init(make_projected(settings, shape), init_key)
+    return train.State(start, make_optimizer(settings).init(start)), fit_key
+
+
+def _train_contrastive(
+    settings: Settings, kind: str, images: UInt8[np.ndarray, "n h w c"],
+    partners: Int[np.ndarray, "n k"], key: Key[Array, ""], log: Log,
+) -> Any:  # fmt: skip
+    state, fit_key = _begin_contrastive(settings, images.shape[1:], key)
+    step = contrastive_step(settings, kind, make_optimizer(settings))
+    return train.loop(
+        step, state, (images, partners), fit_key, log, name="contrastive",
+        num_steps=settings.num_steps,
+    ).model  # fmt: skip
+
+
+def _train_together(
+    settings: Settings, kind: str, images: UInt8[np.ndarray, "n h w c"],
+    partners: Int[np.ndarray, "n k"], keys: Sequence[Key[Array, ""]], log: Log,
+) -> list[Any]:  # fmt: skip
+    """The models of all keys; each takes the steps, with the random numbers, of one alone."""
+    begun = [_begin_contrastive(settings, images.shape[1:], key) for key in keys]
+    states, fit_keys = jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun)
+    step_all = train.stacked(
+        contrastive_step(settings, kind, make_optimizer(settings)),
+        unrolled=jax.default_backend() == "cpu",
+    )
+
+    def step(
+        carry: tuple[train.State, Int[Array, ""]], data: tuple[Array, Array, Array],
+        _: Key[Array, ""],
+    ) -> tuple[tuple[train.State, Int[Array, ""]], train.Metrics]:  # fmt: skip
+        states, number = carry
+        *shown, fit_keys = data
+        now = jax.vmap(jax.random.fold_in, (0, None))(fit_keys, number)
+        states, metrics = step_all(states, tuple(shown), now)
+        return (states, number + 1), metrics
+
+    name = f"contrastive_{len(keys)}_{digest(list(keys))[:8]}"  # those missing may be others later
+    states, _ = train.loop(
+        step, (states, jnp.zeros((), jnp.int32)), (images, partners, fit_keys), keys[0], log,
+        name=name, num_steps=settings.num_steps,
+    )  # fmt: skip
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], states.model) for i in range(len(keys))]
 
 
 def contrastive_step(
@@ -164,79 +223,3 @@ def make_optimizer(settings: Settings) -> optax.GradientTransformation:
 def _matrices(parameters: Any) -> Any:
     """True for what has more than one dimension: neither biases nor norms."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, parameters)
-
-
-class Representation(nnx.Module):
-    """An encoder's features, centred and of unit length, beside those of the image itself.
-
-    The principal components keep where an image has what, the encoder what moved images share.
-
-    Args:
-      components: principal components of what `given` says; 0: none of them.
-      share: of the squared length, what is theirs.
-      given: "pixels", or "gradients": oriented and pooled (`nets.oriented_gradients`).
-    """
-
-    def __init__(
-        self, encoder: Any, shape: tuple[int, ...], components: int, share: float, given: str
-    ):
-        self.encoder, self.given = encoder, given
-        self.share = share if components else 0.0
-        numbers = nets.num_gradients(shape) if given == "gradients" else math.prod(shape)
-        self.centre = nnx.Param(jnp.zeros(encoder.num_features))
-        self.mean = nnx.Param(jnp.zeros(numbers))
-        self.components = nnx.Param(jnp.zeros((min(components, numbers), numbers)))
-
-    def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        learned = self.encoder.features(images) - self.centre[...]
-        given = (inputs_of(images, self.given) - self.mean[...]) @ self.components[...].T
-        return beside(learned, given, self.share)
-
-    def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        return self.features(images)
-
-
-def represent(
-    encoder: Any, images: UInt8[np.ndarray, "n h w c"], components: int, share: float, given: str
-) -> Representation:
-    """The representation whose centre and principal components are those of the images."""
-    model = Representation(encoder, images.shape[1:], components, share, given)
-    model.centre[...] = jnp.asarray(features_of(encoder, images).mean(axis=0))
-    if components:
-        inputs = train.apply_batched(lambda _, x: inputs_of(x, given), None, images)
-        pca = fit_pca(jnp.asarray(inputs), len(model.components[...]))
-        model.mean[...], model.components[...] = pca.mean, pca.components
-    return model
-
-
-def given_points(
-    images: UInt8[np.ndarray, "n h w c"], components: int, given: str
-) -> Float[Array, "n d"]:
-    """The images along the principal components of what they give by themselves."""
-    inputs = train.apply_batched(lambda _, x: inputs_of(x, given), None, images)
-    points = jnp.asarray(inputs)
-    return project(fit_pca(points, min(components, points.shape[1])), points)
-
-
-def inputs_of(images: Float[Array, "batch h w c"], given: str) -> Float[Array, "batch d"]:
-    """What the principal components are of."""
-    if given == "gradients":
-        return nets.oriented_gradients(images)
-    return images.reshape(len(images), -1)
-
-
-def features_of(model: Any, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n d"]:
-    """The features of the images by an encoder or a representation."""
-    return train.apply_batched(train.features_of, model, images)
-
-
-def beside(
-    learned: Float[Array, "n d"], given: Float[Array, "n e"], share: float
-) -> Float[Array, "n both"]:
-    """Both at length 1, beside each other, `share` of the squared length being the given ones'."""
-    return jnp.concatenate([(1 - share) ** 0.5 * unit(learned), share**0.5 * unit(given)], axis=-1)
-
-
-def unit(rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
-    """The rows at length 1; one of zeros stays what it is."""
-    return rows * jax.lax.rsqrt(jnp.sum(jnp.square(rows), axis=-1, keepdims=True) + 1e-12)
