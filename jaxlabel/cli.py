@@ -61,6 +61,12 @@ def run(arguments: list[str]) -> int:
         return _fail("interrupted; the same command goes on from here", 130)
     except MemoryError as error:
         return _fail(f"out of memory: {error or 'take smaller images or fewer of them'}", 1)
+    except RuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):  # as JAX, which is not imported here, says it
+            raise
+        return _fail("out of the device's memory: take smaller batches (--config.batch_size or "
+                     "pretext_batch), fewer networks at once (members, pretext_seeds) or another "
+                     "preset; what is done is kept", 1)  # fmt: skip
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from jaxlabel import cli
@@ -52,6 +54,24 @@ def test_a_mistake_is_one_line_and_exit_code_2(capsys, arguments, says):
     assert code == 2 and out == ""
     assert err.startswith("jaxlabel: ") and err.count("\n") == 1
     assert says in err
+
+
+def test_a_device_without_memory_is_one_line_and_other_errors_are_not_hidden(capsys, monkeypatch):
+    from jaxlabel import commands
+
+    def too_much(arguments):
+        jax.block_until_ready(jnp.zeros(2**50, jnp.int8))
+
+    def bug(arguments):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(commands, "report", too_much)
+    code, _, err = outcome(capsys, "report")
+    assert code == 1 and err.count("\n") == 1
+    assert "out of the device's memory: take smaller batches" in err
+    monkeypatch.setattr(commands, "report", bug)
+    with pytest.raises(RuntimeError, match="a bug"):
+        cli.run(["report"])
 
 
 def test_a_config_file_that_cannot_be_run_says_where(capsys, tmp_path):
