@@ -8,10 +8,10 @@
 DIR holds a folder of four IDX files per data set (`mnist`, `fashion_mnist`, `overhead_mnist`) and
 may hold `cifar10.npz`; a run whose data is missing is left for another time. Results are appended
 to $OUT/gpu_queue.jsonl where OUT is set, else to experiments/results/gpu_queue.jsonl; what is in
-either is not run again; encoders and graphs that several runs need are computed once
-(JAXLABEL_CACHE, by default in --workdir). At the limit the run in progress stops; it goes on from its checkpoints in
---workdir if that is still there. On a lent machine that takes only the working tree, copy DIR into
-the git-ignored `.carry/data` first and carry `.carry` along.
+either is not run again. What runs share is computed once (JAXLABEL_CACHE, else in --workdir). At
+the limit the run in progress stops; it goes on from its checkpoints in --workdir if that is still
+there. On a lent machine that takes only the working tree, copy DIR into the git-ignored
+`.carry/data` first and carry `.carry` along.
 """
 
 import argparse
