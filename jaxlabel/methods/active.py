@@ -88,7 +88,7 @@ class Task(NamedTuple):
 
     def scouts(self, labels: int) -> bool:
         """Whether scouts ask next, when so many labels are paid for."""
-        return self.regions is not None and 0 < labels < self.config.scout_until
+        return self.regions is not None and self.config.scouting(labels)
 
 
 def run(
@@ -170,7 +170,7 @@ def run(
 
 def grown(config: Config, labels: int) -> int:
     """How many labels there are to be after the round that follows."""
-    if 0 < labels < config.scout_until:
+    if config.scouting(labels):
         return min(labels + config.scouts, config.scout_until)
     return max(labels + 1, round(config.growth * labels)) if labels else config.first
 

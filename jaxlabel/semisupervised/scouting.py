@@ -36,6 +36,10 @@ class Settings(Problem):
     )  # fmt: skip
     scouts: int = setting(1, "how many of those are asked at a time", low=1)
 
+    def scouting(self, num_labels: int) -> bool:
+        """Whether scouts ask next, when so many labels are paid for."""
+        return 0 < num_labels < self.scout_until
+
     def check(self) -> None:
         """Refuses scouts where no labels are spread, or none leaves a doubt."""
         super().check()
