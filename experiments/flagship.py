@@ -6,7 +6,7 @@
 DIR holds the folders mnist, fashion_mnist and overhead_mnist with four IDX files each. The sizes
 are a CPU's and small (a fully connected network on oriented gradients, one of it, few steps): it
 tells parts apart, and does not show what the flagship reaches; scripts/gpu_queue.py has the runs
-that do. Whole it takes some hours of two cores: with `--limit` and `--go_on` as many sittings as
+that do. A run takes minutes: with `--limit` and `--go_on` the whole takes as many sittings as
 one likes. `--quick` takes the digits and one seed: minutes. Settings are chosen on MNIST and
 Overhead-MNIST, but the guide's and the refinements' on training images of Fashion-MNIST.
 """

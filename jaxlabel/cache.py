@@ -38,10 +38,11 @@ def cached(
       name: a folder in the cache, such as "codes" or "kmeans".
       key_parts: all that the result depends on, seeds and settings included: numbers, texts, None,
         dataclasses, arrays (by content), JAX keys, and lists, tuples and dicts of them.
+      compute: what it returns under `SECONDS`, if anything, is taken for the time that it took.
     """
     root = os.environ.get(VARIABLE)
     if not root:
-        return _arrays(compute())
+        return {name: array for name, array in _arrays(compute()).items() if name != SECONDS}
     path = _place(root, name, key_parts)
     if (found := _read(path)) is None:
         with _locked(path):
@@ -138,10 +139,11 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
 def _write(path: Path, compute: Callable[[], Mapping[str, Any]]) -> dict[str, np.ndarray]:
     began = time.monotonic()
     arrays = _arrays(compute())
+    seconds = arrays.pop(SECONDS, np.array(time.monotonic() - began))
     part = path.with_suffix(f".{os.getpid()}.part")
     with files.refusals(path):
         with part.open("wb") as file:
-            np.savez(file, **arrays, **{SECONDS: np.array(time.monotonic() - began)})  # type: ignore[arg-type]
+            np.savez(file, **arrays, **{SECONDS: seconds})  # type: ignore[arg-type]
         part.replace(path)
     return arrays
 

@@ -64,9 +64,10 @@ def run(arguments: list[str]) -> int:
     except RuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):  # as JAX, which is not imported here, says it
             raise
-        return _fail("out of the device's memory: take smaller batches (--config.batch_size or "
-                     "pretext_batch), fewer networks at once (members, pretext_seeds) or another "
-                     "preset; what is done is kept", 1)  # fmt: skip
+        return _fail("out of the device's memory: a training takes smaller batches (--config."
+                     "batch_size, pretext_batch), fewer networks at once (members, pretext_seeds) "
+                     "or another preset, in another --workdir; --config.store=URL keeps the labels "
+                     f"({str(error).splitlines()[0]})", 1)  # fmt: skip
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

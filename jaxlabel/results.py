@@ -26,8 +26,8 @@ HEADINGS = (
     "seconds", "device",
 )  # fmt: skip
 MARKED = re.compile(r"(<!-- results: (.*?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
-# Where a run kept things, which is no part of what was run.
-INCIDENTAL = ("seed", "data_dir", "store", "account", "map")
+# Where a run kept things, and what it did for others, which is no part of what was run.
+INCIDENTAL = ("seed", "data_dir", "store", "account", "map", "pretext_seeds")
 
 
 class MeanInterval(NamedTuple):

@@ -253,7 +253,7 @@ def table(paths: Iterable[Path]) -> str:
             if low is not None and high is not None:
                 text += f" ({max(low, 0):.2f} to {min(high, 100):.2f})"
         spent = "/".join(dict.fromkeys(str(line.get("labels_spent", "")) for line in group))
-        seconds = max(line["seconds"] for line in group)
+        seconds = max(line["seconds"] + line.get("seconds_shared", 0.0) for line in group)
         device = ", ".join(dict.fromkeys(str(line.get("device", "")) for line in group))
         bar = group[0]["bar"]
         rows.append(f"| {name} | {preset} | {bar} | {text} | {worst} | {len(group)} | {spent} | "

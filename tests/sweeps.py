@@ -46,6 +46,7 @@ def run(job):
     while config["account"] == "wait" and not (HERE / "go").exists():
         time.sleep(0.05)
     files.write_json(folder / "config.json", config)
+    (folder / "report.html").touch()
     files.write_json(folder / "result.json", {
         "method": "fake", "dataset": "shapes", "seed": config["seed"], "seconds": 2.0,
         "labels_spent": int(config["budget"]), "labels_by_purpose": {}, "ledger": ["long"],

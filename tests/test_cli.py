@@ -68,7 +68,7 @@ def test_a_device_without_memory_is_one_line_and_other_errors_are_not_hidden(cap
     monkeypatch.setattr(commands, "report", too_much)
     code, _, err = outcome(capsys, "report")
     assert code == 1 and err.count("\n") == 1
-    assert "out of the device's memory: take smaller batches" in err
+    assert "out of the device's memory: a training takes smaller" in err
     monkeypatch.setattr(commands, "report", bug)
     with pytest.raises(RuntimeError, match="a bug"):
         cli.run(["report"])

@@ -1,11 +1,13 @@
 import dataclasses
+import time
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlabel import data, evaluate, experiment, prediction, pretext, train
+from jaxlabel import cache, data, evaluate, experiment, prediction, pretext, train
 from jaxlabel.errors import UsageError
 from jaxlabel.log import NullLog
 from jaxlabel.methods import scan, simclr
@@ -61,13 +63,54 @@ def test_encoders_of_several_seeds_are_trained_at_once_and_found_by_their_runs(
     watch = Watch()
     encoder(5, watch)
     assert watch.phases == {"contrastive"}
+    cache.take_saved_seconds()
+    began = time.monotonic()
     first = leaves(encoder(4, watch, pretext_seeds=3))
+    took = time.monotonic() - began
     assert len(watch.phases) == 2 and "contrastive_2" in str(watch.phases)  # 5 was there
     later = Watch()
     found = [first, *(leaves(encoder(seed, later)) for seed in (5, 6))]
     assert not later.phases
+    assert 0 < cache.take_saved_seconds() < 2 * took  # its own, and half of what two took together
+    encoder(4, later, pretext_seeds=5)  # its own is there: it trains none for others
+    assert not later.phases
     np.testing.assert_allclose(found, alone, atol=1e-4)
     assert np.abs(alone[0] - alone[1]).max() > 0.01
+
+
+def test_several_encoders_killed_and_trained_on_are_those_of_one_go(tmp_path, monkeypatch):
+    class Killed(Exception):
+        pass
+
+    class Log(NullLog):
+        kept = None
+
+        def save(self, name, step, tree):
+            self.kept = step, jax.tree.map(np.asarray, tree)
+
+        def restore(self, name, like):
+            return self.kept
+
+        def scalars(self, phase, step, values):
+            if step == 200 and not resumed:
+                raise Killed
+
+    def encode(log):
+        config = dataclasses.replace(QUICK, pretext_steps=201, pretext_batch=8, pretext_seeds=2)
+        return simclr.pretrain(config, DIGITS.train_images, jax.random.key(0), log)
+
+    monkeypatch.setattr(train, "loop", partial(train.loop, seconds_between_saves=0.0))
+    monkeypatch.setenv("JAXLABEL_CACHE", str(tmp_path / "whole"))
+    resumed = True
+    whole = encode(NullLog())
+    monkeypatch.setenv("JAXLABEL_CACHE", str(tmp_path / "killed"))
+    resumed, log = False, Log()
+    with pytest.raises(Killed):
+        encode(log)
+    resumed = True
+    assert log.kept is not None and log.kept[0] == 100
+    for one, other in zip(*map(jax.tree.leaves, (whole, encode(log))), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_encoders_of_other_seeds_need_a_place(monkeypatch):

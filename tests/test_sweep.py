@@ -173,14 +173,6 @@ def test_another_directory_or_sweep_is_refused(few):
         few.sweep(workdir=other)
 
 
-def test_results_of_other_settings_do_not_count(few):
-    few.sweep()
-    config = few.workdir / "runs" / names()[0] / "config.json"
-    config.write_text(config.read_text().replace('"noise": 0.0', '"noise": 0.1'))
-    few.sweep()
-    assert few.tally().count(names()[0]) == 2
-
-
 def test_publishing(few):
     few.sweep()
     assert not (few.folder / "results").exists()
@@ -194,39 +186,6 @@ def test_publishing(few):
     assert published.read_text() == (few.workdir / "table.md").read_text()
     with pytest.raises(UsageError, match="leave out --quick"):
         few.sweep(quick=True, publish=True, workdir=few.folder / "quick")
-
-
-def test_going_on_from_what_another_machine_published(few):
-    few.sweep(quick=True, workdir=few.folder / "quick")
-    few.sweep(publish=True)
-    published = few.folder / "results" / "few.jsonl"
-    kept = published.read_text().splitlines(keepends=True)
-    strange = [line.replace('"noise": 0.0', '"noise": 0.1') for line in kept[:1]]
-    assert strange != kept[:1]
-    published.write_text("".join(strange + kept[2:]))
-    begun, other = len(few.tally()), few.folder / "other"
-    table = few.sweep(go_on=True, publish=True, workdir=other)
-    again = few.tally()
-    assert len(again) == begun + 2 and all(again.count(name) == 3 - i for i, name in
-                                           enumerate(names()[:2]))  # fmt: skip
-    assert table.read_text() == (few.workdir / "table.md").read_text()
-    page = (other / "index.html").read_text()
-    assert f'href="runs/{names()[0]}/report.html"' in page and f"{names()[2]}/report" not in page
-    assert len(published.read_text().splitlines()) == 8 + 2  # nothing that was there twice
-    few.sweep(workdir=few.folder / "anew")  # nothing is known unless one says so
-    assert len(few.tally()) == begun + 2 + 9
-
-
-def test_after_the_limit_no_run_is_begun_and_seeds_are_whole(few, capsys):
-    table = few.sweep(jobs=1, limit=1e-9)
-    assert "0 of 9 runs are done" in capsys.readouterr().out and not (few.folder / "tally").exists()
-    (few.folder / "go").touch()
-    table = few.sweep(jobs=1, limit=5.0)
-    tally = (few.folder / "tally").read_text().split()[::2]
-    assert [name[-2:] for name in tally] == ["s0"] * 3 + ["s1"] * 3 + ["s2"] * 3
-    assert [row[-3] for row in cells(table)] == ["3", "3", "3"]
-    with pytest.raises(UsageError, match="without --slurm"):
-        few.sweep(limit=5.0, slurm="")
 
 
 def test_measures_and_axes():

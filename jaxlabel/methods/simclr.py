@@ -46,9 +46,9 @@ class Config(RunConfig):
     )
     partner_share: float = setting(0.5, "how often one of them is", low=0.0, high=1.0)
     pretext_seeds: int = setting(
-        1, "train the encoders of this many seeds side by side, from this run's seed on, and leave "
-        "the others' in JAXLABEL_CACHE, where their runs find them: for an accelerator", low=1,
-        high=64,
+        1, "where this run's encoder is to be trained: train those of this many seeds side by "
+        "side, from its own on, and leave them in JAXLABEL_CACHE, where the other runs find them; "
+        "for an accelerator", low=1, high=64,
     )  # fmt: skip
     components: int = setting(64, "principal components beside the features; 0: none", low=0)
     given: str = setting(

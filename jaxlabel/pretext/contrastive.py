@@ -1,5 +1,6 @@
 """SimCLR's training: an encoder that tells an image's own views from all other images."""
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import augment, nets, train
-from jaxlabel.cache import cached, digest, known
+from jaxlabel.cache import SECONDS, cached, digest, known
 from jaxlabel.log import Log
 from jaxlabel.losses.contrastive import nt_xent
 
@@ -62,11 +63,14 @@ def contrastive_encoder(
 ) -> Any:
     """An encoder trained by SimCLR (Chen et al. 2020), with `.features(images)`.
 
-    Runs of a sweep share it. A killed run goes on from its checkpoint `contrastive`.
+    Runs of a sweep share it. A killed run goes on from its checkpoint `contrastive`, or where
+    there are others, from one that is named by them.
 
     Args:
-      others: keys of further encoders, which are trained beside it in one step and left in the
-        cache for the runs that ask for them: to rounding, what those would have trained alone.
+      others: keys of further encoders. Those that are not in the cache are trained beside this one
+        in one step and left there for the runs that ask for them; where this one is there, none
+        is. With the random numbers of a training alone each step is the same to rounding, which
+        over many steps may make it another draw.
       kind: the data set's kind, which says what two views of an image may differ in.
       partners: images that are taken to show the same as each image. With them a pair is, with
         probability `partner_share`, a view of the image and a view of one of its partners
@@ -81,14 +85,16 @@ def contrastive_encoder(
         return [tuple(settings), kind, images, key, partners, jax.default_backend()]
 
     def compute() -> dict[str, Any]:
+        missing = [one for one in others if not known("contrastive", parts(one))]
         if not missing:
             return _numbered(_train_contrastive(settings, kind, images, shown, key, log))
+        began = time.monotonic()
         first, *rest = _train_together(settings, kind, images, shown, [key, *missing], log)
+        each = {SECONDS: (time.monotonic() - began) / (1 + len(rest))}
         for one, model in zip(missing, rest, strict=True):
-            cached("contrastive", parts(one), partial(_numbered, model))
-        return _numbered(first)
+            cached("contrastive", parts(one), partial(dict, **_numbered(model) | each))
+        return _numbered(first) | each
 
-    missing = [one for one in others if not known("contrastive", parts(one))]
     found = cached("contrastive", parts(key), compute)
     leaves, structure = jax.tree.flatten(like)
     fitted = [jnp.asarray(found[str(i)]) for i in range(len(leaves))]

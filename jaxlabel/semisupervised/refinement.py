@@ -28,7 +28,8 @@ from jaxlabel.semisupervised.training import Data, State
 
 SHARE = 0.7  # of the squared length, the networks' features beside given ones
 # Of the features, for the search of neighbours, which they halve: 98.6 to 99.6% of the variance on
-# Fashion-MNIST, 93 to 98% of the neighbours, and labels spread there as right within 0.05 points.
+# Fashion-MNIST, 93 to 98% of the neighbours, and labels spread there are as right within .05 points
+# (experiments/flagship.md).
 COMPONENTS = 128
 
 

@@ -1,5 +1,6 @@
 """`jaxlabel sweep`: does what is not done yet, then writes the tables, the figures and the page."""
 
+import itertools
 import math
 import os
 import time
@@ -17,13 +18,13 @@ MOST_JOBS = 8  # by default: each takes a gigabyte or so
 
 
 class Options(NamedTuple):
-    """How a sweep is done; none of it changes its results.
+    """How a sweep is done; but for `go_on` none of it changes its results.
 
     Attributes:
       jobs: runs at a time; 0: one on an accelerator, else one per core, MOST_JOBS at most.
       slurm: submit to Slurm instead, with submitit's parameters KEY=VALUE,... ; None: here.
       publish: append the results to results/NAME.jsonl beside the experiment file.
-      go_on: a run whose result is in that file is done.
+      go_on: a run whose result is in that file, of whatever commit and machine, is done.
       limit: minutes after which no run is begun; 0: none.
     """
 
@@ -42,7 +43,7 @@ def sweep(
     experiment: str, workdir: Path, *, quick: bool = False, data_root: str = "",
     options: Options = DEFAULTS,
 ) -> Path:  # fmt: skip
-    """The path of the table, when every run of the experiment is done.
+    """The path of the table, when every run of the experiment is done or the limit is reached.
 
     Raises:
       UsageError: the experiment or the directory does not fit.
@@ -66,9 +67,12 @@ def sweep(
     finally:
         os.close(lock)
     if options.publish:
-        publish(made, lines, published)
+        publish(made, workdir, lines, published)
     print(tables.markdown(lines))
-    print(f"{len(lines)} of {len(made.runs)} runs are done; {table}, {workdir / page.NAME}")
+    taken = len(lines) - sum(result(run, workdir) is not None for run in made.runs)
+    notes = f", {taken} of them in {published}" if options.go_on else ""
+    notes += "; the same command goes on" if len(lines) + len(failed) < len(made.runs) else ""
+    print(f"{len(lines)} of {len(made.runs)} runs are done{notes}; {table}, {workdir / page.NAME}")
     if failed:
         raise JaxlabelError(f"{len(failed)} of {len(made.runs)} runs failed; the same command "
                             "tries them again")  # fmt: skip
@@ -111,6 +115,8 @@ def run_missing(
     print(f"{made.experiment}: {len(missing)} of {len(made.runs)} runs to do, "
           f"{min(jobs, len(missing))} at a time", flush=True)  # fmt: skip
     environment = surroundings(workdir, jobs)
+    for run in missing:
+        set_aside(run, workdir)
     if options.slurm is not None:
         chosen = slurm.options(options.slurm)
         slurm.run_all(missing, workdir, jobs, environment, done, options=chosen)
@@ -154,6 +160,18 @@ def result(run: Run, workdir: Path) -> dict[str, Any] | None:
     return found
 
 
+def set_aside(run: Run, workdir: Path) -> None:
+    """Makes room for a run whose place holds one of other settings, which is kept in `earlier`."""
+    folder = workdir / "runs" / run.name
+    there = files.read_json(folder / "config.json")
+    if there is None or _essence(there) == _essence(run.config):
+        return
+    free = (workdir / "earlier" / f"{run.name}-{n}" for n in itertools.count(1))
+    place = next(path for path in free if not path.exists())
+    place.parent.mkdir(exist_ok=True)
+    folder.rename(place)
+
+
 def finished(made: Plan, workdir: Path, known: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The results with their places in the tables, in the plan's order; this directory's first."""
     there = published_lines(made, known)
@@ -163,7 +181,8 @@ def finished(made: Plan, workdir: Path, known: Iterable[Mapping[str, Any]]) -> l
         if found is not None:
             lines.append(tables.line(made, run, found))
         elif run.name in there:
-            lines.append(there[run.name])
+            known_line = there[run.name]
+            lines.append(tables.line(made, run, known_line) | {"config": known_line["config"]})
     return lines
 
 
@@ -193,11 +212,14 @@ def write_outputs(
     return path
 
 
-def publish(made: Plan, lines: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Appends the results to a file of results and writes the table of that file beside it."""
+def publish(made: Plan, workdir: Path, lines: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Appends the results to a file of results and writes the plan's table of it beside it.
+
+    What the file has of settings that are the plan's no more stays there and is not shown.
+    """
     for line in lines:
         results.append(path, line)
-    document = tables.document(made, results.read(path))
+    document = tables.document(made, finished(made, workdir, results.read(path)))
     files.write(path.with_suffix(".md"), document)
 
 

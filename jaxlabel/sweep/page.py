@@ -100,8 +100,8 @@ def render(
 
 def _report(workdir: Path, line: Mapping[str, Any]) -> tuple[int, str]:
     """A run's seed and the link to its report; no link where another machine has it."""
-    there = (workdir / "runs" / line["run"]).is_dir()
-    return line["seed"], f"runs/{line['run']}/report.html" if there else ""
+    link = f"runs/{line['run']}/report.html"
+    return line["seed"], link if (workdir / link).is_file() else ""
 
 
 class Line(NamedTuple):

@@ -1,0 +1,82 @@
+"""A sweep that takes several sittings, on one machine or several."""
+
+import itertools
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from sweeps import Few, cells, names
+
+from jaxlabel.errors import UsageError
+from jaxlabel.sweep import local
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Few:
+    return Few(tmp_path)
+
+
+def in_order(few: Few) -> list[str]:
+    """The runs that were begun, in their order."""
+    return (few.folder / "tally").read_text().split()[::2]
+
+
+def test_going_on_from_what_another_machine_published(few, capsys):
+    few.sweep(quick=True, workdir=few.folder / "quick")
+    few.sweep(publish=True)
+    published = few.folder / "results" / "few.jsonl"
+    kept = published.read_text().splitlines(keepends=True)
+    strange = [line.replace('"noise": 0.0', '"noise": 0.1') for line in kept[:1]]
+    assert strange != kept[:1]
+    published.write_text("".join(strange + kept[2:]))
+    begun, other = len(few.tally()), few.folder / "other"
+    table = few.sweep(go_on=True, publish=True, workdir=other)
+    again = in_order(few)[begun:]
+    assert sorted(again) == names()[:2]  # one was of other settings, one was not there
+    assert f"9 of 9 runs are done, 7 of them in {published}" in capsys.readouterr().out
+    assert table.read_text() == (few.workdir / "table.md").read_text()
+    page = (other / "index.html").read_text()
+    assert f'href="runs/{names()[0]}/report.html"' in page and f"{names()[2]}/report" not in page
+    assert len(published.read_text().splitlines()) == 8 + 2  # nothing that was there twice
+    assert published.with_suffix(".md").read_text() == table.read_text()  # no seed twice
+    few.sweep(workdir=few.folder / "anew")  # nothing is known unless one says so
+    assert len(few.tally()) == begun + 2 + 9
+
+
+def test_what_was_published_stands_where_the_experiment_has_it_now(few):
+    few.sweep(publish=True)
+    few.write(**{"0.1, None": "0.2, None", "S8: few labels": "S8: labels"})
+    table = few.sweep(go_on=True, workdir=few.folder / "other")
+    assert len(few.tally()) == 9 and "## S8: labels" in table.read_text()
+    assert cells(table)[0][5:7] == ["20.00", "-9.00"]
+
+
+def test_after_the_limit_no_run_is_begun_and_seeds_are_whole(few, monkeypatch, capsys):
+    with monkeypatch.context() as patched:
+        ticks = itertools.chain([0.0] * 4, itertools.repeat(float("inf")))
+        patched.setattr(local, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+        table = few.sweep(jobs=1, limit=1.0)
+    assert "4 of 9 runs are done; the same command goes on" in capsys.readouterr().out
+    assert [name[-2:] for name in in_order(few)] == ["s0"] * 3 + ["s1"]
+    assert [row[-3] for row in cells(table)] == ["2", "1", "1"]
+    table = few.sweep(jobs=1, limit=5.0)
+    assert few.tally() == sorted(names())  # and none of them twice
+    assert [row[-3] for row in cells(table)] == ["3", "3", "3"]
+    with pytest.raises(UsageError, match="without --slurm"):
+        few.sweep(limit=5.0, slurm="")
+
+
+def test_a_run_of_other_settings_is_set_aside_and_done_again(few):
+    few.sweep()
+    folder = few.workdir / "runs" / names()[0]
+    for _ in range(2):
+        config = folder / "config.json"
+        config.write_text(config.read_text().replace('"noise": 0.0', '"noise": 0.1'))
+        few.sweep()
+    assert few.tally().count(names()[0]) == 3 and len(few.tally()) == 9 + 2
+    earlier = sorted(path.name for path in (few.workdir / "earlier").iterdir())
+    assert earlier == [f"{names()[0]}-1", f"{names()[0]}-2"]
+    kept = few.workdir / "earlier" / earlier[0]
+    assert json.loads((kept / "config.json").read_text())["noise"] == 0.1
+    assert json.loads((kept / "result.json").read_text())["seed"] == 0
