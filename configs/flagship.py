@@ -8,7 +8,8 @@ run stops when the networks believe themselves at the target, and nothing is cer
 The cpu preset takes some 50 minutes on one core for 1,000 labels; what it reaches is in
 experiments/flagship.md. Its three networks stay together; `--config.distil_steps=1500` makes one of
 them, for faster predictions. Fashion-MNIST's questions 6 to 40 are asked one at a time, each where
-the answers so far leave most in doubt: with a person, `--config.scouts=5` asks five at a time.
+the answers so far leave most in doubt: with a person, `--config.scouts=5` asks five at a time, and
+for ten or fifteen labels in all `--config.first_query=typiclust` starts better.
 Variants: digits, mnist, fashion_mnist, overhead_mnist, cifar10, folder (--config.data=folder:PATH);
 sizes: --config.preset=tiny, cpu, gpu.
 """
