@@ -7,10 +7,8 @@ way (a full disk, an exhausted budget) is one line and exit code 1.
 import os
 import sys
 from collections.abc import Callable, MutableMapping, Sequence
-from typing import Any
 
-from absl import flags
-
+from jaxlabel.arguments import did_you_mean
 from jaxlabel.errors import JaxlabelError, UsageError
 
 USAGE = """jaxlabel: the most accurate image classifier for the fewest label queries
@@ -105,31 +103,6 @@ def _command(arguments: list[str]) -> tuple[Callable[[list[str]], None], list[st
             return known[name], arguments[words:]
     raise UsageError(f"there is no command {arguments[0]!r}{did_you_mean(arguments[0], known)}; "
                      "jaxlabel --help lists them")  # fmt: skip
-
-
-def did_you_mean(word: str, known: Any) -> str:
-    """' (did you mean X?)' when something known is spelled nearly so, else nothing."""
-    import difflib
-
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
-
-
-def parse(values: flags.FlagValues, arguments: list[str], usage: str) -> None:
-    """Fills the flags from the arguments.
-
-    Raises:
-      UsageError: an unknown flag, a value of the wrong type, or a stray argument.
-    """
-    if any(a in ("--help", "-h", "-help", "--helpfull", "--helpshort") for a in arguments):
-        print(usage)
-        sys.exit(0)
-    try:
-        stray = values(["jaxlabel", *arguments])[1:]
-    except flags.Error as error:
-        raise UsageError(str(error)) from error
-    if stray:
-        raise UsageError(f"stray argument {stray[0]!r}: every argument is --flag=value")
 
 
 if __name__ == "__main__":

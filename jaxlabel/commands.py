@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from jaxlabel import __version__
-from jaxlabel.cli import parse
+from jaxlabel.arguments import parse
 from jaxlabel.config import RunConfig
 from jaxlabel.errors import UsageError
 

@@ -12,7 +12,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from jaxlabel.cli import did_you_mean, parse
+from jaxlabel.arguments import did_you_mean, parse
 from jaxlabel.config import PRESETS, RunConfig, validate
 from jaxlabel.errors import UsageError
 

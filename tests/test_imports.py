@@ -13,7 +13,7 @@ LAYERS = (
     ("methods",),
     ("evaluate", "runlog", "report", "figures", "progress", "results"),
     ("experiment", "account", "sweep", "prediction", "explore"),
-    ("cli", "commands", "configfile", "__main__"),
+    ("arguments", "cli", "commands", "configfile", "__main__"),
 )  # fmt: skip
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
 ROOT = Path(jaxlabel.__file__).parent
