@@ -5,7 +5,9 @@
 
 Variants: mnist, fashion_mnist, overhead_mnist, cifar10, folder, digits. Without `--config.data`
 what `jaxlabel data prepare` has prepared is taken. `--config.preset=` is tiny (a minute, to see
-that it runs), cpu (two cores) or gpu.
+that it runs), cpu (two cores) or gpu. On an accelerator JAXLABEL_CACHE=DIR and
+`--config.pretext_seeds=5` train the encoders of seeds 0 to 4 in one step, here and with
+configs/scan.py; the runs of the other seeds find theirs.
 """
 
 from typing import Any
