@@ -1,19 +1,10 @@
-"""A command's arguments, `--flag=value` each, and what is said of a misspelled one."""
+"""A command's arguments, `--flag=value` each."""
 
 import sys
-from typing import Any
 
 from absl import flags
 
 from jaxlabel.errors import UsageError
-
-
-def did_you_mean(word: str, known: Any) -> str:
-    """' (did you mean X?)' when something known is spelled nearly so, else nothing."""
-    import difflib
-
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def parse(values: flags.FlagValues, arguments: list[str], usage: str) -> None:

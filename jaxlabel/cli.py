@@ -8,8 +8,7 @@ import os
 import sys
 from collections.abc import Callable, MutableMapping, Sequence
 
-from jaxlabel.arguments import did_you_mean
-from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.errors import JaxlabelError, UsageError, did_you_mean
 
 USAGE = """jaxlabel: the most accurate image classifier for the fewest label queries
 

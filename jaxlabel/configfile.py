@@ -12,9 +12,9 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from jaxlabel.arguments import did_you_mean, parse
+from jaxlabel.arguments import parse
 from jaxlabel.config import PRESETS, RunConfig, validate
-from jaxlabel.errors import UsageError
+from jaxlabel.errors import UsageError, did_you_mean
 
 
 def read(

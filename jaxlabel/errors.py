@@ -1,5 +1,7 @@
 """What can go wrong through no fault of the code: one line for the user, and an exit code."""
 
+from collections.abc import Iterable
+
 
 class JaxlabelError(Exception):
     """The base: its message is one line that says what is wrong and what to do."""
@@ -43,3 +45,11 @@ class LabelsMissing(JaxlabelError):
     def __init__(self, message: str, items: list[str]):
         super().__init__(message)
         self.items = items
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """' (did you mean X?)' when something known is spelled nearly so, else nothing."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

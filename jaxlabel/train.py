@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -132,14 +132,23 @@ def stacked(
 
     def together(states: Carry, data: Any, keys: Key[Array, "n"]) -> tuple[Carry, Metrics]:
         if unrolled:
-            done = [step(jax.tree.map(lambda leaf, i=i: leaf[i], states), data, key)
-                    for i, key in enumerate(keys)]  # fmt: skip
-            stepped, metrics = jax.tree.map(lambda *leaves: jnp.stack(leaves), *done)
+            done = [step(member(states, i), data, key) for i, key in enumerate(keys)]
+            stepped, metrics = stack(done)
         else:
             stepped, metrics = jax.vmap(step, (0, None, 0))(states, data, keys)
         return stepped, jax.tree.map(jnp.mean, metrics)
 
     return together
+
+
+def stack(trees: Sequence[Carry]) -> Carry:
+    """Trees of arrays as one, along a first axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def member(stacked: Carry, number: int) -> Carry:
+    """One of the trees that `stack` was given."""
+    return jax.tree.map(lambda leaf: leaf[number], stacked)
 
 
 def draw(key: Key[Array, ""], data: Any, batch_size: int) -> Any:

@@ -61,7 +61,7 @@ def test_members_step_alike_side_by_side_and_alone():
         jax.jit(committee.side_by_side(step, unrolled=unrolled))(state, known, key)[0]
         for unrolled in (True, False)
     ]
-    alone = jax.jit(step)(committee.member(state, 1), known, jax.random.split(key, 2)[1])[0]
+    alone = jax.jit(step)(train.member(state, 1), known, jax.random.split(key, 2)[1])[0]
     for one, other, single in zip(
         *map(jax.tree.leaves, stepped), jax.tree.leaves(alone), strict=True
     ):

@@ -4,7 +4,6 @@ A spec is `digits`, `idx:DIR`, `npz:FILE`, `folder:DIR` or `tfds:NAME`. Training
 read only by `importing`, in a process of its own, and by `info`.
 """
 
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from jaxtyping import Int
 from jaxlabel.data import digits, folder, idx, npz, tfds
 from jaxlabel.data.dataset import DEFAULTS, KNOWN, Dataset, Images, Options, Source, name_of
 from jaxlabel.data.images import with_channels
-from jaxlabel.errors import DataError
+from jaxlabel.errors import DataError, did_you_mean
 
 __all__ = ["Dataset", "Options", "has_labels", "load", "load_test_labels", "load_train_labels"]
 
@@ -87,9 +86,8 @@ def split_spec(spec: str) -> tuple[str, str]:
     """
     prefix, colon, location = spec.partition(":")
     if prefix not in SOURCES:
-        near = get_close_matches(prefix, SOURCES, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        if spec and not near and Path(spec).expanduser().exists():
+        hint = did_you_mean(prefix, SOURCES)
+        if spec and not hint and Path(spec).expanduser().exists():
             hint = f" (did you mean {_guess(Path(spec).expanduser())}:{spec}?)"
         raise DataError(f"data {spec!r} names no source{hint}: it is {SPECS}")
     if (prefix == "digits") == bool(location) or (prefix == "digits" and colon):

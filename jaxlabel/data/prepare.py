@@ -11,7 +11,6 @@ import sys
 import tarfile
 import zlib
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 from jaxlabel.data.dataset import KNOWN
 from jaxlabel.data.idx import read_idx
 from jaxlabel.data.published import ARCHIVES, check, download
-from jaxlabel.errors import DataError
+from jaxlabel.errors import DataError, did_you_mean
 
 
 def prepare(name: str, manual_dir: str | None = None, data_dir: str | None = None) -> str:
@@ -34,8 +33,7 @@ def prepare(name: str, manual_dir: str | None = None, data_dir: str | None = Non
       DataError: an unknown name; a file that is missing, not the published one, or out of reach.
     """
     if name not in ARCHIVES:
-        near = get_close_matches(name, ARCHIVES, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
+        hint = did_you_mean(name, ARCHIVES)
         raise DataError(f"cannot prepare {name!r}{hint}: it takes {', '.join(ARCHIVES)}")
     target = place(data_dir)
     made = Path(target) / name / ARCHIVES[name].version

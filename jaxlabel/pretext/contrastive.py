@@ -67,14 +67,14 @@ def contrastive_encoder(
     there are others, from one that is named by them.
 
     Args:
-      others: keys of further encoders. Those that are not in the cache are trained beside this one
-        in one step and left there for the runs that ask for them; where this one is there, none
-        is. With the random numbers of a training alone each step is the same to rounding, which
-        over many steps may make it another draw.
       kind: the data set's kind, which says what two views of an image may differ in.
       partners: images that are taken to show the same as each image. With them a pair is, with
         probability `partner_share`, a view of the image and a view of one of its partners
         (Dwibedi et al. 2021, NNCLR, find them in a queue).
+      others: keys of further encoders. Those that are not in the cache are trained beside this one
+        in one step and left there for the runs that ask for them; where this one is there, none
+        is. With the random numbers of a training alone each step is the same to rounding, which
+        over many steps may make it another draw.
     """
     make = make_projected(settings, images.shape[1:])
     like = jax.eval_shape(lambda: make(nnx.Rngs(0)))
@@ -132,7 +132,7 @@ def _train_together(
 ) -> list[Any]:  # fmt: skip
     """The models of all keys; each takes the steps, with the random numbers, of one alone."""
     begun = [_begin_contrastive(settings, images.shape[1:], key) for key in keys]
-    states, fit_keys = jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun)
+    states, fit_keys = train.stack(begun)
     step_all = train.stacked(
         contrastive_step(settings, kind, make_optimizer(settings)),
         unrolled=jax.default_backend() == "cpu",
@@ -153,7 +153,7 @@ def _train_together(
         step, (states, jnp.zeros((), jnp.int32)), (images, partners, fit_keys), keys[0], log,
         name=name, num_steps=settings.num_steps,
     )  # fmt: skip
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], states.model) for i in range(len(keys))]
+    return [train.member(states.model, number) for number in range(len(keys))]
 
 
 def contrastive_step(

@@ -34,7 +34,7 @@ def begin(
         begin_one(config, images, num_classes, each, log, member=number)
         for number, each in enumerate(keys)
     ]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    return train.stack(states)
 
 
 class Cycle(NamedTuple):
@@ -75,14 +75,11 @@ def side_by_side(step: train.Step[State], *, unrolled: bool) -> train.Step[State
     return together
 
 
-def member(state: State, number: int) -> State:
-    """The state of one member."""
-    return jax.tree.map(lambda leaf: leaf[number], state)
-
-
 def networks(config: Any, state: State) -> Ensemble:
     """The members' teachers, their probabilities averaged, on both sides of what is mirrored."""
-    return ensemble(config, [member(state, number).teacher for number in range(len(state.number))])
+    return ensemble(
+        config, [train.member(state, number).teacher for number in range(len(state.number))]
+    )
 
 
 def distilled(

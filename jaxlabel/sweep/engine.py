@@ -4,7 +4,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,17 +60,17 @@ def sweep(
     lock = take_lock(workdir)
     try:
         made = plan.read(file, workdir, quick, data_root)
-        known = results.read(published) if options.go_on and published.is_file() else []
-        failed = run_missing(made, workdir, options, lock, known)
-        lines = finished(made, workdir, known)
+        there = published_lines(made, published) if options.go_on else {}
+        failed = run_missing(made, workdir, options, lock, there)
+        own = finished(made, workdir)
+        lines = in_order(made, there | own)
         table = write_outputs(made, workdir, lines, failed)
     finally:
         os.close(lock)
     if options.publish:
-        publish(made, workdir, lines, published)
+        publish(made, lines, published)
     print(tables.markdown(lines))
-    taken = len(lines) - sum(result(run, workdir) is not None for run in made.runs)
-    notes = f", {taken} of them in {published}" if options.go_on else ""
+    notes = f", {len(lines) - len(own)} of them in {published}" if options.go_on else ""
     notes += "; the same command goes on" if len(lines) + len(failed) < len(made.runs) else ""
     print(f"{len(lines)} of {len(made.runs)} runs are done{notes}; {table}, {workdir / page.NAME}")
     if failed:
@@ -101,10 +101,9 @@ def take_lock(workdir: Path, patience: float = 10.0) -> int:
 
 
 def run_missing(
-    made: Plan, workdir: Path, options: Options, lock: int, known: Iterable[Mapping[str, Any]]
+    made: Plan, workdir: Path, options: Options, lock: int, there: Container[str]
 ) -> list[Outcome]:
-    """Does the runs that have no result yet, seed by seed; those that failed."""
-    there = published_lines(made, known)
+    """Does the runs that have no result here or are `there`, seed by seed; those that failed."""
     missing = [run for run in made.runs if run.name not in there and result(run, workdir) is None]
     missing.sort(key=lambda run: run.config["seed"])  # whoever stops early has whole comparisons
     if not missing:
@@ -155,9 +154,7 @@ def result(run: Run, workdir: Path) -> dict[str, Any] | None:
     """The result of a run that is done with the very settings of the plan, else None."""
     folder = workdir / "runs" / run.name
     there, found = (files.read_json(folder / n) for n in ("config.json", "result.json"))
-    if there is None or found is None or _essence(there) != _essence(run.config):
-        return None
-    return found
+    return found if there is not None and _essence(there) == _essence(run.config) else None
 
 
 def set_aside(run: Run, workdir: Path) -> None:
@@ -172,27 +169,26 @@ def set_aside(run: Run, workdir: Path) -> None:
     folder.rename(place)
 
 
-def finished(made: Plan, workdir: Path, known: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The results with their places in the tables, in the plan's order; this directory's first."""
-    there = published_lines(made, known)
-    lines = []
-    for run in made.runs:
-        found = result(run, workdir)
-        if found is not None:
-            lines.append(tables.line(made, run, found))
-        elif run.name in there:
-            known_line = there[run.name]
-            lines.append(tables.line(made, run, known_line) | {"config": known_line["config"]})
+def finished(made: Plan, workdir: Path) -> dict[str, dict[str, Any]]:
+    """The results in the directory with their places in the tables, by the runs' names."""
+    found = [(run, result(run, workdir)) for run in made.runs]
+    return {run.name: tables.line(made, run, one) for run, one in found if one is not None}
+
+
+def published_lines(made: Plan, path: Path) -> dict[str, dict[str, Any]]:
+    """Those of the published results that are of the plan's very runs, likewise."""
+    runs = {run.name: run for run in made.runs}
+    lines = {}
+    for one in results.read(path) if path.is_file() else []:
+        run, config = runs.get(one.get("run", "")), one.get("config", {})
+        if run and _essence(config) == _essence(tables.without_places(made, run.config)):
+            lines[run.name] = tables.line(made, run, one) | {"config": config}
     return lines
 
 
-def published_lines(made: Plan, known: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Those of the published lines that are results of the plan's very runs, by their names."""
-    wanted = {run.name: _essence(tables.without_places(made, run.config)) for run in made.runs}
-    return {
-        one["run"]: dict(one) for one in known
-        if one.get("run") in wanted and _essence(one["config"]) == wanted[one["run"]]
-    }  # fmt: skip
+def in_order(made: Plan, lines: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The lines that there are, in the plan's order."""
+    return [lines[run.name] for run in made.runs if run.name in lines]
 
 
 def write_outputs(
@@ -212,14 +208,15 @@ def write_outputs(
     return path
 
 
-def publish(made: Plan, workdir: Path, lines: Sequence[Mapping[str, Any]], path: Path) -> None:
+def publish(made: Plan, lines: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Appends the results to a file of results and writes the plan's table of it beside it.
 
     What the file has of settings that are the plan's no more stays there and is not shown.
     """
     for line in lines:
         results.append(path, line)
-    document = tables.document(made, finished(made, workdir, results.read(path)))
+    known = published_lines(made, path) | {line["run"]: dict(line) for line in lines}
+    document = tables.document(made, in_order(made, known))
     files.write(path.with_suffix(".md"), document)
 
 

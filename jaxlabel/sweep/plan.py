@@ -5,7 +5,6 @@ sweep's directory and read again as long as nothing that it was made from has ch
 """
 
 import dataclasses
-import difflib
 import importlib.util
 import itertools
 import json
@@ -17,7 +16,7 @@ from typing import Any
 
 from jaxlabel import cache, files
 from jaxlabel.config import RunConfig, validate
-from jaxlabel.errors import UsageError
+from jaxlabel.errors import UsageError, did_you_mean
 from jaxlabel.sweep.types import Arm, Experiment, Plan, Run, Table
 
 DATA_ROOT = "DATA_ROOT"
@@ -38,10 +37,8 @@ def find(experiment: str) -> Path:
         known += [
             f"experiments/{path.name}" for path in sorted((folder / "experiments").glob("*.py"))
         ]
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    raise UsageError(f"there is no experiment file {name}{hint}; experiments/ holds those that "
-                     "come along")  # fmt: skip
+    raise UsageError(f"there is no experiment file {name}{did_you_mean(name, known)}; experiments/ "
+                     "holds those that come along")  # fmt: skip
 
 
 def read(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
@@ -120,9 +117,7 @@ def unrolled(table: Table, arm: Arm, data_root: str, store: str) -> Iterator[Run
     fields = {field.name for field in dataclasses.fields(arm.base)}
     for name in arm.grid:
         if name not in fields:
-            near = difflib.get_close_matches(name, fields, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise UsageError(f"{place}: there is no setting {name}{hint}")
+            raise UsageError(f"{place}: there is no setting {name}{did_you_mean(name, fields)}")
     cells = [dict(zip(arm.grid, values, strict=True))
              for values in itertools.product(*arm.grid.values())]  # fmt: skip
     if arm.theirs and len(arm.theirs) != len(cells):
