@@ -101,11 +101,22 @@ def test_a_replayed_process_sees_what_the_killed_one_saw(tmp_path):
     assert again.spent == LabelStore(url).spent("run") == spent == 17
 
 
+def test_prices_are_read_once_and_what_is_bought_costs_what_it_costs_then():
+    store = make_store(budget=9, items=ITEMS[:1], labels=LABELS[:1])
+    oracle = make_oracle(store)
+    assert oracle.prices[1] == 1.0
+    store.add_labels("set", ITEMS[1:2], LABELS[1:2], costs=[3])
+    assert oracle.prices[1] == 1.0 and oracle.cost([1]).tolist() == [3.0]
+    oracle.ask([1])
+    assert oracle.spent == 3.0
+
+
 def test_cost_is_free_to_read_and_fractions_add_up():
     store = make_store(budget=0.6, items=ITEMS[:2], labels=LABELS[:2])
     store.add_labels("set", ITEMS[2:], LABELS[2:], costs=[0.1] * 198)
     oracle = make_oracle(store)
     assert oracle.cost([0, 2, 2]).tolist() == [1.0, 0.1, 0.1] and oracle.spent == 0
+    assert oracle.prices.tolist() == [1.0, 1.0] + [0.1] * 198 and oracle.spent == 0
     oracle.ask([2, 3, 4])
     assert (oracle.spent, oracle.remaining) == (0.3, 0.3)
     oracle.ask([5, 6, 7])

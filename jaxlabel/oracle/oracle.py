@@ -1,5 +1,6 @@
 """The Oracle: where a method asks for labels, and pays for them."""
 
+import functools
 import getpass
 import hashlib
 import socket
@@ -73,6 +74,14 @@ class Oracle:
     def cost(self, indices: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
         """The prices of the labels at `indices`, whether bought or not: reading them is free."""
         return self._store.costs(self._label_set, self._items[self._checked(indices)])
+
+    @functools.cached_property
+    def prices(self) -> Float[np.ndarray, "num_images"]:
+        """What every label cost when this was read first: to plan by, where `cost` is what holds.
+
+        A database of 60,000 items takes a quarter of a second to say so, every round.
+        """
+        return self.cost(np.arange(len(self._items)))
 
     @property
     def spent(self) -> float:

@@ -36,7 +36,8 @@ def how_many(
 ) -> int:
     """How many more labels the money buys at the mean price of those left.
 
-    So that a run that is started again plans the same, prices stay as they are while it lasts.
+    So that a run that is started again plans the same, prices stay as they are while it lasts;
+    here they are those of its beginning (`Oracle.prices`).
 
     Args:
       num_images: the images are those below it.
@@ -45,7 +46,7 @@ def how_many(
     left = np.setdiff1d(np.arange(num_images), asked)
     if not len(left):
         return 0
-    prices = oracle.cost(left)
+    prices = oracle.prices[left]
     price = float(prices.max() if surely else prices.mean())
     return min(len(left), int(oracle.remaining / price + 1e-9)) if price > 0 else len(left)
 
@@ -56,7 +57,7 @@ def plan(oracle: Oracle, num_images: int) -> int:
     Raises:
       UsageError: the money does not even buy the cheapest.
     """
-    cheapest = float(oracle.cost(np.arange(num_images)).min()) if num_images else math.inf
+    cheapest = float(oracle.prices[:num_images].min()) if num_images else math.inf
     if cheapest > oracle.remaining + 1e-9:
         raise UsageError(f"a budget of {oracle.remaining:g} buys no label: the cheapest costs "
                          f"{cheapest:g}")  # fmt: skip
