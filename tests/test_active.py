@@ -11,7 +11,7 @@ import pytest
 from jaxlabel import data, experiment, train
 from jaxlabel.errors import UsageError
 from jaxlabel.log import NullLog
-from jaxlabel.methods import active
+from jaxlabel.methods import active, stopping
 from jaxlabel.oracle import LabelStore
 from jaxlabel.predictor import look, probabilities
 from jaxlabel.query import NOTHING, Paid
@@ -33,12 +33,6 @@ def test_labels_grow_by_a_factor():
         totals.append(active.grown(config, totals[-1]))
     assert totals[1:] == [40, 64, 102, 163, 261, 418, 669]
     assert active.grown(active.Config(growth=1.05), 3) == 4
-
-
-def test_an_audit_needs_as_many_bets_as_multiply_to_one_over_its_error():
-    config = active.Config(target=0.9, confidence=0.95)
-    assert active.fewest(config, 0) == pytest.approx(np.log(1 / 0.025) / np.log(1.1))
-    assert active.fewest(config, 1) > active.fewest(config, 0)
 
 
 def a_committee(members, config):
@@ -144,7 +138,7 @@ def test_its_own_belief_may_do(tmp_path, capsys):
 
 
 def test_an_audit_waits_for_a_doubt_that_leaves_room(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(active, "doubt", lambda beliefs: 0.1)  # once and a half that is too much
+    monkeypatch.setattr(stopping, "doubt", lambda beliefs: 0.1)  # once and a half that is too much
     few = {"target": 0.88, "budget": 400, "growth": 4.0, "round_steps": 2, "steps": 2,
            "distil_steps": 2}  # fmt: skip
     believed = experiment.run(tiny(**few, confidence=0.0), tmp_path / "believed")

@@ -2,9 +2,10 @@ import jax
 import numpy as np
 import pytest
 
-from jaxlabel.certificate import audit
+from jaxlabel.certificate import audit, expected_labels, fewest_draws
 from jaxlabel.certificate.betting import Ledger
 from jaxlabel.certificate.design import STAKES, Belief, choose_weights
+from jaxlabel.certificate.planning import tempered
 from jaxlabel.certificate.population import Population
 from jaxlabel.errors import UsageError
 
@@ -201,3 +202,38 @@ def test_a_limit_of_no_error_at_all_has_finite_bets():
     ledger.enter(np.arange(20), np.arange(3), np.ones(20), np.zeros(20), np.zeros(3, bool), FLAT)
     assert np.isfinite(ledger._stakes_any).all() and np.isfinite(ledger._stakes_up).all()
     assert not ledger.is_below_limit() and not ledger.is_above_limit()
+
+
+@pytest.mark.parametrize(("accuracy", "sharper"), [(0.95, 1.0), (0.93, 2.0)])
+def test_audits_take_about_as_many_labels_as_expected(accuracy, sharper):
+    wrong, probabilities = pool(3, accuracy, 5000, sharper)
+    taken = [certify(s, wrong, probabilities, budget=2000, batch=10).labels for s in range(12)]
+    claimed = probabilities[:, 1]
+    expected = expected_labels(claimed, 1 - accuracy, target=0.9, num_images=5000)
+    assert 0.6 < np.mean(taken) / expected < 1.6
+    assert expected > fewest_draws(0.1, 0.05)
+
+
+def test_what_is_expected_grows_towards_the_target_and_with_what_is_claimed():
+    claimed = pool(4, 0.93, 3000)[1][:, 1]
+
+    def expect(mean, **settings):
+        return expected_labels(claimed, mean, **{"target": 0.9, "num_images": 3000} | settings)
+
+    means = [0.02, 0.05, 0.07, 0.08, 0.09, 0.0999]
+    grown = [expect(mean) for mean in means]
+    assert grown == sorted(grown) and np.isfinite(grown).all()
+    assert expect(0.1) == expect(0.3) == np.inf
+    assert expect(0.05, confidence=0.99) > expect(0.05)
+    assert expect(0.05, population=True) > expect(0.05)
+    assert expect(0.05, population=True, num_bought=200) == np.inf  # each may be wrong
+
+
+def test_a_temperature_leaves_the_order_and_gives_the_mean():
+    claimed = pool(5, 0.9, 3000, sharper=2.0)[1][:, 1]
+    cooled = tempered(claimed, 0.1)
+    assert abs(cooled.mean() - 0.1) < 1e-4
+    assert (np.diff(cooled[np.argsort(claimed)]) >= 0).all()
+    possible = claimed.clip(1e-4, 0.9)
+    np.testing.assert_allclose(tempered(possible, possible.mean()), possible, atol=2e-3)
+    assert tempered(claimed, 0.6).mean() < 0.5  # no temperature makes one wrong more often

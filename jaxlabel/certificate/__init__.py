@@ -25,12 +25,13 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxlabel.certificate.betting import Ledger, fewest_draws
+from jaxlabel.certificate.betting import Ledger
 from jaxlabel.certificate.design import Belief, choose_weights
+from jaxlabel.certificate.planning import expected_draws, fewest_draws
 from jaxlabel.certificate.population import Population
 from jaxlabel.errors import UsageError
 
-__all__ = ["Certificate", "audit", "fewest_draws", "statement"]
+__all__ = ["Certificate", "audit", "expected_labels", "fewest_draws", "statement"]
 
 LOWER_SHARE = 0.9  # of the error that is allowed: the target is a lower bound
 
@@ -109,9 +110,7 @@ def audit(
     num_images = len(predictions)
     pool = np.setdiff1d(np.arange(num_images), np.asarray(bought, int))
     _check(probabilities, predictions, pool, target, confidence)
-    statement = Population(num_images, len(pool), 1 - confidence) if population else None
-    error = 1 - confidence if statement is None else statement.error_left
-    goal = target if statement is None else statement.needed(target, LOWER_SHARE)
+    statement, goal, error = _terms(num_images, len(pool), target, confidence, population)
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())
     ledger = Ledger(len(pool), 1 - goal, LOWER_SHARE * error, (1 - LOWER_SHARE) * error)
     belief = Belief(1 - probabilities[pool, predictions[pool]])
@@ -141,6 +140,38 @@ def audit(
     return Certificate(
         ledger.estimate(), low, high, ledger.num_labels, reached, stopped_by, pool[ledger.drawn]
     )
+
+
+def expected_labels(
+    claimed: Float[np.ndarray, "m"],
+    mean: float,
+    *,
+    target: float,
+    confidence: float = 0.95,
+    num_images: int,
+    num_bought: int = 0,
+    population: bool = False,
+) -> float:
+    """How many labels an audit is likely to take until it certifies the target; it may be infinity.
+
+    Args:
+      claimed: the probability of an error that the model owns up to, for images of the pool.
+      mean: the share of errors that is supposed in it.
+      num_images, num_bought: how many there are, and how many of these are not in the pool.
+    """
+    num_pool = num_images - num_bought
+    _, goal, error = _terms(num_images, num_pool, target, confidence, population)
+    return expected_draws(claimed, mean, 1 - goal, LOWER_SHARE * error)
+
+
+def _terms(
+    num_images: int, num_pool: int, target: float, confidence: float, population: bool
+) -> tuple[Population | None, float, float]:
+    """The statement on new images, what it needs of the pool, and the error left for the audit."""
+    if not population:
+        return None, target, 1 - confidence
+    statement = Population(num_images, num_pool, 1 - confidence)
+    return statement, statement.needed(target, LOWER_SHARE), statement.error_left
 
 
 def _stop(ledger: Ledger, most: int, num_pool: int) -> str:

@@ -1,6 +1,5 @@
 """Two gamblers' books: one bets that the errors are rarer than the limit, one that they are not."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -124,14 +123,6 @@ class Ledger:
     def _capital_up(self, m: float) -> float:
         logs = np.log1p(self._stakes_up * (self._values - m))
         return float(np.max(np.cumsum(logs), initial=0.0))
-
-
-def fewest_draws(limit: float, error: float) -> float:
-    """The even draws below which the first gambler cannot succeed: all bets placed and won.
-
-    A bet won multiplies the money by less than 1 + limit, and one over the error is wanted.
-    """
-    return math.log(1 / error) / math.log1p(limit)
 
 
 def _left(amounts: Float[np.ndarray, "l"], first: Int[np.ndarray, "b"]) -> Float[np.ndarray, "b"]:

@@ -32,8 +32,7 @@ class Belief:
     """
 
     def __init__(self, claimed: Float[np.ndarray, "n"]):
-        claimed = np.clip(claimed, 1e-6, HIGHEST)
-        self._odds = np.log(claimed) - np.log1p(-claimed)
+        self._odds = odds(claimed)
 
     def errors(
         self, drawn: Int[np.ndarray, "m"], wrong: Bool[np.ndarray, "m"]
@@ -43,11 +42,11 @@ class Belief:
         inputs = np.stack([np.ones(len(drawn)), self._odds[drawn]], axis=1)
         fitted = prior
         for _ in range(NEWTON_STEPS if len(drawn) else 0):
-            share = _logistic(inputs @ fitted)
+            share = logistic(inputs @ fitted)
             slope = inputs.T @ (wrong - share) - precision @ (fitted - prior)
             curvature = (inputs * (share * (1 - share))[:, None]).T @ inputs + precision
             fitted = fitted + np.clip(np.linalg.solve(curvature, slope), -1, 1)
-        return np.clip(_logistic(fitted[0] + fitted[1] * self._odds), LOWEST, HIGHEST)
+        return np.clip(logistic(fitted[0] + fitted[1] * self._odds), LOWEST, HIGHEST)
 
 
 def choose_weights(errors: Float[np.ndarray, "n"], limit: float) -> Weighting:
@@ -58,6 +57,35 @@ def choose_weights(errors: Float[np.ndarray, "n"], limit: float) -> Weighting:
     shares, expected = _binned(errors)
     # without an edge nothing grows; suppose one
     hoped = expected * min(1.0, HOPE * limit / np.sum(shares * expected))
+    power, floor, growth = _best(shares, expected, hoped, limit)
+    spread = (errors * (1 - errors)) ** power
+    return Weighting((1 - floor) * spread / spread.mean() + floor, growth)
+
+
+def fastest_growth(errors: Float[np.ndarray, "n"], limit: float) -> float:
+    """The growth rate of the best stake under the best weights, were the `errors` the truth."""
+    shares, expected = _binned(errors)
+    return float(_best(shares, expected, expected, limit)[2].max())
+
+
+def odds(claimed: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+    """The log odds of probabilities, none of them certain."""
+    claimed = np.clip(claimed, 1e-6, HIGHEST)
+    return np.log(claimed) - np.log1p(-claimed)
+
+
+def logistic(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+    """The probabilities of log odds."""
+    return 0.5 * (1 + np.tanh(0.5 * values))
+
+
+def _best(
+    shares: Float[np.ndarray, "bins"],
+    expected: Float[np.ndarray, "bins"],
+    hoped: Float[np.ndarray, "bins"],
+    limit: float,
+) -> tuple[float, float, Float[np.ndarray, "stakes"]]:
+    """Power and floor for the `expected` errors, and the growth by stake if `hoped` are true."""
     found = []
     for power in POWERS:
         scaled = (expected * (1 - expected)) ** power
@@ -65,9 +93,7 @@ def choose_weights(errors: Float[np.ndarray, "n"], limit: float) -> Weighting:
         for floor in FLOORS:
             growth = _growth(shares, hoped, (1 - floor) * scaled + floor, limit)
             found.append((power, floor, growth))
-    power, floor, growth = max(found, key=lambda design: design[2].max())
-    spread = (errors * (1 - errors)) ** power
-    return Weighting((1 - floor) * spread / spread.mean() + floor, growth)
+    return max(found, key=lambda design: design[2].max())
 
 
 def _growth(
@@ -96,7 +122,3 @@ def _binned(
     counts, sums = np.bincount(place, minlength=BINS), np.bincount(place, errors, BINS)
     filled = counts > 0
     return counts[filled] / len(errors), sums[filled] / counts[filled]
-
-
-def _logistic(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-    return 0.5 * (1 + np.tanh(0.5 * values))

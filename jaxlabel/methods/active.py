@@ -4,9 +4,10 @@ The first labels cover the space of the features; the next may be asked where th
 a graph, leave most in doubt. Networks are trained on them and on all images (FreeMatch and kin). A
 further round buys labels where the networks are unsure, spread over their features, and trains on
 from where the last one ended: labels grow by a factor, so rounds, and cost, are as the logarithm of
-the labels. Once 1.5 times the networks' own doubt would do for the target, they are trained to the
-end, refined and distilled to one, and the next labels are an audit of that one. If it is certified
-the run is done; if not, its labels train too.
+the labels. Once an audit is likely to certify the target for no more labels than the round that
+follows would take, were the errors 1.5 times what the networks doubt, they are trained to the end,
+refined and distilled to one, and the next labels are an audit of that one. If it is certified the
+run is done; if not, its labels train too.
 """
 
 import dataclasses
@@ -19,36 +20,21 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import query, semisupervised
-from jaxlabel.certificate import Certificate, audit, fewest_draws, statement
 from jaxlabel.config import setting
 from jaxlabel.log import Log
+from jaxlabel.methods import stopping
+from jaxlabel.methods.stopping import Judge, doubt
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor, Survey, probabilities, survey
 from jaxlabel.query import COVERAGE, STRATEGIES, UNCERTAINTY, Paid
 from jaxlabel.semisupervised import committee, problem, refinement, scouting
 from jaxlabel.semisupervised.propagation import Spread
 
-TOO_SURE = 1.5  # how many times its own doubt a model's error is taken to be, until it is audited
-
 
 @dataclasses.dataclass
-class Config(scouting.Settings, refinement.Settings):
+class Config(stopping.Settings, scouting.Settings, refinement.Settings):
     """Settings of the flagship; configs/flagship.py has them per data set and machine."""
 
-    target: float = setting(
-        0.0, "the accuracy at which to stop; 0: spend the whole budget", low=0.0, high=0.9999
-    )
-    confidence: float = setting(
-        0.95, "with a target: how sure it must be that it is reached; 0: the networks' own belief "
-        "will do", low=0.0, high=0.9999,
-    )  # fmt: skip
-    audit_share: float = setting(
-        0.5, "with a certificate: the share of the budget kept for it", low=0.05, high=0.95
-    )
-    population: bool = setting(
-        False, "certify the accuracy on new images, not on the images that were not asked about: "
-        "it takes more labels",
-    )  # fmt: skip
     first: int = setting(40, "labels that cover the features before a network is trained", low=1)
     first_query: str = setting("medoids", "how they are chosen", choices=COVERAGE)
     query: str = setting("diverse", "how later labels are chosen", choices=STRATEGIES)
@@ -63,16 +49,6 @@ class Config(scouting.Settings, refinement.Settings):
     distil_steps: int = setting(
         1000, "training steps of that; 0: the networks together are the model", low=0
     )
-
-    @property
-    def certifies(self) -> bool:
-        """Whether labels are bought to prove the accuracy."""
-        return self.target > 0 and self.confidence > 0
-
-    @property
-    def reserve(self) -> float:
-        """The share of the money that is not for training."""
-        return self.audit_share if self.certifies else 0.0
 
 
 class Task(NamedTuple):
@@ -115,8 +91,7 @@ def run(
     state = committee.begin(config, config.members, images, oracle.num_classes, start_key, log)
     short, long = (committee.cycle(config, n) for n in (config.round_steps, config.steps))
     again = refinement.cycle(config)
-    certificates: list[Certificate] = []
-    too_sure = TOO_SURE if config.certifies else 1.0
+    judge = Judge(config, len(images), oracle, log)
     reserve = config.reserve * capacity
     seen: Survey | None = None
     for number in itertools.count():
@@ -138,10 +113,10 @@ def run(
         if not last:
             state = learn(task, state, paid, f"round_{number}", short, fit_key)
             seen = look_around(task, state, paid, look_key)
-            own = doubt(seen.view.beliefs)
-            log.scalars("rounds", number, {"labels_spent": len(paid.indices), "belief": 1 - own})
-            hoped = 0 < config.target <= 1 - too_sure * own
-            if not hoped or goes_on(task, number, most, len(certificates)):
+            log.scalars("rounds", number, {
+                "labels_spent": len(paid.indices), "belief": 1 - doubt(seen.view.beliefs),
+            })  # fmt: skip
+            if not judge.hopes(seen.view.beliefs, paid, most) or goes_on(task, number):
                 continue
         state, seen = learn(task, state, paid, f"end_{number}", long, end_key), None
         if refinement.applies(config, len(paid.indices)):
@@ -153,18 +128,15 @@ def run(
             config, state, images, paid, distil_key, log, f"distilled_{number}"
         )
         beliefs = probabilities(model, images)
-        own = doubt(beliefs)
-        if config.certifies and most >= fewest(config, len(certificates)):
-            found, paid = certify(task, beliefs, paid, most, number, len(certificates), audit_key)
-            certificates.append(found)
-            if found.reached:
-                return hand_over(task, model, beliefs, paid, certificates, "target")
-            too_sure = max(1 - found.estimate, 1 / (found.labels + 1)) / max(own, 1e-6)
+        if config.certifies and most >= judge.fewest:
+            paid = judge.audit(audit_key, beliefs, paid, most, number)
+            if judge.certified:
+                return hand_over(model, beliefs, paid, judge, "target")
             reserve = config.reserve * query.how_many(oracle, len(images), paid.indices)
-        elif not config.confidence and 0 < config.target <= 1 - own:
-            return hand_over(task, model, beliefs, paid, certificates, "target (its own belief)")
+        elif judge.believes(beliefs):
+            return hand_over(model, beliefs, paid, judge, "target (its own belief)")
         elif last:
-            return hand_over(task, model, beliefs, paid, certificates, "budget")
+            return hand_over(model, beliefs, paid, judge, "budget")
     raise AssertionError("labels end before numbers do")
 
 
@@ -175,20 +147,14 @@ def grown(config: Config, labels: int) -> int:
     return max(labels + 1, round(config.growth * labels)) if labels else config.first
 
 
-def fewest(config: Config, audits: int) -> float:
-    """The labels below which the next audit by even draws cannot succeed."""
-    return fewest_draws(1 - config.target, (1 - config.confidence) / 2 ** (audits + 1))
-
-
-def goes_on(task: Task, number: int, most: int, audits: int) -> bool:
+def goes_on(task: Task, number: int) -> bool:
     """Whether another round follows, whatever the networks believe.
 
-    Where there is one class yet, of which they are always sure; where an audit cannot succeed, or
-    there is none and the run went on when it was here before: a person has answered since.
+    Where there is one class yet, of which they are always sure; where there is no audit, and the
+    run went on when it was here before: a person has answered since.
     """
-    hopeless = most < fewest(task.config, audits)
     went_on = len(query.chosen_before(task.log, number + 1, len(task.images))) > 0
-    return task.oracle.num_classes < 2 or (hopeless if task.config.certifies else went_on)
+    return task.oracle.num_classes < 2 or (went_on and not task.config.certifies)
 
 
 def look_around(task: Task, state: Any, paid: Paid, key: Key[Array, ""]) -> Survey:
@@ -239,57 +205,13 @@ def known(task: Task, paid: Paid, found: Spread | None) -> semisupervised.Data:
     return semisupervised.pad(task.images, paid.indices, paid.labels, task.capacity, guide, prior)
 
 
-def doubt(beliefs: Float[np.ndarray, "n classes"]) -> float:
-    """The error that a model owns up to: one minus the mean probability of its predictions."""
-    return 1 - float(beliefs.max(axis=-1).mean())
-
-
-def certify(
-    task: Task, beliefs: Float[np.ndarray, "n classes"], paid: Paid, most: int, number: int,
-    before: int, key: Key[Array, ""],
-) -> tuple[Certificate, Paid]:  # fmt: skip
-    """An audit that costs `most` labels at most, and what is paid for after it.
-
-    The error that is allowed is halved from audit to audit, so that all of them together keep it.
-    """
-    config, oracle = task.config, task.oracle
-    most = min(most, query.how_many(oracle, len(task.images), paid.indices, surely=True))
-    answers: list[np.ndarray] = []
-
-    def ask(indices: Int[np.ndarray, "b"]) -> Int[np.ndarray, "b"]:
-        answers.append(oracle.ask(indices, purpose="certify", round=number))
-        return answers[-1]
-
-    found = audit(
-        key, beliefs, beliefs.argmax(axis=-1), ask, target=config.target,
-        confidence=1 - (1 - config.confidence) / 2 ** (before + 1),
-        budget=most, bought=paid.indices, population=config.population,
-    )  # fmt: skip
-    task.log.scalars("audit", before, {
-        "estimate": found.estimate, "low": found.low, "high": found.high, "labels": found.labels,
-    })  # fmt: skip
-    labels = np.concatenate([paid.labels, *answers])
-    return found, Paid(np.append(paid.indices, found.indices), labels.astype(int))
-
-
 def hand_over(
-    task: Task, model: Any, beliefs: Float[np.ndarray, "n classes"], paid: Paid,
-    certificates: list[Certificate], stopped_by: str,
-) -> Predictor:  # fmt: skip
-    """The model, a class of every image, and what is certified of it.
-
-    Of one that is handed over when the money ends, the last audit says nothing.
-    """
+    model: Any, beliefs: Float[np.ndarray, "n classes"], paid: Paid, judge: Judge, stopped_by: str
+) -> Predictor:
+    """The model, a class of every image, and what is certified of it."""
     labels = beliefs.argmax(axis=-1).astype(np.int32)
     labels[paid.indices] = paid.labels
-    audited = sum(found.labels for found in certificates)
-    summary: dict[str, float | str] = {
-        "confidence": float(beliefs.max(axis=-1).mean()),
-        "labels_to_train": len(paid.indices) - audited,
-        "labels_to_certify": audited,
-    }
-    if task.config.certifies:
-        summary |= statement(certificates, task.config.population)
+    summary = {"confidence": 1 - doubt(beliefs)} | judge.summary(len(paid.indices))
     return Predictor(model, labels, None, stopped_by, summary)
 
 

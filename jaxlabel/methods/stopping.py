@@ -1,0 +1,149 @@
+"""When a run may stop: at an accuracy that is certified, or that its networks believe in."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from jaxlabel import query
+from jaxlabel.certificate import Certificate, audit, expected_labels, fewest_draws, statement
+from jaxlabel.config import setting
+from jaxlabel.log import Log
+from jaxlabel.oracle import Oracle
+from jaxlabel.query import Paid
+
+TOO_SURE = 1.5  # how many times its own doubt a model's error is taken to be, until it is audited
+
+
+@dataclasses.dataclass
+class Settings:
+    """A target and what proves it: part of a recipe's own `Config`."""
+
+    target: float = setting(
+        0.0, "the accuracy at which to stop; 0: spend the whole budget", low=0.0, high=0.9999
+    )
+    confidence: float = setting(
+        0.95, "with a target: how sure it must be that it is reached; 0: the networks' own belief "
+        "will do", low=0.0, high=0.9999,
+    )  # fmt: skip
+    audit_share: float = setting(
+        0.5, "with a certificate: the share of the budget kept for it", low=0.05, high=0.95
+    )
+    population: bool = setting(
+        False, "certify the accuracy on new images, not on the images that were not asked about: "
+        "it takes more labels",
+    )  # fmt: skip
+
+    @property
+    def certifies(self) -> bool:
+        """Whether labels are bought to prove the accuracy."""
+        return self.target > 0 and self.confidence > 0
+
+    @property
+    def reserve(self) -> float:
+        """The share of the money that is not for training."""
+        return self.audit_share if self.certifies else 0.0
+
+
+class Judge:
+    """Says whether the target is reached, and remembers its audits.
+
+    The error that they may make is halved from audit to audit, so that all of them together keep
+    what is allowed.
+
+    Attributes:
+      audits: what they found, in order.
+    """
+
+    def __init__(self, config: Settings, num_images: int, oracle: Oracle, log: Log):
+        self.audits: list[Certificate] = []
+        self._config, self._num_images, self._oracle, self._log = config, num_images, oracle, log
+        self._too_sure = TOO_SURE if config.certifies else 1.0
+
+    @property
+    def certified(self) -> bool:
+        """Whether the last audit has certified the target."""
+        return bool(self.audits) and self.audits[-1].reached
+
+    @property
+    def fewest(self) -> float:
+        """The labels below which the next audit by even draws cannot succeed."""
+        return fewest_draws(1 - self._config.target, 1 - self._confidence)
+
+    def hopes(self, beliefs: Float[np.ndarray, "m classes"], paid: Paid, most: int) -> bool:
+        """Whether the target is likely to be reached, which an audit proves with `most` labels.
+
+        An audit of a model that just reaches it takes thousands, so the doubt must leave room. The
+        errors are taken to be 1.5 times what the networks doubt, or after an audit as many times as
+        it found.
+
+        Args:
+          beliefs: the networks' probabilities, of some of the images.
+        """
+        config, error = self._config, self._too_sure * doubt(beliefs)
+        if not config.certifies:
+            return 0 < config.target <= 1 - error
+        return most >= expected_labels(
+            1 - beliefs.max(axis=-1), error, target=config.target, confidence=self._confidence,
+            num_images=self._num_images, num_bought=len(paid.indices),
+            population=config.population,
+        )  # fmt: skip
+
+    def believes(self, beliefs: Float[np.ndarray, "n classes"]) -> bool:
+        """Whether the networks' own belief ends the run."""
+        return not self._config.confidence and 0 < self._config.target <= 1 - doubt(beliefs)
+
+    def audit(
+        self, key: Key[Array, ""], beliefs: Float[np.ndarray, "n classes"], paid: Paid, most: int,
+        number: int,
+    ) -> Paid:  # fmt: skip
+        """What is paid for after an audit of the model that costs `most` labels at most.
+
+        Args:
+          number: the round's, for the ledger.
+        """
+        config, oracle = self._config, self._oracle
+        most = min(most, query.how_many(oracle, self._num_images, paid.indices, surely=True))
+        answers: list[np.ndarray] = []
+
+        def ask(indices: Int[np.ndarray, "b"]) -> Int[np.ndarray, "b"]:
+            answers.append(oracle.ask(indices, purpose="certify", round=number))
+            return answers[-1]
+
+        found = audit(
+            key, beliefs, beliefs.argmax(axis=-1), ask, target=config.target,
+            confidence=self._confidence, budget=most, bought=paid.indices,
+            population=config.population,
+        )  # fmt: skip
+        self._log.scalars("audit", len(self.audits), {
+            "estimate": found.estimate, "low": found.low, "high": found.high,
+            "labels": found.labels,
+        })  # fmt: skip
+        self.audits.append(found)
+        errors = max(1 - found.estimate, 1 / (found.labels + 1))
+        self._too_sure = errors / max(doubt(beliefs), 1e-6)
+        labels = np.concatenate([paid.labels, *answers])
+        return Paid(np.append(paid.indices, found.indices), labels.astype(int))
+
+    def summary(self, bought: int) -> dict[str, float | str]:
+        """For result.json: what of the `bought` labels was for which purpose, and is certified.
+
+        Of a model that is handed over when the money ends, the last audit says nothing.
+        """
+        audited = sum(found.labels for found in self.audits)
+        said: dict[str, float | str] = {
+            "labels_to_train": bought - audited, "labels_to_certify": audited
+        }  # fmt: skip
+        if self._config.certifies:
+            said |= statement(self.audits, self._config.population)
+        return said
+
+    @property
+    def _confidence(self) -> float:
+        """That of the next audit."""
+        return 1 - (1 - self._config.confidence) / 2 ** (len(self.audits) + 1)
+
+
+def doubt(beliefs: Float[np.ndarray, "n classes"]) -> float:
+    """The error that a model owns up to: one minus the mean probability of its predictions."""
+    return 1 - float(beliefs.max(axis=-1).mean())
