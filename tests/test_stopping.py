@@ -27,9 +27,12 @@ def beliefs(doubt, seed=0):
 
 def test_an_audit_needs_as_many_bets_as_multiply_to_one_over_its_error():
     one = judge(confidence=0.95)
-    assert one.fewest == pytest.approx(np.log(1 / 0.025) / np.log(1.1))
-    one.audits.append(SimpleNamespace(labels=0))
-    assert one.fewest == pytest.approx(np.log(1 / 0.0125) / np.log(1.1))
+    allowed = []
+    for _ in range(12):
+        allowed.append(1.1**-one.fewest)
+        one.audits.append(SimpleNamespace(labels=0))
+    assert allowed[0] == pytest.approx(0.75 * 0.05) and allowed == sorted(allowed)[::-1]
+    assert sum(allowed) == pytest.approx(0.05)  # all of them together err no more often
 
 
 def test_an_audit_is_hoped_for_where_the_doubt_leaves_room_and_the_money_lasts():

@@ -13,6 +13,7 @@ from jaxlabel.oracle import Oracle
 from jaxlabel.query import Paid
 
 TOO_SURE = 1.5  # how many times its own doubt a model's error is taken to be, until it is audited
+FIRST_SHARE = 0.75  # of the error that is allowed: an audit begins where it is likely to succeed
 
 
 @dataclasses.dataclass
@@ -48,8 +49,8 @@ class Settings:
 class Judge:
     """Says whether the target is reached, and remembers its audits.
 
-    The error that they may make is halved from audit to audit, so that all of them together keep
-    what is allowed.
+    The first may make three quarters of the error that is allowed, each further one three quarters
+    of what is left of it, so that all of them together keep it.
 
     Attributes:
       audits: what they found, in order.
@@ -141,7 +142,8 @@ class Judge:
     @property
     def _confidence(self) -> float:
         """That of the next audit."""
-        return 1 - (1 - self._config.confidence) / 2 ** (len(self.audits) + 1)
+        left = (1 - self._config.confidence) * (1 - FIRST_SHARE) ** len(self.audits)
+        return 1 - FIRST_SHARE * left
 
 
 def doubt(beliefs: Float[np.ndarray, "n classes"]) -> float:
