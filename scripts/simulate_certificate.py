@@ -7,6 +7,7 @@ Each run draws a new pool of 10,000 images, a model that errs on a fixed share o
 for "at least 90% at 95%" that stops as soon as it knows, or after 2,000 labels. Lines go to
 experiments/results/certificate.jsonl, and the table of all of them to certificate.md beside it. A
 line of older code of jaxlabel.certificate is not shown, and is replaced when it is run again.
+`expected` is what certificate.Terms.expected_labels says beforehand, told the true accuracy.
 
 Models: an image's probability of an error is beta distributed (mean as given, a + b = 1.2);
 `calibrated` knows it; `overconfident` doubles its log odds less 0.5; `noisy` multiplies them by 1.5
@@ -28,7 +29,7 @@ import jax
 import numpy as np
 
 from jaxlabel import certificate
-from jaxlabel.certificate import Certificate, audit, design
+from jaxlabel.certificate import Certificate, Terms, audit, design
 
 NUM_IMAGES, TARGET, BUDGET = 10_000, 0.9, 2_000
 MODELS = ("calibrated", "overconfident", "noisy", "underconfident")
@@ -76,17 +77,25 @@ def run(seed: int, model: str, accuracy: float, name: str) -> Certificate:
         )  # fmt: skip
 
 
+def expected(seed: int, model: str, accuracy: float) -> float:
+    """The labels that such an audit is likely to take; infinity where it cannot succeed."""
+    _, claimed = simulate(seed, model, accuracy)
+    return Terms(TARGET, 0.95, NUM_IMAGES).expected_labels(claimed, 1 - accuracy)
+
+
 def measure(model: str, accuracy: float, name: str, runs: int) -> dict[str, Any]:
     """One line of the results: `runs` audits of as many pools."""
     start = time.perf_counter()
     found = [run(seed, model, accuracy, name) for seed in range(runs)]
     labels = np.array([one.labels for one in found])
     covered = [one.low <= accuracy <= one.high for one in found]
+    likely = float(np.median([expected(seed, model, accuracy) for seed in range(runs)]))
     return {
         "design": name, "model": model, "accuracy": accuracy, "runs": runs,
         "covered": float(np.mean(covered)), "reached": float(np.mean([c.reached for c in found])),
         "labels": float(labels.mean()), "labels_median": float(np.median(labels)),
         "labels_90": float(np.quantile(labels, 0.9)),
+        "expected": likely if np.isfinite(likely) else None,
         "estimate": float(np.mean([c.estimate for c in found])),
         "seconds": round(time.perf_counter() - start, 1), "code": code(),
     }  # fmt: skip
@@ -101,12 +110,14 @@ def code() -> str:
 def table(lines: list[dict[str, Any]]) -> str:
     """Markdown of the lines."""
     rows = ["| design | model | accuracy | runs | covered | reached | labels: mean / median / 90% "
-            "| mean estimate | seconds |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+            "| expected | mean estimate | seconds |",
+            "|---|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for x in lines:
+        likely = "-" if x["expected"] is None else round(x["expected"])
         rows.append(
             f"| {x['design']} | {x['model']} | {x['accuracy']:.2f} | {x['runs']} "
             f"| {100 * x['covered']:.1f}% | {100 * x['reached']:.1f}% | {x['labels']:.0f} / "
-            f"{x['labels_median']:.0f} / {x['labels_90']:.0f} | {x['estimate']:.4f} "
+            f"{x['labels_median']:.0f} / {x['labels_90']:.0f} | {likely} | {x['estimate']:.4f} "
             f"| {x['seconds']} |"
         )
     return "\n".join(rows) + "\n"

@@ -95,8 +95,9 @@ def test_a_student_says_what_its_teachers_say_and_one_needs_none():
     )
 
 
-def test_a_certificate_ends_the_run_and_is_true(tmp_path, capsys):
-    settings = tiny(target=0.5, confidence=0.9, budget=400, steps=300, growth=4.0)
+@pytest.mark.parametrize(("target", "trained"), [(0.5, 200), (0.25, 20)])
+def test_a_certificate_ends_the_run_and_is_true(target, trained, tmp_path, capsys):
+    settings = tiny(target=target, confidence=0.9, budget=400, steps=300, growth=4.0)
     result = experiment.run(settings, tmp_path)
     assert result["stopped_by"] == "target" and result["certified"] == 1
     bought = result["labels_by_purpose"]
@@ -105,8 +106,9 @@ def test_a_certificate_ends_the_run_and_is_true(tmp_path, capsys):
     }  # fmt: skip
     spent = result["labels_spent"]
     assert spent == sum(bought.values()) < 400
+    assert bought["train"] == trained  # 20: an audit was hoped for after the first round
     right = result["train_label_accuracy"] * result["num_train"] - spent  # paid ones are right
-    assert 0.5 <= result["certified_low"] <= right / (result["num_train"] - spent)
+    assert target <= result["certified_low"] <= right / (result["num_train"] - spent)
     rounds = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert any(line["phase"] == "audit" for line in rounds)
 

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxlabel.certificate import audit, expected_labels, fewest_draws
+from jaxlabel.certificate import Terms, audit
 from jaxlabel.certificate.betting import Ledger
 from jaxlabel.certificate.design import STAKES, Belief, choose_weights
 from jaxlabel.certificate.planning import tempered
@@ -204,29 +204,41 @@ def test_a_limit_of_no_error_at_all_has_finite_bets():
     assert not ledger.is_below_limit() and not ledger.is_above_limit()
 
 
-@pytest.mark.parametrize(("accuracy", "sharper"), [(0.95, 1.0), (0.93, 2.0)])
-def test_audits_take_about_as_many_labels_as_expected(accuracy, sharper):
-    wrong, probabilities = pool(3, accuracy, 5000, sharper)
+@pytest.mark.parametrize(
+    ("accuracy", "sharper", "num_images"), [(0.95, 1.0, 5000), (0.93, 2.0, 5000), (0.93, 1.0, 300)]
+)
+def test_audits_take_about_as_many_labels_as_expected(accuracy, sharper, num_images):
+    wrong, probabilities = pool(3, accuracy, num_images, sharper)
     taken = [certify(s, wrong, probabilities, budget=2000, batch=10).labels for s in range(12)]
-    claimed = probabilities[:, 1]
-    expected = expected_labels(claimed, 1 - accuracy, target=0.9, num_images=5000)
+    terms = Terms(0.9, 0.95, num_images)
+    expected = terms.expected_labels(probabilities[:, 1], 1 - accuracy)
     assert 0.6 < np.mean(taken) / expected < 1.6
-    assert expected > fewest_draws(0.1, 0.05)
+    assert num_images > expected > terms.fewest_labels()
 
 
 def test_what_is_expected_grows_towards_the_target_and_with_what_is_claimed():
     claimed = pool(4, 0.93, 3000)[1][:, 1]
 
-    def expect(mean, **settings):
-        return expected_labels(claimed, mean, **{"target": 0.9, "num_images": 3000} | settings)
+    def expect(mean, confidence=0.95, **settings):
+        return Terms(0.9, confidence, 3000, **settings).expected_labels(claimed, mean)
 
     means = [0.02, 0.05, 0.07, 0.08, 0.09, 0.0999]
     grown = [expect(mean) for mean in means]
-    assert grown == sorted(grown) and np.isfinite(grown).all()
-    assert expect(0.1) == expect(0.3) == np.inf
+    assert grown == sorted(grown) and grown[-1] <= 3000
+    assert expect(0.1) == expect(0.3) == expect(np.nan) == np.inf
     assert expect(0.05, confidence=0.99) > expect(0.05)
     assert expect(0.05, population=True) > expect(0.05)
     assert expect(0.05, population=True, num_bought=200) == np.inf  # each may be wrong
+    # the logarithm of what is wanted over the growth of the best bet, by hand, of even doubts
+    even, stakes = np.full(10**6, 0.05), STAKES / (0.05 + 0.95)
+    growth = 0.05 * np.log1p(-stakes * 0.9) + 0.95 * np.log1p(stakes * 0.1)
+    expected = Terms(0.9, 0.95, 10**6).expected_labels(even, 0.05)
+    assert expected == pytest.approx(1.25 * np.log(1 / 0.045) / growth.max(), rel=0.01)
+
+
+def test_the_fewest_labels_are_as_many_bets_as_multiply_to_one_over_the_error():
+    assert Terms(0.9, 0.95, 500).fewest_labels() == pytest.approx(np.log(20) / np.log(1.1))
+    assert Terms(0.9, 0.95, 500, 100, population=True).fewest_labels() == np.inf
 
 
 def test_a_temperature_leaves_the_order_and_gives_the_mean():
@@ -234,6 +246,15 @@ def test_a_temperature_leaves_the_order_and_gives_the_mean():
     cooled = tempered(claimed, 0.1)
     assert abs(cooled.mean() - 0.1) < 1e-4
     assert (np.diff(cooled[np.argsort(claimed)]) >= 0).all()
-    possible = claimed.clip(1e-4, 0.9)
+    possible = claimed.clip(1e-4, 0.5)
     np.testing.assert_allclose(tempered(possible, possible.mean()), possible, atol=2e-3)
     assert tempered(claimed, 0.6).mean() < 0.5  # no temperature makes one wrong more often
+
+
+def test_what_is_not_a_number_is_a_usage_error():
+    wrong, probabilities = pool(6, 0.9, 50)
+    probabilities[3] = np.nan
+    with pytest.raises(UsageError, match="diverged"):
+        certify(0, wrong, probabilities)
+    with pytest.raises(UsageError, match="every image was bought"):
+        Terms(0.9, 0.95, 50, 50)

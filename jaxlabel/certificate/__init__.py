@@ -27,13 +27,10 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxlabel.certificate.betting import Ledger
 from jaxlabel.certificate.design import Belief, choose_weights
-from jaxlabel.certificate.planning import expected_draws, fewest_draws
-from jaxlabel.certificate.population import Population
+from jaxlabel.certificate.planning import LOWER_SHARE, Terms
 from jaxlabel.errors import UsageError
 
-__all__ = ["Certificate", "audit", "expected_labels", "fewest_draws", "statement"]
-
-LOWER_SHARE = 0.9  # of the error that is allowed: the target is a lower bound
+__all__ = ["Certificate", "Terms", "audit", "statement"]
 
 
 class Certificate(NamedTuple):
@@ -104,13 +101,15 @@ def audit(
         have to be faultless for it, nothing is asked: the target is out of reach.
 
     Raises:
-      UsageError: a target or a confidence outside (0, 1), shapes that do not fit, an empty pool.
+      UsageError: a target or a confidence outside (0, 1), shapes that do not fit, what is not a
+        number, an empty pool.
     """
     probabilities, predictions = np.asarray(probabilities, float), np.asarray(predictions)
-    num_images = len(predictions)
-    pool = np.setdiff1d(np.arange(num_images), np.asarray(bought, int))
-    _check(probabilities, predictions, pool, target, confidence)
-    statement, goal, error = _terms(num_images, len(pool), target, confidence, population)
+    _check(probabilities, predictions)
+    pool = np.setdiff1d(np.arange(len(predictions)), np.asarray(bought, int))
+    num_bought = len(predictions) - len(pool)
+    terms = Terms(target, confidence, len(predictions), num_bought, population)
+    statement, goal, error = terms.statement, terms.goal, terms.error
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())
     ledger = Ledger(len(pool), 1 - goal, LOWER_SHARE * error, (1 - LOWER_SHARE) * error)
     belief = Belief(1 - probabilities[pool, predictions[pool]])
@@ -142,38 +141,6 @@ def audit(
     )
 
 
-def expected_labels(
-    claimed: Float[np.ndarray, "m"],
-    mean: float,
-    *,
-    target: float,
-    confidence: float = 0.95,
-    num_images: int,
-    num_bought: int = 0,
-    population: bool = False,
-) -> float:
-    """How many labels an audit is likely to take until it certifies the target; it may be infinity.
-
-    Args:
-      claimed: the probability of an error that the model owns up to, for images of the pool.
-      mean: the share of errors that is supposed in it.
-      num_images, num_bought: how many there are, and how many of these are not in the pool.
-    """
-    num_pool = num_images - num_bought
-    _, goal, error = _terms(num_images, num_pool, target, confidence, population)
-    return expected_draws(claimed, mean, 1 - goal, LOWER_SHARE * error)
-
-
-def _terms(
-    num_images: int, num_pool: int, target: float, confidence: float, population: bool
-) -> tuple[Population | None, float, float]:
-    """The statement on new images, what it needs of the pool, and the error left for the audit."""
-    if not population:
-        return None, target, 1 - confidence
-    statement = Population(num_images, num_pool, 1 - confidence)
-    return statement, statement.needed(target, LOWER_SHARE), statement.error_left
-
-
 def _stop(ledger: Ledger, most: int, num_pool: int) -> str:
     """Why no more labels are asked for; empty: more are."""
     if ledger.is_below_limit():
@@ -186,18 +153,12 @@ def _stop(ledger: Ledger, most: int, num_pool: int) -> str:
 
 
 def _check(
-    probabilities: Float[np.ndarray, "n classes"],
-    predictions: Int[np.ndarray, "n"],
-    pool: Int[np.ndarray, "p"],
-    target: float,
-    confidence: float,
+    probabilities: Float[np.ndarray, "n classes"], predictions: Int[np.ndarray, "n"]
 ) -> None:
-    if not (0 < target < 1 and 0 < confidence < 1):
-        raise UsageError(f"target {target:g}, confidence {confidence:g}: both lie between 0 and 1")
     if probabilities.ndim != 2 or len(probabilities) != len(predictions):
         raise UsageError(
             f"probabilities of shape {probabilities.shape} for {len(predictions)} predictions: "
             "one row for each, one column for each class"
         )
-    if not len(pool):
-        raise UsageError("every image was bought: there is none left to audit the model on")
+    if not np.isfinite(probabilities).all():
+        raise UsageError("the model's probabilities are not all numbers: its training diverged")

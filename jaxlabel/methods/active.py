@@ -4,10 +4,10 @@ The first labels cover the space of the features; the next may be asked where th
 a graph, leave most in doubt. Networks are trained on them and on all images (FreeMatch and kin). A
 further round buys labels where the networks are unsure, spread over their features, and trains on
 from where the last one ended: labels grow by a factor, so rounds, and cost, are as the logarithm of
-the labels. Once an audit is likely to certify the target for no more labels than the round that
-follows would take, were the errors 1.5 times what the networks doubt, they are trained to the end,
-refined and distilled to one, and the next labels are an audit of that one. If it is certified the
-run is done; if not, its labels train too.
+the labels. Once an audit would as likely as not certify the target for no more labels than the next
+round takes, were the errors 1.5 times what the networks doubt, they are trained to the end, refined
+and distilled to one, and the next labels are an audit of that one. If it is certified the run is
+done; if not, its labels train too.
 """
 
 import dataclasses
@@ -116,7 +116,7 @@ def run(
             log.scalars("rounds", number, {
                 "labels_spent": len(paid.indices), "belief": 1 - doubt(seen.view.beliefs),
             })  # fmt: skip
-            if not judge.hopes(seen.view.beliefs, paid, most) or goes_on(task, number):
+            if not judge.hopes(seen, paid, most) or goes_on(task, number):
                 continue
         state, seen = learn(task, state, paid, f"end_{number}", long, end_key), None
         if refinement.applies(config, len(paid.indices)):
@@ -128,8 +128,9 @@ def run(
             config, state, images, paid, distil_key, log, f"distilled_{number}"
         )
         beliefs = probabilities(model, images)
-        if config.certifies and most >= judge.fewest:
-            paid = judge.audit(audit_key, beliefs, paid, most, number)
+        audited = judge.audit(audit_key, beliefs, paid, most, number)
+        if audited is not None:
+            paid = audited
             if judge.certified:
                 return hand_over(model, beliefs, paid, judge, "target")
             reserve = config.reserve * query.how_many(oracle, len(images), paid.indices)

@@ -1,18 +1,24 @@
 """When a run may stop: at an accuracy that is certified, or that its networks believe in."""
 
 import dataclasses
+import zlib
 
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxlabel import query
-from jaxlabel.certificate import Certificate, audit, expected_labels, fewest_draws, statement
+from jaxlabel.certificate import Certificate, Terms, audit, statement
 from jaxlabel.config import setting
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
+from jaxlabel.predictor import Survey
 from jaxlabel.query import Paid
 
 TOO_SURE = 1.5  # how many times its own doubt a model's error is taken to be, until it is audited
+BEGUN, MOST_AUDITS = (
+    "audits_begun",
+    20,
+)  # where each audit leaves its mark, and how many there may be
 FIRST_SHARE = 0.75  # of the error that is allowed: an audit begins where it is likely to succeed
 
 
@@ -50,7 +56,8 @@ class Judge:
     """Says whether the target is reached, and remembers its audits.
 
     The first may make three quarters of the error that is allowed, each further one three quarters
-    of what is left of it, so that all of them together keep it.
+    of what is left of it, so that all of them together keep it. Those of a run that was started
+    again and has come to other networks count too.
 
     Attributes:
       audits: what they found, in order.
@@ -60,35 +67,32 @@ class Judge:
         self.audits: list[Certificate] = []
         self._config, self._num_images, self._oracle, self._log = config, num_images, oracle, log
         self._too_sure = TOO_SURE if config.certifies else 1.0
+        there = log.restore(BEGUN, np.full(MOST_AUDITS, -1))
+        self._begun = [] if there is None else [int(mark) for mark in there[1] if mark >= 0]
 
     @property
     def certified(self) -> bool:
         """Whether the last audit has certified the target."""
         return bool(self.audits) and self.audits[-1].reached
 
-    @property
-    def fewest(self) -> float:
-        """The labels below which the next audit by even draws cannot succeed."""
-        return fewest_draws(1 - self._config.target, 1 - self._confidence)
-
-    def hopes(self, beliefs: Float[np.ndarray, "m classes"], paid: Paid, most: int) -> bool:
-        """Whether the target is likely to be reached, which an audit proves with `most` labels.
+    def hopes(self, seen: Survey, paid: Paid, most: int) -> bool:
+        """Whether the target is as likely as not reached, which `most` labels are to prove.
 
         An audit of a model that just reaches it takes thousands, so the doubt must leave room. The
         errors are taken to be 1.5 times what the networks doubt, or after an audit as many times as
         it found.
-
-        Args:
-          beliefs: the networks' probabilities, of some of the images.
         """
-        config, error = self._config, self._too_sure * doubt(beliefs)
+        config = self._config
+        beliefs = seen.view.beliefs[~np.isin(seen.rows, paid.indices)]
+        if not config.target or not len(beliefs):
+            return False
+        error = self._too_sure * doubt(beliefs)
         if not config.certifies:
-            return 0 < config.target <= 1 - error
-        return most >= expected_labels(
-            1 - beliefs.max(axis=-1), error, target=config.target, confidence=self._confidence,
-            num_images=self._num_images, num_bought=len(paid.indices),
-            population=config.population,
-        )  # fmt: skip
+            return config.target <= 1 - error
+        expected = self._terms(paid, len(self.audits)).expected_labels(
+            1 - beliefs.max(axis=-1), error
+        )
+        return self._affordable(paid, most) >= expected
 
     def believes(self, beliefs: Float[np.ndarray, "n classes"]) -> bool:
         """Whether the networks' own belief ends the run."""
@@ -97,14 +101,26 @@ class Judge:
     def audit(
         self, key: Key[Array, ""], beliefs: Float[np.ndarray, "n classes"], paid: Paid, most: int,
         number: int,
-    ) -> Paid:  # fmt: skip
+    ) -> Paid | None:  # fmt: skip
         """What is paid for after an audit of the model that costs `most` labels at most.
 
         Args:
           number: the round's, for the ledger.
+
+        Returns:
+          None where nothing was asked: no certificate is wanted, or none can be had.
         """
         config, oracle = self._config, self._oracle
-        most = min(most, query.how_many(oracle, self._num_images, paid.indices, surely=True))
+        if not config.certifies or len(paid.indices) == self._num_images:
+            return None
+        mark = zlib.crc32(np.ascontiguousarray(beliefs).tobytes(), number) >> 1  # of 31 bits
+        begun = self._begun if mark in self._begun else [*self._begun, mark]
+        terms, most = self._terms(paid, begun.index(mark)), self._affordable(paid, most)
+        if len(begun) > MOST_AUDITS or most < terms.fewest_labels():
+            return None
+        self._begun = begun
+        padded = np.pad(begun, (0, MOST_AUDITS - len(begun)), constant_values=-1)
+        self._log.save(BEGUN, len(begun), padded)
         answers: list[np.ndarray] = []
 
         def ask(indices: Int[np.ndarray, "b"]) -> Int[np.ndarray, "b"]:
@@ -113,7 +129,7 @@ class Judge:
 
         found = audit(
             key, beliefs, beliefs.argmax(axis=-1), ask, target=config.target,
-            confidence=self._confidence, budget=most, bought=paid.indices,
+            confidence=terms.confidence, budget=most, bought=paid.indices,
             population=config.population,
         )  # fmt: skip
         self._log.scalars("audit", len(self.audits), {
@@ -121,8 +137,8 @@ class Judge:
             "labels": found.labels,
         })  # fmt: skip
         self.audits.append(found)
-        errors = max(1 - found.estimate, 1 / (found.labels + 1))
-        self._too_sure = errors / max(doubt(beliefs), 1e-6)
+        own = doubt(np.delete(beliefs, paid.indices, axis=0))
+        self._too_sure = max(1 - found.estimate, 1 / (found.labels + 1)) / max(own, 1e-6)
         labels = np.concatenate([paid.labels, *answers])
         return Paid(np.append(paid.indices, found.indices), labels.astype(int))
 
@@ -139,11 +155,18 @@ class Judge:
             said |= statement(self.audits, self._config.population)
         return said
 
-    @property
-    def _confidence(self) -> float:
-        """That of the next audit."""
-        left = (1 - self._config.confidence) * (1 - FIRST_SHARE) ** len(self.audits)
-        return 1 - FIRST_SHARE * left
+    def _affordable(self, paid: Paid, most: int) -> int:
+        """As many of `most` labels as the money buys, whichever they are."""
+        count = query.how_many(self._oracle, self._num_images, paid.indices, surely=True)
+        return min(most, count)
+
+    def _terms(self, paid: Paid, audits: int) -> Terms:
+        """What the audit that follows so many may certify."""
+        error = FIRST_SHARE * (1 - FIRST_SHARE) ** audits * (1 - self._config.confidence)
+        return Terms(
+            self._config.target, 1 - error, self._num_images, len(paid.indices),
+            self._config.population,
+        )  # fmt: skip
 
 
 def doubt(beliefs: Float[np.ndarray, "n classes"]) -> float:

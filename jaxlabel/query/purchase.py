@@ -36,8 +36,8 @@ def how_many(
 ) -> int:
     """How many more labels the money buys at the mean price of those left.
 
-    So that a run that is started again plans the same, prices stay as they are while it lasts;
-    here they are those of its beginning (`Oracle.prices`).
+    So that a run that is started again plans the same, prices stay as they are while it lasts; they
+    are read once (`Oracle.prices`), or again where it has to be sure.
 
     Args:
       num_images: the images are those below it.
@@ -46,7 +46,7 @@ def how_many(
     left = np.setdiff1d(np.arange(num_images), asked)
     if not len(left):
         return 0
-    prices = oracle.prices[left]
+    prices = oracle.cost(left) if surely else oracle.prices[left]
     price = float(prices.max() if surely else prices.mean())
     return min(len(left), int(oracle.remaining / price + 1e-9)) if price > 0 else len(left)
 

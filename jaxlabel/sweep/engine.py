@@ -180,7 +180,7 @@ def published_lines(made: Plan, path: Path) -> dict[str, dict[str, Any]]:
     runs = {run.name: run for run in made.runs}
     lines = {}
     for one in results.read(path) if path.is_file() else []:
-        run, config = runs.get(one.get("run", "")), one.get("config", {})
+        run, config = runs.get(one.get("run", "")), one.get("config") or {}
         if run and _essence(config) == _essence(tables.without_places(made, run.config)):
             lines[run.name] = tables.line(made, run, one) | {"config": config}
     return lines
