@@ -34,9 +34,11 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "no refinement": {"refinements": 0},
     "no unlabelled images": COVERED | {"objective": "supervised", "refinements": 0},
     "with an ensemble: three networks": {"members": 3, "distil_steps": 0},
+    "taught by the graph alone": {"objective": "graph"},
 }
 # where the part has no say: before its first question, or when there is no graph any more
-ALIKE = {"no uncertainty: coverage throughout": 20.0, "no refinement": 500.0}
+ALIKE = {"no uncertainty: coverage throughout": 20.0, "no refinement": 500.0,
+         "taught by the graph alone": 500.0}  # fmt: skip
 
 
 def get_experiment(quick: bool = False) -> Experiment:
