@@ -79,7 +79,7 @@ class Terms:
         the best bet's expected growth is known (Kelly 1956), if the images' odds of an error are
         the model's own but for one temperature (Guo et al. 2017), at which their mean is `mean`.
         Fewer are needed where they are much of the pool (Cochran 1977, eq. 4.2). Simulated audits
-        take .8 to 1.5 times as many (experiments/certificate.md).
+        take .7 to 1.1 times as many (experiments/certificate.md).
 
         Args:
           claimed: the probability of an error that the model owns up to, for images of the pool.
