@@ -2,11 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from logs import Memory
 from oracles import ArrayOracle
 
 from jaxlabel import query
 from jaxlabel.errors import BudgetExceeded, UsageError
-from jaxlabel.log import NullLog
 
 POINTS = jax.random.normal(jax.random.key(0), (300, 4))
 
@@ -83,21 +83,6 @@ def test_what_is_bought_is_a_prefix_added_to_what_was_paid_for():
 
 
 # --- what a round asked for is asked for again
-
-
-class Memory(NullLog):
-    """A log that keeps its checkpoints, as long as they fit."""
-
-    def __init__(self):
-        self.kept = {}
-
-    def save(self, name, step, tree):
-        if step > self.kept.get(name, (-1,))[0]:
-            self.kept[name] = step, tree
-
-    def restore(self, name, like):
-        assert name not in self.kept or self.kept[name][1].shape == like.shape
-        return self.kept.get(name)
 
 
 def test_a_round_that_is_run_again_chooses_what_it_chose():

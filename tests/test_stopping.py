@@ -1,6 +1,7 @@
 import jax
 import numpy as np
 import pytest
+from logs import Memory
 from oracles import ArrayOracle
 
 from jaxlabel.log import NullLog
@@ -32,19 +33,6 @@ def beliefs(doubt, seed=0):
 
 def seen(doubt):
     return Survey(np.arange(NUM_IMAGES), View(np.zeros((NUM_IMAGES, 1)), beliefs(doubt)))
-
-
-class Kept(NullLog):
-    """A log that keeps checkpoints."""
-
-    def __init__(self):
-        self.trees = {}
-
-    def save(self, name, step, tree):
-        self.trees[name] = (step, np.array(tree))
-
-    def restore(self, name, like):
-        return self.trees.get(name)
 
 
 def test_an_audit_is_hoped_for_where_the_doubt_leaves_room_and_the_money_lasts():
@@ -126,7 +114,7 @@ def test_all_audits_together_err_no_more_often_than_is_allowed(monkeypatch):
 
     real = stopping.audit
     monkeypatch.setattr(stopping, "audit", audit)
-    log = Kept()
+    log = Memory()
     for start in range(3):  # the second goes on to the same networks, the third to others
         one = judge(wrong(0.3), budget=10**6, log=log)
         for number in range(3):

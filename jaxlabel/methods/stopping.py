@@ -15,10 +15,8 @@ from jaxlabel.predictor import Survey
 from jaxlabel.query import Paid
 
 TOO_SURE = 1.5  # how many times its own doubt a model's error is taken to be, until it is audited
-BEGUN, MOST_AUDITS = (
-    "audits_begun",
-    20,
-)  # where each audit leaves its mark, and how many there may be
+BEGUN = "audits_begun"  # the checkpoint in which each audit leaves its mark
+MOST_AUDITS = 20
 FIRST_SHARE = 0.75  # of the error that is allowed: an audit begins where it is likely to succeed
 
 
@@ -66,7 +64,7 @@ class Judge:
     def __init__(self, config: Settings, num_images: int, oracle: Oracle, log: Log):
         self.audits: list[Certificate] = []
         self._config, self._num_images, self._oracle, self._log = config, num_images, oracle, log
-        self._too_sure = TOO_SURE if config.certifies else 1.0
+        self._too_sure = TOO_SURE
         there = log.restore(BEGUN, np.full(MOST_AUDITS, -1))
         self._begun = [] if there is None else [int(mark) for mark in there[1] if mark >= 0]
 
@@ -82,15 +80,13 @@ class Judge:
         errors are taken to be 1.5 times what the networks doubt, or after an audit as many times as
         it found.
         """
-        config = self._config
         beliefs = seen.view.beliefs[~np.isin(seen.rows, paid.indices)]
-        if not config.target or not len(beliefs):
+        if not len(beliefs):
             return False
-        error = self._too_sure * doubt(beliefs)
-        if not config.certifies:
-            return config.target <= 1 - error
+        if not self._config.certifies:
+            return self.believes(beliefs)
         expected = self._terms(paid, len(self.audits)).expected_labels(
-            1 - beliefs.max(axis=-1), error
+            1 - beliefs.max(axis=-1), self._too_sure * doubt(beliefs)
         )
         return self._affordable(paid, most) >= expected
 
