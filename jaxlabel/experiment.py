@@ -51,6 +51,7 @@ def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
     options = Options(**{name: getattr(settings, name) for name in Options._fields})
     # a misspelled place is found before the directory is this configuration's
     dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
+    cache.take_saved_seconds()  # of what this process did before
     with open_workdir(workdir, shown(settings)) as log:
         done = files.read_json(workdir / "result.json")
         if done is None:
@@ -282,17 +283,8 @@ def device() -> str:
 
 def commit() -> str:
     """The commit of jaxlabel's source, with "+" when it was changed since; "" outside git."""
-    folder = Path(__file__).parent
-    command = [
-        "git",
-        "-C",
-        str(folder),
-        "describe",
-        "--always",
-        "--abbrev=40",
-        "--exclude=*",
-        "--dirty=+",
-    ]
+    git = ["git", "-C", str(Path(__file__).parent)]
+    command = [*git, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
