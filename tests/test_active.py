@@ -153,6 +153,27 @@ def test_an_audit_waits_for_a_doubt_that_leaves_room(tmp_path, capsys, monkeypat
     assert rounds == [20, 80]  # the third is the last that is not for the certificate
 
 
+def test_few_labels_are_taught_by_the_graph_and_asked_where_images_are_alike():
+    config = active.Config(graph_until=30, typical_until=20)
+    few = [config.with_labels(count) for count in (20, 21, 30, 31)]
+    assert [one.objective for one in few] == ["graph", "graph", "graph", "freematch"]
+    assert [one.first_query for one in few] == ["typiclust", "medoids", "medoids", "medoids"]
+    assert active.Config().with_labels(1) == active.Config()
+
+
+def test_a_run_of_few_labels_is_one_that_names_their_settings(tmp_path, capsys):
+    def outcome(name, **changes):
+        settings = tiny(steps=20, round_steps=5, target=0.9, confidence=0.5, budget=40, **changes)
+        result = experiment.run(settings, tmp_path / name)
+        names = ("objective", "first_query", "train_label_accuracy", "confidence")
+        return [result[name] for name in names]
+
+    # half of the budget is for an audit
+    few = outcome("few", graph_until=20, typical_until=20)
+    assert few == outcome("named", objective="graph", first_query="typiclust")
+    assert few[:2] == ["graph", "typiclust"]
+
+
 def test_no_money_is_one_line(tmp_path):
     with pytest.raises(UsageError, match="buys no label"):
         experiment.run(tiny(budget=0.5), tmp_path)

@@ -42,6 +42,14 @@ class Config(stopping.Settings, scouting.Settings, refinement.Settings):
         1.6, "a round ends with as many times the labels of the one before", low=1.05
     )
     round_steps: int = setting(800, "training steps of a round; the end takes `steps`", low=1)
+    graph_until: int = setting(
+        0, "a run that trains on up to so many labels in all is taught by the graph alone "
+        "(objective=graph); 0: none", low=0,
+    )  # fmt: skip
+    typical_until: int = setting(
+        0, "a run that trains on up to so many labels in all asks the first where images are most "
+        "alike (first_query=typiclust); 0: none", low=0,
+    )  # fmt: skip
     pool: int = setting(
         20000, "the images among which a round chooses; of more than that, a random part", low=1
     )
@@ -49,6 +57,15 @@ class Config(stopping.Settings, scouting.Settings, refinement.Settings):
     distil_steps: int = setting(
         1000, "training steps of that; 0: the networks together are the model", low=0
     )
+
+    def with_labels(self, count: int) -> "Config":
+        """The settings of a run that trains on so many labels in all: of few, as few want it."""
+        few: dict[str, str] = {}
+        if count <= self.graph_until:
+            few["objective"] = "graph"
+        if count <= self.typical_until:
+            few["first_query"] = "typiclust"
+        return dataclasses.replace(self, **few)
 
 
 class Task(NamedTuple):
@@ -82,7 +99,8 @@ def run(
     space_key, start_key, round_key, region_key = jax.random.split(key, 4)
     paid = query.NOTHING
     capacity = query.plan(oracle, len(images))
-    first = min(config.first, int(capacity * (1 - config.reserve)))
+    trains_on = int(capacity * (1 - config.reserve))
+    config, first = config.with_labels(trains_on), min(config.first, trains_on)
     scouts = first < config.scout_until  # they look where medoids do
     strategies = {config.first_query, config.query, *(["medoids"] if scouts else [])}
     spaces = problem.spaces(config, strategies, first, images, space_key, log)
@@ -132,12 +150,12 @@ def run(
         if audited is not None:
             paid = audited
             if judge.certified:
-                return hand_over(model, beliefs, paid, judge, "target")
+                return hand_over(task, model, beliefs, paid, judge, "target")
             reserve = config.reserve * query.how_many(oracle, len(images), paid.indices)
         elif judge.believes(beliefs):
-            return hand_over(model, beliefs, paid, judge, "target (its own belief)")
+            return hand_over(task, model, beliefs, paid, judge, "target (its own belief)")
         elif last:
-            return hand_over(model, beliefs, paid, judge, "budget")
+            return hand_over(task, model, beliefs, paid, judge, "budget")
     raise AssertionError("labels end before numbers do")
 
 
@@ -207,12 +225,14 @@ def known(task: Task, paid: Paid, found: Spread | None) -> semisupervised.Data:
 
 
 def hand_over(
-    model: Any, beliefs: Float[np.ndarray, "n classes"], paid: Paid, judge: Judge, stopped_by: str
-) -> Predictor:
+    task: Task, model: Any, beliefs: Float[np.ndarray, "n classes"], paid: Paid, judge: Judge,
+    stopped_by: str,
+) -> Predictor:  # fmt: skip
     """The model, a class of every image, and what is certified of it."""
     labels = beliefs.argmax(axis=-1).astype(np.int32)
     labels[paid.indices] = paid.labels
-    summary = {"confidence": 1 - doubt(beliefs)} | judge.summary(len(paid.indices))
+    used = {name: getattr(task.config, name) for name in ("objective", "first_query")}
+    summary = used | {"confidence": 1 - doubt(beliefs)} | judge.summary(len(paid.indices))
     return Predictor(model, labels, None, stopped_by, summary)
 
 
