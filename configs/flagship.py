@@ -30,7 +30,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
                       "refine_until": 150, "graph_until": 40, "typical_until": 15},
     "overhead_mnist": {"data": "idx:overhead_mnist", "budget": 500, "first_query": "random",
                        "refinements": 3, "refine_until": 150},
-    "cifar10": {"data": "tfds:cifar10", "budget": 250, "network": "resnet18", "width": 64},
+    "cifar10": {"data": "tfds:cifar10", "budget": 250},
     "folder": {"data": "folder:images", "budget": 200, "alignment": "none", "image_size": 32},
 }  # fmt: skip
 COMMON: dict[str, Any] = {"space": "graph", "map": "pca"}
@@ -51,4 +51,6 @@ def get_config(variant: str = "digits", preset: str = "cpu") -> Config:
     settings = COMMON | SIZES[preset] | VARIANTS[variant]
     if preset == "tiny":
         settings |= {"network": "dense", "width": 8, "contrast_steps": 0}
+    if (variant, preset) == ("cifar10", "gpu"):  # on a CPU it would take days
+        settings |= {"network": "resnet18", "width": 64}
     return Config(**settings)

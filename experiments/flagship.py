@@ -36,9 +36,8 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "with an ensemble: three networks": {"members": 3, "distil_steps": 0},
     "taught by the graph alone": {"objective": "graph"},
 }
-# where the part has no say: before its first question, or when there is no graph any more
-ALIKE = {"no uncertainty: coverage throughout": 20.0, "no refinement": 500.0,
-         "taught by the graph alone": 500.0}  # fmt: skip
+# where the part has no say: before its first question, and when nothing is refined any more
+ALIKE = {"no uncertainty: coverage throughout": 20.0, "no refinement": 500.0}
 
 
 def get_experiment(quick: bool = False) -> Experiment:

@@ -1,14 +1,15 @@
 import importlib.util
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from logs import Memory
+from oracles import ArrayOracle
 
-from jaxlabel import data, experiment, train
+from jaxlabel import data, experiment, query, train
 from jaxlabel.errors import UsageError
 from jaxlabel.log import NullLog
 from jaxlabel.methods import active, stopping
@@ -111,6 +112,8 @@ def test_a_certificate_ends_the_run_and_is_true(target, trained, tmp_path, capsy
     assert target <= result["certified_low"] <= right / (result["num_train"] - spent)
     rounds = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert any(line["phase"] == "audit" for line in rounds)
+    low = f"{100 * result['certified_low']:.2f}%"
+    assert f"certified: at least {low} of the images" in capsys.readouterr().out
 
 
 def test_a_target_out_of_reach_ends_with_the_money_and_nothing_certified(tmp_path, capsys):
@@ -122,15 +125,41 @@ def test_a_target_out_of_reach_ends_with_the_money_and_nothing_certified(tmp_pat
     assert result["labels_spent"] <= 120
 
 
-def test_dear_labels_are_fewer(tmp_path, capsys):
+def priced(tmp_path, prices):
+    """The URL of a store of the digits whose labels cost that."""
     digits = data.load("digits")
     url = f"sqlite:///{tmp_path}/labels.db"
     store = LabelStore(url)
     store.define("digits", digits.classes)
     labels = data.load_train_labels("digits")
-    store.add_labels("digits", digits.train_items, labels, np.full(len(labels), 10.0))
+    store.add_labels("digits", digits.train_items, labels, np.broadcast_to(prices, labels.shape))
+    return url
+
+
+def test_dear_labels_are_fewer(tmp_path, capsys):
+    url = priced(tmp_path, 10.0)
     result = experiment.run(tiny(budget=300, growth=4.0, steps=20, store=url), tmp_path / "run")
     assert result["labels_spent"] == 30 and result["cost"] == 300
+
+
+def test_what_no_audit_can_take_trains(tmp_path, capsys):
+    prices = np.where(np.arange(len(data.load("digits").train_items)) == 700, 300.0, 1.0)
+    few = tiny(budget=120, target=0.9, growth=2.0, round_steps=2, steps=2, distil_steps=0,
+               store=priced(tmp_path, prices))  # fmt: skip
+    result = experiment.run(few, tmp_path / "run")  # an audit might draw the dear one
+    assert result["stopped_by"] == "budget" and result["labels_to_certify"] == 0
+    assert 90 < result["labels_to_train"] <= 120
+    assert "not certified: no audit of 90%" in capsys.readouterr().out
+    assert "nothing<small>not certified" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_one_dear_image_does_not_end_a_round(tmp_path, capsys):
+    prices = np.where(np.arange(len(data.load("digits").train_items)) % 2, 1.0, 50.0)
+    url = priced(tmp_path, prices)
+    few = tiny(budget=600, first=5, growth=2.0, round_steps=2, steps=2, query="random",
+               first_query="random", store=url)  # fmt: skip
+    result = experiment.run(few, tmp_path / "run")
+    assert 570 < result["cost"] <= 600 and result["labels_spent"] >= 20
 
 
 def test_its_own_belief_may_do(tmp_path, capsys):
@@ -155,10 +184,12 @@ def test_an_audit_waits_for_a_doubt_that_leaves_room(tmp_path, capsys, monkeypat
 
 def test_few_labels_are_taught_by_the_graph_and_asked_where_images_are_alike():
     config = active.Config(graph_until=30, typical_until=20)
-    few = [config.with_labels(count) for count in (20, 21, 30, 31)]
+    few = [config.with_labels(count, NullLog()) for count in (20, 21, 30, 31)]
     assert [one.objective for one in few] == ["graph", "graph", "graph", "freematch"]
     assert [one.first_query for one in few] == ["typiclust", "medoids", "medoids", "medoids"]
-    assert active.Config().with_labels(1) == active.Config()
+    assert active.Config().with_labels(1, NullLog()) == active.Config()
+    chosen = active.Config(graph_until=30, typical_until=20, objective="vat", first_query="random")
+    assert chosen.with_labels(1, NullLog()) == chosen
 
 
 def test_a_run_of_few_labels_is_one_that_names_their_settings(tmp_path, capsys):
@@ -204,7 +235,7 @@ def test_a_round_chooses_among_a_part_and_knows_where_it_lies(monkeypatch):
     images, state, _ = a_committee(2, config)
     everything = look(committee.networks(config, state), images, 10)
     paid = Paid(np.array([250, 3, 77, 299]), np.zeros(4, int))
-    oracle = SimpleNamespace(num_classes=10)
+    oracle = ArrayOracle(np.zeros(300), 1000)
     task = active.Task(config, images, None, None, oracle, 64, NullLog())
     monkeypatch.setattr(active.query, "buy", lambda oracle, paid, wanted, number: wanted)
     for number in range(3):
@@ -219,6 +250,21 @@ def test_a_round_chooses_among_a_part_and_knows_where_it_lies(monkeypatch):
         np.testing.assert_allclose([margins[row] for row in asked], np.sort(free)[:5], atol=1e-5)
     many = Paid(np.arange(100), np.zeros(100, int))
     assert len(active.look_around(task, state, many, jax.random.key(0)).rows) == 300
+
+
+def test_a_run_that_went_on_goes_on_by_the_way_that_it_took():
+    log, oracle = Memory(), ArrayOracle(np.zeros(300), 1000)
+    task = active.Task(tiny(confidence=0.0), np.zeros(300), None, None, oracle, 64, log)
+    assert not active.goes_on(task, 0)
+    query.chosen(log, 1, 5, 300, NOTHING, lambda: np.arange(5))
+    assert active.goes_on(task, 0) and not active.goes_on(task, 1)
+    log.save("ended_0", 9, np.zeros(1))  # it was trained to the end, and knew a class less
+    assert active.goes_on(task, 0)
+    log.save("ended_0", 10, np.zeros(1))
+    assert not active.goes_on(task, 0)
+    one_class = task._replace(oracle=ArrayOracle(np.zeros(300), 1000, 1))
+    assert active.goes_on(one_class, 1)
+    assert not active.goes_on(task._replace(config=tiny(target=0.9)), 0)
 
 
 def test_a_small_pool_spends_the_whole_budget(tmp_path, capsys):

@@ -1,3 +1,5 @@
+import math
+
 import jax
 import numpy as np
 import pytest
@@ -237,8 +239,22 @@ def test_what_is_expected_grows_towards_the_target_and_with_what_is_claimed():
 
 
 def test_the_fewest_labels_are_as_many_bets_as_multiply_to_one_over_the_error():
-    assert Terms(0.9, 0.95, 500).fewest_labels() == pytest.approx(np.log(20) / np.log(1.1))
+    even = np.log(20) / np.log(1.1)
+    assert Terms(0.9, 0.95, 10**6).fewest_labels() == np.ceil(even)
     assert Terms(0.9, 0.95, 500, 100, population=True).fewest_labels() == np.inf
+
+
+@pytest.mark.parametrize("size", [20, 30, 400])
+def test_fewer_labels_than_the_fewest_certify_nothing(size):
+    fewest = Terms(0.9, 0.95, size + 10, 10).fewest_labels()
+    sure, right = np.tile([1 - 1e-6, 1e-6], (size + 10, 1)), np.zeros(size + 10, int)
+
+    def found(budget):
+        return audit(jax.random.key(0), sure, right, lambda rows: right[rows], target=0.9,
+                     budget=budget, bought=np.arange(10), batch=1)  # fmt: skip
+
+    assert not found(fewest - 1).reached
+    assert found(math.ceil(1.25 * fewest)).reached
 
 
 def test_a_temperature_leaves_the_order_and_gives_the_mean():

@@ -54,9 +54,12 @@ class Priced:
         return self.prices[indices]
 
 
-def test_money_buys_labels_at_the_mean_price_of_those_left_or_surely_at_the_dearest():
+def test_money_buys_labels_at_the_mean_price_of_what_it_can_buy_or_surely_at_the_dearest():
     oracle = Priced([1, 1, 1, 5], 4.0)
-    assert query.how_many(oracle, 4) == 2
+    assert query.how_many(oracle, 4) == 3  # the fourth is too dear
+    assert query.too_dear(oracle, 4).tolist() == [3] and query.too_dear(oracle, 3).tolist() == []
+    assert query.how_many(Priced([1, 1, 1, 4], 4.0), 4) == 2
+    assert query.how_many(Priced([5, 5], 4.0), 2) == 0
     assert query.how_many(oracle, 4, surely=True) == 0
     assert query.how_many(oracle, 4, np.array([3])) == 3
     assert query.how_many(oracle, 4, np.arange(4)) == 0
@@ -64,7 +67,8 @@ def test_money_buys_labels_at_the_mean_price_of_those_left_or_surely_at_the_dear
 
 
 def test_a_run_plans_at_least_one_label_and_is_refused_where_not_even_the_cheapest_is_bought():
-    assert query.plan(Priced([1] * 9 + [100], 5.0), 10) == 1  # the mean is 10.9
+    assert query.plan(Priced([1] * 9 + [50], 50.0), 10) == 8  # the mean is 5.9
+    assert query.plan(Priced([1] + [3] * 9, 3.0), 10) == 1  # the mean is 2.8
     assert query.plan(Priced([1, 1, 1], 2.0), 3) == 2
     assert query.plan(Priced([0, 0], 0.0), 2) == 2
     assert query.plan(Priced([0.1] * 9, 0.5), 9) == 5
@@ -72,12 +76,12 @@ def test_a_run_plans_at_least_one_label_and_is_refused_where_not_even_the_cheape
         query.plan(Priced([3, 4], 2.0), 2)
 
 
-def test_what_is_bought_is_a_prefix_added_to_what_was_paid_for():
+def test_what_is_too_dear_is_left_out_and_the_rest_is_bought():
     oracle = ArrayOracle(np.arange(6), 4, 6, costs=np.array([1.0, 2, 1, 5, 1, 1]))
-    paid = query.buy(oracle, query.NOTHING, np.array([1, 0, 3, 2]), 0)
-    assert paid.indices.tolist() == paid.labels.tolist() == [1, 0]  # 3 is too dear, 2 comes after
+    paid = query.buy(oracle, query.NOTHING, np.array([1, 3, 0, 2, 4]), 0)
+    assert paid.indices.tolist() == paid.labels.tolist() == [1, 0, 2]  # 3 never, 4 no more
     more = query.buy(oracle, paid, np.array([3, 4]), 1)
-    assert more.indices.tolist() == [1, 0] and oracle.spent == 3
+    assert more.indices.tolist() == [1, 0, 2] and oracle.spent == 4
     with pytest.raises(BudgetExceeded):
         query.buy(ArrayOracle(np.arange(6), 0.5, 6), query.NOTHING, np.array([2]), 0)
 

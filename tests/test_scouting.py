@@ -75,7 +75,8 @@ def test_scouts_go_where_no_label_has_been():
         assert blob[more[0]] not in blob[asked]
         asked = np.append(asked, more)
     one = Paid(asked[:3], np.zeros(3, int))  # of one class, of which nothing is in doubt
-    assert scouting.choose(config, where, one, 1, 2).tolist() != []
+    more = scouting.choose(config, where, one, 1, 2).tolist()
+    assert len(set(more)) == 2 and set(more) <= set(where.middles) - set(one.indices)
 
 
 def test_scouts_look_for_classes_first_and_then_for_margins_too(monkeypatch):

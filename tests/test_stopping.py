@@ -1,9 +1,12 @@
+import re
+
 import jax
 import numpy as np
 import pytest
 from logs import Memory
 from oracles import ArrayOracle
 
+from jaxlabel.errors import UsageError
 from jaxlabel.log import NullLog
 from jaxlabel.methods import stopping
 from jaxlabel.predictor import Survey, View
@@ -58,7 +61,7 @@ def test_labels_that_may_be_dear_are_counted_at_the_dearest():
     costs = np.where(np.arange(NUM_IMAGES) == 17, 500.0, 1.0)
     one = judge(budget=1000, costs=costs)  # two labels, if it has to be the dear one
     assert not one.hopes(seen(0.01), NOTHING, 900)
-    assert one.audit(jax.random.key(0), beliefs(0.01), NOTHING, 900, 0) is None
+    assert not one.audit(jax.random.key(0), beliefs(0.01), NOTHING, 900, 0)[1]
     assert not one.audits and one.hopes(seen(0.01), Paid(np.array([17]), np.zeros(1)), 900)
 
 
@@ -68,7 +71,7 @@ def test_without_a_certificate_the_networks_are_taken_at_their_word():
     assert not one.hopes(seen(0.2), NOTHING, 1000) and not one.believes(beliefs(0.2))
     assert not judge().believes(beliefs(0.01))
     assert not judge(confidence=0.0, target=0.0).believes(beliefs(0.01))
-    assert one.audit(jax.random.key(0), beliefs(0.03), NOTHING, 900, 0) is None
+    assert not one.audit(jax.random.key(0), beliefs(0.03), NOTHING, 900, 0)[1]
     assert one.summary(60) == {"labels_to_train": 60, "labels_to_certify": 0}
 
 
@@ -76,12 +79,15 @@ def test_an_audit_that_fails_divides_the_belief_and_its_labels_are_paid():
     labels = wrong(0.12, seed=1)
     one, claims = judge(labels, budget=500), beliefs(0.03)
     before = Paid(np.arange(100), labels[:100].astype(int))
-    paid = one.audit(jax.random.key(0), claims, before, 900, 7)
+    paid, _ = one.audit(jax.random.key(0), claims, before, 900, 7)
     assert not one.certified and len(paid.indices) == len(set(paid.indices.tolist())) == 600
     np.testing.assert_array_equal(paid.labels, labels[paid.indices])
-    assert one.summary(600) == {
-        "labels_to_train": 100, "labels_to_certify": 500, "certified": 0.0
-    }  # fmt: skip
+    said = one.summary(600)
+    assert (said["labels_to_train"], said["labels_to_certify"], said["certified"]) == (100, 500, 0)
+    assert re.fullmatch(
+        r"not certified: at the last audit 7\d\.\d\d% to 9\d\.\d\d% were right, 95% confidence",
+        said["verdict"],
+    )
     times = (1 - one.audits[0].estimate) / stopping.doubt(claims[100:])  # it is too sure
     assert 3 < times < 6
     rich = judge(labels, budget=10**6)
@@ -92,17 +98,21 @@ def test_an_audit_that_fails_divides_the_belief_and_its_labels_are_paid():
 
 def test_who_proves_better_than_believed_is_trusted_more():
     one = judge(wrong(0.13, seed=3), target=0.95)
-    assert one.audit(jax.random.key(0), beliefs(0.25), NOTHING, 300, 0) is not None
+    assert one.audit(jax.random.key(0), beliefs(0.25), NOTHING, 300, 0)[1]
     assert one.hopes(seen(0.04), NOTHING, NUM_IMAGES)
     assert not judge(target=0.95).hopes(seen(0.04), NOTHING, NUM_IMAGES)
 
 
 def test_an_audit_that_succeeds_says_of_what():
     one = judge(wrong(0.02, seed=2))
-    paid = one.audit(jax.random.key(1), beliefs(0.03), NOTHING, 900, 0)
+    paid, _ = one.audit(jax.random.key(1), beliefs(0.03), NOTHING, 900, 0)
     said = one.summary(len(paid.indices))
     assert one.certified and said["certified"] == 1.0 and said["certified_of"] == "the pool"
     assert 0.9 <= said["certified_low"] <= 0.98 <= said["certified_high"]
+    low = f"{100 * said['certified_low']:.2f}%"
+    assert said["verdict"] == (
+        f"certified: at least {low} of the images that were not asked about, 95% confidence"
+    )
 
 
 def test_all_audits_together_err_no_more_often_than_is_allowed(monkeypatch):
@@ -119,7 +129,7 @@ def test_all_audits_together_err_no_more_often_than_is_allowed(monkeypatch):
         one = judge(wrong(0.3), budget=10**6, log=log)
         for number in range(3):
             claims = beliefs(0.1, seed=number + (100 if start == 2 else 0))
-            assert one.audit(jax.random.key(number), claims, NOTHING, 200, number) is not None
+            assert one.audit(jax.random.key(number), claims, NOTHING, 200, number)[1]
     once = 0.05 * 0.75 * 0.25 ** np.arange(6)
     np.testing.assert_allclose(asked, np.concatenate([once[:3], once[:3], once[3:]]), rtol=1e-6)
     assert once.sum() < 0.05
@@ -127,7 +137,7 @@ def test_all_audits_together_err_no_more_often_than_is_allowed(monkeypatch):
 
 def test_audits_come_to_an_end():
     one, count = judge(wrong(0.3), budget=10**6), 0
-    while one.audit(jax.random.key(count), beliefs(0.1, count), NOTHING, 900, count) is not None:
+    while one.audit(jax.random.key(count), beliefs(0.1, count), NOTHING, 900, count)[1]:
         count += 1
     assert count == stopping.MOST_AUDITS
 
@@ -135,6 +145,75 @@ def test_audits_come_to_an_end():
 @pytest.mark.parametrize("paid", [NOTHING.indices, np.arange(NUM_IMAGES)])
 def test_where_everything_is_paid_for_there_is_nothing_to_audit(paid):
     one = judge(budget=10**6)
-    found = one.audit(jax.random.key(0), beliefs(0.03), Paid(paid, 0 * paid), 900, 0)
-    assert (found is None) == (len(paid) == NUM_IMAGES)
+    _, audited = one.audit(jax.random.key(0), beliefs(0.03), Paid(paid, 0 * paid), 900, 0)
+    assert audited == (len(paid) < NUM_IMAGES)
     assert one.hopes(seen(0.03), Paid(paid, 0 * paid), 900) == (len(paid) == 0)
+
+
+# --- a run that was killed in an audit, and comes to other networks
+
+
+class Killed(Exception):
+    pass
+
+
+def left_behind(log, batches):
+    """A judge's oracle that was asked for so many batches of an audit in round 3, then killed."""
+    one = judge(wrong(0.12), budget=600, log=log)
+    ask = one._oracle.ask
+
+    def asked(indices, **settings):
+        nonlocal batches
+        batches -= 1
+        if batches < 0:
+            raise Killed
+        return ask(indices, **settings)
+
+    one._oracle.ask = asked
+    with pytest.raises(Killed):
+        one.audit(jax.random.key(0), beliefs(0.1, seed=1), NOTHING, 500, 3)
+    return one._oracle
+
+
+@pytest.mark.parametrize("audits_again", [True, False])
+def test_labels_of_an_audit_that_other_networks_left_are_paid_once_and_used(audits_again):
+    log = Memory()
+    before = left_behind(log, 2)
+    one = judge(wrong(0.12), budget=600, log=log)  # what it asks for first is charged again here
+    assert before.spent == 100
+    if audits_again:
+        paid, audited = one.audit(jax.random.key(0), beliefs(0.1, seed=2), NOTHING, 500, 3)
+        assert audited and one.audits[0].labels < len(paid.indices) - 100
+    else:
+        assert len(one.recall(NOTHING, 2).indices) == 0
+        paid = one.recall(NOTHING, 3)
+        assert len(one.recall(paid, 3).indices) == len(paid.indices)
+    assert before.asked < set(paid.indices.tolist())  # and the batch that it was about to ask for
+    assert len(paid.indices) == len(set(paid.indices.tolist())) == one._oracle.spent <= 600
+    np.testing.assert_array_equal(paid.labels, wrong(0.12)[paid.indices])
+    said = one.summary(len(paid.indices))
+    assert said["labels_to_train"] == 0 and said["labels_to_certify"] == len(paid.indices)
+
+
+def test_the_same_networks_go_on_with_their_own_audit():
+    log = Memory()
+    before = left_behind(log, 2)
+    one = judge(wrong(0.12), budget=600, log=log)
+    paid, _ = one.audit(jax.random.key(0), beliefs(0.1, seed=1), NOTHING, 500, 3)
+    assert paid.indices[:100].tolist() == one.audits[0].indices[:100].tolist()
+    assert before.asked == set(paid.indices[:100].tolist())
+    assert one.recall(paid, 3) is paid
+
+
+# --- what cannot be certified
+
+
+def test_a_target_that_faultless_answers_could_not_certify_is_refused_at_the_start():
+    judge(target=0.9).check(200)
+    judge(target=0.0).check(1)
+    judge(target=0.99, confidence=0.0).check(1)
+    with pytest.raises(UsageError, match=r"takes 110 labels to certify.* keeps 100 of 200"):
+        judge(target=0.97).check(200)
+    judge(target=0.97, audit_share=0.6).check(200)
+    with pytest.raises(UsageError, match="of new images with so few images"):
+        judge(target=0.99, population=True).check(NUM_IMAGES)

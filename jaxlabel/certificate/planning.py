@@ -67,10 +67,15 @@ class Terms:
     def fewest_labels(self) -> float:
         """The even draws below which an audit cannot succeed: all bets placed and won.
 
-        A bet won multiplies the money by less than 1 + limit, and one over the error is wanted.
+        A bet won multiplies the money by less than one plus the share of errors that may be among
+        the images that are left, and one over the error is wanted. Infinity where none can.
         """
-        limit = 1 - self.goal
-        return math.log(1 / self.error) / math.log1p(limit) if limit > 0 else math.inf
+        limit, pool = 1 - self.goal, self.num_pool
+        if limit <= 0:
+            return math.inf
+        left = pool - np.arange(pool)
+        money = np.cumsum(np.log1p(limit * pool / left))
+        return int(np.searchsorted(money, math.log(1 / self.error))) + 1
 
     def expected_labels(self, claimed: Float[np.ndarray, "m"], mean: float) -> float:
         """The labels with which an audit is about as likely as not to have succeeded.

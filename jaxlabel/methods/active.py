@@ -41,14 +41,18 @@ class Config(stopping.Settings, scouting.Settings, refinement.Settings):
     growth: float = setting(
         1.6, "a round ends with as many times the labels of the one before", low=1.05
     )
-    round_steps: int = setting(800, "training steps of a round; the end takes `steps`", low=1)
+    round_steps: int = setting(800, "training steps of a round", low=1)
+    steps: int = setting(
+        5000, "training steps of the end, when the labels of all rounds are there, and again after "
+        "an audit that failed; guide and ramp are shares of a round's steps, or of these", low=1,
+    )  # fmt: skip
     graph_until: int = setting(
-        0, "a run that trains on up to so many labels in all is taught by the graph alone "
-        "(objective=graph); 0: none", low=0,
+        0, "a run that buys up to so many labels, those for a certificate apart, is taught by the "
+        "graph alone: objective=graph in place of freematch; 0: none", low=0,
     )  # fmt: skip
     typical_until: int = setting(
-        0, "a run that trains on up to so many labels in all asks the first where images are most "
-        "alike (first_query=typiclust); 0: none", low=0,
+        0, "a run that buys up to so many asks the first where images are most alike: "
+        "first_query=typiclust in place of medoids; 0: none", low=0,
     )  # fmt: skip
     pool: int = setting(
         20000, "the images among which a round chooses; of more than that, a random part", low=1
@@ -58,13 +62,19 @@ class Config(stopping.Settings, scouting.Settings, refinement.Settings):
         1000, "training steps of that; 0: the networks together are the model", low=0
     )
 
-    def with_labels(self, count: int) -> "Config":
-        """The settings of a run that trains on so many labels in all: of few, as few want it."""
-        few: dict[str, str] = {}
-        if count <= self.graph_until:
+    def with_labels(self, count: int, log: Log) -> "Config":
+        """The settings of a run that trains on so many labels: of few, as few want it.
+
+        What was chosen otherwise than by default stays. The log is told.
+        """
+        few: dict[str, Any] = {}
+        if count <= self.graph_until and self.objective == Config.objective:
             few["objective"] = "graph"
-        if count <= self.typical_until:
+        if count <= self.typical_until and self.first_query == Config.first_query:
             few["first_query"] = "typiclust"
+        if few:
+            named = ", ".join(f"{name}={value}" for name, value in few.items())
+            log.say(f"for {count} labels: {named} (config.graph_until, config.typical_until)")
         return dataclasses.replace(self, **few)
 
 
@@ -94,13 +104,15 @@ def run(
     """A classifier that reaches the target, or the best that the budget buys; which, it says.
 
     Raises:
-      UsageError: the budget buys no label.
+      UsageError: the budget buys no label, or none that could certify the target.
     """
     space_key, start_key, round_key, region_key = jax.random.split(key, 4)
     paid = query.NOTHING
     capacity = query.plan(oracle, len(images))
-    trains_on = int(capacity * (1 - config.reserve))
-    config, first = config.with_labels(trains_on), min(config.first, trains_on)
+    judge = Judge(config, len(images), oracle, log)
+    judge.check(capacity)
+    trains_on = max(1, int(capacity - config.reserve * capacity))
+    config, first = config.with_labels(trains_on, log), min(config.first, trains_on)
     scouts = first < config.scout_until  # they look where medoids do
     strategies = {config.first_query, config.query, *(["medoids"] if scouts else [])}
     spaces = problem.spaces(config, strategies, first, images, space_key, log)
@@ -109,13 +121,13 @@ def run(
     state = committee.begin(config, config.members, images, oracle.num_classes, start_key, log)
     short, long = (committee.cycle(config, n) for n in (config.round_steps, config.steps))
     again = refinement.cycle(config)
-    judge = Judge(config, len(images), oracle, log)
     reserve = config.reserve * capacity
     seen: Survey | None = None
     for number in itertools.count():
         ask_key, fit_key, end_key, distil_key, audit_key, look_key, again_key = jax.random.split(
             jax.random.fold_in(round_key, number), 7
         )
+        paid = judge.recall(paid, number - 1)
         left = query.how_many(oracle, len(images), paid.indices)
         bought = len(paid.indices)
         total = min(grown(config, bought), max(bought + int(left - reserve), bought, 1))
@@ -123,7 +135,7 @@ def run(
             seen = look_around(task, state, paid, look_key)
         paid = buy(task, seen, paid, total - bought, number, ask_key)
         left = query.how_many(oracle, len(images), paid.indices)
-        last = left - reserve < 1 or len(paid.indices) < total
+        last = left - reserve < 1 or len(paid.indices) == bought
         most = left if last else min(left, grown(config, total) - total)
         if not last and task.scouts(total):
             log.progress("scouts", total, config.scout_until)
@@ -146,14 +158,16 @@ def run(
             config, state, images, paid, distil_key, log, f"distilled_{number}"
         )
         beliefs = probabilities(model, images)
-        audited = judge.audit(audit_key, beliefs, paid, most, number)
-        if audited is not None:
-            paid = audited
+        log.save(_ended(number), oracle.num_classes, np.zeros(1))
+        paid, audited = judge.audit(audit_key, beliefs, paid, most, number)
+        if audited:
             if judge.certified:
                 return hand_over(task, model, beliefs, paid, judge, "target")
             reserve = config.reserve * query.how_many(oracle, len(images), paid.indices)
         elif judge.believes(beliefs):
             return hand_over(task, model, beliefs, paid, judge, "target (its own belief)")
+        elif last and reserve and left >= 1:
+            reserve = 0.0  # there will be no certificate: what was kept for it trains
         elif last:
             return hand_over(task, model, beliefs, paid, judge, "budget")
     raise AssertionError("labels end before numbers do")
@@ -170,10 +184,21 @@ def goes_on(task: Task, number: int) -> bool:
     """Whether another round follows, whatever the networks believe.
 
     Where there is one class yet, of which they are always sure; where there is no audit, and the
-    run went on when it was here before: a person has answered since.
+    run went on without training to the end when it was here before: a person has answered since.
     """
-    went_on = len(query.chosen_before(task.log, number + 1, len(task.images))) > 0
-    return task.oracle.num_classes < 2 or (went_on and not task.config.certifies)
+    if task.oracle.num_classes < 2:
+        return True
+    if task.config.certifies or not len(
+        query.chosen_before(task.log, number + 1, len(task.images))
+    ):
+        return False
+    ended = task.log.restore(_ended(number), np.zeros(1))
+    return ended is None or ended[0] < task.oracle.num_classes
+
+
+def _ended(number: int) -> str:
+    """The checkpoint that says with how many classes a round's networks were trained to the end."""
+    return f"ended_{number}"
 
 
 def look_around(task: Task, state: Any, paid: Paid, key: Key[Array, ""]) -> Survey:
@@ -191,6 +216,8 @@ def buy(
 
     After an audit that failed, its labels may be the round's already.
     """
+    barred = np.union1d(paid.indices, query.too_dear(task.oracle, len(task.images)))
+    count = min(count, len(task.images) - len(barred))
     if count <= 0:
         return paid
 
@@ -200,9 +227,9 @@ def buy(
         strategy = task.config.query if number else task.config.first_query
         if strategy in UNCERTAINTY and seen is not None:
             features, beliefs = map(jnp.asarray, seen.view)
-            asked = np.searchsorted(seen.rows, paid.indices)
+            asked = np.flatnonzero(np.isin(seen.rows, barred))
             return seen.rows[query.select(strategy, key, features, count, asked, beliefs)]
-        return query.select(strategy, key, jnp.asarray(task.spaces.query), count, paid.indices)
+        return query.select(strategy, key, jnp.asarray(task.spaces.query), count, barred)
 
     wanted = query.chosen(task.log, number, count, len(task.images), paid, choose)
     return query.buy(task.oracle, paid, wanted, number)

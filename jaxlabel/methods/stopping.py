@@ -1,7 +1,9 @@
 """When a run may stop: at an accuracy that is certified, or that its networks believe in."""
 
 import dataclasses
+import math
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
@@ -9,13 +11,15 @@ from jaxtyping import Array, Float, Int, Key
 from jaxlabel import query
 from jaxlabel.certificate import Certificate, Terms, audit, statement
 from jaxlabel.config import setting
+from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Survey
 from jaxlabel.query import Paid
 
 TOO_SURE = 1.5  # how many times its own doubt a model's error is taken to be, until it is audited
-BEGUN = "audits_begun"  # the checkpoint in which each audit leaves its mark
+BEGUN = "audits_in_rounds"  # the checkpoint in which each audit leaves its mark and its round
+DRAWN = "drawn_by_audit_"  # and one each in which it says what it asks for, before it does
 MOST_AUDITS = 20
 FIRST_SHARE = 0.75  # of the error that is allowed: an audit begins where it is likely to succeed
 
@@ -55,7 +59,7 @@ class Judge:
 
     The first may make three quarters of the error that is allowed, each further one three quarters
     of what is left of it, so that all of them together keep it. Those of a run that was started
-    again and has come to other networks count too.
+    again and has come to other networks count too, and what they have paid for is not lost.
 
     Attributes:
       audits: what they found, in order.
@@ -64,14 +68,37 @@ class Judge:
     def __init__(self, config: Settings, num_images: int, oracle: Oracle, log: Log):
         self.audits: list[Certificate] = []
         self._config, self._num_images, self._oracle, self._log = config, num_images, oracle, log
-        self._too_sure = TOO_SURE
-        there = log.restore(BEGUN, np.full(MOST_AUDITS, -1))
-        self._begun = [] if there is None else [int(mark) for mark in there[1] if mark >= 0]
+        self._too_sure, self._recalled = TOO_SURE, 0
+        there = log.restore(BEGUN, np.full((MOST_AUDITS, 2), -1))
+        pairs = [] if there is None else np.asarray(there[1]).tolist()
+        self._begun = [(mark, number) for mark, number in pairs if mark >= 0]
+        self._known: set[int] = set()  # of those, the ones whose labels are paid for in this run
 
     @property
     def certified(self) -> bool:
         """Whether the last audit has certified the target."""
         return bool(self.audits) and self.audits[-1].reached
+
+    def check(self, capacity: int) -> None:
+        """Refuses a target that not even faultless answers could certify with what is kept for it.
+
+        Raises:
+          UsageError: it says how many labels that would take.
+        """
+        config = self._config
+        kept = capacity - int(capacity * (1 - config.reserve))
+        bought = min(capacity - kept, self._num_images - 1)
+        if not config.certifies or kept >= (fewest := self._terms(bought, 0).fewest_labels()):
+            return
+        wanted = f"config.target={config.target:g} with config.confidence={config.confidence:g}"
+        if math.isinf(fewest):
+            raise UsageError(f"{wanted} cannot be certified of new images with so few images as "
+                             "these: take config.population=False or a lower target")  # fmt: skip
+        raise UsageError(
+            f"{wanted} takes {math.ceil(fewest)} labels to certify, were every answer right, and "
+            f"config.audit_share={config.audit_share:g} keeps {kept} of {capacity} for it: raise "
+            "config.budget or config.audit_share, or lower the target"
+        )
 
     def hopes(self, seen: Survey, paid: Paid, most: int) -> bool:
         """Whether the target is as likely as not reached, which `most` labels are to prove.
@@ -85,7 +112,7 @@ class Judge:
             return False
         if not self._config.certifies:
             return self.believes(beliefs)
-        expected = self._terms(paid, len(self.audits)).expected_labels(
+        expected = self._terms(len(paid.indices), len(self._known)).expected_labels(
             1 - beliefs.max(axis=-1), self._too_sure * doubt(beliefs)
         )
         return self._affordable(paid, most) >= expected
@@ -97,31 +124,40 @@ class Judge:
     def audit(
         self, key: Key[Array, ""], beliefs: Float[np.ndarray, "n classes"], paid: Paid, most: int,
         number: int,
-    ) -> Paid | None:  # fmt: skip
+    ) -> tuple[Paid, bool]:  # fmt: skip
         """What is paid for after an audit of the model that costs `most` labels at most.
 
         Args:
           number: the round's, for the ledger.
 
         Returns:
-          None where nothing was asked: no certificate is wanted, or none can be had.
+          That, and whether there was an audit: none where no certificate is wanted, or can be had.
         """
         config, oracle = self._config, self._oracle
         if not config.certifies or len(paid.indices) == self._num_images:
-            return None
+            return paid, False
         mark = zlib.crc32(np.ascontiguousarray(beliefs).tobytes(), number) >> 1  # of 31 bits
-        begun = self._begun if mark in self._begun else [*self._begun, mark]
-        terms, most = self._terms(paid, begun.index(mark)), self._affordable(paid, most)
-        if len(begun) > MOST_AUDITS or most < terms.fewest_labels():
-            return None
+        begun = self._begun if (mark, number) in self._begun else [*self._begun, (mark, number)]
+        order = begun.index((mark, number))
+        paid = self.recall(paid, number, but=order)
+        if len(begun) > MOST_AUDITS or len(paid.indices) == self._num_images:
+            return paid, False
+        terms, most = self._terms(len(paid.indices), order), self._affordable(paid, most)
+        if most < terms.fewest_labels():
+            return paid, False
         self._begun = begun
-        padded = np.pad(begun, (0, MOST_AUDITS - len(begun)), constant_values=-1)
+        self._known.add(order)
+        padded = np.pad(begun, ((0, MOST_AUDITS - len(begun)), (0, 0)), constant_values=-1)
         self._log.save(BEGUN, len(begun), padded)
-        answers: list[np.ndarray] = []
+        drawn, answers = np.zeros(0, int), np.zeros(0, int)
 
         def ask(indices: Int[np.ndarray, "b"]) -> Int[np.ndarray, "b"]:
-            answers.append(oracle.ask(indices, purpose="certify", round=number))
-            return answers[-1]
+            nonlocal drawn, answers
+            drawn = np.append(drawn, indices)
+            self._log.save(f"{DRAWN}{order}", len(drawn), self._padded(drawn))
+            found = oracle.ask(indices, purpose="certify", round=number)
+            answers = np.append(answers, found)
+            return found
 
         found = audit(
             key, beliefs, beliefs.argmax(axis=-1), ask, target=config.target,
@@ -135,34 +171,75 @@ class Judge:
         self.audits.append(found)
         own = doubt(np.delete(beliefs, paid.indices, axis=0))
         self._too_sure = max(1 - found.estimate, 1 / (found.labels + 1)) / max(own, 1e-6)
-        labels = np.concatenate([paid.labels, *answers])
-        return Paid(np.append(paid.indices, found.indices), labels.astype(int))
+        labels = np.append(paid.labels, answers)
+        return Paid(np.append(paid.indices, found.indices), labels.astype(int)), True
+
+    def recall(self, paid: Paid, number: int, but: int = -1) -> Paid:
+        """What is paid for, with what audits of that round asked that were begun and left.
+
+        A run that is started again may come to other networks there: another machine rounds
+        otherwise, or a person has named a new class. Labels once asked for are not given up.
+
+        Args:
+          but: the place among all audits of one that goes on.
+        """
+        for order, (_, theirs) in enumerate(self._begun):
+            if theirs != number or order == but or order in self._known:
+                continue
+            self._known.add(order)
+            there = self._log.restore(f"{DRAWN}{order}", self._padded(np.zeros(0, int)))
+            drawn = np.full(0, -1) if there is None else np.asarray(there[1])
+            fresh = drawn[(drawn >= 0) & ~np.isin(drawn, paid.indices)]
+            answers = self._oracle.ask(fresh, purpose="certify", round=number)
+            self._recalled += len(fresh)
+            paid = Paid(np.append(paid.indices, fresh), np.append(paid.labels, answers))
+        return paid
 
     def summary(self, bought: int) -> dict[str, float | str]:
         """For result.json: what of the `bought` labels was for which purpose, and is certified.
 
         Of a model that is handed over when the money ends, the last audit says nothing.
         """
-        audited = sum(found.labels for found in self.audits)
+        audited = sum(found.labels for found in self.audits) + self._recalled
         said: dict[str, float | str] = {
             "labels_to_train": bought - audited, "labels_to_certify": audited
         }  # fmt: skip
         if self._config.certifies:
             said |= statement(self.audits, self._config.population)
+            said["verdict"] = self._verdict(said)
         return said
+
+    def _verdict(self, said: Mapping[str, float | str]) -> str:
+        """The certificate in a sentence."""
+        sure = f"{100 * self._config.confidence:g}% confidence"
+        if said["certified"]:
+            of = (
+                "the images that were not asked about"
+                if said["certified_of"] == "the pool"
+                else ("new images")
+            )
+            return f"certified: at least {100 * float(said['certified_low']):.2f}% of {of}, {sure}"
+        if not self.audits:
+            return f"not certified: no audit of {100 * self._config.target:g}% was worth its labels"
+        last = self.audits[-1]
+        return (f"not certified: at the last audit {100 * last.low:.2f}% to {100 * last.high:.2f}% "
+                f"were right, {sure}")  # fmt: skip
+
+    def _padded(self, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray, "n"]:
+        """Indices as a checkpoint keeps them: in a shape that does not depend on their number."""
+        return np.pad(indices, (0, self._num_images - len(indices)), constant_values=-1)
 
     def _affordable(self, paid: Paid, most: int) -> int:
         """As many of `most` labels as the money buys, whichever they are."""
         count = query.how_many(self._oracle, self._num_images, paid.indices, surely=True)
         return min(most, count)
 
-    def _terms(self, paid: Paid, audits: int) -> Terms:
-        """What the audit that follows so many may certify."""
+    def _terms(self, bought: int, audits: int) -> Terms:
+        """What the audit that follows so many may certify, when so many labels are paid for."""
         error = FIRST_SHARE * (1 - FIRST_SHARE) ** audits * (1 - self._config.confidence)
         return Terms(
-            self._config.target, 1 - error, self._num_images, len(paid.indices),
-            self._config.population,
-        )  # fmt: skip
+            self._config.target, 1 - error, self._num_images, bought, self._config.population
+        )
 
 
 def doubt(beliefs: Float[np.ndarray, "n classes"]) -> float:

@@ -23,8 +23,12 @@ NOTHING = Paid(np.zeros(0, int), np.zeros(0, int))
 
 
 def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray, "q"]:
-    """The leading ones of `indices` that can be bought together with what is left."""
-    return indices[np.cumsum(oracle.cost(indices)) <= oracle.remaining + 1e-9]
+    """As many of `indices` as what is left buys, each in its turn: what is too dear is left out."""
+    left, bought = oracle.remaining + 1e-9, np.zeros(len(indices), bool)
+    for place, price in enumerate(oracle.cost(indices).tolist()):
+        bought[place] = price <= left
+        left -= price * bought[place]
+    return indices[bought]
 
 
 def how_many(
@@ -34,7 +38,7 @@ def how_many(
     *,
     surely: bool = False,
 ) -> int:
-    """How many more labels the money buys at the mean price of those left.
+    """How many more labels the money buys, at the mean price of those left that it can buy at all.
 
     So that a run that is started again plans the same, prices stay as they are while it lasts; they
     are read once (`Oracle.prices`), or again where it has to be sure.
@@ -44,11 +48,18 @@ def how_many(
       surely: whichever they are: at the price of the dearest.
     """
     left = np.setdiff1d(np.arange(num_images), asked)
-    if not len(left):
-        return 0
     prices = oracle.cost(left) if surely else oracle.prices[left]
+    if not surely:
+        prices = prices[prices <= oracle.remaining + 1e-9]
+    if not len(prices):
+        return 0
     price = float(prices.max() if surely else prices.mean())
-    return min(len(left), int(oracle.remaining / price + 1e-9)) if price > 0 else len(left)
+    return min(len(prices), int(oracle.remaining / price + 1e-9)) if price > 0 else len(prices)
+
+
+def too_dear(oracle: Oracle, num_images: int) -> Int[np.ndarray, "m"]:
+    """The images of which one alone costs more than what is left."""
+    return np.flatnonzero(oracle.prices[:num_images] > oracle.remaining + 1e-9)
 
 
 def plan(oracle: Oracle, num_images: int) -> int:
@@ -74,6 +85,8 @@ def chosen(
 ) -> Int[np.ndarray, "count"]:
     """The `count` images that `choose` picks in a round, or picked when the run was here before.
 
+    Fewer, where it picks fewer.
+
     So a run that is started again asks for the same images, even where its networks are not the
     same: another machine rounds otherwise, or a person has named a new class and they had to be
     trained again. Nobody labels in vain.
@@ -85,8 +98,8 @@ def chosen(
     picked = np.asarray(choose(), int)
     wanted = np.append(before, picked[~np.isin(picked, before)])[:count]
     padded = np.full(num_images, -1)  # so that its shape does not depend on the count
-    padded[:count] = wanted
-    log.save(_name(number), count, padded)
+    padded[: len(wanted)] = wanted
+    log.save(_name(number), len(wanted), padded)
     return wanted
 
 
@@ -102,13 +115,13 @@ def _name(number: int) -> str:
 
 
 def buy(oracle: Oracle, paid: Paid, wanted: Int[np.ndarray, "m"], number: int) -> Paid:
-    """What was paid for before, and the leading ones of `wanted`, as far as the money goes.
+    """What was paid for before, and of `wanted` what the money buys (`affordable`).
 
     Args:
       number: the round's, for the ledger.
 
     Raises:
-      BudgetExceeded: nothing was paid for before, and the first of `wanted` is too dear.
+      BudgetExceeded: nothing was paid for before, and each of `wanted` is too dear.
     """
     asked = affordable(oracle, wanted)
     if not len(asked) and not len(paid.indices):

@@ -90,6 +90,11 @@ def _tiles(run: Run) -> list[dict[str, Any]]:
         if (reached := result.get(name)) is not None:
             tiles.append({"name": shown, "value": percent(reached),
                           "note": "read by the evaluator alone"})  # fmt: skip
+    if "certified" in result:
+        apart = "{labels_to_train:,} labels to train, {labels_to_certify:,} to certify"
+        low = percent(result["certified_low"]) if result["certified"] else ""
+        tiles.append({"name": "Certified", "value": f"at least {low}" if low else "nothing",
+                      "note": f"{result['verdict']}; {apart.format(**result)}"})  # fmt: skip
     seconds = result.get("seconds", session.get("seconds"))
     if seconds is not None:
         starts = session.get("sessions", 1)
