@@ -14,9 +14,9 @@ from jaxlabel.errors import UsageError
 from jaxlabel.log import NullLog
 from jaxlabel.methods import active, stopping
 from jaxlabel.oracle import LabelStore
-from jaxlabel.predictor import look, probabilities
+from jaxlabel.predictor import Survey, View, look, probabilities
 from jaxlabel.query import NOTHING, Paid
-from jaxlabel.semisupervised import committee, pad, training
+from jaxlabel.semisupervised import committee, pad, problem, training
 
 TINY = {"data": "digits", "kind": "digits", "network": "dense", "width": 8, "batch_size": 16,
         "mu": 2, "map": "none", "space": "graph", "round_steps": 30, "steps": 60,
@@ -162,6 +162,33 @@ def test_one_dear_image_does_not_end_a_round(tmp_path, capsys):
     assert 570 < result["cost"] <= 600 and result["labels_spent"] >= 20
 
 
+@pytest.mark.parametrize("strategy", ["medoids", "typiclust", "coreset", "margin"])
+def test_images_that_are_too_dear_neither_count_as_asked_nor_hide_those_beside_them(
+    strategy, monkeypatch
+):
+    blob = np.repeat(np.arange(4), 200)
+    points = (10 * np.eye(4)[blob] + np.random.default_rng(0).normal(size=(800, 4))).astype("f")
+    cheap = np.arange(800) % 200 >= np.where(blob, 10, 120)
+    oracle = ArrayOracle(blob, 8, 4, np.where(cheap, 1.0, 50.0))
+    monkeypatch.setattr(active.query, "buy", lambda oracle, paid, wanted, number: wanted)
+    spaces = problem.Spaces(None, points, None)
+    task = active.Task(tiny(first_query=strategy, query=strategy), np.zeros(800), spaces, None,
+                       oracle, 64, NullLog())  # fmt: skip
+    beliefs = np.full((800, 4), 0.25)  # in doubt of all
+    seen = Survey(np.arange(0, 800, 2), View(points[::2], beliefs[::2]))
+    asked = active.buy(task, seen, NOTHING, 4, 0, jax.random.key(0))
+    assert len(set(asked.tolist())) == 4 and cheap[asked].all()
+    assert strategy == "margin" or len(set(blob[asked])) == 4
+
+
+def test_scouts_pass_over_what_is_too_dear(tmp_path, capsys):
+    prices = np.where(np.arange(len(data.load("digits").train_items)) % 3, 60.0, 1.0)
+    few = tiny(budget=50, first=5, scout_until=20, guide=1.0, round_steps=2, steps=2,
+               store=priced(tmp_path, prices))  # fmt: skip
+    result = experiment.run(few, tmp_path / "run")
+    assert result["labels_spent"] == 50
+
+
 def test_its_own_belief_may_do(tmp_path, capsys):
     result = experiment.run(tiny(target=0.2, confidence=0.0, budget=60, growth=3.0), tmp_path)
     assert result["stopped_by"].startswith("target") and result["labels_to_certify"] == 0
@@ -252,19 +279,23 @@ def test_a_round_chooses_among_a_part_and_knows_where_it_lies(monkeypatch):
     assert len(active.look_around(task, state, many, jax.random.key(0)).rows) == 300
 
 
-def test_a_run_that_went_on_goes_on_by_the_way_that_it_took():
+def test_a_run_that_went_on_goes_on_by_the_way_that_it_took(monkeypatch):
     log, oracle = Memory(), ArrayOracle(np.zeros(300), 1000)
     task = active.Task(tiny(confidence=0.0), np.zeros(300), None, None, oracle, 64, log)
-    assert not active.goes_on(task, 0)
+    judge = stopping.Judge(task.config, 300, oracle, log)
+    assert not active.goes_on(task, judge, 0)
     query.chosen(log, 1, 5, 300, NOTHING, lambda: np.arange(5))
-    assert active.goes_on(task, 0) and not active.goes_on(task, 1)
+    assert active.goes_on(task, judge, 0) and not active.goes_on(task, judge, 1)
     log.save("ended_0", 9, np.zeros(1))  # it was trained to the end, and knew a class less
-    assert active.goes_on(task, 0)
+    assert active.goes_on(task, judge, 0)
     log.save("ended_0", 10, np.zeros(1))
-    assert not active.goes_on(task, 0)
+    assert not active.goes_on(task, judge, 0)
     one_class = task._replace(oracle=ArrayOracle(np.zeros(300), 1000, 1))
-    assert active.goes_on(one_class, 1)
-    assert not active.goes_on(task._replace(config=tiny(target=0.9)), 0)
+    assert active.goes_on(one_class, judge, 1)
+    query.chosen(log, 2, 5, 300, NOTHING, lambda: np.arange(5))
+    assert active.goes_on(task, judge, 1)
+    monkeypatch.setattr(judge, "audited", lambda number: number == 1)
+    assert not active.goes_on(task, judge, 1)  # it comes to that audit again
 
 
 def test_a_small_pool_spends_the_whole_budget(tmp_path, capsys):

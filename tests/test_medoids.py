@@ -70,6 +70,19 @@ def test_dear_items_are_not_bought_beyond_the_budget(tmp_path):
     assert stopped_by == "budget" and asked.spent == 10 and len(last.paid.indices) == 5
 
 
+def test_answers_stay_with_their_medoids_where_one_is_too_dear(tmp_path):
+    costs = np.where(np.arange(240) < 120, 1.0, 30.0)
+    asked = oracle(tmp_path, budget=20, costs=costs)
+    config = medoids.Config(nested=False)
+    before = medoids.ask_round(config, GRAPH, 2, 0, medoids.Paid(*np.zeros((2, 0), int)), asked,
+                               jax.random.key(0))  # fmt: skip
+    now = medoids.ask_round(config, GRAPH, 8, 1, before.paid, asked, jax.random.key(0))
+    new = now.paid.indices[len(before.paid.indices) :]
+    assert 1 <= len(new) < 8 and not now.complete
+    np.testing.assert_array_equal(now.new, new)
+    assert len(now.weights) == len(new)
+
+
 def test_rank_goes_from_the_medoid_to_the_fringe(tmp_path):
     (last, _, _), _ = double(tmp_path, target=1.0, max_clusters=8)
     assert np.all(last.rank[last.medoids] == 0.0)

@@ -25,6 +25,21 @@ def test_one_query_per_cluster_names_them_all_by_their_medoids():
         assert index == np.argmin(np.where(label == CLASSES, away, np.inf))
 
 
+def test_a_medoid_that_is_too_dear_shifts_no_name():
+    costs = np.ones(len(CLASSES))
+    costs[:50] = 9.0  # the largest cluster's, which is asked first
+    clusters = np.minimum(CLASSES, 3)
+    for named in (
+        scan.ask_clusters(ArrayOracle(CLASSES, 5, 5, costs), POINTS, clusters),
+        scan.ask_fresh(ArrayOracle(CLASSES, 5, 5, costs), POINTS, 5, jax.random.key(1)),
+    ):
+        assert set(named.labels) >= {1, 2, 3} and 0 not in named.labels
+        known = (CLASSES > 0) & (CLASSES < 4)
+        np.testing.assert_array_equal(named.labels[named.parts][known], CLASSES[known])
+        away = np.sum((POINTS[:, None] - POINTS[named.indices]) ** 2, axis=2)
+        np.testing.assert_array_equal(named.parts[~(CLASSES > 0)], away[:50].argmin(axis=1))
+
+
 def test_a_cluster_of_two_groups_is_split_and_only_its_new_half_is_asked():
     clusters = np.where(CLASSES == 4, 1, CLASSES)  # 1 and 4 are taken for one
     oracle = ArrayOracle(CLASSES, 5, 5)

@@ -17,9 +17,10 @@ MIDDLES = np.array([1, 3, 7])
 NONE = np.zeros(0, int)
 
 
-def most_in_doubt(doubts, asked=NONE, count=1):
+def most_in_doubt(doubts, asked=NONE, count=1, barred=NONE):
     where = scouting.Regions(None, MIDDLES, OWN)
-    return scouting.most_in_doubt(where, np.array(doubts), np.array(asked, int), count).tolist()
+    asked, barred = np.array(asked, int), np.array(barred, int)
+    return scouting.most_in_doubt(where, np.array(doubts), asked, count, barred).tolist()
 
 
 def test_the_middle_of_the_region_in_which_most_is_in_doubt_is_asked():
@@ -39,6 +40,14 @@ def test_a_region_counts_half_for_each_of_its_images_that_was_asked():
     assert most_in_doubt(doubts, asked=[1, 5, 8], count=2) == [0, 3]  # .68, .49, .15
     # an asked middle gives way to the most doubtful image beside it
     assert most_in_doubt([0.0, 0.0, 0.0, 0.0, 0.0, 0.3, 0.9, 0.0, 0.5], asked=[7]) == [6]
+
+
+def test_what_is_barred_is_not_asked_and_does_not_count_as_asked():
+    doubts = [1.0, 0.6, 0.7, 0.0, 0.0, 0.0, 0.6, 0.0, 0.0]
+    assert most_in_doubt(doubts, barred=[1]) == [0]
+    assert most_in_doubt(doubts, barred=[1], count=2) == [0, 3]
+    assert most_in_doubt(doubts, barred=[0, 1]) == [3]  # nothing of the first may be asked
+    assert sorted(most_in_doubt(doubts, asked=[0], barred=[1, 8], count=20)) == [2, 3, 4, 5, 6, 7]
 
 
 def test_without_a_doubt_the_largest_region_is_asked_and_every_image_once():

@@ -15,10 +15,10 @@ from jaxlabel.query import NOTHING, Paid
 NUM_IMAGES = 4000
 
 
-def judge(labels=None, budget=2000, costs=None, log=None, **settings):
+def judge(labels=None, budget=2000, costs=None, log=None, ledger=None, **settings):
     config = stopping.Settings(**{"target": 0.9} | settings)
     labels = np.zeros(NUM_IMAGES) if labels is None else labels
-    oracle = ArrayOracle(labels, budget, 2, costs)
+    oracle = ArrayOracle(labels, budget, 2, costs, ledger)
     return stopping.Judge(config, NUM_IMAGES, oracle, log or NullLog())
 
 
@@ -157,63 +157,109 @@ class Killed(Exception):
     pass
 
 
-def left_behind(log, batches):
-    """A judge's oracle that was asked for so many batches of an audit in round 3, then killed."""
-    one = judge(wrong(0.12), budget=600, log=log)
-    ask = one._oracle.ask
+class Run:
+    """Judges of one run that is started again and again, with one log and one account."""
 
-    def asked(indices, **settings):
-        nonlocal batches
-        batches -= 1
-        if batches < 0:
-            raise Killed
-        return ask(indices, **settings)
+    def __init__(self, budget=600):
+        self.log, self.ledger, self.budget = Memory(), set(), budget
 
-    one._oracle.ask = asked
-    with pytest.raises(Killed):
-        one.audit(jax.random.key(0), beliefs(0.1, seed=1), NOTHING, 500, 3)
-    return one._oracle
+    def start(self):
+        return judge(wrong(0.12), self.budget, log=self.log, ledger=self.ledger)
+
+    def audit(self, networks, batches=np.inf, most=500, number=3):
+        """An audit of those networks, killed when it asks for one batch more."""
+        one = self.start()
+        ask = one._oracle.ask
+
+        def asked(indices, **settings):
+            nonlocal batches
+            batches -= settings["purpose"] == "certify" and len(indices) > 0
+            if batches < 0:
+                raise Killed
+            return ask(indices, **settings)
+
+        one._oracle.ask = asked
+        key = jax.random.key(0)
+        return one, *one.audit(key, beliefs(0.1, seed=networks), NOTHING, most, number)
+
+    def killed(self, networks, batches):
+        with pytest.raises(Killed):
+            self.audit(networks, batches)
 
 
-@pytest.mark.parametrize("audits_again", [True, False])
-def test_labels_of_an_audit_that_other_networks_left_are_paid_once_and_used(audits_again):
-    log = Memory()
-    before = left_behind(log, 2)
-    one = judge(wrong(0.12), budget=600, log=log)  # what it asks for first is charged again here
-    assert before.spent == 100
-    if audits_again:
-        paid, audited = one.audit(jax.random.key(0), beliefs(0.1, seed=2), NOTHING, 500, 3)
-        assert audited and one.audits[0].labels < len(paid.indices) - 100
-    else:
-        assert len(one.recall(NOTHING, 2).indices) == 0
-        paid = one.recall(NOTHING, 3)
-        assert len(one.recall(paid, 3).indices) == len(paid.indices)
-    assert before.asked < set(paid.indices.tolist())  # and the batch that it was about to ask for
-    assert len(paid.indices) == len(set(paid.indices.tolist())) == one._oracle.spent <= 600
+def test_labels_of_an_audit_that_other_networks_left_are_used():
+    run = Run()
+    run.killed(1, batches=2)
+    first = set(run.ledger)
+    one, paid, audited = run.audit(2)
+    assert audited and len(first) == 100 and first < set(paid.indices.tolist()) == run.ledger
+    assert len(paid.indices) == len(run.ledger) and one._oracle.spent == len(run.ledger)
     np.testing.assert_array_equal(paid.labels, wrong(0.12)[paid.indices])
+    mine = set(one.audits[0].indices.tolist())
+    assert not mine & first and len(mine) < len(run.ledger) - 100  # and the batch of the kill
     said = one.summary(len(paid.indices))
     assert said["labels_to_train"] == 0 and said["labels_to_certify"] == len(paid.indices)
 
 
-def test_the_same_networks_go_on_with_their_own_audit():
-    log = Memory()
-    before = left_behind(log, 2)
-    one = judge(wrong(0.12), budget=600, log=log)
-    paid, _ = one.audit(jax.random.key(0), beliefs(0.1, seed=1), NOTHING, 500, 3)
-    assert paid.indices[:100].tolist() == one.audits[0].indices[:100].tolist()
-    assert before.asked == set(paid.indices[:100].tolist())
+def test_labels_of_an_audit_are_used_where_other_networks_do_not_audit():
+    run = Run()
+    run.killed(1, batches=2)
+    first, one = set(run.ledger), run.start()
+    assert one.audited(3) and not one.audited(2)
+    assert len(one.recall(NOTHING, 2).indices) == 0
+    paid = one.recall(NOTHING, 3)
+    assert first < set(paid.indices.tolist()) == run.ledger and len(run.ledger) == 150
     assert one.recall(paid, 3) is paid
+
+
+def test_the_same_networks_go_on_with_their_own_audit():
+    run = Run()
+    run.killed(1, batches=2)
+    first = set(run.ledger)
+    one, paid, _ = run.audit(1)
+    assert first == set(one.audits[0].indices[:100].tolist())
+    assert one.recall(paid, 3) is paid
+    undisturbed, _, _ = Run().audit(1)
+    np.testing.assert_array_equal(undisturbed.audits[0].indices, one.audits[0].indices)
+
+
+def test_audits_by_turns_of_two_machines_lose_nothing_and_draw_anew():
+    run, paid_for = Run(budget=400), [0]
+    # recalling an audit is one question, and brings the batch with it before which it was killed
+    for networks, questions in ((1, 2), (2, 1 + 1), (1, 2 + 1)):
+        run.killed(networks, questions)
+        paid_for.append(len(run.ledger))
+    assert paid_for == [0, 100, 200, 300]
+    one, paid, audited = run.audit(1)
+    assert audited and len(paid.indices) == len(set(paid.indices.tolist()))
+    assert run.ledger == set(paid.indices.tolist()) == one._oracle.asked
+    assert one._oracle.remaining == 400 - len(run.ledger) >= 0
+
+
+def test_two_audits_of_a_round_do_not_share_their_draws():
+    run = Run()
+    run.killed(1, batches=1)
+    first = sorted(run.ledger)
+    one, _, _ = run.audit(2)
+    pool = np.setdiff1d(np.arange(NUM_IMAGES), list(run.log.kept["drawn_by_audit_0"][1]))
+    second = np.searchsorted(pool, one.audits[0].indices[:50])
+    assert len(set(second) & set(first)) < 10  # by one stream of clocks it would be most
 
 
 # --- what cannot be certified
 
 
 def test_a_target_that_faultless_answers_could_not_certify_is_refused_at_the_start():
-    judge(target=0.9).check(200)
-    judge(target=0.0).check(1)
-    judge(target=0.99, confidence=0.0).check(1)
-    with pytest.raises(UsageError, match=r"takes 110 labels to certify.* keeps 100 of 200"):
-        judge(target=0.97).check(200)
-    judge(target=0.97, audit_share=0.6).check(200)
-    with pytest.raises(UsageError, match="of new images with so few images"):
-        judge(target=0.99, population=True).check(NUM_IMAGES)
+    log = Memory()
+    log.said = []
+    log.say = log.said.append
+    judge(target=0.0).check(1, 1, 0)
+    judge(target=0.99, confidence=0.0).check(1, 1, 0)
+    judge(target=0.9, log=log).check(200, 40, 100)
+    assert not log.said
+    judge(target=0.97, log=log).check(200, 40, 100)
+    assert "takes 110 labels to certify" in log.said[0] and "keeps 100 for it" in log.said[0]
+    with pytest.raises(UsageError, match=r"takes 110 labels.* after the first 40 .* buys 60: "):
+        judge(target=0.97).check(100, 40, 50)
+    with pytest.raises(UsageError, match="of new images with 4000 images"):
+        judge(target=0.99, population=True).check(NUM_IMAGES, 40, 50)

@@ -68,14 +68,16 @@ class Terms:
         """The even draws below which an audit cannot succeed: all bets placed and won.
 
         A bet won multiplies the money by less than one plus the share of errors that may be among
-        the images that are left, and one over the error is wanted. Infinity where none can.
+        the images that are left, and one over the error is wanted; or as many right answers are
+        there as the pool must have. Infinity where none can.
         """
         limit, pool = 1 - self.goal, self.num_pool
         if limit <= 0:
             return math.inf
         left = pool - np.arange(pool)
         money = np.cumsum(np.log1p(limit * pool / left))
-        return int(np.searchsorted(money, math.log(1 / self.error))) + 1
+        bets = int(np.searchsorted(money, math.log(1 / self.error))) + 1
+        return min(bets, math.ceil(self.goal * pool - 1e-9))
 
     def expected_labels(self, claimed: Float[np.ndarray, "m"], mean: float) -> float:
         """The labels with which an audit is about as likely as not to have succeeded.

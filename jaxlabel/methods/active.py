@@ -110,9 +110,9 @@ def run(
     paid = query.NOTHING
     capacity = query.plan(oracle, len(images))
     judge = Judge(config, len(images), oracle, log)
-    judge.check(capacity)
     trains_on = max(1, int(capacity - config.reserve * capacity))
     config, first = config.with_labels(trains_on, log), min(config.first, trains_on)
+    judge.check(capacity, first, capacity - trains_on)
     scouts = first < config.scout_until  # they look where medoids do
     strategies = {config.first_query, config.query, *(["medoids"] if scouts else [])}
     spaces = problem.spaces(config, strategies, first, images, space_key, log)
@@ -146,7 +146,7 @@ def run(
             log.scalars("rounds", number, {
                 "labels_spent": len(paid.indices), "belief": 1 - doubt(seen.view.beliefs),
             })  # fmt: skip
-            if not judge.hopes(seen, paid, most) or goes_on(task, number):
+            if not judge.hopes(seen, paid, most) or goes_on(task, judge, number):
                 continue
         state, seen = learn(task, state, paid, f"end_{number}", long, end_key), None
         if refinement.applies(config, len(paid.indices)):
@@ -180,17 +180,17 @@ def grown(config: Config, labels: int) -> int:
     return max(labels + 1, round(config.growth * labels)) if labels else config.first
 
 
-def goes_on(task: Task, number: int) -> bool:
+def goes_on(task: Task, judge: Judge, number: int) -> bool:
     """Whether another round follows, whatever the networks believe.
 
-    Where there is one class yet, of which they are always sure; where there is no audit, and the
-    run went on without training to the end when it was here before: a person has answered since.
+    Where there is one class yet, of which they are always sure; where the run went on without
+    training to the end when it was here before: it keeps to the way that it took, whatever other
+    networks a new class or another machine makes of it.
     """
     if task.oracle.num_classes < 2:
         return True
-    if task.config.certifies or not len(
-        query.chosen_before(task.log, number + 1, len(task.images))
-    ):
+    went_on = len(query.chosen_before(task.log, number + 1, len(task.images))) > 0
+    if not went_on or judge.audited(number):
         return False
     ended = task.log.restore(_ended(number), np.zeros(1))
     return ended is None or ended[0] < task.oracle.num_classes
@@ -216,20 +216,25 @@ def buy(
 
     After an audit that failed, its labels may be the round's already.
     """
-    barred = np.union1d(paid.indices, query.too_dear(task.oracle, len(task.images)))
-    count = min(count, len(task.images) - len(barred))
+    dear = np.setdiff1d(query.too_dear(task.oracle, len(task.images)), paid.indices)
+    rows = np.setdiff1d(np.arange(len(task.images)), dear)
+    count = min(count, len(rows) - len(paid.indices))
     if count <= 0:
         return paid
 
     def choose() -> Int[np.ndarray, "count"]:
         if task.regions and task.scouts(len(paid.indices)):
-            return scouting.choose(task.config, task.regions, paid, task.oracle.num_classes, count)
+            classes = task.oracle.num_classes
+            return scouting.choose(task.config, task.regions, paid, classes, count, dear)
         strategy = task.config.query if number else task.config.first_query
         if strategy in UNCERTAINTY and seen is not None:
-            features, beliefs = map(jnp.asarray, seen.view)
-            asked = np.flatnonzero(np.isin(seen.rows, barred))
-            return seen.rows[query.select(strategy, key, features, count, asked, beliefs)]
-        return query.select(strategy, key, jnp.asarray(task.spaces.query), count, barred)
+            there = np.flatnonzero(~np.isin(seen.rows, dear))
+            features, beliefs = (jnp.asarray(each)[there] for each in seen.view)
+            asked = np.flatnonzero(np.isin(seen.rows[there], paid.indices))
+            found = query.select(strategy, key, features, count, asked, beliefs)
+            return seen.rows[there[found]]
+        asked = np.searchsorted(rows, paid.indices)
+        return rows[query.select(strategy, key, jnp.asarray(task.spaces.query)[rows], count, asked)]
 
     wanted = query.chosen(task.log, number, count, len(task.images), paid, choose)
     return query.buy(task.oracle, paid, wanted, number)

@@ -187,7 +187,7 @@ def ask_round(
     fresh = wanted[~np.isin(centres[wanted], paid.indices)]
     before = len(paid.indices)
     paid = query.buy(oracle, paid, centres[fresh], number)
-    affordable = fresh[: len(paid.indices) - before]
+    affordable = fresh[np.isin(centres[fresh], paid.indices[before:])]
     cluster_labels = label_clusters(np.asarray(found.centroids), assignments, space, paid)
     labels = spread_labels(config, graph, paid, cluster_labels[assignments])
     order = np.lexsort((away, assignments))

@@ -5,6 +5,7 @@ import math
 import zlib
 from collections.abc import Mapping
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
@@ -79,26 +80,32 @@ class Judge:
         """Whether the last audit has certified the target."""
         return bool(self.audits) and self.audits[-1].reached
 
-    def check(self, capacity: int) -> None:
-        """Refuses a target that not even faultless answers could certify with what is kept for it.
+    def check(self, capacity: int, first: int, kept: int) -> None:
+        """Refuses a target that not even faultless answers could certify, and warns of one near.
+
+        Args:
+          capacity: how many labels the money buys.
+          first: after how many an audit may begin.
+          kept: how many of all are for audits alone.
 
         Raises:
-          UsageError: it says how many labels that would take.
+          UsageError: all labels after the first would not do.
         """
-        config = self._config
-        kept = capacity - int(capacity * (1 - config.reserve))
-        bought = min(capacity - kept, self._num_images - 1)
-        if not config.certifies or kept >= (fewest := self._terms(bought, 0).fewest_labels()):
+        config, images = self._config, self._num_images
+        if not config.certifies or first >= images:
             return
         wanted = f"config.target={config.target:g} with config.confidence={config.confidence:g}"
+        fewest = self._terms(first, 0).fewest_labels()
         if math.isinf(fewest):
-            raise UsageError(f"{wanted} cannot be certified of new images with so few images as "
-                             "these: take config.population=False or a lower target")  # fmt: skip
-        raise UsageError(
-            f"{wanted} takes {math.ceil(fewest)} labels to certify, were every answer right, and "
-            f"config.audit_share={config.audit_share:g} keeps {kept} of {capacity} for it: raise "
-            "config.budget or config.audit_share, or lower the target"
-        )
+            raise UsageError(f"{wanted} cannot be certified of new images with {images} images: "
+                             "take config.population=False or a lower target")  # fmt: skip
+        takes = f"{wanted} takes {fewest:.0f} labels to certify, were every answer right"
+        if capacity - first < fewest:
+            raise UsageError(f"{takes}; after the first {first} the money buys {capacity - first}: "
+                             "raise config.budget or lower the target")  # fmt: skip
+        if kept < fewest:
+            self._log.say(f"{takes}; config.audit_share={config.audit_share:g} keeps {kept} for "
+                          "it: more only if networks are sure enough earlier")  # fmt: skip
 
     def hopes(self, seen: Survey, paid: Paid, most: int) -> bool:
         """Whether the target is as likely as not reached, which `most` labels are to prove.
@@ -112,6 +119,8 @@ class Judge:
             return False
         if not self._config.certifies:
             return self.believes(beliefs)
+        if len(self._known) >= MOST_AUDITS:
+            return False
         expected = self._terms(len(paid.indices), len(self._known)).expected_labels(
             1 - beliefs.max(axis=-1), self._too_sure * doubt(beliefs)
         )
@@ -137,8 +146,10 @@ class Judge:
         if not config.certifies or len(paid.indices) == self._num_images:
             return paid, False
         mark = zlib.crc32(np.ascontiguousarray(beliefs).tobytes(), number) >> 1  # of 31 bits
-        begun = self._begun if (mark, number) in self._begun else [*self._begun, (mark, number)]
-        order = begun.index((mark, number))
+        theirs = [order for order, pair in enumerate(self._begun) if pair[1] == number]
+        goes_on = bool(theirs) and self._begun[theirs[-1]][0] == mark  # on what it knew then
+        order = theirs[-1] if goes_on else len(self._begun)
+        begun = self._begun if goes_on else [*self._begun, (mark, number)]
         paid = self.recall(paid, number, but=order)
         if len(begun) > MOST_AUDITS or len(paid.indices) == self._num_images:
             return paid, False
@@ -160,11 +171,11 @@ class Judge:
             return found
 
         found = audit(
-            key, beliefs, beliefs.argmax(axis=-1), ask, target=config.target,
-            confidence=terms.confidence, budget=most, bought=paid.indices,
+            jax.random.fold_in(key, order), beliefs, beliefs.argmax(axis=-1), ask,
+            target=config.target, confidence=terms.confidence, budget=most, bought=paid.indices,
             population=config.population,
         )  # fmt: skip
-        self._log.scalars("audit", len(self.audits), {
+        self._log.scalars("audit", order, {
             "estimate": found.estimate, "low": found.low, "high": found.high,
             "labels": found.labels,
         })  # fmt: skip
@@ -190,10 +201,15 @@ class Judge:
             there = self._log.restore(f"{DRAWN}{order}", self._padded(np.zeros(0, int)))
             drawn = np.full(0, -1) if there is None else np.asarray(there[1])
             fresh = drawn[(drawn >= 0) & ~np.isin(drawn, paid.indices)]
+            fresh = query.affordable(self._oracle, fresh)
             answers = self._oracle.ask(fresh, purpose="certify", round=number)
             self._recalled += len(fresh)
             paid = Paid(np.append(paid.indices, fresh), np.append(paid.labels, answers))
         return paid
+
+    def audited(self, number: int) -> bool:
+        """Whether an audit was begun in that round, by this run or before it was started again."""
+        return any(theirs == number for _, theirs in self._begun)
 
     def summary(self, bought: int) -> dict[str, float | str]:
         """For result.json: what of the `bought` labels was for which purpose, and is certified.

@@ -93,8 +93,13 @@ def _tiles(run: Run) -> list[dict[str, Any]]:
     if "certified" in result:
         apart = "{labels_to_train:,} labels to train, {labels_to_certify:,} to certify"
         low = percent(result["certified_low"]) if result["certified"] else ""
-        tiles.append({"name": "Certified", "value": f"at least {low}" if low else "nothing",
-                      "note": f"{result['verdict']}; {apart.format(**result)}"})  # fmt: skip
+        tiles.append(
+            {
+                "name": "Certified",
+                "value": f"at least {low}" if low else "nothing",
+                "note": f"{result.get('verdict', '')}; {apart.format(**result)}".lstrip("; "),
+            }
+        )
     seconds = result.get("seconds", session.get("seconds"))
     if seconds is not None:
         starts = session.get("sessions", 1)

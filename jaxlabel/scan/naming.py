@@ -41,17 +41,16 @@ def ask_clusters(
     named = Named(np.zeros(0, int), np.zeros(0, int), parts)
     wanted, number = centres, 0
     while len(wanted):
-        paid = query.buy(oracle, query.Paid(named.indices, named.labels), wanted, number)
-        bought = len(paid.indices) - len(named.indices)
-        named = named._replace(indices=paid.indices, labels=paid.labels)
-        if bought < len(wanted) or oracle.remaining <= 0:
+        before = query.Paid(named.indices, named.labels)
+        named = _speaking(query.buy(oracle, before, wanted, number), wanted, parts)
+        if len(named.indices) < len(before.indices) + len(wanted) or oracle.remaining <= 0:
             break
         number += 1
         wanted, parts = _split(
             points, named, max(1, query.how_many(oracle, len(points), named.indices))
         )
         named = named._replace(parts=parts)
-    return named._replace(parts=_spoken_for(points, named.indices, named.parts))
+    return _spoken_for(points, named)
 
 
 def ask_fresh(
@@ -67,7 +66,7 @@ def ask_fresh(
     found = cluster.kmeans(key, jnp.asarray(points), count, num_init=3)
     parts, centres = _medoids(points, np.asarray(found.assignments))
     paid = query.buy(oracle, query.NOTHING, centres, 0)
-    return Named(paid.indices, paid.labels, _spoken_for(points, paid.indices, parts))
+    return _spoken_for(points, _speaking(paid, centres, parts))
 
 
 def spread_names(named: Named, space: cluster.GraphSpace, manner: str) -> Int[np.ndarray, "n"]:
@@ -79,11 +78,23 @@ def spread_names(named: Named, space: cluster.GraphSpace, manner: str) -> Int[np
     return labels
 
 
-def _spoken_for(
-    points: Float[np.ndarray, "n d"], paid: Int[np.ndarray, "q"], parts: Int[np.ndarray, "n"]
-) -> Int[np.ndarray, "n"]:
-    """The parts; a point of one that nobody paid for is in that of the nearest paid image."""
-    return np.where(parts < len(paid), parts, _nearest_row(points, points[paid]))
+def _speaking(paid: query.Paid, wanted: Int[np.ndarray, "w"], parts: Int[np.ndarray, "n"]) -> Named:
+    """The parts by who speaks for them; -1 where the image that was wanted for it is not paid for.
+
+    Args:
+      paid: who spoke before, then those of `wanted` that the money bought.
+      parts: positions among who spoke before, then `wanted`.
+    """
+    bought = np.isin(wanted, paid.indices)
+    before = len(paid.indices) - int(bought.sum())
+    places = np.where(bought, before + np.cumsum(bought) - 1, -1)
+    return Named(paid.indices, paid.labels, np.append(np.arange(before), places)[parts])
+
+
+def _spoken_for(points: Float[np.ndarray, "n d"], named: Named) -> Named:
+    """The same, a point for which nobody speaks in the part of the nearest paid image."""
+    nearest = _nearest_row(points, points[named.indices])
+    return named._replace(parts=np.where(named.parts >= 0, named.parts, nearest))
 
 
 def _medoids(

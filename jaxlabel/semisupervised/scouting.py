@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, Key
 from jaxlabel import cluster, query
 from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
-from jaxlabel.query import Paid
+from jaxlabel.query import NOTHING, Paid
 from jaxlabel.semisupervised.problem import Problem, Spaces, prior_of
 from jaxlabel.semisupervised.propagation import Joined, propagate
 
@@ -85,20 +85,26 @@ def regions(spaces: Spaces, key: Key[Array, ""]) -> Regions:
 
 
 def choose(
-    config: Settings, where: Regions, paid: Paid, num_classes: int, count: int
-) -> Int[np.ndarray, "count"]:
-    """The images to ask about next, by what the graph makes of the labels paid for."""
+    config: Settings, where: Regions, paid: Paid, num_classes: int, count: int,
+    barred: Int[np.ndarray, "m"] = NOTHING.indices,
+) -> Int[np.ndarray, "count"]:  # fmt: skip
+    """The images to ask about next, by what the graph makes of the labels paid for.
+
+    Args:
+      barred: images that are not to be asked about, such as those that are too dear.
+    """
     prior = prior_of(config, paid, num_classes)
     found = propagate(config.propagation, where.graph, paid.indices, paid.labels, prior)
     doubts = 1 - found.reach
     if len(paid.indices) >= num_classes:
         doubts = (doubts + 1 - np.maximum(found.certainty, 0.0)) / 2
-    return most_in_doubt(where, doubts, paid.indices, count)
+    return most_in_doubt(where, doubts, paid.indices, count, barred)
 
 
 def most_in_doubt(
-    where: Regions, doubts: Float[np.ndarray, "n"], asked: Int[np.ndarray, "m"], count: int
-) -> Int[np.ndarray, "count"]:
+    where: Regions, doubts: Float[np.ndarray, "n"], asked: Int[np.ndarray, "m"], count: int,
+    barred: Int[np.ndarray, "b"] = NOTHING.indices,
+) -> Int[np.ndarray, "count"]:  # fmt: skip
     """One image of each of the `count` regions in which most is in doubt, that region's first.
 
     Our own rule. A region's doubt is the sum of the squares of its images', halved for each of
@@ -110,7 +116,7 @@ def most_in_doubt(
     known = np.bincount(where.own[asked], minlength=num_regions)
     totals = np.bincount(where.own, squares, num_regions) * 0.5**known
     free = np.ones(len(doubts), bool)
-    free[asked] = False
+    free[asked] = free[barred] = False
     chosen: list[int] = []
     while len(chosen) < count and free.any():  # as a rule once: there are more regions than asked
         for region in np.argsort(-totals, kind="stable")[: count - len(chosen)]:
