@@ -22,7 +22,9 @@ from jaxlabel import files
 
 VARIABLE = "JAXLABEL_CACHE"
 SECONDS = "seconds to compute"  # no array of a caller's has spaces in its name
+OWNER = "who computed it"
 _saved: list[float] = []
+_owner = ""
 
 
 def cached(
@@ -48,8 +50,20 @@ def cached(
         with _locked(path):
             if (found := _read(path)) is None:
                 return _write(path, compute)
-    _saved.append(float(found.pop(SECONDS)))
+    seconds, owner = float(found.pop(SECONDS)), str(found.pop(OWNER, ""))
+    if not owner or owner != _owner:
+        _saved.append(seconds)
     return found
+
+
+def begin(owner: str) -> None:
+    """From here on it is a run of that name that computes: a new one, or one that goes on.
+
+    What it computed itself, before it was killed and started again, saves it nothing.
+    """
+    global _owner
+    _owner = owner
+    _saved.clear()
 
 
 def known(name: str, key_parts: Any) -> bool:
@@ -143,7 +157,7 @@ def _write(path: Path, compute: Callable[[], Mapping[str, Any]]) -> dict[str, np
     part = path.with_suffix(f".{os.getpid()}.part")
     with files.refusals(path):
         with part.open("wb") as file:
-            np.savez(file, **arrays, **{SECONDS: seconds})  # type: ignore[arg-type]
+            np.savez(file, **arrays, **{SECONDS: seconds, OWNER: _owner})  # type: ignore[arg-type]
         part.replace(path)
     return arrays
 

@@ -51,7 +51,7 @@ def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
     options = Options(**{name: getattr(settings, name) for name in Options._fields})
     # a misspelled place is found before the directory is this configuration's
     dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
-    cache.take_saved_seconds()  # of what this process did before
+    cache.begin(str(workdir.resolve()))
     with open_workdir(workdir, shown(settings)) as log:
         done = files.read_json(workdir / "result.json")
         if done is None:

@@ -17,8 +17,9 @@ class Settings:
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
-    cache.take_saved_seconds()
-    return tmp_path
+    cache.begin("")
+    yield tmp_path
+    cache.begin("")
 
 
 def counted(value, calls):
@@ -71,6 +72,20 @@ def test_an_error_is_passed_on_and_nothing_is_kept(root):
         cache.cached("codes", 0, lambda: {"codes": 1 // 0})
     assert list(root.rglob("*.npz")) == []
     assert cache.cached("codes", 0, lambda: {"codes": 4})["codes"] == 4
+
+
+def test_a_run_that_goes_on_saves_nothing_by_what_it_computed_itself(root):
+    cache.begin("one")
+    cache.cached("slow", 0, lambda: {"a": 1, cache.SECONDS: 1000.0})
+    cache.begin("one")  # killed and started again
+    assert cache.cached("slow", 0, lambda: {"a": 2}) == {"a": 1}
+    assert cache.take_saved_seconds() == 0
+    cache.begin("another")
+    cache.cached("slow", 0, lambda: {"a": 2})
+    assert cache.take_saved_seconds() == 1000
+    cache.cached("slow", 0, lambda: {"a": 2})
+    cache.begin("a third")
+    assert cache.take_saved_seconds() == 0
 
 
 def test_seconds_that_were_saved(root):
