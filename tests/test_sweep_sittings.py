@@ -52,6 +52,30 @@ def test_what_was_published_stands_where_the_experiment_has_it_now(few):
     assert cells(table)[0][5:7] == ["20.00", "-9.00"]
 
 
+def lose(path: Path, setting: str) -> None:
+    """Takes a setting out of a run's config.json, or out of all lines of results."""
+    lines = [json.loads(line) for line in path.read_text().splitlines() if line]
+    for line in lines:
+        del line.get("config", line)[setting]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_a_setting_that_there_was_not_yet_counts_as_its_default(few):
+    few.sweep(publish=True)
+    places = [few.workdir / "runs" / name / "config.json" for name in names()]
+    for path in places:
+        path.write_text(json.dumps(json.loads(path.read_text())) + "\n")
+    for path in (few.folder / "results" / "few.jsonl", *places):
+        lose(path, "noise")
+    few.sweep()
+    few.sweep(go_on=True, workdir=few.folder / "other")
+    assert len(few.tally()) == 9 and not (few.workdir / "earlier").exists()
+    lose(places[0], "budget")  # the plan's are not the default
+    lose(places[1], "seed")
+    few.sweep()
+    assert few.tally() == sorted([*names(), *names()[:2]])
+
+
 def test_after_the_limit_no_run_is_begun_and_seeds_are_whole(few, monkeypatch, capsys):
     with monkeypatch.context() as patched:
         ticks = itertools.chain([0.0] * 4, itertools.repeat(float("inf")))

@@ -154,14 +154,14 @@ def result(run: Run, workdir: Path) -> dict[str, Any] | None:
     """The result of a run that is done with the very settings of the plan, else None."""
     folder = workdir / "runs" / run.name
     there, found = (files.read_json(folder / n) for n in ("config.json", "result.json"))
-    return found if there is not None and _essence(there) == _essence(run.config) else None
+    return found if there is not None and _is_of(there, run, run.config) else None
 
 
 def set_aside(run: Run, workdir: Path) -> None:
     """Makes room for a run whose place holds one of other settings, which is kept in `earlier`."""
     folder = workdir / "runs" / run.name
     there = files.read_json(folder / "config.json")
-    if there is None or _essence(there) == _essence(run.config):
+    if there is None or _is_of(there, run, run.config):
         return
     free = (workdir / "earlier" / f"{run.name}-{n}" for n in itertools.count(1))
     place = next(path for path in free if not path.exists())
@@ -181,7 +181,7 @@ def published_lines(made: Plan, path: Path) -> dict[str, dict[str, Any]]:
     lines = {}
     for one in results.read(path) if path.is_file() else []:
         run, config = runs.get(one.get("run", "")), one.get("config") or {}
-        if run and _essence(config) == _essence(tables.without_places(made, run.config)):
+        if run and _is_of(config, run, tables.without_places(made, run.config)):
             lines[run.name] = tables.line(made, run, one) | {"config": config}
     return lines
 
@@ -242,6 +242,13 @@ def _reporter(
         print(f"[{number}/{total}] {outcome.run.name}: {text}{eta}", flush=True)
 
     return done
+
+
+def _is_of(found: Mapping[str, Any], run: Run, wanted: Mapping[str, Any]) -> bool:
+    """Whether these settings are the run's; one that there was not yet has its default."""
+    if wanted.keys() - found.keys():  # only then are recipes imported
+        found = plan.defaults(run.recipe) | dict(found)
+    return _essence(found) == _essence(wanted)
 
 
 def _essence(config: Mapping[str, Any]) -> dict[str, Any]:

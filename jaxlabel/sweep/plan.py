@@ -5,6 +5,8 @@ sweep's directory and read again as long as nothing that it was made from has ch
 """
 
 import dataclasses
+import functools
+import importlib
 import importlib.util
 import itertools
 import json
@@ -136,6 +138,15 @@ def unrolled(table: Table, arm: Arm, data_root: str, store: str) -> Iterator[Run
                 table=table.title, row=arm.name, cell=cell,
                 theirs=arm.theirs[number] if arm.theirs else None,
             )  # fmt: skip
+
+
+@functools.cache
+def defaults(recipe: str) -> dict[str, Any]:
+    """The default settings of a run's recipe, as a plan has them."""
+    module, _, name = recipe.partition(":")
+    fields = dataclasses.fields(getattr(importlib.import_module(module), name))
+    known = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+    return json.loads(json.dumps(known))
 
 
 def _placed(config: RunConfig, data_root: str, store: str, place: str) -> dict[str, Any]:
