@@ -229,11 +229,8 @@ class Judge:
         """The certificate in a sentence."""
         sure = f"{100 * self._config.confidence:g}% confidence"
         if said["certified"]:
-            of = (
-                "the images that were not asked about"
-                if said["certified_of"] == "the pool"
-                else ("new images")
-            )
+            pool = said["certified_of"] == "the pool"
+            of = "the images that were not asked about" if pool else "new images"
             return f"certified: at least {100 * float(said['certified_low']):.2f}% of {of}, {sure}"
         if not self.audits:
             return f"not certified: no audit of {100 * self._config.target:g}% was worth its labels"
