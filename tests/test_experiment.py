@@ -60,7 +60,7 @@ RECIPES = {
         snapshots=2, map="none",
     ),
     "active": active.Config(
-        **DENSE, round_steps=10, first=8, members=2, distil_steps=10, target=0.99, confidence=0.9,
+        **DENSE, round_steps=10, first=8, members=2, distil_steps=10, target=0.9, confidence=0.2,
         guide=1.0, guide_until=10, refinements=1, refine_steps=10,
     ),
     "semisup": semisup.Config(**DENSE, guide=0.5),
