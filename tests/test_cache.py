@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxlabel import cache
+from jaxlabel import cache, experiment
+from jaxlabel.methods import medoids
 
 
 @dataclasses.dataclass
@@ -86,6 +87,13 @@ def test_a_run_that_goes_on_saves_nothing_by_what_it_computed_itself(root):
     cache.cached("slow", 0, lambda: {"a": 2})
     cache.begin("a third")
     assert cache.take_saved_seconds() == 0
+
+
+def test_what_the_process_saved_before_is_not_the_runs(root, capsys):
+    for _ in range(2):
+        cache.cached("slow", 0, lambda: {"a": 1, cache.SECONDS: 1000.0})
+    config = medoids.Config(budget=24, code_steps=2, classifier_steps=2, components=8, map="none")
+    assert experiment.run(config, root / "run")["seconds_shared"] < 1000
 
 
 def test_seconds_that_were_saved(root):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxlabel import account, cache, data, experiment
+from jaxlabel import account, data, experiment
 from jaxlabel.data import importing
 from jaxlabel.errors import (
     BudgetExceeded,
@@ -125,14 +125,6 @@ def test_a_finished_run_is_not_repeated(tmp_path, capsys):
     with pytest.raises(UsageError, match=r"budget is 24.* there and 25.* here"):
         experiment.run(dataclasses.replace(config, budget=25), tmp_path)
     assert first["labels_spent"] <= 24
-
-
-def test_what_the_process_saved_before_is_not_the_runs(tmp_path, monkeypatch):
-    monkeypatch.setenv("JAXLABEL_CACHE", str(tmp_path / "cache"))
-    for _ in range(2):
-        cache.cached("slow", 0, lambda: {"a": 1, cache.SECONDS: 1000.0})
-    config = dataclasses.replace(RECIPES["medoids"], code_steps=2, classifier_steps=2)
-    assert experiment.run(config, tmp_path / "run")["seconds_shared"] < 1000
 
 
 def command(workdir, settings):
