@@ -1,8 +1,21 @@
-"""An oracle without a database, for tests of methods."""
+"""An oracle without a database, and a database with prices, for tests of methods."""
 
 import numpy as np
 
+from jaxlabel import data
 from jaxlabel.errors import BudgetExceeded
+from jaxlabel.oracle import LabelStore
+
+
+def priced(tmp_path, prices):
+    """The URL of a store of the digits whose labels cost that."""
+    digits = data.load("digits")
+    url = f"sqlite:///{tmp_path}/labels.db"
+    store = LabelStore(url)
+    store.define("digits", digits.classes)
+    labels = data.load_train_labels("digits")
+    store.add_labels("digits", digits.train_items, labels, np.broadcast_to(prices, labels.shape))
+    return url
 
 
 class ArrayOracle:

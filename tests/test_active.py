@@ -7,13 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from logs import Memory
-from oracles import ArrayOracle
+from oracles import ArrayOracle, priced
 
 from jaxlabel import data, experiment, query, train
 from jaxlabel.errors import UsageError
 from jaxlabel.log import NullLog
 from jaxlabel.methods import active, stopping
-from jaxlabel.oracle import LabelStore
 from jaxlabel.predictor import Survey, View, look, probabilities
 from jaxlabel.query import NOTHING, Paid
 from jaxlabel.semisupervised import committee, pad, problem, training
@@ -123,17 +122,6 @@ def test_a_target_out_of_reach_ends_with_the_money_and_nothing_certified(tmp_pat
     assert result["stopped_by"] == "budget" and result["certified"] == 0
     assert "certified_low" not in result and result["labels_to_certify"] > 0
     assert result["labels_spent"] <= 120
-
-
-def priced(tmp_path, prices):
-    """The URL of a store of the digits whose labels cost that."""
-    digits = data.load("digits")
-    url = f"sqlite:///{tmp_path}/labels.db"
-    store = LabelStore(url)
-    store.define("digits", digits.classes)
-    labels = data.load_train_labels("digits")
-    store.add_labels("digits", digits.train_items, labels, np.broadcast_to(prices, labels.shape))
-    return url
 
 
 def test_dear_labels_are_fewer(tmp_path, capsys):

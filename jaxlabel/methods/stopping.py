@@ -165,7 +165,7 @@ class Judge:
         def ask(indices: Int[np.ndarray, "b"]) -> Int[np.ndarray, "b"]:
             nonlocal drawn, answers
             drawn = np.append(drawn, indices)
-            self._log.save(f"{DRAWN}{order}", len(drawn), self._padded(drawn))
+            query.remember(self._log, f"{DRAWN}{order}", drawn, self._num_images)
             found = oracle.ask(indices, purpose="certify", round=number)
             answers = np.append(answers, found)
             return found
@@ -198,10 +198,8 @@ class Judge:
             if theirs != number or order == but or order in self._known:
                 continue
             self._known.add(order)
-            there = self._log.restore(f"{DRAWN}{order}", self._padded(np.zeros(0, int)))
-            drawn = np.full(0, -1) if there is None else np.asarray(there[1])
-            fresh = drawn[(drawn >= 0) & ~np.isin(drawn, paid.indices)]
-            fresh = query.affordable(self._oracle, fresh)
+            drawn = query.remembered(self._log, f"{DRAWN}{order}", self._num_images)
+            fresh = query.affordable(self._oracle, drawn[~np.isin(drawn, paid.indices)])
             answers = self._oracle.ask(fresh, purpose="certify", round=number)
             self._recalled += len(fresh)
             paid = Paid(np.append(paid.indices, fresh), np.append(paid.labels, answers))
@@ -237,10 +235,6 @@ class Judge:
         last = self.audits[-1]
         return (f"not certified: at the last audit {100 * last.low:.2f}% to {100 * last.high:.2f}% "
                 f"were right, {sure}")  # fmt: skip
-
-    def _padded(self, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray, "n"]:
-        """Indices as a checkpoint keeps them: in a shape that does not depend on their number."""
-        return np.pad(indices, (0, self._num_images - len(indices)), constant_values=-1)
 
     def _affordable(self, paid: Paid, most: int) -> int:
         """As many of `most` labels as the money buys, whichever they are."""

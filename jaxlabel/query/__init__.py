@@ -26,14 +26,16 @@ from jaxlabel.query.purchase import (
     chosen_before,
     how_many,
     plan,
+    remember,
+    remembered,
     too_dear,
 )
 from jaxlabel.query.seeding import coreset, spread_out
 from jaxlabel.query.uncertainty import badge, diverse, entropy, margin
 
 __all__ = ["COVERAGE", "NOTHING", "STRATEGIES", "UNCERTAINTY", "Paid", "affordable", "buy",
-           "chosen", "chosen_before", "how_many", "plan", "select", "spread_out",
-           "too_dear"]  # fmt: skip
+           "chosen", "chosen_before", "how_many", "plan", "remember", "remembered", "select",
+           "spread_out", "too_dear"]  # fmt: skip
 
 
 def shuffled(

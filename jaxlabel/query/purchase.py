@@ -47,14 +47,13 @@ def how_many(
       num_images: the images are those below it.
       surely: whichever they are: at the price of the dearest.
     """
-    left = np.setdiff1d(np.arange(num_images), asked)
-    prices = oracle.cost(left) if surely else oracle.prices[left]
-    if not surely:
-        prices = prices[prices <= oracle.remaining + 1e-9]
-    if not len(prices):
+    barred = asked if surely else np.append(asked, too_dear(oracle, num_images))
+    left = np.setdiff1d(np.arange(num_images), barred)
+    if not len(left):
         return 0
+    prices = oracle.cost(left) if surely else oracle.prices[left]
     price = float(prices.max() if surely else prices.mean())
-    return min(len(prices), int(oracle.remaining / price + 1e-9)) if price > 0 else len(prices)
+    return min(len(left), int(oracle.remaining / price + 1e-9)) if price > 0 else len(left)
 
 
 def too_dear(oracle: Oracle, num_images: int) -> Int[np.ndarray, "m"]:
@@ -97,15 +96,27 @@ def chosen(
         return before
     picked = np.asarray(choose(), int)
     wanted = np.append(before, picked[~np.isin(picked, before)])[:count]
-    padded = np.full(num_images, -1)  # so that its shape does not depend on the count
-    padded[: len(wanted)] = wanted
-    log.save(_name(number), len(wanted), padded)
+    remember(log, _name(number), wanted, num_images)
     return wanted
 
 
 def chosen_before(log: Log, number: int, num_images: int) -> Int[np.ndarray, "m"]:
     """What was chosen in a round when the run was here before; nothing where it was not."""
-    there = log.restore(_name(number), np.full(num_images, -1))
+    return remembered(log, _name(number), num_images)
+
+
+def remember(log: Log, name: str, indices: Int[np.ndarray, "m"], num_images: int) -> None:
+    """Keeps images in a checkpoint, of a shape that does not depend on their number.
+
+    The newest that holds more than those before it stands.
+    """
+    padded = np.pad(indices, (0, num_images - len(indices)), constant_values=-1)
+    log.save(name, len(indices), padded)
+
+
+def remembered(log: Log, name: str, num_images: int) -> Int[np.ndarray, "m"]:
+    """The images that were kept under that name; none where nothing was."""
+    there = log.restore(name, np.full(num_images, -1))
     found = np.full(0, -1) if there is None else np.asarray(there[1])
     return found[found >= 0]
 

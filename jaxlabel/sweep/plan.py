@@ -6,7 +6,6 @@ sweep's directory and read again as long as nothing that it was made from has ch
 
 import dataclasses
 import functools
-import importlib
 import importlib.util
 import itertools
 import json
@@ -19,7 +18,7 @@ from typing import Any
 from jaxlabel import cache, files
 from jaxlabel.config import RunConfig, validate
 from jaxlabel.errors import UsageError, did_you_mean
-from jaxlabel.sweep.types import Arm, Experiment, Plan, Run, Table
+from jaxlabel.sweep.types import Arm, Experiment, Plan, Run, Table, config_class
 
 DATA_ROOT = "DATA_ROOT"
 
@@ -143,8 +142,7 @@ def unrolled(table: Table, arm: Arm, data_root: str, store: str) -> Iterator[Run
 @functools.cache
 def defaults(recipe: str) -> dict[str, Any]:
     """The default settings of a run's recipe, as a plan has them."""
-    module, _, name = recipe.partition(":")
-    fields = dataclasses.fields(getattr(importlib.import_module(module), name))
+    fields = dataclasses.fields(config_class(recipe))
     known = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
     return json.loads(json.dumps(known))
 

@@ -1,5 +1,6 @@
 """What an experiment file returns, and what it is unrolled to."""
 
+import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,3 +89,10 @@ class Outcome(NamedTuple):
     run: Run
     error: str
     log: Path
+
+
+def config_class(recipe: str) -> type[RunConfig]:
+    """The class of a run's configuration, imported by its module and name."""
+    module, _, name = recipe.partition(":")
+    found: type[RunConfig] = getattr(importlib.import_module(module), name)
+    return found

@@ -5,7 +5,6 @@ answers each with a line: {"error": ""}, or what went wrong. What a run prints g
 file. When the sweep that started it is gone, it ends at once.
 """
 
-import importlib
 import json
 import os
 import queue
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxlabel.errors import JaxlabelError
+from jaxlabel.sweep.types import config_class
 
 Job = Mapping[str, Any]
 
@@ -63,8 +63,7 @@ def experiment_run(job: Job) -> None:
     from jaxlabel import experiment
 
     sys.argv[:] = job["command"]  # the run's record tells how it was started
-    module, _, name = job["recipe"].partition(":")
-    config = getattr(importlib.import_module(module), name)(**job["config"])
+    config = config_class(job["recipe"])(**job["config"])
     experiment.run(config, Path(job["workdir"]))
 
 
