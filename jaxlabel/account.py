@@ -53,8 +53,7 @@ def name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
         # the default store moves with the directory, so it is not written down
         own = url == store_url("", workdir)
         there = {"account": made, "label_set": dataset.name, "store": "" if own else url}
-        files.write_json(workdir / RUN, there)
-        os.chmod(workdir / RUN, 0o600)  # the URL may hold a password
+        files.write_json(workdir / RUN, there, private=True)  # the URL may hold a password
     return str(there["account"])
 
 

@@ -37,17 +37,20 @@ def disk_full(path: Path) -> JaxlabelError:
     )
 
 
-def write(path: Path, content: bytes | str, *, durable: bool = True) -> None:
+def write(path: Path, content: bytes | str, *, durable: bool = True, private: bool = False) -> None:
     """Replaces a file atomically: whoever reads it sees the old or the new content, never half.
 
     Args:
       durable: wait until the disk has it, so that it survives a power cut, not only a kill.
+      private: nobody else on this machine may ever read it.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     content = content.encode() if isinstance(content, str) else content
     with refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            if private:
+                part.touch(mode=0o600)
             with part.open("wb") as file:
                 file.write(content)
                 file.flush()
@@ -60,10 +63,10 @@ def write(path: Path, content: bytes | str, *, durable: bool = True) -> None:
             raise
 
 
-def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
-    """Replaces a JSON file atomically, readable by people."""
+def write_json(path: Path, value: Any, *, durable: bool = True, private: bool = False) -> None:
+    """Replaces a JSON file atomically (`write`), in lines for people."""
     text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
-    write(path, text + "\n", durable=durable)
+    write(path, text + "\n", durable=durable, private=private)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -115,7 +118,8 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 def without_password(text: str) -> str:
     """A text, its URLs' passwords replaced by ***: for what is written down or shown."""
-    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+    text = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+    return re.sub(r"([?&]password=)[^&\s]*", r"\1***", text)
 
 
 def plain(value: Any) -> Any:

@@ -66,7 +66,7 @@ def _restored(workdir: Path, like: Any) -> Any:
     found = None
     if folder.is_dir():
         manager = checkpoints.open_manager(folder)
-        found = checkpoints.restore(manager, folder, like, print)
+        found = checkpoints.restore(manager, folder, like, print, remove=False)
         manager.close()
     if found is None:
         raise JaxlabelError(f"{folder} holds no model: train again in another --workdir")
@@ -93,6 +93,7 @@ def predict(
     if isinstance(trained.model, pretext.Representation):
         raise UsageError(f"{workdir} learned features, no classes: there is nothing to predict")
     given = {name: getattr(trained.config, name) for name in Options._fields}
+    given["folder_labels"] = False  # sub-folders' names are of no use here, so none is needed
     options = Options(**given | ({} if data_dir is None else {"data_dir": data_dir}))
     dataset = data.load(spec, options)
     shape = dataset.train_images.shape[1:]

@@ -1,6 +1,8 @@
 """Checkpoints come back as they were, damaged ones give way, and no kill -9 tears one."""
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint
 import pytest
 from flax import nnx
 
@@ -73,6 +76,20 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, capsys):
         assert log.restore("a", {"x": np.zeros(2, int)})[0] == 2
     assert (step, restored["x"].tolist()) == (1, [1, 1])
     assert "a: the checkpoint of step 2 cannot be read and is removed" in capsys.readouterr().err
+
+
+def test_what_the_system_refuses_to_read_now_is_kept(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with RunLog(tmp_path) as log:
+        log.save("a", 1, {"x": np.full(2, 1)})
+    with RunLog(tmp_path) as log, monkeypatch.context() as patch:
+        patch.setattr(orbax.checkpoint.CheckpointManager, "restore", refuse)
+        with pytest.raises(JaxlabelError, match=r"a: step 1 cannot be read now .*Permission"):
+            log.restore("a", {"x": np.zeros(2, int)})
+    with RunLog(tmp_path) as log:
+        assert log.restore("a", {"x": np.zeros(2, int)})[0] == 1
 
 
 @pytest.mark.parametrize(

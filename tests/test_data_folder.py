@@ -1,6 +1,7 @@
 """Folders of image files: sizes, modes, sub-folders, and files that cannot be read."""
 
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from jaxlabel.data import identity
 from jaxlabel.data.dataset import DEFAULTS
 from jaxlabel.data.images import decode
 from jaxlabel.errors import DataError
+from jaxlabel.oracle import write_questions
 
 RNG = np.random.default_rng(1)
 GREY = RNG.integers(0, 256, (6, 8, 8), np.uint8)
@@ -51,6 +53,18 @@ def test_every_image_below_in_sorted_order_and_no_labels(flat):
     assert not data.has_labels(f"folder:{flat}")
     with pytest.raises(DataError, match="has no labels: set folder_labels"):
         data.load_train_labels(f"folder:{flat}")
+
+
+def test_a_name_that_is_no_utf_8_is_written_down_escaped(tmp_path, caplog):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    save(GREY[0], folder / os.fsdecode(b"\xe8.png"))
+    (folder / os.fsdecode(b"z\xff.png")).write_bytes(b"")
+    options = DEFAULTS._replace(folder_labels=True, skip_unreadable=True)
+    dataset = data.load(f"folder:{tmp_path}", options)
+    assert dataset.paths == (f"{tmp_path}/caf\\xe9/\\xe8.png",)
+    assert dataset.classes == ("caf\\xe9",) and caplog.text.isascii()
+    write_questions(tmp_path / "questions.csv", dataset.train_items, dataset.paths)
+    assert "caf\\xe9" in (tmp_path / "questions.csv").read_text(encoding="utf-8")
 
 
 def test_train_and_test_with_sub_folders_as_labels(tmp_path):
@@ -151,7 +165,11 @@ def test_unreadable_images_are_named_and_skipped_only_if_allowed(flat, caplog):
         (flat / name).write_bytes(content)
     with caplog.at_level(logging.WARNING, "jaxlabel"):
         dataset = data.load(spec, data.Options(skip_unreadable=True))
-    assert sorted(r.args[0].name for r in caplog.records) == ["cut.png", "empty.gif", "text.jpg"]
+    assert sorted(Path(r.args[0]).name for r in caplog.records) == [
+        "cut.png",
+        "empty.gif",
+        "text.jpg",
+    ]
     assert [Path(p).name for p in dataset.paths] == ["c.bmp", "z.PNG", "b.png", "e.tif", "ok.png"]
 
 

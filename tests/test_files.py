@@ -39,6 +39,28 @@ def test_what_cannot_be_written_is_one_line(tmp_path):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
+def test_no_password_of_a_url_is_shown():
+    for url, shown in (
+        ("postgresql://me:se:cret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://host/db?user=me&password=secret&x=1",
+         "postgresql://host/db?user=me&password=***&x=1"),
+        ("sqlite:///labels.db", "sqlite:///labels.db"),
+    ):  # fmt: skip
+        assert files.without_password(url) == shown
+
+
+def test_a_private_file_is_never_anyone_elses_to_read(tmp_path, monkeypatch):
+    modes, fsync = [], os.fsync
+
+    def look(number):
+        modes.append(os.fstat(number).st_mode & 0o777)
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", look)
+    files.write_json(tmp_path / "a.json", {}, private=True)
+    assert [*modes, (tmp_path / "a.json").stat().st_mode & 0o777] == [0o600, 0o600]
+
+
 def test_json_holds_arrays_and_no_nan(tmp_path):
     value = {"a": np.float32(0.5), "b": [np.nan, (1, np.int64(2))], "c": np.arange(3), "d": "é"}
     files.write_json(tmp_path / "a.json", value)

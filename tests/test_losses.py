@@ -31,8 +31,3 @@ def test_bernoulli_reconstruction_is_least_where_the_probability_is_the_grey_val
         for logit in (np.log(grey / (1 - grey)) + np.array([-0.1, 0.0, 0.1]))
     ]
     assert at[1] < min(at[0], at[2])
-
-
-def test_gaussian_reconstruction_by_hand():
-    value = losses.gaussian_reconstruction(jnp.zeros((1, 2, 2, 1)), jnp.full((1, 2, 2, 1), 3.0))
-    np.testing.assert_allclose(value, [18.0])

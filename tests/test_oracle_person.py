@@ -43,6 +43,17 @@ def test_questions_have_a_line_for_each_image(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["questions.csv"]
 
 
+def test_a_file_name_with_an_odd_line_separator_stays_one_line(store, tmp_path):
+    path, names = tmp_path / "questions.csv", ["c\u2028d.png", "e\x0bf.png", "g\nh.png"]
+    write_questions(path, ["a", "b", "c"], names)
+    rows = read(path)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([rows[0], *((*row[:2], "cat") for row in rows[1:])])
+    assert import_answers(store, "pets", path).added == 3
+    write_questions(path, ["d"])
+    assert [row[1] for row in read(path)] == ["file", "", *names]
+
+
 def test_answers_already_given_are_not_written_over(tmp_path):
     path = write(
         tmp_path / "questions.csv", "item,file,label\na,1.png,cat\nb,2.png,\nc,3.png,dog\n"

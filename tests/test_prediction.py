@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +73,29 @@ def test_a_folder_of_images_is_labelled_file_by_file(finished, tmp_path):
     assert [row["split"] for row in every] == ["train"] * 1297 + ["test"] * 500
     for row, known in zip(new, every[1297:], strict=False):
         assert (row["label"], row["probability"]) == (known["label"], known["probability"])
+
+
+def test_a_run_that_took_its_labels_from_folders_predicts_images_of_none(tmp_path):
+    for number in range(24):
+        name = "light" if number % 2 else "dark"
+        image = np.full((8, 8), 60 + 120 * (number % 2) + number, np.uint8)
+        for place in (tmp_path / "known" / name, tmp_path / "new"):
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(place / f"{number}.png")
+    config = representatives.Config(data=f"folder:{tmp_path / 'known'}", folder_labels=True,
+                                    budget=4, map="none")  # fmt: skip
+    experiment.run(config, tmp_path / "run")
+    prediction.predict(tmp_path / "run", f"folder:{tmp_path / 'new'}", tmp_path / "new.csv")
+    rows = rows_of(tmp_path / "new.csv")
+    assert len(rows) == 24
+    for row in rows:
+        assert row["label"] == ("light" if int(Path(row["file"]).stem) % 2 else "dark")
+    for part in (tmp_path / "run/checkpoints/predictor/0/default").rglob("*"):
+        if part.is_file():
+            part.write_bytes(b"")
+    with pytest.raises(JaxlabelError, match="holds no model"):
+        prediction.load(tmp_path / "run")
+    assert (tmp_path / "run/checkpoints/predictor/0").is_dir()  # whoever only reads removes nothing
 
 
 def test_what_cannot_be_predicted_is_one_line(finished, tmp_path):

@@ -54,6 +54,21 @@ class Priced:
         return self.prices[indices]
 
 
+@pytest.mark.parametrize("strategy", ["random", "medoids", "margin"])
+def test_what_is_too_dear_is_not_chosen(strategy):
+    dear = np.arange(300) % 7 > 0
+    dear[2] = False
+    oracle, asked = Priced(np.where(dear, 9, 1), 8), np.array([5, 1])  # paid for before they rose
+    beliefs = jax.nn.softmax(POINTS)
+    found = query.select_affordable(oracle, strategy, jax.random.key(5), POINTS, 8, asked, beliefs)
+    assert len(set(found)) == 8 and not dear[found].any()
+    if strategy == "margin":  # those of the others that are least sure
+        best = np.sort(np.asarray(beliefs), axis=1)
+        rows = np.flatnonzero(~dear)
+        least = rows[np.argsort((best[:, -1] - best[:, -2])[rows])[:8]]
+        assert set(found) == set(least)
+
+
 def test_money_buys_labels_at_the_mean_price_of_what_it_can_buy_or_surely_at_the_dearest():
     oracle = Priced([1, 1, 1, 5], 4.0)
     assert query.how_many(oracle, 4) == 3  # the fourth is too dear

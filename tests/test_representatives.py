@@ -6,7 +6,7 @@ import pytest
 from oracles import ArrayOracle
 
 from jaxlabel import data, train
-from jaxlabel.errors import UsageError
+from jaxlabel.errors import BudgetExceeded, UsageError
 from jaxlabel.log import NullLog
 from jaxlabel.methods import representatives
 from jaxlabel.methods.representatives import Clusters, Config
@@ -66,6 +66,14 @@ def test_prices_are_kept_to():
     predictor, oracle = run(Config(budget=20, propagate=1.0), costs=costs)
     assert oracle.spent == 18 and len(oracle.asked) == 6 and set(oracle.asked) <= set(cheap.asked)
     assert predictor.train_labels is None  # some clusters could not be paid for
+
+
+def test_representatives_that_are_all_too_dear_are_one_line():
+    _, one = run(Config(budget=1))
+    costs = np.ones(len(LABELS))
+    costs[sorted(one.asked)] = 3.0
+    with pytest.raises(BudgetExceeded):
+        run(Config(budget=1), costs=costs)
 
 
 CLUSTERS = Clusters(

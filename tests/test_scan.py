@@ -4,6 +4,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from logs import Memory
 from oracles import ArrayOracle
 from PIL import Image
 
@@ -59,7 +60,7 @@ def test_without_a_budget_it_gives_clusters_asks_nothing_and_can_be_made_again()
 def test_names_are_learned_also_without_self_labelling():
     config = dataclasses.replace(QUICK, self_steps=0, budget=20)
     model = train.init(recipe.make_classifier(config, (8, 8, 1), 10), jax.random.key(0))
-    alone = recipe.Mined(None, np.arange(len(LABELS))[:, None], None)
+    alone = scan.Mined(None, np.arange(len(LABELS))[:, None], None)
     named = recipe.learn_names(
         config, model, DIGITS.train_images, alone, LABELS, 10, jax.random.key(1), NullLog()
     )
@@ -121,6 +122,16 @@ def test_settings_that_do_not_go_together_are_refused():
     with pytest.raises(UsageError, match="give a number of clusters"):
         recipe.count_clusters(QUICK, 1)
     assert recipe.count_clusters(dataclasses.replace(QUICK, clusters=20), 10, 20) == 20
+
+
+def test_a_class_that_is_named_late_makes_no_new_clusters():
+    log = Memory()
+    priced = dataclasses.replace(QUICK, budget=5)
+    assert [recipe.count_once(priced, known, 50, log) for known in (3, 5)] == [3, 3]
+    assert [recipe.count_once(QUICK, known, 50, log) for known in (3, 5)] == [3, 5]
+    with pytest.raises(UsageError, match="give a number of clusters"):
+        recipe.count_once(priced, 1, 50, other := Memory())
+    assert recipe.count_once(priced, 4, 50, other) == 4
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def read(location: str, options: Options) -> Source:
     paths, images = _decode(location, train, options)
     test_images = _decode(location, test, options)[1] if test else None
     classes = _classes(location, train, test) if options.folder_labels else ()
-    return Source(images, test_images, classes, tuple(str(path) for path in paths))
+    return Source(images, test_images, classes, tuple(map(_text, paths)))
 
 
 def labels(location: str, options: Options, split: str) -> np.ndarray:
@@ -100,9 +100,9 @@ def _class(location: str, path: Path) -> str:
     if parts[0] == "test" or (parts[0] == "train" and (root / "train").is_dir()):
         parts = parts[1:]
     if len(parts) < 2:
-        raise DataError(f"{path} lies in no sub-folder: with folder_labels every image is in "
-                        "a folder named after its class")  # fmt: skip
-    return parts[0]
+        raise DataError(f"{_text(path)} lies in no sub-folder: with folder_labels every image is "
+                        "in a folder named after its class")  # fmt: skip
+    return _text(parts[0])
 
 
 def _decode(location: str, files: list[Path], options: Options) -> tuple[list[Path], Images]:
@@ -113,7 +113,7 @@ def _decode(location: str, files: list[Path], options: Options) -> tuple[list[Pa
         for file, image in zip(files, found, strict=True):
             if image is not None:
                 kept.append(file)
-                yield str(file), image
+                yield _text(file), image
         if not kept:
             raise DataError(f"folder:{location}: none of its {len(files)} images can be read")
 
@@ -133,11 +133,16 @@ def _decode_one(file: Path, options: Options) -> Images | None:
         picture = pictures.decode(file)
     except Exception as error:  # Pillow's readers raise nearly everything for a broken file
         if not options.skip_unreadable:
-            raise DataError(f"{file} cannot be read ({_reason(error)}): remove it, or set "
+            raise DataError(f"{_text(file)} cannot be read ({_reason(error)}): remove it, or set "
                             "skip_unreadable to leave such files out") from error  # fmt: skip
-        logging.getLogger("jaxlabel").warning("skipped %s: %s", file, _reason(error))
+        logging.getLogger("jaxlabel").warning("skipped %s: %s", _text(file), _reason(error))
         return None
     return pictures.one_of(picture, options)
+
+
+def _text(path: Path | str) -> str:
+    """A name for files and terminals: bytes that are no UTF-8, as in old archives, escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _reason(error: Exception) -> str:

@@ -128,7 +128,7 @@ def make_step(settings: Settings, kind: str) -> train.Step[State]:
     weak = augment.weak(kind)
 
     def step(state: State, data: Data, key: Key[Array, ""]) -> tuple[State, train.Metrics]:
-        keys = jax.random.split(key, 6)
+        keys = jax.random.split(key, 7)
         known, labels = draw_labelled(keys[0], data, settings.labelled_batch)
         unknown = train.draw(keys[1], data.images, settings.batch_size)
         real = augment.as_float(jnp.concatenate([known, unknown]))
@@ -150,7 +150,7 @@ def make_step(settings: Settings, kind: str) -> train.Step[State]:
             number=state.number + 1,
         )  # fmt: skip
         now = jnp.any(state.number == moments)
-        state = jax.lax.cond(now, lambda s: look(s, data, moments, keys[4]), lambda s: s, state)
+        state = jax.lax.cond(now, lambda s: look(s, data, moments, keys[6]), lambda s: s, state)
         return state, {**metrics, "matching": distance}
 
     return step

@@ -21,10 +21,3 @@ def bernoulli_reconstruction(
     """
     losses = optax.sigmoid_binary_cross_entropy(logits, images)
     return jnp.sum(losses.reshape(len(losses), -1), axis=-1)
-
-
-def gaussian_reconstruction(
-    means: Float[Array, "batch *shape"], images: Float[Array, "batch *shape"]
-) -> Float[Array, "batch"]:
-    """-log p(image) up to a constant with a unit Gaussian per pixel: half the squared error."""
-    return 0.5 * jnp.sum(jnp.square(means - images).reshape(len(images), -1), axis=-1)

@@ -217,8 +217,7 @@ def buy(
     After an audit that failed, its labels may be the round's already.
     """
     dear = np.setdiff1d(query.too_dear(task.oracle, len(task.images)), paid.indices)
-    rows = np.setdiff1d(np.arange(len(task.images)), dear)
-    count = min(count, len(rows) - len(paid.indices))
+    count = min(count, len(task.images) - len(dear) - len(paid.indices))
     if count <= 0:
         return paid
 
@@ -233,8 +232,8 @@ def buy(
             asked = np.flatnonzero(np.isin(seen.rows[there], paid.indices))
             found = query.select(strategy, key, features, count, asked, beliefs)
             return seen.rows[there[found]]
-        asked = np.searchsorted(rows, paid.indices)
-        return rows[query.select(strategy, key, jnp.asarray(task.spaces.query)[rows], count, asked)]
+        space = jnp.asarray(task.spaces.query)
+        return query.select_affordable(task.oracle, strategy, key, space, count, paid.indices)
 
     wanted = query.chosen(task.log, number, count, len(task.images), paid, choose)
     return query.buy(task.oracle, paid, wanted, number)

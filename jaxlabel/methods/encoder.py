@@ -39,7 +39,7 @@ class Config(RunConfig):
     code: int = setting(128, "dimensions of the code; gradients: a multiple of 8", low=1)
     code_steps: int = setting(1000, "training steps of the autoencoder; 0: none", low=0)
     frozen: bool = setting(False, "keep the encoder: logistic regression of the codes")
-    strength: float = setting(1.0, "frozen: weight of the labels against the penalty", low=0.0)
+    strength: float = setting(1.0, "frozen: weight of the labels against the penalty", low=1e-9)
     augment: bool = setting(True, "move and, where it may be, mirror the labelled images")
     smoothing: float = setting(
         0.1, "the share of a label that is given to all classes", low=0.0, high=1.0

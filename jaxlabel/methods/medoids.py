@@ -228,7 +228,8 @@ def label_clusters(
 
     A cluster without a paid image takes the label of the paid image nearest to its centroid.
     """
-    squared = np.sum((centroids[:, None] - space[paid.indices]) ** 2, axis=-1)
+    points = space[paid.indices]
+    squared = np.sum(points**2, axis=1) - 2 * centroids @ points.T  # but for the centroids' own
     outside = assignments[paid.indices] != np.arange(len(centroids))[:, None]
     return paid.labels[np.lexsort((squared, outside), axis=-1)[:, 0]]
 

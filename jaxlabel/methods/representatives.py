@@ -43,7 +43,7 @@ class Config(RunConfig):
     features: str = setting("pixels", "what the classifier sees", choices=("pixels", "distances"))
     centres: int = setting(100, "features=distances: to as many k-means centres", low=1)
     classifier: str = setting("logistic", "what is trained", choices=("logistic", "dense"))
-    strength: float = setting(0.2, "logistic: weight of the labels against the penalty", low=0.0)
+    strength: float = setting(0.2, "logistic: weight of the labels against the penalty", low=1e-9)
     max_iterations: int = setting(100, "logistic: steps of its solver", low=1)
     steps: int = setting(2000, "dense: training steps", low=1)
     batch_size: int = setting(128, "dense: images in a training step", low=1)
@@ -80,8 +80,7 @@ def run(
     else:
         clusters = find_clusters(config, images, count, choose_key, log)
         wanted = clusters.representatives
-    asked = query.affordable(oracle, wanted)
-    answers = oracle.ask(asked)
+    asked, answers = query.buy(oracle, query.NOTHING, wanted, 0)
     indices, labels, everywhere = spread(config, clusters, asked, answers, len(images))
     log.scalars("training_set", 0, {"labels_spent": len(asked), "images": len(indices)})
     chosen = images[indices]

@@ -14,7 +14,7 @@ learned by a classifier. Without one nothing is asked, and the run gives cluster
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,6 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import augment, cluster, nets, pretext, query, scan, train
-from jaxlabel.cache import cached
 from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
@@ -84,14 +83,6 @@ class Config(simclr.Config):
             )
 
 
-class Mined(NamedTuple):
-    """What the features say: who is near whom, and where clusters are compact."""
-
-    features: Float[np.ndarray, "n d"]
-    neighbours: Int[np.ndarray, "n k"]
-    space: cluster.GraphSpace
-
-
 def run(
     config: Config,
     images: UInt8[np.ndarray, "n h w c"],
@@ -101,7 +92,7 @@ def run(
 ) -> Predictor:
     """Clusters, or with a budget a classifier made of them."""
     _, cluster_key, self_key, name_key = jax.random.split(key, 4)
-    num_clusters = count_clusters(config, oracle.num_classes, len(images))
+    num_clusters = count_once(config, oracle.num_classes, len(images), log)
     affordable = query.plan(oracle, len(images)) if config.budget > 0 else 0
     encoder = simclr.pretrain(config, images, pretext_key(key), log, pretext_key)
     mined = mine(config, encoder, images, log)
@@ -152,27 +143,31 @@ def count_clusters(config: Config, num_classes: int, num_images: int | None = No
     return count
 
 
-def mine(config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"], log: Log) -> Mined:
-    """The images' neighbours in the features, exact and block by block, and their graph."""
-    model = simclr.represent(config, encoder, images)
-    features = pretext.features_of(model, images)
-    log.progress("mining", 0, 1, "neighbours and their graph")
+def count_once(config: Config, num_classes: int, num_images: int, log: Log) -> int:
+    """`count_clusters` by the classes that were known when a run with a budget began.
 
-    def compute() -> dict[str, Any]:
-        mined, joined = config.neighbours, config.graph_neighbours
-        near, far = map(np.asarray, cluster.knn(jnp.asarray(features), None, max(mined, joined)))
-        graph = cluster.knn_graph(near[:, :joined], far[:, :joined])
-        space = cluster.graph_space(graph, num_components=config.graph_components)
-        return {"neighbours": near[:, :mined], **space._asdict()}
+    A class that a person names later makes no new clusters: they would be other ones, of which
+    other images speak, and the answers would be in vain.
+    """
+    if config.budget <= 0:
+        return count_clusters(config, num_classes, num_images)
+    there = log.restore("num_clusters", np.zeros(1, int))
+    count = count_clusters(config, num_classes if there is None else int(there[1][0]), num_images)
+    log.save("num_clusters", 0, np.array([count]))
+    return count
 
-    parts = [config.neighbours, config.graph_neighbours, config.graph_components]
-    found = cached("mining", [features, *parts], compute)
-    log.progress("mining", 1, 1)
-    return Mined(features, found.pop("neighbours"), cluster.GraphSpace(**found))
+
+def mine(
+    config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"], log: Log
+) -> scan.Mined:
+    """What the encoder's features say of the images."""
+    features = pretext.features_of(simclr.represent(config, encoder, images), images)
+    joined, components = config.graph_neighbours, config.graph_components
+    return scan.mine(features, config.neighbours, joined, components, log)
 
 
 def find_clusters(
-    config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"], mined: Mined,
+    config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"], mined: scan.Mined,
     num_clusters: int, key: Key[Array, ""], log: Log,
 ) -> tuple[scan.Assigner, dict[str, Any]]:  # fmt: skip
     """The encoder with the best of the heads, and the heads' losses."""
@@ -207,13 +202,14 @@ def find_clusters(
 
 
 def self_label(
-    config: Config, model: scan.Assigner, images: UInt8[np.ndarray, "n h w c"], mined: Mined,
+    config: Config, model: scan.Assigner, images: UInt8[np.ndarray, "n h w c"], mined: scan.Mined,
     num_clusters: int, key: Key[Array, ""], log: Log,
 ) -> tuple[scan.Assigner, Float[np.ndarray, "n k"], str]:  # fmt: skip
     """The model after self-labelling and its assignments, or those before and why it was refused.
 
-    Where another network was to learn and is refused, it is taught the clusters, all images alike:
-    it is the model then, but the assignments are those that it imitates.
+    Where another network was to learn and is refused, it is taught the clusters by all images,
+    those of small clusters counting more: it is the model then, but the assignments are those
+    that it imitates.
     """
     student_key, learn_key, other_key, imitate_key = jax.random.split(key, 4)
     shares = probabilities(model, images)
@@ -250,7 +246,7 @@ def self_label(
 
 
 def learn_names(
-    config: Config, model: scan.Assigner, images: UInt8[np.ndarray, "n h w c"], mined: Mined,
+    config: Config, model: scan.Assigner, images: UInt8[np.ndarray, "n h w c"], mined: scan.Mined,
     labels: Int[np.ndarray, "n"], num_classes: int, key: Key[Array, ""], log: Log,
 ) -> scan.Assigner:  # fmt: skip
     """A classifier of the spread labels, smoothed by each image's neighbours."""

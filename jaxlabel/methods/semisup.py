@@ -127,7 +127,9 @@ def buy(
         if strategy in UNCERTAINTY:
             view = look(model, images, oracle.num_classes)
             features, beliefs = jnp.asarray(view.features), jnp.asarray(view.beliefs)
-        return query.select(strategy, key, features, count, paid.indices, beliefs)
+        return query.select_affordable(
+            oracle, strategy, key, features, count, paid.indices, beliefs
+        )
 
     wanted = query.chosen(log, number, count, len(images), paid, choose)
     return query.buy(oracle, paid, wanted, number)
@@ -142,7 +144,7 @@ def finish(
     beliefs = probabilities(model, images)
     labels = beliefs.argmax(axis=-1).astype(np.int32)
     if config.objective == "graph" and found is not None:
-        labels = found.labels
+        labels = np.where(found.certainty < 0, labels, found.labels)
     labels[paid.indices] = paid.labels
     summary = {"confidence": float(beliefs.max(axis=-1).mean())}
     return Predictor(model, labels, None, "budget", summary)

@@ -90,7 +90,9 @@ def buy(
             features = np.zeros((len(images), 1), np.float32)
         else:
             features = np.asarray(pretext.given_points(images, config.components, config.given))
-        return query.select(strategy, key, jnp.asarray(features), count, paid.indices, beliefs)
+        return query.select_affordable(
+            oracle, strategy, key, jnp.asarray(features), count, paid.indices, beliefs
+        )
 
     wanted = query.chosen(log, number, count, len(images), paid, choose)
     return query.buy(oracle, paid, wanted, number)

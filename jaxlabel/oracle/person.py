@@ -1,6 +1,7 @@
 """A person answers by a CSV file: the questions go out, the answers come in."""
 
 import csv
+import io
 import os
 from collections.abc import Container, Sequence
 from pathlib import Path
@@ -109,7 +110,7 @@ def _read(path: Path) -> list[Row]:
         raise DataError(f"{path} cannot be read: {reason}") from error
     header = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter, restval="")
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restval="")
     names = [(name or "").strip().casefold() for name in reader.fieldnames or ()]
     if not {"item", "label"} <= set(names):
         raise DataError(f"{path} has no columns called item and label in its first line")

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxlabel.errors import UsageError
+from jaxlabel.oracle import Oracle
 from jaxlabel.query.clusters import medoids, typiclust
 from jaxlabel.query.cover import maxherding, probcover
 from jaxlabel.query.purchase import (
@@ -35,7 +36,7 @@ from jaxlabel.query.uncertainty import badge, diverse, entropy, margin
 
 __all__ = ["COVERAGE", "NOTHING", "STRATEGIES", "UNCERTAINTY", "Paid", "affordable", "buy",
            "chosen", "chosen_before", "how_many", "plan", "remember", "remembered", "select",
-           "spread_out", "too_dear"]  # fmt: skip
+           "select_affordable", "spread_out", "too_dear"]  # fmt: skip
 
 
 def shuffled(
@@ -105,6 +106,24 @@ def select(
     together = np.concatenate([found[~np.isin(found, asked)], rest])
     _, first = np.unique(together, return_index=True)
     return together[np.sort(first)][:count].astype(np.int64)
+
+
+def select_affordable(
+    oracle: Oracle,
+    strategy: str,
+    key: Key[Array, ""],
+    features: Float[Array, "n d"],
+    count: int,
+    asked: Int[np.ndarray, "m"],
+    probabilities: Float[Array, "n classes"] | None = None,
+) -> Int[np.ndarray, "count"]:
+    """The same among the points asked and those whose label the money left can buy."""
+    dear = np.setdiff1d(too_dear(oracle, len(features)), asked)
+    if not len(dear):
+        return select(strategy, key, features, count, asked, probabilities)
+    rows = np.setdiff1d(np.arange(len(features)), dear)
+    beliefs = None if probabilities is None else probabilities[rows]
+    return rows[select(strategy, key, features[rows], count, np.searchsorted(rows, asked), beliefs)]
 
 
 def _check(

@@ -28,7 +28,7 @@ def spread_out(
     """
     features = jnp.asarray(features)
     nearest = nearest_squared(features, asked)
-    return np.unique(np.asarray(_draw(key, features, nearest, count)))
+    return np.setdiff1d(np.asarray(_draw(key, features, nearest, count)), asked)
 
 
 def coreset(
@@ -66,7 +66,7 @@ def nearer(
 def draw_one(key: Key[Array, ""], weights: Float[Array, "n"]) -> Int[Array, ""]:
     """An index drawn with a probability in proportion to its weight."""
     cumulative = jnp.cumsum(weights)
-    # "right" never draws a weight of 0 while another is left
+    # "right" draws no weight of 0 while another is left, but for where float32 sums round down
     index = jnp.searchsorted(cumulative, jax.random.uniform(key) * cumulative[-1], side="right")
     return jnp.minimum(index, len(weights) - 1)
 

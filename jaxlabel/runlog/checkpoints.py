@@ -1,6 +1,7 @@
 """Checkpoints by Orbax: the flat leaves of a pytree, whole or not at all."""
 
 import contextlib
+import errno
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from jaxlabel import files
 from jaxlabel.errors import JaxlabelError
 
 CLASSES = "classes"  # beside the leaves: how many there were when they were saved
+PASSING = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE,
+           errno.ENFILE, errno.ENOMEM)  # fmt: skip
 
 
 class Misfit(JaxlabelError):
@@ -60,14 +63,17 @@ def save(manager: Any, folder: Path, step: int, tree: Any, num_classes: int = -1
 
 
 def restore(
-    manager: Any, folder: Path, like: Any, say: Callable[[str], None]
+    manager: Any, folder: Path, like: Any, say: Callable[[str], None], *, remove: bool = True
 ) -> tuple[int, Any] | None:
     """The newest checkpoint that can be read (step, tree in the structure of `like`), or None.
 
-    One that cannot be read is removed, and `say` is told.
+    Args:
+      say: is told of one that is damaged.
+      remove: whether that one is removed, so that its step can be saved again.
 
     Raises:
       Misfit: it was saved from a tree with other leaves.
+      JaxlabelError: the system refuses to read it, which may pass; nothing is removed.
     """
     import orbax.checkpoint as ocp
 
@@ -77,9 +83,14 @@ def restore(
             with _quiet():
                 saved = manager.restore(step, args=ocp.args.StandardRestore())
         except Exception as error:  # Orbax raises a different class for each kind of damage.
-            say(f"{folder.name}: the checkpoint of step {step} cannot be read and is removed "
+            if isinstance(error, MemoryError) or getattr(error, "errno", None) in PASSING:
+                raise JaxlabelError(f"{folder}: step {step} cannot be read now ({error}); "
+                                    "nothing is lost, start again") from error  # fmt: skip
+            fate = "is removed" if remove else "is left out"
+            say(f"{folder.name}: the checkpoint of step {step} cannot be read and {fate} "
                 f"({type(error).__name__})")  # fmt: skip
-            manager.delete(step)
+            if remove:
+                manager.delete(step)
             continue
         return step, jax.tree.unflatten(structure, _fitted(saved, leaves, folder))
     return None

@@ -2,6 +2,7 @@
 
 from jaxlabel.scan.guard import Guard, advice, measure, worse
 from jaxlabel.scan.heads import Assigner, Heads, best_head, by_size, fit_heads, teach_heads
+from jaxlabel.scan.mining import Mined, mine
 from jaxlabel.scan.naming import Named, ask_clusters, ask_fresh, spread_names
 from jaxlabel.scan.self_labelling import learn_from_itself, learn_shares, vote
 from jaxlabel.scan.showing import majority, show, show_asked
@@ -10,6 +11,7 @@ __all__ = [
     "Assigner",
     "Guard",
     "Heads",
+    "Mined",
     "Named",
     "advice",
     "ask_clusters",
@@ -21,6 +23,7 @@ __all__ = [
     "learn_shares",
     "majority",
     "measure",
+    "mine",
     "show",
     "show_asked",
     "spread_names",

@@ -89,11 +89,11 @@ def distilled(
     """One network that says what the members say together (Hinton et al. 2015), all images seen.
 
     It starts from scratch, so that it need not unlearn what one of them knows by heart, and sees
-    half of the images as they are and half under the strong transform (Xie et al. 2020, noisy
-    student). Labels that are paid for are as much of each batch as in the members' training: those
-    that were asked where the members were unsure are what a student of opinions alone falls short
-    of (experiments/flagship.md). Of a single network there is nothing to distil; without
-    `distil_steps` it is all the members.
+    half of the images under the weak transform and half under the strong one (Xie et al. 2020,
+    noisy student). Labels that are paid for are as much of each batch as in the members'
+    training: those that were asked where the members were unsure are what a student of opinions
+    alone falls short of (experiments/flagship.md). Of a single network there is nothing to
+    distil; without `distil_steps` it is all the members.
     """
     together = networks(config, state)
     if len(state.number) == 1 or not config.distil_steps:
