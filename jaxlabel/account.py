@@ -11,8 +11,8 @@ from jaxlabel import data, files, oracle
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import UsageError
 from jaxlabel.oracle import LabelStore, import_answers, ledger_text
+from jaxlabel.runlog.workdir import RUN
 
-RUN = "run.json"
 QUESTIONS = "questions.csv"
 ASKED = "asked.json"
 
@@ -57,35 +57,50 @@ def name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
     return str(there["account"])
 
 
+def forget_unused(workdir: Path, store: LabelStore, payer: str) -> None:
+    """Lets a directory take other settings whose run was refused before it did anything."""
+    if store.ledger(payer) or (workdir / ASKED).exists() or (workdir / "checkpoints").exists():
+        return
+    (workdir / RUN).unlink(missing_ok=True)
+
+
 def ledger(workdir: Path, rows: bool = False) -> str:
     """The tables of what the run in `workdir` bought; `rows` adds a line for each label."""
     here = _read(workdir)
     return ledger_text(LabelStore(here["store"]), here["account"], rows)
 
 
-def answer(workdir: Path, labels: str | None = None) -> str:
-    """What the import of a person's answers did, in a line or two.
+def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
+    """What the import of a person's answers did, in a line or two, and what of it was refused.
+
+    An answer to what this run has asked may be put right as long as nobody has paid for it.
 
     Args:
       labels: a CSV file with the columns item and label; None: the run's own questions.csv.
 
     Raises:
+      UsageError: there are no questions to answer.
       DataError: the file is wrong or names an image that the run has not; or it names one that
         was not asked about, and the run's images cannot be read. Nothing was stored.
     """
     here = _read(workdir)
     path = Path(labels) if labels else workdir / QUESTIONS
     store = LabelStore(here["store"])
-    counts = import_answers(store, here["label_set"], path, Items(workdir))
+    if not labels and not path.exists():
+        raise UsageError(f"there is no {path}: jaxlabel train with that --workdir writes it where "
+                         "it asks a person")  # fmt: skip
+    items = Items(workdir)
+    counts = import_answers(store, here["label_set"], path, items, items.asked)
     lines = [f"{counts.added} answers stored, {counts.known} were there, {counts.blank} are open"]
+    if counts.corrected:
+        lines.append(f"{counts.corrected} answers put right")
     if counts.new_classes:
         lines.append(f"new classes: {', '.join(counts.new_classes)}")
-    classes = store.classes(here["label_set"])
-    lines += [
-        f"contradiction: {c.item} is {classes[c.kept]}, the answer {classes[c.refused]} is refused"
-        for c in counts.contradictions
-    ]
-    return "\n".join(lines)
+    refused = [f"line {r.line} says {r.answer}, it is {r.kept}" for r in counts.refused]
+    more = f" and {len(refused) - 3} more" if len(refused) > 3 else ""
+    said = (f"{path}: {', '.join(refused[:3])}{more}: refused, what is paid for or somebody else's "
+            "stays; all other answers are stored")  # fmt: skip
+    return "\n".join(lines), said if refused else ""
 
 
 class Items:
@@ -97,10 +112,10 @@ class Items:
 
     def __init__(self, workdir: Path):
         self._workdir = workdir
-        self._asked = set(files.read_json(workdir / ASKED) or ())
+        self.asked = set(files.read_json(workdir / ASKED) or ())
 
     def __contains__(self, item: object) -> bool:
-        return item in self._asked or item in self._all
+        return item in self.asked or item in self._all
 
     @functools.cached_property
     def _all(self) -> set[str]:

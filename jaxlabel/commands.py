@@ -9,7 +9,7 @@ from absl import flags
 from jaxlabel import __version__
 from jaxlabel.arguments import parse
 from jaxlabel.config import RunConfig
-from jaxlabel.errors import UsageError
+from jaxlabel.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from jaxlabel.data import Options
@@ -167,7 +167,10 @@ def answer(arguments: list[str]) -> None:
     values = _parse(arguments, ANSWER, workdir=None, labels=None)
     from jaxlabel import account
 
-    print(account.answer(_workdir(values), values.labels))
+    said, refused = account.answer(_workdir(values), values.labels)
+    print(said)
+    if refused:
+        raise DataError(refused)
 
 
 def predict(arguments: list[str]) -> None:

@@ -32,7 +32,7 @@ from jaxlabel.predictor import Predictor, probabilities
 from jaxlabel.report import write_report
 from jaxlabel.report.clusters import clusters_csv
 from jaxlabel.results import KEYS
-from jaxlabel.runlog import RunLog, open_workdir
+from jaxlabel.runlog import RunLog, open_workdir, standing
 
 RECIPES = (medoids, representatives, encoder, clusters, sgan, simclr, scan, semisup, active)
 METHODS = {module.Config: module.run for module in RECIPES}
@@ -56,6 +56,7 @@ def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
         done = files.read_json(workdir / "result.json")
         if done is None:
             dataset = dataset or data.load(settings.data, options)
+            dataset = standing.as_begun(dataset, files.without_password(settings.data), workdir)
             done = _run(settings, options, dataset, workdir, log)
             log.finish(done)
         elif missing := [key for key in KEYS if key not in done]:
@@ -90,6 +91,9 @@ def _run(
         )
     except LabelsMissing as error:
         raise _with_questions(error, workdir, dataset) from error
+    except JaxlabelError:
+        account.forget_unused(workdir, store, payer)
+        raise
     log.forget("predictor")  # of a session that was killed, and may have known fewer classes
     log.save("predictor", 0, predictor.model)
     if predictor.clusters is not None:

@@ -144,5 +144,6 @@ def test_scripts_train_is_the_same_command():
 
 def test_a_directory_of_another_configuration_is_refused(capsys, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"seed": 7}))
+    (tmp_path / "run.json").write_text("{}")
     code, _, err = outcome(capsys, "train", f"--workdir={tmp_path}")
     assert code == 2 and "another configuration" in err

@@ -197,7 +197,7 @@ def test_a_folder_without_labels_is_labelled_by_a_person_through_csv(tmp_path, c
         with pytest.raises(DataError, match="there is no item '4E\\+12'"):
             account.answer(run, str(spoilt))
         (run / "questions.csv").write_text("\n".join([lines[0], *answered]) + "\n")
-        assert "answers stored" in account.answer(run)
+        assert "answers stored" in account.answer(run)[0]
     assert result is not None and sorted(result["classes"]) == ["end", "top"]
     assert result["test_accuracy"] is None and result["train_label_accuracy"] is None
     assert result["labels_spent"] <= 8

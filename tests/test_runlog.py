@@ -30,7 +30,9 @@ def test_a_new_directory_gets_the_configuration_and_the_same_one_is_let_in(tmp_p
 
 
 def test_another_configuration_is_refused_by_the_keys_that_differ(tmp_path):
-    open_workdir(tmp_path, CONFIG).close()
+    open_workdir(tmp_path, CONFIG | {"seed": 9}).close()
+    open_workdir(tmp_path, CONFIG).close()  # nothing was done with the settings before
+    (tmp_path / "run.json").write_text("{}")
     other = {**CONFIG, "seed": 1, "new": True}
     difference = "new is not set there and true here, seed is 0 there and 1 here; choose"
     with pytest.raises(UsageError, match=difference):

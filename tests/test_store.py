@@ -124,6 +124,19 @@ def test_an_account_opened_again_keeps_its_ledger_and_only_grows(store):
         store.spent("new")
 
 
+def test_an_answer_that_nobody_has_paid_for_can_be_put_right(store):
+    store.define("fish", ["eel", "ray", "cod"])
+    store.add_labels("fish", ["a", "b", "c"], [1, 2, 2])
+    assert store.correct("fish", ["a", "b", "x"], [0, 2, 0]) == ["a"]
+    assert store.classes("fish") == ("eel", "cod")  # no ray is left, and nothing was paid for
+    assert store.bought("fish", ["a", "b"]) == {}
+    store.open_account("other", "fish", 2)
+    bought = store.buy("other", ["a", "b"], purpose="", round=0, asked_by="").labels
+    assert bought.tolist() == [0, 1] and store.bought("fish", ["b", "c"]) == {"b": 1}
+    assert store.correct("fish", ["b", "c"], [0, 0]) == ["c"]
+    assert store.agreement("fish", ["a", "b", "c"], [0, 1, 0]) == 1.0
+
+
 def test_the_first_answer_stays_and_contradictions_are_reported(store):
     found = store.add_labels("pets", ["a", "b", "n", "n", "n"], [0, 2, 1, 1, 0])
     assert found == [("b", 1, 2), ("n", 1, 0)]

@@ -1,5 +1,6 @@
 """A person answers by a CSV file: the questions go out, the answers come in."""
 
+import codecs
 import csv
 import io
 import os
@@ -8,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from jaxlabel.errors import DataError
-from jaxlabel.oracle.records import Contradiction
 
 if TYPE_CHECKING:
     from jaxlabel.oracle.store import LabelStore
 
 COLUMNS = ("item", "file", "label")
+LONGEST = 200  # characters of a class's name
 
 
 class Row(NamedTuple):
@@ -25,14 +26,24 @@ class Row(NamedTuple):
     label: str
 
 
+class Refused(NamedTuple):
+    """An answer that another one stands against: where it is, and the classes of both."""
+
+    line: int
+    item: str
+    kept: str
+    answer: str
+
+
 class Counts(NamedTuple):
-    """What an import did: answers stored, already there, still empty, refused; classes made."""
+    """What an import did: answers stored, there before, empty, refused, put right; classes made."""
 
     added: int
     known: int
     blank: int
-    contradictions: list[Contradiction]
+    refused: list[Refused]
     new_classes: tuple[str, ...]
+    corrected: int = 0
 
 
 def write_questions(path: str | Path, items: Sequence[str], paths: Sequence[str] = ()) -> int:
@@ -70,14 +81,19 @@ def import_answers(
     label_set: str,
     path: str | Path,
     known_items: Container[str] | None = None,
+    correctable: Container[str] = (),
 ) -> Counts:
     """Stores the answers of a CSV file with the columns item and label; all of them, or none.
+
+    An answer that is another than before is refused where the first one is paid for, or is not
+    this person's own; the others are stored all the same.
 
     A label is a class's name, whatever its case, or its index. Other names become new classes.
     Where all names are numbers, or there is none yet, a number is a name.
 
     Args:
       known_items: the items that exist, if known, so that a spoilt id is found.
+      correctable: the items whose answer may be put right as long as nobody has paid for it.
 
     Raises:
       DataError: the file cannot be read, or which of its lines is wrong and why.
@@ -86,41 +102,60 @@ def import_answers(
     filled = [row for row in rows if row.label]
     _check_items(path, filled, known_items)
     classes = store.classes(label_set)
-    named = [_class_name(path, row, classes) for row in filled]
-    new = sorted(set(named) - set(classes), key=_by_number)
-    if len({name.casefold() for name in new}) < len(new):
-        raise DataError(
-            f"{path}: new classes differ only in upper and lower case: {', '.join(new)}"
-        )
-    store.define(label_set, [*classes, *new])
-    labels = {name: label for label, name in enumerate([*classes, *new])}
-    answers = {row.item: labels[name] for row, name in zip(filled, named, strict=True)}
+    named = {row.item: (row, _class_name(path, row, classes)) for row in filled}
+    paid = store.bought(label_set, list(named))
+    free = {item: name for item, (_, name) in named.items() if item not in paid}
+    new = sorted(set(free.values()) - set(classes), key=_by_number)
+    if alike := _alike(new):
+        line = next(row.line for row, name in named.values() if name == alike[1])
+        raise DataError(f"{path} line {line}: {alike[1]!r} and {alike[0]!r} differ only in upper "
+                        "and lower case: write them alike")  # fmt: skip
+    names = [*classes, *new]
+    store.define(label_set, names)
+    labels = {name: label for label, name in enumerate(names)}
+    answers = {item: labels[name] for item, name in free.items()}
     before = store.num_labelled(label_set, list(answers))
-    contradictions = store.add_labels(label_set, list(answers), list(answers.values()))
-    known = before - len(contradictions)
-    return Counts(len(answers) - before, known, len(rows) - len(filled), contradictions, tuple(new))
+    against = [(item, kept) for item, kept in paid.items() if named[item][1] != names[kept]]
+    others = store.add_labels(label_set, list(answers), list(answers.values()))
+    mine = {item: label for item, _, label in others if item in correctable}
+    corrected = store.correct(label_set, list(mine), list(mine.values()))
+    against += [(item, kept) for item, kept, _ in others if item not in corrected]
+    refused = [Refused(named[i][0].line, i, names[kept], named[i][1]) for i, kept in against]
+    known = len(named) - (len(answers) - before) - len(corrected) - len(refused)
+    return Counts(len(answers) - before, known, len(rows) - len(filled),
+                  sorted(refused), tuple(new), len(corrected))  # fmt: skip
 
 
 def _read(path: Path) -> list[Row]:
     """The file's lines; spreadsheets that write semicolons, tabs or a byte order mark are fine."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if wide else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        reason = (error.strerror if isinstance(error, OSError)
+                  else "it is not UTF-8 text: save it as CSV UTF-8")  # fmt: skip
         raise DataError(f"{path} cannot be read: {reason}") from error
+    first, _, rest = text.partition("\n")
+    skipped = int(first.lower().startswith("sep="))  # a hint that Excel takes and writes
+    text = rest if skipped else text
     header = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restval="")
-    names = [(name or "").strip().casefold() for name in reader.fieldnames or ()]
-    if not {"item", "label"} <= set(names):
-        raise DataError(f"{path} has no columns called item and label in its first line")
-    reader.fieldnames = names
+    lines = io.StringIO(text, newline="")
+    reader = csv.DictReader(lines, delimiter=delimiter, restval="", strict=True)
     try:
+        names = [(name or "").strip().casefold() for name in reader.fieldnames or ()]
+        if any(names.count(name) != 1 for name in ("item", "label")):
+            raise DataError(f"{path} needs a column called item and one called label, named in its "
+                            "first line")  # fmt: skip
+        reader.fieldnames = names
         return [
-            Row(reader.line_num, *(row.get(name, "").strip() for name in COLUMNS)) for row in reader
+            Row(reader.line_num + skipped, *((row.get(name) or "").strip() for name in COLUMNS))
+            for row in reader
         ]
     except csv.Error as error:
-        raise DataError(f"{path} line {reader.line_num} is not CSV: {error}") from error
+        line = reader.line_num + skipped
+        raise DataError(f"{path} line {line} is not CSV: {error}; is a quote missing?") from error
 
 
 def _check_items(path: str | Path, rows: list[Row], known: Container[str] | None) -> None:
@@ -142,6 +177,10 @@ def _check_items(path: str | Path, rows: list[Row], known: Container[str] | None
 
 
 def _class_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> str:
+    if len(row.label) > LONGEST or not row.label.isprintable():
+        raise DataError(f"{path}: the label before or in line {row.line} is no class's name: it is "
+                        f"of several lines or longer than {LONGEST} characters; is a quote "
+                        "missing?")  # fmt: skip
     if row.label in classes:
         return row.label
     alike = [name for name in classes if name.casefold() == row.label.casefold()]
@@ -154,6 +193,15 @@ def _class_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> str:
     raise DataError(
         f"{path} line {row.line}: {row.label} is none of the classes 0 to {len(classes) - 1}"
     )
+
+
+def _alike(names: list[str]) -> tuple[str, str] | None:
+    """Two names that differ only in upper and lower case."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if (other := seen.setdefault(name.casefold(), name)) != name:
+            return other, name
+    return None
 
 
 def _by_number(name: str) -> tuple[int, str]:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from jaxtyping import Float, Int
 
 from jaxlabel.errors import StoreError
-from jaxlabel.oracle import purchase
+from jaxlabel.oracle import corrections, purchase
 from jaxlabel.oracle.engine import open_engine, place, transaction
 from jaxlabel.oracle.purchase import Reveal
 from jaxlabel.oracle.queries import (
@@ -127,6 +127,23 @@ class LabelStore:
             if new:
                 connection.execute(sa.insert(labels), new)
         return refused
+
+    def bought(self, label_set: str, items: Items) -> dict[str, int]:
+        """The labels of those of the items that some account has paid for."""
+        with transaction(self.engine) as connection:
+            key = label_set_id(connection, label_set)
+            return corrections.bought(connection, key, dict.fromkeys(_texts(items)))
+
+    def correct(self, label_set: str, items: Items, given: Labels) -> list[str]:
+        """The items whose label was another one, and is the given one now.
+
+        It is for a person's answers that nobody has paid for yet; what was paid for stays. A class
+        that this leaves empty goes, if no label that was paid for would change its number.
+        """
+        pairs = zip(_texts(items), np.asarray(given, np.int64).tolist(), strict=True)
+        with transaction(self.engine, write=True) as connection:
+            key = locked_label_set_id(connection, label_set)
+            return corrections.correct(connection, key, dict(pairs))
 
     def num_labelled(self, label_set: str, items: Items) -> int:
         """How many of the items, repeats counted, have a label."""

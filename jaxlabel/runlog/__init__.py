@@ -146,9 +146,13 @@ class RunLog:
         try:
             return checkpoints.restore(manager, folder, like, self.say)
         except checkpoints.Misfit as error:
-            if not 0 <= error.num_classes < self._num_classes:
+            if min(error.num_classes, self._num_classes) < 0 or (
+                error.num_classes == self._num_classes
+            ):
                 raise
-            self.say(f"{name} starts again: there are classes that it did not know")
+            self.say(f"{name} starts again: there are classes that it did not know"
+                     if error.num_classes < self._num_classes else
+                     f"{name} starts again: there are fewer classes than it knew")  # fmt: skip
             self.forget(name)
             return None
 

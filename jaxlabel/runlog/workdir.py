@@ -13,6 +13,8 @@ from jaxlabel import files
 from jaxlabel.errors import JaxlabelError, UsageError
 
 LOCK = ".lock"
+RUN = "run.json"  # written when a run opens its account
+IMAGES = "images.json"  # and when it has read its images
 # The log writes its session before the configuration is settled; a kill may fall in between.
 OWN = (LOCK, "session.json")
 # What a shell or Slurm may have put there before the run began.
@@ -78,6 +80,8 @@ def clean(workdir: Path) -> None:
 def settle_config(workdir: Path, config: Mapping[str, Any]) -> None:
     """Writes config.json at the first start, and compares with it afterwards.
 
+    A run that has not come to its account has done nothing yet: other settings take its place.
+
     Raises:
       UsageError: the directory holds a run of another configuration; the keys that differ.
     """
@@ -92,12 +96,24 @@ def settle_config(workdir: Path, config: Mapping[str, Any]) -> None:
         for key in sorted(there.keys() | wanted.keys())
         if key not in there or key not in wanted or there[key] != wanted[key]
     ]
+    if different and not any((workdir / name).exists() for name in (RUN, "result.json")):
+        files.write_json(path, wanted)
+        (workdir / IMAGES).unlink(missing_ok=True)
+        return
     if different:
         more = f" (and {len(different) - 3} more)" if len(different) > 3 else ""
         raise UsageError(
             f"{workdir} holds a run of another configuration: {', '.join(different[:3])}{more}; "
-            "choose another --workdir"
+            f"choose another --workdir{labels_of(workdir)}"
         )
+
+
+def labels_of(workdir: Path) -> str:
+    """How another run has the labels of the store in that directory, if there is one."""
+    store = workdir / "labels.db"
+    if not store.exists():
+        return ""
+    return f"; --config.store=sqlite:///{store} keeps the answers"
 
 
 def _shown(config: Mapping[str, Any], key: str) -> str:
