@@ -46,5 +46,9 @@ class ArrayOracle:
         return float(self.prices[sorted(self.asked)].sum())
 
     @property
+    def num_bought(self):
+        return len(self.asked)
+
+    @property
     def remaining(self):
         return self.budget - self.spent

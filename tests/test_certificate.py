@@ -218,6 +218,25 @@ def test_audits_take_about_as_many_labels_as_expected(accuracy, sharper, num_ima
     assert num_images > expected > terms.fewest_labels()
 
 
+def test_labels_are_asked_for_in_blocks_that_grow():
+    wrong, probabilities = pool(0, 0.9, 5000)
+    sizes = []
+
+    def ask(indices):
+        sizes.append(len(indices))
+        return wrong[indices].astype(int)
+
+    audit(jax.random.key(0), probabilities, np.zeros(5000, int), ask, target=0.9, budget=405)
+    fewest = int(Terms(0.9, 0.95, 5000).fewest_labels())
+    assert sizes[:3] == [fewest, 10, 10] and sizes[-2] == 50 and sum(sizes) == 405
+    assert sizes[1:-1] == sorted(sizes[1:-1])
+    sizes.clear()
+    sure, right = np.tile([1 - 1e-6, 1e-6], (5000, 1)), np.zeros(5000, int)
+    audit(jax.random.key(0), sure, right, lambda rows: sizes.append(len(rows)) or right[rows],
+          target=0.9, budget=405)  # fmt: skip
+    assert sum(sizes) <= 1.3 * fewest + 10
+
+
 def test_what_is_expected_grows_towards_the_target_and_with_what_is_claimed():
     claimed = pool(4, 0.93, 3000)[1][:, 1]
 

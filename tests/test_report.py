@@ -86,6 +86,24 @@ def test_a_finished_run_tells_its_figures(tmp_path):
     assert page.text.count("autoencoder/loss") == 1 and "1.25 at the end" in page.text
 
 
+def test_a_run_that_is_audited_tells_what_was_believed_and_found(tmp_path):
+    with open_workdir(tmp_path, {"data": "digits", "target": 0.9}) as log:
+        log.scalars("rounds", 0, {"labels_spent": 10, "belief": 0.625})
+        log.scalars("rounds", 1, {"labels_spent": 30, "belief": 0.875})
+        log.scalars("audit", 0, {
+            "estimate": 0.95, "low": 0.8, "high": 0.99, "labels": 40, "labels_spent": 70
+        })  # fmt: skip
+        log.finish({
+            "certified": 1.0, "certified_low": 0.90199, "verdict": "certified: at least 90.19%",
+            "labels_to_train": 30, "labels_to_certify": 40, "labels_spent": 70,
+        })  # fmt: skip
+    page = Page(write_report(tmp_path).read_text())
+    for fact in ("what the networks believe", "62.5%", "audits, with their interval", "the target",
+                 "Labels drawn by each audit: 40.", "at least 90.1%"):  # fmt: skip
+        assert fact in page.text, fact
+    assert "audit/estimate" not in page.text and "at least 90.2%" not in page.text
+
+
 def test_the_page_needs_nothing_from_outside_and_runs_nothing(tmp_path):
     page, text = make(tmp_path)
     assert all(address.startswith("data:image/png;base64,") for address in page.addresses)

@@ -6,6 +6,7 @@ import pytest
 from logs import Memory
 from oracles import ArrayOracle
 
+from jaxlabel import certificate
 from jaxlabel.errors import UsageError
 from jaxlabel.log import NullLog
 from jaxlabel.methods import stopping
@@ -72,17 +73,22 @@ def test_without_a_certificate_the_networks_are_taken_at_their_word():
     assert not judge().believes(beliefs(0.01))
     assert not judge(confidence=0.0, target=0.0).believes(beliefs(0.01))
     assert not one.audit(jax.random.key(0), beliefs(0.03), NOTHING, 900, 0)[1]
-    assert one.summary(60) == {"labels_to_train": 60, "labels_to_certify": 0}
+    one._oracle.ask(np.arange(60))
+    said = one.summary(0.923)
+    assert (said["labels_to_train"], said["labels_to_certify"]) == (60, 0)
+    assert said["verdict"].startswith("nothing certified (config.confidence=0): the networks")
+    assert said["verdict"].endswith("believe 92.30% to be right, the target was 90%")
+    assert "verdict" not in judge(confidence=0.0, target=0.0).summary(0.9)
 
 
 def test_an_audit_that_fails_divides_the_belief_and_its_labels_are_paid():
     labels = wrong(0.12, seed=1)
-    one, claims = judge(labels, budget=500), beliefs(0.03)
-    before = Paid(np.arange(100), labels[:100].astype(int))
+    one, claims = judge(labels, budget=600), beliefs(0.03)
+    before = Paid(np.arange(100), one._oracle.ask(np.arange(100)))
     paid, _ = one.audit(jax.random.key(0), claims, before, 900, 7)
     assert not one.certified and len(paid.indices) == len(set(paid.indices.tolist())) == 600
     np.testing.assert_array_equal(paid.labels, labels[paid.indices])
-    said = one.summary(600)
+    said = one.summary(0.97)
     assert (said["labels_to_train"], said["labels_to_certify"], said["certified"]) == (100, 500, 0)
     assert re.fullmatch(
         r"not certified: at the last audit 7\d\.\d\d% to 9\d\.\d\d% were right, 95% confidence",
@@ -106,13 +112,19 @@ def test_who_proves_better_than_believed_is_trusted_more():
 def test_an_audit_that_succeeds_says_of_what():
     one = judge(wrong(0.02, seed=2))
     paid, _ = one.audit(jax.random.key(1), beliefs(0.03), NOTHING, 900, 0)
-    said = one.summary(len(paid.indices))
-    assert one.certified and said["certified"] == 1.0 and said["certified_of"] == "the pool"
-    assert 0.9 <= said["certified_low"] <= 0.98 <= said["certified_high"]
-    low = f"{100 * said['certified_low']:.2f}%"
-    assert said["verdict"] == (
-        f"certified: at least {low} of the images that were not asked about, 95% confidence"
+    said = one.summary(0.97)
+    assert (
+        one.certified
+        and said["labels_to_certify"] == len(paid.indices)
+        and said["certified"] == 1.0
+        and said["certified_of"] == "the pool"
     )
+    assert 0.9 <= said["certified_low"] <= 0.98 <= said["certified_high"]
+    shown = re.fullmatch(
+        r"certified: at least (9\d\.\d\d)% of the images that were not asked about, 95% confidence",
+        said["verdict"],
+    )
+    assert 0 <= 100 * said["certified_low"] - float(shown[1]) < 0.01  # never rounded up
 
 
 def test_all_audits_together_err_no_more_often_than_is_allowed(monkeypatch):
@@ -151,6 +163,11 @@ def test_where_everything_is_paid_for_there_is_nothing_to_audit(paid):
 
 
 # --- a run that was killed in an audit, and comes to other networks
+
+
+@pytest.fixture(autouse=True)
+def blocks_of_50(monkeypatch):
+    monkeypatch.setattr(certificate, "SMALLEST_BLOCK", certificate.LARGEST_BLOCK)
 
 
 class Killed(Exception):
@@ -197,7 +214,7 @@ def test_labels_of_an_audit_that_other_networks_left_are_used():
     np.testing.assert_array_equal(paid.labels, wrong(0.12)[paid.indices])
     mine = set(one.audits[0].indices.tolist())
     assert not mine & first and len(mine) < len(run.ledger) - 100  # and the batch of the kill
-    said = one.summary(len(paid.indices))
+    said = one.summary(0.9)
     assert said["labels_to_train"] == 0 and said["labels_to_certify"] == len(paid.indices)
 
 

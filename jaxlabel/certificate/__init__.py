@@ -32,14 +32,16 @@ from jaxlabel.errors import UsageError
 
 __all__ = ["Certificate", "Terms", "audit", "statement"]
 
+SMALLEST_BLOCK, LARGEST_BLOCK = 10, 50  # labels asked for at a time
+
 
 class Certificate(NamedTuple):
     """What an audit found. Accuracies are those of the module's docstring.
 
     Attributes:
       estimate: of the pool's accuracy, unbiased for a number of labels fixed before (LURE,
-        Farquhar et al. 2021, on the residuals of the model's own confidence); not a number
-        without labels.
+        Farquhar et al. 2021, on the residuals of the model's own confidence), but that it is kept
+        between 0 and 1; not a number without labels.
       low, high: the interval; it holds at any moment one may have stopped.
       labels: how many were asked for.
       reached: whether `low` is at least the target.
@@ -79,7 +81,7 @@ def audit(
     target: float,
     confidence: float = 0.95,
     budget: int,
-    batch: int = 50,
+    batch: int = 0,
     bought: Int[np.ndarray, "m"] | tuple[int, ...] = (),
     population: bool = False,
 ) -> Certificate:
@@ -95,7 +97,8 @@ def audit(
       probabilities: the model's; that of the prediction is its confidence.
       predictions: the classes that are judged, which need not be the likeliest.
       ask: labels of images, such as `lambda i: oracle.ask(i, purpose="certify")`.
-      batch: labels asked for at a time, and a chance to stop.
+      batch: labels asked for at a time, and a chance to stop; 0: as many as the shortest success
+        takes, then a fifth of those so far, but never fewer than 10 or more than 50.
       bought: indices that are not in the pool.
       population: certify the accuracy on new images, statement 3 above. Where the pool would
         have to be faultless for it, nothing is asked: the target is out of reach.
@@ -118,7 +121,8 @@ def audit(
         stopped_by = stopped_by or _stop(ledger, min(budget, len(pool)), len(pool))
         if stopped_by:
             break
-        size = min(batch, budget - ledger.num_labels, len(pool) - ledger.num_labels)
+        size = batch or _block(ledger.num_labels, terms.fewest_labels())
+        size = min(size, budget - ledger.num_labels, len(pool) - ledger.num_labels)
         left = np.delete(np.arange(len(pool)), ledger.drawn)
         errors = belief.errors(ledger.drawn, ledger.wrong)[left]
         weights, prior = choose_weights(errors, ledger.limit)
@@ -137,8 +141,19 @@ def audit(
     reached = stopped_by == "target" or low >= target
     low = max(low, target) if stopped_by == "target" else low  # roots are found to 1e-9
     return Certificate(
-        ledger.estimate(), low, high, ledger.num_labels, reached, stopped_by, pool[ledger.drawn]
+        float(np.clip(ledger.estimate(), 0, 1)),
+        low,
+        high,
+        ledger.num_labels,
+        reached,
+        stopped_by,
+        pool[ledger.drawn],
     )
+
+
+def _block(taken: int, fewest: float) -> int:
+    """How many labels to ask for next, when so many are taken."""
+    return int(min(LARGEST_BLOCK, max(fewest - taken, taken // 5, SMALLEST_BLOCK)))
 
 
 def _stop(ledger: Ledger, most: int, num_pool: int) -> str:

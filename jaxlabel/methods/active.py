@@ -263,7 +263,8 @@ def hand_over(
     labels = beliefs.argmax(axis=-1).astype(np.int32)
     labels[paid.indices] = paid.labels
     used = {name: getattr(task.config, name) for name in ("objective", "first_query")}
-    summary = used | {"confidence": 1 - doubt(beliefs)} | judge.summary(len(paid.indices))
+    belief = 1 - doubt(beliefs)
+    summary = used | {"confidence": belief} | judge.summary(belief)
     return Predictor(model, labels, None, stopped_by, summary)
 
 

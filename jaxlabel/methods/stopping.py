@@ -69,7 +69,7 @@ class Judge:
     def __init__(self, config: Settings, num_images: int, oracle: Oracle, log: Log):
         self.audits: list[Certificate] = []
         self._config, self._num_images, self._oracle, self._log = config, num_images, oracle, log
-        self._too_sure, self._recalled = TOO_SURE, 0
+        self._too_sure, self._audited, self._recalled = TOO_SURE, 0, 0
         there = log.restore(BEGUN, np.full((MOST_AUDITS, 2), -1))
         pairs = [] if there is None else np.asarray(there[1]).tolist()
         self._begun = [(mark, number) for mark, number in pairs if mark >= 0]
@@ -166,7 +166,7 @@ class Judge:
             nonlocal drawn, answers
             drawn = np.append(drawn, indices)
             query.remember(self._log, f"{DRAWN}{order}", drawn, self._num_images)
-            found = oracle.ask(indices, purpose="certify", round=number)
+            found = self._ask(indices, number)
             answers = np.append(answers, found)
             return found
 
@@ -177,7 +177,7 @@ class Judge:
         )  # fmt: skip
         self._log.scalars("audit", order, {
             "estimate": found.estimate, "low": found.low, "high": found.high,
-            "labels": found.labels,
+            "labels": found.labels, "labels_spent": oracle.num_bought,
         })  # fmt: skip
         self.audits.append(found)
         own = doubt(np.delete(beliefs, paid.indices, axis=0))
@@ -200,27 +200,41 @@ class Judge:
             self._known.add(order)
             drawn = query.remembered(self._log, f"{DRAWN}{order}", self._num_images)
             fresh = query.affordable(self._oracle, drawn[~np.isin(drawn, paid.indices)])
-            answers = self._oracle.ask(fresh, purpose="certify", round=number)
+            answers = self._ask(fresh, number)
             self._recalled += len(fresh)
             paid = Paid(np.append(paid.indices, fresh), np.append(paid.labels, answers))
         return paid
+
+    def _ask(self, indices: Int[np.ndarray, "b"], number: int) -> Int[np.ndarray, "b"]:
+        """The labels of those images, bought to certify."""
+        before = self._oracle.num_bought
+        found = self._oracle.ask(indices, purpose="certify", round=number)
+        self._audited += self._oracle.num_bought - before
+        return found
 
     def audited(self, number: int) -> bool:
         """Whether an audit was begun in that round, by this run or before it was started again."""
         return any(theirs == number for _, theirs in self._begun)
 
-    def summary(self, bought: int) -> dict[str, float | str]:
-        """For result.json: what of the `bought` labels was for which purpose, and is certified.
+    def summary(self, belief: float) -> dict[str, float | str]:
+        """For result.json: what of the labels was for which purpose, and is certified.
 
         Of a model that is handed over when the money ends, the last audit says nothing.
+
+        Args:
+          belief: the mean probability of the model's predictions.
         """
-        audited = sum(found.labels for found in self.audits) + self._recalled
         said: dict[str, float | str] = {
-            "labels_to_train": bought - audited, "labels_to_certify": audited
-        }  # fmt: skip
+            "labels_to_train": self._oracle.num_bought - self._audited,
+            "labels_to_certify": self._audited,
+        }
         if self._config.certifies:
             said |= statement(self.audits, self._config.population)
             said["verdict"] = self._verdict(said)
+        elif self._config.target:
+            said["verdict"] = (f"nothing certified (config.confidence=0): the networks believe "
+                               f"{100 * belief:.2f}% to be right, the target was "
+                               f"{100 * self._config.target:g}%")  # fmt: skip
         return said
 
     def _verdict(self, said: Mapping[str, float | str]) -> str:
@@ -229,12 +243,19 @@ class Judge:
         if said["certified"]:
             pool = said["certified_of"] == "the pool"
             of = "the images that were not asked about" if pool else "new images"
-            return f"certified: at least {100 * float(said['certified_low']):.2f}% of {of}, {sure}"
+            low = math.floor(1e4 * float(said["certified_low"]) + 1e-6) / 100
+            return f"certified: at least {low:.2f}% of {of}, {sure}"
+        wanted = f"{100 * self._config.target:g}%"
+        if not self.audits and self._recalled:
+            return (
+                f"not certified: an audit of {wanted} was given up for other networks (a class "
+                f"was named late, or on another machine); its {self._recalled} labels train"
+            )
         if not self.audits:
-            return f"not certified: no audit of {100 * self._config.target:g}% was worth its labels"
+            return f"not certified: no audit of {wanted} was worth its labels"
         last = self.audits[-1]
-        return (f"not certified: at the last audit {100 * last.low:.2f}% to {100 * last.high:.2f}% "
-                f"were right, {sure}")  # fmt: skip
+        low, high = math.floor(1e4 * last.low) / 100, math.ceil(1e4 * last.high) / 100
+        return f"not certified: at the last audit {low:.2f}% to {high:.2f}% were right, {sure}"
 
     def _affordable(self, paid: Paid, most: int) -> int:
         """As many of `most` labels as the money buys, whichever they are."""

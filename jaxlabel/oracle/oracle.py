@@ -93,6 +93,11 @@ class Oracle:
         return round(sum(self._bought.values()), 6)
 
     @property
+    def num_bought(self) -> int:
+        """How many labels were asked for through this object, those of copies counted once."""
+        return len(self._bought)
+
+    @property
     def remaining(self) -> float:
         """The account's budget, as it was when this object was made, less `spent`."""
         return round(self._budget - self.spent, 6)

@@ -19,8 +19,12 @@ LARGEST_TABLE = 20  # classes up to which the confusion matrix is a table
 IMAGE_BYTES = 700_000  # how much of a section's images the report carries
 POINTS = 6000
 COLUMNS = (
-    "clusters", "labels_spent", "estimate", "estimate_low", "estimate_high", "peek_accuracy",
+    "clusters", "labels_spent", "belief", "estimate", "estimate_low", "estimate_high",
+    "peek_accuracy",
 )  # fmt: skip
+SHOWN_APART = ("rounds", "audit")  # phases whose numbers are in the first chart
+
+OWN = ("phase", "step", "seconds")  # of a record, beside its numbers
 
 Section = dict[str, Any]
 
@@ -36,6 +40,14 @@ def spend(run: Run) -> Section | None:
         low = [_first(r.get("estimate_low"), r["estimate"]) for r in honest]
         high = [_first(r.get("estimate_high"), r["estimate"]) for r in honest]
         series.append(figures.Series("the run's own estimate, with its interval", x, y, low, high))
+    if beliefs := [r for r in rounds if r.get("belief") is not None]:
+        x, y = [r["labels_spent"] for r in beliefs], [r["belief"] for r in beliefs]
+        series.append(figures.Series("what the networks believe", x, y))
+    audits = [r for r in run.records if r["phase"] == "audit" and r.get("labels_spent")]
+    if audits:
+        x, y = [r["labels_spent"] for r in audits], [r["estimate"] for r in audits]
+        low, high = [r["low"] for r in audits], [r["high"] for r in audits]
+        series.append(figures.Series("audits, with their interval", x, y, low, high))
     if peeks := [r for r in rounds if r.get("peek_accuracy") is not None]:
         x, y = [r["labels_spent"] for r in peeks], [r["peek_accuracy"] for r in peeks]
         series.append(figures.Series("training labels right (peeked)", x, y, dashed=True))
@@ -46,6 +58,9 @@ def spend(run: Run) -> Section | None:
     if not series:
         return None
     every = [x for line in series for x in line.x]
+    if target := run.config.get("target"):
+        ends = [min(every), max(every)]
+        series.append(figures.Series("the target", ends, [target, target], dashed=True))
     chart = figures.line_chart(
         series, "labels spent", "Accuracy over labels spent", percent=True,
         log_x=max(every) > 4 * min(every), dots=True,
@@ -53,6 +68,9 @@ def spend(run: Run) -> Section | None:
     names = [name for name in COLUMNS if any(r.get(name) is not None for r in rounds)]
     rows = [[r["step"], *(_cell(name, r.get(name)) for name in names)] for r in rounds]
     text = "Each point is a round of questions."
+    if audits:
+        sizes = ", ".join(f"{r['labels']:,}" for r in audits)
+        text += f" Labels drawn by each audit: {sizes}."
     return {"chart": chart, "legend": [line.name for line in series], "text": text, "rows": rows,
             "columns": ["round", *(name.replace("_", " ") for name in names)]}  # fmt: skip
 
@@ -177,7 +195,7 @@ def curves(run: Run, most: int = 24, points: int = 300) -> list[Section]:
     lines: dict[str, tuple[list[float], list[float]]] = {}
     for record in run.records:
         for name, value in record.items():
-            wanted = record["phase"] != "rounds" and name not in ("phase", "step", "seconds")
+            wanted = record["phase"] not in SHOWN_APART and name not in OWN
             if wanted and value is not None:
                 steps, values = lines.setdefault(f"{record['phase']}/{name}", ([], []))
                 steps.append(record["step"])
