@@ -1,5 +1,6 @@
 """A command's arguments, `--flag=value` each."""
 
+import re
 import sys
 
 from absl import flags
@@ -19,6 +20,8 @@ def parse(values: flags.FlagValues, arguments: list[str], usage: str) -> None:
     try:
         stray = values(["jaxlabel", *arguments])[1:]
     except flags.Error as error:
-        raise UsageError(str(error)) from error
+        # absl shows a Python tuple here
+        said = re.sub(r"\('Non-boolean argument.*\)", "it takes true or false", str(error))
+        raise UsageError(said) from error
     if stray:
         raise UsageError(f"stray argument {stray[0]!r}: every argument is --flag=value")

@@ -85,6 +85,11 @@ def _command(arguments: list[str]) -> tuple[Callable[[list[str]], None], list[st
         return lambda rest: print(USAGE), []
     if arguments[0] == "--version":
         return lambda rest: commands.version(), []
+    if arguments[0] == "data" and (len(arguments) == 1 or arguments[1].startswith("-")):
+        asked = any(word in ("--help", "-h", "-help") for word in arguments)
+        if not asked:
+            raise UsageError("data is one of data info, data explore, data prepare")
+        return lambda rest: print(USAGE), []
     known: dict[str, Callable[[list[str]], None]] = {
         "train": commands.train,
         "sweep": commands.sweep,

@@ -87,12 +87,12 @@ def validate(config: RunConfig) -> None:
             raise UsageError(f"config.{field.name} is {value!r}: it takes a {wanted}")
         low, high, choices = (field.metadata.get(k) for k in ("low", "high", "choices"))
         if choices is not None and value not in choices:
-            known = ", ".join(map(str, choices))
+            known = ", ".join(str(choice) or "nothing" for choice in choices)
             raise UsageError(f"config.{field.name} is {value!r}: it takes one of {known}")
         if (low is not None and not value >= low) or (high is not None and not value <= high):
-            bounds = f"at least {low:g}" if high is None else f"at most {high:g}"
+            bounds = f"at least {low:.12g}" if high is None else f"at most {high:.12g}"
             if low is not None and high is not None:
-                bounds = f"from {low:g} to {high:g}"
+                bounds = f"from {low:.12g} to {high:.12g}"
             raise UsageError(f"config.{field.name} is {value!r}: it takes a number {bounds}")
     config.check()
 

@@ -88,7 +88,7 @@ def describe(config: RunConfig) -> str:
     for field in dataclasses.fields(config):
         value, choices = getattr(config, field.name), field.metadata.get("choices")
         text = field.metadata.get("help", "")
-        text += f" ({', '.join(map(str, choices))})" if choices else ""
+        text += f" ({', '.join(str(c) for c in choices if c != '')})" if choices else ""
         lines.append(f"  {f'--config.{field.name}={value}':<33} {text}")
     return "\n".join(lines)
 

@@ -215,7 +215,8 @@ def _with_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> La
     paths = [place.get(item, "") for item in error.items]
     path = account.write_questions(workdir, error.items, paths)
     return LabelsMissing(
-        f"{len(error.items)} images are to be labelled by a person: fill the column label of "
+        f"{len(error.items)} image{'s are' if len(error.items) > 1 else ' is'} to be labelled by a "
+        f"person: fill the column label of "
         f"{path}, then jaxlabel answer --workdir={workdir}, then the same command again",
         error.items,
     )

@@ -20,6 +20,7 @@ from jaxlabel.predictor import probabilities
 from jaxlabel.runlog import checkpoints
 
 SPLITS = ("test", "train", "all")
+COLUMNS = ("split", "index", "file", "label", "probability")
 
 
 class Trained(NamedTuple):
@@ -89,6 +90,7 @@ def predict(
     """
     if split and split not in SPLITS:
         raise UsageError(f"--split={split}: it takes one of {', '.join(SPLITS)}")
+    _check_free(out)
     trained = load(workdir)
     if isinstance(trained.model, pretext.Representation):
         raise UsageError(f"{workdir} learned features, no classes: there is nothing to predict")
@@ -108,7 +110,6 @@ def predict(
     found = {name: probabilities(trained.model, part) for name, part in chosen.items() if len(part)}
     if not found:
         raise UsageError(f"{spec} has no {split} images")
-    out.parent.mkdir(parents=True, exist_ok=True)
     width = next(iter(found.values())).shape[1]
     names = trained.classes
     if trained.gives == "clusters" or width != len(names):  # clusters, or a class without a name
@@ -118,6 +119,17 @@ def predict(
     return f"{count} images of {dataset.name} ({split}) labelled by {workdir}: {out}"
 
 
+def _check_free(out: Path) -> None:
+    """Refuses to write over anything but predictions."""
+    if out.is_dir() or not out.name:
+        raise UsageError(f"--out={out} is a folder: name a file in it")
+    if out.exists():
+        with files.refusals(out), out.open("rb") as file:
+            begins = file.read(100).decode("utf-8", "replace")
+        if begins and not begins.startswith(",".join(COLUMNS)):
+            raise UsageError(f"--out={out} is there and holds no predictions: name another file")
+
+
 def table(
     found: dict[str, Float[np.ndarray, "n classes"]], classes: tuple[str, ...], dataset: Dataset
 ) -> str:
@@ -125,7 +137,7 @@ def table(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     each = [f"probability {name}" for name in classes]
-    writer.writerow(["split", "index", "file", "label", "probability", *each])
+    writer.writerow([*COLUMNS, *each])
     writer.writerows(_rows(found, classes, dataset))
     return text.getvalue()
 

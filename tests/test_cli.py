@@ -3,12 +3,15 @@
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from PIL import Image
 
 from jaxlabel import cli
 
@@ -25,7 +28,7 @@ def outcome(capsys, *arguments):
     ("arguments", "says"),
     [
         (["trian"], "no command 'trian' (did you mean train?)"),
-        (["data"], "no command 'data'"),
+        (["data"], "data is one of data info, data explore"),
         (["train", CONFIG, "--config.budgt=3"], "no setting config.budgt (did you mean budget?)"),
         (["train", "--config.budget=many"], "--config.budget=many: could not convert"),
         (["train", "--config.seed=1.5"], "--config.seed=1.5: invalid literal for int()"),
@@ -38,6 +41,7 @@ def outcome(capsys, *arguments):
         (["train", "--config=configs/mnist_medoids.py:x"], "there is no variant 'x'"),
         (["train", "--config"], "--config takes a file"),
         (["train", "--workdri=x"], "Unknown command line flag 'workdri'"),
+        (["train", "--config.folder_labels=maybe"], "folder_labels=maybe: it takes true or false"),
         (["train", "digits"], "stray argument 'digits'"),
         (["report"], "--workdir=DIR is missing"),
         (["report", "--workdir=nowhere"], "nowhere is not a work directory"),
@@ -131,6 +135,17 @@ def test_data_info_of_the_digits(capsys, tmp_path):
     code, out, _ = outcome(capsys, "data", "info", "--data=digits", f"--sheet={sheet}")
     assert code == 0 and "1,297" in out and "500" in out
     assert sheet.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_sheet_is_no_image_of_the_folder_that_it_shows(capsys, tmp_path, monkeypatch):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "a.png")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code, out, _ = outcome(capsys, "data", "info", "--data=folder:.")
+    assert code == 0 and str(tmp_path / "pictures_samples.png") in out
+    assert [path.name for path in folder.iterdir()] == ["a.png"]
 
 
 def test_scripts_train_is_the_same_command():

@@ -104,6 +104,14 @@ def test_what_cannot_be_predicted_is_one_line(finished, tmp_path):
     np.savez(tmp_path / "wide.npz", x_train=np.zeros((4, 8, 9), np.uint8))
     with pytest.raises(UsageError, match="images of 9x8 grey, the run learned from 8x8 grey"):
         prediction.predict(finished, f"npz:{tmp_path / 'wide.npz'}", tmp_path / "x.csv")
+    for place, message in (("", r"--out=\. is a folder"), (tmp_path, "is a folder: name a file")):
+        with pytest.raises(UsageError, match=message):
+            prediction.predict(finished, "digits", Path(place))
+    (tmp_path / "mine.csv").write_text("file,label\n1.png,cat\n")
+    with pytest.raises(UsageError, match=r"mine\.csv is there and holds no predictions"):
+        prediction.predict(finished, "digits", tmp_path / "mine.csv")
+    with pytest.raises(JaxlabelError, match=r"Not a directory|File exists"):
+        prediction.predict(finished, "digits", tmp_path / "mine.csv" / "x.csv")
     with pytest.raises(UsageError, match="--split=tset: it takes one of test, train, all"):
         prediction.predict(finished, "digits", tmp_path / "x.csv", split="tset")
     np.savez(tmp_path / "train.npz", x_train=np.zeros((4, 8, 8), np.uint8))

@@ -33,7 +33,8 @@ def knn(
     """
     available = len(features) - (queries is None)
     if min(k, available) < 1:
-        raise UsageError(f"{k} neighbours among {available} others: both must be at least 1")
+        raise UsageError(f"{k} neighbours among {available} other images: both must be at least 1; "
+                         "are there more images?")  # fmt: skip
     if metric not in ("euclidean", "cosine"):
         raise UsageError(f"metric {metric!r}: it is euclidean or cosine")
     if queries is not None and queries.shape[1] != features.shape[1]:

@@ -1,5 +1,6 @@
 """What a data set holds, as a text for people, and a sheet of samples."""
 
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,8 @@ Labels = dict[str, np.ndarray]  # of "train" and "test", where there are any
 def info(spec: str, options: Options = DEFAULTS, sheet: str | None = None) -> str:
     """Counts, shapes, classes, identical images and contradicting labels, a line each.
 
-    Also writes a sheet of samples, to NAME_samples.png when `sheet` says nothing else.
+    Also writes a sheet of samples, to NAME_samples.png when `sheet` says nothing else: here, or
+    where temporary files are if here is among the images.
 
     Raises:
       DataError: the data set, its labels included, cannot be read.
@@ -35,7 +37,7 @@ def info(spec: str, options: Options = DEFAULTS, sheet: str | None = None) -> st
     seconds = time.perf_counter() - start
     highest = max((int(found.max()) for found in labels.values()), default=-1)
     classes = dataset.classes or tuple(map(str, range(highest + 1)))
-    file = Path(sheet or f"{dataset.name}_samples.png").expanduser()
+    file = Path(sheet).expanduser() if sheet else _beside(spec, f"{dataset.name}_samples.png")
     file.parent.mkdir(parents=True, exist_ok=True)
     samples_sheet(dataset.train_images, labels.get("train"), classes).save(file, "PNG")
     return "\n".join([
@@ -45,6 +47,14 @@ def info(spec: str, options: Options = DEFAULTS, sheet: str | None = None) -> st
         *_identical(dataset, source, labels, classes),
         f"samples  {file}",
     ])  # fmt: skip
+
+
+def _beside(spec: str, name: str) -> Path:
+    """A file of that name that is not in the folder of images, where it would be one of them."""
+    kind, _, location = spec.partition(":")
+    folder = Path(location).expanduser().resolve()
+    inside = kind == "folder" and Path.cwd().is_relative_to(folder)
+    return Path(tempfile.gettempdir() if inside else "") / name
 
 
 def _images(dataset: Dataset) -> list[str]:

@@ -57,7 +57,7 @@ class Config(stopping.Settings, scouting.Settings, refinement.Settings):
     pool: int = setting(
         20000, "the images among which a round chooses; of more than that, a random part", low=1
     )
-    members: int = setting(1, "networks; several are distilled to one", low=1)
+    members: int = setting(1, "networks; several stay together, or are distilled to one", low=1)
     distil_steps: int = setting(
         1000, "training steps of that; 0: the networks together are the model", low=0
     )

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from jaxlabel import files
 from jaxlabel.errors import JaxlabelError
 
 CLASSES = "classes"  # beside the leaves: how many there were when they were saved
+OVERHEAD = 100_000  # bytes of a checkpoint's own files
 PASSING = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE,
            errno.ENFILE, errno.ENOMEM)  # fmt: skip
 
@@ -58,6 +60,9 @@ def save(manager: Any, folder: Path, step: int, tree: Any, num_classes: int = -1
     # Orbax refuses empty arrays and empty trees.
     arrays = {name: array for name, array in arrays.items() if array.size}
     arrays |= {"step": np.array(step), CLASSES: np.array(num_classes)}
+    # asked first: what Orbax's threads cannot write they complain about in many tracebacks
+    if shutil.disk_usage(folder).free < sum(array.nbytes for array in arrays.values()) + OVERHEAD:
+        raise files.disk_full(folder)
     with _one_line(folder):
         manager.save(step, args=ocp.args.StandardSave(arrays))
 

@@ -30,7 +30,8 @@ def find(experiment: str) -> Path:
       UsageError: it is in none of them.
     """
     package = Path(__file__).parents[1]
-    name = experiment if experiment.endswith(".py") else f"experiments/{experiment}.py"
+    name = experiment if experiment.endswith(".py") else f"{experiment}.py"
+    name = name if "/" in name or Path(name).is_file() else f"experiments/{name}"
     known: list[str] = []
     for folder in (Path(), package.parent, package):
         if (folder / name).is_file():
