@@ -1,5 +1,6 @@
 """A run's label store and account: where they are, what was bought, and a person's answers."""
 
+import contextlib
 import functools
 import os
 import uuid
@@ -9,7 +10,7 @@ from typing import Any
 
 from jaxlabel import data, files, oracle
 from jaxlabel.data.dataset import Dataset, Options
-from jaxlabel.errors import UsageError
+from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.oracle import LabelStore, import_answers, ledger_text
 from jaxlabel.runlog.workdir import RUN
 
@@ -59,9 +60,11 @@ def name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
 
 def forget_unused(workdir: Path, store: LabelStore, payer: str) -> None:
     """Lets a directory take other settings whose run was refused before it did anything."""
-    if store.ledger(payer) or (workdir / ASKED).exists() or (workdir / "checkpoints").exists():
-        return
-    (workdir / RUN).unlink(missing_ok=True)
+    with contextlib.suppress(JaxlabelError):  # that of the run is the one to tell
+        if not (
+            store.ledger(payer) or (workdir / ASKED).exists() or (workdir / "checkpoints").exists()
+        ):
+            (workdir / RUN).unlink(missing_ok=True)
 
 
 def ledger(workdir: Path, rows: bool = False) -> str:

@@ -56,7 +56,7 @@ def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
         done = files.read_json(workdir / "result.json")
         if done is None:
             dataset = dataset or data.load(settings.data, options)
-            dataset = standing.as_begun(dataset, files.without_password(settings.data), workdir)
+            dataset = standing.as_begun(dataset, settings.data, workdir)
             done = _run(settings, options, dataset, workdir, log)
             log.finish(done)
         elif missing := [key for key in KEYS if key not in done]:

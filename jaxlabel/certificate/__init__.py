@@ -116,12 +116,13 @@ def audit(
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())
     ledger = Ledger(len(pool), 1 - goal, LOWER_SHARE * error, (1 - LOWER_SHARE) * error)
     belief = Belief(1 - probabilities[pool, predictions[pool]])
+    fewest = terms.fewest_labels()
     while True:
         stopped_by = "out of reach" if goal >= 1 else ""
         stopped_by = stopped_by or _stop(ledger, min(budget, len(pool)), len(pool))
         if stopped_by:
             break
-        size = batch or _block(ledger.num_labels, terms.fewest_labels())
+        size = batch or _block(ledger.num_labels, fewest)
         size = min(size, budget - ledger.num_labels, len(pool) - ledger.num_labels)
         left = np.delete(np.arange(len(pool)), ledger.drawn)
         errors = belief.errors(ledger.drawn, ledger.wrong)[left]

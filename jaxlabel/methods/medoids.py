@@ -228,7 +228,7 @@ def label_clusters(
 
     A cluster without a paid image takes the label of the paid image nearest to its centroid.
     """
-    points = space[paid.indices]
+    points = space[paid.indices].astype(float)
     squared = np.sum(points**2, axis=1) - 2 * centroids @ points.T  # but for the centroids' own
     outside = assignments[paid.indices] != np.arange(len(centroids))[:, None]
     return paid.labels[np.lexsort((squared, outside), axis=-1)[:, 0]]
