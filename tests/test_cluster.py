@@ -176,7 +176,7 @@ def test_knn_in_a_small_set_gives_all_there_are():
     features = blobs(4)
     assert cluster.knn(features, None, 10)[0].shape == (4, 3)
     assert cluster.knn(features, features[:2], 10)[0].shape == (2, 4)
-    with pytest.raises(UsageError, match="0 others"):
+    with pytest.raises(UsageError, match="0 other images"):
         cluster.knn(features[:1], None, 3)
     with pytest.raises(UsageError, match="euclidean or cosine"):
         cluster.knn(features, None, 1, metric="manhattan")

@@ -55,17 +55,6 @@ def test_what_no_label_reaches_is_no_target(method):
     assert guide[:30].any(axis=1).all() and not guide[30:].any()
 
 
-def test_what_no_label_reaches_takes_no_rank_of_the_first_class():
-    features = RANDOM.standard_normal((60, 3))
-    features[30:] += 1000
-    paid, labels = np.arange(6), np.arange(6) % 2
-    prior = np.full(2, 1 / 2)
-    spread = semisupervised.propagate("poisson", joined("poisson", features), paid, labels, prior)
-    for label in (0, 1):
-        ranks = spread.certainty[6:30][spread.labels[6:30] == label]
-        assert len(ranks) > 5 and ranks.min() < 0.15
-
-
 def test_ranks_are_by_class_and_the_guide_is_the_surest_of_each():
     groups = np.array([0, 0, 0, 1, 1, 2])
     ranks = rank_within(groups, np.array([3.0, 1.0, 2.0, 8.0, 9.0, 0.0]))

@@ -73,10 +73,8 @@ def propagate(
         certainty = np.ones(len(found))
         if len(prior) > 1:
             best = np.partition(scores, -2, axis=1)
-            nowhere = ~scores.any(axis=1)  # their scores are all 0: no class is the best
-            classes = np.where(nowhere, -1, found)
-            certainty = rank_within(classes, (best[:, -1] - best[:, -2]) * joined.degrees)
-            certainty[nowhere] = -1.0
+            certainty = rank_within(found, (best[:, -1] - best[:, -2]) * joined.degrees)
+            certainty[~scores.any(axis=1)] = -1.0
     found[indices], certainty[indices], reach[indices] = labels, 1.0, 1.0
     return Spread(found, certainty, reach)
 
