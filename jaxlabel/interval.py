@@ -1,5 +1,6 @@
 """Confidence intervals of shares."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -27,3 +28,13 @@ def wilson_interval(correct: float, total: float) -> Interval:
     spread = share * (1 - share) / total + square / (4 * total**2)
     half = NORMAL_975 / scale * np.sqrt(max(spread, 0.0))
     return Interval(float(max(0.0, middle - half)), float(min(1.0, middle + half)))
+
+
+def at_least(share: float, digits: int) -> str:
+    """A lower bound in percent, as people read it: never more than it is."""
+    return f"{math.floor(share * 10 ** (digits + 2) + 1e-6) / 10**digits:.{digits}f}%"
+
+
+def at_most(share: float, digits: int) -> str:
+    """An upper bound in percent: never less than it is."""
+    return f"{math.ceil(share * 10 ** (digits + 2) - 1e-6) / 10**digits:.{digits}f}%"

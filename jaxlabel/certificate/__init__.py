@@ -141,14 +141,9 @@ def audit(
         stopped_by = "out of reach" if stopped_by == "below" and high >= target else stopped_by
     reached = stopped_by == "target" or low >= target
     low = max(low, target) if stopped_by == "target" else low  # roots are found to 1e-9
+    estimate = float(np.clip(ledger.estimate(), 0, 1))
     return Certificate(
-        float(np.clip(ledger.estimate(), 0, 1)),
-        low,
-        high,
-        ledger.num_labels,
-        reached,
-        stopped_by,
-        pool[ledger.drawn],
+        estimate, low, high, ledger.num_labels, reached, stopped_by, pool[ledger.drawn]
     )
 
 

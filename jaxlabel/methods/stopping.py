@@ -13,6 +13,7 @@ from jaxlabel import query
 from jaxlabel.certificate import Certificate, Terms, audit, statement
 from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
+from jaxlabel.interval import at_least, at_most
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Survey
@@ -243,8 +244,8 @@ class Judge:
         if said["certified"]:
             pool = said["certified_of"] == "the pool"
             of = "the images that were not asked about" if pool else "new images"
-            low = math.floor(1e4 * float(said["certified_low"]) + 1e-6) / 100
-            return f"certified: at least {low:.2f}% of {of}, {sure}"
+            low = at_least(float(said["certified_low"]), 2)
+            return f"certified: at least {low} of {of}, {sure}"
         wanted = f"{100 * self._config.target:g}%"
         if not self.audits and self._recalled:
             return (
@@ -254,8 +255,8 @@ class Judge:
         if not self.audits:
             return f"not certified: no audit of {wanted} was worth its labels"
         last = self.audits[-1]
-        low, high = math.floor(1e4 * last.low) / 100, math.ceil(1e4 * last.high) / 100
-        return f"not certified: at the last audit {low:.2f}% to {high:.2f}% were right, {sure}"
+        low, high = at_least(last.low, 2), at_most(last.high, 2)
+        return f"not certified: at the last audit {low} to {high} were right, {sure}"
 
     def _affordable(self, paid: Paid, most: int) -> int:
         """As many of `most` labels as the money buys, whichever they are."""

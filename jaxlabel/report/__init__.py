@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from jaxlabel import files
+from jaxlabel.interval import at_least
 from jaxlabel.report import sections
 from jaxlabel.report.clusters import clusters
 from jaxlabel.report.generated import generated
-from jaxlabel.report.run import Run, at_least, labels_spent, num_images, percent, read_run
+from jaxlabel.report.run import Run, labels_spent, num_images, percent, read_run
 
 # what the evaluator finds with labels that the run never saw
 MEASURED = {"matched_accuracy": "Matched accuracy", "knn_accuracy": "kNN accuracy"}
@@ -92,7 +93,7 @@ def _tiles(run: Run) -> list[dict[str, Any]]:
                           "note": "read by the evaluator alone"})  # fmt: skip
     if "certified" in result:
         apart = "{labels_to_train:,} labels to train, {labels_to_certify:,} to certify"
-        low = at_least(result["certified_low"]) if result["certified"] else ""
+        low = at_least(result["certified_low"], 1) if result["certified"] else ""
         tiles.append(
             {
                 "name": "Certified",

@@ -1,6 +1,5 @@
 """What a report is made of: a run's files, read once."""
 
-import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,11 +66,6 @@ def num_images(run: Run) -> int:
 def class_name(run: Run, label: int) -> str:
     """The name of a class, or its number."""
     return str(run.classes[label]) if 0 <= label < len(run.classes) else f"class {label}"
-
-
-def at_least(share: float) -> str:
-    """A lower bound as people read it: never more than it is."""
-    return f"{math.floor(1000 * share + 1e-6) / 10:.1f}%"
 
 
 def percent(share: float) -> str:

@@ -146,13 +146,13 @@ class RunLog:
         try:
             return checkpoints.restore(manager, folder, like, self.say)
         except checkpoints.Misfit as error:
-            if min(error.num_classes, self._num_classes) < 0 or (
-                error.num_classes == self._num_classes
-            ):
+            before, now = error.num_classes, self._num_classes
+            if min(before, now) < 0 or before == now:
                 raise
-            self.say(f"{name} starts again: there are classes that it did not know"
-                     if error.num_classes < self._num_classes else
-                     f"{name} starts again: there are fewer classes than it knew")  # fmt: skip
+            change = (
+                "classes that it did not know" if before < now else "fewer classes than it knew"
+            )
+            self.say(f"{name} starts again: there are {change}")
             self.forget(name)
             return None
 
