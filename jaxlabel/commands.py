@@ -39,7 +39,8 @@ usage: jaxlabel sweep --experiment=FILE [--workdir=DIR] [--jobs=N] [--quick] [--
   --jobs=N            runs at a time, each with its share of the cores; default: one per core
   --quick             the experiment's quick variant
   --data_root=DIR     holds a folder of IDX files per data set (fashion_mnist/, mnist/, ...)
-  --publish           append the results to results/NAME.jsonl beside the experiment
+  --publish           append the results to results/NAME.jsonl beside the experiment, its table
+                      and figures beside that
   --go_on             a run whose result is in that file already, from whatever machine, is done
   --limit=MINUTES     after so long no run is begun; runs are begun seed by seed, so that what
                       there is can be compared

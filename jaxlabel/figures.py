@@ -6,6 +6,7 @@ SVG and plain pixels rather than matplotlib, whose import alone takes longer tha
 import base64
 import io
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from markupsafe import Markup
 GREEN, RED = (46, 139, 87), (200, 62, 44)
 LARGE, SMALL = (480, 270), (340, 210)
 LEFT, RIGHT, TOP, BOTTOM = 52, 22, 12, 42
+PANELS, CAPTION, NAME = 3, 26, 36  # small charts side by side; room for a name, in letters
 COLOURS = 10  # classes s0 ... s9 of a chart's lines; a page defines as many as it needs
 
 
@@ -95,6 +97,7 @@ def confusion_figure(
 def line_chart(
     series: Sequence[Series], x_title: str, title: str, *, percent: bool = False,
     log_x: bool = False, dots: bool = False, size: tuple[int, int] = LARGE,
+    beside: Sequence[Series] = (),
 ) -> Markup:  # fmt: skip
     """Lines over x as SVG.
 
@@ -102,10 +105,11 @@ def line_chart(
       percent: y is a fraction, printed as a percentage.
       log_x: x grows by doubling.
       dots: each point is marked.
+      beside: lines that are not drawn, but for which the axes have room.
     """
     width, height = size
-    every_x = [x for line in series for x in line.x]
-    every_y = [y for line in series for y in (*line.y, *line.low, *line.high)]
+    every_x = [x for line in (*series, *beside) for x in line.x]
+    every_y = [y for line in (*series, *beside) for y in (*line.y, *line.low, *line.high)]
     y_ticks = _ticks(min(every_y), max(every_y))
     x_ticks = _doublings(every_x) if log_x else _inner_ticks(min(every_x), max(every_x))
     horizontal = _scale(every_x, LEFT, width - RIGHT, log_x)
@@ -131,6 +135,51 @@ def line_chart(
         )
     )
     return _svg(parts, width, height, title)
+
+
+def panels(series: Sequence[Series], x_title: str, title: str, **options: Any) -> Markup:
+    """Many lines as SVG: the first beside one of the others in each small chart, on like axes.
+
+    Args:
+      options: as for `line_chart`.
+    """
+    first, *others = series
+    (width, height), columns = SMALL, min(PANELS, len(others))
+    parts = []
+    for place, line in enumerate(others):
+        left, top = place % columns * width, place // columns * (height + CAPTION)
+        half = NAME // 2
+        long = len(line.name) > NAME
+        name = f"{line.name[:half]}…{line.name[-half:]}" if long else line.name
+        chart = line_chart([first, line], x_title, line.name, size=SMALL, beside=series, **options)
+        parts.append(
+            Markup(
+                '<text class="name" x="{}" y="{}">{}</text>'
+                '<svg x="{}" y="{}" width="{}" height="{}">{}</svg>'
+            ).format(left + LEFT, top + CAPTION - 6, name, left, top + CAPTION, *SMALL, chart)
+        )
+    rows = -(-len(others) // columns)
+    return _svg(parts, columns * width, rows * (height + CAPTION), title)
+
+
+def with_legend(chart: Markup, names: Sequence[str]) -> Markup:
+    """A chart of `line_chart` or `panels`, with the names of its lines' colours below."""
+    head = re.search(r'viewBox="0 0 (\d+) (\d+)".*?aria-label="(.*?)"', chart)
+    if head is None:
+        raise ValueError("no chart")
+    width, height, title = int(head[1]), int(head[2]), Markup(head[3]).unescape()
+    parts = [Markup('<svg width="{}" height="{}">{}</svg>').format(width, height, chart)]
+    left, top = LEFT, height + 18
+    for number, name in enumerate(names):
+        room = 32 + round(7 * len(name))  # of a letter, about
+        if left > LEFT and left + room > width:
+            left, top = LEFT, top + 20
+        parts.append(
+            Markup('<circle class="s{}" cx="{}" cy="{}" r="5"/><text x="{}" y="{}">{}</text>')
+            .format(number % COLOURS, left, top - 4, left + 10, top, name)
+        )  # fmt: skip
+        left += room
+    return _svg(parts, width, top + 10, title)
 
 
 def scatter(

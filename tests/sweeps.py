@@ -52,7 +52,7 @@ def run(job):
         "labels_spent": int(config["budget"]), "labels_by_purpose": {}, "ledger": ["long"],
         "train_label_accuracy": None, "test_accuracy_interval": [0, 1], "versions": {},
         "test_accuracy": (config["budget"] + config["seed"]) / 100, "device": "none",
-        "seconds_shared": 0.5, "commit": "abc", "config": config,
+        "seconds_shared": 0.5, "commit": "abc", "config": config | {"kind": "unknown"},
     })
 
 worker.main(sys.argv[1], run)

@@ -1,7 +1,9 @@
 import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from markupsafe import Markup
 
 from jaxlabel import figures
 
@@ -52,6 +54,27 @@ def test_line_chart_draws_within_its_frame(values):
     assert "&lt;title&gt;" in chart and "<title>&lt;" not in chart
     ticks = [float(v) for v in re.findall(r'<text x="([\d.-]+)" y="246"', chart)]
     assert ticks and min(ticks) >= 0 and max(ticks) <= figures.LARGE[0]
+
+
+def test_panels_have_like_axes():
+    low, high = figures.Series("low", [1, 2], [0.0, 0.1]), figures.Series("<high>", [1, 4], [0, 9])
+    other = figures.Series("other", [2, 3], [0.0, 0.2])
+    page = str(figures.panels([low, high, other], "labels", "title", dots=True))
+    firsts = re.findall(r'class="line s0" d="([^"]*)"', page)
+    assert len(firsts) == 2 and firsts[0] == firsts[1]
+    assert (
+        firsts[0]
+        != re.search(r'class="line s0" d="([^"]*)"', str(figures.line_chart([low], "labels", "t")))[
+            1
+        ]
+    )
+    assert len(re.findall(r'class="line s1"', page)) == 2 and "&lt;high&gt;</text>" in page
+    long = figures.Series("a" * 20 + "b" * 20, [2, 3], [0.0, 0.2])
+    assert f">{'a' * 18}…{'b' * 18}</text>" in figures.panels([low, long], "labels", "title")
+    named = str(figures.with_legend(Markup(page), ["low", "a <long> name " * 20, "the last"]))
+    places = re.findall(r'<circle class="s\d" cx="(\d+)" cy="(\d+)" r="5"/>', named)
+    assert places == [("52", "250"), ("52", "270"), ("52", "290")] and "a &lt;long&gt;" in named
+    assert ElementTree.fromstring(named).get("viewBox") == "0 0 680 304"  # well formed
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0.12, 0.13), (7, 7), (0, 0), (-3e6, 5e6)])

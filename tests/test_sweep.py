@@ -43,10 +43,9 @@ def test_tables_figures_and_page_by_hand(few):
         assert f"working on {name}" in (few.workdir / "runs" / name / "run.log").read_text()
     svg = (few.workdir / "figures" / "table1.svg").read_text()
     assert "random labels: 0.21 at 20" in svg and "strange: 0.65 at 64" in svg and "<style>" in svg
-    assert (
-        svg.removesuffix("\n").replace(svg[svg.index("<style>") : svg.index("</style>") + 8], "")
-        in page
-    )
+    chart = svg.partition('<svg width="480" height="270">')[2].partition("</svg>")[0]
+    assert "strange: 0.65 at 64" in chart and f"{chart}</svg>" in page
+    assert [svg.count(f">{name}</text>") for name in ("random labels", "strange")] == [1, 1]
 
 
 def test_a_second_start_does_nothing_and_needs_no_jax(few, monkeypatch):
@@ -184,6 +183,11 @@ def test_publishing(few):
     assert lines[0]["config"]["data"] == "idx:DATA_ROOT/shapes" and lines[0]["theirs"] == 0.1
     published = few.folder / "results" / "few.md"
     assert published.read_text() == (few.workdir / "table.md").read_text()
+    figures = {f"few_{figure.name}": figure for figure in (few.workdir / "figures").iterdir()}
+    there = list((few.folder / "results" / "figures").iterdir())
+    assert figures and {figure.name for figure in there} == figures.keys()
+    for figure in there:
+        assert figure.read_bytes() == figures[figure.name].read_bytes()
     with pytest.raises(UsageError, match="leave out --quick"):
         few.sweep(quick=True, publish=True, workdir=few.folder / "quick")
 
@@ -239,11 +243,16 @@ def test_a_line_of_a_chart_differs_from_others_in_more_than_the_axis():
     assert page.charts(guided)["table1"].legend == ["guide=0.0", "guide=0.5"]
     many = page.charts(lines([f"q{i}" for i in range(9)], ["mnist", "digits"]))
     assert list(many) == ["table1_mnist", "table1_digits"]
-    assert many["table1_digits"].title == "T, digits" and len(many["table1_digits"].legend) == 9
+    assert many["table1_digits"].title == "T, digits"
+    assert many["table1_digits"].legend == ["q0", "what a chart is named after"]
+    picture = str(many["table1_digits"].picture)
+    assert [picture.count(f'<text class="name" x="52" y="{y}">') for y in (20, 256, 492)] == [1] * 3
+    assert [picture.count(f">q{i}</text>") for i in range(9)] == [0] + [1] * 8
+    assert picture.count("q0: 0.54 at 40") == 8 and picture.count("q8: 0.62 at 40") == 1
     plan = Plan("", "e", "about", "why?", False, "", [], [])
     drawn = [one | {"run": "r", "seed": 0} for one in lines(list("abcdef"), ["mnist", "digits"])]
     html = page.render(plan, Path(), drawn, [], page.charts(drawn))
-    assert html.count("<svg") == 2 and "T, mnist" in html and "T, digits" in html
+    assert html.count('<svg viewBox="0 0 1020') == 2 and "T, mnist" in html and "T, digits" in html
 
 
 def test_shares_of_the_cores(monkeypatch):

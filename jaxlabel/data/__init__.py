@@ -10,7 +10,16 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxlabel.data import digits, folder, idx, npz, tfds
-from jaxlabel.data.dataset import DEFAULTS, KNOWN, Dataset, Images, Options, Source, name_of
+from jaxlabel.data.dataset import (
+    DEFAULTS,
+    KNOWN,
+    Dataset,
+    Images,
+    Options,
+    Source,
+    kind_of,
+    name_of,
+)
 from jaxlabel.data.images import with_channels
 from jaxlabel.errors import DataError, did_you_mean
 
@@ -69,12 +78,17 @@ def dataset_of(spec: str, source: Source, options: Options) -> Dataset:
     """
     prefix, location = split_spec(spec)
     name = name_of(prefix, location)
-    kind, classes = KNOWN.get(name, ("unknown", ()))
-    if prefix == "folder":  # what a folder is called says little about its sub-folders
-        classes = ()
+    # what a folder is called says little about its sub-folders
+    classes = KNOWN[name][1] if name in KNOWN and prefix != "folder" else ()
     train, test = _same_shape(spec, source.train, source.test, options.image_mode)
     return Dataset(
-        name, kind, source.classes or classes, train, source.train.items, test, source.paths
+        name,
+        kind_of(name),
+        source.classes or classes,
+        train,
+        source.train.items,
+        test,
+        source.paths,
     )
 
 

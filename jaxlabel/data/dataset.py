@@ -85,6 +85,11 @@ ALIASES = {"fashion": "fashion_mnist", "fashionmnist": "fashion_mnist", "fmnist"
            "cifar_10": "cifar10", "overheadmnist": "overhead_mnist"}  # fmt: skip
 
 
+def kind_of(name: str) -> str:
+    """What its images are of, as `Dataset.kind`, by the data set's name."""
+    return KNOWN[name][0] if name in KNOWN else "unknown"
+
+
 def name_of(prefix: str, location: str) -> str:
     """The data set's name: the last part of its place, in lower case with underscores.
 

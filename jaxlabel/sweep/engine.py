@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxlabel import files, results
+from jaxlabel.data.dataset import kind_of
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.runlog import workdir as directory
 from jaxlabel.sweep import local, page, plan, slurm, tables
@@ -181,7 +182,12 @@ def published_lines(made: Plan, path: Path) -> dict[str, dict[str, Any]]:
     lines = {}
     for one in results.read(path) if path.is_file() else []:
         run, config = runs.get(one.get("run", "")), one.get("config") or {}
-        if run and _is_of(config, run, tables.without_places(made, run.config)):
+        if run is None:
+            continue
+        wanted = tables.without_places(made, run.config)
+        if wanted["kind"] == "auto":  # a result says what it came to
+            wanted |= {"kind": kind_of(one["dataset"])}
+        if _is_of(config, run, wanted):
             lines[run.name] = tables.line(made, run, one) | {"config": config}
     return lines
 
@@ -199,25 +205,32 @@ def write_outputs(
     files.write(path, tables.document(made, lines))
     files.write(workdir / "table.csv", tables.csv_text(lines))
     charts = page.charts(lines)
-    for name, chart in charts.items():
-        files.write(workdir / "figures" / f"{name}.svg", page.standalone(chart.picture))
-    for figure in (workdir / "figures").glob("table*.svg"):
-        if figure.stem not in charts:  # of an experiment as it was before
-            figure.unlink()
+    write_figures(workdir / "figures", "", charts)
     files.write(workdir / page.NAME, page.render(made, workdir, lines, failed, charts))
     return path
 
 
+def write_figures(folder: Path, prefix: str, charts: Mapping[str, page.Chart]) -> None:
+    """A file for each chart, and none for a chart that there was before."""
+    drawn = {f"{prefix}{name}.svg": page.standalone(chart) for name, chart in charts.items()}
+    for name, picture in drawn.items():
+        files.write(folder / name, picture)
+    for figure in folder.glob(f"{prefix}table*.svg"):
+        if figure.name not in drawn:
+            figure.unlink()
+
+
 def publish(made: Plan, lines: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Appends the results to a file of results and writes the plan's table of it beside it.
+    """Appends the results to a file of results; writes the plan's table and figures beside it.
 
     What the file has of settings that are the plan's no more stays there and is not shown.
     """
     for line in lines:
         results.append(path, line)
     known = published_lines(made, path) | {line["run"]: dict(line) for line in lines}
-    document = tables.document(made, in_order(made, known))
-    files.write(path.with_suffix(".md"), document)
+    shown = in_order(made, known)
+    files.write(path.with_suffix(".md"), tables.document(made, shown))
+    write_figures(path.with_name("figures"), f"{path.stem}_", page.charts(shown))
 
 
 def _reporter(

@@ -12,10 +12,12 @@ from jaxlabel.sweep import tables
 from jaxlabel.sweep.types import Outcome, Plan
 
 NAME = "index.html"
+TOGETHER = 5  # as many lines can be told apart in one chart
 COLOURS = ("#2f6fb2", "#d1662a", "#2e8b57", "#8a5bb5", "#b0892f", "#c2476f", "#3a9aa8", "#6b7280",
            "#7a9a2e", "#9c5a3c")  # fmt: skip
 STYLE = (
     "svg{font:13px system-ui,sans-serif;background:#fff}svg text{fill:#555}.grid{stroke:#ddd}"
+    "svg .name{fill:#1d1f23;font-weight:600}"
     ".line{fill:none;stroke:var(--s);stroke-width:2}.dashed{stroke-dasharray:5 4}"
     ".band{fill:var(--s);opacity:.14}circle{fill:var(--s);stroke:#fff;stroke-width:1.5}"
     + "".join(f".s{i}{{--s:{colour}}}" for i, colour in enumerate(COLOURS))
@@ -33,14 +35,15 @@ class Chart(NamedTuple):
 def charts(lines: Sequence[Mapping[str, Any]]) -> dict[str, Chart]:
     """A chart for each table that has numbers on its horizontal axis, by a file's name.
 
-    Of a table with more lines than colours, one for each data set: table2_mnist, say.
+    Of a table with more than TOGETHER lines, one for each data set: table2_mnist, say; none where
+    they are points.
     """
     rows, made = tables.rows(lines), {}
     for number, title in enumerate(dict.fromkeys(row.table for row in rows), 1):
         mine = [row for row in rows if row.table == title]
         datasets = list(dict.fromkeys(row.dataset for row in mine))
         parts = {f"table{number}": (title, mine)}
-        if len({_line(row) for row in mine}) > len(COLOURS) and len(datasets) > 1:
+        if len({_line(row) for row in mine}) > TOGETHER and len(datasets) > 1:
             parts = {
                 f"table{number}_{dataset}": (
                     f"{title}, {dataset}", [row for row in mine if row.dataset == dataset]
@@ -48,25 +51,30 @@ def charts(lines: Sequence[Mapping[str, Any]]) -> dict[str, Chart]:
                 for dataset in datasets
             }  # fmt: skip
         for name, (heading, own) in parts.items():
-            if series := _series(own):
+            series = _series(own)
+            if series and (len(series) <= TOGETHER or any(len(line.x) > 1 for line in series)):
                 made[name] = _chart(series, heading, own[0])
     return made
 
 
 def _chart(series: list[figures.Series], title: str, row: tables.Row) -> Chart:
+    """The lines in one picture, or where they are many each beside the first in one of its own."""
     measure, over = next(iter(row.measures)), row.lines[0]["over"]
     every = [x for line in series for x in line.x]
-    picture = figures.line_chart(
+    many = len(series) > TOGETHER
+    draw = figures.panels if many else figures.line_chart
+    picture = draw(
         series, over.replace("_", " "), f"{title}: {measure.replace('_', ' ')}",
         percent=tables.is_share(measure), dots=True,
         log_x=min(every) > 0 and max(every) > 4 * min(every),
     )  # fmt: skip
-    return Chart(title, picture, [line.name for line in series])
+    names = [line.name for line in series]
+    return Chart(title, picture, [names[0], "what a chart is named after"] if many else names)
 
 
-def standalone(picture: Markup) -> str:
-    """An SVG file that brings its colours along."""
-    head, end, rest = str(picture).partition(">")
+def standalone(chart: Chart) -> str:
+    """An SVG file that brings its colours and their names along."""
+    head, end, rest = str(figures.with_legend(chart.picture, chart.legend)).partition(">")
     return f"{head}{end}<style>{STYLE}</style>{rest}\n"
 
 
