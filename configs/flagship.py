@@ -28,8 +28,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
                       "scout_until": 40, "space": "pca", "guide": 1.0,
                       "guide_until": 150, "contrast_steps": 2400, "refinements": 5,
                       "refine_until": 150, "graph_until": 40, "typical_until": 15},
-    "overhead_mnist": {"data": "idx:overhead_mnist", "budget": 500, "first_query": "random",
-                       "refinements": 3, "refine_until": 150},
+    "overhead_mnist": {"data": "idx:overhead_mnist", "budget": 500, "space": "pca", "guide": 1.0,
+                       "guide_until": 150, "contrast_steps": 1200, "refinements": 5,
+                       "refine_until": 150},
     "cifar10": {"data": "tfds:cifar10", "budget": 250},
     "folder": {"data": "folder:images", "budget": 200, "alignment": "none", "image_size": 32},
 }  # fmt: skip
