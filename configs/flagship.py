@@ -4,9 +4,9 @@
         --config.target=0.9 --config.budget=3000 --config.steps=3000 --workdir=runs/flagship
 
 With seed 11 this took 69 minutes on one core of a CPU and 2,746 labels, 826 of them for the
-certificate, which is sure by 95% (`--config.confidence`). With `--config.confidence=0` the run stops when the networks
-believe themselves at the target, and nothing is certified. Without `--config.target` the whole
-budget is spent on training.
+certificate, which is sure by 95% (`--config.confidence`). With `--config.confidence=0` the run
+stops when the networks believe themselves at the target, and nothing is certified. Without
+`--config.target` the whole budget is spent on training.
 The cpu preset takes some 50 minutes on one core for 1,000 labels; what it reaches is in
 experiments/flagship.md. Its three networks stay together; `--config.distil_steps=1500` makes one of
 them, for faster predictions. Fashion-MNIST's questions 6 to 40 are asked one at a time, each where
