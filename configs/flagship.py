@@ -35,7 +35,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
                        "guide_until": 150, "contrast_steps": 1200, "refinements": 5,
                        "refine_until": 150},
     "cifar10": {"data": "tfds:cifar10", "budget": 250},
-    "folder": {"data": "folder:images", "budget": 200, "alignment": "none", "image_size": 32},
+    "folder": {"data": "folder:images", "budget": 200, "alignment": "none", "image_size": 32,
+               "space": "pca", "guide": 1.0, "guide_until": 150, "contrast_steps": 1200,
+               "refinements": 5, "refine_until": 150, "members": 1},
 }  # fmt: skip
 COMMON: dict[str, Any] = {"space": "graph", "map": "pca"}
 SIZES: dict[str, dict[str, Any]] = {
