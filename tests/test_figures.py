@@ -62,12 +62,7 @@ def test_panels_have_like_axes():
     page = str(figures.panels([low, high, other], "labels", "title", dots=True))
     firsts = re.findall(r'class="line s0" d="([^"]*)"', page)
     assert len(firsts) == 2 and firsts[0] == firsts[1]
-    assert (
-        firsts[0]
-        != re.search(r'class="line s0" d="([^"]*)"', str(figures.line_chart([low], "labels", "t")))[
-            1
-        ]
-    )
+    assert (points(page) != points(figures.line_chart([low], "labels", "t"))).any()
     assert len(re.findall(r'class="line s1"', page)) == 2 and "&lt;high&gt;</text>" in page
     long = figures.Series("a" * 20 + "b" * 20, [2, 3], [0.0, 0.2])
     assert f">{'a' * 18}…{'b' * 18}</text>" in figures.panels([low, long], "labels", "title")

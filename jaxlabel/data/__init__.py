@@ -79,17 +79,10 @@ def dataset_of(spec: str, source: Source, options: Options) -> Dataset:
     prefix, location = split_spec(spec)
     name = name_of(prefix, location)
     # what a folder is called says little about its sub-folders
-    classes = KNOWN[name][1] if name in KNOWN and prefix != "folder" else ()
+    known = KNOWN[name][1] if name in KNOWN and prefix != "folder" else ()
+    classes, items = source.classes or known, source.train.items
     train, test = _same_shape(spec, source.train, source.test, options.image_mode)
-    return Dataset(
-        name,
-        kind_of(name),
-        source.classes or classes,
-        train,
-        source.train.items,
-        test,
-        source.paths,
-    )
+    return Dataset(name, kind_of(name), classes, train, items, test, source.paths)
 
 
 def split_spec(spec: str) -> tuple[str, str]:
