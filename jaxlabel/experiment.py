@@ -1,10 +1,6 @@
 """One run from its configuration to its report: data, labels, recipe, evaluation, record."""
 
 import dataclasses
-import os
-import platform
-import subprocess
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxlabel import account, cache, config, data, evaluate, files, train
+from jaxlabel import account, cache, config, data, evaluate, files, provenance, train
 from jaxlabel.data import importing
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import JaxlabelError, LabelsMissing, UsageError
@@ -36,7 +32,6 @@ from jaxlabel.runlog import RunLog, open_workdir, standing
 
 RECIPES = (medoids, representatives, encoder, clusters, sgan, simclr, scan, semisup, active)
 METHODS = {module.Config: module.run for module in RECIPES}
-VERSIONS = ("jaxlabel", "jax", "flax", "optax", "numpy")
 
 
 def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
@@ -110,9 +105,7 @@ def _run(
         **_scores(settings.data, options, dataset, store, predictor, log),
         "seconds": round(log.seconds, 2),
         "seconds_shared": cache.take_saved_seconds(),
-        "device": device(),
-        "versions": {"python": platform.python_version()} | {n: version(n) for n in VERSIONS},
-        "commit": commit(),
+        **provenance.made_with(),
         "stopped_by": predictor.stopped_by,
         "gives": predictor.gives,
         **predictor.summary,
@@ -272,26 +265,3 @@ def summary(result: dict[str, Any]) -> str:
             lines.append(f"{shown_name}: {100 * result[name]:.2f}% (the evaluator read {read})")
     lines.append(f"{result['seconds']:.1f} s on {result['device']}")
     return "\n".join(lines)
-
-
-def device() -> str:
-    """The accelerator's name, or the number of CPU cores."""
-    first = jax.devices()[0]
-    if first.platform == "cpu":
-        return (
-            f"CPU, {len(os.sched_getaffinity(0))} cores"
-            if hasattr(os, "sched_getaffinity")
-            else "CPU"
-        )
-    return f"{len(jax.devices())}x {first.device_kind}"
-
-
-def commit() -> str:
-    """The commit of jaxlabel's source, with "+" when it was changed since; "" outside git."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    command = [*git, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

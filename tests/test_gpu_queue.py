@@ -51,7 +51,36 @@ def test_what_is_there_is_not_run_again(tmp_path):
     with path.open("a") as file:
         file.write('{"queue": "half writ')  # a machine that was taken away
     assert [*queue.waiting([path], "gpu")] == [left[0], *left[2:]]
+    queue.append(path, line(left[0][0].name, left[0][1]))
+    assert [*queue.waiting([path], "gpu")] == left[2:]
     assert queue.waiting([path], "tiny") == queue.waiting([], "tiny")
+
+
+def test_the_flagship_comes_first_and_each_of_its_bars_before_a_second_seed():
+    left = [(job, seed) for job, seed in queue.waiting([], "gpu") if job.config]
+    flagship = [(job, seed) for job, seed in left if job.name.startswith("flagship")]
+    assert left[: len(flagship)] == flagship
+    assert [seed for _, seed in flagship] == sorted(seed for _, seed in flagship)
+    named = {job.name for job, _ in flagship}
+    for wanted in ("300", "400", "10", "40", "100", "500", "certified"):
+        assert f"flagship, fashion_mnist, {wanted}" in named
+
+
+def test_a_script_finds_jaxlabel_where_it_is_not_installed(tmp_path, monkeypatch):
+    script = tmp_path / "script.py"
+    script.write_text("import json, sys\nprint('no')\nprint(json.dumps(sys.path))\n")
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    said = queue.command(queue.Job("a", command=(str(script),)))["said"]
+    assert said[:2] == [str(tmp_path), str(ROOT)] and any(one.endswith("elsewhere") for one in said)
+
+
+def test_a_script_is_stopped_at_the_limit(tmp_path, capsys):
+    script = tmp_path / "script.py"
+    script.write_text("import time\ntime.sleep(60)\n")
+    options = argparse.Namespace(limit=5.5, preset="gpu")
+    out = tmp_path / "out.jsonl"
+    queue.work([(queue.Job("a", command=(str(script),)), 0)], options, out)
+    assert "the time is over" in capsys.readouterr().out and not out.exists()
 
 
 def test_data_that_is_missing_is_left_for_another_time(tmp_path, capsys):

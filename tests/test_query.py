@@ -79,6 +79,7 @@ def test_money_buys_labels_at_the_mean_price_of_what_it_can_buy_or_surely_at_the
     assert query.how_many(oracle, 4, np.array([3])) == 3
     assert query.how_many(oracle, 4, np.arange(4)) == 0
     assert query.how_many(Priced([0, 0], 0.0), 2) == 2
+    assert query.how_many(Priced([1, 2], np.inf), 2) == 2  # no limit
 
 
 def test_a_run_plans_at_least_one_label_and_is_refused_where_not_even_the_cheapest_is_bought():

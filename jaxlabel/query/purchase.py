@@ -53,7 +53,8 @@ def how_many(
         return 0
     prices = oracle.cost(left) if surely else oracle.prices[left]
     price = float(prices.max() if surely else prices.mean())
-    return min(len(left), int(oracle.remaining / price + 1e-9)) if price > 0 else len(left)
+    bought = oracle.remaining / price + 1e-9 if price > 0 else math.inf
+    return int(min(len(left), bought))
 
 
 def too_dear(oracle: Oracle, num_images: int) -> Int[np.ndarray, "m"]:
