@@ -54,7 +54,7 @@ class RunConfig:
     skip_unreadable: bool = setting(False, "folder: skip images that cannot be read")
     seed: int = setting(0, "the seed of everything random in the run", low=0, high=2**32 - 1)
     budget: float = setting(64.0, "how much may be spent on labels; a label costs 1 unless the "
-                            "store says otherwise", low=0)  # fmt: skip
+                            "store says otherwise; inf: no limit", low=0)  # fmt: skip
     map: str = setting(
         "tsne", "how the report draws the map of the features", choices=("tsne", "pca", "none")
     )
