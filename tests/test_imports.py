@@ -11,7 +11,7 @@ LAYERS = (
     ("query", "certificate", "train", "predictor", "autoencode", "pretext", "linear", "gan", "scan",
      "semisupervised"),
     ("methods",),
-    ("evaluate", "runlog", "report", "figures", "progress", "results"),
+    ("evaluate", "runlog", "report", "figures", "progress", "provenance", "results"),
     ("experiment", "account", "sweep", "prediction", "explore"),
     ("arguments", "cli", "commands", "configfile", "__main__"),
 )  # fmt: skip
