@@ -86,7 +86,7 @@ def jobs() -> Iterator[Job]:
         chosen = {"budget": float(labels), "query": query, "space": space}
         yield Job(f"semisup, {data}, {labels} {query}", f"semisup:{data}", chosen, bar=bar)
     yield from grid()
-    # days of a GPU, so it waits: what it has done is lost with the machine
+    # as long as the paper trains: more than a short loan of a machine, with which its work is lost
     yield Job("scan, cifar10, no labels", "scan:cifar10", {"budget": 0.0}, range(1), "81.6, 88.3%")
 
 
