@@ -22,22 +22,20 @@ from typing import Any
 
 from jaxlabel.methods.active import Config
 
+# for a few labels: contrastive features, their graph as a guide, then that of what is learned
+LEARNED: dict[str, Any] = {"space": "pca", "guide": 1.0, "guide_until": 150, "contrast_steps": 1200,
+                           "refinements": 5, "refine_until": 150}  # fmt: skip
 VARIANTS: dict[str, dict[str, Any]] = {
     "digits": {"data": "digits", "budget": 60, "first": 20},
     "mnist": {"data": "tfds:mnist", "budget": 20, "first": 10, "growth": 1.5, "guide": 0.5,
               "contrast_steps": 600},
-    "fashion_mnist": {"data": "tfds:fashion_mnist", "budget": 1000, "first": 5,
-                      "scout_until": 40, "space": "pca", "guide": 1.0,
-                      "guide_until": 150, "contrast_steps": 2400, "refinements": 5,
-                      "refine_until": 150, "graph_until": 40, "typical_until": 15,
-                      "audit_share": 0.36},
-    "overhead_mnist": {"data": "idx:overhead_mnist", "budget": 500, "space": "pca", "guide": 1.0,
-                       "guide_until": 150, "contrast_steps": 1200, "refinements": 5,
-                       "refine_until": 150},
+    "fashion_mnist": LEARNED | {"data": "tfds:fashion_mnist", "budget": 1000, "first": 5,
+                                "scout_until": 40, "contrast_steps": 2400, "graph_until": 40,
+                                "typical_until": 15, "audit_share": 0.36},
+    "overhead_mnist": LEARNED | {"data": "idx:overhead_mnist", "budget": 500},
     "cifar10": {"data": "tfds:cifar10", "budget": 250},
-    "folder": {"data": "folder:images", "budget": 200, "alignment": "none", "image_size": 32,
-               "space": "pca", "guide": 1.0, "guide_until": 150, "contrast_steps": 1200,
-               "refinements": 5, "refine_until": 150, "members": 1},
+    "folder": LEARNED | {"data": "folder:images", "budget": 200, "alignment": "none",
+                         "image_size": 32, "members": 1},
 }  # fmt: skip
 COMMON: dict[str, Any] = {"space": "graph", "map": "pca"}
 SIZES: dict[str, dict[str, Any]] = {
