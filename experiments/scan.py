@@ -11,7 +11,7 @@ share the encoder and the neighbours. `--quick` takes the digits, one seed and t
 from pathlib import Path
 from typing import Any
 
-from jaxlabel import configfile
+from jaxlabel.experiment import configfile
 from jaxlabel.sweep import Arm, Experiment, Table
 
 CONFIG = str(Path(__file__).resolve().parent.parent / "configs" / "scan.py")

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxlabel import results
 from jaxlabel.methods import semisup
 from jaxlabel.query import STRATEGIES
+from jaxlabel.runlog import results
 from jaxlabel.sweep import Arm, Experiment, Table
 
 DATA = [f"idx:DATA_ROOT/{name}" for name in ("fashion_mnist", "mnist", "overhead_mnist")]

@@ -1,5 +1,5 @@
 """`python -m jaxlabel` is `jaxlabel`."""
 
-from jaxlabel.cli import main
+from jaxlabel.cli.main import main
 
 main()

@@ -133,9 +133,9 @@ def main() -> None:
     if options.merge:
         return merge(Path(options.merge))
     sys.path.insert(0, str(ROOT))
-    from jaxlabel import cli
+    from jaxlabel.cli.main import settle_xla
 
-    cli.settle_xla(os.environ)
+    settle_xla(os.environ)
     os.environ.setdefault("JAXLABEL_CACHE", str(Path(options.workdir).resolve() / "cache"))
     out = Path(os.environ["OUT"]) / PUBLISHED.name if "OUT" in os.environ else PUBLISHED
     if options.preset != "gpu" and out == PUBLISHED:
@@ -187,7 +187,8 @@ def work(left: list[tuple[Job, int]], options: argparse.Namespace, out: Path) ->
 
 def run(job: Job, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """The result of one run, with nothing of where things are on this machine."""
-    from jaxlabel import configfile, experiment
+    from jaxlabel.experiment import configfile
+    from jaxlabel.experiment import run as experiment
 
     file, _, variant = job.config.partition(":")
     path = configfile.find(f"configs/{file}.py")
@@ -237,7 +238,7 @@ def command(job: Job) -> dict[str, Any]:
 
 def table(paths: Iterable[Path]) -> str:
     """A Markdown table: a row per job, over its seeds."""
-    from jaxlabel.results import mean_interval
+    from jaxlabel.runlog.results import mean_interval
 
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for line in lines(paths):

@@ -2,7 +2,7 @@
 
 import sys
 
-from jaxlabel import cli
+from jaxlabel.cli.main import main
 
 if __name__ == "__main__":
-    cli.main(["train", *sys.argv[1:]])
+    main(["train", *sys.argv[1:]])

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxlabel import cache, experiment
+from jaxlabel import cache
+from jaxlabel.experiment import run as experiment
 from jaxlabel.methods import medoids
 
 

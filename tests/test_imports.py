@@ -1,22 +1,18 @@
-"""The house has one direction: every import inside jaxlabel goes to a lower layer."""
+"""Every import inside jaxlabel goes to a lower layer, in the order of scripts/architecture.py."""
 
 import ast
+import sys
 from pathlib import Path
+
+import pytest
 
 import jaxlabel
 
-LAYERS = (
-    ("__init__", "errors", "config", "log", "files", "interval", "cache"),
-    ("data", "augment", "nets", "losses", "cluster", "oracle"),
-    ("query", "certificate", "train", "predictor", "autoencode", "pretext", "linear", "gan", "scan",
-     "semisupervised"),
-    ("methods",),
-    ("evaluate", "runlog", "report", "figures", "progress", "provenance", "results"),
-    ("experiment", "account", "sweep", "prediction", "explore"),
-    ("arguments", "cli", "commands", "configfile", "__main__"),
-)  # fmt: skip
-RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
 ROOT = Path(jaxlabel.__file__).parent
+sys.path.insert(0, str(ROOT.parent / "scripts"))
+import architecture  # noqa: E402
+
+RANK = architecture.rank()
 
 
 def imports(path: Path) -> set[str]:
@@ -44,18 +40,31 @@ def files() -> list[tuple[str, Path]]:
     return [(room, path) for room, path in found if room != "configs"]
 
 
-def test_every_room_has_a_layer():
-    assert {room for room, _ in files()} <= set(RANK)
+def test_every_module_has_a_layer():
+    assert {room for room, _ in files()} == set(RANK)
 
 
-def test_imports_go_downwards_or_stay_in_the_layer():
+def test_every_import_goes_to_a_lower_layer():
     wrong = [
         f"{path.relative_to(ROOT)} imports {other}"
         for room, path in files()
-        for other in imports(path)
-        if RANK[other] > RANK[room]
+        for other in imports(path) - {room}
+        if RANK[other] >= RANK[room]
     ]
     assert wrong == []
+
+
+def test_the_package_has_few_entries():
+    entries = [path for path in ROOT.iterdir() if path.name not in ("__pycache__", "configs")]
+    assert sum(path.suffix == ".py" for path in entries) <= 10
+    assert sum(path.is_dir() for path in entries) <= 20
+
+
+@pytest.mark.parametrize("name", ["README.md"])
+def test_pictures_are_drawn_from_the_order(name):
+    document = (ROOT.parent / name).read_text()
+    assert "<!-- architecture -->" in document
+    assert architecture.drawn(document) == document, f"python scripts/architecture.py {name}"
 
 
 def test_methods_see_labels_through_the_oracle_only():

@@ -17,14 +17,15 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Key, UInt8
 
-from jaxlabel import augment, linear, nets, query, train
-from jaxlabel.autoencode import denoising_loss
+from jaxlabel import augment, nets, query, train
 from jaxlabel.cache import cached
 from jaxlabel.config import RunConfig, setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
+from jaxlabel.nets import linear
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
+from jaxlabel.pretext.autoencoder import denoising_loss
 
 
 @dataclasses.dataclass

@@ -17,14 +17,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import augment, cluster, losses, nets, query, train
-from jaxlabel.autoencode import learn_codes
 from jaxlabel.cache import cached
+from jaxlabel.certificate.interval import wilson_interval
 from jaxlabel.config import RunConfig, setting
 from jaxlabel.errors import UsageError
-from jaxlabel.interval import wilson_interval
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
+from jaxlabel.pretext.autoencoder import learn_codes
 from jaxlabel.query import Paid
 
 

@@ -15,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from jaxlabel import augment, cluster, linear, losses, nets, query, train
+from jaxlabel import augment, cluster, losses, nets, query, train
 from jaxlabel.cache import cached
 from jaxlabel.cluster.pca import fit_pca, project
 from jaxlabel.config import RunConfig, setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
+from jaxlabel.nets import linear
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
 

@@ -16,9 +16,10 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Int, Key, UInt8
 
-from jaxlabel import augment, gan, linear, pretext, query, train
+from jaxlabel import augment, gan, pretext, query, train
 from jaxlabel.config import RunConfig, setting
 from jaxlabel.log import Log
+from jaxlabel.nets import linear
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor, look
 from jaxlabel.query import Paid

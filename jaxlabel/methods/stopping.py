@@ -11,9 +11,9 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxlabel import query
 from jaxlabel.certificate import Certificate, Terms, audit, statement
+from jaxlabel.certificate.interval import at_least, at_most
 from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
-from jaxlabel.interval import at_least, at_most
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Survey

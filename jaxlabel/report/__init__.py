@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxlabel import files
-from jaxlabel.interval import at_least
+from jaxlabel.certificate.interval import at_least
 from jaxlabel.report import sections
 from jaxlabel.report.clusters import clusters
 from jaxlabel.report.generated import generated

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxlabel import figures
+from jaxlabel.report import figures
 from jaxlabel.report.run import Run, artifact, percent
 
 MEASURES = ("diversity", "class_entropy", "loss_ratio")

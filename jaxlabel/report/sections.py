@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from jaxlabel import figures
-from jaxlabel.evaluate import per_class_recall
+from jaxlabel.report import figures
+from jaxlabel.report.evaluate import per_class_recall
 from jaxlabel.report.run import Run, artifact, class_name, labels_spent, percent
 
 PALETTE = (

@@ -18,10 +18,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from jaxlabel import figures, files
+from jaxlabel import files
 from jaxlabel.errors import JaxlabelError
-from jaxlabel.progress import Progress
+from jaxlabel.report import figures
 from jaxlabel.runlog import workdir
+from jaxlabel.runlog.progress import Progress
 from jaxlabel.runlog.tensorboard import Events
 
 RESERVED = ("phase", "step", "seconds")

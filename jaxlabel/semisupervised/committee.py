@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Array, Key, UInt8
 
 from jaxlabel import augment, train
-from jaxlabel.linear import Ensemble
 from jaxlabel.log import Log
 from jaxlabel.losses import cross_entropy
 from jaxlabel.losses.consistency import soft_cross_entropy
+from jaxlabel.nets.linear import Ensemble
 from jaxlabel.predictor import probabilities
 from jaxlabel.query import Paid
 from jaxlabel.semisupervised import training

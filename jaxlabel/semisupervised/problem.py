@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
-from jaxlabel import augment, linear, nets, pretext, train
-from jaxlabel.autoencode import learn_codes
+from jaxlabel import augment, nets, pretext, train
 from jaxlabel.config import RunConfig, setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.losses import consistency
+from jaxlabel.nets import linear
+from jaxlabel.pretext.autoencoder import learn_codes
 from jaxlabel.query import UNCERTAINTY, Paid
 from jaxlabel.semisupervised.propagation import METHODS as PROPAGATIONS
 from jaxlabel.semisupervised.propagation import (

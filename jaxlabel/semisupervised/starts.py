@@ -9,8 +9,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Key, UInt8
 
 from jaxlabel import augment, nets, pretext, train
-from jaxlabel.autoencode import denoising_loss
 from jaxlabel.log import Log
+from jaxlabel.pretext.autoencoder import denoising_loss
 
 STARTS = ("scratch", "autoencoder", "simclr")
 

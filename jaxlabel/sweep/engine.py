@@ -8,9 +8,10 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxlabel import files, results
+from jaxlabel import files
 from jaxlabel.data.dataset import kind_of
 from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.runlog import results
 from jaxlabel.runlog import workdir as directory
 from jaxlabel.sweep import local, page, plan, slurm, tables
 from jaxlabel.sweep.types import Outcome, Plan, Run

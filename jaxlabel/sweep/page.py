@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from jaxlabel import figures
+from jaxlabel.report import figures
 from jaxlabel.sweep import tables
 from jaxlabel.sweep.types import Outcome, Plan
 

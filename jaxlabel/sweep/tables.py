@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxlabel.results import MeanInterval, mean_interval
+from jaxlabel.runlog.results import MeanInterval, mean_interval
 from jaxlabel.sweep.plan import DATA_ROOT
 from jaxlabel.sweep.types import Plan, Run
 

@@ -60,11 +60,11 @@ def attempt(job: Job, run: Callable[[Job], None]) -> str:
 
 def experiment_run(job: Job) -> None:
     """The job's run, from its configuration to its report."""
-    from jaxlabel import experiment
+    from jaxlabel.experiment.run import run
 
     sys.argv[:] = job["command"]  # the run's record tells how it was started
     config = config_class(job["recipe"])(**job["config"])
-    experiment.run(config, Path(job["workdir"]))
+    run(config, Path(job["workdir"]))
 
 
 def remote(job: Job) -> str:

@@ -1,0 +1,1 @@
+"""The command line: what a user types, from flags to one call of the engine."""

@@ -1,0 +1,268 @@
+"""One run from its configuration to its report: data, labels, recipe, evaluation, record."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxlabel import cache, config, data, files, train
+from jaxlabel.data import importing
+from jaxlabel.data.dataset import Dataset, Options
+from jaxlabel.errors import JaxlabelError, LabelsMissing, UsageError
+from jaxlabel.experiment import account
+from jaxlabel.methods import (
+    active,
+    clusters,
+    encoder,
+    medoids,
+    representatives,
+    scan,
+    semisup,
+    sgan,
+    simclr,
+)
+from jaxlabel.oracle import LabelStore, Oracle, spending
+from jaxlabel.predictor import Predictor, probabilities
+from jaxlabel.report import evaluate, write_report
+from jaxlabel.report.clusters import clusters_csv
+from jaxlabel.runlog import RunLog, open_workdir, provenance, standing
+from jaxlabel.runlog.results import KEYS
+
+RECIPES = (medoids, representatives, encoder, clusters, sgan, simclr, scan, semisup, active)
+METHODS = {module.Config: module.run for module in RECIPES}
+
+
+def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
+    """The result of a run, which is also in WORKDIR/result.json; a finished run is not repeated.
+
+    Raises:
+      UsageError: a setting does not fit, or the directory holds another run.
+      DataError, StoreError: the images or the label store cannot be used.
+      LabelsMissing: nobody has answered yet; the questions are in WORKDIR/questions.csv.
+    """
+    config.validate(settings)
+    options = Options(**{name: getattr(settings, name) for name in Options._fields})
+    # a misspelled place is found before the directory is this configuration's
+    dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
+    cache.begin(str(workdir.resolve()))
+    with open_workdir(workdir, shown(settings)) as log:
+        done = files.read_json(workdir / "result.json")
+        if done is None:
+            dataset = dataset or data.load(settings.data, options)
+            dataset = standing.as_begun(dataset, settings.data, workdir)
+            done = _run(settings, options, dataset, workdir, log)
+            log.finish(done)
+        elif missing := [key for key in KEYS if key not in done]:
+            raise JaxlabelError(
+                f"{workdir}/result.json is broken, it lacks {missing[0]}: remove it and start "
+                "again; no label is paid for twice"
+            )
+        report = write_report(workdir)
+    print(summary(done), f"report: {report}", sep="\n")
+    return done
+
+
+def _run(
+    settings: config.RunConfig, options: Options, dataset: Dataset, workdir: Path, log: RunLog
+) -> dict[str, Any]:
+    if settings.kind == "auto":
+        settings = dataclasses.replace(settings, kind=dataset.kind)
+    url = account.store_url(settings.store, workdir)
+    store = _store(settings, options, url, dataset, log)
+    payer = account.name(settings.account, workdir, dataset, url)
+    store.open_account(payer, dataset.name, settings.budget)
+    classes = store.classes(dataset.name)
+    log.classes(classes)
+    log.arrays("samples", images=dataset.train_images[:40])
+    oracle = Oracle(
+        store, payer, dataset.train_items.tolist(), num_classes=max(1, len(classes)),
+        noise=settings.noise, seed=settings.seed, allow_peek=settings.may_peek(),
+    )  # fmt: skip
+    try:
+        predictor = METHODS[type(settings)](
+            settings, dataset.train_images, oracle, jax.random.key(settings.seed), log
+        )
+    except LabelsMissing as error:
+        raise _with_questions(error, workdir, dataset) from error
+    except JaxlabelError:
+        account.forget_unused(workdir, store, payer)
+        raise
+    log.forget("predictor")  # of a session that was killed, and may have known fewer classes
+    log.save("predictor", 0, predictor.model)
+    if predictor.clusters is not None:
+        rows = clusters_csv(predictor.clusters, predictor.train_labels, classes, dataset.paths)
+        files.write(workdir / "clusters.csv", rows)
+    coloured = predictor.clusters if predictor.train_labels is None else predictor.train_labels
+    if settings.map != "none" and predictor.features is not None and coloured is not None:
+        log.arrays("map", **code_map(predictor.features, coloured, settings.map))
+    return {
+        "method": type(settings).__module__.removeprefix("jaxlabel.methods."),
+        "dataset": dataset.name,
+        "seed": settings.seed,
+        **_spent(store, payer),
+        **_scores(settings.data, options, dataset, store, predictor, log),
+        "seconds": round(log.seconds, 2),
+        "seconds_shared": cache.take_saved_seconds(),
+        **provenance.made_with(),
+        "stopped_by": predictor.stopped_by,
+        "gives": predictor.gives,
+        **predictor.summary,
+        "num_train": len(dataset.train_images),
+        "image_shape": list(dataset.train_images.shape[1:]),
+        "classes": list(classes),
+        "config": shown(settings),
+    }
+
+
+def shown(settings: config.RunConfig) -> dict[str, Any]:
+    """The settings as they are written down: no password is among them."""
+    return dataclasses.asdict(settings) | {"store": files.without_password(settings.store)}
+
+
+def _store(
+    settings: config.RunConfig, options: Options, url: str, dataset: Dataset, log: RunLog
+) -> LabelStore:
+    """The label store, filled from the data set's own labels when they are not in it yet.
+
+    Raises:
+      UsageError: the run is to peek, or answers are to be noisy, where only a person knows labels.
+    """
+    store = LabelStore(url)
+    missing = store.num_labelled(dataset.name, dataset.train_items) < len(dataset.train_items)
+    own = data.has_labels(settings.data, options)
+    if missing and not own and (settings.may_peek() or settings.noise):
+        raise UsageError("stop=peek and noise are for data whose labels are all in the store")
+    if missing and own:
+        for line in importing.in_subprocess(settings.data, url, options):
+            log.say(line)
+    return store
+
+
+def _spent(store: LabelStore, payer: str) -> dict[str, Any]:
+    """What the ledger says."""
+    entries = spending(store.ledger(payer))
+    by_purpose: dict[str, int] = {}
+    for entry in entries:
+        by_purpose[entry.purpose] = by_purpose.get(entry.purpose, 0) + entry.labels
+    return {
+        "labels_spent": sum(by_purpose.values()),
+        "labels_by_purpose": by_purpose,
+        "cost": store.spent(payer),
+        "ledger": [entry._asdict() for entry in entries],
+        "peeked": store.account(payer).peeked,
+    }
+
+
+def _scores(
+    spec: str, options: Options, dataset: Dataset, store: LabelStore, predictor: Predictor,
+    log: RunLog,
+) -> dict[str, Any]:  # fmt: skip
+    """The accuracies, after the run: the only place where labels are read that nobody bought."""
+    scores: dict[str, Any] = {"train_label_accuracy": None, "test_accuracy": None,
+                              "test_accuracy_interval": None}  # fmt: skip
+    if predictor.train_labels is not None and data.has_labels(spec, options):
+        right = store.agreement(dataset.name, dataset.train_items, predictor.train_labels)
+        scores["train_label_accuracy"] = right
+    if len(dataset.test_images) and data.has_labels(spec, options):
+        labels = data.load_test_labels(spec, options)
+        if predictor.gives == "features":
+            return scores | _feature_scores(spec, options, dataset, predictor, labels)
+        predictions = probabilities(predictor.model, dataset.test_images).argmax(axis=-1)
+        if predictor.gives == "clusters":
+            scores |= {"labels_read_by_the_evaluator": "test labels, to match clusters to classes"}
+            return scores | evaluate.clustering_scores(labels, predictions)._asdict()
+        classes = max(len(store.classes(dataset.name)), int(labels.max()) + 1)
+        scored = evaluate.evaluate(labels, predictions, classes)
+        log.arrays("confusion", matrix=scored.matrix)
+        scores["test_accuracy"] = scored.accuracy
+        scores["test_accuracy_interval"] = list(scored.interval)
+    return scores
+
+
+def _feature_scores(
+    spec: str, options: Options, dataset: Dataset, predictor: Predictor,
+    test_labels: Int[np.ndarray, "m"],
+) -> dict[str, Any]:  # fmt: skip
+    """How well nearest neighbours do, with all the training labels, which the run never saw."""
+    features, test_features = (
+        train.apply_batched(train.outputs_of, predictor.model, images)
+        for images in (dataset.train_images, dataset.test_images)
+    )
+    labels = data.load_train_labels(spec, options)
+    plain, weighted = (
+        evaluate.knn_accuracy(features, labels, test_features, test_labels, temperature=one)
+        for one in (None, 0.1)
+    )
+    return {
+        "knn_accuracy": plain,
+        "knn_weighted_accuracy": weighted,
+        "labels_read_by_the_evaluator": "all training labels, to measure the features",
+    }
+
+
+def _with_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> LabelsMissing:
+    """The same error, its questions written where a person can answer them."""
+    place = dict(zip(dataset.train_items.tolist(), dataset.paths, strict=False))
+    paths = [place.get(item, "") for item in error.items]
+    path = account.write_questions(workdir, error.items, paths)
+    return LabelsMissing(
+        f"{len(error.items)} image{'s are' if len(error.items) > 1 else ' is'} to be labelled by a "
+        f"person: fill the column label of "
+        f"{path}, then jaxlabel answer --workdir={workdir}, then the same command again",
+        error.items,
+    )
+
+
+def code_map(
+    features: Float[np.ndarray, "n d"],
+    labels: Int[np.ndarray, "n"],
+    manner: str = "tsne",
+    most: int = 1000,
+) -> dict[str, np.ndarray]:
+    """Points of a 2-D map of at most `most` images, and their labels.
+
+    Args:
+      manner: "tsne" (van der Maaten & Hinton 2008), or "pca", which is quicker.
+    """
+    rows = np.random.default_rng(0).permutation(len(features))[:most]
+    chosen = features[rows] - features[rows].mean(axis=0)
+    if manner == "pca":
+        points = chosen @ np.linalg.svd(chosen, full_matrices=False)[2][:2].T
+    else:
+        from sklearn.manifold import TSNE
+        from threadpoolctl import threadpool_limits
+
+        perplexity = min(30.0, (len(rows) - 1) / 3)
+        tsne = TSNE(perplexity=perplexity, init="random", max_iter=400, random_state=0)
+        with threadpool_limits(1):  # its loops are so short that a second thread only waits
+            points = tsne.fit_transform(chosen)
+    return {"points": points, "labels": labels[rows]}
+
+
+def summary(result: dict[str, Any]) -> str:
+    """What a person wants to know of a result, in a few lines."""
+    lines = [
+        f"{result['dataset']}, {result['method']}, seed {result['seed']}: "
+        f"{result['labels_spent']} labels bought, stopped by {result['stopped_by']}"
+    ]
+    if result["peeked"]:
+        lines.append("PEEKED: the run stopped by looking at labels that it did not buy")
+    if result["train_label_accuracy"] is not None:
+        lines.append(f"training labels right: {100 * result['train_label_accuracy']:.2f}%")
+    if result["test_accuracy"] is not None:
+        low, high = (100 * end for end in result["test_accuracy_interval"])
+        lines.append(
+            f"test accuracy: {100 * result['test_accuracy']:.2f}% ({low:.2f} to {high:.2f})"
+        )
+    if result.get("verdict"):
+        lines.append(result["verdict"])
+    for name in ("knn_accuracy", "knn_weighted_accuracy", "matched_accuracy"):
+        if result.get(name) is not None:
+            read = result["labels_read_by_the_evaluator"]
+            shown_name = name.replace("_", " ")
+            lines.append(f"{shown_name}: {100 * result[name]:.2f}% (the evaluator read {read})")
+    lines.append(f"{result['seconds']:.1f} s on {result['device']}")
+    return "\n".join(lines)

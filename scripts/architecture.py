@@ -1,0 +1,68 @@
+"""The order of jaxlabel's modules: which may import which, and the picture of it.
+
+    python scripts/architecture.py                 # print the picture
+    python scripts/architecture.py README.md ...   # draw it again in these documents
+
+A document holds the picture between `<!-- architecture -->` and `<!-- end of architecture -->`.
+`tests/test_imports.py` checks that the code keeps to this order and that the pictures are current.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+# From the bottom to the top: a module imports only modules of rows above its own in this list
+# (lower layers), never one of its own row and never one of a row below.
+ROWS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("plain definitions", {
+        "__init__": "version", "errors": "exceptions", "log": "the log interface"}),
+    ("arrays in, arrays out", {
+        "augment": "random image transforms", "losses": "per-example losses",
+        "nets": "networks", "cluster": "k-means, neighbours, graphs",
+        "certificate": "audits and intervals", "config": "settings", "files": "safe writing",
+        "oracle": "label store, budget, ledger"}),
+    ("services", {
+        "train": "training loop", "data": "readers", "cache": "shared computations",
+        "query": "query strategies", "report": "figures, report page"}),
+    ("parts of recipes", {
+        "predictor": "what a recipe returns", "gan": "SGAN training",
+        "pretext": "features without labels", "runlog": "records of a run"}),
+    ("learning", {"scan": "SCAN", "semisupervised": "FreeMatch and others"}),
+    ("recipes", {"methods": "one recipe, one file"}),
+    ("one run", {"experiment": "configuration to report"}),
+    ("many runs", {"sweep": "grids of runs"}),
+    ("faces", {"cli": "command line"}),
+    ("start", {"__main__": "python -m jaxlabel"}),
+)  # fmt: skip
+MARKED = re.compile(r"(<!-- architecture -->\n).*?(<!-- end of architecture -->)", re.DOTALL)
+
+
+def rank() -> dict[str, int]:
+    """Return the row number of every module; a module imports only modules of lower numbers."""
+    return {room: number for number, (_, rooms) in enumerate(ROWS) for room in rooms}
+
+
+def picture() -> str:
+    """Return the picture as text: one line per layer, the top layer first."""
+    lines = []
+    for name, rooms in reversed(ROWS):
+        shown = " · ".join(f"{room} ({about})" for room, about in rooms.items())
+        lines.append(f"{name:<22} {shown}")
+    return "\n".join(lines)
+
+
+def drawn(document: str) -> str:
+    """Return the document with every marked picture drawn again."""
+    return MARKED.sub(lambda match: f"{match[1]}```text\n{picture()}\n```\n{match[2]}", document)
+
+
+def main() -> None:
+    """Print the picture, or draw it again in the documents that the arguments name."""
+    if len(sys.argv) == 1:
+        print(picture())
+    for path in map(Path, sys.argv[1:]):
+        path.write_text(drawn(path.read_text()))
+
+
+if __name__ == "__main__":
+    main()

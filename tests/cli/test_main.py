@@ -1,0 +1,164 @@
+"""What the user gets wrong is one line that says what to do, and exit code 2."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxlabel.cli import main as cli
+
+CONFIG = "--config=configs/digits.py"
+
+
+def outcome(capsys, *arguments):
+    code = cli.run(list(arguments))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["trian"], "no command 'trian' (did you mean train?)"),
+        (["data"], "data is one of data info, data explore"),
+        (["train", CONFIG, "--config.budgt=3"], "no setting config.budgt (did you mean budget?)"),
+        (["train", "--config.budget=many"], "--config.budget=many: could not convert"),
+        (["train", "--config.seed=1.5"], "--config.seed=1.5: invalid literal for int()"),
+        (["train", "--config.noise=1.5"], "config.noise is 1.5: it takes a number from 0 to 1"),
+        (["train", "--config.noise=nan"], "config.noise is nan"),
+        (["train", "--config.budget=-1"], "config.budget is -1.0: it takes a number at least 0"),
+        (["train", "--config.stop=never"], "config.stop is 'never': it takes one of estimate, pe"),
+        (["train", "--config=configs/none.py"], "there is no config file configs/none.py"),
+        (["train", "--config=configs/digits.py:x"], "there is no variant 'x'"),
+        (["train", "--config=configs/mnist_medoids.py:x"], "there is no variant 'x'"),
+        (["train", "--config"], "--config takes a file"),
+        (["train", "--workdri=x"], "Unknown command line flag 'workdri'"),
+        (["train", "--config.folder_labels=maybe"], "folder_labels=maybe: it takes true or false"),
+        (["train", "digits"], "stray argument 'digits'"),
+        (["report"], "--workdir=DIR is missing"),
+        (["report", "--workdir=nowhere"], "nowhere is not a work directory"),
+        (["ledger", "--workdir=nowhere"], "nowhere is not a work directory"),
+        (["data", "info"], "--data=SPEC is missing"),
+        (["data", "info", "--data=dgits"], "did you mean digits?"),
+        (["data", "info", "--data=idx:nowhere"], "nowhere"),
+        (["data", "prepare"], "--name=NAME is missing"),
+        (["data", "prepare", "--name=nist"], "nist"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(capsys, arguments, says):
+    code, out, err = outcome(capsys, *arguments)
+    assert code == 2 and out == ""
+    assert err.startswith("jaxlabel: ") and err.count("\n") == 1
+    assert says in err
+
+
+def test_a_device_without_memory_is_one_line_and_other_errors_are_not_hidden(capsys, monkeypatch):
+    from jaxlabel.cli import commands
+
+    def too_much(arguments):
+        jax.block_until_ready(jnp.zeros(2**50, jnp.int8))
+
+    def bug(arguments):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(commands, "report", too_much)
+    code, _, err = outcome(capsys, "report")
+    assert code == 1 and err.count("\n") == 1
+    assert "out of the device's memory: a training takes smaller" in err
+    monkeypatch.setattr(commands, "report", bug)
+    with pytest.raises(RuntimeError, match="a bug"):
+        cli.run(["report"])
+
+
+def test_a_config_file_that_cannot_be_run_says_where(capsys, tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text("x = 1\ny = x / 0\n")
+    code, _, err = outcome(capsys, "train", f"--config={path}")
+    assert code == 2 and "ZeroDivisionError" in err and "line 2" in err
+
+
+def test_help_of_each_command_names_its_flags(capsys):
+    assert outcome(capsys)[:2] == (0, cli.USAGE + "\n")
+    for command, flag in (
+        (["train"], "--config.budget=64.0"),
+        (["report"], "--workdir=DIR"),
+        (["ledger"], "--rows"),
+        (["answer"], "--labels=FILE"),
+        (["data", "info"], "--sheet=FILE"),
+        (["data", "prepare"], "--manual_dir=DIR"),
+    ):
+        with pytest.raises(SystemExit) if command != ["train"] else _nothing() as stop:
+            cli.run([*command, "--help"])
+        assert flag in capsys.readouterr().out
+        assert stop is None or stop.value.code == 0
+
+
+class _nothing:
+    def __enter__(self):
+        return None
+
+    def __exit__(self, *_):
+        return False
+
+
+def test_help_with_a_config_lists_the_settings_of_its_recipe(capsys):
+    with pytest.raises(SystemExit):
+        cli.run(["train", "--config=configs/mnist_medoids.py:peek", "--help"])
+    out = capsys.readouterr().out
+    assert "--config.stop=peek" in out and "(estimate, peek)" in out
+
+
+def test_help_starts_without_jax():
+    began = time.monotonic()
+    script = "import sys; from jaxlabel.cli import main; main.run(['train', '--help']); " \
+             "sys.exit('jax' in sys.modules)"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--workdir=DIR" in done.stdout
+    assert time.monotonic() - began < 20
+
+
+def test_the_version(capsys):
+    assert outcome(capsys, "--version")[1].startswith("jaxlabel 0.")
+
+
+def test_data_info_of_the_digits(capsys, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    code, out, _ = outcome(capsys, "data", "info", "--data=digits", f"--sheet={sheet}")
+    assert code == 0 and "1,297" in out and "500" in out
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_sheet_is_no_image_of_the_folder_that_it_shows(capsys, tmp_path, monkeypatch):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "a.png")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code, out, _ = outcome(capsys, "data", "info", "--data=folder:.")
+    assert code == 0 and str(tmp_path / "pictures_samples.png") in out
+    assert [path.name for path in folder.iterdir()] == ["a.png"]
+
+
+def test_scripts_train_is_the_same_command():
+    script = Path(__file__).parents[2] / "scripts" / "train.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--config.sede=1"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr == "jaxlabel: there is no setting config.sede (did you mean seed?)\n"
+
+
+def test_a_directory_of_another_configuration_is_refused(capsys, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"seed": 7}))
+    (tmp_path / "run.json").write_text("{}")
+    code, _, err = outcome(capsys, "train", f"--workdir={tmp_path}")
+    assert code == 2 and "another configuration" in err

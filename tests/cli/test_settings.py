@@ -1,0 +1,62 @@
+import dataclasses
+
+import pytest
+from absl import flags
+
+from jaxlabel.cli import settings
+from jaxlabel.config import PRESETS, validate
+from jaxlabel.errors import UsageError
+from jaxlabel.experiment.configfile import load
+
+FILE = '''"""A config with presets."""
+from jaxlabel.methods import clusters
+
+SIZES = {"tiny": {"clusters": 3}, "cpu": {"clusters": 30}, "gpu": {"clusters": 300}}
+
+
+def get_config(variant: str = "digits", preset: str = "cpu") -> clusters.Config:
+    return clusters.Config(data=variant, **SIZES[preset])
+'''
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "sizes.py").write_text(FILE)
+    return tmp_path / "sizes.py"
+
+
+def read(path, *arguments):
+    return settings.read(flags.FlagValues(), [f"--config={path}", *arguments], "", "usage")[0]
+
+
+def test_a_preset_gives_defaults_that_flags_change(path):
+    assert (read(path).preset, read(path).clusters) == ("cpu", 30)
+    for form in (["--config.preset=tiny"], ["--config.preset", "tiny"]):
+        config = read(path, *form)
+        assert (config.preset, config.clusters, config.components) == ("tiny", 3, 64)
+    for order in (["--config.clusters=5", "--config.preset=gpu"],
+                  ["--config.preset=gpu", "--config.clusters=5"]):  # fmt: skip
+        config = read(path, *order)
+        assert (config.preset, config.clusters) == ("gpu", 5)
+
+
+def test_unknown_presets_and_files_without_presets_are_one_line(path):
+    with pytest.raises(UsageError, match="'huge': it takes one of tiny, cpu, gpu"):
+        read(path, "--config.preset=huge")
+    with pytest.raises(UsageError, match="has no presets"):
+        read("configs/digits.py", "--config.preset=tiny")
+
+
+@pytest.mark.parametrize("name", ["simclr", "scan", "sgan", "semisup", "flagship"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_variant_and_preset_is_valid(name, preset):
+    places = {"digits": "digits", "overhead_mnist": "idx:overhead_mnist", "folder": "folder:images"}
+    for variant in ("digits", "mnist", "fashion_mnist", "overhead_mnist", "cifar10", "folder"):
+        config = load(f"configs/{name}.py", f":{variant}", preset)
+        validate(config)
+        assert config.preset == preset
+        assert (config.budget == 0) == (name in ("simclr", "scan"))
+        assert config.data == places.get(variant, f"tfds:{variant}")
+        validate(dataclasses.replace(config, kind="objects"))
+    with pytest.raises(UsageError, match="there is no variant 'nothing'"):
+        load(f"configs/{name}.py", ":nothing", preset)

@@ -1,0 +1,299 @@
+"""Whole runs: honest about labels, and the same whether killed or not."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxlabel import data
+from jaxlabel.data import importing
+from jaxlabel.errors import (
+    BudgetExceeded,
+    DataError,
+    JaxlabelError,
+    LabelsMissing,
+    UsageError,
+)
+from jaxlabel.experiment import account
+from jaxlabel.experiment import run as experiment
+from jaxlabel.methods import active, encoder, medoids, representatives, scan, semisup, sgan
+from jaxlabel.oracle import LabelStore
+
+QUICK = {"code_steps": 40, "classifier_steps": 40, "components": 8, "batch_size": 64, "map": "none"}
+DENSE = {"budget": 24, "network": "dense", "steps": 20, "batch_size": 16, "map": "none"}
+SCAN = {
+    "budget": 24,
+    "encoder": "gradients",
+    "width": 4,
+    "pretext_steps": 5,
+    "pretext_batch": 32,
+    "heads": 1,
+    "start_steps": 20,
+    "cluster_steps": 10,
+    "cluster_batch": 32,
+    "self_steps": 10,
+    "name_steps": 10,
+    "self_batch": 32,
+    "graph_components": 10,
+    "neighbours": 7,
+    "threshold": 0.3,
+    "map": "none",
+}
+RECIPES = {
+    "medoids": medoids.Config(budget=24, target=1.0, **QUICK),
+    "medoids, afresh, on codes": medoids.Config(
+        budget=24, target=1.0, nested=False, space="codes", percentile=0.5, **QUICK
+    ),
+    "representatives": representatives.Config(budget=24, propagate=1.0, map="none"),
+    "scan": scan.Config(**SCAN),
+    "scan, named afresh": scan.Config(**SCAN, naming="fresh"),
+    "encoder": encoder.Config(
+        budget=24, code=16, code_steps=20, steps=20, batch_size=64, map="none"
+    ),
+    "sgan": sgan.Config(
+        budget=24, network="gradients", width=32, steps=20, batch_size=16, labelled_batch=16,
+        snapshots=2, map="none",
+    ),
+    "active": active.Config(
+        **DENSE, round_steps=10, first=8, members=2, distil_steps=10, target=0.9, confidence=0.2,
+        guide=1.0, guide_until=10, refinements=1, refine_steps=10,
+    ),
+    "semisup": semisup.Config(**DENSE, guide=0.5),
+    "semisup, beside contrastive features": semisup.Config(
+        **DENSE, guide=0.5, query="medoids", contrast_steps=5
+    ),
+    "semisup, in rounds": semisup.Config(
+        **DENSE, query="margin", rounds=2, objective="graph", space="graph"
+    ),
+}  # fmt: skip
+
+
+def outcome(result):
+    """What must not depend on time and place."""
+    ignored = ("seconds", "versions", "commit", "config")
+    return {name: value for name, value in result.items() if name not in ignored}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_labels_that_were_not_asked_for_change_nothing(name, tmp_path, capsys):
+    config = RECIPES[name]
+    honest = experiment.run(
+        dataclasses.replace(config, store=f"sqlite:///{tmp_path}/honest.db"), tmp_path / "honest"
+    )
+    payer = json.loads((tmp_path / "honest" / "run.json").read_text())["account"]
+    asked = {row.item for row in LabelStore(f"sqlite:///{tmp_path}/honest.db").ledger(payer)}
+    assert 0 < honest["labels_spent"] == len(asked) <= 24
+
+    digits = data.load("digits")
+    labels = data.load_train_labels("digits")
+    random = np.random.default_rng(0)
+    known = np.isin(digits.train_items, list(asked))
+    scrambled = np.where(known, labels, random.integers(0, 10, len(labels)))
+    assert np.mean(scrambled != labels) > 0.8
+    store = LabelStore(f"sqlite:///{tmp_path}/scrambled.db")
+    store.define("digits", digits.classes)
+    store.add_labels("digits", digits.train_items, scrambled)
+
+    blind = experiment.run(
+        dataclasses.replace(config, store=f"sqlite:///{tmp_path}/scrambled.db"), tmp_path / "blind"
+    )
+    honest.pop("train_label_accuracy"), blind.pop("train_label_accuracy")
+    assert outcome(blind) == outcome(honest)
+
+
+def test_peeking_is_marked_everywhere_and_stops_by_the_true_share(tmp_path, capsys):
+    config = medoids.Config(budget=200, target=0.6, stop="peek", **QUICK)
+    result = experiment.run(config, tmp_path / "run")
+    assert result["peeked"] and result["stopped_by"] == "target"
+    assert result["peek_accuracy"] == result["train_label_accuracy"] >= 0.6
+    assert "PEEKED" in capsys.readouterr().out
+    assert "peeked" in account.ledger(tmp_path / "run")
+    assert "PEEKED" in (tmp_path / "run" / "report.html").read_text().upper()
+
+
+def test_a_finished_run_is_not_repeated(tmp_path, capsys):
+    config = dataclasses.replace(RECIPES["medoids"], code_steps=2, classifier_steps=2)
+    first = experiment.run(config, tmp_path)
+    stamp = (tmp_path / "result.json").stat().st_mtime_ns
+    assert experiment.run(config, tmp_path) == json.loads((tmp_path / "result.json").read_text())
+    assert (tmp_path / "result.json").stat().st_mtime_ns == stamp
+    with pytest.raises(UsageError, match=r"budget is 24.* there and 25.* here"):
+        experiment.run(dataclasses.replace(config, budget=25), tmp_path)
+    assert first["labels_spent"] <= 24
+
+
+def command(workdir, settings):
+    flags = [f"--config.{name}={value}" for name, value in settings.items()]
+    return [sys.executable, "-m", "jaxlabel", "train", *flags, f"--workdir={workdir}"]
+
+
+def killed_when(path, arguments):
+    """Starts a run and kills it (-9) once a line of its metrics holds `path`; its exit code."""
+    metrics, phase = path
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if metrics.exists() and f'"{phase}"' in metrics.read_text():
+            process.send_signal(signal.SIGKILL)
+        time.sleep(0.01)
+    return process.wait()
+
+
+def test_a_killed_run_ends_as_if_it_had_not_been_killed(tmp_path):
+    settings = {"budget": 24, "code_steps": 200, "classifier_steps": 200, "batch_size": 64}
+    settings |= {"map": "none"}
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command(whole, settings), check=True, capture_output=True)
+    for phase in ("autoencoder", "rounds", "classifier"):
+        code = killed_when((broken / "metrics.jsonl", phase), command(broken, settings))
+        assert code == -signal.SIGKILL, f"the run ended before {phase}"
+    subprocess.run(command(broken, settings), check=True, capture_output=True)
+
+    results = [json.loads((run / "result.json").read_text()) for run in (whole, broken)]
+    assert outcome(results[0]) == outcome(results[1])
+    records = []
+    for run in (whole, broken):
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        records.append([{k: v for k, v in line.items() if k != "seconds"} for line in lines])
+    assert records[0] == records[1]
+    ledgers = []
+    for run in (whole, broken):
+        payer = json.loads((run / "run.json").read_text())["account"]
+        rows = LabelStore(f"sqlite:///{run}/labels.db").ledger(payer)
+        ledgers.append([(row.item, row.label, row.round, row.purpose) for row in rows])
+    assert ledgers[0] == ledgers[1] and len(ledgers[0]) == results[0]["labels_spent"]
+
+
+def test_a_folder_without_labels_is_labelled_by_a_person_through_csv(tmp_path, capsys):
+    random = np.random.default_rng(0)
+    for number in range(40):
+        image = random.integers(0, 60, (12, 12), np.uint8)
+        half = image[:6] if number % 2 else image[6:]
+        half += 180
+        folder = tmp_path / "pictures"
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(image).save(folder / f"{'top' if number % 2 else 'end'}{number}.png")
+    config = medoids.Config(
+        data=f"folder:{folder}", image_size=8, image_mode="grey", budget=8, target=1.0,
+        neighbours=5, **(QUICK | {"components": 3}),
+    )  # fmt: skip
+    run, result = tmp_path / "run", None
+    for _ in range(10):
+        try:
+            result = experiment.run(config, run)
+            break
+        except LabelsMissing as error:
+            assert "jaxlabel answer" in str(error)
+        lines = (run / "questions.csv").read_text().splitlines()
+        rows = [line.split(",") for line in lines[1:]]
+        answered = [f"{item},{file},{os.path.basename(file)[:3]}" for item, file, *_ in rows]
+        spoilt = tmp_path / "spoilt.csv"
+        spoilt.write_text("\n".join([lines[0], *answered, "4E+12,,top"]) + "\n")
+        with pytest.raises(DataError, match="there is no item '4E\\+12'"):
+            account.answer(run, str(spoilt))
+        (run / "questions.csv").write_text("\n".join([lines[0], *answered]) + "\n")
+        assert "answers stored" in account.answer(run)[0]
+    assert result is not None and sorted(result["classes"]) == ["end", "top"]
+    assert result["test_accuracy"] is None and result["train_label_accuracy"] is None
+    assert result["labels_spent"] <= 8
+
+
+def test_a_budget_of_nothing_says_so(tmp_path):
+    with pytest.raises(BudgetExceeded, match="budget"):
+        experiment.run(dataclasses.replace(RECIPES["medoids"], budget=0), tmp_path)
+
+
+def test_import_runs_once_for_a_shared_store(tmp_path, monkeypatch, capsys):
+    calls = []
+    original = importing.in_subprocess
+    monkeypatch.setattr(
+        importing, "in_subprocess", lambda *a, **k: calls.append(a) or original(*a, **k)
+    )
+    config = dataclasses.replace(
+        RECIPES["medoids"], store=f"sqlite:///{tmp_path}/s.db", code_steps=2, classifier_steps=2
+    )
+    spent = [experiment.run(config, tmp_path / run)["labels_spent"] for run in ("a", "b")]
+    assert len(calls) == 1
+    assert spent[0] == spent[1] > 0  # the second run pays for its own labels
+
+
+@pytest.mark.parametrize("manner", ["pca", "tsne"])
+def test_the_map_keeps_groups_together(manner):
+    random = np.random.default_rng(0)
+    labels = np.arange(90) % 3
+    features = 20 * np.eye(5)[labels] + random.standard_normal((90, 5))
+    drawn = experiment.code_map(features, labels, manner, most=60)
+    assert drawn["points"].shape == (60, 2) and len(drawn["labels"]) == 60
+    away = np.linalg.norm(drawn["points"][:, None] - drawn["points"], axis=-1)
+    np.fill_diagonal(away, np.inf)
+    assert np.all(drawn["labels"][away.argmin(axis=1)] == drawn["labels"])
+
+
+def test_more_paid_images_than_clusters_left_to_make_is_no_fault(tmp_path, capsys):
+    config = dataclasses.replace(RECIPES["medoids"], max_clusters=3, budget=24)
+    result = experiment.run(config, tmp_path)
+    assert result["stopped_by"] == "max_clusters" and 3 <= result["labels_spent"] <= 5
+
+
+def test_a_misspelled_place_does_not_take_the_directory(tmp_path, capsys):
+    config = dataclasses.replace(RECIPES["medoids"], code_steps=2, classifier_steps=2)
+    with pytest.raises(DataError):
+        experiment.run(dataclasses.replace(config, data="idx:nowhere"), tmp_path / "run")
+    assert experiment.run(config, tmp_path / "run")["labels_spent"] > 0
+
+
+def test_a_broken_result_is_one_line(tmp_path, capsys):
+    config = dataclasses.replace(RECIPES["medoids"], code_steps=2, classifier_steps=2)
+    experiment.run(config, tmp_path)
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(JaxlabelError, match=r"result.json is broken, it lacks method"):
+        experiment.run(config, tmp_path)
+
+
+def test_the_store_is_the_same_from_everywhere_and_its_password_is_not_shown(tmp_path):
+    assert account.store_url("", tmp_path / "what?1").endswith("what%3F1/labels.db")
+    assert account.store_url("sqlite:///a.db", tmp_path) == f"sqlite:///{os.getcwd()}/a.db"
+    assert account.store_url(f"sqlite:///{tmp_path}/a.db", tmp_path).endswith(f"//{tmp_path}/a.db")
+    with pytest.raises(UsageError, match="in memory"):
+        account.store_url("sqlite://", tmp_path)
+    url = "postgresql://me:secret@host:5432/labels"
+    assert account.store_url(url, tmp_path) == url
+    config = medoids.Config(store=url)
+    assert experiment.shown(config)["store"] == "postgresql://me:***@host:5432/labels"
+
+
+def test_peeking_where_nobody_knows_the_labels_is_refused_before_anything_is_paid(tmp_path):
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.full((8, 8), 9, np.uint8)).save(tmp_path / "b.png")
+    config = medoids.Config(data=f"folder:{tmp_path}", stop="peek")
+    with pytest.raises(UsageError, match="all in the store"):
+        experiment.run(config, tmp_path.parent / f"{tmp_path.name}-run")
+
+
+def test_a_relative_store_stays_where_the_run_was_started(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = dataclasses.replace(
+        RECIPES["medoids"], store="sqlite:///s.db", code_steps=2, classifier_steps=2
+    )
+    run = tmp_path / "run"
+    spent = experiment.run(config, run)["labels_spent"]
+    (run / "result.json").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert experiment.run(config, run)["labels_spent"] == spent
+    assert not (tmp_path / "elsewhere" / "s.db").exists()
+
+
+def test_a_directory_that_was_moved_keeps_its_ledger(tmp_path, capsys):
+    config = dataclasses.replace(RECIPES["medoids"], code_steps=2, classifier_steps=2)
+    experiment.run(config, tmp_path / "a")
+    before = account.ledger(tmp_path / "a")
+    os.rename(tmp_path / "a", tmp_path / "b")
+    assert account.ledger(tmp_path / "b") == before

@@ -1,0 +1,293 @@
+import importlib.util
+import json
+import math
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from logs import Memory
+from oracles import ArrayOracle, priced
+
+from jaxlabel import data, query, train
+from jaxlabel.errors import UsageError
+from jaxlabel.experiment import run as experiment
+from jaxlabel.log import NullLog
+from jaxlabel.methods import active, stopping
+from jaxlabel.predictor import Survey, View, look, probabilities
+from jaxlabel.query import NOTHING, Paid
+from jaxlabel.semisupervised import committee, pad, problem, training
+
+TINY = {"data": "digits", "kind": "digits", "network": "dense", "width": 8, "batch_size": 16,
+        "mu": 2, "map": "none", "space": "graph", "round_steps": 30, "steps": 60,
+        "distil_steps": 60, "first": 20}  # fmt: skip
+
+
+def tiny(**changes):
+    return active.Config(**TINY | changes)
+
+
+def test_labels_grow_by_a_factor():
+    config = active.Config(first=40, growth=1.6)
+    totals = [0]
+    for _ in range(7):
+        totals.append(active.grown(config, totals[-1]))
+    assert totals[1:] == [40, 64, 102, 163, 261, 418, 669]
+    assert active.grown(active.Config(growth=1.05), 3) == 4
+
+
+def a_committee(members, config):
+    images = data.load("digits").train_images[:300]
+    key = jax.random.key(1)
+    state = committee.begin(config, members, images, 10, key, NullLog())
+    labels = data.load_train_labels("digits")[:40]
+    known = pad(
+        images, np.arange(40), labels, 64, np.zeros((300, 10), np.float32), np.full(10, 0.1)
+    )
+    return images, state, jax.tree.map(jnp.asarray, known)
+
+
+def test_members_step_alike_side_by_side_and_alone():
+    config = tiny()
+    _, state, known = a_committee(2, config)
+    step = training.make_step(config, training.views_of("digits"))
+    key = jax.random.key(5)
+    stepped = [
+        jax.jit(committee.side_by_side(step, unrolled=unrolled))(state, known, key)[0]
+        for unrolled in (True, False)
+    ]
+    alone = jax.jit(step)(train.member(state, 1), known, jax.random.split(key, 2)[1])[0]
+    for one, other, single in zip(
+        *map(jax.tree.leaves, stepped), jax.tree.leaves(alone), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+        np.testing.assert_allclose(one[1], single, atol=1e-5)
+
+
+def test_a_student_says_what_its_teachers_say_and_one_needs_none():
+    config = tiny(distil_steps=150)
+    images, state, known = a_committee(2, config)
+    cycle = committee.cycle(config, 60)
+    state = committee.learn(cycle, state, known, jax.random.key(2), NullLog(), "round")
+    together = committee.networks(config, state)
+    said = probabilities(together, images).argmax(-1)
+
+    def taught(config, state, paid, name):
+        return committee.distilled(config, state, images, paid, jax.random.key(3), NullLog(), name)
+
+    student = taught(config, state, Paid(np.arange(20), said[:20]), "student")
+    assert len(student.members) == 1
+    assert (probabilities(student, images).argmax(-1) == said).mean() > 0.9
+    most = np.bincount(said, minlength=10).argmax()
+    rows = np.flatnonzero(said == most)
+    other = (most + 1) % 10
+    told = taught(config, state, Paid(rows, np.full(len(rows), other)), "told")
+    assert (probabilities(student, images[rows]).argmax(-1) == most).mean() > 0.8
+    # what is paid counts
+    assert (probabilities(told, images[rows]).argmax(-1) == other).mean() > 0.8
+    single = jax.tree.map(lambda leaf: leaf[:1], state)
+    same = taught(config, single, NOTHING, "none")
+    np.testing.assert_array_equal(
+        same.members[0].head.kernel[...], state.teacher.head.kernel[...][0]
+    )
+    kept = taught(tiny(distil_steps=0), state, NOTHING, "none")
+    np.testing.assert_array_equal(
+        probabilities(kept, images[:50]), probabilities(together, images[:50])
+    )
+
+
+@pytest.mark.parametrize(("target", "trained"), [(0.5, 200), (0.25, 20)])
+def test_a_certificate_ends_the_run_and_is_true(target, trained, tmp_path, capsys):
+    settings = tiny(target=target, confidence=0.9, budget=400, steps=300, growth=4.0)
+    result = experiment.run(settings, tmp_path)
+    assert result["stopped_by"] == "target" and result["certified"] == 1
+    bought = result["labels_by_purpose"]
+    assert bought == {
+        "train": result["labels_to_train"], "certify": result["labels_to_certify"]
+    }  # fmt: skip
+    spent = result["labels_spent"]
+    assert spent == sum(bought.values()) < 400
+    assert bought["train"] == trained  # 20: an audit was hoped for after the first round
+    right = result["train_label_accuracy"] * result["num_train"] - spent  # paid ones are right
+    assert target <= result["certified_low"] <= right / (result["num_train"] - spent)
+    rounds = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert any(line["phase"] == "audit" for line in rounds)
+    low = math.floor(1e4 * result["certified_low"] + 1e-6) / 100
+    assert f"certified: at least {low:.2f}% of the images" in capsys.readouterr().out
+
+
+def test_a_target_out_of_reach_ends_with_the_money_and_nothing_certified(tmp_path, capsys):
+    settings = tiny(target=0.9, confidence=0.5, budget=120, members=2, distil_steps=20, steps=20,
+                    growth=3.0)  # fmt: skip
+    result = experiment.run(settings, tmp_path)
+    assert result["stopped_by"] == "budget" and result["certified"] == 0
+    assert "certified_low" not in result and result["labels_to_certify"] > 0
+    assert result["labels_spent"] <= 120
+
+
+def test_dear_labels_are_fewer(tmp_path, capsys):
+    url = priced(tmp_path, 10.0)
+    result = experiment.run(tiny(budget=300, growth=4.0, steps=20, store=url), tmp_path / "run")
+    assert result["labels_spent"] == 30 and result["cost"] == 300
+
+
+def test_what_no_audit_can_take_trains(tmp_path, capsys):
+    prices = np.where(np.arange(len(data.load("digits").train_items)) == 700, 300.0, 1.0)
+    few = tiny(budget=120, target=0.9, growth=2.0, round_steps=2, steps=2, distil_steps=0,
+               store=priced(tmp_path, prices))  # fmt: skip
+    result = experiment.run(few, tmp_path / "run")  # an audit might draw the dear one
+    assert result["stopped_by"] == "budget" and result["labels_to_certify"] == 0
+    assert 90 < result["labels_to_train"] <= 120
+    assert "not certified: no audit of 90%" in capsys.readouterr().out
+    assert "nothing<small>not certified" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_one_dear_image_does_not_end_a_round(tmp_path, capsys):
+    prices = np.where(np.arange(len(data.load("digits").train_items)) % 2, 1.0, 50.0)
+    url = priced(tmp_path, prices)
+    few = tiny(budget=600, first=5, growth=2.0, round_steps=2, steps=2, query="random",
+               first_query="random", store=url)  # fmt: skip
+    result = experiment.run(few, tmp_path / "run")
+    assert 570 < result["cost"] <= 600 and result["labels_spent"] >= 20
+
+
+@pytest.mark.parametrize("strategy", ["medoids", "typiclust", "coreset", "margin"])
+def test_images_that_are_too_dear_neither_count_as_asked_nor_hide_those_beside_them(
+    strategy, monkeypatch
+):
+    blob = np.repeat(np.arange(4), 200)
+    points = (10 * np.eye(4)[blob] + np.random.default_rng(0).normal(size=(800, 4))).astype("f")
+    cheap = np.arange(800) % 200 >= np.where(blob, 10, 120)
+    oracle = ArrayOracle(blob, 8, 4, np.where(cheap, 1.0, 50.0))
+    monkeypatch.setattr(active.query, "buy", lambda oracle, paid, wanted, number: wanted)
+    spaces = problem.Spaces(None, points, None)
+    task = active.Task(tiny(first_query=strategy, query=strategy), np.zeros(800), spaces, None,
+                       oracle, 64, NullLog())  # fmt: skip
+    beliefs = np.full((800, 4), 0.25)  # in doubt of all
+    seen = Survey(np.arange(0, 800, 2), View(points[::2], beliefs[::2]))
+    asked = active.buy(task, seen, NOTHING, 4, 0, jax.random.key(0))
+    assert len(set(asked.tolist())) == 4 and cheap[asked].all()
+    assert strategy == "margin" or len(set(blob[asked])) == 4
+
+
+def test_scouts_pass_over_what_is_too_dear(tmp_path, capsys):
+    prices = np.where(np.arange(len(data.load("digits").train_items)) % 3, 60.0, 1.0)
+    few = tiny(budget=50, first=5, scout_until=20, guide=1.0, round_steps=2, steps=2,
+               store=priced(tmp_path, prices))  # fmt: skip
+    result = experiment.run(few, tmp_path / "run")
+    assert result["labels_spent"] == 50
+
+
+def test_its_own_belief_may_do(tmp_path, capsys):
+    result = experiment.run(tiny(target=0.2, confidence=0.0, budget=60, growth=3.0), tmp_path)
+    assert result["stopped_by"].startswith("target") and result["labels_to_certify"] == 0
+    assert result["labels_spent"] < 60
+
+
+def test_an_audit_waits_for_a_doubt_that_leaves_room(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(stopping, "doubt", lambda beliefs: 0.1)  # once and a half that is too much
+    few = {"target": 0.88, "budget": 400, "growth": 4.0, "round_steps": 2, "steps": 2,
+           "distil_steps": 2}  # fmt: skip
+    believed = experiment.run(tiny(**few, confidence=0.0), tmp_path / "believed")
+    assert believed["stopped_by"].startswith("target") and believed["labels_spent"] == 20
+    experiment.run(tiny(**few), tmp_path / "audited")
+    text = (tmp_path / "audited/metrics.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    audit = [line["phase"] for line in lines].index("audit")
+    rounds = [line["labels_spent"] for line in lines[:audit] if line["phase"] == "rounds"]
+    assert rounds == [20, 80]  # the third is the last that is not for the certificate
+
+
+def test_few_labels_are_taught_by_the_graph_and_asked_where_images_are_alike():
+    config = active.Config(graph_until=30, typical_until=20)
+    few = [config.with_labels(count, NullLog()) for count in (20, 21, 30, 31)]
+    assert [one.objective for one in few] == ["graph", "graph", "graph", "freematch"]
+    assert [one.first_query for one in few] == ["typiclust", "medoids", "medoids", "medoids"]
+    assert active.Config().with_labels(1, NullLog()) == active.Config()
+    chosen = active.Config(graph_until=30, typical_until=20, objective="vat", first_query="random")
+    assert chosen.with_labels(1, NullLog()) == chosen
+
+
+def test_a_run_of_few_labels_is_one_that_names_their_settings(tmp_path, capsys):
+    def outcome(name, **changes):
+        settings = tiny(steps=20, round_steps=5, target=0.9, confidence=0.5, budget=40, **changes)
+        result = experiment.run(settings, tmp_path / name)
+        names = ("objective", "first_query", "train_label_accuracy", "confidence")
+        return [result[name] for name in names]
+
+    # half of the budget is for an audit
+    few = outcome("few", graph_until=20, typical_until=20)
+    assert few == outcome("named", objective="graph", first_query="typiclust")
+    assert few[:2] == ["graph", "typiclust"]
+
+
+def test_no_money_is_one_line(tmp_path):
+    with pytest.raises(UsageError, match="buys no label"):
+        experiment.run(tiny(budget=0.5), tmp_path)
+
+
+def test_every_size_of_every_data_set_is_valid():
+    path = Path(__file__).parents[2] / "configs" / "flagship.py"
+    spec = importlib.util.spec_from_file_location("flagship", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for variant in module.VARIANTS:
+        for preset in module.SIZES:
+            experiment.config.validate(module.get_config(variant, preset))
+
+
+def test_networks_look_at_all_images_as_they_do_at_features_and_probabilities():
+    config = tiny()
+    images, state, _ = a_committee(2, config)
+    models = committee.networks(config, state)
+    view = look(models, images, 10)
+    np.testing.assert_allclose(view.beliefs, probabilities(models, images), atol=1e-5)
+    expected = train.apply_batched(train.features_of, models, images)
+    np.testing.assert_allclose(view.features, expected, atol=1e-5)
+
+
+def test_a_round_chooses_among_a_part_and_knows_where_it_lies(monkeypatch):
+    config = tiny(pool=90, query="margin")
+    images, state, _ = a_committee(2, config)
+    everything = look(committee.networks(config, state), images, 10)
+    paid = Paid(np.array([250, 3, 77, 299]), np.zeros(4, int))
+    oracle = ArrayOracle(np.zeros(300), 1000)
+    task = active.Task(config, images, None, None, oracle, 64, NullLog())
+    monkeypatch.setattr(active.query, "buy", lambda oracle, paid, wanted, number: wanted)
+    for number in range(3):
+        seen = active.look_around(task, state, paid, jax.random.key(number))
+        assert 90 <= len(seen.rows) <= 94 and set(paid.indices) <= set(seen.rows)
+        beliefs = everything.beliefs[seen.rows]
+        np.testing.assert_allclose(seen.view.beliefs, beliefs, rtol=1e-4, atol=1e-6)
+        shares = np.sort(beliefs, axis=1)
+        margins = dict(zip(seen.rows, shares[:, -1] - shares[:, -2], strict=True))
+        asked = active.buy(task, seen, paid, 5, 1, jax.random.key(9))
+        free = [margin for row, margin in margins.items() if row not in paid.indices]
+        np.testing.assert_allclose([margins[row] for row in asked], np.sort(free)[:5], atol=1e-5)
+    many = Paid(np.arange(100), np.zeros(100, int))
+    assert len(active.look_around(task, state, many, jax.random.key(0)).rows) == 300
+
+
+def test_a_run_that_went_on_goes_on_by_the_way_that_it_took(monkeypatch):
+    log, oracle = Memory(), ArrayOracle(np.zeros(300), 1000)
+    task = active.Task(tiny(confidence=0.0), np.zeros(300), None, None, oracle, 64, log)
+    judge = stopping.Judge(task.config, 300, oracle, log)
+    assert not active.goes_on(task, judge, 0)
+    query.chosen(log, 1, 5, 300, NOTHING, lambda: np.arange(5))
+    assert active.goes_on(task, judge, 0) and not active.goes_on(task, judge, 1)
+    log.save("ended_0", 9, np.zeros(1))  # it was trained to the end, and knew a class less
+    assert active.goes_on(task, judge, 0)
+    log.save("ended_0", 10, np.zeros(1))
+    assert not active.goes_on(task, judge, 0)
+    one_class = task._replace(oracle=ArrayOracle(np.zeros(300), 1000, 1))
+    assert active.goes_on(one_class, judge, 1)
+    query.chosen(log, 2, 5, 300, NOTHING, lambda: np.arange(5))
+    assert active.goes_on(task, judge, 1)
+    monkeypatch.setattr(judge, "audited", lambda number: number == 1)
+    assert not active.goes_on(task, judge, 1)  # it comes to that audit again
+
+
+def test_a_small_pool_spends_the_whole_budget(tmp_path, capsys):
+    settings = tiny(budget=60, pool=25, steps=20, round_steps=10)
+    assert experiment.run(settings, tmp_path)["labels_spent"] == 60

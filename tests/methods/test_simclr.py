@@ -1,0 +1,243 @@
+import dataclasses
+import time
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlabel import cache, data, pretext, train
+from jaxlabel.errors import UsageError
+from jaxlabel.experiment import predict as prediction
+from jaxlabel.experiment import run as experiment
+from jaxlabel.log import NullLog
+from jaxlabel.methods import scan, simclr
+from jaxlabel.methods.simclr import Config
+from jaxlabel.report import evaluate
+
+DIGITS = data.load("digits")
+LABELS = data.load_train_labels("digits")
+QUICK = Config(
+    kind="digits", encoder="dense", width=8, pretext_steps=60, pretext_batch=64, projection=16,
+    budget=0, map="none",
+)  # fmt: skip
+
+
+def knn_on_train(features):
+    """Without the test set: the first 300 training images among the others."""
+    return evaluate.knn_accuracy(features[300:], LABELS[300:], features[:300], LABELS[:300])
+
+
+def test_a_run_gives_features_and_the_evaluator_alone_reads_labels(tmp_path, capsys):
+    result = experiment.run(QUICK, tmp_path)
+    assert result["labels_spent"] == 0 and result["test_accuracy"] is None
+    assert result["knn_accuracy"] > 0.9 and result["knn_weighted_accuracy"] > 0.9
+    assert "all training labels" in result["labels_read_by_the_evaluator"]
+    assert "the evaluator read all" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="no classes"):
+        prediction.predict(tmp_path, "digits", tmp_path / "out.csv")
+
+
+class Watch(NullLog):
+    """Which trainings took steps."""
+
+    def __init__(self):
+        self.phases = set()
+
+    def scalars(self, phase, step, values):
+        self.phases.add(phase)
+
+
+@pytest.mark.parametrize("derive", [lambda key: key, scan.pretext_key])
+def test_encoders_of_several_seeds_are_trained_at_once_and_found_by_their_runs(
+    tmp_path, monkeypatch, derive
+):
+    def encoder(seed, log, **changes):
+        config = dataclasses.replace(QUICK, pretext_steps=20, seed=seed, **changes)
+        key = derive(jax.random.key(seed))
+        return simclr.pretrain(config, DIGITS.train_images, key, log, derive)
+
+    def leaves(model):
+        return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(model)])
+
+    alone = [leaves(encoder(seed, NullLog())) for seed in (4, 5, 6)]
+    monkeypatch.setenv("JAXLABEL_CACHE", str(tmp_path))
+    watch = Watch()
+    encoder(5, watch)
+    assert watch.phases == {"contrastive"}
+    cache.begin("")
+    began = time.monotonic()
+    first = leaves(encoder(4, watch, pretext_seeds=3))
+    took = time.monotonic() - began
+    assert len(watch.phases) == 2 and "contrastive_2" in str(watch.phases)  # 5 was there
+    later = Watch()
+    found = [first, *(leaves(encoder(seed, later)) for seed in (5, 6))]
+    assert not later.phases
+    assert 0 < cache.take_saved_seconds() < 2 * took  # its own, and half of what two took together
+    encoder(4, later, pretext_seeds=5)  # its own is there: it trains none for others
+    assert not later.phases
+    np.testing.assert_allclose(found, alone, atol=1e-4)
+    assert np.abs(alone[0] - alone[1]).max() > 0.01
+
+
+def test_several_encoders_killed_and_trained_on_are_those_of_one_go(tmp_path, monkeypatch):
+    class Killed(Exception):
+        pass
+
+    class Log(NullLog):
+        kept = None
+
+        def save(self, name, step, tree):
+            self.kept = step, jax.tree.map(np.asarray, tree)
+
+        def restore(self, name, like):
+            return self.kept
+
+        def scalars(self, phase, step, values):
+            if step == 200 and not resumed:
+                raise Killed
+
+    def encode(log):
+        config = dataclasses.replace(QUICK, pretext_steps=201, pretext_batch=8, pretext_seeds=2)
+        return simclr.pretrain(config, DIGITS.train_images, jax.random.key(0), log)
+
+    monkeypatch.setattr(train, "loop", partial(train.loop, seconds_between_saves=0.0))
+    monkeypatch.setenv("JAXLABEL_CACHE", str(tmp_path / "whole"))
+    resumed = True
+    whole = encode(NullLog())
+    monkeypatch.setenv("JAXLABEL_CACHE", str(tmp_path / "killed"))
+    resumed, log = False, Log()
+    with pytest.raises(Killed):
+        encode(log)
+    resumed = True
+    assert log.kept is not None and log.kept[0] == 100
+    for one, other in zip(*map(jax.tree.leaves, (whole, encode(log))), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_encoders_of_other_seeds_need_a_place(monkeypatch):
+    monkeypatch.delenv("JAXLABEL_CACHE", raising=False)
+    config = dataclasses.replace(QUICK, pretext_seeds=2)
+    with pytest.raises(UsageError, match="set JAXLABEL_CACHE=DIR"):
+        simclr.pretrain(config, DIGITS.train_images, jax.random.key(0), NullLog())
+
+
+@pytest.mark.parametrize("optimizer", pretext.OPTIMIZERS)
+def test_training_makes_the_encoders_features_better_than_chance_gave_them(optimizer):
+    rate = {"adamw": 3e-3, "sgd": 0.3, "lars": 1.0}[optimizer]
+    config = dataclasses.replace(
+        QUICK, optimizer=optimizer, pretext_rate=rate, width=2, pretext_steps=150, strength=1.5
+    )
+    losses = []
+
+    class Log(NullLog):
+        def scalars(self, phase, step, values):
+            losses.append(values["loss"])
+
+    key = jax.random.key(0)
+    encoder = simclr.pretrain(config, DIGITS.train_images, key, Log())
+    start = train.init(
+        pretext.make_projected(simclr.settings_of(config), (8, 8, 1)), jax.random.split(key)[0]
+    )
+    before, after = (
+        pretext.features_of(e, DIGITS.train_images) for e in (start.encoder, encoder)
+    )  # fmt: skip
+    assert losses[-1] < losses[0]
+    assert knn_on_train(after) > knn_on_train(before)
+
+
+def test_a_step_tells_no_image_from_itself():
+    settings = simclr.settings_of(dataclasses.replace(QUICK, pretext_batch=32))
+    optimizer = pretext.make_optimizer(settings)
+    start = train.init(pretext.make_projected(settings, (8, 8, 1)), jax.random.key(0))
+    step = jax.jit(pretext.contrastive_step(settings, "digits", optimizer))
+    state = train.State(start, optimizer.init(start))
+    one_image = jnp.asarray(DIGITS.train_images[:1]), jnp.zeros((1, 1), int)
+    loss = step(state, one_image, jax.random.key(1))[1]["loss"]
+    np.testing.assert_allclose(loss, 0.0, atol=1e-5)  # 32 pairs of one image
+
+
+def test_lars_leaves_biases_to_plain_descent():
+    config = dataclasses.replace(QUICK, optimizer="lars", pretext_rate=0.5, pretext_decay=0.1)
+    optimizer = pretext.make_optimizer(simclr.settings_of(config))
+    model = {"bias": jnp.array([1.0, 2.0]), "kernel": jnp.array([[3.0, 4.0]])}
+    gradient = {"bias": jnp.array([0.5, 0.0]), "kernel": jnp.array([[0.6, 0.8]])}
+    state = optimizer.init(model)
+    _, state = optimizer.update(gradient, state, model)  # the first of 3 warm-up steps: rate 0
+    updates, _ = optimizer.update(gradient, state, model)
+    rate = 0.5 / 3
+    # of momentum 0.9 the second step has 0 + this one; the kernel's decayed gradient is (.9, 1.2)
+    np.testing.assert_allclose(updates["bias"], [-0.5 * rate, 0.0], rtol=1e-5)
+    trust = 0.001 * 5.0 / 1.5
+    np.testing.assert_allclose(updates["kernel"], -rate * trust * np.array([[0.9, 1.2]]), rtol=1e-5)
+
+
+def test_partners_are_drawn_as_often_as_was_asked_for():
+    partners = jnp.array([[1, 2], [2, 0], [0, 1]])
+    rows = jnp.tile(jnp.arange(3), 400)
+    key = jax.random.key(0)
+    np.testing.assert_array_equal(pretext.draw_partners(key, partners, rows, 0.0), rows)
+    drawn = np.asarray(pretext.draw_partners(key, partners, rows, 1.0))
+    assert np.all(drawn != np.asarray(rows)) and 0.4 < np.mean(drawn == partners[rows, 0]) < 0.6
+    half = np.asarray(pretext.draw_partners(key, partners, rows, 0.5))
+    assert 0.4 < np.mean(half == np.asarray(rows)) < 0.6
+
+
+def test_neighbours_before_learning_show_mostly_the_same_and_are_not_oneself():
+    found = simclr.given_neighbours(dataclasses.replace(QUICK, partners=5), DIGITS.train_images)
+    assert found.shape == (len(LABELS), 5)
+    assert np.mean(LABELS[found] == LABELS[:, None]) > 0.95
+    assert not np.any(found == np.arange(len(LABELS))[:, None])
+
+
+def test_a_representation_is_of_unit_length_and_shared_as_asked():
+    class Same:
+        num_features = 64
+
+        def features(self, images):
+            return images.reshape(len(images), -1)
+
+    images = DIGITS.train_images[:200]
+    model = pretext.Representation(Same(), (8, 8, 1), 10, 0.3, "pixels")
+    made = np.asarray(model.features(jax.random.uniform(jax.random.key(0), (9, 8, 8, 1))))
+    assert made.shape == (9, 74)
+    model.components[...] = jnp.eye(64)[:10]
+    made = np.asarray(model.features(jnp.asarray(images) / 255.0))
+    np.testing.assert_allclose(np.sum(made[:, :64] ** 2, axis=1), 0.7, rtol=1e-4)
+    lit = images.reshape(200, -1)[:, :10].any(axis=1)
+    np.testing.assert_allclose(np.sum(made[lit, 64:] ** 2, axis=1), 0.3, rtol=1e-4)
+
+
+def test_views_of_a_killed_run_go_on_as_if_it_had_not_been_killed():
+    class Killed(Exception):
+        pass
+
+    class Log(NullLog):
+        saved = None
+
+        def save(self, name, step, tree):
+            Log.saved = (step, tree)
+            if step == 100:
+                raise Killed
+
+        def restore(self, name, like):
+            return Log.saved
+
+    config = dataclasses.replace(QUICK, pretext_steps=102, pretext_batch=8, width=2)
+    args = (DIGITS.train_images, jax.random.key(0))
+    whole = simclr.pretrain(config, *args, NullLog())
+    settings = simclr.settings_of(config)
+    optimizer = pretext.make_optimizer(settings)
+    start = train.init(pretext.make_projected(settings, (8, 8, 1)), jax.random.split(args[1])[0])
+    with pytest.raises(Killed):
+        train.loop(
+            pretext.contrastive_step(settings, "digits", optimizer),
+            train.State(start, optimizer.init(start)),
+            (DIGITS.train_images, np.arange(len(LABELS))[:, None]),
+            jax.random.split(args[1])[1], Log(), name="contrastive", num_steps=102,
+            seconds_between_saves=0,
+        )  # fmt: skip
+    resumed = simclr.pretrain(config, *args, Log())
+    for one, two in zip(*map(jax.tree.leaves, (whole, resumed)), strict=True):
+        np.testing.assert_array_equal(one, two)

@@ -1,0 +1,44 @@
+"""What a result was made with, also in a checkout that nobody installed and that is outside git."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from jaxlabel import __version__
+from jaxlabel.runlog import provenance
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_device_the_versions_and_the_commit_are_named():
+    made = provenance.made_with()
+    assert list(made) == ["device", "versions", "commit"]
+    assert made["device"] and made["versions"]["jaxlabel"] == __version__
+    assert all(re.match(r"\d+\.\d+", text) for text in made["versions"].values())
+
+
+def test_without_git_the_environment_names_the_commit(monkeypatch):
+    monkeypatch.setenv("PATH", os.devnull)
+    assert provenance.commit() == ""
+    monkeypatch.setenv("JAXLABEL_COMMIT", "abc")
+    assert provenance.commit() == "abc"
+
+
+def test_versions_are_known_where_jaxlabel_is_not_installed(tmp_path):
+    (tmp_path / "jaxlabel").symlink_to(ROOT / "jaxlabel")
+    script = (
+        "import importlib.metadata as m\n"
+        "found = m.version\n"
+        "def version(name):\n"
+        "    if name == 'jaxlabel': raise m.PackageNotFoundError(name)\n"
+        "    return found(name)\n"
+        "m.version = version\n"
+        "from jaxlabel import provenance\n"
+        "print(provenance.versions()['jaxlabel'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == __version__

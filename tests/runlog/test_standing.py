@@ -1,0 +1,118 @@
+"""A run's images stay those that it began with, and a refused one leaves its directory free."""
+
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxlabel import data
+from jaxlabel.errors import DataError, LabelsMissing, StoreError, UsageError
+from jaxlabel.experiment import account
+from jaxlabel.experiment import run as experiment
+from jaxlabel.methods import active
+from jaxlabel.runlog.standing import as_begun
+
+CONFIG = active.Config(
+    image_size=8, image_mode="grey", budget=9, network="dense", width=4, batch_size=8, mu=1,
+    map="none", alignment="none", first=3, growth=2.0, members=1, round_steps=6, steps=6,
+    distil_steps=0,
+)  # fmt: skip
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder, random = tmp_path / "pictures", np.random.default_rng(0)
+    folder.mkdir()
+    for number in range(30):
+        image = random.integers(0, 255, (8, 8), np.uint8)
+        Image.fromarray(image).save(folder / f"{number:02}.png")
+    Image.fromarray(image).save(folder / "30.png")  # a copy
+    return folder
+
+
+def questions(run):
+    with (run / "questions.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def answer(run):
+    rows = questions(run)
+    with (run / "questions.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(
+            row | {"label": row["label"] or "ab"[number % 2]} for number, row in enumerate(rows)
+        )
+    account.answer(run)
+
+
+def test_a_new_name_for_a_file_changes_nothing(pictures, tmp_path):
+    config, run = dataclasses.replace(CONFIG, data=f"folder:{pictures}"), tmp_path / "run"
+    asked, result = set(), None
+    for session in range(5):
+        try:
+            result = experiment.run(config, run)
+            break
+        except LabelsMissing:
+            answer(run)
+            asked |= {row["item"] for row in questions(run)}
+        (pictures / f"{session:02}.png").rename(pictures / f"z{session}.png")
+    assert result is not None and result["labels_spent"] == len(asked) == 9
+    assert all("z" in row["file"] or int(row["file"][-6:-4]) > 1 for row in questions(run))
+
+
+def test_images_are_put_in_the_order_that_they_had(pictures, tmp_path):
+    spec, run = f"folder:{pictures}", tmp_path / "run"
+    began = as_begun(data.load(spec), spec, run)
+    (pictures / "03.png").rename(pictures / "zz.png")
+    moved = data.load(spec)
+    assert moved.train_items.tolist() != began.train_items.tolist()
+    again = as_begun(moved, spec, run)
+    np.testing.assert_array_equal(again.train_images, began.train_images)
+    np.testing.assert_array_equal(again.train_items, began.train_items)
+    assert [path[-6:] for path in again.paths[:5]] == ["00.png", "01.png", "02.png", "zz.png",
+                                                       "04.png"]  # fmt: skip
+
+
+def test_images_that_are_gone_or_new_are_named(pictures, tmp_path):
+    spec, run = f"folder:{pictures}", tmp_path / "run"
+    as_begun(data.load(spec), spec, run)
+    content = (pictures / "05.png").read_bytes()
+    (pictures / "05.png").unlink()
+    (run / "labels.db").touch()
+    with pytest.raises(DataError, match=r"\(1 gone, as .*05\.png\).*--config\.store=sqlite:///"):
+        as_begun(data.load(spec), spec, run)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(pictures / "31.png")
+    with pytest.raises(DataError, match=r"\(1 gone, as .*05\.png, 1 new, as .*31\.png\)"):
+        as_begun(data.load(spec), spec, run)
+    (pictures / "05.png").write_bytes(content)
+    (pictures / "31.png").unlink()
+    (pictures / "30.png").unlink()  # one of two copies
+    with pytest.raises(DataError, match=r"\(1 gone, as .*\.png\)"):
+        as_begun(data.load(spec), spec, run)
+
+
+def test_images_that_are_no_files_are_told_apart_by_a_digest(tmp_path):
+    digits = data.load("digits")
+    as_begun(digits, "digits", tmp_path)
+    assert as_begun(digits, "digits", tmp_path) is digits
+    assert (tmp_path / "images.json").stat().st_size < 100
+    other = digits._replace(train_items=digits.train_items[::-1])
+    with pytest.raises(DataError, match=r"digits holds other images than when .* began: make"):
+        as_begun(other, "digits", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [({"budget": 0.0}, UsageError), ({"budget": 20.0, "target": 0.99}, UsageError),
+     ({"store": "sqlite:////nowhere/labels.db"}, StoreError)],
+)  # fmt: skip
+def test_a_run_that_is_refused_leaves_its_directory_to_other_settings(change, error, tmp_path):
+    config = dataclasses.replace(CONFIG, data="digits", image_size=0, image_mode="auto")
+    with pytest.raises(error):
+        experiment.run(dataclasses.replace(config, **change), tmp_path / "run")
+    assert experiment.run(config, tmp_path / "run")["labels_spent"] == 9
+    with pytest.raises(UsageError, match=r"another configuration.*--config\.store=sqlite:///.*run"):
+        experiment.run(dataclasses.replace(config, **change), tmp_path / "run")

@@ -1,0 +1,142 @@
+"""The queue of runs for a GPU: names are unique, what is done is skipped, lines become a table."""
+
+import argparse
+import contextlib
+import importlib.util
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from jaxlabel.config import validate
+from jaxlabel.experiment import configfile
+from jaxlabel.query import STRATEGIES
+from jaxlabel.semisupervised import NAMES
+
+ROOT = Path(__file__).parents[2]
+SPEC = importlib.util.spec_from_file_location("gpu_queue", ROOT / "scripts" / "gpu_queue.py")
+queue = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(queue)
+
+
+def line(name, seed, accuracy=0.9, **more):
+    return {"queue": name, "seed": seed, "preset": "gpu", "bar": "89%", "test_accuracy": accuracy,
+            "seconds": 3.0, "labels_spent": 500, "device": "GPU", **more}  # fmt: skip
+
+
+def test_names_are_unique_and_the_grid_is_whole():
+    assert set(queue.QUERIES) == set(STRATEGIES) and set(queue.OBJECTIVES) == set(NAMES)
+    names = [job.name for job in queue.jobs()]
+    assert len(names) == len(set(names))
+    cells = len(queue.OBJECTIVES) * len(queue.QUERIES) * len(queue.LABELS) * 3
+    assert sum(name.startswith("grid") for name in names) == cells
+
+
+def test_every_semisup_job_has_settings_that_its_config_takes():
+    for job in itertools.islice(queue.jobs(), 400):
+        if job.config.startswith("semisup:"):
+            config = configfile.load("configs/semisup.py", f":{job.config[8:]}", "gpu")
+            for name, value in job.settings.items():
+                assert hasattr(config, name)
+                setattr(config, name, value)
+            validate(config)
+
+
+def test_what_is_there_is_not_run_again(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    left = queue.waiting([path], "gpu")
+    job, seed = left[1]
+    queue.append(path, line(job.name, seed))
+    with path.open("a") as file:
+        file.write('{"queue": "half writ')  # a machine that was taken away
+    assert [*queue.waiting([path], "gpu")] == [left[0], *left[2:]]
+    queue.append(path, line(left[0][0].name, left[0][1]))
+    assert [*queue.waiting([path], "gpu")] == left[2:]
+    assert queue.waiting([path], "tiny") == queue.waiting([], "tiny")
+
+
+def test_the_flagship_comes_first_and_each_of_its_bars_before_a_second_seed():
+    left = [(job, seed) for job, seed in queue.waiting([], "gpu") if job.config]
+    flagship = [(job, seed) for job, seed in left if job.name.startswith("flagship")]
+    assert left[: len(flagship)] == flagship
+    assert [seed for _, seed in flagship] == sorted(seed for _, seed in flagship)
+    named = {job.name for job, _ in flagship}
+    for wanted in ("300", "400", "10", "40", "100", "500", "certified"):
+        assert f"flagship, fashion_mnist, {wanted}" in named
+
+
+def test_a_script_finds_jaxlabel_where_it_is_not_installed(tmp_path, monkeypatch):
+    script = tmp_path / "script.py"
+    script.write_text("import json, sys\nprint('no')\nprint(json.dumps(sys.path))\n")
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    said = queue.command(queue.Job("a", command=(str(script),)))["said"]
+    assert said[:2] == [str(tmp_path), str(ROOT)] and any(one.endswith("elsewhere") for one in said)
+
+
+def test_a_script_is_stopped_at_the_limit(tmp_path, capsys):
+    script = tmp_path / "script.py"
+    script.write_text("import time\ntime.sleep(60)\n")
+    options = argparse.Namespace(limit=5.5, preset="gpu")
+    out = tmp_path / "out.jsonl"
+    queue.work([(queue.Job("a", command=(str(script),)), 0)], options, out)
+    assert "the time is over" in capsys.readouterr().out and not out.exists()
+
+
+def test_data_that_is_missing_is_left_for_another_time(tmp_path, capsys):
+    (tmp_path / "mnist").mkdir()
+    options = argparse.Namespace(data_root=str(tmp_path), preset="gpu")
+    left = [(queue.Job("a", "sgan:mnist"), 0), (queue.Job("b", "scan:cifar10"), 0),
+            (queue.Job("c", command=("x",)), 0)]  # fmt: skip
+    assert [job.name for job, _ in queue.at_hand(left, options)] == ["a", "c"]
+    assert "no data for scan:cifar10" in capsys.readouterr().out
+
+
+def test_a_table_has_a_row_per_job_over_its_seeds(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    for seed, accuracy in enumerate((0.88, 0.90)):
+        queue.append(path, line("a", seed, accuracy))
+    queue.append(path, line("b", 0, None, matched_accuracy=0.5))
+    rows = queue.table([path]).splitlines()[2:]
+    assert rows[0].startswith("| a | gpu | 89% | 89.00 (76.29 to 100.00) | 88.00 | 2 | 500 | 3 |")
+    assert rows[1].startswith("| b | gpu | 89% | 50.00 | 50.00 | 1 |")
+
+
+def test_the_limit_stops_a_run_and_a_failure_does_not_stop_the_others(tmp_path, monkeypatch):
+    done = []
+
+    def run(job, seed, options):
+        done.append(job.name)
+        if job.name == "broken":
+            raise ValueError("no")
+        while job.name == "long":
+            with contextlib.suppress(Exception):  # as a run's own code may do
+                while True:
+                    pass
+        return {}
+
+    monkeypatch.setattr(queue, "run", run)
+    options = argparse.Namespace(limit=5.3, preset="gpu")
+    jobs = [(queue.Job(name, "x:y"), 0) for name in ("broken", "good", "long", "never")]
+    queue.work(jobs, options, tmp_path / "out.jsonl")
+    assert done == ["broken", "good", "long"]
+    written = [json.loads(text) for text in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [one["queue"] for one in written] == ["good"]
+
+
+def test_merging_adds_what_a_gpu_wrote_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(queue, "PUBLISHED", tmp_path / "results" / "queue.jsonl")
+    monkeypatch.setattr(queue, "ROOT", tmp_path)
+    back = tmp_path / "back.jsonl"
+    queue.append(back, line("a", 0))
+    queue.append(back, line("a", 1) | {"preset": "tiny"})
+    queue.merge(back)
+    queue.merge(back)
+    assert [one["seed"] for one in queue.lines([queue.PUBLISHED])] == [0]
+    assert "1 lines added" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("preset", ["tiny", "gpu"])
+def test_without_data_tiny_takes_the_digits(preset, tmp_path):
+    options = argparse.Namespace(data_root="", preset=preset)
+    assert queue.where("nowhere", options) == ("digits" if preset == "tiny" else "")

@@ -1,0 +1,120 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from jaxlabel import data, pretext
+from jaxlabel.cluster import nearest_graph
+from jaxlabel.experiment import run as experiment
+from jaxlabel.log import NullLog
+from jaxlabel.methods import active
+from jaxlabel.predictor import probabilities
+from jaxlabel.query import Paid
+from jaxlabel.semisupervised import committee, pad, refinement
+
+IMAGES = data.load("digits").train_images[:600]
+LABELS = data.load_train_labels("digits")[:600]
+PAID = Paid(np.arange(40), LABELS[:40])
+
+
+def tiny(**changes):
+    settings = {"data": "digits", "kind": "digits", "network": "dense", "width": 8, "mu": 2,
+                "batch_size": 16, "map": "none", "steps": 40, "round_steps": 20, "first": 20,
+                "distil_steps": 0, "learning_rate": 5e-3, "ema": 0.9}  # fmt: skip
+    return active.Config(**settings | changes)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Two networks after a short training on what is paid for, and what they saw."""
+    config = tiny()
+    state = committee.begin(config, 2, IMAGES, 10, jax.random.key(1), NullLog())
+    guide = np.zeros((len(IMAGES), 10), np.float32)
+    seen = pad(IMAGES, *PAID, 64, guide, np.full(10, 0.1))
+    cycle = committee.cycle(config, config.steps)
+    return committee.learn(cycle, state, seen, jax.random.key(2), NullLog(), "end"), seen
+
+
+def refine(config, state, seen):
+    cycle = refinement.cycle(config)
+    return refinement.refine(
+        cycle, state, seen, None, PAID, jax.random.key(3), NullLog(), "refined"
+    )
+
+
+def right(config, state):
+    beliefs = probabilities(committee.networks(config, state), IMAGES)
+    return (beliefs.argmax(-1) == LABELS).mean()
+
+
+def test_networks_learn_what_labels_spread_over_their_own_features_say(trained):
+    config = tiny(refinements=2, refine_steps=150)
+    state, seen = trained
+    before = right(config, state)
+    after = right(config, refine(config, state, seen))
+    assert after > before + 0.05
+    assert after > 0.8
+
+
+def test_each_graph_is_of_what_the_networks_have_learned_by_then(trained, monkeypatch):
+    config = tiny(refinements=2, refine_steps=5)
+    state, seen = trained
+    spaces = []
+
+    def watched(features, num_neighbours):
+        spaces.append(features)
+        return nearest_graph(features, num_neighbours)
+
+    monkeypatch.setattr(refinement.cluster, "nearest_graph", watched)
+    refine(config, state, seen)
+    np.testing.assert_array_equal(spaces[0], refinement.learned_space(config, state, IMAGES, None))
+    assert len(spaces) == 2 and np.abs(spaces[1] - spaces[0]).max() > 0.01
+
+
+def test_few_labels_are_refined_whatever_the_objective_and_its_weight():
+    assert refinement.applies(tiny(refinements=1), 40)
+    assert refinement.applies(tiny(refinements=1, refine_until=40), 40)
+    assert not refinement.applies(tiny(refinements=1, refine_until=39), 40)
+    assert not refinement.applies(tiny(), 40)
+    settings = refinement.cycle(tiny(objective="mean_teacher", weight=50.0)).settings
+    assert settings.unlabelled_weight == 1
+
+
+def test_learned_features_lie_beside_given_ones_in_fixed_shares(trained, monkeypatch):
+    monkeypatch.setattr(refinement, "COMPONENTS", 1000)
+    config = tiny()
+    state, _ = trained
+    base = 100 * np.random.default_rng(0).normal(size=(len(IMAGES), 5)).astype(np.float32)
+    alone = refinement.learned_space(config, state, IMAGES, None)
+    both = refinement.learned_space(config, state, IMAGES, base)
+    np.testing.assert_allclose(np.linalg.norm(alone, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(both[:, :-5], np.sqrt(0.7) * alone, rtol=1e-5)
+    np.testing.assert_allclose((both[:, -5:] ** 2).sum(axis=1), 0.3, rtol=1e-5)
+    assert not pretext.unit(np.zeros((2, 3), np.float32)).any()
+
+
+def test_more_features_than_the_search_takes_lose_their_least_components(trained):
+    config = tiny()
+    state, _ = trained
+    random = np.random.default_rng(0)
+    low = random.normal(size=(len(IMAGES), 20)).astype(np.float32)
+    base = low @ random.normal(size=(20, 150)).astype(np.float32)  # 150 features of rank 20
+    space = refinement.learned_space(config, state, IMAGES, base)
+    assert space.shape == (len(IMAGES), refinement.COMPONENTS)
+    learned = refinement.learned_space(config, state, IMAGES, None)
+    whole = np.asarray(pretext.beside(learned, base, 0.3))
+    squared = ((space[:50, None] - space[None, :50]) ** 2).sum(-1)
+    np.testing.assert_allclose(
+        squared, ((whole[:50, None] - whole[None, :50]) ** 2).sum(-1), atol=1e-3
+    )
+
+
+def test_a_run_hands_over_what_was_refined(tmp_path, capsys):
+    config = tiny(budget=40, refinements=1, refine_steps=30)
+    result = experiment.run(config, tmp_path / "refined")
+    assert result["labels_spent"] == 40 and result["config"]["refinements"] == 1
+    lines = (tmp_path / "refined" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["phase"] == "refined_2_0"
+    plain = experiment.run(tiny(budget=40), tmp_path / "plain")
+    assert result["train_label_accuracy"] > plain["train_label_accuracy"] + 0.02

@@ -1,0 +1,145 @@
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from sweeps import Few, cells, names
+
+from jaxlabel.cli import main as cli
+from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.sweep import local, plan, slurm
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Few:
+    return Few(tmp_path)
+
+
+def test_the_plan_by_hand(few):
+    made = plan.make(few.folder / "few.py", few.workdir, False, f"{few.folder}/data/")
+    assert [run.name for run in made.runs] == names()
+    assert [run.config["seed"] for run in made.runs] == [0, 1, 2] * 3
+    assert [run.theirs for run in made.runs] == [0.1] * 3 + [None] * 6
+    assert made.runs[3].cell == {"budget": 20.0} and made.runs[3].config["budget"] == 20.0
+    assert made.runs[0].config["data"] == f"idx:{few.folder}/data/shapes"
+    assert made.runs[0].config["store"] == f"sqlite:///{few.workdir}/labels.db"
+    assert made.runs[0].recipe == "jaxlabel.config:RunConfig"
+    quick = plan.make(few.folder / "few.py", few.workdir, True, f"{few.folder}/data")
+    assert [run.name for run in quick.runs] == names()[::3]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({'"budget"': '"budgt"'}, r"random labels: there is no setting budgt \(did you mean budge"),
+        ({"20.0": "-1.0"}, "config.budget is -1.0: it takes a number at least 0"),
+        ({"20.0": "True"}, "config.budget is True: it takes a float"),
+        ({"[0.1, None]": "[0.1]"}, "2 rows, but 1 figures of theirs"),
+        (
+            {"strange": "random labels", '"account"': '"budget"', '"well"': "10.0"},
+            "two runs are named",
+        ),
+        ({"shapes": "forms"}, "there is no .*forms: --data_root=DIR"),
+        ({"Table(": "Tabel("}, "NameError.* at line 12 of few.py"),
+        ({"def get_experiment": "def other"}, "defines no get_experiment"),
+        ({"return Experiment(": "return list("}, "list expected at most 1"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(few, changes, message):
+    few.write(**changes)
+    with pytest.raises(UsageError, match=message):
+        few.sweep()
+    assert not (few.folder / "tally").exists()
+
+
+def test_a_misspelled_experiment_is_one_line(few, capsys, monkeypatch):
+    monkeypatch.chdir(few.folder)
+    (few.folder / "experiments").mkdir()
+    (few.folder / "few.py").rename("experiments/few.py")
+    assert cli.run(["sweep", "--experiment=experiments/fwe.py", "--workdir=w"]) == 2
+    error = capsys.readouterr().err
+    assert "no experiment file experiments/fwe.py (did you mean experiments/few.py?)" in error
+    assert error.count("\n") == 1 and not Path("w").exists()
+    assert plan.find("few") == few.folder / "experiments" / "few.py"
+    assert cli.run(["sweep", "--experiment=few", "--workdir=w"]) == 2
+    assert "say where with --data_root=DIR" in capsys.readouterr().err
+    assert cli.run(["sweep", "--experiment=few", "--jobs=-1"]) == 2
+    assert cli.run(["sweep"]) == 2
+
+
+def test_the_sources_have_their_rows(tmp_path):
+    file = Path(__file__).parents[2] / "experiments" / "sources.py"
+    for name in ("mnist", "fashion_mnist", "overhead_mnist"):
+        (tmp_path / name).mkdir()
+    whole, quick = (plan.make(file, tmp_path, q, str(tmp_path)) for q in (False, True))
+    theirs = {(r.row, r.cell.get("budget")): r.theirs for r in whole.runs if "S3: " in r.table
+              and "Fashion" in r.table}  # fmt: skip
+    assert theirs["NN, representatives", 2000.0] == 0.8024
+    assert theirs["LR, random", 500.0] == 0.7852 and theirs["LR, nearest 25%", 500.0] is None
+    seeds = {(r.table, r.row, str(r.cell)): 0 for r in whole.runs}
+    for run in whole.runs:
+        seeds[run.table, run.row, str(run.cell)] += 1
+    assert {n for (table, _, _), n in seeds.items() if table.startswith("S4")} == {20}
+    assert len(quick.tables) == len(whole.tables)
+    assert len(quick.runs) < len(whole.runs) / 5 and {r.config["seed"] for r in quick.runs} == {0}
+
+
+def test_slurm_by_a_stand_in(few, monkeypatch, capsys):
+    seen = {}
+
+    class Handle:
+        job_id = "17_4"
+
+        def __init__(self, function, told):
+            self.function, self.told, self.looks = function, told, 0
+
+        def done(self):
+            self.looks += 1
+            return self.looks > 1
+
+        def result(self):
+            if "strange" in self.told["workdir"] and self.told["config"]["seed"] == 2:
+                raise RuntimeError("long story\nout of memory")
+            return run_here(self.told)
+
+    class AutoExecutor:
+        def __init__(self, folder):
+            seen["folder"] = folder
+
+        def update_parameters(self, **parameters):
+            if "wrong" in parameters:
+                raise NameError("unknown parameter wrong")
+            seen.update(parameters)
+
+        def map_array(self, function, told):
+            seen["function"] = f"{function.__module__}.{function.__name__}"
+            seen["environment"] = told[0]["environment"]
+            return [Handle(function, one) for one in told]
+
+    def run_here(told):
+        command = [sys.executable, str(few.folder / "fake_worker.py"), ""]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              text=True) as process:  # fmt: skip
+            return local._ask(process, told)
+
+    fake = ModuleType("submitit")
+    fake.AutoExecutor = AutoExecutor
+    monkeypatch.setitem(sys.modules, "submitit", fake)
+    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: None)
+    with pytest.raises(UsageError, match="--slurm_options: unknown parameter wrong"):
+        few.sweep(slurm="wrong=1")
+    with pytest.raises(JaxlabelError, match="1 of 9 runs failed"):
+        few.sweep(jobs=4, slurm="timeout_min=60,slurm_partition=cpu")
+    assert "Slurm job 17_4: out of memory" in capsys.readouterr().out
+    assert seen["function"] == "jaxlabel.sweep.worker.remote"
+    assert (seen["timeout_min"], seen["slurm_partition"]) == (60, "cpu")
+    assert seen["slurm_array_parallelism"] == 4
+    assert seen["environment"]["JAXLABEL_CACHE"] == str(few.workdir / "cache")
+    assert [row[-3] for row in cells(few.workdir / "table.md")] == ["3", "3", "2"]
+
+
+def test_slurm_without_submitit_is_one_line(few, monkeypatch):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(UsageError, match=r"pip install 'jaxlabel\[slurm\]'"):
+        few.sweep(slurm="")

@@ -1,0 +1,290 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from sweeps import Few, cells, names
+
+from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.report import figures
+from jaxlabel.sweep import engine, local, tables
+from jaxlabel.sweep.types import Plan
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Few:
+    return Few(tmp_path)
+
+
+def test_tables_figures_and_page_by_hand(few):
+    table = few.sweep()
+    # 10 11 12: mean 11, deviation 1, t(2, .975) = 4.302653, half = 4.302653 / sqrt(3) = 2.484
+    assert cells(table) == [
+        ["random labels", "shapes", "budget=10.0", "10", "11.00 (8.52 to 13.48)", "10.00", "+1.00",
+         "3", "2.5", "none"],
+        ["random labels", "shapes", "budget=20.0", "20", "21.00 (18.52 to 23.48)", "", "", "3",
+         "2.5", "none"],
+        ["strange", "shapes", "account=well", "64", "65.00 (62.52 to 67.48)", "", "", "3", "2.5",
+         "none"],
+    ]  # fmt: skip
+    with (few.workdir / "table.csv").open() as file:
+        first = next(csv.DictReader(file))
+    assert float(first["mean"]) == pytest.approx(0.11) and first["n"] == "3"
+    assert float(first["high"]) == pytest.approx(0.11 + 0.02484138, abs=1e-7)
+    assert (first["theirs"], first["labels_spent"], first["seconds"]) == ("0.1", "10.0", "2.5")
+    page = (few.workdir / "index.html").read_text()
+    for name in names():
+        assert f'href="runs/{name}/report.html"' in page
+        assert f"working on {name}" in (few.workdir / "runs" / name / "run.log").read_text()
+    svg = (few.workdir / "figures" / "table1.svg").read_text()
+    assert "random labels: 0.21 at 20" in svg and "strange: 0.65 at 64" in svg and "<style>" in svg
+    chart = svg.partition('<svg width="480" height="270">')[2].partition("</svg>")[0]
+    assert "strange: 0.65 at 64" in chart and f"{chart}</svg>" in page
+    assert [svg.count(f">{name}</text>") for name in ("random labels", "strange")] == [1, 1]
+
+
+def test_a_second_start_does_nothing_and_needs_no_jax(few, monkeypatch):
+    few.sweep()
+    before = (few.workdir / "table.md").read_text(), few.tally()
+    code = (
+        "import sys; from jaxlabel import cli; "
+        f"code = cli.run(['sweep', '--experiment={few.folder}/few.py', "
+        f"'--workdir={few.workdir}', '--data_root={few.folder}/data']); "
+        "sys.exit(code or 9 * ('jax' in sys.modules))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=20)
+    assert ((few.workdir / "table.md").read_text(), few.tally()) == before
+    assert few.tally() == sorted(names())
+
+
+def test_a_missing_result_alone_is_done_again(few):
+    few.sweep()
+    (few.workdir / "runs" / names()[4] / "result.json").unlink()
+    few.sweep()
+    assert sorted([*names(), names()[4]]) == few.tally()
+
+
+def test_a_row_that_is_added_later_is_all_that_is_done(few):
+    few.sweep()
+    few.write(**{"20.0": "20.0, 30.0", "None": "None, None"})
+    table = few.sweep()
+    assert len(few.tally()) == 12 and [row[2] for row in cells(table)] == [
+        "budget=10.0", "budget=20.0", "budget=30.0", "account=well",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("account", "error"),
+    [("fail", "no such picture"), ("die", "its process was killed by SIGKILL")],
+)
+def test_a_failing_run_stops_no_other(few, capsys, account, error):
+    few.write(account)
+    with pytest.raises(JaxlabelError, match="1 of 9 runs failed") as caught:
+        few.sweep()
+    assert caught.value.exit_code == 1
+    bad = names(account)[-2]
+    log = few.workdir / "runs" / bad / "run.log"
+    assert f"{bad}: FAILED: {error} ({log})" in capsys.readouterr().out
+    assert (
+        f'<a href="runs/{bad}/run.log">{bad}</a>: {error}'
+        in (few.workdir / "index.html").read_text()
+    )
+    assert [row[-3] for row in cells(few.workdir / "table.md")] == ["3", "3", "2"]
+    with pytest.raises(JaxlabelError):
+        few.sweep()
+    assert few.tally() == sorted([*names(account), bad])
+
+
+def test_a_bug_is_named_and_its_traceback_kept(few, capsys):
+    few.write("bug")
+    with pytest.raises(JaxlabelError, match="3 of 9 runs failed"):
+        few.sweep()
+    assert "FAILED: ZeroDivisionError: by zero" in capsys.readouterr().out
+    log = (few.workdir / "runs" / names("bug")[-1] / "run.log").read_text()
+    assert "Traceback" in log and "fake_worker.py" in log
+
+
+def test_as_many_jobs_as_there_are_make_the_same_files(few):
+    one, two = few.folder / "one", few.folder / "two"
+    few.sweep(jobs=1, workdir=one)
+    assert len(few.pids()) == 1  # one process does them all
+    few.sweep(jobs=3, workdir=two)
+    assert len(few.pids()) == 1 + 3
+    for name in ("table.md", "table.csv", "figures/table1.svg"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+
+
+def test_killed_and_started_again(few):
+    few.write("wait")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import sweeps; "
+        "f = sweeps.Few.__new__(sweeps.Few); f.folder = Path(sys.argv[2]); "
+        "f.workdir = f.folder / 'sweep'; f.sweep()"
+    )
+    command = [sys.executable, "-c", code, str(Path(__file__).parents[1]), str(few.folder)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    waiting = {name for name in names("wait") if "strange" in name}
+    until(lambda: (few.folder / "tally").exists() and len(waiting & set(few.tally())) == 2)
+    with pytest.raises(UsageError, match="in use by process"):
+        os.close(engine.take_lock(few.workdir, patience=0))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    os.close(engine.take_lock(few.workdir))  # their workers end by themselves
+    assert not any(alive(pid) for pid in few.pids())
+    begun = few.tally()
+    assert len(begun) == 6  # seed by seed: both workers wait in those of the first two
+    (few.folder / "go").touch()
+    few.sweep()
+    interrupted = sorted(waiting & set(begun))
+    assert few.tally() == sorted([*names("wait"), *interrupted])
+    assert [row[-3] for row in cells(few.workdir / "table.md")] == ["3", "3", "3"]
+
+
+def until(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_another_directory_or_sweep_is_refused(few):
+    few.sweep(quick=True)
+    with pytest.raises(UsageError, match="holds a sweep with quick True, not False"):
+        few.sweep()
+    (few.folder / "few.py").rename(few.folder / "new.py")
+    few.write()
+    other = few.folder / "other"
+    other.mkdir()
+    (other / "thesis.tex").touch()
+    with pytest.raises(UsageError, match=r"not empty and no sweep's: it holds thesis\.tex"):
+        few.sweep(workdir=other)
+
+
+def test_publishing(few):
+    few.sweep()
+    assert not (few.folder / "results").exists()
+    for _ in range(2):
+        few.sweep(publish=True)
+    text = (few.folder / "results" / "few.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert len(lines) == 9 and str(few.folder) not in text
+    assert lines[0]["config"]["data"] == "idx:DATA_ROOT/shapes" and lines[0]["theirs"] == 0.1
+    published = few.folder / "results" / "few.md"
+    assert published.read_text() == (few.workdir / "table.md").read_text()
+    figures = {f"few_{figure.name}": figure for figure in (few.workdir / "figures").iterdir()}
+    there = list((few.folder / "results" / "figures").iterdir())
+    assert figures and {figure.name for figure in there} == figures.keys()
+    for figure in there:
+        assert figure.read_bytes() == figures[figure.name].read_bytes()
+    with pytest.raises(UsageError, match="leave out --quick"):
+        few.sweep(quick=True, publish=True, workdir=few.folder / "quick")
+
+
+def test_measures_and_axes():
+    base = {"table": "T", "dataset": "d", "cell": {"k": 4}, "labels_spent": 0, "seconds": 1.0,
+            "device": "x", "measures": ["inertia", "accuracy"], "over": "k", "theirs": 10.0,
+            "config": {"k": 4}, "row": "r"}  # fmt: skip
+    lines = [base | {"inertia": 12.0, "accuracy": 1.0}, base | {"inertia": 12.5, "accuracy": 0.98}]
+    found = tables.text_cells(tables.rows(lines))
+    assert found[0][3:8] == ["labels", "inertia", "accuracy", "theirs", "difference"]
+    # half of 12.25's interval: 12.7062 * 0.3535534 / sqrt(2) = 3.17655
+    assert found[1][3:8] == [
+        "0", "12.25 (9.0734 to 15.427)", "99.00 (86.29 to 100.00)", "10", "+2.25",
+    ]  # fmt: skip
+    from jaxlabel.sweep import page
+
+    assert page.charts(lines)["table1"].legend == ["r"]
+    assert "r: 12.25 at 4" in page.charts(lines)["table1"].picture
+    assert page.charts([one | {"over": "device"} for one in lines]) == {}
+    assert len(page.COLOURS) == figures.COLOURS
+
+
+def test_a_line_of_a_chart_differs_from_others_in_more_than_the_axis():
+    from jaxlabel.sweep import page
+
+    def lines(queries, sets, arms=("graph",)):
+        return [
+            {"table": "T", "row": arm, "dataset": name, "labels_spent": labels, "seconds": 1.0,
+             "cell": {"query": query, "budget": labels, "data": name}, "device": "x",
+             "measures": ["accuracy"], "over": "labels_spent", "theirs": None, "config": {},
+             "accuracy": 0.5 + number / 100 + labels / 1000}
+            for arm in arms for number, query in enumerate(queries) for name in sets
+            for labels in (40, 100)
+        ]  # fmt: skip
+
+    drawn = page.charts(lines(["random", "medoids"], ["mnist", "digits"]))
+    assert drawn["table1"].legend == [
+        "random, mnist", "random, digits", "medoids, mnist", "medoids, digits"
+    ]  # fmt: skip
+    picture = drawn["table1"].picture
+    assert "medoids, mnist: 0.55 at 40" in picture and "random, mnist: 0.6 at 100" in picture
+    assert page.charts(lines(["random", "medoids"], ["mnist"]))["table1"].legend == [
+        "random", "medoids"
+    ]  # fmt: skip
+    plain = [one | {"row": "all", "cell": {}} for one in lines(["random"], ["mnist"])[:1]]
+    both = page.charts([*lines(["random", "margin"], ["mnist"]), *plain])
+    assert both["table1"].legend == ["graph, random", "graph, margin", "all"]
+    guided = [
+        one | {"row": "g", "cell": one["cell"] | {"guide": guide}}
+        for guide in (0.0, 0.5) for one in lines(["random"], ["mnist"])
+    ]  # fmt: skip
+    assert page.charts(guided)["table1"].legend == ["guide=0.0", "guide=0.5"]
+    many = page.charts(lines([f"q{i}" for i in range(9)], ["mnist", "digits"]))
+    assert list(many) == ["table1_mnist", "table1_digits"]
+    assert many["table1_digits"].title == "T, digits"
+    assert many["table1_digits"].legend == ["q0", "what a chart is named after"]
+    picture = str(many["table1_digits"].picture)
+    assert [picture.count(f'<text class="name" x="52" y="{y}">') for y in (20, 256, 492)] == [1] * 3
+    assert [picture.count(f">q{i}</text>") for i in range(9)] == [0] + [1] * 8
+    assert picture.count("q0: 0.54 at 40") == 8 and picture.count("q8: 0.62 at 40") == 1
+    plan = Plan("", "e", "about", "why?", False, "", [], [])
+    drawn = [one | {"run": "r", "seed": 0} for one in lines(list("abcdef"), ["mnist", "digits"])]
+    html = page.render(plan, Path(), drawn, [], page.charts(drawn))
+    assert html.count('<svg viewBox="0 0 1020') == 2 and "T, mnist" in html and "T, digits" in html
+
+
+def test_shares_of_the_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {2, 3, 5, 7, 8}, raising=False)
+    assert local.core_shares(1) == ["2,3,5,7,8"]
+    assert local.core_shares(2) == ["2,3", "5,7,8"]
+    assert local.core_shares(5) == ["2", "3", "5", "7", "8"]
+    assert local.core_shares(7) == ["2", "3", "5", "7", "8", "2", "3"]
+
+
+REAL = '''"""A real recipe on the digits."""
+from jaxlabel.methods import representatives
+from jaxlabel.sweep import Arm, Experiment, Table
+
+def get_experiment(quick=False):
+    base = representatives.Config(budget=200, select="random", classifier="dense", steps=60)
+    return Experiment("Same?", [Table("Real", [Arm("dense", base, seeds=range(2))])])
+'''
+
+
+def test_real_runs_side_by_side_and_in_turn_are_the_same(tmp_path, monkeypatch):
+    (tmp_path / "real.py").write_text(REAL)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    found = []
+    for jobs in (1, 2):
+        table = engine.sweep(str(tmp_path / "real.py"), tmp_path / f"jobs{jobs}",
+                             options=engine.Options(jobs))  # fmt: skip
+        (row,) = cells(table)
+        assert row[-3] == "2"
+        assert (table.parent / "runs" / "real-digits-dense-s1" / "report.html").exists()
+        found.append(row[:-2])
+    assert found[0] == found[1]
+    assert 60 < float(found[0][4].split()[0]) < 100
+    assert found[0][3] == "200"
