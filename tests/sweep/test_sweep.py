@@ -52,7 +52,7 @@ def test_a_second_start_does_nothing_and_needs_no_jax(few, monkeypatch):
     few.sweep()
     before = (few.workdir / "table.md").read_text(), few.tally()
     code = (
-        "import sys; from jaxlabel import cli; "
+        "import sys; from jaxlabel.cli import main as cli; "
         f"code = cli.run(['sweep', '--experiment={few.folder}/few.py', "
         f"'--workdir={few.workdir}', '--data_root={few.folder}/data']); "
         "sys.exit(code or 9 * ('jax' in sys.modules))"
