@@ -10,7 +10,8 @@ stops when the networks believe themselves at the target, and nothing is certifi
 The cpu preset takes some 50 minutes on one core for 1,000 labels; what it reaches is in
 experiments/flagship.md. Its three networks stay together; `--config.distil_steps=1500` makes one of
 them, for faster predictions. Fashion-MNIST's questions 6 to 40 are asked one at a time, each where
-the answers so far leave most in doubt: with a person, `--config.scouts=5` asks five at a time.
+the answers so far leave most in doubt: with a person, `--config.sequential_batch=5` asks five at a
+time.
 With up to 40 labels in all the graph teaches alone, up to 15 the first are asked in the densest
 places: there `--config.members=1 --config.steps=300 --config.refinements=3` is a quarter of an
 hour's work.
@@ -23,20 +24,40 @@ from typing import Any
 from jaxlabel.methods.active import Config
 
 # for a few labels: contrastive features, their graph as a guide, then that of what is learned
-LEARNED: dict[str, Any] = {"space": "pca", "guide": 1.0, "guide_until": 150, "contrast_steps": 1200,
-                           "refinements": 5, "refine_until": 150}  # fmt: skip
+LEARNED: dict[str, Any] = {
+    "space": "pca",
+    "graph_targets": 1.0,
+    "graph_targets_until": 150,
+    "contrast_steps": 1200,
+    "refinements": 5,
+    "refine_until": 150,
+}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "digits": {"data": "digits", "budget": 60, "first": 20},
-    "mnist": {"data": "tfds:mnist", "budget": 20, "first": 10, "growth": 1.5, "guide": 0.5,
-              "contrast_steps": 600},
-    "fashion_mnist": LEARNED | {"data": "tfds:fashion_mnist", "budget": 1000, "first": 5,
-                                "scout_until": 40, "contrast_steps": 2400, "graph_until": 40,
-                                "typical_until": 15, "audit_share": 0.36},
+    "digits": {"data": "digits", "budget": 60, "initial_labels": 20},
+    "mnist": {
+        "data": "tfds:mnist",
+        "budget": 20,
+        "initial_labels": 10,
+        "growth": 1.5,
+        "graph_targets": 0.5,
+        "contrast_steps": 600,
+    },
+    "fashion_mnist": LEARNED
+    | {
+        "data": "tfds:fashion_mnist",
+        "budget": 1000,
+        "initial_labels": 5,
+        "sequential_until": 40,
+        "contrast_steps": 2400,
+        "graph_until": 40,
+        "typical_until": 15,
+        "audit_share": 0.36,
+    },
     "overhead_mnist": LEARNED | {"data": "idx:overhead_mnist", "budget": 500},
     "cifar10": {"data": "tfds:cifar10", "budget": 250},
-    "folder": LEARNED | {"data": "folder:images", "budget": 200, "alignment": "none",
-                         "image_size": 32, "members": 1},
-}  # fmt: skip
+    "folder": LEARNED
+    | {"data": "folder:images", "budget": 200, "alignment": "none", "image_size": 32, "members": 1},
+}
 COMMON: dict[str, Any] = {"space": "graph", "map": "pca"}
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"round_steps": 30, "steps": 60, "refine_steps": 30, "distil_steps": 30,

@@ -18,12 +18,12 @@ from jaxlabel.methods.semisup import Config
 VARIANTS: dict[str, dict[str, Any]] = {
     "digits": {"data": "digits", "budget": 40},
     "mnist": {"data": "tfds:mnist", "budget": 20, "query": "medoids", "space": "graph",
-              "contrast_steps": 600, "guide": 0.5},
-    "fashion_mnist": {"data": "tfds:fashion_mnist", "budget": 500, "guide": 1.0,
-                      "guide_until": 150, "contrast_steps": 2400},
+              "contrast_steps": 600, "graph_targets": 0.5},
+    "fashion_mnist": {"data": "tfds:fashion_mnist", "budget": 500, "graph_targets": 1.0,
+                      "graph_targets_until": 150, "contrast_steps": 2400},
     "overhead_mnist": {"data": "idx:overhead_mnist", "budget": 100},
     "cifar10": {"data": "tfds:cifar10", "budget": 40},
-    "folder": {"data": "folder:images", "budget": 100, "alignment": "paid", "image_size": 32},
+    "folder": {"data": "folder:images", "budget": 100, "alignment": "labelled", "image_size": 32},
 }  # fmt: skip
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"steps": 100, "batch_size": 16, "mu": 2, "code_steps": 20, "learning_rate": 5e-3,

@@ -19,18 +19,32 @@ from jaxlabel.sweep import Arm, Experiment, Table
 DATA = {name: f"idx:DATA_ROOT/{name}" for name in ("fashion_mnist", "mnist", "overhead_mnist")}
 LABELS = [20.0, 100.0, 500.0]
 BASE = active.Config(
-    space="pca", map="none", network="gradients", members=1, round_steps=100, steps=300,
-    first=5, scout_until=20, contrast_steps=400, guide=1.0, guide_until=150,
-    refinements=2, refine_steps=150, refine_until=150,
-)  # fmt: skip
-COVERED = {"first": 20, "scout_until": 0}  # without scouts as many labels before the first network
+    space="pca",
+    map="none",
+    network="gradients",
+    members=1,
+    round_steps=100,
+    steps=300,
+    initial_labels=5,
+    sequential_until=20,
+    contrast_steps=400,
+    graph_targets=1.0,
+    graph_targets_until=150,
+    refinements=2,
+    refine_steps=150,
+    refine_until=150,
+)
+COVERED = {
+    "initial_labels": 20,
+    "sequential_until": 0,
+}  # without scouts as many labels before the first network
 WITHOUT: dict[str, dict[str, Any]] = {
     "the flagship": {},
-    "random labels": COVERED | {"query": "random", "first_query": "random"},
+    "random labels": COVERED | {"query": "random", "initial_query": "random"},
     "no scouts": COVERED,
     "no uncertainty: coverage throughout": {"query": "medoids"},
     "no pretext: components alone": {"contrast_steps": 0},
-    "no graph": COVERED | {"guide": 0.0, "refinements": 0},
+    "no graph": COVERED | {"graph_targets": 0.0, "refinements": 0},
     "no refinement": {"refinements": 0},
     "no unlabelled images": COVERED | {"objective": "supervised", "refinements": 0},
     "with an ensemble: three networks": {"members": 3, "distil_steps": 0},

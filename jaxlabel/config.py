@@ -8,13 +8,26 @@ reads it for its help.
 import dataclasses
 import types
 import typing
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from jaxlabel.errors import UsageError
+from jaxlabel.errors import UsageError, did_you_mean
 
 T = TypeVar("T")
 
 PRESETS = ("tiny", "cpu", "gpu")  # to see that it runs, for two cores, for an accelerator
+
+# Settings and values that had other names in version 0.1.0: the old name and today's.
+RENAMED = {
+    "first": "initial_labels",
+    "first_query": "initial_query",
+    "guide": "graph_targets",
+    "guide_share": "graph_targets_share",
+    "guide_until": "graph_targets_until",
+    "scout_until": "sequential_until",
+    "scouts": "sequential_batch",
+}
+RENAMED_VALUES = {("alignment", "paid"): "labelled"}
 
 
 def setting(
@@ -87,6 +100,8 @@ def validate(config: RunConfig) -> None:
             raise UsageError(f"config.{field.name} is {value!r}: it takes a {wanted}")
         low, high, choices = (field.metadata.get(k) for k in ("low", "high", "choices"))
         if choices is not None and value not in choices:
+            if renamed := RENAMED_VALUES.get((field.name, value)):
+                raise UsageError(f"config.{field.name}={value} is now {field.name}={renamed}")
             known = ", ".join(str(choice) or "nothing" for choice in choices)
             raise UsageError(f"config.{field.name} is {value!r}: it takes one of {known}")
         if (low is not None and not value >= low) or (high is not None and not value <= high):
@@ -95,6 +110,13 @@ def validate(config: RunConfig) -> None:
                 bounds = f"from {low:.12g} to {high:.12g}"
             raise UsageError(f"config.{field.name} is {value!r}: it takes a number {bounds}")
     config.check()
+
+
+def unknown_setting(name: str, known: Iterable[str]) -> UsageError:
+    """Return the error for a setting that does not exist: its new name, or the nearest one."""
+    if name in RENAMED:
+        return UsageError(f"config.{name} is now called config.{RENAMED[name]}")
+    return UsageError(f"there is no setting config.{name}{did_you_mean(name, known)}")
 
 
 def _has_type(value: Any, wanted: Any) -> bool:

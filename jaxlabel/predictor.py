@@ -35,47 +35,47 @@ class Predictor(NamedTuple):
     clusters: Int[np.ndarray, "n"] | None = None
 
 
-class View(NamedTuple):
+class Predictions(NamedTuple):
     """How a model sees all images: its features, and the probabilities that it gives."""
 
     features: Float[np.ndarray, "n d"]
-    beliefs: Float[np.ndarray, "n classes"]
+    probabilities: Float[np.ndarray, "n classes"]
 
 
-def look(model: Any, images: UInt8[np.ndarray, "n h w c"], num_classes: int) -> View:
+def predict_all(model: Any, images: UInt8[np.ndarray, "n h w c"], num_classes: int) -> Predictions:
     """The features and probabilities of all images, in one pass.
 
     Args:
       num_classes: how many logits the model gives.
     """
     both = apply_batched(_both, model, images)
-    return View(both[:, :-num_classes], both[:, -num_classes:])
+    return Predictions(both[:, :-num_classes], both[:, -num_classes:])
 
 
-class Survey(NamedTuple):
+class PoolPredictions(NamedTuple):
     """How a model sees some of the images, and which they are: their indices, in order."""
 
     rows: Int[np.ndarray, "m"]
-    view: View
+    predictions: Predictions
 
 
-def survey(
+def predict_pool(
     model: Any, images: UInt8[np.ndarray, "n h w c"], num_classes: int, size: int,
-    paid: Int[np.ndarray, "m"], key: Key[Array, ""],
-) -> Survey:  # fmt: skip
+    labelled: Int[np.ndarray, "m"], key: Key[Array, ""],
+) -> PoolPredictions:  # fmt: skip
     """A look at `size` images drawn at random, or at all, and at those that are paid for."""
     rows = np.arange(len(images))
     if size < len(images):
         drawn = jax.random.choice(key, len(images), (size,), replace=False)
-        rows = np.union1d(drawn, paid)
-    return Survey(rows, look(model, images[rows], num_classes))
+        rows = np.union1d(drawn, labelled)
+    return PoolPredictions(rows, predict_all(model, images[rows], num_classes))
 
 
 def _both(model: Any, batch: Float[Array, "batch h w c"]) -> Float[Array, "batch both"]:
     return jnp.concatenate([model.features(batch), jax.nn.softmax(model(batch))], axis=-1)
 
 
-def probabilities(
+def predict_probabilities(
     model: Any, images: UInt8[np.ndarray, "n h w c"]
 ) -> Float[np.ndarray, "n classes"]:
     """The softmax of the model's logits."""

@@ -115,7 +115,7 @@ def grid() -> Iterator[Job]:
     for objective, query in dict.fromkeys(pairs):
         for labels, data in itertools.product(LABELS, ("fashion_mnist", "mnist", "overhead_mnist")):
             chosen = {"objective": objective, "query": query, "budget": float(labels)}
-            chosen |= {"steps": 5000, "space": "graph", "guide": 0.0, "contrast_steps": 0}
+            chosen |= {"steps": 5000, "space": "graph", "graph_targets": 0.0, "contrast_steps": 0}
             yield Job(f"grid, {data}, {objective}, {query}, {labels}", f"semisup:{data}", chosen)
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxlabel.certificate.betting import Ledger
-from jaxlabel.certificate.design import Belief, choose_weights
+from jaxlabel.certificate.design import ErrorModel, choose_weights
 from jaxlabel.certificate.planning import LOWER_SHARE, Terms
 from jaxlabel.errors import UsageError
 
@@ -115,7 +115,7 @@ def audit(
     statement, goal, error = terms.statement, terms.goal, terms.error
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())
     ledger = Ledger(len(pool), 1 - goal, LOWER_SHARE * error, (1 - LOWER_SHARE) * error)
-    belief = Belief(1 - probabilities[pool, predictions[pool]])
+    error_model = ErrorModel(1 - probabilities[pool, predictions[pool]])
     fewest = terms.fewest_labels()
     while True:
         stopped_by = "out of reach" if goal >= 1 else ""
@@ -125,7 +125,7 @@ def audit(
         size = batch or _block(ledger.num_labels, fewest)
         size = min(size, budget - ledger.num_labels, len(pool) - ledger.num_labels)
         left = np.delete(np.arange(len(pool)), ledger.drawn)
-        errors = belief.errors(ledger.drawn, ledger.wrong)[left]
+        errors = error_model.errors(ledger.drawn, ledger.wrong)[left]
         weights, prior = choose_weights(errors, ledger.limit)
         # the first of exponential clocks that run at these rates: draws without replacement
         clocks = generator.exponential(size=len(left)) / weights

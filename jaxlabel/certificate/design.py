@@ -24,7 +24,7 @@ class Weighting(NamedTuple):
     growth: Float[np.ndarray, "stakes"]  # expected log growth of a draw, for each of STAKES
 
 
-class Belief:
+class ErrorModel:
     """How probable an error is, by the model's own word and by the labels seen so far.
 
     Logistic calibration (Platt 1999) of the log odds, with a Gaussian prior around the identity:

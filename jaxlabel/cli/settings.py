@@ -9,8 +9,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from jaxlabel.cli.arguments import parse
-from jaxlabel.config import RunConfig, validate
-from jaxlabel.errors import UsageError, did_you_mean
+from jaxlabel.config import RunConfig, unknown_setting, validate
+from jaxlabel.errors import UsageError
 from jaxlabel.experiment.configfile import find, load
 
 
@@ -32,7 +32,7 @@ def read(
     known = {field.name for field in dataclasses.fields(config)}
     for name in map(_setting_name, arguments):
         if name is not None and name not in known:
-            raise UsageError(f"there is no setting config.{name}{did_you_mean(name, known)}")
+            raise unknown_setting(name, known)
     config_flags.DEFINE_config_dataclass("config", config, flag_values=values, sys_argv=arguments)
     parse(values, arguments, f"{usage}\n\n{describe(config)}")
     validate(values.config)

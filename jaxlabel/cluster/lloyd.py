@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-from jaxlabel.cluster.nearest import block_rows, blocks, deal, smallest
+from jaxlabel.cluster.nearest import block_rows, blocks, shard, smallest
 from jaxlabel.errors import DataError, UsageError
 
 Sums = tuple[Float[Array, "k d"], Float[Array, "k"]]
@@ -140,7 +140,7 @@ def _lloyd(
     limit = tolerance * jnp.mean(jnp.var(features, axis=0))
 
     def assign(centroids: Array) -> Array:
-        columns = deal(centroids, 1)
+        columns = shard(centroids, 1)
         nearest = lax.map(lambda block: smallest(columns, block, 1)[1][:, 0], blocked)
         return nearest.reshape(-1)[: len(features)]
 

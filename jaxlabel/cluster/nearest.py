@@ -39,7 +39,7 @@ class Columns(NamedTuple):
     offsets: Float[Array, "depth lanes"]  # infinite where a point is only padding
 
 
-def deal(points: Float[Array, "m d"], count: int, *, norms: bool = True) -> Columns:
+def shard(points: Float[Array, "m d"], count: int, *, norms: bool = True) -> Columns:
     """The points in lanes as deep as makes finding the `count` smallest quickest.
 
     A score is |point|^2 / 2 - row . point, which orders points as their Euclidean distance to the

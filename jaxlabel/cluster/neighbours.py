@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from jaxlabel.cluster.nearest import block_rows, blocks, deal, smallest
+from jaxlabel.cluster.nearest import block_rows, blocks, shard, smallest
 from jaxlabel.errors import UsageError
 
 MOST_SCORES = 2**26  # alive at one time, 256 MB: of a million features 67 queries are a block
@@ -63,7 +63,7 @@ def _knn(
         mean = jnp.mean(features, axis=0)  # centred, fewer digits are lost in the products
         features, queries = features - mean, queries - mean
     count = k + exclude_self
-    columns = deal(features, count, norms=not cosine)
+    columns = shard(features, count, norms=not cosine)
     fitting = max(256, block_rows(len(queries), len(features)))
     size = min(block or fitting, max(16, MOST_SCORES // len(features)), len(queries))
 

@@ -16,7 +16,7 @@ from jaxlabel import data, files, pretext
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.experiment.run import METHODS
-from jaxlabel.predictor import probabilities
+from jaxlabel.predictor import predict_probabilities
 from jaxlabel.runlog import checkpoints
 
 SPLITS = ("test", "train", "all")
@@ -107,7 +107,11 @@ def predict(
     split = split or ("test" if len(dataset.test_images) else "train")
     images = {"train": dataset.train_images, "test": dataset.test_images}
     chosen = {name: images[name] for name in (images if split == "all" else [split])}
-    found = {name: probabilities(trained.model, part) for name, part in chosen.items() if len(part)}
+    found = {
+        name: predict_probabilities(trained.model, part)
+        for name, part in chosen.items()
+        if len(part)
+    }
     if not found:
         raise UsageError(f"{spec} has no {split} images")
     width = next(iter(found.values())).shape[1]

@@ -25,10 +25,10 @@ from jaxlabel.methods import (
     simclr,
 )
 from jaxlabel.oracle import LabelStore, Oracle, spending
-from jaxlabel.predictor import Predictor, probabilities
+from jaxlabel.predictor import Predictor, predict_probabilities
 from jaxlabel.report import evaluate, write_report
 from jaxlabel.report.clusters import clusters_csv
-from jaxlabel.runlog import RunLog, open_workdir, provenance, standing
+from jaxlabel.runlog import RunLog, dataset_snapshot, open_workdir, provenance
 from jaxlabel.runlog.results import KEYS
 
 RECIPES = (medoids, representatives, encoder, clusters, sgan, simclr, scan, semisup, active)
@@ -52,7 +52,7 @@ def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
         done = files.read_json(workdir / "result.json")
         if done is None:
             dataset = dataset or data.load(settings.data, options)
-            dataset = standing.as_begun(dataset, settings.data, workdir)
+            dataset = dataset_snapshot.as_begun(dataset, settings.data, workdir)
             done = _run(settings, options, dataset, workdir, log)
             log.finish(done)
         elif missing := [key for key in KEYS if key not in done]:
@@ -170,7 +170,7 @@ def _scores(
         labels = data.load_test_labels(spec, options)
         if predictor.gives == "features":
             return scores | _feature_scores(spec, options, dataset, predictor, labels)
-        predictions = probabilities(predictor.model, dataset.test_images).argmax(axis=-1)
+        predictions = predict_probabilities(predictor.model, dataset.test_images).argmax(axis=-1)
         if predictor.gives == "clusters":
             scores |= {"labels_read_by_the_evaluator": "test labels, to match clusters to classes"}
             return scores | evaluate.clustering_scores(labels, predictions)._asdict()
@@ -219,7 +219,7 @@ def _with_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> La
 def code_map(
     features: Float[np.ndarray, "n d"],
     labels: Int[np.ndarray, "n"],
-    manner: str = "tsne",
+    method: str = "tsne",
     most: int = 1000,
 ) -> dict[str, np.ndarray]:
     """Points of a 2-D map of at most `most` images, and their labels.
@@ -229,7 +229,7 @@ def code_map(
     """
     rows = np.random.default_rng(0).permutation(len(features))[:most]
     chosen = features[rows] - features[rows].mean(axis=0)
-    if manner == "pca":
+    if method == "pca":
         points = chosen @ np.linalg.svd(chosen, full_matrices=False)[2][:2].T
     else:
         from sklearn.manifold import TSNE

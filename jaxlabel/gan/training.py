@@ -150,7 +150,9 @@ def make_step(settings: Settings, kind: str) -> train.Step[State]:
             number=state.number + 1,
         )  # fmt: skip
         now = jnp.any(state.number == moments)
-        state = jax.lax.cond(now, lambda s: look(s, data, moments, keys[6]), lambda s: s, state)
+        state = jax.lax.cond(
+            now, lambda s: record_samples(s, data, moments, keys[6]), lambda s: s, state
+        )
         return state, {**metrics, "matching": distance}
 
     return step
@@ -200,7 +202,7 @@ def draw_labelled(
     return data.images[data.labelled[rows]], data.labels[rows]
 
 
-def look(
+def record_samples(
     state: State, data: Data, moments: Int[np.ndarray, "snapshots"], key: Key[Array, ""]
 ) -> State:
     """The state with this step's samples and their measures written into it."""

@@ -148,7 +148,9 @@ def align(
     return scaled / jnp.sum(scaled, axis=-1, keepdims=True)
 
 
-def paid_prior(counts: Float[Array, "classes"], strength: float = 1.0) -> Float[Array, "classes"]:
+def labelled_prior(
+    counts: Float[Array, "classes"], strength: float = 1.0
+) -> Float[Array, "classes"]:
     """The classes' shares among paid labels, with `strength` imagined labels per class.
 
     The posterior mean under a symmetric Dirichlet prior (Laplace's rule for strength 1). Honest

@@ -25,7 +25,7 @@ from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
 from jaxlabel.pretext.autoencoder import learn_codes
-from jaxlabel.query import Paid
+from jaxlabel.query import Labelled
 
 
 @dataclasses.dataclass
@@ -78,7 +78,7 @@ class Config(RunConfig):
 class Round(NamedTuple):
     """One clustering and what is known after its questions."""
 
-    paid: Paid
+    labelled: Labelled
     medoids: Int[np.ndarray, "k"]
     sizes: Int[np.ndarray, "k"]
     cluster_labels: Int[np.ndarray, "k"]
@@ -141,14 +141,14 @@ def double(
     log: Log,
 ) -> tuple[Round, str, dict[str, float]]:
     """The last round, why it was the last, and its numbers."""
-    paid = query.NOTHING
+    labelled = query.NO_LABELS
     before: Round | None = None
     num_clusters, number = 1, 0
     most = min(config.max_clusters, len(np.unique(space.points, axis=0)))
     while True:
-        now = ask_round(config, space, num_clusters, number, paid, oracle, key)
+        now = ask_round(config, space, num_clusters, number, labelled, oracle, key)
         summary = measure(config, before, now, oracle)
-        spent = {"clusters": num_clusters, "labels_spent": len(now.paid.indices)}
+        spent = {"clusters": num_clusters, "labels_spent": len(now.labelled.indices)}
         log.scalars("rounds", number, spent | summary)
         log.arrays("medoids", images=images[now.medoids], labels=now.cluster_labels,
                    sizes=now.sizes)  # fmt: skip
@@ -159,22 +159,22 @@ def double(
             return now, "budget", summary
         if num_clusters == most:
             return now, "max_clusters", summary
-        before, paid = now, now.paid
+        before, labelled = now, now.labelled
         num_clusters, number = min(2 * num_clusters, most), number + 1
 
 
 def ask_round(
     config: Config, graph: cluster.GraphSpace, num_clusters: int, number: int,
-    paid: Paid, oracle: Oracle, key: Key[Array, ""],
+    labelled: Labelled, oracle: Oracle, key: Key[Array, ""],
 ) -> Round:  # fmt: skip
     """Clusters, asks the medoids that are to be asked, and spreads the labels."""
     space, points = graph.points, jnp.asarray(graph.points)
     seed_key, means_key = jax.random.split(jax.random.fold_in(key, number))
     start: Array | None = None
     if config.nested:
-        missing = max(0, num_clusters - len(paid.indices))
-        more = query.spread_out(seed_key, points, missing, paid.indices)
-        start = points[np.concatenate([paid.indices, more])]
+        missing = max(0, num_clusters - len(labelled.indices))
+        more = query.spread_out(seed_key, points, missing, labelled.indices)
+        start = points[np.concatenate([labelled.indices, more])]
         num_clusters = len(start)
     found = cluster.kmeans(means_key, points, num_clusters, init=start, num_iterations=30)
     assignments, sizes = np.asarray(found.assignments), np.asarray(found.sizes)
@@ -182,14 +182,14 @@ def ask_round(
     away = np.asarray(cluster.distances(points, found.centroids, found.assignments))
     wanted = np.flatnonzero(sizes > 0)
     if config.nested:
-        wanted = np.setdiff1d(wanted, assignments[paid.indices])
+        wanted = np.setdiff1d(wanted, assignments[labelled.indices])
     wanted = wanted[np.argsort(-sizes[wanted], kind="stable")]
-    fresh = wanted[~np.isin(centres[wanted], paid.indices)]
-    before = len(paid.indices)
-    paid = query.buy(oracle, paid, centres[fresh], number)
-    affordable = fresh[np.isin(centres[fresh], paid.indices[before:])]
-    cluster_labels = label_clusters(np.asarray(found.centroids), assignments, space, paid)
-    labels = spread_labels(config, graph, paid, cluster_labels[assignments])
+    fresh = wanted[~np.isin(centres[wanted], labelled.indices)]
+    before = len(labelled.indices)
+    labelled = query.buy(oracle, labelled, centres[fresh], number)
+    affordable = fresh[np.isin(centres[fresh], labelled.indices[before:])]
+    cluster_labels = label_clusters(np.asarray(found.centroids), assignments, space, labelled)
+    labels = spread_labels(config, graph, labelled, cluster_labels[assignments])
     order = np.lexsort((away, assignments))
     rank = np.empty(len(space))
     starts = np.cumsum(sizes) - sizes
@@ -198,23 +198,23 @@ def ask_round(
     )
     full = sizes > 0
     return Round(
-        paid, centres[full], sizes[full], cluster_labels[full], labels, rank,
+        labelled, centres[full], sizes[full], cluster_labels[full], labels, rank,
         centres[affordable], sizes[affordable].astype(float), len(affordable) == len(fresh),
     )  # fmt: skip
 
 
 def spread_labels(
-    config: Config, graph: cluster.GraphSpace, paid: Paid, by_cluster: Int[np.ndarray, "n"]
+    config: Config, graph: cluster.GraphSpace, labelled: Labelled, by_cluster: Int[np.ndarray, "n"]
 ) -> Int[np.ndarray, "n"]:
     """Each image's label, as the configuration has it; a paid image keeps its own."""
     labels = by_cluster.copy()
     if config.spread == "nearest":
-        squared = -2 * graph.points @ graph.points[paid.indices].T
-        squared += np.sum(graph.points[paid.indices] ** 2, axis=1)
-        labels = paid.labels[np.argmin(squared, axis=1)]
+        squared = -2 * graph.points @ graph.points[labelled.indices].T
+        squared += np.sum(graph.points[labelled.indices] ** 2, axis=1)
+        labels = labelled.labels[np.argmin(squared, axis=1)]
     elif config.spread == "diffusion":
-        labels = cluster.diffuse_labels(graph, paid.indices, paid.labels)
-    labels[paid.indices] = paid.labels
+        labels = cluster.diffuse_labels(graph, labelled.indices, labelled.labels)
+    labels[labelled.indices] = labelled.labels
     return labels
 
 
@@ -222,16 +222,16 @@ def label_clusters(
     centroids: Float[np.ndarray, "k d"],
     assignments: Int[np.ndarray, "n"],
     space: Float[np.ndarray, "n d"],
-    paid: Paid,
+    labelled: Labelled,
 ) -> Int[np.ndarray, "k"]:
     """Each cluster's label: its paid image's that is nearest to its centroid.
 
     A cluster without a paid image takes the label of the paid image nearest to its centroid.
     """
-    points = space[paid.indices].astype(float)
+    points = space[labelled.indices].astype(float)
     squared = np.sum(points**2, axis=1) - 2 * centroids @ points.T  # but for the centroids' own
-    outside = assignments[paid.indices] != np.arange(len(centroids))[:, None]
-    return paid.labels[np.lexsort((squared, outside), axis=-1)[:, 0]]
+    outside = assignments[labelled.indices] != np.arange(len(centroids))[:, None]
+    return labelled.labels[np.lexsort((squared, outside), axis=-1)[:, 0]]
 
 
 def measure(config: Config, before: Round | None, now: Round, oracle: Oracle) -> dict[str, float]:
@@ -243,7 +243,7 @@ def measure(config: Config, before: Round | None, now: Round, oracle: Oracle) ->
     """
     numbers: dict[str, float] = {}
     if before is not None and len(now.new):
-        right = before.labels[now.new] == now.paid.labels[len(before.paid.labels) :]
+        right = before.labels[now.new] == now.labelled.labels[len(before.labelled.labels) :]
         draws = now.weights.sum() ** 2 / np.sum(now.weights**2)
         estimate = float(np.average(right, weights=now.weights))
         interval = wilson_interval(estimate * draws, draws)

@@ -81,7 +81,7 @@ def run(
     else:
         clusters = find_clusters(config, images, count, choose_key, log)
         wanted = clusters.representatives
-    asked, answers = query.buy(oracle, query.NOTHING, wanted, 0)
+    asked, answers = query.buy(oracle, query.NO_LABELS, wanted, 0)
     indices, labels, everywhere = spread(config, clusters, asked, answers, len(images))
     log.scalars("training_set", 0, {"labels_spent": len(asked), "images": len(indices)})
     chosen = images[indices]

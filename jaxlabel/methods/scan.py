@@ -28,7 +28,7 @@ from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.methods import simclr
 from jaxlabel.oracle import Oracle
-from jaxlabel.predictor import Predictor, probabilities
+from jaxlabel.predictor import Predictor, predict_probabilities
 
 
 @dataclasses.dataclass
@@ -212,7 +212,7 @@ def self_label(
     that it imitates.
     """
     student_key, learn_key, other_key, imitate_key = jax.random.split(key, 4)
-    shares = probabilities(model, images)
+    shares = predict_probabilities(model, images)
     before = scan.measure(shares, mined.neighbours, config.threshold, config.shares())
     log.scalars("guard", 0, before.scalars())
     if not config.self_steps:  # config.check() lets only student=same do without
@@ -226,7 +226,7 @@ def self_label(
             student, shares, images, config.kind, learn_key, log, threshold=config.threshold,
             num_rounds=config.self_rounds, **sizes,
         )  # fmt: skip
-        found = probabilities(learned, images)
+        found = predict_probabilities(learned, images)
         after = scan.measure(found, mined.neighbours, config.threshold, config.shares())
         log.scalars("guard", 1, after.scalars())
         refused = scan.worse(before, after)

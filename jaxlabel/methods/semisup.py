@@ -4,7 +4,7 @@ Who gets asked (`query`, in a `space`) and what is asked of unlabelled images (`
 chosen apart, so that any two go together. An exponential moving average of the network's weights
 gives the targets, and after the last step it is the model: no validation labels are bought or
 needed. Strategies that ask where the model is unsure (`query=margin`, ...) start with `first`
-labels by `first_query`, and train on between their `rounds`.
+labels by `initial_query`, and train on between their `rounds`.
 """
 
 import dataclasses
@@ -21,49 +21,50 @@ from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
-from jaxlabel.predictor import Predictor, look, probabilities
-from jaxlabel.query import STRATEGIES, UNCERTAINTY, Paid
-from jaxlabel.semisupervised.problem import (
-    Problem,
+from jaxlabel.predictor import Predictor, predict_all, predict_probabilities
+from jaxlabel.query import STRATEGIES, UNCERTAINTY, Labelled
+from jaxlabel.semisupervised.propagation import Propagated
+from jaxlabel.semisupervised.setup import (
+    ModelSettings,
     begin,
+    class_prior,
     ensemble,
-    guide_of,
+    make_graph_targets,
     make_network,
-    prior_of,
+    propagate_labels,
     spaces,
-    spread,
 )
-from jaxlabel.semisupervised.propagation import Spread
 
 
 @dataclasses.dataclass
-class Config(Problem):
+class Config(ModelSettings):
     """Settings of semi-supervised training; configs/semisup.py has them per data set."""
 
     query: str = setting("random", "which images are asked about", choices=STRATEGIES)
     rounds: int = setting(1, "how many times labels are bought, after `first`", low=1)
-    first: int = setting(
+    initial_labels: int = setting(
         0, "labels bought before there is a model; 0: all, or a third if the query needs a model",
         low=0,
     )  # fmt: skip
-    first_query: str = setting(
+    initial_query: str = setting(
         "typiclust", "how those are chosen, if `query` needs a model", choices=STRATEGIES
     )
 
     @property
     def opening(self) -> str:
         """The strategy of the first labels."""
-        return self.first_query if self.query in UNCERTAINTY else self.query
+        return self.initial_query if self.query in UNCERTAINTY else self.query
 
     def check(self) -> None:
         """Refuses what does not go together."""
         super().check()
-        if self.rounds > 1 and not self.first and self.query not in UNCERTAINTY:
+        if self.rounds > 1 and not self.initial_labels and self.query not in UNCERTAINTY:
             raise UsageError(
-                f"config.rounds is {self.rounds}: config.first says how many labels come before"
+                f"config.rounds is {self.rounds}: set config.initial_labels, the number of labels "
+                "bought before the first round"
             )
-        if self.first_query in UNCERTAINTY:
-            raise UsageError(f"config.first_query is {self.first_query}: there is no model yet")
+        if self.initial_query in UNCERTAINTY:
+            raise UsageError(f"config.initial_query is {self.initial_query}: there is no model yet")
 
 
 def run(
@@ -81,27 +82,29 @@ def run(
     _, space, graph = spaces(config, strategies, plan[0], images, space_key, log)
     state = begin(config, images, oracle.num_classes, start_key, log)
     step = semisupervised.make_step(config, semisupervised.views_of(config.kind))
-    paid, found = query.NOTHING, None
+    labelled, found = query.NO_LABELS, None
     for number, count in enumerate(plan):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
-        paid = buy(config, images, space, state.teacher, paid, count, number, oracle, ask_key, log)
-        found = spread(config, graph, paid, oracle.num_classes)
+        labelled = buy(
+            config, images, space, state.teacher, labelled, count, number, oracle, ask_key, log
+        )
+        found = propagate_labels(config, graph, labelled, oracle.num_classes)
         data = semisupervised.pad(
-            images, paid.indices, paid.labels, capacity,
-            guide_of(config, found, len(images), oracle.num_classes),
-            prior_of(config, paid, oracle.num_classes),
+            images, labelled.indices, labelled.labels, capacity,
+            make_graph_targets(config, found, len(images), oracle.num_classes),
+            class_prior(config, labelled, oracle.num_classes),
         )  # fmt: skip
         state = train.loop(
             step, state, data, fit_key, log, name=f"semisup_{number}" if number else "semisup",
             num_steps=share_of(config.steps, number, len(plan)),
         )  # fmt: skip
-        log.scalars("rounds", number, {"labels_spent": len(paid.indices)})
-    return finish(config, images, state.teacher, paid, found)
+        log.scalars("rounds", number, {"labels_spent": len(labelled.indices)})
+    return finish(config, images, state.teacher, labelled, found)
 
 
 def purchases(config: Config, capacity: int) -> list[int]:
     """How many labels each round buys: the first ones, then even shares of the rest."""
-    first = config.first
+    first = config.initial_labels
     if not first:
         first = max(1, capacity // 3) if config.query in UNCERTAINTY else capacity
     first = min(first, capacity)
@@ -116,37 +119,48 @@ def share_of(steps: int, number: int, rounds: int) -> int:
 
 
 def buy(
-    config: Config, images: UInt8[np.ndarray, "n h w c"], space: Float[np.ndarray, "n d"],
-    model: Any, paid: Paid, count: int, number: int, oracle: Oracle, key: Key[Array, ""], log: Log,
-) -> Paid:  # fmt: skip
+    config: Config,
+    images: UInt8[np.ndarray, "n h w c"],
+    space: Float[np.ndarray, "n d"],
+    model: Any,
+    labelled: Labelled,
+    count: int,
+    number: int,
+    oracle: Oracle,
+    key: Key[Array, ""],
+    log: Log,
+) -> Labelled:
     """What was paid for before, and `count` labels more, as far as the money goes."""
 
     def choose() -> Int[np.ndarray, "count"]:
         strategy = config.query if number else config.opening
-        features, beliefs = jnp.asarray(space), None
+        features, probabilities = jnp.asarray(space), None
         if strategy in UNCERTAINTY:
-            view = look(model, images, oracle.num_classes)
-            features, beliefs = jnp.asarray(view.features), jnp.asarray(view.beliefs)
+            predictions = predict_all(model, images, oracle.num_classes)
+            features, probabilities = (
+                jnp.asarray(predictions.features),
+                jnp.asarray(predictions.probabilities),
+            )
         return query.select_affordable(
-            oracle, strategy, key, features, count, paid.indices, beliefs
+            oracle, strategy, key, features, count, labelled.indices, probabilities
         )
 
-    wanted = query.chosen(log, number, count, len(images), paid, choose)
-    return query.buy(oracle, paid, wanted, number)
+    wanted = query.chosen(log, number, count, len(images), labelled, choose)
+    return query.buy(oracle, labelled, wanted, number)
 
 
 def finish(
-    config: Config, images: UInt8[np.ndarray, "n h w c"], model: Any, paid: Paid,
-    found: Spread | None,
+    config: Config, images: UInt8[np.ndarray, "n h w c"], model: Any, labelled: Labelled,
+    found: Propagated | None,
 ) -> Predictor:  # fmt: skip
     """The model, mirror images averaged where they may be, and a class of every image."""
     model = ensemble(config, [model])
-    beliefs = probabilities(model, images)
-    labels = beliefs.argmax(axis=-1).astype(np.int32)
+    probabilities = predict_probabilities(model, images)
+    labels = probabilities.argmax(axis=-1).astype(np.int32)
     if config.objective == "graph" and found is not None:
         labels = np.where(found.certainty < 0, labels, found.labels)
-    labels[paid.indices] = paid.labels
-    summary = {"confidence": float(beliefs.max(axis=-1).mean())}
+    labels[labelled.indices] = labelled.labels
+    summary = {"confidence": float(probabilities.max(axis=-1).mean())}
     return Predictor(model, labels, None, "budget", summary)
 
 

@@ -21,8 +21,8 @@ from jaxlabel.config import RunConfig, setting
 from jaxlabel.log import Log
 from jaxlabel.nets import linear
 from jaxlabel.oracle import Oracle
-from jaxlabel.predictor import Predictor, look
-from jaxlabel.query import Paid
+from jaxlabel.predictor import Predictor, predict_all
+from jaxlabel.query import Labelled
 
 
 @dataclasses.dataclass
@@ -53,16 +53,16 @@ def run(
     state = gan.start(config, images.shape[1:], oracle.num_classes, start_key)
     latents = jax.random.normal(latent_key, (gan.MEASURED, config.latent))
     step = gan.make_step(config, config.kind)
-    paid = query.NOTHING
+    labelled = query.NO_LABELS
     counts = purchases(config, capacity)
     for number, count in enumerate(counts):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
-        paid = buy(config, images, state.average, paid, count, number, oracle, ask_key, log)
-        log.scalars("rounds", number, {"labels_spent": len(paid.indices)})
-        data = gan.pad(images, paid.indices, paid.labels, capacity, latents)
+        labelled = buy(config, images, state.average, labelled, count, number, oracle, ask_key, log)
+        log.scalars("rounds", number, {"labels_spent": len(labelled.indices)})
+        data = gan.pad(images, labelled.indices, labelled.labels, capacity, latents)
         ends = [config.steps * i // len(counts) for i in (number, number + 1)]
         state = fit(config, step, state, data, (ends[0], ends[1]), fit_key, log)
-    return finish(config, images, state, paid)
+    return finish(config, images, state, labelled)
 
 
 def purchases(config: Config, capacity: int) -> list[int]:
@@ -75,28 +75,35 @@ def purchases(config: Config, capacity: int) -> list[int]:
 
 
 def buy(
-    config: Config, images: UInt8[np.ndarray, "n h w c"], model: Any, paid: Paid, count: int,
-    number: int, oracle: Oracle, key: Key[Array, ""], log: Log,
-) -> Paid:  # fmt: skip
+    config: Config,
+    images: UInt8[np.ndarray, "n h w c"],
+    model: Any,
+    labelled: Labelled,
+    count: int,
+    number: int,
+    oracle: Oracle,
+    key: Key[Array, ""],
+    log: Log,
+) -> Labelled:
     """What was paid for before, and `count` labels more, as far as the money goes."""
 
     def choose() -> Int[np.ndarray, "count"]:
-        strategy, beliefs = config.query, None
+        strategy, probabilities = config.query, None
         if strategy in query.UNCERTAINTY and not number:
             strategy = "typiclust"
         if strategy in query.UNCERTAINTY:
-            view = look(model, images, oracle.num_classes)
-            features, beliefs = view.features, jnp.asarray(view.beliefs)
+            predictions = predict_all(model, images, oracle.num_classes)
+            features, probabilities = predictions.features, jnp.asarray(predictions.probabilities)
         elif strategy == "random":
             features = np.zeros((len(images), 1), np.float32)
         else:
             features = np.asarray(pretext.given_points(images, config.components, config.given))
         return query.select_affordable(
-            oracle, strategy, key, jnp.asarray(features), count, paid.indices, beliefs
+            oracle, strategy, key, jnp.asarray(features), count, labelled.indices, probabilities
         )
 
-    wanted = query.chosen(log, number, count, len(images), paid, choose)
-    return query.buy(oracle, paid, wanted, number)
+    wanted = query.chosen(log, number, count, len(images), labelled, choose)
+    return query.buy(oracle, labelled, wanted, number)
 
 
 def fit(
@@ -129,12 +136,12 @@ def show(moments: Int[np.ndarray, "snapshots"], index: int, state: gan.State, lo
 
 
 def finish(
-    config: Config, images: UInt8[np.ndarray, "n h w c"], state: gan.State, paid: Paid
+    config: Config, images: UInt8[np.ndarray, "n h w c"], state: gan.State, labelled: Labelled
 ) -> Predictor:
     """The deployed classifier, a class of every image, and what became of the generator."""
-    features, beliefs = look(state.average, images, state.average.num_classes)
-    labels = beliefs.argmax(axis=-1).astype(np.int32)
-    labels[paid.indices] = paid.labels
+    features, probabilities = predict_all(state.average, images, state.average.num_classes)
+    labels = probabilities.argmax(axis=-1).astype(np.int32)
+    labels[labelled.indices] = labelled.labels
     rows = np.asarray(state.measures).tolist()
     history = [dict(zip(gan.Measures._fields, row, strict=True)) for row in rows]
     summary = {**history[-1], "verdict": gan.verdict(history)}

@@ -16,8 +16,8 @@ from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
-from jaxlabel.predictor import Survey
-from jaxlabel.query import Paid
+from jaxlabel.predictor import PoolPredictions
+from jaxlabel.query import Labelled
 
 TOO_SURE = 1.5  # how many times its own doubt a model's error is taken to be, until it is audited
 BEGUN = "audits_in_rounds"  # the checkpoint in which each audit leaves its mark and its round
@@ -56,7 +56,7 @@ class Settings:
         return self.audit_share if self.certifies else 0.0
 
 
-class Judge:
+class StoppingRule:
     """Says whether the target is reached, and remembers its audits.
 
     The first may make three quarters of the error that is allowed, each further one three quarters
@@ -108,33 +108,39 @@ class Judge:
             self._log.say(f"{takes}; config.audit_share={config.audit_share:g} keeps {kept} for "
                           "it: more only if networks are sure enough earlier")  # fmt: skip
 
-    def hopes(self, seen: Survey, paid: Paid, most: int) -> bool:
+    def should_audit(self, seen: PoolPredictions, labelled: Labelled, most: int) -> bool:
         """Whether the target is as likely as not reached, which `most` labels are to prove.
 
         An audit of a model that just reaches it takes thousands, so the doubt must leave room. The
         errors are taken to be 1.5 times what the networks doubt, or after an audit as many times as
         it found.
         """
-        beliefs = seen.view.beliefs[~np.isin(seen.rows, paid.indices)]
-        if not len(beliefs):
+        probabilities = seen.predictions.probabilities[~np.isin(seen.rows, labelled.indices)]
+        if not len(probabilities):
             return False
         if not self._config.certifies:
-            return self.believes(beliefs)
+            return self.target_reached_by_confidence(probabilities)
         if len(self._known) >= MOST_AUDITS:
             return False
-        expected = self._terms(len(paid.indices), len(self._known)).expected_labels(
-            1 - beliefs.max(axis=-1), self._too_sure * doubt(beliefs)
+        expected = self._terms(len(labelled.indices), len(self._known)).expected_labels(
+            1 - probabilities.max(axis=-1), self._too_sure * mean_uncertainty(probabilities)
         )
-        return self._affordable(paid, most) >= expected
+        return self._affordable(labelled, most) >= expected
 
-    def believes(self, beliefs: Float[np.ndarray, "n classes"]) -> bool:
+    def target_reached_by_confidence(self, probabilities: Float[np.ndarray, "n classes"]) -> bool:
         """Whether the networks' own belief ends the run."""
-        return not self._config.confidence and 0 < self._config.target <= 1 - doubt(beliefs)
+        return not self._config.confidence and 0 < self._config.target <= 1 - mean_uncertainty(
+            probabilities
+        )
 
     def audit(
-        self, key: Key[Array, ""], beliefs: Float[np.ndarray, "n classes"], paid: Paid, most: int,
+        self,
+        key: Key[Array, ""],
+        probabilities: Float[np.ndarray, "n classes"],
+        labelled: Labelled,
+        most: int,
         number: int,
-    ) -> tuple[Paid, bool]:  # fmt: skip
+    ) -> tuple[Labelled, bool]:
         """What is paid for after an audit of the model that costs `most` labels at most.
 
         Args:
@@ -144,19 +150,21 @@ class Judge:
           That, and whether there was an audit: none where no certificate is wanted, or can be had.
         """
         config, oracle = self._config, self._oracle
-        if not config.certifies or len(paid.indices) == self._num_images:
-            return paid, False
-        mark = zlib.crc32(np.ascontiguousarray(beliefs).tobytes(), number) >> 1  # of 31 bits
+        if not config.certifies or len(labelled.indices) == self._num_images:
+            return labelled, False
+        mark = zlib.crc32(np.ascontiguousarray(probabilities).tobytes(), number) >> 1  # of 31 bits
         theirs = [order for order, pair in enumerate(self._begun) if pair[1] == number]
-        goes_on = bool(theirs) and self._begun[theirs[-1]][0] == mark  # on what it knew then
-        order = theirs[-1] if goes_on else len(self._begun)
-        begun = self._begun if goes_on else [*self._begun, (mark, number)]
-        paid = self.recall(paid, number, but=order)
-        if len(begun) > MOST_AUDITS or len(paid.indices) == self._num_images:
-            return paid, False
-        terms, most = self._terms(len(paid.indices), order), self._affordable(paid, most)
+        should_continue = (
+            bool(theirs) and self._begun[theirs[-1]][0] == mark
+        )  # on what it knew then
+        order = theirs[-1] if should_continue else len(self._begun)
+        begun = self._begun if should_continue else [*self._begun, (mark, number)]
+        labelled = self.recall(labelled, number, but=order)
+        if len(begun) > MOST_AUDITS or len(labelled.indices) == self._num_images:
+            return labelled, False
+        terms, most = self._terms(len(labelled.indices), order), self._affordable(labelled, most)
         if most < terms.fewest_labels():
-            return paid, False
+            return labelled, False
         self._begun = begun
         self._known.add(order)
         padded = np.pad(begun, ((0, MOST_AUDITS - len(begun)), (0, 0)), constant_values=-1)
@@ -172,8 +180,8 @@ class Judge:
             return found
 
         found = audit(
-            jax.random.fold_in(key, order), beliefs, beliefs.argmax(axis=-1), ask,
-            target=config.target, confidence=terms.confidence, budget=most, bought=paid.indices,
+            jax.random.fold_in(key, order), probabilities, probabilities.argmax(axis=-1), ask,
+            target=config.target, confidence=terms.confidence, budget=most, bought=labelled.indices,
             population=config.population,
         )  # fmt: skip
         self._log.scalars("audit", order, {
@@ -181,12 +189,12 @@ class Judge:
             "labels": found.labels, "labels_spent": oracle.num_bought,
         })  # fmt: skip
         self.audits.append(found)
-        own = doubt(np.delete(beliefs, paid.indices, axis=0))
+        own = mean_uncertainty(np.delete(probabilities, labelled.indices, axis=0))
         self._too_sure = max(1 - found.estimate, 1 / (found.labels + 1)) / max(own, 1e-6)
-        labels = np.append(paid.labels, answers)
-        return Paid(np.append(paid.indices, found.indices), labels.astype(int)), True
+        labels = np.append(labelled.labels, answers)
+        return Labelled(np.append(labelled.indices, found.indices), labels.astype(int)), True
 
-    def recall(self, paid: Paid, number: int, but: int = -1) -> Paid:
+    def recall(self, labelled: Labelled, number: int, but: int = -1) -> Labelled:
         """What is paid for, with what audits of that round asked that were begun and left.
 
         A run that is started again may come to other networks there: another machine rounds
@@ -200,11 +208,13 @@ class Judge:
                 continue
             self._known.add(order)
             drawn = query.remembered(self._log, f"{DRAWN}{order}", self._num_images)
-            fresh = query.affordable(self._oracle, drawn[~np.isin(drawn, paid.indices)])
+            fresh = query.affordable(self._oracle, drawn[~np.isin(drawn, labelled.indices)])
             answers = self._ask(fresh, number)
             self._recalled += len(fresh)
-            paid = Paid(np.append(paid.indices, fresh), np.append(paid.labels, answers))
-        return paid
+            labelled = Labelled(
+                np.append(labelled.indices, fresh), np.append(labelled.labels, answers)
+            )
+        return labelled
 
     def _ask(self, indices: Int[np.ndarray, "b"], number: int) -> Int[np.ndarray, "b"]:
         """The labels of those images, bought to certify."""
@@ -217,13 +227,13 @@ class Judge:
         """Whether an audit was begun in that round, by this run or before it was started again."""
         return any(theirs == number for _, theirs in self._begun)
 
-    def summary(self, belief: float) -> dict[str, float | str]:
+    def summary(self, confidence: float) -> dict[str, float | str]:
         """For result.json: what of the labels was for which purpose, and is certified.
 
         Of a model that is handed over when the money ends, the last audit says nothing.
 
         Args:
-          belief: the mean probability of the model's predictions.
+          confidence: the mean probability of the model's predictions.
         """
         said: dict[str, float | str] = {
             "labels_to_train": self._oracle.num_bought - self._audited,
@@ -234,7 +244,7 @@ class Judge:
             said["verdict"] = self._verdict(said)
         elif self._config.target:
             said["verdict"] = (f"nothing certified (config.confidence=0): the networks believe "
-                               f"{100 * belief:.2f}% to be right, the target was "
+                               f"{100 * confidence:.2f}% to be right, the target was "
                                f"{100 * self._config.target:g}%")  # fmt: skip
         return said
 
@@ -258,9 +268,9 @@ class Judge:
         low, high = at_least(last.low, 2), at_most(last.high, 2)
         return f"not certified: at the last audit {low} to {high} were right, {sure}"
 
-    def _affordable(self, paid: Paid, most: int) -> int:
+    def _affordable(self, labelled: Labelled, most: int) -> int:
         """As many of `most` labels as the money buys, whichever they are."""
-        count = query.how_many(self._oracle, self._num_images, paid.indices, surely=True)
+        count = query.num_affordable(self._oracle, self._num_images, labelled.indices, surely=True)
         return min(most, count)
 
     def _terms(self, bought: int, audits: int) -> Terms:
@@ -271,6 +281,6 @@ class Judge:
         )
 
 
-def doubt(beliefs: Float[np.ndarray, "n classes"]) -> float:
+def mean_uncertainty(probabilities: Float[np.ndarray, "n classes"]) -> float:
     """The error that a model owns up to: one minus the mean probability of its predictions."""
-    return 1 - float(beliefs.max(axis=-1).mean())
+    return 1 - float(probabilities.max(axis=-1).mean())

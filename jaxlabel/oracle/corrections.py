@@ -10,9 +10,9 @@ from jaxlabel.oracle.schema import accounts, classes, labels, ledger
 
 def bought(connection: sa.Connection, label_set: int, items: Iterable[str]) -> dict[str, int]:
     """The labels of those of the items that some account has paid for."""
-    paid = sa.select(ledger.c.item).join(accounts).where(accounts.c.label_set_id == label_set)
+    labelled = sa.select(ledger.c.item).join(accounts).where(accounts.c.label_set_id == label_set)
     query = sa.select(labels.c.item, labels.c.label).where(
-        labels.c.label_set_id == label_set, labels.c.item.in_(paid)
+        labels.c.label_set_id == label_set, labels.c.item.in_(labelled)
     )
     return {row.item: row.label for row in lookup(connection, query, labels.c.item, items)}
 
@@ -25,8 +25,8 @@ def correct(connection: sa.Connection, label_set: int, answers: Mapping[str, int
     """
     query = sa.select(labels.c.item, labels.c.label).where(labels.c.label_set_id == label_set)
     there = {row.item: row.label for row in lookup(connection, query, labels.c.item, answers)}
-    paid = bought(connection, label_set, there)
-    wrong = [item for item in there if item not in paid and there[item] != answers[item]]
+    labelled = bought(connection, label_set, there)
+    wrong = [item for item in there if item not in labelled and there[item] != answers[item]]
     for item in wrong:
         connection.execute(
             sa.update(labels)
@@ -42,9 +42,9 @@ def _remove_empty(connection: sa.Connection, label_set: int, label: int) -> None
     """Removes a class without labels; those after it move up, unless one of them is paid for."""
     mine = labels.c.label_set_id == label_set
     used = sa.select(sa.func.count()).select_from(labels).where(mine, labels.c.label == label)
-    paid = sa.select(sa.func.count()).select_from(ledger).join(accounts)
-    paid = paid.where(accounts.c.label_set_id == label_set, ledger.c.label >= label)
-    if connection.execute(used).scalar_one() or connection.execute(paid).scalar_one():
+    labelled = sa.select(sa.func.count()).select_from(ledger).join(accounts)
+    labelled = labelled.where(accounts.c.label_set_id == label_set, ledger.c.label >= label)
+    if connection.execute(used).scalar_one() or connection.execute(labelled).scalar_one():
         return
     here = classes.c.label_set_id == label_set
     connection.execute(sa.delete(classes).where(here, classes.c.label == label))

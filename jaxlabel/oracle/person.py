@@ -103,8 +103,8 @@ def import_answers(
     _check_items(path, filled, known_items)
     classes = store.classes(label_set)
     named = {row.item: (row, _class_name(path, row, classes)) for row in filled}
-    paid = store.bought(label_set, list(named))
-    free = {item: name for item, (_, name) in named.items() if item not in paid}
+    labelled = store.bought(label_set, list(named))
+    free = {item: name for item, (_, name) in named.items() if item not in labelled}
     new = sorted(set(free.values()) - set(classes), key=_by_number)
     if alike := _alike(new):
         line = next(row.line for row, name in named.values() if name == alike[1])
@@ -115,7 +115,7 @@ def import_answers(
     labels = {name: label for label, name in enumerate(names)}
     answers = {item: labels[name] for item, name in free.items()}
     before = store.num_labelled(label_set, list(answers))
-    against = [(item, kept) for item, kept in paid.items() if named[item][1] != names[kept]]
+    against = [(item, kept) for item, kept in labelled.items() if named[item][1] != names[kept]]
     others = store.add_labels(label_set, list(answers), list(answers.values()))
     mine = {item: label for item, _, label in others if item in correctable}
     corrected = store.correct(label_set, list(mine), list(mine.values()))

@@ -19,24 +19,24 @@ from jaxlabel.oracle import Oracle
 from jaxlabel.query.clusters import medoids, typiclust
 from jaxlabel.query.cover import maxherding, probcover
 from jaxlabel.query.purchase import (
-    NOTHING,
-    Paid,
+    NO_LABELS,
+    Labelled,
     affordable,
     buy,
     chosen,
     chosen_before,
-    how_many,
+    num_affordable,
     plan,
     remember,
     remembered,
-    too_dear,
+    unaffordable,
 )
 from jaxlabel.query.seeding import coreset, spread_out
 from jaxlabel.query.uncertainty import badge, diverse, entropy, margin
 
-__all__ = ["COVERAGE", "NOTHING", "STRATEGIES", "UNCERTAINTY", "Paid", "affordable", "buy",
-           "chosen", "chosen_before", "how_many", "plan", "remember", "remembered", "select",
-           "select_affordable", "spread_out", "too_dear"]  # fmt: skip
+__all__ = ["COVERAGE", "NO_LABELS", "STRATEGIES", "UNCERTAINTY", "Labelled", "affordable", "buy",
+           "chosen", "chosen_before", "num_affordable", "plan", "remember", "remembered", "select",
+           "select_affordable", "spread_out", "unaffordable"]  # fmt: skip
 
 
 def shuffled(
@@ -118,12 +118,14 @@ def select_affordable(
     probabilities: Float[Array, "n classes"] | None = None,
 ) -> Int[np.ndarray, "count"]:
     """The same among the points asked and those whose label the money left can buy."""
-    dear = np.setdiff1d(too_dear(oracle, len(features)), asked)
-    if not len(dear):
+    excluded = np.setdiff1d(unaffordable(oracle, len(features)), asked)
+    if not len(excluded):
         return select(strategy, key, features, count, asked, probabilities)
-    rows = np.setdiff1d(np.arange(len(features)), dear)
-    beliefs = None if probabilities is None else probabilities[rows]
-    return rows[select(strategy, key, features[rows], count, np.searchsorted(rows, asked), beliefs)]
+    rows = np.setdiff1d(np.arange(len(features)), excluded)
+    within = np.searchsorted(rows, asked)
+    if probabilities is not None:
+        probabilities = probabilities[rows]
+    return rows[select(strategy, key, features[rows], count, within, probabilities)]
 
 
 def _check(

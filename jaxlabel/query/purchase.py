@@ -12,14 +12,14 @@ from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 
 
-class Paid(NamedTuple):
+class Labelled(NamedTuple):
     """The images asked about so far, in that order, and their labels."""
 
     indices: Int[np.ndarray, "m"]
     labels: Int[np.ndarray, "m"]
 
 
-NOTHING = Paid(np.zeros(0, int), np.zeros(0, int))
+NO_LABELS = Labelled(np.zeros(0, int), np.zeros(0, int))
 
 
 def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray, "q"]:
@@ -31,10 +31,10 @@ def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray,
     return indices[bought]
 
 
-def how_many(
+def num_affordable(
     oracle: Oracle,
     num_images: int,
-    asked: Int[np.ndarray, "m"] = NOTHING.indices,
+    asked: Int[np.ndarray, "m"] = NO_LABELS.indices,
     *,
     surely: bool = False,
 ) -> int:
@@ -47,8 +47,8 @@ def how_many(
       num_images: the images are those below it.
       surely: whichever they are: at the price of the dearest.
     """
-    barred = asked if surely else np.append(asked, too_dear(oracle, num_images))
-    left = np.setdiff1d(np.arange(num_images), barred)
+    excluded = asked if surely else np.append(asked, unaffordable(oracle, num_images))
+    left = np.setdiff1d(np.arange(num_images), excluded)
     if not len(left):
         return 0
     prices = oracle.cost(left) if surely else oracle.prices[left]
@@ -57,7 +57,7 @@ def how_many(
     return int(min(len(left), bought))
 
 
-def too_dear(oracle: Oracle, num_images: int) -> Int[np.ndarray, "m"]:
+def unaffordable(oracle: Oracle, num_images: int) -> Int[np.ndarray, "m"]:
     """The images of which one alone costs more than what is left."""
     return np.flatnonzero(oracle.prices[:num_images] > oracle.remaining + 1e-9)
 
@@ -72,7 +72,7 @@ def plan(oracle: Oracle, num_images: int) -> int:
     if cheapest > oracle.remaining + 1e-9:
         raise UsageError(f"a budget of {oracle.remaining:g} buys no label: the cheapest costs "
                          f"{cheapest:g}")  # fmt: skip
-    return max(1, how_many(oracle, num_images))
+    return max(1, num_affordable(oracle, num_images))
 
 
 def chosen(
@@ -80,7 +80,7 @@ def chosen(
     number: int,
     count: int,
     num_images: int,
-    paid: Paid,
+    labelled: Labelled,
     choose: Callable[[], Int[np.ndarray, "count"]],
 ) -> Int[np.ndarray, "count"]:
     """The `count` images that `choose` picks in a round, or picked when the run was here before.
@@ -92,7 +92,7 @@ def chosen(
     trained again. Nobody labels in vain.
     """
     before = chosen_before(log, number, num_images)
-    before = before[~np.isin(before, paid.indices)][:count]
+    before = before[~np.isin(before, labelled.indices)][:count]
     if len(before) == count:
         return before
     picked = np.asarray(choose(), int)
@@ -126,7 +126,7 @@ def _name(number: int) -> str:
     return f"asked_{number}"
 
 
-def buy(oracle: Oracle, paid: Paid, wanted: Int[np.ndarray, "m"], number: int) -> Paid:
+def buy(oracle: Oracle, labelled: Labelled, wanted: Int[np.ndarray, "m"], number: int) -> Labelled:
     """What was paid for before, and of `wanted` what the money buys (`affordable`).
 
     Args:
@@ -136,7 +136,7 @@ def buy(oracle: Oracle, paid: Paid, wanted: Int[np.ndarray, "m"], number: int) -
       BudgetExceeded: nothing was paid for before, and each of `wanted` is too dear.
     """
     asked = affordable(oracle, wanted)
-    if not len(asked) and not len(paid.indices):
+    if not len(asked) and not len(labelled.indices):
         asked = wanted[:1]  # too dear: the oracle says so
     answers = oracle.ask(asked, purpose="train", round=number)
-    return Paid(np.append(paid.indices, asked), np.append(paid.labels, answers))
+    return Labelled(np.append(labelled.indices, asked), np.append(labelled.labels, answers))

@@ -40,8 +40,8 @@ def spend(run: Run) -> Section | None:
         low = [_first(r.get("estimate_low"), r["estimate"]) for r in honest]
         high = [_first(r.get("estimate_high"), r["estimate"]) for r in honest]
         series.append(figures.Series("the run's own estimate, with its interval", x, y, low, high))
-    if beliefs := [r for r in rounds if r.get("belief") is not None]:
-        x, y = [r["labels_spent"] for r in beliefs], [r["belief"] for r in beliefs]
+    if probabilities := [r for r in rounds if r.get("belief") is not None]:
+        x, y = [r["labels_spent"] for r in probabilities], [r["belief"] for r in probabilities]
         series.append(figures.Series("what the networks believe", x, y))
     audits = [r for r in run.records if r["phase"] == "audit" and r.get("labels_spent")]
     if audits:

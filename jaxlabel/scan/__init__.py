@@ -3,9 +3,9 @@
 from jaxlabel.scan.guard import Guard, advice, measure, worse
 from jaxlabel.scan.heads import Assigner, Heads, best_head, by_size, fit_heads, teach_heads
 from jaxlabel.scan.mining import Mined, mine
+from jaxlabel.scan.montage import majority, show, show_asked
 from jaxlabel.scan.naming import Named, ask_clusters, ask_fresh, spread_names
 from jaxlabel.scan.self_labelling import learn_from_itself, learn_shares, vote
-from jaxlabel.scan.showing import majority, show, show_asked
 
 __all__ = [
     "Assigner",

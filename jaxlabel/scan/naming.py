@@ -41,13 +41,13 @@ def ask_clusters(
     named = Named(np.zeros(0, int), np.zeros(0, int), parts)
     wanted, number = centres, 0
     while len(wanted):
-        before = query.Paid(named.indices, named.labels)
+        before = query.Labelled(named.indices, named.labels)
         named = _speaking(query.buy(oracle, before, wanted, number), wanted, parts)
         if len(named.indices) < len(before.indices) + len(wanted) or oracle.remaining <= 0:
             break
         number += 1
         wanted, parts = _split(
-            points, named, max(1, query.how_many(oracle, len(points), named.indices))
+            points, named, max(1, query.num_affordable(oracle, len(points), named.indices))
         )
         named = named._replace(parts=parts)
     return _spoken_for(points, named)
@@ -65,30 +65,32 @@ def ask_fresh(
     """
     found = cluster.kmeans(key, jnp.asarray(points), count, num_init=3)
     parts, centres = _medoids(points, np.asarray(found.assignments))
-    paid = query.buy(oracle, query.NOTHING, centres, 0)
-    return _spoken_for(points, _speaking(paid, centres, parts))
+    labelled = query.buy(oracle, query.NO_LABELS, centres, 0)
+    return _spoken_for(points, _speaking(labelled, centres, parts))
 
 
-def spread_names(named: Named, space: cluster.GraphSpace, manner: str) -> Int[np.ndarray, "n"]:
+def spread_names(named: Named, space: cluster.GraphSpace, method: str) -> Int[np.ndarray, "n"]:
     """A label for every image: its part's, or by diffusion of the paid ones over the graph."""
     labels = named.labels[named.parts]
-    if manner == "diffusion" and len(np.unique(named.labels)) > 1:
+    if method == "diffusion" and len(np.unique(named.labels)) > 1:
         labels = cluster.diffuse_labels(space, named.indices, named.labels)
     labels[named.indices] = named.labels
     return labels
 
 
-def _speaking(paid: query.Paid, wanted: Int[np.ndarray, "w"], parts: Int[np.ndarray, "n"]) -> Named:
+def _speaking(
+    labelled: query.Labelled, wanted: Int[np.ndarray, "w"], parts: Int[np.ndarray, "n"]
+) -> Named:
     """The parts by who speaks for them; -1 where the image that was wanted for it is not paid for.
 
     Args:
       paid: who spoke before, then those of `wanted` that the money bought.
       parts: positions among who spoke before, then `wanted`.
     """
-    bought = np.isin(wanted, paid.indices)
-    before = len(paid.indices) - int(bought.sum())
+    bought = np.isin(wanted, labelled.indices)
+    before = len(labelled.indices) - int(bought.sum())
     places = np.where(bought, before + np.cumsum(bought) - 1, -1)
-    return Named(paid.indices, paid.labels, np.append(np.arange(before), places)[parts])
+    return Named(labelled.indices, labelled.labels, np.append(np.arange(before), places)[parts])
 
 
 def _spoken_for(points: Float[np.ndarray, "n d"], named: Named) -> Named:
@@ -137,11 +139,11 @@ def _split(
 
 
 def _other_half(
-    points: Float[np.ndarray, "m d"], paid: Float[np.ndarray, "d"], num_iterations: int = 20
+    points: Float[np.ndarray, "m d"], labelled: Float[np.ndarray, "d"], num_iterations: int = 20
 ) -> Bool[np.ndarray, "m"]:
     """Which points are not in the half that the paid one falls into, by 2-means."""
-    away = np.sum((points - paid) ** 2, axis=1)
-    centres = np.stack([paid, points[np.argmax(away)]])
+    away = np.sum((points - labelled) ** 2, axis=1)
+    centres = np.stack([labelled, points[np.argmax(away)]])
     if away.max() <= 0:
         return np.zeros(len(points), bool)
     for _ in range(num_iterations):
@@ -149,7 +151,7 @@ def _other_half(
         if not 0 < other.sum() < len(points):
             break
         centres = np.stack([points[~other].mean(axis=0), points[other].mean(axis=0)])
-    return _nearest_row(points, centres) != _nearest_row(paid[None], centres)[0]
+    return _nearest_row(points, centres) != _nearest_row(labelled[None], centres)[0]
 
 
 def _nearest_row(

@@ -1,9 +1,9 @@
 """Learning from few labels and many images: one training step, and the objectives that it takes."""
 
+from jaxlabel.semisupervised.pretraining import STARTS, pretrained
 from jaxlabel.semisupervised.propagation import METHODS as PROPAGATIONS
 from jaxlabel.semisupervised.propagation import join, neighbour_graph, propagate
 from jaxlabel.semisupervised.settings import ALIGNMENTS, NAMES, Settings
-from jaxlabel.semisupervised.starts import STARTS, pretrained
 from jaxlabel.semisupervised.training import Data, State, make_step, pad, start, views_of
 
 __all__ = [

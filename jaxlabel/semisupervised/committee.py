@@ -16,11 +16,11 @@ from jaxlabel.log import Log
 from jaxlabel.losses import cross_entropy
 from jaxlabel.losses.consistency import soft_cross_entropy
 from jaxlabel.nets.linear import Ensemble
-from jaxlabel.predictor import probabilities
-from jaxlabel.query import Paid
+from jaxlabel.predictor import predict_probabilities
+from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import training
-from jaxlabel.semisupervised.problem import begin as begin_one
-from jaxlabel.semisupervised.problem import ensemble, make_network
+from jaxlabel.semisupervised.setup import begin as begin_one
+from jaxlabel.semisupervised.setup import ensemble, make_network
 from jaxlabel.semisupervised.training import Data, State
 
 
@@ -83,7 +83,7 @@ def networks(config: Any, state: State) -> Ensemble:
 
 
 def distilled(
-    config: Any, state: State, images: UInt8[np.ndarray, "n h w c"], paid: Paid,
+    config: Any, state: State, images: UInt8[np.ndarray, "n h w c"], labelled: Labelled,
     key: Key[Array, ""], log: Log, name: str,
 ) -> Ensemble:  # fmt: skip
     """One network that says what the members say together (Hinton et al. 2015), all images seen.
@@ -98,11 +98,11 @@ def distilled(
     together = networks(config, state)
     if len(state.number) == 1 or not config.distil_steps:
         return together
-    targets = probabilities(together, images)
+    targets = predict_probabilities(together, images)
     views = training.views_of(config.kind)
     init_key, fit_key = jax.random.split(key)
     student = train.init(make_network(config, images.shape[1:], targets.shape[1]), init_key)
-    known, labels = jnp.asarray(images[paid.indices]), jnp.asarray(paid.labels)
+    known, labels = jnp.asarray(images[labelled.indices]), jnp.asarray(labelled.labels)
 
     def loss(model: Any, batch: tuple[Array, Array], key: Key[Array, ""]) -> Any:
         row_key, known_key, weak_key, strong_key = jax.random.split(key, 4)

@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     labels: Int[Array, "b"]
     unlabelled: Float[Array, "u h w c"]
     rows: Int[Array, "u"]
-    guide: Float[Array, "u classes"]
+    graph_targets: Float[Array, "u classes"]
     prior: Float[Array, "classes"]
     progress: Float[Array, ""]
 
@@ -164,7 +164,7 @@ def graph(
     """The labels that the graph spread are taken for true: a classifier distilled from it."""
     labelled, others = _apart(views.weak(key, _together(batch)), batch)
     logits, unlabelled = _both(student, labelled, others)
-    loss = consistency.soft_cross_entropy(unlabelled, batch.guide)
+    loss = consistency.soft_cross_entropy(unlabelled, batch.graph_targets)
     return Outcome(losses.cross_entropy(logits, batch.labels), loss, memory, {})
 
 
@@ -194,10 +194,10 @@ def confident(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
         if watch_aligned:  # but the mean is what predictions are aligned by: of what they were
             seen = thresholds.observe(memory.seen, targets, DECAY)._replace(mean=seen.mean)
         memory = memory._replace(seen=seen)
-        if settings.guide:
-            trust = jnp.clip(1.0 - batch.progress / settings.guide, 0.0, 1.0)
-            trust *= jnp.any(batch.guide > 0)
-            targets = trust * batch.guide + (1.0 - trust) * targets
+        if settings.graph_targets:
+            trust = jnp.clip(1.0 - batch.progress / settings.graph_targets, 0.0, 1.0)
+            trust *= jnp.any(batch.graph_targets > 0)
+            targets = trust * batch.graph_targets + (1.0 - trust) * targets
         weights, memory = weigh(settings, targets, batch, memory)
         weights = weights * (jnp.sum(targets, axis=-1) > 0)
         strong = views.strong(strong_key, batch.unlabelled)

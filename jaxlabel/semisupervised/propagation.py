@@ -16,7 +16,7 @@ COMPONENTS = 20  # of the graph, in which strategies look
 Joined = cluster.Graph | cluster.GraphSpace  # the latter for diffusion
 
 
-class Spread(NamedTuple):
+class Propagated(NamedTuple):
     """A class for every image, and how sure it is.
 
     Attributes:
@@ -32,7 +32,7 @@ class Spread(NamedTuple):
 
 def join(method: str, graph: cluster.Graph, log: Log) -> Joined:
     """What labels are spread on by that method: the graph, or its slow modes."""
-    return slow_modes(graph, log) if method == "diffusion" else graph
+    return leading_eigenvectors(graph, log) if method == "diffusion" else graph
 
 
 def propagate(
@@ -41,7 +41,7 @@ def propagate(
     indices: Int[np.ndarray, "m"],
     labels: Int[np.ndarray, "m"],
     prior: Float[np.ndarray, "classes"],
-) -> Spread:
+) -> Propagated:
     """A class for every image, from the paid ones, which keep theirs.
 
     The margin between the two best scores, times the image's degree, ranks well: with 20 paid
@@ -76,7 +76,7 @@ def propagate(
             certainty = rank_within(found, (best[:, -1] - best[:, -2]) * joined.degrees)
             certainty[~scores.any(axis=1)] = -1.0
     found[indices], certainty[indices], reach[indices] = labels, 1.0, 1.0
-    return Spread(found, certainty, reach)
+    return Propagated(found, certainty, reach)
 
 
 def rank_within(
@@ -91,7 +91,7 @@ def rank_within(
     return ranks
 
 
-def slow_modes(graph: cluster.Graph, log: Log) -> cluster.GraphSpace:
+def leading_eigenvectors(graph: cluster.Graph, log: Log) -> cluster.GraphSpace:
     """The graph's leading eigenvectors."""
     weights = graph.weights
     log.progress("graph", 0, 1, "eigenvectors")

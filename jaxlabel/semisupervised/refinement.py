@@ -20,10 +20,10 @@ from jaxlabel import cluster, pretext
 from jaxlabel.cluster.pca import fit_pca, project
 from jaxlabel.config import setting
 from jaxlabel.log import Log
-from jaxlabel.query import Paid
+from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import committee
-from jaxlabel.semisupervised.problem import guide_of, spread
 from jaxlabel.semisupervised.propagation import join
+from jaxlabel.semisupervised.setup import make_graph_targets, propagate_labels
 from jaxlabel.semisupervised.training import Data, State
 
 SHARE = 0.7  # of the squared length, the networks' features beside given ones
@@ -60,14 +60,19 @@ def cycle(config: Any) -> committee.Cycle:
     network takes over less than half of what the graph knows better (experiments/flagship.md).
     """
     guided = dataclasses.replace(
-        config, objective="fixmatch", guide=math.inf, guide_until=0, guide_share=1.0, weight=-1.0
+        config,
+        objective="fixmatch",
+        graph_targets=math.inf,
+        graph_targets_until=0,
+        graph_targets_share=1.0,
+        weight=-1.0,
     )
     return committee.cycle(guided, config.refine_steps)
 
 
 def refine(
     cycle: committee.Cycle, state: State, data: Data, base: Float[np.ndarray, "n d"] | None,
-    paid: Paid, key: Key[Array, ""], log: Log, name: str,
+    labelled: Labelled, key: Key[Array, ""], log: Log, name: str,
 ) -> State:  # fmt: skip
     """The networks after `refinements`, each a cycle on labels spread over their own features.
 
@@ -82,17 +87,21 @@ def refine(
         log.progress("neighbours", 0, 1)
         graph = cluster.nearest_graph(space, config.neighbours)
         log.progress("neighbours", 1, 1)
-        found = spread(config, join(config.propagation, graph, log), paid, num_classes)
-        guide = guide_of(config, found, len(images), num_classes)
-        told = data._replace(guide=jnp.asarray(guide))
+        found = propagate_labels(
+            config, join(config.propagation, graph, log), labelled, num_classes
+        )
+        graph_targets = make_graph_targets(config, found, len(images), num_classes)
+        told = data._replace(graph_targets=jnp.asarray(graph_targets))
         state = committee.learn(cycle, state, told, each, log, f"{name}_{number}")
     return state
 
 
 def learned_space(
-    config: Any, state: State, images: UInt8[np.ndarray, "n h w c"],
+    config: Any,
+    state: State,
+    images: UInt8[np.ndarray, "n h w c"],
     base: Float[np.ndarray, "n d"] | None,
-) -> Float[np.ndarray, "n both"]:  # fmt: skip
+) -> Float[np.ndarray, "n both"]:
     """The features of all networks, of length 1, beside the base features in fixed shares.
 
     Of more than `COMPONENTS`, the leading principal components.

@@ -10,8 +10,13 @@ WEIGHTS = {
     "fixmatch": 1.0, "flexmatch": 1.0, "freematch": 1.0, "softmatch": 1.0, "graph": 1.0,
 }  # fmt: skip
 NAMES = tuple(WEIGHTS)
-GUIDED = ("fixmatch", "flexmatch", "freematch", "softmatch")  # whose first targets may be a graph's
-ALIGNMENTS = ("none", "uniform", "paid")
+WITH_GRAPH_TARGETS = (
+    "fixmatch",
+    "flexmatch",
+    "freematch",
+    "softmatch",
+)  # whose first targets may be a graph's
+ALIGNMENTS = ("none", "uniform", "labelled")
 
 
 @dataclasses.dataclass
@@ -41,15 +46,15 @@ class Settings:
     )  # fmt: skip
     temperature: float = setting(0.5, "mixmatch: what sharpens guesses", low=0.01)
     radius: float = setting(2.0, "vat: length of the perturbation, pixels in [0, 1]", low=0.0)
-    guide: float = setting(
+    graph_targets: float = setting(
         0.0, "fixmatch and its kin: the share of the steps over which labels spread on the graph "
         "are let go as targets; 0: never used", low=0.0, high=1.0,
     )  # fmt: skip
-    guide_until: int = setting(
+    graph_targets_until: int = setting(
         0, "the number of paid labels above which they are not used, as the network knows more "
         "than the graph; 0: used with any number", low=0,
     )  # fmt: skip
-    guide_share: float = setting(
+    graph_targets_share: float = setting(
         0.6, "the surest share of each class's spread labels that is taken for a target", low=0.0,
         high=1.0,
     )  # fmt: skip

@@ -42,7 +42,7 @@ class Data(NamedTuple):
     labels: Int[Array, "capacity"]
     num_labels: Int[Array, ""]
     images: UInt8[Array, "n h w c"]
-    guide: Float[Array, "n classes"]
+    graph_targets: Float[Array, "n classes"]
     prior: Float[Array, "classes"]
 
 
@@ -51,7 +51,7 @@ def pad(
     indices: Int[np.ndarray, "m"],
     labels: Int[np.ndarray, "m"],
     capacity: int,
-    guide: Float[np.ndarray, "n classes"],
+    graph_targets: Float[np.ndarray, "n classes"],
     prior: Float[np.ndarray, "classes"],
 ) -> Data:
     """The data of a training on m labels, with room for `capacity`."""
@@ -60,9 +60,13 @@ def pad(
     known = np.zeros(len(rows), np.int32)
     known[: len(labels)] = labels
     return Data(
-        jnp.asarray(images[rows]), jnp.asarray(known), jnp.int32(len(indices)),
-        jnp.asarray(images), jnp.asarray(guide, jnp.float32), jnp.asarray(prior, jnp.float32),
-    )  # fmt: skip
+        jnp.asarray(images[rows]),
+        jnp.asarray(known),
+        jnp.int32(len(indices)),
+        jnp.asarray(images),
+        jnp.asarray(graph_targets, jnp.float32),
+        jnp.asarray(prior, jnp.float32),
+    )
 
 
 def optimizer(settings: Settings) -> optax.GradientTransformation:
@@ -118,6 +122,6 @@ def draw(settings: Settings, data: Data, number: Int[Array, ""], key: Key[Array,
     rows = jax.random.randint(other_key, (size * settings.mu,), 0, len(data.images))
     return Batch(
         augment.as_float(data.labelled[chosen]), data.labels[chosen],
-        augment.as_float(data.images[rows]), rows, data.guide[rows], data.prior,
+        augment.as_float(data.images[rows]), rows, data.graph_targets[rows], data.prior,
         number / settings.steps,
     )  # fmt: skip

@@ -249,7 +249,7 @@ def _reporter(
             failed.append(outcome._replace(error=error))
             text = f"FAILED: {error} ({outcome.log})"
         else:
-            text = tables.told(found)
+            text = tables.one_line(found)
         left = (time.monotonic() - began) / count * (len(missing) - count)
         eta = f"; {left / 60:.0f} min left" if left >= 60 else ""
         number = total - len(missing) + count

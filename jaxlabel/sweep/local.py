@@ -97,27 +97,27 @@ def _serve(
             run = todo.get_nowait()
         except queue.Empty:
             break
-        told, error = job(run, workdir), ""
+        one_line, error = job(run, workdir), ""
         try:
             process = process or start()
-            error = _ask(process, told)
-        except (OSError, ValueError) as problem:
-            assert process is not None or isinstance(problem, OSError)
+            error = _ask(process, one_line)
+        except (OSError, ValueError) as setup:
+            assert process is not None or isinstance(setup, OSError)
             code = process.wait() if process else None
-            error = f"its process {_ending(code)}" if process else str(problem)
+            error = f"its process {_ending(code)}" if process else str(setup)
             process = None
-        ended.put(Outcome(run, error, Path(told["log"])))
+        ended.put(Outcome(run, error, Path(one_line["log"])))
     ended.put(None)
 
 
-def _ask(process: "subprocess.Popen[str]", told: Mapping[str, Any]) -> str:
+def _ask(process: "subprocess.Popen[str]", one_line: Mapping[str, Any]) -> str:
     """The worker's answer.
 
     Raises:
       OSError, ValueError: it died instead.
     """
     assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(json.dumps(told) + "\n")
+    process.stdin.write(json.dumps(one_line) + "\n")
     process.stdin.flush()
     return str(json.loads(process.stdout.readline())["error"])
 

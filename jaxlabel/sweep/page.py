@@ -149,13 +149,13 @@ def _series(rows: Sequence[tables.Row]) -> list[figures.Series]:
 def _name(line: Line, lines: Sequence[Line]) -> str:
     """What tells a line from the others: its arm, settings that vary in the arm, its data set."""
     arm = [other for other in lines if other.arm == line.arm]
-    told = [] if len(arm) == len(lines) and len(arm) > 1 else [line.arm]
+    one_line = [] if len(arm) == len(lines) and len(arm) > 1 else [line.arm]
     for key, value in line.settings:
         if len({dict(other.settings).get(key) for other in arm}) > 1:
-            told.append(value if isinstance(value, str) else f"{key}={value}")
+            one_line.append(value if isinstance(value, str) else f"{key}={value}")
     if len({other.dataset for other in lines}) > 1:
-        told.append(line.dataset)
-    return ", ".join(told)
+        one_line.append(line.dataset)
+    return ", ".join(one_line)
 
 
 def _text(value: Any) -> Any:

@@ -37,8 +37,8 @@ def run_all(
     pending = dict(enumerate(executor.map_array(worker.remote, jobs_told)))
     while pending:
         for number in [n for n, handle in pending.items() if handle.done()]:
-            told = _outcome(pending.pop(number))
-            done(Outcome(runs[number], told, Path(jobs_told[number]["log"])))
+            one_line = _outcome(pending.pop(number))
+            done(Outcome(runs[number], one_line, Path(jobs_told[number]["log"])))
         if pending:
             time.sleep(seconds_between_looks)
 

@@ -135,7 +135,7 @@ def with_interval(name: str, values: Sequence[float]) -> str:
     return show(mean) if low is None else f"{show(mean)} ({show(low)} to {show(high)})"
 
 
-def told(result: Line) -> str:
+def one_line(result: Line) -> str:
     """A finished run in a few words."""
     reached = result.get("test_accuracy")
     accuracy = f"{100 * reached:.2f}% with " if reached is not None else ""

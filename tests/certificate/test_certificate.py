@@ -6,7 +6,7 @@ import pytest
 
 from jaxlabel.certificate import Terms, audit
 from jaxlabel.certificate.betting import Ledger
-from jaxlabel.certificate.design import STAKES, Belief, choose_weights
+from jaxlabel.certificate.design import STAKES, ErrorModel, choose_weights
 from jaxlabel.certificate.planning import tempered
 from jaxlabel.certificate.population import Population
 from jaxlabel.errors import UsageError
@@ -146,11 +146,13 @@ def test_a_belief_learns_that_the_model_is_too_sure():
     generator = np.random.default_rng(0)
     errors = generator.uniform(0.01, 0.6, 4000)
     odds = errors / (1 - errors)
-    belief = Belief(1 / (1 + odds**-2.0))
+    error_model = ErrorModel(1 / (1 + odds**-2.0))
     wrong = generator.random(4000) < errors
     drawn = np.arange(2000)
-    np.testing.assert_allclose(belief.errors(drawn[:0], wrong[:0]), 1 / (1 + odds**-2.0), rtol=1e-6)
-    assert np.abs(belief.errors(drawn, wrong[drawn]) - errors).mean() < 0.03
+    np.testing.assert_allclose(
+        error_model.errors(drawn[:0], wrong[:0]), 1 / (1 + odds**-2.0), rtol=1e-6
+    )
+    assert np.abs(error_model.errors(drawn, wrong[drawn]) - errors).mean() < 0.03
 
 
 def test_weights_favour_doubtful_images_and_are_even_where_all_are_alike():

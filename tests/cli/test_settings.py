@@ -60,3 +60,14 @@ def test_every_variant_and_preset_is_valid(name, preset):
         validate(dataclasses.replace(config, kind="objects"))
     with pytest.raises(UsageError, match="there is no variant 'nothing'"):
         load(f"configs/{name}.py", ":nothing", preset)
+
+
+def test_a_setting_that_was_renamed_says_its_new_name(path):
+    with pytest.raises(UsageError, match="config.scouts is now called config.sequential_batch"):
+        settings.read(
+            flags.FlagValues(), ["--config=configs/flagship.py", "--config.scouts=5"], "", "usage"
+        )
+    config = load("configs/semisup.py")
+    config.alignment = "paid"
+    with pytest.raises(UsageError, match="alignment=paid is now alignment=labelled"):
+        validate(config)

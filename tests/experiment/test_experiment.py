@@ -58,21 +58,36 @@ RECIPES = {
         budget=24, code=16, code_steps=20, steps=20, batch_size=64, map="none"
     ),
     "sgan": sgan.Config(
-        budget=24, network="gradients", width=32, steps=20, batch_size=16, labelled_batch=16,
-        snapshots=2, map="none",
+        budget=24,
+        network="gradients",
+        width=32,
+        steps=20,
+        batch_size=16,
+        labelled_batch=16,
+        snapshots=2,
+        map="none",
     ),
     "active": active.Config(
-        **DENSE, round_steps=10, first=8, members=2, distil_steps=10, target=0.9, confidence=0.2,
-        guide=1.0, guide_until=10, refinements=1, refine_steps=10,
+        **DENSE,
+        round_steps=10,
+        initial_labels=8,
+        members=2,
+        distil_steps=10,
+        target=0.9,
+        confidence=0.2,
+        graph_targets=1.0,
+        graph_targets_until=10,
+        refinements=1,
+        refine_steps=10,
     ),
-    "semisup": semisup.Config(**DENSE, guide=0.5),
+    "semisup": semisup.Config(**DENSE, graph_targets=0.5),
     "semisup, beside contrastive features": semisup.Config(
-        **DENSE, guide=0.5, query="medoids", contrast_steps=5
+        **DENSE, graph_targets=0.5, query="medoids", contrast_steps=5
     ),
     "semisup, in rounds": semisup.Config(
         **DENSE, query="margin", rounds=2, objective="graph", space="graph"
     ),
-}  # fmt: skip
+}
 
 
 def outcome(result):
@@ -224,12 +239,12 @@ def test_import_runs_once_for_a_shared_store(tmp_path, monkeypatch, capsys):
     assert spent[0] == spent[1] > 0  # the second run pays for its own labels
 
 
-@pytest.mark.parametrize("manner", ["pca", "tsne"])
-def test_the_map_keeps_groups_together(manner):
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_the_map_keeps_groups_together(method):
     random = np.random.default_rng(0)
     labels = np.arange(90) % 3
     features = 20 * np.eye(5)[labels] + random.standard_normal((90, 5))
-    drawn = experiment.code_map(features, labels, manner, most=60)
+    drawn = experiment.code_map(features, labels, method, most=60)
     assert drawn["points"].shape == (60, 2) and len(drawn["labels"]) == 60
     away = np.linalg.norm(drawn["points"][:, None] - drawn["points"], axis=-1)
     np.fill_diagonal(away, np.inf)

@@ -19,10 +19,18 @@ RUNS = {
     "logistic": representatives.Config(budget=40, features="distances", centres=30),
     "ensemble": representatives.Config(budget=40, classifier="dense", steps=9, members=2),
     "committee": active.Config(
-        budget=20, network="dense", width=8, first=20, round_steps=2, steps=9, batch_size=16,
-        members=2, distil_steps=0, map="none",
+        budget=20,
+        network="dense",
+        width=8,
+        initial_labels=20,
+        round_steps=2,
+        steps=9,
+        batch_size=16,
+        members=2,
+        distil_steps=0,
+        map="none",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

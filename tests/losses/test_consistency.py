@@ -31,12 +31,12 @@ def test_losses_are_the_constants_computed_by_hand():
 
 
 def test_losses_are_their_brute_force_twins():
-    for row, (scores, beliefs) in enumerate(zip(SCORES, BELIEFS, strict=True)):
+    for row, (scores, probabilities) in enumerate(zip(SCORES, BELIEFS, strict=True)):
         p = np.exp(scores) / np.exp(scores).sum()
-        hard = -math.log(p[int(np.argmax(beliefs))])
-        soft = -sum(float(b) * math.log(q) for b, q in zip(beliefs, p, strict=True))
-        square = sum((float(b) - q) ** 2 for b, q in zip(beliefs, p, strict=True))
-        kl = sum(float(b) * math.log(float(b) / q) for b, q in zip(beliefs, p, strict=True))
+        hard = -math.log(p[int(np.argmax(probabilities))])
+        soft = -sum(float(b) * math.log(q) for b, q in zip(probabilities, p, strict=True))
+        square = sum((float(b) - q) ** 2 for b, q in zip(probabilities, p, strict=True))
+        kl = sum(float(b) * math.log(float(b) / q) for b, q in zip(probabilities, p, strict=True))
         close(consistency.pseudo_label(SCORES, BELIEFS)[row], hard)
         close(consistency.soft_cross_entropy(SCORES, BELIEFS)[row], soft)
         close(consistency.squared_difference(SCORES, BELIEFS)[row], square)
@@ -89,7 +89,7 @@ def test_alignment_divides_by_the_running_mean_and_moves_the_mean_to_the_prior()
 
 
 def test_the_paid_prior_is_laplaces():
-    close(consistency.paid_prior(jnp.array([3.0, 0.0, 1.0])), [4 / 7, 1 / 7, 2 / 7])
+    close(consistency.labelled_prior(jnp.array([3.0, 0.0, 1.0])), [4 / 7, 1 / 7, 2 / 7])
 
 
 def test_the_ramp_rises_from_e_to_the_minus_five_to_one():

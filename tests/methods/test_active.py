@@ -15,13 +15,13 @@ from jaxlabel.errors import UsageError
 from jaxlabel.experiment import run as experiment
 from jaxlabel.log import NullLog
 from jaxlabel.methods import active, stopping
-from jaxlabel.predictor import Survey, View, look, probabilities
-from jaxlabel.query import NOTHING, Paid
-from jaxlabel.semisupervised import committee, pad, problem, training
+from jaxlabel.predictor import PoolPredictions, Predictions, predict_all, predict_probabilities
+from jaxlabel.query import NO_LABELS, Labelled
+from jaxlabel.semisupervised import committee, pad, setup, training
 
 TINY = {"data": "digits", "kind": "digits", "network": "dense", "width": 8, "batch_size": 16,
         "mu": 2, "map": "none", "space": "graph", "round_steps": 30, "steps": 60,
-        "distil_steps": 60, "first": 20}  # fmt: skip
+        "distil_steps": 60, "initial_labels": 20}  # fmt: skip
 
 
 def tiny(**changes):
@@ -29,7 +29,7 @@ def tiny(**changes):
 
 
 def test_labels_grow_by_a_factor():
-    config = active.Config(first=40, growth=1.6)
+    config = active.Config(initial_labels=40, growth=1.6)
     totals = [0]
     for _ in range(7):
         totals.append(active.grown(config, totals[-1]))
@@ -71,29 +71,31 @@ def test_a_student_says_what_its_teachers_say_and_one_needs_none():
     cycle = committee.cycle(config, 60)
     state = committee.learn(cycle, state, known, jax.random.key(2), NullLog(), "round")
     together = committee.networks(config, state)
-    said = probabilities(together, images).argmax(-1)
+    said = predict_probabilities(together, images).argmax(-1)
 
-    def taught(config, state, paid, name):
-        return committee.distilled(config, state, images, paid, jax.random.key(3), NullLog(), name)
+    def taught(config, state, labelled, name):
+        return committee.distilled(
+            config, state, images, labelled, jax.random.key(3), NullLog(), name
+        )
 
-    student = taught(config, state, Paid(np.arange(20), said[:20]), "student")
+    student = taught(config, state, Labelled(np.arange(20), said[:20]), "student")
     assert len(student.members) == 1
-    assert (probabilities(student, images).argmax(-1) == said).mean() > 0.9
+    assert (predict_probabilities(student, images).argmax(-1) == said).mean() > 0.9
     most = np.bincount(said, minlength=10).argmax()
     rows = np.flatnonzero(said == most)
     other = (most + 1) % 10
-    told = taught(config, state, Paid(rows, np.full(len(rows), other)), "told")
-    assert (probabilities(student, images[rows]).argmax(-1) == most).mean() > 0.8
+    told = taught(config, state, Labelled(rows, np.full(len(rows), other)), "told")
+    assert (predict_probabilities(student, images[rows]).argmax(-1) == most).mean() > 0.8
     # what is paid counts
-    assert (probabilities(told, images[rows]).argmax(-1) == other).mean() > 0.8
+    assert (predict_probabilities(told, images[rows]).argmax(-1) == other).mean() > 0.8
     single = jax.tree.map(lambda leaf: leaf[:1], state)
-    same = taught(config, single, NOTHING, "none")
+    same = taught(config, single, NO_LABELS, "none")
     np.testing.assert_array_equal(
         same.members[0].head.kernel[...], state.teacher.head.kernel[...][0]
     )
-    kept = taught(tiny(distil_steps=0), state, NOTHING, "none")
+    kept = taught(tiny(distil_steps=0), state, NO_LABELS, "none")
     np.testing.assert_array_equal(
-        probabilities(kept, images[:50]), probabilities(together, images[:50])
+        predict_probabilities(kept, images[:50]), predict_probabilities(together, images[:50])
     )
 
 
@@ -146,8 +148,8 @@ def test_what_no_audit_can_take_trains(tmp_path, capsys):
 def test_one_dear_image_does_not_end_a_round(tmp_path, capsys):
     prices = np.where(np.arange(len(data.load("digits").train_items)) % 2, 1.0, 50.0)
     url = priced(tmp_path, prices)
-    few = tiny(budget=600, first=5, growth=2.0, round_steps=2, steps=2, query="random",
-               first_query="random", store=url)  # fmt: skip
+    few = tiny(budget=600, initial_labels=5, growth=2.0, round_steps=2, steps=2, query="random",
+               initial_query="random", store=url)  # fmt: skip
     result = experiment.run(few, tmp_path / "run")
     assert 570 < result["cost"] <= 600 and result["labels_spent"] >= 20
 
@@ -160,21 +162,35 @@ def test_images_that_are_too_dear_neither_count_as_asked_nor_hide_those_beside_t
     points = (10 * np.eye(4)[blob] + np.random.default_rng(0).normal(size=(800, 4))).astype("f")
     cheap = np.arange(800) % 200 >= np.where(blob, 10, 120)
     oracle = ArrayOracle(blob, 8, 4, np.where(cheap, 1.0, 50.0))
-    monkeypatch.setattr(active.query, "buy", lambda oracle, paid, wanted, number: wanted)
-    spaces = problem.Spaces(None, points, None)
-    task = active.Task(tiny(first_query=strategy, query=strategy), np.zeros(800), spaces, None,
-                       oracle, 64, NullLog())  # fmt: skip
-    beliefs = np.full((800, 4), 0.25)  # in doubt of all
-    seen = Survey(np.arange(0, 800, 2), View(points[::2], beliefs[::2]))
-    asked = active.buy(task, seen, NOTHING, 4, 0, jax.random.key(0))
+    monkeypatch.setattr(active.query, "buy", lambda oracle, labelled, wanted, number: wanted)
+    spaces = setup.Spaces(None, points, None)
+    context = active.Context(
+        tiny(initial_query=strategy, query=strategy),
+        np.zeros(800),
+        spaces,
+        None,
+        oracle,
+        64,
+        NullLog(),
+    )
+    probabilities = np.full((800, 4), 0.25)  # in doubt of all
+    seen = PoolPredictions(np.arange(0, 800, 2), Predictions(points[::2], probabilities[::2]))
+    asked = active.buy(context, seen, NO_LABELS, 4, 0, jax.random.key(0))
     assert len(set(asked.tolist())) == 4 and cheap[asked].all()
     assert strategy == "margin" or len(set(blob[asked])) == 4
 
 
 def test_scouts_pass_over_what_is_too_dear(tmp_path, capsys):
     prices = np.where(np.arange(len(data.load("digits").train_items)) % 3, 60.0, 1.0)
-    few = tiny(budget=50, first=5, scout_until=20, guide=1.0, round_steps=2, steps=2,
-               store=priced(tmp_path, prices))  # fmt: skip
+    few = tiny(
+        budget=50,
+        initial_labels=5,
+        sequential_until=20,
+        graph_targets=1.0,
+        round_steps=2,
+        steps=2,
+        store=priced(tmp_path, prices),
+    )
     result = experiment.run(few, tmp_path / "run")
     assert result["labels_spent"] == 50
 
@@ -186,7 +202,9 @@ def test_its_own_belief_may_do(tmp_path, capsys):
 
 
 def test_an_audit_waits_for_a_doubt_that_leaves_room(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(stopping, "doubt", lambda beliefs: 0.1)  # once and a half that is too much
+    monkeypatch.setattr(
+        stopping, "mean_uncertainty", lambda probabilities: 0.1
+    )  # once and a half that is too much
     few = {"target": 0.88, "budget": 400, "growth": 4.0, "round_steps": 2, "steps": 2,
            "distil_steps": 2}  # fmt: skip
     believed = experiment.run(tiny(**few, confidence=0.0), tmp_path / "believed")
@@ -203,9 +221,11 @@ def test_few_labels_are_taught_by_the_graph_and_asked_where_images_are_alike():
     config = active.Config(graph_until=30, typical_until=20)
     few = [config.with_labels(count, NullLog()) for count in (20, 21, 30, 31)]
     assert [one.objective for one in few] == ["graph", "graph", "graph", "freematch"]
-    assert [one.first_query for one in few] == ["typiclust", "medoids", "medoids", "medoids"]
+    assert [one.initial_query for one in few] == ["typiclust", "medoids", "medoids", "medoids"]
     assert active.Config().with_labels(1, NullLog()) == active.Config()
-    chosen = active.Config(graph_until=30, typical_until=20, objective="vat", first_query="random")
+    chosen = active.Config(
+        graph_until=30, typical_until=20, objective="vat", initial_query="random"
+    )
     assert chosen.with_labels(1, NullLog()) == chosen
 
 
@@ -213,12 +233,12 @@ def test_a_run_of_few_labels_is_one_that_names_their_settings(tmp_path, capsys):
     def outcome(name, **changes):
         settings = tiny(steps=20, round_steps=5, target=0.9, confidence=0.5, budget=40, **changes)
         result = experiment.run(settings, tmp_path / name)
-        names = ("objective", "first_query", "train_label_accuracy", "confidence")
+        names = ("objective", "initial_query", "train_label_accuracy", "confidence")
         return [result[name] for name in names]
 
     # half of the budget is for an audit
     few = outcome("few", graph_until=20, typical_until=20)
-    assert few == outcome("named", objective="graph", first_query="typiclust")
+    assert few == outcome("named", objective="graph", initial_query="typiclust")
     assert few[:2] == ["graph", "typiclust"]
 
 
@@ -241,51 +261,55 @@ def test_networks_look_at_all_images_as_they_do_at_features_and_probabilities():
     config = tiny()
     images, state, _ = a_committee(2, config)
     models = committee.networks(config, state)
-    view = look(models, images, 10)
-    np.testing.assert_allclose(view.beliefs, probabilities(models, images), atol=1e-5)
+    predictions = predict_all(models, images, 10)
+    np.testing.assert_allclose(
+        predictions.probabilities, predict_probabilities(models, images), atol=1e-5
+    )
     expected = train.apply_batched(train.features_of, models, images)
-    np.testing.assert_allclose(view.features, expected, atol=1e-5)
+    np.testing.assert_allclose(predictions.features, expected, atol=1e-5)
 
 
 def test_a_round_chooses_among_a_part_and_knows_where_it_lies(monkeypatch):
     config = tiny(pool=90, query="margin")
     images, state, _ = a_committee(2, config)
-    everything = look(committee.networks(config, state), images, 10)
-    paid = Paid(np.array([250, 3, 77, 299]), np.zeros(4, int))
+    everything = predict_all(committee.networks(config, state), images, 10)
+    labelled = Labelled(np.array([250, 3, 77, 299]), np.zeros(4, int))
     oracle = ArrayOracle(np.zeros(300), 1000)
-    task = active.Task(config, images, None, None, oracle, 64, NullLog())
-    monkeypatch.setattr(active.query, "buy", lambda oracle, paid, wanted, number: wanted)
+    context = active.Context(config, images, None, None, oracle, 64, NullLog())
+    monkeypatch.setattr(active.query, "buy", lambda oracle, labelled, wanted, number: wanted)
     for number in range(3):
-        seen = active.look_around(task, state, paid, jax.random.key(number))
-        assert 90 <= len(seen.rows) <= 94 and set(paid.indices) <= set(seen.rows)
-        beliefs = everything.beliefs[seen.rows]
-        np.testing.assert_allclose(seen.view.beliefs, beliefs, rtol=1e-4, atol=1e-6)
-        shares = np.sort(beliefs, axis=1)
+        seen = active.pool_predictions(context, state, labelled, jax.random.key(number))
+        assert 90 <= len(seen.rows) <= 94 and set(labelled.indices) <= set(seen.rows)
+        probabilities = everything.probabilities[seen.rows]
+        np.testing.assert_allclose(
+            seen.predictions.probabilities, probabilities, rtol=1e-4, atol=1e-6
+        )
+        shares = np.sort(probabilities, axis=1)
         margins = dict(zip(seen.rows, shares[:, -1] - shares[:, -2], strict=True))
-        asked = active.buy(task, seen, paid, 5, 1, jax.random.key(9))
-        free = [margin for row, margin in margins.items() if row not in paid.indices]
+        asked = active.buy(context, seen, labelled, 5, 1, jax.random.key(9))
+        free = [margin for row, margin in margins.items() if row not in labelled.indices]
         np.testing.assert_allclose([margins[row] for row in asked], np.sort(free)[:5], atol=1e-5)
-    many = Paid(np.arange(100), np.zeros(100, int))
-    assert len(active.look_around(task, state, many, jax.random.key(0)).rows) == 300
+    many = Labelled(np.arange(100), np.zeros(100, int))
+    assert len(active.pool_predictions(context, state, many, jax.random.key(0)).rows) == 300
 
 
 def test_a_run_that_went_on_goes_on_by_the_way_that_it_took(monkeypatch):
     log, oracle = Memory(), ArrayOracle(np.zeros(300), 1000)
-    task = active.Task(tiny(confidence=0.0), np.zeros(300), None, None, oracle, 64, log)
-    judge = stopping.Judge(task.config, 300, oracle, log)
-    assert not active.goes_on(task, judge, 0)
-    query.chosen(log, 1, 5, 300, NOTHING, lambda: np.arange(5))
-    assert active.goes_on(task, judge, 0) and not active.goes_on(task, judge, 1)
+    context = active.Context(tiny(confidence=0.0), np.zeros(300), None, None, oracle, 64, log)
+    rule = stopping.StoppingRule(context.config, 300, oracle, log)
+    assert not active.should_continue(context, rule, 0)
+    query.chosen(log, 1, 5, 300, NO_LABELS, lambda: np.arange(5))
+    assert active.should_continue(context, rule, 0) and not active.should_continue(context, rule, 1)
     log.save("ended_0", 9, np.zeros(1))  # it was trained to the end, and knew a class less
-    assert active.goes_on(task, judge, 0)
+    assert active.should_continue(context, rule, 0)
     log.save("ended_0", 10, np.zeros(1))
-    assert not active.goes_on(task, judge, 0)
-    one_class = task._replace(oracle=ArrayOracle(np.zeros(300), 1000, 1))
-    assert active.goes_on(one_class, judge, 1)
-    query.chosen(log, 2, 5, 300, NOTHING, lambda: np.arange(5))
-    assert active.goes_on(task, judge, 1)
-    monkeypatch.setattr(judge, "audited", lambda number: number == 1)
-    assert not active.goes_on(task, judge, 1)  # it comes to that audit again
+    assert not active.should_continue(context, rule, 0)
+    one_class = context._replace(oracle=ArrayOracle(np.zeros(300), 1000, 1))
+    assert active.should_continue(one_class, rule, 1)
+    query.chosen(log, 2, 5, 300, NO_LABELS, lambda: np.arange(5))
+    assert active.should_continue(context, rule, 1)
+    monkeypatch.setattr(rule, "audited", lambda number: number == 1)
+    assert not active.should_continue(context, rule, 1)  # it comes to that audit again
 
 
 def test_a_small_pool_spends_the_whole_budget(tmp_path, capsys):

@@ -8,7 +8,7 @@ from jaxlabel.experiment import run as experiment
 from jaxlabel.log import NullLog
 from jaxlabel.methods import clusters
 from jaxlabel.methods.clusters import Config
-from jaxlabel.predictor import probabilities
+from jaxlabel.predictor import predict_probabilities
 from jaxlabel.report import evaluate
 
 DIGITS = data.load("digits")
@@ -22,7 +22,7 @@ def fit(**settings):
 def test_each_image_belongs_to_its_nearest_centroid():
     predictor = fit(clusters=7, components=5)
     model = predictor.model
-    found = probabilities(model, DIGITS.train_images).argmax(axis=1)
+    found = predict_probabilities(model, DIGITS.train_images).argmax(axis=1)
     pixels = DIGITS.train_images.reshape(len(found), -1).astype(np.float32) / 255
     points = (pixels - pixels.mean(axis=0)) @ np.asarray(model.components[...]).T
     squared = np.sum((points[:, None] - np.asarray(model.centroids[...])) ** 2, axis=-1)
@@ -49,7 +49,7 @@ def test_the_evaluator_scores_what_the_run_could_not_know(tmp_path):
     assert result["labels_spent"] == 0
     assert result["test_accuracy"] is None
     loaded = prediction.load(tmp_path / "run").model
-    found = probabilities(loaded, DIGITS.test_images).argmax(axis=1)
+    found = predict_probabilities(loaded, DIGITS.test_images).argmax(axis=1)
     scores = evaluate.clustering_scores(data.load_test_labels("digits"), found)
     assert result["purity"] == pytest.approx(scores.purity) and scores.purity > 0.6
     assert result["homogeneity"] == pytest.approx(scores.homogeneity)

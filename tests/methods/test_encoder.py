@@ -10,7 +10,7 @@ from jaxlabel.errors import UsageError
 from jaxlabel.log import NullLog
 from jaxlabel.methods import encoder
 from jaxlabel.methods.encoder import Config
-from jaxlabel.predictor import probabilities
+from jaxlabel.predictor import predict_probabilities
 
 DIGITS = data.load("digits")
 LABELS = data.load_train_labels("digits")
@@ -29,7 +29,7 @@ def remake(config):
 
 
 def accuracy(predictor):
-    guesses = probabilities(predictor.model, DIGITS.test_images).argmax(axis=1)
+    guesses = predict_probabilities(predictor.model, DIGITS.test_images).argmax(axis=1)
     return np.mean(guesses == TEST_LABELS)
 
 

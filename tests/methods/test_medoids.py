@@ -38,7 +38,7 @@ def double(tmp_path, budget=100.0, **settings):
 def test_nested_doubling_asks_one_question_for_each_cluster(tmp_path):
     (last, stopped_by, _), asked = double(tmp_path, target=1.0, max_clusters=8)
     assert stopped_by == "max_clusters"
-    assert asked.spent == len(last.paid.indices) == len(set(last.paid.indices)) <= 10
+    assert asked.spent == len(last.labelled.indices) == len(set(last.labelled.indices)) <= 10
     np.testing.assert_array_equal(last.labels, LABELS)
     assert sorted(last.sizes) == [30] * 8
     np.testing.assert_array_equal(last.cluster_labels, LABELS[last.medoids])
@@ -46,13 +46,13 @@ def test_nested_doubling_asks_one_question_for_each_cluster(tmp_path):
 
 def test_asking_afresh_costs_up_to_twice_as_much(tmp_path):
     (last, _, _), asked = double(tmp_path, target=1.0, max_clusters=8, nested=False)
-    assert 8 < asked.spent == len(last.paid.indices) <= 15
+    assert 8 < asked.spent == len(last.labelled.indices) <= 15
     np.testing.assert_array_equal(last.labels, LABELS)
 
 
 def test_a_budget_that_runs_out_buys_the_largest_clusters_and_stops(tmp_path):
     (last, stopped_by, _), asked = double(tmp_path, budget=5, target=1.0)
-    assert stopped_by == "budget" and asked.spent == 5 == len(last.paid.indices)
+    assert stopped_by == "budget" and asked.spent == 5 == len(last.labelled.indices)
     assert np.mean(last.labels == LABELS) > 0.5
 
 
@@ -67,17 +67,17 @@ def test_dear_items_are_not_bought_beyond_the_budget(tmp_path):
     last, stopped_by, _ = medoids.double(
         medoids.Config(target=1.0), images, GRAPH, asked, jax.random.key(0), NullLog()
     )  # fmt: skip
-    assert stopped_by == "budget" and asked.spent == 10 and len(last.paid.indices) == 5
+    assert stopped_by == "budget" and asked.spent == 10 and len(last.labelled.indices) == 5
 
 
 def test_answers_stay_with_their_medoids_where_one_is_too_dear(tmp_path):
     costs = np.where(np.arange(240) < 120, 1.0, 30.0)
     asked = oracle(tmp_path, budget=20, costs=costs)
     config = medoids.Config(nested=False)
-    before = medoids.ask_round(config, GRAPH, 2, 0, medoids.Paid(*np.zeros((2, 0), int)), asked,
+    before = medoids.ask_round(config, GRAPH, 2, 0, medoids.Labelled(*np.zeros((2, 0), int)), asked,
                                jax.random.key(0))  # fmt: skip
-    now = medoids.ask_round(config, GRAPH, 8, 1, before.paid, asked, jax.random.key(0))
-    new = now.paid.indices[len(before.paid.indices) :]
+    now = medoids.ask_round(config, GRAPH, 8, 1, before.labelled, asked, jax.random.key(0))
+    new = now.labelled.indices[len(before.labelled.indices) :]
     assert 1 <= len(new) < 8 and not now.complete
     np.testing.assert_array_equal(now.new, new)
     assert len(now.weights) == len(new)
@@ -92,17 +92,17 @@ def test_rank_goes_from_the_medoid_to_the_fringe(tmp_path):
 
 def test_label_clusters_by_hand():
     space = np.array([[0.0], [1.0], [5.0], [6.0], [9.0]])
-    paid = medoids.Paid(np.array([0, 1, 2]), np.array([7, 8, 9]))
+    labelled = medoids.Labelled(np.array([0, 1, 2]), np.array([7, 8, 9]))
     centroids = np.array([[0.8], [5.5], [9.0]])
-    labels = medoids.label_clusters(centroids, np.array([0, 0, 1, 1, 2]), space, paid)
+    labels = medoids.label_clusters(centroids, np.array([0, 0, 1, 1, 2]), space, labelled)
     # nearest of two paid images inside; the only one; none inside, so the nearest outside
     assert labels.tolist() == [8, 9, 9]
 
 
 def round_of(labels, new, answers, weights):
-    paid = medoids.Paid(np.array(new), np.array(answers))
+    labelled = medoids.Labelled(np.array(new), np.array(answers))
     nothing = np.zeros(0, int)
-    return medoids.Round(paid, nothing, nothing, nothing, np.array(labels), nothing,
+    return medoids.Round(labelled, nothing, nothing, nothing, np.array(labels), nothing,
                          np.array(new), np.array(weights, float), True)  # fmt: skip
 
 
@@ -136,9 +136,9 @@ def test_an_estimate_of_few_answers_stops_nothing():
 def test_spread_labels_by_hand(spread, middle):
     points = np.array([[0.0], [1.0], [2.6], [4.0]])
     graph = cluster.GraphSpace(points, np.zeros((4, 0)), np.zeros(0))
-    paid = medoids.Paid(np.array([1, 3]), np.array([3, 5]))
+    labelled = medoids.Labelled(np.array([1, 3]), np.array([3, 5]))
     labels = medoids.spread_labels(
-        medoids.Config(spread=spread), graph, paid, np.array([3, 3, 3, 3])
+        medoids.Config(spread=spread), graph, labelled, np.array([3, 3, 3, 3])
     )
     assert labels.tolist() == [3, 3, middle, 5]
 

@@ -10,7 +10,7 @@ from jaxlabel.errors import BudgetExceeded, UsageError
 from jaxlabel.log import NullLog
 from jaxlabel.methods import representatives
 from jaxlabel.methods.representatives import Clusters, Config
-from jaxlabel.predictor import probabilities
+from jaxlabel.predictor import predict_probabilities
 
 DIGITS = data.load("digits")
 LABELS = data.load_train_labels("digits")
@@ -40,7 +40,7 @@ def test_each_row_learns_within_its_budget_and_can_be_made_again(row):
     config, least = ROWS[row]
     predictor, oracle = run(config)
     assert len(oracle.asked) == min(config.budget, len(LABELS))
-    guesses = probabilities(predictor.model, DIGITS.test_images)
+    guesses = predict_probabilities(predictor.model, DIGITS.test_images)
     assert np.mean(guesses.argmax(axis=1) == TEST_LABELS) >= least
     make = representatives.make_classifier(config, DIGITS.train_images.shape[1:], 10)
     empty = train.init(make, jax.random.key(1))

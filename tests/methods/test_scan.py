@@ -14,7 +14,7 @@ from jaxlabel.experiment import run as experiment
 from jaxlabel.log import NullLog
 from jaxlabel.methods import scan as recipe
 from jaxlabel.methods.scan import Config
-from jaxlabel.predictor import probabilities
+from jaxlabel.predictor import predict_probabilities
 
 DIGITS = data.load("digits")
 LABELS = data.load_train_labels("digits")
@@ -54,7 +54,7 @@ def test_without_a_budget_it_gives_clusters_asks_nothing_and_can_be_made_again()
     make = recipe.make_classifier(QUICK, (8, 8, 1), 10)
     empty = jax.eval_shape(lambda: train.init(make, jax.random.key(1)))
     assert jax.tree.structure(empty) == jax.tree.structure(found.model)
-    guesses = probabilities(found.model, DIGITS.train_images).argmax(axis=1)
+    guesses = predict_probabilities(found.model, DIGITS.train_images).argmax(axis=1)
     np.testing.assert_array_equal(guesses, found.clusters)
 
 
@@ -65,7 +65,7 @@ def test_names_are_learned_also_without_self_labelling():
     named = recipe.learn_names(
         config, model, DIGITS.train_images, alone, LABELS, 10, jax.random.key(1), NullLog()
     )
-    guesses = probabilities(named, DIGITS.train_images).argmax(axis=1)
+    guesses = predict_probabilities(named, DIGITS.train_images).argmax(axis=1)
     assert np.mean(guesses == LABELS) > 0.8
 
 

@@ -31,8 +31,13 @@ def config(**changes):
 def test_purchases_are_the_first_ones_and_even_shares_of_the_rest():
     assert semisup.purchases(config(), 100) == [100]
     assert semisup.purchases(config(query="margin"), 99) == [33, 66]
-    assert semisup.purchases(config(query="margin", first=20, rounds=3), 100) == [20, 26, 27, 27]
-    assert semisup.purchases(config(query="coreset", first=200), 100) == [100]
+    assert semisup.purchases(config(query="margin", initial_labels=20, rounds=3), 100) == [
+        20,
+        26,
+        27,
+        27,
+    ]
+    assert semisup.purchases(config(query="coreset", initial_labels=200), 100) == [100]
     assert semisup.purchases(config(query="margin", rounds=5), 1) == [1]
 
 
@@ -58,7 +63,7 @@ def test_labels_are_bought_in_rounds_and_prices_are_kept_to():
     oracle.ask = lambda indices, purpose, round: (
         rounds.append((round, len(indices))) or ask(indices, purpose=purpose, round=round)
     )
-    chosen = config(query="entropy", first=9, rounds=2, objective="supervised", steps=6)
+    chosen = config(query="entropy", initial_labels=9, rounds=2, objective="supervised", steps=6)
     semisup.run(chosen, DIGITS.train_images, oracle, jax.random.key(0), NullLog())
     assert rounds[0][0] == 0 and 9 >= rounds[0][1] >= 5
     assert [number for number, _ in rounds] == [0, 1, 2]
@@ -69,7 +74,7 @@ def test_what_does_not_go_together_is_refused():
     with pytest.raises(UsageError, match="first says how many"):
         validate(config(rounds=2))
     with pytest.raises(UsageError, match="no model yet"):
-        validate(config(query="margin", first_query="badge"))
+        validate(config(query="margin", initial_query="badge"))
     with pytest.raises(UsageError, match="buys no label"):
         semisup.run(
             config(), DIGITS.train_images, ArrayOracle(LABELS, 0), jax.random.key(0), NullLog()
@@ -77,9 +82,9 @@ def test_what_does_not_go_together_is_refused():
 
 
 def test_a_prior_is_uniform_or_paid_for():
-    paid = semisup.Paid(np.arange(4), np.array([0, 0, 0, 1]))
-    uniform = semisup.prior_of(config(alignment="uniform"), paid, 2)
+    labelled = semisup.Labelled(np.arange(4), np.array([0, 0, 0, 1]))
+    uniform = semisup.class_prior(config(alignment="uniform"), labelled, 2)
     np.testing.assert_allclose(uniform, [0.5, 0.5])
-    for alignment in ("paid", "none"):
-        prior = semisup.prior_of(config(alignment=alignment), paid, 2)
+    for alignment in ("labelled", "none"):
+        prior = semisup.class_prior(config(alignment=alignment), labelled, 2)
         np.testing.assert_allclose(prior, [4 / 6, 2 / 6], rtol=1e-6)

@@ -12,7 +12,7 @@ from jaxlabel.errors import UsageError
 from jaxlabel.log import NullLog
 from jaxlabel.methods import sgan
 from jaxlabel.methods.sgan import Config
-from jaxlabel.predictor import probabilities
+from jaxlabel.predictor import predict_probabilities
 from jaxlabel.runlog import open_workdir
 
 DIGITS = data.load("digits")
@@ -40,7 +40,7 @@ def trained():
 def test_it_learns_from_the_labels_it_bought(trained):
     predictor, oracle = trained
     assert len(oracle.asked) == 60
-    guesses = probabilities(predictor.model, DIGITS.test_images).argmax(axis=1)
+    guesses = predict_probabilities(predictor.model, DIGITS.test_images).argmax(axis=1)
     assert np.mean(guesses == TEST_LABELS) >= 0.7
     assert predictor.features.shape == (len(LABELS), 32)
     asked = sorted(oracle.asked)
@@ -84,9 +84,9 @@ def test_conv_takes_the_same_way_at_other_sizes():
     assert [x.shape for x in jax.tree.leaves(after)] == [x.shape for x in jax.tree.leaves(state)]
     assert {"loss", "supervised", "real", "generated", "matching"} <= set(metrics)
     model = sgan.deployed(config, state.average)
-    shares = probabilities(model, images)
+    shares = predict_probabilities(model, images)
     np.testing.assert_allclose(  # both sides are averaged
-        shares, probabilities(model, images[:, :, ::-1]), atol=1e-5
+        shares, predict_probabilities(model, images[:, :, ::-1]), atol=1e-5
     )
 
 

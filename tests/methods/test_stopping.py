@@ -10,112 +10,129 @@ from jaxlabel import certificate
 from jaxlabel.errors import UsageError
 from jaxlabel.log import NullLog
 from jaxlabel.methods import stopping
-from jaxlabel.predictor import Survey, View
-from jaxlabel.query import NOTHING, Paid
+from jaxlabel.predictor import PoolPredictions, Predictions
+from jaxlabel.query import NO_LABELS, Labelled
 
 NUM_IMAGES = 4000
 
 
-def judge(labels=None, budget=2000, costs=None, log=None, ledger=None, **settings):
+def rule(labels=None, budget=2000, costs=None, log=None, ledger=None, **settings):
     config = stopping.Settings(**{"target": 0.9} | settings)
     labels = np.zeros(NUM_IMAGES) if labels is None else labels
     oracle = ArrayOracle(labels, budget, 2, costs, ledger)
-    return stopping.Judge(config, NUM_IMAGES, oracle, log or NullLog())
+    return stopping.StoppingRule(config, NUM_IMAGES, oracle, log or NullLog())
 
 
 def wrong(share, seed=0):
     return np.random.default_rng(seed).random(NUM_IMAGES) < share
 
 
-def beliefs(doubt, seed=0):
+def probabilities(mean_uncertainty, seed=0):
     """Of class 0, in doubt by so much on average."""
-    doubts = np.random.default_rng(seed).beta(1.2 * doubt, 1.2 * (1 - doubt), NUM_IMAGES)
-    doubts = np.minimum(doubts, 0.49)
-    doubts = np.minimum(doubts * doubt / doubts.mean(), 0.49)
-    return np.stack([1 - doubts, doubts], axis=1)
+    uncertainties = np.random.default_rng(seed).beta(
+        1.2 * mean_uncertainty, 1.2 * (1 - mean_uncertainty), NUM_IMAGES
+    )
+    uncertainties = np.minimum(uncertainties, 0.49)
+    uncertainties = np.minimum(uncertainties * mean_uncertainty / uncertainties.mean(), 0.49)
+    return np.stack([1 - uncertainties, uncertainties], axis=1)
 
 
-def seen(doubt):
-    return Survey(np.arange(NUM_IMAGES), View(np.zeros((NUM_IMAGES, 1)), beliefs(doubt)))
+def seen(mean_uncertainty):
+    return PoolPredictions(
+        np.arange(NUM_IMAGES),
+        Predictions(np.zeros((NUM_IMAGES, 1)), probabilities(mean_uncertainty)),
+    )
 
 
 def test_an_audit_is_hoped_for_where_the_doubt_leaves_room_and_the_money_lasts():
-    one = judge()
-    assert one.hopes(seen(0.03), NOTHING, 1000) and not one.hopes(seen(0.03), NOTHING, 50)
-    assert not one.hopes(seen(0.08), NOTHING, NUM_IMAGES)  # once and a half that is too much
-    assert not one.hopes(seen(np.nan), NOTHING, 1000)
-    assert not judge(target=0.0).hopes(seen(0.03), NOTHING, 1000)
-    many = Paid(np.arange(400), np.zeros(400))
-    assert not judge(population=True).hopes(seen(0.03), many, 1000)
+    one = rule()
+    assert one.should_audit(seen(0.03), NO_LABELS, 1000) and not one.should_audit(
+        seen(0.03), NO_LABELS, 50
+    )
+    assert not one.should_audit(
+        seen(0.08), NO_LABELS, NUM_IMAGES
+    )  # once and a half that is too much
+    assert not one.should_audit(seen(np.nan), NO_LABELS, 1000)
+    assert not rule(target=0.0).should_audit(seen(0.03), NO_LABELS, 1000)
+    many = Labelled(np.arange(400), np.zeros(400))
+    assert not rule(population=True).should_audit(seen(0.03), many, 1000)
 
 
 def test_what_is_paid_for_makes_nothing_surer():
     doubtful = seen(0.03)
-    doubtful.view.beliefs[:3000] = [1.0, 0.0]
-    bought = Paid(np.arange(3000), np.zeros(3000))
-    assert judge().hopes(doubtful, NOTHING, 300)
-    doubtful.view.beliefs[3000:] = beliefs(0.08)[3000:]
-    assert judge().hopes(doubtful, NOTHING, 300) and not judge().hopes(doubtful, bought, 900)
+    doubtful.predictions.probabilities[:3000] = [1.0, 0.0]
+    bought = Labelled(np.arange(3000), np.zeros(3000))
+    assert rule().should_audit(doubtful, NO_LABELS, 300)
+    doubtful.predictions.probabilities[3000:] = probabilities(0.08)[3000:]
+    assert rule().should_audit(doubtful, NO_LABELS, 300) and not rule().should_audit(
+        doubtful, bought, 900
+    )
 
 
 def test_labels_that_may_be_dear_are_counted_at_the_dearest():
     costs = np.where(np.arange(NUM_IMAGES) == 17, 500.0, 1.0)
-    one = judge(budget=1000, costs=costs)  # two labels, if it has to be the dear one
-    assert not one.hopes(seen(0.01), NOTHING, 900)
-    assert not one.audit(jax.random.key(0), beliefs(0.01), NOTHING, 900, 0)[1]
-    assert not one.audits and one.hopes(seen(0.01), Paid(np.array([17]), np.zeros(1)), 900)
+    one = rule(budget=1000, costs=costs)  # two labels, if it has to be the dear one
+    assert not one.should_audit(seen(0.01), NO_LABELS, 900)
+    assert not one.audit(jax.random.key(0), probabilities(0.01), NO_LABELS, 900, 0)[1]
+    assert not one.audits and one.should_audit(
+        seen(0.01), Labelled(np.array([17]), np.zeros(1)), 900
+    )
 
 
 def test_without_a_certificate_the_networks_are_taken_at_their_word():
-    one = judge(confidence=0.0)
-    assert one.hopes(seen(0.08), NOTHING, 0) and one.believes(beliefs(0.08))
-    assert not one.hopes(seen(0.2), NOTHING, 1000) and not one.believes(beliefs(0.2))
-    assert not judge().believes(beliefs(0.01))
-    assert not judge(confidence=0.0, target=0.0).believes(beliefs(0.01))
-    assert not one.audit(jax.random.key(0), beliefs(0.03), NOTHING, 900, 0)[1]
+    one = rule(confidence=0.0)
+    assert one.should_audit(seen(0.08), NO_LABELS, 0) and one.target_reached_by_confidence(
+        probabilities(0.08)
+    )
+    assert not one.should_audit(
+        seen(0.2), NO_LABELS, 1000
+    ) and not one.target_reached_by_confidence(probabilities(0.2))
+    assert not rule().target_reached_by_confidence(probabilities(0.01))
+    assert not rule(confidence=0.0, target=0.0).target_reached_by_confidence(probabilities(0.01))
+    assert not one.audit(jax.random.key(0), probabilities(0.03), NO_LABELS, 900, 0)[1]
     one._oracle.ask(np.arange(60))
     said = one.summary(0.923)
     assert (said["labels_to_train"], said["labels_to_certify"]) == (60, 0)
     assert said["verdict"].startswith("nothing certified (config.confidence=0): the networks")
     assert said["verdict"].endswith("believe 92.30% to be right, the target was 90%")
-    assert "verdict" not in judge(confidence=0.0, target=0.0).summary(0.9)
+    assert "verdict" not in rule(confidence=0.0, target=0.0).summary(0.9)
 
 
 def test_an_audit_that_fails_divides_the_belief_and_its_labels_are_paid():
     labels = wrong(0.12, seed=1)
-    one, claims = judge(labels, budget=600), beliefs(0.03)
-    before = Paid(np.arange(100), one._oracle.ask(np.arange(100)))
-    paid, _ = one.audit(jax.random.key(0), claims, before, 900, 7)
-    assert not one.certified and len(paid.indices) == len(set(paid.indices.tolist())) == 600
-    np.testing.assert_array_equal(paid.labels, labels[paid.indices])
+    one, claims = rule(labels, budget=600), probabilities(0.03)
+    before = Labelled(np.arange(100), one._oracle.ask(np.arange(100)))
+    labelled, _ = one.audit(jax.random.key(0), claims, before, 900, 7)
+    assert not one.certified and len(labelled.indices) == len(set(labelled.indices.tolist())) == 600
+    np.testing.assert_array_equal(labelled.labels, labels[labelled.indices])
     said = one.summary(0.97)
     assert (said["labels_to_train"], said["labels_to_certify"], said["certified"]) == (100, 500, 0)
     assert re.fullmatch(
         r"not certified: at the last audit 7\d\.\d\d% to 9\d\.\d\d% were right, 95% confidence",
         said["verdict"],
     )
-    times = (1 - one.audits[0].estimate) / stopping.doubt(claims[100:])  # it is too sure
+    times = (1 - one.audits[0].estimate) / stopping.mean_uncertainty(claims[100:])  # it is too sure
     assert 3 < times < 6
-    rich = judge(labels, budget=10**6)
+    rich = rule(labels, budget=10**6)
     rich.audit(jax.random.key(0), claims, before, 500, 7)
-    assert rich.hopes(seen(0.09 / times), paid, NUM_IMAGES)
-    assert not rich.hopes(seen(0.115 / times), paid, NUM_IMAGES)
+    assert rich.should_audit(seen(0.09 / times), labelled, NUM_IMAGES)
+    assert not rich.should_audit(seen(0.115 / times), labelled, NUM_IMAGES)
 
 
 def test_who_proves_better_than_believed_is_trusted_more():
-    one = judge(wrong(0.13, seed=3), target=0.95)
-    assert one.audit(jax.random.key(0), beliefs(0.25), NOTHING, 300, 0)[1]
-    assert one.hopes(seen(0.04), NOTHING, NUM_IMAGES)
-    assert not judge(target=0.95).hopes(seen(0.04), NOTHING, NUM_IMAGES)
+    one = rule(wrong(0.13, seed=3), target=0.95)
+    assert one.audit(jax.random.key(0), probabilities(0.25), NO_LABELS, 300, 0)[1]
+    assert one.should_audit(seen(0.04), NO_LABELS, NUM_IMAGES)
+    assert not rule(target=0.95).should_audit(seen(0.04), NO_LABELS, NUM_IMAGES)
 
 
 def test_an_audit_that_succeeds_says_of_what():
-    one = judge(wrong(0.02, seed=2))
-    paid, _ = one.audit(jax.random.key(1), beliefs(0.03), NOTHING, 900, 0)
+    one = rule(wrong(0.02, seed=2))
+    labelled, _ = one.audit(jax.random.key(1), probabilities(0.03), NO_LABELS, 900, 0)
     said = one.summary(0.97)
     assert (
         one.certified
-        and said["labels_to_certify"] == len(paid.indices)
+        and said["labels_to_certify"] == len(labelled.indices)
         and said["certified"] == 1.0
         and said["certified_of"] == "the pool"
     )
@@ -138,28 +155,32 @@ def test_all_audits_together_err_no_more_often_than_is_allowed(monkeypatch):
     monkeypatch.setattr(stopping, "audit", audit)
     log = Memory()
     for start in range(3):  # the second goes on to the same networks, the third to others
-        one = judge(wrong(0.3), budget=10**6, log=log)
+        one = rule(wrong(0.3), budget=10**6, log=log)
         for number in range(3):
-            claims = beliefs(0.1, seed=number + (100 if start == 2 else 0))
-            assert one.audit(jax.random.key(number), claims, NOTHING, 200, number)[1]
+            claims = probabilities(0.1, seed=number + (100 if start == 2 else 0))
+            assert one.audit(jax.random.key(number), claims, NO_LABELS, 200, number)[1]
     once = 0.05 * 0.75 * 0.25 ** np.arange(6)
     np.testing.assert_allclose(asked, np.concatenate([once[:3], once[:3], once[3:]]), rtol=1e-6)
     assert once.sum() < 0.05
 
 
 def test_audits_come_to_an_end():
-    one, count = judge(wrong(0.3), budget=10**6), 0
-    while one.audit(jax.random.key(count), beliefs(0.1, count), NOTHING, 900, count)[1]:
+    one, count = rule(wrong(0.3), budget=10**6), 0
+    while one.audit(jax.random.key(count), probabilities(0.1, count), NO_LABELS, 900, count)[1]:
         count += 1
     assert count == stopping.MOST_AUDITS
 
 
-@pytest.mark.parametrize("paid", [NOTHING.indices, np.arange(NUM_IMAGES)])
-def test_where_everything_is_paid_for_there_is_nothing_to_audit(paid):
-    one = judge(budget=10**6)
-    _, audited = one.audit(jax.random.key(0), beliefs(0.03), Paid(paid, 0 * paid), 900, 0)
-    assert audited == (len(paid) < NUM_IMAGES)
-    assert one.hopes(seen(0.03), Paid(paid, 0 * paid), 900) == (len(paid) == 0)
+@pytest.mark.parametrize("labelled", [NO_LABELS.indices, np.arange(NUM_IMAGES)])
+def test_where_everything_is_paid_for_there_is_nothing_to_audit(labelled):
+    one = rule(budget=10**6)
+    _, audited = one.audit(
+        jax.random.key(0), probabilities(0.03), Labelled(labelled, 0 * labelled), 900, 0
+    )
+    assert audited == (len(labelled) < NUM_IMAGES)
+    assert one.should_audit(seen(0.03), Labelled(labelled, 0 * labelled), 900) == (
+        len(labelled) == 0
+    )
 
 
 # --- a run that was killed in an audit, and comes to other networks
@@ -181,7 +202,7 @@ class Run:
         self.log, self.ledger, self.budget = Memory(), set(), budget
 
     def start(self):
-        return judge(wrong(0.12), self.budget, log=self.log, ledger=self.ledger)
+        return rule(wrong(0.12), self.budget, log=self.log, ledger=self.ledger)
 
     def audit(self, networks, batches=np.inf, most=500, number=3):
         """An audit of those networks, killed when it asks for one batch more."""
@@ -197,7 +218,7 @@ class Run:
 
         one._oracle.ask = asked
         key = jax.random.key(0)
-        return one, *one.audit(key, beliefs(0.1, seed=networks), NOTHING, most, number)
+        return one, *one.audit(key, probabilities(0.1, seed=networks), NO_LABELS, most, number)
 
     def killed(self, networks, batches):
         with pytest.raises(Killed):
@@ -208,14 +229,14 @@ def test_labels_of_an_audit_that_other_networks_left_are_used():
     run = Run()
     run.killed(1, batches=2)
     first = set(run.ledger)
-    one, paid, audited = run.audit(2)
-    assert audited and len(first) == 100 and first < set(paid.indices.tolist()) == run.ledger
-    assert len(paid.indices) == len(run.ledger) and one._oracle.spent == len(run.ledger)
-    np.testing.assert_array_equal(paid.labels, wrong(0.12)[paid.indices])
+    one, labelled, audited = run.audit(2)
+    assert audited and len(first) == 100 and first < set(labelled.indices.tolist()) == run.ledger
+    assert len(labelled.indices) == len(run.ledger) and one._oracle.spent == len(run.ledger)
+    np.testing.assert_array_equal(labelled.labels, wrong(0.12)[labelled.indices])
     mine = set(one.audits[0].indices.tolist())
     assert not mine & first and len(mine) < len(run.ledger) - 100  # and the batch of the kill
     said = one.summary(0.9)
-    assert said["labels_to_train"] == 0 and said["labels_to_certify"] == len(paid.indices)
+    assert said["labels_to_train"] == 0 and said["labels_to_certify"] == len(labelled.indices)
 
 
 def test_labels_of_an_audit_are_used_where_other_networks_do_not_audit():
@@ -223,19 +244,19 @@ def test_labels_of_an_audit_are_used_where_other_networks_do_not_audit():
     run.killed(1, batches=2)
     first, one = set(run.ledger), run.start()
     assert one.audited(3) and not one.audited(2)
-    assert len(one.recall(NOTHING, 2).indices) == 0
-    paid = one.recall(NOTHING, 3)
-    assert first < set(paid.indices.tolist()) == run.ledger and len(run.ledger) == 150
-    assert one.recall(paid, 3) is paid
+    assert len(one.recall(NO_LABELS, 2).indices) == 0
+    labelled = one.recall(NO_LABELS, 3)
+    assert first < set(labelled.indices.tolist()) == run.ledger and len(run.ledger) == 150
+    assert one.recall(labelled, 3) is labelled
 
 
 def test_the_same_networks_go_on_with_their_own_audit():
     run = Run()
     run.killed(1, batches=2)
     first = set(run.ledger)
-    one, paid, _ = run.audit(1)
+    one, labelled, _ = run.audit(1)
     assert first == set(one.audits[0].indices[:100].tolist())
-    assert one.recall(paid, 3) is paid
+    assert one.recall(labelled, 3) is labelled
     undisturbed, _, _ = Run().audit(1)
     np.testing.assert_array_equal(undisturbed.audits[0].indices, one.audits[0].indices)
 
@@ -247,9 +268,9 @@ def test_audits_by_turns_of_two_machines_lose_nothing_and_draw_anew():
         run.killed(networks, questions)
         paid_for.append(len(run.ledger))
     assert paid_for == [0, 100, 200, 300]
-    one, paid, audited = run.audit(1)
-    assert audited and len(paid.indices) == len(set(paid.indices.tolist()))
-    assert run.ledger == set(paid.indices.tolist()) == one._oracle.asked
+    one, labelled, audited = run.audit(1)
+    assert audited and len(labelled.indices) == len(set(labelled.indices.tolist()))
+    assert run.ledger == set(labelled.indices.tolist()) == one._oracle.asked
     assert one._oracle.remaining == 400 - len(run.ledger) >= 0
 
 
@@ -270,13 +291,13 @@ def test_a_target_that_faultless_answers_could_not_certify_is_refused_at_the_sta
     log = Memory()
     log.said = []
     log.say = log.said.append
-    judge(target=0.0).check(1, 1, 0)
-    judge(target=0.99, confidence=0.0).check(1, 1, 0)
-    judge(target=0.9, log=log).check(200, 40, 100)
+    rule(target=0.0).check(1, 1, 0)
+    rule(target=0.99, confidence=0.0).check(1, 1, 0)
+    rule(target=0.9, log=log).check(200, 40, 100)
     assert not log.said
-    judge(target=0.97, log=log).check(200, 40, 100)
+    rule(target=0.97, log=log).check(200, 40, 100)
     assert "takes 110 labels to certify" in log.said[0] and "keeps 100 for it" in log.said[0]
     with pytest.raises(UsageError, match=r"takes 110 labels.* after the first 40 .* buys 60: "):
-        judge(target=0.97).check(100, 40, 50)
+        rule(target=0.97).check(100, 40, 50)
     with pytest.raises(UsageError, match="of new images with 4000 images"):
-        judge(target=0.99, population=True).check(NUM_IMAGES, 40, 50)
+        rule(target=0.99, population=True).check(NUM_IMAGES, 40, 50)

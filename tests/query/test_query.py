@@ -56,30 +56,38 @@ class Priced:
 
 @pytest.mark.parametrize("strategy", ["random", "medoids", "margin"])
 def test_what_is_too_dear_is_not_chosen(strategy):
-    dear = np.arange(300) % 7 > 0
-    dear[2] = False
-    oracle, asked = Priced(np.where(dear, 9, 1), 8), np.array([5, 1])  # paid for before they rose
-    beliefs = jax.nn.softmax(POINTS)
-    found = query.select_affordable(oracle, strategy, jax.random.key(5), POINTS, 8, asked, beliefs)
-    assert len(set(found)) == 8 and not dear[found].any()
+    excluded = np.arange(300) % 7 > 0
+    excluded[2] = False
+    oracle, asked = (
+        Priced(np.where(excluded, 9, 1), 8),
+        np.array([5, 1]),
+    )  # paid for before they rose
+    probabilities = jax.nn.softmax(POINTS)
+    found = query.select_affordable(
+        oracle, strategy, jax.random.key(5), POINTS, 8, asked, probabilities
+    )
+    assert len(set(found)) == 8 and not excluded[found].any()
     if strategy == "margin":  # those of the others that are least sure
-        best = np.sort(np.asarray(beliefs), axis=1)
-        rows = np.flatnonzero(~dear)
+        best = np.sort(np.asarray(probabilities), axis=1)
+        rows = np.flatnonzero(~excluded)
         least = rows[np.argsort((best[:, -1] - best[:, -2])[rows])[:8]]
         assert set(found) == set(least)
 
 
 def test_money_buys_labels_at_the_mean_price_of_what_it_can_buy_or_surely_at_the_dearest():
     oracle = Priced([1, 1, 1, 5], 4.0)
-    assert query.how_many(oracle, 4) == 3  # the fourth is too dear
-    assert query.too_dear(oracle, 4).tolist() == [3] and query.too_dear(oracle, 3).tolist() == []
-    assert query.how_many(Priced([1, 1, 1, 4], 4.0), 4) == 2
-    assert query.how_many(Priced([5, 5], 4.0), 2) == 0
-    assert query.how_many(oracle, 4, surely=True) == 0
-    assert query.how_many(oracle, 4, np.array([3])) == 3
-    assert query.how_many(oracle, 4, np.arange(4)) == 0
-    assert query.how_many(Priced([0, 0], 0.0), 2) == 2
-    assert query.how_many(Priced([1, 2], np.inf), 2) == 2  # no limit
+    assert query.num_affordable(oracle, 4) == 3  # the fourth is too dear
+    assert (
+        query.unaffordable(oracle, 4).tolist() == [3]
+        and query.unaffordable(oracle, 3).tolist() == []
+    )
+    assert query.num_affordable(Priced([1, 1, 1, 4], 4.0), 4) == 2
+    assert query.num_affordable(Priced([5, 5], 4.0), 2) == 0
+    assert query.num_affordable(oracle, 4, surely=True) == 0
+    assert query.num_affordable(oracle, 4, np.array([3])) == 3
+    assert query.num_affordable(oracle, 4, np.arange(4)) == 0
+    assert query.num_affordable(Priced([0, 0], 0.0), 2) == 2
+    assert query.num_affordable(Priced([1, 2], np.inf), 2) == 2  # no limit
 
 
 def test_a_run_plans_at_least_one_label_and_is_refused_where_not_even_the_cheapest_is_bought():
@@ -94,12 +102,12 @@ def test_a_run_plans_at_least_one_label_and_is_refused_where_not_even_the_cheape
 
 def test_what_is_too_dear_is_left_out_and_the_rest_is_bought():
     oracle = ArrayOracle(np.arange(6), 4, 6, costs=np.array([1.0, 2, 1, 5, 1, 1]))
-    paid = query.buy(oracle, query.NOTHING, np.array([1, 3, 0, 2, 4]), 0)
-    assert paid.indices.tolist() == paid.labels.tolist() == [1, 0, 2]  # 3 never, 4 no more
-    more = query.buy(oracle, paid, np.array([3, 4]), 1)
+    labelled = query.buy(oracle, query.NO_LABELS, np.array([1, 3, 0, 2, 4]), 0)
+    assert labelled.indices.tolist() == labelled.labels.tolist() == [1, 0, 2]  # 3 never, 4 no more
+    more = query.buy(oracle, labelled, np.array([3, 4]), 1)
     assert more.indices.tolist() == [1, 0, 2] and oracle.spent == 4
     with pytest.raises(BudgetExceeded):
-        query.buy(ArrayOracle(np.arange(6), 0.5, 6), query.NOTHING, np.array([2]), 0)
+        query.buy(ArrayOracle(np.arange(6), 0.5, 6), query.NO_LABELS, np.array([2]), 0)
 
 
 # --- what a round asked for is asked for again
@@ -108,10 +116,10 @@ def test_what_is_too_dear_is_left_out_and_the_rest_is_bought():
 def test_a_round_that_is_run_again_chooses_what_it_chose():
     log, draws = Memory(), np.random.default_rng(0)
 
-    def choose(count, paid=query.NOTHING):
-        left = np.setdiff1d(np.arange(50), paid.indices)
+    def choose(count, labelled=query.NO_LABELS):
+        left = np.setdiff1d(np.arange(50), labelled.indices)
         return query.chosen(
-            log, 1, count, 50, paid, lambda: draws.choice(left, count, replace=False)
+            log, 1, count, 50, labelled, lambda: draws.choice(left, count, replace=False)
         )
 
     assert not len(query.chosen_before(log, 1, 50))
@@ -123,8 +131,8 @@ def test_a_round_that_is_run_again_chooses_what_it_chose():
     np.testing.assert_array_equal(more[:5], first)
     assert len(set(more.tolist())) == 8
     np.testing.assert_array_equal(choose(8), more)
-    paid = query.Paid(first[:2], np.zeros(2, int))  # by an audit, say
-    left = choose(8, paid)
+    labelled = query.Labelled(first[:2], np.zeros(2, int))  # by an audit, say
+    left = choose(8, labelled)
     assert not set(left.tolist()) & set(first[:2].tolist())
     assert len(set(left.tolist())) == 8 and set(more[2:].tolist()) <= set(left.tolist())
     assert not len(query.chosen_before(log, 2, 50))

@@ -74,9 +74,9 @@ def test_nothing_to_spend_is_refused():
 def test_names_spread_to_parts_or_over_the_graph_and_paid_ones_stay():
     space = cluster.graph_space(cluster.nearest_graph(POINTS, 8), num_components=5)
     named = scan.ask_clusters(ArrayOracle(CLASSES, 5, 5), POINTS, CLASSES)
-    for manner in ("part", "diffusion"):
-        labels = scan.spread_names(named, space, manner)
-        assert np.mean(labels == CLASSES) > (0.95 if manner == "part" else 0.8)
+    for method in ("part", "diffusion"):
+        labels = scan.spread_names(named, space, method)
+        assert np.mean(labels == CLASSES) > (0.95 if method == "part" else 0.8)
         np.testing.assert_array_equal(labels[named.indices], named.labels)
 
 

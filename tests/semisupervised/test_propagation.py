@@ -3,8 +3,8 @@ import pytest
 
 from jaxlabel import semisupervised
 from jaxlabel.log import NullLog
-from jaxlabel.semisupervised.problem import Problem, guide_of
-from jaxlabel.semisupervised.propagation import METHODS, Spread, rank_within
+from jaxlabel.semisupervised.propagation import METHODS, Propagated, rank_within
+from jaxlabel.semisupervised.setup import ModelSettings, make_graph_targets
 
 RANDOM = np.random.default_rng(0)
 CLASSES = RANDOM.integers(0, 3, 240)
@@ -44,22 +44,24 @@ def test_labels_spread_to_their_own_groups_and_the_paid_keep_theirs(method):
 def test_what_no_label_reaches_is_no_target(method):
     features = RANDOM.standard_normal((60, 3))
     features[30:] += 1000
-    paid, labels = np.arange(6), np.arange(6) % 2
+    labelled, labels = np.arange(6), np.arange(6) % 2
     graph = joined(method, features)
-    spread = semisupervised.propagate(method, graph, paid, labels, np.full(3, 1 / 3))
+    spread = semisupervised.propagate(method, graph, labelled, labels, np.full(3, 1 / 3))
     assert (spread.certainty[:30] >= 0).all()
     np.testing.assert_array_equal(spread.certainty[30:], -1)
     np.testing.assert_array_equal(spread.reach[30:], 0)
     assert (spread.reach[:30] > 0).mean() > 0.9
-    guide = guide_of(Problem(guide_share=1.0), spread, 60, 3)
-    assert guide[:30].any(axis=1).all() and not guide[30:].any()
+    graph_targets = make_graph_targets(ModelSettings(graph_targets_share=1.0), spread, 60, 3)
+    assert graph_targets[:30].any(axis=1).all() and not graph_targets[30:].any()
 
 
 def test_ranks_are_by_class_and_the_guide_is_the_surest_of_each():
     groups = np.array([0, 0, 0, 1, 1, 2])
     ranks = rank_within(groups, np.array([3.0, 1.0, 2.0, 8.0, 9.0, 0.0]))
     np.testing.assert_allclose(ranks, [1.0, 0.0, 0.5, 0.0, 1.0, 1.0])
-    guide = guide_of(Problem(guide_share=0.5), Spread(groups, ranks, ranks), 6, 3)
+    graph_targets = make_graph_targets(
+        ModelSettings(graph_targets_share=0.5), Propagated(groups, ranks, ranks), 6, 3
+    )
     np.testing.assert_array_equal(
-        guide, [[1, 0, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 1]]
+        graph_targets, [[1, 0, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 1]]
     )

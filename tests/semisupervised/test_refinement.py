@@ -9,19 +9,31 @@ from jaxlabel.cluster import nearest_graph
 from jaxlabel.experiment import run as experiment
 from jaxlabel.log import NullLog
 from jaxlabel.methods import active
-from jaxlabel.predictor import probabilities
-from jaxlabel.query import Paid
+from jaxlabel.predictor import predict_probabilities
+from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import committee, pad, refinement
 
 IMAGES = data.load("digits").train_images[:600]
 LABELS = data.load_train_labels("digits")[:600]
-PAID = Paid(np.arange(40), LABELS[:40])
+PAID = Labelled(np.arange(40), LABELS[:40])
 
 
 def tiny(**changes):
-    settings = {"data": "digits", "kind": "digits", "network": "dense", "width": 8, "mu": 2,
-                "batch_size": 16, "map": "none", "steps": 40, "round_steps": 20, "first": 20,
-                "distil_steps": 0, "learning_rate": 5e-3, "ema": 0.9}  # fmt: skip
+    settings = {
+        "data": "digits",
+        "kind": "digits",
+        "network": "dense",
+        "width": 8,
+        "mu": 2,
+        "batch_size": 16,
+        "map": "none",
+        "steps": 40,
+        "round_steps": 20,
+        "initial_labels": 20,
+        "distil_steps": 0,
+        "learning_rate": 5e-3,
+        "ema": 0.9,
+    }
     return active.Config(**settings | changes)
 
 
@@ -30,8 +42,8 @@ def trained():
     """Two networks after a short training on what is paid for, and what they saw."""
     config = tiny()
     state = committee.begin(config, 2, IMAGES, 10, jax.random.key(1), NullLog())
-    guide = np.zeros((len(IMAGES), 10), np.float32)
-    seen = pad(IMAGES, *PAID, 64, guide, np.full(10, 0.1))
+    graph_targets = np.zeros((len(IMAGES), 10), np.float32)
+    seen = pad(IMAGES, *PAID, 64, graph_targets, np.full(10, 0.1))
     cycle = committee.cycle(config, config.steps)
     return committee.learn(cycle, state, seen, jax.random.key(2), NullLog(), "end"), seen
 
@@ -44,8 +56,8 @@ def refine(config, state, seen):
 
 
 def right(config, state):
-    beliefs = probabilities(committee.networks(config, state), IMAGES)
-    return (beliefs.argmax(-1) == LABELS).mean()
+    probabilities = predict_probabilities(committee.networks(config, state), IMAGES)
+    return (probabilities.argmax(-1) == LABELS).mean()
 
 
 def test_networks_learn_what_labels_spread_over_their_own_features_say(trained):

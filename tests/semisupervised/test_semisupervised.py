@@ -9,9 +9,9 @@ import pytest
 
 from jaxlabel import nets, semisupervised, train
 from jaxlabel.log import NullLog
-from jaxlabel.query import Paid
-from jaxlabel.semisupervised import objectives, problem
-from jaxlabel.semisupervised.problem import Problem, base_features, begin, guide_of
+from jaxlabel.query import Labelled
+from jaxlabel.semisupervised import objectives, setup
+from jaxlabel.semisupervised.setup import ModelSettings, base_features, begin, make_graph_targets
 from jaxlabel.semisupervised.training import draw
 
 RANDOM = np.random.default_rng(0)
@@ -35,10 +35,15 @@ def settings(**changes):
     return semisupervised.Settings(**sizes | {"learning_rate": 5e-3} | changes)
 
 
-def data(count=6, capacity=9, guide=None):
-    guide = np.full(len(IMAGES), 0) if guide is None else guide
+def data(count=6, capacity=9, graph_targets=None):
+    graph_targets = np.full(len(IMAGES), 0) if graph_targets is None else graph_targets
     return semisupervised.pad(
-        IMAGES, PAID[:count], CLASSES[PAID[:count]], capacity, np.eye(3)[guide], np.full(3, 1 / 3)
+        IMAGES,
+        PAID[:count],
+        CLASSES[PAID[:count]],
+        capacity,
+        np.eye(3)[graph_targets],
+        np.full(3, 1 / 3),
     )
 
 
@@ -60,7 +65,7 @@ def trained(chosen, given, step=None, num_steps=60):
 
 @pytest.mark.parametrize("objective", semisupervised.NAMES)
 def test_every_objective_learns_three_classes_from_six_labels(objective):
-    state = trained(settings(objective=objective), data(guide=CLASSES))
+    state = trained(settings(objective=objective), data(graph_targets=CLASSES))
     found = train.apply_batched(lambda m, x: m(x), state.teacher, IMAGES).argmax(axis=1)
     assert np.mean(found == CLASSES) > 0.9
     assert int(state.number) == 60
@@ -91,17 +96,17 @@ def test_more_labels_are_not_another_trace_and_what_pads_them_does_not_count():
 
 def test_a_batch_takes_its_rows_from_what_is_labelled_and_from_all():
     chosen = settings(batch_size=500)
-    given = jax.tree.map(jnp.asarray, data(count=4, guide=CLASSES))
+    given = jax.tree.map(jnp.asarray, data(count=4, graph_targets=CLASSES))
     batch = draw(chosen, given, jnp.int32(15), jax.random.key(0))
     assert set(np.asarray(batch.labels)) <= set(CLASSES[PAID[:4]])
     assert batch.unlabelled.shape == (1000, 6, 6, 1)
-    np.testing.assert_array_equal(batch.guide.argmax(axis=1), CLASSES[batch.rows])
+    np.testing.assert_array_equal(batch.graph_targets.argmax(axis=1), CLASSES[batch.rows])
     np.testing.assert_allclose(batch.unlabelled * 255, IMAGES[batch.rows], atol=1e-4)
     assert float(batch.progress) == 0.25
 
 
 def test_the_guide_is_let_go_linearly():
-    chosen = settings(objective="fixmatch", guide=0.5, threshold=0.9, alignment="none")
+    chosen = settings(objective="fixmatch", graph_targets=0.5, threshold=0.9, alignment="none")
     weighed = []
 
     def weigh(settings, targets, batch, memory):
@@ -109,7 +114,7 @@ def test_the_guide_is_let_go_linearly():
         return jnp.ones(len(targets)), memory
 
     views = objectives.Views(lambda key, x: x, lambda key, x: x)
-    given = jax.tree.map(jnp.asarray, data(guide=CLASSES))
+    given = jax.tree.map(jnp.asarray, data(graph_targets=CLASSES))
     state = semisupervised.start(chosen, model(), len(IMAGES), 3)
     for number in (0, 15, 30):
         batch = draw(chosen, given, jnp.int32(number), jax.random.key(0))
@@ -118,7 +123,9 @@ def test_the_guide_is_let_go_linearly():
         )
     own = jax.nn.softmax(state.teacher(batch.unlabelled))
     for targets, trust in zip(weighed, (1.0, 0.5, 0.0), strict=True):
-        np.testing.assert_allclose(targets, trust * batch.guide + (1 - trust) * own, atol=1e-5)
+        np.testing.assert_allclose(
+            targets, trust * batch.graph_targets + (1 - trust) * own, atol=1e-5
+        )
 
 
 def outcome(weigh, given, number=0, **changes):
@@ -135,43 +142,48 @@ def outcome(weigh, given, number=0, **changes):
 
 
 def test_where_guide_and_teacher_say_nothing_there_is_no_weight():
-    given = data(guide=CLASSES)
+    given = data(graph_targets=CLASSES)
     known = np.arange(len(IMAGES)) % 2
-    given = given._replace(guide=given.guide * known[:, None])
+    given = given._replace(graph_targets=given.graph_targets * known[:, None])
     weigh = objectives.confident(lambda settings, targets, *_: (jnp.ones(len(targets)), _[1]))
-    found, batch, _ = outcome(weigh, given, number=0, guide=0.5)
+    found, batch, _ = outcome(weigh, given, number=0, graph_targets=0.5)
     has_target = known[batch.rows] == 1
     assert 0 < has_target.mean() < 1
     assert float(found.metrics["confident"]) == pytest.approx(has_target.mean())
     np.testing.assert_array_equal(found.unlabelled[~has_target], 0.0)
-    later, *_ = outcome(weigh, given, number=15, guide=0.5)  # then the teacher has its share
+    later, *_ = outcome(
+        weigh, given, number=15, graph_targets=0.5
+    )  # then the teacher has its share
     assert float(later.metrics["confident"]) == 1.0
 
 
 def test_a_guide_of_no_class_is_none():
-    given = data(guide=CLASSES)
-    given = given._replace(guide=0 * given.guide)
+    given = data(graph_targets=CLASSES)
+    given = given._replace(graph_targets=0 * given.graph_targets)
     objective = objectives.OBJECTIVES["fixmatch"]
-    losses = [outcome(objective, given, guide=guide)[0].unlabelled for guide in (0.0, 1.0)]
+    losses = [
+        outcome(objective, given, graph_targets=graph_targets)[0].unlabelled
+        for graph_targets in (0.0, 1.0)
+    ]
     assert losses[0].any()
     np.testing.assert_array_equal(*losses)
 
 
 @pytest.mark.parametrize("share", [0.6, 1.0])
 def test_with_many_labels_the_graph_gives_no_targets(share):
-    config = Problem(guide=1.0, guide_until=5, guide_share=share)
+    config = ModelSettings(graph_targets=1.0, graph_targets_until=5, graph_targets_share=share)
     base = IMAGES.reshape(len(IMAGES), -1).astype(np.float32)
     graph = semisupervised.neighbour_graph(base, 4, NullLog())
 
-    def guide(count):
-        paid = Paid(PAID[:count], CLASSES[PAID[:count]])
-        found = problem.spread(config, graph, paid, 3)
-        return guide_of(config, found, len(IMAGES), 3)
+    def graph_targets(count):
+        labelled = Labelled(PAID[:count], CLASSES[PAID[:count]])
+        found = setup.propagate_labels(config, graph, labelled, 3)
+        return make_graph_targets(config, found, len(IMAGES), 3)
 
-    assert guide(5).sum() >= 0.5 * len(IMAGES) and not guide(6).any()
+    assert graph_targets(5).sum() >= 0.5 * len(IMAGES) and not graph_targets(6).any()
     # fewer were bought than planned, so nobody has looked: no graph of nothing
-    few = Paid(PAID[:2], CLASSES[PAID[:2]])
-    assert problem.spread(config, None, few, 3) is None
+    few = Labelled(PAID[:2], CLASSES[PAID[:2]])
+    assert setup.propagate_labels(config, None, few, 3) is None
 
 
 @pytest.mark.parametrize("objective", ["freematch", "softmatch"])
@@ -195,16 +207,16 @@ def test_vat_looks_further_where_numbers_are_coarser():
     assert 0.1 / 28 < step < probe / 28 / 4
 
 
-@pytest.mark.parametrize("manner", semisupervised.STARTS)
-def test_an_encoder_that_learned_without_labels_has_moved_and_one_from_scratch_has_not(manner):
+@pytest.mark.parametrize("method", semisupervised.STARTS)
+def test_an_encoder_that_learned_without_labels_has_moved_and_one_from_scratch_has_not(method):
     encoder = model().encoder
     before = [np.asarray(leaf) for leaf in jax.tree.leaves(encoder)]
     after = semisupervised.pretrained(
-        encoder, manner, IMAGES, jax.random.key(0), NullLog(), network="dense", width=8,
+        encoder, method, IMAGES, jax.random.key(0), NullLog(), network="dense", width=8,
         kind="unknown", num_steps=3, batch_size=8,
     )  # fmt: skip
     moved = [np.any(a != b) for a, b in zip(before, jax.tree.leaves(after), strict=True)]
-    assert all(moved) if manner != "scratch" else not any(moved)
+    assert all(moved) if method != "scratch" else not any(moved)
 
 
 class Names(NullLog):
@@ -222,7 +234,7 @@ class Names(NullLog):
 
 def test_no_two_trainings_of_a_run_share_a_checkpoint():
     log = Names()
-    config = Problem(
+    config = ModelSettings(
         start="autoencoder", space="autoencoder", network="dense", width=4, code_steps=1
     )
     base_features(config, IMAGES, jax.random.key(0), log)
@@ -234,7 +246,7 @@ def test_no_two_trainings_of_a_run_share_a_checkpoint():
 
 def test_contrastive_features_lie_beside_the_components_and_have_a_checkpoint_of_their_own():
     log = Names()
-    config = Problem(components=5, contrast_steps=1, start="simclr", network="dense", width=4,
+    config = ModelSettings(components=5, contrast_steps=1, start="simclr", network="dense", width=4,
                      code_steps=1)  # fmt: skip
     found = base_features(config, IMAGES, jax.random.key(0), log)
     assert found.shape == (len(IMAGES), 8 * 32 + 5)
@@ -250,15 +262,15 @@ def test_contrastive_features_lie_beside_the_components_and_have_a_checkpoint_of
         (("random", "random"), {}, False, False),
         (("random", "margin"), {}, False, False),  # which looks at the model's own features
         (("medoids", "margin"), {}, True, False),
-        (("random", "random"), {"guide": 0.5, "guide_until": 40}, False, True),
-        (("medoids", "random"), {"guide": 0.5, "guide_until": 39}, True, False),
-        (("random", "random"), {"guide": 0.5, "objective": "vat"}, False, False),
+        (("random", "random"), {"graph_targets": 0.5, "graph_targets_until": 40}, False, True),
+        (("medoids", "random"), {"graph_targets": 0.5, "graph_targets_until": 39}, True, False),
+        (("random", "random"), {"graph_targets": 0.5, "objective": "vat"}, False, False),
         (("medoids", "random"), {"objective": "graph"}, True, True),
     ],
 )
 def test_features_are_made_only_where_something_looks_at_them(strategies, changes, asked, joined):
-    config = Problem(space="pixels", **changes)
-    found = problem.spaces(config, strategies, 40, IMAGES, jax.random.key(0), NullLog())
+    config = ModelSettings(space="pixels", **changes)
+    found = setup.spaces(config, strategies, 40, IMAGES, jax.random.key(0), NullLog())
     assert (found.base is not None) == (asked or joined)
     assert (found.query.any(), found.graph is not None) == (asked, joined)
     assert len(found.query) == len(IMAGES)

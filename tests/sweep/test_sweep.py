@@ -237,8 +237,8 @@ def test_a_line_of_a_chart_differs_from_others_in_more_than_the_axis():
     both = page.charts([*lines(["random", "margin"], ["mnist"]), *plain])
     assert both["table1"].legend == ["graph, random", "graph, margin", "all"]
     guided = [
-        one | {"row": "g", "cell": one["cell"] | {"guide": guide}}
-        for guide in (0.0, 0.5) for one in lines(["random"], ["mnist"])
+        one | {"row": "g", "cell": one["cell"] | {"graph_targets": graph_targets}}
+        for graph_targets in (0.0, 0.5) for one in lines(["random"], ["mnist"])
     ]  # fmt: skip
     assert page.charts(guided)["table1"].legend == ["guide=0.0", "guide=0.5"]
     many = page.charts(lines([f"q{i}" for i in range(9)], ["mnist", "digits"]))

@@ -57,7 +57,7 @@ class NamedLog:
 
 def pretrained(
     encoder: Any,
-    manner: str,
+    method: str,
     images: UInt8[np.ndarray, "n h w c"],
     key: Key[Array, ""],
     log: Log,
@@ -78,10 +78,10 @@ def pretrained(
         al. 2020), with the settings that methods/simclr.py starts from.
       name: a suffix of the checkpoint's name, where several encoders are trained in one run.
     """
-    if manner == "scratch":
+    if method == "scratch":
         return encoder
     log = NamedLog(log, name)
-    if manner == "simclr":
+    if method == "simclr":
         settings = contrastive_settings(network, width, num_steps, batch_size)
         return pretext.contrastive_encoder(settings, kind, images, key, log)
     init_key, fit_key = jax.random.split(key)

@@ -12,11 +12,11 @@ from jaxlabel.errors import DataError, LabelsMissing, StoreError, UsageError
 from jaxlabel.experiment import account
 from jaxlabel.experiment import run as experiment
 from jaxlabel.methods import active
-from jaxlabel.runlog.standing import as_begun
+from jaxlabel.runlog.dataset_snapshot import as_begun
 
 CONFIG = active.Config(
     image_size=8, image_mode="grey", budget=9, network="dense", width=4, batch_size=8, mu=1,
-    map="none", alignment="none", first=3, growth=2.0, members=1, round_steps=6, steps=6,
+    map="none", alignment="none", initial_labels=3, growth=2.0, members=1, round_steps=6, steps=6,
     distil_steps=0,
 )  # fmt: skip
 

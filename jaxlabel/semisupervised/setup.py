@@ -16,23 +16,23 @@ from jaxlabel.log import Log
 from jaxlabel.losses import consistency
 from jaxlabel.nets import linear
 from jaxlabel.pretext.autoencoder import learn_codes
-from jaxlabel.query import UNCERTAINTY, Paid
+from jaxlabel.query import UNCERTAINTY, Labelled
+from jaxlabel.semisupervised.pretraining import STARTS, beside_components, pretrained
 from jaxlabel.semisupervised.propagation import METHODS as PROPAGATIONS
 from jaxlabel.semisupervised.propagation import (
     Joined,
-    Spread,
+    Propagated,
+    leading_eigenvectors,
     neighbour_graph,
     propagate,
-    slow_modes,
 )
-from jaxlabel.semisupervised.settings import GUIDED, Settings
-from jaxlabel.semisupervised.starts import STARTS, beside_components, pretrained
+from jaxlabel.semisupervised.settings import WITH_GRAPH_TARGETS, Settings
 from jaxlabel.semisupervised.training import State
 from jaxlabel.semisupervised.training import start as begin_state
 
 
 @dataclasses.dataclass
-class Problem(RunConfig, Settings):
+class ModelSettings(RunConfig, Settings):
     """The features, the graph and the network, besides how it is trained."""
 
     space: str = setting(
@@ -54,10 +54,12 @@ class Problem(RunConfig, Settings):
     width: int = setting(16, "channels of its first layer", low=4)
     start: str = setting("scratch", "where the encoder starts", choices=STARTS)
 
-    def guides(self, num_labels: int) -> bool:
+    def uses_graph_targets(self, num_labels: int) -> bool:
         """Whether labels spread on the graph are targets when so many are paid for."""
-        few = not self.guide_until or num_labels <= self.guide_until
-        return self.objective == "graph" or (self.objective in GUIDED and self.guide > 0 and few)
+        few = not self.graph_targets_until or num_labels <= self.graph_targets_until
+        return self.objective == "graph" or (
+            self.objective in WITH_GRAPH_TARGETS and self.graph_targets > 0 and few
+        )
 
     def check(self) -> None:
         """Refuses contrastive features where there are no components that they could lie beside."""
@@ -82,7 +84,7 @@ class Spaces(NamedTuple):
 
 
 def spaces(
-    config: Problem, strategies: Iterable[str], num_labels: int,
+    config: ModelSettings, strategies: Iterable[str], num_labels: int,
     images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log,
 ) -> Spaces:  # fmt: skip
     """The features that the strategies and the graph need, and no others.
@@ -93,22 +95,25 @@ def spaces(
       num_labels: how many labels are to be bought before the first training.
     """
     nothing = np.zeros((len(images), 1), np.float32)
-    asks, guides = not set(strategies) <= {"random", *UNCERTAINTY}, config.guides(num_labels)
-    if not (asks or guides):
+    asks, uses_graph_targets = (
+        not set(strategies) <= {"random", *UNCERTAINTY},
+        config.uses_graph_targets(num_labels),
+    )
+    if not (asks or uses_graph_targets):
         return Spaces(None, nothing, None)
     base = base_features(config, images, key, log)
     looks = asks and config.space == "graph"
-    if not (guides or looks):
+    if not (uses_graph_targets or looks):
         return Spaces(base, base, None)
     graph = neighbour_graph(base, config.neighbours, log)
-    modes = slow_modes(graph, log) if looks or config.propagation == "diffusion" else None
+    modes = leading_eigenvectors(graph, log) if looks or config.propagation == "diffusion" else None
     space = modes.points if looks and modes else base if asks else nothing
     joined = modes if config.propagation == "diffusion" else graph
-    return Spaces(base, space, joined if guides else None)
+    return Spaces(base, space, joined if uses_graph_targets else None)
 
 
 def base_features(
-    config: Problem, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
+    config: ModelSettings, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
 ) -> Float[np.ndarray, "n d"]:
     """What the graph of neighbours is made of: pixels, principal components, or codes.
 
@@ -130,9 +135,13 @@ def base_features(
 
 
 def begin(
-    config: Problem, images: UInt8[np.ndarray, "n h w c"], num_classes: int, key: Key[Array, ""],
-    log: Log, member: int = 0,
-) -> State:  # fmt: skip
+    config: ModelSettings,
+    images: UInt8[np.ndarray, "n h w c"],
+    num_classes: int,
+    key: Key[Array, ""],
+    log: Log,
+    member: int = 0,
+) -> State:
     """The state before the first step: an untrained head on the encoder of `start`.
 
     Args:
@@ -148,38 +157,42 @@ def begin(
     return begin_state(config, model, len(images), num_classes)
 
 
-def spread(config: Problem, graph: Joined | None, paid: Paid, num_classes: int) -> Spread | None:
+def propagate_labels(
+    config: ModelSettings, graph: Joined | None, labelled: Labelled, num_classes: int
+) -> Propagated | None:
     """A class for every image by its neighbours, where the objective or the guide asks."""
-    if graph is None or not config.guides(len(paid.indices)):
+    if graph is None or not config.uses_graph_targets(len(labelled.indices)):
         return None
-    prior = prior_of(config, paid, num_classes)
-    return propagate(config.propagation, graph, paid.indices, paid.labels, prior)
+    prior = class_prior(config, labelled, num_classes)
+    return propagate(config.propagation, graph, labelled.indices, labelled.labels, prior)
 
 
-def guide_of(
-    config: Problem, found: Spread | None, num_images: int, num_classes: int
+def make_graph_targets(
+    config: ModelSettings, found: Propagated | None, num_images: int, num_classes: int
 ) -> Float[np.ndarray, "n classes"]:
     """The spread labels as targets: 1 for the class, nothing at all where it is unsure."""
     if found is None:
         return np.zeros((num_images, num_classes), np.float32)
-    sure = found.certainty >= 1.0 - config.guide_share
+    sure = found.certainty >= 1.0 - config.graph_targets_share
     return np.eye(num_classes, dtype=np.float32)[found.labels] * sure[:, None]
 
 
-def prior_of(config: Problem, paid: Paid, num_classes: int) -> Float[np.ndarray, "classes"]:
+def class_prior(
+    config: ModelSettings, labelled: Labelled, num_classes: int
+) -> Float[np.ndarray, "classes"]:
     """How often each class is expected: alike, or as among the paid labels."""
     if config.alignment == "uniform":
         return np.full(num_classes, 1 / num_classes, np.float32)
-    counts = np.bincount(paid.labels, minlength=num_classes).astype(np.float32)
-    return np.asarray(consistency.paid_prior(jnp.asarray(counts)))
+    counts = np.bincount(labelled.labels, minlength=num_classes).astype(np.float32)
+    return np.asarray(consistency.labelled_prior(jnp.asarray(counts)))
 
 
-def ensemble(config: Problem, models: list[Any]) -> linear.Ensemble:
+def ensemble(config: ModelSettings, models: list[Any]) -> linear.Ensemble:
     """The models' mean, on both sides of what may be mirrored."""
     return linear.Ensemble(models, config.kind in augment.MIRRORED_KINDS)
 
 
-def make_network(config: Problem, shape: tuple[int, ...], num_classes: int) -> Any:
+def make_network(config: ModelSettings, shape: tuple[int, ...], num_classes: int) -> Any:
     """What makes encoder and head from random number generators."""
 
     def make(rngs: Any) -> nets.Classifier:

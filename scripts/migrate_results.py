@@ -1,0 +1,49 @@
+"""Give published result lines today's names of settings.
+
+    python scripts/migrate_results.py experiments/results/*.jsonl
+
+Settings that were renamed (`jaxlabel.config.RENAMED`) have their old names in result lines that
+older versions wrote. The script rewrites each line's `config` with today's names and leaves all
+else as it is; a line that has no old name stays the same to the byte.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from jaxlabel.config import RENAMED, RENAMED_VALUES
+
+
+def migrated(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings under today's names and values."""
+    renamed = {RENAMED.get(name, name): value for name, value in config.items()}
+    for (name, old), new in RENAMED_VALUES.items():
+        if renamed.get(name) == old:
+            renamed[name] = new
+    return renamed
+
+
+def migrated_line(line: str) -> str:
+    """Return a result line (JSON) under today's names; the same text where nothing was renamed."""
+    result = json.loads(line)
+    config = result.get("config")
+    if not isinstance(config, dict) or migrated(config) == config:
+        return line
+    ordered = list(result) == sorted(result)
+    return json.dumps(result | {"config": migrated(config)}, sort_keys=ordered, ensure_ascii=False)
+
+
+def main() -> None:
+    """Rewrite the files that the arguments name, and print how many lines changed in each."""
+    for path in map(Path, sys.argv[1:]):
+        lines = path.read_text().splitlines()
+        fresh = [migrated_line(line) for line in lines]
+        changed = sum(old != new for old, new in zip(lines, fresh, strict=True))
+        if changed:
+            path.write_text("".join(f"{line}\n" for line in fresh))
+        print(f"{path}: {changed} of {len(lines)} lines changed")
+
+
+if __name__ == "__main__":
+    main()
