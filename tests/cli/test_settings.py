@@ -63,7 +63,7 @@ def test_every_variant_and_preset_is_valid(name, preset):
 
 
 def test_a_setting_that_was_renamed_says_its_new_name(path):
-    with pytest.raises(UsageError, match="config.scouts is now called config.sequential_batch"):
+    with pytest.raises(UsageError, match=r"config\.scouts is now called config\.sequential_batch"):
         settings.read(
             flags.FlagValues(), ["--config=configs/flagship.py", "--config.scouts=5"], "", "usage"
         )
