@@ -71,7 +71,7 @@ def test_labels_are_bought_in_rounds_and_prices_are_kept_to():
 
 
 def test_what_does_not_go_together_is_refused():
-    with pytest.raises(UsageError, match="first says how many"):
+    with pytest.raises(UsageError, match=r"set config\.initial_labels"):
         validate(config(rounds=2))
     with pytest.raises(UsageError, match="no model yet"):
         validate(config(query="margin", initial_query="badge"))
