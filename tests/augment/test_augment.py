@@ -57,7 +57,7 @@ def test_warp_moves_by_half_a_pixel_between_neighbours():
 
 def test_deforms_reach_is_never_too_short(monkeypatch):
     seen = []
-    original = augment.geometry._moved
+    original = augment.geometry._shift_pixels
 
     def recorded(images, moves, reach, axis):
         seen.append(float(jnp.max(jnp.abs(moves))) - reach)
