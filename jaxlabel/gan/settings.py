@@ -10,8 +10,8 @@ class Settings:
     """The settings of training a discriminator and a generator against each other."""
 
     network: str = setting(
-        "dense", "architecture of the two networks; gradients: dense, with oriented gradients as further "
-        "inputs of the discriminator",
+        "dense", "architecture of the two networks; gradients: dense, and oriented gradients as "
+        "further inputs of the discriminator",
         choices=("dense", "gradients", "conv"),
     )  # fmt: skip
     width: int = setting(

@@ -47,7 +47,10 @@ def coreset(
 def nearest_squared(
     features: Float[Array, "n d"], asked: Int[np.ndarray, "m"]
 ) -> Float[Array, "n"]:
-    """Return each point's squared distance to the nearest labelled point; infinite if there are none."""
+    """Return each point's squared distance to the nearest labelled point.
+
+    It is infinite if there are no labelled points.
+    """
     nearest = jnp.full(len(features), jnp.inf)
     asked = np.asarray(asked, int)
     for start in range(0, len(asked), CHUNK):

@@ -117,7 +117,7 @@ def advice(guard: Guard) -> list[str]:
 def worse(before: Guard, after: Guard) -> str:
     """Return why the clustering after a step is worse than before; an empty string if it is not."""
     if after.vanished > before.vanished:
-        return f"{after.vanished} clusters have vanished, compared to {before.vanished} before the step"
+        return f"{after.vanished} clusters have vanished, {before.vanished} before the step"
     if after.entropy < before.entropy - SLACK:
         return f"the sizes' entropy fell from {before.entropy:.3f} to {after.entropy:.3f}"
     if after.agreement < before.agreement - SLACK:

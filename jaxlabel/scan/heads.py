@@ -157,7 +157,7 @@ def best_head(
     entropy_weight: float,
     prior: Float[np.ndarray, "clusters"] | None,
 ) -> tuple[int, Float[np.ndarray, "heads"]]:
-    """Return the number of the head with the lowest SCAN loss on all images, and each head's loss."""
+    """Return the number of the head with the lowest SCAN loss on all images, and all losses."""
     logits = jnp.asarray(train.apply_batched(lambda m, x: m(x), model, images))
     target_prior = None if prior is None else jnp.asarray(prior, jnp.float32)
     total = np.zeros(logits.shape[1])

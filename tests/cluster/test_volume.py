@@ -1,4 +1,4 @@
-"""Poisson MBO: sizes are kept, groups are found."""
+"""Tests of Poisson MBO: class sizes are kept, and groups are found from one label each."""
 
 import numpy as np
 
