@@ -16,7 +16,7 @@ State = tuple[Array, Array, Array, Array, Array]  # count, centroids, assignment
 
 
 class KMeans(NamedTuple):
-    """A k-means clustering: each point is assigned to its nearest centroid.
+    """A k-means clustering: centroids, each point's nearest centroid, and inertia.
 
     Attributes:
       centroids: the clusters' means.

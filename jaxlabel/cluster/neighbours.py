@@ -41,8 +41,10 @@ def knn(
     """
     available = len(features) - (queries is None)
     if min(k, available) < 1:
-        raise UsageError(f"{k} neighbours among {available} other images: both must be at least 1; "
-                         "are there more images?")  # fmt: skip
+        raise UsageError(
+            f"cannot find {k} neighbours among {available} other images: both numbers must be at "
+            "least 1"
+        )
     if metric not in ("euclidean", "cosine"):
         raise UsageError(f"metric {metric!r}: it is euclidean or cosine")
     if queries is not None and queries.shape[1] != features.shape[1]:

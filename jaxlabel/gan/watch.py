@@ -108,4 +108,4 @@ def verdict(history: Sequence[Mapping[str, float]]) -> str:
             "nothing more from samples: set a higher config.discriminator_noise, "
             "config.smoothing=0.1, or a lower config.learning_rate"
         )
-    return f"the generator works: {spread}, and no classes are missing"
+    return f"the generator is sound: {spread}, and no classes are missing"

@@ -59,8 +59,8 @@ def curriculum_thresholds(
     """Return FlexMatch's threshold per class, lower for classes with few confident images.
 
     Zhang et al. 2021: eq. 5 counts the images per class; eq. 11 (warm-up) divides by the largest
-    count, or by the number of images that were never confident if that is more; eq. 12 maps x to x
-    / (2 - x).
+    count, or by the number of images that were never confident if that is more; eq. 12 maps x to
+    x / (2 - x).
 
     Args:
       chosen: the last confident class of every image, -1 if it never had one.

@@ -247,7 +247,7 @@ class BatchScale(nnx.Module):
 def noisy(
     values: Float[Array, "batch *shape"], deviation: float, key: Key[Array, ""] | None, layer: int
 ) -> Float[Array, "batch *shape"]:
-    """Add Gaussian noise of standard deviation `deviation` to the values if there is a key.
+    """Add Gaussian noise of standard deviation `deviation` to the values, unless the key is None.
 
     Args:
       key: None to return the values unchanged.

@@ -31,8 +31,7 @@ class Conv(nnx.Module):
 class GroupNorm(nnx.Module):
     """Group normalisation (Wu & He 2018, eq. 1), with float32 moments computed in one pass.
 
-    A group holds at least two channels: with one channel on a 1x1 image, the norm would erase the
-    value.
+    Each group has at least two channels: normalising a single channel of a 1x1 image gives zero.
     """
 
     def __init__(self, channels: int, *, num_groups: int = 8, epsilon: float = 1e-5):

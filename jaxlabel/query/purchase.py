@@ -117,7 +117,7 @@ def chosen(
 
 
 def chosen_before(log: Log, number: int, num_images: int) -> Int[np.ndarray, "m"]:
-    """Return the images that an interrupted run chose in a round; empty if there are none."""
+    """Return the images that an interrupted run chose in round `number`, if any."""
     return remembered(log, _name(number), num_images)
 
 

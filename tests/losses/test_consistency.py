@@ -13,7 +13,7 @@ LOGITS = jnp.log(jnp.array([[0.7, 0.2, 0.1], [0.25, 0.5, 0.25]]))
 TARGETS = jnp.array([[0.6, 0.3, 0.1], [0.1, 0.1, 0.8]])
 RANDOM = np.random.default_rng(0)
 SCORES = jnp.asarray(RANDOM.standard_normal((7, 4)), jnp.float32)
-BELIEFS = jax.nn.softmax(jnp.asarray(RANDOM.standard_normal((7, 4)), jnp.float32))
+PREDICTED = jax.nn.softmax(jnp.asarray(RANDOM.standard_normal((7, 4)), jnp.float32))
 
 
 def assert_close(ours, theirs):
@@ -31,16 +31,16 @@ def test_losses_are_the_constants_computed_by_hand():
 
 
 def test_losses_equal_direct_implementations():
-    for row, (scores, probabilities) in enumerate(zip(SCORES, BELIEFS, strict=True)):
+    for row, (scores, probabilities) in enumerate(zip(SCORES, PREDICTED, strict=True)):
         p = np.exp(scores) / np.exp(scores).sum()
         hard = -math.log(p[int(np.argmax(probabilities))])
         soft = -sum(float(b) * math.log(q) for b, q in zip(probabilities, p, strict=True))
         square = sum((float(b) - q) ** 2 for b, q in zip(probabilities, p, strict=True))
         kl = sum(float(b) * math.log(float(b) / q) for b, q in zip(probabilities, p, strict=True))
-        assert_close(consistency.pseudo_label(SCORES, BELIEFS)[row], hard)
-        assert_close(consistency.soft_cross_entropy(SCORES, BELIEFS)[row], soft)
-        assert_close(consistency.squared_difference(SCORES, BELIEFS)[row], square)
-        assert_close(consistency.divergence(SCORES, jnp.log(BELIEFS))[row], kl)
+        assert_close(consistency.pseudo_label(SCORES, PREDICTED)[row], hard)
+        assert_close(consistency.soft_cross_entropy(SCORES, PREDICTED)[row], soft)
+        assert_close(consistency.squared_difference(SCORES, PREDICTED)[row], square)
+        assert_close(consistency.divergence(SCORES, jnp.log(PREDICTED))[row], kl)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_losses_equal_direct_implementations():
     [consistency.pseudo_label, consistency.soft_cross_entropy, consistency.squared_difference],
 )
 def test_no_gradient_goes_through_targets(loss):
-    gradient = jax.grad(lambda targets: jnp.sum(loss(SCORES, targets)))(BELIEFS)
+    gradient = jax.grad(lambda targets: jnp.sum(loss(SCORES, targets)))(PREDICTED)
     np.testing.assert_array_equal(gradient, 0.0)
 
 
@@ -56,7 +56,7 @@ def test_sharpening_by_one_half_squares_the_odds():
     assert_close(
         consistency.sharpen(jnp.array([[0.8, 0.2], [1.0, 0.0]]), 0.5), [[16 / 17, 1 / 17], [1, 0]]
     )
-    assert_close(consistency.sharpen(BELIEFS, 1.0), BELIEFS)
+    assert_close(consistency.sharpen(PREDICTED, 1.0), PREDICTED)
 
 
 def test_guess_is_the_sharpened_mean_over_views():
@@ -80,11 +80,11 @@ def test_alignment_divides_by_the_running_mean_and_moves_the_mean_to_the_prior()
         jnp.array([[0.8, 0.2]]), jnp.array([0.5, 0.5]), jnp.array([0.8, 0.2])
     )
     assert_close(aligned, [[0.5, 0.5]])
-    mean = BELIEFS.mean(axis=0)
-    assert_close(consistency.align(BELIEFS, mean, mean), BELIEFS)
+    mean = PREDICTED.mean(axis=0)
+    assert_close(consistency.align(PREDICTED, mean, mean), PREDICTED)
     uniform = jnp.full(4, 0.25)
     before = np.abs(mean - uniform).max()
-    after = np.abs(consistency.align(BELIEFS, uniform, mean).mean(axis=0) - uniform).max()
+    after = np.abs(consistency.align(PREDICTED, uniform, mean).mean(axis=0) - uniform).max()
     assert after < before
 
 
