@@ -14,7 +14,7 @@ from jaxlabel.errors import UsageError
 
 
 class Graph(NamedTuple):
-    """An undirected weighted graph.
+    """An undirected graph whose edges are weighted by similarity, and its degrees.
 
     Attributes:
       weights: similarities in (0, 1] as a symmetric sparse matrix (n, n), float32; pairs without an

@@ -24,7 +24,9 @@ DISCRIMINATORS = {
 
 
 class Data(NamedTuple):
-    """The data that a training step draws from, with padding so that new labels keep the shapes.
+    """The data that a training step draws from.
+
+    Labelled images are padded to a fixed number, so that new labels do not change the shapes.
 
     Attributes:
       images: all training images.

@@ -120,10 +120,10 @@ def select_affordable(
     asked: Int[np.ndarray, "m"],
     probabilities: Float[Array, "n classes"] | None = None,
 ) -> Int[np.ndarray, "count"]:
-    """Return the next `count` points to label, only among points whose label the budget can buy.
+    """Return the indices of the next `count` points to label that the budget can buy.
 
-    Labelled points stay part of the selection; other points that alone cost more than the remaining
-    budget are left out. See `select` for the arguments and errors.
+    Points whose label alone costs more than the remaining budget are left out of the features,
+    except labelled points. See `select` for the arguments and errors.
     """
     excluded = np.setdiff1d(unaffordable(oracle, len(features)), asked)
     if not len(excluded):

@@ -19,10 +19,10 @@ DENSE_ROWS = 16_384  # the device finds the neighbours within larger clusters
 def medoids(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return the points nearest to the centroids of the clusters that have the fewest labels.
+    """Return the indices of the medoids of the clusters that have the fewest labels.
 
-    There are as many k-means clusters as labels, old and new, but at most 1000. The largest
-    cluster's medoid comes first.
+    A medoid is the point nearest to a cluster's centroid. There are as many k-means clusters as
+    labels, old and new, but at most 1000. The largest cluster's medoid comes first.
     """
     num_clusters = min(len(features), len(asked) + count, MAX_MEDOID_CLUSTERS)
     clustering = cluster.kmeans(key, features, num_clusters, num_iterations=30)
@@ -36,11 +36,11 @@ def medoids(
 def typiclust(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return the most typical points of the largest clusters with the fewest labels (TypiClust).
+    """Return the indices of the most typical points of the clusters with the fewest labels.
 
-    Hacohen et al. 2022, algorithm 1: a point's typicality is the inverse of its mean distance to
-    its 20 nearest neighbours in the cluster (eq. 4). There are at most 500 clusters, and clusters
-    of fewer than 5 points come last.
+    TypiClust (Hacohen et al. 2022, algorithm 1): a point's typicality is the inverse of its mean
+    distance to its 20 nearest neighbours in the cluster (eq. 4). There are at most 500 clusters; of
+    equally labelled ones the largest comes first, and clusters of fewer than 5 points come last.
     """
     num_clusters = min(len(features), len(asked) + count, MAX_TYPICLUST_CLUSTERS)
     clustering = cluster.kmeans(key, features, num_clusters, num_iterations=30)

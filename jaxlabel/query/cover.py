@@ -31,10 +31,10 @@ CANDIDATES = 128  # the number of gains that the lazy greedy algorithm updates a
 def probcover(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return the points whose balls hold the most uncovered points, chosen greedily (ProbCover).
+    """Return the indices of points whose balls hold the most uncovered points, chosen greedily.
 
-    Yehuda et al. 2022, algorithm 1, with a radius of 0.8 times `ball_radius`. Fewer than `count`
-    points are returned if all points are covered.
+    ProbCover (Yehuda et al. 2022, algorithm 1), with a radius of 0.8 times `ball_radius`. Fewer
+    than `count` indices are returned if all points are covered.
     """
     features = features - jnp.mean(features, axis=0)
     squared_radius = (BALL * ball_radius(key, features, len(asked) + count)) ** 2
@@ -58,13 +58,14 @@ def probcover(
 def maxherding(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return the points that add most to the coverage sum_x max_s k(x, s), chosen greedily.
+    """Return the indices of points that add most to a generalised coverage, chosen greedily.
 
-    MaxHerding (Bae et al. 2024) with the kernel k(x, s) = exp(-|x - s|^2 / r^2), where r is 1.4
-    times `ball_radius`. The sum is over all points; if there are more than 10,000, the candidates
-    are a random sample of 10,000 (or 10 `count` if that is more). Lazy greedy (Minoux 1978) gives
-    the result of plain greedy faster: an old gain bounds the new gain from above, so only
-    candidates whose old gain exceeds the best new one are updated.
+    MaxHerding (Bae et al. 2024): the coverage is sum_x max_s k(x, s) over all points x and the
+    labelled or chosen points s, with the kernel k(x, s) = exp(-|x - s|^2 / r^2), where r is 1.4
+    times `ball_radius`. If there are more than 10,000 points, the candidates are a random sample of
+    10,000 (or 10 `count` if that is more). Lazy greedy (Minoux 1978) gives the result of plain
+    greedy faster: an old gain bounds the new gain from above, so only candidates whose old gain
+    exceeds the best new one are updated.
     """
     features = features - jnp.mean(features, axis=0)
     scale = 1 / (KERNEL * ball_radius(key, features, len(asked) + count)) ** 2

@@ -92,11 +92,11 @@ def chosen(
     labelled: Labelled,
     choose: Callable[[], Int[np.ndarray, "count"]],
 ) -> Int[np.ndarray, "count"]:
-    """Return up to `count` images to label in a round, reusing an interrupted run's choice.
+    """Return the indices of up to `count` images to label in a round; a resumed run repeats them.
 
     The choice is kept in a checkpoint of the log. A resumed run reuses it, so that no bought label
     is wasted, even if its networks differ: another machine rounds differently, and a new class
-    named by a person means that the networks are trained again. There are fewer images if `choose`
+    named by a person means that the networks are trained again. There are fewer indices if `choose`
     returns fewer.
 
     Args:
@@ -117,7 +117,7 @@ def chosen(
 
 
 def chosen_before(log: Log, number: int, num_images: int) -> Int[np.ndarray, "m"]:
-    """Return the images that an interrupted run chose in round `number`, if any."""
+    """Return the indices of the images that an interrupted run chose in a round, if any."""
     return remembered(log, _name(number), num_images)
 
 

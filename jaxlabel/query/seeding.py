@@ -17,7 +17,7 @@ def spread_out(
     count: int,
     asked: Int[np.ndarray, "m"],
 ) -> Int[np.ndarray, "count"]:
-    """Return up to `count` further points, far from the labelled points and from each other.
+    """Return the indices of up to `count` points far from the labelled ones and from each other.
 
     Each is drawn with a probability proportional to its squared distance to the nearest point that
     is labelled or drawn before: k-means++ (Arthur & Vassilvitskii 2007) that continues from the
@@ -34,7 +34,7 @@ def spread_out(
 def coreset(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return `count` further points, each the farthest from all labelled or chosen points.
+    """Return the indices of `count` points, each the farthest from all labelled or chosen ones.
 
     Greedy k-center (Sener & Savarese 2018, algorithm 1): the radius that covers all points is at
     most twice the smallest possible one. If no point is labelled, the first point is random.
@@ -62,7 +62,10 @@ def nearest_squared(
 def update_nearest(
     features: Float[Array, "n d"], nearest: Float[Array, "n"], index: Int[Array, ""]
 ) -> Float[Array, "n"]:
-    """Return the squared distances `nearest` updated for one more chosen point, that at `index`."""
+    """Return the distances `nearest`, updated for one more chosen point, that at `index`.
+
+    `nearest` holds each point's squared distance to the nearest chosen point.
+    """
     return jnp.minimum(nearest, jnp.sum(jnp.square(features - features[index]), axis=1))
 
 

@@ -18,9 +18,9 @@ def margin(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int,
     asked: Int[np.ndarray, "m"], probabilities: Float[Array, "n classes"],
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """Return the points with the smallest margins between the two most probable classes.
+    """Return the indices of the points with the smallest margins of the class probabilities.
 
-    Scheffer et al. 2001.
+    A margin is the difference between the two largest probabilities (Scheffer et al. 2001).
     """
     return _lowest_scores(key, _margins(probabilities), count, asked)
 
@@ -29,7 +29,10 @@ def entropy(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int,
     asked: Int[np.ndarray, "m"], probabilities: Float[Array, "n classes"],
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """Return the points with the largest entropies of the class probabilities (Shannon 1948)."""
+    """Return the indices of the points with the largest entropies of the class probabilities.
+
+    Shannon 1948.
+    """
     logs = jnp.log(jnp.where(probabilities > 0, probabilities, 1.0))
     return _lowest_scores(key, jnp.sum(probabilities * logs, axis=1), count, asked)
 
@@ -38,11 +41,11 @@ def diverse(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int,
     asked: Int[np.ndarray, "m"], probabilities: Float[Array, "n classes"],
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """Return the medoids of `count` k-means clusters of the points with the smallest margins.
+    """Return the indices of the medoids of clusters of the points with the smallest margins.
 
-    Diverse mini-batches (Zhdanov 2019, algorithm 1, without weights): k-means runs on the 10
-    `count` points with the smallest margins, so clusters lie where uncertain points are dense. The
-    largest cluster's medoid comes first.
+    Diverse mini-batches (Zhdanov 2019, algorithm 1, without weights): k-means makes `count`
+    clusters of the 10 `count` points with the smallest margins, so clusters lie where uncertain
+    points are dense. The largest cluster's medoid comes first.
     """
     order_key, cluster_key = jax.random.split(key)
     candidates = _lowest_scores(order_key, _margins(probabilities), PREFILTER * count, asked)
@@ -58,13 +61,13 @@ def badge(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int,
     asked: Int[np.ndarray, "m"], probabilities: Float[Array, "n classes"],
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """Return points drawn by k-means++ in the space of the last layer's loss gradients (BADGE).
+    """Return the indices of points drawn by k-means++ in the space of loss gradients (BADGE).
 
-    Ash et al. 2020. A point's gradient is the outer product of (probabilities - one-hot of the most
-    probable class) and the features (eq. 1). The inner product of two outer products is a product
-    of two inner products, so the n x classes x d gradients are never computed. The first point is
-    drawn in proportion to its gradient's squared length: a uniform draw would mostly give points
-    with almost no gradient.
+    Ash et al. 2020. A point's gradient, that of the last layer, is the outer product of
+    (probabilities - one-hot of the most probable class) and the features (eq. 1). The inner product
+    of two outer products is a product of two inner products, so the n x classes x d gradients are
+    never computed. The first point is drawn in proportion to its gradient's squared length: a
+    uniform draw would mostly give points with almost no gradient.
 
     Args:
       features: the inputs of the model's last layer.

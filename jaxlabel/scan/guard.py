@@ -77,10 +77,10 @@ def measure(
 
 
 def prior_agreement(shares: Float[np.ndarray, "k"], prior: Float[np.ndarray, "k"]) -> float:
-    """Return 1 - KL(shares || prior) / -log(min prior).
+    """Return how well the clusters' sizes agree with the prior, as a number of at most 1.
 
-    It is 1 if the sizes equal the prior, and 0 if everything is in the cluster with the smallest
-    prior.
+    It is 1 - KL(shares || prior) / -log(min prior): 1 if the sizes equal the prior, and 0 if all
+    images are in the cluster with the smallest prior.
     """
     positive = shares > 0
     divergence = np.sum(shares[positive] * np.log(shares[positive] / prior[positive]))

@@ -13,7 +13,7 @@ IMAGES[np.arange(120), :, PLACES] = 255
 
 
 class Pictures(NullLog):
-    """Keeps the arrays."""
+    """A log that stores the arrays in memory."""
 
     def __init__(self):
         self.kept = {}

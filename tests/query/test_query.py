@@ -45,7 +45,7 @@ def test_spread_out_returns_at_most_the_distinct_points():
 
 
 class Priced:
-    """An oracle that only knows prices."""
+    """An oracle stand-in that has only prices and a budget."""
 
     def __init__(self, prices, remaining):
         self.prices, self.remaining = np.array(prices, float), remaining
