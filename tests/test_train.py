@@ -43,7 +43,7 @@ class Memory(NullLog):
 
 
 class Killed(Memory):
-    """A log that interrupts the run when step 100 is logged, after a checkpoint or without one."""
+    """A log that interrupts the run right after it saves the checkpoint of step 100."""
 
     def save(self, name, step, tree):
         super().save(name, step, tree)
