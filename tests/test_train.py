@@ -27,7 +27,7 @@ def fit(log, **changes):
 
 
 class Memory(NullLog):
-    """Keeps records and checkpoints in memory."""
+    """A log that stores records and checkpoints in memory."""
 
     def __init__(self):
         self.records, self.checkpoints = {}, {}
@@ -43,7 +43,7 @@ class Memory(NullLog):
 
 
 class Killed(Memory):
-    """Is killed when step 100 is logged; its checkpoint is at step 100 or not at all."""
+    """A log that interrupts the run right after it saves the checkpoint of step 100."""
 
     def save(self, name, step, tree):
         super().save(name, step, tree)

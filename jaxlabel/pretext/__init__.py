@@ -1,4 +1,4 @@
-"""Features without labels: contrastive encoders, and what lies beside their features."""
+"""Features without labels: contrastive encoders, joined with fixed features of the image."""
 
 from jaxlabel.pretext.contrastive import (
     OPTIMIZERS,

@@ -1,4 +1,4 @@
-"""SCAN's steps below the recipe: clusters from neighbours, from themselves, guarded, and named."""
+"""The steps of SCAN: mine neighbours, train cluster heads, self-label, check, and name clusters."""
 
 from jaxlabel.scan.guard import Guard, advice, measure, worse
 from jaxlabel.scan.heads import Assigner, Heads, best_head, by_size, fit_heads, teach_heads
