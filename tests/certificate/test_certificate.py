@@ -167,7 +167,7 @@ def test_the_population_s_bound_is_clopper_and_pearson_s():
     population = Population(300, 300, 0.05)
     low, high = population.interval(1.0, 1.0, 0.9)
     assert (low, high) == (pytest.approx((0.2 * 0.05 * 0.9) ** (1 / 300)), 1.0)
-    needed = population.needed(0.9, 0.9)
+    needed = population.needed_accuracy(0.9, 0.9)
     assert population.interval(needed, 1.0, 0.9)[0] >= 0.9
     assert population.interval(needed - 1 / 300, 1.0, 0.9)[0] < 0.9
     # bought images count as wrong below and as right above
@@ -186,7 +186,7 @@ def test_a_certificate_for_new_images_asks_for_more():
 def test_a_pool_worse_than_needed_for_new_images_does_not_prove_that_the_target_is_missed():
     # 90.3% of 5,000: more than the target, and less than a sample must show to prove it
     wrong, probabilities = pool(7, 0.903, 5000)
-    assert Population(5000, 5000, 0.05).needed(0.9, 0.9) > 0.903
+    assert Population(5000, 5000, 0.05).needed_accuracy(0.9, 0.9) > 0.903
     found = certify(0, wrong, probabilities, budget=5000, population=True)
     assert (found.stopped_by, found.reached) == ("out of reach", False)
     assert found.high >= 0.9 > found.low
