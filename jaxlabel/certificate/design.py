@@ -37,7 +37,8 @@ class ErrorModel:
     Gaussian prior around the identity: offset 0 +- 1, slope 1 +- 0.5.
 
     Args:
-      probabilities: the model's own probability that its prediction is wrong, for each image of the pool.
+      probabilities: the probability that the prediction is wrong, for each image of the pool, as
+        the model predicts it (1 - confidence).
     """
 
     def __init__(self, probabilities: Float[np.ndarray, "n"]):
@@ -78,8 +79,8 @@ def choose_weights(errors: Float[np.ndarray, "n"], limit: float) -> Weighting:
       limit: the error rate that the audit tests.
     """
     shares, expected = _binned(errors)
-    # If the mean expected error is above the limit, no stake grows. Then the stakes are chosen for
-    # errors scaled down to a mean of MAX_ASSUMED_ERROR times the limit.
+    # If the mean expected error is above the limit, no stake grows. So means above
+    # MAX_ASSUMED_ERROR times the limit are scaled down to this value to choose the stakes.
     assumed = expected * min(1.0, MAX_ASSUMED_ERROR * limit / np.sum(shares * expected))
     power, floor, growth = _best_design(shares, expected, assumed, limit)
     uncertainty = (errors * (1 - errors)) ** power
@@ -104,7 +105,7 @@ def log_odds(probabilities: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
 
 
 def logistic(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-    """Return the probabilities of log odds."""
+    """Convert log odds to probabilities by the logistic function."""
     return 0.5 * (1 + np.tanh(0.5 * values))
 
 

@@ -106,7 +106,8 @@ class Terms:
         times this number (experiments/certificate.md).
 
         Args:
-          probabilities: the model's own probability that its prediction is wrong, for images of the pool.
+          probabilities: the probability that the prediction is wrong, for images of the pool, as
+            the model predicts it (1 - confidence).
           mean: the assumed error rate of the pool.
 
         Returns:
