@@ -71,7 +71,7 @@ def begin(owner: str) -> None:
     _saved.clear()
 
 
-def is_cached(name: str, key_parts: Any) -> bool:
+def known(name: str, key_parts: Any) -> bool:
     """Return True if the arrays are in the cache; False if they are not, or nothing is cached."""
     root = os.environ.get(VARIABLE)
     return bool(root and _cache_path(root, name, key_parts).is_file())

@@ -96,7 +96,7 @@ class RunConfig:
         "", "the SQL URL of the label store; empty: a SQLite file in the work directory"
     )
     account: str = setting(
-        "", "the name of the account that is charged for labels; empty: a new account for the run"
+        "", "the name of the account that is charged for labels; empty: an account of this run only"
     )
     noise: float = setting(
         0.0,

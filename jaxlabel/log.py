@@ -1,4 +1,4 @@
-"""The interface `Log` through which methods write metrics and checkpoints, and a log without output."""
+"""The interface `Log` of a run (metrics, images, checkpoints), and a log that does nothing."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
