@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxlabel.data.dataset import KNOWN
+from jaxlabel.data.dataset import KNOWN_DATASETS
 from jaxlabel.data.idx import read_idx
 from jaxlabel.data.published import ARCHIVES, check, download
 from jaxlabel.errors import DataError, did_you_mean
@@ -102,7 +102,7 @@ def _build(name: str, folder: Path, data_dir: str) -> None:
     archive = ARCHIVES[name]
     features: dict[str, Any] = {
         "image": tfds.features.Image(shape=archive.shape),
-        "label": tfds.features.ClassLabel(names=list(KNOWN[name][1])),
+        "label": tfds.features.ClassLabel(names=list(KNOWN_DATASETS[name][1])),
     }
     if name == "cifar10":
         features["id"] = tfds.features.Text()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxlabel.certificate import Terms, audit
-from jaxlabel.certificate.betting import Ledger
+from jaxlabel.certificate.betting import ConfidenceSequence
 from jaxlabel.certificate.design import STAKES, ErrorModel, choose_weights
 from jaxlabel.certificate.planning import tempered
 from jaxlabel.certificate.population import Population
@@ -106,10 +106,10 @@ def test_every_draw_s_value_has_the_pool_s_error_rate_as_its_mean():
         others = [i for i in range(5) if i != start]
         mean = 0.0
         for second in others:
-            ledger = Ledger(5, 0.3, 0.05, 0.05)
+            sequence = ConfidenceSequence(5, 0.3, 0.05, 0.05)
             first = np.array([start, second])
-            ledger.enter(np.arange(5), first, weights, predicted, wrong[first], FLAT)
-            mean += weights[second] / weights[others].sum() * ledger._values[1]
+            sequence.update(np.arange(5), first, weights, predicted, wrong[first], FLAT)
+            mean += weights[second] / weights[others].sum() * sequence._values[1]
         assert mean == pytest.approx(0.4)
 
 
@@ -117,29 +117,29 @@ def test_lure_weighs_the_draws_as_its_paper_does():
     generator = np.random.default_rng(0)
     wrong, weights = generator.random(12) < 0.4, generator.uniform(0.5, 2, 12)
     first = generator.permutation(12)[:5]
-    ledger = Ledger(12, 0.3, 0.05, 0.05)
-    ledger.enter(np.arange(12), first, weights, np.zeros(12), wrong[first], FLAT)
+    sequence = ConfidenceSequence(12, 0.3, 0.05, 0.05)
+    sequence.update(np.arange(12), first, weights, np.zeros(12), wrong[first], FLAT)
     total = 0.0
     for m, i in enumerate(first, start=1):
         q = weights[i] / (weights.sum() - weights[first[: m - 1]].sum())
         lure = 1 + (12 - 5) / (12 - m) * (1 / ((12 - m + 1) * q) - 1)
         total += lure * wrong[i] / 5
-    assert ledger.estimate() == pytest.approx(1 - total)
+    assert sequence.estimate() == pytest.approx(1 - total)
 
 
 def test_a_capital_by_hand():
     # nothing is wrong, uniform draws, no prediction: Y = 0, 0; the largest Y is 1 at each draw
-    ledger = Ledger(100, 0.1, 0.05, 0.05)
+    sequence = ConfidenceSequence(100, 0.1, 0.05, 0.05)
     prefers_the_largest = np.arange(len(STAKES), dtype=float)
-    ledger.enter(
+    sequence.update(
         np.arange(100), np.array([3, 8]), np.ones(100), np.zeros(100), np.zeros(2, bool),
         prefers_the_largest,
     )  # fmt: skip
     stakes = 0.98 / np.array([1.0, 0.99])
-    np.testing.assert_allclose(ledger._stakes, stakes)
-    aside = 1 + ledger._stakes_any * 0.1
+    np.testing.assert_allclose(sequence._stakes, stakes)
+    aside = 1 + sequence._stakes_by_variance * 0.1
     expected = 0.9 * np.prod(1 + stakes * 0.1) + 0.1 * np.prod(aside)
-    assert ledger._capital(0.1) == pytest.approx(np.log(expected))
+    assert sequence._max_log_capital(0.1) == pytest.approx(np.log(expected))
 
 
 def test_a_belief_learns_that_the_model_is_too_sure():
@@ -202,10 +202,10 @@ def test_too_few_images_for_a_statement_on_new_ones_are_not_asked_about():
 
 
 def test_a_limit_of_no_error_at_all_has_finite_bets():
-    ledger = Ledger(20, 0.0, 0.05, 0.05)
-    ledger.enter(np.arange(20), np.arange(3), np.ones(20), np.zeros(20), np.zeros(3, bool), FLAT)
-    assert np.isfinite(ledger._stakes_any).all() and np.isfinite(ledger._stakes_up).all()
-    assert not ledger.is_below_limit() and not ledger.is_above_limit()
+    sequence = ConfidenceSequence(20, 0.0, 0.05, 0.05)
+    sequence.update(np.arange(20), np.arange(3), np.ones(20), np.zeros(20), np.zeros(3, bool), FLAT)
+    assert np.isfinite(sequence._stakes_by_variance).all() and np.isfinite(sequence._stakes_up).all()
+    assert not sequence.is_below_limit() and not sequence.is_above_limit()
 
 
 @pytest.mark.parametrize(

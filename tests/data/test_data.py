@@ -156,8 +156,8 @@ def test_idx_files_that_are_not_right(idx):
         good[:-9]: "cut short",
         good[:40] + bytes([good[40] ^ 255]) + good[41:]: "corrupt",
         as_idx(TRAIN): "not gzipped, though its name says so",
-        gzip.compress(as_idx(TRAIN)[:-7]): "cut short: 249 bytes, where its header (12, 5, 4) "
-        "makes 256",
+        gzip.compress(as_idx(TRAIN)[:-7]): "cut short: 249 bytes, but its header (12, 5, 4) "
+        "requires 256",
         gzip.compress(as_idx(TRAIN) + b"x"): "too long",
         gzip.compress(b"\x01" + as_idx(TRAIN)[1:]): "begins with 0x01000803",
         gzip.compress(b""): "not an IDX file",
@@ -185,7 +185,7 @@ def test_labels_that_do_not_fit(idx, tmp_path):
     assert "has 11 labels, but train-images-idx3-ubyte.gz has 12 images" in said(TRAIN_LABELS[1:])
     assert "not a list of labels" in said(TRAIN)
     known = idx.rename(tmp_path / "MNIST")
-    assert "train labels from 0 to 10: they go from 0 to 9" in said(
+    assert "train labels from 0 to 10: valid are 0 to 9" in said(
         np.arange(12, dtype=np.uint8) % 11, known
     )
 
@@ -193,12 +193,12 @@ def test_labels_that_do_not_fit(idx, tmp_path):
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("idxs:a", "(did you mean idx?): it is digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME"),
+        ("idxs:a", "(did you mean idx?): write digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME"),
         ("digit", "(did you mean digits?)"),
-        ("", "names no source: it is digits"),
-        ("digits:8", "takes no place"),
-        ("folder:", "lacks its place"),
-        ("tfds", "lacks its place"),
+        ("", "unknown data set '': write digits"),
+        ("digits:8", "takes no location"),
+        ("folder:", "lacks a location"),
+        ("tfds", "lacks a location"),
         ("idx:/nowhere/at/all", "there is no such folder"),
         ("npz:/nowhere/at/all.npz", "there is no such file"),
         ("folder:/nowhere/at/all", "there is no such folder"),
@@ -264,7 +264,7 @@ def test_real_data_and_its_known_defects():
     assert overhead.kind == "overhead"
     assert overhead.classes[5] == "plane"
     test_items = identity.item_ids(overhead.test_images)
-    assert identity.shared(overhead.train_items, test_items) == [(6623, 402)]
+    assert identity.shared_items(overhead.train_items, test_items) == [(6623, 402)]
     fashion = data.load(f"idx:{SHARED / 'fashion_mnist'}")
     assert len(set(fashion.train_items)) == 60_000
     assert data.load_test_labels(f"idx:{SHARED / 'fashion_mnist'}")[:5].tolist() == [9, 2, 1, 1, 6]

@@ -159,7 +159,7 @@ def test_unreadable_images_are_named_and_skipped_only_if_allowed(flat, caplog):
         (flat / name).write_bytes(content)
         said = message(spec)
         assert f"{flat}/{name} cannot be read (" in said
-        assert "set skip_unreadable to leave such files out" in said
+        assert "set skip_unreadable to skip such files" in said
         (flat / name).unlink()
     for name, content in broken.items():
         (flat / name).write_bytes(content)

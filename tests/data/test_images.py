@@ -30,7 +30,7 @@ def test_duplicates_and_contradictions():
     items = ["a", "b", "a", "c", "b", "a"]
     assert identity.duplicates(items) == [[0, 2, 5], [1, 4]]
     assert identity.contradictions(items, np.array([1, 2, 1, 0, 3, 1])) == [[1, 4]]
-    assert identity.shared(items, ["z", "b", "a", "b"]) == [(1, 1), (0, 2), (1, 3)]
+    assert identity.shared_items(items, ["z", "b", "a", "b"]) == [(1, 1), (0, 2), (1, 3)]
 
 
 def test_resizing_keeps_means_and_flat_images():

@@ -65,7 +65,7 @@ def test_import_from_a_folder_passes_the_options_on(tmp_path):
 
 
 def test_what_goes_wrong_in_the_process_is_told_by_this_one(pairs, capfd):
-    with pytest.raises(JaxlabelError, match="is not one that jaxlabel knows"):
+    with pytest.raises(JaxlabelError, match="is not valid"):
         importing.in_subprocess(pairs, "nonsense")
     assert importing.main(["--data=idx:/nowhere/at/all", "--store=sqlite://"]) == 2
     said = capfd.readouterr()

@@ -59,9 +59,9 @@ def refused(name: str, manual_dir: Path | None, data_dir: Path) -> str:
 
 def test_mnist_prepared_and_read_back_is_the_mnist_of_its_files(mnist, tmp_path, capfd):
     made = prepare.prepare("mnist", str(mnist), str(tmp_path / "tfds"))
-    assert made == f"prepared {tmp_path}/tfds/mnist/3.0.1: --config.data=tfds:mnist"
+    assert made == f"prepared {tmp_path}/tfds/mnist/3.0.1: use it with --config.data=tfds:mnist"
     assert capfd.readouterr().out == ""
-    assert "already there" in prepare.prepare("mnist", str(mnist), str(tmp_path / "tfds"))
+    assert "already exists" in prepare.prepare("mnist", str(mnist), str(tmp_path / "tfds"))
     options = data.Options(data_dir=str(tmp_path / "tfds"))
     read, own = data.load("tfds:mnist", options), data.load(f"idx:{mnist}")
     # The order is another one, the items are the same, and each has its own label.
@@ -146,13 +146,13 @@ def test_files_that_are_not_the_published_ones(mnist, tmp_path):
     content = file.read_bytes()
     file.write_bytes(content[:-1])
     said = refused("mnist", mnist, target)
-    assert f"{file} has {len(content) - 1} bytes, the published one {len(content)}" in said
+    assert f"{file} has {len(content) - 1} bytes, the published file {len(content)}" in said
     file.write_bytes(content[:-1] + b"x")
     assert f"{file} has the SHA-256" in refused("mnist", mnist, target)
     file.unlink()
-    assert f"lacks {file.name}: they are at http" in refused("mnist", mnist, target)
+    assert f"lacks {file.name}: download from http" in refused("mnist", mnist, target)
     assert "there is no such folder" in refused("mnist", tmp_path / "nowhere", target)
-    assert "did you mean mnist?): it takes mnist, fashion_mnist, cifar10" in refused(
+    assert "did you mean mnist?): choose one of mnist, fashion_mnist, cifar10" in refused(
         "minst", None, target
     )
     assert not target.exists()
@@ -190,7 +190,7 @@ def test_no_network_is_said_within_seconds(mnist, tmp_path, monkeypatch):
     assert "--manual_dir=DIR" in said
     with socket.create_server(("127.0.0.1", 0)) as mute:  # takes the call and says nothing
         publish(monkeypatch, "mnist", mnist, f"http://127.0.0.1:{mute.getsockname()[1]}/")
-        monkeypatch.setattr(published, "PATIENCE", 0.3)
+        monkeypatch.setattr(published, "TIMEOUT", 0.3)
         start = time.perf_counter()
         assert "without network, put" in refused("mnist", None, tmp_path / "tfds")
         assert time.perf_counter() - start < 5

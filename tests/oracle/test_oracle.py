@@ -152,7 +152,7 @@ def test_noise_depends_on_the_seed_and_the_item_alone():
 def test_noise_of_one_always_lies_and_of_zero_never():
     liar = make_oracle(make_store(budget=1e9), noise=1.0).ask(range(NUM_ITEMS))
     assert (liar != LABELS).all() and liar.min() >= 0 and liar.max() < NUM_CLASSES
-    with pytest.raises(UsageError, match="noise needs another class"):
+    with pytest.raises(UsageError, match="noise needs at least two classes"):
         Oracle(make_store(), "run", ITEMS, num_classes=1, noise=0.1)
 
 
@@ -173,7 +173,7 @@ def test_peeking_is_refused_unless_allowed_and_then_recorded():
     store = make_store()
     guess = LABELS.copy()
     guess[:50] = (guess[:50] + 1) % NUM_CLASSES
-    with pytest.raises(UsageError, match="only one with stop=peek"):
+    with pytest.raises(UsageError, match="only a run with stop=peek"):
         make_oracle(store).peek_accuracy(guess)
     assert not store.account("run").peeked
     oracle = make_oracle(store, allow_peek=True)
@@ -191,7 +191,7 @@ def test_peeking_is_refused_unless_allowed_and_then_recorded():
 def test_a_class_that_the_run_does_not_know_is_refused_before_it_is_paid_for():
     store = make_store()
     oracle = Oracle(store, "run", ITEMS, num_classes=int(LABELS.max()))
-    with pytest.raises(StoreError, match="knows class 9 of set, this run only 9 classes"):
+    with pytest.raises(StoreError, match="has class 9 of set, but this run has only 9 classes"):
         oracle.ask([int(LABELS.argmax())])
     assert store.spent("run") == 0
 

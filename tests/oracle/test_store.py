@@ -146,7 +146,7 @@ def test_the_first_answer_stays_and_contradictions_are_reported(store):
 
 
 def test_labels_must_be_classes_and_match_the_items(store):
-    with pytest.raises(StoreError, match="3 is none of pets's 3 classes"):
+    with pytest.raises(StoreError, match="label 3 is none of the 3 classes of pets"):
         store.add_labels("pets", ["n", "m"], [0, 3])
     with pytest.raises(StoreError, match="-1 is none"):
         store.add_labels("pets", ["n"], [-1])
@@ -211,7 +211,7 @@ def test_ledger_text_sums_by_purpose_and_round(store):
     ]
     assert lines[5:] == [
         "budget 3, spent 2.5, left 0.5",
-        "not peeked: every label that was looked at was bought",
+        "not peeked: no label was used that was not bought",
     ]
     store.mark_peeked("run")
     assert "\npeeked: " in ledger_text(store)

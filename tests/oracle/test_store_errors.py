@@ -61,7 +61,7 @@ def test_sqlite_tables_of_another_program(tmp_path):
     with sqlite3.connect(file) as connection:
         connection.execute("ALTER TABLE jaxlabel_accounts DROP COLUMN spent")
     connection.close()
-    with pytest.raises(StoreError, match=r"no such column.*not jaxlabel's"):
+    with pytest.raises(StoreError, match=r"no such column.*not made by jaxlabel"):
         LabelStore(f"sqlite:///{file}").accounts()
 
 
@@ -92,7 +92,7 @@ def test_sqlite_locked_by_another_process(tmp_path):
     store = LabelStore(f"sqlite:///{file}?timeout=0.2")
     holder = sqlite3.connect(file, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreError, match="locked; another process has held it for too long"):
+    with pytest.raises(StoreError, match="locked; another process has locked it for too long"):
         store.define("set", "ab")
     assert store.classes("set") == ()  # readers don't wait
     holder.close()
