@@ -64,7 +64,8 @@ class RunConfig:
         "digits", "the data set: digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME"
     )
     data_dir: str = setting(
-        "", "the folder of data sets prepared for tfds:NAME; empty: the default of tfds"
+        "",
+        "the folder of data sets prepared for tfds:NAME; empty: the default of tensorflow-datasets",
     )
     image_size: int = setting(
         0, "resize images to this side in pixels; 0: do not resize", low=0, high=4096
@@ -80,7 +81,7 @@ class RunConfig:
         choices=("auto", "digits", "clothes", "overhead", "objects", "unknown"),
     )
     folder_labels: bool = setting(
-        False, "for folder:DIR: use the names of sub-folders as labels, sold by the oracle"
+        False, "for folder:DIR: use the names of sub-folders as the labels that a run can buy"
     )
     skip_unreadable: bool = setting(False, "for folder:DIR: skip images that cannot be read")
     seed: int = setting(0, "the random seed of the run", low=0, high=2**32 - 1)

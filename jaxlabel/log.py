@@ -15,13 +15,22 @@ class Log(Protocol):
     """
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
-        """Write metrics as one line of metrics.jsonl and as TensorBoard scalars `phase/name`."""
+        """Write the metrics of one step to metrics.jsonl and TensorBoard.
+
+        Args:
+          phase: the name of the training phase.
+          step: the step.
+          values: the metrics by name; in TensorBoard they are called `phase/name`.
+        """
 
     def images(self, name: str, step: int, images: np.ndarray) -> None:
         """Write uint8 images (n, h, w, c) as one sheet to TensorBoard."""
 
     def arrays(self, name: str, **arrays: np.ndarray) -> None:
-        """Replace artifacts/NAME.npz, from which the report draws figures, atomically."""
+        """Write arrays to artifacts/NAME.npz, from which the report draws figures.
+
+        The file is replaced atomically.
+        """
 
     def progress(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
         """Show the progress: as a bar on a terminal, otherwise as an occasional line of text.
@@ -37,7 +46,10 @@ class Log(Protocol):
         """Print a line for the user, such as a warning."""
 
     def save(self, name: str, step: int, tree: Any) -> None:
-        """Save a checkpoint of a pytree of arrays; if this is interrupted, the last one remains."""
+        """Save a checkpoint of a pytree of arrays under a name.
+
+        If saving is interrupted, the previous checkpoint of this name remains.
+        """
 
     def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
         """Return the newest checkpoint as (step, tree), or None if there is none.

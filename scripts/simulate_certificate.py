@@ -50,7 +50,7 @@ RESULTS = Path(__file__).parents[1] / "experiments" / "results"
 
 
 def simulate(seed: int, model: str, accuracy: float) -> tuple[np.ndarray, np.ndarray]:
-    """Simulate a pool and a model.
+    """Simulate a model's errors on a pool of images.
 
     Returns:
       Whether the model's prediction is wrong, and the error probability that the model predicts,

@@ -54,7 +54,7 @@ class ConfidenceSequence:
 
     @property
     def num_labels(self) -> int:
-        """The number of labels bought."""
+        """Return the number of labels bought."""
         return len(self.drawn)
 
     def update(
@@ -155,7 +155,7 @@ class ConfidenceSequence:
         return float(1 - np.sum(parts * self._values))
 
     def _max_log_capital(self, m: float) -> float:
-        """Return the largest log capital so far in bets that the error rate is below m."""
+        """Return the maximum so far of the log capital of bets that the error rate is below m."""
         by_limit = np.cumsum(np.log1p(-self._stakes * (self._values - m)))
         by_variance = np.cumsum(np.log1p(-self._stakes_by_variance * (self._values - m)))
         total = np.logaddexp(
@@ -164,7 +164,7 @@ class ConfidenceSequence:
         return float(np.max(total, initial=0.0))
 
     def _max_log_capital_up(self, m: float) -> float:
-        """Return the largest log capital so far in bets that the error rate is above m."""
+        """Return the maximum so far of the log capital of bets that the error rate is above m."""
         logs = np.log1p(self._stakes_up * (self._values - m))
         return float(np.max(np.cumsum(logs), initial=0.0))
 
@@ -172,7 +172,12 @@ class ConfidenceSequence:
 def _sum_remaining(
     amounts: Float[np.ndarray, "l"], first: Int[np.ndarray, "b"]
 ) -> Float[np.ndarray, "b"]:
-    """Return the sum of the amounts of all images not yet drawn, before each of the draws."""
+    """Return, for each draw, the sum of the amounts of all images that were not drawn before it.
+
+    Args:
+      amounts: one number for each image.
+      first: the draws in order, as indices into `amounts`.
+    """
     taken = np.cumsum(amounts[first])
     return np.sum(amounts) - np.concatenate([[0.0], taken[:-1]])
 

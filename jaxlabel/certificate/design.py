@@ -115,7 +115,9 @@ def _best_design(
     assumed: Float[np.ndarray, "bins"],
     limit: float,
 ) -> tuple[float, float, Float[np.ndarray, "stakes"]]:
-    """Choose the power and the floor of the weights whose best stake grows fastest.
+    """Choose the power and the floor of the draws' weights with which the best stake grows fastest.
+
+    `choose_weights` says how the weights depend on the power and the floor.
 
     Args:
       shares: the share of the images in each bin.

@@ -54,25 +54,25 @@ class Terms:
 
     @property
     def num_pool(self) -> int:
-        """The number of images in the pool, from which an audit draws."""
+        """Return the number of images in the pool, from which an audit draws."""
         return self.num_images - self.num_bought
 
     @property
     def population_bounds(self) -> Population | None:
-        """The bounds from the pool to new images; None if the pool's accuracy is certified."""
+        """Return the converter of bounds from the pool to new images; None if not `population`."""
         if not self.population:
             return None
         return Population(self.num_images, self.num_pool, 1 - self.confidence)
 
     @property
     def pool_target(self) -> float:
-        """The smallest accuracy on the pool that certifies the target; 1 if there is none."""
+        """Return the smallest pool accuracy that certifies the target; 1 if there is none."""
         bounds = self.population_bounds
         return self.target if bounds is None else bounds.needed_accuracy(self.target, LOWER_SHARE)
 
     @property
     def pool_error(self) -> float:
-        """The allowed probability that the interval of the accuracy on the pool is wrong."""
+        """Return the allowed probability that the interval of the accuracy on the pool is wrong."""
         bounds = self.population_bounds
         return 1 - self.confidence if bounds is None else bounds.pool_error
 
@@ -116,14 +116,17 @@ class Terms:
         limit = 1 - self.pool_target
         if not mean < limit:
             return math.inf
-        growth = max(0.0, fastest_growth(tempered(probabilities, mean), limit))
+        growth = max(0.0, fastest_growth(scale_by_temperature(probabilities, mean), limit))
         by_bets = growth / (CALIBRATION_FACTOR * math.log(1 / (LOWER_SHARE * self.pool_error)))
         return 1 / (by_bets + 1 / self.num_pool)
 
 
-def tempered(probabilities: Float[np.ndarray, "n"], mean: float) -> Float[np.ndarray, "n"]:
-    """Divide the log odds of probabilities by the temperature at which their mean is `mean`.
+def scale_by_temperature(
+    probabilities: Float[np.ndarray, "n"], mean: float
+) -> Float[np.ndarray, "n"]:
+    """Scale probabilities by a temperature so that their mean becomes `mean`.
 
+    The log odds of all probabilities are divided by the same temperature.
     Probabilities above 1/2 count as 1/2. The temperature is between 1/20 and 20; if none of these
     gives the mean, the one with the nearest mean is used.
 

@@ -25,7 +25,7 @@ class Population(NamedTuple):
 
     @property
     def pool_error(self) -> float:
-        """The part of the allowed error probability that remains for the audit of the pool."""
+        """Return the part of the allowed error probability that remains for the pool's audit."""
         return (1 - SAMPLING_SHARE) * self.error
 
     def interval(self, low: float, high: float, lower_share: float) -> tuple[float, float]:
@@ -53,9 +53,11 @@ class Population(NamedTuple):
         return min(1.0, count / self.num_pool)
 
     def _lower_bound(self, count: float, share: float) -> float:
-        """Return the lower bound of a proportion of which `count` of all images are successes.
+        """Return the lower Clopper-Pearson bound of a proportion from `count` successes.
 
-        `share` is the share of the sampling error's probability that this bound may use.
+        Args:
+          count: the number of successes among all images of the sample.
+          share: the share of the sampling step's error probability that this bound may use.
         """
         if count <= 0:
             return 0.0

@@ -49,7 +49,7 @@ def load(spec: str, options: Options = DEFAULTS) -> Dataset:
 def load_test_labels(spec: str, options: Options = DEFAULTS) -> Int[np.ndarray, " m"]:
     """Return the labels of the test images, in the order of the images.
 
-    Only the evaluator calls this, once, after the run.
+    The evaluator calls this once, after the run.
 
     Raises:
       DataError: the data set cannot be read, or it has no valid test labels.
@@ -60,7 +60,7 @@ def load_test_labels(spec: str, options: Options = DEFAULTS) -> Int[np.ndarray, 
 def load_train_labels(spec: str, options: Options = DEFAULTS) -> Int[np.ndarray, " n"]:
     """Return the labels of the training images, in the order of the images.
 
-    Only `importing`, `info` and the evaluator call this.
+    Training code must not call this: it buys labels from a `jaxlabel.oracle.Oracle`.
 
     Raises:
       DataError: the data set cannot be read, or it has no valid training labels.

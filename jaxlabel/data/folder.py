@@ -22,6 +22,10 @@ def read(location: str, options: Options) -> Source:
     Without a folder DIR/train, all images below DIR but those in DIR/test are training images. The
     names of sub-folders are used only with `options.folder_labels`, and only to name the classes.
 
+    Args:
+      location: the folder DIR.
+      options: how the images are read.
+
     Raises:
       DataError: the folder does not exist or has no images, an image cannot be read, or images
         differ in size.

@@ -17,6 +17,10 @@ UNSIGNED_BYTE = 8  # the code of this data type in the header of an IDX file
 def read(location: str, options: Options) -> Source:
     """Read the images of a folder's two image files, without opening its label files.
 
+    Args:
+      location: the folder.
+      options: how the images are read.
+
     Raises:
       DataError: a file is missing, corrupt, cut short, or not in IDX format.
     """

@@ -56,7 +56,7 @@ def info(spec: str, options: Options = DEFAULTS, sheet: str | None = None) -> st
 
 
 def _default_path(spec: str, name: str) -> Path:
-    """Return a path for the sheet outside of the folder of images, of which it would become one."""
+    """Return the sheet's default path: in the current folder, but not in the folder of images."""
     kind, _, location = spec.partition(":")
     folder = Path(location).expanduser().resolve()
     inside = kind == "folder" and Path.cwd().is_relative_to(folder)

@@ -21,6 +21,10 @@ LABELS = {"train": ("train_labels", "y_train"), "test": ("test_labels", "y_test"
 def read(location: str, options: Options) -> Source:
     """Read the images of an archive, without reading its labels; test images are optional.
 
+    Args:
+      location: the NPZ file.
+      options: how the images are read.
+
     Raises:
       DataError: the file does not exist, is not an NPZ archive, is corrupt, or has no training
         images.

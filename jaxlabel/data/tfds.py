@@ -16,7 +16,11 @@ BATCH = 4096  # records that are read at a time; reading them singly takes three
 def read(location: str, options: Options) -> Source:
     """Read the images of the splits "train" and "test", without decoding labels.
 
-    A data set without the split "test" uses "validation" instead, if there is one.
+    If there is no split "test", the split "validation" is used instead.
+
+    Args:
+      location: the data set's name, with its configuration and version if needed.
+      options: how the images are read, and the folder of prepared data sets.
 
     Raises:
       DataError: the data set is not prepared in `options.data_dir`, or it is prepared in a format

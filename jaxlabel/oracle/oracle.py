@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Oracle:
-    """Sells the labels of a run's training images, and charges them to the run's account.
+    """Provides the labels of a run's training images, and charges them to the run's account.
 
     Args:
       store: the label store that has the labels and the account.
@@ -92,7 +92,7 @@ class Oracle:
 
     @functools.cached_property
     def prices(self) -> Float[np.ndarray, "num_images"]:
-        """The price of the label of every training image, read once and then kept.
+        """Return the price of the label of every training image, read once and then kept.
 
         Prices may change later; `cost` returns current ones. They are kept because reading the
         prices of 60,000 items takes 0.25 s, which would be needed in every round.
@@ -101,7 +101,7 @@ class Oracle:
 
     @property
     def spent(self) -> float:
-        """The total cost of the labels asked for through this object, each counted once.
+        """Return the total cost of the labels asked for through this object, each counted once.
 
         Labels that the account bought earlier count at the price of that time. So a run that was
         killed and is repeated makes the same decisions, although it now gets these labels free.
@@ -111,12 +111,15 @@ class Oracle:
 
     @property
     def num_bought(self) -> int:
-        """The number of labels asked for through this object; identical images count once."""
+        """Return the number of labels asked for through this object.
+
+        Identical images count once.
+        """
         return len(self._bought)
 
     @property
     def remaining(self) -> float:
-        """The account's budget at the time when this object was made, minus `spent`."""
+        """Return the account's budget at the time when this object was made, minus `spent`."""
         return round(self._budget - self.spent, 6)
 
     def peek_accuracy(self, labels: Int[np.ndarray, "n"]) -> float:

@@ -101,7 +101,10 @@ def find_account(connection: sa.Connection, name: str, lock: bool = False) -> sa
 def count_matches(
     connection: sa.Connection, label_set: int, pairs: Iterable[tuple[str, int]]
 ) -> int:
-    """Return how many of the pairs (item, label) equal the stored label; repeats count each."""
+    """Return for how many pairs (item, label) the label equals the stored label of the item.
+
+    A pair that is repeated counts each time.
+    """
     groups: dict[tuple[int, int], list[str]] = defaultdict(list)
     for (item, label), repeats in Counter(pairs).items():
         groups[label, repeats].append(item)

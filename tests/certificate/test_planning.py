@@ -9,7 +9,7 @@ from audits import certify, pool
 
 from jaxlabel.certificate import Terms, audit
 from jaxlabel.certificate.design import STAKES
-from jaxlabel.certificate.planning import tempered
+from jaxlabel.certificate.planning import scale_by_temperature
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,11 @@ def test_fewer_labels_than_the_fewest_certify_nothing(size):
 
 def test_a_temperature_leaves_the_order_and_gives_the_mean():
     claimed = pool(5, 0.9, 3000, sharpness=2.0)[1][:, 1]
-    cooled = tempered(claimed, 0.1)
+    cooled = scale_by_temperature(claimed, 0.1)
     assert abs(cooled.mean() - 0.1) < 1e-4
     assert (np.diff(cooled[np.argsort(claimed)]) >= 0).all()
     possible = claimed.clip(1e-4, 0.5)
-    np.testing.assert_allclose(tempered(possible, possible.mean()), possible, atol=2e-3)
-    assert tempered(claimed, 0.6).mean() < 0.5  # no temperature gives a probability above 1/2
+    np.testing.assert_allclose(scale_by_temperature(possible, possible.mean()), possible, atol=2e-3)
+    assert (
+        scale_by_temperature(claimed, 0.6).mean() < 0.5
+    )  # no temperature gives a probability above 1/2
