@@ -160,7 +160,8 @@ COMMANDS = (
                  "another machine made it", default=False),
             Flag("limit", "start no run after so many minutes; runs start seed by seed, so that "
                  "the finished ones can be compared; 0: no limit", "MINUTES", 0),
-            Flag("slurm", "submit the runs to Slurm; needs pip install jaxlabel[slurm]", default=False),
+            Flag("slurm", "submit the runs to Slurm; needs pip install jaxlabel[slurm]",
+                 default=False),
             Flag("slurm_options", "submitit's parameters, such as "
                  "timeout_min=60,slurm_partition=cpu", "KEY=VALUE,...", ""),
         ),

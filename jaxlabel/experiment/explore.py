@@ -1,6 +1,6 @@
 """Write a page that shows a data set before any training: samples, maps, and clusters.
 
-The pictures follow the exploratory analysis of source S2 in the README's list of sources.
+The sections are scree plot, PCA and t-SNE maps, k-means scores over k, and mean cluster images.
 """
 
 import datetime
@@ -204,9 +204,9 @@ def cluster_pictures(
          "size": f"{sizes[i]:,}"}
         for i, mean in zip(order, means, strict=True)
     ]  # fmt: skip
-    return {"pairs": pairs, "text": f"{len(order)} of {clustering.k} k-means clusters: above, the mean "
-            "of its images (the centroid); below, the image nearest to it (the medoid) and how "
-            "many images the cluster has."}  # fmt: skip
+    return {"pairs": pairs, "text": f"{len(order)} of {clustering.k} k-means clusters: above, the "
+            "mean of its images (the centroid); below, the image nearest to the centroid (the "
+            "medoid) and the size of the cluster."}  # fmt: skip
 
 
 def curves(clusterings: Sequence[Clustering]) -> list[dict[str, Any]]:

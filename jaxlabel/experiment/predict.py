@@ -158,7 +158,9 @@ def _check_free(out: Path) -> None:
 
 
 def table(
-    probabilities: dict[str, Float[np.ndarray, "n classes"]], classes: tuple[str, ...], dataset: Dataset
+    probabilities: dict[str, Float[np.ndarray, "n classes"]],
+    classes: tuple[str, ...],
+    dataset: Dataset,
 ) -> str:
     """Return the CSV text of predictions: a header line, and a line per image.
 
@@ -180,7 +182,9 @@ def table(
 
 
 def _rows(
-    probabilities: dict[str, Float[np.ndarray, "n classes"]], classes: tuple[str, ...], dataset: Dataset
+    probabilities: dict[str, Float[np.ndarray, "n classes"]],
+    classes: tuple[str, ...],
+    dataset: Dataset,
 ) -> Iterator[list[Any]]:
     """Yield the cells of each line of the CSV after the header; see `table`."""
     for split, rows in probabilities.items():

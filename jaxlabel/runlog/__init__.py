@@ -102,7 +102,9 @@ class RunLog:
         if (phase, step) in self._written:
             return
         if clash := values.keys() & set(RESERVED):
-            raise ValueError(f"{phase}: {', '.join(sorted(clash))} is a key of every record: rename the metric")
+            raise ValueError(
+                f"{phase}: {', '.join(sorted(clash))} is a key of every record: rename the metric"
+            )
         numbers = {name: _number(value) for name, value in values.items()}
         # TensorBoard is written first. A kill between the two writes then repeats a point when the
         # step is replayed, but never loses one.
@@ -137,13 +139,9 @@ class RunLog:
         self.arrays("classes", names=np.array(names, str))
 
     def progress(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
-        """Show progress: a bar on a terminal, else a line every 10 seconds.
+        """Show that a phase has done `step` of its `num_steps` steps, with a note behind.
 
-        Args:
-          phase: the part of the run.
-          step: the steps done.
-          num_steps: the steps of the whole phase.
-          note: a text to show behind, such as the loss.
+        On a terminal this is a bar, elsewhere a line every 10 seconds.
         """
         self._progress.update(phase, step, num_steps, note)
         self._heartbeat()
@@ -274,10 +272,7 @@ class RunLog:
             file.write(files.json_line(record))
 
     def _heartbeat(self, now: bool = False) -> None:
-        """Write the seconds used to session.json, at most every two seconds unless `now`.
-
-        So a kill loses at most two seconds of the count.
-        """
+        """Write the seconds used to session.json, at most every two seconds unless `now`."""
         if not self._is_finished and (now or time.monotonic() - self._beat >= 2):
             self._beat = time.monotonic()
             self._session["seconds"] = round(self.seconds, 3)

@@ -1,4 +1,7 @@
-"""Save and restore the leaves of a pytree with Orbax; a checkpoint is written whole or not at all."""
+"""Save and restore the leaves of a pytree with Orbax.
+
+A checkpoint is written completely or not at all.
+"""
 
 import contextlib
 import errno

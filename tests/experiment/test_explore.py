@@ -41,7 +41,7 @@ def test_the_page_shows_labels_only_when_asked(spec, tmp_path, capsys, monkeypat
 
     monkeypatch.setattr(data, "load_train_labels", None)
     blind = explore.explore(spec, tmp_path / "blind").read_text()
-    for text in ("every training label", "homogeneity", "What is taken for what"):
+    for text in ("every training label", "homogeneity", "Confusion matrix"):
         assert text not in blind, text
     assert "inertia" in blind and "cluster 2" in blind
 
@@ -74,4 +74,4 @@ def test_the_scree_plot_says_how_many_components_are_enough():
 
 def test_the_nearest_number_of_clusters_is_taken():
     found = [explore.Clustering(k, 0.0, POINTS, LABELS, LABELS, None) for k in (4, 10, 36)]
-    assert [explore.near(found, k).k for k in (1, 8, 144)] == [4, 10, 36]
+    assert [explore.nearest(found, k).k for k in (1, 8, 144)] == [4, 10, 36]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
-from jaxlabel.report import figures
+from jaxlabel.report import axes, figures
 
 
 def test_sheet_puts_the_images_in_rows_two_pixels_apart():
@@ -74,7 +74,7 @@ def test_panels_have_like_axes():
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0.12, 0.13), (7, 7), (0, 0), (-3e6, 5e6)])
 def test_ticks_enclose_the_range_with_few_round_numbers(low, high):
-    ticks = figures._ticks(low, high)
+    ticks = axes.ticks(low, high)
     assert ticks[0] <= low and ticks[-1] >= high and 2 <= len(ticks) <= 8
     np.testing.assert_allclose(np.diff(ticks), ticks[1] - ticks[0])
 

@@ -80,7 +80,7 @@ def test_a_finished_run_tells_its_figures(tmp_path):
         "commit abcdef012345+ · jax 0.10", "stopped by target", "80.0%", "3 asked, for 12 images",
     ):  # fmt: skip
         assert fact in page.text, fact
-    assert "sólo & <b>bold</b> taken for 日本: 5 of 12" in page.text
+    assert "sólo & <b>bold</b> predicted as 日本: 5 of 12" in page.text
     assert "PEEKED" not in page.text and "not finished" not in page.text
     assert page.text.count("autoencoder/loss") == 1 and "1.25 at the end" in page.text
 
@@ -97,7 +97,8 @@ def test_a_run_that_is_audited_tells_what_was_believed_and_found(tmp_path):
             "labels_to_train": 30, "labels_to_certify": 40, "labels_spent": 70,
         })  # fmt: skip
     page = Page(write_report(tmp_path).read_text())
-    for fact in ("what the networks believe", "62.5%", "audits, with their interval", "the target",
+    for fact in ("mean confidence of the networks", "62.5%", "audits, with their interval",
+                 "the target",
                  "Labels drawn by each audit: 40.", "at least 90.1%"):  # fmt: skip
         assert fact in page.text, fact
     assert "audit/estimate" not in page.text and "at least 90.2%" not in page.text

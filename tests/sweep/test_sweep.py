@@ -244,7 +244,7 @@ def test_a_line_of_a_chart_differs_from_others_in_more_than_the_axis():
     many = page.charts(lines([f"q{i}" for i in range(9)], ["mnist", "digits"]))
     assert list(many) == ["table1_mnist", "table1_digits"]
     assert many["table1_digits"].title == "T, digits"
-    assert many["table1_digits"].legend == ["q0", "what a chart is named after"]
+    assert many["table1_digits"].legend == ["q0", "the line that a chart is named after"]
     picture = str(many["table1_digits"].picture)
     assert [picture.count(f'<text class="name" x="52" y="{y}">') for y in (20, 256, 492)] == [1] * 3
     assert [picture.count(f">q{i}</text>") for i in range(9)] == [0] + [1] * 8
