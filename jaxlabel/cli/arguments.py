@@ -175,7 +175,7 @@ def _help(flag: Flag) -> str:
 
 
 def _hanging(start: str, words: Sequence[str]) -> list[str]:
-    """Return lines that begin with `start` and hold the words, later lines indented below them."""
+    """Wrap words into lines; `start` precedes the first line and later lines are indented."""
     lines, margin = [start], " " * len(start)
     for word in words:
         is_first = lines[-1] in (start, margin)

@@ -101,11 +101,11 @@ def _dispatch(words: list[str]) -> None:
 
 
 def _unfinished_name(words: list[str]) -> list[str]:
-    """Return the commands that begin with the first word if no second word names one of them.
+    """Return the two-word commands that begin with the first word if the second word is missing.
 
     Returns:
       For example ["data info", "data explore"] for the word "data", alone or followed by a flag;
-      an empty list if the words name a command or none begins with the first word.
+      an empty list if there is a second word, or no such command.
     """
     is_alone = len(words) == 1 or words[1].startswith("-")
     names = [command.name for command in commands.COMMANDS]

@@ -89,5 +89,5 @@ def class_name(run: Run, label: int) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a fraction as a percentage with one decimal, or two digits if it is below 0.1%."""
+    """Return a fraction as a percentage: "12.3%", or two significant digits below 0.1%."""
     return f"{100 * share:.1f}%" if share >= 0.001 or share == 0 else f"{100 * share:.2g}%"

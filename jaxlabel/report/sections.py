@@ -145,7 +145,7 @@ def confusion_table(matrix: Int[np.ndarray, "k k"], names: Sequence[str], images
 
 
 def _mistakes(matrix: Int[np.ndarray, "k k"], names: Sequence[str], count: int = 5) -> list[str]:
-    """Return texts for the most frequent mistakes of a confusion matrix."""
+    """Return the most frequent mistakes, such as "cat predicted as dog: 5 of 12"."""
     wrong = matrix - np.diag(np.diag(matrix))
     cells = np.argsort(-wrong, axis=None, kind="stable")[:count]
     pairs = [divmod(int(cell), len(matrix)) for cell in cells]
@@ -248,7 +248,7 @@ def ledger(run: Run) -> Section | None:
 
 
 def thumbnails(images: UInt8[np.ndarray, "n h w c"]) -> list[str]:
-    """Return the first images as data URIs, up to the limit on a section's size."""
+    """Return the first images as data URIs, as many as fit into IMAGE_BYTES."""
     uris, size = [], 0
     for image in images:
         uri = figures.data_uri(image)

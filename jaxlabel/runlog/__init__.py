@@ -85,7 +85,7 @@ class RunLog:
 
     @property
     def seconds(self) -> float:
-        """Wall-clock seconds that the run has used, summed over its sessions."""
+        """The wall-clock seconds that the run has used, summed over its sessions."""
         return self._before + time.monotonic() - self._began
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:

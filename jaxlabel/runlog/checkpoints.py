@@ -178,7 +178,7 @@ def _name(index: int) -> str:
 
 @contextlib.contextmanager
 def _one_line(folder: Path) -> Iterator[None]:
-    """Raise a one-line JaxlabelError for failed writes in the block.
+    """Turn the errors of failed writes in a `with` block into a JaxlabelError of one line.
 
     Orbax reports a full disk as a ValueError.
     """
@@ -193,7 +193,7 @@ def _one_line(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress Orbax's log lines in the block; its errors are raised in any case."""
+    """Suppress Orbax's log lines in a `with` block; errors are still raised."""
     logger = logging.getLogger("absl")
     before, logger.disabled = logger.disabled, True
     try:

@@ -67,16 +67,16 @@ def _digest(items: Sequence[str]) -> str:
 
 
 def _change(items: Sequence[str], paths: Sequence[str], others: Sequence[str], fate: str) -> str:
-    """Return a text such as "2 gone, as a.png": the number of items that `others` lacks.
+    """Return a text such as "2 gone, as a.png" on the items that are not in `others`.
 
     Args:
       items: ids of images; an id may occur several times.
       paths: the file of each item.
       others: ids to compare with.
-      fate: the word behind the number.
+      fate: the word behind the number: "gone" or "new".
 
     Returns:
-      The text, which names the first file; "" if `others` lacks none of the items.
+      The number of such items and the file of the first one; "" if there are none.
     """
     surplus = Counter(others)
     surplus.subtract(items)

@@ -32,7 +32,10 @@ def device() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, jaxlabel, and the main libraries by name."""
+    """Return the versions of Python, jaxlabel, and the main libraries by name.
+
+    jaxlabel itself need not be installed.
+    """
     base = {"python": platform.python_version(), "jaxlabel": __version__}
     return base | {name: version(name) for name in LIBRARIES}
 

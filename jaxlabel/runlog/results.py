@@ -69,7 +69,7 @@ def append(path: Path | str, result: Mapping[str, Any]) -> None:
 
 
 def read(*paths: Path | str) -> list[dict[str, Any]]:
-    """Read the results in some files, in their order; only the last result of a repeated run.
+    """Read results from files, in their order; of a run that was repeated, only the last result.
 
     Raises:
       UsageError: a file is missing.
@@ -112,7 +112,7 @@ def filled(document: str, root: Path) -> str:
 
 
 def mean_interval(values: Sequence[float]) -> MeanInterval:
-    """Return the mean of normal values and its 95% interval by Student's t (1908)."""
+    """Return the mean of roughly normal values and its 95% interval by Student's t (1908)."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return MeanInterval(mean, None, None)

@@ -143,7 +143,7 @@ def run_missing(
     done = _reporter(missing, len(made.runs), workdir, failed)
     print(f"{made.experiment}: {len(missing)} of {len(made.runs)} runs to do, "
           f"{min(jobs, len(missing))} at a time", flush=True)  # fmt: skip
-    environment = surroundings(workdir, jobs)
+    environment = run_environment(workdir, jobs)
     for run in missing:
         records.set_aside(run, workdir)
     if options.slurm is not None:
@@ -166,7 +166,7 @@ def default_jobs() -> int:
     return min(cores or 1, MAX_JOBS)
 
 
-def surroundings(workdir: Path, jobs: int) -> dict[str, str]:
+def run_environment(workdir: Path, jobs: int) -> dict[str, str]:
     """Return environment variables for the runs: the caches they share, and XLA's memory setting.
 
     Variables that the user has set are left out.

@@ -143,7 +143,7 @@ def _report(workdir: Path, line: Mapping[str, Any]) -> tuple[int, str]:
 
 
 class Line(NamedTuple):
-    """The identity of a line of a chart; its points are the rows that differ only in the axis.
+    """The properties that all points of a line in a chart have in common.
 
     Attributes:
       arm: the name of the arm.

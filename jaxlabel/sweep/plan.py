@@ -90,7 +90,7 @@ def make(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
     runs = []
     for table in experiment.tables:
         for arm in table.arms:
-            runs += list(unrolled(table, arm, data_root, store))
+            runs += list(runs_of_arm(table, arm, data_root, store))
     names: set[str] = set()
     for run in runs:
         if run.name in names:
@@ -127,7 +127,7 @@ def load(file: Path, quick: bool) -> tuple[str, Experiment]:
     return module.__doc__.strip(), experiment
 
 
-def unrolled(table: Table, arm: Arm, data_root: str, store: str) -> Iterator[Run]:
+def runs_of_arm(table: Table, arm: Arm, data_root: str, store: str) -> Iterator[Run]:
     """Yield the runs of an arm, row by row; the seed changes fastest.
 
     Raises:

@@ -13,7 +13,7 @@ from jaxlabel.sweep.types import Outcome, Run
 
 def run_all(
     runs: Sequence[Run], workdir: Path, jobs: int, environment: Mapping[str, str], done: Done,
-    *, options: Mapping[str, Any], seconds_between_looks: float = 5.0,
+    *, options: Mapping[str, Any], seconds_between_checks: float = 5.0,
 ) -> None:  # fmt: skip
     """Submit the runs as an array of jobs and wait until all have ended.
 
@@ -24,7 +24,7 @@ def run_all(
       environment: environment variables for the jobs.
       done: a function that is called with the outcome of each run.
       options: submitit's parameters, such as timeout_min or slurm_partition.
-      seconds_between_looks: the time between two checks for ended jobs.
+      seconds_between_checks: the time between two checks for ended jobs.
 
     Raises:
       UsageError: submitit is not installed or rejects a parameter.
@@ -46,7 +46,7 @@ def run_all(
             message = _error_of(pending.pop(number))
             done(Outcome(runs[number], message, Path(payloads[number]["log"])))
         if pending:
-            time.sleep(seconds_between_looks)
+            time.sleep(seconds_between_checks)
 
 
 def options(text: str) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def csv_text(lines: Sequence[Line]) -> str:
 
 
 def bounded(name: str, values: Sequence[float]) -> MeanInterval:
-    """Return the mean and its 95% interval; that of a fraction is cut at 0 and 1."""
+    """Return the mean and its 95% interval, cut at 0 and 1 if the measure is a fraction."""
     mean, low, high = mean_interval(values)
     if low is None or high is None or not is_share(name):
         return MeanInterval(mean, low, high)

@@ -78,7 +78,7 @@ def test_a_device_without_memory_is_one_line_and_other_errors_are_not_hidden(cap
         cli.run(["report"])
 
 
-def test_a_config_file_that_cannot_be_run_says_where(capsys, tmp_path):
+def test_the_error_names_the_line_of_a_broken_config_file(capsys, tmp_path):
     path = tmp_path / "broken.py"
     path.write_text("x = 1\ny = x / 0\n")
     code, _, err = outcome(capsys, "train", f"--config={path}")
@@ -151,7 +151,7 @@ def test_data_info_of_the_digits(capsys, tmp_path):
     assert sheet.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_sheet_is_no_image_of_the_folder_that_it_shows(capsys, tmp_path, monkeypatch):
+def test_the_sheet_of_samples_is_not_written_into_its_image_folder(capsys, tmp_path, monkeypatch):
     folder = tmp_path / "pictures"
     folder.mkdir()
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "a.png")
