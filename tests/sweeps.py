@@ -69,7 +69,7 @@ NAMES = [
 
 
 class Few:
-    """An experiment file in `folder`, with its data in folder/data and its sweep in folder/sweep."""
+    """An experiment file in `folder`; the data are in folder/data, the sweep in folder/sweep."""
 
     def __init__(self, folder: Path):
         self.folder, self.workdir = folder, folder / "sweep"

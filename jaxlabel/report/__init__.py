@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from jaxlabel import files
-from jaxlabel.certificate.interval import at_least
 from jaxlabel.report import sections
 from jaxlabel.report.clusters import clusters
 from jaxlabel.report.generated import generated
@@ -94,6 +93,8 @@ def _tiles(run: Run) -> list[dict[str, Any]]:
             tiles.append({"name": shown, "value": percent(accuracy),
                           "note": "measured with labels that only the evaluator read"})  # fmt: skip
     if "certified" in result:
+        from jaxlabel.certificate.interval import at_least  # imports JAX
+
         split = "{labels_to_train:,} labels to train, {labels_to_certify:,} to certify"
         low = at_least(result["certified_low"], 1) if result["certified"] else ""
         tiles.append(

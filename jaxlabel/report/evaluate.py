@@ -1,11 +1,12 @@
 """Score predictions against true labels: accuracy, confusion, recall, and cluster scores."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxlabel.certificate.interval import Interval, wilson_interval
+if TYPE_CHECKING:
+    from jaxlabel.certificate.interval import Interval
 
 
 class Evaluation(NamedTuple):
@@ -18,7 +19,7 @@ class Evaluation(NamedTuple):
     """
 
     accuracy: float
-    interval: Interval
+    interval: "Interval"
     matrix: Int[np.ndarray, "classes classes"]
 
 
@@ -48,6 +49,8 @@ def evaluate(
     Raises:
       ValueError: the arrays are empty or differ in length, or a class is out of range.
     """
+    from jaxlabel.certificate.interval import wilson_interval  # imports JAX
+
     matrix = confusion_matrix(labels, predictions, num_classes)
     correct = int(np.trace(matrix))
     return Evaluation(

@@ -77,7 +77,8 @@ def test_report_of_a_finished_run_shows_its_figures(tmp_path):
     page, _ = make(tmp_path)
     for fact in (
         "93.8%", "95% interval 90.0% to 96.0%", "of 45 images (24.4%)", "75.0 s", "two cores",
-        "commit abcdef012345+ · jax 0.10", "stopped by target", "80.0%", "3 asked, for 12 images",
+        "commit abcdef012345+ · jax 0.10", "stopped by target", "80.0%",
+        "3 labelled, for 12 images",
     ):  # fmt: skip
         assert fact in page.text, fact
     assert "sólo & <b>bold</b> predicted as 日本: 5 of 12" in page.text
@@ -189,11 +190,11 @@ def test_every_cluster_gets_pictures_however_large_they_are(tmp_path):
     groups = section.split("<h3>")[1:]
     shown = [group.count("<img") for group in groups]
     assert len(shown) == 20 and min(shown) >= 1 and max(shown) - min(shown) <= 1
-    assert len(text) < 1e6 and "left out" in text
+    assert len(text) < 1e6 and "least confident images" in text
     assert text.count("self-labelled (refused)") == 1
     page = Page(text).text
-    assert "Matched accuracy87.5%read by the evaluator alone" in page
-    assert "kNN accuracy62.5%read by the evaluator alone" in page
+    assert "Matched accuracy87.5%measured with labels that only the evaluator read" in page
+    assert "kNN accuracy62.5%measured with labels that only the evaluator read" in page
 
 
 def test_the_error_names_a_broken_file(tmp_path):

@@ -35,7 +35,7 @@ def test_versions_are_known_where_jaxlabel_is_not_installed(tmp_path):
         "    if name == 'jaxlabel': raise m.PackageNotFoundError(name)\n"
         "    return found(name)\n"
         "m.version = version\n"
-        "from jaxlabel import provenance\n"
+        "from jaxlabel.runlog import provenance\n"
         "print(provenance.versions()['jaxlabel'])\n"
     )
     done = subprocess.run(

@@ -240,7 +240,7 @@ def test_a_line_of_a_chart_differs_from_others_in_more_than_the_axis():
         one | {"row": "g", "cell": one["cell"] | {"graph_targets": graph_targets}}
         for graph_targets in (0.0, 0.5) for one in lines(["random"], ["mnist"])
     ]  # fmt: skip
-    assert page.charts(guided)["table1"].legend == ["guide=0.0", "guide=0.5"]
+    assert page.charts(guided)["table1"].legend == ["graph_targets=0.0", "graph_targets=0.5"]
     many = page.charts(lines([f"q{i}" for i in range(9)], ["mnist", "digits"]))
     assert list(many) == ["table1_mnist", "table1_digits"]
     assert many["table1_digits"].title == "T, digits"
