@@ -60,9 +60,7 @@ class Config(RunConfig):
     steps: int = setting(2000, "training steps on labels", low=1)
     batch_size: int = setting(128, "images in a mini-batch", low=1)
     learning_rate: float = setting(2e-3, "peak learning rate of the training on labels", low=0.0)
-    weight_decay: float = setting(
-        0.05, "weight decay of AdamW in the training on labels", low=0.0
-    )
+    weight_decay: float = setting(0.05, "weight decay of AdamW in the training on labels", low=0.0)
 
     def check(self) -> None:
         """Raise a UsageError if the network cannot have a code of the configured size."""

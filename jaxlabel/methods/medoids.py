@@ -10,12 +10,12 @@ is trained on the labels that the clusters give to their images. The settings
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 
 from jaxlabel import augment, cluster, losses, nets, query, train
 from jaxlabel.cache import cached
@@ -23,6 +23,7 @@ from jaxlabel.certificate.interval import wilson_interval
 from jaxlabel.config import RunConfig, setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
+from jaxlabel.methods.cluster_labels import Round, label_clusters, spread_labels
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
 from jaxlabel.pretext.autoencoder import learn_codes
@@ -50,12 +51,12 @@ class Config(RunConfig):
     neighbours: int = setting(10, "neighbours of each image in the graph", low=2)
     components: int = setting(20, "number of the graph's eigenvectors", low=1)
     spread: str = setting(
-        "nearest", "source of an unlabelled image's label: its cluster, its nearest labelled image, "
+        "nearest", "source of an unlabelled image's label: its cluster, the nearest labelled image "
         "or diffusion on the graph", choices=("cluster", "nearest", "diffusion"),
     )  # fmt: skip
     nested: bool = setting(True, "query no image of a cluster that contains a labelled image")
     stop: str = setting(
-        "estimate", "accuracy that decides when to stop: an estimate from the labels bought, or, as "
+        "estimate", "accuracy that decides when to stop: an estimate from the labels bought or, as "
         "in S0, the accuracy on all training labels", choices=("estimate", "peek"),
     )  # fmt: skip
     target: float = setting(
@@ -81,32 +82,6 @@ class Config(RunConfig):
         """Raise a UsageError if the settings contradict each other."""
         if self.spread == "diffusion" and self.space != "graph":
             raise UsageError("config.spread=diffusion needs config.space=graph")
-
-
-class Round(NamedTuple):
-    """One clustering, and the labels after its queries.
-
-    Attributes:
-      labelled: the labels bought so far.
-      medoids: the medoid of each non-empty cluster.
-      sizes: number of images in each cluster.
-      cluster_labels: the label of each cluster.
-      labels: the label given to each image.
-      rank: rank of each image in its cluster by distance from the centroid, 0 nearest, 1 farthest.
-      new: the images queried in this round.
-      weights: sizes of the clusters of these images.
-      complete: False if the budget was too small for all queries.
-    """
-
-    labelled: Labelled
-    medoids: Int[np.ndarray, "k"]
-    sizes: Int[np.ndarray, "k"]
-    cluster_labels: Int[np.ndarray, "k"]
-    labels: Int[np.ndarray, "n"]
-    rank: Float[np.ndarray, "n"]
-    new: Int[np.ndarray, "q"]
-    weights: Float[np.ndarray, "q"]
-    complete: bool
 
 
 def run(
@@ -232,38 +207,6 @@ def ask_round(
         labelled, medoids[full], sizes[full], cluster_labels[full], labels, rank,
         medoids[affordable], sizes[affordable].astype(float), len(affordable) == len(fresh),
     )  # fmt: skip
-
-
-def spread_labels(
-    config: Config, graph: cluster.GraphSpace, labelled: Labelled, by_cluster: Int[np.ndarray, "n"]
-) -> Int[np.ndarray, "n"]:
-    """Return a label for each image, by the method `config.spread`; labelled images keep theirs."""
-    labels = by_cluster.copy()
-    if config.spread == "nearest":
-        squared = -2 * graph.points @ graph.points[labelled.indices].T
-        squared += np.sum(graph.points[labelled.indices] ** 2, axis=1)
-        labels = labelled.labels[np.argmin(squared, axis=1)]
-    elif config.spread == "diffusion":
-        labels = cluster.diffuse_labels(graph, labelled.indices, labelled.labels)
-    labels[labelled.indices] = labelled.labels
-    return labels
-
-
-def label_clusters(
-    centroids: Float[np.ndarray, "k d"],
-    assignments: Int[np.ndarray, "n"],
-    space: Float[np.ndarray, "n d"],
-    labelled: Labelled,
-) -> Int[np.ndarray, "k"]:
-    """Return each cluster's label, taken from the labelled image nearest to its centroid.
-
-    Labelled images of the cluster come first; a cluster without any takes the nearest of all.
-    """
-    points = space[labelled.indices].astype(float)
-    # squared distances minus the centroid's squared norm, which does not change the order
-    squared = np.sum(points**2, axis=1) - 2 * centroids @ points.T
-    outside = assignments[labelled.indices] != np.arange(len(centroids))[:, None]
-    return labelled.labels[np.lexsort((squared, outside), axis=-1)[:, 0]]
 
 
 def measure(

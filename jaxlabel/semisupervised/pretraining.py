@@ -107,7 +107,7 @@ def pretrained(
 def contrastive_settings(
     network: str, width: int, num_steps: int, batch_size: int = 256
 ) -> pretext.Settings:
-    """Return SimCLR's settings: the arguments, and the defaults of methods/simclr.py for the rest."""
+    """Return SimCLR's settings, with the defaults of methods/simclr.py where none is given."""
     return pretext.Settings(
         network, width, num_steps, batch_size, temperature=0.2, projection=64, optimizer="adamw",
         learning_rate=2e-3, weight_decay=1e-4, strength=1.0, partners=0, partner_share=0.0,
