@@ -14,7 +14,7 @@ from jaxlabel import data, query, train
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment import run as experiment
 from jaxlabel.log import NullLog
-from jaxlabel.methods import active, stopping
+from jaxlabel.methods import active, rounds, stopping
 from jaxlabel.predictor import PoolPredictions, Predictions, predict_all, predict_probabilities
 from jaxlabel.query import NO_LABELS, Labelled
 from jaxlabel.semisupervised import committee, pad, setup, training
@@ -32,9 +32,9 @@ def test_labels_grow_by_a_factor():
     config = active.Config(initial_labels=40, growth=1.6)
     totals = [0]
     for _ in range(7):
-        totals.append(active.grown(config, totals[-1]))
+        totals.append(rounds.num_labels_after_round(config, totals[-1]))
     assert totals[1:] == [40, 64, 102, 163, 261, 418, 669]
-    assert active.grown(active.Config(growth=1.05), 3) == 4
+    assert rounds.num_labels_after_round(active.Config(growth=1.05), 3) == 4
 
 
 def a_committee(members, config):
@@ -162,9 +162,9 @@ def test_images_that_are_too_dear_neither_count_as_asked_nor_hide_those_beside_t
     points = (10 * np.eye(4)[blob] + np.random.default_rng(0).normal(size=(800, 4))).astype("f")
     cheap = np.arange(800) % 200 >= np.where(blob, 10, 120)
     oracle = ArrayOracle(blob, 8, 4, np.where(cheap, 1.0, 50.0))
-    monkeypatch.setattr(active.query, "buy", lambda oracle, labelled, wanted, number: wanted)
+    monkeypatch.setattr(rounds.query, "buy", lambda oracle, labelled, wanted, number: wanted)
     spaces = setup.Spaces(None, points, None)
-    context = active.Context(
+    context = rounds.Context(
         tiny(initial_query=strategy, query=strategy),
         np.zeros(800),
         spaces,
@@ -175,7 +175,7 @@ def test_images_that_are_too_dear_neither_count_as_asked_nor_hide_those_beside_t
     )
     probabilities = np.full((800, 4), 0.25)  # in doubt of all
     seen = PoolPredictions(np.arange(0, 800, 2), Predictions(points[::2], probabilities[::2]))
-    asked = active.buy(context, seen, NO_LABELS, 4, 0, jax.random.key(0))
+    asked = rounds.buy(context, seen, NO_LABELS, 4, 0, jax.random.key(0))
     assert len(set(asked.tolist())) == 4 and cheap[asked].all()
     assert strategy == "margin" or len(set(blob[asked])) == 4
 
@@ -275,10 +275,10 @@ def test_a_round_chooses_among_a_part_and_knows_where_it_lies(monkeypatch):
     everything = predict_all(committee.networks(config, state), images, 10)
     labelled = Labelled(np.array([250, 3, 77, 299]), np.zeros(4, int))
     oracle = ArrayOracle(np.zeros(300), 1000)
-    context = active.Context(config, images, None, None, oracle, 64, NullLog())
-    monkeypatch.setattr(active.query, "buy", lambda oracle, labelled, wanted, number: wanted)
+    context = rounds.Context(config, images, None, None, oracle, 64, NullLog())
+    monkeypatch.setattr(rounds.query, "buy", lambda oracle, labelled, wanted, number: wanted)
     for number in range(3):
-        seen = active.pool_predictions(context, state, labelled, jax.random.key(number))
+        seen = rounds.pool_predictions(context, state, labelled, jax.random.key(number))
         assert 90 <= len(seen.rows) <= 94 and set(labelled.indices) <= set(seen.rows)
         probabilities = everything.probabilities[seen.rows]
         np.testing.assert_allclose(
@@ -286,16 +286,16 @@ def test_a_round_chooses_among_a_part_and_knows_where_it_lies(monkeypatch):
         )
         shares = np.sort(probabilities, axis=1)
         margins = dict(zip(seen.rows, shares[:, -1] - shares[:, -2], strict=True))
-        asked = active.buy(context, seen, labelled, 5, 1, jax.random.key(9))
+        asked = rounds.buy(context, seen, labelled, 5, 1, jax.random.key(9))
         free = [margin for row, margin in margins.items() if row not in labelled.indices]
         np.testing.assert_allclose([margins[row] for row in asked], np.sort(free)[:5], atol=1e-5)
     many = Labelled(np.arange(100), np.zeros(100, int))
-    assert len(active.pool_predictions(context, state, many, jax.random.key(0)).rows) == 300
+    assert len(rounds.pool_predictions(context, state, many, jax.random.key(0)).rows) == 300
 
 
 def test_a_run_that_went_on_goes_on_by_the_way_that_it_took(monkeypatch):
     log, oracle = Memory(), ArrayOracle(np.zeros(300), 1000)
-    context = active.Context(tiny(confidence=0.0), np.zeros(300), None, None, oracle, 64, log)
+    context = rounds.Context(tiny(confidence=0.0), np.zeros(300), None, None, oracle, 64, log)
     rule = stopping.StoppingRule(context.config, 300, oracle, log)
     assert not active.should_continue(context, rule, 0)
     query.chosen(log, 1, 5, 300, NO_LABELS, lambda: np.arange(5))

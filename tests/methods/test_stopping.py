@@ -168,7 +168,7 @@ def test_audits_come_to_an_end():
     one, count = rule(wrong(0.3), budget=10**6), 0
     while one.audit(jax.random.key(count), probabilities(0.1, count), NO_LABELS, 900, count)[1]:
         count += 1
-    assert count == stopping.MOST_AUDITS
+    assert count == stopping.MAX_AUDITS
 
 
 @pytest.mark.parametrize("labelled", [NO_LABELS.indices, np.arange(NUM_IMAGES)])

@@ -74,10 +74,12 @@ def test_regions_are_those_of_the_nearest_middle():
     points = np.asarray(given_points(data.load("digits").train_images, 32, "pixels"))
     spaces = setup.Spaces(points, points, neighbour_graph(points, 10, NullLog()))
     where = sequential_queries.regions(spaces, jax.random.key(0))
-    away = np.linalg.norm(points[:, None] - points[where.middles], axis=2)
-    assert len(where.middles) == sequential_queries.REGIONS
-    np.testing.assert_array_equal(where.own, away.argmin(axis=1))
-    np.testing.assert_array_equal(where.own[where.middles], np.arange(sequential_queries.REGIONS))
+    away = np.linalg.norm(points[:, None] - points[where.medoids], axis=2)
+    assert len(where.medoids) == sequential_queries.REGIONS
+    np.testing.assert_array_equal(where.assignments, away.argmin(axis=1))
+    np.testing.assert_array_equal(
+        where.assignments[where.medoids], np.arange(sequential_queries.REGIONS)
+    )
     with pytest.raises(TypeError, match="graph"):
         sequential_queries.regions(spaces._replace(graph=None), jax.random.key(0))
 
@@ -97,7 +99,7 @@ def test_scouts_go_where_no_label_has_been():
         asked = np.append(asked, more)
     one = Labelled(asked[:3], np.zeros(3, int))  # of one class, of which nothing is in doubt
     more = sequential_queries.choose(config, where, one, 1, 2).tolist()
-    assert len(set(more)) == 2 and set(more) <= set(where.middles) - set(one.indices)
+    assert len(set(more)) == 2 and set(more) <= set(where.medoids) - set(one.indices)
 
 
 def test_scouts_look_for_classes_first_and_then_for_margins_too(monkeypatch):
