@@ -29,7 +29,6 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "experiments" / "results" / "gpu_queue.jsonl"
-
 OBJECTIVES = ("freematch", "fixmatch", "flexmatch", "softmatch", "mixmatch", "mean_teacher", "vat",
               "pseudo_label", "graph", "supervised")  # fmt: skip
 QUERIES = ("random", "typiclust", "medoids", "probcover", "maxherding", "coreset", "margin",
@@ -258,8 +257,8 @@ def table(paths: Iterable[Path]) -> str:
         spent = "/".join(dict.fromkeys(str(line.get("labels_spent", "")) for line in group))
         seconds = max(line["seconds"] + line.get("seconds_shared", 0.0) for line in group)
         device = ", ".join(dict.fromkeys(str(line.get("device", "")) for line in group))
-        rows.append(f"| {name} | {preset} | {group[0]['bar']} | {text} | {worst} | {len(group)} | {spent} | "
-                    f"{seconds:.0f} | {device} |")  # fmt: skip
+        rows.append(f"| {name} | {preset} | {group[0]['bar']} | {text} | {worst} | {len(group)} | "
+                    f"{spent} | {seconds:.0f} | {device} |")  # fmt: skip
     return "\n".join(rows)
 
 
