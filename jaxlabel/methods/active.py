@@ -169,10 +169,9 @@ def run(
         state = rounds.learn(context, state, labelled, f"end_{number}", long, end_key)
         pool = None
         if refinement.applies(config, len(labelled.indices)):
-            data = rounds.training_data(context, labelled, None)
             state = refinement.refine(
-                refine_cycle, state, data, spaces.base, labelled, refine_key, log,
-                f"refined_{number}",
+                refine_cycle, state, rounds.training_data(context, labelled, None), spaces.base,
+                labelled, refine_key, log, f"refined_{number}",
             )  # fmt: skip
         model = committee.distilled(
             config, state, images, labelled, distil_key, log, f"distilled_{number}"
@@ -246,9 +245,9 @@ def make_predictor(
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds the classifier from random number generators.
+    """Return a function that builds an untrained classifier from an `nnx.Rngs`.
 
-    Loading a saved model needs it.
+    Loading a saved model fills its weights in.
     """
     make = setup.make_network(config, shape, num_classes)
     count = 1 if config.distil_steps else config.members

@@ -108,7 +108,7 @@ def silhouette(points: Float[np.ndarray, "n d"], clusters: np.ndarray) -> dict[s
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds the model, for loading a saved one.
+    """Return a function that builds an empty model, for loading a saved one.
 
     The model has one output per cluster, not per class.
     """

@@ -181,13 +181,16 @@ def fine_tune(
 
 
 def ensemble(config: Config, model: Any) -> linear.Ensemble:
-    """Return the model as an ensemble that averages over mirrored images if they are allowed."""
+    """Return the model as an ensemble of one network.
+
+    With augmentation, it averages over mirrored images if the kind of images allows mirroring.
+    """
     mirror = config.augment and config.kind in augment.MIRRORED_KINDS
     return linear.Ensemble([model], mirror)
 
 
 def make_network(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds encoder and head from random number generators."""
+    """Return a function that builds an untrained encoder with a head from an `nnx.Rngs`."""
     if config.network == "conv":
         return lambda rngs: nets.ConvClassifier(
             shape, num_classes, rngs, width=config.width, hidden=config.code
@@ -201,9 +204,9 @@ def make_network(config: Config, shape: tuple[int, ...], num_classes: int) -> An
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds the classifier from random number generators.
+    """Return a function that builds an untrained classifier from an `nnx.Rngs`.
 
-    Loading a saved model needs it.
+    Loading a saved model fills its weights in.
     """
     make = make_network(config, shape, num_classes)
     return lambda rngs: ensemble(config, make(rngs))

@@ -91,7 +91,11 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Train a classifier on labels that clusters take from their labelled medoids."""
+    """Label medoids of ever more clusters, then train a classifier on the labels of the clusters.
+
+    Raises:
+      BudgetExceeded: the budget buys no label.
+    """
     code_key, loop_key, fit_key = jax.random.split(key, 3)
     codes = make_codes(config, images, code_key, log)
     space = embed(config, codes, log)
@@ -269,6 +273,6 @@ def fit_classifier(
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds the classifier, for training it and for loading a saved one."""
+    """Return a function that builds an untrained classifier from an `nnx.Rngs`."""
     network = {"conv": nets.ConvClassifier, "dense": nets.DenseClassifier}[config.classifier]
     return lambda rngs: network(shape, num_classes, rngs)

@@ -237,21 +237,21 @@ def fit_dense(
 def ensemble(config: Config, members: list[Any]) -> linear.Ensemble:
     """Return the ensemble that averages the probabilities of `members`.
 
-    With augmentation, it averages over mirrored images as well if their kind allows it.
+    With augmentation, it also averages over mirrored images if the kind of images allows mirroring.
     """
     mirror = config.augment and config.kind in augment.MIRRORED_KINDS
     return linear.Ensemble(members, mirror)
 
 
 def make_member(shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds a network of seven layers from random number generators."""
+    """Return a function that builds an untrained network of seven layers from an `nnx.Rngs`."""
     return lambda rngs: nets.DenseClassifier(shape, num_classes, rngs, hidden=SEVEN_LAYERS)
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds the classifier from random number generators.
+    """Return a function that builds an untrained classifier from an `nnx.Rngs`.
 
-    Loading a saved model needs it.
+    Loading a saved model fills its weights in.
     """
     if config.classifier == "logistic":
         centres = config.centres if config.features == "distances" else 0

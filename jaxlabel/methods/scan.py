@@ -277,7 +277,7 @@ def learn_names(
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds the model, for loading a saved one.
+    """Return a function that builds an untrained model from an `nnx.Rngs`, for loading a saved one.
 
     Its outputs are classes, or clusters if the run has no budget.
     """

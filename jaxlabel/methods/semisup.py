@@ -169,7 +169,7 @@ def finish(
 ) -> Predictor:  # fmt: skip
     """Return the result of a run: the model and a class for every training image.
 
-    The model averages over mirrored images if the kind of images allows it. With
+    The model averages over mirrored images if the kind of images allows mirroring. With
     `objective=graph`, the classes are the propagated ones if the graph reaches the image.
     """
     model = ensemble(config, [model])
@@ -183,9 +183,9 @@ def finish(
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds the classifier from random number generators.
+    """Return a function that builds an untrained classifier from an `nnx.Rngs`.
 
-    Loading a saved model needs it.
+    Loading a saved model fills its weights in.
     """
     make = make_network(config, shape, num_classes)
     return lambda rngs: ensemble(config, [make(rngs)])

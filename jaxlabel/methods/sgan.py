@@ -179,15 +179,18 @@ def finish(
 
 
 def deployed(config: Config, model: Any) -> linear.Ensemble:
-    """Return the model as an ensemble that averages over mirrored images if they are allowed."""
+    """Return the discriminator as an ensemble of one network.
+
+    With augmentation, it averages over mirrored images if the kind of images allows mirroring.
+    """
     mirror = config.augment and config.kind in augment.MIRRORED_KINDS
     return linear.Ensemble([model], mirror)
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds the classifier from random number generators.
+    """Return a function that builds an untrained classifier from an `nnx.Rngs`.
 
-    Loading a saved model needs it.
+    Loading a saved model fills its weights in.
     """
     make = gan.make_discriminator(config, shape, num_classes)
 

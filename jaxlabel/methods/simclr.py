@@ -150,7 +150,7 @@ def given_neighbours(
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds the model, for loading a saved one.
+    """Return a function that builds an untrained model from an `nnx.Rngs`, for loading a saved one.
 
     The model returns features instead of class logits.
     """

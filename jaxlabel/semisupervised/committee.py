@@ -93,7 +93,7 @@ def side_by_side(step: train.Step[State], *, unrolled: bool) -> train.Step[State
 def networks(config: Any, state: State) -> Ensemble:
     """Return the ensemble of the members' teachers, which averages their probabilities.
 
-    It also averages over mirrored images if the kind of images allows it.
+    It also averages over mirrored images if the kind of images allows mirroring.
     """
     return ensemble(
         config, [train.member(state, number).teacher for number in range(len(state.number))]

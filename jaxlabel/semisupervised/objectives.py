@@ -29,7 +29,7 @@ def supervised(
     settings: Settings, views: Views, student: Any, teacher: Any, batch: Batch, memory: Memory,
     key: Key[Array, ""],
 ) -> Outcome:  # fmt: skip
-    """Compute the cross-entropy of the labelled images alone, the supervised baseline."""
+    """Compute the loss of the supervised baseline: cross-entropy of the labelled images alone."""
     logits = student(views.weak(key, batch.images))
     return Outcome(losses.cross_entropy(logits, batch.labels), jnp.zeros(1), memory, {})
 
@@ -38,7 +38,11 @@ def pseudo_label(
     settings: Settings, views: Views, student: Any, teacher: Any, batch: Batch, memory: Memory,
     key: Key[Array, ""],
 ) -> Outcome:  # fmt: skip
-    """Train on the student's own most probable classes, with growing weight (Lee 2013)."""
+    """Compute the pseudo-label loss (Lee 2013).
+
+    The student's most probable classes are the targets of the unlabelled images, with a weight that
+    grows during the training.
+    """
     labelled, others = _split(views.weak(key, _all_images(batch)), batch)
     logits, unlabelled = _logits(student, labelled, others)
     loss = consistency.pseudo_label(unlabelled, jax.nn.softmax(unlabelled))
@@ -50,9 +54,10 @@ def mean_teacher(
     settings: Settings, views: Views, student: Any, teacher: Any, batch: Batch, memory: Memory,
     key: Key[Array, ""],
 ) -> Outcome:  # fmt: skip
-    """Match the student's to the teacher's predictions for another view of the same image.
+    """Compute the mean-teacher loss (Tarvainen & Valpola 2017).
 
-    Source: mean teacher, Tarvainen & Valpola 2017.
+    It is the squared difference between the student's and the teacher's predictions for two weak
+    views of the same image.
     """
     student_key, teacher_key = jax.random.split(key)
     labelled, others = _split(views.weak(student_key, _all_images(batch)), batch)
@@ -67,7 +72,10 @@ def vat(
     settings: Settings, views: Views, student: Any, teacher: Any, batch: Batch, memory: Memory,
     key: Key[Array, ""],
 ) -> Outcome:  # fmt: skip
-    """Make predictions robust to the worst small perturbation (VAT, Miyato et al. 2018)."""
+    """Compute the loss of virtual adversarial training (VAT, Miyato et al. 2018).
+
+    It is small if the worst perturbation of a given length changes the predictions little.
+    """
     view_key, direction_key = jax.random.split(key)
     labelled, others = _split(views.weak(view_key, _all_images(batch)), batch)
     loss = consistency.virtual_adversarial(
@@ -124,7 +132,7 @@ def graph(
     settings: Settings, views: Views, student: Any, teacher: Any, batch: Batch, memory: Memory,
     key: Key[Array, ""],
 ) -> Outcome:  # fmt: skip
-    """Train on the labels propagated over the graph as if they were true labels."""
+    """Compute the cross-entropy of all images, with propagated labels for the unlabelled ones."""
     labelled, others = _split(views.weak(key, _all_images(batch)), batch)
     logits, unlabelled = _logits(student, labelled, others)
     loss = consistency.soft_cross_entropy(unlabelled, batch.graph_targets)

@@ -207,13 +207,13 @@ def class_prior(
 def ensemble(config: ModelSettings, models: list[Any]) -> linear.Ensemble:
     """Return the ensemble that averages the models' probabilities.
 
-    It also averages over mirrored images if the kind of images allows it.
+    It also averages over mirrored images if the kind of images allows mirroring.
     """
     return linear.Ensemble(models, config.kind in augment.MIRRORED_KINDS)
 
 
 def make_network(config: ModelSettings, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds encoder and head from random number generators."""
+    """Return a function that builds an untrained encoder with a head from an `nnx.Rngs`."""
 
     def make(rngs: Any) -> nets.Classifier:
         encoder = nets.make_encoder(config.network, shape, rngs, config.width)
