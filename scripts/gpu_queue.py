@@ -39,7 +39,7 @@ ORIENTED = {"network": "fine_gradient_conv", "width": 64, "weight_decay": 0.3}
 
 
 class TimeIsOver(BaseException):
-    """The time limit was reached; not an Exception, so that handlers in a run do not catch it."""
+    """An error raised at the time limit; no `Exception`, so that runs do not catch it."""
 
 
 class Job(NamedTuple):
@@ -284,7 +284,7 @@ def append(path: Path, line: Mapping[str, Any]) -> None:
 
 
 def merge(path: Path) -> None:
-    """Add the gpu results of a file from another machine to the published results."""
+    """Add the results in a file from another machine, if of preset gpu, to the published ones."""
     known = lines([PUBLISHED])
     fresh = [line for line in lines([path]) if line not in known and line["preset"] == "gpu"]
     for line in fresh:

@@ -85,7 +85,7 @@ class StoppingRule:
         return bool(self.audits) and self.audits[-1].reached
 
     def check(self, capacity: int, first: int, reserved: int) -> None:
-        """Raise an error if no audit could certify the target, and warn if it could hardly.
+        """Raise an error if no audit can certify the target; warn if the reserved labels cannot.
 
         Args:
           capacity: number of labels that the budget buys.

@@ -196,9 +196,9 @@ def by_threshold(
 def by_curriculum(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
-    """Return FlexMatch's mask: a threshold per class, lower for classes learned less.
+    """Return FlexMatch's mask (Zhang et al. 2021): 1 above the class's threshold, else 0.
 
-    Source: Zhang et al. 2021.
+    A class with few confident images so far has a lower threshold.
     """
     num_classes = targets.shape[-1]
     levels = thresholds.curriculum_thresholds(memory.chosen, num_classes, settings.threshold)
@@ -209,10 +209,11 @@ def by_curriculum(
 def by_confidence(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
-    """Return FreeMatch's mask (Wang et al. 2023): thresholds per class that follow the confidence.
+    """Return FreeMatch's mask (Wang et al. 2023): 1 above the class's threshold, else 0.
 
-    The thresholds come from the plain predictions, the mask from the aligned ones. `alignment`
-    replaces the fairness loss (SAF) of the paper.
+    The thresholds follow the mean confidence and each class's share. They come from the plain
+    predictions, the mask from the aligned ones. `alignment` replaces the paper's fairness loss
+    (SAF).
     """
     levels = thresholds.adaptive_thresholds(memory.seen, settings.threshold)
     return thresholds.class_mask(targets, levels), memory

@@ -62,7 +62,7 @@ def pad(
     graph_targets: Float[np.ndarray, "n classes"],
     prior: Float[np.ndarray, "classes"],
 ) -> Data:
-    """Return the training data for m labels, padded to `capacity` labels.
+    """Return the training data, with the labelled set padded to `capacity` labels.
 
     Args:
       images: all training images.
