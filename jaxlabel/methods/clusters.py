@@ -1,4 +1,4 @@
-"""The clustering recipe (S2): PCA and k-means, without labels.
+"""The clustering recipe (source S2): PCA and k-means, without labels.
 
 The run buys no labels. The evaluator measures on the test images how well the clusters agree with
 the classes, with labels that the run never uses. What S2 calls accuracy is purity here: the share

@@ -1,4 +1,4 @@
-"""Medoid doubling (S0): cluster the images, label each cluster's medoid, double k, repeat.
+"""Medoid doubling (source S0): cluster the images, label every cluster medoid, double k, repeat.
 
 An autoencoder compresses the images. The nearest-neighbour graph of the codes is embedded by its
 leading eigenvectors (Ng, Jordan & Weiss 2002), in which the classes are compact. k-means with

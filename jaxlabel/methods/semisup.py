@@ -54,7 +54,7 @@ class Config(ModelSettings):
     )  # fmt: skip
 
     @property
-    def opening(self) -> str:
+    def first_strategy(self) -> str:
         """Return the query strategy of the initial labels."""
         return self.initial_query if self.query in UNCERTAINTY else self.query
 
@@ -85,7 +85,7 @@ def run(
     capacity = query.plan(oracle, len(images))
     space_key, start_key, loop_key = jax.random.split(key, 3)
     plan = purchases(config, capacity)
-    strategies = (config.opening, config.query)
+    strategies = (config.first_strategy, config.query)
     _, space, graph = spaces(config, strategies, plan[0], images, space_key, log)
     state = begin(config, images, oracle.num_classes, start_key, log)
     step = semisupervised.make_step(config, semisupervised.views_of(config.kind))
@@ -103,7 +103,7 @@ def run(
         )  # fmt: skip
         state = train.loop(
             step, state, data, fit_key, log, name=f"semisup_{number}" if number else "semisup",
-            num_steps=share_of(config.steps, number, len(plan)),
+            num_steps=num_steps_of_round(config.steps, number, len(plan)),
         )  # fmt: skip
         log.scalars("rounds", number, {"labels_spent": len(labelled.indices)})
     return finish(config, images, state.teacher, labelled, propagated)
@@ -120,7 +120,7 @@ def purchases(config: Config, capacity: int) -> list[int]:
     return [first, *(b - a for a, b in itertools.pairwise(edges) if b > a)]
 
 
-def share_of(steps: int, number: int, rounds: int) -> int:
+def num_steps_of_round(steps: int, number: int, rounds: int) -> int:
     """Return the number of training steps of one round; the rounds add up to `steps`."""
     return steps * (number + 1) // rounds - steps * number // rounds
 
@@ -147,7 +147,7 @@ def buy(
     """
 
     def choose() -> Int[np.ndarray, "count"]:
-        strategy = config.query if number else config.opening
+        strategy = config.query if number else config.first_strategy
         features, probabilities = jnp.asarray(space), None
         if strategy in UNCERTAINTY:
             predictions = predict_all(model, images, oracle.num_classes)

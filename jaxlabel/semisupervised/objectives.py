@@ -79,14 +79,14 @@ def vat(
     view_key, direction_key = jax.random.split(key)
     labelled, others = _split(views.weak(view_key, _all_images(batch)), batch)
     loss = consistency.virtual_adversarial(
-        student, others, direction_key, radius=settings.radius, probe=probe_of(settings)
+        student, others, direction_key, radius=settings.radius, probe=vat_step_size(settings)
     )
     ramp = consistency.ramp_up(batch.progress, settings.ramp)
     fitted = losses.cross_entropy(student(labelled), batch.labels)
     return Outcome(fitted, ramp * loss, memory, {"ramp": ramp})
 
 
-def probe_of(settings: Settings, dtype: Any = None) -> float:
+def vat_step_size(settings: Settings, dtype: Any = None) -> float:
     """Return the step size of VAT's finite difference, large enough for the compute dtype.
 
     A step of length 0.1 over 784 pixels is 0.004 per pixel, which is the distance from 1 to the

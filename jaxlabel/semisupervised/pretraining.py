@@ -114,7 +114,7 @@ def contrastive_settings(
     )  # fmt: skip
 
 
-def beside_components(
+def features_with_components(
     images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log, *, kind: str, given: str,
     components: int, num_steps: int,
 ) -> Float[np.ndarray, "n d"]:  # fmt: skip

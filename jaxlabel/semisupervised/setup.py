@@ -17,7 +17,7 @@ from jaxlabel.losses import consistency
 from jaxlabel.nets import linear
 from jaxlabel.pretext.autoencoder import learn_codes
 from jaxlabel.query import UNCERTAINTY, Labelled
-from jaxlabel.semisupervised.pretraining import STARTS, beside_components, pretrained
+from jaxlabel.semisupervised.pretraining import STARTS, features_with_components, pretrained
 from jaxlabel.semisupervised.propagation import METHODS as PROPAGATIONS
 from jaxlabel.semisupervised.propagation import (
     Joined,
@@ -138,7 +138,7 @@ def base_features(
     if config.space == "pixels":
         return images.reshape(len(images), -1).astype(np.float32) / 255
     if config.contrast_steps:
-        return beside_components(
+        return features_with_components(
             images, key, log, kind=config.kind, given=config.given, components=config.components,
             num_steps=config.contrast_steps,
         )  # fmt: skip

@@ -42,7 +42,7 @@ def test_purchases_are_the_initial_labels_and_equal_shares_of_the_rest():
 
 
 def test_the_steps_of_all_rounds_add_up():
-    assert [semisup.share_of(100, i, 3) for i in range(3)] == [33, 33, 34]
+    assert [semisup.num_steps_of_round(100, i, 3) for i in range(3)] == [33, 33, 34]
 
 
 def test_propagated_labels_are_mostly_right_with_thirty_labels():

@@ -200,8 +200,8 @@ def test_softmatch_keeps_statistics_of_aligned_predictions(objective):
 
 
 def test_vat_uses_a_larger_step_with_lower_precision():
-    assert objectives.probe_of(settings(), jnp.dtype(jnp.float32)) == 0.1
-    probe = objectives.probe_of(settings(), jnp.dtype(jnp.bfloat16))
+    assert objectives.vat_step_size(settings(), jnp.dtype(jnp.float32)) == 0.1
+    probe = objectives.vat_step_size(settings(), jnp.dtype(jnp.bfloat16))
     assert probe == 1.0
     step = float(jnp.finfo(jnp.bfloat16).eps)
     assert 0.1 / 28 < step < probe / 28 / 4
