@@ -83,7 +83,7 @@ def test_self_labelling_that_makes_clusters_worse_is_rejected(monkeypatch, stude
     assert any("rejected" in line for line in log.said)
     assert found.summary["vanished_clusters"] == 0
     assert np.all(np.bincount(found.clusters, minlength=10) > 0)  # those that it had before
-    assert ("imitates" in log.said[0]) == (student == "dense")
+    assert ("imitate" in log.said[0]) == (student == "dense")
 
 
 def _with_bias(head, bias):
