@@ -151,7 +151,7 @@ def _check_free(out: Path) -> None:
     if out.is_dir() or not out.name:
         raise UsageError(f"--out={out} is a folder: name a file in it")
     if out.exists():
-        with files.refusals(out), out.open("rb") as file:
+        with files.write_errors(out), out.open("rb") as file:
             beginning = file.read(100).decode("utf-8", "replace")
         if beginning and not beginning.startswith(",".join(COLUMNS)):
             raise UsageError(f"--out={out} is there and holds no predictions: name another file")

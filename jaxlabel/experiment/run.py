@@ -60,7 +60,7 @@ def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
         result = files.read_json(workdir / "result.json")
         if result is None:
             dataset = dataset or data.load(settings.data, options)
-            dataset = dataset_snapshot.as_begun(dataset, settings.data, workdir)
+            dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
             result = _run(settings, options, dataset, workdir, log)
             log.finish(result)
         elif missing := [key for key in KEYS if key not in result]:
@@ -109,7 +109,7 @@ def _run(
         files.write(workdir / "clusters.csv", rows)
     coloured = predictor.clusters if predictor.train_labels is None else predictor.train_labels
     if settings.map != "none" and predictor.features is not None and coloured is not None:
-        log.arrays("map", **code_map(predictor.features, coloured, settings.map))
+        log.arrays("map", **feature_map(predictor.features, coloured, settings.map))
     return {
         "method": type(settings).__module__.removeprefix("jaxlabel.methods."),
         "dataset": dataset.name,
@@ -236,7 +236,7 @@ def _with_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> La
     )
 
 
-def code_map(
+def feature_map(
     features: Float[np.ndarray, "n d"],
     labels: Int[np.ndarray, "n"],
     method: str = "tsne",

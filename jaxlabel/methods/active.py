@@ -204,7 +204,7 @@ def should_continue(context: Context, rule: StoppingRule, number: int) -> bool:
     """
     if context.oracle.num_classes < 2:
         return True
-    went_on = len(query.chosen_before(context.log, number + 1, len(context.images))) > 0
+    went_on = len(query.restored_choice(context.log, number + 1, len(context.images))) > 0
     if not went_on or rule.audited(number):
         return False
     ended = context.log.restore(_ended(number), np.zeros(1))

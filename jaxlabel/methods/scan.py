@@ -148,12 +148,12 @@ def run(
     ask_key, fit_key = jax.random.split(name_key)
     points = mined.space.points
     if config.naming == "fresh" and affordable > num_clusters:
-        named = scan.ask_fresh(oracle, points, affordable, ask_key)
+        named = scan.label_new_clusters(oracle, points, affordable, ask_key)
     else:
         named = scan.ask_clusters(oracle, points, clusters)
-    labels = scan.spread_names(named, mined.space, config.spread)
+    labels = scan.label_all_by_graph(named, mined.space, config.spread)
     scan.show(images, shares, guard, scan.majority(clusters, labels, num_clusters), warnings, log)
-    scan.show_asked(images, named, log)
+    scan.log_labelled(images, named, log)
     classifier = learn_names(config, model, images, mined, labels, oracle.num_classes, fit_key, log)
     return Predictor(classifier, labels, mined.space.points, "budget", summary, clusters=clusters)
 
@@ -167,7 +167,7 @@ def mine(
     config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"], log: Log
 ) -> scan.Mined:
     """Compute the encoder's features, each image's nearest neighbours, and their graph."""
-    features = pretext.features_of(simclr.represent(config, encoder, images), images)
+    features = pretext.features_of(simclr.fit_representation(config, encoder, images), images)
     graph_neighbours, components = config.graph_neighbours, config.graph_components
     return scan.mine(features, config.neighbours, graph_neighbours, components, log)
 
@@ -191,13 +191,13 @@ def find_clusters(
     if config.start == "graph":
         points = jnp.asarray(mined.space.points)
         starts = [
-            scan.by_size(
+            scan.match_to_prior(
                 np.asarray(cluster.kmeans(each, points, num_clusters, num_init=3).assignments),
                 config.shares(),
             )
             for each in jax.random.split(start_key, config.heads)
         ]
-        model = scan.teach_heads(
+        model = scan.pretrain_heads(
             model, images, np.stack(starts, axis=1), view, teach_key, log,
             num_steps=config.start_steps, **sizes,
         )  # fmt: skip
@@ -239,14 +239,14 @@ def self_label(
     refused = "no image is confident: there is nothing to learn from"
     if before.confident > 0:
         student = make_student(config, model, images.shape[1:], num_clusters, student_key)
-        learned = scan.learn_from_itself(
+        learned = scan.train_on_own_assignments(
             student, shares, images, config.kind, learn_key, log, threshold=config.threshold,
             num_rounds=config.self_rounds, **sizes,
         )  # fmt: skip
         learned_shares = predict_probabilities(learned, images)
         after = scan.measure(learned_shares, mined.neighbours, config.threshold, config.shares())
         log.scalars("guard", 1, after.scalars())
-        refused = scan.worse(before, after)
+        refused = scan.reason_worse(before, after)
         if not refused:
             return learned, learned_shares, ""
     message = f"self-labelling is rejected: {refused}; the clusters stay as they were"
@@ -255,7 +255,7 @@ def self_label(
         return model, shares, f"refused: {refused}"
     log.say(f"{message}, and the network of config.student learns to imitate them")
     student = make_student(config, model, images.shape[1:], num_clusters, other_key)
-    model = scan.learn_from_itself(
+    model = scan.train_on_own_assignments(
         student, shares, images, config.kind, imitate_key, log, threshold=0.0, num_rounds=1,
         name="imitation", **sizes,
     )  # fmt: skip
@@ -270,7 +270,7 @@ def learn_names(
     init_key, fit_key = jax.random.split(key)
     start = make_student(config, model, images.shape[1:], num_classes, init_key, fresh=True)
     shares = scan.vote(labels, mined.neighbours, num_classes)
-    return scan.learn_shares(
+    return scan.train_on_probabilities(
         start, shares, images, config.kind, fit_key, log, num_steps=config.name_steps,
         batch_size=config.self_batch, learning_rate=config.self_rate,
     )  # fmt: skip

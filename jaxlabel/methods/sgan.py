@@ -42,7 +42,7 @@ class Config(RunConfig, gan.Settings):
     )
     given: str = setting(
         "pixels", "input of the principal components: pixels, or oriented gradients",
-        choices=pretext.GIVEN,
+        choices=pretext.COMPONENT_INPUTS,
     )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def buy(
         elif strategy == "random":
             features = np.zeros((len(images), 1), np.float32)
         else:
-            features = np.asarray(pretext.given_points(images, config.components, config.given))
+            features = np.asarray(pretext.input_components(images, config.components, config.given))
         return query.select_affordable(
             oracle, strategy, key, jnp.asarray(features), count, labelled.indices, probabilities
         )

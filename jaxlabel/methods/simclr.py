@@ -67,7 +67,7 @@ class Config(RunConfig):
     )
     given: str = setting(
         "gradients", "input of the principal components: pixels, or pooled oriented gradients",
-        choices=pretext.GIVEN,
+        choices=pretext.COMPONENT_INPUTS,
     )  # fmt: skip
     component_share: float = setting(
         0.3, "share of the principal components in the squared length of the features", low=0.0,
@@ -84,7 +84,7 @@ def run(
 ) -> Predictor:
     """Train the encoder and return it with the features of all images; no labels are bought."""
     encoder = pretrain(config, images, key, log)
-    model = represent(config, encoder, images)
+    model = fit_representation(config, encoder, images)
     features = pretext.features_of(model, images)
     return Predictor(model, None, features, "nothing to ask", {}, gives="features")
 
@@ -115,14 +115,14 @@ def pretrain(
     )  # fmt: skip
 
 
-def represent(
+def fit_representation(
     config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"]
 ) -> pretext.Representation:
     """Return a model whose outputs are the encoder's features and the principal components.
 
     `config.components` and `config.component_share` give their number and their share.
     """
-    return pretext.represent(
+    return pretext.fit_representation(
         encoder, images, config.components, config.component_share, config.given
     )
 
@@ -142,7 +142,7 @@ def given_neighbours(
     """Return the indices of each image's nearest neighbours by principal components alone."""
 
     def compute() -> dict[str, Any]:
-        points = pretext.given_points(images, config.components or 64, config.given)
+        points = pretext.input_components(images, config.components or 64, config.given)
         return {"indices": cluster.knn(points, None, config.partners)[0]}
 
     parts = [images, config.partners, config.components, config.given]

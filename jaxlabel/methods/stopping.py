@@ -186,7 +186,7 @@ class StoppingRule:
         def ask(indices: Int[np.ndarray, "b"]) -> Int[np.ndarray, "b"]:
             nonlocal drawn, answers
             drawn = np.append(drawn, indices)
-            query.remember(self._log, f"{DRAWN}{order}", drawn, self._num_images)
+            query.save_indices(self._log, f"{DRAWN}{order}", drawn, self._num_images)
             labels = self._ask(indices, number)
             answers = np.append(answers, labels)
             return labels
@@ -222,7 +222,7 @@ class StoppingRule:
             if audit_round != number or order == skip or order in self._done:
                 continue
             self._done.add(order)
-            drawn = query.remembered(self._log, f"{DRAWN}{order}", self._num_images)
+            drawn = query.restore_indices(self._log, f"{DRAWN}{order}", self._num_images)
             fresh = query.affordable(self._oracle, drawn[~np.isin(drawn, labelled.indices)])
             answers = self._ask(fresh, number)
             self._recalled += len(fresh)

@@ -24,19 +24,35 @@ from jaxlabel.query.purchase import (
     affordable,
     buy,
     chosen,
-    chosen_before,
     num_affordable,
     plan,
-    remember,
-    remembered,
+    restore_indices,
+    restored_choice,
+    save_indices,
     unaffordable,
 )
 from jaxlabel.query.seeding import coreset, spread_out
 from jaxlabel.query.uncertainty import badge, diverse, entropy, margin
 
-__all__ = ["COVERAGE", "NO_LABELS", "STRATEGIES", "UNCERTAINTY", "Labelled", "affordable", "buy",
-           "chosen", "chosen_before", "num_affordable", "plan", "remember", "remembered", "select",
-           "select_affordable", "spread_out", "unaffordable"]  # fmt: skip
+__all__ = [
+    "COVERAGE",
+    "NO_LABELS",
+    "STRATEGIES",
+    "UNCERTAINTY",
+    "Labelled",
+    "affordable",
+    "buy",
+    "chosen",
+    "num_affordable",
+    "plan",
+    "restore_indices",
+    "restored_choice",
+    "save_indices",
+    "select",
+    "select_affordable",
+    "spread_out",
+    "unaffordable",
+]  # fmt: skip
 
 
 def random_points(

@@ -202,7 +202,7 @@ class RunLog:
         if name in self._managers:
             self._managers.pop(name).close()
         records = [record for record in files.read_lines(path)[0] if record["phase"] != name]
-        with files.refusals(folder):
+        with files.write_errors(folder):
             shutil.rmtree(folder, ignore_errors=True)
             files.write(path, b"".join(map(files.json_line, records)))
         self._written = {pair for pair in self._written if pair[0] != name}
@@ -268,7 +268,7 @@ class RunLog:
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
         """Append a record as a line to a JSON-lines file of the work directory."""
         path = self.workdir / name
-        with files.refusals(path), path.open("ab") as file:
+        with files.write_errors(path), path.open("ab") as file:
             file.write(files.json_line(record))
 
     def _heartbeat(self, now: bool = False) -> None:

@@ -82,7 +82,7 @@ def side_by_side(step: train.Step[State], *, unrolled: bool) -> train.Step[State
       step: the training step of one member.
       unrolled: compute one member after another instead of all in one vectorised call.
     """
-    step_all = train.stacked(step, unrolled=unrolled)
+    step_all = train.joint_step(step, unrolled=unrolled)
 
     def split_step(state: State, data: Data, key: Key[Array, ""]) -> tuple[State, train.Metrics]:
         return step_all(state, data, jax.random.split(key, len(state.number)))

@@ -114,7 +114,7 @@ def mixmatch(
     labelled, view1 = _split(views.weak(view_key, _all_images(batch)), batch)
     view2 = views.weak(other_key, batch.unlabelled)
     logits = teacher(jnp.concatenate([view1, view2])).reshape(2, len(view1), -1)
-    guesses = consistency.guess(logits, settings.temperature)
+    guesses = consistency.average_and_sharpen(logits, settings.temperature)
     num_classes = guesses.shape[-1]
     known = jax.nn.one_hot(batch.labels, num_classes)
     images, targets = consistency.mixup(
@@ -163,12 +163,14 @@ def confident(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
         weak_key, strong_key = jax.random.split(key)
         labelled, others = _split(views.weak(weak_key, _all_images(batch)), batch)
         predicted = jax.nn.softmax(teacher(others))
-        seen, targets = thresholds.observe(memory.seen, predicted, DECAY), predicted
+        seen, targets = thresholds.update_statistics(memory.seen, predicted, DECAY), predicted
         if settings.alignment != "none":
             targets = consistency.align(predicted, batch.prior, seen.mean)
         if watch_aligned:
             # alignment divides by the mean of the plain predictions, so that mean is kept
-            seen = thresholds.observe(memory.seen, targets, DECAY)._replace(mean=seen.mean)
+            seen = thresholds.update_statistics(memory.seen, targets, DECAY)._replace(
+                mean=seen.mean
+            )
         memory = memory._replace(seen=seen)
         if settings.graph_targets:
             trust = jnp.clip(1.0 - batch.progress / settings.graph_targets, 0.0, 1.0)

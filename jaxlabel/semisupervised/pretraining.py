@@ -131,4 +131,6 @@ def features_with_components(
     """
     settings = contrastive_settings("gradients", 32, num_steps)
     encoder = pretext.contrastive_encoder(settings, kind, images, key, NamedLog(log, "_space"))
-    return pretext.features_of(pretext.represent(encoder, images, components, 0.6, given), images)
+    return pretext.features_of(
+        pretext.fit_representation(encoder, images, components, 0.6, given), images
+    )

@@ -118,9 +118,9 @@ def learned_space(
     """
     learned = jnp.asarray(pretext.features_of(committee.networks(config, state), images))
     space = (
-        pretext.unit(learned)
+        pretext.unit_rows(learned)
         if base is None
-        else pretext.beside(learned, jnp.asarray(base), 1 - SHARE)
+        else pretext.concatenate_weighted(learned, jnp.asarray(base), 1 - SHARE)
     )
     if space.shape[1] > COMPONENTS:
         space = project(fit_pca(space, COMPONENTS), space)

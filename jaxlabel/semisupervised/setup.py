@@ -42,7 +42,7 @@ class ModelSettings(RunConfig, Settings):
     components: int = setting(64, "number of principal components, for space=pca or graph", low=1)
     given: str = setting(
         "gradients", "input of the principal components: pixels, or oriented gradients",
-        choices=pretext.GIVEN,
+        choices=pretext.COMPONENT_INPUTS,
     )  # fmt: skip
     contrast_steps: int = setting(
         0, "training steps of a contrastive encoder whose features are added to the principal "
@@ -142,7 +142,7 @@ def base_features(
             images, key, log, kind=config.kind, given=config.given, components=config.components,
             num_steps=config.contrast_steps,
         )  # fmt: skip
-    return np.asarray(pretext.given_points(images, config.components, config.given))
+    return np.asarray(pretext.input_components(images, config.components, config.given))
 
 
 def begin(

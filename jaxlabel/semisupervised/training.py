@@ -93,7 +93,7 @@ def optimizer(settings: Settings) -> optax.GradientTransformation:
 
 def start(settings: Settings, model: Any, num_images: int, num_classes: int) -> State:
     """Return the training state before the first step; student and teacher are both `model`."""
-    memory = Memory(thresholds.unsure(num_classes), jnp.full(num_images, -1, jnp.int32))
+    memory = Memory(thresholds.initial_statistics(num_classes), jnp.full(num_images, -1, jnp.int32))
     return State(model, model, optimizer(settings).init(model), memory, jnp.int32(0))
 
 

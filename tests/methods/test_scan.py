@@ -153,10 +153,10 @@ def test_impossible_settings_raise_an_error_before_the_encoder_is_trained(
 
 def test_clusters_are_matched_to_the_prior_by_size():
     clusters = np.repeat([0, 1, 2, 3], [5, 30, 10, 20])
-    found = scan.by_size(clusters, np.array([0.2, 0.1, 0.6, 0.1]))
+    found = scan.match_to_prior(clusters, np.array([0.2, 0.1, 0.6, 0.1]))
     np.testing.assert_array_equal(np.bincount(found), [20, 10, 30, 5])
-    np.testing.assert_array_equal(scan.by_size(clusters, None), clusters)
-    vanished = scan.by_size(np.array([1, 1, 0]), np.array([0.2, 0.3, 0.5]))
+    np.testing.assert_array_equal(scan.match_to_prior(clusters, None), clusters)
+    vanished = scan.match_to_prior(np.array([1, 1, 0]), np.array([0.2, 0.3, 0.5]))
     np.testing.assert_array_equal(vanished, [2, 2, 1])
 
 

@@ -103,7 +103,7 @@ def test_learned_and_base_features_have_fixed_shares(trained, monkeypatch):
     np.testing.assert_allclose(np.linalg.norm(alone, axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(both[:, :-5], np.sqrt(0.7) * alone, rtol=1e-5)
     np.testing.assert_allclose((both[:, -5:] ** 2).sum(axis=1), 0.3, rtol=1e-5)
-    assert not pretext.unit(np.zeros((2, 3), np.float32)).any()
+    assert not pretext.unit_rows(np.zeros((2, 3), np.float32)).any()
 
 
 def test_many_features_are_reduced_to_principal_components(trained):
@@ -115,7 +115,7 @@ def test_many_features_are_reduced_to_principal_components(trained):
     space = refinement.learned_space(config, state, IMAGES, base)
     assert space.shape == (len(IMAGES), refinement.COMPONENTS)
     learned = refinement.learned_space(config, state, IMAGES, None)
-    whole = np.asarray(pretext.beside(learned, base, 0.3))
+    whole = np.asarray(pretext.concatenate_weighted(learned, base, 0.3))
     squared = ((space[:50, None] - space[None, :50]) ** 2).sum(-1)
     np.testing.assert_allclose(
         squared, ((whole[:50, None] - whole[None, :50]) ** 2).sum(-1), atol=1e-3

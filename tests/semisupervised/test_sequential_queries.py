@@ -8,7 +8,7 @@ from jaxlabel.experiment import run as experiment
 from jaxlabel.log import NullLog
 from jaxlabel.methods import active
 from jaxlabel.oracle import LabelStore
-from jaxlabel.pretext import given_points
+from jaxlabel.pretext import input_components
 from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import neighbour_graph, sequential_queries, setup
 from jaxlabel.semisupervised.propagation import Propagated
@@ -71,7 +71,7 @@ def test_without_uncertainty_the_largest_region_is_first_and_no_image_comes_twic
 
 
 def test_regions_hold_the_images_nearest_to_their_medoid():
-    points = np.asarray(given_points(data.load("digits").train_images, 32, "pixels"))
+    points = np.asarray(input_components(data.load("digits").train_images, 32, "pixels"))
     spaces = setup.Spaces(points, points, neighbour_graph(points, 10, NullLog()))
     regions = sequential_queries.regions(spaces, jax.random.key(0))
     away = np.linalg.norm(points[:, None] - points[regions.medoids], axis=2)
