@@ -1,7 +1,7 @@
 """The order of jaxlabel's modules: which may import which, and the picture of it.
 
-    python scripts/architecture.py                 # print the picture
-    python scripts/architecture.py README.md ...   # draw it again in these documents
+    python scripts/architecture.py                         # print the picture
+    python scripts/architecture.py docs/architecture.md    # draw it again in this document
 
 A document holds the picture between `<!-- architecture -->` and `<!-- end of architecture -->`.
 `tests/test_imports.py` checks that the code keeps to this order and that the pictures are current.
