@@ -141,8 +141,8 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 def _prepare_postgresql(connection: Any, _: Any) -> None:
     with _closed_on_error(connection):
         connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}s'")
-        # Every query uses an index. Right after an import the planner has no statistics yet; it would
-        # read the whole table for each query, which takes a hundred times as long.
+        # Every query uses an index. Right after an import the planner has no statistics yet; it
+        # would read the whole table for each query, which takes a hundred times as long.
         connection.execute("SET enable_seqscan = off")
         connection.commit()
 

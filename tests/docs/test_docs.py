@@ -73,7 +73,7 @@ def test_generated_tables_are_current():
     page = DOCS / "results.md"
     text = page.read_text()
     assert "<!-- results: " in text
-    assert results.filled(text, page.parent) == text, "python -m jaxlabel.runlog.results docs/..."
+    assert results.with_tables(text, page.parent) == text, "python -m jaxlabel.runlog.results docs/..."
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
