@@ -73,7 +73,8 @@ def test_generated_tables_are_current():
     page = DOCS / "results.md"
     text = page.read_text()
     assert "<!-- results: " in text
-    assert results.with_tables(text, page.parent) == text, "python -m jaxlabel.runlog.results docs/..."
+    command = "python -m jaxlabel.runlog.results docs/results.md"
+    assert results.with_tables(text, page.parent) == text, f"the tables are old: {command}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
