@@ -198,7 +198,7 @@ def test_there_is_no_audit_if_all_images_are_labelled(labelled):
 
 @pytest.fixture(autouse=True)
 def blocks_of_50(monkeypatch):
-    monkeypatch.setattr(certificate, "SMALLEST_BLOCK", certificate.MAX_BATCH)
+    monkeypatch.setattr(certificate, "MIN_BATCH", certificate.MAX_BATCH)
 
 
 class Killed(Exception):
