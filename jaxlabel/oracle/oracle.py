@@ -4,7 +4,7 @@ import functools
 import getpass
 import hashlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +27,8 @@ class Oracle:
       asked_by: for the ledger; empty: this user on this machine.
       noise: the share of answers that are another class, chosen by `seed` and the item alone.
       allow_peek: whether `peek_accuracy` may be used.
+      answer_missing: a function that is given the ids of items which have no answer yet. It puts
+        their labels into the store, and `ask` then continues. None: `ask` raises LabelsMissing.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Oracle:
         noise: float = 0.0,
         seed: int = 0,
         allow_peek: bool = False,
+        answer_missing: Callable[[list[str]], None] | None = None,
     ):
         if noise and num_classes < 2:
             raise UsageError("noise needs another class to answer: there is only one")
@@ -50,6 +53,7 @@ class Oracle:
         self._budget, self._bought = found.budget, dict[str, float]()
         self._asked_by = asked_by or _this_user()
         self._noise, self._seed, self._allow_peek = noise, seed, allow_peek
+        self._answer_missing = answer_missing
 
     def ask(
         self, indices: Int[np.ndarray, "n"], *, purpose: str = "train", round: int = 0
@@ -64,12 +68,34 @@ class Oracle:
           IndexError, TypeError: these are no indices.
         """
         items = self._items[self._checked(indices)]
-        bought = self._store.buy(
-            self._account, items, purpose=purpose, round=round, asked_by=self._asked_by,
-            reveal=self._reveal,
+        buy = functools.partial(
+            self._store.buy, self._account, items, purpose=purpose, round=round,
+            asked_by=self._asked_by, reveal=self._reveal,
         )  # fmt: skip
+        try:
+            bought = buy()
+        except LabelsMissing as missing:
+            if self._answer_missing is None:
+                raise
+            self._answer_missing(missing.items)
+            bought = buy()
         self._bought.update(zip(items.tolist(), bought.costs.tolist(), strict=True))
         return bought.labels
+
+    @property
+    def store(self) -> "LabelStore":
+        """The label store that answers."""
+        return self._store
+
+    @property
+    def account(self) -> str:
+        """The name of the account that pays."""
+        return self._account
+
+    @property
+    def items(self) -> list[str]:
+        """The id of each training image."""
+        return [str(item) for item in self._items]
 
     def cost(self, indices: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
         """The prices of the labels at `indices`, whether bought or not: reading them is free."""

@@ -28,7 +28,9 @@ from jaxlabel.runlog.tensorboard import Events
 RESERVED = ("phase", "step", "seconds")
 
 
-def open_workdir(path: Path | str, config: Mapping[str, Any]) -> "RunLog":
+def open_workdir(
+    path: Path | str, config: Mapping[str, Any], progress: Progress | None = None
+) -> "RunLog":
     """The log of a new run in `path`, or of the run of the same configuration that is there.
 
     Raises:
@@ -36,7 +38,7 @@ def open_workdir(path: Path | str, config: Mapping[str, Any]) -> "RunLog":
     """
     path = Path(path)
     workdir.refuse_foreign(path)
-    log = RunLog(path)
+    log = RunLog(path, progress)
     try:
         workdir.settle_config(path, config)
     except BaseException:
