@@ -69,9 +69,16 @@ _MODULES = {
 }
 
 
+_USES_JAX = {"FewLabelClassifier", "QueryStrategy", "Result", "Session", "fit", "load"}
+
+
 def __getattr__(name: str) -> Any:
     """Import a name of `__all__` when it is first used."""
     if name in _MODULES:
+        if name in _USES_JAX:
+            from jaxlabel.api.xla import settle_before_jax
+
+            settle_before_jax()
         value = getattr(import_module(f"jaxlabel.{_MODULES[name]}"), name)
         globals()[name] = value
         return value

@@ -6,6 +6,9 @@ reads it for its help.
 """
 
 import dataclasses
+import importlib
+import os
+import sys
 import types
 import typing
 from collections.abc import Iterable
@@ -37,9 +40,10 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[Any, ...] | None = None,
+    own: bool = False,
 ) -> T:
     """A dataclass field that knows its range (both ends included) and explains itself."""
-    metadata = {"help": help, "low": low, "high": high, "choices": choices}
+    metadata = {"help": help, "low": low, "high": high, "choices": choices, "own": own}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -62,6 +66,7 @@ class RunConfig:
         "auto",
         "which augmentations keep the label; auto: as the data set is known",
         choices=("auto", "digits", "clothes", "overhead", "objects", "unknown"),
+        own=True,
     )
     folder_labels: bool = setting(False, "folder: take sub-folder names as the hidden labels")
     skip_unreadable: bool = setting(False, "folder: skip images that cannot be read")
@@ -99,10 +104,13 @@ def validate(config: RunConfig) -> None:
             wanted = getattr(field.type, "__name__", str(field.type))
             raise UsageError(f"config.{field.name} is {value!r}: it takes a {wanted}")
         low, high, choices = (field.metadata.get(k) for k in ("low", "high", "choices"))
-        if choices is not None and value not in choices:
+        if field.metadata.get("own") and is_own(value):
+            own_part(value, f"config.{field.name}")
+        elif choices is not None and value not in choices:
             if renamed := RENAMED_VALUES.get((field.name, value)):
                 raise UsageError(f"config.{field.name}={value} is now {field.name}={renamed}")
             known = ", ".join(str(choice) or "nothing" for choice in choices)
+            known += ", or module:function" if field.metadata.get("own") else ""
             raise UsageError(f"config.{field.name} is {value!r}: it takes one of {known}")
         if (low is not None and not value >= low) or (high is not None and not value <= high):
             bounds = f"at least {low:.12g}" if high is None else f"at most {high:.12g}"
@@ -110,6 +118,51 @@ def validate(config: RunConfig) -> None:
                 bounds = f"from {low:.12g} to {high:.12g}"
             raise UsageError(f"config.{field.name} is {value!r}: it takes a number {bounds}")
     config.check()
+
+
+def is_own(value: Any) -> bool:
+    """Return True for a value `module:function`, which names a part outside of jaxlabel."""
+    return isinstance(value, str) and ":" in value
+
+
+def own_part(value: str, setting: str = "the setting") -> Any:
+    """Import the function or class that `module:function` names.
+
+    The module is looked for in the current directory and where Python looks for modules.
+
+    Args:
+      value: such as "my_parts:query" or "package.module:Class".
+      setting: the name of the setting, for the message of an error.
+
+    Raises:
+      UsageError: there is no such module or function, the module cannot be run, or the name is of
+        something that cannot be called.
+    """
+    module_name, _, name = value.partition(":")
+    if not module_name or not name:
+        raise UsageError(f"{setting}={value}: a part of your own is named module:function")
+    here = os.getcwd()
+    sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and module_name.startswith(error.name):
+            raise UsageError(f"{setting}={value}: there is no module {error.name} in {here} or "
+                             "where Python looks for modules") from error  # fmt: skip
+        raise UsageError(f"{setting}={value}: {module_name} cannot be imported: {error}") from error
+    except Exception as error:  # whatever the module does when it is imported
+        raise UsageError(
+            f"{setting}={value}: {module_name} cannot be imported: {error!r}"
+        ) from error
+    finally:
+        if here in sys.path:
+            sys.path.remove(here)
+    part = getattr(module, name, None)
+    if not callable(part):
+        fault = "is not callable" if hasattr(module, name) else "does not exist"
+        hint = "" if hasattr(module, name) else did_you_mean(name, dir(module))
+        raise UsageError(f"{setting}={value}: {name} {fault} in {module_name}{hint}")
+    return part
 
 
 def unknown_setting(name: str, known: Iterable[str]) -> UsageError:

@@ -6,8 +6,9 @@ way (a full disk, an exhausted budget) is one line and exit code 1.
 
 import os
 import sys
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 
+from jaxlabel.api.xla import settle_xla
 from jaxlabel.errors import JaxlabelError, UsageError, did_you_mean
 
 USAGE = """jaxlabel: the most accurate image classifier for the fewest label queries
@@ -32,19 +33,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     settle_xla(os.environ)
     arguments = list(sys.argv[1:] if argv is None else argv)
     sys.exit(run(arguments))
-
-
-def settle_xla(environment: MutableMapping[str, str]) -> None:
-    """Sets, before JAX starts, how XLA compiles; what the user has set stays."""
-    if not os.path.exists("/dev/nvidiactl"):
-        # LLVM's third level takes XLA's CPU backend 5 times longer to compile random numbers
-        # (2.5 s for each shape of a draw, jax 0.10.2) and makes nothing here run faster.
-        own = environment.get("XLA_FLAGS", "")
-        environment["XLA_FLAGS"] = f"--xla_backend_optimization_level=2 {own}".strip()
-    cache = os.path.join(os.path.expanduser("~"), ".cache", "jaxlabel", "xla")
-    environment.setdefault("JAX_COMPILATION_CACHE_DIR", cache)
-    environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    environment.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
 def run(arguments: list[str]) -> int:

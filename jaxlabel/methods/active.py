@@ -26,7 +26,7 @@ from jaxlabel.methods import stopping
 from jaxlabel.methods.stopping import StoppingRule, mean_uncertainty
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import PoolPredictions, Predictor, predict_pool, predict_probabilities
-from jaxlabel.query import COVERAGE, STRATEGIES, UNCERTAINTY, Labelled
+from jaxlabel.query import COVERAGE, STRATEGIES, Labelled, needs_model
 from jaxlabel.semisupervised import committee, refinement, sequential_queries, setup
 from jaxlabel.semisupervised.propagation import Propagated
 
@@ -39,7 +39,7 @@ class Config(stopping.Settings, sequential_queries.Settings, refinement.Settings
         40, "labels that cover the features before a network is trained", low=1
     )
     initial_query: str = setting("medoids", "how they are chosen", choices=COVERAGE)
-    query: str = setting("diverse", "how later labels are chosen", choices=STRATEGIES)
+    query: str = setting("diverse", "how later labels are chosen", choices=STRATEGIES, own=True)
     growth: float = setting(
         1.6, "a round ends with as many times the labels of the one before", low=1.05
     )
@@ -136,7 +136,7 @@ def run(
         if (
             seen is None
             and number
-            and config.query in UNCERTAINTY
+            and needs_model(config.query)
             and not context.asks_sequentially(bought)
         ):
             seen = pool_predictions(context, state, labelled, look_key)
@@ -253,7 +253,7 @@ def buy(
                 context.config, context.regions, labelled, classes, count, excluded
             )
         strategy = context.config.query if number else context.config.initial_query
-        if strategy in UNCERTAINTY and seen is not None:
+        if needs_model(strategy) and seen is not None:
             there = np.flatnonzero(~np.isin(seen.rows, excluded))
             features, probabilities = (jnp.asarray(each)[there] for each in seen.predictions)
             asked = np.flatnonzero(np.isin(seen.rows[there], labelled.indices))

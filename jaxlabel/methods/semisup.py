@@ -22,7 +22,7 @@ from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor, predict_all, predict_probabilities
-from jaxlabel.query import STRATEGIES, UNCERTAINTY, Labelled
+from jaxlabel.query import STRATEGIES, Labelled, needs_model
 from jaxlabel.semisupervised.propagation import Propagated
 from jaxlabel.semisupervised.setup import (
     ModelSettings,
@@ -40,7 +40,7 @@ from jaxlabel.semisupervised.setup import (
 class Config(ModelSettings):
     """Settings of semi-supervised training; configs/semisup.py has them per data set."""
 
-    query: str = setting("random", "which images are asked about", choices=STRATEGIES)
+    query: str = setting("random", "which images are asked about", choices=STRATEGIES, own=True)
     rounds: int = setting(1, "how many times labels are bought, after `first`", low=1)
     initial_labels: int = setting(
         0, "labels bought before there is a model; 0: all, or a third if the query needs a model",
@@ -53,17 +53,17 @@ class Config(ModelSettings):
     @property
     def opening(self) -> str:
         """The strategy of the first labels."""
-        return self.initial_query if self.query in UNCERTAINTY else self.query
+        return self.initial_query if needs_model(self.query) else self.query
 
     def check(self) -> None:
         """Refuses what does not go together."""
         super().check()
-        if self.rounds > 1 and not self.initial_labels and self.query not in UNCERTAINTY:
+        if self.rounds > 1 and not self.initial_labels and not needs_model(self.query):
             raise UsageError(
                 f"config.rounds is {self.rounds}: set config.initial_labels, the number of labels "
                 "bought before the first round"
             )
-        if self.initial_query in UNCERTAINTY:
+        if needs_model(self.initial_query):
             raise UsageError(f"config.initial_query is {self.initial_query}: there is no model yet")
 
 
@@ -106,7 +106,7 @@ def purchases(config: Config, capacity: int) -> list[int]:
     """How many labels each round buys: the first ones, then even shares of the rest."""
     first = config.initial_labels
     if not first:
-        first = max(1, capacity // 3) if config.query in UNCERTAINTY else capacity
+        first = max(1, capacity // 3) if needs_model(config.query) else capacity
     first = min(first, capacity)
     rest, rounds = capacity - first, config.rounds
     edges = [first + rest * i // rounds for i in range(rounds + 1)]
@@ -135,7 +135,7 @@ def buy(
     def choose() -> Int[np.ndarray, "count"]:
         strategy = config.query if number else config.opening
         features, probabilities = jnp.asarray(space), None
-        if strategy in UNCERTAINTY:
+        if needs_model(strategy):
             predictions = predict_all(model, images, oracle.num_classes)
             features, probabilities = (
                 jnp.asarray(predictions.features),

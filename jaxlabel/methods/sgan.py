@@ -29,7 +29,9 @@ from jaxlabel.query import Labelled
 class Config(RunConfig, gan.Settings):
     """Settings of the semi-supervised GAN; configs/sgan.py has them per data set."""
 
-    query: str = setting("random", "which images are asked about", choices=query.STRATEGIES)
+    query: str = setting(
+        "random", "which images are asked about", choices=query.STRATEGIES, own=True
+    )
     rounds: int = setting(
         1, "how many times labels are bought; where the query needs a model, typiclust comes first",
         low=1,
@@ -68,7 +70,7 @@ def run(
 def purchases(config: Config, capacity: int) -> list[int]:
     """How many labels each round buys: even shares, after a third for the start of a model."""
     first = 0
-    if config.query in query.UNCERTAINTY:
+    if query.needs_model(config.query):
         first = max(1, capacity // 3)
     edges = [first + (capacity - first) * i // config.rounds for i in range(config.rounds + 1)]
     return [b - a for a, b in zip([0, *edges], edges, strict=False) if b > a]
@@ -89,9 +91,9 @@ def buy(
 
     def choose() -> Int[np.ndarray, "count"]:
         strategy, probabilities = config.query, None
-        if strategy in query.UNCERTAINTY and not number:
+        if query.needs_model(strategy) and not number:
             strategy = "typiclust"
-        if strategy in query.UNCERTAINTY:
+        if query.needs_model(strategy):
             predictions = predict_all(model, images, oracle.num_classes)
             features, probabilities = predictions.features, jnp.asarray(predictions.probabilities)
         elif strategy == "random":

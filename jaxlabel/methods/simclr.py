@@ -29,7 +29,7 @@ from jaxlabel.predictor import Predictor
 class Config(RunConfig):
     """Settings of the pretext task; configs/simclr.py has them for several data sets."""
 
-    encoder: str = setting("conv", "the network", choices=nets.ENCODERS)
+    encoder: str = setting("conv", "the network", choices=nets.ENCODERS, own=True)
     width: int = setting(0, "its channels in the first layer; 0: the network's own", low=0)
     pretext_steps: int = setting(1000, "training steps of the encoder", low=0)
     pretext_batch: int = setting(256, "images in such a step, two views of each", low=2)

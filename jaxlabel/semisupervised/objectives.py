@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxlabel import losses
 from jaxlabel.augment import Transform
+from jaxlabel.config import is_own, own_part
 from jaxlabel.losses import consistency, thresholds
 from jaxlabel.nets.layers import compute_dtype
 from jaxlabel.semisupervised.settings import Settings
@@ -68,6 +69,9 @@ Weigh = Callable[[Settings, Array, Batch, Memory], tuple[Float[Array, "u"], Memo
 
 def objective_of(settings: Settings) -> Objective:
     """The objective that the settings name."""
+    if is_own(settings.objective):
+        own: Objective = own_part(settings.objective, "config.objective")
+        return own
     return OBJECTIVES[settings.objective]
 
 

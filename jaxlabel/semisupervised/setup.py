@@ -16,7 +16,7 @@ from jaxlabel.log import Log
 from jaxlabel.losses import consistency
 from jaxlabel.nets import linear
 from jaxlabel.pretext.autoencoder import learn_codes
-from jaxlabel.query import UNCERTAINTY, Labelled
+from jaxlabel.query import Labelled, looks_at_features
 from jaxlabel.semisupervised.pretraining import STARTS, beside_components, pretrained
 from jaxlabel.semisupervised.propagation import METHODS as PROPAGATIONS
 from jaxlabel.semisupervised.propagation import (
@@ -50,7 +50,7 @@ class ModelSettings(RunConfig, Settings):
     code_steps: int = setting(1000, "training steps of an autoencoder, or of simclr", low=1)
     propagation: str = setting("poisson", "how a graph spreads labels", choices=PROPAGATIONS)
     neighbours: int = setting(10, "neighbours of each image in the graph", low=2)
-    network: str = setting("conv", "the encoder", choices=nets.ENCODERS)
+    network: str = setting("conv", "the encoder", choices=nets.ENCODERS, own=True)
     width: int = setting(16, "channels of its first layer", low=4)
     start: str = setting("scratch", "where the encoder starts", choices=STARTS)
 
@@ -96,7 +96,7 @@ def spaces(
     """
     nothing = np.zeros((len(images), 1), np.float32)
     asks, uses_graph_targets = (
-        not set(strategies) <= {"random", *UNCERTAINTY},
+        any(map(looks_at_features, strategies)),
         config.uses_graph_targets(num_labels),
     )
     if not (asks or uses_graph_targets):
