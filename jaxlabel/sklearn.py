@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Key, Shaped, UInt8
+from jaxtyping import Bool, Float, Int, Key, Shaped, UInt8
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
@@ -36,6 +36,7 @@ from sklearn.utils.validation import (
 from jaxlabel import semisupervised, train
 from jaxlabel.api.images import checked
 from jaxlabel.api.recipes import configuration
+from jaxlabel.augment.geometry import Images
 from jaxlabel.config import RunConfig
 from jaxlabel.errors import DataError
 from jaxlabel.log import NullLog
@@ -45,6 +46,7 @@ from jaxlabel.semisupervised import setup
 from jaxlabel.semisupervised.objectives import Views
 
 BATCH = 256  # images that are predicted at once: one shape, so that it is compiled once
+ROWS = 4096  # to which small sets of images are repeated
 NOISE = {"weak": 0.02, "strong": 0.1}  # standard deviations, of features scaled to [0, 1]
 
 
@@ -267,15 +269,26 @@ def _train(
         )
         graph = setup.spaces(config, (), len(indices), images, space_key, log).graph
         found = setup.propagate_labels(config, graph, labelled, num_classes)
+    targets = setup.make_graph_targets(config, found, len(images), num_classes)
+    rows = _repeated(images)
     data = semisupervised.pad(
-        images, indices, labels, len(indices),
-        setup.make_graph_targets(config, found, len(images), num_classes),
+        images[rows], indices, labels, 1 << (len(indices) - 1).bit_length(), targets[rows],
         setup.class_prior(config, labelled, num_classes),
     )  # fmt: skip
-    state = setup.begin(config, images, num_classes, start_key, log)
+    state = setup.begin(config, images[rows], num_classes, start_key, log)
     step = _step(type(config), dataclasses.astuple(dataclasses.replace(config, seed=0)), vectors)
     state = train.loop(step, state, data, loop_key, log, name="fit", num_steps=config.steps)
     return setup.ensemble(config, [state.teacher])
+
+
+def _repeated(images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "m"]:
+    """Return row numbers that repeat a small set of images up to `ROWS`, and others as they are.
+
+    One compiled step then serves all small sets, as the parts of a cross-validation are. Each image
+    comes at least 8 times, so that batches draw all about equally often (9 to 8 at most).
+    """
+    is_small = 8 * len(images) <= ROWS and ROWS * images[0].nbytes <= 2**26
+    return np.resize(np.arange(len(images)), ROWS if is_small else len(images))
 
 
 @functools.lru_cache(maxsize=4)
@@ -292,7 +305,7 @@ def _step(kind: type[RunConfig], values: tuple[Any, ...], vectors: bool) -> trai
 def _noise(view: str) -> Any:
     """Return the transform of feature vectors that adds normal noise."""
 
-    def transform(key: Key[Array, ""], rows: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+    def transform(key: Key[jax.Array, ""], rows: Images) -> Images:
         return rows + NOISE[view] * jax.random.normal(key, rows.shape)
 
     return transform
