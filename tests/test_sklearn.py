@@ -87,7 +87,7 @@ def test_images_are_the_same_with_and_without_their_shape():
     digits = load_digits()
     X, y = digits.data[:200] / 16, digits.target[:200].copy()
     y[100:] = -1
-    options = TINY | {"steps": 60, "kind": "digits"}
+    options = TINY | {"objective": "supervised", "steps": 100, "width": 8, "kind": "digits"}
     flat = FewLabelClassifier(image_shape=(8, 8), **options).fit(X, y)
     square = FewLabelClassifier(**options).fit(X.reshape(-1, 8, 8), y)
     byte = FewLabelClassifier(**options).fit(np.round(255 * X).astype(np.uint8).reshape(-1, 8, 8), y)
@@ -114,7 +114,7 @@ def test_what_does_not_fit_is_refused(blobs):
         FewLabelClassifier(**TINY).fit(np.full((4, 8, 8), 255.0), [0, 1, 0, 1])
     with pytest.raises(ValueError, match=r"3 features, image_shape is \(8, 8\)"):
         FewLabelClassifier(image_shape=(8, 8), **TINY).fit(np.zeros((4, 3)), [0, 1, 0, 1])
-    with pytest.raises(UsageError, match="did you mean mixmatch"):
+    with pytest.raises(UsageError, match="it takes one of supervised, .*mixmatch"):
         FewLabelClassifier("mixmatsch", **TINY).fit(X, y)
     with pytest.raises(UsageError, match="did you mean mu"):
         FewLabelClassifier(settings={"muu": 3}, **TINY).fit(X, y)

@@ -2,7 +2,9 @@
 
 import contextlib
 import logging
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,8 +39,11 @@ class Place:
     """
 
     def __init__(self, workdir: str | Path | None):
-        self._temporary = None if workdir else tempfile.TemporaryDirectory(prefix="jaxlabel-")
-        self.path = Path(workdir or str(self._temporary and self._temporary.name)).expanduser()
+        if workdir:
+            self.path = Path(workdir).expanduser()
+            return
+        self.path = Path(tempfile.mkdtemp(prefix="jaxlabel-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 @contextlib.contextmanager
