@@ -90,7 +90,9 @@ def test_images_are_the_same_with_and_without_their_shape():
     options = TINY | {"objective": "supervised", "steps": 100, "width": 8, "kind": "digits"}
     flat = FewLabelClassifier(image_shape=(8, 8), **options).fit(X, y)
     square = FewLabelClassifier(**options).fit(X.reshape(-1, 8, 8), y)
-    byte = FewLabelClassifier(**options).fit(np.round(255 * X).astype(np.uint8).reshape(-1, 8, 8), y)
+    byte = FewLabelClassifier(**options).fit(
+        np.round(255 * X).astype(np.uint8).reshape(-1, 8, 8), y
+    )
     assert flat.n_features_in_ == square.n_features_in_ == 64
     shares = flat.predict_proba(X)
     assert np.array_equal(square.predict_proba(X.reshape(-1, 8, 8)), shares)

@@ -86,9 +86,7 @@ def fit(
     return Result(place.path, place)
 
 
-def _answers(
-    config: RunConfig, ask: Ask | None, vocabulary: Vocabulary, workdir: Path
-) -> Answers:
+def _answers(config: RunConfig, ask: Ask | None, vocabulary: Vocabulary, workdir: Path) -> Answers:
     """Return the source of labels that `ask` stands for."""
     own = running.has_own_labels(config)
     if ask is None:

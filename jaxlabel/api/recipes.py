@@ -62,9 +62,7 @@ def configuration(recipe: str, spec: str, given: Mapping[str, Any]) -> RunConfig
     return config
 
 
-def _load(
-    name: str, colon: str, variant: str, spec: str, preset: str
-) -> tuple[RunConfig, str]:
+def _load(name: str, colon: str, variant: str, spec: str, preset: str) -> tuple[RunConfig, str]:
     """Return the recipe's configuration before any change, and the name of its variant."""
     if name == "medoids":
         dataset = name_of(*data.split_spec(spec))

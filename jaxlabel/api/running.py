@@ -141,9 +141,7 @@ def record(
         raise NewClasses(f"{len(store.classes(dataset.name))} classes are known now")
 
 
-def _define(
-    vocabulary: Vocabulary, workdir: Path
-) -> "Callable[[LabelStore, Dataset], None]":
+def _define(vocabulary: Vocabulary, workdir: Path) -> "Callable[[LabelStore, Dataset], None]":
     """Return a function that names the classes in the store, if the caller listed them."""
 
     def prepare(store: "LabelStore", dataset: Dataset) -> None:

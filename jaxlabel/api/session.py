@@ -55,9 +55,7 @@ class Question:
             store.define(dataset.name, self._vocabulary.names)
         self._vocabulary.save(self._workdir)
 
-    def wait_for_answers(
-        self, store: "LabelStore", dataset: Dataset, items: list[str]
-    ) -> None:
+    def wait_for_answers(self, store: "LabelStore", dataset: Dataset, items: list[str]) -> None:
         """In the recipe's thread: ask for the labels of the items, and wait until all are stored.
 
         Raises:

@@ -59,7 +59,9 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
     classes, shape = tuple(result["classes"]), tuple(result["image_shape"])
     make = sys.modules[kind.__module__].make_classifier(config, shape, max(1, len(classes)))
     like = jax.eval_shape(lambda key: make(nnx.Rngs(key)), jax.random.key(0))
-    return Trained(_restored(workdir, like, say), config, classes, shape, result.get("gives", "classes"))
+    return Trained(
+        _restored(workdir, like, say), config, classes, shape, result.get("gives", "classes")
+    )
 
 
 def _restored(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:

@@ -23,7 +23,9 @@ ALIGNMENTS = ("none", "uniform", "labelled")
 class Settings:
     """How a classifier is trained on labelled and unlabelled images."""
 
-    objective: str = setting("freematch", "what is asked of unlabelled images", choices=NAMES, own=True)
+    objective: str = setting(
+        "freematch", "what is asked of unlabelled images", choices=NAMES, own=True
+    )
     steps: int = setting(5000, "training steps, of all rounds together", low=1)
     batch_size: int = setting(64, "labelled images in a step", low=1)
     mu: int = setting(3, "unlabelled images in a step, as a multiple of the labelled", low=1)

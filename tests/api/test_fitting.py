@@ -84,8 +84,9 @@ def test_floats_and_three_axes_are_the_same_images(tmp_path):
 def test_a_result_is_saved_loaded_and_reported(command_line, tmp_path):
     result = jaxlabel.load(command_line)
     assert result.classes == DIGITS.classes
-    assert np.mean(result.train_labels == LABELS.astype(str)) == (
-        result.record["train_label_accuracy"]
+    assert (
+        np.mean(result.train_labels == LABELS.astype(str))
+        == (result.record["train_label_accuracy"])
     )
     assert result.certificate is None
     assert result.accuracy_estimate == result.record["estimate"]
