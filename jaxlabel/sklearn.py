@@ -198,14 +198,15 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
             X = check_array(X, allow_nd=True, dtype=None, ensure_all_finite=False)
         if is_flat and self.image_shape is None:
             if fitting:
-                self._range = X.min(axis=0), X.max(axis=0)
+                self._range: Any = (X.min(axis=0), X.max(axis=0))  # None: X holds images
             return self._scaled(X)
         try:
             if is_flat:
-                if X.shape[1] != np.prod(self.image_shape):
+                shape = tuple(self.image_shape or ())
+                if X.shape[1] != np.prod(shape):
                     raise DataError(f"X has {X.shape[1]} features, image_shape is "
-                                    f"{tuple(self.image_shape or ())}")  # fmt: skip
-                X = X.reshape(len(X), *(self.image_shape or ()))
+                                    f"{shape}")  # fmt: skip
+                X = X.reshape(len(X), *shape)
             images = checked(X)
         except DataError as error:
             raise ValueError(str(error)) from error
@@ -276,7 +277,8 @@ def _train(
         setup.class_prior(config, labelled, num_classes),
     )  # fmt: skip
     state = setup.begin(config, images[rows], num_classes, start_key, log)
-    step = _step(type(config), dataclasses.astuple(dataclasses.replace(config, seed=0)), vectors)
+    values = dataclasses.astuple(dataclasses.replace(config, seed=0))
+    step = _step(type(config), values, vectors)  # type: ignore[arg-type]
     state = train.loop(step, state, data, loop_key, log, name="fit", num_steps=config.steps)
     return setup.ensemble(config, [state.teacher])
 

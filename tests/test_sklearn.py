@@ -116,7 +116,7 @@ def test_what_does_not_fit_is_refused(blobs):
         FewLabelClassifier(**TINY).fit(np.full((4, 8, 8), 255.0), [0, 1, 0, 1])
     with pytest.raises(ValueError, match=r"3 features, image_shape is \(8, 8\)"):
         FewLabelClassifier(image_shape=(8, 8), **TINY).fit(np.zeros((4, 3)), [0, 1, 0, 1])
-    with pytest.raises(UsageError, match="it takes one of supervised, .*mixmatch"):
+    with pytest.raises(UsageError, match=r"it takes one of supervised, .*mixmatch"):
         FewLabelClassifier("mixmatsch", **TINY).fit(X, y)
     with pytest.raises(UsageError, match="did you mean mu"):
         FewLabelClassifier(settings={"muu": 3}, **TINY).fit(X, y)

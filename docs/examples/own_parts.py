@@ -22,7 +22,7 @@ def nearest_to_mean(key, features, count, asked):
     return order[~np.isin(order, asked)][:count]
 
 
-# An objective returns the losses, in nats, of a batch's labelled images (b,) and of the others (u,).
+# An objective returns losses in nats: of a batch's labelled images (b,), and of the others (u,).
 def entropy(settings, views, student, teacher, batch, memory, key):
     logits = student(views.weak(key, jnp.concatenate([batch.images, batch.unlabelled])))
     labelled, others = jnp.split(logits, [len(batch.labels)])

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-
 from jaxlabel import data
 from jaxlabel.api import recipes, running
 from jaxlabel.api.labels import Vocabulary
@@ -99,8 +98,8 @@ def _answers(config: RunConfig, ask: Ask | None, vocabulary: Vocabulary, workdir
         items = data.load(config.data, options).train_items.tolist()
         return running.by_oracle(ask, config, items)
     if own:
-        raise UsageError(f"{config.data} brings its own labels: leave `ask` out, or pass the images "
-                         "as an array")  # fmt: skip
+        raise UsageError(f"{config.data} brings its own labels: leave `ask` out, or pass the "
+                         "images as an array")  # fmt: skip
     vocabulary.recall(workdir)
     if callable(ask):
         return running.by_question(vocabulary, workdir, ask)

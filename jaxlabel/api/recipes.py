@@ -47,8 +47,8 @@ def configuration(recipe: str, spec: str, given: Mapping[str, Any]) -> RunConfig
     known = {field.name for field in dataclasses.fields(config)}
     for key in wanted:
         if key in ("target", "confidence") and key not in known:
-            raise UsageError(f"recipe {recipe} has no {key}: it spends its whole budget; flagship stops "
-                             "at a target and certifies it")  # fmt: skip
+            raise UsageError(f"recipe {recipe} has no {key}: it spends its whole budget; flagship "
+                             "stops at a target and certifies it")  # fmt: skip
         if key not in known:
             raise unknown_setting(key, known)
     changes: dict[str, Any] = {"data": spec}

@@ -58,8 +58,10 @@ def specification(images: Any) -> Iterator[str]:
         yield images
         return
     if isinstance(images, Path):
-        raise UsageError(f"images is a path: write \"folder:{images}\" for a folder of pictures, or "
-                         f"\"npz:{images}\" or \"idx:{images}\"")  # fmt: skip
+        raise UsageError(
+            f"images is a path: write 'folder:{images}' for a folder of pictures, 'npz:{images}' "
+            f"or 'idx:{images}'"
+        )
     spec = arrays.hold(checked(images))
     try:
         yield spec

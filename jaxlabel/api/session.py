@@ -107,8 +107,10 @@ class Question:
         known = self._dataset.train_items
         for index in array.tolist():
             if not 0 <= index < len(known) or str(known[index]) not in self.pending:
-                raise UsageError(f"image {index} is not asked about now: tell the labels of "
-                                 f"indices that ask() returned; {len(self.pending)} are open")  # fmt: skip
+                raise UsageError(
+                    f"image {index} is not asked about now: tell the labels of indices that ask() "
+                    f"returned; {len(self.pending)} are open"
+                )
         return [str(known[index]) for index in array.tolist()]
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""`QueryStrategy`: scikit-activeml's contract, and the picks of scikit-activeml's own strategies."""
+"""`QueryStrategy`: scikit-activeml's contract, and what its own strategies pick."""
 
 import jax
 import numpy as np

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_a_session_buys_and_learns_what_fit_does():
     expected = jaxlabel.fit(DIGITS.train_images, LABELS, **options)
     with jaxlabel.Session(DIGITS.train_images, **options) as session:
         questions, result = finish(session)
-    asked = sum(questions, [])
+    asked = [index for question in questions for index in question]
     assert len(asked) == len(set(asked)) == 64 == result.labels_spent
     assert result.ledger == expected.ledger
     assert np.array_equal(
@@ -75,7 +76,7 @@ def test_a_killed_session_goes_on_and_asks_nothing_twice(tmp_path):
         questions, result = finish(session)
     with jaxlabel.Session(FEW, **options) as session:
         unharmed, expected = finish(session)
-    assert told + sum(questions, []) == sum(unharmed, [])
+    assert [*told, *chain(*questions)] == list(chain(*unharmed))
     assert result.labels_spent == 12
     assert np.array_equal(result.predict_proba(FEW), expected.predict_proba(FEW))
     # a finished session is there at once, and asks nothing
@@ -135,15 +136,15 @@ def test_errors_of_the_run_come_to_the_caller(tmp_path):
                 session.ask()
     first = jaxlabel.Session(FEW, budget=4, workdir=tmp_path / "run", **QUICK)
     assert first.ask() is not None
-    with jaxlabel.Session(FEW, budget=4, workdir=tmp_path / "run", **QUICK) as second:
-        with pytest.raises(UsageError, match="in use"):
-            second.ask()
+    second = jaxlabel.Session(FEW, budget=4, workdir=tmp_path / "run", **QUICK)
+    with second, pytest.raises(UsageError, match="in use"):
+        second.ask()
     first.close()
     with pytest.raises(UsageError, match="closed"):
         first.ask()
-    with jaxlabel.Session(FEW, budget=5, workdir=tmp_path / "run", **QUICK) as other:
-        with pytest.raises(UsageError, match="budget is 4"):
-            other.ask()
+    other = jaxlabel.Session(FEW, budget=5, workdir=tmp_path / "run", **QUICK)
+    with other, pytest.raises(UsageError, match="budget is 4"):
+        other.ask()
     with pytest.raises(UsageError, match="brings its own labels"):
         jaxlabel.Session("digits")
     with pytest.raises(UsageError, match="did you mean"):
