@@ -32,8 +32,8 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
     ("recipes", {"methods": "one recipe, one file"}),
     ("one run", {"experiment": "configuration to report"}),
     ("many runs", {"sweep": "grids of runs"}),
-    ("Python faces", {
-        "api": "fit, Session, Result", "sklearn": "scikit-learn classifier"}),
+    ("Python face", {"api": "fit, Session, Result"}),
+    ("scikit-learn face", {"sklearn": "FewLabelClassifier"}),
     ("command line", {"cli": "command line"}),
     ("start", {"__main__": "python -m jaxlabel"}),
 )  # fmt: skip

@@ -38,7 +38,8 @@ from jaxlabel.query.uncertainty import badge, diverse, entropy, margin
 
 __all__ = ["COVERAGE", "NO_LABELS", "STRATEGIES", "UNCERTAINTY", "Labelled", "affordable", "buy",
            "chosen", "chosen_before", "looks_at_features", "needs_model", "num_affordable", "plan",
-           "remember", "remembered", "select", "select_affordable", "spread_out", "unaffordable"]  # fmt: skip
+           "remember", "remembered", "select", "select_affordable", "spread_out",
+           "unaffordable"]  # fmt: skip
 
 
 def shuffled(

@@ -42,7 +42,7 @@ def test_one_of_each_trains_from_the_command_line_and_predicts(here, capsys):
     expected = own(None, points, 40, np.zeros(0, int))
     labels = data.load_train_labels("digits")
     assert (result.train_labels[expected] == labels[expected].astype(str)).all()  # they were bought
-    assert type(predict.load(here / "run").model.models[0].encoder).__name__ == "TwoLayers"
+    assert type(predict.load(here / "run").model.members[0].encoder).__name__ == "TwoLayers"
     assert result.record["test_accuracy"] > 0.3
 
 
