@@ -1,6 +1,6 @@
 """Parts of your own, without a fork: a query strategy, an objective, a network, an augmentation.
 
-    jaxlabel train --config=configs/semisup.py --config.query=own_parts:nearest_to_mean \
+    jaxlabel train --config=configs/semisup.py --config.query=own_parts:evenly_spread \
         --config.objective=own_parts:entropy --config.network=own_parts:TwoLayers \
         --config.kind=own_parts:upside_down
 """
@@ -16,10 +16,10 @@ from jaxlabel.semisupervised.objectives import Outcome
 
 # A query strategy returns `count` indices of `features` (n, d), none of them in `asked`. With a
 # further argument `probabilities` (n, classes) it is asked after a model was trained.
-def nearest_to_mean(key, features, count, asked):
-    distances = np.linalg.norm(features - features.mean(axis=0), axis=1)
-    order = np.argsort(distances)
-    return order[~np.isin(order, asked)][:count]
+def evenly_spread(key, features, count, asked):
+    order = np.argsort(features[:, 0])  # along the first principal component
+    order = order[~np.isin(order, asked)]
+    return order[np.linspace(0, len(order) - 1, count).astype(int)]
 
 
 # An objective returns losses in nats: of a batch's labelled images (b,), and of the others (u,).

@@ -16,7 +16,7 @@ from jaxlabel.experiment import predict
 from jaxlabel.methods import semisup
 
 EXAMPLE = Path(jaxlabel.__file__).parents[1] / "docs" / "examples" / "own_parts.py"
-PARTS = {"query": "nearest_to_mean", "objective": "entropy", "network": "TwoLayers",
+PARTS = {"query": "evenly_spread", "objective": "entropy", "network": "TwoLayers",
          "kind": "upside_down"}  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def here(tmp_path, monkeypatch):
 def test_one_of_each_trains_from_the_command_line_and_predicts(here, capsys):
     flags = [f"--config.{name}=own_parts:{part}" for name, part in PARTS.items()]
     code = cli.run(["train", "--config=configs/semisup.py:digits", "--config.preset=tiny", *flags,
-                    "--config.steps=60", "--config.width=8", "--config.network=own_parts:TwoLayers",
+                    "--config.steps=150", "--config.width=8", "--config.weight=0.1",
                     "--config.budget=40", "--workdir=run"])  # fmt: skip
     assert code == 0, capsys.readouterr().err
     result = jaxlabel.load(here / "run")
@@ -38,7 +38,7 @@ def test_one_of_each_trains_from_the_command_line_and_predicts(here, capsys):
     points = np.asarray(semisup.spaces(
         semisup.Config(query="medoids"), ("medoids",), 40, images, jax.random.key(0), _quiet()
     ).query)  # fmt: skip
-    own = own_part("own_parts:nearest_to_mean")
+    own = own_part("own_parts:evenly_spread")
     expected = own(None, points, 40, np.zeros(0, int))
     labels = data.load_train_labels("digits")
     assert (result.train_labels[expected] == labels[expected].astype(str)).all()  # they were bought
@@ -70,7 +70,7 @@ def test_an_own_strategy_with_probabilities_needs_a_model(here):
         "    return order[~np.isin(order, asked)][:count]\n"
     )
     assert query.needs_model("asks:least_sure")
-    assert not query.needs_model("own_parts:nearest_to_mean")
+    assert not query.needs_model("own_parts:evenly_spread")
     shares = np.array([[0.9, 0.1], [0.5, 0.5], [0.6, 0.4], [0.7, 0.3]])
     found = query.select("asks:least_sure", jax.random.key(0), np.eye(4), 2, np.array([1]), shares)
     assert found.tolist() == [2, 3]
@@ -80,7 +80,7 @@ def test_an_own_strategy_with_probabilities_needs_a_model(here):
     ("value", "message"),
     [
         ("nowhere:part", "there is no module nowhere"),
-        ("own_parts:nearest", r"does not exist in own_parts \(did you mean nearest_to_mean\?\)"),
+        ("own_parts:evenly_spred", r"does not exist in own_parts \(did you mean evenly_spread\?\)"),
         ("own_parts:__doc__", "is not callable"),
         ("own_parts:", "is named module:function"),
         ("broken:part", "broken cannot be imported: ZeroDivisionError"),

@@ -137,8 +137,8 @@ def test_badge_draws_as_scikit_activeml_does():
     gradients = (residuals[:, :, None] * X[:, None]).reshape(240, -1)[free]
     away = np.sum((gradients - gradients[free == first[0]]) ** 2, axis=1)
     nearest = np.minimum(away, np.sum(gradients**2, axis=1))
-    np.testing.assert_allclose(rated[1, free], np.where(free == first[0], np.nan,
-                                                        nearest / nearest.sum()), rtol=1e-4)  # fmt: skip
+    wanted = np.where(free == first[0], np.nan, nearest / nearest.sum())
+    np.testing.assert_allclose(rated[1, free], wanted, rtol=1e-4)
     expected = np.zeros((2, 240))
     expected[0, free], expected[1, free] = rated[0, free], away / away.sum()
     counts = np.zeros((2, 240))
