@@ -43,7 +43,7 @@ from jaxlabel.log import NullLog
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import setup
-from jaxlabel.semisupervised.objectives import Views
+from jaxlabel.semisupervised.batches import Views
 
 BATCH = 256  # images that are predicted at once: one shape, so that it is compiled once
 ROWS = 4096  # to which small sets of images are repeated

@@ -1,4 +1,4 @@
-"""One training loop for every recipe: many steps in one compiled call, resumable to the bit."""
+"""The training loop of all methods: many steps per compiled call, exactly resumable."""
 
 import functools
 import time
@@ -24,7 +24,7 @@ Step = Callable[[Carry, Any, Key[Array, ""]], tuple[Carry, Metrics]]
 
 
 class State(NamedTuple):
-    """What the checkpoint of `fit` holds: all that the next step depends on but data and key."""
+    """The checkpoint of `fit`: all that the next step depends on except data and random key."""
 
     model: Any
     optimizer: Any
@@ -44,15 +44,19 @@ def fit(
     steps_per_call: int = 100,
     seconds_between_saves: float = 10.0,
 ) -> Model:
-    """The model after `num_steps` optimizer steps on random batches of `data`.
+    """Train the model for `num_steps` optimizer steps on random batches of `data`, and return it.
 
-    Batches are drawn with replacement on the device. Step i depends on `fold_in(key, i)` alone, so
-    that a killed run, restored from `log`'s checkpoint `name`, ends in the same bits.
+    Batches are drawn with replacement on the device. Step i depends only on the state and
+    `fold_in(key, i)`, so a run that resumes from the log's checkpoint `name` ends with the same
+    bits.
 
     Args:
-      loss: (model, batch, key) to the mean loss over the batch and metrics to log.
-      data: a pytree of arrays with the same first axis.
-      steps_per_call: steps inside one compiled call, between two records in the log.
+      loss: a function of (model, batch, key) that returns the mean loss and metrics to log.
+      data: a pytree of arrays with equal first axes.
+      steps_per_call: the number of steps per compiled call, after which the log gets a record.
+
+    Raises:
+      Diverged: a metric is not finite.
     """
 
     def step(state: State, data: Any, key: Key[Array, ""]) -> tuple[State, Metrics]:
@@ -85,13 +89,18 @@ def loop(
     steps_per_call: int = 100,
     seconds_between_saves: float = 10.0,
 ) -> Any:
-    """The state after `num_steps` steps: the loop under `fit`, for a recipe with its own step.
+    """Run training steps up to step `num_steps`, and return the last state.
+
+    This is the loop of `fit`, for methods with a training step of their own. It resumes from the
+    log's checkpoint `name` if there is one.
 
     Args:
-      step: (state, data, key) to the next state and metrics to log; it is compiled here, once.
-      state: a pytree of arrays; all that a step depends on but data and key.
-      data: a pytree of arrays, whole; the step draws its batch from it.
-      first_step: the steps that `state` has behind it, where a recipe looks up in between.
+      step: a function of (state, data, key) that returns the next state and metrics to log; it is
+        compiled once.
+      state: a pytree of arrays: all that a step depends on except data and key.
+      data: a pytree of arrays with the whole data set; the step draws its batch from it.
+      first_step: the number of steps already done, for a method that calls this function
+        repeatedly.
 
     Raises:
       Diverged: a metric is not finite.
@@ -121,13 +130,16 @@ def loop(
     return state
 
 
-def stacked(
+def joint_step(
     step: Step[Carry], *, unrolled: bool
 ) -> Callable[[Carry, Any, Key[Array, "n"]], tuple[Carry, Metrics]]:
-    """The step of several trainings at once, each with its key; metrics are their means.
+    """Return a step that trains several models at once, each with its own key.
 
-    Their states lie along a first axis. A GPU or TPU takes them in one vmapped step; on a CPU,
-    where a convolution with a kernel per member falls on a slow path, it is better unrolled.
+    The models' states are stacked along a first axis (see `stack`); metrics are averaged.
+
+    Args:
+      unrolled: whether to run the models' steps in sequence, which is faster on a CPU, where a
+        convolution with one kernel per model is slow. Otherwise the step is vmapped.
     """
 
     def together(states: Carry, data: Any, keys: Key[Array, "n"]) -> tuple[Carry, Metrics]:
@@ -142,40 +154,40 @@ def stacked(
 
 
 def stack(trees: Sequence[Carry]) -> Carry:
-    """Trees of arrays as one, along a first axis."""
+    """Stack the arrays of several trees of equal structure along a new first axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
-def member(stacked: Carry, number: int) -> Carry:
-    """One of the trees that `stack` was given."""
-    return jax.tree.map(lambda leaf: leaf[number], stacked)
+def member(joint_step: Carry, number: int) -> Carry:
+    """Return one of the trees that `stack` joined."""
+    return jax.tree.map(lambda leaf: leaf[number], joint_step)
 
 
 def draw(key: Key[Array, ""], data: Any, batch_size: int) -> Any:
-    """Random rows of `data`, with replacement."""
+    """Draw random rows of `data` with replacement."""
     n = len(jax.tree.leaves(data)[0])
     rows = jax.random.randint(key, (batch_size,), 0, n)
     return jax.tree.map(lambda array: array[rows], data)
 
 
 def moving_average(average: Model, model: Model, decay: float | Float[Array, ""]) -> Model:
-    """decay * average + (1 - decay) * model, parameter by parameter (an EMA teacher's step)."""
+    """Return decay * average + (1 - decay) * model per parameter: the update of an EMA teacher."""
     return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, average, model)
 
 
 def init(make: Callable[[nnx.Rngs], Model], key: Key[Array, ""]) -> Model:
-    """The model that `make` builds from random number generators, in one compiled call.
+    """Build a model with `make` from a random key, in one compiled call.
 
-    Eagerly, each parameter's draw would be compiled on its own: 20 times slower on a CPU.
+    Uncompiled, each parameter's draw would be compiled separately: 20 times slower on a CPU.
     """
     return jax.jit(lambda key: make(nnx.Rngs(key)))(key)
 
 
 @functools.lru_cache(maxsize=4)
 def _advance(step: Step[Any]) -> Callable[..., tuple[Any, dict[str, Array]]]:
-    """The compiled call from one step to another; its bounds are dynamic, so it traces once.
+    """Compile a function that runs a range of steps and returns the state and the metrics' sums.
 
-    A step that goes on in a further call of `loop` is not compiled again.
+    The range's bounds are dynamic, so it is traced once. The result is cached per step function.
     """
 
     def zeros(state: Any, data: Any, key: Key[Array, ""]) -> dict[str, Array]:
@@ -205,30 +217,31 @@ def _advance(step: Step[Any]) -> Callable[..., tuple[Any, dict[str, Array]]]:
             carry = single(number, carry, data, key)
         return carry
 
-    # Inside a loop XLA's CPU backend runs a convolution's gradient single-threaded and by the
-    # slow path: 24 times slower (jax 0.10.2). Dispatching step by step costs it 1 ms instead.
+    # In a loop, XLA's CPU backend computes a convolution's gradient on one thread with slow code:
+    # 24 times slower (jax 0.10.2). Dispatching each step separately costs only 1 ms.
     return stepwise if jax.default_backend() == "cpu" else scanned
 
 
 @functools.cache
 def _compiler_options() -> dict[str, Any]:
-    """What XLA is told about a training step: on a CPU, no YNNPACK, where jaxlib has that option.
+    """Return XLA's options for training steps: on a CPU, disable YNNPACK if jaxlib has that option.
 
-    YNNPACK takes a convolution's weight gradient for a convolution by a window of the whole image:
-    1.7 to 3.5 times slower than Eigen's (experiments/train_step.md); forward they are even.
+    YNNPACK computes a convolution's weight gradient as a convolution with a kernel of the whole
+    image's size, 1.7 to 3.5 times slower than Eigen does (experiments/train_step.md); forward
+    passes take equal time.
     """
     options = {"xla_cpu_experimental_ynn_fusion_type": ""}
     if jax.default_backend() != "cpu":
         return {}
     try:
         jax.jit(lambda: jnp.zeros(()), compiler_options=options).lower().compile()
-    except jax.errors.JaxRuntimeError:  # a jaxlib before YNNPACK, or after the option
+    except jax.errors.JaxRuntimeError:  # a jaxlib without this option
         return {}
     return options
 
 
 def warmup_cosine(learning_rate: float, num_steps: int, weight_decay: float = 0.0) -> Any:
-    """AdamW with a linear warm-up over the first 5% of the steps and a cosine decay to zero.
+    """Return AdamW with linear warm-up over the first 5% of the steps and cosine decay to zero.
 
     Loshchilov & Hutter 2017 (SGDR) and 2019 (AdamW).
     """
@@ -244,10 +257,13 @@ def apply_batched(
     images: UInt8[np.ndarray, "n h w c"],
     batch_size: int = 2048,
 ) -> np.ndarray:
-    """function(model, images) over the first axis, a batch at a time, the last one padded.
+    """Compute function(model, images) in batches along the first axis, and concatenate the results.
 
-    `function` takes float32 images in [0, 1]. One of a module, such as `features_of`, is compiled
-    once for models of one structure; one that is made anew for each call, each time.
+    Args:
+      function: takes a model and float32 images in [0, 1]. Pass a function defined at module level,
+        such as `features_of`: it is compiled once per model structure, while a function that is
+        created for each call is compiled each time.
+      batch_size: the number of images per call; the last batch is padded.
     """
     compiled = _compiled(function, jax.tree.structure(model))
     batch_size = max(1, min(batch_size, len(images)))
@@ -261,16 +277,17 @@ def apply_batched(
 
 
 def outputs_of(model: Any, images: Float[Array, "batch h w c"]) -> Array:
-    """What the model says of the images: for `apply_batched`."""
+    """Return the model's outputs for the images; for use with `apply_batched`."""
     return model(images)
 
 
 def features_of(model: Any, images: Float[Array, "batch h w c"]) -> Array:
-    """The model's features of the images: for `apply_batched`."""
+    """Return the model's features of the images; for use with `apply_batched`."""
     return model.features(images)
 
 
-# What was compiled goes with its entry: so a sweep over many structures does not fill the memory.
+# The cache is bounded because a dropped entry frees its compiled code: a sweep over many model
+# structures would otherwise fill the memory.
 @functools.lru_cache(maxsize=16)
 def _compiled(
     function: Callable[[Any, Float[Array, "batch h w c"]], Array], structure: Any

@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from jaxlabel import augment, losses
-from jaxlabel.semisupervised.objectives import Outcome
+from jaxlabel.semisupervised.batches import Outcome
 
 
 # A query strategy returns `count` indices of `features` (n, d), none of them in `asked`. With a

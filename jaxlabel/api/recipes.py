@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxlabel import data
 from jaxlabel.config import RunConfig, unknown_setting, validate
-from jaxlabel.data.dataset import KNOWN, name_of
+from jaxlabel.data.dataset import KNOWN_DATASETS, name_of
 from jaxlabel.errors import UsageError, did_you_mean
 from jaxlabel.experiment import configfile
 
@@ -54,8 +54,10 @@ def configuration(recipe: str, spec: str, given: Mapping[str, Any]) -> RunConfig
     changes: dict[str, Any] = {"data": spec}
     if spec.startswith("array:"):
         changes["image_size"] = 0  # an array has one size already
-        if variant in KNOWN and config.kind == "auto":  # else the data set's name would say it
-            changes["kind"] = KNOWN[variant][0]
+        if (
+            variant in KNOWN_DATASETS and config.kind == "auto"
+        ):  # else the data set's name would say it
+            changes["kind"] = KNOWN_DATASETS[variant][0]
     config = dataclasses.replace(config, **changes | wanted)
     config.preset = wanted.get("preset", config.preset)
     validate(config)

@@ -183,7 +183,7 @@ class Result:
             return target
         refuse_foreign(target)
         partial = target.with_name(f".{target.name}.part")
-        with files.refusals(target):
+        with files.write_errors(target):
             shutil.rmtree(partial, ignore_errors=True)
             shutil.copytree(self.directory, partial, ignore=_unneeded)
             if target.exists():

@@ -1,4 +1,4 @@
-"""Where pixels go: affine transforms, crops, shifts, mirrors, and parts erased."""
+"""Random geometric transforms: affine transforms, crops, shifts, flips, and erased squares."""
 
 import math
 from collections.abc import Callable
@@ -18,16 +18,18 @@ def warp(
     offsets: Float[Array, "batch 2"],
     reach: tuple[int, int],
 ) -> Images:
-    """Images whose pixel p is the input at `matrix @ (p - centre) + centre + offset`.
+    """Apply one affine transform per image: output pixel p is the input at M (p - c) + c + offset.
 
-    Interpolated linearly along rows, then along columns (Catmull & Smith 1980): two passes of
-    shifted copies that are weighted and added, since on a CPU a gather per pixel takes more than
-    twice as long (experiments/scan.md). Outside the image is black.
+    M is the image's matrix and c the image's centre, in (row, column) order. Values are
+    interpolated linearly, first along rows, then along columns (Catmull & Smith 1980). Each pass is
+    a weighted sum of shifted copies: on a CPU, gathering each pixel takes more than twice as long
+    (experiments/scan.md). Pixels outside the image are black.
 
     Args:
-      matrices: their upper left element is not near 0: no turns near a quarter.
-      reach: the farthest, in pixels, that anything moves in the pass along columns and in the
-        pass along rows.
+      matrices: one matrix per image; the upper left element must not be near 0 (rotations near 90
+        degrees do not work).
+      offsets: one offset per image, in pixels.
+      reach: the largest distance, in pixels, that any pixel moves along columns and along rows.
     """
     height, width = images.shape[1:3]
     rows, columns = jnp.arange(height) - (height - 1) / 2, jnp.arange(width) - (width - 1) / 2
@@ -36,18 +38,24 @@ def warp(
     slope = c / a
     across = slope * (rows[:, None] - down) + (d - slope * b) * columns + right
     along = a * rows[:, None] + b * columns + down
-    images = _moved(images, across - columns, reach[1], axis=2)
-    return _moved(images, along - rows[:, None], reach[0], axis=1)
+    images = _shift_pixels(images, across - columns, reach[1], axis=2)
+    return _shift_pixels(images, along - rows[:, None], reach[0], axis=1)
 
 
-def _moved(images: Images, moves: Float[Array, "batch h w"], reach: int, axis: int) -> Images:
-    """Each pixel taken from `moves` pixels further along the axis, at most `reach`."""
+def _shift_pixels(
+    images: Images, moves: Float[Array, "batch h w"], reach: int, axis: int
+) -> Images:
+    """Replace each pixel by the one `moves` pixels further along the axis, interpolated linearly.
+
+    Args:
+      moves: the distances in pixels, between -`reach` and `reach`.
+    """
     side = images.shape[axis]
     reach = min(reach, side)
-    around = [(0, 0)] * 4
-    around[axis] = (reach, reach)
-    # without barriers XLA computes these again for each use of what is made of them
-    padded, moves = lax.optimization_barrier((jnp.pad(images, around), moves))
+    padding = [(0, 0)] * 4
+    padding[axis] = (reach, reach)
+    # Without the barriers, XLA would recompute these arrays for each of their uses.
+    padded, moves = lax.optimization_barrier((jnp.pad(images, padding), moves))
     total = jnp.zeros_like(images)
     for step in range(2 * reach + 1):
         weights = jnp.maximum(1 - jnp.abs(moves - (step - reach)), 0.0)
@@ -56,9 +64,12 @@ def _moved(images: Images, moves: Float[Array, "batch h w"], reach: int, axis: i
 
 
 def deform(*, max_shift: float, max_rotation: float, max_scale: float) -> Transform:
-    """A random affine transform per image: shift (share of the side), rotation (radians), scale.
+    """Return a transform that applies a random affine transform to each image.
 
-    The scale is drawn from [1 - max_scale, 1 + max_scale] for each axis on its own.
+    Args:
+      max_shift: the largest shift along each axis, as a fraction of the side.
+      max_rotation: the largest rotation, in radians.
+      max_scale: each axis is scaled by a factor drawn from [1 - max_scale, 1 + max_scale].
     """
 
     def transform(key: Key[Array, ""], images: Images) -> Images:
@@ -86,9 +97,14 @@ def deform(*, max_shift: float, max_rotation: float, max_scale: float) -> Transf
 
 
 def crop(smallest: float, *, max_ratio: float = 4 / 3) -> Transform:
-    """A random part of each image, of at least `smallest` of its area, enlarged to the whole.
+    """Return a transform that crops a random rectangle of each image and enlarges it to full size.
 
-    Szegedy et al. 2015: area uniform, the sides' ratio log-uniform in [1/max_ratio, max_ratio].
+    After Szegedy et al. 2015: the area is uniform, and the sides' ratio is log-uniform in
+    [1/max_ratio, max_ratio].
+
+    Args:
+      smallest: the smallest area, as a fraction of the image's.
+      max_ratio: the largest ratio of the sides.
     """
 
     def transform(key: Key[Array, ""], images: Images) -> Images:
@@ -99,18 +115,23 @@ def crop(smallest: float, *, max_ratio: float = 4 / 3) -> Transform:
         sides = jnp.minimum(jnp.sqrt(area)[:, None] * jnp.stack([root, 1 / root], axis=1), 1.0)
         room = (1 - sides) * jnp.array([height, width], jnp.float32)
         offsets = (draws[:, 2:] - 0.5) * room
-        rows = _weights(height, sides[:, 0], offsets[:, 0])
-        columns = _weights(width, sides[:, 1], offsets[:, 1])
+        rows = _interpolation_matrices(height, sides[:, 0], offsets[:, 0])
+        columns = _interpolation_matrices(width, sides[:, 1], offsets[:, 1])
         across = jnp.einsum("nhwc,nvw->nhvc", images, columns)
         return jnp.einsum("nhvc,nuh->nuvc", across, rows)
 
     return transform
 
 
-def _weights(
+def _interpolation_matrices(
     side: int, scale: Float[Array, "batch"], offset: Float[Array, "batch"]
 ) -> Float[Array, "batch side side"]:
-    """What each pixel of a line takes from each: the interpolation of a scaled and moved one."""
+    """Return the matrices that scale and shift lines of `side` pixels with linear interpolation.
+
+    Args:
+      scale: the distance between neighbouring output pixels, in input pixels.
+      offset: the shift of the sampled line's centre, in pixels.
+    """
     centred = jnp.arange(side) - (side - 1) / 2
     sources = scale[:, None] * centred + offset[:, None] + (side - 1) / 2
     sources = jnp.clip(sources, 0.0, side - 1.0)
@@ -118,7 +139,11 @@ def _weights(
 
 
 def shift(key: Key[Array, ""], images: Images, max_shift: float) -> Images:
-    """Each image moved by whole pixels, at most `max_shift` of its side, black moving in."""
+    """Shift each image by a random number of whole pixels along each axis, and fill with black.
+
+    Args:
+      max_shift: the largest shift, as a fraction of the side.
+    """
     height, width = images.shape[1:3]
     reach = (round(max_shift * height), round(max_shift * width))
     row_key, column_key = jax.random.split(key)
@@ -133,15 +158,15 @@ def shift(key: Key[Array, ""], images: Images, max_shift: float) -> Images:
 
 
 def flip(key: Key[Array, ""], images: Images) -> Images:
-    """Each image mirrored left to right with probability one half."""
+    """Mirror each image left to right with probability 1/2."""
     mirrored = jax.random.bernoulli(key, shape=(len(images), 1, 1, 1))
     return jnp.where(mirrored, images[:, :, ::-1], images)
 
 
 def turn(key: Key[Array, ""], images: Images) -> Images:
-    """Each image in one of the square's eight symmetries, all alike likely.
+    """Apply a random one of the square's eight symmetries to each image, uniformly.
 
-    An image that is no square keeps its sides: it is mirrored left to right and upside down.
+    An image that is not square is only mirrored, left to right and upside down.
     """
     row_key, column_key, swap_key = jax.random.split(key, 3)
     upside_down = jax.random.bernoulli(row_key, shape=(len(images), 1, 1, 1))
@@ -153,9 +178,13 @@ def turn(key: Key[Array, ""], images: Images) -> Images:
 
 
 def erase(key: Key[Array, ""], images: Images, side: float, *, fill: float = 0.0) -> Images:
-    """Each image with a square of `side` (a share) set to `fill` (DeVries & Taylor 2017).
+    """Set a random square of each image to `fill` (cutout; DeVries & Taylor 2017).
 
-    Its centre is anywhere, so that part of it may lie outside.
+    The square's centre is uniform over the image, so a part of the square may lie outside.
+
+    Args:
+      side: the square's side, as a fraction of the image's side.
+      fill: the value of the erased pixels.
     """
     height, width = images.shape[1:3]
     centres = jax.random.uniform(key, (2, len(images), 1)) * jnp.array([[[height]], [[width]]])

@@ -1,4 +1,4 @@
-"""How bright pixels are: from uint8 to float32, contrast, brightness, gamma, colour."""
+"""Changes of pixel values: uint8 to float32, contrast, brightness, gamma, and colour."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ TO_YIQ = np.array(
 
 
 def as_float(images: UInt8[Array, "batch h w c"]) -> Float[Array, "batch h w c"]:
-    """float32 images in [0, 1]."""
+    """Convert uint8 images to float32 images in [0, 1]."""
     return images.astype(jnp.float32) / 255
 
 
@@ -24,13 +24,14 @@ def tone(
     brightness: float = 0.0,
     gamma: float = 0.0,
 ) -> Float[Array, "batch h w c"]:
-    """Each image with its values stretched about its mean, moved and bent, cut off at [0, 1].
+    """Change the gamma, contrast, and brightness of each image at random, and clip it to [0, 1].
 
     Args:
-      contrast: the stretch is drawn from 1 - contrast to 1 + contrast.
-      brightness: what is added is drawn from -brightness to brightness.
-      gamma: x becomes x + g x (1 - x) with g from -gamma to gamma, at most 1: the curve of a
-        power without its logarithms.
+      contrast: values are scaled about the image's mean by a factor drawn from 1 - contrast to 1 +
+        contrast.
+      brightness: a constant drawn from -brightness to brightness is added.
+      gamma: x becomes x + g x (1 - x), with g drawn from -gamma to gamma; at most 1. It
+        approximates the curve of a power without logarithms.
     """
     draws = jax.random.uniform(key, (3, len(images), 1, 1, 1), minval=-1.0, maxval=1.0)
     bent = images + gamma * draws[0] * images * (1 - images)
@@ -47,24 +48,30 @@ def jitter(
     probability: float = 0.8,
     grey: float = 0.2,
 ) -> Float[Array, "batch h w 3"]:
-    """Colour jitter and random grey (Chen et al. 2020, SimCLR, appendix A), red, green, blue.
+    """Jitter the colours of RGB images, and turn some grey (Chen et al. 2020, SimCLR, appendix A).
 
-    Brightness, contrast and saturation vary by 0.8 `strength`, the hue by 0.2 `strength` of the
-    circle: it is turned in the YIQ space, where saturation and hue are a matrix per image.
+    Brightness, contrast, and saturation vary by up to 0.8 `strength`, the hue by up to 0.2
+    `strength` of the colour circle. The hue is rotated in the YIQ space, where saturation and hue
+    are one matrix per image.
+
+    Args:
+      strength: the strength of the jitter.
+      probability: the probability that an image's colours are jittered.
+      grey: the probability that an image becomes grey.
     """
     value_key, jitter_key, grey_key = jax.random.split(key, 3)
     draws = jax.random.uniform(value_key, (4, len(images)), minval=-1.0, maxval=1.0)
     jittered = jax.random.bernoulli(jitter_key, probability, (len(images),))
     draws = jnp.where(jittered, draws, 0.0)
     bright, stretch, colour = 1 + 0.8 * strength * draws[:3]
-    without = jax.random.bernoulli(grey_key, grey, (len(images),))
-    colour = jnp.where(without, 0.0, colour)
+    is_grey = jax.random.bernoulli(grey_key, grey, (len(images),))
+    colour = jnp.where(is_grey, 0.0, colour)
     angle = 2 * jnp.pi * 0.2 * strength * draws[3]
-    cos, sin, none, one = jnp.cos(angle), jnp.sin(angle), 0 * angle, 1 + 0 * angle
+    cos, sin, zero, one = jnp.cos(angle), jnp.sin(angle), 0 * angle, 1 + 0 * angle
     turn = jnp.stack([
-        jnp.stack([one, none, none], axis=-1),
-        jnp.stack([none, colour * cos, -colour * sin], axis=-1),
-        jnp.stack([none, colour * sin, colour * cos], axis=-1),
+        jnp.stack([one, zero, zero], axis=-1),
+        jnp.stack([zero, colour * cos, -colour * sin], axis=-1),
+        jnp.stack([zero, colour * sin, colour * cos], axis=-1),
     ], axis=1)  # fmt: skip
     mixing = bright[:, None, None] * (np.linalg.inv(TO_YIQ) @ turn @ TO_YIQ)
     mixed = jnp.einsum("nhwc,ndc->nhwd", images, mixing)

@@ -1,4 +1,4 @@
-"""The transforms that recipes use, by the kind of the data set: weak, strong, contrastive."""
+"""The weak, strong, and contrastive augmentations for each kind of data set."""
 
 import jax
 import jax.numpy as jnp
@@ -12,18 +12,22 @@ MIRRORED_KINDS = ("clothes", "overhead", "objects")
 
 
 def mirror(kind: str, key: Key[Array, ""], images: Images) -> Images:
-    """The symmetries of the kind: what is seen from above has no upside, clothes have no right."""
+    """Apply the random symmetries that keep the labels of a kind of data set.
+
+    Overhead images get one of the square's eight symmetries, clothes and objects are flipped left
+    to right with probability 1/2, and images of other kinds are returned unchanged.
+    """
     if kind == "overhead":
         return turn(key, images)
     return flip(key, images) if kind in MIRRORED_KINDS else images
 
 
 def weak(kind: str, *, max_shift: float = 0.08) -> Transform:
-    """The transform that every image of the kind survives: a small shift, and a flip where it may.
+    """Return the weak augmentation: a small shift, and a flip where the kind of data set allows it.
 
     Args:
-      kind: the data set's kind, as `data.Dataset.kind`.
-      max_shift: the largest shift, as a share of the side.
+      kind: the kind of data set, as in `data.Dataset.kind`.
+      max_shift: the largest shift, as a fraction of the side.
     """
     if is_own(kind):
         return _own(kind, "weak")
@@ -37,11 +41,12 @@ def weak(kind: str, *, max_shift: float = 0.08) -> Transform:
 
 
 def strong(kind: str) -> Transform:
-    """The transform under which a class is to be kept (Sohn et al. 2020, FixMatch, section 2.3).
+    """Return the strong augmentation for consistency losses (FixMatch, section 2.3).
 
-    An affine transform, a flip where it may be, contrast, brightness and gamma, in colour also
-    the jitter of colours, and a square erased: in place of random choices among many operations,
-    all of a few that are quick on the device.
+    FixMatch is Sohn et al. 2020. It applies an affine transform, a flip where the kind of data set
+    allows it, changes of contrast, brightness, and gamma, colour jitter on colour images, and an
+    erased square. The paper draws a few of many operations; here a few operations that are fast on
+    the device are all applied.
     """
     if is_own(kind):
         return _own(kind, "strong")
@@ -60,14 +65,15 @@ def strong(kind: str) -> Transform:
 
 
 def contrastive(kind: str, *, strength: float = 1.0) -> Transform:
-    """The transform whose two outcomes are a positive pair (Chen et al. 2020, SimCLR, section 3).
+    """Return the augmentation for contrastive learning (Chen et al. 2020, SimCLR, section 3).
 
-    For photographs in colour it is the paper's, with crops of at least a fifth. Grey images are
-    small and centred: crops would throw away the alignment in which they differ, so they are
-    moved, turned and scaled a little, their contrast changes, and a square is erased.
+    Two augmentations of one image are a positive pair. For colour photographs it is the paper's
+    augmentation, with crops of at least a fifth of the area. Grey images are small and centred, and
+    crops would destroy their alignment, in which classes differ: they get small shifts, rotations,
+    and scalings, changes of contrast, and an erased square half of the time.
 
     Args:
-      strength: for grey images, how far all of this goes.
+      strength: a factor of all changes of grey images.
     """
     if is_own(kind):
         return _own(kind, "contrastive")
@@ -85,8 +91,8 @@ def contrastive(kind: str, *, strength: float = 1.0) -> Transform:
         images = tone(tone_key, images, contrast=0.3 * strength, gamma=0.4 * strength)
         size_key, place_key = jax.random.split(erase_key)
         erased = erase(place_key, images, 0.35 * strength)
-        some = jax.random.bernoulli(size_key, 0.5, (len(images), 1, 1, 1))
-        return jnp.where(some, erased, images)
+        is_erased = jax.random.bernoulli(size_key, 0.5, (len(images), 1, 1, 1))
+        return jnp.where(is_erased, erased, images)
 
     return transform
 

@@ -1,4 +1,4 @@
-"""Clustering on the device: k-means, medoids, exact nearest neighbours and graphs of them."""
+"""Clustering on the device: k-means, medoids, exact nearest neighbours, and neighbour graphs."""
 
 from jaxlabel.cluster.embedding import GraphSpace, diffuse_labels, graph_space, nearest_graph
 from jaxlabel.cluster.graph import (

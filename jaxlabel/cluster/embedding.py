@@ -1,4 +1,4 @@
-"""The space in which classes are compact: the leading eigenvectors of a neighbour graph."""
+"""Spectral embedding of a neighbour graph, and diffusion of labels in it."""
 
 from typing import NamedTuple
 
@@ -11,11 +11,12 @@ from jaxlabel.cluster.neighbours import knn
 
 
 class GraphSpace(NamedTuple):
-    """A neighbour graph's spectrum in two forms: to cluster in, and to spread labels by.
+    """The leading eigenvectors of a neighbour graph, scaled for clustering and for label diffusion.
 
     Attributes:
-      points: leading eigenvectors times (1 - eigenvalue + 0.02)^-1/2, rows of unit length.
-      modes: D^-1/2 times all the eigenvectors but the first, constant one.
+      points: the points to cluster: leading eigenvectors times (1 - eigenvalue + 0.02)^-1/2, with
+        rows scaled to unit length.
+      modes: D^-1/2 times all eigenvectors but the first, constant one, for label diffusion.
       gains: 1 / (1 - eigenvalue) of each mode.
     """
 
@@ -25,18 +26,23 @@ class GraphSpace(NamedTuple):
 
 
 def nearest_graph(features: Float[np.ndarray, "n f"], num_neighbours: int) -> Graph:
-    """The weighted graph of the features' exact nearest neighbours."""
+    """Return the weighted graph of the features' exact nearest neighbours."""
     return knn_graph(*map(np.asarray, knn(jnp.asarray(features), None, num_neighbours)))
 
 
 def graph_space(graph: Graph, *, num_components: int, num_modes: int = 60) -> GraphSpace:
-    """The graph's leading eigenvectors, at most one fewer than there are points.
+    """Compute a graph's spectral embedding, with at most one dimension fewer than there are points.
 
-    Ng, Jordan & Weiss 2002; the scaling by eigenvalues is that of commute times (Qiu & Hancock
-    2007), which counts the slow modes, those between classes, for more.
+    The method is that of Ng, Jordan & Weiss 2002; the scaling by eigenvalues is that of commute
+    times (Qiu & Hancock 2007), which gives more weight to the leading eigenvectors, those that
+    separate classes.
+
+    Args:
+      num_components: number of eigenvectors for clustering.
+      num_modes: number of eigenvectors for label diffusion.
     """
-    most = len(graph.degrees) - 1
-    spectrum = spectral_embedding(graph, min(max(num_modes, num_components), most))
+    max_vectors = len(graph.degrees) - 1
+    spectrum = spectral_embedding(graph, min(max(num_modes, num_components), max_vectors))
     gaps = np.maximum(1 - spectrum.values, 1e-6)
     points = (spectrum.vectors / np.sqrt(gaps + 0.02))[:, :num_components]
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
@@ -51,14 +57,18 @@ def graph_space(graph: Graph, *, num_components: int, num_modes: int = 60) -> Gr
 def diffuse_labels(
     space: GraphSpace, indices: Int[np.ndarray, "m"], labels: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "n"]:
-    """Each point's class by Poisson learning (Calder et al. 2020, eq. 2.1) on the modes alone.
+    """Predict each point's class by Poisson learning on the graph's leading eigenvectors.
 
-    The graph's Laplacian is inverted on its slowest modes, which is what tells classes apart;
-    columns are divided by the number of labels of their class. A class without a label is never
-    given.
+    Calder et al. 2020, eq. 2.1. The graph's Laplacian is inverted only on its leading eigenvectors,
+    which separate the classes. Scores are divided by the number of labels of their class. A class
+    without labels is never predicted.
+
+    Args:
+      indices: the labelled points.
+      labels: their labels.
     """
-    classes, known = np.unique(labels, return_inverse=True)
-    one_hot = (known[:, None] == np.arange(len(classes))).astype(np.float32)
+    classes, columns = np.unique(labels, return_inverse=True)
+    one_hot = (columns[:, None] == np.arange(len(classes))).astype(np.float32)
     sources = space.modes[indices].T @ (one_hot - one_hot.mean(axis=0))
     scores = space.modes @ (space.gains[:, None] * sources) / one_hot.sum(axis=0)
     return classes[np.argmax(scores, axis=1)]

@@ -1,4 +1,4 @@
-"""k-means (k-means++ and Lloyd) and medoids on the device."""
+"""k-means clustering (k-means++ starts and Lloyd's algorithm) and medoids on the device."""
 
 from functools import partial
 from typing import NamedTuple
@@ -16,12 +16,20 @@ State = tuple[Array, Array, Array, Array, Array]  # count, centroids, assignment
 
 
 class KMeans(NamedTuple):
-    """A clustering: each point belongs to its nearest centroid."""
+    """A k-means clustering: centroids, each point's nearest centroid, and inertia.
+
+    Attributes:
+      centroids: the clusters' means.
+      assignments: the cluster of each point.
+      inertia: the sum of the squared distances of all points to their centroids.
+      sizes: number of points per cluster; 0 only if there are fewer distinct points than clusters.
+      num_iterations: number of updates of the centroids.
+    """
 
     centroids: Float[Array, "k d"]
     assignments: Int[Array, "n"]
-    inertia: Float[Array, ""]  # sum of squared distances to the own centroid
-    sizes: Int[Array, "k"]  # 0 is possible only where there are fewer distinct points than k
+    inertia: Float[Array, ""]
+    sizes: Int[Array, "k"]
     num_iterations: Int[Array, ""]
 
 
@@ -35,20 +43,22 @@ def kmeans(
     num_init: int = 1,
     tolerance: float = 1e-4,
 ) -> KMeans:
-    """The best of `num_init` runs of Lloyd's algorithm (Lloyd 1982) by inertia.
+    """Cluster the features by k-means; of `num_init` runs, return the one with the lowest inertia.
 
-    Starts are drawn by greedy k-means++ (Arthur & Vassilvitskii 2007) on a random subsample, or
-    are the given `init`. A cluster that loses all its points starts again at the point that is
-    farthest from its centroid. The same key gives the same result, bit for bit.
+    Lloyd's algorithm (Lloyd 1982) starts from greedy k-means++ (Arthur & Vassilvitskii 2007) on a
+    random subsample, or from `init`. A cluster that loses all its points restarts at the point that
+    is farthest from its centroid. The result depends only on the arguments, bit for bit.
 
     Args:
-      num_iterations: the most updates of the centroids in a run.
-      tolerance: stop when the centroids' summed squared shift is at most this times the features'
-        mean variance (scikit-learn's rule); 0 stops only when nothing moves.
+      init: initial centroids; `num_init` is then ignored.
+      num_iterations: maximum number of updates of the centroids in a run.
+      num_init: number of runs.
+      tolerance: a run stops when the centroids' summed squared shift is at most this times the mean
+        variance of the features (scikit-learn's rule); 0 stops only when no centroid moves.
 
     Raises:
-      UsageError: more clusters than points, or an `init` of another shape.
-      DataError: features that are not finite.
+      UsageError: there are more clusters than points, or `init` has the wrong shape.
+      DataError: a feature is not finite.
     """
     features = jnp.asarray(features, jnp.float32)
     if not 1 <= num_clusters <= len(features):
@@ -63,14 +73,16 @@ def kmeans(
     keys = jax.random.split(key, num_init if init is None else 1)
     result = _best_run(keys, features, num_clusters, starts, num_iterations, tolerance)
     if not jnp.isfinite(result.inertia):
-        raise DataError("k-means was given features that are not finite: look for NaN or inf")
+        raise DataError(
+            "k-means needs finite features, but these are not finite: look for NaN or inf"
+        )
     return result
 
 
 def medoids(
     features: Float[Array, "n d"], centroids: Float[Array, "k d"], assignments: Int[Array, "n"]
 ) -> Int[Array, "k"]:
-    """The index of each cluster's point nearest to its centroid; -1 where a cluster is empty.
+    """Return the index of each cluster's point nearest to its centroid; -1 if the cluster is empty.
 
     Of equally near points it is the first.
     """
@@ -80,7 +92,7 @@ def medoids(
 def distances(
     features: Float[Array, "n d"], centroids: Float[Array, "k d"], assignments: Int[Array, "n"]
 ) -> Float[Array, "n"]:
-    """Each point's Euclidean distance to the centroid of its cluster."""
+    """Return each point's Euclidean distance to the centroid of its cluster."""
     return jnp.sqrt(_squared_distances(jnp.asarray(features), centroids, assignments))
 
 
@@ -112,7 +124,7 @@ def _best_run(
     num_iterations: int,
     tolerance: float,
 ) -> KMeans:
-    # centred features lose fewer digits in |c|^2 / 2 - x . c
+    # Centre the features: the scores |c|^2 / 2 - x . c then lose fewer digits.
     mean = jnp.mean(features, axis=0)
     features = features - mean
 
@@ -158,9 +170,9 @@ def _lloyd(
         shift = jnp.sum(jnp.square(new - centroids))
         return jnp.where(done, count, count + 1), new, assignments, shift, done
 
-    # the last pass only assigns: written so, the assignment is compiled once
-    nowhere = jnp.zeros(len(features), jnp.int32)
-    start = (jnp.int32(0), centroids, nowhere, jnp.float32(jnp.inf), jnp.bool_(False))
+    # The last pass only assigns points. With it in the loop, the assignment is compiled once.
+    unassigned = jnp.zeros(len(features), jnp.int32)
+    start = (jnp.int32(0), centroids, unassigned, jnp.float32(jnp.inf), jnp.bool_(False))
     count, centroids, assignments, _, _ = lax.while_loop(lambda state: ~state[4], step, start)
     sizes = jnp.zeros(num_clusters, jnp.int32).at[assignments].add(1)
     inertia = jnp.sum(_squared_distances(features, centroids, assignments))
@@ -168,7 +180,7 @@ def _lloyd(
 
 
 def _sums(features: Float[Array, "n d"], assignments: Int[Array, "n"], num_clusters: int) -> Sums:
-    """The sum and the number of the points of each cluster."""
+    """Return the sum and the number of the points of each cluster."""
     return lax.platform_dependent(
         features,
         assignments,
@@ -187,7 +199,7 @@ def _sums_by_scatter(
 def _sums_by_product(
     features: Float[Array, "n d"], assignments: Int[Array, "n"], num_clusters: int
 ) -> Sums:
-    # a GPU's scatter adds in any order, so that two runs differ; a matrix product does not
+    # A GPU's scatter adds in any order, so runs would differ; a matrix product is deterministic.
     size = block_rows(len(features), num_clusters)
     padded = blocks(jnp.pad(features, ((0, 0), (0, 1)), constant_values=1.0), size)
     owners = blocks(assignments[:, None], size)[:, :, 0]
@@ -209,7 +221,10 @@ def _reseed(
     means: Float[Array, "k d"],
     sizes: Float[Array, "k"],
 ) -> Float[Array, "k d"]:
-    """The means, and for the empty clusters the points farthest from their centroids, in order."""
+    """Return the means, with each empty cluster's mean replaced by a point far from its centroid.
+
+    The empty clusters get the farthest points in descending order of distance.
+    """
     squared = _squared_distances(features, centroids, assignments)
     farthest = lax.top_k(squared, len(centroids))[1]
     rank = jnp.cumsum(sizes == 0) - 1
@@ -219,9 +234,11 @@ def _reseed(
 def _plus_plus(
     key: Key[Array, ""], features: Float[Array, "n d"], num_clusters: int
 ) -> Float[Array, "k d"]:
-    """Greedy k-means++ starts from a subsample: each the best of a few drawn by squared distance.
+    """Choose initial centroids by greedy k-means++ on a random subsample.
 
-    20 points for each cluster to be found suffice for the start; Lloyd sees all of them.
+    Each centroid is the best of a few candidates that are drawn in proportion to their squared
+    distance to the nearest centroid. A subsample of 20 points per cluster (at least 4,096 points)
+    is enough for a start, as Lloyd's algorithm then uses all points.
     """
     num_candidates = 2 + num_clusters.bit_length() // 2
     num_points = min(len(features), max(20 * num_clusters, 4096))
@@ -239,7 +256,7 @@ def _plus_plus(
     def choose(step: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
         chosen, nearest = state
         cumulative = jnp.cumsum(nearest)
-        # "<=" never draws a point of distance 0 while another is left
+        # With "<=", no point of distance 0 is drawn while there are other points.
         passed = cumulative <= (draws[step] * cumulative[-1])[:, None]
         candidates = jnp.minimum(jnp.sum(passed, axis=1), num_points - 1)
         after = jnp.minimum(nearest, to_points(candidates))

@@ -1,8 +1,9 @@
-"""The columns with the smallest scores of each row, exactly, and fast on a CPU too.
+"""Exact search for the columns with the smallest scores of each row, fast on a CPU too.
 
-XLA's argmin and top_k walk a row one number at a time on a CPU: on 60,000 x 256 scores they take
-three times as long as the matrix product that made them. Here the columns are dealt into lanes;
-the lanes' minima are one vectorised pass, and only the lanes that can hold an answer are searched.
+XLA's argmin and top_k read a row one number at a time on a CPU: on 60,000 x 256 scores they take
+three times as long as the matrix product that computes the scores. Here the columns are divided
+into lanes (point i into lane i mod num_lanes), one vectorised pass computes the lanes' minima, and
+only the lanes that can hold an answer are searched.
 """
 
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-# Scores that are alive at one time: on a CPU they should stay in the cores' own cache.
+# The number of scores in memory at one time: on a CPU they should fit into the cores' cache.
 BLOCK_SCORES = {"cpu": 2**19}
 BLOCK_SCORES_ELSEWHERE = 2**25
 
@@ -21,32 +22,37 @@ Pair = tuple[Array, Array]
 
 
 def block_rows(num_rows: int, num_columns: int) -> int:
-    """How many rows of scores to compute at once on this machine."""
+    """Return the number of rows whose scores this machine should compute at once."""
     scores = BLOCK_SCORES.get(jax.default_backend(), BLOCK_SCORES_ELSEWHERE)
     return max(1, min(num_rows, max(64, scores // num_columns)))
 
 
 def blocks(rows: Float[Array, "n d"], size: int) -> Float[Array, "blocks size d"]:
-    """The rows in blocks of one size, zeros appended to the last."""
+    """Split the rows into blocks of `size` rows; zeros fill the last block."""
     num_blocks = -(-len(rows) // size)
     return jnp.pad(rows, ((0, num_blocks * size - len(rows)), (0, 0))).reshape(num_blocks, size, -1)
 
 
 class Columns(NamedTuple):
-    """Points to compare rows with, dealt into lanes: point i is in lane i mod num_lanes."""
+    """The points to compare rows with, divided into lanes: point i is in lane i mod num_lanes.
+
+    Attributes:
+      points: the points, padded with zeros to a multiple of the number of lanes.
+      offsets: the row-independent part of each point's score; infinite for padding.
+    """
 
     points: Float[Array, "depth*lanes d"]
-    offsets: Float[Array, "depth lanes"]  # infinite where a point is only padding
+    offsets: Float[Array, "depth lanes"]
 
 
 def shard(points: Float[Array, "m d"], count: int, *, norms: bool = True) -> Columns:
-    """The points in lanes as deep as makes finding the `count` smallest quickest.
+    """Divide the points into as many lanes as make the search for `count` smallest scores fastest.
 
-    A score is |point|^2 / 2 - row . point, which orders points as their Euclidean distance to the
-    row does; without `norms` it is - row . point.
+    A score is |point|^2 / 2 - row . point, which orders points by their Euclidean distance to the
+    row; without `norms` it is - row . point.
     """
     num_points = len(points)
-    # all num_points / depth lanes are ranked, then `count` lanes of this depth are searched
+    # The search ranks all num_points / depth lanes, then searches `count` lanes of this depth.
     depth = max(1, min(num_points // count, round((num_points / count) ** 0.5)))
     lanes = -(-num_points // depth)
     missing = depth * lanes - num_points
@@ -58,15 +64,15 @@ def shard(points: Float[Array, "m d"], count: int, *, norms: bool = True) -> Col
 def smallest(
     columns: Columns, rows: Float[Array, "b d"], count: int
 ) -> tuple[Float[Array, "b count"], Int[Array, "b count"]]:
-    """The `count` smallest scores of each row in ascending order, and their points' indices."""
+    """Return each row's `count` smallest scores, in ascending order, and their points' indices."""
     depth, num_lanes = columns.offsets.shape
     products = jnp.matmul(rows, columns.points.T, precision=lax.Precision.HIGHEST)
-    # without barriers XLA computes the product again for each of its uses
+    # Without the barriers, XLA would recompute the product for each of its uses.
     products = lax.optimization_barrier(products).reshape(-1, depth, num_lanes)
     minima = lax.optimization_barrier(jnp.min(columns.offsets - products, axis=1))
     _, lanes = _lowest(minima, count)
-    found = jnp.take_along_axis(products, lanes[:, None, :], axis=2)
-    scores = jnp.swapaxes(columns.offsets, 0, 1)[lanes] - jnp.swapaxes(found, 1, 2)
+    in_lanes = jnp.take_along_axis(products, lanes[:, None, :], axis=2)
+    scores = jnp.swapaxes(columns.offsets, 0, 1)[lanes] - jnp.swapaxes(in_lanes, 1, 2)
     scores = lax.optimization_barrier(scores.reshape(len(rows), -1))
     values, position = _lowest(scores, count)
     lane = jnp.take_along_axis(lanes, position // depth, axis=1)
@@ -81,9 +87,9 @@ def _lowest(
         return -values, columns
     index = lax.broadcasted_iota(jnp.int32, scores.shape, 1)
 
-    def lower(one: Pair, other: Pair) -> Pair:
-        keep = one[0] <= other[0]
-        return jnp.where(keep, one[0], other[0]), jnp.where(keep, one[1], other[1])
+    def lower(first: Pair, second: Pair) -> Pair:
+        keep = first[0] <= second[0]
+        return jnp.where(keep, first[0], second[0]), jnp.where(keep, first[1], second[1])
 
     initial = (np.float32(np.inf), np.int32(0))
     value, column = lax.reduce((scores, index), initial, lower, (1,))

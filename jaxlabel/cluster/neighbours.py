@@ -1,4 +1,4 @@
-"""Exact nearest neighbours, block by block: never an n x n matrix."""
+"""Exact nearest neighbours, computed in blocks so that no n x n matrix is in memory."""
 
 from functools import partial
 from typing import Literal
@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, Int
 from jaxlabel.cluster.nearest import block_rows, blocks, shard, smallest
 from jaxlabel.errors import UsageError
 
-MOST_SCORES = 2**26  # alive at one time, 256 MB: of a million features 67 queries are a block
+# The largest number of scores in memory at one time: 256 MB, or 67 queries of a million features.
+MAX_SCORES = 2**26
 
 
 def knn(
@@ -22,19 +23,28 @@ def knn(
     metric: Literal["euclidean", "cosine"] = "euclidean",
     block: int = 0,
 ) -> tuple[Int[Array, "m k"], Float[Array, "m k"]]:
-    """The k nearest features of each query, nearest first, and their distances.
+    """Return each query's k nearest features and their distances, nearest first.
 
-    With `queries=None` each feature asks for its neighbours, itself left out. The cosine distance
-    is 1 - cos, and 1 to a vector of zeros. In a small set k is all there are. `block` is the
-    number of queries at once; 0 chooses it for this machine.
+    The features are given by their indices.
+
+    Args:
+      features: the points to search.
+      queries: the points whose neighbours are wanted; None to find the neighbours of each feature
+        among the other features.
+      k: the number of neighbours; fewer are returned if there are fewer features.
+      metric: "euclidean", or "cosine": 1 - cos, and 1 to a vector of zeros.
+      block: the number of queries to process at once; 0 chooses it for this machine.
 
     Raises:
-      UsageError: no neighbour to be had, another metric, or queries of other dimension.
+      UsageError: there are no neighbours, the metric is unknown, or the queries' dimension differs
+        from the features'.
     """
     available = len(features) - (queries is None)
     if min(k, available) < 1:
-        raise UsageError(f"{k} neighbours among {available} other images: both must be at least 1; "
-                         "are there more images?")  # fmt: skip
+        raise UsageError(
+            f"cannot find {k} neighbours among {available} other images: both numbers must be at "
+            "least 1"
+        )
     if metric not in ("euclidean", "cosine"):
         raise UsageError(f"metric {metric!r}: it is euclidean or cosine")
     if queries is not None and queries.shape[1] != features.shape[1]:
@@ -60,22 +70,22 @@ def _knn(
     if cosine:
         features, queries = _unit(features), _unit(queries)
     else:
-        mean = jnp.mean(features, axis=0)  # centred, fewer digits are lost in the products
+        mean = jnp.mean(features, axis=0)  # centred: products lose fewer digits
         features, queries = features - mean, queries - mean
     count = k + exclude_self
     columns = shard(features, count, norms=not cosine)
     fitting = max(256, block_rows(len(queries), len(features)))
-    size = min(block or fitting, max(16, MOST_SCORES // len(features)), len(queries))
+    size = min(block or fitting, max(16, MAX_SCORES // len(features)), len(queries))
 
     def nearest(numbered: tuple[Array, Array]) -> tuple[Array, Array]:
         start, rows = numbered
-        _, found = smallest(columns, rows, count)
-        exact = _distances(rows, features[found], cosine)
+        _, candidates = smallest(columns, rows, count)
+        exact = _distances(rows, features[candidates], cosine)
         if exclude_self:
-            own = start + jnp.arange(size)
-            exact = jnp.where(found == own[:, None], jnp.inf, exact)
-        exact, found = lax.sort((exact, found), num_keys=2)
-        return found[:, :k], exact[:, :k]
+            row_indices = start + jnp.arange(size)
+            exact = jnp.where(candidates == row_indices[:, None], jnp.inf, exact)
+        exact, candidates = lax.sort((exact, candidates), num_keys=2)
+        return candidates[:, :k], exact[:, :k]
 
     blocked = blocks(queries, size)
     starts = size * jnp.arange(len(blocked))

@@ -1,4 +1,4 @@
-"""Principal components: the directions in which points vary most, and points along them."""
+"""Principal component analysis, and projection onto the components."""
 
 from typing import NamedTuple
 
@@ -11,18 +11,24 @@ from jaxlabel.errors import UsageError
 
 
 class PCA(NamedTuple):
-    """The leading components, the one of the largest variance first."""
+    """A fitted principal component analysis, by descending variance.
+
+    Attributes:
+      mean: the mean of the points.
+      components: the leading components, of unit length; the largest entry of each is positive.
+      variances: the variances along all components, not only those in `components`.
+    """
 
     mean: Float[Array, "d"]
-    components: Float[Array, "c d"]  # of unit length; the largest entry of each is positive
-    variances: Float[Array, "d"]  # along all the components, not only those that are kept
+    components: Float[Array, "c d"]
+    variances: Float[Array, "d"]
 
 
 def fit_pca(points: Float[Array, "n d"], num_components: int) -> PCA:
-    """The principal components of the points (Pearson 1901), from their covariance.
+    """Compute the leading principal components of the points (Pearson 1901) from their covariance.
 
     Raises:
-      UsageError: more components than dimensions, or none.
+      UsageError: `num_components` is not between 1 and the number of dimensions.
     """
     points = jnp.asarray(points, jnp.float32)
     if not 1 <= num_components <= points.shape[1]:
@@ -35,7 +41,7 @@ def fit_pca(points: Float[Array, "n d"], num_components: int) -> PCA:
 
 
 def project(pca: PCA, points: Float[Array, "n d"]) -> Float[Array, "n c"]:
-    """The points' coordinates along the components."""
+    """Return the points' coordinates along the principal components."""
     return _product(jnp.asarray(points, jnp.float32) - pca.mean, pca.components.T)
 
 

@@ -1,4 +1,4 @@
-"""Labels on a graph with the classes' sizes known: Poisson MBO (Calder et al. 2020)."""
+"""Label propagation over a graph with known class sizes: Poisson MBO (Calder et al. 2020)."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,42 +16,62 @@ def poisson_mbo(
     num_steps: int = 40,
     fidelity: float = 1.0,
 ) -> Float[np.ndarray, "n classes"]:
-    """Class indicators (one 1 per row) of about the sizes `class_priors` (shares that sum to 1).
+    """Propagate labels over the graph to classes of about the sizes `class_priors` (Poisson MBO).
 
-    Algorithm 2 of Calder, Cook, Thorpe & Slepcev 2020 (Poisson Learning, ICML): from Poisson
-    learning's scores, alternately `num_steps` of diffusion with the labels as sources and a
-    projection to the nearest indicators whose sizes are kept. `fidelity` is the paper's mu.
-    A class without a label gets no point: its share goes to the others.
+    Algorithm 2 of Calder, Cook, Thorpe & Slepcev 2020 (Poisson Learning, ICML): starting from
+    Poisson learning's scores, alternate `num_steps` steps of diffusion, with the labels as sources,
+    and a projection to the nearest class indicators of the given sizes. A class without a label
+    gets no point, and its share goes to the other classes.
+
+    Args:
+      labels: the class of each point, or -1 if it is unknown.
+      class_priors: the expected class frequencies, which sum to 1.
+      num_rounds: the number of alternations.
+      num_steps: diffusion steps per alternation.
+      fidelity: the weight of the labels, the paper's mu.
+
+    Returns:
+      Class indicators, with one 1 per row.
     """
     labels = np.asarray(labels)
     labelled = labels >= 0
     classes = np.unique(labels[labelled])
     scores = poisson_learning(graph, labels, num_classes)[:, classes]
     class_priors = class_priors[classes] / max(class_priors[classes].sum(), 1e-12)
-    known = (labels[:, None] == classes).astype(np.float32)
-    source = np.where(labelled[:, None], known - known[labelled].mean(axis=0), 0.0)
+    one_hot = (labels[:, None] == classes).astype(np.float32)
+    source = np.where(labelled[:, None], one_hot - one_hot[labelled].mean(axis=0), 0.0)
     source = (fidelity * source).astype(np.float32)
     step = np.float32(1 / max(graph.degrees.max(), 1e-12))
-    found = keep_sizes(scores, class_priors)
+    indicators = project_to_sizes(scores, class_priors)
     for _ in range(num_rounds):
         for _ in range(num_steps):
-            flow = graph.weights @ found - graph.degrees[:, None].astype(np.float32) * found
-            found = found + step * (flow + source)
-        found = keep_sizes(found, class_priors)
-    return (classes[found.argmax(axis=1)][:, None] == np.arange(num_classes)).astype(np.float32)
+            flow = (
+                graph.weights @ indicators - graph.degrees[:, None].astype(np.float32) * indicators
+            )
+            indicators = indicators + step * (flow + source)
+        indicators = project_to_sizes(indicators, class_priors)
+    return (classes[indicators.argmax(axis=1)][:, None] == np.arange(num_classes)).astype(
+        np.float32
+    )
 
 
-def keep_sizes(
+def project_to_sizes(
     scores: Float[np.ndarray, "n classes"],
     class_priors: Float[np.ndarray, "classes"],
     *,
     num_steps: int = 100,
     rate: float = 10.0,
 ) -> Float[np.ndarray, "n classes"]:
-    """Indicators of the largest of weight_c * score_c, the weights such that the sizes fit.
+    """Project scores to class indicators of given class sizes.
 
-    The projection of Calder et al. 2020, algorithm 2, lines 14-17: a weight grows while its class
-    is too small; the paper's bounds are kept, 0.5 and 2, and its step of 10.
+    A point's class is the argmax of weight_c * score_c. The projection is that of Calder et al.
+    2020, algorithm 2, lines 14-17: a class's weight grows while the class is too small. The weights
+    are bounded by 0.5 and 2, and the step is 10, as in the paper.
+
+    Args:
+      class_priors: the expected class frequencies, which sum to 1.
+      num_steps: the number of updates of the weights.
+      rate: the step of an update.
     """
     weights = np.ones(scores.shape[1], np.float32)
     classes = np.arange(scores.shape[1])

@@ -1,4 +1,4 @@
-"""Adversarial training of a classifier and a generator, and a watch over what is generated."""
+"""Semi-supervised GAN training of a classifier and a generator, with checks of the generator."""
 
 from jaxlabel.gan.settings import Settings
 from jaxlabel.gan.training import (

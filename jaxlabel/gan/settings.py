@@ -1,4 +1,4 @@
-"""The settings of adversarial training, which a recipe's own `Config` inherits."""
+"""The settings of semi-supervised GAN training, inherited by the `Config` of `methods.sgan`."""
 
 import dataclasses
 
@@ -7,30 +7,50 @@ from jaxlabel.config import setting
 
 @dataclasses.dataclass
 class Settings:
-    """How a discriminator and a generator are trained against each other."""
+    """The settings of training a discriminator and a generator against each other."""
 
     network: str = setting(
-        "dense", "both networks; gradients: dense, the discriminator of oriented gradients too",
+        "dense", "architecture of the two networks; gradients: dense, and oriented gradients as "
+        "further inputs of the discriminator",
         choices=("dense", "gradients", "conv"),
     )  # fmt: skip
     width: int = setting(
-        1000, "units of the discriminator's first layer; conv: its channels", low=8
+        1000, "units of the discriminator's first layer, or its channels if conv", low=8
     )
-    latent: int = setting(100, "dimensions of the generator's input", low=1)
+    latent: int = setting(100, "dimensions of the generator's latent input", low=1)
     discriminator_noise: float = setting(
-        1.0, "noise in the discriminator; 1: as Salimans et al.", low=0.0, high=10.0
+        1.0,
+        "factor of the discriminator's noise; 1 is that of Salimans et al. 2016",
+        low=0.0,
+        high=10.0,
     )
-    steps: int = setting(10_000, "training steps, of all rounds together", low=1)
-    batch_size: int = setting(100, "unlabelled, and generated, images in a step", low=2)
-    labelled_batch: int = setting(64, "labelled images in a step, as many of each class", low=1)
-    learning_rate: float = setting(3e-3, "Adam's, until the second half of the run", low=0.0)
-    unlabelled_weight: float = setting(1.0, "weight of telling real from generated", low=0.0)
-    entropy_weight: float = setting(0.0, "weight of being sure of real images' class", low=0.0)
+    steps: int = setting(10_000, "training steps of all rounds together", low=1)
+    batch_size: int = setting(
+        100, "unlabelled images per step, and generated images per step", low=2
+    )
+    labelled_batch: int = setting(64, "labelled images per step, balanced over the classes", low=1)
+    learning_rate: float = setting(
+        3e-3, "Adam's learning rate, which decays in the second half of the run", low=0.0
+    )
+    unlabelled_weight: float = setting(
+        1.0, "weight of the loss of telling real from generated images", low=0.0
+    )
+    entropy_weight: float = setting(
+        0.0, "weight of the class entropy of unlabelled images in the loss", low=0.0
+    )
     smoothing: float = setting(
-        0.0, "one-sided label smoothing: real images' target is 1 less this", low=0.0, high=0.5
+        0.0,
+        "one-sided label smoothing: the target of real images is 1 minus this",
+        low=0.0,
+        high=0.5,
     )
     average: float = setting(
-        0.02, "the share of the run over which the discriminator is averaged", low=0.0, high=1.0
+        0.02,
+        "fraction of the run over which the discriminator's weights are averaged",
+        low=0.0,
+        high=1.0,
     )
-    augment: bool = setting(True, "move and, where it may be, mirror real images")
-    snapshots: int = setting(8, "how often samples are looked at", low=1, high=100)
+    augment: bool = setting(True, "shift real images, and flip them where the data set allows it")
+    snapshots: int = setting(
+        8, "number of times per run at which samples are saved and measured", low=1, high=100
+    )

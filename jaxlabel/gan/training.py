@@ -1,4 +1,4 @@
-"""One step of both networks, and the state that it carries: for `train.loop`."""
+"""The training step of a semi-supervised GAN and the state that it updates, for `train.loop`."""
 
 from typing import Any, NamedTuple
 
@@ -13,8 +13,8 @@ from jaxlabel.gan import watch
 from jaxlabel.gan.settings import Settings
 from jaxlabel.losses import adversarial
 
-SHOWN = 64  # samples in the report, always of the same latents
-MEASURED = 256  # samples whose diversity is measured
+SHOWN = 64  # samples in the report; their latent vectors are fixed
+MEASURED = 256  # samples used to measure diversity
 
 DISCRIMINATORS = {
     "dense": nets.DenseDiscriminator,
@@ -24,11 +24,17 @@ DISCRIMINATORS = {
 
 
 class Data(NamedTuple):
-    """What a step draws from; labelled images are padded, so that more of them are no new shapes.
+    """The data that a training step draws from.
+
+    Labelled images are padded to a fixed number, so that new labels do not change the shapes.
 
     Attributes:
-      odds: cumulative; each class has the same share of the draws, padding none.
-      latents: of the samples that are looked at.
+      images: all training images.
+      labelled: the indices of the labelled images, padded with 0.
+      labels: their labels, padded with 0.
+      odds: cumulative weights for drawing labelled images; each class has the same total weight,
+        and padding has none.
+      latents: the latent vectors of the samples that are saved and measured.
     """
 
     images: UInt8[Array, "n h w c"]
@@ -39,13 +45,16 @@ class Data(NamedTuple):
 
 
 class State(NamedTuple):
-    """All that a step depends on but data and key; the average is the model to be used.
+    """Everything that a training step depends on except data and random key.
 
     Attributes:
-      average: the discriminator's moving average.
-      optimizers: the discriminator's and the generator's.
-      number: steps done, over all rounds: the schedules follow it.
-      samples, measures: what `snapshot_steps` saw so far, zeros for what is to come.
+      discriminator: the discriminator that is trained.
+      generator: the generator.
+      average: the moving average of the discriminator's weights; the final classifier.
+      optimizers: the optimizer states of the discriminator and the generator.
+      number: steps done in all rounds together, which the schedules depend on.
+      samples: the samples saved at each of `snapshot_steps`, zeros for later ones.
+      measures: the `watch.Measures` at each of `snapshot_steps`, zeros for later ones.
     """
 
     discriminator: Any
@@ -64,32 +73,35 @@ def pad(
     capacity: int,
     latents: Float[Array, "k latent"],
 ) -> Data:
-    """What steps draw from when m labels are known, with room for `capacity`."""
+    """Return the data for m labelled images, padded to room for `capacity` labelled images."""
     shares = 1.0 / np.bincount(labels)[labels]
-    rows, known, odds = (
+    rows, padded_labels, odds = (
         np.pad(array, (0, max(0, capacity - len(indices)))) for array in (indices, labels, shares)
     )
     cumulative = jnp.asarray(np.cumsum(odds), jnp.float32)
-    return Data(jnp.asarray(images), jnp.asarray(rows), jnp.asarray(known), cumulative, latents)
+    return Data(
+        jnp.asarray(images), jnp.asarray(rows), jnp.asarray(padded_labels), cumulative, latents
+    )
 
 
 def start(
     settings: Settings, shape: tuple[int, ...], num_classes: int, key: Key[Array, ""]
 ) -> State:
-    """The state before the first step."""
+    """Return the initial training state: new networks, optimizers, and empty snapshots."""
     discriminator_key, generator_key = jax.random.split(key)
     discriminator = train.init(make_discriminator(settings, shape, num_classes), discriminator_key)
     generator = train.init(make_generator(settings, shape), generator_key)
-    begin, looks = optimizer(settings).init, len(snapshot_steps(settings))
+    init_optimizer, num_snapshots = optimizer(settings).init, len(snapshot_steps(settings))
     return State(
-        discriminator, generator, discriminator, (begin(discriminator), begin(generator)),
-        jnp.zeros((), jnp.int32), jnp.zeros((looks, SHOWN, *shape), jnp.uint8),
-        jnp.zeros((looks, len(watch.Measures._fields))),
+        discriminator, generator, discriminator,
+        (init_optimizer(discriminator), init_optimizer(generator)),
+        jnp.zeros((), jnp.int32), jnp.zeros((num_snapshots, SHOWN, *shape), jnp.uint8),
+        jnp.zeros((num_snapshots, len(watch.Measures._fields))),
     )  # fmt: skip
 
 
 def make_discriminator(settings: Settings, shape: tuple[int, ...], num_classes: int) -> Any:
-    """What makes the discriminator from random number generators."""
+    """Return a function that builds the discriminator from random streams."""
     kind = DISCRIMINATORS[settings.network]
     return lambda rngs: kind(
         shape, num_classes, rngs, width=settings.width, noise=settings.discriminator_noise
@@ -97,7 +109,7 @@ def make_discriminator(settings: Settings, shape: tuple[int, ...], num_classes: 
 
 
 def make_generator(settings: Settings, shape: tuple[int, ...]) -> Any:
-    """What makes the generator from random number generators; its width goes with the other's."""
+    """Return a function that builds a generator of width `settings.width` from random streams."""
     if settings.network == "conv":
         return lambda rngs: nets.ConvGenerator(shape, settings.latent, rngs, width=settings.width)
     hidden = (settings.width // 2, settings.width // 2)
@@ -105,33 +117,40 @@ def make_generator(settings: Settings, shape: tuple[int, ...]) -> Any:
 
 
 def optimizer(settings: Settings) -> optax.GradientTransformation:
-    """Adam with the rate constant for half of the run, then linearly to zero (Salimans et al.)."""
+    """Return Adam with a constant learning rate for half of the run, then linear decay to zero.
+
+    The schedule is that of Salimans et al. 2016.
+    """
     half = settings.steps // 2
     rate = optax.linear_schedule(settings.learning_rate, 0.0, max(1, settings.steps - half), half)
     return optax.adam(rate, b1=0.5)
 
 
 def snapshot_steps(settings: Settings) -> Int[np.ndarray, "snapshots"]:
-    """The numbers of steps after which samples are looked at; the last one is the run's last.
+    """Return the step numbers after which samples are saved; the last one is the run's last step.
 
-    No step comes twice: of fewer steps than `snapshots` there are fewer.
+    Numbers are unique: if the run has fewer steps than `snapshots`, there are fewer of them.
     """
-    moments = np.ceil(np.linspace(0, settings.steps, settings.snapshots + 1)[1:])
-    return np.unique(moments.astype(int))
+    snapshots = np.ceil(np.linspace(0, settings.steps, settings.snapshots + 1)[1:])
+    return np.unique(snapshots.astype(int))
 
 
 def make_step(settings: Settings, kind: str) -> train.Step[State]:
-    """One step of both networks on images of a kind: the discriminator, then the generator."""
+    """Return the training step: one update of the discriminator, then one of the generator.
+
+    Args:
+      kind: the kind of data set, which decides the augmentation.
+    """
     update = optimizer(settings).update
     decay = max(0.0, 1 - 1 / max(1.0, settings.average * settings.steps))
-    moments = snapshot_steps(settings)
+    snapshots = snapshot_steps(settings)
     weak = augment.weak(kind)
 
     def step(state: State, data: Data, key: Key[Array, ""]) -> tuple[State, train.Metrics]:
         keys = jax.random.split(key, 7)
-        known, labels = draw_labelled(keys[0], data, settings.labelled_batch)
-        unknown = train.draw(keys[1], data.images, settings.batch_size)
-        real = augment.as_float(jnp.concatenate([known, unknown]))
+        labelled, labels = draw_labelled(keys[0], data, settings.labelled_batch)
+        unlabelled = train.draw(keys[1], data.images, settings.batch_size)
+        real = augment.as_float(jnp.concatenate([labelled, unlabelled]))
         real = weak(keys[2], real) if settings.augment else real
         latents = jax.random.normal(keys[3], (settings.batch_size, settings.latent))
         gradient, metrics = jax.grad(discriminator_loss, has_aux=True)(
@@ -149,9 +168,9 @@ def make_step(settings: Settings, kind: str) -> train.Step[State]:
             average=train.moving_average(state.average, discriminator, decay),
             number=state.number + 1,
         )  # fmt: skip
-        now = jnp.any(state.number == moments)
+        is_snapshot = jnp.any(state.number == snapshots)
         state = jax.lax.cond(
-            now, lambda s: record_samples(s, data, moments, keys[6]), lambda s: s, state
+            is_snapshot, lambda s: record_samples(s, data, snapshots, keys[6]), lambda s: s, state
         )
         return state, {**metrics, "matching": distance}
 
@@ -166,14 +185,20 @@ def discriminator_loss(
     made: Float[Array, "batch h w c"],
     key: Key[Array, ""],
 ) -> tuple[Float[Array, ""], train.Metrics]:
-    """The discriminator's loss, and its parts; the labelled images are the first of the real."""
+    """Return the discriminator's loss and, as metrics, its parts.
+
+    Args:
+      real: real images; the first ones are labelled.
+      labels: the labels of the labelled images.
+      made: generated images.
+    """
     logits = discriminator(jnp.concatenate([real, made]), key)
-    known, unknown, fake = jnp.split(logits, [len(labels), len(real)])
+    labelled, unlabelled, fake = jnp.split(logits, [len(labels), len(real)])
     parts = {
-        "supervised": jnp.mean(losses.cross_entropy(known, labels)),
-        "real": jnp.mean(adversarial.real_loss(unknown, 1 - settings.smoothing)),
+        "supervised": jnp.mean(losses.cross_entropy(labelled, labels)),
+        "real": jnp.mean(adversarial.real_loss(unlabelled, 1 - settings.smoothing)),
         "generated": jnp.mean(adversarial.fake_loss(fake)),
-        "entropy": jnp.mean(adversarial.conditional_entropy(unknown)),
+        "entropy": jnp.mean(adversarial.conditional_entropy(unlabelled)),
     }
     loss = parts["supervised"] + settings.entropy_weight * parts["entropy"]
     loss += settings.unlabelled_weight * 0.5 * (parts["real"] + parts["generated"])
@@ -187,7 +212,7 @@ def generator_loss(
     latents: Float[Array, "batch latent"],
     key: Key[Array, ""],
 ) -> Float[Array, ""]:
-    """Feature matching on the discriminator's last hidden layer."""
+    """Return the generator's loss: feature matching on the discriminator's last hidden layer."""
     both = jnp.concatenate([real, generator(latents)])
     features = discriminator.features(both, key)
     return adversarial.feature_matching(features[: len(real)], features[len(real) :])
@@ -196,24 +221,25 @@ def generator_loss(
 def draw_labelled(
     key: Key[Array, ""], data: Data, count: int
 ) -> tuple[UInt8[Array, "count h w c"], Int[Array, "count"]]:
-    """Random labelled images and their labels, every class that has any alike likely."""
-    at = jax.random.uniform(key, (count,)) * data.odds[-1]
-    rows = jnp.minimum(jnp.searchsorted(data.odds, at, side="right"), len(data.odds) - 1)
+    """Draw random labelled images and their labels, uniformly over the classes that have labels."""
+    positions = jax.random.uniform(key, (count,)) * data.odds[-1]
+    rows = jnp.minimum(jnp.searchsorted(data.odds, positions, side="right"), len(data.odds) - 1)
     return data.images[data.labelled[rows]], data.labels[rows]
 
 
 def record_samples(
-    state: State, data: Data, moments: Int[np.ndarray, "snapshots"], key: Key[Array, ""]
+    state: State, data: Data, snapshots: Int[np.ndarray, "snapshots"], key: Key[Array, ""]
 ) -> State:
-    """The state with this step's samples and their measures written into it."""
-    index = jnp.searchsorted(jnp.asarray(moments), state.number)
+    """Return the state with the current samples and their measures written into it."""
+    index = jnp.searchsorted(jnp.asarray(snapshots), state.number)
     made = state.generator(data.latents)
-    # the average discriminator, without noise: its features change least from look to look
+    # Use the averaged discriminator without noise, whose features change least between snapshots.
     real = augment.as_float(data.images[:: max(1, len(data.images) // len(made))][: len(made)])
     both = jnp.concatenate([real, made])
     features = state.average.features(both)
     logits = state.average.classify(features)
-    noisy = state.discriminator(both, key)  # as it is trained: without noise it is too sure
+    # The loss is with noise, as in training: without noise the discriminator is overconfident.
+    noisy = state.discriminator(both, key)
     loss = jnp.mean(adversarial.real_loss(noisy[: len(real)]))
     loss += jnp.mean(adversarial.fake_loss(noisy[len(real) :]))
     measures = watch.measure(

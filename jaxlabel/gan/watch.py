@@ -1,7 +1,6 @@
-"""What became of a generator: how far apart its samples are, of which classes, and what to change.
+"""Measures of a generator's samples without labels, and a diagnosis of failed training.
 
-The measures look at features and class probabilities of generated and of real images; no label is
-in them.
+The measures compare features and class probabilities of generated and real images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,20 +10,23 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-COLLAPSED = 0.4  # of the real images' mean pairwise distance
-ONE_SIDED = 0.6  # of the real images' class entropy
-DEFEATED = 0.02  # of the loss of a discriminator that cannot tell the two apart
+# Limits below which `verdict` reports a failure, for the fields of `Measures` in order.
+COLLAPSED = 0.4  # diversity: fraction of the real images' mean pairwise distance
+ONE_SIDED = 0.6  # class_entropy: fraction of the real images' class entropy
+DEFEATED = 0.02  # loss_ratio: fraction of the loss of a discriminator that guesses
 
 
 class Measures(NamedTuple):
-    """Each is 1 where generated images are like real ones.
+    """Measures of generated images relative to real images; each is 1 if they are alike.
 
     Attributes:
-      diversity: the samples' mean pairwise distance in feature space over the real images'. It is
-        of directions: a discriminator's features of what it takes for generated are just shorter.
-      class_entropy: the entropy of the samples' mean class probabilities over the real images'.
-      loss_ratio: the discriminator's loss in telling the two apart, over 2 log 2, which is the
-        loss of one that cannot (Goodfellow et al. 2014, section 4.1).
+      diversity: the samples' mean pairwise distance in feature space, divided by the real images'.
+        The features are scaled to unit length, because images that the discriminator takes for
+        generated have shorter features.
+      class_entropy: the entropy of the samples' mean class probabilities, divided by the real
+        images'.
+      loss_ratio: the discriminator's loss in telling real from generated images, divided by 2 log
+        2, the loss of one that guesses (Goodfellow et al. 2014, section 4.1).
     """
 
     diversity: Float[Array, ""]
@@ -39,11 +41,14 @@ def measure(
     generated_logits: Float[Array, "m classes"],
     loss: Float[Array, ""],
 ) -> Measures:
-    """The measures of a batch of generated images against one of real images.
+    """Compute the measures of a batch of generated images against a batch of real images.
 
     Args:
-      real, generated: their features.
-      loss: the discriminator's mean loss on real plus that on generated images, in nats.
+      real: the discriminator's features of the real images.
+      generated: the discriminator's features of the generated images.
+      real_logits: the class logits of the real images.
+      generated_logits: the class logits of the generated images.
+      loss: the sum of the discriminator's mean losses on real and on generated images, in nats.
     """
     tiny = 1e-6
     return Measures(
@@ -54,12 +59,12 @@ def measure(
 
 
 def directions(features: Float[Array, "n d"]) -> Float[Array, "n d"]:
-    """The features at length 1."""
+    """Scale the features to unit length."""
     return features / (jnp.linalg.norm(features, axis=1, keepdims=True) + 1e-6)
 
 
 def mean_distance(features: Float[Array, "n d"]) -> Float[Array, ""]:
-    """The mean Euclidean distance over all pairs of different points."""
+    """Return the mean Euclidean distance over all pairs of different points."""
     centred = features - jnp.mean(features, axis=0)
     squares = jnp.sum(jnp.square(centred), axis=1)
     products = jnp.matmul(centred, centred.T, precision=jax.lax.Precision.HIGHEST)
@@ -69,35 +74,38 @@ def mean_distance(features: Float[Array, "n d"]) -> Float[Array, ""]:
 
 
 def class_entropy(logits: Float[Array, "n classes"]) -> Float[Array, ""]:
-    """The entropy in nats of the mean class probabilities: log K when all classes are there."""
+    """Return the entropy in nats of the mean class probabilities.
+
+    It is log K if K classes are equally frequent.
+    """
     mean = jnp.mean(jax.nn.softmax(logits), axis=0)
     return -jnp.sum(jax.scipy.special.xlogy(mean, mean))
 
 
 def verdict(history: Sequence[Mapping[str, float]]) -> str:
-    """A line that says what happened to the generator over time, and what to change if it failed.
+    """Return a line that says whether the generator failed, how, and which setting to change.
 
     Args:
-      history: `Measures` as numbers, oldest first.
+      history: the `Measures` at each snapshot as numbers, oldest first.
     """
     last = history[-1]
     best = max(row["diversity"] for row in history)
-    seen = f"samples are {last['diversity']:.0%} as far apart as real images"
+    spread = f"samples are {last['diversity']:.0%} as far apart as real images"
     if last["diversity"] < COLLAPSED:
-        fell = f", after {best:.0%} at best" if best > 2 * last["diversity"] else ""
+        decline = f", after {best:.0%} at best" if best > 2 * last["diversity"] else ""
         return (
-            f"mode collapse: {seen}{fell}: take a lower config.learning_rate, or a larger "
-            "config.batch_size, by which feature matching sees more of the distribution"
+            f"mode collapse: {spread}{decline}: set a lower config.learning_rate, or a larger "
+            "config.batch_size so that feature matching compares more samples"
         )
     if last["class_entropy"] < ONE_SIDED:
         return (
             f"classes are missing: the samples' class entropy is {last['class_entropy']:.0%} of "
-            "the real images': take a larger config.batch_size, or more labels of each class"
+            "the real images': set a larger config.batch_size, or buy more labels of each class"
         )
     if last["loss_ratio"] < DEFEATED:
         return (
             f"the discriminator won: its loss is {last['loss_ratio']:.1%} of chance, so it learns "
-            "nothing more from samples: take a higher config.discriminator_noise, "
+            "nothing more from samples: set a higher config.discriminator_noise, "
             "config.smoothing=0.1, or a lower config.learning_rate"
         )
-    return f"the generator is sound: {seen}, of as many classes"
+    return f"the generator is sound: {spread}, and no classes are missing"

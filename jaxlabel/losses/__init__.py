@@ -1,4 +1,4 @@
-"""Per-example losses in nats: arrays in, an array over the batch out."""
+"""Loss functions: most return one loss per example, in nats."""
 
 import jax.numpy as jnp
 import optax
@@ -8,14 +8,14 @@ from jaxtyping import Array, Float, Int
 def cross_entropy(
     logits: Float[Array, "batch classes"], labels: Int[Array, "batch"]
 ) -> Float[Array, "batch"]:
-    """-log p(label), the logits' softmax being p (Goodfellow et al. 2016, eq. 6.12)."""
+    """Return -log p(label), where p is the softmax (Goodfellow et al. 2016, eq. 6.12)."""
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
 def bernoulli_reconstruction(
     logits: Float[Array, "batch *shape"], images: Float[Array, "batch *shape"]
 ) -> Float[Array, "batch"]:
-    """-log p(image) with one Bernoulli per pixel, summed over pixels.
+    """Return the loss -log p(image) with one Bernoulli distribution per pixel, summed over pixels.
 
     Grey values in [0, 1] are taken as probabilities (Kingma & Welling 2014, appendix C.1).
     """

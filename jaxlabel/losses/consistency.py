@@ -1,8 +1,8 @@
-"""Losses and targets of semi-supervised learning: what an unlabelled image is to agree with.
+"""Losses and targets of semi-supervised learning on unlabelled images.
 
-Losses are per example in nats or, where said, squared probabilities. Targets are probabilities
-that no gradient goes through: a caller makes them of another view, an EMA teacher, or both.
-What decides how far a target is trusted is in `losses.thresholds`.
+Losses are per example, in nats or, where stated, squared probabilities. A target is a vector of
+class probabilities that no gradient passes through; a caller computes it from another view of the
+image, an EMA teacher, or both. `losses.thresholds` has the weights of targets.
 """
 
 from collections.abc import Callable
@@ -20,9 +20,9 @@ Logits = Callable[[Float[Array, "batch h w c"]], Float[Array, "batch classes"]]
 def pseudo_label(
     logits: Float[Array, "batch classes"], targets: Probabilities
 ) -> Float[Array, "batch"]:
-    """-log p(argmax of the target): the most probable class taken for true (Lee 2013, eq. 14-15).
+    """Return -log p(y), where y is the target's most probable class (Lee 2013, eq. 14-15).
 
-    Times a mask of confident targets it is FixMatch's (Sohn et al. 2020, eq. 4).
+    Multiplied by a mask of confident targets it is FixMatch's loss (Sohn et al. 2020, eq. 4).
     """
     labels = jnp.argmax(lax.stop_gradient(targets), axis=-1)
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
@@ -31,17 +31,21 @@ def pseudo_label(
 def soft_cross_entropy(
     logits: Float[Array, "batch classes"], targets: Probabilities
 ) -> Float[Array, "batch"]:
-    """-sum_c target_c log p_c, the logits' softmax being p (MixMatch, eq. 3, for mixed labels)."""
+    """Return the cross-entropy with soft targets, -sum_c target_c log p_c, where p is the softmax.
+
+    It is MixMatch's loss on labelled, mixed images (Berthelot et al. 2019, eq. 3).
+    """
     return optax.softmax_cross_entropy(logits, lax.stop_gradient(targets))
 
 
 def squared_difference(
     logits: Float[Array, "batch classes"], targets: Probabilities
 ) -> Float[Array, "batch"]:
-    """|p - target|^2: mean teacher's consistency (Tarvainen & Valpola 2017, eq. 1).
+    """Return the squared distance |p - target|^2 between the softmax p and the target.
 
-    Divided by the number of classes it is MixMatch's unlabelled loss (Berthelot et al. 2019, eq.
-    4). Bounded, so that a wrong target does little harm.
+    It is mean teacher's consistency loss (Tarvainen & Valpola 2017, eq. 1). Divided by the number
+    of classes it is MixMatch's unlabelled loss (Berthelot et al. 2019, eq. 4). It is bounded, so a
+    wrong target does little harm.
     """
     difference = jax.nn.softmax(logits) - lax.stop_gradient(targets)
     return jnp.sum(jnp.square(difference), axis=-1)
@@ -50,7 +54,10 @@ def squared_difference(
 def divergence(
     logits: Float[Array, "batch classes"], targets: Float[Array, "batch classes"]
 ) -> Float[Array, "batch"]:
-    """KL(q || p) of the logits' softmax p from the softmax q of `targets`, which are logits too."""
+    """Return the divergence KL(q || p), where p is the softmax of `logits` and q that of `targets`.
+
+    Both arguments are logits.
+    """
     expected = jax.nn.log_softmax(targets)
     difference = expected - jax.nn.log_softmax(logits)
     return jnp.sum(jnp.exp(expected) * difference, axis=-1)
@@ -65,12 +72,15 @@ def virtual_adversarial(
     probe: float = 0.1,
     num_iterations: int = 1,
 ) -> Float[Array, "batch"]:
-    """KL from p(image) to p at the worst point `radius` away (VAT; Miyato et al. 2018, eq. 5-6).
+    """Return VAT's loss: KL from p(image) to p(image + d), with the worst d of length `radius`.
+
+    Virtual adversarial training, Miyato et al. 2018, eq. 5-6.
 
     Args:
-      predict: images to logits.
+      predict: a function from images to logits.
       radius: Euclidean length of the perturbation, the paper's epsilon.
-      probe: how far the finite difference looks, the paper's xi. Float32 needs more than its 1e-6.
+      probe: step size of the finite difference, the paper's xi. Float32 needs a larger one than the
+        paper's 1e-6.
       num_iterations: steps of the power method towards the direction of the largest curvature.
     """
     targets = lax.stop_gradient(predict(images))
@@ -89,27 +99,42 @@ def adversarial_direction(
     probe: float,
     num_iterations: int,
 ) -> Float[Array, "batch h w c"]:
-    """Unit directions of the divergence's largest curvature, by the power method.
+    """Return the unit direction in which each image's KL divergence curves most.
 
-    Miyato et al. 2018, eq. 9-12: d becomes the unit vector of the gradient of KL at probe * d.
+    It is found by the power method. Miyato et al. 2018, eq. 9-12: each iteration replaces the
+    direction d by the unit vector of the gradient of the KL divergence at probe * d.
+
+    Args:
+      predict: a function from images to logits.
+      targets: the logits for the unperturbed images.
+      probe: step size of the finite difference, the paper's xi.
+      num_iterations: iterations of the power method.
     """
 
-    def away(perturbation: Float[Array, "batch h w c"]) -> Float[Array, ""]:
+    def total_divergence(perturbation: Float[Array, "batch h w c"]) -> Float[Array, ""]:
         return jnp.sum(divergence(predict(images + perturbation), targets))
 
     direction = _unit(jax.random.normal(key, images.shape))
     for _ in range(num_iterations):
-        direction = _unit(jax.grad(away)(probe * direction))
+        direction = _unit(jax.grad(total_divergence)(probe * direction))
     return lax.stop_gradient(direction)
 
 
 def sharpen(probabilities: Probabilities, temperature: float) -> Probabilities:
-    """p^(1/T) / sum p^(1/T): lower entropy for T < 1 (Berthelot et al. 2019, eq. 7)."""
+    """Sharpen probabilities to p^(1/T) / sum p^(1/T), of lower entropy if the temperature T < 1.
+
+    Berthelot et al. 2019, eq. 7.
+    """
     return jax.nn.softmax(jnp.log(jnp.maximum(probabilities, 1e-30)) / temperature)
 
 
-def guess(logits: Float[Array, "views batch classes"], temperature: float) -> Probabilities:
-    """The sharpened mean prediction over an image's views (MixMatch; eq. 6-7)."""
+def average_and_sharpen(
+    logits: Float[Array, "views batch classes"], temperature: float
+) -> Probabilities:
+    """Return the sharpened mean prediction over an image's views (MixMatch).
+
+    Berthelot et al. 2019, eq. 6-7.
+    """
     return sharpen(jnp.mean(jax.nn.softmax(logits), axis=0), temperature)
 
 
@@ -120,10 +145,11 @@ def mixup(
     *,
     concentration: float,
 ) -> tuple[Float[Array, "n h w c"], Float[Array, "n classes"]]:
-    """Each row mixed with a random other one, itself weighing at least a half.
+    """Mix each image and its target with another, random row, whose weight is at most 1/2.
 
-    lambda ~ Beta(a, a), lambda' = max(lambda, 1 - lambda) (Berthelot et al. 2019, eq. 8-11). So
-    that a mixed row still belongs where it came from: to the labelled or to the unlabelled ones.
+    MixMatch (Berthelot et al. 2019, eq. 8-11): lambda ~ Beta(a, a), where a is `concentration`, and
+    lambda' = max(lambda, 1 - lambda) is the row's own weight. As a row keeps at least half of the
+    weight, a labelled row still counts as labelled, and an unlabelled one as unlabelled.
     """
     order_key, share_key = jax.random.split(key)
     order = jax.random.permutation(order_key, len(images))
@@ -137,11 +163,14 @@ def mixup(
 def align(
     probabilities: Probabilities, prior: Float[Array, "classes"], mean: Float[Array, "classes"]
 ) -> Probabilities:
-    """p times prior / mean, scaled to sum 1: distribution alignment (Berthelot et al. 2020, 3.1).
+    """Return p * prior / mean, scaled to sum to 1 (distribution alignment).
+
+    Berthelot et al. 2020, section 3.1.
 
     Args:
-      prior: how often each class is expected. A uniform one is outside information that no label
-        paid for, unless the data set is known to be balanced; `paid_prior` is the alternative.
+      prior: the expected class frequencies. A uniform prior is outside information that the labels
+        do not contain, unless the data set is known to be balanced; `labelled_prior` is the
+        alternative.
       mean: the running mean of the model's predictions.
     """
     scaled = probabilities * (prior / jnp.maximum(mean, 1e-6))
@@ -151,19 +180,24 @@ def align(
 def labelled_prior(
     counts: Float[Array, "classes"], strength: float = 1.0
 ) -> Float[Array, "classes"]:
-    """The classes' shares among paid labels, with `strength` imagined labels per class.
+    """Estimate the class frequencies from labels, with a pseudo-count per class.
 
-    The posterior mean under a symmetric Dirichlet prior (Laplace's rule for strength 1). Honest
-    where the labels were drawn at random; a query strategy that avoids a class biases it.
+    This is the posterior mean under a symmetric Dirichlet prior (Laplace's rule for strength 1). It
+    is unbiased (up to the pseudo-counts) only if the labels were drawn at random: a query strategy
+    that avoids a class biases it.
+
+    Args:
+      counts: number of labels per class.
+      strength: pseudo-count added to each class.
     """
     return (counts + strength) / jnp.sum(counts + strength)
 
 
 def ramp_up(step: Float[Array, ""] | float, length: float) -> Float[Array, ""]:
-    """exp(-5 (1 - t)^2), t from 0 to 1 over `length` steps, then 1.
+    """Return the weight exp(-5 (1 - t)^2), where t rises from 0 to 1 over `length` steps.
 
-    The weight of consistency in mean teacher (Tarvainen & Valpola 2017, section 3): early targets
-    are noise.
+    It is mean teacher's weight of the consistency loss (Tarvainen & Valpola 2017, section 3): early
+    targets are noise.
     """
     passed = jnp.clip(step / jnp.maximum(length, 1e-9), 0.0, 1.0)
     return jnp.exp(-5.0 * jnp.square(1.0 - passed))
@@ -171,7 +205,7 @@ def ramp_up(step: Float[Array, ""] | float, length: float) -> Float[Array, ""]:
 
 def _unit(vectors: Float[Array, "batch h w c"]) -> Float[Array, "batch h w c"]:
     flat = vectors.reshape(len(vectors), -1)
-    # a gradient of 1e-20 has a direction too: scaled first, its square does not vanish
+    # Scale by the largest element first: the square of a gradient of 1e-20 would underflow to 0.
     flat = flat / jnp.maximum(jnp.max(jnp.abs(flat), axis=1, keepdims=True), 1e-30)
     lengths = jnp.sqrt(jnp.sum(jnp.square(flat), axis=1, keepdims=True))
     return (flat / jnp.maximum(lengths, 1e-12)).reshape(vectors.shape)

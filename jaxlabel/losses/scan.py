@@ -1,4 +1,4 @@
-"""The losses of SCAN (Van Gansbeke et al. 2020): clusters from neighbours, then from themselves."""
+"""The losses of SCAN (Van Gansbeke et al. 2020): clustering with neighbours, and self-labelling."""
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,13 @@ from jaxlabel.losses import cross_entropy
 def consistency(
     logits: Float[Array, "batch clusters"], neighbours: Float[Array, "batch clusters"]
 ) -> Float[Array, "batch"]:
-    """-log of the dot product of two assignments (Van Gansbeke et al. 2020, eq. 2, first term).
+    """Return -log of the dot product of an image's and its neighbour's cluster probabilities.
 
-    It is 0 where an image and its neighbour are in one cluster for sure.
+    Van Gansbeke et al. 2020, eq. 2, first term. It is 0 if both are in one cluster with certainty.
+
+    Args:
+      logits: the cluster logits of the images.
+      neighbours: the cluster logits of one neighbour of each image.
     """
     return -jax.nn.logsumexp(jax.nn.log_softmax(logits) + jax.nn.log_softmax(neighbours), axis=-1)
 
@@ -20,10 +24,15 @@ def consistency(
 def prior_divergence(
     logits: Float[Array, "batch clusters"], prior: Float[Array, "clusters"] | None = None
 ) -> Float[Array, ""]:
-    """KL(mean assignment of the batch || prior), what keeps clusters from vanishing.
+    """Return KL(mean cluster probabilities of the batch || prior).
 
-    With the uniform prior, None, it is log(clusters) minus the entropy of the mean assignment: the
-    second term of Van Gansbeke et al. 2020, eq. 2, but for that constant.
+    It keeps clusters from becoming empty. With the uniform prior it is log(clusters) minus the
+    entropy of the mean cluster probabilities: up to that constant the second term of Van Gansbeke
+    et al. 2020, eq. 2.
+
+    Args:
+      logits: the cluster logits of the images.
+      prior: the clusters' expected sizes as fractions; None for a uniform prior.
     """
     log_mean = jax.nn.logsumexp(jax.nn.log_softmax(logits), axis=0) - jnp.log(len(logits))
     log_prior = -jnp.log(logits.shape[-1]) if prior is None else jnp.log(prior)
@@ -37,9 +46,10 @@ def scan_loss(
     entropy_weight: float,
     prior: Float[Array, "clusters"] | None = None,
 ) -> Float[Array, "batch"]:
-    """Each image's consistency with its neighbour plus the batch's divergence from the prior.
+    """Return each image's consistency loss plus the batch's weighted divergence from the prior.
 
-    Van Gansbeke et al. 2020, eq. 2, with lambda = `entropy_weight`.
+    Van Gansbeke et al. 2020, eq. 2, with lambda = `entropy_weight`; see `consistency` and
+    `prior_divergence`.
     """
     return consistency(logits, neighbours) + entropy_weight * prior_divergence(logits, prior)
 
@@ -49,12 +59,16 @@ def self_label(
     student: Float[Array, "batch clusters"],
     threshold: float,
 ) -> tuple[Float[Array, "batch"], Bool[Array, "batch"]]:
-    """Losses whose mean is the class-balanced cross-entropy, and which images are confident.
+    """Return SCAN's self-labelling losses, and a mask of the images whose cluster is confident.
 
-    Van Gansbeke et al. 2020, section 2.3: where the teacher (the logits of the image as it is)
-    gives a cluster at least `threshold`, the student (the logits of its strong view) is to give it
-    too. Confident images of a cluster that has few of them count for more: each cluster that has
-    any weighs the same. Where nobody is confident all losses are 0, and so is their gradient.
+    Van Gansbeke et al. 2020, section 2.3: if the teacher's largest probability reaches `threshold`,
+    its cluster is the student's pseudo-label. The losses are weighted so that each cluster with
+    confident images has the same total weight, and their mean is the class-balanced cross-entropy.
+    If no image is confident, all losses and gradients are 0.
+
+    Args:
+      teacher: the cluster logits of the unaugmented images.
+      student: the cluster logits of the strongly augmented images.
     """
     shares = jax.lax.stop_gradient(jax.nn.softmax(teacher))
     labels = jnp.argmax(shares, axis=-1)

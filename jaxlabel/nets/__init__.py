@@ -1,6 +1,7 @@
-"""Networks: NNX modules used as values, so that a model is a pytree like any other.
+"""Neural networks as Flax NNX modules.
 
-`features(images)` gives the representation, calling the model gives what it is trained for.
+Every network is a pytree that training functions take and return. `features(images)` returns the
+hidden representation; calling the model returns its output (logits, or images for a generator).
 Images are float32 (batch, height, width, channels) in [0, 1].
 """
 

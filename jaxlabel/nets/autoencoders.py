@@ -1,4 +1,4 @@
-"""Autoencoders: `features` are the codes, calling the model gives the logits of the pixels."""
+"""Autoencoders: `features(images)` returns the codes, calling the model the pixels' logits."""
 
 import math
 from collections.abc import Sequence
@@ -13,12 +13,15 @@ from jaxlabel.nets.dense import Dense
 
 
 class DenseAutoencoder(nnx.Module):
-    """S0's autoencoder: fully connected, pixels-512-256-code and back; `__call__` gives logits.
+    """A fully connected autoencoder (pixels-512-256-code-256-512-pixels) with ReLU hidden layers.
+
+    Calling it returns the pixels' logits, of the images' shape. It is the baseline S0's
+    autoencoder.
 
     Args:
-      shape: height, width, channels of an image.
+      shape: height, width, and channels of an image.
       code: dimensions of the code.
-      hidden: widths between the pixels and the code.
+      hidden: widths of the layers between the pixels and the code.
     """
 
     def __init__(
@@ -37,9 +40,10 @@ class DenseAutoencoder(nnx.Module):
 
 
 class ConvAutoencoder(nnx.Module):
-    """A convolutional autoencoder: two halvings of the side, a dense code, and back; logits out.
+    """A convolutional autoencoder: two convolutions that each halve the sides, and a dense code.
 
-    A side that four does not divide is padded with black at its end and cut off again.
+    The decoder mirrors the encoder, and calling the model returns the pixels' logits. Images whose
+    sides are not multiples of 4 are padded with black at the end, and the output is cropped.
     """
 
     def __init__(self, shape: tuple[int, ...], code: int, rngs: nnx.Rngs, width: int = 16):

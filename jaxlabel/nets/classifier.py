@@ -1,4 +1,4 @@
-"""A head on an encoder, and the encoders by the names that configs give them."""
+"""A classifier made of an encoder and a linear head, and the encoders that a config can name."""
 
 from typing import Protocol
 
@@ -15,7 +15,7 @@ ENCODERS = ("conv", "resnet18", "dense", "gradients", "gradient_conv", "fine_gra
 
 
 class Encoder(Protocol):
-    """What a head, a pretext or a clustering step needs of a network."""
+    """A network that maps images to feature vectors of `num_features` dimensions."""
 
     num_features: int
 
@@ -23,7 +23,10 @@ class Encoder(Protocol):
 
 
 class Classifier(nnx.Module):
-    """A linear head on an encoder: `features` are the encoder's, calling it gives logits."""
+    """A linear classification head on an encoder: calling it returns the class logits.
+
+    `features(images)` returns the encoder's features.
+    """
 
     def __init__(self, encoder: Encoder, num_classes: int, rngs: nnx.Rngs):
         self.encoder = encoder
@@ -39,10 +42,17 @@ class Classifier(nnx.Module):
 def make_encoder(
     name: str, shape: tuple[int, ...], rngs: nnx.Rngs, width: int | None = None
 ) -> Encoder:
-    """The encoder of that name, one of `ENCODERS`, for images of that shape; None: its own width.
+    """Return a new encoder, with random weights, for images of the given shape.
+
+    Args:
+      name: the architecture, one of `ENCODERS`.
+      shape: height, width, and channels of an image.
+      rngs: the random streams for the initial weights.
+      width: the number of units or channels that the architecture's layer sizes are multiples of;
+        None for the architecture's default.
 
     Raises:
-      ValueError: there is no encoder of that name.
+      ValueError: `name` is not in `ENCODERS`.
     """
     if is_own(name):
         own: Encoder = own_part(name, "the network")(shape, rngs, width)

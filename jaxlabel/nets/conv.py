@@ -1,4 +1,4 @@
-"""Small convolutional networks."""
+"""Small convolutional networks: a classifier and an encoder."""
 
 import itertools
 
@@ -12,10 +12,11 @@ from jaxlabel.nets.layers import Conv, GroupNorm, compute_dtype
 
 
 class ConvClassifier(nnx.Module):
-    """A small convnet: two 3x3 convolutions, each on a halved side, GroupNorm, a dense head.
+    """A small classifier: two 3x3 convolutions with GroupNorm, and a dense hidden layer.
 
-    Halving by space-to-depth keeps every convolution's stride at one, which is what XLA does best
-    on a CPU. `features` are the last hidden layer, (batch, hidden).
+    Before each convolution, space-to-depth halves the sides, so that every convolution has stride
+    1: XLA compiles those best on a CPU. `features(images)` returns the hidden layer, (batch,
+    hidden).
     """
 
     def __init__(
@@ -56,12 +57,13 @@ class ConvClassifier(nnx.Module):
 
 
 class ConvNet(nnx.Module):
-    """An encoder of small images: six 3x3 convolutions, in pairs at a half, a quarter, an eighth.
+    """A convolutional encoder of small images: six 3x3 convolutions in pairs at 1/2, 1/4, 1/8 size.
 
-    The first halving moves blocks of 2x2 pixels into the channels, the others take means. Twice,
-    four and four times `width` channels; GroupNorm and leaky ReLU after each convolution; the mean
-    over positions at the end, so that any side will do. At full resolution few channels make the
-    slowest convolutions and the largest arrays of all: experiments/train_step.md has the times.
+    The first halving of the sides is a space-to-depth, the later two are means over 2x2 pixels. The
+    pairs have 2, 4, and 4 times `width` channels, and GroupNorm and leaky ReLU follow each
+    convolution. The features are means over all positions, so images may have any size. There are
+    no convolutions at full resolution, because they would have few channels, which is slowest, and
+    the largest arrays (times in experiments/train_step.md).
     """
 
     def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int = 16):
@@ -82,7 +84,7 @@ class ConvNet(nnx.Module):
 
 
 def even(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h+h%2 w+w%2 c"]:
-    """The images with even sides: an odd last row or column is repeated."""
+    """Pad the images to even sides by repeating an odd last row or column."""
     _, h, w, _ = images.shape
     if h % 2 == 0 and w % 2 == 0:
         return images
@@ -90,6 +92,6 @@ def even(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h+h%2 w+w%2
 
 
 def halve(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h/2 w/2 c"]:
-    """Means over blocks of 2x2 pixels."""
+    """Halve the images' sides by averaging blocks of 2x2 pixels; pad odd sides first."""
     n, h, w, c = even(images).shape
     return even(images).reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))

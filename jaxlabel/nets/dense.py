@@ -1,4 +1,4 @@
-"""Fully connected networks."""
+"""Fully connected networks: a stack of layers, a classifier, and an encoder."""
 
 import itertools
 import math
@@ -10,7 +10,11 @@ from jaxtyping import Array, Float
 
 
 class Dense(nnx.Module):
-    """A fully connected network with ReLU between its layers: (batch, i) to (batch, o)."""
+    """A stack of fully connected layers with ReLU between them, from (batch, i) to (batch, o).
+
+    Args:
+      widths: sizes of the input, of each hidden layer, and of the output.
+    """
 
     def __init__(self, widths: Sequence[int], rngs: nnx.Rngs):
         init = nnx.initializers.he_normal()
@@ -28,7 +32,10 @@ class Dense(nnx.Module):
 
 
 class DenseClassifier(nnx.Module):
-    """A fully connected classifier of flattened pixels; `features` are its last hidden layer."""
+    """A fully connected classifier of flattened images: calling it returns the class logits.
+
+    `features(images)` returns the last hidden layer.
+    """
 
     def __init__(
         self,
@@ -48,7 +55,7 @@ class DenseClassifier(nnx.Module):
 
 
 class DenseEncoder(nnx.Module):
-    """A fully connected encoder of flattened pixels: 16 and 8 times `width` units, ReLU."""
+    """A fully connected encoder of flattened images: 16 and 8 times `width` ReLU units."""
 
     def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int = 16):
         self.num_features = 8 * width

@@ -1,7 +1,8 @@
 """Generators and discriminators of the semi-supervised GAN (Salimans et al. 2016, section 6.1).
 
-A discriminator is a classifier, noisy when it is given a key: `model(images, key)` to train,
-`model(images)` to evaluate. A generator turns Gaussian latents into images in [0, 1].
+A discriminator is a classifier with noise layers that are active if it gets a random key: call
+`model(images, key)` to train it and `model(images)` to evaluate it. A generator maps Gaussian
+latent vectors to images in [0, 1].
 """
 
 import itertools
@@ -17,16 +18,15 @@ from jaxlabel.nets.blocks import depth_to_space, space_to_depth
 from jaxlabel.nets.gradients import CELL, oriented_gradients
 from jaxlabel.nets.layers import Conv, compute_dtype
 
-NOISE = (
-    0.3,
-    0.5,
-)  # standard deviations at the pixels and at a hidden layer, as in the paper's code
+# Standard deviations of the noise on the pixels and on each hidden layer, as in the paper's code.
+NOISE = (0.3, 0.5)
 
 
 class NormedLinear(nnx.Module):
-    """A weight-normalised layer, w = g v / ||v|| (Salimans & Kingma 2016, eq. 2).
+    """A weight-normalised linear layer, w = g v / ||v|| (Salimans & Kingma 2016, eq. 2).
 
-    Only the last layer learns its gains g: where a layer could grow, it would drown the noise.
+    The gain g is learned only if `learn_gain` (for the last layer), else it is fixed at sqrt(2): a
+    hidden layer with a learned gain could grow until its noise has no effect.
     """
 
     def __init__(self, inputs: int, outputs: int, rngs: nnx.Rngs, *, learn_gain: bool = False):
@@ -43,7 +43,7 @@ class NormedLinear(nnx.Module):
 
 
 class NormedConv(nnx.Module):
-    """A weight-normalised 3x3 convolution whose gain is fixed."""
+    """A weight-normalised 3x3 convolution with a fixed gain of sqrt(2)."""
 
     def __init__(self, channels: int, features: int, rngs: nnx.Rngs):
         self.convolution = Conv(channels, features, rngs)
@@ -57,11 +57,14 @@ class NormedConv(nnx.Module):
 
 
 class DenseDiscriminator(nnx.Module):
-    """The paper's discriminator for MNIST: five weight-normalised layers, noise before each.
+    """The fully connected, weight-normalised MNIST discriminator of Salimans et al. 2016.
+
+    It has five hidden layers. Gaussian noise is added to the pixels and to every hidden layer.
+    Calling the model returns the class logits.
 
     Args:
-      width: units of the first layer; the others have a half and three times a quarter of it.
-      noise: 1 for the paper's.
+      width: units of the first layer; the second has half as many, the other three a quarter.
+      noise: factor of the noise's standard deviations; 1 gives the paper's.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class DenseDiscriminator(nnx.Module):
         self.head = NormedLinear(widths[-1], num_classes, rngs, learn_gain=True)
 
     def inputs(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        """What the first layer sees: the pixels."""
+        """Return the first layer's inputs: the flattened pixels."""
         return images.reshape(len(images), -1)
 
     def features(
@@ -101,22 +104,29 @@ class DenseDiscriminator(nnx.Module):
     def classify(
         self, features: Float[Array, "batch d"], key: Key[Array, ""] | None = None
     ) -> Float[Array, "batch classes"]:
-        """The logits of features."""
+        """Return the class logits for features; add noise to the features if there is a key."""
         return self.head(noisy(features, self.noise, key, len(self.layers)))
 
 
 class GradientDiscriminator(DenseDiscriminator):
-    """The same of pixels and of the oriented gradients around them, noise upon both."""
+    """A `DenseDiscriminator` with the pixels and their oriented gradients as noisy inputs."""
 
     def inputs(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
+        """Return the first layer's inputs: the flattened pixels, then the oriented gradients."""
         gradients = oriented_gradients(images, pixels=False) / math.sqrt(CELL)
         return jnp.concatenate([super().inputs(images), gradients], axis=-1)
 
 
 class ConvDiscriminator(nnx.Module):
-    """Two pairs of weight-normalised convolutions on a half and a quarter of the side, then dense.
+    """A weight-normalised discriminator: two convolutions at 1/2 size and two at 1/4 size.
 
-    Blocks of pixels go into channels instead of strides; noise is at the pixels and between pairs.
+    A dense hidden layer follows. Space-to-depth replaces strides. Gaussian noise is added to the
+    pixels, between the two pairs of convolutions, and before each dense layer. Calling the model
+    returns the class logits.
+
+    Args:
+      width: channels of the first two convolutions; the other two have twice as many.
+      noise: factor of the noise's standard deviations; 1 gives those of `NOISE`.
     """
 
     def __init__(
@@ -160,12 +170,15 @@ class ConvDiscriminator(nnx.Module):
     def classify(
         self, features: Float[Array, "batch d"], key: Key[Array, ""] | None = None
     ) -> Float[Array, "batch classes"]:
-        """The logits of features."""
+        """Return the class logits for features; add noise to the features if there is a key."""
         return self.head(noisy(features, self.noise, key, len(self.convolutions) + 1))
 
 
 class DenseGenerator(nnx.Module):
-    """The paper's generator for MNIST: two hidden layers, normalised over the batch, softplus."""
+    """The fully connected MNIST generator of Salimans et al. 2016, with batch normalisation.
+
+    The two hidden layers are softplus units. Calling it maps latent vectors to images in [0, 1].
+    """
 
     def __init__(
         self, shape: tuple[int, ...], latent: int, rngs: nnx.Rngs, *, hidden: Sequence[int]
@@ -190,7 +203,10 @@ class DenseGenerator(nnx.Module):
 
 
 class ConvGenerator(nnx.Module):
-    """A dense layer to a quarter of the side, then two convolutions that each double it."""
+    """A generator: a dense layer at 1/4 size, and two convolutions that double the sides.
+
+    Calling it maps latent vectors to images in [0, 1].
+    """
 
     def __init__(self, shape: tuple[int, ...], latent: int, rngs: nnx.Rngs, *, width: int = 32):
         self.shape = tuple(shape)
@@ -209,10 +225,11 @@ class ConvGenerator(nnx.Module):
 
 
 class BatchScale(nnx.Module):
-    """Batch normalisation by the batch's own moments, always: there are no running averages.
+    """Batch normalisation by the batch's own mean and variance, without running averages.
 
-    A generator is only ever called with batches, and without it many of its units die (the house's
-    rule against batch normalisation is about the averages, which plain `jax.jit` would lose).
+    A generator is only ever called on whole batches, and without batch normalisation many of its
+    units die. The library avoids ordinary batch normalisation because plain `jax.jit` functions
+    would lose the updates of its running averages; there are none here.
     """
 
     def __init__(self, channels: int):
@@ -230,7 +247,12 @@ class BatchScale(nnx.Module):
 def noisy(
     values: Float[Array, "batch *shape"], deviation: float, key: Key[Array, ""] | None, layer: int
 ) -> Float[Array, "batch *shape"]:
-    """The values with noise of that standard deviation; without a key as they are."""
+    """Add Gaussian noise of standard deviation `deviation` to the values, unless the key is None.
+
+    Args:
+      key: None to return the values unchanged.
+      layer: the layer's number, folded into the key so that each layer has noise of its own.
+    """
     if key is None:
         return values
     drawn = cheap_normal(jax.random.fold_in(key, layer), values.shape)
@@ -238,11 +260,11 @@ def noisy(
 
 
 def cheap_normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "*shape"]:
-    """Nearly normal draws, mean 0 and variance 1, for noise layers: 20 times cheaper on a CPU.
+    """Return approximately normal draws (mean 0, variance 1), 20 times cheaper than JAX's on a CPU.
 
-    `jax.random.normal` of what five noise layers take costs as much as the network on a CPU. Here
-    a counter is mixed with the key by multiplications and shifts (the finaliser of MurmurHash3),
-    and the four bytes of the outcome are added up: the Irwin-Hall approximation of the normal.
+    On a CPU, `jax.random.normal` for five noise layers costs as much as the rest of the network.
+    This function hashes a counter with the key (the finaliser of MurmurHash3) and sums the four
+    bytes of each hash, the Irwin-Hall approximation of the normal distribution.
     """
     seed = jax.random.bits(key, (2,), jnp.uint32)
     counter = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
@@ -252,5 +274,5 @@ def cheap_normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "*
     mixed = mixed ^ (mixed >> 16)
     pairs = (mixed & 0x00FF00FF) + ((mixed >> 8) & 0x00FF00FF)
     total = ((pairs & 0xFFFF) + (pairs >> 16)).astype(jnp.int32)
-    # four bytes: mean 510, variance 4 (256^2 - 1) / 12
+    # The sum of four uniform bytes has mean 510 and variance 4 (256^2 - 1) / 12.
     return (total - 510).astype(jnp.float32) / math.sqrt((2.0**16 - 1) / 3)

@@ -1,4 +1,4 @@
-"""The layers that the convolutional encoders are made of."""
+"""Layers of the convolutional encoders: a convolution and group normalisation."""
 
 import math
 
@@ -9,7 +9,10 @@ from jaxtyping import Array, Float
 
 
 class Conv(nnx.Module):
-    """A square convolution without a bias (a norm follows it), padded to keep the side / stride."""
+    """A square convolution without a bias; the output's side is the input's divided by the stride.
+
+    A normalisation with a bias always follows it.
+    """
 
     def __init__(
         self, channels: int, features: int, rngs: nnx.Rngs, *, side: int = 3, stride: int = 1
@@ -26,9 +29,9 @@ class Conv(nnx.Module):
 
 
 class GroupNorm(nnx.Module):
-    """Group normalisation (Wu & He 2018, eq. 1), the moments in float32 in one pass.
+    """Group normalisation (Wu & He 2018, eq. 1), with float32 moments computed in one pass.
 
-    A group holds at least two channels: of a single pixel something is left to see.
+    Each group has at least two channels: normalising a single channel of a 1x1 image gives zero.
     """
 
     def __init__(self, channels: int, *, num_groups: int = 8, epsilon: float = 1e-5):
@@ -52,10 +55,13 @@ class GroupNorm(nnx.Module):
 
 @jax.custom_vjp
 def sums(first: Float[Array, "n h w c"], second: Float[Array, "n h w c"]) -> Float[Array, "2 n c"]:
-    """The sums of both over the positions, in one pass.
+    """Return the sums over all positions of two arrays of feature maps, in one pass.
 
-    XLA's own sums take four times as long on a CPU: it goes over the arrays once for each, and
-    does not vectorise them, as it does where whole rows are added in pairs.
+    This takes a quarter of the time of XLA's own sums on a CPU, which read the arrays once per sum
+    and are not vectorised. Adding whole rows in pairs is.
+
+    Returns:
+      The sums of `first`, then those of `second`, per image and channel.
     """
     n, height, width, channels = first.shape
     rows = [each.reshape(n, height, width * channels) for each in (first, second)]
@@ -65,7 +71,9 @@ def sums(first: Float[Array, "n h w c"], second: Float[Array, "n h w c"]) -> Flo
 
 
 def _add_pairs(first: list[Array], second: list[Array]) -> list[Array]:
-    return [a + b for a, b in zip(first, second, strict=True)]  # named: compiled once if eager
+    return [
+        a + b for a, b in zip(first, second, strict=True)
+    ]  # A named function, so that eager calls compile it once.
 
 
 def _sums_forward(first: Array, second: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -83,5 +91,5 @@ sums.defvjp(_sums_forward, _sums_backward)
 
 
 def compute_dtype() -> jnp.dtype:
-    """What a network computes in on this backend: bfloat16 on GPU and TPU, float32 on the CPU."""
+    """Return the dtype for a network's computations: float32 on a CPU, bfloat16 on a GPU or TPU."""
     return jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)

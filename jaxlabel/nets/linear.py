@@ -1,4 +1,4 @@
-"""Logistic regression: fitted on the host by scikit-learn, then a network like any other."""
+"""Logistic regression that scikit-learn fits on the CPU, stored as an NNX network."""
 
 import math
 import warnings
@@ -11,13 +11,17 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-ABSENT = -30.0  # the logit of a class that no label named, below those that some did
+ABSENT_LOGIT = -30.0  # the logit of a class without labels: below the logits of all other classes
 
 
 class LinearClassifier(nnx.Module):
-    """Logits linear in the pixels, or in the distances to `num_centres` points in pixel space.
+    """A linear classifier of the pixels, or of distances to `num_centres` points in pixel space.
 
-    `features` are those, centred.
+    Calling it returns the class logits; `features(images)` returns the centred inputs of the linear
+    layer. The parameters start at zero; the caller sets them.
+
+    Args:
+      num_centres: number of points whose distances are the inputs; 0 to use the pixels.
     """
 
     def __init__(self, shape: tuple[int, ...], num_classes: int, num_centres: int = 0):
@@ -39,7 +43,7 @@ class LinearClassifier(nnx.Module):
 
 
 def distances_to(points: Float[Array, "n d"], centres: Float[Array, "k d"]) -> Float[Array, "n k"]:
-    """The Euclidean distance of each point to each centre."""
+    """Return the Euclidean distance of each point to each centre."""
     products = jnp.matmul(points, centres.T, precision=lax.Precision.HIGHEST)
     squared = jnp.sum(points**2, axis=1)[:, None] + jnp.sum(centres**2, axis=1) - 2 * products
     return jnp.sqrt(jnp.maximum(squared, 0.0))
@@ -54,15 +58,21 @@ def fit_logistic(
     max_iterations: int,
     whiten: bool = False,
 ) -> tuple[Float[np.ndarray, "d classes"], Float[np.ndarray, "classes"]]:
-    """Weights and biases of multinomial logistic regression (Bishop 2006, section 4.3.4).
+    """Fit multinomial logistic regression (Bishop 2006, section 4.3.4) by L-BFGS.
 
-    They minimise `strength` times the summed cross-entropy plus half the squared weights, by
-    L-BFGS (Liu & Nocedal 1989), which stops after `max_iterations` at the latest: on all the
-    images of a data set the last digits are not worth their time.
+    L-BFGS is Liu & Nocedal 1989. The objective is `strength` times the summed cross-entropy plus
+    half the sum of squared weights. A class without labels gets zero weights and a bias of -30.
 
     Args:
-      whiten: solve along the inputs' principal components, each scaled to unit variance: where
-        inputs say nearly the same, as distances do, the solver gets nowhere without it.
+      inputs: centred inputs.
+      strength: the inverse of the regularisation, scikit-learn's `C`.
+      max_iterations: limit of L-BFGS iterations; on a whole data set, full convergence is not worth
+        its time.
+      whiten: solve in the inputs' principal components, each scaled to unit variance. Strongly
+        correlated inputs, such as distances, do not converge without it.
+
+    Returns:
+      The weights and the biases.
     """
     if whiten:
         turned = whitening(inputs)
@@ -75,33 +85,37 @@ def fit_logistic(
     from threadpoolctl import threadpool_limits
 
     weights = np.zeros((inputs.shape[1], num_classes), np.float32)
-    biases = np.full(num_classes, ABSENT, np.float32)
-    known = np.unique(labels)
-    biases[known] = 0.0
-    if len(known) < 2:
+    biases = np.full(num_classes, ABSENT_LOGIT, np.float32)
+    present = np.unique(labels)
+    biases[present] = 0.0
+    if len(present) < 2:
         return weights, biases
     model = LogisticRegression(C=strength, max_iter=max_iterations)
-    # these products are narrow: a second thread mostly waits, and takes 20 times the CPU time
+    # The matrix products are small: a second thread mostly waits and takes 20 times the CPU time.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(inputs, labels)
-    if len(known) == 2:  # one logit, that of the second class over the first
-        known = known[1:]
-    weights[:, known], biases[known] = model.coef_.T, model.intercept_
+    if len(present) == 2:  # scikit-learn fits one logit: the second class's
+        present = present[1:]
+    weights[:, present], biases[present] = model.coef_.T, model.intercept_
     return weights, biases
 
 
 def whitening(inputs: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "d d"]:
-    """The matrix that makes centred inputs uncorrelated and of variance 1 (Kessy et al. 2018)."""
+    """Return the matrix that makes centred inputs uncorrelated, with variance 1.
+
+    Whitening by principal components (Kessy et al. 2018).
+    """
     variances, vectors = np.linalg.eigh(inputs.T @ inputs / len(inputs))
     return (vectors / np.sqrt(np.maximum(variances, 1e-6 * variances.max()))).astype(np.float32)
 
 
 class Ensemble(nnx.Module):
-    """The mean of several classifiers' probabilities, as logits.
+    """An ensemble of classifiers: calling it returns the log of the members' mean probabilities.
 
     Args:
-      mirror: each also sees the image mirrored left to right.
+      members: the classifiers.
+      mirror: whether each member also predicts the image mirrored left to right.
     """
 
     def __init__(self, members: list[Any], mirror: bool = False):
@@ -109,7 +123,7 @@ class Ensemble(nnx.Module):
         self.mirror = mirror
 
     def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        """The members' features side by side, of the image as it is."""
+        """Return the members' features of the unmirrored images, concatenated."""
         return jnp.concatenate([member.features(images) for member in self.members], axis=-1)
 
     def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch classes"]:

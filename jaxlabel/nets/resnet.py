@@ -1,4 +1,4 @@
-"""The residual network of 18 layers for images of 28 to 64 pixels."""
+"""ResNet-18 for images of 28 to 64 pixels."""
 
 import jax
 import jax.numpy as jnp
@@ -9,16 +9,20 @@ from jaxlabel.nets.layers import Conv, GroupNorm, compute_dtype
 
 
 class Block(nnx.Module):
-    """A basic block (He et al. 2016, fig. 5 left) with GroupNorm; a 1x1 shortcut where needed."""
+    """A basic residual block (He et al. 2016, fig. 5 left) with GroupNorm in place of BatchNorm.
+
+    The shortcut is a 1x1 convolution if the stride or the number of channels changes, else the
+    identity.
+    """
 
     def __init__(self, channels: int, features: int, stride: int, rngs: nnx.Rngs):
         self.first = Conv(channels, features, rngs, stride=stride)
         self.first_norm = GroupNorm(features, num_groups=32)
         self.second = Conv(features, features, rngs)
         self.second_norm = GroupNorm(features, num_groups=32)
-        same = stride == 1 and channels == features
-        self.shortcut = None if same else Conv(channels, features, rngs, side=1, stride=stride)
-        self.shortcut_norm = None if same else GroupNorm(features, num_groups=32)
+        identity = stride == 1 and channels == features
+        self.shortcut = None if identity else Conv(channels, features, rngs, side=1, stride=stride)
+        self.shortcut_norm = None if identity else GroupNorm(features, num_groups=32)
 
     def __call__(self, images: Float[Array, "batch h w i"]) -> Float[Array, "batch h/s w/s o"]:
         hidden = jax.nn.relu(self.first_norm(self.first(images)))
@@ -29,10 +33,10 @@ class Block(nnx.Module):
 
 
 class ResNet18(nnx.Module):
-    """ResNet-18 as an encoder of small images: a 3x3 stem of stride one, no max-pooling.
+    """A ResNet-18 encoder of small images (He et al. 2016, table 1) with GroupNorm for BatchNorm.
 
-    He et al. 2016, table 1, with the stem that SimCLR takes for CIFAR-10 (Chen et al. 2020,
-    appendix B.9) and GroupNorm for BatchNorm.
+    The stem is a 3x3 convolution of stride 1 without max-pooling, as SimCLR uses for CIFAR-10 (Chen
+    et al. 2020, appendix B.9). Stages have 1, 2, 4, and 8 times `width` channels.
     """
 
     def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int = 64):

@@ -1,4 +1,4 @@
-"""Codes without labels: a denoising autoencoder, trained on images that were moved a little."""
+"""Image codes without labels, from a denoising autoencoder trained on slightly deformed images."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from jaxlabel import augment, losses, nets, train
 from jaxlabel.cache import cached
 from jaxlabel.log import Log
 
-SHOWN = 20  # how many reconstructions the report shows
+SHOWN = 20  # the number of reconstructions in the report
 
 
 def learn_codes(
@@ -28,15 +28,19 @@ def learn_codes(
     deformed: float,
     learning_rate: float = 1e-3,
 ) -> Float[np.ndarray, "n code"]:
-    """The codes of an autoencoder that sees deformed images and is to give back the clean ones.
+    """Return the images' codes from an autoencoder that restores clean images from deformed ones.
 
-    Vincent et al. 2008 (denoising autoencoders). What is undone here is a small affine transform,
-    so that the code keeps what an image shows rather than where. Runs of a sweep share the codes.
+    This is a denoising autoencoder (Vincent et al. 2008) whose noise is a small affine transform,
+    so that the code describes an image's content rather than its position. The codes are cached:
+    runs of a sweep with equal settings share them. The log gets a few reconstructions.
 
     Args:
-      network: "dense" (S0's, fully connected: width, width/2, width/4, code) or "conv".
-      deformed: how far the input is moved, 1 being 7% of the side, a quarter radian and 15% of
-        the size; 0 makes it a plain autoencoder.
+      network: "dense" (fully connected, with layers of width, width/2, width/4, and code, as in the
+        baseline S0) or "conv".
+      code: dimensions of the code.
+      width: units of the dense network's first layer.
+      deformed: strength of the deformation; 1 means up to 7% of the side, a quarter radian, and 15%
+        of the size; 0 trains a plain autoencoder.
     """
     deform = augment.deform(
         max_shift=0.07 * deformed, max_rotation=0.25 * deformed, max_scale=0.15 * deformed
@@ -64,19 +68,26 @@ def learn_codes(
             "reconstructions": np.round(255 * outputs).astype(np.uint8),
         }
 
-    found = cached("codes", [settings, images, key], compute)
-    originals, remade = images[:SHOWN], found["reconstructions"]
-    log.arrays("reconstructions", originals=originals, reconstructions=remade)
-    log.images("reconstructions", num_steps, np.concatenate([originals, remade]))
-    return found["codes"]
+    outcome = cached("codes", [settings, images, key], compute)
+    originals, reconstructions = images[:SHOWN], outcome["reconstructions"]
+    log.arrays("reconstructions", originals=originals, reconstructions=reconstructions)
+    log.images("reconstructions", num_steps, np.concatenate([originals, reconstructions]))
+    return outcome["codes"]
 
 
 def denoising_loss(deform: augment.Transform | None) -> train.Loss:
-    """The mean loss in nats of giving back clean images for deformed ones (Vincent et al. 2008)."""
+    """Return the loss function of a denoising autoencoder (Vincent et al. 2008), for `train.fit`.
+
+    Its value is the mean over the batch, in nats, of the loss of reconstructing clean images from
+    deformed ones.
+
+    Args:
+      deform: the random transform of the inputs; None for a plain autoencoder.
+    """
 
     def loss(model: Any, batch: UInt8[Array, "batch h w c"], key: Key[Array, ""]) -> Any:
         clean = augment.as_float(batch)
-        seen = deform(key, clean) if deform else clean
-        return jnp.mean(losses.bernoulli_reconstruction(model(seen), clean)), {}
+        inputs = deform(key, clean) if deform else clean
+        return jnp.mean(losses.bernoulli_reconstruction(model(inputs), clean)), {}
 
     return loss

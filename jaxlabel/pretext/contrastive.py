@@ -1,4 +1,4 @@
-"""SimCLR's training: an encoder that tells an image's own views from all other images."""
+"""Contrastive pretraining (SimCLR): an encoder learns to match two views of the same image."""
 
 import time
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ OPTIMIZERS = ("adamw", "sgd", "lars")
 
 
 class Settings(NamedTuple):
-    """How a contrastive encoder is trained; `methods.simclr.Config` explains each."""
+    """The settings of contrastive pretraining; `methods.simclr.Config` explains each."""
 
     encoder: str
     width: int
@@ -38,9 +38,9 @@ class Settings(NamedTuple):
 
 
 class Projected(nnx.Module):
-    """An encoder, and the head in whose space views are compared (Chen et al. 2020, section 2.1).
+    """An encoder with a projection head, in whose output views are compared (SimCLR).
 
-    The head is thrown away after training: what is kept are the encoder's features.
+    Chen et al. 2020, section 2.1. The head is dropped after training: only the encoder is used.
     """
 
     def __init__(self, encoder: Any, projection: int, rngs: nnx.Rngs):
@@ -61,43 +61,44 @@ def contrastive_encoder(
     partners: Int[np.ndarray, "n k"] | None = None,
     others: Sequence[Key[Array, ""]] = (),
 ) -> Any:
-    """An encoder trained by SimCLR (Chen et al. 2020), with `.features(images)`.
+    """Return an encoder trained by SimCLR (Chen et al. 2020); `encoder.features(images)` uses it.
 
-    Runs of a sweep share it. A killed run goes on from its checkpoint `contrastive`, or where
-    there are others, from one that is named by them.
+    The encoder is cached: runs of a sweep with equal settings share it. An interrupted run resumes
+    from its checkpoint `contrastive`, or if encoders for `others` are missing, from a checkpoint
+    whose name contains a digest of their keys.
 
     Args:
-      kind: the data set's kind, which says what two views of an image may differ in.
-      partners: images that are taken to show the same as each image. With them a pair is, with
-        probability `partner_share`, a view of the image and a view of one of its partners
-        (Dwibedi et al. 2021, NNCLR, find them in a queue).
-      others: keys of further encoders. Those that are not in the cache are trained beside this one
-        in one step and left there for the runs that ask for them; where this one is there, none
-        is. With the random numbers of a training alone each step is the same to rounding, which
-        over many steps may make it another draw.
+      kind: the kind of data set, which decides the augmentation.
+      partners: for each image, other images that probably show the same class. If given, a positive
+        pair is with probability `partner_share` a view of the image and a view of one of its
+        partners (Dwibedi et al. 2021, NNCLR, find such partners in a queue).
+      others: random keys of further encoders. Those that are not in the cache are trained together
+        with this one and cached; if this encoder is in the cache, nothing is trained. Each training
+        uses the random numbers that it would use alone, and each step gives the same result up to
+        rounding, which over many steps may add up to a different encoder.
     """
     make = make_projected(settings, images.shape[1:])
     like = jax.eval_shape(lambda: make(nnx.Rngs(0)))
-    shown = np.arange(len(images))[:, None] if partners is None else partners
+    partner_table = np.arange(len(images))[:, None] if partners is None else partners
 
     def parts(key: Key[Array, ""]) -> list[Any]:
-        # an accelerator computes in another precision (nets.compute_dtype)
+        # The backend is part of the key because it sets the precision (nets.compute_dtype).
         return [tuple(settings), kind, images, key, partners, jax.default_backend()]
 
     def compute() -> dict[str, Any]:
-        missing = [one for one in others if not known("contrastive", parts(one))]
+        missing = [other for other in others if not known("contrastive", parts(other))]
         if not missing:
-            return _numbered(_train_contrastive(settings, kind, images, shown, key, log))
+            return _numbered(_train_contrastive(settings, kind, images, partner_table, key, log))
         began = time.monotonic()
-        first, *rest = _train_together(settings, kind, images, shown, [key, *missing], log)
-        each = {SECONDS: (time.monotonic() - began) / (1 + len(rest))}
-        for one, model in zip(missing, rest, strict=True):
-            cached("contrastive", parts(one), partial(dict, **_numbered(model) | each))
-        return _numbered(first) | each
+        first, *rest = _train_together(settings, kind, images, partner_table, [key, *missing], log)
+        seconds = {SECONDS: (time.monotonic() - began) / (1 + len(rest))}
+        for other, model in zip(missing, rest, strict=True):
+            cached("contrastive", parts(other), partial(dict, **_numbered(model) | seconds))
+        return _numbered(first) | seconds
 
-    found = cached("contrastive", parts(key), compute)
+    saved = cached("contrastive", parts(key), compute)
     leaves, structure = jax.tree.flatten(like)
-    fitted = [jnp.asarray(found[str(i)]) for i in range(len(leaves))]
+    fitted = [jnp.asarray(saved[str(i)]) for i in range(len(leaves))]
     return jax.tree.unflatten(structure, fitted).encoder
 
 
@@ -108,7 +109,7 @@ def _numbered(model: Any) -> dict[str, Any]:
 def _begin_contrastive(
     settings: Settings, shape: tuple[int, ...], key: Key[Array, ""]
 ) -> tuple[train.State, Key[Array, ""]]:
-    """The state before the first step, and the key of the steps."""
+    """Return the training state before the first step, and the random key of the steps."""
     init_key, fit_key = jax.random.split(key)
     start = train.init(make_projected(settings, shape), init_key)
     return train.State(start, make_optimizer(settings).init(start)), fit_key
@@ -130,10 +131,13 @@ def _train_together(
     settings: Settings, kind: str, images: UInt8[np.ndarray, "n h w c"],
     partners: Int[np.ndarray, "n k"], keys: Sequence[Key[Array, ""]], log: Log,
 ) -> list[Any]:  # fmt: skip
-    """The models of all keys; each takes the steps, with the random numbers, of one alone."""
+    """Train one model per key in a joint loop and return the models.
+
+    Each model's steps use the same random numbers as if it were trained alone.
+    """
     begun = [_begin_contrastive(settings, images.shape[1:], key) for key in keys]
     states, fit_keys = train.stack(begun)
-    step_all = train.stacked(
+    step_all = train.joint_step(
         contrastive_step(settings, kind, make_optimizer(settings)),
         unrolled=jax.default_backend() == "cpu",
     )
@@ -143,12 +147,14 @@ def _train_together(
         _: Key[Array, ""],
     ) -> tuple[tuple[train.State, Int[Array, ""]], train.Metrics]:  # fmt: skip
         states, number = carry
-        *shown, fit_keys = data
-        now = jax.vmap(jax.random.fold_in, (0, None))(fit_keys, number)
-        states, metrics = step_all(states, tuple(shown), now)
+        *images_and_partners, fit_keys = data
+        step_keys = jax.vmap(jax.random.fold_in, (0, None))(fit_keys, number)
+        states, metrics = step_all(states, tuple(images_and_partners), step_keys)
         return (states, number + 1), metrics
 
-    name = f"contrastive_{len(keys)}_{digest(list(keys))[:8]}"  # those missing may be others later
+    name = (
+        f"contrastive_{len(keys)}_{digest(list(keys))[:8]}"  # a later run may miss other encoders
+    )
     states, _ = train.loop(
         step, (states, jnp.zeros((), jnp.int32)), (images, partners, fit_keys), keys[0], log,
         name=name, num_steps=settings.num_steps,
@@ -159,7 +165,7 @@ def _train_together(
 def contrastive_step(
     settings: Settings, kind: str, optimizer: optax.GradientTransformation
 ) -> train.Step[train.State]:
-    """The step that draws images, their partners and a view of each, and descends NT-Xent."""
+    """Return the training step: draw images, partners, and views, and descend the NT-Xent loss."""
     view = augment.contrastive(kind, strength=settings.strength)
 
     def loss(
@@ -175,7 +181,7 @@ def contrastive_step(
         row_key, partner_key, view_key = jax.random.split(key, 3)
         rows = jax.random.randint(row_key, (settings.batch_size,), 0, len(images))
         others = draw_partners(partner_key, partners, rows, settings.partner_share)
-        shown = jnp.stack([rows, others])  # drawn with replacement: an image may be there twice
+        shown = jnp.stack([rows, others])  # with replacement: images may repeat
         views = view(view_key, augment.as_float(images[shown.ravel()]))
         value, gradient = jax.value_and_grad(loss)(state.model, views, shown)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.model)
@@ -189,7 +195,12 @@ def contrastive_step(
 def draw_partners(
     key: Key[Array, ""], partners: Int[Array, "n k"], rows: Int[Array, "batch"], share: float
 ) -> Int[Array, "batch"]:
-    """For each row one of its partners, or with probability 1 - share the row itself."""
+    """Replace each row by one of its partners with probability `share`, else keep it.
+
+    Args:
+      partners: the indices of each image's partners.
+      rows: indices of images.
+    """
     column_key, share_key = jax.random.split(key)
     columns = jax.random.randint(column_key, rows.shape, 0, partners.shape[1])
     drawn = jax.random.bernoulli(share_key, share, rows.shape)
@@ -197,7 +208,7 @@ def draw_partners(
 
 
 def make_projected(settings: Settings, shape: tuple[int, ...]) -> Any:
-    """What makes encoder and projection head from random number generators."""
+    """Return a function that builds the encoder with its projection head from random streams."""
 
     def make(rngs: nnx.Rngs) -> Projected:
         encoder = nets.make_encoder(settings.encoder, shape, rngs, settings.width or None)
@@ -207,10 +218,10 @@ def make_projected(settings: Settings, shape: tuple[int, ...]) -> Any:
 
 
 def make_optimizer(settings: Settings) -> optax.GradientTransformation:
-    """The optimizer, with warm-up and cosine decay: AdamW, SGD with momentum, or LARS.
+    """Return the optimizer with warm-up and cosine decay: AdamW, SGD with momentum, or LARS.
 
-    LARS is You et al. 2017, which leaves biases and norms to plain SGD; it and SGD take learning
-    rates a hundred times AdamW's.
+    LARS (You et al. 2017) is not applied to biases and norms, which get plain SGD. LARS and SGD
+    need learning rates about a hundred times AdamW's.
     """
     rate, decay, num_steps = settings.learning_rate, settings.weight_decay, settings.num_steps
     if settings.optimizer == "adamw":
@@ -227,5 +238,5 @@ def make_optimizer(settings: Settings) -> optax.GradientTransformation:
 
 
 def _matrices(parameters: Any) -> Any:
-    """True for what has more than one dimension: neither biases nor norms."""
+    """Return True for each parameter with more than one dimension (no bias, no norm's scale)."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, parameters)

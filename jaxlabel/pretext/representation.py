@@ -1,4 +1,4 @@
-"""What an image is told apart by: an encoder's features beside those of the image itself."""
+"""Image representations: an encoder's features joined with fixed features of the image."""
 
 import math
 from typing import Any
@@ -12,18 +12,19 @@ from jaxtyping import Array, Float, UInt8
 from jaxlabel import nets, train
 from jaxlabel.cluster.pca import fit_pca, project
 
-GIVEN = ("gradients", "pixels")  # what an image gives by itself, before anything is learned
+COMPONENT_INPUTS = ("gradients", "pixels")  # the kinds of fixed (not learned) features of an image
 
 
 class Representation(nnx.Module):
-    """An encoder's features, centred and of unit length, beside those of the image itself.
+    """An encoder's features joined with principal components of fixed features of the image.
 
-    The principal components keep where an image has what, the encoder what moved images share.
+    The encoder's features are centred and scaled to unit length. The fixed features describe what
+    is where in an image; the encoder's features are invariant to small shifts.
 
     Args:
-      components: principal components of what `given` says; 0: none of them.
-      share: of the squared length, what is theirs.
-      given: "pixels", or "gradients": oriented and pooled (`nets.oriented_gradients`).
+      components: number of principal components of the fixed features; 0 for none.
+      share: the fixed features' fraction of the squared length.
+      given: the fixed features: "pixels", or "gradients" (`nets.oriented_gradients`).
     """
 
     def __init__(
@@ -38,54 +39,67 @@ class Representation(nnx.Module):
 
     def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
         learned = self.encoder.features(images) - self.centre[...]
-        given = (inputs_of(images, self.given) - self.mean[...]) @ self.components[...].T
-        return beside(learned, given, self.share)
+        given = (fixed_features(images, self.given) - self.mean[...]) @ self.components[...].T
+        return concatenate_weighted(learned, given, self.share)
 
     def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
         return self.features(images)
 
 
-def represent(
+def fit_representation(
     encoder: Any, images: UInt8[np.ndarray, "n h w c"], components: int, share: float, given: str
 ) -> Representation:
-    """The representation whose centre and principal components are those of the images."""
+    """Return a `Representation` whose centre and principal components are fitted to the images."""
     model = Representation(encoder, images.shape[1:], components, share, given)
     model.centre[...] = jnp.asarray(features_of(encoder, images).mean(axis=0))
     if components:
-        inputs = train.apply_batched(lambda _, x: inputs_of(x, given), None, images)
+        inputs = train.apply_batched(lambda _, x: fixed_features(x, given), None, images)
         pca = fit_pca(jnp.asarray(inputs), len(model.components[...]))
         model.mean[...], model.components[...] = pca.mean, pca.components
     return model
 
 
-def given_points(
+def input_components(
     images: UInt8[np.ndarray, "n h w c"], components: int, given: str
 ) -> Float[Array, "n d"]:
-    """The images along the principal components of what they give by themselves."""
-    inputs = train.apply_batched(lambda _, x: inputs_of(x, given), None, images)
+    """Return the images' coordinates along the principal components of their fixed features.
+
+    Args:
+      components: number of principal components.
+      given: the fixed features: "pixels" or "gradients".
+    """
+    inputs = train.apply_batched(lambda _, x: fixed_features(x, given), None, images)
     points = jnp.asarray(inputs)
     return project(fit_pca(points, min(components, points.shape[1])), points)
 
 
-def inputs_of(images: Float[Array, "batch h w c"], given: str) -> Float[Array, "batch d"]:
-    """What the principal components are of."""
+def fixed_features(images: Float[Array, "batch h w c"], given: str) -> Float[Array, "batch d"]:
+    """Return the images' fixed features: oriented gradients, or flattened pixels."""
     if given == "gradients":
         return nets.oriented_gradients(images)
     return images.reshape(len(images), -1)
 
 
 def features_of(model: Any, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n d"]:
-    """The features of the images by an encoder or a representation."""
+    """Return the images' features by an encoder or a representation."""
     return train.apply_batched(train.features_of, model, images)
 
 
-def beside(
+def concatenate_weighted(
     learned: Float[Array, "n d"], given: Float[Array, "n e"], share: float
 ) -> Float[Array, "n both"]:
-    """Both at length 1, beside each other, `share` of the squared length being the given ones'."""
-    return jnp.concatenate([(1 - share) ** 0.5 * unit(learned), share**0.5 * unit(given)], axis=-1)
+    """Concatenate two sets of features, each row scaled to unit length and then weighted.
+
+    Args:
+      learned: the encoder's features.
+      given: the fixed features.
+      share: the fixed features' fraction of the squared length of a row.
+    """
+    return jnp.concatenate(
+        [(1 - share) ** 0.5 * unit_rows(learned), share**0.5 * unit_rows(given)], axis=-1
+    )
 
 
-def unit(rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
-    """The rows at length 1; one of zeros stays what it is."""
+def unit_rows(rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """Scale each row to unit length; a row of zeros stays zero."""
     return rows * jax.lax.rsqrt(jnp.sum(jnp.square(rows), axis=-1, keepdims=True) + 1e-12)

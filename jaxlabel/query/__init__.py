@@ -1,10 +1,10 @@
-"""Which images to ask about: indices of the training images, from features and a key.
+"""Query strategies: choose the training images to label, from features and a random key.
 
     indices = query.select("typiclust", key, features, 40, asked)
     labels = oracle.ask(query.affordable(oracle, indices))
 
-COVERAGE strategies look at the features alone. UNCERTAINTY strategies look at a model's class
-probabilities, so that the first images must be asked by one of the others.
+COVERAGE strategies use only the features. UNCERTAINTY strategies also use a model's class
+probabilities, so a COVERAGE strategy must choose the first images.
 """
 
 import inspect
@@ -26,32 +26,49 @@ from jaxlabel.query.purchase import (
     affordable,
     buy,
     chosen,
-    chosen_before,
     num_affordable,
     plan,
-    remember,
-    remembered,
+    restore_indices,
+    restored_choice,
+    save_indices,
     unaffordable,
 )
 from jaxlabel.query.seeding import coreset, spread_out
 from jaxlabel.query.uncertainty import badge, diverse, entropy, margin
 
-__all__ = ["COVERAGE", "NO_LABELS", "STRATEGIES", "UNCERTAINTY", "Labelled", "affordable", "buy",
-           "chosen", "chosen_before", "looks_at_features", "needs_model", "num_affordable", "plan",
-           "remember", "remembered", "select", "select_affordable", "spread_out",
-           "unaffordable"]  # fmt: skip
+__all__ = [
+    "COVERAGE",
+    "NO_LABELS",
+    "STRATEGIES",
+    "UNCERTAINTY",
+    "Labelled",
+    "affordable",
+    "buy",
+    "chosen",
+    "looks_at_features",
+    "needs_model",
+    "num_affordable",
+    "plan",
+    "restore_indices",
+    "restored_choice",
+    "save_indices",
+    "select",
+    "select_affordable",
+    "spread_out",
+    "unaffordable",
+]  # fmt: skip
 
 
-def shuffled(
+def random_points(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Indices of `count` further points, all alike likely."""
+    """Return the indices of `count` further points, chosen uniformly at random."""
     order = np.asarray(jax.random.permutation(key, len(features)))
     return order[~np.isin(order, asked)][:count]
 
 
 _BY_FEATURES: dict[str, Callable[..., Int[np.ndarray, "count"]]] = {
-    "random": shuffled,
+    "random": random_points,
     "medoids": medoids,
     "typiclust": typiclust,
     "probcover": probcover,
@@ -92,22 +109,24 @@ def select(
     asked: Int[np.ndarray, "m"],
     probabilities: Float[Array, "n classes"] | None = None,
 ) -> Int[np.ndarray, "count"]:
-    """Indices of the next `count` points to ask about, the most wanted first.
+    """Return the indices of the next `count` points to label, the most useful first.
 
-    None is in `asked` and none comes twice; where fewer than `count` are left, all that are left
-    come. The same key gives the same answer. Where a strategy runs out (all is covered, or what is
-    left is a copy of what is there), the rest is random.
+    No index is in `asked` or occurs twice. If fewer than `count` points are unlabelled, all of them
+    are returned. Equal arguments give equal results. If a strategy finds no further points (all
+    points are covered, or only duplicates of labelled points are left), the rest is random.
 
     Args:
       strategy: one of `STRATEGIES`, or `module:function`: a function of key, features, count and
         asked, and of probabilities if it has an argument of that name, which returns indices.
-      features: where near means alike; their scale decides, so standardise or whiten beforehand.
-      asked: indices whose labels are known; may be empty.
-      probabilities: a model's, for every point; the strategies of `COVERAGE` do not look.
+      features: vectors whose Euclidean distances measure dissimilarity; strategies depend on their
+        scale, so standardise or whiten them first.
+      count: the number of points to choose.
+      asked: indices of the labelled points; may be empty.
+      probabilities: a model's class probabilities for every point; COVERAGE strategies ignore them.
 
     Raises:
-      UsageError: an unknown strategy, indices out of range, shapes that do not fit, or one of
-        `UNCERTAINTY` without probabilities.
+      UsageError: the strategy is unknown, `count` is negative, an index is out of range, shapes do
+        not fit, or an UNCERTAINTY strategy gets no probabilities.
     """
     asked = np.unique(np.asarray(asked, np.int64))
     _check(strategy, len(features), count, asked, probabilities)
@@ -119,13 +138,14 @@ def select(
     features = jnp.asarray(features, jnp.float32)
     if is_own(strategy):
         extra = {"probabilities": probabilities} if needs_model(strategy) else {}
-        found = np.asarray(own_part(strategy)(key, features, count, asked, **extra), np.int64)
+        selected = np.asarray(own_part(strategy)(key, features, count, asked, **extra), np.int64)
     elif strategy in _BY_FEATURES:
-        found = _BY_FEATURES[strategy](key, features, count, asked)
+        selected = _BY_FEATURES[strategy](key, features, count, asked)
     else:
-        found = _BY_PROBABILITIES[strategy](key, features, count, asked, jnp.asarray(probabilities))
-    rest = shuffled(jax.random.fold_in(key, 1), features, left, asked)
-    together = np.concatenate([found[~np.isin(found, asked)], rest])
+        probabilities = jnp.asarray(probabilities)
+        selected = _BY_PROBABILITIES[strategy](key, features, count, asked, probabilities)
+    rest = random_points(jax.random.fold_in(key, 1), features, left, asked)
+    together = np.concatenate([selected[~np.isin(selected, asked)], rest])
     _, first = np.unique(together, return_index=True)
     return together[np.sort(first)][:count].astype(np.int64)
 
@@ -139,7 +159,11 @@ def select_affordable(
     asked: Int[np.ndarray, "m"],
     probabilities: Float[Array, "n classes"] | None = None,
 ) -> Int[np.ndarray, "count"]:
-    """The same among the points asked and those whose label the money left can buy."""
+    """Return the indices of the next `count` points to label that the budget can buy.
+
+    Points whose label alone costs more than the remaining budget are left out of the features,
+    except labelled points. See `select` for the arguments and errors.
+    """
     excluded = np.setdiff1d(unaffordable(oracle, len(features)), asked)
     if not len(excluded):
         return select(strategy, key, features, count, asked, probabilities)
@@ -158,15 +182,15 @@ def _check(
     probabilities: Float[Array, "n classes"] | None,
 ) -> None:
     if strategy not in STRATEGIES and not is_own(strategy):
-        raise UsageError(f"query {strategy!r}: it is one of {', '.join(STRATEGIES)}")
+        raise UsageError(f"no query strategy {strategy!r}: it is one of {', '.join(STRATEGIES)}")
     if count < 0:
-        raise UsageError(f"{count} points to be selected: ask for 0 or more")
+        raise UsageError(f"cannot select {count} points: ask for 0 or more")
     if len(asked) and not 0 <= asked[0] <= asked[-1] < num_points:
         raise UsageError(f"asked holds {asked[0]} and {asked[-1]}: indices go to {num_points - 1}")
     if needs_model(strategy) and probabilities is None:
         raise UsageError(
-            f"query {strategy!r} needs a trained model's probabilities: "
-            f"ask the first images by one of {', '.join(COVERAGE)}"
+            f"query strategy {strategy!r} needs a trained model's probabilities: "
+            f"choose the first images by one of {', '.join(COVERAGE)}"
         )
     if probabilities is not None and len(probabilities) != num_points:
         raise UsageError(f"{len(probabilities)} rows of probabilities for {num_points} points")

@@ -1,4 +1,4 @@
-"""One point from each of many clusters: the most central one, or the most typical one."""
+"""Query strategies that choose one point of each cluster: the most central or most typical one."""
 
 import heapq
 from collections.abc import Callable
@@ -9,48 +9,52 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxlabel import cluster
 
-MOST_MEDOIDS = 1000  # clusters; beyond, a cluster gives more than one
-MOST_TYPICAL = 500  # TypiClust's own limit (section 3.2)
+MAX_MEDOID_CLUSTERS = 1000  # for more labels, a cluster gives more than one point
+MAX_TYPICLUST_CLUSTERS = 500  # the paper's limit (TypiClust, section 3.2)
 TYPICAL_NEIGHBOURS = 20
-SMALL = 5  # clusters below this size come last
-DENSE_ROWS = 16_384  # above it, neighbours within a cluster are found on the device
+SMALL = 5  # TypiClust queries clusters of fewer points last
+DENSE_ROWS = 16_384  # the device finds the neighbours within larger clusters
 
 
 def medoids(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Indices of the points nearest to the centroids of clusters in which nothing was asked.
+    """Return the indices of the medoids of the clusters that have the fewest labels.
 
-    k-means with as many clusters as labels there will be; the largest cluster's medoid first.
+    A medoid is the point nearest to a cluster's centroid. There are as many k-means clusters as
+    labels, old and new, but at most 1000. The largest cluster's medoid comes first.
     """
-    num_clusters = min(len(features), len(asked) + count, MOST_MEDOIDS)
-    found = cluster.kmeans(key, features, num_clusters, num_iterations=30)
-    away = np.asarray(cluster.distances(features, found.centroids, found.assignments))
-    return _from_clusters(np.asarray(found.assignments), count, asked, lambda own: away[own], 1)
+    num_clusters = min(len(features), len(asked) + count, MAX_MEDOID_CLUSTERS)
+    clustering = cluster.kmeans(key, features, num_clusters, num_iterations=30)
+    assignments = np.asarray(clustering.assignments)
+    distances = np.asarray(
+        cluster.distances(features, clustering.centroids, clustering.assignments)
+    )
+    return _from_clusters(assignments, count, asked, lambda members: distances[members], 1)
 
 
 def typiclust(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Indices of the most typical points of the largest clusters with the fewest asked.
+    """Return the indices of the most typical points of the clusters with the fewest labels.
 
     TypiClust (Hacohen et al. 2022, algorithm 1): a point's typicality is the inverse of its mean
-    distance to its 20 nearest neighbours in the cluster (eq. 4). At most 500 clusters; those of
-    fewer than 5 points come last.
+    distance to its 20 nearest neighbours in the cluster (eq. 4). There are at most 500 clusters; of
+    equally labelled ones the largest comes first, and clusters of fewer than 5 points come last.
     """
-    num_clusters = min(len(features), len(asked) + count, MOST_TYPICAL)
-    found = cluster.kmeans(key, features, num_clusters, num_iterations=30)
+    num_clusters = min(len(features), len(asked) + count, MAX_TYPICLUST_CLUSTERS)
+    clustering = cluster.kmeans(key, features, num_clusters, num_iterations=30)
     points = np.asarray(features)
-    assignments = np.asarray(found.assignments)
+    assignments = np.asarray(clustering.assignments)
     return _from_clusters(
-        assignments, count, asked, lambda own: neighbour_distance(points[own]), SMALL
+        assignments, count, asked, lambda members: neighbour_distance(points[members]), SMALL
     )
 
 
 def neighbour_distance(
     points: Float[np.ndarray, "m d"], num_neighbours: int = TYPICAL_NEIGHBOURS
 ) -> Float[np.ndarray, "m"]:
-    """Each point's mean distance to its nearest others; 0 for a point that is alone."""
+    """Return each point's mean distance to its nearest neighbours; 0 if there is only one point."""
     k = min(num_neighbours, len(points) - 1)
     if k < 1:
         return np.zeros(len(points), np.float32)
@@ -75,11 +79,20 @@ def _from_clusters(
     cost: Callable[[Int[np.ndarray, "own"]], Float[np.ndarray, "own"]],
     small: int,
 ) -> Int[np.ndarray, "count"]:
-    """The cheapest points of the clusters, again and again of one that has the fewest labels."""
+    """Choose the points of lowest cost, each time from the cluster with the fewest labels.
+
+    Of clusters with equally many labels, the largest is first.
+
+    Args:
+      assignments: the cluster of each point.
+      asked: indices of the labelled points.
+      cost: a function from the indices of a cluster's members to their costs.
+      small: clusters of fewer points come after all others.
+    """
     order = np.argsort(assignments, kind="stable")
     sizes = np.bincount(assignments)
     members = np.split(order, np.cumsum(sizes)[:-1])
-    known = np.isin(np.arange(len(assignments)), asked)
+    labelled = np.isin(np.arange(len(assignments)), asked)
     labels = np.bincount(assignments[asked], minlength=len(sizes))
     queue = [(size < small, int(labels[j]), -int(size), j) for j, size in enumerate(sizes)]
     heapq.heapify(queue)
@@ -88,8 +101,10 @@ def _from_clusters(
     while queue and len(chosen) < count:
         tiny, num_labels, size, j = heapq.heappop(queue)
         if j not in left:
-            own = members[j][np.argsort(cost(members[j]), kind="stable")] if size else members[j]
-            left[j] = own[~known[own]].tolist()[::-1]
+            ranked = members[j]
+            if size:
+                ranked = ranked[np.argsort(cost(ranked), kind="stable")]
+            left[j] = ranked[~labelled[ranked]].tolist()[::-1]
         if left[j]:
             chosen.append(left[j].pop())
             heapq.heappush(queue, (tiny, num_labels + 1, size, j))

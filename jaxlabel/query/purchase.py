@@ -1,4 +1,4 @@
-"""What was paid for, and how more is bought: as much of what is wanted as the money allows."""
+"""The labelled set, and the purchase of further labels within the budget."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from jaxlabel.oracle import Oracle
 
 
 class Labelled(NamedTuple):
-    """The images asked about so far, in that order, and their labels."""
+    """The labelled set: indices of the training images and their labels, in order of purchase."""
 
     indices: Int[np.ndarray, "m"]
     labels: Int[np.ndarray, "m"]
@@ -23,7 +23,11 @@ NO_LABELS = Labelled(np.zeros(0, int), np.zeros(0, int))
 
 
 def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray, "q"]:
-    """As many of `indices` as what is left buys, each in its turn: what is too dear is left out."""
+    """Return the indices whose labels the remaining budget buys, going through them in order.
+
+    An index whose label costs more than what is then left is skipped.
+    """
+    # 1e-9 here and below allows for rounding errors in sums of prices.
     left, bought = oracle.remaining + 1e-9, np.zeros(len(indices), bool)
     for place, price in enumerate(oracle.cost(indices).tolist()):
         bought[place] = price <= left
@@ -38,14 +42,17 @@ def num_affordable(
     *,
     surely: bool = False,
 ) -> int:
-    """How many more labels the money buys, at the mean price of those left that it can buy at all.
+    """Return the number of further labels that the remaining budget buys.
 
-    So that a run that is started again plans the same, prices stay as they are while it lasts; they
-    are read once (`Oracle.prices`), or again where it has to be sure.
+    The estimate uses the mean price of the unlabelled images whose label is affordable. Prices are
+    read once (`Oracle.prices`), so that a resumed run plans the same numbers; only `surely` reads
+    them again.
 
     Args:
-      num_images: the images are those below it.
-      surely: whichever they are: at the price of the dearest.
+      num_images: the images are those with indices below this.
+      asked: indices of the labelled images.
+      surely: return a number that is affordable whichever images are chosen, by using the highest
+        price of all unlabelled images.
     """
     excluded = asked if surely else np.append(asked, unaffordable(oracle, num_images))
     left = np.setdiff1d(np.arange(num_images), excluded)
@@ -58,15 +65,17 @@ def num_affordable(
 
 
 def unaffordable(oracle: Oracle, num_images: int) -> Int[np.ndarray, "m"]:
-    """The images of which one alone costs more than what is left."""
+    """Return the indices of the images whose label alone costs more than the remaining budget."""
     return np.flatnonzero(oracle.prices[:num_images] > oracle.remaining + 1e-9)
 
 
 def plan(oracle: Oracle, num_images: int) -> int:
-    """How many labels to plan for at the start of a run: `how_many`, and at least one.
+    """Return the number of labels to plan for at the start of a run: at least 1.
+
+    It is `num_affordable` for an empty labelled set.
 
     Raises:
-      UsageError: the money does not even buy the cheapest.
+      UsageError: the budget does not buy even the cheapest label.
     """
     cheapest = float(oracle.prices[:num_images].min()) if num_images else math.inf
     if cheapest > oracle.remaining + 1e-9:
@@ -83,43 +92,53 @@ def chosen(
     labelled: Labelled,
     choose: Callable[[], Int[np.ndarray, "count"]],
 ) -> Int[np.ndarray, "count"]:
-    """The `count` images that `choose` picks in a round, or picked when the run was here before.
+    """Return the indices of up to `count` images to label in a round; a resumed run repeats them.
 
-    Fewer, where it picks fewer.
+    The choice is kept in a checkpoint of the log. A resumed run reuses it, so that no bought label
+    is wasted, even if its networks differ: another machine rounds differently, and a new class
+    named by a person means that the networks are trained again. There are fewer indices if `choose`
+    returns fewer.
 
-    So a run that is started again asks for the same images, even where its networks are not the
-    same: another machine rounds otherwise, or a person has named a new class and they had to be
-    trained again. Nobody labels in vain.
+    Args:
+      number: the round's number.
+      num_images: the number of training images.
+      labelled: the labelled set, whose images are not chosen.
+      choose: a function that returns the indices of `count` images; called only if the checkpoint
+        holds too few.
     """
-    before = chosen_before(log, number, num_images)
+    before = restored_choice(log, number, num_images)
     before = before[~np.isin(before, labelled.indices)][:count]
     if len(before) == count:
         return before
     picked = np.asarray(choose(), int)
     wanted = np.append(before, picked[~np.isin(picked, before)])[:count]
-    remember(log, _name(number), wanted, num_images)
+    save_indices(log, _name(number), wanted, num_images)
     return wanted
 
 
-def chosen_before(log: Log, number: int, num_images: int) -> Int[np.ndarray, "m"]:
-    """What was chosen in a round when the run was here before; nothing where it was not."""
-    return remembered(log, _name(number), num_images)
+def restored_choice(log: Log, number: int, num_images: int) -> Int[np.ndarray, "m"]:
+    """Return the indices of the images that an interrupted run chose in a round, if any."""
+    return restore_indices(log, _name(number), num_images)
 
 
-def remember(log: Log, name: str, indices: Int[np.ndarray, "m"], num_images: int) -> None:
-    """Keeps images in a checkpoint, of a shape that does not depend on their number.
+def save_indices(log: Log, name: str, indices: Int[np.ndarray, "m"], num_images: int) -> None:
+    """Save indices of images in a checkpoint whose shape does not depend on their number.
 
-    The newest that holds more than those before it stands.
+    A checkpoint with more indices replaces one with fewer.
+
+    Args:
+      name: the checkpoint's name.
+      num_images: the number of training images.
     """
     padded = np.pad(indices, (0, num_images - len(indices)), constant_values=-1)
     log.save(name, len(indices), padded)
 
 
-def remembered(log: Log, name: str, num_images: int) -> Int[np.ndarray, "m"]:
-    """The images that were kept under that name; none where nothing was."""
-    there = log.restore(name, np.full(num_images, -1))
-    found = np.full(0, -1) if there is None else np.asarray(there[1])
-    return found[found >= 0]
+def restore_indices(log: Log, name: str, num_images: int) -> Int[np.ndarray, "m"]:
+    """Return the indices saved by `remember` under a name; empty if there are none."""
+    restored = log.restore(name, np.full(num_images, -1))
+    padded = np.full(0, -1) if restored is None else np.asarray(restored[1])
+    return padded[padded >= 0]
 
 
 def _name(number: int) -> str:
@@ -127,16 +146,18 @@ def _name(number: int) -> str:
 
 
 def buy(oracle: Oracle, labelled: Labelled, wanted: Int[np.ndarray, "m"], number: int) -> Labelled:
-    """What was paid for before, and of `wanted` what the money buys (`affordable`).
+    """Buy the labels of `wanted` images within the budget, and return the whole labelled set.
 
     Args:
-      number: the round's, for the ledger.
+      labelled: the labelled set before.
+      wanted: the images to label, in order of preference (see `affordable`).
+      number: the round's number for the ledger.
 
     Raises:
-      BudgetExceeded: nothing was paid for before, and each of `wanted` is too dear.
+      BudgetExceeded: the labelled set is empty, and each of `wanted` costs more than the budget.
     """
     asked = affordable(oracle, wanted)
     if not len(asked) and not len(labelled.indices):
-        asked = wanted[:1]  # too dear: the oracle says so
+        asked = wanted[:1]  # unaffordable, so that the oracle raises BudgetExceeded
     answers = oracle.ask(asked, purpose="train", round=number)
     return Labelled(np.append(labelled.indices, asked), np.append(labelled.labels, answers))

@@ -1,4 +1,4 @@
-"""Points far from each other: drawn in proportion to the squared distance, or the farthest."""
+"""Query strategies that choose points far from each other: k-means++ draws and greedy k-center."""
 
 from functools import partial
 
@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-CHUNK = 256  # points whose distances to all are found at once: one shape for any number of them
+CHUNK = 256  # labelled points per call of a compiled function: a fixed shape, to compile it once
 
 
 def spread_out(
@@ -17,14 +17,14 @@ def spread_out(
     count: int,
     asked: Int[np.ndarray, "m"],
 ) -> Int[np.ndarray, "count"]:
-    """Indices of `count` further points, far from those asked and from each other.
+    """Return the indices of up to `count` points far from the labelled ones and from each other.
 
-    Each is drawn with a probability in proportion to its squared distance to the nearest point
-    that was asked or drawn before: k-means++ (Arthur & Vassilvitskii 2007) that goes on from what
-    is there. Fewer come back where fewer distinct points are left.
+    Each is drawn with a probability proportional to its squared distance to the nearest point that
+    is labelled or drawn before: k-means++ (Arthur & Vassilvitskii 2007) that continues from the
+    labelled points. Fewer are returned if fewer distinct points are left.
 
     Args:
-      asked: indices of the points that are there already; may be empty.
+      asked: indices of the labelled points; may be empty.
     """
     features = jnp.asarray(features)
     nearest = nearest_squared(features, asked)
@@ -34,45 +34,51 @@ def spread_out(
 def coreset(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Indices of `count` further points, each the farthest from all that were asked or chosen.
+    """Return the indices of `count` points, each the farthest from all labelled or chosen ones.
 
-    Greedy k-center (Sener & Savarese 2018, algorithm 1): at most twice the least radius that
-    covers all points. With nothing asked, the first is random.
+    Greedy k-center (Sener & Savarese 2018, algorithm 1): the radius that covers all points is at
+    most twice the smallest possible one. If no point is labelled, the first point is random.
     """
-    known = np.isin(np.arange(len(features)), asked)
-    nearest = jnp.where(known, -1.0, nearest_squared(features, asked))
+    labelled = np.isin(np.arange(len(features)), asked)
+    nearest = jnp.where(labelled, -1.0, nearest_squared(features, asked))
     return np.asarray(_farthest(key, features, nearest, count))
 
 
 def nearest_squared(
     features: Float[Array, "n d"], asked: Int[np.ndarray, "m"]
 ) -> Float[Array, "n"]:
-    """Each point's squared distance to the nearest one asked; infinite where nothing was."""
+    """Return each point's squared distance to the nearest labelled point.
+
+    It is infinite if there are no labelled points.
+    """
     nearest = jnp.full(len(features), jnp.inf)
     asked = np.asarray(asked, int)
     for start in range(0, len(asked), CHUNK):
         chunk = asked[start : start + CHUNK]
-        nearest = _nearer_chunk(features, nearest, np.resize(chunk, CHUNK))
+        nearest = _update_nearest_chunk(features, nearest, np.resize(chunk, CHUNK))
     return jnp.where(np.isin(np.arange(len(features)), asked), 0.0, nearest)
 
 
-def nearer(
+def update_nearest(
     features: Float[Array, "n d"], nearest: Float[Array, "n"], index: Int[Array, ""]
 ) -> Float[Array, "n"]:
-    """`nearest`, with the point at `index` added to those that may be the nearest."""
+    """Return the distances `nearest`, updated for one more chosen point, that at `index`.
+
+    `nearest` holds each point's squared distance to the nearest chosen point.
+    """
     return jnp.minimum(nearest, jnp.sum(jnp.square(features - features[index]), axis=1))
 
 
-def draw_one(key: Key[Array, ""], weights: Float[Array, "n"]) -> Int[Array, ""]:
-    """An index drawn with a probability in proportion to its weight."""
+def draw_weighted(key: Key[Array, ""], weights: Float[Array, "n"]) -> Int[Array, ""]:
+    """Draw an index with a probability proportional to its weight."""
     cumulative = jnp.cumsum(weights)
-    # "right" draws no weight of 0 while another is left, but for where float32 sums round down
+    # With side="right", a weight of 0 is drawn only if all are 0, apart from float32 rounding.
     index = jnp.searchsorted(cumulative, jax.random.uniform(key) * cumulative[-1], side="right")
     return jnp.minimum(index, len(weights) - 1)
 
 
 @jax.jit
-def _nearer_chunk(
+def _update_nearest_chunk(
     features: Float[Array, "n d"], nearest: Float[Array, "n"], chunk: Int[Array, "c"]
 ) -> Float[Array, "n"]:
     centred = features - jnp.mean(features, axis=0)
@@ -87,9 +93,9 @@ def _draw(
     key: Key[Array, ""], features: Float[Array, "n d"], nearest: Float[Array, "n"], count: int
 ) -> Int[Array, "count"]:
     def draw(nearest: Float[Array, "n"], key: Key[Array, ""]) -> tuple[Array, Array]:
-        # before anything is asked every distance is infinite: all points are alike
-        index = draw_one(key, jnp.where(jnp.isinf(nearest), 1.0, nearest))
-        return nearer(features, nearest, index), index
+        # While no point is labelled or drawn, all distances are infinite: draw uniformly.
+        index = draw_weighted(key, jnp.where(jnp.isinf(nearest), 1.0, nearest))
+        return update_nearest(features, nearest, index), index
 
     return lax.scan(draw, nearest, jax.random.split(key, count))[1]
 
@@ -102,7 +108,7 @@ def _farthest(
 
     def choose(nearest: Float[Array, "n"], _: None) -> tuple[Array, Array]:
         index = jnp.argmax(jnp.where(jnp.isinf(nearest), noise, nearest))
-        # below any distance, so that no copy of a point takes its place
-        return nearer(features, nearest, index).at[index].set(-1.0), index
+        # -1 is below any distance, so a chosen point is never chosen again in place of a duplicate.
+        return update_nearest(features, nearest, index).at[index].set(-1.0), index
 
     return lax.scan(choose, nearest, None, length=count)[1]

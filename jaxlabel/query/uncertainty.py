@@ -1,4 +1,4 @@
-"""Points of which a model is unsure, alone or spread over the features."""
+"""Query strategies by a model's uncertainty, alone or combined with diversity of the features."""
 
 from functools import partial
 
@@ -9,61 +9,71 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxlabel import cluster
-from jaxlabel.query.seeding import draw_one
+from jaxlabel.query.seeding import draw_weighted
 
-PREFILTER = 10  # candidates for each point that `diverse` chooses (Zhdanov 2019, section 4)
+PREFILTER = 10  # candidates per point that `diverse` chooses (Zhdanov 2019, section 4)
 
 
 def margin(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int,
     asked: Int[np.ndarray, "m"], probabilities: Float[Array, "n classes"],
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """Indices of the smallest margins between the two likeliest classes (Scheffer et al. 2001)."""
-    return _least(key, _margins(probabilities), count, asked)
+    """Return the indices of the points with the smallest margins of the class probabilities.
+
+    A margin is the difference between the two largest probabilities (Scheffer et al. 2001).
+    """
+    return _lowest_scores(key, _margins(probabilities), count, asked)
 
 
 def entropy(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int,
     asked: Int[np.ndarray, "m"], probabilities: Float[Array, "n classes"],
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """Indices of the largest entropies of the predicted classes (Shannon 1948)."""
+    """Return the indices of the points with the largest entropies of the class probabilities.
+
+    Shannon 1948.
+    """
     logs = jnp.log(jnp.where(probabilities > 0, probabilities, 1.0))
-    return _least(key, jnp.sum(probabilities * logs, axis=1), count, asked)
+    return _lowest_scores(key, jnp.sum(probabilities * logs, axis=1), count, asked)
 
 
 def diverse(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int,
     asked: Int[np.ndarray, "m"], probabilities: Float[Array, "n classes"],
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """Indices of the medoids of `count` clusters among the smallest margins.
+    """Return the indices of the medoids of clusters of the points with the smallest margins.
 
-    Diverse mini-batches (Zhdanov 2019, algorithm 1, without weights): k-means on the 10 `count`
-    points of the smallest margins. Clusters lie where uncertain points lie dense; the largest
-    cluster's medoid comes first.
+    Diverse mini-batches (Zhdanov 2019, algorithm 1, without weights): k-means makes `count`
+    clusters of the 10 `count` points with the smallest margins, so clusters lie where uncertain
+    points are dense. The largest cluster's medoid comes first.
     """
     order_key, cluster_key = jax.random.split(key)
-    candidates = _least(order_key, _margins(probabilities), PREFILTER * count, asked)
+    candidates = _lowest_scores(order_key, _margins(probabilities), PREFILTER * count, asked)
     points = features[candidates]
-    found = cluster.kmeans(cluster_key, points, count, num_iterations=30)
-    nearest = np.asarray(cluster.medoids(points, found.centroids, found.assignments))
-    sizes = np.asarray(found.sizes)
+    clustering = cluster.kmeans(cluster_key, points, count, num_iterations=30)
+    medoids = cluster.medoids(points, clustering.centroids, clustering.assignments)
+    sizes = np.asarray(clustering.sizes)
     largest = np.argsort(-sizes, kind="stable")
-    return candidates[nearest[largest[sizes[largest] > 0]]]
+    return candidates[np.asarray(medoids)[largest[sizes[largest] > 0]]]
 
 
 def badge(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int,
     asked: Int[np.ndarray, "m"], probabilities: Float[Array, "n classes"],
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """Indices drawn by k-means++ among the gradients of the last layer (Ash et al. 2020).
+    """Return the indices of points drawn by k-means++ in the space of loss gradients (BADGE).
 
-    A gradient is (probabilities - one-hot of the likeliest class) outer features (their eq. 1).
-    Inner products of outer products are products of inner products, so that the n x classes x d
-    gradients are never formed. The first is drawn in proportion to its squared length: a uniform
-    draw would mostly find a point without a gradient. `features` are the last layer's inputs.
+    Ash et al. 2020. A point's gradient, that of the last layer, is the outer product of
+    (probabilities - one-hot of the most probable class) and the features (eq. 1). The inner product
+    of two outer products is a product of two inner products, so the n x classes x d gradients are
+    never computed. The first point is drawn in proportion to its gradient's squared length: a
+    uniform draw would mostly give points with almost no gradient.
+
+    Args:
+      features: the inputs of the model's last layer.
     """
-    free = ~np.isin(np.arange(len(features)), asked)
-    return np.asarray(_badge(key, features, probabilities, free, count))
+    unlabelled = ~np.isin(np.arange(len(features)), asked)
+    return np.asarray(_badge(key, features, probabilities, unlabelled, count))
 
 
 @jax.jit
@@ -74,10 +84,10 @@ def _margins(probabilities: Float[Array, "n classes"]) -> Float[Array, "n"]:
     return top[:, 0] - top[:, 1]
 
 
-def _least(
+def _lowest_scores(
     key: Key[Array, ""], scores: Float[Array, "n"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """The indices of the smallest scores, the smallest first; equal ones in random order."""
+    """Return the indices of the lowest scores, lowest first; equal scores in random order."""
     order = np.asarray(jax.random.permutation(key, len(scores)))
     order = order[~np.isin(order, asked)]
     return order[np.argsort(np.asarray(scores)[order], kind="stable")[:count]]
@@ -97,10 +107,10 @@ def _badge(
 
     def draw(state: tuple[Array, Array], key: Key[Array, ""]) -> tuple[tuple[Array, Array], Array]:
         nearest, free = state
-        index = draw_one(key, jnp.where(jnp.isinf(nearest), squared, nearest) * free)
+        index = draw_weighted(key, jnp.where(jnp.isinf(nearest), squared, nearest) * free)
         products = (residuals @ residuals[index]) * (features @ features[index])
-        away = jnp.maximum(squared + squared[index] - 2 * products, 0.0)
-        return (jnp.minimum(nearest, away), free.at[index].set(False)), index
+        distances = jnp.maximum(squared + squared[index] - 2 * products, 0.0)
+        return (jnp.minimum(nearest, distances), free.at[index].set(False)), index
 
     start = (jnp.full(len(features), jnp.inf), free)
     return lax.scan(draw, start, jax.random.split(key, count))[1]

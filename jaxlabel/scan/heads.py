@@ -1,4 +1,4 @@
-"""The clustering step: heads on an encoder that put an image and its neighbours together."""
+"""SCAN's clustering step: train heads that put an image and its neighbours in one cluster."""
 
 from typing import Any
 
@@ -16,7 +16,10 @@ from jaxlabel.pretext import draw_partners
 
 
 class Assigner(nnx.Module):
-    """A linear head on an encoder's features, these scaled to mean 0 and variance 1 per image."""
+    """A linear clustering head on an encoder: calling it returns the cluster logits.
+
+    The encoder's features are standardised per image, to mean 0 and variance 1.
+    """
 
     def __init__(self, encoder: Any, head: nnx.Linear):
         self.encoder, self.head = encoder, head
@@ -29,7 +32,10 @@ class Assigner(nnx.Module):
 
 
 class Heads(nnx.Module):
-    """Several heads on one encoder: calling it gives the logits of each."""
+    """Several clustering heads on one encoder: calling it returns the logits of all heads.
+
+    The encoder's features are standardised per image, to mean 0 and variance 1.
+    """
 
     def __init__(self, encoder: Any, num_heads: int, num_clusters: int, rngs: nnx.Rngs):
         self.encoder = encoder
@@ -42,16 +48,17 @@ class Heads(nnx.Module):
         return jnp.stack([head(features) for head in self.heads], axis=1)
 
     def only(self, number: int) -> Assigner:
-        """The encoder with one of the heads."""
+        """Return the encoder with one of the heads."""
         return Assigner(self.encoder, self.heads[number])
 
 
-def by_size(
+def match_to_prior(
     clusters: Int[np.ndarray, "n"], prior: Float[np.ndarray, "clusters"] | None
 ) -> Int[np.ndarray, "n"]:
-    """The clusters renumbered: the largest takes the prior's largest share, and so on down.
+    """Renumber the clusters so that the largest gets the number with the largest prior, and so on.
 
-    Loss and guard take the prior by number, while k-means numbers as it happens.
+    The loss and the guard index the prior by cluster number, while k-means numbers clusters
+    arbitrarily. None as the prior leaves the numbers unchanged.
     """
     if prior is None:
         return clusters
@@ -61,7 +68,7 @@ def by_size(
     return numbers[clusters]
 
 
-def teach_heads(
+def pretrain_heads(
     model: Heads,
     images: UInt8[np.ndarray, "n h w c"],
     targets: Int[np.ndarray, "n heads"],
@@ -73,12 +80,17 @@ def teach_heads(
     batch_size: int,
     learning_rate: float,
 ) -> Heads:
-    """The model whose heads have each learned a clustering made beforehand, as a start."""
+    """Train each head to predict a given clustering of the images, before SCAN's own loss.
+
+    Args:
+      targets: the cluster of each image for each head.
+      view: the augmentation of the images.
+    """
 
     def loss(model: Heads, batch: tuple[Array, Array], key: Key[Array, ""]) -> Any:
         logits = model(view(key, augment.as_float(batch[0])))
-        each = jax.vmap(losses.cross_entropy, in_axes=1)(logits, batch[1])
-        return jnp.mean(each), {}
+        per_head = jax.vmap(losses.cross_entropy, in_axes=1)(logits, batch[1])
+        return jnp.mean(per_head), {}
 
     return train.fit(
         loss, model, (images, targets), key, log, name="start", num_steps=num_steps,
@@ -100,16 +112,23 @@ def fit_heads(
     batch_size: int,
     learning_rate: float,
 ) -> Heads:
-    """The model after training all heads, and the encoder, on SCAN's loss.
+    """Train the heads and the encoder on SCAN's clustering loss, and return the trained model.
 
-    Van Gansbeke et al. 2020, eq. 2; each head has its own loss, and the encoder their mean.
+    Van Gansbeke et al. 2020, eq. 2. Each head has a loss of its own; the encoder is trained on
+    their mean.
+
+    Args:
+      neighbours: the indices of each image's nearest neighbours.
+      view: the augmentation of the images.
+      entropy_weight: the paper's lambda.
+      prior: the clusters' expected sizes as fractions; None for a uniform prior.
     """
     optimizer = train.warmup_cosine(learning_rate, num_steps, weight_decay=1e-4)
-    wanted = None if prior is None else jnp.asarray(prior, jnp.float32)
+    target_prior = None if prior is None else jnp.asarray(prior, jnp.float32)
 
-    def loss(model: Heads, one: Array, other: Array) -> Float[Array, ""]:
-        first, second = jnp.split(model(jnp.concatenate([one, other])), 2)
-        return jnp.mean(_each(first, second, entropy_weight, wanted))
+    def loss(model: Heads, anchors: Array, positives: Array) -> Float[Array, ""]:
+        first, second = jnp.split(model(jnp.concatenate([anchors, positives])), 2)
+        return jnp.mean(_head_losses(first, second, entropy_weight, target_prior))
 
     def step(
         state: train.State, data: tuple[Array, Array], key: Key[Array, ""]
@@ -118,8 +137,8 @@ def fit_heads(
         rows = jax.random.randint(row_key, (batch_size,), 0, len(data[0]))
         others = draw_partners(partner_key, data[1], rows, 1.0)
         both = augment.as_float(data[0][jnp.concatenate([rows, others])])
-        one, other = jnp.split(view(view_key, both), 2)
-        value, gradient = jax.value_and_grad(loss)(state.model, one, other)
+        anchors, positives = jnp.split(view(view_key, both), 2)
+        value, gradient = jax.value_and_grad(loss)(state.model, anchors, positives)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.model)
         model = optax.apply_updates(state.model, updates)
         return train.State(model, optimizer_state), {"loss": value}
@@ -138,23 +157,25 @@ def best_head(
     entropy_weight: float,
     prior: Float[np.ndarray, "clusters"] | None,
 ) -> tuple[int, Float[np.ndarray, "heads"]]:
-    """The head with the lowest loss over all images and their neighbours, and all the losses."""
+    """Return the number of the head with the lowest SCAN loss on all images, and all losses."""
     logits = jnp.asarray(train.apply_batched(lambda m, x: m(x), model, images))
-    wanted = None if prior is None else jnp.asarray(prior, jnp.float32)
+    target_prior = None if prior is None else jnp.asarray(prior, jnp.float32)
     total = np.zeros(logits.shape[1])
     for column in np.asarray(neighbours).T:
-        total += np.asarray(jnp.mean(_each(logits, logits[column], entropy_weight, wanted), axis=1))
-    found = total / np.shape(neighbours)[1]
-    return int(np.argmin(found)), found
+        total += np.asarray(
+            jnp.mean(_head_losses(logits, logits[column], entropy_weight, target_prior), axis=1)
+        )
+    mean_losses = total / np.shape(neighbours)[1]
+    return int(np.argmin(mean_losses)), mean_losses
 
 
-def _each(
+def _head_losses(
     first: Float[Array, "n heads clusters"],
     second: Float[Array, "n heads clusters"],
     entropy_weight: float,
     prior: Float[Array, "clusters"] | None,
 ) -> Float[Array, "heads n"]:
-    def of_head(one: Array, other: Array) -> Float[Array, "n"]:
-        return scan_loss(one, other, entropy_weight=entropy_weight, prior=prior)
+    def of_head(anchors: Array, positives: Array) -> Float[Array, "n"]:
+        return scan_loss(anchors, positives, entropy_weight=entropy_weight, prior=prior)
 
     return jax.vmap(of_head, in_axes=1)(first, second)

@@ -1,4 +1,4 @@
-"""What features say before anything is clustered: who is near whom, and where it is compact."""
+"""Nearest neighbours of the images' features, and the spectral space of their graph."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +12,13 @@ from jaxlabel.log import Log
 
 
 class Mined(NamedTuple):
-    """Features, each image's nearest neighbours in them, and the space of their graph."""
+    """Features with each image's nearest neighbours and the spectral space of the neighbour graph.
+
+    Attributes:
+      features: the images' features.
+      neighbours: the indices of each image's nearest neighbours, nearest first.
+      space: the leading eigenvectors of the neighbour graph.
+    """
 
     features: Float[np.ndarray, "n d"]
     neighbours: Int[np.ndarray, "n k"]
@@ -23,22 +29,24 @@ def mine(
     features: Float[np.ndarray, "n d"], num_neighbours: int, num_joined: int, num_components: int,
     log: Log,
 ) -> Mined:  # fmt: skip
-    """The images' neighbours in the features, exact and block by block, and their graph.
+    """Find each image's exact nearest neighbours and the spectral space of the neighbour graph.
+
+    The result is cached.
 
     Args:
-      num_neighbours: mined for each image.
-      num_joined: neighbours that the graph joins.
-      num_components: of its eigenvectors.
+      num_neighbours: the number of neighbours to return for each image.
+      num_joined: the number of neighbours to which the graph joins each image.
+      num_components: the number of eigenvectors of the graph.
     """
     log.progress("mining", 0, 1, "neighbours and their graph")
 
     def compute() -> dict[str, Any]:
-        most = max(num_neighbours, num_joined)
-        near, far = map(np.asarray, cluster.knn(jnp.asarray(features), None, most))
-        graph = cluster.knn_graph(near[:, :num_joined], far[:, :num_joined])
+        num_searched = max(num_neighbours, num_joined)
+        indices, distances = map(np.asarray, cluster.knn(jnp.asarray(features), None, num_searched))
+        graph = cluster.knn_graph(indices[:, :num_joined], distances[:, :num_joined])
         space = cluster.graph_space(graph, num_components=num_components)
-        return {"neighbours": near[:, :num_neighbours], **space._asdict()}
+        return {"neighbours": indices[:, :num_neighbours], **space._asdict()}
 
-    found = cached("mining", [features, num_neighbours, num_joined, num_components], compute)
+    arrays = cached("mining", [features, num_neighbours, num_joined, num_components], compute)
     log.progress("mining", 1, 1)
-    return Mined(features, found.pop("neighbours"), cluster.GraphSpace(**found))
+    return Mined(features, arrays.pop("neighbours"), cluster.GraphSpace(**arrays))

@@ -1,4 +1,4 @@
-"""What the report draws of clusters: their images, what the guard measured, who was asked."""
+"""Figures of clusters for the report: sample images, measures, and the labelled images."""
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -7,17 +7,26 @@ from jaxlabel.log import Log
 from jaxlabel.scan.guard import Guard
 from jaxlabel.scan.naming import Named
 
-SHOWN = 24  # images of each cluster
+SHOWN = 24  # the number of images shown of each cluster
 
 
 def show(
     images: UInt8[np.ndarray, "n h w c"], shares: Float[np.ndarray, "n k"], guard: Guard,
     names: Int[np.ndarray, "k"], warnings: list[str], log: Log,
 ) -> None:  # fmt: skip
-    """Writes down the images that are surest of their cluster, and what the guard measured."""
-    clusters, sure = shares.argmax(axis=1), shares.max(axis=1)
+    """Log images of each cluster, from most to least confident, and the guard's measures.
+
+    Args:
+      shares: the cluster probabilities of each image.
+      guard: the measures of the clustering.
+      names: the class that names each cluster.
+      warnings: advice to print beside the clusters.
+    """
+    clusters, confidence = shares.argmax(axis=1), shares.max(axis=1)
     rows = [
-        np.flatnonzero(clusters == number)[np.argsort(-sure[clusters == number], kind="stable")]
+        np.flatnonzero(clusters == number)[
+            np.argsort(-confidence[clusters == number], kind="stable")
+        ]
         for number in range(shares.shape[1])
     ]
     chosen = [row[np.linspace(0, len(row) - 1, min(SHOWN, len(row))).astype(int)] for row in rows]
@@ -30,8 +39,8 @@ def show(
     log.images("clusters", 0, images[np.concatenate([row[:10] for row in chosen])])
 
 
-def show_asked(images: UInt8[np.ndarray, "n h w c"], named: Named, log: Log) -> None:
-    """Writes down the images asked about, as medoids."""
+def log_labelled(images: UInt8[np.ndarray, "n h w c"], named: Named, log: Log) -> None:
+    """Log the labelled images, with the number of images that each one represents."""
     sizes = np.bincount(named.parts, minlength=len(named.indices))
     log.arrays("medoids", images=images[named.indices], labels=named.labels, sizes=sizes)
 
@@ -39,7 +48,7 @@ def show_asked(images: UInt8[np.ndarray, "n h w c"], named: Named, log: Log) -> 
 def majority(
     clusters: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"], num_clusters: int
 ) -> Int[np.ndarray, "k"]:
-    """The most frequent label in each cluster; -1 where it is empty."""
+    """Return the most frequent label in each cluster; -1 if the cluster is empty."""
     table = np.zeros((num_clusters, labels.max() + 1), int)
     np.add.at(table, (clusters, labels), 1)
     return np.where(table.any(axis=1), table.argmax(axis=1), -1)

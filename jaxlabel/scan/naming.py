@@ -1,4 +1,7 @@
-"""Clusters get names: the medoid of each is asked, and with more budget those that are torn."""
+"""Naming of clusters: label each cluster's medoid, then with more budget split the widest clusters.
+
+A part is a group of images that one labelled image represents. Parts start as the clusters.
+"""
 
 from typing import NamedTuple
 
@@ -11,11 +14,17 @@ from jaxlabel.oracle import Oracle
 
 
 class Named(NamedTuple):
-    """The images asked about, in that order, their labels, and the part of each image."""
+    """The labelled images in order of purchase, and the part that each image belongs to.
+
+    Attributes:
+      indices: the labelled images.
+      labels: their labels.
+      parts: for each image, the position in `indices` of the labelled image that represents it.
+    """
 
     indices: Int[np.ndarray, "q"]
     labels: Int[np.ndarray, "q"]
-    parts: Int[np.ndarray, "n"]  # the position in `indices` of the image that speaks for it
+    parts: Int[np.ndarray, "n"]
 
 
 def ask_clusters(
@@ -23,26 +32,27 @@ def ask_clusters(
     points: Float[np.ndarray, "n d"],
     clusters: Int[np.ndarray, "n"],
 ) -> Named:
-    """The labels of the clusters' medoids, then of the halves of the parts that are widest.
+    """Buy the labels of the clusters' medoids, then of the medoids of halves of the widest parts.
 
-    The first round asks the medoid of each cluster, the largest first. Each further round splits
-    the parts that disagree most with themselves in two, as many as there are parts, by k-means
-    that starts from the image already paid for and the one farthest from it; the half without a
-    paid image asks its medoid. So every label stays of use, and their number at most doubles (S0).
-    How much a part disagrees is its inertia.
+    The first round labels the medoid of each cluster, the largest cluster first. Each further round
+    splits the parts with the largest inertia in two, at most as many as there are parts, and labels
+    the medoid of each half without a labelled image. The halves come from 2-means that starts from
+    the labelled image and the point farthest from it. So every label stays in use, and the number
+    of labels at most doubles in a round (S0, this project's first method).
 
     Args:
       points: the space in which clusters are compact.
+      clusters: the cluster of each image.
 
     Raises:
-      BudgetExceeded: not even one label can be bought.
+      BudgetExceeded: the budget does not buy a single label.
     """
     parts, centres = _medoids(points, clusters)
     named = Named(np.zeros(0, int), np.zeros(0, int), parts)
     wanted, number = centres, 0
     while len(wanted):
         before = query.Labelled(named.indices, named.labels)
-        named = _speaking(query.buy(oracle, before, wanted, number), wanted, parts)
+        named = _assign_representatives(query.buy(oracle, before, wanted, number), wanted, parts)
         if len(named.indices) < len(before.indices) + len(wanted) or oracle.remaining <= 0:
             break
         number += 1
@@ -50,27 +60,36 @@ def ask_clusters(
             points, named, max(1, query.num_affordable(oracle, len(points), named.indices))
         )
         named = named._replace(parts=parts)
-    return _spoken_for(points, named)
+    return _fill_unlabelled_parts(points, named)
 
 
-def ask_fresh(
+def label_new_clusters(
     oracle: Oracle, points: Float[np.ndarray, "n d"], count: int, key: Key[Array, ""]
 ) -> Named:
-    """The labels of the medoids of `count` fresh clusters by k-means, as far as the money goes.
+    """Cluster the points anew into `count` clusters by k-means, and buy the medoids' labels.
 
-    Finer clusters that were drawn anew fit the points better than halves of halves.
+    Labels are bought within the budget. New, finer clusters fit the points better than halves of
+    halves of coarse clusters.
 
     Raises:
-      BudgetExceeded: not even one label can be bought.
+      BudgetExceeded: the budget does not buy a single label.
     """
-    found = cluster.kmeans(key, jnp.asarray(points), count, num_init=3)
-    parts, centres = _medoids(points, np.asarray(found.assignments))
+    clustering = cluster.kmeans(key, jnp.asarray(points), count, num_init=3)
+    parts, centres = _medoids(points, np.asarray(clustering.assignments))
     labelled = query.buy(oracle, query.NO_LABELS, centres, 0)
-    return _spoken_for(points, _speaking(labelled, centres, parts))
+    return _fill_unlabelled_parts(points, _assign_representatives(labelled, centres, parts))
 
 
-def spread_names(named: Named, space: cluster.GraphSpace, method: str) -> Int[np.ndarray, "n"]:
-    """A label for every image: its part's, or by diffusion of the paid ones over the graph."""
+def label_all_by_graph(
+    named: Named, space: cluster.GraphSpace, method: str
+) -> Int[np.ndarray, "n"]:
+    """Return a label for every image: its part's, or one propagated over the neighbour graph.
+
+    Args:
+      named: the labelled images and the parts.
+      space: the spectral space of the neighbour graph.
+      method: "diffusion" to propagate the labels over the graph; otherwise the part's label.
+    """
     labels = named.labels[named.parts]
     if method == "diffusion" and len(np.unique(named.labels)) > 1:
         labels = cluster.diffuse_labels(space, named.indices, named.labels)
@@ -78,14 +97,15 @@ def spread_names(named: Named, space: cluster.GraphSpace, method: str) -> Int[np
     return labels
 
 
-def _speaking(
+def _assign_representatives(
     labelled: query.Labelled, wanted: Int[np.ndarray, "w"], parts: Int[np.ndarray, "n"]
 ) -> Named:
-    """The parts by who speaks for them; -1 where the image that was wanted for it is not paid for.
+    """Renumber the parts by the labelled images that represent them; -1 if a part has none.
 
     Args:
-      paid: who spoke before, then those of `wanted` that the money bought.
-      parts: positions among who spoke before, then `wanted`.
+      labelled: the labelled set: earlier representatives, then those of `wanted` that were bought.
+      wanted: the images that should represent the new parts.
+      parts: for each image, a position among the earlier representatives followed by `wanted`.
     """
     bought = np.isin(wanted, labelled.indices)
     before = len(labelled.indices) - int(bought.sum())
@@ -93,8 +113,8 @@ def _speaking(
     return Named(labelled.indices, labelled.labels, np.append(np.arange(before), places)[parts])
 
 
-def _spoken_for(points: Float[np.ndarray, "n d"], named: Named) -> Named:
-    """The same, a point for which nobody speaks in the part of the nearest paid image."""
+def _fill_unlabelled_parts(points: Float[np.ndarray, "n d"], named: Named) -> Named:
+    """Move each point of a part without a labelled image to the nearest labelled image's part."""
     nearest = _nearest_row(points, points[named.indices])
     return named._replace(parts=np.where(named.parts >= 0, named.parts, nearest))
 
@@ -102,7 +122,7 @@ def _spoken_for(points: Float[np.ndarray, "n d"], named: Named) -> Named:
 def _medoids(
     points: Float[np.ndarray, "n d"], clusters: Int[np.ndarray, "n"]
 ) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "k"]]:
-    """The clusters renumbered by size, and the medoid of each."""
+    """Return the clusters renumbered by descending size, and the medoid of each."""
     _, numbers, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
     rank = np.empty(len(sizes), int)
     rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
@@ -116,32 +136,35 @@ def _medoids(
 
 
 def _split(
-    points: Float[np.ndarray, "n d"], named: Named, most: int
+    points: Float[np.ndarray, "n d"], named: Named, max_splits: int
 ) -> tuple[Int[np.ndarray, "q"], Int[np.ndarray, "n"]]:
-    """The images that speak for the new halves of the widest parts, and the parts then."""
+    """Split the widest parts in two; return the medoids of the new halves and the parts afterwards.
+
+    A part's width is its inertia; at most `max_splits` parts are split.
+    """
     count = len(named.indices)
     total = np.zeros(count)
     for part in range(count):
         members = points[named.parts == part]
         total[part] = len(members) * members.var(axis=0).sum()
-    order = np.argsort(-total, kind="stable")[: min(most, count)]
-    parts, speakers = named.parts.copy(), list[int]()
+    order = np.argsort(-total, kind="stable")[: min(max_splits, count)]
+    parts, representatives = named.parts.copy(), list[int]()
     for part in order:
         members = np.flatnonzero(named.parts == part)
         other = _other_half(points[members], points[named.indices[part]])
         if not other.any():
             continue
         half = members[other]
-        away = np.sum((points[half] - points[half].mean(axis=0)) ** 2, axis=1)
-        parts[half] = count + len(speakers)
-        speakers.append(int(half[np.argmin(away)]))
-    return np.array(speakers, int), parts
+        distances = np.sum((points[half] - points[half].mean(axis=0)) ** 2, axis=1)
+        parts[half] = count + len(representatives)
+        representatives.append(int(half[np.argmin(distances)]))
+    return np.array(representatives, int), parts
 
 
 def _other_half(
     points: Float[np.ndarray, "m d"], labelled: Float[np.ndarray, "d"], num_iterations: int = 20
 ) -> Bool[np.ndarray, "m"]:
-    """Which points are not in the half that the paid one falls into, by 2-means."""
+    """Split the points by 2-means; return True for points outside the labelled point's half."""
     away = np.sum((points - labelled) ** 2, axis=1)
     centres = np.stack([labelled, points[np.argmax(away)]])
     if away.max() <= 0:

@@ -14,7 +14,7 @@ def test_as_float_is_exact_at_both_ends():
 
 
 def resample(image, matrix, offset):
-    """The brute-force twin of `warp`: bilinear, pixel by pixel."""
+    """Warp one image by the definition of `warp`, bilinearly and pixel by pixel."""
     height, width = image.shape[:2]
     centre = np.array([(height - 1) / 2, (width - 1) / 2])
     out = np.zeros_like(image)
@@ -55,21 +55,21 @@ def test_warp_moves_by_half_a_pixel_between_neighbours():
     np.testing.assert_allclose(moved.ravel(), [0.5, 0.5, 0.0, 0.0])
 
 
-def test_deforms_reach_is_never_too_short(monkeypatch):
+def test_the_reach_of_deform_bounds_every_move(monkeypatch):
     seen = []
-    original = augment.geometry._moved
+    original = augment.geometry._shift_pixels
 
     def recorded(images, moves, reach, axis):
         seen.append(float(jnp.max(jnp.abs(moves))) - reach)
         return original(images, moves, reach, axis)
 
-    monkeypatch.setattr(augment.geometry, "_moved", recorded)
+    monkeypatch.setattr(augment.geometry, "_shift_pixels", recorded)
     transform = augment.deform(max_shift=0.1, max_rotation=0.4, max_scale=0.2)
     transform(jax.random.key(0), jnp.ones((500, 12, 9, 1)))
     assert len(seen) == 2 and -2.5 < max(seen) <= 0
 
 
-def test_a_crop_of_everything_is_everything_and_a_part_is_within_the_range():
+def test_a_full_crop_changes_nothing_and_partial_crops_stay_in_range():
     whole = augment.crop(1.0, max_ratio=1.0)(jax.random.key(0), IMAGES)
     np.testing.assert_allclose(whole, IMAGES, atol=1e-5)
     ramp = jnp.broadcast_to(jnp.linspace(0, 1, 10)[:, None], (50, 10, 10, 1))
@@ -84,7 +84,7 @@ def test_a_square_is_erased():
     assert holes.max() == 16 and holes.min() >= 4
 
 
-def test_tone_without_range_and_jitter_without_chance_change_nothing():
+def test_tone_and_jitter_of_strength_zero_change_nothing():
     np.testing.assert_allclose(augment.tone(jax.random.key(0), IMAGES, contrast=0.0), IMAGES)
     colours = jax.random.uniform(jax.random.key(1), (20, 4, 4, 3))
     same = augment.jitter(jax.random.key(2), colours, probability=0.0, grey=0.0)
@@ -156,6 +156,6 @@ def test_photographs_have_their_colours_jittered():
         assert seen.shape == colours.shape and float(seen.min()) >= 0 and float(seen.max()) <= 1
 
 
-def test_deform_of_nothing_is_nothing():
+def test_deform_of_strength_zero_changes_nothing():
     transform = augment.deform(max_shift=0.0, max_rotation=0.0, max_scale=0.0)
     np.testing.assert_allclose(transform(jax.random.key(6), IMAGES), IMAGES, atol=1e-5)

@@ -43,7 +43,7 @@ def test_kmeans_by_hand():
 
 
 @pytest.mark.parametrize("num_iterations", [1, 4, 300])
-def test_kmeans_does_what_scikit_learn_does(num_iterations):
+def test_kmeans_equals_scikit_learn(num_iterations):
     from sklearn.cluster import KMeans
 
     features = blobs()
@@ -58,7 +58,7 @@ def test_kmeans_does_what_scikit_learn_does(num_iterations):
     assert float(ours.inertia) == pytest.approx(theirs.inertia_, rel=1e-5)
 
 
-def test_kmeans_ends_where_each_point_is_with_its_nearest_centroid_which_is_the_mean():
+def test_kmeans_ends_at_a_fixed_point_of_lloyds_algorithm():
     features = blobs()
     result = cluster.kmeans(KEY, features, 20, tolerance=0.0, num_iterations=300)
     assert int(result.num_iterations) < 300
@@ -107,7 +107,7 @@ def test_fewer_distinct_points_than_clusters_leave_empty_clusters_without_a_medo
     assert float(result.inertia) == 0.0
 
 
-def test_one_cluster_each_and_one_cluster_for_all():
+def test_a_cluster_per_point_and_one_cluster_for_all_points():
     features = blobs(12)
     each = cluster.kmeans(KEY, features, 12)
     assert sorted(np.asarray(each.assignments)) == list(range(12))
@@ -116,7 +116,7 @@ def test_one_cluster_each_and_one_cluster_for_all():
     np.testing.assert_allclose(single.centroids[0], features.mean(axis=0), rtol=1e-5)
 
 
-def test_kmeans_refuses_what_cannot_be():
+def test_kmeans_raises_on_invalid_arguments():
     features = blobs(10)
     for num_clusters in (0, 11):
         with pytest.raises(UsageError, match="ask for 1 to 10"):
@@ -163,7 +163,7 @@ def test_knn_is_that_of_scikit_learn(metric, block):
         np.testing.assert_allclose(distances, expected_distances, rtol=1e-4, atol=1e-5)
 
 
-def test_knn_leaves_out_the_point_itself_not_its_twins():
+def test_knn_excludes_the_point_itself_but_not_its_duplicates():
     features = np.array([[1.0, 0.0]] * 5 + [[3.0, 0.0]], np.float32)
     indices, distances = cluster.knn(features, None, 4)
     for i in range(5):
@@ -172,7 +172,7 @@ def test_knn_leaves_out_the_point_itself_not_its_twins():
     np.testing.assert_allclose(distances[5], [2.0] * 4)
 
 
-def test_knn_in_a_small_set_gives_all_there_are():
+def test_knn_in_a_small_set_returns_all_other_points():
     features = blobs(4)
     assert cluster.knn(features, None, 10)[0].shape == (4, 3)
     assert cluster.knn(features, features[:2], 10)[0].shape == (2, 4)

@@ -7,7 +7,7 @@ from jaxlabel.errors import UsageError
 
 
 def moons(n: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Two half circles in each other that no pair of centroids tells apart."""
+    """Return points on two interleaved half circles, and their classes."""
     rng = np.random.default_rng(seed)
     side = rng.integers(2, size=n)
     angle = np.pi * rng.random(n) + np.pi * side
@@ -34,7 +34,7 @@ def dense_normalised(graph: cluster.Graph) -> np.ndarray:
 
 
 def test_weights_by_hand():
-    # on a line at 0, 1, 3 with one neighbour each: 0-1 asks both ways, 2 asks for 1
+    # Points at 0, 1, 3 with one neighbour each: 0 and 1 choose each other, 2 chooses 1.
     graph = graph_of(np.array([[0.0], [1.0], [3.0]], np.float32), k=1)
     expected = np.zeros((3, 3))
     expected[0, 1] = expected[1, 0] = np.exp(-1.0)
@@ -49,7 +49,7 @@ def test_weights_do_not_change_when_all_distances_are_scaled():
     np.testing.assert_allclose(small.weights.toarray(), large.weights.toarray(), rtol=1e-3)
 
 
-def test_identical_points_are_alike_and_nobody_is_left_alone():
+def test_identical_points_have_weight_one_and_every_point_has_neighbours():
     points = np.concatenate([np.zeros((12, 2)), [[1e3, 0.0]]]).astype(np.float32)
     graph = graph_of(points, k=8)
     assert np.isfinite(graph.weights.data).all()
@@ -72,7 +72,7 @@ def test_spectral_embedding_is_that_of_a_dense_solver():
     np.testing.assert_array_equal(again.vectors, spectrum.vectors)
 
 
-def test_two_moons_come_apart_by_spectral_clustering_and_not_by_kmeans():
+def test_spectral_clustering_separates_two_moons_and_kmeans_does_not():
     points, truth = moons()
     vectors = cluster.spectral_embedding(graph_of(points), 2).vectors
     rows = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -102,7 +102,7 @@ def test_spreading_labels_the_moons_from_five_each():
 
 
 def test_poisson_learning_solves_the_papers_equation():
-    # eq. 2.1 has one solution with sum_i d_i u_i = 0; few points mix quickly enough to reach it
+    # Eq. 2.1 has one solution with sum_i d_i u_i = 0; with few points, it is reached.
     rng = np.random.default_rng(0)
     points = rng.standard_normal((30, 2)).astype(np.float32)
     graph = graph_of(points, k=12)
@@ -140,7 +140,7 @@ def test_a_part_of_the_graph_without_labels_has_no_score():
         assert np.isfinite(scores).all()
 
 
-def test_what_cannot_be_spread_is_refused():
+def test_invalid_labels_and_components_raise():
     graph = graph_of(moons(20)[0], k=3)
     with pytest.raises(UsageError, match="no point has a label"):
         cluster.spread_labels(graph, np.full(20, -1), 2)

@@ -26,7 +26,7 @@ def test_all_components_keep_every_distance():
     assert moved.mean(axis=0) == pytest.approx(np.zeros(5), abs=1e-4)
 
 
-def test_the_sign_is_settled():
+def test_the_sign_of_components_is_deterministic():
     components = np.asarray(fit_pca(POINTS, 5).components)
     peaks = components[np.arange(5), np.abs(components).argmax(axis=1)]
     assert (peaks > 0).all()

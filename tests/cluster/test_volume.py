@@ -1,9 +1,9 @@
-"""Poisson MBO: sizes are kept, groups are found."""
+"""Tests of Poisson MBO: class sizes are kept, and groups are found from one label each."""
 
 import numpy as np
 
 from jaxlabel import cluster
-from jaxlabel.cluster.volume import keep_sizes, poisson_mbo
+from jaxlabel.cluster.volume import poisson_mbo, project_to_sizes
 
 
 def test_sizes_are_kept_where_scores_allow():
@@ -11,7 +11,7 @@ def test_sizes_are_kept_where_scores_allow():
     scores[:, 0] += 0.3
     uniform = np.full(3, 1 / 3)
     plain = np.bincount(scores.argmax(axis=1), minlength=3) / 900
-    found = keep_sizes(scores, uniform, rate=0.5)
+    found = project_to_sizes(scores, uniform, rate=0.5)
     np.testing.assert_array_equal(found.sum(axis=1), 1.0)
     assert np.abs(found.mean(axis=0) - uniform).max() < 0.03 < np.abs(plain - uniform).max()
 

@@ -1,4 +1,4 @@
-"""The watch over a generator, and the layers of both networks."""
+"""Tests of the generator's measures and verdict, and of the GAN's layers."""
 
 import itertools
 import re
@@ -32,7 +32,7 @@ def test_the_class_entropy_by_hand():
     np.testing.assert_allclose(watch.class_entropy(sure[:1]), 0.0, atol=1e-5)
 
 
-def test_measures_are_one_where_samples_are_like_real_images():
+def test_measures_are_one_if_samples_equal_real_images():
     features = jax.random.normal(jax.random.key(0), (32, 5))
     logits = jax.random.normal(jax.random.key(1), (32, 4))
     found = watch.measure(features, features, logits, logits, 2 * jnp.log(2.0))
@@ -58,7 +58,7 @@ def test_the_verdict_says_what_happened_and_what_to_change(last, said):
     assert re.search(said, watch.verdict(history))
 
 
-def test_cheap_noise_is_nearly_normal_and_independent():
+def test_cheap_normal_is_nearly_normal_and_independent():
     one = np.asarray(layers.cheap_normal(jax.random.key(0), (400, 250)))
     two = np.asarray(layers.cheap_normal(jax.random.key(1), (400, 250)))
     assert abs(one.mean()) < 0.015 and abs(one.std() - 1) < 0.015
@@ -84,7 +84,7 @@ def test_weights_are_normalised_so_that_their_length_does_not_matter():
 
 @pytest.mark.parametrize("network", sorted(training.DISCRIMINATORS))
 @pytest.mark.parametrize("shape", [(8, 8, 1), (7, 9, 3)])
-def test_generated_images_are_what_the_discriminator_takes(network, shape):
+def test_the_discriminator_accepts_generated_images(network, shape):
     chosen = gan.Settings(network=network, width=16, latent=5)
     generator = training.make_generator(chosen, shape)(nnx.Rngs(0))
     discriminator = training.make_discriminator(chosen, shape, 3)(nnx.Rngs(1))

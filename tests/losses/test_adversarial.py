@@ -9,13 +9,13 @@ LOGITS = 3 * jax.random.normal(jax.random.key(0), (64, 10))
 
 
 def open_probabilities(logits):
-    """The twin: K + 1 outputs, the last ("generated") fixed at zero, by a plain softmax."""
+    """Return the softmax over K + 1 outputs, the last of which ("generated") has logit 0."""
     last = np.zeros((len(logits), 1))
     powers = np.exp(np.concatenate([np.asarray(logits, float), last], axis=1))
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def test_by_hand():
+def test_losses_by_hand():
     # Z = 1 + 2 = 3, so that D = 3/4
     logits = jnp.log(jnp.array([[1.0, 2.0]]))
     np.testing.assert_allclose(adversarial.realness(logits), [np.log(3)], rtol=1e-6)
@@ -31,7 +31,7 @@ def test_smoothing_by_hand():
     np.testing.assert_allclose(loss, [0.3975433], rtol=1e-6)
 
 
-def test_k_logits_are_k_plus_one_with_the_last_at_zero():
+def test_realness_is_that_of_k_plus_one_outputs_with_the_last_at_zero():
     generated = open_probabilities(LOGITS)[:, -1]
     np.testing.assert_allclose(adversarial.fake_loss(LOGITS), -np.log(generated), atol=1e-5)
     np.testing.assert_allclose(adversarial.real_loss(LOGITS), -np.log1p(-generated), atol=1e-5)
@@ -52,7 +52,7 @@ def test_extreme_logits_stay_finite(loss):
     assert np.isfinite(value) and np.isfinite(gradient).all()
 
 
-def test_feature_matching_by_hand_and_whatever_the_order():
+def test_feature_matching_by_hand_and_in_any_order():
     real, generated = jnp.array([[1.0, 0.0], [3.0, 4.0]]), jnp.array([[0.0, 1.0]])
     np.testing.assert_allclose(adversarial.feature_matching(real, generated), 5.0)
     np.testing.assert_allclose(adversarial.feature_matching(real[::-1], generated), 5.0)

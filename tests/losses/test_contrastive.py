@@ -8,7 +8,7 @@ FIRST, SECOND = jax.random.normal(jax.random.key(0), (2, 5, 3))
 
 
 def brute_force(first, second, temperature):
-    """Chen et al. 2020, eq. 1, as it is printed."""
+    """Compute the loss of Chen et al. 2020, eq. 1, term by term."""
     rows = np.concatenate([first, second]).astype(np.float64)
     num = len(first)
 
@@ -22,13 +22,13 @@ def brute_force(first, second, temperature):
     return [(loss(i, i + num) + loss(i + num, i)) / 2 for i in range(num)]
 
 
-def test_it_is_the_equation_of_the_paper():
+def test_nt_xent_is_the_papers_equation():
     for temperature in (0.1, 0.5, 2.0):
         found = nt_xent(FIRST, SECOND, temperature)
         np.testing.assert_allclose(found, brute_force(FIRST, SECOND, temperature), rtol=1e-5)
 
 
-def test_a_single_pair_has_nothing_to_be_told_from():
+def test_a_single_pair_has_no_negatives_and_no_loss():
     np.testing.assert_allclose(nt_xent(FIRST[:1], SECOND[:1], 0.5), 0.0, atol=1e-6)
 
 
@@ -59,6 +59,6 @@ def test_lengths_and_the_order_of_views_do_not_matter():
     np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
-def test_its_gradient_is_finite_even_for_a_row_of_zeros():
+def test_the_gradient_is_finite_even_for_a_row_of_zeros():
     gradient = jax.grad(lambda x: nt_xent(x, SECOND, 0.5).sum())(FIRST.at[0].set(0.0))
     assert np.isfinite(gradient).all()

@@ -33,7 +33,7 @@ def test_the_loss_is_equation_2():
     np.testing.assert_allclose(found, equation + 5 * np.log(4), rtol=1e-5)
 
 
-def test_confident_images_teach_and_each_cluster_weighs_the_same():
+def test_confident_images_are_pseudo_labels_with_equal_weight_per_cluster():
     teacher = jnp.array([[9.0, 0.0], [9.0, 0.0], [0.0, 9.0], [0.1, 0.0]])
     student = jnp.array([[1.0, 0.0], [0.0, 0.0], [0.0, 2.0], [5.0, 0.0]])
     losses, confident = self_label(teacher, student, 0.9)
@@ -44,7 +44,7 @@ def test_confident_images_teach_and_each_cluster_weighs_the_same():
     assert losses[3] == 0
 
 
-def test_nobody_confident_is_no_loss_and_no_gradient():
+def test_without_confident_images_loss_and_gradient_are_zero():
     def loss(logits):
         return self_label(logits, logits, 0.99)[0].mean()
 
@@ -52,4 +52,4 @@ def test_nobody_confident_is_no_loss_and_no_gradient():
     assert value == 0
     np.testing.assert_array_equal(gradient, 0.0)
     gradient = jax.grad(lambda t: self_label(t, LOGITS, 0.2)[0].mean())(LOGITS)
-    np.testing.assert_array_equal(gradient, 0.0)  # the teacher is not taught
+    np.testing.assert_array_equal(gradient, 0.0)  # no gradient reaches the teacher

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from jaxlabel import nets, train
-from jaxlabel.nets.gradients import centres, gathered
+from jaxlabel.nets.gradients import centres, pool_cells
 
 
 def weights(side, cell):
-    """What each pixel counts in each cell: of maps with one pixel each."""
+    """Return the weight of each pixel in each cell, computed from images with one lit pixel."""
     maps = jnp.eye(side)[:, :, None, None]
-    return np.asarray(gathered(maps, cell, axis=1))[:, :, 0, 0]
+    return np.asarray(pool_cells(maps, cell, axis=1))[:, :, 0, 0]
 
 
-def test_windows_share_each_pixel_out_and_peak_at_their_centres():
+def test_windows_divide_each_pixel_and_peak_at_cell_centres():
     found = weights(9, 3)
     np.testing.assert_allclose(found[:, 0], [2 / 3, 1, 2 / 3, 1 / 3, 0, 0, 0, 0, 0], atol=1e-6)
     np.testing.assert_allclose(found[1:-1].sum(axis=1), 1, atol=1e-6)
@@ -26,11 +26,11 @@ def test_sums_of_slices_are_the_product_with_the_windows(side, cell, axis):
     away = np.abs(np.arange(side)[:, None] - centres(side, cell)) / cell
     maps = jax.random.normal(jax.random.key(0), (2, side, side, 3))
     expected = np.tensordot(np.moveaxis(maps, axis, -1), np.maximum(1 - away, 0), axes=1)
-    found = np.moveaxis(gathered(maps, cell, axis), axis, -1)
+    found = np.moveaxis(pool_cells(maps, cell, axis), axis, -1)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_an_edge_is_seen_in_its_direction_where_it_is():
+def test_an_edge_appears_in_its_orientation_and_place():
     image = jnp.zeros((1, 12, 12, 1)).at[:, :, 6:].set(1.0)  # brighter to the right
     maps = np.asarray(nets.oriented_gradients(image)).reshape(4, 4, 9)
     assert maps[1, 2, 0] > 5 * maps[1, 2, 2] and maps[1, 2, 0] > 5 * maps[1, 0, 0]

@@ -26,7 +26,7 @@ def test_probabilities_are_scikit_learns():
     assert ours == pytest.approx(theirs.predict_proba(POINTS[:6]), abs=1e-4)
 
 
-def test_two_of_many_classes_are_told_apart_and_no_other_is_ever_predicted():
+def test_with_labels_of_two_classes_no_other_class_is_predicted():
     labels = np.where(POINTS[:, 0] > 0, 4, 1)
     fitted = linear.fit_logistic(POINTS, labels, 6, strength=10.0, max_iterations=100)
     logits = np.asarray(classifier(*fitted)(jnp.asarray(POINTS.reshape(-1, 2, 2, 1))))
@@ -42,7 +42,7 @@ def test_one_class_alone_is_always_predicted():
     assert biases.argmax() == 2
 
 
-def test_whitening_solves_for_the_same_kind_of_model_where_inputs_are_nearly_alike():
+def test_whitening_fits_a_linear_model_of_strongly_correlated_inputs():
     alike = (POINTS[:, :1] * 100 + POINTS).astype(np.float32)
     alike -= alike.mean(axis=0)
     turned = linear.whitening(alike) * np.sqrt(89 / 90)

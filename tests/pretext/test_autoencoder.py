@@ -6,14 +6,14 @@ from jaxlabel.log import NullLog
 from jaxlabel.pretext import autoencoder
 
 SETTINGS = {"code": 3, "width": 64, "num_steps": 250, "batch_size": 32, "learning_rate": 1e-2}
-# bars that differ by their place alone: one number tells all about an image
+# Bars that differ only in position, so that one number describes an image.
 PLACES = np.random.default_rng(0).integers(0, 6, 120)
 IMAGES = np.zeros((120, 6, 6, 1), np.uint8)
 IMAGES[np.arange(120), :, PLACES] = 255
 
 
 class Pictures(NullLog):
-    """Keeps the arrays."""
+    """A log that stores the arrays in memory."""
 
     def __init__(self):
         self.kept = {}
@@ -38,7 +38,7 @@ def test_codes_tell_images_apart_and_decode_to_them(network):
     assert error.mean() < 255 * 0.12
 
 
-def test_denoising_changes_the_codes_and_the_key_decides_them():
+def test_denoising_and_the_key_change_the_codes():
     one, again, moved = (
         autoencoder.learn_codes(
             "dense", IMAGES, jax.random.key(1), NullLog(), deformed=much, **SETTINGS

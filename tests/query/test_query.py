@@ -11,15 +11,15 @@ from jaxlabel.errors import BudgetExceeded, UsageError
 POINTS = jax.random.normal(jax.random.key(0), (300, 4))
 
 
-def test_spread_out_finds_the_only_place_that_is_left():
-    # all mass of the squared distance is at the last point: the draw is certain
+def test_spread_out_chooses_the_only_distant_point():
+    # Only the last point has a distance above 0, so the draw is certain.
     features = jnp.array([[0.0, 0.0], [0.0, 0.0], [1.0, 1.0], [9.0, 9.0]])
     found = query.spread_out(jax.random.key(1), features, 1, np.array([0, 2]))
     assert found.tolist() == [3]
 
 
 def test_spread_out_draws_in_proportion_to_the_squared_distance():
-    # from 0 the squared distances are 1 and 4: the farther one comes four times as often
+    # The squared distances from 0 are 1 and 4: the farther point is drawn four times as often.
     features = jnp.array([[0.0], [1.0], [-2.0]])
     draws = [
         query.spread_out(key, features, 1, np.array([0]))[0]
@@ -29,7 +29,7 @@ def test_spread_out_draws_in_proportion_to_the_squared_distance():
     assert 0.74 < np.mean(np.array(draws) == 2) < 0.86
 
 
-def test_spread_out_never_repeats_what_was_asked_and_repeats_with_its_key():
+def test_spread_out_never_repeats_labelled_points_and_is_deterministic():
     asked = np.arange(0, 300, 3)
     found = query.spread_out(jax.random.key(3), POINTS, 50, asked)
     assert len(found) == len(set(found)) == 50
@@ -38,14 +38,14 @@ def test_spread_out_never_repeats_what_was_asked_and_repeats_with_its_key():
     np.testing.assert_array_equal(found, again)
 
 
-def test_spread_out_gives_no_more_than_there_are_distinct_points():
+def test_spread_out_returns_at_most_the_distinct_points():
     features = jnp.array([[0.0], [0.0], [1.0], [1.0], [1.0]])
     found = query.spread_out(jax.random.key(4), features, 4, np.zeros(0, int))
     assert len(np.unique(np.asarray(features)[found])) == 2
 
 
 class Priced:
-    """An oracle that only knows prices."""
+    """An oracle stand-in that has only prices and a budget."""
 
     def __init__(self, prices, remaining):
         self.prices, self.remaining = np.array(prices, float), remaining
@@ -55,28 +55,28 @@ class Priced:
 
 
 @pytest.mark.parametrize("strategy", ["random", "medoids", "margin"])
-def test_what_is_too_dear_is_not_chosen(strategy):
+def test_unaffordable_points_are_not_chosen(strategy):
     excluded = np.arange(300) % 7 > 0
     excluded[2] = False
     oracle, asked = (
         Priced(np.where(excluded, 9, 1), 8),
         np.array([5, 1]),
-    )  # paid for before they rose
+    )  # labelled before their prices rose
     probabilities = jax.nn.softmax(POINTS)
     found = query.select_affordable(
         oracle, strategy, jax.random.key(5), POINTS, 8, asked, probabilities
     )
     assert len(set(found)) == 8 and not excluded[found].any()
-    if strategy == "margin":  # those of the others that are least sure
+    if strategy == "margin":  # the affordable points with the smallest margins
         best = np.sort(np.asarray(probabilities), axis=1)
         rows = np.flatnonzero(~excluded)
         least = rows[np.argsort((best[:, -1] - best[:, -2])[rows])[:8]]
         assert set(found) == set(least)
 
 
-def test_money_buys_labels_at_the_mean_price_of_what_it_can_buy_or_surely_at_the_dearest():
+def test_num_affordable_uses_the_mean_affordable_price_or_surely_the_highest():
     oracle = Priced([1, 1, 1, 5], 4.0)
-    assert query.num_affordable(oracle, 4) == 3  # the fourth is too dear
+    assert query.num_affordable(oracle, 4) == 3  # the fourth is unaffordable
     assert (
         query.unaffordable(oracle, 4).tolist() == [3]
         and query.unaffordable(oracle, 3).tolist() == []
@@ -90,7 +90,7 @@ def test_money_buys_labels_at_the_mean_price_of_what_it_can_buy_or_surely_at_the
     assert query.num_affordable(Priced([1, 2], np.inf), 2) == 2  # no limit
 
 
-def test_a_run_plans_at_least_one_label_and_is_refused_where_not_even_the_cheapest_is_bought():
+def test_plan_is_at_least_one_label_and_raises_if_none_is_affordable():
     assert query.plan(Priced([1] * 9 + [50], 50.0), 10) == 8  # the mean is 5.9
     assert query.plan(Priced([1] + [3] * 9, 3.0), 10) == 1  # the mean is 2.8
     assert query.plan(Priced([1, 1, 1], 2.0), 3) == 2
@@ -100,20 +100,20 @@ def test_a_run_plans_at_least_one_label_and_is_refused_where_not_even_the_cheape
         query.plan(Priced([3, 4], 2.0), 2)
 
 
-def test_what_is_too_dear_is_left_out_and_the_rest_is_bought():
+def test_buy_skips_unaffordable_labels():
     oracle = ArrayOracle(np.arange(6), 4, 6, costs=np.array([1.0, 2, 1, 5, 1, 1]))
     labelled = query.buy(oracle, query.NO_LABELS, np.array([1, 3, 0, 2, 4]), 0)
-    assert labelled.indices.tolist() == labelled.labels.tolist() == [1, 0, 2]  # 3 never, 4 no more
+    assert labelled.indices.tolist() == labelled.labels.tolist() == [1, 0, 2]  # not 3 and 4
     more = query.buy(oracle, labelled, np.array([3, 4]), 1)
     assert more.indices.tolist() == [1, 0, 2] and oracle.spent == 4
     with pytest.raises(BudgetExceeded):
         query.buy(ArrayOracle(np.arange(6), 0.5, 6), query.NO_LABELS, np.array([2]), 0)
 
 
-# --- what a round asked for is asked for again
+# --- resumed rounds
 
 
-def test_a_round_that_is_run_again_chooses_what_it_chose():
+def test_a_resumed_round_repeats_its_choice():
     log, draws = Memory(), np.random.default_rng(0)
 
     def choose(count, labelled=query.NO_LABELS):
@@ -122,17 +122,17 @@ def test_a_round_that_is_run_again_chooses_what_it_chose():
             log, 1, count, 50, labelled, lambda: draws.choice(left, count, replace=False)
         )
 
-    assert not len(query.chosen_before(log, 1, 50))
+    assert not len(query.restored_choice(log, 1, 50))
     first = choose(5)
-    np.testing.assert_array_equal(query.chosen_before(log, 1, 50), first)
+    np.testing.assert_array_equal(query.restored_choice(log, 1, 50), first)
     np.testing.assert_array_equal(choose(5), first)
     np.testing.assert_array_equal(choose(3), first[:3])
-    more = choose(8)  # the budget was raised meanwhile
+    more = choose(8)  # the budget was raised in between
     np.testing.assert_array_equal(more[:5], first)
     assert len(set(more.tolist())) == 8
     np.testing.assert_array_equal(choose(8), more)
-    labelled = query.Labelled(first[:2], np.zeros(2, int))  # by an audit, say
+    labelled = query.Labelled(first[:2], np.zeros(2, int))  # labelled by an audit, for example
     left = choose(8, labelled)
     assert not set(left.tolist()) & set(first[:2].tolist())
     assert len(set(left.tolist())) == 8 and set(more[2:].tolist()) <= set(left.tolist())
-    assert not len(query.chosen_before(log, 2, 50))
+    assert not len(query.restored_choice(log, 2, 50))

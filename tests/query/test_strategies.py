@@ -20,7 +20,7 @@ def squared_distances(points):
 
 
 def blobs(*sizes):
-    """Groups of points on a line, ten apart, each around its first point."""
+    """Return groups of points on a line, ten apart, each around its first point."""
     offsets = [np.linspace(0, 1, size) * (-1) ** np.arange(size) for size in sizes]
     return np.concatenate([10 * i + o for i, o in enumerate(offsets)])[:, None].astype(np.float32)
 
@@ -44,7 +44,7 @@ def test_every_strategy_keeps_the_contract(strategy, asked, count, copies):
 
 
 @pytest.mark.parametrize("strategy", ["random", "medoids", "badge", "diverse"])
-def test_another_key_gives_another_answer(strategy):
+def test_another_key_gives_another_selection(strategy):
     answers = {
         tuple(query.select(strategy, key, POINTS, 5, NONE, SCORES).tolist())
         for key in jax.random.split(KEY, 4)
@@ -52,7 +52,7 @@ def test_another_key_gives_another_answer(strategy):
     assert len(answers) > 1
 
 
-def test_mistakes_are_usage_errors_that_say_what_to_do():
+def test_invalid_arguments_raise_usage_errors_that_say_what_to_do():
     with pytest.raises(UsageError, match="is one of random, medoids"):
         query.select("best", KEY, POINTS, 1, NONE)
     with pytest.raises(UsageError, match="first images by one of random, medoids"):
@@ -65,17 +65,17 @@ def test_mistakes_are_usage_errors_that_say_what_to_do():
         query.select("random", KEY, POINTS, -1, NONE)
 
 
-def test_medoids_are_the_middles_of_the_groups_where_nothing_was_asked():
+def test_medoids_are_the_centres_of_the_groups_without_labels():
     points = blobs(9, 5, 7)
     middles = [int(np.argmin(abs(points[g] - points[g].mean()))) + g.start for g in (
         slice(0, 9), slice(9, 14), slice(14, 21))]  # fmt: skip
     largest_first = [middles[0], middles[2], middles[1]]
     assert query.select("medoids", KEY, points, 3, NONE).tolist() == largest_first
-    # the group asked about is left for last, although it is the largest
+    # The group with a label comes last, although it is the largest.
     assert query.select("medoids", KEY, points, 2, np.array([3])).tolist() == largest_first[1:]
 
 
-def test_typiclust_asks_the_most_typical_point_of_each_group_and_small_groups_last():
+def test_typiclust_chooses_the_most_typical_point_of_each_group_and_small_groups_last():
     points = blobs(25, 4, 12)
     spacing = [clusters.neighbour_distance(points[g]) for g in (slice(0, 25), slice(29, 41))]
     found = query.select("typiclust", KEY, points, 3, NONE).tolist()
@@ -113,7 +113,7 @@ def test_probcover_is_greedy_over_the_whole_ball_graph(asked):
 
 
 @pytest.mark.parametrize("asked", [NONE, np.array([0, 9, 33])])
-def test_maxherding_s_lazy_greedy_is_plain_greedy(asked, monkeypatch):
+def test_maxherdings_lazy_greedy_equals_plain_greedy(asked, monkeypatch):
     monkeypatch.setattr(cover, "CANDIDATES", 4)
     radius = cover.KERNEL * cover.ball_radius(KEY, POINTS, len(asked) + 8)
     kernel = np.exp(-squared_distances(POINTS) / radius**2)
@@ -142,7 +142,7 @@ def test_coreset_takes_the_farthest_point_each_time():
     assert query.select("coreset", KEY, POINTS, 7, np.array(asked)).tolist() == expected[2:]
 
 
-def test_more_asked_than_one_chunk_of_distances():
+def test_more_labelled_points_than_one_chunk():
     points = np.random.default_rng(3).standard_normal((700, 2)).astype(np.float32)
     asked = np.arange(600)
     nearest = squared_distances(points)[:, asked].min(axis=1)
@@ -159,7 +159,7 @@ def test_margin_and_entropy_take_the_least_certain():
     assert query.select("margin", KEY, points, 2, np.array([1]), probabilities).tolist() == [2, 0]
 
 
-def test_badge_draws_as_k_means_plus_plus_among_gradients_that_are_written_out():
+def test_badge_draws_by_kmeans_plus_plus_among_explicit_gradients():
     asked, free = np.array([2, 30]), np.ones(60)
     free[asked] = 0
     residuals = SCORES - np.eye(4)[SCORES.argmax(axis=1)]
@@ -176,7 +176,7 @@ def test_badge_draws_as_k_means_plus_plus_among_gradients_that_are_written_out()
 
 
 def test_diverse_takes_one_point_of_each_group_of_uncertain_ones():
-    # four groups of 15: the model is sure of the first two
+    # Four groups of 15: the model is confident on the first two.
     points = (
         np.repeat(np.arange(4) * 10.0, 15)[:, None] + np.tile(np.linspace(-1, 1, 15), 4)[:, None]
     )

@@ -1,4 +1,4 @@
-"""A run's images stay those that it began with, and a refused one leaves its directory free."""
+"""A run keeps the images of its first start, and a refused run leaves its directory free."""
 
 import csv
 import dataclasses
@@ -12,7 +12,7 @@ from jaxlabel.errors import DataError, LabelsMissing, StoreError, UsageError
 from jaxlabel.experiment import account
 from jaxlabel.experiment import run as experiment
 from jaxlabel.methods import active
-from jaxlabel.runlog.dataset_snapshot import as_begun
+from jaxlabel.runlog.dataset_snapshot import in_first_order
 
 CONFIG = active.Config(
     image_size=8, image_mode="grey", budget=9, network="dense", width=4, batch_size=8, mu=1,
@@ -48,7 +48,7 @@ def answer(run):
     account.answer(run)
 
 
-def test_a_new_name_for_a_file_changes_nothing(pictures, tmp_path):
+def test_renaming_a_file_changes_nothing(pictures, tmp_path):
     config, run = dataclasses.replace(CONFIG, data=f"folder:{pictures}"), tmp_path / "run"
     asked, result = set(), None
     for session in range(5):
@@ -63,45 +63,45 @@ def test_a_new_name_for_a_file_changes_nothing(pictures, tmp_path):
     assert all("z" in row["file"] or int(row["file"][-6:-4]) > 1 for row in questions(run))
 
 
-def test_images_are_put_in_the_order_that_they_had(pictures, tmp_path):
+def test_images_keep_the_order_of_the_first_start(pictures, tmp_path):
     spec, run = f"folder:{pictures}", tmp_path / "run"
-    began = as_begun(data.load(spec), spec, run)
+    began = in_first_order(data.load(spec), spec, run)
     (pictures / "03.png").rename(pictures / "zz.png")
     moved = data.load(spec)
     assert moved.train_items.tolist() != began.train_items.tolist()
-    again = as_begun(moved, spec, run)
+    again = in_first_order(moved, spec, run)
     np.testing.assert_array_equal(again.train_images, began.train_images)
     np.testing.assert_array_equal(again.train_items, began.train_items)
     assert [path[-6:] for path in again.paths[:5]] == ["00.png", "01.png", "02.png", "zz.png",
                                                        "04.png"]  # fmt: skip
 
 
-def test_images_that_are_gone_or_new_are_named(pictures, tmp_path):
+def test_missing_and_new_images_are_reported(pictures, tmp_path):
     spec, run = f"folder:{pictures}", tmp_path / "run"
-    as_begun(data.load(spec), spec, run)
+    in_first_order(data.load(spec), spec, run)
     content = (pictures / "05.png").read_bytes()
     (pictures / "05.png").unlink()
     (run / "labels.db").touch()
     with pytest.raises(DataError, match=r"\(1 gone, as .*05\.png\).*--config\.store=sqlite:///"):
-        as_begun(data.load(spec), spec, run)
+        in_first_order(data.load(spec), spec, run)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(pictures / "31.png")
     with pytest.raises(DataError, match=r"\(1 gone, as .*05\.png, 1 new, as .*31\.png\)"):
-        as_begun(data.load(spec), spec, run)
+        in_first_order(data.load(spec), spec, run)
     (pictures / "05.png").write_bytes(content)
     (pictures / "31.png").unlink()
     (pictures / "30.png").unlink()  # one of two copies
     with pytest.raises(DataError, match=r"\(1 gone, as .*\.png\)"):
-        as_begun(data.load(spec), spec, run)
+        in_first_order(data.load(spec), spec, run)
 
 
-def test_images_that_are_no_files_are_told_apart_by_a_digest(tmp_path):
+def test_images_without_files_are_compared_by_a_digest(tmp_path):
     digits = data.load("digits")
-    as_begun(digits, "digits", tmp_path)
-    assert as_begun(digits, "digits", tmp_path) is digits
+    in_first_order(digits, "digits", tmp_path)
+    assert in_first_order(digits, "digits", tmp_path) is digits
     assert (tmp_path / "images.json").stat().st_size < 100
     other = digits._replace(train_items=digits.train_items[::-1])
     with pytest.raises(DataError, match=r"digits holds other images than when .* began: make"):
-        as_begun(other, "digits", tmp_path)
+        in_first_order(other, "digits", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_images_that_are_no_files_are_told_apart_by_a_digest(tmp_path):
     [({"budget": 0.0}, UsageError), ({"budget": 20.0, "target": 0.99}, UsageError),
      ({"store": "sqlite:////nowhere/labels.db"}, StoreError)],
 )  # fmt: skip
-def test_a_run_that_is_refused_leaves_its_directory_to_other_settings(change, error, tmp_path):
+def test_the_directory_of_a_refused_run_can_be_reused(change, error, tmp_path):
     config = dataclasses.replace(CONFIG, data="digits", image_size=0, image_mode="auto")
     with pytest.raises(error):
         experiment.run(dataclasses.replace(config, **change), tmp_path / "run")

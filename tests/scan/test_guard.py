@@ -3,7 +3,7 @@ import pytest
 
 from jaxlabel import scan
 
-# six images: 0-2 in cluster 0, 3-5 in cluster 1; 2 and 3 are not sure of it
+# Six images: 0-2 in cluster 0, 3-5 in cluster 1; images 2 and 3 are not confident.
 SHARES = np.array([[0.99, 0.01], [0.98, 0.02], [0.6, 0.4], [0.4, 0.6], [0.01, 0.99], [0.0, 1.0]])
 NEIGHBOURS = np.array([[1, 2], [0, 2], [3, 4], [4, 5], [3, 5], [4, 3]])
 
@@ -19,7 +19,7 @@ def test_the_measures_are_counted_by_hand():
     assert scan.advice(guard) == []
 
 
-def test_sizes_are_judged_by_the_prior():
+def test_the_entropy_measures_agreement_with_the_prior():
     shares = np.eye(3)[[0] * 80 + [1] * 15 + [2] * 5]
     neighbours = (np.arange(100)[:, None] + 1) % 100
     uniform = scan.measure(shares, neighbours, 0.9)
@@ -38,7 +38,7 @@ def test_with_the_uniform_prior_it_is_the_entropy_of_the_sizes():
     assert guard.entropy == pytest.approx(-np.sum(shares * np.log(shares)) / np.log(3))
 
 
-def test_a_step_towards_the_prior_is_no_step_back_and_one_away_from_it_is():
+def test_a_step_away_from_the_prior_is_worse_and_one_towards_it_is_not():
     prior, neighbours = np.array([0.8, 0.2]), np.zeros((100, 1), int)
     found = [
         scan.measure(np.eye(2)[[0] * size + [1] * (100 - size)], neighbours, 0.9, prior)._replace(
@@ -50,8 +50,10 @@ def test_a_step_towards_the_prior_is_no_step_back_and_one_away_from_it_is():
     # KL of halves from 0.8, 0.2 is log 1.25, and -log 0.2 the largest there is
     assert even.entropy == pytest.approx(1 + np.log(1.25) / np.log(0.2), abs=1e-9)
     assert at.entropy == pytest.approx(1.0) and beyond.entropy < 1
-    assert scan.worse(even, nearer) == scan.worse(nearer, at) == ""
-    assert "entropy fell" in scan.worse(at, even) and "entropy fell" in scan.worse(at, beyond)
+    assert scan.reason_worse(even, nearer) == scan.reason_worse(nearer, at) == ""
+    assert "entropy fell" in scan.reason_worse(at, even) and "entropy fell" in scan.reason_worse(
+        at, beyond
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,10 +65,10 @@ def test_a_step_towards_the_prior_is_no_step_back_and_one_away_from_it_is():
         ({"confident": 0.1}, "config.threshold"),
     ],
 )
-def test_each_warning_says_what_to_change_and_each_step_back_is_named(change, words):
+def test_each_problem_has_advice_and_is_reported_as_worse(change, words):
     good = scan.measure(np.eye(2)[[0, 0, 1, 1]], np.array([[1], [0], [3], [2]]), 0.9)
     bad = good._replace(**change)
     (warning,) = scan.advice(bad)
     assert words in warning
-    assert scan.worse(good, bad) and not scan.worse(bad, good)
-    assert scan.worse(good, good) == ""
+    assert scan.reason_worse(good, bad) and not scan.reason_worse(bad, good)
+    assert scan.reason_worse(good, good) == ""
