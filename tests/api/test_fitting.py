@@ -197,7 +197,7 @@ REFUSED = {
     "integers to 300": ({"images": np.full((9, 8, 8), 300)}, DataError, "from 0 to 255"),
     "no images": ({"images": np.zeros((0, 8, 8), np.uint8)}, DataError, "no pixels"),
     "texts": ({"images": np.full((9, 8, 8), "a")}, DataError, "<U1"),
-    "an unknown place": ({"images": "moon:x"}, DataError, "names no source"),
+    "an unknown place": ({"images": "moon:x"}, DataError, "unknown data set"),
     "labels of another length": ({"ask": LABELS[:3]}, UsageError, "3 labels for 30 images"),
     "one-hot labels": ({"ask": np.eye(30)}, UsageError, r"\(30, 30\)"),
     "a missing label": ({"ask": ["a"] * 29 + [None]}, DataError, r"ask\[29\] is None"),
