@@ -54,10 +54,8 @@ def configuration(recipe: str, spec: str, given: Mapping[str, Any]) -> RunConfig
     changes: dict[str, Any] = {"data": spec}
     if spec.startswith("array:"):
         changes["image_size"] = 0  # an array has one size already
-        if (
-            variant in KNOWN_DATASETS and config.kind == "auto"
-        ):  # else the data set's name would say it
-            changes["kind"] = KNOWN_DATASETS[variant][0]
+        if variant in KNOWN_DATASETS and config.kind == "auto":
+            changes["kind"] = KNOWN_DATASETS[variant][0]  # as the data set's name would say
     config = dataclasses.replace(config, **changes | wanted)
     config.preset = wanted.get("preset", config.preset)
     validate(config)
