@@ -21,7 +21,14 @@ from jaxlabel.predictor import predict_probabilities
 from jaxlabel.report import write_report
 from jaxlabel.runlog.workdir import refuse_foreign
 
-ALL = ("labels.db", "labels.db-wal", "labels.db-shm", ".lock", "run.json", "session.json.part")
+NOT_COPIED = (
+    "labels.db",
+    "labels.db-wal",
+    "labels.db-shm",
+    ".lock",
+    "run.json",
+    "session.json.part",
+)
 
 
 class Certificate(NamedTuple):
@@ -200,7 +207,7 @@ def _unneeded(folder: str, names: list[str]) -> set[str]:
     """Return the names that a copy does without: the store, locks, other checkpoints."""
     if Path(folder).name == "checkpoints":
         return set(names) - {"predictor"}
-    return {name for name in names if name in ALL or name.endswith(".part")}
+    return {name for name in names if name in NOT_COPIED or name.endswith(".part")}
 
 
 def load(directory: str | Path) -> Result:

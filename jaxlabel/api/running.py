@@ -27,7 +27,7 @@ from jaxlabel.runlog.progress import Progress
 if TYPE_CHECKING:
     from jaxlabel.oracle import LabelStore
 
-LARGE = 64  # pixels of a side above which training on a CPU takes hours
+LARGE = 64  # pixels of a side above which a warning is logged
 LOGGER = logging.getLogger("jaxlabel")
 
 
@@ -62,7 +62,11 @@ def specification(images: Any) -> Iterator[str]:
             f"images is a path: write 'folder:{images}' for a folder of pictures, 'npz:{images}' "
             f"or 'idx:{images}'"
         )
-    spec = arrays.hold(checked(images))
+    pixels = checked(images)
+    if max(pixels.shape[1:3]) > LARGE:
+        LOGGER.warning("images of %dx%d pixels take long to train on: image_size=32 resizes them",
+                       pixels.shape[2], pixels.shape[1])  # fmt: skip
+    spec = arrays.hold(pixels)
     try:
         yield spec
     finally:
