@@ -7,9 +7,10 @@ imported only by the commands that compute something.
 
 import os
 import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 
 from jaxlabel import __version__
+from jaxlabel.api.xla import settle_xla
 from jaxlabel.cli import arguments, commands
 from jaxlabel.cli.arguments import Command
 from jaxlabel.config import RunConfig
@@ -25,22 +26,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     settle_xla(os.environ)
     words = list(sys.argv[1:] if argv is None else argv)
     sys.exit(run(words))
-
-
-def settle_xla(environment: MutableMapping[str, str]) -> None:
-    """Set the environment variables for XLA's compilation, before JAX is imported.
-
-    Variables that the user has set keep their values.
-    """
-    if not os.path.exists("/dev/nvidiactl"):
-        # At LLVM's optimization level 3, XLA's CPU backend takes 5 times longer to compile random
-        # numbers (2.5 s for each shape, jax 0.10.2), and nothing in jaxlabel runs faster.
-        user_flags = environment.get("XLA_FLAGS", "")
-        environment["XLA_FLAGS"] = f"--xla_backend_optimization_level=2 {user_flags}".strip()
-    cache = os.path.join(os.path.expanduser("~"), ".cache", "jaxlabel", "xla")
-    environment.setdefault("JAX_COMPILATION_CACHE_DIR", cache)
-    environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    environment.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
 def run(words: list[str]) -> int:

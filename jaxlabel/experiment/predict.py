@@ -3,7 +3,7 @@
 import csv
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,7 +42,7 @@ class Trained(NamedTuple):
     gives: str
 
 
-def load(workdir: Path) -> Trained:
+def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
     """Load the trained model of the finished run in `workdir`.
 
     Raises:
@@ -68,10 +68,12 @@ def load(workdir: Path) -> Trained:
     classes, shape = tuple(result["classes"]), tuple(result["image_shape"])
     make = sys.modules[kind.__module__].make_classifier(config, shape, max(1, len(classes)))
     like = jax.eval_shape(lambda key: make(nnx.Rngs(key)), jax.random.key(0))
-    return Trained(_restored(workdir, like), config, classes, shape, result.get("gives", "classes"))
+    return Trained(
+        _restored(workdir, like, say), config, classes, shape, result.get("gives", "classes")
+    )
 
 
-def _restored(workdir: Path, like: Any) -> Any:
+def _restored(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:
     """Return the saved model of a run, with the structure of `like`.
 
     Raises:
@@ -81,7 +83,7 @@ def _restored(workdir: Path, like: Any) -> Any:
     restored = None
     if folder.is_dir():
         manager = checkpoints.open_manager(folder)
-        restored = checkpoints.restore(manager, folder, like, print, remove=False)
+        restored = checkpoints.restore(manager, folder, like, say, remove=False)
         manager.close()
     if restored is None:
         raise JaxlabelError(f"{folder} holds no model: train again in another --workdir")

@@ -31,7 +31,7 @@ from jaxlabel.methods.rounds import Context
 from jaxlabel.methods.stopping import StoppingRule, mean_uncertainty
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import PoolPredictions, Predictor, predict_probabilities
-from jaxlabel.query import COVERAGE, STRATEGIES, UNCERTAINTY, Labelled
+from jaxlabel.query import COVERAGE, STRATEGIES, Labelled, needs_model
 from jaxlabel.semisupervised import committee, refinement, sequential_queries, setup
 
 
@@ -45,7 +45,9 @@ class Config(stopping.Settings, sequential_queries.Settings, refinement.Settings
     initial_query: str = setting(
         "medoids", "query strategy of the initial labels", choices=COVERAGE
     )
-    query: str = setting("diverse", "query strategy of all later labels", choices=STRATEGIES)
+    query: str = setting(
+        "diverse", "query strategy of all later labels", choices=STRATEGIES, own=True
+    )
     growth: float = setting(
         1.6, "factor by which each round increases the number of labels", low=1.05
     )
@@ -139,7 +141,7 @@ def run(
         if (
             pool is None
             and number
-            and config.query in UNCERTAINTY
+            and needs_model(config.query)
             and not context.asks_sequentially(bought)
         ):
             pool = rounds.pool_predictions(context, state, labelled, pool_key)

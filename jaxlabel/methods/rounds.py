@@ -10,7 +10,7 @@ from jaxlabel import query, semisupervised
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import PoolPredictions, predict_pool
-from jaxlabel.query import UNCERTAINTY, Labelled
+from jaxlabel.query import Labelled, needs_model
 from jaxlabel.semisupervised import committee, sequential_queries, setup
 from jaxlabel.semisupervised.propagation import Propagated
 
@@ -98,7 +98,7 @@ def buy(
                 context.config, context.regions, labelled, classes, count, excluded
             )
         strategy = context.config.query if number else context.config.initial_query
-        if strategy in UNCERTAINTY and pool is not None:
+        if needs_model(strategy) and pool is not None:
             allowed = np.flatnonzero(~np.isin(pool.rows, excluded))
             features, probabilities = (jnp.asarray(each)[allowed] for each in pool.predictions)
             asked = np.flatnonzero(np.isin(pool.rows[allowed], labelled.indices))

@@ -24,7 +24,7 @@ from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor, predict_all, predict_probabilities
-from jaxlabel.query import STRATEGIES, UNCERTAINTY, Labelled
+from jaxlabel.query import STRATEGIES, Labelled, needs_model
 from jaxlabel.semisupervised.propagation import Propagated
 from jaxlabel.semisupervised.setup import (
     ModelSettings,
@@ -42,7 +42,9 @@ from jaxlabel.semisupervised.setup import (
 class Config(ModelSettings):
     """Settings of semi-supervised training; configs/semisup.py has values per data set."""
 
-    query: str = setting("random", "query strategy: which images are labelled", choices=STRATEGIES)
+    query: str = setting(
+        "random", "query strategy: which images are labelled", choices=STRATEGIES, own=True
+    )
     rounds: int = setting(1, "how many times labels are bought after the initial ones", low=1)
     initial_labels: int = setting(
         0, "labels bought before the first training; 0: all, or a third of them if `query` needs a "
@@ -56,17 +58,17 @@ class Config(ModelSettings):
     @property
     def first_strategy(self) -> str:
         """Return the query strategy of the initial labels."""
-        return self.initial_query if self.query in UNCERTAINTY else self.query
+        return self.initial_query if needs_model(self.query) else self.query
 
     def check(self) -> None:
         """Raise a UsageError if the settings contradict each other."""
         super().check()
-        if self.rounds > 1 and not self.initial_labels and self.query not in UNCERTAINTY:
+        if self.rounds > 1 and not self.initial_labels and not needs_model(self.query):
             raise UsageError(
                 f"config.rounds is {self.rounds}: set config.initial_labels, the number of labels "
                 "bought before the first round"
             )
-        if self.initial_query in UNCERTAINTY:
+        if needs_model(self.initial_query):
             raise UsageError(f"config.initial_query is {self.initial_query}: there is no model yet")
 
 
@@ -113,7 +115,7 @@ def purchases(config: Config, capacity: int) -> list[int]:
     """Return how many labels each round buys: the initial ones, then equal shares of the rest."""
     first = config.initial_labels
     if not first:
-        first = max(1, capacity // 3) if config.query in UNCERTAINTY else capacity
+        first = max(1, capacity // 3) if needs_model(config.query) else capacity
     first = min(first, capacity)
     rest, rounds = capacity - first, config.rounds
     edges = [first + rest * i // rounds for i in range(rounds + 1)]
@@ -149,7 +151,7 @@ def buy(
     def choose() -> Int[np.ndarray, "count"]:
         strategy = config.query if number else config.first_strategy
         features, probabilities = jnp.asarray(space), None
-        if strategy in UNCERTAINTY:
+        if needs_model(strategy):
             predictions = predict_all(model, images, oracle.num_classes)
             features, probabilities = (
                 jnp.asarray(predictions.features),

@@ -31,7 +31,7 @@ class Config(RunConfig, gan.Settings):
     """Settings of the semi-supervised GAN; configs/sgan.py has values per data set."""
 
     query: str = setting(
-        "random", "query strategy: which images are labelled", choices=query.STRATEGIES
+        "random", "query strategy: which images are labelled", choices=query.STRATEGIES, own=True
     )
     rounds: int = setting(
         1, "how many times labels are bought; if the query needs a trained model, a first round "
@@ -82,7 +82,7 @@ def purchases(config: Config, capacity: int) -> list[int]:
     of all labels is added.
     """
     first = 0
-    if config.query in query.UNCERTAINTY:
+    if query.needs_model(config.query):
         first = max(1, capacity // 3)
     edges = [first + (capacity - first) * i // config.rounds for i in range(config.rounds + 1)]
     return [b - a for a, b in zip([0, *edges], edges, strict=False) if b > a]
@@ -109,9 +109,9 @@ def buy(
 
     def choose() -> Int[np.ndarray, "count"]:
         strategy, probabilities = config.query, None
-        if strategy in query.UNCERTAINTY and not number:
+        if query.needs_model(strategy) and not number:
             strategy = "typiclust"
-        if strategy in query.UNCERTAINTY:
+        if query.needs_model(strategy):
             predictions = predict_all(model, images, oracle.num_classes)
             features, probabilities = predictions.features, jnp.asarray(predictions.probabilities)
         elif strategy == "random":

@@ -30,7 +30,7 @@ from jaxlabel.predictor import Predictor
 class Config(RunConfig):
     """Settings of the pretext task; configs/simclr.py has values per data set."""
 
-    encoder: str = setting("conv", "network of the encoder", choices=nets.ENCODERS)
+    encoder: str = setting("conv", "network of the encoder", choices=nets.ENCODERS, own=True)
     width: int = setting(
         0, "channels of the encoder's first layer; 0: the network's default", low=0
     )

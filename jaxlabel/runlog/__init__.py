@@ -29,19 +29,22 @@ from jaxlabel.runlog.tensorboard import Events
 RESERVED = ("phase", "step", "seconds")  # keys of a line of metrics.jsonl beside the metrics
 
 
-def open_workdir(path: Path | str, config: Mapping[str, Any]) -> "RunLog":
+def open_workdir(
+    path: Path | str, config: Mapping[str, Any], progress: Progress | None = None
+) -> "RunLog":
     """Open the log of a new run in `path`, or of the run with this configuration that is in it.
 
     Args:
       path: the work directory; it is created if it is missing.
       config: the settings, which are compared with the config.json of an existing run.
+      progress: shows the steps and messages of the run; None: on standard error.
 
     Raises:
       UsageError: the directory holds another configuration or foreign files, or is in use.
     """
     path = Path(path)
     workdir.refuse_foreign(path)
-    log = RunLog(path)
+    log = RunLog(path, progress)
     try:
         workdir.settle_config(path, config)
     except BaseException:

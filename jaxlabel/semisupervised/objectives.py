@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxlabel import losses
+from jaxlabel.config import is_own, own_part
 from jaxlabel.losses import consistency, thresholds
 from jaxlabel.nets.layers import compute_dtype
 from jaxlabel.semisupervised.batches import Batch, Memory, Objective, Outcome, Views, Weigh
@@ -22,6 +23,9 @@ DECAY = 0.99  # of the running statistics: they average over about the last 100 
 
 def objective_of(settings: Settings) -> Objective:
     """Return the objective function that `settings.objective` names."""
+    if is_own(settings.objective):
+        own: Objective = own_part(settings.objective, "config.objective")
+        return own
     return OBJECTIVES[settings.objective]
 
 

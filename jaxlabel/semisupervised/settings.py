@@ -19,7 +19,9 @@ ALIGNMENTS = ("none", "uniform", "labelled")
 class Settings:
     """Settings for training a classifier on labelled and unlabelled images."""
 
-    objective: str = setting("freematch", "training objective for unlabelled images", choices=NAMES)
+    objective: str = setting(
+        "freematch", "training objective for unlabelled images", choices=NAMES, own=True
+    )
     steps: int = setting(5000, "training steps of all rounds together", low=1)
     batch_size: int = setting(64, "labelled images in a mini-batch", low=1)
     mu: int = setting(
@@ -67,4 +69,4 @@ class Settings:
     @property
     def unlabelled_weight(self) -> float:
         """Return the weight of the unlabelled loss: `weight`, or the objective's default."""
-        return self.weight if self.weight >= 0 else WEIGHTS[self.objective]
+        return self.weight if self.weight >= 0 else WEIGHTS.get(self.objective, 1.0)

@@ -16,7 +16,7 @@ from jaxlabel.log import Log
 from jaxlabel.losses import consistency
 from jaxlabel.nets import linear
 from jaxlabel.pretext.autoencoder import learn_codes
-from jaxlabel.query import UNCERTAINTY, Labelled
+from jaxlabel.query import Labelled, looks_at_features
 from jaxlabel.semisupervised.pretraining import STARTS, features_with_components, pretrained
 from jaxlabel.semisupervised.propagation import METHODS as PROPAGATIONS
 from jaxlabel.semisupervised.propagation import (
@@ -55,7 +55,7 @@ class ModelSettings(RunConfig, Settings):
         "poisson", "method that propagates labels over the graph", choices=PROPAGATIONS
     )
     neighbours: int = setting(10, "neighbours of each image in the graph", low=2)
-    network: str = setting("conv", "network of the encoder", choices=nets.ENCODERS)
+    network: str = setting("conv", "network of the encoder", choices=nets.ENCODERS, own=True)
     width: int = setting(16, "channels of the encoder's first layer", low=4)
     start: str = setting("scratch", "pretraining of the encoder; scratch: none", choices=STARTS)
 
@@ -103,7 +103,7 @@ def spaces(
     """
     nothing = np.zeros((len(images), 1), np.float32)
     needs_features, uses_graph_targets = (
-        not set(strategies) <= {"random", *UNCERTAINTY},
+        any(map(looks_at_features, strategies)),
         config.uses_graph_targets(num_labels),
     )
     if not (needs_features or uses_graph_targets):
