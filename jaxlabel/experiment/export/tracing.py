@@ -1,0 +1,136 @@
+"""Write a classifier down as a program of JAX primitives: uint8 images in, probabilities out.
+
+The program computes in float32 on every device and takes any number of images.
+"""
+
+import contextlib
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import export as jax_export
+from jax.extend import core
+from jaxtyping import Array, Float, UInt8
+
+from jaxlabel.augment import as_float
+
+# The primitives that only call another program, and the parameter that holds it.
+CALLS = {
+    "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr",
+    "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr", "checkpoint": "jaxpr",
+    "remat2": "jaxpr",
+}  # fmt: skip
+HALF = (jnp.bfloat16, jnp.float16)
+
+
+class Program:
+    """A classifier as a function from uint8 images to float32 probabilities.
+
+    Args:
+      model: a network that is called with float32 images in [0, 1] and returns logits.
+      shape: height, width and channels of an image.
+
+    Attributes:
+      jaxpr: the program, made of primitives only: no calls, no half precision.
+      argument: the type of its argument; the first axis is symbolic.
+    """
+
+    def __init__(self, model: Any, shape: tuple[int, ...]):
+        self.shape = tuple(shape)
+        (batch,) = jax_export.symbolic_shape("batch")
+        self.argument = jax.ShapeDtypeStruct((batch, *self.shape), jnp.uint8)
+        with plain_kernels():
+            traced = jax.make_jaxpr(_probabilities_of(model))(self.argument)
+            self.jaxpr = jax.make_jaxpr(_in_float32(traced))(self.argument)
+
+    def __call__(self, images: UInt8[Array, "n h w c"]) -> Float[Array, "n classes"]:
+        """Return the class probabilities of the images."""
+        return core.jaxpr_as_fun(self.jaxpr)(images)[0]
+
+    def stablehlo(self) -> bytes:
+        """Return the program for CPU, CUDA and TPU in the format of `jax.export`.
+
+        Raises:
+          ImportError: the package flatbuffers is not installed.
+        """
+        whole = _in_float32(self.jaxpr)
+        exported = jax_export.export(jax.jit(whole), platforms=("cpu", "cuda", "tpu"))
+        return bytes(exported(self.argument).serialize())
+
+
+@contextlib.contextmanager
+def plain_kernels() -> Iterator[None]:
+    """Let the networks compute with JAX's own primitives inside a `with` block."""
+    try:
+        native = importlib.import_module("jaxlabel.nets.native")
+    except ModuleNotFoundError:  # this version of jaxlabel has no kernels of its own
+        yield
+        return
+    before = native.selected().name
+    native.select("xla")
+    try:
+        yield
+    finally:
+        native.select(before)
+
+
+def _probabilities_of(model: Any) -> Callable[[Array], Array]:
+    """Return a function from a batch of uint8 images to the class probabilities.
+
+    The model is applied to each image by `vmap`, so that a network may call `len(images)`, which
+    JAX refuses for a batch of unknown size.
+    """
+
+    def of_one(image: Array) -> Array:
+        return jax.nn.softmax(model(as_float(image[None])))[0]
+
+    return jax.vmap(of_one)
+
+
+def _in_float32(program: Any) -> Callable[[Array], Array]:
+    """Return a function that runs a program with calls inlined and all numbers in float32."""
+
+    def run(images: Array) -> Array:
+        return _replay(program.jaxpr, program.consts, [images])[0]
+
+    return run
+
+
+def _replay(jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+    """Run a jaxpr primitive by primitive, in float32, and return its outputs."""
+    values = dict(zip(jaxpr.constvars, map(_single, constants), strict=True))
+    values |= dict(zip(jaxpr.invars, arguments, strict=True))
+
+    def read(atom: Any) -> Any:
+        return _single(atom.val) if isinstance(atom, core.Literal) else values[atom]
+
+    for equation in jaxpr.eqns:
+        inputs = [read(atom) for atom in equation.invars]
+        name = equation.primitive.name
+        if name in CALLS:
+            inner = equation.params[CALLS[name]]
+            consts = getattr(inner, "consts", ())
+            outputs = _replay(getattr(inner, "jaxpr", inner), consts, inputs)
+        else:
+            bound = equation.primitive.bind(*inputs, **_single_precision(equation.params))
+            outputs = bound if equation.primitive.multiple_results else [bound]
+        values |= dict(zip(equation.outvars, outputs, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _single(value: Any) -> Any:
+    """Return a number in half precision as float32, and everything else unchanged."""
+    return jnp.asarray(value, jnp.float32) if getattr(value, "dtype", None) in HALF else value
+
+
+def _single_precision(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a primitive that make it compute in full float32."""
+    changed = dict(parameters)
+    for name in ("new_dtype", "preferred_element_type", "dtype"):
+        if changed.get(name) in HALF:
+            changed[name] = jnp.dtype(jnp.float32)
+    if "precision" in changed:
+        changed["precision"] = (jax.lax.Precision.HIGHEST,) * 2
+    return changed
