@@ -78,6 +78,14 @@ def predict(given: SimpleNamespace) -> None:
     print(message)
 
 
+def export(given: SimpleNamespace) -> None:
+    """Write the bundle of a finished run and print what it holds."""
+    workdir = _existing_workdir(given)
+    from jaxlabel.experiment.export.bundle import export as write_bundle
+
+    print(write_bundle(workdir, Path(given.out), given.formats))
+
+
 def data_info(given: SimpleNamespace) -> None:
     """Print a description of a data set, and write a sheet of sample images."""
     from jaxlabel.data.info import info
@@ -178,6 +186,19 @@ COMMANDS = (
                  "any, else the training images", "NAME", ""),
             Flag("data_dir", "the directory in which tfds:NAME is prepared; without this flag, "
                  "the one of the run", "DIR"),
+        ),
+    ),
+    Command(
+        "export", "write a run's classifier as ONNX, StableHLO and safetensors", export,
+        description="The bundle holds the model in each format, config.json, a model card, and "
+        "predict.py, which needs onnxruntime, numpy and pillow only. Each file is compared with "
+        "the network on 256 images. Needs pip install 'jaxlabel[export]'.",
+        flags=(
+            RUN_WORKDIR,
+            Flag("out", "the directory to write; a bundle that is there is replaced", "DIR",
+                 missing="the directory for the bundle"),
+            Flag("formats", "some of safetensors, onnx and stablehlo", "NAME,...",
+                 "safetensors,onnx,stablehlo"),
         ),
     ),
     Command(

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from jaxlabel import data, files, pretext
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.experiment.export import arrays
 from jaxlabel.experiment.run import METHODS
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.runlog import checkpoints
@@ -43,7 +44,7 @@ class Trained(NamedTuple):
 
 
 def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
-    """Load the trained model of the finished run in `workdir`.
+    """Load the trained model of the finished run in `workdir`, or of a bundle.
 
     Raises:
       UsageError: the run is not finished, or was made by another version of jaxlabel.
@@ -74,12 +75,14 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
 
 
 def _restored(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:
-    """Return the saved model of a run, with the structure of `like`.
+    """Return the saved model of a run or of a bundle, with the structure of `like`.
 
     Raises:
-      JaxlabelError: there is no readable checkpoint of the model.
+      JaxlabelError: there is no readable checkpoint of the model, and no model.safetensors.
     """
-    folder = workdir / "checkpoints" / "predictor"
+    folder, exported = workdir / "checkpoints" / "predictor", workdir / "model.safetensors"
+    if exported.is_file() and not folder.is_dir():
+        return arrays.restore(exported, like)
     restored = None
     if folder.is_dir():
         manager = checkpoints.open_manager(folder)

@@ -1,0 +1,244 @@
+"""Write the bundle of a finished run: its classifier in several formats, and what to know of it."""
+
+import functools
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from jaxlabel import data, files, pretext
+from jaxlabel.data.dataset import Options
+from jaxlabel.data.folder import EXTENSIONS
+from jaxlabel.errors import DataError, JaxlabelError, UsageError
+from jaxlabel.experiment.export import arrays
+from jaxlabel.experiment.export.card import model_card
+from jaxlabel.experiment.export.onnx_convert import to_onnx
+from jaxlabel.experiment.export.onnx_graph import OPSET
+from jaxlabel.experiment.export.tracing import Program
+from jaxlabel.experiment.predict import Trained, load
+from jaxlabel.nets.layers import compute_dtype
+from jaxlabel.predictor import predict_probabilities
+
+VERSION = 1
+KIND = "jaxlabel bundle"
+# The packages that each format needs, by their names in Python.
+FORMATS = {
+    "safetensors": ("safetensors",),
+    "onnx": ("onnx", "onnxruntime"),
+    "stablehlo": ("flatbuffers",),
+}
+PARITY_IMAGES = 256
+LIMIT = 1e-4  # the largest difference of a probability with which a bundle is written
+PRIVATE = ("store", "account", "data_dir")  # settings that say where a user keeps things
+
+
+def export(workdir: Path, out: Path, formats: str = ",".join(FORMATS)) -> str:
+    """Write the bundle of a finished run, and return a message for the user.
+
+    Every format is loaded again and compared with the network on 256 images.
+
+    Args:
+      workdir: the directory of a finished run.
+      out: the directory to write; a bundle that is there is replaced.
+      formats: names of FORMATS, separated by commas.
+
+    Raises:
+      UsageError: the run is not finished or gives no classes, a package is missing, or `out` holds
+        something else.
+      JaxlabelError: the network cannot be exported, or an exported network computes something else.
+    """
+    chosen = _formats(formats)
+    check_free(out)
+    trained = load(workdir)
+    if isinstance(trained.model, pretext.Representation):
+        raise UsageError(f"{workdir} learned features, no classes: there is nothing to export")
+    record = public_record(files.read_json(workdir / "result.json") or {})
+    program = Program(trained.model, trained.shape)
+    contents = _contents(program, trained, record, chosen)
+    images, origin = parity_images(trained)
+    differences = compare(program, trained.model, contents, images)
+    worst = max(differences.values())
+    if worst > LIMIT:
+        name = max(differences, key=lambda key: differences[key])
+        raise JaxlabelError(f"{name} differs from the network by {worst:.1e} (limit {LIMIT:g}): "
+                            "no bundle was written")  # fmt: skip
+    parity = {"images": len(images), "of": origin, "max_difference": differences}
+    settings = configuration(trained, record, chosen, parity)
+    contents["config.json"] = _json(settings)
+    contents["result.json"] = _json(record)
+    contents["README.md"] = model_card(record, settings).encode()
+    if "onnx" in chosen:
+        contents["predict.py"] = Path(__file__).with_name("predict_script.py").read_bytes()
+    if (workdir / "session.json").is_file():
+        contents["session.json"] = (workdir / "session.json").read_bytes()
+    _write(out, contents)
+    shown = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
+    return (f"{out}: {', '.join(sorted(contents))}\n"
+            f"largest difference on {len(images)} {origin}: {shown}")  # fmt: skip
+
+
+def _formats(given: str) -> list[str]:
+    """Return the formats in a list with commas.
+
+    Raises:
+      UsageError: a format is unknown, or a package that it needs is not installed.
+    """
+    chosen = [name.strip() for name in given.split(",") if name.strip()]
+    for name in chosen:
+        if name not in FORMATS:
+            raise UsageError(f"--formats={given}: it takes some of {', '.join(FORMATS)}")
+        for package in FORMATS[name]:
+            if importlib.util.find_spec(package) is None:
+                raise UsageError(f"the format {name} needs the package {package}: "
+                                 "pip install 'jaxlabel[export]'")  # fmt: skip
+    if not chosen:
+        raise UsageError(f"--formats is empty: it takes some of {', '.join(FORMATS)}")
+    return chosen
+
+
+def check_free(out: Path) -> None:
+    """Check that a directory is missing, empty, or a bundle that may be replaced.
+
+    Raises:
+      UsageError: the path holds something else.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out={out} is a file: name a directory")
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / "config.json").is_file():
+            raise UsageError(f"--out={out} is not empty and no bundle: name another directory")
+        if (files.read_json(out / "config.json") or {}).get("kind") != KIND:
+            raise UsageError(f"--out={out} is a run's work directory: name another directory")
+
+
+def public_record(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a result without the settings that say where its user keeps files and labels."""
+    config = {name: "" if name in PRIVATE else value for name, value in record["config"].items()}
+    if ":" in str(config.get("data", "")):
+        config["data"] = f"{config['data'].partition(':')[0]}:{record['dataset']}"
+    return record | {"config": config}
+
+
+def _contents(
+    program: Program, trained: Trained, record: dict[str, Any], chosen: list[str]
+) -> dict[str, bytes]:
+    """Return the model's files by their names."""
+    about = f"jaxlabel {record['method']} on {record['dataset']}"
+    make = {
+        "safetensors": lambda: arrays.to_safetensors(trained.model, {"made_by": about}),
+        "onnx": lambda: to_onnx(program, about),
+        "stablehlo": program.stablehlo,
+    }
+    return {f"model.{name}": make[name]() for name in chosen}
+
+
+def parity_images(trained: Trained) -> tuple[UInt8[np.ndarray, "n h w c"], str]:
+    """Return images to compare models on, and a word for what they are.
+
+    They are the run's test images, else its training images; random pixels if neither can be read.
+    """
+    options = Options(**{name: getattr(trained.config, name) for name in Options._fields})
+    try:
+        dataset = data.load(trained.config.data, options)
+    except DataError:
+        dataset = None
+    if dataset is not None and dataset.train_images.shape[1:] == trained.shape:
+        both = [(dataset.test_images, "test images"), (dataset.train_images, "training images")]
+        images, origin = next(pair for pair in both if len(pair[0]))
+        return images[:PARITY_IMAGES], origin
+    drawn = np.random.default_rng(0).integers(0, 256, (PARITY_IMAGES, *trained.shape))
+    return drawn.astype(np.uint8), "images of random pixels"
+
+
+def compare(
+    program: Program, model: Any, contents: dict[str, bytes], images: UInt8[np.ndarray, "n h w c"]
+) -> dict[str, float]:
+    """Return the largest difference of a probability between each exported file and the network.
+
+    Where the device computes in half precision, the network is computed in float32 on the CPU.
+    """
+    if compute_dtype() == np.float32:
+        wanted = predict_probabilities(model, images)
+    else:
+        with jax.default_device(jax.devices("cpu")[0]):
+            wanted = np.asarray(jax.jit(program)(images))
+    readers = {"model.onnx": _run_onnx, "model.stablehlo": _run_stablehlo,
+               "model.safetensors": functools.partial(_run_safetensors, model)}  # fmt: skip
+    return {name: float(np.abs(readers[name](content, images) - wanted).max())
+            for name, content in contents.items()}  # fmt: skip
+
+
+def _run_onnx(content: bytes, images: np.ndarray) -> Float[np.ndarray, "n classes"]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"images": images})[0])
+
+
+def _run_stablehlo(content: bytes, images: np.ndarray) -> Float[np.ndarray, "n classes"]:
+    return np.asarray(jax.export.deserialize(bytearray(content)).call(images))
+
+
+def _run_safetensors(
+    model: Any, content: bytes, images: np.ndarray
+) -> Float[np.ndarray, "n classes"]:
+    from safetensors.numpy import load
+
+    saved = load(content)
+    leaves = [jax.numpy.asarray(saved[name]) for name in arrays.names_of(model)]
+    copy = jax.tree.unflatten(jax.tree.structure(model), leaves)
+    if compute_dtype() == np.float32:
+        return predict_probabilities(copy, images)
+    return np.asarray(jax.jit(Program(copy, images.shape[1:]))(images))
+
+
+def configuration(
+    trained: Trained, record: dict[str, Any], formats: list[str], parity: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the content of the bundle's config.json."""
+    clusters = trained.gives == "clusters"
+    count = int(record.get("clusters", 0)) if clusters else len(trained.classes)
+    names = [f"cluster {number}" for number in range(count)] if clusters else trained.classes
+    return {
+        "kind": KIND,
+        "version": VERSION,
+        "classes": list(names),
+        "gives": trained.gives,
+        "image": {
+            "shape": list(trained.shape),
+            "mode": "grey" if trained.shape[-1] == 1 else "rgb",
+            "resize": bool(trained.config.image_size),
+            "filter": "bilinear",
+            "files": list(EXTENSIONS),
+        },
+        "input": {"name": "images", "dtype": "uint8", "axes": "batch height width channels",
+                  "scaling": "none: the model divides by 255"},
+        "output": {"name": "probabilities", "dtype": "float32", "axes": "batch classes"},
+        "files": [f"model.{name}" for name in formats],
+        "onnx_opset": OPSET,
+        "parity": parity,
+        "made_with": record.get("versions", {}),
+    }  # fmt: skip
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    text = json.dumps(files.to_json_types(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def _write(out: Path, contents: dict[str, bytes]) -> None:
+    """Write a directory of files, all or none of them."""
+    partial = out.absolute().with_name(f".{out.absolute().name}.part")
+    with files.write_errors(out):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name, content in contents.items():
+            (partial / name).write_bytes(content)
+        if out.exists():
+            shutil.rmtree(out)
+        partial.rename(out.absolute())

@@ -1,0 +1,48 @@
+"""Label images: python predict.py PICTURE_OR_FOLDER ... (needs onnxruntime, numpy and pillow)."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+CONFIG = json.loads(Path(__file__).with_name("config.json").read_text(encoding="utf-8"))
+HEIGHT, WIDTH, CHANNELS = CONFIG["image"]["shape"]
+
+
+def pixels(file: Path) -> np.ndarray:
+    """Return a picture as uint8 pixels of the model's size."""
+    image = ImageOps.exif_transpose(Image.open(file))
+    if image.mode.startswith("I;16"):  # 16-bit grey becomes 8-bit grey
+        image = Image.fromarray(((np.asarray(image, np.uint32) + 128) // 257).astype(np.uint8))
+    if image.has_transparency_data:  # transparent pictures are drawn on white
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    image = image.convert("L" if image.mode in ("L", "1") else "RGB")
+    if CONFIG["image"]["resize"]:
+        image = image.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
+    if image.size != (WIDTH, HEIGHT):
+        sys.exit(f"{file} has another size than the model's images, {WIDTH}x{HEIGHT}")
+    return np.asarray(image.convert("L" if CHANNELS == 1 else "RGB")).reshape(HEIGHT, WIDTH, -1)
+
+
+def main(places: list[str]) -> None:
+    """Print a CSV line with the label of each picture."""
+    found = [sorted(p.rglob("*")) if p.is_dir() else [p] for p in map(Path, places)]
+    files = [f for group in found for f in group if f.suffix.lower() in CONFIG["image"]["files"]]
+    session = onnxruntime.InferenceSession(str(Path(__file__).with_name("model.onnx")))
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(["file", "label", "probability", *(f"probability {c}" for c in CONFIG["classes"])])
+    for start in range(0, len(files), 256):
+        part = files[start : start + 256]
+        (rows,) = session.run(None, {"images": np.stack([pixels(file) for file in part])})
+        for file, row in zip(part, rows, strict=True):
+            numbers = [f"{number:.6f}" for number in row]
+            table.writerow([file, CONFIG["classes"][row.argmax()], max(numbers), *numbers])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or sys.exit(__doc__))
