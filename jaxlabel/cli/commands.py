@@ -86,6 +86,14 @@ def export(given: SimpleNamespace) -> None:
     print(write_bundle(workdir, Path(given.out), given.formats))
 
 
+def labels(given: SimpleNamespace) -> None:
+    """Write the label of each training image of a run and print where."""
+    workdir = _existing_workdir(given)
+    from jaxlabel.experiment.labelled.writing import write_labels
+
+    print(write_labels(workdir, given.format, given.out, sure=given.sure, copy=given.copy))
+
+
 def data_info(given: SimpleNamespace) -> None:
     """Print a description of a data set, and write a sheet of sample images."""
     from jaxlabel.data.info import info
@@ -202,6 +210,23 @@ COMMANDS = (
         ),
     ),
     Command(
+        "labels", "write the label of each training image, for other programs", labels,
+        description="Each image has its label, the probability, and how the label is known: "
+        "bought, predicted, or not sure. folders links the images into a folder per class; "
+        "imagefolder is read by Hugging Face's datasets; labelstudio is imported by Label Studio, "
+        "and jaxlabel answer --labels=EXPORT.json reads what people answered there.",
+        flags=(
+            RUN_WORKDIR,
+            Flag("format", "csv, jsonl, parquet, folders, imagefolder or labelstudio", "NAME",
+                 "csv"),
+            Flag("out", "the file or the new directory to write; without this flag, a name in the "
+                 "work directory", "PATH", ""),
+            Flag("sure", "the probability below which a predicted label counts as not sure", "P",
+                 "0.5"),
+            Flag("copy", "copy image files instead of linking to them", default=False),
+        ),
+    ),
+    Command(
         "report", "write report.html again from the files of a work directory", report,
         flags=(RUN_WORKDIR,),
     ),
@@ -219,8 +244,8 @@ COMMANDS = (
         "command, and start the run again.",
         flags=(
             RUN_WORKDIR,
-            Flag("labels", "the CSV file to import; without this flag, WORKDIR/questions.csv",
-                 "FILE"),
+            Flag("labels", "the CSV file, or the JSON export of Label Studio, to import; without "
+                 "this flag, WORKDIR/questions.csv", "FILE"),
         ),
     ),
     Command(

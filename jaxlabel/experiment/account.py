@@ -100,13 +100,14 @@ def ledger(workdir: Path, rows: bool = False) -> str:
 
 
 def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
-    """Import a person's labels from a CSV file into the run's label store.
+    """Import a person's labels from a file into the run's label store.
 
     The label of an image that this run has queried can be corrected until an account buys it.
 
     Args:
       workdir: the run's directory.
-      labels: a CSV file with the columns item and label; None stands for WORKDIR/questions.csv.
+      labels: a CSV file with the columns item and label, or the JSON export of Label Studio; None
+        stands for WORKDIR/questions.csv.
 
     Returns:
       A message that says how many labels were stored, and a message that lists the refused
@@ -124,6 +125,10 @@ def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
     if not labels and not path.exists():
         raise UsageError(f"there is no {path}: jaxlabel train with that --workdir writes it where "
                          "it asks a person")  # fmt: skip
+    if path.suffix.lower() == ".json":
+        from jaxlabel.experiment.labelled import labelstudio
+
+        path = labelstudio.to_answers(path, workdir / "labelstudio_answers.csv")
     items = Items(workdir)
     counts = import_answers(store, recorded["label_set"], path, items, items.asked)
     lines = [f"{counts.added} answers stored, {counts.known} were there, {counts.blank} are open"]

@@ -1,0 +1,134 @@
+"""Collect the label of each training image of a run, and how it is known."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxlabel import data, files, pretext
+from jaxlabel.data.dataset import Dataset, Options
+from jaxlabel.errors import UsageError
+from jaxlabel.experiment import account
+from jaxlabel.experiment.predict import load
+from jaxlabel.oracle import LabelStore
+from jaxlabel.oracle.records import LedgerRow
+from jaxlabel.predictor import predict_probabilities
+from jaxlabel.runlog import dataset_snapshot
+from jaxlabel.runlog.workdir import RUN
+
+BOUGHT, PREDICTED, NOT_SURE = "bought", "predicted", "not sure"
+
+
+class LabelRow(NamedTuple):
+    """The label of a training image.
+
+    Attributes:
+      index: the index of the image among the training images.
+      item: the id of the image.
+      file: the file of the image; empty if the images are not separate files.
+      label: the name of the class; empty if the run has not labelled the image yet.
+      probability: the probability of the class: 1 for a bought label.
+      known: "bought", "predicted", "not sure" (predicted with a low probability), or "".
+      annotator: the user and machine that bought the label; empty for a prediction.
+      time: when the label was bought, in UTC and ISO format; empty for a prediction.
+    """
+
+    index: int
+    item: str
+    file: str
+    label: str
+    probability: float
+    known: str
+    annotator: str
+    time: str
+
+
+class Labelled(NamedTuple):
+    """All training images of a run with their labels.
+
+    Attributes:
+      rows: a row per image.
+      images: the images, in the order of the rows.
+      classes: the names of the classes.
+      name: the name of the data set.
+    """
+
+    rows: list[LabelRow]
+    images: UInt8[np.ndarray, "n h w c"]
+    classes: tuple[str, ...]
+    name: str
+
+
+def collect(workdir: Path, sure: float) -> Labelled:
+    """Return the labels of a run: those that were bought, and predictions for all other images.
+
+    The label of an image that has no prediction, because the run has not ended, is empty.
+
+    Args:
+      workdir: the directory of a run that has asked for labels.
+      sure: the probability below which a predicted label counts as not sure.
+
+    Raises:
+      UsageError: the run has asked for no label yet, or it learned features without classes.
+      DataError: the images of the run cannot be read.
+    """
+    settings = files.read_json(workdir / "config.json")
+    recorded = files.read_json(workdir / RUN)
+    if settings is None or recorded is None:
+        raise UsageError(f"{workdir} has asked for no label yet")
+    options = Options(**{name: settings[name] for name in Options._fields if name in settings})
+    dataset = data.load(settings["data"], options)
+    dataset = dataset_snapshot.in_first_order(dataset, settings["data"], workdir)
+    store = LabelStore(account.store_url(recorded["store"], workdir))
+    bought = {row.item: row for row in store.ledger(recorded["account"])}
+    classes = store.classes(recorded["label_set"])
+    predicted = _predictions(workdir, dataset)
+    if predicted is not None:
+        classes = tuple(dict.fromkeys([*classes, *predicted.names]))
+    rows = [_row(dataset, index, bought, predicted, sure) for index in range(len(dataset.train_items))]
+    return Labelled(rows, dataset.train_images, classes, dataset.name)
+
+
+class _Predictions(NamedTuple):
+    """The most probable class of each training image.
+
+    Attributes:
+      names: the names of the model's outputs.
+      best: the output with the highest probability.
+      probabilities: that probability.
+    """
+
+    names: tuple[str, ...]
+    best: np.ndarray
+    probabilities: np.ndarray
+
+
+def _predictions(workdir: Path, dataset: Dataset) -> _Predictions | None:
+    """Return the predictions of the run's model, or None if the run has not ended."""
+    if not (workdir / "result.json").exists():
+        return None
+    trained = load(workdir)
+    if isinstance(trained.model, pretext.Representation):
+        raise UsageError(f"{workdir} learned features, no classes: it has no labels")
+    shares = predict_probabilities(trained.model, dataset.train_images)
+    names = trained.classes
+    if trained.gives == "clusters" or shares.shape[1] != len(names):
+        names = tuple(f"cluster {number}" for number in range(shares.shape[1]))
+    return _Predictions(names, shares.argmax(axis=1), shares.max(axis=1))
+
+
+def _row(
+    dataset: Dataset, index: int, bought: dict[str, LedgerRow], predicted: Any, sure: float
+) -> LabelRow:
+    """Return the row of one image."""
+    item = str(dataset.train_items[index])
+    file = dataset.paths[index] if dataset.paths else ""
+    if (entry := bought.get(item)) is not None:
+        return LabelRow(index, item, file, entry.class_name, 1.0, BOUGHT, entry.asked_by,
+                        entry.asked_time)  # fmt: skip
+    if predicted is None:
+        return LabelRow(index, item, file, "", 0.0, "", "", "")
+    share = float(predicted.probabilities[index])
+    known = PREDICTED if share >= sure else NOT_SURE
+    return LabelRow(index, item, file, predicted.names[predicted.best[index]], share, known, "", "")

@@ -1,0 +1,197 @@
+"""Write the labels of a run as a table, as folders of images, or as tasks for Label Studio."""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxlabel import files
+from jaxlabel.errors import UsageError
+from jaxlabel.experiment.labelled import labelstudio
+from jaxlabel.experiment.labelled.rows import Labelled, LabelRow, collect
+
+COLUMNS = ("file", "item", "label", "probability", "known", "annotator", "time")
+TABLES = {"csv": "labels.csv", "jsonl": "labels.jsonl", "parquet": "labels.parquet"}
+FOLDERS = {"folders": "labelled", "imagefolder": "imagefolder", "labelstudio": "labelstudio"}
+FORMATS = (*TABLES, *FOLDERS)
+
+
+def write_labels(
+    workdir: Path, form: str, out: str = "", *, sure: str = "0.5", copy: bool = False
+) -> str:
+    """Write the label of each training image of a run, and return a message for the user.
+
+    Args:
+      workdir: the directory of a run that has asked for labels.
+      form: one of FORMATS.
+      out: the file to write, or the new directory for "folders", "imagefolder" and "labelstudio";
+        "" stands for a name in `workdir`.
+      sure: the probability below which a predicted label counts as not sure, as a text.
+      copy: whether to copy image files instead of linking to them.
+
+    Raises:
+      UsageError: an argument is wrong, a package is missing, or the run has no labels.
+    """
+    if form not in FORMATS:
+        raise UsageError(f"--format={form}: it takes one of {', '.join(FORMATS)}")
+    try:
+        share = float(sure)
+    except ValueError:
+        raise UsageError(f"--sure={sure}: it takes a probability from 0 to 1") from None
+    target = Path(out) if out else workdir / (TABLES | FOLDERS)[form]
+    if form in FOLDERS:
+        _check_empty(target)
+    elif target.is_dir():
+        raise UsageError(f"--out={target} is a folder: name a file in it")
+    if form == "parquet":
+        _import_parquet()
+    labelled = collect(workdir, share)
+    if form in TABLES:
+        files.write(target, _table(form, labelled.rows))
+    else:
+        with files.write_errors(target):
+            target.mkdir(parents=True, exist_ok=True)
+            {"folders": _folders, "imagefolder": _imagefolder, "labelstudio": _labelstudio}[form](
+                labelled, target, copy
+            )
+    counts = {known: sum(row.known == known for row in labelled.rows)
+              for known in ("bought", "predicted", "not sure")}  # fmt: skip
+    shown = ", ".join(f"{count} {known}" for known, count in counts.items() if count)
+    return f"{target}: {len(labelled.rows)} images, {shown or 'no labels yet'}"
+
+
+def _check_empty(target: Path) -> None:
+    """Raise a UsageError unless a directory is missing or empty."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"--out={target} is not an empty directory: name a new one")
+
+
+def _table(form: str, rows: Sequence[LabelRow]) -> bytes:
+    """Return the rows as a CSV, JSON Lines or Parquet file."""
+    records = [_record(row) for row in rows]
+    if form == "csv":
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records)
+        return text.getvalue().encode()
+    if form == "jsonl":
+        return b"".join(files.json_line(record) for record in records)
+    arrow, parquet = _import_parquet()
+    sink = io.BytesIO()
+    kinds = {name: arrow.float64() if name == "probability" else arrow.string() for name in COLUMNS}
+    schema = arrow.schema(list(kinds.items()))
+    parquet.write_table(arrow.Table.from_pylist(records, schema=schema), sink)
+    return sink.getvalue()
+
+
+def _record(row: LabelRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in COLUMNS} | {
+        "probability": round(row.probability, 6)
+    }
+
+
+def _import_parquet() -> tuple[Any, Any]:
+    """Return the modules pyarrow and pyarrow.parquet.
+
+    Raises:
+      UsageError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UsageError(
+            "the format parquet needs the package pyarrow: pip install 'jaxlabel[parquet]'"
+        ) from error
+    return pyarrow, pyarrow.parquet
+
+
+def _folders(labelled: Labelled, target: Path, copy: bool) -> None:
+    """Write a folder per class, which `folder:DIR` with folder_labels reads again."""
+    names = folder_names(labelled.classes)
+    for row in labelled.rows:
+        if row.label:
+            place = target / names[row.label] / picture_name(row)
+            put_picture(labelled, row, place, copy)
+
+
+def _imagefolder(labelled: Labelled, target: Path, copy: bool) -> None:
+    """Write what `datasets.load_dataset("imagefolder", data_dir=DIR)` reads: metadata.csv."""
+    text = io.StringIO()
+    columns = ["file_name", *COLUMNS[1:]]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in labelled.rows:
+        name = f"images/{picture_name(row)}"
+        put_picture(labelled, row, target / name, copy)
+        record = _record(row)
+        del record["file"]
+        writer.writerow({"file_name": name, **record})
+    files.write(target / "metadata.csv", text.getvalue())
+
+
+def _labelstudio(labelled: Labelled, target: Path, copy: bool) -> None:
+    """Write tasks.json for Label Studio's import, and its labelling interface labels.xml.
+
+    Images that are not files of their own are written beside it, in the folder images.
+    """
+    places = []
+    for row in labelled.rows:
+        if row.file and not copy:
+            places.append(os.path.abspath(row.file))
+        else:
+            place = target.absolute() / "images" / picture_name(row)
+            put_picture(labelled, row, place, copy)
+            places.append(str(place))
+    root = os.path.commonpath([os.path.dirname(place) for place in places])
+    links = [labelstudio.link(os.path.relpath(place, root)) for place in places]
+    tasks = labelstudio.tasks(labelled.rows, links, labelled.name)
+    files.write(target / "tasks.json", json.dumps(tasks, indent=1, ensure_ascii=False))
+    files.write(target / "labels.xml", labelstudio.interface(labelled.classes))
+    files.write(target / "root.txt", root + "\n")
+
+
+def folder_names(classes: Sequence[str]) -> dict[str, str]:
+    """Return a folder name for each class; characters that a path cannot hold become "_".
+
+    Classes whose names become equal get a number.
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in classes:
+        plain = re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", name).strip(". ") or "class"
+        unique, number = plain, 1
+        while unique.casefold() in taken:
+            number += 1
+            unique = f"{plain} {number}"
+        taken.add(unique.casefold())
+        names[name] = unique
+    return names
+
+
+def picture_name(row: LabelRow) -> str:
+    """Return a name for an image's file: its index, so that no two are equal, and its own name."""
+    own = Path(row.file).name if row.file else "image.png"
+    return f"{row.index:06d}_{own}"
+
+
+def put_picture(labelled: Labelled, row: LabelRow, place: Path, copy: bool) -> None:
+    """Link or copy the file of an image to a place; write a PNG file if it has no file."""
+    from PIL import Image
+
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if not row.file:
+        pixels = np.asarray(labelled.images[row.index])
+        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(place)
+    elif copy:
+        shutil.copy2(row.file, place)
+    else:
+        place.symlink_to(os.path.abspath(row.file))
