@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,8 @@ def compare(
     else:
         with jax.default_device(jax.devices("cpu")[0]):
             wanted = np.asarray(jax.jit(program)(images))
-    readers = {"model.onnx": _run_onnx, "model.stablehlo": _run_stablehlo,
+    readers: dict[str, Callable[..., np.ndarray]] = {
+        "model.onnx": _run_onnx, "model.stablehlo": _run_stablehlo,
                "model.safetensors": functools.partial(_run_safetensors, model)}  # fmt: skip
     return {name: float(np.abs(readers[name](content, images) - wanted).max())
             for name, content in contents.items()}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Write the model card of a bundle: README.md with the YAML header that the Hugging Face Hub reads."""
+"""Write the model card of a bundle: README.md with a YAML header for the Hugging Face Hub."""
 
 import json
 from typing import Any

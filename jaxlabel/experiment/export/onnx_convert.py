@@ -136,4 +136,3 @@ def _reduce(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
         axes_name = graph.constant(np.array(axes, np.int64))
         outputs.append(graph.node(kind, [graph.name(whole), axes_name], left, keepdims=0))
     return outputs
-

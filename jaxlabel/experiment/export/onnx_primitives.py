@@ -141,8 +141,8 @@ def _slice(call: Call) -> Value:
             if side != call.sides[axis] or strides[axis] != 1]  # fmt: skip
     if not axes:
         return value
-    rows = [[int(row[axis]) for axis in axes]
-            for row in (parameters["start_indices"], parameters["limit_indices"], strides)]  # fmt: skip
+    given = (parameters["start_indices"], parameters["limit_indices"], strides)
+    rows = [[int(row[axis]) for axis in axes] for row in given]
     return _sliced(call, value, rows[0], rows[1], axes, rows[2])
 
 

@@ -35,7 +35,9 @@ def main(places: list[str]) -> None:
     files = [f for group in found for f in group if f.suffix.lower() in CONFIG["image"]["files"]]
     session = onnxruntime.InferenceSession(str(Path(__file__).with_name("model.onnx")))
     table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(["file", "label", "probability", *(f"probability {c}" for c in CONFIG["classes"])])
+    table.writerow(
+        ["file", "label", "probability", *(f"probability {c}" for c in CONFIG["classes"])]
+    )
     for start in range(0, len(files), 256):
         part = files[start : start + 256]
         (rows,) = session.run(None, {"images": np.stack([pixels(file) for file in part])})

@@ -38,7 +38,7 @@ class Program:
     """
 
     def __init__(self, model: Any, shape: tuple[int, ...]):
-        self.shape = tuple(shape)
+        self.shape, self._model = tuple(shape), model
         (batch,) = jax_export.symbolic_shape("batch")
         self.argument = jax.ShapeDtypeStruct((batch, *self.shape), jnp.uint8)
         with plain_kernels():
@@ -47,7 +47,10 @@ class Program:
 
     def __call__(self, images: UInt8[Array, "n h w c"]) -> Float[Array, "n classes"]:
         """Return the class probabilities of the images."""
-        return core.jaxpr_as_fun(self.jaxpr)(images)[0]
+        with plain_kernels():
+            argument = jax.ShapeDtypeStruct(images.shape, images.dtype)
+            traced = jax.make_jaxpr(_probabilities_of(self._model))(argument)
+            return _in_float32(traced)(images)
 
     def stablehlo(self) -> bytes:
         """Return the program for CPU, CUDA and TPU in the format of `jax.export`.

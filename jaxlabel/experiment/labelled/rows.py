@@ -24,7 +24,7 @@ class LabelRow(NamedTuple):
     """The label of a training image.
 
     Attributes:
-      index: the index of the image among the training images.
+      number: the index of the image among the training images.
       item: the id of the image.
       file: the file of the image; empty if the images are not separate files.
       label: the name of the class; empty if the run has not labelled the image yet.
@@ -34,7 +34,7 @@ class LabelRow(NamedTuple):
       time: when the label was bought, in UTC and ISO format; empty for a prediction.
     """
 
-    index: int
+    number: int
     item: str
     file: str
     label: str
@@ -86,7 +86,9 @@ def collect(workdir: Path, sure: float) -> Labelled:
     predicted = _predictions(workdir, dataset)
     if predicted is not None:
         classes = tuple(dict.fromkeys([*classes, *predicted.names]))
-    rows = [_row(dataset, index, bought, predicted, sure) for index in range(len(dataset.train_items))]
+    rows = [
+        _row(dataset, index, bought, predicted, sure) for index in range(len(dataset.train_items))
+    ]
     return Labelled(rows, dataset.train_images, classes, dataset.name)
 
 

@@ -180,7 +180,7 @@ def folder_names(classes: Sequence[str]) -> dict[str, str]:
 def picture_name(row: LabelRow) -> str:
     """Return a name for an image's file: its index, so that no two are equal, and its own name."""
     own = Path(row.file).name if row.file else "image.png"
-    return f"{row.index:06d}_{own}"
+    return f"{row.number:06d}_{own}"
 
 
 def put_picture(labelled: Labelled, row: LabelRow, place: Path, copy: bool) -> None:
@@ -189,7 +189,7 @@ def put_picture(labelled: Labelled, row: LabelRow, place: Path, copy: bool) -> N
 
     place.parent.mkdir(parents=True, exist_ok=True)
     if not row.file:
-        pixels = np.asarray(labelled.images[row.index])
+        pixels = np.asarray(labelled.images[row.number])
         Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(place)
     elif copy:
         shutil.copy2(row.file, place)

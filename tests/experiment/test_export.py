@@ -1,0 +1,121 @@
+"""`jaxlabel export` writes a bundle that jaxlabel and other programs read."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxlabel
+from jaxlabel import data
+from jaxlabel.cli import main as cli
+from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.experiment import predict as prediction
+from jaxlabel.experiment import run as experiment
+from jaxlabel.experiment.export import bundle
+from jaxlabel.methods import representatives
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("flatbuffers")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "ensemble"
+    config = representatives.Config(budget=40, classifier="dense", steps=9, members=2, map="none")
+    experiment.run(config, workdir)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def exported(finished, tmp_path_factory):
+    out = tmp_path_factory.mktemp("bundles") / "deep" / "bundle"
+    assert cli.run(["export", f"--workdir={finished}", f"--out={out}"]) == 0
+    return out
+
+
+def test_the_bundle_says_what_it_holds(exported, finished):
+    names = {path.name for path in exported.iterdir()}
+    assert names >= {"model.safetensors", "model.onnx", "model.stablehlo", "config.json",
+                     "README.md", "predict.py", "result.json"}  # fmt: skip
+    settings = json.loads((exported / "config.json").read_text())
+    assert (settings["kind"], settings["version"]) == ("jaxlabel bundle", 1)
+    assert settings["classes"] == list("0123456789")
+    assert settings["image"]["shape"] == [8, 8, 1] and settings["image"]["mode"] == "grey"
+    parity = settings["parity"]
+    assert parity["images"] == 256 and parity["of"] == "test images"
+    assert set(parity["max_difference"]) == set(settings["files"])
+    assert max(parity["max_difference"].values()) < 1e-5
+    record = json.loads((exported / "result.json").read_text())
+    assert record["config"]["store"] == record["config"]["account"] == ""
+    card = (exported / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: jaxlabel\n")
+    accuracy = json.loads((finished / "result.json").read_text())["test_accuracy"]
+    assert f"{100 * accuracy:.2f}% of the test images are right" in card
+    assert f"metrics: [{{type: accuracy, value: {accuracy:.4f}}}]" in card
+    assert "40 labels were bought" in card
+
+
+def test_jaxlabel_predicts_with_the_bundle_as_with_the_run(exported, finished, tmp_path):
+    for place, name in ((finished, "run.csv"), (exported, "bundle.csv")):
+        arguments = ["predict", f"--workdir={place}", "--data=digits", f"--out={tmp_path / name}"]
+        assert cli.run(arguments) == 0
+    assert (tmp_path / "run.csv").read_text() == (tmp_path / "bundle.csv").read_text()
+    images = data.load("digits").test_images[:20]
+    run, copy = jaxlabel.load(finished), jaxlabel.load(exported)
+    assert np.array_equal(run.predict_proba(images), copy.predict_proba(images))
+    assert copy.classes == run.classes and copy.labels_spent == 40
+
+
+def test_predict_py_labels_pictures_without_jaxlabel(exported, finished, tmp_path):
+    source = (exported / "predict.py").read_text()
+    assert "jax" not in source and len(source.splitlines()) < 60
+    images = data.load("digits").test_images[:5, ..., 0]
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    Image.fromarray(images[0]).save(pictures / "0.png")
+    Image.fromarray(np.repeat(images[1][..., None], 3, -1)).save(pictures / "1.bmp")
+    Image.fromarray(images[2].astype(np.uint16) * 257).save(pictures / "2.png")
+    Image.fromarray(np.dstack([images[3]] * 4)).save(pictures / "3.png")  # transparent
+    (pictures / "note.txt").write_text("no picture")
+    done = subprocess.run([sys.executable, exported / "predict.py", pictures],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    prediction.predict(finished, f"folder:{pictures}", tmp_path / "jaxlabel.csv")
+    with (tmp_path / "jaxlabel.csv").open() as file:
+        wanted = list(csv.DictReader(file))
+    assert len(rows) == len(wanted) == 4
+    for row, other in zip(rows, wanted, strict=True):
+        assert row["label"] == other["label"]
+        assert float(row["probability 3"]) == pytest.approx(float(other["probability 3"]), abs=2e-6)
+
+
+def test_a_network_that_is_exported_wrongly_is_refused(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "compare", lambda *_: {"model.onnx": 2e-4})
+    with pytest.raises(JaxlabelError, match=r"model\.onnx differs from the network by 2\.0e-04"):
+        bundle.export(finished, tmp_path / "out", "onnx")
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_requests_are_refused_before_anything_is_written(finished, exported, tmp_path):
+    for formats, message in (("onnx,coreml", "it takes some of"), (",", "is empty")):
+        with pytest.raises(UsageError, match=message):
+            bundle.export(finished, tmp_path / "out", formats)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    for place, message in ((tmp_path / "mine", "no bundle"), (finished, "work directory"),
+                           (tmp_path / "mine" / "thesis.txt", "is a file")):  # fmt: skip
+        with pytest.raises(UsageError, match=message):
+            bundle.export(finished, place, "safetensors")
+    assert bundle.export(finished, exported, "safetensors").count("model.") == 2
+    assert not (exported / "model.onnx").exists()  # the old bundle was replaced
+
+
+def test_the_private_part_of_a_result_stays_at_home():
+    config = {"store": "postgresql://me@host/db", "account": "me", "data": "folder:/home/me/x"}
+    record = bundle.public_record({"config": config, "dataset": "x"})
+    assert record["config"] == {"store": "", "account": "", "data": "folder:x"}

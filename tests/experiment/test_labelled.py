@@ -1,0 +1,222 @@
+"""`jaxlabel labels` writes what is known of each image, and Label Studio's answers come back."""
+
+import csv
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxlabel import data
+from jaxlabel.cli import main as cli
+from jaxlabel.data.dataset import Options
+from jaxlabel.errors import DataError, LabelsMissing, UsageError
+from jaxlabel.experiment import account
+from jaxlabel.experiment import run as experiment
+from jaxlabel.experiment.labelled import labelstudio, writing
+from jaxlabel.methods import representatives
+from jaxlabel.oracle import LabelStore
+
+
+def draw(folder, count=24):
+    """Write dark and light pictures, and return the class of each by its file name."""
+    classes = {}
+    for number in range(count):
+        place = folder / f"{number:02d}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 60 + 120 * (number % 2) + number, np.uint8)).save(place)
+        classes[place.name] = "li/ght" if number % 2 else "dark"
+    return classes
+
+
+class Run:
+    """A run on a folder whose questions were answered by a person."""
+
+    def __init__(self, root):
+        self.pictures, self.workdir = root / "pictures", root / "run"
+        self.classes = draw(self.pictures)
+        self.config = representatives.Config(data=f"folder:{self.pictures}", budget=4, map="none")
+
+    def train(self):
+        return experiment.run(self.config, self.workdir)
+
+    def questions(self):
+        with pytest.raises(LabelsMissing):
+            self.train()
+        with (self.workdir / "questions.csv").open() as file:
+            return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    run = Run(tmp_path_factory.mktemp("labelled"))
+    rows = run.questions()
+    for row in rows:
+        row["label"] = run.classes[Path(row["file"]).name]
+    with (run.workdir / "questions.csv").open("w") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    account.answer(run.workdir)
+    run.train()
+    return run
+
+
+def write(run, form, out, **options):
+    writing.write_labels(run.workdir, form, str(out), **options)
+    return out
+
+
+def test_the_table_says_how_each_label_is_known(finished, tmp_path):
+    arguments = ["labels", f"--workdir={finished.workdir}", f"--out={tmp_path / 'l.csv'}"]
+    assert cli.run(arguments) == 0
+    with (tmp_path / "l.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [Path(row["file"]).name for row in rows] == sorted(finished.classes)
+    assert {row["label"] for row in rows} == {"dark", "li/ght"}
+    bought = [row for row in rows if row["known"] == "bought"]
+    assert len(bought) == 4
+    for row in bought:
+        assert row["label"] == finished.classes[Path(row["file"]).name]
+        assert float(row["probability"]) == 1 and "@" in row["annotator"] and "T" in row["time"]
+    others = [row for row in rows if row["known"] != "bought"]
+    assert all(row["annotator"] == row["time"] == "" for row in others)
+    ids = data.load(f"folder:{finished.pictures}").train_items.tolist()
+    assert [row["item"] for row in rows] == ids
+    write(finished, "csv", tmp_path / "strict.csv", sure="1.01")
+    with (tmp_path / "strict.csv").open() as file:
+        assert {row["known"] for row in csv.DictReader(file)} == {"bought", "not sure"}
+
+
+def test_json_lines_and_parquet_hold_the_same_rows(finished, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    lines = write(finished, "jsonl", tmp_path / "l.jsonl").read_text().splitlines()
+    table = parquet.read_table(write(finished, "parquet", tmp_path / "l.parquet"))
+    assert table.to_pylist() == [json.loads(line) for line in lines]
+    assert len(lines) == 24 and table.column_names == list(writing.COLUMNS)
+
+
+def test_a_folder_per_class_is_read_again_with_its_labels(finished, tmp_path):
+    out = write(finished, "folders", tmp_path / "links")
+    assert sorted(path.name for path in out.iterdir()) == ["dark", "li_ght"]
+    assert all(path.is_symlink() for path in out.rglob("*.png"))
+    options = Options(folder_labels=True)
+    read = data.load(f"folder:{out}", options)
+    labels = data.load_train_labels(f"folder:{out}", options)
+    classes = dict(zip(read.train_items.tolist(), labels.tolist(), strict=True))
+    lines = write(finished, "jsonl", tmp_path / "l.jsonl").read_text().splitlines()
+    names = {"dark": 0, "li/ght": 1}
+    assert classes == {row["item"]: names[row["label"]] for row in map(json.loads, lines)}
+    copied = write(finished, "folders", tmp_path / "copies", copy=True)
+    assert not any(path.is_symlink() for path in copied.rglob("*.png"))
+    with pytest.raises(UsageError, match="is not an empty directory"):
+        write(finished, "folders", out)
+
+
+def test_an_imagefolder_names_its_files(finished, tmp_path):
+    out = write(finished, "imagefolder", tmp_path / "hub")
+    with (out / "metadata.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:3] == ["file_name", "item", "label"]
+    assert all((out / row["file_name"]).is_file() for row in rows) and len(rows) == 24
+    if importlib.util.find_spec("datasets") is None:
+        pytest.skip("needs Hugging Face's datasets")
+    script = (  # in a process of its own, because datasets leaves files open
+        "import datasets, numpy, sys; "
+        "hub = datasets.load_dataset('imagefolder', data_dir=sys.argv[1], cache_dir=sys.argv[2]); "
+        "print(hub['train']['label'], int(numpy.asarray(hub['train'][3]['image']).max()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, out, tmp_path / "cache"],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    assert done.stdout.strip() == f"{[row['label'] for row in rows]} 183"
+
+
+def test_classes_get_distinct_folders():
+    names = writing.folder_names(["a/b", "a_b", "A:B", "..", "ä"])
+    assert names == {"a/b": "a_b", "a_b": "a_b 2", "A:B": "A_B 3", "..": "class", "ä": "ä"}
+
+
+def exported_by_label_studio(tasks, classes):
+    """Return Label Studio's JSON export after a person has answered all tasks.
+
+    The keys are those of an export of Label Studio 1.x.
+    """
+    export = []
+    for number, task in enumerate(tasks, 1):
+        choice = classes[Path(task["data"]["file"]).name]
+        value = {"value": {"choices": [choice]}, "id": "q1", "from_name": "label",
+                 "to_name": "image", "type": "choices", "origin": "manual"}  # fmt: skip
+        annotation = {"id": number, "completed_by": 1, "result": [value], "was_cancelled": False,
+                      "ground_truth": False, "updated_at": "2026-11-28T07:00:00Z"}  # fmt: skip
+        export.append({"id": number, "annotations": [annotation], "predictions": [],
+                       "data": task["data"], "meta": {}, "project": 1})  # fmt: skip
+    return export
+
+
+def test_label_studio_answers_a_runs_questions(tmp_path):
+    run = Run(tmp_path)
+    asked = run.questions()
+    out = write(run, "labelstudio", tmp_path / "studio")  # before any label is known
+    tasks = json.loads((out / "tasks.json").read_text())
+    assert len(tasks) == 24 and not any("predictions" in task for task in tasks)
+    assert tasks[3]["data"]["image"] == "/data/local-files/?d=03.png"
+    assert (out / "root.txt").read_text().strip() == str(run.pictures)
+    (tmp_path / "export.json").write_text(json.dumps(exported_by_label_studio(tasks, run.classes)))
+    arguments = ["answer", f"--workdir={run.workdir}", f"--labels={tmp_path / 'export.json'}"]
+    assert cli.run(arguments) == 0 and cli.run(arguments) == 0  # twice changes nothing
+    result = run.train()
+    assert result["labels_spent"] == len(asked) == 4
+    recorded = json.loads((run.workdir / "run.json").read_text())
+    store = LabelStore(account.store_url(recorded["store"], run.workdir))
+    names = {task["data"]["item"]: run.classes[Path(task["data"]["file"]).name] for task in tasks}
+    for row in store.ledger(recorded["account"]):
+        assert row.class_name == names[row.item]
+    again = write(run, "labelstudio", tmp_path / "again")
+    tasks = json.loads((again / "tasks.json").read_text())
+    assert sum("annotations" in task for task in tasks) == 4
+    assert sum("predictions" in task for task in tasks) == 20
+    assert '<Choice value="li/ght"/>' in (again / "labels.xml").read_text()
+
+
+def test_label_studios_export_is_read_in_all_its_forms():
+    def task(**annotations):
+        return {"data": {"item": "a", "file": "a.png"}, **annotations}
+
+    def chosen(name, **more):
+        return {"result": [{"type": "choices", "value": {"choices": [name]}}], **more}
+
+    assert labelstudio.answers([task(annotations=[])]) == [("a", "a.png", "")]
+    skipped = task(annotations=[chosen("x", was_cancelled=True)])
+    assert labelstudio.answers([skipped]) == [("a", "a.png", "")]
+    several = task(annotations=[chosen("old", updated_at="2026-01-01"),
+                                chosen("new", updated_at="2026-02-01")])  # fmt: skip
+    assert labelstudio.answers([several])[0][2] == "new"
+    several["annotations"][0]["ground_truth"] = True
+    assert labelstudio.answers([several])[0][2] == "old"
+    assert labelstudio.answers([{"item": "b", "label": "cat"}]) == [("b", "", "cat")]  # JSON-MIN
+    with pytest.raises(DataError, match=r"task 1 has no data\.item"):
+        labelstudio.answers([{"data": {"image": "a.png"}, "annotations": []}])
+    with pytest.raises(DataError, match="task 1 has 2 classes"):
+        labelstudio.answers([{"item": "b", "label": {"choices": ["cat", "dog"]}}])
+    with pytest.raises(DataError, match="is no list of tasks"):
+        labelstudio.answers({"tasks": []})
+
+
+def test_images_without_files_are_written_as_pictures(tmp_path):
+    config = representatives.Config(budget=20, map="none")
+    experiment.run(config, tmp_path / "digits")
+    out = tmp_path / "folders"
+    message = writing.write_labels(tmp_path / "digits", "folders", str(out))
+    assert message.startswith(f"{out}: 1297 images, 20 bought")
+    ids = data.load("digits").train_items
+    read = data.load(f"folder:{out}")
+    assert sorted(read.train_items.tolist()) == sorted(ids.tolist())
+    for form, sure, wrong in (("xls", "0.5", "--format=xls"), ("csv", "high", "--sure=high")):
+        with pytest.raises(UsageError, match=wrong):
+            writing.write_labels(tmp_path / "digits", form, sure=sure)
+    with pytest.raises(UsageError, match="has asked for no label yet"):
+        writing.write_labels(tmp_path, "csv", str(tmp_path / "l.csv"))
