@@ -66,7 +66,9 @@ class RunConfig:
         choices=("", *PRESETS),
     )
     data: str = setting(
-        "digits", "the data set: digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME"
+        "digits",
+        "the data set: digits, folder:DIR, zip:FILE, tar:FILE, csv:FILE, parquet:FILE, "
+        "webdataset:PATTERN, hf:NAME_OR_DIR, idx:DIR, npz:FILE or tfds:NAME",
     )
     data_dir: str = setting(
         "",

@@ -134,7 +134,10 @@ def _existing_workdir(given: SimpleNamespace) -> Path:
     return Path(given.workdir)
 
 
-SOURCES = "digits, idx:DIR, npz:FILE, folder:DIR"
+SOURCES = (
+    "digits, folder:DIR, zip:FILE, tar:FILE, csv:FILE, parquet:FILE, webdataset:PATTERN, "
+    "hf:NAME_OR_DIR, idx:DIR, npz:FILE"
+)
 DATA = Flag("data", f"{SOURCES} or tfds:NAME", "SPEC", missing=f"{SOURCES}, tfds:NAME")
 RUN_WORKDIR = Flag(
     "workdir", "the work directory of the run", "DIR",

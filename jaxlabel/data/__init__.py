@@ -6,11 +6,12 @@ process. Outside of the training code, `jaxlabel.data.info` and the final evalua
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from jaxlabel.data import arrays, digits, folder, idx, npz, tfds
+from jaxlabel.data import archived, arrays, digits, folder, idx, npz, tables, tfds
 from jaxlabel.data.dataset import (
     DEFAULTS,
     KNOWN_DATASETS,
@@ -26,10 +27,15 @@ from jaxlabel.errors import DataError, did_you_mean
 
 __all__ = ["Dataset", "Options", "has_labels", "load", "load_test_labels", "load_train_labels"]
 
-SOURCES = {
-    "digits": digits, "idx": idx, "npz": npz, "folder": folder, "tfds": tfds, "array": arrays
+SOURCES: dict[str, Any] = {
+    "digits": digits, "idx": idx, "npz": npz, "folder": folder, "tfds": tfds, "array": arrays,
+    "zip": archived.ZIP, "tar": archived.TAR, "webdataset": archived.WEBDATASET,
+    "csv": tables.CSV, "parquet": tables.PARQUET, "hf": tables.HUB,
 }  # fmt: skip
-SPEC_SYNTAX = "digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME"
+SPEC_SYNTAX = (
+    "digits, idx:DIR, npz:FILE, folder:DIR, zip:FILE, tar:FILE, csv:FILE, parquet:FILE, "
+    "webdataset:PATTERN, hf:NAME_OR_DIR or tfds:NAME"
+)
 
 
 def load(spec: str, options: Options = DEFAULTS) -> Dataset:
@@ -118,7 +124,9 @@ def split_spec(spec: str) -> tuple[str, str]:
 
 def _guess_prefix(path: Path) -> str:
     if path.is_file():
-        return "npz"
+        endings = {".zip": "zip", ".tar": "tar", ".tgz": "tar", ".csv": "csv",
+                   ".parquet": "parquet"}  # fmt: skip
+        return "tar" if ".tar." in path.name else endings.get(path.suffix.lower(), "npz")
     return "idx" if any("ubyte" in child.name for child in path.iterdir()) else "folder"
 
 

@@ -131,6 +131,7 @@ def name_of(prefix: str, location: str) -> str:
         stem = re.split(r"[:/]", location)[0]
     else:
         stem = Path(location).expanduser().resolve().name
-        stem = stem.removesuffix(".npz") if prefix == "npz" else stem
+        if prefix in ("npz", "zip", "csv", "parquet", "tar"):
+            stem = re.sub(r"(\.tar)?\.(npz|zip|csv|parquet|tar|tgz|gz|bz2|xz)$", "", stem)
     name = re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_") or "images"
     return ALIASES.get(name, name)

@@ -195,7 +195,7 @@ def test_labels_that_do_not_fit_the_images_or_classes_are_refused(idx, tmp_path)
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        ("idxs:a", "(did you mean idx?): write digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME"),
+        ("idxs:a", "(did you mean idx?): write digits, idx:DIR, npz:FILE, folder:DIR, zip:FILE"),
         ("digit", "(did you mean digits?)"),
         ("", "unknown data set '': write digits"),
         ("digits:8", "takes no location"),

@@ -128,7 +128,7 @@ def test_an_imagefolder_names_its_files(finished, tmp_path):
     script = (  # in a process of its own, because datasets leaves files open
         "import datasets, numpy, sys; "
         "hub = datasets.load_dataset('imagefolder', data_dir=sys.argv[1], cache_dir=sys.argv[2]); "
-        "print(hub['train']['label'], int(numpy.asarray(hub['train'][3]['image']).max()))"
+        "print(list(hub['train']['label']), int(numpy.asarray(hub['train'][3]['image']).max()))"
     )
     done = subprocess.run([sys.executable, "-c", script, out, tmp_path / "cache"],
                           capture_output=True, text=True, check=True)  # fmt: skip

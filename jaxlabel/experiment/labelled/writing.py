@@ -145,7 +145,7 @@ def _labelstudio(labelled: Labelled, target: Path, copy: bool) -> None:
     """
     places = []
     for row in labelled.rows:
-        if row.file and not copy:
+        if row.file and not copy and Path(row.file).is_file():
             places.append(os.path.abspath(row.file))
         else:
             place = target.absolute() / "images" / picture_name(row)
@@ -179,7 +179,8 @@ def folder_names(classes: Sequence[str]) -> dict[str, str]:
 
 def picture_name(row: LabelRow) -> str:
     """Return a name for an image's file: its index, so that no two are equal, and its own name."""
-    own = Path(row.file).name if row.file else "image.png"
+    is_file = bool(row.file) and Path(row.file).is_file()
+    own = Path(row.file).name if is_file else f"{Path(row.file).stem or 'image'}.png"
     return f"{row.number:06d}_{own}"
 
 
@@ -188,7 +189,7 @@ def put_picture(labelled: Labelled, row: LabelRow, place: Path, copy: bool) -> N
     from PIL import Image
 
     place.parent.mkdir(parents=True, exist_ok=True)
-    if not row.file:
+    if not row.file or not Path(row.file).is_file():  # it may lie in an archive
         pixels = np.asarray(labelled.images[row.number])
         Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(place)
     elif copy:

@@ -1,0 +1,143 @@
+"""Read the files in ZIP and TAR archives one after the other, without unpacking them.
+
+An archive may come from anywhere: one that would write outside of its folder, that unpacks to far
+more than it is, or that consists of empty entries, is refused before it is read to its end.
+"""
+
+import re
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from jaxlabel.errors import DataError
+
+MAX_ENTRIES = 500_000  # entries of a ZIP archive
+MAX_FILE = 256 << 20  # bytes of one file in an archive
+MAX_TOTAL = 512 << 20  # bytes that an archive may always unpack to
+MAX_RATIO = 200  # how many times its own size an archive may unpack to beyond that
+MAX_USELESS = 10_000  # entries without an image that are always allowed; more if there are images
+END_OF_ZIP = struct.Struct("<4s4H2LH")
+
+
+class Member(NamedTuple):
+    """A file in an archive.
+
+    Attributes:
+      name: its path in the archive, with "/" between folders.
+      content: its bytes.
+    """
+
+    name: str
+    content: bytes
+
+
+def read_members(file: Path, spec: str, wanted: Callable[[str], bool]) -> Iterator[Member]:
+    """Yield the wanted files of an archive, in the order in which they are stored.
+
+    Args:
+      file: a ZIP archive, or a TAR archive that may be compressed.
+      spec: the data set's specification, for error messages.
+      wanted: returns True for the name of a file that is to be read.
+
+    Raises:
+      DataError: the file is missing, damaged, no archive, or an archive that may do harm.
+    """
+    if not file.is_file():
+        raise DataError(f"{spec}: there is no such file")
+    reader = _read_zip if spec.startswith("zip:") else _read_tar
+    try:
+        yield from reader(file, spec, wanted)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, RuntimeError,
+            NotImplementedError) as error:  # fmt: skip
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{spec} cannot be read ({reason}): fetch it again") from error
+
+
+class _Limits:
+    """Counts what an archive holds, and refuses it where it holds too much."""
+
+    def __init__(self, file: Path, spec: str):
+        self.spec, self.size = spec, file.stat().st_size
+        self.total = self.useful = self.useless = 0
+
+    def check(self, name: str, size: int, is_useful: bool) -> None:
+        """Count an entry.
+
+        Raises:
+          DataError: its name leaves the archive, or it makes the archive too large.
+        """
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        if name.startswith(("/", "\\")) or ".." in parts or re.match(r"[A-Za-z]:", name):
+            raise DataError(f"{self.spec} has an entry {name[:80]!r} outside of its own folder: "
+                            "it is refused")  # fmt: skip
+        self.total += size
+        self.useful += is_useful
+        self.useless += not is_useful
+        if size > MAX_FILE or self.total > max(MAX_TOTAL, MAX_RATIO * self.size):
+            raise DataError(f"{self.spec} unpacks to far more than it is (entry {name[:80]!r}): "
+                            "it is refused; unpack it yourself if you trust it")  # fmt: skip
+        if self.useless > MAX_USELESS + 10 * self.useful:
+            raise DataError(f"{self.spec} has {self.useless:,} entries without an image among "
+                            f"{self.useful:,} with one: it is refused")  # fmt: skip
+
+
+def _read_zip(file: Path, spec: str, wanted: Callable[[str], bool]) -> Iterator[Member]:
+    count = _count_zip_entries(file)
+    if count > MAX_ENTRIES:
+        raise DataError(f"{spec} has {count:,} entries, more than {MAX_ENTRIES:,}: unpack it and "
+                        "use folder:DIR")  # fmt: skip
+    limits = _Limits(file, spec)
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+        for entry in entries:
+            is_useful = wanted(entry.filename) and entry.file_size > 0
+            limits.check(entry.filename, entry.file_size, is_useful)
+        for entry in entries:
+            if entry.is_dir() or not wanted(entry.filename):
+                continue
+            with archive.open(entry) as stream:
+                content = stream.read(entry.file_size + 1)  # no more than its header says
+            yield Member(entry.filename, content)
+
+
+def _count_zip_entries(file: Path) -> int:
+    """Return the number of entries that the end of a ZIP archive states, 0 if there is no end.
+
+    Listing a million entries takes many seconds; this reads the last bytes only.
+    """
+    with file.open("rb") as stream:
+        size = stream.seek(0, 2)
+        start = max(0, size - (1 << 16) - END_OF_ZIP.size - 20)
+        stream.seek(start)
+        tail = stream.read()
+        place = tail.rfind(b"PK\5\6")
+        if place < 0 or len(tail) - place < END_OF_ZIP.size:
+            return 0
+        _, _, _, _, count, length, _, _ = END_OF_ZIP.unpack_from(tail, place)
+        locator = tail.rfind(b"PK\6\7", 0, place)
+        if 0xFFFF in (count, length & 0xFFFF) and locator >= 0:
+            stream.seek(struct.unpack_from("<Q", tail, locator + 8)[0])
+            record = stream.read(56)
+            if record[:4] == b"PK\6\6" and len(record) == 56:
+                count, length = struct.unpack_from("<2Q", record, 32)
+    # An entry of the directory has at least 46 bytes, so that the count cannot be too low by much.
+    return max(count, length // 1024)
+
+
+def _read_tar(file: Path, spec: str, wanted: Callable[[str], bool]) -> Iterator[Member]:
+    limits = _Limits(file, spec)
+    with tarfile.open(file, "r|*") as archive:
+        for entry in archive:
+            name = entry.name.removeprefix("./")
+            is_useful = entry.isfile() and entry.size > 0 and wanted(name)
+            limits.check(name, entry.size, is_useful)
+            if entry.issym() or entry.islnk() or entry.isdev():
+                raise DataError(f"{spec} has an entry {name[:80]!r} that is a link or a device: "
+                                "it is refused")  # fmt: skip
+            if entry.isfile() and wanted(name) and (stream := archive.extractfile(entry)):
+                yield Member(name, stream.read())
+            archive.members = []  # tarfile would keep every entry in memory

@@ -1,0 +1,157 @@
+"""Readers of pictures that come as encoded bytes: archives, tables and shards.
+
+A source yields `Entry` values. `Reader` turns them into images and labels; the pictures are decoded
+in parallel while the source is read, and are sorted by name as a folder's are.
+"""
+
+import io
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxlabel.data import images as image_module
+from jaxlabel.data.dataset import Images, Options, Source
+from jaxlabel.errors import DataError
+
+PENDING = 64  # pictures that are read ahead while earlier ones are decoded
+
+
+class Entry(NamedTuple):
+    """A picture of a source.
+
+    Attributes:
+      name: its name, by which pictures are sorted; a table has none and keeps its order.
+      content: the bytes of the picture's file.
+      label: the name of its class; None if the source gives none.
+      split: "train" or "test".
+    """
+
+    name: str
+    content: bytes
+    label: str | None = None
+    split: str = "train"
+
+
+class Reader:
+    """A reader for `jaxlabel.data`: it has the functions of the modules `idx`, `npz` and `folder`.
+
+    Args:
+      prefix: the beginning of the specification, such as "zip".
+      entries: yields the pictures at a location.
+      labelled: returns True if the source at a location has labels.
+      arrange: takes the pictures without their bytes when all are read, and returns them with
+        their final names, labels and splits; None for a picture that is no part of the data set.
+    """
+
+    def __init__(
+        self,
+        prefix: str,
+        entries: Callable[[str, Options], Iterable[Entry]],
+        labelled: Callable[[str, Options], bool],
+        arrange: Callable[[str, list[Entry], Options], list[Entry | None]] = lambda _, all, __: [
+            *all
+        ],
+    ):
+        self.prefix, self._entries, self.has_labels = prefix, entries, labelled
+        self._arrange = arrange
+
+    def read(self, location: str, options: Options) -> Source:
+        """Read the images at a location; labels are used to name the classes only.
+
+        Raises:
+          DataError: the source cannot be read or holds no images.
+        """
+        spec = f"{self.prefix}:{location}"
+        decoded = self._decoded(spec, location, options)
+        classes = _class_names(entry for entry, _ in decoded)
+        parts = {split: [pair for pair in decoded if pair[0].split == split]
+                 for split in ("train", "test")}  # fmt: skip
+        if not parts["train"]:
+            raise DataError(f"{spec} holds no images to train on")
+        images = {split: image_module.merge((entry.name, image) for entry, image in part)
+                  for split, part in parts.items() if part}  # fmt: skip
+        paths = tuple(f"{location}/{entry.name}" for entry, _ in parts["train"])
+        return Source(images["train"], images.get("test"), classes, paths)
+
+    def labels(self, location: str, options: Options, split: str) -> np.ndarray:
+        """Return the labels of the split "train" or "test", in the order of the images.
+
+        A label is the index of the picture's class in the sorted names of all classes.
+
+        Raises:
+          DataError: the source cannot be read, or a picture has no label.
+        """
+        spec = f"{self.prefix}:{location}"
+        if not self.has_labels(location, options):
+            raise DataError(f"{spec} has no labels")
+        if options.skip_unreadable:  # `read` skips unreadable pictures, so their labels are skipped
+            entries = [entry for entry, _ in self._decoded(spec, location, options)]
+        else:
+            entries = self._arranged(location, options)
+        missing = next((entry.name for entry in entries if entry.label is None), None)
+        if missing is not None:
+            raise DataError(f"{spec}: {missing} has no label")
+        numbers = {name: number for number, name in enumerate(_class_names(entries))}
+        chosen = [entry for entry in entries if entry.split == split]
+        return np.array([numbers[str(entry.label)] for entry in chosen], np.int64)
+
+    def class_names(self, location: str, options: Options) -> tuple[str, ...]:
+        """Return the names of the classes, by label."""
+        return _class_names(self._arranged(location, options))
+
+    def _arranged(self, location: str, options: Options) -> list[Entry]:
+        """Return the pictures without their bytes, sorted by name."""
+        found = [entry._replace(content=b"") for entry in self._entries(location, options)]
+        arranged = self._arrange(f"{self.prefix}:{location}", found, options)
+        return sorted((entry for entry in arranged if entry is not None), key=_name)
+
+    def _decoded(self, spec: str, location: str, options: Options) -> list[tuple[Entry, Images]]:
+        """Return the pictures with their decoded images, sorted by name."""
+
+        def decode(entry: Entry) -> tuple[Entry, Images] | None:
+            try:
+                pixels = image_module.decode(io.BytesIO(entry.content))
+            except Exception as error:  # Pillow raises many types of exceptions
+                if options.skip_unreadable:
+                    return None
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise DataError(f"{spec}: {entry.name} cannot be read ({reason}): set "
+                                "skip_unreadable to skip it") from error  # fmt: skip
+            single = image_module.single_image(pixels, options)
+            return entry._replace(content=b""), single
+
+        with ThreadPoolExecutor() as pool:
+            ahead = _ahead(pool, decode, self._entries(location, options))
+            decoded = [pair for pair in ahead if pair is not None]
+        arranged = self._arrange(spec, [entry for entry, _ in decoded], options)
+        pairs = [(entry, image) for entry, (_, image) in zip(arranged, decoded, strict=True)
+                 if entry is not None]  # fmt: skip
+        return sorted(pairs, key=lambda pair: pair[0].name)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor,
+    decode: Callable[[Entry], tuple[Entry, Images] | None],
+    entries: Iterable[Entry],
+) -> Iterator[tuple[Entry, Images] | None]:
+    """Yield decode(entry) for each entry, in their order; few entries are in memory at a time."""
+    pending: deque[Future[tuple[Entry, Images] | None]] = deque()
+    for entry in entries:
+        pending.append(pool.submit(decode, entry))
+        if len(pending) >= PENDING:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+def _class_names(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """Return the sorted names of the classes; numbers in the order of their values."""
+    names = {entry.label for entry in entries if entry.label is not None}
+    return tuple(sorted(names, key=lambda name: (int(name) if name.isdecimal() else 10**18, name)))
+
+
+def _name(entry: Entry) -> str:
+    return entry.name

@@ -1,0 +1,188 @@
+"""Readers of pictures that a table lists: `csv:FILE`, `parquet:FILE` and `hf:NAME_OR_DIR`."""
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxlabel.data.dataset import Options
+from jaxlabel.data.streams import Entry, Reader
+from jaxlabel.errors import DataError
+
+PICTURES = ("image", "img", "picture", "file", "path", "file_name", "filename", "bytes")
+LABELS = ("label", "class", "class_name", "category", "fine_label", "coarse_label")
+TEST_SPLITS = ("test", "validation")
+
+
+def _column(names: list[str], known: tuple[str, ...]) -> str | None:
+    """Return the name of the first known column that a table has, in any case."""
+    by_name = {name.strip().casefold(): name for name in reversed(names)}
+    return next((by_name[name] for name in known if name in by_name), None)
+
+
+def _picture_column(spec: str, names: list[str]) -> str:
+    found = _column(names, PICTURES)
+    if found is None:
+        raise DataError(f"{spec} has no column of pictures, but {', '.join(names) or 'nothing'}: "
+                        f"call it {PICTURES[0]} or path")  # fmt: skip
+    return found
+
+
+def _content(spec: str, root: Path, value: Any) -> tuple[str, bytes]:
+    """Return the name and the bytes of a picture in a cell: bytes, a path, or Hugging Face's dict.
+
+    Raises:
+      DataError: the cell holds no picture, or names a file that cannot be read.
+    """
+    name = ""
+    if isinstance(value, Mapping):
+        name, value = str(value.get("path") or ""), value.get("bytes") or value.get("path")
+    if isinstance(value, bytes):
+        return name, value
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{spec} has a row without a picture")
+    file = root / Path(value).expanduser()
+    try:
+        return value, file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{spec}: {file} cannot be read: {error.strerror}") from error
+
+
+def _entry(
+    spec: str, root: Path, number: int, cell: Any, label: Any, split: str = "train"
+) -> Entry:
+    """Return the picture of a row; its number keeps the rows in their order."""
+    name, content = _content(spec, root, cell)
+    text = None if label is None or str(label).strip() == "" else str(label).strip()
+    return Entry(f"{number:09d}/{name}", content, text, split)
+
+
+def _csv_rows(location: str) -> Iterator[dict[str, str]]:
+    file = Path(location).expanduser()
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            delimiter = max(",;\t", key=stream.readline().count)
+            stream.seek(0)
+            yield from csv.DictReader(stream, delimiter=delimiter, restval="")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"csv:{location} cannot be read: {reason}") from error
+
+
+def _csv_entries(location: str, options: Options) -> Iterator[Entry]:
+    spec, root = f"csv:{location}", Path(location).expanduser().parent
+    for number, row in enumerate(_csv_rows(location)):
+        names = [name for name in row if name]
+        label = _column(names, LABELS)
+        yield _entry(spec, root, number, row[_picture_column(spec, names)],
+                     row[label] if label else None, _split(row))  # fmt: skip
+
+
+def _split(row: Mapping[str, Any]) -> str:
+    """Return the split that a row states in a column split; train if it states none."""
+    return "test" if str(row.get("split", "")).strip().lower() in TEST_SPLITS else "train"
+
+
+def _csv_has_labels(location: str, options: Options) -> bool:
+    first = next(_csv_rows(location), None)
+    return first is not None and _column([name for name in first if name], LABELS) is not None
+
+
+def _parquet(location: str) -> Any:
+    """Open a Parquet file.
+
+    Raises:
+      DataError: pyarrow is missing, or the file cannot be read.
+    """
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise DataError(f"parquet:{location} needs the package pyarrow: "
+                        "pip install 'jaxlabel[parquet]'") from error  # fmt: skip
+    file = Path(location).expanduser()
+    try:
+        return parquet.ParquetFile(file)
+    except (OSError, ValueError) as error:  # pyarrow's errors are subclasses of these
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"parquet:{location} cannot be read ({reason})") from error
+
+
+def _parquet_entries(location: str, options: Options) -> Iterator[Entry]:
+    spec, root = f"parquet:{location}", Path(location).expanduser().parent
+    with _parquet(location) as file:
+        names = list(file.schema_arrow.names)
+        picture, label = _picture_column(spec, names), _column(names, LABELS)
+        columns = [name for name in (picture, label, "split") if name in names]
+        number = 0
+        for batch in file.iter_batches(batch_size=256, columns=columns):
+            for row in batch.to_pylist():
+                given = row[label] if label else None
+                yield _entry(spec, root, number, row[picture], given, _split(row))
+                number += 1
+
+
+def _parquet_has_labels(location: str, options: Options) -> bool:
+    with _parquet(location) as file:
+        return _column(list(file.schema_arrow.names), LABELS) is not None
+
+
+def _hub(location: str) -> Any:
+    """Load a data set of Hugging Face: a directory that `save_to_disk` wrote, or a name.
+
+    Raises:
+      DataError: the package datasets is missing, or there is no such data set.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise DataError(f"hf:{location} needs the package datasets: "
+                        "pip install 'jaxlabel[hf]'") from error  # fmt: skip
+    folder = Path(location).expanduser()
+    try:
+        if folder.is_dir():
+            loaded = datasets.load_from_disk(str(folder))
+        else:
+            loaded = datasets.load_dataset(location)
+    except Exception as error:  # datasets raises many types of exceptions
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"hf:{location} cannot be loaded ({reason})") from error
+    return loaded if isinstance(loaded, dict) else {"train": loaded}
+
+
+def _hub_entries(location: str, options: Options) -> Iterator[Entry]:
+    import datasets
+
+    spec, number = f"hf:{location}", 0
+    for name, part in _hub(location).items():
+        if name != "train" and name not in TEST_SPLITS:
+            continue
+        picture, label = _hub_columns(spec, part)
+        plain = part.cast_column(picture, datasets.Image(decode=False))
+        names = getattr(part.features[label], "names", None) if label else None
+        columns = [picture, *([label] if label else [])]
+        for row in plain.select_columns(columns):
+            given = row[label] if label else None
+            if names is not None and given is not None:
+                given = names[given] if given >= 0 else None  # -1 stands for no label
+            split = "train" if name == "train" else "test"
+            yield _entry(spec, Path(), number, row[picture], given, split)
+            number += 1
+
+
+def _hub_columns(spec: str, part: Any) -> tuple[str, str | None]:
+    """Return the names of the columns of pictures and of labels of a split."""
+    kinds = {name: type(feature).__name__ for name, feature in part.features.items()}
+    pictures = [name for name, kind in kinds.items() if kind == "Image"]
+    classes = [name for name, kind in kinds.items() if kind == "ClassLabel"]
+    picture = pictures[0] if pictures else _picture_column(spec, list(kinds))
+    return picture, classes[0] if len(classes) == 1 else _column(list(kinds), LABELS)
+
+
+def _hub_has_labels(location: str, options: Options) -> bool:
+    part = next(iter(_hub(location).values()))
+    return _hub_columns(f"hf:{location}", part)[1] is not None
+
+
+CSV = Reader("csv", _csv_entries, _csv_has_labels)
+PARQUET = Reader("parquet", _parquet_entries, _parquet_has_labels)
+HUB = Reader("hf", _hub_entries, _hub_has_labels)

@@ -1,0 +1,251 @@
+"""Archives, shards and tables give the same images as the folder that they were made of."""
+
+import csv
+import io
+import json
+import struct
+import tarfile
+import time
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxlabel import data
+from jaxlabel.data import archive
+from jaxlabel.data.dataset import Options
+from jaxlabel.errors import DataError
+
+LABELLED = Options(folder_labels=True)
+
+
+def png(number):
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(number).integers(0, 256, (6, 5, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with two classes, train and test, and files that are no pictures."""
+    root = tmp_path_factory.mktemp("pictures") / "pets"
+    for number in range(9):
+        split = "test" if number >= 6 else "train"
+        place = root / split / ("cat" if number % 2 else "dog") / f"{8 - number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(png(number))
+    (root / "train" / "cat" / "notes.txt").write_text("no picture")
+    return root
+
+
+def zipped(folder, out, top):
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*"), reverse=True):
+            archive.write(path, path.relative_to(folder.parent if top else folder))
+    return f"zip:{out}"
+
+
+def tarred(folder, out, top):
+    with tarfile.open(out, "w:gz") as archive:
+        archive.add(folder, folder.name if top else ".")
+    return f"tar:{out}"
+
+
+def files_of(folder):
+    paths = sorted(path.relative_to(folder) for path in folder.rglob("*.png"))
+    return [(path.parts[0], path.parts[1], folder / path) for path in paths]
+
+
+def as_csv(folder, out, top):
+    with out.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter=";")
+        writer.writerow(["Path", "Label", "split"])
+        writer.writerows((path, label, split) for split, label, path in files_of(folder))
+    return f"csv:{out}"
+
+
+def as_parquet(folder, out, top):
+    arrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    rows = [{"image": {"bytes": path.read_bytes(), "path": path.name} if top else str(path),
+             "label": label, "split": split}
+            for split, label, path in files_of(folder)]  # fmt: skip
+    parquet.write_table(arrow.Table.from_pylist(rows), out)
+    return f"parquet:{out}"
+
+
+@pytest.mark.parametrize("top", [True, False])
+@pytest.mark.parametrize("write", [zipped, tarred, as_csv, as_parquet])
+def test_a_copy_gives_the_images_and_labels_of_the_folder(write, top, folder, tmp_path):
+    spec, wanted = write(folder, tmp_path / "pets.x", top), f"folder:{folder}"
+    read, original = data.load(spec, LABELLED), data.load(wanted, LABELLED)
+    assert read.train_items.tolist() == original.train_items.tolist()
+    assert np.array_equal(read.train_images, original.train_images)
+    assert np.array_equal(read.test_images, original.test_images)
+    assert read.classes == original.classes == ("cat", "dog")
+    assert data.has_labels(spec, LABELLED)
+    for load in (data.load_train_labels, data.load_test_labels):
+        assert load(spec, LABELLED).tolist() == load(wanted, LABELLED).tolist()
+    assert len(read.paths) == 6 and str(tmp_path) in read.paths[0]
+
+
+def test_the_labels_of_an_archive_are_used_only_if_asked_for(folder, tmp_path):
+    spec = zipped(folder, tmp_path / "pets.zip", True)
+    plain = data.load(spec)
+    assert plain.name == "pets" and plain.classes == () and not data.has_labels(spec)
+    with pytest.raises(DataError, match="has no labels"):
+        data.load_train_labels(spec)
+
+
+def test_one_folder_of_pictures_in_an_archive_is_a_class(tmp_path):
+    for number in range(2):
+        (tmp_path / "cat").mkdir(exist_ok=True)
+        (tmp_path / "cat" / f"{number}.png").write_bytes(png(number))
+    spec = tarred(tmp_path / "cat", tmp_path / "cat.tgz", True)
+    assert data.load(spec, LABELLED).classes == ("cat",)
+
+
+def test_webdataset_shards_are_read_in_order(tmp_path):
+    for shard in range(2):
+        with tarfile.open(tmp_path / f"part-{shard:03d}.tar", "w") as archive:
+            for number in range(3):
+                key = f"{shard}{number:03d}"
+                files = {"png": png(3 * shard + number), "json": json.dumps({"a": 1}).encode(),
+                         "cls": str(11 - number).encode()}  # fmt: skip
+                for ending, content in files.items():
+                    entry = tarfile.TarInfo(f"{key}.{ending}")
+                    entry.size = len(content)
+                    archive.addfile(entry, io.BytesIO(content))
+    for pattern in ("part-{000..001}.tar", "part-*.tar"):
+        spec = f"webdataset:{tmp_path / pattern}"
+        read = data.load(spec)
+        wanted = [np.asarray(Image.open(io.BytesIO(png(number)))) for number in range(6)]
+        assert np.array_equal(read.train_images, np.stack(wanted))
+        assert read.classes == ("9", "10", "11") and data.has_labels(spec)
+        assert data.load_train_labels(spec).tolist() == [2, 1, 0, 2, 1, 0]
+    with pytest.raises(DataError, match="there is no such file"):
+        data.load(f"webdataset:{tmp_path / 'other-*.tar'}")
+
+
+def test_a_dataset_of_hugging_face_is_read_from_disk(folder, tmp_path):
+    import subprocess
+    import sys
+
+    if subprocess.run([sys.executable, "-c", "import datasets"], capture_output=True).returncode:
+        pytest.skip("needs Hugging Face's datasets")
+    script = """
+import sys, datasets
+from jaxlabel import data
+folder, out = sys.argv[1:]
+datasets.load_dataset("imagefolder", data_dir=folder, cache_dir=out + "/c").save_to_disk(out + "/d")
+from jaxlabel.data.dataset import Options
+read, wanted = data.load(f"hf:{out}/d"), data.load(f"folder:{folder}", Options(folder_labels=True))
+assert sorted(read.train_items.tolist()) == sorted(wanted.train_items.tolist())
+assert read.classes == ("cat", "dog") and len(read.test_images) == 3
+names = dict(zip(read.train_items.tolist(), data.load_train_labels(f"hf:{out}/d").tolist()))
+labels = data.load_train_labels(f"folder:{folder}", Options(folder_labels=True)).tolist()
+assert names == dict(zip(wanted.train_items.tolist(), labels))
+"""
+    done = subprocess.run([sys.executable, "-c", script, folder, tmp_path], capture_output=True,
+                          text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-1500:]
+
+
+def refusal(spec):
+    """Return the message with which a data set is refused within two seconds."""
+    start = time.perf_counter()
+    with pytest.raises(DataError) as error:
+        data.load(spec)
+    assert time.perf_counter() - start < 2 and "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.png", "/etc/x.png", "a/../../x.png", "C:/x.png", "..\\x.png"]
+)
+def test_names_outside_of_the_archive_are_refused(name, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("ok.png", png(0))
+        archive.writestr(name, png(1))
+    assert "outside of its own folder" in refusal(f"zip:{tmp_path / 'a.zip'}")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.size = len(png(1))
+        archive.addfile(entry, io.BytesIO(png(1)))
+    assert "outside of its own folder" in refusal(f"tar:{tmp_path / 'a.tar'}")
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
+def test_links_and_devices_are_refused(kind, tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        entry = tarfile.TarInfo("x.png")
+        entry.type, entry.linkname = kind, "/etc/passwd"
+        archive.addfile(entry)
+    assert "is a link or a device" in refusal(f"tar:{tmp_path / 'a.tar'}")
+
+
+def test_bombs_are_refused(tmp_path):
+    zeros = bytes(300 << 20)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("x.png", zeros)
+    assert "unpacks to far more than it is" in refusal(f"zip:{tmp_path / 'a.zip'}")
+    with tarfile.open(tmp_path / "a.tgz", "w:gz", compresslevel=1) as archive:
+        entry = tarfile.TarInfo("x.png")
+        entry.size = len(zeros)
+        archive.addfile(entry, io.BytesIO(zeros))
+    assert "unpacks to far more than it is" in refusal(f"tar:{tmp_path / 'a.tgz'}")
+
+
+def test_a_million_empty_entries_are_refused(tmp_path, monkeypatch):
+    header = tarfile.TarInfo("x.txt").tobuf()
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    with (tmp_path / "a.tgz").open("wb") as file:
+        for _ in range(100):
+            file.write(packer.compress(header * 10_000))
+        file.write(packer.flush())
+    assert "entries without an image" in refusal(f"tar:{tmp_path / 'a.tgz'}")
+    entry = struct.pack("<4s6H3L5H2L", b"PK\1\2", *[20] * 2, *[0] * 7, 1, *[0] * 6) + b"x"
+    entries = 1_000_000
+    start = struct.pack("<4s5HLLL2H", b"PK\3\4", 20, *[0] * 7, 1, 0) + b"x"
+    directory = entry * entries
+    record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, entries, entries,
+                         len(directory), len(start))  # fmt: skip
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, len(start) + len(directory), 1)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    (tmp_path / "a.zip").write_bytes(start + directory + record + locator + end)
+    assert "has 1,000,000 entries, more than 500,000" in refusal(f"zip:{tmp_path / 'a.zip'}")
+    assert archive._count_zip_entries(tmp_path / "a.zip") == entries
+
+
+def test_damaged_archives_are_named_in_one_line(folder, tmp_path):
+    spec = zipped(folder, tmp_path / "a.zip", True)
+    content = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(content[: len(content) // 2])
+    assert "cannot be read" in refusal(spec)
+    (tmp_path / "a.tar").write_bytes(content)
+    assert "cannot be read" in refusal(f"tar:{tmp_path / 'a.tar'}")
+    assert "there is no such file" in refusal(f"zip:{tmp_path / 'b.zip'}")
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as made:
+        made.writestr("ok.png", png(0))
+        made.writestr("bad.png", b"no picture")
+    assert "bad.png cannot be read" in refusal(f"zip:{tmp_path / 'c.zip'}")
+    read = data.load(f"zip:{tmp_path / 'c.zip'}", Options(skip_unreadable=True))
+    assert len(read.train_images) == 1
+
+
+def test_tables_say_what_they_lack(tmp_path):
+    (tmp_path / "a.csv").write_text("name,size\nx,1\n")
+    assert "has no column of pictures, but name, size" in refusal(f"csv:{tmp_path / 'a.csv'}")
+    (tmp_path / "a.csv").write_text("path,label\nmissing.png,cat\n")
+    assert "missing.png cannot be read: No such file" in refusal(f"csv:{tmp_path / 'a.csv'}")
+    (tmp_path / "x.png").write_bytes(png(0))
+    (tmp_path / "a.csv").write_text("path,label\nx.png,cat\nx.png,\n")
+    with pytest.raises(DataError, match="has no label"):
+        data.load_train_labels(f"csv:{tmp_path / 'a.csv'}")
+    (tmp_path / "a.parquet").write_bytes(b"nothing")
+    pytest.importorskip("pyarrow")
+    assert "cannot be read" in refusal(f"parquet:{tmp_path / 'a.parquet'}")
