@@ -140,4 +140,4 @@ def _read_tar(file: Path, spec: str, wanted: Callable[[str], bool]) -> Iterator[
                                 "it is refused")  # fmt: skip
             if entry.isfile() and wanted(name) and (stream := archive.extractfile(entry)):
                 yield Member(name, stream.read())
-            archive.members = []  # tarfile would keep every entry in memory
+            archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every entry
