@@ -25,6 +25,7 @@ SECONDS = "seconds to compute"  # no array of a caller's has spaces in its name
 OWNER = "who computed it"
 _saved: list[float] = []
 _owner = ""
+_kernels = ""  # what computes: results of different kernels differ by rounding
 
 
 def cached(
@@ -56,13 +57,16 @@ def cached(
     return found
 
 
-def begin(owner: str) -> None:
+def begin(owner: str, kernels: str = "") -> None:
     """From here on it is a run of that name that computes: a new one, or one that goes on.
 
     What it computed itself, before it was killed and started again, saves it nothing.
+
+    Args:
+      kernels: what computes on this device; results of other kernels are not taken.
     """
-    global _owner
-    _owner = owner
+    global _owner, _kernels
+    _owner, _kernels = owner, kernels
     _saved.clear()
 
 
@@ -134,7 +138,7 @@ def _array(value: Any) -> np.ndarray:
 
 
 def _place(root: str, name: str, key_parts: Any) -> Path:
-    return Path(root) / name / f"{digest([source(), key_parts])}.npz"
+    return Path(root) / name / f"{digest([source(), _kernels, key_parts])}.npz"
 
 
 def _arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, MutableMapping, Sequence
 
+from jaxlabel import processor
 from jaxlabel.errors import JaxlabelError, UsageError, did_you_mean
 
 USAGE = """jaxlabel: the most accurate image classifier for the fewest label queries
@@ -41,7 +42,10 @@ def settle_xla(environment: MutableMapping[str, str]) -> None:
         # (2.5 s for each shape of a draw, jax 0.10.2) and makes nothing here run faster.
         own = environment.get("XLA_FLAGS", "")
         environment["XLA_FLAGS"] = f"--xla_backend_optimization_level=2 {own}".strip()
-    cache = os.path.join(os.path.expanduser("~"), ".cache", "jaxlabel", "xla")
+    # XLA's own key leaves out some of what it compiles for: another processor gets another folder
+    cache = os.path.join(
+        os.path.expanduser("~"), ".cache", "jaxlabel", "xla", processor.fingerprint()
+    )
     environment.setdefault("JAX_COMPILATION_CACHE_DIR", cache)
     environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     environment.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")

@@ -52,6 +52,11 @@ class RunConfig:
     )
     folder_labels: bool = setting(False, "folder: take sub-folder names as the hidden labels")
     skip_unreadable: bool = setting(False, "folder: skip images that cannot be read")
+    cpu_kernels: str = setting(
+        "auto",
+        "what computes convolutions on a CPU; auto: JAXLABEL_CPU_KERNELS, else oneDNN where it can",
+        choices=("auto", "onednn", "xla"),
+    )
     seed: int = setting(0, "the seed of everything random in the run", low=0, high=2**32 - 1)
     budget: float = setting(64.0, "how much may be spent on labels; a label costs 1 unless the "
                             "store says otherwise; inf: no limit", low=0)  # fmt: skip

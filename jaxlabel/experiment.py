@@ -23,6 +23,7 @@ from jaxlabel.methods import (
     sgan,
     simclr,
 )
+from jaxlabel.nets import native
 from jaxlabel.oracle import LabelStore, Oracle, spending
 from jaxlabel.predictor import Predictor, probabilities
 from jaxlabel.report import write_report
@@ -43,10 +44,11 @@ def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
       LabelsMissing: nobody has answered yet; the questions are in WORKDIR/questions.csv.
     """
     config.validate(settings)
+    native.select(settings.cpu_kernels)
     options = Options(**{name: getattr(settings, name) for name in Options._fields})
     # a misspelled place is found before the directory is this configuration's
     dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
-    cache.begin(str(workdir.resolve()))
+    cache.begin(str(workdir.resolve()), ":".join(native.selected()[:2]))
     with open_workdir(workdir, shown(settings)) as log:
         done = files.read_json(workdir / "result.json")
         if done is None:
@@ -69,6 +71,7 @@ def _run(
 ) -> dict[str, Any]:
     if settings.kind == "auto":
         settings = dataclasses.replace(settings, kind=dataset.kind)
+    log.say(f"convolutions: {native.selected()}")
     url = account.store_url(settings.store, workdir)
     store = _store(settings, options, url, dataset, log)
     payer = account.name(settings.account, workdir, dataset, url)

@@ -10,13 +10,19 @@ from typing import Any
 import jax
 
 from jaxlabel import __version__
+from jaxlabel.nets import native
 
 LIBRARIES = ("jax", "flax", "optax", "numpy")
 
 
 def made_with() -> dict[str, Any]:
-    """The device, the versions and the commit, by these names."""
-    return {"device": device(), "versions": versions(), "commit": commit()}
+    """Return the device, what computes convolutions on it, the versions and the commit."""
+    return {
+        "device": device(),
+        "cpu_kernels": str(native.selected()),
+        "versions": versions(),
+        "commit": commit(),
+    }
 
 
 def device() -> str:

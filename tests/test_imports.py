@@ -6,7 +6,8 @@ from pathlib import Path
 import jaxlabel
 
 LAYERS = (
-    ("__init__", "errors", "config", "log", "files", "interval", "cache"),
+    ("__init__", "errors", "config", "log", "files", "interval", "cache",
+     "processor"),
     ("data", "augment", "nets", "losses", "cluster", "oracle"),
     ("query", "certificate", "train", "predictor", "autoencode", "pretext", "linear", "gan", "scan",
      "semisupervised"),
