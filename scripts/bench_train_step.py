@@ -2,14 +2,13 @@
 
     python scripts/bench_train_step.py --torch-python=ENV/bin/python    # an environment with torch
     python scripts/bench_train_step.py                                  # both here: jaxlabel[bench]
-    python scripts/bench_train_step.py --torch-python= --batch-size=4096     # jaxlabel alone
+    python scripts/bench_train_step.py --torch-python= # jaxlabel alone
 
 Supervised: cross-entropy on a batch. Contrastive: NT-Xent on two views of it, so twice the images
 go through the network. Both on ConvNet with AdamW; the images are drawn beforehand, so augmentation
 is not timed. FreeMatch: the flagship's whole step, with augmentation, on 64 labelled and 192
 unlabelled images; jaxlabel alone has it. jaxlabel steps through `train.loop`. PyTorch runs eagerly,
-channels last, with its fused AdamW: in float32, and with bfloat16 autocast. On a GPU both libraries
-compute in bfloat16.
+channels last, with its fused AdamW, in float32 and in bfloat16. On a GPU all compute in bfloat16.
 
 Each competitor lives in a child process of its own; they take turns, so that another load on the
 machine strikes all of them. A ratio is jaxlabel's time over the other's, the median of the rounds
