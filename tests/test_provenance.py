@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent
 
 def test_the_device_the_versions_and_the_commit_are_named():
     made = provenance.made_with()
-    assert list(made) == ["device", "versions", "commit"]
+    assert list(made) == ["device", "cpu_kernels", "versions", "commit"]
+    assert made["cpu_kernels"].startswith(("oneDNN, ", "XLA, "))
     assert made["device"] and made["versions"]["jaxlabel"] == __version__
     assert all(re.match(r"\d+\.\d+", text) for text in made["versions"].values())
 
