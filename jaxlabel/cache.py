@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import os
+import platform
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ SECONDS = "seconds to compute"
 OWNER = "who computed it"
 _saved: list[float] = []  # the seconds that each array read from the cache once took to compute
 _owner = ""  # the run that computes now, set by `begin`
+_kernels = ""  # the convolution kernels in use: results of different kernels differ by rounding
 
 
 def cached(
@@ -60,14 +62,18 @@ def cached(
     return arrays
 
 
-def begin(owner: str) -> None:
+def begin(owner: str, kernels: str = "") -> None:
     """Set the name of the run that computes from now on, and reset the saved seconds.
 
     Arrays that a run of the same name computed before do not count as saved time. So a run that is
     killed and started again does not count its own earlier work as saved.
+
+    Args:
+      owner: the name of the run.
+      kernels: the convolution kernels in use; arrays that other kernels computed are not read.
     """
-    global _owner
-    _owner = owner
+    global _owner, _kernels
+    _owner, _kernels = owner, kernels
     _saved.clear()
 
 
@@ -108,6 +114,41 @@ def source() -> str:
     return digest([[str(path.relative_to(folder)), path.read_bytes()] for path in paths])
 
 
+def compiled_code_folder(kind: str) -> Path:
+    """Return the folder of the user's cache for code compiled on processors like this one.
+
+    Args:
+      kind: "xla" or "kernels", the name of the folder in ~/.cache/jaxlabel. Every kind of
+        processor has a folder of its own in it, because code compiled for another one may crash.
+    """
+    return Path("~").expanduser() / ".cache" / "jaxlabel" / kind / processor_fingerprint()
+
+
+def processor_instructions() -> frozenset[str]:
+    """Return the names of the processor's instruction sets, such as "avx2"; empty if unknown."""
+    return frozenset(_processor().get("flags", "").split())
+
+
+def processor_fingerprint() -> str:
+    """Return a short hash that differs between processors that cannot share compiled code."""
+    processor = _processor()
+    names = ("vendor_id", "cpu family", "model", "stepping")
+    parts = [platform.machine(), *(processor.get(name, "") for name in names)]
+    parts += sorted(processor_instructions())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+@functools.cache
+def _processor() -> dict[str, str]:
+    """Return Linux's description of the first processor by field; empty on other systems."""
+    try:
+        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
 def _parts(value: Any) -> Iterator[bytes]:
     """Yield the bytes of a value, with the type of each part, so that 1 and "1" differ."""
     if isinstance(value, bytes):
@@ -142,7 +183,7 @@ def _array(value: Any) -> np.ndarray:
 
 
 def _cache_path(root: str, name: str, key_parts: Any) -> Path:
-    return Path(root) / name / f"{digest([source(), key_parts])}.npz"
+    return Path(root) / name / f"{digest([source(), _kernels, key_parts])}.npz"
 
 
 def _to_arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -90,6 +90,13 @@ class RunConfig:
         False, "for folder:DIR: use the names of sub-folders as the labels that a run can buy"
     )
     skip_unreadable: bool = setting(False, "for folder:DIR: skip images that cannot be read")
+    cpu_kernels: str = setting(
+        "auto",
+        "the library that computes convolutions on a CPU; auto: the environment variable "
+        "JAXLABEL_CPU_KERNELS, else oneDNN in float32 if it can be used, else XLA; bfloat16: "
+        "oneDNN with bfloat16 activations, faster on processors with instructions for them",
+        choices=("auto", "onednn", "bfloat16", "xla"),
+    )
     seed: int = setting(0, "the random seed of the run", low=0, high=2**32 - 1)
     budget: float = setting(64.0, "the total amount that may be spent on labels; a label costs 1 "
                             "unless the label store has other prices; inf: no limit",

@@ -18,16 +18,19 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
         "__init__": "version", "errors": "exceptions", "log": "the log interface"}),
     ("settings", {"config": "settings, own parts"}),
     ("arrays in, arrays out", {
-        "augment": "random image transforms", "losses": "per-example losses",
-        "nets": "networks", "cluster": "k-means, neighbours, graphs",
+        "losses": "per-example losses", "cluster": "k-means, neighbours, graphs",
         "certificate": "audits and intervals", "files": "safe writing",
         "oracle": "label store, budget, ledger"}),
     ("services", {
-        "train": "training loop", "data": "readers", "cache": "shared computations",
-        "query": "query strategies", "report": "figures, report page"}),
+        "data": "readers", "cache": "shared computations", "query": "query strategies",
+        "report": "figures, report page"}),
+    ("networks", {"nets": "networks, CPU kernels"}),
+    ("images and records", {
+        "augment": "random image transforms", "runlog": "records of a run"}),
+    ("training", {"train": "training loop"}),
     ("parts of recipes", {
         "predictor": "what a recipe returns", "gan": "SGAN training",
-        "pretext": "features without labels", "runlog": "records of a run"}),
+        "pretext": "features without labels"}),
     ("learning", {"scan": "SCAN", "semisupervised": "FreeMatch and others"}),
     ("recipes", {"methods": "one recipe, one file"}),
     ("one run", {"experiment": "configuration to report"}),

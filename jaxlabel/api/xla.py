@@ -1,8 +1,10 @@
-"""Set how XLA compiles, before JAX starts. This module imports neither JAX nor NumPy."""
+"""Set how XLA compiles, before JAX starts. This module does not import JAX."""
 
 import os
 import sys
 from collections.abc import MutableMapping
+
+from jaxlabel import cache
 
 
 def settle_xla(environment: MutableMapping[str, str]) -> None:
@@ -18,8 +20,10 @@ def settle_xla(environment: MutableMapping[str, str]) -> None:
         # (2.5 s for each shape of a draw, jax 0.10.2) and makes nothing here run faster.
         own = environment.get("XLA_FLAGS", "")
         environment["XLA_FLAGS"] = f"--xla_backend_optimization_level=2 {own}".strip()
-    cache = os.path.join(os.path.expanduser("~"), ".cache", "jaxlabel", "xla")
-    environment.setdefault("JAX_COMPILATION_CACHE_DIR", cache)
+    # XLA's own cache key leaves out some properties of the processor that it compiles for, so each
+    # kind of processor has its own folder.
+    folder = str(cache.compiled_code_folder("xla"))
+    environment.setdefault("JAX_COMPILATION_CACHE_DIR", folder)
     environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     environment.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 

@@ -26,6 +26,7 @@ from jaxlabel.methods import (
     sgan,
     simclr,
 )
+from jaxlabel.nets import native
 from jaxlabel.oracle import LabelStore, Oracle, spending
 from jaxlabel.predictor import Predictor, predict_probabilities
 from jaxlabel.report import evaluate, write_report
@@ -63,10 +64,11 @@ def run(
       LabelsMissing: a person must label images first; they are listed in WORKDIR/questions.csv.
     """
     config.validate(settings)
+    native.select(settings.cpu_kernels)
     options = Options(**{name: getattr(settings, name) for name in Options._fields})
     # Load the data before config.json is written: a misspelled path must not claim the directory.
     dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
-    cache.begin(str(workdir.resolve()))
+    cache.begin(str(workdir.resolve()), ":".join(native.selected()[:2]))
     with open_workdir(workdir, shown(settings), progress) as log:
         result = files.read_json(workdir / "result.json")
         if result is None:
@@ -94,6 +96,7 @@ def _run(
     """
     if settings.kind == "auto":
         settings = dataclasses.replace(settings, kind=dataset.kind)
+    log.say(f"convolutions: {native.selected()}")
     if (oracle := answers.oracle) is None:
         oracle = _oracle(settings, options, dataset, workdir, log, answers)
     else:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxlabel.nets.blocks import depth_to_space, space_to_depth
 from jaxlabel.nets.dense import Dense
+from jaxlabel.nets.layers import BiasedConv
 
 
 class DenseAutoencoder(nnx.Module):
@@ -54,16 +55,16 @@ class ConvAutoencoder(nnx.Module):
         cells = math.prod(self.grid)
         self.down = nnx.List(
             [
-                nnx.Conv(channels * 4, width, (3, 3), rngs=rngs),
-                nnx.Conv(width * 4, 2 * width, (3, 3), rngs=rngs),
+                BiasedConv(channels * 4, width, (3, 3), rngs=rngs),
+                BiasedConv(width * 4, 2 * width, (3, 3), rngs=rngs),
             ]
         )
         self.to_code = nnx.Linear(cells, code, rngs=rngs)
         self.from_code = nnx.Linear(code, cells, rngs=rngs)
         self.up = nnx.List(
             [
-                nnx.Conv(2 * width, width * 4, (3, 3), rngs=rngs),
-                nnx.Conv(width, channels * 4, (3, 3), rngs=rngs),
+                BiasedConv(2 * width, width * 4, (3, 3), rngs=rngs),
+                BiasedConv(width, channels * 4, (3, 3), rngs=rngs),
             ]
         )
 

@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxlabel.nets.blocks import space_to_depth
-from jaxlabel.nets.layers import Conv, GroupNorm, compute_dtype
+from jaxlabel.nets.layers import BiasedConv, Conv, GroupNorm, GroupNormRelu, compute_dtype
 
 
 class ConvClassifier(nnx.Module):
@@ -33,14 +33,14 @@ class ConvClassifier(nnx.Module):
         init = nnx.initializers.he_normal()
         self.convolutions = nnx.List(
             [
-                nnx.Conv(channels * 4, width, (3, 3), kernel_init=init, rngs=rngs),
-                nnx.Conv(width * 4, 2 * width, (3, 3), kernel_init=init, rngs=rngs),
+                BiasedConv(channels * 4, width, (3, 3), kernel_init=init, rngs=rngs),
+                BiasedConv(width * 4, 2 * width, (3, 3), kernel_init=init, rngs=rngs),
             ]
         )
         self.norms = nnx.List(
             [
-                nnx.GroupNorm(width, num_groups=8, rngs=rngs),
-                nnx.GroupNorm(2 * width, num_groups=8, rngs=rngs),
+                GroupNormRelu(width, num_groups=8, rngs=rngs),
+                GroupNormRelu(2 * width, num_groups=8, rngs=rngs),
             ]
         )
         self.hidden = nnx.Linear(cells * 2 * width, hidden, kernel_init=init, rngs=rngs)
@@ -49,7 +49,7 @@ class ConvClassifier(nnx.Module):
     def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
         hidden = jnp.pad(images, self.padding)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            hidden = jax.nn.relu(norm(convolution(space_to_depth(hidden))))
+            hidden = norm(convolution(space_to_depth(hidden)))
         return jax.nn.relu(self.hidden(hidden.reshape(len(hidden), -1)))
 
     def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch classes"]:
@@ -79,7 +79,7 @@ class ConvNet(nnx.Module):
         for number, (convolution, norm) in enumerate(layers):
             if number in (2, 4):
                 hidden = halve(hidden)
-            hidden = jax.nn.leaky_relu(norm(convolution(hidden)), 0.1)
+            hidden = norm(convolution(hidden), negative_slope=0.1)
         return hidden.astype(jnp.float32).mean((1, 2))
 
 
@@ -92,6 +92,11 @@ def even(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h+h%2 w+w%2
 
 
 def halve(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h/2 w/2 c"]:
-    """Halve the images' sides by averaging blocks of 2x2 pixels; pad odd sides first."""
-    n, h, w, c = even(images).shape
-    return even(images).reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))
+    """Halve the images' sides by averaging blocks of 2x2 pixels; pad odd sides first.
+
+    The means are computed in float32, because XLA pads bfloat16 arrays slowly on a CPU.
+    """
+    wide = even(images.astype(jnp.float32))
+    n, h, w, c = wide.shape
+    means = wide.reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))
+    return means.astype(images.dtype)

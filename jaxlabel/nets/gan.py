@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxlabel.nets.blocks import depth_to_space, space_to_depth
 from jaxlabel.nets.gradients import CELL, oriented_gradients
-from jaxlabel.nets.layers import Conv, compute_dtype
+from jaxlabel.nets.layers import Conv, compute_dtype, dense_compute_dtype
 
 # Standard deviations of the noise on the pixels and on each hidden layer, as in the paper's code.
 NOISE = (0.3, 0.5)
@@ -90,7 +90,7 @@ class DenseDiscriminator(nnx.Module):
     def features(
         self, images: Float[Array, "batch h w c"], key: Key[Array, ""] | None = None
     ) -> Float[Array, "batch d"]:
-        hidden = self.inputs(images).astype(compute_dtype())
+        hidden = self.inputs(images).astype(dense_compute_dtype())
         for number, layer in enumerate(self.layers):
             hidden = noisy(hidden, self.noise if number else self.pixel_noise, key, number)
             hidden = jax.nn.relu(layer(hidden))

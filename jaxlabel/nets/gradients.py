@@ -127,7 +127,7 @@ class GradientConvNet(nnx.Module):
         layers = zip(self.convolutions, self.norms, strict=True)
         for number, (convolution, norm) in enumerate(layers):
             hidden = halve(hidden) if number == 2 else hidden
-            hidden = jax.nn.leaky_relu(norm(convolution(hidden)), 0.1)
+            hidden = norm(convolution(hidden), negative_slope=0.1)
         flat = hidden.astype(jnp.float32).reshape(len(images), -1)
         return jax.nn.relu(self.dense(flat))
 

@@ -10,13 +10,19 @@ from typing import Any
 import jax
 
 from jaxlabel import __version__
+from jaxlabel.nets import native
 
 LIBRARIES = ("jax", "flax", "optax", "numpy")
 
 
 def made_with() -> dict[str, Any]:
-    """Return the entries "device", "versions" and "commit" of a result."""
-    return {"device": device(), "versions": versions(), "commit": commit()}
+    """Return the entries "device", "cpu_kernels", "versions" and "commit" of a result."""
+    return {
+        "device": device(),
+        "cpu_kernels": str(native.selected()),
+        "versions": versions(),
+        "commit": commit(),
+    }
 
 
 def device() -> str:
