@@ -68,7 +68,7 @@ def knn_graph(
     return Graph(symmetric, np.asarray(symmetric.sum(axis=1)).ravel())
 
 
-def normalised(graph: Graph) -> sparse.csr_array:
+def normalised_weights(graph: Graph) -> sparse.csr_array:
     """Return the normalised weights D^-1/2 W D^-1/2; rows of points without neighbours are zero."""
     roots = np.sqrt(np.where(graph.degrees > 0, graph.degrees, 1.0)).astype(np.float32)
     scaled = graph.weights.tocoo()
@@ -103,7 +103,7 @@ def spectral_embedding(graph: Graph, num_components: int, *, tolerance: float = 
     # with 15 neighbours and k = 10 components.
     basis = min(num_points, max(20, 5 * num_components))
     values, vectors = eigsh(
-        normalised(graph), num_components, which="LA", tol=tolerance, v0=start, ncv=basis
+        normalised_weights(graph), num_components, which="LA", tol=tolerance, v0=start, ncv=basis
     )
     values, vectors = values[::-1], vectors[:, ::-1]
     peaks = vectors[np.argmax(np.abs(vectors), axis=0), np.arange(num_components)]
@@ -120,7 +120,7 @@ def spread_labels(
 ) -> Float[np.ndarray, "n classes"]:
     """Propagate labels by label spreading (Zhou et al. 2004, section 2).
 
-    The scores are (1 - alpha) (I - alpha S)^-1 Y, where S is `normalised(graph)` and Y holds the
+    The scores are (1 - alpha) (I - alpha S)^-1 Y, where S is `normalised_weights(graph)` and Y holds the
     one-hot labels.
 
     Args:
@@ -136,7 +136,7 @@ def spread_labels(
       UsageError: no point has a label, or a label is not below `num_classes`.
     """
     one_hot = _one_hot(labels, num_classes)
-    return (1 - alpha) * _solve(normalised(graph), one_hot, alpha, num_iterations)
+    return (1 - alpha) * _solve(normalised_weights(graph), one_hot, alpha, num_iterations)
 
 
 def poisson_learning(

@@ -8,7 +8,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-from jaxlabel.cluster.nearest import block_rows, blocks, shard, smallest
+from jaxlabel.cluster.nearest import (
+    block_rows,
+    divide_into_lanes,
+    smallest_scores,
+    split_into_blocks,
+)
 from jaxlabel.errors import DataError, UsageError
 
 Sums = tuple[Float[Array, "k d"], Float[Array, "k"]]
@@ -148,23 +153,23 @@ def _lloyd(
 ) -> KMeans:
     num_clusters = len(centroids)
     size = block_rows(len(features), num_clusters)
-    blocked = blocks(features, size)
+    blocked = split_into_blocks(features, size)
     limit = tolerance * jnp.mean(jnp.var(features, axis=0))
 
     def assign(centroids: Array) -> Array:
-        columns = shard(centroids, 1)
-        nearest = lax.map(lambda block: smallest(columns, block, 1)[1][:, 0], blocked)
+        columns = divide_into_lanes(centroids, 1)
+        nearest = lax.map(lambda block: smallest_scores(columns, block, 1)[1][:, 0], blocked)
         return nearest.reshape(-1)[: len(features)]
 
     def step(state: State) -> State:
         count, centroids, _, shift, _ = state
         done = (count == num_iterations) | (shift <= limit)
         assignments = assign(centroids)
-        sums, sizes = _sums(features, assignments, num_clusters)
+        sums, sizes = _cluster_sums(features, assignments, num_clusters)
         means = sums / jnp.maximum(sizes, 1)[:, None]
         new = lax.cond(
             ~done & jnp.any(sizes == 0),
-            lambda: _reseed(features, centroids, assignments, means, sizes),
+            lambda: _reseed_empty_clusters(features, centroids, assignments, means, sizes),
             lambda: jnp.where(done, centroids, means),
         )
         shift = jnp.sum(jnp.square(new - centroids))
@@ -179,7 +184,9 @@ def _lloyd(
     return KMeans(centroids, assignments, inertia, sizes, count)
 
 
-def _sums(features: Float[Array, "n d"], assignments: Int[Array, "n"], num_clusters: int) -> Sums:
+def _cluster_sums(
+    features: Float[Array, "n d"], assignments: Int[Array, "n"], num_clusters: int
+) -> Sums:
     """Return the sum and the number of the points of each cluster."""
     return lax.platform_dependent(
         features,
@@ -201,8 +208,8 @@ def _sums_by_product(
 ) -> Sums:
     # A GPU's scatter adds in any order, so runs would differ; a matrix product is deterministic.
     size = block_rows(len(features), num_clusters)
-    padded = blocks(jnp.pad(features, ((0, 0), (0, 1)), constant_values=1.0), size)
-    owners = blocks(assignments[:, None], size)[:, :, 0]
+    padded = split_into_blocks(jnp.pad(features, ((0, 0), (0, 1)), constant_values=1.0), size)
+    owners = split_into_blocks(assignments[:, None], size)[:, :, 0]
 
     def add(total: Array, block: tuple[Array, Array]) -> tuple[Array, None]:
         rows, owner = block
@@ -214,7 +221,7 @@ def _sums_by_product(
     return total[:, :-1], total[:, -1]
 
 
-def _reseed(
+def _reseed_empty_clusters(
     features: Float[Array, "n d"],
     centroids: Float[Array, "k d"],
     assignments: Int[Array, "n"],

@@ -27,7 +27,7 @@ def block_rows(num_rows: int, num_columns: int) -> int:
     return max(1, min(num_rows, max(64, scores // num_columns)))
 
 
-def blocks(rows: Float[Array, "n d"], size: int) -> Float[Array, "blocks size d"]:
+def split_into_blocks(rows: Float[Array, "n d"], size: int) -> Float[Array, "blocks size d"]:
     """Split the rows into blocks of `size` rows; zeros fill the last block."""
     num_blocks = -(-len(rows) // size)
     return jnp.pad(rows, ((0, num_blocks * size - len(rows)), (0, 0))).reshape(num_blocks, size, -1)
@@ -45,7 +45,7 @@ class Columns(NamedTuple):
     offsets: Float[Array, "depth lanes"]
 
 
-def shard(points: Float[Array, "m d"], count: int, *, norms: bool = True) -> Columns:
+def divide_into_lanes(points: Float[Array, "m d"], count: int, *, norms: bool = True) -> Columns:
     """Divide the points into as many lanes as make the search for `count` smallest scores fastest.
 
     A score is |point|^2 / 2 - row . point, which orders points by their Euclidean distance to the
@@ -61,7 +61,7 @@ def shard(points: Float[Array, "m d"], count: int, *, norms: bool = True) -> Col
     return Columns(jnp.pad(points, ((0, missing), (0, 0))), half.reshape(depth, lanes))
 
 
-def smallest(
+def smallest_scores(
     columns: Columns, rows: Float[Array, "b d"], count: int
 ) -> tuple[Float[Array, "b count"], Int[Array, "b count"]]:
     """Return each row's `count` smallest scores, in ascending order, and their points' indices."""

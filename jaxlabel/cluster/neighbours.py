@@ -8,7 +8,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from jaxlabel.cluster.nearest import block_rows, blocks, shard, smallest
+from jaxlabel.cluster.nearest import (
+    block_rows,
+    divide_into_lanes,
+    smallest_scores,
+    split_into_blocks,
+)
 from jaxlabel.errors import UsageError
 
 # The largest number of scores in memory at one time: 256 MB, or 67 queries of a million features.
@@ -73,13 +78,13 @@ def _knn(
         mean = jnp.mean(features, axis=0)  # centred: products lose fewer digits
         features, queries = features - mean, queries - mean
     count = k + exclude_self
-    columns = shard(features, count, norms=not cosine)
+    columns = divide_into_lanes(features, count, norms=not cosine)
     fitting = max(256, block_rows(len(queries), len(features)))
     size = min(block or fitting, max(16, MAX_SCORES // len(features)), len(queries))
 
     def nearest(numbered: tuple[Array, Array]) -> tuple[Array, Array]:
         start, rows = numbered
-        _, candidates = smallest(columns, rows, count)
+        _, candidates = smallest_scores(columns, rows, count)
         exact = _distances(rows, features[candidates], cosine)
         if exclude_self:
             row_indices = start + jnp.arange(size)
@@ -87,7 +92,7 @@ def _knn(
         exact, candidates = lax.sort((exact, candidates), num_keys=2)
         return candidates[:, :k], exact[:, :k]
 
-    blocked = blocks(queries, size)
+    blocked = split_into_blocks(queries, size)
     starts = size * jnp.arange(len(blocked))
     indices, distances = lax.map(nearest, (starts, blocked))
     num_queries = len(queries)

@@ -242,7 +242,7 @@ def record_samples(
     noisy = state.discriminator(both, key)
     loss = jnp.mean(adversarial.real_loss(noisy[: len(real)]))
     loss += jnp.mean(adversarial.fake_loss(noisy[len(real) :]))
-    measures = watch.measure(
+    measures = watch.measure_samples(
         features[: len(real)], features[len(real) :], logits[: len(real)], logits[len(real) :], loss
     )
     pixels = jnp.round(255 * made[:SHOWN]).astype(jnp.uint8)

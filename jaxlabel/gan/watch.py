@@ -34,7 +34,7 @@ class Measures(NamedTuple):
     loss_ratio: Float[Array, ""]
 
 
-def measure(
+def measure_samples(
     real: Float[Array, "n d"],
     generated: Float[Array, "m d"],
     real_logits: Float[Array, "n classes"],
@@ -52,13 +52,13 @@ def measure(
     """
     tiny = 1e-6
     return Measures(
-        mean_distance(directions(generated)) / (mean_distance(directions(real)) + tiny),
+        mean_distance(scale_to_unit_length(generated)) / (mean_distance(scale_to_unit_length(real)) + tiny),
         class_entropy(generated_logits) / (class_entropy(real_logits) + tiny),
         loss / (2 * jnp.log(2.0)),
     )
 
 
-def directions(features: Float[Array, "n d"]) -> Float[Array, "n d"]:
+def scale_to_unit_length(features: Float[Array, "n d"]) -> Float[Array, "n d"]:
     """Scale the features to unit length."""
     return features / (jnp.linalg.norm(features, axis=1, keepdims=True) + 1e-6)
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-def realness(logits: Float[Array, "batch classes"]) -> Float[Array, "batch"]:
+def real_logit(logits: Float[Array, "batch classes"]) -> Float[Array, "batch"]:
     """Return log Z, the logit of "real": D(x) = sigmoid(log Z) (Salimans et al., section 5)."""
     return jax.nn.logsumexp(logits, axis=-1)
 
@@ -21,13 +21,13 @@ def real_loss(logits: Float[Array, "batch classes"], target: float = 1.0) -> Flo
     Args:
       target: D's target probability; below 1 for one-sided label smoothing (section 3.4).
     """
-    score = realness(logits)
+    score = real_logit(logits)
     return target * jax.nn.softplus(-score) + (1 - target) * jax.nn.softplus(score)
 
 
 def fake_loss(logits: Float[Array, "batch classes"]) -> Float[Array, "batch"]:
     """Return the discriminator's loss -log(1 - D(x)) on generated images (Salimans et al. 2016)."""
-    return jax.nn.softplus(realness(logits))
+    return jax.nn.softplus(real_logit(logits))
 
 
 def feature_matching(real: Float[Array, "n d"], generated: Float[Array, "m d"]) -> Float[Array, ""]:

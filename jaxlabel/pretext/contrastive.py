@@ -106,7 +106,7 @@ def _numbered(model: Any) -> dict[str, Any]:
     return {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(model))}
 
 
-def _begin_contrastive(
+def _initial_state(
     settings: Settings, shape: tuple[int, ...], key: Key[Array, ""]
 ) -> tuple[train.State, Key[Array, ""]]:
     """Return the training state before the first step, and the random key of the steps."""
@@ -119,7 +119,7 @@ def _train_contrastive(
     settings: Settings, kind: str, images: UInt8[np.ndarray, "n h w c"],
     partners: Int[np.ndarray, "n k"], key: Key[Array, ""], log: Log,
 ) -> Any:  # fmt: skip
-    state, fit_key = _begin_contrastive(settings, images.shape[1:], key)
+    state, fit_key = _initial_state(settings, images.shape[1:], key)
     step = contrastive_step(settings, kind, make_optimizer(settings))
     return train.loop(
         step, state, (images, partners), fit_key, log, name="contrastive",
@@ -135,7 +135,7 @@ def _train_together(
 
     Each model's steps use the same random numbers as if it were trained alone.
     """
-    begun = [_begin_contrastive(settings, images.shape[1:], key) for key in keys]
+    begun = [_initial_state(settings, images.shape[1:], key) for key in keys]
     states, fit_keys = train.stack(begun)
     step_all = train.joint_step(
         contrastive_step(settings, kind, make_optimizer(settings)),
@@ -231,12 +231,12 @@ def make_optimizer(settings: Settings) -> optax.GradientTransformation:
     )
     if settings.optimizer == "lars":
         return optax.lars(
-            schedule, weight_decay=decay, weight_decay_mask=_matrices, trust_ratio_mask=_matrices,
+            schedule, weight_decay=decay, weight_decay_mask=_is_matrix, trust_ratio_mask=_is_matrix,
             momentum=0.9,
         )  # fmt: skip
     return optax.chain(optax.add_decayed_weights(decay), optax.sgd(schedule, momentum=0.9))
 
 
-def _matrices(parameters: Any) -> Any:
+def _is_matrix(parameters: Any) -> Any:
     """Return True for each parameter with more than one dimension (no bias, no norm's scale)."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, parameters)

@@ -30,7 +30,7 @@ def medoids(
     distances = np.asarray(
         cluster.distances(features, clustering.centroids, clustering.assignments)
     )
-    return _from_clusters(assignments, count, asked, lambda members: distances[members], 1)
+    return _choose_from_clusters(assignments, count, asked, lambda members: distances[members], 1)
 
 
 def typiclust(
@@ -46,12 +46,12 @@ def typiclust(
     clustering = cluster.kmeans(key, features, num_clusters, num_iterations=30)
     points = np.asarray(features)
     assignments = np.asarray(clustering.assignments)
-    return _from_clusters(
-        assignments, count, asked, lambda members: neighbour_distance(points[members]), SMALL
+    return _choose_from_clusters(
+        assignments, count, asked, lambda members: mean_neighbour_distance(points[members]), SMALL
     )
 
 
-def neighbour_distance(
+def mean_neighbour_distance(
     points: Float[np.ndarray, "m d"], num_neighbours: int = TYPICAL_NEIGHBOURS
 ) -> Float[np.ndarray, "m"]:
     """Return each point's mean distance to its nearest neighbours; 0 if there is only one point."""
@@ -72,7 +72,7 @@ def neighbour_distance(
     return np.concatenate(means)
 
 
-def _from_clusters(
+def _choose_from_clusters(
     assignments: Int[np.ndarray, "n"],
     count: int,
     asked: Int[np.ndarray, "m"],

@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxlabel.cluster.nearest import block_rows, blocks
+from jaxlabel.cluster.nearest import block_rows, split_into_blocks
 from jaxlabel.query.seeding import CHUNK, nearest_squared
 
 # ProbCover's radius and MaxHerding's bandwidth as multiples of `ball_radius`. They gave the highest
@@ -142,7 +142,7 @@ def _count(
         inside = (_squared_distances(rows, points) <= squared_radius) & is_real[:, None]
         return jnp.sum(inside, axis=0, dtype=jnp.int32)
 
-    rows = blocks(features, block_rows(len(features), len(points)))
+    rows = split_into_blocks(features, block_rows(len(features), len(points)))
     return lax.map(count, rows).reshape(-1)[: len(features)]
 
 
@@ -186,7 +186,7 @@ def _gains(
         kernel = jnp.exp(-scale * _squared_distances(candidates, rows))
         return total + jnp.sum(jnp.maximum(kernel - held[:, None], 0.0), axis=0), None
 
-    rows = blocks(features, size)
+    rows = split_into_blocks(features, size)
     return lax.scan(add, jnp.zeros(len(candidates)), (rows, held.reshape(-1, size)))[0]
 
 
@@ -197,7 +197,7 @@ def _all_gains(
     points: Float[Array, "p d"],
     scale: Float[Array, ""],
 ) -> Float[Array, "p"]:
-    candidates = blocks(points, min(4 * CANDIDATES, len(points)))
+    candidates = split_into_blocks(points, min(4 * CANDIDATES, len(points)))
     gains = lax.map(lambda rows: _gains(features, similarity, rows, scale), candidates)
     return gains.reshape(-1)[: len(points)]
 

@@ -47,7 +47,7 @@ def ask_clusters(
     Raises:
       BudgetExceeded: the budget does not buy a single label.
     """
-    parts, centres = _medoids(points, clusters)
+    parts, centres = _rank_clusters_and_find_medoids(points, clusters)
     named = Named(np.zeros(0, int), np.zeros(0, int), parts)
     wanted, number = centres, 0
     while len(wanted):
@@ -56,7 +56,7 @@ def ask_clusters(
         if len(named.indices) < len(before.indices) + len(wanted) or oracle.remaining <= 0:
             break
         number += 1
-        wanted, parts = _split(
+        wanted, parts = _split_widest_parts(
             points, named, max(1, query.num_affordable(oracle, len(points), named.indices))
         )
         named = named._replace(parts=parts)
@@ -75,7 +75,7 @@ def label_new_clusters(
       BudgetExceeded: the budget does not buy a single label.
     """
     clustering = cluster.kmeans(key, jnp.asarray(points), count, num_init=3)
-    parts, centres = _medoids(points, np.asarray(clustering.assignments))
+    parts, centres = _rank_clusters_and_find_medoids(points, np.asarray(clustering.assignments))
     labelled = query.buy(oracle, query.NO_LABELS, centres, 0)
     return _fill_unlabelled_parts(points, _assign_representatives(labelled, centres, parts))
 
@@ -119,7 +119,7 @@ def _fill_unlabelled_parts(points: Float[np.ndarray, "n d"], named: Named) -> Na
     return named._replace(parts=np.where(named.parts >= 0, named.parts, nearest))
 
 
-def _medoids(
+def _rank_clusters_and_find_medoids(
     points: Float[np.ndarray, "n d"], clusters: Int[np.ndarray, "n"]
 ) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "k"]]:
     """Return the clusters renumbered by descending size, and the medoid of each."""
@@ -135,7 +135,7 @@ def _medoids(
     )
 
 
-def _split(
+def _split_widest_parts(
     points: Float[np.ndarray, "n d"], named: Named, max_splits: int
 ) -> tuple[Int[np.ndarray, "q"], Int[np.ndarray, "n"]]:
     """Split the widest parts in two; return the medoids of the new halves and the parts afterwards.
@@ -151,7 +151,7 @@ def _split(
     parts, representatives = named.parts.copy(), list[int]()
     for part in order:
         members = np.flatnonzero(named.parts == part)
-        other = _other_half(points[members], points[named.indices[part]])
+        other = _outside_labelled_half(points[members], points[named.indices[part]])
         if not other.any():
             continue
         half = members[other]
@@ -161,7 +161,7 @@ def _split(
     return np.array(representatives, int), parts
 
 
-def _other_half(
+def _outside_labelled_half(
     points: Float[np.ndarray, "m d"], labelled: Float[np.ndarray, "d"], num_iterations: int = 20
 ) -> Bool[np.ndarray, "m"]:
     """Split the points by 2-means; return True for points outside the labelled point's half."""
