@@ -28,21 +28,22 @@ def knn(
     metric: Literal["euclidean", "cosine"] = "euclidean",
     block: int = 0,
 ) -> tuple[Int[Array, "m k"], Float[Array, "m k"]]:
-    """Return each query's k nearest features and their distances, nearest first.
-
-    The features are given by their indices.
+    """Find the k nearest neighbours of each query among the points in `features`.
 
     Args:
-      features: the points to search.
-      queries: the points whose neighbours are wanted; None to find the neighbours of each feature
-        among the other features.
-      k: the number of neighbours; fewer are returned if there are fewer features.
-      metric: "euclidean", or "cosine": 1 - cos, and 1 to a vector of zeros.
-      block: the number of queries to process at once; 0 chooses it for this machine.
+      features: the points to search, one per row.
+      queries: the points whose neighbours to find. None to find, for each point of `features`, its
+        neighbours among the other points.
+      k: the number of neighbours; fewer are returned if there are fewer points.
+      metric: "euclidean", or "cosine" for the distance 1 - cos, which is 1 to a vector of zeros.
+      block: the number of queries to process at once; 0 to choose a number that suits this machine.
+
+    Returns:
+      The indices of each query's neighbours in `features`, nearest first, and their distances.
 
     Raises:
-      UsageError: there are no neighbours, the metric is unknown, or the queries' dimension differs
-        from the features'.
+      UsageError: there are no points to search, `k` is below 1, the metric is unknown, or the
+        dimensions of `queries` and `features` differ.
     """
     available = len(features) - (queries is None)
     if min(k, available) < 1:
