@@ -67,13 +67,13 @@ def strong(kind: str) -> Transform:
 
 
 def contrastive(kind: str, *, strength: float = 1.0) -> Transform:
-    """Return the augmentation for contrastive learning (SimCLR).
+    """Return the augmentation for contrastive learning (SimCLR; Chen et al. 2020, section 3).
 
-    Two augmentations of an image are a positive pair. For colour images it is the paper's (Chen et
-    al. 2020, section 3), with crops of at least a fifth of the area. Grey images are not cropped:
-    they are small and centred, and classes differ in what is where. They get small random shifts,
-    rotations, and scalings, changes of contrast and gamma, and with probability 1/2 an erased
-    square.
+    Two augmentations of an image are a positive pair. Colour images get the augmentation of the
+    paper, with crops of at least a fifth of the area. Grey images are small and centred, and their
+    classes differ in the positions of lines and edges, so they are not cropped. They get small
+    random shifts, rotations, and scalings, changes of contrast and gamma, and with probability 1/2
+    an erased square.
 
     Args:
       kind: what the images show, such as "digits" or "clothes"; it decides whether images are

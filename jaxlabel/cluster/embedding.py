@@ -11,9 +11,10 @@ from jaxlabel.cluster.neighbours import knn
 
 
 class GraphSpace(NamedTuple):
-    """The spectral embedding of a graph, scaled for clustering and for label diffusion.
+    """The spectral embedding of a neighbour graph, scaled for clustering and for label diffusion.
 
-    The eigenvectors are those of the normalised graph D^-1/2 W D^-1/2 with weights W and degrees D.
+    The eigenvectors are those of the graph's normalised weights D^-1/2 W D^-1/2, where W are the
+    weights and D the degrees.
 
     Attributes:
       points: one row of coordinates per point, for clustering: the leading eigenvectors, each times

@@ -101,10 +101,7 @@ def start(
 ) -> State:
     """Return the initial training state of a GAN: new networks, optimizers, and no samples yet.
 
-    Args:
-      settings: the settings of the training.
-      shape: height, width, and channels of an image.
-      num_classes: the number of classes.
+    `shape` is the height, width, and number of channels of an image.
     """
     discriminator_key, generator_key = jax.random.split(key)
     discriminator = train.init(make_discriminator(settings, shape, num_classes), discriminator_key)

@@ -79,8 +79,8 @@ def virtual_adversarial(
 ) -> Float[Array, "batch"]:
     """Return the loss of virtual adversarial training (VAT) for each image.
 
-    It is KL(p(image) || p(image + d)), where d is the perturbation of Euclidean length `radius`
-    that changes the prediction p most (Miyato et al. 2018, eq. 5-6).
+    It is KL(p(image) || p(image + d)), where p are the predicted class probabilities, and d is the
+    perturbation of Euclidean length `radius` that changes them most (Miyato et al. 2018, eq. 5-6).
 
     Args:
       predict: a function from images to logits.

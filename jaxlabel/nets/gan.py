@@ -115,9 +115,9 @@ class DenseDiscriminator(nnx.Module):
 
 
 class GradientDiscriminator(DenseDiscriminator):
-    """A `DenseDiscriminator` whose inputs are the pixels and HOG-like features of the image.
+    """A fully connected GAN discriminator on the pixels and the HOG-like features of an image.
 
-    The features are those of `oriented_gradients`.
+    It is a `DenseDiscriminator` with the features of `oriented_gradients` as further inputs.
     """
 
     def inputs(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:

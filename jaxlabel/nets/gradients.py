@@ -76,12 +76,23 @@ def pool_cells(
 
 
 def centres(side: int, cell: int) -> Float[np.ndarray, "cells"]:
-    """Return the pixel positions of the grid cells' centres along a side of `side` pixels."""
+    """Return the centres, in pixels, of the cells of a regular grid along one side of an image.
+
+    Args:
+      side: the length of the side, in pixels.
+      cell: the length of a cell, in pixels.
+    """
     return np.arange(min(cell / 2 - 0.5, (side - 1) / 2), side, cell)
 
 
 def num_gradients(shape: tuple[int, ...], *, bins: int = BINS, cell: int = CELL) -> int:
-    """Return the number of features per image that `oriented_gradients` returns by default."""
+    """Return the length of the feature vector that `oriented_gradients` computes for an image.
+
+    Args:
+      shape: height, width, and channels of the image.
+      bins: the number of orientations.
+      cell: the side of a cell in pixels.
+    """
     height, width, channels = shape
     cells = len(centres(height, cell)) * len(centres(width, cell))
     return cells * (bins + channels)
@@ -141,11 +152,12 @@ class GradientConvNet(nnx.Module):
 
 
 class FineGradientConvNet(GradientConvNet):
-    """A `GradientConvNet` with cells of 2x2 pixels (not 3x3) and the raw pixels as further inputs.
+    """A convolutional image encoder on the raw pixels and HOG-like features of cells of 2x2 pixels.
 
-    Images of 28x28 pixels give 14x14 cells. Details of clothes (buttons, collars, zips) are smaller
-    than the 3x3 pixel cells of `GradientConvNet`. With 500 labels of Fashion-MNIST this network
-    reaches 86% accuracy and `GradientConvNet` 85%; a step takes 1.5 times as long.
+    Its layers are those of `GradientConvNet`, whose cells have 3x3 pixels. Images of 28x28 pixels
+    give 14x14 cells. Details of clothes (buttons, collars, zips) are smaller than 3x3 pixels: with
+    500 labels of Fashion-MNIST this network reaches 86% accuracy and `GradientConvNet` 85%. A
+    training step takes 1.5 times as long.
     """
 
     def maps(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch rows columns d"]:

@@ -55,8 +55,8 @@ class Settings(NamedTuple):
 class Projected(nnx.Module):
     """An encoder with a projection head: the network that SimCLR trains.
 
-    Chen et al. 2020, section 2.1. Calling it on images returns the projections, in which views are
-    compared. After training only the encoder is used.
+    Chen et al. 2020, section 2.1. Calling it on images returns the projections, which the
+    contrastive loss compares. After training only the encoder is used.
     """
 
     def __init__(self, encoder: Any, projection: int, rngs: nnx.Rngs):

@@ -181,10 +181,12 @@ def buy(oracle: Oracle, labelled: Labelled, wanted: Int[np.ndarray, "m"], number
     """Buy labels of the `wanted` images within the budget, and return the enlarged labelled set.
 
     Args:
+      oracle: the labeller, from which labels are bought.
       labelled: the labelled set before the purchase.
       wanted: the indices of the images to label, most wanted first; those that the budget cannot
         buy are left out (see `affordable`).
-      number: the number of the round, for the ledger of purchases.
+      number: the number of the round (one purchase of labels and the training after it), for the
+        ledger of purchases.
 
     Raises:
       BudgetExceeded: the labelled set is empty, and the budget buys none of the wanted labels.

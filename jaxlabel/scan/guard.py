@@ -125,11 +125,14 @@ def advice(guard: Guard) -> list[str]:
 
 
 def reason_worse(before: Guard, after: Guard) -> str:
-    """Return how a clustering became worse in a training step; an empty string if it did not.
+    """Return a sentence on how a clustering is worse than an earlier one; empty if it is not worse.
+
+    A clustering is worse if more clusters have vanished, or if another quality measure fell by more
+    than 0.02.
 
     Args:
-      before: the quality measures before the step.
-      after: the quality measures after the step.
+      before: the quality measures of the earlier clustering.
+      after: the quality measures of the clustering.
     """
     if after.vanished > before.vanished:
         return f"{after.vanished} clusters have vanished, {before.vanished} before the step"

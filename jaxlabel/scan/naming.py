@@ -40,11 +40,11 @@ def ask_clusters(
 
     A part is a group of images that one labelled image represents; at first the parts are the
     clusters. The first round labels the medoid of each cluster, the largest cluster first. Each
-    further round splits the parts with the largest inertia into two halves, until the budget is
-    used up, and labels the medoid of each half that has no labelled image. The halves come from
-    2-means, which starts from the labelled image and the point farthest from it. So every label
-    stays in use, and a round at most doubles the number of labels. (This was the project's first
-    method.)
+    further round splits the parts with the largest inertia in two: one half keeps the labelled
+    image, and the medoid of the other half is labelled. Rounds go on until the budget is used up.
+    The halves come from 2-means, which starts from the labelled image and the point farthest from
+    it. So every label stays in use, and a round at most doubles the number of labels. (This was the
+    project's first method.)
 
     Args:
       oracle: the labeller, from which labels are bought.
