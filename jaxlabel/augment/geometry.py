@@ -30,7 +30,8 @@ def warp(
       matrices: the matrix of each image. Its upper left element must not be near 0, so rotations
         near 90 degrees do not work.
       offsets: the offset of each image, in pixels.
-      reach: the largest distance, in pixels, that any pixel moves along columns, and along rows.
+      reach: two numbers: the largest distances, in pixels, that any pixel moves along columns, and
+        along rows.
     """
     height, width = images.shape[1:3]
     rows, columns = jnp.arange(height) - (height - 1) / 2, jnp.arange(width) - (width - 1) / 2

@@ -118,7 +118,7 @@ class GradientConvNet(nnx.Module):
 
     Two 3x3 convolutions with `width` channels are followed by means over 2x2 cells and two
     convolutions with twice as many channels. GroupNorm and leaky ReLU follow each convolution. A
-    dense layer maps the values at all positions to 4 `width` features. For 28x28 pixels the
+    dense layer maps the values at all positions to 4 times `width` features. For 28x28 pixels the
     convolutions run on 9x9 cells: a tenth of the positions, at a tenth of the cost. The dense layer
     is there because position is informative in centred images: with a mean over positions instead,
     training on few labels is far slower (experiments/semisup.md).
