@@ -11,9 +11,10 @@ from jaxlabel.nets.native import conv, norm_activation, selected
 
 
 class Conv(nnx.Module):
-    """A square convolution without a bias; the output's side is the input's divided by the stride.
+    """A convolution with a square kernel, "same" padding, and no bias.
 
-    A normalisation with a bias always follows it.
+    The output's sides are the input's divided by the stride. The bias is left out because every
+    network puts a normalisation layer with a bias after this layer.
     """
 
     def __init__(
@@ -28,9 +29,10 @@ class Conv(nnx.Module):
 
 
 class GroupNorm(nnx.Module):
-    """Group normalisation (Wu & He 2018, eq. 1), with float32 moments computed in one pass.
+    """A group normalisation layer (Wu & He 2018, eq. 1), computed in float32.
 
-    Each group has at least two channels: normalising a single channel of a 1x1 image gives zero.
+    Mean and variance are computed in one pass over the data. Each group has at least two channels,
+    because normalising a single channel of a 1x1 image would always give zero.
     """
 
     def __init__(self, channels: int, *, num_groups: int = 8, epsilon: float = 1e-5):
