@@ -91,27 +91,30 @@ def asks_help(arguments: Iterable[str]) -> bool:
     return any(argument in HELP_WORDS for argument in arguments)
 
 
-def usage(command: Command) -> str:
+def help_text(command: Command) -> str:
     """Return the help text of a command: summary, usage line, and a paragraph per flag."""
     declared = (CONFIG_FLAGS if command.takes_config else ()) + command.flags
     start = f"usage: jaxlabel {command.name} "
-    forms = [_form(flag) if flag.missing else f"[{_form(flag)}]" for flag in declared]
+    forms = [_flag_form(flag) if flag.missing else f"[{_flag_form(flag)}]" for flag in declared]
     lines = [f"jaxlabel {command.name}: {command.summary}", ""]
     if command.description:
         lines += [*textwrap.wrap(command.description, WIDTH), ""]
-    lines += _hanging(start, forms)
-    lines += ["", *table([(_form(flag), _help(flag)) for flag in declared])]
+    lines += _wrap_words(start, forms)
+    lines += [
+        "",
+        *two_column_lines([(_flag_form(flag), _help_with_default(flag)) for flag in declared]),
+    ]
     return "\n".join(lines)
 
 
-def table(rows: Sequence[tuple[str, str]]) -> list[str]:
+def two_column_lines(rows: Sequence[tuple[str, str]]) -> list[str]:
     """Return the lines of a two-column list whose second column is wrapped to the page's width."""
     margin = 4 + max((len(name) for name, _ in rows), default=0)
     return [line for name, text in rows
-            for line in _hanging(f"  {name}".ljust(margin), text.split())]  # fmt: skip
+            for line in _wrap_words(f"  {name}".ljust(margin), text.split())]  # fmt: skip
 
 
-def parse(values: flags.FlagValues, arguments: list[str]) -> None:
+def parse_flags(values: flags.FlagValues, arguments: list[str]) -> None:
     """Set the flags in `values` from arguments of the form --flag=value.
 
     Raises:
@@ -127,7 +130,7 @@ def parse(values: flags.FlagValues, arguments: list[str]) -> None:
         raise UsageError(f"stray argument {stray[0]!r}: every argument is --flag=value")
 
 
-def define(command: Command) -> flags.FlagValues:
+def define_absl_flags(command: Command) -> flags.FlagValues:
     """Return absl flags for the declared flags of a command."""
     values = flags.FlagValues()
     for flag in command.flags:
@@ -146,12 +149,12 @@ def read(command: Command, arguments: list[str]) -> SimpleNamespace:
     Raises:
       UsageError: a flag is unknown, has a wrong value, or is required and not given.
     """
-    values = define(command)
-    parse(values, arguments)
-    return collect(command, values)
+    values = define_absl_flags(command)
+    parse_flags(values, arguments)
+    return values_of_flags(command, values)
 
 
-def collect(command: Command, values: flags.FlagValues) -> SimpleNamespace:
+def values_of_flags(command: Command, values: flags.FlagValues) -> SimpleNamespace:
     """Return the parsed values of the command's own flags as attributes.
 
     Raises:
@@ -159,22 +162,22 @@ def collect(command: Command, values: flags.FlagValues) -> SimpleNamespace:
     """
     for flag in command.flags:
         if flag.missing and not values[flag.name].value:
-            raise UsageError(f"{_form(flag)} is missing: {flag.missing}")
+            raise UsageError(f"{_flag_form(flag)} is missing: {flag.missing}")
     return SimpleNamespace(**{flag.name: values[flag.name].value for flag in command.flags})
 
 
-def _form(flag: Flag) -> str:
+def _flag_form(flag: Flag) -> str:
     """Return how the flag is written on the command line, such as --workdir=DIR."""
     return f"--{flag.name}={flag.metavar}" if flag.metavar else f"--{flag.name}"
 
 
-def _help(flag: Flag) -> str:
+def _help_with_default(flag: Flag) -> str:
     """Return the flag's help text, followed by its default unless that is off or empty."""
     is_shown = not isinstance(flag.default, bool) and flag.default not in (None, "")
     return flag.help + (f" (default: {flag.default})" if is_shown else "")
 
 
-def _hanging(start: str, words: Sequence[str]) -> list[str]:
+def _wrap_words(start: str, words: Sequence[str]) -> list[str]:
     """Wrap words into lines; `start` precedes the first line and later lines are indented."""
     lines, margin = [start], " " * len(start)
     for word in words:

@@ -52,25 +52,28 @@ def run(words: list[str]) -> int:
     try:
         _dispatch(words)
     except JaxlabelError as error:
-        return _fail(str(error), error.exit_code)
+        return _print_error(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _fail("interrupted; the same command goes on from here", 130)
+        return _print_error("interrupted; the same command goes on from here", 130)
     except MemoryError as error:
-        return _fail(f"out of memory: {error or 'take smaller images or fewer of them'}", 1)
+        return _print_error(f"out of memory: {error or 'take smaller images or fewer of them'}", 1)
     except RuntimeError as error:
         # JAX's own class of this error is not used, because JAX is not imported in this module.
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        return _fail("out of the device's memory: a training takes smaller batches (--config."
-                     "batch_size, pretext_batch), fewer networks at once (members, pretext_seeds) "
-                     "or another preset, in another --workdir; --config.store=URL keeps the labels "
-                     f"({str(error).splitlines()[0]})", 1)  # fmt: skip
+        return _print_error(
+            "out of the device's memory: a training takes smaller batches (--config.batch_size, "
+            "pretext_batch), fewer networks at once (members, pretext_seeds) or another preset, in "
+            "another --workdir; --config.store=URL keeps the labels "
+            f"({str(error).splitlines()[0]})",
+            1,
+        )
     except BrokenPipeError:
         # The reader of standard output is gone; Python's flush at exit must not fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _fail(f"{error.strerror or error}: {error.filename or 'no file named'}", 1)
+        return _print_error(f"{error.strerror or error}: {error.filename or 'no file named'}", 1)
     return 0
 
 
@@ -80,7 +83,7 @@ def overview() -> str:
     return "\n".join([
         "jaxlabel: the most accurate image classifier for the fewest label queries", "",
         "usage: jaxlabel COMMAND [--flag=value ...]", "",
-        *arguments.table(rows), "",
+        *arguments.two_column_lines(rows), "",
         "Each command explains itself: jaxlabel COMMAND --help",
     ])  # fmt: skip
 
@@ -91,16 +94,16 @@ def _dispatch(words: list[str]) -> None:
         print(overview())
     elif words[0] == "--version":
         print(f"jaxlabel {__version__} (Python {sys.version.split()[0]})")
-    elif group := _unfinished_name(words):
+    elif group := _commands_in_group(words):
         if not arguments.asks_help(words):
             raise UsageError(f"{words[0]} is one of {', '.join(group)}")
         print(overview())
     else:
-        command, rest = _find(words)
-        _start(command, rest)
+        command, rest = _find_command(words)
+        _run_command(command, rest)
 
 
-def _unfinished_name(words: list[str]) -> list[str]:
+def _commands_in_group(words: list[str]) -> list[str]:
     """Return the two-word commands that begin with the first word if the second word is missing.
 
     Returns:
@@ -112,7 +115,7 @@ def _unfinished_name(words: list[str]) -> list[str]:
     return [name for name in names if is_alone and name.startswith(f"{words[0]} ")]
 
 
-def _find(words: list[str]) -> tuple[Command, list[str]]:
+def _find_command(words: list[str]) -> tuple[Command, list[str]]:
     """Return the command whose name the words begin with, and the remaining words.
 
     Raises:
@@ -126,7 +129,7 @@ def _find(words: list[str]) -> tuple[Command, list[str]]:
                      "jaxlabel --help lists them")  # fmt: skip
 
 
-def _start(command: Command, words: list[str]) -> None:
+def _run_command(command: Command, words: list[str]) -> None:
     """Run a command with the flags in `words`, or print its help if they ask for it.
 
     Raises:
@@ -135,7 +138,7 @@ def _start(command: Command, words: list[str]) -> None:
     wants_help = arguments.asks_help(words)
     if not command.takes_config:
         if wants_help:
-            print(arguments.usage(command))
+            print(arguments.help_text(command))
         else:
             command.run(arguments.read(command, words))
         return
@@ -144,13 +147,15 @@ def _start(command: Command, words: list[str]) -> None:
     if not wants_help:
         command.run(settings.read(command, words))
     elif settings.names_config(words):
-        print(f"{arguments.usage(command)}\n\n{settings.describe(settings.load(words).config)}")
+        print(
+            f"{arguments.help_text(command)}\n\n{settings.describe_settings(settings.load_config(words).config)}"
+        )
     else:  # Without a config file, the help shows only settings that need no import of JAX.
-        shared = settings.describe(RunConfig())
-        print(f"{arguments.usage(command)}\n\nThe settings of every run:\n{shared}")
+        shared = settings.describe_settings(RunConfig())
+        print(f"{arguments.help_text(command)}\n\nThe settings of every run:\n{shared}")
 
 
-def _fail(message: str, code: int) -> int:
+def _print_error(message: str, code: int) -> int:
     """Print an error message as one line and return the exit code."""
     print(f"jaxlabel: {' '.join(message.split())}", file=sys.stderr)
     return code

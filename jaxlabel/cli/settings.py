@@ -43,26 +43,26 @@ def read(command: Command, words: list[str]) -> SimpleNamespace:
       UsageError: the config file is missing or broken, a variant, setting or flag is unknown, or
         a value does not fit.
     """
-    loaded = load(words)
-    values = arguments.define(command)
+    loaded = load_config(words)
+    values = arguments.define_absl_flags(command)
     config_flags.DEFINE_config_dataclass(
         "config", loaded.config, flag_values=values, sys_argv=loaded.words
     )
-    arguments.parse(values, loaded.words)
+    arguments.parse_flags(values, loaded.words)
     validate(values.config)
-    given = arguments.collect(command, values)
+    given = arguments.values_of_flags(command, values)
     given.config, given.config_name = values.config, loaded.name
     return given
 
 
-def load(words: list[str]) -> Loaded:
+def load_config(words: list[str]) -> Loaded:
     """Load the configuration that --config, or its default, names.
 
     Raises:
       UsageError: the file is missing or broken, or a variant or setting is unknown.
     """
-    words, file, variant = _without_file(words)
-    config = configfile.load(file, variant, _value_of("preset", words))
+    words, file, variant = _split_off_config_file(words)
+    config = configfile.load(file, variant, _last_value_of_setting("preset", words))
     names = {field.name for field in dataclasses.fields(config)}
     for name in map(_setting_name, words):
         if name is not None and name not in names:
@@ -75,7 +75,7 @@ def names_config(words: list[str]) -> bool:
     return any(word.lstrip("-").startswith("config") for word in words)
 
 
-def describe(config: RunConfig) -> str:
+def describe_settings(config: RunConfig) -> str:
     """Return a line per setting of a configuration: its flag, its value, and its help text."""
     lines = []
     for field in dataclasses.fields(config):
@@ -84,7 +84,7 @@ def describe(config: RunConfig) -> str:
     return "\n".join(lines)
 
 
-def _without_file(words: list[str]) -> tuple[list[str], str, str]:
+def _split_off_config_file(words: list[str]) -> tuple[list[str], str, str]:
     """Return the arguments without --config, the config file's path, and ":VARIANT" or ""."""
     rest, chosen, pending = [], arguments.DEFAULT_CONFIG, list(words)
     while pending:
@@ -100,7 +100,7 @@ def _without_file(words: list[str]) -> tuple[list[str], str, str]:
     return rest, configfile.find(file), colon + variant
 
 
-def _value_of(setting: str, words: list[str]) -> str:
+def _last_value_of_setting(setting: str, words: list[str]) -> str:
     """Return the last value of --config.SETTING among the arguments, or "" if it is not given."""
     value = ""
     for word, following in itertools.pairwise([*words, ""]):

@@ -45,7 +45,7 @@ def store_url(url: str, workdir: Path) -> str:
     return recorded["store"] if recorded else f"sqlite:///{os.path.abspath(path)}"
 
 
-def name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
+def account_name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
     """Return the name of the account that pays for the run's labels, and record it in run.json.
 
     Without a configured name, a unique one is made once and kept in run.json. So a run that is
@@ -69,7 +69,7 @@ def name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
     return str(recorded["account"])
 
 
-def forget_unused(workdir: Path, store: LabelStore, payer: str) -> None:
+def delete_record_if_unused(workdir: Path, store: LabelStore, payer: str) -> None:
     """Delete run.json of a run that failed before it bought a label, so that its directory is free.
 
     Args:
@@ -95,7 +95,7 @@ def ledger(workdir: Path, rows: bool = False) -> str:
     Raises:
       UsageError: the run has not asked for a label yet.
     """
-    recorded = _read(workdir)
+    recorded = _read_run_record(workdir)
     return ledger_text(LabelStore(recorded["store"]), recorded["account"], rows)
 
 
@@ -118,13 +118,13 @@ def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
         names an image that was not queried, and the run's images cannot be read. Nothing is stored
         then.
     """
-    recorded = _read(workdir)
+    recorded = _read_run_record(workdir)
     path = Path(labels) if labels else workdir / QUESTIONS
     store = LabelStore(recorded["store"])
     if not labels and not path.exists():
         raise UsageError(f"there is no {path}: jaxlabel train with that --workdir writes it where "
                          "it asks a person")  # fmt: skip
-    items = Items(workdir)
+    items = LabelableImages(workdir)
     counts = import_answers(store, recorded["label_set"], path, items, items.asked)
     lines = [f"{counts.added} answers stored, {counts.known} were there, {counts.blank} are open"]
     if counts.corrected:
@@ -138,7 +138,7 @@ def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
     return "\n".join(lines), refusal if refused else ""
 
 
-class Items:
+class LabelableImages:
     """The set of image ids that a person may label: all training images of a run.
 
     The images are read only when an id is looked up that the run has not queried. That happens
@@ -178,7 +178,7 @@ def write_questions(workdir: Path, items: Sequence[str], paths: Sequence[str]) -
     return workdir / QUESTIONS
 
 
-def _read(workdir: Path) -> dict[str, Any]:
+def _read_run_record(workdir: Path) -> dict[str, Any]:
     """Return the content of run.json, with the absolute URL of the label store.
 
     Raises:

@@ -73,24 +73,30 @@ def explore(
     pca = fit_pca(pixels, min(COMPONENTS, pixels.shape[1]))
     points = project(pca, pixels)
     counts = [k for k in COUNTS if k <= len(images) // 2] or [1]
-    clusterings = [clustering(points, k, truth, seed) for k in counts]
+    clusterings = [cluster_images(points, k, truth, seed) for k in counts]
     parts = {
-        "samples": samples(images, truth, classes, seed),
-        "scree": scree(pca),
-        "maps": maps(np.asarray(points), truth, classes, clusterings, seed),
-        "clusters": cluster_pictures(nearest(clusterings, len(classes) or 10), images),
-        "curves": curves(clusterings),
+        "samples": sample_groups(images, truth, classes, seed),
+        "scree": scree_plot(pca),
+        "maps": two_maps(np.asarray(points), truth, classes, clusterings, seed),
+        "clusters": cluster_pictures(
+            clustering_nearest_to(clusterings, len(classes) or 10), images
+        ),
+        "curves": charts_over_k(clusterings),
         "confusion": (
-            None if truth is None else confusion(nearest(clusterings, 144), truth, classes)
+            None
+            if truth is None
+            else cluster_confusion(clustering_nearest_to(clusterings, 144), truth, classes)
         ),
     }
     path = out / "explore.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, render(dataset, labels, parts))
+    files.write(path, render_page(dataset, labels, parts))
     return path
 
 
-def clustering(points: Any, k: int, truth: Int[np.ndarray, "n"] | None, seed: int) -> Clustering:
+def cluster_images(
+    points: Any, k: int, truth: Int[np.ndarray, "n"] | None, seed: int
+) -> Clustering:
     """Cluster the points by k-means, and score the clusters if labels are given.
 
     Args:
@@ -107,12 +113,12 @@ def clustering(points: Any, k: int, truth: Int[np.ndarray, "n"] | None, seed: in
     return Clustering(k, float(fitted.inertia), centroids, assignments, medoids, scores)
 
 
-def nearest(clusterings: Sequence[Clustering], k: int) -> Clustering:
+def clustering_nearest_to(clusterings: Sequence[Clustering], k: int) -> Clustering:
     """Return the clustering whose number of clusters is nearest to k."""
     return min(clusterings, key=lambda clustering: abs(clustering.k - k))
 
 
-def samples(
+def sample_groups(
     images: UInt8[np.ndarray, "n h w c"], truth: Int[np.ndarray, "n"] | None,
     classes: Sequence[str], seed: int,
 ) -> list[dict[str, Any]]:  # fmt: skip
@@ -135,7 +141,7 @@ def samples(
     return groups
 
 
-def scree(pca: PCA, max_components: int = 30) -> dict[str, Any]:
+def scree_plot(pca: PCA, max_components: int = 30) -> dict[str, Any]:
     """Return a chart of the share of variance per principal component, and the cumulative share."""
     variances = np.asarray(pca.variances, np.float64)
     shares = variances / max(variances.sum(), 1e-12)
@@ -152,7 +158,7 @@ def scree(pca: PCA, max_components: int = 30) -> dict[str, Any]:
             "text": f"Of {len(shares):,} components: {text}."}  # fmt: skip
 
 
-def maps(
+def two_maps(
     points: Float[np.ndarray, "n d"], truth: Int[np.ndarray, "n"] | None, classes: Sequence[str],
     clusterings: Sequence[Clustering], seed: int,
 ) -> list[dict[str, Any]]:  # fmt: skip
@@ -162,7 +168,7 @@ def maps(
     components give no map, and 10 images or fewer no t-SNE map.
     """
     rows = np.random.default_rng(seed).permutation(len(points))
-    shown = nearest(clusterings, len(classes) or 10)
+    shown = clustering_nearest_to(clusterings, len(classes) or 10)
     names = list(classes) if truth is not None else [f"cluster {i}" for i in range(shown.k)]
     values = shown.assignments if truth is None else truth
     by = "k-means cluster" if truth is None else "class"
@@ -209,7 +215,7 @@ def cluster_pictures(
             "medoid) and the size of the cluster."}  # fmt: skip
 
 
-def curves(clusterings: Sequence[Clustering]) -> list[dict[str, Any]]:
+def charts_over_k(clusterings: Sequence[Clustering]) -> list[dict[str, Any]]:
     """Return charts over the number of clusters: inertia, and scores if there are labels."""
     x = [clustering.k for clustering in clusterings]
     lines = {"inertia": [clustering.inertia for clustering in clusterings]}
@@ -230,7 +236,7 @@ def curves(clusterings: Sequence[Clustering]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def confusion(
+def cluster_confusion(
     clustering: Clustering, truth: Int[np.ndarray, "n"], classes: Sequence[str]
 ) -> dict[str, Any]:
     """Return the confusion matrix of clusters that are named by their most frequent class."""
@@ -241,7 +247,7 @@ def confusion(
     return sections.confusion_table(matrix, classes, f"training images in {clustering.k} clusters")
 
 
-def render(dataset: Dataset, labels: bool, parts: dict[str, Any]) -> str:
+def render_page(dataset: Dataset, labels: bool, parts: dict[str, Any]) -> str:
     """Return the page as HTML that needs no other file and no network.
 
     Args:

@@ -52,7 +52,7 @@ def load(workdir: Path) -> Trained:
     result = files.read_json(workdir / "result.json")
     if result is None:
         raise UsageError(f"{workdir} holds no finished run: train it to its end first")
-    methods = {_name(config): config for config in METHODS}
+    methods = {_method_name(config): config for config in METHODS}
     if result["method"] not in methods or "image_shape" not in result:
         raise UsageError(
             f"{workdir} was written by another version of jaxlabel: its method is "
@@ -68,10 +68,12 @@ def load(workdir: Path) -> Trained:
     classes, shape = tuple(result["classes"]), tuple(result["image_shape"])
     make = sys.modules[kind.__module__].make_classifier(config, shape, max(1, len(classes)))
     like = jax.eval_shape(lambda key: make(nnx.Rngs(key)), jax.random.key(0))
-    return Trained(_restored(workdir, like), config, classes, shape, result.get("gives", "classes"))
+    return Trained(
+        _restore_model(workdir, like), config, classes, shape, result.get("gives", "classes")
+    )
 
 
-def _restored(workdir: Path, like: Any) -> Any:
+def _restore_model(workdir: Path, like: Any) -> Any:
     """Return the saved model of a run, with the structure of `like`.
 
     Raises:
@@ -109,7 +111,7 @@ def predict(
     """
     if split and split not in SPLITS:
         raise UsageError(f"--split={split}: it takes one of {', '.join(SPLITS)}")
-    _check_free(out)
+    _check_output_path(out)
     trained = load(workdir)
     if isinstance(trained.model, pretext.Representation):
         raise UsageError(f"{workdir} learned features, no classes: there is nothing to predict")
@@ -120,8 +122,9 @@ def predict(
     shape = dataset.train_images.shape[1:]
     if shape != trained.shape:
         raise UsageError(
-            f"{spec} has images of {_size(shape)}, the run learned from {_size(trained.shape)}: "
-            "convert them, or train with config.image_size and config.image_mode set"
+            f"{spec} has images of {_shape_in_words(shape)}, the run learned from "
+            f"{_shape_in_words(trained.shape)}: convert them, or train with config.image_size "
+            "and config.image_mode set"
         )
     split = split or ("test" if len(dataset.test_images) else "train")
     images = {"train": dataset.train_images, "test": dataset.test_images}
@@ -137,12 +140,12 @@ def predict(
     names = trained.classes
     if trained.gives == "clusters" or num_outputs != len(names):
         names = tuple(f"cluster {number}" for number in range(num_outputs))
-    files.write(out, table(probabilities, names, dataset))
+    files.write(out, predictions_csv(probabilities, names, dataset))
     count = sum(map(len, probabilities.values()))
     return f"{count} images of {dataset.name} ({split}) labelled by {workdir}: {out}"
 
 
-def _check_free(out: Path) -> None:
+def _check_output_path(out: Path) -> None:
     """Check that a file can be written without replacing anything but predictions.
 
     Raises:
@@ -157,7 +160,7 @@ def _check_free(out: Path) -> None:
             raise UsageError(f"--out={out} is there and holds no predictions: name another file")
 
 
-def table(
+def predictions_csv(
     probabilities: dict[str, Float[np.ndarray, "n classes"]],
     classes: tuple[str, ...],
     dataset: Dataset,
@@ -177,11 +180,11 @@ def table(
     writer = csv.writer(text, lineterminator="\n")
     each = [f"probability {name}" for name in classes]
     writer.writerow([*COLUMNS, *each])
-    writer.writerows(_rows(probabilities, classes, dataset))
+    writer.writerows(_csv_rows(probabilities, classes, dataset))
     return text.getvalue()
 
 
-def _rows(
+def _csv_rows(
     probabilities: dict[str, Float[np.ndarray, "n classes"]],
     classes: tuple[str, ...],
     dataset: Dataset,
@@ -196,12 +199,12 @@ def _rows(
             yield [split, index, path, classes[best], numbers[best], *numbers]
 
 
-def _name(config: type) -> str:
+def _method_name(config: type) -> str:
     """Return the method's name in result.json for a Config class, such as "semisup"."""
     return config.__module__.removeprefix("jaxlabel.methods.")
 
 
-def _size(shape: tuple[int, ...]) -> str:
+def _shape_in_words(shape: tuple[int, ...]) -> str:
     """Return an image shape in words, such as "28x28 grey"."""
     height, width, channels = shape
     return f"{width}x{height} {'grey' if channels == 1 else 'rgb'}"

@@ -56,12 +56,12 @@ def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
     # Load the data before config.json is written: a misspelled path must not claim the directory.
     dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
     cache.begin(str(workdir.resolve()))
-    with open_workdir(workdir, shown(settings)) as log:
+    with open_workdir(workdir, settings_without_password(settings)) as log:
         result = files.read_json(workdir / "result.json")
         if result is None:
             dataset = dataset or data.load(settings.data, options)
             dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
-            result = _run(settings, options, dataset, workdir, log)
+            result = _run_recipe(settings, options, dataset, workdir, log)
             log.finish(result)
         elif missing := [key for key in KEYS if key not in result]:
             raise JaxlabelError(
@@ -72,7 +72,7 @@ def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
     return result
 
 
-def _run(
+def _run_recipe(
     settings: config.RunConfig, options: Options, dataset: Dataset, workdir: Path, log: RunLog
 ) -> dict[str, Any]:
     """Run the recipe on the images and return the content of result.json.
@@ -83,8 +83,8 @@ def _run(
     if settings.kind == "auto":
         settings = dataclasses.replace(settings, kind=dataset.kind)
     url = account.store_url(settings.store, workdir)
-    store = _store(settings, options, url, dataset, log)
-    payer = account.name(settings.account, workdir, dataset, url)
+    store = _open_store(settings, options, url, dataset, log)
+    payer = account.account_name(settings.account, workdir, dataset, url)
     store.open_account(payer, dataset.name, settings.budget)
     classes = store.classes(dataset.name)
     log.classes(classes)
@@ -98,9 +98,9 @@ def _run(
             settings, dataset.train_images, oracle, jax.random.key(settings.seed), log
         )
     except LabelsMissing as error:
-        raise _with_questions(error, workdir, dataset) from error
+        raise _write_questions(error, workdir, dataset) from error
     except JaxlabelError:
-        account.forget_unused(workdir, store, payer)
+        account.delete_record_if_unused(workdir, store, payer)
         raise
     log.forget("predictor")  # a killed session may have saved one with fewer classes
     log.save("predictor", 0, predictor.model)
@@ -114,8 +114,8 @@ def _run(
         "method": type(settings).__module__.removeprefix("jaxlabel.methods."),
         "dataset": dataset.name,
         "seed": settings.seed,
-        **_spent(store, payer),
-        **_scores(settings.data, options, dataset, store, predictor, log),
+        **_spending_entries(store, payer),
+        **_final_accuracies(settings.data, options, dataset, store, predictor, log),
         "seconds": round(log.seconds, 2),
         "seconds_shared": cache.take_saved_seconds(),
         **provenance.made_with(),
@@ -125,16 +125,16 @@ def _run(
         "num_train": len(dataset.train_images),
         "image_shape": list(dataset.train_images.shape[1:]),
         "classes": list(classes),
-        "config": shown(settings),
+        "config": settings_without_password(settings),
     }
 
 
-def shown(settings: config.RunConfig) -> dict[str, Any]:
+def settings_without_password(settings: config.RunConfig) -> dict[str, Any]:
     """Return the settings as a dictionary without the password of the label store's URL."""
     return dataclasses.asdict(settings) | {"store": files.without_password(settings.store)}
 
 
-def _store(
+def _open_store(
     settings: config.RunConfig, options: Options, url: str, dataset: Dataset, log: RunLog
 ) -> LabelStore:
     """Open the label store, and import the data set's own labels if the store lacks them.
@@ -154,7 +154,7 @@ def _store(
     return store
 
 
-def _spent(store: LabelStore, payer: str) -> dict[str, Any]:
+def _spending_entries(store: LabelStore, payer: str) -> dict[str, Any]:
     """Return the entries of result.json on the labels bought, read from the store's ledger."""
     entries = spending(store.ledger(payer))
     by_purpose: dict[str, int] = {}
@@ -169,7 +169,7 @@ def _spent(store: LabelStore, payer: str) -> dict[str, Any]:
     }
 
 
-def _scores(
+def _final_accuracies(
     spec: str, options: Options, dataset: Dataset, store: LabelStore, predictor: Predictor,
     log: RunLog,
 ) -> dict[str, Any]:  # fmt: skip
@@ -186,7 +186,7 @@ def _scores(
     if len(dataset.test_images) and data.has_labels(spec, options):
         labels = data.load_test_labels(spec, options)
         if predictor.gives == "features":
-            return scores | _feature_scores(spec, options, dataset, predictor, labels)
+            return scores | _neighbour_accuracies(spec, options, dataset, predictor, labels)
         predictions = predict_probabilities(predictor.model, dataset.test_images).argmax(axis=-1)
         if predictor.gives == "clusters":
             scores |= {"labels_read_by_the_evaluator": "test labels, to match clusters to classes"}
@@ -199,7 +199,7 @@ def _scores(
     return scores
 
 
-def _feature_scores(
+def _neighbour_accuracies(
     spec: str, options: Options, dataset: Dataset, predictor: Predictor,
     test_labels: Int[np.ndarray, "m"],
 ) -> dict[str, Any]:  # fmt: skip
@@ -223,7 +223,7 @@ def _feature_scores(
     }
 
 
-def _with_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> LabelsMissing:
+def _write_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> LabelsMissing:
     """Write the unlabelled images to questions.csv and return an error that says what to do."""
     path_of = dict(zip(dataset.train_items.tolist(), dataset.paths, strict=False))
     paths = [path_of.get(item, "") for item in error.items]

@@ -36,7 +36,7 @@ def render(run: Run) -> str:
         loader=loader, autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
     )
     parts = {
-        "spend": sections.spend(run),
+        "spend": sections.accuracy_over_labels(run),
         "clusters": clusters(run),
         "medoids": sections.medoids(run),
         "confusion": sections.confusion(run),
@@ -47,10 +47,10 @@ def render(run: Run) -> str:
         "curves": sections.curves(run),
         "ledger": sections.ledger(run),
     }
-    return environment.get_template("report.html.j2").render(**_head(run), **parts)
+    return environment.get_template("report.html.j2").render(**_page_values(run), **parts)
 
 
-def _head(run: Run) -> dict[str, Any]:
+def _page_values(run: Run) -> dict[str, Any]:
     """Return the template's values outside the sections: title, tiles, settings, and footer."""
     config, result, session = run.config, run.result, run.session
     dataset = str(result.get("dataset") or config.get("data", "unknown data"))
@@ -68,13 +68,13 @@ def _head(run: Run) -> dict[str, Any]:
     return {
         "title": f"{dataset} · {method} · jaxlabel", "heading": dataset,
         "lead": " · ".join(about), "peeked": peeked, "finished": bool(result),
-        "tiles": _tiles(run), "command": session.get("command", ""),
-        "settings": [(name, _setting(value)) for name, value in config.items()],
+        "tiles": _key_figures(run), "command": session.get("command", ""),
+        "settings": [(name, _setting_text(value)) for name, value in config.items()],
         "footer": " · ".join(["jaxlabel", *software]),
     }  # fmt: skip
 
 
-def _tiles(run: Run) -> list[dict[str, Any]]:
+def _key_figures(run: Run) -> list[dict[str, Any]]:
     """Return the main figures of the run, each with a name, a value and a note."""
     result, session = run.result, run.session
     tiles = []
@@ -108,17 +108,17 @@ def _tiles(run: Run) -> list[dict[str, Any]]:
     if seconds is not None:
         starts = session.get("sessions", 1)
         notes = [str(result.get("device") or ""), f"in {starts} sessions" if starts > 1 else ""]
-        tiles.append({"name": "Time", "value": _duration(seconds),
+        tiles.append({"name": "Time", "value": _duration_text(seconds),
                       "note": ", ".join(filter(None, notes))})  # fmt: skip
     return tiles
 
 
-def _setting(value: Any) -> str:
+def _setting_text(value: Any) -> str:
     """Return a setting's value as text."""
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
 
-def _duration(seconds: float) -> str:
+def _duration_text(seconds: float) -> str:
     """Return a duration in words, such as "3 min 20 s"."""
     if seconds < 90:
         return f"{seconds:.1f} s"

@@ -64,7 +64,7 @@ def accuracy(labels: Int[np.ndarray, "n"], predictions: Int[np.ndarray, "n"]) ->
     Raises:
       ValueError: the arrays are empty or differ in length.
     """
-    labels, predictions = _pair(labels, predictions)
+    labels, predictions = _checked_pair(labels, predictions)
     return float(np.mean(labels == predictions))
 
 
@@ -77,7 +77,7 @@ def confusion_matrix(
       ValueError: a class is not in 0 ... num_classes - 1, or the arrays are empty or differ in
         length.
     """
-    labels, predictions = _pair(labels, predictions)
+    labels, predictions = _checked_pair(labels, predictions)
     for values in (labels, predictions):
         if values.min() < 0 or values.max() >= num_classes:
             raise ValueError(f"classes {values.min()} to {values.max()} of {num_classes}")
@@ -110,7 +110,7 @@ def clustering_scores(
     """Return scores of how well clusters agree with classes, whatever their numbering."""
     from scipy.optimize import linear_sum_assignment
 
-    labels, clusters = _pair(labels, clusters)
+    labels, clusters = _checked_pair(labels, clusters)
     classes, label_ids = np.unique(labels, return_inverse=True)
     names, cluster_ids = np.unique(clusters, return_inverse=True)
     table = _contingency(label_ids, cluster_ids, len(classes), len(names))
@@ -198,7 +198,7 @@ def _contingency(
     return cells.reshape(num_rows, num_columns)
 
 
-def _pair(
+def _checked_pair(
     labels: Int[np.ndarray, "n"], predictions: Int[np.ndarray, "n"]
 ) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
     """Return labels and predictions as int64 arrays.

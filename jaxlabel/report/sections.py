@@ -31,7 +31,7 @@ RECORD_KEYS = ("phase", "step", "seconds")  # keys of a record that are not metr
 Section = dict[str, Any]
 
 
-def spend(run: Run) -> Section | None:
+def accuracy_over_labels(run: Run) -> Section | None:
     """Return the section with the chart and table of accuracy over labels bought."""
     rounds = [r for r in run.records if r["phase"] == "rounds" and r.get("labels_spent")]
     final = run.result.get("test_accuracy")
@@ -39,8 +39,8 @@ def spend(run: Run) -> Section | None:
     estimates = [r for r in rounds if r.get("estimate") is not None]
     if estimates:
         x, y = [r["labels_spent"] for r in estimates], [r["estimate"] for r in estimates]
-        low = [_or_else(r.get("estimate_low"), r["estimate"]) for r in estimates]
-        high = [_or_else(r.get("estimate_high"), r["estimate"]) for r in estimates]
+        low = [_value_or(r.get("estimate_low"), r["estimate"]) for r in estimates]
+        high = [_value_or(r.get("estimate_high"), r["estimate"]) for r in estimates]
         series.append(figures.Series("the run's estimate, with its interval", x, y, low, high))
     if probabilities := [r for r in rounds if r.get("belief") is not None]:
         x, y = [r["labels_spent"] for r in probabilities], [r["belief"] for r in probabilities]
@@ -68,7 +68,7 @@ def spend(run: Run) -> Section | None:
         log_x=max(every_x) > 4 * min(every_x), dots=True,
     )  # fmt: skip
     names = [name for name in COLUMNS if any(r.get(name) is not None for r in rounds)]
-    rows = [[r["step"], *(_cell(name, r.get(name)) for name in names)] for r in rounds]
+    rows = [[r["step"], *(_round_cell(name, r.get(name)) for name in names)] for r in rounds]
     text = "Each point is a round of label queries."
     if audits:
         sizes = ", ".join(f"{r['labels']:,}" for r in audits)
@@ -125,7 +125,7 @@ def confusion_table(matrix: Int[np.ndarray, "k k"], names: Sequence[str], images
     """
     recall = per_class_recall(matrix)
     rows: list[Section] = []
-    section = {"names": names, "rows": rows, "pairs": _mistakes(matrix, names),
+    section = {"names": names, "rows": rows, "pairs": _frequent_mistakes(matrix, names),
                "text": f"The {matrix.sum():,} {images}: a row per true class, "
                "a column per predicted class."}  # fmt: skip
     if len(matrix) > LARGEST_TABLE:
@@ -136,7 +136,7 @@ def confusion_table(matrix: Int[np.ndarray, "k k"], names: Sequence[str], images
     for i, name in enumerate(names):
         cells = [
             {"count": int(matrix[i, j]), "alpha": float(alphas[i, j]),
-             "kind": _cell_kind(i == j, alphas[i, j])}
+             "kind": _css_classes(i == j, alphas[i, j])}
             for j in range(len(matrix))
         ]  # fmt: skip
         shown_recall = "" if np.isnan(recall[i]) else percent(recall[i])
@@ -144,7 +144,9 @@ def confusion_table(matrix: Int[np.ndarray, "k k"], names: Sequence[str], images
     return section
 
 
-def _mistakes(matrix: Int[np.ndarray, "k k"], names: Sequence[str], count: int = 5) -> list[str]:
+def _frequent_mistakes(
+    matrix: Int[np.ndarray, "k k"], names: Sequence[str], count: int = 5
+) -> list[str]:
     """Return the most frequent mistakes, such as "cat predicted as dog: 5 of 12"."""
     wrong = matrix - np.diag(np.diag(matrix))
     cells = np.argsort(-wrong, axis=None, kind="stable")[:count]
@@ -186,7 +188,7 @@ def point_map(
       names: the names of the classes or clusters.
       title: the description for screen readers.
     """
-    colours = [_colour(i, len(names)) for i in range(len(names))]
+    colours = [_class_colour(i, len(names)) for i in range(len(names))]
     chart = figures.scatter(points, labels, names, colours, title)
     legend = [{"name": n, "colour": c} for n, c in zip(names, colours, strict=True)]
     if (labels < 0).any():
@@ -230,7 +232,7 @@ def curves(run: Run, max_charts: int = 24, max_points: int = 300) -> list[Sectio
     for name, (steps, values) in lines.items():
         if name not in shown:
             continue
-        series = figures.Series(name, _thinned(steps, max_points), _thinned(values, max_points))
+        series = figures.Series(name, _every_nth(steps, max_points), _every_nth(values, max_points))
         chart = figures.line_chart([series], "step", name, dots=len(steps) == 1, size=figures.SMALL)
         curves.append({"name": name, "chart": chart, "last": f"{values[-1]:.4g} at the end"})
     return curves
@@ -259,7 +261,7 @@ def thumbnails(images: UInt8[np.ndarray, "n h w c"]) -> list[str]:
     return uris
 
 
-def _colour(label: int, num_classes: int) -> str:
+def _class_colour(label: int, num_classes: int) -> str:
     """Return the colour of a class as "#rrggbb"."""
     if num_classes <= len(PALETTE):
         return PALETTE[label]
@@ -267,26 +269,26 @@ def _colour(label: int, num_classes: int) -> str:
     return "#" + "".join(f"{round(255 * shade):02x}" for shade in shades)
 
 
-def _cell_kind(is_correct: bool, alpha: float) -> str:
+def _css_classes(is_correct: bool, alpha: float) -> str:
     """Return the CSS classes of a cell of the confusion matrix."""
     if alpha == 0:
         return "zero"
     return ("right" if is_correct else "wrong") + (" strong" if alpha > 0.6 else "")
 
 
-def _cell(name: str, value: float | None) -> str:
+def _round_cell(name: str, value: float | None) -> str:
     """Return a value of the table of rounds as text; "" for None."""
     if value is None:
         return ""
     return f"{value:,}" if name in ("clusters", "labels_spent") else percent(value)
 
 
-def _thinned(values: list[float], max_points: int) -> list[float]:
+def _every_nth(values: list[float], max_points: int) -> list[float]:
     """Return every n-th value and the last one, at most `max_points` in all."""
     stride = -(-len(values) // max_points)
     return values[:: -stride or None][::-1] if stride > 1 else values
 
 
-def _or_else(value: float | None, default: float) -> float:
+def _value_or(value: float | None, default: float) -> float:
     """Return the value, or the default if the value is None."""
     return default if value is None else value

@@ -40,10 +40,10 @@ def open_workdir(path: Path | str, config: Mapping[str, Any]) -> "RunLog":
       UsageError: the directory holds another configuration or foreign files, or is in use.
     """
     path = Path(path)
-    workdir.refuse_foreign(path)
+    workdir.check_is_run_directory(path)
     log = RunLog(path)
     try:
-        workdir.settle_config(path, config)
+        workdir.write_or_check_config(path, config)
     except BaseException:
         log.close()
         raise
@@ -64,14 +64,14 @@ class RunLog:
     def __init__(self, path: Path | str, progress: Progress | None = None):
         self.workdir = Path(path)
         self._lock = workdir.take_lock(self.workdir)
-        workdir.clean(self.workdir)
+        workdir.delete_partial_files(self.workdir)
         self._progress = progress or Progress()
         self._events = Events(self.workdir / "tensorboard")
         self._managers: dict[str, Any] = {}
-        records = self._open_lines("metrics.jsonl")
+        records = self._repair_and_read("metrics.jsonl")
         self._written = {(record["phase"], record["step"]) for record in records}
         self._sheets = {
-            (record["name"], record["step"]) for record in self._open_lines(".sheets.jsonl")
+            (record["name"], record["step"]) for record in self._repair_and_read(".sheets.jsonl")
         }
         self._session = files.read_json(self.workdir / "session.json") or {}
         used = [record["seconds"] for record in records] + [self._session.get("seconds", 0.0)]
@@ -80,8 +80,8 @@ class RunLog:
         self._is_finished = (self.workdir / "result.json").exists()
         self._num_classes = -1  # unknown until `classes` is called
         self._session["sessions"] = self._session.get("sessions", 0) + 1
-        self._session["command"] = command()
-        self._heartbeat()
+        self._session["command"] = command_of_process()
+        self._write_session()
 
     @property
     def seconds(self) -> float:
@@ -105,14 +105,14 @@ class RunLog:
             raise ValueError(
                 f"{phase}: {', '.join(sorted(clash))} is a key of every record: rename the metric"
             )
-        numbers = {name: _number(value) for name, value in values.items()}
+        numbers = {name: _as_python_number(value) for name, value in values.items()}
         # TensorBoard is written first. A kill between the two writes then repeats a point when the
         # step is replayed, but never loses one.
         self._events.scalars(phase, step, numbers)
         record = {"phase": phase, "step": step, "seconds": round(self.seconds, 3), **numbers}
         self._append("metrics.jsonl", record)
         self._written.add((phase, step))
-        self._heartbeat()
+        self._write_session()
 
     def images(self, name: str, step: int, images: np.ndarray) -> None:
         """Write one picture of all images to TensorBoard, once per (name, step)."""
@@ -127,7 +127,7 @@ class RunLog:
         content = io.BytesIO()
         np.savez_compressed(content, **{key: np.asarray(a) for key, a in arrays.items()})  # type: ignore[arg-type]
         files.write(self.workdir / "artifacts" / f"{name}.npz", content.getvalue())
-        self._heartbeat()
+        self._write_session()
 
     def classes(self, names: Sequence[str]) -> None:
         """Write the class names known so far to artifacts/classes.npz.
@@ -144,7 +144,7 @@ class RunLog:
         On a terminal this is a bar, elsewhere a line every 10 seconds.
         """
         self._progress.update(phase, step, num_steps, note)
-        self._heartbeat()
+        self._write_session()
 
     def say(self, text: str) -> None:
         """Print a line of text above the progress bar."""
@@ -160,9 +160,9 @@ class RunLog:
         """
         from jaxlabel.runlog import checkpoints
 
-        manager, folder = self._checkpoints(name)
+        manager, folder = self._checkpoint_manager(name)
         checkpoints.save(manager, folder, step, tree, self._num_classes)
-        self._heartbeat()
+        self._write_session()
 
     def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
         """Return the newest readable checkpoint as (step, tree), or None if there is none.
@@ -180,7 +180,7 @@ class RunLog:
             return None
         from jaxlabel.runlog import checkpoints
 
-        manager, folder = self._checkpoints(name)
+        manager, folder = self._checkpoint_manager(name)
         try:
             return checkpoints.restore(manager, folder, like, self.say)
         except checkpoints.Misfit as error:
@@ -219,7 +219,7 @@ class RunLog:
         config = files.read_json(self.workdir / "config.json") or result.get("config", {})
         self._events.hparams(config, metrics)
         files.write_json(self.workdir / "result.json", result)
-        self._heartbeat(now=True)
+        self._write_session(now=True)
 
     def close(self) -> None:
         """Close the progress bar and the files, and release the directory for other processes."""
@@ -230,7 +230,7 @@ class RunLog:
             self._events.close()
             for manager in self._managers.values():
                 manager.close()
-            self._heartbeat(now=True)
+            self._write_session(now=True)
         finally:
             os.close(self._lock)
             self._lock = -1
@@ -248,7 +248,7 @@ class RunLog:
         with contextlib.suppress(*([JaxlabelError] if error is not None else [])):
             self.close()
 
-    def _checkpoints(self, name: str) -> tuple[Any, Path]:
+    def _checkpoint_manager(self, name: str) -> tuple[Any, Path]:
         """Return the Orbax manager and the folder of the checkpoints called `name`."""
         from jaxlabel.runlog import checkpoints  # imports JAX, which a report does not need
 
@@ -257,7 +257,7 @@ class RunLog:
             self._managers[name] = checkpoints.open_manager(folder)
         return self._managers[name], folder
 
-    def _open_lines(self, name: str) -> list[dict[str, Any]]:
+    def _repair_and_read(self, name: str) -> list[dict[str, Any]]:
         """Return the records of a JSON-lines file, and cut off a half-written last line."""
         path = self.workdir / name
         records, size = files.read_lines(path)
@@ -271,7 +271,7 @@ class RunLog:
         with files.write_errors(path), path.open("ab") as file:
             file.write(files.json_line(record))
 
-    def _heartbeat(self, now: bool = False) -> None:
+    def _write_session(self, now: bool = False) -> None:
         """Write the seconds used to session.json, at most every two seconds unless `now`."""
         if not self._is_finished and (now or time.monotonic() - self._beat >= 2):
             self._beat = time.monotonic()
@@ -279,7 +279,7 @@ class RunLog:
             files.write_json(self.workdir / "session.json", self._session, durable=False)
 
 
-def command() -> str:
+def command_of_process() -> str:
     """Return the command line of this process as a shell command, without passwords."""
     arguments = [files.without_password(text) for text in sys.argv[1:]]
     program = Path(sys.argv[0])
@@ -290,7 +290,7 @@ def command() -> str:
     return shlex.join(["python", str(shown), *arguments])
 
 
-def _number(value: Any) -> float | int:
+def _as_python_number(value: Any) -> float | int:
     """Return a scalar as a Python number: an int for an integer, else a float."""
     number = np.asarray(value).item()
     return number if isinstance(number, int) and not isinstance(number, bool) else float(number)

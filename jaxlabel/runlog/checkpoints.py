@@ -47,7 +47,7 @@ def open_manager(folder: Path) -> Any:
     options = ocp.CheckpointManagerOptions(
         max_to_keep=2, enable_async_checkpointing=False, create=True
     )
-    with _one_line(folder):
+    with _short_write_errors(folder):
         return ocp.CheckpointManager(folder.absolute(), options=options)
 
 
@@ -72,14 +72,14 @@ def save(manager: Any, folder: Path, step: int, tree: Any, num_classes: int = -1
     newest = manager.latest_step()
     if newest is not None and newest >= step:
         return
-    arrays = {_name(i): _as_array(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
+    arrays = {_leaf_key(i): _as_array(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
     # Orbax refuses empty arrays and empty trees.
     arrays = {name: array for name, array in arrays.items() if array.size}
     arrays |= {"step": np.array(step), CLASSES: np.array(num_classes)}
     # The free space is checked first: Orbax's threads print many tracebacks when a write fails.
     if shutil.disk_usage(folder).free < sum(array.nbytes for array in arrays.values()) + OVERHEAD:
         raise files.disk_full(folder)
-    with _one_line(folder):
+    with _short_write_errors(folder):
         manager.save(step, args=ocp.args.StandardSave(arrays))
 
 
@@ -105,7 +105,7 @@ def restore(
     leaves, structure = jax.tree.flatten(like)
     for step in sorted(manager.all_steps(), reverse=True):
         try:
-            with _quiet():
+            with _without_orbax_logs():
                 saved = manager.restore(step, args=ocp.args.StandardRestore())
         except Exception as error:  # Orbax raises a different class for each kind of damage.
             if isinstance(error, MemoryError) or getattr(error, "errno", None) in TRANSIENT:
@@ -117,18 +117,18 @@ def restore(
             if remove:
                 manager.delete(step)
             continue
-        return step, jax.tree.unflatten(structure, _fitted(saved, leaves, folder))
+        return step, jax.tree.unflatten(structure, _convert_saved(saved, leaves, folder))
     return None
 
 
-def _fitted(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path) -> list[Any]:
+def _convert_saved(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path) -> list[Any]:
     """Return the saved arrays as leaves of the types of `leaves`.
 
     Raises:
       Misfit: an array is missing, surplus, or of another shape or dtype.
     """
     wanted = [_as_array(leaf) for leaf in leaves]
-    expected = {_name(i) for i, array in enumerate(wanted) if array.size}
+    expected = {_leaf_key(i) for i, array in enumerate(wanted) if array.size}
     remedy = f"remove {folder} to start this part again"
     num_classes = int(saved.get(CLASSES, -1))
     if expected != (names := saved.keys() - {"step", CLASSES}):
@@ -138,7 +138,7 @@ def _fitted(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path) -> li
             num_classes,
         )
     for index, array in enumerate(wanted):
-        stored = saved.get(_name(index), array)
+        stored = saved.get(_leaf_key(index), array)
         if stored.shape != array.shape or stored.dtype != array.dtype:
             raise Misfit(
                 f"{folder}: array {index} of the checkpoint is {stored.dtype}{list(stored.shape)} "
@@ -146,7 +146,8 @@ def _fitted(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path) -> li
                 num_classes,
             )
     return [
-        _like(leaf, saved.get(_name(index), wanted[index])) for index, leaf in enumerate(leaves)
+        _to_leaf_type(leaf, saved.get(_leaf_key(index), wanted[index]))
+        for index, leaf in enumerate(leaves)
     ]
 
 
@@ -157,7 +158,7 @@ def _as_array(leaf: Any) -> Any:
     return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
 
 
-def _like(leaf: Any, array: np.ndarray) -> Any:
+def _to_leaf_type(leaf: Any, array: np.ndarray) -> Any:
     """Return a saved array as a value of the leaf's type: random key, NumPy array or JAX array."""
     if _is_key(leaf):
         return jax.random.wrap_key_data(jax.numpy.asarray(array), impl=jax.random.key_impl(leaf))
@@ -171,19 +172,19 @@ def _is_key(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _name(index: int) -> str:
+def _leaf_key(index: int) -> str:
     """Return the key of a leaf in a checkpoint, such as "00012"."""
     return f"{index:05d}"
 
 
 @contextlib.contextmanager
-def _one_line(folder: Path) -> Iterator[None]:
+def _short_write_errors(folder: Path) -> Iterator[None]:
     """Turn the errors of failed writes in a `with` block into a JaxlabelError of one line.
 
     Orbax reports a full disk as a ValueError.
     """
     try:
-        with _quiet(), files.write_errors(folder):
+        with _without_orbax_logs(), files.write_errors(folder):
             yield
     except ValueError as error:
         if "No space left" not in str(error):
@@ -192,7 +193,7 @@ def _one_line(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _without_orbax_logs() -> Iterator[None]:
     """Suppress Orbax's log lines in a `with` block; errors are still raised."""
     logger = logging.getLogger("absl")
     before, logger.disabled = logger.disabled, True

@@ -14,7 +14,7 @@ import numpy as np
 from jaxlabel import files
 from jaxlabel.data.dataset import Dataset
 from jaxlabel.errors import DataError
-from jaxlabel.runlog.workdir import IMAGES, labels_of
+from jaxlabel.runlog.workdir import IMAGES, reuse_labels_hint
 
 
 def in_first_order(dataset: Dataset, spec: str, workdir: Path) -> Dataset:
@@ -52,12 +52,12 @@ def in_first_order(dataset: Dataset, spec: str, workdir: Path) -> Dataset:
         )
     changes = ""
     if old_items and dataset.paths:
-        gone = _change(old_items, recorded["files"], items, "gone")
-        new = _change(items, dataset.paths, old_items, "new")
+        gone = _describe_difference(old_items, recorded["files"], items, "gone")
+        new = _describe_difference(items, dataset.paths, old_items, "new")
         changes = f" ({', '.join(filter(None, [gone, new]))})"
     raise DataError(
         f"{spec} holds other images than when {workdir} began{changes}: make them as they were, or "
-        f"begin another --workdir{labels_of(workdir)}"
+        f"begin another --workdir{reuse_labels_hint(workdir)}"
     )
 
 
@@ -66,7 +66,9 @@ def _digest(items: Sequence[str]) -> str:
     return hashlib.blake2b("\n".join(items).encode(), digest_size=16).hexdigest()
 
 
-def _change(items: Sequence[str], paths: Sequence[str], others: Sequence[str], fate: str) -> str:
+def _describe_difference(
+    items: Sequence[str], paths: Sequence[str], others: Sequence[str], fate: str
+) -> str:
     """Return a text such as "2 gone, as a.png" on the items that are not in `others`.
 
     Args:

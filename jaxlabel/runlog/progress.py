@@ -31,7 +31,9 @@ class Progress:
             self._draw(step, num_steps, note)
         elif step >= num_steps or time.monotonic() - self._shown >= self._pause:
             self._shown = time.monotonic()
-            self.say(_line(phase, step, num_steps, note, self._left(step, num_steps)))
+            self.say(
+                _progress_line(phase, step, num_steps, note, self._seconds_left(step, num_steps))
+            )
         if step >= num_steps:
             self.close()
 
@@ -66,7 +68,7 @@ class Progress:
         self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(step - self._bar.n)
 
-    def _left(self, step: int, num_steps: int) -> float | None:
+    def _seconds_left(self, step: int, num_steps: int) -> float | None:
         """Return the seconds until the phase ends, estimated from its average speed so far.
 
         Returns:
@@ -78,7 +80,7 @@ class Progress:
         return (time.monotonic() - since) / (step - first) * (num_steps - step)
 
 
-def _line(phase: str, step: int, num_steps: int, note: str, left: float | None) -> str:
+def _progress_line(phase: str, step: int, num_steps: int, note: str, left: float | None) -> str:
     """Return a progress line such as "classifier 40/100, loss 0.3, 12 s left"."""
     share = f"{step}/{num_steps}"
     eta = f"{left:.0f} s left" if left is not None else ""

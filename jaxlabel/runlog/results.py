@@ -79,7 +79,7 @@ def read(*paths: Path | str) -> list[dict[str, Any]]:
         if not path.is_file():
             raise UsageError(f"there is no results file {path}")
         for result in files.read_lines(path)[0]:
-            key = _key(result, seed=result["seed"])
+            key = _configuration_key(result, seed=result["seed"])
             latest.pop(key, None)
             latest[key] = result
     return list(latest.values())
@@ -89,9 +89,9 @@ def table(*paths: Path | str) -> str:
     """Return a Markdown table of results, with a row of means per data set, method and settings."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for result in read(*paths):
-        groups.setdefault(_key(result), []).append(result)
+        groups.setdefault(_configuration_key(result), []).append(result)
     varying = _varying_settings([group[0] for group in groups.values()])
-    rows = [_row(group, varying) for group in groups.values()]
+    rows = [_table_row(group, varying) for group in groups.values()]
     lines = [HEADINGS, ["---"] * 3 + ["---:"] * 5 + ["---"], *rows]
     return "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines) + "\n"
 
@@ -129,7 +129,7 @@ def main(arguments: Sequence[str]) -> None:
         files.write(path, with_tables(path.read_text(), path.parent))
 
 
-def _row(group: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> list[str]:
+def _table_row(group: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> list[str]:
     """Return the cells of a table row for runs that differ only in their seed."""
     first = group[0]
     config = first.get("config") or {}
@@ -138,16 +138,16 @@ def _row(group: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> list[str
         first["dataset"],
         first["method"] + (" (peeked)" if first.get("peeked") else ""),
         ", ".join(settings),
-        _number([r["labels_spent"] for r in group], 0),
-        _percentages([r["train_label_accuracy"] for r in group]),
-        _percentages([r["test_accuracy"] for r in group]),
+        _mean_and_range([r["labels_spent"] for r in group], 0),
+        _percentage_text([r["train_label_accuracy"] for r in group]),
+        _percentage_text([r["test_accuracy"] for r in group]),
         str(len(group)),
-        _number([r["seconds"] for r in group], 1),
+        _mean_and_range([r["seconds"] for r in group], 1),
         first["device"],
     ]
 
 
-def _percentages(fractions: Sequence[float | None]) -> str:
+def _percentage_text(fractions: Sequence[float | None]) -> str:
     """Return the mean of fractions and its interval as percentages; "" if all are None."""
     percentages = [100 * fraction for fraction in fractions if fraction is not None]
     if not percentages:
@@ -158,7 +158,7 @@ def _percentages(fractions: Sequence[float | None]) -> str:
     return f"{mean:.2f}% ({max(low, 0):.2f} to {min(high, 100):.2f})"
 
 
-def _number(values: Sequence[float], digits: int) -> str:
+def _mean_and_range(values: Sequence[float], digits: int) -> str:
     """Return the mean as text, followed by the range if the values differ."""
     low, mean, high = (f"{f(values):.{digits}f}" for f in (min, np.mean, max))
     return mean if low == high else f"{mean} ({low} to {high})"
@@ -176,7 +176,7 @@ def _varying_settings(results: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name in dict.fromkeys(varying) if name not in INCIDENTAL]
 
 
-def _key(result: Mapping[str, Any], seed: Any = None) -> str:
+def _configuration_key(result: Mapping[str, Any], seed: Any = None) -> str:
     """Return a text that is equal for runs of equal data set, method, device, settings and seed."""
     config = result.get("config") or {}
     settings = {name: value for name, value in config.items() if name not in INCIDENTAL}

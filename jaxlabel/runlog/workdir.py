@@ -21,7 +21,7 @@ OWN = (LOCK, "session.json")
 CONSOLE = (".log", ".out", ".err")
 
 
-def refuse_foreign(workdir: Path) -> None:
+def check_is_run_directory(workdir: Path) -> None:
     """Check that a path is missing, an empty directory, or the work directory of a run.
 
     Raises:
@@ -73,7 +73,7 @@ def take_lock(workdir: Path) -> int:
     return descriptor
 
 
-def clean(workdir: Path) -> None:
+def delete_partial_files(workdir: Path) -> None:
     """Delete half-written files of a killed process. The caller must hold the lock."""
     for folder in (workdir, workdir / "artifacts"):
         for path in folder.glob(".*.part"):
@@ -81,7 +81,7 @@ def clean(workdir: Path) -> None:
                 path.unlink()
 
 
-def settle_config(workdir: Path, config: Mapping[str, Any]) -> None:
+def write_or_check_config(workdir: Path, config: Mapping[str, Any]) -> None:
     """Write config.json at a run's first start, and compare the settings with it afterwards.
 
     Different settings replace those of a run that ended before it opened its account.
@@ -97,7 +97,7 @@ def settle_config(workdir: Path, config: Mapping[str, Any]) -> None:
         files.write_json(path, wanted)
         return
     different = [
-        f"{key} is {_shown(recorded, key)} there and {_shown(wanted, key)} here"
+        f"{key} is {_setting_as_json(recorded, key)} there and {_setting_as_json(wanted, key)} here"
         for key in sorted(recorded.keys() | wanted.keys())
         if key not in recorded or key not in wanted or recorded[key] != wanted[key]
     ]
@@ -109,11 +109,11 @@ def settle_config(workdir: Path, config: Mapping[str, Any]) -> None:
         more = f" (and {len(different) - 3} more)" if len(different) > 3 else ""
         raise UsageError(
             f"{workdir} holds a run of another configuration: {', '.join(different[:3])}{more}; "
-            f"choose another --workdir{labels_of(workdir)}"
+            f"choose another --workdir{reuse_labels_hint(workdir)}"
         )
 
 
-def labels_of(workdir: Path) -> str:
+def reuse_labels_hint(workdir: Path) -> str:
     """Return a hint on how another run can use the labels of this directory; "" without labels."""
     store = workdir / "labels.db"
     if not store.exists():
@@ -121,6 +121,6 @@ def labels_of(workdir: Path) -> str:
     return f"; --config.store=sqlite:///{store} keeps the labels"
 
 
-def _shown(config: Mapping[str, Any], key: str) -> str:
+def _setting_as_json(config: Mapping[str, Any], key: str) -> str:
     """Return a setting's value as JSON, or "not set"."""
     return json.dumps(config[key], ensure_ascii=False) if key in config else "not set"

@@ -75,8 +75,8 @@ def sweep(
         made = plan.read(file, workdir, quick, data_root)
         reused = records.published_lines(made, published) if options.go_on else {}
         failed = run_missing(made, workdir, options, lock, reused)
-        new = records.finished(made, workdir)
-        lines = records.in_order(made, reused | new)
+        new = records.finished_lines(made, workdir)
+        lines = records.lines_in_plan_order(made, reused | new)
         table = write_outputs(made, workdir, lines, failed)
     finally:
         os.close(lock)
@@ -140,12 +140,12 @@ def run_missing(
         return []
     jobs = options.jobs or default_jobs()
     failed: list[Outcome] = []
-    done = _reporter(missing, len(made.runs), workdir, failed)
+    done = _make_reporter(missing, len(made.runs), workdir, failed)
     print(f"{made.experiment}: {len(missing)} of {len(made.runs)} runs to do, "
           f"{min(jobs, len(missing))} at a time", flush=True)  # fmt: skip
     environment = run_environment(workdir, jobs)
     for run in missing:
-        records.set_aside(run, workdir)
+        records.move_outdated_folder(run, workdir)
     if options.slurm is not None:
         chosen = slurm.options(options.slurm)
         slurm.run_all(missing, workdir, jobs, environment, done, options=chosen)
@@ -204,7 +204,7 @@ def write_figures(folder: Path, prefix: str, charts: Mapping[str, page.Chart]) -
       prefix: the beginning of the files' names.
       charts: the charts by name.
     """
-    drawn = {f"{prefix}{name}.svg": page.standalone(chart) for name, chart in charts.items()}
+    drawn = {f"{prefix}{name}.svg": page.svg_file_text(chart) for name, chart in charts.items()}
     for name, picture in drawn.items():
         files.write(folder / name, picture)
     for figure in folder.glob(f"{prefix}table*.svg"):
@@ -220,12 +220,12 @@ def publish(made: Plan, lines: Sequence[Mapping[str, Any]], path: Path) -> None:
     for line in lines:
         results.append(path, line)
     current = records.published_lines(made, path) | {line["run"]: dict(line) for line in lines}
-    shown = records.in_order(made, current)
+    shown = records.lines_in_plan_order(made, current)
     files.write(path.with_suffix(".md"), tables.document(made, shown))
     write_figures(path.with_name("figures"), f"{path.stem}_", page.charts(shown))
 
 
-def _reporter(
+def _make_reporter(
     missing: Sequence[Run], total: int, workdir: Path, failed: list[Outcome]
 ) -> Callable[[Outcome], None]:
     """Return a function that prints a line for each ended run and collects the failed runs.

@@ -21,7 +21,7 @@ WORKER = (sys.executable, "-m", "jaxlabel.sweep.worker")
 Done = Callable[[Outcome], None]  # is called with the outcome of each run
 
 
-def job(run: Run, workdir: Path) -> dict[str, Any]:
+def make_job(run: Run, workdir: Path) -> dict[str, Any]:
     """Return the job for a worker: the run's settings, directory, log file, and command."""
     folder = workdir / "runs" / run.name
     return {"recipe": run.recipe, "config": run.config, "workdir": str(folder),
@@ -63,7 +63,9 @@ def run_all(
     shares = core_shares(min(jobs, len(runs)))
     for cores in shares:
         serve = threading.Thread(
-            target=_serve, args=(lambda c=cores: start(c), todo, ended, workdir, until), daemon=True
+            target=_execute_queued_runs,
+            args=(lambda c=cores: start(c), todo, ended, workdir, until),
+            daemon=True,
         )
         serve.start()
     try:
@@ -95,7 +97,7 @@ def core_shares(jobs: int) -> list[str]:
     return [",".join(map(str, cores[a:b])) for a, b in itertools.pairwise(ends)]
 
 
-def _serve(
+def _execute_queued_runs(
     start: Callable[[], subprocess.Popen[str]], todo: "queue.SimpleQueue[Run]",
     ended: "queue.SimpleQueue[Outcome | None]", workdir: Path, until: float,
 ) -> None:  # fmt: skip
@@ -116,20 +118,20 @@ def _serve(
             run = todo.get_nowait()
         except queue.Empty:
             break
-        payload, error = job(run, workdir), ""
+        payload, error = make_job(run, workdir), ""
         try:
             process = process or start()
-            error = _execute(process, payload)
+            error = _execute_job(process, payload)
         except (OSError, ValueError) as failure:
             assert process is not None or isinstance(failure, OSError)
             code = process.wait() if process else None
-            error = f"its process {_ending(code)}" if process else str(failure)
+            error = f"its process {_exit_in_words(code)}" if process else str(failure)
             process = None
         ended.put(Outcome(run, error, Path(payload["log"])))
     ended.put(None)
 
 
-def _execute(process: "subprocess.Popen[str]", payload: Mapping[str, Any]) -> str:
+def _execute_job(process: "subprocess.Popen[str]", payload: Mapping[str, Any]) -> str:
     """Send a job to a worker, wait for it, and return the job's error as one line, or "".
 
     Raises:
@@ -141,7 +143,7 @@ def _execute(process: "subprocess.Popen[str]", payload: Mapping[str, Any]) -> st
     return str(json.loads(process.stdout.readline())["error"])
 
 
-def _ending(code: int | None) -> str:
+def _exit_in_words(code: int | None) -> str:
     """Return in words how a process with this exit code ended."""
     if code is not None and code < 0:
         return f"was killed by {signal.Signals(-code).name}"

@@ -45,7 +45,7 @@ def charts(lines: Sequence[Mapping[str, Any]]) -> dict[str, Chart]:
     with more than MAX_LINES lines of a single point each gets none.
 
     Args:
-      lines: the results with their positions in the tables, from `tables.line`.
+      lines: the results with their positions in the tables, from `tables.result_line`.
 
     Returns:
       The charts by the names of their files, such as "table1" or "table2_mnist".
@@ -55,7 +55,7 @@ def charts(lines: Sequence[Mapping[str, Any]]) -> dict[str, Chart]:
         members = [row for row in rows if row.table == title]
         datasets = list(dict.fromkeys(row.dataset for row in members))
         parts = {f"table{number}": (title, members)}
-        if len({_line(row) for row in members}) > MAX_LINES and len(datasets) > 1:
+        if len({_line_of_row(row) for row in members}) > MAX_LINES and len(datasets) > 1:
             parts = {
                 f"table{number}_{dataset}": (
                     f"{title}, {dataset}", [row for row in members if row.dataset == dataset]
@@ -63,7 +63,7 @@ def charts(lines: Sequence[Mapping[str, Any]]) -> dict[str, Chart]:
                 for dataset in datasets
             }  # fmt: skip
         for name, (heading, part) in parts.items():
-            series = _series(part)
+            series = _lines_with_points(part)
             if series and (len(series) <= MAX_LINES or any(len(line.x) > 1 for line in series)):
                 made[name] = _chart(series, heading, part[0])
     return made
@@ -92,7 +92,7 @@ def _chart(series: list[figures.Series], title: str, row: tables.Row) -> Chart:
     )
 
 
-def standalone(chart: Chart) -> str:
+def svg_file_text(chart: Chart) -> str:
     """Return a chart as the text of an SVG file with its own colours and legend."""
     head, end, rest = str(figures.with_legend(chart.picture, chart.legend)).partition(">")
     return f"{head}{end}<style>{STYLE}</style>{rest}\n"
@@ -109,7 +109,7 @@ def render(
     Args:
       plan: the plan of the sweep.
       workdir: the directory of the sweep.
-      lines: the results with their positions in the tables, from `tables.line`.
+      lines: the results with their positions in the tables, from `tables.result_line`.
       failed: the outcomes of failed runs.
       charts: the charts, from `charts`.
     """
@@ -124,7 +124,7 @@ def render(
     for number, title in enumerate(dict.fromkeys(row.table for row in rows), 1):
         members = [row for row in rows if row.table == title]
         head, *cells = tables.text_cells(members)
-        body = [{"cells": texts, "runs": [_report(workdir, line) for line in row.lines]}
+        body = [{"cells": texts, "runs": [_report_link(workdir, line) for line in row.lines]}
                 for texts, row in zip(cells, members, strict=True)]  # fmt: skip
         sections.append({"title": title, "head": head, "rows": body,
                          "charts": [chart for name, chart in charts.items()
@@ -136,7 +136,7 @@ def render(
     )
 
 
-def _report(workdir: Path, line: Mapping[str, Any]) -> tuple[int, str]:
+def _report_link(workdir: Path, line: Mapping[str, Any]) -> tuple[int, str]:
     """Return a run's seed and the link to its report; "" if the report is not on this machine."""
     link = f"runs/{line['run']}/report.html"
     return line["seed"], link if (workdir / link).is_file() else ""
@@ -156,7 +156,7 @@ class Line(NamedTuple):
     settings: tuple[tuple[str, Any], ...]
 
 
-def _line(row: tables.Row) -> Line:
+def _line_of_row(row: tables.Row) -> Line:
     """Return the line that a row of a table is a point of."""
     first = row.lines[0]
     axis = {"data", first["over"], "budget" if first["over"] == "labels_spent" else ""}
@@ -164,26 +164,26 @@ def _line(row: tables.Row) -> Line:
     return Line(row.name, row.dataset, tuple(cell.items()))
 
 
-def _series(rows: Sequence[tables.Row]) -> list[figures.Series]:
+def _lines_with_points(rows: Sequence[tables.Row]) -> list[figures.Series]:
     """Return the lines of a table, with their points in the order of the horizontal axis."""
     points: dict[Line, list[tuple[float, float, float, float]]] = {}
     for row in rows:
         name, values = next(iter(row.measures.items()))
-        places = [_place(line) for line in row.lines]
+        places = [_axis_position(line) for line in row.lines]
         numbers = [x for x in places if x is not None]
         if not values or not numbers:
             continue
-        mean, low, high = tables.bounded(name, values)
+        mean, low, high = tables.bounded_mean_interval(name, values)
         ends = (mean if low is None else low, mean if high is None else high)
-        points.setdefault(_line(row), []).append((float(np.mean(numbers)), mean, *ends))
+        points.setdefault(_line_of_row(row), []).append((float(np.mean(numbers)), mean, *ends))
     drawn = []
     for line, coordinates in points.items():
         x, y, below, above = ([*axis] for axis in zip(*sorted(coordinates), strict=True))
-        drawn.append(figures.Series(_name(line, list(points)), x, y, below, above))
+        drawn.append(figures.Series(_line_name(line, list(points)), x, y, below, above))
     return drawn
 
 
-def _name(line: Line, lines: Sequence[Line]) -> str:
+def _line_name(line: Line, lines: Sequence[Line]) -> str:
     """Return a name that distinguishes a line from the others: arm, settings, and data set.
 
     Parts that are equal for all lines are left out.
@@ -203,7 +203,7 @@ def _hashable(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool) else str(value)
 
 
-def _place(line: Mapping[str, Any]) -> float | None:
+def _axis_position(line: Mapping[str, Any]) -> float | None:
     """Return a run's position on the horizontal axis, or None if it is not a number."""
     value = line.get(line["over"], line["config"].get(line["over"]))
     return float(value) if isinstance(value, int | float) else None

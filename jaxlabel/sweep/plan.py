@@ -151,9 +151,9 @@ def runs_of_arm(table: Table, arm: Arm, data_root: str, store: str) -> Iterator[
             except UsageError as error:
                 raise UsageError(f"{place}: {error}") from error
             yield Run(
-                name=_name(table, arm, cell, seed),
+                name=_run_name(table, arm, cell, seed),
                 recipe=f"{type(config).__module__}:{type(config).__qualname__}",
-                config=json.loads(json.dumps(_placed(config, data_root, store, place))),
+                config=json.loads(json.dumps(_resolve_paths(config, data_root, store, place))),
                 table=table.title, row=arm.name, cell=cell,
                 theirs=arm.theirs[number] if arm.theirs else None,
             )  # fmt: skip
@@ -167,7 +167,7 @@ def defaults(recipe: str) -> dict[str, Any]:
     return json.loads(json.dumps(values))
 
 
-def _placed(config: RunConfig, data_root: str, store: str, place: str) -> dict[str, Any]:
+def _resolve_paths(config: RunConfig, data_root: str, store: str, place: str) -> dict[str, Any]:
     """Return the settings with the paths of the data and the label store on this machine.
 
     Args:
@@ -193,7 +193,7 @@ def _placed(config: RunConfig, data_root: str, store: str, place: str) -> dict[s
     return settings
 
 
-def _name(table: Table, arm: Arm, cell: dict[str, Any], seed: int) -> str:
+def _run_name(table: Table, arm: Arm, cell: dict[str, Any], seed: int) -> str:
     """Return a readable name for a run's folder, made of table, data, arm, settings and seed."""
     values = [f"{name}={str(value).rpartition('/')[2]}" for name, value in cell.items()]
     data = [] if "data" in cell else [re.split("[:/]", arm.base.data.rstrip("/"))[-1]]

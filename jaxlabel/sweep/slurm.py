@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxlabel.errors import UsageError
 from jaxlabel.sweep import worker
-from jaxlabel.sweep.local import Done, job
+from jaxlabel.sweep.local import Done, make_job
 from jaxlabel.sweep.types import Outcome, Run
 
 
@@ -39,11 +39,11 @@ def run_all(
         executor.update_parameters(**parameters)
     except (NameError, TypeError, ValueError) as error:
         raise UsageError(f"--slurm_options: {error}") from error
-    payloads = [job(run, workdir) | {"environment": dict(environment)} for run in runs]
+    payloads = [make_job(run, workdir) | {"environment": dict(environment)} for run in runs]
     pending = dict(enumerate(executor.map_array(worker.remote, payloads)))
     while pending:
         for number in [n for n, handle in pending.items() if handle.done()]:
-            message = _error_of(pending.pop(number))
+            message = _job_error(pending.pop(number))
             done(Outcome(runs[number], message, Path(payloads[number]["log"])))
         if pending:
             time.sleep(seconds_between_checks)
@@ -64,7 +64,7 @@ def options(text: str) -> dict[str, Any]:
     return parsed
 
 
-def _error_of(handle: Any) -> str:
+def _job_error(handle: Any) -> str:
     """Return the error of an ended Slurm job as one line, or ""."""
     try:
         return str(handle.result())

@@ -41,7 +41,7 @@ class Row(NamedTuple):
     theirs: float | None
 
 
-def line(plan: Plan, run: Run, result: Line) -> dict[str, Any]:
+def result_line(plan: Plan, run: Run, result: Line) -> dict[str, Any]:
     """Return a run's result with its position in the tables, without paths of this machine.
 
     Args:
@@ -50,7 +50,7 @@ def line(plan: Plan, run: Run, result: Line) -> dict[str, Any]:
       result: the content of the run's result.json.
     """
     table = next(t for t in plan.tables if t["title"] == run.table)
-    config = without_places(plan, result["config"])
+    config = without_local_paths(plan, result["config"])
     kept = {key: value for key, value in result.items() if key != "ledger"}
     return kept | {
         "config": config, "experiment": plan.experiment, "table": run.table, "row": run.row,
@@ -59,7 +59,7 @@ def line(plan: Plan, run: Run, result: Line) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def without_places(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
+def without_local_paths(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run's settings without the paths of data and label store on this machine."""
     data = config["data"]
     if plan.data_root:
@@ -75,7 +75,7 @@ def rows(lines: Sequence[Line]) -> list[Row]:
         cell = {k: v for k, v in line["cell"].items() if k != "data"}
         key = json.dumps([line["table"], line["row"], line["dataset"], cell])
         groups.setdefault(key, []).append(line)
-    return [_row(key, group) for key, group in groups.items()]
+    return [_group_row(key, group) for key, group in groups.items()]
 
 
 def document(plan: Plan, lines: Sequence[Line]) -> str:
@@ -105,10 +105,10 @@ def text_cells(table: Sequence[Row]) -> list[list[str]]:
     head += ["theirs", "difference"] if is_compared else []
     cells = [[*head, "n", "seconds", "device"]]
     for row in table:
-        texts = [row.name, row.dataset, row.settings, spread(labels(row), 0)]
-        texts += [with_interval(name, values) for name, values in row.measures.items()]
-        texts += _comparison(row) if is_compared else []
-        cells.append([*texts, str(len(row.lines)), spread(seconds(row), 1), devices(row)])
+        texts = [row.name, row.dataset, row.settings, mean_and_range(labels(row), 0)]
+        texts += [interval_text(name, values) for name, values in row.measures.items()]
+        texts += _comparison_cells(row) if is_compared else []
+        cells.append([*texts, str(len(row.lines)), mean_and_range(seconds(row), 1), devices(row)])
     return cells
 
 
@@ -129,7 +129,7 @@ def csv_text(lines: Sequence[Line]) -> str:
     return page.getvalue()
 
 
-def bounded(name: str, values: Sequence[float]) -> MeanInterval:
+def bounded_mean_interval(name: str, values: Sequence[float]) -> MeanInterval:
     """Return the mean and its 95% interval, cut at 0 and 1 if the measure is a fraction."""
     mean, low, high = mean_interval(values)
     if low is None or high is None or not is_share(name):
@@ -142,11 +142,11 @@ def is_share(name: str) -> bool:
     return name.endswith(("accuracy", "estimate", "purity"))
 
 
-def with_interval(name: str, values: Sequence[float]) -> str:
+def interval_text(name: str, values: Sequence[float]) -> str:
     """Return the mean of a measure's values and its interval as text; "" without values."""
     if not values:
         return ""
-    mean, low, high = bounded(name, values)
+    mean, low, high = bounded_mean_interval(name, values)
     show = (lambda v: f"{100 * v:.2f}") if is_share(name) else (lambda v: f"{v:.5g}")
     return show(mean) if low is None else f"{show(mean)} ({show(low)} to {show(high)})"
 
@@ -173,13 +173,13 @@ def devices(row: Row) -> str:
     return ", ".join(dict.fromkeys(line["device"] for line in row.lines))
 
 
-def spread(values: Sequence[float], digits: int) -> str:
+def mean_and_range(values: Sequence[float], digits: int) -> str:
     """Return the mean as text, followed by the range if the values differ."""
     low, mean, high = (f"{f(values):.{digits}f}" for f in (min, np.mean, max))
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
-def _row(key: str, group: Sequence[Line]) -> Row:
+def _group_row(key: str, group: Sequence[Line]) -> Row:
     """Return the row of results that have the key of `rows` in common."""
     table, name, dataset, cell = json.loads(key)
     settings = ", ".join(f"{k}={v}" for k, v in cell.items())
@@ -188,7 +188,7 @@ def _row(key: str, group: Sequence[Line]) -> Row:
     return Row(table, name, dataset, settings, group, measures, group[-1]["theirs"])
 
 
-def _comparison(row: Row) -> list[str]:
+def _comparison_cells(row: Row) -> list[str]:
     """Return the published figure, and our mean minus the published figure, as texts."""
     if row.theirs is None:
         return ["", ""]

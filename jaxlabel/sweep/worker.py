@@ -32,13 +32,13 @@ def main(cores: str = "", run: Callable[[Job], None] | None = None) -> None:
         # This precedes the import of numpy and JAX, which make as many threads as there are cores.
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
     replies = os.fdopen(os.dup(1), "w")
-    for job in _jobs():
-        error = attempt(job, run or experiment_run)
+    for job in _jobs_from_stdin():
+        error = execute_with_log(job, run or experiment_run)
         replies.write(json.dumps({"error": error}) + "\n")
         replies.flush()
 
 
-def attempt(job: Job, run: Callable[[Job], None]) -> str:
+def execute_with_log(job: Job, run: Callable[[Job], None]) -> str:
     """Execute a job with its output in its log file, and return its error as one line, or ""."""
     log = Path(job["log"])
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -75,10 +75,10 @@ def experiment_run(job: Job) -> None:
 def remote(job: Job) -> str:
     """Execute a job in a Slurm process and return its error as one line, or ""."""
     os.environ.update(job["environment"])
-    return attempt(job, experiment_run)
+    return execute_with_log(job, experiment_run)
 
 
-def _jobs() -> Iterator[Job]:
+def _jobs_from_stdin() -> Iterator[Job]:
     """Yield the jobs from standard input; when it ends, exit the process even during a job."""
     waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
 

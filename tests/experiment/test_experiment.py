@@ -287,7 +287,10 @@ def test_store_urls_are_absolute_and_passwords_are_hidden(tmp_path):
     url = "postgresql://me:secret@host:5432/labels"
     assert account.store_url(url, tmp_path) == url
     config = medoids.Config(store=url)
-    assert experiment.shown(config)["store"] == "postgresql://me:***@host:5432/labels"
+    assert (
+        experiment.settings_without_password(config)["store"]
+        == "postgresql://me:***@host:5432/labels"
+    )
 
 
 def test_peeking_without_known_labels_is_refused_before_any_label_is_bought(tmp_path):
