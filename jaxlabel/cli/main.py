@@ -17,10 +17,11 @@ from jaxlabel.errors import JaxlabelError, UsageError, did_you_mean
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one command and exit the process with its exit code.
+    """Execute one command of the program `jaxlabel` and exit the process with its exit code.
 
     Args:
-      argv: the words after `jaxlabel`; None stands for those of this process.
+      argv: the command-line arguments after the program's name `jaxlabel`; None stands for those of
+        this process.
     """
     settle_xla(os.environ)
     words = list(sys.argv[1:] if argv is None else argv)
@@ -28,9 +29,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def settle_xla(environment: MutableMapping[str, str]) -> None:
-    """Set the environment variables for XLA's compilation, before JAX is imported.
+    """Set the environment variables that control XLA's compilation of JAX programs.
 
-    Variables that the user has set keep their values.
+    The function must be called before JAX is imported. Variables that the user has set keep their
+    values.
+
+    Args:
+      environment: the environment variables, such as `os.environ`; changed in place.
     """
     if not os.path.exists("/dev/nvidiactl"):
         # At LLVM's optimization level 3, XLA's CPU backend takes 5 times longer to compile random
@@ -44,10 +49,13 @@ def settle_xla(environment: MutableMapping[str, str]) -> None:
 
 
 def run(words: list[str]) -> int:
-    """Run one command and return its exit code; every expected failure is printed as one line.
+    """Execute one command and return its exit code: 0 on success.
+
+    An expected failure, such as a wrong flag or a full disk, is printed on standard error as one
+    line.
 
     Args:
-      words: the words after `jaxlabel`: a command's name and its flags.
+      words: the command's name and its flags, such as ["train", "--workdir=runs/a"].
     """
     try:
         _dispatch(words)
@@ -78,7 +86,7 @@ def run(words: list[str]) -> int:
 
 
 def overview() -> str:
-    """Return the help text of the whole program, which lists the commands."""
+    """Return the help text of the whole program, with one line for each command."""
     rows = [(command.name, command.summary) for command in commands.COMMANDS]
     return "\n".join([
         "jaxlabel: the most accurate image classifier for the fewest label queries", "",
@@ -89,7 +97,14 @@ def overview() -> str:
 
 
 def _dispatch(words: list[str]) -> None:
-    """Run the command that the words name, or print a help text or the version."""
+    """Execute the command that the command-line arguments name, or print a help text or version.
+
+    Args:
+      words: the command-line arguments after the program's name.
+
+    Raises:
+      UsageError: there is no such command, or its flags are wrong.
+    """
     if not words or words[0] == "help" or arguments.asks_help(words[:1]):
         print(overview())
     elif words[0] == "--version":
@@ -104,11 +119,16 @@ def _dispatch(words: list[str]) -> None:
 
 
 def _commands_in_group(words: list[str]) -> list[str]:
-    """Return the two-word commands that begin with the first word if the second word is missing.
+    """Return all commands of a group, such as "data", if the user named only the group.
+
+    Args:
+      words: the command-line arguments. Some commands have a name of two words, such as "data
+        info"; the first word is the group.
 
     Returns:
-      For example ["data info", "data explore"] for the word "data", alone or followed by a flag;
-      an empty list if there is a second word, or no such command.
+      For example ["data info", "data explore"] if `words` is ["data"] or ["data", "--help"]. An
+      empty list if a second word that is no flag follows, or if no group has the name of the first
+      word.
     """
     is_alone = len(words) == 1 or words[1].startswith("-")
     names = [command.name for command in commands.COMMANDS]
@@ -116,10 +136,13 @@ def _commands_in_group(words: list[str]) -> list[str]:
 
 
 def _find_command(words: list[str]) -> tuple[Command, list[str]]:
-    """Return the command whose name the words begin with, and the remaining words.
+    """Split the command-line arguments into the command that they name and the arguments after it.
+
+    For example, ["data", "info", "--data=digits"] yields the command "data info" and
+    ["--data=digits"].
 
     Raises:
-      UsageError: there is no such command.
+      UsageError: there is no command of this name.
     """
     by_name = {command.name: command for command in commands.COMMANDS}
     for length in (1, 2):
@@ -130,7 +153,11 @@ def _find_command(words: list[str]) -> tuple[Command, list[str]]:
 
 
 def _run_command(command: Command, words: list[str]) -> None:
-    """Run a command with the flags in `words`, or print its help if they ask for it.
+    """Execute a command, or print its help text if an argument such as --help asks for it.
+
+    Args:
+      command: the command.
+      words: the command-line arguments after the command's name.
 
     Raises:
       UsageError: a flag is unknown, has a wrong value, or is required and not given.
@@ -156,7 +183,7 @@ def _run_command(command: Command, words: list[str]) -> None:
 
 
 def _print_error(message: str, code: int) -> int:
-    """Print an error message as one line and return the exit code."""
+    """Print an error message as one line on standard error, and return `code` unchanged."""
     print(f"jaxlabel: {' '.join(message.split())}", file=sys.stderr)
     return code
 
