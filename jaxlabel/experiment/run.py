@@ -8,11 +8,12 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxlabel import cache, config, data, files, train
+from jaxlabel import cache, config, data, files
 from jaxlabel.data import importing
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import JaxlabelError, LabelsMissing, UsageError
 from jaxlabel.experiment import account
+from jaxlabel.experiment.accuracies import final_accuracies
 from jaxlabel.methods import (
     active,
     clusters,
@@ -25,8 +26,7 @@ from jaxlabel.methods import (
     simclr,
 )
 from jaxlabel.oracle import LabelStore, Oracle, spending
-from jaxlabel.predictor import Predictor, predict_probabilities
-from jaxlabel.report import evaluate, write_report
+from jaxlabel.report import write_report
 from jaxlabel.report.clusters import clusters_csv
 from jaxlabel.runlog import RunLog, dataset_snapshot, open_workdir, provenance
 from jaxlabel.runlog.results import KEYS
@@ -115,7 +115,7 @@ def _run_recipe(
         "dataset": dataset.name,
         "seed": settings.seed,
         **_spending_entries(store, payer),
-        **_final_accuracies(settings.data, options, dataset, store, predictor, log),
+        **final_accuracies(settings.data, options, dataset, store, predictor, log),
         "seconds": round(log.seconds, 2),
         "seconds_shared": cache.take_saved_seconds(),
         **provenance.made_with(),
@@ -166,60 +166,6 @@ def _spending_entries(store: LabelStore, payer: str) -> dict[str, Any]:
         "cost": store.spent(payer),
         "ledger": [entry._asdict() for entry in entries],
         "peeked": store.account(payer).peeked,
-    }
-
-
-def _final_accuracies(
-    spec: str, options: Options, dataset: Dataset, store: LabelStore, predictor: Predictor,
-    log: RunLog,
-) -> dict[str, Any]:  # fmt: skip
-    """Return the accuracies of a finished run for result.json.
-
-    Only this evaluation reads labels that the run did not buy.
-    """
-    scores: dict[str, Any] = {"train_label_accuracy": None, "test_accuracy": None,
-                              "test_accuracy_interval": None}  # fmt: skip
-    if predictor.train_labels is not None and data.has_labels(spec, options):
-        scores["train_label_accuracy"] = store.agreement(
-            dataset.name, dataset.train_items, predictor.train_labels
-        )
-    if len(dataset.test_images) and data.has_labels(spec, options):
-        labels = data.load_test_labels(spec, options)
-        if predictor.gives == "features":
-            return scores | _neighbour_accuracies(spec, options, dataset, predictor, labels)
-        predictions = predict_probabilities(predictor.model, dataset.test_images).argmax(axis=-1)
-        if predictor.gives == "clusters":
-            scores |= {"labels_read_by_the_evaluator": "test labels, to match clusters to classes"}
-            return scores | evaluate.clustering_scores(labels, predictions)._asdict()
-        classes = max(len(store.classes(dataset.name)), int(labels.max()) + 1)
-        scored = evaluate.evaluate(labels, predictions, classes)
-        log.arrays("confusion", matrix=scored.matrix)
-        scores["test_accuracy"] = scored.accuracy
-        scores["test_accuracy_interval"] = list(scored.interval)
-    return scores
-
-
-def _neighbour_accuracies(
-    spec: str, options: Options, dataset: Dataset, predictor: Predictor,
-    test_labels: Int[np.ndarray, "m"],
-) -> dict[str, Any]:  # fmt: skip
-    """Return the accuracy of nearest-neighbour votes on the model's features of the test images.
-
-    The votes use all training labels, which the run did not see.
-    """
-    features, test_features = (
-        train.apply_batched(train.outputs_of, predictor.model, images)
-        for images in (dataset.train_images, dataset.test_images)
-    )
-    labels = data.load_train_labels(spec, options)
-    plain, weighted = (
-        evaluate.knn_accuracy(features, labels, test_features, test_labels, temperature=temperature)
-        for temperature in (None, 0.1)
-    )
-    return {
-        "knn_accuracy": plain,
-        "knn_weighted_accuracy": weighted,
-        "labels_read_by_the_evaluator": "all training labels, to measure the features",
     }
 
 

@@ -36,7 +36,7 @@ def inner_ticks(low: float, high: float) -> list[float]:
     return [t for t in ticks(low, high) if low <= t <= high] if low < high else [low]
 
 
-def logarithmic_ticks(values: Sequence[float]) -> list[float]:
+def log_ticks(values: Sequence[float]) -> list[float]:
     """Return tick marks for a logarithmic axis: the values without those whose texts overlap."""
     kept: list[float] = []
     span = math.log(max(values) / min(values)) or 1.0

@@ -144,9 +144,7 @@ def line_chart(
     every_x = [x for line in (*series, *beside) for x in line.x]
     every_y = [y for line in (*series, *beside) for y in (*line.y, *line.low, *line.high)]
     y_ticks = axes.ticks(min(every_y), max(every_y))
-    x_ticks = (
-        axes.logarithmic_ticks(every_x) if log_x else axes.inner_ticks(min(every_x), max(every_x))
-    )
+    x_ticks = axes.log_ticks(every_x) if log_x else axes.inner_ticks(min(every_x), max(every_x))
     horizontal = axes.make_scale(every_x, LEFT, width - RIGHT, log_x)
     vertical = axes.make_scale([*y_ticks, *every_y], height - BOTTOM, TOP, False)
     parts = [

@@ -239,11 +239,9 @@ class RunLog:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
+        self, kind: type[BaseException] | None, error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         # On a full disk the last writes fail as well; the first error is the one to report.
         with contextlib.suppress(*([JaxlabelError] if error is not None else [])):
             self.close()
