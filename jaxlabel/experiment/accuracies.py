@@ -1,4 +1,7 @@
-"""Measure the accuracy of a finished run with the data set's own labels."""
+"""Measure the accuracies of a finished run with the labels that the data set comes with.
+
+These labels are only used for evaluation: the run did not train on them.
+"""
 
 from typing import Any
 
@@ -17,9 +20,20 @@ def final_accuracies(
     spec: str, options: Options, dataset: Dataset, store: LabelStore, predictor: Predictor,
     log: RunLog,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return the accuracies of a finished run for result.json.
+    """Measure the accuracies of a finished run with labels that the run did not buy.
 
-    Only this evaluation reads labels that the run did not buy.
+    Args:
+      spec: the data set, such as "folder:DIR".
+      options: how the images are read.
+      dataset: the images.
+      store: the database of labels, with which the labels predicted for training images are
+        compared.
+      predictor: the trained model, and its predicted labels of the training images if it has any.
+      log: the run's log, which receives the confusion matrix.
+
+    Returns:
+      The entries of result.json on accuracies. An accuracy is None if the labels for it do not
+      exist. A model that outputs features or clusters gets scores that fit its kind of output.
     """
     scores: dict[str, Any] = {"train_label_accuracy": None, "test_accuracy": None,
                               "test_accuracy_interval": None}  # fmt: skip
@@ -47,9 +61,20 @@ def _neighbour_accuracies(
     spec: str, options: Options, dataset: Dataset, predictor: Predictor,
     test_labels: Int[np.ndarray, "m"],
 ) -> dict[str, Any]:  # fmt: skip
-    """Return the accuracy of nearest-neighbour votes on the model's features of the test images.
+    """Score a model's features: classify each test image by a vote of its nearest training images.
 
-    The votes use all training labels, which the run did not see.
+    All training labels take part in the vote, although the run did not buy them.
+
+    Args:
+      spec: the data set, such as "folder:DIR".
+      options: how the images are read.
+      dataset: the images.
+      predictor: the model that computes the features.
+      test_labels: the true label of each test image.
+
+    Returns:
+      The test accuracy with equal votes, the test accuracy with votes weighted by similarity, and a
+      note on the labels used, as entries of result.json.
     """
     features, test_features = (
         train.apply_batched(train.outputs_of, predictor.model, images)

@@ -36,20 +36,25 @@ METHODS = {module.Config: module.run for module in RECIPES}
 
 
 def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
-    """Execute a run, write its result.json and report.html, and return the result.
+    """Execute a run, write its files result.json and report.html, and return the result.
 
-    A run that was killed continues from its last checkpoint. A finished run is not repeated: its
-    result is read from WORKDIR/result.json. Progress goes to the run's log, which writes it to
-    standard error; nothing is printed on standard output.
+    A run is one execution of a method (called recipe) with one configuration. A run that was killed
+    continues from its last checkpoint. A finished run is not executed again: its result is read
+    from result.json. Progress is written to standard error and nothing to standard output.
 
     Args:
       settings: the configuration of the recipe.
       workdir: the directory that holds all files of the run.
 
+    Returns:
+      The content of result.json: the labels bought, the accuracies, the seconds, and the settings.
+
     Raises:
       UsageError: a setting does not fit, or the directory holds another run.
-      DataError, StoreError: the images or the label store cannot be used.
-      LabelsMissing: a person must label images first; they are listed in WORKDIR/questions.csv.
+      DataError: the images cannot be used.
+      StoreError: the database of labels cannot be used.
+      LabelsMissing: a person must label images first. They are listed in questions.csv in
+        `workdir`.
     """
     config.validate(settings)
     options = Options(**{name: getattr(settings, name) for name in Options._fields})
@@ -75,10 +80,17 @@ def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
 def _run_recipe(
     settings: config.RunConfig, options: Options, dataset: Dataset, workdir: Path, log: RunLog
 ) -> dict[str, Any]:
-    """Run the recipe on the images and return the content of result.json.
+    """Buy labels, train, and evaluate as configured, and return the content of result.json.
+
+    Args:
+      settings: the configuration, whose class determines the method (recipe).
+      options: how the images are read.
+      dataset: the images.
+      workdir: the run's directory.
+      log: the run's log.
 
     Raises:
-      LabelsMissing: a person must label images first; the questions are written.
+      LabelsMissing: a person must label images first; they were written to questions.csv.
     """
     if settings.kind == "auto":
         settings = dataclasses.replace(settings, kind=dataset.kind)
@@ -130,18 +142,26 @@ def _run_recipe(
 
 
 def settings_without_password(settings: config.RunConfig) -> dict[str, Any]:
-    """Return the settings as a dictionary without the password of the label store's URL."""
+    """Return a run's configuration as a dictionary, without the password of its database URL."""
     return dataclasses.asdict(settings) | {"store": files.without_password(settings.store)}
 
 
 def _open_store(
     settings: config.RunConfig, options: Options, url: str, dataset: Dataset, log: RunLog
 ) -> LabelStore:
-    """Open the label store, and import the data set's own labels if the store lacks them.
+    """Open the database of labels, and copy the data set's own labels into it if it lacks them.
+
+    Args:
+      settings: the configuration of the run.
+      options: how the images are read.
+      url: the URL of the database.
+      dataset: the images.
+      log: the run's log, which shows the messages of the import.
 
     Raises:
-      UsageError: the settings ask for peeking or noisy answers, but some labels are neither in the
-        store nor in the data set.
+      UsageError: `settings` ask for noisy labels, or for using labels that were not bought to
+        decide when to stop, but some images have a label neither in the database nor in the data
+        set.
     """
     store = LabelStore(url)
     missing = store.num_labelled(dataset.name, dataset.train_items) < len(dataset.train_items)
@@ -155,7 +175,12 @@ def _open_store(
 
 
 def _spending_entries(store: LabelStore, payer: str) -> dict[str, Any]:
-    """Return the entries of result.json on the labels bought, read from the store's ledger."""
+    """Return the entries of result.json that say which labels a run bought and what they cost.
+
+    Args:
+      store: the database of labels, which records each purchase.
+      payer: the name of the account that paid for the run's labels.
+    """
     entries = spending(store.ledger(payer))
     by_purpose: dict[str, int] = {}
     for entry in entries:
@@ -170,7 +195,16 @@ def _spending_entries(store: LabelStore, payer: str) -> dict[str, Any]:
 
 
 def _write_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> LabelsMissing:
-    """Write the unlabelled images to questions.csv and return an error that says what to do."""
+    """Write the images that need a label to questions.csv, and return (not raise) an exception.
+
+    Args:
+      error: the exception that lists the ids of the images.
+      workdir: the run's directory, in which questions.csv is written.
+      dataset: the data set, which has the file names of the images.
+
+    Returns:
+      An exception whose message tells the user how to fill in questions.csv and continue the run.
+    """
     path_of = dict(zip(dataset.train_items.tolist(), dataset.paths, strict=False))
     paths = [path_of.get(item, "") for item in error.items]
     path = account.write_questions(workdir, error.items, paths)
@@ -188,16 +222,16 @@ def feature_map(
     method: str = "tsne",
     max_points: int = 1000,
 ) -> dict[str, np.ndarray]:
-    """Project the features of a random sample of images to two dimensions.
+    """Project the feature vectors of a random sample of images to two dimensions.
 
     Args:
-      features: a row per image.
+      features: the feature vector of each image, a row per image.
       labels: the class or cluster of each image.
       method: "tsne" (van der Maaten & Hinton 2008), or "pca", which is faster.
-      max_points: the largest number of images on the map.
+      max_points: the largest number of images in the sample.
 
     Returns:
-      The arrays "points" (m, 2) and "labels" (m,).
+      Two arrays for the sampled images: "points" (m, 2), their positions, and "labels" (m,).
     """
     rows = np.random.default_rng(0).permutation(len(features))[:max_points]
     chosen = features[rows] - features[rows].mean(axis=0)
@@ -215,7 +249,12 @@ def feature_map(
 
 
 def summary(result: dict[str, Any], workdir: Path) -> str:
-    """Return a few lines for the user: labels bought, accuracies, time, and the report's path."""
+    """Return a few lines of text on a finished run, which the command `jaxlabel train` prints.
+
+    Args:
+      result: the content of result.json: labels bought, accuracies, and time.
+      workdir: the run's directory, which holds report.html.
+    """
     lines = [
         f"{result['dataset']}, {result['method']}, seed {result['seed']}: "
         f"{result['labels_spent']} labels bought, stopped by {result['stopped_by']}"
