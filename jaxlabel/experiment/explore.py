@@ -19,6 +19,7 @@ from jaxlabel.cluster.pca import PCA, fit_pca, project
 from jaxlabel.data.dataset import DEFAULTS, Dataset, Options
 from jaxlabel.errors import DataError
 from jaxlabel.report import evaluate, figures, sections
+from jaxlabel.report.confusion import confusion_table
 from jaxlabel.report.run import percent
 
 COMPONENTS = 64  # principal components on which k-means clusters
@@ -268,7 +269,7 @@ def cluster_confusion(
     np.add.at(votes, (clustering.assignments, truth), 1)
     predicted = votes.argmax(axis=1)[clustering.assignments]
     matrix = evaluate.confusion_matrix(truth, predicted, len(classes))
-    return sections.confusion_table(matrix, classes, f"training images in {clustering.k} clusters")
+    return confusion_table(matrix, classes, f"training images in {clustering.k} clusters")
 
 
 def render_page(dataset: Dataset, labels: bool, parts: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
-"""Prepare the sections of a report: each function returns a section's values for the template.
+"""Compute the values that the sections of a run's report show.
 
-A function returns None, or an empty list, if the run has no data for the section.
+A function returns None, or an empty list, if the run has no data for its section.
 """
 
 import colorsys
@@ -11,14 +11,12 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from jaxlabel.report import figures
-from jaxlabel.report.evaluate import per_class_recall
 from jaxlabel.report.run import Run, artifact, class_name, labels_spent, percent
 
 PALETTE = (
     "#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#9c6bae",
     "#b07a4f", "#e377a8", "#8a8a3c", "#2ca6b5", "#7f7f7f",
 )  # fmt: skip
-LARGEST_TABLE = 20  # with more classes, the confusion matrix is shown as a picture
 IMAGE_BYTES = 700_000  # limit on the size of a section's images
 MAX_POINTS = 6000  # limit on the points of a map
 COLUMNS = (
@@ -32,7 +30,7 @@ Section = dict[str, Any]
 
 
 def accuracy_over_labels(run: Run) -> Section | None:
-    """Return the section with the chart and table of accuracy over labels bought."""
+    """Return the report section with the chart and table of accuracy over the labels bought."""
     rounds = [r for r in run.records if r["phase"] == "rounds" and r.get("labels_spent")]
     final = run.result.get("test_accuracy")
     series = []
@@ -78,7 +76,10 @@ def accuracy_over_labels(run: Run) -> Section | None:
 
 
 def medoids(run: Run) -> Section | None:
-    """Return the section with the labelled medoids by class, the largest clusters first."""
+    """Return the report section that shows labelled images by class, largest clusters first.
+
+    The images are medoids: the most central images of clusters of the training images.
+    """
     arrays = artifact(run, "medoids", "images", "labels", "sizes")
     if arrays is None or not len(arrays["images"]):
         return None
@@ -106,60 +107,8 @@ def medoids(run: Run) -> Section | None:
     return {"groups": groups, "text": text}
 
 
-def confusion(run: Run) -> Section | None:
-    """Return the section with the confusion matrix of the test images."""
-    if (arrays := artifact(run, "confusion", "matrix")) is None:
-        return None
-    matrix = arrays["matrix"].astype(int)
-    return confusion_table(matrix, [class_name(run, i) for i in range(len(matrix))], "test images")
-
-
-def confusion_table(matrix: Int[np.ndarray, "k k"], names: Sequence[str], images: str) -> Section:
-    """Return a section with a confusion matrix, the recall per class, and frequent mistakes.
-
-    Args:
-      matrix: the number of images per [true class, predicted class]; shown as a picture if it has
-        more than LARGEST_TABLE classes.
-      names: the names of the classes.
-      images: the text for the images, such as "test images".
-    """
-    recall = per_class_recall(matrix)
-    rows: list[Section] = []
-    section = {"names": names, "rows": rows, "pairs": _frequent_mistakes(matrix, names),
-               "text": f"The {matrix.sum():,} {images}: a row per true class, "
-               "a column per predicted class."}  # fmt: skip
-    if len(matrix) > LARGEST_TABLE:
-        pixels = figures.confusion_pixels(matrix)
-        return section | {"uri": figures.data_uri(pixels, longest=len(matrix))}
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    alphas = np.round(shares**0.6, 3)
-    for i, name in enumerate(names):
-        cells = [
-            {"count": int(matrix[i, j]), "alpha": float(alphas[i, j]),
-             "kind": _css_classes(i == j, alphas[i, j])}
-            for j in range(len(matrix))
-        ]  # fmt: skip
-        shown_recall = "" if np.isnan(recall[i]) else percent(recall[i])
-        rows.append({"name": name, "cells": cells, "recall": shown_recall})
-    return section
-
-
-def _frequent_mistakes(
-    matrix: Int[np.ndarray, "k k"], names: Sequence[str], count: int = 5
-) -> list[str]:
-    """Return the most frequent mistakes, such as "cat predicted as dog: 5 of 12"."""
-    wrong = matrix - np.diag(np.diag(matrix))
-    cells = np.argsort(-wrong, axis=None, kind="stable")[:count]
-    pairs = [divmod(int(cell), len(matrix)) for cell in cells]
-    return [
-        f"{names[i]} predicted as {names[j]}: {wrong[i, j]:,} of {matrix[i].sum():,}"
-        for i, j in pairs
-        if wrong[i, j]
-    ]
-
-
 def feature_map(run: Run) -> Section | None:
-    """Return the section with the two-dimensional map of the features."""
+    """Return the report section with the two-dimensional map of the images' feature vectors."""
     arrays = artifact(run, "map", "points", "labels")
     if arrays is None or not len(arrays["points"]):
         return None
@@ -180,13 +129,13 @@ def feature_map(run: Run) -> Section | None:
 def point_map(
     points: Float[np.ndarray, "m 2"], labels: Int[np.ndarray, "m"], names: Sequence[str], title: str
 ) -> Section:
-    """Return a section with a map of points and its legend.
+    """Return a report section with a scatter plot of points and its legend.
 
     Args:
       points: the position of each point.
       labels: the class or cluster of each point; -1 for a grey point without label.
       names: the names of the classes or clusters.
-      title: the description for screen readers.
+      title: a description of the plot for screen readers.
     """
     colours = [_class_colour(i, len(names)) for i in range(len(names))]
     chart = figures.scatter(points, labels, names, colours, title)
@@ -197,7 +146,7 @@ def point_map(
 
 
 def reconstructions(run: Run) -> list[tuple[str, str]]:
-    """Return pairs of data URIs: an image and its reconstruction by the autoencoder."""
+    """Return pairs of data URIs: an image, and its reconstruction by the run's autoencoder."""
     arrays = artifact(run, "reconstructions", "originals", "reconstructions")
     if arrays is None:
         return []
@@ -206,17 +155,17 @@ def reconstructions(run: Run) -> list[tuple[str, str]]:
 
 
 def samples(run: Run) -> list[str]:
-    """Return sample images of the data set as data URIs."""
+    """Return sample images of the run's data set as data URIs."""
     arrays = artifact(run, "samples", "images")
     return thumbnails(arrays["images"][:100]) if arrays is not None else []
 
 
 def curves(run: Run, max_charts: int = 24, max_points: int = 300) -> list[Section]:
-    """Return a chart per metric logged in training; losses come first if there are too many.
+    """Return a chart for each metric that a run logged during training.
 
     Args:
-      run: the run. Metrics of rounds and audits are left out; the first section shows them.
-      max_charts: the largest number of charts.
+      run: the content of the run's directory. Metrics of query rounds and audits are left out.
+      max_charts: the largest number of charts. If there are more metrics, losses are preferred.
       max_points: the largest number of points in a chart.
     """
     lines: dict[str, tuple[list[float], list[float]]] = {}
@@ -239,7 +188,7 @@ def curves(run: Run, max_charts: int = 24, max_points: int = 300) -> list[Sectio
 
 
 def ledger(run: Run) -> Section | None:
-    """Return the section with the table of labels bought, by purpose and round."""
+    """Return the report section with the table of bought labels, by purpose and query round."""
     rows = run.result.get("ledger") or []
     if not rows:
         return None
@@ -250,7 +199,7 @@ def ledger(run: Run) -> Section | None:
 
 
 def thumbnails(images: UInt8[np.ndarray, "n h w c"]) -> list[str]:
-    """Return the first images as data URIs, as many as fit into IMAGE_BYTES."""
+    """Return the first of the images as data URIs, as many as fit into IMAGE_BYTES (700 kB)."""
     uris, size = [], 0
     for image in images:
         uri = figures.data_uri(image)
@@ -262,33 +211,29 @@ def thumbnails(images: UInt8[np.ndarray, "n h w c"]) -> list[str]:
 
 
 def _class_colour(label: int, num_classes: int) -> str:
-    """Return the colour of a class as "#rrggbb"."""
+    """Return the colour of the class with the index `label`, as "#rrggbb"."""
     if num_classes <= len(PALETTE):
         return PALETTE[label]
     shades = colorsys.hls_to_rgb(label * 0.618 % 1, 0.5 + 0.08 * (label % 3 - 1), 0.6)
     return "#" + "".join(f"{round(255 * shade):02x}" for shade in shades)
 
 
-def _css_classes(is_correct: bool, alpha: float) -> str:
-    """Return the CSS classes of a cell of the confusion matrix."""
-    if alpha == 0:
-        return "zero"
-    return ("right" if is_correct else "wrong") + (" strong" if alpha > 0.6 else "")
-
-
 def _round_cell(name: str, value: float | None) -> str:
-    """Return a value of the table of rounds as text; "" for None."""
+    """Return a cell of the table of query rounds as text; an empty string if `value` is None."""
     if value is None:
         return ""
     return f"{value:,}" if name in ("clusters", "labels_spent") else percent(value)
 
 
 def _every_nth(values: list[float], max_points: int) -> list[float]:
-    """Return every n-th value and the last one, at most `max_points` in all."""
+    """Return every n-th value, with the smallest n that keeps at most `max_points` values.
+
+    The last value is always kept.
+    """
     stride = -(-len(values) // max_points)
     return values[:: -stride or None][::-1] if stride > 1 else values
 
 
 def _value_or(value: float | None, default: float) -> float:
-    """Return the value, or the default if the value is None."""
+    """Return `value`, or `default` if `value` is None."""
     return default if value is None else value

@@ -22,6 +22,7 @@ import numpy as np
 from jaxlabel import files
 from jaxlabel.errors import JaxlabelError
 from jaxlabel.report import figures
+from jaxlabel.report.confusion import confusion_figure
 from jaxlabel.runlog import workdir
 from jaxlabel.runlog.progress import Progress
 from jaxlabel.runlog.tensorboard import Events
@@ -212,7 +213,7 @@ class RunLog:
         confusion = self.workdir / "artifacts" / "confusion.npz"
         if confusion.exists():
             with np.load(confusion) as arrays:
-                picture = figures.confusion_figure(arrays["matrix"], result.get("classes", ()))
+                picture = confusion_figure(arrays["matrix"], result.get("classes", ()))
             self._events.image("confusion", 0, picture)
         names = ("test_accuracy", "train_label_accuracy", "labels_spent", "seconds")
         metrics = {name: result[name] for name in names if result.get(name) is not None}
