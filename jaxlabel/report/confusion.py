@@ -15,7 +15,11 @@ LARGEST_TABLE = 20  # with more classes, the confusion matrix is shown as a pict
 
 
 def confusion(run: Run) -> Section | None:
-    """Return the report section with the confusion matrix of the test images."""
+    """Return the report section with the confusion matrix of the test images.
+
+    Returns:
+      The section's values for the report's template; None if the run saved no confusion matrix.
+    """
     if (arrays := artifact(run, "confusion", "matrix")) is None:
         return None
     matrix = arrays["matrix"].astype(int)

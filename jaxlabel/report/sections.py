@@ -30,7 +30,11 @@ Section = dict[str, Any]
 
 
 def accuracy_over_labels(run: Run) -> Section | None:
-    """Return the report section with the chart and table of accuracy over the labels bought."""
+    """Return the report section with the chart and table of accuracy over the labels bought.
+
+    Returns:
+      The section's values for the report's template; None if the run logged no accuracy.
+    """
     rounds = [r for r in run.records if r["phase"] == "rounds" and r.get("labels_spent")]
     final = run.result.get("test_accuracy")
     series = []
@@ -79,6 +83,9 @@ def medoids(run: Run) -> Section | None:
     """Return the report section that shows labelled images by class, largest clusters first.
 
     The images are medoids: the most central images of clusters of the training images.
+
+    Returns:
+      The section's values for the report's template; None if the run labelled no medoids.
     """
     arrays = artifact(run, "medoids", "images", "labels", "sizes")
     if arrays is None or not len(arrays["images"]):
@@ -108,7 +115,11 @@ def medoids(run: Run) -> Section | None:
 
 
 def feature_map(run: Run) -> Section | None:
-    """Return the report section with the two-dimensional map of the images' feature vectors."""
+    """Return the report section with the two-dimensional map of the images' feature vectors.
+
+    Returns:
+      The section's values for the report's template; None if the run saved no map.
+    """
     arrays = artifact(run, "map", "points", "labels")
     if arrays is None or not len(arrays["points"]):
         return None
@@ -146,7 +157,10 @@ def point_map(
 
 
 def reconstructions(run: Run) -> list[tuple[str, str]]:
-    """Return pairs of data URIs: an image, and its reconstruction by the run's autoencoder."""
+    """Return pairs of data URIs: an image, and its reconstruction by the run's autoencoder.
+
+    The list is empty if the run trained no autoencoder.
+    """
     arrays = artifact(run, "reconstructions", "originals", "reconstructions")
     if arrays is None:
         return []
@@ -188,7 +202,12 @@ def curves(run: Run, max_charts: int = 24, max_points: int = 300) -> list[Sectio
 
 
 def ledger(run: Run) -> Section | None:
-    """Return the report section with the table of bought labels, by purpose and query round."""
+    """Return the report section with the table of bought labels, by purpose and query round.
+
+    Returns:
+      The section's values for the report's template; None if the run has bought no labels or is not
+      finished.
+    """
     rows = run.result.get("ledger") or []
     if not rows:
         return None
@@ -219,7 +238,13 @@ def _class_colour(label: int, num_classes: int) -> str:
 
 
 def _round_cell(name: str, value: float | None) -> str:
-    """Return a cell of the table of query rounds as text; an empty string if `value` is None."""
+    """Return a cell of the table of query rounds as text.
+
+    Args:
+      name: the name of the column. Counts, such as "labels_spent", are printed as whole numbers and
+        all other columns as percentages.
+      value: the number in the cell; None yields an empty string.
+    """
     if value is None:
         return ""
     return f"{value:,}" if name in ("clusters", "labels_spent") else percent(value)

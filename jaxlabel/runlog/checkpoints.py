@@ -1,4 +1,4 @@
-"""Save and restore the leaves of a pytree with Orbax.
+"""Save and restore the arrays of a pytree with Orbax.
 
 A checkpoint is written completely or not at all.
 """
@@ -25,7 +25,9 @@ TRANSIENT = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT
 
 
 class Misfit(JaxlabelError):
-    """The arrays of a checkpoint differ in number, shape or dtype from the tree to restore.
+    """The error raised when the arrays of a checkpoint do not fit the pytree to restore.
+
+    The arrays differ from those of the pytree in number, shape or dtype.
 
     Attributes:
       num_classes: the number of classes when the checkpoint was saved; -1 if unknown.
@@ -37,7 +39,9 @@ class Misfit(JaxlabelError):
 
 
 def open_manager(folder: Path) -> Any:
-    """Return an Orbax manager that keeps the last two steps in `folder` and saves synchronously.
+    """Return an Orbax manager that saves and loads checkpoints in `folder`.
+
+    The manager keeps the last two checkpoints, and saving blocks until the checkpoint is written.
 
     Raises:
       JaxlabelError: the folder cannot be written.
@@ -52,7 +56,7 @@ def open_manager(folder: Path) -> Any:
 
 
 def save(manager: Any, folder: Path, step: int, tree: Any, num_classes: int = -1) -> None:
-    """Save the leaves of a pytree, unless this step or a later one is saved already.
+    """Save a pytree as a checkpoint, unless a checkpoint of this step or a later one exists.
 
     Only the leaves are saved, not the structure, so that a checkpoint can be read in Flax's graph
     mode and in its tree mode.
@@ -86,7 +90,7 @@ def save(manager: Any, folder: Path, step: int, tree: Any, num_classes: int = -1
 def restore(
     manager: Any, folder: Path, like: Any, say: Callable[[str], None], *, remove: bool = True
 ) -> tuple[int, Any] | None:
-    """Return the newest readable checkpoint as (step, tree), or None if there is none.
+    """Load the newest checkpoint that can be read.
 
     Args:
       manager: the manager of `folder`, from `open_manager`.
@@ -94,6 +98,9 @@ def restore(
       like: a pytree with the structure, shapes and dtypes of the saved one.
       say: a function that shows a message about a damaged checkpoint to the user.
       remove: True to delete damaged checkpoints, so that their steps can be saved again.
+
+    Returns:
+      The checkpoint's step and its pytree; None if there is no readable checkpoint.
 
     Raises:
       Misfit: the saved arrays differ in number, shape or dtype from `like`.
@@ -122,7 +129,12 @@ def restore(
 
 
 def _convert_saved(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path) -> list[Any]:
-    """Return the saved arrays as leaves of the types of `leaves`.
+    """Convert the arrays of a checkpoint to the types of the pytree's leaves, and return them.
+
+    Args:
+      saved: the arrays of the checkpoint by name.
+      leaves: the leaves of a pytree with the expected types, shapes and dtypes.
+      folder: the folder of the checkpoint, for error messages.
 
     Raises:
       Misfit: an array is missing, surplus, or of another shape or dtype.
@@ -152,14 +164,17 @@ def _convert_saved(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path
 
 
 def _as_array(leaf: Any) -> Any:
-    """Return a leaf as a NumPy array: a random key as its data; a ShapeDtypeStruct unchanged."""
+    """Convert a leaf of a pytree to a NumPy array.
+
+    A random key is converted to its raw data. A `jax.ShapeDtypeStruct` is returned unchanged.
+    """
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return leaf
     return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
 
 
 def _to_leaf_type(leaf: Any, array: np.ndarray) -> Any:
-    """Return a saved array as a value of the leaf's type: random key, NumPy array or JAX array."""
+    """Convert a saved array to the type of `leaf`: a random key, a NumPy array, or a JAX array."""
     if _is_key(leaf):
         return jax.random.wrap_key_data(jax.numpy.asarray(array), impl=jax.random.key_impl(leaf))
     if isinstance(leaf, np.ndarray | np.generic | int | float):
@@ -168,20 +183,23 @@ def _to_leaf_type(leaf: Any, array: np.ndarray) -> Any:
 
 
 def _is_key(leaf: Any) -> bool:
-    """Return True if a leaf is a typed random key."""
+    """Return True if a leaf of a pytree is a typed random key of JAX."""
     return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _leaf_key(index: int) -> str:
-    """Return the key of a leaf in a checkpoint, such as "00012"."""
+    """Return the name under which the leaf with this index is saved, such as "00012" for 12."""
     return f"{index:05d}"
 
 
 @contextlib.contextmanager
 def _short_write_errors(folder: Path) -> Iterator[None]:
-    """Turn the errors of failed writes in a `with` block into a JaxlabelError of one line.
+    """Make a context manager that turns failed writes into a JaxlabelError with a one-line message.
 
-    Orbax reports a full disk as a ValueError.
+    Orbax reports a full disk as a ValueError with a long text.
+
+    Args:
+      folder: the folder that is written to, for the message.
     """
     try:
         with _without_orbax_logs(), files.write_errors(folder):
@@ -194,7 +212,7 @@ def _short_write_errors(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_orbax_logs() -> Iterator[None]:
-    """Suppress Orbax's log lines in a `with` block; errors are still raised."""
+    """Make a context manager that suppresses Orbax's log lines; exceptions are still raised."""
     logger = logging.getLogger("absl")
     before, logger.disabled = logger.disabled, True
     try:

@@ -1,8 +1,8 @@
-"""Append the results of runs to a file of published results, and make tables of such files.
+"""Append results of runs to a file of published results, and make tables from such files.
 
-`python -m jaxlabel.runlog.results README.md` writes the tables of a document again: it replaces
-the text between `<!-- results: FILE.jsonl ... -->` and `<!-- end of results -->` by a table of the
-results in the named files. FILE is relative to the document.
+`python -m jaxlabel.runlog.results README.md` updates the tables in a document: it replaces the text
+between `<!-- results: FILE.jsonl ... -->` and `<!-- end of results -->` by a table of the results
+in the named files. FILE is relative to the document.
 """
 
 import fcntl
@@ -33,12 +33,12 @@ INCIDENTAL = ("seed", "data_dir", "store", "account", "map", "pretext_seeds")
 
 
 class MeanInterval(NamedTuple):
-    """A mean over seeds with its 95% interval.
+    """The mean of a measure over several seeds, with its 95% confidence interval.
 
     Attributes:
       mean: the mean of the values.
-      low: the lower end of the interval; None for a single value.
-      high: the upper end of the interval; None for a single value.
+      low: the lower end of the interval; None if there is only one value.
+      high: the upper end of the interval; None if there is only one value.
     """
 
     mean: float
@@ -47,10 +47,14 @@ class MeanInterval(NamedTuple):
 
 
 def append(path: Path | str, result: Mapping[str, Any]) -> None:
-    """Append a run's result as one line to a file, unless an equal line is in it already.
+    """Append a run's result as one line to a JSON-lines file, unless the file has an equal line.
 
     Several processes can append to a file at the same time. A half-written last line, left by a
     killed process, is cut off.
+
+    Args:
+      path: the file; it is created if it is missing.
+      result: the result, with at least the keys in KEYS.
 
     Raises:
       ValueError: a key of KEYS is missing in the result.
@@ -69,7 +73,9 @@ def append(path: Path | str, result: Mapping[str, Any]) -> None:
 
 
 def read(*paths: Path | str) -> list[dict[str, Any]]:
-    """Read results from files, in their order; of a run that was repeated, only the last result.
+    """Read the results of runs from one or several JSON-lines files, in their order.
+
+    If a run was repeated with equal settings, only its last result is returned.
 
     Raises:
       UsageError: a file is missing.
@@ -86,7 +92,10 @@ def read(*paths: Path | str) -> list[dict[str, Any]]:
 
 
 def table(*paths: Path | str) -> str:
-    """Return a Markdown table of results, with a row of means per data set, method and settings."""
+    """Return a Markdown table of the results in one or several JSON-lines files.
+
+    Runs that differ only in their seed share a row, which shows their means.
+    """
     groups: dict[str, list[dict[str, Any]]] = {}
     for result in read(*paths):
         groups.setdefault(_configuration_key(result), []).append(result)
@@ -97,11 +106,11 @@ def table(*paths: Path | str) -> str:
 
 
 def with_tables(document: str, root: Path) -> str:
-    """Return a document with each marked table replaced by a new one.
+    """Return a document in which each marked table is replaced by a table of the current results.
 
     Args:
-      document: the text, with markers as in this module's docstring.
-      root: the directory that the files in the markers are relative to.
+      document: the text. A table is marked by two comments, as this module's docstring describes.
+      root: the directory to which the file names in the comments are relative.
     """
 
     def replacement(match: re.Match[str]) -> str:
@@ -112,7 +121,10 @@ def with_tables(document: str, root: Path) -> str:
 
 
 def mean_interval(values: Sequence[float]) -> MeanInterval:
-    """Return the mean of roughly normal values and its 95% interval by Student's t (1908)."""
+    """Return the mean of values and its 95% confidence interval by Student's t distribution (1908).
+
+    The values are assumed to be roughly normally distributed.
+    """
     mean = float(np.mean(values))
     if len(values) < 2:
         return MeanInterval(mean, None, None)
@@ -124,13 +136,18 @@ def mean_interval(values: Sequence[float]) -> MeanInterval:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the tables of the documents at the given paths again."""
+    """Update the tables of results in the documents whose paths are given."""
     for path in map(Path, arguments):
         files.write(path, with_tables(path.read_text(), path.parent))
 
 
 def _table_row(group: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> list[str]:
-    """Return the cells of a table row for runs that differ only in their seed."""
+    """Return the cells of a table row for runs that differ only in their seed.
+
+    Args:
+      group: the results of the runs.
+      varying: the names of the settings that the row shows.
+    """
     first = group[0]
     config = first.get("config") or {}
     settings = [f"{name}={config[name]}" for name in varying if name in config]
@@ -148,7 +165,10 @@ def _table_row(group: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> li
 
 
 def _percentage_text(fractions: Sequence[float | None]) -> str:
-    """Return the mean of fractions and its interval as percentages; "" if all are None."""
+    """Return the mean of fractions and its 95% interval as percentages: "91.20% (90.10 to 92.30)".
+
+    None is left out. If all fractions are None, an empty string is returned.
+    """
     percentages = [100 * fraction for fraction in fractions if fraction is not None]
     if not percentages:
         return ""
@@ -159,13 +179,21 @@ def _percentage_text(fractions: Sequence[float | None]) -> str:
 
 
 def _mean_and_range(values: Sequence[float], digits: int) -> str:
-    """Return the mean as text, followed by the range if the values differ."""
+    """Return the mean of values as text, and their range if they differ: "12 (10 to 14)".
+
+    Args:
+      values: the values.
+      digits: the number of decimals.
+    """
     low, mean, high = (f"{f(values):.{digits}f}" for f in (min, np.mean, max))
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
 def _varying_settings(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the settings that differ between two results of the same data set and method."""
+    """Return the names of the settings in which at least two results differ.
+
+    Only results of the same data set and method are compared with each other.
+    """
     varying: list[str] = []
     for number, result in enumerate(results):
         for other in results[:number]:
@@ -177,7 +205,11 @@ def _varying_settings(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _configuration_key(result: Mapping[str, Any], seed: Any = None) -> str:
-    """Return a text that is equal for runs of equal data set, method, device, settings and seed."""
+    """Return a text that is equal for two results if their runs had the same configuration.
+
+    The configuration comprises data set, method, device, settings, and the argument `seed`. If
+    `seed` is None, results of different seeds get the same text.
+    """
     config = result.get("config") or {}
     settings = {name: value for name, value in config.items() if name not in INCIDENTAL}
     identity = [result["dataset"], result["method"], result["device"], result.get("peeked"), seed]
@@ -186,7 +218,7 @@ def _configuration_key(result: Mapping[str, Any], seed: Any = None) -> str:
 
 
 def _escaped(cell: str) -> str:
-    """Return a cell's text without characters that would end the cell in Markdown."""
+    """Return the text of a table cell without characters that would end the cell in Markdown."""
     return str(cell).replace("|", "\\|").replace("\n", " ")
 
 

@@ -1,4 +1,4 @@
-"""Check and lock a run's work directory: one run per directory, and one process at a time."""
+"""Check and lock a run's directory: it holds one run, and one process at a time uses it."""
 
 import contextlib
 import errno
@@ -22,7 +22,7 @@ CONSOLE = (".log", ".out", ".err")
 
 
 def check_is_run_directory(workdir: Path) -> None:
-    """Check that a path is missing, an empty directory, or the work directory of a run.
+    """Raise an error unless a path is missing, an empty directory, or the directory of a run.
 
     Raises:
       UsageError: the path is a file, or a directory with other content.
@@ -45,7 +45,7 @@ def check_is_run_directory(workdir: Path) -> None:
 
 
 def take_lock(workdir: Path) -> int:
-    """Lock a work directory for this process, and create the directory if it is missing.
+    """Lock a run's directory for this process, and create the directory if it is missing.
 
     Returns:
       The file descriptor of the lock, which lasts until it is closed or the process ends.
@@ -74,7 +74,10 @@ def take_lock(workdir: Path) -> int:
 
 
 def delete_partial_files(workdir: Path) -> None:
-    """Delete half-written files of a killed process. The caller must hold the lock."""
+    """Delete the half-written files that a killed process left in a run's directory.
+
+    The caller must hold the directory's lock.
+    """
     for folder in (workdir, workdir / "artifacts"):
         for path in folder.glob(".*.part"):
             with contextlib.suppress(OSError):
@@ -82,13 +85,18 @@ def delete_partial_files(workdir: Path) -> None:
 
 
 def write_or_check_config(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Write config.json at a run's first start, and compare the settings with it afterwards.
+    """Write a run's settings to config.json, or compare them with the settings recorded there.
 
-    Different settings replace those of a run that ended before it opened its account.
+    If the recorded run ended before it opened an account for buying labels, different settings
+    replace the recorded ones.
+
+    Args:
+      workdir: the run's directory, which holds config.json.
+      config: the settings.
 
     Raises:
-      UsageError: the directory holds a run of another configuration; the message names the
-        settings that differ.
+      UsageError: the directory holds a run with other settings; the message names the settings that
+        differ.
     """
     path = workdir / "config.json"
     wanted = json.loads(json.dumps(files.to_json_types(config)))
@@ -114,7 +122,14 @@ def write_or_check_config(workdir: Path, config: Mapping[str, Any]) -> None:
 
 
 def reuse_labels_hint(workdir: Path) -> str:
-    """Return a hint on how another run can use the labels of this directory; "" without labels."""
+    """Return a hint, for an error message, on how another run can use the labels of this run.
+
+    Args:
+      workdir: the directory of the run that has the labels.
+
+    Returns:
+      The hint; an empty string if the directory holds no labels.
+    """
     store = workdir / "labels.db"
     if not store.exists():
         return ""
@@ -122,5 +137,5 @@ def reuse_labels_hint(workdir: Path) -> str:
 
 
 def _setting_as_json(config: Mapping[str, Any], key: str) -> str:
-    """Return a setting's value as JSON, or "not set"."""
+    """Return the value of the setting `key` as JSON text, or "not set" if it is missing."""
     return json.dumps(config[key], ensure_ascii=False) if key in config else "not set"
