@@ -15,14 +15,14 @@ def run_all(
     runs: Sequence[Run], workdir: Path, jobs: int, environment: Mapping[str, str], done: Done,
     *, options: Mapping[str, Any], seconds_between_checks: float = 5.0,
 ) -> None:  # fmt: skip
-    """Submit the runs as an array of jobs and wait until all have ended.
+    """Submit runs to a Slurm cluster as an array of jobs, and wait until all have ended.
 
     Args:
-      runs: the runs, a job each.
-      workdir: the directory of the sweep.
+      runs: the runs; each becomes a job.
+      workdir: the directory for all files of the runs.
       jobs: the largest number of jobs at a time.
       environment: environment variables for the jobs.
-      done: a function that is called with the outcome of each run.
+      done: a function that is called with the outcome of each run when the run ends.
       options: submitit's parameters, such as timeout_min or slurm_partition.
       seconds_between_checks: the time between two checks for ended jobs.
 
@@ -50,10 +50,16 @@ def run_all(
 
 
 def options(text: str) -> dict[str, Any]:
-    """Parse "KEY=VALUE,KEY=VALUE" into a dictionary; whole numbers become integers.
+    """Parse submitit's parameters from a text of the form "KEY=VALUE,KEY=VALUE".
+
+    Args:
+      text: the text, such as "timeout_min=60,slurm_partition=cpu".
+
+    Returns:
+      The values by key; values of digits only are converted to integers.
 
     Raises:
-      UsageError: a part has no "=".
+      UsageError: a piece between two commas has no "=".
     """
     parsed: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
@@ -65,7 +71,14 @@ def options(text: str) -> dict[str, Any]:
 
 
 def _job_error(handle: Any) -> str:
-    """Return the error of an ended Slurm job as one line, or ""."""
+    """Return the error message of an ended Slurm job as one line.
+
+    Args:
+      handle: submitit's handle of the job.
+
+    Returns:
+      The message; an empty string if the job succeeded.
+    """
     try:
         return str(handle.result())
     except Exception as error:
