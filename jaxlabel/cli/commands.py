@@ -70,7 +70,8 @@ def answer(given: SimpleNamespace) -> None:
     The function prints how many labels were stored.
 
     Raises:
-      DataError: the file tried to change labels that must not change; all other labels are stored.
+      DataError: the file would change labels that a run has bought or that somebody else gave.
+        These labels stay as they are; all other labels in the file are stored.
     """
     from jaxlabel.experiment import account
 

@@ -76,9 +76,10 @@ def account_name(account: str, workdir: Path, dataset: Dataset, url: str) -> str
 
 
 def delete_record_if_unused(workdir: Path, store: LabelStore, payer: str) -> None:
-    """Delete run.json if the run failed before it bought or requested any label.
+    """Delete a run's run.json if the run failed before it bought or requested any label.
 
-    The run's directory can then be used by a run with other settings.
+    The file run.json names the account that pays for the run's labels. Without it, a run with other
+    settings can use the directory.
 
     Args:
       workdir: the run's directory.
@@ -110,7 +111,8 @@ def ledger(workdir: Path, rows: bool = False) -> str:
 def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
     """Import the labels that a person wrote in a CSV file into a run's database of labels.
 
-    The label of an image that this run has asked for can be corrected until an account buys it.
+    The person may correct an earlier label of an image that this run has asked for, until a run has
+    bought the label.
 
     Args:
       workdir: the run's directory.

@@ -59,7 +59,7 @@ def explore(
       out: the directory in which explore.html is written.
       options: how the images are read.
       labels: True to also show all training labels. This is for research on known data sets, not
-        for data whose labels are still to be bought; the page says so.
+        for data whose labels are still to be bought; the page then carries a warning.
       seed: the seed of the random samples, the maps, and k-means.
 
     Raises:
@@ -277,7 +277,7 @@ def render_page(dataset: Dataset, labels: bool, parts: dict[str, Any]) -> str:
 
     Args:
       dataset: the images; their number and size are in the headline.
-      labels: True if the page shows training labels, which it then says.
+      labels: True if the page shows training labels, so that it needs a warning.
       parts: the values of the page's sections, by their names in the template explore.html.j2.
     """
     import jinja2

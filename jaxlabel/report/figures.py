@@ -127,7 +127,7 @@ def line_chart(
 
 
 def panels(series: Sequence[Series], x_title: str, title: str, **options: Any) -> Markup:
-    """Draw a grid of small line charts as one SVG, to compare a first line with each other line.
+    """Draw a grid of small line charts as one SVG, with a chart for each line after the first.
 
     Each chart shows the first line and one of the others; all charts have equal axes.
 

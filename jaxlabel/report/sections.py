@@ -169,7 +169,7 @@ def reconstructions(run: Run) -> list[tuple[str, str]]:
 
 
 def samples(run: Run) -> list[str]:
-    """Return sample images of the run's data set as data URIs."""
+    """Return sample images of the run's data set as data URIs; an empty list if none were saved."""
     arrays = artifact(run, "samples", "images")
     return thumbnails(arrays["images"][:100]) if arrays is not None else []
 
@@ -178,7 +178,8 @@ def curves(run: Run, max_charts: int = 24, max_points: int = 300) -> list[Sectio
     """Return a chart for each metric that a run logged during training.
 
     Args:
-      run: the content of the run's directory. Metrics of query rounds and audits are left out.
+      run: the content of the run's directory. The metrics of query rounds and of audits (labels
+        bought for a random sample to certify the accuracy) are left out.
       max_charts: the largest number of charts. If there are more metrics, losses are preferred.
       max_points: the largest number of points in a chart.
     """

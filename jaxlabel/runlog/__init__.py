@@ -35,8 +35,8 @@ def open_workdir(path: Path | str, config: Mapping[str, Any]) -> "RunLog":
 
     Args:
       path: the run's directory; it is created if it is missing.
-      config: the settings. They must equal those in config.json if the directory holds a run
-        already.
+      config: the settings. They must equal those in config.json if the directory holds a run that
+        has opened an account for buying labels.
 
     Raises:
       UsageError: the directory holds a run with other settings, or files that are not a run's, or
@@ -122,7 +122,7 @@ class RunLog:
     def images(self, name: str, step: int, images: np.ndarray) -> None:
         """Write one picture that shows all the images to TensorBoard.
 
-        Nothing is written if it was already done for this `name` and `step`, or without images.
+        Nothing is written if `images` is empty, or if a picture with this `name` and `step` exists.
         """
         if (name, step) in self._sheets or not len(images):
             return

@@ -15,7 +15,10 @@ LIBRARIES = ("jax", "flax", "optax", "numpy")
 
 
 def made_with() -> dict[str, Any]:
-    """Return the entries "device", "versions" and "commit" of a run's result."""
+    """Return the device, the library versions and the git commit that are in use.
+
+    They are entries of a run's result, named "device", "versions" and "commit".
+    """
     return {"device": device(), "versions": versions(), "commit": commit()}
 
 

@@ -75,7 +75,8 @@ def append(path: Path | str, result: Mapping[str, Any]) -> None:
 def read(*paths: Path | str) -> list[dict[str, Any]]:
     """Read the results of runs from one or several JSON-lines files, in their order.
 
-    If a run was repeated with equal settings, only its last result is returned.
+    If a run was repeated with equal settings and seed on the same kind of device, only its last
+    result is returned.
 
     Raises:
       UsageError: a file is missing.
@@ -108,8 +109,11 @@ def table(*paths: Path | str) -> str:
 def with_tables(document: str, root: Path) -> str:
     """Return a document in which each marked table is replaced by a table of the current results.
 
+    A table is marked by a comment `<!-- results: FILE.jsonl ... -->` before it and a comment `<!--
+    end of results -->` after it.
+
     Args:
-      document: the text. A table is marked by two comments, as this module's docstring describes.
+      document: the text of the document.
       root: the directory to which the file names in the comments are relative.
     """
 
@@ -136,7 +140,7 @@ def mean_interval(values: Sequence[float]) -> MeanInterval:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Update the tables of results in the documents whose paths are given."""
+    """Update the tables of results in the documents (such as README.md) whose paths are given."""
     for path in map(Path, arguments):
         files.write(path, with_tables(path.read_text(), path.parent))
 
@@ -218,7 +222,10 @@ def _configuration_key(result: Mapping[str, Any], seed: Any = None) -> str:
 
 
 def _escaped(cell: str) -> str:
-    """Return the text of a table cell without characters that would end the cell in Markdown."""
+    """Return the text of a table cell with "|" escaped and line breaks replaced by spaces.
+
+    Either character would end the cell in Markdown.
+    """
     return str(cell).replace("|", "\\|").replace("\n", " ")
 
 

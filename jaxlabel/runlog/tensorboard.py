@@ -99,7 +99,10 @@ class Events:
             self._file.write(data + struct.pack("<I", masked_crc32c(data)))
 
     def _flush(self) -> None:
-        """Pass the events in Python's buffer to the operating system, so that none is lost."""
+        """Pass the events in Python's buffer to the operating system.
+
+        They are then not lost if the process is killed.
+        """
         if self._file is None:
             return
         with files.write_errors(self._folder):

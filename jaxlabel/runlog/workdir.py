@@ -137,5 +137,5 @@ def reuse_labels_hint(workdir: Path) -> str:
 
 
 def _setting_as_json(config: Mapping[str, Any], key: str) -> str:
-    """Return the value of the setting `key` as JSON text, or "not set" if it is missing."""
+    """Return the value of the setting `key` as JSON text, or "not set" if `config` lacks it."""
     return json.dumps(config[key], ensure_ascii=False) if key in config else "not set"

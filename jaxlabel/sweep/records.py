@@ -102,7 +102,7 @@ def lines_in_plan_order(made: Plan, lines: Mapping[str, dict[str, Any]]) -> list
 
 
 def _settings_agree(config: Mapping[str, Any], run: Run, wanted: Mapping[str, Any]) -> bool:
-    """Return True if runs with the recorded and with the wanted settings compute the same.
+    """Return True if a run with the recorded settings computes what the wanted settings compute.
 
     Settings that do not change what a run computes, such as the URL of the label database, are
     ignored.

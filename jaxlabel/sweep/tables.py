@@ -251,5 +251,8 @@ def _comparison_cells(row: Row) -> list[str]:
 
 
 def _escaped(cell: str) -> str:
-    """Return the text of a table cell without characters that would end the cell in Markdown."""
+    """Return the text of a table cell with "|" escaped and line breaks replaced by spaces.
+
+    Either character would end the cell in Markdown.
+    """
     return str(cell).replace("|", "\\|").replace("\n", " ")
