@@ -260,7 +260,7 @@ def summary(result: dict[str, Any], workdir: Path) -> str:
         f"{result['labels_spent']} labels bought, stopped by {result['stopped_by']}"
     ]
     if result["peeked"]:
-        lines.append("PEEKED: the run stopped by labels that it did not buy")
+        lines.append("PEEKED: labels that the run did not buy decided when it stopped")
     if result["train_label_accuracy"] is not None:
         lines.append(f"training labels right: {100 * result['train_label_accuracy']:.2f}%")
     if result["test_accuracy"] is not None:
