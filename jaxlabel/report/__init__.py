@@ -13,7 +13,7 @@ from jaxlabel.report.clusters import clusters
 from jaxlabel.report.generated import generated
 from jaxlabel.report.run import Run, labels_spent, num_images, percent, read_run
 
-# Accuracies that the evaluator computes with labels that the run did not see.
+# Accuracies that are computed after the run, with labels that the run did not buy.
 MEASURED = {"matched_accuracy": "Matched accuracy", "knn_accuracy": "kNN accuracy"}
 
 

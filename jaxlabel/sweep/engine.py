@@ -145,7 +145,7 @@ def run_missing(
     missing = [
         run for run in made.runs if run.name not in reused and records.result(run, workdir) is None
     ]
-    # Seed by seed, a sweep that is stopped early has run each row equally often.
+    # With this order, a sweep that is stopped early has run each row equally often.
     missing.sort(key=lambda run: run.config["seed"])
     if not missing:
         return []
