@@ -51,7 +51,7 @@ def picture() -> str:
     return "\n".join(lines)
 
 
-def drawn(document: str) -> str:
+def redraw(document: str) -> str:
     """Return the document with every marked picture drawn again."""
     return MARKED.sub(lambda match: f"{match[1]}```text\n{picture()}\n```\n{match[2]}", document)
 
@@ -61,7 +61,7 @@ def main() -> None:
     if len(sys.argv) == 1:
         print(picture())
     for path in map(Path, sys.argv[1:]):
-        path.write_text(drawn(path.read_text()))
+        path.write_text(redraw(path.read_text()))
 
 
 if __name__ == "__main__":

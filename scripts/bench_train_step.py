@@ -36,7 +36,7 @@ TEMPERATURE = 0.2
 LEARNING_RATE = 1e-3
 
 
-def made(side: int, batch_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def make_batch(side: int, batch_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Two views of a batch of smooth blobs, float32 in [0, 1], and labels."""
     rng = np.random.default_rng(0)
     rows = np.linspace(-1, 1, side, dtype=np.float32)
@@ -47,7 +47,7 @@ def made(side: int, batch_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return views[0].astype(np.float32), views[1].astype(np.float32), labels
 
 
-class Turns:
+class TurnLog:
     """A log that waits for its turn: between two of the loop's calls it times and reports."""
 
     def __init__(self, num_steps: int, device: str):
@@ -74,7 +74,7 @@ def run_jax(task: str, arguments: argparse.Namespace) -> None:
     from jaxlabel.log import NullLog
     from jaxlabel.losses.contrastive import nt_xent
 
-    first, second, labels = made(arguments.side, arguments.batch_size)
+    first, second, labels = make_batch(arguments.side, arguments.batch_size)
 
     class Model(nnx.Module):
         def __init__(self, rngs: nnx.Rngs):
@@ -99,7 +99,7 @@ def run_jax(task: str, arguments: argparse.Namespace) -> None:
         updates, optimizer_state = optimizer.update(gradient, state[1], state[0])
         return (train.optax.apply_updates(state[0], updates), optimizer_state), {"loss": value}
 
-    class Log(Turns, NullLog):
+    class Log(TurnLog, NullLog):
         """The loop's log."""
 
     device = jax.devices()[0]
@@ -134,12 +134,11 @@ def run_torch(task: str, arguments: argparse.Namespace) -> None:
     last = torch.channels_last
     model = nn.Sequential(*layers).to(device, memory_format=last)
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, fused=True)
-    made_here = made(arguments.side, arguments.batch_size)
+    batch = make_batch(arguments.side, arguments.batch_size)
     first, second = (
-        torch.from_numpy(x).permute(0, 3, 1, 2).to(device, memory_format=last)
-        for x in made_here[:2]
+        torch.from_numpy(x).permute(0, 3, 1, 2).to(device, memory_format=last) for x in batch[:2]
     )
-    labels = torch.from_numpy(made_here[2]).to(device)
+    labels = torch.from_numpy(batch[2]).to(device)
     pairs = torch.arange(2 * len(first), device=device).roll(len(first))
 
     def loss() -> torch.Tensor:
@@ -150,7 +149,7 @@ def run_torch(task: str, arguments: argparse.Namespace) -> None:
             logits = (rows @ rows.T / TEMPERATURE).fill_diagonal_(-torch.inf)
             return functional.cross_entropy(logits, pairs)
 
-    log = Turns(arguments.num_steps, torch.cuda.get_device_name() if gpu else "cpu")
+    log = TurnLog(arguments.num_steps, torch.cuda.get_device_name() if gpu else "cpu")
     for round_ in range(1, arguments.num_rounds + 3):
         for _ in range(arguments.num_steps):
             optimizer.zero_grad()
@@ -189,12 +188,12 @@ class Child:
         return self.read()
 
 
-def spread(values: list[float]) -> list[float]:
+def quartiles(values: list[float]) -> list[float]:
     """Lower quartile, median, upper quartile."""
     return [round(value, 3) for value in statistics.quantiles(values, n=4, method="inclusive")]
 
 
-def compare(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
+def compare_libraries(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """One task's row: milliseconds of both and their ratios."""
     pythons = {"jax": sys.executable, "torch": arguments.torch_python}
     pythons = {name: python for name, python in pythons.items() if python}
@@ -208,7 +207,7 @@ def compare(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
         child.process.wait()
 
     def ratios(key: str) -> list[float]:
-        return spread([round_["jax"][key] / round_["torch"][key] for round_ in rounds])
+        return quartiles([round_["jax"][key] / round_["torch"][key] for round_ in rounds])
 
     def least(library: str, key: str) -> float:
         return round(min(round_[library][key] for round_ in rounds), 3)
@@ -226,7 +225,7 @@ def compare(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def text(row: dict[str, Any]) -> str:
+def format_row(row: dict[str, Any]) -> str:
     """A row for people."""
     line = f"{row['task']:12} {row['jax_ms']:11.2f} {row['jax_images_per_second']:9d}"
     if "ratio" not in row:
@@ -262,8 +261,8 @@ def main() -> int:
         runs[child](task, arguments)
         return 0
     print("task         jaxlabel ms  images/s  PyTorch ms  ratio (quartiles)    by processor time")
-    rows = [compare(name, arguments) for name in TASKS if task in ("", name)]
-    print(*map(text, rows), sep="\n")
+    rows = [compare_libraries(name, arguments) for name in TASKS if task in ("", name)]
+    print(*map(format_row, rows), sep="\n")
     print(json.dumps({"machine": platform.machine(), **vars(arguments), "rows": rows}))
     return 0
 

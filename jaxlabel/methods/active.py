@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, Key, UInt8
 from jaxlabel import query
 from jaxlabel.config import setting
 from jaxlabel.log import Log
-from jaxlabel.methods import rounds, stopping
+from jaxlabel.methods import rounds, stopping_settings
 from jaxlabel.methods.rounds import Context
 from jaxlabel.methods.stopping import StoppingRule, mean_uncertainty
 from jaxlabel.oracle import Oracle
@@ -36,7 +36,7 @@ from jaxlabel.semisupervised import committee, refinement, sequential_queries, s
 
 
 @dataclasses.dataclass
-class Config(stopping.Settings, sequential_queries.Settings, refinement.Settings):
+class Config(stopping_settings.Settings, sequential_queries.Settings, refinement.Settings):
     """Settings of the flagship; configs/flagship.py has values per data set and machine."""
 
     initial_labels: int = setting(
@@ -117,19 +117,21 @@ def run(
     sequential_start = first < config.sequential_until
     # the regions of sequential queries are found with medoids, which need features
     strategies = {config.initial_query, config.query, *(["medoids"] if sequential_start else [])}
-    spaces = setup.spaces(config, strategies, first, images, space_key, log)
-    regions = sequential_queries.regions(spaces, region_key) if sequential_start else None
+    spaces = setup.compute_spaces(config, strategies, first, images, space_key, log)
+    regions = sequential_queries.find_regions(spaces, region_key) if sequential_start else None
     context = Context(config, images, spaces, regions, oracle, capacity, log)
-    state = committee.begin(config, config.members, images, oracle.num_classes, start_key, log)
-    short, long = (committee.cycle(config, n) for n in (config.round_steps, config.steps))
-    refine_cycle = refinement.cycle(config)
+    state = committee.initial_state(
+        config, config.members, images, oracle.num_classes, start_key, log
+    )
+    short, long = (committee.make_cycle(config, n) for n in (config.round_steps, config.steps))
+    refine_cycle = refinement.make_cycle(config)
     reserve = config.reserve * capacity
     pool: PoolPredictions | None = None
     for number in itertools.count():
         ask_key, fit_key, end_key, distil_key, audit_key, pool_key, refine_key = jax.random.split(
             jax.random.fold_in(round_key, number), 7
         )
-        labelled = rule.recall(labelled, number - 1)
+        labelled = rule.add_abandoned_audits(labelled, number - 1)
         left = query.num_affordable(oracle, len(images), labelled.indices)
         bought = len(labelled.indices)
         total = min(
@@ -152,7 +154,9 @@ def run(
             log.progress("sequential_batch", total, config.sequential_until)
             continue
         if not last:
-            state = rounds.learn(context, state, labelled, f"round_{number}", short, fit_key)
+            state = rounds.train_networks(
+                context, state, labelled, f"round_{number}", short, fit_key
+            )
             pool = rounds.pool_predictions(context, state, labelled, pool_key)
             log.scalars(
                 "rounds",
@@ -166,18 +170,18 @@ def run(
                 context, rule, number
             ):
                 continue
-        state = rounds.learn(context, state, labelled, f"end_{number}", long, end_key)
+        state = rounds.train_networks(context, state, labelled, f"end_{number}", long, end_key)
         pool = None
-        if refinement.applies(config, len(labelled.indices)):
+        if refinement.should_refine(config, len(labelled.indices)):
             state = refinement.refine(
                 refine_cycle, state, rounds.training_data(context, labelled, None), spaces.base,
                 labelled, refine_key, log, f"refined_{number}",
             )  # fmt: skip
-        model = committee.distilled(
+        model = committee.distil(
             config, state, images, labelled, distil_key, log, f"distilled_{number}"
         )
         probabilities = predict_probabilities(model, images)
-        log.save(_ended(number), oracle.num_classes, np.zeros(1))
+        log.save(_end_checkpoint(number), oracle.num_classes, np.zeros(1))
         labelled, audited = rule.audit(audit_key, probabilities, labelled, audit_budget, number)
         if audited:
             if rule.certified:
@@ -205,13 +209,13 @@ def should_continue(context: Context, rule: StoppingRule, number: int) -> bool:
     if context.oracle.num_classes < 2:
         return True
     went_on = len(query.restored_choice(context.log, number + 1, len(context.images))) > 0
-    if not went_on or rule.audited(number):
+    if not went_on or rule.audit_started(number):
         return False
-    ended = context.log.restore(_ended(number), np.zeros(1))
+    ended = context.log.restore(_end_checkpoint(number), np.zeros(1))
     return ended is None or ended[0] < context.oracle.num_classes
 
 
-def _ended(number: int) -> str:
+def _end_checkpoint(number: int) -> str:
     """Return the name of the checkpoint that marks the end of a round's final training.
 
     Its step is the number of classes known at that time.
@@ -240,7 +244,7 @@ def make_predictor(
     labels[labelled.indices] = labelled.labels
     used = {name: getattr(context.config, name) for name in ("objective", "initial_query")}
     confidence = 1 - mean_uncertainty(probabilities)
-    summary = used | {"confidence": confidence} | rule.summary(confidence)
+    summary = used | {"confidence": confidence} | rule.result_entries(confidence)
     return Predictor(model, labels, None, stopped_by, summary)
 
 

@@ -100,13 +100,13 @@ def run(
     wanted = np.asarray(jax.random.permutation(choose_key, len(images)))
     asked = query.affordable(oracle, wanted)
     labels = oracle.ask(asked)
-    model = learn_code(config, images, oracle.num_classes, code_key, log)
+    model = pretrain_encoder(config, images, oracle.num_classes, code_key, log)
     learn = fit_head if config.frozen else fine_tune
     model = learn(config, model, images[asked], labels, fit_key, log)
     return Predictor(ensemble(config, model), None, None, "budget", {})
 
 
-def learn_code(
+def pretrain_encoder(
     config: Config, images: UInt8[np.ndarray, "n h w c"], num_classes: int, key: Key[Array, ""],
     log: Log,
 ) -> Any:  # fmt: skip

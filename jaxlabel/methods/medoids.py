@@ -97,14 +97,14 @@ def run(
       BudgetExceeded: the budget buys no label.
     """
     code_key, loop_key, fit_key = jax.random.split(key, 3)
-    codes = make_codes(config, images, code_key, log)
-    space = embed(config, codes, log)
-    last, stopped_by, summary = double(config, images, space, oracle, loop_key, log)
+    codes = encode_images(config, images, code_key, log)
+    space = clustering_space(config, codes, log)
+    last, stopped_by, summary = run_rounds(config, images, space, oracle, loop_key, log)
     model = fit_classifier(config, images, last, oracle.num_classes, fit_key, log)
     return Predictor(model, last.labels, space.points, stopped_by, summary)
 
 
-def make_codes(
+def encode_images(
     config: Config, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
 ) -> Float[np.ndarray, "n d"]:
     """Train the autoencoder and return the images' codes; without one, return the pixels."""
@@ -116,7 +116,9 @@ def make_codes(
     )  # fmt: skip
 
 
-def embed(config: Config, codes: Float[np.ndarray, "n d"], log: Log) -> cluster.GraphSpace:
+def clustering_space(
+    config: Config, codes: Float[np.ndarray, "n d"], log: Log
+) -> cluster.GraphSpace:
     """Return the space to cluster in: the codes, or the eigenvectors of their neighbour graph."""
     if config.space == "codes":
         return cluster.GraphSpace(codes, np.zeros((len(codes), 0)), np.zeros(0))
@@ -131,7 +133,7 @@ def embed(config: Config, codes: Float[np.ndarray, "n d"], log: Log) -> cluster.
     return cluster.GraphSpace(**space)
 
 
-def double(
+def run_rounds(
     config: Config,
     images: UInt8[np.ndarray, "n h w c"],
     space: cluster.GraphSpace,
@@ -149,14 +151,14 @@ def double(
     num_clusters, number = 1, 0
     max_clusters = min(config.max_clusters, len(np.unique(space.points, axis=0)))
     while True:
-        current = ask_round(config, space, num_clusters, number, labelled, oracle, key)
-        summary = measure(config, previous, current, oracle)
+        current = run_round(config, space, num_clusters, number, labelled, oracle, key)
+        summary = estimate_accuracy(config, previous, current, oracle)
         spent = {"clusters": num_clusters, "labels_spent": len(current.labelled.indices)}
         log.scalars("rounds", number, spent | summary)
         log.arrays("medoids", images=images[current.medoids], labels=current.cluster_labels,
                    sizes=current.sizes)  # fmt: skip
         log.images("medoids", number, images[current.medoids[:100]])
-        if reaches(config, summary):
+        if target_reached(config, summary):
             return current, "target", summary
         if not current.complete or oracle.remaining <= 0:
             return current, "budget", summary
@@ -166,7 +168,7 @@ def double(
         num_clusters, number = min(2 * num_clusters, max_clusters), number + 1
 
 
-def ask_round(
+def run_round(
     config: Config, graph: cluster.GraphSpace, num_clusters: int, number: int,
     labelled: Labelled, oracle: Oracle, key: Key[Array, ""],
 ) -> Round:  # fmt: skip
@@ -213,7 +215,7 @@ def ask_round(
     )  # fmt: skip
 
 
-def measure(
+def estimate_accuracy(
     config: Config, previous: Round | None, current: Round, oracle: Oracle
 ) -> dict[str, float]:
     """Estimate the accuracy of the training labels from the labels bought in this round.
@@ -238,7 +240,7 @@ def measure(
     return numbers
 
 
-def reaches(config: Config, numbers: dict[str, float]) -> bool:
+def target_reached(config: Config, numbers: dict[str, float]) -> bool:
     """Return True if the target is reached: by an estimate from enough labels, or by peeking.
 
     The estimate is of the previous round's labels, and the current ones are better: over 20 rounds

@@ -99,7 +99,7 @@ def run(
         clusters = find_clusters(config, images, count, choose_key, log)
         wanted = clusters.representatives
     asked, answers = query.buy(oracle, query.NO_LABELS, wanted, 0)
-    indices, labels, everywhere = spread(config, clusters, asked, answers, len(images))
+    indices, labels, everywhere = assign_labels(config, clusters, asked, answers, len(images))
     log.scalars("training_set", 0, {"labels_spent": len(asked), "images": len(indices)})
     chosen = images[indices]
     model: Any
@@ -116,7 +116,7 @@ def find_clusters(
     """Cluster the images with k-means into `count` clusters and find their representatives."""
 
     def compute() -> dict[str, Any]:
-        points = space_of(config.space, config.components, images)
+        points = clustering_features(config.space, config.components, images)
         result = cluster.kmeans(key, points, count, num_iterations=30)
         distances = cluster.distances(points, result.centroids, result.assignments)
         medoids = cluster.medoids(points, result.centroids, result.assignments)
@@ -138,7 +138,7 @@ def find_clusters(
     return Clusters(found["nearest"][largest[sizes[largest] > 0]], assignments, rank)
 
 
-def space_of(
+def clustering_features(
     space: str, components: int, images: UInt8[np.ndarray, "n h w c"]
 ) -> Float[Array, "n d"]:
     """Return the pixels in [0, 1], or their leading principal components, one row per image."""
@@ -149,7 +149,7 @@ def space_of(
     return project(pca, pixels)
 
 
-def spread(
+def assign_labels(
     config: Config, clusters: Clusters | None, asked: Int[np.ndarray, "m"],
     answers: Int[np.ndarray, "m"], num_images: int,
 ) -> tuple[Int[np.ndarray, "t"], Int[np.ndarray, "t"], Int[np.ndarray, "n"] | None]:  # fmt: skip

@@ -59,7 +59,7 @@ def pool_predictions(
     """
     bought, classes = len(labelled.indices), context.oracle.num_classes
     size = max(context.config.pool, 2 * num_labels_after_round(context.config, bought))
-    models = committee.networks(context.config, state)
+    models = committee.teacher_ensemble(context.config, state)
     return predict_pool(models, context.images, classes, size, labelled.indices, key)
 
 
@@ -94,7 +94,7 @@ def buy(
     def choose() -> Int[np.ndarray, "count"]:
         if context.regions and context.asks_sequentially(len(labelled.indices)):
             classes = context.oracle.num_classes
-            return sequential_queries.choose(
+            return sequential_queries.choose_queries(
                 context.config, context.regions, labelled, classes, count, excluded
             )
         strategy = context.config.query if number else context.config.initial_query
@@ -113,7 +113,7 @@ def buy(
     return query.buy(context.oracle, labelled, wanted, number)
 
 
-def learn(
+def train_networks(
     context: Context,
     state: Any,
     labelled: Labelled,
@@ -126,7 +126,7 @@ def learn(
         context.config, context.spaces.graph, labelled, context.oracle.num_classes
     )
     data = training_data(context, labelled, propagated)
-    return committee.learn(cycle, state, data, key, context.log, name)
+    return committee.train_cycle(cycle, state, data, key, context.log, name)
 
 
 def training_data(

@@ -29,7 +29,12 @@ from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.methods import simclr
-from jaxlabel.methods.scan_setup import count_clusters, count_once, make_assigner, make_student
+from jaxlabel.methods.scan_setup import (
+    count_clusters,
+    count_clusters_once,
+    make_assigner,
+    make_student,
+)
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor, predict_probabilities
 
@@ -128,7 +133,7 @@ def run(
       UsageError: the number of clusters is invalid, or the budget is positive but buys no label.
     """
     _, cluster_key, self_key, name_key = jax.random.split(key, 4)
-    num_clusters = count_once(config, oracle.num_classes, len(images), log)
+    num_clusters = count_clusters_once(config, oracle.num_classes, len(images), log)
     affordable = query.plan(oracle, len(images)) if config.budget > 0 else 0
     encoder = simclr.pretrain(config, images, pretext_key(key), log, pretext_key)
     mined = mine(config, encoder, images, log)
@@ -154,7 +159,9 @@ def run(
     labels = scan.label_all_by_graph(named, mined.space, config.spread)
     scan.show(images, shares, guard, scan.majority(clusters, labels, num_clusters), warnings, log)
     scan.log_labelled(images, named, log)
-    classifier = learn_names(config, model, images, mined, labels, oracle.num_classes, fit_key, log)
+    classifier = train_classifier(
+        config, model, images, mined, labels, oracle.num_classes, fit_key, log
+    )
     return Predictor(classifier, labels, mined.space.points, "budget", summary, clusters=clusters)
 
 
@@ -262,7 +269,7 @@ def self_label(
     return model, shares, f"refused: {refused}; the model imitates the clusters"
 
 
-def learn_names(
+def train_classifier(
     config: Config, model: scan.Assigner, images: UInt8[np.ndarray, "n h w c"], mined: scan.Mined,
     labels: Int[np.ndarray, "n"], num_classes: int, key: Key[Array, ""], log: Log,
 ) -> scan.Assigner:  # fmt: skip

@@ -32,7 +32,7 @@ def count_clusters(config: Any, num_classes: int, num_images: int | None = None)
     return count
 
 
-def count_once(config: Any, num_classes: int, num_images: int, log: Log) -> int:
+def count_clusters_once(config: Any, num_classes: int, num_images: int, log: Log) -> int:
     """Return `count_clusters` for the classes that were known when a run with a budget began.
 
     If a person names a new class later, the number of clusters stays: new clusters would have other

@@ -28,13 +28,13 @@ from jaxlabel.query import STRATEGIES, UNCERTAINTY, Labelled
 from jaxlabel.semisupervised.propagation import Propagated
 from jaxlabel.semisupervised.setup import (
     ModelSettings,
-    begin,
     class_prior,
+    compute_spaces,
     ensemble,
+    initial_state,
     make_graph_targets,
     make_network,
     propagate_labels,
-    spaces,
 )
 
 
@@ -84,10 +84,10 @@ def run(
     """
     capacity = query.plan(oracle, len(images))
     space_key, start_key, loop_key = jax.random.split(key, 3)
-    plan = purchases(config, capacity)
+    plan = labels_per_round(config, capacity)
     strategies = (config.first_strategy, config.query)
-    _, space, graph = spaces(config, strategies, plan[0], images, space_key, log)
-    state = begin(config, images, oracle.num_classes, start_key, log)
+    _, space, graph = compute_spaces(config, strategies, plan[0], images, space_key, log)
+    state = initial_state(config, images, oracle.num_classes, start_key, log)
     step = semisupervised.make_step(config, semisupervised.views_of(config.kind))
     labelled, propagated = query.NO_LABELS, None
     for number, count in enumerate(plan):
@@ -106,10 +106,10 @@ def run(
             num_steps=num_steps_of_round(config.steps, number, len(plan)),
         )  # fmt: skip
         log.scalars("rounds", number, {"labels_spent": len(labelled.indices)})
-    return finish(config, images, state.teacher, labelled, propagated)
+    return make_predictor(config, images, state.teacher, labelled, propagated)
 
 
-def purchases(config: Config, capacity: int) -> list[int]:
+def labels_per_round(config: Config, capacity: int) -> list[int]:
     """Return how many labels each round buys: the initial ones, then equal shares of the rest."""
     first = config.initial_labels
     if not first:
@@ -163,7 +163,7 @@ def buy(
     return query.buy(oracle, labelled, wanted, number)
 
 
-def finish(
+def make_predictor(
     config: Config, images: UInt8[np.ndarray, "n h w c"], model: Any, labelled: Labelled,
     propagated: Propagated | None,
 ) -> Predictor:  # fmt: skip

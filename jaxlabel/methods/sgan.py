@@ -64,18 +64,18 @@ def run(
     latents = jax.random.normal(latent_key, (gan.MEASURED, config.latent))
     step = gan.make_step(config, config.kind)
     labelled = query.NO_LABELS
-    counts = purchases(config, capacity)
+    counts = labels_per_round(config, capacity)
     for number, count in enumerate(counts):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
         labelled = buy(config, images, state.average, labelled, count, number, oracle, ask_key, log)
         log.scalars("rounds", number, {"labels_spent": len(labelled.indices)})
         data = gan.pad(images, labelled.indices, labelled.labels, capacity, latents)
         ends = [config.steps * i // len(counts) for i in (number, number + 1)]
-        state = fit(config, step, state, data, (ends[0], ends[1]), fit_key, log)
-    return finish(config, images, state, labelled)
+        state = train_round(config, step, state, data, (ends[0], ends[1]), fit_key, log)
+    return make_predictor(config, images, state, labelled)
 
 
-def purchases(config: Config, capacity: int) -> list[int]:
+def labels_per_round(config: Config, capacity: int) -> list[int]:
     """Return how many labels each round buys.
 
     The rounds buy equal shares. If the query needs a trained model, a first round that buys a third
@@ -126,7 +126,7 @@ def buy(
     return query.buy(oracle, labelled, wanted, number)
 
 
-def fit(
+def train_round(
     config: Config, step: Any, state: gan.State, data: gan.Data, ends: tuple[int, int],
     key: Key[Array, ""], log: Log,
 ) -> gan.State:  # fmt: skip
@@ -165,7 +165,7 @@ def log_snapshot(
     log.arrays("generated", steps=snapshots[until_now], images=samples, **measures)
 
 
-def finish(
+def make_predictor(
     config: Config, images: UInt8[np.ndarray, "n h w c"], state: gan.State, labelled: Labelled
 ) -> Predictor:
     """Return the result of a run: the classifier, a class for every image, and GAN diagnostics."""
@@ -175,10 +175,10 @@ def finish(
     rows = np.asarray(state.measures).tolist()
     history = [dict(zip(gan.Measures._fields, row, strict=True)) for row in rows]
     summary = {**history[-1], "verdict": gan.verdict(history)}
-    return Predictor(deployed(config, state.average), labels, features, "budget", summary)
+    return Predictor(make_ensemble(config, state.average), labels, features, "budget", summary)
 
 
-def deployed(config: Config, model: Any) -> linear.Ensemble:
+def make_ensemble(config: Config, model: Any) -> linear.Ensemble:
     """Return the discriminator as an ensemble of one network.
 
     With augmentation, it averages over mirrored images if the kind of images allows mirroring.
@@ -195,6 +195,6 @@ def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) ->
     make = gan.make_discriminator(config, shape, num_classes)
 
     def ensemble(rngs: nnx.Rngs) -> linear.Ensemble:
-        return deployed(config, make(rngs))
+        return make_ensemble(config, make(rngs))
 
     return ensemble

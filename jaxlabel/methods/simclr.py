@@ -108,9 +108,9 @@ def pretrain(
         raise UsageError(f"config.pretext_seeds={config.pretext_seeds} stores encoders in a cache: "
                          f"set {VARIABLE}=DIR for the runs of all these seeds")  # fmt: skip
     seeds = range(config.seed + 1, config.seed + config.pretext_seeds)
-    partners = given_neighbours(config, images) if config.partners else None
+    partners = component_neighbours(config, images) if config.partners else None
     return pretext.contrastive_encoder(
-        settings_of(config), config.kind, images, key, log, partners=partners,
+        pretext_settings(config), config.kind, images, key, log, partners=partners,
         others=[derive(jax.random.key(seed)) for seed in seeds],
     )  # fmt: skip
 
@@ -127,7 +127,7 @@ def fit_representation(
     )
 
 
-def settings_of(config: Config) -> pretext.Settings:
+def pretext_settings(config: Config) -> pretext.Settings:
     """Return the settings of the pretext task as a `pretext.Settings`."""
     return pretext.Settings(
         config.encoder, config.width, config.pretext_steps, config.pretext_batch,
@@ -136,7 +136,7 @@ def settings_of(config: Config) -> pretext.Settings:
     )  # fmt: skip
 
 
-def given_neighbours(
+def component_neighbours(
     config: Config, images: UInt8[np.ndarray, "n h w c"]
 ) -> Int[np.ndarray, "n count"]:
     """Return the indices of each image's nearest neighbours by principal components alone."""

@@ -1,6 +1,5 @@
 """The stopping rule: a run stops at an accuracy that is certified, or that its model predicts."""
 
-import dataclasses
 import math
 import zlib
 from collections.abc import Mapping
@@ -12,9 +11,9 @@ from jaxtyping import Array, Float, Int, Key
 from jaxlabel import query
 from jaxlabel.certificate import Certificate, Terms, audit, statement
 from jaxlabel.certificate.interval import at_least, at_most
-from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
+from jaxlabel.methods.stopping_settings import Settings
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import PoolPredictions
 from jaxlabel.query import Labelled
@@ -24,37 +23,6 @@ STARTED_AUDITS = "audits_in_rounds"  # checkpoint: the model fingerprint and rou
 DRAWN = "drawn_by_audit_"  # checkpoint of each audit: the images drawn, saved before they are asked
 MAX_AUDITS = 20
 FIRST_SHARE = 0.75  # of the allowed error: audits begin when they are likely to succeed
-
-
-@dataclasses.dataclass
-class Settings:
-    """Settings of the target accuracy and its certificate, inherited by a recipe's `Config`."""
-
-    target: float = setting(
-        0.0, "accuracy at which to stop; 0: spend the whole budget", low=0.0, high=0.9999
-    )
-    confidence: float = setting(
-        0.95, "with a target: confidence level of the certificate that the target is reached; 0: "
-        "no certificate, stop when the networks' mean confidence reaches the target", low=0.0,
-        high=0.9999,
-    )  # fmt: skip
-    audit_share: float = setting(
-        0.5, "with a certificate: share of the budget reserved for audits", low=0.05, high=0.95
-    )
-    population: bool = setting(
-        False, "certify the accuracy on new images instead of the accuracy on the training images "
-        "that were not labelled; this takes more labels",
-    )  # fmt: skip
-
-    @property
-    def certifies(self) -> bool:
-        """Return True if labels are bought to certify the accuracy."""
-        return self.target > 0 and self.confidence > 0
-
-    @property
-    def reserve(self) -> float:
-        """Return the share of the budget that is reserved for audits."""
-        return self.audit_share if self.certifies else 0.0
 
 
 class StoppingRule:
@@ -100,7 +68,7 @@ class StoppingRule:
         if not config.certifies or first >= images:
             return
         wanted = f"config.target={config.target:g} with config.confidence={config.confidence:g}"
-        min_labels = self._terms(first, 0).fewest_labels()
+        min_labels = self._audit_terms(first, 0).fewest_labels()
         if math.isinf(min_labels):
             raise UsageError(f"{wanted} cannot be certified of new images with {images} images: "
                              "take config.population=False or a lower target")  # fmt: skip
@@ -128,10 +96,10 @@ class StoppingRule:
             return self.target_reached_by_confidence(probabilities)
         if len(self._done) >= MAX_AUDITS:
             return False
-        expected = self._terms(len(labelled.indices), len(self._done)).expected_labels(
+        expected = self._audit_terms(len(labelled.indices), len(self._done)).expected_labels(
             1 - probabilities.max(axis=-1), self._overconfidence * mean_uncertainty(probabilities)
         )
-        return self._affordable(labelled, max_labels) >= expected
+        return self._num_affordable(labelled, max_labels) >= expected
 
     def target_reached_by_confidence(self, probabilities: Float[np.ndarray, "n classes"]) -> bool:
         """Return True if the run needs no certificate and the mean confidence is at the target."""
@@ -170,11 +138,11 @@ class StoppingRule:
         resumes = bool(of_round) and self._started[of_round[-1]][0] == mark
         order = of_round[-1] if resumes else len(self._started)
         started = self._started if resumes else [*self._started, (mark, number)]
-        labelled = self.recall(labelled, number, skip=order)
+        labelled = self.add_abandoned_audits(labelled, number, skip=order)
         if len(started) > MAX_AUDITS or len(labelled.indices) == self._num_images:
             return labelled, False
-        terms = self._terms(len(labelled.indices), order)
-        max_labels = self._affordable(labelled, max_labels)
+        terms = self._audit_terms(len(labelled.indices), order)
+        max_labels = self._num_affordable(labelled, max_labels)
         if max_labels < terms.fewest_labels():
             return labelled, False
         self._started = started
@@ -187,7 +155,7 @@ class StoppingRule:
             nonlocal drawn, answers
             drawn = np.append(drawn, indices)
             query.save_indices(self._log, f"{DRAWN}{order}", drawn, self._num_images)
-            labels = self._ask(indices, number)
+            labels = self._buy_audit_labels(indices, number)
             answers = np.append(answers, labels)
             return labels
 
@@ -207,7 +175,7 @@ class StoppingRule:
         labels = np.append(labelled.labels, answers)
         return Labelled(np.append(labelled.indices, result.indices), labels.astype(int)), True
 
-    def recall(self, labelled: Labelled, number: int, skip: int = -1) -> Labelled:
+    def add_abandoned_audits(self, labelled: Labelled, number: int, skip: int = -1) -> Labelled:
         """Add the labels of a round's abandoned audits to the labelled set.
 
         An audit is abandoned if it was interrupted and the resumed run has different networks:
@@ -224,25 +192,25 @@ class StoppingRule:
             self._done.add(order)
             drawn = query.restore_indices(self._log, f"{DRAWN}{order}", self._num_images)
             fresh = query.affordable(self._oracle, drawn[~np.isin(drawn, labelled.indices)])
-            answers = self._ask(fresh, number)
+            answers = self._buy_audit_labels(fresh, number)
             self._recalled += len(fresh)
             labelled = Labelled(
                 np.append(labelled.indices, fresh), np.append(labelled.labels, answers)
             )
         return labelled
 
-    def _ask(self, indices: Int[np.ndarray, "b"], number: int) -> Int[np.ndarray, "b"]:
+    def _buy_audit_labels(self, indices: Int[np.ndarray, "b"], number: int) -> Int[np.ndarray, "b"]:
         """Buy the labels of `indices` for an audit in round `number`, and return them."""
         before = self._oracle.num_bought
         labels = self._oracle.ask(indices, purpose="certify", round=number)
         self._audited += self._oracle.num_bought - before
         return labels
 
-    def audited(self, number: int) -> bool:
+    def audit_started(self, number: int) -> bool:
         """Return True if an audit was started in round `number`, also if before a restart."""
         return any(audit_round == number for _, audit_round in self._started)
 
-    def summary(self, confidence: float) -> dict[str, float | str]:
+    def result_entries(self, confidence: float) -> dict[str, float | str]:
         """Return the entries of result.json on labels per purpose, certificate and verdict.
 
         Args:
@@ -254,14 +222,14 @@ class StoppingRule:
         }
         if self._config.certifies:
             entries |= statement(self.audits, self._config.population)
-            entries["verdict"] = self._verdict(entries)
+            entries["verdict"] = self._verdict_sentence(entries)
         elif self._config.target:
             entries["verdict"] = (f"nothing certified (config.confidence=0): the model's mean "
                                   f"confidence is {100 * confidence:.2f}%, the target was "
                                   f"{100 * self._config.target:g}%")  # fmt: skip
         return entries
 
-    def _verdict(self, entries: Mapping[str, float | str]) -> str:
+    def _verdict_sentence(self, entries: Mapping[str, float | str]) -> str:
         """Return one sentence on the certificate; a failed audit's figures are its own model's."""
         sure = f"{100 * self._config.confidence:g}% confidence"
         if entries["certified"]:
@@ -281,12 +249,12 @@ class StoppingRule:
         low, high = at_least(last.low, 2), at_most(last.high, 2)
         return f"not certified: the last audit found an accuracy of {low} to {high}, {sure}"
 
-    def _affordable(self, labelled: Labelled, max_labels: int) -> int:
+    def _num_affordable(self, labelled: Labelled, max_labels: int) -> int:
         """Return how many of `max_labels` labels the budget buys at the highest price."""
         count = query.num_affordable(self._oracle, self._num_images, labelled.indices, surely=True)
         return min(max_labels, count)
 
-    def _terms(self, bought: int, audits: int) -> Terms:
+    def _audit_terms(self, bought: int, audits: int) -> Terms:
         """Return the target and error probability of an audit that follows `audits` others."""
         error = FIRST_SHARE * (1 - FIRST_SHARE) ** audits * (1 - self._config.confidence)
         return Terms(

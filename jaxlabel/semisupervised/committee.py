@@ -19,12 +19,12 @@ from jaxlabel.nets.linear import Ensemble
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import training
-from jaxlabel.semisupervised.setup import begin as begin_one
 from jaxlabel.semisupervised.setup import ensemble, make_network
+from jaxlabel.semisupervised.setup import initial_state as member_state
 from jaxlabel.semisupervised.training import Data, State
 
 
-def begin(
+def initial_state(
     config: Any, members: int, images: UInt8[np.ndarray, "n h w c"], num_classes: int,
     key: Key[Array, ""], log: Log,
 ) -> State:  # fmt: skip
@@ -34,7 +34,7 @@ def begin(
     """
     keys = jax.random.split(key, members)
     states = [
-        begin_one(config, images, num_classes, each, log, member=number)
+        member_state(config, images, num_classes, each, log, member=number)
         for number, each in enumerate(keys)
     ]
     return train.stack(states)
@@ -52,14 +52,14 @@ class Cycle(NamedTuple):
     step: train.Step[State]
 
 
-def cycle(config: Any, steps: int) -> Cycle:
+def make_cycle(config: Any, steps: int) -> Cycle:
     """Return a cycle of `steps` training steps with the objective of `config`."""
     settings = dataclasses.replace(config, steps=steps)
     step = training.make_step(settings, training.views_of(config.kind))
-    return Cycle(settings, side_by_side(step, unrolled=jax.default_backend() == "cpu"))
+    return Cycle(settings, make_committee_step(step, unrolled=jax.default_backend() == "cpu"))
 
 
-def learn(
+def train_cycle(
     cycle: Cycle, state: State, data: Data, key: Key[Array, ""], log: Log, name: str
 ) -> State:
     """Train the committee for one cycle, starting from the teachers, and return its state.
@@ -73,7 +73,7 @@ def learn(
     return train.loop(cycle.step, state, data, key, log, name=name, num_steps=steps)
 
 
-def side_by_side(step: train.Step[State], *, unrolled: bool) -> train.Step[State]:
+def make_committee_step(step: train.Step[State], *, unrolled: bool) -> train.Step[State]:
     """Return a step that trains all members, each with its own random key.
 
     The metrics are means over the members.
@@ -90,7 +90,7 @@ def side_by_side(step: train.Step[State], *, unrolled: bool) -> train.Step[State
     return split_step
 
 
-def networks(config: Any, state: State) -> Ensemble:
+def teacher_ensemble(config: Any, state: State) -> Ensemble:
     """Return the ensemble of the members' teachers, which averages their probabilities.
 
     It also averages over mirrored images if the kind of images allows mirroring.
@@ -100,7 +100,7 @@ def networks(config: Any, state: State) -> Ensemble:
     )
 
 
-def distilled(
+def distil(
     config: Any, state: State, images: UInt8[np.ndarray, "n h w c"], labelled: Labelled,
     key: Key[Array, ""], log: Log, name: str,
 ) -> Ensemble:  # fmt: skip
@@ -114,7 +114,7 @@ def distilled(
     (experiments/flagship.md). With one member, or with `distil_steps=0`, nothing is distilled and
     the ensemble itself is returned.
     """
-    teachers = networks(config, state)
+    teachers = teacher_ensemble(config, state)
     if len(state.number) == 1 or not config.distil_steps:
         return teachers
     targets = predict_probabilities(teachers, images)

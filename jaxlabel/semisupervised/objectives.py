@@ -43,8 +43,8 @@ def pseudo_label(
     The student's most probable classes are the targets of the unlabelled images, with a weight that
     grows during the training.
     """
-    labelled, others = _split(views.weak(key, _all_images(batch)), batch)
-    logits, unlabelled = _logits(student, labelled, others)
+    labelled, others = _split_batch(views.weak(key, _all_images(batch)), batch)
+    logits, unlabelled = _both_logits(student, labelled, others)
     loss = consistency.pseudo_label(unlabelled, jax.nn.softmax(unlabelled))
     ramp = consistency.ramp_up(batch.progress, settings.ramp)
     return Outcome(losses.cross_entropy(logits, batch.labels), ramp * loss, memory, {"ramp": ramp})
@@ -60,9 +60,9 @@ def mean_teacher(
     views of the same image.
     """
     student_key, teacher_key = jax.random.split(key)
-    labelled, others = _split(views.weak(student_key, _all_images(batch)), batch)
+    labelled, others = _split_batch(views.weak(student_key, _all_images(batch)), batch)
     targets = jax.nn.softmax(teacher(views.weak(teacher_key, batch.unlabelled)))
-    logits, unlabelled = _logits(student, labelled, others)
+    logits, unlabelled = _both_logits(student, labelled, others)
     ramp = consistency.ramp_up(batch.progress, settings.ramp)
     loss = ramp * consistency.squared_difference(unlabelled, targets)
     return Outcome(losses.cross_entropy(logits, batch.labels), loss, memory, {"ramp": ramp})
@@ -77,7 +77,7 @@ def vat(
     It is small if the worst perturbation of a given length changes the predictions little.
     """
     view_key, direction_key = jax.random.split(key)
-    labelled, others = _split(views.weak(view_key, _all_images(batch)), batch)
+    labelled, others = _split_batch(views.weak(view_key, _all_images(batch)), batch)
     loss = consistency.virtual_adversarial(
         student, others, direction_key, radius=settings.radius, probe=vat_step_size(settings)
     )
@@ -111,7 +111,7 @@ def mixmatch(
     the labelled images. The predictions are the teacher's; the paper takes the student's.
     """
     view_key, other_key, mix_key = jax.random.split(key, 3)
-    labelled, view1 = _split(views.weak(view_key, _all_images(batch)), batch)
+    labelled, view1 = _split_batch(views.weak(view_key, _all_images(batch)), batch)
     view2 = views.weak(other_key, batch.unlabelled)
     logits = teacher(jnp.concatenate([view1, view2])).reshape(2, len(view1), -1)
     guesses = consistency.average_and_sharpen(logits, settings.temperature)
@@ -133,13 +133,13 @@ def graph(
     key: Key[Array, ""],
 ) -> Outcome:  # fmt: skip
     """Compute the cross-entropy of all images, with propagated labels for the unlabelled ones."""
-    labelled, others = _split(views.weak(key, _all_images(batch)), batch)
-    logits, unlabelled = _logits(student, labelled, others)
+    labelled, others = _split_batch(views.weak(key, _all_images(batch)), batch)
+    logits, unlabelled = _both_logits(student, labelled, others)
     loss = consistency.soft_cross_entropy(unlabelled, batch.graph_targets)
     return Outcome(losses.cross_entropy(logits, batch.labels), loss, memory, {})
 
 
-def confident(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
+def make_fixmatch_objective(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
     """Return the FixMatch objective (Sohn et al. 2020) with the example weights of `weigh`.
 
     The student is trained to predict, for the strong view, the class that the teacher predicts for
@@ -161,7 +161,7 @@ def confident(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
         memory: Memory, key: Key[Array, ""],
     ) -> Outcome:  # fmt: skip
         weak_key, strong_key = jax.random.split(key)
-        labelled, others = _split(views.weak(weak_key, _all_images(batch)), batch)
+        labelled, others = _split_batch(views.weak(weak_key, _all_images(batch)), batch)
         predicted = jax.nn.softmax(teacher(others))
         seen, targets = thresholds.update_statistics(memory.seen, predicted, DECAY), predicted
         if settings.alignment != "none":
@@ -179,7 +179,7 @@ def confident(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
         weights, memory = weigh(settings, targets, batch, memory)
         weights = weights * (jnp.sum(targets, axis=-1) > 0)
         strong = views.strong(strong_key, batch.unlabelled)
-        logits, unlabelled = _logits(student, labelled, strong)
+        logits, unlabelled = _both_logits(student, labelled, strong)
         ramp = consistency.ramp_up(batch.progress, settings.ramp)
         loss = ramp * weights * consistency.pseudo_label(unlabelled, targets)
         metrics = {"confident": jnp.mean(weights), "level": memory.seen.level}
@@ -188,14 +188,14 @@ def confident(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
     return objective
 
 
-def by_threshold(
+def fixmatch_weights(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
     """Return FixMatch's mask: 1 for a target above the fixed threshold, else 0."""
     return thresholds.fixed_mask(targets, settings.threshold), memory
 
 
-def by_curriculum(
+def flexmatch_weights(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
     """Return FlexMatch's mask (Zhang et al. 2021): 1 above the class's threshold, else 0.
@@ -208,7 +208,7 @@ def by_curriculum(
     return thresholds.class_mask(targets, levels), memory._replace(chosen=chosen)
 
 
-def by_confidence(
+def freematch_weights(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
     """Return FreeMatch's mask (Wang et al. 2023): 1 above the class's threshold, else 0.
@@ -221,7 +221,7 @@ def by_confidence(
     return thresholds.class_mask(targets, levels), memory
 
 
-def by_gaussian(
+def softmatch_weights(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
     """Return SoftMatch's weights (Chen et al. 2023): a Gaussian of the aligned confidence."""
@@ -234,10 +234,10 @@ OBJECTIVES: dict[str, Objective] = {
     "mean_teacher": mean_teacher,
     "vat": vat,
     "mixmatch": mixmatch,
-    "fixmatch": confident(by_threshold),
-    "flexmatch": confident(by_curriculum),
-    "freematch": confident(by_confidence),
-    "softmatch": confident(by_gaussian, watch_aligned=True),
+    "fixmatch": make_fixmatch_objective(fixmatch_weights),
+    "flexmatch": make_fixmatch_objective(flexmatch_weights),
+    "freematch": make_fixmatch_objective(freematch_weights),
+    "softmatch": make_fixmatch_objective(softmatch_weights, watch_aligned=True),
     "graph": graph,
 }
 
@@ -247,12 +247,12 @@ def _all_images(batch: Batch) -> Float[Array, "n h w c"]:
     return jnp.concatenate([batch.images, batch.unlabelled])
 
 
-def _split(images: Array, batch: Batch) -> tuple[Array, Array]:
+def _split_batch(images: Array, batch: Batch) -> tuple[Array, Array]:
     """Split an array in the order of `_all_images` into its labelled and unlabelled parts."""
     return images[: len(batch.images)], images[len(batch.images) :]
 
 
-def _logits(model: Any, labelled: Array, others: Array) -> tuple[Array, Array]:
+def _both_logits(model: Any, labelled: Array, others: Array) -> tuple[Array, Array]:
     """Return the logits of labelled and unlabelled images, computed in one call of the model."""
     logits = model(jnp.concatenate([labelled, others]))
     return logits[: len(labelled)], logits[len(labelled) :]

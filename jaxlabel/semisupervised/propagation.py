@@ -33,7 +33,7 @@ class Propagated(NamedTuple):
     reach: Float[np.ndarray, "n"]
 
 
-def join(method: str, graph: cluster.Graph, log: Log) -> Joined:
+def propagation_input(method: str, graph: cluster.Graph, log: Log) -> Joined:
     """Return what `propagate` takes for a method: the graph, or its eigenvectors for diffusion."""
     return leading_eigenvectors(graph, log) if method == "diffusion" else graph
 
@@ -57,7 +57,7 @@ def propagate(
       method: "spreading" (label spreading, Zhou et al. 2004), "poisson" (Poisson learning, Calder
         et al. 2020), "mbo" (Poisson MBO, Calder et al. 2020, which keeps the class sizes at
         `prior`) or "diffusion" (Poisson learning on the leading eigenvectors of the graph).
-      joined: the result of `join` for the same method.
+      joined: the result of `propagation_input` for the same method.
       indices: indices of the labelled images.
       labels: their classes.
       prior: expected share of each class.
@@ -73,7 +73,7 @@ def propagate(
     else:
         known = np.full(len(joined.degrees), -1)
         known[indices] = labels
-        scores = _scores(method, joined, known, prior)
+        scores = _class_scores(method, joined, known, prior)
         classes = np.argmax(scores, axis=1).astype(np.int32)
         strength = np.abs(scores).max(axis=1) * joined.degrees
         reach = rank_within(np.zeros(len(classes), int), strength) * (strength > 0)
@@ -133,7 +133,7 @@ def neighbour_graph(
     return cluster.knn_graph(neighbours["indices"], neighbours["distances"])
 
 
-def _scores(
+def _class_scores(
     method: str, graph: cluster.Graph, known: Int[np.ndarray, "n"],
     prior: Float[np.ndarray, "classes"],
 ) -> Float[np.ndarray, "n classes"]:  # fmt: skip

@@ -22,7 +22,7 @@ from jaxlabel.config import setting
 from jaxlabel.log import Log
 from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import committee
-from jaxlabel.semisupervised.propagation import join
+from jaxlabel.semisupervised.propagation import propagation_input
 from jaxlabel.semisupervised.setup import make_graph_targets, propagate_labels
 from jaxlabel.semisupervised.training import Data, State
 
@@ -49,12 +49,12 @@ class Settings:
     )
 
 
-def applies(config: Any, num_labels: int) -> bool:
+def should_refine(config: Any, num_labels: int) -> bool:
     """Return True if the settings ask for refinement with a labelled set of `num_labels`."""
     return config.refinements > 0 and not 0 < config.refine_until < num_labels
 
 
-def cycle(config: Any) -> committee.Cycle:
+def make_cycle(config: Any) -> committee.Cycle:
     """Return a training cycle in which the graph targets are the targets of all strong views.
 
     The weight of the graph targets does not fall, and uncertain ones are used as well: otherwise a
@@ -69,7 +69,7 @@ def cycle(config: Any) -> committee.Cycle:
         graph_targets_share=1.0,
         weight=-1.0,
     )
-    return committee.cycle(settings, config.refine_steps)
+    return committee.make_cycle(settings, config.refine_steps)
 
 
 def refine(
@@ -96,11 +96,11 @@ def refine(
         graph = cluster.nearest_graph(space, config.neighbours)
         log.progress("neighbours", 1, 1)
         propagated = propagate_labels(
-            config, join(config.propagation, graph, log), labelled, num_classes
+            config, propagation_input(config.propagation, graph, log), labelled, num_classes
         )
         graph_targets = make_graph_targets(config, propagated, len(images), num_classes)
         new_data = data._replace(graph_targets=jnp.asarray(graph_targets))
-        state = committee.learn(cycle, state, new_data, each, log, f"{name}_{number}")
+        state = committee.train_cycle(cycle, state, new_data, each, log, f"{name}_{number}")
     return state
 
 
@@ -116,7 +116,7 @@ def learned_space(
     `SHARE` of the squared length. More than `COMPONENTS` features are reduced to that number of
     leading principal components.
     """
-    learned = jnp.asarray(pretext.features_of(committee.networks(config, state), images))
+    learned = jnp.asarray(pretext.features_of(committee.teacher_ensemble(config, state), images))
     space = (
         pretext.unit_rows(learned)
         if base is None

@@ -74,7 +74,7 @@ class Regions(NamedTuple):
     assignments: Int[np.ndarray, "n"]
 
 
-def regions(spaces: Spaces, key: Key[Array, ""]) -> Regions:
+def find_regions(spaces: Spaces, key: Key[Array, ""]) -> Regions:
     """Divide the images into regions: k-means medoids, and the images nearest to each.
 
     Raises:
@@ -90,7 +90,7 @@ def regions(spaces: Spaces, key: Key[Array, ""]) -> Regions:
     return Regions(spaces.graph, medoids, np.asarray(assignments)[:, 0])
 
 
-def choose(
+def choose_queries(
     config: Settings, regions: Regions, labelled: Labelled, num_classes: int, count: int,
     excluded: Int[np.ndarray, "m"] = NO_LABELS.indices,
 ) -> Int[np.ndarray, "count"]:  # fmt: skip

@@ -28,7 +28,7 @@ from jaxlabel.semisupervised.propagation import (
 )
 from jaxlabel.semisupervised.settings import WITH_GRAPH_TARGETS, Settings
 from jaxlabel.semisupervised.training import State
-from jaxlabel.semisupervised.training import start as begin_state
+from jaxlabel.semisupervised.training import start as start_state
 
 
 @dataclasses.dataclass
@@ -89,7 +89,7 @@ class Spaces(NamedTuple):
     graph: Joined | None
 
 
-def spaces(
+def compute_spaces(
     config: ModelSettings, strategies: Iterable[str], num_labels: int,
     images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log,
 ) -> Spaces:  # fmt: skip
@@ -145,7 +145,7 @@ def base_features(
     return np.asarray(pretext.input_components(images, config.components, config.given))
 
 
-def begin(
+def initial_state(
     config: ModelSettings,
     images: UInt8[np.ndarray, "n h w c"],
     num_classes: int,
@@ -167,7 +167,7 @@ def begin(
         width=config.width, kind=config.kind, num_steps=config.code_steps,
         name=f"_{member}" if member else "",
     )  # fmt: skip
-    return begin_state(config, model, len(images), num_classes)
+    return start_state(config, model, len(images), num_classes)
 
 
 def propagate_labels(

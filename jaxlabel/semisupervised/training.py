@@ -109,7 +109,7 @@ def make_step(settings: Settings, views: Views) -> train.Step[State]:
 
     def step(state: State, data: Data, key: Key[Array, ""]) -> tuple[State, train.Metrics]:
         draw_key, loss_key = jax.random.split(key)
-        batch = draw(settings, data, state.number, draw_key)
+        batch = draw_batch(settings, data, state.number, draw_key)
 
         def loss(student: Any) -> Any:
             outcome = objective(
@@ -131,7 +131,9 @@ def make_step(settings: Settings, views: Views) -> train.Step[State]:
     return step
 
 
-def draw(settings: Settings, data: Data, number: Int[Array, ""], key: Key[Array, ""]) -> Batch:
+def draw_batch(
+    settings: Settings, data: Data, number: Int[Array, ""], key: Key[Array, ""]
+) -> Batch:
     """Draw a random mini-batch with replacement; labelled images come from the first `num_labels`.
 
     Args:
