@@ -37,7 +37,7 @@ from jaxlabel.semisupervised import committee, refinement, sequential_queries, s
 
 @dataclasses.dataclass
 class Config(stopping_settings.Settings, sequential_queries.Settings, refinement.Settings):
-    """Settings of the flagship; configs/flagship.py has values per data set and machine."""
+    """Settings of active learning with a certified accuracy; see configs/flagship.py."""
 
     initial_labels: int = setting(
         40, "number of labels bought before the first network is trained", low=1
@@ -76,10 +76,11 @@ class Config(stopping_settings.Settings, sequential_queries.Settings, refinement
     )  # fmt: skip
 
     def with_labels(self, count: int, log: Log) -> "Config":
-        """Return the settings for a run with `count` training labels, and log what changed.
+        """Return a copy of the settings adapted to `count` training labels, and log the changes.
 
-        With few labels, `graph_until` and `typical_until` replace the default objective and the
-        default initial query. Values that differ from the default stay as they are.
+        If `count` is at most `graph_until`, the objective becomes "graph". If `count` is at most
+        `typical_until`, the query strategy of the first labels becomes "typiclust". Both changes
+        are made only if the user left the setting at its default value.
         """
         few: dict[str, Any] = {}
         if count <= self.graph_until and self.objective == Config.objective:
@@ -99,13 +100,14 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Train a classifier until it reaches the target accuracy or the budget is spent.
+    """Buy labels and train a classifier until it reaches a target accuracy or the budget is spent.
 
     Returns:
-      The classifier; `stopped_by` says whether the target or the budget ended the run.
+      The classifier and its results. Their `stopped_by` says whether the run ended because the
+      target was reached or because the budget was spent.
 
     Raises:
-      UsageError: the budget buys no label, or too few for any audit to certify the target.
+      UsageError: the budget buys no label, or so few labels that no audit could certify the target.
     """
     space_key, start_key, round_key, region_key = jax.random.split(key, 4)
     labelled = query.NO_LABELS
@@ -199,12 +201,12 @@ def run(
 
 
 def should_continue(context: Context, rule: StoppingRule, number: int) -> bool:
-    """Return True if another round must follow, whatever the networks predict.
+    """Return True if another round must follow round `number`, whatever the networks predict.
 
-    This holds if fewer than two classes are known, as every prediction is then certain. It also
-    holds if the run was resumed and had gone on to the next round before, without an audit. A
-    resumed run must repeat its earlier decisions, even if a new class or another machine has
-    changed its networks.
+    There are two such cases. First, fewer than two classes are known, so that every prediction is
+    certain. Second, the run was interrupted and resumed, and before the interruption it had begun
+    the next round without an audit. A resumed run must repeat its earlier decisions, even if a new
+    class or a different machine has changed its networks.
     """
     if context.oracle.num_classes < 2:
         return True
@@ -216,9 +218,9 @@ def should_continue(context: Context, rule: StoppingRule, number: int) -> bool:
 
 
 def _end_checkpoint(number: int) -> str:
-    """Return the name of the checkpoint that marks the end of a round's final training.
+    """Return the name of the checkpoint saved at the end of the final training in round `number`.
 
-    Its step is the number of classes known at that time.
+    The step under which this checkpoint is saved is the number of classes known at that time.
     """
     return f"ended_{number}"
 
@@ -236,9 +238,9 @@ def make_predictor(
     Args:
       model: the trained classifier.
       probabilities: the model's class probabilities for all training images.
-      labelled: the labelled set; its labels replace the model's predictions.
-      rule: the stopping rule, which holds the audits.
-      stopped_by: why the run ended.
+      labelled: the labelled set. Its labels replace the model's predictions for these images.
+      rule: the stopping rule, which holds the results of the audits.
+      stopped_by: why the run ended, such as "target" or "budget".
     """
     labels = probabilities.argmax(axis=-1).astype(np.int32)
     labels[labelled.indices] = labelled.labels
@@ -251,7 +253,8 @@ def make_predictor(
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
     """Return a function that builds an untrained classifier from an `nnx.Rngs`.
 
-    Loading a saved model fills its weights in.
+    To load a saved model, the caller builds a network with this function and then overwrites its
+    weights with the saved ones.
     """
     make = setup.make_network(config, shape, num_classes)
     count = 1 if config.distil_steps else config.members

@@ -32,7 +32,7 @@ from jaxlabel.query import Labelled
 
 @dataclasses.dataclass
 class Config(RunConfig):
-    """Settings of medoid doubling; configs/digits.py and configs/mnist_medoids.py use it."""
+    """Settings of medoid doubling: label the medoids of 1, 2, 4, ... clusters."""
 
     autoencoder: str = setting(
         "dense", "network of the autoencoder; none: cluster the pixels",
@@ -75,7 +75,11 @@ class Config(RunConfig):
     batch_size: int = setting(256, "images in a mini-batch", low=1)
 
     def may_peek(self) -> bool:
-        """Return True if the run may see the accuracy on all training labels, as S0 does."""
+        """Return True if the run reads the labels of all training images to decide when to stop.
+
+        Reading labels that were not bought is called peeking. It is allowed only to reproduce a
+        published experiment.
+        """
         return self.stop == "peek"
 
     def check(self) -> None:
@@ -91,7 +95,7 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Label medoids of ever more clusters, then train a classifier on the labels of the clusters.
+    """Label the central images of ever more clusters; train a classifier on the clusters' labels.
 
     Raises:
       BudgetExceeded: the budget buys no label.
@@ -107,7 +111,10 @@ def run(
 def encode_images(
     config: Config, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
 ) -> Float[np.ndarray, "n d"]:
-    """Train the autoencoder and return the images' codes; without one, return the pixels."""
+    """Train an autoencoder and return the code of each image.
+
+    If `config.autoencoder` is "none", nothing is trained and the pixels are returned.
+    """
     if config.autoencoder == "none":
         return images.reshape(len(images), -1).astype(np.float32) / 255
     return learn_codes(
@@ -119,7 +126,7 @@ def encode_images(
 def clustering_space(
     config: Config, codes: Float[np.ndarray, "n d"], log: Log
 ) -> cluster.GraphSpace:
-    """Return the space to cluster in: the codes, or the eigenvectors of their neighbour graph."""
+    """Return the points to cluster: codes, or leading eigenvectors of their neighbour graph."""
     if config.space == "codes":
         return cluster.GraphSpace(codes, np.zeros((len(codes), 0)), np.zeros(0))
 
@@ -141,10 +148,11 @@ def run_rounds(
     key: Key[Array, ""],
     log: Log,
 ) -> tuple[Round, str, dict[str, float]]:
-    """Run rounds with doubling numbers of clusters until a stopping criterion is met.
+    """Run rounds, each with twice the clusters of the round before, until a criterion ends the run.
 
     Returns:
-      The last round, why the run stopped there, and the metrics of that round.
+      The result of the last round, the name of the stopping criterion, and the metrics of that
+      round.
     """
     labelled = query.NO_LABELS
     previous: Round | None = None
@@ -172,13 +180,15 @@ def run_round(
     config: Config, graph: cluster.GraphSpace, num_clusters: int, number: int,
     labelled: Labelled, oracle: Oracle, key: Key[Array, ""],
 ) -> Round:  # fmt: skip
-    """Run one round: cluster the images, query medoids, and give every image a label.
+    """Run one round: cluster the images, buy the labels of medoids, and give every image a label.
+
+    A medoid is the image nearest to the centroid of its cluster.
 
     Args:
-      graph: the space to cluster in.
-      num_clusters: number of clusters.
-      number: the round's number.
-      labelled: the labels bought so far.
+      graph: the points to cluster, one per image.
+      num_clusters: the number of clusters.
+      number: the number of the round, from 0.
+      labelled: the labels bought before this round.
     """
     space, points = graph.points, jnp.asarray(graph.points)
     seed_key, means_key = jax.random.split(jax.random.fold_in(key, number))
@@ -218,13 +228,15 @@ def run_round(
 def estimate_accuracy(
     config: Config, previous: Round | None, current: Round, oracle: Oracle
 ) -> dict[str, float]:
-    """Estimate the accuracy of the training labels from the labels bought in this round.
+    """Estimate the accuracy of the training labels by means of the labels bought in this round.
 
-    The labels that the previous round gave to the newly queried medoids are compared with the true
-    ones. They were given before the medoids were queried, so this is an honest test. Each medoid is
-    weighted by the size of its cluster. The 95% interval is Wilson's, for Kish's effective number
-    of draws (sum w)^2 / sum w^2. With `stop=peek`, the accuracy on all training labels is returned
-    as well.
+    The labels that the round `previous` gave to these images are compared with the bought ones.
+    They were given before the purchase, so this is an honest test. Each image is weighted by the
+    size of its cluster. The 95% interval is Wilson's, for Kish's effective number of draws (sum
+    w)^2 / sum w^2. With `stop=peek`, the true accuracy is added.
+
+    Returns:
+      The metrics by name. There is no estimate in the first round, or if no label was bought.
     """
     numbers: dict[str, float] = {}
     if previous is not None and len(current.new):
@@ -241,10 +253,15 @@ def estimate_accuracy(
 
 
 def target_reached(config: Config, numbers: dict[str, float]) -> bool:
-    """Return True if the target is reached: by an estimate from enough labels, or by peeking.
+    """Return True if the accuracy of the training labels has reached `config.target`.
 
-    The estimate is of the previous round's labels, and the current ones are better: over 20 rounds
-    on MNIST it was 0.8 points too low on average (experiments/medoids.md).
+    The accuracy is an estimate from at least `config.min_answers` new labels, or with `stop=peek`
+    the true accuracy. The estimate is about the labels of the previous round, and the current
+    labels are better: over 20 rounds on MNIST the estimate was 0.8 points too low on average
+    (experiments/medoids.md).
+
+    Args:
+      numbers: the metrics from `estimate_accuracy`.
     """
     if config.may_peek():
         return numbers["peek_accuracy"] >= config.target
@@ -256,7 +273,11 @@ def fit_classifier(
     config: Config, images: UInt8[np.ndarray, "n h w c"], last: Round, num_classes: int,
     key: Key[Array, ""], log: Log,
 ) -> Any:  # fmt: skip
-    """Train a network on the images nearest to their cluster's centroid, with the given labels."""
+    """Train a network on the images nearest to the centroid of their cluster, and return it.
+
+    The share `config.percentile` of each cluster is used, with the labels that the round `last`
+    gave.
+    """
     init_key, fit_key = jax.random.split(key)
     near = last.rank <= config.percentile
     deform = augment.deform(max_shift=0.07, max_rotation=0.2, max_scale=0.12)

@@ -26,15 +26,17 @@ FIRST_SHARE = 0.75  # of the allowed error: audits begin when they are likely to
 
 
 class StoppingRule:
-    """A rule that decides when a run stops, and runs and records its audits.
+    """A rule that decides when a run stops. It also carries out and records the run's audits.
 
-    All audits of a run together keep the error probability 1 - `confidence`. The first audit uses
-    three quarters of it, and each further audit three quarters of what is left. If a run is resumed
-    and ends up with different networks, the audits of the earlier networks count as well, and the
+    An audit buys the labels of randomly drawn images to certify that the model's accuracy has
+    reached the target. The probability that any audit of a run certifies a wrong statement is at
+    most 1 - `confidence`. The first audit may use three quarters of this error probability, and
+    each further audit three quarters of what the earlier ones left. If a run is interrupted and
+    then resumes with different networks, the audits before the interruption count too, and the
     labels that they bought are used for training.
 
     Attributes:
-      audits: the certificates of this run's audits, in order.
+      audits: the certificates that this run's audits gave, in order.
     """
 
     def __init__(self, config: Settings, num_images: int, oracle: Oracle, log: Log):
@@ -49,20 +51,20 @@ class StoppingRule:
 
     @property
     def certified(self) -> bool:
-        """Return True if the last audit has certified the target."""
+        """Return True if the last audit has certified that the accuracy reaches the target."""
         return bool(self.audits) and self.audits[-1].reached
 
     def check(self, capacity: int, first: int, reserved: int) -> None:
-        """Raise an error if no audit can certify the target; warn if the reserved labels cannot.
+        """Raise an error if no audit can certify the target; warn if too few labels are reserved.
 
         Args:
-          capacity: number of labels that the budget buys.
-          first: number of labels bought before the first audit can start.
-          reserved: number of labels reserved for audits.
+          capacity: the number of labels that the budget buys.
+          first: the number of labels bought before the first audit can start.
+          reserved: the number of labels reserved for audits.
 
         Raises:
-          UsageError: the labels left after the first ones could not certify the target even if
-            every prediction were right.
+          UsageError: the labels that remain after the first `first` labels could not certify the
+            target even if every prediction were right.
         """
         config, images = self._config, self._num_images
         if not config.certifies or first >= images:
@@ -83,10 +85,11 @@ class StoppingRule:
     def should_audit(self, pool: PoolPredictions, labelled: Labelled, max_labels: int) -> bool:
         """Return True if an audit of at most `max_labels` labels is likely to certify the target.
 
-        Likely means a probability of about one half. An audit of a model that just reaches the
-        target takes thousands of labels, so the predicted error must be well below the allowed one.
-        The error rate is assumed to be 1.5 times the networks' mean uncertainty on unlabelled
-        images; after an audit, the ratio that the audit measured replaces 1.5.
+        Likely means with a probability of about one half. An audit of a model whose accuracy only
+        just reaches the target takes thousands of labels, so the predicted error must be well below
+        the allowed one. The error rate is assumed to be 1.5 times the networks' mean uncertainty on
+        unlabelled images. Once an audit has measured the ratio of error rate to mean uncertainty,
+        that ratio replaces 1.5.
         """
         unlabelled = ~np.isin(pool.rows, labelled.indices)
         probabilities = pool.predictions.probabilities[unlabelled]
@@ -102,7 +105,7 @@ class StoppingRule:
         return self._num_affordable(labelled, max_labels) >= expected
 
     def target_reached_by_confidence(self, probabilities: Float[np.ndarray, "n classes"]) -> bool:
-        """Return True if the run needs no certificate and the mean confidence is at the target."""
+        """Return True if no certificate is wanted and the mean confidence is at the target."""
         return not self._config.confidence and 0 < self._config.target <= 1 - mean_uncertainty(
             probabilities
         )
@@ -115,18 +118,20 @@ class StoppingRule:
         max_labels: int,
         number: int,
     ) -> tuple[Labelled, bool]:
-        """Audit the model with at most `max_labels` new labels.
+        """Audit the model: buy up to `max_labels` labels of random images to certify its accuracy.
 
-        An interrupted audit continues if the model is unchanged.
+        If an audit of this model was interrupted, it continues.
 
         Args:
           probabilities: the model's class probabilities for all training images.
           labelled: the labels bought so far.
-          number: the round's number, for the ledger.
+          max_labels: the largest number of labels to buy.
+          number: the number of the round, which is recorded with each label bought.
 
         Returns:
-          The labelled set with the labels of the audit, and whether there was an audit. There is
-          none if no certificate is wanted, or if `max_labels` cannot give one.
+          The labelled set including the labels bought by the audit, and whether an audit took
+          place. None takes place if no certificate is wanted, or if `max_labels` labels cannot give
+          one.
         """
         config, oracle = self._config, self._oracle
         if not config.certifies or len(labelled.indices) == self._num_images:
@@ -176,15 +181,17 @@ class StoppingRule:
         return Labelled(np.append(labelled.indices, result.indices), labels.astype(int)), True
 
     def add_abandoned_audits(self, labelled: Labelled, number: int, skip: int = -1) -> Labelled:
-        """Add the labels of a round's abandoned audits to the labelled set.
+        """Return the labelled set with the labels that abandoned audits of round `number` bought.
 
-        An audit is abandoned if it was interrupted and the resumed run has different networks:
-        another machine rounds differently, or a person has named a new class.
+        An audit is abandoned if it was interrupted and the run resumed with different networks.
+        Networks can differ because another machine rounds differently or because a person has named
+        a new class.
 
         Args:
           labelled: the labels bought so far.
-          number: the round's number.
-          skip: position, among all audits, of one that is to be continued; -1 for none.
+          number: the number of the round.
+          skip: the position of the audit that will be continued, in the list of all audits; -1 if
+            there is none. Its labels are not added here.
         """
         for order, (_, audit_round) in enumerate(self._started):
             if audit_round != number or order == skip or order in self._done:
@@ -200,21 +207,23 @@ class StoppingRule:
         return labelled
 
     def _buy_audit_labels(self, indices: Int[np.ndarray, "b"], number: int) -> Int[np.ndarray, "b"]:
-        """Buy the labels of `indices` for an audit in round `number`, and return them."""
+        """Buy and return the labels of the images `indices` for an audit in round `number`."""
         before = self._oracle.num_bought
         labels = self._oracle.ask(indices, purpose="certify", round=number)
         self._audited += self._oracle.num_bought - before
         return labels
 
     def audit_started(self, number: int) -> bool:
-        """Return True if an audit was started in round `number`, also if before a restart."""
+        """Return True if an audit began in round `number`, now or before a restart."""
         return any(audit_round == number for _, audit_round in self._started)
 
     def result_entries(self, confidence: float) -> dict[str, float | str]:
-        """Return the entries of result.json on labels per purpose, certificate and verdict.
+        """Return entries of result.json: labels for training and for audits, and the verdict.
+
+        The verdict is one sentence that says which accuracy was certified, or why none was.
 
         Args:
-          confidence: the mean predicted confidence of the model, a fraction.
+          confidence: the model's mean predicted confidence, a fraction.
         """
         entries: dict[str, float | str] = {
             "labels_to_train": self._oracle.num_bought - self._audited,
@@ -230,7 +239,14 @@ class StoppingRule:
         return entries
 
     def _verdict_sentence(self, entries: Mapping[str, float | str]) -> str:
-        """Return one sentence on the certificate; a failed audit's figures are its own model's."""
+        """Return one sentence that says which accuracy was certified, or why none was.
+
+        If the last audit failed, the sentence gives the interval that this audit found for its
+        model.
+
+        Args:
+          entries: the result entries about the certificate, from `certificate.statement`.
+        """
         sure = f"{100 * self._config.confidence:g}% confidence"
         if entries["certified"]:
             pool = entries["certified_of"] == "the pool"
@@ -250,12 +266,20 @@ class StoppingRule:
         return f"not certified: the last audit found an accuracy of {low} to {high}, {sure}"
 
     def _num_affordable(self, labelled: Labelled, max_labels: int) -> int:
-        """Return how many of `max_labels` labels the budget buys at the highest price."""
+        """Return how many labels the budget surely buys, but at most `max_labels`.
+
+        Every label is assumed to cost as much as the most expensive one.
+        """
         count = query.num_affordable(self._oracle, self._num_images, labelled.indices, surely=True)
         return min(max_labels, count)
 
     def _audit_terms(self, bought: int, audits: int) -> Terms:
-        """Return the target and error probability of an audit that follows `audits` others."""
+        """Return the target accuracy and the confidence level of a run's next audit.
+
+        Args:
+          bought: the number of images that are already labelled, which the audit does not draw.
+          audits: the number of audits that the run has already started.
+        """
         error = FIRST_SHARE * (1 - FIRST_SHARE) ** audits * (1 - self._config.confidence)
         return Terms(
             self._config.target, 1 - error, self._num_images, bought, self._config.population
@@ -263,5 +287,8 @@ class StoppingRule:
 
 
 def mean_uncertainty(probabilities: Float[np.ndarray, "n classes"]) -> float:
-    """Return one minus the mean of the largest class probability, the error the model predicts."""
+    """Return 1 - (mean over the images of the largest class probability).
+
+    This is the error rate that the model predicts for itself.
+    """
     return 1 - float(probabilities.max(axis=-1).mean())

@@ -7,7 +7,7 @@ from jaxlabel.config import setting
 
 @dataclasses.dataclass
 class Settings:
-    """Settings of the target accuracy and its certificate, inherited by a recipe's `Config`."""
+    """Settings of the target accuracy and its certificate; `Config` classes inherit them."""
 
     target: float = setting(
         0.0, "accuracy at which to stop; 0: spend the whole budget", low=0.0, high=0.9999
@@ -27,10 +27,13 @@ class Settings:
 
     @property
     def certifies(self) -> bool:
-        """Return True if labels are bought to certify the accuracy."""
+        """Return True if the run buys labels to certify its accuracy."""
         return self.target > 0 and self.confidence > 0
 
     @property
     def reserve(self) -> float:
-        """Return the share of the budget that is reserved for audits."""
+        """Return the share of the budget reserved for audits; 0 if nothing is to be certified.
+
+        An audit buys the labels of a random sample of images to certify the accuracy.
+        """
         return self.audit_share if self.certifies else 0.0

@@ -11,7 +11,12 @@ from jaxlabel import nets, semisupervised, train
 from jaxlabel.log import NullLog
 from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import objectives, setup
-from jaxlabel.semisupervised.setup import ModelSettings, base_features, begin, make_graph_targets
+from jaxlabel.semisupervised.setup import (
+    ModelSettings,
+    base_features,
+    initial_state,
+    make_graph_targets,
+)
 from jaxlabel.semisupervised.training import draw_batch
 
 RANDOM = np.random.default_rng(0)
@@ -241,7 +246,7 @@ def test_no_two_trainings_of_a_run_share_a_checkpoint():
     )
     base_features(config, IMAGES, jax.random.key(0), log)
     for member in range(2):
-        begin(config, IMAGES, 3, jax.random.key(member), log, member=member)
+        initial_state(config, IMAGES, 3, jax.random.key(member), log, member=member)
     expected = {"autoencoder", "start_autoencoder", "start_autoencoder_1"}
     assert log.asked == log.saved == expected
 
@@ -254,7 +259,7 @@ def test_contrastive_features_join_the_components_with_a_separate_checkpoint():
     assert found.shape == (len(IMAGES), 8 * 32 + 5)
     np.testing.assert_allclose(np.sum(found[:, -5:] ** 2, axis=1), 0.6, rtol=1e-4)
     np.testing.assert_allclose(np.sum(found**2, axis=1), 1, rtol=1e-4)
-    begin(config, IMAGES, 3, jax.random.key(1), log)
+    initial_state(config, IMAGES, 3, jax.random.key(1), log)
     assert log.saved == {"contrastive_space", "contrastive"}
 
 
