@@ -37,7 +37,10 @@ LEARNING_RATE = 1e-3
 
 
 def make_batch(side: int, batch_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two views of a batch of smooth blobs, float32 in [0, 1], and labels."""
+    """Return a batch of random images of smooth blobs: two views of each image, and labels.
+
+    The images are float32 in [0, 1], and have `side` pixels on each side.
+    """
     rng = np.random.default_rng(0)
     rows = np.linspace(-1, 1, side, dtype=np.float32)
     centres = rng.uniform(-0.5, 0.5, (2, batch_size, 1, 1, 1)).astype(np.float32)
@@ -48,7 +51,11 @@ def make_batch(side: int, batch_size: int) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 class TurnLog:
-    """A log that waits for its turn: between two of the loop's calls it times and reports."""
+    """A log that times the training loop between two of its log calls and pauses it.
+
+    At each log call it prints the time per step as JSON and waits for a line of input, so that two
+    processes can run in turns.
+    """
 
     def __init__(self, num_steps: int, device: str):
         self.num_steps = num_steps
@@ -66,7 +73,7 @@ class TurnLog:
 
 
 def run_jax(task: str, arguments: argparse.Namespace) -> None:
-    """Steps of jaxlabel's loop, a round each time that a line comes in."""
+    """Run jaxlabel's training loop; start each round of steps when a line of input comes in."""
     import jax
     from flax import nnx
 
@@ -100,7 +107,7 @@ def run_jax(task: str, arguments: argparse.Namespace) -> None:
         return (train.optax.apply_updates(state[0], updates), optimizer_state), {"loss": value}
 
     class Log(TurnLog, NullLog):
-        """The loop's log."""
+        """The log that the training loop calls after each round of steps."""
 
     device = jax.devices()[0]
     model = train.init(Model, jax.random.key(0))
@@ -112,7 +119,7 @@ def run_jax(task: str, arguments: argparse.Namespace) -> None:
 
 
 def run_torch(task: str, arguments: argparse.Namespace) -> None:
-    """The same steps by PyTorch."""
+    """Run training steps in PyTorch; start each round of steps when a line of input comes in."""
     import torch
     from torch import nn
     from torch.nn import functional
@@ -160,7 +167,10 @@ def run_torch(task: str, arguments: argparse.Namespace) -> None:
 
 
 class Child:
-    """A library's process; `turn()` returns what its next round took."""
+    """A process that runs the training steps of one library, one round for each call of `turn()`.
+
+    `turn()` returns the time per step of the round.
+    """
 
     def __init__(self, python: str, library: str, task: str, arguments: argparse.Namespace):
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in vars(arguments).items()]
@@ -189,12 +199,12 @@ class Child:
 
 
 def quartiles(values: list[float]) -> list[float]:
-    """Lower quartile, median, upper quartile."""
+    """Return the lower quartile, the median and the upper quartile of the values."""
     return [round(value, 3) for value in statistics.quantiles(values, n=4, method="inclusive")]
 
 
 def compare_libraries(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """One task's row: milliseconds of both and their ratios."""
+    """Run one task in both libraries in turns; return milliseconds per step and ratios."""
     pythons = {"jax": sys.executable, "torch": arguments.torch_python}
     pythons = {name: python for name, python in pythons.items() if python}
     children = {name: Child(python, name, task, arguments) for name, python in pythons.items()}
@@ -226,7 +236,7 @@ def compare_libraries(task: str, arguments: argparse.Namespace) -> dict[str, Any
 
 
 def format_row(row: dict[str, Any]) -> str:
-    """A row for people."""
+    """Format the result of one task as a line of text."""
     line = f"{row['task']:12} {row['jax_ms']:11.2f} {row['jax_images_per_second']:9d}"
     if "ratio" not in row:
         return line

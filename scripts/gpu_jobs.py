@@ -14,13 +14,15 @@ ORIENTED = {"network": "fine_gradient_conv", "width": 64, "weight_decay": 0.3}
 
 
 class Job(NamedTuple):
-    """One experiment of the queue: runs of one configuration, or one command.
+    """One experiment for a GPU: either runs of one configuration with several seeds, or one script.
 
     Attributes:
-      config: name and variant of a config file, such as "semisup:mnist"; empty for a command.
-      settings: settings that differ from the config file.
-      bar: the required result, shown in the table.
-      command: arguments of a script that prints JSON in its last line.
+      name: the unique name of the experiment.
+      config: the name and variant of a config file, such as "semisup:mnist"; empty for a script.
+      settings: the settings whose values differ from the config file.
+      seeds: the random seeds, one run each.
+      bar: the required result, such as "89%", shown in the table of results.
+      command: the path and arguments of a script that prints JSON in its last line; empty for runs.
     """
 
     name: str
@@ -32,7 +34,7 @@ class Job(NamedTuple):
 
 
 def all_jobs() -> Iterator[Job]:
-    """Yield all jobs in the order in which they run, those with a required result first."""
+    """Yield all experiments in running order, those with a required result first."""
     yield from flagship_jobs()
     step = ("scripts/bench_train_step.py", "--torch-python=", "--batch-size=4096")
     yield Job("training step, jaxlabel", command=step, bar="100,000 contrastive images/s")
@@ -62,7 +64,7 @@ def all_jobs() -> Iterator[Job]:
 
 
 def flagship_jobs() -> Iterator[Job]:
-    """Yield the flagship's jobs: fixed numbers of labels, and a certified target."""
+    """Yield experiments with configs/flagship.py: fixed label numbers, a certified target."""
     bars = {"fashion_mnist": {300: "10 minutes", 400: "90%", 100: "84%", 500: "90%", 40: "78%",
                               10: "70%"},
             "mnist": {20: "98%"},
@@ -79,7 +81,11 @@ def flagship_jobs() -> Iterator[Job]:
 
 
 def grid_jobs() -> Iterator[Job]:
-    """Yield the grid of objective x query x labels x data set, the main comparisons first."""
+    """Yield one experiment per objective, query strategy, number of labels, and data set.
+
+    The main comparisons come first: all strategies with one objective, then all objectives with
+    random queries.
+    """
     pairs = [("freematch", query) for query in QUERIES]
     pairs += [(objective, "random") for objective in OBJECTIVES]
     pairs += itertools.product(OBJECTIVES, QUERIES)

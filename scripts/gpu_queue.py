@@ -34,11 +34,15 @@ PUBLISHED = ROOT / "experiments" / "results" / "gpu_queue.jsonl"
 
 
 class TimeIsOver(BaseException):
-    """An error raised at the time limit; no `Exception`, so that runs do not catch it."""
+    """An error raised at the time limit.
+
+    It is not an `Exception`, so that code inside a run that catches all exceptions does not catch
+    it.
+    """
 
 
 def main() -> None:
-    """Run the jobs that are left until the time limit, and print a table of all results."""
+    """Run experiments without a result until the time limit; print a table of results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data_root", default="", help="folder of all data; tiny: uses digits")
     parser.add_argument("--preset", default="gpu", choices=("tiny", "cpu", "gpu"), help="size")
@@ -69,7 +73,11 @@ def main() -> None:
 
 
 def runs_left(paths: Iterable[Path], preset: str) -> list[tuple[Job, int]]:
-    """Return the jobs and seeds without a result; within a recipe, first seeds come first."""
+    """Return the experiments and seeds that have no result in the files `paths`.
+
+    Among experiments of the same recipe, the first seed of every experiment comes before the
+    second.
+    """
     done = {(line["queue"], line["seed"], line["preset"]) for line in read_results(paths)}
     left: list[tuple[Job, int]] = []
     for _, group in itertools.groupby(all_jobs(), lambda job: job.name.partition(",")[0]):
@@ -80,7 +88,7 @@ def runs_left(paths: Iterable[Path], preset: str) -> list[tuple[Job, int]]:
 
 
 def run_all(left: list[tuple[Job, int]], options: argparse.Namespace, out: Path) -> None:
-    """Run jobs one after another until the time limit, and write each result when it is ready."""
+    """Run experiments in turn until the time limit; append each result to the file `out`."""
     deadline = time.monotonic() + options.limit
     signal.signal(signal.SIGALRM, _time_is_over)
     for job, seed in left:
@@ -104,7 +112,7 @@ def run_all(left: list[tuple[Job, int]], options: argparse.Namespace, out: Path)
 
 
 def run_job(job: Job, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Run one seed of a job and return its result, without paths of this machine."""
+    """Run an experiment with one seed and return its result, without paths of the local machine."""
     from jaxlabel.experiment import configfile
     from jaxlabel.experiment import run as experiment
 
@@ -128,7 +136,7 @@ def run_job(job: Job, seed: int, options: argparse.Namespace) -> dict[str, Any]:
 def runs_with_data(
     left: list[tuple[Job, int]], options: argparse.Namespace
 ) -> list[tuple[Job, int]]:
-    """Return the runs whose data exists; print one line for each config without data."""
+    """Return the runs whose data set exists; print a line for each config file without data."""
     variants = {job.config: job.config.partition(":")[2] for job, _ in left}
     missing = {each for each, name in variants.items() if each and not data_source(name, options)}
     for config in sorted(missing):
@@ -137,7 +145,10 @@ def runs_with_data(
 
 
 def data_source(variant: str, options: argparse.Namespace) -> str:
-    """Return the value of config.data for a data set, or an empty string if its data is missing."""
+    """Return the value of the setting `data` for a data set, such as "idx:DIR".
+
+    Return an empty string if the data set is missing.
+    """
     if not options.data_root and options.preset == "tiny":
         return "digits"
     folder = Path(options.data_root or ".") / variant
@@ -149,7 +160,7 @@ def data_source(variant: str, options: argparse.Namespace) -> str:
 
 
 def run_script(job: Job) -> dict[str, Any]:
-    """Run a job's script and return the JSON of its last output line and the seconds taken."""
+    """Run a job's script; return the JSON in its last line of output, and the seconds it took."""
     started = time.monotonic()
     path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"  # jaxlabel, if not installed
     done = subprocess.run([sys.executable, *job.command], cwd=ROOT, stdout=subprocess.PIPE,
@@ -159,7 +170,10 @@ def run_script(job: Job) -> dict[str, Any]:
 
 
 def results_table(paths: Iterable[Path]) -> str:
-    """Return a Markdown table with one row per job, averaged over its seeds."""
+    """Return the results in the files as a Markdown table, with one row per experiment.
+
+    A row shows the mean over the seeds.
+    """
     from jaxlabel.runlog.results import mean_interval
 
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -185,13 +199,17 @@ def results_table(paths: Iterable[Path]) -> str:
 
 
 def accuracy(line: Mapping[str, Any]) -> float | None:
-    """Return a result's test accuracy, or the accuracy of clusters matched to classes."""
+    """Return the test accuracy of a result.
+
+    For clusterings, return the accuracy after matching clusters to classes. Return None if the
+    result has neither.
+    """
     value = line.get("test_accuracy")
     return line.get("matched_accuracy") if value is None else value
 
 
 def read_results(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    """Read all result lines of the files, without duplicates and incomplete lines."""
+    """Read the results in the files, one per line; skip repeated and incomplete lines."""
     files = [path.read_text() for path in dict.fromkeys(paths) if path.is_file()]
     texts = dict.fromkeys(itertools.chain.from_iterable(map(str.splitlines, files)))
     return [json.loads(text) for text in texts if text.endswith("}")]
@@ -206,7 +224,10 @@ def append_result(path: Path, line: Mapping[str, Any]) -> None:
 
 
 def merge(path: Path) -> None:
-    """Add the results in a file from another machine, if of preset gpu, to the published ones."""
+    """Add the results in the file `path`, written on another machine, to the published results.
+
+    Only results of the preset gpu are added.
+    """
     known = read_results([PUBLISHED])
     fresh = [line for line in read_results([path]) if line not in known and line["preset"] == "gpu"]
     for line in fresh:

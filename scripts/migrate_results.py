@@ -16,7 +16,7 @@ from jaxlabel.config import RENAMED, RENAMED_VALUES
 
 
 def migrate_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings under today's names and values."""
+    """Return the settings with old names and values replaced by the current ones."""
     renamed = {RENAMED.get(name, name): value for name, value in config.items()}
     for (name, old), new in RENAMED_VALUES.items():
         if renamed.get(name) == old:
@@ -25,7 +25,10 @@ def migrate_settings(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def migrate_line(line: str) -> str:
-    """Return a result line (JSON) under today's names; the same text where nothing was renamed."""
+    """Replace old names of settings in one result line (JSON) and return the line.
+
+    If the line has no old names, it is returned unchanged.
+    """
     result = json.loads(line)
     config = result.get("config")
     if not isinstance(config, dict) or migrate_settings(config) == config:

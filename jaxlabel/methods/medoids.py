@@ -236,7 +236,7 @@ def estimate_accuracy(
     w)^2 / sum w^2. With `stop=peek`, the true accuracy is added.
 
     Returns:
-      The metrics by name. There is no estimate in the first round, or if no label was bought.
+      The metrics by name; no estimate in the first round.
     """
     numbers: dict[str, float] = {}
     if previous is not None and len(current.new):
@@ -275,8 +275,7 @@ def fit_classifier(
 ) -> Any:  # fmt: skip
     """Train a network on the images nearest to the centroid of their cluster, and return it.
 
-    The share `config.percentile` of each cluster is used, with the labels that the round `last`
-    gave.
+    They are the share `config.percentile` of each cluster, with their labels in the round `last`.
     """
     init_key, fit_key = jax.random.split(key)
     near = last.rank <= config.percentile
