@@ -1,4 +1,4 @@
-"""Medoid doubling on MNIST; the variant `:peek` stops, like S0, by the accuracy on all labels.
+"""Medoid doubling on MNIST; the variant `:peek` stops by the accuracy on all labels.
 
     jaxlabel train --config=configs/mnist_medoids.py --config.data=idx:DIR --workdir=runs/mnist
     jaxlabel train --config=configs/mnist_medoids.py:peek --config.data=idx:DIR --workdir=runs/peek

@@ -1,8 +1,9 @@
-"""The clustering recipe (source S2): PCA and k-means, without labels.
+"""The clustering recipe: PCA and k-means, without labels.
 
 The run buys no labels. The evaluator measures on the test images how well the clusters agree with
-the classes, with labels that the run never uses. What S2 calls accuracy is purity here: the share
-of images whose class is the most frequent one in their cluster.
+the classes, with labels that the run never uses. experiments/sources.md compares the result with a published one
+(source S2), whose "accuracy" is purity: the share of images whose class is the most frequent one in
+their cluster.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""The autoencoder recipe (source S1): pretrain an encoder on all images, then use few labels.
+"""The autoencoder recipe: pretrain an encoder on all images, then use few labels.
 
 The encoder is a convolutional network, or a fully connected one on pixels or on oriented gradients
 (which are not learned). Without labels, it learns to reconstruct the clean image from a deformed

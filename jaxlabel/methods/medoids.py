@@ -1,12 +1,12 @@
-"""Medoid doubling (source S0): cluster the images, label every cluster medoid, double k, repeat.
+"""Medoid doubling: cluster the images, label every cluster medoid, double k, repeat.
 
 An autoencoder compresses the images. The nearest-neighbour graph of the codes is embedded by its
 leading eigenvectors (Ng, Jordan & Weiss 2002), in which the classes are compact. k-means with
 k = 1, 2, 4, ... clusters starts from the labelled images, so that clusters are nested: a cluster
 that contains a labelled image takes its label, and the medoids of the other clusters are queried.
 This takes k queries in all; new clusters in every round would take 2k - 1. At the end a classifier
-is trained on the labels that the clusters give to their images. The settings
-`space=codes nested=False spread=cluster stop=peek` are exactly S0.
+is trained on the labels that the clusters give to their images. With
+`space=codes nested=False spread=cluster stop=peek`, this is source S0 of experiments/sources.md.
 """
 
 import dataclasses
@@ -56,8 +56,8 @@ class Config(RunConfig):
     )  # fmt: skip
     nested: bool = setting(True, "query no image of a cluster that contains a labelled image")
     stop: str = setting(
-        "estimate", "accuracy that decides when to stop: an estimate from the labels bought or, as "
-        "in S0, the accuracy on all training labels", choices=("estimate", "peek"),
+        "estimate", "accuracy that decides when to stop: an estimate from the labels bought, or "
+        "(peek) the accuracy on all training labels", choices=("estimate", "peek"),
     )  # fmt: skip
     target: float = setting(
         0.9, "accuracy of the training labels at which to stop", low=0.0, high=1.0

@@ -1,4 +1,4 @@
-"""The representatives recipe (sources S3, S4): label random images or cluster representatives.
+"""The representatives recipe: label random images or the central image of each cluster.
 
 k-means finds as many clusters as the budget buys labels. The image nearest to each centroid
 represents its cluster and is queried. Its label can be given to the whole cluster, or to the share

@@ -34,6 +34,7 @@ from jaxlabel.methods.scan_setup import (
     count_clusters_once,
     make_assigner,
     make_student,
+    train_classifier,
 )
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor, predict_probabilities

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Int, Key, UInt8
