@@ -29,7 +29,7 @@ class Population(NamedTuple):
     def pool_error(self) -> float:
         """Return the allowed probability that the interval of the accuracy on the pool is wrong.
 
-        It is a share of `error`. The rest is used for the step from the pool to new images.
+        It is a part of `error`. The other part is used for the step from the pool to new images.
         """
         return (1 - SAMPLING_SHARE) * self.error
 

@@ -85,11 +85,12 @@ class StoppingRule:
     def should_audit(self, pool: PoolPredictions, labelled: Labelled, max_labels: int) -> bool:
         """Return True if an audit of at most `max_labels` labels is likely to certify the target.
 
-        Likely means with a probability of about one half. An audit of a model whose accuracy only
-        just reaches the target takes thousands of labels, so the predicted error must be well below
-        the allowed one. The error rate is assumed to be 1.5 times the networks' mean uncertainty on
-        unlabelled images. Once an audit has measured the ratio of error rate to mean uncertainty,
-        that ratio replaces 1.5.
+        An audit buys labels of random images to measure the accuracy. Likely means with a
+        probability of about one half. An audit of a model whose accuracy only just reaches the
+        target takes thousands of labels, so the predicted error must be well below the allowed one.
+        The error rate is assumed to be 1.5 times the networks' mean uncertainty on unlabelled
+        images. Once an audit has measured the ratio of error rate to mean uncertainty, that ratio
+        replaces 1.5.
         """
         unlabelled = ~np.isin(pool.rows, labelled.indices)
         probabilities = pool.predictions.probabilities[unlabelled]
@@ -268,7 +269,7 @@ class StoppingRule:
     def _num_affordable(self, labelled: Labelled, max_labels: int) -> int:
         """Return how many labels the budget surely buys, but at most `max_labels`.
 
-        Every label is assumed to cost as much as the most expensive one.
+        Every label is assumed to be as expensive as the most expensive one.
         """
         count = query.num_affordable(self._oracle, self._num_images, labelled.indices, surely=True)
         return min(max_labels, count)
