@@ -34,10 +34,11 @@ class Weighting(NamedTuple):
 
 
 class ErrorModel:
-    """A model of the probability that each prediction is wrong, calibrated on the labels bought.
+    """A model of the probability that each prediction of a classifier is wrong.
 
-    The model's log odds of an error are calibrated by logistic regression (Platt 1999) with a
-    Gaussian prior around the identity: offset 0 +- 1, slope 1 +- 0.5.
+    It is calibrated on the labels that an audit has bought for some images of the pool (the images
+    that the audit may draw). The log odds of an error are calibrated by logistic regression (Platt
+    1999) with a Gaussian prior around the identity: offset 0 +- 1, slope 1 +- 0.5.
 
     Args:
       probabilities: for each image of the pool, the classifier's own probability that its
@@ -52,7 +53,8 @@ class ErrorModel:
     ) -> Float[np.ndarray, "n"]:
         """Return, for each image of the pool, the calibrated probability of a wrong prediction.
 
-        The labels bought so far are used for the calibration.
+        The pool is the set of images whose labels may be bought. The labels bought so far are used
+        for the calibration.
 
         Args:
           drawn: the indices of the images whose labels were bought.

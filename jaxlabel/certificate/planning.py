@@ -62,7 +62,8 @@ class Terms:
     def population_bounds(self) -> Population | None:
         """Return the object that converts accuracy bounds on the pool to bounds on new images.
 
-        It is None if the accuracy on new images is not to be certified (`population` is False).
+        The pool is the set of images that an audit may draw. The result is None if the accuracy on
+        new images is not to be certified (`population` is False).
         """
         if not self.population:
             return None

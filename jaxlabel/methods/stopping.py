@@ -51,7 +51,10 @@ class StoppingRule:
 
     @property
     def certified(self) -> bool:
-        """Return True if the last audit has certified that the accuracy reaches the target."""
+        """Return True if the last audit has certified that the accuracy reaches the target.
+
+        An audit buys labels of random images to certify the accuracy.
+        """
         return bool(self.audits) and self.audits[-1].reached
 
     def check(self, capacity: int, first: int, reserved: int) -> None:
@@ -208,14 +211,20 @@ class StoppingRule:
         return labelled
 
     def _buy_audit_labels(self, indices: Int[np.ndarray, "b"], number: int) -> Int[np.ndarray, "b"]:
-        """Buy and return the labels of the images `indices` for an audit in round `number`."""
+        """Buy and return the labels of the images `indices` for an audit in round `number`.
+
+        An audit buys labels of random images to certify the accuracy.
+        """
         before = self._oracle.num_bought
         labels = self._oracle.ask(indices, purpose="certify", round=number)
         self._audited += self._oracle.num_bought - before
         return labels
 
     def audit_started(self, number: int) -> bool:
-        """Return True if an audit began in round `number`, now or before a restart."""
+        """Return True if an audit began in round `number`, now or before a restart.
+
+        An audit buys labels of random images to certify the accuracy.
+        """
         return any(audit_round == number for _, audit_round in self._started)
 
     def result_entries(self, confidence: float) -> dict[str, float | str]:
@@ -242,8 +251,8 @@ class StoppingRule:
     def _verdict_sentence(self, entries: Mapping[str, float | str]) -> str:
         """Return one sentence that says which accuracy was certified, or why none was.
 
-        If the last audit failed, the sentence gives the interval that this audit found for its
-        model.
+        If the last audit (the purchase of labels of random images to certify the accuracy) failed,
+        the sentence gives the confidence interval that it found.
 
         Args:
           entries: the result entries about the certificate, from `certificate.statement`.
@@ -276,6 +285,8 @@ class StoppingRule:
 
     def _audit_terms(self, bought: int, audits: int) -> Terms:
         """Return the target accuracy and the confidence level of a run's next audit.
+
+        An audit buys labels of random images to certify the accuracy.
 
         Args:
           bought: the number of images that are already labelled, which the audit does not draw.

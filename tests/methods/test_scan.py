@@ -195,7 +195,7 @@ def test_a_folder_without_labels_becomes_clusters_in_a_csv_and_a_montage(tmp_pat
     right = sum(groups[row["file"].split("/")[-1][:3]] == row["cluster"] for row in rows)
     assert groups["top"] != groups["end"] and right > 54
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "The clusters" in page and "of neighbours in it" in page
+    assert "The clusters" in page and "of their neighbours in it" in page
     groups = page.partition("The clusters</h2>")[2].partition("</section>")[0].split("<h3>")[1:]
     assert [group.startswith(f"cluster {i} ") for i, group in enumerate(groups)] == [True, True]
     assert [group.count("<img") for group in groups] == [24, 24]
