@@ -51,10 +51,7 @@ class StoppingRule:
 
     @property
     def certified(self) -> bool:
-        """Return True if the last audit has certified that the accuracy reaches the target.
-
-        An audit buys labels of random images to certify the accuracy.
-        """
+        """Return True if the last certificate shows that the accuracy reaches the target."""
         return bool(self.audits) and self.audits[-1].reached
 
     def check(self, capacity: int, first: int, reserved: int) -> None:
@@ -211,10 +208,7 @@ class StoppingRule:
         return labelled
 
     def _buy_audit_labels(self, indices: Int[np.ndarray, "b"], number: int) -> Int[np.ndarray, "b"]:
-        """Buy and return the labels of the images `indices` for an audit in round `number`.
-
-        An audit buys labels of random images to certify the accuracy.
-        """
+        """Buy and return the labels of `indices`, to certify the accuracy in round `number`."""
         before = self._oracle.num_bought
         labels = self._oracle.ask(indices, purpose="certify", round=number)
         self._audited += self._oracle.num_bought - before
