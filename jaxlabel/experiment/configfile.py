@@ -33,14 +33,14 @@ def find(file: str) -> str:
 def load(file: str, variant: str = "", preset: str = "") -> RunConfig:
     """Load a Python config file, call its function get_config(), and return the configuration.
 
-    A file whose function is `get_config(variant, preset="cpu")` has presets. A preset only sets the
-    configuration's initial values; settings on the command line can change them.
+    The function may have two parameters: `get_config(variant="mnist", preset="cpu")`. A variant is
+    one of several configurations, such as one for each data set. A preset is a size of the
+    experiment ("tiny", "cpu" or "gpu").
 
     Args:
       file: the path of the config file.
-      variant: ":NAME" to choose a variant that the file defines; an empty string if the file has no
-        variants.
-      preset: the preset's name; an empty string stands for the default of get_config's parameter.
+      variant: ":NAME" to choose the variant NAME; an empty string for the file's default variant.
+      preset: the name of the preset; an empty string for the file's default preset.
 
     Raises:
       UsageError: the file cannot be executed, or has no such variant or preset.
