@@ -20,21 +20,23 @@ from jaxlabel import files
 
 
 class Events:
-    """A writer of a TensorBoard event file in `folder`, which is created at the first write."""
+    """A writer of a TensorBoard event file. The first write creates the file and its folder.
+
+    Args:
+      folder: the folder of the file.
+    """
 
     def __init__(self, folder: Path):
         self._folder = folder
         self._file: Any = None
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
-        """Write metrics to TensorBoard under the names `phase/name`.
-
-        Infinite and NaN values are skipped.
+        """Write metrics to TensorBoard. Infinite and NaN values are skipped.
 
         Args:
           phase: the part of the run that the metrics belong to, such as "classifier".
           step: the training step.
-          values: the metrics by name.
+          values: the metrics by name, such as "loss"; TensorBoard shows "classifier/loss".
         """
         from tensorboardX import summary
 
@@ -44,7 +46,7 @@ class Events:
         self._flush()
 
     def image(self, name: str, step: int, image: UInt8[np.ndarray, "h w c"]) -> None:
-        """Write one picture to TensorBoard."""
+        """Write the picture `image` to TensorBoard, which shows it under `name` and `step`."""
         from tensorboardX import summary
 
         image = image[..., 0] if image.shape[-1] == 1 else image
@@ -53,7 +55,12 @@ class Events:
         self._flush()
 
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """Write a run's settings and final metrics for the table of runs in TensorBoard."""
+        """Write a run's settings and final metrics, which TensorBoard shows in its table of runs.
+
+        Args:
+          config: the settings by name; only texts, numbers and truth values are written.
+          metrics: the final metrics by name, such as "test_accuracy".
+        """
         from tensorboardX import summary
 
         settings = {k: v for k, v in config.items() if isinstance(v, str | bool | int | float)}
@@ -72,7 +79,10 @@ class Events:
                 file.close()
 
     def _write(self, message: Any, step: int) -> None:
-        """Append a message to the event file, which the first call creates."""
+        """Append an event with the content `message` to the event file.
+
+        The first call creates the file.
+        """
         from tensorboardX.proto.event_pb2 import Event
 
         event = Event(wall_time=time.time(), step=step, summary=message)
@@ -85,7 +95,7 @@ class Events:
         self._record(event)
 
     def _record(self, event: Any) -> None:
-        """Append an event to the file in TensorBoard's record format.
+        """Append the `event` to the event file in TensorBoard's record format.
 
         A record consists of the data's length, a checksum of the length, the data, and a checksum
         of the data.
@@ -101,7 +111,7 @@ class Events:
     def _flush(self) -> None:
         """Pass the events in Python's buffer to the operating system.
 
-        They are then not lost if the process is killed.
+        If the process is killed, these events are then not lost.
         """
         if self._file is None:
             return
