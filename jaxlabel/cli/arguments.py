@@ -48,9 +48,9 @@ class Command(NamedTuple):
     """The declaration of one command of the program `jaxlabel`, such as `jaxlabel train`.
 
     Attributes:
-      name: one word, or two words such as "data info".
-      summary: one line, shown in the list of all commands and at the top of the command's help
-        text.
+      name: the name of the command: one word, or two words such as "data info".
+      summary: a line of text that says what the command does. The list of all commands and the
+        command's help text show it.
       run: the function that executes the command. It is called with one object that has an
         attribute for each flag.
       flags: the declarations of the flags, in the order in which the help text lists them.
@@ -224,8 +224,9 @@ def _wrap_words(start: str, words: Sequence[str]) -> list[str]:
     """Wrap words into lines of at most WIDTH (100) characters and return the lines.
 
     Args:
-      start: the text before the words on the first line. Later lines are indented by its length.
-      words: the words, which are separated by spaces.
+      start: the text before the words on the first line, such as "usage: jaxlabel train ". The
+        other lines are indented by the length of this text.
+      words: the words, between which the lines have spaces.
     """
     lines, margin = [start], " " * len(start)
     for word in words:

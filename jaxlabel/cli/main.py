@@ -78,7 +78,7 @@ def overview() -> str:
 
 
 def _dispatch(words: list[str]) -> None:
-    """Execute the command that the command-line arguments name, or print a help text or version.
+    """Execute the command that is named on the command line, or print a help text or the version.
 
     Args:
       words: the command-line arguments after the program's name, such as ["train", "--quick"].
@@ -107,9 +107,9 @@ def _commands_in_group(words: list[str]) -> list[str]:
         info"; the first word is the group.
 
     Returns:
-      For example ["data info", "data explore"] if `words` is ["data"] or ["data", "--help"]. An
-      empty list if a second word that is no flag follows, or if no group has the name of the first
-      word.
+      For example ["data info", "data explore", "data prepare"] if `words` is ["data"] or
+      ["data", "--help"]. An empty list if the second word is not a flag, as in ["data", "info"], or
+      if the first word is not a group.
     """
     is_alone = len(words) == 1 or words[1].startswith("-")
     names = [command.name for command in commands.COMMANDS]
@@ -164,7 +164,10 @@ def _run_command(command: Command, words: list[str]) -> None:
 
 
 def _print_error(message: str, code: int) -> int:
-    """Print an error message as one line on standard error, and return the exit code `code`."""
+    """Print an error message as one line on standard error, and return the program's exit code.
+
+    The exit code is the argument `code`.
+    """
     print(f"jaxlabel: {' '.join(message.split())}", file=sys.stderr)
     return code
 

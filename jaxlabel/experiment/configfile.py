@@ -13,14 +13,15 @@ from jaxlabel.errors import UsageError
 def find(file: str) -> str:
     """Return the absolute path of a config file.
 
-    The file is searched in the current directory, in the repository of jaxlabel, and in the
-    installed package.
+    The function looks in the current directory, then in jaxlabel's repository, and then in the
+    installed package of jaxlabel.
 
     Args:
-      file: the path of the file, relative to one of these places or absolute.
+      file: the path of the file, absolute or relative to one of these three directories, such as
+        "configs/digits.py".
 
     Raises:
-      UsageError: the file is in none of these places.
+      UsageError: the file is in none of these directories.
     """
     package = Path(__file__).parents[1]
     for folder in (Path(), package.parent, package):

@@ -167,18 +167,18 @@ def two_maps(
     points: Float[np.ndarray, "n d"], truth: Int[np.ndarray, "n"] | None, classes: Sequence[str],
     clusterings: Sequence[Clustering], seed: int,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Draw two maps of random images: by their first two principal components, and by t-SNE.
+    """Draw two scatter plots of random images: the first two principal components, and t-SNE.
 
     Args:
-      points: the features of each image, whose first two columns are its principal components.
-      truth: the true label of each image; None to colour the maps by k-means cluster instead.
+      points: the principal components of each image, a row per image, which t-SNE also starts from.
+      truth: the true label of each image; None to colour the points by k-means cluster instead.
       classes: the names of the classes.
-      clusterings: clusterings of the images, for the colours.
+      clusterings: k-means clusterings of the images; the colours show one of them.
       seed: the seed for choosing the images.
 
     Returns:
-      A dictionary for each map, which the page's template shows. The list is empty if `points` has
-      fewer than two columns, and has no t-SNE map if there are 10 images or fewer.
+      A dictionary for each plot, which the page's template shows. The list is empty if `points` has
+      fewer than two columns, and t-SNE is left out if there are 10 images or fewer.
     """
     rows = np.random.default_rng(seed).permutation(len(points))
     shown = clustering_nearest_to(clusterings, len(classes) or 10)

@@ -119,8 +119,8 @@ def predict(
         directory that the run used.
 
     Raises:
-      UsageError: the run is not finished, it was trained on images of another shape, or `out` is a
-        folder or a file that holds no predictions.
+      UsageError: the run is not finished, its model predicts no classes or takes images of another
+        shape, or `out` is a folder or a file that holds no predictions.
       DataError: the images cannot be read.
     """
     if split and split not in SPLITS:

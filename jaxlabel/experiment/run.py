@@ -62,8 +62,8 @@ def run(
       The content of result.json: the labels bought, the accuracies, the seconds, and the settings.
 
     Raises:
-      UsageError: a setting does not fit, or the directory holds another run.
-      DataError: the images cannot be used.
+      UsageError: a setting has a wrong value, or the directory holds another run.
+      DataError: the images cannot be read.
       StoreError: the database of labels cannot be used.
       LabelsMissing: a person must label images first. They are listed in questions.csv in
         `workdir`.
@@ -168,8 +168,8 @@ def _oracle(
 ) -> Oracle:  # fmt: skip
     """Open the database of labels, and return the oracle from which the run buys labels.
 
-    The oracle sells labels and keeps the budget, which belongs to the run's account in the
-    database. `answers.answer` provides labels that the database lacks.
+    The oracle (the object that sells labels and keeps the budget) asks the function
+    `answers.answer`, if there is one, for labels that the database lacks.
     """
     url = account.store_url(settings.store, workdir)
     store = _open_store(settings, options, url, dataset, log)

@@ -158,10 +158,10 @@ def panels(series: Sequence[Series], x_title: str, title: str, **options: Any) -
 
 
 def with_legend(chart: Markup, names: Sequence[str]) -> Markup:
-    """Return a line chart's SVG with a legend below it, which names its lines.
+    """Add a legend with the names of the lines below a line chart, and return the new SVG.
 
     Args:
-      chart: the SVG that `line_chart` or `panels` returned.
+      chart: the chart as SVG, made by `line_chart` or `panels`.
       names: the names of the lines, in the order of their colours.
 
     Raises:

@@ -239,7 +239,7 @@ def ledger(run: Run) -> Section | None:
 
 
 def thumbnails(images: UInt8[np.ndarray, "n h w c"]) -> list[str]:
-    """Convert images to data URIs, until their total size reaches IMAGE_BYTES (700 kB)."""
+    """Convert images to data URIs, and return as many as fit into IMAGE_BYTES (700 kB) in total."""
     uris, size = [], 0
     for image in images:
         uri = figures.data_uri(image)

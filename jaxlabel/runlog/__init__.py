@@ -42,8 +42,7 @@ def open_workdir(
       progress: the display of progress; None stands for a new one on standard error.
 
     Raises:
-      UsageError: the directory holds a run with other settings or other files, or another process
-        uses it.
+      UsageError: another process uses the directory, or it holds other settings or other files.
     """
     path = Path(path)
     workdir.check_is_run_directory(path)
@@ -134,7 +133,7 @@ class RunLog:
         self._sheets.add((name, step))
 
     def arrays(self, name: str, **arrays: np.ndarray) -> None:
-        """Save arrays in the file artifacts/NAME.npz, where NAME is `name`.
+        """Save the named arrays `arrays` in the file artifacts/NAME.npz, where NAME is `name`.
 
         An existing file is replaced atomically.
         """
@@ -181,14 +180,15 @@ class RunLog:
     def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
         """Load the newest readable checkpoint that was saved under `name`.
 
-        If its shapes differ from `like` because the number of classes changed, it is deleted.
+        If its shapes differ from `like` because the number of classes has changed since, all
+        checkpoints with this `name` are deleted.
 
         Args:
           name: the name that was given to `save`.
           like: a pytree with the structure, shapes and dtypes of the saved pytree.
 
         Returns:
-          The checkpoint's step and its pytree; None if there is no checkpoint, or it was deleted.
+          The checkpoint's step and its pytree; None if there is no checkpoint, or all were deleted.
 
         Raises:
           JaxlabelError: the shapes differ from `like`, and the number of classes is unchanged.
@@ -212,7 +212,10 @@ class RunLog:
             return None
 
     def forget(self, name: str) -> None:
-        """Delete all checkpoints saved under `name`, and the metrics of the phase called `name`."""
+        """Delete all checkpoints saved under `name`, and the metrics of the phase called `name`.
+
+        If there are no such checkpoints, nothing is deleted.
+        """
         folder, path = self.workdir / "checkpoints" / name, self.workdir / "metrics.jsonl"
         if not folder.exists():
             return
@@ -227,8 +230,7 @@ class RunLog:
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write the run's `result` to result.json, and add a summary to TensorBoard.
 
-        The summary consists of the confusion matrix, the settings, and the main metrics of the
-        result.
+        The summary consists of the confusion matrix, the settings, and the main metrics.
         """
         confusion = self.workdir / "artifacts" / "confusion.npz"
         if confusion.exists():

@@ -150,7 +150,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _table_row(group: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> list[str]:
-    """Return the cells of a table row for runs that differ only in their seed.
+    """Return the cells of the table row that summarises runs which differ only in their seed.
 
     Args:
       group: the results of the runs.
@@ -173,10 +173,10 @@ def _table_row(group: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> li
 
 
 def _percentage_text(fractions: Sequence[float | None]) -> str:
-    """Return the mean of fractions and its 95% interval as percentages: "91.20% (90.10 to 92.30)".
+    """Return the mean of fractions and its 95% confidence interval as a text in percent.
 
-    The numbers in this example are for fractions such as 0.92. None among the fractions is ignored;
-    if all are None, an empty string is returned.
+    For example, accuracies near 0.912 yield "91.20% (90.10 to 92.30)". None among the `fractions`
+    is ignored; if all are None, an empty string is returned.
     """
     percentages = [100 * fraction for fraction in fractions if fraction is not None]
     if not percentages:

@@ -50,7 +50,8 @@ def take_lock(workdir: Path) -> int:
     """Lock a run's directory for this process, and create the directory if it is missing.
 
     Returns:
-      The file descriptor of the lock, which lasts until it is closed or the process ends.
+      The file descriptor of the lock. The lock lasts until the descriptor is closed or the process
+      ends.
 
     Raises:
       UsageError: another process has locked the directory.

@@ -34,7 +34,7 @@ class Options(NamedTuple):
       go_on: True to skip runs whose result is in results/NAME.jsonl already, even if another commit
         or machine made it.
       limit: the minutes after which no new run is started; 0 for no limit.
-      worker: the command that starts a process which executes runs.
+      worker: the command, as a list of words, that starts a process which executes runs.
     """
 
     jobs: int = 0
@@ -112,7 +112,8 @@ def take_lock(workdir: Path, patience: float = 10.0) -> int:
       patience: the largest number of seconds to wait.
 
     Raises:
-      UsageError: another process still uses the directory after the wait, or it holds other files.
+      UsageError: another process still uses the directory after the wait, or the directory holds
+        files that do not belong to an experiment's runs.
     """
     names = [p.name for p in workdir.iterdir() if not p.name.startswith(".")]
     strange = [name for name in names if not name.endswith(directory.CONSOLE)]

@@ -41,7 +41,7 @@ def run_all(
     runs: Sequence[Run], workdir: Path, jobs: int, environment: Mapping[str, str], done: Done,
     *, worker: Sequence[str] = WORKER, hold: Sequence[int] = (), until: float = math.inf,
 ) -> None:  # fmt: skip
-    """Execute runs in several worker processes at a time, and wait until all have ended.
+    """Execute runs in several worker processes in parallel, and wait until all runs have ended.
 
     Args:
       runs: the runs, in the order in which they start.

@@ -1,8 +1,8 @@
 """Make the list of an experiment's runs from the experiment file.
 
 The list, called plan, is stored in the file plan.json in the directory of the runs. It is made
-anew only if the experiment file or jaxlabel has changed, because the import of an experiment file
-takes seconds.
+anew only if the experiment file, jaxlabel, or an option has changed, because the import of an
+experiment file takes seconds.
 """
 
 import dataclasses
@@ -27,14 +27,15 @@ DATA_ROOT = "DATA_ROOT"  # the placeholder for --data_root in an experiment file
 def find(experiment: str) -> Path:
     """Return the absolute path of an experiment file.
 
-    The file is searched in the current directory, in the repository of jaxlabel, and in the
-    installed package.
+    The function looks in the current directory, then in jaxlabel's repository, and then in the
+    installed package of jaxlabel.
 
     Args:
-      experiment: a path, or the name of a file in the folder experiments, with or without ".py".
+      experiment: the path of the file, or the name of a file in the folder experiments of one of
+        these three directories; the ending ".py" may be left out.
 
     Raises:
-      UsageError: the file is in none of these places.
+      UsageError: the file is in none of these directories.
     """
     package = Path(__file__).parents[1]
     name = experiment if experiment.endswith(".py") else f"{experiment}.py"
