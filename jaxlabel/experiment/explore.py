@@ -170,7 +170,7 @@ def two_maps(
     """Draw two scatter plots of random images: the first two principal components, and t-SNE.
 
     Args:
-      points: the principal components of each image, a row per image, which t-SNE also starts from.
+      points: the principal components of each image, a row per image. t-SNE uses all columns.
       truth: the true label of each image; None to colour the points by k-means cluster instead.
       classes: the names of the classes.
       clusterings: k-means clusterings of the images; the colours show one of them.

@@ -37,8 +37,7 @@ def open_workdir(
 
     Args:
       path: the run's directory; it is created if it is missing.
-      config: the settings of the run. If the directory holds a run that has started to buy labels,
-        they must equal the settings in config.json.
+      config: the settings; a run that has started to buy labels continues only with equal ones.
       progress: the display of progress; None stands for a new one on standard error.
 
     Raises:

@@ -109,8 +109,8 @@ def render(
 
     Args:
       plan: the plan, which lists the experiment's runs.
-      workdir: the directory for all files of the runs. The page must be written into this directory,
-        because its links to the runs' reports are relative.
+      workdir: the directory for all files of the runs. The page must be written into it, because
+        the page's links to the runs' reports are relative.
       lines: the results of the runs, each with the names of its table and row, from
         `tables.result_line`.
       failed: the failed runs with their error messages.
