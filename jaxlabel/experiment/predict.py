@@ -112,7 +112,8 @@ def predict(
     Args:
       workdir: the directory of a finished run.
       spec: the data set whose images are classified, such as "folder:DIR".
-      out: the CSV file to write; an existing file is only replaced if it holds predictions.
+      out: the CSV file to write. An existing file is only replaced if it is empty or holds
+        predictions.
       split: "test", "train" or "all". An empty string stands for the test images if there are any,
         else for the training images.
       data_dir: the directory of data sets in the format of tensorflow-datasets; None stands for the
@@ -204,7 +205,7 @@ def _csv_rows(
     classes: tuple[str, ...],
     dataset: Dataset,
 ) -> Iterator[list[Any]]:
-    """Yield the cells of one line of a CSV file for each image whose class was predicted.
+    """Yield a list of cells, a line of the CSV file of predictions, for each classified image.
 
     Args:
       probabilities: for "train" and "test" an array of class probabilities, a row per image.

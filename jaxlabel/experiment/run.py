@@ -111,7 +111,7 @@ def _run_recipe(
         settings = dataclasses.replace(settings, kind=dataset.kind)
     log.say(f"convolutions: {native.selected()}")
     if (oracle := answers.oracle) is None:
-        oracle = _oracle(settings, options, dataset, workdir, log, answers)
+        oracle = _make_oracle(settings, options, dataset, workdir, log, answers)
     else:
         place = oracle.store.engine.url.render_as_string(hide_password=False)
         account.account_name(oracle.account, workdir, dataset, place)
@@ -162,7 +162,7 @@ def settings_without_password(settings: config.RunConfig) -> dict[str, Any]:
     return dataclasses.asdict(settings) | {"store": files.without_password(settings.store)}
 
 
-def _oracle(
+def _make_oracle(
     settings: config.RunConfig, options: Options, dataset: Dataset, workdir: Path, log: RunLog,
     answers: Answers,
 ) -> Oracle:  # fmt: skip

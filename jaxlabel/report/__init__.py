@@ -136,7 +136,10 @@ def _key_figures(run: Run) -> list[dict[str, Any]]:
 
 
 def _setting_text(value: Any) -> str:
-    """Return the value of a setting as text: a non-empty string as it is, any other as JSON."""
+    """Return the value of a setting as text.
+
+    A non-empty string is returned unchanged; any other value is converted to JSON.
+    """
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
 

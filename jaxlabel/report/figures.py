@@ -118,13 +118,13 @@ def line_chart(
         for x in x_ticks
     ]
     for number, line in enumerate(series):
-        parts.append(_line(line, number, horizontal, vertical, dots))
+        parts.append(_draw_line(line, number, horizontal, vertical, dots))
     parts.append(
         Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
             (LEFT + width - RIGHT) // 2, height - 6, x_title
         )
     )
-    return _svg(parts, width, height, title)
+    return _join_svg(parts, width, height, title)
 
 
 def panels(series: Sequence[Series], x_title: str, title: str, **options: Any) -> Markup:
@@ -154,7 +154,7 @@ def panels(series: Sequence[Series], x_title: str, title: str, **options: Any) -
             ).format(left + LEFT, top + CAPTION - 6, name, left, top + CAPTION, *SMALL, chart)
         )
     rows = -(-len(others) // columns)
-    return _svg(parts, columns * width, rows * (height + CAPTION), title)
+    return _join_svg(parts, columns * width, rows * (height + CAPTION), title)
 
 
 def with_legend(chart: Markup, names: Sequence[str]) -> Markup:
@@ -182,7 +182,7 @@ def with_legend(chart: Markup, names: Sequence[str]) -> Markup:
             .format(number % COLOURS, left, top - 4, left + 10, top, name)
         )  # fmt: skip
         left += room
-    return _svg(parts, width, top + 10, title)
+    return _join_svg(parts, width, top + 10, title)
 
 
 def scatter(
@@ -217,10 +217,10 @@ def scatter(
                     x, y, names[label]
                 )
             )
-    return _svg([*parts, *captions], width, height, title)
+    return _join_svg([*parts, *captions], width, height, title)
 
 
-def _line(line: Series, number: int, horizontal: Any, vertical: Any, dots: bool) -> Markup:
+def _draw_line(line: Series, number: int, horizontal: Any, vertical: Any, dots: bool) -> Markup:
     """Draw one line of a line chart as SVG, with its band and its dots.
 
     Args:
@@ -255,7 +255,7 @@ def _line(line: Series, number: int, horizontal: Any, vertical: Any, dots: bool)
     return Markup("").join(parts)
 
 
-def _svg(parts: list[Markup], width: int, height: int, title: str) -> Markup:
+def _join_svg(parts: list[Markup], width: int, height: int, title: str) -> Markup:
     """Join the pieces `parts` of SVG text to one picture.
 
     The picture has the given width and height in pixels, and a title for screen readers.

@@ -259,11 +259,11 @@ def _class_colour(label: int, num_classes: int) -> str:
 
 
 def _round_cell(name: str, value: float | None) -> str:
-    """Return a cell of the table of query rounds as text.
+    """Return the text of a cell in the report's table of query rounds, such as "1,200" or "85.0%".
 
     Args:
-      name: the name of the column. Counts, such as "labels_spent", are printed as whole numbers and
-        all other columns as percentages.
+      name: the name of the cell's column. The columns "clusters" and "labels_spent" show whole
+        numbers; all other columns show percentages.
       value: the number in the cell; None yields an empty string.
     """
     if value is None:

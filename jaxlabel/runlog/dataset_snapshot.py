@@ -37,9 +37,9 @@ def in_first_order(dataset: Dataset, spec: str, workdir: Path) -> Dataset:
     recorded = files.read_json(workdir / IMAGES)
     if recorded is None:
         details = {"items": items, "files": list(dataset.paths)} if dataset.paths else {}
-        files.write_json(workdir / IMAGES, {"digest": _digest(items), **details})
+        files.write_json(workdir / IMAGES, {"digest": _hash_ids(items), **details})
         return dataset
-    if recorded["digest"] == _digest(items):
+    if recorded["digest"] == _hash_ids(items):
         return dataset
     old_items = recorded.get("items", [])
     if Counter(old_items) == Counter(items):
@@ -63,7 +63,7 @@ def in_first_order(dataset: Dataset, spec: str, workdir: Path) -> Dataset:
     )
 
 
-def _digest(items: Sequence[str]) -> str:
+def _hash_ids(items: Sequence[str]) -> str:
     """Return a hash of a list of image ids, which also depends on their order."""
     return hashlib.blake2b("\n".join(items).encode(), digest_size=16).hexdigest()
 

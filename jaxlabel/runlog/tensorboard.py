@@ -42,7 +42,7 @@ class Events:
 
         for name, value in values.items():
             if math.isfinite(value):
-                self._write(summary.scalar(f"{phase}/{name}", value), step)
+                self._write_event(summary.scalar(f"{phase}/{name}", value), step)
         self._flush()
 
     def image(self, name: str, step: int, image: UInt8[np.ndarray, "h w c"]) -> None:
@@ -51,7 +51,7 @@ class Events:
 
         image = image[..., 0] if image.shape[-1] == 1 else image
         formats = "HW" if image.ndim == 2 else "HWC"
-        self._write(summary.image(name, image, dataformats=formats), step)
+        self._write_event(summary.image(name, image, dataformats=formats), step)
         self._flush()
 
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
@@ -66,9 +66,9 @@ class Events:
         settings = {k: v for k, v in config.items() if isinstance(v, str | bool | int | float)}
         tagged = {f"hparam/{name}": value for name, value in metrics.items()}
         for message in summary.hparams(settings, tagged):
-            self._write(message, 0)
+            self._write_event(message, 0)
         for name, value in tagged.items():
-            self._write(summary.scalar(name, value), 0)
+            self._write_event(summary.scalar(name, value), 0)
         self._flush()
 
     def close(self) -> None:
@@ -78,10 +78,12 @@ class Events:
             with files.write_errors(self._folder):
                 file.close()
 
-    def _write(self, message: Any, step: int) -> None:
-        """Append an event with the content `message` to the event file.
+    def _write_event(self, message: Any, step: int) -> None:
+        """Append an event to the event file. The first call creates the file.
 
-        The first call creates the file.
+        Args:
+          message: the content of the event, made by the module `tensorboardX.summary`.
+          step: the training step of the event.
         """
         from tensorboardX.proto.event_pb2 import Event
 
@@ -91,10 +93,10 @@ class Events:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 name = f"events.out.tfevents.{time.time():.4f}.{socket.gethostname()}.{os.getpid()}"
                 self._file = (self._folder / name).open("ab")
-            self._record(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        self._record(event)
+            self._write_record(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._write_record(event)
 
-    def _record(self, event: Any) -> None:
+    def _write_record(self, event: Any) -> None:
         """Append the `event` to the event file in TensorBoard's record format.
 
         A record consists of the data's length, a checksum of the length, the data, and a checksum

@@ -266,7 +266,7 @@ def publish(made: Plan, lines: Sequence[Mapping[str, Any]], path: Path) -> None:
 def _make_reporter(
     missing: Sequence[Run], total: int, workdir: Path, failed: list[Outcome]
 ) -> Callable[[Outcome], None]:
-    """Make a function that prints how a run ended; the caller must call it whenever a run ends.
+    """Make a function to be called with the outcome of each run: it prints how the run ended.
 
     The printed line shows the run's accuracy or error, and the estimated remaining time.
 

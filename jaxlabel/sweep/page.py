@@ -67,11 +67,11 @@ def charts(lines: Sequence[Mapping[str, Any]]) -> dict[str, Chart]:
         for name, (heading, part) in parts.items():
             series = _lines_with_points(part)
             if series and (len(series) <= MAX_LINES or any(len(line.x) > 1 for line in series)):
-                made[name] = _chart(series, heading, part[0])
+                made[name] = _draw_chart(series, heading, part[0])
     return made
 
 
-def _chart(series: list[figures.Series], title: str, row: tables.Row) -> Chart:
+def _draw_chart(series: list[figures.Series], title: str, row: tables.Row) -> Chart:
     """Draw lines in one chart or, if there are more than MAX_LINES (5), in a grid of small charts.
 
     Args:
@@ -170,7 +170,10 @@ class Line(NamedTuple):
 
 
 def _line_of_row(row: tables.Row) -> Line:
-    """Return which line of a chart contains the point that shows a row of the results table."""
+    """Return the identity of the line, in a chart, on which a row of the results table is a point.
+
+    A row summarises the runs that differ only in their seed.
+    """
     first = row.lines[0]
     axis = {"data", first["over"], "budget" if first["over"] == "labels_spent" else ""}
     cell = {key: _hashable(value) for key, value in first["cell"].items() if key not in axis}

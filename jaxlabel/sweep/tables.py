@@ -82,8 +82,8 @@ def rows(lines: Sequence[Line]) -> list[Row]:
     """Make the rows of an experiment's tables: runs that differ only in their seed share a row.
 
     Args:
-      lines: the results of the runs, from `result_line`. The rows are in the order of the first
-        result of each row.
+      lines: the results of the runs, from `result_line`. The rows of the tables are in the order in
+        which their first results occur in `lines`.
     """
     groups: dict[str, list[Line]] = {}
     for line in lines:
