@@ -31,7 +31,8 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
     ("recipes", {"methods": "one recipe, one file"}),
     ("one run", {"experiment": "configuration to report"}),
     ("many runs", {"sweep": "grids of runs"}),
-    ("faces", {"cli": "command line"}),
+    ("page", {"label": "labelling page"}),
+    ("command line", {"cli": "jaxlabel COMMAND"}),
     ("start", {"__main__": "python -m jaxlabel"}),
 )  # fmt: skip
 MARKED = re.compile(r"(<!-- architecture -->\n).*?(<!-- end of architecture -->)", re.DOTALL)

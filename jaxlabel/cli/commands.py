@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jaxlabel.data import Options
 
 DEFAULT_CONFIG = "configs/digits.py"
+LABEL_CONFIG = "configs/flagship.py:folder"
 
 TRAIN = f"""jaxlabel train: buy labels, train, evaluate, and write a report
 
@@ -24,6 +25,26 @@ usage: jaxlabel train [--config=FILE[:VARIANT]] [--config.KEY=VALUE ...] [--work
                             come along; with it, --help lists every setting of its recipe
   --workdir=DIR             where everything is written; default runs/NAME of the config.
                             Started again with the same settings, a killed run goes on
+
+The settings of every run:"""
+
+LABEL = f"""jaxlabel label: label pictures on a local web page while the run trains
+
+usage: jaxlabel label --data=folder:PICTURES [--workdir=DIR] [--config=FILE[:VARIANT]]
+                      [--config.KEY=VALUE ...] [--budget=N] [--target=SHARE] [--port=N]
+                      [--host=HOST] [--password=TEXT] [--no_browser] [--votes=K] [--arbiter=NAME]
+
+  --data=SPEC       the pictures; a bare path is taken for folder:PATH
+  --workdir=DIR     where everything is written; default runs/label_NAME of the folder. Started
+                    again, the page and the run go on; jaxlabel train can go on with it too
+  --config=FILE     the recipe; default {LABEL_CONFIG}
+  --budget=N        how many labels may be bought
+  --target=SHARE    the accuracy to certify, such as 0.95; without it nothing is certified
+  --port=N          where the page listens; default: a free port
+  --host=HOST       default 127.0.0.1; another one lets other machines in and needs --password
+  --no_browser      only print the page's address
+  --votes=K         each label takes the answers of K people (?as=NAME in the address)
+  --arbiter=NAME    the person who decides where others differ
 
 The settings of every run:"""
 
@@ -120,6 +141,30 @@ def train(arguments: list[str]) -> None:
     from jaxlabel.experiment.run import run
 
     run(config, Path(values.workdir or Path("runs") / name))
+
+
+def label(arguments: list[str]) -> None:
+    """Serve the labelling page."""
+    from jaxlabel.cli import settings
+
+    if any(a in ("--help", "-h", "-help") for a in arguments):
+        print(f"{LABEL}\n{settings.describe(RunConfig())}")
+        return
+    values = flags.FlagValues()
+    for name in ("data", "workdir", "budget", "target", "password", "arbiter"):
+        flags.DEFINE_string(name, "", "", flag_values=values)
+    flags.DEFINE_string("host", "127.0.0.1", "", flag_values=values)
+    flags.DEFINE_integer("port", 0, "", flag_values=values)
+    flags.DEFINE_integer("votes", 1, "", flag_values=values)
+    flags.DEFINE_boolean("no_browser", False, "", flag_values=values)
+    config, _ = settings.read(values, arguments, LABEL_CONFIG, LABEL)
+    from jaxlabel.label import command
+
+    config = command.settled(config, values.data, values.budget, values.target)
+    given = {name: values[name].value for name in command.Options._fields}
+    name = Path(config.data.partition(":")[2] or config.data).resolve().name
+    workdir = Path(values.workdir or Path("runs") / f"label_{name}")
+    command.label(config, workdir, command.Options(**given))
 
 
 def sweep(arguments: list[str]) -> None:

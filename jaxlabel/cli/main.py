@@ -15,6 +15,7 @@ USAGE = """jaxlabel: the most accurate image classifier for the fewest label que
 usage: jaxlabel COMMAND [--flag=value ...]
 
   train           buy labels, train, evaluate, and write a report
+  label           label pictures on a local web page while the run trains
   sweep           run an experiment's grid side by side, into tables and figures
   predict         label images with a finished run's model
   report          write report.html again from a work directory
@@ -92,6 +93,7 @@ def _command(arguments: list[str]) -> tuple[Callable[[list[str]], None], list[st
         return lambda rest: print(USAGE), []
     known: dict[str, Callable[[list[str]], None]] = {
         "train": commands.train,
+        "label": commands.label,
         "sweep": commands.sweep,
         "predict": commands.predict,
         "report": commands.report,

@@ -129,10 +129,12 @@ class Items:
         return set(map(str, data.load(settings["data"], options).train_items))
 
 
-def write_questions(workdir: Path, items: Sequence[str], paths: Sequence[str]) -> Path:
+def write_questions(
+    workdir: Path, items: Sequence[str], paths: Sequence[str], purpose: str = "train"
+) -> Path:
     """The file in which a person answers; that these items were asked about is remembered."""
     asked = files.read_json(workdir / ASKED) or {}
-    files.write_json(workdir / ASKED, asked | dict.fromkeys(map(str, items), 1))
+    files.write_json(workdir / ASKED, asked | dict.fromkeys(map(str, items), purpose))
     oracle.write_questions(workdir / QUESTIONS, items, paths)
     return workdir / QUESTIONS
 

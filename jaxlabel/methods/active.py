@@ -150,6 +150,7 @@ def run(
         if not last:
             state = learn(context, state, labelled, f"round_{number}", short, fit_key)
             seen = pool_predictions(context, state, labelled, look_key)
+            log.arrays("pool", rows=seen.rows, probabilities=seen.predictions.probabilities)
             log.scalars(
                 "rounds",
                 number,
@@ -302,6 +303,7 @@ def make_predictor(
     stopped_by: str,
 ) -> Predictor:
     """The model, a class of every image, and what is certified of it."""
+    context.log.arrays("pool", rows=np.arange(len(probabilities)), probabilities=probabilities)
     labels = probabilities.argmax(axis=-1).astype(np.int32)
     labels[labelled.indices] = labelled.labels
     used = {name: getattr(context.config, name) for name in ("objective", "initial_query")}

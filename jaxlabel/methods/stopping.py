@@ -23,6 +23,7 @@ TOO_SURE = 1.5  # how many times its own doubt a model's error is taken to be, u
 BEGUN = "audits_in_rounds"  # the checkpoint in which each audit leaves its mark and its round
 DRAWN = "drawn_by_audit_"  # and one each in which it says what it asks for, before it does
 MOST_AUDITS = 20
+NOT_SURE = -1  # in place of a label, where a person could not tell
 FIRST_SHARE = 0.75  # of the error that is allowed: an audit begins where it is likely to succeed
 
 
@@ -191,8 +192,10 @@ class StoppingRule:
         self.audits.append(found)
         own = mean_uncertainty(np.delete(probabilities, labelled.indices, axis=0))
         self._too_sure = max(1 - found.estimate, 1 / (found.labels + 1)) / max(own, 1e-6)
-        labels = np.append(labelled.labels, answers)
-        return Labelled(np.append(labelled.indices, found.indices), labels.astype(int)), True
+        answered = answers != NOT_SURE
+        labels = np.append(labelled.labels, answers[answered])
+        indices = np.append(labelled.indices, found.indices[answered])
+        return Labelled(indices, labels.astype(int)), True
 
     def recall(self, labelled: Labelled, number: int, but: int = -1) -> Labelled:
         """What is paid for, with what audits of that round asked that were begun and left.
@@ -217,9 +220,15 @@ class StoppingRule:
         return labelled
 
     def _ask(self, indices: Int[np.ndarray, "b"], number: int) -> Int[np.ndarray, "b"]:
-        """The labels of those images, bought to certify."""
+        """Buy the labels of those images to certify; NOT_SURE where no person could tell.
+
+        NOT_SURE equals no prediction, so an audit counts such an image as an error. The lower end
+        of its interval then still holds.
+        """
         before = self._oracle.num_bought
-        found = self._oracle.ask(indices, purpose="certify", round=number)
+        found = np.full(len(indices), NOT_SURE)
+        answerable = np.isfinite(self._oracle.cost(indices))
+        found[answerable] = self._oracle.ask(indices[answerable], purpose="certify", round=number)
         self._audited += self._oracle.num_bought - before
         return found
 

@@ -152,7 +152,9 @@ def explain(error: Exception) -> str:
 
 def _create_tables(engine: sa.Engine) -> None:
     with transaction(engine) as connection:
-        exists = sa.inspect(connection).has_table(schema.versions.name)
+        inspector = sa.inspect(connection)
+        exists = inspector.has_table(schema.versions.name)
+        lacks_votes = exists and not inspector.has_table(schema.votes.name)
         if exists:
             found = connection.execute(sa.select(sa.func.max(schema.versions.c.version))).scalar()
     if exists:
@@ -161,6 +163,9 @@ def _create_tables(engine: sa.Engine) -> None:
                 f"the label store {place(engine)} has version {found}, this jaxlabel uses version "
                 f"{schema.VERSION}: use the jaxlabel that made it, or name another store"
             )
+        if lacks_votes:  # a store that was made before the labelling page
+            with transaction(engine, write=True) as connection:
+                schema.votes.create(connection, checkfirst=True)
         return
     if engine.dialect.name == "sqlite":
         _use_write_ahead_log(engine)

@@ -64,10 +64,14 @@ class Oracle:
           IndexError, TypeError: these are no indices.
         """
         items = self._items[self._checked(indices)]
-        bought = self._store.buy(
-            self._account, items, purpose=purpose, round=round, asked_by=self._asked_by,
-            reveal=self._reveal,
-        )  # fmt: skip
+        try:
+            bought = self._store.buy(
+                self._account, items, purpose=purpose, round=round, asked_by=self._asked_by,
+                reveal=self._reveal,
+            )  # fmt: skip
+        except LabelsMissing as error:
+            error.purpose = purpose
+            raise
         self._bought.update(zip(items.tolist(), bought.costs.tolist(), strict=True))
         return bought.labels
 

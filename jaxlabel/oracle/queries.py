@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from jaxlabel.errors import StoreError
-from jaxlabel.oracle.schema import accounts, classes, label_sets
+from jaxlabel.oracle.schema import accounts, classes, label_sets, labels, votes
 
 
 def lookup(
@@ -78,3 +78,14 @@ def find_account(connection: sa.Connection, name: str, lock: bool = False) -> sa
         known = connection.execute(sa.select(accounts.c.name).order_by(accounts.c.id)).scalars()
         raise StoreError(f"no account is called {name!r}; there are: {', '.join(known) or 'none'}")
     return row
+
+
+def refusals(connection: sa.Connection, label_set: int) -> list[str]:
+    """Return the items that a person is not sure about and that have no label from anybody."""
+    labelled = sa.select(labels.c.item).where(labels.c.label_set_id == label_set)
+    query = sa.select(votes.c.item).distinct().where(
+        votes.c.label_set_id == label_set,
+        votes.c.class_name == "",
+        votes.c.item.not_in(labelled),
+    )
+    return list(connection.execute(query).scalars())

@@ -1,5 +1,6 @@
 """The label store: an SQL database that knows the labels, the budgets, and who bought what."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
@@ -18,6 +19,7 @@ from jaxlabel.oracle.queries import (
     label_set_id,
     locked_label_set_id,
     lookup,
+    refusals,
 )
 from jaxlabel.oracle.records import Account, Bought, Contradiction, LedgerRow
 from jaxlabel.oracle.schema import (
@@ -155,13 +157,17 @@ class LabelStore:
         return sum(counts[row.item] for row in found)
 
     def costs(self, label_set: str, items: Items) -> Float[np.ndarray, "n"]:
-        """The price of each item's label: 1 where the store doesn't know the item."""
+        """The price of each item's label: 1 where the store doesn't know the item.
+
+        The price is infinite where a person was asked and is not sure.
+        """
         names = _texts(items)
         with transaction(self.engine) as connection:
             key = label_set_id(connection, label_set)
             query = sa.select(labels.c.item, labels.c.cost).where(labels.c.label_set_id == key)
             rows = lookup(connection, query, labels.c.item, dict.fromkeys(names))
             prices = {row.item: from_units(row.cost) for row in rows}
+            prices = dict.fromkeys(refusals(connection, key), math.inf) | prices
         return np.array([prices.get(item, 1.0) for item in names], np.float64)
 
     def agreement(self, label_set: str, items: Items, given: Labels) -> float:
