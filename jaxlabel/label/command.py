@@ -1,6 +1,7 @@
 """The command `jaxlabel label`: begin the run, serve the page, open the browser."""
 
 import dataclasses
+import os
 import signal
 import socket
 import sys
@@ -15,7 +16,7 @@ from jaxlabel.config import validate
 from jaxlabel.errors import UsageError
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.guard import Guard, Keys, keys
-from jaxlabel.label.project import begin
+from jaxlabel.label.project import begin, hold_page
 from jaxlabel.label.server import make_app
 from jaxlabel.label.trainer import Trainer
 from jaxlabel.oracle.votes import Rule
@@ -78,6 +79,7 @@ def label(settings: Any, workdir: Path, options: Options = Options()) -> None:  
     _check(options)
     listener = _listen(options)
     project = begin(settings, workdir)
+    held = hold_page(workdir)
     desk = Desk(project, Rule(max(1, options.votes), options.arbiter))
     trainer = Trainer(project, desk.ready, desk.chosen)
     port = listener.getsockname()[1]
@@ -97,6 +99,7 @@ def label(settings: Any, workdir: Path, options: Options = Options()) -> None:  
     finally:
         trainer.stop()
         listener.close()
+        os.close(held)
 
 
 def _check(options: Options) -> None:

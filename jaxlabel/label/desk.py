@@ -136,8 +136,10 @@ class Desk:
         """
         project = self.project
         wanted = [project.items[row] for row in self._wanted]
-        if not self.asks_ahead or not self.money_left(standing):
-            return wanted if self.money_left(standing) else []
+        if self.money_left(standing) < 1:
+            return []
+        if not self.asks_ahead:
+            return wanted
         asked = {q.item for q in self.batch()} | {v.item for v in standing.votes}
         open_ahead = [r for r in self._ahead if self._open(project.items[r], standing)]
         if not open_ahead and len(self.ahead_answered(standing)) < self._most_ahead(standing):
@@ -153,12 +155,20 @@ class Desk:
         """True if pictures may be labelled while a round trains."""
         settings = self.project.settings
         done = (self.project.workdir / "result.json").exists()
-        return bool(self.project.first) and not getattr(settings, "target", 0) and not done
+        takes = hasattr(settings, "initial_labels") and not getattr(settings, "target", 0)
+        return takes and not done
 
     def _most_ahead(self, standing: Standing) -> int:
-        """Return how many pictures may wait for the next round: half as many as it buys."""
-        growth = getattr(self.project.settings, "growth", 1.5)
-        return max(AHEAD // 2, int((growth - 1) * (len(standing.bought) or 1) / 2))
+        """Return how many pictures may wait for the round after the next: half of what it buys.
+
+        Towards the end of the budget there are none, because no round would buy them.
+        """
+        settings = self.project.settings
+        growth = getattr(settings, "growth", 1.5)
+        asked = files.read_json(self.project.workdir / ASKED) or {}
+        now = max(len(set(asked) | {self.project.items[r] for r in self.project.first}), 1)
+        next_round = growth * now
+        return int(max(0, min((growth - 1) * next_round / 2, settings.budget - next_round)))
 
     def ahead_answered(self, standing: Standing) -> list[int]:
         """Return the rows with an unbought label that the run has not asked for."""
@@ -176,7 +186,7 @@ class Desk:
 
     def ready(self) -> bool:
         """Return True if no question of the run's batch is open."""
-        standing = self.standing(fresh=True)
+        standing = self.standing()
         return not any(self._open(q.item, standing) for q in self.batch())
 
     def chosen(self) -> dict[str, list[int]]:
@@ -222,9 +232,7 @@ class Desk:
 
     def undo(self, person: str, item: str = "") -> Vote | None:
         """Take back the person's last answer, or that for `item`; the picture is asked again."""
-        taken = votes.withdraw(
-            self.project.store, self.project.label_set, person, self.rule, item
-        )
+        taken = votes.withdraw(self.project.store, self.project.label_set, person, self.rule, item)
         self.refresh([taken.item] if taken else [])
         if taken is not None:
             row = self.project.rows.get(taken.item)
@@ -235,6 +243,8 @@ class Desk:
 
     def ask_near(self, item: str, count: int = 8) -> int:
         """Put the pictures nearest to `item` that nobody has labelled next in line."""
+        if not self.asks_ahead:
+            raise UsageError("this run asks no pictures but its own: it certifies, or is finished")
         with self._lock:
             standing, project = self.standing(fresh=True), self.project
             taken = {q.item for q in self.batch()} | {v.item for v in standing.votes}

@@ -126,7 +126,7 @@ def _spread(
     points: Float[np.ndarray, "n d"], count: int, generator: np.random.Generator
 ) -> Float[np.ndarray, "k d"]:
     """Draw first centres by k-means++ (Arthur & Vassilvitskii 2007)."""
-    first = generator.integers(len(points))
+    first = int(generator.integers(len(points)))
     chosen, away = [first], np.square(points - points[first]).sum(axis=1)
     while len(chosen) < count:
         total = away.sum()

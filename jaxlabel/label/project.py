@@ -4,6 +4,7 @@ import hashlib
 import io
 import mimetypes
 import os
+import time
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -14,16 +15,18 @@ from jaxtyping import Float
 
 from jaxlabel import data, files
 from jaxlabel.data.dataset import Dataset, Options
-from jaxlabel.errors import JaxlabelError
+from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.experiment import account
 from jaxlabel.experiment.run import shown
 from jaxlabel.label.features import cover, gradient_features
 from jaxlabel.oracle import LabelStore
-from jaxlabel.runlog import dataset_snapshot, workdir as workdirs
+from jaxlabel.runlog import dataset_snapshot
+from jaxlabel.runlog import workdir as workdirs
 
 # Picture formats that every browser shows; others are sent as PNG.
 FOR_BROWSERS = (".png", ".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".bmp")
 PAGE = "page"  # the page's own folder in the work directory
+PATIENCE = 15.0  # seconds to wait for the child of a page that was killed
 
 
 class Project(NamedTuple):
@@ -67,7 +70,7 @@ def begin(settings: Any, workdir: Path) -> Project:
     options = Options(**{name: getattr(settings, name) for name in Options._fields})
     workdirs.refuse_foreign(workdir)
     dataset, features = _read(settings.data, options, workdir)
-    lock = workdirs.take_lock(workdir)
+    lock = _lock(workdir)
     try:
         workdirs.settle_config(workdir, shown(settings))
         dataset_before = dataset
@@ -85,7 +88,43 @@ def begin(settings: Any, workdir: Path) -> Project:
     project = Project(
         settings, workdir, dataset, items, rows, Counter(items), features, [], store, payer
     )
-    return project._replace(first=first_batch(project))
+    return project._replace(first=_first_batch_as_begun(project))
+
+
+def hold_page(workdir: Path) -> int:
+    """Return a descriptor that keeps other pages out of the directory while it is open.
+
+    Raises:
+      UsageError: another process serves a page of this directory.
+    """
+    return workdirs.take_lock(workdir / PAGE)
+
+
+def _lock(workdir: Path) -> int:
+    """Take the run's lock; the child of a page that was killed needs a moment to end."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return workdirs.take_lock(workdir)
+        except UsageError:
+            if not (workdir / PAGE).is_dir() or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def _first_batch_as_begun(project: Project) -> list[int]:
+    """Return the first batch that was chosen when the page began, or choose it now.
+
+    A run that `jaxlabel train` began has chosen its own, and the page adds none.
+    """
+    path = project.workdir / PAGE / "first.json"
+    kept = files.read_json(path)
+    if kept is None:
+        begun = (project.workdir / "checkpoints" / "asked_0").exists()
+        chosen = [] if begun else first_batch(project)
+        kept = {"items": [project.items[row] for row in chosen]}
+        files.write_json(path, kept, durable=False)
+    return [project.rows[item] for item in kept["items"] if item in project.rows]
 
 
 def first_batch(project: Project) -> list[int]:

@@ -1,6 +1,7 @@
 """The page's routes: pictures, questions, answers, views and exports."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
         name = request.path_params.get("view", "")
         if name not in VIEWS:
             return JSONResponse({"error": "there is no such page"}, 404)
-        text = pages.get_template("page.html").render(view=VIEWS[name], names=NAMES, paths=VIEWS)
+        text = pages.get_template("page.html").render(
+            view=VIEWS[name], names=NAMES, paths=VIEWS, workdir=str(desk.project.workdir)
+        )
         return HTMLResponse(text)
 
     def show(request: Request) -> Response:
@@ -69,8 +72,8 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
             if similar is not None:
                 return {"similar": similar}
         finished = records.result() is not None
-        if finished and name != NOT_SURE:
-            _afford(desk, items)
+        if name != NOT_SURE and (finished or len(items) > 1):
+            _afford(desk, items, finished)
         desk.answer(items, _person(request), name, given.get("seconds", 0.0))
         if finished and name != NOT_SURE:  # no run will buy it, so it is bought here
             desk.project.store.buy(
@@ -189,18 +192,22 @@ def _items(given: dict[str, Any]) -> list[str]:
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise UsageError("items is a list of pictures' ids")
     seconds = given.get("seconds", 0.0)
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
         raise UsageError("seconds is a number")
     return list(dict.fromkeys(items))
 
 
-def _afford(desk: Desk, items: list[str]) -> None:
-    """Refuse before anything is stored if the budget does not buy these corrections."""
+def _afford(desk: Desk, items: list[str], finished: bool) -> None:
+    """Refuse before anything is stored if the budget does not buy these labels.
+
+    While the run goes on, labels that it has not bought yet are counted too.
+    """
     account = desk.project.store.account(desk.project.account)
     standing = desk.standing(fresh=True)
-    new = sum(item not in standing.bought for item in items)
-    if account.spent + new > account.budget:
-        left = account.budget - account.spent
+    known = standing.bought if finished else standing.labels
+    new = sum(item not in known for item in items)
+    left = account.budget - account.spent if finished else desk.money_left(standing)
+    if new > left:
         raise UsageError(f"{new} labels cost {new}, but {left:g} of the budget is left")
 
 

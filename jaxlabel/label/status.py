@@ -99,6 +99,7 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
         "accuracy": accuracy(records),
         "curve": curve(records),
         "confusion": confusion(records.pool(), names),
+        "asks_ahead": desk.asks_ahead,
         "pictures": len(project.items),
         "data": project.settings.data,
     }

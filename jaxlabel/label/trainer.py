@@ -13,11 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxlabel.errors import JaxlabelError
 from jaxlabel.label.child import ASKS
 from jaxlabel.label.project import Project
 
 LOG = "page.log"  # what the child prints
-PAUSE = 0.25  # seconds between two looks at the child
+PAUSE = 0.5  # seconds between two looks at the child
 NICE = 10  # the child leaves the processor to the page when a key is pressed
 STEP = re.compile(r"^([\w.]+) (\d+)/(\d+)(?:, .*?)??(?:, (\d+) s left)?$")
 PHASES = (
@@ -64,7 +65,7 @@ class Trainer:
     ):  # fmt: skip
         self._project, self._ready, self._chosen = project, ready, chosen
         self._child: subprocess.Popen[bytes] | None = None
-        self._began, self._failure, self._classes = 0.0, "", 0
+        self._began, self._failure, self._said, self._classes = 0.0, "", "", 0
         self._asked, self._stop, self._lock = False, threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -96,8 +97,13 @@ class Trainer:
 
     def _watch(self) -> None:
         while not self._stop.is_set():
-            with contextlib.suppress(Exception), self._lock:  # a locked database: look again
-                self._look()
+            try:
+                with self._lock:
+                    self._look()
+            except (JaxlabelError, OSError) as error:  # such as a locked database or a full disk
+                if str(error) != self._said:
+                    print(f"jaxlabel: {error}; trying again", flush=True)
+                self._said = str(error)
             self._stop.wait(PAUSE)
 
     def _look(self) -> None:
@@ -182,4 +188,3 @@ def _tail(log: Path) -> list[str]:
             return file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return []
-

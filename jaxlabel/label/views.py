@@ -120,9 +120,7 @@ def _clustered(desk: Desk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rows, centres, distances.argmin(axis=1) if len(rows) else np.zeros(0, int)
 
 
-def review(
-    desk: Desk, records: Records, class_name: str, start: int, count: int
-) -> dict[str, Any]:
+def review(desk: Desk, records: Records, class_name: str, start: int, count: int) -> dict[str, Any]:
     """Return pictures by predicted class, the least sure first, and the size of each class.
 
     A picture that a person labelled shows that label.

@@ -83,9 +83,13 @@ def find_account(connection: sa.Connection, name: str, lock: bool = False) -> sa
 def refusals(connection: sa.Connection, label_set: int) -> list[str]:
     """Return the items that a person is not sure about and that have no label from anybody."""
     labelled = sa.select(labels.c.item).where(labels.c.label_set_id == label_set)
-    query = sa.select(votes.c.item).distinct().where(
-        votes.c.label_set_id == label_set,
-        votes.c.class_name == "",
-        votes.c.item.not_in(labelled),
+    query = (
+        sa.select(votes.c.item)
+        .distinct()
+        .where(
+            votes.c.label_set_id == label_set,
+            votes.c.class_name == "",
+            votes.c.item.not_in(labelled),
+        )
     )
     return list(connection.execute(query).scalars())

@@ -50,8 +50,13 @@ class Rule(NamedTuple):
 
 
 def vote(
-    store: "LabelStore", label_set: str, items: Sequence[str], person: str, class_name: str,
-    seconds: float = 0.0, rule: Rule = Rule(),  # noqa: B008
+    store: "LabelStore",
+    label_set: str,
+    items: Sequence[str],
+    person: str,
+    class_name: str,
+    seconds: float = 0.0,
+    rule: Rule = Rule(),  # noqa: B008
 ) -> None:
     """Store a person's answer for each item and decide the items' labels, all or nothing.
 
@@ -70,7 +75,7 @@ def vote(
         key = locked_label_set_id(connection, label_set)
         names = class_names(connection, key)
         bought = corrections.bought(connection, key, items)
-        for item, label in bought.items():
+        for label in bought.values():
             if names[label] != class_name:
                 raise Locked(f"this picture's label, {names[label]}, has been paid for: it stays")
         if class_name and class_name not in names:
@@ -128,13 +133,16 @@ def known_labels(store: "LabelStore", label_set: str, items: Sequence[str]) -> d
         key = label_set_id(connection, label_set)
         names = class_names(connection, key)
         query = sa.select(labels.c.item, labels.c.label).where(labels.c.label_set_id == key)
-        return {row.item: names[row.label] for row in lookup(connection, query, labels.c.item, items)}
+        rows = lookup(connection, query, labels.c.item, items)
+        return {row.item: names[row.label] for row in rows}
 
 
 def _decide(connection: sa.Connection, key: int, item: str, rule: Rule) -> None:
     """Set or remove the label of an item that nobody has bought, according to its votes."""
-    query = sa.select(votes.c.person, votes.c.class_name).order_by(votes.c.id).where(
-        votes.c.label_set_id == key, votes.c.item == item, votes.c.class_name != NOT_SURE
+    query = (
+        sa.select(votes.c.person, votes.c.class_name)
+        .order_by(votes.c.id)
+        .where(votes.c.label_set_id == key, votes.c.item == item, votes.c.class_name != NOT_SURE)
     )
     given = {row.person: row.class_name for row in connection.execute(query)}
     winner = winning_class(given, rule)

@@ -72,6 +72,13 @@ export function picture(item, alt) {
   return image;
 }
 
+// A name, with a small lock before it where the label is paid for.
+export function locked(name, isLocked) {
+  return isLocked ? [make("span", { className: "lock", "aria-hidden": "true" }), name] : [name];
+}
+
+document.querySelector("nav [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+
 export const percent = (share) => `${(100 * share).toFixed(share > 0.995 && share < 1 ? 1 : 0)}%`;
 export const KEYS = "1234567890";
 

@@ -11,7 +11,7 @@ async function groups() {
   picker.show([]);
   const { clusters } = await get("/api/clusters");
   byId("groups").replaceChildren(...clusters.map((each) => {
-    const button = make("button", { type: "button" }, picture(each.item, `A group of ${each.size} pictures`), make("span", { className: "quiet", "aria-hidden": "true" }, `${each.size}`));
+    const button = make("button", { type: "button" }, picture(each.item, `A group of ${each.size} pictures`), make("span", { className: "quiet", "aria-hidden": "true" }, `${each.size} pictures`));
     button.addEventListener("click", () => open(each.number));
     return button;
   }));

@@ -1,5 +1,5 @@
 // The labelling view: one picture, one key, the next picture.
-import { KEYS, alarm, byId, get, make, person, picture, place, post, say, send, typing } from "./api.js";
+import { KEYS, alarm, byId, get, locked as withLock, make, person, picture, place, post, say, send, typing } from "./api.js";
 import { showStatus } from "./side.js";
 
 let queue = []; // questions, the shown one first
@@ -77,9 +77,8 @@ function draw() {
 
 function lastAnswer({ item, class_name, locked }) {
   const name = class_name || "not sure";
-  const text = `${locked ? "🔒 " : ""}${name}`;
   const label = locked ? `${name}: paid for, it stays` : `${name}: take this answer back`;
-  const button = make("button", { type: "button", title: label, "aria-label": label, disabled: Boolean(locked) }, picture(item, ""), make("span", {}, text));
+  const button = make("button", { type: "button", title: label, "aria-label": label, disabled: Boolean(locked) }, picture(item, ""), make("span", {}, ...withLock(name, locked)));
   button.addEventListener("click", () => undo(item));
   return make("li", {}, button);
 }

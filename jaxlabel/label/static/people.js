@@ -1,5 +1,5 @@
 // Who answered, how far they agree, and what is to be decided.
-import { alarm, byId, get, make, picture, post } from "./api.js";
+import { alarm, byId, get, locked as withLock, make, picture, post } from "./api.js";
 
 async function load() {
   const found = await get("/api/people");
@@ -13,7 +13,7 @@ async function load() {
   const choices = (item, names) => names.map((name) => { const b = make("button", { type: "button" }, name); b.addEventListener("click", decide(item, name)); return b; });
   byId("differ").replaceChildren(...found.disagreements.map(({ item, votes, locked }) => {
     const said = Object.entries(votes).map(([who, name]) => `${who}: ${name}`).join(", ");
-    return make("li", {}, picture(item, "Picture that people differ about"), make("span", {}, locked ? `🔒 ${said}` : said), ...(locked ? [] : choices(item, classes.map((c) => c.name))));
+    return make("li", {}, picture(item, "Picture that people differ about"), make("span", {}, ...withLock(said, locked)), ...(locked ? [] : choices(item, classes.map((c) => c.name))));
   }));
   if (!found.disagreements.length) byId("differ").append(make("li", { className: "quiet" }, "None."));
   byId("unsure").replaceChildren(...found.not_sure.map(({ item, person }) => make("figure", {}, picture(item, `Picture that ${person} is not sure about`), make("figcaption", {}, person))));

@@ -1,5 +1,5 @@
 // A grid of pictures to choose from, and the classes that label the chosen ones with one key.
-import { KEYS, alarm, byId, get, make, picture, post, say, typing } from "./api.js";
+import { KEYS, alarm, get, locked as withLock, make, picture, post, say, typing } from "./api.js";
 
 export async function makePicker(box, labelled) {
   const tiles = make("div", { className: "tiles", role: "group", "aria-label": "Pictures" });
@@ -8,7 +8,8 @@ export async function makePicker(box, labelled) {
   const tools = make("div", { className: "bar" }, ...[
     ["All", () => all(() => true)], ["None", () => all(() => false)], ["All but these", () => all((tile) => !chosen(tile))],
   ].map(([text, does]) => { const b = make("button", { type: "button" }, text); b.addEventListener("click", does); return b; }));
-  const dock = make("div", { className: "dock" }, tools, price, buttons);
+  tools.append(price);
+  const dock = make("div", { className: "dock" }, tools, buttons);
   box.replaceChildren(tiles, dock);
   dock.hidden = true;
   let status = (await get("/api/state")).status;
@@ -22,9 +23,14 @@ export async function makePicker(box, labelled) {
 
   function count() {
     const items = list().filter(chosen);
-    const left = status.money.left === null ? "" : ` of ${status.money.left} left`;
-    price.textContent = items.length ? `${items.length} chosen: they cost ${items.length}${left}.` : "Choose pictures, then a class.";
-    for (const button of buttons.children) button.disabled = !items.length;
+    const { left, budget, spent } = status.money;
+    const done = status.trainer.name === "done";
+    const most = left === null ? Infinity : done ? budget - spent : left;
+    const rest = left === null ? "" : ` of ${most} left`;
+    const dear = items.length > most;
+    const cost = !done && !status.asks_ahead ? "kept, and charged only if the run asks for them" : `they cost ${items.length}${rest}${dear ? ": too many" : ""}`;
+    price.textContent = items.length ? `${items.length} chosen: ${cost}.` : "Choose pictures, then a class.";
+    for (const button of buttons.querySelectorAll("button")) button.disabled = !items.length || dear;
   }
 
   function classes() {
@@ -40,7 +46,7 @@ export async function makePicker(box, labelled) {
 
   async function label(name) {
     const items = list().filter(chosen).map((tile) => tile.dataset.item);
-    if (!items.length) return;
+    if (!items.length || buttons.querySelector(":disabled")) return;
     try {
       status = (await post("/api/answer", { items, class_name: name, sure: true })).status;
       alarm("");
@@ -82,7 +88,7 @@ export async function makePicker(box, labelled) {
   function tile({ item, text = "", locked = false }, number) {
     const name = `Picture ${number + 1}${text ? `, ${text}` : ""}`;
     const button = make("button", { type: "button", disabled: locked, "aria-pressed": "false" }, picture(item, name));
-    if (text) button.append(make("span", { className: "name", "aria-hidden": "true" }, `${locked ? "🔒 " : ""}${text}`));
+    if (text) button.append(make("span", { className: "name", "aria-hidden": "true" }, ...withLock(text, locked)));
     button.dataset.item = item;
     return button;
   }

@@ -7,7 +7,7 @@ export const duration = (seconds) => seconds < 90 ? `${Math.max(1, Math.round(se
 export function showStatus(status, asking) {
   const { money } = status;
   const rows = [["Labels", number(status.labels)], ["Paid for", number(money.spent)]];
-  if (money.waiting) rows.push(["To be paid", number(money.waiting)]);
+  if (money.waiting) rows.push([status.trainer.name === "done" ? "Not bought" : "To be paid", number(money.waiting)]);
   if (money.budget !== null) rows.push(["Left", `${number(money.left)} of ${number(money.budget)}`]);
   if (status.not_sure) rows.push(["Not sure", number(status.not_sure)]);
   if (status.seconds_per_label) rows.push(["Seconds per label", status.seconds_per_label.toFixed(1)]);
@@ -32,7 +32,7 @@ function showRun({ trainer, batch, ahead, money }, asking) {
   byId("run").textContent = said;
   byId("retry").hidden = trainer.name !== "failed";
   const more = trainer.name === "training" && open > 0 ? `Meanwhile it needs ${answers} more.` : "";
-  byId("run-more").textContent = ahead ? `${more} ${ahead} labelled ahead: they are bought first in the next round.` : more;
+  byId("run-more").textContent = ahead && trainer.name !== "done" ? `${more} ${ahead} labelled ahead: they are bought first in the next round.` : more;
   const broke = money.left !== null && money.left < 1;
   const title = { training: "The run is training", done: "The run is finished", failed: "The run stopped" }[trainer.name] || "Nothing to ask just now";
   const text = {
@@ -40,6 +40,7 @@ function showRun({ trainer, batch, ahead, money }, asking) {
     failed: trainer.phase,
     training: `It is ${trainer.phase}${steps}. ${broke ? "The budget is spent, so there are no more questions." : "The next questions come by themselves."}`,
   }[trainer.name] || "The next questions come by themselves.";
+  byId("pulse").hidden = trainer.name === "done" || trainer.name === "failed";
   if (!asking) {
     if (byId("waiting-title").textContent !== title) byId("waiting-title").textContent = title;
     byId("waiting-text").textContent = text;
