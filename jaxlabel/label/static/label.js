@@ -78,8 +78,8 @@ function draw() {
 function lastAnswer({ item, class_name, locked }) {
   const name = class_name || "not sure";
   const label = locked ? `${name}: paid for, it stays` : `${name}: take this answer back`;
-  const button = make("button", { type: "button", title: label, "aria-label": label, disabled: Boolean(locked) }, picture(item, ""), make("span", {}, ...withLock(name, locked)));
-  button.addEventListener("click", () => undo(item));
+  const button = make("button", { type: "button", title: label, "aria-label": label, "aria-disabled": String(Boolean(locked)) }, picture(item, ""), make("span", {}, ...withLock(name, locked)));
+  button.addEventListener("click", () => (locked ? alarm(`${name}: this label has been paid for, so it stays.`) : undo(item)));
   return make("li", {}, button);
 }
 
