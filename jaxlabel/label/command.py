@@ -125,6 +125,7 @@ def _listen(options: Options) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((options.host, options.port))
+        listener.listen(128)  # who opens the printed address at once waits, and is not refused
     except OSError as error:
         listener.close()
         raise UsageError(f"cannot listen on {options.host}:{options.port}: {error.strerror}; "

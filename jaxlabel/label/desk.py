@@ -3,7 +3,6 @@
 import csv
 import threading
 import time
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,9 +13,10 @@ from jaxlabel import files
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.account import ASKED, QUESTIONS
 from jaxlabel.label.features import cover, neighbours
+from jaxlabel.label.names import checked_name
 from jaxlabel.label.project import Project
+from jaxlabel.label.records import Records
 from jaxlabel.oracle import votes
-from jaxlabel.oracle.person import LONGEST
 from jaxlabel.oracle.votes import NOT_SURE, Rule, Vote
 
 LEASE = 90.0  # seconds for which a picture is kept for one person
@@ -44,11 +44,13 @@ class Standing(NamedTuple):
       votes: all votes, the oldest first.
       labels: class name of each labelled item among those that matter to the page.
       bought: the items whose label the account, or another one, has bought.
+      refused: the items that somebody is not sure about and nobody has labelled.
     """
 
     votes: list[Vote]
     labels: dict[str, str]
     bought: dict[str, int]
+    refused: frozenset[str]
 
 
 class Desk:
@@ -61,6 +63,7 @@ class Desk:
 
     def __init__(self, project: Project, rule: Rule = Rule()):  # noqa: B008
         self.project, self.rule = project, rule
+        self.records = Records(project.workdir)
         self._lock = threading.RLock()
         self._leases: dict[str, tuple[str, float]] = {}
         self._ahead: list[int] = []
@@ -91,7 +94,9 @@ class Desk:
                 items = list({v.item for v in found} | {q.item for q in self.batch()})
                 bought = store.bought(name, items)
                 labels = votes.known_labels(store, name, items)
-                self._standing = time.monotonic(), Standing(found, labels, bought)
+                unsure = {v.item for v in found if v.class_name == NOT_SURE}
+                refused = frozenset(unsure - labels.keys())
+                self._standing = time.monotonic(), Standing(found, labels, bought, refused)
             return self._standing[1]
 
     def upcoming(self, person: str, count: int = 8, skip: Sequence[str] = ()) -> list[Question]:
@@ -125,8 +130,7 @@ class Desk:
 
     def _open(self, item: str, standing: Standing) -> bool:
         """Return True if the item has neither a label nor a "not sure"."""
-        refused = any(v.item == item and v.class_name == NOT_SURE for v in standing.votes)
-        return item not in standing.labels and not refused
+        return item not in standing.labels and item not in standing.refused
 
     def _ahead_items(self, standing: Standing) -> list[str]:
         """Return pictures that may be labelled before the run asks for them.
@@ -145,10 +149,23 @@ class Desk:
         if not open_ahead and len(self.ahead_answered(standing)) < self._most_ahead(standing):
             rows = np.array(sorted(project.rows[i] for i in asked if i in project.rows), int)
             seed = project.settings.seed + 1 + len(rows)
-            found = cover(project.features, AHEAD, rows, project.duplicates(), seed=seed)
+            found = cover(project.features, AHEAD, rows, self._excluded_ahead(), seed=seed)
             self._ahead += [int(row) for row in found]
             open_ahead = self._ahead[-len(found) :] if len(found) else []
         return wanted + [project.items[row] for row in open_ahead]
+
+    def _excluded_ahead(self) -> np.ndarray:
+        """Return rows that are not worth labelling ahead: copies, and what the model is sure of.
+
+        The newest model's least sure quarter is kept. Without a model every picture is.
+        """
+        project, pool = self.project, self.records.pool()
+        excluded = project.duplicates()
+        if pool is None:
+            return excluded
+        sure = pool.probabilities.max(axis=1)
+        kept = pool.rows[np.argsort(sure, kind="stable")[: max(AHEAD, len(sure) // 4)]]
+        return np.union1d(excluded, np.setdiff1d(np.arange(len(project.items)), kept))
 
     @property
     def asks_ahead(self) -> bool:
@@ -260,29 +277,6 @@ class Desk:
             self._standing = None
             for item in items:
                 self._leases.pop(item, None)
-
-
-def checked_name(name: str) -> str:
-    """Return a class's name without spaces around it, in Unicode's composed form.
-
-    Raises:
-      UsageError: it is empty, too long, or of several lines.
-    """
-    name = unicodedata.normalize("NFC", str(name)).strip()
-    if not name or len(name) > LONGEST or not name.isprintable():
-        raise UsageError(f"a class's name is one line of 1 to {LONGEST} characters")
-    return name
-
-
-def similar_name(name: str, names: Sequence[str]) -> str | None:
-    """Return an existing name that differs only in case, Unicode form, spaces or hyphens."""
-    wanted = _folded(name)
-    return next((known for known in names if known != name and _folded(known) == wanted), None)
-
-
-def _folded(name: str) -> str:
-    text = unicodedata.normalize("NFKC", name).casefold()
-    return "".join(c for c in text if not c.isspace() and c not in "-_.")
 
 
 def _questions(path: Path, project: Project) -> list[Question]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from jaxlabel.errors import UsageError
 from jaxlabel.files import refusals
 from jaxlabel.label.desk import Desk
-from jaxlabel.label.status import Records
+from jaxlabel.label.records import Records
 from jaxlabel.oracle.votes import NOT_SURE
 
 

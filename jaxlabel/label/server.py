@@ -16,9 +16,10 @@ from starlette.staticfiles import StaticFiles
 
 from jaxlabel.errors import BudgetExceeded, JaxlabelError, StoreError, UsageError
 from jaxlabel.label import agreement, export, views
-from jaxlabel.label.desk import Desk, similar_name
+from jaxlabel.label.desk import Desk
+from jaxlabel.label.names import similar_name
 from jaxlabel.label.project import PAGE, picture
-from jaxlabel.label.status import Records, status
+from jaxlabel.label.status import status
 from jaxlabel.label.trainer import Trainer
 from jaxlabel.oracle.votes import NOT_SURE, Locked
 
@@ -33,7 +34,7 @@ MOST = 200  # pictures in one answer of a view
 
 def make_app(desk: Desk, trainer: Trainer) -> Starlette:
     """Return the application, without the guard that says who may use it."""
-    records = Records(desk.project.workdir)
+    records = desk.records
     pages = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True)
 
     def state(request: Request) -> dict[str, Any]:

@@ -1,69 +1,17 @@
 """What the page says about the run: money, labels per class, accuracy, and what goes on."""
 
-import threading
 from collections import Counter
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
 
-from jaxlabel import files
-from jaxlabel.label.desk import Desk, Standing
+from jaxlabel.label.desk import Desk
+from jaxlabel.label.records import Pool, Records
 from jaxlabel.label.trainer import State
-from jaxlabel.oracle.votes import NOT_SURE
 
 LAST = 10  # answers that can be clicked
 PAUSE = 60.0  # seconds: a longer look at a picture was a pause and is not counted
 DOUBT = 1.5  # the engine takes errors to be up to 1.5 times the networks' own doubt
-
-
-class Pool(NamedTuple):
-    """The newest model's predictions: the rows it looked at, and probabilities per class."""
-
-    rows: Int[np.ndarray, "m"]
-    probabilities: Float[np.ndarray, "m classes"]
-
-
-class Records:
-    """Reads the files of the work directory again only when they have changed."""
-
-    def __init__(self, workdir: Path):
-        self._workdir = workdir
-        self._kept: dict[str, tuple[float, Any]] = {}
-        self._lock = threading.Lock()
-
-    def pool(self) -> Pool | None:
-        """Return the newest predictions; None before the first round."""
-        return self._read("artifacts/pool.npz", _pool)
-
-    def metrics(self) -> list[dict[str, Any]]:
-        """Return the lines of metrics.jsonl that are about rounds and audits."""
-        return self._read("metrics.jsonl", _metrics) or []
-
-    def result(self) -> dict[str, Any] | None:
-        """Return result.json; None until the run is finished."""
-        return self._read("result.json", files.read_json)
-
-    def _read(self, name: str, read: Any) -> Any:
-        path = self._workdir / name
-        with self._lock:
-            try:
-                stamp = path.stat().st_mtime
-                if name not in self._kept or self._kept[name][0] != stamp:
-                    self._kept[name] = stamp, read(path)
-                return self._kept[name][1]
-            except (OSError, ValueError):
-                return None
-
-
-def _pool(path: Path) -> Pool:
-    with np.load(path) as arrays:
-        return Pool(arrays["rows"], arrays["probabilities"].astype(np.float32))
-
-
-def _metrics(path: Path) -> list[dict[str, Any]]:
-    return [line for line in files.read_lines(path)[0] if line["phase"] in ("rounds", "audit")]
 
 
 def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[str, Any]:
@@ -73,7 +21,7 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
     account = project.store.account(project.account)
     counts = Counter(standing.labels.values())
     batch = desk.batch()
-    done = sum(q.item in standing.labels or _refused(q.item, standing) for q in batch)
+    done = sum(q.item in standing.labels or q.item in standing.refused for q in batch)
     mine = [v for v in standing.votes if v.person == person]
     times = [v.seconds for v in mine if 0 < v.seconds < PAUSE]
     waiting = sum(item not in standing.bought for item in standing.labels)
@@ -88,7 +36,7 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
         "batch": {"done": done, "total": len(batch)},
         "ahead": len(desk.ahead_answered(standing)),
         "labels": len(standing.labels),
-        "not_sure": len({v.item for v in standing.votes if _refused(v.item, standing)}),
+        "not_sure": len(standing.refused),
         "seconds_per_label": float(np.median(times)) if times else None,
         "last": [
             {"item": v.item, "class_name": v.class_name, "locked": v.item in standing.bought}
@@ -103,11 +51,6 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
         "pictures": len(project.items),
         "data": project.settings.data,
     }
-
-
-def _refused(item: str, standing: Standing) -> bool:
-    unsure = any(v.item == item and v.class_name == NOT_SURE for v in standing.votes)
-    return unsure and item not in standing.labels
 
 
 def accuracy(records: Records) -> dict[str, Any] | None:

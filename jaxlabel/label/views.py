@@ -7,7 +7,7 @@ import numpy as np
 from jaxlabel.errors import UsageError
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.features import kmeans, neighbours
-from jaxlabel.label.status import Pool, Records
+from jaxlabel.label.records import Pool, Records
 
 CLUSTERS = 24
 ON_MAP = 3000

@@ -14,8 +14,9 @@ from jaxlabel.errors import UsageError
 from jaxlabel.experiment import account
 from jaxlabel.label import command, export, features
 from jaxlabel.label.agreement import cohens_kappa, fleiss_kappa
-from jaxlabel.label.desk import Desk, checked_name, similar_name
+from jaxlabel.label.desk import Desk
 from jaxlabel.label.guard import LARGEST_BODY, Guard, Keys
+from jaxlabel.label.names import checked_name, similar_name
 from jaxlabel.label.project import begin
 from jaxlabel.label.server import make_app
 from jaxlabel.label.trainer import State
@@ -134,7 +135,8 @@ def test_hostile_input_is_refused_or_text(project):
         kind = {"content-type": "application/json"}
         assert inside.post("/api/answer", content=content, headers=kind).status_code == 400
     assert inside.post("/api/answer", content=b"a=b").status_code == 415
-    for body in ({}, {"items": 3}, {"items": [3]}, {"items": []}, {"items": [first], "seconds": []}):
+    timed = {"items": [first], "seconds": []}
+    for body in ({}, {"items": 3}, {"items": [3]}, {"items": []}, timed):
         assert inside.post("/api/answer", json=body).status_code == 400
     assert inside.get("/api/cluster?number=999999999999").status_code in (200, 400)
     script = "<script>alert(1)</script>"
