@@ -146,12 +146,13 @@ class Desk:
             return wanted
         asked = {q.item for q in self.batch()} | {v.item for v in standing.votes}
         open_ahead = [r for r in self._ahead if self._open(project.items[r], standing)]
-        if not open_ahead and len(self.ahead_answered(standing)) < self._most_ahead(standing):
+        count = min(AHEAD, self._most_ahead() - len(self.ahead_answered(standing)))
+        if not open_ahead and count > 0:
             rows = np.array(sorted(project.rows[i] for i in asked if i in project.rows), int)
             seed = project.settings.seed + 1 + len(rows)
-            found = cover(project.features, AHEAD, rows, self._excluded_ahead(), seed=seed)
-            self._ahead += [int(row) for row in found]
-            open_ahead = self._ahead[-len(found) :] if len(found) else []
+            found = cover(project.features, count, rows, self._excluded_ahead(), seed=seed)
+            open_ahead = [int(row) for row in found]
+            self._ahead += open_ahead
         return wanted + [project.items[row] for row in open_ahead]
 
     def _excluded_ahead(self) -> np.ndarray:
@@ -175,7 +176,7 @@ class Desk:
         takes = hasattr(settings, "initial_labels") and not getattr(settings, "target", 0)
         return takes and not done
 
-    def _most_ahead(self, standing: Standing) -> int:
+    def _most_ahead(self) -> int:
         """Return how many pictures may wait for the round after the next: half of what it buys.
 
         Towards the end of the budget there are none, because no round would buy them.
