@@ -1,11 +1,9 @@
 """Who is asked what: the run's questions, then pictures to label ahead; leases; answers; undo."""
 
-import csv
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,26 +13,13 @@ from jaxlabel.experiment.account import ASKED, QUESTIONS
 from jaxlabel.label.features import cover, neighbours
 from jaxlabel.label.names import checked_name
 from jaxlabel.label.project import Project
+from jaxlabel.label.questions import RUN, WAIT, Question, read_questions
 from jaxlabel.label.records import Records
 from jaxlabel.oracle import votes
 from jaxlabel.oracle.votes import NOT_SURE, Rule, Vote
 
 LEASE = 90.0  # seconds for which a picture is kept for one person
 AHEAD = 16  # pictures chosen at a time to be labelled while a round trains
-RUN, WAIT = "run", "ahead"  # where a question comes from
-
-
-class Question(NamedTuple):
-    """A picture to be labelled.
-
-    Attributes:
-      purpose: "train", or "certify" for an audit, which is shown without any help.
-      source: RUN if the run asks for it, WAIT if it is labelled ahead.
-    """
-
-    item: str
-    purpose: str
-    source: str
 
 
 class Standing(NamedTuple):
@@ -82,7 +67,7 @@ class Desk:
             items = [self.project.items[row] for row in self.project.first]
             return [Question(item, "train", RUN) for item in items]
         if self._batch is None or self._batch[0] != stamp:
-            self._batch = stamp, _questions(path, self.project)
+            self._batch = stamp, read_questions(path, self.project)
         return self._batch[1]
 
     def standing(self, fresh: bool = False) -> Standing:
@@ -94,9 +79,8 @@ class Desk:
                 items = list({v.item for v in found} | {q.item for q in self.batch()})
                 bought = store.bought(name, items)
                 labels = votes.known_labels(store, name, items)
-                unsure = {v.item for v in found if v.class_name == NOT_SURE}
-                refused = frozenset(unsure - labels.keys())
-                self._standing = time.monotonic(), Standing(found, labels, bought, refused)
+                kept = Standing(found, labels, bought, _refused(found, labels))
+                self._standing = time.monotonic(), kept
             return self._standing[1]
 
     def upcoming(self, person: str, count: int = 8, skip: Sequence[str] = ()) -> list[Question]:
@@ -251,7 +235,8 @@ class Desk:
     def undo(self, person: str, item: str = "") -> Vote | None:
         """Take back the person's last answer, or that for `item`; the picture is asked again."""
         taken = votes.withdraw(self.project.store, self.project.label_set, person, self.rule, item)
-        self.refresh([taken.item] if taken else [])
+        if taken is not None:
+            self.refresh([taken.item])
         if taken is not None:
             row = self.project.rows.get(taken.item)
             open_items = {q.item for q in self.batch()}
@@ -273,16 +258,26 @@ class Desk:
             return len(near)
 
     def refresh(self, items: Sequence[str]) -> None:
-        """Forget what was known of the store, and who holds these items."""
+        """Read again what the store says of these items, and let go of their leases.
+
+        Without items everything is read again when it is needed next.
+        """
         with self._lock:
-            self._standing = None
             for item in items:
                 self._leases.pop(item, None)
+            if self._standing is None or not items:
+                self._standing = None
+                return
+            stamp, old = self._standing
+            store, name, these = self.project.store, self.project.label_set, set(items)
+            known = [v for v in old.votes if v.item not in these]
+            found = known + votes.all_votes(store, name, items)
+            labels = {i: k for i, k in old.labels.items() if i not in these}
+            labels |= votes.known_labels(store, name, items)
+            bought = old.bought | store.bought(name, items)
+            self._standing = stamp, Standing(found, labels, bought, _refused(found, labels))
 
 
-def _questions(path: Path, project: Project) -> list[Question]:
-    asked: dict[str, Any] = files.read_json(project.workdir / ASKED) or {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("item") in project.rows]
-    purposes = {item: kind if kind == "certify" else "train" for item, kind in asked.items()}
-    return [Question(row["item"], purposes.get(row["item"], "train"), RUN) for row in rows]
+def _refused(found: Sequence[Vote], labels: dict[str, str]) -> frozenset[str]:
+    """Return the items that somebody is not sure about and nobody has labelled."""
+    return frozenset({v.item for v in found if v.class_name == NOT_SURE} - labels.keys())

@@ -116,15 +116,19 @@ def withdraw(
         return Vote(row.item, row.person, row.class_name, row.seconds, row.voted_time)
 
 
-def all_votes(store: "LabelStore", label_set: str) -> list[Vote]:
-    """Return all votes, the oldest first."""
+def all_votes(
+    store: "LabelStore", label_set: str, items: Sequence[str] | None = None
+) -> list[Vote]:
+    """Return all votes, or those for the items alone, the oldest first."""
     with transaction(store.engine) as connection:
         key = label_set_id(connection, label_set)
         query = sa.select(votes).where(votes.c.label_set_id == key).order_by(votes.c.id)
-        return [
-            Vote(row.item, row.person, row.class_name, row.seconds, row.voted_time)
-            for row in connection.execute(query)
-        ]
+        rows = (
+            connection.execute(query).all()
+            if items is None
+            else lookup(connection, query, votes.c.item, items)
+        )
+        return [Vote(*row[2:]) for row in rows]
 
 
 def known_labels(store: "LabelStore", label_set: str, items: Sequence[str]) -> dict[str, str]:

@@ -30,7 +30,7 @@ export async function makePicker(box, labelled) {
     const dear = items.length > most;
     const cost = !done && !status.asks_ahead ? "kept, and charged only if the run asks for them" : `they cost ${items.length}${rest}${dear ? ": too many" : ""}`;
     price.textContent = items.length ? `${items.length} chosen: ${cost}.` : "Choose pictures, then a class.";
-    for (const button of buttons.querySelectorAll("button")) button.disabled = !items.length || dear;
+    for (const button of buttons.querySelectorAll("button")) button.setAttribute("aria-disabled", String(!items.length || dear));
   }
 
   function classes() {
@@ -46,7 +46,7 @@ export async function makePicker(box, labelled) {
 
   async function label(name) {
     const items = list().filter(chosen).map((tile) => tile.dataset.item);
-    if (!items.length || buttons.querySelector(":disabled")) return;
+    if (!items.length || buttons.querySelector("[aria-disabled=true]")) return;
     try {
       status = (await post("/api/answer", { items, class_name: name, sure: true })).status;
       alarm("");
