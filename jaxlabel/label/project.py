@@ -68,6 +68,10 @@ def begin(settings: Any, workdir: Path) -> Project:
       DataError, StoreError: the pictures or the label store cannot be used.
     """
     options = Options(**{name: getattr(settings, name) for name in Options._fields})
+    if data.has_labels(settings.data, options):
+        raise UsageError(
+            f"{settings.data} has labels of its own: jaxlabel train asks them, and nobody is needed"
+        )
     workdirs.refuse_foreign(workdir)
     dataset, features = _read(settings.data, options, workdir)
     lock = _lock(workdir)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,7 +133,7 @@ class Trainer:
         project = self._project
         settings = dataclasses.asdict(project.settings)
         order = {
-            "command": sys.argv,
+            "command": without_secret(sys.argv),
             "method": type(project.settings).__module__.rpartition(".")[2],
             "settings": settings,
             "workdir": str(project.workdir),
@@ -162,6 +162,19 @@ class Trainer:
             except subprocess.TimeoutExpired:
                 self._child.kill()
                 self._child.wait()
+
+
+def without_secret(words: Sequence[str]) -> list[str]:
+    """Return a command's words without --password and its value, for the run's record."""
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        name, equals, _ = word.lstrip("-").partition("=")
+        secret = word.startswith("-") and name == "password"
+        if not secret and not skip:
+            kept.append(word)
+        skip = secret and not equals
+    return kept
 
 
 def _progress(log: Path) -> tuple[str, int, int, float | None]:

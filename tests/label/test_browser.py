@@ -160,6 +160,12 @@ def test_the_whole_way(page, tab, capfd):
     tab.wait_for_timeout(500)
     assert labels(tab) == before + 1
     tab.reload()
+    # the process that trains is killed, and starts again by itself
+    tab.wait_for_function("() => document.querySelector('#run').textContent.includes('It is')")
+    tab.wait_for_timeout(2500)
+    for child in Path(f"/proc/{page.process.pid}/task").glob("*/children"):
+        for number in child.read_text().split():
+            os.kill(int(number), signal.SIGKILL)
     # the rounds, the audit and the end
     end = time.monotonic() + 200
     while tab.evaluate("fetch('/api/state').then((f) => f.json())")["status"]["trainer"][

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from jaxlabel.errors import UsageError
+from jaxlabel.errors import StoreError, UsageError
 from jaxlabel.experiment import account
 from jaxlabel.label import command, export, features
 from jaxlabel.label.agreement import cohens_kappa, fleiss_kappa
@@ -19,7 +19,7 @@ from jaxlabel.label.guard import LARGEST_BODY, Guard, Keys
 from jaxlabel.label.names import checked_name, similar_name
 from jaxlabel.label.project import begin
 from jaxlabel.label.server import make_app
-from jaxlabel.label.trainer import State
+from jaxlabel.label.trainer import State, without_secret
 from jaxlabel.methods import active
 from jaxlabel.oracle import votes
 from jaxlabel.oracle.votes import Rule, winning_class
@@ -179,6 +179,40 @@ def test_answers_undo_not_sure_and_the_lock(project):
     assert inside.post("/api/undo", json={"item": first}).status_code == 409
     assert inside.post("/api/undo", json={}).json()["again"]["item"] == second
     assert inside.post("/api/undo", json={}).status_code == 409
+
+
+def test_a_store_that_fails_is_one_line_and_the_answer_can_be_sent_again(project, monkeypatch):
+    inside, _, _ = clients(project)
+    item = asked(inside)[0]
+
+    def full(*_, **__):
+        raise StoreError("the label store: database or disk is full; free some space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(votes, "vote", full)
+        answer = say(inside, item, "cat")
+        assert answer.status_code == 503 and "disk is full" in answer.json()["error"]
+    assert say(inside, item, "cat").status_code == 200
+
+
+def test_a_password_lets_in_who_knows_it(project):
+    desk = Desk(project)
+    guard = Guard(make_app(desk, NoTrainer()), SECRETS, "0.0.0.0", 8000, "long enough")
+    client = TestClient(guard, base_url="http://192.0.2.7:8000")
+    here = {"origin": "http://192.0.2.7:8000"}
+    assert "Password" in client.get("/").text
+    for word, status in (("wrong", 403), ("long enough", 200)):
+        entered = client.post("/login", data={"password": word}, headers=here)
+        assert entered.status_code == status
+    assert client.get("/").status_code == 200
+    assert client.get("/", headers={"host": "evil.example:8000"}).status_code == 403
+    words = ["jaxlabel", "label", "--password", "secret", "--password=secret", "--port=1"]
+    assert without_secret(words) == ["jaxlabel", "label", "--port=1"]
+
+
+def test_data_with_labels_needs_nobody(tmp_path):
+    with pytest.raises(UsageError, match="labels of its own"):
+        begin(active.Config(data="digits"), tmp_path / "run")
 
 
 def test_an_answer_again_and_from_two_tabs_counts_once(project):
