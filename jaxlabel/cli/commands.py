@@ -161,7 +161,7 @@ def label(arguments: list[str]) -> None:
     from jaxlabel.label import command
 
     config = command.settled(config, values.data, values.budget, values.target)
-    given = {name: values[name].value for name in command.Options._fields}
+    given: dict[str, Any] = {name: values[name].value for name in command.Options._fields}
     name = Path(config.data.partition(":")[2] or config.data).resolve().name
     workdir = Path(values.workdir or Path("runs") / f"label_{name}")
     command.label(config, workdir, command.Options(**given))
