@@ -61,6 +61,7 @@ class LabelsMissing(JaxlabelError):
     def __init__(self, message: str, items: list[str]):
         super().__init__(message)
         self.items = items
+        self.purpose = "train"  # what the labels are for; "certify" for an audit
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

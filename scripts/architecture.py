@@ -35,6 +35,7 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
     ("recipes", {"methods": "one recipe, one file"}),
     ("one run", {"experiment": "configuration to report"}),
     ("many runs", {"sweep": "grids of runs"}),
+    ("page", {"label": "labelling page"}),
     ("Python face", {"api": "fit, Session, Result"}),
     ("scikit-learn face", {"sklearn": "FewLabelClassifier"}),
     ("command line", {"cli": "command line"}),

@@ -55,8 +55,10 @@ class Command(NamedTuple):
         attribute for each flag.
       flags: the declarations of the flags, in the order in which the help text lists them.
       description: a paragraph that the help text shows below the summary; may be empty.
-      takes_config: True if the command also accepts --config=FILE and --config.KEY=VALUE. The
-        object passed to `run` then also has the attributes `config` and `config_name`.
+      default_config: the config file that is used without --config=FILE, such as
+        "configs/digits.py". The command then also accepts --config=FILE and --config.KEY=VALUE, and
+        the object passed to `run` also has the attributes `config` and `config_name`. An empty
+        string for a command without a configuration.
     """
 
     name: str
@@ -64,19 +66,24 @@ class Command(NamedTuple):
     run: Callable[[Any], None]
     flags: tuple[Flag, ...] = ()
     description: str = ""
-    takes_config: bool = False
+    default_config: str = ""
 
 
-CONFIG_FLAGS = (
-    Flag(
-        "config",
-        "the experiment's config file, and its variant if it has several; configs/ holds the files "
-        "that come with jaxlabel. With this flag, --help lists every setting of the file's recipe",
-        "FILE[:VARIANT]",
-        DEFAULT_CONFIG,
-    ),
-    Flag("config.KEY", "change one setting of the experiment; may be repeated", "VALUE ..."),
-)
+def config_flags(default: str) -> tuple[Flag, ...]:
+    """Return the declarations of --config and --config.KEY, for their help text.
+
+    Args:
+      default: the config file that is used without --config; an empty string for a command without
+        a configuration, which has no such flags.
+    """
+    if not default:
+        return ()
+    return (
+        Flag("config", "the experiment's config file, and its variant if it has several; configs/ "
+             "holds the files that come with jaxlabel. With this flag, --help lists every setting "
+             "of the file's recipe", "FILE[:VARIANT]", default),
+        Flag("config.KEY", "change one setting of the experiment; may be repeated", "VALUE ..."),
+    )  # fmt: skip
 
 
 def setting_flag(name: str, metavar: str = "") -> Flag:
@@ -109,7 +116,7 @@ def asks_help(arguments: Iterable[str]) -> bool:
 
 def help_text(command: Command) -> str:
     """Return the help text of a command: its summary, its usage line, and the help of each flag."""
-    declared = (CONFIG_FLAGS if command.takes_config else ()) + command.flags
+    declared = config_flags(command.default_config) + command.flags
     start = f"usage: jaxlabel {command.name} "
     forms = [_flag_form(flag) if flag.missing else f"[{_flag_form(flag)}]" for flag in declared]
     lines = [f"jaxlabel {command.name}: {command.summary}", ""]

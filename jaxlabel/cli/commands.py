@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from jaxlabel.cli.arguments import Command, Flag, setting_flag
+from jaxlabel.cli.arguments import DEFAULT_CONFIG, Command, Flag, setting_flag
 from jaxlabel.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +25,17 @@ def train(given: SimpleNamespace) -> None:
 
     workdir = Path(given.workdir or Path("runs") / given.config_name)
     print(summary(run(given.config, workdir), workdir))
+
+
+def label(given: SimpleNamespace) -> None:
+    """Execute the command `jaxlabel label`: serve the labelling page until it is interrupted."""
+    from jaxlabel.label import command
+
+    config = command.settled(given.config, given.data, given.budget, given.target)
+    options = {name: getattr(given, name) for name in command.Options._fields}
+    name = Path(config.data.partition(":")[2] or config.data).resolve().name
+    workdir = Path(given.workdir or Path("runs") / f"label_{name}")
+    command.label(config, workdir, command.Options(**options))
 
 
 def sweep(given: SimpleNamespace) -> None:
@@ -163,11 +174,35 @@ IMAGE_FLAGS = (
 
 COMMANDS = (
     Command(
-        "train", "buy labels, train, evaluate, and write a report", train, takes_config=True,
+        "train", "buy labels, train, evaluate, and write a report", train,
+        default_config=DEFAULT_CONFIG,
         flags=(
             Flag("workdir", "the directory for everything that the run writes; without this flag, "
                  "runs/NAME of the config. The same command continues a run that was killed",
                  "DIR"),
+        ),
+    ),
+    Command(
+        "label", "label pictures on a local web page while the run trains", label,
+        default_config="configs/flagship.py:folder",
+        flags=(
+            Flag("data", "the pictures, as --config.data; a bare path stands for folder:PATH",
+                 "SPEC", ""),
+            Flag("workdir", "the directory for everything that the run writes; without this flag, "
+                 "runs/label_NAME of the folder. The same command continues the page and the run; "
+                 "jaxlabel train can continue the run too", "DIR", ""),
+            Flag("budget", "the number of labels that may be bought, as --config.budget", "N", ""),
+            Flag("target", "the accuracy to certify, such as 0.95, as --config.target; without it "
+                 "nothing is certified", "FRACTION", ""),
+            Flag("port", "the port on which the page listens; 0: a free one", "N", 0),
+            Flag("host", "the address on which the page listens; another one than 127.0.0.1 lets "
+                 "other machines in and needs --password", "HOST", "127.0.0.1"),
+            Flag("password", "the password that other machines must give", "TEXT", ""),
+            Flag("no_browser", "print the page's address instead of opening the browser",
+                 default=False),
+            Flag("votes", "the number of people whose answers a label takes (?as=NAME in the "
+                 "page's address)", "K", 1),
+            Flag("arbiter", "the person whose answer decides where others differ", "NAME", ""),
         ),
     ),
     Command(

@@ -144,7 +144,7 @@ def _run_command(command: Command, words: list[str]) -> None:
       UsageError: a flag is unknown, has a wrong value, or is required and not given.
     """
     wants_help = arguments.asks_help(words)
-    if not command.takes_config:
+    if not command.default_config:
         if wants_help:
             print(arguments.help_text(command))
         else:
@@ -155,9 +155,8 @@ def _run_command(command: Command, words: list[str]) -> None:
     if not wants_help:
         command.run(settings.read(command, words))
     elif settings.names_config(words):
-        print(
-            f"{arguments.help_text(command)}\n\n{settings.describe_settings(settings.load_config(words).config)}"
-        )
+        config = settings.load_config(words, command.default_config).config
+        print(f"{arguments.help_text(command)}\n\n{settings.describe_settings(config)}")
     else:  # Without a config file, the help shows only settings that need no import of JAX.
         shared = settings.describe_settings(RunConfig())
         print(f"{arguments.help_text(command)}\n\nThe settings of every run:\n{shared}")

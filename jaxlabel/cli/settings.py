@@ -50,7 +50,7 @@ def read(command: Command, words: list[str]) -> SimpleNamespace:
       UsageError: the config file is missing or broken, a variant of the file, a setting, or a flag
         is unknown, or a value does not fit.
     """
-    loaded = load_config(words)
+    loaded = load_config(words, command.default_config)
     values = arguments.define_absl_flags(command)
     config_flags.DEFINE_config_dataclass(
         "config", loaded.config, flag_values=values, sys_argv=loaded.words
@@ -62,17 +62,18 @@ def read(command: Command, words: list[str]) -> SimpleNamespace:
     return given
 
 
-def load_config(words: list[str]) -> Loaded:
+def load_config(words: list[str], default: str) -> Loaded:
     """Load the config file that the command-line argument --config=FILE[:VARIANT] names.
 
     Args:
-      words: the command-line arguments. Without --config=FILE, the file configs/digits.py is
-        loaded. Settings such as --config.seed=1 are not applied; only their names are checked.
+      words: the command-line arguments. Settings such as --config.seed=1 are not applied; only
+        their names are checked.
+      default: the config file that is loaded if `words` has no --config=FILE.
 
     Raises:
       UsageError: the file is missing or broken, it has no such variant, or a setting is unknown.
     """
-    words, file, variant = _split_off_config_file(words)
+    words, file, variant = _split_off_config_file(words, default)
     config = configfile.load(file, variant, _last_value_of_setting("preset", words))
     names = {field.name for field in dataclasses.fields(config)}
     for name in map(_setting_name, words):
@@ -101,17 +102,17 @@ def describe_settings(config: RunConfig) -> str:
     return "\n".join(lines)
 
 
-def _split_off_config_file(words: list[str]) -> tuple[list[str], str, str]:
+def _split_off_config_file(words: list[str], default: str) -> tuple[list[str], str, str]:
     """Take the argument --config=FILE[:VARIANT] out of the command-line arguments.
 
     Returns:
-      The other arguments; the path of the config file, which is configs/digits.py if --config is
-      not given; and the variant as ":VARIANT", or an empty string if none is given.
+      The other arguments; the path of the config file, which is `default` if --config is not
+      given; and the variant as ":VARIANT", or an empty string if none is given.
 
     Raises:
       UsageError: --config has no value, or the file does not exist.
     """
-    rest, chosen, pending = [], arguments.DEFAULT_CONFIG, list(words)
+    rest, chosen, pending = [], default, list(words)
     while pending:
         word = pending.pop(0)
         name, equals, value = word.partition("=")

@@ -179,7 +179,9 @@ class LabelableImages:
         return set(map(str, data.load(settings["data"], options).train_items))
 
 
-def write_questions(workdir: Path, items: Sequence[str], paths: Sequence[str]) -> Path:
+def write_questions(
+    workdir: Path, items: Sequence[str], paths: Sequence[str], purpose: str = "train"
+) -> Path:
     """Write the file questions.csv, in which a person writes labels of images; return its path.
 
     Args:
@@ -187,9 +189,10 @@ def write_questions(workdir: Path, items: Sequence[str], paths: Sequence[str]) -
         images are added to the file asked.json.
       items: the ids of the images that need a label.
       paths: the image file of each id; an empty string for an image that has no file of its own.
+      purpose: the purpose of the labels, "train" or "certify", which asked.json records.
     """
     asked = files.read_json(workdir / ASKED) or {}
-    files.write_json(workdir / ASKED, asked | dict.fromkeys(map(str, items), 1))
+    files.write_json(workdir / ASKED, asked | dict.fromkeys(map(str, items), purpose))
     oracle.write_questions(workdir / QUESTIONS, items, paths)
     return workdir / QUESTIONS
 

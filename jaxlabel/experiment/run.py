@@ -246,7 +246,7 @@ def _write_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> L
     """
     path_of = dict(zip(dataset.train_items.tolist(), dataset.paths, strict=False))
     paths = [path_of.get(item, "") for item in error.items]
-    path = account.write_questions(workdir, error.items, paths)
+    path = account.write_questions(workdir, error.items, paths, error.purpose)
     return LabelsMissing(
         f"{len(error.items)} image{'s are' if len(error.items) > 1 else ' is'} to be labelled by a "
         f"person: fill the column label of "

@@ -166,6 +166,7 @@ def run(
                 context, state, labelled, f"round_{number}", short, fit_key
             )
             pool = rounds.pool_predictions(context, state, labelled, pool_key)
+            log.arrays("pool", rows=pool.rows, probabilities=pool.predictions.probabilities)
             log.scalars(
                 "rounds",
                 number,
@@ -248,6 +249,7 @@ def make_predictor(
       rule: the stopping rule, which holds the results of the audits.
       stopped_by: why the run ended, such as "target" or "budget".
     """
+    context.log.arrays("pool", rows=np.arange(len(probabilities)), probabilities=probabilities)
     labels = probabilities.argmax(axis=-1).astype(np.int32)
     labels[labelled.indices] = labelled.labels
     used = {name: getattr(context.config, name) for name in ("objective", "initial_query")}

@@ -22,6 +22,7 @@ OVERCONFIDENCE = 1.5  # assumed ratio of error rate to mean uncertainty, until a
 STARTED_AUDITS = "audits_in_rounds"  # checkpoint: the model fingerprint and round of each audit
 DRAWN = "drawn_by_audit_"  # checkpoint of each audit: the images drawn, saved before they are asked
 MAX_AUDITS = 20
+NOT_SURE = -1  # stands for the label of an image that no person could label
 FIRST_SHARE = 0.75  # of the allowed error: audits begin when they are likely to succeed
 
 
@@ -178,8 +179,10 @@ class StoppingRule:
         uncertainty = mean_uncertainty(np.delete(probabilities, labelled.indices, axis=0))
         error = max(1 - result.estimate, 1 / (result.labels + 1))
         self._overconfidence = error / max(uncertainty, 1e-6)
-        labels = np.append(labelled.labels, answers)
-        return Labelled(np.append(labelled.indices, result.indices), labels.astype(int)), True
+        answered = answers != NOT_SURE
+        labels = np.append(labelled.labels, answers[answered])
+        indices = np.append(labelled.indices, result.indices[answered])
+        return Labelled(indices, labels.astype(int)), True
 
     def add_abandoned_audits(self, labelled: Labelled, number: int, skip: int = -1) -> Labelled:
         """Return the labelled set with the labels that abandoned audits of round `number` bought.
@@ -208,9 +211,15 @@ class StoppingRule:
         return labelled
 
     def _buy_audit_labels(self, indices: Int[np.ndarray, "b"], number: int) -> Int[np.ndarray, "b"]:
-        """Buy and return the labels of `indices`, to certify the accuracy in round `number`."""
+        """Buy and return the labels of `indices`, to certify the accuracy in round `number`.
+
+        The label is NOT_SURE for an image that no person could label. It differs from every
+        prediction, so the audit counts the image as an error, and its lower bound still holds.
+        """
         before = self._oracle.num_bought
-        labels = self._oracle.ask(indices, purpose="certify", round=number)
+        labels = np.full(len(indices), NOT_SURE)
+        answerable = np.isfinite(self._oracle.cost(indices))
+        labels[answerable] = self._oracle.ask(indices[answerable], purpose="certify", round=number)
         self._audited += self._oracle.num_bought - before
         return labels
 

@@ -40,8 +40,9 @@ def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray,
     # 1e-9 here and below allows for rounding errors in sums of prices.
     left, bought = oracle.remaining + 1e-9, np.zeros(len(indices), bool)
     for place, price in enumerate(oracle.cost(indices).tolist()):
-        bought[place] = price <= left
-        left -= price * bought[place]
+        bought[place] = price <= left and math.isfinite(price)
+        price = price if bought[place] else 0.0
+        left -= price
     return indices[bought]
 
 
@@ -70,19 +71,25 @@ def num_affordable(
     if not len(left):
         return 0
     prices = oracle.cost(left) if surely else oracle.prices[left]
+    prices = prices[np.isfinite(prices)]  # nobody can answer the others: see `LabelStore.costs`
+    if not len(prices):
+        return 0
     price = float(prices.max() if surely else prices.mean())
     bought = oracle.remaining / price + 1e-9 if price > 0 else math.inf
-    return int(min(len(left), bought))
+    return int(min(len(prices), bought))
 
 
 def unaffordable(oracle: Oracle, num_images: int) -> Int[np.ndarray, "m"]:
     """Return the indices of the images whose label alone costs more than the remaining budget.
 
+    An image that no person could label has an infinite price.
+
     Args:
       oracle: the labeller, which knows prices and the budget.
       num_images: the number of training images.
     """
-    return np.flatnonzero(oracle.prices[:num_images] > oracle.remaining + 1e-9)
+    prices = oracle.prices[:num_images]
+    return np.flatnonzero((prices > oracle.remaining + 1e-9) | ~np.isfinite(prices))
 
 
 def plan(oracle: Oracle, num_images: int) -> int:

@@ -104,7 +104,7 @@ def test_help_of_each_command_explains_each_flag(capsys, command, word):
         form = f"--{flag.name}={flag.metavar}" if flag.metavar else f"--{flag.name}"
         assert out.count(form) >= 2  # in the usage line and in the list
         assert flag.help.split()[0] in out
-    assert ("--config.budget=64.0" in out) == command.takes_config
+    assert ("--config.budget=64.0" in out) == bool(command.default_config)
 
 
 def test_the_usage_text_is_made_of_the_flags():
