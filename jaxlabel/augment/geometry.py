@@ -72,7 +72,7 @@ def _shift_pixels(
 
 
 def deform(*, max_shift: float, max_rotation: float, max_scale: float) -> Transform:
-    """Return a function (key, images) that shifts, rotates, and scales each image at random.
+    """Return a function of (key, images) that shifts, rotates, and scales each image at random.
 
     The amounts are drawn uniformly and independently for each image.
 
@@ -107,7 +107,7 @@ def deform(*, max_shift: float, max_rotation: float, max_scale: float) -> Transf
 
 
 def crop(smallest: float, *, max_ratio: float = 4 / 3) -> Transform:
-    """Return a function (key, images) that enlarges a random rectangle of each image.
+    """Return a function of (key, images) that enlarges a random rectangle of each image.
 
     The rectangle is cut out and enlarged to the size of the image. As in Szegedy et al. 2015, its
     area is drawn uniformly, and the ratio of its sides log-uniformly from [1/max_ratio, max_ratio].

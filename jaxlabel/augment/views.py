@@ -26,7 +26,7 @@ def mirror(kind: str, key: Key[Array, ""], images: Images) -> Images:
 
 
 def weak(kind: str, *, max_shift: float = 0.08) -> Transform:
-    """Return the weak augmentation, a function (key, images) that slightly changes each image.
+    """Return the weak augmentation, a function of (key, images) that slightly changes each image.
 
     It shifts each image at random and, if `kind` allows it, mirrors it (see `mirror`).
 
@@ -47,13 +47,13 @@ def weak(kind: str, *, max_shift: float = 0.08) -> Transform:
 
 
 def strong(kind: str) -> Transform:
-    """Return the strong augmentation, a function (key, images) for training on pseudo-labels.
+    """Return the strong augmentation for pseudo-labels, a function of (key, images).
 
-    FixMatch (Sohn et al. 2020, section 2.3) needs such an augmentation. This one applies a random
-    affine transform, a flip if `kind` allows it (see `mirror`), random changes of contrast,
-    brightness, and gamma, colour jitter on colour images, and an erased square. The paper draws a
-    few operations at random from a long list; this function always applies all of its few, which
-    are fast on a GPU.
+    It changes the images on which a network is trained with pseudo-labels, as in FixMatch (Sohn et
+    al. 2020, section 2.3). It applies a random affine transform, a flip if `kind` allows it (see
+    `mirror`), random changes of contrast, brightness, and gamma, colour jitter on colour images,
+    and an erased square. The paper draws a few operations at random from a long list; this function
+    always applies all of its few, which are fast on a GPU.
 
     Args:
       kind: what the images show, such as "digits" or "clothes". Or the form "module:function",
@@ -77,7 +77,7 @@ def strong(kind: str) -> Transform:
 
 
 def contrastive(kind: str, *, strength: float = 1.0) -> Transform:
-    """Return the augmentation for contrastive learning, a function (key, images).
+    """Return the augmentation for contrastive learning, a function of (key, images).
 
     In SimCLR (Chen et al. 2020, section 3), two augmentations of an image are a positive pair.
     Colour images get the augmentation of the paper, with crops of at least a fifth of the area.
@@ -118,7 +118,7 @@ def _own(kind: str, view: str) -> Transform:
 
     Args:
       kind: the user's function, in the form "module:function". It gets the name of the augmentation
-        and returns a function (key, images).
+        and returns a function of (key, images).
       view: the name of the augmentation: "weak", "strong", or "contrastive".
     """
     transform: Transform = own_part(kind, "config.kind")(view)

@@ -61,7 +61,7 @@ class Columns(NamedTuple):
 
 
 def divide_into_lanes(points: Float[Array, "m d"], count: int, *, norms: bool = True) -> Columns:
-    """Prepare points for `smallest_scores`: divide them into groups ("lanes") for a faster search.
+    """Divide points into groups ("lanes"), in which `smallest_scores` searches faster.
 
     The number of lanes is the one that makes the search for the `count` smallest scores fastest.
     The score of a point for a query vector is |point|^2 / 2 - query . point, which orders points by
@@ -71,6 +71,9 @@ def divide_into_lanes(points: Float[Array, "m d"], count: int, *, norms: bool = 
       points: the points to search, one per row.
       count: the number of smallest scores to find.
       norms: False to use the score -query . point, without |point|^2 / 2.
+
+    Returns:
+      The points in lanes, and the part |point|^2 / 2 of their scores.
     """
     num_points = len(points)
     # The search ranks all num_points / depth lanes, then searches `count` lanes of this depth.

@@ -88,8 +88,8 @@ class Confidence(NamedTuple):
     """Running statistics of a model's predictions on unlabelled images.
 
     Attributes:
-      level: the mean of the predictions' largest probability (the mean confidence).
-      spread: the variance of the predictions' largest probability.
+      level: the mean confidence; the confidence of a prediction is its largest class probability.
+      spread: the variance of the confidence.
       mean: the mean predicted probability of each class.
     """
 

@@ -85,8 +85,8 @@ def denoising_loss(deform: augment.Transform | None) -> train.Loss:
     nats.
 
     Args:
-      deform: a function (key, images) that deforms the network's inputs at random; None for a plain
-        autoencoder.
+      deform: a function of (key, images) that deforms the network's inputs at random; None for a
+        plain autoencoder.
     """
 
     def loss(model: Any, batch: UInt8[Array, "batch h w c"], key: Key[Array, ""]) -> Any:
