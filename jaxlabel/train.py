@@ -175,7 +175,7 @@ def draw(key: Key[Array, ""], data: Any, batch_size: int) -> Any:
 
 
 def moving_average(average: Model, model: Model, decay: float | Float[Array, ""]) -> Model:
-    """Return the updated moving average of each parameter: decay * average + (1 - decay) * new."""
+    """Return each parameter's updated moving average: decay * average + (1 - decay) * model."""
     return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, average, model)
 
 

@@ -25,8 +25,8 @@ def warp(
     The output pixel at position p is the input at position M (p - c) + c + offset, where M is the
     image's matrix and c the image's centre. Positions are in (row, column) order. Values are
     interpolated linearly, first along rows, then along columns (Catmull & Smith 1980). Each of the
-    two passes is computed as a weighted sum of shifted copies of the image. (Looking up each
-    pixel's position instead takes more than twice as long on a CPU: experiments/scan.md.) Output
+    two passes is computed as a weighted sum of shifted copies of the image. (To look up each output
+    pixel by its position takes more than twice as long on a CPU: experiments/scan.md.) Output
     pixels whose position is outside the image are black.
 
     Args:
@@ -181,8 +181,9 @@ def reversed_along(images: Images, axis: int) -> Images:
 
     On a CPU, XLA takes ten times longer to reverse an array than to concatenate its slices in
     reverse order, so this function concatenates slices. It uses XLA's own reversal for sides of
-    more than 64 pixels, and if the setting `cpu_kernels` selects XLA's kernels, because slices can
-    change the rounding of later computations.
+    more than 64 pixels, and wherever XLA's kernels are selected (see the setting `cpu_kernels`):
+    there, results shall stay as they are, and slices could change the rounding of later
+    computations.
     """
     side = images.shape[axis]
     if side > 64 or native.selected().name == "xla":  # more slices take longer to compile

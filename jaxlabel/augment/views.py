@@ -31,12 +31,12 @@ def weak(kind: str, *, max_shift: float = 0.08) -> Transform:
     It shifts each image at random and, if `kind` allows it, mirrors it (see `mirror`).
 
     Args:
-      kind: what the images show, such as "digits" or "clothes". Or the form "module:function",
-        which names a function of the user: called with "weak", it returns the augmentation to use.
+      kind: what the images show, such as "digits" or "clothes". Or "module:function", the user's
+        own function: called with "weak", it returns the augmentation to use.
       max_shift: the largest shift, as a fraction of the image's side.
     """
     if is_own(kind):
-        return _own(kind, "weak")
+        return _own_augmentation(kind, "weak")
 
     def transform(key: Key[Array, ""], images: Images) -> Images:
         shift_key, flip_key = jax.random.split(key)
@@ -56,12 +56,11 @@ def strong(kind: str) -> Transform:
     always applies all of its few, which are fast on a GPU.
 
     Args:
-      kind: what the images show, such as "digits" or "clothes". Or the form "module:function",
-        which names a function of the user: called with "strong", it returns the augmentation to
-        use.
+      kind: what the images show, such as "digits" or "clothes". Or "module:function", the user's
+        own function: called with "strong", it returns the augmentation to use.
     """
     if is_own(kind):
-        return _own(kind, "strong")
+        return _own_augmentation(kind, "strong")
     move = deform(max_shift=0.1, max_rotation=0.3, max_scale=0.15)
 
     def transform(key: Key[Array, ""], images: Images) -> Images:
@@ -87,12 +86,12 @@ def contrastive(kind: str, *, strength: float = 1.0) -> Transform:
 
     Args:
       kind: what the images show, such as "digits" or "clothes"; it decides whether images are
-        mirrored (see `mirror`). Or the form "module:function", which names a function of the user:
-        called with "contrastive", it returns the augmentation to use.
+        mirrored (see `mirror`). Or "module:function", the user's own function: called with
+        "contrastive", it returns the augmentation to use.
       strength: a factor that multiplies all changes of grey images.
     """
     if is_own(kind):
-        return _own(kind, "contrastive")
+        return _own_augmentation(kind, "contrastive")
     move = deform(max_shift=0.07 * strength, max_rotation=0.15 * strength,
                   max_scale=0.12 * strength)  # fmt: skip
     part = crop(0.2)
@@ -113,7 +112,7 @@ def contrastive(kind: str, *, strength: float = 1.0) -> Transform:
     return transform
 
 
-def _own(kind: str, view: str) -> Transform:
+def _own_augmentation(kind: str, view: str) -> Transform:
     """Return the augmentation that the user's own function makes.
 
     Args:

@@ -51,10 +51,11 @@ def kmeans(
 ) -> KMeans:
     """Cluster the points in `features` by k-means and return the best of `num_init` runs.
 
-    The best run is the one of lowest inertia. A run starts from `init`, or else from greedy
-    k-means++ (Arthur & Vassilvitskii 2007) on a random subsample, and continues by Lloyd's
-    algorithm (Lloyd 1982). A cluster that loses all its points restarts at the point farthest from
-    its centroid. Calls with equal arguments return bit for bit the same result.
+    The best run is the one of lowest inertia. A run starts from the centroids `init`. If `init` is
+    None, it starts from centroids that greedy k-means++ (Arthur & Vassilvitskii 2007) chooses on a
+    random subsample. It continues by Lloyd's algorithm (Lloyd 1982). A cluster that loses all its
+    points restarts at the point farthest from its centroid. Calls with equal arguments return bit
+    for bit the same result.
 
     Args:
       init: the initial centroids, for a single run; None for k-means++.

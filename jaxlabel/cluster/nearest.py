@@ -48,7 +48,7 @@ class Columns(NamedTuple):
     """The points that `smallest_scores` searches, divided into groups ("lanes") for speed.
 
     Point i is in lane i mod num_lanes. The search first finds the smallest score of each lane, and
-    then looks only into the lanes where this is small.
+    then looks only into the lanes where this score is small.
 
     Attributes:
       points: the points, padded with zeros to a multiple of the number of lanes.
@@ -88,9 +88,10 @@ def divide_into_lanes(points: Float[Array, "m d"], count: int, *, norms: bool = 
 def smallest_scores(
     columns: Columns, rows: Float[Array, "b d"], count: int
 ) -> tuple[Float[Array, "b count"], Int[Array, "b count"]]:
-    """Find, for each query vector, the `count` points of smallest score: its nearest neighbours.
+    """Find, for each query vector, the `count` points of smallest score, such as the nearest ones.
 
-    The function `divide_into_lanes` defines the score.
+    The score of a point is |point|^2 / 2 - query . point, which is smallest for the nearest point.
+    If `divide_into_lanes` was called with `norms=False`, the score is -query . point.
 
     Args:
       columns: the points to search, from `divide_into_lanes`.
@@ -99,7 +100,7 @@ def smallest_scores(
 
     Returns:
       For each query vector, the `count` smallest scores in ascending order, and the indices of the
-        points with these scores.
+      points with these scores.
     """
     depth, num_lanes = columns.offsets.shape
     products = jnp.matmul(rows, columns.points.T, precision=lax.Precision.HIGHEST)

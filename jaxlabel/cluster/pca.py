@@ -47,7 +47,7 @@ def fit_pca(points: Float[Array, "n d"], num_components: int) -> PCA:
 
 
 def project(pca: PCA, points: Float[Array, "n d"]) -> Float[Array, "n c"]:
-    """Return the coordinates of points along the principal components of a fitted PCA."""
+    """Return the coordinates of points along the principal components of `pca`, a fitted PCA."""
     return _product(jnp.asarray(points, jnp.float32) - pca.mean, pca.components.T)
 
 

@@ -213,8 +213,8 @@ def discriminator_loss(
     """Return the discriminator's loss of a semi-supervised GAN, and a dict of its terms as metrics.
 
     The terms are the cross-entropy of labelled images, the losses of telling real from generated
-    images, and the entropy of the class probabilities of unlabelled images. `settings` has their
-    weights.
+    images, and the entropy of the class probabilities of unlabelled images. The settings of the
+    training, `settings`, give the weights of the terms.
 
     Args:
       real: real images: first the labelled ones, then unlabelled ones.

@@ -45,7 +45,7 @@ def measure_samples(
     generated_logits: Float[Array, "m classes"],
     loss: Float[Array, ""],
 ) -> Measures:
-    """Compute quality measures of a batch of generated images, relative to a batch of real images.
+    """Return quality measures of a batch of generated images, relative to a batch of real images.
 
     Args:
       real: the discriminator's features of the real images.

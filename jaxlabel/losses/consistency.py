@@ -143,7 +143,8 @@ def average_and_sharpen(
 ) -> Probabilities:
     """Average each image's class probabilities over several views, and sharpen the mean.
 
-    A view is one random augmentation of the image. From MixMatch (Berthelot et al. 2019, eq. 6-7).
+    A view is one random augmentation of the image. MixMatch (Berthelot et al. 2019, eq. 6-7) uses
+    the result as the target of an unlabelled image.
 
     Args:
       logits: the class logits for each view of each image.
@@ -164,9 +165,9 @@ def mixup(
 ) -> tuple[Float[Array, "n h w c"], Float[Array, "n classes"]]:
     """Mix each image and its target with a randomly chosen image of the batch and its target.
 
-    As in MixMatch (Berthelot et al. 2019, eq. 8-11). The weight of the image itself is lambda' =
-    max(lambda, 1 - lambda) with lambda ~ Beta(a, a), where a is `concentration`. It is at least
-    1/2, so a mixed image still counts as labelled if the image itself is labelled.
+    The method is that of MixMatch (Berthelot et al. 2019, eq. 8-11). The weight of the image itself
+    is lambda' = max(lambda, 1 - lambda) with lambda ~ Beta(a, a), where a is `concentration`. It is
+    at least 1/2, so a mixed image still counts as labelled if the image itself is labelled.
 
     Args:
       images: the images of the batch.
@@ -188,17 +189,18 @@ def mixup(
 def align(
     probabilities: Probabilities, prior: Float[Array, "classes"], mean: Float[Array, "classes"]
 ) -> Probabilities:
-    """Rescale predictions towards the expected class frequencies (distribution alignment).
-
-    Returns p * prior / mean, scaled to sum to 1, for each prediction p (Berthelot et al. 2020,
-    section 3.1).
+    """Rescale predicted probabilities towards expected class frequencies (distribution alignment).
 
     Args:
-      probabilities: the predicted class probabilities.
+      probabilities: the predicted class probabilities of each example.
       prior: the expected class frequencies. The function `labelled_prior` estimates them from the
         labels. A uniform prior is only justified if the classes are known to be equally frequent,
         which a few labels cannot show.
       mean: the running mean of the model's predicted class probabilities.
+
+    Returns:
+      For each prediction p the vector p * prior / mean, scaled to sum to 1 (Berthelot et al. 2020,
+      section 3.1).
     """
     scaled = probabilities * (prior / jnp.maximum(mean, 1e-6))
     return scaled / jnp.sum(scaled, axis=-1, keepdims=True)

@@ -48,8 +48,8 @@ def _false_negatives(shown: Int[Array, "two batch"]) -> Bool[Array, "rows rows"]
 
     Returns:
       A square boolean matrix over all views, first views before second views. Entry (i, j) is True
-        if view j shows an image of the pair to which view i belongs, and j is not itself the other
-        view of that pair.
+      if view j shows an image of the pair to which view i belongs, and j is not itself the other
+      view of that pair.
     """
     images, positives = shown.ravel(), shown[::-1].ravel()
     num_pairs = shown.shape[1]

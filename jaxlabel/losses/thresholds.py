@@ -111,8 +111,8 @@ def initial_statistics(num_classes: int) -> Confidence:
 def update_statistics(before: Confidence, probabilities: Probabilities, decay: float) -> Confidence:
     """Return the running statistics of a model's predictions, updated with one more batch.
 
-    The statistics are exponential moving averages. FreeMatch (Wang et al. 2023), eq. 5 and 8;
-    SoftMatch (Chen et al. 2023), eq. 6-7, with the unbiased sample variance.
+    The statistics are exponential moving averages, as in FreeMatch (Wang et al. 2023, eq. 5 and 8)
+    and SoftMatch (Chen et al. 2023, eq. 6-7). The variance is the unbiased sample variance.
 
     Args:
       before: the statistics before this batch.

@@ -15,7 +15,9 @@ ENCODERS = ("conv", "resnet18", "dense", "gradients", "gradient_conv", "fine_gra
 
 
 class Encoder(Protocol):
-    """The interface of an encoder: a network that maps images to feature vectors.
+    """The interface of an encoder, a network that maps images to feature vectors.
+
+    Its method `features(images)` returns one feature vector per image.
 
     Attributes:
       num_features: the number of dimensions of a feature vector.
@@ -51,8 +53,8 @@ def make_encoder(
 
     Args:
       name: the architecture: one of the names in the tuple `ENCODERS`, for example "conv" or
-        "resnet18". Or the form "module:function", which names a function of the user: it gets
-        `shape`, `rngs`, and `width`, and returns the network.
+        "resnet18". Or "module:function", the user's own function of (shape, rngs, width), which
+        returns the network.
       shape: height, width, and channels of the images that the encoder will get.
       rngs: Flax's random number generators, for the initial weights.
       width: the base width of the network: the sizes of all its layers are multiples of this

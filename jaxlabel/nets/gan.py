@@ -193,8 +193,8 @@ class ConvDiscriminator(nnx.Module):
 class DenseGenerator(nnx.Module):
     """The fully connected GAN generator for MNIST of Salimans et al. 2016.
 
-    Its hidden layers are softplus units with batch normalisation. Calling it on latent vectors
-    returns images in [0, 1].
+    Its hidden layers have batch normalisation and softplus activations. Calling it on latent
+    vectors returns images in [0, 1].
     """
 
     def __init__(

@@ -127,7 +127,7 @@ class GradientConvNet(nnx.Module):
     dense layer maps the values at all positions to 4 times `width` features. For 28x28 pixels the
     convolutions run on 9x9 cells, a tenth of the positions, and so cost a tenth of what they would
     on the pixels. A mean over all positions in place of the dense layer would lose the position,
-    which is informative in centred images, and makes training on few labels far slower
+    which is informative in centred images, and would make training on few labels far slower
     (experiments/semisup.md).
     """
 

@@ -11,7 +11,7 @@ from jaxlabel.nets.native import conv, norm_activation, selected
 
 
 class Conv(nnx.Module):
-    """A convolution with a square kernel, "same" padding, and no bias.
+    """A convolution layer with a square kernel, "same" padding, and no bias.
 
     The output's sides are the input's divided by the stride. The bias is left out because every
     network puts a normalisation layer with a bias after this layer.

@@ -67,13 +67,13 @@ def fit_logistic(
     weights and a bias of -30, so that it is not predicted.
 
     Args:
-      inputs: one row per labelled example; the mean of the rows must be subtracted before.
+      inputs: one row per labelled example. The caller must have subtracted the mean of the rows.
       strength: the inverse of the regularisation strength, scikit-learn's `C`.
       max_iterations: the largest number of L-BFGS iterations. On a whole data set, full convergence
         takes long and hardly improves the classifier.
-      whiten: whether to fit in the inputs' principal components, each scaled to unit variance.
-        Strongly correlated inputs, such as distances, do not converge without it. The returned
-        weights apply to the original inputs in either case.
+      whiten: whether to replace the inputs, during the fit, by their principal components scaled to
+        unit variance. Strongly correlated inputs, such as distances, do not converge without it.
+        The returned weights apply to the original inputs in either case.
 
     Returns:
       The weights and the biases.

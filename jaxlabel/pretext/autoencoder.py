@@ -42,7 +42,7 @@ def learn_codes(
       code: the number of dimensions of the code.
       width: the number of units of the dense encoder's first layer.
       deformed: the strength of the transform. 1 means shifts by up to 7% of the side, rotations by
-        up to a quarter radian, and scalings by up to 15%. 0 trains a plain autoencoder.
+        up to a quarter radian, and scaling by up to 15%. 0 trains a plain autoencoder.
     """
     deform = augment.deform(
         max_shift=0.07 * deformed, max_rotation=0.25 * deformed, max_scale=0.15 * deformed

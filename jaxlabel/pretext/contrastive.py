@@ -36,9 +36,8 @@ class Settings(NamedTuple):
       learning_rate: the peak learning rate.
       weight_decay: the weight decay.
       strength: the strength of the augmentation of grey images.
-      partners: the number of nearest neighbours of each image that can take its place in the second
-        view.
-      partner_share: the probability that one of these neighbours takes the image's place.
+      partners: the number of nearest neighbours of an image that can replace it in its second view.
+      partner_share: the probability that one of these neighbours replaces it.
     """
 
     encoder: str
@@ -202,8 +201,8 @@ def contrastive_step(
     """Return a function that does one training step of SimCLR, for the training loop `train.loop`.
 
     A step draws a mini-batch of images and makes two views of each by random augmentation. The
-    second view may show a partner of the image instead (see `draw_partners`). Then the step updates
-    the network with the gradient of the NT-Xent loss.
+    second view may show a partner instead: another image that probably has the same class. Then the
+    step updates the network with the gradient of the contrastive loss NT-Xent.
     """
     view = augment.contrastive(kind, strength=settings.strength)
 

@@ -18,10 +18,10 @@ COMPONENT_INPUTS = ("gradients", "pixels")  # the kinds of fixed (not learned) f
 class Representation(nnx.Module):
     """A network that joins an encoder's features with fixed, not learned, features of the image.
 
-    The fixed features are principal components of the pixels or of the oriented gradients. They
-    depend on where in the image lines and edges are, while the encoder's features hardly change if
-    the image is shifted. The two feature vectors are each centred, scaled to unit length, and
-    weighted, and then concatenated.
+    The fixed features are principal components of the pixels or of HOG-like features. They depend
+    on where in the image lines and edges are, while the encoder's features hardly change if the
+    image is shifted. The two feature vectors are each centred, scaled to unit length, and weighted,
+    and then concatenated.
 
     Args:
       encoder: the trained encoder.

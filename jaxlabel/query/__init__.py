@@ -96,8 +96,8 @@ def needs_model(strategy: str) -> bool:
     """Return True if a query strategy needs a model's class probabilities to choose images.
 
     Args:
-      strategy: the name of a strategy, such as "margin". Or the form "module:function", which names
-        a function of the user: it needs them if it has an argument `probabilities`.
+      strategy: the name of a strategy, such as "margin". Or "module:function", the user's own
+        function, which needs the probabilities if it has an argument `probabilities`.
     """
     if is_own(strategy):
         return "probabilities" in inspect.signature(own_part(strategy)).parameters
@@ -129,19 +129,19 @@ def select(
     Calls with equal arguments return equal results.
 
     Args:
-      strategy: the name of the strategy, one of `STRATEGIES`. Or the form "module:function", which
-        names a function of the user: it gets (key, features, count, asked), and `probabilities` too
-        if it has an argument of that name, and returns indices.
+      strategy: the name of the strategy, one of those in the tuple `STRATEGIES`. Or
+        "module:function", the user's own function of (key, features, count, asked), which returns
+        indices. It gets `probabilities` too if it has an argument of that name.
       features: one feature vector per point. Strategies compare points by Euclidean distance, so
         the scale of each feature matters: standardise or whiten the features first.
       count: the number of points to choose.
       asked: the indices of the points that are labelled already; may be empty.
-      probabilities: a model's class probabilities for every point. The strategies in `UNCERTAINTY`
-        need them, the others ignore them.
+      probabilities: a model's class probabilities for every point. The strategies in the tuple
+        `UNCERTAINTY` need them, the others ignore them.
 
     Raises:
-      UsageError: the strategy is unknown, `count` is negative, an index is out of range, shapes do
-        not fit, or `probabilities` is missing for a strategy that needs it.
+      UsageError: the strategy is unknown, `count` is negative, an index is out of range, the
+        numbers of rows do not agree, or `probabilities` is missing for a strategy that needs it.
     """
     asked = np.unique(np.asarray(asked, np.int64))
     _check(strategy, len(features), count, asked, probabilities)

@@ -76,7 +76,7 @@ def num_affordable(
 
 
 def unaffordable(oracle: Oracle, num_images: int) -> Int[np.ndarray, "m"]:
-    """Return the indices of the images whose label alone costs more than the remaining budget.
+    """Return the indices of those training images whose label costs more than the remaining budget.
 
     Args:
       oracle: the object that sells labels and keeps the budget.

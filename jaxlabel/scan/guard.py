@@ -38,7 +38,7 @@ class Guard(NamedTuple):
     agreement_by_cluster: Float[np.ndarray, "k"]
 
     def scalars(self) -> dict[str, float]:
-        """Return the quality measures that are single numbers, as a dict with the log's names."""
+        """Return the measures that are single numbers, as a dict {name in the log: value}."""
         return {
             "size_entropy": self.entropy,
             "vanished_clusters": self.vanished,
@@ -53,7 +53,7 @@ def measure(
     threshold: float,
     prior: Float[np.ndarray, "k"] | None = None,
 ) -> Guard:
-    """Compute label-free quality measures of a clustering of images.
+    """Return quality measures of a clustering of images, which need no labels.
 
     Args:
       probabilities: the probability of each cluster for each image; an image's cluster is the most

@@ -57,7 +57,7 @@ class Heads(nnx.Module):
 def match_to_prior(
     clusters: Int[np.ndarray, "n"], prior: Float[np.ndarray, "clusters"] | None
 ) -> Int[np.ndarray, "n"]:
-    """Renumber clusters so that the order of their sizes is that of their expected sizes.
+    """Renumber clusters so that larger ones get the numbers with larger expected sizes.
 
     The largest cluster gets the number that has the largest expected size, the second largest
     cluster the number with the second largest, and so on. For example, if `prior` is (0.2, 0.8),
@@ -91,7 +91,7 @@ def pretrain_heads(
     batch_size: int,
     learning_rate: float,
 ) -> Heads:
-    """Train cluster heads to predict given clusterings of the images, before they train by SCAN.
+    """Train cluster heads to predict given clusterings of the images, before SCAN trains them.
 
     Args:
       model: an encoder with several cluster heads (linear layers that return cluster logits).
@@ -128,7 +128,7 @@ def fit_heads(
     batch_size: int,
     learning_rate: float,
 ) -> Heads:
-    """Train an encoder with several cluster heads on SCAN's clustering loss, and return it.
+    """Train an encoder with several cluster heads on SCAN's clustering loss, and return both.
 
     Van Gansbeke et al. 2020, eq. 2. Each head (a linear layer that returns cluster logits) is
     trained on its own loss, and the encoder on the mean of these losses.

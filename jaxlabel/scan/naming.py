@@ -142,12 +142,15 @@ def _assign_representatives(
 
 
 def _fill_unlabelled_parts(points: Float[np.ndarray, "n d"], named: Named) -> Named:
-    """Let the nearest labelled image represent each image that has no representative yet.
+    """Let each image that has no representative be represented by its nearest labelled image.
 
     Args:
       points: one vector per image.
       named: the labelled images, and for each image the position of its representative among them
         (`parts`), or -1 if it has none.
+
+    Returns:
+      `named` without -1 in `parts`.
     """
     nearest = _nearest_row(points, points[named.indices])
     return named._replace(parts=np.where(named.parts >= 0, named.parts, nearest))
@@ -158,7 +161,7 @@ def _rank_clusters_and_find_medoids(
 ) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "k"]]:
     """Renumber clusters by descending size, and find the medoid of each cluster.
 
-    The medoid is the cluster's point nearest to its mean.
+    The medoid of a cluster is its point nearest to its mean.
 
     Args:
       points: one vector per image.
@@ -166,7 +169,7 @@ def _rank_clusters_and_find_medoids(
 
     Returns:
       The new index of each image's cluster, and for each cluster the index of the image that is its
-        medoid.
+      medoid.
     """
     _, numbers, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
     rank = np.empty(len(sizes), int)
@@ -186,8 +189,8 @@ def _split_widest_parts(
     """Split the parts with the largest inertia into two halves each.
 
     A part is a group of images that one labelled image represents; its inertia is the sum of
-    squared distances to its mean. One half stays with the labelled image, and the other half
-    becomes a new part.
+    squared distances to its mean. One half of a part stays with the labelled image, and the other
+    half becomes a new part.
 
     Args:
       points: one vector per image.
@@ -196,7 +199,7 @@ def _split_widest_parts(
 
     Returns:
       For each new part, the index of the image nearest to its mean (its medoid); and the part index
-        of every image after the splits.
+      of every image after the splits.
     """
     count = len(named.indices)
     total = np.zeros(count)

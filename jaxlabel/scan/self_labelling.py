@@ -28,13 +28,13 @@ def train_on_own_assignments(
     learning_rate: float,
     name: str = "self_labelling",
 ) -> Any:
-    """Train a cluster network on confident pseudo-labels with strong augmentation, and return it.
+    """Train a network that assigns images to clusters on confident pseudo-labels, and return it.
 
-    This is SCAN's self-labelling (Van Gansbeke et al. 2020, section 2.3) with one difference: the
-    cluster probabilities that give the pseudo-labels are computed once before each round of
-    training, and not in each step. In the first round they are `teacher`, for example the
-    predictions of another network. In later rounds they are the predictions of the trained network
-    itself.
+    The images are strongly augmented. This is SCAN's self-labelling (Van Gansbeke et al. 2020,
+    section 2.3) with one difference: the cluster probabilities that give the pseudo-labels are
+    computed once before each round of training, and not in each step. In the first round they are
+    `teacher`, for example the predictions of another network. In later rounds they are the
+    predictions of the trained network itself.
 
     Args:
       model: the network to train; it returns cluster logits.
