@@ -88,11 +88,12 @@ def normalised_weights(graph: Graph) -> sparse.csr_array:
 def spectral_embedding(graph: Graph, num_components: int, *, tolerance: float = 1e-3) -> Spectrum:
     """Return the leading eigenvectors and eigenvalues of a graph's normalised weights.
 
-    This is step 3 of spectral clustering (Ng, Jordan & Weiss 2002). The result is deterministic:
-    the sign of each eigenvector is such that its entry of largest magnitude is positive. The rows
-    of the matrix of eigenvectors are not scaled; that is left to the caller. (Ng, Jordan & Weiss
-    scale them to unit length before k-means. Diffusion maps, Coifman & Lafon 2006, drop the first
-    eigenvector, divide rows by sqrt(degree), and multiply columns by the eigenvalues.)
+    The function `normalised_weights` defines these weights. This is step 3 of spectral clustering
+    (Ng, Jordan & Weiss 2002). The result is deterministic: the sign of each eigenvector is such
+    that its entry of largest magnitude is positive. The rows of the matrix of eigenvectors are not
+    scaled; that is left to the caller. (Ng, Jordan & Weiss scale them to unit length before
+    k-means. Diffusion maps, Coifman & Lafon 2006, drop the first eigenvector, divide rows by
+    sqrt(degree), and multiply columns by the eigenvalues.)
 
     Args:
       num_components: the number of eigenvectors.

@@ -9,8 +9,8 @@ from jaxlabel.config import setting
 class Settings:
     """The settings of the training of a semi-supervised GAN.
 
-    Its discriminator is also the classifier of the images. The help text of each setting says what
-    it means.
+    The GAN's discriminator is also the classifier of the images. The help text of each setting says
+    what it means.
     """
 
     network: str = setting(

@@ -271,7 +271,7 @@ def draw_labelled(
 def record_samples(
     state: State, data: Data, snapshots: Int[np.ndarray, "snapshots"], key: Key[Array, ""]
 ) -> State:
-    """Generate sample images, measure them, and return the training state with both added.
+    """Generate a GAN's sample images, measure them, and return the training state with both added.
 
     Args:
       snapshots: all steps after which samples are recorded. The place of the current step among

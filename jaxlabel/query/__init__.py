@@ -178,8 +178,8 @@ def select_affordable(
 
     An image is not affordable if its label alone costs more than the budget that remains. The
     strategy gets only the features of affordable and of labelled images. All chosen labels together
-    may still cost more than the budget. Arguments and errors are those of `select`, except
-    `oracle`.
+    may still cost more than the budget. All arguments except `oracle`, and the errors, are those of
+    `select`.
 
     Args:
       oracle: the object that sells labels and keeps the budget.

@@ -37,12 +37,13 @@ def medoids(
 def typiclust(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of `count` points to label: the most typical ones of clusters (TypiClust).
+    """Return the indices of `count` points to label: typical points of clusters (TypiClust).
 
-    Hacohen et al. 2022, algorithm 1. A point's typicality is the inverse of its mean distance to
-    its 20 nearest neighbours in its cluster (eq. 4). There are as many k-means clusters as there
-    will be labelled points, but at most 500. Points come from the clusters with the fewest labels,
-    and among these from the largest; clusters of fewer than 5 points are used last.
+    Hacohen et al. 2022, algorithm 1. The most typical unlabelled point of a cluster is chosen
+    first. A point's typicality is the inverse of its mean distance to its 20 nearest neighbours in
+    its cluster (eq. 4). There are as many k-means clusters as there will be labelled points, but at
+    most 500. Points come from the clusters with the fewest labels, and among these from the
+    largest; clusters of fewer than 5 points are used last.
     """
     num_clusters = min(len(features), len(asked) + count, MAX_TYPICLUST_CLUSTERS)
     clustering = cluster.kmeans(key, features, num_clusters, num_iterations=30)

@@ -34,9 +34,9 @@ def probcover(
     """Return the indices of up to `count` points to label whose balls cover the most points.
 
     This is ProbCover (Yehuda et al. 2022, algorithm 1). All balls have the same radius, 0.8 times
-    `ball_radius`. A point is covered if it lies in the ball around a labelled or chosen point. Each
-    step chooses the point whose ball holds the most uncovered points. Fewer than `count` indices
-    are returned if all points are covered.
+    the result of `ball_radius`. A point is covered if it lies in the ball around a labelled or
+    chosen point. Each step chooses the point whose ball holds the most uncovered points. Fewer than
+    `count` indices are returned if all points are covered.
     """
     features = features - jnp.mean(features, axis=0)
     squared_radius = (BALL * ball_radius(key, features, len(asked) + count)) ** 2
@@ -64,11 +64,11 @@ def maxherding(
 
     Bae et al. 2024. The coverage is sum_x max_s k(x, s), where x runs over all points and s over
     the points that are labelled or chosen. The kernel k(x, s) = exp(-|x - s|^2 / r^2) measures
-    similarity, with r = 1.4 times `ball_radius`. Each step chooses the candidate that adds most to
-    the coverage. If there are more than 10,000 points, the candidates are a random sample of
-    10,000, or of 10 times `count` if that is more. Not every candidate's gain is recomputed in each
-    step (lazy greedy, Minoux 1978): gains never grow from step to step, so only candidates whose
-    old gain exceeds the best new one are updated. The result is the same.
+    similarity, with r = 1.4 times the result of `ball_radius`. Each step chooses the candidate that
+    adds most to the coverage. If there are more than 10,000 points, the candidates are a random
+    sample of 10,000, or of 10 times `count` if that is more. Not every candidate's gain is
+    recomputed in each step (lazy greedy, Minoux 1978): gains never grow from step to step, so only
+    candidates whose old gain exceeds the best new one are updated. The result is the same.
     """
     features = features - jnp.mean(features, axis=0)
     scale = 1 / (KERNEL * ball_radius(key, features, len(asked) + count)) ** 2

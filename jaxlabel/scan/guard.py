@@ -13,7 +13,7 @@ SLACK = 0.02  # the decrease of a measure that still does not count as worse
 
 
 class Guard(NamedTuple):
-    """Quality measures of a clustering of images, which need no labels.
+    """Quality measures of a clustering of images, computed without any labels.
 
     Attributes:
       entropy: a measure of how well the sizes of the clusters agree with their expected sizes,
@@ -53,7 +53,7 @@ def measure(
     threshold: float,
     prior: Float[np.ndarray, "k"] | None = None,
 ) -> Guard:
-    """Return quality measures of a clustering of images, which need no labels.
+    """Return quality measures of a clustering of images, computed without any labels.
 
     Args:
       probabilities: the probability of each cluster for each image; an image's cluster is the most
