@@ -14,9 +14,10 @@ from jaxlabel.nets.layers import BiasedConv, Conv, GroupNorm, GroupNormRelu, com
 class ConvClassifier(nnx.Module):
     """A small image classifier of two 3x3 convolutions with GroupNorm and two dense layers.
 
-    Calling it on images returns the class logits. `features(images)` returns the outputs of the
-    first dense layer, an array (batch, hidden). `space_to_depth` halves the sides before each
-    convolution, so every convolution has stride 1, which XLA compiles best on a CPU.
+    Calling it on images returns the class logits. The method `features(images)` returns the outputs
+    of the first dense layer, an array (batch, hidden), where `hidden` is the number of its units.
+    Before each convolution, `space_to_depth` halves the image's sides by moving each 2x2 block of
+    pixels into the channels. So every convolution has stride 1, which XLA compiles best on a CPU.
     """
 
     def __init__(
@@ -59,12 +60,13 @@ class ConvClassifier(nnx.Module):
 class ConvNet(nnx.Module):
     """A convolutional encoder for small images, with six 3x3 convolutions.
 
-    The convolutions come in three pairs, which run at 1/2, 1/4, and 1/8 of the image's size.
-    `space_to_depth` halves the sides first; means over 2x2 pixels halve them before the third and
-    the fifth convolution. The pairs have 2, 4, and 4 times `width` channels. GroupNorm and leaky
-    ReLU follow each convolution. The features are means over all positions, so images may have any
-    size. No convolution runs at full size: it would have few channels, which makes it slow, and the
-    largest feature maps (times in experiments/train_step.md).
+    The convolutions come in three pairs, which run at 1/2, 1/4, and 1/8 of the image's size. Before
+    the first convolution, `space_to_depth` halves the sides by moving each 2x2 block of pixels into
+    the channels. Before the third and the fifth convolution, means over 2x2 pixels halve them
+    again. The pairs have 2, 4, and 4 times `width` channels. GroupNorm and leaky ReLU follow each
+    convolution. The features are means over all positions, so images may have any size. No
+    convolution runs at the image's full size, because it would be slow: it would have few channels
+    and the largest feature maps (times in experiments/train_step.md).
     """
 
     def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int = 16):

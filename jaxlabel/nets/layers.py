@@ -11,7 +11,7 @@ from jaxlabel.nets.native import conv, norm_activation, selected
 
 
 class Conv(nnx.Module):
-    """A convolution with a square kernel, "same" padding, and no bias.
+    """A convolution layer with a square kernel, "same" padding, and no bias.
 
     The output's sides are the input's divided by the stride. The bias is left out because every
     network puts a normalisation layer with a bias after this layer.
@@ -44,7 +44,10 @@ class GroupNorm(nnx.Module):
     def __call__(
         self, images: Float[Array, "batch h w c"], *, negative_slope: float = 1.0
     ) -> Float[Array, "batch h w c"]:
-        """Normalise, then apply a leaky ReLU: slope 0 is a ReLU, 1 is no activation."""
+        """Normalise `images`, then apply a leaky ReLU of slope `negative_slope` below zero.
+
+        Slope 0 gives a ReLU; slope 1, the default, applies no activation.
+        """
         return norm_activation(
             images, self.scale[...], self.bias[...], num_groups=self.num_groups,
             epsilon=self.epsilon, negative_slope=negative_slope,
@@ -52,7 +55,11 @@ class GroupNorm(nnx.Module):
 
 
 class BiasedConv(nnx.Conv):
-    """Flax's convolution of stride one with a bias, computed by `native.conv`."""
+    """Flax's convolution layer with a bias, for stride 1, computed by this project's `native.conv`.
+
+    `native.conv` uses a faster kernel on a CPU if one was selected, and XLA's convolution
+    otherwise.
+    """
 
     def __call__(  # type: ignore[override]
         self, inputs: Float[Array, "batch h w i"]
@@ -62,7 +69,7 @@ class BiasedConv(nnx.Conv):
 
 
 class GroupNormRelu(nnx.GroupNorm):
-    """Flax's group normalisation, followed by a ReLU."""
+    """Flax's group normalisation layer, followed by a ReLU."""
 
     def __call__(  # type: ignore[override]
         self, images: Float[Array, "batch h w c"]
@@ -77,16 +84,18 @@ class GroupNormRelu(nnx.GroupNorm):
 
 
 def compute_dtype() -> jnp.dtype:
-    """Return the dtype of a convolutional network's activations on this device.
+    """Return the dtype of a convolutional network's activations on the current device.
 
-    bfloat16 on a GPU or TPU; on a CPU float32, or what `cpu_kernels` selected.
+    It is bfloat16 on a GPU or TPU. On a CPU it is the dtype of the selected CPU kernels (the
+    setting `cpu_kernels`), float32 by default.
     """
     return jnp.dtype(selected().dtype)
 
 
 def dense_compute_dtype() -> jnp.dtype:
-    """Return the dtype of a fully connected network's activations on this device.
+    """Return the dtype of a fully connected network's activations on the current device.
 
-    bfloat16 on GPU and TPU; float32 on the CPU, where XLA's products are no faster in bfloat16.
+    It is bfloat16 on a GPU or TPU. It is float32 on a CPU, where XLA multiplies matrices no faster
+    in bfloat16.
     """
     return jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)

@@ -14,7 +14,7 @@ def show(
     images: UInt8[np.ndarray, "n h w c"], shares: Float[np.ndarray, "n k"], guard: Guard,
     names: Int[np.ndarray, "k"], warnings: list[str], log: Log,
 ) -> None:  # fmt: skip
-    """Log sample images and quality measures of each cluster, for the report's figures.
+    """Log sample images and quality measures of each cluster, for the figures of the run's report.
 
     The samples of a cluster are ordered from the most to the least confident image.
 
@@ -22,7 +22,7 @@ def show(
       images: all training images.
       shares: the cluster probabilities of each image.
       guard: the quality measures of the clustering.
-      names: for each cluster, the class whose name it gets.
+      names: for each cluster, the index of the class whose name is printed beside it.
       warnings: sentences of advice to print beside the clusters.
     """
     clusters, confidence = shares.argmax(axis=1), shares.max(axis=1)
@@ -43,11 +43,11 @@ def show(
 
 
 def log_labelled(images: UInt8[np.ndarray, "n h w c"], named: Named, log: Log) -> None:
-    """Log the labelled images, each with the number of images that it represents, for the report.
+    """Log, for the run's report, each labelled image and the number of images it represents.
 
     Args:
       images: all training images.
-      named: the labelled images, and which of them represents each image.
+      named: the labelled images, and for each image the labelled image that represents it.
     """
     sizes = np.bincount(named.parts, minlength=len(named.indices))
     log.arrays("medoids", images=images[named.indices], labels=named.labels, sizes=sizes)
@@ -56,10 +56,10 @@ def log_labelled(images: UInt8[np.ndarray, "n h w c"], named: Named, log: Log) -
 def majority(
     clusters: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"], num_clusters: int
 ) -> Int[np.ndarray, "k"]:
-    """Return the most frequent label in each cluster; -1 for an empty cluster.
+    """Return the most frequent label of each cluster's images; -1 for an empty cluster.
 
     Args:
-      clusters: the cluster of each image.
+      clusters: the index of each image's cluster.
       labels: the label of each image.
       num_clusters: the number of clusters.
     """

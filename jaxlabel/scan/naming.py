@@ -17,12 +17,14 @@ from jaxlabel.oracle import Oracle
 class Named(NamedTuple):
     """The labelled images, and for each image the labelled image that represents it.
 
-    A part is a group of images that one labelled image represents.
+    A part is the group of all images that one labelled image represents. For example, with
+    `indices` (7, 3) and `labels` (0, 5), an image in part 1 is represented by image 3, whose label
+    is 5.
 
     Attributes:
       indices: the indices of the labelled images, in order of purchase.
       labels: the labels of the labelled images.
-      parts: for each image, the number of its part: the position in `indices` of the labelled image
+      parts: for each image, the index of its part: the position in `indices` of the labelled image
         that represents it.
     """
 
@@ -38,24 +40,24 @@ def ask_clusters(
 ) -> Named:
     """Buy labels for the medoid of each cluster, then for medoids of ever smaller parts.
 
-    A part is a group of images that one labelled image represents; at first the parts are the
-    clusters. The first round labels the medoid of each cluster, the largest cluster first. Each
-    further round splits the parts with the largest inertia in two: one half keeps the labelled
-    image, and the medoid of the other half is labelled. Rounds go on until the budget is used up.
-    The halves come from 2-means, which starts from the labelled image and the point farthest from
-    it. So every label stays in use, and a round at most doubles the number of labels. (This was the
-    project's first method.)
+    A part is a group of images that one labelled image represents. At first the parts are the given
+    clusters, and the medoid of each (its point nearest to the mean) is labelled, that of the
+    largest cluster first. Then parts are split in rounds until the budget is used up. A round
+    splits the parts with the largest inertia (sum of squared distances to the mean) into two halves
+    each by 2-means, which starts from the labelled image and the point farthest from it. One half
+    keeps the labelled image, and the medoid of the other half is labelled. So every label stays in
+    use, and a round at most doubles the number of labels.
 
     Args:
-      oracle: the labeller, from which labels are bought.
+      oracle: the object that sells labels and keeps the budget.
       points: one vector per image, in a space in which clusters are compact.
-      clusters: the cluster of each image.
+      clusters: the index of each image's cluster.
 
     Returns:
-      The labelled images and the part of each image.
+      The labelled images, and for each image the labelled image that represents it.
 
     Raises:
-      BudgetExceeded: the budget does not buy a single label.
+      BudgetExceeded: the budget does not buy any label.
     """
     parts, centres = _rank_clusters_and_find_medoids(points, clusters)
     named = Named(np.zeros(0, int), np.zeros(0, int), parts)
@@ -78,12 +80,13 @@ def label_new_clusters(
 ) -> Named:
     """Cluster the images by k-means, and buy a label for the medoid of each cluster.
 
-    Labels are bought as far as the budget allows, that of the largest cluster first. Images of a
-    cluster without a label are represented by the nearest labelled image. With many labels, such
-    fine clusters fit the points better than repeated halving of coarse ones (`ask_clusters`).
+    The medoid is the cluster's point nearest to its mean. Labels are bought within the budget, that
+    of the largest cluster first. An image whose cluster gets no label is represented by the nearest
+    labelled image. With many labels, such fine clusters fit the points better than the repeatedly
+    halved clusters of `ask_clusters`.
 
     Args:
-      oracle: the labeller, from which labels are bought.
+      oracle: the object that sells labels and keeps the budget.
       points: one vector per image.
       count: the number of clusters.
 
@@ -91,7 +94,7 @@ def label_new_clusters(
       The labelled images, and for each image the labelled image that represents it.
 
     Raises:
-      BudgetExceeded: the budget does not buy a single label.
+      BudgetExceeded: the budget does not buy any label.
     """
     clustering = cluster.kmeans(key, jnp.asarray(points), count, num_init=3)
     parts, centres = _rank_clusters_and_find_medoids(points, np.asarray(clustering.assignments))
@@ -102,13 +105,13 @@ def label_new_clusters(
 def label_all_by_graph(
     named: Named, space: cluster.GraphSpace, method: str
 ) -> Int[np.ndarray, "n"]:
-    """Return a label for every image, derived from the labelled images.
+    """Return a label for every image, derived from the labels of the labelled images.
 
     Args:
-      named: the labelled images, and which of them represents each image.
+      named: the labelled images, and for each image the labelled image that represents it.
       space: the spectral embedding of the images' nearest-neighbour graph.
-      method: "diffusion" to propagate the labels over the graph (if there are at least two
-        classes). Otherwise each image gets the label of the labelled image that represents it.
+      method: "diffusion" to propagate the labels over the graph. With any other value, or if all
+        labels are of one class, each image gets the label of the labelled image that represents it.
     """
     labels = named.labels[named.parts]
     if method == "diffusion" and len(np.unique(named.labels)) > 1:
@@ -122,15 +125,15 @@ def _assign_representatives(
 ) -> Named:
     """Return, for each image, the labelled image that represents it, after a purchase of labels.
 
-    The images of a part (a group of images with a common representative) get -1 if the label of the
-    part's intended representative was not bought.
+    A part is a group of images with a common representative. The images of a part get -1 if the
+    label of the image that was to represent the part was not bought.
 
     Args:
-      labelled: the labelled set: the representatives of earlier parts, followed by those images of
-        `wanted` whose labels were bought.
-      wanted: the images that were to represent the new parts.
-      parts: the number of each image's part. The earlier parts come first in the order of
-        `labelled`, then the new parts in the order of `wanted`.
+      labelled: the labelled set after the purchase: first the representatives of the parts that
+        existed before, then those images of `wanted` whose labels were bought.
+      wanted: for each new part, the image that was to represent it.
+      parts: the index of each image's part. The parts that existed before come first, in the order
+        of `labelled`, then the new parts in the order of `wanted`.
     """
     bought = np.isin(wanted, labelled.indices)
     before = len(labelled.indices) - int(bought.sum())
@@ -139,11 +142,15 @@ def _assign_representatives(
 
 
 def _fill_unlabelled_parts(points: Float[np.ndarray, "n d"], named: Named) -> Named:
-    """Assign each image that no labelled image represents to the nearest labelled image.
+    """Let each image that has no representative be represented by its nearest labelled image.
 
     Args:
       points: one vector per image.
-      named: the labelled images, with -1 in `parts` for images that none represents.
+      named: the labelled images, and for each image the position of its representative among them
+        (`parts`), or -1 if it has none.
+
+    Returns:
+      `named` without -1 in `parts`.
     """
     nearest = _nearest_row(points, points[named.indices])
     return named._replace(parts=np.where(named.parts >= 0, named.parts, nearest))
@@ -152,14 +159,17 @@ def _fill_unlabelled_parts(points: Float[np.ndarray, "n d"], named: Named) -> Na
 def _rank_clusters_and_find_medoids(
     points: Float[np.ndarray, "n d"], clusters: Int[np.ndarray, "n"]
 ) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "k"]]:
-    """Renumber clusters by descending size, and find the medoid of each.
+    """Renumber clusters by descending size, and find the medoid of each cluster.
+
+    The medoid of a cluster is its point nearest to its mean.
 
     Args:
       points: one vector per image.
-      clusters: the cluster of each image.
+      clusters: the index of each image's cluster.
 
     Returns:
-      The new number of each image's cluster, and the index of the medoid of each cluster.
+      The new index of each image's cluster, and for each cluster the index of the image that is its
+      medoid.
     """
     _, numbers, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
     rank = np.empty(len(sizes), int)
@@ -178,8 +188,9 @@ def _split_widest_parts(
 ) -> tuple[Int[np.ndarray, "q"], Int[np.ndarray, "n"]]:
     """Split the parts with the largest inertia into two halves each.
 
-    A part is a group of images that one labelled image represents. One half keeps the labelled
-    image, and the other half becomes a new part.
+    A part is a group of images that one labelled image represents; its inertia is the sum of
+    squared distances to its mean. One half of a part stays with the labelled image, and the other
+    half becomes a new part.
 
     Args:
       points: one vector per image.
@@ -187,8 +198,8 @@ def _split_widest_parts(
       max_splits: the largest number of parts to split.
 
     Returns:
-      The indices of the medoids of the new parts, and the part number of every image after the
-      splits.
+      For each new part, the index of the image nearest to its mean (its medoid); and the part index
+      of every image after the splits.
     """
     count = len(named.indices)
     total = np.zeros(count)
@@ -212,13 +223,14 @@ def _split_widest_parts(
 def _outside_labelled_half(
     points: Float[np.ndarray, "m d"], labelled: Float[np.ndarray, "d"], num_iterations: int = 20
 ) -> Bool[np.ndarray, "m"]:
-    """Split points in two by 2-means; return a mask of the half without the labelled point.
+    """Split points in two by 2-means; return a boolean mask of the half without the labelled point.
 
     The mask is all False if all points are equal.
 
     Args:
       points: one point per row.
-      labelled: the coordinates of the labelled point.
+      labelled: the coordinates of the labelled point, at which one of the two centroids starts. The
+        other one starts at the point farthest from it.
       num_iterations: the largest number of updates of the two centroids.
     """
     away = np.sum((points - labelled) ** 2, axis=1)

@@ -28,22 +28,24 @@ def train_on_own_assignments(
     learning_rate: float,
     name: str = "self_labelling",
 ) -> Any:
-    """Train a cluster network on confident pseudo-labels with strong augmentation, and return it.
+    """Train a network that assigns images to clusters on confident pseudo-labels, and return it.
 
-    This is SCAN's self-labelling (Van Gansbeke et al. 2020, section 2.3), except that the teacher's
-    cluster probabilities are computed once before each round and not in each step. In the first
-    round the pseudo-labels come from `teacher`, which may be another network's predictions; in
-    later rounds they come from the model itself.
+    The images are strongly augmented. This is SCAN's self-labelling (Van Gansbeke et al. 2020,
+    section 2.3) with one difference: the cluster probabilities that give the pseudo-labels are
+    computed once before each round of training, and not in each step. In the first round they are
+    `teacher`, for example the predictions of another network. In later rounds they are the
+    predictions of the trained network itself.
 
     Args:
       model: the network to train; it returns cluster logits.
       teacher: the cluster probabilities of each image for the first round.
       images: all training images, uint8.
       kind: what the images show, such as "digits" or "clothes"; it decides the augmentation.
-      threshold: a cluster is a pseudo-label if its probability reaches this.
-      num_rounds: the number of rounds, each with new pseudo-labels.
+      threshold: an image gets its most probable cluster as pseudo-label if the probability of this
+        cluster is at least `threshold`.
+      num_rounds: the number of rounds of training, each with new pseudo-labels.
       num_steps: the number of training steps of all rounds together.
-      name: the first part of the checkpoints' names.
+      name: the first part of the checkpoints' names; the index of the round follows.
     """
     view = augment.strong(kind)
 
@@ -79,9 +81,9 @@ def train_on_probabilities(
 ) -> Any:
     """Train a classifier to predict given class probabilities of augmented images, and return it.
 
-    The augmentation is that for contrastive learning. All images have the same weight: the targets
-    come from few labelled images and are wrong in whole regions, which neither class sizes nor the
-    model's confidence would reveal, so that filtering would not help.
+    The augmentation is that for contrastive learning. All images have the same weight. Leaving out
+    doubtful targets would not help: targets that come from few labelled images are wrong for whole
+    groups of similar images, which neither class sizes nor the model's confidence reveal.
 
     Args:
       model: the network to train; it returns class logits.
@@ -105,12 +107,15 @@ def train_on_probabilities(
 def vote(
     labels: Int[np.ndarray, "n"], neighbours: Int[np.ndarray, "n k"], num_classes: int
 ) -> Float[np.ndarray, "n classes"]:
-    """Return, for each image, the fraction of each class among the image and its neighbours.
+    """Return, for each image, the fractions of the classes among the image and its neighbours.
 
     Args:
       labels: the class of each image.
       neighbours: the indices of each image's neighbours.
       num_classes: the number of classes.
+
+    Returns:
+      One row of fractions per image, which sum to 1.
     """
     members = np.concatenate([np.arange(len(labels))[:, None], neighbours], axis=1)
     shares = np.zeros((len(labels), num_classes), np.float32)
