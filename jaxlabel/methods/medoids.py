@@ -32,7 +32,7 @@ from jaxlabel.query import Labelled
 
 @dataclasses.dataclass
 class Config(RunConfig):
-    """Settings of medoid doubling: label the medoids of 1, 2, 4, ... clusters."""
+    """Settings of medoid doubling: label the medoids (central images) of 1, 2, 4, ... clusters."""
 
     autoencoder: str = setting(
         "dense", "network of the autoencoder; none: cluster the pixels",
@@ -95,7 +95,7 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Label the central images of ever more clusters; train a classifier on the clusters' labels.
+    """Label the central images of more and more clusters, then train a classifier on all images.
 
     Raises:
       BudgetExceeded: the budget buys no label.
@@ -113,7 +113,7 @@ def encode_images(
 ) -> Float[np.ndarray, "n d"]:
     """Train an autoencoder and return the code of each image.
 
-    If `config.autoencoder` is "none", nothing is trained and the pixels are returned.
+    If the setting `autoencoder` is "none", nothing is trained and the pixels are returned.
     """
     if config.autoencoder == "none":
         return images.reshape(len(images), -1).astype(np.float32) / 255
@@ -126,7 +126,10 @@ def encode_images(
 def clustering_space(
     config: Config, codes: Float[np.ndarray, "n d"], log: Log
 ) -> cluster.GraphSpace:
-    """Return the points to cluster: codes, or leading eigenvectors of their neighbour graph."""
+    """Return the points to cluster: the images' `codes`, or leading eigenvectors of their graph.
+
+    The graph connects each code to its nearest neighbours. The setting `space` chooses the points.
+    """
     if config.space == "codes":
         return cluster.GraphSpace(codes, np.zeros((len(codes), 0)), np.zeros(0))
 
@@ -148,7 +151,7 @@ def run_rounds(
     key: Key[Array, ""],
     log: Log,
 ) -> tuple[Round, str, dict[str, float]]:
-    """Run rounds, each with twice the clusters of the round before, until a criterion ends the run.
+    """Run rounds, each with twice as many clusters, until a stopping criterion is met.
 
     Returns:
       The result of the last round, the name of the stopping criterion, and the metrics of that
@@ -228,15 +231,15 @@ def run_round(
 def estimate_accuracy(
     config: Config, previous: Round | None, current: Round, oracle: Oracle
 ) -> dict[str, float]:
-    """Estimate the accuracy of the training labels by means of the labels bought in this round.
+    """Estimate the accuracy of the labels given to all images, by the labels bought in this round.
 
-    The labels that the round `previous` gave to these images are compared with the bought ones.
-    They were given before the purchase, so this is an honest test. Each image is weighted by the
-    size of its cluster. The 95% interval is Wilson's, for Kish's effective number of draws (sum
-    w)^2 / sum w^2. With `stop=peek`, the true accuracy is added.
+    The labels that the round `previous` gave to these images are compared with the bought labels.
+    The bought labels did not influence them, so the estimate is not too optimistic. Each image is
+    weighted by the size of its cluster. The 95% interval is Wilson's, for Kish's effective number
+    of draws (sum w)^2 / sum w^2. With `stop=peek`, the true accuracy is added.
 
     Returns:
-      The metrics by name; no estimate in the first round.
+      The metrics by name; without the estimate in the first round.
     """
     numbers: dict[str, float] = {}
     if previous is not None and len(current.new):
@@ -253,11 +256,11 @@ def estimate_accuracy(
 
 
 def target_reached(config: Config, numbers: dict[str, float]) -> bool:
-    """Return True if the accuracy of the training labels has reached `config.target`.
+    """Return True if the accuracy of the labels given to all images reaches the setting `target`.
 
-    The accuracy is an estimate from at least `config.min_answers` new labels, or with `stop=peek`
-    the true accuracy. The estimate is about the labels of the previous round, and the current
-    labels are better: over 20 rounds on MNIST the estimate was 0.8 points too low on average
+    The accuracy is an estimate from at least `min_answers` new labels (a setting), or with
+    `stop=peek` the true accuracy. The estimate is for the labels of the previous round. Those of
+    this round are better: over 20 rounds on MNIST the estimate was 0.8 points too low on average
     (experiments/medoids.md).
 
     Args:
@@ -275,7 +278,8 @@ def fit_classifier(
 ) -> Any:  # fmt: skip
     """Train a network on the images nearest to the centroid of their cluster, and return it.
 
-    They are the share `config.percentile` of each cluster, with their labels in the round `last`.
+    The setting `percentile` is the share of each cluster that is used. The labels are those that
+    the last round, `last`, gave to the images.
     """
     init_key, fit_key = jax.random.split(key)
     near = last.rank <= config.percentile
