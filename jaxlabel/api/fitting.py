@@ -92,7 +92,7 @@ def fit(
 
 
 def _answers(config: RunConfig, ask: Ask | None, vocabulary: Vocabulary, workdir: Path) -> Answers:
-    """Return an `Answers` object, which supplies a run with the labels that the user passed as `ask`.
+    """Return an `Answers` object, which gives a run the labels that the user passed as `ask`.
 
     Raises:
       UsageError: `ask` is missing although the images have no labels, or it is given although the

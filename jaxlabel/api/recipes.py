@@ -106,7 +106,7 @@ def _path(name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Convert a NumPy scalar to a Python number, or a path to a string; return other values as is."""
+    """Convert a NumPy scalar to a Python number or a path to a string; return others as is."""
     if isinstance(value, np.generic):
         return value.item()
     return str(value) if isinstance(value, Path) else value

@@ -103,7 +103,11 @@ class Question:
                 self.changed.notify_all()
 
     def _items(self, indices: Any) -> list[str]:
-        """Return the ids of the images `indices`; raise a UsageError if a label is not requested."""
+        """Return the ids of the images `indices`, whose labels the run must have requested.
+
+        Raises:
+          UsageError: an index is not valid, or the label of its image was not requested.
+        """
         assert self._dataset is not None
         array = np.asarray(indices)
         if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):

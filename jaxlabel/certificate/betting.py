@@ -55,7 +55,7 @@ class ConfidenceSequence:
 
     @property
     def num_labels(self) -> int:
-        """Return the number of labels that have been bought so far, one for each draw."""
+        """Return the number of labels that the audit has bought so far, one for each image drawn."""
         return len(self.drawn)
 
     def update(
@@ -73,8 +73,8 @@ class ConfidenceSequence:
           weights: for each image in `remaining`, the weight with which it was drawn.
           predicted: for each image in `remaining`, the predicted probability of an error.
           wrong: for each draw, whether the model's prediction is wrong.
-          expected_growth: the expected log growth per draw of the bettor's capital, for each stake
-            in STAKES.
+          expected_growth: for each stake in STAKES, the expected growth of the logarithm of the
+            capital when one bet is made on each draw.
         """
         n = self.num_pool
         errors_before = np.sum(self.wrong) + np.concatenate([[0], np.cumsum(wrong[:-1])])
@@ -124,19 +124,19 @@ class ConfidenceSequence:
         return bets[len(self._values) :]
 
     def is_below_limit(self) -> bool:
-        """Return True if the draws so far certify that the error rate is at most `limit`."""
+        """Return True if the draws so far certify that the error rate is at most the limit to test."""
         certain = 1 - np.sum(~self.wrong) / self.num_pool <= self.limit
         return bool(certain or self._max_log_capital(self.limit) >= self._log_low)
 
     def is_above_limit(self) -> bool:
-        """Return True if the draws so far certify that the error rate is larger than `limit`."""
+        """Return True if the draws so far certify that the error rate is above the limit to test."""
         certain = np.sum(self.wrong) / self.num_pool > self.limit
         return bool(certain or self._max_log_capital_up(self.limit) >= self._log_high)
 
     def interval(self) -> tuple[float, float]:
-        """Return the confidence interval of the accuracy, as (low, high).
+        """Return the confidence interval of the model's accuracy as (low, high).
 
-        It contains the accuracies that are compatible with the draws so far.
+        It contains the accuracies that the draws so far do not rule out.
         """
         min_error = np.sum(self.wrong) / self.num_pool
         max_error = 1 - np.sum(~self.wrong) / self.num_pool
@@ -151,7 +151,7 @@ class ConfidenceSequence:
         return float(1 - above), float(1 - below)
 
     def estimate(self) -> float:
-        """Return the LURE estimate of the accuracy (Farquhar et al. 2021); NaN without draws."""
+        """Return the LURE estimate of the model's accuracy (Farquhar et al. 2021); NaN without draws."""
         m, n = self.num_labels, self.num_pool
         if m == 0:
             return float("nan")
@@ -162,10 +162,10 @@ class ConfidenceSequence:
         return float(1 - np.sum(parts * self._values))
 
     def _max_log_capital(self, m: float) -> float:
-        """Return the largest log capital so far of bets that the error rate is below `m`.
+        """Return the largest log capital so far of a bettor who bets that the error rate is below `m`.
 
-        Each draw settles one bet. If the error rate is `m` or more, the capital, which starts at 1,
-        rarely becomes large.
+        One bet is made on each draw. If the error rate is `m` or more, the capital, which starts at
+        1, rarely becomes large. So a large capital is evidence that the error rate is below `m`.
         """
         by_limit = np.cumsum(np.log1p(-self._stakes * (self._values - m)))
         by_variance = np.cumsum(np.log1p(-self._stakes_by_variance * (self._values - m)))
@@ -175,10 +175,10 @@ class ConfidenceSequence:
         return float(np.max(total, initial=0.0))
 
     def _max_log_capital_up(self, m: float) -> float:
-        """Return the largest log capital so far of bets that the error rate is above `m`.
+        """Return the largest log capital so far of a bettor who bets that the error rate is above `m`.
 
-        Each draw settles one bet. If the error rate is `m` or less, the capital, which starts at 1,
-        rarely becomes large.
+        One bet is made on each draw. If the error rate is `m` or less, the capital, which starts at
+        1, rarely becomes large. So a large capital is evidence that the error rate is above `m`.
         """
         logs = np.log1p(self._stakes_up * (self._values - m))
         return float(np.max(np.cumsum(logs), initial=0.0))
@@ -198,10 +198,10 @@ def _sum_remaining(
 
 
 def _smallest_ruled_out(is_ruled_out: Callable[[float], bool], low: float, high: float) -> float:
-    """Return the smallest value in [low, high] for which `is_ruled_out` is True, by bisection.
+    """Return the smallest value in [low, high] for which `is_ruled_out` returns True.
 
-    The result is accurate to 1e-9. `is_ruled_out` must be True for all larger values too. If it is
-    True for no value, `high` is returned.
+    It is found by bisection and accurate to 1e-9. For all larger values, `is_ruled_out` must return
+    True as well. If it returns True for no value, `high` is returned.
     """
     if not is_ruled_out(high):
         return high

@@ -232,7 +232,7 @@ def should_continue(context: Context, rule: StoppingRule, number: int) -> bool:
 def _end_checkpoint(number: int) -> str:
     """Return the name of the checkpoint that is saved after the final training in round `number`.
 
-    Its step, the second part of a checkpoint's key, is the number of known classes.
+    A checkpoint has a name and a step; this one's step is the number of known classes.
     """
     return f"ended_{number}"
 

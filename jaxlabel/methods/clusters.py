@@ -67,7 +67,7 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Cluster the images; return a model that assigns an image to the cluster of the nearest centroid.
+    """Cluster the images; return a model that assigns images to the cluster with nearest centroid.
 
     No labels are bought.
     """

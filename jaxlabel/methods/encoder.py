@@ -113,7 +113,7 @@ def pretrain_encoder(
     config: Config, images: UInt8[np.ndarray, "n h w c"], num_classes: int, key: Key[Array, ""],
     log: Log,
 ) -> Any:  # fmt: skip
-    """Train an autoencoder on all images; return its encoder with an untrained classification head."""
+    """Train an autoencoder on all images; return its encoder with an untrained head for classes."""
     init_key, fit_key = jax.random.split(key)
     make = make_network(config, images.shape[1:], num_classes)
 
@@ -166,7 +166,7 @@ def fine_tune(
     config: Config, model: Any, images: UInt8[np.ndarray, "m h w c"], labels: Any,
     key: Key[Array, ""], log: Log,
 ) -> Any:  # fmt: skip
-    """Train the encoder and the classification head of `model` on labelled images; return the model."""
+    """Train the encoder and the head of `model` on the labelled images and return the model."""
     deform = augment.weak(config.kind)
     num_classes = model.head.out_features
 

@@ -126,9 +126,9 @@ def encode_images(
 def clustering_space(
     config: Config, codes: Float[np.ndarray, "n d"], log: Log
 ) -> cluster.GraphSpace:
-    """Return the points to cluster: the images' `codes`, or leading eigenvectors of their graph.
+    """Return the points to cluster, as the setting `space` says: `codes` or eigenvectors.
 
-    The graph connects each code to its nearest neighbours. The setting `space` chooses the points.
+    The eigenvectors are the leading ones of the nearest-neighbour graph of the codes.
     """
     if config.space == "codes":
         return cluster.GraphSpace(codes, np.zeros((len(codes), 0)), np.zeros(0))
@@ -233,13 +233,11 @@ def estimate_accuracy(
 ) -> dict[str, float]:
     """Estimate the accuracy of the labels given to all images, by the labels bought in this round.
 
-    The labels that the round `previous` gave to these images are compared with the bought labels.
-    The bought labels did not influence them, so the estimate is not too optimistic. Each image is
-    weighted by the size of its cluster. The 95% interval is Wilson's, for Kish's effective number
-    of draws (sum w)^2 / sum w^2. With `stop=peek`, the true accuracy is added.
-
-    Returns:
-      The metrics by name; without the estimate in the first round.
+    The labels that the round `previous` gave to these images are compared with the bought labels,
+    which did not influence them. Each image is weighted by the size of its cluster. The 95%
+    interval is Wilson's, for Kish's effective number of draws (sum w)^2 / sum w^2. With
+    `stop=peek`, the true accuracy is added. Return the metrics by name; in the first round there is
+    no estimate.
     """
     numbers: dict[str, float] = {}
     if previous is not None and len(current.new):
@@ -258,13 +256,10 @@ def estimate_accuracy(
 def target_reached(config: Config, numbers: dict[str, float]) -> bool:
     """Return True if the accuracy of the labels given to all images reaches the setting `target`.
 
-    The accuracy is an estimate from at least `min_answers` new labels (a setting), or with
-    `stop=peek` the true accuracy. The estimate is for the labels of the previous round. Those of
-    this round are better: over 20 rounds on MNIST the estimate was 0.8 points too low on average
-    (experiments/medoids.md).
-
-    Args:
-      numbers: the metrics from `estimate_accuracy`.
+    `numbers` are the metrics from `estimate_accuracy`. The accuracy is the estimate from at least
+    `min_answers` new labels (a setting), or with `stop=peek` the true accuracy. The estimate is for
+    the labels of the previous round. Those of this round are better: over 20 rounds on MNIST the
+    estimate was 0.8 points too low on average (experiments/medoids.md).
     """
     if config.may_peek():
         return numbers["peek_accuracy"] >= config.target

@@ -46,7 +46,7 @@ class Context(NamedTuple):
 
 
 def num_labels_after_round(config: Any, labels: int) -> int:
-    """Return how many labels the labelled set should have after a round that starts with `labels`."""
+    """Return how many labels there should be after a round that starts with `labels` labels."""
     if config.asks_sequentially(labels):
         return min(labels + config.sequential_batch, config.sequential_until)
     return max(labels + 1, round(config.growth * labels)) if labels else config.initial_labels

@@ -42,7 +42,7 @@ from jaxlabel.predictor import Predictor, predict_probabilities
 
 @dataclasses.dataclass
 class Config(simclr.Config):
-    """Settings of SCAN clustering and of the training of its encoder; configs/scan.py has examples."""
+    """Settings of SCAN clustering and of its encoder's training; configs/scan.py has examples."""
 
     clusters: int = setting(
         0, "number of clusters; 0: as many as the label store has classes", low=0
@@ -96,7 +96,7 @@ class Config(simclr.Config):
     )  # fmt: skip
 
     def check(self) -> None:
-        """Raise a UsageError if the expected cluster sizes (`prior`) are invalid or settings contradict."""
+        """Raise a UsageError if the expected cluster sizes (`prior`) or other settings are invalid."""
         if not self.self_steps and self.student != "same":
             raise UsageError(f"config.student={self.student} is trained by self-labelling: set "
                              "config.self_steps above 0, or config.student=same")  # fmt: skip

@@ -28,7 +28,7 @@ from jaxlabel.predictor import Predictor
 
 @dataclasses.dataclass
 class Config(RunConfig):
-    """Settings of SimCLR, the contrastive training of an encoder; configs/simclr.py has examples."""
+    """Settings of SimCLR, a contrastive training of an encoder; configs/simclr.py has examples."""
 
     encoder: str = setting("conv", "network of the encoder", choices=nets.ENCODERS, own=True)
     width: int = setting(
@@ -141,7 +141,7 @@ def pretext_settings(config: Config) -> pretext.Settings:
 def component_neighbours(
     config: Config, images: UInt8[np.ndarray, "n h w c"]
 ) -> Int[np.ndarray, "n count"]:
-    """Return the indices of the nearest neighbours of each image; the setting `partners` says how many.
+    """Return the indices of each image's nearest neighbours, as many as `partners` (a setting).
 
     Distances are measured between the principal components of the images, so no encoder is needed.
     """

@@ -16,7 +16,7 @@ STARTS = ("scratch", "autoencoder", "simclr")
 
 
 class Autoencoder(nnx.Module):
-    """An encoder followed by a dense decoder. After the pretraining, only the encoder is used."""
+    """An encoder followed by a fully connected decoder; only the encoder is used later."""
 
     def __init__(self, encoder: Any, shape: tuple[int, ...], rngs: nnx.Rngs):
         self.encoder = encoder
@@ -81,8 +81,9 @@ def pretrained(
         clean image from a deformed one (Vincent et al. 2008); "simclr" trains it to tell two views
         of the same image from all other images (Chen et al. 2020), with the default settings of
         methods/simclr.py.
-      network: the name of the encoder's network.
-      width: the number of channels of its first layer.
+      images: the training images.
+      network: the name of the encoder's network, such as "conv".
+      width: the number of channels of the encoder's first layer.
       kind: the kind of images, such as "digits", which decides how images are transformed.
       num_steps: the number of training steps.
       batch_size: the number of images in a training step.

@@ -68,7 +68,7 @@ class Settings:
 
     @property
     def unlabelled_weight(self) -> float:
-        """Return the weight of the loss on unlabelled images, relative to that on labelled ones.
+        """The weight of the loss on unlabelled images, relative to that on labelled ones.
 
         It is the setting `weight`, or the default of the training objective if `weight` is
         negative.
