@@ -88,7 +88,7 @@ def known(name: str, key_parts: Any) -> bool:
 
 
 def take_saved_seconds() -> float:
-    """Return the seconds of computation that the cache has saved since the last call, and reset them.
+    """Return the seconds of computation that the cache has saved since the last call.
 
     These are the seconds that it once took to compute the arrays that were read from the cache.
     """

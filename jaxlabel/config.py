@@ -166,7 +166,7 @@ def validate(config: RunConfig) -> None:
 
 
 def is_own(value: Any) -> bool:
-    """Return True if a value has the form `module:function`, which names the user's own function."""
+    """Return True for a value of the form `module:function`, which names the user's own function."""
     return isinstance(value, str) and ":" in value
 
 

@@ -59,7 +59,7 @@ class Log(Protocol):
         """
 
     def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
-        """Return the newest checkpoint with the given name as (step, tree), or None if there is none.
+        """Return the newest checkpoint of the given name as (step, tree), or None if there is none.
 
         Args:
           name: the name under which the checkpoint was saved.

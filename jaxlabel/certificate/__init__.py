@@ -198,9 +198,10 @@ def _batch_size(num_labels: int, min_labels: float) -> int:
 
 
 def _reason_to_stop(sequence: ConfidenceSequence, max_labels: int, num_pool: int) -> str:
-    """Return why an audit must stop, such as "target" or "budget"; an empty string if it must go on.
+    """Return why an audit must stop, such as "target" or "budget".
 
-    An audit buys labels of random images to certify a model's accuracy.
+    An audit buys labels of random images to certify a model's accuracy. If it must go on, an empty
+    string is returned.
 
     Args:
       sequence: the draws so far, with the confidence interval that they give.

@@ -55,7 +55,7 @@ class ConfidenceSequence:
 
     @property
     def num_labels(self) -> int:
-        """Return the number of labels that the audit has bought so far, one for each image drawn."""
+        """Return the number of labels that have been bought so far, one for each image drawn."""
         return len(self.drawn)
 
     def update(
@@ -124,12 +124,18 @@ class ConfidenceSequence:
         return bets[len(self._values) :]
 
     def is_below_limit(self) -> bool:
-        """Return True if the draws so far certify that the error rate is at most the limit to test."""
+        """Return True if the labels so far certify that the error rate is at most `limit`.
+
+        `limit` is the error rate to test, an argument of the constructor.
+        """
         certain = 1 - np.sum(~self.wrong) / self.num_pool <= self.limit
         return bool(certain or self._max_log_capital(self.limit) >= self._log_low)
 
     def is_above_limit(self) -> bool:
-        """Return True if the draws so far certify that the error rate is above the limit to test."""
+        """Return True if the labels so far certify that the error rate is above `limit`.
+
+        `limit` is the error rate to test, an argument of the constructor.
+        """
         certain = np.sum(self.wrong) / self.num_pool > self.limit
         return bool(certain or self._max_log_capital_up(self.limit) >= self._log_high)
 
@@ -151,7 +157,7 @@ class ConfidenceSequence:
         return float(1 - above), float(1 - below)
 
     def estimate(self) -> float:
-        """Return the LURE estimate of the model's accuracy (Farquhar et al. 2021); NaN without draws."""
+        """Return the LURE estimate of the accuracy (Farquhar et al. 2021); NaN without labels."""
         m, n = self.num_labels, self.num_pool
         if m == 0:
             return float("nan")
@@ -162,10 +168,11 @@ class ConfidenceSequence:
         return float(1 - np.sum(parts * self._values))
 
     def _max_log_capital(self, m: float) -> float:
-        """Return the largest log capital so far of a bettor who bets that the error rate is below `m`.
+        """Return the largest log capital so far of bets that the model's error rate is below `m`.
 
-        One bet is made on each draw. If the error rate is `m` or more, the capital, which starts at
-        1, rarely becomes large. So a large capital is evidence that the error rate is below `m`.
+        One bet is made on each image drawn. If the error rate is `m` or more, the capital, which
+        starts at 1, rarely becomes large. So a large capital is evidence that the error rate is
+        below `m`.
         """
         by_limit = np.cumsum(np.log1p(-self._stakes * (self._values - m)))
         by_variance = np.cumsum(np.log1p(-self._stakes_by_variance * (self._values - m)))
@@ -175,10 +182,11 @@ class ConfidenceSequence:
         return float(np.max(total, initial=0.0))
 
     def _max_log_capital_up(self, m: float) -> float:
-        """Return the largest log capital so far of a bettor who bets that the error rate is above `m`.
+        """Return the largest log capital so far of bets that the model's error rate is above `m`.
 
-        One bet is made on each draw. If the error rate is `m` or less, the capital, which starts at
-        1, rarely becomes large. So a large capital is evidence that the error rate is above `m`.
+        One bet is made on each image drawn. If the error rate is `m` or less, the capital, which
+        starts at 1, rarely becomes large. So a large capital is evidence that the error rate is
+        above `m`.
         """
         logs = np.log1p(self._stakes_up * (self._values - m))
         return float(np.max(np.cumsum(logs), initial=0.0))

@@ -56,7 +56,7 @@ class Population(NamedTuple):
         return self._lower_bound(right, lower_share), 1 - self._lower_bound(wrong, 1 - lower_share)
 
     def needed_accuracy(self, target: float, lower_share: float) -> float:
-        """Return the smallest accuracy on the pool that certifies the accuracy `target` on new images.
+        """Return the smallest accuracy on the pool that certifies an accuracy on new images.
 
         The pool is the set of images whose labels were not bought before. The result is 1 if no
         accuracy on the pool certifies the target.

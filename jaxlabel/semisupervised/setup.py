@@ -194,7 +194,8 @@ def propagate_labels(
       num_classes: the number of classes.
 
     Returns:
-      The class of every image and how certain it is; None if `graph` is None.
+      The class of every image and how certain it is; None if there is no graph or if, with so many
+      labels, the settings do not train on propagated labels.
     """
     if graph is None or not config.uses_graph_targets(len(labelled.indices)):
         return None

@@ -91,7 +91,7 @@ def pad(
 
 
 def optimizer(settings: Settings) -> optax.GradientTransformation:
-    """Return an AdamW optimizer whose learning rate rises, then falls to 0 as a cosine.
+    """Return AdamW with a learning rate that first rises and then falls to 0 as a cosine.
 
     The schedule covers the steps of all rounds.
     """
