@@ -166,7 +166,7 @@ def validate(config: RunConfig) -> None:
 
 
 def is_own(value: Any) -> bool:
-    """Return True for a value of the form `module:function`, which names the user's own function."""
+    """Return True if a string has the form `module:function`, which names the user's function."""
     return isinstance(value, str) and ":" in value
 
 

@@ -232,7 +232,7 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
         return np.round(255 * shares).astype(np.uint8)[:, None, :, None]
 
     def _configuration(self) -> Any:
-        """Return the settings of the recipe "semisup" that correspond to the parameters."""
+        """Return the settings of the training method "semisup" for the classifier's parameters."""
         given = {
             "objective": self.objective, "kind": self.kind, "alignment": self.alignment,
             "network": self.network or ("dense" if self._vectors else None),
@@ -269,7 +269,7 @@ def _train(
     """Train a network on labelled and unlabelled images; return the moving average of its weights.
 
     Args:
-      config: the settings of the recipe "semisup".
+      config: the settings of the training method "semisup".
       images: all images, labelled and unlabelled.
       labelled: the indices of the labelled images, and their labels.
       vectors: whether the images are feature vectors.

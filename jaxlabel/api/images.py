@@ -1,4 +1,4 @@
-"""Check images that a caller passes as an array, and bring them to uint8."""
+"""Check images that the user passes as an array, and convert them to uint8."""
 
 from typing import Any
 

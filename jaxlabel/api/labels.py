@@ -1,4 +1,4 @@
-"""Translate labels that a caller gives, names or integers, into class names of the label store."""
+"""Convert labels that the user gives (names or integers) to class names of the label store."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Show the progress of a run that Python code started: as a bar, or by `logging`."""
+"""Show the progress of a run that Python code started: as a bar, or by log messages."""
 
 import logging
 import sys

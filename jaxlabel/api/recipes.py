@@ -1,4 +1,4 @@
-"""Find the configuration of a recipe by its name, and change its settings."""
+"""Find the settings of a training method (recipe) by its name, and change some of them."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The result of a finished run: a classifier, its labels, its ledger and its certificate."""
+"""The result of a finished run: a classifier, its labels, the purchases and the certificate."""
 
 import shutil
 from functools import cached_property
@@ -135,7 +135,8 @@ class Result:
     def train_labels(self) -> Shaped[np.ndarray, "n"] | None:
         """The class that the run gave to each training image, in the order of the images.
 
-        For images whose label was bought, it is that label. None if the recipe gives no labels.
+        For images whose label was bought, it is that label. None if the training method gives no
+        labels.
         """
         path = self.directory / "artifacts" / "train_labels.npz"
         if not path.exists():
@@ -173,8 +174,8 @@ class Result:
         """The run's estimate of its accuracy, as a fraction; None if there is no estimate.
 
         If an audit (labels bought for random images) succeeded, it is the estimate of that audit.
-        Otherwise it is the recipe's own estimate from bought labels. If there is none either, it is
-        the mean probability of the predicted classes, which is usually too high.
+        Otherwise it is the training method's own estimate from bought labels. If there is none
+        either, it is the mean probability of the predicted classes, which is usually too high.
         """
         for name in ("certified_estimate", "estimate", "confidence"):
             if self.record.get(name) is not None:

@@ -1,4 +1,4 @@
-"""Run a recipe on images in memory, with labels that Python code gives."""
+"""Run a training method on images in memory, with labels that Python code gives."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""`jaxlabel.Session`: ask and tell, for notebooks and services that label while a recipe runs."""
+"""`jaxlabel.Session`: a run that requests labels from Python code while it trains."""
 
 import threading
 import weakref

@@ -1,4 +1,4 @@
-"""Set how XLA compiles, before JAX starts. This module does not import JAX."""
+"""Set options of XLA, the compiler of JAX, before JAX starts. This module does not import JAX."""
 
 import os
 import sys

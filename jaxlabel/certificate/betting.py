@@ -23,15 +23,17 @@ MAX_STAKE = 0.75  # stakes by variance are at most this share of the largest sta
 class ConfidenceSequence:
     """A confidence interval for a model's error rate that is valid after every draw of an audit.
 
-    An audit draws random images and buys their labels. Let m be the error rate on a pool of n
-    images. Each draw of an image i gives a value Y = (errors found before) / n + (sum of s over the
-    remaining images) / n + (wrong_i - s_i) / (n q_i). Here wrong_i is 1 if the prediction for image
-    i is wrong and 0 if not, q_i is the probability of drawing i, and s_i is a prediction of wrong_i
-    (a control variate). Given all earlier draws, the mean of Y is m (Shekhar et al. 2023). So the
-    products of 1 - stake (Y - m) and of 1 + stake' (Y - m) over the draws are nonnegative
-    martingales, if each stake is fixed before the draw. The probability that such a martingale ever
-    exceeds 1/a is at most a (Ville 1939). The products are monotone in m, because the stakes do not
-    depend on m.
+    An audit draws random images one by one and buys their labels. Let m be the error rate on a pool
+    of n images. Each draw of an image i gives a value Y = (errors found before) / n + (sum of s
+    over the remaining images) / n + (wrong_i - s_i) / (n q_i). Here wrong_i is 1 if the prediction
+    for image i is wrong and 0 if not, q_i is the probability of drawing i, and s_i is a prediction
+    of wrong_i (a control variate). Given all earlier draws, the mean of Y is m (Shekhar et al.
+    2023). So a bet that multiplies its capital by 1 - stake (Y - m) in each draw is fair if the
+    stake is fixed before the draw: the capital is a nonnegative martingale, and the probability
+    that it ever exceeds 1/a times its start is at most a (Ville 1939). A value m at which this
+    happens is ruled out. Such bets rule out error rates that are too large; bets with 1 + stake (Y
+    - m) rule out those that are too small. The stakes do not depend on m, so the capital is
+    monotone in m.
 
     Args:
       num_pool: the number n of images in the pool.
@@ -104,11 +106,11 @@ class ConfidenceSequence:
     def _variance_stakes(
         self, values: Float[np.ndarray, "b"], log: float
     ) -> Float[np.ndarray, "b"]:
-        """Return the stake of the bet on each new value, from the variance of the earlier values.
+        """Return the stakes of the bets on new draws, from the variance of the values of earlier draws.
 
-        The stake of draw t is sqrt(2 log(1/a) / (variance t log(1 + t))), the predictable plug-in
-        bet of Waudby-Smith & Ramdas 2024. It depends on the limit only because the limit is the
-        mean that is assumed before the first draw.
+        A bet is made on each draw (see the class docstring). The stake of draw t is sqrt(2 log(1/a)
+        / (variance t log(1 + t))), the predictable plug-in bet of Waudby-Smith & Ramdas 2024. It
+        depends on `limit` only because `limit` is the mean that is assumed before the first draw.
 
         Args:
           values: the values Y of the new draws (see the class docstring).
@@ -196,6 +198,8 @@ def _sum_remaining(
     amounts: Float[np.ndarray, "l"], first: Int[np.ndarray, "b"]
 ) -> Float[np.ndarray, "b"]:
     """Return, for each draw, the sum of `amounts` over the images that were not drawn before it.
+
+    Images are drawn at random, one after the other and without replacement.
 
     Args:
       amounts: one number for each image.

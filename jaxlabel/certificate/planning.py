@@ -63,8 +63,8 @@ class Terms:
     def population_bounds(self) -> Population | None:
         """Return the object that converts accuracy bounds on the pool to bounds on new images.
 
-        The pool is the set of images that an audit may draw. The result is None if the accuracy on
-        new images is not to be certified (`population` is False).
+        The pool is the set of images that an audit may draw. If the accuracy on new images is not
+        to be certified (`population` is False), None is returned.
         """
         if not self.population:
             return None

@@ -126,9 +126,9 @@ def encode_images(
 def clustering_space(
     config: Config, codes: Float[np.ndarray, "n d"], log: Log
 ) -> cluster.GraphSpace:
-    """Return the points to cluster, as the setting `space` says: `codes` or eigenvectors.
+    """Return the points to cluster, as the setting `space` says: codes or eigenvectors.
 
-    The eigenvectors are the leading ones of the nearest-neighbour graph of the codes.
+    `codes` has a short vector for each image. The eigenvectors are those of its neighbour graph.
     """
     if config.space == "codes":
         return cluster.GraphSpace(codes, np.zeros((len(codes), 0)), np.zeros(0))

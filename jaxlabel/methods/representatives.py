@@ -30,7 +30,10 @@ SEVEN_LAYERS = (256, 256, 128, 128, 64, 64)  # hidden layers; the seventh layer 
 
 @dataclasses.dataclass
 class Config(RunConfig):
-    """Settings of classical few-label methods: k-means, logistic regression, dense networks."""
+    """Settings of classical few-label methods: k-means, logistic regression, dense networks.
+
+    The file configs/representatives.py has examples.
+    """
 
     select: str = setting(
         "representatives", "which images are labelled", choices=("random", "representatives")
@@ -260,8 +263,8 @@ def fit_dense(
 def ensemble(config: Config, members: list[Any]) -> linear.Ensemble:
     """Return a model that averages the class probabilities of the networks `members`.
 
-    If the setting `augment` is on and mirroring does not change the class of such images, it also
-    averages the predictions for an image and its mirror image.
+    If the setting `augment` is on and mirroring does not change the class of the images (as for
+    clothes, unlike digits), it also averages the predictions for an image and its mirror image.
     """
     mirror = config.augment and config.kind in augment.MIRRORED_KINDS
     return linear.Ensemble(members, mirror)

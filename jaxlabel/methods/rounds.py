@@ -155,6 +155,7 @@ def training_data(
     """Return the training data: all images, the labelled set, and targets from label propagation.
 
     Args:
+      context: the inputs of the run that do not change from round to round.
       labelled: the labels bought so far.
       propagated: the labels propagated over the neighbour graph; None for training without them.
     """

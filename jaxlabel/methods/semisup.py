@@ -61,7 +61,10 @@ class Config(ModelSettings):
         return self.initial_query if needs_model(self.query) else self.query
 
     def check(self) -> None:
-        """Raise a UsageError if the settings contradict each other."""
+        """Raise a UsageError if the settings contradict each other.
+
+        For example, the query strategy for the first labels must not need a trained model.
+        """
         super().check()
         if self.rounds > 1 and not self.initial_labels and not needs_model(self.query):
             raise UsageError(
@@ -81,7 +84,7 @@ def run(
 ) -> Predictor:
     """Train a classifier on few labels and on all images, and return it.
 
-    The classifier is the teacher after the last step: the moving average of the trained weights.
+    The classifier is the moving average of the network's weights after the last step.
 
     Raises:
       UsageError: the budget buys no label.
@@ -180,10 +183,10 @@ def make_predictor(
 ) -> Predictor:  # fmt: skip
     """Return the result of a run: the trained model and a class for every training image.
 
-    If mirroring does not change the class of such images, the model averages its predictions for an
-    image and its mirror image. With `objective=graph`, the class of an image is the label
-    propagated to it over the neighbour graph; an image that no label reaches gets the model's
-    prediction.
+    If mirroring does not change the class of the images (as for clothes, unlike digits), the model
+    averages its predictions for an image and its mirror image. With `objective=graph`, the class of
+    an image is the label propagated to it over the neighbour graph; an image that no label reaches
+    gets the model's prediction.
 
     Args:
       model: the trained network.

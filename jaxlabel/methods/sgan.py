@@ -196,8 +196,9 @@ def make_predictor(
 def make_ensemble(config: Config, model: Any) -> linear.Ensemble:
     """Wrap one trained discriminator in an `Ensemble`, the type of model that a run returns.
 
-    If the setting `augment` is on and mirroring does not change the class of such images, the
-    ensemble averages the predictions for an image and its mirror image.
+    If the setting `augment` is on and mirroring does not change the class of the images (as for
+    clothes, unlike digits), the ensemble averages the predictions for an image and its mirror
+    image.
     """
     mirror = config.augment and config.kind in augment.MIRRORED_KINDS
     return linear.Ensemble([model], mirror)

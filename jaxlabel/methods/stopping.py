@@ -269,7 +269,7 @@ class StoppingRule:
         return f"not certified: the last audit found an accuracy of {low} to {high}, {sure}"
 
     def _num_affordable(self, labelled: Labelled, max_labels: int) -> int:
-        """Return how many labels the budget surely buys, but at most `max_labels`.
+        """Return how many labels the budget buys in the worst case, but at most `max_labels`.
 
         Every label is assumed to be as expensive as the most expensive one.
         """
@@ -277,7 +277,7 @@ class StoppingRule:
         return min(max_labels, count)
 
     def _audit_terms(self, bought: int, audits: int) -> Terms:
-        """Return the target accuracy and the confidence level of a run's next audit.
+        """Return the terms of a run's next audit, such as its target and its confidence level.
 
         An audit buys labels of random images to certify the accuracy.
 

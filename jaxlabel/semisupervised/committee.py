@@ -106,7 +106,8 @@ def teacher_ensemble(config: Any, state: State) -> Ensemble:
     """Return an ensemble that averages the class probabilities of the teachers of all networks.
 
     A teacher is the moving average of a network's weights. If mirroring does not change the class
-    of such images, the ensemble also averages the predictions for an image and its mirror image.
+    of the images (as for clothes, unlike digits), the ensemble also averages the predictions for an
+    image and its mirror image.
     """
     return ensemble(
         config, [train.member(state, number).teacher for number in range(len(state.number))]

@@ -28,10 +28,14 @@ class Autoencoder(nnx.Module):
 
 
 class NamedLog:
-    """A log that adds a suffix to all names of records and checkpoints and writes to another log.
+    """A log that adds a suffix to every name and passes the records on to another log.
 
-    With it, two trainings of the same kind in one run can share a log without overwriting each
-    other.
+    With it, two trainings of the same kind in one run can write to the same log without overwriting
+    each other's records and checkpoints.
+
+    Args:
+      log: the log that gets the records.
+      suffix: the text to add to every name.
     """
 
     def __init__(self, log: Log, suffix: str):
@@ -125,11 +129,12 @@ def features_with_components(
 ) -> Float[np.ndarray, "n d"]:  # fmt: skip
     """Train a contrastive encoder; return its features concatenated with principal components.
 
-    As in configs/simclr.py for grey images on a CPU, the input of the encoder is oriented
-    gradients. The encoder's features have two fifths of the squared length of the result. No labels
-    are used.
+    The encoder's input is the oriented gradients of the images, as in configs/simclr.py for grey
+    images on a CPU. The encoder's features have two fifths of the squared length of the result. No
+    labels are used.
 
     Args:
+      images: the training images.
       kind: the kind of images, such as "digits", which decides how images are transformed.
       given: what the principal components are computed from, "pixels" or "gradients".
       components: the number of principal components.

@@ -52,17 +52,17 @@ def propagate(
 ) -> Propagated:
     """Propagate labels over the neighbour graph to all images; labelled images keep their labels.
 
-    Images are ranked by the margin between their two best class scores, times the degree of the
-    image in the graph. Ranks are computed within each class, so that no class is left out. With 20
-    labelled digits, 95.8% of the propagated labels are right, and 99.9% of the most certain 70%
-    (neighbours by principal components of pixels). With the method "diffusion", which gives no
-    margins, and with a single class, all propagated labels have certainty 1.
+    The certainty of a propagated label is the image's rank by the margin between its two best class
+    scores, times its degree in the graph. Ranks are computed within each class, so that no class is
+    left out. With 20 labelled digits, 95.8% of the propagated labels are right, and 99.9% of the
+    most certain 70% (neighbours by principal components of pixels). With the method "diffusion",
+    which gives no margins, and with a single class, all propagated labels have certainty 1.
 
     Args:
       method: "spreading" (label spreading, Zhou et al. 2004), "poisson" (Poisson learning, Calder
         et al. 2020), "mbo" (Poisson MBO, Calder et al. 2020, which keeps the class sizes at
         `prior`) or "diffusion" (Poisson learning on the leading eigenvectors of the graph).
-      joined: the result of `propagation_input` for this method.
+      joined: the neighbour graph or its eigenvectors, from `propagation_input` for this method.
       indices: the indices of the labelled images.
       labels: the classes of the labelled images.
       prior: the expected share of each class.

@@ -31,7 +31,8 @@ WITH_UNCERTAINTY = ("poisson", "spreading")  # propagation methods whose scores 
 class Settings(ModelSettings):
     """Settings of sequential queries, for other `Config` classes to inherit.
 
-    A sequential query buys one label (or a few), propagates it, and then chooses the next image.
+    A sequential query buys one label (or a few) and propagates it over the neighbour graph, before
+    the next image to label is chosen.
     """
 
     sequential_until: int = setting(

@@ -1,4 +1,4 @@
-"""Settings of semi-supervised training, inherited by a recipe's `Config`."""
+"""Settings of semi-supervised training, which the settings of several training methods inherit."""
 
 import dataclasses
 

@@ -235,8 +235,8 @@ def class_prior(
 def ensemble(config: ModelSettings, models: list[Any]) -> linear.Ensemble:
     """Return a model that averages the class probabilities of the networks `models`.
 
-    If mirroring does not change the class of such images, it also averages the predictions for an
-    image and its mirror image.
+    If mirroring does not change the class of the images (as for clothes, unlike digits), it also
+    averages the predictions for an image and its mirror image.
     """
     return linear.Ensemble(models, config.kind in augment.MIRRORED_KINDS)
 

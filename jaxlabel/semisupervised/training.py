@@ -113,7 +113,7 @@ def views_of(kind: str) -> Views:
 
 
 def make_step(settings: Settings, views: Views) -> train.Step[State]:
-    """Return a function that does one training step with the objective that `settings` name.
+    """Return a function that does one training step with the objective that the settings name.
 
     Args:
       settings: the settings of the training, among them `objective`.
