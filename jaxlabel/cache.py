@@ -53,10 +53,10 @@ def cached(
     if not root:
         return {name: array for name, array in _to_arrays(compute()).items() if name != SECONDS}
     path = _cache_path(root, name, key_parts)
-    if (arrays := _read(path)) is None:
+    if (arrays := _read_arrays(path)) is None:
         with _locked(path):
-            if (arrays := _read(path)) is None:
-                return _write(path, compute)
+            if (arrays := _read_arrays(path)) is None:
+                return _compute_and_write(path, compute)
     seconds, owner = float(arrays.pop(SECONDS)), str(arrays.pop(OWNER, ""))
     if not owner or owner != _owner:
         _saved.append(seconds)
@@ -104,7 +104,7 @@ def digest(value: Any) -> str:
       TypeError: the value contains an object that is neither plain data nor an array.
     """
     hashed = hashlib.sha256()
-    for part in _parts(value):
+    for part in _hash_parts(value):
         hashed.update(len(part).to_bytes(8, "big"))
         hashed.update(part)
     return hashed.hexdigest()[:32]
@@ -131,7 +131,7 @@ def compiled_code_folder(kind: str) -> Path:
 
 def processor_instructions() -> frozenset[str]:
     """Return the names of the processor's instruction sets, such as "avx2"; empty if unknown."""
-    return frozenset(_processor().get("flags", "").split())
+    return frozenset(_processor_description().get("flags", "").split())
 
 
 def processor_fingerprint() -> str:
@@ -139,7 +139,7 @@ def processor_fingerprint() -> str:
 
     Processors with different hashes cannot use each other's compiled code.
     """
-    processor = _processor()
+    processor = _processor_description()
     names = ("vendor_id", "cpu family", "model", "stepping")
     parts = [platform.machine(), *(processor.get(name, "") for name in names)]
     parts += sorted(processor_instructions())
@@ -147,7 +147,7 @@ def processor_fingerprint() -> str:
 
 
 @functools.cache
-def _processor() -> dict[str, str]:
+def _processor_description() -> dict[str, str]:
     """Return Linux's description of the first processor, as a dict; empty on other systems."""
     try:
         first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
@@ -157,7 +157,7 @@ def _processor() -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def _parts(value: Any) -> Iterator[bytes]:
+def _hash_parts(value: Any) -> Iterator[bytes]:
     """Yield the bytes from which the hash of `value` is computed.
 
     They contain the type of each element, so that 1 and "1" have different hashes.
@@ -168,15 +168,15 @@ def _parts(value: Any) -> Iterator[bytes]:
         yield from (type(value).__name__.encode(), json.dumps(value).encode())
     elif hasattr(value, "__dataclass_fields__"):
         yield type(value).__qualname__.encode()
-        yield from _parts(vars(value))
+        yield from _hash_parts(vars(value))
     elif isinstance(value, Mapping):
         yield b"mapping %d" % len(value)
         for key in sorted(value):
-            yield from (*_parts(key), *_parts(value[key]))
+            yield from (*_hash_parts(key), *_hash_parts(value[key]))
     elif isinstance(value, list | tuple):
         yield b"sequence %d" % len(value)
         for item in value:
-            yield from _parts(item)
+            yield from _hash_parts(item)
     elif hasattr(value, "dtype") and hasattr(value, "shape"):
         array = _array(value)
         yield f"array {array.dtype} {array.shape}".encode()
@@ -201,7 +201,7 @@ def _to_arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: np.asarray(value) for name, value in values.items()}
 
 
-def _read(path: Path) -> dict[str, np.ndarray] | None:
+def _read_arrays(path: Path) -> dict[str, np.ndarray] | None:
     """Read the arrays of the file `path`; return None if the file is missing or damaged."""
     try:
         with path.open("rb") as file, np.load(file) as arrays:
@@ -210,7 +210,9 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
-def _write(path: Path, compute: Callable[[], Mapping[str, Any]]) -> dict[str, np.ndarray]:
+def _compute_and_write(
+    path: Path, compute: Callable[[], Mapping[str, Any]]
+) -> dict[str, np.ndarray]:
     """Call `compute`, write its arrays to the file `path` atomically, and return them."""
     start = time.monotonic()
     arrays = _to_arrays(compute())

@@ -129,8 +129,8 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
           ValueError: the shapes of X and y do not match, X is not as described, or y has no label.
           UsageError: a parameter of the classifier is not valid.
         """
-        images = self._read(X, fitting=True)
-        labels = _labels(y)
+        images = self._to_images(X, fitting=True)
+        labels = _to_label_array(y)
         check_consistent_length(images, labels)
         known = np.flatnonzero(~_unlabelled(labels))
         if not len(known):
@@ -154,7 +154,7 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
           ValueError: the samples X do not have the shape of those that were passed to `fit`.
         """
         check_is_fitted(self, "classes_")
-        images = self._read(X, fitting=False)
+        images = self._to_images(X, fitting=False)
         if self._model is None:  # one class
             return np.ones((len(images), 1))
         padded = np.pad(images, ((0, -len(images) % BATCH), (0, 0), (0, 0), (0, 0)))
@@ -180,7 +180,7 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
         Raises:
           ValueError: no sample has a label.
         """
-        labels = _labels(y)
+        labels = _to_label_array(y)
         known = ~_unlabelled(labels)
         if not known.any():
             raise ValueError("y has no label: there is nothing to score")
@@ -192,7 +192,7 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
     def _vectors(self) -> bool:
         return self._range is not None
 
-    def _read(self, X: Any, *, fitting: bool) -> UInt8[np.ndarray, "n h w c"]:
+    def _to_images(self, X: Any, *, fitting: bool) -> UInt8[np.ndarray, "n h w c"]:
         """Check the samples X and return them as uint8 images; a vector becomes a one-row image.
 
         If `fitting` is True, the shape and range of X are stored; otherwise X must match those of
@@ -285,19 +285,19 @@ def _train(
         graph = setup.compute_spaces(config, (), len(indices), images, space_key, log).graph
         found = setup.propagate_labels(config, graph, labelled, num_classes)
     targets = setup.make_graph_targets(config, found, len(images), num_classes)
-    rows = _repeated(images)
+    rows = _repeated_indices(images)
     data = semisupervised.pad(
         images[rows], indices, labels, 1 << (len(indices) - 1).bit_length(), targets[rows],
         setup.class_prior(config, labelled, num_classes),
     )  # fmt: skip
     state = setup.initial_state(config, images[rows], num_classes, start_key, log)
     values = dataclasses.astuple(dataclasses.replace(config, seed=0))
-    step = _step(type(config), values, vectors)  # type: ignore[arg-type]
+    step = _shared_step(type(config), values, vectors)  # type: ignore[arg-type]
     state = train.loop(step, state, data, loop_key, log, name="fit", num_steps=config.steps)
     return setup.ensemble(config, [state.teacher])
 
 
-def _repeated(images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "m"]:
+def _repeated_indices(images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "m"]:
     """Return the indices of all images, repeated up to length `ROWS` if the images are few.
 
     As a result, the training step has to be compiled only once for all small sets of images, such
@@ -309,7 +309,7 @@ def _repeated(images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "m"]:
 
 
 @functools.lru_cache(maxsize=4)
-def _step(kind: type[RunConfig], values: tuple[Any, ...], vectors: bool) -> train.Step[Any]:
+def _shared_step(kind: type[RunConfig], values: tuple[Any, ...], vectors: bool) -> train.Step[Any]:
     """Return the training step for a configuration; equal configurations share one step.
 
     So a second fit with equal settings and shapes, as in a cross-validation, need not compile
@@ -321,11 +321,11 @@ def _step(kind: type[RunConfig], values: tuple[Any, ...], vectors: bool) -> trai
       vectors: whether samples are feature vectors, which are augmented by noise.
     """
     config: Any = kind(*values)
-    views = Views(_noise("weak"), _noise("strong")) if vectors else None
+    views = Views(_make_noise("weak"), _make_noise("strong")) if vectors else None
     return semisupervised.make_step(config, views or semisupervised.views_of(config.kind))
 
 
-def _noise(view: str) -> Any:
+def _make_noise(view: str) -> Any:
     """Return a function that adds normally distributed noise to feature vectors.
 
     Args:
@@ -338,7 +338,7 @@ def _noise(view: str) -> Any:
     return transform
 
 
-def _labels(y: Any) -> Shaped[np.ndarray, "n"]:
+def _to_label_array(y: Any) -> Shaped[np.ndarray, "n"]:
     """Return the labels `y` as a one-dimensional array; raise a ValueError for other shapes."""
     if y is None:
         raise ValueError("FewLabelClassifier requires y to be passed, but the target y is None")

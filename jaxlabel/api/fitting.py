@@ -86,12 +86,14 @@ def fit(
     place = running.Place(workdir)
     with running.specification(images) as spec:
         config = recipes.configuration(recipe, spec, given)
-        answers = _answers(config, ask, Vocabulary(classes), place.path)
+        answers = _make_answers(config, ask, Vocabulary(classes), place.path)
         running.train(config, place.path, answers, LibraryProgress())
     return Result(place.path, place)
 
 
-def _answers(config: RunConfig, ask: Ask | None, vocabulary: Vocabulary, workdir: Path) -> Answers:
+def _make_answers(
+    config: RunConfig, ask: Ask | None, vocabulary: Vocabulary, workdir: Path
+) -> Answers:
     """Return an `Answers` object, which gives a run the labels that the user passed as `ask`.
 
     Raises:

@@ -79,7 +79,7 @@ class Vocabulary:
         integers = self.integers
         names = []
         for place, value in enumerate(values):
-            kind = _kind(value, f"{what}[{place}]")
+            kind = _label_is_integer(value, f"{what}[{place}]")
             if not self.fixed:
                 if integers not in (None, kind):
                     raise DataError(f"{what}[{place}] is {value!r}: labels are all integers or all "
@@ -169,7 +169,7 @@ def _as_list(labels: Any, what: str) -> list[Any]:
     return list(labels) if isinstance(labels, list | tuple) else np.asarray(labels).tolist()
 
 
-def _kind(value: Any, where: str) -> bool:
+def _label_is_integer(value: Any, where: str) -> bool:
     """Return True if the label `value` is an integer and False if it is a string.
 
     Raises:

@@ -41,10 +41,10 @@ def configuration(recipe: str, spec: str, given: Mapping[str, Any]) -> RunConfig
       UsageError: the recipe, the variant or a setting does not exist, or a value is not valid.
     """
     name, colon, variant = recipe.rpartition(":") if ":" in recipe else (recipe, "", "")
-    wanted = {key: _plain(value) for key, value in given.items() if value is not None}
+    wanted = {key: _to_plain_value(value) for key, value in given.items() if value is not None}
     if "data" in wanted:
         raise UsageError("data is not a setting here: the first argument says which images")
-    config, variant = _load(name, colon, variant, spec, str(wanted.get("preset", "")))
+    config, variant = _load_variant(name, colon, variant, spec, str(wanted.get("preset", "")))
     known = {field.name for field in dataclasses.fields(config)}
     for key in wanted:
         if key in ("target", "confidence") and key not in known:
@@ -63,7 +63,9 @@ def configuration(recipe: str, spec: str, given: Mapping[str, Any]) -> RunConfig
     return config
 
 
-def _load(name: str, colon: str, variant: str, spec: str, preset: str) -> tuple[RunConfig, str]:
+def _load_variant(
+    name: str, colon: str, variant: str, spec: str, preset: str
+) -> tuple[RunConfig, str]:
     """Load the settings of a recipe; return them and the name of the variant that was chosen.
 
     Args:
@@ -105,7 +107,7 @@ def _path(name: str) -> str:
                          "the path of a config file") from None  # fmt: skip
 
 
-def _plain(value: Any) -> Any:
+def _to_plain_value(value: Any) -> Any:
     """Convert a NumPy scalar to a Python number or a path to a string; return others as is."""
     if isinstance(value, np.generic):
         return value.item()

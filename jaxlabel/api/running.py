@@ -122,7 +122,7 @@ def by_question(
         names = vocabulary.read(ask(first_places(dataset, items)), len(items), "ask(indices)")
         record(vocabulary, workdir, store, dataset, items, names)
 
-    return Answers(_define(vocabulary, workdir), answer)
+    return Answers(_class_definer(vocabulary, workdir), answer)
 
 
 def by_array(vocabulary: Vocabulary, workdir: Path, labels: Any, count: int) -> Answers:
@@ -143,7 +143,7 @@ def by_array(vocabulary: Vocabulary, workdir: Path, labels: Any, count: int) -> 
     names = vocabulary.read(labels, count, "ask")
 
     def prepare(store: "LabelStore", dataset: Dataset) -> None:
-        _define(vocabulary, workdir)(store, dataset)
+        _class_definer(vocabulary, workdir)(store, dataset)
         _, refused = store_labels(store, dataset.name, dataset.train_items.tolist(), names)
         if refused:
             LOGGER.warning("%d labels differ from an earlier label of an equal image, which "
@@ -192,7 +192,9 @@ def record(
         raise NewClasses(f"{len(store.classes(dataset.name))} classes are known now")
 
 
-def _define(vocabulary: Vocabulary, workdir: Path) -> "Callable[[LabelStore, Dataset], None]":
+def _class_definer(
+    vocabulary: Vocabulary, workdir: Path
+) -> "Callable[[LabelStore, Dataset], None]":
     """Return a function that writes the class names to the label store, if the user listed them."""
 
     def prepare(store: "LabelStore", dataset: Dataset) -> None:

@@ -82,7 +82,7 @@ class Question:
         with self.changed:
             if self._store is None or self._dataset is None or not self.pending:
                 raise UsageError("no question is open: call ask() first, which waits for one")
-            items = self._items(indices)
+            items = self._requested_ids(indices)
             names = self._vocabulary.read(labels, len(items), "labels")
             answers: dict[str, str] = {}
             for item, name in zip(items, names, strict=True):
@@ -102,7 +102,7 @@ class Question:
             if not self.pending:
                 self.changed.notify_all()
 
-    def _items(self, indices: Any) -> list[str]:
+    def _requested_ids(self, indices: Any) -> list[str]:
         """Return the ids of the images `indices`, whose labels the run must have requested.
 
         Raises:
@@ -190,7 +190,7 @@ class Session:
                 raise UsageError(f"{spec} brings its own labels: call jaxlabel.fit({spec!r})")
             self._question = Question(vocabulary, self.workdir)
             self._thread = threading.Thread(
-                target=_work, args=(self._question, config, self.workdir, holder),
+                target=_run_training, args=(self._question, config, self.workdir, holder),
                 name="jaxlabel.Session", daemon=True,
             )  # fmt: skip
         except BaseException:
@@ -275,7 +275,7 @@ class Session:
             raise UsageError("the session is closed: make it again with the same workdir to go on")
 
 
-def _work(question: Question, config: RunConfig, workdir: Path, holder: Any) -> None:
+def _run_training(question: Question, config: RunConfig, workdir: Path, holder: Any) -> None:
     """Run the training in the session's second thread; keep an exception in `question.error`."""
     answers = Answers(question.prepare, question.wait_for_answers)
     try:

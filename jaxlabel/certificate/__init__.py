@@ -121,8 +121,8 @@ def audit(
       confidence: the probability with which the confidence interval must cover the accuracy.
       budget: the largest number of labels to buy.
       batch: the number of labels to buy at a time; the audit can stop after each batch. With 0, the
-        first batch is the smallest number with which an audit can succeed, and each later batch is
-        a fifth of the labels bought so far, but at least 10. No batch is larger than 50.
+        first batch is the smallest number with which an audit can succeed, each later batch is a
+        fifth of the labels bought so far, but at least 10, and no batch is larger than 50.
       bought: the indices of images that are not in the pool, because their labels were bought
         before.
       population: whether to certify the accuracy on new images instead of the pool (see the

@@ -106,7 +106,7 @@ class ConfidenceSequence:
     def _variance_stakes(
         self, values: Float[np.ndarray, "b"], log: float
     ) -> Float[np.ndarray, "b"]:
-        """Return the stakes of the bets on new draws, from the variance of the values of earlier draws.
+        """Return the stakes of the bets on new draws, from the variance of the earlier values.
 
         A bet is made on each draw (see the class docstring). The stake of draw t is sqrt(2 log(1/a)
         / (variance t log(1 + t))), the predictable plug-in bet of Waudby-Smith & Ramdas 2024. It

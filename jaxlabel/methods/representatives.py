@@ -30,10 +30,7 @@ SEVEN_LAYERS = (256, 256, 128, 128, 64, 64)  # hidden layers; the seventh layer 
 
 @dataclasses.dataclass
 class Config(RunConfig):
-    """Settings of classical few-label methods: k-means, logistic regression, dense networks.
-
-    The file configs/representatives.py has examples.
-    """
+    """Settings of classical few-label methods: k-means, logistic regression, dense networks."""
 
     select: str = setting(
         "representatives", "which images are labelled", choices=("random", "representatives")

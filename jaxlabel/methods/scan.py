@@ -96,7 +96,7 @@ class Config(simclr.Config):
     )  # fmt: skip
 
     def check(self) -> None:
-        """Raise a UsageError if `prior` (the expected cluster sizes) or other settings are wrong."""
+        """Raise a UsageError if the settings are not valid or contradict each other."""
         if not self.self_steps and self.student != "same":
             raise UsageError(f"config.student={self.student} is trained by self-labelling: set "
                              "config.self_steps above 0, or config.student=same")  # fmt: skip

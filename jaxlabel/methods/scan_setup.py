@@ -69,7 +69,7 @@ def make_student(
         return model
     if config.student == "same":
         return train.init(
-            lambda rngs: scan.Assigner(model.encoder, _head(model.encoder, outputs, rngs)), key
+            lambda rngs: scan.Assigner(model.encoder, _make_head(model.encoder, outputs, rngs)), key
         )
     return train.init(lambda rngs: make_assigner(config, True, shape, outputs, rngs), key)
 
@@ -92,10 +92,10 @@ def make_assigner(
         (config.student, config.student_width) if student else (config.encoder, config.width)
     )
     encoder = nets.make_encoder(name, shape, rngs, width or None)
-    return scan.Assigner(encoder, _head(encoder, outputs, rngs))
+    return scan.Assigner(encoder, _make_head(encoder, outputs, rngs))
 
 
-def _head(encoder: Any, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
+def _make_head(encoder: Any, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
     """Return an untrained linear layer that maps the features of `encoder` to `outputs` logits."""
     return nnx.Linear(encoder.num_features, outputs, rngs=rngs)
 

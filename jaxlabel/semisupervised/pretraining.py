@@ -82,9 +82,9 @@ def pretrained(
     Args:
       encoder: an untrained encoder of the type `network` and the given width.
       method: "scratch" returns the encoder untrained; "autoencoder" trains it to reconstruct the
-        clean image from a deformed one (Vincent et al. 2008); "simclr" trains it to tell two views
-        of the same image from all other images (Chen et al. 2020), with the default settings of
-        methods/simclr.py.
+        clean image from a deformed one (Vincent et al. 2008); "simclr" trains it to recognise two
+        views of one image among the views of other images (Chen et al. 2020), with the default
+        settings of methods/simclr.py.
       images: the training images.
       network: the name of the encoder's network, such as "conv".
       width: the number of channels of the encoder's first layer.
