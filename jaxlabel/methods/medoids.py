@@ -126,9 +126,10 @@ def encode_images(
 def clustering_space(
     config: Config, codes: Float[np.ndarray, "n d"], log: Log
 ) -> cluster.GraphSpace:
-    """Return the points to cluster, as the setting `space` says: codes or eigenvectors.
+    """Return the points to cluster: the given `codes`, or eigenvectors computed from them.
 
-    `codes` has a short vector for each image. The eigenvectors are those of its neighbour graph.
+    A code is the short vector to which an autoencoder compresses an image. The setting `space`
+    chooses between codes and eigenvectors (those of the codes' neighbour graph).
     """
     if config.space == "codes":
         return cluster.GraphSpace(codes, np.zeros((len(codes), 0)), np.zeros(0))
@@ -231,13 +232,12 @@ def run_round(
 def estimate_accuracy(
     config: Config, previous: Round | None, current: Round, oracle: Oracle
 ) -> dict[str, float]:
-    """Estimate the accuracy of the labels given to all images, by the labels bought in this round.
+    """Estimate the accuracy of the labels that the round `previous` gave to all images.
 
-    The labels that the round `previous` gave to these images are compared with the bought labels,
-    which did not influence them. Each image is weighted by the size of its cluster. The 95%
-    interval is Wilson's, for Kish's effective number of draws (sum w)^2 / sum w^2. With
-    `stop=peek`, the true accuracy is added. Return the metrics by name; in the first round there is
-    no estimate.
+    The labels bought in this round, `current`, show how many of these labels were right; they did
+    not exist yet when the labels were given. Each image is weighted by the size of its cluster. The
+    95% interval is Wilson's, for Kish's effective number of draws (sum w)^2 / sum w^2. With
+    `stop=peek`, labels that were not bought give the true accuracy too. Return the metrics by name.
     """
     numbers: dict[str, float] = {}
     if previous is not None and len(current.new):
@@ -257,9 +257,9 @@ def target_reached(config: Config, numbers: dict[str, float]) -> bool:
     """Return True if the accuracy of the labels given to all images reaches the setting `target`.
 
     `numbers` are the metrics from `estimate_accuracy`. The accuracy is the estimate from at least
-    `min_answers` new labels (a setting), or with `stop=peek` the true accuracy. The estimate is for
-    the labels of the previous round. Those of this round are better: over 20 rounds on MNIST the
-    estimate was 0.8 points too low on average (experiments/medoids.md).
+    `min_answers` bought labels (a setting), or with `stop=peek` the true accuracy. The estimate is
+    for the labels of the previous round. Those of this round are better: over 20 rounds on MNIST
+    the estimate was 0.8 points too low on average (experiments/medoids.md).
     """
     if config.may_peek():
         return numbers["peek_accuracy"] >= config.target
@@ -271,10 +271,10 @@ def fit_classifier(
     config: Config, images: UInt8[np.ndarray, "n h w c"], last: Round, num_classes: int,
     key: Key[Array, ""], log: Log,
 ) -> Any:  # fmt: skip
-    """Train a network on the images nearest to the centroid of their cluster, and return it.
+    """Train a network on the most central images of each cluster, and return it.
 
-    The setting `percentile` is the share of each cluster that is used. The labels are those that
-    the last round, `last`, gave to the images.
+    The setting `percentile` is the share of each cluster that is used. The images have the labels
+    that the last round, `last`, gave to them.
     """
     init_key, fit_key = jax.random.split(key)
     near = last.rank <= config.percentile

@@ -22,8 +22,8 @@ class Context(NamedTuple):
       config: the settings of the run, an `active.Config`.
       images: all training images.
       spaces: the features that query strategies and label propagation use.
-      regions: a division of the images into regions, from each of which one image at a time is
-        labelled before the first training (sequential queries). None if the run does not do this.
+      regions: a division of the images into regions, for sequential queries (labels bought one at a
+        time before the first training, each in an uncertain region). None if the run has none.
       oracle: the object that sells labels and keeps the budget.
       capacity: the number of labels that the whole budget is expected to buy.
       log: the log for metrics, messages and checkpoints.

@@ -182,7 +182,7 @@ def mine(
 ) -> scan.Mined:
     """Find the nearest neighbours of each image; return them with features and neighbour graph.
 
-    The features are those of `encoder`, and neighbours are nearest in these features.
+    This step of SCAN is called mining. Neighbours are nearest in the features of `encoder`.
     """
     features = pretext.features_of(simclr.fit_representation(config, encoder, images), images)
     graph_neighbours, components = config.graph_neighbours, config.graph_components
