@@ -113,8 +113,8 @@ class QueryStrategy(BaseEstimator):
     ) -> Int[np.ndarray, "count"]:  # fmt: skip
         """Choose `count` of the candidates and return their indices in `points`.
 
-        Strategies measure how dense the samples are, so samples that are neither candidates nor
-        labelled count too. If a candidate is already labelled, it is treated as unlabelled.
+        Samples that are neither candidates nor labelled are left out. If a candidate is already
+        labelled, it is treated as unlabelled.
 
         Args:
           points: the features of all samples.

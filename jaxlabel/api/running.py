@@ -55,7 +55,7 @@ class Place:
 def specification(images: Any) -> Iterator[str]:
     """Yield a string that names the data set of a run, for use in a `with` block.
 
-    If `images` is such a string already ("digits", "folder:DIR"), it is returned unchanged. If
+    If `images` is such a string already ("digits", "folder:DIR"), it is yielded unchanged. If
     `images` is an array, it is kept in memory under a new name until the `with` block ends.
 
     Raises:
@@ -195,7 +195,10 @@ def record(
 def _class_definer(
     vocabulary: Vocabulary, workdir: Path
 ) -> "Callable[[LabelStore, Dataset], None]":
-    """Return a function that writes the class names to the label store, if the user listed them."""
+    """Return a function that writes the class names to the label store, if the user gave any.
+
+    It is called with the label store and the data set before the run begins.
+    """
 
     def prepare(store: "LabelStore", dataset: Dataset) -> None:
         vocabulary.save(workdir)

@@ -63,7 +63,10 @@ class Config(RunConfig):
     weight_decay: float = setting(0.05, "weight decay of AdamW in the training on labels", low=0.0)
 
     def check(self) -> None:
-        """Raise a UsageError if the chosen network cannot encode an image as `code` (a setting) numbers."""
+        """Raise a UsageError if the chosen network cannot encode an image as `code` numbers.
+
+        The number `code` is a setting.
+        """
         if self.network == "gradients" and self.code % 8:
             raise UsageError(f"config.code is {self.code}: network=gradients needs a multiple of 8")
 

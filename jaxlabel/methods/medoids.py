@@ -237,7 +237,8 @@ def estimate_accuracy(
     The labels bought in this round, `current`, show how many of these labels were right; they did
     not exist yet when the labels were given. Each image is weighted by the size of its cluster. The
     95% interval is Wilson's, for Kish's effective number of draws (sum w)^2 / sum w^2. With
-    `stop=peek`, labels that were not bought give the true accuracy too. Return the metrics by name.
+    `stop=peek`, labels that were not bought give the true accuracy too. Return the metrics by name;
+    there is no estimate in the first round.
     """
     numbers: dict[str, float] = {}
     if previous is not None and len(current.new):

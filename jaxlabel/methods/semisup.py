@@ -119,7 +119,8 @@ def run(
 def labels_per_round(config: Config, capacity: int) -> list[int]:
     """Return a list with the number of labels to buy in each round; the sum is `capacity`.
 
-    Round 0 buys the initial labels. The later rounds buy equal shares of the remaining labels.
+    Round 0 buys as many labels as the setting `initial_labels` says. The later rounds buy equal
+    shares of the remaining labels.
     """
     first = config.initial_labels
     if not first:

@@ -133,7 +133,7 @@ def train_round(
     config: Config, step: Any, state: gan.State, data: gan.Data, ends: tuple[int, int],
     key: Key[Array, ""], log: Log,
 ) -> gan.State:  # fmt: skip
-    """Train the GAN for one round, log generated images during the training, and return its state.
+    """Train the GAN for one round, log generated images on the way, and return the GAN's new state.
 
     Args:
       step: the function that does one training step.

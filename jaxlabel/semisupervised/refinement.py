@@ -62,12 +62,12 @@ def should_refine(config: Any, num_labels: int) -> bool:
 
 
 def make_cycle(config: Any) -> committee.Cycle:
-    """Return the training cycle of a refinement, whose only targets are propagated labels.
+    """Return the training cycle of a refinement: the number of steps and a compiled step.
 
-    Propagated labels are the classes that label propagation over a neighbour graph gives to images.
-    Their weight does not fall during the training, and uncertain ones are used as well. Otherwise a
-    network learns less than half of the labels that are right in the graph and wrong in the
-    network's own predictions (experiments/flagship.md).
+    The only training targets are propagated labels: the classes that label propagation over a
+    neighbour graph gives to images. Their weight does not fall during the training, and uncertain
+    ones are used as well. Otherwise a network learns less than half of the labels that are right in
+    the graph and wrong in the network's own predictions (experiments/flagship.md).
     """
     settings = dataclasses.replace(
         config,
