@@ -54,8 +54,8 @@ class ErrorModel:
     ) -> Float[np.ndarray, "n"]:
         """Return, for each image of the pool, the calibrated probability of a wrong prediction.
 
-        The pool is the set of images that the audit may draw. The predictions for the images drawn
-        so far are used for the calibration.
+        The pool is the set of images whose labels an audit may buy to certify the accuracy. The
+        labels that it has bought so far are used for the calibration.
 
         Args:
           drawn: the indices of the images drawn so far, whose labels were bought.

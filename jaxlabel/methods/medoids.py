@@ -95,7 +95,7 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Label the central images of more and more clusters, then train a classifier on all images.
+    """Label the central images of more and more clusters; train a classifier on the result.
 
     Raises:
       BudgetExceeded: the budget buys no label.

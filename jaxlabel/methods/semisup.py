@@ -119,8 +119,9 @@ def run(
 def labels_per_round(config: Config, capacity: int) -> list[int]:
     """Return a list with the number of labels to buy in each round; the sum is `capacity`.
 
-    Round 0 buys as many labels as the setting `initial_labels` says. The later rounds buy equal
-    shares of the remaining labels.
+    Round 0 buys as many labels as the setting `initial_labels` says. If it is 0, round 0 buys a
+    third of the labels if the query strategy needs a trained model, and otherwise all of them. The
+    later rounds buy equal shares of the rest.
     """
     first = config.initial_labels
     if not first:
