@@ -212,8 +212,9 @@ def _sum_remaining(
 def _smallest_ruled_out(is_ruled_out: Callable[[float], bool], low: float, high: float) -> float:
     """Return the smallest value in [low, high] for which `is_ruled_out` returns True.
 
-    It is found by bisection and accurate to 1e-9. For all larger values, `is_ruled_out` must return
-    True as well. If it returns True for no value, `high` is returned.
+    `is_ruled_out` is a function that must also return True for all larger values. The value is
+    found by bisection and accurate to 1e-9. If the function returns True for no value, `high` is
+    returned.
     """
     if not is_ruled_out(high):
         return high

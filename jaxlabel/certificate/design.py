@@ -129,9 +129,10 @@ def _best_design(
     assumed: Float[np.ndarray, "bins"],
     limit: float,
 ) -> tuple[float, float, Float[np.ndarray, "stakes"]]:
-    """Choose the weights of random draws with which the best bet is expected to grow fastest.
+    """Choose the weights of random draws of images with which the best bet grows fastest.
 
-    The docstring of `choose_weights` gives the formula of the weights and explains the bets.
+    On each draw, bets are made that the model's error rate is at most `limit`; their capital grows
+    if this is true. The docstring of `choose_weights` gives the formula of the weights.
 
     Args:
       shares: the share of the images in each bin; a bin holds images of similar error probability.
@@ -161,7 +162,8 @@ def _expected_growth(
 ) -> Float[np.ndarray, "stakes"]:
     """Return, for each stake in STAKES, the expected growth of a bet's log capital per draw.
 
-    The bets are against the hypothesis that the error rate is above `limit`.
+    On each random draw of an image, a bet is made that the model's error rate is at most `limit`.
+    The capital of the bet grows if this is true.
 
     Args:
       shares: the share of the images in each bin; a bin holds images of similar error probability.

@@ -91,11 +91,12 @@ class Terms:
     def fewest_labels(self) -> float:
         """Return the smallest number of uniform draws of images with which an audit can succeed.
 
-        This is the number of draws needed if every drawn prediction is right. An audit bets on each
-        draw and succeeds when the capital of the bets reaches 1 / error, where error is the allowed
-        probability of a wrong certificate. A bet that is won multiplies the capital by less than 1
-        + (the share of errors that is allowed among the remaining images). An audit also succeeds
-        when it has drawn as many right predictions as the whole pool of images must have.
+        This is the number of draws needed if every drawn prediction is right. On each draw, an
+        audit bets that the error rate is low enough. It succeeds when the capital of the bets,
+        which starts at 1, reaches 1 / error, where error is the allowed probability of a wrong
+        certificate. A bet that is won multiplies the capital by less than 1 + (the share of errors
+        that is allowed among the remaining images). An audit also succeeds when it has drawn as
+        many right predictions as the whole pool of images must have.
 
         Returns:
           The number of labels; infinity if no audit can succeed.
@@ -111,9 +112,10 @@ class Terms:
     def expected_labels(self, probabilities: Float[np.ndarray, "m"], mean: float) -> float:
         """Return the number of labels with which an audit succeeds with a probability of about 1/2.
 
-        An audit succeeds when the log capital of its bets reaches log(1 / error), where error is
-        the allowed probability of a wrong certificate. The number of draws follows from the
-        expected log growth of the best bet (Kelly 1956). The images' probabilities of an error are
+        On each draw of an image, an audit bets that the error rate is low enough. It succeeds when
+        the capital of the bets, which starts at 1, reaches 1 / error, where error is the allowed
+        probability of a wrong certificate. The number of draws follows from the expected growth of
+        the log capital of the best bet (Kelly 1956). The images' probabilities of an error are
         assumed to be `probabilities` after scaling by a temperature (Guo et al. 2017) that makes
         their mean equal to `mean`. The number is reduced if it is a large part of the pool (Cochran
         1977, eq. 4.2). Simulated audits take 0.7 to 1.1 times this number
