@@ -13,11 +13,11 @@ from jaxlabel.log import Log
 
 
 def count_clusters(config: Any, num_classes: int, num_images: int | None = None) -> int:
-    """Return the number of clusters: `config.clusters`, or the number of classes if that is 0.
+    """Return the number of clusters: the setting `clusters`, or if it is 0 the number of classes.
 
     Raises:
       UsageError: the number is below 2, above `num_images`, or differs from the number of expected
-        cluster sizes in `config.prior`.
+        cluster sizes in the setting `prior`.
     """
     count = config.clusters or num_classes
     shares = config.shares()
@@ -35,12 +35,12 @@ def count_clusters(config: Any, num_classes: int, num_images: int | None = None)
 
 
 def count_clusters_once(config: Any, num_classes: int, num_images: int, log: Log) -> int:
-    """Return the number of clusters of a run, which stays the same if the run is resumed later.
+    """Return the number of clusters of a run, which does not change if the run is later resumed.
 
-    A checkpoint keeps the number. If a person names a new class in the middle of a run, the number
-    of clusters does not change: new clusters would have other medoids (central images), and the
-    labels bought for the old medoids would be wasted. A run without a budget keeps no such
-    checkpoint.
+    The number is stored in a checkpoint. If the user adds a new class in the middle of a run, the
+    number of clusters stays the same: new clusters would have other medoids (central images), and
+    the labels bought for the old medoids would be wasted. A run without a budget buys no labels and
+    stores no such checkpoint.
     """
     if config.budget <= 0:
         return count_clusters(config, num_classes, num_images)
@@ -54,21 +54,22 @@ def make_student(
     config: Any, model: scan.Assigner, shape: tuple[int, ...], outputs: int,
     key: Key[Array, ""], *, fresh: bool = False,
 ) -> scan.Assigner:  # fmt: skip
-    """Return the network that learns to predict the clusters or the classes named after them.
+    """Return the network that is trained to predict clusters or, after labels were bought, classes.
 
     Args:
-      config: the settings of SCAN. `config.student` names the network; "same" stands for `model`.
+      config: the settings of SCAN. The setting `student` names the network; "same" stands for the
+        network `model`.
       model: the trained encoder with the best clustering head.
       shape: the shape of an image.
       outputs: the number of clusters or classes.
-      fresh: used only if `config.student` is "same". True returns the encoder of `model` with an
-        untrained head; False returns `model` unchanged. Any other student is always a new network.
+      fresh: used only if `student` is "same". True returns the encoder of `model` with an untrained
+        head; False returns `model` unchanged. Any other student is always a new network.
     """
     if config.student == "same" and not fresh:
         return model
     if config.student == "same":
         return train.init(
-            lambda rngs: scan.Assigner(model.encoder, _head(model.encoder, outputs, rngs)), key
+            lambda rngs: scan.Assigner(model.encoder, _make_head(model.encoder, outputs, rngs)), key
         )
     return train.init(lambda rngs: make_assigner(config, True, shape, outputs, rngs), key)
 
@@ -82,7 +83,8 @@ def make_assigner(
 
     Args:
       config: the settings of SCAN.
-      student: whether to use the encoder that `config.student` names, instead of `config.encoder`.
+      student: True for the encoder that the setting `student` names; False for the encoder that the
+        setting `encoder` names.
       shape: the shape of an image.
       outputs: the number of clusters or classes.
     """
@@ -90,10 +92,10 @@ def make_assigner(
         (config.student, config.student_width) if student else (config.encoder, config.width)
     )
     encoder = nets.make_encoder(name, shape, rngs, width or None)
-    return scan.Assigner(encoder, _head(encoder, outputs, rngs))
+    return scan.Assigner(encoder, _make_head(encoder, outputs, rngs))
 
 
-def _head(encoder: Any, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
+def _make_head(encoder: Any, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
     """Return an untrained linear layer that maps the features of `encoder` to `outputs` logits."""
     return nnx.Linear(encoder.num_features, outputs, rngs=rngs)
 
@@ -102,14 +104,16 @@ def train_classifier(
     config: Any, model: scan.Assigner, images: UInt8[np.ndarray, "n h w c"], mined: scan.Mined,
     labels: Int[np.ndarray, "n"], num_classes: int, key: Key[Array, ""], log: Log,
 ) -> scan.Assigner:  # fmt: skip
-    """Train a classifier on labels of all images and return it.
+    """Train a classifier on a label for every image and return it.
 
-    The target of an image is the distribution of `labels` among its nearest neighbours.
+    The target of an image is the distribution of labels among its nearest neighbours.
 
     Args:
-      model: the network that predicts clusters, whose encoder the classifier may start from.
+      config: the settings of SCAN. If the setting `student` is "same", the classifier starts with
+        the encoder of `model`; otherwise it is a new network.
+      model: the network that predicts clusters.
       mined: the nearest neighbours of each image.
-      labels: the label of each image, taken from its labelled cluster.
+      labels: the label of each image, which is the bought label of its cluster.
     """
     init_key, fit_key = jax.random.split(key)
     start = make_student(config, model, images.shape[1:], num_classes, init_key, fresh=True)
