@@ -199,7 +199,9 @@ def run(job: Job, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     place = where(variant, options)
     config = dataclasses.replace(config, **settings, seed=seed, data=place, map="none")
     slug = "".join(c if c.isalnum() else "-" for c in job.name)
-    result = experiment.run(config, Path(options.workdir) / f"{options.preset}-{slug}-s{seed}")
+    workdir = Path(options.workdir) / f"{options.preset}-{slug}-s{seed}"
+    result = experiment.run(config, workdir)
+    print(experiment.summary(result, workdir))
     named = f"idx:DATA_ROOT/{variant}" if options.data_root else place
     shown = dict(result["config"]) | {"store": "", "account": "", "data": named}
     return {key: value for key, value in result.items() if key != "ledger"} | {"config": shown}

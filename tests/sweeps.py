@@ -1,7 +1,7 @@
-"""A worker whose runs take no time, and an experiment of them: what the sweep's tests share.
+"""A small experiment and a fake worker for the tests of sweeps.
 
-A run's accuracy is (budget + seed) / 100. Its setting `account` tells it what to do: fail, die, or
-wait until the file `go` beside the experiment exists.
+The worker trains nothing: a run's accuracy is (budget + seed) / 100. The setting `account` makes a
+run fail, die, or wait until the file `go` exists beside the experiment.
 """
 
 import sys
@@ -69,7 +69,7 @@ NAMES = [
 
 
 class Few:
-    """The experiment in `folder`, with DATA_ROOT in folder/data and the sweep in folder/sweep."""
+    """An experiment file in `folder`; the data are in folder/data, the sweep in folder/sweep."""
 
     def __init__(self, folder: Path):
         self.folder, self.workdir = folder, folder / "sweep"
@@ -78,7 +78,7 @@ class Few:
         self.write()
 
     def write(self, account: str = "well", **changes: str) -> None:
-        """Writes the experiment with some texts replaced."""
+        """Write the experiment file with some texts replaced."""
         text = EXPERIMENT.replace("ACCOUNT", account)
         for old, new in changes.items():
             assert old in text, old
@@ -86,7 +86,7 @@ class Few:
         (self.folder / "few.py").write_text(text)
 
     def sweep(self, jobs: int = 2, workdir: Path | None = None, **options) -> Path:
-        """The sweep; `quick` is its own option, the rest are engine.Options."""
+        """Execute the sweep and return the table's path; `options`: `quick` or engine.Options."""
         quick = options.pop("quick", False)
         worker = (sys.executable, str(self.folder / "fake_worker.py"))
         return engine.sweep(
@@ -96,21 +96,21 @@ class Few:
         )  # fmt: skip
 
     def tally(self) -> list[str]:
-        """The runs that were begun, in the order of their names."""
+        """Return the names of the runs that were started, sorted."""
         path = self.folder / "tally"
         return sorted(line.split()[0] for line in path.read_text().splitlines())
 
     def pids(self) -> set[int]:
-        """The processes that ran them."""
+        """Return the process ids of the workers that started runs."""
         return {int(line.split()[1]) for line in (self.folder / "tally").read_text().splitlines()}
 
 
 def names(account: str = "well") -> list[str]:
-    """The runs, in the order of the plan."""
+    """Return the names of the runs in the order of the plan."""
     return [name.format(account) for name in NAMES]
 
 
 def cells(table: Path) -> list[list[str]]:
-    """The cells of a Markdown page's only table."""
+    """Return the cells of the only table of a Markdown page."""
     rows = [line for line in table.read_text().splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]

@@ -1,1 +1,1 @@
-"""The command line: what a user types, from flags to one call of the engine."""
+"""The command line: parse the flags of a `jaxlabel` command and call the function behind it."""

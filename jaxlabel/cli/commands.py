@@ -1,265 +1,238 @@
-"""The commands of `jaxlabel`: each reads its flags, calls one function and prints what came out."""
+"""The commands of `jaxlabel`: their flags, and the function that each of them calls.
 
-import sys
+A command is a function of its parsed flags and an entry of `COMMANDS`. The functions import what
+they need when they run, so that help texts and errors in flags appear without importing JAX.
+"""
+
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
-from absl import flags
-
-from jaxlabel import __version__
-from jaxlabel.cli.arguments import parse
-from jaxlabel.config import RunConfig
+from jaxlabel.cli.arguments import Command, Flag, setting_flag
 from jaxlabel.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from jaxlabel.data import Options
 
-DEFAULT_CONFIG = "configs/digits.py"
 
-TRAIN = f"""jaxlabel train: buy labels, train, evaluate, and write a report
+def train(given: SimpleNamespace) -> None:
+    """Start an experiment or continue it, then print its summary and the path of its report."""
+    from jaxlabel.experiment.run import run, summary
 
-usage: jaxlabel train [--config=FILE[:VARIANT]] [--config.KEY=VALUE ...] [--workdir=DIR]
-
-  --config=FILE[:VARIANT]   the experiment; default {DEFAULT_CONFIG}. configs/ holds those that
-                            come along; with it, --help lists every setting of its recipe
-  --workdir=DIR             where everything is written; default runs/NAME of the config.
-                            Started again with the same settings, a killed run goes on
-
-The settings of every run:"""
-
-SWEEP = """jaxlabel sweep: run an experiment's grid side by side, into tables and figures
-
-usage: jaxlabel sweep --experiment=FILE [--workdir=DIR] [--jobs=N] [--quick] [--data_root=DIR]
-                      [--publish] [--go_on] [--limit=MINUTES] [--slurm]
-                      [--slurm_options=KEY=VALUE,...]
-
-  --experiment=FILE   the experiment; experiments/README.md lists those that come along
-  --workdir=DIR       where everything is written; default runs/NAME of the experiment. Started
-                      again, a sweep does what is missing; a run that is done is not done again
-  --jobs=N            runs at a time, each with its share of the cores; default: one per core
-  --quick             the experiment's quick variant
-  --data_root=DIR     holds a folder of IDX files per data set (fashion_mnist/, mnist/, ...)
-  --publish           append the results to results/NAME.jsonl beside the experiment, its table
-                      and figures beside that
-  --go_on             a run whose result is in that file already, from whatever machine, is done
-  --limit=MINUTES     after so long no run is begun; runs are begun seed by seed, so that what
-                      there is can be compared
-  --slurm             submit the runs to Slurm (the extra slurm); --slurm_options are submitit's
-                      parameters, such as timeout_min=60,slurm_partition=cpu"""
-
-REPORT = """jaxlabel report: write report.html again from what a work directory holds
-
-usage: jaxlabel report --workdir=DIR"""
-
-LEDGER = """jaxlabel ledger: print what was spent on which labels
-
-usage: jaxlabel ledger --workdir=DIR [--rows]
-
-  --workdir=DIR   the run
-  --rows          a line for each label bought, after the table"""
-
-ANSWER = """jaxlabel answer: import a person's answers into a run's label store
-
-A run whose store has no answer for an image writes WORKDIR/questions.csv and stops. Fill its
-column `label` with class names, import it, and start the run again.
-
-usage: jaxlabel answer --workdir=DIR [--labels=FILE]
-
-  --workdir=DIR   the run that asks
-  --labels=FILE   the answers; default WORKDIR/questions.csv"""
-
-PREDICT = """jaxlabel predict: label images with the model of a finished run, without training
-
-usage: jaxlabel predict --workdir=DIR --data=SPEC [--out=FILE.csv] [--split=NAME]
-
-  --workdir=DIR   the run; its settings say how images are resized and converted
-  --data=SPEC     digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME
-  --out=FILE      a row per image: its label, and the probability of each class; default labels.csv
-  --split=NAME    test, train or all; default: test where there are test images, else train
-  --data_dir=DIR  where tfds:NAME is prepared; default: as the run had it"""
-
-DATA_INFO = """jaxlabel data info: counts, shapes, duplicates and a sheet of samples
-
-usage: jaxlabel data info --data=SPEC [--sheet=FILE.png] [--image_size=N] [--image_mode=MODE]
-                          [--folder_labels] [--skip_unreadable] [--data_dir=DIR]
-
-  --data=SPEC     digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME
-  --sheet=FILE    where the sheet of samples goes; default NAME_samples.png"""
-
-DATA_EXPLORE = """jaxlabel data explore: a page of samples, maps, clusters and their scores
-
-usage: jaxlabel data explore --data=SPEC [--out=DIR] [--labels] [--seed=N] [--image_size=N]
-                             [--image_mode=MODE] [--folder_labels] [--skip_unreadable]
-                             [--data_dir=DIR]
-
-  --data=SPEC     digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME
-  --out=DIR       where explore.html goes; default explore
-  --labels        look at all the training labels as well: samples by class, accuracy and
-                  homogeneity over k, confusion. For research: no run has paid for them"""
-
-DATA_PREPARE = """jaxlabel data prepare: make a data set ready for tfds:NAME, without TensorFlow
-
-usage: jaxlabel data prepare --name=NAME [--manual_dir=DIR] [--data_dir=DIR]
-
-  --name=NAME         mnist, fashion_mnist or cifar10
-  --manual_dir=DIR    take the original files from here instead of the network
-  --data_dir=DIR      where to; default ~/tensorflow_datasets"""
+    workdir = Path(given.workdir or Path("runs") / given.config_name)
+    print(summary(run(given.config, workdir), workdir))
 
 
-def train(arguments: list[str]) -> None:
-    """Runs an experiment, or goes on with one."""
-    from jaxlabel.cli import settings
-
-    asks_help = any(a in ("--help", "-h", "-help") for a in arguments)
-    if asks_help and not any(a.lstrip("-").startswith("config") for a in arguments):
-        print(f"{TRAIN}\n{settings.describe(RunConfig())}")
-        return
-    values = flags.FlagValues()
-    flags.DEFINE_string("workdir", None, "", flag_values=values)
-    config, name = settings.read(values, arguments, DEFAULT_CONFIG, TRAIN)
-    from jaxlabel.experiment.run import run
-
-    run(config, Path(values.workdir or Path("runs") / name))
-
-
-def sweep(arguments: list[str]) -> None:
-    """Runs an experiment's grid, or what is missing of it."""
-    values = _parse(
-        arguments, SWEEP, experiment=None, workdir=None, jobs=0, quick=False, data_root="",
-        publish=False, go_on=False, limit=0, slurm=False, slurm_options="",
-    )  # fmt: skip
-    if not values.experiment:
-        raise UsageError("--experiment=FILE is missing: experiments/README.md lists them")
-    if values.jobs < 0:
-        raise UsageError(f"--jobs={values.jobs}: it takes a number of runs, or 0 for the default")
-    if values.limit < 0:
-        raise UsageError(f"--limit={values.limit}: it takes minutes, or 0 for none")
+def sweep(given: SimpleNamespace) -> None:
+    """Execute the runs of an experiment that have no result yet, and write the tables."""
+    if given.jobs < 0:
+        raise UsageError(f"--jobs={given.jobs}: it takes a number of runs, or 0 for the default")
+    if given.limit < 0:
+        raise UsageError(f"--limit={given.limit}: it takes minutes, or 0 for none")
     from jaxlabel.sweep import engine
 
-    name = Path(values.experiment).stem + ("_quick" if values.quick else "")
+    name = Path(given.experiment).stem + ("_quick" if given.quick else "")
+    options = engine.Options(
+        jobs=given.jobs, slurm=given.slurm_options if given.slurm else None,
+        publish=given.publish, go_on=given.go_on, limit=given.limit,
+    )  # fmt: skip
     engine.sweep(
-        values.experiment, Path(values.workdir or Path("runs") / name), quick=values.quick,
-        data_root=values.data_root,
-        options=engine.Options(
-            values.jobs, values.slurm_options if values.slurm else None, values.publish,
-            values.go_on, values.limit,
-        ),
+        given.experiment, Path(given.workdir or Path("runs") / name), quick=given.quick,
+        data_root=given.data_root, options=options,
     )  # fmt: skip
 
 
-def report(arguments: list[str]) -> None:
-    """Writes report.html and prints where it is."""
-    workdir = _workdir(_parse(arguments, REPORT, workdir=None))
+def report(given: SimpleNamespace) -> None:
+    """Write report.html and print its path."""
+    workdir = _existing_workdir(given)
     from jaxlabel.report import write_report
 
     print(write_report(workdir))
 
 
-def ledger(arguments: list[str]) -> None:
-    """Prints the table of what was bought."""
-    values = _parse(arguments, LEDGER, workdir=None, rows=False)
+def ledger(given: SimpleNamespace) -> None:
+    """Print the table of the labels that a run bought."""
     from jaxlabel.experiment import account
 
-    print(account.ledger(_workdir(values), rows=values.rows))
+    print(account.ledger(_existing_workdir(given), rows=given.rows))
 
 
-def answer(arguments: list[str]) -> None:
-    """Imports answers from a CSV file and prints how many."""
-    values = _parse(arguments, ANSWER, workdir=None, labels=None)
+def answer(given: SimpleNamespace) -> None:
+    """Import a person's labels from a CSV file and print how many were stored."""
     from jaxlabel.experiment import account
 
-    said, refused = account.answer(_workdir(values), values.labels)
-    print(said)
-    if refused:
-        raise DataError(refused)
+    message, refusal = account.answer(_existing_workdir(given), given.labels)
+    print(message)
+    if refusal:
+        raise DataError(refusal)
 
 
-def predict(arguments: list[str]) -> None:
-    """Labels images with a finished run's model and prints how many."""
-    values = _parse(
-        arguments, PREDICT, workdir=None, data=None, out="labels.csv", split="", data_dir=None
-    )
-    workdir = _workdir(values)
-    if not values.data:
-        raise UsageError("--data=SPEC is missing: digits, idx:DIR, npz:FILE, folder:DIR, tfds:NAME")
+def predict(given: SimpleNamespace) -> None:
+    """Label images with the model of a finished run and print how many were labelled."""
+    workdir = _existing_workdir(given)
     from jaxlabel.experiment.predict import predict as predict_images
 
-    print(
-        predict_images(
-            workdir, values.data, Path(values.out), split=values.split, data_dir=values.data_dir
-        )
+    message = predict_images(
+        workdir, given.data, Path(given.out), split=given.split, data_dir=given.data_dir
     )
+    print(message)
 
 
-def data_info(arguments: list[str]) -> None:
-    """Prints what a data set holds."""
-    values = _parse(
-        arguments, DATA_INFO, data=None, sheet=None, image_size=0, image_mode="auto",
-        folder_labels=False, skip_unreadable=False, data_dir="",
-    )  # fmt: skip
-    if not values.data:
-        raise UsageError("--data=SPEC is missing: digits, idx:DIR, npz:FILE, folder:DIR, tfds:NAME")
+def data_info(given: SimpleNamespace) -> None:
+    """Print a description of a data set, and write a sheet of sample images."""
     from jaxlabel.data.info import info
 
-    print(info(values.data, _options(values), values.sheet))
+    print(info(given.data, _image_options(given), given.sheet))
 
 
-def data_explore(arguments: list[str]) -> None:
-    """Writes the page that shows a data set, and prints where it is."""
-    values = _parse(
-        arguments, DATA_EXPLORE, data=None, out="explore", labels=False, seed=0, image_size=0,
-        image_mode="auto", folder_labels=False, skip_unreadable=False, data_dir="",
-    )  # fmt: skip
-    if not values.data:
-        raise UsageError("--data=SPEC is missing: digits, idx:DIR, npz:FILE, folder:DIR, tfds:NAME")
+def data_explore(given: SimpleNamespace) -> None:
+    """Write a page with samples, maps and clusters of a data set, and print its path."""
     from jaxlabel.experiment.explore import explore
 
-    place = Path(values.out)
-    print(explore(values.data, place, _options(values), labels=values.labels, seed=values.seed))
+    folder, options = Path(given.out), _image_options(given)
+    print(explore(given.data, folder, options, labels=given.labels, seed=given.seed))
 
 
-def data_prepare(arguments: list[str]) -> None:
-    """Prepares a data set for tensorflow-datasets."""
-    values = _parse(arguments, DATA_PREPARE, name=None, manual_dir=None, data_dir=None)
-    if not values["name"].value:
-        raise UsageError("--name=NAME is missing: mnist, fashion_mnist or cifar10")
+def data_prepare(given: SimpleNamespace) -> None:
+    """Convert a published data set to the format of tensorflow-datasets."""
     from jaxlabel.data.prepare import prepare
 
-    print(prepare(values["name"].value, values.manual_dir, values.data_dir))
+    print(prepare(given.name, given.manual_dir, given.data_dir))
 
 
-def version() -> None:
-    """Prints jaxlabel's version and Python's."""
-    print(f"jaxlabel {__version__} (Python {sys.version.split()[0]})")
-
-
-def _parse(
-    arguments: list[str], usage: str, **defaults: str | int | bool | None
-) -> flags.FlagValues:
-    """The flags of a command, defined by their defaults; None is a string not given."""
-    values = flags.FlagValues()
-    for name, default in defaults.items():
-        if isinstance(default, bool):
-            flags.DEFINE_boolean(name, default, "", flag_values=values)
-        elif isinstance(default, int):
-            flags.DEFINE_integer(name, default, "", flag_values=values)
-        else:
-            flags.DEFINE_string(name, default, "", flag_values=values)
-    parse(values, arguments, usage)
-    return values
-
-
-def _options(values: flags.FlagValues) -> "Options":
-    """How the images are to be read."""
+def _image_options(given: SimpleNamespace) -> "Options":
+    """Return the options for reading images that the flags give."""
     from jaxlabel.data import Options
 
-    given: dict[str, Any] = {name: values[name].value for name in Options._fields}
-    return Options(**given)
+    return Options(**{name: getattr(given, name) for name in Options._fields})
 
 
-def _workdir(values: flags.FlagValues) -> Path:
-    if not values.workdir:
-        raise UsageError("--workdir=DIR is missing: the directory that jaxlabel train wrote")
-    if not (Path(values.workdir) / "config.json").is_file():
-        raise UsageError(f"{values.workdir} is not a work directory: it has no config.json")
-    return Path(values.workdir)
+def _existing_workdir(given: SimpleNamespace) -> Path:
+    """Return the path of --workdir.
+
+    Raises:
+      UsageError: the directory is not a run's work directory.
+    """
+    if not (Path(given.workdir) / "config.json").is_file():
+        raise UsageError(f"{given.workdir} is not a work directory: it has no config.json")
+    return Path(given.workdir)
+
+
+SOURCES = "digits, idx:DIR, npz:FILE, folder:DIR"
+DATA = Flag("data", f"{SOURCES} or tfds:NAME", "SPEC", missing=f"{SOURCES}, tfds:NAME")
+RUN_WORKDIR = Flag(
+    "workdir", "the work directory of the run", "DIR",
+    missing="the directory that jaxlabel train wrote",
+)  # fmt: skip
+IMAGE_FLAGS = (
+    setting_flag("image_size", "N"),
+    setting_flag("image_mode", "MODE"),
+    setting_flag("folder_labels"),
+    setting_flag("skip_unreadable"),
+    setting_flag("data_dir", "DIR"),
+)
+
+COMMANDS = (
+    Command(
+        "train", "buy labels, train, evaluate, and write a report", train, takes_config=True,
+        flags=(
+            Flag("workdir", "the directory for everything that the run writes; without this flag, "
+                 "runs/NAME of the config. The same command continues a run that was killed",
+                 "DIR"),
+        ),
+    ),
+    Command(
+        "sweep", "run an experiment's grid side by side, into tables and figures", sweep,
+        flags=(
+            Flag("experiment", "the experiment; experiments/README.md lists those that come with "
+                 "jaxlabel", "FILE", missing="experiments/README.md lists them"),
+            Flag("workdir", "the directory for everything that the sweep writes; without this "
+                 "flag, runs/NAME of the experiment. The same command continues a sweep: it "
+                 "repeats no finished run", "DIR"),
+            Flag("jobs", "the number of runs at a time, each with its share of the cores; 0: one "
+                 "on an accelerator, else one per core and at most 8", "N", 0),
+            Flag("quick", "run the quick variant of the experiment", default=False),
+            Flag("data_root", "the directory that holds a folder of IDX files per data set "
+                 "(fashion_mnist/, mnist/, ...)", "DIR", ""),
+            Flag("publish", "append the results to results/NAME.jsonl beside the experiment, and "
+                 "write the table and figures of that file beside it", default=False),
+            Flag("go_on", "skip the runs whose result is in results/NAME.jsonl already, also when "
+                 "another machine made it", default=False),
+            Flag("limit", "start no run after so many minutes; runs start seed by seed, so that "
+                 "the finished ones can be compared; 0: no limit", "MINUTES", 0),
+            Flag("slurm", "submit the runs to Slurm; needs pip install jaxlabel[slurm]",
+                 default=False),
+            Flag("slurm_options", "submitit's parameters, such as "
+                 "timeout_min=60,slurm_partition=cpu", "KEY=VALUE,...", ""),
+        ),
+    ),
+    Command(
+        "predict", "label images with the model of a finished run, without training", predict,
+        flags=(
+            RUN_WORKDIR._replace(help="the work directory of the run, whose settings say how "
+                                 "images are resized and converted"),
+            DATA,
+            Flag("out", "the CSV file to write: a row per image with its label and the "
+                 "probability of each class", "FILE", "labels.csv"),
+            Flag("split", "test, train or all; without this flag, the test images if there are "
+                 "any, else the training images", "NAME", ""),
+            Flag("data_dir", "the directory in which tfds:NAME is prepared; without this flag, "
+                 "the one of the run", "DIR"),
+        ),
+    ),
+    Command(
+        "report", "write report.html again from the files of a work directory", report,
+        flags=(RUN_WORKDIR,),
+    ),
+    Command(
+        "ledger", "print which labels a run bought and what they cost", ledger,
+        flags=(
+            RUN_WORKDIR,
+            Flag("rows", "print a line for each label below the table", default=False),
+        ),
+    ),
+    Command(
+        "answer", "import a person's labels (CSV) into a run's label store", answer,
+        description="A run writes WORKDIR/questions.csv and stops when its store has no label "
+        "for an image. Fill the column `label` of that file with class names, import it with this "
+        "command, and start the run again.",
+        flags=(
+            RUN_WORKDIR,
+            Flag("labels", "the CSV file to import; without this flag, WORKDIR/questions.csv",
+                 "FILE"),
+        ),
+    ),
+    Command(
+        "data info", "print counts, shapes and duplicates, and write a sheet of samples",
+        data_info,
+        flags=(
+            DATA,
+            Flag("sheet", "the file for the sheet of samples; without this flag, "
+                 "NAME_samples.png", "FILE.png"),
+            *IMAGE_FLAGS,
+        ),
+    ),
+    Command(
+        "data explore", "write a page of samples, maps, clusters and their scores", data_explore,
+        flags=(
+            DATA,
+            Flag("out", "the directory for explore.html", "DIR", "explore"),
+            Flag("labels", "also show all training labels: samples by class, accuracy and "
+                 "homogeneity over k, confusion. For research: no run has bought these labels",
+                 default=False),
+            Flag("seed", "the seed of the samples and of k-means", "N", 0),
+            *IMAGE_FLAGS,
+        ),
+    ),
+    Command(
+        "data prepare", "make a data set ready for tfds:NAME, without TensorFlow", data_prepare,
+        flags=(
+            Flag("name", "mnist, fashion_mnist or cifar10", "NAME",
+                 missing="mnist, fashion_mnist or cifar10"),
+            Flag("manual_dir", "the directory of the original files; without this flag, they are "
+                 "downloaded", "DIR"),
+            Flag("data_dir", "the directory to write to; without this flag, "
+                 "~/tensorflow_datasets", "DIR"),
+        ),
+    ),
+)  # fmt: skip

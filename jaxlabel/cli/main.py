@@ -1,57 +1,56 @@
-"""The command line: `jaxlabel COMMAND --flag=value ...`. Nothing heavy is imported before it must.
+"""The program `jaxlabel`: find the command, run it, and turn failures into an exit code.
 
-Whatever the user got wrong is one line on standard error and exit code 2; what went wrong on the
-way (a full disk, an exhausted budget) is one line and exit code 1.
+A mistake of the user (a flag, a setting, a file) is one line on standard error and exit code 2.
+A failure during the work (a full disk, an exhausted budget) is one line and exit code 1. JAX is
+imported only by the commands that compute something.
 """
 
 import os
 import sys
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 
+from jaxlabel import __version__
+from jaxlabel.cli import arguments, commands
+from jaxlabel.cli.arguments import Command
+from jaxlabel.config import RunConfig
 from jaxlabel.errors import JaxlabelError, UsageError, did_you_mean
-
-USAGE = """jaxlabel: the most accurate image classifier for the fewest label queries
-
-usage: jaxlabel COMMAND [--flag=value ...]
-
-  train           buy labels, train, evaluate, and write a report
-  sweep           run an experiment's grid side by side, into tables and figures
-  predict         label images with a finished run's model
-  report          write report.html again from a work directory
-  ledger          print what was spent on which labels
-  answer          import a person's answers (CSV) into a run's label store
-  data info       counts, shapes, duplicates and a sheet of samples
-  data explore    a page of samples, maps, clusters and their scores
-  data prepare    prepare mnist, fashion_mnist or cifar10 for tfds:NAME
-
-Each command explains itself: jaxlabel COMMAND --help"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs one command and exits with its code."""
+    """Run one command and exit the process with its exit code.
+
+    Args:
+      argv: the words after `jaxlabel`; None stands for those of this process.
+    """
     settle_xla(os.environ)
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    sys.exit(run(arguments))
+    words = list(sys.argv[1:] if argv is None else argv)
+    sys.exit(run(words))
 
 
 def settle_xla(environment: MutableMapping[str, str]) -> None:
-    """Sets, before JAX starts, how XLA compiles; what the user has set stays."""
+    """Set the environment variables for XLA's compilation, before JAX is imported.
+
+    Variables that the user has set keep their values.
+    """
     if not os.path.exists("/dev/nvidiactl"):
-        # LLVM's third level takes XLA's CPU backend 5 times longer to compile random numbers
-        # (2.5 s for each shape of a draw, jax 0.10.2) and makes nothing here run faster.
-        own = environment.get("XLA_FLAGS", "")
-        environment["XLA_FLAGS"] = f"--xla_backend_optimization_level=2 {own}".strip()
+        # At LLVM's optimization level 3, XLA's CPU backend takes 5 times longer to compile random
+        # numbers (2.5 s for each shape, jax 0.10.2), and nothing in jaxlabel runs faster.
+        user_flags = environment.get("XLA_FLAGS", "")
+        environment["XLA_FLAGS"] = f"--xla_backend_optimization_level=2 {user_flags}".strip()
     cache = os.path.join(os.path.expanduser("~"), ".cache", "jaxlabel", "xla")
     environment.setdefault("JAX_COMPILATION_CACHE_DIR", cache)
     environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     environment.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
-def run(arguments: list[str]) -> int:
-    """The exit code of one command; every expected failure becomes one line."""
+def run(words: list[str]) -> int:
+    """Run one command and return its exit code; every expected failure is printed as one line.
+
+    Args:
+      words: the words after `jaxlabel`: a command's name and its flags.
+    """
     try:
-        command, rest = _command(arguments)
-        command(rest)
+        _dispatch(words)
     except JaxlabelError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -59,13 +58,15 @@ def run(arguments: list[str]) -> int:
     except MemoryError as error:
         return _fail(f"out of memory: {error or 'take smaller images or fewer of them'}", 1)
     except RuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):  # as JAX, which is not imported here, says it
+        # JAX's own class of this error is not used, because JAX is not imported in this module.
+        if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         return _fail("out of the device's memory: a training takes smaller batches (--config."
                      "batch_size, pretext_batch), fewer networks at once (members, pretext_seeds) "
                      "or another preset, in another --workdir; --config.store=URL keeps the labels "
                      f"({str(error).splitlines()[0]})", 1)  # fmt: skip
     except BrokenPipeError:
+        # The reader of standard output is gone; Python's flush at exit must not fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
@@ -73,40 +74,86 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
+def overview() -> str:
+    """Return the help text of the whole program, which lists the commands."""
+    rows = [(command.name, command.summary) for command in commands.COMMANDS]
+    return "\n".join([
+        "jaxlabel: the most accurate image classifier for the fewest label queries", "",
+        "usage: jaxlabel COMMAND [--flag=value ...]", "",
+        *arguments.table(rows), "",
+        "Each command explains itself: jaxlabel COMMAND --help",
+    ])  # fmt: skip
+
+
+def _dispatch(words: list[str]) -> None:
+    """Run the command that the words name, or print a help text or the version."""
+    if not words or words[0] == "help" or arguments.asks_help(words[:1]):
+        print(overview())
+    elif words[0] == "--version":
+        print(f"jaxlabel {__version__} (Python {sys.version.split()[0]})")
+    elif group := _unfinished_name(words):
+        if not arguments.asks_help(words):
+            raise UsageError(f"{words[0]} is one of {', '.join(group)}")
+        print(overview())
+    else:
+        command, rest = _find(words)
+        _start(command, rest)
+
+
+def _unfinished_name(words: list[str]) -> list[str]:
+    """Return the two-word commands that begin with the first word if the second word is missing.
+
+    Returns:
+      For example ["data info", "data explore"] for the word "data", alone or followed by a flag;
+      an empty list if there is a second word, or no such command.
+    """
+    is_alone = len(words) == 1 or words[1].startswith("-")
+    names = [command.name for command in commands.COMMANDS]
+    return [name for name in names if is_alone and name.startswith(f"{words[0]} ")]
+
+
+def _find(words: list[str]) -> tuple[Command, list[str]]:
+    """Return the command whose name the words begin with, and the remaining words.
+
+    Raises:
+      UsageError: there is no such command.
+    """
+    by_name = {command.name: command for command in commands.COMMANDS}
+    for length in (1, 2):
+        if command := by_name.get(" ".join(words[:length])):
+            return command, words[length:]
+    raise UsageError(f"there is no command {words[0]!r}{did_you_mean(words[0], by_name)}; "
+                     "jaxlabel --help lists them")  # fmt: skip
+
+
+def _start(command: Command, words: list[str]) -> None:
+    """Run a command with the flags in `words`, or print its help if they ask for it.
+
+    Raises:
+      UsageError: a flag is unknown, has a wrong value, or is required and not given.
+    """
+    wants_help = arguments.asks_help(words)
+    if not command.takes_config:
+        if wants_help:
+            print(arguments.usage(command))
+        else:
+            command.run(arguments.read(command, words))
+        return
+    from jaxlabel.cli import settings
+
+    if not wants_help:
+        command.run(settings.read(command, words))
+    elif settings.names_config(words):
+        print(f"{arguments.usage(command)}\n\n{settings.describe(settings.load(words).config)}")
+    else:  # Without a config file, the help shows only settings that need no import of JAX.
+        shared = settings.describe(RunConfig())
+        print(f"{arguments.usage(command)}\n\nThe settings of every run:\n{shared}")
+
+
 def _fail(message: str, code: int) -> int:
+    """Print an error message as one line and return the exit code."""
     print(f"jaxlabel: {' '.join(message.split())}", file=sys.stderr)
     return code
-
-
-def _command(arguments: list[str]) -> tuple[Callable[[list[str]], None], list[str]]:
-    from jaxlabel.cli import commands
-
-    if not arguments or arguments[0] in ("help", "--help", "-h", "-help"):
-        return lambda rest: print(USAGE), []
-    if arguments[0] == "--version":
-        return lambda rest: commands.version(), []
-    if arguments[0] == "data" and (len(arguments) == 1 or arguments[1].startswith("-")):
-        asked = any(word in ("--help", "-h", "-help") for word in arguments)
-        if not asked:
-            raise UsageError("data is one of data info, data explore, data prepare")
-        return lambda rest: print(USAGE), []
-    known: dict[str, Callable[[list[str]], None]] = {
-        "train": commands.train,
-        "sweep": commands.sweep,
-        "predict": commands.predict,
-        "report": commands.report,
-        "ledger": commands.ledger,
-        "answer": commands.answer,
-        "data info": commands.data_info,
-        "data explore": commands.data_explore,
-        "data prepare": commands.data_prepare,
-    }
-    for words in (1, 2):
-        name = " ".join(arguments[:words])
-        if name in known:
-            return known[name], arguments[words:]
-    raise UsageError(f"there is no command {arguments[0]!r}{did_you_mean(arguments[0], known)}; "
-                     "jaxlabel --help lists them")  # fmt: skip
 
 
 if __name__ == "__main__":

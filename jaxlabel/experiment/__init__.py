@@ -1,1 +1,1 @@
-"""One run, from its configuration to its report, and what is done with a finished run."""
+"""One run from its configuration to its report, and the commands that use a finished run."""

@@ -1,4 +1,4 @@
-"""A run's label store and account: where they are, what was bought, and a person's answers."""
+"""Find a run's label store and account, print its ledger, and import a person's labels."""
 
 import contextlib
 import functools
@@ -15,52 +15,70 @@ from jaxlabel.oracle import LabelStore, import_answers, ledger_text
 from jaxlabel.runlog.workdir import RUN
 
 QUESTIONS = "questions.csv"
-ASKED = "asked.json"
+ASKED = "asked.json"  # ids of the images that the run has queried
 
 
 def store_url(url: str, workdir: Path) -> str:
-    """The label store's URL; without one, a file in `workdir`.
+    """Return the absolute URL of a run's label store.
 
-    A relative path is one from where the run was first started.
+    Args:
+      url: the setting `store`. Empty stands for the file labels.db in `workdir`. A relative SQLite
+        path is taken from the directory in which the run was first started.
+      workdir: the run's directory.
 
     Raises:
-      UsageError: a store in memory, which would end with the process.
+      UsageError: the URL names an in-memory store, which would be lost with the process.
     """
     from sqlalchemy import URL
 
     if not url:
-        made = URL.create("sqlite", database=str(workdir.resolve() / "labels.db"))
-        return made.render_as_string(hide_password=False)
-    place = url.removeprefix("sqlite:///")
+        default = URL.create("sqlite", database=str(workdir.resolve() / "labels.db"))
+        return default.render_as_string(hide_password=False)
+    path = url.removeprefix("sqlite:///")
     if url.startswith("sqlite:") and (
-        place == url or place.startswith((":memory:", "?")) or not place
+        path == url or path.startswith((":memory:", "?")) or not path
     ):
         raise UsageError(f"config.store={url} is kept in memory: name a file, sqlite:///FILE.db")
-    if place == url or os.path.isabs(place):
+    if path == url or os.path.isabs(path):
         return url
-    there = files.read_json(workdir / RUN)
-    return there["store"] if there else f"sqlite:///{os.path.abspath(place)}"
+    recorded = files.read_json(workdir / RUN)
+    return recorded["store"] if recorded else f"sqlite:///{os.path.abspath(path)}"
 
 
 def name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
-    """Whose ledger the run charges, written down before the first label is asked for.
+    """Return the name of the account that pays for the run's labels, and record it in run.json.
 
-    A name of the run's own is made up once, so that a run that is started again finds its ledger
-    and another run, even with the same settings, never gets its labels for nothing.
+    Without a configured name, a unique one is made once and kept in run.json. So a run that is
+    started again finds its ledger, and another run with equal settings pays for its own labels.
+
+    Args:
+      account: the setting `account`; may be empty.
+      workdir: the run's directory.
+      dataset: the images of the run.
+      url: the label store's URL, as `store_url` returns it.
     """
-    there = files.read_json(workdir / RUN)
-    if there is None:
-        made = account or f"{dataset.name}-{workdir.resolve().name}-{uuid.uuid4().hex[:8]}"
-        # the default store moves with the directory, so it is not written down
-        own = url == store_url("", workdir)
-        there = {"account": made, "label_set": dataset.name, "store": "" if own else url}
-        files.write_json(workdir / RUN, there, private=True)  # the URL may hold a password
-    return str(there["account"])
+    recorded = files.read_json(workdir / RUN)
+    if recorded is None:
+        chosen = account or f"{dataset.name}-{workdir.resolve().name}-{uuid.uuid4().hex[:8]}"
+        # The default store moves with the directory, so its path is not recorded.
+        is_default = url == store_url("", workdir)
+        recorded = {
+            "account": chosen, "label_set": dataset.name, "store": "" if is_default else url
+        }  # fmt: skip
+        files.write_json(workdir / RUN, recorded, private=True)  # the URL may hold a password
+    return str(recorded["account"])
 
 
 def forget_unused(workdir: Path, store: LabelStore, payer: str) -> None:
-    """Lets a directory take other settings whose run was refused before it did anything."""
-    with contextlib.suppress(JaxlabelError):  # that of the run is the one to tell
+    """Delete run.json of a run that failed before it bought a label, so that its directory is free.
+
+    Args:
+      workdir: the run's directory.
+      store: the run's label store.
+      payer: the run's account.
+    """
+    # A failure of this clean-up must not replace the run's own error.
+    with contextlib.suppress(JaxlabelError):
         if not (
             store.ledger(payer) or (workdir / ASKED).exists() or (workdir / "checkpoints").exists()
         ):
@@ -68,32 +86,46 @@ def forget_unused(workdir: Path, store: LabelStore, payer: str) -> None:
 
 
 def ledger(workdir: Path, rows: bool = False) -> str:
-    """The tables of what the run in `workdir` bought; `rows` adds a line for each label."""
-    here = _read(workdir)
-    return ledger_text(LabelStore(here["store"]), here["account"], rows)
+    """Return the table of the labels that a run bought, as text.
+
+    Args:
+      workdir: the run's directory.
+      rows: True to add a line for each label.
+
+    Raises:
+      UsageError: the run has not asked for a label yet.
+    """
+    recorded = _read(workdir)
+    return ledger_text(LabelStore(recorded["store"]), recorded["account"], rows)
 
 
 def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
-    """What the import of a person's answers did, in a line or two, and what of it was refused.
+    """Import a person's labels from a CSV file into the run's label store.
 
-    An answer to what this run has asked may be put right as long as nobody has paid for it.
+    The label of an image that this run has queried can be corrected until an account buys it.
 
     Args:
-      labels: a CSV file with the columns item and label; None: the run's own questions.csv.
+      workdir: the run's directory.
+      labels: a CSV file with the columns item and label; None stands for WORKDIR/questions.csv.
+
+    Returns:
+      A message that says how many labels were stored, and a message that lists the refused
+      corrections, which is empty if there are none.
 
     Raises:
       UsageError: there are no questions to answer.
-      DataError: the file is wrong or names an image that the run has not; or it names one that
-        was not asked about, and the run's images cannot be read. Nothing was stored.
+      DataError: the file is malformed or names an image that is not in the run's data set; or it
+        names an image that was not queried, and the run's images cannot be read. Nothing is stored
+        then.
     """
-    here = _read(workdir)
+    recorded = _read(workdir)
     path = Path(labels) if labels else workdir / QUESTIONS
-    store = LabelStore(here["store"])
+    store = LabelStore(recorded["store"])
     if not labels and not path.exists():
         raise UsageError(f"there is no {path}: jaxlabel train with that --workdir writes it where "
                          "it asks a person")  # fmt: skip
     items = Items(workdir)
-    counts = import_answers(store, here["label_set"], path, items, items.asked)
+    counts = import_answers(store, recorded["label_set"], path, items, items.asked)
     lines = [f"{counts.added} answers stored, {counts.known} were there, {counts.blank} are open"]
     if counts.corrected:
         lines.append(f"{counts.corrected} answers put right")
@@ -101,16 +133,19 @@ def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
         lines.append(f"new classes: {', '.join(counts.new_classes)}")
     refused = [f"line {r.line} says {r.answer}, it is {r.kept}" for r in counts.refused]
     more = f" and {len(refused) - 3} more" if len(refused) > 3 else ""
-    said = (f"{path}: {', '.join(refused[:3])}{more}: refused, what is paid for or somebody else's "
-            "stays; all other answers are stored")  # fmt: skip
-    return "\n".join(lines), said if refused else ""
+    refusal = (f"{path}: {', '.join(refused[:3])}{more}: refused, a label that was bought or that "
+               "somebody else gave stays; all other answers are stored")  # fmt: skip
+    return "\n".join(lines), refusal if refused else ""
 
 
 class Items:
-    """The items that a person may label: what the run has asked about, and all its images.
+    """The set of image ids that a person may label: all training images of a run.
 
-    They are only read where a label is for something that was not asked about, as in a file of
-    labels from elsewhere, or where a spreadsheet has changed an id.
+    The images are read only when an id is looked up that the run has not queried. That happens
+    with a file of labels from another source, or when a spreadsheet has changed an id.
+
+    Attributes:
+      asked: the ids of the images that the run has queried.
     """
 
     def __init__(self, workdir: Path):
@@ -124,13 +159,19 @@ class Items:
     def _all(self) -> set[str]:
         settings = files.read_json(self._workdir / "config.json")
         if settings is None:
-            raise UsageError(f"{self._workdir} has lost its config.json, which says what is asked")
+            raise UsageError(f"{self._workdir} has lost its config.json, which names the data set")
         options = Options(**{name: settings[name] for name in Options._fields if name in settings})
         return set(map(str, data.load(settings["data"], options).train_items))
 
 
 def write_questions(workdir: Path, items: Sequence[str], paths: Sequence[str]) -> Path:
-    """The file in which a person answers; that these items were asked about is remembered."""
+    """Write the questions.csv that a person fills in, record its ids, and return its path.
+
+    Args:
+      workdir: the run's directory.
+      items: the ids of the images to be labelled.
+      paths: the file of each image; "" for an image without one.
+    """
     asked = files.read_json(workdir / ASKED) or {}
     files.write_json(workdir / ASKED, asked | dict.fromkeys(map(str, items), 1))
     oracle.write_questions(workdir / QUESTIONS, items, paths)
@@ -138,7 +179,12 @@ def write_questions(workdir: Path, items: Sequence[str], paths: Sequence[str]) -
 
 
 def _read(workdir: Path) -> dict[str, Any]:
-    here = files.read_json(workdir / RUN)
-    if here is None:
+    """Return the content of run.json, with the absolute URL of the label store.
+
+    Raises:
+      UsageError: the run has not asked for a label yet.
+    """
+    recorded = files.read_json(workdir / RUN)
+    if recorded is None:
         raise UsageError(f"{workdir} has asked for no label yet")
-    return here | {"store": store_url(here["store"], workdir)}
+    return recorded | {"store": store_url(recorded["store"], workdir)}

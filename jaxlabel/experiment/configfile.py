@@ -1,4 +1,4 @@
-"""Config files: where they are found, and the configuration that one of them returns."""
+"""Find config files and load the configuration that a file's get_config() returns."""
 
 import importlib.util
 import inspect
@@ -11,26 +11,31 @@ from jaxlabel.errors import UsageError
 
 
 def find(file: str) -> str:
-    """The path of a config file, looked for here, in the repository and in the installed package.
+    """Return the absolute path of a config file.
+
+    The file is searched in the current directory, in the repository, and in the installed package.
 
     Raises:
-      UsageError: it is in none of them.
+      UsageError: the file is in none of these places.
     """
     package = Path(__file__).parents[1]
     for folder in (Path(), package.parent, package):
         if (folder / file).is_file():
             return os.path.abspath(folder / file)
-    raise UsageError(f"there is no config file {file}; configs/ holds those that come along")
+    raise UsageError(f"there is no config file {file}; configs/ holds those that come with "
+                     "jaxlabel")  # fmt: skip
 
 
 def load(file: str, variant: str = "", preset: str = "") -> RunConfig:
-    """The configuration that FILE's get_config returns for the variant (":name" or "").
+    """Call a config file's get_config() and return the configuration.
 
-    A `get_config(variant, preset="cpu")` has presets: what it returns for one are the defaults,
-    which settings on the command line change like any other.
+    A file has presets if its function is `get_config(variant, preset="cpu")`. The configuration
+    holds the preset's values as defaults; settings on the command line change them as usual.
 
     Args:
-      preset: the preset's name; empty: the one that is get_config's own default.
+      file: the path of the config file.
+      variant: ":NAME" for a variant of the file, or "".
+      preset: the preset's name; "" stands for the default of get_config's parameter.
 
     Raises:
       UsageError: the file cannot be run, or has no such variant or preset.

@@ -1,4 +1,4 @@
-"""Labels for new images from a finished run: its model is loaded, not trained again."""
+"""Label images with the model of a finished run, which is loaded and not trained again."""
 
 import csv
 import io
@@ -24,21 +24,30 @@ COLUMNS = ("split", "index", "file", "label", "probability")
 
 
 class Trained(NamedTuple):
-    """A run's model, and what it takes and gives."""
+    """The trained model of a finished run.
+
+    Attributes:
+      model: the network or committee, as `predictor.predict_probabilities` takes it.
+      config: the run's configuration.
+      classes: the names of the classes.
+      shape: the shape (height, width, channels) of an image that the model takes.
+      gives: "classes" if the model's outputs are class probabilities, "clusters" if they are
+        cluster probabilities.
+    """
 
     model: Any
     config: Any
     classes: tuple[str, ...]
-    shape: tuple[int, ...]  # of an image
-    gives: str  # "classes" or "clusters"
+    shape: tuple[int, ...]
+    gives: str
 
 
 def load(workdir: Path) -> Trained:
-    """The model of the finished run in `workdir`.
+    """Load the trained model of the finished run in `workdir`.
 
     Raises:
       UsageError: the run is not finished, or was made by another version of jaxlabel.
-      JaxlabelError: its checkpoint is missing or does not fit.
+      JaxlabelError: the checkpoint of the model is missing or does not fit.
     """
     result = files.read_json(workdir / "result.json")
     if result is None:
@@ -63,29 +72,39 @@ def load(workdir: Path) -> Trained:
 
 
 def _restored(workdir: Path, like: Any) -> Any:
+    """Return the saved model of a run, with the structure of `like`.
+
+    Raises:
+      JaxlabelError: there is no readable checkpoint of the model.
+    """
     folder = workdir / "checkpoints" / "predictor"
-    found = None
+    restored = None
     if folder.is_dir():
         manager = checkpoints.open_manager(folder)
-        found = checkpoints.restore(manager, folder, like, print, remove=False)
+        restored = checkpoints.restore(manager, folder, like, print, remove=False)
         manager.close()
-    if found is None:
+    if restored is None:
         raise JaxlabelError(f"{folder} holds no model: train again in another --workdir")
-    return found[1]
+    return restored[1]
 
 
 def predict(
     workdir: Path, spec: str, out: Path, *, split: str = "", data_dir: str | None = None
 ) -> str:
-    """A line that says what was predicted; a CSV file with a row per image is in `out`.
+    """Write a CSV file with the predicted label of each image, and return a message for the user.
 
-    Images are read as the run read its own: resized and converted where its settings say so.
+    The images are resized and converted according to the run's settings.
 
     Args:
-      split: test, train or all; empty: test where there are test images, else train.
+      workdir: the directory of a finished run.
+      spec: the data set, such as "folder:DIR".
+      out: the CSV file to write; an existing file is replaced only if it holds predictions.
+      split: "test", "train" or "all"; "" stands for the test images if there are any, else for the
+        training images.
+      data_dir: the directory of tfds data sets; None stands for the run's setting.
 
     Raises:
-      UsageError: the run is not finished, or its images had another shape.
+      UsageError: the run is not finished, its images had another shape, or `out` is taken.
       DataError: the images cannot be read.
     """
     if split and split not in SPLITS:
@@ -95,7 +114,7 @@ def predict(
     if isinstance(trained.model, pretext.Representation):
         raise UsageError(f"{workdir} learned features, no classes: there is nothing to predict")
     given = {name: getattr(trained.config, name) for name in Options._fields}
-    given["folder_labels"] = False  # sub-folders' names are of no use here, so none is needed
+    given["folder_labels"] = False  # new images need no sub-folders that name their classes
     options = Options(**given | ({} if data_dir is None else {"data_dir": data_dir}))
     dataset = data.load(spec, options)
     shape = dataset.train_images.shape[1:]
@@ -107,62 +126,82 @@ def predict(
     split = split or ("test" if len(dataset.test_images) else "train")
     images = {"train": dataset.train_images, "test": dataset.test_images}
     chosen = {name: images[name] for name in (images if split == "all" else [split])}
-    found = {
+    probabilities = {
         name: predict_probabilities(trained.model, part)
         for name, part in chosen.items()
         if len(part)
     }
-    if not found:
+    if not probabilities:
         raise UsageError(f"{spec} has no {split} images")
-    width = next(iter(found.values())).shape[1]
+    num_outputs = next(iter(probabilities.values())).shape[1]
     names = trained.classes
-    if trained.gives == "clusters" or width != len(names):  # clusters, or a class without a name
-        names = tuple(f"cluster {number}" for number in range(width))
-    files.write(out, table(found, names, dataset))
-    count = sum(map(len, found.values()))
+    if trained.gives == "clusters" or num_outputs != len(names):
+        names = tuple(f"cluster {number}" for number in range(num_outputs))
+    files.write(out, table(probabilities, names, dataset))
+    count = sum(map(len, probabilities.values()))
     return f"{count} images of {dataset.name} ({split}) labelled by {workdir}: {out}"
 
 
 def _check_free(out: Path) -> None:
-    """Refuses to write over anything but predictions."""
+    """Check that a file can be written without replacing anything but predictions.
+
+    Raises:
+      UsageError: the path is a folder, or a file that holds something else.
+    """
     if out.is_dir() or not out.name:
         raise UsageError(f"--out={out} is a folder: name a file in it")
     if out.exists():
         with files.refusals(out), out.open("rb") as file:
-            begins = file.read(100).decode("utf-8", "replace")
-        if begins and not begins.startswith(",".join(COLUMNS)):
+            beginning = file.read(100).decode("utf-8", "replace")
+        if beginning and not beginning.startswith(",".join(COLUMNS)):
             raise UsageError(f"--out={out} is there and holds no predictions: name another file")
 
 
 def table(
-    found: dict[str, Float[np.ndarray, "n classes"]], classes: tuple[str, ...], dataset: Dataset
+    probabilities: dict[str, Float[np.ndarray, "n classes"]],
+    classes: tuple[str, ...],
+    dataset: Dataset,
 ) -> str:
-    """The CSV: where the image is, its label, that label's probability, and each class's."""
+    """Return the CSV text of predictions: a header line, and a line per image.
+
+    Args:
+      probabilities: per split ("train" or "test"), a row per image with a column per class.
+      classes: the names of the columns.
+      dataset: the data set, which gives the files of the training images.
+
+    Returns:
+      Lines with the split, the index in it, the file if there is one, the most probable class, its
+      probability, and the probability of each class.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     each = [f"probability {name}" for name in classes]
     writer.writerow([*COLUMNS, *each])
-    writer.writerows(_rows(found, classes, dataset))
+    writer.writerows(_rows(probabilities, classes, dataset))
     return text.getvalue()
 
 
 def _rows(
-    found: dict[str, Float[np.ndarray, "n classes"]], classes: tuple[str, ...], dataset: Dataset
+    probabilities: dict[str, Float[np.ndarray, "n classes"]],
+    classes: tuple[str, ...],
+    dataset: Dataset,
 ) -> Iterator[list[Any]]:
-    for split, shares in found.items():
+    """Yield the cells of each line of the CSV after the header; see `table`."""
+    for split, rows in probabilities.items():
         paths = dataset.paths if split == "train" else ()
-        for index, row in enumerate(shares):
+        for index, row in enumerate(rows):
             best = int(row.argmax())
-            numbers = [f"{share:.6f}" for share in row]
-            place = paths[index] if paths else ""
-            yield [split, index, place, classes[best], numbers[best], *numbers]
+            numbers = [f"{probability:.6f}" for probability in row]
+            path = paths[index] if paths else ""
+            yield [split, index, path, classes[best], numbers[best], *numbers]
 
 
 def _name(config: type) -> str:
-    """What result.json calls the method of a Config class."""
+    """Return the method's name in result.json for a Config class, such as "semisup"."""
     return config.__module__.removeprefix("jaxlabel.methods.")
 
 
 def _size(shape: tuple[int, ...]) -> str:
+    """Return an image shape in words, such as "28x28 grey"."""
     height, width, channels = shape
     return f"{width}x{height} {'grey' if channels == 1 else 'rgb'}"

@@ -1,4 +1,4 @@
-"""One run from its configuration to its report: data, labels, recipe, evaluation, record."""
+"""Execute one run: load the images, buy labels, train, evaluate, and write the report."""
 
 import dataclasses
 from pathlib import Path
@@ -36,38 +36,50 @@ METHODS = {module.Config: module.run for module in RECIPES}
 
 
 def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
-    """The result of a run, which is also in WORKDIR/result.json; a finished run is not repeated.
+    """Execute a run, write its result.json and report.html, and return the result.
+
+    A run that was killed continues from its last checkpoint. A finished run is not repeated: its
+    result is read from WORKDIR/result.json. Progress goes to the run's log, which writes it to
+    standard error; nothing is printed on standard output.
+
+    Args:
+      settings: the configuration of the recipe.
+      workdir: the directory that holds all files of the run.
 
     Raises:
       UsageError: a setting does not fit, or the directory holds another run.
       DataError, StoreError: the images or the label store cannot be used.
-      LabelsMissing: nobody has answered yet; the questions are in WORKDIR/questions.csv.
+      LabelsMissing: a person must label images first; they are listed in WORKDIR/questions.csv.
     """
     config.validate(settings)
     options = Options(**{name: getattr(settings, name) for name in Options._fields})
-    # a misspelled place is found before the directory is this configuration's
+    # Load the data before config.json is written: a misspelled path must not claim the directory.
     dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
     cache.begin(str(workdir.resolve()))
     with open_workdir(workdir, shown(settings)) as log:
-        done = files.read_json(workdir / "result.json")
-        if done is None:
+        result = files.read_json(workdir / "result.json")
+        if result is None:
             dataset = dataset or data.load(settings.data, options)
             dataset = dataset_snapshot.as_begun(dataset, settings.data, workdir)
-            done = _run(settings, options, dataset, workdir, log)
-            log.finish(done)
-        elif missing := [key for key in KEYS if key not in done]:
+            result = _run(settings, options, dataset, workdir, log)
+            log.finish(result)
+        elif missing := [key for key in KEYS if key not in result]:
             raise JaxlabelError(
                 f"{workdir}/result.json is broken, it lacks {missing[0]}: remove it and start "
-                "again; no label is paid for twice"
+                "again; no label is bought twice"
             )
-        report = write_report(workdir)
-    print(summary(done), f"report: {report}", sep="\n")
-    return done
+        write_report(workdir)
+    return result
 
 
 def _run(
     settings: config.RunConfig, options: Options, dataset: Dataset, workdir: Path, log: RunLog
 ) -> dict[str, Any]:
+    """Run the recipe on the images and return the content of result.json.
+
+    Raises:
+      LabelsMissing: a person must label images first; the questions are written.
+    """
     if settings.kind == "auto":
         settings = dataclasses.replace(settings, kind=dataset.kind)
     url = account.store_url(settings.store, workdir)
@@ -90,7 +102,7 @@ def _run(
     except JaxlabelError:
         account.forget_unused(workdir, store, payer)
         raise
-    log.forget("predictor")  # of a session that was killed, and may have known fewer classes
+    log.forget("predictor")  # a killed session may have saved one with fewer classes
     log.save("predictor", 0, predictor.model)
     if predictor.clusters is not None:
         rows = clusters_csv(predictor.clusters, predictor.train_labels, classes, dataset.paths)
@@ -118,31 +130,32 @@ def _run(
 
 
 def shown(settings: config.RunConfig) -> dict[str, Any]:
-    """The settings as they are written down: no password is among them."""
+    """Return the settings as a dictionary without the password of the label store's URL."""
     return dataclasses.asdict(settings) | {"store": files.without_password(settings.store)}
 
 
 def _store(
     settings: config.RunConfig, options: Options, url: str, dataset: Dataset, log: RunLog
 ) -> LabelStore:
-    """The label store, filled from the data set's own labels when they are not in it yet.
+    """Open the label store, and import the data set's own labels if the store lacks them.
 
     Raises:
-      UsageError: the run is to peek, or answers are to be noisy, where only a person knows labels.
+      UsageError: the settings ask for peeking or noisy answers, but some labels are neither in the
+        store nor in the data set.
     """
     store = LabelStore(url)
     missing = store.num_labelled(dataset.name, dataset.train_items) < len(dataset.train_items)
-    own = data.has_labels(settings.data, options)
-    if missing and not own and (settings.may_peek() or settings.noise):
+    importable = data.has_labels(settings.data, options)
+    if missing and not importable and (settings.may_peek() or settings.noise):
         raise UsageError("stop=peek and noise are for data whose labels are all in the store")
-    if missing and own:
+    if missing and importable:
         for line in importing.in_subprocess(settings.data, url, options):
             log.say(line)
     return store
 
 
 def _spent(store: LabelStore, payer: str) -> dict[str, Any]:
-    """What the ledger says."""
+    """Return the entries of result.json on the labels bought, read from the store's ledger."""
     entries = spending(store.ledger(payer))
     by_purpose: dict[str, int] = {}
     for entry in entries:
@@ -160,12 +173,16 @@ def _scores(
     spec: str, options: Options, dataset: Dataset, store: LabelStore, predictor: Predictor,
     log: RunLog,
 ) -> dict[str, Any]:  # fmt: skip
-    """The accuracies, after the run: the only place where labels are read that nobody bought."""
+    """Return the accuracies of a finished run for result.json.
+
+    Only this evaluation reads labels that the run did not buy.
+    """
     scores: dict[str, Any] = {"train_label_accuracy": None, "test_accuracy": None,
                               "test_accuracy_interval": None}  # fmt: skip
     if predictor.train_labels is not None and data.has_labels(spec, options):
-        right = store.agreement(dataset.name, dataset.train_items, predictor.train_labels)
-        scores["train_label_accuracy"] = right
+        scores["train_label_accuracy"] = store.agreement(
+            dataset.name, dataset.train_items, predictor.train_labels
+        )
     if len(dataset.test_images) and data.has_labels(spec, options):
         labels = data.load_test_labels(spec, options)
         if predictor.gives == "features":
@@ -186,15 +203,18 @@ def _feature_scores(
     spec: str, options: Options, dataset: Dataset, predictor: Predictor,
     test_labels: Int[np.ndarray, "m"],
 ) -> dict[str, Any]:  # fmt: skip
-    """How well nearest neighbours do, with all the training labels, which the run never saw."""
+    """Return the accuracy of nearest-neighbour votes on the model's features of the test images.
+
+    The votes use all training labels, which the run did not see.
+    """
     features, test_features = (
         train.apply_batched(train.outputs_of, predictor.model, images)
         for images in (dataset.train_images, dataset.test_images)
     )
     labels = data.load_train_labels(spec, options)
     plain, weighted = (
-        evaluate.knn_accuracy(features, labels, test_features, test_labels, temperature=one)
-        for one in (None, 0.1)
+        evaluate.knn_accuracy(features, labels, test_features, test_labels, temperature=temperature)
+        for temperature in (None, 0.1)
     )
     return {
         "knn_accuracy": plain,
@@ -204,9 +224,9 @@ def _feature_scores(
 
 
 def _with_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> LabelsMissing:
-    """The same error, its questions written where a person can answer them."""
-    place = dict(zip(dataset.train_items.tolist(), dataset.paths, strict=False))
-    paths = [place.get(item, "") for item in error.items]
+    """Write the unlabelled images to questions.csv and return an error that says what to do."""
+    path_of = dict(zip(dataset.train_items.tolist(), dataset.paths, strict=False))
+    paths = [path_of.get(item, "") for item in error.items]
     path = account.write_questions(workdir, error.items, paths)
     return LabelsMissing(
         f"{len(error.items)} image{'s are' if len(error.items) > 1 else ' is'} to be labelled by a "
@@ -220,14 +240,20 @@ def code_map(
     features: Float[np.ndarray, "n d"],
     labels: Int[np.ndarray, "n"],
     method: str = "tsne",
-    most: int = 1000,
+    max_points: int = 1000,
 ) -> dict[str, np.ndarray]:
-    """Points of a 2-D map of at most `most` images, and their labels.
+    """Project the features of a random sample of images to two dimensions.
 
     Args:
-      manner: "tsne" (van der Maaten & Hinton 2008), or "pca", which is quicker.
+      features: a row per image.
+      labels: the class or cluster of each image.
+      method: "tsne" (van der Maaten & Hinton 2008), or "pca", which is faster.
+      max_points: the largest number of images on the map.
+
+    Returns:
+      The arrays "points" (m, 2) and "labels" (m,).
     """
-    rows = np.random.default_rng(0).permutation(len(features))[:most]
+    rows = np.random.default_rng(0).permutation(len(features))[:max_points]
     chosen = features[rows] - features[rows].mean(axis=0)
     if method == "pca":
         points = chosen @ np.linalg.svd(chosen, full_matrices=False)[2][:2].T
@@ -237,19 +263,19 @@ def code_map(
 
         perplexity = min(30.0, (len(rows) - 1) / 3)
         tsne = TSNE(perplexity=perplexity, init="random", max_iter=400, random_state=0)
-        with threadpool_limits(1):  # its loops are so short that a second thread only waits
+        with threadpool_limits(1):  # a second thread only waits in its short loops
             points = tsne.fit_transform(chosen)
     return {"points": points, "labels": labels[rows]}
 
 
-def summary(result: dict[str, Any]) -> str:
-    """What a person wants to know of a result, in a few lines."""
+def summary(result: dict[str, Any], workdir: Path) -> str:
+    """Return a few lines for the user: labels bought, accuracies, time, and the report's path."""
     lines = [
         f"{result['dataset']}, {result['method']}, seed {result['seed']}: "
         f"{result['labels_spent']} labels bought, stopped by {result['stopped_by']}"
     ]
     if result["peeked"]:
-        lines.append("PEEKED: the run stopped by looking at labels that it did not buy")
+        lines.append("PEEKED: the run stopped by labels that it did not buy")
     if result["train_label_accuracy"] is not None:
         lines.append(f"training labels right: {100 * result['train_label_accuracy']:.2f}%")
     if result["test_accuracy"] is not None:
@@ -265,4 +291,5 @@ def summary(result: dict[str, Any]) -> str:
             shown_name = name.replace("_", " ")
             lines.append(f"{shown_name}: {100 * result[name]:.2f}% (the evaluator read {read})")
     lines.append(f"{result['seconds']:.1f} s on {result['device']}")
+    lines.append(f"report: {workdir / 'report.html'}")
     return "\n".join(lines)

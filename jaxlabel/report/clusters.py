@@ -1,4 +1,4 @@
-"""The clusters of a run: a montage of each with what the guard rails say, and a CSV file."""
+"""Show the clusters of a run: sample images of each cluster, warnings, and a CSV file."""
 
 import csv
 import io
@@ -12,39 +12,45 @@ from jaxlabel.report.sections import Section, thumbnails
 
 
 def clusters(run: Run) -> Section | None:
-    """Each cluster's images, from the surest to the least sure, and what is wrong with them."""
+    """Return the section on clusters: sample images by falling confidence, and warnings.
+
+    Returns:
+      The template's values; None if the run made no clusters.
+    """
     names = ("images", "numbers", "sizes", "confident", "agreement", "names", "warnings")
-    if (found := artifact(run, "clusters", *names)) is None:
+    if (arrays := artifact(run, "clusters", *names)) is None:
         return None
-    numbers = found["numbers"]
-    # one of each cluster, then a second: what the report may carry is shared by all of them
+    numbers = arrays["numbers"]
+    # The first image of each cluster comes first, then the second of each, and so on: the limit on
+    # the page's size then cuts all clusters evenly.
     order = np.argsort(np.arange(len(numbers)) - np.searchsorted(numbers, numbers), kind="stable")
-    uris = thumbnails(found["images"][order])
+    uris = thumbnails(arrays["images"][order])
     groups = []
-    for number, size in enumerate(found["sizes"]):
-        label = int(found["names"][number])
+    for number, size in enumerate(arrays["sizes"]):
+        label = int(arrays["names"][number])
         name = f"cluster {number}" + (f": {class_name(run, label)}" if label >= 0 else "")
-        sure, agreeing = percent(found["confident"][number]), percent(found["agreement"][number])
+        confident = percent(arrays["confident"][number])
+        agreeing = percent(arrays["agreement"][number])
         shown = [uri for uri, i in zip(uris, order, strict=False) if numbers[i] == number]
         groups.append({
             "name": name, "images": [{"uri": uri, "alt": name} for uri in shown],
-            "note": f"{size:,} images, {sure} confident, {agreeing} of neighbours in it",
+            "note": f"{size:,} images, {confident} confident, {agreeing} of their neighbours in it",
         })  # fmt: skip
     text = (
-        f"{len(groups)} clusters, each from the image that is surest to be in it to the least "
-        "sure. The cluster of every image is in clusters.csv."
+        f"{len(groups)} clusters, each with its images from the most to the least confident. The "
+        "cluster of every image is in clusters.csv."
     )
     if len(uris) < len(numbers):
-        text += " The less sure ones of the large clusters are left out to keep this page small."
+        text += " To keep this page small, the large clusters lack their least confident images."
     steps = [r for r in run.records if r["phase"] == "guard"]
     refused = str(run.result.get("self_labelling") or "")
-    learned = "self-labelled" + " (refused)" * refused.startswith("refused")
+    phase = "self-labelled" + " (refused)" * refused.startswith("refused")
     columns = ["size_entropy", "vanished_clusters", "confident_share", "neighbour_agreement"]
     rows = [
-        [learned if step["step"] else "clustered", *(f"{step[c]:.4g}" for c in columns)]
+        [phase if step["step"] else "clustered", *(f"{step[c]:.4g}" for c in columns)]
         for step in steps
     ]
-    warnings = [*found["warnings"].tolist()]
+    warnings = [*arrays["warnings"].tolist()]
     if refused.startswith("refused"):
         warnings.append(f"self-labelling was {refused}")
     return {"groups": groups, "text": text, "warnings": warnings, "rows": rows,
@@ -57,12 +63,19 @@ def clusters_csv(
     classes: Sequence[str],
     paths: Sequence[str],
 ) -> str:
-    """A row per training image: its place, its file, its cluster, and its label if it has one."""
+    """Return CSV text with a row per training image: its index, file, cluster, and label.
+
+    Args:
+      clusters: the cluster of each image.
+      labels: the label of each image; None leaves the column empty.
+      classes: the names of the classes.
+      paths: the file of each image; may be empty.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["index", "file", "cluster", "label"])
     for index, number in enumerate(np.asarray(clusters).tolist()):
-        place = paths[index] if len(paths) else ""
+        path = paths[index] if len(paths) else ""
         label = "" if labels is None else classes[int(labels[index])]
-        writer.writerow([index, place, number, label])
+        writer.writerow([index, path, number, label])
     return text.getvalue()

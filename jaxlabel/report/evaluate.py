@@ -1,23 +1,30 @@
-"""How good labels are: accuracy with its interval, confusion, recall, and clusters by matching."""
+"""Score predictions against true labels: accuracy, confusion, recall, and cluster scores."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxlabel.certificate.interval import Interval, wilson_interval
+if TYPE_CHECKING:
+    from jaxlabel.certificate.interval import Interval
 
 
 class Evaluation(NamedTuple):
-    """What the test set says. `matrix` counts [true class, predicted class]."""
+    """The scores of predictions on a test set.
+
+    Attributes:
+      accuracy: the fraction of correct predictions.
+      interval: the 95% Wilson interval of the accuracy.
+      matrix: the number of images per [true class, predicted class].
+    """
 
     accuracy: float
-    interval: Interval
+    interval: "Interval"
     matrix: Int[np.ndarray, "classes classes"]
 
 
 class ClusterScores(NamedTuple):
-    """How well clusters agree with classes; each is 1 when they are the same partition.
+    """Scores of the agreement of clusters with classes; each is 1 for identical partitions.
 
     Attributes:
       matched_accuracy: accuracy under the best one-to-one matching of clusters to classes.
@@ -37,7 +44,13 @@ class ClusterScores(NamedTuple):
 def evaluate(
     labels: Int[np.ndarray, "n"], predictions: Int[np.ndarray, "n"], num_classes: int
 ) -> Evaluation:
-    """Accuracy, its 95% interval and the confusion matrix of predictions."""
+    """Return the accuracy, its 95% interval, and the confusion matrix of predictions.
+
+    Raises:
+      ValueError: the arrays are empty or differ in length, or a class is out of range.
+    """
+    from jaxlabel.certificate.interval import wilson_interval  # imports JAX
+
     matrix = confusion_matrix(labels, predictions, num_classes)
     correct = int(np.trace(matrix))
     return Evaluation(
@@ -46,10 +59,10 @@ def evaluate(
 
 
 def accuracy(labels: Int[np.ndarray, "n"], predictions: Int[np.ndarray, "n"]) -> float:
-    """The share of predictions that are right.
+    """Return the fraction of predictions that equal the labels.
 
     Raises:
-      ValueError: there are none, or the lengths differ.
+      ValueError: the arrays are empty or differ in length.
     """
     labels, predictions = _pair(labels, predictions)
     return float(np.mean(labels == predictions))
@@ -58,10 +71,11 @@ def accuracy(labels: Int[np.ndarray, "n"], predictions: Int[np.ndarray, "n"]) ->
 def confusion_matrix(
     labels: Int[np.ndarray, "n"], predictions: Int[np.ndarray, "n"], num_classes: int
 ) -> Int[np.ndarray, "classes classes"]:
-    """Counts [true class, predicted class].
+    """Return the number of images per [true class, predicted class].
 
     Raises:
-      ValueError: a class outside 0 ... num_classes - 1.
+      ValueError: a class is not in 0 ... num_classes - 1, or the arrays are empty or differ in
+        length.
     """
     labels, predictions = _pair(labels, predictions)
     for values in (labels, predictions):
@@ -71,16 +85,21 @@ def confusion_matrix(
 
 
 def per_class_recall(matrix: Int[np.ndarray, "classes classes"]) -> Float[np.ndarray, "classes"]:
-    """The share of each true class that was found; NaN for a class that does not occur."""
+    """Return the recall of each class; NaN for a class without images.
+
+    Args:
+      matrix: the number of images per [true class, predicted class].
+    """
     totals = matrix.sum(axis=1)
     shares = np.full(len(matrix), np.nan)
     return np.divide(np.diag(matrix), totals, out=shares, where=totals > 0)
 
 
 def matched_accuracy(labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"]) -> float:
-    """Accuracy under the best one-to-one matching of clusters to classes (Kuhn 1955, Hungarian).
+    """Return the accuracy under the best one-to-one matching of clusters to classes.
 
-    With more clusters than classes, the images of the clusters left over count as wrong.
+    The matching is found by the Hungarian algorithm (Kuhn 1955). With more clusters than classes,
+    the images of unmatched clusters count as wrong.
     """
     return clustering_scores(labels, clusters).matched_accuracy
 
@@ -88,7 +107,7 @@ def matched_accuracy(labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"
 def clustering_scores(
     labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"]
 ) -> ClusterScores:
-    """How well clusters agree with the classes, whatever numbers both carry."""
+    """Return scores of how well clusters agree with classes, whatever their numbering."""
     from scipy.optimize import linear_sum_assignment
 
     labels, clusters = _pair(labels, clusters)
@@ -119,29 +138,40 @@ def knn_accuracy(
     num_neighbours: int = 20,
     temperature: float | None = None,
 ) -> float:
-    """The share of test images that the vote of their nearest training images, by cosine, names.
+    """Return the test accuracy of a vote among the nearest training images by cosine similarity.
 
-    It measures features with all the training labels, which is why it belongs here.
+    The score measures the quality of features; it uses all training labels.
 
     Args:
-      temperature: a neighbour of cosine s counts exp(s / temperature) (Wu et al. 2018, section
-        3.4); None: each counts 1. Ties go to the first class.
+      features: a row per training image.
+      labels: the label of each training image.
+      test_features: a row per test image.
+      test_labels: the label of each test image.
+      num_neighbours: the number of training images that vote on a test image.
+      temperature: the vote of a neighbour with cosine similarity s weighs exp(s / temperature) (Wu
+        et al. 2018, section 3.4); None gives each vote the weight 1. The first class wins a tie.
     """
     import jax.numpy as jnp
 
     from jaxlabel import cluster
 
     rows, queries = jnp.asarray(features), jnp.asarray(test_features)
-    indices, away = map(np.asarray, cluster.knn(rows, queries, num_neighbours, metric="cosine"))
-    weights = np.ones_like(away) if temperature is None else np.exp((away[:, :1] - away)
-                                                                    / temperature)  # fmt: skip
-    classes, named = np.unique(np.asarray(labels), return_inverse=True)
+    indices, distances = map(
+        np.asarray, cluster.knn(rows, queries, num_neighbours, metric="cosine")
+    )
+    if temperature is None:
+        weights = np.ones_like(distances)
+    else:
+        weights = np.exp((distances[:, :1] - distances) / temperature)
+    classes, label_ids = np.unique(np.asarray(labels), return_inverse=True)
     votes = np.zeros((len(queries), len(classes)))
-    np.add.at(votes, (np.arange(len(queries))[:, None], named[indices]), weights)
+    np.add.at(votes, (np.arange(len(queries))[:, None], label_ids[indices]), weights)
     return accuracy(test_labels, classes[votes.argmax(axis=1)])
 
 
 def _adjusted_rand(table: Int[np.ndarray, "classes k"]) -> float:
+    """Return the Rand index, corrected for chance, of a table of counts [class, cluster]."""
+
     def pairs(counts: np.ndarray) -> float:
         return float((counts * (counts - 1.0) / 2).sum())
 
@@ -150,12 +180,12 @@ def _adjusted_rand(table: Int[np.ndarray, "classes k"]) -> float:
     )  # fmt: skip
     possible = pairs(np.array([table.sum()]))
     expected = of_class * of_cluster / possible if possible else 0.0
-    most = (of_class + of_cluster) / 2
-    return (together - expected) / (most - expected) if most != expected else 1.0
+    largest = (of_class + of_cluster) / 2
+    return (together - expected) / (largest - expected) if largest != expected else 1.0
 
 
 def _entropy(counts: Int[np.ndarray, "k"]) -> float:
-    """The entropy in nats of a distribution given by counts."""
+    """Return the entropy in nats of the distribution that is proportional to counts."""
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())
 
@@ -163,6 +193,7 @@ def _entropy(counts: Int[np.ndarray, "k"]) -> float:
 def _contingency(
     rows: Int[np.ndarray, "n"], columns: Int[np.ndarray, "n"], num_rows: int, num_columns: int
 ) -> Int[np.ndarray, "num_rows num_columns"]:
+    """Return how often each pair of values (rows[i], columns[i]) occurs."""
     cells = np.bincount(rows * num_columns + columns, minlength=num_rows * num_columns)
     return cells.reshape(num_rows, num_columns)
 
@@ -170,6 +201,11 @@ def _contingency(
 def _pair(
     labels: Int[np.ndarray, "n"], predictions: Int[np.ndarray, "n"]
 ) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+    """Return labels and predictions as int64 arrays.
+
+    Raises:
+      ValueError: the arrays are empty, not one-dimensional, or differ in length.
+    """
     labels, predictions = np.asarray(labels, np.int64), np.asarray(predictions, np.int64)
     if labels.shape != predictions.shape or labels.ndim != 1 or not len(labels):
         raise ValueError(f"shapes {labels.shape} and {predictions.shape}: one label per prediction")

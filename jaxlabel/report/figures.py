@@ -1,6 +1,7 @@
-"""Pictures: sheets of images, charts as SVG that take their colours from the page, data URIs.
+"""Draw the pictures of reports: sheets of images, charts as SVG, and images as data URIs.
 
-SVG and plain pixels rather than matplotlib, whose import alone takes longer than a whole report.
+The charts take their colours from the page's style sheet. matplotlib is not used, because its
+import alone takes longer than a whole report.
 """
 
 import base64
@@ -14,15 +15,28 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from markupsafe import Markup
 
+from jaxlabel.report import axes
+
 GREEN, RED = (46, 139, 87), (200, 62, 44)
-LARGE, SMALL = (480, 270), (340, 210)
-LEFT, RIGHT, TOP, BOTTOM = 52, 22, 12, 42
-PANELS, CAPTION, NAME = 3, 26, 36  # small charts side by side; room for a name, in letters
-COLOURS = 10  # classes s0 ... s9 of a chart's lines; a page defines as many as it needs
+LARGE, SMALL = (480, 270), (340, 210)  # width and height of a chart in pixels
+LEFT, RIGHT, TOP, BOTTOM = 52, 22, 12, 42  # margins around the axes in pixels
+PANELS = 3  # small charts side by side
+CAPTION = 26  # pixels for the name above a small chart
+MAX_NAME = 36  # letters of a small chart's name
+COLOURS = 10  # CSS classes s0 ... s9 of a chart's lines, whose colours the page defines
 
 
 class Series(NamedTuple):
-    """A line of a chart, with a band around it where `low` and `high` are given."""
+    """A line of a chart.
+
+    Attributes:
+      name: the text of the line in the legend.
+      x: the horizontal position of each point.
+      y: the vertical position of each point.
+      low: the lower edge of a band around the line; empty for no band.
+      high: the upper edge of the band.
+      dashed: True to draw the line dashed.
+    """
 
     name: str
     x: Sequence[float]
@@ -33,7 +47,12 @@ class Series(NamedTuple):
 
 
 def sheet(images: UInt8[np.ndarray, "n h w c"], columns: int = 0) -> UInt8[np.ndarray, "H W c"]:
-    """The images side by side, two black pixels apart, in about as many rows as columns."""
+    """Arrange images on one picture, two black pixels apart.
+
+    Args:
+      images: images of one shape.
+      columns: images in a row; 0 for about as many as there are rows.
+    """
     n, h, w, c = images.shape
     columns = columns or math.ceil(math.sqrt(n))
     rows = -(-n // columns)
@@ -45,7 +64,7 @@ def sheet(images: UInt8[np.ndarray, "n h w c"], columns: int = 0) -> UInt8[np.nd
 
 
 def data_uri(image: UInt8[np.ndarray, "h w c"], longest: int = 64) -> str:
-    """The image as a PNG inside an address, its longer side made `longest` at most."""
+    """Return an image as a PNG data URI, reduced to at most `longest` pixels on the longer side."""
     from PIL import Image
 
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
@@ -57,7 +76,11 @@ def data_uri(image: UInt8[np.ndarray, "h w c"], longest: int = 64) -> str:
 
 
 def confusion_pixels(matrix: Int[np.ndarray, "classes classes"]) -> UInt8[np.ndarray, "k k 4"]:
-    """A pixel per cell, clear where nothing is: green what is right, red what is not."""
+    """Return a confusion matrix as RGBA pixels, one per cell.
+
+    Correct cells are green and mistakes are red; the more opaque, the larger the cell's share of
+    its row. Empty cells are transparent.
+    """
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     pixels = np.zeros((*matrix.shape, 4), np.uint8)
     pixels[..., :3] = np.where(np.eye(len(matrix), dtype=bool)[..., None], GREEN, RED)
@@ -68,7 +91,13 @@ def confusion_pixels(matrix: Int[np.ndarray, "classes classes"]) -> UInt8[np.nda
 def confusion_figure(
     matrix: Int[np.ndarray, "classes classes"], classes: Sequence[str] = ()
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The confusion matrix with its names and counts, for TensorBoard: rows are the truth."""
+    """Draw a confusion matrix as a picture for TensorBoard.
+
+    Args:
+      matrix: the number of images per [true class, predicted class].
+      classes: the names of the classes; a missing one is replaced by its number. Names and counts
+        are drawn for at most 20 classes.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
     k = len(matrix)
@@ -89,8 +118,8 @@ def confusion_figure(
         turned = label.rotate(90, expand=True)
         page.paste((0, 0, 0), (middle - 9, 0), turned)
         for j in range(k):
-            place = (margin + cell * j + cell // 2, middle)
-            draw.text(place, str(matrix[i, j]), "black", font, anchor="mm")
+            centre = (margin + cell * j + cell // 2, middle)
+            draw.text(centre, str(matrix[i, j]), "black", font, anchor="mm")
     return np.asarray(page)
 
 
@@ -99,31 +128,37 @@ def line_chart(
     log_x: bool = False, dots: bool = False, size: tuple[int, int] = LARGE,
     beside: Sequence[Series] = (),
 ) -> Markup:  # fmt: skip
-    """Lines over x as SVG.
+    """Draw a line chart as SVG.
 
     Args:
-      percent: y is a fraction, printed as a percentage.
-      log_x: x grows by doubling.
-      dots: each point is marked.
-      beside: lines that are not drawn, but for which the axes have room.
+      series: the lines.
+      x_title: the title of the horizontal axis.
+      title: the description for screen readers.
+      percent: True if y is a fraction, to be printed as a percentage.
+      log_x: True for a logarithmic horizontal axis.
+      dots: True to mark each point.
+      size: width and height in pixels.
+      beside: lines that are not drawn, but that the axes' ranges include.
     """
     width, height = size
     every_x = [x for line in (*series, *beside) for x in line.x]
     every_y = [y for line in (*series, *beside) for y in (*line.y, *line.low, *line.high)]
-    y_ticks = _ticks(min(every_y), max(every_y))
-    x_ticks = _doublings(every_x) if log_x else _inner_ticks(min(every_x), max(every_x))
-    horizontal = _scale(every_x, LEFT, width - RIGHT, log_x)
-    vertical = _scale([*y_ticks, *every_y], height - BOTTOM, TOP, False)
+    y_ticks = axes.ticks(min(every_y), max(every_y))
+    x_ticks = axes.doublings(every_x) if log_x else axes.inner_ticks(min(every_x), max(every_x))
+    horizontal = axes.scale(every_x, LEFT, width - RIGHT, log_x)
+    vertical = axes.scale([*y_ticks, *every_y], height - BOTTOM, TOP, False)
     parts = [
         Markup(
             '<line class="grid" x1="{0}" x2="{1}" y1="{2:.1f}" y2="{2:.1f}"/>'
             '<text x="{3}" y="{4:.1f}" text-anchor="end">{5}</text>'
-        ).format(LEFT, width - RIGHT, vertical(y), LEFT - 7, vertical(y) + 4, _text(y, percent))
+        ).format(
+            LEFT, width - RIGHT, vertical(y), LEFT - 7, vertical(y) + 4, axes.tick_text(y, percent)
+        )
         for y in y_ticks
     ]
     parts += [
         Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
-            horizontal(x), height - BOTTOM + 18, _text(x)
+            horizontal(x), height - BOTTOM + 18, axes.tick_text(x)
         )
         for x in x_ticks
     ]
@@ -138,19 +173,22 @@ def line_chart(
 
 
 def panels(series: Sequence[Series], x_title: str, title: str, **options: Any) -> Markup:
-    """Many lines as SVG: the first beside one of the others in each small chart, on like axes.
+    """Draw a grid of small charts as SVG: the first line together with each of the other lines.
 
     Args:
-      options: as for `line_chart`.
+      series: at least two lines.
+      x_title: the title of the horizontal axes.
+      title: the description for screen readers.
+      options: further arguments of `line_chart`. All charts have equal axes.
     """
     first, *others = series
     (width, height), columns = SMALL, min(PANELS, len(others))
     parts = []
-    for place, line in enumerate(others):
-        left, top = place % columns * width, place // columns * (height + CAPTION)
-        half = NAME // 2
-        long = len(line.name) > NAME
-        name = f"{line.name[:half]}…{line.name[-half:]}" if long else line.name
+    for index, line in enumerate(others):
+        left, top = index % columns * width, index // columns * (height + CAPTION)
+        half = MAX_NAME // 2
+        is_long = len(line.name) > MAX_NAME
+        name = f"{line.name[:half]}…{line.name[-half:]}" if is_long else line.name
         chart = line_chart([first, line], x_title, line.name, size=SMALL, beside=series, **options)
         parts.append(
             Markup(
@@ -163,15 +201,15 @@ def panels(series: Sequence[Series], x_title: str, title: str, **options: Any) -
 
 
 def with_legend(chart: Markup, names: Sequence[str]) -> Markup:
-    """A chart of `line_chart` or `panels`, with the names of its lines' colours below."""
+    """Return a chart with a legend below it; raise ValueError if `chart` is not a chart's SVG."""
     head = re.search(r'viewBox="0 0 (\d+) (\d+)".*?aria-label="(.*?)"', chart)
     if head is None:
-        raise ValueError("no chart")
+        raise ValueError("not a chart of line_chart or panels")
     width, height, title = int(head[1]), int(head[2]), Markup(head[3]).unescape()
     parts = [Markup('<svg width="{}" height="{}">{}</svg>').format(width, height, chart)]
     left, top = LEFT, height + 18
     for number, name in enumerate(names):
-        room = 32 + round(7 * len(name))  # of a letter, about
+        room = 32 + round(7 * len(name))  # about 7 pixels per letter
         if left > LEFT and left + room > width:
             left, top = LEFT, top + 20
         parts.append(
@@ -186,20 +224,28 @@ def scatter(
     points: Float[np.ndarray, "m 2"], labels: Int[np.ndarray, "m"], names: Sequence[str],
     colours: Sequence[str], title: str,
 ) -> Markup:  # fmt: skip
-    """A map of points, a colour per class, each class's name at its median; -1 is grey."""
+    """Draw points as SVG, coloured by class.
+
+    Args:
+      points: the position of each point.
+      labels: the class of each point; -1 for a grey point.
+      names: the name of each class, which is written at the class's median for at most 20 classes.
+      colours: the colour of each class.
+      title: the description for screen readers.
+    """
     width, height, edge = 640, 520, 14
     low, high = np.percentile(points, 0.1, axis=0), np.percentile(points, 99.9, axis=0)
-    places = (np.clip(points, low, high) - low) / np.maximum(high - low, 1e-9)
-    places = edge + places * [width - 2 * edge, height - 2 * edge]
+    positions = (np.clip(points, low, high) - low) / np.maximum(high - low, 1e-9)
+    positions = edge + positions * [width - 2 * edge, height - 2 * edge]
     parts, captions = [], []
     for label in np.unique(labels):
-        here = places[labels == label]
-        dots = "".join(f"M{x:.0f} {y:.0f}h0" for x, y in np.unique(here.round(), axis=0))
-        known = 0 <= label < len(names)
-        colour = colours[label] if known else "#999"
+        members = positions[labels == label]
+        dots = "".join(f"M{x:.0f} {y:.0f}h0" for x, y in np.unique(members.round(), axis=0))
+        has_name = 0 <= label < len(names)
+        colour = colours[label] if has_name else "#999"
         parts.append(Markup('<path class="dots" stroke="{}" d="{}"/>').format(colour, dots))
-        if known and len(names) <= 20:
-            x, y = np.median(here, axis=0)
+        if has_name and len(names) <= 20:
+            x, y = np.median(members, axis=0)
             captions.append(
                 Markup('<text class="halo" x="{:.0f}" y="{:.0f}">{}</text>').format(
                     x, y, names[label]
@@ -209,6 +255,16 @@ def scatter(
 
 
 def _line(line: Series, number: int, horizontal: Any, vertical: Any, dots: bool) -> Markup:
+    """Draw one line of a chart, its band, and its dots.
+
+    Args:
+      line: the line.
+      number: the line's number in the chart, which selects its colour.
+      horizontal: the function from x to pixels.
+      vertical: the function from y to pixels.
+      dots: True to mark each point.
+    """
+
     def path(xs: Sequence[float], ys: Sequence[float]) -> str:
         return "L".join(
             f"{horizontal(x):.1f} {vertical(y):.1f}" for x, y in zip(xs, ys, strict=True)
@@ -234,49 +290,8 @@ def _line(line: Series, number: int, horizontal: Any, vertical: Any, dots: bool)
 
 
 def _svg(parts: list[Markup], width: int, height: int, title: str) -> Markup:
+    """Return an SVG picture made of parts, with a title for screen readers."""
     frame = Markup(
         '<svg viewBox="0 0 {} {}" role="img" aria-label="{}" xmlns="http://www.w3.org/2000/svg">'
     )
     return frame.format(width, height, title) + Markup("").join(parts) + Markup("</svg>")
-
-
-def _scale(values: Sequence[float], start: float, end: float, log: bool) -> Any:
-    """The function from a value to its place in pixels."""
-    place = (lambda v: math.log(max(v, 1e-12))) if log else float
-    low, high = place(min(values)), place(max(values))
-    span = high - low or 1.0
-    return lambda value: start + (place(value) - low) / span * (end - start)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """About five round numbers that enclose the range."""
-    if high <= low:
-        low, high = low - abs(low) * 0.5 - 1e-9, high + abs(high) * 0.5 + 1e-9
-    rough = (high - low) / 4
-    unit = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * unit for m in (1, 2, 2.5, 5, 10) if m * unit >= rough * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [i * step for i in range(first, last + 1)]
-
-
-def _inner_ticks(low: float, high: float) -> list[float]:
-    """Those of the round numbers that lie within the range."""
-    return [t for t in _ticks(low, high) if low <= t <= high] if low < high else [low]
-
-
-def _doublings(values: Sequence[float]) -> list[float]:
-    """The values themselves, thinned so that their texts do not touch on a logarithmic axis."""
-    kept: list[float] = []
-    span = math.log(max(values) / min(values)) or 1.0
-    for value in sorted(set(values)):
-        if not kept or math.log(value / kept[-1]) / span > 0.07:
-            kept.append(value)
-    return kept
-
-
-def _text(value: float, percent: bool = False) -> str:
-    if percent:
-        return f"{100 * value:.3g}%"
-    if abs(value) >= 1e4:
-        return f"{value / 1000:g}k" if abs(value) < 1e6 else f"{value / 1e6:g}M"
-    return f"{value:.4g}"

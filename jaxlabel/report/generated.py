@@ -1,4 +1,4 @@
-"""The section on a generator: the same latents' samples over time, and what became of them."""
+"""Show how the samples of a generator develop during training."""
 
 from typing import Any
 
@@ -10,19 +10,24 @@ LONGEST = 280  # pixels of a sheet's side
 
 
 def generated(run: Run) -> dict[str, Any] | None:
-    """Sheets of samples, oldest first, each with its measures; None without a generator."""
+    """Return the section on generated images: a sheet of samples per snapshot, the oldest first.
+
+    Returns:
+      The template's values; None if the run trained no generator.
+    """
     arrays = artifact(run, "generated", "steps", "images", *MEASURES)
     if arrays is None or not len(arrays["steps"]):
         return None
     sheets = []
     for index, step in enumerate(arrays["steps"].tolist()):
         diversity, entropy, loss = (percent(float(arrays[name][index])) for name in MEASURES)
-        note = f"apart {diversity}, classes {entropy}, loss {loss}"
+        note = f"diversity {diversity}, class entropy {entropy}, loss {loss}"
         uri = figures.data_uri(figures.sheet(arrays["images"][index]), longest=LONGEST)
         sheets.append({"uri": uri, "step": f"{step:,}", "note": note})
     text = (
-        "What the generator makes of the same latents after so many steps. In percent of what "
-        "real images have: how far apart the samples are in feature space, and the entropy of "
-        "their classes; and the discriminator's loss in percent of that of chance."
+        "Samples of the generator for fixed latents over the training steps. Diversity is the "
+        "distance between samples in feature space, in percent of that between real images. "
+        "Class entropy is in percent of that of real images, and the discriminator's loss in "
+        "percent of the loss of a guess."
     )
     return {"sheets": sheets, "text": text, "verdict": run.result.get("verdict", "")}

@@ -1,4 +1,4 @@
-"""What a report is made of: a run's files, read once."""
+"""Read the files of a run that its report shows."""
 
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,16 @@ from jaxlabel.errors import JaxlabelError, UsageError
 
 
 class Run(NamedTuple):
-    """What a work directory holds; empty where it does not hold it yet."""
+    """The content of a run's work directory; fields without a file yet are empty.
+
+    Attributes:
+      workdir: the directory.
+      config: the settings, from config.json.
+      result: the content of result.json.
+      records: the lines of metrics.jsonl.
+      session: the seconds used, the number of sessions and the command, from session.json.
+      classes: the names of the classes known so far.
+    """
 
     workdir: Path
     config: Mapping[str, Any]
@@ -23,7 +32,12 @@ class Run(NamedTuple):
 
 
 def read_run(workdir: Path) -> Run:
-    """What the work directory holds."""
+    """Read the files of a work directory.
+
+    Raises:
+      UsageError: the directory has no config.json.
+      JaxlabelError: a file is broken.
+    """
     config = files.read_json(workdir / "config.json")
     if config is None:
         raise UsageError(f"{workdir} is not a work directory: it has no config.json")
@@ -37,7 +51,11 @@ def read_run(workdir: Path) -> Run:
 
 
 def artifact(run: Run, name: str, *keys: str) -> dict[str, np.ndarray] | None:
-    """The arrays `keys` of artifacts/NAME.npz, or None when it was not written."""
+    """Return the arrays `keys` of artifacts/NAME.npz, or None if there is no such file.
+
+    Raises:
+      JaxlabelError: the file is broken or lacks one of the arrays.
+    """
     path = run.workdir / "artifacts" / f"{name}.npz"
     if not path.exists():
         return None
@@ -45,18 +63,20 @@ def artifact(run: Run, name: str, *keys: str) -> dict[str, np.ndarray] | None:
         with path.open("rb") as file, np.load(file) as arrays:
             return {key: arrays[key] for key in keys}
     except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise JaxlabelError(f"{path} is broken ({error}); remove it to do without") from error
+        raise JaxlabelError(
+            f"{path} is broken ({error}); delete it to make the report without it"
+        ) from error
 
 
 def labels_spent(run: Run) -> int:
-    """How many labels were bought, so far."""
+    """Return the number of labels that the run has bought so far."""
     if "labels_spent" in run.result:
         return int(run.result["labels_spent"])
     return int(max((r.get("labels_spent") or 0 for r in run.records), default=0))
 
 
 def num_images(run: Run) -> int:
-    """How many training images there are; 0 when no file tells."""
+    """Return the number of training images; 0 if no file of the run records it."""
     if "num_train" in run.result:
         return int(run.result["num_train"])
     arrays = artifact(run, "medoids", "sizes")
@@ -64,10 +84,10 @@ def num_images(run: Run) -> int:
 
 
 def class_name(run: Run, label: int) -> str:
-    """The name of a class, or its number."""
+    """Return the name of a class, or "class 3" if class 3 has no name."""
     return str(run.classes[label]) if 0 <= label < len(run.classes) else f"class {label}"
 
 
 def percent(share: float) -> str:
-    """A fraction as people read it."""
+    """Return a fraction as a percentage: "12.3%", or two significant digits below 0.1%."""
     return f"{100 * share:.1f}%" if share >= 0.001 or share == 0 else f"{100 * share:.2g}%"

@@ -1,4 +1,7 @@
-"""The sections of a report: what the template needs for each, or nothing."""
+"""Prepare the sections of a report: each function returns a section's values for the template.
+
+A function returns None, or an empty list, if the run has no data for the section.
+"""
 
 import colorsys
 from collections.abc import Sequence
@@ -15,34 +18,33 @@ PALETTE = (
     "#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#9c6bae",
     "#b07a4f", "#e377a8", "#8a8a3c", "#2ca6b5", "#7f7f7f",
 )  # fmt: skip
-LARGEST_TABLE = 20  # classes up to which the confusion matrix is a table
-IMAGE_BYTES = 700_000  # how much of a section's images the report carries
-POINTS = 6000
+LARGEST_TABLE = 20  # with more classes, the confusion matrix is shown as a picture
+IMAGE_BYTES = 700_000  # limit on the size of a section's images
+MAX_POINTS = 6000  # limit on the points of a map
 COLUMNS = (
     "clusters", "labels_spent", "belief", "estimate", "estimate_low", "estimate_high",
     "peek_accuracy",
 )  # fmt: skip
-SHOWN_APART = ("rounds", "audit")  # phases whose numbers are in the first chart
-
-OWN = ("phase", "step", "seconds")  # of a record, beside its numbers
+SHOWN_APART = ("rounds", "audit")  # phases whose metrics are in the first chart
+RECORD_KEYS = ("phase", "step", "seconds")  # keys of a record that are not metrics
 
 Section = dict[str, Any]
 
 
 def spend(run: Run) -> Section | None:
-    """Accuracy over labels spent, from the rounds' records and the result."""
+    """Return the section with the chart and table of accuracy over labels bought."""
     rounds = [r for r in run.records if r["phase"] == "rounds" and r.get("labels_spent")]
     final = run.result.get("test_accuracy")
     series = []
-    honest = [r for r in rounds if r.get("estimate") is not None]
-    if honest:
-        x, y = [r["labels_spent"] for r in honest], [r["estimate"] for r in honest]
-        low = [_first(r.get("estimate_low"), r["estimate"]) for r in honest]
-        high = [_first(r.get("estimate_high"), r["estimate"]) for r in honest]
-        series.append(figures.Series("the run's own estimate, with its interval", x, y, low, high))
+    estimates = [r for r in rounds if r.get("estimate") is not None]
+    if estimates:
+        x, y = [r["labels_spent"] for r in estimates], [r["estimate"] for r in estimates]
+        low = [_or_else(r.get("estimate_low"), r["estimate"]) for r in estimates]
+        high = [_or_else(r.get("estimate_high"), r["estimate"]) for r in estimates]
+        series.append(figures.Series("the run's estimate, with its interval", x, y, low, high))
     if probabilities := [r for r in rounds if r.get("belief") is not None]:
         x, y = [r["labels_spent"] for r in probabilities], [r["belief"] for r in probabilities]
-        series.append(figures.Series("what the networks believe", x, y))
+        series.append(figures.Series("mean confidence of the networks", x, y))
     audits = [r for r in run.records if r["phase"] == "audit" and r.get("labels_spent")]
     if audits:
         x, y = [r["labels_spent"] for r in audits], [r["estimate"] for r in audits]
@@ -57,17 +59,17 @@ def spend(run: Run) -> Section | None:
         series.append(figures.Series("test accuracy at the end", spent, [final], low, high))
     if not series:
         return None
-    every = [x for line in series for x in line.x]
+    every_x = [x for line in series for x in line.x]
     if target := run.config.get("target"):
-        ends = [min(every), max(every)]
+        ends = [min(every_x), max(every_x)]
         series.append(figures.Series("the target", ends, [target, target], dashed=True))
     chart = figures.line_chart(
         series, "labels spent", "Accuracy over labels spent", percent=True,
-        log_x=max(every) > 4 * min(every), dots=True,
+        log_x=max(every_x) > 4 * min(every_x), dots=True,
     )  # fmt: skip
     names = [name for name in COLUMNS if any(r.get(name) is not None for r in rounds)]
     rows = [[r["step"], *(_cell(name, r.get(name)) for name in names)] for r in rounds]
-    text = "Each point is a round of questions."
+    text = "Each point is a round of label queries."
     if audits:
         sizes = ", ".join(f"{r['labels']:,}" for r in audits)
         text += f" Labels drawn by each audit: {sizes}."
@@ -76,7 +78,7 @@ def spend(run: Run) -> Section | None:
 
 
 def medoids(run: Run) -> Section | None:
-    """The images asked about, by class, the largest clusters first."""
+    """Return the section with the labelled medoids by class, the largest clusters first."""
     arrays = artifact(run, "medoids", "images", "labels", "sizes")
     if arrays is None or not len(arrays["images"]):
         return None
@@ -85,19 +87,19 @@ def medoids(run: Run) -> Section | None:
     uris = thumbnails(images[order])
     groups = []
     for label in np.unique(labels[order[: len(uris)]]):
-        here = [i for i in range(len(uris)) if labels[order[i]] == label]
-        name = class_name(run, label) if label >= 0 else "not asked"
+        chosen = [i for i in range(len(uris)) if labels[order[i]] == label]
+        name = class_name(run, label) if label >= 0 else "not labelled"
         shown = [
             {"uri": uris[i], "size": f"{sizes[order[i]]:,}",
              "alt": f"{name}, the medoid of {sizes[order[i]]:,} images"}
-            for i in here
+            for i in chosen
         ]  # fmt: skip
         members = labels == label
-        note = f"{members.sum():,} asked, for {sizes[members].sum():,} images"
+        note = f"{members.sum():,} labelled, for {sizes[members].sum():,} images"
         groups.append({"name": name, "note": note, "images": shown})
     text = (
-        f"The medoids of {len(images):,} clusters by the class of their label; below each, how "
-        "many images its cluster has."
+        f"The medoids of {len(images):,} clusters by the class of their label. The number below "
+        "each is the size of its cluster."
     )
     if len(uris) < len(images):
         text += f" The {len(uris):,} of the largest clusters are shown."
@@ -105,7 +107,7 @@ def medoids(run: Run) -> Section | None:
 
 
 def confusion(run: Run) -> Section | None:
-    """The confusion matrix: a table for few classes, a picture for many."""
+    """Return the section with the confusion matrix of the test images."""
     if (arrays := artifact(run, "confusion", "matrix")) is None:
         return None
     matrix = arrays["matrix"].astype(int)
@@ -113,7 +115,14 @@ def confusion(run: Run) -> Section | None:
 
 
 def confusion_table(matrix: Int[np.ndarray, "k k"], names: Sequence[str], images: str) -> Section:
-    """A confusion matrix of some `images`, with the mistakes made most."""
+    """Return a section with a confusion matrix, the recall per class, and frequent mistakes.
+
+    Args:
+      matrix: the number of images per [true class, predicted class]; shown as a picture if it has
+        more than LARGEST_TABLE classes.
+      names: the names of the classes.
+      images: the text for the images, such as "test images".
+    """
     recall = per_class_recall(matrix)
     rows: list[Section] = []
     section = {"names": names, "rows": rows, "pairs": _mistakes(matrix, names),
@@ -130,43 +139,53 @@ def confusion_table(matrix: Int[np.ndarray, "k k"], names: Sequence[str], images
              "kind": _cell_kind(i == j, alphas[i, j])}
             for j in range(len(matrix))
         ]  # fmt: skip
-        found = "" if np.isnan(recall[i]) else percent(recall[i])
-        rows.append({"name": name, "cells": cells, "recall": found})
+        shown_recall = "" if np.isnan(recall[i]) else percent(recall[i])
+        rows.append({"name": name, "cells": cells, "recall": shown_recall})
     return section
 
 
 def _mistakes(matrix: Int[np.ndarray, "k k"], names: Sequence[str], count: int = 5) -> list[str]:
-    """The most frequent ones in words."""
+    """Return the most frequent mistakes, such as "cat predicted as dog: 5 of 12"."""
     wrong = matrix - np.diag(np.diag(matrix))
     cells = np.argsort(-wrong, axis=None, kind="stable")[:count]
     pairs = [divmod(int(cell), len(matrix)) for cell in cells]
     return [
-        f"{names[i]} taken for {names[j]}: {wrong[i, j]:,} of {matrix[i].sum():,}"
+        f"{names[i]} predicted as {names[j]}: {wrong[i, j]:,} of {matrix[i].sum():,}"
         for i, j in pairs
         if wrong[i, j]
     ]
 
 
 def code_map(run: Run) -> Section | None:
-    """The codes in two dimensions."""
+    """Return the section with the two-dimensional map of the features."""
     arrays = artifact(run, "map", "points", "labels")
     if arrays is None or not len(arrays["points"]):
         return None
-    points, labels = arrays["points"][:POINTS], arrays["labels"][:POINTS].astype(int)
-    of = "cluster" if run.result.get("gives") == "clusters" else "class"
-    named = of == "class"
+    points, labels = arrays["points"][:MAX_POINTS], arrays["labels"][:MAX_POINTS].astype(int)
+    kind = "cluster" if run.result.get("gives") == "clusters" else "class"
     names = [
-        class_name(run, i) if named else f"cluster {i}"
+        class_name(run, i) if kind == "class" else f"cluster {i}"
         for i in range(max(int(labels.max()) + 1, 0))
     ]
-    text = f"{len(points):,} images in two dimensions, coloured by the {of} the run gave them."
-    return point_map(points, labels, names, "Map of the codes in two dimensions") | {"text": text}
+    text = (
+        f"{len(points):,} images in two dimensions, coloured by the {kind} that the run assigned."
+    )
+    return point_map(points, labels, names, "Map of the features in two dimensions") | {
+        "text": text
+    }
 
 
 def point_map(
     points: Float[np.ndarray, "m 2"], labels: Int[np.ndarray, "m"], names: Sequence[str], title: str
 ) -> Section:
-    """A map of points, coloured by what they are; -1 is grey."""
+    """Return a section with a map of points and its legend.
+
+    Args:
+      points: the position of each point.
+      labels: the class or cluster of each point; -1 for a grey point without label.
+      names: the names of the classes or clusters.
+      title: the description for screen readers.
+    """
     colours = [_colour(i, len(names)) for i in range(len(names))]
     chart = figures.scatter(points, labels, names, colours, title)
     legend = [{"name": n, "colour": c} for n, c in zip(names, colours, strict=True)]
@@ -176,43 +195,49 @@ def point_map(
 
 
 def reconstructions(run: Run) -> list[tuple[str, str]]:
-    """Pairs of an image and what the autoencoder makes of it."""
+    """Return pairs of data URIs: an image and its reconstruction by the autoencoder."""
     arrays = artifact(run, "reconstructions", "originals", "reconstructions")
     if arrays is None:
         return []
     pairs = zip(arrays["originals"][:24], arrays["reconstructions"][:24], strict=True)
-    return [(figures.data_uri(one), figures.data_uri(other)) for one, other in pairs]
+    return [(figures.data_uri(image), figures.data_uri(copy)) for image, copy in pairs]
 
 
 def samples(run: Run) -> list[str]:
-    """Images of the data set."""
+    """Return sample images of the data set as data URIs."""
     arrays = artifact(run, "samples", "images")
     return thumbnails(arrays["images"][:100]) if arrays is not None else []
 
 
-def curves(run: Run, most: int = 24, points: int = 300) -> list[Section]:
-    """Charts of the numbers that training wrote, but the rounds': where they are many, losses."""
+def curves(run: Run, max_charts: int = 24, max_points: int = 300) -> list[Section]:
+    """Return a chart per metric logged in training; losses come first if there are too many.
+
+    Args:
+      run: the run. Metrics of rounds and audits are left out; the first section shows them.
+      max_charts: the largest number of charts.
+      max_points: the largest number of points in a chart.
+    """
     lines: dict[str, tuple[list[float], list[float]]] = {}
     for record in run.records:
         for name, value in record.items():
-            wanted = record["phase"] not in SHOWN_APART and name not in OWN
-            if wanted and value is not None:
+            is_shown = record["phase"] not in SHOWN_APART and name not in RECORD_KEYS
+            if is_shown and value is not None:
                 steps, values = lines.setdefault(f"{record['phase']}/{name}", ([], []))
                 steps.append(record["step"])
                 values.append(value)
-    shown = sorted(lines, key=lambda name: not name.endswith("/loss"))[:most]  # stable
+    shown = sorted(lines, key=lambda name: not name.endswith("/loss"))[:max_charts]  # a stable sort
     curves = []
     for name, (steps, values) in lines.items():
         if name not in shown:
             continue
-        series = figures.Series(name, _thinned(steps, points), _thinned(values, points))
+        series = figures.Series(name, _thinned(steps, max_points), _thinned(values, max_points))
         chart = figures.line_chart([series], "step", name, dots=len(steps) == 1, size=figures.SMALL)
         curves.append({"name": name, "chart": chart, "last": f"{values[-1]:.4g} at the end"})
     return curves
 
 
 def ledger(run: Run) -> Section | None:
-    """What was bought, by purpose and round."""
+    """Return the section with the table of labels bought, by purpose and round."""
     rows = run.result.get("ledger") or []
     if not rows:
         return None
@@ -223,40 +248,45 @@ def ledger(run: Run) -> Section | None:
 
 
 def thumbnails(images: UInt8[np.ndarray, "n h w c"]) -> list[str]:
-    """As many of the images as a section may carry."""
-    found, size = [], 0
+    """Return the first images as data URIs, as many as fit into IMAGE_BYTES."""
+    uris, size = [], 0
     for image in images:
         uri = figures.data_uri(image)
         size += len(uri)
         if size > IMAGE_BYTES:
             break
-        found.append(uri)
-    return found
+        uris.append(uri)
+    return uris
 
 
 def _colour(label: int, num_classes: int) -> str:
+    """Return the colour of a class as "#rrggbb"."""
     if num_classes <= len(PALETTE):
         return PALETTE[label]
     shades = colorsys.hls_to_rgb(label * 0.618 % 1, 0.5 + 0.08 * (label % 3 - 1), 0.6)
     return "#" + "".join(f"{round(255 * shade):02x}" for shade in shades)
 
 
-def _cell_kind(right: bool, alpha: float) -> str:
+def _cell_kind(is_correct: bool, alpha: float) -> str:
+    """Return the CSS classes of a cell of the confusion matrix."""
     if alpha == 0:
         return "zero"
-    return ("right" if right else "wrong") + (" strong" if alpha > 0.6 else "")
+    return ("right" if is_correct else "wrong") + (" strong" if alpha > 0.6 else "")
 
 
 def _cell(name: str, value: float | None) -> str:
+    """Return a value of the table of rounds as text; "" for None."""
     if value is None:
         return ""
     return f"{value:,}" if name in ("clusters", "labels_spent") else percent(value)
 
 
-def _thinned(values: list[float], points: int) -> list[float]:
-    stride = -(-len(values) // points)
+def _thinned(values: list[float], max_points: int) -> list[float]:
+    """Return every n-th value and the last one, at most `max_points` in all."""
+    stride = -(-len(values) // max_points)
     return values[:: -stride or None][::-1] if stride > 1 else values
 
 
-def _first(value: float | None, other: float) -> float:
-    return other if value is None else value
+def _or_else(value: float | None, default: float) -> float:
+    """Return the value, or the default if the value is None."""
+    return default if value is None else value

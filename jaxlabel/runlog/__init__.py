@@ -1,6 +1,7 @@
-"""The record of one run in its work directory, which a kill at any moment leaves usable.
+"""The log of a run, kept as files in the run's work directory.
 
-config.json, metrics.jsonl, session.json (time used over all sessions, how many, and the command),
+The files stay readable when the process is killed at any moment, and the next process continues
+from them: config.json, metrics.jsonl, session.json (seconds used, number of sessions, command),
 result.json, tensorboard/, checkpoints/NAME/, artifacts/NAME.npz.
 """
 
@@ -25,14 +26,18 @@ from jaxlabel.runlog import workdir
 from jaxlabel.runlog.progress import Progress
 from jaxlabel.runlog.tensorboard import Events
 
-RESERVED = ("phase", "step", "seconds")
+RESERVED = ("phase", "step", "seconds")  # keys of a line of metrics.jsonl beside the metrics
 
 
 def open_workdir(path: Path | str, config: Mapping[str, Any]) -> "RunLog":
-    """The log of a new run in `path`, or of the run of the same configuration that is there.
+    """Open the log of a new run in `path`, or of the run with this configuration that is in it.
+
+    Args:
+      path: the work directory; it is created if it is missing.
+      config: the settings, which are compared with the config.json of an existing run.
 
     Raises:
-      UsageError: the directory holds another configuration or something else, or is in use.
+      UsageError: the directory holds another configuration or foreign files, or is in use.
     """
     path = Path(path)
     workdir.refuse_foreign(path)
@@ -46,10 +51,14 @@ def open_workdir(path: Path | str, config: Mapping[str, Any]) -> "RunLog":
 
 
 class RunLog:
-    """Implements `log.Log` in a directory that this process holds until `close`.
+    """The log of a run in its work directory; it implements `log.Log`.
 
-    Attributes:
-      seconds: wall-clock time used so far, over all sessions of the run.
+    No other process can open the directory until `close`. A session is the time from opening the
+    log to closing it; a run that is killed and started again has several.
+
+    Args:
+      path: the work directory.
+      progress: the display of progress; None stands for one on standard error.
     """
 
     def __init__(self, path: Path | str, progress: Progress | None = None):
@@ -67,25 +76,38 @@ class RunLog:
         self._session = files.read_json(self.workdir / "session.json") or {}
         used = [record["seconds"] for record in records] + [self._session.get("seconds", 0.0)]
         self._before, self._began, self._beat = max(used), time.monotonic(), -float("inf")
-        # Who opens a finished run only looks at it: its time and command stay.
-        self._over = (self.workdir / "result.json").exists()
-        self._num_classes = -1  # not known yet
+        # A finished run is only read: its time and its command stay as they are.
+        self._is_finished = (self.workdir / "result.json").exists()
+        self._num_classes = -1  # unknown until `classes` is called
         self._session["sessions"] = self._session.get("sessions", 0) + 1
         self._session["command"] = command()
         self._heartbeat()
 
     @property
     def seconds(self) -> float:
+        """The wall-clock seconds that the run has used, summed over its sessions."""
         return self._before + time.monotonic() - self._began
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
-        """A line of metrics.jsonl and TensorBoard's `phase/name`, once per (phase, step)."""
+        """Log metrics to metrics.jsonl and TensorBoard; a (phase, step) already logged is skipped.
+
+        Args:
+          phase: the part of the run, such as "classifier"; TensorBoard shows `phase/name`.
+          step: the training step or the number of the round.
+          values: the metrics by name.
+
+        Raises:
+          ValueError: a metric is named phase, step or seconds.
+        """
         if (phase, step) in self._written:
             return
         if clash := values.keys() & set(RESERVED):
-            raise ValueError(f"{phase}: {', '.join(sorted(clash))} is the log's own")
+            raise ValueError(
+                f"{phase}: {', '.join(sorted(clash))} is a key of every record: rename the metric"
+            )
         numbers = {name: _number(value) for name, value in values.items()}
-        # TensorBoard first: after a kill in between, replaying writes a point twice, never not.
+        # TensorBoard is written first. A kill between the two writes then repeats a point when the
+        # step is replayed, but never loses one.
         self._events.scalars(phase, step, numbers)
         record = {"phase": phase, "step": step, "seconds": round(self.seconds, 3), **numbers}
         self._append("metrics.jsonl", record)
@@ -93,7 +115,7 @@ class RunLog:
         self._heartbeat()
 
     def images(self, name: str, step: int, images: np.ndarray) -> None:
-        """A sheet of images for TensorBoard, once per (name, step)."""
+        """Write one picture of all images to TensorBoard, once per (name, step)."""
         if (name, step) in self._sheets or not len(images):
             return
         self._events.image(name, step, figures.sheet(images))
@@ -101,32 +123,41 @@ class RunLog:
         self._sheets.add((name, step))
 
     def arrays(self, name: str, **arrays: np.ndarray) -> None:
-        """artifacts/NAME.npz, atomically replaced."""
+        """Write arrays to artifacts/NAME.npz, replacing the file atomically."""
         content = io.BytesIO()
         np.savez_compressed(content, **{key: np.asarray(a) for key, a in arrays.items()})  # type: ignore[arg-type]
         files.write(self.workdir / "artifacts" / f"{name}.npz", content.getvalue())
         self._heartbeat()
 
     def classes(self, names: Sequence[str]) -> None:
-        """artifacts/classes.npz: the classes that there are so far.
+        """Write the class names known so far to artifacts/classes.npz.
 
-        A person may name more of them while the run waits: then checkpoints of networks that have
-        no place for them are forgotten when they are asked for.
+        A person may add classes between two sessions. `restore` then deletes checkpoints of
+        networks with fewer outputs.
         """
         self._num_classes = len(names)
         self.arrays("classes", names=np.array(names, str))
 
     def progress(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
-        """A bar on a terminal, else a line now and then."""
+        """Show that a phase has done `step` of its `num_steps` steps, with a note behind.
+
+        On a terminal this is a bar, elsewhere a line every 10 seconds.
+        """
         self._progress.update(phase, step, num_steps, note)
         self._heartbeat()
 
     def say(self, text: str) -> None:
-        """Prints a line that does not tear the bar."""
+        """Print a line of text above the progress bar."""
         self._progress.say(text)
 
     def save(self, name: str, step: int, tree: Any) -> None:
-        """A checkpoint; the last two are kept, and a step that is already there stays."""
+        """Save a checkpoint of a pytree, unless this step or a later one is saved already.
+
+        The last two checkpoints of each name are kept.
+
+        Raises:
+          JaxlabelError: the disk is full.
+        """
         from jaxlabel.runlog import checkpoints
 
         manager, folder = self._checkpoints(name)
@@ -134,10 +165,16 @@ class RunLog:
         self._heartbeat()
 
     def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
-        """The newest checkpoint (step, tree) in the structure of `like`, or None.
+        """Return the newest readable checkpoint as (step, tree), or None if there is none.
+
+        Checkpoints whose shapes differ because the number of classes changed are deleted.
+
+        Args:
+          name: the name given to `save`.
+          like: a pytree with the structure, shapes and dtypes of the saved one.
 
         Raises:
-          JaxlabelError: it was saved from a tree with other leaves, and not for lack of classes.
+          JaxlabelError: the saved arrays do not fit `like`, and the classes have not changed.
         """
         if not (self.workdir / "checkpoints" / name).exists():
             return None
@@ -158,7 +195,7 @@ class RunLog:
             return None
 
     def forget(self, name: str) -> None:
-        """Removes the checkpoints of that name, and what was written of its steps."""
+        """Delete the checkpoints called `name` and the metrics of the phase called `name`."""
         folder, path = self.workdir / "checkpoints" / name, self.workdir / "metrics.jsonl"
         if not folder.exists():
             return
@@ -171,21 +208,21 @@ class RunLog:
         self._written = {pair for pair in self._written if pair[0] != name}
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Writes result.json, and the confusion matrix and the settings for TensorBoard."""
+        """Write result.json, and add the confusion matrix and the settings to TensorBoard."""
         confusion = self.workdir / "artifacts" / "confusion.npz"
         if confusion.exists():
             with np.load(confusion) as arrays:
                 picture = figures.confusion_figure(arrays["matrix"], result.get("classes", ()))
             self._events.image("confusion", 0, picture)
         names = ("test_accuracy", "train_label_accuracy", "labels_spent", "seconds")
-        reached = {name: result[name] for name in names if result.get(name) is not None}
+        metrics = {name: result[name] for name in names if result.get(name) is not None}
         config = files.read_json(self.workdir / "config.json") or result.get("config", {})
-        self._events.hparams(config, reached)
+        self._events.hparams(config, metrics)
         files.write_json(self.workdir / "result.json", result)
         self._heartbeat(now=True)
 
     def close(self) -> None:
-        """Ends the bar, closes the files and lets the directory go."""
+        """Close the progress bar and the files, and release the directory for other processes."""
         if self._lock < 0:
             return
         self._progress.close()
@@ -207,12 +244,13 @@ class RunLog:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # A full disk refuses the last writes as well; the first refusal is the one to tell.
+        # On a full disk the last writes fail as well; the first error is the one to report.
         with contextlib.suppress(*([JaxlabelError] if error is not None else [])):
             self.close()
 
     def _checkpoints(self, name: str) -> tuple[Any, Path]:
-        from jaxlabel.runlog import checkpoints  # imports JAX, which a report does without
+        """Return the Orbax manager and the folder of the checkpoints called `name`."""
+        from jaxlabel.runlog import checkpoints  # imports JAX, which a report does not need
 
         folder = self.workdir / "checkpoints" / name
         if name not in self._managers:
@@ -220,7 +258,7 @@ class RunLog:
         return self._managers[name], folder
 
     def _open_lines(self, name: str) -> list[dict[str, Any]]:
-        """The lines written so far; a half-written last one is cut off."""
+        """Return the records of a JSON-lines file, and cut off a half-written last line."""
         path = self.workdir / name
         records, size = files.read_lines(path)
         if path.exists() and size < path.stat().st_size:
@@ -228,29 +266,31 @@ class RunLog:
         return records
 
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
+        """Append a record as a line to a JSON-lines file of the work directory."""
         path = self.workdir / name
         with files.refusals(path), path.open("ab") as file:
             file.write(files.json_line(record))
 
     def _heartbeat(self, now: bool = False) -> None:
-        """Writes down the time used, every two seconds, so that a kill loses no more of it."""
-        if not self._over and (now or time.monotonic() - self._beat >= 2):
+        """Write the seconds used to session.json, at most every two seconds unless `now`."""
+        if not self._is_finished and (now or time.monotonic() - self._beat >= 2):
             self._beat = time.monotonic()
             self._session["seconds"] = round(self.seconds, 3)
             files.write_json(self.workdir / "session.json", self._session, durable=False)
 
 
 def command() -> str:
-    """The command line of this process, as one would type it."""
+    """Return the command line of this process as a shell command, without passwords."""
     arguments = [files.without_password(text) for text in sys.argv[1:]]
     program = Path(sys.argv[0])
     if program.name in ("jaxlabel", "__main__.py"):
         return shlex.join(["jaxlabel", *arguments])
-    inside = program.is_absolute() and program.is_relative_to(Path.cwd())
-    shown = program.relative_to(Path.cwd()) if inside else program
+    is_inside = program.is_absolute() and program.is_relative_to(Path.cwd())
+    shown = program.relative_to(Path.cwd()) if is_inside else program
     return shlex.join(["python", str(shown), *arguments])
 
 
 def _number(value: Any) -> float | int:
+    """Return a scalar as a Python number: an int for an integer, else a float."""
     number = np.asarray(value).item()
     return number if isinstance(number, int) and not isinstance(number, bool) else float(number)

@@ -1,4 +1,7 @@
-"""Checkpoints by Orbax: the flat leaves of a pytree, whole or not at all."""
+"""Save and restore the leaves of a pytree with Orbax.
+
+A checkpoint is written completely or not at all.
+"""
 
 import contextlib
 import errno
@@ -14,17 +17,18 @@ import numpy as np
 from jaxlabel import files
 from jaxlabel.errors import JaxlabelError
 
-CLASSES = "classes"  # beside the leaves: how many there were when they were saved
-OVERHEAD = 100_000  # bytes of a checkpoint's own files
-PASSING = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE,
-           errno.ENFILE, errno.ENOMEM)  # fmt: skip
+CLASSES = "classes"  # the key of the number of classes in a checkpoint
+OVERHEAD = 100_000  # bytes of a checkpoint beside its arrays
+# Errors of the operating system that may disappear on a second try.
+TRANSIENT = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE,
+             errno.ENFILE, errno.ENOMEM)  # fmt: skip
 
 
 class Misfit(JaxlabelError):
-    """A checkpoint was saved from a tree with other leaves.
+    """The arrays of a checkpoint differ in number, shape or dtype from the tree to restore.
 
     Attributes:
-      num_classes: how many classes there were then; -1 where that is not known.
+      num_classes: the number of classes when the checkpoint was saved; -1 if unknown.
     """
 
     def __init__(self, message: str, num_classes: int):
@@ -33,7 +37,11 @@ class Misfit(JaxlabelError):
 
 
 def open_manager(folder: Path) -> Any:
-    """An Orbax manager that keeps the last two steps in `folder` and saves synchronously."""
+    """Return an Orbax manager that keeps the last two steps in `folder` and saves synchronously.
+
+    Raises:
+      JaxlabelError: the folder cannot be written.
+    """
     import orbax.checkpoint as ocp
 
     options = ocp.CheckpointManagerOptions(
@@ -44,9 +52,17 @@ def open_manager(folder: Path) -> Any:
 
 
 def save(manager: Any, folder: Path, step: int, tree: Any, num_classes: int = -1) -> None:
-    """Saves the leaves of `tree`, unless a checkpoint of this step or a later one is there.
+    """Save the leaves of a pytree, unless this step or a later one is saved already.
 
-    Leaves alone, not their structure: so Flax's graph mode and tree mode read each other's.
+    Only the leaves are saved, not the structure, so that a checkpoint can be read in Flax's graph
+    mode and in its tree mode.
+
+    Args:
+      manager: the manager of `folder`, from `open_manager`.
+      folder: the folder of the checkpoints.
+      step: the number of the checkpoint.
+      tree: a pytree of arrays and random keys.
+      num_classes: the number of classes known to the run; -1 if unknown.
 
     Raises:
       JaxlabelError: the disk is full.
@@ -60,7 +76,7 @@ def save(manager: Any, folder: Path, step: int, tree: Any, num_classes: int = -1
     # Orbax refuses empty arrays and empty trees.
     arrays = {name: array for name, array in arrays.items() if array.size}
     arrays |= {"step": np.array(step), CLASSES: np.array(num_classes)}
-    # asked first: what Orbax's threads cannot write they complain about in many tracebacks
+    # The free space is checked first: Orbax's threads print many tracebacks when a write fails.
     if shutil.disk_usage(folder).free < sum(array.nbytes for array in arrays.values()) + OVERHEAD:
         raise files.disk_full(folder)
     with _one_line(folder):
@@ -70,15 +86,19 @@ def save(manager: Any, folder: Path, step: int, tree: Any, num_classes: int = -1
 def restore(
     manager: Any, folder: Path, like: Any, say: Callable[[str], None], *, remove: bool = True
 ) -> tuple[int, Any] | None:
-    """The newest checkpoint that can be read (step, tree in the structure of `like`), or None.
+    """Return the newest readable checkpoint as (step, tree), or None if there is none.
 
     Args:
-      say: is told of one that is damaged.
-      remove: whether that one is removed, so that its step can be saved again.
+      manager: the manager of `folder`, from `open_manager`.
+      folder: the folder of the checkpoints.
+      like: a pytree with the structure, shapes and dtypes of the saved one.
+      say: a function that shows a message about a damaged checkpoint to the user.
+      remove: True to delete damaged checkpoints, so that their steps can be saved again.
 
     Raises:
-      Misfit: it was saved from a tree with other leaves.
-      JaxlabelError: the system refuses to read it, which may pass; nothing is removed.
+      Misfit: the saved arrays differ in number, shape or dtype from `like`.
+      JaxlabelError: the operating system cannot read the checkpoint at the moment; nothing is
+        deleted.
     """
     import orbax.checkpoint as ocp
 
@@ -88,7 +108,7 @@ def restore(
             with _quiet():
                 saved = manager.restore(step, args=ocp.args.StandardRestore())
         except Exception as error:  # Orbax raises a different class for each kind of damage.
-            if isinstance(error, MemoryError) or getattr(error, "errno", None) in PASSING:
+            if isinstance(error, MemoryError) or getattr(error, "errno", None) in TRANSIENT:
                 raise JaxlabelError(f"{folder}: step {step} cannot be read now ({error}); "
                                     "nothing is lost, start again") from error  # fmt: skip
             fate = "is removed" if remove else "is left out"
@@ -102,22 +122,26 @@ def restore(
 
 
 def _fitted(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path) -> list[Any]:
-    """The saved arrays as leaves like the given ones."""
+    """Return the saved arrays as leaves of the types of `leaves`.
+
+    Raises:
+      Misfit: an array is missing, surplus, or of another shape or dtype.
+    """
     wanted = [_as_array(leaf) for leaf in leaves]
     expected = {_name(i) for i, array in enumerate(wanted) if array.size}
     remedy = f"remove {folder} to start this part again"
     num_classes = int(saved.get(CLASSES, -1))
-    if expected != (got := saved.keys() - {"step", CLASSES}):
+    if expected != (names := saved.keys() - {"step", CLASSES}):
         raise Misfit(
-            f"{folder}: the checkpoint holds {len(got)} arrays where the code has "
+            f"{folder}: the checkpoint holds {len(names)} arrays where the code has "
             f"{len(expected)}; {remedy}",
             num_classes,
         )
     for index, array in enumerate(wanted):
-        there = saved.get(_name(index), array)
-        if there.shape != array.shape or there.dtype != array.dtype:
+        stored = saved.get(_name(index), array)
+        if stored.shape != array.shape or stored.dtype != array.dtype:
             raise Misfit(
-                f"{folder}: array {index} of the checkpoint is {there.dtype}{list(there.shape)} "
+                f"{folder}: array {index} of the checkpoint is {stored.dtype}{list(stored.shape)} "
                 f"where the code has {array.dtype}{list(array.shape)}; {remedy}",
                 num_classes,
             )
@@ -127,13 +151,14 @@ def _fitted(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path) -> li
 
 
 def _as_array(leaf: Any) -> Any:
-    """The leaf as NumPy, a typed random key as its data; a shape alone stays what it is."""
+    """Return a leaf as a NumPy array: a random key as its data; a ShapeDtypeStruct unchanged."""
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return leaf
     return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
 
 
 def _like(leaf: Any, array: np.ndarray) -> Any:
+    """Return a saved array as a value of the leaf's type: random key, NumPy array or JAX array."""
     if _is_key(leaf):
         return jax.random.wrap_key_data(jax.numpy.asarray(array), impl=jax.random.key_impl(leaf))
     if isinstance(leaf, np.ndarray | np.generic | int | float):
@@ -142,16 +167,21 @@ def _like(leaf: Any, array: np.ndarray) -> Any:
 
 
 def _is_key(leaf: Any) -> bool:
+    """Return True if a leaf is a typed random key."""
     return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _name(index: int) -> str:
+    """Return the key of a leaf in a checkpoint, such as "00012"."""
     return f"{index:05d}"
 
 
 @contextlib.contextmanager
 def _one_line(folder: Path) -> Iterator[None]:
-    """A context that makes one line of a full disk, which Orbax reports as a ValueError."""
+    """Turn the errors of failed writes in a `with` block into a JaxlabelError of one line.
+
+    Orbax reports a full disk as a ValueError.
+    """
     try:
         with _quiet(), files.refusals(folder):
             yield
@@ -163,7 +193,7 @@ def _one_line(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """A context without Orbax's own log lines: what matters is raised as well."""
+    """Suppress Orbax's log lines in a `with` block; errors are still raised."""
     logger = logging.getLogger("absl")
     before, logger.disabled = logger.disabled, True
     try:

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a bar with the time left on a terminal, plain lines elsewhere."""
+"""Show the progress of a run: a bar with the remaining time on a terminal, else plain lines."""
 
 import sys
 import time
@@ -6,11 +6,12 @@ from typing import Any, TextIO
 
 
 class Progress:
-    """The state of one phase after another on standard error.
+    """A display of the progress of one phase after another.
 
     Args:
-      stream: where to; by default standard error as it is when something is shown.
-      seconds_between_lines: without a terminal, a phase's lines keep this distance.
+      stream: the file to write to; None stands for `sys.stderr` at the time of writing.
+      seconds_between_lines: the shortest time between two lines of a phase if the stream is not a
+        terminal.
     """
 
     def __init__(self, stream: TextIO | None = None, seconds_between_lines: float = 10.0):
@@ -22,7 +23,7 @@ class Progress:
         self._shown = 0.0
 
     def update(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
-        """Shows that `phase` is at `step` of `num_steps`."""
+        """Show that a phase has done `step` of its `num_steps` steps, with a note behind."""
         if phase != self._phase:
             self.close()
             self._phase, self._first, self._shown = phase, (step, time.monotonic()), 0.0
@@ -35,23 +36,25 @@ class Progress:
             self.close()
 
     def say(self, text: str) -> None:
-        """Prints a line, above the bar where there is one."""
+        """Print a line of text, above the bar if one is shown."""
         if self._bar is not None:
             self._bar.write(text, file=self.stream)
         else:
             print(text, file=self.stream, flush=True)
 
     def close(self) -> None:
-        """Ends the phase's bar and leaves it on the screen."""
+        """End the phase; its bar stays on the screen."""
         if self._bar is not None:
             self._bar.close()
         self._bar, self._phase = None, ""
 
     @property
     def stream(self) -> TextIO:
+        """The file to write to."""
         return self._stream or sys.stderr
 
     def _draw(self, step: int, num_steps: int, note: str) -> None:
+        """Draw the phase's bar, or update it."""
         if self._bar is None:
             import tqdm
 
@@ -64,7 +67,11 @@ class Progress:
         self._bar.update(step - self._bar.n)
 
     def _left(self, step: int, num_steps: int) -> float | None:
-        """Seconds until the phase's end at the pace since its first update, once there is one."""
+        """Return the seconds until the phase ends, estimated from its average speed so far.
+
+        Returns:
+          None if no step was done since the first update, or all steps are done.
+        """
         first, since = self._first
         if step <= first or step >= num_steps:
             return None
@@ -72,6 +79,7 @@ class Progress:
 
 
 def _line(phase: str, step: int, num_steps: int, note: str, left: float | None) -> str:
+    """Return a progress line such as "classifier 40/100, loss 0.3, 12 s left"."""
     share = f"{step}/{num_steps}"
     eta = f"{left:.0f} s left" if left is not None else ""
     return ", ".join(filter(None, [f"{phase} {share}", note, eta]))

@@ -1,4 +1,4 @@
-"""What a result was made with: the device, the versions, the commit."""
+"""Name the device, the library versions and the commit that a result was made with."""
 
 import os
 import platform
@@ -15,12 +15,12 @@ LIBRARIES = ("jax", "flax", "optax", "numpy")
 
 
 def made_with() -> dict[str, Any]:
-    """The device, the versions and the commit, by these names."""
+    """Return the entries "device", "versions" and "commit" of a result."""
     return {"device": device(), "versions": versions(), "commit": commit()}
 
 
 def device() -> str:
-    """The accelerator's name, or the number of CPU cores."""
+    """Return the number and name of the accelerators, or the number of CPU cores."""
     first = jax.devices()[0]
     if first.platform == "cpu":
         return (
@@ -32,21 +32,25 @@ def device() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Python's, jaxlabel's, which need not be installed for that, and those of its libraries."""
-    own = {"python": platform.python_version(), "jaxlabel": __version__}
-    return own | {name: version(name) for name in LIBRARIES}
+    """Return the versions of Python, jaxlabel, and the main libraries by name.
+
+    jaxlabel itself need not be installed.
+    """
+    base = {"python": platform.python_version(), "jaxlabel": __version__}
+    return base | {name: version(name) for name in LIBRARIES}
 
 
 def commit() -> str:
-    """The commit of jaxlabel's source, with "+" when it was changed since.
+    """Return the git commit of jaxlabel's source, followed by "+" if files have changed since.
 
-    Outside git what the environment's JAXLABEL_COMMIT says, else "".
+    Outside a git repository, the value of the environment variable JAXLABEL_COMMIT is returned,
+    or "" if it is not set.
     """
     git = ["git", "-C", str(Path(__file__).parent)]
     command = [*git, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
-    told = os.environ.get("JAXLABEL_COMMIT", "")
+    fallback = os.environ.get("JAXLABEL_COMMIT", "")
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        completed = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
-        return told
-    return done.stdout.strip() if done.returncode == 0 else told
+        return fallback
+    return completed.stdout.strip() if completed.returncode == 0 else fallback

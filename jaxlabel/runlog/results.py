@@ -1,8 +1,8 @@
-"""Published results: lines that runs wrote, and the tables made of them.
+"""Append the results of runs to a file of published results, and make tables of such files.
 
-`python -m jaxlabel.runlog.results README.md` writes the tables of a document again: what stands
-between `<!-- results: FILE.jsonl ... -->` and `<!-- end of results -->`. FILE is relative to the
-document.
+`python -m jaxlabel.runlog.results README.md` writes the tables of a document again: it replaces
+the text between `<!-- results: FILE.jsonl ... -->` and `<!-- end of results -->` by a table of the
+results in the named files. FILE is relative to the document.
 """
 
 import fcntl
@@ -18,6 +18,7 @@ import numpy as np
 from jaxlabel import files
 from jaxlabel.errors import UsageError
 
+# The keys that every result has.
 KEYS = (
     "method", "dataset", "seed", "labels_spent", "labels_by_purpose", "train_label_accuracy",
     "test_accuracy", "test_accuracy_interval", "seconds", "device", "versions", "commit",
@@ -27,12 +28,18 @@ HEADINGS = (
     "seconds", "device",
 )  # fmt: skip
 MARKED = re.compile(r"(<!-- results: (.*?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
-# Where a run kept things, and what it did for others, which is no part of what was run.
+# Settings that do not change what a run computes; "seed" tells repetitions of a run apart.
 INCIDENTAL = ("seed", "data_dir", "store", "account", "map", "pretext_seeds")
 
 
 class MeanInterval(NamedTuple):
-    """A mean over seeds with its 95% interval; a single value has none."""
+    """A mean over seeds with its 95% interval.
+
+    Attributes:
+      mean: the mean of the values.
+      low: the lower end of the interval; None for a single value.
+      high: the upper end of the interval; None for a single value.
+    """
 
     mean: float
     low: float | None
@@ -40,12 +47,13 @@ class MeanInterval(NamedTuple):
 
 
 def append(path: Path | str, result: Mapping[str, Any]) -> None:
-    """Adds a run's result to a file of results as one line, unless that very result is there.
+    """Append a run's result as one line to a file, unless an equal line is in it already.
 
-    Several processes may do so at once; a line that a kill left half written is cut off.
+    Several processes can append to a file at the same time. A half-written last line, left by a
+    killed process, is cut off.
 
     Raises:
-      ValueError: a key of KEYS is missing.
+      ValueError: a key of KEYS is missing in the result.
     """
     if missing := [key for key in KEYS if key not in result]:
         raise ValueError(f"a result has the keys KEYS; missing: {', '.join(missing)}")
@@ -61,7 +69,7 @@ def append(path: Path | str, result: Mapping[str, Any]) -> None:
 
 
 def read(*paths: Path | str) -> list[dict[str, Any]]:
-    """The results in some files, in their order; of a run that was repeated, the last.
+    """Read results from files, in their order; of a run that was repeated, only the last result.
 
     Raises:
       UsageError: a file is missing.
@@ -78,18 +86,23 @@ def read(*paths: Path | str) -> list[dict[str, Any]]:
 
 
 def table(*paths: Path | str) -> str:
-    """A Markdown table of some files' results: a row per method and settings, over its seeds."""
+    """Return a Markdown table of results, with a row of means per data set, method and settings."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for result in read(*paths):
         groups.setdefault(_key(result), []).append(result)
-    changing = _changing([group[0] for group in groups.values()])
-    rows = [_row(group, changing) for group in groups.values()]
+    varying = _varying_settings([group[0] for group in groups.values()])
+    rows = [_row(group, varying) for group in groups.values()]
     lines = [HEADINGS, ["---"] * 3 + ["---:"] * 5 + ["---"], *rows]
     return "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines) + "\n"
 
 
 def filled(document: str, root: Path) -> str:
-    """The document with every marked table made anew from the files that its marker names."""
+    """Return a document with each marked table replaced by a new one.
+
+    Args:
+      document: the text, with markers as in this module's docstring.
+      root: the directory that the files in the markers are relative to.
+    """
 
     def replacement(match: re.Match[str]) -> str:
         paths = [root / name for name in match[2].split()]
@@ -99,7 +112,7 @@ def filled(document: str, root: Path) -> str:
 
 
 def mean_interval(values: Sequence[float]) -> MeanInterval:
-    """The mean and its 95% interval by Student's t (1908), for values that are about normal."""
+    """Return the mean of roughly normal values and its 95% interval by Student's t (1908)."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return MeanInterval(mean, None, None)
@@ -111,67 +124,69 @@ def mean_interval(values: Sequence[float]) -> MeanInterval:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Rewrites the documents that are named."""
+    """Write the tables of the documents at the given paths again."""
     for path in map(Path, arguments):
         files.write(path, filled(path.read_text(), path.parent))
 
 
-def _row(group: Sequence[Mapping[str, Any]], changing: Sequence[str]) -> list[str]:
+def _row(group: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> list[str]:
+    """Return the cells of a table row for runs that differ only in their seed."""
     first = group[0]
     config = first.get("config") or {}
-    settings = [f"{name}={config[name]}" for name in changing if name in config]
+    settings = [f"{name}={config[name]}" for name in varying if name in config]
     return [
         first["dataset"],
         first["method"] + (" (peeked)" if first.get("peeked") else ""),
         ", ".join(settings),
         _number([r["labels_spent"] for r in group], 0),
-        _shares([r["train_label_accuracy"] for r in group]),
-        _shares([r["test_accuracy"] for r in group]),
+        _percentages([r["train_label_accuracy"] for r in group]),
+        _percentages([r["test_accuracy"] for r in group]),
         str(len(group)),
         _number([r["seconds"] for r in group], 1),
         first["device"],
     ]
 
 
-def _shares(shares: Sequence[float | None]) -> str:
-    """Percentages: the mean and its interval over seeds."""
-    known = [100 * share for share in shares if share is not None]
-    if not known:
+def _percentages(fractions: Sequence[float | None]) -> str:
+    """Return the mean of fractions and its interval as percentages; "" if all are None."""
+    percentages = [100 * fraction for fraction in fractions if fraction is not None]
+    if not percentages:
         return ""
-    mean, low, high = mean_interval(known)
+    mean, low, high = mean_interval(percentages)
     if low is None or high is None:
         return f"{mean:.2f}%"
     return f"{mean:.2f}% ({max(low, 0):.2f} to {min(high, 100):.2f})"
 
 
 def _number(values: Sequence[float], digits: int) -> str:
-    """The mean, and the range where it is not the same for all."""
+    """Return the mean as text, followed by the range if the values differ."""
     low, mean, high = (f"{f(values):.{digits}f}" for f in (min, np.mean, max))
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
-def _changing(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The settings in which two rows of the same data set and method differ."""
-    changing: list[str] = []
-    for number, one in enumerate(results):
+def _varying_settings(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the settings that differ between two results of the same data set and method."""
+    varying: list[str] = []
+    for number, result in enumerate(results):
         for other in results[:number]:
-            if (one["dataset"], one["method"]) == (other["dataset"], other["method"]):
-                left, right = one.get("config") or {}, other.get("config") or {}
+            if (result["dataset"], result["method"]) == (other["dataset"], other["method"]):
+                left, right = result.get("config") or {}, other.get("config") or {}
                 names = [*left, *(right.keys() - left.keys())]
-                changing += [n for n in names if left.get(n) != right.get(n)]
-    return [name for name in dict.fromkeys(changing) if name not in INCIDENTAL]
+                varying += [n for n in names if left.get(n) != right.get(n)]
+    return [name for name in dict.fromkeys(varying) if name not in INCIDENTAL]
 
 
 def _key(result: Mapping[str, Any], seed: Any = None) -> str:
-    """What a run was: data set, method, device and settings, and its seed when given."""
+    """Return a text that is equal for runs of equal data set, method, device, settings and seed."""
     config = result.get("config") or {}
     settings = {name: value for name, value in config.items() if name not in INCIDENTAL}
-    named = [result["dataset"], result["method"], result["device"], result.get("peeked"), seed]
-    place = [result.get(name) for name in ("table", "row")]  # of a sweep
-    return json.dumps([*named, *place, settings], sort_keys=True)
+    identity = [result["dataset"], result["method"], result["device"], result.get("peeked"), seed]
+    position = [result.get(name) for name in ("table", "row")]  # set in results of a sweep
+    return json.dumps([*identity, *position, settings], sort_keys=True)
 
 
 def _escaped(cell: str) -> str:
+    """Return a cell's text without characters that would end the cell in Markdown."""
     return str(cell).replace("|", "\\|").replace("\n", " ")
 
 

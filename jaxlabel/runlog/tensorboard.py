@@ -1,7 +1,7 @@
-"""TensorBoard's event file, written record by record.
+"""Write TensorBoard's event file record by record.
 
-tensorboardX's own writer is a thread that hangs for good when the disk is full, and holds records
-back that a kill then loses; so only its messages and checksums are used here.
+The writer of tensorboardX is not used: its thread hangs forever when the disk is full, and records
+that it buffers are lost when the process is killed. Only its messages and checksums are used.
 """
 
 import math
@@ -20,14 +20,14 @@ from jaxlabel import files
 
 
 class Events:
-    """An event file of this session in `folder`, made when there is something to write."""
+    """A TensorBoard event file of this process in `folder`, created at the first write."""
 
     def __init__(self, folder: Path):
         self._folder = folder
         self._file: Any = None
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
-        """Numbers as `phase/name`."""
+        """Write finite numbers as `phase/name`; others are left out."""
         from tensorboardX import summary
 
         for name, value in values.items():
@@ -36,7 +36,7 @@ class Events:
         self._flush()
 
     def image(self, name: str, step: int, image: UInt8[np.ndarray, "h w c"]) -> None:
-        """A picture."""
+        """Write one picture."""
         from tensorboardX import summary
 
         image = image[..., 0] if image.shape[-1] == 1 else image
@@ -45,25 +45,26 @@ class Events:
         self._flush()
 
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """The run's settings and what it reached, for the table over all runs."""
+        """Write a run's settings and final metrics for TensorBoard's table of runs."""
         from tensorboardX import summary
 
         settings = {k: v for k, v in config.items() if isinstance(v, str | bool | int | float)}
-        named = {f"hparam/{name}": value for name, value in metrics.items()}
-        for message in summary.hparams(settings, named):
+        tagged = {f"hparam/{name}": value for name, value in metrics.items()}
+        for message in summary.hparams(settings, tagged):
             self._write(message, 0)
-        for name, value in named.items():
+        for name, value in tagged.items():
             self._write(summary.scalar(name, value), 0)
         self._flush()
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         file, self._file = self._file, None
         if file is not None:
             with files.refusals(self._folder):
                 file.close()
 
     def _write(self, message: Any, step: int) -> None:
+        """Append an event; the first one creates the file."""
         from tensorboardX.proto.event_pb2 import Event
 
         event = Event(wall_time=time.time(), step=step, summary=message)
@@ -76,7 +77,7 @@ class Events:
         self._record(event)
 
     def _record(self, event: Any) -> None:
-        """A record: its length, the length's checksum, the message, the message's checksum."""
+        """Append a record: length, checksum of the length, message, checksum of the message."""
         from tensorboardX.record_writer import masked_crc32c
 
         data = event.SerializeToString()
@@ -86,6 +87,7 @@ class Events:
             self._file.write(data + struct.pack("<I", masked_crc32c(data)))
 
     def _flush(self) -> None:
+        """Pass buffered records to the operating system."""
         if self._file is None:
             return
         with files.refusals(self._folder):

@@ -1,4 +1,4 @@
-"""One run's directory: whose it is, what it holds, and that one process at a time writes it."""
+"""Check and lock a run's work directory: one run per directory, and one process at a time."""
 
 import contextlib
 import errno
@@ -14,18 +14,19 @@ from jaxlabel.errors import JaxlabelError, UsageError
 
 LOCK = ".lock"
 RUN = "run.json"  # written when a run opens its account
-IMAGES = "images.json"  # and when it has read its images
-# The log writes its session before the configuration is settled; a kill may fall in between.
+IMAGES = "images.json"  # written when a run has read its images
+# Files that a run killed at its very start may leave without a config.json.
 OWN = (LOCK, "session.json")
-# What a shell or Slurm may have put there before the run began.
+# Endings of files that a shell or Slurm may have created before the run began.
 CONSOLE = (".log", ".out", ".err")
 
 
 def refuse_foreign(workdir: Path) -> None:
-    """Checks that a directory is missing, empty, or a run's own.
+    """Check that a path is missing, an empty directory, or the work directory of a run.
 
     Raises:
-      UsageError: it is something else.
+      UsageError: the path is a file, or a directory with other content.
+      JaxlabelError: the directory cannot be read.
     """
     if (workdir / "config.json").is_file():
         return
@@ -38,16 +39,19 @@ def refuse_foreign(workdir: Path) -> None:
     strange = sorted(n for n in names if n not in OWN and not n.endswith((*CONSOLE, ".part")))
     if strange:
         raise UsageError(
-            f"{workdir} is not empty and no run's: it holds {strange[0]} but no config.json; "
+            f"{workdir} is not empty and not a run's: it holds {strange[0]} but no config.json; "
             "choose another --workdir"
         )
 
 
 def take_lock(workdir: Path) -> int:
-    """A file descriptor that holds the directory until it is closed or the process ends.
+    """Lock a work directory for this process, and create the directory if it is missing.
+
+    Returns:
+      The file descriptor of the lock, which lasts until it is closed or the process ends.
 
     Raises:
-      UsageError: another process holds it.
+      UsageError: another process has locked the directory.
     """
     path = workdir / LOCK
     with files.refusals(path):
@@ -70,7 +74,7 @@ def take_lock(workdir: Path) -> int:
 
 
 def clean(workdir: Path) -> None:
-    """Removes what a kill left half written. Only for who holds the lock."""
+    """Delete half-written files of a killed process. The caller must hold the lock."""
     for folder in (workdir, workdir / "artifacts"):
         for path in folder.glob(".*.part"):
             with contextlib.suppress(OSError):
@@ -78,23 +82,24 @@ def clean(workdir: Path) -> None:
 
 
 def settle_config(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Writes config.json at the first start, and compares with it afterwards.
+    """Write config.json at a run's first start, and compare the settings with it afterwards.
 
-    A run that has not come to its account has done nothing yet: other settings take its place.
+    Different settings replace those of a run that ended before it opened its account.
 
     Raises:
-      UsageError: the directory holds a run of another configuration; the keys that differ.
+      UsageError: the directory holds a run of another configuration; the message names the
+        settings that differ.
     """
     path = workdir / "config.json"
     wanted = json.loads(json.dumps(files.plain(config)))
-    there = files.read_json(path)
-    if there is None:
+    recorded = files.read_json(path)
+    if recorded is None:
         files.write_json(path, wanted)
         return
     different = [
-        f"{key} is {_shown(there, key)} there and {_shown(wanted, key)} here"
-        for key in sorted(there.keys() | wanted.keys())
-        if key not in there or key not in wanted or there[key] != wanted[key]
+        f"{key} is {_shown(recorded, key)} there and {_shown(wanted, key)} here"
+        for key in sorted(recorded.keys() | wanted.keys())
+        if key not in recorded or key not in wanted or recorded[key] != wanted[key]
     ]
     if different and not any((workdir / name).exists() for name in (RUN, "result.json")):
         files.write_json(path, wanted)
@@ -109,12 +114,13 @@ def settle_config(workdir: Path, config: Mapping[str, Any]) -> None:
 
 
 def labels_of(workdir: Path) -> str:
-    """How another run has the labels of the store in that directory, if there is one."""
+    """Return a hint on how another run can use the labels of this directory; "" without labels."""
     store = workdir / "labels.db"
     if not store.exists():
         return ""
-    return f"; --config.store=sqlite:///{store} keeps the answers"
+    return f"; --config.store=sqlite:///{store} keeps the labels"
 
 
 def _shown(config: Mapping[str, Any], key: str) -> str:
+    """Return a setting's value as JSON, or "not set"."""
     return json.dumps(config[key], ensure_ascii=False) if key in config else "not set"

@@ -1,7 +1,8 @@
-"""From an experiment file to the list of its runs.
+"""Make the list of an experiment's runs from its file.
 
-Experiment files import recipes, and recipes JAX, which takes seconds: so the list is kept in the
-sweep's directory and read again as long as nothing that it was made from has changed.
+The list is stored in the sweep's directory as plan.json, and it is read from there until something
+that it was made from changes. This avoids the import of the experiment file, which imports JAX and
+takes seconds.
 """
 
 import dataclasses
@@ -20,59 +21,76 @@ from jaxlabel.config import RunConfig, validate
 from jaxlabel.errors import UsageError, did_you_mean
 from jaxlabel.sweep.types import Arm, Experiment, Plan, Run, Table, config_class
 
-DATA_ROOT = "DATA_ROOT"
+DATA_ROOT = "DATA_ROOT"  # the placeholder for --data_root in an experiment file
 
 
 def find(experiment: str) -> Path:
-    """The experiment file, looked for here, in the repository and in the installed package.
+    """Return the absolute path of an experiment file.
+
+    The file is searched in the current directory, in the repository, and in the installed package.
+
+    Args:
+      experiment: a path, or the name of a file in experiments/, with or without ".py".
 
     Raises:
-      UsageError: it is in none of them.
+      UsageError: the file is in none of these places.
     """
     package = Path(__file__).parents[1]
     name = experiment if experiment.endswith(".py") else f"{experiment}.py"
     name = name if "/" in name or Path(name).is_file() else f"experiments/{name}"
-    known: list[str] = []
+    names: list[str] = []
     for folder in (Path(), package.parent, package):
         if (folder / name).is_file():
             return (folder / name).resolve()
-        known += [
+        names += [
             f"experiments/{path.name}" for path in sorted((folder / "experiments").glob("*.py"))
         ]
-    raise UsageError(f"there is no experiment file {name}{did_you_mean(name, known)}; experiments/ "
-                     "holds those that come along")  # fmt: skip
+    raise UsageError(f"there is no experiment file {name}{did_you_mean(name, names)}; experiments/ "
+                     "holds those that come with jaxlabel")  # fmt: skip
 
 
 def read(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
-    """The plan of an experiment in a sweep's directory, made or as it is kept there.
+    """Return the plan of an experiment: the stored one if it is current, else a new one.
+
+    A new plan is written to plan.json.
+
+    Args:
+      file: the experiment file.
+      workdir: the directory of the sweep.
+      quick: True for the experiment's quick variant.
+      data_root: the directory that holds a folder per data set; may be "".
 
     Raises:
-      UsageError: the file or something in it does not fit, or the directory holds another sweep.
+      UsageError: the file or a setting in it does not fit, or the directory holds another sweep.
     """
     path = workdir / "plan.json"
-    kept = files.read_json(path) or {}
-    for key, now in (("experiment", file.stem), ("quick", quick)):
-        if kept and kept.get(key) != now:
-            raise UsageError(f"{workdir} holds a sweep with {key} {kept.get(key)!r}, not {now!r}: "
-                             "choose another --workdir")  # fmt: skip
+    stored = files.read_json(path) or {}
+    for key, value in (("experiment", file.stem), ("quick", quick)):
+        if stored and stored.get(key) != value:
+            raise UsageError(f"{workdir} holds a sweep with {key} {stored.get(key)!r}, not "
+                             f"{value!r}: choose another --workdir")  # fmt: skip
     neighbours = [[p.name, p.read_bytes()] for p in sorted(file.parent.glob("*.py"))]
     place = str(workdir.resolve())
     fingerprint = cache.digest([cache.source(), neighbours, file.name, quick, data_root, place])
-    if kept.get("fingerprint") == fingerprint:
-        return Plan(**kept | {"runs": [Run(**run) for run in kept["runs"]]})
+    if stored.get("fingerprint") == fingerprint:
+        return Plan(**stored | {"runs": [Run(**run) for run in stored["runs"]]})
     plan = make(file, workdir, quick, data_root)._replace(fingerprint=fingerprint)
     files.write_json(path, plan._asdict() | {"runs": [run._asdict() for run in plan.runs]})
     return plan
 
 
 def make(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
-    """The plan, from the experiment file itself."""
+    """Import an experiment file and return its plan, without a fingerprint.
+
+    Raises:
+      UsageError: the file or a setting in it does not fit, or two runs have the same name.
+    """
     about, experiment = load(file, quick)
     store = f"sqlite:///{workdir.resolve() / 'labels.db'}"
     runs = []
     for table in experiment.tables:
         for arm in table.arms:
-            runs += list(unrolled(table, arm, data_root, store))
+            runs += list(runs_of_arm(table, arm, data_root, store))
     names: set[str] = set()
     for run in runs:
         if run.name in names:
@@ -84,10 +102,10 @@ def make(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
 
 
 def load(file: Path, quick: bool) -> tuple[str, Experiment]:
-    """The file's docstring and what its get_experiment returns.
+    """Import an experiment file and return its docstring and its experiment.
 
     Raises:
-      UsageError: it cannot be run, or is no experiment.
+      UsageError: the file cannot be run, or lacks a docstring or a valid get_experiment().
     """
     spec = importlib.util.spec_from_file_location("experiment", file)
     assert spec is not None and spec.loader is not None, file
@@ -109,11 +127,12 @@ def load(file: Path, quick: bool) -> tuple[str, Experiment]:
     return module.__doc__.strip(), experiment
 
 
-def unrolled(table: Table, arm: Arm, data_root: str, store: str) -> Iterator[Run]:
-    """The arm's runs, row by row, the seeds fastest.
+def runs_of_arm(table: Table, arm: Arm, data_root: str, store: str) -> Iterator[Run]:
+    """Yield the runs of an arm, row by row; the seed changes fastest.
 
     Raises:
-      UsageError: the grid has an unknown setting or a value that does not fit.
+      UsageError: the grid has an unknown setting or a value that does not fit, or the number of
+        published figures is not the number of rows.
     """
     place = f"{table.title}, {arm.name}"
     fields = {field.name for field in dataclasses.fields(arm.base)}
@@ -142,14 +161,24 @@ def unrolled(table: Table, arm: Arm, data_root: str, store: str) -> Iterator[Run
 
 @functools.cache
 def defaults(recipe: str) -> dict[str, Any]:
-    """The default settings of a run's recipe, as a plan has them."""
+    """Return the default settings of a recipe, in the form in which a plan stores them."""
     fields = dataclasses.fields(config_class(recipe))
-    known = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
-    return json.loads(json.dumps(known))
+    values = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+    return json.loads(json.dumps(values))
 
 
 def _placed(config: RunConfig, data_root: str, store: str, place: str) -> dict[str, Any]:
-    """The settings with the data's and the label store's place on this machine."""
+    """Return the settings with the paths of the data and the label store on this machine.
+
+    Args:
+      config: the settings of a run.
+      data_root: the directory that replaces DATA_ROOT in the setting `data`.
+      store: the URL of the label store for a configuration that names none.
+      place: the name of the table and arm, for error messages.
+
+    Raises:
+      UsageError: the data's directory is missing.
+    """
     settings = dataclasses.asdict(config)
     if DATA_ROOT in config.data:
         if not data_root:
@@ -165,7 +194,7 @@ def _placed(config: RunConfig, data_root: str, store: str, place: str) -> dict[s
 
 
 def _name(table: Table, arm: Arm, cell: dict[str, Any], seed: int) -> str:
-    """A folder's name that people can read."""
+    """Return a readable name for a run's folder, made of table, data, arm, settings and seed."""
     values = [f"{name}={str(value).rpartition('/')[2]}" for name, value in cell.items()]
     data = [] if "data" in cell else [re.split("[:/]", arm.base.data.rstrip("/"))[-1]]
     words = [table.title.split(":")[0], *data, arm.name, *values]

@@ -1,4 +1,4 @@
-"""Runs as jobs of a Slurm cluster, by submitit (the extra `slurm`)."""
+"""Execute runs as jobs of a Slurm cluster with submitit (pip install jaxlabel[slurm])."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,21 @@ from jaxlabel.sweep.types import Outcome, Run
 
 def run_all(
     runs: Sequence[Run], workdir: Path, jobs: int, environment: Mapping[str, str], done: Done,
-    *, options: Mapping[str, Any], seconds_between_looks: float = 5.0,
+    *, options: Mapping[str, Any], seconds_between_checks: float = 5.0,
 ) -> None:  # fmt: skip
-    """Submits an array of jobs, a run each and `jobs` at a time, and waits for them.
+    """Submit the runs as an array of jobs and wait until all have ended.
 
     Args:
+      runs: the runs, a job each.
+      workdir: the directory of the sweep.
+      jobs: the largest number of jobs at a time.
+      environment: environment variables for the jobs.
+      done: a function that is called with the outcome of each run.
       options: submitit's parameters, such as timeout_min or slurm_partition.
+      seconds_between_checks: the time between two checks for ended jobs.
 
     Raises:
-      UsageError: submitit is not installed or does not know a parameter.
+      UsageError: submitit is not installed or rejects a parameter.
     """
     try:
         import submitit
@@ -33,32 +39,33 @@ def run_all(
         executor.update_parameters(**parameters)
     except (NameError, TypeError, ValueError) as error:
         raise UsageError(f"--slurm_options: {error}") from error
-    jobs_told = [job(run, workdir) | {"environment": dict(environment)} for run in runs]
-    pending = dict(enumerate(executor.map_array(worker.remote, jobs_told)))
+    payloads = [job(run, workdir) | {"environment": dict(environment)} for run in runs]
+    pending = dict(enumerate(executor.map_array(worker.remote, payloads)))
     while pending:
         for number in [n for n, handle in pending.items() if handle.done()]:
-            one_line = _outcome(pending.pop(number))
-            done(Outcome(runs[number], one_line, Path(jobs_told[number]["log"])))
+            message = _error_of(pending.pop(number))
+            done(Outcome(runs[number], message, Path(payloads[number]["log"])))
         if pending:
-            time.sleep(seconds_between_looks)
+            time.sleep(seconds_between_checks)
 
 
 def options(text: str) -> dict[str, Any]:
-    """The parameters of KEY=VALUE,KEY=VALUE; whole numbers become numbers.
+    """Parse "KEY=VALUE,KEY=VALUE" into a dictionary; whole numbers become integers.
 
     Raises:
       UsageError: a part has no "=".
     """
-    found: dict[str, Any] = {}
+    parsed: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
         key, equals, value = part.partition("=")
         if not equals:
             raise UsageError(f"--slurm_options={text}: it takes KEY=VALUE,KEY=VALUE")
-        found[key] = int(value) if value.isdigit() else value
-    return found
+        parsed[key] = int(value) if value.isdigit() else value
+    return parsed
 
 
-def _outcome(handle: Any) -> str:
+def _error_of(handle: Any) -> str:
+    """Return the error of an ended Slurm job as one line, or ""."""
     try:
         return str(handle.result())
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What an experiment file returns, and what it is unrolled to."""
+"""The data types of sweeps: an experiment, its plan, and the outcome of its runs."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,15 @@ from jaxlabel.config import RunConfig
 
 
 class Arm(NamedTuple):
-    """A recipe's settings, what is varied, and the reference figures: some rows of a table.
+    """A part of a table: one recipe with a grid of settings.
 
     Attributes:
-      name: what the rows say; short, for people.
-      base: the settings that all its runs share.
-      grid: setting to values; a row for each combination, the last setting changing fastest.
-      seeds: how often each row is run.
-      theirs: the figure that a row is compared with, in the rows' order; None where there is none.
+      name: a short name that the rows of the table show.
+      base: the settings that all runs of the arm share.
+      grid: for each varied setting its values. The table has a row for each combination; the last
+        setting changes fastest.
+      seeds: the seeds with which each row is run.
+      theirs: a published figure for each row to compare with, or None; empty if there are none.
     """
 
     name: str
@@ -27,10 +28,13 @@ class Arm(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Arms that are to be read together.
+    """A table of results, made of several arms.
 
     Attributes:
-      measures: keys of a run's result; the first one is compared with `theirs` and drawn.
+      title: the title of the table.
+      arms: the arms, whose rows follow one another.
+      measures: keys of a run's result, a column each. The first one is compared with `theirs` and
+        drawn in the figure.
       over: the figure's horizontal axis: a key of the result, or a setting.
     """
 
@@ -41,19 +45,28 @@ class Table(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """A question and the tables that answer it."""
+    """A question and the tables that answer it.
+
+    Attributes:
+      question: the question in one sentence.
+      tables: the tables.
+    """
 
     question: str
     tables: Sequence[Table]
 
 
 class Run(NamedTuple):
-    """One run of a sweep, in plain data.
+    """One run of a sweep, as data that JSON can hold.
 
     Attributes:
-      name: its folder in the sweep's `runs`.
-      recipe: the module and name of its configuration's class.
-      cell: the values of the arm's grid.
+      name: the name of the run's folder in the sweep's folder `runs`.
+      recipe: the module and name of the configuration's class, as "module:name".
+      config: the settings.
+      table: the title of the table.
+      row: the name of the arm.
+      cell: the values of the settings in the arm's grid.
+      theirs: the published figure to compare with, or None.
     """
 
     name: str
@@ -66,11 +79,17 @@ class Run(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """An experiment unrolled; it is kept in the sweep's plan.json.
+    """The list of an experiment's runs, stored in the sweep's plan.json.
 
     Attributes:
-      fingerprint: of all that it was made from.
-      tables: per table its title, measures and axis.
+      fingerprint: a hash of everything that the plan was made from.
+      experiment: the name of the experiment file.
+      about: the docstring of the experiment file.
+      question: the experiment's question.
+      quick: True for the quick variant.
+      data_root: the directory that holds a folder per data set.
+      tables: for each table its title, measures, and horizontal axis.
+      runs: the runs in the order of the tables' rows.
     """
 
     fingerprint: str
@@ -84,7 +103,13 @@ class Plan(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a run ended: `error` is one line, empty when all went well."""
+    """The end of a run.
+
+    Attributes:
+      run: the run.
+      error: the error as one line; "" if the run succeeded.
+      log: the file that holds the run's output.
+    """
 
     run: Run
     error: str
@@ -92,7 +117,7 @@ class Outcome(NamedTuple):
 
 
 def config_class(recipe: str) -> type[RunConfig]:
-    """The class of a run's configuration, imported by its module and name."""
+    """Import and return the configuration class that `Run.recipe` names."""
     module, _, name = recipe.partition(":")
-    found: type[RunConfig] = getattr(importlib.import_module(module), name)
-    return found
+    config: type[RunConfig] = getattr(importlib.import_module(module), name)
+    return config

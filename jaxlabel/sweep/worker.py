@@ -1,8 +1,8 @@
-"""A process that runs one configuration after the other, so that JAX is imported once.
+"""The worker process of a sweep: it executes one run after another and imports JAX only once.
 
 `python -m jaxlabel.sweep.worker CORE,CORE,...` reads a job per line from standard input and
-answers each with a line: {"error": ""}, or what went wrong. What a run prints goes to its log
-file. When the sweep that started it is gone, it ends at once.
+replies to each with the line {"error": ""}, or with the error. The output of a run goes to its log
+file. The process ends at once when the sweep that started it ends.
 """
 
 import json
@@ -22,9 +22,14 @@ Job = Mapping[str, Any]
 
 
 def main(cores: str = "", run: Callable[[Job], None] | None = None) -> None:
-    """Serves until standard input ends."""
+    """Execute the jobs on standard input until it ends.
+
+    Args:
+      cores: the numbers of the CPU cores to use, such as "0,1"; "" for all.
+      run: the function that executes a job; None stands for `experiment_run`.
+    """
     if cores and hasattr(os, "sched_setaffinity"):
-        # Before numpy and JAX are imported: they make as many threads as they see cores.
+        # This precedes the import of numpy and JAX, which make as many threads as there are cores.
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
     replies = os.fdopen(os.dup(1), "w")
     for job in _jobs():
@@ -34,11 +39,11 @@ def main(cores: str = "", run: Callable[[Job], None] | None = None) -> None:
 
 
 def attempt(job: Job, run: Callable[[Job], None]) -> str:
-    """Does a job, its output in its log file; what went wrong in one line, or ""."""
+    """Execute a job with its output in its log file, and return its error as one line, or ""."""
     log = Path(job["log"])
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
-        kept = [os.dup(descriptor) for descriptor in (1, 2)]
+        originals = [os.dup(descriptor) for descriptor in (1, 2)]
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
         try:
@@ -52,29 +57,29 @@ def attempt(job: Job, run: Callable[[Job], None]) -> str:
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-            for descriptor, old in zip((1, 2), kept, strict=True):
-                os.dup2(old, descriptor)
-                os.close(old)
+            for descriptor, original in zip((1, 2), originals, strict=True):
+                os.dup2(original, descriptor)
+                os.close(original)
     return ""
 
 
 def experiment_run(job: Job) -> None:
-    """The job's run, from its configuration to its report."""
-    from jaxlabel.experiment.run import run
+    """Execute the run of a job and print its summary."""
+    from jaxlabel.experiment.run import run, summary
 
-    sys.argv[:] = job["command"]  # the run's record tells how it was started
-    config = config_class(job["recipe"])(**job["config"])
-    run(config, Path(job["workdir"]))
+    sys.argv[:] = job["command"]  # the run's log records the command of the sweep
+    config, workdir = config_class(job["recipe"])(**job["config"]), Path(job["workdir"])
+    print(summary(run(config, workdir), workdir))
 
 
 def remote(job: Job) -> str:
-    """A job on another machine: its error, or ""."""
+    """Execute a job in a Slurm process and return its error as one line, or ""."""
     os.environ.update(job["environment"])
     return attempt(job, experiment_run)
 
 
 def _jobs() -> Iterator[Job]:
-    """The jobs of standard input; when it ends, the process ends, in the middle of a job too."""
+    """Yield the jobs from standard input; when it ends, exit the process even during a job."""
     waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def read() -> None:

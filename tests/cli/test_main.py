@@ -1,4 +1,4 @@
-"""What the user gets wrong is one line that says what to do, and exit code 2."""
+"""The command line: a user's mistake is one line that says what to do, and exit code 2."""
 
 import json
 import subprocess
@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxlabel.cli import commands
 from jaxlabel.cli import main as cli
+from jaxlabel.cli.arguments import HELP_WORDS, Command, Flag, usage
 
 CONFIG = "--config=configs/digits.py"
 
@@ -61,68 +63,80 @@ def test_a_mistake_is_one_line_and_exit_code_2(capsys, arguments, says):
 
 
 def test_a_device_without_memory_is_one_line_and_other_errors_are_not_hidden(capsys, monkeypatch):
-    from jaxlabel.cli import commands
-
-    def too_much(arguments):
+    def too_much(given):
         jax.block_until_ready(jnp.zeros(2**50, jnp.int8))
 
-    def bug(arguments):
+    def bug(given):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(commands, "report", too_much)
+    monkeypatch.setattr(commands, "COMMANDS", (Command("report", "", too_much),))
     code, _, err = outcome(capsys, "report")
     assert code == 1 and err.count("\n") == 1
     assert "out of the device's memory: a training takes smaller" in err
-    monkeypatch.setattr(commands, "report", bug)
+    monkeypatch.setattr(commands, "COMMANDS", (Command("report", "", bug),))
     with pytest.raises(RuntimeError, match="a bug"):
         cli.run(["report"])
 
 
-def test_a_config_file_that_cannot_be_run_says_where(capsys, tmp_path):
+def test_the_error_names_the_line_of_a_broken_config_file(capsys, tmp_path):
     path = tmp_path / "broken.py"
     path.write_text("x = 1\ny = x / 0\n")
     code, _, err = outcome(capsys, "train", f"--config={path}")
     assert code == 2 and "ZeroDivisionError" in err and "line 2" in err
 
 
-def test_help_of_each_command_names_its_flags(capsys):
-    assert outcome(capsys)[:2] == (0, cli.USAGE + "\n")
-    for command, flag in (
-        (["train"], "--config.budget=64.0"),
-        (["report"], "--workdir=DIR"),
-        (["ledger"], "--rows"),
-        (["answer"], "--labels=FILE"),
-        (["data", "info"], "--sheet=FILE"),
-        (["data", "prepare"], "--manual_dir=DIR"),
-    ):
-        with pytest.raises(SystemExit) if command != ["train"] else _nothing() as stop:
-            cli.run([*command, "--help"])
-        assert flag in capsys.readouterr().out
-        assert stop is None or stop.value.code == 0
+@pytest.mark.parametrize("word", ["--help", "-h", "-help", "help"])
+def test_the_overview_lists_each_command_with_its_summary(capsys, word):
+    assert outcome(capsys) == outcome(capsys, word) == (0, cli.overview() + "\n", "")
+    assert outcome(capsys, "data", "--help") == outcome(capsys)
+    for command in commands.COMMANDS:
+        assert f"  {command.name} " in cli.overview() and command.summary in cli.overview()
 
 
-class _nothing:
-    def __enter__(self):
-        return None
+@pytest.mark.parametrize("word", HELP_WORDS)
+@pytest.mark.parametrize("command", commands.COMMANDS, ids=lambda command: command.name)
+def test_help_of_each_command_explains_each_flag(capsys, command, word):
+    code, out, err = outcome(capsys, *command.name.split(), "--nonsense", word)
+    assert (code, err) == (0, "")
+    assert out.startswith(f"jaxlabel {command.name}: {command.summary}\n")
+    assert max(map(len, usage(command).splitlines())) <= 100
+    for flag in command.flags:
+        form = f"--{flag.name}={flag.metavar}" if flag.metavar else f"--{flag.name}"
+        assert out.count(form) >= 2  # in the usage line and in the list
+        assert flag.help.split()[0] in out
+    assert ("--config.budget=64.0" in out) == command.takes_config
 
-    def __exit__(self, *_):
-        return False
+
+def test_the_usage_text_is_made_of_the_flags():
+    flags = (
+        Flag("workdir", "the directory", "DIR", missing="choose one"),
+        Flag("jobs", "the number of runs", "N", 3),
+        Flag("quick", "a quick variant", default=False),
+    )
+    assert usage(Command("sweep", "many runs", print, flags)).splitlines() == [
+        "jaxlabel sweep: many runs",
+        "",
+        "usage: jaxlabel sweep --workdir=DIR [--jobs=N] [--quick]",
+        "",
+        "  --workdir=DIR  the directory",
+        "  --jobs=N       the number of runs (default: 3)",
+        "  --quick        a quick variant",
+    ]
 
 
 def test_help_with_a_config_lists_the_settings_of_its_recipe(capsys):
-    with pytest.raises(SystemExit):
-        cli.run(["train", "--config=configs/mnist_medoids.py:peek", "--help"])
-    out = capsys.readouterr().out
+    _, out, _ = outcome(capsys, "train", "--config=configs/mnist_medoids.py:peek", "--help")
     assert "--config.stop=peek" in out and "(estimate, peek)" in out
 
 
-def test_help_starts_without_jax():
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["sweep", "--help"]])
+def test_help_starts_without_jax(arguments):
     began = time.monotonic()
-    script = "import sys; from jaxlabel.cli import main; main.run(['train', '--help']); " \
+    script = f"import sys; from jaxlabel.cli import main; main.run({arguments!r}); " \
              "sys.exit('jax' in sys.modules)"  # fmt: skip
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "--workdir=DIR" in done.stdout
+    assert "usage: jaxlabel" in done.stdout
     assert time.monotonic() - began < 20
 
 
@@ -137,7 +151,7 @@ def test_data_info_of_the_digits(capsys, tmp_path):
     assert sheet.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_sheet_is_no_image_of_the_folder_that_it_shows(capsys, tmp_path, monkeypatch):
+def test_the_sheet_of_samples_is_not_written_into_its_image_folder(capsys, tmp_path, monkeypatch):
     folder = tmp_path / "pictures"
     folder.mkdir()
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "a.png")

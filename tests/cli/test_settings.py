@@ -1,9 +1,11 @@
+"""Config files, presets and settings on the command line."""
+
 import dataclasses
 
 import pytest
-from absl import flags
 
 from jaxlabel.cli import settings
+from jaxlabel.cli.arguments import Command
 from jaxlabel.config import PRESETS, validate
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.configfile import load
@@ -17,6 +19,7 @@ SIZES = {"tiny": {"clusters": 3}, "cpu": {"clusters": 30}, "gpu": {"clusters": 3
 def get_config(variant: str = "digits", preset: str = "cpu") -> clusters.Config:
     return clusters.Config(data=variant, **SIZES[preset])
 '''
+COMMAND = Command("train", "", print, takes_config=True)
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def path(tmp_path):
 
 
 def read(path, *arguments):
-    return settings.read(flags.FlagValues(), [f"--config={path}", *arguments], "", "usage")[0]
+    return settings.read(COMMAND, [f"--config={path}", *arguments]).config
 
 
 def test_a_preset_gives_defaults_that_flags_change(path):
@@ -64,9 +67,7 @@ def test_every_variant_and_preset_is_valid(name, preset):
 
 def test_a_setting_that_was_renamed_says_its_new_name(path):
     with pytest.raises(UsageError, match=r"config\.scouts is now called config\.sequential_batch"):
-        settings.read(
-            flags.FlagValues(), ["--config=configs/flagship.py", "--config.scouts=5"], "", "usage"
-        )
+        read("configs/flagship.py", "--config.scouts=5")
     config = load("configs/semisup.py")
     config.alignment = "paid"
     with pytest.raises(UsageError, match="alignment=paid is now alignment=labelled"):

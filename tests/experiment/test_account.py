@@ -1,4 +1,4 @@
-"""A person answers while a run waits, and names classes that nobody had thought of."""
+"""A person labels images between two sessions of a run and adds new classes."""
 
 import csv
 import dataclasses
@@ -32,7 +32,7 @@ def pictures(tmp_path):
 
 
 def answer(run, name):
-    """Gives the open questions the class `name`; the items that were asked about so far."""
+    """Label all open questions with the class `name` and return the ids of all queried items."""
     path = run / "questions.csv"
     with path.open() as file:
         rows = list(csv.DictReader(file))
@@ -47,7 +47,7 @@ def answer(run, name):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_class_that_is_named_late_costs_no_answer(recipe, pictures, tmp_path, capsys):
+def test_a_class_that_appears_late_loses_no_labels(recipe, pictures, tmp_path, capsys):
     config = dataclasses.replace(RECIPES[recipe], data=f"folder:{pictures}")
     run, asked, result = tmp_path / "run", set(), None
     for session in range(5):

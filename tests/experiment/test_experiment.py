@@ -1,4 +1,4 @@
-"""Whole runs: honest about labels, and the same whether killed or not."""
+"""Whole runs: they use only labels that they bought, and a kill does not change the result."""
 
 import dataclasses
 import json
@@ -91,13 +91,13 @@ RECIPES = {
 
 
 def outcome(result):
-    """What must not depend on time and place."""
+    """Return the entries of a result that do not depend on time and machine."""
     ignored = ("seconds", "versions", "commit", "config")
     return {name: value for name, value in result.items() if name not in ignored}
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_labels_that_were_not_asked_for_change_nothing(name, tmp_path, capsys):
+def test_labels_that_were_not_bought_change_nothing(name, tmp_path, capsys):
     config = RECIPES[name]
     honest = experiment.run(
         dataclasses.replace(config, store=f"sqlite:///{tmp_path}/honest.db"), tmp_path / "honest"
@@ -123,12 +123,13 @@ def test_labels_that_were_not_asked_for_change_nothing(name, tmp_path, capsys):
     assert outcome(blind) == outcome(honest)
 
 
-def test_peeking_is_marked_everywhere_and_stops_by_the_true_share(tmp_path, capsys):
+def test_peeking_is_marked_everywhere_and_stops_by_the_true_accuracy(tmp_path, capsys):
     config = medoids.Config(budget=200, target=0.6, stop="peek", **QUICK)
     result = experiment.run(config, tmp_path / "run")
     assert result["peeked"] and result["stopped_by"] == "target"
     assert result["peek_accuracy"] == result["train_label_accuracy"] >= 0.6
-    assert "PEEKED" in capsys.readouterr().out
+    assert "PEEKED" in experiment.summary(result, tmp_path / "run")
+    assert capsys.readouterr().out == ""  # run() prints nothing; the command prints the summary
     assert "peeked" in account.ledger(tmp_path / "run")
     assert "PEEKED" in (tmp_path / "run" / "report.html").read_text().upper()
 
@@ -150,7 +151,12 @@ def command(workdir, settings):
 
 
 def killed_when(path, arguments):
-    """Starts a run and kills it (-9) once a line of its metrics holds `path`; its exit code."""
+    """Start a run, kill it (-9) once the metrics file names the phase, and return its exit code.
+
+    Args:
+      path: the metrics file and the phase.
+      arguments: the command line of the run.
+    """
     metrics, phase = path
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -161,7 +167,7 @@ def killed_when(path, arguments):
     return process.wait()
 
 
-def test_a_killed_run_ends_as_if_it_had_not_been_killed(tmp_path):
+def test_a_killed_run_ends_with_the_same_result(tmp_path):
     settings = {"budget": 24, "code_steps": 200, "classifier_steps": 200, "batch_size": 64}
     settings |= {"map": "none"}
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -220,7 +226,7 @@ def test_a_folder_without_labels_is_labelled_by_a_person_through_csv(tmp_path, c
     assert result["labels_spent"] <= 8
 
 
-def test_a_budget_of_nothing_says_so(tmp_path):
+def test_a_budget_of_zero_is_refused(tmp_path):
     with pytest.raises(BudgetExceeded, match="budget"):
         experiment.run(dataclasses.replace(RECIPES["medoids"], budget=0), tmp_path)
 
@@ -244,27 +250,27 @@ def test_the_map_keeps_groups_together(method):
     random = np.random.default_rng(0)
     labels = np.arange(90) % 3
     features = 20 * np.eye(5)[labels] + random.standard_normal((90, 5))
-    drawn = experiment.code_map(features, labels, method, most=60)
+    drawn = experiment.code_map(features, labels, method, max_points=60)
     assert drawn["points"].shape == (60, 2) and len(drawn["labels"]) == 60
     away = np.linalg.norm(drawn["points"][:, None] - drawn["points"], axis=-1)
     np.fill_diagonal(away, np.inf)
     assert np.all(drawn["labels"][away.argmin(axis=1)] == drawn["labels"])
 
 
-def test_more_paid_images_than_clusters_left_to_make_is_no_fault(tmp_path, capsys):
+def test_more_labelled_images_than_max_clusters_is_no_error(tmp_path, capsys):
     config = dataclasses.replace(RECIPES["medoids"], max_clusters=3, budget=24)
     result = experiment.run(config, tmp_path)
     assert result["stopped_by"] == "max_clusters" and 3 <= result["labels_spent"] <= 5
 
 
-def test_a_misspelled_place_does_not_take_the_directory(tmp_path, capsys):
+def test_a_misspelled_data_path_leaves_the_directory_free(tmp_path, capsys):
     config = dataclasses.replace(RECIPES["medoids"], code_steps=2, classifier_steps=2)
     with pytest.raises(DataError):
         experiment.run(dataclasses.replace(config, data="idx:nowhere"), tmp_path / "run")
     assert experiment.run(config, tmp_path / "run")["labels_spent"] > 0
 
 
-def test_a_broken_result_is_one_line(tmp_path, capsys):
+def test_a_broken_result_is_reported_in_one_line(tmp_path, capsys):
     config = dataclasses.replace(RECIPES["medoids"], code_steps=2, classifier_steps=2)
     experiment.run(config, tmp_path)
     (tmp_path / "result.json").write_text("{}")
@@ -272,7 +278,7 @@ def test_a_broken_result_is_one_line(tmp_path, capsys):
         experiment.run(config, tmp_path)
 
 
-def test_the_store_is_the_same_from_everywhere_and_its_password_is_not_shown(tmp_path):
+def test_store_urls_are_absolute_and_passwords_are_hidden(tmp_path):
     assert account.store_url("", tmp_path / "what?1").endswith("what%3F1/labels.db")
     assert account.store_url("sqlite:///a.db", tmp_path) == f"sqlite:///{os.getcwd()}/a.db"
     assert account.store_url(f"sqlite:///{tmp_path}/a.db", tmp_path).endswith(f"//{tmp_path}/a.db")
@@ -284,7 +290,7 @@ def test_the_store_is_the_same_from_everywhere_and_its_password_is_not_shown(tmp
     assert experiment.shown(config)["store"] == "postgresql://me:***@host:5432/labels"
 
 
-def test_peeking_where_nobody_knows_the_labels_is_refused_before_anything_is_paid(tmp_path):
+def test_peeking_without_known_labels_is_refused_before_any_label_is_bought(tmp_path):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
     Image.fromarray(np.full((8, 8), 9, np.uint8)).save(tmp_path / "b.png")
     config = medoids.Config(data=f"folder:{tmp_path}", stop="peek")
@@ -292,7 +298,7 @@ def test_peeking_where_nobody_knows_the_labels_is_refused_before_anything_is_pai
         experiment.run(config, tmp_path.parent / f"{tmp_path.name}-run")
 
 
-def test_a_relative_store_stays_where_the_run_was_started(tmp_path, monkeypatch, capsys):
+def test_a_relative_store_path_refers_to_the_first_start(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     config = dataclasses.replace(
         RECIPES["medoids"], store="sqlite:///s.db", code_steps=2, classifier_steps=2

@@ -41,12 +41,12 @@ def test_the_page_shows_labels_only_when_asked(spec, tmp_path, capsys, monkeypat
 
     monkeypatch.setattr(data, "load_train_labels", None)
     blind = explore.explore(spec, tmp_path / "blind").read_text()
-    for text in ("every training label", "homogeneity", "What is taken for what"):
+    for text in ("every training label", "homogeneity", "Confusion matrix"):
         assert text not in blind, text
     assert "inertia" in blind and "cluster 2" in blind
 
 
-def test_labels_that_are_not_there_are_one_line(tmp_path):
+def test_missing_labels_are_reported_in_one_line(tmp_path):
     np.savez(tmp_path / "bare.npz", x_train=IMAGES)
     with pytest.raises(DataError, match="brings no labels: explore it without --labels"):
         explore.explore(f"npz:{tmp_path / 'bare.npz'}", tmp_path, labels=True)
@@ -67,11 +67,11 @@ def test_clusters_of_three_kinds_are_the_kinds():
     assert [pair["size"] for pair in pairs] == ["20", "15", "10"]
 
 
-def test_the_scree_plot_says_how_many_components_are_enough():
+def test_scree_plot_names_the_components_for_each_share():
     text = explore.scree(fit_pca(POINTS, 5))["text"]
     assert text.startswith("Of 36 components: 50.0% takes 1, 90.0% takes 2,")
 
 
 def test_the_nearest_number_of_clusters_is_taken():
     found = [explore.Clustering(k, 0.0, POINTS, LABELS, LABELS, None) for k in (4, 10, 36)]
-    assert [explore.near(found, k).k for k in (1, 8, 144)] == [4, 10, 36]
+    assert [explore.nearest(found, k).k for k in (1, 8, 144)] == [4, 10, 36]

@@ -44,7 +44,7 @@ def rows_of(path):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_loaded_model_says_what_the_run_said_without_training(
+def test_a_loaded_model_predicts_as_the_run_did_without_training(
     name, store, tmp_path, capsys, monkeypatch
 ):
     workdir, out = tmp_path / "run", tmp_path / "deep" / "labels.csv"
@@ -86,7 +86,7 @@ def test_a_folder_of_images_is_labelled_file_by_file(finished, tmp_path):
         assert (row["label"], row["probability"]) == (known["label"], known["probability"])
 
 
-def test_a_run_that_took_its_labels_from_folders_predicts_images_of_none(tmp_path):
+def test_a_run_with_folder_labels_predicts_images_without_labels(tmp_path):
     for number in range(24):
         name = "light" if number % 2 else "dark"
         image = np.full((8, 8), 60 + 120 * (number % 2) + number, np.uint8)
@@ -109,7 +109,7 @@ def test_a_run_that_took_its_labels_from_folders_predicts_images_of_none(tmp_pat
     assert (tmp_path / "run/checkpoints/predictor/0").is_dir()  # whoever only reads removes nothing
 
 
-def test_what_cannot_be_predicted_is_one_line(finished, tmp_path):
+def test_wrong_prediction_requests_are_refused_with_one_line(finished, tmp_path):
     with pytest.raises(UsageError, match="holds no finished run"):
         prediction.load(tmp_path)
     np.savez(tmp_path / "wide.npz", x_train=np.zeros((4, 8, 9), np.uint8))

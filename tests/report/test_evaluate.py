@@ -24,13 +24,13 @@ def test_wilson_interval_by_hand():
     assert wilson_interval(20, 20).high == 1.0
 
 
-def test_wilson_interval_covers_what_it_says():
+def test_wilson_interval_covers_the_truth_in_95_percent():
     draws = np.random.default_rng(0).binomial(200, 0.9, 4000)
     low, high = np.array([wilson_interval(draw, 200) for draw in draws]).T
     assert 0.93 < np.mean((low <= 0.9) & (high >= 0.9)) < 0.97
 
 
-def test_wilson_interval_mirrors():
+def test_wilson_interval_is_symmetric():
     low, high = wilson_interval(3, 17)
     np.testing.assert_allclose(wilson_interval(14, 17), [1 - high, 1 - low])
 
@@ -65,7 +65,7 @@ def test_matched_accuracy_is_the_best_of_all_matchings(num_clusters):
     assert evaluate.matched_accuracy(labels, clusters) == best / 60
 
 
-def test_clustering_scores_do_not_see_names():
+def test_clustering_scores_do_not_depend_on_numbering():
     rng = np.random.default_rng(1)
     labels, clusters = rng.integers(0, 3, 50), rng.integers(0, 6, 50)
     renamed = np.array([40, -7, 3, 11, 5, 0])[clusters]
@@ -75,7 +75,7 @@ def test_clustering_scores_do_not_see_names():
     np.testing.assert_allclose(perfect, np.ones(5))
 
 
-def test_clustering_scores_are_scikit_learns():
+def test_clustering_scores_equal_those_of_scikit_learn():
     from sklearn import metrics
 
     rng = np.random.default_rng(2)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
-from jaxlabel.report import figures
+from jaxlabel.report import axes, figures
 
 
 def test_sheet_puts_the_images_in_rows_two_pixels_apart():
@@ -17,7 +17,7 @@ def test_sheet_puts_the_images_in_rows_two_pixels_apart():
     assert page.astype(int).sum() == images.astype(int).sum()
 
 
-def test_confusion_pixels_are_clear_where_nothing_is():
+def test_empty_confusion_cells_are_transparent():
     pixels = figures.confusion_pixels(np.array([[4, 0], [1, 1]]))
     np.testing.assert_array_equal(pixels[..., 3], [[255, 0], [168, 168]])  # 255 * .5 ** .6
     assert tuple(pixels[0, 0, :3]) == figures.GREEN and tuple(pixels[1, 0, :3]) == figures.RED
@@ -56,7 +56,7 @@ def test_line_chart_draws_within_its_frame(values):
     assert ticks and min(ticks) >= 0 and max(ticks) <= figures.LARGE[0]
 
 
-def test_panels_have_like_axes():
+def test_panels_have_equal_axes():
     low, high = figures.Series("low", [1, 2], [0.0, 0.1]), figures.Series("<high>", [1, 4], [0, 9])
     other = figures.Series("other", [2, 3], [0.0, 0.2])
     page = str(figures.panels([low, high, other], "labels", "title", dots=True))
@@ -74,7 +74,7 @@ def test_panels_have_like_axes():
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0.12, 0.13), (7, 7), (0, 0), (-3e6, 5e6)])
 def test_ticks_enclose_the_range_with_few_round_numbers(low, high):
-    ticks = figures._ticks(low, high)
+    ticks = axes.ticks(low, high)
     assert ticks[0] <= low and ticks[-1] >= high and 2 <= len(ticks) <= 8
     np.testing.assert_allclose(np.diff(ticks), ticks[1] - ticks[0])
 

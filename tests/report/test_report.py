@@ -22,7 +22,7 @@ VOID = ("meta", "img", "br")
 
 
 class Page(html.parser.HTMLParser):
-    """A page's text, addresses and headings; refuses tags that do not match."""
+    """The text, addresses and headings of an HTML page; tags that do not match are an error."""
 
     def __init__(self, text):
         super().__init__()
@@ -73,19 +73,20 @@ def make(workdir, classes=CLASSES, *, finish=True, channels=1, side=8, count=9, 
     return Page(write_report(workdir).read_text()), (workdir / "report.html").read_text()
 
 
-def test_a_finished_run_tells_its_figures(tmp_path):
+def test_report_of_a_finished_run_shows_its_figures(tmp_path):
     page, _ = make(tmp_path)
     for fact in (
         "93.8%", "95% interval 90.0% to 96.0%", "of 45 images (24.4%)", "75.0 s", "two cores",
-        "commit abcdef012345+ · jax 0.10", "stopped by target", "80.0%", "3 asked, for 12 images",
+        "commit abcdef012345+ · jax 0.10", "stopped by target", "80.0%",
+        "3 labelled, for 12 images",
     ):  # fmt: skip
         assert fact in page.text, fact
-    assert "sólo & <b>bold</b> taken for 日本: 5 of 12" in page.text
+    assert "sólo & <b>bold</b> predicted as 日本: 5 of 12" in page.text
     assert "PEEKED" not in page.text and "not finished" not in page.text
     assert page.text.count("autoencoder/loss") == 1 and "1.25 at the end" in page.text
 
 
-def test_a_run_that_is_audited_tells_what_was_believed_and_found(tmp_path):
+def test_report_of_an_audited_run_shows_confidence_and_audits(tmp_path):
     with open_workdir(tmp_path, {"data": "digits", "target": 0.9}) as log:
         log.scalars("rounds", 0, {"labels_spent": 10, "belief": 0.625})
         log.scalars("rounds", 1, {"labels_spent": 30, "belief": 0.875})
@@ -97,7 +98,8 @@ def test_a_run_that_is_audited_tells_what_was_believed_and_found(tmp_path):
             "labels_to_train": 30, "labels_to_certify": 40, "labels_spent": 70,
         })  # fmt: skip
     page = Page(write_report(tmp_path).read_text())
-    for fact in ("what the networks believe", "62.5%", "audits, with their interval", "the target",
+    for fact in ("mean confidence of the networks", "62.5%", "audits, with their interval",
+                 "the target",
                  "Labels drawn by each audit: 40.", "at least 90.1%"):  # fmt: skip
         assert fact in page.text, fact
     assert "audit/estimate" not in page.text and "at least 90.2%" not in page.text
@@ -113,7 +115,7 @@ def test_the_page_needs_nothing_from_outside_and_runs_nothing(tmp_path):
     assert len(text) < 3e6
 
 
-def test_images_come_back_from_their_addresses():
+def test_images_can_be_decoded_from_their_data_uris():
     image = RNG.integers(0, 256, (5, 7, 3), np.uint8)
     content = base64.b64decode(figures.data_uri(image).partition(",")[2])
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(content))), image)
@@ -131,7 +133,7 @@ def test_an_unfinished_run_says_so(tmp_path):
     assert "日本" in Page(write_report(tmp_path).read_text()).text
 
 
-def test_of_many_trainings_every_loss_is_shown(tmp_path):
+def test_losses_are_shown_first_if_there_are_many_metrics(tmp_path):
     with open_workdir(tmp_path, {"data": "digits", "seed": 0, "store": ""}) as log:
         for number in range(12):
             values = {"loss": 1.5, "labelled": 0.5, "unlabelled": 1.0}
@@ -141,13 +143,13 @@ def test_of_many_trainings_every_loss_is_shown(tmp_path):
     assert "round_0/labelled" in text and "round_11/labelled" not in text
 
 
-def test_a_run_that_has_only_begun(tmp_path):
+def test_report_of_a_run_that_has_just_started(tmp_path):
     open_workdir(tmp_path, {"data": "digits"}).close()
     page = Page(write_report(tmp_path).read_text())
     assert "not finished" in page.text and page.addresses == []
 
 
-def test_peeking_shows(tmp_path):
+def test_report_marks_peeking(tmp_path):
     assert "PEEKED" in make(tmp_path / "a", peeked=True)[0].text
     with open_workdir(tmp_path / "b", {"data": "digits"}) as log:
         log.scalars("rounds", 1, {"clusters": 2, "labels_spent": 2, "peek_accuracy": 0.25})
@@ -155,7 +157,7 @@ def test_peeking_shows(tmp_path):
     assert "PEEKED" in page.text and "25.0%" in page.text
 
 
-def test_no_test_set(tmp_path):
+def test_report_without_test_set(tmp_path):
     page, _ = make(tmp_path, test_accuracy=None, test_accuracy_interval=None)
     assert "Test accuracy" not in page.text and "Labels spent" in page.text
 
@@ -188,14 +190,14 @@ def test_every_cluster_gets_pictures_however_large_they_are(tmp_path):
     groups = section.split("<h3>")[1:]
     shown = [group.count("<img") for group in groups]
     assert len(shown) == 20 and min(shown) >= 1 and max(shown) - min(shown) <= 1
-    assert len(text) < 1e6 and "left out" in text
+    assert len(text) < 1e6 and "least confident images" in text
     assert text.count("self-labelled (refused)") == 1
     page = Page(text).text
-    assert "Matched accuracy87.5%read by the evaluator alone" in page
-    assert "kNN accuracy62.5%read by the evaluator alone" in page
+    assert "Matched accuracy87.5%measured with labels that only the evaluator read" in page
+    assert "kNN accuracy62.5%measured with labels that only the evaluator read" in page
 
 
-def test_a_broken_file_is_named(tmp_path):
+def test_the_error_names_a_broken_file(tmp_path):
     make(tmp_path)
     (tmp_path / "artifacts" / "map.npz").write_bytes(b"PK\x03\x04 half")
     with pytest.raises(JaxlabelError, match=r"map\.npz is broken"):

@@ -1,4 +1,4 @@
-"""Checkpoints come back as they were, damaged ones give way, and no kill -9 tears one."""
+"""Checkpoints are restored exactly, damaged ones are skipped, and kill -9 tears none."""
 
 import errno
 import json
@@ -34,7 +34,7 @@ def tree():
     }
 
 
-def test_a_tree_comes_back_as_it_was(tmp_path):
+def test_a_restored_tree_equals_the_saved_one(tmp_path):
     with RunLog(tmp_path) as log:
         assert log.restore("a", tree()) is None
         log.save("a", 5, tree())
@@ -63,7 +63,7 @@ def test_the_last_two_are_kept_and_an_old_step_is_not_written_again(tmp_path):
     assert sorted(p.name for p in (tmp_path / "checkpoints/a").iterdir()) == ["2", "3"]
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, capsys):
+def test_a_damaged_checkpoint_is_replaced_by_the_previous_one(tmp_path, capsys):
     with RunLog(tmp_path) as log:
         for step in (1, 2):
             log.save("a", step, {"x": np.full(2, step)})
@@ -78,7 +78,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, capsys):
     assert "a: the checkpoint of step 2 cannot be read and is removed" in capsys.readouterr().err
 
 
-def test_what_the_system_refuses_to_read_now_is_kept(tmp_path, monkeypatch):
+def test_a_checkpoint_that_is_unreadable_for_now_is_kept(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -100,7 +100,7 @@ def test_what_the_system_refuses_to_read_now_is_kept(tmp_path, monkeypatch):
         ({"x": np.zeros(2), "y": np.zeros(1)}, "holds 1 arrays where the code has 2"),
     ],
 )
-def test_a_checkpoint_of_something_else_is_refused(tmp_path, like, message):
+def test_a_checkpoint_of_another_tree_is_refused(tmp_path, like, message):
     with RunLog(tmp_path) as log:
         log.save("a", 1, {"x": np.zeros(2)})
         with pytest.raises(JaxlabelError, match=message):
@@ -161,7 +161,7 @@ def test_kill_9_at_any_moment_leaves_a_usable_directory(tmp_path):
     assert reached == sorted(set(reached))
 
 
-def test_only_what_knew_fewer_classes_starts_again(tmp_path, capsys):
+def test_only_networks_with_too_few_classes_start_again(tmp_path, capsys):
     with RunLog(tmp_path) as log:
         log.classes(["a", "b"])
         for name in ("old", "other"):

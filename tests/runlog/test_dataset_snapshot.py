@@ -1,4 +1,4 @@
-"""A run's images stay those that it began with, and a refused one leaves its directory free."""
+"""A run keeps the images of its first start, and a refused run leaves its directory free."""
 
 import csv
 import dataclasses
@@ -48,7 +48,7 @@ def answer(run):
     account.answer(run)
 
 
-def test_a_new_name_for_a_file_changes_nothing(pictures, tmp_path):
+def test_renaming_a_file_changes_nothing(pictures, tmp_path):
     config, run = dataclasses.replace(CONFIG, data=f"folder:{pictures}"), tmp_path / "run"
     asked, result = set(), None
     for session in range(5):
@@ -63,7 +63,7 @@ def test_a_new_name_for_a_file_changes_nothing(pictures, tmp_path):
     assert all("z" in row["file"] or int(row["file"][-6:-4]) > 1 for row in questions(run))
 
 
-def test_images_are_put_in_the_order_that_they_had(pictures, tmp_path):
+def test_images_keep_the_order_of_the_first_start(pictures, tmp_path):
     spec, run = f"folder:{pictures}", tmp_path / "run"
     began = as_begun(data.load(spec), spec, run)
     (pictures / "03.png").rename(pictures / "zz.png")
@@ -76,7 +76,7 @@ def test_images_are_put_in_the_order_that_they_had(pictures, tmp_path):
                                                        "04.png"]  # fmt: skip
 
 
-def test_images_that_are_gone_or_new_are_named(pictures, tmp_path):
+def test_missing_and_new_images_are_reported(pictures, tmp_path):
     spec, run = f"folder:{pictures}", tmp_path / "run"
     as_begun(data.load(spec), spec, run)
     content = (pictures / "05.png").read_bytes()
@@ -94,7 +94,7 @@ def test_images_that_are_gone_or_new_are_named(pictures, tmp_path):
         as_begun(data.load(spec), spec, run)
 
 
-def test_images_that_are_no_files_are_told_apart_by_a_digest(tmp_path):
+def test_images_without_files_are_compared_by_a_digest(tmp_path):
     digits = data.load("digits")
     as_begun(digits, "digits", tmp_path)
     assert as_begun(digits, "digits", tmp_path) is digits
@@ -109,7 +109,7 @@ def test_images_that_are_no_files_are_told_apart_by_a_digest(tmp_path):
     [({"budget": 0.0}, UsageError), ({"budget": 20.0, "target": 0.99}, UsageError),
      ({"store": "sqlite:////nowhere/labels.db"}, StoreError)],
 )  # fmt: skip
-def test_a_run_that_is_refused_leaves_its_directory_to_other_settings(change, error, tmp_path):
+def test_the_directory_of_a_refused_run_can_be_reused(change, error, tmp_path):
     config = dataclasses.replace(CONFIG, data="digits", image_size=0, image_mode="auto")
     with pytest.raises(error):
         experiment.run(dataclasses.replace(config, **change), tmp_path / "run")

@@ -8,7 +8,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_plain_lines_keep_their_distance_but_the_ends_are_told():
+def test_plain_lines_are_rare_except_the_first_and_last():
     stream = io.StringIO()
     progress = Progress(stream, seconds_between_lines=1000)
     for step in range(1, 101):
@@ -18,7 +18,7 @@ def test_plain_lines_keep_their_distance_but_the_ends_are_told():
     assert lines == ["train 1/100, loss 1", "train 100/100, loss 100", "other 1/2"]
 
 
-def test_plain_lines_tell_the_time_left(monkeypatch):
+def test_plain_lines_show_the_remaining_time(monkeypatch):
     stream, clock = io.StringIO(), iter(range(0, 1000, 5))
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
     progress = Progress(stream, seconds_between_lines=0)
@@ -29,7 +29,7 @@ def test_plain_lines_tell_the_time_left(monkeypatch):
     assert seconds % 10 == 0 and 10 <= seconds <= 100  # two more times the first ten steps' time
 
 
-def test_a_terminal_gets_a_bar_with_the_time_left():
+def test_a_terminal_shows_a_bar_with_the_remaining_time():
     stream = Terminal()
     progress = Progress(stream)
     for step in (10, 20, 40):

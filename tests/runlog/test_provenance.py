@@ -1,4 +1,4 @@
-"""What a result was made with, also in a checkout that nobody installed and that is outside git."""
+"""Device, versions and commit of a result, also outside git and without an installed package."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from jaxlabel.runlog import provenance
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_device_the_versions_and_the_commit_are_named():
+def test_device_versions_and_commit_are_recorded():
     made = provenance.made_with()
     assert list(made) == ["device", "versions", "commit"]
     assert made["device"] and made["versions"]["jaxlabel"] == __version__
@@ -35,7 +35,7 @@ def test_versions_are_known_where_jaxlabel_is_not_installed(tmp_path):
         "    if name == 'jaxlabel': raise m.PackageNotFoundError(name)\n"
         "    return found(name)\n"
         "m.version = version\n"
-        "from jaxlabel import provenance\n"
+        "from jaxlabel.runlog import provenance\n"
         "print(provenance.versions()['jaxlabel'])\n"
     )
     done = subprocess.run(

@@ -36,14 +36,14 @@ def test_append_cuts_off_a_half_written_line(tmp_path):
     assert [r["seed"] for r in results.read(path)] == [0, 1]
 
 
-def test_append_by_many_at_once_loses_nothing(tmp_path):
+def test_concurrent_appends_lose_nothing(tmp_path):
     path = tmp_path / "digits.jsonl"
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda seed: results.append(path, seeded(seed)), range(40)))
     assert sorted(r["seed"] for r in results.read(path)) == list(range(40))
 
 
-def test_append_wants_every_key(tmp_path):
+def test_append_refuses_a_result_without_a_required_key(tmp_path):
     with pytest.raises(ValueError, match="missing: seed, commit"):
         partial = {k: v for k, v in RESULT.items() if k not in ("seed", "commit")}
         results.append(tmp_path / "a.jsonl", partial)
@@ -57,7 +57,7 @@ def test_mean_interval_by_hand():
     assert results.mean_interval([7.0]) == (7.0, None, None)
 
 
-def test_table_is_over_seeds_and_a_repeated_run_counts_once(tmp_path):
+def test_table_averages_over_seeds_and_counts_a_repeated_run_once(tmp_path):
     path = tmp_path / "digits.jsonl"
     for result in (
         seeded(0, test_accuracy=0.1),
@@ -76,7 +76,7 @@ def test_table_is_over_seeds_and_a_repeated_run_counts_once(tmp_path):
     assert {line.count("|") for line in lines} == {len(results.HEADINGS) + 1}
 
 
-def test_other_devices_are_other_rows(tmp_path):
+def test_each_device_has_its_own_row(tmp_path):
     path = tmp_path / "a.jsonl"
     results.append(path, RESULT)
     results.append(path, seeded(0, device="gpu"))
@@ -85,7 +85,7 @@ def test_other_devices_are_other_rows(tmp_path):
     ]  # fmt: skip
 
 
-def test_a_document_is_filled_between_its_markers(tmp_path):
+def test_a_document_gets_its_table_between_the_markers(tmp_path):
     results.append(tmp_path / "r" / "a.jsonl", RESULT)
     page = "# Top\n<!-- results: r/a.jsonl -->\nold\n<!-- end of results -->\nrest\n"
     (tmp_path / "README.md").write_text(page)
@@ -96,6 +96,6 @@ def test_a_document_is_filled_between_its_markers(tmp_path):
     assert results.filled(text, tmp_path) == text
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_the_error_names_a_missing_file(tmp_path):
     with pytest.raises(UsageError, match="there is no results file"):
         results.table(tmp_path / "none.jsonl")

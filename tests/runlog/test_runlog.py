@@ -21,7 +21,7 @@ def lines(path):
 # --- the directory
 
 
-def test_a_new_directory_gets_the_configuration_and_the_same_one_is_let_in(tmp_path):
+def test_a_directory_accepts_its_own_configuration_again(tmp_path):
     for sessions in (1, 2):
         with open_workdir(tmp_path / "a" / "b", CONFIG):
             pass
@@ -29,7 +29,7 @@ def test_a_new_directory_gets_the_configuration_and_the_same_one_is_let_in(tmp_p
         assert json.loads((tmp_path / "a/b/session.json").read_text())["sessions"] == sessions
 
 
-def test_another_configuration_is_refused_by_the_keys_that_differ(tmp_path):
+def test_the_refusal_of_another_configuration_names_the_different_settings(tmp_path):
     open_workdir(tmp_path, CONFIG | {"seed": 9}).close()
     open_workdir(tmp_path, CONFIG).close()  # nothing was done with the settings before
     (tmp_path / "run.json").write_text("{}")
@@ -43,7 +43,7 @@ def test_another_configuration_is_refused_by_the_keys_that_differ(tmp_path):
     open_workdir(tmp_path, CONFIG).close()  # the refusals hold no lock and changed nothing
 
 
-def test_a_directory_with_something_else_is_refused_untouched(tmp_path):
+def test_a_directory_with_foreign_files_is_refused_and_unchanged(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(UsageError, match=r"holds thesis.tex but no config.json"):
         open_workdir(tmp_path, CONFIG)
@@ -54,14 +54,14 @@ def test_a_directory_with_something_else_is_refused_untouched(tmp_path):
         open_workdir(tmp_path / "thesis.tex" / "run", CONFIG)
 
 
-def test_what_the_shell_or_a_killed_start_left_is_no_obstacle(tmp_path):
+def test_files_of_the_shell_or_of_a_killed_start_are_allowed(tmp_path):
     for name in ("train.log", ".lock", ".config.json.1234.part"):
         (tmp_path / name).write_text("")
     open_workdir(tmp_path, CONFIG).close()
     assert not (tmp_path / ".config.json.1234.part").exists()
 
 
-def test_a_second_process_is_refused_and_the_end_of_the_first_lets_it_in(tmp_path):
+def test_only_one_process_at_a_time_opens_a_directory(tmp_path):
     script = "import sys, jaxlabel.runlog as r; r.open_workdir(sys.argv[1], {'a': 1})"
     with open_workdir(tmp_path, {"a": 1}):
         other = subprocess.run(
@@ -99,7 +99,7 @@ def test_a_half_written_record_is_dropped_and_written_again(tmp_path):
     assert [(r["step"], r["loss"]) for r in lines(path)] == [(1, 1.0), (2, 2.0)]
 
 
-def test_the_logs_own_keys_are_refused(tmp_path):
+def test_metrics_with_reserved_names_are_refused(tmp_path):
     with RunLog(tmp_path) as log, pytest.raises(ValueError, match="train: seconds, step"):
         log.scalars("train", 1, {"seconds": 1.0, "step": 2})
 
@@ -128,7 +128,7 @@ def test_a_finished_run_keeps_its_time_and_command(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
-def test_a_full_disk_is_one_line(tmp_path):
+def test_a_full_disk_is_reported_in_one_line(tmp_path):
     with (
         pytest.raises(JaxlabelError, match=r"metrics\.jsonl: no space left on the disk"),
         RunLog(tmp_path) as log,

@@ -16,7 +16,7 @@ def few(tmp_path: Path) -> Few:
     return Few(tmp_path)
 
 
-def test_the_plan_by_hand(few):
+def test_plan_of_a_small_experiment(few):
     made = plan.make(few.folder / "few.py", few.workdir, False, f"{few.folder}/data/")
     assert [run.name for run in made.runs] == names()
     assert [run.config["seed"] for run in made.runs] == [0, 1, 2] * 3
@@ -46,14 +46,14 @@ def test_the_plan_by_hand(few):
         ({"return Experiment(": "return list("}, "list expected at most 1"),
     ],
 )
-def test_what_does_not_fit_is_one_line(few, changes, message):
+def test_a_wrong_experiment_is_refused_with_one_line(few, changes, message):
     few.write(**changes)
     with pytest.raises(UsageError, match=message):
         few.sweep()
     assert not (few.folder / "tally").exists()
 
 
-def test_a_misspelled_experiment_is_one_line(few, capsys, monkeypatch):
+def test_a_misspelled_experiment_is_refused_with_one_line(few, capsys, monkeypatch):
     monkeypatch.chdir(few.folder)
     (few.folder / "experiments").mkdir()
     (few.folder / "few.py").rename("experiments/few.py")
@@ -68,7 +68,7 @@ def test_a_misspelled_experiment_is_one_line(few, capsys, monkeypatch):
     assert cli.run(["sweep"]) == 2
 
 
-def test_the_sources_have_their_rows(tmp_path):
+def test_sources_experiment_has_the_expected_rows(tmp_path):
     file = Path(__file__).parents[2] / "experiments" / "sources.py"
     for name in ("mnist", "fashion_mnist", "overhead_mnist"):
         (tmp_path / name).mkdir()
@@ -85,7 +85,7 @@ def test_the_sources_have_their_rows(tmp_path):
     assert len(quick.runs) < len(whole.runs) / 5 and {r.config["seed"] for r in quick.runs} == {0}
 
 
-def test_slurm_by_a_stand_in(few, monkeypatch, capsys):
+def test_slurm_with_a_fake_submitit(few, monkeypatch, capsys):
     seen = {}
 
     class Handle:
@@ -121,7 +121,7 @@ def test_slurm_by_a_stand_in(few, monkeypatch, capsys):
         command = [sys.executable, str(few.folder / "fake_worker.py"), ""]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               text=True) as process:  # fmt: skip
-            return local._ask(process, told)
+            return local._execute(process, told)
 
     fake = ModuleType("submitit")
     fake.AutoExecutor = AutoExecutor
@@ -139,7 +139,7 @@ def test_slurm_by_a_stand_in(few, monkeypatch, capsys):
     assert [row[-3] for row in cells(few.workdir / "table.md")] == ["3", "3", "2"]
 
 
-def test_slurm_without_submitit_is_one_line(few, monkeypatch):
+def test_slurm_without_submitit_is_refused_with_one_line(few, monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(UsageError, match=r"pip install 'jaxlabel\[slurm\]'"):
         few.sweep(slurm="")

@@ -1,4 +1,4 @@
-"""A sweep that takes several sittings, on one machine or several."""
+"""A sweep that is interrupted and continued, on one machine or on several."""
 
 import itertools
 import json
@@ -18,11 +18,11 @@ def few(tmp_path: Path) -> Few:
 
 
 def in_order(few: Few) -> list[str]:
-    """The runs that were begun, in their order."""
+    """Return the names of the started runs in the order of their start."""
     return (few.folder / "tally").read_text().split()[::2]
 
 
-def test_going_on_from_what_another_machine_published(few, capsys):
+def test_go_on_skips_runs_that_another_machine_published(few, capsys):
     few.sweep(quick=True, workdir=few.folder / "quick")
     few.sweep(publish=True)
     published = few.folder / "results" / "few.jsonl"
@@ -44,7 +44,7 @@ def test_going_on_from_what_another_machine_published(few, capsys):
     assert len(few.tally()) == begun + 2 + 9
 
 
-def test_what_was_published_stands_where_the_experiment_has_it_now(few):
+def test_published_results_follow_a_renamed_table(few):
     few.sweep(publish=True)
     few.write(**{"0.1, None": "0.2, None", "S8: few labels": "S8: labels"})
     table = few.sweep(go_on=True, workdir=few.folder / "other")
@@ -53,14 +53,14 @@ def test_what_was_published_stands_where_the_experiment_has_it_now(few):
 
 
 def lose(path: Path, setting: str) -> None:
-    """Takes a setting out of a run's config.json, or out of all lines of results."""
+    """Delete a setting from a run's config.json, or from all lines of a file of results."""
     lines = [json.loads(line) for line in path.read_text().splitlines() if line]
     for line in lines:
         del line.get("config", line)[setting]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def test_a_setting_that_there_was_not_yet_counts_as_its_default(few):
+def test_a_setting_missing_in_a_record_has_its_default(few):
     few.sweep(publish=True)
     places = [few.workdir / "runs" / name / "config.json" for name in names()]
     for path in places:
@@ -76,7 +76,7 @@ def test_a_setting_that_there_was_not_yet_counts_as_its_default(few):
     assert few.tally() == sorted([*names(), *names()[:2]])
 
 
-def test_after_the_limit_no_run_is_begun_and_seeds_are_whole(few, monkeypatch, capsys):
+def test_no_run_starts_after_the_limit_and_seeds_are_complete(few, monkeypatch, capsys):
     with monkeypatch.context() as patched:
         ticks = itertools.chain([0.0] * 4, itertools.repeat(float("inf")))
         patched.setattr(local, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
@@ -91,7 +91,7 @@ def test_after_the_limit_no_run_is_begun_and_seeds_are_whole(few, monkeypatch, c
         few.sweep(limit=5.0, slurm="")
 
 
-def test_a_run_of_other_settings_is_set_aside_and_done_again(few):
+def test_a_run_with_other_settings_is_moved_and_repeated(few):
     few.sweep()
     folder = few.workdir / "runs" / names()[0]
     for _ in range(2):

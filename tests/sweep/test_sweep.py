@@ -21,7 +21,7 @@ def few(tmp_path: Path) -> Few:
     return Few(tmp_path)
 
 
-def test_tables_figures_and_page_by_hand(few):
+def test_tables_figures_and_page_of_a_small_sweep(few):
     table = few.sweep()
     # 10 11 12: mean 11, deviation 1, t(2, .975) = 4.302653, half = 4.302653 / sqrt(3) = 2.484
     assert cells(table) == [
@@ -48,7 +48,7 @@ def test_tables_figures_and_page_by_hand(few):
     assert [svg.count(f">{name}</text>") for name in ("random labels", "strange")] == [1, 1]
 
 
-def test_a_second_start_does_nothing_and_needs_no_jax(few, monkeypatch):
+def test_a_second_start_runs_nothing_and_imports_no_jax(few, monkeypatch):
     few.sweep()
     before = (few.workdir / "table.md").read_text(), few.tally()
     code = (
@@ -62,14 +62,14 @@ def test_a_second_start_does_nothing_and_needs_no_jax(few, monkeypatch):
     assert few.tally() == sorted(names())
 
 
-def test_a_missing_result_alone_is_done_again(few):
+def test_only_a_run_with_a_missing_result_is_repeated(few):
     few.sweep()
     (few.workdir / "runs" / names()[4] / "result.json").unlink()
     few.sweep()
     assert sorted([*names(), names()[4]]) == few.tally()
 
 
-def test_a_row_that_is_added_later_is_all_that_is_done(few):
+def test_only_the_runs_of_an_added_row_are_executed(few):
     few.sweep()
     few.write(**{"20.0": "20.0, 30.0", "None": "None, None"})
     table = few.sweep()
@@ -82,7 +82,7 @@ def test_a_row_that_is_added_later_is_all_that_is_done(few):
     ("account", "error"),
     [("fail", "no such picture"), ("die", "its process was killed by SIGKILL")],
 )
-def test_a_failing_run_stops_no_other(few, capsys, account, error):
+def test_a_failing_run_does_not_stop_the_others(few, capsys, account, error):
     few.write(account)
     with pytest.raises(JaxlabelError, match="1 of 9 runs failed") as caught:
         few.sweep()
@@ -100,7 +100,7 @@ def test_a_failing_run_stops_no_other(few, capsys, account, error):
     assert few.tally() == sorted([*names(account), bad])
 
 
-def test_a_bug_is_named_and_its_traceback_kept(few, capsys):
+def test_a_bug_is_reported_and_its_traceback_is_in_the_log(few, capsys):
     few.write("bug")
     with pytest.raises(JaxlabelError, match="3 of 9 runs failed"):
         few.sweep()
@@ -109,7 +109,7 @@ def test_a_bug_is_named_and_its_traceback_kept(few, capsys):
     assert "Traceback" in log and "fake_worker.py" in log
 
 
-def test_as_many_jobs_as_there_are_make_the_same_files(few):
+def test_the_number_of_jobs_does_not_change_the_files(few):
     one, two = few.folder / "one", few.folder / "two"
     few.sweep(jobs=1, workdir=one)
     assert len(few.pids()) == 1  # one process does them all
@@ -119,7 +119,7 @@ def test_as_many_jobs_as_there_are_make_the_same_files(few):
         assert (one / name).read_bytes() == (two / name).read_bytes()
 
 
-def test_killed_and_started_again(few):
+def test_a_killed_sweep_continues(few):
     few.write("wait")
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import sweeps; "
@@ -168,11 +168,11 @@ def test_another_directory_or_sweep_is_refused(few):
     other = few.folder / "other"
     other.mkdir()
     (other / "thesis.tex").touch()
-    with pytest.raises(UsageError, match=r"not empty and no sweep's: it holds thesis\.tex"):
+    with pytest.raises(UsageError, match=r"not empty and not a sweep's: it holds thesis\.tex"):
         few.sweep(workdir=other)
 
 
-def test_publishing(few):
+def test_publish_writes_results_table_and_figures(few):
     few.sweep()
     assert not (few.folder / "results").exists()
     for _ in range(2):
@@ -192,7 +192,7 @@ def test_publishing(few):
         few.sweep(quick=True, publish=True, workdir=few.folder / "quick")
 
 
-def test_measures_and_axes():
+def test_tables_and_charts_of_several_measures():
     base = {"table": "T", "dataset": "d", "cell": {"k": 4}, "labels_spent": 0, "seconds": 1.0,
             "device": "x", "measures": ["inertia", "accuracy"], "over": "k", "theirs": 10.0,
             "config": {"k": 4}, "row": "r"}  # fmt: skip
@@ -240,11 +240,11 @@ def test_a_line_of_a_chart_differs_from_others_in_more_than_the_axis():
         one | {"row": "g", "cell": one["cell"] | {"graph_targets": graph_targets}}
         for graph_targets in (0.0, 0.5) for one in lines(["random"], ["mnist"])
     ]  # fmt: skip
-    assert page.charts(guided)["table1"].legend == ["guide=0.0", "guide=0.5"]
+    assert page.charts(guided)["table1"].legend == ["graph_targets=0.0", "graph_targets=0.5"]
     many = page.charts(lines([f"q{i}" for i in range(9)], ["mnist", "digits"]))
     assert list(many) == ["table1_mnist", "table1_digits"]
     assert many["table1_digits"].title == "T, digits"
-    assert many["table1_digits"].legend == ["q0", "what a chart is named after"]
+    assert many["table1_digits"].legend == ["q0", "the line that a chart is named after"]
     picture = str(many["table1_digits"].picture)
     assert [picture.count(f'<text class="name" x="52" y="{y}">') for y in (20, 256, 492)] == [1] * 3
     assert [picture.count(f">q{i}</text>") for i in range(9)] == [0] + [1] * 8
@@ -255,7 +255,7 @@ def test_a_line_of_a_chart_differs_from_others_in_more_than_the_axis():
     assert html.count('<svg viewBox="0 0 1020') == 2 and "T, mnist" in html and "T, digits" in html
 
 
-def test_shares_of_the_cores(monkeypatch):
+def test_cores_are_divided_among_workers(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {2, 3, 5, 7, 8}, raising=False)
     assert local.core_shares(1) == ["2,3,5,7,8"]
     assert local.core_shares(2) == ["2,3", "5,7,8"]
@@ -273,7 +273,7 @@ def get_experiment(quick=False):
 '''
 
 
-def test_real_runs_side_by_side_and_in_turn_are_the_same(tmp_path, monkeypatch):
+def test_parallel_and_sequential_real_runs_agree(tmp_path, monkeypatch):
     (tmp_path / "real.py").write_text(REAL)
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
