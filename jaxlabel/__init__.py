@@ -1,3 +1,3 @@
-"""The most accurate image classifier for the fewest label queries, from scratch, on JAX."""
+"""Train accurate image classifiers from few labels, from scratch, on JAX."""
 
 __version__ = "0.1.0"

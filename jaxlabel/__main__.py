@@ -1,4 +1,4 @@
-"""`python -m jaxlabel` is `jaxlabel`."""
+"""Run the command line `jaxlabel` as `python -m jaxlabel`."""
 
 from jaxlabel.cli.main import main
 

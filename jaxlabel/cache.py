@@ -1,7 +1,7 @@
-"""Arrays that several runs compute alike, computed once: codes, clusterings, neighbours.
+"""A cache on disk for arrays that several runs need: codes, clusterings, nearest neighbours.
 
-Without a directory in the environment variable JAXLABEL_CACHE nothing is kept; `jaxlabel sweep`
-names one for its runs.
+The environment variable JAXLABEL_CACHE names the cache's directory. If it is not set, nothing is
+cached. `jaxlabel sweep` sets it for its runs.
 """
 
 import contextlib
@@ -21,45 +21,50 @@ import numpy as np
 from jaxlabel import files
 
 VARIABLE = "JAXLABEL_CACHE"
-SECONDS = "seconds to compute"  # no array of a caller's has spaces in its name
+# Names of two entries that each file has beside the arrays. The names contain spaces, which the
+# names of arrays must not contain.
+SECONDS = "seconds to compute"
 OWNER = "who computed it"
-_saved: list[float] = []
-_owner = ""
+_saved: list[float] = []  # the seconds that each array read from the cache once took to compute
+_owner = ""  # the run that computes now, set by `begin`
 
 
 def cached(
     name: str, key_parts: Any, compute: Callable[[], Mapping[str, Any]]
 ) -> dict[str, np.ndarray]:
-    """The arrays that `compute` returns, or returned when it was last asked with the same key.
+    """Return the arrays of `compute`: from the cache if possible, else by calling it.
 
-    Two processes that ask for the same at once compute it once: the second one waits. A change of
-    jaxlabel's source forgets what is there. `compute` may be skipped, so it must have no effect
-    but its result: write to the log outside.
+    If two processes need the same arrays at the same time, one computes them and the other waits.
+    Any change of jaxlabel's source code makes all cached arrays invalid. A call of `compute` may be
+    skipped, so it must have no side effects, such as writing to the log.
 
     Args:
-      name: a folder in the cache, such as "codes" or "kmeans".
-      key_parts: all that the result depends on, seeds and settings included: numbers, texts, None,
-        dataclasses, arrays (by content), JAX keys, and lists, tuples and dicts of them.
-      compute: what it returns under `SECONDS`, if anything, is taken for the time that it took.
+      name: the folder in the cache, such as "codes" or "kmeans".
+      key_parts: everything on which the result depends, including seeds and settings: numbers,
+        strings, None, dataclasses, arrays (compared by content), JAX keys, and lists, tuples and
+        dicts of these.
+      compute: a function that returns the arrays by name. It may return a number under `SECONDS`,
+        which then counts as the seconds that the computation took.
     """
     root = os.environ.get(VARIABLE)
     if not root:
-        return {name: array for name, array in _arrays(compute()).items() if name != SECONDS}
-    path = _place(root, name, key_parts)
-    if (found := _read(path)) is None:
+        return {name: array for name, array in _to_arrays(compute()).items() if name != SECONDS}
+    path = _cache_path(root, name, key_parts)
+    if (arrays := _read(path)) is None:
         with _locked(path):
-            if (found := _read(path)) is None:
+            if (arrays := _read(path)) is None:
                 return _write(path, compute)
-    seconds, owner = float(found.pop(SECONDS)), str(found.pop(OWNER, ""))
+    seconds, owner = float(arrays.pop(SECONDS)), str(arrays.pop(OWNER, ""))
     if not owner or owner != _owner:
         _saved.append(seconds)
-    return found
+    return arrays
 
 
 def begin(owner: str) -> None:
-    """From here on it is a run of that name that computes: a new one, or one that goes on.
+    """Set the name of the run that computes from now on, and reset the saved seconds.
 
-    What it computed itself, before it was killed and started again, saves it nothing.
+    Arrays that a run of the same name computed before do not count as saved time. So a run that is
+    killed and started again does not count its own earlier work as saved.
     """
     global _owner
     _owner = owner
@@ -67,23 +72,26 @@ def begin(owner: str) -> None:
 
 
 def known(name: str, key_parts: Any) -> bool:
-    """Whether the cache has what `cached` would return; False where there is none."""
+    """Return True if the arrays are in the cache; False if they are not, or nothing is cached."""
     root = os.environ.get(VARIABLE)
-    return bool(root and _place(root, name, key_parts).is_file())
+    return bool(root and _cache_path(root, name, key_parts).is_file())
 
 
 def take_saved_seconds() -> float:
-    """How long what was found in the cache once took to compute, since this was last called."""
+    """Return the seconds of computation that the cache saved since the last call, and reset them.
+
+    These are the seconds that the arrays read from the cache once took to compute.
+    """
     total = sum(_saved)
     _saved.clear()
     return round(total, 2)
 
 
 def digest(value: Any) -> str:
-    """A hash of a value by its content; equal values have equal ones in every process.
+    """Return a hash of a value's content as 32 hexadecimal digits, the same in every process.
 
     Raises:
-      TypeError: something in it is neither plain data nor an array.
+      TypeError: the value contains an object that is neither plain data nor an array.
     """
     hashed = hashlib.sha256()
     for part in _parts(value):
@@ -94,14 +102,14 @@ def digest(value: Any) -> str:
 
 @functools.cache
 def source() -> str:
-    """A hash of jaxlabel's own Python files."""
+    """Return a hash of all Python files of the package jaxlabel."""
     folder = Path(__file__).parent
     paths = sorted(folder.rglob("*.py"))
     return digest([[str(path.relative_to(folder)), path.read_bytes()] for path in paths])
 
 
 def _parts(value: Any) -> Iterator[bytes]:
-    """The value's bytes, with what tells values of different kinds apart."""
+    """Yield the bytes of a value, with the type of each part, so that 1 and "1" differ."""
     if isinstance(value, bytes):
         yield from (b"bytes", value)
     elif value is None or isinstance(value, str | int | float | bool):
@@ -133,16 +141,16 @@ def _array(value: Any) -> np.ndarray:
     return np.asarray(value)
 
 
-def _place(root: str, name: str, key_parts: Any) -> Path:
+def _cache_path(root: str, name: str, key_parts: Any) -> Path:
     return Path(root) / name / f"{digest([source(), key_parts])}.npz"
 
 
-def _arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _to_arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: np.asarray(value) for name, value in values.items()}
 
 
 def _read(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of a file; None when it is missing or damaged."""
+    """Read the arrays of a file, or return None if the file is missing or damaged."""
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             return dict(arrays)
@@ -151,9 +159,10 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def _write(path: Path, compute: Callable[[], Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    began = time.monotonic()
-    arrays = _arrays(compute())
-    seconds = arrays.pop(SECONDS, np.array(time.monotonic() - began))
+    """Compute the arrays, write them to a file atomically, and return them."""
+    start = time.monotonic()
+    arrays = _to_arrays(compute())
+    seconds = arrays.pop(SECONDS, np.array(time.monotonic() - start))
     part = path.with_suffix(f".{os.getpid()}.part")
     with files.refusals(path):
         with part.open("wb") as file:
@@ -164,7 +173,7 @@ def _write(path: Path, compute: Callable[[], Mapping[str, Any]]) -> dict[str, np
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Holds a lock of the path's own; a process that is killed lets it go."""
+    """Hold a lock file for a path; the system releases it if the process is killed."""
     lock = path.with_suffix(".lock")
     with files.refusals(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""The settings that every run has, and the check of a configuration's values.
+"""The settings that every run has, and the validation of settings.
 
-A recipe's own `Config` inherits from `RunConfig`, so that a run is one flat list of settings
-(`--config.budget=64 --config.stop=peek`). This module imports nothing heavy: the command line
-reads it for its help.
+The `Config` of each method inherits from `RunConfig`, so that a run has one flat list of settings
+(`--config.budget=64 --config.stop=peek`). The command line imports this module to show its help, so
+it must not import slow libraries.
 """
 
 import dataclasses
@@ -15,9 +15,9 @@ from jaxlabel.errors import UsageError, did_you_mean
 
 T = TypeVar("T")
 
-PRESETS = ("tiny", "cpu", "gpu")  # to see that it runs, for two cores, for an accelerator
+PRESETS = ("tiny", "cpu", "gpu")  # for a quick test, for two CPU cores, for an accelerator
 
-# Settings and values that had other names in version 0.1.0: the old name and today's.
+# Settings and values that were renamed since version 0.1.0: the old name and the new name.
 RENAMED = {
     "first": "initial_labels",
     "first_query": "initial_query",
@@ -38,60 +38,87 @@ def setting(
     high: float | None = None,
     choices: tuple[Any, ...] | None = None,
 ) -> T:
-    """A dataclass field that knows its range (both ends included) and explains itself."""
+    """Return a dataclass field for a setting, with a help text and the values that are valid.
+
+    Args:
+      default: the default value.
+      help: the help text for the command line.
+      low: the smallest valid value; None: no limit.
+      high: the largest valid value; None: no limit.
+      choices: the valid values; None: all values.
+    """
     metadata = {"help": help, "low": low, "high": high, "choices": choices}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass
 class RunConfig:
-    """Where the images come from, who answers, and how much may be spent."""
+    """The settings of every run: the images, the label store, and the budget."""
 
     preset: str = setting(
         "",
-        "the size of the experiment, where its config file has several",
+        "the size of the experiment, if its config file defines several",
         choices=("", *PRESETS),
     )
-    data: str = setting("digits", "digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME")
-    data_dir: str = setting("", "where tfds:NAME is prepared; empty: tfds's own default")
-    image_size: int = setting(
-        0, "resize images to this side in pixels; 0: as they are", low=0, high=4096
+    data: str = setting(
+        "digits", "the data set: digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME"
     )
-    image_mode: str = setting("auto", "channels", choices=("auto", "grey", "rgb"))
+    data_dir: str = setting(
+        "",
+        "the folder of data sets prepared for tfds:NAME; empty: the default of tensorflow-datasets",
+    )
+    image_size: int = setting(
+        0, "resize images to this side in pixels; 0: do not resize", low=0, high=4096
+    )
+    image_mode: str = setting(
+        "auto",
+        "the channels of images; auto: grey if all images are grey, else rgb",
+        choices=("auto", "grey", "rgb"),
+    )
     kind: str = setting(
         "auto",
-        "which augmentations keep the label; auto: as the data set is known",
+        "what images show, which decides how they are augmented; auto: by the data set's name",
         choices=("auto", "digits", "clothes", "overhead", "objects", "unknown"),
     )
-    folder_labels: bool = setting(False, "folder: take sub-folder names as the hidden labels")
-    skip_unreadable: bool = setting(False, "folder: skip images that cannot be read")
-    seed: int = setting(0, "the seed of everything random in the run", low=0, high=2**32 - 1)
-    budget: float = setting(64.0, "how much may be spent on labels; a label costs 1 unless the "
-                            "store says otherwise; inf: no limit", low=0)  # fmt: skip
+    folder_labels: bool = setting(
+        False, "for folder:DIR: use the names of sub-folders as the labels that a run can buy"
+    )
+    skip_unreadable: bool = setting(False, "for folder:DIR: skip images that cannot be read")
+    seed: int = setting(0, "the random seed of the run", low=0, high=2**32 - 1)
+    budget: float = setting(64.0, "the total amount that may be spent on labels; a label costs 1 "
+                            "unless the label store has other prices; inf: no limit",
+                            low=0)  # fmt: skip
     map: str = setting(
-        "tsne", "how the report draws the map of the features", choices=("tsne", "pca", "none")
+        "tsne",
+        "how the report projects the features to a two-dimensional map; none: no map",
+        choices=("tsne", "pca", "none"),
     )
     store: str = setting(
-        "", "the label store's SQL URL; empty: a SQLite file in the work directory"
+        "", "the SQL URL of the label store; empty: a SQLite file in the work directory"
     )
-    account: str = setting("", "whose ledger is charged; empty: one of the run's own")
+    account: str = setting(
+        "", "the name of the account that is charged for labels; empty: an account of this run only"
+    )
     noise: float = setting(
-        0.0, "research: the share of answers replaced by another class", low=0.0, high=1.0
+        0.0,
+        "for experiments: the probability that a label is replaced by another class",
+        low=0.0,
+        high=1.0,
     )
 
     def may_peek(self) -> bool:
-        """Whether the recipe stops by labels that it did not buy; every output then says so."""
+        """Return True if the run may stop by labels that it did not buy; outputs then say so."""
         return False
 
     def check(self) -> None:
-        """Raises a UsageError for settings that fit alone and not together."""
+        """Raise a UsageError if settings that are valid alone do not fit together."""
 
 
 def validate(config: RunConfig) -> None:
-    """Checks every setting against its type, range and choices.
+    """Check every setting against its type, range and choices, then call `config.check`.
 
     Raises:
-      UsageError: the first setting that does not fit, by name, with what would fit.
+      UsageError: a setting is not valid. The message names the setting and the valid values.
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -102,8 +129,8 @@ def validate(config: RunConfig) -> None:
         if choices is not None and value not in choices:
             if renamed := RENAMED_VALUES.get((field.name, value)):
                 raise UsageError(f"config.{field.name}={value} is now {field.name}={renamed}")
-            known = ", ".join(str(choice) or "nothing" for choice in choices)
-            raise UsageError(f"config.{field.name} is {value!r}: it takes one of {known}")
+            valid = ", ".join(str(choice) or "nothing" for choice in choices)
+            raise UsageError(f"config.{field.name} is {value!r}: it takes one of {valid}")
         if (low is not None and not value >= low) or (high is not None and not value <= high):
             bounds = f"at least {low:.12g}" if high is None else f"at most {high:.12g}"
             if low is not None and high is not None:
@@ -113,7 +140,12 @@ def validate(config: RunConfig) -> None:
 
 
 def unknown_setting(name: str, known: Iterable[str]) -> UsageError:
-    """Return the error for a setting that does not exist: its new name, or the nearest one."""
+    """Return the error for an unknown setting; its message suggests the new or a similar name.
+
+    Args:
+      name: the unknown setting.
+      known: the names of all settings.
+    """
     if name in RENAMED:
         return UsageError(f"config.{name} is now called config.{RENAMED[name]}")
     return UsageError(f"there is no setting config.{name}{did_you_mean(name, known)}")

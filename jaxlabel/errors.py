@@ -1,46 +1,50 @@
-"""What can go wrong through no fault of the code: one line for the user, and an exit code."""
+"""Errors that the user can correct, each with a message of one line and an exit code."""
 
 from collections.abc import Iterable
 
 
 class JaxlabelError(Exception):
-    """The base: its message is one line that says what is wrong and what to do."""
+    """The base class of all errors; the message is one line: what is wrong and what to do."""
 
     exit_code = 1
 
 
 class UsageError(JaxlabelError):
-    """A flag, a setting or a work directory does not fit."""
+    """A command-line flag, a setting or a work directory is not valid."""
 
     exit_code = 2
 
 
 class DataError(JaxlabelError):
-    """A data set is missing, corrupt, or of another shape than its kind has."""
+    """A data set is missing, corrupt, or not in the expected format."""
 
     exit_code = 2
 
 
 class StoreError(JaxlabelError):
-    """The label store cannot be reached, or holds something else than was expected."""
+    """The label store cannot be used, or its content contradicts the request."""
 
 
 class StoreAddressError(StoreError):
-    """The label store's URL is none."""
+    """The label store's URL is not valid."""
 
     exit_code = 2
 
 
 class Diverged(JaxlabelError):
-    """A training's loss is no longer a number."""
+    """A training diverged: its loss is no longer finite."""
 
 
 class BudgetExceeded(JaxlabelError):
-    """The labels asked for cost more than is left; nothing was charged and nothing was revealed."""
+    """The labels asked for cost more than the remaining budget; none of them was bought."""
 
 
 class LabelsMissing(JaxlabelError):
-    """The label store has no answer yet for some items; `items` names them. Nothing was charged."""
+    """The label store has no label yet for some of the items asked for; no label was bought.
+
+    Attributes:
+      items: the ids of the items without a label.
+    """
 
     def __init__(self, message: str, items: list[str]):
         super().__init__(message)
@@ -48,8 +52,8 @@ class LabelsMissing(JaxlabelError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """' (did you mean X?)' when something known is spelled nearly so, else nothing."""
+    """Return " (did you mean X?)" for the known word X most similar to `word`, or ""."""
     import difflib
 
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    matches = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {matches[0]}?)" if matches else ""

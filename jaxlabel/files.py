@@ -1,4 +1,4 @@
-"""Files that survive a kill: whole or not at all, and one clear line when the disk refuses."""
+"""Write files atomically, and turn system errors on writing into messages of one line."""
 
 import contextlib
 import errno
@@ -17,10 +17,11 @@ from jaxlabel.errors import JaxlabelError
 
 @contextlib.contextmanager
 def refusals(path: Path) -> Iterator[None]:
-    """A context in which the system's refusal to write `path` becomes one line.
+    """Turn an OSError inside the context into a JaxlabelError that says `path` cannot be written.
 
     Raises:
-      JaxlabelError: a full disk, a missing permission, a path through something not a directory.
+      JaxlabelError: the disk is full, a permission is missing, or a part of the path is not a
+        directory.
     """
     try:
         yield
@@ -31,18 +32,25 @@ def refusals(path: Path) -> Iterator[None]:
 
 
 def disk_full(path: Path) -> JaxlabelError:
-    """What to say when there is no space left for `path`."""
+    """Return the error for a disk that has no space left for `path`."""
     return JaxlabelError(
-        f"cannot write {path}: no space left on the disk; free some, and the same command goes on"
+        f"cannot write {path}: no space left on the disk; free some space, then run the same "
+        "command again to continue"
     )
 
 
 def write(path: Path, content: bytes | str, *, durable: bool = True, private: bool = False) -> None:
-    """Replaces a file atomically: whoever reads it sees the old or the new content, never half.
+    """Replace a file atomically: readers see either the old or the new content.
 
     Args:
-      durable: wait until the disk has it, so that it survives a power cut, not only a kill.
-      private: nobody else on this machine may ever read it.
+      path: the file; missing parent directories are created.
+      content: the new content.
+      durable: whether to wait until the content is on the disk, so that it survives a power cut.
+        Without this it still survives the end of the process.
+      private: whether to deny all other users of the machine access to the file at any time.
+
+    Raises:
+      JaxlabelError: the file cannot be written.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     content = content.encode() if isinstance(content, str) else content
@@ -64,16 +72,26 @@ def write(path: Path, content: bytes | str, *, durable: bool = True, private: bo
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True, private: bool = False) -> None:
-    """Replaces a JSON file atomically (`write`), in lines for people."""
+    """Write a value to a JSON file atomically, indented for people.
+
+    Args:
+      path: the file; missing parent directories are created.
+      value: the value; `plain` converts it to JSON types first.
+      durable: whether to wait until the content is on the disk, as in `write`.
+      private: whether to deny all other users of the machine access, as in `write`.
+
+    Raises:
+      JaxlabelError: the file cannot be written.
+    """
     text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     write(path, text + "\n", durable=durable, private=private)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, or None when there is no such file.
+    """Read the object in a JSON file, or return None if the file does not exist.
 
     Raises:
-      JaxlabelError: the file holds something else.
+      JaxlabelError: the file is not valid JSON, or its value is not an object.
     """
     try:
         value = json.loads(path.read_bytes())
@@ -87,18 +105,22 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def json_line(value: Mapping[str, Any]) -> bytes:
-    """One line of JSON with its end."""
+    """Return a mapping as one line of JSON in UTF-8, with a newline at its end."""
     text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The objects of a file of JSON lines, and how many bytes of it are whole lines.
+    """Read a file of JSON lines.
 
-    A last line that a kill left half written is not counted. A missing file holds no lines.
+    A last line that is incomplete, because the process that wrote it was killed, is ignored. A
+    missing file is read as a file without lines.
+
+    Returns:
+      The objects in the lines, and the number of bytes of all complete lines.
 
     Raises:
-      JaxlabelError: another line than the last one is broken.
+      JaxlabelError: a line other than the last is not a JSON object.
     """
     content = path.read_bytes() if path.exists() else b""
     values, size = [], 0
@@ -117,13 +139,13 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def without_password(text: str) -> str:
-    """A text, its URLs' passwords replaced by ***: for what is written down or shown."""
+    """Replace the passwords of URLs in a text by ***, so that the text may be shown or stored."""
     text = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
     return re.sub(r"([?&]password=)[^&\s]*", r"\1***", text)
 
 
 def plain(value: Any) -> Any:
-    """The value in JSON's types: arrays as lists, numbers that are not finite as None."""
+    """Convert a value to JSON types: arrays become lists, and non-finite numbers become None."""
     if isinstance(value, Mapping):
         return {str(name): plain(inner) for name, inner in value.items()}
     if isinstance(value, np.ndarray | np.generic):

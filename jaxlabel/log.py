@@ -1,4 +1,4 @@
-"""What a recipe may write while it runs: the `Log` that `methods/` see, and one that forgets."""
+"""The interface `Log` of a run (metrics, images, checkpoints), and a log that does nothing."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -7,55 +7,80 @@ import numpy as np
 
 
 class Log(Protocol):
-    """Where numbers, pictures, arrays and checkpoints of a run go. `runlog.RunLog` is the real one.
+    """The interface of a run's log for metrics, images, arrays, checkpoints and messages.
 
-    Everything is keyed by (name, step), and a record that was already written is kept as it is:
-    so a run that was killed and started again can replay its steps without writing them twice.
+    `runlog.RunLog` implements it for runs on disk. Each record is identified by its name and step.
+    Writing a record again does nothing, so that a run that was killed and started again can repeat
+    its steps without writing records twice.
     """
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
-        """One line of metrics.jsonl and TensorBoard scalars `phase/name` at `step`."""
+        """Write the metrics of one step to metrics.jsonl and TensorBoard.
+
+        Args:
+          phase: the name of the training phase.
+          step: the step.
+          values: the metrics by name; in TensorBoard they are called `phase/name`.
+        """
 
     def images(self, name: str, step: int, images: np.ndarray) -> None:
-        """A sheet of uint8 images (n, h, w, c) for TensorBoard."""
+        """Write uint8 images (n, h, w, c) as one sheet to TensorBoard."""
 
     def arrays(self, name: str, **arrays: np.ndarray) -> None:
-        """Arrays that the report draws from, in artifacts/NAME.npz (atomically replaced)."""
+        """Write arrays to artifacts/NAME.npz, from which the report draws figures.
+
+        The file is replaced atomically.
+        """
 
     def progress(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
-        """A progress bar's state on a terminal; a plain line now and then otherwise."""
+        """Show the progress: as a bar on a terminal, otherwise as an occasional line of text.
+
+        Args:
+          phase: the name of the training phase.
+          step: the number of steps done.
+          num_steps: the number of all steps of the phase.
+          note: a text to show after the numbers.
+        """
 
     def say(self, text: str) -> None:
-        """A line for the person who looks on, such as a warning."""
+        """Print a line for the user, such as a warning."""
 
     def save(self, name: str, step: int, tree: Any) -> None:
-        """A checkpoint of a pytree of arrays; the newest complete one survives a kill."""
+        """Save a checkpoint of a pytree of arrays under a name.
+
+        If saving is interrupted, the previous checkpoint of this name remains.
+        """
 
     def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
-        """The newest checkpoint (step, tree) in the structure of `like`, or None."""
+        """Return the newest checkpoint as (step, tree), or None if there is none.
+
+        Args:
+          name: the name under which the checkpoint was saved.
+          like: a pytree of the same structure as the saved one.
+        """
 
 
 class NullLog:
     """A log that writes nothing, for tests and notebooks."""
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
-        """Forgets the values."""
+        """Do nothing with the values."""
 
     def images(self, name: str, step: int, images: np.ndarray) -> None:
-        """Forgets the images."""
+        """Do nothing with the images."""
 
     def arrays(self, name: str, **arrays: np.ndarray) -> None:
-        """Forgets the arrays."""
+        """Do nothing with the arrays."""
 
     def progress(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
-        """Shows nothing."""
+        """Do not show the progress."""
 
     def say(self, text: str) -> None:
-        """Says nothing."""
+        """Do not print the line."""
 
     def save(self, name: str, step: int, tree: Any) -> None:
-        """Keeps no checkpoint."""
+        """Do not save a checkpoint."""
 
     def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
-        """Has no checkpoint."""
+        """Return None: there are no checkpoints."""
         return None

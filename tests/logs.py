@@ -4,7 +4,7 @@ from jaxlabel.log import NullLog
 
 
 class Memory(NullLog):
-    """A log that keeps its checkpoints, as long as they fit."""
+    """A log that keeps the newest checkpoint of each name in memory."""
 
     def __init__(self):
         self.kept = {}

@@ -1,4 +1,4 @@
-"""An oracle without a database, and a database with prices, for tests of methods."""
+"""An oracle without a database, and a label store with prices, for tests of methods."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from jaxlabel.oracle import LabelStore
 
 
 def priced(tmp_path, prices):
-    """The URL of a store of the digits whose labels cost that."""
+    """Create a label store of the digits with the given prices, and return its URL."""
     digits = data.load("digits")
     url = f"sqlite:///{tmp_path}/labels.db"
     store = LabelStore(url)
@@ -19,10 +19,10 @@ def priced(tmp_path, prices):
 
 
 class ArrayOracle:
-    """Answers from an array and remembers what was asked; `costs` are 1 if not given.
+    """An oracle that takes labels from an array; each costs 1 if `costs` is None.
 
-    Oracles of one `ledger` are those of a run that was started again: what one has asked for is
-    paid for, and free for the next, which counts it when it asks for it.
+    Oracles that share a `ledger` belong to a run that was killed and started again: a label that
+    one of them bought is free for the others, but counts as spent when they ask for it.
     """
 
     def __init__(self, labels, budget, num_classes=10, costs=None, ledger=None):

@@ -1,4 +1,4 @@
-"""A place on a real PostgreSQL server that a test may fill, where there is a server."""
+"""Temporary schemas on a PostgreSQL server for tests, if there is a server."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ HOW = f'no PostgreSQL server: export {VARIABLE}="$(.ci/postgres.sh)" and test ag
 
 
 def server_url() -> str:
-    """The server's URL; the test is skipped when there is none."""
+    """Return the server's URL, or skip the test if there is no server."""
     url = os.environ.get(VARIABLE, "")
     if not url:
         pytest.skip(HOW)
@@ -21,7 +21,7 @@ def server_url() -> str:
 
 @contextlib.contextmanager
 def temporary_url() -> Iterator[str]:
-    """The server's URL with a schema of its own, which is dropped in the end."""
+    """Create a new schema, yield the server's URL with this schema, and drop the schema."""
     import psycopg
 
     url, name = server_url(), f"test_{uuid.uuid4().hex}"

@@ -1,7 +1,7 @@
-"""A small experiment and a fake worker for the tests of sweeps.
+"""A fake worker whose runs take no time, and an experiment, for tests of sweeps.
 
-The worker trains nothing: a run's accuracy is (budget + seed) / 100. The setting `account` makes a
-run fail, die, or wait until the file `go` exists beside the experiment.
+A run's accuracy is (budget + seed) / 100. The setting `account` makes a run fail, kill itself, or
+wait until a file `go` exists in the experiment's folder.
 """
 
 import sys
@@ -69,7 +69,7 @@ NAMES = [
 
 
 class Few:
-    """An experiment file in `folder`; the data are in folder/data, the sweep in folder/sweep."""
+    """An experiment in `folder`, with its data in folder/data and the sweep in folder/sweep."""
 
     def __init__(self, folder: Path):
         self.folder, self.workdir = folder, folder / "sweep"
@@ -78,7 +78,7 @@ class Few:
         self.write()
 
     def write(self, account: str = "well", **changes: str) -> None:
-        """Write the experiment file with some texts replaced."""
+        """Write the experiment's file, with some texts replaced."""
         text = EXPERIMENT.replace("ACCOUNT", account)
         for old, new in changes.items():
             assert old in text, old
@@ -86,7 +86,7 @@ class Few:
         (self.folder / "few.py").write_text(text)
 
     def sweep(self, jobs: int = 2, workdir: Path | None = None, **options) -> Path:
-        """Execute the sweep and return the table's path; `options`: `quick` or engine.Options."""
+        """Run the sweep and return its folder; `options`: `quick` and fields of engine.Options."""
         quick = options.pop("quick", False)
         worker = (sys.executable, str(self.folder / "fake_worker.py"))
         return engine.sweep(
@@ -96,21 +96,21 @@ class Few:
         )  # fmt: skip
 
     def tally(self) -> list[str]:
-        """Return the names of the runs that were started, sorted."""
+        """Return the names of the runs that were begun, sorted."""
         path = self.folder / "tally"
         return sorted(line.split()[0] for line in path.read_text().splitlines())
 
     def pids(self) -> set[int]:
-        """Return the process ids of the workers that started runs."""
+        """Return the ids of the processes that began runs."""
         return {int(line.split()[1]) for line in (self.folder / "tally").read_text().splitlines()}
 
 
 def names(account: str = "well") -> list[str]:
-    """Return the names of the runs in the order of the plan."""
+    """Return the names of all runs, in the order of the plan."""
     return [name.format(account) for name in NAMES]
 
 
 def cells(table: Path) -> list[list[str]]:
-    """Return the cells of the only table of a Markdown page."""
+    """Return the cells of the only table in a Markdown file, without its header."""
     rows = [line for line in table.read_text().splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]

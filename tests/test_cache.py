@@ -32,19 +32,19 @@ def counted(value, calls):
     return compute
 
 
-def test_what_was_computed_is_not_computed_again(root):
+def test_arrays_in_the_cache_are_not_computed_again(root):
     calls = []
     for _ in range(2):
-        found = cache.cached("codes", ["digits", 0], counted(7, calls))
-        np.testing.assert_array_equal(found["codes"], np.full((2, 3), 7))
-        assert found.keys() == {"codes", "inertia"} and found["inertia"] == 0.5
+        arrays = cache.cached("codes", ["digits", 0], counted(7, calls))
+        np.testing.assert_array_equal(arrays["codes"], np.full((2, 3), 7))
+        assert arrays.keys() == {"codes", "inertia"} and arrays["inertia"] == 0.5
     assert calls == [7]
     cache.cached("codes", ["digits", 1], counted(8, calls))
     cache.cached("kmeans", ["digits", 0], counted(9, calls))
     assert calls == [7, 8, 9]
 
 
-def test_without_a_directory_nothing_is_kept(monkeypatch):
+def test_without_a_directory_nothing_is_cached(monkeypatch):
     monkeypatch.delenv(cache.VARIABLE, raising=False)
     calls = []
     for _ in range(2):
@@ -52,7 +52,7 @@ def test_without_a_directory_nothing_is_kept(monkeypatch):
     assert calls == [1, 1]
 
 
-def test_other_source_is_another_key(root, monkeypatch):
+def test_a_change_of_the_source_code_invalidates_the_cache(root, monkeypatch):
     calls = []
     cache.cached("codes", 0, counted(1, calls))
     monkeypatch.setattr(cache, "source", lambda: "changed")
@@ -69,14 +69,14 @@ def test_a_damaged_file_is_computed_again(root):
     assert cache.cached("codes", 0, counted(3, calls))["codes"][0, 0] == 2
 
 
-def test_an_error_is_passed_on_and_nothing_is_kept(root):
+def test_an_error_is_raised_and_nothing_is_cached(root):
     with pytest.raises(ZeroDivisionError):
         cache.cached("codes", 0, lambda: {"codes": 1 // 0})
     assert list(root.rglob("*.npz")) == []
     assert cache.cached("codes", 0, lambda: {"codes": 4})["codes"] == 4
 
 
-def test_a_run_that_goes_on_saves_nothing_by_what_it_computed_itself(root):
+def test_arrays_of_a_run_that_was_restarted_do_not_count_as_saved(root):
     cache.begin("one")
     cache.cached("slow", 0, lambda: {"a": 1, cache.SECONDS: 1000.0})
     cache.begin("one")  # killed and started again
@@ -90,14 +90,14 @@ def test_a_run_that_goes_on_saves_nothing_by_what_it_computed_itself(root):
     assert cache.take_saved_seconds() == 0
 
 
-def test_what_the_process_saved_before_is_not_the_runs(root, capsys):
+def test_seconds_saved_before_a_run_do_not_count_for_it(root, capsys):
     for _ in range(2):
         cache.cached("slow", 0, lambda: {"a": 1, cache.SECONDS: 1000.0})
     config = medoids.Config(budget=24, code_steps=2, classifier_steps=2, components=8, map="none")
     assert experiment.run(config, root / "run")["seconds_shared"] < 1000
 
 
-def test_seconds_that_were_saved(root):
+def test_take_saved_seconds_sums_the_time_of_cached_arrays(root):
     def slow():
         time.sleep(0.15)
         return {"a": 1}
@@ -127,11 +127,11 @@ def test_equal_keys_have_equal_digests():
     assert cache.digest({"a": 1, "b": 2}) == cache.digest({"b": 2, "a": 1})
     assert cache.digest(Settings()) == cache.digest(Settings(3))
     assert cache.digest(jax.random.key(3)) == cache.digest(jax.random.key(3))
-    # A constant of today: the digest does not depend on the process.
+    # A constant: the digest does not depend on the process.
     assert cache.digest(["digits", 1, 0.5, None]) == "9a0292f33525fbb9503986433e93b50d"
 
 
-def test_what_has_no_content_is_no_key():
+def test_an_object_without_content_is_refused_as_a_key():
     with pytest.raises(TypeError, match="plain data and arrays"):
         cache.digest(object())
 

@@ -18,7 +18,7 @@ def test_write_replaces_whole_files_and_leaves_nothing_else(tmp_path):
 
 
 @full
-def test_a_full_disk_is_one_line_and_keeps_the_old_file(tmp_path):
+def test_a_full_disk_raises_an_error_of_one_line_and_keeps_the_old_file(tmp_path):
     path = tmp_path / "a.json"
     files.write_json(path, {"old": 1})
     (tmp_path / f".a.json.{os.getpid()}.part").symlink_to("/dev/full")
@@ -29,7 +29,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_old_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_what_cannot_be_written_is_one_line(tmp_path):
+def test_a_file_that_cannot_be_written_raises_an_error_of_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(JaxlabelError, match=r"cannot write .*: (Not a directory|File exists)"):
         files.write(tmp_path / "file" / "a.txt", "x")
@@ -52,23 +52,23 @@ def test_no_password_of_a_url_is_shown():
 def test_a_private_file_is_never_anyone_elses_to_read(tmp_path, monkeypatch):
     modes, fsync = [], os.fsync
 
-    def look(number):
+    def record_mode(number):
         modes.append(os.fstat(number).st_mode & 0o777)
         fsync(number)
 
-    monkeypatch.setattr(os, "fsync", look)
+    monkeypatch.setattr(os, "fsync", record_mode)
     files.write_json(tmp_path / "a.json", {}, private=True)
     assert [*modes, (tmp_path / "a.json").stat().st_mode & 0o777] == [0o600, 0o600]
 
 
-def test_json_holds_arrays_and_no_nan(tmp_path):
+def test_json_converts_arrays_and_nan(tmp_path):
     value = {"a": np.float32(0.5), "b": [np.nan, (1, np.int64(2))], "c": np.arange(3), "d": "é"}
     files.write_json(tmp_path / "a.json", value)
     read = files.read_json(tmp_path / "a.json")
     assert read == {"a": 0.5, "b": [None, [1, 2]], "c": [0, 1, 2], "d": "é"}
 
 
-def test_read_json_of_nothing_and_of_something_else(tmp_path):
+def test_read_json_of_missing_and_invalid_files(tmp_path):
     assert files.read_json(tmp_path / "none.json") is None
     (tmp_path / "list.json").write_text("[1]")
     with pytest.raises(JaxlabelError, match="holds no JSON object"):

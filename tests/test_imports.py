@@ -16,7 +16,7 @@ RANK = architecture.rank()
 
 
 def imports(path: Path) -> set[str]:
-    """The rooms that a file imports, also inside functions."""
+    """Return the top-level modules of jaxlabel that a file imports, also inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         names = []

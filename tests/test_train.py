@@ -27,7 +27,7 @@ def fit(log, **changes):
 
 
 class Memory(NullLog):
-    """A log that stores records and checkpoints in memory."""
+    """A log that keeps metrics and checkpoints in memory."""
 
     def __init__(self):
         self.records, self.checkpoints = {}, {}
@@ -43,7 +43,7 @@ class Memory(NullLog):
 
 
 class Killed(Memory):
-    """A log that interrupts the run right after it saves the checkpoint of step 100."""
+    """A log that simulates a kill just after the checkpoint of step 100 is saved."""
 
     def save(self, name, step, tree):
         super().save(name, step, tree)
@@ -64,21 +64,21 @@ def test_log_gets_the_mean_of_each_call_and_the_last_checkpoint():
     assert log.checkpoints["line"][0] == 230
 
 
-def test_a_killed_fit_goes_on_to_the_same_bits():
+def test_a_killed_fit_continues_to_bitwise_equal_parameters():
     whole, log = Memory(), Killed()
     expected = fit(whole)
     with pytest.raises(KeyboardInterrupt):
         fit(log, seconds_between_saves=0.0)
     resumed = fit(log)
-    for ours, theirs in zip(jax.tree.leaves(resumed), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    for left, right in zip(jax.tree.leaves(resumed), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(left, right)
     assert log.records == whole.records
 
 
 def test_the_length_of_a_call_does_not_change_the_result():
     one, other = fit(NullLog()), fit(NullLog(), steps_per_call=7)
-    for ours, theirs in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(left, right)
 
 
 def test_the_step_is_traced_once_however_many_calls():
@@ -109,7 +109,7 @@ def test_a_loss_that_is_not_finite_stops_the_run():
 
 
 @pytest.mark.parametrize("num_images", [0, 1, 5, 6, 7])
-def test_apply_batched_is_the_function_itself(num_images):
+def test_apply_batched_equals_the_function(num_images):
     images = np.random.default_rng(0).integers(0, 256, (num_images, 2, 2, 1), np.uint8)
     model = jnp.array(3.0)
     outputs = train.apply_batched(lambda m, x: m * x.sum(axis=(1, 2, 3)), model, images, 3)

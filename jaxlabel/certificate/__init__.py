@@ -1,21 +1,21 @@
-"""A model's accuracy, certified by buying the labels of a few images at random.
+"""Certify a model's accuracy by an audit: buy the labels of a few randomly drawn images.
 
     certificate = audit(key, probabilities, predictions, ask, target=0.9, budget=1000, bought=asked)
 
-Which accuracy? Three statements are told apart:
+An audit can certify one of two accuracies:
 
-1. What an audit certifies: the accuracy of this fixed model over the finite pool, which is all
-   images but `bought`. This holds whatever the model is and however it was trained, as long as
-   `predictions` stay as they were when the audit began.
-2. Images bought for training are left out: they were not drawn at random, and the model was fitted
-   to their labels. So the pool is the images that nobody asked about. With m of n images bought,
-   its accuracy differs from that over all n by less than m / n.
-3. The accuracy on new images, as of a test set: `population=True`. The n images count as
-   independent draws of what the model will see, every bought one as wrong in the lower bound and
-   as right in the upper one, and a binomial interval for the n draws (Clopper & Pearson 1934) is
-   added, for a fifth of the error. This supposes that the model is no better on these images for
-   having been trained on them without their labels. That cannot be known from them: where it
-   matters, keep images out of all training and audit those alone.
+1. The accuracy on the pool (the default). The pool is the finite set of all images except
+   `bought`. The certificate holds for any model, however it was trained, as long as the
+   predictions are fixed before the audit begins. Images bought for training are excluded, because
+   they were not drawn at random and the model was fitted to their labels. If m of n images were
+   bought, the accuracy on the pool differs from the accuracy on all n images by less than m / n.
+2. The accuracy on new images, such as a test set (`population=True`). The n images count as
+   independent draws from the distribution of new images. Every bought image counts as wrong in the
+   lower bound, and as right in the upper bound. A fifth of the error probability is spent on a
+   binomial interval for the n draws (Clopper & Pearson 1934). This assumes that training on the
+   images without their labels did not make the model more accurate on them than on new images.
+   The assumption cannot be checked on these images. If it may be violated, exclude some images
+   from all training and audit only those.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,30 +25,32 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxlabel.certificate.betting import Ledger
+from jaxlabel.certificate.betting import ConfidenceSequence
 from jaxlabel.certificate.design import ErrorModel, choose_weights
 from jaxlabel.certificate.planning import LOWER_SHARE, Terms
 from jaxlabel.errors import UsageError
 
 __all__ = ["Certificate", "Terms", "audit", "statement"]
 
-SMALLEST_BLOCK, LARGEST_BLOCK = 10, 50  # labels asked for at a time
+SMALLEST_BLOCK, LARGEST_BLOCK = 10, 50  # labels that are bought at a time, except at the start
 
 
 class Certificate(NamedTuple):
-    """What an audit found. Accuracies are those of the module's docstring.
+    """The result of an audit.
 
     Attributes:
-      estimate: of the pool's accuracy, unbiased for a number of labels fixed before (LURE,
-        Farquhar et al. 2021, on the residuals of the model's own confidence), but that it is kept
-        between 0 and 1; not a number without labels.
-      low, high: the interval; it holds at any moment one may have stopped.
-      labels: how many were asked for.
+      estimate: an estimate of the accuracy on the pool (LURE, Farquhar et al. 2021, applied to
+        the residuals of the model's error probabilities). It is unbiased if the number of labels
+        was fixed in advance, except that it is clipped to [0, 1]. NaN if no label was bought.
+      low: the lower end of the confidence interval of the certified accuracy.
+      high: the upper end of the interval. The interval is valid for any rule of when to stop.
+      labels: the number of labels bought.
       reached: whether `low` is at least the target.
-      stopped_by: "target"; "below", when `high` fell short of it; "out of reach", when it did not,
-        but what is known of the pool cannot certify the target for new images; "budget"; "pool",
-        when all labels were asked for.
-      indices: the images asked about, in the order drawn.
+      stopped_by: why the audit ended. "target": the target is certified. "below": `high` is below
+        the target. "out of reach": the accuracy on the pool cannot certify the target for new
+        images, although `high` is not below the target. "budget": the budget is spent. "pool": all
+        labels of the pool were bought.
+      indices: the indices of the images whose labels were bought, in the order of the draws.
     """
 
     estimate: float
@@ -61,7 +63,15 @@ class Certificate(NamedTuple):
 
 
 def statement(audits: Sequence[Certificate], population: bool) -> dict[str, float | str]:
-    """What a run may say after its audits, of which the last one counts, if it has succeeded."""
+    """Return what a run's audits have certified, as entries for the run's result.
+
+    Only the last audit counts. If there is none, or it did not reach the target, the only entry is
+    "certified" with the value 0.
+
+    Args:
+      audits: the run's audits in order.
+      population: whether the audits certify the accuracy on new images instead of the pool.
+    """
     if not audits or not audits[-1].reached:
         return {"certified": 0.0}
     last = audits[-1]
@@ -85,81 +95,103 @@ def audit(
     bought: Int[np.ndarray, "m"] | tuple[int, ...] = (),
     population: bool = False,
 ) -> Certificate:
-    """A certificate that the accuracy is at least `target`, or the best that `budget` labels give.
+    """Buy labels of random images until the accuracy is certified or the budget is spent.
 
-    Images are drawn without replacement, doubtful ones more often, and a gambler bets that the
-    errors are rarer than 1 - target: a betting confidence sequence (Waudby-Smith & Ramdas 2024)
-    with weighted draws from a finite pool and control variates (Shekhar et al. 2023). The model's
-    confidence proposes and predicts; it is recalibrated after each batch; validity rests on the
-    draws alone, so a model that is too sure of itself costs labels, never truth.
+    The audit tests whether the error rate is at most 1 - target. It uses a betting confidence
+    sequence (Waudby-Smith & Ramdas 2024) with weighted draws from a finite pool, without
+    replacement, and with control variates (Shekhar et al. 2023). Uncertain images are drawn more
+    often. The model's confidence determines the weights of the draws and the control variates, and
+    is recalibrated after each batch. The certificate is valid for any weights and control variates,
+    so an overconfident model needs more labels, but does not make the certificate wrong.
 
     Args:
-      probabilities: the model's; that of the prediction is its confidence.
-      predictions: the classes that are judged, which need not be the likeliest.
-      ask: labels of images, such as `lambda i: oracle.ask(i, purpose="certify")`.
-      batch: labels asked for at a time, and a chance to stop; 0: as many as the shortest success
-        takes, then a fifth of those so far, but never fewer than 10 or more than 50.
-      bought: indices that are not in the pool.
-      population: certify the accuracy on new images, statement 3 above. Where the pool would
-        have to be faultless for it, nothing is asked: the target is out of reach.
+      key: the random key of the draws.
+      probabilities: the model's class probabilities. The probability of the predicted class is the
+        model's confidence.
+      predictions: the predicted classes whose accuracy is audited; they need not be the classes of
+        highest probability.
+      ask: a function that buys the labels of images, such as
+        `lambda i: oracle.ask(i, purpose="certify")`.
+      target: the accuracy to certify.
+      confidence: the probability with which the confidence interval must cover the accuracy.
+      budget: the maximal number of labels to buy.
+      batch: the number of labels to buy at a time; the audit can stop after each batch. 0: first
+        the smallest number with which an audit can succeed, then a fifth of the labels bought so
+        far, but at least 10; in each case at most 50.
+      bought: the indices of images that are not in the pool.
+      population: whether to certify the accuracy on new images instead of the pool (see above in
+        this module). If not even an accuracy of 1 on the pool would certify the target, no label is
+        bought, and the audit ends as "out of reach".
+
+    Returns:
+      The certificate. It states the interval also if the target was not reached.
 
     Raises:
-      UsageError: a target or a confidence outside (0, 1), shapes that do not fit, what is not a
-        number, an empty pool.
+      UsageError: the target or the confidence is not in (0, 1), shapes do not match, a probability
+        is not finite, or the pool is empty.
     """
     probabilities, predictions = np.asarray(probabilities, float), np.asarray(predictions)
     _check(probabilities, predictions)
     pool = np.setdiff1d(np.arange(len(predictions)), np.asarray(bought, int))
     num_bought = len(predictions) - len(pool)
     terms = Terms(target, confidence, len(predictions), num_bought, population)
-    statement, goal, error = terms.statement, terms.goal, terms.error
+    population_bounds, pool_target, error = (
+        terms.population_bounds,
+        terms.pool_target,
+        terms.pool_error,
+    )
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())
-    ledger = Ledger(len(pool), 1 - goal, LOWER_SHARE * error, (1 - LOWER_SHARE) * error)
+    sequence = ConfidenceSequence(
+        len(pool), 1 - pool_target, LOWER_SHARE * error, (1 - LOWER_SHARE) * error
+    )
     error_model = ErrorModel(1 - probabilities[pool, predictions[pool]])
-    fewest = terms.fewest_labels()
+    min_labels = terms.fewest_labels()
     while True:
-        stopped_by = "out of reach" if goal >= 1 else ""
-        stopped_by = stopped_by or _stop(ledger, min(budget, len(pool)), len(pool))
+        stopped_by = "out of reach" if pool_target >= 1 else ""
+        stopped_by = stopped_by or _reason_to_stop(sequence, min(budget, len(pool)), len(pool))
         if stopped_by:
             break
-        size = batch or _block(ledger.num_labels, fewest)
-        size = min(size, budget - ledger.num_labels, len(pool) - ledger.num_labels)
-        left = np.delete(np.arange(len(pool)), ledger.drawn)
-        errors = error_model.errors(ledger.drawn, ledger.wrong)[left]
-        weights, prior = choose_weights(errors, ledger.limit)
-        # the first of exponential clocks that run at these rates: draws without replacement
-        clocks = generator.exponential(size=len(left)) / weights
-        first = np.argpartition(clocks, size - 1)[:size]
-        first = first[np.argsort(clocks[first])]
-        indices = pool[left[first]]
+        size = batch or _batch_size(sequence.num_labels, min_labels)
+        size = min(size, budget - sequence.num_labels, len(pool) - sequence.num_labels)
+        remaining = np.delete(np.arange(len(pool)), sequence.drawn)
+        errors = error_model.errors(sequence.drawn, sequence.wrong)[remaining]
+        weights, growth = choose_weights(errors, sequence.limit)
+        # Sorting exponential waiting times with these rates gives weighted draws without
+        # replacement.
+        waiting_times = generator.exponential(size=len(remaining)) / weights
+        first = np.argpartition(waiting_times, size - 1)[:size]
+        first = first[np.argsort(waiting_times[first])]
+        indices = pool[remaining[first]]
         wrong = np.asarray(ask(indices)) != predictions[indices]
-        ledger.enter(left, first, weights, errors, wrong, prior)
-    low, high = ledger.interval()
-    if statement is not None:
-        low, high = statement.interval(low, high, LOWER_SHARE)
-        # the pool's accuracy is below what is needed of it, which is more than the target
+        sequence.update(remaining, first, weights, errors, wrong, growth)
+    low, high = sequence.interval()
+    if population_bounds is not None:
+        low, high = population_bounds.interval(low, high, LOWER_SHARE)
+        # The accuracy on the pool is below the accuracy that is needed to certify the target for
+        # new images. This needed accuracy is higher than the target itself.
         stopped_by = "out of reach" if stopped_by == "below" and high >= target else stopped_by
     reached = stopped_by == "target" or low >= target
-    low = max(low, target) if stopped_by == "target" else low  # roots are found to 1e-9
-    estimate = float(np.clip(ledger.estimate(), 0, 1))
+    # The ends of the interval are computed to 1e-9, so `low` may be slightly below the target.
+    low = max(low, target) if stopped_by == "target" else low
+    estimate = float(np.clip(sequence.estimate(), 0, 1))
     return Certificate(
-        estimate, low, high, ledger.num_labels, reached, stopped_by, pool[ledger.drawn]
+        estimate, low, high, sequence.num_labels, reached, stopped_by, pool[sequence.drawn]
     )
 
 
-def _block(taken: int, fewest: float) -> int:
-    """How many labels to ask for next, when so many are taken."""
-    return int(min(LARGEST_BLOCK, max(fewest - taken, taken // 5, SMALLEST_BLOCK)))
+def _batch_size(num_labels: int, min_labels: float) -> int:
+    """Return the size of the next batch after `num_labels` labels have been bought."""
+    return int(min(LARGEST_BLOCK, max(min_labels - num_labels, num_labels // 5, SMALLEST_BLOCK)))
 
 
-def _stop(ledger: Ledger, most: int, num_pool: int) -> str:
-    """Why no more labels are asked for; empty: more are."""
-    if ledger.is_below_limit():
+def _reason_to_stop(sequence: ConfidenceSequence, max_labels: int, num_pool: int) -> str:
+    """Return why the audit must stop ("target", "below", ...), or "" if it continues."""
+    if sequence.is_below_limit():
         return "target"
-    if ledger.is_above_limit():
+    if sequence.is_above_limit():
         return "below"
-    if ledger.num_labels >= most:
-        return "pool" if most == num_pool else "budget"
+    if sequence.num_labels >= max_labels:
+        return "pool" if max_labels == num_pool else "budget"
     return ""
 
 
@@ -169,7 +201,7 @@ def _check(
     if probabilities.ndim != 2 or len(probabilities) != len(predictions):
         raise UsageError(
             f"probabilities of shape {probabilities.shape} for {len(predictions)} predictions: "
-            "one row for each, one column for each class"
+            "there must be one row for each prediction and one column for each class"
         )
     if not np.isfinite(probabilities).all():
-        raise UsageError("the model's probabilities are not all numbers: its training diverged")
+        raise UsageError("some of the model's probabilities are not finite: its training diverged")

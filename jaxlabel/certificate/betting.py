@@ -1,4 +1,9 @@
-"""Two gamblers' books: one bets that the errors are rarer than the limit, one that they are not."""
+"""A confidence sequence for a model's error rate, from the capital of bets on the draws.
+
+A bettor who bets against the hypothesis that the error rate is m starts with a capital of 1. If the
+hypothesis is true, the capital rarely becomes large. So a value m at which the capital becomes
+large can be ruled out. One bettor rules out large error rates, another rules out small ones.
+"""
 
 from collections.abc import Callable
 
@@ -7,25 +12,35 @@ from jaxtyping import Bool, Float, Int
 
 from jaxlabel.certificate.design import STAKES
 
-PRIOR_DRAWS = 40  # how many draws the expected growth of a stake counts for
-ASIDE = 0.1  # of the first gambler's capital: bet without regard to the limit, for the interval
-LEAST_VARIANCE = 1e-12  # where the limit is 0, so is the variance that is supposed before a draw
-LARGEST = 0.75  # of a stake that cannot ruin, where it is set by the variance
+PRIOR_DRAWS = 40  # the number of draws as which a stake's expected growth counts
+# The share of the first bettor's capital that is staked by the variance of past draws, not by the
+# limit. It narrows the interval at error rates other than the limit.
+VARIANCE_SHARE = 0.1
+MIN_VARIANCE = 1e-12  # avoids division by 0: the variance assumed at first is 0 if the limit is 0
+MAX_STAKE = 0.75  # stakes by variance are at most this share of the largest stake without ruin
 
 
-class Ledger:
-    """What was drawn from a pool of `num_pool` images, and what follows for its error rate m.
+class ConfidenceSequence:
+    """The draws of an audit, and the confidence sequence that they give for the error rate.
 
-    Each draw gives Y = (errors found before) / n + sum over what is left of s / n
-    + (wrong_i - s_i) / (n q_i), with q_i the probability of that draw and s_i a prediction of
-    wrong_i: whatever came before, the mean of Y is m (Shekhar et al. 2023, with their control
-    variates). So the products of 1 - stake (Y - m), and of 1 + stake' (Y - m) are
-    nonnegative martingales for stakes fixed before the draw, and pass 1/a ever with probability
-    at most a (Ville 1939). They are monotone in m because the stakes do not depend on it.
+    Let m be the error rate of a pool of n images. Each draw of an image i gives a value
+    Y = (errors found before) / n + (sum of s over the remaining images) / n
+    + (wrong_i - s_i) / (n q_i). Here q_i is the probability of drawing i, and s_i is a prediction
+    of wrong_i (a control variate). Given all earlier draws, the mean of Y is m (Shekhar et al.
+    2023). So the products of 1 - stake (Y - m) and of 1 + stake' (Y - m) over the draws are
+    nonnegative martingales, if each stake is fixed before the draw. The probability that such a
+    martingale ever exceeds 1/a is at most a (Ville 1939). The products are monotone in m, because
+    the stakes do not depend on m.
 
     Args:
-      limit: the error rate that is bet against.
-      error_low, error_high: how probable it may be that m is above, or below, the interval.
+      num_pool: the number n of images in the pool.
+      limit: the error rate that the audit tests: is m at most `limit`?
+      error_low: the allowed probability that m is above the interval of error rates.
+      error_high: the allowed probability that m is below the interval of error rates.
+
+    Attributes:
+      drawn: the images drawn, as indices into the pool, in the order of the draws.
+      wrong: whether the prediction is wrong, for each image drawn.
     """
 
     def __init__(self, num_pool: int, limit: float, error_low: float, error_high: float):
@@ -33,77 +48,103 @@ class Ledger:
         self._log_low, self._log_high = -np.log(error_low), -np.log(error_high)
         self.drawn = np.zeros(0, np.int64)
         self.wrong = np.zeros(0, bool)
-        self._values, self._stakes, self._stakes_any, self._stakes_up = np.zeros((4, 0))
-        self._by_stake = np.zeros(len(STAKES))  # log capital at the limit, of each fixed stake
+        self._values, self._stakes, self._stakes_by_variance, self._stakes_up = np.zeros((4, 0))
+        # The logarithm of the capital at the limit that each of the fixed STAKES would have.
+        self._log_capitals = np.zeros(len(STAKES))
 
     @property
     def num_labels(self) -> int:
-        """How many labels were bought."""
+        """Return the number of labels bought."""
         return len(self.drawn)
 
-    def enter(
-        self, left: Int[np.ndarray, "l"], first: Int[np.ndarray, "b"],
+    def update(
+        self, remaining: Int[np.ndarray, "l"], first: Int[np.ndarray, "b"],
         weights: Float[np.ndarray, "l"], predicted: Float[np.ndarray, "l"],
         wrong: Bool[np.ndarray, "b"], expected_growth: Float[np.ndarray, "stakes"],
     ) -> None:  # fmt: skip
-        """Books the draws `first` of the images `left`, made one after the other by `weights`."""
+        """Add draws that were made one after the other, without replacement.
+
+        Args:
+          remaining: the images that were not drawn before, as indices into the pool.
+          first: the draws, as indices into `remaining`, in order.
+          weights: the weight with which each image in `remaining` was drawn.
+          predicted: the predicted probability of an error for each image in `remaining`.
+          wrong: whether the prediction is wrong, for each draw.
+          expected_growth: the expected log growth per draw of each of STAKES.
+        """
         n = self.num_pool
-        before = np.sum(self.wrong) + np.concatenate([[0], np.cumsum(wrong[:-1])])
-        weight_left = _left(weights, first)
-        centre = (before + _left(predicted, first)) / n
-        scale = weight_left / (n * weights[first])
+        errors_before = np.sum(self.wrong) + np.concatenate([[0], np.cumsum(wrong[:-1])])
+        total_weight = _sum_remaining(weights, first)
+        centre = (errors_before + _sum_remaining(predicted, first)) / n
+        scale = total_weight / (n * weights[first])
         values = centre + (wrong - predicted[first]) * scale
-        # the largest and the smallest Y that the draw could give, known before it
-        rise = np.max((1 - predicted) / weights) * weight_left / n
-        fall = np.max(predicted / weights) * weight_left / n
+        # Before each draw, Y is known to be at most centre + rise and at least centre - fall.
+        rise = np.max((1 - predicted) / weights) * total_weight / n
+        fall = np.max(predicted / weights) * total_weight / n
         stakes = STAKES / (centre + rise)[:, None]
         logs = np.log1p(-stakes * (values - self.limit)[:, None])
-        past = self._by_stake + np.cumsum(logs, axis=0) - logs
-        followed = np.argmax(PRIOR_DRAWS * expected_growth + past, axis=1)
-        self._by_stake = self._by_stake + logs.sum(axis=0)
-        any_limit = np.minimum(self._by_variance(values, self._log_low), LARGEST / (centre + rise))
-        up = np.minimum(self._by_variance(values, self._log_high), LARGEST / (1 - centre + fall))
+        past = self._log_capitals + np.cumsum(logs, axis=0) - logs
+        best = np.argmax(PRIOR_DRAWS * expected_growth + past, axis=1)  # uses earlier draws only
+        self._log_capitals = self._log_capitals + logs.sum(axis=0)
+        variance_stakes = self._variance_stakes(values, self._log_low)
+        variance_stakes = np.minimum(variance_stakes, MAX_STAKE / (centre + rise))
+        up_stakes = self._variance_stakes(values, self._log_high)
+        up_stakes = np.minimum(up_stakes, MAX_STAKE / (1 - centre + fall))
         self._values = np.append(self._values, values)
-        self._stakes = np.append(self._stakes, stakes[np.arange(len(values)), followed])
-        self._stakes_any = np.append(self._stakes_any, any_limit)
-        self._stakes_up = np.append(self._stakes_up, up)
-        self.drawn = np.append(self.drawn, left[first])
+        self._stakes = np.append(self._stakes, stakes[np.arange(len(values)), best])
+        self._stakes_by_variance = np.append(self._stakes_by_variance, variance_stakes)
+        self._stakes_up = np.append(self._stakes_up, up_stakes)
+        self.drawn = np.append(self.drawn, remaining[first])
         self.wrong = np.append(self.wrong, wrong)
 
-    def _by_variance(self, values: Float[np.ndarray, "b"], log: float) -> Float[np.ndarray, "b"]:
-        """Stakes sqrt(2 log(1/a) / (past variance t log(1 + t))), whatever the limit.
+    def _variance_stakes(
+        self, values: Float[np.ndarray, "b"], log: float
+    ) -> Float[np.ndarray, "b"]:
+        """Return a stake for each of the new values, from the variance of the values before it.
 
-        They are those of the predictable plug-in bets of Waudby-Smith & Ramdas 2024.
+        The stake of draw t is sqrt(2 log(1/a) / (variance t log(1 + t))), the predictable plug-in
+        bet of Waudby-Smith & Ramdas 2024. It depends on the limit only because the limit is the
+        mean that is assumed before the first draw.
+
+        Args:
+          values: the values Y of the new draws.
+          log: log(1/a), where a is the allowed probability of an error.
         """
         past = np.concatenate([self._values, values])
         times = np.arange(1, len(past) + 1)
         mean = (self.limit + np.cumsum(past)) / (times + 1)
         squares = (self.limit * (1 - self.limit) + np.cumsum((past - mean) ** 2)) / (times + 1)
         variance = np.concatenate([[self.limit * (1 - self.limit)], squares[:-1]])
-        variance = np.maximum(variance, LEAST_VARIANCE)
+        variance = np.maximum(variance, MIN_VARIANCE)
         bets = np.sqrt(2 * log / (variance * times * np.log1p(times)))
         return bets[len(self._values) :]
 
     def is_below_limit(self) -> bool:
-        """Whether the error rate is certified to be at most the limit."""
+        """Return True if the error rate is certified to be at most the limit."""
         certain = 1 - np.sum(~self.wrong) / self.num_pool <= self.limit
-        return bool(certain or self._capital(self.limit) >= self._log_low)
+        return bool(certain or self._max_log_capital(self.limit) >= self._log_low)
 
     def is_above_limit(self) -> bool:
-        """Whether it is certified to be more than the limit."""
+        """Return True if the error rate is certified to be larger than the limit."""
         certain = np.sum(self.wrong) / self.num_pool > self.limit
-        return bool(certain or self._capital_up(self.limit) >= self._log_high)
+        return bool(certain or self._max_log_capital_up(self.limit) >= self._log_high)
 
     def interval(self) -> tuple[float, float]:
-        """The least and the greatest accuracy that no gambler has ruled out."""
-        least = np.sum(self.wrong) / self.num_pool
-        most = 1 - np.sum(~self.wrong) / self.num_pool
-        above = _root(lambda m: self._capital(m) >= self._log_low, least, most)
-        below = 1 - _root(lambda m: self._capital_up(1 - m) >= self._log_high, 1 - most, 1 - least)
+        """Return the confidence interval of the accuracy: the values that are not ruled out."""
+        min_error = np.sum(self.wrong) / self.num_pool
+        max_error = 1 - np.sum(~self.wrong) / self.num_pool
+        above = _smallest_ruled_out(
+            lambda m: self._max_log_capital(m) >= self._log_low, min_error, max_error
+        )
+        below = 1 - _smallest_ruled_out(
+            lambda accuracy: self._max_log_capital_up(1 - accuracy) >= self._log_high,
+            1 - max_error,
+            1 - min_error,
+        )
         return float(1 - above), float(1 - below)
 
     def estimate(self) -> float:
-        """The accuracy by LURE's weights of the draws (Farquhar et al. 2021)."""
+        """Return LURE's estimate of the accuracy (Farquhar et al. 2021); NaN before any draw."""
         m, n = self.num_labels, self.num_pool
         if m == 0:
             return float("nan")
@@ -113,26 +154,39 @@ class Ledger:
         parts = n / m * (n - m) / ((n - draw) * (n - draw + 1.0))
         return float(1 - np.sum(parts * self._values))
 
-    def _capital(self, m: float) -> float:
-        """The logarithm of the most that the first gambler ever had, were the error rate m."""
+    def _max_log_capital(self, m: float) -> float:
+        """Return the maximum so far of the log capital of bets that the error rate is below m."""
         by_limit = np.cumsum(np.log1p(-self._stakes * (self._values - m)))
-        by_variance = np.cumsum(np.log1p(-self._stakes_any * (self._values - m)))
-        both = np.logaddexp(by_limit + np.log1p(-ASIDE), by_variance + np.log(ASIDE))
-        return float(np.max(both, initial=0.0))
+        by_variance = np.cumsum(np.log1p(-self._stakes_by_variance * (self._values - m)))
+        total = np.logaddexp(
+            by_limit + np.log1p(-VARIANCE_SHARE), by_variance + np.log(VARIANCE_SHARE)
+        )
+        return float(np.max(total, initial=0.0))
 
-    def _capital_up(self, m: float) -> float:
+    def _max_log_capital_up(self, m: float) -> float:
+        """Return the maximum so far of the log capital of bets that the error rate is above m."""
         logs = np.log1p(self._stakes_up * (self._values - m))
         return float(np.max(np.cumsum(logs), initial=0.0))
 
 
-def _left(amounts: Float[np.ndarray, "l"], first: Int[np.ndarray, "b"]) -> Float[np.ndarray, "b"]:
-    """The sum of the amounts that are left before each of the draws."""
+def _sum_remaining(
+    amounts: Float[np.ndarray, "l"], first: Int[np.ndarray, "b"]
+) -> Float[np.ndarray, "b"]:
+    """Return, for each draw, the sum of the amounts of all images that were not drawn before it.
+
+    Args:
+      amounts: one number for each image.
+      first: the draws in order, as indices into `amounts`.
+    """
     taken = np.cumsum(amounts[first])
     return np.sum(amounts) - np.concatenate([[0.0], taken[:-1]])
 
 
-def _root(is_ruled_out: Callable[[float], bool], low: float, high: float) -> float:
-    """The least value in [low, high] that is ruled out, all above it being so; else `high`."""
+def _smallest_ruled_out(is_ruled_out: Callable[[float], bool], low: float, high: float) -> float:
+    """Return the smallest value in [low, high] that is ruled out, to 1e-9, by bisection.
+
+    All values above it must be ruled out too. Return `high` if no value is ruled out.
+    """
     if not is_ruled_out(high):
         return high
     while high - low > 1e-9:

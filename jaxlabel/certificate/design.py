@@ -1,6 +1,7 @@
-"""Which images an audit draws how often: the weights under which a bet is expected to grow most.
+"""Choose the weights of an audit's random draws, so that the bets are expected to grow fastest.
 
-Nothing here bears on validity: any positive weights, chosen before the labels are seen, are valid.
+A certificate is valid for any positive weights that are chosen before the labels are bought. The
+choice here only affects how many labels an audit takes.
 """
 
 from typing import NamedTuple
@@ -8,101 +9,145 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-STAKES = np.geomspace(0.02, 0.98, 16)  # shares of the largest stake that cannot ruin
-POWERS = (0.0, 0.25, 0.5, 0.75)  # 0.5 makes the variance least (Kossen et al. 2021)
-FLOORS = (0.03, 0.1, 0.25)  # a share of uniform draws, which bounds the largest loss
-BINS = 24
+STAKES = np.geomspace(0.02, 0.98, 16)  # as shares of the largest stake that cannot lose everything
+POWERS = (0.0, 0.25, 0.5, 0.75)  # 0.5 minimises the variance (Kossen et al. 2021)
+FLOORS = (0.03, 0.1, 0.25)  # shares of uniform draws, which limit the largest possible loss
+BINS = 24  # images are grouped by error probability, to compute the growth of bets quickly
 NEWTON_STEPS = 6
-HOPE = 0.85  # of the limit: the error rate supposed where the model expects a larger one
-LOWEST, HIGHEST = 1e-4, 0.9  # what an error probability may be
+MAX_ASSUMED_ERROR = 0.85  # times the limit: the largest mean error rate assumed to choose stakes
+MIN_ERROR, MAX_ERROR = 1e-4, 0.9  # error probabilities are clipped to this range
 
 
 class Weighting(NamedTuple):
-    """Weights of draws, and what is expected of them."""
+    """The weights of the draws, and the growth of bets that is expected with these weights.
+
+    Attributes:
+      weights: the weight with which each image is drawn.
+      growth: the expected log growth of the capital per draw, for each of STAKES.
+    """
 
     weights: Float[np.ndarray, "n"]
-    growth: Float[np.ndarray, "stakes"]  # expected log growth of a draw, for each of STAKES
+    growth: Float[np.ndarray, "stakes"]
 
 
 class ErrorModel:
-    """How probable an error is, by the model's own word and by the labels seen so far.
+    """Estimates the probability that each prediction is wrong, calibrated on the labels bought.
 
-    Logistic calibration (Platt 1999) of the log odds, with a Gaussian prior around the identity:
-    offset 0 +- 1, slope 1 +- 0.5.
+    The model's log odds of an error are calibrated by logistic regression (Platt 1999) with a
+    Gaussian prior around the identity: offset 0 +- 1, slope 1 +- 0.5.
+
+    Args:
+      probabilities: the probability that the prediction is wrong, for each image of the pool, as
+        the model predicts it (1 - confidence).
     """
 
-    def __init__(self, claimed: Float[np.ndarray, "n"]):
-        self._odds = odds(claimed)
+    def __init__(self, probabilities: Float[np.ndarray, "n"]):
+        self._log_odds = log_odds(probabilities)
 
     def errors(
         self, drawn: Int[np.ndarray, "m"], wrong: Bool[np.ndarray, "m"]
     ) -> Float[np.ndarray, "n"]:
-        """Each image's probability of an error."""
+        """Return the calibrated probability of an error for each image of the pool.
+
+        Args:
+          drawn: the images whose labels were bought.
+          wrong: whether the prediction is wrong, for each of these images.
+        """
         prior, precision = np.array([0.0, 1.0]), np.diag([1.0, 4.0])
-        inputs = np.stack([np.ones(len(drawn)), self._odds[drawn]], axis=1)
-        fitted = prior
+        inputs = np.stack([np.ones(len(drawn)), self._log_odds[drawn]], axis=1)
+        parameters = prior
         for _ in range(NEWTON_STEPS if len(drawn) else 0):
-            share = logistic(inputs @ fitted)
-            slope = inputs.T @ (wrong - share) - precision @ (fitted - prior)
-            curvature = (inputs * (share * (1 - share))[:, None]).T @ inputs + precision
-            fitted = fitted + np.clip(np.linalg.solve(curvature, slope), -1, 1)
-        return np.clip(logistic(fitted[0] + fitted[1] * self._odds), LOWEST, HIGHEST)
+            fitted = logistic(inputs @ parameters)
+            gradient = inputs.T @ (wrong - fitted) - precision @ (parameters - prior)
+            hessian = (inputs * (fitted * (1 - fitted))[:, None]).T @ inputs + precision
+            parameters = parameters + np.clip(np.linalg.solve(hessian, gradient), -1, 1)
+        return np.clip(
+            logistic(parameters[0] + parameters[1] * self._log_odds), MIN_ERROR, MAX_ERROR
+        )
 
 
 def choose_weights(errors: Float[np.ndarray, "n"], limit: float) -> Weighting:
-    """Weights (e (1 - e))^power + floor, of the power and floor whose best stake grows most.
+    """Choose the weights of the draws for which the best stake is expected to grow fastest.
 
-    The growth rate is that of Kelly 1956, E log(1 - stake (Y - limit)), for the images' `errors`.
+    The weights are (1 - floor) (e (1 - e))^power / mean + floor, where e is an image's probability
+    of an error, and `mean` is the mean of (e (1 - e))^power over all images. The power is chosen
+    from POWERS and the floor from FLOORS. The growth rate of a stake is E log(1 - stake
+    (Y - limit)), as in Kelly 1956.
+
+    Args:
+      errors: the probability that the prediction is wrong, for each image that may be drawn.
+      limit: the error rate that the audit tests.
     """
     shares, expected = _binned(errors)
-    # without an edge nothing grows; suppose one
-    hoped = expected * min(1.0, HOPE * limit / np.sum(shares * expected))
-    power, floor, growth = _best(shares, expected, hoped, limit)
-    spread = (errors * (1 - errors)) ** power
-    return Weighting((1 - floor) * spread / spread.mean() + floor, growth)
+    # If the mean expected error is above the limit, no stake grows. So means above
+    # MAX_ASSUMED_ERROR times the limit are scaled down to this value to choose the stakes.
+    assumed = expected * min(1.0, MAX_ASSUMED_ERROR * limit / np.sum(shares * expected))
+    power, floor, growth = _best_design(shares, expected, assumed, limit)
+    uncertainty = (errors * (1 - errors)) ** power
+    return Weighting((1 - floor) * uncertainty / uncertainty.mean() + floor, growth)
 
 
 def fastest_growth(errors: Float[np.ndarray, "n"], limit: float) -> float:
-    """The growth rate of the best stake under the best weights, were the `errors` the truth."""
+    """Return the log growth per draw of the best stake with the best weights.
+
+    Args:
+      errors: the probability that the prediction is wrong, for each image; assumed to be true.
+      limit: the error rate that the audit tests.
+    """
     shares, expected = _binned(errors)
-    return float(_best(shares, expected, expected, limit)[2].max())
+    return float(_best_design(shares, expected, expected, limit)[2].max())
 
 
-def odds(claimed: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-    """The log odds of probabilities, none of them certain."""
-    claimed = np.clip(claimed, 1e-6, HIGHEST)
-    return np.log(claimed) - np.log1p(-claimed)
+def log_odds(probabilities: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+    """Return the log odds of probabilities, which are clipped to [1e-6, MAX_ERROR] first."""
+    probabilities = np.clip(probabilities, 1e-6, MAX_ERROR)
+    return np.log(probabilities) - np.log1p(-probabilities)
 
 
 def logistic(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-    """The probabilities of log odds."""
+    """Convert log odds to probabilities by the logistic function."""
     return 0.5 * (1 + np.tanh(0.5 * values))
 
 
-def _best(
+def _best_design(
     shares: Float[np.ndarray, "bins"],
     expected: Float[np.ndarray, "bins"],
-    hoped: Float[np.ndarray, "bins"],
+    assumed: Float[np.ndarray, "bins"],
     limit: float,
 ) -> tuple[float, float, Float[np.ndarray, "stakes"]]:
-    """Power and floor for the `expected` errors, and the growth by stake if `hoped` are true."""
-    found = []
+    """Choose the power and the floor of the draws' weights with which the best stake grows fastest.
+
+    `choose_weights` says how the weights depend on the power and the floor.
+
+    Args:
+      shares: the share of the images in each bin.
+      expected: the error probability of each bin, which determines the weights.
+      assumed: the error probability of each bin that is assumed for the growth of stakes.
+      limit: the error rate that the audit tests.
+
+    Returns:
+      The power, the floor, and the expected log growth per draw for each of STAKES.
+    """
+    designs = []
     for power in POWERS:
         scaled = (expected * (1 - expected)) ** power
         scaled = scaled / np.sum(shares * scaled)
         for floor in FLOORS:
-            growth = _growth(shares, hoped, (1 - floor) * scaled + floor, limit)
-            found.append((power, floor, growth))
-    return max(found, key=lambda design: design[2].max())
+            growth = _expected_growth(shares, assumed, (1 - floor) * scaled + floor, limit)
+            designs.append((power, floor, growth))
+    return max(designs, key=lambda design: design[2].max())
 
 
-def _growth(
+def _expected_growth(
     shares: Float[np.ndarray, "bins"],
     errors: Float[np.ndarray, "bins"],
     weights: Float[np.ndarray, "bins"],
     limit: float,
 ) -> Float[np.ndarray, "stakes"]:
-    """The expected logarithm of a draw's factor, `errors` being true and the control variate."""
+    """Return the expected log growth per draw, for each of STAKES.
+
+    The error probabilities are assumed to be true, and are also the control variate.
+    """
     total = np.sum(shares * weights)
     centre, scale = np.sum(shares * errors), total / weights
     if_wrong, if_right = centre + (1 - errors) * scale, centre - errors * scale
@@ -115,10 +160,14 @@ def _growth(
 def _binned(
     errors: Float[np.ndarray, "n"],
 ) -> tuple[Float[np.ndarray, "bins"], Float[np.ndarray, "bins"]]:
-    """Shares of the images in bins of like errors, and the mean error of each."""
+    """Group images into bins by the logarithm of their error probability.
+
+    Returns:
+      The share of the images and the mean error probability in each bin that is not empty.
+    """
     logs = np.log(errors)
-    place = (logs - logs.min()) / max(np.ptp(logs), 1e-9) * BINS
-    place = np.minimum(place.astype(int), BINS - 1)
-    counts, sums = np.bincount(place, minlength=BINS), np.bincount(place, errors, BINS)
+    bins = (logs - logs.min()) / max(np.ptp(logs), 1e-9) * BINS
+    bins = np.minimum(bins.astype(int), BINS - 1)
+    counts, sums = np.bincount(bins, minlength=BINS), np.bincount(bins, errors, BINS)
     filled = counts > 0
     return counts[filled] / len(errors), sums[filled] / counts[filled]

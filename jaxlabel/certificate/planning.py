@@ -1,4 +1,7 @@
-"""What an audit is to certify, and how many labels it is likely to take: to know when to begin."""
+"""Specify what an audit must certify, and predict how many labels the audit will take.
+
+The prediction is used to decide when a run should begin an audit.
+"""
 
 import dataclasses
 import math
@@ -6,24 +9,32 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from jaxlabel.certificate.design import LOWEST, fastest_growth, logistic, odds
+from jaxlabel.certificate.design import MIN_ERROR, fastest_growth, log_odds, logistic
 from jaxlabel.certificate.population import Population
 from jaxlabel.errors import UsageError
 
-LOWER_SHARE = 0.9  # of the error that is allowed: the target is a lower bound
-LEARNING = 1.25  # how many times the draws of a gambler who knows the errors' odds from the start
+# The share of the allowed error probability that is used for the lower end of the interval. It is
+# large because the target is a lower bound.
+LOWER_SHARE = 0.9
+# An audit takes this many times the draws that it would take with known error probabilities,
+# because it has to calibrate them first.
+CALIBRATION_FACTOR = 1.25
 
 
 @dataclasses.dataclass(frozen=True)
 class Terms:
-    """An accuracy of at least `target` is to be certified, with `confidence` in being right.
+    """The statement that an audit must certify: the accuracy is at least `target`.
 
     Attributes:
-      num_images, num_bought: how many there are, and how many of these are not in the pool.
-      population: of new images, not of the pool (statement 3 of `jaxlabel.certificate`).
+      target: the accuracy to certify.
+      confidence: the probability with which the confidence interval must cover the accuracy.
+      num_images: the number of all images.
+      num_bought: the number of images whose labels were bought before; these are not in the pool.
+      population: whether to certify the accuracy on new images instead of the pool (see the
+        docstring of `jaxlabel.certificate`).
 
     Raises:
-      UsageError: a target or a confidence outside (0, 1), an empty pool.
+      UsageError: the target or the confidence is not in (0, 1), or the pool is empty.
     """
 
     target: float
@@ -35,84 +46,97 @@ class Terms:
     def __post_init__(self) -> None:
         if not (0 < self.target < 1 and 0 < self.confidence < 1):
             raise UsageError(
-                f"target {self.target:g}, confidence {self.confidence:g}: both lie between 0 and 1"
+                f"target {self.target:g}, confidence {self.confidence:g}: both must be between 0 "
+                "and 1"
             )
         if self.num_pool < 1:
-            raise UsageError("every image was bought: there is none left to audit the model on")
+            raise UsageError("every image was bought: none left to audit the model on")
 
     @property
     def num_pool(self) -> int:
-        """How many images an audit draws from."""
+        """Return the number of images in the pool, from which an audit draws."""
         return self.num_images - self.num_bought
 
     @property
-    def statement(self) -> Population | None:
-        """What leads from the pool to new images."""
+    def population_bounds(self) -> Population | None:
+        """Return the converter of bounds from the pool to new images; None if not `population`."""
         if not self.population:
             return None
         return Population(self.num_images, self.num_pool, 1 - self.confidence)
 
     @property
-    def goal(self) -> float:
-        """The accuracy on the pool that certifies the target; 1 where none does."""
-        statement = self.statement
-        return self.target if statement is None else statement.needed(self.target, LOWER_SHARE)
+    def pool_target(self) -> float:
+        """Return the smallest pool accuracy that certifies the target; 1 if there is none."""
+        bounds = self.population_bounds
+        return self.target if bounds is None else bounds.needed_accuracy(self.target, LOWER_SHARE)
 
     @property
-    def error(self) -> float:
-        """How probable it may be that the audit itself is wrong."""
-        statement = self.statement
-        return 1 - self.confidence if statement is None else statement.error_left
+    def pool_error(self) -> float:
+        """Return the allowed probability that the interval of the accuracy on the pool is wrong."""
+        bounds = self.population_bounds
+        return 1 - self.confidence if bounds is None else bounds.pool_error
 
     def fewest_labels(self) -> float:
-        """The even draws below which an audit cannot succeed: all bets placed and won.
+        """Return the smallest number of uniform draws with which an audit can succeed.
 
-        A bet won multiplies the money by less than one plus the share of errors that may be among
-        the images that are left, and one over the error is wanted; or as many right answers are
-        there as the pool must have. Infinity where none can.
-        """
-        limit, pool = 1 - self.goal, self.num_pool
-        if limit <= 0:
-            return math.inf
-        left = pool - np.arange(pool)
-        money = np.cumsum(np.log1p(limit * pool / left))
-        bets = int(np.searchsorted(money, math.log(1 / self.error))) + 1
-        return min(bets, math.ceil(self.goal * pool - 1e-9))
-
-    def expected_labels(self, claimed: Float[np.ndarray, "m"], mean: float) -> float:
-        """The labels with which an audit is about as likely as not to have succeeded.
-
-        The gambler has one over the error when the logarithm of the money has grown by as much, and
-        the best bet's expected growth is known (Kelly 1956), if the images' odds of an error are
-        the model's own but for one temperature (Guo et al. 2017), at which their mean is `mean`.
-        Fewer are needed where they are much of the pool (Cochran 1977, eq. 4.2). Simulated audits
-        take .7 to 1.1 times as many (experiments/certificate.md).
-
-        Args:
-          claimed: the probability of an error that the model owns up to, for images of the pool.
-          mean: the share of errors that is supposed in it.
+        This is the number of draws needed if every prediction drawn is right. A bet that is won
+        multiplies the capital by less than 1 + (the share of errors that is allowed among the
+        remaining images), and the capital must reach 1 / error. An audit also succeeds once the
+        number of right predictions drawn reaches the number that the whole pool must have.
 
         Returns:
-          Infinity where it is more than is allowed, or is not a number.
+          The number of labels; infinity if no audit can succeed.
         """
-        limit = 1 - self.goal
+        limit, pool = 1 - self.pool_target, self.num_pool
+        if limit <= 0:
+            return math.inf
+        remaining = pool - np.arange(pool)
+        log_capital = np.cumsum(np.log1p(limit * pool / remaining))
+        bets = int(np.searchsorted(log_capital, math.log(1 / self.pool_error))) + 1
+        return min(bets, math.ceil(self.pool_target * pool - 1e-9))
+
+    def expected_labels(self, probabilities: Float[np.ndarray, "m"], mean: float) -> float:
+        """Return the number of labels with which an audit succeeds with a probability of about 1/2.
+
+        An audit succeeds when the log capital of its bets reaches log(1 / error). The number of
+        draws follows from the expected log growth of the best bet (Kelly 1956). The images'
+        probabilities of an error are assumed to be those of the model after scaling by a
+        temperature (Guo et al. 2017) that makes their mean equal to `mean`. The number is reduced
+        if it is a large part of the pool (Cochran 1977, eq. 4.2). Simulated audits take 0.7 to 1.1
+        times this number (experiments/certificate.md).
+
+        Args:
+          probabilities: the probability that the prediction is wrong, for images of the pool, as
+            the model predicts it (1 - confidence).
+          mean: the assumed error rate of the pool.
+
+        Returns:
+          The number of labels; infinity if `mean` is not below the allowed error rate, or is NaN.
+        """
+        limit = 1 - self.pool_target
         if not mean < limit:
             return math.inf
-        growth = max(0.0, fastest_growth(tempered(claimed, mean), limit))
-        by_bets = growth / (LEARNING * math.log(1 / (LOWER_SHARE * self.error)))
+        growth = max(0.0, fastest_growth(scale_by_temperature(probabilities, mean), limit))
+        by_bets = growth / (CALIBRATION_FACTOR * math.log(1 / (LOWER_SHARE * self.pool_error)))
         return 1 / (by_bets + 1 / self.num_pool)
 
 
-def tempered(claimed: Float[np.ndarray, "n"], mean: float) -> Float[np.ndarray, "n"]:
-    """The probabilities with log odds divided by one temperature, so that their mean is `mean`.
+def scale_by_temperature(
+    probabilities: Float[np.ndarray, "n"], mean: float
+) -> Float[np.ndarray, "n"]:
+    """Scale probabilities by a temperature so that their mean becomes `mean`.
 
-    None counts as more than a half. A mean that no temperature between 1/20 and 20 gives is the
-    nearest that one does.
+    The log odds of all probabilities are divided by the same temperature.
+    Probabilities above 1/2 count as 1/2. The temperature is between 1/20 and 20; if none of these
+    gives the mean, the one with the nearest mean is used.
+
+    Returns:
+      The probabilities after scaling.
     """
-    logits = odds(np.minimum(claimed, 0.5))
-    low, high = -3.0, 3.0  # logarithms of the temperature; the mean grows with it
+    logits = log_odds(np.minimum(probabilities, 0.5))
+    low, high = -3.0, 3.0  # logarithms of the temperature, with which the mean increases
     for _ in range(40):
         middle = 0.5 * (low + high)
-        short = logistic(logits / math.exp(middle)).mean() < mean
-        low, high = (middle, high) if short else (low, middle)
-    return np.maximum(logistic(logits / math.exp(high)), LOWEST)
+        too_small = logistic(logits / math.exp(middle)).mean() < mean
+        low, high = (middle, high) if too_small else (low, middle)
+    return np.maximum(logistic(logits / math.exp(high)), MIN_ERROR)

@@ -1,4 +1,4 @@
-"""From the accuracy on a pool of images to that on what the images were drawn from."""
+"""Convert bounds of the accuracy on a pool of images to bounds of the accuracy on new images."""
 
 from bisect import bisect_left
 from typing import NamedTuple
@@ -6,36 +6,61 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import beta
 
-SHARE = 0.2  # of the error that is allowed: for the images having been a sample
+# The share of the allowed error probability that is used for the step from the pool to new images.
+SAMPLING_SHARE = 0.2
 
 
 class Population(NamedTuple):
-    """`num_images` independent draws, of which `num_pool` are audited; the others were bought."""
+    """A sample of independent draws from the distribution of new images.
+
+    Attributes:
+      num_images: the number of images in the sample.
+      num_pool: the number of images in the pool; the labels of the other images were bought before.
+      error: the allowed probability that the interval of the accuracy on new images is wrong.
+    """
 
     num_images: int
     num_pool: int
-    error: float  # how probable it may be that the whole statement is wrong
+    error: float
 
     @property
-    def error_left(self) -> float:
-        """What is left of the error for the audit itself."""
-        return (1 - SHARE) * self.error
+    def pool_error(self) -> float:
+        """Return the part of the allowed error probability that remains for the pool's audit."""
+        return (1 - SAMPLING_SHARE) * self.error
 
     def interval(self, low: float, high: float, lower_share: float) -> tuple[float, float]:
-        """The accuracy's interval, from the pool's: Clopper & Pearson's of the worst counts."""
-        right = np.ceil(low * self.num_pool - 1e-6)  # and every bought one wrong
-        wrong = np.ceil((1 - high) * self.num_pool - 1e-6)  # and every bought one right
-        return self._least(right, lower_share), 1 - self._least(wrong, 1 - lower_share)
+        """Convert an interval of the accuracy on the pool to one of the accuracy on new images.
 
-    def needed(self, target: float, lower_share: float) -> float:
-        """The least accuracy on the pool that certifies `target`; 1 where none does."""
+        The bounds are those of Clopper & Pearson 1934 for the least favourable counts: every bought
+        image counts as wrong in the lower bound, and as right in the upper bound.
+
+        Args:
+          low: the lower end of the accuracy on the pool.
+          high: the upper end of the accuracy on the pool.
+          lower_share: the share of the error probability that is used for the lower end.
+        """
+        right = np.ceil(low * self.num_pool - 1e-6)
+        wrong = np.ceil((1 - high) * self.num_pool - 1e-6)
+        return self._lower_bound(right, lower_share), 1 - self._lower_bound(wrong, 1 - lower_share)
+
+    def needed_accuracy(self, target: float, lower_share: float) -> float:
+        """Return the smallest accuracy on the pool that certifies `target`; 1 if there is none."""
         count = bisect_left(
-            range(self.num_pool + 1), target, key=lambda right: self._least(right, lower_share)
+            range(self.num_pool + 1),
+            target,
+            key=lambda right: self._lower_bound(right, lower_share),
         )
         return min(1.0, count / self.num_pool)
 
-    def _least(self, count: float, share: float) -> float:
-        """The least share under which `count` or more of all images are not too improbable."""
+    def _lower_bound(self, count: float, share: float) -> float:
+        """Return the lower Clopper-Pearson bound of a proportion from `count` successes.
+
+        Args:
+          count: the number of successes among all images of the sample.
+          share: the share of the sampling step's error probability that this bound may use.
+        """
         if count <= 0:
             return 0.0
-        return float(beta.ppf(SHARE * self.error * share, count, self.num_images - count + 1))
+        return float(
+            beta.ppf(SAMPLING_SHARE * self.error * share, count, self.num_images - count + 1)
+        )

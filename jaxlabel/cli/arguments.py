@@ -1,7 +1,7 @@
-"""The declaration of commands and their flags, from which parsing and help texts are derived.
+"""Declare commands and their flags, parse arguments, and write help texts.
 
-A flag is declared once, as a `Flag`. Its declaration is what absl parses, what the usage line
-shows, and what the help text explains.
+A flag is declared once, as a `Flag`. Parsing by absl, the usage line and the help text are all
+derived from this declaration.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""What a data source gives: the options it is read with, its images, and the data sets we know."""
+"""Types for data sets and their images, read options, and the table of well-known data sets."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,15 @@ from jaxtyping import Shaped, UInt8
 
 
 class Options(NamedTuple):
-    """How images are read; every field is a setting of the run with the same name."""
+    """Options for reading images. Each one is a setting of the run with the same name.
+
+    Attributes:
+      data_dir: the folder of data sets prepared for tensorflow-datasets; empty: its default folder.
+      image_size: the side in pixels to which images are resized; 0: images keep their size.
+      image_mode: the channels: "grey", "rgb", or "auto" (grey only if all images are grey).
+      folder_labels: whether the names of sub-folders are used as labels.
+      skip_unreadable: whether unreadable image files in a folder are skipped instead of an error.
+    """
 
     data_dir: str = ""
     image_size: int = 0
@@ -22,14 +30,26 @@ DEFAULTS = Options()
 
 
 class Images(NamedTuple):
-    """Images of one shape, and the id of each: the content hash of its original pixels."""
+    """Images of one shape and their item ids.
+
+    Attributes:
+      pixels: the images.
+      items: the id of each image: a hash of its original pixels.
+    """
 
     pixels: UInt8[np.ndarray, "n h w c"]
     items: Shaped[np.ndarray, " n"]
 
 
 class Source(NamedTuple):
-    """What a source's reader returns: no labels."""
+    """The images that a reader (`idx`, `npz`, `folder`, ...) found, without labels.
+
+    Attributes:
+      train: the training images.
+      test: the test images; None if there are none.
+      classes: the names of the classes by label; empty if unknown.
+      paths: the file of each training image; empty unless the images are separate files.
+    """
 
     train: Images
     test: Images | None = None
@@ -38,10 +58,18 @@ class Source(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """Images to train and to test on, without a label.
+    """The training and test images of a data set, without labels.
 
-    `train_items` are content hashes: identical images share one, and they stay the same when the
-    files are reordered, converted to another format, resized or turned grey by the options.
+    Attributes:
+      name: the name in lower case with underscores, such as "fashion_mnist".
+      kind: what the images show: "digits", "clothes", "overhead", "objects" or "unknown".
+      classes: the names of the classes by label; empty if unknown.
+      train_images: the training images.
+      train_items: the id of each training image, a hash of its original pixels. Identical images
+        share one id. Ids do not change if files are reordered or converted to another format, or
+        if the options resize images or turn them grey.
+      test_images: the test images; of length 0 if there are none.
+      paths: the file of each training image; empty unless the images are separate files.
     """
 
     name: str
@@ -66,8 +94,9 @@ CIFAR10 = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
 
-# By kind, augmentation knows what keeps a label: a digit must not be flipped, an aerial view may.
-KNOWN: dict[str, tuple[str, tuple[str, ...]]] = {
+# The kind and the classes of each well-known data set. Augmentation depends on the kind, because
+# a flipped digit may be another digit, while a flipped aerial view keeps its label.
+KNOWN_DATASETS: dict[str, tuple[str, tuple[str, ...]]] = {
     "digits": ("digits", DIGITS),
     "mnist": ("digits", DIGITS),
     "fashion_mnist": ("clothes", CLOTHES),
@@ -86,12 +115,12 @@ ALIASES = {"fashion": "fashion_mnist", "fashionmnist": "fashion_mnist", "fmnist"
 
 
 def kind_of(name: str) -> str:
-    """What its images are of, as `Dataset.kind`, by the data set's name."""
-    return KNOWN[name][0] if name in KNOWN else "unknown"
+    """Return the kind of a data set's images by its name: "digits", "clothes", ... or "unknown"."""
+    return KNOWN_DATASETS[name][0] if name in KNOWN_DATASETS else "unknown"
 
 
 def name_of(prefix: str, location: str) -> str:
-    """The data set's name: the last part of its place, in lower case with underscores.
+    """Return a data set's name: the last part of its location, in lower case with underscores.
 
     >>> name_of("idx", "data/Fashion-MNIST/")
     'fashion_mnist'
@@ -99,9 +128,9 @@ def name_of(prefix: str, location: str) -> str:
     if prefix == "digits":
         return "digits"
     if prefix == "tfds":
-        last = re.split(r"[:/]", location)[0]
+        stem = re.split(r"[:/]", location)[0]
     else:
-        last = Path(location).expanduser().resolve().name
-        last = last.removesuffix(".npz") if prefix == "npz" else last
-    name = re.sub(r"[^a-z0-9]+", "_", last.lower()).strip("_") or "images"
+        stem = Path(location).expanduser().resolve().name
+        stem = stem.removesuffix(".npz") if prefix == "npz" else stem
+    name = re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_") or "images"
     return ALIASES.get(name, name)

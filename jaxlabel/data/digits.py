@@ -1,4 +1,4 @@
-"""scikit-learn's digits, which need no download: 1,797 images of 8 x 8."""
+"""Reader of scikit-learn's digits data set: 1,797 images of 8 x 8 pixels, without a download."""
 
 import gzip
 import importlib.util
@@ -14,9 +14,9 @@ NUM_TRAIN = 1297
 
 
 def read(location: str, options: Options) -> Source:
-    """The images of the fixed split: 1,297 to train and 500 to test."""
-    pixels = np.round(_table(range(64)) * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
-    order = _order(len(pixels))
+    """Return the digits' images, in a fixed split of 1,297 training and 500 test images."""
+    pixels = np.round(_read_columns(range(64)) * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
+    order = _permutation(len(pixels))
     train, test = (
         from_array(pixels[part], "digits", options) for part in np.split(order, [NUM_TRAIN])
     )
@@ -24,25 +24,26 @@ def read(location: str, options: Options) -> Source:
 
 
 def labels(location: str, options: Options, split: str) -> np.ndarray:
-    """The labels of "train" or "test"."""
-    column = _table([64])[:, 0]
-    train, test = np.split(_order(len(column)), [NUM_TRAIN])
+    """Return the labels of the split "train" or "test", in the order of the images."""
+    column = _read_columns([64])[:, 0]
+    train, test = np.split(_permutation(len(column)), [NUM_TRAIN])
     return column[train if split == "train" else test].astype(np.int64)
 
 
 def has_labels(location: str, options: Options) -> bool:
-    """True."""
+    """Return True: the digits data set always contains its labels."""
     return True
 
 
-def _order(num: int) -> np.ndarray:
-    # NumPy promises that this old stream never changes, so the split never does.
+def _permutation(num: int) -> np.ndarray:
+    # NumPy promises that this legacy generator never changes, so the split never changes either.
     return np.random.RandomState(0).permutation(num)
 
 
-def _table(columns: Sequence[int]) -> np.ndarray:
-    """Some columns of the table: 64 pixels from 0 to 16, then the label."""
-    sklearn = importlib.util.find_spec("sklearn")  # finds the package without importing it: 1.5 s
+def _read_columns(columns: Sequence[int]) -> np.ndarray:
+    """Read columns of the digits' table. Columns 0 to 63 are pixels from 0 to 16, 64 the label."""
+    # find_spec locates scikit-learn without importing it, because the import takes 1.5 s.
+    sklearn = importlib.util.find_spec("sklearn")
     if sklearn is not None and sklearn.origin is not None:
         file = Path(sklearn.origin).parent / "datasets" / "data" / "digits.csv.gz"
         if file.is_file():

@@ -1,4 +1,7 @@
-"""Which images are the same: an item's id is a hash of its pixels, never of its place."""
+"""Compute image ids from pixels, and find duplicate images by their ids.
+
+An image's id is a hash of its pixels, so it does not depend on the file or on its position.
+"""
 
 import hashlib
 from collections import defaultdict
@@ -9,39 +12,40 @@ from jaxtyping import Bool, Int, Shaped, UInt8
 
 
 def item_ids(images: UInt8[np.ndarray, "n h w c"]) -> Shaped[np.ndarray, " n"]:
-    """The id of each image: 32 hexadecimal digits of BLAKE2b over its shape and pixels.
+    """Return the id of each image: 32 hexadecimal digits of BLAKE2b over its shape and pixels.
 
     A grey image has the same id whether it is stored with one channel or with three equal ones.
     """
     grey = is_grey(images)
     ids = np.empty(len(images), dtype="<U32")
     for mask, part in ((grey, images[grey][..., :1]), (~grey, images[~grey])):
-        start = _start(part.shape[1:])
+        start = _hash_of_shape(part.shape[1:])
         ids[mask] = [_digest(start, image) for image in np.ascontiguousarray(part)]
     return ids
 
 
 def item_id(image: UInt8[np.ndarray, "h w c"]) -> str:
-    """The id of one image, as `item_ids` gives it."""
-    seen = image[..., :1] if (image == image[..., :1]).all() else image
-    return _digest(_start(seen.shape), np.ascontiguousarray(seen))
+    """Return the id of a single image, the same as `item_ids` returns for it."""
+    pixels = image[..., :1] if (image == image[..., :1]).all() else image
+    return _digest(_hash_of_shape(pixels.shape), np.ascontiguousarray(pixels))
 
 
-def _start(shape: tuple[int, ...]) -> "hashlib.blake2b":
+def _hash_of_shape(shape: tuple[int, ...]) -> "hashlib.blake2b":
     return hashlib.blake2b("{}x{}x{}:".format(*shape).encode(), digest_size=16)
 
 
 def _digest(start: "hashlib.blake2b", image: np.ndarray) -> str:
-    digest = start.copy()  # half the time of a new one
+    digest = start.copy()  # copying takes half the time of hashing the shape anew
     digest.update(image.data)
     return digest.hexdigest()
 
 
 def is_grey(images: UInt8[np.ndarray, "n h w c"]) -> Bool[np.ndarray, " n"]:
-    """Which images have one channel, or three that are equal."""
+    """Return a mask of the grey images: those with one channel, or with three equal ones."""
     grey = np.ones(len(images), bool)
     if images.shape[-1] > 1:
-        # The first row settles it for nearly every colour image, at a fraction of the cost.
+        # The first row of pixels already shows colour in nearly every colour image, so only
+        # the others are compared in full.
         grey = (images[:, 0] == images[:, 0, :, :1]).all(axis=(1, 2))
         for index in np.flatnonzero(grey):
             grey[index] = (images[index] == images[index, ..., :1]).all()
@@ -49,7 +53,7 @@ def is_grey(images: UInt8[np.ndarray, "n h w c"]) -> Bool[np.ndarray, " n"]:
 
 
 def duplicates(items: Iterable[str]) -> list[list[int]]:
-    """The groups of two or more indices that are one item, in the order of their first index."""
+    """Return groups of two or more indices with the same id, in the order of their first index."""
     groups: dict[str, list[int]] = defaultdict(list)
     for index, item in enumerate(items):
         groups[item].append(index)
@@ -57,11 +61,16 @@ def duplicates(items: Iterable[str]) -> list[list[int]]:
 
 
 def contradictions(items: Iterable[str], labels: Int[np.ndarray, " n"]) -> list[list[int]]:
-    """The groups of indices that are one item but have more than one label."""
+    """Return the groups of indices with the same id but different labels."""
     return [group for group in duplicates(items) if len(set(labels[group].tolist())) > 1]
 
 
-def shared(items: Iterable[str], others: Iterable[str]) -> list[tuple[int, int]]:
-    """(index in items, index in others) of each of the others that is also among the items."""
-    place = {item: index for index, item in reversed(list(enumerate(items)))}
-    return [(place[item], index) for index, item in enumerate(others) if item in place]
+def shared_items(items: Iterable[str], others: Iterable[str]) -> list[tuple[int, int]]:
+    """Find the ids that occur in both sequences.
+
+    Returns:
+      A pair (first index in `items`, index in `others`) for each element of `others` that is also
+      in `items`, in the order of `others`.
+    """
+    positions = {item: index for index, item in reversed(list(enumerate(items)))}
+    return [(positions[item], index) for index, item in enumerate(others) if item in positions]

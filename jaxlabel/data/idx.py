@@ -1,4 +1,4 @@
-"""MNIST's IDX format: four files in a folder, gzipped or not."""
+"""Reader of MNIST's IDX format: a folder with four files, gzipped or not."""
 
 import math
 import zlib
@@ -11,47 +11,52 @@ from jaxlabel.data.images import from_array
 from jaxlabel.errors import DataError
 
 STEMS = {"train": "train", "test": "t10k"}
-UNSIGNED_BYTE = 8
+UNSIGNED_BYTE = 8  # the code of this data type in the header of an IDX file
 
 
 def read(location: str, options: Options) -> Source:
-    """The images of the two image files of a folder; its label files stay closed.
+    """Read the images of a folder's two image files, without opening its label files.
+
+    Args:
+      location: the folder.
+      options: how the images are read.
 
     Raises:
-      DataError: a file is missing, corrupt, cut short, or not IDX.
+      DataError: a file is missing, corrupt, cut short, or not in IDX format.
     """
-    files = {split: _find(location, split, "images-idx3-ubyte") for split in STEMS}
+    files = {split: _find_or_raise(location, split, "images-idx3-ubyte") for split in STEMS}
     train, test = (from_array(read_idx(file), str(file), options) for file in files.values())
     return Source(train, test)
 
 
 def labels(location: str, options: Options, split: str) -> np.ndarray:
-    """The labels of "train" or "test".
+    """Return the labels of the split "train" or "test", in the order of the images.
 
     Raises:
-      DataError: as `read`, or there are more or fewer labels than images.
+      DataError: a file is missing, corrupt, cut short, or not in IDX format, or the number of
+        labels differs from the number of images.
     """
-    file = _find(location, split, "labels-idx1-ubyte")
-    images = _find(location, split, "images-idx3-ubyte")
-    found, num_images = read_idx(file), len(read_idx(images))
-    if found.ndim != 1:
-        raise DataError(f"{file} holds {found.ndim}-dimensional data, not a list of labels")
-    if len(found) != num_images:
-        raise DataError(f"{file} has {len(found):,} labels, but {images.name} has "
+    file = _find_or_raise(location, split, "labels-idx1-ubyte")
+    images = _find_or_raise(location, split, "images-idx3-ubyte")
+    array, num_images = read_idx(file), len(read_idx(images))
+    if array.ndim != 1:
+        raise DataError(f"{file} holds {array.ndim}-dimensional data, not a list of labels")
+    if len(array) != num_images:
+        raise DataError(f"{file} has {len(array):,} labels, but {images.name} has "
                         f"{num_images:,} images")  # fmt: skip
-    return found
+    return array
 
 
 def has_labels(location: str, options: Options) -> bool:
-    """Whether the training labels' file is there."""
-    return _look(Path(location).expanduser(), "train", "labels-idx1-ubyte") is not None
+    """Return True if the file of the training labels exists."""
+    return _find_file(Path(location).expanduser(), "train", "labels-idx1-ubyte") is not None
 
 
-def _find(location: str, split: str, name: str) -> Path:
+def _find_or_raise(location: str, split: str, name: str) -> Path:
     folder = Path(location).expanduser()
     if not folder.is_dir():
         raise DataError(f"idx:{location}: there is no such folder")
-    file = _look(folder, split, name)
+    file = _find_file(folder, split, name)
     if file is None:
         raise DataError(f"idx:{location} has no {STEMS[split]}-{name}.gz: put MNIST's four files "
                         "there, gzipped or not ({train,t10k}-{images-idx3,labels-idx1}-ubyte)"
@@ -59,18 +64,19 @@ def _find(location: str, split: str, name: str) -> Path:
     return file
 
 
-def _look(folder: Path, split: str, name: str) -> Path | None:
+def _find_file(folder: Path, split: str, name: str) -> Path | None:
     stem = f"{STEMS[split]}-{name}"
-    dotted = stem.replace("-idx", ".idx")  # as some unpackers write it
+    dotted = stem.replace("-idx", ".idx")  # some unpacking programs write the names so
     candidates = (folder / f"{s}{end}" for s in (stem, dotted) for end in ("", ".gz"))
     return next((file for file in candidates if file.is_file()), None)
 
 
 def read_idx(file: Path) -> np.ndarray:
-    """The array of bytes that an IDX file holds, read-only.
+    """Return the array of bytes in an IDX file, as a read-only array.
 
     Raises:
-      DataError: its first bytes are not IDX's, or its length is not what they say.
+      DataError: the file does not begin with the header of an IDX file of bytes, or the file's
+        length differs from the length in the header.
     """
     data = _content(file)
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != UNSIGNED_BYTE or not 1 <= data[3] <= 4:
@@ -78,11 +84,11 @@ def read_idx(file: Path) -> np.ndarray:
                         "not with 0x00000801 (labels) or 0x00000803 (images)")  # fmt: skip
     start = 4 + 4 * data[3]
     shape = tuple(np.frombuffer(data[4:start], ">u4").tolist())
-    wanted = start + math.prod(shape)
-    if len(data) < start or len(data) != wanted:
-        state = "cut short" if len(data) < wanted else "too long"
-        raise DataError(f"{file} is {state}: {len(data):,} bytes, where its header {shape} "
-                        f"makes {wanted:,}; fetch it again")  # fmt: skip
+    expected = start + math.prod(shape)
+    if len(data) < start or len(data) != expected:
+        state = "cut short" if len(data) < expected else "too long"
+        raise DataError(f"{file} is {state}: {len(data):,} bytes, but its header {shape} "
+                        f"requires {expected:,}; fetch it again")  # fmt: skip
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
@@ -93,7 +99,7 @@ def _content(file: Path) -> bytes:
             raise DataError(f"{file} is not gzipped, though its name says so: rename or replace it")
         return data
     try:
-        # zlib.decompress checks the length and the checksum, and lacks gzip's per-block overhead.
+        # zlib.decompress also checks length and checksum, and is faster than the gzip module.
         return zlib.decompress(data, wbits=31)
     except zlib.error as error:
         reason = "cut short" if "incomplete" in str(error) else "corrupt"

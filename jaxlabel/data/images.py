@@ -1,4 +1,4 @@
-"""Pictures of any size and mode to uint8 arrays of one shape, with the ids of the originals."""
+"""Convert images of any size and colour mode to uint8 arrays of one shape, with their ids."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,18 +10,23 @@ from jaxlabel.data.dataset import Images, Options
 from jaxlabel.data.identity import is_grey, item_id, item_ids
 from jaxlabel.errors import DataError
 
-ORIENTATION = 0x0112  # the EXIF tag that turns a photograph upright
+ORIENTATION = 0x0112  # the EXIF tag that says how a photograph must be turned to be upright
 
 
 def from_array(array: np.ndarray, where: str, options: Options) -> Images:
-    """The images of an array (n, h, w) or (n, h, w, c), resized as the options say.
+    """Convert an array (n, h, w) or (n, h, w, c) to `Images`, resized to `options.image_size`.
 
-    Images that are all grey have one channel, even where they were stored with three.
+    The result has one channel if all images are grey, even if the array has three channels.
+
+    Args:
+      array: the images, with pixels from 0 to 255, or booleans.
+      where: the name of the array, for error messages.
+      options: how the images are resized.
 
     Raises:
-      DataError: not images, or not of bytes; `where` says which array it was.
+      DataError: the array has not the shape of images, or its values are not pixels.
     """
-    array = _as_bytes(array, where)
+    array = _as_uint8(array, where)
     array = array[..., None] if array.ndim == 3 else array
     if array.ndim != 4 or array.shape[-1] not in (1, 3):
         hint = ", channels last" if array.ndim == 4 and array.shape[1] in (1, 3) else ""
@@ -33,7 +38,7 @@ def from_array(array: np.ndarray, where: str, options: Options) -> Images:
     return Images(resize(pixels, options.image_size), item_ids(array))
 
 
-def _as_bytes(array: np.ndarray, where: str) -> np.ndarray:
+def _as_uint8(array: np.ndarray, where: str) -> np.ndarray:
     if array.dtype == bool:
         return array.astype(np.uint8) * 255
     if array.dtype.kind not in "iu":
@@ -44,17 +49,20 @@ def _as_bytes(array: np.ndarray, where: str) -> np.ndarray:
     return array.astype(np.uint8, copy=False)
 
 
-def one_of(picture: UInt8[np.ndarray, "h w c"], options: Options) -> Images:
-    """One decoded picture as `Images` of length 1, resized as the options say."""
+def single_image(picture: UInt8[np.ndarray, "h w c"], options: Options) -> Images:
+    """Convert one decoded image to `Images` of length 1, resized to `options.image_size`."""
     pixels = picture[..., :1] if (picture == picture[..., :1]).all() else picture
     return Images(resize(pixels[None], options.image_size), np.array([item_id(picture)]))
 
 
 def merge(named: Iterable[tuple[str, Images]]) -> Images:
-    """Images of length 1, with their names, as one `Images`; a colour image makes all colour.
+    """Concatenate pairs of (name, `Images` of length 1) to one `Images`.
+
+    If any image has three channels, all images of the result have three.
 
     Raises:
-      DataError: two differ in size; they are named at once, before the rest is decoded.
+      DataError: two images differ in size. The error names both, and is raised at the first
+        difference, before further images are decoded.
     """
     singles: list[Images] = []
     first_name, first = "", (0, 0)
@@ -64,12 +72,13 @@ def merge(named: Iterable[tuple[str, Images]]) -> Images:
             first_name, first = name, size
         if size != first:
             raise DataError(f"images differ in size: {first_name} is {_size(first)}, {name} is "
-                            f"{_size(size)}: set image_size to bring them to one")  # fmt: skip
+                            f"{_size(size)}: set image_size to resize them to one size"
+                            )  # fmt: skip
         singles.append(single)
     channels = max(single.pixels.shape[-1] for single in singles)
     pixels = np.empty((len(singles), *first, channels), np.uint8)
     for index, single in enumerate(singles):
-        pixels[index] = single.pixels[0]  # one channel spreads over three
+        pixels[index] = single.pixels[0]  # a single channel is broadcast to three
     return Images(pixels, np.concatenate([single.items for single in singles]))
 
 
@@ -78,7 +87,7 @@ def _size(size: tuple[int, ...]) -> str:
 
 
 def resize(images: UInt8[np.ndarray, "n h w c"], side: int) -> UInt8[np.ndarray, "n s s c"]:
-    """The images stretched to side x side, smoothed where they shrink; 0 leaves them."""
+    """Resize images to side x side pixels by bilinear filtering; side 0 returns them unchanged."""
     if side == 0 or images.shape[1:3] == (side, side):
         return images
     from PIL import Image
@@ -93,13 +102,13 @@ def resize(images: UInt8[np.ndarray, "n h w c"], side: int) -> UInt8[np.ndarray,
 
 
 def with_channels(images: UInt8[np.ndarray, "n h w c"], channels: int) -> np.ndarray:
-    """The images with 1 channel (ITU-R 601 luma, rounded as Pillow does) or with 3."""
+    """Convert images to 1 channel (ITU-R 601 luma, rounded as Pillow does) or to 3 channels."""
     if images.shape[-1] == channels:
         return images
     if channels == 3:
         return np.repeat(images, 3, axis=-1)
     grey = np.empty((*images.shape[:3], 1), np.uint8)
-    for start in range(0, len(images), 4096):  # in parts: sums need four times the memory
+    for start in range(0, len(images), 4096):  # in parts, because uint32 takes 4 times the memory
         part = images[start : start + 4096].astype(np.uint32)
         luma = part @ np.array([19595, 38470, 7471], np.uint32) + 0x8000
         grey[start : start + 4096, ..., 0] = luma >> 16
@@ -107,12 +116,12 @@ def with_channels(images: UInt8[np.ndarray, "n h w c"], channels: int) -> np.nda
 
 
 def decode(file: Any) -> UInt8[np.ndarray, "h w c"]:
-    """The pixels of an image file or binary stream, upright, with 1 channel or 3.
+    """Decode an image file or binary stream to upright pixels with 1 channel or 3 channels.
 
-    Transparency is laid on white, 16-bit grey is scaled to 8.
+    Transparent images are drawn on white; 16-bit grey is scaled to 8 bits.
 
     Raises:
-      Exception: whatever Pillow raises for a file that it cannot read.
+      Exception: the exception that Pillow raises for a file that it cannot read.
     """
     from PIL import Image, ImageOps
 
@@ -120,10 +129,10 @@ def decode(file: Any) -> UInt8[np.ndarray, "h w c"]:
         image.load()
         turned = image.getexif().get(ORIENTATION, 1) != 1
         upright = ImageOps.exif_transpose(image) if turned else image
-        return _bytes_of(upright)
+        return _to_array(upright)
 
 
-def _bytes_of(upright: Any) -> np.ndarray:
+def _to_array(upright: Any) -> np.ndarray:
     from PIL import Image
 
     if upright.mode == "L":

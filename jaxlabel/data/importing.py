@@ -1,8 +1,9 @@
-"""Puts a data set's training labels into the label store, in a process of its own.
+"""Import a data set's training labels into the label store, in a separate process.
 
     python -m jaxlabel.data.importing --data=SPEC --store=URL [--data_dir=DIR] [--folder_labels ...]
 
-So the process that trains never holds them: it calls `in_subprocess`, and asks the oracle.
+The process that trains a model calls `in_subprocess` and then buys labels from the oracle, so that
+labels that were not bought are never in its memory.
 """
 
 import argparse
@@ -14,53 +15,66 @@ from jaxlabel import data
 from jaxlabel.data.dataset import DEFAULTS, Dataset, Options
 from jaxlabel.errors import DataError, JaxlabelError, StoreError
 
-STORE = "JAXLABEL_IMPORT_STORE"
+STORE_VARIABLE = "JAXLABEL_IMPORT_STORE"
 
 
 def import_labels(spec: str, url: str, options: Options = DEFAULTS) -> list[str]:
-    """A line for each label that contradicts one of the same image; all others are stored.
+    """Store a data set's training labels and return one line for each contradictory label.
 
-    Importing again changes nothing.
+    A label is contradictory if an identical image already has another label; it is not stored.
+    Importing a data set again changes nothing.
+
+    Args:
+      spec: the data set, as `digits`, `idx:DIR`, `npz:FILE`, `folder:DIR` or `tfds:NAME`.
+      url: the SQL URL of the label store.
+      options: how the images are read.
 
     Raises:
-      DataError: the images or labels, those to test with included, cannot be read.
-      StoreError: the store cannot be used, or holds other classes.
+      DataError: the images, the training labels or the test labels cannot be read.
+      StoreError: the store cannot be used, or has other classes for this data set.
     """
     from jaxlabel.oracle import LabelStore
 
     dataset = data.load(spec, options)
     labels = data.load_train_labels(spec, options)
     if len(dataset.test_images):
-        # Opened and dropped: a corrupt file is to be found now, not after the training.
+        # Read the test labels only to find a corrupt file now rather than after the training.
         data.load_test_labels(spec, options)
     classes = dataset.classes or tuple(map(str, range(int(labels.max()) + 1)))
     store = LabelStore(url)
     store.define(dataset.name, classes)
-    refused = store.add_labels(dataset.name, dataset.train_items, labels)
+    contradictions = store.add_labels(dataset.name, dataset.train_items, labels)
     names = store.classes(dataset.name)
     return [
-        f"contradiction: {places(dataset, c.item)} is labelled {names[c.kept]} and "
+        f"contradiction: {image_names(dataset, c.item)} is labelled {names[c.kept]} and "
         f"{names[c.refused]}; {names[c.kept]} is kept"
-        for c in refused
+        for c in contradictions
     ]
 
 
-def places(dataset: Dataset, item: str) -> str:
-    """Where an item is among the training images: `train 438 = train 8275`, or its files."""
-    found = (dataset.train_items == item).nonzero()[0].tolist()
-    return " = ".join(dataset.paths[i] if dataset.paths else f"train {i}" for i in found)
+def image_names(dataset: Dataset, item: str) -> str:
+    """Return the names of all training images with an id: files, or `train 438 = train 8275`."""
+    indices = (dataset.train_items == item).nonzero()[0].tolist()
+    return " = ".join(dataset.paths[i] if dataset.paths else f"train {i}" for i in indices)
 
 
 def in_subprocess(spec: str, url: str, options: Options = DEFAULTS) -> list[str]:
-    """What `import_labels` returns, from a process that ends before this function returns.
+    """Run `import_labels` in a separate process, wait until it has ended, and return its lines.
+
+    Args:
+      spec: the data set, as `digits`, `idx:DIR`, `npz:FILE`, `folder:DIR` or `tfds:NAME`.
+      url: the SQL URL of the label store.
+      options: how the images are read.
 
     Raises:
-      DataError, StoreError: as `import_labels`.
+      DataError: the images or labels cannot be read.
+      StoreError: the store cannot be used, or has other classes for this data set.
     """
     settings = [f"--{name}={value}" for name, value in options._asdict().items()]
     command = [sys.executable, "-m", "jaxlabel.data.importing", f"--data={spec}", *settings]
-    # by the environment: who lists the processes of a machine is not to see a password
-    environment = os.environ | {STORE: url}
+    # The URL may contain a password. It is passed in the environment, because other users of the
+    # machine can list the arguments of its processes.
+    environment = os.environ | {STORE_VARIABLE: url}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
@@ -70,13 +84,18 @@ def in_subprocess(spec: str, url: str, options: Options = DEFAULTS) -> list[str]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code: 0, or the error's own after one line on standard error."""
+    """Parse the command line, import the labels, print the contradictions; return the exit code.
+
+    On an error, print one line on standard error and return the error's exit code.
+    """
     parser = argparse.ArgumentParser(prog="jaxlabel.data.importing", allow_abbrev=False)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--store", default=os.environ.get(STORE), required=STORE not in os.environ)
+    parser.add_argument(
+        "--store", default=os.environ.get(STORE_VARIABLE), required=STORE_VARIABLE not in os.environ
+    )
     for name, default in DEFAULTS._asdict().items():
         if isinstance(default, bool):
-            parser.add_argument(f"--{name}", type=_truth, nargs="?", const=True, default=default)
+            parser.add_argument(f"--{name}", type=_boolean, nargs="?", const=True, default=default)
         else:
             parser.add_argument(f"--{name}", type=type(default), default=default)
     given = parser.parse_args(arguments)
@@ -90,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _truth(text: str) -> bool:
+def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
     return text.lower() == "true"

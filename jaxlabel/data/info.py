@@ -1,4 +1,4 @@
-"""What a data set holds, as a text for people, and a sheet of samples."""
+"""Describe a data set in a text, and draw a sheet of sample images."""
 
 import tempfile
 import time
@@ -10,21 +10,27 @@ import numpy as np
 from jaxlabel import data
 from jaxlabel.data import identity
 from jaxlabel.data.dataset import DEFAULTS, Dataset, Options, Source
-from jaxlabel.data.sheet import samples_sheet
+from jaxlabel.data.sheet import sample_sheet
 
-SHOWN = 10  # pairs of identical images, before "and 7 more"
+MAX_LINES = 10  # how many groups of identical images are listed before a line "and 7 more"
 
-Labels = dict[str, np.ndarray]  # of "train" and "test", where there are any
+Labels = dict[str, np.ndarray]  # labels by split; only splits that have labels are included
 
 
 def info(spec: str, options: Options = DEFAULTS, sheet: str | None = None) -> str:
-    """Counts, shapes, classes, identical images and contradicting labels, a line each.
+    """Describe a data set in a text of several lines, and write a sheet of sample images.
 
-    Also writes a sheet of samples, to NAME_samples.png when `sheet` says nothing else: here, or
-    where temporary files are if here is among the images.
+    The text gives the numbers of images, shapes, classes, identical images, and identical images
+    with different labels.
+
+    Args:
+      spec: the data set, as `digits`, `idx:DIR`, `npz:FILE`, `folder:DIR` or `tfds:NAME`.
+      options: how the images are read.
+      sheet: the PNG file of the sheet; None: NAME_samples.png in the current folder, or in the
+        folder for temporary files if the current folder is inside the folder of images.
 
     Raises:
-      DataError: the data set, its labels included, cannot be read.
+      DataError: the images or the labels cannot be read.
     """
     start = time.perf_counter()
     source = data.read(spec, options)
@@ -35,29 +41,29 @@ def info(spec: str, options: Options = DEFAULTS, sheet: str | None = None) -> st
         if len(dataset.test_images):
             labels["test"] = data.load_test_labels(spec, options)
     seconds = time.perf_counter() - start
-    highest = max((int(found.max()) for found in labels.values()), default=-1)
+    highest = max((int(values.max()) for values in labels.values()), default=-1)
     classes = dataset.classes or tuple(map(str, range(highest + 1)))
-    file = Path(sheet).expanduser() if sheet else _beside(spec, f"{dataset.name}_samples.png")
+    file = Path(sheet).expanduser() if sheet else _default_path(spec, f"{dataset.name}_samples.png")
     file.parent.mkdir(parents=True, exist_ok=True)
-    samples_sheet(dataset.train_images, labels.get("train"), classes).save(file, "PNG")
+    sample_sheet(dataset.train_images, labels.get("train"), classes).save(file, "PNG")
     return "\n".join([
         f"{dataset.name} ({spec}), kind {dataset.kind}, read in {seconds:.1f} s",
-        *_images(dataset),
-        *_classes(labels, classes),
-        *_identical(dataset, source, labels, classes),
+        *_image_lines(dataset),
+        *_class_lines(labels, classes),
+        *_duplicate_lines(dataset, source, labels, classes),
         f"samples  {file}",
     ])  # fmt: skip
 
 
-def _beside(spec: str, name: str) -> Path:
-    """A file of that name that is not in the folder of images, where it would be one of them."""
+def _default_path(spec: str, name: str) -> Path:
+    """Return the sheet's default path: in the current folder, but not in the folder of images."""
     kind, _, location = spec.partition(":")
     folder = Path(location).expanduser().resolve()
     inside = kind == "folder" and Path.cwd().is_relative_to(folder)
     return Path(tempfile.gettempdir() if inside else "") / name
 
 
-def _images(dataset: Dataset) -> list[str]:
+def _image_lines(dataset: Dataset) -> list[str]:
     train, test = dataset.train_images, dataset.test_images
     height, width, channels = train.shape[1:]
     shape = f"{width} x {height}, {'grey' if channels == 1 else 'rgb'}, {train.dtype}"
@@ -70,11 +76,13 @@ def _images(dataset: Dataset) -> list[str]:
     ]
 
 
-def _classes(labels: Labels, classes: Sequence[str]) -> list[str]:
+def _class_lines(labels: Labels, classes: Sequence[str]) -> list[str]:
     if not labels:
         names = f"{len(classes)}: {', '.join(classes)}" if classes else "unknown"
         return [f"classes  {names}", "labels   the source brings none"]
-    counts = {s: np.bincount(found, minlength=len(classes)) for s, found in labels.items()}
+    counts = {
+        split: np.bincount(values, minlength=len(classes)) for split, values in labels.items()
+    }
     width = max(map(len, classes))
     lines = [
         f"  {label:>3}  {name if name != str(label) else '':<{width}}"
@@ -84,31 +92,32 @@ def _classes(labels: Labels, classes: Sequence[str]) -> list[str]:
     return [f"classes  {len(classes)}", *lines]
 
 
-def _identical(
+def _duplicate_lines(
     dataset: Dataset, source: Source, labels: Labels, classes: Sequence[str]
 ) -> list[str]:
     items = source.train.items.tolist()
     test_items = [] if source.test is None else source.test.items.tolist()
 
-    def place(split: str, index: int) -> str:
+    def image_name(split: str, index: int) -> str:
         name = f"{split} {index}"
         if split == "train" and dataset.paths:
             name += f" {dataset.paths[index]}"
         return f"{name} ({classes[labels[split][index]]})" if split in labels else name
 
-    within = [" = ".join(place("train", i) for i in g) for g in identity.duplicates(items)]
+    within = [" = ".join(image_name("train", i) for i in g) for g in identity.duplicates(items)]
     between = [
-        f"{place('test', j)} = {place('train', i)}" for i, j in identity.shared(items, test_items)
+        f"{image_name('test', j)} = {image_name('train', i)}"
+        for i, j in identity.shared_items(items, test_items)
     ]
-    lines = _listed("identical images within train", within)
-    lines += _listed("test images that are also in train", between)
+    lines = _titled_list("identical images within train", within)
+    lines += _titled_list("test images that are also in train", between)
     if "train" in labels:
-        found = identity.contradictions(items, labels["train"])
-        told = [" = ".join(place("train", i) for i in group) for group in found]
-        lines += _listed("identical training images with different labels", told)
+        groups = identity.contradictions(items, labels["train"])
+        contradictory = [" = ".join(image_name("train", i) for i in group) for group in groups]
+        lines += _titled_list("identical training images with different labels", contradictory)
     return lines
 
 
-def _listed(title: str, lines: list[str]) -> list[str]:
-    more = [f"  and {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else []
-    return [f"{title}: {len(lines) or 'none'}", *(f"  {line}" for line in lines[:SHOWN]), *more]
+def _titled_list(title: str, lines: list[str]) -> list[str]:
+    more = [f"  and {len(lines) - MAX_LINES:,} more"] if len(lines) > MAX_LINES else []
+    return [f"{title}: {len(lines) or 'none'}", *(f"  {line}" for line in lines[:MAX_LINES]), *more]

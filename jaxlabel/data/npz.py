@@ -1,4 +1,8 @@
-"""NumPy archives: `train_images, train_labels, test_images, test_labels`, or Keras' `x_train`..."""
+"""Reader of NumPy archives (NPZ files).
+
+The arrays are called train_images, train_labels, test_images and test_labels, or as in Keras
+x_train, y_train, x_test and y_test.
+"""
 
 import zipfile
 import zlib
@@ -15,16 +19,21 @@ LABELS = {"train": ("train_labels", "y_train"), "test": ("test_labels", "y_test"
 
 
 def read(location: str, options: Options) -> Source:
-    """The images of an archive; its label arrays stay packed. It may have no test images.
+    """Read the images of an archive, without reading its labels; test images are optional.
+
+    Args:
+      location: the NPZ file.
+      options: how the images are read.
 
     Raises:
-      DataError: no such file, not an archive, corrupt, or without training images.
+      DataError: the file does not exist, is not an NPZ archive, is corrupt, or has no training
+        images.
     """
-    train = _array(location, IMAGES["train"])
+    train = _read_array(location, IMAGES["train"])
     if train is None:
         raise DataError(f"npz:{location} has no array train_images or x_train, but "
-                        f"{_keys(location)}")  # fmt: skip
-    test = _array(location, IMAGES["test"])
+                        f"{_array_names(location)}")  # fmt: skip
+    test = _read_array(location, IMAGES["test"])
     return Source(
         from_array(train, f"npz:{location} (train)", options),
         from_array(test, f"npz:{location} (test)", options)
@@ -34,37 +43,38 @@ def read(location: str, options: Options) -> Source:
 
 
 def labels(location: str, options: Options, split: str) -> np.ndarray:
-    """The labels of "train" or "test".
+    """Return the labels of the split "train" or "test", in the order of the images.
 
     Raises:
-      DataError: there are none, they are not one whole number each, or of another count.
+      DataError: there are no labels, they are not a list of whole numbers, or their number differs
+        from the number of images.
     """
-    found, images = _array(location, LABELS[split]), _array(location, IMAGES[split])
-    if found is None or images is None:
-        wanted = " or ".join(LABELS[split])
-        raise DataError(f"npz:{location} has no {split} labels: it needs an array {wanted}")
-    if found.ndim == 2 and found.shape[1] == 1:
-        found = found[:, 0]
-    if found.ndim != 1 or found.dtype.kind not in "iu":
-        raise DataError(f"npz:{location}: the {split} labels are {found.dtype} {found.shape}, "
+    array, images = _read_array(location, LABELS[split]), _read_array(location, IMAGES[split])
+    if array is None or images is None:
+        names = " or ".join(LABELS[split])
+        raise DataError(f"npz:{location} has no {split} labels: it needs an array {names}")
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise DataError(f"npz:{location}: the {split} labels are {array.dtype} {array.shape}, "
                         "not a list of whole numbers")  # fmt: skip
-    if len(found) != len(images):
-        raise DataError(f"npz:{location} has {len(found):,} {split} labels, but "
+    if len(array) != len(images):
+        raise DataError(f"npz:{location} has {len(array):,} {split} labels, but "
                         f"{len(images):,} images")  # fmt: skip
-    return found
+    return array
 
 
 def has_labels(location: str, options: Options) -> bool:
-    """Whether there is an array of training labels."""
-    return any(key in LABELS["train"] for key in _keys(location).split(", "))
+    """Return True if the archive has an array of training labels."""
+    return any(key in LABELS["train"] for key in _array_names(location).split(", "))
 
 
-def _keys(location: str) -> str:
+def _array_names(location: str) -> str:
     with _open(location) as archive:
         return ", ".join(archive.files) or "nothing"
 
 
-def _array(location: str, keys: tuple[str, ...]) -> np.ndarray | None:
+def _read_array(location: str, keys: tuple[str, ...]) -> np.ndarray | None:
     with _open(location) as archive:
         key = next((key for key in keys if key in archive.files), None)
         try:
@@ -80,6 +90,8 @@ def _open(location: str) -> np.lib.npyio.NpzFile:
     if not zipfile.is_zipfile(file):
         with file.open("rb") as stream:
             is_array = stream.read(6) == b"\x93NUMPY"
-        fault = "is a single array" if is_array else "is not an NPZ archive, or cut short"
-        raise DataError(f"npz:{location} {fault}: save one with numpy.savez, or fetch it again")
+        fault = "is a single array" if is_array else "is not an NPZ archive, or is cut short"
+        raise DataError(
+            f"npz:{location} {fault}: save an archive with numpy.savez, or fetch it again"
+        )
     return np.load(file)

@@ -1,7 +1,8 @@
-"""MNIST, Fashion-MNIST and CIFAR-10 made ready for `tfds:NAME`, without TensorFlow.
+"""Prepare MNIST, Fashion-MNIST and CIFAR-10 for tensorflow-datasets, without TensorFlow.
 
-The stock builders of tensorflow-datasets need TensorFlow to unpack and to write. These write the
-same features under the same names and versions, so that `tfds.data_source` reads them too.
+A prepared data set is read with the spec `tfds:NAME`. The builders in tensorflow-datasets need
+TensorFlow to unpack and write files. The builders here write the same features under the same
+names and versions, so that `tfds.data_source` reads the result too.
 """
 
 import contextlib
@@ -16,39 +17,41 @@ from typing import Any
 
 import numpy as np
 
-from jaxlabel.data.dataset import KNOWN
+from jaxlabel.data.dataset import KNOWN_DATASETS
 from jaxlabel.data.idx import read_idx
 from jaxlabel.data.published import ARCHIVES, check, download
 from jaxlabel.errors import DataError, did_you_mean
 
 
 def prepare(name: str, manual_dir: str | None = None, data_dir: str | None = None) -> str:
-    """A line that says what was made and where: NAME for tensorflow-datasets, as array_record.
+    """Prepare a data set in the array_record format and return a line that names its folder.
 
     Args:
-      manual_dir: takes the published files from here; without it they are downloaded.
-      data_dir: where to; empty: tensorflow-datasets' own default.
+      name: "mnist", "fashion_mnist" or "cifar10".
+      manual_dir: the folder of the published files; empty: the files are downloaded.
+      data_dir: the folder for prepared data sets; empty: the default of tensorflow-datasets.
 
     Raises:
-      DataError: an unknown name; a file that is missing, not the published one, or out of reach.
+      DataError: the name is unknown, or a file is missing, differs from the published file, or
+        cannot be downloaded.
     """
     if name not in ARCHIVES:
         hint = did_you_mean(name, ARCHIVES)
-        raise DataError(f"cannot prepare {name!r}{hint}: it takes {', '.join(ARCHIVES)}")
-    target = place(data_dir)
-    made = Path(target) / name / ARCHIVES[name].version
-    if (made / "dataset_info.json").is_file():
-        return f"{made} is already there: --config.data=tfds:{name}"
+        raise DataError(f"cannot prepare {name!r}{hint}: choose one of {', '.join(ARCHIVES)}")
+    target = prepared_folder(data_dir)
+    prepared = Path(target) / name / ARCHIVES[name].version
+    if (prepared / "dataset_info.json").is_file():
+        return f"{prepared} already exists: use it with --config.data=tfds:{name}"
     folder = Path(manual_dir).expanduser() if manual_dir else Path(target) / "downloads" / name
     if not manual_dir:
         download(name, folder)
     check(name, folder)
     _build(name, folder, target)
-    return f"prepared {made}: --config.data=tfds:{name}"
+    return f"prepared {prepared}: use it with --config.data=tfds:{name}"
 
 
-def place(data_dir: str | None) -> str:
-    """The folder that prepared data sets are in."""
+def prepared_folder(data_dir: str | None) -> str:
+    """Return the folder of prepared data sets: `data_dir`, or the default if it is empty."""
     if data_dir:
         return str(Path(data_dir).expanduser())
     import tensorflow_datasets as tfds
@@ -57,9 +60,15 @@ def place(data_dir: str | None) -> str:
 
 
 def examples(name: str, folder: Path, split: str) -> Iterator[tuple[np.ndarray, int]]:
-    """The images (h, w) or (h, w, 3) and labels of "train" or "test", from the published files."""
+    """Yield image (h, w) or (h, w, 3) and label of each example, read from the published files.
+
+    Args:
+      name: "mnist", "fashion_mnist" or "cifar10".
+      folder: the folder of the published files.
+      split: "train" or "test".
+    """
     if name == "cifar10":
-        yield from _cifar(folder / ARCHIVES[name].files[0].name, split)
+        yield from _read_cifar10(folder / ARCHIVES[name].files[0].name, split)
         return
     stem = "train" if split == "train" else "t10k"
     images = read_idx(folder / f"{stem}-images-idx3-ubyte.gz")
@@ -67,14 +76,17 @@ def examples(name: str, folder: Path, split: str) -> Iterator[tuple[np.ndarray, 
     yield from zip(images, labels.tolist(), strict=True)
 
 
-def _cifar(archive: Path, split: str) -> Iterator[tuple[np.ndarray, int]]:
-    """Records of a label byte, then 1,024 bytes each of red, green and blue."""
-    wanted = (
+def _read_cifar10(archive: Path, split: str) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield the images (32, 32, 3) and labels of CIFAR-10's binary version.
+
+    A record is one label byte, then 1,024 bytes each for red, green and blue.
+    """
+    members = (
         [f"data_batch_{i}.bin" for i in range(1, 6)] if split == "train" else ["test_batch.bin"]
     )
     try:
         with tarfile.open(archive, "r:gz") as tar:
-            for name in wanted:
+            for name in members:
                 stream = tar.extractfile(f"cifar-10-batches-bin/{name}")
                 records = np.frombuffer(stream.read() if stream else b"", np.uint8)
                 for record in records.reshape(-1, 3073):
@@ -90,14 +102,14 @@ def _build(name: str, folder: Path, data_dir: str) -> None:
     archive = ARCHIVES[name]
     features: dict[str, Any] = {
         "image": tfds.features.Image(shape=archive.shape),
-        "label": tfds.features.ClassLabel(names=list(KNOWN[name][1])),
+        "label": tfds.features.ClassLabel(names=list(KNOWN_DATASETS[name][1])),
     }
     if name == "cifar10":
         features["id"] = tfds.features.Text()
 
     def rows(split: str) -> Iterator[tuple[int, dict[str, Any]]]:
         for index, (image, label) in enumerate(examples(name, folder, split)):
-            # Pillow's images are encoded without TensorFlow, arrays are not.
+            # tensorflow-datasets needs TensorFlow to encode arrays, but not for Pillow images.
             row = {"image": Image.fromarray(np.ascontiguousarray(image)), "label": label}
             yield index, row | ({"id": f"{split}_{index:05d}"} if "id" in features else {})
 
@@ -122,7 +134,8 @@ def _build(name: str, folder: Path, data_dir: str) -> None:
     builder = builder_class(data_dir=data_dir, file_format="array_record")
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(io.StringIO()):  # it talks of a download that there is not
+    # tensorflow-datasets prints that it downloads the data set, which is not the case here.
+    with contextlib.redirect_stdout(io.StringIO()):
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(try_download_gcs=False)
         )

@@ -1,4 +1,4 @@
-"""The published files of MNIST, Fashion-MNIST and CIFAR-10, fetched and verified."""
+"""Download and verify the published files of MNIST, Fashion-MNIST and CIFAR-10."""
 
 import hashlib
 import threading
@@ -10,11 +10,17 @@ from urllib.error import HTTPError
 
 from jaxlabel.errors import DataError
 
-PATIENCE = 10.0  # seconds without an answer before the network counts as absent
+TIMEOUT = 10.0  # seconds without a response after which the network counts as unavailable
 
 
 class File(NamedTuple):
-    """A published file: its name, its length in bytes and its SHA-256."""
+    """A published file.
+
+    Attributes:
+      name: the file's name.
+      size: its length in bytes.
+      sha256: its SHA-256 in hexadecimal digits.
+    """
 
     name: str
     size: int
@@ -22,7 +28,14 @@ class File(NamedTuple):
 
 
 class Archive(NamedTuple):
-    """Where a data set is published, and which version tensorflow-datasets calls it."""
+    """The published files of a data set.
+
+    Attributes:
+      url: the address of the files' folder.
+      version: the version number of the data set in tensorflow-datasets.
+      shape: height, width and channels of an image.
+      files: the files.
+    """
 
     url: str
     version: str
@@ -60,16 +73,16 @@ ARCHIVES = {
 
 
 def check(name: str, folder: Path) -> None:
-    """Compares the files in a folder with the published ones.
+    """Check that a folder contains a data set's published files, by their lengths and SHA-256.
 
     Raises:
-      DataError: one is missing, of another length, or of other content.
+      DataError: a file is missing, or differs from the published file in length or content.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder")
     missing = [f.name for f in ARCHIVES[name].files if not (folder / f.name).is_file()]
     if missing:
-        raise DataError(f"{folder} lacks {', '.join(missing)}: they are at {ARCHIVES[name].url}")
+        raise DataError(f"{folder} lacks {', '.join(missing)}: download from {ARCHIVES[name].url}")
     for file in ARCHIVES[name].files:
         _check_file(folder / file.name, file)
 
@@ -77,20 +90,22 @@ def check(name: str, folder: Path) -> None:
 def _check_file(path: Path, file: File) -> None:
     size = path.stat().st_size
     if size != file.size:
-        raise DataError(f"{path} has {size:,} bytes, the published one {file.size:,}: "
+        raise DataError(f"{path} has {size:,} bytes, the published file {file.size:,}: "
                         "it is cut short or another file; fetch it again")  # fmt: skip
     with path.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     if sha256 != file.sha256:
-        raise DataError(f"{path} has the SHA-256 {sha256[:12]}..., the published one "
+        raise DataError(f"{path} has the SHA-256 {sha256[:12]}..., the published file "
                         f"{file.sha256[:12]}...: fetch it again")  # fmt: skip
 
 
 def download(name: str, folder: Path) -> None:
-    """Fetches the files that the folder lacks; a file is there whole or not at all.
+    """Download those of a data set's published files that the folder lacks.
+
+    Files are written atomically: an interrupted download leaves no incomplete file under its name.
 
     Raises:
-      DataError: the network gives no answer within seconds, or not the published file.
+      DataError: the network does not respond within 10 s, or sends another file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for file in ARCHIVES[name].files:
@@ -103,10 +118,10 @@ def download(name: str, folder: Path) -> None:
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(error, HTTPError):
-                error.close()  # it is also the answer, with a connection
+                error.close()  # an HTTPError is also the response, with an open connection
             names = ", ".join(f.name for f in ARCHIVES[name].files)
             raise DataError(f"cannot fetch {url} ({reason}): without network, put {names} into "
-                            "a folder and say --manual_dir=DIR") from error  # fmt: skip
+                            "a folder and set --manual_dir=DIR") from error  # fmt: skip
         _check_file(part, file)
         part.replace(path)
 
@@ -115,29 +130,32 @@ def _fetch(url: str, part: Path, size: int) -> None:
     from tqdm import tqdm
 
     with (
-        _open(url) as answer,
+        _open(url) as response,
         part.open("wb") as out,
         tqdm(total=size, unit="B", unit_scale=True, desc=part.stem, disable=None) as progress,
     ):
-        while chunk := answer.read(1 << 20):
+        while chunk := response.read(1 << 20):
             progress.update(out.write(chunk))
 
 
 def _open(url: str) -> Any:
-    """The answer to a request, or TimeoutError: a name look-up alone may take half a minute."""
+    """Open a URL in a thread and return the response, or raise TimeoutError after 10 s.
+
+    The timeout of `urlopen` does not cover the look-up of the host name, which may take 30 s.
+    """
     outcome: list[Any] = []
 
-    def ask() -> None:
+    def request() -> None:
         try:
-            outcome.append(urllib.request.urlopen(url, timeout=PATIENCE))
+            outcome.append(urllib.request.urlopen(url, timeout=TIMEOUT))
         except (OSError, HTTPException) as error:
             outcome.append(error)
 
-    asker = threading.Thread(target=ask, daemon=True)
-    asker.start()
-    asker.join(PATIENCE)
+    thread = threading.Thread(target=request, daemon=True)
+    thread.start()
+    thread.join(TIMEOUT)
     if not outcome:
-        raise TimeoutError(f"no answer in {PATIENCE:g} s")
+        raise TimeoutError(f"no response in {TIMEOUT:g} s")
     if isinstance(outcome[0], Exception):
         raise outcome[0]
     return outcome[0]

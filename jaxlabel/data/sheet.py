@@ -1,4 +1,4 @@
-"""A picture of many samples: a row for each class, or a square of them where labels are unknown."""
+"""Draw a sheet of sample images: one row per class, or a square grid if labels are unknown."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,22 +8,28 @@ from jaxtyping import Int, UInt8
 
 COLUMNS = 14
 MAX_ROWS = 40
-CELL = 56  # pixels that a sample is wide, about
-GAP = 3
+CELL = 56  # the approximate width of a sample in pixels
+GAP = 3  # the space between samples in pixels
 
 
-def samples_sheet(
+def sample_sheet(
     images: UInt8[np.ndarray, "n h w c"],
     labels: Int[np.ndarray, " n"] | None,
     classes: Sequence[str],
 ) -> Any:
-    """A Pillow image of samples that lie evenly over the data set, in rows by class if known."""
+    """Draw samples at even intervals of the data set and return the sheet as a Pillow image.
+
+    Args:
+      images: all images of the data set.
+      labels: their labels, for one row of samples per class; None: a square grid of samples.
+      classes: the names of the classes by label.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
     rows = _rows(len(images), labels, classes)
     font = ImageFont.load_default(15)
     margin = max([font.getlength(name) for name, _ in rows if name], default=-GAP) + 2 * GAP
-    step = _cell(images[0]).width + GAP, _cell(images[0]).height + GAP
+    step = _thumbnail(images[0]).width + GAP, _thumbnail(images[0]).height + GAP
     size = int(margin) + COLUMNS * step[0] + GAP, len(rows) * step[1] + GAP
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
@@ -31,7 +37,7 @@ def samples_sheet(
         top = GAP + row * step[1]
         draw.text((2 * GAP, top + step[1] // 2), name, "black", font, anchor="lm")
         for column, index in enumerate(indices):
-            sheet.paste(_cell(images[index]), (int(margin) + GAP + column * step[0], top))
+            sheet.paste(_thumbnail(images[index]), (int(margin) + GAP + column * step[0], top))
     return sheet
 
 
@@ -39,19 +45,24 @@ def _rows(
     num: int, labels: Int[np.ndarray, " n"] | None, classes: Sequence[str]
 ) -> list[tuple[str, list[int]]]:
     if labels is None:
-        chosen = _spread(np.arange(num), COLUMNS * COLUMNS)
+        chosen = _evenly_spaced(np.arange(num), COLUMNS * COLUMNS)
         return [("", chosen[i : i + COLUMNS]) for i in range(0, len(chosen), COLUMNS)]
     members = [np.flatnonzero(labels == label) for label in range(min(len(classes), MAX_ROWS))]
-    return [(classes[label], _spread(found, COLUMNS)) for label, found in enumerate(members)]
+    return [
+        (classes[label], _evenly_spaced(indices, COLUMNS)) for label, indices in enumerate(members)
+    ]
 
 
-def _spread(indices: np.ndarray, count: int) -> list[int]:
-    places = np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(int)
-    return indices[places].tolist()
+def _evenly_spaced(indices: np.ndarray, count: int) -> list[int]:
+    positions = np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(int)
+    return indices[positions].tolist()
 
 
-def _cell(image: UInt8[np.ndarray, "h w c"]) -> Any:
-    """A sample near CELL pixels wide: small ones enlarged in whole steps, to keep their pixels."""
+def _thumbnail(image: UInt8[np.ndarray, "h w c"]) -> Any:
+    """Return an image resized to about CELL pixels.
+
+    Small images are enlarged by a whole factor, so that their pixels stay sharp squares.
+    """
     from PIL import Image
 
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)

@@ -1,4 +1,4 @@
-"""Data sets that tensorflow-datasets has prepared, read without TensorFlow."""
+"""Reader of data sets prepared by tensorflow-datasets, without TensorFlow."""
 
 import io
 from collections.abc import Iterator
@@ -6,64 +6,72 @@ from typing import Any
 
 import numpy as np
 
-from jaxlabel.data import images as pictures
+from jaxlabel.data import images as image_module
 from jaxlabel.data.dataset import Images, Options, Source
 from jaxlabel.errors import DataError
 
-BATCH = 4096  # records one by one take three times as long
+BATCH = 4096  # records that are read at a time; reading them singly takes three times as long
 
 
 def read(location: str, options: Options) -> Source:
-    """The images of the splits "train" and "test" (or "validation"); no label is decoded.
+    """Read the images of the splits "train" and "test", without decoding labels.
+
+    If there is no split "test", the split "validation" is used instead.
+
+    Args:
+      location: the data set's name, with its configuration and version if needed.
+      options: how the images are read, and the folder of prepared data sets.
 
     Raises:
-      DataError: the data set is not prepared where `options.data_dir` says, or only for TensorFlow.
+      DataError: the data set is not prepared in `options.data_dir`, or it is prepared in a format
+        that only TensorFlow reads.
     """
     builder = _builder(location, options)
-    if _split(builder, "train") is None:
+    if _split_name(builder, "train") is None:
         raise DataError(f"tfds:{location} has no split train, but {', '.join(builder.info.splits)}")
-    train = _images(builder, location, "train", options)
-    test_split = _split(builder, "test")
-    test = _images(builder, location, test_split, options) if test_split else None
+    train = _read_images(builder, location, "train", options)
+    test_split = _split_name(builder, "test")
+    test = _read_images(builder, location, test_split, options) if test_split else None
     key = _label_key(builder)
     return Source(train, test, tuple(builder.info.features[key].names) if key else ())
 
 
 def labels(location: str, options: Options, split: str) -> np.ndarray:
-    """The labels of "train" or "test", in the order of the images.
+    """Return the labels of the split "train" or "test", in the order of the images.
 
     Raises:
-      DataError: as `read`, or the data set has no single class label.
+      DataError: the data set cannot be read, or has no class label or several that are not called
+        "label".
     """
     builder = _builder(location, options)
-    key, name = _label_key(builder), _split(builder, split)
+    key, name = _label_key(builder), _split_name(builder, split)
     if key is None or name is None:
         raise DataError(f"tfds:{location} has no {split} labels")
-    return np.array(list(_feature(builder, location, name, key)), np.int64)
+    return np.array(list(_read_feature(builder, location, name, key)), np.int64)
 
 
 def has_labels(location: str, options: Options) -> bool:
-    """Whether the data set has a class label."""
+    """Return True if the data set has a class label."""
     return _label_key(_builder(location, options)) is not None
 
 
 def _builder(location: str, options: Options) -> Any:
     import tensorflow_datasets as tfds
 
-    from jaxlabel.data.prepare import place
+    from jaxlabel.data.prepare import prepared_folder
 
-    folder = place(options.data_dir)
+    folder = prepared_folder(options.data_dir)
     try:
-        # From files alone: tfds.builder would import the data set's code, and look on the network.
+        # tfds.builder would import the data set's code and use the network; this reads files only.
         return tfds.core.read_only_builder.builder_from_files(location, data_dir=folder)
     except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
         raise DataError(f"tfds:{location} is not prepared in {folder}: "
-                        f"{_todo(location, options)}") from error  # fmt: skip
-    except Exception as error:  # its description is read by several parsers, each with its own
-        raise _damaged(location, folder, error) from error
+                        f"{_advice(location, options)}") from error  # fmt: skip
+    except Exception as error:  # the parsers of its description raise many types of exceptions
+        raise _damaged_error(location, folder, error) from error
 
 
-def _todo(location: str, options: Options) -> str:
+def _advice(location: str, options: Options) -> str:
     from jaxlabel.data.published import ARCHIVES
 
     name = location.split("/")[0].split(":")[0]
@@ -73,28 +81,28 @@ def _todo(location: str, options: Options) -> str:
     return f"run `jaxlabel data prepare --name={name}{data_dir}`"
 
 
-def _damaged(location: str, folder: object, error: Exception) -> DataError:
+def _damaged_error(location: str, folder: object, error: Exception) -> DataError:
     reason = " ".join(str(error).split())[:200]
     return DataError(f"tfds:{location} in {folder} is damaged ({reason}): remove its folder and "
                      "prepare it again")  # fmt: skip
 
 
-def _split(builder: Any, split: str) -> str | None:
+def _split_name(builder: Any, split: str) -> str | None:
     names = ("train",) if split == "train" else ("test", "validation")
     return next((name for name in names if name in builder.info.splits), None)
 
 
-def _images(builder: Any, location: str, split: str, options: Options) -> Images:
+def _read_images(builder: Any, location: str, split: str, options: Options) -> Images:
     import tensorflow_datasets as tfds
 
     features = builder.info.features
     keys = [key for key in features if isinstance(features[key], tfds.features.Image)]
     if not keys:
         raise DataError(f"tfds:{location} has no images, but {', '.join(features)}")
-    encoded = _feature(builder, location, split, keys[0])
-    decoded = (pictures.decode(io.BytesIO(data)) for data in encoded)
-    return pictures.merge(
-        (f"{split} image {index}", pictures.one_of(picture, options))
+    encoded = _read_feature(builder, location, split, keys[0])
+    decoded = (image_module.decode(io.BytesIO(data)) for data in encoded)
+    return image_module.merge(
+        (f"{split} image {index}", image_module.single_image(picture, options))
         for index, picture in enumerate(decoded)
     )
 
@@ -103,12 +111,12 @@ def _label_key(builder: Any) -> str | None:
     import tensorflow_datasets as tfds
 
     features = builder.info.features
-    found = [key for key in features if isinstance(features[key], tfds.features.ClassLabel)]
-    return "label" if "label" in found else (found[0] if len(found) == 1 else None)
+    keys = [key for key in features if isinstance(features[key], tfds.features.ClassLabel)]
+    return "label" if "label" in keys else (keys[0] if len(keys) == 1 else None)
 
 
-def _feature(builder: Any, location: str, split: str, key: str) -> Iterator[Any]:
-    """One feature of each example as it is stored; the other features stay closed.
+def _read_feature(builder: Any, location: str, split: str, key: str) -> Iterator[Any]:
+    """Yield one feature of each example, in its stored form, without decoding other features.
 
     The records are parsed here because the reader of tensorflow-datasets decodes every feature.
     """
@@ -127,7 +135,7 @@ def _feature(builder: Any, location: str, split: str, key: str) -> Iterator[Any]
         try:
             records = source.__getitems__(indices)
         except RuntimeError as error:
-            raise _damaged(location, builder.data_dir, error) from error
+            raise _damaged_error(location, builder.data_dir, error) from error
         for record in records:
             value = tf_example_pb2.Example.FromString(record).features.feature[key]
             yield (value.bytes_list.value or value.int64_list.value)[0]

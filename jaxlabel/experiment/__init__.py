@@ -1,1 +1,1 @@
-"""One run from its configuration to its report, and the commands that use a finished run."""
+"""Execute one run from its configuration to its report, and use a finished run."""

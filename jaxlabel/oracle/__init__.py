@@ -1,6 +1,7 @@
-"""The only door to labels: a store of answers, and an Oracle that buys them and keeps a ledger.
+"""Buy labels within a budget: the label store (a database) and the `Oracle` that methods ask.
 
-SQLAlchemy takes half a second to import, so `LabelStore` is loaded when it is first used.
+Methods obtain labels only from an `Oracle`. The label store records every label bought in a ledger.
+SQLAlchemy takes half a second to import, so `LabelStore` is imported when it is first used.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The label store's class, imported now."""
+    """Import and return the class `LabelStore` when it is first used."""
     if name == "LabelStore":
         from jaxlabel.oracle.store import LabelStore
 

@@ -1,4 +1,4 @@
-"""Opens the database of a label store, and says in one line what is wrong with it."""
+"""Open the database of a label store, and explain database errors in one line."""
 
 import contextlib
 import sqlite3
@@ -13,45 +13,49 @@ from jaxlabel.errors import StoreAddressError, StoreError
 from jaxlabel.oracle import schema
 from jaxlabel.oracle.queries import insert_missing
 
-PATIENCE = 20  # seconds that a process waits for others that hold the store
-CONNECT_PATIENCE = 5  # seconds that a PostgreSQL server has to answer a connection
+LOCK_TIMEOUT = 20  # seconds that a process waits for a lock that another process holds
+CONNECT_TIMEOUT = 5  # seconds within which a PostgreSQL server must accept a connection
 NOT_A_URL = (
-    "the label store's address is not one that jaxlabel knows: write sqlite:///FILE.db or "
+    "the label store's URL is not valid: write sqlite:///FILE.db or "
     "postgresql://USER:PASSWORD@HOST/DATABASE"
 )
+# A part of a database's error message, and the advice for the user.
 ADVICE = (
     ("unable to open", "does its folder exist, and may you write there?"),
-    ("locked", "another process has held it for too long: end that one, then start again"),
-    ("lock timeout", "another process has held it for too long: end that one, then start again"),
+    ("locked", "another process has locked it for too long: end that process, then start again"),
+    ("lock timeout", "another process has locked it for too long: end that process, then start "
+                     "again"),
     ("readonly", "make the file and its folder writable"),
     ("read-only", "connect to a server and with a user that may write"),
-    ("is full", "free some space and start again; what was bought before is kept"),
-    ("no space left", "free some space and start again; what was bought before is kept"),
-    ("not a database", "name another file, or move this one away to begin anew"),
-    ("malformed", "the file is damaged: restore a copy, or move it away to begin anew"),
-    ("i/o error", "the disk failed or is full: look at it, then start again"),
+    ("is full", "free some space and start again; labels bought before are kept"),
+    ("no space left", "free some space and start again; labels bought before are kept"),
+    ("not a database", "name another file, or move this file away to start with an empty store"),
+    ("malformed", "the file is damaged: restore a copy, or move it away to start with an empty "
+                  "store"),
+    ("i/o error", "the disk failed or is full: check the disk, then start again"),
     ("password", "correct the user and the password in the store's URL"),
     ("does not exist", "create it on the server, or correct the store's URL"),
     ("permission denied", "grant this user the right to create and write tables"),
     ("resolve", "correct the host in the store's URL"),
     ("translate host", "correct the host in the store's URL"),
     ("connection", "is the server running, and are host and port in the store's URL right?"),
-    ("no such column", "its tables are not jaxlabel's: name another database"),
+    ("no such column", "its tables were not made by jaxlabel: name another database"),
 )  # fmt: skip
 
 
 def open_engine(url: str) -> sa.Engine:
-    """An engine for a SQLite file or a PostgreSQL database whose tables exist.
+    """Open a SQLite file or a PostgreSQL database, make missing tables, and return the engine.
 
-    Connections are made for each transaction and closed after it: that costs a millisecond or
-    a few, and leaves nothing open across a fork, over a long training, or after a kill.
+    Each transaction opens its own connection and closes it afterwards. This takes a few
+    milliseconds, and leaves no connection open across a fork, during a long training, or after
+    the process is killed.
 
     Raises:
-      StoreError: not such a URL, the driver is missing, or the database cannot be used.
+      StoreError: the URL is not valid, the driver is missing, or the database cannot be used.
     """
     try:
         engine = _create(sa.make_url(url))
-    except (sa.exc.ArgumentError, ValueError):  # a port or a timeout that is no number
+    except (sa.exc.ArgumentError, ValueError):  # ValueError: a port or timeout is not a number
         raise StoreAddressError(NOT_A_URL) from None
     except ImportError:
         raise StoreError(
@@ -68,30 +72,32 @@ def _create(url: sa.URL) -> sa.Engine:
         engine = sa.create_engine(
             url.set(drivername="sqlite"),
             poolclass=pool.StaticPool if in_memory else pool.NullPool,
-            connect_args={"timeout": _patience(url)},
+            connect_args={"timeout": _lock_timeout(url)},
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     if kind == "postgresql":
-        timeout = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_PATIENCE}
+        timeout = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_TIMEOUT}
         engine = sa.create_engine(
             url.set(drivername="postgresql+psycopg"),
             poolclass=pool.NullPool,
             connect_args=timeout,
-            isolation_level="READ COMMITTED",  # a locked row is then read as it is now
+            # At this level, a row that was locked by another transaction is read with its
+            # current values as soon as the lock is free.
+            isolation_level="READ COMMITTED",
         )
         event.listen(engine, "connect", _prepare_postgresql)
         return engine
     raise StoreAddressError(NOT_A_URL)
 
 
-def _patience(url: sa.URL) -> float:
-    return float(str(url.query.get("timeout", PATIENCE)))
+def _lock_timeout(url: sa.URL) -> float:
+    return float(str(url.query.get("timeout", LOCK_TIMEOUT)))
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
+    connection.isolation_level = None  # sqlite3 must not begin transactions: _begin_sqlite does
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
 
@@ -100,10 +106,12 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     if not connection.get_execution_options().get("write", False):
         connection.exec_driver_sql("BEGIN")
         return
-    # Who reads and then writes may find that another was quicker; a writer from the start waits.
-    # SQLite's own wait soon looks only every 0.1 s, and starves among busy ones: begin it anew
-    patience = _patience(connection.engine.url)
-    deadline = time.monotonic() + patience
+    # A transaction that reads first and writes later fails if another process writes in between.
+    # BEGIN IMMEDIATE locks the database at the start. SQLite's own waiting soon checks the lock
+    # only every 0.1 s, and may wait forever among busy processes, so it is limited to 30 ms and
+    # repeated here.
+    timeout = _lock_timeout(connection.engine.url)
+    deadline = time.monotonic() + timeout
     connection.exec_driver_sql("PRAGMA busy_timeout = 30")
     while True:
         try:
@@ -112,29 +120,33 @@ def _begin_sqlite(connection: sa.Connection) -> None:
         except sa.exc.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
-    connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(1000 * patience)}")
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(1000 * timeout)}")
 
 
 def _prepare_postgresql(connection: Any, _: Any) -> None:
-    connection.execute(f"SET lock_timeout = '{PATIENCE}s'")
-    # Every query goes by a key; right after an import, without statistics, the planner would read
-    # the whole table for each and take a hundred times as long
+    connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}s'")
+    # Every query uses an index. Right after an import the planner has no statistics yet; it would
+    # read the whole table for each query, which takes a hundred times as long.
     connection.execute("SET enable_seqscan = off")
     connection.commit()
 
 
 @contextlib.contextmanager
 def transaction(engine: sa.Engine, write: bool = False) -> Iterator[sa.Connection]:
-    """A connection whose changes are all kept, or none if anything is raised."""
+    """Open a connection in a transaction: commit at the end, or roll back on any exception.
+
+    Raises:
+      StoreError: the database reports an error.
+    """
     try:
         with engine.connect().execution_options(write=write) as connection, connection.begin():
             yield connection
     except sa.exc.SQLAlchemyError as error:
-        raise StoreError(f"the label store {place(engine)}: {explain(error)}") from error
+        raise StoreError(f"the label store {location(engine)}: {explain(error)}") from error
 
 
-def place(engine: sa.Engine) -> str:
-    """The file, or the server and its database, without a password."""
+def location(engine: sa.Engine) -> str:
+    """Return where the database is, for messages: its file, or its server, without a password."""
     url = engine.url
     if url.get_backend_name() == "sqlite":
         return url.database or "in memory"
@@ -142,7 +154,7 @@ def place(engine: sa.Engine) -> str:
 
 
 def explain(error: Exception) -> str:
-    """A database's complaint in one line, and what to do about it."""
+    """Return a database's error message in one line, with advice for the user if there is any."""
     reason = " ".join(str(getattr(error, "orig", None) or error).split())
     for clue, advice in ADVICE:
         if clue in reason.lower():
@@ -154,35 +166,42 @@ def _create_tables(engine: sa.Engine) -> None:
     with transaction(engine) as connection:
         exists = sa.inspect(connection).has_table(schema.versions.name)
         if exists:
-            found = connection.execute(sa.select(sa.func.max(schema.versions.c.version))).scalar()
+            version = connection.execute(sa.select(sa.func.max(schema.versions.c.version))).scalar()
     if exists:
-        if found != schema.VERSION:
+        if version != schema.VERSION:
             raise StoreError(
-                f"the label store {place(engine)} has version {found}, this jaxlabel uses version "
-                f"{schema.VERSION}: use the jaxlabel that made it, or name another store"
+                f"the label store {location(engine)} has version {version}, this jaxlabel uses "
+                f"version {schema.VERSION}: use the jaxlabel version that made it, or name another "
+                "store"
             )
         return
     if engine.dialect.name == "sqlite":
         _use_write_ahead_log(engine)
     with transaction(engine, write=True) as connection:
-        if engine.dialect.name == "postgresql":  # two that create the same tables at once fail
+        if engine.dialect.name == "postgresql":
+            # Creating the same tables in two transactions at the same time would fail.
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(5254223)"))
         schema.metadata.create_all(connection)
         insert_missing(connection, schema.versions, [{"version": schema.VERSION}])
 
 
 def _use_write_ahead_log(engine: sa.Engine) -> None:
-    """Readers then don't wait for writers; the file remembers it."""
-    deadline = time.monotonic() + PATIENCE
+    """Switch a SQLite file to write-ahead logging, so that readers do not wait for writers.
+
+    The setting is stored in the file.
+    """
+    deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
-        connection = engine.raw_connection()  # SQLAlchemy would begin a transaction
+        # The mode cannot change inside a transaction, which a SQLAlchemy connection would begin.
+        connection = engine.raw_connection()
         try:
             connection.cursor().execute("PRAGMA journal_mode=WAL")
             return
         except sqlite3.OperationalError as error:
-            # SQLite doesn't wait here: two that open a new file at once get in each other's way
+            # SQLite does not wait for the lock here, so two processes that open a new file at the
+            # same time collide.
             if "locked" not in str(error) or time.monotonic() > deadline:
-                raise StoreError(f"the label store {place(engine)}: {explain(error)}") from error
+                raise StoreError(f"the label store {location(engine)}: {explain(error)}") from error
             time.sleep(0.02)
         finally:
             connection.close()

@@ -1,4 +1,4 @@
-"""What was spent on what: sums over a ledger, and its table as text."""
+"""Sum the purchases in a ledger, and format a ledger as text."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,7 +11,14 @@ if TYPE_CHECKING:
 
 
 class Spending(NamedTuple):
-    """How many labels were bought for a purpose in a round, and what they cost."""
+    """The purchases for one purpose in one round.
+
+    Attributes:
+      purpose: the purpose of the purchases, such as "train" or "certify".
+      round: the number of the query round.
+      labels: the number of labels bought.
+      cost: their total cost.
+    """
 
     purpose: str
     round: int
@@ -20,7 +27,7 @@ class Spending(NamedTuple):
 
 
 def spending(rows: Iterable[LedgerRow]) -> list[Spending]:
-    """The rows' number and cost by purpose and round, in the order of the first purchases."""
+    """Sum ledger rows by purpose and round, in the order of each group's first purchase."""
     groups: dict[tuple[str, int], list[float]] = defaultdict(list)
     for row in rows:
         groups[row.purpose, row.round].append(row.cost)
@@ -31,18 +38,23 @@ def spending(rows: Iterable[LedgerRow]) -> list[Spending]:
 
 
 def ledger_text(store: "LabelStore", account: str | None = None, rows: bool = False) -> str:
-    """Tables of what an account, or each of them, bought; `rows` adds a line for each label.
+    """Return the ledger of one or of all accounts as text: a table of costs for each.
+
+    Args:
+      store: the label store.
+      account: the account's name; None: all accounts.
+      rows: whether to add a table with one line per label bought.
 
     Raises:
-      StoreError: there is no such account.
+      StoreError: there is no account of this name.
     """
-    found = store.accounts() if account is None else [store.account(account)]
-    if not found:
+    entries = store.accounts() if account is None else [store.account(account)]
+    if not entries:
         return f"the label store {store.place} has no account yet: no label was asked for"
-    return "\n\n".join(_text(one, store.ledger(one.name), rows) for one in found)
+    return "\n\n".join(_account_text(entry, store.ledger(entry.name), rows) for entry in entries)
 
 
-def _text(account: Account, rows: list[LedgerRow], each: bool) -> str:
+def _account_text(account: Account, rows: list[LedgerRow], list_rows: bool) -> str:
     sums = [tuple(map(_cell, entry)) for entry in spending(rows)]
     total = ("total", "", str(len(rows)), _cell(account.spent))
     lines = [
@@ -50,11 +62,11 @@ def _text(account: Account, rows: list[LedgerRow], each: bool) -> str:
         *_table([("purpose", "round", "labels", "cost"), *sums, total], "<>>>"),
         f"budget {account.budget:g}, spent {account.spent:g}, "
         f"left {account.budget - account.spent:g}",
-        "peeked: labels that were not bought were looked at"
+        "peeked: the account was compared with labels that were not bought"
         if account.peeked
-        else "not peeked: every label that was looked at was bought",
+        else "not peeked: no label was used that was not bought",
     ]
-    if each and rows:
+    if list_rows and rows:
         header = ("time (UTC)", "round", "purpose", "answer", "cost", "item", "asked by")
         body = [
             (r.asked_time[:19], r.round, r.purpose, r.class_name, r.cost, r.item, r.asked_by)
@@ -68,7 +80,8 @@ def _cell(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _table(rows: list[tuple[str, ...]], sides: str) -> list[str]:
+def _table(rows: list[tuple[str, ...]], alignments: str) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    shape = "  ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
+    columns = zip(alignments, widths, strict=True)
+    shape = "  ".join(f"{{:{alignment}{width}}}" for alignment, width in columns)
     return [shape.format(*row).rstrip() for row in rows]

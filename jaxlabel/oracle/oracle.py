@@ -1,4 +1,4 @@
-"""The Oracle: where a method asks for labels, and pays for them."""
+"""The `Oracle`, from which a method buys the labels of training images within a budget."""
 
 import functools
 import getpass
@@ -17,16 +17,21 @@ if TYPE_CHECKING:
 
 
 class Oracle:
-    """The labels of a run's training images, one account's worth of them.
+    """Provides the labels of a run's training images, and charges them to the run's account.
 
     Args:
-      store: where the labels and the account are; the account is open.
-      account: who pays.
-      items: the id of each training image; an index is a position in it.
-      num_classes: answers are in 0 ... num_classes - 1.
-      asked_by: for the ledger; empty: this user on this machine.
-      noise: the share of answers that are another class, chosen by `seed` and the item alone.
+      store: the label store that has the labels and the account.
+      account: the name of the account to charge; it must exist.
+      items: the id of each training image. Methods pass indices into this list.
+      num_classes: the number of classes; labels are 0 ... num_classes - 1.
+      asked_by: the name that is recorded in the ledger; empty: this user on this machine.
+      noise: the probability that an answer is replaced by another class, for experiments.
+      seed: the seed of the noise. Noise depends on the seed and the item only.
       allow_peek: whether `peek_accuracy` may be used.
+
+    Raises:
+      StoreError: there is no account of this name.
+      UsageError: noise with fewer than two classes.
     """
 
     def __init__(
@@ -42,28 +47,38 @@ class Oracle:
         allow_peek: bool = False,
     ):
         if noise and num_classes < 2:
-            raise UsageError("noise needs another class to answer: there is only one")
-        found = store.account(account)
+            raise UsageError("noise needs at least two classes: there is only one")
+        record = store.account(account)
         self.num_classes = num_classes
-        self._store, self._account, self._label_set = store, account, found.label_set
+        self._store, self._account, self._label_set = store, account, record.label_set
         self._items = np.asarray(items, object)
-        self._budget, self._bought = found.budget, dict[str, float]()
-        self._asked_by = asked_by or _this_user()
+        self._budget, self._bought = record.budget, dict[str, float]()
+        self._asked_by = asked_by or _user_at_host()
         self._noise, self._seed, self._allow_peek = noise, seed, allow_peek
 
     def ask(
         self, indices: Int[np.ndarray, "n"], *, purpose: str = "train", round: int = 0
     ) -> Int[np.ndarray, "n"]:
-        """The labels (int32) of the images at `indices`, in that order; all are paid for, or none.
+        """Buy the labels of the images at `indices`, and return them in the order of `indices`.
 
-        A label that the account has bought before is free, also when this image is a copy.
+        A label that the account bought before is free, and so is the label of an identical image.
+        Either all labels are bought or, if an error is raised, none.
+
+        Args:
+          indices: indices of training images.
+          purpose: the purpose that is recorded in the ledger, such as "train" or "certify".
+          round: the number of the query round, for the ledger.
+
+        Returns:
+          The labels, as int32.
 
         Raises:
-          BudgetExceeded: the new ones cost more than is left. Nothing was charged.
-          LabelsMissing: nobody has answered some of them yet; `items` says which.
-          IndexError, TypeError: these are no indices.
+          BudgetExceeded: the new labels cost more than the remaining budget.
+          LabelsMissing: the store has no label yet for the images in the error's `items`.
+          IndexError: an index is out of range.
+          TypeError: `indices` is not a list of integers.
         """
-        items = self._items[self._checked(indices)]
+        items = self._items[self._check_indices(indices)]
         bought = self._store.buy(
             self._account, items, purpose=purpose, round=round, asked_by=self._asked_by,
             reveal=self._reveal,
@@ -72,72 +87,83 @@ class Oracle:
         return bought.labels
 
     def cost(self, indices: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-        """The prices of the labels at `indices`, whether bought or not: reading them is free."""
-        return self._store.costs(self._label_set, self._items[self._checked(indices)])
+        """Return the current prices of the labels at `indices`, bought or not, without charge."""
+        return self._store.costs(self._label_set, self._items[self._check_indices(indices)])
 
     @functools.cached_property
     def prices(self) -> Float[np.ndarray, "num_images"]:
-        """What every label cost when this was read first: to plan by, where `cost` is what holds.
+        """Return the price of the label of every training image, read once and then kept.
 
-        A database of 60,000 items takes a quarter of a second to say so, every round.
+        Prices may change later; `cost` returns current ones. They are kept because reading the
+        prices of 60,000 items takes 0.25 s, which would be needed in every round.
         """
         return self.cost(np.arange(len(self._items)))
 
     @property
     def spent(self) -> float:
-        """What the labels asked for through this object cost, each counted once.
+        """Return the total cost of the labels asked for through this object, each counted once.
 
-        So a run that was killed and is replayed sees what it saw the first time, although it
-        now gets them free: the truth is in the ledger.
+        Labels that the account bought earlier count at the price of that time. So a run that was
+        killed and is repeated makes the same decisions, although it now gets these labels free.
+        The total charged to the account is in the store's ledger.
         """
         return round(sum(self._bought.values()), 6)
 
     @property
     def num_bought(self) -> int:
-        """How many labels were asked for through this object, those of copies counted once."""
+        """Return the number of labels asked for through this object.
+
+        Identical images count once.
+        """
         return len(self._bought)
 
     @property
     def remaining(self) -> float:
-        """The account's budget, as it was when this object was made, less `spent`."""
+        """Return the account's budget at the time when this object was made, minus `spent`."""
         return round(self._budget - self.spent, 6)
 
     def peek_accuracy(self, labels: Int[np.ndarray, "n"]) -> float:
-        """The share of all training images whose true label is the given one: not bought.
+        """Return the share of training images whose true label equals `labels`, without buying.
 
-        It is for comparison with work that stopped by such a number. The store then says for
-        ever that the account has peeked.
+        This uses labels that were not bought ("peeking"). It serves only to compare with published
+        work that stopped training by such an accuracy. The store permanently records that the
+        account has peeked.
+
+        Args:
+          labels: one label for each training image.
 
         Raises:
-          UsageError: this run may not.
-          LabelsMissing: the store does not know all the labels.
+          UsageError: peeking is not allowed in this run.
+          LabelsMissing: the store does not have the labels of all training images.
         """
         if not self._allow_peek:
-            raise UsageError("this run pays for what it knows: only one with stop=peek may peek")
+            raise UsageError(
+                "this run may use only labels that it bought: only a run with stop=peek may peek"
+            )
         if np.shape(labels) != self._items.shape:
             raise ValueError(f"labels have shape {np.shape(labels)}, not {self._items.shape}")
         self._store.mark_peeked(self._account)
         accuracy = self._store.agreement(self._label_set, self._items, labels)
         if np.isnan(accuracy):
-            raise LabelsMissing("peeking needs all the labels, and the store lacks some", [])
+            raise LabelsMissing("peeking needs all the labels, but the store lacks some", [])
         return accuracy
 
-    def _checked(self, indices: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+    def _check_indices(self, indices: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
         array = np.asarray(indices)
         if array.size == 0:
             return np.zeros(0, np.int64)
         if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
-            raise TypeError(f"indices are a list of integers, not {array.dtype} {array.shape}")
+            raise TypeError(f"indices must be a list of integers, not {array.dtype} {array.shape}")
         if array.min() < 0 or array.max() >= len(self._items):
-            raise IndexError(f"indices go from 0 to {len(self._items) - 1}")
+            raise IndexError(f"indices must be from 0 to {len(self._items) - 1}")
         return array
 
     def _reveal(self, item: str, label: int) -> int:
-        """What is answered: the label, or with probability `noise` one of the other classes."""
+        """Return the true label or, with probability `noise`, one of the other classes."""
         if not 0 <= label < self.num_classes:
             raise StoreError(
-                f"the label store knows class {label} of {self._label_set}, this run only "
-                f"{self.num_classes} classes: start it again with all of them"
+                f"the label store has class {label} of {self._label_set}, but this run has only "
+                f"{self.num_classes} classes: start the run again with all classes"
             )
         if not self._noise:
             return label
@@ -148,7 +174,7 @@ class Oracle:
         return (label + 1 + draws[1] % (self.num_classes - 1)) % self.num_classes
 
 
-def _this_user() -> str:
+def _user_at_host() -> str:
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container may have a user without a name

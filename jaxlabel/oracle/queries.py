@@ -1,6 +1,7 @@
-"""What the label store's transactions are made of: each takes a connection inside of one."""
+"""Database queries of the label store; each function takes a connection in a transaction."""
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -8,7 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from jaxlabel.errors import StoreError
-from jaxlabel.oracle.schema import accounts, classes, label_sets
+from jaxlabel.oracle.records import Account, LedgerRow
+from jaxlabel.oracle.schema import accounts, classes, from_units, label_sets, labels
 
 
 def lookup(
@@ -18,15 +20,22 @@ def lookup(
     items: Iterable[str],
     **parameters: Any,
 ) -> Sequence[sa.Row[Any]]:
-    """The query's rows whose column is one of the items.
+    """Return the rows of a query in which `column` is one of the items.
 
-    The items are one parameter, whatever their number: an IN list of 60,000 takes many statements
-    and ten times as long.
+    All items are passed as a single parameter. An IN list of 60,000 items would need many
+    statements and take ten times as long.
+
+    Args:
+      connection: a connection in a transaction.
+      query: the query, without a condition on the items.
+      column: the column that contains items.
+      items: the items.
+      parameters: the query's other parameters.
     """
     if _is_sqlite(connection):
-        wanted = sa.func.json_each(sa.bindparam("items", type_=sa.Text)).table_valued("value")
+        table = sa.func.json_each(sa.bindparam("items", type_=sa.Text)).table_valued("value")
         value: Any = json.dumps(list(items))
-        query = query.where(column.in_(sa.select(wanted.c.value)))
+        query = query.where(column.in_(sa.select(table.c.value)))
     else:
         array = sa.bindparam("items", type_=postgresql.ARRAY(sa.Text))
         value = list(items)
@@ -35,7 +44,7 @@ def lookup(
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-    """Inserts the rows whose keys are not there yet."""
+    """Insert those rows whose keys are not in the table yet."""
     insert = sqlite.insert if _is_sqlite(connection) else postgresql.insert
     connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
@@ -45,36 +54,80 @@ def _is_sqlite(connection: sa.Connection) -> bool:
 
 
 def label_set_id(connection: sa.Connection, name: str) -> int:
-    """The key of a label set; 0, which none has, when it is not defined."""
+    """Return the primary key of a label set, or 0 if the label set is not defined."""
     query = sa.select(label_sets.c.id).where(label_sets.c.name == name)
     return connection.execute(query).scalar() or 0
 
 
 def locked_label_set_id(connection: sa.Connection, name: str) -> int:
-    """The key of a label set, made if need be, that no other transaction changes meanwhile."""
+    """Return the primary key of a label set, and lock its row until the transaction ends.
+
+    The label set is created if it does not exist.
+    """
     insert_missing(connection, label_sets, [{"name": name}])
     query = sa.select(label_sets.c.id).where(label_sets.c.name == name).with_for_update()
     return connection.execute(query).scalar_one()
 
 
 def class_names(connection: sa.Connection, label_set: int) -> tuple[str, ...]:
-    """The names of a label set's classes in their order."""
+    """Return the names of a label set's classes, in the order of their indices."""
     query = sa.select(classes.c.name).where(classes.c.label_set_id == label_set)
     return tuple(connection.execute(query.order_by(classes.c.label)).scalars())
 
 
 def find_account(connection: sa.Connection, name: str, lock: bool = False) -> sa.Row[Any]:
-    """An account's row and its label set's name; locked, nobody else spends until the end.
+    """Return an account's row, with the name of its label set in the column `label_set`.
+
+    Args:
+      connection: a connection in a transaction.
+      name: the account's name.
+      lock: whether to lock the row, so that no other transaction can buy for this account until
+        this transaction ends.
 
     Raises:
-      StoreError: there is no such account.
+      StoreError: there is no account of this name.
     """
-    if lock:  # SQLite has no row locks: BEGIN IMMEDIATE has locked everything
+    if lock:  # SQLite has no row locks, but there BEGIN IMMEDIATE has locked the whole database.
         key = sa.select(accounts.c.id).where(accounts.c.name == name).with_for_update()
         connection.execute(key)
     query = sa.select(accounts, label_sets.c.name.label("label_set")).join(label_sets)
     row = connection.execute(query.where(accounts.c.name == name)).one_or_none()
     if row is None:
-        known = connection.execute(sa.select(accounts.c.name).order_by(accounts.c.id)).scalars()
-        raise StoreError(f"no account is called {name!r}; there are: {', '.join(known) or 'none'}")
+        names = connection.execute(sa.select(accounts.c.name).order_by(accounts.c.id)).scalars()
+        raise StoreError(f"no account is called {name!r}; there are: {', '.join(names) or 'none'}")
     return row
+
+
+def count_matches(
+    connection: sa.Connection, label_set: int, pairs: Iterable[tuple[str, int]]
+) -> int:
+    """Return for how many pairs (item, label) the label equals the stored label of the item.
+
+    A pair that is repeated counts each time.
+    """
+    groups: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for (item, label), repeats in Counter(pairs).items():
+        groups[label, repeats].append(item)
+    query = sa.select(sa.func.count()).where(
+        labels.c.label_set_id == label_set, labels.c.label == sa.bindparam("given")
+    )
+    num_matches = 0
+    for (label, repeats), members in groups.items():
+        counts = lookup(connection, query, labels.c.item, members, given=label)
+        num_matches += repeats * sum(row[0] for row in counts)
+    return num_matches
+
+
+def account_record(row: sa.Row[Any]) -> Account:
+    """Convert a row of accounts, joined with its label set's name, to an `Account`."""
+    amounts = from_units(row.budget), from_units(row.spent)
+    return Account(row.name, row.label_set, *amounts, bool(row.peeked))
+
+
+def ledger_record(row: sa.Row[Any], names: tuple[str, ...]) -> LedgerRow:
+    """Convert a row of the ledger to a `LedgerRow`; `names` are the class names by index."""
+    name = names[row.label] if 0 <= row.label < len(names) else str(row.label)
+    return LedgerRow(
+        row.item, row.label, name, from_units(row.cost),
+        row.purpose, row.round, row.asked_by, row.asked_time,
+    )  # fmt: skip

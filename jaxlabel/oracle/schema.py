@@ -1,7 +1,7 @@
-"""The tables of a label store, the same on SQLite and PostgreSQL.
+"""The tables of a label store, on SQLite and on PostgreSQL.
 
-Money is counted in whole millionths of a label's usual price, so that sums are exact: three
-labels at 0.1 fit into a budget of 0.3.
+Prices and budgets are stored as integers: millionths of a label's usual price. So sums are exact:
+three labels at 0.1 fit into a budget of 0.3.
 """
 
 import math
@@ -11,12 +11,13 @@ import sqlalchemy as sa
 from jaxlabel.errors import StoreError
 
 VERSION = 1
-UNIT = 1_000_000  # the price of a label that has no price of its own
-UNLIMITED = 2**62  # what an infinite budget is stored as; sums stay within 64 bits
-MOST = 1e12
+UNITS_PER_LABEL = 1_000_000  # the usual price of a label, in millionths
+UNLIMITED = 2**62  # the stored value of an infinite budget; sums stay within 64 bits
+MAX_AMOUNT = 1e12  # the largest finite price or budget
 
 metadata = sa.MetaData()
-Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers only INTEGER itself
+# SQLite generates keys only for columns of type INTEGER.
+Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 versions = sa.Table("jaxlabel_store", metadata, sa.Column("version", sa.Integer, primary_key=True))
 
@@ -73,19 +74,23 @@ ledger = sa.Table(
 )
 
 
-def to_units(amount: float, what: str) -> int:
-    """A price or a budget in millionths; an infinite budget becomes a very large one.
+def to_units(amount: float, name: str) -> int:
+    """Convert a price or a budget to millionths; an infinite budget becomes UNLIMITED.
+
+    Args:
+      amount: the price or the budget.
+      name: "cost" or "budget", for the error message.
 
     Raises:
-      StoreError: it is negative, not a number, or beyond counting.
+      StoreError: the amount is negative, not a number, or larger than MAX_AMOUNT.
     """
-    if amount == math.inf and what == "budget":
+    if amount == math.inf and name == "budget":
         return UNLIMITED
-    if not 0 <= amount <= MOST:
-        raise StoreError(f"a {what} of {amount:g} cannot be kept: it takes 0 to {MOST:g}")
-    return round(amount * UNIT)
+    if not 0 <= amount <= MAX_AMOUNT:
+        raise StoreError(f"a {name} of {amount:g} is not possible: use 0 to {MAX_AMOUNT:g}")
+    return round(amount * UNITS_PER_LABEL)
 
 
 def from_units(units: int) -> float:
-    """Millionths as a price or a budget."""
-    return math.inf if units >= UNLIMITED else units / UNIT
+    """Convert millionths to a price or a budget; UNLIMITED becomes infinity."""
+    return math.inf if units >= UNLIMITED else units / UNITS_PER_LABEL

@@ -1,6 +1,6 @@
-"""The label store: an SQL database that knows the labels, the budgets, and who bought what."""
+"""The label store: an SQL database of labels, accounts with budgets, and purchases."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,19 +9,22 @@ from jaxtyping import Float, Int
 
 from jaxlabel.errors import StoreError
 from jaxlabel.oracle import corrections, purchase
-from jaxlabel.oracle.engine import open_engine, place, transaction
+from jaxlabel.oracle.engine import location, open_engine, transaction
 from jaxlabel.oracle.purchase import Reveal
 from jaxlabel.oracle.queries import (
+    account_record,
     class_names,
+    count_matches,
     find_account,
     insert_missing,
     label_set_id,
+    ledger_record,
     locked_label_set_id,
     lookup,
 )
 from jaxlabel.oracle.records import Account, Bought, Contradiction, LedgerRow
 from jaxlabel.oracle.schema import (
-    UNIT,
+    UNITS_PER_LABEL,
     accounts,
     classes,
     from_units,
@@ -36,56 +39,62 @@ Labels = Sequence[int] | Int[np.ndarray, "n"]  # indices of classes
 
 
 class LabelStore:
-    """Labels by item, accounts with a budget, and the ledger of every label bought.
+    """A database of labels by item, accounts with budgets, and a ledger of every label bought.
 
-    Any number of processes may use one store at once: what is bought is charged exactly once,
-    never beyond the budget, and all or nothing.
+    An item is the hash of an image's pixels, a label the index of a class, and a label set the
+    classes and labels of one data set. Any number of processes may use a store at the same time. An
+    account is charged once per label, its budget is never exceeded, and purchases are atomic.
 
     Args:
       url: `sqlite:///FILE.db`, or `postgresql://USER:PASSWORD@HOST/DATABASE`.
 
+    Attributes:
+      engine: the SQLAlchemy engine of the database.
+      place: where the database is, for messages: its file or its server, without a password.
+
     Raises:
-      StoreError: from here and every method, in one line, when the database cannot be used.
+      StoreError: the database cannot be used. Every method may raise this error too.
     """
 
     def __init__(self, url: str):
         self.engine = open_engine(url)
-        self.place = place(self.engine)
+        self.place = location(self.engine)
 
     def close(self) -> None:
-        """Closes what is open: nothing, but for a store in memory."""
+        """Close the database; only needed for a store in memory, which this deletes."""
         self.engine.dispose()
 
     def define(self, label_set: str, names: Sequence[str]) -> None:
-        """Names the classes of a label set; the same again, or their first few, changes nothing.
+        """Define the classes of a label set, or add classes to it.
 
-        More classes than are there are added after those.
+        The label set is created if it does not exist. If it has classes, `names` must begin with
+        them, in the same order, and further names are added; fewer names change nothing.
 
         Raises:
-          StoreError: a name differs from the one that is there, or occurs twice.
+          StoreError: a name differs from the defined one, or occurs twice.
         """
-        wanted = _texts(names)
-        for name, count in Counter(wanted).items():
+        new_names = _texts(names)
+        for name, count in Counter(new_names).items():
             if count > 1:
                 raise StoreError(f"{label_set} has {count} classes called {name!r}: rename them")
         with transaction(self.engine, write=True) as connection:
             key = locked_label_set_id(connection, label_set)
-            known = class_names(connection, key)
-            for label, (old, new) in enumerate(zip(known, wanted, strict=False)):
+            old_names = class_names(connection, key)
+            for label, (old, new) in enumerate(zip(old_names, new_names, strict=False)):
                 if old != new:
                     raise StoreError(
                         f"the label store {self.place} calls class {label} of {label_set} "
                         f"{old!r}, not {new!r}: name another store, or correct the classes"
                     )
             rows = [
-                {"label_set_id": key, "label": label, "name": wanted[label]}
-                for label in range(len(known), len(wanted))
+                {"label_set_id": key, "label": label, "name": new_names[label]}
+                for label in range(len(old_names), len(new_names))
             ]
             if rows:
                 connection.execute(sa.insert(classes), rows)
 
     def classes(self, label_set: str) -> tuple[str, ...]:
-        """The names of a label set's classes by index; () when it is not defined."""
+        """Return the names of a label set's classes by index, or () if it is not defined."""
         with transaction(self.engine) as connection:
             return class_names(connection, label_set_id(connection, label_set))
 
@@ -96,15 +105,25 @@ class LabelStore:
         given: Labels,
         costs: Sequence[float] | None = None,
     ) -> list[Contradiction]:
-        """The answers that contradict an earlier one for the same item; all others are stored.
+        """Store labels of items, and return those that contradict an earlier label of their item.
 
-        An item's first answer and price stay. A label costs 1 unless `costs` says otherwise.
+        The first label and price of an item are kept; contradictory labels are not stored.
+
+        Args:
+          label_set: the name of the label set.
+          items: the ids of the items; an item may occur several times.
+          given: the label of each item.
+          costs: the price of each label; None: every label costs 1.
 
         Raises:
           StoreError: the lengths differ, or a label is not the index of a defined class.
         """
         names, values = _texts(items), np.asarray(given, np.int64).tolist()
-        prices = [UNIT] * len(names) if costs is None else [to_units(c, "cost") for c in costs]
+        prices = (
+            [UNITS_PER_LABEL] * len(names)
+            if costs is None
+            else [to_units(c, "cost") for c in costs]
+        )
         if not len(names) == len(values) == len(prices):
             raise StoreError(f"{len(names)} items have {len(values)} labels, {len(prices)} costs")
         with transaction(self.engine, write=True) as connection:
@@ -112,50 +131,52 @@ class LabelStore:
             num_classes = len(class_names(connection, key))
             for label in set(values):
                 if not 0 <= label < num_classes:
-                    raise StoreError(f"{label} is none of {label_set}'s {num_classes} classes")
+                    raise StoreError(f"label {label} is none of the {num_classes} classes of "
+                                     f"{label_set}: define its class first")  # fmt: skip
             query = sa.select(labels.c.item, labels.c.label).where(labels.c.label_set_id == key)
             rows = lookup(connection, query, labels.c.item, dict.fromkeys(names))
             kept = {row.item: row.label for row in rows}
-            new, refused = [], []
+            new, contradictions = [], []
             for item, label, price in zip(names, values, prices, strict=True):
                 if item not in kept:
                     kept[item] = label
                     row = {"label_set_id": key, "item": item, "label": label, "cost": price}
                     new.append(row)
                 elif kept[item] != label:
-                    refused.append(Contradiction(item, kept[item], label))
+                    contradictions.append(Contradiction(item, kept[item], label))
             if new:
                 connection.execute(sa.insert(labels), new)
-        return refused
+        return contradictions
 
     def bought(self, label_set: str, items: Items) -> dict[str, int]:
-        """The labels of those of the items that some account has paid for."""
+        """Return the labels (by item) of those items whose label any account has bought."""
         with transaction(self.engine) as connection:
             key = label_set_id(connection, label_set)
-            return corrections.bought(connection, key, dict.fromkeys(_texts(items)))
+            return corrections.bought_labels(connection, key, dict.fromkeys(_texts(items)))
 
     def correct(self, label_set: str, items: Items, given: Labels) -> list[str]:
-        """The items whose label was another one, and is the given one now.
+        """Replace the labels of items, and return the items whose label changed.
 
-        It is for a person's answers that nobody has paid for yet; what was paid for stays. A class
-        that this leaves empty goes, if no label that was paid for would change its number.
+        Items without a label, and items whose label any account has bought, are left unchanged.
+        A class that loses its last label is removed, unless this would change the number of a
+        class of which a label was bought.
         """
         pairs = zip(_texts(items), np.asarray(given, np.int64).tolist(), strict=True)
         with transaction(self.engine, write=True) as connection:
             key = locked_label_set_id(connection, label_set)
-            return corrections.correct(connection, key, dict(pairs))
+            return corrections.correct_labels(connection, key, dict(pairs))
 
     def num_labelled(self, label_set: str, items: Items) -> int:
-        """How many of the items, repeats counted, have a label."""
+        """Return how many of the items have a label; an item that is repeated counts each time."""
         counts = Counter(_texts(items))
         with transaction(self.engine) as connection:
             key = label_set_id(connection, label_set)
             query = sa.select(labels.c.item).where(labels.c.label_set_id == key)
-            found = lookup(connection, query, labels.c.item, counts)
-        return sum(counts[row.item] for row in found)
+            rows = lookup(connection, query, labels.c.item, counts)
+        return sum(counts[row.item] for row in rows)
 
     def costs(self, label_set: str, items: Items) -> Float[np.ndarray, "n"]:
-        """The price of each item's label: 1 where the store doesn't know the item."""
+        """Return the price of each item's label; 1 if the store has no label of the item."""
         names = _texts(items)
         with transaction(self.engine) as connection:
             key = label_set_id(connection, label_set)
@@ -165,46 +186,41 @@ class LabelStore:
         return np.array([prices.get(item, 1.0) for item in names], np.float64)
 
     def agreement(self, label_set: str, items: Items, given: Labels) -> float:
-        """The share of items whose stored label is the given one; nan if any has no label.
+        """Return the share of items whose stored label equals the given one.
 
-        The database counts: no label leaves it.
+        The share is NaN if any item has no label. The database counts the matches, so that no
+        label is read into this process.
         """
         names = _texts(items)
         if not names or self.num_labelled(label_set, names) < len(names):
             return float("nan")
-        pairs = Counter(zip(names, np.asarray(given, np.int64).tolist(), strict=True))
-        groups: dict[tuple[int, int], list[str]] = defaultdict(list)
-        for (item, label), repeats in pairs.items():
-            groups[label, repeats].append(item)
-        right = 0
+        pairs = zip(names, np.asarray(given, np.int64).tolist(), strict=True)
         with transaction(self.engine) as connection:
-            query = sa.select(sa.func.count()).where(
-                labels.c.label_set_id == label_set_id(connection, label_set),
-                labels.c.label == sa.bindparam("given"),
-            )
-            for (label, repeats), members in groups.items():
-                counts = lookup(connection, query, labels.c.item, members, given=label)
-                right += repeats * sum(row[0] for row in counts)
-        return right / len(names)
+            key = label_set_id(connection, label_set)
+            num_correct = count_matches(connection, key, pairs)
+        return num_correct / len(names)
 
     def open_account(self, account: str, label_set: str, budget: float) -> None:
-        """Makes an account; one that is there keeps its ledger, and a larger budget raises its.
+        """Create an account, or raise the budget of an existing account.
+
+        An existing account keeps its ledger; a budget that is not larger changes nothing. An
+        infinite budget means no limit.
 
         Raises:
-          StoreError: the account is there for another label set.
+          StoreError: the account exists for another label set, or the budget is not valid.
         """
         units = to_units(budget, "budget")
         with transaction(self.engine, write=True) as connection:
             key = locked_label_set_id(connection, label_set)
-            row = {"name": account, "label_set_id": key, "budget": units}
-            insert_missing(connection, accounts, [{**row, "spent": 0, "peeked": False}])
-            found = find_account(connection, account, lock=True)
-            if found.label_set_id != key:
+            values = {"name": account, "label_set_id": key, "budget": units}
+            insert_missing(connection, accounts, [{**values, "spent": 0, "peeked": False}])
+            row = find_account(connection, account, lock=True)
+            if row.label_set_id != key:
                 raise StoreError(
                     f"account {account} of the label store {self.place} buys labels of "
-                    f"{found.label_set}, not of {label_set}: name another account"
+                    f"{row.label_set}, not of {label_set}: name another account"
                 )
-            raised = sa.update(accounts).where(accounts.c.id == found.id)
+            raised = sa.update(accounts).where(accounts.c.id == row.id)
             connection.execute(raised.where(accounts.c.budget < units).values(budget=units))
 
     def buy(
@@ -217,70 +233,67 @@ class LabelStore:
         asked_by: str,
         reveal: Reveal = lambda item, label: label,
     ) -> Bought:
-        """The answers, in the items' order; those the account doesn't have yet are charged.
+        """Return the items' labels, and charge those that the account has not bought yet.
+
+        If an error is raised, nothing is bought.
 
         Args:
-          reveal: (item, true label) -> what is answered instead; the ledger remembers it.
+          account: the account's name.
+          items: the ids of the items.
+          purpose: the purpose that the ledger records, such as "train" or "certify".
+          round: the number of the query round, for the ledger.
+          asked_by: the user and machine that buy the labels, for the ledger.
+          reveal: a function from item and true label to the label that is returned and recorded
+            in the ledger; the default returns the true label.
 
         Raises:
-          BudgetExceeded: the new ones cost more than is left; nothing was bought.
-          LabelsMissing: some of the new ones have no answer yet; nothing was bought.
+          BudgetExceeded: the new labels cost more than the remaining budget.
+          LabelsMissing: the store has no label yet for some of the new items.
         """
         reason = {"purpose": purpose, "round": int(round), "asked_by": asked_by}
         with transaction(self.engine, write=True) as connection:
             return purchase.buy(connection, account, _texts(items), reveal, reason)
 
     def accounts(self) -> list[Account]:
-        """All accounts, the oldest first."""
+        """Return all accounts, in the order in which they were created."""
         query = sa.select(accounts, label_sets.c.name.label("label_set")).join(label_sets)
         with transaction(self.engine) as connection:
-            return [_account(row) for row in connection.execute(query.order_by(accounts.c.id))]
+            return [
+                account_record(row) for row in connection.execute(query.order_by(accounts.c.id))
+            ]
 
     def account(self, name: str) -> Account:
-        """An account by its name.
+        """Return an account by its name.
 
         Raises:
-          StoreError: there is no such account.
+          StoreError: there is no account of this name.
         """
         with transaction(self.engine) as connection:
-            return _account(find_account(connection, name))
+            return account_record(find_account(connection, name))
 
     def spent(self, account: str) -> float:
-        """What the account's labels have cost so far."""
+        """Return the total cost of the labels that an account has bought so far."""
         return self.account(account).spent
 
     def budget(self, account: str) -> float:
-        """What the account may spend in all."""
+        """Return the total amount that an account may spend."""
         return self.account(account).budget
 
     def mark_peeked(self, account: str) -> None:
-        """Records for ever that the account has looked at labels it did not buy."""
+        """Record permanently that an account was compared with labels that it did not buy."""
         with transaction(self.engine, write=True) as connection:
-            found = find_account(connection, account)
-            peeked = sa.update(accounts).where(accounts.c.id == found.id).values(peeked=True)
+            row = find_account(connection, account)
+            peeked = sa.update(accounts).where(accounts.c.id == row.id).values(peeked=True)
             connection.execute(peeked)
 
     def ledger(self, account: str) -> list[LedgerRow]:
-        """Every label that the account bought, in the order in which it did."""
+        """Return an account's purchases, in the order in which they were made."""
         with transaction(self.engine) as connection:
-            found = find_account(connection, account)
-            names = class_names(connection, found.label_set_id)
-            query = sa.select(ledger).where(ledger.c.account_id == found.id).order_by(ledger.c.id)
-            return [_ledger_row(row, names) for row in connection.execute(query)]
+            buyer = find_account(connection, account)
+            names = class_names(connection, buyer.label_set_id)
+            query = sa.select(ledger).where(ledger.c.account_id == buyer.id).order_by(ledger.c.id)
+            return [ledger_record(row, names) for row in connection.execute(query)]
 
 
 def _texts(values: Items) -> list[str]:
     return [str(value) for value in np.asarray(values, object).tolist()]
-
-
-def _account(row: sa.Row) -> Account:
-    amounts = from_units(row.budget), from_units(row.spent)
-    return Account(row.name, row.label_set, *amounts, bool(row.peeked))
-
-
-def _ledger_row(row: sa.Row, names: tuple[str, ...]) -> LedgerRow:
-    name = names[row.label] if 0 <= row.label < len(names) else str(row.label)
-    return LedgerRow(
-        row.item, row.label, name, from_units(row.cost),
-        row.purpose, row.round, row.asked_by, row.asked_time,
-    )  # fmt: skip

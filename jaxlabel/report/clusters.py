@@ -12,7 +12,7 @@ from jaxlabel.report.sections import Section, thumbnails
 
 
 def clusters(run: Run) -> Section | None:
-    """Return the section on clusters: sample images by falling confidence, and warnings.
+    """Return the report's section on clusters: sample images by falling confidence, and warnings.
 
     Returns:
       The template's values; None if the run made no clusters.

@@ -117,7 +117,7 @@ class Outcome(NamedTuple):
 
 
 def config_class(recipe: str) -> type[RunConfig]:
-    """Import and return the configuration class that `Run.recipe` names."""
+    """Import and return the configuration class that is named as "module:name"."""
     module, _, name = recipe.partition(":")
     config: type[RunConfig] = getattr(importlib.import_module(module), name)
     return config

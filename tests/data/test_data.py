@@ -1,4 +1,4 @@
-"""The arrays and ids of digits, IDX and NPZ, and what is said of files that are not right."""
+"""Tests of the readers of digits, IDX and NPZ, and of the errors for damaged files."""
 
 import gzip
 import subprocess
@@ -26,7 +26,7 @@ STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte",
 
 
 def as_idx(array: np.ndarray) -> bytes:
-    """The bytes of an IDX file, written out as its specification says."""
+    """Encode an array as an IDX file, independently of the reader."""
     header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
     return header + array.tobytes()
 
@@ -41,7 +41,7 @@ def idx(tmp_path: Path) -> Path:
 
 
 def message(spec: str, options: data.Options = DEFAULTS) -> str:
-    """The one line that loading ends with."""
+    """Return the message of the error that loading raises; it must be a single line."""
     with pytest.raises(DataError) as error:
         data.load(spec, options)
     assert "\n" not in str(error.value)
@@ -77,14 +77,14 @@ def test_images_load_where_the_labels_are_absent_or_corrupt(idx):
         data.load_test_labels(f"idx:{idx}")
 
 
-def test_ids_follow_the_content_wherever_it_is_stored(idx, tmp_path):
+def test_ids_depend_only_on_the_pixels(idx, tmp_path):
     order = RNG.permutation(len(TRAIN))
     file = tmp_path / "other.npz"
     np.savez_compressed(file, x_train=np.repeat(TRAIN[order][..., None], 3, -1), x_test=TEST)
     one, other = data.load(f"idx:{idx}"), data.load(f"npz:{file}")
     assert other.train_items.tolist() == one.train_items[order].tolist()
     assert len(set(one.train_items)) == 12
-    # Three equal channels are a grey image, and how it is resized does not change what it is.
+    # Three equal channels are a grey image, and resizing does not change an image's id.
     assert other.train_images.shape == (12, 5, 4, 1)
     options = data.Options(image_size=9, image_mode="rgb")
     bigger = data.load(f"idx:{idx}", options)
@@ -119,7 +119,7 @@ def test_npz_without_test_images_or_labels(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    ("arrays", "expected"),
     [
         ({"images": TRAIN}, "no array train_images or x_train, but images"),
         ({"x_train": TRAIN / 255}, "holds float64: save pixels as uint8"),
@@ -130,9 +130,9 @@ def test_npz_without_test_images_or_labels(tmp_path):
         ({"x_train": TRAIN, "x_test": TEST[:, 1:]}, "training images are 4x5, test images 4x4"),
     ],
 )
-def test_npz_that_holds_something_else(tmp_path, arrays, said):
+def test_npz_with_wrong_content_is_refused(tmp_path, arrays, expected):
     np.savez(tmp_path / "a.npz", **arrays)
-    assert said in message(f"npz:{tmp_path / 'a.npz'}")
+    assert expected in message(f"npz:{tmp_path / 'a.npz'}")
 
 
 def test_npz_cut_short(tmp_path):
@@ -149,24 +149,24 @@ def test_npz_cut_short(tmp_path):
     assert "x_train cannot be read" in message(f"npz:{tmp_path / 'd.npz'}")
 
 
-def test_idx_files_that_are_not_right(idx):
+def test_damaged_idx_files_are_refused(idx):
     file = idx / "train-images-idx3-ubyte.gz"
     good = file.read_bytes()
     cases = {
         good[:-9]: "cut short",
         good[:40] + bytes([good[40] ^ 255]) + good[41:]: "corrupt",
         as_idx(TRAIN): "not gzipped, though its name says so",
-        gzip.compress(as_idx(TRAIN)[:-7]): "cut short: 249 bytes, where its header (12, 5, 4) "
-        "makes 256",
+        gzip.compress(as_idx(TRAIN)[:-7]): "cut short: 249 bytes, but its header (12, 5, 4) "
+        "requires 256",
         gzip.compress(as_idx(TRAIN) + b"x"): "too long",
         gzip.compress(b"\x01" + as_idx(TRAIN)[1:]): "begins with 0x01000803",
         gzip.compress(b""): "not an IDX file",
         gzip.compress(as_idx(TRAIN_LABELS)): "has the shape (12,): images are",
     }
-    for content, said in cases.items():
+    for content, expected in cases.items():
         file.write_bytes(content)
         found = message(f"idx:{idx}")
-        assert said in found
+        assert expected in found
         assert "train-images-idx3-ubyte.gz" in found
     file.unlink()
     assert "has no train-images-idx3-ubyte.gz: put MNIST's four files there" in message(
@@ -174,43 +174,45 @@ def test_idx_files_that_are_not_right(idx):
     )
 
 
-def test_labels_that_do_not_fit(idx, tmp_path):
-    def said(labels: np.ndarray, folder: Path = idx) -> str:
+def test_labels_that_do_not_fit_the_images_or_classes_are_refused(idx, tmp_path):
+    def label_error(labels: np.ndarray, folder: Path = idx) -> str:
         file = folder / "train-labels-idx1-ubyte.gz"
         file.write_bytes(gzip.compress(as_idx(labels)))
         with pytest.raises(DataError) as error:
             data.load_train_labels(f"idx:{folder}")
         return str(error.value)
 
-    assert "has 11 labels, but train-images-idx3-ubyte.gz has 12 images" in said(TRAIN_LABELS[1:])
-    assert "not a list of labels" in said(TRAIN)
+    assert "has 11 labels, but train-images-idx3-ubyte.gz has 12 images" in label_error(
+        TRAIN_LABELS[1:]
+    )
+    assert "not a list of labels" in label_error(TRAIN)
     known = idx.rename(tmp_path / "MNIST")
-    assert "train labels from 0 to 10: they go from 0 to 9" in said(
+    assert "train labels from 0 to 10: valid are 0 to 9" in label_error(
         np.arange(12, dtype=np.uint8) % 11, known
     )
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "expected"),
     [
-        ("idxs:a", "(did you mean idx?): it is digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME"),
+        ("idxs:a", "(did you mean idx?): write digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME"),
         ("digit", "(did you mean digits?)"),
-        ("", "names no source: it is digits"),
-        ("digits:8", "takes no place"),
-        ("folder:", "lacks its place"),
-        ("tfds", "lacks its place"),
+        ("", "unknown data set '': write digits"),
+        ("digits:8", "takes no location"),
+        ("folder:", "lacks a location"),
+        ("tfds", "lacks a location"),
         ("idx:/nowhere/at/all", "there is no such folder"),
         ("npz:/nowhere/at/all.npz", "there is no such file"),
         ("folder:/nowhere/at/all", "there is no such folder"),
     ],
 )
-def test_a_spec_that_names_nothing(spec, said):
+def test_an_invalid_spec_is_refused(spec, expected):
     start = time.perf_counter()
-    assert said in message(spec)
+    assert expected in message(spec)
     assert time.perf_counter() - start < 2
 
 
-def test_a_path_without_its_prefix(idx):
+def test_a_path_without_a_prefix_is_explained(idx):
     assert f"did you mean idx:{idx}?" in message(str(idx))
     assert f"did you mean folder:{idx.parent}?" in message(str(idx.parent))
 
@@ -245,26 +247,26 @@ def test_loading_digits_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-def test_modes_of_colour_and_grey_together(tmp_path):
+def test_image_mode_of_mixed_colour_and_grey_images(tmp_path):
     colours = RNG.integers(0, 256, (4, 5, 4, 3), np.uint8)
     np.savez(tmp_path / "a.npz", x_train=colours, x_test=TEST)
     spec = f"npz:{tmp_path / 'a.npz'}"
     assert data.load(spec).train_images.shape == (4, 5, 4, 3)
-    assert data.load(spec).test_images.shape == (3, 5, 4, 3)  # one colour image makes all colour
+    assert data.load(spec).test_images.shape == (3, 5, 4, 3)  # one colour image makes all rgb
     grey = data.load(spec, data.Options(image_mode="grey"))
     np.testing.assert_array_equal(grey.train_images, with_channels(colours, 1))
     np.testing.assert_array_equal(grey.test_images[..., 0], TEST)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real data in ../shared/data")
-def test_real_data_and_its_known_defects():
+def test_real_data_and_known_duplicates():
     overhead = data.load(f"idx:{SHARED / 'overhead_mnist'}")
     assert overhead.train_images.shape == (8519, 28, 28, 1)
     assert identity.duplicates(overhead.train_items) == [[438, 8275]]
     assert overhead.kind == "overhead"
     assert overhead.classes[5] == "plane"
     test_items = identity.item_ids(overhead.test_images)
-    assert identity.shared(overhead.train_items, test_items) == [(6623, 402)]
+    assert identity.shared_items(overhead.train_items, test_items) == [(6623, 402)]
     fashion = data.load(f"idx:{SHARED / 'fashion_mnist'}")
     assert len(set(fashion.train_items)) == 60_000
     assert data.load_test_labels(f"idx:{SHARED / 'fashion_mnist'}")[:5].tolist() == [9, 2, 1, 1, 6]

@@ -1,4 +1,4 @@
-"""Folders of image files: sizes, modes, sub-folders, and files that cannot be read."""
+"""Tests of the reader of folders: image sizes, modes, sub-folders, and unreadable files."""
 
 import logging
 import os
@@ -42,7 +42,7 @@ def message(spec: str, options: data.Options = DEFAULTS) -> str:
     return str(error.value)
 
 
-def test_every_image_below_in_sorted_order_and_no_labels(flat):
+def test_all_images_below_a_folder_are_read_in_sorted_order(flat):
     dataset = data.load(f"folder:{flat}")
     assert [str(Path(p).relative_to(flat)) for p in dataset.paths] == [
         "a/c.bmp", "a/z.PNG", "b.png", "c/d/e.tif",
@@ -55,7 +55,7 @@ def test_every_image_below_in_sorted_order_and_no_labels(flat):
         data.load_train_labels(f"folder:{flat}")
 
 
-def test_a_name_that_is_no_utf_8_is_written_down_escaped(tmp_path, caplog):
+def test_a_file_name_that_is_not_utf_8_is_escaped(tmp_path, caplog):
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     save(GREY[0], folder / os.fsdecode(b"\xe8.png"))
     (folder / os.fsdecode(b"z\xff.png")).write_bytes(b"")
@@ -93,12 +93,12 @@ def test_a_test_folder_beside_loose_images_is_not_trained_on(tmp_path):
     np.testing.assert_array_equal(dataset.test_images[..., 0], GREY[1:2])
 
 
-def test_sizes_and_modes_are_brought_to_one(tmp_path):
+def test_images_are_converted_to_one_size_and_mode(tmp_path):
     save(GREY[0], tmp_path / "a.png")
     save(np.full((30, 20, 3), (200, 100, 50), np.uint8), tmp_path / "b.png")
     spec = f"folder:{tmp_path}"
-    said = message(spec)
-    assert f"{tmp_path}/a.png is 8x8, {tmp_path}/b.png is 20x30: set image_size" in said
+    text = message(spec)
+    assert f"{tmp_path}/a.png is 8x8, {tmp_path}/b.png is 20x30: set image_size" in text
     colour = data.load(spec, data.Options(image_size=6))
     assert colour.train_images.shape == (2, 6, 6, 3)
     assert np.ptp(colour.train_images[0], axis=-1).max() == 0
@@ -111,8 +111,8 @@ def test_sizes_and_modes_are_brought_to_one(tmp_path):
     assert grey.train_items.tolist() == colour.train_items.tolist()
 
 
-def test_what_a_file_of_each_mode_decodes_to(tmp_path):
-    def of(array_or_image, name: str = "x.png", **options: object) -> np.ndarray:
+def test_files_of_each_colour_mode_are_decoded(tmp_path):
+    def encode_and_decode(array_or_image, name: str = "x.png", **options: object) -> np.ndarray:
         image = (
             Image.fromarray(array_or_image)
             if isinstance(array_or_image, np.ndarray)
@@ -121,24 +121,28 @@ def test_what_a_file_of_each_mode_decodes_to(tmp_path):
         image.save(tmp_path / name, **options)
         return decode(tmp_path / name)
 
-    np.testing.assert_array_equal(of(GREY[0])[..., 0], GREY[0])
-    np.testing.assert_array_equal(of(COLOUR), COLOUR)
+    np.testing.assert_array_equal(encode_and_decode(GREY[0])[..., 0], GREY[0])
+    np.testing.assert_array_equal(encode_and_decode(COLOUR), COLOUR)
     np.testing.assert_array_equal(
-        of(GREY[0].astype(np.uint16) * 257)[..., 0], GREY[0]
+        encode_and_decode(GREY[0].astype(np.uint16) * 257)[..., 0], GREY[0]
     )  # 16-bit grey
-    np.testing.assert_array_equal(of(GREY[0] > 127)[..., 0], (GREY[0] > 127) * 255)  # 1 bit
+    np.testing.assert_array_equal(
+        encode_and_decode(GREY[0] > 127)[..., 0], (GREY[0] > 127) * 255
+    )  # 1 bit
     palette = Image.fromarray(COLOUR // 64 * 64).convert("RGB").quantize(64)
-    np.testing.assert_array_equal(of(palette), np.asarray(palette.convert("RGB")))
+    np.testing.assert_array_equal(encode_and_decode(palette), np.asarray(palette.convert("RGB")))
     alpha = np.dstack([COLOUR, np.full((8, 8), 255, np.uint8)])
-    np.testing.assert_array_equal(of(alpha), COLOUR)
+    np.testing.assert_array_equal(encode_and_decode(alpha), COLOUR)
     alpha[..., 3] = 0
-    np.testing.assert_array_equal(of(alpha), np.full((8, 8, 3), 255))  # nothing, on white
+    np.testing.assert_array_equal(
+        encode_and_decode(alpha), np.full((8, 8, 3), 255)
+    )  # transparent: white
     turned = Image.Exif()
     turned[0x0112] = 6  # taken with the camera on its side
-    upright = of(Image.fromarray(COLOUR[:4]), exif=turned)
+    upright = encode_and_decode(Image.fromarray(COLOUR[:4]), exif=turned)
     np.testing.assert_array_equal(upright, np.rot90(COLOUR[:4], -1))
     smooth = np.tile(np.arange(0, 128, 8, dtype=np.uint8), (16, 1))
-    jpeg = of(smooth, "x.jpg", quality=95)
+    jpeg = encode_and_decode(smooth, "x.jpg", quality=95)
     assert jpeg.shape == (16, 16, 1)
     assert np.abs(jpeg[..., 0].astype(int) - smooth).max() <= 3
 
@@ -157,9 +161,9 @@ def test_unreadable_images_are_named_and_skipped_only_if_allowed(flat, caplog):
     spec = f"folder:{flat}"
     for name, content in broken.items():
         (flat / name).write_bytes(content)
-        said = message(spec)
-        assert f"{flat}/{name} cannot be read (" in said
-        assert "set skip_unreadable to leave such files out" in said
+        text = message(spec)
+        assert f"{flat}/{name} cannot be read (" in text
+        assert "set skip_unreadable to skip such files" in text
         (flat / name).unlink()
     for name, content in broken.items():
         (flat / name).write_bytes(content)
@@ -189,11 +193,11 @@ def test_empty_folders(tmp_path):
     save(GREY[0], tmp_path / "beside.png")
     assert f"folder:{tmp_path}/train holds no images" in message(f"folder:{tmp_path}")
     (tmp_path / "train" / "a.png").write_bytes(b"")
-    said = message(f"folder:{tmp_path}", data.Options(skip_unreadable=True))
-    assert "none of its 1 images can be read" in said
+    text = message(f"folder:{tmp_path}", data.Options(skip_unreadable=True))
+    assert "none of its 1 images can be read" in text
 
 
-def test_a_link_in_a_circle_ends(tmp_path):
+def test_a_loop_of_symbolic_links_is_read_once(tmp_path):
     save(GREY[0], tmp_path / "a" / "x.png")
     (tmp_path / "a" / "again").symlink_to(tmp_path)
     assert len(data.load(f"folder:{tmp_path}").paths) == 1

@@ -1,4 +1,4 @@
-"""Ids of images, their size and their channels."""
+"""Tests of image ids, resizing and channels."""
 
 import numpy as np
 
@@ -10,13 +10,13 @@ RNG = np.random.default_rng(4)
 
 
 def test_an_id_is_blake2b_of_shape_and_pixels():
-    # Ids are kept in label stores for years: this constant must never change.
+    # Label stores keep ids for years, so this constant must never change.
     image = np.arange(6, dtype=np.uint8).reshape(1, 2, 3, 1)
     assert identity.item_ids(image).tolist() == [ID_OF_0_TO_5]
     assert identity.item_id(np.repeat(image[0], 3, -1)) == ID_OF_0_TO_5
     assert identity.item_id(image.reshape(3, 2, 1)) != ID_OF_0_TO_5
     colours = RNG.integers(0, 256, (4, 3, 3, 3), np.uint8)
-    colours[2] = 7  # a grey one among them
+    colours[2] = 7  # one of the images is grey
     assert identity.item_ids(colours).tolist() == [identity.item_id(c) for c in colours]
     changed = colours.copy()
     changed[1, 2, 2, 2] ^= 1
@@ -30,7 +30,7 @@ def test_duplicates_and_contradictions():
     items = ["a", "b", "a", "c", "b", "a"]
     assert identity.duplicates(items) == [[0, 2, 5], [1, 4]]
     assert identity.contradictions(items, np.array([1, 2, 1, 0, 3, 1])) == [[1, 4]]
-    assert identity.shared(items, ["z", "b", "a", "b"]) == [(1, 1), (0, 2), (1, 3)]
+    assert identity.shared_items(items, ["z", "b", "a", "b"]) == [(1, 1), (0, 2), (1, 3)]
 
 
 def test_resizing_keeps_means_and_flat_images():
@@ -53,5 +53,5 @@ def test_grey_is_pillows_grey():
 
 
 def test_booleans_are_black_and_white():
-    made = from_array(np.eye(3, dtype=bool)[None], "x", data.Options())
-    np.testing.assert_array_equal(made.pixels[0, ..., 0], np.eye(3) * 255)
+    converted = from_array(np.eye(3, dtype=bool)[None], "x", data.Options())
+    np.testing.assert_array_equal(converted.pixels[0, ..., 0], np.eye(3) * 255)

@@ -1,4 +1,4 @@
-"""Labels go into the store by a process of their own; info tells what a data set holds."""
+"""Tests of importing labels in a separate process, and of the description of data sets."""
 
 import gzip
 from pathlib import Path
@@ -18,7 +18,7 @@ RNG = np.random.default_rng(2)
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> str:
-    """An archive in which 1 = 4 (labels 0 and 2), 0 = 5 (label 1), and test 1 = train 2."""
+    """An archive with identical images: train 1 = 4 (labels 0, 2), 0 = 5 (label 1), test 1 = 2."""
     train = RNG.integers(0, 256, (6, 9, 9), np.uint8)
     train[4], train[5] = train[1], train[0]
     test = RNG.integers(0, 256, (2, 9, 9), np.uint8)
@@ -28,11 +28,11 @@ def pairs(tmp_path: Path) -> str:
     return f"npz:{file}"
 
 
-def stored(url: str, dataset: data.Dataset, labels: list[int]) -> float:
+def agreement(url: str, dataset: data.Dataset, labels: list[int]) -> float:
     return LabelStore(url).agreement(dataset.name, dataset.train_items, labels)
 
 
-def test_import_in_a_process_of_its_own(pairs, tmp_path):
+def test_import_in_a_subprocess(pairs, tmp_path):
     url = f"sqlite:///{tmp_path}/labels.db"
     line = "contradiction: train 1 = train 4 is labelled 0 and 2; 0 is kept"
     assert importing.in_subprocess(pairs, url) == [line]
@@ -40,9 +40,9 @@ def test_import_in_a_process_of_its_own(pairs, tmp_path):
     dataset = data.load(pairs)
     assert LabelStore(url).classes("pairs") == ("0", "1", "2")
     assert LabelStore(url).num_labelled("pairs", dataset.train_items) == 6
-    assert stored(url, dataset, [1, 0, 2, 2, 0, 1]) == 1.0
-    assert stored(url, dataset, [1, 0, 2, 2, 2, 1]) == 5 / 6
-    # No label of a test image comes into the store, but for the one that is also in train.
+    assert agreement(url, dataset, [1, 0, 2, 2, 0, 1]) == 1.0
+    assert agreement(url, dataset, [1, 0, 2, 2, 2, 1]) == 5 / 6
+    # Labels of test images are not imported, except of the one that is also a training image.
     test_items = importing.data.read(pairs, data.Options()).test.items
     assert LabelStore(url).num_labelled("pairs", test_items) == 1
 
@@ -59,18 +59,18 @@ def test_import_from_a_folder_passes_the_options_on(tmp_path):
     assert importing.in_subprocess(spec, url, options) == []
     dataset = data.load(spec, options)
     assert LabelStore(url).classes("pets") == ("cat", "dog")
-    assert stored(url, dataset, [0, 1, 1]) == 1.0
+    assert agreement(url, dataset, [0, 1, 1]) == 1.0
     with pytest.raises(DataError, match=r"bad.png cannot be read"):
         importing.import_labels(spec, url, options._replace(skip_unreadable=False))
 
 
-def test_what_goes_wrong_in_the_process_is_told_by_this_one(pairs, capfd):
-    with pytest.raises(JaxlabelError, match="is not one that jaxlabel knows"):
+def test_errors_of_the_subprocess_are_raised_in_the_parent(pairs, capfd):
+    with pytest.raises(JaxlabelError, match="is not valid"):
         importing.in_subprocess(pairs, "nonsense")
     assert importing.main(["--data=idx:/nowhere/at/all", "--store=sqlite://"]) == 2
-    said = capfd.readouterr()
-    assert said.err == "jaxlabel: idx:/nowhere/at/all: there is no such folder\n"
-    assert said.out == ""
+    output = capfd.readouterr()
+    assert output.err == "jaxlabel: idx:/nowhere/at/all: there is no such folder\n"
+    assert output.out == ""
 
 
 def test_corrupt_test_labels_are_found_at_the_start(tmp_path):

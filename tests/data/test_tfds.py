@@ -1,4 +1,4 @@
-"""Data sets prepared from published files and read back, on small made archives."""
+"""Tests of preparing data sets from published files and reading them, on small archives."""
 
 import gzip
 import hashlib
@@ -28,7 +28,7 @@ GREY_LABELS = {"train": np.arange(7, dtype=np.uint8), "t10k": np.array([9, 0, 9]
 
 
 def publish(monkeypatch, name: str, folder: Path, url: str = "http://127.0.0.1:9/") -> None:
-    """Makes the files of a folder the published ones."""
+    """Register the files of a folder as the published files of a data set."""
     files = tuple(
         File(f.name, f.stat().st_size, hashlib.sha256(f.read_bytes()).hexdigest())
         for f in sorted(folder.iterdir())
@@ -38,7 +38,7 @@ def publish(monkeypatch, name: str, folder: Path, url: str = "http://127.0.0.1:9
 
 @pytest.fixture
 def mnist(tmp_path: Path, monkeypatch) -> Path:
-    """A folder with an MNIST of ten images."""
+    """A folder with files like MNIST's that contain ten images."""
     folder = tmp_path / "mnist"
     folder.mkdir()
     for split in ("train", "t10k"):
@@ -58,25 +58,25 @@ def refused(name: str, manual_dir: Path | None, data_dir: Path) -> str:
 
 
 def test_mnist_prepared_and_read_back_is_the_mnist_of_its_files(mnist, tmp_path, capfd):
-    made = prepare.prepare("mnist", str(mnist), str(tmp_path / "tfds"))
-    assert made == f"prepared {tmp_path}/tfds/mnist/3.0.1: --config.data=tfds:mnist"
+    line = prepare.prepare("mnist", str(mnist), str(tmp_path / "tfds"))
+    assert line == f"prepared {tmp_path}/tfds/mnist/3.0.1: use it with --config.data=tfds:mnist"
     assert capfd.readouterr().out == ""
-    assert "already there" in prepare.prepare("mnist", str(mnist), str(tmp_path / "tfds"))
+    assert "already exists" in prepare.prepare("mnist", str(mnist), str(tmp_path / "tfds"))
     options = data.Options(data_dir=str(tmp_path / "tfds"))
-    read, own = data.load("tfds:mnist", options), data.load(f"idx:{mnist}")
-    # The order is another one, the items are the same, and each has its own label.
-    place = {item: index for index, item in enumerate(own.train_items)}
-    order = [place[item] for item in read.train_items]
+    read, direct = data.load("tfds:mnist", options), data.load(f"idx:{mnist}")
+    # The images are in another order, with the same ids and labels.
+    positions = {item: index for index, item in enumerate(direct.train_items)}
+    order = [positions[item] for item in read.train_items]
     assert sorted(order) == list(range(7))
-    np.testing.assert_array_equal(read.train_images, own.train_images[order])
+    np.testing.assert_array_equal(read.train_images, direct.train_images[order])
     assert data.load_train_labels("tfds:mnist", options).tolist() == order
     ordered = np.sort(read.test_images.reshape(3, -1), 0)
     np.testing.assert_array_equal(ordered, np.sort(GREY["t10k"].reshape(3, -1), 0))
     assert sorted(data.load_test_labels("tfds:mnist", options)) == [0, 9, 9]
-    assert (read.name, read.kind, read.classes) == (own.name, own.kind, own.classes)
+    assert (read.name, read.kind, read.classes) == (direct.name, direct.kind, direct.classes)
     assert data.has_labels("tfds:mnist", options)
     assert "tensorflow" not in sys.modules
-    # tensorflow-datasets itself reads them too.
+    # tensorflow-datasets itself can read the files too.
     import tensorflow_datasets as tfds
 
     source = tfds.data_source("mnist", split="test", data_dir=options.data_dir, download=False)
@@ -100,7 +100,7 @@ def test_damaged_preparations_are_named(mnist, tmp_path):
 
 @pytest.fixture
 def cifar(tmp_path: Path, monkeypatch) -> Path:
-    """A folder with a CIFAR-10 of two images in each file: label 3 is red on top, 5 blue left."""
+    """A folder with a small CIFAR-10: two images per file, label 3 red on top, 5 blue at left."""
     folder = tmp_path / "cifar"
     folder.mkdir()
     red, blue = np.zeros((2, 3, 32, 32), np.uint8)
@@ -145,14 +145,14 @@ def test_files_that_are_not_the_published_ones(mnist, tmp_path):
     file = mnist / "t10k-labels-idx1-ubyte.gz"
     content = file.read_bytes()
     file.write_bytes(content[:-1])
-    said = refused("mnist", mnist, target)
-    assert f"{file} has {len(content) - 1} bytes, the published one {len(content)}" in said
+    error_text = refused("mnist", mnist, target)
+    assert f"{file} has {len(content) - 1} bytes, the published file {len(content)}" in error_text
     file.write_bytes(content[:-1] + b"x")
     assert f"{file} has the SHA-256" in refused("mnist", mnist, target)
     file.unlink()
-    assert f"lacks {file.name}: they are at http" in refused("mnist", mnist, target)
+    assert f"lacks {file.name}: download from http" in refused("mnist", mnist, target)
     assert "there is no such folder" in refused("mnist", tmp_path / "nowhere", target)
-    assert "did you mean mnist?): it takes mnist, fashion_mnist, cifar10" in refused(
+    assert "did you mean mnist?): choose one of mnist, fashion_mnist, cifar10" in refused(
         "minst", None, target
     )
     assert not target.exists()
@@ -169,7 +169,7 @@ def test_download_from_a_server(mnist, tmp_path, monkeypatch):
         published.download("mnist", target)
         published.check("mnist", target)
         assert len(list(target.iterdir())) == 4
-        # A file that changed on the way is not taken, and those already there are not fetched.
+        # A file with other content is refused, and existing files are not downloaded again.
         (target / "t10k-labels-idx1-ubyte.gz").unlink()
         (mnist / "t10k-labels-idx1-ubyte.gz").write_bytes(b"please log in")
         (mnist / "train-images-idx3-ubyte.gz").unlink()
@@ -183,21 +183,21 @@ def test_download_from_a_server(mnist, tmp_path, monkeypatch):
         server.shutdown()
 
 
-def test_no_network_is_said_within_seconds(mnist, tmp_path, monkeypatch):
+def test_a_missing_network_is_reported_within_seconds(mnist, tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
-    said = refused("mnist", None, tmp_path / "tfds")  # nobody listens on port 9
-    assert "cannot fetch http://127.0.0.1:9/t10k-images" in said
-    assert "--manual_dir=DIR" in said
-    with socket.create_server(("127.0.0.1", 0)) as mute:  # takes the call and says nothing
-        publish(monkeypatch, "mnist", mnist, f"http://127.0.0.1:{mute.getsockname()[1]}/")
-        monkeypatch.setattr(published, "PATIENCE", 0.3)
+    error_text = refused("mnist", None, tmp_path / "tfds")  # nobody listens on port 9
+    assert "cannot fetch http://127.0.0.1:9/t10k-images" in error_text
+    assert "--manual_dir=DIR" in error_text
+    with socket.create_server(("127.0.0.1", 0)) as silent_server:  # takes the call and says nothing
+        publish(monkeypatch, "mnist", mnist, f"http://127.0.0.1:{silent_server.getsockname()[1]}/")
+        monkeypatch.setattr(published, "TIMEOUT", 0.3)
         start = time.perf_counter()
         assert "without network, put" in refused("mnist", None, tmp_path / "tfds")
         assert time.perf_counter() - start < 5
 
 
 @pytest.mark.parametrize(
-    ("name", "todo"),
+    ("name", "advice"),
     [
         ("fashion_mnist", "run `jaxlabel data prepare --name=fashion_mnist --data_dir="),
         ("cats_vs_dogs", "prepare it with tensorflow-datasets and file_format='array_record'"),
@@ -205,11 +205,11 @@ def test_no_network_is_said_within_seconds(mnist, tmp_path, monkeypatch):
         ("no/such/name", "prepare it with"),
     ],
 )
-def test_what_is_not_prepared(tmp_path, name, todo):
+def test_a_data_set_that_is_not_prepared_is_explained(tmp_path, name, advice):
     start = time.perf_counter()
     with pytest.raises(DataError) as error:
         data.load(f"tfds:{name}", data.Options(data_dir=str(tmp_path)))
-    assert f"tfds:{name} is not prepared in {tmp_path}: {todo}" in str(error.value)
+    assert f"tfds:{name} is not prepared in {tmp_path}: {advice}" in str(error.value)
     assert time.perf_counter() - start < 10  # the first one imports tensorflow-datasets
 
 

@@ -1,4 +1,4 @@
-"""The oracle: what a method sees of labels, and what it pays."""
+"""Tests of the oracle: the labels that it returns, and what it charges."""
 
 import subprocess
 import sys
@@ -41,7 +41,7 @@ def test_ask_reveals_labels_in_the_order_of_the_indices():
     assert oracle.spent == store.spent("run") == 3
 
 
-def test_asked_by_is_somebody_by_default():
+def test_asked_by_is_user_and_machine_by_default():
     store = make_store()
     make_oracle(store).ask([1])
     user, _, machine = store.ledger("run")[0].asked_by.partition("@")
@@ -84,7 +84,7 @@ def test_copies_of_an_image_are_one_item():
     assert oracle.spent == store.spent("run") == 1
 
 
-def test_a_replayed_process_sees_what_the_killed_one_saw(tmp_path):
+def test_a_repeated_run_gets_the_same_answers_as_the_killed_run(tmp_path):
     url = f"sqlite:///{tmp_path}/labels.db"
 
     def history(oracle, num_rounds):
@@ -101,7 +101,7 @@ def test_a_replayed_process_sees_what_the_killed_one_saw(tmp_path):
     assert again.spent == LabelStore(url).spent("run") == spent == 17
 
 
-def test_prices_are_read_once_and_what_is_bought_costs_what_it_costs_then():
+def test_prices_are_read_once_but_purchases_use_current_prices():
     store = make_store(budget=9, items=ITEMS[:1], labels=LABELS[:1])
     oracle = make_oracle(store)
     assert oracle.prices[1] == 1.0
@@ -135,7 +135,7 @@ def test_noise_has_its_rate_spares_no_class_and_is_kept():
     others = np.delete(counts, 3)
     assert np.sum((others - expected) ** 2 / expected) < 26.1  # chi-squared, 8 d.f., p = .001
     again = make_oracle(store, items, noise=0.9, seed=5).ask(range(6_000))
-    assert (again == answers).all()  # the ledger remembers what was said
+    assert (again == answers).all()  # the ledger keeps the answers
 
 
 def test_noise_depends_on_the_seed_and_the_item_alone():
@@ -149,10 +149,10 @@ def test_noise_depends_on_the_seed_and_the_item_alone():
     assert first != answers(1, ITEMS, forward)
 
 
-def test_noise_of_one_always_lies_and_of_zero_never():
-    liar = make_oracle(make_store(budget=1e9), noise=1.0).ask(range(NUM_ITEMS))
-    assert (liar != LABELS).all() and liar.min() >= 0 and liar.max() < NUM_CLASSES
-    with pytest.raises(UsageError, match="noise needs another class"):
+def test_noise_of_one_changes_every_label():
+    noisy = make_oracle(make_store(budget=1e9), noise=1.0).ask(range(NUM_ITEMS))
+    assert (noisy != LABELS).all() and noisy.min() >= 0 and noisy.max() < NUM_CLASSES
+    with pytest.raises(UsageError, match="noise needs at least two classes"):
         Oracle(make_store(), "run", ITEMS, num_classes=1, noise=0.1)
 
 
@@ -173,7 +173,7 @@ def test_peeking_is_refused_unless_allowed_and_then_recorded():
     store = make_store()
     guess = LABELS.copy()
     guess[:50] = (guess[:50] + 1) % NUM_CLASSES
-    with pytest.raises(UsageError, match="only one with stop=peek"):
+    with pytest.raises(UsageError, match="only a run with stop=peek"):
         make_oracle(store).peek_accuracy(guess)
     assert not store.account("run").peeked
     oracle = make_oracle(store, allow_peek=True)
@@ -191,7 +191,7 @@ def test_peeking_is_refused_unless_allowed_and_then_recorded():
 def test_a_class_that_the_run_does_not_know_is_refused_before_it_is_paid_for():
     store = make_store()
     oracle = Oracle(store, "run", ITEMS, num_classes=int(LABELS.max()))
-    with pytest.raises(StoreError, match="knows class 9 of set, this run only 9 classes"):
+    with pytest.raises(StoreError, match="has class 9 of set, but this run has only 9 classes"):
         oracle.ask([int(LABELS.argmax())])
     assert store.spent("run") == 0
 
@@ -203,7 +203,7 @@ def test_indices_outside_are_refused(indices):
 
 
 @pytest.mark.parametrize("indices", [[0.5], np.ones(NUM_ITEMS, bool), [[0, 1]], 3])
-def test_masks_and_floats_are_no_indices(indices):
+def test_masks_and_floats_are_refused_as_indices(indices):
     with pytest.raises(TypeError, match="list of integers"):
         make_oracle(make_store()).ask(indices)
 

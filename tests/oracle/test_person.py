@@ -1,4 +1,4 @@
-"""Questions go out as CSV, a person's answers come in."""
+"""Tests of writing questions to a CSV file, and importing a person's answers."""
 
 import csv
 
@@ -25,7 +25,7 @@ def write(path, text):
     return path
 
 
-def known(store, items, label_set="pets"):
+def buy_labels(store, items, label_set="pets"):
     store.open_account("test", label_set, 99)
     return store.buy("test", items, purpose="", round=0, asked_by="").labels.tolist()
 
@@ -66,7 +66,7 @@ def test_answers_are_class_names_or_indices(store, tmp_path):
     path = write(tmp_path / "a.csv", "item,label\na,dog\nb,0\nc, Cat \nd,\n,\ne,1\n")
     counts = import_answers(store, "pets", path)
     assert counts == (4, 0, 1, [], (), 0)
-    assert known(store, ["a", "b", "c", "e"]) == [1, 0, 0, 1]
+    assert buy_labels(store, ["a", "b", "c", "e"]) == [1, 0, 0, 1]
     assert store.num_labelled("pets", ["d"]) == 0
     assert import_answers(store, "pets", path) == (0, 4, 1, [], (), 0)
 
@@ -75,7 +75,7 @@ def test_new_names_become_classes_after_those_that_are_there(store, tmp_path):
     path = write(tmp_path / "a.csv", "item,label\na,fox\nb,eel\nc,dog\nd,fox\n")
     assert import_answers(store, "pets", path).new_classes == ("eel", "fox")
     assert store.classes("pets") == ("cat", "dog", "eel", "fox")
-    assert known(store, ["a", "b", "c", "d"]) == [3, 2, 1, 3]
+    assert buy_labels(store, ["a", "b", "c", "d"]) == [3, 2, 1, 3]
 
 
 def test_numbers_are_names_where_no_class_has_another_name(tmp_path):
@@ -84,7 +84,7 @@ def test_numbers_are_names_where_no_class_has_another_name(tmp_path):
     assert import_answers(store, "digits", path).new_classes == ("3", "9", "10")
     path = write(tmp_path / "b.csv", "item,label\nd,0\ne,9\n")
     assert import_answers(store, "digits", path).new_classes == ("0",)
-    assert known(store, ["a", "d", "e"], "digits") == [2, 3, 1]
+    assert buy_labels(store, ["a", "d", "e"], "digits") == [2, 3, 1]
 
 
 def test_a_second_answer_is_refused_and_reported(store, tmp_path):
@@ -101,24 +101,24 @@ def test_an_answer_is_put_right_until_it_is_paid_for(store, tmp_path):
     path = write(tmp_path / "a.csv", "item,label\na,dog\nb,eel\nc,cat\n")
     counts = import_answers(store, "pets", path, None, mine)
     assert (counts.known, counts.corrected, counts.refused) == (2, 1, [])
-    assert store.classes("pets") == ("cat", "dog", "eel")  # the class of the slip is gone
-    assert known(store, ["a", "b"]) == [1, 2]
+    assert store.classes("pets") == ("cat", "dog", "eel")  # the misspelt class is removed
+    assert buy_labels(store, ["a", "b"]) == [1, 2]
     path = write(tmp_path / "a.csv", "item,label\na,cat\nb,fox\nc,dog\nd,gnu\n")
     counts = import_answers(store, "pets", path, None, mine)
     assert (counts.added, counts.corrected) == (1, 1)
     assert counts.refused == [(2, "a", "dog", "cat"), (3, "b", "eel", "fox")]
-    assert counts.new_classes == ("gnu",)  # what is refused names no class
+    assert counts.new_classes == ("gnu",)  # a refused answer does not add a class
     assert store.classes("pets") == ("cat", "dog", "eel", "gnu")
-    assert known(store, ["a", "b", "c", "d"]) == [1, 2, 1, 3]
+    assert buy_labels(store, ["a", "b", "c", "d"]) == [1, 2, 1, 3]
 
 
 def test_a_class_stays_where_a_paid_label_would_change_its_number(store, tmp_path):
     path = write(tmp_path / "a.csv", "item,label\na,eel\nb,fox\n")
     import_answers(store, "pets", path, None, {"a"})
-    assert known(store, ["b"]) == [3]
+    assert buy_labels(store, ["b"]) == [3]
     path = write(tmp_path / "a.csv", "item,label\na,cat\n")
     assert import_answers(store, "pets", path, None, {"a"}).corrected == 1
-    assert store.classes("pets") == ("cat", "dog", "eel", "fox") and known(store, ["a"]) == [0]
+    assert store.classes("pets") == ("cat", "dog", "eel", "fox") and buy_labels(store, ["a"]) == [0]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_class_stays_where_a_paid_label_would_change_its_number(store, tmp_pat
 )
 def test_what_spreadsheets_write_is_read(store, tmp_path, text):
     assert import_answers(store, "pets", write(tmp_path / "a.csv", text)).added == 1
-    assert known(store, ["a"]) == [1]
+    assert buy_labels(store, ["a"]) == [1]
 
 
 def test_unicode_text_of_a_spreadsheet_is_read(store, tmp_path):
@@ -142,11 +142,11 @@ def test_unicode_text_of_a_spreadsheet_is_read(store, tmp_path):
         ("item,answer\na,dog\n", "a column called item and one called label"),
         ("item,label,label\na,dog,cat\n", "a column called item and one called label"),
         ('item,label\na,"dog\nb,cat\n', "is not CSV: unexpected end of data; is a quote missing?"),
-        ('item,label\na,"dog\nb,cat"\n', "is no class's name"),
-        (f"item,label\na,{'dog' * 100}\n", "line 2 is no class's name"),
+        ('item,label\na,"dog\nb,cat"\n', "is not a class name"),
+        (f"item,label\na,{'dog' * 100}\n", "line 2 is not a class name"),
         ("item,label\na,dog\n,cat\n", "line 3 has a label but no item"),
         ("item,label\na,dog\nb,2\n", "line 3: 2 is none of the classes 0 to 1"),
-        ("item,label\na,dog\nb,dog\na,cat\n", "lines 2 and 4 call one item 'dog' and 'cat'"),
+        ("item,label\na,dog\nb,dog\na,cat\n", "lines 2 and 4 label the same item 'dog' and 'cat'"),
         ("item,label\na,Eel\nb,eel\n", "line 3: 'eel' and 'Eel' differ only in upper"),
         ("item,label\nz,dog\n", "line 2: there is no item 'z'"),
     ],

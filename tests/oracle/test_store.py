@@ -1,4 +1,4 @@
-"""The label store: classes, labels, prices, accounts and purchases, on both databases."""
+"""Tests of the label store on SQLite and PostgreSQL: classes, labels, prices, and purchases."""
 
 import math
 from datetime import datetime
@@ -38,7 +38,7 @@ def test_answers_come_in_the_order_asked_and_repeats_are_free(store):
     assert [row.item for row in store.ledger("run")] == ["c", "a", "b"]
 
 
-def test_what_does_not_fit_is_refused_as_a_whole(store):
+def test_a_purchase_beyond_the_budget_is_refused_as_a_whole(store):
     buy(store, ["a", "b"])
     with pytest.raises(BudgetExceeded, match=r"2 new labels cost 2.* only 1 is left"):
         buy(store, ["a", "c", "d"])
@@ -53,7 +53,7 @@ def test_missing_answers_are_named_and_nothing_is_charged(store):
         buy(store, ["x", "a", "y"])
     assert error.value.items == ["x", "y"]
     assert store.spent("run") == 0 and store.ledger("run") == []
-    with pytest.raises(BudgetExceeded):  # nobody is asked to answer what can't be paid for
+    with pytest.raises(BudgetExceeded):  # not LabelsMissing: these labels exceed the budget
         buy(store, ["w", "x", "y", "z"])
     store.add_labels("pets", ["x", "y"], [1, 1])
     assert buy(store, ["x", "a", "y"]).labels.tolist() == [1, 0, 1]
@@ -124,11 +124,11 @@ def test_an_account_opened_again_keeps_its_ledger_and_only_grows(store):
         store.spent("new")
 
 
-def test_an_answer_that_nobody_has_paid_for_can_be_put_right(store):
+def test_a_label_that_nobody_has_bought_can_be_corrected(store):
     store.define("fish", ["eel", "ray", "cod"])
     store.add_labels("fish", ["a", "b", "c"], [1, 2, 2])
     assert store.correct("fish", ["a", "b", "x"], [0, 2, 0]) == ["a"]
-    assert store.classes("fish") == ("eel", "cod")  # no ray is left, and nothing was paid for
+    assert store.classes("fish") == ("eel", "cod")  # "ray" is empty, and no label was bought
     assert store.bought("fish", ["a", "b"]) == {}
     store.open_account("other", "fish", 2)
     bought = store.buy("other", ["a", "b"], purpose="", round=0, asked_by="").labels
@@ -138,15 +138,15 @@ def test_an_answer_that_nobody_has_paid_for_can_be_put_right(store):
 
 
 def test_the_first_answer_stays_and_contradictions_are_reported(store):
-    found = store.add_labels("pets", ["a", "b", "n", "n", "n"], [0, 2, 1, 1, 0])
-    assert found == [("b", 1, 2), ("n", 1, 0)]
+    contradictions = store.add_labels("pets", ["a", "b", "n", "n", "n"], [0, 2, 1, 1, 0])
+    assert contradictions == [("b", 1, 2), ("n", 1, 0)]
     assert store.add_labels("pets", ["a", "b", "n"], [0, 1, 1], costs=[9, 9, 9]) == []
     assert buy(store, ["a", "b", "n"]).labels.tolist() == [0, 1, 1]
     assert store.spent("run") == 3
 
 
 def test_labels_must_be_classes_and_match_the_items(store):
-    with pytest.raises(StoreError, match="3 is none of pets's 3 classes"):
+    with pytest.raises(StoreError, match="label 3 is none of the 3 classes of pets"):
         store.add_labels("pets", ["n", "m"], [0, 3])
     with pytest.raises(StoreError, match="-1 is none"):
         store.add_labels("pets", ["n"], [-1])
@@ -211,7 +211,7 @@ def test_ledger_text_sums_by_purpose_and_round(store):
     ]
     assert lines[5:] == [
         "budget 3, spent 2.5, left 0.5",
-        "not peeked: every label that was looked at was bought",
+        "not peeked: no label was used that was not bought",
     ]
     store.mark_peeked("run")
     assert "\npeeked: " in ledger_text(store)

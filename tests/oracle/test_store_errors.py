@@ -1,4 +1,4 @@
-"""A label store that cannot be used says so in one line, within seconds, and how to go on."""
+"""Tests that a label store that cannot be used raises an error of one line within seconds."""
 
 import sqlite3
 import subprocess
@@ -15,7 +15,7 @@ from jaxlabel.oracle import LabelStore
 BAD_NUMBERS = ["postgresql://host:port/db", "sqlite:///labels.db?timeout=long"]
 
 
-def complaint(url: str) -> str:
+def error_text(url: str) -> str:
     start = time.monotonic()
     with pytest.raises(StoreError) as error:
         LabelStore(url)
@@ -28,18 +28,18 @@ def complaint(url: str) -> str:
     "url", ["labels.db", "", "mysql://host/db", "sqlite://host/x", "a:/:b@", *BAD_NUMBERS]
 )
 def test_no_url_of_a_store(url):
-    assert "write sqlite:///FILE.db or postgresql://" in complaint(url)
+    assert "write sqlite:///FILE.db or postgresql://" in error_text(url)
 
 
 def test_sqlite_folder_missing(tmp_path):
-    text = complaint(f"sqlite:///{tmp_path}/missing/labels.db")
+    text = error_text(f"sqlite:///{tmp_path}/missing/labels.db")
     assert "missing/labels.db: unable to open" in text and "does its folder exist" in text
 
 
 def test_sqlite_file_is_something_else(tmp_path):
     file = tmp_path / "labels.db"
     file.write_text("not a database, " * 500)
-    assert "not a database; name another file" in complaint(f"sqlite:///{file}")
+    assert "not a database; name another file" in error_text(f"sqlite:///{file}")
     assert file.read_text() == "not a database, " * 500
 
 
@@ -61,7 +61,7 @@ def test_sqlite_tables_of_another_program(tmp_path):
     with sqlite3.connect(file) as connection:
         connection.execute("ALTER TABLE jaxlabel_accounts DROP COLUMN spent")
     connection.close()
-    with pytest.raises(StoreError, match=r"no such column.*not jaxlabel's"):
+    with pytest.raises(StoreError, match=r"no such column.*not made by jaxlabel"):
         LabelStore(f"sqlite:///{file}").accounts()
 
 
@@ -71,7 +71,7 @@ def test_sqlite_store_of_a_later_version(tmp_path):
     with sqlite3.connect(file) as connection:
         connection.execute("UPDATE jaxlabel_store SET version = 99")
     connection.close()
-    assert "has version 99, this jaxlabel uses version 1" in complaint(f"sqlite:///{file}")
+    assert "has version 99, this jaxlabel uses version 1" in error_text(f"sqlite:///{file}")
 
 
 def test_sqlite_read_only_can_be_read_but_not_charged(tmp_path):
@@ -92,7 +92,7 @@ def test_sqlite_locked_by_another_process(tmp_path):
     store = LabelStore(f"sqlite:///{file}?timeout=0.2")
     holder = sqlite3.connect(file, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreError, match="locked; another process has held it for too long"):
+    with pytest.raises(StoreError, match="locked; another process has locked it for too long"):
         store.define("set", "ab")
     assert store.classes("set") == ()  # readers don't wait
     holder.close()
@@ -119,19 +119,19 @@ def test_sqlite_disk_full_loses_nothing(tmp_path):
 
 def test_postgresql_wrong_password_is_not_printed():
     url = sa.make_url(server_url()).set(password="guess7")
-    text = complaint(url.render_as_string(hide_password=False))
+    text = error_text(url.render_as_string(hide_password=False))
     assert "password authentication failed" in text and "correct the user" in text
     assert "guess7" not in text
 
 
 def test_postgresql_no_such_database():
     url = sa.make_url(server_url()).set(database="nowhere")
-    text = complaint(url.render_as_string(hide_password=False))
+    text = error_text(url.render_as_string(hide_password=False))
     assert '"nowhere" does not exist' in text and "create it on the server" in text
 
 
 def test_postgresql_no_server_there():
-    text = complaint("postgresql://me:secret@127.0.0.1:1/labels")
+    text = error_text("postgresql://me:secret@127.0.0.1:1/labels")
     assert text.startswith("the label store labels on 127.0.0.1: ")
     assert "is the server running" in text and "secret" not in text
 

@@ -1,4 +1,4 @@
-"""The budget holds with many processes at once, half of them killed at any moment."""
+"""Tests that the budget is never exceeded by concurrent processes, half of which are killed."""
 
 import multiprocessing
 import random
@@ -14,8 +14,8 @@ LABELS = [i * 7 % 10 for i in range(NUM_ITEMS)]
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
-def hammer(url: str, seed: int, answers: Path, start, front) -> None:
-    """Asks for a few items that others also want right now, and notes each answer it was given."""
+def buy_repeatedly(url: str, seed: int, answers: Path, start, front) -> None:
+    """Buy items that other processes also buy at this moment, and write each answer to a file."""
     from jaxlabel.oracle import LabelStore
 
     draw, store = random.Random(seed), LabelStore(url)
@@ -29,7 +29,7 @@ def hammer(url: str, seed: int, answers: Path, start, front) -> None:
                     "run", items, purpose="train", round=seed, asked_by=f"process {seed}"
                 )
             except BudgetExceeded:
-                if len(items) == 1:  # nothing at all is left
+                if len(items) == 1:  # the budget is spent completely
                     return
                 continue
             front.value = min(front.value + len(items) - 1, NUM_ITEMS - 6)
@@ -48,10 +48,12 @@ def test_eight_processes_of_which_four_are_killed_never_overspend(store_url, tmp
     start, front = (
         CONTEXT.Event(),
         CONTEXT.Value("i", 0, lock=False),
-    )  # no lock: one may die with it
+    )  # without a lock, because a process may be killed while it holds the lock
     notes = [tmp_path / f"answers{i}" for i in range(NUM_PROCESSES)]
     processes = [
-        CONTEXT.Process(target=hammer, args=(store_url, i, notes[i], start, front), daemon=True)
+        CONTEXT.Process(
+            target=buy_repeatedly, args=(store_url, i, notes[i], start, front), daemon=True
+        )
         for i in range(NUM_PROCESSES)
     ]
     for process in processes:
@@ -61,7 +63,7 @@ def test_eight_processes_of_which_four_are_killed_never_overspend(store_url, tmp
         time.sleep(0.01)
     start.set()
     for victim, quarter in zip(processes[:NUM_KILLED], (0.1, 0.25, 0.4, 0.6), strict=True):
-        while store.spent("run") < BUDGET * quarter:  # in the middle of the work, however slow
+        while store.spent("run") < BUDGET * quarter:  # wait until the processes are at work
             assert victim.is_alive()
             time.sleep(0.01)
         time.sleep(random.random() / 50)
@@ -77,13 +79,15 @@ def test_eight_processes_of_which_four_are_killed_never_overspend(store_url, tmp
     assert max(Counter(row.item for row in rows).values()) == 1
     truth = dict(zip(ITEMS, LABELS, strict=True))
     assert all(row.label == truth[row.item] for row in rows)
-    told = {tuple(line.split()) for note in notes for line in note.read_text().splitlines()}
-    assert told <= {(row.item, str(row.label)) for row in rows}
+    answers_given = {
+        tuple(line.split()) for note in notes for line in note.read_text().splitlines()
+    }
+    assert answers_given <= {(row.item, str(row.label)) for row in rows}
     assert len({row.asked_by for row in rows}) > 1
 
 
 def open_and_buy(url: str, start, opened) -> None:
-    """Makes the store's tables, and buys one label, at the same moment as others."""
+    """Create the store's tables and buy one label, at the same moment as other processes."""
     from jaxlabel.oracle import LabelStore
 
     opened.release()
