@@ -58,6 +58,12 @@ def labels(location: str, options: Options, split: str) -> np.ndarray:
     return np.array([classes.index(_class_name(location, path)) for path in files], np.int64)
 
 
+def class_names(location: str, options: Options) -> tuple[str, ...]:
+    """Return the names of the classes, by label: those of the sub-folders."""
+    train, test = _split_files(location)
+    return _class_names(location, train, test)
+
+
 def has_labels(location: str, options: Options) -> bool:
     """Return True if the options say that the names of sub-folders are labels."""
     return options.folder_labels

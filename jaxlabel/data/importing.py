@@ -10,6 +10,9 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+
+import numpy as np
 
 from jaxlabel import data
 from jaxlabel.data.dataset import DEFAULTS, Dataset, Options
@@ -40,16 +43,28 @@ def import_labels(spec: str, url: str, options: Options = DEFAULTS) -> list[str]
     if len(dataset.test_images):
         # Read the test labels only to find a corrupt file now rather than after the training.
         data.load_test_labels(spec, options)
-    classes = dataset.classes or tuple(map(str, range(int(labels.max()) + 1)))
+    names_here = dataset.classes or data.label_names(spec, options)[: int(labels.max()) + 1]
     store = LabelStore(url)
-    store.define(dataset.name, classes)
-    contradictions = store.add_labels(dataset.name, dataset.train_items, labels)
+    store.define(dataset.name, in_order_of(store.classes(dataset.name), names_here))
     names = store.classes(dataset.name)
+    positions = np.array([names.index(name) for name in names_here])
+    contradictions = store.add_labels(dataset.name, dataset.train_items, positions[labels])
     return [
         f"contradiction: {image_names(dataset, c.item)} is labelled {names[c.kept]} and "
         f"{names[c.refused]}; {names[c.kept]} is kept"
         for c in contradictions
     ]
+
+
+def in_order_of(stored: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names to define: unchanged, or after the stored ones if all are numbers.
+
+    A store may have met the numbered classes of another part of the data before, and keeps their
+    order.
+    """
+    if all(name.isdecimal() for name in [*stored, *names]):
+        return (*stored, *(name for name in names if name not in stored))
+    return tuple(names)
 
 
 def image_names(dataset: Dataset, item: str) -> str:

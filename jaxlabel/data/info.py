@@ -41,8 +41,7 @@ def info(spec: str, options: Options = DEFAULTS, sheet: str | None = None) -> st
         if len(dataset.test_images):
             labels["test"] = data.load_test_labels(spec, options)
     seconds = time.perf_counter() - start
-    highest = max((int(values.max()) for values in labels.values()), default=-1)
-    classes = dataset.classes or tuple(map(str, range(highest + 1)))
+    classes = dataset.classes or (data.label_names(spec, options) if labels else ())
     file = Path(sheet).expanduser() if sheet else _default_path(spec, f"{dataset.name}_samples.png")
     file.parent.mkdir(parents=True, exist_ok=True)
     sample_sheet(dataset.train_images, labels.get("train"), classes).save(file, "PNG")

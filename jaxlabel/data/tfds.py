@@ -50,6 +50,13 @@ def labels(location: str, options: Options, split: str) -> np.ndarray:
     return np.array(list(_read_feature(builder, location, name, key)), np.int64)
 
 
+def class_names(location: str, options: Options) -> tuple[str, ...]:
+    """Return the names of the classes, by label."""
+    builder = _builder(location, options)
+    key = _label_key(builder)
+    return tuple(builder.info.features[key].names) if key else ()
+
+
 def has_labels(location: str, options: Options) -> bool:
     """Return True if the data set has a class label."""
     return _label_key(_builder(location, options)) is not None

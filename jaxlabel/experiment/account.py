@@ -129,6 +129,12 @@ def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
     lines = [f"{counts.added} answers stored, {counts.known} were there, {counts.blank} are open"]
     if counts.corrected:
         lines.append(f"{counts.corrected} answers put right")
+    if counts.blank_words:
+        lines.append(f"taken as open: cells that hold {' or '.join(counts.blank_words)}")
+    if counts.respelt:
+        shown = [f"{written!r} as {name!r}" for written, name in counts.respelt[:5]]
+        more = f" and {len(counts.respelt) - 5} more" if len(counts.respelt) > 5 else ""
+        lines.append(f"taken as a class in another spelling: {', '.join(shown)}{more}")
     if counts.new_classes:
         lines.append(f"new classes: {', '.join(counts.new_classes)}")
     refused = [f"line {r.line} says {r.answer}, it is {r.kept}" for r in counts.refused]
