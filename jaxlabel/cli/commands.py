@@ -73,8 +73,9 @@ def predict(given: SimpleNamespace) -> None:
     from jaxlabel.experiment.predict import predict as predict_images
 
     message = predict_images(
-        workdir, given.data, Path(given.out), split=given.split, data_dir=given.data_dir
-    )
+        workdir, given.data, Path(given.out), split=given.split, data_dir=given.data_dir,
+        skip_unreadable=given.skip_unreadable,
+    )  # fmt: skip
     print(message)
 
 
@@ -102,9 +103,9 @@ def data_prepare(given: SimpleNamespace) -> None:
 
 def _image_options(given: SimpleNamespace) -> "Options":
     """Return the options for reading images that the flags give."""
-    from jaxlabel.data import Options
+    from jaxlabel.data.dataset import options_of
 
-    return Options(**{name: getattr(given, name) for name in Options._fields})
+    return options_of(given)
 
 
 def _existing_workdir(given: SimpleNamespace) -> Path:
@@ -178,6 +179,8 @@ COMMANDS = (
                  "any, else the training images", "NAME", ""),
             Flag("data_dir", "the directory in which tfds:NAME is prepared; without this flag, "
                  "the one of the run", "DIR"),
+            Flag("skip_unreadable", "write a picture that cannot be read as a row with an error "
+                 "and no label", default=False),
         ),
     ),
     Command(

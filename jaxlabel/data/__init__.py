@@ -125,7 +125,22 @@ def dataset_of(spec: str, source: Source, options: Options) -> Dataset:
     known = KNOWN_DATASETS[name][1] if name in KNOWN_DATASETS and prefix != "folder" else ()
     classes, items = source.classes or known, source.train.items
     train, test = _same_shape(spec, source.train, source.test, options.image_mode)
-    return Dataset(name, kind_of(name), classes, train, items, test, source.paths)
+    converted = source.train.notes + (source.test.notes if source.test else ())
+    notes = (*source.notes, *identical_lines(items), *dict.fromkeys(converted))
+    return Dataset(
+        name, kind_of(name), classes, train, items, test, source.paths, source.test_paths, notes,
+        source.unread, source.train.intensity,
+    )  # fmt: skip
+
+
+def identical_lines(items: np.ndarray) -> list[str]:
+    """Return a line for the user if some training images are identical, else no line."""
+    distinct = len(set(items.tolist()))
+    if distinct == len(items):
+        return []
+    hint = "" if 2 * distinct > len(items) else ": are these the pictures that you meant?"
+    return [f"{len(items):,} pictures, {distinct:,} distinct: identical pictures share one label"
+            f"{hint}"]  # fmt: skip
 
 
 def split_spec(spec: str) -> tuple[str, str]:

@@ -47,6 +47,7 @@ def info(spec: str, options: Options = DEFAULTS, sheet: str | None = None) -> st
     sample_sheet(dataset.train_images, labels.get("train"), classes).save(file, "PNG")
     return "\n".join([
         f"{dataset.name} ({spec}), kind {dataset.kind}, read in {seconds:.1f} s",
+        *dataset.notes,
         *_image_lines(dataset),
         *_class_lines(labels, classes),
         *_duplicate_lines(dataset, source, labels, classes),
@@ -103,7 +104,12 @@ def _duplicate_lines(
             name += f" {dataset.paths[index]}"
         return f"{name} ({classes[labels[split][index]]})" if split in labels else name
 
-    within = [" = ".join(image_name("train", i) for i in g) for g in identity.duplicates(items)]
+    def group_line(group: list[int]) -> str:
+        names = " = ".join(image_name("train", index) for index in group[:MAX_LINES])
+        more = len(group) - MAX_LINES
+        return f"{names} and {more:,} more" if more > 0 else names
+
+    within = [group_line(group) for group in identity.duplicates(items)]
     between = [
         f"{image_name('test', j)} = {image_name('train', i)}"
         for i, j in identity.shared_items(items, test_items)
@@ -112,7 +118,7 @@ def _duplicate_lines(
     lines += _titled_list("test images that are also in train", between)
     if "train" in labels:
         groups = identity.contradictions(items, labels["train"])
-        contradictory = [" = ".join(image_name("train", i) for i in group) for group in groups]
+        contradictory = [group_line(group) for group in groups]
         lines += _titled_list("identical training images with different labels", contradictory)
     return lines
 

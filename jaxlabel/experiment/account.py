@@ -15,6 +15,8 @@ from jaxlabel.oracle import LabelStore, import_answers, ledger_text
 from jaxlabel.runlog.workdir import RUN
 
 QUESTIONS = "questions.csv"
+CONTRADICTIONS = "contradictions.csv"  # all files of identical images with different labels
+PICTURES = "questions"  # the folder of queried images that are no files of their own
 ASKED = "asked.json"  # ids of the images that the run has queried
 
 
@@ -182,6 +184,29 @@ def write_questions(workdir: Path, items: Sequence[str], paths: Sequence[str]) -
     files.write_json(workdir / ASKED, asked | dict.fromkeys(map(str, items), 1))
     oracle.write_questions(workdir / QUESTIONS, items, paths)
     return workdir / QUESTIONS
+
+
+def write_pictures(workdir: Path, dataset: Dataset, items: Sequence[str]) -> dict[str, str]:
+    """Write queried images that are no files of their own as PNG, so that a person can see them.
+
+    Returns:
+      The path of the PNG file in WORKDIR/questions/, by id.
+    """
+    import io
+
+    from PIL import Image
+
+    positions = {item: index for index, item in enumerate(dataset.train_items.tolist())}
+    paths = {}
+    for item in items:
+        if item in positions:
+            image = dataset.train_images[positions[item]]
+            stream = io.BytesIO()
+            Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(stream, "PNG")
+            path = workdir / PICTURES / f"{item}.png"
+            files.write(path, stream.getvalue(), durable=False)
+            paths[item] = str(path)
+    return paths
 
 
 def _read(workdir: Path) -> dict[str, Any]:

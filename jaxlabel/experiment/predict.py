@@ -13,7 +13,8 @@ from flax import nnx
 from jaxtyping import Float
 
 from jaxlabel import data, files, pretext
-from jaxlabel.data.dataset import Dataset, Options
+from jaxlabel.data.dataset import Dataset, options_of
+from jaxlabel.data.images import with_channels
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.experiment.run import METHODS
 from jaxlabel.predictor import predict_probabilities
@@ -21,6 +22,7 @@ from jaxlabel.runlog import checkpoints
 
 SPLITS = ("test", "train", "all")
 COLUMNS = ("split", "index", "file", "label", "probability")
+ERROR = "error"  # the last column: why an image could not be read; empty for all others
 
 
 class Trained(NamedTuple):
@@ -31,6 +33,8 @@ class Trained(NamedTuple):
       config: the run's configuration.
       classes: the names of the classes.
       shape: the shape (height, width, channels) of an image that the model takes.
+      intensity: the rule LOW:HIGH by which pictures with more than 8 bits were scaled; "" if there
+        were none.
       gives: "classes" if the model's outputs are class probabilities, "clusters" if they are
         cluster probabilities.
     """
@@ -40,6 +44,7 @@ class Trained(NamedTuple):
     classes: tuple[str, ...]
     shape: tuple[int, ...]
     gives: str
+    intensity: str = ""
 
 
 def load(workdir: Path) -> Trained:
@@ -68,7 +73,10 @@ def load(workdir: Path) -> Trained:
     classes, shape = tuple(result["classes"]), tuple(result["image_shape"])
     make = sys.modules[kind.__module__].make_classifier(config, shape, max(1, len(classes)))
     like = jax.eval_shape(lambda key: make(nnx.Rngs(key)), jax.random.key(0))
-    return Trained(_restored(workdir, like), config, classes, shape, result.get("gives", "classes"))
+    return Trained(
+        _restored(workdir, like), config, classes, shape, result.get("gives", "classes"),
+        result.get("intensity", ""),
+    )  # fmt: skip
 
 
 def _restored(workdir: Path, like: Any) -> Any:
@@ -89,11 +97,14 @@ def _restored(workdir: Path, like: Any) -> Any:
 
 
 def predict(
-    workdir: Path, spec: str, out: Path, *, split: str = "", data_dir: str | None = None
-) -> str:
+    workdir: Path, spec: str, out: Path, *, split: str = "", data_dir: str | None = None,
+    skip_unreadable: bool = False,
+) -> str:  # fmt: skip
     """Write a CSV file with the predicted label of each image, and return a message for the user.
 
-    The images are resized and converted according to the run's settings.
+    The images are resized and converted according to the run's settings; pictures with more than 8
+    bits are scaled by the run's rule, and grey images become colour images or the other way round.
+    The message says which of this was done, and which files were left out.
 
     Args:
       workdir: the directory of a finished run.
@@ -102,6 +113,8 @@ def predict(
       split: "test", "train" or "all"; "" stands for the test images if there are any, else for the
         training images.
       data_dir: the directory of tfds data sets; None stands for the run's setting.
+      skip_unreadable: True to write an image that cannot be read as a line with an error instead of
+        a label. False stands for the run's setting, and by default such an image raises an error.
 
     Raises:
       UsageError: the run is not finished, its images had another shape, or `out` is taken.
@@ -113,16 +126,29 @@ def predict(
     trained = load(workdir)
     if isinstance(trained.model, pretext.Representation):
         raise UsageError(f"{workdir} learned features, no classes: there is nothing to predict")
-    given = {name: getattr(trained.config, name) for name in Options._fields}
-    given["folder_labels"] = False  # new images need no sub-folders that name their classes
-    options = Options(**given | ({} if data_dir is None else {"data_dir": data_dir}))
+    options = options_of(trained.config)._replace(
+        folder_labels=False,  # new images need no sub-folders that name their classes
+        intensity=trained.intensity,
+    )
+    if data_dir is not None:
+        options = options._replace(data_dir=data_dir)
+    if skip_unreadable:
+        options = options._replace(skip_unreadable=True)
     dataset = data.load(spec, options)
     shape = dataset.train_images.shape[1:]
-    if shape != trained.shape:
+    if shape[:2] != trained.shape[:2]:
         raise UsageError(
             f"{spec} has images of {_size(shape)}, the run learned from {_size(trained.shape)}: "
             "convert them, or train with config.image_size and config.image_mode set"
         )
+    notes = [*dataset.notes]
+    if shape != trained.shape:
+        dataset = dataset._replace(
+            train_images=with_channels(dataset.train_images, trained.shape[-1]),
+            test_images=with_channels(dataset.test_images, trained.shape[-1]),
+        )
+        notes.append(f"converted from {_mode(shape)} to {_mode(trained.shape)}, as the run's "
+                     "images are")  # fmt: skip
     split = split or ("test" if len(dataset.test_images) else "train")
     images = {"train": dataset.train_images, "test": dataset.test_images}
     chosen = {name: images[name] for name in (images if split == "all" else [split])}
@@ -137,9 +163,15 @@ def predict(
     names = trained.classes
     if trained.gives == "clusters" or num_outputs != len(names):
         names = tuple(f"cluster {number}" for number in range(num_outputs))
-    files.write(out, table(probabilities, names, dataset))
+    unread = [one for one in dataset.unread if one.split in chosen]
+    files.write(out, table(probabilities, names, dataset._replace(unread=tuple(unread))))
     count = sum(map(len, probabilities.values()))
-    return f"{count} images of {dataset.name} ({split}) labelled by {workdir}: {out}"
+    message = f"{count} images of {dataset.name} ({split}) labelled by {workdir}: {out}"
+    if unread:
+        message += f"; {len(unread)} that cannot be read have a line without a label"
+    if num_others := sum(len(part) for name, part in images.items() if name not in chosen):
+        message += f"; {num_others} images of the other split are not labelled: --split=all"
+    return "\n".join([*notes, message])
 
 
 def _check_free(out: Path) -> None:
@@ -167,16 +199,17 @@ def table(
     Args:
       probabilities: per split ("train" or "test"), a row per image with a column per class.
       classes: the names of the columns.
-      dataset: the data set, which gives the files of the training images.
+      dataset: the data set, which gives the files of the images, and those that cannot be read.
 
     Returns:
       Lines with the split, the index in it, the file if there is one, the most probable class, its
-      probability, and the probability of each class.
+      probability, the probability of each class, and an error. An image that cannot be read has a
+      line with its split, its file and the error only.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     each = [f"probability {name}" for name in classes]
-    writer.writerow([*COLUMNS, *each])
+    writer.writerow([*COLUMNS, *each, ERROR])
     writer.writerows(_rows(probabilities, classes, dataset))
     return text.getvalue()
 
@@ -188,12 +221,14 @@ def _rows(
 ) -> Iterator[list[Any]]:
     """Yield the cells of each line of the CSV after the header; see `table`."""
     for split, rows in probabilities.items():
-        paths = dataset.paths if split == "train" else ()
+        paths = dataset.paths if split == "train" else dataset.test_paths
         for index, row in enumerate(rows):
             best = int(row.argmax())
             numbers = [f"{probability:.6f}" for probability in row]
             path = paths[index] if paths else ""
-            yield [split, index, path, classes[best], numbers[best], *numbers]
+            yield [split, index, path, classes[best], numbers[best], *numbers, ""]
+    for one in dataset.unread:
+        yield [one.split, "", one.file, "", "", *[""] * len(classes), one.reason]
 
 
 def _name(config: type) -> str:
@@ -203,5 +238,9 @@ def _name(config: type) -> str:
 
 def _size(shape: tuple[int, ...]) -> str:
     """Return an image shape in words, such as "28x28 grey"."""
-    height, width, channels = shape
-    return f"{width}x{height} {'grey' if channels == 1 else 'rgb'}"
+    return f"{shape[1]}x{shape[0]} {_mode(shape)}"
+
+
+def _mode(shape: tuple[int, ...]) -> str:
+    """Return the colour mode of an image shape, "grey" or "rgb"."""
+    return "grey" if shape[-1] == 1 else "rgb"

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from jaxlabel import cache, config, data, files, train
 from jaxlabel.data import importing
-from jaxlabel.data.dataset import Dataset, Options
+from jaxlabel.data.dataset import Dataset, Options, options_of
 from jaxlabel.errors import JaxlabelError, LabelsMissing, UsageError
 from jaxlabel.experiment import account
 from jaxlabel.methods import (
@@ -52,7 +52,7 @@ def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
       LabelsMissing: a person must label images first; they are listed in WORKDIR/questions.csv.
     """
     config.validate(settings)
-    options = Options(**{name: getattr(settings, name) for name in Options._fields})
+    options = options_of(settings)
     # Load the data before config.json is written: a misspelled path must not claim the directory.
     dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
     cache.begin(str(workdir.resolve()))
@@ -80,10 +80,12 @@ def _run(
     Raises:
       LabelsMissing: a person must label images first; the questions are written.
     """
+    for note in dataset.notes:
+        log.say(note)
     if settings.kind == "auto":
         settings = dataclasses.replace(settings, kind=dataset.kind)
     url = account.store_url(settings.store, workdir)
-    store = _store(settings, options, url, dataset, log)
+    store = _store(settings, options, url, dataset, workdir, log)
     payer = account.name(settings.account, workdir, dataset, url)
     store.open_account(payer, dataset.name, settings.budget)
     classes = store.classes(dataset.name)
@@ -124,6 +126,7 @@ def _run(
         **predictor.summary,
         "num_train": len(dataset.train_images),
         "image_shape": list(dataset.train_images.shape[1:]),
+        **({"intensity": dataset.intensity} if dataset.intensity else {}),
         "classes": list(classes),
         "config": shown(settings),
     }
@@ -135,8 +138,9 @@ def shown(settings: config.RunConfig) -> dict[str, Any]:
 
 
 def _store(
-    settings: config.RunConfig, options: Options, url: str, dataset: Dataset, log: RunLog
-) -> LabelStore:
+    settings: config.RunConfig, options: Options, url: str, dataset: Dataset, workdir: Path,
+    log: RunLog,
+) -> LabelStore:  # fmt: skip
     """Open the label store, and import the data set's own labels if the store lacks them.
 
     Raises:
@@ -149,7 +153,8 @@ def _store(
     if missing and not importable and (settings.may_peek() or settings.noise):
         raise UsageError("stop=peek and noise are for data whose labels are all in the store")
     if missing and importable:
-        for line in importing.in_subprocess(settings.data, url, options):
+        full = workdir / account.CONTRADICTIONS
+        for line in importing.in_subprocess(settings.data, url, options, str(full)):
             log.say(line)
     return store
 
@@ -237,6 +242,8 @@ def _feature_scores(
 def _with_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> LabelsMissing:
     """Write the unlabelled images to questions.csv and return an error that says what to do."""
     path_of = dict(zip(dataset.train_items.tolist(), dataset.paths, strict=False))
+    if not path_of:
+        path_of = account.write_pictures(workdir, dataset, error.items)
     paths = [path_of.get(item, "") for item in error.items]
     path = account.write_questions(workdir, error.items, paths)
     return LabelsMissing(
