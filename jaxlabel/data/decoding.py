@@ -93,7 +93,8 @@ def _to_array(upright: Any) -> Picture:
         return Picture(np.asarray(upright)[..., None])
     if upright.has_transparency_data:
         return _on_ground(upright.convert("RGBA"))
-    return Picture(np.asarray(upright.convert("RGB")))
+    rgb = upright if upright.mode == "RGB" else upright.convert("RGB")
+    return Picture(np.asarray(rgb))
 
 
 def _on_ground(rgba: Any) -> Picture:

@@ -26,8 +26,17 @@ def item_ids(images: UInt8[np.ndarray, "n h w c"]) -> Shaped[np.ndarray, " n"]:
 
 def item_id(image: UInt8[np.ndarray, "h w c"]) -> str:
     """Return the id of a single image, the same as `item_ids` returns for it."""
-    pixels = image[..., :1] if (image == image[..., :1]).all() else image
+    pixels = without_equal_channels(image)
     return _digest(_hash_of_shape(pixels.shape), np.ascontiguousarray(pixels))
+
+
+def without_equal_channels(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w d"]:
+    """Return an image with three equal channels as one with a single channel; others unchanged."""
+    if image.shape[-1] == 1:
+        return image
+    # The first row of pixels already shows colour in nearly every colour image.
+    grey = (image[:1] == image[:1, :, :1]).all() and (image == image[..., :1]).all()
+    return image[..., :1] if grey else image
 
 
 def deep_item_id(image: Shaped[np.ndarray, "h w c"]) -> Shaped[np.ndarray, "1"]:

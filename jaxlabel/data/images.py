@@ -7,7 +7,13 @@ from jaxtyping import Shaped, UInt8
 
 from jaxlabel.data import intensity
 from jaxlabel.data.dataset import Images, Options
-from jaxlabel.data.identity import deep_item_id, is_grey, item_id, item_ids
+from jaxlabel.data.identity import (
+    deep_item_id,
+    is_grey,
+    item_id,
+    item_ids,
+    without_equal_channels,
+)
 from jaxlabel.errors import DataError
 
 
@@ -55,8 +61,8 @@ def single_image(picture: Shaped[np.ndarray, "h w c"], options: Options) -> Imag
     if picture.dtype != np.uint8:
         item = deep_item_id(picture)
         return Images(resize(picture[None].astype(np.float32), options.image_size), item)
-    pixels = picture[..., :1] if (picture == picture[..., :1]).all() else picture
-    return Images(resize(pixels[None], options.image_size), np.array([item_id(picture)]))
+    pixels = without_equal_channels(picture)
+    return Images(resize(pixels[None], options.image_size), np.array([item_id(pixels)]))
 
 
 def merge(named: Iterable[tuple[str, Images]], rule: str = "") -> Images:
