@@ -7,10 +7,10 @@ imported only by the commands that compute something.
 
 import os
 import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 
 from jaxlabel import __version__
-from jaxlabel.cli import arguments, commands
+from jaxlabel.cli import arguments, commands, environment
 from jaxlabel.cli.arguments import Command
 from jaxlabel.config import RunConfig
 from jaxlabel.errors import JaxlabelError, UsageError, did_you_mean
@@ -22,25 +22,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
       argv: the words after `jaxlabel`; None stands for those of this process.
     """
-    settle_xla(os.environ)
+    environment.settle_streams()
+    for line in environment.settle(os.environ):
+        print(f"jaxlabel: {line}", file=sys.stderr)
     words = list(sys.argv[1:] if argv is None else argv)
     sys.exit(run(words))
-
-
-def settle_xla(environment: MutableMapping[str, str]) -> None:
-    """Set the environment variables for XLA's compilation, before JAX is imported.
-
-    Variables that the user has set keep their values.
-    """
-    if not os.path.exists("/dev/nvidiactl"):
-        # At LLVM's optimization level 3, XLA's CPU backend takes 5 times longer to compile random
-        # numbers (2.5 s for each shape, jax 0.10.2), and nothing in jaxlabel runs faster.
-        user_flags = environment.get("XLA_FLAGS", "")
-        environment["XLA_FLAGS"] = f"--xla_backend_optimization_level=2 {user_flags}".strip()
-    cache = os.path.join(os.path.expanduser("~"), ".cache", "jaxlabel", "xla")
-    environment.setdefault("JAX_COMPILATION_CACHE_DIR", cache)
-    environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    environment.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
 def run(words: list[str]) -> int:
@@ -59,6 +45,10 @@ def run(words: list[str]) -> int:
         return _fail(f"out of memory: {error or 'take smaller images or fewer of them'}", 1)
     except RuntimeError as error:
         # JAX's own class of this error is not used, because JAX is not imported in this module.
+        if "home directory" in str(error):
+            return _fail("there is no home directory for the sign ~: write the whole path", 2)
+        if fault := environment.backend_fault(error, os.environ):
+            return _fail(fault, 2)
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         return _fail("out of the device's memory: a training takes smaller batches (--config."

@@ -8,6 +8,7 @@ import math
 import os
 import socket
 import struct
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,23 @@ from jaxtyping import UInt8
 from jaxlabel import files
 
 
+def _summary() -> Any:
+    """Import tensorboardX's messages without PyTorch.
+
+    tensorboardX imports PyTorch if it is installed, which takes 3 s and 300 MB, and nothing here
+    needs it.
+    """
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        from tensorboardX import summary
+    finally:
+        if hidden:
+            del sys.modules["torch"]
+    return summary
+
+
 class Events:
     """A TensorBoard event file of this process in `folder`, created at the first write."""
 
@@ -28,8 +46,7 @@ class Events:
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
         """Write finite numbers as `phase/name`; others are left out."""
-        from tensorboardX import summary
-
+        summary = _summary()
         for name, value in values.items():
             if math.isfinite(value):
                 self._write(summary.scalar(f"{phase}/{name}", value), step)
@@ -37,8 +54,7 @@ class Events:
 
     def image(self, name: str, step: int, image: UInt8[np.ndarray, "h w c"]) -> None:
         """Write one picture."""
-        from tensorboardX import summary
-
+        summary = _summary()
         image = image[..., 0] if image.shape[-1] == 1 else image
         formats = "HW" if image.ndim == 2 else "HWC"
         self._write(summary.image(name, image, dataformats=formats), step)
@@ -46,8 +62,7 @@ class Events:
 
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Write a run's settings and final metrics for TensorBoard's table of runs."""
-        from tensorboardX import summary
-
+        summary = _summary()
         settings = {k: v for k, v in config.items() if isinstance(v, str | bool | int | float)}
         tagged = {f"hparam/{name}": value for name, value in metrics.items()}
         for message in summary.hparams(settings, tagged):
