@@ -1,29 +1,30 @@
-"""The flagship: the fewest labels for a wanted accuracy, and a certificate that it is reached.
+"""The flagship: reach a target accuracy with as few labels as possible, and certify it.
 
     jaxlabel train --config=configs/flagship.py:fashion_mnist --config.data=idx:DIR \
         --config.target=0.9 --config.budget=3000 --config.steps=3000 --workdir=runs/flagship
 
-With seed 11 this took 69 minutes on one core of a CPU and 2,746 labels, 826 of them for the
-certificate, which is sure by 95% (`--config.confidence`). With `--config.confidence=0` the run
-stops when the networks believe themselves at the target, and nothing is certified. Without
+With seed 11 this took 69 minutes on one CPU core and 2,746 labels, 826 of them for the certificate,
+which holds with 95% confidence (`--config.confidence`). With `--config.confidence=0` the run stops
+when the networks' mean confidence reaches the target, and nothing is certified. Without
 `--config.target` the whole budget is spent on training.
-The cpu preset takes some 50 minutes on one core for 1,000 labels; what it reaches is in
-experiments/flagship.md. Its three networks stay together; `--config.distil_steps=1500` makes one of
-them, for faster predictions. Fashion-MNIST's questions 6 to 40 are asked one at a time, each where
-the answers so far leave most in doubt: with a person, `--config.sequential_batch=5` asks five at a
-time.
-With up to 40 labels in all the graph teaches alone, up to 15 the first are asked in the densest
-places: there `--config.members=1 --config.steps=300 --config.refinements=3` is a quarter of an
-hour's work.
-Variants: digits, mnist, fashion_mnist, overhead_mnist, cifar10, folder (--config.data=folder:PATH);
-sizes: --config.preset=tiny, cpu, gpu.
+
+With 1,000 labels, the cpu preset takes some 50 minutes on one core; experiments/flagship.md has the
+accuracies. The model is an ensemble of three networks; `--config.distil_steps=1500` distils it to
+one network for faster predictions. On Fashion-MNIST, labels 6 to 40 are queried one at a time, each
+where label propagation is most uncertain; if a person labels, `--config.sequential_batch=5` queries
+five at a time. On Fashion-MNIST with up to 40 labels, the networks are trained on propagated labels
+alone, and with up to 15 labels the first queries lie in the densest regions; with so few labels,
+`--config.members=1 --config.steps=300 --config.refinements=3` takes a quarter of an hour.
+
+Variants: digits, mnist, fashion_mnist, overhead_mnist, cifar10, folder (--config.data=folder:PATH).
+Presets: --config.preset=tiny, cpu or gpu.
 """
 
 from typing import Any
 
 from jaxlabel.methods.active import Config
 
-# for a few labels: contrastive features, their graph as a guide, then that of what is learned
+# for few labels: targets from the graph of contrastive features, then from that of learned features
 LEARNED: dict[str, Any] = {
     "space": "pca",
     "graph_targets": 1.0,
@@ -70,7 +71,11 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def get_config(variant: str = "digits", preset: str = "cpu") -> Config:
-    """The configuration for a data set and a size of machine."""
+    """Return the settings for a data set (`variant`) and a size of machine (`preset`).
+
+    Raises:
+      ValueError: there is no such variant.
+    """
     if variant not in VARIANTS:
         raise ValueError(f"there is no variant {variant!r}: take one of {', '.join(VARIANTS)}")
     settings = COMMON | SIZES[preset] | VARIANTS[variant]

@@ -1,12 +1,12 @@
-"""MNIST, labelled by medoid doubling; `:peek` stops by S0's own measure, which looks at all labels.
+"""Medoid doubling on MNIST; the variant `:peek` stops, like S0, by the accuracy on all labels.
 
     jaxlabel train --config=configs/mnist_medoids.py --config.data=idx:DIR --workdir=runs/mnist
     jaxlabel train --config=configs/mnist_medoids.py:peek --config.data=idx:DIR --workdir=runs/peek
 
-96.1% test accuracy (95.7 to 96.4, 5 seeds) with 64 to 130 labels, about 2 minutes on 2 CPU cores;
-`:peek` has 90% of the training labels right after 16 to 32 labels.
+It reaches 96.1% test accuracy (95.7 to 96.4, 5 seeds) with 64 to 130 labels, in about 2 minutes on
+2 CPU cores. With `:peek`, 90% of the training labels are right after 16 to 32 labels.
 
-DIR holds MNIST's four files. Without `--config.data` it is what
+DIR contains the four MNIST files. Without `--config.data`, the run uses the data that
 `jaxlabel data prepare --name=mnist` has prepared.
 """
 
@@ -14,9 +14,13 @@ from jaxlabel.methods import medoids
 
 
 def get_config(variant: str = "") -> medoids.Config:
-    """The settings of the honest run, or of the variant `peek`."""
+    """Return the settings of a run that stops by an estimate, or by peeking (`variant="peek"`).
+
+    Raises:
+      ValueError: there is no such variant.
+    """
     if variant not in ("", "peek"):
-        raise ValueError(f"there is no variant {variant!r}: it is peek, or none")
+        raise ValueError(f"there is no variant {variant!r}: take peek, or none")
     return medoids.Config(
         data="tfds:mnist", budget=400, target=0.9, stop=variant or "estimate",
         spread="diffusion", code_steps=2000, classifier_steps=1000,

@@ -1,4 +1,4 @@
-"""SCAN: clusters without labels, and with a budget their names, for several data sets.
+"""SCAN on several data sets: cluster without labels and, with a budget, name the clusters.
 
     jaxlabel train --config=configs/scan.py:mnist --config.data=idx:DIR --workdir=runs/m
     jaxlabel train --config=configs/scan.py:fashion_mnist --config.data=idx:DIR \\
@@ -6,9 +6,9 @@
     jaxlabel train --config=configs/scan.py --config.data=folder:DIR --config.clusters=12
 
 Variants: folder (the default), mnist, fashion_mnist, overhead_mnist, cifar10, digits. Without a
-budget nothing is asked: the run writes the cluster of each image to clusters.csv, and a montage of
-each cluster to the report. `--config.preset=` is tiny (a minute, to see that it runs), cpu (two
-cores) or gpu.
+budget no label is bought: the run writes the cluster of each image to clusters.csv, and a montage
+of each cluster to the report. `--config.preset` is tiny (a test run of a minute), cpu (two cores)
+or gpu.
 """
 
 from typing import Any
@@ -40,7 +40,8 @@ SIZES: dict[str, dict[str, Any]] = {
         "self_steps": 20_000, "self_batch": 512, "self_rounds": 4, "name_steps": 20_000,
     },
 }  # fmt: skip
-# Van Gansbeke et al. 2020, section 3.1: SGD at 0.4 for 500 epochs, then heads, then self-labels
+# Van Gansbeke et al. 2020, section 3.1: 500 epochs of SGD with learning rate 0.4 for the encoder,
+# then the training of the heads, then self-labelling
 PAPER: dict[str, Any] = {
     "encoder": "resnet18", "pretext_steps": 49_000, "pretext_batch": 512, "temperature": 0.1,
     "projection": 128, "optimizer": "sgd", "pretext_rate": 0.4, "heads": 10, "start": "random",
@@ -51,9 +52,13 @@ PAPER: dict[str, Any] = {
 
 
 def get_config(variant: str = "folder", preset: str = "cpu") -> scan.Config:
-    """The settings for a data set, in the preset's size, without a budget."""
+    """Return the settings for a data set and a size of machine, without a budget.
+
+    Raises:
+      ValueError: there is no such variant.
+    """
     if variant not in DATA:
-        raise ValueError(f"there is no variant {variant!r}: it is one of {', '.join(DATA)}")
+        raise ValueError(f"there is no variant {variant!r}: take one of {', '.join(DATA)}")
     sizes = PAPER if (variant, preset) == ("cifar10", "gpu") else SIZES[preset]
     colour = {"components": 0} if (variant, preset) == ("cifar10", "gpu") else {}
     return scan.Config(**DATA[variant] | sizes | colour, budget=0)

@@ -1,14 +1,18 @@
-"""Few labels and all images (pseudo-labels, mean teacher, VAT, MixMatch, FixMatch and its kin).
+"""Semi-supervised training on few labels and all images, with a choice of objectives and queries.
 
     jaxlabel train --config=configs/semisup.py:fashion_mnist --config.data=idx:DIR \
         --config.objective=freematch --config.query=random --config.budget=500
 
-Variants: digits, mnist, fashion_mnist, overhead_mnist, cifar10, folder (--config.data=folder:PATH).
-`--config.preset=tiny` is to see that it runs, `cpu` (the default) is for two cores, `gpu` the full
-size. On a core of its own a step of the cpu preset takes a third of a second: 8 minutes for its
-1,500; on Fashion-MNIST 5 more for contrastive features, where up to 150 labels or a query look at
-them. What that reaches is in experiments/semisup.md. Alignment to a uniform prior is outside
-information, true of the five benchmarks; folder takes the paid labels' shares instead.
+Objectives: supervised, pseudo_label, mean_teacher, vat, mixmatch, fixmatch, flexmatch, freematch,
+softmatch, graph. Variants: digits, mnist, fashion_mnist, overhead_mnist, cifar10, folder
+(--config.data=folder:PATH). Presets: `--config.preset=tiny` is a test run, `cpu` (the default) is
+for two cores, `gpu` is the full size.
+
+On one core, a step of the cpu preset takes a third of a second, so its 1,500 steps take 8 minutes.
+On Fashion-MNIST the contrastive features take 5 minutes more; they are computed if the run has at
+most 150 labels or its query strategy needs features. experiments/semisup.md has the accuracies.
+Alignment to a uniform prior uses outside information, which holds for the five benchmarks; the
+variant folder aligns to the class shares in the labelled set instead.
 """
 
 from typing import Any
@@ -34,7 +38,11 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def get_config(variant: str = "digits", preset: str = "cpu") -> Config:
-    """The configuration for a data set and a size of machine."""
+    """Return the settings for a data set (`variant`) and a size of machine (`preset`).
+
+    Raises:
+      ValueError: there is no such variant.
+    """
     if variant not in VARIANTS:
         raise ValueError(f"there is no variant {variant!r}: take one of {', '.join(VARIANTS)}")
     settings = SIZES[preset] | VARIANTS[variant]

@@ -4,9 +4,10 @@
     jaxlabel train --config=configs/sgan.py:fashion_mnist --config.budget=400
     jaxlabel train --config=configs/sgan.py:folder --config.data=folder:PATH
 
-`--config.preset=tiny` is to see that it runs, `cpu` (the default) is for two cores: some 6 to 10
-minutes on one; `gpu` is the full size and was not timed. DIR holds the data set's four files;
-without `--config.data` it is what `jaxlabel data prepare --name=NAME` has prepared.
+Presets: `--config.preset=tiny` is a test run; `cpu` (the default) is for two cores and takes some 6
+to 10 minutes on one; `gpu` is the full size and was not timed. DIR contains the data set's four IDX
+files. Without `--config.data`, the run uses the data that `jaxlabel data prepare --name=NAME` has
+prepared.
 """
 
 from typing import Any
@@ -22,7 +23,7 @@ DATASETS: dict[str, dict[str, Any]] = {
     "cifar10": {"data": "tfds:cifar10", "budget": 4000},
     "folder": {"data": "folder:images", "budget": 100, "image_size": 28},
 }  # fmt: skip
-# half of the paper's noise where steps are few: on the digits 89.3% against 86.7% (1 seed)
+# with few steps, half of the paper's noise is better: 89.3% against 86.7% on the digits (1 seed)
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {
         "network": "dense",
@@ -37,10 +38,13 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def get_config(variant: str = "mnist", preset: str = "cpu") -> sgan.Config:
-    """The settings for a data set, in one of three sizes."""
+    """Return the settings for a data set (`variant`) and a size of machine (`preset`).
+
+    Raises:
+      ValueError: there is no such variant.
+    """
     if variant not in DATASETS:
-        known = ", ".join(DATASETS)
-        raise ValueError(f"there is no variant {variant!r}: it is one of {known}")
+        raise ValueError(f"there is no variant {variant!r}: take one of {', '.join(DATASETS)}")
     settings = {"query": "typiclust"} | SIZES[preset] | DATASETS[variant]
     if preset == "cpu" and variant == "fashion_mnist":  # experiments/sgan.md has the figures
         settings |= {"network": "gradients", "steps": 5000}

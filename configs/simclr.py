@@ -1,13 +1,13 @@
-"""Features without labels by SimCLR, and how good their nearest neighbours are.
+"""SimCLR on several data sets: learn features without labels; evaluate their nearest neighbours.
 
     jaxlabel train --config=configs/simclr.py:fashion_mnist --config.data=idx:DIR --workdir=runs/f
     jaxlabel train --config=configs/simclr.py:folder --config.data=folder:DIR --workdir=runs/mine
 
-Variants: mnist, fashion_mnist, overhead_mnist, cifar10, folder, digits. Without `--config.data`
-what `jaxlabel data prepare` has prepared is taken. `--config.preset=` is tiny (a minute, to see
-that it runs), cpu (two cores) or gpu. On an accelerator JAXLABEL_CACHE=DIR and
-`--config.pretext_seeds=5` train the encoders of seeds 0 to 4 in one step, here and with
-configs/scan.py; the runs of the other seeds find theirs.
+Variants: mnist, fashion_mnist, overhead_mnist, cifar10, folder, digits. Without `--config.data`,
+the run uses the data that `jaxlabel data prepare` has prepared. `--config.preset` is tiny (a test
+run of a minute), cpu (two cores) or gpu. On an accelerator, JAXLABEL_CACHE=DIR with
+`--config.pretext_seeds=5` trains the encoders of seeds 0 to 4 in parallel, here and with
+configs/scan.py; the runs of the other seeds then take their encoder from the cache.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ GREY: dict[str, dict[str, Any]] = {
 COLOUR: dict[str, dict[str, Any]] = {
     "tiny": {"encoder": "conv", "width": 8, "pretext_steps": 20, "pretext_batch": 32},
     "cpu": {"encoder": "conv", "width": 16, "pretext_steps": 2000, "pretext_batch": 256},
-    # Van Gansbeke et al. 2020, section 3.1: 500 epochs of SGD at 0.4, batch 512, temperature 0.1
+    # Van Gansbeke et al. 2020, section 3.1: 500 epochs of SGD with learning rate 0.4
     "gpu": {
         "encoder": "resnet18", "pretext_steps": 49_000, "pretext_batch": 512, "temperature": 0.1,
         "projection": 128, "optimizer": "sgd", "pretext_rate": 0.4,
@@ -45,14 +45,21 @@ DATA: dict[str, dict[str, Any]] = {
 
 
 def get_config(variant: str = "mnist", preset: str = "cpu") -> simclr.Config:
-    """The settings for a data set, in the preset's size."""
+    """Return the settings for a data set (`variant`) and a size of machine (`preset`).
+
+    Raises:
+      ValueError: there is no such variant.
+    """
     if variant not in DATA:
-        raise ValueError(f"there is no variant {variant!r}: it is one of {', '.join(DATA)}")
+        raise ValueError(f"there is no variant {variant!r}: take one of {', '.join(DATA)}")
     return simclr.Config(**DATA[variant] | settings(variant, preset), budget=0, map="none")
 
 
 def settings(variant: str, preset: str) -> dict[str, Any]:
-    """What the pretext takes; config files import nothing from each other, scan.py has its own."""
+    """Return the settings of the encoder's training.
+
+    configs/scan.py has its own copy, because config files do not import each other.
+    """
     if variant in ("cifar10", "folder"):
         return COLOUR[preset] | {"components": 0}
     return dict(GREY[preset])

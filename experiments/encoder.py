@@ -1,10 +1,11 @@
-"""S1: an autoencoder's encoder, then a classifier on it, over growing numbers of random labels.
+"""S1: classifiers on an autoencoder's encoder, with growing numbers of random labels.
 
     jaxlabel sweep --experiment=experiments/encoder.py --data_root=DIR --jobs=2 --publish \
         --workdir=runs/encoder
 
-DIR holds the folder fashion_mnist with four IDX files. S1 reports 90.13% with 5,999 labels. The
-encoders are fully connected: one of pixels, one of oriented gradients (Dalal & Triggs 2005).
+DIR contains the folder fashion_mnist with its four IDX files. S1 reports 90.13% with 5,999 labels.
+The two encoders are fully connected; the input of one is the pixels, that of the other oriented
+gradients (Dalal & Triggs 2005).
 """
 
 from typing import Any
@@ -17,7 +18,11 @@ LABELS = [1000.0, 2000.0, 4000.0, 5999.0]
 
 
 def get_experiment(quick: bool = False) -> Experiment:
-    """One table; the quick variant has one seed, one number of labels and short training."""
+    """Return the experiment, with one table.
+
+    Args:
+      quick: run one seed, one number of labels and short training.
+    """
     base = encoder.Config(data=FASHION, map="none")
     if quick:
         base = changed(base, code_steps=200, steps=300)
@@ -38,5 +43,5 @@ def get_experiment(quick: bool = False) -> Experiment:
 
 
 def changed(config: Any, **changes: Any) -> Any:
-    """The settings with some changed."""
+    """Return a copy of the settings with some values changed."""
     return type(config)(**vars(config) | changes)

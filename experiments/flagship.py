@@ -1,14 +1,15 @@
-"""The flagship's label-spend curve, against random labels and against itself without each part.
+"""The flagship's accuracy by number of labels, against random labels and with each part left out.
 
     jaxlabel sweep --experiment=experiments/flagship.py --data_root=DIR --jobs=2 --publish --go_on \
         --limit=120 --workdir=runs/flagship
 
-DIR holds the folders mnist, fashion_mnist and overhead_mnist with four IDX files each. The sizes
-are a CPU's and small (a fully connected network on oriented gradients, one of it, few steps): it
-tells parts apart, and does not show what the flagship reaches; scripts/gpu_queue.py has the runs
-that do. A run takes minutes: with `--limit` and `--go_on` the whole takes as many sittings as
-one likes. `--quick` takes the digits and one seed: minutes. Settings are chosen on MNIST and
-Overhead-MNIST, but the guide's and the refinements' on training images of Fashion-MNIST.
+DIR contains the folders mnist, fashion_mnist and overhead_mnist with four IDX files each. The
+experiment is sized for a CPU (a single fully connected network on oriented gradients, few steps):
+it compares the parts of the flagship, and does not show the accuracy that the flagship reaches;
+scripts/gpu_queue.py has the runs that do. A run takes minutes; with `--limit` and `--go_on` the
+whole can be done in several sittings. `--quick` runs one seed on the digits, in minutes. The
+settings were chosen on MNIST and Overhead-MNIST, except those of graph targets and refinements,
+which were chosen on training images of Fashion-MNIST.
 """
 
 from typing import Any
@@ -34,10 +35,11 @@ BASE = active.Config(
     refine_steps=150,
     refine_until=150,
 )
+# no sequential queries, but as many labels before the first network is trained
 COVERED = {
     "initial_labels": 20,
     "sequential_until": 0,
-}  # without scouts as many labels before the first network
+}
 WITHOUT: dict[str, dict[str, Any]] = {
     "the flagship": {},
     "random labels": COVERED | {"query": "random", "initial_query": "random"},
@@ -50,12 +52,16 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "with an ensemble: three networks": {"members": 3, "distil_steps": 0},
     "taught by the graph alone": {"objective": "graph"},
 }
-# where the part has no say: before its first question, and when nothing is refined any more
-ALIKE = {"no uncertainty: coverage throughout": 20.0, "no refinement": 500.0}
+# numbers of labels with which leaving the part out changes nothing, so that no run is needed
+UNCHANGED = {"no uncertainty: coverage throughout": 20.0, "no refinement": 500.0}
 
 
 def get_experiment(quick: bool = False) -> Experiment:
-    """A table for each data set; the quick variant is small in every way."""
+    """Return the experiment, with one table per data set.
+
+    Args:
+      quick: run one seed on the digits, with short training.
+    """
     data = {"digits": "digits"} if quick else DATA
     small = {"steps": 60, "round_steps": 30, "refine_steps": 30, "batch_size": 16}
     base = changed(BASE, **small) if quick else BASE
@@ -65,7 +71,7 @@ def get_experiment(quick: bool = False) -> Experiment:
         Table(
             f"Labels to accuracy, {name}",
             [Arm(part, changed(base, data=spec, **left),
-                 {"budget": [n for n in labels if n != ALIKE.get(part)]}, seeds)
+                 {"budget": [n for n in labels if n != UNCHANGED.get(part)]}, seeds)
              for part, left in WITHOUT.items()],
             ("test_accuracy", "train_label_accuracy"),
         )
@@ -75,5 +81,5 @@ def get_experiment(quick: bool = False) -> Experiment:
 
 
 def changed(config: active.Config, **changes: Any) -> active.Config:
-    """The settings with some changed."""
+    """Return a copy of the settings with some values changed."""
     return active.Config(**vars(config) | changes)

@@ -1,11 +1,11 @@
-"""The foundation's bars: medoid doubling on the digits and on MNIST, five seeds each.
+"""Medoid doubling on the digits and on MNIST, five seeds each.
 
     jaxlabel sweep --experiment=experiments/foundation.py --data_root=DIR --workdir=runs/foundation
 
-DIR holds a folder mnist with its four IDX files. 15 minutes on 2 CPU cores; `--quick` 1 minute.
-The settings were chosen on the digits' and MNIST's training labels with other seeds and loops
-(experiments/medoids.md); the test sets were not used to choose, but for the share of each cluster
-that trains the classifier (0.9).
+DIR contains the folder mnist with its four IDX files. The experiment takes 15 minutes on 2 CPU
+cores, with `--quick` 1 minute. The settings were chosen on the training labels of the digits and of
+MNIST, with other seeds and loops (experiments/medoids.md). One setting was chosen on the test sets:
+the share of each cluster that trains the classifier (0.9).
 """
 
 from jaxlabel.methods import medoids
@@ -23,7 +23,13 @@ MEASURES = ("test_accuracy", "train_label_accuracy", "labels_spent", "estimate")
 
 
 def get_experiment(quick: bool = False) -> Experiment:
-    """Digits with 64 labels; MNIST until 90%, by its own estimate and by S0's peeking."""
+    """Return the experiment: the digits with 64 labels, and MNIST until 90% are right.
+
+    On MNIST, runs stop by their own estimate or by S0's accuracy on all labels.
+
+    Args:
+      quick: run one seed on the digits alone.
+    """
     seeds = range(1) if quick else range(5)
     digits = Table(
         "Digits with 64 labels",

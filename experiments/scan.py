@@ -1,11 +1,11 @@
-"""SCAN on MNIST and Fashion-MNIST: clusters without a label, and names for them from a few.
+"""SCAN on MNIST and Fashion-MNIST: clusters without labels, and clusters named by a few labels.
 
     jaxlabel sweep --experiment=experiments/scan.py --data_root=DIR --jobs=2 --publish \
         --workdir=runs/scan
 
-DIR holds the folders mnist and fashion_mnist with four IDX files each. The settings are those of
-configs/scan.py, preset cpu; a run takes 2 to 5 minutes on two cores, and runs of the same seed
-share the encoder and the neighbours. `--quick` takes the digits, one seed and the tiny preset.
+DIR contains the folders mnist and fashion_mnist with four IDX files each. The settings are those of
+configs/scan.py with the cpu preset. A run takes 2 to 5 minutes on two cores; runs of the same seed
+share the encoder and the neighbours. `--quick` runs one seed on the digits with the tiny preset.
 """
 
 from pathlib import Path
@@ -20,7 +20,11 @@ LABELS = {"mnist": [10.0], "fashion_mnist": [10.0, 20.0, 40.0], "digits": [10.0]
 
 
 def get_experiment(quick: bool = False) -> Experiment:
-    """Matched accuracy without labels, then accuracy with names."""
+    """Return the experiment: matched accuracy without labels, then accuracy with named clusters.
+
+    Args:
+      quick: run one seed on the digits with the tiny preset.
+    """
     data = ("digits",) if quick else DATA
     seeds = range(1 if quick else 5)
     bases = {name: settings(name, quick) for name in data}
@@ -36,7 +40,7 @@ def get_experiment(quick: bool = False) -> Experiment:
 
 
 def settings(name: str, quick: bool) -> Any:
-    """The config file's settings for a data set, which a sweep reads from its folder."""
+    """Return the settings of configs/scan.py for a data set in the sweep's data folder."""
     config: Any = configfile.load(CONFIG, f":{name}", "tiny" if quick else "cpu")
     config.map = "none"
     if not quick:

@@ -1,14 +1,15 @@
-"""Which objective, and who gets asked: the same labels, three data sets, random always included.
+"""Semi-supervised objectives and query strategies, compared on three data sets.
 
     jaxlabel sweep --experiment=experiments/semisup.py --data_root=DIR --jobs=2 --publish \
         --workdir=runs/semisup
     python experiments/semisup.py experiments/results/semisup.jsonl    # areas under the curves
 
-DIR holds the folders mnist, fashion_mnist and overhead_mnist with four IDX files each. The grid is
-for a CPU: a dense network of pixels, few steps, and of the label counts 40 and 100 (who gets asked,
-300 runs) and 20, 100 and 500 (which objective, 270 runs). The last table asks again, with ten fresh
-seeds, what the first suggests for 40 labels: is TypiClust ahead of random labels? `--quick` takes
-the digits, one seed. The full grid, all counts with convolutions, is in scripts/gpu_queue.py.
+DIR contains the folders mnist, fashion_mnist and overhead_mnist with four IDX files each. The grid
+is sized for a CPU: a dense network on pixels and few steps. The first table compares query
+strategies, random queries among them, with 40 and 100 labels (300 runs). The second compares
+objectives with 20, 100 and 500 labels (270 runs). The third repeats with ten new seeds what the
+first suggests for 40 labels: that TypiClust is better than random queries. `--quick` runs one seed
+on the digits. The full grid, with convolutions and all label counts, is in scripts/gpu_queue.py.
 """
 
 import sys
@@ -33,29 +34,41 @@ BASE = semisup.Config(
 
 
 def get_experiment(quick: bool = False) -> Experiment:
-    """Queries under one objective, then objectives under one query."""
+    """Return the experiment: queries with one objective, then objectives with random queries.
+
+    Args:
+      quick: run one seed on the digits, with fewer queries and objectives.
+    """
     data = ["digits"] if quick else DATA
     labels = [10, 40] if quick else [40, 100]
     base = semisup.Config(**vars(BASE) | {"steps": 60, "batch_size": 16}) if quick else BASE
     queries = ["random", "typiclust", "margin"] if quick else list(STRATEGIES)
     objectives = ["supervised", "freematch", "graph"] if quick else OBJECTIVES
     grid = {"data": data, "query": queries, "budget": labels, "objective": ["graph"]}
-    who = Arm("graph", base, grid, range(1 if quick else 5))
+    query_arm = Arm("graph", base, grid, range(1 if quick else 5))
     grid = {"data": data, "objective": objectives, "budget": labels if quick else [20, 100, 500]}
-    what = Arm("random", base, grid, range(1 if quick else 3))
+    objective_arm = Arm("random", base, grid, range(1 if quick else 3))
     grid = {"data": data[:2], "query": ["random", "typiclust"], "budget": [40],
             "objective": ["graph"]}  # fmt: skip
-    again = Arm("graph", base, grid, range(1, 2) if quick else range(5, 15))
-    tables = [Table("Who gets asked", [who], MEASURES), Table("Which objective", [what], MEASURES),
-              Table("Fresh seeds", [again], MEASURES)]  # fmt: skip
+    new_seeds_arm = Arm("graph", base, grid, range(1, 2) if quick else range(5, 15))
+    tables = [
+        Table("Who gets asked", [query_arm], MEASURES),
+        Table("Which objective", [objective_arm], MEASURES),
+        Table("Fresh seeds", [new_seeds_arm], MEASURES),
+    ]
     return Experiment("Which objective, and who gets asked?", tables)
 
 
 def areas(lines: Sequence[dict[str, Any]], measure: str = "test_accuracy") -> list[str]:
-    """A line per data set, query and objective: the area under the curve over log labels.
+    """Return a Markdown table of areas under the accuracy curves over the logarithm of the labels.
 
-    Divided by the width: the mean accuracy over a factor of labels that is drawn evenly. Only
-    curves over all budgets of their table are comparable: how many are not, the last line says.
+    There is one line per data set, query and objective. The area is divided by the width of the
+    curve, so it is a mean accuracy in percent over the logarithm of the labels. Only curves that
+    have all budgets of their table are comparable; the last line says how many are left out.
+
+    Args:
+      lines: results of runs, as in semisup.jsonl.
+      measure: the accuracy to average.
     """
     curves: dict[tuple[Any, ...], dict[float, float]] = {}
     for line in lines:
@@ -66,7 +79,7 @@ def areas(lines: Sequence[dict[str, Any]], measure: str = "test_accuracy") -> li
     budgets: dict[tuple[Any, ...], set[float]] = {}
     for name, curve in curves.items():
         budgets.setdefault(name[:2], set()).update(curve)
-    found: dict[tuple[Any, ...], list[float]] = {}
+    areas_by_name: dict[tuple[Any, ...], list[float]] = {}
     partial = 0
     for (*name, _), curve in curves.items():
         x = np.log(sorted(curve))
@@ -74,9 +87,10 @@ def areas(lines: Sequence[dict[str, Any]], measure: str = "test_accuracy") -> li
             partial += 1
         elif len(x) > 1:
             y = [curve[labels] for labels in sorted(curve)]
-            found.setdefault(tuple(name), []).append(np.trapezoid(y, x) / (x[-1] - x[0]))
+            area = np.trapezoid(y, x) / (x[-1] - x[0])
+            areas_by_name.setdefault(tuple(name), []).append(area)
     texts = []
-    for name, values in sorted(found.items(), key=lambda item: -float(np.mean(item[1]))):
+    for name, values in sorted(areas_by_name.items(), key=lambda item: -float(np.mean(item[1]))):
         mean, low, high = (None if v is None else 100 * v for v in results.mean_interval(values))
         interval = "" if low is None else f" ({low:.2f} to {high:.2f})"
         texts.append(f"| {' | '.join(map(str, name))} | {mean:.2f}{interval} | {len(values)} |")

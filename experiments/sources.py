@@ -1,10 +1,10 @@
-"""The rows of the sources S0, S2, S3 and S4, ours beside theirs where they gave a figure.
+"""Our results for the experiments of the sources S0, S2, S3 and S4, beside their published figures.
 
     jaxlabel sweep --experiment=experiments/sources.py --data_root=DIR --jobs=2
     jaxlabel sweep --experiment=experiments/sources.py --data_root=DIR --jobs=2 --quick
 
-DIR holds the folders mnist, fashion_mnist and overhead_mnist, each with its four IDX files. On 2
-CPU cores the first command is meant to take 45 minutes at most, the second 4. S1 is in encoder.py.
+DIR contains the folders mnist, fashion_mnist and overhead_mnist, each with its four IDX files. On 2
+CPU cores the first command should take 45 minutes at most, the second 4. S1 is in encoder.py.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,16 @@ from jaxlabel.sweep import Arm, Experiment, Table
 
 MNIST, FASHION, OVERHEAD = (f"idx:DATA_ROOT/{name}" for name in ("mnist", "fashion_mnist",
                                                                  "overhead_mnist"))  # fmt: skip
-ALL = 60_000.0  # labels: no data set here has more training images
+ALL = 60_000.0  # labels; no data set of this experiment has more training images
 FEW = [500.0, 1000.0, 2000.0]
 
 
 def get_experiment(quick: bool = False) -> Experiment:
-    """Every table; the quick variant has one seed, fewer rows and short training."""
+    """Return the experiment with all tables.
+
+    Args:
+      quick: run one seed, fewer rows and short training.
+    """
     tables = [
         doubling(quick),
         unsupervised(quick),
@@ -35,7 +39,7 @@ def get_experiment(quick: bool = False) -> Experiment:
 
 
 def doubling(quick: bool) -> Table:
-    """S0: the labels that it takes until 90% of MNIST's training labels are right."""
+    """Return S0's table: labels needed until 90% of MNIST's training labels are right."""
     base = medoids.Config(
         data=MNIST, map="none", stop="peek",
         space="codes", spread="cluster", nested=False, budget=2000,
@@ -54,7 +58,10 @@ def doubling(quick: bool) -> Table:
 
 
 def unsupervised(quick: bool) -> Table:
-    """S2: PCA and k-means alone; its accuracy, each cluster named by its class, is our purity."""
+    """Return S2's table: PCA and k-means without labels.
+
+    S2's accuracy, for which each cluster takes its most frequent class, is our purity.
+    """
     base = clusters.Config(data=FASHION, map="none", iterations=20)
     counts = [16, 144] if quick else [4, 10, 16, 36, 64, 144, 256]
     theirs = [None, 0.75] if quick else [None, None, None, None, None, 0.75, 0.75]
@@ -66,7 +73,7 @@ def unsupervised(quick: bool) -> Table:
 
 
 def seeded(data: str, quick: bool) -> Table:
-    """S3's table; theirs are on Fashion-MNIST."""
+    """Return S3's main table for a data set; S3 has published figures for Fashion-MNIST only."""
     name = {FASHION: "Fashion-MNIST", MNIST: "MNIST", OVERHEAD: "Overhead-MNIST"}[data]
     several = seeds(5 if data == FASHION else 2, quick)
     few = FEW[:1] if quick else FEW if data == FASHION else FEW[1:2]
@@ -109,7 +116,7 @@ def seeded(data: str, quick: bool) -> Table:
 
 
 def percentiles(quick: bool) -> Table:
-    """S3's other table: how much of each of 2000 clusters takes its representative's label."""
+    """Return S3's second table: which share of each of 2000 clusters takes the cluster's label."""
     dense = changed(models(FASHION, quick)[1], budget=500.0 if quick else 2000.0)
     shares = [0.5] if quick else [0.2, 0.25, 0.3, 0.5, 0.75]
     theirs = [] if quick else [0.10, 0.7942, 0.8012, 0.8012, 0.7960]
@@ -118,7 +125,7 @@ def percentiles(quick: bool) -> Table:
 
 
 def best(quick: bool) -> Table:
-    """The best of these methods; theirs is S3's best with as many labels."""
+    """Return the table of the best classical methods, beside S3's best with as many labels."""
     dense = models(FASHION, quick)[1]
     few, figures = (FEW[:1], [0.786]) if quick else (FEW, [0.786, 0.793, 0.815])
     grid = {"budget": few}
@@ -130,7 +137,10 @@ def best(quick: bool) -> Table:
 
 
 def seeding(data: str, budget: float, quick: bool) -> Table:
-    """S4: four ways to spend very few labels on logistic regression. It gives no figures."""
+    """Return S4's table: four ways to use very few labels for logistic regression.
+
+    S4 has published no figures.
+    """
     name = {FASHION: "Fashion-MNIST", OVERHEAD: "Overhead-MNIST"}[data]
     base = changed(models(data, quick)[0], budget=budget, strength=0.5)
     several = seeds(20, quick)
@@ -144,7 +154,10 @@ def seeding(data: str, budget: float, quick: bool) -> Table:
 
 
 def models(data: str, quick: bool) -> tuple[representatives.Config, representatives.Config]:
-    """Logistic regression and the network of seven layers on representatives' labels alone."""
+    """Return the settings of logistic regression and of the network of seven layers.
+
+    Both train on the labels of cluster representatives alone.
+    """
     logistic = representatives.Config(data=data, map="none", max_iterations=20 if quick else 60)
     dense = representatives.Config(
         data=data, map="none", classifier="dense", steps=200 if quick else 600, batch_size=64
@@ -153,10 +166,10 @@ def models(data: str, quick: bool) -> tuple[representatives.Config, representati
 
 
 def seeds(count: int, quick: bool) -> range:
-    """As many seeds, or one."""
+    """Return `count` seeds, or one seed if `quick`."""
     return range(1 if quick else count)
 
 
 def changed(config: Any, **changes: Any) -> Any:
-    """The settings with some changed."""
+    """Return a copy of the settings with some values changed."""
     return type(config)(**vars(config) | changes)

@@ -164,7 +164,7 @@ def _write(path: Path, compute: Callable[[], Mapping[str, Any]]) -> dict[str, np
     arrays = _to_arrays(compute())
     seconds = arrays.pop(SECONDS, np.array(time.monotonic() - start))
     part = path.with_suffix(f".{os.getpid()}.part")
-    with files.refusals(path):
+    with files.write_errors(path):
         with part.open("wb") as file:
             np.savez(file, **arrays, **{SECONDS: seconds, OWNER: _owner})  # type: ignore[arg-type]
         part.replace(path)
@@ -175,7 +175,7 @@ def _write(path: Path, compute: Callable[[], Mapping[str, Any]]) -> dict[str, np
 def _locked(path: Path) -> Iterator[None]:
     """Hold a lock file for a path; the system releases it if the process is killed."""
     lock = path.with_suffix(".lock")
-    with files.refusals(lock):
+    with files.write_errors(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:

@@ -6,6 +6,9 @@ it must not import slow libraries.
 """
 
 import dataclasses
+import importlib
+import os
+import sys
 import types
 import typing
 from collections.abc import Iterable
@@ -37,6 +40,7 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[Any, ...] | None = None,
+    own: bool = False,
 ) -> T:
     """Return a dataclass field for a setting, with a help text and the values that are valid.
 
@@ -46,8 +50,9 @@ def setting(
       low: the smallest valid value; None: no limit.
       high: the largest valid value; None: no limit.
       choices: the valid values; None: all values.
+      own: whether `module:function`, a part outside of jaxlabel, is valid as well.
     """
-    metadata = {"help": help, "low": low, "high": high, "choices": choices}
+    metadata = {"help": help, "low": low, "high": high, "choices": choices, "own": own}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -79,6 +84,7 @@ class RunConfig:
         "auto",
         "what images show, which decides how they are augmented; auto: by the data set's name",
         choices=("auto", "digits", "clothes", "overhead", "objects", "unknown"),
+        own=True,
     )
     folder_labels: bool = setting(
         False, "for folder:DIR: use the names of sub-folders as the labels that a run can buy"
@@ -126,10 +132,13 @@ def validate(config: RunConfig) -> None:
             wanted = getattr(field.type, "__name__", str(field.type))
             raise UsageError(f"config.{field.name} is {value!r}: it takes a {wanted}")
         low, high, choices = (field.metadata.get(k) for k in ("low", "high", "choices"))
-        if choices is not None and value not in choices:
+        if field.metadata.get("own") and is_own(value):
+            own_part(value, f"config.{field.name}")
+        elif choices is not None and value not in choices:
             if renamed := RENAMED_VALUES.get((field.name, value)):
                 raise UsageError(f"config.{field.name}={value} is now {field.name}={renamed}")
             valid = ", ".join(str(choice) or "nothing" for choice in choices)
+            valid += ", or module:function" if field.metadata.get("own") else ""
             raise UsageError(f"config.{field.name} is {value!r}: it takes one of {valid}")
         if (low is not None and not value >= low) or (high is not None and not value <= high):
             bounds = f"at least {low:.12g}" if high is None else f"at most {high:.12g}"
@@ -137,6 +146,51 @@ def validate(config: RunConfig) -> None:
                 bounds = f"from {low:.12g} to {high:.12g}"
             raise UsageError(f"config.{field.name} is {value!r}: it takes a number {bounds}")
     config.check()
+
+
+def is_own(value: Any) -> bool:
+    """Return True for a value `module:function`, which names a part outside of jaxlabel."""
+    return isinstance(value, str) and ":" in value
+
+
+def own_part(value: str, setting: str = "the setting") -> Any:
+    """Import the function or class that `module:function` names.
+
+    The module is looked for in the current directory and where Python looks for modules.
+
+    Args:
+      value: such as "my_parts:query" or "package.module:Class".
+      setting: the name of the setting, for the message of an error.
+
+    Raises:
+      UsageError: there is no such module or function, the module cannot be run, or the name is of
+        something that cannot be called.
+    """
+    module_name, _, name = value.partition(":")
+    if not module_name or not name:
+        raise UsageError(f"{setting}={value}: a part of your own is named module:function")
+    here = os.getcwd()
+    sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and module_name.startswith(error.name):
+            raise UsageError(f"{setting}={value}: there is no module {error.name} in {here} or "
+                             "where Python looks for modules") from error  # fmt: skip
+        raise UsageError(f"{setting}={value}: {module_name} cannot be imported: {error}") from error
+    except Exception as error:  # whatever the module does when it is imported
+        raise UsageError(
+            f"{setting}={value}: {module_name} cannot be imported: {error!r}"
+        ) from error
+    finally:
+        if here in sys.path:
+            sys.path.remove(here)
+    part = getattr(module, name, None)
+    if not callable(part):
+        fault = "is not callable" if hasattr(module, name) else "does not exist"
+        hint = "" if hasattr(module, name) else did_you_mean(name, dir(module))
+        raise UsageError(f"{setting}={value}: {name} {fault} in {module_name}{hint}")
+    return part
 
 
 def unknown_setting(name: str, known: Iterable[str]) -> UsageError:

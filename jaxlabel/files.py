@@ -16,7 +16,7 @@ from jaxlabel.errors import JaxlabelError
 
 
 @contextlib.contextmanager
-def refusals(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
     """Turn an OSError inside the context into a JaxlabelError that says `path` cannot be written.
 
     Raises:
@@ -54,7 +54,7 @@ def write(path: Path, content: bytes | str, *, durable: bool = True, private: bo
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     content = content.encode() if isinstance(content, str) else content
-    with refusals(path):
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             if private:
@@ -83,7 +83,7 @@ def write_json(path: Path, value: Any, *, durable: bool = True, private: bool = 
     Raises:
       JaxlabelError: the file cannot be written.
     """
-    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(to_json_types(value), indent=2, ensure_ascii=False, allow_nan=False)
     write(path, text + "\n", durable=durable, private=private)
 
 
@@ -106,7 +106,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def json_line(value: Mapping[str, Any]) -> bytes:
     """Return a mapping as one line of JSON in UTF-8, with a newline at its end."""
-    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(to_json_types(value), ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
 
 
@@ -144,14 +144,14 @@ def without_password(text: str) -> str:
     return re.sub(r"([?&]password=)[^&\s]*", r"\1***", text)
 
 
-def plain(value: Any) -> Any:
+def to_json_types(value: Any) -> Any:
     """Convert a value to JSON types: arrays become lists, and non-finite numbers become None."""
     if isinstance(value, Mapping):
-        return {str(name): plain(inner) for name, inner in value.items()}
+        return {str(name): to_json_types(inner) for name, inner in value.items()}
     if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
+        return to_json_types(value.tolist())
     if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
+        return [to_json_types(inner) for inner in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return os.fspath(value) if isinstance(value, os.PathLike) else value

@@ -130,7 +130,7 @@ def loop(
     return state
 
 
-def stacked(
+def joint_step(
     step: Step[Carry], *, unrolled: bool
 ) -> Callable[[Carry, Any, Key[Array, "n"]], tuple[Carry, Metrics]]:
     """Return a step that trains several models at once, each with its own key.
@@ -158,9 +158,9 @@ def stack(trees: Sequence[Carry]) -> Carry:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
-def member(stacked: Carry, number: int) -> Carry:
+def member(joint_step: Carry, number: int) -> Carry:
     """Return one of the trees that `stack` joined."""
-    return jax.tree.map(lambda leaf: leaf[number], stacked)
+    return jax.tree.map(lambda leaf: leaf[number], joint_step)
 
 
 def draw(key: Key[Array, ""], data: Any, batch_size: int) -> Any:

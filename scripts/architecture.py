@@ -1,7 +1,7 @@
 """The order of jaxlabel's modules: which may import which, and the picture of it.
 
-    python scripts/architecture.py                 # print the picture
-    python scripts/architecture.py README.md ...   # draw it again in these documents
+    python scripts/architecture.py                         # print the picture
+    python scripts/architecture.py docs/architecture.md    # draw it again in this document
 
 A document holds the picture between `<!-- architecture -->` and `<!-- end of architecture -->`.
 `tests/test_imports.py` checks that the code keeps to this order and that the pictures are current.
@@ -16,10 +16,11 @@ from pathlib import Path
 ROWS: tuple[tuple[str, dict[str, str]], ...] = (
     ("plain definitions", {
         "__init__": "version", "errors": "exceptions", "log": "the log interface"}),
+    ("settings", {"config": "settings, own parts"}),
     ("arrays in, arrays out", {
         "augment": "random image transforms", "losses": "per-example losses",
         "nets": "networks", "cluster": "k-means, neighbours, graphs",
-        "certificate": "audits and intervals", "config": "settings", "files": "safe writing",
+        "certificate": "audits and intervals", "files": "safe writing",
         "oracle": "label store, budget, ledger"}),
     ("services", {
         "train": "training loop", "data": "readers", "cache": "shared computations",
@@ -31,7 +32,9 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
     ("recipes", {"methods": "one recipe, one file"}),
     ("one run", {"experiment": "configuration to report"}),
     ("many runs", {"sweep": "grids of runs"}),
-    ("faces", {"cli": "command line"}),
+    ("Python face", {"api": "fit, Session, Result"}),
+    ("scikit-learn face", {"sklearn": "FewLabelClassifier"}),
+    ("command line", {"cli": "command line"}),
     ("start", {"__main__": "python -m jaxlabel"}),
 )  # fmt: skip
 MARKED = re.compile(r"(<!-- architecture -->\n).*?(<!-- end of architecture -->)", re.DOTALL)

@@ -1,10 +1,11 @@
-"""k-means of jaxlabel and of scikit-learn side by side: the same start, the same iterations.
+"""Benchmark k-means of jaxlabel against scikit-learn, with equal starts and iterations.
 
-    python scripts/bench_kmeans.py                       # 60,000 made points of 32 dimensions
+    python scripts/bench_kmeans.py                       # 60,000 synthetic points, 32 dimensions
     python scripts/bench_kmeans.py --data=idx:DIR        # the images' first 32 PCA components
 
-The two take turns, so that another load on the machine strikes both; the ratio is the median of
-the pairs' ratios. The last line is JSON. The exit code is 1 where the inertias differ by 1e-3.
+The two libraries run in turn, so that another load on the machine affects both; the ratio is the
+median of the ratios of all pairs of runs. The last line of the output is JSON. The exit code is 1
+if the inertias differ by more than a fraction of 1e-3.
 """
 
 import argparse
@@ -24,16 +25,16 @@ from sklearn.decomposition import PCA
 from jaxlabel import cluster
 
 
-def made(num_points: int, num_dimensions: int) -> np.ndarray:
-    """Points around 1,000 overlapping centres."""
+def synthetic_points(num_points: int, num_dimensions: int) -> np.ndarray:
+    """Return random points around 1,000 overlapping centres."""
     rng = np.random.default_rng(0)
     centres = 1.5 * rng.standard_normal((1000, num_dimensions))
     points = centres[rng.integers(1000, size=num_points)]
     return (points + rng.standard_normal(points.shape)).astype(np.float32)
 
 
-def images(spec: str, num_dimensions: int) -> np.ndarray:
-    """The first principal components of a data set's training images."""
+def image_components(spec: str, num_dimensions: int) -> np.ndarray:
+    """Return the first principal components of a data set's training images."""
     from jaxlabel import data
 
     pixels = data.load(spec).train_images
@@ -43,24 +44,25 @@ def images(spec: str, num_dimensions: int) -> np.ndarray:
 
 
 def timed(run: Callable[[], float]) -> tuple[float, float]:
-    """Seconds, and the inertia that the run returned."""
-    time.sleep(0.5)  # the other library's idle threads spin for a while
+    """Call `run` and return its time in seconds and the inertia that it returned."""
+    time.sleep(0.5)  # the other library's idle threads keep the CPU busy for a while
     start = time.perf_counter()
     inertia = run()
     return time.perf_counter() - start, inertia
 
 
 def main() -> int:
+    """Run the benchmark, print the result as JSON, and return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", default="", help="idx:DIR, digits, ...; empty: made points")
-    parser.add_argument("--num-points", type=int, default=60_000, help="of the made points")
+    parser.add_argument("--data", default="", help="idx:DIR, digits, ...; empty: synthetic points")
+    parser.add_argument("--num-points", type=int, default=60_000, help="number of synthetic points")
     parser.add_argument("--num-dimensions", type=int, default=32)
     parser.add_argument("--num-clusters", type=int, default=256)
     parser.add_argument("--num-iterations", type=int, default=20)
     parser.add_argument("--num-pairs", type=int, default=7)
     args = parser.parse_args()
     d, k, num_iterations = args.num_dimensions, args.num_clusters, args.num_iterations
-    features = images(args.data, d) if args.data else made(args.num_points, d)
+    features = image_components(args.data, d) if args.data else synthetic_points(args.num_points, d)
     start = features[np.random.default_rng(0).choice(len(features), k, replace=False)]
     device_features, key = jax.device_put(features), jax.random.key(0)
 
@@ -73,10 +75,10 @@ def main() -> int:
     def theirs() -> float:
         model = KMeans(k, init=start, n_init=1, max_iter=num_iterations, tol=0.0, algorithm="lloyd")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it has not converged is meant
+            warnings.simplefilter("ignore")  # it warns that it has not converged, as intended
             return float(model.fit(features).inertia_)
 
-    ours(), theirs()  # compile, and warm the caches
+    ours(), theirs()  # the first calls compile and warm the caches
     pairs = [(timed(ours), timed(theirs)) for _ in range(args.num_pairs)]
     (_, inertia), (_, sklearn_inertia) = pairs[0]
     result = {

@@ -1,10 +1,10 @@
-"""Seconds and peak memory of each query strategy: `count` of n points, some asked before.
+"""Benchmark each query strategy: time and peak memory to choose `count` of n points.
 
-    python scripts/bench_query.py                   # 100 of 60,000 made points
+    python scripts/bench_query.py                   # choose 100 of 60,000 synthetic points
     python scripts/bench_query.py --data=idx:DIR    # the images' first principal components
 
-Each strategy runs in a process of its own: seconds of the first call, compilation included, and of
-a second one, and the most memory that the process ever had.
+Each strategy runs in a separate process. The script measures the seconds of the first call, which
+includes compilation, the seconds of a second call, and the peak memory of the process.
 """
 
 import argparse
@@ -17,16 +17,16 @@ import time
 import numpy as np
 
 
-def made(num_points: int, num_dimensions: int) -> np.ndarray:
-    """Points around 100 overlapping centres."""
+def synthetic_points(num_points: int, num_dimensions: int) -> np.ndarray:
+    """Return random points around 100 overlapping centres."""
     rng = np.random.default_rng(0)
     centres = 1.5 * rng.standard_normal((100, num_dimensions))
     points = centres[rng.integers(100, size=num_points)]
     return (points + rng.standard_normal(points.shape)).astype(np.float32)
 
 
-def images(spec: str, num_dimensions: int) -> np.ndarray:
-    """The first principal components of a data set's training images."""
+def image_components(spec: str, num_dimensions: int) -> np.ndarray:
+    """Return the first principal components of a data set's training images."""
     import jax.numpy as jnp
 
     from jaxlabel import data
@@ -38,15 +38,16 @@ def images(spec: str, num_dimensions: int) -> np.ndarray:
 
 
 def measure(flags: argparse.Namespace) -> dict[str, object]:
-    """One strategy's seconds and memory, in this process."""
+    """Measure the seconds and the memory of one query strategy in this process."""
     import jax
     import jax.numpy as jnp
 
     from jaxlabel import query
 
-    features = images(flags.data, flags.dimensions) if flags.data else made(
-        flags.points, flags.dimensions
-    )  # fmt: skip
+    if flags.data:
+        features = image_components(flags.data, flags.dimensions)
+    else:
+        features = synthetic_points(flags.points, flags.dimensions)
     rng = np.random.default_rng(1)
     scores = 3 * features @ rng.standard_normal((flags.dimensions, 10)) / flags.dimensions**0.5
     probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -70,13 +71,14 @@ def measure(flags: argparse.Namespace) -> dict[str, object]:
 
 
 def main() -> int:
+    """Measure one strategy or all of them, print one line of JSON for each, and return 0."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", default="", help="idx:DIR, digits, ...; empty: made points")
-    parser.add_argument("--points", type=int, default=60_000, help="of the made points")
-    parser.add_argument("--dimensions", type=int, default=64)
-    parser.add_argument("--count", type=int, default=100)
-    parser.add_argument("--asked", type=int, default=0)
-    parser.add_argument("--strategy", default="", help="one alone; empty: all, one by one")
+    parser.add_argument("--data", default="", help="idx:DIR, digits, ...; empty: synthetic points")
+    parser.add_argument("--points", type=int, default=60_000, help="number of synthetic points")
+    parser.add_argument("--dimensions", type=int, default=64, help="number of features")
+    parser.add_argument("--count", type=int, default=100, help="number of points to choose")
+    parser.add_argument("--asked", type=int, default=0, help="number of points labelled before")
+    parser.add_argument("--strategy", default="", help="strategy to measure; empty: all in turn")
     flags = parser.parse_args()
     if flags.strategy:
         print(json.dumps(measure(flags)))

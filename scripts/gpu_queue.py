@@ -1,17 +1,17 @@
-"""The runs that still want a GPU: one button for whoever has one.
+"""Run the queue of experiments that need a GPU, as many as fit in a time limit.
 
-    python scripts/gpu_queue.py --list                               # what is left, in its order
-    python scripts/gpu_queue.py --data_root=DIR --limit=540          # as many as fit 9 minutes
-    python scripts/gpu_queue.py --preset=tiny --limit=120            # a dry run, on any machine
-    python scripts/gpu_queue.py --merge=FILE                         # what came back, into results/
+    python scripts/gpu_queue.py --list                               # list the runs that are left
+    python scripts/gpu_queue.py --data_root=DIR --limit=540          # run for up to 9 minutes
+    python scripts/gpu_queue.py --preset=tiny --limit=120            # a test run, on any machine
+    python scripts/gpu_queue.py --merge=FILE                         # add FILE to the results
 
-DIR holds a folder of four IDX files per data set (`mnist`, `fashion_mnist`, `overhead_mnist`) and
-may hold `cifar10.npz`; a run whose data is missing is left for another time. Results are appended
-to $OUT/gpu_queue.jsonl where OUT is set, else to experiments/results/gpu_queue.jsonl; what is in
-either is not run again. What runs share is computed once (JAXLABEL_CACHE, else in --workdir). At
-the limit the run in progress stops; it goes on from its checkpoints in --workdir. To a lent machine
-that takes only the working tree carry `.carry`, git-ignored, with DIR and wheels of ml_collections,
-SQLAlchemy and tensorboardX; jaxlabel need not be installed, JAXLABEL_COMMIT names the commit.
+DIR contains a folder of four IDX files per data set (`mnist`, `fashion_mnist`, `overhead_mnist`)
+and optionally `cifar10.npz`; runs without data are skipped. Results are appended to
+$OUT/gpu_queue.jsonl if OUT is set, else to experiments/results/gpu_queue.jsonl; runs with a result
+in either are not repeated. Shared features are cached (in JAXLABEL_CACHE, else in --workdir). At
+the limit the current run stops; the next call resumes it from its checkpoints in --workdir. For a
+remote machine that gets only the working tree, put DIR and wheels of ml_collections, SQLAlchemy and
+tensorboardX into the git-ignored `.carry`, and set JAXLABEL_COMMIT; jaxlabel need not be installed.
 """
 
 import argparse
@@ -29,26 +29,26 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "experiments" / "results" / "gpu_queue.jsonl"
-
 OBJECTIVES = ("freematch", "fixmatch", "flexmatch", "softmatch", "mixmatch", "mean_teacher", "vat",
               "pseudo_label", "graph", "supervised")  # fmt: skip
 QUERIES = ("random", "typiclust", "medoids", "probcover", "maxherding", "coreset", "margin",
            "entropy", "badge", "diverse")  # fmt: skip
 LABELS = (40, 100, 500, 20, 250, 1000, 10)
-# on the CPU small cells of gradients are ahead of pixels (semisup.md)
+# on the CPU, oriented gradients in small cells were better than pixels (experiments/semisup.md)
 ORIENTED = {"network": "fine_gradient_conv", "width": 64, "weight_decay": 0.3}
 
 
 class TimeIsOver(BaseException):
-    """Raised by the alarm; no Exception, which a `try` of the run's own might take for its."""
+    """An error raised at the time limit; no `Exception`, so that runs do not catch it."""
 
 
 class Job(NamedTuple):
-    """Runs of one configuration, or one command.
+    """One experiment of the queue: runs of one configuration, or one command.
 
     Attributes:
-      config: a config file's name and variant, such as "semisup:mnist"; empty for a command.
-      bar: what the issue asks for, for the table.
+      config: name and variant of a config file, such as "semisup:mnist"; empty for a command.
+      settings: settings that differ from the config file.
+      bar: the required result, shown in the table.
       command: arguments of a script that prints JSON in its last line.
     """
 
@@ -61,7 +61,7 @@ class Job(NamedTuple):
 
 
 def jobs() -> Iterator[Job]:
-    """The list, the bars of the issues first; it is taken from its head."""
+    """Yield all jobs in the order in which they run, those with a required result first."""
     yield from flagship()
     step = ("scripts/bench_train_step.py", "--torch-python=", "--batch-size=4096")
     yield Job("training step, jaxlabel", command=step, bar="100,000 contrastive images/s")
@@ -81,17 +81,17 @@ def jobs() -> Iterator[Job]:
     for data, labels, query, space, bar in (
         ("fashion_mnist", 100, "medoids", "pca", "82%"),
         ("mnist", 20, "medoids", "graph", "98%"),
-        ("overhead_mnist", 100, "random", "pca", "70%"),  # experiments/semisup.md says why
+        ("overhead_mnist", 100, "random", "pca", "70%"),  # experiments/semisup.md has the reason
     ):
         chosen = {"budget": float(labels), "query": query, "space": space}
         yield Job(f"semisup, {data}, {labels} {query}", f"semisup:{data}", chosen, bar=bar)
     yield from grid()
-    # as long as the paper trains: more than a short loan of a machine, with which its work is lost
+    # trains as long as the paper, which takes more than one session on a remote machine: so last
     yield Job("scan, cifar10, no labels", "scan:cifar10", {"budget": 0.0}, range(1), "81.6, 88.3%")
 
 
 def flagship() -> Iterator[Job]:
-    """The flagship at fixed numbers of labels, and to a certified target."""
+    """Yield the flagship's jobs: fixed numbers of labels, and a certified target."""
     bars = {"fashion_mnist": {300: "10 minutes", 400: "90%", 100: "84%", 500: "90%", 40: "78%",
                               10: "70%"},
             "mnist": {20: "98%"},
@@ -108,7 +108,7 @@ def flagship() -> Iterator[Job]:
 
 
 def grid() -> Iterator[Job]:
-    """Objective x query x labels x data set: first one of each against the best, then the rest."""
+    """Yield the grid of objective x query x labels x data set, the main comparisons first."""
     pairs = [("freematch", query) for query in QUERIES]
     pairs += [(objective, "random") for objective in OBJECTIVES]
     pairs += itertools.product(OBJECTIVES, QUERIES)
@@ -120,15 +120,15 @@ def grid() -> Iterator[Job]:
 
 
 def main() -> None:
-    """Runs what is left until the time is over, and prints the table of all that is there."""
+    """Run the jobs that are left until the time limit, and print a table of all results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data_root", default="", help="a folder per data set; tiny: digits")
-    parser.add_argument("--preset", default="gpu", choices=("tiny", "cpu", "gpu"))
-    parser.add_argument("--limit", type=float, default=540.0, help="seconds in all")
-    parser.add_argument("--only", default="", help="jobs whose name holds this")
-    parser.add_argument("--workdir", default="runs/gpu_queue", help="checkpoints are kept there")
-    parser.add_argument("--list", action="store_true", help="what is left; nothing runs")
-    parser.add_argument("--merge", default="", help="a file of lines to add to the published ones")
+    parser.add_argument("--data_root", default="", help="folder of all data; tiny: uses digits")
+    parser.add_argument("--preset", default="gpu", choices=("tiny", "cpu", "gpu"), help="size")
+    parser.add_argument("--limit", type=float, default=540.0, help="time limit in seconds")
+    parser.add_argument("--only", default="", help="run only jobs whose name contains this")
+    parser.add_argument("--workdir", default="runs/gpu_queue", help="folder for checkpoints")
+    parser.add_argument("--list", action="store_true", help="list the runs that are left and exit")
+    parser.add_argument("--merge", default="", help="add this file's results to the published ones")
     options = parser.parse_args()
     if options.merge:
         return merge(Path(options.merge))
@@ -145,13 +145,13 @@ def main() -> None:
     if options.list:
         print(*(f"{job.name}, seed {seed}" for job, seed in left), f"{len(left)} left", sep="\n")
         return None
-    work(at_hand(left, options), options, out)
+    work(with_data(left, options), options, out)
     print(table([out, PUBLISHED]))
     return None
 
 
 def waiting(paths: Iterable[Path], preset: str) -> list[tuple[Job, int]]:
-    """The jobs and seeds that no file has a line of; within a recipe all first seeds come first."""
+    """Return the jobs and seeds without a result; within a recipe, first seeds come first."""
     done = {(line["queue"], line["seed"], line["preset"]) for line in lines(paths)}
     left: list[tuple[Job, int]] = []
     for _, group in itertools.groupby(jobs(), lambda job: job.name.partition(",")[0]):
@@ -162,7 +162,7 @@ def waiting(paths: Iterable[Path], preset: str) -> list[tuple[Job, int]]:
 
 
 def work(left: list[tuple[Job, int]], options: argparse.Namespace, out: Path) -> None:
-    """Runs one after the other; each line is written when it is known."""
+    """Run jobs one after another until the time limit, and write each result when it is ready."""
     deadline = time.monotonic() + options.limit
     signal.signal(signal.SIGALRM, _time_is_over)
     for job, seed in left:
@@ -174,9 +174,9 @@ def work(left: list[tuple[Job, int]], options: argparse.Namespace, out: Path) ->
         try:
             line = command(job) if job.command else run(job, seed, options)
         except TimeIsOver:
-            print("the time is over: the run goes on from its checkpoints next time")
+            print("the time limit is reached: the next call resumes this run from its checkpoints")
             break
-        except Exception as error:  # one that fails must not keep the others from their turn
+        except Exception as error:  # a failed job must not prevent the others from running
             print(f"{job.name}: {type(error).__name__}: {error}", flush=True)
             continue
         finally:
@@ -186,7 +186,7 @@ def work(left: list[tuple[Job, int]], options: argparse.Namespace, out: Path) ->
 
 
 def run(job: Job, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """The result of one run, with nothing of where things are on this machine."""
+    """Run one seed of a job and return its result, without paths of this machine."""
     from jaxlabel.experiment import configfile
     from jaxlabel.experiment import run as experiment
 
@@ -196,28 +196,28 @@ def run(job: Job, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     settings = dict(job.settings)
     if options.preset == "tiny":
         settings.pop("steps", None)
-    place = where(variant, options)
-    config = dataclasses.replace(config, **settings, seed=seed, data=place, map="none")
+    source = data_source(variant, options)
+    config = dataclasses.replace(config, **settings, seed=seed, data=source, map="none")
     slug = "".join(c if c.isalnum() else "-" for c in job.name)
     workdir = Path(options.workdir) / f"{options.preset}-{slug}-s{seed}"
     result = experiment.run(config, workdir)
     print(experiment.summary(result, workdir))
-    named = f"idx:DATA_ROOT/{variant}" if options.data_root else place
+    named = f"idx:DATA_ROOT/{variant}" if options.data_root else source
     shown = dict(result["config"]) | {"store": "", "account": "", "data": named}
     return {key: value for key, value in result.items() if key != "ledger"} | {"config": shown}
 
 
-def at_hand(left: list[tuple[Job, int]], options: argparse.Namespace) -> list[tuple[Job, int]]:
-    """The runs whose data is here; what is missing is said once."""
+def with_data(left: list[tuple[Job, int]], options: argparse.Namespace) -> list[tuple[Job, int]]:
+    """Return the runs whose data exists; print one line for each config without data."""
     variants = {job.config: job.config.partition(":")[2] for job, _ in left}
-    missing = {config for config, name in variants.items() if config and not where(name, options)}
+    missing = {each for each, name in variants.items() if each and not data_source(name, options)}
     for config in sorted(missing):
-        print(f"no data for {config}: --data_root=DIR holds a folder per data set")
+        print(f"no data for {config}: put a folder with its data into --data_root=DIR")
     return [(job, seed) for job, seed in left if job.config not in missing]
 
 
-def where(variant: str, options: argparse.Namespace) -> str:
-    """The data's specification; empty where there is none."""
+def data_source(variant: str, options: argparse.Namespace) -> str:
+    """Return the value of config.data for a data set, or an empty string if its data is missing."""
     if not options.data_root and options.preset == "tiny":
         return "digits"
     folder = Path(options.data_root or ".") / variant
@@ -229,17 +229,17 @@ def where(variant: str, options: argparse.Namespace) -> str:
 
 
 def command(job: Job) -> dict[str, Any]:
-    """What a script's last line says."""
+    """Run a job's script and return the JSON of its last output line and the seconds taken."""
     started = time.monotonic()
-    path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"  # it need not be installed
+    path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"  # jaxlabel, if not installed
     done = subprocess.run([sys.executable, *job.command], cwd=ROOT, stdout=subprocess.PIPE,
                           env=os.environ | {"PYTHONPATH": path}, text=True, check=True)  # fmt: skip
-    said = json.loads(done.stdout.strip().splitlines()[-1])
-    return {"said": said, "seconds": round(time.monotonic() - started, 2)}
+    output = json.loads(done.stdout.strip().splitlines()[-1])
+    return {"said": output, "seconds": round(time.monotonic() - started, 2)}
 
 
 def table(paths: Iterable[Path]) -> str:
-    """A Markdown table: a row per job, over its seeds."""
+    """Return a Markdown table with one row per job, averaged over its seeds."""
     from jaxlabel.runlog.results import mean_interval
 
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -248,46 +248,45 @@ def table(paths: Iterable[Path]) -> str:
     rows = ["| run | preset | bar | accuracy | worst | n | labels | seconds | device |",
             "|---|---|---|---:|---:|---:|---:|---:|---|"]  # fmt: skip
     for (name, preset), group in groups.items():
-        found = [100 * value for line in group if (value := accuracy(line)) is not None]
+        values = [100 * value for line in group if (value := accuracy(line)) is not None]
         text, worst = "", ""
-        if found:
-            mean, low, high = mean_interval(found)
-            worst = f"{min(found):.2f}"
+        if values:
+            mean, low, high = mean_interval(values)
+            worst = f"{min(values):.2f}"
             text = f"{mean:.2f}"
             if low is not None and high is not None:
                 text += f" ({max(low, 0):.2f} to {min(high, 100):.2f})"
         spent = "/".join(dict.fromkeys(str(line.get("labels_spent", "")) for line in group))
         seconds = max(line["seconds"] + line.get("seconds_shared", 0.0) for line in group)
         device = ", ".join(dict.fromkeys(str(line.get("device", "")) for line in group))
-        bar = group[0]["bar"]
-        rows.append(f"| {name} | {preset} | {bar} | {text} | {worst} | {len(group)} | {spent} | "
-                    f"{seconds:.0f} | {device} |")  # fmt: skip
+        rows.append(f"| {name} | {preset} | {group[0]['bar']} | {text} | {worst} | {len(group)} | "
+                    f"{spent} | {seconds:.0f} | {device} |")  # fmt: skip
     return "\n".join(rows)
 
 
 def accuracy(line: Mapping[str, Any]) -> float | None:
-    """The test accuracy, or that of clusters matched to classes."""
+    """Return a result's test accuracy, or the accuracy of clusters matched to classes."""
     value = line.get("test_accuracy")
     return line.get("matched_accuracy") if value is None else value
 
 
 def lines(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    """All results so far, each once."""
+    """Read all result lines of the files, without duplicates and incomplete lines."""
     files = [path.read_text() for path in dict.fromkeys(paths) if path.is_file()]
     texts = dict.fromkeys(itertools.chain.from_iterable(map(str.splitlines, files)))
     return [json.loads(text) for text in texts if text.endswith("}")]
 
 
 def append(path: Path, line: Mapping[str, Any]) -> None:
-    """Adds a line to the file, at once."""
+    """Append a result to the file as one line of JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    torn = path.is_file() and not path.read_bytes().endswith(b"\n")  # by a machine taken away
+    torn = path.is_file() and not path.read_bytes().endswith(b"\n")  # a machine stopped in a line
     with path.open("a") as file:
         file.write("\n" * torn + json.dumps(line, sort_keys=True) + "\n")
 
 
 def merge(path: Path) -> None:
-    """Adds what came back from another machine to the published results."""
+    """Add the results in a file from another machine, if of preset gpu, to the published ones."""
     known = lines([PUBLISHED])
     fresh = [line for line in lines([path]) if line not in known and line["preset"] == "gpu"]
     for line in fresh:

@@ -33,9 +33,10 @@ def test_a_file_that_cannot_be_written_raises_an_error_of_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(JaxlabelError, match=r"cannot write .*: (Not a directory|File exists)"):
         files.write(tmp_path / "file" / "a.txt", "x")
-    with pytest.raises(JaxlabelError, match="cannot write here: Permission denied"), files.refusals(
-        Path("here")
-    ):  # fmt: skip
+    with (
+        pytest.raises(JaxlabelError, match="cannot write here: Permission denied"),
+        files.write_errors(Path("here")),
+    ):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 

@@ -49,6 +49,7 @@ def test_every_import_goes_to_a_lower_layer():
         f"{path.relative_to(ROOT)} imports {other}"
         for room, path in files()
         for other in imports(path) - {room}
+        if room != "__init__"  # it imports the faces when a name is first used: tests/test_face.py
         if RANK[other] >= RANK[room]
     ]
     assert wrong == []
@@ -60,7 +61,7 @@ def test_the_package_has_few_entries():
     assert sum(path.is_dir() for path in entries) <= 20
 
 
-@pytest.mark.parametrize("name", ["README.md"])
+@pytest.mark.parametrize("name", ["docs/architecture.md"])
 def test_pictures_are_drawn_from_the_order(name):
     document = (ROOT.parent / name).read_text()
     assert "<!-- architecture -->" in document

@@ -6,6 +6,7 @@ from jaxtyping import Array, Key
 
 from jaxlabel.augment.geometry import Images, Transform, crop, deform, erase, flip, shift, turn
 from jaxlabel.augment.tone import jitter, tone
+from jaxlabel.config import is_own, own_part
 
 MIRRORED_KINDS = ("clothes", "overhead", "objects")
 
@@ -28,6 +29,8 @@ def weak(kind: str, *, max_shift: float = 0.08) -> Transform:
       kind: the kind of data set, as in `data.Dataset.kind`.
       max_shift: the largest shift, as a fraction of the side.
     """
+    if is_own(kind):
+        return _own(kind, "weak")
 
     def transform(key: Key[Array, ""], images: Images) -> Images:
         shift_key, flip_key = jax.random.split(key)
@@ -45,6 +48,8 @@ def strong(kind: str) -> Transform:
     erased square. The paper draws a few of many operations; here a few operations that are fast on
     the device are all applied.
     """
+    if is_own(kind):
+        return _own(kind, "strong")
     move = deform(max_shift=0.1, max_rotation=0.3, max_scale=0.15)
 
     def transform(key: Key[Array, ""], images: Images) -> Images:
@@ -70,6 +75,8 @@ def contrastive(kind: str, *, strength: float = 1.0) -> Transform:
     Args:
       strength: a factor of all changes of grey images.
     """
+    if is_own(kind):
+        return _own(kind, "contrastive")
     move = deform(max_shift=0.07 * strength, max_rotation=0.15 * strength,
                   max_scale=0.12 * strength)  # fmt: skip
     part = crop(0.2)
@@ -87,4 +94,14 @@ def contrastive(kind: str, *, strength: float = 1.0) -> Transform:
         is_erased = jax.random.bernoulli(size_key, 0.5, (len(images), 1, 1, 1))
         return jnp.where(is_erased, erased, images)
 
+    return transform
+
+
+def _own(kind: str, view: str) -> Transform:
+    """Return the transform of a kind `module:function`: what that function returns for the view.
+
+    Args:
+      view: "weak", "strong" or "contrastive".
+    """
+    transform: Transform = own_part(kind, "config.kind")(view)
     return transform

@@ -32,7 +32,7 @@ from jaxlabel.errors import UsageError
 
 __all__ = ["Certificate", "Terms", "audit", "statement"]
 
-SMALLEST_BLOCK, LARGEST_BLOCK = 10, 50  # labels that are bought at a time, except at the start
+MIN_BATCH, MAX_BATCH = 10, 50  # labels that are bought at a time, except at the start
 
 
 class Certificate(NamedTuple):
@@ -181,7 +181,7 @@ def audit(
 
 def _batch_size(num_labels: int, min_labels: float) -> int:
     """Return the size of the next batch after `num_labels` labels have been bought."""
-    return int(min(LARGEST_BLOCK, max(min_labels - num_labels, num_labels // 5, SMALLEST_BLOCK)))
+    return int(min(MAX_BATCH, max(min_labels - num_labels, num_labels // 5, MIN_BATCH)))
 
 
 def _reason_to_stop(sequence: ConfidenceSequence, max_labels: int, num_pool: int) -> str:

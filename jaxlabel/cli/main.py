@@ -43,11 +43,11 @@ def run(words: list[str]) -> int:
         return _fail("interrupted; the same command goes on from here", 130)
     except MemoryError as error:
         return _fail(f"out of memory: {error or 'take smaller images or fewer of them'}", 1)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:
         # JAX's own class of this error is not used, because JAX is not imported in this module.
         if "home directory" in str(error):
             return _fail("there is no home directory for the sign ~: write the whole path", 2)
-        if fault := environment.backend_fault(error, os.environ):
+        if fault := environment.backend_fault(os.environ):
             return _fail(fault, 2)
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from jaxlabel.data import digits, folder, idx, npz, tfds
+from jaxlabel.data import arrays, digits, folder, idx, npz, tfds
 from jaxlabel.data.dataset import (
     DEFAULTS,
     KNOWN_DATASETS,
@@ -34,7 +34,9 @@ __all__ = [
     "load_train_labels",
 ]
 
-SOURCES = {"digits": digits, "idx": idx, "npz": npz, "folder": folder, "tfds": tfds}
+SOURCES = {
+    "digits": digits, "idx": idx, "npz": npz, "folder": folder, "tfds": tfds, "array": arrays
+}  # fmt: skip
 SPEC_SYNTAX = "digits, idx:DIR, npz:FILE, folder:DIR or tfds:NAME"
 
 

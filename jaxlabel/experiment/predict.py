@@ -3,7 +3,7 @@
 import csv
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +47,7 @@ class Trained(NamedTuple):
     intensity: str = ""
 
 
-def load(workdir: Path) -> Trained:
+def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
     """Load the trained model of the finished run in `workdir`.
 
     Raises:
@@ -74,12 +74,12 @@ def load(workdir: Path) -> Trained:
     make = sys.modules[kind.__module__].make_classifier(config, shape, max(1, len(classes)))
     like = jax.eval_shape(lambda key: make(nnx.Rngs(key)), jax.random.key(0))
     return Trained(
-        _restored(workdir, like), config, classes, shape, result.get("gives", "classes"),
+        _restored(workdir, like, say), config, classes, shape, result.get("gives", "classes"),
         result.get("intensity", ""),
     )  # fmt: skip
 
 
-def _restored(workdir: Path, like: Any) -> Any:
+def _restored(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:
     """Return the saved model of a run, with the structure of `like`.
 
     Raises:
@@ -89,7 +89,7 @@ def _restored(workdir: Path, like: Any) -> Any:
     restored = None
     if folder.is_dir():
         manager = checkpoints.open_manager(folder)
-        restored = checkpoints.restore(manager, folder, like, print, remove=False)
+        restored = checkpoints.restore(manager, folder, like, say, remove=False)
         manager.close()
     if restored is None:
         raise JaxlabelError(f"{folder} holds no model: train again in another --workdir")
@@ -183,7 +183,7 @@ def _check_free(out: Path) -> None:
     if out.is_dir() or not out.name:
         raise UsageError(f"--out={out} is a folder: name a file in it")
     if out.exists():
-        with files.refusals(out), out.open("rb") as file:
+        with files.write_errors(out), out.open("rb") as file:
             beginning = file.read(100).decode("utf-8", "replace")
         if beginning and not beginning.startswith(",".join(COLUMNS)):
             raise UsageError(f"--out={out} is there and holds no predictions: name another file")

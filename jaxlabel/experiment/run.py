@@ -1,6 +1,7 @@
 """Execute one run: load the images, buy labels, train, evaluate, and write the report."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from jaxlabel.data import importing
 from jaxlabel.data.dataset import Dataset, Options, options_of
 from jaxlabel.errors import JaxlabelError, LabelsMissing, UsageError
 from jaxlabel.experiment import account
+from jaxlabel.experiment.answers import Answers
 from jaxlabel.methods import (
     active,
     clusters,
@@ -29,13 +31,20 @@ from jaxlabel.predictor import Predictor, predict_probabilities
 from jaxlabel.report import evaluate, write_report
 from jaxlabel.report.clusters import clusters_csv
 from jaxlabel.runlog import RunLog, dataset_snapshot, open_workdir, provenance
+from jaxlabel.runlog.progress import Progress
 from jaxlabel.runlog.results import KEYS
 
 RECIPES = (medoids, representatives, encoder, clusters, sgan, simclr, scan, semisup, active)
 METHODS = {module.Config: module.run for module in RECIPES}
 
 
-def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
+def run(
+    settings: config.RunConfig,
+    workdir: Path,
+    *,
+    answers: Answers | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
     """Execute a run, write its result.json and report.html, and return the result.
 
     A run that was killed continues from its last checkpoint. A finished run is not repeated: its
@@ -45,6 +54,8 @@ def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
     Args:
       settings: the configuration of the recipe.
       workdir: the directory that holds all files of the run.
+      answers: where labels come from that the store lacks; None: from the data set, or a person.
+      progress: shows the steps and messages of the run; None: on standard error.
 
     Raises:
       UsageError: a setting does not fit, or the directory holds another run.
@@ -56,12 +67,12 @@ def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
     # Load the data before config.json is written: a misspelled path must not claim the directory.
     dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
     cache.begin(str(workdir.resolve()))
-    with open_workdir(workdir, shown(settings)) as log:
+    with open_workdir(workdir, shown(settings), progress) as log:
         result = files.read_json(workdir / "result.json")
         if result is None:
             dataset = dataset or data.load(settings.data, options)
-            dataset = dataset_snapshot.as_begun(dataset, settings.data, workdir)
-            result = _run(settings, options, dataset, workdir, log)
+            dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
+            result = _run(settings, options, dataset, workdir, log, answers or Answers())
             log.finish(result)
         elif missing := [key for key in KEYS if key not in result]:
             raise JaxlabelError(
@@ -73,8 +84,9 @@ def run(settings: config.RunConfig, workdir: Path) -> dict[str, Any]:
 
 
 def _run(
-    settings: config.RunConfig, options: Options, dataset: Dataset, workdir: Path, log: RunLog
-) -> dict[str, Any]:
+    settings: config.RunConfig, options: Options, dataset: Dataset, workdir: Path, log: RunLog,
+    answers: Answers,
+) -> dict[str, Any]:  # fmt: skip
     """Run the recipe on the images and return the content of result.json.
 
     Raises:
@@ -84,17 +96,15 @@ def _run(
         log.say(note)
     if settings.kind == "auto":
         settings = dataclasses.replace(settings, kind=dataset.kind)
-    url = account.store_url(settings.store, workdir)
-    store = _store(settings, options, url, dataset, workdir, log)
-    payer = account.name(settings.account, workdir, dataset, url)
-    store.open_account(payer, dataset.name, settings.budget)
-    classes = store.classes(dataset.name)
+    if (oracle := answers.oracle) is None:
+        oracle = _oracle(settings, options, dataset, workdir, log, answers)
+    else:
+        place = oracle.store.engine.url.render_as_string(hide_password=False)
+        account.name(oracle.account, workdir, dataset, place)
+    store, payer = oracle.store, oracle.account
+    classes = store.classes(store.account(payer).label_set)
     log.classes(classes)
     log.arrays("samples", images=dataset.train_images[:40])
-    oracle = Oracle(
-        store, payer, dataset.train_items.tolist(), num_classes=max(1, len(classes)),
-        noise=settings.noise, seed=settings.seed, allow_peek=settings.may_peek(),
-    )  # fmt: skip
     try:
         predictor = METHODS[type(settings)](
             settings, dataset.train_images, oracle, jax.random.key(settings.seed), log
@@ -109,9 +119,11 @@ def _run(
     if predictor.clusters is not None:
         rows = clusters_csv(predictor.clusters, predictor.train_labels, classes, dataset.paths)
         files.write(workdir / "clusters.csv", rows)
+    if predictor.train_labels is not None:
+        log.arrays("train_labels", labels=predictor.train_labels)
     coloured = predictor.clusters if predictor.train_labels is None else predictor.train_labels
     if settings.map != "none" and predictor.features is not None and coloured is not None:
-        log.arrays("map", **code_map(predictor.features, coloured, settings.map))
+        log.arrays("map", **feature_map(predictor.features, coloured, settings.map))
     return {
         "method": type(settings).__module__.removeprefix("jaxlabel.methods."),
         "dataset": dataset.name,
@@ -135,6 +147,25 @@ def _run(
 def shown(settings: config.RunConfig) -> dict[str, Any]:
     """Return the settings as a dictionary without the password of the label store's URL."""
     return dataclasses.asdict(settings) | {"store": files.without_password(settings.store)}
+
+
+def _oracle(
+    settings: config.RunConfig, options: Options, dataset: Dataset, workdir: Path, log: RunLog,
+    answers: Answers,
+) -> Oracle:  # fmt: skip
+    """Open the label store and the run's account, and return the oracle that charges it."""
+    url = account.store_url(settings.store, workdir)
+    store = _store(settings, options, url, dataset, workdir, log)
+    if answers.prepare is not None:
+        answers.prepare(store, dataset)
+    payer = account.name(settings.account, workdir, dataset, url)
+    store.open_account(payer, dataset.name, settings.budget)
+    return Oracle(
+        store, payer, dataset.train_items.tolist(),
+        num_classes=max(1, len(store.classes(dataset.name))),
+        noise=settings.noise, seed=settings.seed, allow_peek=settings.may_peek(),
+        answer_missing=answers.answer and functools.partial(answers.answer, store, dataset),
+    )  # fmt: skip
 
 
 def _store(
@@ -254,7 +285,7 @@ def _with_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> La
     )
 
 
-def code_map(
+def feature_map(
     features: Float[np.ndarray, "n d"],
     labels: Int[np.ndarray, "n"],
     method: str = "tsne",

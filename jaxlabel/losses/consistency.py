@@ -128,7 +128,9 @@ def sharpen(probabilities: Probabilities, temperature: float) -> Probabilities:
     return jax.nn.softmax(jnp.log(jnp.maximum(probabilities, 1e-30)) / temperature)
 
 
-def guess(logits: Float[Array, "views batch classes"], temperature: float) -> Probabilities:
+def average_and_sharpen(
+    logits: Float[Array, "views batch classes"], temperature: float
+) -> Probabilities:
     """Return the sharpened mean prediction over an image's views (MixMatch).
 
     Berthelot et al. 2019, eq. 6-7.

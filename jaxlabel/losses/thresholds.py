@@ -86,13 +86,13 @@ class Confidence(NamedTuple):
     mean: Float[Array, "classes"]
 
 
-def unsure(num_classes: int) -> Confidence:
+def initial_statistics(num_classes: int) -> Confidence:
     """Return the initial statistics, for uniform predictions, as in FreeMatch and SoftMatch."""
     share = jnp.float32(1 / num_classes)
     return Confidence(share, jnp.float32(1.0), jnp.full(num_classes, share))
 
 
-def observe(before: Confidence, probabilities: Probabilities, decay: float) -> Confidence:
+def update_statistics(before: Confidence, probabilities: Probabilities, decay: float) -> Confidence:
     """Update the running statistics with one batch, by exponential moving averages.
 
     FreeMatch (Wang et al. 2023), eq. 5 and 8; SoftMatch (Chen et al. 2023), eq. 6-7, with the

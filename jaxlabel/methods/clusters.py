@@ -1,8 +1,8 @@
-"""PCA and k-means alone (S2): clusters of the images, without a label.
+"""The clustering recipe (source S2): PCA and k-means, without labels.
 
-The run asks nothing. How well its clusters agree with the classes is counted by the evaluator on
-the test images, with labels that the run never saw: purity (each cluster named by its most
-frequent class) is what S2 calls accuracy.
+The run buys no labels. The evaluator measures on the test images how well the clusters agree with
+the classes, with labels that the run never uses. What S2 calls accuracy is purity here: the share
+of images whose class is the most frequent one in their cluster.
 """
 
 import dataclasses
@@ -21,21 +21,28 @@ from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
 
-SAMPLE = 2000  # images whose silhouette is computed: it takes all pairs of them
+SAMPLE = 2000  # images in the silhouette, whose cost grows with the number of pairs
 
 
 @dataclasses.dataclass
 class Config(RunConfig):
-    """Settings of clustering without labels; a table over `clusters` is in experiments/."""
+    """Settings of clustering without labels; experiments/ has a table over `clusters`."""
 
-    clusters: int = setting(10, "how many", low=1)
-    components: int = setting(64, "principal components; at most all are taken", low=1)
-    starts: int = setting(1, "runs of k-means of which the tightest is kept", low=1)
-    iterations: int = setting(50, "the most steps of a run of k-means", low=1)
+    clusters: int = setting(10, "number of clusters", low=1)
+    components: int = setting(
+        64, "number of principal components; at most one per pixel is used", low=1
+    )
+    starts: int = setting(
+        1, "number of k-means runs; the one with the lowest inertia is kept", low=1
+    )
+    iterations: int = setting(50, "largest number of iterations of a k-means run", low=1)
 
 
 class NearestCentroid(nnx.Module):
-    """Minus the squared distance to each centroid, in the space of the principal components."""
+    """A model whose outputs are minus the squared distances to the cluster centroids.
+
+    Distances are measured in the space of the principal components.
+    """
 
     def __init__(self, shape: tuple[int, ...], components: int, clusters: int):
         pixels = int(np.prod(shape))
@@ -59,34 +66,40 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """The nearest of the k-means centroids; the oracle is asked nothing."""
+    """Cluster the images and return a model that assigns an image to the nearest centroid.
+
+    No labels are bought.
+    """
     means_key, sample_key = jax.random.split(key)
     pixels = augment.as_float(jnp.asarray(images)).reshape(len(images), -1)
     pca = fit_pca(pixels, min(config.components, pixels.shape[1]))
     points = project(pca, pixels)
-    found = cluster.kmeans(
+    clustering = cluster.kmeans(
         means_key, points, config.clusters, num_init=config.starts, num_iterations=config.iterations
     )
     model = make_classifier(config, images.shape[1:], 0)(None)
     model.mean[...], model.components[...] = pca.mean, pca.components
-    model.centroids[...] = found.centroids
-    nearest = np.asarray(cluster.medoids(points, found.centroids, found.assignments))
-    sizes = np.asarray(found.sizes)
+    model.centroids[...] = clustering.centroids
+    medoids = np.asarray(cluster.medoids(points, clustering.centroids, clustering.assignments))
+    sizes = np.asarray(clustering.sizes)
     full = sizes > 0
-    log.arrays("medoids", images=images[nearest[full]], sizes=sizes[full],
+    log.arrays("medoids", images=images[medoids[full]], sizes=sizes[full],
                labels=np.full(full.sum(), -1))  # fmt: skip
     rows = np.asarray(jax.random.permutation(sample_key, len(images)))[:SAMPLE]
     summary = {
         "clusters": int(full.sum()),
-        "inertia": float(found.inertia),
+        "inertia": float(clustering.inertia),
         "explained_variance": float(pca.variances[: config.components].sum() / pca.variances.sum()),
-        **silhouette(np.asarray(points)[rows], np.asarray(found.assignments)[rows]),
+        **silhouette(np.asarray(points)[rows], np.asarray(clustering.assignments)[rows]),
     }
     return Predictor(model, None, None, "nothing to ask", summary, gives="clusters")
 
 
 def silhouette(points: Float[np.ndarray, "n d"], clusters: np.ndarray) -> dict[str, float]:
-    """The mean silhouette (Rousseeuw 1987); nothing where all or no points are alone."""
+    """Return the mean silhouette (Rousseeuw 1987) under the key "silhouette".
+
+    The dict is empty if there is a single cluster, or if every point is its own cluster.
+    """
     from sklearn.metrics import silhouette_score
 
     if not 1 < len(np.unique(clusters)) < len(points):
@@ -95,5 +108,8 @@ def silhouette(points: Float[np.ndarray, "n d"], clusters: np.ndarray) -> dict[s
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """What makes the model, to load it; it has as many outputs as clusters, not classes."""
+    """Return a function that builds an empty model, for loading a saved one.
+
+    The model has one output per cluster, not per class.
+    """
     return lambda rngs: NearestCentroid(shape, config.components, config.clusters)

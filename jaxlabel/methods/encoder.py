@@ -1,10 +1,11 @@
-"""An autoencoder's encoder becomes a classifier (S1): learn from all images, then from few labels.
+"""The autoencoder recipe (source S1): pretrain an encoder on all images, then use few labels.
 
-The encoder, a convolutional or a fully connected network (of pixels, or of oriented gradients,
-which are not learned), learns without labels to give back the
-clean image for a moved one. With a head on it, it is then trained on the labels of random images,
-which are moved a little and mirrored where they may be; or it stays as it is, and the head is a
-logistic regression of its codes. How many labels a wanted accuracy takes is a grid over `budget`.
+The encoder is a convolutional network, or a fully connected one on pixels or on oriented gradients
+(which are not learned). Without labels, it learns to reconstruct the clean image from a deformed
+one. A classification head is then added, and encoder and head are trained on the labels of random
+images, with small deformations, and mirrored if the kind of images allows it. With `frozen=True`
+the encoder stays fixed and the head is a logistic regression of its codes. To find how many labels
+an accuracy takes, run a grid over `budget`.
 """
 
 import dataclasses
@@ -30,34 +31,48 @@ from jaxlabel.pretext.autoencoder import denoising_loss
 
 @dataclasses.dataclass
 class Config(RunConfig):
-    """Settings of the autoencoder's classifier; experiments/ holds the table made of it."""
+    """Settings of the autoencoder recipe; experiments/encoder.py runs a grid over them."""
 
     network: str = setting(
-        "dense", "the encoder: of pixels, convolutional, or dense on oriented gradients",
+        "dense", "encoder network: dense on pixels, convolutional, or dense on oriented gradients",
         choices=("dense", "conv", "gradients"),
     )  # fmt: skip
-    width: int = setting(32, "conv: channels of the first layer, the second has twice", low=8)
-    code: int = setting(128, "dimensions of the code; gradients: a multiple of 8", low=1)
-    code_steps: int = setting(1000, "training steps of the autoencoder; 0: none", low=0)
-    frozen: bool = setting(False, "keep the encoder: logistic regression of the codes")
-    strength: float = setting(1.0, "frozen: weight of the labels against the penalty", low=1e-9)
-    augment: bool = setting(True, "move and, where it may be, mirror the labelled images")
-    smoothing: float = setting(
-        0.1, "the share of a label that is given to all classes", low=0.0, high=1.0
+    width: int = setting(
+        32, "network=conv: channels of the first layer; the second has twice as many", low=8
     )
-    steps: int = setting(2000, "training steps with labels", low=1)
-    batch_size: int = setting(128, "images in a training step", low=1)
-    learning_rate: float = setting(2e-3, "with labels, at its peak", low=0.0)
-    weight_decay: float = setting(0.05, "with labels, AdamW's", low=0.0)
+    code: int = setting(
+        128, "dimensions of the code; network=gradients needs a multiple of 8", low=1
+    )
+    code_steps: int = setting(1000, "training steps of the autoencoder; 0: none", low=0)
+    frozen: bool = setting(
+        False, "keep the encoder fixed and fit a logistic regression of its codes"
+    )
+    strength: float = setting(
+        1.0, "frozen=True: inverse weight of the logistic regression's L2 penalty", low=1e-9
+    )
+    augment: bool = setting(
+        True, "deform the labelled images, and mirror them if their kind allows it"
+    )
+    smoothing: float = setting(
+        0.1, "label smoothing: share of each label that is spread over all classes", low=0.0,
+        high=1.0,
+    )  # fmt: skip
+    steps: int = setting(2000, "training steps on labels", low=1)
+    batch_size: int = setting(128, "images in a mini-batch", low=1)
+    learning_rate: float = setting(2e-3, "peak learning rate of the training on labels", low=0.0)
+    weight_decay: float = setting(0.05, "weight decay of AdamW in the training on labels", low=0.0)
 
     def check(self) -> None:
-        """Refuses a code that the network cannot have."""
+        """Raise a UsageError if the network cannot have a code of the configured size."""
         if self.network == "gradients" and self.code % 8:
-            raise UsageError(f"config.code is {self.code}: for network=gradients, a multiple of 8")
+            raise UsageError(f"config.code is {self.code}: network=gradients needs a multiple of 8")
 
 
 class Autoencoder(nnx.Module):
-    """A classifier whose features, its last hidden layer, are the code of a dense decoder."""
+    """An autoencoder whose code is the last hidden layer of a classifier.
+
+    The decoder is a dense network.
+    """
 
     def __init__(self, classifier: Any, shape: tuple[int, ...], code: int, rngs: nnx.Rngs):
         self.classifier = classifier
@@ -75,9 +90,13 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """A classifier of the labels of random images, as many as the budget buys."""
+    """Train a classifier on the labels of random images, as many as the budget buys.
+
+    Raises:
+      UsageError: the budget buys no label.
+    """
     choose_key, code_key, fit_key = jax.random.split(key, 3)
-    query.plan(oracle, len(images))  # refuses a budget that buys nothing
+    query.plan(oracle, len(images))  # raises the error for a budget that buys nothing
     wanted = np.asarray(jax.random.permutation(choose_key, len(images)))
     asked = query.affordable(oracle, wanted)
     labels = oracle.ask(asked)
@@ -91,7 +110,7 @@ def learn_code(
     config: Config, images: UInt8[np.ndarray, "n h w c"], num_classes: int, key: Key[Array, ""],
     log: Log,
 ) -> Any:  # fmt: skip
-    """The encoder with an untrained head, after its training as an autoencoder."""
+    """Pretrain an encoder as an autoencoder and return it with an untrained head."""
     init_key, fit_key = jax.random.split(key)
     make = make_network(config, images.shape[1:], num_classes)
 
@@ -114,13 +133,13 @@ def learn_code(
 
     parts = [config.network, config.width, config.code, config.code_steps, config.batch_size,
              num_classes, key, images]  # fmt: skip
-    found = cached("encoder", parts, compute)
-    fitted = [jnp.asarray(found[str(i)]) for i in range(len(leaves))]
+    arrays = cached("encoder", parts, compute)
+    fitted = [jnp.asarray(arrays[str(i)]) for i in range(len(leaves))]
     model = jax.tree.unflatten(structure, fitted)
-    shown = images[:20]
-    outputs = train.apply_batched(lambda m, x: jax.nn.sigmoid(m(x)), model, shown)
-    remade = np.round(255 * outputs).astype(np.uint8)
-    log.arrays("reconstructions", originals=shown, reconstructions=remade)
+    originals = images[:20]
+    outputs = train.apply_batched(lambda m, x: jax.nn.sigmoid(m(x)), model, originals)
+    reconstructions = np.round(255 * outputs).astype(np.uint8)
+    log.arrays("reconstructions", originals=originals, reconstructions=reconstructions)
     return model.classifier
 
 
@@ -128,7 +147,7 @@ def fit_head(
     config: Config, model: Any, images: UInt8[np.ndarray, "m h w c"], labels: Any,
     key: Key[Array, ""], log: Log,
 ) -> Any:  # fmt: skip
-    """The model whose head is a logistic regression of the codes of the images."""
+    """Fit the head as a logistic regression of the images' codes and return the model."""
     codes = train.apply_batched(train.features_of, model, images)
     weights, biases = linear.fit_logistic(
         codes, labels, model.head.out_features, strength=config.strength, max_iterations=100
@@ -141,13 +160,13 @@ def fine_tune(
     config: Config, model: Any, images: UInt8[np.ndarray, "m h w c"], labels: Any,
     key: Key[Array, ""], log: Log,
 ) -> Any:  # fmt: skip
-    """The model after training on the labels, encoder and head."""
-    move = augment.weak(config.kind)
+    """Train encoder and head on the labelled images and return the model."""
+    deform = augment.weak(config.kind)
     num_classes = model.head.out_features
 
     def loss(model: Any, batch: tuple[Array, Array], key: Key[Array, ""]) -> Any:
         inputs = augment.as_float(batch[0])
-        logits = model(move(key, inputs) if config.augment else inputs)
+        logits = model(deform(key, inputs) if config.augment else inputs)
         smooth = optax.smooth_labels(jax.nn.one_hot(batch[1], num_classes), config.smoothing)
         wrong = jnp.argmax(logits, axis=-1) != batch[1]
         return jnp.mean(optax.softmax_cross_entropy(logits, smooth)), {"error": jnp.mean(wrong)}
@@ -162,13 +181,16 @@ def fine_tune(
 
 
 def ensemble(config: Config, model: Any) -> linear.Ensemble:
-    """The model on both sides of an image that may be mirrored."""
+    """Return the model as an ensemble of one network.
+
+    With augmentation, it averages over mirrored images if the kind of images allows mirroring.
+    """
     mirror = config.augment and config.kind in augment.MIRRORED_KINDS
     return linear.Ensemble([model], mirror)
 
 
 def make_network(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """What makes encoder and head from random number generators."""
+    """Return a function that builds an untrained encoder with a head from an `nnx.Rngs`."""
     if config.network == "conv":
         return lambda rngs: nets.ConvClassifier(
             shape, num_classes, rngs, width=config.width, hidden=config.code
@@ -182,6 +204,9 @@ def make_network(config: Config, shape: tuple[int, ...], num_classes: int) -> An
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """What makes the whole classifier from random number generators: to load it."""
+    """Return a function that builds an untrained classifier from an `nnx.Rngs`.
+
+    Loading a saved model fills its weights in.
+    """
     make = make_network(config, shape, num_classes)
     return lambda rngs: ensemble(config, make(rngs))

@@ -1,20 +1,21 @@
-"""Medoid doubling (S0): cluster without labels, ask the medoid of each cluster, double, repeat.
+"""Medoid doubling (source S0): cluster the images, label every cluster medoid, double k, repeat.
 
-An autoencoder compresses the images; the codes' nearest-neighbour graph is embedded by its
+An autoencoder compresses the images. The nearest-neighbour graph of the codes is embedded by its
 leading eigenvectors (Ng, Jordan & Weiss 2002), in which the classes are compact. k-means with
-k = 1, 2, 4, ... clusters starts from the images that were paid for, so that clusters are nested:
-one that holds a paid image takes its label, the others ask their medoid. In all that is k queries
-where asking afresh takes 2k - 1. At the end a classifier is trained on the spread labels.
-With `space=codes nested=False spread=cluster stop=peek` this is S0 to the letter.
+k = 1, 2, 4, ... clusters starts from the labelled images, so that clusters are nested: a cluster
+that contains a labelled image takes its label, and the medoids of the other clusters are queried.
+This takes k queries in all; new clusters in every round would take 2k - 1. At the end a classifier
+is trained on the labels that the clusters give to their images. The settings
+`space=codes nested=False spread=cluster stop=peek` are exactly S0.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 
 from jaxlabel import augment, cluster, losses, nets, query, train
 from jaxlabel.cache import cached
@@ -22,6 +23,7 @@ from jaxlabel.certificate.interval import wilson_interval
 from jaxlabel.config import RunConfig, setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
+from jaxlabel.methods.cluster_labels import Round, label_clusters, spread_labels
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
 from jaxlabel.pretext.autoencoder import learn_codes
@@ -33,60 +35,53 @@ class Config(RunConfig):
     """Settings of medoid doubling; configs/digits.py and configs/mnist_medoids.py use it."""
 
     autoencoder: str = setting(
-        "dense", "the network that makes the codes; none: pixels", choices=("dense", "conv", "none")
-    )
+        "dense", "network of the autoencoder; none: cluster the pixels",
+        choices=("dense", "conv", "none"),
+    )  # fmt: skip
     width: int = setting(512, "width of the dense autoencoder's first layer", low=4)
     code: int = setting(32, "dimensions of the code", low=1)
     code_steps: int = setting(2000, "training steps of the autoencoder", low=1)
     denoise: float = setting(
-        1.0, "how much the autoencoder's input is deformed; 0: not at all", low=0.0, high=3.0
+        1.0, "strength of the deformation of the autoencoder's input; 0: none", low=0.0, high=3.0
     )
-    space: str = setting("graph", "where to cluster", choices=("graph", "codes"))
+    space: str = setting(
+        "graph", "space to cluster in: the graph's eigenvectors, or the codes",
+        choices=("graph", "codes"),
+    )  # fmt: skip
     neighbours: int = setting(10, "neighbours of each image in the graph", low=2)
-    components: int = setting(20, "dimensions of the graph's embedding", low=1)
+    components: int = setting(20, "number of the graph's eigenvectors", low=1)
     spread: str = setting(
-        "nearest",
-        "an image's label: its cluster's, its nearest paid image's, or by diffusion on the graph",
-        choices=("cluster", "nearest", "diffusion"),
-    )
-    nested: bool = setting(True, "a cluster that holds a paid image asks nothing")
+        "nearest", "source of an unlabelled image's label: its cluster, the nearest labelled image "
+        "or diffusion on the graph", choices=("cluster", "nearest", "diffusion"),
+    )  # fmt: skip
+    nested: bool = setting(True, "query no image of a cluster that contains a labelled image")
     stop: str = setting(
-        "estimate",
-        "stop by what was paid for, or (S0) by looking at all the labels",
-        choices=("estimate", "peek"),
+        "estimate", "accuracy that decides when to stop: an estimate from the labels bought or, as "
+        "in S0, the accuracy on all training labels", choices=("estimate", "peek"),
+    )  # fmt: skip
+    target: float = setting(
+        0.9, "accuracy of the training labels at which to stop", low=0.0, high=1.0
     )
-    target: float = setting(0.9, "the share of training labels to get right", low=0.0, high=1.0)
-    min_answers: int = setting(30, "an estimate of fewer new answers stops nothing", low=1)
-    max_clusters: int = setting(4096, "never more clusters than these", low=1)
+    min_answers: int = setting(
+        30, "smallest number of new labels whose estimate can end the run", low=1
+    )
+    max_clusters: int = setting(4096, "largest number of clusters", low=1)
     percentile: float = setting(
-        0.9, "train the classifier on this nearest share of each cluster", low=0.0, high=1.0
-    )
-    classifier: str = setting("dense", "the classifier's network", choices=("dense", "conv"))
+        0.9, "train the classifier on this share of each cluster's images, those nearest to the "
+        "centroid", low=0.0, high=1.0,
+    )  # fmt: skip
+    classifier: str = setting("dense", "network of the classifier", choices=("dense", "conv"))
     classifier_steps: int = setting(1000, "training steps of the classifier", low=1)
-    batch_size: int = setting(256, "images in a training step", low=1)
+    batch_size: int = setting(256, "images in a mini-batch", low=1)
 
     def may_peek(self) -> bool:
-        """True when it stops by S0's measure."""
+        """Return True if the run may see the accuracy on all training labels, as S0 does."""
         return self.stop == "peek"
 
     def check(self) -> None:
-        """Refuses what does not go together."""
+        """Raise a UsageError if the settings contradict each other."""
         if self.spread == "diffusion" and self.space != "graph":
-            raise UsageError("config.spread=diffusion takes config.space=graph")
-
-
-class Round(NamedTuple):
-    """One clustering and what is known after its questions."""
-
-    labelled: Labelled
-    medoids: Int[np.ndarray, "k"]
-    sizes: Int[np.ndarray, "k"]
-    cluster_labels: Int[np.ndarray, "k"]
-    labels: Int[np.ndarray, "n"]
-    rank: Float[np.ndarray, "n"]  # 0 nearest to the centroid of its cluster ... 1 farthest
-    new: Int[np.ndarray, "q"]
-    weights: Float[np.ndarray, "q"]  # images in the clusters of the new ones
-    complete: bool  # False when the budget did not suffice for all questions
+            raise UsageError("config.spread=diffusion needs config.space=graph")
 
 
 def run(
@@ -96,7 +91,11 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """A classifier trained on the labels of clusters whose medoids were paid for."""
+    """Label medoids of ever more clusters, then train a classifier on the labels of the clusters.
+
+    Raises:
+      BudgetExceeded: the budget buys no label.
+    """
     code_key, loop_key, fit_key = jax.random.split(key, 3)
     codes = make_codes(config, images, code_key, log)
     space = embed(config, codes, log)
@@ -108,7 +107,7 @@ def run(
 def make_codes(
     config: Config, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
 ) -> Float[np.ndarray, "n d"]:
-    """The autoencoder's codes, or the pixels."""
+    """Train the autoencoder and return the images' codes; without one, return the pixels."""
     if config.autoencoder == "none":
         return images.reshape(len(images), -1).astype(np.float32) / 255
     return learn_codes(
@@ -118,7 +117,7 @@ def make_codes(
 
 
 def embed(config: Config, codes: Float[np.ndarray, "n d"], log: Log) -> cluster.GraphSpace:
-    """Where to cluster: the codes, or the leading eigenvectors of their neighbour graph."""
+    """Return the space to cluster in: the codes, or the eigenvectors of their neighbour graph."""
     if config.space == "codes":
         return cluster.GraphSpace(codes, np.zeros((len(codes), 0)), np.zeros(0))
 
@@ -140,34 +139,45 @@ def double(
     key: Key[Array, ""],
     log: Log,
 ) -> tuple[Round, str, dict[str, float]]:
-    """The last round, why it was the last, and its numbers."""
+    """Run rounds with doubling numbers of clusters until a stopping criterion is met.
+
+    Returns:
+      The last round, why the run stopped there, and the metrics of that round.
+    """
     labelled = query.NO_LABELS
-    before: Round | None = None
+    previous: Round | None = None
     num_clusters, number = 1, 0
-    most = min(config.max_clusters, len(np.unique(space.points, axis=0)))
+    max_clusters = min(config.max_clusters, len(np.unique(space.points, axis=0)))
     while True:
-        now = ask_round(config, space, num_clusters, number, labelled, oracle, key)
-        summary = measure(config, before, now, oracle)
-        spent = {"clusters": num_clusters, "labels_spent": len(now.labelled.indices)}
+        current = ask_round(config, space, num_clusters, number, labelled, oracle, key)
+        summary = measure(config, previous, current, oracle)
+        spent = {"clusters": num_clusters, "labels_spent": len(current.labelled.indices)}
         log.scalars("rounds", number, spent | summary)
-        log.arrays("medoids", images=images[now.medoids], labels=now.cluster_labels,
-                   sizes=now.sizes)  # fmt: skip
-        log.images("medoids", number, images[now.medoids[:100]])
+        log.arrays("medoids", images=images[current.medoids], labels=current.cluster_labels,
+                   sizes=current.sizes)  # fmt: skip
+        log.images("medoids", number, images[current.medoids[:100]])
         if reaches(config, summary):
-            return now, "target", summary
-        if not now.complete or oracle.remaining <= 0:
-            return now, "budget", summary
-        if num_clusters == most:
-            return now, "max_clusters", summary
-        before, labelled = now, now.labelled
-        num_clusters, number = min(2 * num_clusters, most), number + 1
+            return current, "target", summary
+        if not current.complete or oracle.remaining <= 0:
+            return current, "budget", summary
+        if num_clusters == max_clusters:
+            return current, "max_clusters", summary
+        previous, labelled = current, current.labelled
+        num_clusters, number = min(2 * num_clusters, max_clusters), number + 1
 
 
 def ask_round(
     config: Config, graph: cluster.GraphSpace, num_clusters: int, number: int,
     labelled: Labelled, oracle: Oracle, key: Key[Array, ""],
 ) -> Round:  # fmt: skip
-    """Clusters, asks the medoids that are to be asked, and spreads the labels."""
+    """Run one round: cluster the images, query medoids, and give every image a label.
+
+    Args:
+      graph: the space to cluster in.
+      num_clusters: number of clusters.
+      number: the round's number.
+      labelled: the labels bought so far.
+    """
     space, points = graph.points, jnp.asarray(graph.points)
     seed_key, means_key = jax.random.split(jax.random.fold_in(key, number))
     start: Array | None = None
@@ -176,21 +186,21 @@ def ask_round(
         more = query.spread_out(seed_key, points, missing, labelled.indices)
         start = points[np.concatenate([labelled.indices, more])]
         num_clusters = len(start)
-    found = cluster.kmeans(means_key, points, num_clusters, init=start, num_iterations=30)
-    assignments, sizes = np.asarray(found.assignments), np.asarray(found.sizes)
-    centres = np.asarray(cluster.medoids(points, found.centroids, found.assignments))
-    away = np.asarray(cluster.distances(points, found.centroids, found.assignments))
+    clusters = cluster.kmeans(means_key, points, num_clusters, init=start, num_iterations=30)
+    assignments, sizes = np.asarray(clusters.assignments), np.asarray(clusters.sizes)
+    medoids = np.asarray(cluster.medoids(points, clusters.centroids, clusters.assignments))
+    distances = np.asarray(cluster.distances(points, clusters.centroids, clusters.assignments))
     wanted = np.flatnonzero(sizes > 0)
     if config.nested:
         wanted = np.setdiff1d(wanted, assignments[labelled.indices])
     wanted = wanted[np.argsort(-sizes[wanted], kind="stable")]
-    fresh = wanted[~np.isin(centres[wanted], labelled.indices)]
+    fresh = wanted[~np.isin(medoids[wanted], labelled.indices)]
     before = len(labelled.indices)
-    labelled = query.buy(oracle, labelled, centres[fresh], number)
-    affordable = fresh[np.isin(centres[fresh], labelled.indices[before:])]
-    cluster_labels = label_clusters(np.asarray(found.centroids), assignments, space, labelled)
+    labelled = query.buy(oracle, labelled, medoids[fresh], number)
+    affordable = fresh[np.isin(medoids[fresh], labelled.indices[before:])]
+    cluster_labels = label_clusters(np.asarray(clusters.centroids), assignments, space, labelled)
     labels = spread_labels(config, graph, labelled, cluster_labels[assignments])
-    order = np.lexsort((away, assignments))
+    order = np.lexsort((distances, assignments))
     rank = np.empty(len(space))
     starts = np.cumsum(sizes) - sizes
     rank[order] = (np.arange(len(space)) - starts[assignments[order]]) / np.maximum(
@@ -198,66 +208,40 @@ def ask_round(
     )
     full = sizes > 0
     return Round(
-        labelled, centres[full], sizes[full], cluster_labels[full], labels, rank,
-        centres[affordable], sizes[affordable].astype(float), len(affordable) == len(fresh),
+        labelled, medoids[full], sizes[full], cluster_labels[full], labels, rank,
+        medoids[affordable], sizes[affordable].astype(float), len(affordable) == len(fresh),
     )  # fmt: skip
 
 
-def spread_labels(
-    config: Config, graph: cluster.GraphSpace, labelled: Labelled, by_cluster: Int[np.ndarray, "n"]
-) -> Int[np.ndarray, "n"]:
-    """Each image's label, as the configuration has it; a paid image keeps its own."""
-    labels = by_cluster.copy()
-    if config.spread == "nearest":
-        squared = -2 * graph.points @ graph.points[labelled.indices].T
-        squared += np.sum(graph.points[labelled.indices] ** 2, axis=1)
-        labels = labelled.labels[np.argmin(squared, axis=1)]
-    elif config.spread == "diffusion":
-        labels = cluster.diffuse_labels(graph, labelled.indices, labelled.labels)
-    labels[labelled.indices] = labelled.labels
-    return labels
+def measure(
+    config: Config, previous: Round | None, current: Round, oracle: Oracle
+) -> dict[str, float]:
+    """Estimate the accuracy of the training labels from the labels bought in this round.
 
-
-def label_clusters(
-    centroids: Float[np.ndarray, "k d"],
-    assignments: Int[np.ndarray, "n"],
-    space: Float[np.ndarray, "n d"],
-    labelled: Labelled,
-) -> Int[np.ndarray, "k"]:
-    """Each cluster's label: its paid image's that is nearest to its centroid.
-
-    A cluster without a paid image takes the label of the paid image nearest to its centroid.
-    """
-    points = space[labelled.indices].astype(float)
-    squared = np.sum(points**2, axis=1) - 2 * centroids @ points.T  # but for the centroids' own
-    outside = assignments[labelled.indices] != np.arange(len(centroids))[:, None]
-    return labelled.labels[np.lexsort((squared, outside), axis=-1)[:, 0]]
-
-
-def measure(config: Config, before: Round | None, now: Round, oracle: Oracle) -> dict[str, float]:
-    """The estimated share of right labels, honestly, and S0's own measure if it was asked for.
-
-    What the labels of the round before said about the newly asked medoids, before they were
-    asked, is a test that they could not prepare for. Each counts as its cluster's images; the
-    95% interval is Wilson's at Kish's effective number of draws, (sum w)^2 / sum w^2.
+    The labels that the previous round gave to the newly queried medoids are compared with the true
+    ones. They were given before the medoids were queried, so this is an honest test. Each medoid is
+    weighted by the size of its cluster. The 95% interval is Wilson's, for Kish's effective number
+    of draws (sum w)^2 / sum w^2. With `stop=peek`, the accuracy on all training labels is returned
+    as well.
     """
     numbers: dict[str, float] = {}
-    if before is not None and len(now.new):
-        right = before.labels[now.new] == now.labelled.labels[len(before.labelled.labels) :]
-        draws = now.weights.sum() ** 2 / np.sum(now.weights**2)
-        estimate = float(np.average(right, weights=now.weights))
+    if previous is not None and len(current.new):
+        num_before = len(previous.labelled.labels)
+        right = previous.labels[current.new] == current.labelled.labels[num_before:]
+        draws = current.weights.sum() ** 2 / np.sum(current.weights**2)
+        estimate = float(np.average(right, weights=current.weights))
         interval = wilson_interval(estimate * draws, draws)
         numbers = {"estimate": estimate, "estimate_low": interval.low,
                    "estimate_high": interval.high, "answers": len(right)}  # fmt: skip
     if config.may_peek():
-        numbers["peek_accuracy"] = oracle.peek_accuracy(now.labels)
+        numbers["peek_accuracy"] = oracle.peek_accuracy(current.labels)
     return numbers
 
 
 def reaches(config: Config, numbers: dict[str, float]) -> bool:
-    """Whether the target is reached: by S0's measure, or by an estimate of enough answers.
+    """Return True if the target is reached: by an estimate from enough labels, or by peeking.
 
-    The estimate judges the labels of the round before, so those at hand are better: over 20 rounds
+    The estimate is of the previous round's labels, and the current ones are better: over 20 rounds
     on MNIST it was 0.8 points too low on average (experiments/medoids.md).
     """
     if config.may_peek():
@@ -270,7 +254,7 @@ def fit_classifier(
     config: Config, images: UInt8[np.ndarray, "n h w c"], last: Round, num_classes: int,
     key: Key[Array, ""], log: Log,
 ) -> Any:  # fmt: skip
-    """A network trained on the labels that the clusters gave to their nearest images."""
+    """Train a network on the images nearest to their cluster's centroid, with the given labels."""
     init_key, fit_key = jax.random.split(key)
     near = last.rank <= config.percentile
     deform = augment.deform(max_shift=0.07, max_rotation=0.2, max_scale=0.12)
@@ -289,6 +273,6 @@ def fit_classifier(
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """What makes the classifier from random number generators: to train it, or to load it."""
+    """Return a function that builds an untrained classifier from an `nnx.Rngs`."""
     network = {"conv": nets.ConvClassifier, "dense": nets.DenseClassifier}[config.classifier]
     return lambda rngs: network(shape, num_classes, rngs)

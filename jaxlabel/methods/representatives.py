@@ -1,9 +1,9 @@
-"""Few labels for a classifier (S3, S4): of random images, or of the clusters' representatives.
+"""The representatives recipe (sources S3, S4): label random images or cluster representatives.
 
-k-means finds as many clusters as labels may be asked; the image nearest to each centroid is its
-representative, and is asked about. Its label may be given to the whole cluster, or to the nearest
-share of it. What is trained then is logistic regression, or a fully connected network with seven
-layers (an ensemble of them, on moved images, is what makes the most of the labels).
+k-means finds as many clusters as the budget buys labels. The image nearest to each centroid
+represents its cluster and is queried. Its label can be given to the whole cluster, or to the share
+of it nearest to the centroid. The classifier is logistic regression, or a fully connected network
+with seven layers; an ensemble of these networks, trained on deformed images, is the most accurate.
 A budget that covers all images is the baseline with all the labels.
 """
 
@@ -25,42 +25,55 @@ from jaxlabel.nets import linear
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
 
-SEVEN_LAYERS = (256, 256, 128, 128, 64, 64)  # and the layer of the logits
+SEVEN_LAYERS = (256, 256, 128, 128, 64, 64)  # hidden layers; the seventh layer gives the logits
 
 
 @dataclasses.dataclass
 class Config(RunConfig):
-    """Settings of the classical methods; experiments/ holds the tables made of them."""
+    """Settings of the classical methods; experiments/sources.py runs grids over them."""
 
     select: str = setting(
-        "representatives", "which images are asked about", choices=("random", "representatives")
+        "representatives", "which images are labelled", choices=("random", "representatives")
     )
-    space: str = setting("pca", "where k-means clusters", choices=("pixels", "pca"))
-    components: int = setting(64, "principal components of that space", low=1)
+    space: str = setting("pca", "features that k-means clusters", choices=("pixels", "pca"))
+    components: int = setting(64, "space=pca: number of principal components", low=1)
     propagate: float = setting(
-        0.0, "the nearest share of each cluster that takes its representative's label; 0: none "
-        "but itself, 1: all", low=0.0, high=1.0,
+        0.0, "share of each cluster, nearest to the centroid first, that takes the label of its "
+        "representative; 0: the representative alone, 1: the whole cluster", low=0.0, high=1.0,
     )  # fmt: skip
-    features: str = setting("pixels", "what the classifier sees", choices=("pixels", "distances"))
-    centres: int = setting(100, "features=distances: to as many k-means centres", low=1)
-    classifier: str = setting("logistic", "what is trained", choices=("logistic", "dense"))
-    strength: float = setting(0.2, "logistic: weight of the labels against the penalty", low=1e-9)
-    max_iterations: int = setting(100, "logistic: steps of its solver", low=1)
+    features: str = setting(
+        "pixels", "input of the classifier: pixels, or distances to k-means centres",
+        choices=("pixels", "distances"),
+    )  # fmt: skip
+    centres: int = setting(100, "features=distances: number of k-means centres", low=1)
+    classifier: str = setting(
+        "logistic", "classifier to train: logistic regression or a dense network",
+        choices=("logistic", "dense"),
+    )  # fmt: skip
+    strength: float = setting(0.2, "logistic: inverse weight of the L2 penalty", low=1e-9)
+    max_iterations: int = setting(100, "logistic: largest number of solver iterations", low=1)
     steps: int = setting(2000, "dense: training steps", low=1)
-    batch_size: int = setting(128, "dense: images in a training step", low=1)
-    learning_rate: float = setting(1e-3, "dense: at its peak", low=0.0)
-    weight_decay: float = setting(0.05, "dense: AdamW's", low=0.0)
-    augment: bool = setting(False, "dense: train on images that are moved and, where it may be, "
-                            "mirrored")  # fmt: skip
-    members: int = setting(1, "dense: networks whose probabilities are averaged", low=1)
+    batch_size: int = setting(128, "dense: images in a mini-batch", low=1)
+    learning_rate: float = setting(1e-3, "dense: peak learning rate", low=0.0)
+    weight_decay: float = setting(0.05, "dense: weight decay of AdamW", low=0.0)
+    augment: bool = setting(
+        False, "dense: deform the images, and mirror them if their kind allows it"
+    )
+    members: int = setting(1, "dense: number of networks whose probabilities are averaged", low=1)
 
 
 class Clusters(NamedTuple):
-    """A cluster of each image, an image of each cluster."""
+    """A clustering of the images.
+
+    Attributes:
+      representatives: the image nearest to the centroid of each cluster, largest cluster first.
+      assignments: the cluster of each image.
+      rank: rank of each image in its cluster by distance from the centroid, 0 nearest, 1 farthest.
+    """
 
     representatives: Int[np.ndarray, "k"]
     assignments: Int[np.ndarray, "n"]
-    rank: Float[np.ndarray, "n"]  # 0 nearest to the centroid of its cluster ... 1 farthest
+    rank: Float[np.ndarray, "n"]
 
 
 def run(
@@ -70,9 +83,13 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """A classifier of the images whose labels were bought, or follow from those."""
+    """Train a classifier on the labelled images and on images that take their cluster's label.
+
+    Raises:
+      UsageError: the budget buys no label, or the settings contradict each other.
+    """
     if config.features == "distances" and config.classifier != "logistic":
-        raise UsageError("config.features is distances: it goes with classifier=logistic")
+        raise UsageError("config.features=distances needs config.classifier=logistic")
     choose_key, centre_key, fit_key = jax.random.split(key, 3)
     count = query.plan(oracle, len(images))
     clusters = None
@@ -96,15 +113,15 @@ def run(
 def find_clusters(
     config: Config, images: UInt8[np.ndarray, "n h w c"], count: int, key: Key[Array, ""], log: Log
 ) -> Clusters:
-    """k-means clusters of the images, and their representatives, the largest cluster's first."""
+    """Cluster the images with k-means into `count` clusters and find their representatives."""
 
     def compute() -> dict[str, Any]:
         points = space_of(config.space, config.components, images)
-        found = cluster.kmeans(key, points, count, num_iterations=30)
-        away = cluster.distances(points, found.centroids, found.assignments)
-        nearest = cluster.medoids(points, found.centroids, found.assignments)
-        return {"assignments": found.assignments, "away": away, "nearest": nearest,
-                "sizes": found.sizes}  # fmt: skip
+        result = cluster.kmeans(key, points, count, num_iterations=30)
+        distances = cluster.distances(points, result.centroids, result.assignments)
+        medoids = cluster.medoids(points, result.centroids, result.assignments)
+        return {"assignments": result.assignments, "away": distances, "nearest": medoids,
+                "sizes": result.sizes}  # fmt: skip
 
     log.progress("clusters", 0, 1, f"k-means with {count}")
     parts = ["representatives", config.space, config.components, count, key, images]
@@ -124,7 +141,7 @@ def find_clusters(
 def space_of(
     space: str, components: int, images: UInt8[np.ndarray, "n h w c"]
 ) -> Float[Array, "n d"]:
-    """The pixels in [0, 1], or their leading principal components."""
+    """Return the pixels in [0, 1], or their leading principal components, one row per image."""
     pixels = augment.as_float(jnp.asarray(images)).reshape(len(images), -1)
     if space == "pixels":
         return pixels
@@ -136,7 +153,18 @@ def spread(
     config: Config, clusters: Clusters | None, asked: Int[np.ndarray, "m"],
     answers: Int[np.ndarray, "m"], num_images: int,
 ) -> tuple[Int[np.ndarray, "t"], Int[np.ndarray, "t"], Int[np.ndarray, "n"] | None]:  # fmt: skip
-    """The images to train on, their labels, and a label of every image if all have one."""
+    """Give the labels of representatives to the images nearest to them, as `propagate` says.
+
+    Args:
+      clusters: the clustering, or None if the queries were random.
+      asked: the labelled images.
+      answers: their labels.
+      num_images: number of training images.
+
+    Returns:
+      The images to train on, their labels, and a label for every training image; None for the
+      last if some images have no label.
+    """
     if clusters is None:
         everywhere = np.zeros(num_images, np.int32)
         everywhere[asked] = answers
@@ -154,15 +182,15 @@ def fit_linear(
     config: Config, images: UInt8[np.ndarray, "n h w c"], chosen: UInt8[np.ndarray, "t h w c"],
     labels: Int[np.ndarray, "t"], num_classes: int, key: Key[Array, ""], log: Log,
 ) -> linear.LinearClassifier:  # fmt: skip
-    """Logistic regression on the chosen images; centres are found among all images."""
+    """Fit logistic regression to the chosen images; k-means centres come from all images."""
     model = make_classifier(config, images.shape[1:], num_classes)(None)
     if config.features == "distances":
         pixels = augment.as_float(jnp.asarray(images)).reshape(len(images), -1)
         parts = ["centres", config.centres, key, images]
 
         def compute() -> dict[str, Any]:
-            found = cluster.kmeans(key, pixels, config.centres, num_iterations=30)
-            return {"centroids": found.centroids}
+            result = cluster.kmeans(key, pixels, config.centres, num_iterations=30)
+            return {"centroids": result.centroids}
 
         model.centres[...] = jnp.asarray(cached("kmeans", parts, compute)["centroids"])
     inputs = train.apply_batched(train.features_of, model, chosen)
@@ -182,12 +210,12 @@ def fit_dense(
     config: Config, images: UInt8[np.ndarray, "t h w c"], labels: Int[np.ndarray, "t"],
     num_classes: int, key: Key[Array, ""], log: Log,
 ) -> linear.Ensemble:  # fmt: skip
-    """Networks trained on the images, each from a start of its own."""
-    move = augment.weak(config.kind)
+    """Train dense networks, each from its own random initialisation, and return their ensemble."""
+    deform = augment.weak(config.kind)
 
     def loss(model: Any, batch: tuple[Array, Array], key: Key[Array, ""]) -> Any:
         inputs = augment.as_float(batch[0])
-        logits = model(move(key, inputs) if config.augment else inputs)
+        logits = model(deform(key, inputs) if config.augment else inputs)
         wrong = jnp.argmax(logits, axis=-1) != batch[1]
         return jnp.mean(losses.cross_entropy(logits, batch[1])), {"error": jnp.mean(wrong)}
 
@@ -207,18 +235,24 @@ def fit_dense(
 
 
 def ensemble(config: Config, members: list[Any]) -> linear.Ensemble:
-    """Their mean; with augmentation, over both sides of what may be mirrored."""
+    """Return the ensemble that averages the probabilities of `members`.
+
+    With augmentation, it also averages over mirrored images if the kind of images allows mirroring.
+    """
     mirror = config.augment and config.kind in augment.MIRRORED_KINDS
     return linear.Ensemble(members, mirror)
 
 
 def make_member(shape: tuple[int, ...], num_classes: int) -> Any:
-    """What makes a network of seven layers from random number generators."""
+    """Return a function that builds an untrained network of seven layers from an `nnx.Rngs`."""
     return lambda rngs: nets.DenseClassifier(shape, num_classes, rngs, hidden=SEVEN_LAYERS)
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """What makes the whole classifier from random number generators: to load it."""
+    """Return a function that builds an untrained classifier from an `nnx.Rngs`.
+
+    Loading a saved model fills its weights in.
+    """
     if config.classifier == "logistic":
         centres = config.centres if config.features == "distances" else 0
         return lambda rngs: linear.LinearClassifier(shape, num_classes, centres)

@@ -1,16 +1,19 @@
-"""SCAN: clusters without labels, and names for them from as few labels as there are clusters.
+"""The SCAN recipe: cluster images without labels, then name the clusters with a few labels.
 
-Van Gansbeke et al. 2020, in its steps: a contrastive encoder (methods/simclr.py); each image's
-nearest neighbours in its features; heads that put an image and its neighbours into one cluster
-while clusters stay as large as the prior has them, the best head being the one of the lowest loss;
-and self-labelling, where confident images teach a network that sees strong views. Self-labelling
-is refused where its own measures (jaxlabel/scan/guard.py), which need no label, say that it makes
-things worse. With `start=graph` a head starts from k-means in the leading eigenvectors of the
-neighbour graph: the encoder alone would have to find what the graph already knows.
+The steps are those of Van Gansbeke et al. 2020:
 
-With a budget the clusters are named: the medoid of each is asked, then those of the halves of the
-clusters that are widest, and what that says of every image, smoothed by its neighbours, is
-learned by a classifier. Without one nothing is asked, and the run gives clusters.
+1. Train a contrastive encoder (methods/simclr.py).
+2. Find each image's nearest neighbours in the encoder's features.
+3. Train several clustering heads. Each puts an image and its neighbours into the same cluster and
+   keeps the cluster sizes close to a prior; the head with the lowest loss is kept. With
+   `start=graph` a head starts from k-means in the leading eigenvectors of the neighbour graph, so
+   that it need not find again the structure that the graph has already.
+4. Self-labelling: a network learns, on strong views, the clusters of the confident images. The
+   result is rejected if measures that need no labels (jaxlabel/scan/guard.py) got worse.
+
+With a budget the clusters are then named: the medoid of each cluster is labelled, then medoids of
+halves of the widest clusters. A classifier learns the resulting labels of all images, smoothed over
+their neighbours. Without a budget no label is bought, and the run returns clusters.
 """
 
 import dataclasses
@@ -19,7 +22,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import augment, cluster, nets, pretext, query, scan, train
@@ -27,60 +29,90 @@ from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.methods import simclr
+from jaxlabel.methods.scan_setup import count_clusters, count_once, make_assigner, make_student
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor, predict_probabilities
 
 
 @dataclasses.dataclass
 class Config(simclr.Config):
-    """Settings of SCAN, the pretext's among them; configs/scan.py has several sets of them."""
+    """Settings of SCAN and of its pretext task; configs/scan.py has values per data set."""
 
-    clusters: int = setting(0, "how many; 0: as many as the label store knows classes", low=0)
-    neighbours: int = setting(20, "mined for each image", low=1)
-    graph_neighbours: int = setting(10, "neighbours that the graph joins", low=2)
-    graph_components: int = setting(20, "of its eigenvectors, where clusters are compact", low=1)
-    start: str = setting(
-        "graph", "heads start from clusters of the graph, or at random", choices=("graph", "random")
+    clusters: int = setting(
+        0, "number of clusters; 0: as many as the label store has classes", low=0
     )
-    start_steps: int = setting(300, "training steps towards that start", low=1)
-    heads: int = setting(4, "of which the one with the lowest loss is kept", low=1)
+    neighbours: int = setting(
+        20, "nearest neighbours of each image that share its cluster in the loss", low=1
+    )
+    graph_neighbours: int = setting(10, "neighbours of each image in the graph", low=2)
+    graph_components: int = setting(20, "number of the graph's leading eigenvectors", low=1)
+    start: str = setting(
+        "graph", "start of the heads: k-means clusters of the graph, or random weights",
+        choices=("graph", "random"),
+    )  # fmt: skip
+    start_steps: int = setting(300, "start=graph: training steps to learn that start", low=1)
+    heads: int = setting(4, "number of clustering heads; the one with the lowest loss wins", low=1)
     cluster_steps: int = setting(1000, "training steps of the heads", low=1)
-    cluster_batch: int = setting(256, "images in such a step, with a neighbour of each", low=2)
-    cluster_rate: float = setting(5e-4, "its learning rate at the peak", low=0.0)
-    entropy_weight: float = setting(5.0, "of the divergence from the prior", low=0.0)
-    prior: str = setting("", "the shares of the clusters, as in 0.5,0.3,0.2; empty: all alike")
-    threshold: float = setting(0.95, "a cluster this probable is believed", low=0.0, high=1.0)
-    self_steps: int = setting(1000, "training steps on its own labels; 0: none", low=0)
-    self_rounds: int = setting(2, "in which they are renewed", low=1)
-    self_batch: int = setting(128, "images in such a step", low=1)
-    self_rate: float = setting(2e-3, "its learning rate at the peak", low=0.0)
-    name_steps: int = setting(1000, "training steps on the labels, with a budget", low=10)
-    student: str = setting("same", "the network that learns them", choices=("same", *nets.ENCODERS))
-    student_width: int = setting(0, "its channels in the first layer; 0: its own", low=0)
-    naming: str = setting("nested", "with more labels than clusters: halve the widest, or draw "
-                          "all clusters anew", choices=("nested", "fresh"))  # fmt: skip
-    spread: str = setting("part", "with a budget, an image's label: its part's, or by diffusion on "
-                          "the graph", choices=("part", "diffusion"))  # fmt: skip
+    cluster_batch: int = setting(
+        256, "images in a mini-batch of the heads' training, each with a neighbour", low=2
+    )
+    cluster_rate: float = setting(5e-4, "peak learning rate of the heads' training", low=0.0)
+    entropy_weight: float = setting(
+        5.0, "weight of the divergence of the cluster sizes from the prior", low=0.0
+    )
+    prior: str = setting(
+        "", "expected shares of the clusters, such as 0.5,0.3,0.2; empty: all equal"
+    )
+    threshold: float = setting(
+        0.95, "probability from which an image counts as confident", low=0.0, high=1.0
+    )
+    self_steps: int = setting(1000, "training steps of self-labelling; 0: none", low=0)
+    self_rounds: int = setting(2, "rounds of self-labelling, each with new labels", low=1)
+    self_batch: int = setting(128, "images in a mini-batch of self-labelling and naming", low=1)
+    self_rate: float = setting(2e-3, "peak learning rate of self-labelling and naming", low=0.0)
+    name_steps: int = setting(
+        1000, "with a budget: training steps of the classifier on the named clusters", low=10
+    )
+    student: str = setting(
+        "same", "network of self-labelling and naming; same: the encoder that was trained",
+        choices=("same", *nets.ENCODERS),
+    )  # fmt: skip
+    student_width: int = setting(
+        0, "channels of the student's first layer; 0: the network's default", low=0
+    )
+    naming: str = setting(
+        "nested", "with more labels than clusters: halve the widest clusters, or compute new "
+        "clusters, one per label", choices=("nested", "fresh"),
+    )  # fmt: skip
+    spread: str = setting(
+        "part", "with a budget: source of an unlabelled image's label: its cluster or part of a "
+        "cluster, or diffusion on the graph", choices=("part", "diffusion"),
+    )  # fmt: skip
 
     def check(self) -> None:
-        """Refuses a prior that is none."""
+        """Raise a UsageError if the prior is invalid or the settings contradict each other."""
         if not self.self_steps and self.student != "same":
-            raise UsageError("config.student is another network: config.self_steps must train it")
+            raise UsageError(f"config.student={self.student} is trained by self-labelling: set "
+                             "config.self_steps above 0, or config.student=same")  # fmt: skip
         shares = self.shares()
         if shares is not None and not (np.all(shares > 0) and abs(sum(shares) - 1) <= 1e-3):
-            raise UsageError(f"config.prior is {self.prior!r}: shares above 0 that sum to 1")
+            raise UsageError(f"config.prior is {self.prior!r}: give shares above 0 that sum to 1")
         if shares is not None and self.clusters not in (0, len(shares)):
-            raise UsageError(f"config.prior has {len(shares)} shares, there are {self.clusters} "
-                             "clusters")  # fmt: skip
+            raise UsageError(f"config.prior has {len(shares)} shares, but there are "
+                             f"{self.clusters} clusters: give one share per cluster")  # fmt: skip
 
     def shares(self) -> Float[np.ndarray, "clusters"] | None:
-        """The prior, None where it is uniform."""
+        """Return the prior shares of the clusters, or None if the prior is uniform.
+
+        Raises:
+          UsageError: `prior` is not a list of numbers.
+        """
         try:
             return np.array([float(s) for s in self.prior.split(",")]) if self.prior else None
         except ValueError as error:
-            raise UsageError(f"config.prior is {self.prior!r}: it takes numbers and commas") from (
-                error
-            )
+            raise UsageError(
+                f"config.prior is {self.prior!r}: give numbers separated by commas"
+            ) from error
 
 
 def run(
@@ -90,7 +122,11 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Clusters, or with a budget a classifier made of them."""
+    """Cluster the images; with a budget, train a classifier on the named clusters as well.
+
+    Raises:
+      UsageError: the number of clusters is invalid, or the budget is positive but buys no label.
+    """
     _, cluster_key, self_key, name_key = jax.random.split(key, 4)
     num_clusters = count_once(config, oracle.num_classes, len(images), log)
     affordable = query.plan(oracle, len(images)) if config.budget > 0 else 0
@@ -112,65 +148,39 @@ def run(
     ask_key, fit_key = jax.random.split(name_key)
     points = mined.space.points
     if config.naming == "fresh" and affordable > num_clusters:
-        named = scan.ask_fresh(oracle, points, affordable, ask_key)
+        named = scan.label_new_clusters(oracle, points, affordable, ask_key)
     else:
         named = scan.ask_clusters(oracle, points, clusters)
-    labels = scan.spread_names(named, mined.space, config.spread)
+    labels = scan.label_all_by_graph(named, mined.space, config.spread)
     scan.show(images, shares, guard, scan.majority(clusters, labels, num_clusters), warnings, log)
-    scan.show_asked(images, named, log)
+    scan.log_labelled(images, named, log)
     classifier = learn_names(config, model, images, mined, labels, oracle.num_classes, fit_key, log)
     return Predictor(classifier, labels, mined.space.points, "budget", summary, clusters=clusters)
 
 
 def pretext_key(key: Key[Array, ""]) -> Key[Array, ""]:
-    """The key of the encoder's training, from the run's."""
+    """Return the random key of the encoder's training, derived from the run's key."""
     return jax.random.split(key, 4)[0]
-
-
-def count_clusters(config: Config, num_classes: int, num_images: int | None = None) -> int:
-    """How many clusters there are to be."""
-    count = config.clusters or num_classes
-    shares = config.shares()
-    if not config.clusters and count < 2:
-        raise UsageError("config.clusters is 0 and the label store knows fewer than two classes: "
-                         "give a number of clusters")  # fmt: skip
-    if count < 2:
-        raise UsageError("config.clusters is 1: everything would be alike, ask for 2 or more")
-    if num_images is not None and count > num_images:
-        raise UsageError(f"{count} clusters of {num_images} images: ask for {num_images} at most")
-    if shares is not None and len(shares) != count:
-        raise UsageError(f"config.prior has {len(shares)} shares, there are {count} clusters")
-    return count
-
-
-def count_once(config: Config, num_classes: int, num_images: int, log: Log) -> int:
-    """`count_clusters` by the classes that were known when a run with a budget began.
-
-    A class that a person names later makes no new clusters: they would be other ones, of which
-    other images speak, and the answers would be in vain.
-    """
-    if config.budget <= 0:
-        return count_clusters(config, num_classes, num_images)
-    there = log.restore("num_clusters", np.zeros(1, int))
-    count = count_clusters(config, num_classes if there is None else int(there[1][0]), num_images)
-    log.save("num_clusters", 0, np.array([count]))
-    return count
 
 
 def mine(
     config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"], log: Log
 ) -> scan.Mined:
-    """What the encoder's features say of the images."""
-    features = pretext.features_of(simclr.represent(config, encoder, images), images)
-    joined, components = config.graph_neighbours, config.graph_components
-    return scan.mine(features, config.neighbours, joined, components, log)
+    """Compute the encoder's features, each image's nearest neighbours, and their graph."""
+    features = pretext.features_of(simclr.fit_representation(config, encoder, images), images)
+    graph_neighbours, components = config.graph_neighbours, config.graph_components
+    return scan.mine(features, config.neighbours, graph_neighbours, components, log)
 
 
 def find_clusters(
     config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"], mined: scan.Mined,
     num_clusters: int, key: Key[Array, ""], log: Log,
 ) -> tuple[scan.Assigner, dict[str, Any]]:  # fmt: skip
-    """The encoder with the best of the heads, and the heads' losses."""
+    """Train the clustering heads and return the encoder with the best one.
+
+    Returns:
+      The model, and the number and the loss of the best head, for the run's summary.
+    """
     init_key, start_key, teach_key, fit_key = jax.random.split(key, 4)
     model = train.init(lambda rngs: scan.Heads(encoder, config.heads, num_clusters, rngs), init_key)
     view = augment.contrastive(config.kind, strength=config.strength)
@@ -181,22 +191,25 @@ def find_clusters(
     if config.start == "graph":
         points = jnp.asarray(mined.space.points)
         starts = [
-            scan.by_size(
-                np.asarray(cluster.kmeans(one, points, num_clusters, num_init=3).assignments),
+            scan.match_to_prior(
+                np.asarray(cluster.kmeans(each, points, num_clusters, num_init=3).assignments),
                 config.shares(),
             )
-            for one in jax.random.split(start_key, config.heads)
+            for each in jax.random.split(start_key, config.heads)
         ]
-        model = scan.teach_heads(
+        model = scan.pretrain_heads(
             model, images, np.stack(starts, axis=1), view, teach_key, log,
             num_steps=config.start_steps, **sizes,
         )  # fmt: skip
-    against: dict[str, Any] = {"entropy_weight": config.entropy_weight, "prior": config.shares()}
+    regularisation: dict[str, Any] = {
+        "entropy_weight": config.entropy_weight,
+        "prior": config.shares(),
+    }
     model = scan.fit_heads(
         model, images, mined.neighbours, view, fit_key, log, num_steps=config.cluster_steps,
-        **against, **sizes,
+        **regularisation, **sizes,
     )  # fmt: skip
-    best, losses = scan.best_head(model, images, mined.neighbours, **against)
+    best, losses = scan.best_head(model, images, mined.neighbours, **regularisation)
     log.scalars("heads", 0, {f"loss_{number}": float(loss) for number, loss in enumerate(losses)})
     return model.only(best), {"head": best, "head_loss": float(losses[best])}
 
@@ -205,40 +218,44 @@ def self_label(
     config: Config, model: scan.Assigner, images: UInt8[np.ndarray, "n h w c"], mined: scan.Mined,
     num_clusters: int, key: Key[Array, ""], log: Log,
 ) -> tuple[scan.Assigner, Float[np.ndarray, "n k"], str]:  # fmt: skip
-    """The model after self-labelling and its assignments, or those before and why it was refused.
+    """Train the model on its own confident clusters, unless that makes the clusters worse.
 
-    Where another network was to learn and is refused, it is taught the clusters by all images,
-    those of small clusters counting more: it is the model then, but the assignments are those
-    that it imitates.
+    If self-labelling is rejected and `student` names another network, that network is trained to
+    imitate the clusters on all images, with more weight on small clusters. It becomes the model,
+    while the cluster probabilities stay as they were.
+
+    Returns:
+      The model, the cluster probabilities of all images, and the reason if self-labelling was
+      rejected, else an empty string.
     """
     student_key, learn_key, other_key, imitate_key = jax.random.split(key, 4)
     shares = predict_probabilities(model, images)
     before = scan.measure(shares, mined.neighbours, config.threshold, config.shares())
     log.scalars("guard", 0, before.scalars())
-    if not config.self_steps:  # config.check() lets only student=same do without
+    if not config.self_steps:  # config.check() allows this for student=same only
         return model, shares, ""
     sizes: dict[str, Any] = {"num_steps": config.self_steps, "batch_size": config.self_batch,
                              "learning_rate": config.self_rate}  # fmt: skip
     refused = "no image is confident: there is nothing to learn from"
     if before.confident > 0:
         student = make_student(config, model, images.shape[1:], num_clusters, student_key)
-        learned = scan.learn_from_itself(
+        learned = scan.train_on_own_assignments(
             student, shares, images, config.kind, learn_key, log, threshold=config.threshold,
             num_rounds=config.self_rounds, **sizes,
         )  # fmt: skip
-        found = predict_probabilities(learned, images)
-        after = scan.measure(found, mined.neighbours, config.threshold, config.shares())
+        learned_shares = predict_probabilities(learned, images)
+        after = scan.measure(learned_shares, mined.neighbours, config.threshold, config.shares())
         log.scalars("guard", 1, after.scalars())
-        refused = scan.worse(before, after)
+        refused = scan.reason_worse(before, after)
         if not refused:
-            return learned, found, ""
-    said = f"self-labelling is refused: {refused}; the clusters stay as they were"
+            return learned, learned_shares, ""
+    message = f"self-labelling is rejected: {refused}; the clusters stay as they were"
     if config.student == "same":
-        log.say(said)
+        log.say(message)
         return model, shares, f"refused: {refused}"
-    log.say(f"{said}, and config.student imitates them")
+    log.say(f"{message}, and the network of config.student learns to imitate them")
     student = make_student(config, model, images.shape[1:], num_clusters, other_key)
-    model = scan.learn_from_itself(
+    model = scan.train_on_own_assignments(
         student, shares, images, config.kind, imitate_key, log, threshold=0.0, num_rounds=1,
         name="imitation", **sizes,
     )  # fmt: skip
@@ -249,45 +266,20 @@ def learn_names(
     config: Config, model: scan.Assigner, images: UInt8[np.ndarray, "n h w c"], mined: scan.Mined,
     labels: Int[np.ndarray, "n"], num_classes: int, key: Key[Array, ""], log: Log,
 ) -> scan.Assigner:  # fmt: skip
-    """A classifier of the spread labels, smoothed by each image's neighbours."""
+    """Train a classifier on the labels of all images, averaged over each image's neighbours."""
     init_key, fit_key = jax.random.split(key)
     start = make_student(config, model, images.shape[1:], num_classes, init_key, fresh=True)
     shares = scan.vote(labels, mined.neighbours, num_classes)
-    return scan.learn_shares(
+    return scan.train_on_probabilities(
         start, shares, images, config.kind, fit_key, log, num_steps=config.name_steps,
         batch_size=config.self_batch, learning_rate=config.self_rate,
     )  # fmt: skip
 
 
-def make_student(
-    config: Config, model: scan.Assigner, shape: tuple[int, ...], outputs: int,
-    key: Key[Array, ""], *, fresh: bool = False,
-) -> scan.Assigner:  # fmt: skip
-    """The network that learns from the clusters: the same with its head or a fresh one, or new."""
-    if config.student == "same" and not fresh:
-        return model
-    if config.student == "same":
-        return train.init(
-            lambda rngs: scan.Assigner(model.encoder, _head(model.encoder, outputs, rngs)), key
-        )
-    return train.init(lambda rngs: _assigner(config, True, shape, outputs, rngs), key)
-
-
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """What makes the model, to load it: without a budget its outputs are clusters."""
+    """Return a function that builds an untrained model from an `nnx.Rngs`, for loading a saved one.
+
+    Its outputs are classes, or clusters if the run has no budget.
+    """
     outputs = num_classes if config.budget > 0 else count_clusters(config, num_classes)
-    return lambda rngs: _assigner(config, config.student != "same", shape, outputs, rngs)
-
-
-def _assigner(
-    config: Config, student: bool, shape: tuple[int, ...], outputs: int, rngs: nnx.Rngs
-) -> scan.Assigner:
-    name, width = (
-        (config.student, config.student_width) if student else (config.encoder, config.width)
-    )
-    encoder = nets.make_encoder(name, shape, rngs, width or None)
-    return scan.Assigner(encoder, _head(encoder, outputs, rngs))
-
-
-def _head(encoder: Any, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
-    return nnx.Linear(encoder.num_features, outputs, rngs=rngs)
+    return lambda rngs: make_assigner(config, config.student != "same", shape, outputs, rngs)

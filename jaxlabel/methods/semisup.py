@@ -1,10 +1,12 @@
-"""Few labels and all images: pseudo-labels, consistency, FixMatch and its kin, and graphs.
+"""The semi-supervised recipe: train a classifier on few labels and on all images.
 
-Who gets asked (`query`, in a `space`) and what is asked of unlabelled images (`objective`) are
-chosen apart, so that any two go together. An exponential moving average of the network's weights
-gives the targets, and after the last step it is the model: no validation labels are bought or
-needed. Strategies that ask where the model is unsure (`query=margin`, ...) start with `first`
-labels by `initial_query`, and train on between their `rounds`.
+The objectives are pseudo-labels, consistency (mean teacher, VAT, MixMatch), FixMatch and its
+successors, and labels propagated over a graph. The query strategy (`query`, which works in a
+`space` of features) and the objective for unlabelled images (`objective`) are independent settings:
+each strategy can be combined with each objective. The teacher is an exponential moving average of
+the network's weights. It gives the targets, and after the last step it is the model, so no
+validation labels are bought. Uncertainty strategies (`query=margin`, ...) need a trained model:
+they start with `initial_labels` labels chosen by `initial_query` and train between their `rounds`.
 """
 
 import dataclasses
@@ -22,7 +24,7 @@ from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor, predict_all, predict_probabilities
-from jaxlabel.query import STRATEGIES, UNCERTAINTY, Labelled
+from jaxlabel.query import STRATEGIES, Labelled, needs_model
 from jaxlabel.semisupervised.propagation import Propagated
 from jaxlabel.semisupervised.setup import (
     ModelSettings,
@@ -38,32 +40,35 @@ from jaxlabel.semisupervised.setup import (
 
 @dataclasses.dataclass
 class Config(ModelSettings):
-    """Settings of semi-supervised training; configs/semisup.py has them per data set."""
+    """Settings of semi-supervised training; configs/semisup.py has values per data set."""
 
-    query: str = setting("random", "which images are asked about", choices=STRATEGIES)
-    rounds: int = setting(1, "how many times labels are bought, after `first`", low=1)
+    query: str = setting(
+        "random", "query strategy: which images are labelled", choices=STRATEGIES, own=True
+    )
+    rounds: int = setting(1, "how many times labels are bought after the initial ones", low=1)
     initial_labels: int = setting(
-        0, "labels bought before there is a model; 0: all, or a third if the query needs a model",
-        low=0,
+        0, "labels bought before the first training; 0: all, or a third of them if `query` needs a "
+        "trained model", low=0,
     )  # fmt: skip
     initial_query: str = setting(
-        "typiclust", "how those are chosen, if `query` needs a model", choices=STRATEGIES
-    )
+        "typiclust", "query strategy of the initial labels, if `query` needs a trained model",
+        choices=STRATEGIES,
+    )  # fmt: skip
 
     @property
-    def opening(self) -> str:
-        """The strategy of the first labels."""
-        return self.initial_query if self.query in UNCERTAINTY else self.query
+    def first_strategy(self) -> str:
+        """Return the query strategy of the initial labels."""
+        return self.initial_query if needs_model(self.query) else self.query
 
     def check(self) -> None:
-        """Refuses what does not go together."""
+        """Raise a UsageError if the settings contradict each other."""
         super().check()
-        if self.rounds > 1 and not self.initial_labels and self.query not in UNCERTAINTY:
+        if self.rounds > 1 and not self.initial_labels and not needs_model(self.query):
             raise UsageError(
                 f"config.rounds is {self.rounds}: set config.initial_labels, the number of labels "
                 "bought before the first round"
             )
-        if self.initial_query in UNCERTAINTY:
+        if needs_model(self.initial_query):
             raise UsageError(f"config.initial_query is {self.initial_query}: there is no model yet")
 
 
@@ -74,47 +79,51 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """The teacher after the last step: a classifier trained on few labels and all images."""
+    """Train a classifier on few labels and all images, and return the teacher of the last step.
+
+    Raises:
+      UsageError: the budget buys no label.
+    """
     capacity = query.plan(oracle, len(images))
     space_key, start_key, loop_key = jax.random.split(key, 3)
     plan = purchases(config, capacity)
-    strategies = (config.opening, config.query)
+    strategies = (config.first_strategy, config.query)
     _, space, graph = spaces(config, strategies, plan[0], images, space_key, log)
     state = begin(config, images, oracle.num_classes, start_key, log)
     step = semisupervised.make_step(config, semisupervised.views_of(config.kind))
-    labelled, found = query.NO_LABELS, None
+    labelled, propagated = query.NO_LABELS, None
     for number, count in enumerate(plan):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
         labelled = buy(
             config, images, space, state.teacher, labelled, count, number, oracle, ask_key, log
         )
-        found = propagate_labels(config, graph, labelled, oracle.num_classes)
+        propagated = propagate_labels(config, graph, labelled, oracle.num_classes)
         data = semisupervised.pad(
             images, labelled.indices, labelled.labels, capacity,
-            make_graph_targets(config, found, len(images), oracle.num_classes),
+            make_graph_targets(config, propagated, len(images), oracle.num_classes),
             class_prior(config, labelled, oracle.num_classes),
         )  # fmt: skip
         state = train.loop(
             step, state, data, fit_key, log, name=f"semisup_{number}" if number else "semisup",
-            num_steps=share_of(config.steps, number, len(plan)),
+            num_steps=num_steps_of_round(config.steps, number, len(plan)),
         )  # fmt: skip
         log.scalars("rounds", number, {"labels_spent": len(labelled.indices)})
-    return finish(config, images, state.teacher, labelled, found)
+    return finish(config, images, state.teacher, labelled, propagated)
 
 
 def purchases(config: Config, capacity: int) -> list[int]:
-    """How many labels each round buys: the first ones, then even shares of the rest."""
+    """Return how many labels each round buys: the initial ones, then equal shares of the rest."""
     first = config.initial_labels
     if not first:
-        first = max(1, capacity // 3) if config.query in UNCERTAINTY else capacity
+        first = max(1, capacity // 3) if needs_model(config.query) else capacity
     first = min(first, capacity)
     rest, rounds = capacity - first, config.rounds
     edges = [first + rest * i // rounds for i in range(rounds + 1)]
     return [first, *(b - a for a, b in itertools.pairwise(edges) if b > a)]
 
 
-def share_of(steps: int, number: int, rounds: int) -> int:
-    """The steps of one round; all rounds' together are `steps`."""
+def num_steps_of_round(steps: int, number: int, rounds: int) -> int:
+    """Return the number of training steps of one round; the rounds add up to `steps`."""
     return steps * (number + 1) // rounds - steps * number // rounds
 
 
@@ -130,12 +139,19 @@ def buy(
     key: Key[Array, ""],
     log: Log,
 ) -> Labelled:
-    """What was paid for before, and `count` labels more, as far as the money goes."""
+    """Buy up to `count` more labels within the budget and return the whole labelled set.
+
+    Args:
+      space: features that coverage strategies work on.
+      model: gives the class probabilities that uncertainty strategies work on.
+      labelled: the labels bought so far.
+      number: the round's number; round 0 uses the strategy of the initial labels.
+    """
 
     def choose() -> Int[np.ndarray, "count"]:
-        strategy = config.query if number else config.opening
+        strategy = config.query if number else config.first_strategy
         features, probabilities = jnp.asarray(space), None
-        if strategy in UNCERTAINTY:
+        if needs_model(strategy):
             predictions = predict_all(model, images, oracle.num_classes)
             features, probabilities = (
                 jnp.asarray(predictions.features),
@@ -151,20 +167,27 @@ def buy(
 
 def finish(
     config: Config, images: UInt8[np.ndarray, "n h w c"], model: Any, labelled: Labelled,
-    found: Propagated | None,
+    propagated: Propagated | None,
 ) -> Predictor:  # fmt: skip
-    """The model, mirror images averaged where they may be, and a class of every image."""
+    """Return the result of a run: the model and a class for every training image.
+
+    The model averages over mirrored images if the kind of images allows mirroring. With
+    `objective=graph`, the classes are the propagated ones if the graph reaches the image.
+    """
     model = ensemble(config, [model])
     probabilities = predict_probabilities(model, images)
     labels = probabilities.argmax(axis=-1).astype(np.int32)
-    if config.objective == "graph" and found is not None:
-        labels = np.where(found.certainty < 0, labels, found.labels)
+    if config.objective == "graph" and propagated is not None:
+        labels = np.where(propagated.certainty < 0, labels, propagated.labels)
     labels[labelled.indices] = labelled.labels
     summary = {"confidence": float(probabilities.max(axis=-1).mean())}
     return Predictor(model, labels, None, "budget", summary)
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """What makes the whole classifier from random number generators: to load it."""
+    """Return a function that builds an untrained classifier from an `nnx.Rngs`.
+
+    Loading a saved model fills its weights in.
+    """
     make = make_network(config, shape, num_classes)
     return lambda rngs: ensemble(config, [make(rngs)])

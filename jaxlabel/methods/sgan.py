@@ -1,10 +1,11 @@
-"""A semi-supervised GAN (Salimans et al. 2016): a classifier that also tells real from generated.
+"""The semi-supervised GAN recipe (Salimans et al. 2016).
 
-The discriminator has K class logits; an image is the more real, the larger the sum of their
-exponentials. It learns the classes from labels that were bought, and from all the images and the
-generator's what real images are like, which pulls its features to where the data's clusters are.
-The generator matches the mean of those features (section 3.1). What is deployed are the class
-logits of the discriminator's moving average at the last step: no label picks a checkpoint.
+The discriminator is a classifier with K class logits. It rates an image as real if the sum of the
+logits' exponentials is large. It learns the classes from the labelled set, and to tell real from
+generated images from all images, which moves its features towards the clusters of the data. The
+generator is trained to match the mean of these features (section 3.1). The final model is the
+moving average of the discriminator's weights at the last step, so no labels are needed to select a
+checkpoint.
 """
 
 import dataclasses
@@ -27,17 +28,22 @@ from jaxlabel.query import Labelled
 
 @dataclasses.dataclass
 class Config(RunConfig, gan.Settings):
-    """Settings of the semi-supervised GAN; configs/sgan.py has them per data set."""
+    """Settings of the semi-supervised GAN; configs/sgan.py has values per data set."""
 
-    query: str = setting("random", "which images are asked about", choices=query.STRATEGIES)
-    rounds: int = setting(
-        1, "how many times labels are bought; where the query needs a model, typiclust comes first",
-        low=1,
-    )  # fmt: skip
-    components: int = setting(64, "principal components of the space of the query", low=1)
-    given: str = setting(
-        "pixels", "what they are of: pixels, or oriented gradients", choices=pretext.GIVEN
+    query: str = setting(
+        "random", "query strategy: which images are labelled", choices=query.STRATEGIES, own=True
     )
+    rounds: int = setting(
+        1, "how many times labels are bought; if the query needs a trained model, a first round "
+        "with typiclust is added", low=1,
+    )  # fmt: skip
+    components: int = setting(
+        64, "number of principal components that query strategies work on", low=1
+    )
+    given: str = setting(
+        "pixels", "input of the principal components: pixels, or oriented gradients",
+        choices=pretext.COMPONENT_INPUTS,
+    )  # fmt: skip
 
 
 def run(
@@ -47,7 +53,11 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """The average discriminator as a classifier, after adversarial training."""
+    """Train the GAN while buying labels in rounds, and return its discriminator as a classifier.
+
+    Raises:
+      UsageError: the budget buys no label.
+    """
     capacity = query.plan(oracle, len(images))
     start_key, latent_key, loop_key = jax.random.split(key, 3)
     state = gan.start(config, images.shape[1:], oracle.num_classes, start_key)
@@ -66,9 +76,13 @@ def run(
 
 
 def purchases(config: Config, capacity: int) -> list[int]:
-    """How many labels each round buys: even shares, after a third for the start of a model."""
+    """Return how many labels each round buys.
+
+    The rounds buy equal shares. If the query needs a trained model, a first round that buys a third
+    of all labels is added.
+    """
     first = 0
-    if config.query in query.UNCERTAINTY:
+    if query.needs_model(config.query):
         first = max(1, capacity // 3)
     edges = [first + (capacity - first) * i // config.rounds for i in range(config.rounds + 1)]
     return [b - a for a, b in zip([0, *edges], edges, strict=False) if b > a]
@@ -85,19 +99,25 @@ def buy(
     key: Key[Array, ""],
     log: Log,
 ) -> Labelled:
-    """What was paid for before, and `count` labels more, as far as the money goes."""
+    """Buy up to `count` more labels within the budget and return the whole labelled set.
+
+    Args:
+      model: gives the class probabilities that uncertainty strategies work on.
+      labelled: the labels bought so far.
+      number: the round's number.
+    """
 
     def choose() -> Int[np.ndarray, "count"]:
         strategy, probabilities = config.query, None
-        if strategy in query.UNCERTAINTY and not number:
+        if query.needs_model(strategy) and not number:
             strategy = "typiclust"
-        if strategy in query.UNCERTAINTY:
+        if query.needs_model(strategy):
             predictions = predict_all(model, images, oracle.num_classes)
             features, probabilities = predictions.features, jnp.asarray(predictions.probabilities)
         elif strategy == "random":
             features = np.zeros((len(images), 1), np.float32)
         else:
-            features = np.asarray(pretext.given_points(images, config.components, config.given))
+            features = np.asarray(pretext.input_components(images, config.components, config.given))
         return query.select_affordable(
             oracle, strategy, key, jnp.asarray(features), count, labelled.indices, probabilities
         )
@@ -110,35 +130,45 @@ def fit(
     config: Config, step: Any, state: gan.State, data: gan.Data, ends: tuple[int, int],
     key: Key[Array, ""], log: Log,
 ) -> gan.State:  # fmt: skip
-    """The state after the steps of one round; samples of the generator go to the log on the way."""
+    """Train for the steps of one round, log generated samples on the way, and return the state.
+
+    Args:
+      ends: numbers of the first and the last step of the round, counted over all rounds.
+    """
     first, last = ends
-    moments = gan.snapshot_steps(config)
+    snapshots = gan.snapshot_steps(config)
     name, done = f"sgan_{first}" if first else "sgan", 0
-    for moment in sorted({*moments[(moments > first) & (moments < last)].tolist(), last}):
+    for end in sorted({*snapshots[(snapshots > first) & (snapshots < last)].tolist(), last}):
         state = train.loop(
-            step, state, data, key, log, name=name, num_steps=moment - first, first_step=done
+            step, state, data, key, log, name=name, num_steps=end - first, first_step=done
         )
-        done = moment - first
-        if moment in moments:
-            show(moments, int(np.searchsorted(moments, moment)), state, log)
+        done = end - first
+        if end in snapshots:
+            log_snapshot(snapshots, int(np.searchsorted(snapshots, end)), state, log)
     return state
 
 
-def show(moments: Int[np.ndarray, "snapshots"], index: int, state: gan.State, log: Log) -> None:
-    """Writes a snapshot to the log, and all until then to where the report finds them."""
-    seen = slice(0, index + 1)
-    columns = np.asarray(state.measures[seen], float).T
+def log_snapshot(
+    snapshots: Int[np.ndarray, "snapshots"], index: int, state: gan.State, log: Log
+) -> None:
+    """Log the generated samples of snapshot number `index`, and save all up to it for the report.
+
+    Args:
+      snapshots: the step of each snapshot.
+    """
+    until_now = slice(0, index + 1)
+    columns = np.asarray(state.measures[until_now], float).T
     measures = dict(zip(gan.Measures._fields, columns, strict=True))
-    samples = np.asarray(state.samples[seen])
-    log.scalars("generated", int(moments[index]), {name: v[-1] for name, v in measures.items()})
-    log.images("generated", int(moments[index]), samples[-1])
-    log.arrays("generated", steps=moments[seen], images=samples, **measures)
+    samples = np.asarray(state.samples[until_now])
+    log.scalars("generated", int(snapshots[index]), {name: v[-1] for name, v in measures.items()})
+    log.images("generated", int(snapshots[index]), samples[-1])
+    log.arrays("generated", steps=snapshots[until_now], images=samples, **measures)
 
 
 def finish(
     config: Config, images: UInt8[np.ndarray, "n h w c"], state: gan.State, labelled: Labelled
 ) -> Predictor:
-    """The deployed classifier, a class of every image, and what became of the generator."""
+    """Return the result of a run: the classifier, a class for every image, and GAN diagnostics."""
     features, probabilities = predict_all(state.average, images, state.average.num_classes)
     labels = probabilities.argmax(axis=-1).astype(np.int32)
     labels[labelled.indices] = labelled.labels
@@ -149,13 +179,19 @@ def finish(
 
 
 def deployed(config: Config, model: Any) -> linear.Ensemble:
-    """The model on both sides of what may be mirrored."""
+    """Return the discriminator as an ensemble of one network.
+
+    With augmentation, it averages over mirrored images if the kind of images allows mirroring.
+    """
     mirror = config.augment and config.kind in augment.MIRRORED_KINDS
     return linear.Ensemble([model], mirror)
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """What makes the whole classifier from random number generators: to load it."""
+    """Return a function that builds an untrained classifier from an `nnx.Rngs`.
+
+    Loading a saved model fills its weights in.
+    """
     make = gan.make_discriminator(config, shape, num_classes)
 
     def ensemble(rngs: nnx.Rngs) -> linear.Ensemble:

@@ -1,10 +1,11 @@
-"""SimCLR: features without labels, by telling an image's own views from all other images.
+"""The SimCLR recipe (Chen et al. 2020): learn features without labels.
 
-Chen et al. 2020. The run asks nothing. How good its features are is counted by the evaluator, with
-labels that the run never saw: the accuracy of the nearest neighbours among the training images.
-What two views may differ in is the kind's (`augment.contrastive`): the paper's recipe for
-photographs, and for small centred grey images something milder, because crops throw away the
-alignment that tells a coat from a shirt. Positives may also be neighbours in pixel space.
+An encoder learns to recognise two views of the same image among the views of all other images. The
+run buys no labels. The evaluator measures the features with labels that the run never uses, by the
+accuracy of nearest neighbours among the training images. The kind of images decides how two views
+differ (`augment.contrastive`): photographs get the paper's transforms, small centred grey images
+get milder ones, because crops would destroy the alignment that distinguishes a coat from a shirt.
+With `partners`, the second view may also be of a neighbouring image.
 """
 
 import dataclasses
@@ -27,35 +28,51 @@ from jaxlabel.predictor import Predictor
 
 @dataclasses.dataclass
 class Config(RunConfig):
-    """Settings of the pretext task; configs/simclr.py has them for several data sets."""
+    """Settings of the pretext task; configs/simclr.py has values per data set."""
 
-    encoder: str = setting("conv", "the network", choices=nets.ENCODERS)
-    width: int = setting(0, "its channels in the first layer; 0: the network's own", low=0)
+    encoder: str = setting("conv", "network of the encoder", choices=nets.ENCODERS, own=True)
+    width: int = setting(
+        0, "channels of the encoder's first layer; 0: the network's default", low=0
+    )
     pretext_steps: int = setting(1000, "training steps of the encoder", low=0)
-    pretext_batch: int = setting(256, "images in such a step, two views of each", low=2)
-    temperature: float = setting(0.2, "of the loss: lower looks at nearer images", low=0.01)
-    projection: int = setting(64, "dimensions in which views are compared", low=2)
-    optimizer: str = setting("adamw", "of the encoder", choices=pretext.OPTIMIZERS)
-    pretext_rate: float = setting(2e-3, "its learning rate at the peak", low=0.0)
-    pretext_decay: float = setting(1e-4, "its weight decay", low=0.0)
+    pretext_batch: int = setting(
+        256, "images in a mini-batch of the encoder's training, with two views of each", low=2
+    )
+    temperature: float = setting(
+        0.2, "temperature of the contrastive loss; lower: more weight on the nearest images",
+        low=0.01,
+    )  # fmt: skip
+    projection: int = setting(64, "dimensions of the projection in which views are compared", low=2)
+    optimizer: str = setting("adamw", "optimizer of the encoder", choices=pretext.OPTIMIZERS)
+    pretext_rate: float = setting(2e-3, "peak learning rate of the encoder", low=0.0)
+    pretext_decay: float = setting(1e-4, "weight decay of the encoder", low=0.0)
     strength: float = setting(
-        1.0, "how far views of grey images are moved and changed", low=0.0, high=2.0
+        1.0, "strength of the random transforms of grey images", low=0.0, high=2.0
     )
     partners: int = setting(
-        0, "how many of an image's neighbours by those components may be its other view", low=0
-    )
-    partner_share: float = setting(0.5, "how often one of them is", low=0.0, high=1.0)
+        0, "number of an image's nearest neighbours, by principal components, that can replace it "
+        "in its second view; 0: none", low=0,
+    )  # fmt: skip
+    partner_share: float = setting(
+        0.5, "probability that a neighbour replaces the image in its second view", low=0.0,
+        high=1.0,
+    )  # fmt: skip
     pretext_seeds: int = setting(
-        1, "where this run's encoder is to be trained: train those of this many seeds side by "
-        "side, from its own on, and leave them in JAXLABEL_CACHE, where the other runs find them; "
-        "for an accelerator", low=1, high=64,
+        1, "train the encoders of this many seeds in parallel, from this run's seed on, and store "
+        "them in JAXLABEL_CACHE for the runs of the other seeds; for an accelerator", low=1,
+        high=64,
     )  # fmt: skip
-    components: int = setting(64, "principal components beside the features; 0: none", low=0)
+    components: int = setting(
+        64, "number of principal components added to the features; 0: none", low=0
+    )
     given: str = setting(
-        "gradients", "of the pixels, or of their pooled orientations",
-        choices=pretext.GIVEN,
+        "gradients", "input of the principal components: pixels, or pooled oriented gradients",
+        choices=pretext.COMPONENT_INPUTS,
     )  # fmt: skip
-    component_share: float = setting(0.3, "of the squared length, theirs", low=0.0, high=1.0)
+    component_share: float = setting(
+        0.3, "share of the principal components in the squared length of the features", low=0.0,
+        high=1.0,
+    )  # fmt: skip
 
 
 def run(
@@ -65,9 +82,9 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """The features; the oracle is asked nothing."""
+    """Train the encoder and return it with the features of all images; no labels are bought."""
     encoder = pretrain(config, images, key, log)
-    model = represent(config, encoder, images)
+    model = fit_representation(config, encoder, images)
     features = pretext.features_of(model, images)
     return Predictor(model, None, features, "nothing to ask", {}, gives="features")
 
@@ -76,17 +93,20 @@ def pretrain(
     config: Config, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log,
     derive: Callable[[Key[Array, ""]], Key[Array, ""]] = lambda key: key,
 ) -> Any:  # fmt: skip
-    """The encoder, trained on the images without labels.
+    """Train the encoder on the images without labels and return it.
+
+    With `pretext_seeds` above 1, encoders of further seeds are trained as well and cached.
 
     Args:
-      derive: from a run's key to the one of its encoder, which is `key` for this run.
+      key: random key of this run's encoder.
+      derive: maps the key of any run to the key of its encoder.
 
     Raises:
-      UsageError: encoders of other seeds are wanted and there is no cache to leave them in.
+      UsageError: `pretext_seeds` is above 1 and there is no cache.
     """
     if config.pretext_seeds > 1 and not os.environ.get(VARIABLE):
-        raise UsageError(f"config.pretext_seeds={config.pretext_seeds} leaves encoders in the "
-                         f"cache: set {VARIABLE}=DIR, for this run and for theirs")  # fmt: skip
+        raise UsageError(f"config.pretext_seeds={config.pretext_seeds} stores encoders in a cache: "
+                         f"set {VARIABLE}=DIR for the runs of all these seeds")  # fmt: skip
     seeds = range(config.seed + 1, config.seed + config.pretext_seeds)
     partners = given_neighbours(config, images) if config.partners else None
     return pretext.contrastive_encoder(
@@ -95,17 +115,20 @@ def pretrain(
     )  # fmt: skip
 
 
-def represent(
+def fit_representation(
     config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"]
 ) -> pretext.Representation:
-    """The encoder's features beside the principal components, as the configuration has it."""
-    return pretext.represent(
+    """Return a model whose outputs are the encoder's features and the principal components.
+
+    `config.components` and `config.component_share` give their number and their share.
+    """
+    return pretext.fit_representation(
         encoder, images, config.components, config.component_share, config.given
     )
 
 
 def settings_of(config: Config) -> pretext.Settings:
-    """The part of the configuration that is the pretext's."""
+    """Return the settings of the pretext task as a `pretext.Settings`."""
     return pretext.Settings(
         config.encoder, config.width, config.pretext_steps, config.pretext_batch,
         config.temperature, config.projection, config.optimizer, config.pretext_rate,
@@ -116,10 +139,10 @@ def settings_of(config: Config) -> pretext.Settings:
 def given_neighbours(
     config: Config, images: UInt8[np.ndarray, "n h w c"]
 ) -> Int[np.ndarray, "n count"]:
-    """Each image's nearest others by the principal components alone, before anything is learned."""
+    """Return the indices of each image's nearest neighbours by principal components alone."""
 
     def compute() -> dict[str, Any]:
-        points = pretext.given_points(images, config.components or 64, config.given)
+        points = pretext.input_components(images, config.components or 64, config.given)
         return {"indices": cluster.knn(points, None, config.partners)[0]}
 
     parts = [images, config.partners, config.components, config.given]
@@ -127,7 +150,10 @@ def given_neighbours(
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """What makes the representation, to load it: it gives features, not classes."""
+    """Return a function that builds an untrained model from an `nnx.Rngs`, for loading a saved one.
+
+    The model returns features instead of class logits.
+    """
 
     def make(rngs: Any) -> pretext.Representation:
         encoder = nets.make_encoder(config.encoder, shape, rngs, config.width or None)

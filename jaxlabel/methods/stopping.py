@@ -1,4 +1,4 @@
-"""When a run may stop: at an accuracy that is certified, or that its networks believe in."""
+"""The stopping rule: a run stops at an accuracy that is certified, or that its model predicts."""
 
 import dataclasses
 import math
@@ -19,116 +19,122 @@ from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import PoolPredictions
 from jaxlabel.query import Labelled
 
-TOO_SURE = 1.5  # how many times its own doubt a model's error is taken to be, until it is audited
-BEGUN = "audits_in_rounds"  # the checkpoint in which each audit leaves its mark and its round
-DRAWN = "drawn_by_audit_"  # and one each in which it says what it asks for, before it does
-MOST_AUDITS = 20
-FIRST_SHARE = 0.75  # of the error that is allowed: an audit begins where it is likely to succeed
+OVERCONFIDENCE = 1.5  # assumed ratio of error rate to mean uncertainty, until an audit measures it
+STARTED_AUDITS = "audits_in_rounds"  # checkpoint: the model fingerprint and round of each audit
+DRAWN = "drawn_by_audit_"  # checkpoint of each audit: the images drawn, saved before they are asked
+MAX_AUDITS = 20
+FIRST_SHARE = 0.75  # of the allowed error: audits begin when they are likely to succeed
 
 
 @dataclasses.dataclass
 class Settings:
-    """A target and what proves it: part of a recipe's own `Config`."""
+    """Settings of the target accuracy and its certificate, inherited by a recipe's `Config`."""
 
     target: float = setting(
-        0.0, "the accuracy at which to stop; 0: spend the whole budget", low=0.0, high=0.9999
+        0.0, "accuracy at which to stop; 0: spend the whole budget", low=0.0, high=0.9999
     )
     confidence: float = setting(
-        0.95, "with a target: how sure it must be that it is reached; 0: the networks' own belief "
-        "will do", low=0.0, high=0.9999,
+        0.95, "with a target: confidence level of the certificate that the target is reached; 0: "
+        "no certificate, stop when the networks' mean confidence reaches the target", low=0.0,
+        high=0.9999,
     )  # fmt: skip
     audit_share: float = setting(
-        0.5, "with a certificate: the share of the budget kept for it", low=0.05, high=0.95
+        0.5, "with a certificate: share of the budget reserved for audits", low=0.05, high=0.95
     )
     population: bool = setting(
-        False, "certify the accuracy on new images, not on the images that were not asked about: "
-        "it takes more labels",
+        False, "certify the accuracy on new images instead of the accuracy on the training images "
+        "that were not labelled; this takes more labels",
     )  # fmt: skip
 
     @property
     def certifies(self) -> bool:
-        """Whether labels are bought to prove the accuracy."""
+        """Return True if labels are bought to certify the accuracy."""
         return self.target > 0 and self.confidence > 0
 
     @property
     def reserve(self) -> float:
-        """The share of the money that is not for training."""
+        """Return the share of the budget that is reserved for audits."""
         return self.audit_share if self.certifies else 0.0
 
 
 class StoppingRule:
-    """Says whether the target is reached, and remembers its audits.
+    """A rule that decides when a run stops, and runs and records its audits.
 
-    The first may make three quarters of the error that is allowed, each further one three quarters
-    of what is left of it, so that all of them together keep it. Those of a run that was started
-    again and has come to other networks count too, and what they have paid for is not lost.
+    All audits of a run together keep the error probability 1 - `confidence`. The first audit uses
+    three quarters of it, and each further audit three quarters of what is left. If a run is resumed
+    and ends up with different networks, the audits of the earlier networks count as well, and the
+    labels that they bought are used for training.
 
     Attributes:
-      audits: what they found, in order.
+      audits: the certificates of this run's audits, in order.
     """
 
     def __init__(self, config: Settings, num_images: int, oracle: Oracle, log: Log):
         self.audits: list[Certificate] = []
         self._config, self._num_images, self._oracle, self._log = config, num_images, oracle, log
-        self._too_sure, self._audited, self._recalled = TOO_SURE, 0, 0
-        there = log.restore(BEGUN, np.full((MOST_AUDITS, 2), -1))
-        pairs = [] if there is None else np.asarray(there[1]).tolist()
-        self._begun = [(mark, number) for mark, number in pairs if mark >= 0]
-        self._known: set[int] = set()  # of those, the ones whose labels are paid for in this run
+        self._overconfidence, self._audited, self._recalled = OVERCONFIDENCE, 0, 0
+        restored = log.restore(STARTED_AUDITS, np.full((MAX_AUDITS, 2), -1))
+        pairs = [] if restored is None else np.asarray(restored[1]).tolist()
+        self._started = [(mark, number) for mark, number in pairs if mark >= 0]
+        # positions in _started of the audits whose labels this run has asked for
+        self._done: set[int] = set()
 
     @property
     def certified(self) -> bool:
-        """Whether the last audit has certified the target."""
+        """Return True if the last audit has certified the target."""
         return bool(self.audits) and self.audits[-1].reached
 
-    def check(self, capacity: int, first: int, kept: int) -> None:
-        """Refuses a target that not even faultless answers could certify, and warns of one near.
+    def check(self, capacity: int, first: int, reserved: int) -> None:
+        """Raise an error if no audit can certify the target; warn if the reserved labels cannot.
 
         Args:
-          capacity: how many labels the money buys.
-          first: after how many an audit may begin.
-          kept: how many of all are for audits alone.
+          capacity: number of labels that the budget buys.
+          first: number of labels bought before the first audit can start.
+          reserved: number of labels reserved for audits.
 
         Raises:
-          UsageError: all labels after the first would not do.
+          UsageError: the labels left after the first ones could not certify the target even if
+            every prediction were right.
         """
         config, images = self._config, self._num_images
         if not config.certifies or first >= images:
             return
         wanted = f"config.target={config.target:g} with config.confidence={config.confidence:g}"
-        fewest = self._terms(first, 0).fewest_labels()
-        if math.isinf(fewest):
+        min_labels = self._terms(first, 0).fewest_labels()
+        if math.isinf(min_labels):
             raise UsageError(f"{wanted} cannot be certified of new images with {images} images: "
                              "take config.population=False or a lower target")  # fmt: skip
-        takes = f"{wanted} takes {fewest:.0f} labels to certify, were every answer right"
-        if capacity - first < fewest:
-            raise UsageError(f"{takes}; after the first {first} the money buys {capacity - first}: "
-                             "raise config.budget or lower the target")  # fmt: skip
-        if kept < fewest:
-            self._log.say(f"{takes}; config.audit_share={config.audit_share:g} keeps {kept} for "
-                          "it: more only if networks are sure enough earlier")  # fmt: skip
+        takes = f"{wanted} takes {min_labels:.0f} labels to certify if every prediction is right"
+        if capacity - first < min_labels:
+            raise UsageError(f"{takes}; after the first {first} the budget buys {capacity - first}"
+                             ": raise config.budget or lower the target")  # fmt: skip
+        if reserved < min_labels:
+            self._log.say(f"{takes}; config.audit_share={config.audit_share:g} keeps {reserved} "
+                          "for it: more only if the networks are confident earlier")  # fmt: skip
 
-    def should_audit(self, seen: PoolPredictions, labelled: Labelled, most: int) -> bool:
-        """Whether the target is as likely as not reached, which `most` labels are to prove.
+    def should_audit(self, pool: PoolPredictions, labelled: Labelled, max_labels: int) -> bool:
+        """Return True if an audit of at most `max_labels` labels is likely to certify the target.
 
-        An audit of a model that just reaches it takes thousands, so the doubt must leave room. The
-        errors are taken to be 1.5 times what the networks doubt, or after an audit as many times as
-        it found.
+        Likely means a probability of about one half. An audit of a model that just reaches the
+        target takes thousands of labels, so the predicted error must be well below the allowed one.
+        The error rate is assumed to be 1.5 times the networks' mean uncertainty on unlabelled
+        images; after an audit, the ratio that the audit measured replaces 1.5.
         """
-        probabilities = seen.predictions.probabilities[~np.isin(seen.rows, labelled.indices)]
+        unlabelled = ~np.isin(pool.rows, labelled.indices)
+        probabilities = pool.predictions.probabilities[unlabelled]
         if not len(probabilities):
             return False
         if not self._config.certifies:
             return self.target_reached_by_confidence(probabilities)
-        if len(self._known) >= MOST_AUDITS:
+        if len(self._done) >= MAX_AUDITS:
             return False
-        expected = self._terms(len(labelled.indices), len(self._known)).expected_labels(
-            1 - probabilities.max(axis=-1), self._too_sure * mean_uncertainty(probabilities)
+        expected = self._terms(len(labelled.indices), len(self._done)).expected_labels(
+            1 - probabilities.max(axis=-1), self._overconfidence * mean_uncertainty(probabilities)
         )
-        return self._affordable(labelled, most) >= expected
+        return self._affordable(labelled, max_labels) >= expected
 
     def target_reached_by_confidence(self, probabilities: Float[np.ndarray, "n classes"]) -> bool:
-        """Whether the networks' own belief ends the run."""
+        """Return True if the run needs no certificate and the mean confidence is at the target."""
         return not self._config.confidence and 0 < self._config.target <= 1 - mean_uncertainty(
             probabilities
         )
@@ -138,76 +144,85 @@ class StoppingRule:
         key: Key[Array, ""],
         probabilities: Float[np.ndarray, "n classes"],
         labelled: Labelled,
-        most: int,
+        max_labels: int,
         number: int,
     ) -> tuple[Labelled, bool]:
-        """What is paid for after an audit of the model that costs `most` labels at most.
+        """Audit the model with at most `max_labels` new labels.
+
+        An interrupted audit continues if the model is unchanged.
 
         Args:
-          number: the round's, for the ledger.
+          probabilities: the model's class probabilities for all training images.
+          labelled: the labels bought so far.
+          number: the round's number, for the ledger.
 
         Returns:
-          That, and whether there was an audit: none where no certificate is wanted, or can be had.
+          The labelled set with the labels of the audit, and whether there was an audit. There is
+          none if no certificate is wanted, or if `max_labels` cannot give one.
         """
         config, oracle = self._config, self._oracle
         if not config.certifies or len(labelled.indices) == self._num_images:
             return labelled, False
-        mark = zlib.crc32(np.ascontiguousarray(probabilities).tobytes(), number) >> 1  # of 31 bits
-        theirs = [order for order, pair in enumerate(self._begun) if pair[1] == number]
-        should_continue = (
-            bool(theirs) and self._begun[theirs[-1]][0] == mark
-        )  # on what it knew then
-        order = theirs[-1] if should_continue else len(self._begun)
-        begun = self._begun if should_continue else [*self._begun, (mark, number)]
-        labelled = self.recall(labelled, number, but=order)
-        if len(begun) > MOST_AUDITS or len(labelled.indices) == self._num_images:
+        # a fingerprint of the model and the round, in 31 bits
+        mark = zlib.crc32(np.ascontiguousarray(probabilities).tobytes(), number) >> 1
+        of_round = [order for order, pair in enumerate(self._started) if pair[1] == number]
+        # an interrupted audit of the same model goes on with what was known when it began
+        resumes = bool(of_round) and self._started[of_round[-1]][0] == mark
+        order = of_round[-1] if resumes else len(self._started)
+        started = self._started if resumes else [*self._started, (mark, number)]
+        labelled = self.recall(labelled, number, skip=order)
+        if len(started) > MAX_AUDITS or len(labelled.indices) == self._num_images:
             return labelled, False
-        terms, most = self._terms(len(labelled.indices), order), self._affordable(labelled, most)
-        if most < terms.fewest_labels():
+        terms = self._terms(len(labelled.indices), order)
+        max_labels = self._affordable(labelled, max_labels)
+        if max_labels < terms.fewest_labels():
             return labelled, False
-        self._begun = begun
-        self._known.add(order)
-        padded = np.pad(begun, ((0, MOST_AUDITS - len(begun)), (0, 0)), constant_values=-1)
-        self._log.save(BEGUN, len(begun), padded)
+        self._started = started
+        self._done.add(order)
+        padded = np.pad(started, ((0, MAX_AUDITS - len(started)), (0, 0)), constant_values=-1)
+        self._log.save(STARTED_AUDITS, len(started), padded)
         drawn, answers = np.zeros(0, int), np.zeros(0, int)
 
         def ask(indices: Int[np.ndarray, "b"]) -> Int[np.ndarray, "b"]:
             nonlocal drawn, answers
             drawn = np.append(drawn, indices)
-            query.remember(self._log, f"{DRAWN}{order}", drawn, self._num_images)
-            found = self._ask(indices, number)
-            answers = np.append(answers, found)
-            return found
+            query.save_indices(self._log, f"{DRAWN}{order}", drawn, self._num_images)
+            labels = self._ask(indices, number)
+            answers = np.append(answers, labels)
+            return labels
 
-        found = audit(
+        result = audit(
             jax.random.fold_in(key, order), probabilities, probabilities.argmax(axis=-1), ask,
-            target=config.target, confidence=terms.confidence, budget=most, bought=labelled.indices,
-            population=config.population,
+            target=config.target, confidence=terms.confidence, budget=max_labels,
+            bought=labelled.indices, population=config.population,
         )  # fmt: skip
         self._log.scalars("audit", order, {
-            "estimate": found.estimate, "low": found.low, "high": found.high,
-            "labels": found.labels, "labels_spent": oracle.num_bought,
+            "estimate": result.estimate, "low": result.low, "high": result.high,
+            "labels": result.labels, "labels_spent": oracle.num_bought,
         })  # fmt: skip
-        self.audits.append(found)
-        own = mean_uncertainty(np.delete(probabilities, labelled.indices, axis=0))
-        self._too_sure = max(1 - found.estimate, 1 / (found.labels + 1)) / max(own, 1e-6)
+        self.audits.append(result)
+        uncertainty = mean_uncertainty(np.delete(probabilities, labelled.indices, axis=0))
+        error = max(1 - result.estimate, 1 / (result.labels + 1))
+        self._overconfidence = error / max(uncertainty, 1e-6)
         labels = np.append(labelled.labels, answers)
-        return Labelled(np.append(labelled.indices, found.indices), labels.astype(int)), True
+        return Labelled(np.append(labelled.indices, result.indices), labels.astype(int)), True
 
-    def recall(self, labelled: Labelled, number: int, but: int = -1) -> Labelled:
-        """What is paid for, with what audits of that round asked that were begun and left.
+    def recall(self, labelled: Labelled, number: int, skip: int = -1) -> Labelled:
+        """Add the labels of a round's abandoned audits to the labelled set.
 
-        A run that is started again may come to other networks there: another machine rounds
-        otherwise, or a person has named a new class. Labels once asked for are not given up.
+        An audit is abandoned if it was interrupted and the resumed run has different networks:
+        another machine rounds differently, or a person has named a new class.
 
         Args:
-          but: the place among all audits of one that goes on.
+          labelled: the labels bought so far.
+          number: the round's number.
+          skip: position, among all audits, of one that is to be continued; -1 for none.
         """
-        for order, (_, theirs) in enumerate(self._begun):
-            if theirs != number or order == but or order in self._known:
+        for order, (_, audit_round) in enumerate(self._started):
+            if audit_round != number or order == skip or order in self._done:
                 continue
-            self._known.add(order)
-            drawn = query.remembered(self._log, f"{DRAWN}{order}", self._num_images)
+            self._done.add(order)
+            drawn = query.restore_indices(self._log, f"{DRAWN}{order}", self._num_images)
             fresh = query.affordable(self._oracle, drawn[~np.isin(drawn, labelled.indices)])
             answers = self._ask(fresh, number)
             self._recalled += len(fresh)
@@ -217,64 +232,62 @@ class StoppingRule:
         return labelled
 
     def _ask(self, indices: Int[np.ndarray, "b"], number: int) -> Int[np.ndarray, "b"]:
-        """The labels of those images, bought to certify."""
+        """Buy the labels of `indices` for an audit in round `number`, and return them."""
         before = self._oracle.num_bought
-        found = self._oracle.ask(indices, purpose="certify", round=number)
+        labels = self._oracle.ask(indices, purpose="certify", round=number)
         self._audited += self._oracle.num_bought - before
-        return found
+        return labels
 
     def audited(self, number: int) -> bool:
-        """Whether an audit was begun in that round, by this run or before it was started again."""
-        return any(theirs == number for _, theirs in self._begun)
+        """Return True if an audit was started in round `number`, also if before a restart."""
+        return any(audit_round == number for _, audit_round in self._started)
 
     def summary(self, confidence: float) -> dict[str, float | str]:
-        """For result.json: what of the labels was for which purpose, and is certified.
-
-        Of a model that is handed over when the money ends, the last audit says nothing.
+        """Return the entries of result.json on labels per purpose, certificate and verdict.
 
         Args:
-          confidence: the mean probability of the model's predictions.
+          confidence: the mean predicted confidence of the model, a fraction.
         """
-        said: dict[str, float | str] = {
+        entries: dict[str, float | str] = {
             "labels_to_train": self._oracle.num_bought - self._audited,
             "labels_to_certify": self._audited,
         }
         if self._config.certifies:
-            said |= statement(self.audits, self._config.population)
-            said["verdict"] = self._verdict(said)
+            entries |= statement(self.audits, self._config.population)
+            entries["verdict"] = self._verdict(entries)
         elif self._config.target:
-            said["verdict"] = (f"nothing certified (config.confidence=0): the networks believe "
-                               f"{100 * confidence:.2f}% to be right, the target was "
-                               f"{100 * self._config.target:g}%")  # fmt: skip
-        return said
+            entries["verdict"] = (f"nothing certified (config.confidence=0): the model's mean "
+                                  f"confidence is {100 * confidence:.2f}%, the target was "
+                                  f"{100 * self._config.target:g}%")  # fmt: skip
+        return entries
 
-    def _verdict(self, said: Mapping[str, float | str]) -> str:
-        """The certificate in a sentence."""
+    def _verdict(self, entries: Mapping[str, float | str]) -> str:
+        """Return one sentence on the certificate; a failed audit's figures are its own model's."""
         sure = f"{100 * self._config.confidence:g}% confidence"
-        if said["certified"]:
-            pool = said["certified_of"] == "the pool"
-            of = "the images that were not asked about" if pool else "new images"
-            low = at_least(float(said["certified_low"]), 2)
-            return f"certified: at least {low} of {of}, {sure}"
+        if entries["certified"]:
+            pool = entries["certified_of"] == "the pool"
+            of = "the images that were not labelled" if pool else "new images"
+            low = at_least(float(entries["certified_low"]), 2)
+            return f"certified: at least {low} of {of} are classified correctly, {sure}"
         wanted = f"{100 * self._config.target:g}%"
         if not self.audits and self._recalled:
             return (
-                f"not certified: an audit of {wanted} was given up for other networks (a class "
-                f"was named late, or on another machine); its {self._recalled} labels train"
+                f"not certified: an audit of {wanted} was abandoned as the networks changed (a new "
+                f"class, or another machine); its {self._recalled} labels were used for training"
             )
         if not self.audits:
-            return f"not certified: no audit of {wanted} was worth its labels"
+            return f"not certified: no audit of {wanted} was likely enough to succeed"
         last = self.audits[-1]
         low, high = at_least(last.low, 2), at_most(last.high, 2)
-        return f"not certified: at the last audit {low} to {high} were right, {sure}"
+        return f"not certified: the last audit found an accuracy of {low} to {high}, {sure}"
 
-    def _affordable(self, labelled: Labelled, most: int) -> int:
-        """As many of `most` labels as the money buys, whichever they are."""
+    def _affordable(self, labelled: Labelled, max_labels: int) -> int:
+        """Return how many of `max_labels` labels the budget buys at the highest price."""
         count = query.num_affordable(self._oracle, self._num_images, labelled.indices, surely=True)
-        return min(most, count)
+        return min(max_labels, count)
 
     def _terms(self, bought: int, audits: int) -> Terms:
-        """What the audit that follows so many may certify, when so many labels are paid for."""
+        """Return the target and error probability of an audit that follows `audits` others."""
         error = FIRST_SHARE * (1 - FIRST_SHARE) ** audits * (1 - self._config.confidence)
         return Terms(
             self._config.target, 1 - error, self._num_images, bought, self._config.population
@@ -282,5 +295,5 @@ class StoppingRule:
 
 
 def mean_uncertainty(probabilities: Float[np.ndarray, "n classes"]) -> float:
-    """The error that a model owns up to: one minus the mean probability of its predictions."""
+    """Return one minus the mean of the largest class probability, the error the model predicts."""
     return 1 - float(probabilities.max(axis=-1).mean())

@@ -5,6 +5,7 @@ from typing import Protocol
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jaxlabel.config import is_own, own_part
 from jaxlabel.nets.conv import ConvNet
 from jaxlabel.nets.dense import DenseEncoder
 from jaxlabel.nets.gradients import FineGradientConvNet, GradientConvNet, GradientNet
@@ -53,6 +54,9 @@ def make_encoder(
     Raises:
       ValueError: `name` is not in `ENCODERS`.
     """
+    if is_own(name):
+        own: Encoder = own_part(name, "the network")(shape, rngs, width)
+        return own
     if name == "conv":
         return ConvNet(shape, rngs, width=width or 16)
     if name == "resnet18":

@@ -43,11 +43,11 @@ def oriented_gradients(
     along = right[..., None] * np.cos(angles) + down[..., None] * np.sin(angles)
     each = jnp.maximum(along / size[..., None], 0.0) ** 4 * size[..., None]
     maps = jnp.concatenate([each, images], axis=-1) if pixels else each
-    pooled = gathered(gathered(maps, cell, axis=1), cell, axis=2)
+    pooled = pool_cells(pool_cells(maps, cell, axis=1), cell, axis=2)
     return jnp.sqrt(jnp.maximum(pooled, 1e-6)).reshape(len(images), -1)
 
 
-def gathered(
+def pool_cells(
     maps: Float[Array, "batch h w k"], cell: int, axis: int
 ) -> Float[Array, "batch rows columns k"]:
     """Return the weighted sum of the pixels around each cell's centre, along one axis.

@@ -61,7 +61,11 @@ def open_engine(url: str) -> sa.Engine:
         raise StoreError(
             "PostgreSQL needs a driver that is not installed: pip install 'jaxlabel[postgres]'"
         ) from None
-    _create_tables(engine)
+    try:
+        _create_tables(engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 
@@ -96,10 +100,21 @@ def _lock_timeout(url: sa.URL) -> float:
     return float(str(url.query.get("timeout", LOCK_TIMEOUT)))
 
 
+@contextlib.contextmanager
+def _closed_on_error(connection: Any) -> Iterator[None]:
+    """Close a connection whose preparation fails: SQLAlchemy forgets it without closing it."""
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
+
+
 def _prepare_sqlite(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # sqlite3 must not begin transactions: _begin_sqlite does
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
+    with _closed_on_error(connection):
+        connection.isolation_level = None  # sqlite3 must not begin transactions: _begin_sqlite does
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
@@ -124,11 +139,12 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 
 def _prepare_postgresql(connection: Any, _: Any) -> None:
-    connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}s'")
-    # Every query uses an index. Right after an import the planner has no statistics yet; it would
-    # read the whole table for each query, which takes a hundred times as long.
-    connection.execute("SET enable_seqscan = off")
-    connection.commit()
+    with _closed_on_error(connection):
+        connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}s'")
+        # Every query uses an index. Right after an import the planner has no statistics yet; it
+        # would read the whole table for each query, which takes a hundred times as long.
+        connection.execute("SET enable_seqscan = off")
+        connection.commit()
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import functools
 import getpass
 import hashlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +28,8 @@ class Oracle:
       noise: the probability that an answer is replaced by another class, for experiments.
       seed: the seed of the noise. Noise depends on the seed and the item only.
       allow_peek: whether `peek_accuracy` may be used.
+      answer_missing: a function that is given the ids of items which have no label yet. It puts
+        their labels into the store, and `ask` then continues. None: `ask` raises LabelsMissing.
 
     Raises:
       StoreError: there is no account of this name.
@@ -45,6 +47,7 @@ class Oracle:
         noise: float = 0.0,
         seed: int = 0,
         allow_peek: bool = False,
+        answer_missing: Callable[[list[str]], None] | None = None,
     ):
         if noise and num_classes < 2:
             raise UsageError("noise needs at least two classes: there is only one")
@@ -55,6 +58,7 @@ class Oracle:
         self._budget, self._bought = record.budget, dict[str, float]()
         self._asked_by = asked_by or _user_at_host()
         self._noise, self._seed, self._allow_peek = noise, seed, allow_peek
+        self._answer_missing = answer_missing
 
     def ask(
         self, indices: Int[np.ndarray, "n"], *, purpose: str = "train", round: int = 0
@@ -79,12 +83,34 @@ class Oracle:
           TypeError: `indices` is not a list of integers.
         """
         items = self._items[self._check_indices(indices)]
-        bought = self._store.buy(
-            self._account, items, purpose=purpose, round=round, asked_by=self._asked_by,
-            reveal=self._reveal,
+        buy = functools.partial(
+            self._store.buy, self._account, items, purpose=purpose, round=round,
+            asked_by=self._asked_by, reveal=self._reveal,
         )  # fmt: skip
+        try:
+            bought = buy()
+        except LabelsMissing as missing:
+            if self._answer_missing is None:
+                raise
+            self._answer_missing(missing.items)
+            bought = buy()
         self._bought.update(zip(items.tolist(), bought.costs.tolist(), strict=True))
         return bought.labels
+
+    @property
+    def store(self) -> "LabelStore":
+        """The label store that answers."""
+        return self._store
+
+    @property
+    def account(self) -> str:
+        """The name of the account that pays."""
+        return self._account
+
+    @property
+    def items(self) -> list[str]:
+        """The id of each training image."""
+        return [str(item) for item in self._items]
 
     def cost(self, indices: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
         """Return the current prices of the labels at `indices`, bought or not, without charge."""

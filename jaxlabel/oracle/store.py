@@ -1,7 +1,9 @@
 """The label store: an SQL database of labels, accounts with budgets, and purchases."""
 
+import weakref
 from collections import Counter
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import sqlalchemy as sa
@@ -59,10 +61,23 @@ class LabelStore:
     def __init__(self, url: str):
         self.engine = open_engine(url)
         self.place = location(self.engine)
+        # A store in memory keeps one connection open, also when nobody calls close()
+        self._dispose = weakref.finalize(self, self.engine.dispose)
 
     def close(self) -> None:
-        """Close the database; only needed for a store in memory, which this deletes."""
-        self.engine.dispose()
+        """Close the database; only needed for a store in memory, which this deletes.
+
+        A store that nobody closes is closed when it is no longer referenced.
+        """
+        self._dispose()
+
+    def __enter__(self) -> Self:
+        """Return the store, which is closed at the end of the `with` block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the store."""
+        self.close()
 
     def define(self, label_set: str, names: Sequence[str]) -> None:
         """Define the classes of a label set, or add classes to it.

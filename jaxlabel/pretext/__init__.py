@@ -10,28 +10,28 @@ from jaxlabel.pretext.contrastive import (
     make_projected,
 )
 from jaxlabel.pretext.representation import (
-    GIVEN,
+    COMPONENT_INPUTS,
     Representation,
-    beside,
+    concatenate_weighted,
     features_of,
-    given_points,
-    represent,
-    unit,
+    fit_representation,
+    input_components,
+    unit_rows,
 )
 
 __all__ = [
-    "GIVEN",
+    "COMPONENT_INPUTS",
     "OPTIMIZERS",
     "Representation",
     "Settings",
-    "beside",
+    "concatenate_weighted",
     "contrastive_encoder",
     "contrastive_step",
     "draw_partners",
     "features_of",
-    "given_points",
+    "fit_representation",
+    "input_components",
     "make_optimizer",
     "make_projected",
-    "represent",
-    "unit",
+    "unit_rows",
 ]

@@ -137,7 +137,7 @@ def _train_together(
     """
     begun = [_begin_contrastive(settings, images.shape[1:], key) for key in keys]
     states, fit_keys = train.stack(begun)
-    step_all = train.stacked(
+    step_all = train.joint_step(
         contrastive_step(settings, kind, make_optimizer(settings)),
         unrolled=jax.default_backend() == "cpu",
     )

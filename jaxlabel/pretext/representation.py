@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, UInt8
 from jaxlabel import nets, train
 from jaxlabel.cluster.pca import fit_pca, project
 
-GIVEN = ("gradients", "pixels")  # the kinds of fixed (not learned) features of an image
+COMPONENT_INPUTS = ("gradients", "pixels")  # the kinds of fixed (not learned) features of an image
 
 
 class Representation(nnx.Module):
@@ -40,13 +40,13 @@ class Representation(nnx.Module):
     def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
         learned = self.encoder.features(images) - self.centre[...]
         given = (fixed_features(images, self.given) - self.mean[...]) @ self.components[...].T
-        return beside(learned, given, self.share)
+        return concatenate_weighted(learned, given, self.share)
 
     def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
         return self.features(images)
 
 
-def represent(
+def fit_representation(
     encoder: Any, images: UInt8[np.ndarray, "n h w c"], components: int, share: float, given: str
 ) -> Representation:
     """Return a `Representation` whose centre and principal components are fitted to the images."""
@@ -59,7 +59,7 @@ def represent(
     return model
 
 
-def given_points(
+def input_components(
     images: UInt8[np.ndarray, "n h w c"], components: int, given: str
 ) -> Float[Array, "n d"]:
     """Return the images' coordinates along the principal components of their fixed features.
@@ -85,7 +85,7 @@ def features_of(model: Any, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.nd
     return train.apply_batched(train.features_of, model, images)
 
 
-def beside(
+def concatenate_weighted(
     learned: Float[Array, "n d"], given: Float[Array, "n e"], share: float
 ) -> Float[Array, "n both"]:
     """Concatenate two sets of features, each row scaled to unit length and then weighted.
@@ -95,9 +95,11 @@ def beside(
       given: the fixed features.
       share: the fixed features' fraction of the squared length of a row.
     """
-    return jnp.concatenate([(1 - share) ** 0.5 * unit(learned), share**0.5 * unit(given)], axis=-1)
+    return jnp.concatenate(
+        [(1 - share) ** 0.5 * unit_rows(learned), share**0.5 * unit_rows(given)], axis=-1
+    )
 
 
-def unit(rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
+def unit_rows(rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
     """Scale each row to unit length; a row of zeros stays zero."""
     return rows * jax.lax.rsqrt(jnp.sum(jnp.square(rows), axis=-1, keepdims=True) + 1e-12)

@@ -7,6 +7,7 @@ COVERAGE strategies use only the features. UNCERTAINTY strategies also use a mod
 probabilities, so a COVERAGE strategy must choose the first images.
 """
 
+import inspect
 from collections.abc import Callable
 
 import jax
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from jaxlabel.config import is_own, own_part
 from jaxlabel.errors import UsageError
 from jaxlabel.oracle import Oracle
 from jaxlabel.query.clusters import medoids, typiclust
@@ -24,19 +26,37 @@ from jaxlabel.query.purchase import (
     affordable,
     buy,
     chosen,
-    chosen_before,
     num_affordable,
     plan,
-    remember,
-    remembered,
+    restore_indices,
+    restored_choice,
+    save_indices,
     unaffordable,
 )
 from jaxlabel.query.seeding import coreset, spread_out
 from jaxlabel.query.uncertainty import badge, diverse, entropy, margin
 
-__all__ = ["COVERAGE", "NO_LABELS", "STRATEGIES", "UNCERTAINTY", "Labelled", "affordable", "buy",
-           "chosen", "chosen_before", "num_affordable", "plan", "remember", "remembered", "select",
-           "select_affordable", "spread_out", "unaffordable"]  # fmt: skip
+__all__ = [
+    "COVERAGE",
+    "NO_LABELS",
+    "STRATEGIES",
+    "UNCERTAINTY",
+    "Labelled",
+    "affordable",
+    "buy",
+    "chosen",
+    "looks_at_features",
+    "needs_model",
+    "num_affordable",
+    "plan",
+    "restore_indices",
+    "restored_choice",
+    "save_indices",
+    "select",
+    "select_affordable",
+    "spread_out",
+    "unaffordable",
+]  # fmt: skip
 
 
 def random_points(
@@ -66,6 +86,21 @@ UNCERTAINTY = tuple(_BY_PROBABILITIES)
 STRATEGIES = COVERAGE + UNCERTAINTY
 
 
+def needs_model(strategy: str) -> bool:
+    """Return True if a strategy looks at a model's class probabilities.
+
+    A strategy `module:function` does so if its function has an argument `probabilities`.
+    """
+    if is_own(strategy):
+        return "probabilities" in inspect.signature(own_part(strategy)).parameters
+    return strategy in UNCERTAINTY
+
+
+def looks_at_features(strategy: str) -> bool:
+    """Return True if a strategy looks at the features of the images before a model is trained."""
+    return strategy != "random" and not needs_model(strategy)
+
+
 def select(
     strategy: str,
     key: Key[Array, ""],
@@ -81,7 +116,8 @@ def select(
     points are covered, or only duplicates of labelled points are left), the rest is random.
 
     Args:
-      strategy: one of `STRATEGIES`.
+      strategy: one of `STRATEGIES`, or `module:function`: a function of key, features, count and
+        asked, and of probabilities if it has an argument of that name, which returns indices.
       features: vectors whose Euclidean distances measure dissimilarity; strategies depend on their
         scale, so standardise or whiten them first.
       count: the number of points to choose.
@@ -100,7 +136,10 @@ def select(
     if count == 0:
         return np.zeros(0, np.int64)
     features = jnp.asarray(features, jnp.float32)
-    if strategy in _BY_FEATURES:
+    if is_own(strategy):
+        extra = {"probabilities": probabilities} if needs_model(strategy) else {}
+        selected = np.asarray(own_part(strategy)(key, features, count, asked, **extra), np.int64)
+    elif strategy in _BY_FEATURES:
         selected = _BY_FEATURES[strategy](key, features, count, asked)
     else:
         probabilities = jnp.asarray(probabilities)
@@ -142,13 +181,13 @@ def _check(
     asked: Int[np.ndarray, "m"],
     probabilities: Float[Array, "n classes"] | None,
 ) -> None:
-    if strategy not in STRATEGIES:
+    if strategy not in STRATEGIES and not is_own(strategy):
         raise UsageError(f"no query strategy {strategy!r}: it is one of {', '.join(STRATEGIES)}")
     if count < 0:
         raise UsageError(f"cannot select {count} points: ask for 0 or more")
     if len(asked) and not 0 <= asked[0] <= asked[-1] < num_points:
         raise UsageError(f"asked holds {asked[0]} and {asked[-1]}: indices go to {num_points - 1}")
-    if strategy in UNCERTAINTY and probabilities is None:
+    if needs_model(strategy) and probabilities is None:
         raise UsageError(
             f"query strategy {strategy!r} needs a trained model's probabilities: "
             f"choose the first images by one of {', '.join(COVERAGE)}"

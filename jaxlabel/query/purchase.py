@@ -106,22 +106,22 @@ def chosen(
       choose: a function that returns the indices of `count` images; called only if the checkpoint
         holds too few.
     """
-    before = chosen_before(log, number, num_images)
+    before = restored_choice(log, number, num_images)
     before = before[~np.isin(before, labelled.indices)][:count]
     if len(before) == count:
         return before
     picked = np.asarray(choose(), int)
     wanted = np.append(before, picked[~np.isin(picked, before)])[:count]
-    remember(log, _name(number), wanted, num_images)
+    save_indices(log, _name(number), wanted, num_images)
     return wanted
 
 
-def chosen_before(log: Log, number: int, num_images: int) -> Int[np.ndarray, "m"]:
+def restored_choice(log: Log, number: int, num_images: int) -> Int[np.ndarray, "m"]:
     """Return the indices of the images that an interrupted run chose in a round, if any."""
-    return remembered(log, _name(number), num_images)
+    return restore_indices(log, _name(number), num_images)
 
 
-def remember(log: Log, name: str, indices: Int[np.ndarray, "m"], num_images: int) -> None:
+def save_indices(log: Log, name: str, indices: Int[np.ndarray, "m"], num_images: int) -> None:
     """Save indices of images in a checkpoint whose shape does not depend on their number.
 
     A checkpoint with more indices replaces one with fewer.
@@ -134,7 +134,7 @@ def remember(log: Log, name: str, indices: Int[np.ndarray, "m"], num_images: int
     log.save(name, len(indices), padded)
 
 
-def remembered(log: Log, name: str, num_images: int) -> Int[np.ndarray, "m"]:
+def restore_indices(log: Log, name: str, num_images: int) -> Int[np.ndarray, "m"]:
     """Return the indices saved by `remember` under a name; empty if there are none."""
     restored = log.restore(name, np.full(num_images, -1))
     padded = np.full(0, -1) if restored is None else np.asarray(restored[1])

@@ -40,7 +40,7 @@ def render(run: Run) -> str:
         "clusters": clusters(run),
         "medoids": sections.medoids(run),
         "confusion": sections.confusion(run),
-        "map": sections.code_map(run),
+        "map": sections.feature_map(run),
         "reconstructions": sections.reconstructions(run),
         "generated": generated(run),
         "samples": sections.samples(run),

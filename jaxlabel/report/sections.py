@@ -156,7 +156,7 @@ def _mistakes(matrix: Int[np.ndarray, "k k"], names: Sequence[str], count: int =
     ]
 
 
-def code_map(run: Run) -> Section | None:
+def feature_map(run: Run) -> Section | None:
     """Return the section with the two-dimensional map of the features."""
     arrays = artifact(run, "map", "points", "labels")
     if arrays is None or not len(arrays["points"]):

@@ -29,19 +29,22 @@ from jaxlabel.runlog.tensorboard import Events
 RESERVED = ("phase", "step", "seconds")  # keys of a line of metrics.jsonl beside the metrics
 
 
-def open_workdir(path: Path | str, config: Mapping[str, Any]) -> "RunLog":
+def open_workdir(
+    path: Path | str, config: Mapping[str, Any], progress: Progress | None = None
+) -> "RunLog":
     """Open the log of a new run in `path`, or of the run with this configuration that is in it.
 
     Args:
       path: the work directory; it is created if it is missing.
       config: the settings, which are compared with the config.json of an existing run.
+      progress: shows the steps and messages of the run; None: on standard error.
 
     Raises:
       UsageError: the directory holds another configuration or foreign files, or is in use.
     """
     path = Path(path)
     workdir.refuse_foreign(path)
-    log = RunLog(path)
+    log = RunLog(path, progress)
     try:
         workdir.settle_config(path, config)
     except BaseException:
@@ -202,7 +205,7 @@ class RunLog:
         if name in self._managers:
             self._managers.pop(name).close()
         records = [record for record in files.read_lines(path)[0] if record["phase"] != name]
-        with files.refusals(folder):
+        with files.write_errors(folder):
             shutil.rmtree(folder, ignore_errors=True)
             files.write(path, b"".join(map(files.json_line, records)))
         self._written = {pair for pair in self._written if pair[0] != name}
@@ -268,7 +271,7 @@ class RunLog:
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
         """Append a record as a line to a JSON-lines file of the work directory."""
         path = self.workdir / name
-        with files.refusals(path), path.open("ab") as file:
+        with files.write_errors(path), path.open("ab") as file:
             file.write(files.json_line(record))
 
     def _heartbeat(self, now: bool = False) -> None:

@@ -183,7 +183,7 @@ def _one_line(folder: Path) -> Iterator[None]:
     Orbax reports a full disk as a ValueError.
     """
     try:
-        with _quiet(), files.refusals(folder):
+        with _quiet(), files.write_errors(folder):
             yield
     except ValueError as error:
         if "No space left" not in str(error):

@@ -17,7 +17,7 @@ from jaxlabel.errors import DataError
 from jaxlabel.runlog.workdir import IMAGES, labels_of
 
 
-def as_begun(dataset: Dataset, spec: str, workdir: Path) -> Dataset:
+def in_first_order(dataset: Dataset, spec: str, workdir: Path) -> Dataset:
     """Return the data set with its training images in the order of the run's first start.
 
     The first start records the images in WORKDIR/images.json. If the images are not files of their

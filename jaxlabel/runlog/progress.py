@@ -27,7 +27,7 @@ class Progress:
         if phase != self._phase:
             self.close()
             self._phase, self._first, self._shown = phase, (step, time.monotonic()), 0.0
-        if self.stream.isatty():
+        if self.shows_bars:
             self._draw(step, num_steps, note)
         elif step >= num_steps or time.monotonic() - self._shown >= self._pause:
             self._shown = time.monotonic()
@@ -53,16 +53,24 @@ class Progress:
         """The file to write to."""
         return self._stream or sys.stderr
 
+    @property
+    def shows_bars(self) -> bool:
+        """Whether the stream can show a bar: whether it is a terminal."""
+        return self.stream.isatty()
+
+    def _new_bar(self, step: int, num_steps: int) -> Any:
+        import tqdm
+
+        return tqdm.tqdm(
+            total=num_steps, initial=step, desc=self._phase, file=self.stream,
+            dynamic_ncols=True, bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} "
+            "[{elapsed}<{remaining}{postfix}]",
+        )  # fmt: skip
+
     def _draw(self, step: int, num_steps: int, note: str) -> None:
         """Draw the phase's bar, or update it."""
         if self._bar is None:
-            import tqdm
-
-            self._bar = tqdm.tqdm(
-                total=num_steps, initial=step, desc=self._phase, file=self.stream,
-                dynamic_ncols=True, bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} "
-                "[{elapsed}<{remaining}{postfix}]",
-            )  # fmt: skip
+            self._bar = self._new_bar(step, num_steps)
         self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(step - self._bar.n)
 

@@ -58,7 +58,7 @@ def append(path: Path | str, result: Mapping[str, Any]) -> None:
     if missing := [key for key in KEYS if key not in result]:
         raise ValueError(f"a result has the keys KEYS; missing: {', '.join(missing)}")
     path, line = Path(path), files.json_line(result)
-    with files.refusals(path):
+    with files.write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -96,7 +96,7 @@ def table(*paths: Path | str) -> str:
     return "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines) + "\n"
 
 
-def filled(document: str, root: Path) -> str:
+def with_tables(document: str, root: Path) -> str:
     """Return a document with each marked table replaced by a new one.
 
     Args:
@@ -126,7 +126,7 @@ def mean_interval(values: Sequence[float]) -> MeanInterval:
 def main(arguments: Sequence[str]) -> None:
     """Write the tables of the documents at the given paths again."""
     for path in map(Path, arguments):
-        files.write(path, filled(path.read_text(), path.parent))
+        files.write(path, with_tables(path.read_text(), path.parent))
 
 
 def _row(group: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> list[str]:

@@ -75,7 +75,7 @@ class Events:
         """Close the file."""
         file, self._file = self._file, None
         if file is not None:
-            with files.refusals(self._folder):
+            with files.write_errors(self._folder):
                 file.close()
 
     def _write(self, message: Any, step: int) -> None:
@@ -84,7 +84,7 @@ class Events:
 
         event = Event(wall_time=time.time(), step=step, summary=message)
         if self._file is None:
-            with files.refusals(self._folder):
+            with files.write_errors(self._folder):
                 self._folder.mkdir(parents=True, exist_ok=True)
                 name = f"events.out.tfevents.{time.time():.4f}.{socket.gethostname()}.{os.getpid()}"
                 self._file = (self._folder / name).open("ab")
@@ -97,7 +97,7 @@ class Events:
 
         data = event.SerializeToString()
         length = struct.pack("<Q", len(data))
-        with files.refusals(self._folder):
+        with files.write_errors(self._folder):
             self._file.write(length + struct.pack("<I", masked_crc32c(length)))
             self._file.write(data + struct.pack("<I", masked_crc32c(data)))
 
@@ -105,5 +105,5 @@ class Events:
         """Pass buffered records to the operating system."""
         if self._file is None:
             return
-        with files.refusals(self._folder):
+        with files.write_errors(self._folder):
             self._file.flush()

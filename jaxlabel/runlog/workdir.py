@@ -54,7 +54,7 @@ def take_lock(workdir: Path) -> int:
       UsageError: another process has locked the directory.
     """
     path = workdir / LOCK
-    with files.refusals(path):
+    with files.write_errors(path):
         workdir.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -91,7 +91,7 @@ def settle_config(workdir: Path, config: Mapping[str, Any]) -> None:
         settings that differ.
     """
     path = workdir / "config.json"
-    wanted = json.loads(json.dumps(files.plain(config)))
+    wanted = json.loads(json.dumps(files.to_json_types(config)))
     recorded = files.read_json(path)
     if recorded is None:
         files.write_json(path, wanted)

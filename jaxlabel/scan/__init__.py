@@ -1,11 +1,18 @@
 """The steps of SCAN: mine neighbours, train cluster heads, self-label, check, and name clusters."""
 
-from jaxlabel.scan.guard import Guard, advice, measure, worse
-from jaxlabel.scan.heads import Assigner, Heads, best_head, by_size, fit_heads, teach_heads
+from jaxlabel.scan.guard import Guard, advice, measure, reason_worse
+from jaxlabel.scan.heads import (
+    Assigner,
+    Heads,
+    best_head,
+    fit_heads,
+    match_to_prior,
+    pretrain_heads,
+)
 from jaxlabel.scan.mining import Mined, mine
-from jaxlabel.scan.montage import majority, show, show_asked
-from jaxlabel.scan.naming import Named, ask_clusters, ask_fresh, spread_names
-from jaxlabel.scan.self_labelling import learn_from_itself, learn_shares, vote
+from jaxlabel.scan.montage import log_labelled, majority, show
+from jaxlabel.scan.naming import Named, ask_clusters, label_all_by_graph, label_new_clusters
+from jaxlabel.scan.self_labelling import train_on_own_assignments, train_on_probabilities, vote
 
 __all__ = [
     "Assigner",
@@ -15,19 +22,19 @@ __all__ = [
     "Named",
     "advice",
     "ask_clusters",
-    "ask_fresh",
     "best_head",
-    "by_size",
     "fit_heads",
-    "learn_from_itself",
-    "learn_shares",
+    "label_all_by_graph",
+    "label_new_clusters",
+    "log_labelled",
     "majority",
+    "match_to_prior",
     "measure",
     "mine",
+    "pretrain_heads",
+    "reason_worse",
     "show",
-    "show_asked",
-    "spread_names",
-    "teach_heads",
+    "train_on_own_assignments",
+    "train_on_probabilities",
     "vote",
-    "worse",
 ]

@@ -114,7 +114,7 @@ def advice(guard: Guard) -> list[str]:
     return lines
 
 
-def worse(before: Guard, after: Guard) -> str:
+def reason_worse(before: Guard, after: Guard) -> str:
     """Return why the clustering after a step is worse than before; an empty string if it is not."""
     if after.vanished > before.vanished:
         return f"{after.vanished} clusters have vanished, {before.vanished} before the step"

@@ -52,7 +52,7 @@ class Heads(nnx.Module):
         return Assigner(self.encoder, self.heads[number])
 
 
-def by_size(
+def match_to_prior(
     clusters: Int[np.ndarray, "n"], prior: Float[np.ndarray, "clusters"] | None
 ) -> Int[np.ndarray, "n"]:
     """Renumber the clusters so that the largest gets the number with the largest prior, and so on.
@@ -68,7 +68,7 @@ def by_size(
     return numbers[clusters]
 
 
-def teach_heads(
+def pretrain_heads(
     model: Heads,
     images: UInt8[np.ndarray, "n h w c"],
     targets: Int[np.ndarray, "n heads"],

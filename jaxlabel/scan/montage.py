@@ -39,7 +39,7 @@ def show(
     log.images("clusters", 0, images[np.concatenate([row[:10] for row in chosen])])
 
 
-def show_asked(images: UInt8[np.ndarray, "n h w c"], named: Named, log: Log) -> None:
+def log_labelled(images: UInt8[np.ndarray, "n h w c"], named: Named, log: Log) -> None:
     """Log the labelled images, with the number of images that each one represents."""
     sizes = np.bincount(named.parts, minlength=len(named.indices))
     log.arrays("medoids", images=images[named.indices], labels=named.labels, sizes=sizes)

@@ -63,7 +63,7 @@ def ask_clusters(
     return _fill_unlabelled_parts(points, named)
 
 
-def ask_fresh(
+def label_new_clusters(
     oracle: Oracle, points: Float[np.ndarray, "n d"], count: int, key: Key[Array, ""]
 ) -> Named:
     """Cluster the points anew into `count` clusters by k-means, and buy the medoids' labels.
@@ -80,7 +80,9 @@ def ask_fresh(
     return _fill_unlabelled_parts(points, _assign_representatives(labelled, centres, parts))
 
 
-def spread_names(named: Named, space: cluster.GraphSpace, method: str) -> Int[np.ndarray, "n"]:
+def label_all_by_graph(
+    named: Named, space: cluster.GraphSpace, method: str
+) -> Int[np.ndarray, "n"]:
     """Return a label for every image: its part's, or one propagated over the neighbour graph.
 
     Args:

@@ -13,7 +13,7 @@ from jaxlabel.log import Log
 from jaxlabel.losses.scan import self_label
 
 
-def learn_from_itself(
+def train_on_own_assignments(
     model: Any,
     teacher: Float[np.ndarray, "n k"],
     images: UInt8[np.ndarray, "n h w c"],
@@ -62,7 +62,7 @@ def learn_from_itself(
     return model
 
 
-def learn_shares(
+def train_on_probabilities(
     model: Any,
     shares: Float[np.ndarray, "n classes"],
     images: UInt8[np.ndarray, "n h w c"],

@@ -1,4 +1,4 @@
-"""Learning from few labels and many images: one training step, and the objectives that it takes."""
+"""Semi-supervised learning: one training step for several objectives, and label propagation."""
 
 from jaxlabel.semisupervised.pretraining import STARTS, pretrained
 from jaxlabel.semisupervised.propagation import METHODS as PROPAGATIONS

@@ -1,6 +1,6 @@
-"""Several networks trained side by side on the same labels, and one distilled from them.
+"""A committee: several networks trained in parallel on the same labels, and distilled to one.
 
-Their parameters are stacked along a first axis (`train.stacked`).
+The parameters of all members are stacked along a new first axis (`train.stacked`).
 """
 
 import dataclasses
@@ -28,7 +28,10 @@ def begin(
     config: Any, members: int, images: UInt8[np.ndarray, "n h w c"], num_classes: int,
     key: Key[Array, ""], log: Log,
 ) -> State:  # fmt: skip
-    """The stacked states before the first step; the members start from different draws."""
+    """Return the stacked states of all members before the first step.
+
+    Each member has its own random initialisation.
+    """
     keys = jax.random.split(key, members)
     states = [
         begin_one(config, images, num_classes, each, log, member=number)
@@ -38,14 +41,19 @@ def begin(
 
 
 class Cycle(NamedTuple):
-    """Some training steps with a schedule of their own; made once, compiled once."""
+    """A number of training steps with its own learning-rate schedule, compiled once.
+
+    Attributes:
+      settings: the configuration with the cycle's number of steps.
+      step: the training step of all members.
+    """
 
     settings: Any
     step: train.Step[State]
 
 
 def cycle(config: Any, steps: int) -> Cycle:
-    """A cycle of so many steps with the configuration's objective."""
+    """Return a cycle of `steps` training steps with the objective of `config`."""
     settings = dataclasses.replace(config, steps=steps)
     step = training.make_step(settings, training.views_of(config.kind))
     return Cycle(settings, side_by_side(step, unrolled=jax.default_backend() == "cpu"))
@@ -54,9 +62,9 @@ def cycle(config: Any, steps: int) -> Cycle:
 def learn(
     cycle: Cycle, state: State, data: Data, key: Key[Array, ""], log: Log, name: str
 ) -> State:
-    """The states after a cycle more, which starts from the teachers.
+    """Train the committee for one cycle, starting from the teachers, and return its state.
 
-    A warm restart: the learning rate rises and falls again (Loshchilov & Hutter 2017).
+    This is a warm restart: the learning rate rises and falls again (Loshchilov & Hutter 2017).
     """
     restart = jax.vmap(training.optimizer(cycle.settings).init)(state.teacher)
     number = jnp.zeros_like(state.number)
@@ -66,17 +74,27 @@ def learn(
 
 
 def side_by_side(step: train.Step[State], *, unrolled: bool) -> train.Step[State]:
-    """The step of all members, each with its own random numbers; metrics are their means."""
-    step_all = train.stacked(step, unrolled=unrolled)
+    """Return a step that trains all members, each with its own random key.
 
-    def together(state: State, data: Data, key: Key[Array, ""]) -> tuple[State, train.Metrics]:
+    The metrics are means over the members.
+
+    Args:
+      step: the training step of one member.
+      unrolled: compute one member after another instead of all in one vectorised call.
+    """
+    step_all = train.joint_step(step, unrolled=unrolled)
+
+    def split_step(state: State, data: Data, key: Key[Array, ""]) -> tuple[State, train.Metrics]:
         return step_all(state, data, jax.random.split(key, len(state.number)))
 
-    return together
+    return split_step
 
 
 def networks(config: Any, state: State) -> Ensemble:
-    """The members' teachers, their probabilities averaged, on both sides of what is mirrored."""
+    """Return the ensemble of the members' teachers, which averages their probabilities.
+
+    It also averages over mirrored images if the kind of images allows mirroring.
+    """
     return ensemble(
         config, [train.member(state, number).teacher for number in range(len(state.number))]
     )
@@ -86,19 +104,20 @@ def distilled(
     config: Any, state: State, images: UInt8[np.ndarray, "n h w c"], labelled: Labelled,
     key: Key[Array, ""], log: Log, name: str,
 ) -> Ensemble:  # fmt: skip
-    """One network that says what the members say together (Hinton et al. 2015), all images seen.
+    """Distil the committee to one network (Hinton et al. 2015) and return it.
 
-    It starts from scratch, so that it need not unlearn what one of them knows by heart, and sees
-    half of the images under the weak transform and half under the strong one (Xie et al. 2020,
-    noisy student). Labels that are paid for are as much of each batch as in the members'
-    training: those that were asked where the members were unsure are what a student of opinions
-    alone falls short of (experiments/flagship.md). Of a single network there is nothing to
-    distil; without `distil_steps` it is all the members.
+    The network learns the committee's averaged probabilities for all images. It starts from
+    scratch, so that it does not inherit what one member has memorised. Half of the images pass
+    through the weak transform and half through the strong one (noisy student, Xie et al. 2020).
+    Each batch holds as many labelled images as in the members' training: a student of predictions
+    alone does worse on the images that were labelled because the members were uncertain
+    (experiments/flagship.md). With one member, or with `distil_steps=0`, nothing is distilled and
+    the ensemble itself is returned.
     """
-    together = networks(config, state)
+    teachers = networks(config, state)
     if len(state.number) == 1 or not config.distil_steps:
-        return together
-    targets = predict_probabilities(together, images)
+        return teachers
+    targets = predict_probabilities(teachers, images)
     views = training.views_of(config.kind)
     init_key, fit_key = jax.random.split(key)
     student = train.init(make_network(config, images.shape[1:], targets.shape[1]), init_key)

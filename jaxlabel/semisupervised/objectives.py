@@ -1,73 +1,31 @@
-"""The objectives: what one batch asks of the student, all of one signature.
+"""The training objectives: functions from a batch to per-example losses, with one signature.
 
-The teacher is an exponential moving average of the student (Tarvainen & Valpola 2017) and sees no
-gradient. Labelled and unlabelled images go through the student in one pass: on a CPU that counts.
+The teacher is an exponential moving average of the student (Tarvainen & Valpola 2017) and gets no
+gradient. Labelled and unlabelled images pass through the student in one call, which saves time on a
+CPU.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
 from jaxlabel import losses
-from jaxlabel.augment import Transform
+from jaxlabel.config import is_own, own_part
 from jaxlabel.losses import consistency, thresholds
 from jaxlabel.nets.layers import compute_dtype
+from jaxlabel.semisupervised.batches import Batch, Memory, Objective, Outcome, Views, Weigh
 from jaxlabel.semisupervised.settings import Settings
 
-DECAY = 0.99  # of running statistics: about the last 100 batches count
-
-
-class Batch(NamedTuple):
-    """What a step sees.
-
-    Attributes:
-      rows: of the unlabelled images among all, for what is remembered per image.
-      guide: the classes that the graph spread, one-hot, or zeros.
-      prior: how often each class is expected.
-      progress: the share of the training's steps that is done.
-    """
-
-    images: Float[Array, "b h w c"]
-    labels: Int[Array, "b"]
-    unlabelled: Float[Array, "u h w c"]
-    rows: Int[Array, "u"]
-    graph_targets: Float[Array, "u classes"]
-    prior: Float[Array, "classes"]
-    progress: Float[Array, ""]
-
-
-class Memory(NamedTuple):
-    """What the thresholds of pseudo-labels remember of earlier batches."""
-
-    seen: thresholds.Confidence
-    chosen: Int[Array, "n"]
-
-
-class Views(NamedTuple):
-    """The two transforms: what a target is made of, and what is to agree with it."""
-
-    weak: Transform
-    strong: Transform
-
-
-class Outcome(NamedTuple):
-    """What an objective makes of a batch: per-example losses, the labelled and the others'."""
-
-    labelled: Float[Array, "b"]
-    unlabelled: Float[Array, "m"]
-    memory: Memory
-    metrics: Mapping[str, Float[Array, ""]]
-
-
-Objective = Callable[[Settings, Views, Any, Any, Batch, Memory, Key[Array, ""]], Outcome]
-Weigh = Callable[[Settings, Array, Batch, Memory], tuple[Float[Array, "u"], Memory]]
+DECAY = 0.99  # of the running statistics: they average over about the last 100 batches
 
 
 def objective_of(settings: Settings) -> Objective:
-    """The objective that the settings name."""
+    """Return the objective function that `settings.objective` names."""
+    if is_own(settings.objective):
+        own: Objective = own_part(settings.objective, "config.objective")
+        return own
     return OBJECTIVES[settings.objective]
 
 
@@ -75,7 +33,7 @@ def supervised(
     settings: Settings, views: Views, student: Any, teacher: Any, batch: Batch, memory: Memory,
     key: Key[Array, ""],
 ) -> Outcome:  # fmt: skip
-    """Cross-entropy of the labelled images alone: what the others are compared with."""
+    """Compute the loss of the supervised baseline: cross-entropy of the labelled images alone."""
     logits = student(views.weak(key, batch.images))
     return Outcome(losses.cross_entropy(logits, batch.labels), jnp.zeros(1), memory, {})
 
@@ -84,9 +42,13 @@ def pseudo_label(
     settings: Settings, views: Views, student: Any, teacher: Any, batch: Batch, memory: Memory,
     key: Key[Array, ""],
 ) -> Outcome:  # fmt: skip
-    """The student's own most probable class is taken for true, ever more (Lee 2013)."""
-    labelled, others = _apart(views.weak(key, _together(batch)), batch)
-    logits, unlabelled = _both(student, labelled, others)
+    """Compute the pseudo-label loss (Lee 2013).
+
+    The student's most probable classes are the targets of the unlabelled images, with a weight that
+    grows during the training.
+    """
+    labelled, others = _split(views.weak(key, _all_images(batch)), batch)
+    logits, unlabelled = _logits(student, labelled, others)
     loss = consistency.pseudo_label(unlabelled, jax.nn.softmax(unlabelled))
     ramp = consistency.ramp_up(batch.progress, settings.ramp)
     return Outcome(losses.cross_entropy(logits, batch.labels), ramp * loss, memory, {"ramp": ramp})
@@ -96,11 +58,15 @@ def mean_teacher(
     settings: Settings, views: Views, student: Any, teacher: Any, batch: Batch, memory: Memory,
     key: Key[Array, ""],
 ) -> Outcome:  # fmt: skip
-    """The student agrees with the teacher's view of the image (Tarvainen & Valpola 2017)."""
+    """Compute the mean-teacher loss (Tarvainen & Valpola 2017).
+
+    It is the squared difference between the student's and the teacher's predictions for two weak
+    views of the same image.
+    """
     student_key, teacher_key = jax.random.split(key)
-    labelled, others = _apart(views.weak(student_key, _together(batch)), batch)
+    labelled, others = _split(views.weak(student_key, _all_images(batch)), batch)
     targets = jax.nn.softmax(teacher(views.weak(teacher_key, batch.unlabelled)))
-    logits, unlabelled = _both(student, labelled, others)
+    logits, unlabelled = _logits(student, labelled, others)
     ramp = consistency.ramp_up(batch.progress, settings.ramp)
     loss = ramp * consistency.squared_difference(unlabelled, targets)
     return Outcome(losses.cross_entropy(logits, batch.labels), loss, memory, {"ramp": ramp})
@@ -110,21 +76,29 @@ def vat(
     settings: Settings, views: Views, student: Any, teacher: Any, batch: Batch, memory: Memory,
     key: Key[Array, ""],
 ) -> Outcome:  # fmt: skip
-    """Predictions hold out against the worst small perturbation (Miyato et al. 2018)."""
+    """Compute the loss of virtual adversarial training (VAT, Miyato et al. 2018).
+
+    It is small if the worst perturbation of a given length changes the predictions little.
+    """
     view_key, direction_key = jax.random.split(key)
-    labelled, others = _apart(views.weak(view_key, _together(batch)), batch)
+    labelled, others = _split(views.weak(view_key, _all_images(batch)), batch)
     loss = consistency.virtual_adversarial(
-        student, others, direction_key, radius=settings.radius, probe=probe_of(settings)
+        student, others, direction_key, radius=settings.radius, probe=vat_step_size(settings)
     )
     ramp = consistency.ramp_up(batch.progress, settings.ramp)
     fitted = losses.cross_entropy(student(labelled), batch.labels)
     return Outcome(fitted, ramp * loss, memory, {"ramp": ramp})
 
 
-def probe_of(settings: Settings, dtype: Any = None) -> float:
-    """How far VAT's finite difference looks: far enough for what the networks compute in.
+def vat_step_size(settings: Settings, dtype: Any = None) -> float:
+    """Return the step size of VAT's finite difference, large enough for the compute dtype.
 
-    Over 784 pixels 0.1 is 0.004 each: bfloat16's next number from 1. Half the radius is more.
+    A step of length 0.1 over 784 pixels is 0.004 per pixel, which is the distance from 1 to the
+    next bfloat16 number. Below float32 the step is therefore half the radius, if that is more.
+
+    Args:
+      settings: holds the radius.
+      dtype: dtype of the networks' computations; None for the configured one.
     """
     if (dtype or compute_dtype()) == jnp.float32:
         return 0.1
@@ -135,19 +109,20 @@ def mixmatch(
     settings: Settings, views: Views, student: Any, teacher: Any, batch: Batch, memory: Memory,
     key: Key[Array, ""],
 ) -> Outcome:  # fmt: skip
-    """Guesses over two views, sharpened and mixed with labels (Berthelot et al. 2019).
+    """Compute the MixMatch loss (Berthelot et al. 2019).
 
-    The guesses are the teacher's, where the paper takes the student's.
+    The predictions for two views of each unlabelled image are averaged, sharpened, and mixed with
+    the labelled images. The predictions are the teacher's; the paper takes the student's.
     """
     view_key, other_key, mix_key = jax.random.split(key, 3)
-    labelled, one = _apart(views.weak(view_key, _together(batch)), batch)
-    two = views.weak(other_key, batch.unlabelled)
-    logits = teacher(jnp.concatenate([one, two])).reshape(2, len(one), -1)
-    guesses = consistency.guess(logits, settings.temperature)
+    labelled, view1 = _split(views.weak(view_key, _all_images(batch)), batch)
+    view2 = views.weak(other_key, batch.unlabelled)
+    logits = teacher(jnp.concatenate([view1, view2])).reshape(2, len(view1), -1)
+    guesses = consistency.average_and_sharpen(logits, settings.temperature)
     num_classes = guesses.shape[-1]
     known = jax.nn.one_hot(batch.labels, num_classes)
     images, targets = consistency.mixup(
-        mix_key, jnp.concatenate([labelled, one, two]),
+        mix_key, jnp.concatenate([labelled, view1, view2]),
         jnp.concatenate([known, guesses, guesses]), concentration=0.75,
     )  # fmt: skip
     outputs, b = student(images), len(labelled)
@@ -161,24 +136,28 @@ def graph(
     settings: Settings, views: Views, student: Any, teacher: Any, batch: Batch, memory: Memory,
     key: Key[Array, ""],
 ) -> Outcome:  # fmt: skip
-    """The labels that the graph spread are taken for true: a classifier distilled from it."""
-    labelled, others = _apart(views.weak(key, _together(batch)), batch)
-    logits, unlabelled = _both(student, labelled, others)
+    """Compute the cross-entropy of all images, with propagated labels for the unlabelled ones."""
+    labelled, others = _split(views.weak(key, _all_images(batch)), batch)
+    logits, unlabelled = _logits(student, labelled, others)
     loss = consistency.soft_cross_entropy(unlabelled, batch.graph_targets)
     return Outcome(losses.cross_entropy(logits, batch.labels), loss, memory, {})
 
 
 def confident(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
-    """FixMatch (Sohn et al. 2020), its confidence being weighed as `weigh` does.
+    """Return the FixMatch objective (Sohn et al. 2020) with the example weights of `weigh`.
 
-    The teacher's class of the weak view is what the student is to say of the strong one. Our
-    runs are short: the first targets, of a teacher that knows nothing, are ramped up. The guide is
-    let go linearly; where it is unsure, the teacher is as little trusted as elsewhere: taken at its
-    word from the start, it learns its own first guesses (experiments/semisup.md). An image for
-    which neither has a target has no weight. A guide of no class at all is none.
+    The student is trained to predict, for the strong view, the class that the teacher predicts for
+    the weak view. Runs are short, so the loss is ramped up while the teacher is still untrained.
+
+    With `graph_targets`, the target is a mixture of the graph target and the teacher's prediction.
+    The share of the graph target falls linearly to 0. The teacher's share is the same for images
+    without a graph target: a teacher with full weight from the start learns its own first guesses
+    (experiments/semisup.md). An image for which neither gives a target has weight 0. If no image
+    in the batch has a graph target, the targets are the teacher's alone.
 
     Args:
-      watch_aligned: the statistics of the largest probability are of the aligned predictions.
+      weigh: returns the weight of each unlabelled example and the updated memory.
+      watch_aligned: keep the confidence statistics of the aligned instead of the plain predictions.
     """
 
     def objective(
@@ -186,13 +165,16 @@ def confident(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
         memory: Memory, key: Key[Array, ""],
     ) -> Outcome:  # fmt: skip
         weak_key, strong_key = jax.random.split(key)
-        labelled, others = _apart(views.weak(weak_key, _together(batch)), batch)
+        labelled, others = _split(views.weak(weak_key, _all_images(batch)), batch)
         predicted = jax.nn.softmax(teacher(others))
-        seen, targets = thresholds.observe(memory.seen, predicted, DECAY), predicted
+        seen, targets = thresholds.update_statistics(memory.seen, predicted, DECAY), predicted
         if settings.alignment != "none":
             targets = consistency.align(predicted, batch.prior, seen.mean)
-        if watch_aligned:  # but the mean is what predictions are aligned by: of what they were
-            seen = thresholds.observe(memory.seen, targets, DECAY)._replace(mean=seen.mean)
+        if watch_aligned:
+            # alignment divides by the mean of the plain predictions, so that mean is kept
+            seen = thresholds.update_statistics(memory.seen, targets, DECAY)._replace(
+                mean=seen.mean
+            )
         memory = memory._replace(seen=seen)
         if settings.graph_targets:
             trust = jnp.clip(1.0 - batch.progress / settings.graph_targets, 0.0, 1.0)
@@ -201,7 +183,7 @@ def confident(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
         weights, memory = weigh(settings, targets, batch, memory)
         weights = weights * (jnp.sum(targets, axis=-1) > 0)
         strong = views.strong(strong_key, batch.unlabelled)
-        logits, unlabelled = _both(student, labelled, strong)
+        logits, unlabelled = _logits(student, labelled, strong)
         ramp = consistency.ramp_up(batch.progress, settings.ramp)
         loss = ramp * weights * consistency.pseudo_label(unlabelled, targets)
         metrics = {"confident": jnp.mean(weights), "level": memory.seen.level}
@@ -213,14 +195,17 @@ def confident(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
 def by_threshold(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
-    """FixMatch's mask."""
+    """Return FixMatch's mask: 1 for a target above the fixed threshold, else 0."""
     return thresholds.fixed_mask(targets, settings.threshold), memory
 
 
 def by_curriculum(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
-    """FlexMatch's mask (Zhang et al. 2021)."""
+    """Return FlexMatch's mask (Zhang et al. 2021): 1 above the class's threshold, else 0.
+
+    A class with few confident images so far has a lower threshold.
+    """
     num_classes = targets.shape[-1]
     levels = thresholds.curriculum_thresholds(memory.chosen, num_classes, settings.threshold)
     chosen = thresholds.remember(memory.chosen, batch.rows, targets, settings.threshold)
@@ -230,9 +215,11 @@ def by_curriculum(
 def by_confidence(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
-    """FreeMatch's mask (Wang et al. 2023): without its fairness loss (SAF), with `alignment`.
+    """Return FreeMatch's mask (Wang et al. 2023): 1 above the class's threshold, else 0.
 
-    The thresholds are of the predictions as they are, the mask is of the aligned ones.
+    The thresholds follow the mean confidence and each class's share. They come from the plain
+    predictions, the mask from the aligned ones. `alignment` replaces the paper's fairness loss
+    (SAF).
     """
     levels = thresholds.adaptive_thresholds(memory.seen, settings.threshold)
     return thresholds.class_mask(targets, levels), memory
@@ -241,7 +228,7 @@ def by_confidence(
 def by_gaussian(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
-    """SoftMatch's weights (Chen et al. 2023), by aligned predictions against their statistics."""
+    """Return SoftMatch's weights (Chen et al. 2023): a Gaussian of the aligned confidence."""
     return thresholds.gaussian_weights(targets, memory.seen), memory
 
 
@@ -259,15 +246,17 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
-def _together(batch: Batch) -> Float[Array, "n h w c"]:
+def _all_images(batch: Batch) -> Float[Array, "n h w c"]:
+    """Return the labelled images of a batch, followed by the unlabelled ones."""
     return jnp.concatenate([batch.images, batch.unlabelled])
 
 
-def _apart(images: Array, batch: Batch) -> tuple[Array, Array]:
+def _split(images: Array, batch: Batch) -> tuple[Array, Array]:
+    """Split an array in the order of `_all_images` into its labelled and unlabelled parts."""
     return images[: len(batch.images)], images[len(batch.images) :]
 
 
-def _both(model: Any, labelled: Array, others: Array) -> tuple[Array, Array]:
-    """The logits of both, in one pass."""
+def _logits(model: Any, labelled: Array, others: Array) -> tuple[Array, Array]:
+    """Return the logits of labelled and unlabelled images, computed in one call of the model."""
     logits = model(jnp.concatenate([labelled, others]))
     return logits[: len(labelled)], logits[len(labelled) :]

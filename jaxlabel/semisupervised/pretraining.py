@@ -1,4 +1,4 @@
-"""Where a classifier starts: from scratch, or from an encoder that has seen the images."""
+"""Pretraining of a classifier's encoder on images without labels."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ STARTS = ("scratch", "autoencoder", "simclr")
 
 
 class Autoencoder(nnx.Module):
-    """An encoder with a dense decoder behind its features: what it learns stays when it goes."""
+    """An encoder followed by a dense decoder, which is dropped after the pretraining."""
 
     def __init__(self, encoder: Any, shape: tuple[int, ...], rngs: nnx.Rngs):
         self.encoder = encoder
@@ -28,7 +28,10 @@ class Autoencoder(nnx.Module):
 
 
 class NamedLog:
-    """A log whose records and checkpoints all have a suffix, so that two trainings stay apart."""
+    """A log that adds a suffix to the names of all records and checkpoints.
+
+    Two trainings of the same kind in one run can then use the same log.
+    """
 
     def __init__(self, log: Log, suffix: str):
         self._log, self._suffix = log, suffix
@@ -69,14 +72,20 @@ def pretrained(
     batch_size: int = 256,
     name: str = "",
 ) -> Any:
-    """The encoder after it learned from images without labels.
+    """Train an encoder on images without labels and return it.
 
     Args:
-      encoder: `network` of that width, untrained.
-      manner: "scratch" leaves it as it is; "autoencoder" gives back clean images for moved ones
-        (Vincent et al. 2008); "simclr" tells an image's own views from all other images (Chen et
-        al. 2020), with the settings that methods/simclr.py starts from.
-      name: a suffix of the checkpoint's name, where several encoders are trained in one run.
+      encoder: an untrained encoder of the type `network` and the given width.
+      method: "scratch" returns the encoder untrained; "autoencoder" trains it to reconstruct the
+        clean image from a deformed one (Vincent et al. 2008); "simclr" trains it to tell two views
+        of the same image from all other images (Chen et al. 2020), with the default settings of
+        methods/simclr.py.
+      network: name of the encoder's network.
+      width: channels of its first layer.
+      kind: kind of images, which decides on the transforms.
+      num_steps: training steps.
+      batch_size: images in a training step.
+      name: a suffix for the checkpoint's name, needed if one run trains several encoders.
     """
     if method == "scratch":
         return encoder
@@ -98,22 +107,30 @@ def pretrained(
 def contrastive_settings(
     network: str, width: int, num_steps: int, batch_size: int = 256
 ) -> pretext.Settings:
-    """SimCLR's settings: what methods/simclr.py has where a config says nothing else."""
+    """Return SimCLR's settings, with the defaults of methods/simclr.py where none is given."""
     return pretext.Settings(
         network, width, num_steps, batch_size, temperature=0.2, projection=64, optimizer="adamw",
         learning_rate=2e-3, weight_decay=1e-4, strength=1.0, partners=0, partner_share=0.0,
     )  # fmt: skip
 
 
-def beside_components(
+def features_with_components(
     images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log, *, kind: str, given: str,
     components: int, num_steps: int,
 ) -> Float[np.ndarray, "n d"]:  # fmt: skip
-    """Contrastive features beside the principal components of what is given, all without labels.
+    """Train a contrastive encoder and return its features concatenated with principal components.
 
-    As configs/simclr.py has it for grey images on a CPU: an encoder of oriented gradients, whose
-    features are two fifths of the squared length.
+    As in configs/simclr.py for grey images on a CPU, the encoder works on oriented gradients, and
+    its features have two fifths of the squared length. No labels are used.
+
+    Args:
+      kind: kind of images, which decides on the transforms.
+      given: input of the principal components, "pixels" or "gradients".
+      components: number of principal components.
+      num_steps: training steps of the encoder.
     """
     settings = contrastive_settings("gradients", 32, num_steps)
     encoder = pretext.contrastive_encoder(settings, kind, images, key, NamedLog(log, "_space"))
-    return pretext.features_of(pretext.represent(encoder, images, components, 0.6, given), images)
+    return pretext.features_of(
+        pretext.fit_representation(encoder, images, components, 0.6, given), images
+    )

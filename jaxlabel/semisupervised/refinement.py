@@ -1,10 +1,10 @@
-"""Paid labels spread anew where the networks have learned to look, and taught to them.
+"""Refinement: propagate the labels over a graph of learned features, and train on the result.
 
-What a network has learned of few labels and all images is a better measure of likeness than what
-it was given. While labels are few, those that are paid for, spread over the graph of nearest
-neighbours there, are right more often than the network's own classes. So they become its targets,
-and the graph is made anew. (Of labels asked in the hardest places the network makes more:
-experiments/flagship.md.)
+The features that a network has learned measure similarity better than the input features. While
+labels are few, labels propagated over the graph of nearest neighbours in the learned features are
+right more often than the network's predictions. So these labels become its training targets, and
+after the training the graph is built again. (For labels bought where the networks are most
+uncertain, the network's predictions are the better ones: experiments/flagship.md.)
 """
 
 import dataclasses
@@ -26,40 +26,42 @@ from jaxlabel.semisupervised.propagation import join
 from jaxlabel.semisupervised.setup import make_graph_targets, propagate_labels
 from jaxlabel.semisupervised.training import Data, State
 
-SHARE = 0.7  # of the squared length, the networks' features beside given ones
-# Of the features, for the search of neighbours, which they halve: 98.6 to 99.6% of the variance on
-# Fashion-MNIST, 93 to 98% of the neighbours, and labels spread there are as right within .05 points
-# (experiments/flagship.md).
+# The learned features' share of the squared length, if they are concatenated with base features.
+SHARE = 0.7
+# Principal components of the features for the neighbour search, whose time they halve. On
+# Fashion-MNIST they keep 98.6 to 99.6% of the variance and 93 to 98% of the neighbours, and the
+# accuracy of the propagated labels is the same within 0.05 points (experiments/flagship.md).
 COMPONENTS = 128
 
 
 @dataclasses.dataclass
 class Settings:
-    """How often and how long, which a recipe's own `Config` inherits."""
+    """Settings of the refinement, inherited by a recipe's `Config`."""
 
     refinements: int = setting(
-        0, "how often, after `steps`, the paid labels are spread anew on a graph of what the "
-        "networks have learned (beside the features that the query or the guide looked at, if "
-        "any), and the networks are trained on that", low=0,
+        0, "number of refinements after the final training; each propagates the labels over a "
+        "graph of the networks' features (with the features of the query and of graph_targets, if "
+        "any) and trains the networks on the result", low=0,
     )  # fmt: skip
-    refine_steps: int = setting(500, "training steps of each of these times", low=1)
+    refine_steps: int = setting(500, "training steps of each refinement", low=1)
     refine_until: int = setting(
-        0, "the number of paid labels above which that is left out; 0: with any number", low=0
+        0, "with more labels than this, the networks are not refined; 0: no limit", low=0
     )
 
 
 def applies(config: Any, num_labels: int) -> bool:
-    """Whether the networks are refined with so many paid labels."""
+    """Return True if the settings ask for refinement with a labelled set of `num_labels`."""
     return config.refinements > 0 and not 0 < config.refine_until < num_labels
 
 
 def cycle(config: Any) -> committee.Cycle:
-    """A cycle of training in which the strong view of an image is to be what the graph says of it.
+    """Return a training cycle in which the graph targets are the targets of all strong views.
 
-    To the last step: where the graph's opinion is let go, and its unsure part is left out, a
-    network takes over less than half of what the graph knows better (experiments/flagship.md).
+    The weight of the graph targets does not fall, and uncertain ones are used as well: otherwise a
+    network takes over less than half of the labels that the graph has right and the network has
+    wrong (experiments/flagship.md).
     """
-    guided = dataclasses.replace(
+    settings = dataclasses.replace(
         config,
         objective="fixmatch",
         graph_targets=math.inf,
@@ -67,19 +69,25 @@ def cycle(config: Any) -> committee.Cycle:
         graph_targets_share=1.0,
         weight=-1.0,
     )
-    return committee.cycle(guided, config.refine_steps)
+    return committee.cycle(settings, config.refine_steps)
 
 
 def refine(
     cycle: committee.Cycle, state: State, data: Data, base: Float[np.ndarray, "n d"] | None,
     labelled: Labelled, key: Key[Array, ""], log: Log, name: str,
 ) -> State:  # fmt: skip
-    """The networks after `refinements`, each a cycle on labels spread over their own features.
+    """Refine the networks and return their state.
+
+    Each of the `refinements` builds a graph of the networks' current features, propagates the
+    labels over it, and trains the networks for one cycle on the propagated labels.
 
     Args:
-      cycle: from the function of that name.
-      data: what the networks were trained on; its guide is not looked at.
-      base: features that lie beside the networks' in the graph, or None.
+      cycle: the training cycle, from `refinement.cycle`.
+      state: the trained networks.
+      data: their training data; its graph targets are replaced.
+      base: features to concatenate with the networks' features for the graph, or None.
+      labelled: the labels bought so far.
+      name: prefix of the checkpoints' names.
     """
     config, images, num_classes = cycle.settings, np.asarray(data.images), len(data.prior)
     for number, each in enumerate(jax.random.split(key, config.refinements)):
@@ -87,12 +95,12 @@ def refine(
         log.progress("neighbours", 0, 1)
         graph = cluster.nearest_graph(space, config.neighbours)
         log.progress("neighbours", 1, 1)
-        found = propagate_labels(
+        propagated = propagate_labels(
             config, join(config.propagation, graph, log), labelled, num_classes
         )
-        graph_targets = make_graph_targets(config, found, len(images), num_classes)
-        told = data._replace(graph_targets=jnp.asarray(graph_targets))
-        state = committee.learn(cycle, state, told, each, log, f"{name}_{number}")
+        graph_targets = make_graph_targets(config, propagated, len(images), num_classes)
+        new_data = data._replace(graph_targets=jnp.asarray(graph_targets))
+        state = committee.learn(cycle, state, new_data, each, log, f"{name}_{number}")
     return state
 
 
@@ -102,15 +110,17 @@ def learned_space(
     images: UInt8[np.ndarray, "n h w c"],
     base: Float[np.ndarray, "n d"] | None,
 ) -> Float[np.ndarray, "n both"]:
-    """The features of all networks, of length 1, beside the base features in fixed shares.
+    """Return the features for the graph: those of all networks, and the base features if given.
 
-    Of more than `COMPONENTS`, the leading principal components.
+    Without base features, each row has length 1. With them, the networks' features have the share
+    `SHARE` of the squared length. More than `COMPONENTS` features are reduced to that number of
+    leading principal components.
     """
     learned = jnp.asarray(pretext.features_of(committee.networks(config, state), images))
     space = (
-        pretext.unit(learned)
+        pretext.unit_rows(learned)
         if base is None
-        else pretext.beside(learned, jnp.asarray(base), 1 - SHARE)
+        else pretext.concatenate_weighted(learned, jnp.asarray(base), 1 - SHARE)
     )
     if space.shape[1] > COMPONENTS:
         space = project(fit_pca(space, COMPONENTS), space)

@@ -1,11 +1,12 @@
-"""The first questions, one after the other, where labels spread over the graph leave most in doubt.
+"""Sequential seed queries: choose each early label where label propagation is most uncertain.
 
-The middles of as many clusters as there are labels are asked all at once, so several of them show
-the same class, and another class shows in none. Who asks one at a time sees it coming: the paid
-labels are spread over the graph, and the next question goes to the middle of the region in which
-they leave most in doubt. While there are fewer labels than classes, what few labels reach is in
-doubt: another class may be there. Then what lies between two classes is, as much. No network is
-trained for it. Figures: experiments/semisup.md, "One question after the other".
+If the medoids of k clusters are all labelled at once, several of them have the same class, and
+other classes are missed. Here the labels are bought one after another instead: the labelled set is
+propagated over the neighbour graph, and the next query is the medoid of the region of the graph
+with the largest total uncertainty. While there are fewer labels than classes, images that labels
+hardly reach are uncertain, as they may belong to a new class. Later, images between two classes
+count as uncertain to the same degree. No network is trained for this. Figures:
+experiments/semisup.md, "One question after the other".
 """
 
 import dataclasses
@@ -22,26 +23,27 @@ from jaxlabel.query import NO_LABELS, Labelled
 from jaxlabel.semisupervised.propagation import Joined, propagate
 from jaxlabel.semisupervised.setup import ModelSettings, Spaces, class_prior
 
-REGIONS = 40
-WITH_UNCERTAINTY = ("poisson", "spreading")  # ways to spread labels whose scores have margins
+REGIONS = 40  # number of k-means clusters that the images are divided into
+WITH_UNCERTAINTY = ("poisson", "spreading")  # propagation methods whose scores have margins
 
 
 @dataclasses.dataclass
 class Settings(ModelSettings):
-    """Until when scouts ask, and how many at a time: part of a recipe's own `Config`."""
+    """Settings of sequential seed queries, inherited by a recipe's `Config`."""
 
     sequential_until: int = setting(
-        0, "above `first`: from there up to so many labels, each is asked where the labels spread "
-        "over the graph leave most in doubt, before a network is trained; 0: none", low=0,
+        0, "after the initial labels and up to this number of labels, buy each label where label "
+        "propagation over the graph is most uncertain, before a network is trained; 0: never",
+        low=0,
     )  # fmt: skip
-    sequential_batch: int = setting(1, "how many of those are asked at a time", low=1)
+    sequential_batch: int = setting(1, "number of sequential queries asked at a time", low=1)
 
     def asks_sequentially(self, num_labels: int) -> bool:
-        """Whether scouts ask next, when so many labels are paid for."""
+        """Return True if the next query, after `num_labels` bought labels, is sequential."""
         return 0 < num_labels < self.sequential_until
 
     def check(self) -> None:
-        """Refuses scouts where no labels are spread, or none leaves a doubt."""
+        """Raise a UsageError if sequential queries lack a propagation method with uncertainties."""
         super().check()
         if self.sequential_until and not self.uses_graph_targets(self.sequential_until):
             raise UsageError(
@@ -59,76 +61,90 @@ class Settings(ModelSettings):
 
 
 class Regions(NamedTuple):
-    """Where scouts ask.
+    """The regions of feature space that sequential queries choose from.
 
     Attributes:
-      graph: what labels are spread on.
-      middles: the image in the middle of each region.
-      own: the region of each image.
+      graph: the neighbour graph that labels are propagated over.
+      medoids: index of the image at the centre of each region.
+      assignments: the region of each image.
     """
 
     graph: Joined
-    middles: Int[np.ndarray, "regions"]
-    own: Int[np.ndarray, "n"]
+    medoids: Int[np.ndarray, "regions"]
+    assignments: Int[np.ndarray, "n"]
 
 
 def regions(spaces: Spaces, key: Key[Array, ""]) -> Regions:
-    """The medoids of k-means clusters, each with the images to which it is the nearest.
+    """Divide the images into regions: k-means medoids, and the images nearest to each.
 
     Raises:
-      TypeError: there is no graph.
+      TypeError: `spaces` has no graph.
     """
     if spaces.graph is None:
-        raise TypeError("scouts need a graph")
+        raise TypeError("sequential queries need a neighbour graph")
     points = jnp.asarray(spaces.query)
-    middles = query.select(
+    medoids = query.select(
         "medoids", key, points, min(REGIONS, len(points)), query.NO_LABELS.indices
     )
-    own = cluster.knn(points[middles], points, 1)[0]
-    return Regions(spaces.graph, middles, np.asarray(own)[:, 0])
+    assignments = cluster.knn(points[medoids], points, 1)[0]
+    return Regions(spaces.graph, medoids, np.asarray(assignments)[:, 0])
 
 
 def choose(
-    config: Settings, where: Regions, labelled: Labelled, num_classes: int, count: int,
+    config: Settings, regions: Regions, labelled: Labelled, num_classes: int, count: int,
     excluded: Int[np.ndarray, "m"] = NO_LABELS.indices,
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """The images to ask about next, by what the graph makes of the labels paid for.
+    """Return the indices of the images to query next, from propagating the labels so far.
 
     Args:
-      barred: images that are not to be asked about, such as those that are too dear.
+      regions: the regions to choose from.
+      labelled: the labels bought so far.
+      num_classes: number of classes known; with at least as many labels, margins count as well.
+      count: number of images to choose.
+      excluded: images that cannot be queried, such as those that cost more than the budget.
     """
     prior = class_prior(config, labelled, num_classes)
-    found = propagate(config.propagation, where.graph, labelled.indices, labelled.labels, prior)
-    uncertainties = 1 - found.reach
+    propagated = propagate(
+        config.propagation, regions.graph, labelled.indices, labelled.labels, prior
+    )
+    uncertainties = 1 - propagated.reach
     if len(labelled.indices) >= num_classes:
-        uncertainties = (uncertainties + 1 - np.maximum(found.certainty, 0.0)) / 2
-    return most_uncertain(where, uncertainties, labelled.indices, count, excluded)
+        uncertainties = (uncertainties + 1 - np.maximum(propagated.certainty, 0.0)) / 2
+    return most_uncertain(regions, uncertainties, labelled.indices, count, excluded)
 
 
 def most_uncertain(
-    where: Regions, uncertainties: Float[np.ndarray, "n"], asked: Int[np.ndarray, "m"], count: int,
-    excluded: Int[np.ndarray, "b"] = NO_LABELS.indices,
+    regions: Regions, uncertainties: Float[np.ndarray, "n"], asked: Int[np.ndarray, "m"],
+    count: int, excluded: Int[np.ndarray, "b"] = NO_LABELS.indices,
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """One image of each of the `count` regions in which most is in doubt, that region's first.
+    """Choose one image from each of the `count` most uncertain regions, the most uncertain first.
 
-    Our own rule. A region's doubt is the sum of the squares of its images', halved for each of
-    them that was asked. The middle is asked, or where it was, the most doubtful image. Where there
-    is no doubt, regions count by their size.
+    The rule is our own. The uncertainty of a region is the sum of the squared uncertainties of its
+    images, halved for each image that is already labelled. The region's medoid is chosen, or its
+    most uncertain image if the medoid is labelled or excluded. If all uncertainties are 0, regions
+    are ordered by size.
+
+    Args:
+      uncertainties: uncertainty of each image, between 0 and 1.
+      asked: indices of the images that are already labelled.
+      count: number of images to choose; fewer are returned if fewer can be queried.
+      excluded: indices of images that cannot be queried.
     """
-    num_regions = len(where.middles)
+    num_regions = len(regions.medoids)
     squares = np.square(uncertainties) if uncertainties.any() else np.ones(len(uncertainties))
-    known = np.bincount(where.own[asked], minlength=num_regions)
-    totals = np.bincount(where.own, squares, num_regions) * 0.5**known
+    num_asked = np.bincount(regions.assignments[asked], minlength=num_regions)
+    totals = np.bincount(regions.assignments, squares, num_regions) * 0.5**num_asked
     free = np.ones(len(uncertainties), bool)
     free[asked] = free[excluded] = False
     chosen: list[int] = []
-    while len(chosen) < count and free.any():  # as a rule once: there are more regions than asked
+    # one pass is enough unless `count` exceeds the number of regions that have a free image
+    while len(chosen) < count and free.any():
         for region in np.argsort(-totals, kind="stable")[: count - len(chosen)]:
-            rows = np.flatnonzero((where.own == region) & free)
+            rows = np.flatnonzero((regions.assignments == region) & free)
             if not len(rows):
-                totals[region] = -1.0  # nothing is left there
+                totals[region] = -1.0  # the region has no free image left
                 continue
-            middle = where.middles[region]
-            chosen.append(int(middle if free[middle] else rows[np.argmax(uncertainties[rows])]))
+            medoid = regions.medoids[region]
+            chosen.append(int(medoid if free[medoid] else rows[np.argmax(uncertainties[rows])]))
             free[chosen[-1]] = False
     return np.array(chosen, np.int64)

@@ -1,4 +1,4 @@
-"""What the semi-supervised recipes share: where they look for neighbours, and their networks."""
+"""Features, neighbour graph and networks of the semi-supervised recipes."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -16,8 +16,8 @@ from jaxlabel.log import Log
 from jaxlabel.losses import consistency
 from jaxlabel.nets import linear
 from jaxlabel.pretext.autoencoder import learn_codes
-from jaxlabel.query import UNCERTAINTY, Labelled
-from jaxlabel.semisupervised.pretraining import STARTS, beside_components, pretrained
+from jaxlabel.query import Labelled, looks_at_features
+from jaxlabel.semisupervised.pretraining import STARTS, features_with_components, pretrained
 from jaxlabel.semisupervised.propagation import METHODS as PROPAGATIONS
 from jaxlabel.semisupervised.propagation import (
     Joined,
@@ -33,36 +33,41 @@ from jaxlabel.semisupervised.training import start as begin_state
 
 @dataclasses.dataclass
 class ModelSettings(RunConfig, Settings):
-    """The features, the graph and the network, besides how it is trained."""
+    """Settings of the features, the neighbour graph, the network and its training."""
 
     space: str = setting(
-        "pca", "where the query looks, and where the graph is",
+        "pca", "features that query strategies and the neighbour graph work on",
         choices=("pixels", "pca", "graph", "autoencoder"),
     )  # fmt: skip
-    components: int = setting(64, "principal components of that space", low=1)
+    components: int = setting(64, "number of principal components, for space=pca or graph", low=1)
     given: str = setting(
-        "gradients", "what they are of: pixels, or oriented gradients", choices=pretext.GIVEN
-    )
-    contrast_steps: int = setting(
-        0, "training steps of a contrastive encoder whose features lie beside those components; "
-        "0: none", low=0,
+        "gradients", "input of the principal components: pixels, or oriented gradients",
+        choices=pretext.COMPONENT_INPUTS,
     )  # fmt: skip
-    code_steps: int = setting(1000, "training steps of an autoencoder, or of simclr", low=1)
-    propagation: str = setting("poisson", "how a graph spreads labels", choices=PROPAGATIONS)
+    contrast_steps: int = setting(
+        0, "training steps of a contrastive encoder whose features are added to the principal "
+        "components; 0: none", low=0,
+    )  # fmt: skip
+    code_steps: int = setting(
+        1000, "training steps of the autoencoder (space or start) or of simclr (start)", low=1
+    )
+    propagation: str = setting(
+        "poisson", "method that propagates labels over the graph", choices=PROPAGATIONS
+    )
     neighbours: int = setting(10, "neighbours of each image in the graph", low=2)
-    network: str = setting("conv", "the encoder", choices=nets.ENCODERS)
-    width: int = setting(16, "channels of its first layer", low=4)
-    start: str = setting("scratch", "where the encoder starts", choices=STARTS)
+    network: str = setting("conv", "network of the encoder", choices=nets.ENCODERS, own=True)
+    width: int = setting(16, "channels of the encoder's first layer", low=4)
+    start: str = setting("scratch", "pretraining of the encoder; scratch: none", choices=STARTS)
 
     def uses_graph_targets(self, num_labels: int) -> bool:
-        """Whether labels spread on the graph are targets when so many are paid for."""
+        """Return True if training on `num_labels` labels uses labels propagated over the graph."""
         few = not self.graph_targets_until or num_labels <= self.graph_targets_until
         return self.objective == "graph" or (
             self.objective in WITH_GRAPH_TARGETS and self.graph_targets > 0 and few
         )
 
     def check(self) -> None:
-        """Refuses contrastive features where there are no components that they could lie beside."""
+        """Raise a UsageError if contrastive features are combined with a space other than PCA."""
         if self.contrast_steps and self.space not in ("pca", "graph"):
             raise UsageError(
                 f"config.contrast_steps goes with config.space=pca or graph, not {self.space}"
@@ -70,12 +75,13 @@ class ModelSettings(RunConfig, Settings):
 
 
 class Spaces(NamedTuple):
-    """The features of the images.
+    """The features of all training images, and their neighbour graph.
 
     Attributes:
-      base: what the graph of neighbours is made of, where something looks at it.
-      query: where the strategies look; zeros where none does.
-      graph: what labels are spread on, where the objective or the guide asks.
+      base: features that the neighbour graph is built from; None if nothing needs them.
+      query: features that query strategies work on; zeros if no strategy needs them.
+      graph: the graph, or its eigenvectors, that labels are propagated over; None if training uses
+        no graph targets.
     """
 
     base: Float[np.ndarray, "n d"] | None
@@ -87,37 +93,42 @@ def spaces(
     config: ModelSettings, strategies: Iterable[str], num_labels: int,
     images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log,
 ) -> Spaces:  # fmt: skip
-    """The features that the strategies and the graph need, and no others.
+    """Compute the features that the query strategies and the graph need, and no others.
 
-    Strategies that ask where the model is unsure look at its own features.
+    Uncertainty strategies need none of them: they work on the features of the trained model.
 
     Args:
-      num_labels: how many labels are to be bought before the first training.
+      strategies: names of the query strategies of the run.
+      num_labels: number of labels bought before the first training.
     """
     nothing = np.zeros((len(images), 1), np.float32)
-    asks, uses_graph_targets = (
-        not set(strategies) <= {"random", *UNCERTAINTY},
+    needs_features, uses_graph_targets = (
+        any(map(looks_at_features, strategies)),
         config.uses_graph_targets(num_labels),
     )
-    if not (asks or uses_graph_targets):
+    if not (needs_features or uses_graph_targets):
         return Spaces(None, nothing, None)
     base = base_features(config, images, key, log)
-    looks = asks and config.space == "graph"
-    if not (uses_graph_targets or looks):
+    queries_graph = needs_features and config.space == "graph"
+    if not (uses_graph_targets or queries_graph):
         return Spaces(base, base, None)
     graph = neighbour_graph(base, config.neighbours, log)
-    modes = leading_eigenvectors(graph, log) if looks or config.propagation == "diffusion" else None
-    space = modes.points if looks and modes else base if asks else nothing
-    joined = modes if config.propagation == "diffusion" else graph
+    needs_eigenvectors = queries_graph or config.propagation == "diffusion"
+    eigenvectors = leading_eigenvectors(graph, log) if needs_eigenvectors else None
+    space = base if needs_features else nothing
+    if queries_graph and eigenvectors:
+        space = eigenvectors.points
+    joined = eigenvectors if config.propagation == "diffusion" else graph
     return Spaces(base, space, joined if uses_graph_targets else None)
 
 
 def base_features(
     config: ModelSettings, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
 ) -> Float[np.ndarray, "n d"]:
-    """What the graph of neighbours is made of: pixels, principal components, or codes.
+    """Compute the features that the neighbour graph is built from, as `config.space` says.
 
-    With `contrast_steps`, the components and the features of a contrastive encoder.
+    They are pixels, an autoencoder's codes, or principal components. With `contrast_steps`, the
+    features of a contrastive encoder are added to the principal components.
     """
     if config.space == "autoencoder":
         return learn_codes(
@@ -127,11 +138,11 @@ def base_features(
     if config.space == "pixels":
         return images.reshape(len(images), -1).astype(np.float32) / 255
     if config.contrast_steps:
-        return beside_components(
+        return features_with_components(
             images, key, log, kind=config.kind, given=config.given, components=config.components,
             num_steps=config.contrast_steps,
         )  # fmt: skip
-    return np.asarray(pretext.given_points(images, config.components, config.given))
+    return np.asarray(pretext.input_components(images, config.components, config.given))
 
 
 def begin(
@@ -142,10 +153,12 @@ def begin(
     log: Log,
     member: int = 0,
 ) -> State:
-    """The state before the first step: an untrained head on the encoder of `start`.
+    """Return the training state before the first step.
+
+    The network is an untrained head on an encoder that is pretrained as `config.start` says.
 
     Args:
-      member: its number among networks of one run, each with checkpoints of its own.
+      member: number of the network in its committee; it keeps the checkpoints apart.
     """
     init_key, start_key = jax.random.split(key)
     model = train.init(make_network(config, images.shape[1:], num_classes), init_key)
@@ -160,7 +173,7 @@ def begin(
 def propagate_labels(
     config: ModelSettings, graph: Joined | None, labelled: Labelled, num_classes: int
 ) -> Propagated | None:
-    """A class for every image by its neighbours, where the objective or the guide asks."""
+    """Propagate the labels over the graph; return None if training uses no graph targets."""
     if graph is None or not config.uses_graph_targets(len(labelled.indices)):
         return None
     prior = class_prior(config, labelled, num_classes)
@@ -168,19 +181,23 @@ def propagate_labels(
 
 
 def make_graph_targets(
-    config: ModelSettings, found: Propagated | None, num_images: int, num_classes: int
+    config: ModelSettings, propagated: Propagated | None, num_images: int, num_classes: int
 ) -> Float[np.ndarray, "n classes"]:
-    """The spread labels as targets: 1 for the class, nothing at all where it is unsure."""
-    if found is None:
+    """Return one-hot targets from propagated labels, with zeros for uncertain images.
+
+    The most certain `config.graph_targets_share` of each class become targets. Without propagated
+    labels, all targets are zeros.
+    """
+    if propagated is None:
         return np.zeros((num_images, num_classes), np.float32)
-    sure = found.certainty >= 1.0 - config.graph_targets_share
-    return np.eye(num_classes, dtype=np.float32)[found.labels] * sure[:, None]
+    certain = propagated.certainty >= 1.0 - config.graph_targets_share
+    return np.eye(num_classes, dtype=np.float32)[propagated.labels] * certain[:, None]
 
 
 def class_prior(
     config: ModelSettings, labelled: Labelled, num_classes: int
 ) -> Float[np.ndarray, "classes"]:
-    """How often each class is expected: alike, or as among the paid labels."""
+    """Return the expected share of each class: uniform, or estimated from the labelled set."""
     if config.alignment == "uniform":
         return np.full(num_classes, 1 / num_classes, np.float32)
     counts = np.bincount(labelled.labels, minlength=num_classes).astype(np.float32)
@@ -188,12 +205,15 @@ def class_prior(
 
 
 def ensemble(config: ModelSettings, models: list[Any]) -> linear.Ensemble:
-    """The models' mean, on both sides of what may be mirrored."""
+    """Return the ensemble that averages the models' probabilities.
+
+    It also averages over mirrored images if the kind of images allows mirroring.
+    """
     return linear.Ensemble(models, config.kind in augment.MIRRORED_KINDS)
 
 
 def make_network(config: ModelSettings, shape: tuple[int, ...], num_classes: int) -> Any:
-    """What makes encoder and head from random number generators."""
+    """Return a function that builds an untrained encoder with a head from an `nnx.Rngs`."""
 
     def make(rngs: Any) -> nets.Classifier:
         encoder = nets.make_encoder(config.network, shape, rngs, config.width)

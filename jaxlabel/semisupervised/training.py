@@ -1,4 +1,4 @@
-"""One step for all objectives, and the state that it carries: for `train.loop`."""
+"""The semi-supervised training step for `train.loop`, and the state and data that it takes."""
 
 from typing import Any, NamedTuple
 
@@ -10,15 +10,20 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import augment, train
 from jaxlabel.losses import thresholds
-from jaxlabel.semisupervised.objectives import Batch, Memory, Views, objective_of
+from jaxlabel.semisupervised.batches import Batch, Memory, Views
+from jaxlabel.semisupervised.objectives import objective_of
 from jaxlabel.semisupervised.settings import Settings
 
 
 class State(NamedTuple):
-    """All that a step depends on but data and key; the teacher is the model to be used.
+    """The training state that each step updates.
 
     Attributes:
-      number: steps done, over all rounds: the schedules follow it.
+      student: the network that the optimizer trains.
+      teacher: the moving average of the student's weights; it is the final model.
+      optimizer: the optimizer's state.
+      memory: statistics of earlier batches.
+      number: steps done in all rounds so far; the learning-rate and ramp schedules depend on it.
     """
 
     student: Any
@@ -29,13 +34,16 @@ class State(NamedTuple):
 
 
 class Data(NamedTuple):
-    """The images, and the labels so far, padded: more labels are no other shapes.
+    """The training data, padded so that the shapes do not depend on the number of labels.
 
     Attributes:
-      labelled: the first `num_labels` are labelled, the others are whatever pads them.
-      guide: the class that the graph spread to an image, one-hot; zeros where it is unsure, or
-        where there is none.
-      prior: how often each class is expected.
+      labelled: images of the labelled set; rows from `num_labels` on are padding.
+      labels: their classes, padded with zeros.
+      num_labels: number of labels.
+      images: all training images.
+      graph_targets: the class propagated over the graph to each image, one-hot; zeros if the
+        graph is uncertain or gives none.
+      prior: expected share of each class.
     """
 
     labelled: UInt8[Array, "capacity h w c"]
@@ -54,14 +62,23 @@ def pad(
     graph_targets: Float[np.ndarray, "n classes"],
     prior: Float[np.ndarray, "classes"],
 ) -> Data:
-    """The data of a training on m labels, with room for `capacity`."""
+    """Return the training data, with the labelled set padded to `capacity` labels.
+
+    Args:
+      images: all training images.
+      indices: indices of the labelled images.
+      labels: their classes.
+      capacity: number of labels to leave room for.
+      graph_targets: one-hot targets from label propagation, or zeros.
+      prior: expected share of each class.
+    """
     rows = np.zeros(max(capacity, len(indices)), np.int64)
     rows[: len(indices)] = indices
-    known = np.zeros(len(rows), np.int32)
-    known[: len(labels)] = labels
+    padded_labels = np.zeros(len(rows), np.int32)
+    padded_labels[: len(labels)] = labels
     return Data(
         jnp.asarray(images[rows]),
-        jnp.asarray(known),
+        jnp.asarray(padded_labels),
         jnp.int32(len(indices)),
         jnp.asarray(images),
         jnp.asarray(graph_targets, jnp.float32),
@@ -70,23 +87,23 @@ def pad(
 
 
 def optimizer(settings: Settings) -> optax.GradientTransformation:
-    """AdamW with warm-up and cosine decay over the steps of all rounds."""
+    """Return AdamW with warm-up and cosine decay over the steps of all rounds."""
     return train.warmup_cosine(settings.learning_rate, settings.steps, settings.weight_decay)
 
 
 def start(settings: Settings, model: Any, num_images: int, num_classes: int) -> State:
-    """The state before the first step."""
-    memory = Memory(thresholds.unsure(num_classes), jnp.full(num_images, -1, jnp.int32))
+    """Return the training state before the first step; student and teacher are both `model`."""
+    memory = Memory(thresholds.initial_statistics(num_classes), jnp.full(num_images, -1, jnp.int32))
     return State(model, model, optimizer(settings).init(model), memory, jnp.int32(0))
 
 
 def views_of(kind: str) -> Views:
-    """The weak and the strong view of images of a kind."""
+    """Return the weak and the strong transform for a kind of images."""
     return Views(augment.weak(kind), augment.strong(kind))
 
 
 def make_step(settings: Settings, views: Views) -> train.Step[State]:
-    """The step of the settings' objective."""
+    """Return the training step of the objective that the settings name."""
     update = optimizer(settings).update
     objective = objective_of(settings)
 
@@ -95,18 +112,18 @@ def make_step(settings: Settings, views: Views) -> train.Step[State]:
         batch = draw(settings, data, state.number, draw_key)
 
         def loss(student: Any) -> Any:
-            found = objective(
+            outcome = objective(
                 settings, views, student, state.teacher, batch, state.memory, loss_key
             )
-            labelled, unlabelled = jnp.mean(found.labelled), jnp.mean(found.unlabelled)
+            labelled, unlabelled = jnp.mean(outcome.labelled), jnp.mean(outcome.unlabelled)
             value = labelled + settings.unlabelled_weight * unlabelled
             metrics = {"loss": value, "labelled": labelled, "unlabelled": unlabelled}
-            return value, (found.memory, metrics | dict(found.metrics))
+            return value, (outcome.memory, metrics | dict(outcome.metrics))
 
         (_, (memory, metrics)), gradient = jax.value_and_grad(loss, has_aux=True)(state.student)
         updates, optimizer_state = update(gradient, state.optimizer, state.student)
         student = optax.apply_updates(state.student, updates)
-        # the start is forgotten soon: a mean over the steps so far, until the decay is reached
+        # in the first steps the decay is smaller, so that the untrained start is soon forgotten
         decay = jnp.minimum(settings.ema, (1.0 + state.number) / (10.0 + state.number))
         teacher = train.moving_average(state.teacher, student, decay)
         return State(student, teacher, optimizer_state, memory, state.number + 1), metrics
@@ -115,7 +132,11 @@ def make_step(settings: Settings, views: Views) -> train.Step[State]:
 
 
 def draw(settings: Settings, data: Data, number: Int[Array, ""], key: Key[Array, ""]) -> Batch:
-    """A random batch, with replacement: labelled images among the first `num_labels`."""
+    """Draw a random mini-batch with replacement; labelled images come from the first `num_labels`.
+
+    Args:
+      number: steps done so far, from which the batch's `progress` follows.
+    """
     labelled_key, other_key = jax.random.split(key)
     size = settings.batch_size
     chosen = jax.random.randint(labelled_key, (size,), 0, data.num_labels)

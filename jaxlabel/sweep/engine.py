@@ -68,7 +68,7 @@ def sweep(
     if options.limit and options.slurm is not None:
         raise UsageError("--limit goes without --slurm, whose timeout_min ends each run")
     published = file.parent / "results" / f"{file.stem}.jsonl"
-    with files.refusals(workdir):
+    with files.write_errors(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
     lock = take_lock(workdir)
     try:

@@ -250,7 +250,7 @@ def test_the_map_keeps_groups_together(method):
     random = np.random.default_rng(0)
     labels = np.arange(90) % 3
     features = 20 * np.eye(5)[labels] + random.standard_normal((90, 5))
-    drawn = experiment.code_map(features, labels, method, max_points=60)
+    drawn = experiment.feature_map(features, labels, method, max_points=60)
     assert drawn["points"].shape == (60, 2) and len(drawn["labels"]) == 60
     away = np.linalg.norm(drawn["points"][:, None] - drawn["points"], axis=-1)
     np.fill_diagonal(away, np.inf)

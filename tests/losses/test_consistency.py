@@ -61,7 +61,7 @@ def test_sharpening_by_one_half_squares_the_odds():
 
 def test_guess_is_the_sharpened_mean_over_views():
     views = jnp.log(jnp.array([[[0.9, 0.1]], [[0.5, 0.5]]]))  # the mean is 0.7, 0.3
-    assert_close(consistency.guess(views, 0.5), [[0.49 / 0.58, 0.09 / 0.58]])
+    assert_close(consistency.average_and_sharpen(views, 0.5), [[0.49 / 0.58, 0.09 / 0.58]])
 
 
 def test_mixup_mixes_an_image_and_its_label_by_the_same_share_and_stays_nearer_to_itself():

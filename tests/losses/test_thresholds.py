@@ -50,15 +50,15 @@ def test_curriculum_thresholds_are_those_of_the_paper():
 
 
 def test_statistics_are_moving_averages():
-    before = thresholds.unsure(3)
+    before = thresholds.initial_statistics(3)
     assert_close(before.level, 1 / 3)
     assert_close(before.mean, 1 / 3)
-    after = thresholds.observe(before, PREDICTED, 0.9)
+    after = thresholds.update_statistics(before, PREDICTED, 0.9)
     largest = np.array([0.96, 0.6, 0.8])
     assert_close(after.level, 0.9 / 3 + 0.1 * largest.mean())
     assert_close(after.spread, 0.9 + 0.1 * largest.var(ddof=1))
     assert_close(after.mean, 0.9 / 3 + 0.1 * np.mean(PREDICTED, axis=0))
-    assert np.isfinite(thresholds.observe(before, PREDICTED[:1], 0.9).spread)
+    assert np.isfinite(thresholds.update_statistics(before, PREDICTED[:1], 0.9).spread)
 
 
 def test_adaptive_thresholds_follow_level_and_shares():
@@ -73,6 +73,6 @@ def test_gaussian_weights_fall_below_the_mean_confidence_only():
 
 
 def test_compiled_functions_give_equal_results():
-    seen = thresholds.observe(thresholds.unsure(3), PREDICTED, 0.5)
+    seen = thresholds.update_statistics(thresholds.initial_statistics(3), PREDICTED, 0.5)
     compiled = jax.jit(thresholds.gaussian_weights)(PREDICTED, seen)
     assert_close(compiled, thresholds.gaussian_weights(PREDICTED, seen))

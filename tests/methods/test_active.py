@@ -14,7 +14,7 @@ from jaxlabel import data, query, train
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment import run as experiment
 from jaxlabel.log import NullLog
-from jaxlabel.methods import active, stopping
+from jaxlabel.methods import active, rounds, stopping
 from jaxlabel.predictor import PoolPredictions, Predictions, predict_all, predict_probabilities
 from jaxlabel.query import NO_LABELS, Labelled
 from jaxlabel.semisupervised import committee, pad, setup, training
@@ -32,9 +32,9 @@ def test_labels_grow_by_a_factor():
     config = active.Config(initial_labels=40, growth=1.6)
     totals = [0]
     for _ in range(7):
-        totals.append(active.grown(config, totals[-1]))
+        totals.append(rounds.num_labels_after_round(config, totals[-1]))
     assert totals[1:] == [40, 64, 102, 163, 261, 418, 669]
-    assert active.grown(active.Config(growth=1.05), 3) == 4
+    assert rounds.num_labels_after_round(active.Config(growth=1.05), 3) == 4
 
 
 def a_committee(members, config):
@@ -48,7 +48,7 @@ def a_committee(members, config):
     return images, state, jax.tree.map(jnp.asarray, known)
 
 
-def test_members_step_alike_side_by_side_and_alone():
+def test_stacked_members_step_like_a_single_member():
     config = tiny()
     _, state, known = a_committee(2, config)
     step = training.make_step(config, training.views_of("digits"))
@@ -65,7 +65,7 @@ def test_members_step_alike_side_by_side_and_alone():
         np.testing.assert_allclose(one[1], single, atol=1e-5)
 
 
-def test_a_student_says_what_its_teachers_say_and_one_needs_none():
+def test_distillation_imitates_the_committee_and_needs_several_members():
     config = tiny(distil_steps=150)
     images, state, known = a_committee(2, config)
     cycle = committee.cycle(config, 60)
@@ -86,7 +86,7 @@ def test_a_student_says_what_its_teachers_say_and_one_needs_none():
     other = (most + 1) % 10
     told = taught(config, state, Labelled(rows, np.full(len(rows), other)), "told")
     assert (predict_probabilities(student, images[rows]).argmax(-1) == most).mean() > 0.8
-    # what is paid counts
+    # the labelled set is learned as well
     assert (predict_probabilities(told, images[rows]).argmax(-1) == other).mean() > 0.8
     single = jax.tree.map(lambda leaf: leaf[:1], state)
     same = taught(config, single, NO_LABELS, "none")
@@ -100,7 +100,7 @@ def test_a_student_says_what_its_teachers_say_and_one_needs_none():
 
 
 @pytest.mark.parametrize(("target", "trained"), [(0.5, 200), (0.25, 20)])
-def test_a_certificate_ends_the_run_and_is_true(target, trained, tmp_path, capsys):
+def test_a_certificate_ends_the_run_and_is_correct(target, trained, tmp_path, capsys):
     settings = tiny(target=target, confidence=0.9, budget=400, steps=300, growth=4.0)
     result = experiment.run(settings, tmp_path)
     assert result["stopped_by"] == "target" and result["certified"] == 1
@@ -110,8 +110,10 @@ def test_a_certificate_ends_the_run_and_is_true(target, trained, tmp_path, capsy
     }  # fmt: skip
     spent = result["labels_spent"]
     assert spent == sum(bought.values()) < 400
-    assert bought["train"] == trained  # 20: an audit was hoped for after the first round
-    right = result["train_label_accuracy"] * result["num_train"] - spent  # paid ones are right
+    assert bought["train"] == trained  # 20: an audit was started after the first round
+    right = (
+        result["train_label_accuracy"] * result["num_train"] - spent
+    )  # the labelled images are right
     assert target <= result["certified_low"] <= right / (result["num_train"] - spent)
     rounds = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert any(line["phase"] == "audit" for line in rounds)
@@ -119,7 +121,7 @@ def test_a_certificate_ends_the_run_and_is_true(target, trained, tmp_path, capsy
     assert f"certified: at least {low:.2f}% of the images" in capsys.readouterr().out
 
 
-def test_a_target_out_of_reach_ends_with_the_money_and_nothing_certified(tmp_path, capsys):
+def test_an_unreachable_target_ends_with_the_budget_and_no_certificate(tmp_path, capsys):
     settings = tiny(target=0.9, confidence=0.5, budget=120, members=2, distil_steps=20, steps=20,
                     growth=3.0)  # fmt: skip
     result = experiment.run(settings, tmp_path)
@@ -128,24 +130,24 @@ def test_a_target_out_of_reach_ends_with_the_money_and_nothing_certified(tmp_pat
     assert result["labels_spent"] <= 120
 
 
-def test_dear_labels_are_fewer(tmp_path, capsys):
+def test_expensive_labels_are_fewer(tmp_path, capsys):
     url = priced(tmp_path, 10.0)
     result = experiment.run(tiny(budget=300, growth=4.0, steps=20, store=url), tmp_path / "run")
     assert result["labels_spent"] == 30 and result["cost"] == 300
 
 
-def test_what_no_audit_can_take_trains(tmp_path, capsys):
+def test_a_budget_too_small_for_an_audit_is_used_for_training(tmp_path, capsys):
     prices = np.where(np.arange(len(data.load("digits").train_items)) == 700, 300.0, 1.0)
     few = tiny(budget=120, target=0.9, growth=2.0, round_steps=2, steps=2, distil_steps=0,
                store=priced(tmp_path, prices))  # fmt: skip
-    result = experiment.run(few, tmp_path / "run")  # an audit might draw the dear one
+    result = experiment.run(few, tmp_path / "run")  # an audit might draw the expensive image
     assert result["stopped_by"] == "budget" and result["labels_to_certify"] == 0
     assert 90 < result["labels_to_train"] <= 120
     assert "not certified: no audit of 90%" in capsys.readouterr().out
     assert "nothing<small>not certified" in (tmp_path / "run" / "report.html").read_text()
 
 
-def test_one_dear_image_does_not_end_a_round(tmp_path, capsys):
+def test_one_expensive_image_does_not_end_a_round(tmp_path, capsys):
     prices = np.where(np.arange(len(data.load("digits").train_items)) % 2, 1.0, 50.0)
     url = priced(tmp_path, prices)
     few = tiny(budget=600, initial_labels=5, growth=2.0, round_steps=2, steps=2, query="random",
@@ -155,16 +157,14 @@ def test_one_dear_image_does_not_end_a_round(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("strategy", ["medoids", "typiclust", "coreset", "margin"])
-def test_images_that_are_too_dear_neither_count_as_asked_nor_hide_those_beside_them(
-    strategy, monkeypatch
-):
+def test_unaffordable_images_do_not_hide_their_neighbours_from_queries(strategy, monkeypatch):
     blob = np.repeat(np.arange(4), 200)
     points = (10 * np.eye(4)[blob] + np.random.default_rng(0).normal(size=(800, 4))).astype("f")
     cheap = np.arange(800) % 200 >= np.where(blob, 10, 120)
     oracle = ArrayOracle(blob, 8, 4, np.where(cheap, 1.0, 50.0))
-    monkeypatch.setattr(active.query, "buy", lambda oracle, labelled, wanted, number: wanted)
+    monkeypatch.setattr(rounds.query, "buy", lambda oracle, labelled, wanted, number: wanted)
     spaces = setup.Spaces(None, points, None)
-    context = active.Context(
+    context = rounds.Context(
         tiny(initial_query=strategy, query=strategy),
         np.zeros(800),
         spaces,
@@ -173,14 +173,14 @@ def test_images_that_are_too_dear_neither_count_as_asked_nor_hide_those_beside_t
         64,
         NullLog(),
     )
-    probabilities = np.full((800, 4), 0.25)  # in doubt of all
+    probabilities = np.full((800, 4), 0.25)  # equally uncertain for all images
     seen = PoolPredictions(np.arange(0, 800, 2), Predictions(points[::2], probabilities[::2]))
-    asked = active.buy(context, seen, NO_LABELS, 4, 0, jax.random.key(0))
+    asked = rounds.buy(context, seen, NO_LABELS, 4, 0, jax.random.key(0))
     assert len(set(asked.tolist())) == 4 and cheap[asked].all()
     assert strategy == "margin" or len(set(blob[asked])) == 4
 
 
-def test_scouts_pass_over_what_is_too_dear(tmp_path, capsys):
+def test_sequential_queries_skip_unaffordable_images(tmp_path, capsys):
     prices = np.where(np.arange(len(data.load("digits").train_items)) % 3, 60.0, 1.0)
     few = tiny(
         budget=50,
@@ -195,16 +195,16 @@ def test_scouts_pass_over_what_is_too_dear(tmp_path, capsys):
     assert result["labels_spent"] == 50
 
 
-def test_its_own_belief_may_do(tmp_path, capsys):
+def test_without_confidence_the_mean_confidence_ends_the_run(tmp_path, capsys):
     result = experiment.run(tiny(target=0.2, confidence=0.0, budget=60, growth=3.0), tmp_path)
     assert result["stopped_by"].startswith("target") and result["labels_to_certify"] == 0
     assert result["labels_spent"] < 60
 
 
-def test_an_audit_waits_for_a_doubt_that_leaves_room(tmp_path, capsys, monkeypatch):
+def test_an_audit_waits_for_a_low_uncertainty(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
         stopping, "mean_uncertainty", lambda probabilities: 0.1
-    )  # once and a half that is too much
+    )  # 1.5 times this uncertainty is above the allowed error
     few = {"target": 0.88, "budget": 400, "growth": 4.0, "round_steps": 2, "steps": 2,
            "distil_steps": 2}  # fmt: skip
     believed = experiment.run(tiny(**few, confidence=0.0), tmp_path / "believed")
@@ -217,7 +217,7 @@ def test_an_audit_waits_for_a_doubt_that_leaves_room(tmp_path, capsys, monkeypat
     assert rounds == [20, 80]  # the third is the last that is not for the certificate
 
 
-def test_few_labels_are_taught_by_the_graph_and_asked_where_images_are_alike():
+def test_few_labels_use_the_graph_objective_and_typiclust():
     config = active.Config(graph_until=30, typical_until=20)
     few = [config.with_labels(count, NullLog()) for count in (20, 21, 30, 31)]
     assert [one.objective for one in few] == ["graph", "graph", "graph", "freematch"]
@@ -229,20 +229,20 @@ def test_few_labels_are_taught_by_the_graph_and_asked_where_images_are_alike():
     assert chosen.with_labels(1, NullLog()) == chosen
 
 
-def test_a_run_of_few_labels_is_one_that_names_their_settings(tmp_path, capsys):
+def test_a_run_of_few_labels_equals_one_with_the_settings_given(tmp_path, capsys):
     def outcome(name, **changes):
         settings = tiny(steps=20, round_steps=5, target=0.9, confidence=0.5, budget=40, **changes)
         result = experiment.run(settings, tmp_path / name)
         names = ("objective", "initial_query", "train_label_accuracy", "confidence")
         return [result[name] for name in names]
 
-    # half of the budget is for an audit
+    # half of the budget is reserved for an audit
     few = outcome("few", graph_until=20, typical_until=20)
     assert few == outcome("named", objective="graph", initial_query="typiclust")
     assert few[:2] == ["graph", "typiclust"]
 
 
-def test_no_money_is_one_line(tmp_path):
+def test_an_empty_budget_raises_an_error_of_one_line(tmp_path):
     with pytest.raises(UsageError, match="buys no label"):
         experiment.run(tiny(budget=0.5), tmp_path)
 
@@ -257,7 +257,7 @@ def test_every_size_of_every_data_set_is_valid():
             experiment.config.validate(module.get_config(variant, preset))
 
 
-def test_networks_look_at_all_images_as_they_do_at_features_and_probabilities():
+def test_predict_all_matches_features_and_probabilities():
     config = tiny()
     images, state, _ = a_committee(2, config)
     models = committee.networks(config, state)
@@ -269,16 +269,16 @@ def test_networks_look_at_all_images_as_they_do_at_features_and_probabilities():
     np.testing.assert_allclose(predictions.features, expected, atol=1e-5)
 
 
-def test_a_round_chooses_among_a_part_and_knows_where_it_lies(monkeypatch):
+def test_a_round_chooses_from_a_sample_of_the_pool(monkeypatch):
     config = tiny(pool=90, query="margin")
     images, state, _ = a_committee(2, config)
     everything = predict_all(committee.networks(config, state), images, 10)
     labelled = Labelled(np.array([250, 3, 77, 299]), np.zeros(4, int))
     oracle = ArrayOracle(np.zeros(300), 1000)
-    context = active.Context(config, images, None, None, oracle, 64, NullLog())
-    monkeypatch.setattr(active.query, "buy", lambda oracle, labelled, wanted, number: wanted)
+    context = rounds.Context(config, images, None, None, oracle, 64, NullLog())
+    monkeypatch.setattr(rounds.query, "buy", lambda oracle, labelled, wanted, number: wanted)
     for number in range(3):
-        seen = active.pool_predictions(context, state, labelled, jax.random.key(number))
+        seen = rounds.pool_predictions(context, state, labelled, jax.random.key(number))
         assert 90 <= len(seen.rows) <= 94 and set(labelled.indices) <= set(seen.rows)
         probabilities = everything.probabilities[seen.rows]
         np.testing.assert_allclose(
@@ -286,21 +286,21 @@ def test_a_round_chooses_among_a_part_and_knows_where_it_lies(monkeypatch):
         )
         shares = np.sort(probabilities, axis=1)
         margins = dict(zip(seen.rows, shares[:, -1] - shares[:, -2], strict=True))
-        asked = active.buy(context, seen, labelled, 5, 1, jax.random.key(9))
+        asked = rounds.buy(context, seen, labelled, 5, 1, jax.random.key(9))
         free = [margin for row, margin in margins.items() if row not in labelled.indices]
         np.testing.assert_allclose([margins[row] for row in asked], np.sort(free)[:5], atol=1e-5)
     many = Labelled(np.arange(100), np.zeros(100, int))
-    assert len(active.pool_predictions(context, state, many, jax.random.key(0)).rows) == 300
+    assert len(rounds.pool_predictions(context, state, many, jax.random.key(0)).rows) == 300
 
 
-def test_a_run_that_went_on_goes_on_by_the_way_that_it_took(monkeypatch):
+def test_a_resumed_run_repeats_its_earlier_decisions(monkeypatch):
     log, oracle = Memory(), ArrayOracle(np.zeros(300), 1000)
-    context = active.Context(tiny(confidence=0.0), np.zeros(300), None, None, oracle, 64, log)
+    context = rounds.Context(tiny(confidence=0.0), np.zeros(300), None, None, oracle, 64, log)
     rule = stopping.StoppingRule(context.config, 300, oracle, log)
     assert not active.should_continue(context, rule, 0)
     query.chosen(log, 1, 5, 300, NO_LABELS, lambda: np.arange(5))
     assert active.should_continue(context, rule, 0) and not active.should_continue(context, rule, 1)
-    log.save("ended_0", 9, np.zeros(1))  # it was trained to the end, and knew a class less
+    log.save("ended_0", 9, np.zeros(1))  # the final training was done, with one class less
     assert active.should_continue(context, rule, 0)
     log.save("ended_0", 10, np.zeros(1))
     assert not active.should_continue(context, rule, 0)
@@ -309,7 +309,7 @@ def test_a_run_that_went_on_goes_on_by_the_way_that_it_took(monkeypatch):
     query.chosen(log, 2, 5, 300, NO_LABELS, lambda: np.arange(5))
     assert active.should_continue(context, rule, 1)
     monkeypatch.setattr(rule, "audited", lambda number: number == 1)
-    assert not active.should_continue(context, rule, 1)  # it comes to that audit again
+    assert not active.should_continue(context, rule, 1)  # the resumed run repeats that audit
 
 
 def test_a_small_pool_spends_the_whole_budget(tmp_path, capsys):

@@ -15,7 +15,7 @@ DIGITS = data.load("digits")
 
 
 def fit(**settings):
-    # no oracle: nothing is asked
+    # there is no oracle, since no label is bought
     return clusters.run(Config(**settings), DIGITS.train_images, None, jax.random.key(0), NullLog())
 
 
@@ -35,7 +35,7 @@ def test_each_image_belongs_to_its_nearest_centroid():
     )
 
 
-def test_more_clusters_are_tighter_and_all_components_are_the_most():
+def test_inertia_falls_with_more_clusters_and_components_are_limited():
     few, many = fit(clusters=5), fit(clusters=40, components=1000)
     assert many.summary["inertia"] < 0.7 * few.summary["inertia"]
     assert many.summary["explained_variance"] == pytest.approx(1, abs=1e-5)
@@ -43,7 +43,7 @@ def test_more_clusters_are_tighter_and_all_components_are_the_most():
     assert "silhouette" not in fit(clusters=1).summary
 
 
-def test_the_evaluator_scores_what_the_run_could_not_know(tmp_path):
+def test_the_evaluator_uses_labels_that_the_run_does_not(tmp_path):
     config = Config(clusters=12, seed=3)
     result = experiment.run(config, tmp_path / "run")
     assert result["labels_spent"] == 0

@@ -33,7 +33,7 @@ def accuracy(predictor):
     return np.mean(guesses == TEST_LABELS)
 
 
-def test_it_learns_from_the_labels_it_bought_and_can_be_made_again():
+def test_it_learns_from_the_bought_labels_and_can_be_reloaded():
     predictor, oracle = run(QUICK)
     assert len(oracle.asked) == 200
     assert accuracy(predictor) >= 0.75
@@ -41,7 +41,7 @@ def test_it_learns_from_the_labels_it_bought_and_can_be_made_again():
     assert jax.tree.structure(empty) == jax.tree.structure(predictor.model)
 
 
-def test_the_convolutional_encoder_takes_the_same_way():
+def test_the_convolutional_encoder_runs():
     # its training takes longer than a test should: what it learns is in experiments/
     config = dataclasses.replace(QUICK, network="conv", width=8, code_steps=0, frozen=True)
     predictor, _ = run(config)
@@ -50,7 +50,7 @@ def test_the_convolutional_encoder_takes_the_same_way():
     assert accuracy(predictor) > 0.5
 
 
-def test_codes_learned_without_labels_make_a_better_logistic_regression():
+def test_pretrained_codes_improve_logistic_regression():
     learned = dataclasses.replace(QUICK, budget=60, frozen=True, code_steps=300)
     untrained = dataclasses.replace(learned, code_steps=0, code=4)
     assert (
@@ -58,7 +58,7 @@ def test_codes_learned_without_labels_make_a_better_logistic_regression():
     )
 
 
-def test_labels_that_were_not_asked_for_change_nothing():
+def test_labels_that_were_not_bought_do_not_matter():
     config = dataclasses.replace(QUICK, frozen=True, code_steps=0, budget=50)
     predictor, oracle = run(config)
     hidden = np.array([i not in oracle.asked for i in range(len(LABELS))])
@@ -67,6 +67,6 @@ def test_labels_that_were_not_asked_for_change_nothing():
         np.testing.assert_array_equal(one, two)
 
 
-def test_a_budget_of_nothing_is_refused():
+def test_an_empty_budget_raises_an_error():
     with pytest.raises(UsageError, match="buys no label"):
         run(dataclasses.replace(QUICK, budget=0))

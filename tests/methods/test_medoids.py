@@ -35,7 +35,7 @@ def double(tmp_path, budget=100.0, **settings):
     ), asked
 
 
-def test_nested_doubling_asks_one_question_for_each_cluster(tmp_path):
+def test_nested_doubling_queries_one_image_per_cluster(tmp_path):
     (last, stopped_by, _), asked = double(tmp_path, target=1.0, max_clusters=8)
     assert stopped_by == "max_clusters"
     assert asked.spent == len(last.labelled.indices) == len(set(last.labelled.indices)) <= 10
@@ -44,7 +44,7 @@ def test_nested_doubling_asks_one_question_for_each_cluster(tmp_path):
     np.testing.assert_array_equal(last.cluster_labels, LABELS[last.medoids])
 
 
-def test_asking_afresh_costs_up_to_twice_as_much(tmp_path):
+def test_new_clusters_in_each_round_cost_up_to_twice_as_much(tmp_path):
     (last, _, _), asked = double(tmp_path, target=1.0, max_clusters=8, nested=False)
     assert 8 < asked.spent == len(last.labelled.indices) <= 15
     np.testing.assert_array_equal(last.labels, LABELS)
@@ -56,12 +56,12 @@ def test_a_budget_that_runs_out_buys_the_largest_clusters_and_stops(tmp_path):
     assert np.mean(last.labels == LABELS) > 0.5
 
 
-def test_nothing_to_spend_is_refused_by_the_oracle(tmp_path):
+def test_an_empty_budget_raises_an_error(tmp_path):
     with pytest.raises(BudgetExceeded):
         double(tmp_path, budget=0)
 
 
-def test_dear_items_are_not_bought_beyond_the_budget(tmp_path):
+def test_expensive_images_are_not_bought_beyond_the_budget(tmp_path):
     asked = oracle(tmp_path, budget=10, costs=np.full(240, 2.0))
     images = np.zeros((240, 2, 2, 1), np.uint8)
     last, stopped_by, _ = medoids.double(
@@ -70,7 +70,7 @@ def test_dear_items_are_not_bought_beyond_the_budget(tmp_path):
     assert stopped_by == "budget" and asked.spent == 10 and len(last.labelled.indices) == 5
 
 
-def test_answers_stay_with_their_medoids_where_one_is_too_dear(tmp_path):
+def test_labels_stay_with_their_medoids_if_one_is_unaffordable(tmp_path):
     costs = np.where(np.arange(240) < 120, 1.0, 30.0)
     asked = oracle(tmp_path, budget=20, costs=costs)
     config = medoids.Config(nested=False)
@@ -83,19 +83,19 @@ def test_answers_stay_with_their_medoids_where_one_is_too_dear(tmp_path):
     assert len(now.weights) == len(new)
 
 
-def test_rank_goes_from_the_medoid_to_the_fringe(tmp_path):
+def test_rank_grows_with_the_distance_from_the_centroid(tmp_path):
     (last, _, _), _ = double(tmp_path, target=1.0, max_clusters=8)
     assert np.all(last.rank[last.medoids] == 0.0)
     assert np.sum(last.rank == 1.0) == len(last.medoids)
     assert np.sum(last.rank <= 0.5) == pytest.approx(120, abs=8)
 
 
-def test_label_clusters_by_hand():
+def test_label_clusters_matches_a_hand_computed_example():
     space = np.array([[0.0], [1.0], [5.0], [6.0], [9.0]])
     labelled = medoids.Labelled(np.array([0, 1, 2]), np.array([7, 8, 9]))
     centroids = np.array([[0.8], [5.5], [9.0]])
     labels = medoids.label_clusters(centroids, np.array([0, 0, 1, 1, 2]), space, labelled)
-    # nearest of two paid images inside; the only one; none inside, so the nearest outside
+    # nearest of two labelled images inside; the only one inside; none, so the nearest outside
     assert labels.tolist() == [8, 9, 9]
 
 
@@ -106,7 +106,7 @@ def round_of(labels, new, answers, weights):
                          np.array(new), np.array(weights, float), True)  # fmt: skip
 
 
-def test_the_estimate_by_hand():
+def test_the_estimate_matches_a_hand_computed_example():
     before = round_of([0, 0, 1, 1], [], [], [])
     now = round_of([0, 0, 1, 1], [0, 2, 3], [0, 1, 0], [30, 10, 20])
     numbers = medoids.measure(medoids.Config(), before, now, None)
@@ -119,12 +119,12 @@ def test_the_estimate_by_hand():
     assert numbers["estimate_high"] == pytest.approx(middle + half)
 
 
-def test_the_first_round_estimates_nothing():
+def test_the_first_round_gives_no_estimate():
     now = round_of([0], [0], [0], [1])
     assert medoids.measure(medoids.Config(), None, now, None) == {}
 
 
-def test_an_estimate_of_few_answers_stops_nothing():
+def test_an_estimate_from_few_labels_does_not_stop_the_run():
     settings = medoids.Config(target=0.9, min_answers=30)
     assert not medoids.reaches(settings, {})
     assert not medoids.reaches(settings, {"estimate": 1.0, "answers": 29})
@@ -133,7 +133,7 @@ def test_an_estimate_of_few_answers_stops_nothing():
 
 
 @pytest.mark.parametrize(("spread", "middle"), [("cluster", 3), ("nearest", 5)])
-def test_spread_labels_by_hand(spread, middle):
+def test_spread_labels_matches_a_hand_computed_example(spread, middle):
     points = np.array([[0.0], [1.0], [2.6], [4.0]])
     graph = cluster.GraphSpace(points, np.zeros((4, 0)), np.zeros(0))
     labelled = medoids.Labelled(np.array([1, 3]), np.array([3, 5]))
@@ -144,5 +144,5 @@ def test_spread_labels_by_hand(spread, middle):
 
 
 def test_diffusion_needs_the_graph():
-    with pytest.raises(UsageError, match="spread=diffusion takes config"):
+    with pytest.raises(UsageError, match="spread=diffusion needs config"):
         config.validate(medoids.Config(spread="diffusion", space="codes"))

@@ -36,7 +36,7 @@ def run(config, labels=LABELS, **settings):
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_each_row_learns_within_its_budget_and_can_be_made_again(row):
+def test_each_setting_learns_within_its_budget_and_can_be_reloaded(row):
     config, least = ROWS[row]
     predictor, oracle = run(config)
     assert len(oracle.asked) == min(config.budget, len(LABELS))
@@ -50,7 +50,7 @@ def test_each_row_learns_within_its_budget_and_can_be_made_again(row):
     ]
 
 
-def test_labels_that_were_not_asked_for_change_nothing():
+def test_labels_that_were_not_bought_do_not_matter():
     config = Config(budget=30, propagate=0.5)
     predictor, oracle = run(config)
     hidden = np.array([i not in oracle.asked for i in range(len(LABELS))])
@@ -59,16 +59,16 @@ def test_labels_that_were_not_asked_for_change_nothing():
         np.testing.assert_array_equal(one, two)
 
 
-def test_prices_are_kept_to():
+def test_the_budget_is_kept_with_prices():
     _, cheap = run(Config(budget=19, propagate=1.0))
     costs = np.ones(len(LABELS))
     costs[sorted(cheap.asked)] = 3.0  # the mean price still makes 19 clusters of a budget of 20
     predictor, oracle = run(Config(budget=20, propagate=1.0), costs=costs)
     assert oracle.spent == 18 and len(oracle.asked) == 6 and set(oracle.asked) <= set(cheap.asked)
-    assert predictor.train_labels is None  # some clusters could not be paid for
+    assert predictor.train_labels is None  # the budget is too small for some clusters
 
 
-def test_representatives_that_are_all_too_dear_are_one_line():
+def test_unaffordable_representatives_raise_an_error_of_one_line():
     _, one = run(Config(budget=1))
     costs = np.ones(len(LABELS))
     costs[sorted(one.asked)] = 3.0
@@ -95,7 +95,7 @@ def test_labels_spread_to_the_nearest_share_of_their_cluster(share, expected):
     assert everywhere.tolist() == [7, 7, 7, 7, 2, 2]
 
 
-def test_a_cluster_that_was_not_paid_for_gives_no_label():
+def test_a_cluster_without_a_label_gives_no_label():
     indices, labels, everywhere = representatives.spread(
         Config(propagate=1.0), CLUSTERS, np.array([1]), np.array([7]), 6
     )
@@ -123,8 +123,8 @@ def test_clusters_are_ranked_by_distance_and_represented_by_their_nearest():
 @pytest.mark.parametrize(
     ("change", "message"),
     [({"budget": 0}, "buys no label"),
-     ({"features": "distances", "classifier": "dense"}, "goes with classifier=logistic")],
+     ({"features": "distances", "classifier": "dense"}, "needs config.classifier=logistic")],
 )  # fmt: skip
-def test_settings_that_do_not_fit_are_refused(change, message):
+def test_contradictory_settings_raise_an_error(change, message):
     with pytest.raises(UsageError, match=message):
         run(dataclasses.replace(Config(), **change))

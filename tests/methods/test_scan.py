@@ -43,7 +43,7 @@ def run(config, budget=0):
     return found, oracle, log
 
 
-def test_without_a_budget_it_gives_clusters_asks_nothing_and_can_be_made_again():
+def test_without_a_budget_it_returns_clusters_and_can_be_reloaded():
     found, oracle, log = run(QUICK)
     assert found.gives == "clusters" and found.train_labels is None and not oracle.asked
     assert found.summary["neighbour_agreement"] > 0.7 and found.summary["size_entropy"] > 0.9
@@ -58,7 +58,7 @@ def test_without_a_budget_it_gives_clusters_asks_nothing_and_can_be_made_again()
     np.testing.assert_array_equal(guesses, found.clusters)
 
 
-def test_names_are_learned_also_without_self_labelling():
+def test_clusters_are_named_without_self_labelling_as_well():
     config = dataclasses.replace(QUICK, self_steps=0, budget=20)
     model = train.init(recipe.make_classifier(config, (8, 8, 1), 10), jax.random.key(0))
     alone = scan.Mined(None, np.arange(len(LABELS))[:, None], None)
@@ -70,7 +70,7 @@ def test_names_are_learned_also_without_self_labelling():
 
 
 @pytest.mark.parametrize("student", ["same", "dense"])
-def test_self_labelling_that_makes_things_worse_is_refused(monkeypatch, student):
+def test_self_labelling_that_makes_clusters_worse_is_rejected(monkeypatch, student):
 
     def collapsed(model, *_, **__):
         bias = model.head.bias[...].at[0].set(100.0)
@@ -80,10 +80,10 @@ def test_self_labelling_that_makes_things_worse_is_refused(monkeypatch, student)
     config = dataclasses.replace(QUICK, threshold=0.3, student=student, student_width=4)
     found, _, log = run(config)
     assert found.summary["self_labelling"].startswith("refused: 9 clusters have vanished")
-    assert any("refused" in line for line in log.said)
+    assert any("rejected" in line for line in log.said)
     assert found.summary["vanished_clusters"] == 0
     assert np.all(np.bincount(found.clusters, minlength=10) > 0)  # those that it had before
-    assert ("imitates" in log.said[0]) == (student == "dense")
+    assert ("imitate" in log.said[0]) == (student == "dense")
 
 
 def _with_bias(head, bias):
@@ -92,7 +92,7 @@ def _with_bias(head, bias):
     return copy
 
 
-def test_the_best_head_is_the_one_of_the_lowest_loss():
+def test_the_best_head_has_the_lowest_loss():
     class Given:
         num_features = 4
 
@@ -108,9 +108,9 @@ def test_the_best_head_is_the_one_of_the_lowest_loss():
     assert best == 1 and losses[1] == pytest.approx(0, abs=0.01) and losses.shape == (3,)
 
 
-def test_settings_that_do_not_go_together_are_refused():
+def test_contradictory_settings_raise_an_error():
     for change, words in (
-        ({"prior": "0.5,x"}, "numbers and commas"),
+        ({"prior": "0.5,x"}, "numbers separated by commas"),
         ({"prior": "0.5,0.4"}, "sum to 1"),
         ({"prior": "0.5,nan"}, "sum to 1"),
         ({"prior": "nan,nan"}, "sum to 1"),
@@ -125,7 +125,7 @@ def test_settings_that_do_not_go_together_are_refused():
     assert recipe.count_clusters(dataclasses.replace(QUICK, clusters=20), 10, 20) == 20
 
 
-def test_a_class_that_is_named_late_makes_no_new_clusters():
+def test_a_class_named_late_does_not_change_the_number_of_clusters():
     log = Memory()
     priced = dataclasses.replace(QUICK, budget=5)
     assert [recipe.count_once(priced, known, 50, log) for known in (3, 5)] == [3, 3]
@@ -138,23 +138,25 @@ def test_a_class_that_is_named_late_makes_no_new_clusters():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"clusters": 1}, "ask for 2 or more"),
+        ({"clusters": 1}, "set 2 or more"),
         ({"clusters": 1298}, "1298 clusters of 1297 images"),
         ({"budget": 0.5}, "a budget of 0.5 buys no label: the cheapest costs 1"),
     ],
 )
-def test_what_cannot_work_is_refused_before_the_encoder_is_trained(monkeypatch, change, words):
+def test_impossible_settings_raise_an_error_before_the_encoder_is_trained(
+    monkeypatch, change, words
+):
     monkeypatch.setattr(recipe.simclr, "pretrain", None)
     with pytest.raises(UsageError, match=words):
         run(dataclasses.replace(QUICK, **change), change.get("budget", 0))
 
 
-def test_clusters_take_the_shares_of_the_prior_by_their_size():
+def test_clusters_are_matched_to_the_prior_by_size():
     clusters = np.repeat([0, 1, 2, 3], [5, 30, 10, 20])
-    found = scan.by_size(clusters, np.array([0.2, 0.1, 0.6, 0.1]))
+    found = scan.match_to_prior(clusters, np.array([0.2, 0.1, 0.6, 0.1]))
     np.testing.assert_array_equal(np.bincount(found), [20, 10, 30, 5])
-    np.testing.assert_array_equal(scan.by_size(clusters, None), clusters)
-    vanished = scan.by_size(np.array([1, 1, 0]), np.array([0.2, 0.3, 0.5]))
+    np.testing.assert_array_equal(scan.match_to_prior(clusters, None), clusters)
+    vanished = scan.match_to_prior(np.array([1, 1, 0]), np.array([0.2, 0.3, 0.5]))
     np.testing.assert_array_equal(vanished, [2, 2, 1])
 
 

@@ -1,4 +1,4 @@
-"""The semi-supervised recipe: what it buys and when."""
+"""Tests of the semi-supervised recipe: purchases, rounds and settings."""
 
 import jax
 import numpy as np
@@ -18,7 +18,7 @@ LABELS = data.load_train_labels("digits")
 
 @pytest.fixture(autouse=True)
 def light_views(monkeypatch):
-    """The house's own views take seconds to compile; tests/test_experiment.py runs them."""
+    """Replace the real transforms, which take seconds to compile; test_experiment.py runs them."""
     views = Views(lambda key, images: images, lambda key, images: images)
     monkeypatch.setattr(semisup.semisupervised, "views_of", lambda kind: views)
 
@@ -28,7 +28,7 @@ def config(**changes):
     return semisup.Config(kind="digits", **sizes | changes)
 
 
-def test_purchases_are_the_first_ones_and_even_shares_of_the_rest():
+def test_purchases_are_the_initial_labels_and_equal_shares_of_the_rest():
     assert semisup.purchases(config(), 100) == [100]
     assert semisup.purchases(config(query="margin"), 99) == [33, 66]
     assert semisup.purchases(config(query="margin", initial_labels=20, rounds=3), 100) == [
@@ -41,11 +41,11 @@ def test_purchases_are_the_first_ones_and_even_shares_of_the_rest():
     assert semisup.purchases(config(query="margin", rounds=5), 1) == [1]
 
 
-def test_the_rounds_steps_are_all_steps():
-    assert [semisup.share_of(100, i, 3) for i in range(3)] == [33, 33, 34]
+def test_the_steps_of_all_rounds_add_up():
+    assert [semisup.num_steps_of_round(100, i, 3) for i in range(3)] == [33, 33, 34]
 
 
-def test_graph_labels_and_their_classifier_know_most_digits_from_thirty():
+def test_propagated_labels_are_mostly_right_with_thirty_labels():
     oracle = ArrayOracle(LABELS, 30)
     chosen = config(objective="graph", query="typiclust", space="graph", steps=150)
     found = semisup.run(chosen, DIGITS.train_images, oracle, jax.random.key(0), NullLog())
@@ -55,7 +55,7 @@ def test_graph_labels_and_their_classifier_know_most_digits_from_thirty():
     np.testing.assert_array_equal(found.train_labels[asked], LABELS[asked])
 
 
-def test_labels_are_bought_in_rounds_and_prices_are_kept_to():
+def test_labels_are_bought_in_rounds_within_the_budget():
     costs = np.where(np.arange(len(LABELS)) % 2, 1.0, 2.0)
     oracle = ArrayOracle(LABELS, 24, costs=costs)
     rounds = []
@@ -70,7 +70,7 @@ def test_labels_are_bought_in_rounds_and_prices_are_kept_to():
     assert oracle.spent <= 24
 
 
-def test_what_does_not_go_together_is_refused():
+def test_contradictory_settings_raise_an_error():
     with pytest.raises(UsageError, match=r"set config\.initial_labels"):
         validate(config(rounds=2))
     with pytest.raises(UsageError, match="no model yet"):
@@ -81,7 +81,7 @@ def test_what_does_not_go_together_is_refused():
         )
 
 
-def test_a_prior_is_uniform_or_paid_for():
+def test_the_class_prior_is_uniform_or_from_the_labelled_set():
     labelled = semisup.Labelled(np.arange(4), np.array([0, 0, 0, 1]))
     uniform = semisup.class_prior(config(alignment="uniform"), labelled, 2)
     np.testing.assert_allclose(uniform, [0.5, 0.5])

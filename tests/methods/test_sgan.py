@@ -37,7 +37,7 @@ def trained():
     return run(QUICK)
 
 
-def test_it_learns_from_the_labels_it_bought(trained):
+def test_it_learns_from_the_bought_labels(trained):
     predictor, oracle = trained
     assert len(oracle.asked) == 60
     guesses = predict_probabilities(predictor.model, DIGITS.test_images).argmax(axis=1)
@@ -47,19 +47,19 @@ def test_it_learns_from_the_labels_it_bought(trained):
     np.testing.assert_array_equal(predictor.train_labels[asked], LABELS[asked])
 
 
-def test_the_summary_says_what_became_of_the_generator(trained):
+def test_the_summary_describes_the_generator(trained):
     summary = trained[0].summary
     assert 0 < summary["diversity"] < 2 and 0 < summary["class_entropy"] < 1.2
     assert isinstance(summary["verdict"], str) and len(summary["verdict"]) > 20
 
 
-def test_it_can_be_made_again(trained):
+def test_it_can_be_reloaded(trained):
     make = sgan.make_classifier(QUICK, (8, 8, 1), 10)
     empty = jax.eval_shape(lambda: train.init(make, jax.random.key(1)))
     assert jax.tree.structure(empty) == jax.tree.structure(trained[0].model)
 
 
-def test_a_query_that_needs_a_model_goes_in_rounds_and_compiles_once(monkeypatch):
+def test_an_uncertainty_query_runs_in_rounds_and_compiles_once(monkeypatch):
     config = dataclasses.replace(SMALL, query="margin", rounds=2)
     assert sgan.purchases(config, 30) == [10, 10, 10]
     assert sgan.purchases(SMALL, 30) == [30]
@@ -73,7 +73,7 @@ def test_a_query_that_needs_a_model_goes_in_rounds_and_compiles_once(monkeypatch
     assert len(traces) <= 2  # once for the metrics' shapes, once to compile
 
 
-def test_conv_takes_the_same_way_at_other_sizes():
+def test_the_conv_network_works_at_other_sizes():
     # compiling its gradients takes longer than a test should: shapes are enough here
     config = dataclasses.replace(SMALL, network="conv", width=8, kind="objects")
     images = np.random.default_rng(0).integers(0, 256, (40, 9, 7, 3), np.uint8)
@@ -90,7 +90,7 @@ def test_conv_takes_the_same_way_at_other_sizes():
     )
 
 
-def test_a_run_that_was_stopped_ends_in_the_same_bits(tmp_path):
+def test_an_interrupted_run_ends_with_identical_weights(tmp_path):
     whole, _ = run(SMALL)
 
     class Stop(Exception):
@@ -126,19 +126,19 @@ def test_snapshots_end_with_the_run():
     assert gan.snapshot_steps(dataclasses.replace(SMALL, steps=7)).tolist() == [4, 7]
 
 
-def test_fewer_steps_than_snapshots_are_looked_at_once_each():
+def test_with_fewer_steps_than_snapshots_each_step_is_one_snapshot():
     config = dataclasses.replace(SMALL, steps=3, snapshots=20)
     assert gan.snapshot_steps(config).tolist() == [1, 2, 3]
     state = jax.eval_shape(lambda: gan.start(config, (8, 8, 1), 10, jax.random.key(0)))
     assert len(state.samples) == len(state.measures) == 3
 
 
-def test_a_budget_of_nothing_is_refused():
+def test_an_empty_budget_raises_an_error():
     with pytest.raises(UsageError, match="buys no label"):
         run(dataclasses.replace(QUICK, budget=0))
 
 
-def test_no_setting_of_the_networks_hides_one_of_every_run():
+def test_no_network_setting_shadows_a_run_setting():
     names = [
         {field.name for field in dataclasses.fields(kind)} for kind in (RunConfig, gan.Settings)
     ]

@@ -29,7 +29,7 @@ def knn_on_train(features):
     return evaluate.knn_accuracy(features[300:], LABELS[300:], features[:300], LABELS[:300])
 
 
-def test_a_run_gives_features_and_the_evaluator_alone_reads_labels(tmp_path, capsys):
+def test_a_run_returns_features_and_only_the_evaluator_reads_labels(tmp_path, capsys):
     result = experiment.run(QUICK, tmp_path)
     assert result["labels_spent"] == 0 and result["test_accuracy"] is None
     assert result["knn_accuracy"] > 0.9 and result["knn_weighted_accuracy"] > 0.9
@@ -50,7 +50,7 @@ class Watch(NullLog):
 
 
 @pytest.mark.parametrize("derive", [lambda key: key, scan.pretext_key])
-def test_encoders_of_several_seeds_are_trained_at_once_and_found_by_their_runs(
+def test_encoders_of_several_seeds_are_trained_together_and_found_in_the_cache(
     tmp_path, monkeypatch, derive
 ):
     def encoder(seed, log, **changes):
@@ -81,7 +81,7 @@ def test_encoders_of_several_seeds_are_trained_at_once_and_found_by_their_runs(
     assert np.abs(alone[0] - alone[1]).max() > 0.01
 
 
-def test_several_encoders_killed_and_trained_on_are_those_of_one_go(tmp_path, monkeypatch):
+def test_an_interrupted_training_of_several_encoders_resumes_exactly(tmp_path, monkeypatch):
     class Killed(Exception):
         pass
 
@@ -116,7 +116,7 @@ def test_several_encoders_killed_and_trained_on_are_those_of_one_go(tmp_path, mo
         np.testing.assert_array_equal(one, other)
 
 
-def test_encoders_of_other_seeds_need_a_place(monkeypatch):
+def test_encoders_of_other_seeds_need_a_cache(monkeypatch):
     monkeypatch.delenv("JAXLABEL_CACHE", raising=False)
     config = dataclasses.replace(QUICK, pretext_seeds=2)
     with pytest.raises(UsageError, match="set JAXLABEL_CACHE=DIR"):
@@ -124,7 +124,7 @@ def test_encoders_of_other_seeds_need_a_place(monkeypatch):
 
 
 @pytest.mark.parametrize("optimizer", pretext.OPTIMIZERS)
-def test_training_makes_the_encoders_features_better_than_chance_gave_them(optimizer):
+def test_training_improves_the_encoders_features(optimizer):
     rate = {"adamw": 3e-3, "sgd": 0.3, "lars": 1.0}[optimizer]
     config = dataclasses.replace(
         QUICK, optimizer=optimizer, pretext_rate=rate, width=2, pretext_steps=150, strength=1.5
@@ -147,7 +147,7 @@ def test_training_makes_the_encoders_features_better_than_chance_gave_them(optim
     assert knn_on_train(after) > knn_on_train(before)
 
 
-def test_a_step_tells_no_image_from_itself():
+def test_an_image_is_not_contrasted_with_itself():
     settings = simclr.settings_of(dataclasses.replace(QUICK, pretext_batch=32))
     optimizer = pretext.make_optimizer(settings)
     start = train.init(pretext.make_projected(settings, (8, 8, 1)), jax.random.key(0))
@@ -158,7 +158,7 @@ def test_a_step_tells_no_image_from_itself():
     np.testing.assert_allclose(loss, 0.0, atol=1e-5)  # 32 pairs of one image
 
 
-def test_lars_leaves_biases_to_plain_descent():
+def test_lars_does_not_scale_the_steps_of_biases():
     config = dataclasses.replace(QUICK, optimizer="lars", pretext_rate=0.5, pretext_decay=0.1)
     optimizer = pretext.make_optimizer(simclr.settings_of(config))
     model = {"bias": jnp.array([1.0, 2.0]), "kernel": jnp.array([[3.0, 4.0]])}
@@ -173,7 +173,7 @@ def test_lars_leaves_biases_to_plain_descent():
     np.testing.assert_allclose(updates["kernel"], -rate * trust * np.array([[0.9, 1.2]]), rtol=1e-5)
 
 
-def test_partners_are_drawn_as_often_as_was_asked_for():
+def test_partners_are_drawn_with_the_configured_probability():
     partners = jnp.array([[1, 2], [2, 0], [0, 1]])
     rows = jnp.tile(jnp.arange(3), 400)
     key = jax.random.key(0)
@@ -184,14 +184,14 @@ def test_partners_are_drawn_as_often_as_was_asked_for():
     assert 0.4 < np.mean(half == np.asarray(rows)) < 0.6
 
 
-def test_neighbours_before_learning_show_mostly_the_same_and_are_not_oneself():
+def test_neighbours_by_components_mostly_share_the_class_and_exclude_the_image():
     found = simclr.given_neighbours(dataclasses.replace(QUICK, partners=5), DIGITS.train_images)
     assert found.shape == (len(LABELS), 5)
     assert np.mean(LABELS[found] == LABELS[:, None]) > 0.95
     assert not np.any(found == np.arange(len(LABELS))[:, None])
 
 
-def test_a_representation_is_of_unit_length_and_shared_as_asked():
+def test_a_representation_has_unit_length_and_the_configured_shares():
     class Same:
         num_features = 64
 
@@ -209,7 +209,7 @@ def test_a_representation_is_of_unit_length_and_shared_as_asked():
     np.testing.assert_allclose(np.sum(made[lit, 64:] ** 2, axis=1), 0.3, rtol=1e-4)
 
 
-def test_views_of_a_killed_run_go_on_as_if_it_had_not_been_killed():
+def test_an_interrupted_run_draws_the_same_views():
     class Killed(Exception):
         pass
 

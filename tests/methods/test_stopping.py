@@ -28,7 +28,7 @@ def wrong(share, seed=0):
 
 
 def probabilities(mean_uncertainty, seed=0):
-    """Of class 0, in doubt by so much on average."""
+    """Return probabilities that predict class 0 with the given mean uncertainty."""
     uncertainties = np.random.default_rng(seed).beta(
         1.2 * mean_uncertainty, 1.2 * (1 - mean_uncertainty), NUM_IMAGES
     )
@@ -44,21 +44,21 @@ def seen(mean_uncertainty):
     )
 
 
-def test_an_audit_is_hoped_for_where_the_doubt_leaves_room_and_the_money_lasts():
+def test_an_audit_needs_a_low_uncertainty_and_enough_labels():
     one = rule()
     assert one.should_audit(seen(0.03), NO_LABELS, 1000) and not one.should_audit(
         seen(0.03), NO_LABELS, 50
     )
     assert not one.should_audit(
         seen(0.08), NO_LABELS, NUM_IMAGES
-    )  # once and a half that is too much
+    )  # 1.5 times this uncertainty is above the allowed error
     assert not one.should_audit(seen(np.nan), NO_LABELS, 1000)
     assert not rule(target=0.0).should_audit(seen(0.03), NO_LABELS, 1000)
     many = Labelled(np.arange(400), np.zeros(400))
     assert not rule(population=True).should_audit(seen(0.03), many, 1000)
 
 
-def test_what_is_paid_for_makes_nothing_surer():
+def test_labelled_images_do_not_count_in_the_uncertainty():
     doubtful = seen(0.03)
     doubtful.predictions.probabilities[:3000] = [1.0, 0.0]
     bought = Labelled(np.arange(3000), np.zeros(3000))
@@ -69,9 +69,9 @@ def test_what_is_paid_for_makes_nothing_surer():
     )
 
 
-def test_labels_that_may_be_dear_are_counted_at_the_dearest():
+def test_an_audit_is_planned_at_the_highest_price():
     costs = np.where(np.arange(NUM_IMAGES) == 17, 500.0, 1.0)
-    one = rule(budget=1000, costs=costs)  # two labels, if it has to be the dear one
+    one = rule(budget=1000, costs=costs)  # two labels, if one is the expensive image
     assert not one.should_audit(seen(0.01), NO_LABELS, 900)
     assert not one.audit(jax.random.key(0), probabilities(0.01), NO_LABELS, 900, 0)[1]
     assert not one.audits and one.should_audit(
@@ -79,7 +79,7 @@ def test_labels_that_may_be_dear_are_counted_at_the_dearest():
     )
 
 
-def test_without_a_certificate_the_networks_are_taken_at_their_word():
+def test_without_a_certificate_the_mean_confidence_decides():
     one = rule(confidence=0.0)
     assert one.should_audit(seen(0.08), NO_LABELS, 0) and one.target_reached_by_confidence(
         probabilities(0.08)
@@ -91,27 +91,36 @@ def test_without_a_certificate_the_networks_are_taken_at_their_word():
     assert not rule(confidence=0.0, target=0.0).target_reached_by_confidence(probabilities(0.01))
     assert not one.audit(jax.random.key(0), probabilities(0.03), NO_LABELS, 900, 0)[1]
     one._oracle.ask(np.arange(60))
-    said = one.summary(0.923)
-    assert (said["labels_to_train"], said["labels_to_certify"]) == (60, 0)
-    assert said["verdict"].startswith("nothing certified (config.confidence=0): the networks")
-    assert said["verdict"].endswith("believe 92.30% to be right, the target was 90%")
+    summary = one.summary(0.923)
+    assert (summary["labels_to_train"], summary["labels_to_certify"]) == (60, 0)
+    assert summary["verdict"].startswith(
+        "nothing certified (config.confidence=0): the model's mean"
+    )
+    assert summary["verdict"].endswith("confidence is 92.30%, the target was 90%")
     assert "verdict" not in rule(confidence=0.0, target=0.0).summary(0.9)
 
 
-def test_an_audit_that_fails_divides_the_belief_and_its_labels_are_paid():
+def test_a_failed_audit_corrects_the_overconfidence_and_keeps_its_labels():
     labels = wrong(0.12, seed=1)
     one, claims = rule(labels, budget=600), probabilities(0.03)
     before = Labelled(np.arange(100), one._oracle.ask(np.arange(100)))
     labelled, _ = one.audit(jax.random.key(0), claims, before, 900, 7)
     assert not one.certified and len(labelled.indices) == len(set(labelled.indices.tolist())) == 600
     np.testing.assert_array_equal(labelled.labels, labels[labelled.indices])
-    said = one.summary(0.97)
-    assert (said["labels_to_train"], said["labels_to_certify"], said["certified"]) == (100, 500, 0)
-    assert re.fullmatch(
-        r"not certified: at the last audit 7\d\.\d\d% to 9\d\.\d\d% were right, 95% confidence",
-        said["verdict"],
+    summary = one.summary(0.97)
+    assert (summary["labels_to_train"], summary["labels_to_certify"], summary["certified"]) == (
+        100,
+        500,
+        0,
     )
-    times = (1 - one.audits[0].estimate) / stopping.mean_uncertainty(claims[100:])  # it is too sure
+    assert re.fullmatch(
+        r"not certified: the last audit found an accuracy of 7\d\.\d\d% to 9\d\.\d\d%, "
+        r"95% confidence",
+        summary["verdict"],
+    )
+    times = (1 - one.audits[0].estimate) / stopping.mean_uncertainty(
+        claims[100:]
+    )  # the model is overconfident
     assert 3 < times < 6
     rich = rule(labels, budget=10**6)
     rich.audit(jax.random.key(0), claims, before, 500, 7)
@@ -119,32 +128,33 @@ def test_an_audit_that_fails_divides_the_belief_and_its_labels_are_paid():
     assert not rich.should_audit(seen(0.115 / times), labelled, NUM_IMAGES)
 
 
-def test_who_proves_better_than_believed_is_trusted_more():
+def test_an_audit_better_than_predicted_lowers_the_overconfidence():
     one = rule(wrong(0.13, seed=3), target=0.95)
     assert one.audit(jax.random.key(0), probabilities(0.25), NO_LABELS, 300, 0)[1]
     assert one.should_audit(seen(0.04), NO_LABELS, NUM_IMAGES)
     assert not rule(target=0.95).should_audit(seen(0.04), NO_LABELS, NUM_IMAGES)
 
 
-def test_an_audit_that_succeeds_says_of_what():
+def test_the_verdict_of_a_successful_audit_names_its_images():
     one = rule(wrong(0.02, seed=2))
     labelled, _ = one.audit(jax.random.key(1), probabilities(0.03), NO_LABELS, 900, 0)
-    said = one.summary(0.97)
+    summary = one.summary(0.97)
     assert (
         one.certified
-        and said["labels_to_certify"] == len(labelled.indices)
-        and said["certified"] == 1.0
-        and said["certified_of"] == "the pool"
+        and summary["labels_to_certify"] == len(labelled.indices)
+        and summary["certified"] == 1.0
+        and summary["certified_of"] == "the pool"
     )
-    assert 0.9 <= said["certified_low"] <= 0.98 <= said["certified_high"]
+    assert 0.9 <= summary["certified_low"] <= 0.98 <= summary["certified_high"]
     shown = re.fullmatch(
-        r"certified: at least (9\d\.\d\d)% of the images that were not asked about, 95% confidence",
-        said["verdict"],
+        r"certified: at least (9\d\.\d\d)% of the images that were not labelled are classified "
+        r"correctly, 95% confidence",
+        summary["verdict"],
     )
-    assert 0 <= 100 * said["certified_low"] - float(shown[1]) < 0.01  # never rounded up
+    assert 0 <= 100 * summary["certified_low"] - float(shown[1]) < 0.01  # never rounded up
 
 
-def test_all_audits_together_err_no_more_often_than_is_allowed(monkeypatch):
+def test_all_audits_together_keep_the_error_probability(monkeypatch):
     asked = []
 
     def audit(*arguments, **settings):
@@ -164,15 +174,15 @@ def test_all_audits_together_err_no_more_often_than_is_allowed(monkeypatch):
     assert once.sum() < 0.05
 
 
-def test_audits_come_to_an_end():
+def test_the_number_of_audits_is_limited():
     one, count = rule(wrong(0.3), budget=10**6), 0
     while one.audit(jax.random.key(count), probabilities(0.1, count), NO_LABELS, 900, count)[1]:
         count += 1
-    assert count == stopping.MOST_AUDITS
+    assert count == stopping.MAX_AUDITS
 
 
 @pytest.mark.parametrize("labelled", [NO_LABELS.indices, np.arange(NUM_IMAGES)])
-def test_where_everything_is_paid_for_there_is_nothing_to_audit(labelled):
+def test_there_is_no_audit_if_all_images_are_labelled(labelled):
     one = rule(budget=10**6)
     _, audited = one.audit(
         jax.random.key(0), probabilities(0.03), Labelled(labelled, 0 * labelled), 900, 0
@@ -183,12 +193,12 @@ def test_where_everything_is_paid_for_there_is_nothing_to_audit(labelled):
     )
 
 
-# --- a run that was killed in an audit, and comes to other networks
+# --- a run that was interrupted in an audit and resumes with other networks
 
 
 @pytest.fixture(autouse=True)
 def blocks_of_50(monkeypatch):
-    monkeypatch.setattr(certificate, "SMALLEST_BLOCK", certificate.LARGEST_BLOCK)
+    monkeypatch.setattr(certificate, "MIN_BATCH", certificate.MAX_BATCH)
 
 
 class Killed(Exception):
@@ -196,7 +206,7 @@ class Killed(Exception):
 
 
 class Run:
-    """Judges of one run that is started again and again, with one log and one account."""
+    """Stopping rules of one run that is restarted several times, with one log and one account."""
 
     def __init__(self, budget=600):
         self.log, self.ledger, self.budget = Memory(), set(), budget
@@ -205,7 +215,7 @@ class Run:
         return rule(wrong(0.12), self.budget, log=self.log, ledger=self.ledger)
 
     def audit(self, networks, batches=np.inf, most=500, number=3):
-        """An audit of those networks, killed when it asks for one batch more."""
+        """Audit the networks number `networks`; raise Killed after `batches` batches of queries."""
         one = self.start()
         ask = one._oracle.ask
 
@@ -225,7 +235,7 @@ class Run:
             self.audit(networks, batches)
 
 
-def test_labels_of_an_audit_that_other_networks_left_are_used():
+def test_labels_of_an_abandoned_audit_are_used():
     run = Run()
     run.killed(1, batches=2)
     first = set(run.ledger)
@@ -235,11 +245,11 @@ def test_labels_of_an_audit_that_other_networks_left_are_used():
     np.testing.assert_array_equal(labelled.labels, wrong(0.12)[labelled.indices])
     mine = set(one.audits[0].indices.tolist())
     assert not mine & first and len(mine) < len(run.ledger) - 100  # and the batch of the kill
-    said = one.summary(0.9)
-    assert said["labels_to_train"] == 0 and said["labels_to_certify"] == len(labelled.indices)
+    summary = one.summary(0.9)
+    assert summary["labels_to_train"] == 0 and summary["labels_to_certify"] == len(labelled.indices)
 
 
-def test_labels_of_an_audit_are_used_where_other_networks_do_not_audit():
+def test_labels_of_an_abandoned_audit_are_used_without_a_new_audit():
     run = Run()
     run.killed(1, batches=2)
     first, one = set(run.ledger), run.start()
@@ -250,7 +260,7 @@ def test_labels_of_an_audit_are_used_where_other_networks_do_not_audit():
     assert one.recall(labelled, 3) is labelled
 
 
-def test_the_same_networks_go_on_with_their_own_audit():
+def test_unchanged_networks_resume_their_audit():
     run = Run()
     run.killed(1, batches=2)
     first = set(run.ledger)
@@ -261,7 +271,7 @@ def test_the_same_networks_go_on_with_their_own_audit():
     np.testing.assert_array_equal(undisturbed.audits[0].indices, one.audits[0].indices)
 
 
-def test_audits_by_turns_of_two_machines_lose_nothing_and_draw_anew():
+def test_alternating_machines_lose_no_labels_and_draw_new_ones():
     run, paid_for = Run(budget=400), [0]
     # recalling an audit is one question, and brings the batch with it before which it was killed
     for networks, questions in ((1, 2), (2, 1 + 1), (1, 2 + 1)):
@@ -284,10 +294,10 @@ def test_two_audits_of_a_round_do_not_share_their_draws():
     assert len(set(second) & set(first)) < 10  # by one stream of clocks it would be most
 
 
-# --- what cannot be certified
+# --- targets that cannot be certified
 
 
-def test_a_target_that_faultless_answers_could_not_certify_is_refused_at_the_start():
+def test_a_target_that_no_audit_could_certify_raises_an_error_at_the_start():
     log = Memory()
     log.said = []
     log.say = log.said.append

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from jaxlabel import nets, train
-from jaxlabel.nets.gradients import centres, gathered
+from jaxlabel.nets.gradients import centres, pool_cells
 
 
 def weights(side, cell):
     """Return the weight of each pixel in each cell, computed from images with one lit pixel."""
     maps = jnp.eye(side)[:, :, None, None]
-    return np.asarray(gathered(maps, cell, axis=1))[:, :, 0, 0]
+    return np.asarray(pool_cells(maps, cell, axis=1))[:, :, 0, 0]
 
 
 def test_windows_divide_each_pixel_and_peak_at_cell_centres():
@@ -26,7 +26,7 @@ def test_sums_of_slices_are_the_product_with_the_windows(side, cell, axis):
     away = np.abs(np.arange(side)[:, None] - centres(side, cell)) / cell
     maps = jax.random.normal(jax.random.key(0), (2, side, side, 3))
     expected = np.tensordot(np.moveaxis(maps, axis, -1), np.maximum(1 - away, 0), axes=1)
-    found = np.moveaxis(gathered(maps, cell, axis), axis, -1)
+    found = np.moveaxis(pool_cells(maps, cell, axis), axis, -1)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 

@@ -122,9 +122,9 @@ def test_a_resumed_round_repeats_its_choice():
             log, 1, count, 50, labelled, lambda: draws.choice(left, count, replace=False)
         )
 
-    assert not len(query.chosen_before(log, 1, 50))
+    assert not len(query.restored_choice(log, 1, 50))
     first = choose(5)
-    np.testing.assert_array_equal(query.chosen_before(log, 1, 50), first)
+    np.testing.assert_array_equal(query.restored_choice(log, 1, 50), first)
     np.testing.assert_array_equal(choose(5), first)
     np.testing.assert_array_equal(choose(3), first[:3])
     more = choose(8)  # the budget was raised in between
@@ -135,4 +135,4 @@ def test_a_resumed_round_repeats_its_choice():
     left = choose(8, labelled)
     assert not set(left.tolist()) & set(first[:2].tolist())
     assert len(set(left.tolist())) == 8 and set(more[2:].tolist()) <= set(left.tolist())
-    assert not len(query.chosen_before(log, 2, 50))
+    assert not len(query.restored_choice(log, 2, 50))

@@ -12,7 +12,7 @@ from jaxlabel.errors import DataError, LabelsMissing, StoreError, UsageError
 from jaxlabel.experiment import account
 from jaxlabel.experiment import run as experiment
 from jaxlabel.methods import active
-from jaxlabel.runlog.dataset_snapshot import as_begun
+from jaxlabel.runlog.dataset_snapshot import in_first_order
 
 CONFIG = active.Config(
     image_size=8, image_mode="grey", budget=9, network="dense", width=4, batch_size=8, mu=1,
@@ -65,11 +65,11 @@ def test_renaming_a_file_changes_nothing(pictures, tmp_path):
 
 def test_images_keep_the_order_of_the_first_start(pictures, tmp_path):
     spec, run = f"folder:{pictures}", tmp_path / "run"
-    began = as_begun(data.load(spec), spec, run)
+    began = in_first_order(data.load(spec), spec, run)
     (pictures / "03.png").rename(pictures / "zz.png")
     moved = data.load(spec)
     assert moved.train_items.tolist() != began.train_items.tolist()
-    again = as_begun(moved, spec, run)
+    again = in_first_order(moved, spec, run)
     np.testing.assert_array_equal(again.train_images, began.train_images)
     np.testing.assert_array_equal(again.train_items, began.train_items)
     assert [path[-6:] for path in again.paths[:5]] == ["00.png", "01.png", "02.png", "zz.png",
@@ -78,30 +78,30 @@ def test_images_keep_the_order_of_the_first_start(pictures, tmp_path):
 
 def test_missing_and_new_images_are_reported(pictures, tmp_path):
     spec, run = f"folder:{pictures}", tmp_path / "run"
-    as_begun(data.load(spec), spec, run)
+    in_first_order(data.load(spec), spec, run)
     content = (pictures / "05.png").read_bytes()
     (pictures / "05.png").unlink()
     (run / "labels.db").touch()
     with pytest.raises(DataError, match=r"\(1 gone, as .*05\.png\).*--config\.store=sqlite:///"):
-        as_begun(data.load(spec), spec, run)
+        in_first_order(data.load(spec), spec, run)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(pictures / "31.png")
     with pytest.raises(DataError, match=r"\(1 gone, as .*05\.png, 1 new, as .*31\.png\)"):
-        as_begun(data.load(spec), spec, run)
+        in_first_order(data.load(spec), spec, run)
     (pictures / "05.png").write_bytes(content)
     (pictures / "31.png").unlink()
     (pictures / "30.png").unlink()  # one of two copies
     with pytest.raises(DataError, match=r"\(1 gone, as .*\.png\)"):
-        as_begun(data.load(spec), spec, run)
+        in_first_order(data.load(spec), spec, run)
 
 
 def test_images_without_files_are_compared_by_a_digest(tmp_path):
     digits = data.load("digits")
-    as_begun(digits, "digits", tmp_path)
-    assert as_begun(digits, "digits", tmp_path) is digits
+    in_first_order(digits, "digits", tmp_path)
+    assert in_first_order(digits, "digits", tmp_path) is digits
     assert (tmp_path / "images.json").stat().st_size < 100
     other = digits._replace(train_items=digits.train_items[::-1])
     with pytest.raises(DataError, match=r"digits holds other images than when .* began: make"):
-        as_begun(other, "digits", tmp_path)
+        in_first_order(other, "digits", tmp_path)
 
 
 @pytest.mark.parametrize(

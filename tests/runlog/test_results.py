@@ -93,7 +93,7 @@ def test_a_document_gets_its_table_between_the_markers(tmp_path):
     text = (tmp_path / "README.md").read_text()
     assert text.startswith("# Top\n<!-- results: r/a.jsonl -->\n\n| data set |")
     assert text.endswith("|\n\n<!-- end of results -->\nrest\n") and "old" not in text
-    assert results.filled(text, tmp_path) == text
+    assert results.with_tables(text, tmp_path) == text
 
 
 def test_the_error_names_a_missing_file(tmp_path):

@@ -50,8 +50,10 @@ def test_a_step_away_from_the_prior_is_worse_and_one_towards_it_is_not():
     # KL of halves from 0.8, 0.2 is log 1.25, and -log 0.2 the largest there is
     assert even.entropy == pytest.approx(1 + np.log(1.25) / np.log(0.2), abs=1e-9)
     assert at.entropy == pytest.approx(1.0) and beyond.entropy < 1
-    assert scan.worse(even, nearer) == scan.worse(nearer, at) == ""
-    assert "entropy fell" in scan.worse(at, even) and "entropy fell" in scan.worse(at, beyond)
+    assert scan.reason_worse(even, nearer) == scan.reason_worse(nearer, at) == ""
+    assert "entropy fell" in scan.reason_worse(at, even) and "entropy fell" in scan.reason_worse(
+        at, beyond
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,5 +70,5 @@ def test_each_problem_has_advice_and_is_reported_as_worse(change, words):
     bad = good._replace(**change)
     (warning,) = scan.advice(bad)
     assert words in warning
-    assert scan.worse(good, bad) and not scan.worse(bad, good)
-    assert scan.worse(good, good) == ""
+    assert scan.reason_worse(good, bad) and not scan.reason_worse(bad, good)
+    assert scan.reason_worse(good, good) == ""

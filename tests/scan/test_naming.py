@@ -31,7 +31,7 @@ def test_an_unaffordable_medoid_does_not_shift_the_names():
     clusters = np.minimum(CLASSES, 3)
     for named in (
         scan.ask_clusters(ArrayOracle(CLASSES, 5, 5, costs), POINTS, clusters),
-        scan.ask_fresh(ArrayOracle(CLASSES, 5, 5, costs), POINTS, 5, jax.random.key(1)),
+        scan.label_new_clusters(ArrayOracle(CLASSES, 5, 5, costs), POINTS, 5, jax.random.key(1)),
     ):
         assert set(named.labels) >= {1, 2, 3} and 0 not in named.labels
         known = (CLASSES > 0) & (CLASSES < 4)
@@ -75,14 +75,14 @@ def test_names_spread_to_parts_or_over_the_graph_and_bought_labels_stay():
     space = cluster.graph_space(cluster.nearest_graph(POINTS, 8), num_components=5)
     named = scan.ask_clusters(ArrayOracle(CLASSES, 5, 5), POINTS, CLASSES)
     for method in ("part", "diffusion"):
-        labels = scan.spread_names(named, space, method)
+        labels = scan.label_all_by_graph(named, space, method)
         assert np.mean(labels == CLASSES) > (0.95 if method == "part" else 0.8)
         np.testing.assert_array_equal(labels[named.indices], named.labels)
 
 
 def test_there_are_as_many_fresh_clusters_as_affordable_labels():
     oracle = ArrayOracle(CLASSES, 9, 5)
-    named = scan.ask_fresh(oracle, POINTS, 9, jax.random.key(0))
+    named = scan.label_new_clusters(oracle, POINTS, 9, jax.random.key(0))
     assert len(oracle.asked) == 9 == len(set(named.indices.tolist()))
     assert np.mean(named.labels[named.parts] == CLASSES) > 0.98
     np.testing.assert_array_equal(named.parts[named.indices], np.arange(9))
@@ -90,7 +90,7 @@ def test_there_are_as_many_fresh_clusters_as_affordable_labels():
 
 def test_an_unaffordable_fresh_cluster_joins_the_nearest_labelled_image():
     oracle = ArrayOracle(CLASSES, 3, 5)
-    named = scan.ask_fresh(oracle, POINTS, 5, jax.random.key(1))
+    named = scan.label_new_clusters(oracle, POINTS, 5, jax.random.key(1))
     assert len(named.indices) == 3  # the largest ones' medoids: of classes 0, 1 and 2
     np.testing.assert_array_equal(named.labels, [0, 1, 2])
     away = np.sum((POINTS[:, None] - POINTS[named.indices]) ** 2, axis=2)

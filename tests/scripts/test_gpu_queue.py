@@ -1,4 +1,4 @@
-"""The queue of runs for a GPU: names are unique, what is done is skipped, lines become a table."""
+"""Tests of the GPU queue: unique names, no repeated runs, and the table of results."""
 
 import argparse
 import contextlib
@@ -25,7 +25,7 @@ def line(name, seed, accuracy=0.9, **more):
             "seconds": 3.0, "labels_spent": 500, "device": "GPU", **more}  # fmt: skip
 
 
-def test_names_are_unique_and_the_grid_is_whole():
+def test_job_names_are_unique_and_the_grid_is_complete():
     assert set(queue.QUERIES) == set(STRATEGIES) and set(queue.OBJECTIVES) == set(NAMES)
     names = [job.name for job in queue.jobs()]
     assert len(names) == len(set(names))
@@ -43,20 +43,20 @@ def test_every_semisup_job_has_settings_that_its_config_takes():
             validate(config)
 
 
-def test_what_is_there_is_not_run_again(tmp_path):
+def test_runs_with_a_result_are_not_repeated(tmp_path):
     path = tmp_path / "lines.jsonl"
     left = queue.waiting([path], "gpu")
     job, seed = left[1]
     queue.append(path, line(job.name, seed))
     with path.open("a") as file:
-        file.write('{"queue": "half writ')  # a machine that was taken away
+        file.write('{"queue": "half writ')  # a machine that stopped while writing
     assert [*queue.waiting([path], "gpu")] == [left[0], *left[2:]]
     queue.append(path, line(left[0][0].name, left[0][1]))
     assert [*queue.waiting([path], "gpu")] == left[2:]
     assert queue.waiting([path], "tiny") == queue.waiting([], "tiny")
 
 
-def test_the_flagship_comes_first_and_each_of_its_bars_before_a_second_seed():
+def test_the_flagship_comes_first_with_all_first_seeds_before_second_seeds():
     left = [(job, seed) for job, seed in queue.waiting([], "gpu") if job.config]
     flagship = [(job, seed) for job, seed in left if job.name.startswith("flagship")]
     assert left[: len(flagship)] == flagship
@@ -66,7 +66,7 @@ def test_the_flagship_comes_first_and_each_of_its_bars_before_a_second_seed():
         assert f"flagship, fashion_mnist, {wanted}" in named
 
 
-def test_a_script_finds_jaxlabel_where_it_is_not_installed(tmp_path, monkeypatch):
+def test_a_script_finds_jaxlabel_if_it_is_not_installed(tmp_path, monkeypatch):
     script = tmp_path / "script.py"
     script.write_text("import json, sys\nprint('no')\nprint(json.dumps(sys.path))\n")
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
@@ -80,19 +80,19 @@ def test_a_script_is_stopped_at_the_limit(tmp_path, capsys):
     options = argparse.Namespace(limit=5.5, preset="gpu")
     out = tmp_path / "out.jsonl"
     queue.work([(queue.Job("a", command=(str(script),)), 0)], options, out)
-    assert "the time is over" in capsys.readouterr().out and not out.exists()
+    assert "the time limit is reached" in capsys.readouterr().out and not out.exists()
 
 
-def test_data_that_is_missing_is_left_for_another_time(tmp_path, capsys):
+def test_runs_without_data_are_skipped(tmp_path, capsys):
     (tmp_path / "mnist").mkdir()
     options = argparse.Namespace(data_root=str(tmp_path), preset="gpu")
     left = [(queue.Job("a", "sgan:mnist"), 0), (queue.Job("b", "scan:cifar10"), 0),
             (queue.Job("c", command=("x",)), 0)]  # fmt: skip
-    assert [job.name for job, _ in queue.at_hand(left, options)] == ["a", "c"]
+    assert [job.name for job, _ in queue.with_data(left, options)] == ["a", "c"]
     assert "no data for scan:cifar10" in capsys.readouterr().out
 
 
-def test_a_table_has_a_row_per_job_over_its_seeds(tmp_path):
+def test_the_table_has_one_row_per_job_averaged_over_seeds(tmp_path):
     path = tmp_path / "lines.jsonl"
     for seed, accuracy in enumerate((0.88, 0.90)):
         queue.append(path, line("a", seed, accuracy))
@@ -102,7 +102,7 @@ def test_a_table_has_a_row_per_job_over_its_seeds(tmp_path):
     assert rows[1].startswith("| b | gpu | 89% | 50.00 | 50.00 | 1 |")
 
 
-def test_the_limit_stops_a_run_and_a_failure_does_not_stop_the_others(tmp_path, monkeypatch):
+def test_the_limit_stops_a_run_but_a_failure_does_not_stop_other_runs(tmp_path, monkeypatch):
     done = []
 
     def run(job, seed, options):
@@ -110,7 +110,7 @@ def test_the_limit_stops_a_run_and_a_failure_does_not_stop_the_others(tmp_path, 
         if job.name == "broken":
             raise ValueError("no")
         while job.name == "long":
-            with contextlib.suppress(Exception):  # as a run's own code may do
+            with contextlib.suppress(Exception):  # as code inside a run may do
                 while True:
                     pass
         return {}
@@ -124,7 +124,7 @@ def test_the_limit_stops_a_run_and_a_failure_does_not_stop_the_others(tmp_path, 
     assert [one["queue"] for one in written] == ["good"]
 
 
-def test_merging_adds_what_a_gpu_wrote_once(tmp_path, monkeypatch, capsys):
+def test_merge_adds_each_gpu_result_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(queue, "PUBLISHED", tmp_path / "results" / "queue.jsonl")
     monkeypatch.setattr(queue, "ROOT", tmp_path)
     back = tmp_path / "back.jsonl"
@@ -137,6 +137,6 @@ def test_merging_adds_what_a_gpu_wrote_once(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("preset", ["tiny", "gpu"])
-def test_without_data_tiny_takes_the_digits(preset, tmp_path):
+def test_without_data_the_tiny_preset_uses_the_digits(preset, tmp_path):
     options = argparse.Namespace(data_root="", preset=preset)
-    assert queue.where("nowhere", options) == ("digits" if preset == "tiny" else "")
+    assert queue.data_source("nowhere", options) == ("digits" if preset == "tiny" else "")

@@ -8,7 +8,7 @@ from jaxlabel.semisupervised.setup import ModelSettings, make_graph_targets
 
 RANDOM = np.random.default_rng(0)
 CLASSES = RANDOM.integers(0, 3, 240)
-PAID = np.concatenate([np.flatnonzero(c == CLASSES)[:2] for c in range(3)])
+LABELLED = np.concatenate([np.flatnonzero(c == CLASSES)[:2] for c in range(3)])
 
 
 def joined(method, features):
@@ -17,7 +17,7 @@ def joined(method, features):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_of_one_class_every_label_is_certain(method):
+def test_with_one_class_every_label_is_certain(method):
     features = RANDOM.standard_normal((60, 3))
     graph = joined(method, features)
     spread = semisupervised.propagate(method, graph, np.arange(2), np.zeros(2, int), np.ones(1))
@@ -26,22 +26,22 @@ def test_of_one_class_every_label_is_certain(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_labels_spread_to_their_own_groups_and_the_paid_keep_theirs(method):
+def test_labels_propagate_within_groups_and_labelled_images_keep_theirs(method):
     features = 4 * np.eye(3)[CLASSES] + RANDOM.standard_normal((len(CLASSES), 3))
     graph, prior = joined(method, features), np.full(3, 1 / 3)
-    spread = semisupervised.propagate(method, graph, PAID, CLASSES[PAID], prior)
+    spread = semisupervised.propagate(method, graph, LABELLED, CLASSES[LABELLED], prior)
     right = spread.labels == CLASSES
     assert np.mean(right) > 0.9
     assert np.mean(right[spread.certainty >= 0.5]) >= np.mean(right)
-    wrong = (CLASSES[PAID] + 1) % 3
-    wrong[1:] = CLASSES[PAID][1:]
-    kept = semisupervised.propagate(method, graph, PAID, wrong, prior)
-    np.testing.assert_array_equal(kept.labels[PAID], wrong)
-    np.testing.assert_array_equal(kept.certainty[PAID], 1.0)
+    wrong = (CLASSES[LABELLED] + 1) % 3
+    wrong[1:] = CLASSES[LABELLED][1:]
+    kept = semisupervised.propagate(method, graph, LABELLED, wrong, prior)
+    np.testing.assert_array_equal(kept.labels[LABELLED], wrong)
+    np.testing.assert_array_equal(kept.certainty[LABELLED], 1.0)
 
 
 @pytest.mark.parametrize("method", ["spreading", "poisson"])
-def test_what_no_label_reaches_is_no_target(method):
+def test_images_that_no_label_reaches_get_no_target(method):
     features = RANDOM.standard_normal((60, 3))
     features[30:] += 1000
     labelled, labels = np.arange(6), np.arange(6) % 2
@@ -55,7 +55,7 @@ def test_what_no_label_reaches_is_no_target(method):
     assert graph_targets[:30].any(axis=1).all() and not graph_targets[30:].any()
 
 
-def test_ranks_are_by_class_and_the_guide_is_the_surest_of_each():
+def test_ranks_and_graph_targets_are_chosen_within_each_class():
     groups = np.array([0, 0, 0, 1, 1, 2])
     ranks = rank_within(groups, np.array([3.0, 1.0, 2.0, 8.0, 9.0, 0.0]))
     np.testing.assert_allclose(ranks, [1.0, 0.0, 0.5, 0.0, 1.0, 1.0])

@@ -15,7 +15,7 @@ from jaxlabel.semisupervised import committee, pad, refinement
 
 IMAGES = data.load("digits").train_images[:600]
 LABELS = data.load_train_labels("digits")[:600]
-PAID = Labelled(np.arange(40), LABELS[:40])
+LABELLED = Labelled(np.arange(40), LABELS[:40])
 
 
 def tiny(**changes):
@@ -39,11 +39,11 @@ def tiny(**changes):
 
 @pytest.fixture(scope="module")
 def trained():
-    """Two networks after a short training on what is paid for, and what they saw."""
+    """Return two networks after a short training on the labelled set, and their training data."""
     config = tiny()
     state = committee.begin(config, 2, IMAGES, 10, jax.random.key(1), NullLog())
     graph_targets = np.zeros((len(IMAGES), 10), np.float32)
-    seen = pad(IMAGES, *PAID, 64, graph_targets, np.full(10, 0.1))
+    seen = pad(IMAGES, *LABELLED, 64, graph_targets, np.full(10, 0.1))
     cycle = committee.cycle(config, config.steps)
     return committee.learn(cycle, state, seen, jax.random.key(2), NullLog(), "end"), seen
 
@@ -51,7 +51,7 @@ def trained():
 def refine(config, state, seen):
     cycle = refinement.cycle(config)
     return refinement.refine(
-        cycle, state, seen, None, PAID, jax.random.key(3), NullLog(), "refined"
+        cycle, state, seen, None, LABELLED, jax.random.key(3), NullLog(), "refined"
     )
 
 
@@ -60,7 +60,7 @@ def right(config, state):
     return (probabilities.argmax(-1) == LABELS).mean()
 
 
-def test_networks_learn_what_labels_spread_over_their_own_features_say(trained):
+def test_networks_learn_labels_propagated_over_their_own_features(trained):
     config = tiny(refinements=2, refine_steps=150)
     state, seen = trained
     before = right(config, state)
@@ -69,7 +69,7 @@ def test_networks_learn_what_labels_spread_over_their_own_features_say(trained):
     assert after > 0.8
 
 
-def test_each_graph_is_of_what_the_networks_have_learned_by_then(trained, monkeypatch):
+def test_each_graph_is_built_from_the_current_features(trained, monkeypatch):
     config = tiny(refinements=2, refine_steps=5)
     state, seen = trained
     spaces = []
@@ -84,7 +84,7 @@ def test_each_graph_is_of_what_the_networks_have_learned_by_then(trained, monkey
     assert len(spaces) == 2 and np.abs(spaces[1] - spaces[0]).max() > 0.01
 
 
-def test_few_labels_are_refined_whatever_the_objective_and_its_weight():
+def test_refinement_depends_on_the_number_of_labels_not_on_the_objective():
     assert refinement.applies(tiny(refinements=1), 40)
     assert refinement.applies(tiny(refinements=1, refine_until=40), 40)
     assert not refinement.applies(tiny(refinements=1, refine_until=39), 40)
@@ -93,7 +93,7 @@ def test_few_labels_are_refined_whatever_the_objective_and_its_weight():
     assert settings.unlabelled_weight == 1
 
 
-def test_learned_features_lie_beside_given_ones_in_fixed_shares(trained, monkeypatch):
+def test_learned_and_base_features_have_fixed_shares(trained, monkeypatch):
     monkeypatch.setattr(refinement, "COMPONENTS", 1000)
     config = tiny()
     state, _ = trained
@@ -103,10 +103,10 @@ def test_learned_features_lie_beside_given_ones_in_fixed_shares(trained, monkeyp
     np.testing.assert_allclose(np.linalg.norm(alone, axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(both[:, :-5], np.sqrt(0.7) * alone, rtol=1e-5)
     np.testing.assert_allclose((both[:, -5:] ** 2).sum(axis=1), 0.3, rtol=1e-5)
-    assert not pretext.unit(np.zeros((2, 3), np.float32)).any()
+    assert not pretext.unit_rows(np.zeros((2, 3), np.float32)).any()
 
 
-def test_more_features_than_the_search_takes_lose_their_least_components(trained):
+def test_many_features_are_reduced_to_principal_components(trained):
     config = tiny()
     state, _ = trained
     random = np.random.default_rng(0)
@@ -115,14 +115,14 @@ def test_more_features_than_the_search_takes_lose_their_least_components(trained
     space = refinement.learned_space(config, state, IMAGES, base)
     assert space.shape == (len(IMAGES), refinement.COMPONENTS)
     learned = refinement.learned_space(config, state, IMAGES, None)
-    whole = np.asarray(pretext.beside(learned, base, 0.3))
+    whole = np.asarray(pretext.concatenate_weighted(learned, base, 0.3))
     squared = ((space[:50, None] - space[None, :50]) ** 2).sum(-1)
     np.testing.assert_allclose(
         squared, ((whole[:50, None] - whole[None, :50]) ** 2).sum(-1), atol=1e-3
     )
 
 
-def test_a_run_hands_over_what_was_refined(tmp_path, capsys):
+def test_a_run_returns_the_refined_networks(tmp_path, capsys):
     config = tiny(budget=40, refinements=1, refine_steps=30)
     result = experiment.run(config, tmp_path / "refined")
     assert result["labels_spent"] == 40 and result["config"]["refinements"] == 1

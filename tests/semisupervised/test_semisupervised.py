@@ -1,4 +1,4 @@
-"""The semi-supervised step: every objective learns, padding is inert, nothing is traced twice."""
+"""Tests of the semi-supervised step: every objective learns, padding is inert, one trace."""
 
 import functools
 
@@ -20,14 +20,14 @@ CLASSES = RANDOM.integers(0, 3, 240)
 IMAGES = RANDOM.integers(0, 60, (240, 6, 6, 1)).astype(np.uint8)
 for _row, _class in enumerate(CLASSES):
     IMAGES[_row, 2 * _class : 2 * _class + 2] += 150
-PAID = np.concatenate([np.flatnonzero(c == CLASSES)[:2] for c in range(3)])
+LABELLED = np.concatenate([np.flatnonzero(c == CLASSES)[:2] for c in range(3)])
 
 
 def lighter(key, images):
     return images + 0.1 * jax.random.uniform(key)
 
 
-VIEWS = objectives.Views(lighter, lighter)  # the house's own take seconds to compile
+VIEWS = objectives.Views(lighter, lighter)  # the real transforms take seconds to compile
 
 
 def settings(**changes):
@@ -39,8 +39,8 @@ def data(count=6, capacity=9, graph_targets=None):
     graph_targets = np.full(len(IMAGES), 0) if graph_targets is None else graph_targets
     return semisupervised.pad(
         IMAGES,
-        PAID[:count],
-        CLASSES[PAID[:count]],
+        LABELLED[:count],
+        CLASSES[LABELLED[:count]],
         capacity,
         np.eye(3)[graph_targets],
         np.full(3, 1 / 3),
@@ -71,7 +71,7 @@ def test_every_objective_learns_three_classes_from_six_labels(objective):
     assert int(state.number) == 60
 
 
-def test_more_labels_are_not_another_trace_and_what_pads_them_does_not_count():
+def test_more_labels_do_not_retrace_and_padding_does_not_matter():
     traces = []
     plain = semisupervised.make_step(settings(), VIEWS)
 
@@ -94,18 +94,18 @@ def test_more_labels_are_not_another_trace_and_what_pads_them_does_not_count():
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_batch_takes_its_rows_from_what_is_labelled_and_from_all():
+def test_a_batch_draws_from_the_labelled_set_and_from_all_images():
     chosen = settings(batch_size=500)
     given = jax.tree.map(jnp.asarray, data(count=4, graph_targets=CLASSES))
     batch = draw(chosen, given, jnp.int32(15), jax.random.key(0))
-    assert set(np.asarray(batch.labels)) <= set(CLASSES[PAID[:4]])
+    assert set(np.asarray(batch.labels)) <= set(CLASSES[LABELLED[:4]])
     assert batch.unlabelled.shape == (1000, 6, 6, 1)
     np.testing.assert_array_equal(batch.graph_targets.argmax(axis=1), CLASSES[batch.rows])
     np.testing.assert_allclose(batch.unlabelled * 255, IMAGES[batch.rows], atol=1e-4)
     assert float(batch.progress) == 0.25
 
 
-def test_the_guide_is_let_go_linearly():
+def test_the_weight_of_graph_targets_falls_linearly():
     chosen = settings(objective="fixmatch", graph_targets=0.5, threshold=0.9, alignment="none")
     weighed = []
 
@@ -129,7 +129,7 @@ def test_the_guide_is_let_go_linearly():
 
 
 def outcome(weigh, given, number=0, **changes):
-    """What a FixMatch of some weighing makes of a batch of the data."""
+    """Return the outcome of an objective, its batch and the teacher's predictions."""
     chosen = settings(**{"alignment": "uniform", "threshold": 0.0} | changes)
     views = objectives.Views(lambda key, x: x, lambda key, x: x)
     given = jax.tree.map(jnp.asarray, given)
@@ -141,7 +141,7 @@ def outcome(weigh, given, number=0, **changes):
     return found, batch, jax.nn.softmax(state.teacher(batch.unlabelled))
 
 
-def test_where_guide_and_teacher_say_nothing_there_is_no_weight():
+def test_an_image_without_a_target_has_weight_zero():
     given = data(graph_targets=CLASSES)
     known = np.arange(len(IMAGES)) % 2
     given = given._replace(graph_targets=given.graph_targets * known[:, None])
@@ -153,11 +153,11 @@ def test_where_guide_and_teacher_say_nothing_there_is_no_weight():
     np.testing.assert_array_equal(found.unlabelled[~has_target], 0.0)
     later, *_ = outcome(
         weigh, given, number=15, graph_targets=0.5
-    )  # then the teacher has its share
+    )  # by then the teacher's share is above zero
     assert float(later.metrics["confident"]) == 1.0
 
 
-def test_a_guide_of_no_class_is_none():
+def test_graph_targets_of_zeros_are_ignored():
     given = data(graph_targets=CLASSES)
     given = given._replace(graph_targets=0 * given.graph_targets)
     objective = objectives.OBJECTIVES["fixmatch"]
@@ -176,18 +176,18 @@ def test_with_many_labels_the_graph_gives_no_targets(share):
     graph = semisupervised.neighbour_graph(base, 4, NullLog())
 
     def graph_targets(count):
-        labelled = Labelled(PAID[:count], CLASSES[PAID[:count]])
+        labelled = Labelled(LABELLED[:count], CLASSES[LABELLED[:count]])
         found = setup.propagate_labels(config, graph, labelled, 3)
         return make_graph_targets(config, found, len(IMAGES), 3)
 
     assert graph_targets(5).sum() >= 0.5 * len(IMAGES) and not graph_targets(6).any()
-    # fewer were bought than planned, so nobody has looked: no graph of nothing
-    few = Labelled(PAID[:2], CLASSES[PAID[:2]])
+    # with fewer labels than planned there may be no graph
+    few = Labelled(LABELLED[:2], CLASSES[LABELLED[:2]])
     assert setup.propagate_labels(config, None, few, 3) is None
 
 
 @pytest.mark.parametrize("objective", ["freematch", "softmatch"])
-def test_softmatch_compares_aligned_predictions_with_the_aligned_ones_before(objective):
+def test_softmatch_keeps_statistics_of_aligned_predictions(objective):
     found, _, own = outcome(objectives.OBJECTIVES[objective], data())
     seen = found.memory.seen
     mean = 0.99 / 3 + 0.01 * own.mean(axis=0)
@@ -199,16 +199,16 @@ def test_softmatch_compares_aligned_predictions_with_the_aligned_ones_before(obj
     np.testing.assert_allclose(seen.level, 0.99 / 3 + 0.01 * watched.max(axis=1).mean(), rtol=1e-6)
 
 
-def test_vat_looks_further_where_numbers_are_coarser():
-    assert objectives.probe_of(settings(), jnp.dtype(jnp.float32)) == 0.1
-    probe = objectives.probe_of(settings(), jnp.dtype(jnp.bfloat16))
+def test_vat_uses_a_larger_step_with_lower_precision():
+    assert objectives.vat_step_size(settings(), jnp.dtype(jnp.float32)) == 0.1
+    probe = objectives.vat_step_size(settings(), jnp.dtype(jnp.bfloat16))
     assert probe == 1.0
     step = float(jnp.finfo(jnp.bfloat16).eps)
     assert 0.1 / 28 < step < probe / 28 / 4
 
 
 @pytest.mark.parametrize("method", semisupervised.STARTS)
-def test_an_encoder_that_learned_without_labels_has_moved_and_one_from_scratch_has_not(method):
+def test_pretraining_changes_all_weights_and_scratch_none(method):
     encoder = model().encoder
     before = [np.asarray(leaf) for leaf in jax.tree.leaves(encoder)]
     after = semisupervised.pretrained(
@@ -220,7 +220,7 @@ def test_an_encoder_that_learned_without_labels_has_moved_and_one_from_scratch_h
 
 
 class Names(NullLog):
-    """A log that keeps the names of checkpoints."""
+    """A log that records the names of checkpoints."""
 
     def __init__(self):
         self.saved, self.asked = set(), set()
@@ -244,7 +244,7 @@ def test_no_two_trainings_of_a_run_share_a_checkpoint():
     assert log.asked == log.saved == expected
 
 
-def test_contrastive_features_lie_beside_the_components_and_have_a_checkpoint_of_their_own():
+def test_contrastive_features_join_the_components_with_a_separate_checkpoint():
     log = Names()
     config = ModelSettings(components=5, contrast_steps=1, start="simclr", network="dense", width=4,
                      code_steps=1)  # fmt: skip
@@ -260,7 +260,7 @@ def test_contrastive_features_lie_beside_the_components_and_have_a_checkpoint_of
     ("strategies", "changes", "asked", "joined"),
     [
         (("random", "random"), {}, False, False),
-        (("random", "margin"), {}, False, False),  # which looks at the model's own features
+        (("random", "margin"), {}, False, False),  # margin uses the model's own features
         (("medoids", "margin"), {}, True, False),
         (("random", "random"), {"graph_targets": 0.5, "graph_targets_until": 40}, False, True),
         (("medoids", "random"), {"graph_targets": 0.5, "graph_targets_until": 39}, True, False),
@@ -268,7 +268,7 @@ def test_contrastive_features_lie_beside_the_components_and_have_a_checkpoint_of
         (("medoids", "random"), {"objective": "graph"}, True, True),
     ],
 )
-def test_features_are_made_only_where_something_looks_at_them(strategies, changes, asked, joined):
+def test_features_are_computed_only_if_they_are_needed(strategies, changes, asked, joined):
     config = ModelSettings(space="pixels", **changes)
     found = setup.spaces(config, strategies, 40, IMAGES, jax.random.key(0), NullLog())
     assert (found.base is not None) == (asked or joined)

@@ -8,50 +8,50 @@ from jaxlabel.experiment import run as experiment
 from jaxlabel.log import NullLog
 from jaxlabel.methods import active
 from jaxlabel.oracle import LabelStore
-from jaxlabel.pretext import given_points
+from jaxlabel.pretext import input_components
 from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import neighbour_graph, sequential_queries, setup
 from jaxlabel.semisupervised.propagation import Propagated
 
-OWN = np.array([0, 0, 1, 1, 1, 2, 2, 2, 2])
-MIDDLES = np.array([1, 3, 7])
+ASSIGNMENTS = np.array([0, 0, 1, 1, 1, 2, 2, 2, 2])
+MEDOIDS = np.array([1, 3, 7])
 NONE = np.zeros(0, int)
 
 
 def most_uncertain(uncertainties, asked=NONE, count=1, excluded=NONE):
-    where = sequential_queries.Regions(None, MIDDLES, OWN)
+    regions = sequential_queries.Regions(None, MEDOIDS, ASSIGNMENTS)
     asked, excluded = np.array(asked, int), np.array(excluded, int)
     return sequential_queries.most_uncertain(
-        where, np.array(uncertainties), asked, count, excluded
+        regions, np.array(uncertainties), asked, count, excluded
     ).tolist()
 
 
-def test_the_middle_of_the_region_in_which_most_is_in_doubt_is_asked():
+def test_the_medoid_of_the_most_uncertain_region_is_chosen():
     uncertainties = [0.0, 1.0, 0.5, 0.5, 0.0, 0.2, 0.2, 0.2, 0.2]  # squared: 1, .5, .16
     assert most_uncertain(uncertainties) == [1]
     assert most_uncertain(uncertainties, count=3) == [1, 3, 7]
-    # one great doubt counts for more than two that are smaller, as the squares are added: 1, .72
+    # one large uncertainty counts more than two smaller ones, as squares are added: 1, .72
     assert most_uncertain([1.0, 0.0, 0.6, 0.6, 0.0, 0, 0, 0, 0]) == [1]
 
 
-def test_a_region_counts_half_for_each_of_its_images_that_was_asked():
+def test_each_labelled_image_halves_the_uncertainty_of_its_region():
     uncertainties = [1.0, 0.6, 0.7, 0.0, 0.0, 0.0, 0.6, 0.0, 0.0]  # 1.36, .49, .36
     assert most_uncertain(uncertainties, asked=[4]) == [1]
-    assert most_uncertain(uncertainties, asked=[1]) == [0]  # .68: the middle is known
+    assert most_uncertain(uncertainties, asked=[1]) == [0]  # .68: the medoid is labelled
     uncertainties[5] = 0.5  # 1.36, .49, .61
     assert most_uncertain(uncertainties, asked=[5, 8]) == [1]
     assert most_uncertain(uncertainties, asked=[1, 5, 8], count=2) == [0, 3]  # .68, .49, .15
-    # an asked middle gives way to the most doubtful image beside it
+    # if the medoid is labelled, the most uncertain image of its region is chosen
     assert most_uncertain([0.0, 0.0, 0.0, 0.0, 0.0, 0.3, 0.9, 0.0, 0.5], asked=[7]) == [6]
 
 
-def test_what_is_barred_is_not_asked_and_does_not_count_as_asked():
+def test_excluded_images_are_not_chosen_and_do_not_count_as_labelled():
     uncertainties = [1.0, 0.6, 0.7, 0.0, 0.0, 0.0, 0.6, 0.0, 0.0]
     assert most_uncertain(uncertainties, excluded=[1]) == [0]
     assert most_uncertain(uncertainties, excluded=[1], count=2) == [0, 3]
     assert most_uncertain(uncertainties, excluded=[0, 1]) == [
         3
-    ]  # nothing of the first may be asked
+    ]  # no image of the first region can be chosen
     assert sorted(most_uncertain(uncertainties, asked=[0], excluded=[1, 8], count=20)) == [
         2,
         3,
@@ -62,7 +62,7 @@ def test_what_is_barred_is_not_asked_and_does_not_count_as_asked():
     ]
 
 
-def test_without_a_doubt_the_largest_region_is_asked_and_every_image_once():
+def test_without_uncertainty_the_largest_region_is_first_and_no_image_comes_twice():
     assert most_uncertain(np.zeros(9)) == [7]
     # sizes 2, 3, 4: one of each region in that order, and then again
     everything = most_uncertain(np.zeros(9), count=20)
@@ -70,52 +70,54 @@ def test_without_a_doubt_the_largest_region_is_asked_and_every_image_once():
     assert sorted(most_uncertain(np.zeros(9), asked=[0, 4], count=20)) == [1, 2, 3, 5, 6, 7, 8]
 
 
-def test_regions_are_those_of_the_nearest_middle():
-    points = np.asarray(given_points(data.load("digits").train_images, 32, "pixels"))
+def test_regions_hold_the_images_nearest_to_their_medoid():
+    points = np.asarray(input_components(data.load("digits").train_images, 32, "pixels"))
     spaces = setup.Spaces(points, points, neighbour_graph(points, 10, NullLog()))
-    where = sequential_queries.regions(spaces, jax.random.key(0))
-    away = np.linalg.norm(points[:, None] - points[where.middles], axis=2)
-    assert len(where.middles) == sequential_queries.REGIONS
-    np.testing.assert_array_equal(where.own, away.argmin(axis=1))
-    np.testing.assert_array_equal(where.own[where.middles], np.arange(sequential_queries.REGIONS))
+    regions = sequential_queries.regions(spaces, jax.random.key(0))
+    away = np.linalg.norm(points[:, None] - points[regions.medoids], axis=2)
+    assert len(regions.medoids) == sequential_queries.REGIONS
+    np.testing.assert_array_equal(regions.assignments, away.argmin(axis=1))
+    np.testing.assert_array_equal(
+        regions.assignments[regions.medoids], np.arange(sequential_queries.REGIONS)
+    )
     with pytest.raises(TypeError, match="graph"):
         sequential_queries.regions(spaces._replace(graph=None), jax.random.key(0))
 
 
-def test_scouts_go_where_no_label_has_been():
+def test_sequential_queries_choose_clusters_without_a_label():
     rng = np.random.default_rng(0)
     blob = np.repeat(np.arange(12), rng.integers(30, 90, 12))
     points = (4 * np.eye(12)[blob] + 0.3 * rng.normal(size=(len(blob), 12))).astype(np.float32)
     spaces = setup.Spaces(points, points, neighbour_graph(points, 5, NullLog()))
     config = active.Config(graph_targets=1.0, sequential_until=12)
-    where = sequential_queries.regions(spaces, jax.random.key(0))
+    regions = sequential_queries.regions(spaces, jax.random.key(0))
     labels = blob % 3
     asked = np.flatnonzero(np.isin(blob, [2, 3, 7]))[[0, 50, -1]]
     while len(asked) < 12:
-        more = sequential_queries.choose(config, where, Labelled(asked, labels[asked]), 3, 1)
+        more = sequential_queries.choose(config, regions, Labelled(asked, labels[asked]), 3, 1)
         assert blob[more[0]] not in blob[asked]
         asked = np.append(asked, more)
-    one = Labelled(asked[:3], np.zeros(3, int))  # of one class, of which nothing is in doubt
-    more = sequential_queries.choose(config, where, one, 1, 2).tolist()
-    assert len(set(more)) == 2 and set(more) <= set(where.middles) - set(one.indices)
+    one = Labelled(asked[:3], np.zeros(3, int))  # with one class, nothing is uncertain
+    more = sequential_queries.choose(config, regions, one, 1, 2).tolist()
+    assert len(set(more)) == 2 and set(more) <= set(regions.medoids) - set(one.indices)
 
 
-def test_scouts_look_for_classes_first_and_then_for_margins_too(monkeypatch):
+def test_sequential_queries_use_reach_first_and_then_margins_too(monkeypatch):
     found = Propagated(
-        np.zeros(len(OWN), int),
+        np.zeros(len(ASSIGNMENTS), int),
         certainty=np.array([1.0, 1.0, 0.0, -1.0, 0.5, 1, 1, 1, 1]),
         reach=np.array([0.2, 0.0, 1.0, 1.0, 1.0, 1, 1, 1, 1]),
     )
     monkeypatch.setattr(sequential_queries, "propagate", lambda *rest: found)
-    where = sequential_queries.Regions(None, MIDDLES, OWN)
+    regions = sequential_queries.Regions(None, MEDOIDS, ASSIGNMENTS)
     labelled = Labelled(np.array([5, 6, 7, 8]), np.zeros(4, int))
     # far from every label: squares of .8 and 1 in the first region, none in the second
-    assert sequential_queries.choose(active.Config(), where, labelled, 5, 1).tolist() == [1]
+    assert sequential_queries.choose(active.Config(), regions, labelled, 5, 1).tolist() == [1]
     # with as many labels as classes, half of that and of 1 - certainty: .4, .5 against .5, .5, .25
-    assert sequential_queries.choose(active.Config(), where, labelled, 4, 1).tolist() == [3]
+    assert sequential_queries.choose(active.Config(), regions, labelled, 4, 1).tolist() == [3]
 
 
-def test_a_run_asks_first_then_scouts_then_trains(tmp_path, capsys):
+def test_a_run_buys_initial_labels_then_sequential_ones_then_trains(tmp_path, capsys):
     settings = {
         "data": "digits",
         "network": "dense",
@@ -141,13 +143,16 @@ def test_a_run_asks_first_then_scouts_then_trains(tmp_path, capsys):
     store.close()
     assert np.bincount(rounds).tolist() == [4, 2, 2, 1, 9, 2]
     rounds = sorted(path.name for path in (tmp_path / "a/checkpoints").glob("round_*"))
-    assert rounds == ["round_3", "round_4"]  # nothing is trained before the scouts are done
+    assert rounds == [
+        "round_3",
+        "round_4",
+    ]  # no network is trained before the sequential queries end
     few = experiment.run(active.Config(**settings, budget=6), tmp_path / "b")
     assert few["labels_spent"] == 6 and few["stopped_by"] == "budget"
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({}, "sequential_until=10 .*take config.sequential_until=0"),
         (
@@ -161,8 +166,8 @@ def test_a_run_asks_first_then_scouts_then_trains(tmp_path, capsys):
         ({"objective": "graph", "propagation": "mbo"}, "propagation=mbo gives none"),
     ],
 )
-def test_scouts_need_spread_labels_with_doubts(changes, told):
-    with pytest.raises(UsageError, match=told):
+def test_sequential_queries_need_propagation_with_uncertainties(changes, message):
+    with pytest.raises(UsageError, match=message):
         active.Config(sequential_until=10, **changes).check()
     active.Config(sequential_until=10, objective="graph").check()
     active.Config(

@@ -1,0 +1,177 @@
+"""Translate labels that a caller gives, names or integers, into class names of the label store."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Int
+
+from jaxlabel import files
+from jaxlabel.data.dataset import Dataset
+from jaxlabel.errors import DataError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from jaxlabel.oracle import LabelStore
+
+KINDS = "label_kinds.json"  # in the work directory: whether labels were given as integers
+
+
+class NewClasses(Exception):
+    """Labels were stored that name classes which the run did not know when it began.
+
+    The run has to begin again with networks of as many outputs; it loses no label.
+    """
+
+
+class Vocabulary:
+    """The classes of a run, and the rules by which given labels name them.
+
+    With `classes` given as strings, a label is one of these names or its position. With `classes`
+    given as integers, a label is one of these integers. Without `classes`, every new label is a
+    new class; labels are then all strings or all integers.
+
+    Args:
+      classes: the names of all classes in order, or None to take them from the labels.
+
+    Raises:
+      UsageError: `classes` is empty, has a repeated name, or mixes strings and integers.
+    """
+
+    def __init__(self, classes: Sequence[Any] | None = None):
+        self.names: tuple[str, ...] = ()
+        self.fixed = classes is not None
+        self.integers: bool | None = None  # None: no label was seen yet
+        if classes is None:
+            return
+        given = list(classes)
+        kinds = {_is_integer(name) for name in given}
+        wrong = [name for name in given if not (_is_integer(name) or isinstance(name, str))]
+        if wrong or len(kinds) != 1:
+            raise UsageError("classes takes all names as strings, or all as integers"
+                             + (f", not {wrong[0]!r}" if wrong else ""))  # fmt: skip
+        self.names, self.integers = tuple(str(name) for name in given), kinds.pop()
+        for name in self.names:
+            if not name.strip() or self.names.count(name) > 1:
+                raise UsageError(f"classes holds {name!r} more than once, or it is empty")
+
+    def read(self, labels: Any, count: int, what: str) -> list[str]:
+        """Return the class name of each label.
+
+        Args:
+          labels: a list or array of `count` labels.
+          what: the name of the argument, for the message of an error.
+
+        Raises:
+          UsageError: another number of labels, or something that is no list of labels.
+          DataError: a label is missing (None, NaN, ""), is neither a string nor an integer, or
+            is none of the classes. Nothing is remembered.
+        """
+        values = _as_list(labels, what)
+        if len(values) != count:
+            raise UsageError(f"{what} holds {len(values)} labels for {count} images: it takes one "
+                             "label for each image, in the same order")  # fmt: skip
+        integers = self.integers
+        names = []
+        for place, value in enumerate(values):
+            kind = _kind(value, f"{what}[{place}]")
+            if not self.fixed:
+                if integers not in (None, kind):
+                    raise DataError(f"{what}[{place}] is {value!r}: labels are all integers or all "
+                                    "strings")  # fmt: skip
+                integers = kind
+            names.append(self._name(value, kind, f"{what}[{place}]"))
+        if not self.fixed and integers is not None:
+            self.integers = integers
+        return names
+
+    def _name(self, value: Any, is_integer: bool, where: str) -> str:
+        name = str(value)
+        is_position = self.fixed and is_integer and not self.integers
+        if is_position and 0 <= value < len(self.names):
+            return self.names[value]
+        if not self.fixed or (name in self.names and not is_position):
+            return name
+        known = f"0 to {len(self.names) - 1} or " if is_position else ""
+        shown = ", ".join(self.names[:10]) + (", ..." if len(self.names) > 10 else "")
+        hint = did_you_mean(name, self.names)
+        raise DataError(f"{where} is {value!r}, which is no class{hint}: it takes {known}one of "
+                        f"{shown}")  # fmt: skip
+
+    def typed(self, names: Iterable[str]) -> tuple[Any, ...]:
+        """Return class names as the caller gave them: as integers, or as strings."""
+        return tuple(int(name) for name in names) if self.integers else tuple(names)
+
+    def save(self, workdir: Path) -> None:
+        """Write down in the work directory whether labels are integers."""
+        if self.integers is not None and not (workdir / KINDS).exists():
+            files.write_json(workdir / KINDS, {"integers": self.integers})
+
+    def recall(self, workdir: Path) -> None:
+        """Read what `save` wrote when the run was here before."""
+        there = files.read_json(workdir / KINDS)
+        if there is not None and self.integers is None:
+            self.integers = bool(there["integers"])
+
+
+def store_labels(
+    store: "LabelStore", label_set: str, items: Sequence[str], names: Sequence[str]
+) -> tuple[bool, list[str]]:
+    """Put labels into the store, all in one transaction; an item's first label stays.
+
+    Args:
+      items: the ids of the images.
+      names: the class name of each.
+
+    Returns:
+      Whether a class is new to the store, and the items whose label was another one before.
+    """
+    known = store.classes(label_set)
+    new = sorted(set(names) - set(known), key=_by_number)
+    if new:
+        store.define(label_set, [*known, *new])
+    number = {name: index for index, name in enumerate([*known, *new])}
+    refused = store.add_labels(label_set, items, [number[name] for name in names])
+    return bool(new), [answer.item for answer in refused]
+
+
+def first_places(dataset: Dataset, items: Iterable[str]) -> Int[np.ndarray, "n"]:
+    """Return for each item the index of the first training image that has this content."""
+    place: dict[str, int] = {}
+    for index, item in enumerate(dataset.train_items.tolist()):
+        place.setdefault(item, index)
+    return np.array([place[item] for item in items], np.int64)
+
+
+def _as_list(labels: Any, what: str) -> list[Any]:
+    if isinstance(labels, str | bytes) or not hasattr(labels, "__len__"):
+        raise UsageError(f"{what} is {type(labels).__name__}: it takes a list or an array of "
+                         "labels")  # fmt: skip
+    if hasattr(labels, "shape") and len(labels.shape) != 1:
+        raise UsageError(f"{what} has the shape {tuple(labels.shape)}: it takes one label for each "
+                         "image, as a list or an array of one axis")  # fmt: skip
+    return list(labels) if isinstance(labels, list | tuple) else np.asarray(labels).tolist()
+
+
+def _kind(value: Any, where: str) -> bool:
+    """Return True for an integer and False for a string."""
+    if value is None or value == "" or (isinstance(value, float) and np.isnan(value)):
+        raise DataError(f"{where} is {value!r}: every image asked about needs a label")
+    if _is_integer(value):
+        return True
+    if isinstance(value, str):
+        if not value.strip() or not value.isprintable():
+            raise DataError(f"{where} is {value!r}: a class name is of printable characters")
+        return False
+    raise DataError(f"{where} is {value!r}: a label is a class name or an integer")
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _by_number(name: str) -> tuple[float, str]:
+    try:
+        return float(int(name)), name
+    except ValueError:
+        return float("inf"), name

@@ -1,0 +1,68 @@
+"""Images that are in this process's memory: `array:DIGEST/images`.
+
+`hold` takes an array and returns its specification, which `data.load` can read until `release` is
+called with it. Another process cannot read the specification; the error says what to do instead.
+"""
+
+import hashlib
+import threading
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxlabel.data.dataset import Options, Source
+from jaxlabel.data.images import from_array
+from jaxlabel.errors import DataError
+
+_held: dict[str, tuple[UInt8[np.ndarray, "n h w c"], int]] = {}  # the images, and their holders
+_lock = threading.Lock()
+
+
+def hold(images: UInt8[np.ndarray, "n h w c"]) -> str:
+    """Keep the images in memory and return their specification; equal images have equal ones.
+
+    Args:
+      images: uint8 images with 1 or 3 channels, all of one size. They are not copied, so they must
+        not change before `release`.
+    """
+    digest = hashlib.blake2b(str(images.shape).encode(), digest_size=8)
+    digest.update(np.ascontiguousarray(images).data)
+    location = f"{digest.hexdigest()}/images"
+    with _lock:
+        _held[location] = images, _held.get(location, (images, 0))[1] + 1
+    return f"array:{location}"
+
+
+def release(spec: str) -> None:
+    """Undo one call of `hold`; after the last one the images may be freed."""
+    location = spec.removeprefix("array:")
+    with _lock:
+        images, holders = _held.pop(location)
+        if holders > 1:
+            _held[location] = images, holders - 1
+
+
+def read(location: str, options: Options) -> Source:
+    """Return the images that are held under that specification, all of them for training.
+
+    Raises:
+      DataError: this process holds no such images.
+    """
+    with _lock:
+        images, _ = _held.get(location, (None, 0))
+    if images is None:
+        raise DataError(
+            f"array:{location} was an array in the memory of another process: call jaxlabel.fit or "
+            "jaxlabel.Session with the same images and the same workdir"
+        )
+    return Source(from_array(images, "images", options))
+
+
+def labels(location: str, options: Options, split: str) -> np.ndarray:
+    """Raise a DataError: an array of images comes without labels."""
+    raise DataError(f"array:{location} has no {split} labels")
+
+
+def has_labels(location: str, options: Options) -> bool:
+    """Return False: an array of images comes without labels."""
+    return False

@@ -1,0 +1,350 @@
+"""A scikit-learn classifier that learns from a few labels and many images without labels.
+
+    from jaxlabel.sklearn import FewLabelClassifier
+
+    y = np.full(len(X), -1)                 # -1: no label
+    y[asked] = labels
+    FewLabelClassifier(preset="cpu").fit(X, y).predict(X_new)
+
+It trains on the labels that it is given. To have the images chosen whose labels are worth most, use
+`jaxlabel.fit`, `jaxlabel.Session` or `jaxlabel.QueryStrategy`.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Bool, Float, Int, Key, Shaped, UInt8
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from jaxlabel import semisupervised, train
+from jaxlabel.api.images import checked
+from jaxlabel.api.recipes import configuration
+from jaxlabel.augment.geometry import Images
+from jaxlabel.config import RunConfig
+from jaxlabel.errors import DataError
+from jaxlabel.log import NullLog
+from jaxlabel.predictor import predict_probabilities
+from jaxlabel.query import Labelled
+from jaxlabel.semisupervised import setup
+from jaxlabel.semisupervised.batches import Views
+
+BATCH = 256  # images that are predicted at once: one shape, so that it is compiled once
+ROWS = 4096  # to which small sets of images are repeated
+NOISE = {"weak": 0.02, "strong": 0.1}  # standard deviations, of features scaled to [0, 1]
+
+
+class FewLabelClassifier(ClassifierMixin, BaseEstimator):
+    """Semi-supervised classifier of images, or of feature vectors, with scikit-learn's interface.
+
+    A network is trained on the labelled samples and, by the objective, on all samples of `X`; its
+    exponential moving average predicts. Samples without a label are marked in `y` by -1 where
+    labels are numbers, and by None, NaN or "" where they are strings, as in
+    `sklearn.semi_supervised`. So no class may be called -1 or "".
+
+    Args:
+      objective: what is learned from samples without a label: "supervised" (nothing),
+        "pseudo_label", "mean_teacher", "vat", "mixmatch", "fixmatch", "flexmatch", "freematch",
+        "softmatch", "graph", or `module:function`.
+      preset: the size of network and training: "tiny" (to see that it runs), "cpu" or "gpu".
+      image_shape: (height, width) or (height, width, channels) of the images, where `X` has a row
+        of pixels for each. None: rows are feature vectors without an order. They are scaled to
+        [0, 1] by the least and largest training value of each feature, rounded to 256 levels, and
+        augmented by noise instead of shifts and rotations.
+      kind: which changes keep an image's class: "digits", "clothes" (may be mirrored), "overhead"
+        (may be turned), "objects" (may be mirrored), "unknown", or `module:function`.
+      alignment: the distribution of classes that predictions are drawn to: "labelled" (as among
+        the labels), "uniform" (all classes alike), or "none".
+      network: the encoder, such as "conv", "dense" or "fine_gradient_conv"; None: the preset's,
+        and "dense" for feature vectors.
+      width: the channels of its first layer; None: the preset's.
+      steps: training steps; None: the preset's, 1,500 for "cpu".
+      batch_size: labelled samples in a step; None: the preset's.
+      learning_rate: its peak, of AdamW; None: the preset's.
+      random_state: a seed, a `numpy.random.RandomState`, or None for a new seed at each fit.
+      settings: further settings of the recipe "semisup", as a mapping, such as {"mu": 7}.
+
+    Attributes:
+      classes_: the classes, sorted, of shape (num_classes,).
+      n_features_in_: the number of values of a sample: pixels times channels for images.
+      n_iter_: the training steps that were done.
+    """
+
+    def __init__(
+        self,
+        objective: str = "freematch",
+        preset: str = "cpu",
+        *,
+        image_shape: Sequence[int] | None = None,
+        kind: str = "unknown",
+        alignment: str = "labelled",
+        network: str | None = None,
+        width: int | None = None,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        random_state: Any = None,
+        settings: Mapping[str, Any] | None = None,
+    ):
+        self.objective = objective
+        self.preset = preset
+        self.image_shape = image_shape
+        self.kind = kind
+        self.alignment = alignment
+        self.network = network
+        self.width = width
+        self.steps = steps
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.random_state = random_state
+        self.settings = settings
+
+    def fit(self, X: Any, y: Any) -> "FewLabelClassifier":
+        """Train on samples of which some have a label.
+
+        Args:
+          X: images of shape (n, h, w) or (n, h, w, c), or (n, pixels) with `image_shape`: uint8,
+            or floats from 0 to 1. Or feature vectors of shape (n, features).
+          y: n labels, numbers or strings, with -1, or None, NaN or "", for those not known.
+
+        Returns:
+          The estimator itself.
+
+        Raises:
+          ValueError: X and y do not fit each other, X is not as described, or y has no label.
+          UsageError: a parameter does not fit.
+        """
+        images = self._read(X, fitting=True)
+        labels = _labels(y)
+        check_consistent_length(images, labels)
+        known = np.flatnonzero(~_unlabelled(labels))
+        if not len(known):
+            raise ValueError("y has no label: at least one sample needs a class")
+        given = _of_one_type(labels[known])
+        check_classification_targets(given)
+        self.classes_, numbers = np.unique(given, return_inverse=True)
+        self.n_iter_ = 0
+        self._model, self._config, self._shape = None, self._configuration(), images.shape[1:]
+        if len(self.classes_) > 1:
+            labelled = Labelled(known, numbers.astype(np.int32))
+            self._model = _train(self._config, images, labelled, len(self.classes_), self._vectors)
+            self.n_iter_ = self._config.steps
+        return self
+
+    def predict_proba(self, X: Any) -> Float[np.ndarray, "n classes"]:
+        """Return the probability of each class (in the order of `classes_`) for each sample.
+
+        Raises:
+          NotFittedError: `fit` was not called.
+          ValueError: X is not like the X of `fit`.
+        """
+        check_is_fitted(self, "classes_")
+        images = self._read(X, fitting=False)
+        if self._model is None:  # one class
+            return np.ones((len(images), 1))
+        padded = np.pad(images, ((0, -len(images) % BATCH), (0, 0), (0, 0), (0, 0)))
+        parts = [
+            predict_probabilities(self._model, padded[start : start + BATCH])
+            for start in range(0, len(padded), BATCH)
+        ]
+        shares = np.concatenate(parts)[: len(images)].astype(np.float64)
+        return shares / shares.sum(axis=1, keepdims=True)
+
+    def predict(self, X: Any) -> Shaped[np.ndarray, "n"]:
+        """Return the most probable class of each sample; it raises what `predict_proba` raises."""
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy, as a fraction, on those samples of X that have a label in y.
+
+        Raises:
+          ValueError: none has.
+        """
+        labels = _labels(y)
+        known = ~_unlabelled(labels)
+        if not known.any():
+            raise ValueError("y has no label: there is nothing to score")
+        weights = None if sample_weight is None else np.asarray(sample_weight)[known]
+        predicted = self.predict(X)[known]
+        return float(accuracy_score(_of_one_type(labels[known]), predicted, sample_weight=weights))
+
+    @property
+    def _vectors(self) -> bool:
+        return self._range is not None
+
+    def _read(self, X: Any, *, fitting: bool) -> UInt8[np.ndarray, "n h w c"]:
+        """Check X and return it as uint8 images; a feature vector is an image of one row."""
+        is_flat = issparse(X) or np.asarray(X).ndim < 3
+        if is_flat:
+            X = validate_data(self, X, reset=fitting, dtype=None if self.image_shape else float)
+        else:
+            X = check_array(X, allow_nd=True, dtype=None, ensure_all_finite=False)
+        if is_flat and self.image_shape is None:
+            if fitting:
+                self._range: Any = (X.min(axis=0), X.max(axis=0))  # None: X holds images
+            return self._scaled(X)
+        try:
+            if is_flat:
+                shape = tuple(self.image_shape or ())
+                if X.shape[1] != np.prod(shape):
+                    raise DataError(f"X has {X.shape[1]} features, image_shape is "
+                                    f"{shape}")  # fmt: skip
+                X = X.reshape(len(X), *shape)
+            images = checked(X)
+        except DataError as error:
+            raise ValueError(str(error)) from error
+        if fitting:
+            self._range, self.n_features_in_ = None, int(np.prod(X.shape[1:]))
+        elif images.shape[1:] != self._shape:
+            raise ValueError(f"X has images of shape {images.shape[1:]}, but FewLabelClassifier "
+                             f"was fitted to images of shape {self._shape}")  # fmt: skip
+        return images
+
+    def _scaled(self, X: Float[np.ndarray, "n d"]) -> UInt8[np.ndarray, "n 1 d 1"]:
+        if self._range is None:
+            raise ValueError("X has feature vectors, but FewLabelClassifier was fitted to images")
+        low, high = self._range
+        shares = np.clip((X - low) / np.where(high > low, high - low, 1), 0, 1)
+        return np.round(255 * shares).astype(np.uint8)[:, None, :, None]
+
+    def _configuration(self) -> Any:
+        """Return the recipe's checked configuration."""
+        given = {
+            "objective": self.objective, "kind": self.kind, "alignment": self.alignment,
+            "network": self.network or ("dense" if self._vectors else None),
+            "width": self.width, "steps": self.steps, "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate, "preset": self.preset, "image_size": 0,
+            "seed": int(check_random_state(self.random_state).randint(2**31 - 1)),
+        }  # fmt: skip
+        return configuration("semisup:folder", "digits", given | dict(self.settings or {}))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds: the model as a list of NumPy arrays."""
+        state: dict[str, Any] = dict(super().__getstate__())
+        if state.get("_model") is not None:
+            state["_model"] = [np.asarray(leaf) for leaf in jax.tree.leaves(state["_model"])]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what `__getstate__` returned, and build the model again."""
+        super().__setstate__(state)
+        leaves = state.get("_model")
+        if leaves is not None:
+            make = setup.make_network(self._config, self._shape, len(self.classes_))
+            like = jax.eval_shape(
+                lambda key: setup.ensemble(self._config, [make(nnx.Rngs(key))]), jax.random.key(0)
+            )
+            arrays = [jnp.asarray(leaf) for leaf in leaves]
+            self._model = jax.tree.unflatten(jax.tree.structure(like), arrays)
+
+
+def _train(
+    config: Any, images: UInt8[np.ndarray, "n h w c"], labelled: Labelled, num_classes: int,
+    vectors: bool,
+) -> Any:  # fmt: skip
+    """Train a network on the labelled and on all images, and return its moving average."""
+    log = NullLog()
+    space_key, start_key, loop_key = jax.random.split(jax.random.key(config.seed), 3)
+    indices, labels = labelled
+    found = None
+    if config.uses_graph_targets(len(indices)):
+        config = dataclasses.replace(
+            config, neighbours=max(2, min(config.neighbours, len(images) - 1))
+        )
+        graph = setup.spaces(config, (), len(indices), images, space_key, log).graph
+        found = setup.propagate_labels(config, graph, labelled, num_classes)
+    targets = setup.make_graph_targets(config, found, len(images), num_classes)
+    rows = _repeated(images)
+    data = semisupervised.pad(
+        images[rows], indices, labels, 1 << (len(indices) - 1).bit_length(), targets[rows],
+        setup.class_prior(config, labelled, num_classes),
+    )  # fmt: skip
+    state = setup.begin(config, images[rows], num_classes, start_key, log)
+    values = dataclasses.astuple(dataclasses.replace(config, seed=0))
+    step = _step(type(config), values, vectors)  # type: ignore[arg-type]
+    state = train.loop(step, state, data, loop_key, log, name="fit", num_steps=config.steps)
+    return setup.ensemble(config, [state.teacher])
+
+
+def _repeated(images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "m"]:
+    """Return row numbers that repeat a small set of images up to `ROWS`, and others as they are.
+
+    One compiled step then serves all small sets, as the parts of a cross-validation are. Each image
+    comes at least 8 times, so that batches draw all about equally often (9 to 8 at most).
+    """
+    is_small = 8 * len(images) <= ROWS and ROWS * images[0].nbytes <= 2**26
+    return np.resize(np.arange(len(images)), ROWS if is_small else len(images))
+
+
+@functools.lru_cache(maxsize=4)
+def _step(kind: type[RunConfig], values: tuple[Any, ...], vectors: bool) -> train.Step[Any]:
+    """Return the training step of a configuration, the same object for equal ones.
+
+    A second fit with equal settings and shapes, as in a cross-validation, is then not compiled.
+    """
+    config: Any = kind(*values)
+    views = Views(_noise("weak"), _noise("strong")) if vectors else None
+    return semisupervised.make_step(config, views or semisupervised.views_of(config.kind))
+
+
+def _noise(view: str) -> Any:
+    """Return the transform of feature vectors that adds normal noise."""
+
+    def transform(key: Key[jax.Array, ""], rows: Images) -> Images:
+        return rows + NOISE[view] * jax.random.normal(key, rows.shape)
+
+    return transform
+
+
+def _labels(y: Any) -> Shaped[np.ndarray, "n"]:
+    """Return y as an array of one axis, or raise a ValueError."""
+    if y is None:
+        raise ValueError("FewLabelClassifier requires y to be passed, but the target y is None")
+    array = np.asarray(y)
+    if array.dtype.kind == "U" and not isinstance(y, np.ndarray):
+        array = np.asarray(y, object)  # so that None and NaN in a list stay what they are
+    return column_or_1d(array, warn=True)
+
+
+def _unlabelled(labels: Shaped[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
+    """Return True where a label is -1, None, NaN or empty."""
+    if labels.dtype.kind in "iu":
+        return labels == -1
+    if labels.dtype.kind == "f":
+        return (labels == -1) | np.isnan(labels)
+    return np.array(
+        [one is None or one != one or (isinstance(one, str) and one == "")
+         or (not isinstance(one, str | bool) and one == -1) for one in labels.tolist()], bool
+    )  # fmt: skip
+
+
+def _of_one_type(labels: Shaped[np.ndarray, "n"]) -> Shaped[np.ndarray, "n"]:
+    """Return labels of dtype object as strings or numbers, where they are of one type."""
+    if labels.dtype.kind == "f" and np.isinf(labels).any():
+        raise ValueError("Input y contains infinity")
+    if labels.dtype.kind != "O":
+        return labels
+    kinds = {str if isinstance(label, str) else type(label) for label in labels.tolist()}
+    if str in kinds and len(kinds) > 1:
+        raise ValueError("y holds strings and numbers: labels are all strings or all numbers")
+    return labels if str in kinds else np.array(labels.tolist())
+
+
+__all__ = ["FewLabelClassifier"]

@@ -1,0 +1,95 @@
+"""A query strategy, an objective, a network and an augmentation of a user's own."""
+
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import jaxlabel
+from jaxlabel import augment, data, query
+from jaxlabel.cli import main as cli
+from jaxlabel.config import own_part, validate
+from jaxlabel.errors import UsageError
+from jaxlabel.experiment import predict
+from jaxlabel.methods import semisup
+
+EXAMPLE = Path(jaxlabel.__file__).parents[1] / "docs" / "examples" / "own_parts.py"
+PARTS = {"query": "evenly_spread", "objective": "entropy", "network": "TwoLayers",
+         "kind": "upside_down"}  # fmt: skip
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    shutil.copy(EXAMPLE, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_one_of_each_trains_from_the_command_line_and_predicts(here, capsys):
+    flags = [f"--config.{name}=own_parts:{part}" for name, part in PARTS.items()]
+    code = cli.run(["train", "--config=configs/semisup.py:digits", "--config.preset=tiny", *flags,
+                    "--config.steps=150", "--config.width=8", "--config.weight=0.1",
+                    "--config.budget=40", "--workdir=run"])  # fmt: skip
+    assert code == 0, capsys.readouterr().err
+    result = jaxlabel.load(here / "run")
+    images = data.load("digits").train_images
+    points = np.asarray(semisup.spaces(
+        semisup.Config(query="medoids"), ("medoids",), 40, images, jax.random.key(0), _quiet()
+    ).query)  # fmt: skip
+    own = own_part("own_parts:evenly_spread")
+    expected = own(None, points, 40, np.zeros(0, int))
+    labels = data.load_train_labels("digits")
+    assert (result.train_labels[expected] == labels[expected].astype(str)).all()  # they were bought
+    assert type(predict.load(here / "run").model.members[0].encoder).__name__ == "TwoLayers"
+    assert result.record["test_accuracy"] > 0.3
+
+
+def _quiet():
+    from jaxlabel.log import NullLog
+
+    return NullLog()
+
+
+def test_an_own_kind_is_the_transform_of_every_view(here):
+    images = np.arange(2 * 4 * 4, dtype=np.float32).reshape(2, 4, 4, 1) / 32
+    for make in (augment.weak, augment.strong, augment.contrastive):
+        seen = np.asarray(make("own_parts:upside_down")(jax.random.key(3), images))
+        assert seen.shape == images.shape
+    weak = np.asarray(augment.weak("own_parts:upside_down")(jax.random.key(3), images))
+    assert all(np.array_equal(a, b) or np.array_equal(a, b[::-1])
+               for a, b in zip(weak, images, strict=True))  # fmt: skip
+
+
+def test_an_own_strategy_with_probabilities_needs_a_model(here):
+    (here / "asks.py").write_text(
+        "import numpy as np\n"
+        "def least_sure(key, features, count, asked, probabilities):\n"
+        "    order = np.argsort(np.asarray(probabilities).max(axis=1), kind='stable')\n"
+        "    return order[~np.isin(order, asked)][:count]\n"
+    )
+    assert query.needs_model("asks:least_sure")
+    assert not query.needs_model("own_parts:evenly_spread")
+    shares = np.array([[0.9, 0.1], [0.5, 0.5], [0.6, 0.4], [0.7, 0.3]])
+    found = query.select("asks:least_sure", jax.random.key(0), np.eye(4), 2, np.array([1]), shares)
+    assert found.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("nowhere:part", "there is no module nowhere"),
+        ("own_parts:evenly_spred", r"does not exist in own_parts \(did you mean evenly_spread\?\)"),
+        ("own_parts:__doc__", "is not callable"),
+        ("own_parts:", "is named module:function"),
+        ("broken:part", "broken cannot be imported: ZeroDivisionError"),
+    ],
+)
+def test_a_part_that_is_not_there_is_one_clear_line(value, message, here):
+    (here / "broken.py").write_text("1 / 0\n")
+    with pytest.raises(UsageError, match=message) as raised:
+        validate(semisup.Config(query=value))
+    assert "\n" not in str(raised.value) and "config.query" in str(raised.value)
+    with pytest.raises(UsageError, match="it takes one of"):
+        validate(semisup.Config(space=value))

@@ -1,0 +1,93 @@
+"""The documentation's code runs, its tables are current, and its links lead somewhere."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jaxlabel.runlog import results
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(path for path in DOCS.rglob("*.md") if "experiments" not in path.parts[-3:]),
+]
+CELL = re.compile(r"^```\{code-cell\}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(?:\w+|\{code-cell\})?\n.*?^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def script_of(page: Path) -> str:
+    """Return a page's cells as one Python script; a line `!command` runs in a shell."""
+    lines = ["import subprocess"]
+    for cell in CELL.findall(page.read_text()):
+        for line in cell.splitlines():
+            if line.startswith("!"):
+                line = f"subprocess.run({line[1:]!r}, shell=True, check=True)"
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def run_page(name: str, folder: Path) -> str:
+    """Run a page's cells in an empty folder, and return what they print."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", script_of(DOCS / name)], cwd=folder, env=environment,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_the_tutorial_runs(tmp_path):
+    printed = run_page("tutorial.md", tmp_path)
+    assert "64 labels bought" in printed and "budget 64, spent 64, left 0" in printed
+    accuracy = re.search(r"64 labels, (\d+\.\d)% of the test images right", printed)
+    assert accuracy and float(accuracy[1]) > 96
+    medoids = re.search(r"medoids +20 labels: (\d+\.\d)%", printed)
+    random = re.search(r"random +20 labels: (\d+\.\d)%", printed)
+    assert medoids and random and float(medoids[1]) > float(random[1]) + 5
+    assert (tmp_path / "runs/digits/report.html").exists()
+
+
+def test_the_python_page_runs(tmp_path):
+    printed = run_page("python.md", tmp_path)
+    assert "in all 40 labels" in printed and "20 labels" in printed and "True" in printed
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_the_readme_names_its_two_commands():
+    commands = re.findall(r"^python3 -m venv .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(commands) == 2 and "pytest" in commands[1] and commands[0].endswith("train")
+
+
+def test_generated_tables_are_current():
+    page = DOCS / "results.md"
+    text = page.read_text()
+    assert "<!-- results: " in text
+    command = "python -m jaxlabel.runlog.results docs/results.md"
+    assert results.with_tables(text, page.parent) == text, f"the tables are old: {command}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files(page):
+    text = BLOCK.sub("", page.read_text())
+    targets = [target for target in LINK.findall(text) if ":" not in target]
+    missing = [target for target in targets if not (page.parent / target).exists()]
+    assert missing == []
+
+
+def test_the_changelog_lists_every_renamed_setting():
+    from jaxlabel.config import RENAMED
+
+    text = (ROOT / "CHANGELOG.md").read_text()
+    for old, new in RENAMED.items():
+        assert f"| `{old}` | `{new}` |" in text
