@@ -47,7 +47,9 @@ def report(given: SimpleNamespace) -> None:
     workdir = _existing_workdir(given)
     from jaxlabel.report import write_report
 
-    print(write_report(workdir))
+    if given.out and Path(given.out).is_dir():
+        raise UsageError(f"--out={given.out} is a folder: name a file in it")
+    print(write_report(workdir, given.out or None))
 
 
 def ledger(given: SimpleNamespace) -> None:
@@ -185,7 +187,11 @@ COMMANDS = (
     ),
     Command(
         "report", "write report.html again from the files of a work directory", report,
-        flags=(RUN_WORKDIR,),
+        flags=(
+            RUN_WORKDIR,
+            Flag("out", "the HTML file to write, if the work directory is another user's; without "
+                 "this flag, WORKDIR/report.html", "FILE", ""),
+        ),
     ),
     Command(
         "ledger", "print which labels a run bought and what they cost", ledger,

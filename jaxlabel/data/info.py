@@ -1,5 +1,6 @@
 """Describe a data set in a text, and draw a sheet of sample images."""
 
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,7 +28,8 @@ def info(spec: str, options: Options = DEFAULTS, sheet: str | None = None) -> st
       spec: the data set, as `digits`, `idx:DIR`, `npz:FILE`, `folder:DIR` or `tfds:NAME`.
       options: how the images are read.
       sheet: the PNG file of the sheet; None: NAME_samples.png in the current folder, or in the
-        folder for temporary files if the current folder is inside the folder of images.
+        folder for temporary files if the current folder is inside the folder of images or is
+        read-only.
 
     Raises:
       DataError: the images or the labels cannot be read.
@@ -60,7 +62,8 @@ def _default_path(spec: str, name: str) -> Path:
     kind, _, location = spec.partition(":")
     folder = Path(location).expanduser().resolve()
     inside = kind == "folder" and Path.cwd().is_relative_to(folder)
-    return Path(tempfile.gettempdir() if inside else "") / name
+    elsewhere = inside or not os.access(".", os.W_OK)
+    return Path(tempfile.gettempdir() if elsewhere else "") / name
 
 
 def _image_lines(dataset: Dataset) -> list[str]:

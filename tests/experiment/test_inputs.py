@@ -66,7 +66,7 @@ def test_predict_has_a_row_for_every_file_of_every_split(trained):
     bad = place / "split" / "test" / "low" / "bad.png"
     bad.write_bytes(b"")
     out, spec = place / "b.csv", f"folder:{place / 'split'}"
-    with pytest.raises(DataError, match="bad.png cannot be read"):
+    with pytest.raises(DataError, match=r"bad\.png cannot be read"):
         prediction.predict(place / "run", spec, out, split="all")
     words = ["predict", f"--workdir={place / 'run'}", f"--data={spec}", f"--out={out}",
              "--split=all", "--skip_unreadable"]  # fmt: skip
