@@ -5,7 +5,6 @@ x_train, y_train, x_test and y_test.
 """
 
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -106,10 +105,16 @@ def _array_names(location: str) -> str:
 def _read_array(location: str, keys: tuple[str, ...]) -> np.ndarray | None:
     with _open(location) as archive:
         key = next((key for key in keys if key in archive.files), None)
+        if key is None:
+            return None
         try:
-            return None if key is None else archive[key]
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"npz:{location}: the array {key} cannot be read ({error})") from error
+            array = archive[key]
+        except Exception as error:  # a damaged archive raises many types of exceptions
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise DataError(f"npz:{location}: the array {key} cannot be read ({reason})") from error
+    if array.ndim == 0:
+        raise DataError(f"npz:{location}: the array {key} is a single value")
+    return array
 
 
 def _open(location: str) -> np.lib.npyio.NpzFile:
@@ -123,4 +128,8 @@ def _open(location: str) -> np.lib.npyio.NpzFile:
         raise DataError(
             f"npz:{location} {fault}: save an archive with numpy.savez, or fetch it again"
         )
-    return np.load(file)
+    try:
+        return np.load(file)
+    except Exception as error:  # a damaged archive raises many types of exceptions
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"npz:{location} cannot be read ({reason}): fetch it again") from error
