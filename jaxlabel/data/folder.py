@@ -37,10 +37,12 @@ def read(location: str, options: Options) -> Source:
     unread = _refuse_folders(found, options)
     files, images = _decode(location, found, "train", options, unread)
     options = options._replace(intensity=images.intensity or options.intensity)
-    test_files, test_images = [], None
+    test_files: list[str] = []
+    test_images: Images | None = None
     if found.test:
         test_files, test_images = _decode(location, found, "test", options, unread)
-    classes, notes = (), found.notes
+    classes: tuple[str, ...] = ()
+    notes = found.notes
     if options.folder_labels:
         classes, alike = _class_names(found)
         notes += alike

@@ -110,8 +110,10 @@ def collision(names: Sequence[str]) -> tuple[str, str] | None:
                 return other, name
     foreign = [name for name in names if not name.isascii()]
     for name in foreign:
-        if other := wrongly_decoded(name, [other for other in foreign if other != name]):
-            return other, name
+        if (
+            twin := wrongly_decoded(name, [other for other in foreign if other != name])
+        ) is not None:
+            return twin, name
     return None
 
 

@@ -27,14 +27,14 @@ class Row(NamedTuple):
       item: the id of the image.
       file: the image file that a person can open; empty if there is none.
       label: the person's answer; empty if there is none yet.
-      index: the index of the class, if the file has such a column.
+      class_index: the index of the class, if the file has such a column.
     """
 
     line: int
     item: str
     file: str
     label: str
-    index: str = ""
+    class_index: str = ""
 
 
 class Refused(NamedTuple):
@@ -139,7 +139,7 @@ def import_answers(
       DataError: the file cannot be read, or one of its lines is wrong; the message says which.
     """
     classes = store.classes(label_set)
-    rows = [row for row in _read(Path(path)) if row.label or row.index or row.item]
+    rows = [row for row in _read(Path(path)) if row.label or row.class_index or row.item]
     rows = [_with_name(path, row, classes) for row in rows]
     filled = [row for row in rows if not class_names.is_blank(row.label, classes)]
     blank_words = {row.label for row in rows} - {row.label for row in filled} - {""}
@@ -235,11 +235,11 @@ def _with_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> Row:
     Raises:
       DataError: there is no class of that index, or the line's label is another class.
     """
-    if class_names.is_blank(row.index, ()):
+    if class_names.is_blank(row.class_index, ()):
         return row
-    number = class_names.value(row.index)
+    number = class_names.value(row.class_index)
     if number is None or not 0 <= int(number) < len(classes):
-        raise DataError(f"{path} line {row.line}: the {INDEX} {row.index!r} is none of 0 to "
+        raise DataError(f"{path} line {row.line}: the {INDEX} {row.class_index!r} is none of 0 to "
                         f"{len(classes) - 1}")  # fmt: skip
     name = classes[int(number)]
     written = class_names.clean(row.label)

@@ -22,6 +22,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from jaxlabel import data
+from jaxlabel.data import idx
 from jaxlabel.data.info import info
 from jaxlabel.errors import JaxlabelError
 from jaxlabel.oracle import LabelStore, import_answers, write_questions
@@ -92,6 +93,14 @@ def test_idx(given_data):
         checked(result_or_line(lambda: data.load(spec)))
         for labels in (data.load_train_labels, data.load_test_labels, data.label_names):
             result_or_line(lambda read=labels: read(spec))
+
+
+def test_an_idx_file_that_ends_in_its_header_is_one_line(tmp_path):
+    file = tmp_path / "a"
+    for length in range(2, 8):
+        file.write_bytes(b"\0\0\x08\1\0\0\0\2"[:length])
+        with pytest.raises(JaxlabelError, match=r"is cut short|not an IDX file"):
+            idx.read_idx(file)
 
 
 ANY_ARRAY = arrays.arrays(
