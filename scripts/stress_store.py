@@ -34,7 +34,7 @@ def worker(url: str, seed: int, asks: int, items: int, note: str, stop: Any) -> 
     store = None
     with Path(note).open("a", buffering=1) as file:
         done = 0
-        while done < asks and not stop.is_set():
+        while done < asks and not stop.value:
             account = f"account{draw.randrange(NUM_ACCOUNTS)}"
             wanted = [f"item{draw.randrange(items)}" for _ in range(draw.randint(1, 5))]
             try:
@@ -71,7 +71,8 @@ def stress(given: argparse.Namespace, url: str, notes: Path) -> int:
     """Run the processes and kill some of them; return the number of kills."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["jaxlabel.oracle.store"])
-    stop, draw = context.Event(), random.Random(given.seed)
+    # No lock: a killed process could take it along.
+    stop, draw = context.Value("b", 0, lock=False), random.Random(given.seed)
     share, started, kills = given.asks // given.processes, 0, 0
 
     def start() -> Any:
@@ -88,10 +89,10 @@ def stress(given: argparse.Namespace, url: str, notes: Path) -> int:
     while any(process.is_alive() for process in processes):
         time.sleep(draw.uniform(0.02, 2 * given.pause))
         if time.monotonic() > deadline:
-            stop.set()
+            stop.value = 1
             deadline = float("inf")
         victims = [index for index, process in enumerate(processes) if process.is_alive()]
-        if victims and kills < given.kills and not stop.is_set():
+        if victims and kills < given.kills and not stop.value:
             victim = draw.choice(victims)
             processes[victim].kill()
             processes[victim].join()

@@ -94,13 +94,14 @@ def label_names(spec: str, options: Options = DEFAULTS) -> tuple[str, ...]:
         return digits.DIGITS
     if prefix in ("folder", "tfds"):
         return SOURCES[prefix].class_names(location, options)
+    if names := _known_classes(spec):
+        return names
     train = np.unique(_raw_labels(spec, options, "train"))
     try:
         test = np.unique(_raw_labels(spec, options, "test"))
     except DataError:
         test = train[:0]
-    names = _known_classes(spec)
-    return names or tuple(map(str, [*train.tolist(), *np.setdiff1d(test, train).tolist()]))
+    return tuple(map(str, [*train.tolist(), *np.setdiff1d(test, train).tolist()]))
 
 
 def has_labels(spec: str, options: Options = DEFAULTS) -> bool:

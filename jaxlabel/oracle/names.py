@@ -1,5 +1,6 @@
 """Decide which spellings of a class's name mean one class, and which a person must put right."""
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -40,6 +41,7 @@ def clean(text: str) -> str:
     return " ".join(INVISIBLE.sub("", unicodedata.normalize("NFC", text)).split())
 
 
+@functools.lru_cache(10_000)
 def key(name: str) -> str:
     """Return a text that is equal for the spellings that a person takes for one name.
 
@@ -132,14 +134,15 @@ def wrongly_decoded(written: str, known: Iterable[str]) -> str | None:
     return None
 
 
-def _misreadings(name: str) -> set[str]:
+@functools.lru_cache(10_000)
+def _misreadings(name: str) -> frozenset[str]:
     """Return what a name becomes, once or twice encoded with one encoding and read with another."""
     if name.isascii():
-        return set()
+        return frozenset()
     once = _misread(name)
     twice = {again for text in once if "\ufffd" not in text for again in _misread(text, 2)}
     lost = {re.sub(r"[^\x00-\x7f]", "?", name)}
-    return {key(text) for text in once | twice | lost} - {key(name), ""}
+    return frozenset(key(text) for text in once | twice | lost) - {key(name), ""}
 
 
 def _misread(name: str, num_encodings: int = len(ENCODINGS)) -> set[str]:
