@@ -58,7 +58,7 @@ def setting(
 
 @dataclasses.dataclass
 class RunConfig:
-    """The settings of every run: the images, the label store, and the budget."""
+    """The settings that every run has: the images, the label store, the budget, and others."""
 
     preset: str = setting(
         "",
@@ -90,6 +90,13 @@ class RunConfig:
         False, "for folder:DIR: use the names of sub-folders as the labels that a run can buy"
     )
     skip_unreadable: bool = setting(False, "for folder:DIR: skip images that cannot be read")
+    cpu_kernels: str = setting(
+        "auto",
+        "the library that computes convolutions on a CPU; auto: the environment variable "
+        "JAXLABEL_CPU_KERNELS, else oneDNN in float32 if it can be used, else XLA; bfloat16: "
+        "oneDNN with bfloat16 activations, faster on processors with instructions for them",
+        choices=("auto", "onednn", "bfloat16", "xla"),
+    )
     seed: int = setting(0, "the random seed of the run", low=0, high=2**32 - 1)
     budget: float = setting(64.0, "the total amount that may be spent on labels; a label costs 1 "
                             "unless the label store has other prices; inf: no limit",
@@ -113,11 +120,17 @@ class RunConfig:
     )
 
     def may_peek(self) -> bool:
-        """Return True if the run may stop by labels that it did not buy; outputs then say so."""
+        """Return True if the run may use labels that it did not buy to decide when to stop.
+
+        The results of such a run say that it did so.
+        """
         return False
 
     def check(self) -> None:
-        """Raise a UsageError if settings that are valid alone do not fit together."""
+        """Raise a UsageError if two settings contradict each other, although each alone is valid.
+
+        Subclasses override this method; here it does nothing.
+        """
 
 
 def validate(config: RunConfig) -> None:
@@ -194,10 +207,13 @@ def own_part(value: str, setting: str = "the setting") -> Any:
 
 
 def unknown_setting(name: str, known: Iterable[str]) -> UsageError:
-    """Return the error for an unknown setting; its message suggests the new or a similar name.
+    """Return (not raise) an error for a setting that does not exist.
+
+    If the setting was renamed, its message gives the new name; otherwise it suggests a similar
+    name.
 
     Args:
-      name: the unknown setting.
+      name: the unknown name.
       known: the names of all settings.
     """
     if name in RENAMED:

@@ -19,7 +19,7 @@ from jaxlabel.experiment import predict as prediction
 from jaxlabel.oracle.ledger import Spending
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.report import write_report
-from jaxlabel.runlog.workdir import refuse_foreign
+from jaxlabel.runlog.workdir import check_is_run_directory
 
 NOT_COPIED = (
     "labels.db",
@@ -188,7 +188,7 @@ class Result:
         target = Path(directory).expanduser()
         if target.resolve() == self.directory.resolve():
             return target
-        refuse_foreign(target)
+        check_is_run_directory(target)
         partial = target.with_name(f".{target.name}.part")
         with files.write_errors(target):
             shutil.rmtree(partial, ignore_errors=True)

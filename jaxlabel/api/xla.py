@@ -1,9 +1,10 @@
-"""Set how XLA compiles, before JAX starts. This module imports neither JAX nor NumPy."""
+"""Set how XLA compiles, before JAX starts. This module does not import JAX."""
 
 import os
 import sys
-import tempfile
 from collections.abc import MutableMapping
+
+from jaxlabel import cache
 
 
 def settle_xla(environment: MutableMapping[str, str]) -> None:
@@ -19,26 +20,12 @@ def settle_xla(environment: MutableMapping[str, str]) -> None:
         # (2.5 s for each shape of a draw, jax 0.10.2) and makes nothing here run faster.
         own = environment.get("XLA_FLAGS", "")
         environment["XLA_FLAGS"] = f"--xla_backend_optimization_level=2 {own}".strip()
-    environment.setdefault("JAX_COMPILATION_CACHE_DIR", compilation_cache())
+    # XLA's own cache key leaves out some properties of the processor that it compiles for, so each
+    # kind of processor has its own folder.
+    folder = str(cache.compiled_code_folder("xla"))
+    environment.setdefault("JAX_COMPILATION_CACHE_DIR", folder)
     environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     environment.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-
-
-def compilation_cache() -> str:
-    """Return a writable directory for XLA's compiled programs: ~/.cache/jaxlabel/xla if possible.
-
-    Without a home directory, or with one that is read-only, it is a directory of this user in the
-    directory for temporary files.
-    """
-    home = os.path.expanduser("~")
-    if os.path.isabs(home):
-        wanted = os.path.join(home, ".cache", "jaxlabel", "xla")
-        existing = wanted
-        while not os.path.exists(existing):
-            existing = os.path.dirname(existing)
-        if os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK):
-            return wanted
-    return os.path.join(tempfile.gettempdir(), f"jaxlabel-xla-{os.getuid()}")
 
 
 def settle_before_jax() -> None:

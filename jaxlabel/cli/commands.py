@@ -1,7 +1,8 @@
-"""The commands of `jaxlabel`: their flags, and the function that each of them calls.
+"""The commands of `jaxlabel`: their flags, and for each command the function that executes it.
 
-A command is a function of its parsed flags and an entry of `COMMANDS`. The functions import what
-they need when they run, so that help texts and errors in flags appear without importing JAX.
+A command consists of a function, which gets the parsed flags, and an entry of `COMMANDS`. Each
+function imports the modules that it needs when it is called. Help texts and errors in flags
+therefore appear without importing JAX, which takes seconds.
 """
 
 from pathlib import Path
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def train(given: SimpleNamespace) -> None:
-    """Start an experiment or continue it, then print its summary and the path of its report."""
+    """Execute the command `jaxlabel train`: start a run or continue it, and print its summary."""
     from jaxlabel.experiment.run import run, summary
 
     workdir = Path(given.workdir or Path("runs") / given.config_name)
@@ -24,7 +25,13 @@ def train(given: SimpleNamespace) -> None:
 
 
 def sweep(given: SimpleNamespace) -> None:
-    """Execute the runs of an experiment that have no result yet, and write the tables."""
+    """Execute the command `jaxlabel sweep`: run an experiment's grid of settings, and write tables.
+
+    Only the runs that have no result yet are executed.
+
+    Raises:
+      UsageError: --jobs or --limit is negative, or the experiment cannot be executed as asked.
+    """
     if given.jobs < 0:
         raise UsageError(f"--jobs={given.jobs}: it takes a number of runs, or 0 for the default")
     if given.limit < 0:
@@ -43,7 +50,7 @@ def sweep(given: SimpleNamespace) -> None:
 
 
 def report(given: SimpleNamespace) -> None:
-    """Write report.html and print its path."""
+    """Execute the command `jaxlabel report`: write a run's report.html again and print its path."""
     workdir = _existing_workdir(given)
     from jaxlabel.report import write_report
 
@@ -53,14 +60,21 @@ def report(given: SimpleNamespace) -> None:
 
 
 def ledger(given: SimpleNamespace) -> None:
-    """Print the table of the labels that a run bought."""
+    """Execute the command `jaxlabel ledger`: print the table of the labels that a run bought."""
     from jaxlabel.experiment import account
 
     print(account.ledger(_existing_workdir(given), rows=given.rows))
 
 
 def answer(given: SimpleNamespace) -> None:
-    """Import a person's labels from a CSV file and print how many were stored."""
+    """Execute the command `jaxlabel answer`: import the labels that a person wrote in a CSV file.
+
+    The function prints how many labels were stored.
+
+    Raises:
+      DataError: the file would change labels that a run has bought or that somebody else gave.
+        These labels stay as they are; all other labels in the file are stored.
+    """
     from jaxlabel.experiment import account
 
     message, refusal = account.answer(_existing_workdir(given), given.labels)
@@ -70,7 +84,10 @@ def answer(given: SimpleNamespace) -> None:
 
 
 def predict(given: SimpleNamespace) -> None:
-    """Label images with the model of a finished run and print how many were labelled."""
+    """Execute the command `jaxlabel predict`: classify images with the model of a finished run.
+
+    The function writes a CSV file and prints how many images were classified.
+    """
     workdir = _existing_workdir(given)
     from jaxlabel.experiment.predict import predict as predict_images
 
@@ -82,14 +99,20 @@ def predict(given: SimpleNamespace) -> None:
 
 
 def data_info(given: SimpleNamespace) -> None:
-    """Print a description of a data set, and write a sheet of sample images."""
+    """Execute the command `jaxlabel data info`: print a description of a data set.
+
+    The function also writes a picture with sample images.
+    """
     from jaxlabel.data.info import info
 
     print(info(given.data, _image_options(given), given.sheet))
 
 
 def data_explore(given: SimpleNamespace) -> None:
-    """Write a page with samples, maps and clusters of a data set, and print its path."""
+    """Execute the command `jaxlabel data explore`: write a web page that shows a data set.
+
+    The page holds samples, two-dimensional maps, and clusters of the images. Its path is printed.
+    """
     from jaxlabel.experiment.explore import explore
 
     folder, options = Path(given.out), _image_options(given)
@@ -97,24 +120,27 @@ def data_explore(given: SimpleNamespace) -> None:
 
 
 def data_prepare(given: SimpleNamespace) -> None:
-    """Convert a published data set to the format of tensorflow-datasets."""
+    """Execute the command `jaxlabel data prepare`: convert a published data set and print its path.
+
+    The result has the format of tensorflow-datasets.
+    """
     from jaxlabel.data.prepare import prepare
 
     print(prepare(given.name, given.manual_dir, given.data_dir))
 
 
 def _image_options(given: SimpleNamespace) -> "Options":
-    """Return the options for reading images that the flags give."""
+    """Return the flags that control how images are read (size, colour mode, ...) as an object."""
     from jaxlabel.data.dataset import options_of
 
     return options_of(given)
 
 
 def _existing_workdir(given: SimpleNamespace) -> Path:
-    """Return the path of --workdir.
+    """Return the path given by the flag --workdir, after checking that it is a run's directory.
 
     Raises:
-      UsageError: the directory is not a run's work directory.
+      UsageError: the directory has no config.json, so no run has written it.
     """
     if not (Path(given.workdir) / "config.json").is_file():
         raise UsageError(f"{given.workdir} is not a work directory: it has no config.json")
@@ -161,8 +187,8 @@ COMMANDS = (
                  "write the table and figures of that file beside it", default=False),
             Flag("go_on", "skip the runs whose result is in results/NAME.jsonl already, also when "
                  "another machine made it", default=False),
-            Flag("limit", "start no run after so many minutes; runs start seed by seed, so that "
-                 "the finished ones can be compared; 0: no limit", "MINUTES", 0),
+            Flag("limit", "start no new run after this number of minutes; runs start seed by seed, "
+                 "so that the finished ones can be compared; 0: no limit", "MINUTES", 0),
             Flag("slurm", "submit the runs to Slurm; needs pip install jaxlabel[slurm]",
                  default=False),
             Flag("slurm_options", "submitit's parameters, such as "
@@ -180,7 +206,7 @@ COMMANDS = (
             Flag("split", "test, train or all; without this flag, the test images if there are "
                  "any, else the training images", "NAME", ""),
             Flag("data_dir", "the directory in which tfds:NAME is prepared; without this flag, "
-                 "the one of the run", "DIR"),
+                 "the directory that the run used", "DIR"),
             Flag("skip_unreadable", "write a picture that cannot be read as a row with an error "
                  "and no label", default=False),
         ),

@@ -1,4 +1,8 @@
-"""Find a run's label store and account, print its ledger, and import a person's labels."""
+"""Find a run's label store and account, print which labels it bought, and import a person's labels.
+
+The label store is a database of labels. Each run buys labels from it in the name of an account,
+which has a budget. The account's list of bought labels is called its ledger.
+"""
 
 import contextlib
 import functools
@@ -21,15 +25,16 @@ ASKED = "asked.json"  # ids of the images that the run has queried
 
 
 def store_url(url: str, workdir: Path) -> str:
-    """Return the absolute URL of a run's label store.
+    """Return the absolute URL of the database that holds a run's labels (its label store).
 
     Args:
-      url: the setting `store`. Empty stands for the file labels.db in `workdir`. A relative SQLite
-        path is taken from the directory in which the run was first started.
+      url: the URL in the run's setting `store`. An empty string stands for the file labels.db in
+        `workdir`. A relative SQLite path is taken from the directory in which the run was first
+        started.
       workdir: the run's directory.
 
     Raises:
-      UsageError: the URL names an in-memory store, which would be lost with the process.
+      UsageError: the URL names an in-memory database, which would be lost with the process.
     """
     from sqlalchemy import URL
 
@@ -47,17 +52,18 @@ def store_url(url: str, workdir: Path) -> str:
     return recorded["store"] if recorded else f"sqlite:///{os.path.abspath(path)}"
 
 
-def name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
-    """Return the name of the account that pays for the run's labels, and record it in run.json.
+def account_name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
+    """Return the name of the account that pays for a run's labels, and record it in run.json.
 
-    Without a configured name, a unique one is made once and kept in run.json. So a run that is
-    started again finds its ledger, and another run with equal settings pays for its own labels.
+    If no name is configured, the first call makes a unique one. A run that is started again
+    therefore finds the labels that it bought, and another run with equal settings has its own
+    account.
 
     Args:
-      account: the setting `account`; may be empty.
-      workdir: the run's directory.
+      account: the name in the run's setting `account`; may be an empty string.
+      workdir: the run's directory, which holds run.json.
       dataset: the images of the run.
-      url: the label store's URL, as `store_url` returns it.
+      url: the URL of the database of labels, as `store_url` returns it.
     """
     recorded = files.read_json(workdir / RUN)
     if recorded is None:
@@ -71,13 +77,16 @@ def name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
     return str(recorded["account"])
 
 
-def forget_unused(workdir: Path, store: LabelStore, payer: str) -> None:
-    """Delete run.json of a run that failed before it bought a label, so that its directory is free.
+def delete_record_if_unused(workdir: Path, store: LabelStore, payer: str) -> None:
+    """Delete a run's run.json if the run failed before it bought or requested any label.
+
+    The file run.json names the account that pays for the run's labels. Without it, a run with other
+    settings can use the directory.
 
     Args:
       workdir: the run's directory.
-      store: the run's label store.
-      payer: the run's account.
+      store: the database of labels that the run uses.
+      payer: the name of the account that pays for the run's labels.
     """
     # A failure of this clean-up must not replace the run's own error.
     with contextlib.suppress(JaxlabelError):
@@ -88,45 +97,47 @@ def forget_unused(workdir: Path, store: LabelStore, payer: str) -> None:
 
 
 def ledger(workdir: Path, rows: bool = False) -> str:
-    """Return the table of the labels that a run bought, as text.
+    """Return the table of the labels that a run bought, as text for the terminal.
 
     Args:
       workdir: the run's directory.
-      rows: True to add a line for each label.
+      rows: True to add a line for each label below the table.
 
     Raises:
-      UsageError: the run has not asked for a label yet.
+      UsageError: the run has not started to buy labels.
     """
-    recorded = _read(workdir)
+    recorded = _read_run_record(workdir)
     return ledger_text(LabelStore(recorded["store"]), recorded["account"], rows)
 
 
 def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
-    """Import a person's labels from a CSV file into the run's label store.
+    """Import the labels that a person wrote in a CSV file into a run's database of labels.
 
-    The label of an image that this run has queried can be corrected until an account buys it.
+    The person may correct an earlier label of an image that this run has asked for, until a run has
+    bought the label.
 
     Args:
       workdir: the run's directory.
-      labels: a CSV file with the columns item and label; None stands for WORKDIR/questions.csv.
+      labels: the path of a CSV file with the columns item and label; None stands for the file
+        questions.csv in `workdir`.
 
     Returns:
-      A message that says how many labels were stored, and a message that lists the refused
-      corrections, which is empty if there are none.
+      A message that says how many labels were stored, and a message that lists the corrections that
+      were refused. The second message is an empty string if none was refused.
 
     Raises:
-      UsageError: there are no questions to answer.
+      UsageError: the run has asked for no labels.
       DataError: the file is malformed or names an image that is not in the run's data set; or it
-        names an image that was not queried, and the run's images cannot be read. Nothing is stored
-        then.
+        names an image that the run did not ask for, and the run's images cannot be read. In these
+        cases, no label is stored.
     """
-    recorded = _read(workdir)
+    recorded = _read_run_record(workdir)
     path = Path(labels) if labels else workdir / QUESTIONS
     store = LabelStore(recorded["store"])
     if not labels and not path.exists():
         raise UsageError(f"there is no {path}: jaxlabel train with that --workdir writes it where "
                          "it asks a person")  # fmt: skip
-    items = Items(workdir)
+    items = LabelableImages(workdir)
     counts = import_answers(store, recorded["label_set"], path, items, items.asked)
     lines = [f"{counts.added} answers stored, {counts.known} were there, {counts.blank} are open"]
     if counts.corrected:
@@ -146,14 +157,15 @@ def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
     return "\n".join(lines), refusal if refused else ""
 
 
-class Items:
-    """The set of image ids that a person may label: all training images of a run.
+class LabelableImages:
+    """The set of ids of the images that a person may label: all training images of one run.
 
-    The images are read only when an id is looked up that the run has not queried. That happens
-    with a file of labels from another source, or when a spreadsheet has changed an id.
+    `id in images` tells whether an id belongs to the set. The images are only read from disk if the
+    run has never asked for the label of that id. This happens if the file of labels comes from
+    another source, or if a spreadsheet program has changed an id.
 
     Attributes:
-      asked: the ids of the images that the run has queried.
+      asked: the ids of the images whose labels the run has asked for.
     """
 
     def __init__(self, workdir: Path):
@@ -173,12 +185,14 @@ class Items:
 
 
 def write_questions(workdir: Path, items: Sequence[str], paths: Sequence[str]) -> Path:
-    """Write the questions.csv that a person fills in, record its ids, and return its path.
+    """Write questions.csv, which a person fills with labels, and return its path.
+
+    The ids of the images are also recorded in the file asked.json in `workdir`.
 
     Args:
       workdir: the run's directory.
-      items: the ids of the images to be labelled.
-      paths: the file of each image; "" for an image without one.
+      items: the ids of the images that need a label.
+      paths: the image file of each id; an empty string for an image that has no file of its own.
     """
     asked = files.read_json(workdir / ASKED) or {}
     files.write_json(workdir / ASKED, asked | dict.fromkeys(map(str, items), 1))
@@ -209,11 +223,11 @@ def write_pictures(workdir: Path, dataset: Dataset, items: Sequence[str]) -> dic
     return paths
 
 
-def _read(workdir: Path) -> dict[str, Any]:
-    """Return the content of run.json, with the absolute URL of the label store.
+def _read_run_record(workdir: Path) -> dict[str, Any]:
+    """Return the content of a run's run.json: its account and the absolute URL of its label store.
 
     Raises:
-      UsageError: the run has not asked for a label yet.
+      UsageError: there is no run.json, because the run has not started to buy labels.
     """
     recorded = files.read_json(workdir / RUN)
     if recorded is None:

@@ -1,4 +1,4 @@
-"""Find config files and load the configuration that a file's get_config() returns."""
+"""Find config files and load the configuration that the get_config() of a file returns."""
 
 import importlib.util
 import inspect
@@ -13,7 +13,11 @@ from jaxlabel.errors import UsageError
 def find(file: str) -> str:
     """Return the absolute path of a config file.
 
-    The file is searched in the current directory, in the repository, and in the installed package.
+    The file is searched in the current directory, in the repository of jaxlabel, and in the
+    installed package.
+
+    Args:
+      file: the path of the file, relative to one of these places or absolute.
 
     Raises:
       UsageError: the file is in none of these places.
@@ -27,18 +31,19 @@ def find(file: str) -> str:
 
 
 def load(file: str, variant: str = "", preset: str = "") -> RunConfig:
-    """Call a config file's get_config() and return the configuration.
+    """Load a Python config file, call its function get_config(), and return the configuration.
 
-    A file has presets if its function is `get_config(variant, preset="cpu")`. The configuration
-    holds the preset's values as defaults; settings on the command line change them as usual.
+    A file whose function is `get_config(variant, preset="cpu")` has presets. A preset only sets the
+    configuration's initial values; settings on the command line can change them.
 
     Args:
       file: the path of the config file.
-      variant: ":NAME" for a variant of the file, or "".
-      preset: the preset's name; "" stands for the default of get_config's parameter.
+      variant: ":NAME" to choose a variant that the file defines; an empty string if the file has no
+        variants.
+      preset: the preset's name; an empty string stands for the default of get_config's parameter.
 
     Raises:
-      UsageError: the file cannot be run, or has no such variant or preset.
+      UsageError: the file cannot be executed, or has no such variant or preset.
     """
     spec = importlib.util.spec_from_file_location("config", file)
     if spec is None or spec.loader is None:

@@ -1,4 +1,4 @@
-"""Label images with the model of a finished run, which is loaded and not trained again."""
+"""Classify images with the model of a finished run, which is loaded and not trained again."""
 
 import csv
 import io
@@ -26,17 +26,17 @@ ERROR = "error"  # the last column: why an image could not be read; empty for al
 
 
 class Trained(NamedTuple):
-    """The trained model of a finished run.
+    """The trained model of a finished run, with what is needed to classify new images.
 
     Attributes:
-      model: the network or committee, as `predictor.predict_probabilities` takes it.
-      config: the run's configuration.
+      model: a network or a committee of networks, as `predictor.predict_probabilities` accepts it.
+      config: the configuration of the run.
       classes: the names of the classes.
-      shape: the shape (height, width, channels) of an image that the model takes.
+      shape: the shape (height, width, channels) of the images that the model accepts.
       intensity: the rule LOW:HIGH by which pictures with more than 8 bits were scaled; "" if there
         were none.
       gives: "classes" if the model's outputs are class probabilities, "clusters" if they are
-        cluster probabilities.
+        probabilities of clusters, which have no class names.
     """
 
     model: Any
@@ -48,16 +48,19 @@ class Trained(NamedTuple):
 
 
 def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
-    """Load the trained model of the finished run in `workdir`.
+    """Load the trained model of a finished run from the run's directory `workdir`.
+
+    Args:
+      say: called with a message if the newest checkpoint is damaged and an older one is loaded.
 
     Raises:
       UsageError: the run is not finished, or was made by another version of jaxlabel.
-      JaxlabelError: the checkpoint of the model is missing or does not fit.
+      JaxlabelError: the checkpoint of the model is missing or does not fit the code.
     """
     result = files.read_json(workdir / "result.json")
     if result is None:
         raise UsageError(f"{workdir} holds no finished run: train it to its end first")
-    methods = {_name(config): config for config in METHODS}
+    methods = {_method_name(config): config for config in METHODS}
     if result["method"] not in methods or "image_shape" not in result:
         raise UsageError(
             f"{workdir} was written by another version of jaxlabel: its method is "
@@ -74,13 +77,18 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
     make = sys.modules[kind.__module__].make_classifier(config, shape, max(1, len(classes)))
     like = jax.eval_shape(lambda key: make(nnx.Rngs(key)), jax.random.key(0))
     return Trained(
-        _restored(workdir, like, say), config, classes, shape, result.get("gives", "classes"),
+        _restore_model(workdir, like, say), config, classes, shape, result.get("gives", "classes"),
         result.get("intensity", ""),
     )  # fmt: skip
 
 
-def _restored(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:
-    """Return the saved model of a run, with the structure of `like`.
+def _restore_model(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:
+    """Load the model of a finished run from its checkpoint.
+
+    Args:
+      workdir: the run's directory.
+      like: a model with the structure and the array shapes of the saved one.
+      say: called with a message if the newest checkpoint is damaged.
 
     Raises:
       JaxlabelError: there is no readable checkpoint of the model.
@@ -100,29 +108,31 @@ def predict(
     workdir: Path, spec: str, out: Path, *, split: str = "", data_dir: str | None = None,
     skip_unreadable: bool = False,
 ) -> str:  # fmt: skip
-    """Write a CSV file with the predicted label of each image, and return a message for the user.
+    """Write a CSV file with the predicted class of each image, and return a message for the user.
 
-    The images are resized and converted according to the run's settings; pictures with more than 8
-    bits are scaled by the run's rule, and grey images become colour images or the other way round.
-    The message says which of this was done, and which files were left out.
+    The images are resized and converted as in the run that trained the model; pictures with more
+    than 8 bits are scaled by the run's rule, and grey images become colour images or the other way
+    round. The message says which of this was done, and which files were left out.
 
     Args:
       workdir: the directory of a finished run.
-      spec: the data set, such as "folder:DIR".
-      out: the CSV file to write; an existing file is replaced only if it holds predictions.
-      split: "test", "train" or "all"; "" stands for the test images if there are any, else for the
-        training images.
-      data_dir: the directory of tfds data sets; None stands for the run's setting.
+      spec: the data set whose images are classified, such as "folder:DIR".
+      out: the CSV file to write; an existing file is only replaced if it holds predictions.
+      split: "test", "train" or "all". An empty string stands for the test images if there are any,
+        else for the training images.
+      data_dir: the directory of data sets in the format of tensorflow-datasets; None stands for the
+        directory that the run used.
       skip_unreadable: True to write an image that cannot be read as a line with an error instead of
         a label. False stands for the run's setting, and by default such an image raises an error.
 
     Raises:
-      UsageError: the run is not finished, its images had another shape, or `out` is taken.
+      UsageError: the run is not finished, it was trained on images of another shape, or `out` is a
+        folder or a file that holds no predictions.
       DataError: the images cannot be read.
     """
     if split and split not in SPLITS:
         raise UsageError(f"--split={split}: it takes one of {', '.join(SPLITS)}")
-    _check_free(out)
+    _check_output_path(out)
     trained = load(workdir)
     if isinstance(trained.model, pretext.Representation):
         raise UsageError(f"{workdir} learned features, no classes: there is nothing to predict")
@@ -138,8 +148,9 @@ def predict(
     shape = dataset.train_images.shape[1:]
     if shape[:2] != trained.shape[:2]:
         raise UsageError(
-            f"{spec} has images of {_size(shape)}, the run learned from {_size(trained.shape)}: "
-            "convert them, or train with config.image_size and config.image_mode set"
+            f"{spec} has images of {_shape_in_words(shape)}, the run learned from "
+            f"{_shape_in_words(trained.shape)}: convert them, or train with config.image_size "
+            "and config.image_mode set"
         )
     notes = [*dataset.notes]
     if shape != trained.shape:
@@ -163,8 +174,8 @@ def predict(
     names = trained.classes
     if trained.gives == "clusters" or num_outputs != len(names):
         names = tuple(f"cluster {number}" for number in range(num_outputs))
-    unread = [one for one in dataset.unread if one.split in chosen]
-    files.write(out, table(probabilities, names, dataset._replace(unread=tuple(unread))))
+    unread = tuple(one for one in dataset.unread if one.split in chosen)
+    files.write(out, predictions_csv(probabilities, names, dataset._replace(unread=unread)))
     count = sum(map(len, probabilities.values()))
     message = f"{count} images of {dataset.name} ({split}) labelled by {workdir}: {out}"
     if unread:
@@ -174,11 +185,11 @@ def predict(
     return "\n".join([*notes, message])
 
 
-def _check_free(out: Path) -> None:
-    """Check that a file can be written without replacing anything but predictions.
+def _check_output_path(out: Path) -> None:
+    """Raise an error unless `out` is a new file, an empty file, or a file of earlier predictions.
 
     Raises:
-      UsageError: the path is a folder, or a file that holds something else.
+      UsageError: `out` is a folder, or a file that holds something else.
     """
     if out.is_dir() or not out.name:
         raise UsageError(f"--out={out} is a folder: name a file in it")
@@ -189,37 +200,41 @@ def _check_free(out: Path) -> None:
             raise UsageError(f"--out={out} is there and holds no predictions: name another file")
 
 
-def table(
+def predictions_csv(
     probabilities: dict[str, Float[np.ndarray, "n classes"]],
     classes: tuple[str, ...],
     dataset: Dataset,
 ) -> str:
-    """Return the CSV text of predictions: a header line, and a line per image.
+    """Return predictions as the text of a CSV file: a header line, and a line per image.
 
     Args:
-      probabilities: per split ("train" or "test"), a row per image with a column per class.
-      classes: the names of the columns.
-      dataset: the data set, which gives the files of the images, and those that cannot be read.
+      probabilities: for "train" and "test" an array of class probabilities, a row per image. One of
+        the two may be missing.
+      classes: the class names of the arrays' columns.
+      dataset: the data set, which has the files of the images, and those that cannot be read.
 
     Returns:
-      Lines with the split, the index in it, the file if there is one, the most probable class, its
-      probability, the probability of each class, and an error. An image that cannot be read has a
-      line with its split, its file and the error only.
+      The text. Each line has "train" or "test", the image's index, its file (empty if it has none),
+      the most probable class, the probability of that class, the probabilities of all classes, and
+      an error. An image that cannot be read has a line with its split, its file and the error only.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     each = [f"probability {name}" for name in classes]
     writer.writerow([*COLUMNS, *each, ERROR])
-    writer.writerows(_rows(probabilities, classes, dataset))
+    writer.writerows(_csv_rows(probabilities, classes, dataset))
     return text.getvalue()
 
 
-def _rows(
+def _csv_rows(
     probabilities: dict[str, Float[np.ndarray, "n classes"]],
     classes: tuple[str, ...],
     dataset: Dataset,
 ) -> Iterator[list[Any]]:
-    """Yield the cells of each line of the CSV after the header; see `table`."""
+    """Yield the cells of each line of the CSV file of predictions, without the header line.
+
+    The arguments are those of `predictions_csv`.
+    """
     for split, rows in probabilities.items():
         paths = dataset.paths if split == "train" else dataset.test_paths
         for index, row in enumerate(rows):
@@ -231,13 +246,19 @@ def _rows(
         yield [one.split, "", one.file, "", "", *[""] * len(classes), one.reason]
 
 
-def _name(config: type) -> str:
-    """Return the method's name in result.json for a Config class, such as "semisup"."""
+def _method_name(config: type) -> str:
+    """Return the name of the method that a Config class belongs to, such as "semisup".
+
+    The name is that of the module in jaxlabel.methods which defines the class.
+    """
     return config.__module__.removeprefix("jaxlabel.methods.")
 
 
-def _size(shape: tuple[int, ...]) -> str:
-    """Return an image shape in words, such as "28x28 grey"."""
+def _shape_in_words(shape: tuple[int, ...]) -> str:
+    """Return an image shape (height, width, channels) in words, such as "28x28 grey".
+
+    The width comes before the height in the text.
+    """
     return f"{shape[1]}x{shape[0]} {_mode(shape)}"
 
 

@@ -1,4 +1,4 @@
-"""Write TensorBoard's event file record by record.
+"""Write TensorBoard's event file, one record after another.
 
 The writer of tensorboardX is not used: its thread hangs forever when the disk is full, and records
 that it buffers are lost when the process is killed. Only its messages and checksums are used.
@@ -38,14 +38,22 @@ def _summary() -> Any:
 
 
 class Events:
-    """A TensorBoard event file of this process in `folder`, created at the first write."""
+    """A writer of a TensorBoard event file in `folder`, which is created at the first write."""
 
     def __init__(self, folder: Path):
         self._folder = folder
         self._file: Any = None
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
-        """Write finite numbers as `phase/name`; others are left out."""
+        """Write metrics to TensorBoard under the names `phase/name`.
+
+        Infinite and NaN values are skipped.
+
+        Args:
+          phase: the part of the run that the metrics belong to, such as "classifier".
+          step: the training step.
+          values: the metrics by name.
+        """
         summary = _summary()
         for name, value in values.items():
             if math.isfinite(value):
@@ -53,7 +61,7 @@ class Events:
         self._flush()
 
     def image(self, name: str, step: int, image: UInt8[np.ndarray, "h w c"]) -> None:
-        """Write one picture."""
+        """Write one picture to TensorBoard."""
         summary = _summary()
         image = image[..., 0] if image.shape[-1] == 1 else image
         formats = "HW" if image.ndim == 2 else "HWC"
@@ -61,7 +69,7 @@ class Events:
         self._flush()
 
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """Write a run's settings and final metrics for TensorBoard's table of runs."""
+        """Write a run's settings and final metrics for the table of runs in TensorBoard."""
         summary = _summary()
         settings = {k: v for k, v in config.items() if isinstance(v, str | bool | int | float)}
         tagged = {f"hparam/{name}": value for name, value in metrics.items()}
@@ -72,14 +80,14 @@ class Events:
         self._flush()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the event file."""
         file, self._file = self._file, None
         if file is not None:
             with files.write_errors(self._folder):
                 file.close()
 
     def _write(self, message: Any, step: int) -> None:
-        """Append an event; the first one creates the file."""
+        """Append a message to the event file, which the first call creates."""
         from tensorboardX.proto.event_pb2 import Event
 
         event = Event(wall_time=time.time(), step=step, summary=message)
@@ -92,7 +100,11 @@ class Events:
         self._record(event)
 
     def _record(self, event: Any) -> None:
-        """Append a record: length, checksum of the length, message, checksum of the message."""
+        """Append an event to the file in TensorBoard's record format.
+
+        A record consists of the data's length, a checksum of the length, the data, and a checksum
+        of the data.
+        """
         from tensorboardX.record_writer import masked_crc32c
 
         data = event.SerializeToString()
@@ -102,7 +114,10 @@ class Events:
             self._file.write(data + struct.pack("<I", masked_crc32c(data)))
 
     def _flush(self) -> None:
-        """Pass buffered records to the operating system."""
+        """Pass the events in Python's buffer to the operating system.
+
+        They are then not lost if the process is killed.
+        """
         if self._file is None:
             return
         with files.write_errors(self._folder):

@@ -1,4 +1,4 @@
-"""Draw the figures of a sweep, and make its page of figures, tables, and links to reports."""
+"""Draw the figures of an experiment, and make its page of figures, tables, and report links."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ STYLE = (
 
 
 class Chart(NamedTuple):
-    """A chart of a sweep.
+    """A chart of an experiment's results.
 
     Attributes:
       title: the title.
@@ -39,13 +39,14 @@ class Chart(NamedTuple):
 
 
 def charts(lines: Sequence[Mapping[str, Any]]) -> dict[str, Chart]:
-    """Draw a chart for each table whose horizontal axis has numbers.
+    """Draw a chart for each table of results whose horizontal axis has numbers.
 
-    A table with more than MAX_LINES lines and several data sets gets a chart per data set. A table
-    with more than MAX_LINES lines of a single point each gets none.
+    A table that would give more than MAX_LINES (5) lines in one chart gets a chart for each data
+    set instead, if it has several. If a chart has more than MAX_LINES lines and each is a single
+    point, it is left out.
 
     Args:
-      lines: the results with their positions in the tables, from `tables.line`.
+      lines: the results of the runs with their positions in the tables, from `tables.result_line`.
 
     Returns:
       The charts by the names of their files, such as "table1" or "table2_mnist".
@@ -55,7 +56,7 @@ def charts(lines: Sequence[Mapping[str, Any]]) -> dict[str, Chart]:
         members = [row for row in rows if row.table == title]
         datasets = list(dict.fromkeys(row.dataset for row in members))
         parts = {f"table{number}": (title, members)}
-        if len({_line(row) for row in members}) > MAX_LINES and len(datasets) > 1:
+        if len({_line_of_row(row) for row in members}) > MAX_LINES and len(datasets) > 1:
             parts = {
                 f"table{number}_{dataset}": (
                     f"{title}, {dataset}", [row for row in members if row.dataset == dataset]
@@ -63,19 +64,20 @@ def charts(lines: Sequence[Mapping[str, Any]]) -> dict[str, Chart]:
                 for dataset in datasets
             }  # fmt: skip
         for name, (heading, part) in parts.items():
-            series = _series(part)
+            series = _lines_with_points(part)
             if series and (len(series) <= MAX_LINES or any(len(line.x) > 1 for line in series)):
                 made[name] = _chart(series, heading, part[0])
     return made
 
 
 def _chart(series: list[figures.Series], title: str, row: tables.Row) -> Chart:
-    """Draw lines in one picture, or, if there are many, in one small picture each.
+    """Draw lines in one chart or, if there are more than MAX_LINES (5), in a grid of small charts.
 
     Args:
-      series: the lines. Each small picture also shows the first line.
+      series: the lines. Each small chart shows the first line and one of the others.
       title: the title.
-      row: a row of the table, which has the names of the measure and the horizontal axis.
+      row: a row of the table of results, from which the names of the measure and of the horizontal
+        axis are taken.
     """
     measure, over = next(iter(row.measures)), row.lines[0]["over"]
     every_x = [x for line in series for x in line.x]
@@ -92,8 +94,8 @@ def _chart(series: list[figures.Series], title: str, row: tables.Row) -> Chart:
     )
 
 
-def standalone(chart: Chart) -> str:
-    """Return a chart as the text of an SVG file with its own colours and legend."""
+def svg_file_text(chart: Chart) -> str:
+    """Return a chart as the text of an SVG file that has its own colours and legend."""
     head, end, rest = str(figures.with_legend(chart.picture, chart.legend)).partition(">")
     return f"{head}{end}<style>{STYLE}</style>{rest}\n"
 
@@ -102,16 +104,16 @@ def render(
     plan: Plan, workdir: Path, lines: Sequence[Mapping[str, Any]], failed: Sequence[Outcome],
     charts: Mapping[str, Chart],
 ) -> str:  # fmt: skip
-    """Return the sweep's page as HTML that needs no network.
+    """Return the page of an experiment's results as HTML text that needs no network.
 
-    Links are relative to the sweep's directory.
+    Links to the runs' reports are relative to `workdir`.
 
     Args:
-      plan: the plan of the sweep.
-      workdir: the directory of the sweep.
-      lines: the results with their positions in the tables, from `tables.line`.
-      failed: the outcomes of failed runs.
-      charts: the charts, from `charts`.
+      plan: the plan, which lists the experiment's runs.
+      workdir: the directory for all files of the runs.
+      lines: the results of the runs with their positions in the tables, from `tables.result_line`.
+      failed: the outcomes of the failed runs.
+      charts: the charts by the names of their files, from the function `charts`.
     """
     import jinja2
 
@@ -124,7 +126,7 @@ def render(
     for number, title in enumerate(dict.fromkeys(row.table for row in rows), 1):
         members = [row for row in rows if row.table == title]
         head, *cells = tables.text_cells(members)
-        body = [{"cells": texts, "runs": [_report(workdir, line) for line in row.lines]}
+        body = [{"cells": texts, "runs": [_report_link(workdir, line) for line in row.lines]}
                 for texts, row in zip(cells, members, strict=True)]  # fmt: skip
         sections.append({"title": title, "head": head, "rows": body,
                          "charts": [chart for name, chart in charts.items()
@@ -136,19 +138,29 @@ def render(
     )
 
 
-def _report(workdir: Path, line: Mapping[str, Any]) -> tuple[int, str]:
-    """Return a run's seed and the link to its report; "" if the report is not on this machine."""
+def _report_link(workdir: Path, line: Mapping[str, Any]) -> tuple[int, str]:
+    """Return the seed of a run and the relative link to its report.
+
+    Args:
+      workdir: the directory for all files of the experiment's runs.
+      line: the result of the run.
+
+    Returns:
+      The seed and the link. The link is an empty string if the report does not exist in `workdir`,
+      because the run was executed on another machine.
+    """
     link = f"runs/{line['run']}/report.html"
     return line["seed"], link if (workdir / link).is_file() else ""
 
 
 class Line(NamedTuple):
-    """The properties that all points of a line in a chart have in common.
+    """What identifies one line of a chart: its points differ only in horizontal position.
 
     Attributes:
-      arm: the name of the arm.
+      arm: the name of the arm (one of the compared alternatives of the experiment).
       dataset: the name of the data set.
-      settings: the settings of the arm's grid that are not on the axis.
+      settings: names and values of the settings that the arm varies and that are not on the chart's
+        horizontal axis.
     """
 
     arm: str
@@ -156,37 +168,49 @@ class Line(NamedTuple):
     settings: tuple[tuple[str, Any], ...]
 
 
-def _line(row: tables.Row) -> Line:
-    """Return the line that a row of a table is a point of."""
+def _line_of_row(row: tables.Row) -> Line:
+    """Return the identity of the chart line to which a row of the results table belongs.
+
+    Each row is one point of a line.
+    """
     first = row.lines[0]
     axis = {"data", first["over"], "budget" if first["over"] == "labels_spent" else ""}
     cell = {key: _hashable(value) for key, value in first["cell"].items() if key not in axis}
     return Line(row.name, row.dataset, tuple(cell.items()))
 
 
-def _series(rows: Sequence[tables.Row]) -> list[figures.Series]:
-    """Return the lines of a table, with their points in the order of the horizontal axis."""
+def _lines_with_points(rows: Sequence[tables.Row]) -> list[figures.Series]:
+    """Collect the points of a chart from the rows of a results table, and return them as lines.
+
+    The points of each line are sorted by horizontal position. Rows without a numeric position or
+    without a value are left out.
+    """
     points: dict[Line, list[tuple[float, float, float, float]]] = {}
     for row in rows:
         name, values = next(iter(row.measures.items()))
-        places = [_place(line) for line in row.lines]
+        places = [_axis_position(line) for line in row.lines]
         numbers = [x for x in places if x is not None]
         if not values or not numbers:
             continue
-        mean, low, high = tables.bounded(name, values)
+        mean, low, high = tables.bounded_mean_interval(name, values)
         ends = (mean if low is None else low, mean if high is None else high)
-        points.setdefault(_line(row), []).append((float(np.mean(numbers)), mean, *ends))
+        points.setdefault(_line_of_row(row), []).append((float(np.mean(numbers)), mean, *ends))
     drawn = []
     for line, coordinates in points.items():
         x, y, below, above = ([*axis] for axis in zip(*sorted(coordinates), strict=True))
-        drawn.append(figures.Series(_name(line, list(points)), x, y, below, above))
+        drawn.append(figures.Series(_line_name(line, list(points)), x, y, below, above))
     return drawn
 
 
-def _name(line: Line, lines: Sequence[Line]) -> str:
-    """Return a name that distinguishes a line from the others: arm, settings, and data set.
+def _line_name(line: Line, lines: Sequence[Line]) -> str:
+    """Return a name for the legend of a chart that distinguishes `line` from the other lines.
 
-    Parts that are equal for all lines are left out.
+    It consists of the name of the compared alternative (arm), settings, and the data set. Parts
+    that are equal for all lines are left out.
+
+    Args:
+      line: the line to name.
+      lines: all lines of the chart.
     """
     arm = [other for other in lines if other.arm == line.arm]
     parts = [] if len(arm) == len(lines) and len(arm) > 1 else [line.arm]
@@ -199,11 +223,18 @@ def _name(line: Line, lines: Sequence[Line]) -> str:
 
 
 def _hashable(value: Any) -> Any:
-    """Return a setting's value, or its text if it is not a string or number."""
+    """Return a setting's value unchanged if it is a string or a number, else converted to text."""
     return value if isinstance(value, str | int | float | bool) else str(value)
 
 
-def _place(line: Mapping[str, Any]) -> float | None:
-    """Return a run's position on the horizontal axis, or None if it is not a number."""
+def _axis_position(line: Mapping[str, Any]) -> float | None:
+    """Return the position of a run's result on the chart's horizontal axis.
+
+    Args:
+      line: the result of the run, whose entry "over" names the axis.
+
+    Returns:
+      The position; None if the value is not a number.
+    """
     value = line.get(line["over"], line["config"].get(line["over"]))
     return float(value) if isinstance(value, int | float) else None

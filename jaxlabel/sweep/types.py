@@ -1,4 +1,7 @@
-"""The data types of sweeps: an experiment, its plan, and the outcome of its runs."""
+"""The data types of sweeps: an experiment, the plan of its runs, and the outcome of a run.
+
+A sweep is the execution of all runs of an experiment.
+"""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -9,15 +12,18 @@ from jaxlabel.config import RunConfig
 
 
 class Arm(NamedTuple):
-    """A part of a table: one recipe with a grid of settings.
+    """One of the compared alternatives of an experiment: a method with a grid of settings.
+
+    Each combination of settings becomes a row of a results table.
 
     Attributes:
-      name: a short name that the rows of the table show.
-      base: the settings that all runs of the arm share.
-      grid: for each varied setting its values. The table has a row for each combination; the last
-        setting changes fastest.
-      seeds: the seeds with which each row is run.
-      theirs: a published figure for each row to compare with, or None; empty if there are none.
+      name: a short name, which the table shows in each row of the arm.
+      base: the configuration that all runs of the arm start from.
+      grid: for each varied setting, the list of its values. The table has a row for each
+        combination of values; the setting named last changes fastest.
+      seeds: the seeds with which each combination is run.
+      theirs: a published result for each row to compare with, or None for a row without one; an
+        empty sequence if there are none at all.
     """
 
     name: str
@@ -28,14 +34,16 @@ class Arm(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table of results, made of several arms.
+    """A table of results in an experiment, which holds the rows of several arms.
+
+    An arm is one of the compared alternatives: a method with a grid of settings.
 
     Attributes:
       title: the title of the table.
-      arms: the arms, whose rows follow one another.
-      measures: keys of a run's result, a column each. The first one is compared with `theirs` and
-        drawn in the figure.
-      over: the figure's horizontal axis: a key of the result, or a setting.
+      arms: the arms, in the order in which the table shows them.
+      measures: the measures that the table shows, a column for each, named by keys of a run's
+        result. The first measure is compared with published results and drawn in the figure.
+      over: the horizontal axis of the figure: a key of a run's result, or a setting.
     """
 
     title: str
@@ -45,7 +53,7 @@ class Table(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """A question and the tables that answer it.
+    """A research question and the tables of results that answer it.
 
     Attributes:
       question: the question in one sentence.
@@ -57,16 +65,16 @@ class Experiment(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One run of a sweep, as data that JSON can hold.
+    """One training run of an experiment, as data that can be stored as JSON.
 
     Attributes:
-      name: the name of the run's folder in the sweep's folder `runs`.
-      recipe: the module and name of the configuration's class, as "module:name".
+      name: the name of the run's folder in the folder `runs` of the experiment's output.
+      recipe: the configuration's class as "module:name"; it determines the method.
       config: the settings.
-      table: the title of the table.
-      row: the name of the arm.
-      cell: the values of the settings in the arm's grid.
-      theirs: the published figure to compare with, or None.
+      table: the title of the results table to which the run belongs.
+      row: the name of the arm (compared alternative) to which the run belongs.
+      cell: the values of the settings that the arm varies.
+      theirs: the published result to compare with; None if there is none.
     """
 
     name: str
@@ -79,16 +87,16 @@ class Run(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The list of an experiment's runs, stored in the sweep's plan.json.
+    """The list of an experiment's training runs, which is stored in the file plan.json.
 
     Attributes:
       fingerprint: a hash of everything that the plan was made from.
       experiment: the name of the experiment file.
       about: the docstring of the experiment file.
-      question: the experiment's question.
-      quick: True for the quick variant.
-      data_root: the directory that holds a folder per data set.
-      tables: for each table its title, measures, and horizontal axis.
+      question: the research question of the experiment.
+      quick: True for the experiment's small variant, which takes less time.
+      data_root: the directory that holds a folder for each data set.
+      tables: for each results table its title, measures, and horizontal axis.
       runs: the runs in the order of the tables' rows.
     """
 
@@ -103,11 +111,11 @@ class Plan(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The end of a run.
+    """How a training run of an experiment ended.
 
     Attributes:
       run: the run.
-      error: the error as one line; "" if the run succeeded.
+      error: the error message as one line; an empty string if the run succeeded.
       log: the file that holds the run's output.
     """
 
@@ -117,7 +125,7 @@ class Outcome(NamedTuple):
 
 
 def config_class(recipe: str) -> type[RunConfig]:
-    """Import and return the configuration class that is named as "module:name"."""
+    """Import and return the configuration class that `recipe` names as "module:name"."""
     module, _, name = recipe.partition(":")
     config: type[RunConfig] = getattr(importlib.import_module(module), name)
     return config

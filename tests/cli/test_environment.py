@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from jaxlabel import data
-from jaxlabel.api.xla import compilation_cache
+from jaxlabel.cache import compiled_code_folder
 from jaxlabel.cli import environment
 from jaxlabel.cli import main as cli
 from jaxlabel.data.info import info
@@ -61,14 +61,16 @@ def test_a_terminal_of_another_encoding_gets_escapes(encoding, monkeypatch):
 
 def test_without_a_home_no_folder_called_tilde_appears(monkeypatch):
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # no HOME, no such user
-    assert os.path.isabs(compilation_cache()) and "~" not in compilation_cache()
+    assert os.path.isabs(str(compiled_code_folder("xla"))) and "~" not in str(
+        compiled_code_folder("xla")
+    )
 
 
 def test_a_home_that_is_read_only_is_not_used(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert compilation_cache() == f"{tmp_path}/.cache/jaxlabel/xla"
+    assert str(compiled_code_folder("xla")).startswith(f"{tmp_path}/.cache/jaxlabel/xla")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert not compilation_cache().startswith(str(tmp_path))
+    assert not str(compiled_code_folder("xla")).startswith(str(tmp_path))
 
 
 def test_the_sheet_of_samples_goes_elsewhere_from_a_read_only_folder(monkeypatch, tmp_path):
