@@ -57,7 +57,7 @@ def key(name: str) -> str:
 
 def is_blank(text: str, known: Iterable[str]) -> bool:
     """Return True if a cell is empty, or says so in a program's word that names no known class."""
-    return not text or (key(text) in BLANKS and key(text) not in set(map(key, known)))
+    return not clean(text) or (key(text) in BLANKS and key(text) not in set(map(key, known)))
 
 
 def value(name: str) -> str | None:

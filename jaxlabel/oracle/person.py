@@ -142,7 +142,8 @@ def import_answers(
     rows = [row for row in _read(Path(path)) if row.label or row.class_index or row.item]
     rows = [_with_name(path, row, classes) for row in rows]
     filled = [row for row in rows if not class_names.is_blank(row.label, classes)]
-    blank_words = {row.label for row in rows} - {row.label for row in filled} - {""}
+    blank_words = {row.label for row in rows} - {row.label for row in filled}
+    blank_words = {word for word in blank_words if class_names.clean(word)}
     _check_items(path, filled, known_items)
     named = {row.item: (row, _class_name(path, row, classes)) for row in filled}
     labelled = store.bought(label_set, list(named))

@@ -97,6 +97,11 @@ def test_what_a_program_writes_into_a_blank_cell_is_blank(answer, word):
     assert store.classes("set") == ("cat",)
 
 
+def test_a_cell_with_only_invisible_signs_is_blank(answer):
+    _, counts = answer("cat", "\u200b\u00a0")
+    assert (counts.added, counts.blank, counts.blank_words) == (1, 1, ())
+
+
 def test_a_class_that_is_called_na_keeps_its_answers(answer):
     store, _ = answer("cat")
     store.define("set", ["cat", "NA"])
