@@ -48,9 +48,9 @@ class Command(NamedTuple):
     """The declaration of one command of the program `jaxlabel`, such as `jaxlabel train`.
 
     Attributes:
-      name: one word, or two words such as "data info".
-      summary: one line, shown in the list of all commands and at the top of the command's help
-        text.
+      name: the name of the command: one word, or two words such as "data info".
+      summary: a line of text that says what the command does. The list of all commands and the
+        command's help text show it.
       run: the function that executes the command. It is called with one object that has an
         attribute for each flag.
       flags: the declarations of the flags, in the order in which the help text lists them.
@@ -83,8 +83,8 @@ def setting_flag(name: str, metavar: str = "") -> Flag:
     """Make a command's flag from a setting of `RunConfig`, the configuration that all runs share.
 
     Args:
-      name: the name of a field of `RunConfig`. The flag takes over the field's name, default, and
-        help text.
+      name: the name of a field of `RunConfig`, such as "image_size". The flag gets the name, the
+        default, and the help text of this field.
       metavar: the placeholder for the value in the help text; an empty string for an on/off flag.
     """
     field = next(field for field in dataclasses.fields(RunConfig) if field.name == name)
@@ -92,11 +92,11 @@ def setting_flag(name: str, metavar: str = "") -> Flag:
 
 
 def setting_help(field: "dataclasses.Field[Any]") -> str:
-    """Return the help text of a setting.
+    """Return the help text of a setting, followed by its allowed values in brackets if it has any.
 
     Args:
-      field: the dataclass field of the setting. If its metadata lists the allowed values, they
-        follow the text in brackets.
+      field: the dataclass field of the setting. Its metadata has the help text ("help") and the
+        allowed values ("choices").
     """
     text, choices = field.metadata.get("help", ""), field.metadata.get("choices")
     return text + (f" ({', '.join(str(c) for c in choices if c != '')})" if choices else "")
@@ -136,10 +136,10 @@ def two_column_lines(rows: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def parse_flags(values: flags.FlagValues, arguments: list[str]) -> None:
-    """Parse command-line arguments and store the values in `values`.
+    """Parse command-line arguments, and store the values of the flags in absl's flags object.
 
     Args:
-      values: absl's declared flags; the function changes them in place.
+      values: absl's object, in which the flags are declared; the function stores the values in it.
       arguments: the arguments, each of the form --flag=value.
 
     Raises:
@@ -156,7 +156,7 @@ def parse_flags(values: flags.FlagValues, arguments: list[str]) -> None:
 
 
 def define_absl_flags(command: Command) -> flags.FlagValues:
-    """Declare a command's flags with the library absl, and return absl's flags object."""
+    """Declare a command's flags with the library absl, and return absl's object that holds them."""
     values = flags.FlagValues()
     for flag in command.flags:
         if isinstance(flag.default, bool):
@@ -224,8 +224,9 @@ def _wrap_words(start: str, words: Sequence[str]) -> list[str]:
     """Wrap words into lines of at most WIDTH (100) characters and return the lines.
 
     Args:
-      start: the text before the words on the first line. Later lines are indented by its length.
-      words: the words, which are separated by spaces.
+      start: the text before the words on the first line, such as "usage: jaxlabel train ". The
+        other lines are indented by the length of this text.
+      words: the words, between which the lines have spaces.
     """
     lines, margin = [start], " " * len(start)
     for word in words:

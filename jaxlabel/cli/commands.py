@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def train(given: SimpleNamespace) -> None:
-    """Execute the command `jaxlabel train`: start a run or continue it, and print its summary."""
+    """Execute the command `jaxlabel train`: train a classifier, and print a summary of the result.
+
+    A run (one training with one configuration) that was interrupted is continued.
+    """
     from jaxlabel.experiment.run import run, summary
 
     workdir = Path(given.workdir or Path("runs") / given.config_name)
@@ -25,12 +28,12 @@ def train(given: SimpleNamespace) -> None:
 
 
 def sweep(given: SimpleNamespace) -> None:
-    """Execute the command `jaxlabel sweep`: run an experiment's grid of settings, and write tables.
+    """Execute the command `jaxlabel sweep`: do the training runs of an experiment, write tables.
 
-    Only the runs that have no result yet are executed.
+    Only the runs that have no result yet are executed. The tables show the results of all runs.
 
     Raises:
-      UsageError: --jobs or --limit is negative, or the experiment cannot be executed as asked.
+      UsageError: --jobs or --limit is negative, or another flag or the experiment file is wrong.
     """
     if given.jobs < 0:
         raise UsageError(f"--jobs={given.jobs}: it takes a number of runs, or 0 for the default")
@@ -50,7 +53,7 @@ def sweep(given: SimpleNamespace) -> None:
 
 
 def report(given: SimpleNamespace) -> None:
-    """Execute the command `jaxlabel report`: write a run's report.html again and print its path."""
+    """Execute the command `jaxlabel report`: write a run's report.html anew, and print its path."""
     workdir = _existing_workdir(given)
     from jaxlabel.report import write_report
 
@@ -72,8 +75,8 @@ def answer(given: SimpleNamespace) -> None:
     The function prints how many labels were stored.
 
     Raises:
-      DataError: the file would change labels that a run has bought or that somebody else gave.
-        These labels stay as they are; all other labels in the file are stored.
+      DataError: the file contradicts stored labels that must not change, because a run has bought
+        them or another person gave them. They stay as they are; all other labels are stored.
     """
     from jaxlabel.experiment import account
 
@@ -122,7 +125,7 @@ def data_explore(given: SimpleNamespace) -> None:
 def data_prepare(given: SimpleNamespace) -> None:
     """Execute the command `jaxlabel data prepare`: convert a published data set and print its path.
 
-    The result has the format of tensorflow-datasets.
+    The data set, such as mnist, is written in the format of the library tensorflow-datasets.
     """
     from jaxlabel.data.prepare import prepare
 
@@ -130,7 +133,7 @@ def data_prepare(given: SimpleNamespace) -> None:
 
 
 def _image_options(given: SimpleNamespace) -> "Options":
-    """Return the flags that control how images are read (size, colour mode, ...) as an object."""
+    """Return the values of the flags that control how images are read, such as --image_size."""
     from jaxlabel.data.dataset import options_of
 
     return options_of(given)

@@ -20,8 +20,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Execute one command of the program `jaxlabel` and exit the process with its exit code.
 
     Args:
-      argv: the command-line arguments after the program's name `jaxlabel`; None stands for those of
-        this process.
+      argv: the command-line arguments after the program's name `jaxlabel`; None stands for the
+        arguments with which this process was started.
     """
     environment.settle_streams()
     for line in environment.settle(os.environ):
@@ -74,7 +74,7 @@ def run(words: list[str]) -> int:
 
 
 def overview() -> str:
-    """Return the help text of the whole program, with one line for each command."""
+    """Return the help text of the program `jaxlabel`, with one line for each of its commands."""
     rows = [(command.name, command.summary) for command in commands.COMMANDS]
     return "\n".join([
         "jaxlabel: the most accurate image classifier for the fewest label queries", "",
@@ -85,13 +85,13 @@ def overview() -> str:
 
 
 def _dispatch(words: list[str]) -> None:
-    """Execute the command that the command-line arguments name, or print a help text or version.
+    """Execute the command that is named on the command line, or print a help text or the version.
 
     Args:
-      words: the command-line arguments after the program's name.
+      words: the command-line arguments after the program's name, such as ["train", "--quick"].
 
     Raises:
-      UsageError: there is no such command, or its flags are wrong.
+      UsageError: there is no command of this name, or a flag of the command is wrong.
     """
     if not words or words[0] == "help" or arguments.asks_help(words[:1]):
         print(overview())
@@ -114,9 +114,9 @@ def _commands_in_group(words: list[str]) -> list[str]:
         info"; the first word is the group.
 
     Returns:
-      For example ["data info", "data explore"] if `words` is ["data"] or ["data", "--help"]. An
-      empty list if a second word that is no flag follows, or if no group has the name of the first
-      word.
+      For example ["data info", "data explore", "data prepare"] if `words` is ["data"] or
+      ["data", "--help"]. An empty list if the second word is not a flag, as in ["data", "info"], or
+      if the first word is not a group.
     """
     is_alone = len(words) == 1 or words[1].startswith("-")
     names = [command.name for command in commands.COMMANDS]
@@ -171,7 +171,10 @@ def _run_command(command: Command, words: list[str]) -> None:
 
 
 def _print_error(message: str, code: int) -> int:
-    """Print an error message as one line on standard error, and return `code` unchanged."""
+    """Print an error message as one line on standard error, and return the program's exit code.
+
+    The exit code is the argument `code`.
+    """
     print(f"jaxlabel: {' '.join(message.split())}", file=sys.stderr)
     return code
 

@@ -18,10 +18,13 @@ from jaxlabel.experiment import configfile
 class Loaded(NamedTuple):
     """The content of a config file, before flags such as --config.seed=1 change settings.
 
+    A file may define several variants, such as one for each data set, and several presets (sizes
+    of the experiment: "tiny", "cpu", "gpu"). One of each is chosen by the command line.
+
     Attributes:
       config: the configuration that the file defines for the chosen variant and preset.
       name: a name for runs with this configuration: the file's name without ".py", followed by "_"
-        and the variant if one was chosen.
+        and the variant if one was chosen, such as "semisup_mnist".
       words: the command-line arguments without --config=FILE.
     """
 
@@ -31,19 +34,21 @@ class Loaded(NamedTuple):
 
 
 def read(command: Command, words: list[str]) -> SimpleNamespace:
-    """Parse the command-line arguments of a command that takes a configuration.
+    """Parse the command-line arguments of a command that takes a configuration, such as "train".
 
     Args:
-      command: the command, which declares its own flags.
-      words: the command-line arguments after the command's name.
+      command: the command, which declares its own flags, such as --workdir.
+      words: the command-line arguments after the command's name, such as
+        ["--config=configs/scan.py", "--config.seed=1", "--workdir=runs/a"].
 
     Returns:
       An object with an attribute for each of the command's own flags, and two more: `config`, the
-      configuration with every setting checked, and `config_name`, a name for its runs.
+      configuration with every setting checked, and `config_name`, such as "scan", from which the
+      default name of the output directory is made.
 
     Raises:
-      UsageError: the config file is missing or broken, a variant, setting or flag is unknown, or a
-        value does not fit.
+      UsageError: the config file is missing or broken, a variant of the file, a setting, or a flag
+        is unknown, or a value does not fit.
     """
     loaded = load_config(words)
     values = arguments.define_absl_flags(command)
@@ -58,14 +63,14 @@ def read(command: Command, words: list[str]) -> SimpleNamespace:
 
 
 def load_config(words: list[str]) -> Loaded:
-    """Load the config file that the argument --config=FILE names, or else the default config file.
+    """Load the config file that the command-line argument --config=FILE[:VARIANT] names.
 
     Args:
-      words: the command-line arguments. Settings such as --config.seed=1 are not applied; only
-        their names are checked.
+      words: the command-line arguments. Without --config=FILE, the file configs/digits.py is
+        loaded. Settings such as --config.seed=1 are not applied; only their names are checked.
 
     Raises:
-      UsageError: the file is missing or broken, or a variant or setting is unknown.
+      UsageError: the file is missing or broken, it has no such variant, or a setting is unknown.
     """
     words, file, variant = _split_off_config_file(words)
     config = configfile.load(file, variant, _last_value_of_setting("preset", words))
@@ -77,12 +82,18 @@ def load_config(words: list[str]) -> Loaded:
 
 
 def names_config(words: list[str]) -> bool:
-    """Return True if an argument is --config=FILE or changes a setting (--config.KEY=VALUE)."""
+    """Return True if one of the command-line arguments `words` begins with --config.
+
+    Such an argument names a config file (--config=FILE) or changes a setting (--config.KEY=VALUE).
+    """
     return any(word.lstrip("-").startswith("config") for word in words)
 
 
 def describe_settings(config: RunConfig) -> str:
-    """Return the help text of a configuration: a line with flag, value and help per setting."""
+    """Return a help text with one line for each setting of a configuration.
+
+    A line shows the flag that changes the setting, its present value, and its description.
+    """
     lines = []
     for field in dataclasses.fields(config):
         form = f"--config.{field.name}={getattr(config, field.name)}"
@@ -94,8 +105,8 @@ def _split_off_config_file(words: list[str]) -> tuple[list[str], str, str]:
     """Take the argument --config=FILE[:VARIANT] out of the command-line arguments.
 
     Returns:
-      The other arguments; the path of the config file, which is the default file if --config is not
-      given; and the variant as ":VARIANT", or an empty string if none is given.
+      The other arguments; the path of the config file, which is configs/digits.py if --config is
+      not given; and the variant as ":VARIANT", or an empty string if none is given.
 
     Raises:
       UsageError: --config has no value, or the file does not exist.

@@ -25,13 +25,13 @@ ASKED = "asked.json"  # ids of the images that the run has queried
 
 
 def store_url(url: str, workdir: Path) -> str:
-    """Return the absolute URL of the database that holds a run's labels (its label store).
+    """Return the absolute URL of the database from which a run buys its labels (the label store).
 
     Args:
-      url: the URL in the run's setting `store`. An empty string stands for the file labels.db in
-        `workdir`. A relative SQLite path is taken from the directory in which the run was first
-        started.
-      workdir: the run's directory.
+      url: the URL in the run's setting `store`, such as "sqlite:///labels.db". An empty string
+        stands for the file labels.db in `workdir`. A relative path of an SQLite file is relative to
+        the directory in which the user first started the run.
+      workdir: the run's directory, which holds all files of the run.
 
     Raises:
       UsageError: the URL names an in-memory database, which would be lost with the process.
@@ -53,16 +53,16 @@ def store_url(url: str, workdir: Path) -> str:
 
 
 def account_name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
-    """Return the name of the account that pays for a run's labels, and record it in run.json.
+    """Return the name of the account whose budget pays for the labels of a run.
 
-    If no name is configured, the first call makes a unique one. A run that is started again
-    therefore finds the labels that it bought, and another run with equal settings has its own
-    account.
+    The first call records the name in the file run.json, and later calls return the recorded name.
+    A run that is started again therefore finds the labels that it bought before.
 
     Args:
-      account: the name in the run's setting `account`; may be an empty string.
+      account: the name in the run's setting `account`. If it is empty, the first call makes a
+        unique name, so that two runs with equal settings have different accounts.
       workdir: the run's directory, which holds run.json.
-      dataset: the images of the run.
+      dataset: the images of the run; the data set's name is a part of the unique name.
       url: the URL of the database of labels, as `store_url` returns it.
     """
     recorded = files.read_json(workdir / RUN)
@@ -78,15 +78,15 @@ def account_name(account: str, workdir: Path, dataset: Dataset, url: str) -> str
 
 
 def delete_record_if_unused(workdir: Path, store: LabelStore, payer: str) -> None:
-    """Delete a run's run.json if the run failed before it bought or requested any label.
+    """Delete the file run.json of a run, so that another run can use its directory.
 
-    The file run.json names the account that pays for the run's labels. Without it, a run with other
-    settings can use the directory.
+    Nothing is deleted if the run has bought a label, has asked a person for labels, or has saved a
+    checkpoint.
 
     Args:
-      workdir: the run's directory.
-      store: the database of labels that the run uses.
-      payer: the name of the account that pays for the run's labels.
+      workdir: the run's directory. Its file run.json names the account of the run.
+      store: the database of labels, which records the labels that each account has bought.
+      payer: the name of the account whose budget pays for the run's labels.
     """
     # A failure of this clean-up must not replace the run's own error.
     with contextlib.suppress(JaxlabelError):
@@ -97,11 +97,11 @@ def delete_record_if_unused(workdir: Path, store: LabelStore, payer: str) -> Non
 
 
 def ledger(workdir: Path, rows: bool = False) -> str:
-    """Return the table of the labels that a run bought, as text for the terminal.
+    """Return a table of the labels that a run bought and their costs, as text for the terminal.
 
     Args:
       workdir: the run's directory.
-      rows: True to add a line for each label below the table.
+      rows: True to add, below the table, a line for each label that was bought.
 
     Raises:
       UsageError: the run has not started to buy labels.
@@ -113,8 +113,8 @@ def ledger(workdir: Path, rows: bool = False) -> str:
 def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
     """Import the labels that a person wrote in a CSV file into a run's database of labels.
 
-    The person may correct an earlier label of an image that this run has asked for, until a run has
-    bought the label.
+    The file may also correct labels that a person gave earlier. A correction is refused if some run
+    has bought the label already, or if the run in `workdir` did not ask for the image's label.
 
     Args:
       workdir: the run's directory.
@@ -126,10 +126,10 @@ def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
       were refused. The second message is an empty string if none was refused.
 
     Raises:
-      UsageError: the run has asked for no labels.
+      UsageError: the run has not started to buy labels, or the CSV file does not exist.
       DataError: the file is malformed or names an image that is not in the run's data set; or it
-        names an image that the run did not ask for, and the run's images cannot be read. In these
-        cases, no label is stored.
+        names an image whose label the run did not ask for, and the images cannot be read to check
+        this. In these cases, no label is stored.
     """
     recorded = _read_run_record(workdir)
     path = Path(labels) if labels else workdir / QUESTIONS
@@ -160,12 +160,15 @@ def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
 class LabelableImages:
     """The set of ids of the images that a person may label: all training images of one run.
 
-    `id in images` tells whether an id belongs to the set. The images are only read from disk if the
-    run has never asked for the label of that id. This happens if the file of labels comes from
-    another source, or if a spreadsheet program has changed an id.
+    The only operation is the test `id in images`. It reads the images from disk only if the run has
+    never asked a person for the label of this image; for example, because a spreadsheet program has
+    changed the id.
+
+    Args:
+      workdir: the run's directory.
 
     Attributes:
-      asked: the ids of the images whose labels the run has asked for.
+      asked: the ids of the images for whose labels the run has asked a person.
     """
 
     def __init__(self, workdir: Path):
@@ -185,12 +188,11 @@ class LabelableImages:
 
 
 def write_questions(workdir: Path, items: Sequence[str], paths: Sequence[str]) -> Path:
-    """Write questions.csv, which a person fills with labels, and return its path.
-
-    The ids of the images are also recorded in the file asked.json in `workdir`.
+    """Write the file questions.csv, in which a person writes labels of images; return its path.
 
     Args:
-      workdir: the run's directory.
+      workdir: the run's directory. The file questions.csv is written there, and the ids of the
+        images are added to the file asked.json.
       items: the ids of the images that need a label.
       paths: the image file of each id; an empty string for an image that has no file of its own.
     """
@@ -224,7 +226,10 @@ def write_pictures(workdir: Path, dataset: Dataset, items: Sequence[str]) -> dic
 
 
 def _read_run_record(workdir: Path) -> dict[str, Any]:
-    """Return the content of a run's run.json: its account and the absolute URL of its label store.
+    """Return the content of the file run.json in a run's directory.
+
+    The file records the account whose budget pays for the run's labels ("account"), the name of the
+    labelled data set ("label_set"), and the absolute URL of the database of labels ("store").
 
     Raises:
       UsageError: there is no run.json, because the run has not started to buy labels.

@@ -24,16 +24,16 @@ def final_accuracies(
 
     Args:
       spec: the data set, such as "folder:DIR".
-      options: how the images are read.
+      options: how the images are read, such as their size.
       dataset: the images.
-      store: the database of labels, with which the labels predicted for training images are
-        compared.
+      store: the database of labels; it has the true labels of the training images.
       predictor: the trained model, and its predicted labels of the training images if it has any.
-      log: the run's log, which receives the confusion matrix.
+      log: the run's log, in which the confusion matrix of the test images is saved.
 
     Returns:
-      The entries of result.json on accuracies. An accuracy is None if the labels for it do not
-      exist. A model that outputs features or clusters gets scores that fit its kind of output.
+      Entries of the file result.json, such as "test_accuracy". An accuracy is None if it cannot be
+      measured, for example because the data set has no labels. A model that outputs clusters gets
+      scores of its clustering, and one that outputs features gets nearest-neighbour accuracies.
     """
     scores: dict[str, Any] = {"train_label_accuracy": None, "test_accuracy": None,
                               "test_accuracy_interval": None}  # fmt: skip
@@ -78,18 +78,18 @@ def _neighbour_accuracies(
 ) -> dict[str, Any]:  # fmt: skip
     """Score a model's features: classify each test image by a vote of its nearest training images.
 
-    All training labels take part in the vote, although the run did not buy them.
+    The vote uses the true labels of all training images, although the run did not buy them.
 
     Args:
       spec: the data set, such as "folder:DIR".
-      options: how the images are read.
+      options: how the images are read, such as their size.
       dataset: the images.
       predictor: the model that computes the features.
       test_labels: the true label of each test image.
 
     Returns:
-      The test accuracy with equal votes, the test accuracy with votes weighted by similarity, and a
-      note on the labels used, as entries of result.json.
+      Entries of the file result.json: the test accuracy with equal votes, the test accuracy with
+      votes weighted by similarity, and a note that says which labels were used.
     """
     features, test_features = (
         train.apply_batched(train.outputs_of, predictor.model, images)

@@ -13,14 +13,15 @@ from jaxlabel.errors import UsageError
 def find(file: str) -> str:
     """Return the absolute path of a config file.
 
-    The file is searched in the current directory, in the repository of jaxlabel, and in the
-    installed package.
+    The function looks in the current directory, then in jaxlabel's repository, and then in the
+    installed package of jaxlabel.
 
     Args:
-      file: the path of the file, relative to one of these places or absolute.
+      file: the path of the file, absolute or relative to one of these three directories, such as
+        "configs/digits.py".
 
     Raises:
-      UsageError: the file is in none of these places.
+      UsageError: the file is in none of these directories.
     """
     package = Path(__file__).parents[1]
     for folder in (Path(), package.parent, package):
@@ -33,14 +34,14 @@ def find(file: str) -> str:
 def load(file: str, variant: str = "", preset: str = "") -> RunConfig:
     """Load a Python config file, call its function get_config(), and return the configuration.
 
-    A file whose function is `get_config(variant, preset="cpu")` has presets. A preset only sets the
-    configuration's initial values; settings on the command line can change them.
+    The function may have two parameters: `get_config(variant="mnist", preset="cpu")`. A variant is
+    one of several configurations, such as one for each data set. A preset is a size of the
+    experiment ("tiny", "cpu" or "gpu").
 
     Args:
       file: the path of the config file.
-      variant: ":NAME" to choose a variant that the file defines; an empty string if the file has no
-        variants.
-      preset: the preset's name; an empty string stands for the default of get_config's parameter.
+      variant: ":NAME" to choose the variant NAME; an empty string for the file's default variant.
+      preset: the name of the preset; an empty string for the file's default preset.
 
     Raises:
       UsageError: the file cannot be executed, or has no such variant or preset.

@@ -57,9 +57,9 @@ def explore(
     Args:
       spec: the data set, such as "folder:DIR".
       out: the directory in which explore.html is written.
-      options: how the images are read.
-      labels: True to also show all training labels. This is for research on known data sets, not
-        for data whose labels are still to be bought; the page then carries a warning.
+      options: how the images are read, such as their size.
+      labels: True to also show all training labels, with a warning on the page. This is for
+        research on published data sets, not for data whose labels a run will buy.
       seed: the seed of the random samples, the maps, and k-means.
 
     Raises:
@@ -111,7 +111,7 @@ def cluster_images(
 
 
 def clustering_nearest_to(clusterings: Sequence[Clustering], k: int) -> Clustering:
-    """Return the one of several clusterings whose number of clusters is nearest to `k`."""
+    """Return the clustering among `clusterings` whose number of clusters is nearest to `k`."""
     return min(clusterings, key=lambda clustering: abs(clustering.k - k))
 
 
@@ -128,8 +128,8 @@ def sample_groups(
       seed: the seed of the random choice.
 
     Returns:
-      A dictionary per group for the page's template. There is one group per class, or a single
-      group if `truth` is None.
+      A dictionary for each group with the keys "name", "note" and "images", which the page's
+      template shows. There is one group per class, or a single group if `truth` is None.
     """
     order = np.random.default_rng(seed).permutation(len(images))
     if truth is None:
@@ -143,10 +143,10 @@ def sample_groups(
 
 
 def scree_plot(pca: PCA, max_components: int = 30) -> dict[str, Any]:
-    """Make a scree plot: the share of the variance that each principal component explains.
+    """Draw a scree plot of a PCA: the share of the variance that each principal component explains.
 
-    At most `max_components` components are plotted; a second line shows the cumulative share. The
-    chart is returned with its texts as values for the page's template.
+    A second line shows the cumulative share. At most `max_components` components are plotted. The
+    chart, its legend, and a text are returned as a dictionary for the page's template.
     """
     variances = np.asarray(pca.variances, np.float64)
     shares = variances / max(variances.sum(), 1e-12)
@@ -167,18 +167,18 @@ def two_maps(
     points: Float[np.ndarray, "n d"], truth: Int[np.ndarray, "n"] | None, classes: Sequence[str],
     clusterings: Sequence[Clustering], seed: int,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Draw two maps of random images: by their first two principal components, and by t-SNE.
+    """Draw two scatter plots of random images: the first two principal components, and t-SNE.
 
     Args:
-      points: the features of each image, whose first two columns are its principal components.
-      truth: the true label of each image; None to colour the maps by k-means cluster instead.
+      points: the principal components of each image, a row per image. t-SNE uses all columns.
+      truth: the true label of each image; None to colour the points by k-means cluster instead.
       classes: the names of the classes.
-      clusterings: clusterings of the images, for the colours.
+      clusterings: k-means clusterings of the images; the colours show one of them.
       seed: the seed for choosing the images.
 
     Returns:
-      A dictionary per map for the page's template. The list is empty if `points` has fewer than two
-      columns, and has no t-SNE map if there are 10 images or fewer.
+      A dictionary for each plot, which the page's template shows. The list is empty if `points` has
+      fewer than two columns, and t-SNE is left out if there are 10 images or fewer.
     """
     rows = np.random.default_rng(seed).permutation(len(points))
     shown = clustering_nearest_to(clusterings, len(classes) or 10)
@@ -215,8 +215,8 @@ def cluster_pictures(
 ) -> dict[str, Any]:
     """Make two pictures of each cluster: its mean image, and its medoid (the most central image).
 
-    At most `max_clusters` clusters are shown, the largest first. The result also has the clusters'
-    sizes and a text; its entries are values for the page's template.
+    At most `max_clusters` clusters are shown, the largest first. The pictures, the clusters' sizes,
+    and a text are returned as a dictionary for the page's template.
     """
     assignments = clustering.assignments
     sizes = np.bincount(assignments, minlength=clustering.k)
@@ -233,10 +233,10 @@ def cluster_pictures(
 
 
 def charts_over_k(clusterings: Sequence[Clustering]) -> list[dict[str, Any]]:
-    """Draw charts of k-means over the number of clusters k: inertia, and scores if there are any.
+    """Draw charts of the inertia and the scores of k-means clusterings over the number of clusters.
 
-    The clusterings have different k; the scores compare them with true labels. The result has a
-    dictionary per chart for the page's template.
+    The clusterings differ in their number of clusters. Scores (agreement with the true classes) are
+    left out if no clustering has them. A chart is a dictionary for the page's template.
     """
     x = [clustering.k for clustering in clusterings]
     lines = {"inertia": [clustering.inertia for clustering in clusterings]}
@@ -262,8 +262,8 @@ def cluster_confusion(
 ) -> dict[str, Any]:
     """Make a confusion matrix in which each cluster predicts its most frequent true class.
 
-    The matrix counts the training images, whose true labels are `truth`. It is returned as a table
-    for the page's template.
+    The matrix counts the training images, whose true labels are `truth`. It is returned as a
+    dictionary for the page's template, which shows it as a table.
     """
     votes = np.zeros((clustering.k, len(classes)), int)
     np.add.at(votes, (clustering.assignments, truth), 1)
@@ -276,9 +276,9 @@ def render_page(dataset: Dataset, labels: bool, parts: dict[str, Any]) -> str:
     """Return the page about a data set as HTML text that needs no other file and no network.
 
     Args:
-      dataset: the images; their number and size are in the headline.
+      dataset: the data set; the page's heading has its name and the number of its images.
       labels: True if the page shows training labels, so that it needs a warning.
-      parts: the values of the page's sections, by their names in the template explore.html.j2.
+      parts: the content of each section of the page, by its name in the template explore.html.j2.
     """
     import jinja2
 

@@ -1,4 +1,4 @@
-"""Classify images with the model of a finished run, which is loaded and not trained again."""
+"""Classify images with the model that a finished run trained."""
 
 import csv
 import io
@@ -26,10 +26,10 @@ ERROR = "error"  # the last column: why an image could not be read; empty for al
 
 
 class Trained(NamedTuple):
-    """The trained model of a finished run, with what is needed to classify new images.
+    """The trained model of a finished run, and the facts that are needed to classify new images.
 
     Attributes:
-      model: a network or a committee of networks, as `predictor.predict_probabilities` accepts it.
+      model: a network, or a committee of networks, whose predicted probabilities are averaged.
       config: the configuration of the run.
       classes: the names of the classes.
       shape: the shape (height, width, channels) of the images that the model accepts.
@@ -48,14 +48,16 @@ class Trained(NamedTuple):
 
 
 def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
-    """Load the trained model of a finished run from the run's directory `workdir`.
+    """Load the trained model of a finished run.
 
     Args:
-      say: called with a message if the newest checkpoint is damaged and an older one is loaded.
+      workdir: the run's directory.
+      say: a function that is called with a message for the user if the newest checkpoint is damaged
+        and an older one is loaded.
 
     Raises:
       UsageError: the run is not finished, or was made by another version of jaxlabel.
-      JaxlabelError: the checkpoint of the model is missing or does not fit the code.
+      JaxlabelError: the checkpoint of the model is missing or does not fit the network's code.
     """
     result = files.read_json(workdir / "result.json")
     if result is None:
@@ -87,8 +89,9 @@ def _restore_model(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:
 
     Args:
       workdir: the run's directory.
-      like: a model with the structure and the array shapes of the saved one.
-      say: called with a message if the newest checkpoint is damaged.
+      like: a model with the structure and the array shapes of the saved model.
+      say: a function that is called with a message for the user if the newest checkpoint is
+        damaged.
 
     Raises:
       JaxlabelError: there is no readable checkpoint of the model.
@@ -110,14 +113,16 @@ def predict(
 ) -> str:  # fmt: skip
     """Write a CSV file with the predicted class of each image, and return a message for the user.
 
-    The images are resized and converted as in the run that trained the model; pictures with more
-    than 8 bits are scaled by the run's rule, and grey images become colour images or the other way
-    round. The message says which of this was done, and which files were left out.
+    The model of a finished run makes the predictions. The images are resized and converted to grey
+    or rgb by the settings of this run.
+    Pictures with more than 8 bits are scaled by the rule of this run. The message says what was
+    converted, and which files were left out.
 
     Args:
       workdir: the directory of a finished run.
       spec: the data set whose images are classified, such as "folder:DIR".
-      out: the CSV file to write; an existing file is only replaced if it holds predictions.
+      out: the CSV file to write. An existing file is only replaced if it is empty or holds
+        predictions.
       split: "test", "train" or "all". An empty string stands for the test images if there are any,
         else for the training images.
       data_dir: the directory of data sets in the format of tensorflow-datasets; None stands for the
@@ -126,8 +131,8 @@ def predict(
         a label. False stands for the run's setting, and by default such an image raises an error.
 
     Raises:
-      UsageError: the run is not finished, it was trained on images of another shape, or `out` is a
-        folder or a file that holds no predictions.
+      UsageError: the run is not finished, its model predicts no classes or takes images of another
+        shape, or `out` is a folder or a file that holds no predictions.
       DataError: the images cannot be read.
     """
     if split and split not in SPLITS:
@@ -186,10 +191,10 @@ def predict(
 
 
 def _check_output_path(out: Path) -> None:
-    """Raise an error unless `out` is a new file, an empty file, or a file of earlier predictions.
+    """Raise an error if the predictions must not be written to the path `out`.
 
     Raises:
-      UsageError: `out` is a folder, or a file that holds something else.
+      UsageError: `out` is a folder, or a file that is not empty and holds no earlier predictions.
     """
     if out.is_dir() or not out.name:
         raise UsageError(f"--out={out} is a folder: name a file in it")
@@ -210,7 +215,7 @@ def predictions_csv(
     Args:
       probabilities: for "train" and "test" an array of class probabilities, a row per image. One of
         the two may be missing.
-      classes: the class names of the arrays' columns.
+      classes: the name of the class that each column of the arrays stands for.
       dataset: the data set, which has the files of the images, and those that cannot be read.
 
     Returns:
@@ -231,9 +236,12 @@ def _csv_rows(
     classes: tuple[str, ...],
     dataset: Dataset,
 ) -> Iterator[list[Any]]:
-    """Yield the cells of each line of the CSV file of predictions, without the header line.
+    """Yield a list of cells, a line of the CSV file of predictions, for each classified image.
 
-    The arguments are those of `predictions_csv`.
+    Args:
+      probabilities: for "train" and "test" an array of class probabilities, a row per image.
+      classes: the name of the class that each column of the arrays stands for.
+      dataset: the data set, which has the file names of the training images.
     """
     for split, rows in probabilities.items():
         paths = dataset.paths if split == "train" else dataset.test_paths
@@ -247,18 +255,15 @@ def _csv_rows(
 
 
 def _method_name(config: type) -> str:
-    """Return the name of the method that a Config class belongs to, such as "semisup".
+    """Return the name of the method that a configuration class belongs to, such as "semisup".
 
-    The name is that of the module in jaxlabel.methods which defines the class.
+    For example, the class `jaxlabel.methods.semisup.Config` yields "semisup".
     """
     return config.__module__.removeprefix("jaxlabel.methods.")
 
 
 def _shape_in_words(shape: tuple[int, ...]) -> str:
-    """Return an image shape (height, width, channels) in words, such as "28x28 grey".
-
-    The width comes before the height in the text.
-    """
+    """Return an image shape in words: "32x28 grey" for (height 28, width 32, channels 1)."""
     return f"{shape[1]}x{shape[0]} {_mode(shape)}"
 
 

@@ -46,24 +46,24 @@ def run(
     answers: Answers | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Execute a run, write its files result.json and report.html, and return the result.
+    """Execute a run (one training with one configuration), write its files, and return its result.
 
-    A run is one execution of a method (called recipe) with one configuration. A run that was killed
-    continues from its last checkpoint. A finished run is not executed again: its result is read
-    from result.json. Progress is written to standard error and nothing to standard output.
+    The files include result.json and report.html. A run that was killed continues from its last
+    checkpoint. A finished run is not executed again: its result is read from result.json.
 
     Args:
-      settings: the configuration of the recipe.
+      settings: the configuration; its class determines the method, such as `semisup.Config`.
       workdir: the directory that holds all files of the run.
-      answers: where labels come from that the store lacks; None: from the data set, or a person.
-      progress: shows the steps and messages of the run; None: on standard error.
+      answers: functions that provide labels. None: labels come from the data set, or a person
+        writes them in a file.
+      progress: the display of progress and messages; None stands for one on standard error.
 
     Returns:
       The content of result.json: the labels bought, the accuracies, the seconds, and the settings.
 
     Raises:
-      UsageError: a setting does not fit, or the directory holds another run.
-      DataError: the images cannot be used.
+      UsageError: a setting has a wrong value, or the directory holds another run.
+      DataError: the images cannot be read.
       StoreError: the database of labels cannot be used.
       LabelsMissing: a person must label images first. They are listed in questions.csv in
         `workdir`.
@@ -97,12 +97,12 @@ def _run_recipe(
     """Buy labels, train, and evaluate as configured, and return the content of result.json.
 
     Args:
-      settings: the configuration, whose class determines the method (recipe).
-      options: how the images are read.
+      settings: the configuration; its class determines the method, such as `semisup.Config`.
+      options: how the images are read, such as their size.
       dataset: the images.
       workdir: the run's directory.
       log: the run's log.
-      answers: where labels come from that the store lacks.
+      answers: functions that provide labels, or an existing oracle (the seller of labels).
 
     Raises:
       LabelsMissing: a person must label images first; they were written to questions.csv.
@@ -113,7 +113,7 @@ def _run_recipe(
         settings = dataclasses.replace(settings, kind=dataset.kind)
     log.say(f"convolutions: {native.selected()}")
     if (oracle := answers.oracle) is None:
-        oracle = _oracle(settings, options, dataset, workdir, log, answers)
+        oracle = _make_oracle(settings, options, dataset, workdir, log, answers)
     else:
         place = oracle.store.engine.url.render_as_string(hide_password=False)
         account.account_name(oracle.account, workdir, dataset, place)
@@ -165,11 +165,15 @@ def settings_without_password(settings: config.RunConfig) -> dict[str, Any]:
     return dataclasses.asdict(settings) | {"store": files.without_password(settings.store)}
 
 
-def _oracle(
+def _make_oracle(
     settings: config.RunConfig, options: Options, dataset: Dataset, workdir: Path, log: RunLog,
     answers: Answers,
 ) -> Oracle:  # fmt: skip
-    """Open the label store and the run's account; return the oracle that charges the account."""
+    """Open the database of labels, and return the oracle from which the run buys labels.
+
+    The oracle (the object that sells labels and keeps the budget) asks the function
+    `answers.answer`, if there is one, for labels that the database lacks.
+    """
     url = account.store_url(settings.store, workdir)
     store = _open_store(settings, options, url, dataset, workdir, log)
     if answers.prepare is not None:
@@ -188,20 +192,20 @@ def _open_store(
     settings: config.RunConfig, options: Options, url: str, dataset: Dataset, workdir: Path,
     log: RunLog,
 ) -> LabelStore:  # fmt: skip
-    """Open the database of labels, and copy the data set's own labels into it if it lacks them.
+    """Open the database of labels. If it lacks labels, copy those of the data set into it.
 
     Args:
       settings: the configuration of the run.
-      options: how the images are read.
+      options: how the images are read, such as their size.
       url: the URL of the database.
       dataset: the images.
       workdir: the run's directory, in which contradictory labels are listed.
       log: the run's log, which shows the messages of the import.
 
     Raises:
-      UsageError: `settings` ask for noisy labels, or for using labels that were not bought to
-        decide when to stop, but some images have a label neither in the database nor in the data
-        set.
+      UsageError: some images have a label neither in the database nor in the data set, but
+        `settings` need all labels: they ask for noisy labels, or stop the run by labels that it did
+        not buy.
     """
     store = LabelStore(url)
     missing = store.num_labelled(dataset.name, dataset.train_items) < len(dataset.train_items)
@@ -219,8 +223,8 @@ def _spending_entries(store: LabelStore, payer: str) -> dict[str, Any]:
     """Return the entries of result.json that say which labels a run bought and what they cost.
 
     Args:
-      store: the database of labels, which records each purchase.
-      payer: the name of the account that paid for the run's labels.
+      store: the database of labels, which records the labels that each account has bought.
+      payer: the name of the account whose budget paid for the run's labels.
     """
     entries = spending(store.ledger(payer))
     by_purpose: dict[str, int] = {}
@@ -239,7 +243,7 @@ def _write_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> L
     """Write the images that need a label to questions.csv, and return (not raise) an exception.
 
     Args:
-      error: the exception that lists the ids of the images.
+      error: the exception with which the run stopped; it lists the ids of the images.
       workdir: the run's directory, in which questions.csv is written.
       dataset: the data set, which has the file names of the images.
 
@@ -265,7 +269,7 @@ def feature_map(
     method: str = "tsne",
     max_points: int = 1000,
 ) -> dict[str, np.ndarray]:
-    """Project the feature vectors of a random sample of images to two dimensions.
+    """Project the feature vectors of a random sample of images to two dimensions, for a map.
 
     Args:
       features: the feature vector of each image, a row per image.
@@ -295,8 +299,8 @@ def summary(result: dict[str, Any], workdir: Path) -> str:
     """Return a few lines of text on a finished run, which the command `jaxlabel train` prints.
 
     Args:
-      result: the content of result.json: labels bought, accuracies, and time.
-      workdir: the run's directory, which holds report.html.
+      result: the content of the run's result.json: labels bought, accuracies, and time.
+      workdir: the run's directory; the last line has the path of report.html in it.
     """
     lines = [
         f"{result['dataset']}, {result['method']}, seed {result['seed']}: "

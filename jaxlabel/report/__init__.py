@@ -58,14 +58,14 @@ def render(run: Run) -> str:
 
 
 def _page_values(run: Run) -> dict[str, Any]:
-    """Return the values of the report's template that belong to no section.
+    """Return the values that a run's report shows outside of its sections.
 
     Args:
       run: the content of the run's directory.
 
     Returns:
       The title, the key figures, the command, the settings, and the footer, by their names in the
-      template report.html.j2.
+      template of the report, report.html.j2.
     """
     config, result, session = run.config, run.result, run.session
     dataset = str(result.get("dataset") or config.get("data", "unknown data"))
@@ -137,7 +137,10 @@ def _key_figures(run: Run) -> list[dict[str, Any]]:
 
 
 def _setting_text(value: Any) -> str:
-    """Return the value of a setting as text: a non-empty string unchanged, other values as JSON."""
+    """Return the value of a setting as text.
+
+    A non-empty string is returned unchanged; any other value is converted to JSON.
+    """
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
 

@@ -10,8 +10,8 @@ def make_scale(values: Sequence[float], start: float, end: float, log: bool) -> 
 
     Args:
       values: numbers on the axis. The smallest is mapped to `start`, the largest to `end`.
-      start: a position in pixels.
-      end: a position in pixels.
+      start: the position of the smallest number, in pixels.
+      end: the position of the largest number, in pixels.
       log: True for a logarithmic scale, False for a linear one.
     """
     transform = (lambda v: math.log(max(v, 1e-12))) if log else float
@@ -21,10 +21,10 @@ def make_scale(values: Sequence[float], start: float, end: float, log: bool) -> 
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Return about five round, equally spaced numbers that mark an axis.
+    """Return about five round, equally spaced numbers that mark an axis from `low` to `high`.
 
-    The first is at most `low` and the last at least `high`. For example, 0 and 1 yield 0, 0.25,
-    0.5, 0.75 and 1.
+    The first number is at most `low` and the last is at least `high`. For example, `low` = 0 and
+    `high` = 1 yield 0, 0.25, 0.5, 0.75 and 1.
     """
     if high <= low:
         low, high = low - abs(low) * 0.5 - 1e-9, high + abs(high) * 0.5 + 1e-9
@@ -45,9 +45,9 @@ def inner_ticks(low: float, high: float) -> list[float]:
 
 
 def log_ticks(values: Sequence[float]) -> list[float]:
-    """Return the numbers that mark a logarithmic axis: a subset of `values`.
+    """Return the numbers that mark a logarithmic axis, chosen from the points' positions `values`.
 
-    A value is left out if its text would overlap with that of a smaller value.
+    A number is left out if its text would overlap with the text of a smaller number.
     """
     kept: list[float] = []
     span = math.log(max(values) / min(values)) or 1.0

@@ -14,14 +14,14 @@ from jaxlabel.report.sections import Section, thumbnails
 def clusters(run: Run) -> Section | None:
     """Return the report section that shows sample images of each cluster that a run found.
 
-    The images of a cluster are sorted from the most to the least confidently assigned.
+    The images of a cluster are sorted by the probability of the cluster, the highest first.
 
     Args:
       run: the content of the run's directory.
 
     Returns:
-      The section's values for the report's template, with warnings about suspicious clusters; None
-      if the run found no clusters.
+      The section as a dictionary for the report's template, with warnings about suspicious
+      clusters; None if the run found no clusters.
     """
     names = ("images", "numbers", "sizes", "confident", "agreement", "names", "warnings")
     if (arrays := artifact(run, "clusters", *names)) is None:

@@ -15,10 +15,14 @@ LARGEST_TABLE = 20  # with more classes, the confusion matrix is shown as a pict
 
 
 def confusion(run: Run) -> Section | None:
-    """Return the report section with the confusion matrix of the test images.
+    """Return the section of a run's report that shows the confusion matrix of the test images.
+
+    Args:
+      run: the content of the run's directory.
 
     Returns:
-      The section's values for the report's template; None if the run saved no confusion matrix.
+      The section as a dictionary for the report's template; None if the run saved no confusion
+      matrix.
     """
     if (arrays := artifact(run, "confusion", "matrix")) is None:
         return None
@@ -33,7 +37,10 @@ def confusion_table(matrix: Int[np.ndarray, "k k"], names: Sequence[str], images
       matrix: the number of images per [true class, predicted class]. A matrix of more than
         LARGEST_TABLE (20) classes is shown as a picture, a smaller one as a table.
       names: the names of the classes.
-      images: the words for the counted images, such as "test images".
+      images: a text that says which images are counted, such as "test images".
+
+    Returns:
+      The section as a dictionary for the page's template.
     """
     recall = per_class_recall(matrix)
     rows: list[Section] = []
@@ -125,11 +132,11 @@ def confusion_figure(
 
 
 def _css_classes(is_correct: bool, alpha: float) -> str:
-    """Return the CSS classes of a cell of the confusion matrix.
+    """Return the CSS classes of a cell of the confusion matrix, such as "right strong".
 
     Args:
-      is_correct: True if the cell counts correct predictions.
-      alpha: the opacity of the cell, in 0 ... 1.
+      is_correct: True if the cell is on the diagonal, so that it counts correct predictions.
+      alpha: the opacity of the cell's colour, in 0 ... 1; 0 if the cell counts no image.
     """
     if alpha == 0:
         return "zero"

@@ -26,7 +26,7 @@ class Evaluation(NamedTuple):
 class ClusterScores(NamedTuple):
     """Scores of how well a clustering agrees with the true classes.
 
-    Each score is 1 if there is exactly one cluster for each class. Higher is better.
+    Each score is 1 if every cluster consists of exactly the images of one class. Higher is better.
 
     Attributes:
       matched_accuracy: the accuracy when clusters are matched to classes one to one in the best
@@ -114,7 +114,7 @@ def per_class_recall(matrix: Int[np.ndarray, "classes classes"]) -> Float[np.nda
 
 
 def matched_accuracy(labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"]) -> float:
-    """Return the accuracy of clusters as predictions, each cluster matched to a class of its own.
+    """Return the accuracy of a clustering in which each cluster predicts the class matched to it.
 
     The one-to-one matching with the highest accuracy is found by the Hungarian algorithm (Kuhn
     1955). If there are more clusters than classes, the images of unmatched clusters count as wrong.
@@ -129,7 +129,7 @@ def matched_accuracy(labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"
 def clustering_scores(
     labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"]
 ) -> ClusterScores:
-    """Return scores of how well a clustering of images agrees with their true classes.
+    """Return several scores of how well a clustering of images agrees with their true classes.
 
     The scores do not depend on how the clusters are numbered.
 
@@ -169,8 +169,9 @@ def knn_accuracy(
 ) -> float:
     """Return the test accuracy of a k-nearest-neighbour classifier on feature vectors.
 
-    Each test image gets the class for which its nearest training images, by cosine similarity,
-    vote. The accuracy measures the quality of the features; it uses all training labels.
+    The training images with the highest cosine similarity to a test image vote for their labels,
+    and the class with the most votes is predicted. The accuracy measures the quality of the
+    features. If classes tie, the smallest label wins.
 
     Args:
       features: the feature vector of each training image, a row per image.
@@ -178,9 +179,8 @@ def knn_accuracy(
       test_features: the feature vector of each test image.
       test_labels: the label of each test image.
       num_neighbours: the number of training images that vote on each test image.
-      temperature: the vote of a neighbour with cosine similarity s weighs exp(s / temperature) (Wu
-        et al. 2018, section 3.4); None gives each vote the weight 1. If classes tie, the smallest
-        label wins.
+      temperature: the vote of a training image with cosine similarity s to the test image has the
+        weight exp(s / temperature) (Wu et al. 2018, section 3.4). None: every weight is 1.
     """
     import jax.numpy as jnp
 
@@ -246,7 +246,7 @@ def _contingency(
 def _checked_pair(
     labels: Int[np.ndarray, "n"], predictions: Int[np.ndarray, "n"]
 ) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
-    """Convert labels and predictions to two int64 arrays, and check that they belong together.
+    """Convert labels and predictions to int64 arrays, and check that their lengths are equal.
 
     Raises:
       ValueError: the arrays are empty, not one-dimensional, or differ in length.

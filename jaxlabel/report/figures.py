@@ -29,7 +29,7 @@ class Series(NamedTuple):
     """One line of a line chart, optionally with a band such as a confidence interval.
 
     Attributes:
-      name: the text of the line in the legend.
+      name: the name of the line, which the legend shows.
       x: the horizontal coordinate of each point.
       y: the vertical coordinate of each point.
       low: the vertical coordinates of the band's lower edge; empty for no band.
@@ -49,8 +49,8 @@ def sheet(images: UInt8[np.ndarray, "n h w c"], columns: int = 0) -> UInt8[np.nd
     """Arrange images in a grid on one picture, with two black pixels between neighbours.
 
     Args:
-      images: images of one shape.
-      columns: the number of images in a row; 0 for a roughly square grid.
+      images: the images, all of one shape.
+      columns: the number of images in a row of the grid; 0 for a roughly square grid.
     """
     n, h, w, c = images.shape
     columns = columns or math.ceil(math.sqrt(n))
@@ -88,11 +88,12 @@ def line_chart(
       series: the lines.
       x_title: the title of the horizontal axis.
       title: a description of the chart for screen readers.
-      percent: True if the vertical coordinates are fractions, to be printed as percentages.
+      percent: True if the vertical coordinates are fractions. The axis then shows percentages.
       log_x: True for a logarithmic horizontal axis.
-      dots: True to mark each point.
-      size: the width and height in pixels.
-      beside: more lines, which are not drawn. The ranges of the axes are chosen to include them.
+      dots: True to mark each point of a line with a dot.
+      size: the width and height of the chart in pixels.
+      beside: lines that are not drawn; the ranges of the axes include them, so that several charts
+        can have equal axes.
     """
     width, height = size
     every_x = [x for line in (*series, *beside) for x in line.x]
@@ -117,19 +118,19 @@ def line_chart(
         for x in x_ticks
     ]
     for number, line in enumerate(series):
-        parts.append(_line(line, number, horizontal, vertical, dots))
+        parts.append(_draw_line(line, number, horizontal, vertical, dots))
     parts.append(
         Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
             (LEFT + width - RIGHT) // 2, height - 6, x_title
         )
     )
-    return _svg(parts, width, height, title)
+    return _join_svg(parts, width, height, title)
 
 
 def panels(series: Sequence[Series], x_title: str, title: str, **options: Any) -> Markup:
-    """Draw a grid of small line charts as one SVG, with a chart for each line after the first.
+    """Draw a grid of small line charts as one SVG, with a chart for each line except the first.
 
-    Each chart shows the first line and one of the others; all charts have equal axes.
+    Each chart shows the first line and one other line; all charts have equal axes.
 
     Args:
       series: at least two lines.
@@ -153,18 +154,18 @@ def panels(series: Sequence[Series], x_title: str, title: str, **options: Any) -
             ).format(left + LEFT, top + CAPTION - 6, name, left, top + CAPTION, *SMALL, chart)
         )
     rows = -(-len(others) // columns)
-    return _svg(parts, columns * width, rows * (height + CAPTION), title)
+    return _join_svg(parts, columns * width, rows * (height + CAPTION), title)
 
 
 def with_legend(chart: Markup, names: Sequence[str]) -> Markup:
-    """Return a line chart's SVG with a legend below it, which names its lines.
+    """Add a legend with the names of the lines below a line chart, and return the new SVG.
 
     Args:
-      chart: the SVG that `line_chart` or `panels` returned.
+      chart: the chart as SVG, made by `line_chart` or `panels`.
       names: the names of the lines, in the order of their colours.
 
     Raises:
-      ValueError: `chart` is not such an SVG.
+      ValueError: `chart` was not made by `line_chart` or `panels`.
     """
     head = re.search(r'viewBox="0 0 (\d+) (\d+)".*?aria-label="(.*?)"', chart)
     if head is None:
@@ -181,7 +182,7 @@ def with_legend(chart: Markup, names: Sequence[str]) -> Markup:
             .format(number % COLOURS, left, top - 4, left + 10, top, name)
         )  # fmt: skip
         left += room
-    return _svg(parts, width, top + 10, title)
+    return _join_svg(parts, width, top + 10, title)
 
 
 def scatter(
@@ -192,9 +193,9 @@ def scatter(
 
     Args:
       points: the position of each point.
-      labels: the class of each point; -1 for a grey point.
+      labels: the class of each point; -1 for a point without class, which is drawn in grey.
       names: the names of the classes. If there are at most 20, each name is written at the median
-        position of its points.
+        position of the points of its class.
       colours: the colour of each class.
       title: a description of the plot for screen readers.
     """
@@ -216,18 +217,18 @@ def scatter(
                     x, y, names[label]
                 )
             )
-    return _svg([*parts, *captions], width, height, title)
+    return _join_svg([*parts, *captions], width, height, title)
 
 
-def _line(line: Series, number: int, horizontal: Any, vertical: Any, dots: bool) -> Markup:
+def _draw_line(line: Series, number: int, horizontal: Any, vertical: Any, dots: bool) -> Markup:
     """Draw one line of a line chart as SVG, with its band and its dots.
 
     Args:
       line: the line.
       number: the line's index in the chart, which selects its colour.
-      horizontal: the function from a horizontal coordinate to pixels.
-      vertical: the function from a vertical coordinate to pixels.
-      dots: True to mark each point.
+      horizontal: a function that converts a horizontal coordinate to a position in pixels.
+      vertical: a function that converts a vertical coordinate to a position in pixels.
+      dots: True to mark each point of the line with a dot.
     """
 
     def path(xs: Sequence[float], ys: Sequence[float]) -> str:
@@ -254,8 +255,11 @@ def _line(line: Series, number: int, horizontal: Any, vertical: Any, dots: bool)
     return Markup("").join(parts)
 
 
-def _svg(parts: list[Markup], width: int, height: int, title: str) -> Markup:
-    """Join pieces of SVG to one picture with a size in pixels and a title for screen readers."""
+def _join_svg(parts: list[Markup], width: int, height: int, title: str) -> Markup:
+    """Join the pieces `parts` of SVG text to one picture.
+
+    The picture has the given width and height in pixels, and a title for screen readers.
+    """
     frame = Markup(
         '<svg viewBox="0 0 {} {}" role="img" aria-label="{}" xmlns="http://www.w3.org/2000/svg">'
     )

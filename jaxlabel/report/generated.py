@@ -1,4 +1,4 @@
-"""Show how the images that a GAN's generator makes develop during training."""
+"""Show how the images that a GAN's generator makes change during training."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ def generated(run: Run) -> dict[str, Any] | None:
       run: the content of the run's directory.
 
     Returns:
-      The section's values for the report's template, with a picture of sample images for each
-      recorded step, the earliest first; None if the run trained no GAN.
+      The section as a dictionary for the report's template. It has a picture of sample images for
+      each step at which the run saved some, the earliest first. None if the run trained no GAN.
     """
     arrays = artifact(run, "generated", "steps", "images", *MEASURES)
     if arrays is None or not len(arrays["steps"]):

@@ -12,15 +12,17 @@ from jaxlabel.errors import JaxlabelError, UsageError
 
 
 class Run(NamedTuple):
-    """The content of a run's directory. What the run has not written yet is empty.
+    """The content of the files in a run's directory that the run's report shows.
+
+    An attribute is empty if the run has not written the file yet.
 
     Attributes:
-      workdir: the directory.
-      config: the settings, from config.json.
+      workdir: the run's directory.
+      config: the settings of the run, from config.json.
       result: the content of result.json.
       records: the metrics logged so far, a dictionary for each line of metrics.jsonl.
       session: the content of session.json: the seconds used, the number of times that the run was
-        started or continued, and the command.
+        started or continued, and the command that started it.
       classes: the names of the classes that have been defined so far.
     """
 
@@ -33,7 +35,7 @@ class Run(NamedTuple):
 
 
 def read_run(workdir: Path) -> Run:
-    """Read the files in a run's directory.
+    """Read the files in a run's directory that the run's report shows, and return their content.
 
     Raises:
       UsageError: the directory has no config.json, so it is not that of a run.
@@ -52,11 +54,11 @@ def read_run(workdir: Path) -> Run:
 
 
 def artifact(run: Run, name: str, *keys: str) -> dict[str, np.ndarray] | None:
-    """Return arrays that a run has saved in the file artifacts/NAME.npz of its directory.
+    """Return arrays that a run has saved in a file artifacts/NAME.npz in its directory.
 
     Args:
       run: the content of the run's directory.
-      name: the name of the file without ".npz".
+      name: the name of the file without ".npz", such as "medoids".
       keys: the names of the arrays to read.
 
     Returns:
@@ -93,7 +95,10 @@ def num_images(run: Run) -> int:
 
 
 def class_name(run: Run, label: int) -> str:
-    """Return the name of the class with the index `label`; "class 3" if class 3 has no name."""
+    """Return the name of the class with the index `label`.
+
+    If the run has not recorded a name, a text such as "class 3" is returned.
+    """
     return str(run.classes[label]) if 0 <= label < len(run.classes) else f"class {label}"
 
 

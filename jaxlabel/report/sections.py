@@ -30,10 +30,14 @@ Section = dict[str, Any]
 
 
 def accuracy_over_labels(run: Run) -> Section | None:
-    """Return the report section with the chart and table of accuracy over the labels bought.
+    """Return the section of a run's report that shows accuracy over the number of labels bought.
+
+    Args:
+      run: the content of the run's directory.
 
     Returns:
-      The section's values for the report's template; None if the run logged no accuracy.
+      A chart and a table in a dictionary for the report's template; None if the run logged no
+      accuracy.
     """
     rounds = [r for r in run.records if r["phase"] == "rounds" and r.get("labels_spent")]
     final = run.result.get("test_accuracy")
@@ -80,12 +84,16 @@ def accuracy_over_labels(run: Run) -> Section | None:
 
 
 def medoids(run: Run) -> Section | None:
-    """Return the report section that shows labelled images by class, largest clusters first.
+    """Return the section of a run's report that shows the labelled medoids, grouped by class.
 
-    The images are medoids: the most central images of clusters of the training images.
+    A medoid is the most central image of a cluster of training images. The medoids of the largest
+    clusters come first.
+
+    Args:
+      run: the content of the run's directory.
 
     Returns:
-      The section's values for the report's template; None if the run labelled no medoids.
+      The section as a dictionary for the report's template; None if the run labelled no medoids.
     """
     arrays = artifact(run, "medoids", "images", "labels", "sizes")
     if arrays is None or not len(arrays["images"]):
@@ -115,10 +123,13 @@ def medoids(run: Run) -> Section | None:
 
 
 def feature_map(run: Run) -> Section | None:
-    """Return the report section with the two-dimensional map of the images' feature vectors.
+    """Return the section of a run's report that shows a two-dimensional map of image features.
+
+    Args:
+      run: the content of the run's directory.
 
     Returns:
-      The section's values for the report's template; None if the run saved no map.
+      The section as a dictionary for the report's template; None if the run saved no map.
     """
     arrays = artifact(run, "map", "points", "labels")
     if arrays is None or not len(arrays["points"]):
@@ -144,7 +155,7 @@ def point_map(
 
     Args:
       points: the position of each point.
-      labels: the class or cluster of each point; -1 for a grey point without label.
+      labels: the class or cluster of each point; -1 for a point without one, which is grey.
       names: the names of the classes or clusters.
       title: a description of the plot for screen readers.
     """
@@ -178,10 +189,13 @@ def curves(run: Run, max_charts: int = 24, max_points: int = 300) -> list[Sectio
     """Return a chart for each metric that a run logged during training.
 
     Args:
-      run: the content of the run's directory. The metrics of query rounds and of audits (labels
-        bought for a random sample to certify the accuracy) are left out.
+      run: the content of the run's directory. Metrics of query rounds and of audits (an audit buys
+        the labels of a random sample to certify the accuracy) get no chart.
       max_charts: the largest number of charts. If there are more metrics, losses are preferred.
       max_points: the largest number of points in a chart.
+
+    Returns:
+      A dictionary for each chart, which the report's template shows.
     """
     lines: dict[str, tuple[list[float], list[float]]] = {}
     for record in run.records:
@@ -203,11 +217,17 @@ def curves(run: Run, max_charts: int = 24, max_points: int = 300) -> list[Sectio
 
 
 def ledger(run: Run) -> Section | None:
-    """Return the report section with the table of bought labels, by purpose and query round.
+    """Return the section of a run's report that shows how many labels the run bought, and when.
+
+    A row of its table has the number and cost of the labels that were bought for one purpose, such
+    as training, in one query round.
+
+    Args:
+      run: the content of the run's directory.
 
     Returns:
-      The section's values for the report's template; None if the run has bought no labels or is not
-      finished.
+      The section as a dictionary for the report's template; None if the run has bought no labels or
+      is not finished.
     """
     rows = run.result.get("ledger") or []
     if not rows:
@@ -219,7 +239,7 @@ def ledger(run: Run) -> Section | None:
 
 
 def thumbnails(images: UInt8[np.ndarray, "n h w c"]) -> list[str]:
-    """Return the first of the images as data URIs, as many as fit into IMAGE_BYTES (700 kB)."""
+    """Convert images to data URIs, and return as many as fit into IMAGE_BYTES (700 kB) in total."""
     uris, size = [], 0
     for image in images:
         uri = figures.data_uri(image)
@@ -231,7 +251,7 @@ def thumbnails(images: UInt8[np.ndarray, "n h w c"]) -> list[str]:
 
 
 def _class_colour(label: int, num_classes: int) -> str:
-    """Return the colour of the class with the index `label`, as "#rrggbb"."""
+    """Return the colour, as "#rrggbb", in which a map shows the class with the index `label`."""
     if num_classes <= len(PALETTE):
         return PALETTE[label]
     shades = colorsys.hls_to_rgb(label * 0.618 % 1, 0.5 + 0.08 * (label % 3 - 1), 0.6)
@@ -239,11 +259,11 @@ def _class_colour(label: int, num_classes: int) -> str:
 
 
 def _round_cell(name: str, value: float | None) -> str:
-    """Return a cell of the table of query rounds as text.
+    """Return the text of a cell in the report's table of query rounds, such as "1,200" or "85.0%".
 
     Args:
-      name: the name of the column. Counts, such as "labels_spent", are printed as whole numbers and
-        all other columns as percentages.
+      name: the name of the cell's column. The columns "clusters" and "labels_spent" show whole
+        numbers; all other columns show percentages.
       value: the number in the cell; None yields an empty string.
     """
     if value is None:
@@ -252,9 +272,9 @@ def _round_cell(name: str, value: float | None) -> str:
 
 
 def _every_nth(values: list[float], max_points: int) -> list[float]:
-    """Return every n-th value, with the smallest n that keeps at most `max_points` values.
+    """Return every n-th element of a list, for the smallest n that keeps at most `max_points`.
 
-    The last value is always kept.
+    The last element is always kept.
     """
     stride = -(-len(values) // max_points)
     return values[:: -stride or None][::-1] if stride > 1 else values

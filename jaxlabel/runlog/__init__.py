@@ -37,13 +37,11 @@ def open_workdir(
 
     Args:
       path: the run's directory; it is created if it is missing.
-      config: the settings. They must equal those in config.json if the directory holds a run that
-        has opened an account for buying labels.
-      progress: shows the steps and messages of the run; None: on standard error.
+      config: the settings; a run that has started to buy labels continues only with equal ones.
+      progress: the display of progress; None stands for a new one on standard error.
 
     Raises:
-      UsageError: the directory holds a run with other settings, or files that are not a run's, or
-        another process uses it.
+      UsageError: another process uses the directory, or it holds other settings or other files.
     """
     path = Path(path)
     workdir.check_is_run_directory(path)
@@ -57,10 +55,10 @@ def open_workdir(
 
 
 class RunLog:
-    """The log of a run in its directory; it implements the interface `log.Log`.
+    """The log of a run, kept in files; it implements the interface `log.Log`.
 
     No other process can open the directory until `close` is called. A session is the time from
-    opening the log to closing it; a run that is killed and continued has several sessions.
+    opening the log to closing it. A run that is killed and continued has several sessions.
 
     Args:
       path: the run's directory.
@@ -96,13 +94,13 @@ class RunLog:
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
         """Log metrics to the file metrics.jsonl and to TensorBoard.
 
-        Metrics of a phase and step that were logged already are skipped: a run that is continued
-        from a checkpoint repeats some steps.
+        Nothing is logged if metrics of this `phase` and `step` were logged before: a run that is
+        continued from a checkpoint repeats some steps.
 
         Args:
-          phase: a part of the run, such as "classifier"; TensorBoard shows `phase/name`.
+          phase: the name of a part of the run, such as "classifier".
           step: the training step or the number of the query round.
-          values: the metrics by name.
+          values: the metrics by name, such as "loss". TensorBoard shows "classifier/loss".
 
         Raises:
           ValueError: a metric is named phase, step or seconds.
@@ -123,7 +121,7 @@ class RunLog:
         self._write_session()
 
     def images(self, name: str, step: int, images: np.ndarray) -> None:
-        """Write one picture that shows all the images to TensorBoard.
+        """Arrange uint8 images (n, h, w, c) in one picture, and write the picture to TensorBoard.
 
         Nothing is written if `images` is empty, or if a picture with this `name` and `step` exists.
         """
@@ -134,7 +132,7 @@ class RunLog:
         self._sheets.add((name, step))
 
     def arrays(self, name: str, **arrays: np.ndarray) -> None:
-        """Save arrays in the file artifacts/NAME.npz, where NAME is `name`.
+        """Save the named arrays `arrays` in the file artifacts/NAME.npz, where NAME is `name`.
 
         An existing file is replaced atomically.
         """
@@ -144,10 +142,10 @@ class RunLog:
         self._write_session()
 
     def classes(self, names: Sequence[str]) -> None:
-        """Save the names of the classes that have been defined so far in artifacts/classes.npz.
+        """Save the `names` of the classes that have been defined so far in artifacts/classes.npz.
 
         A person may add classes between two sessions. `restore` then deletes the checkpoints of
-        networks that have fewer outputs.
+        networks with fewer outputs.
         """
         self._num_classes = len(names)
         self.arrays("classes", names=np.array(names, str))
@@ -181,17 +179,18 @@ class RunLog:
     def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
         """Load the newest readable checkpoint that was saved under `name`.
 
-        Checkpoints whose shapes differ because the number of classes changed are deleted.
+        If its shapes differ from `like` because the number of classes has changed since, all
+        checkpoints with this `name` are deleted.
 
         Args:
           name: the name that was given to `save`.
-          like: a pytree with the structure, shapes and dtypes of the saved one.
+          like: a pytree with the structure, shapes and dtypes of the saved pytree.
 
         Returns:
-          The checkpoint's step and its pytree; None if there is no checkpoint.
+          The checkpoint's step and its pytree; None if there is no checkpoint, or all were deleted.
 
         Raises:
-          JaxlabelError: the saved arrays do not fit `like`, and the classes have not changed.
+          JaxlabelError: the shapes differ from `like`, and the number of classes is unchanged.
         """
         if not (self.workdir / "checkpoints" / name).exists():
             return None
@@ -212,7 +211,10 @@ class RunLog:
             return None
 
     def forget(self, name: str) -> None:
-        """Delete all checkpoints saved under `name`, and the metrics of the phase called `name`."""
+        """Delete all checkpoints saved under `name`, and the metrics of the phase called `name`.
+
+        If there are no such checkpoints, nothing is deleted.
+        """
         folder, path = self.workdir / "checkpoints" / name, self.workdir / "metrics.jsonl"
         if not folder.exists():
             return
@@ -225,10 +227,9 @@ class RunLog:
         self._written = {pair for pair in self._written if pair[0] != name}
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Write the run's result to result.json, and add a summary to TensorBoard.
+        """Write the run's `result` to result.json, and add a summary to TensorBoard.
 
-        The summary consists of the confusion matrix, the settings, and the main metrics of the
-        result.
+        The summary consists of the confusion matrix, the settings, and the main metrics.
         """
         confusion = self.workdir / "artifacts" / "confusion.npz"
         if confusion.exists():
@@ -279,8 +280,8 @@ class RunLog:
     def _write_session(self, now: bool = False) -> None:
         """Write the seconds that the run has used to session.json.
 
-        Nothing is written if the last write was less than two seconds ago, unless `now` is True, or
-        if the run was finished in an earlier session.
+        Nothing is written if the run was finished in an earlier session. Unless `now` is True,
+        nothing is written either if the last write was less than two seconds ago.
         """
         if not self._is_finished and (now or time.monotonic() - self._beat >= 2):
             self._beat = time.monotonic()
@@ -289,7 +290,7 @@ class RunLog:
 
 
 def command_of_process() -> str:
-    """Return the shell command that started this process, without passwords."""
+    """Return the shell command that started this process, with passwords removed."""
     arguments = [files.without_password(text) for text in sys.argv[1:]]
     program = Path(sys.argv[0])
     if program.name in ("jaxlabel", "__main__.py"):

@@ -25,9 +25,9 @@ TRANSIENT = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT
 
 
 class Misfit(JaxlabelError):
-    """The error raised when the arrays of a checkpoint do not fit the pytree to restore.
+    """The error raised when the arrays of a checkpoint do not fit the expected pytree.
 
-    The arrays differ from those of the pytree in number, shape or dtype.
+    The arrays differ from the leaves of the pytree in number, shape or dtype.
 
     Attributes:
       num_classes: the number of classes when the checkpoint was saved; -1 if unknown.
@@ -58,13 +58,13 @@ def open_manager(folder: Path) -> Any:
 def save(manager: Any, folder: Path, step: int, tree: Any, num_classes: int = -1) -> None:
     """Save a pytree as a checkpoint, unless a checkpoint of this step or a later one exists.
 
-    Only the leaves are saved, not the structure, so that a checkpoint can be read in Flax's graph
-    mode and in its tree mode.
+    Only the leaves are saved, not the structure of the pytree. A checkpoint can therefore be loaded
+    both in Flax's graph mode and in its tree mode, whose structures differ.
 
     Args:
-      manager: the manager of `folder`, from `open_manager`.
+      manager: the Orbax manager of `folder`, from `open_manager`.
       folder: the folder of the checkpoints.
-      step: the number of the checkpoint.
+      step: the training step, which identifies the checkpoint.
       tree: a pytree of arrays and random keys.
       num_classes: the number of classes known to the run; -1 if unknown.
 
@@ -90,13 +90,13 @@ def save(manager: Any, folder: Path, step: int, tree: Any, num_classes: int = -1
 def restore(
     manager: Any, folder: Path, like: Any, say: Callable[[str], None], *, remove: bool = True
 ) -> tuple[int, Any] | None:
-    """Load the newest checkpoint that can be read.
+    """Load the newest checkpoint that can be read from a folder.
 
     Args:
-      manager: the manager of `folder`, from `open_manager`.
+      manager: the Orbax manager of `folder`, from `open_manager`.
       folder: the folder of the checkpoints.
-      like: a pytree with the structure, shapes and dtypes of the saved one.
-      say: a function that shows a message about a damaged checkpoint to the user.
+      like: a pytree with the structure, shapes and dtypes of the saved pytree.
+      say: a function that is called with a message for the user about each damaged checkpoint.
       remove: True to delete damaged checkpoints, so that their steps can be saved again.
 
     Returns:
@@ -104,8 +104,8 @@ def restore(
 
     Raises:
       Misfit: the saved arrays differ in number, shape or dtype from `like`.
-      JaxlabelError: the operating system cannot read the checkpoint at the moment; nothing is
-        deleted.
+      JaxlabelError: the operating system cannot read a checkpoint, but may be able to later; the
+        checkpoint is not deleted.
     """
     import orbax.checkpoint as ocp
 
@@ -129,15 +129,17 @@ def restore(
 
 
 def _convert_saved(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path) -> list[Any]:
-    """Convert the arrays of a checkpoint to the types of the pytree's leaves, and return them.
+    """Return the arrays of a checkpoint as leaves of a pytree.
+
+    An array becomes a random key, a NumPy array, or a JAX array, like the expected leaf.
 
     Args:
-      saved: the arrays of the checkpoint by name.
-      leaves: the leaves of a pytree with the expected types, shapes and dtypes.
+      saved: the arrays of the checkpoint by name, such as "00012" for leaf 12.
+      leaves: the expected leaves, whose types, shapes and dtypes the arrays must have.
       folder: the folder of the checkpoint, for error messages.
 
     Raises:
-      Misfit: an array is missing, surplus, or of another shape or dtype.
+      Misfit: an array is missing or unexpected, or has another shape or dtype than its leaf.
     """
     wanted = [_as_array(leaf) for leaf in leaves]
     expected = {_leaf_key(i) for i, array in enumerate(wanted) if array.size}
@@ -166,7 +168,8 @@ def _convert_saved(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path
 def _as_array(leaf: Any) -> Any:
     """Convert a leaf of a pytree to a NumPy array.
 
-    A random key is converted to its raw data. A `jax.ShapeDtypeStruct` is returned unchanged.
+    The array of a random key has the key's raw data. A `jax.ShapeDtypeStruct`, which only describes
+    an array, is returned unchanged.
     """
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return leaf
@@ -174,7 +177,10 @@ def _as_array(leaf: Any) -> Any:
 
 
 def _to_leaf_type(leaf: Any, array: np.ndarray) -> Any:
-    """Convert a saved array to the type of `leaf`: a random key, a NumPy array, or a JAX array."""
+    """Convert the saved `array` to the type of the expected `leaf` of a pytree.
+
+    The result is a random key, a NumPy array, or a JAX array.
+    """
     if _is_key(leaf):
         return jax.random.wrap_key_data(jax.numpy.asarray(array), impl=jax.random.key_impl(leaf))
     if isinstance(leaf, np.ndarray | np.generic | int | float):
@@ -188,7 +194,7 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _leaf_key(index: int) -> str:
-    """Return the name under which the leaf with this index is saved, such as "00012" for 12."""
+    """Return the name under which a checkpoint stores leaf number `index`: "00012" for 12."""
     return f"{index:05d}"
 
 
@@ -196,10 +202,10 @@ def _leaf_key(index: int) -> str:
 def _short_write_errors(folder: Path) -> Iterator[None]:
     """Make a context manager that turns failed writes into a JaxlabelError with a one-line message.
 
-    Orbax reports a full disk as a ValueError with a long text.
+    Without it, Orbax reports a full disk by a ValueError with a long text.
 
     Args:
-      folder: the folder that is written to, for the message.
+      folder: the folder to which Orbax writes; the message names it.
     """
     try:
         with _without_orbax_logs(), files.write_errors(folder):

@@ -19,26 +19,27 @@ from jaxlabel.runlog.workdir import IMAGES, reuse_labels_hint
 
 
 def in_first_order(dataset: Dataset, spec: str, workdir: Path) -> Dataset:
-    """Return a data set with its training images in the order of the run's first start.
+    """Return the data set of a run with its training images in the order of the run's first start.
 
-    At the first start, the ids of the images are recorded in the file images.json. If the images
-    are not files of their own, only a hash of their ids is recorded.
+    At the first start, the function records the ids of the images in the file images.json. If the
+    images are not separate files, only a hash of all ids is recorded.
 
     Args:
-      dataset: the images in the order in which they were read now.
+      dataset: the images in the order in which they have been read at this start of the run.
       spec: the data set, such as "folder:DIR", for the error message.
-      workdir: the run's directory.
+      workdir: the run's directory, which holds images.json.
 
     Raises:
-      DataError: images were added or removed since the first start; the message names the first.
+      DataError: images were added or removed since the first start, or images without files have
+        another order; the message names the first added or removed file.
     """
     items = dataset.train_items.tolist()
     recorded = files.read_json(workdir / IMAGES)
     if recorded is None:
         details = {"items": items, "files": list(dataset.paths)} if dataset.paths else {}
-        files.write_json(workdir / IMAGES, {"digest": _digest(items), **details})
+        files.write_json(workdir / IMAGES, {"digest": _hash_ids(items), **details})
         return dataset
-    if recorded["digest"] == _digest(items):
+    if recorded["digest"] == _hash_ids(items):
         return dataset
     old_items = recorded.get("items", [])
     if Counter(old_items) == Counter(items):
@@ -62,7 +63,7 @@ def in_first_order(dataset: Dataset, spec: str, workdir: Path) -> Dataset:
     )
 
 
-def _digest(items: Sequence[str]) -> str:
+def _hash_ids(items: Sequence[str]) -> str:
     """Return a hash of a list of image ids, which also depends on their order."""
     return hashlib.blake2b("\n".join(items).encode(), digest_size=16).hexdigest()
 
@@ -70,17 +71,17 @@ def _digest(items: Sequence[str]) -> str:
 def _describe_difference(
     items: Sequence[str], paths: Sequence[str], others: Sequence[str], fate: str
 ) -> str:
-    """Describe the images of one list that are missing from another list: "2 gone, as a.png".
+    """Describe in a text which images of one list are missing from another: "2 gone, as a.png".
 
     Args:
-      items: ids of images; an id may occur several times.
+      items: the ids of the first list's images; an id may occur several times.
       paths: the file of each image in `items`.
-      others: the ids of the list that is compared.
-      fate: the word after the number: "gone" or "new".
+      others: the ids of the second list's images.
+      fate: the word that follows the number in the text: "gone" or "new".
 
     Returns:
-      A text with the number of images in `items` that are not in `others` and the file of the first
-      one; an empty string if there are none.
+      The text, with the number of images in `items` that are not in `others`, and the file of the
+      first such image; an empty string if there is no such image.
     """
     surplus = Counter(others)
     surplus.subtract(items)

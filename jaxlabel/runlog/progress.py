@@ -6,12 +6,13 @@ from typing import Any, TextIO
 
 
 class Progress:
-    """A display of the progress of a run, which goes through one phase of training after another.
+    """A display of the progress of a run: a progress bar for each phase of its training.
+
+    If the output is not a terminal, lines of text are printed instead of bars.
 
     Args:
-      stream: the file to write to; None stands for `sys.stderr` at the time of writing.
-      seconds_between_lines: the shortest time between two lines of a phase if the stream is not a
-        terminal.
+      stream: the file to write to; None stands for standard error (`sys.stderr`).
+      seconds_between_lines: the shortest time between two lines of text on one phase.
     """
 
     def __init__(self, stream: TextIO | None = None, seconds_between_lines: float = 10.0):
@@ -26,10 +27,11 @@ class Progress:
         """Show that `step` of `num_steps` steps of a phase are done, followed by a text.
 
         Args:
-          phase: the name of the phase of training; a new name ends the phase before.
+          phase: the name of the phase of training, such as "classifier". A name that differs from
+            that of the last call ends the display of the earlier phase.
           step: the number of steps done.
           num_steps: the number of steps of the phase.
-          note: the text, such as the loss.
+          note: the text, such as "loss 0.3"; may be empty.
         """
         if phase != self._phase:
             self.close()
@@ -45,7 +47,7 @@ class Progress:
             self.close()
 
     def say(self, text: str) -> None:
-        """Print a line of text, above the progress bar if one is shown."""
+        """Print `text` as a line, above the progress bar if there is one."""
         if self._bar is not None:
             self._bar.write(text, file=self.stream)
         else:
@@ -64,7 +66,7 @@ class Progress:
 
     @property
     def shows_bars(self) -> bool:
-        """Whether the stream can show a bar: whether it is a terminal."""
+        """True if a progress bar can be shown, because the output is a terminal."""
         return self.stream.isatty()
 
     def _new_bar(self, step: int, num_steps: int) -> Any:
@@ -77,7 +79,7 @@ class Progress:
         )  # fmt: skip
 
     def _draw(self, step: int, num_steps: int, note: str) -> None:
-        """Draw the progress bar of the current phase, or update it."""
+        """Show the progress bar of the current phase with `step` of `num_steps` steps done."""
         if self._bar is None:
             self._bar = self._new_bar(step, num_steps)
         self._bar.set_postfix_str(note, refresh=False)
@@ -86,8 +88,12 @@ class Progress:
     def _seconds_left(self, step: int, num_steps: int) -> float | None:
         """Estimate the seconds until the current phase ends, from its average speed so far.
 
+        Args:
+          step: the number of steps done.
+          num_steps: the number of steps of the phase.
+
         Returns:
-          The seconds; None if no step was done since the first update, or if all steps are done.
+          The seconds; None if no step was done since the phase was first shown, or if all are done.
         """
         first, since = self._first
         if step <= first or step >= num_steps:

@@ -16,9 +16,10 @@ LIBRARIES = ("jax", "flax", "optax", "numpy")
 
 
 def made_with() -> dict[str, Any]:
-    """Return the device, its convolution kernels, the library versions and the git commit in use.
+    """Return entries for the file result.json that say how the result of a run was made.
 
-    They are entries of a run's result, named "device", "cpu_kernels", "versions" and "commit".
+    They are "device", "cpu_kernels" (the kernels of convolutions on the CPU), "versions" (of the
+    libraries) and "commit" (of jaxlabel's source code).
     """
     return {
         "device": device(),
@@ -29,7 +30,7 @@ def made_with() -> dict[str, Any]:
 
 
 def device() -> str:
-    """Return the name of the device that JAX uses: "2x NVIDIA A100" or "CPU, 8 cores"."""
+    """Return the name of the device that JAX uses, such as "2x NVIDIA A100" or "CPU, 8 cores"."""
     first = jax.devices()[0]
     if first.platform == "cpu":
         return (
@@ -41,9 +42,9 @@ def device() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, jaxlabel, and the main libraries, by name.
+    """Return the versions of Python, jaxlabel, JAX, Flax, Optax and NumPy, by name.
 
-    jaxlabel itself need not be installed as a package.
+    For example, the entry "jax" is "0.4.30". jaxlabel need not be installed as a package.
     """
     base = {"python": platform.python_version(), "jaxlabel": __version__}
     return base | {name: version(name) for name in LIBRARIES}
@@ -52,8 +53,8 @@ def versions() -> dict[str, str]:
 def commit() -> str:
     """Return the git commit of jaxlabel's source code, followed by "+" if files have changed since.
 
-    Outside a git repository, the value of the environment variable JAXLABEL_COMMIT is returned, or
-    an empty string if the variable is not set.
+    If the source code is not in a git repository, the environment variable JAXLABEL_COMMIT is
+    returned, or an empty string if the variable is not set.
     """
     git = ["git", "-C", str(Path(__file__).parent)]
     command = [*git, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]

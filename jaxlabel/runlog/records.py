@@ -1,4 +1,4 @@
-"""Read and append the records of a run, which are lines of JSON."""
+"""Read and append records in a file with one JSON object per line, such as metrics.jsonl."""
 
 import os
 from collections.abc import Mapping
@@ -11,9 +11,10 @@ from jaxlabel import files
 
 
 def repair_and_read(path: Path) -> list[dict[str, Any]]:
-    """Cut off a half-written last line of a JSON-lines file, and return the file's records.
+    """Return the records in a file with one JSON object per line.
 
-    The list is empty if the file is missing.
+    A half-written last line, which a killed process may leave, is cut off from the file. The list
+    is empty if the file is missing.
     """
     records, size = files.read_lines(path)
     if path.exists() and size < path.stat().st_size:
@@ -22,7 +23,7 @@ def repair_and_read(path: Path) -> list[dict[str, Any]]:
 
 
 def append(path: Path, record: Mapping[str, Any]) -> None:
-    """Append a record as one line to a JSON-lines file, which is created if it is missing."""
+    """Append the `record` as one line of JSON to the file `path`, which is created if missing."""
     with files.write_errors(path), path.open("ab") as file:
         file.write(files.json_line(record))
 

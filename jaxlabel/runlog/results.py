@@ -47,14 +47,14 @@ class MeanInterval(NamedTuple):
 
 
 def append(path: Path | str, result: Mapping[str, Any]) -> None:
-    """Append a run's result as one line to a JSON-lines file, unless the file has an equal line.
+    """Append a run's result as one line of JSON to a file, unless the file has an equal line.
 
-    Several processes can append to a file at the same time. A half-written last line, left by a
-    killed process, is cut off.
+    Several processes can append to a file at the same time. A half-written last line, which a
+    killed process may leave, is cut off.
 
     Args:
       path: the file; it is created if it is missing.
-      result: the result, with at least the keys in KEYS.
+      result: the content of the run's result.json, with at least the keys in KEYS.
 
     Raises:
       ValueError: a key of KEYS is missing in the result.
@@ -73,10 +73,10 @@ def append(path: Path | str, result: Mapping[str, Any]) -> None:
 
 
 def read(*paths: Path | str) -> list[dict[str, Any]]:
-    """Read the results of runs from one or several JSON-lines files, in their order.
+    """Read the results of runs from the files `paths`, which have one result per line as JSON.
 
-    If a run was repeated with equal settings and seed on the same kind of device, only its last
-    result is returned.
+    If several runs had the same method, data set, settings, seed, and kind of device, only the last
+    of their results is returned. The results are in the order of the files and lines.
 
     Raises:
       UsageError: a file is missing.
@@ -93,9 +93,9 @@ def read(*paths: Path | str) -> list[dict[str, Any]]:
 
 
 def table(*paths: Path | str) -> str:
-    """Return a Markdown table of the results in one or several JSON-lines files.
+    """Return a Markdown table of the results in the files `paths`, which `append` has written.
 
-    Runs that differ only in their seed share a row, which shows their means.
+    Runs that differ only in their seed share a row, which shows the means of their measures.
     """
     groups: dict[str, list[dict[str, Any]]] = {}
     for result in read(*paths):
@@ -107,10 +107,10 @@ def table(*paths: Path | str) -> str:
 
 
 def with_tables(document: str, root: Path) -> str:
-    """Return a document in which each marked table is replaced by a table of the current results.
+    """Return a Markdown document with its tables of results updated.
 
-    A table is marked by a comment `<!-- results: FILE.jsonl ... -->` before it and a comment `<!--
-    end of results -->` after it.
+    A table stands between the comments `<!-- results: FILE.jsonl ... -->` and
+    `<!-- end of results -->`. It is replaced by a table of the results in the named files.
 
     Args:
       document: the text of the document.
@@ -125,9 +125,9 @@ def with_tables(document: str, root: Path) -> str:
 
 
 def mean_interval(values: Sequence[float]) -> MeanInterval:
-    """Return the mean of values and its 95% confidence interval by Student's t distribution (1908).
+    """Return the mean of `values` and its 95% confidence interval by Student's t distribution.
 
-    The values are assumed to be roughly normally distributed.
+    The values are assumed to be roughly normally distributed (Student 1908).
     """
     mean = float(np.mean(values))
     if len(values) < 2:
@@ -140,17 +140,21 @@ def mean_interval(values: Sequence[float]) -> MeanInterval:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Update the tables of results in the documents (such as README.md) whose paths are given."""
+    """Update the tables of results in documents.
+
+    Args:
+      arguments: the paths of the documents, such as ["README.md"].
+    """
     for path in map(Path, arguments):
         files.write(path, with_tables(path.read_text(), path.parent))
 
 
 def _table_row(group: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> list[str]:
-    """Return the cells of a table row for runs that differ only in their seed.
+    """Return the cells of the table row that summarises runs which differ only in their seed.
 
     Args:
       group: the results of the runs.
-      varying: the names of the settings that the row shows.
+      varying: the names of the settings whose values the row shows.
     """
     first = group[0]
     config = first.get("config") or {}
@@ -169,9 +173,10 @@ def _table_row(group: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> li
 
 
 def _percentage_text(fractions: Sequence[float | None]) -> str:
-    """Return the mean of fractions and its 95% interval as percentages: "91.20% (90.10 to 92.30)".
+    """Return the mean of fractions and its 95% confidence interval as a text in percent.
 
-    None is left out. If all fractions are None, an empty string is returned.
+    For example, accuracies near 0.912 yield "91.20% (90.10 to 92.30)". None among the `fractions`
+    is ignored; if all are None, an empty string is returned.
     """
     percentages = [100 * fraction for fraction in fractions if fraction is not None]
     if not percentages:
@@ -183,20 +188,24 @@ def _percentage_text(fractions: Sequence[float | None]) -> str:
 
 
 def _mean_and_range(values: Sequence[float], digits: int) -> str:
-    """Return the mean of values as text, and their range if they differ: "12 (10 to 14)".
+    """Return the mean of values, and their range if they differ, as a text: "12 (10 to 14)".
 
     Args:
-      values: the values.
-      digits: the number of decimals.
+      values: the values, such as 10, 12 and 14.
+      digits: the number of decimals of each number in the text.
     """
     low, mean, high = (f"{f(values):.{digits}f}" for f in (min, np.mean, max))
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
 def _varying_settings(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of the settings in which at least two results differ.
+    """Return the names of the settings in which at least two runs differ.
 
-    Only results of the same data set and method are compared with each other.
+    Two runs are compared only if they have the same data set and method. Settings that do not
+    change what a run computes are left out.
+
+    Args:
+      results: the content of the result.json of each run.
     """
     varying: list[str] = []
     for number, result in enumerate(results):
@@ -209,10 +218,14 @@ def _varying_settings(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _configuration_key(result: Mapping[str, Any], seed: Any = None) -> str:
-    """Return a text that is equal for two results if their runs had the same configuration.
+    """Return a text that is equal for two runs if they had the same configuration.
 
-    The configuration comprises data set, method, device, settings, and the argument `seed`. If
-    `seed` is None, results of different seeds get the same text.
+    The configuration comprises data set, method, device, and settings.
+
+    Args:
+      result: the content of the run's result.json.
+      seed: the seed of the run, which becomes a part of the text. None: runs that differ only in
+        their seed get the same text.
     """
     config = result.get("config") or {}
     settings = {name: value for name, value in config.items() if name not in INCIDENTAL}
@@ -224,7 +237,7 @@ def _configuration_key(result: Mapping[str, Any], seed: Any = None) -> str:
 def _escaped(cell: str) -> str:
     """Return the text of a table cell with "|" escaped and line breaks replaced by spaces.
 
-    Either character would end the cell in Markdown.
+    In Markdown, a "|" or a line break in the text would end the cell.
     """
     return str(cell).replace("|", "\\|").replace("\n", " ")
 

@@ -22,7 +22,9 @@ CONSOLE = (".log", ".out", ".err")
 
 
 def check_is_run_directory(workdir: Path) -> None:
-    """Raise an error unless a path is missing, an empty directory, or the directory of a run.
+    """Raise an error if a run must not use the path `workdir` as its directory.
+
+    The path may be missing, an empty directory, or the directory of a run.
 
     Raises:
       UsageError: the path is a file, or a directory with other content.
@@ -48,7 +50,8 @@ def take_lock(workdir: Path) -> int:
     """Lock a run's directory for this process, and create the directory if it is missing.
 
     Returns:
-      The file descriptor of the lock, which lasts until it is closed or the process ends.
+      The file descriptor of the lock. The lock lasts until the descriptor is closed or the process
+      ends.
 
     Raises:
       UsageError: another process has locked the directory.
@@ -87,16 +90,16 @@ def delete_partial_files(workdir: Path) -> None:
 def write_or_check_config(workdir: Path, config: Mapping[str, Any]) -> None:
     """Write a run's settings to config.json, or compare them with the settings recorded there.
 
-    If the recorded run ended before it opened an account for buying labels, different settings
-    replace the recorded ones.
+    Recorded settings that differ are replaced if the recorded run has not started to buy labels;
+    otherwise they are an error.
 
     Args:
       workdir: the run's directory, which holds config.json.
-      config: the settings.
+      config: the settings by name.
 
     Raises:
-      UsageError: the directory holds a run with other settings; the message names the settings that
-        differ.
+      UsageError: the directory holds a run with other settings, which has started to buy labels;
+        the message names the settings that differ.
     """
     path = workdir / "config.json"
     wanted = json.loads(json.dumps(files.to_json_types(config)))
@@ -122,13 +125,13 @@ def write_or_check_config(workdir: Path, config: Mapping[str, Any]) -> None:
 
 
 def reuse_labels_hint(workdir: Path) -> str:
-    """Return a hint, for an error message, on how another run can use the labels of this run.
+    """Return a hint, for the end of an error message, that tells how a new run can reuse labels.
 
     Args:
-      workdir: the directory of the run that has the labels.
+      workdir: the directory of the run whose labels the new run can use.
 
     Returns:
-      The hint; an empty string if the directory holds no labels.
+      The hint; an empty string if there is no database of labels in the directory.
     """
     store = workdir / "labels.db"
     if not store.exists():

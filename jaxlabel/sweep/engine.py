@@ -26,15 +26,15 @@ class Options(NamedTuple):
     Of these options, only `go_on` can change the results.
 
     Attributes:
-      jobs: the number of runs at a time; 0 stands for one on an accelerator, else for one per core,
-        at most MAX_JOBS (8).
-      slurm: submitit's parameters as "KEY=VALUE,..." to submit the runs to a Slurm cluster; None to
-        execute them on this machine.
+      jobs: the number of runs at a time; 0 for one run if there is a GPU, else for one per CPU
+        core, at most MAX_JOBS (8).
+      slurm: the parameters of the library submitit, as "KEY=VALUE,...", to execute the runs on a
+        Slurm cluster; None to execute them on this machine.
       publish: True to append the results to results/NAME.jsonl beside the experiment file NAME.py.
       go_on: True to skip runs whose result is in results/NAME.jsonl already, even if another commit
         or machine made it.
       limit: the minutes after which no new run is started; 0 for no limit.
-      worker: the command that starts a process which executes runs.
+      worker: the command, as a list of words, that starts a process which executes runs.
     """
 
     jobs: int = 0
@@ -54,22 +54,23 @@ def sweep(
 ) -> Path:  # fmt: skip
     """Execute the runs of an experiment that have no result yet, and print tables of all results.
 
-    The tables, figures, and a page with links to the runs' reports are also written to `workdir`.
+    The tables, figures, and a web page with links to the runs' reports are written to `workdir`.
 
     Args:
-      experiment: the path or name of the experiment file.
+      experiment: the path or the name of the experiment file.
       workdir: the directory for all files of the experiment's runs.
-      quick: True for the experiment's small variant, which takes less time.
+      quick: True to execute the experiment's small variant, which takes less time.
       data_root: the directory that holds a folder for each data set; an empty string if the
-        experiment needs none.
-      options: how the runs are executed.
+        experiment needs no such directory.
+      options: how the runs are executed, such as the number of runs at a time.
 
     Returns:
       The path of table.md.
 
     Raises:
-      UsageError: the experiment, the directory or an option does not fit.
-      JaxlabelError: some runs failed; all other runs are done.
+      UsageError: the experiment file has an error, two options exclude each other, or the directory
+        holds other files.
+      JaxlabelError: some runs failed. The error is raised after all other runs have ended.
     """
     file = plan.find(experiment)
     if options.publish and quick:
@@ -111,7 +112,8 @@ def take_lock(workdir: Path, patience: float = 10.0) -> int:
       patience: the largest number of seconds to wait.
 
     Raises:
-      UsageError: another process still uses the directory after the wait, or it holds other files.
+      UsageError: another process still uses the directory after the wait, or the directory holds
+        files that do not belong to an experiment's runs.
     """
     names = [p.name for p in workdir.iterdir() if not p.name.startswith(".")]
     strange = [name for name in names if not name.endswith(directory.CONSOLE)]
@@ -140,7 +142,7 @@ def run_missing(
       workdir: the directory for all files of the runs.
       options: how the runs are executed.
       lock: the file descriptor of the directory's lock, which the worker processes inherit.
-      reused: the names of runs that are skipped because their result is published already.
+      reused: the names of runs that are not executed because their result is published already.
     """
     missing = [
         run for run in made.runs if run.name not in reused and records.result(run, workdir) is None
@@ -170,9 +172,9 @@ def run_missing(
 
 
 def default_jobs() -> int:
-    """Return the default number of runs at a time: 1 on an accelerator, else one per CPU core.
+    """Return the default number of runs at a time: 1 if there is a GPU, else one per CPU core.
 
-    At most MAX_JOBS (8) runs are executed at a time.
+    The number is never larger than MAX_JOBS (8).
     """
     if os.path.exists("/dev/nvidiactl"):
         return 1
@@ -183,8 +185,8 @@ def default_jobs() -> int:
 def run_environment(workdir: Path, jobs: int) -> dict[str, str]:
     """Return environment variables for the processes that execute the runs of an experiment.
 
-    They name the cache folders that all runs share, and adapt XLA's use of GPU memory to the number
-    of processes. Variables that the user has set are left out.
+    The variables name the cache folders that all runs share, and keep XLA from reserving the whole
+    GPU memory for one of several processes. Variables that the user has set are left out.
 
     Args:
       workdir: the directory for all files of the runs, in which the cache is placed.
@@ -205,13 +207,13 @@ def run_environment(workdir: Path, jobs: int) -> dict[str, str]:
 def write_outputs(
     made: Plan, workdir: Path, lines: Sequence[Mapping[str, Any]], failed: Sequence[Outcome]
 ) -> Path:
-    """Write the results of an experiment as tables, figures, and a page.
+    """Write the results of an experiment as tables, figures, and a web page.
 
     Args:
-      made: the plan of the runs.
-      workdir: the directory in which table.md, table.csv, figures/ and the page are written.
-      lines: the results of the finished runs, each with its position in the tables.
-      failed: the outcomes of the failed runs, which the page lists.
+      made: the plan, which lists the runs of the experiment.
+      workdir: the directory in which table.md, table.csv, figures/ and index.html are written.
+      lines: the results of the finished runs; each names the table and row to which it belongs.
+      failed: the failed runs with their error messages, which the web page lists.
 
     Returns:
       The path of table.md.
@@ -226,12 +228,14 @@ def write_outputs(
 
 
 def write_figures(folder: Path, prefix: str, charts: Mapping[str, page.Chart]) -> None:
-    """Write each chart as an SVG file, and delete the files of earlier charts that no longer exist.
+    """Write each chart as an SVG file, and delete outdated files.
+
+    A file is outdated if its name begins with `prefix` and "table" but it is not among `charts`.
 
     Args:
       folder: the folder of the files.
-      prefix: the beginning of the files' names.
-      charts: the charts by the rest of their files' names, such as "table1".
+      prefix: the beginning of each file's name, such as "baselines_"; may be empty.
+      charts: the charts by the rest of their file's name without ".svg", such as "table1".
     """
     drawn = {f"{prefix}{name}.svg": page.svg_file_text(chart) for name, chart in charts.items()}
     for name, picture in drawn.items():
@@ -248,8 +252,8 @@ def publish(made: Plan, lines: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     Args:
       made: the plan, which lists the runs of the experiment.
-      lines: the results of the finished runs, each with its position in the tables.
-      path: the file. The tables and figures are written beside it.
+      lines: the results of the finished runs; each names the table and row to which it belongs.
+      path: the file, NAME.jsonl. NAME.md and the folder figures are written into its directory.
     """
     for line in lines:
         results.append(path, line)
@@ -262,15 +266,15 @@ def publish(made: Plan, lines: Sequence[Mapping[str, Any]], path: Path) -> None:
 def _make_reporter(
     missing: Sequence[Run], total: int, workdir: Path, failed: list[Outcome]
 ) -> Callable[[Outcome], None]:
-    """Make a function that must be called when a run ends: it prints how the run ended.
+    """Make a function to be called with the outcome of each run: it prints how the run ended.
 
     The printed line shows the run's accuracy or error, and the estimated remaining time.
 
     Args:
-      missing: all runs that are to be executed now.
+      missing: the runs that will be executed.
       total: the number of runs of the whole experiment, including those that have a result.
       workdir: the directory for all files of the runs.
-      failed: a list to which the function appends each run that failed.
+      failed: a list to which the made function appends each run that failed.
     """
     began, count = time.monotonic(), 0
 

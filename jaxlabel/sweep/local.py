@@ -22,14 +22,15 @@ Done = Callable[[Outcome], None]  # is called with the outcome of each run
 
 
 def make_job(run: Run, workdir: Path) -> dict[str, Any]:
-    """Return the description of a run that is sent to a worker process, as data for JSON.
+    """Return a job: the description of a run that is sent to a worker process as JSON.
 
     Args:
       run: the run.
-      workdir: the directory of the whole experiment.
+      workdir: the directory for all files of the experiment's runs.
 
     Returns:
-      The run's settings, its directory, its log file, and the command line of this process.
+      The class and the values of the run's settings, its directory, its log file, and the command
+      line of this process.
     """
     folder = workdir / "runs" / run.name
     return {"recipe": run.recipe, "config": run.config, "workdir": str(folder),
@@ -40,7 +41,7 @@ def run_all(
     runs: Sequence[Run], workdir: Path, jobs: int, environment: Mapping[str, str], done: Done,
     *, worker: Sequence[str] = WORKER, hold: Sequence[int] = (), until: float = math.inf,
 ) -> None:  # fmt: skip
-    """Execute runs in several worker processes at a time, and wait until all have ended.
+    """Execute runs in several worker processes in parallel, and wait until all runs have ended.
 
     Args:
       runs: the runs, in the order in which they start.
@@ -48,7 +49,8 @@ def run_all(
       jobs: the number of runs at a time.
       environment: environment variables for the workers, in addition to those of this process.
       done: a function that is called with the outcome of each run when the run ends.
-      worker: the command that starts a worker; the list of its CPU cores is added as an argument.
+      worker: the command that starts a worker; the list of the worker's CPU cores, such as "0,1",
+        is added as an argument.
       hold: file descriptors of locks that the workers inherit, so that the locks last until the
         last worker has ended.
       until: the time, on the clock `time.monotonic`, after which no run is started.
@@ -115,12 +117,12 @@ def _execute_queued_runs(
 ) -> None:  # fmt: skip
     """Execute runs from a queue, one after another, until the queue is empty or the time is over.
 
-    The runs share one worker process. If it dies, a new one is started for the next run.
+    The runs share one worker process. If it dies, a new process is started for the next run.
 
     Args:
       start: a function that starts a worker process.
       todo: the queue of runs, from which several threads take runs.
-      ended: a queue to which the outcome of each run is added, and None at the end.
+      ended: a queue to which the outcome of each run is added, and None after the last run.
       workdir: the directory for all files of the runs.
       until: the time, on the clock `time.monotonic`, after which no run is started.
     """
@@ -148,7 +150,7 @@ def _execute_job(process: "subprocess.Popen[str]", payload: Mapping[str, Any]) -
 
     Args:
       process: the worker process.
-      payload: the description of the job, from `make_job`.
+      payload: the job (the description of a run), from `make_job`.
 
     Returns:
       The error message as one line; an empty string if the job succeeded.

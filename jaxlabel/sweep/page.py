@@ -25,11 +25,11 @@ STYLE = (
 
 
 class Chart(NamedTuple):
-    """A chart of an experiment's results.
+    """A line chart, or a grid of small line charts, of an experiment's results.
 
     Attributes:
-      title: the title.
-      picture: the SVG.
+      title: the title, which stands above the chart.
+      picture: the chart as SVG, without its title and legend.
       legend: the names of the lines, in the order of their colours.
     """
 
@@ -39,17 +39,18 @@ class Chart(NamedTuple):
 
 
 def charts(lines: Sequence[Mapping[str, Any]]) -> dict[str, Chart]:
-    """Draw a chart for each table of results whose horizontal axis has numbers.
+    """Draw a chart for each table of an experiment's results, such as accuracy over labels.
 
-    A table that would give more than MAX_LINES (5) lines in one chart gets a chart for each data
-    set instead, if it has several. If a chart has more than MAX_LINES lines and each is a single
-    point, it is left out.
+    Tables whose horizontal axis has no numbers get no chart. A table with several data sets gets a
+    chart for each of them if a common chart would have more than MAX_LINES (5) lines. A chart of
+    more than MAX_LINES lines is left out if each line is a single point.
 
     Args:
-      lines: the results of the runs with their positions in the tables, from `tables.result_line`.
+      lines: the results of the runs, each with the names of its table and row, from
+        `tables.result_line`.
 
     Returns:
-      The charts by the names of their files, such as "table1" or "table2_mnist".
+      The charts by the names of their files without ".svg", such as "table1" or "table2_mnist".
     """
     rows, made = tables.rows(lines), {}
     for number, title in enumerate(dict.fromkeys(row.table for row in rows), 1):
@@ -66,18 +67,18 @@ def charts(lines: Sequence[Mapping[str, Any]]) -> dict[str, Chart]:
         for name, (heading, part) in parts.items():
             series = _lines_with_points(part)
             if series and (len(series) <= MAX_LINES or any(len(line.x) > 1 for line in series)):
-                made[name] = _chart(series, heading, part[0])
+                made[name] = _draw_chart(series, heading, part[0])
     return made
 
 
-def _chart(series: list[figures.Series], title: str, row: tables.Row) -> Chart:
+def _draw_chart(series: list[figures.Series], title: str, row: tables.Row) -> Chart:
     """Draw lines in one chart or, if there are more than MAX_LINES (5), in a grid of small charts.
 
     Args:
-      series: the lines. Each small chart shows the first line and one of the others.
-      title: the title.
-      row: a row of the table of results, from which the names of the measure and of the horizontal
-        axis are taken.
+      series: the lines. Each small chart shows the first line and one other line.
+      title: the title of the chart.
+      row: a row of the table of results; it has the names of the measure and of the horizontal
+        axis, such as "test_accuracy" and "labels_spent".
     """
     measure, over = next(iter(row.measures)), row.lines[0]["over"]
     every_x = [x for line in series for x in line.x]
@@ -95,7 +96,7 @@ def _chart(series: list[figures.Series], title: str, row: tables.Row) -> Chart:
 
 
 def svg_file_text(chart: Chart) -> str:
-    """Return a chart as the text of an SVG file that has its own colours and legend."""
+    """Return a chart with its legend as the text of an SVG file that needs no style sheet."""
     head, end, rest = str(figures.with_legend(chart.picture, chart.legend)).partition(">")
     return f"{head}{end}<style>{STYLE}</style>{rest}\n"
 
@@ -104,15 +105,15 @@ def render(
     plan: Plan, workdir: Path, lines: Sequence[Mapping[str, Any]], failed: Sequence[Outcome],
     charts: Mapping[str, Chart],
 ) -> str:  # fmt: skip
-    """Return the page of an experiment's results as HTML text that needs no network.
-
-    Links to the runs' reports are relative to `workdir`.
+    """Return the web page of an experiment's results as HTML text that needs no network.
 
     Args:
       plan: the plan, which lists the experiment's runs.
-      workdir: the directory for all files of the runs.
-      lines: the results of the runs with their positions in the tables, from `tables.result_line`.
-      failed: the outcomes of the failed runs.
+      workdir: the directory for all files of the runs. The page must be written into it, because
+        the page's links to the runs' reports are relative.
+      lines: the results of the runs, each with the names of its table and row, from
+        `tables.result_line`.
+      failed: the failed runs with their error messages.
       charts: the charts by the names of their files, from the function `charts`.
     """
     import jinja2
@@ -154,13 +155,13 @@ def _report_link(workdir: Path, line: Mapping[str, Any]) -> tuple[int, str]:
 
 
 class Line(NamedTuple):
-    """What identifies one line of a chart: its points differ only in horizontal position.
+    """The identity of a line in a chart of results: two equal values stand for one line.
 
     Attributes:
-      arm: the name of the arm (one of the compared alternatives of the experiment).
+      arm: the name of the compared method (called arm), such as "random labels".
       dataset: the name of the data set.
-      settings: names and values of the settings that the arm varies and that are not on the chart's
-        horizontal axis.
+      settings: names and values of the settings that the experiment varies for this method, such as
+        (("steps", 100),). The setting on the chart's horizontal axis is left out.
     """
 
     arm: str
@@ -169,9 +170,9 @@ class Line(NamedTuple):
 
 
 def _line_of_row(row: tables.Row) -> Line:
-    """Return the identity of the chart line to which a row of the results table belongs.
+    """Return the identity of the line, in a chart, on which a row of the results table is a point.
 
-    Each row is one point of a line.
+    A row summarises the runs that differ only in their seed.
     """
     first = row.lines[0]
     axis = {"data", first["over"], "budget" if first["over"] == "labels_spent" else ""}
@@ -180,10 +181,10 @@ def _line_of_row(row: tables.Row) -> Line:
 
 
 def _lines_with_points(rows: Sequence[tables.Row]) -> list[figures.Series]:
-    """Collect the points of a chart from the rows of a results table, and return them as lines.
+    """Return the lines of a chart, in which each row of a results table is a point of a line.
 
-    The points of each line are sorted by horizontal position. Rows without a numeric position or
-    without a value are left out.
+    The points of each line are sorted by horizontal position. A row is left out if its value on the
+    horizontal axis is not a number, or if its measure has no value.
     """
     points: dict[Line, list[tuple[float, float, float, float]]] = {}
     for row in rows:
@@ -203,10 +204,10 @@ def _lines_with_points(rows: Sequence[tables.Row]) -> list[figures.Series]:
 
 
 def _line_name(line: Line, lines: Sequence[Line]) -> str:
-    """Return a name for the legend of a chart that distinguishes `line` from the other lines.
+    """Return a name for a line in a chart's legend, such as "random labels, steps=100, mnist".
 
-    It consists of the name of the compared alternative (arm), settings, and the data set. Parts
-    that are equal for all lines are left out.
+    The name consists of the compared method (called arm), its settings, and the data set. What is
+    equal for all lines of the chart is left out.
 
     Args:
       line: the line to name.
@@ -231,10 +232,11 @@ def _axis_position(line: Mapping[str, Any]) -> float | None:
     """Return the position of a run's result on the chart's horizontal axis.
 
     Args:
-      line: the result of the run, whose entry "over" names the axis.
+      line: the result of the run. Its entry "over" names the quantity on the axis, such as
+        "labels_spent".
 
     Returns:
-      The position; None if the value is not a number.
+      The value of this quantity; None if the value is not a number.
     """
     value = line.get(line["over"], line["config"].get(line["over"]))
     return float(value) if isinstance(value, int | float) else None

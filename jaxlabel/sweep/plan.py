@@ -1,8 +1,8 @@
 """Make the list of an experiment's runs from the experiment file.
 
-The list, called plan, is stored in the file plan.json in the directory of the runs. It is read from
-there until something that it was made from changes. This avoids the import of the experiment file,
-which imports JAX and takes seconds.
+The list, called plan, is stored in the file plan.json in the directory of the runs. It is made
+anew only if the experiment file, jaxlabel, or an option has changed, because the import of an
+experiment file takes seconds.
 """
 
 import dataclasses
@@ -27,14 +27,15 @@ DATA_ROOT = "DATA_ROOT"  # the placeholder for --data_root in an experiment file
 def find(experiment: str) -> Path:
     """Return the absolute path of an experiment file.
 
-    The file is searched in the current directory, in the repository of jaxlabel, and in the
-    installed package.
+    The function looks in the current directory, then in jaxlabel's repository, and then in the
+    installed package of jaxlabel.
 
     Args:
-      experiment: a path, or the name of a file in the folder experiments, with or without ".py".
+      experiment: the path of the file, or the name of a file in the folder experiments of one of
+        these three directories; the ending ".py" may be left out.
 
     Raises:
-      UsageError: the file is in none of these places.
+      UsageError: the file is in none of these directories.
     """
     package = Path(__file__).parents[1]
     name = experiment if experiment.endswith(".py") else f"{experiment}.py"
@@ -53,8 +54,8 @@ def find(experiment: str) -> Path:
 def read(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
     """Return the plan (the list of runs) of an experiment.
 
-    The plan stored in plan.json is returned if nothing that it was made from has changed. Otherwise
-    a new plan is made and stored.
+    The plan is read from the file plan.json if this file exists and is up to date: the experiment
+    file, jaxlabel's code and the arguments are unchanged. Otherwise a new plan is made and stored.
 
     Args:
       file: the experiment file.
@@ -63,8 +64,8 @@ def read(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
       data_root: the directory that holds a folder for each data set; may be an empty string.
 
     Raises:
-      UsageError: the file or a setting in it does not fit, or `workdir` belongs to another
-        experiment.
+      UsageError: the experiment file or a setting in it is wrong, or `workdir` holds the runs of
+        another experiment.
     """
     path = workdir / "plan.json"
     stored = files.read_json(path) or {}
@@ -85,7 +86,7 @@ def read(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
 def make(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
     """Import an experiment file and return the plan (the list of runs) of the experiment.
 
-    The plan's fingerprint is left empty.
+    The caller must fill in the plan's attribute `fingerprint`, which is an empty string.
 
     Args:
       file: the experiment file.
@@ -94,7 +95,7 @@ def make(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
       data_root: the directory that holds a folder for each data set; may be an empty string.
 
     Raises:
-      UsageError: the file or a setting in it does not fit, or two runs have the same name.
+      UsageError: the experiment file or a setting in it is wrong, or two runs have the same name.
     """
     about, experiment = load(file, quick)
     store = f"sqlite:///{workdir.resolve() / 'labels.db'}"
@@ -143,19 +144,20 @@ def load(file: Path, quick: bool) -> tuple[str, Experiment]:
 
 
 def runs_of_arm(table: Table, arm: Arm, data_root: str, store: str) -> Iterator[Run]:
-    """Yield all runs of an arm, which is a method with a grid of settings.
+    """Yield all training runs of an arm, which is a method with a grid of settings.
 
-    There is a run for each combination of settings and each seed. The seed changes fastest.
+    There is a run for each combination of settings and each seed. All seeds of a combination come
+    one after another.
 
     Args:
       table: the results table that shows the arm.
       arm: the arm.
       data_root: the directory that holds a folder for each data set.
-      store: the URL of the database of labels for runs that configure none.
+      store: the URL of the database of labels for runs whose setting `store` is empty.
 
     Raises:
-      UsageError: the grid has an unknown setting or a value that does not fit, or the number of
-        published results is not the number of combinations.
+      UsageError: the grid has an unknown setting or a value that is not allowed, or the number of
+        published results differs from the number of combinations.
     """
     place = f"{table.title}, {arm.name}"
     fields = {field.name for field in dataclasses.fields(arm.base)}
@@ -184,10 +186,10 @@ def runs_of_arm(table: Table, arm: Arm, data_root: str, store: str) -> Iterator[
 
 @functools.cache
 def defaults(recipe: str) -> dict[str, Any]:
-    """Return the default settings of a configuration class, in the form that JSON can store.
+    """Return the default settings of a configuration class, by name, as values for JSON.
 
     Args:
-      recipe: the class as "module:name".
+      recipe: the class as "module:name", such as "jaxlabel.methods.semisup:Config".
     """
     fields = dataclasses.fields(config_class(recipe))
     values = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
@@ -195,13 +197,14 @@ def defaults(recipe: str) -> dict[str, Any]:
 
 
 def _resolve_paths(config: RunConfig, data_root: str, store: str, place: str) -> dict[str, Any]:
-    """Return a run's settings as a dictionary, with real paths in place of placeholders.
+    """Return a run's settings as a dictionary, in which the paths of data and labels are filled in.
 
     Args:
       config: the settings of the run.
-      data_root: the directory that replaces the placeholder DATA_ROOT in the setting `data`.
-      store: the URL of the database of labels, used if the setting `store` is empty.
-      place: the name of the run's table and arm, for error messages.
+      data_root: the directory that replaces the placeholder DATA_ROOT in the setting `data`, which
+        is for example "idx:DATA_ROOT/mnist".
+      store: the URL of a database of labels, which becomes the setting `store` if that is empty.
+      place: the names of the run's table and compared method, for error messages.
 
     Raises:
       UsageError: the directory of the data is missing or not given.
@@ -224,9 +227,10 @@ def _run_name(table: Table, arm: Arm, cell: dict[str, Any], seed: int) -> str:
     """Return a readable name for the folder of a run: "s3-mnist-random-labels-budget=500-s0".
 
     Args:
-      table: the table to which the run belongs; the beginning of its title starts the name.
-      arm: the arm (compared alternative) to which the run belongs.
-      cell: the values of the settings that the arm varies.
+      table: the results table that shows the run. The name begins with the part of the table's
+        title before a colon.
+      arm: the arm (a method with a grid of settings) to which the run belongs.
+      cell: the run's values of the settings in the grid, such as {"budget": 500}.
       seed: the seed of the run.
     """
     values = [f"{name}={str(value).rpartition('/')[2]}" for name, value in cell.items()]

@@ -1,6 +1,6 @@
 """Read the results of an experiment's runs from the runs' folders and from published files.
 
-A "line" is the result of one run together with its position in the experiment's tables.
+A "line" is the result of one run with the names of the table and row to which it belongs.
 """
 
 import itertools
@@ -31,9 +31,9 @@ def result(run: Run, workdir: Path) -> dict[str, Any] | None:
 
 
 def move_outdated_folder(run: Run, workdir: Path) -> None:
-    """Move the folder of a run to the folder `earlier` if it was made with other settings.
+    """Move the folder of a run to `workdir`/earlier if its files were made with other settings.
 
-    The planned run can then start in an empty folder.
+    The run can then start anew with the planned settings.
 
     Args:
       run: the run with its planned settings.
@@ -57,7 +57,8 @@ def finished_lines(made: Plan, workdir: Path) -> dict[str, dict[str, Any]]:
       workdir: the directory for all files of the runs.
 
     Returns:
-      For each finished run its result with its position in the tables, from `tables.result_line`.
+      For each finished run its result with the names of its table and row, from
+      `tables.result_line`.
     """
     pairs = [(run, result(run, workdir)) for run in made.runs]
     return {
@@ -68,14 +69,14 @@ def finished_lines(made: Plan, workdir: Path) -> dict[str, dict[str, Any]]:
 def published_lines(made: Plan, path: Path) -> dict[str, dict[str, Any]]:
     """Return the published results of an experiment's runs, by the names of the runs.
 
-    Results with other settings than in the plan are left out.
+    A result is left out if the plan has other settings for the run.
 
     Args:
-      made: the plan, which lists the runs.
+      made: the plan, which lists the runs and their settings.
       path: the file of published results; it may be missing.
 
     Returns:
-      For each run that has a published result, the result with its position in the tables.
+      For each run that has a published result, the result with the names of its table and row.
     """
     runs = {run.name: run for run in made.runs}
     lines = {}
@@ -102,15 +103,15 @@ def lines_in_plan_order(made: Plan, lines: Mapping[str, dict[str, Any]]) -> list
 
 
 def _settings_agree(config: Mapping[str, Any], run: Run, wanted: Mapping[str, Any]) -> bool:
-    """Return True if a run with the recorded settings computes what the wanted settings compute.
+    """Return True if two dictionaries of settings are equal, so that their runs compute the same.
 
     Settings that do not change what a run computes, such as the URL of the label database, are
     ignored.
 
     Args:
-      config: the recorded settings. Settings that are missing in it have their default value.
-      run: the run, whose configuration class has the defaults.
-      wanted: the wanted settings.
+      config: the settings with which a result was made. A missing setting has its default value.
+      run: the planned run, whose configuration class has the default values.
+      wanted: the settings that the result should have.
     """
     if wanted.keys() - config.keys():  # importing the recipe takes seconds, so only if needed
         config = plan.defaults(run.recipe) | dict(config)
@@ -118,5 +119,5 @@ def _settings_agree(config: Mapping[str, Any], run: Run, wanted: Mapping[str, An
 
 
 def _computing_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return only those settings of a run that can change what the run computes."""
+    """Return the settings in `config` that can change what a run computes, and leave out others."""
     return {k: v for k, v in config.items() if k == "seed" or k not in results.INCIDENTAL}

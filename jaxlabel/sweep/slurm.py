@@ -15,16 +15,16 @@ def run_all(
     runs: Sequence[Run], workdir: Path, jobs: int, environment: Mapping[str, str], done: Done,
     *, options: Mapping[str, Any], seconds_between_checks: float = 5.0,
 ) -> None:  # fmt: skip
-    """Submit runs to a Slurm cluster as an array of jobs, and wait until all have ended.
+    """Submit runs to a Slurm cluster as an array of jobs, and wait until all jobs have ended.
 
     Args:
-      runs: the runs; each becomes a job.
+      runs: the runs; each becomes a Slurm job.
       workdir: the directory for all files of the runs.
       jobs: the largest number of jobs at a time.
       environment: environment variables for the jobs.
       done: a function that is called with the outcome of each run when the run ends.
-      options: submitit's parameters, such as timeout_min or slurm_partition.
-      seconds_between_checks: the time between two checks for ended jobs.
+      options: the parameters of the library submitit, such as timeout_min or slurm_partition.
+      seconds_between_checks: the time between two checks whether jobs have ended.
 
     Raises:
       UsageError: submitit is not installed or rejects a parameter.
@@ -50,7 +50,7 @@ def run_all(
 
 
 def options(text: str) -> dict[str, Any]:
-    """Parse submitit's parameters from a text of the form "KEY=VALUE,KEY=VALUE".
+    """Parse the parameters of the library submitit from a text of the form "KEY=VALUE,KEY=VALUE".
 
     Args:
       text: the text, such as "timeout_min=60,slurm_partition=cpu".
@@ -74,7 +74,7 @@ def _job_error(handle: Any) -> str:
     """Return the error message of an ended Slurm job as one line.
 
     Args:
-      handle: submitit's handle of the job.
+      handle: the object by which the library submitit represents the job.
 
     Returns:
       The message; an empty string if the job succeeded.

@@ -1,7 +1,7 @@
-"""Make tables of an experiment's results, beside published results that they are compared with.
+"""Make tables of an experiment's results, and compare the results with published ones.
 
-A "line" is the result of one run together with its position in the tables. The functions need only
-such lines, whether they come from the runs' folders or from a file of published results.
+A "line" is the result of one run with the names of the table and row to which it belongs. Lines
+come from the runs' folders or from a file of published results.
 """
 
 import csv
@@ -20,15 +20,16 @@ Line = Mapping[str, Any]
 
 
 class Row(NamedTuple):
-    """A row of a results table: all runs that differ only in their seed.
+    """A row of a results table: it summarises several runs that differ only in their seed.
 
     Attributes:
       table: the title of the table.
-      name: the name of the arm (one of the compared alternatives).
+      name: the name of the arm (a method with a grid of settings) to which the runs belong.
       dataset: the name of the data set.
-      settings: the values of the settings that the arm varies, as text.
-      lines: the results of the runs.
-      measures: for each measure its values, one per run; runs without the measure are left out.
+      settings: the runs' values of the settings in the grid, as text, such as "budget=500".
+      lines: the result of each run.
+      measures: for each measure, such as "test_accuracy", its values, one for each run. Runs
+        without the measure are left out.
       theirs: the published result to compare with; None if there is none.
     """
 
@@ -42,7 +43,7 @@ class Row(NamedTuple):
 
 
 def result_line(plan: Plan, run: Run, result: Line) -> dict[str, Any]:
-    """Return the result of a run together with its position in the tables.
+    """Return the result of a run together with the names of the table and row to which it belongs.
 
     Paths of this machine are removed, so that the result can be published.
 
@@ -62,11 +63,14 @@ def result_line(plan: Plan, run: Run, result: Line) -> dict[str, Any]:
 
 
 def without_local_paths(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's settings without the paths of data and label database on this machine.
+    """Return a run's settings without the paths of the data and of the label database.
+
+    In the setting `data`, the path of the directory of data sets is replaced by "DATA_ROOT". The
+    settings `store` and `account` become empty.
 
     Args:
-      plan: the plan, whose directory of data sets is replaced by the placeholder DATA_ROOT.
-      config: the settings of the run.
+      plan: the plan of the experiment, which has the path of the directory of data sets.
+      config: the settings of the run by name.
     """
     data = config["data"]
     if plan.data_root:
@@ -75,9 +79,11 @@ def without_local_paths(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]
 
 
 def rows(lines: Sequence[Line]) -> list[Row]:
-    """Group the results of runs into table rows: runs that differ only in their seed share a row.
+    """Make the rows of an experiment's tables: runs that differ only in their seed share a row.
 
-    The rows have the order of their first results in `lines`.
+    Args:
+      lines: the results of the runs, from `result_line`. The rows of the tables are in the order in
+        which their first results occur in `lines`.
     """
     groups: dict[str, list[Line]] = {}
     for line in lines:
@@ -92,8 +98,8 @@ def document(plan: Plan, lines: Sequence[Line]) -> str:
     """Return the text of the file table.md: the experiment's question, a note, and its tables.
 
     Args:
-      plan: the plan, which has the question.
-      lines: the results of the runs with their positions in the tables.
+      plan: the plan of the experiment, which has the question.
+      lines: the results of the runs, from `result_line`.
     """
     head = f"# {plan.experiment}{' (quick)' if plan.quick else ''}\n\n{plan.question}\n"
     note = ("Means over n seeds with their 95% intervals (Student's t); seconds include what runs "
@@ -102,7 +108,11 @@ def document(plan: Plan, lines: Sequence[Line]) -> str:
 
 
 def markdown(lines: Sequence[Line]) -> str:
-    """Return all tables of an experiment's results in Markdown, each under its title."""
+    """Return the tables of an experiment as Markdown text, each under its title.
+
+    Args:
+      lines: the results of the runs, from `result_line`.
+    """
     all_rows, parts = rows(lines), []
     for title in dict.fromkeys(row.table for row in all_rows):
         cells = text_cells([row for row in all_rows if row.table == title])
@@ -113,7 +123,11 @@ def markdown(lines: Sequence[Line]) -> str:
 
 
 def text_cells(table: Sequence[Row]) -> list[list[str]]:
-    """Return one results table as lists of texts: first the headings, then a list for each row."""
+    """Return the text of each cell of a results table: a list of headings, then a list per row.
+
+    Args:
+      table: the rows of the table.
+    """
     measures = list(table[0].measures)
     is_compared = any(row.theirs is not None for row in table)
     head = ["row", "data set", "settings", "labels", *(m.replace("_", " ") for m in measures)]
@@ -128,9 +142,12 @@ def text_cells(table: Sequence[Row]) -> list[list[str]]:
 
 
 def csv_text(lines: Sequence[Line]) -> str:
-    """Return an experiment's results as CSV text, with a line for each table row and measure.
+    """Return the tables of an experiment as CSV text, with a line for each table row and measure.
 
     Accuracies are fractions, not percentages.
+
+    Args:
+      lines: the results of the runs, from `result_line`.
     """
     page = io.StringIO()
     writer = csv.writer(page, lineterminator="\n")
@@ -153,8 +170,9 @@ def bounded_mean_interval(name: str, values: Sequence[float]) -> MeanInterval:
     If the measure is a fraction, such as an accuracy, the interval is cut off at 0 and 1.
 
     Args:
-      name: the name of the measure, which tells whether it is a fraction.
-      values: the values, one for each seed.
+      name: the name of the measure. A measure is a fraction if its name ends with "accuracy",
+        "estimate" or "purity".
+      values: the values of the measure, one for each seed.
     """
     mean, low, high = mean_interval(values)
     if low is None or high is None or not is_share(name):
@@ -163,7 +181,11 @@ def bounded_mean_interval(name: str, values: Sequence[float]) -> MeanInterval:
 
 
 def is_share(name: str) -> bool:
-    """Return True if the measure called `name` is a fraction, which tables show as a percentage."""
+    """Return True if a measure, such as "test_accuracy", is a fraction, to be shown in percent.
+
+    Args:
+      name: the name of the measure.
+    """
     return name.endswith(("accuracy", "estimate", "purity"))
 
 
@@ -171,8 +193,8 @@ def interval_text(name: str, values: Sequence[float]) -> str:
     """Return the mean of a measure's values and its 95% interval as text: "91.20 (90.10 to 92.30)".
 
     Args:
-      name: the name of the measure. Fractions, such as accuracies, are printed in percent.
-      values: the values, one for each seed. Without values, the text is an empty string.
+      name: the name of the measure. Fractions, such as accuracies, are shown in percent.
+      values: the values, one for each seed. If there are none, the text is an empty string.
     """
     if not values:
         return ""
@@ -193,29 +215,33 @@ def one_line(result: Line) -> str:
 
 
 def labels(row: Row) -> list[float]:
-    """Return the number of labels that each run of a table row bought."""
+    """Return the number of bought labels for each of the runs that a table row summarises."""
     return [line["labels_spent"] for line in row.lines]
 
 
 def seconds(row: Row) -> list[float]:
-    """Return the seconds that each run of a table row needed.
+    """Return the seconds that each of the runs that a table row summarises needed.
 
-    They include the time of computations that an earlier run had done and shared in a cache.
+    If a run read a result of an earlier run from a cache, the seconds include the time in which the
+    earlier run computed it.
     """
     return [line["seconds"] + line.get("seconds_shared", 0.0) for line in row.lines]
 
 
 def devices(row: Row) -> str:
-    """Return the names of the devices that executed the runs of a table row, as one text."""
+    """Return the names of the devices on which the runs that a table row summarises were executed.
+
+    The names are joined to one text, such as "CPU, 8 cores, 1x NVIDIA A100".
+    """
     return ", ".join(dict.fromkeys(line["device"] for line in row.lines))
 
 
 def mean_and_range(values: Sequence[float], digits: int) -> str:
-    """Return the mean of values as text, and their range if they differ: "12 (10 to 14)".
+    """Return the mean of values, and their range if they differ, as a text: "12 (10 to 14)".
 
     Args:
-      values: the values.
-      digits: the number of decimals.
+      values: the values, such as 10, 12 and 14.
+      digits: the number of decimals of each number in the text.
     """
     low, mean, high = (f"{f(values):.{digits}f}" for f in (min, np.mean, max))
     return mean if low == high else f"{mean} ({low} to {high})"
@@ -225,7 +251,8 @@ def _group_row(key: str, group: Sequence[Line]) -> Row:
     """Make a table row from the results of runs that differ only in their seed.
 
     Args:
-      key: table, arm, data set and settings of the runs, as the JSON text that `rows` makes.
+      key: the names of the runs' table, arm (method with a grid of settings) and data set, and
+        their settings, as the JSON text that `rows` makes.
       group: the results of the runs.
     """
     table, name, dataset, cell = json.loads(key)
@@ -236,11 +263,11 @@ def _group_row(key: str, group: Sequence[Line]) -> Row:
 
 
 def _comparison_cells(row: Row) -> list[str]:
-    """Return the table cells that compare a row with a published result.
+    """Return the two table cells that compare the runs of a row with a published result.
 
     Returns:
-      The published result, and the row's mean minus the published result, as texts. The texts are
-      empty if there is no published result.
+      The published result, and the mean of the row's runs minus the published result, as texts. The
+      texts are empty if there is no published result.
     """
     if row.theirs is None:
         return ["", ""]
@@ -253,6 +280,6 @@ def _comparison_cells(row: Row) -> list[str]:
 def _escaped(cell: str) -> str:
     """Return the text of a table cell with "|" escaped and line breaks replaced by spaces.
 
-    Either character would end the cell in Markdown.
+    In Markdown, a "|" or a line break in the text would end the cell.
     """
     return str(cell).replace("|", "\\|").replace("\n", " ")

@@ -23,9 +23,10 @@ Job = Mapping[str, Any]
 
 
 def main(cores: str = "", run: Callable[[Job], None] | None = None) -> None:
-    """Read jobs from standard input, execute each, and answer with its error on standard output.
+    """Read jobs from standard input, execute each, and write its error message to standard output.
 
-    A job is the description of a run as one line of JSON.
+    A job is the description of a run (one training with one configuration) as one line of JSON. The
+    answer is a line such as {"error": "the disk is full"}; the text is empty if the job succeeded.
 
     Args:
       cores: the numbers of the CPU cores to use, such as "0,1"; an empty string for all cores.
@@ -42,10 +43,10 @@ def main(cores: str = "", run: Callable[[Job], None] | None = None) -> None:
 
 
 def execute_with_log(job: Job, run: Callable[[Job], None]) -> str:
-    """Execute a job with all its output written to the job's log file.
+    """Execute a job, and write all text that it prints to the job's log file.
 
     Args:
-      job: the description of a run, which names its log file.
+      job: the description of a run (one training with one configuration), which names its log file.
       run: the function that executes the job.
 
     Returns:
@@ -75,7 +76,10 @@ def execute_with_log(job: Job, run: Callable[[Job], None]) -> str:
 
 
 def experiment_run(job: Job) -> None:
-    """Execute the run that a job describes, and print the summary of its result."""
+    """Execute the run (one training with one configuration) that a job describes.
+
+    A summary of the result is printed.
+    """
     from jaxlabel.experiment.run import run, summary
 
     sys.argv[:] = job["command"]  # the run's log records the command of the sweep
@@ -84,10 +88,11 @@ def experiment_run(job: Job) -> None:
 
 
 def remote(job: Job) -> str:
-    """Execute a job in a process on a Slurm cluster.
+    """Execute a job; the Slurm cluster calls this function in a new process.
 
     Args:
-      job: the description of a run, which also has environment variables to set.
+      job: the description of a run (one training with one configuration). It also has environment
+        variables, which the function sets.
 
     Returns:
       The error message as one line; an empty string if the job succeeded.
@@ -97,9 +102,9 @@ def remote(job: Job) -> str:
 
 
 def _jobs_from_stdin() -> Iterator[Job]:
-    """Yield jobs (descriptions of runs) from the lines of standard input.
+    """Yield jobs (descriptions of runs) that are read from the lines of standard input.
 
-    When standard input ends, the whole process exits, even if a job is being executed.
+    When standard input ends, the whole process exits at once, even if a job is being executed.
     """
     waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
 
