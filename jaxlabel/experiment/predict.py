@@ -114,9 +114,8 @@ def predict(
     """Write a CSV file with the predicted class of each image, and return a message for the user.
 
     The model of a finished run makes the predictions. The images are resized and converted to grey
-    or rgb by the settings of this run.
-    Pictures with more than 8 bits are scaled by the rule of this run. The message says what was
-    converted, and which files were left out.
+    or rgb by the settings of this run, and pictures with more than 8 bits are scaled by its rule.
+    The message says what was converted, and which files were left out.
 
     Args:
       workdir: the directory of a finished run.
