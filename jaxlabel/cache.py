@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -126,7 +127,24 @@ def compiled_code_folder(kind: str) -> Path:
         processor it contains another folder, because code compiled for one kind may crash on
         another.
     """
-    return Path("~").expanduser() / ".cache" / "jaxlabel" / kind / processor_fingerprint()
+    return _user_cache() / kind / processor_fingerprint()
+
+
+def _user_cache() -> Path:
+    """Return a writable directory for this user's cached files: ~/.cache/jaxlabel if possible.
+
+    Without a home directory, or with one that is read-only, it is a directory of this user in the
+    directory for temporary files.
+    """
+    home = os.path.expanduser("~")
+    if os.path.isabs(home):
+        wanted = os.path.join(home, ".cache", "jaxlabel")
+        existing = wanted
+        while not os.path.exists(existing):
+            existing = os.path.dirname(existing)
+        if os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK):
+            return Path(wanted)
+    return Path(tempfile.gettempdir()) / f"jaxlabel-cache-{os.getuid()}"
 
 
 def processor_instructions() -> frozenset[str]:

@@ -58,9 +58,9 @@ def main() -> None:
     if options.merge:
         return merge(Path(options.merge))
     sys.path.insert(0, str(ROOT))
-    from jaxlabel.cli.main import settle_xla
+    from jaxlabel.cli.environment import settle
 
-    settle_xla(os.environ)
+    settle(os.environ)
     os.environ.setdefault("JAXLABEL_CACHE", str(Path(options.workdir).resolve() / "cache"))
     out = Path(os.environ["OUT"]) / PUBLISHED.name if "OUT" in os.environ else PUBLISHED
     if options.preset != "gpu" and out == PUBLISHED:

@@ -10,7 +10,7 @@ from jaxlabel.api.labels import Vocabulary
 from jaxlabel.api.progress import LibraryProgress
 from jaxlabel.api.result import Result
 from jaxlabel.config import RunConfig
-from jaxlabel.data.dataset import Options
+from jaxlabel.data.dataset import options_of
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.answers import Answers
 from jaxlabel.oracle import Oracle
@@ -106,7 +106,7 @@ def _make_answers(
             raise UsageError("ask is missing: pass a function from indices to labels, an array of "
                              "labels or an Oracle")  # fmt: skip
         return Answers()
-    options = Options(**{name: getattr(config, name) for name in Options._fields})
+    options = options_of(config)
     if isinstance(ask, Oracle):
         items = data.load(config.data, options).train_items.tolist()
         return running.by_oracle(ask, config, items)

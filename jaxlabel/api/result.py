@@ -13,7 +13,7 @@ from jaxlabel.api.images import like_training
 from jaxlabel.api.labels import Vocabulary
 from jaxlabel.api.progress import LOGGER
 from jaxlabel.api.running import Place
-from jaxlabel.data.dataset import Options
+from jaxlabel.data.dataset import options_of
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment import predict as prediction
 from jaxlabel.oracle.ledger import Spending
@@ -118,7 +118,7 @@ class Result:
         if trained.gives == "features":
             raise UsageError(f"{self.record['method']} learned features, no classes: there is "
                              "nothing to predict")  # fmt: skip
-        options = Options(**{name: getattr(trained.config, name) for name in Options._fields})
+        options = options_of(trained.config)._replace(intensity=trained.intensity)
         if not isinstance(images, str) and np.shape(images)[:1] == (0,):
             return np.zeros((0, len(self.classes)), np.float32)
         return predict_probabilities(trained.model, like_training(images, trained.shape, options))

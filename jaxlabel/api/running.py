@@ -17,7 +17,7 @@ from jaxlabel.api.images import checked
 from jaxlabel.api.labels import NewClasses, Vocabulary, first_places, store_labels
 from jaxlabel.config import RunConfig
 from jaxlabel.data import arrays
-from jaxlabel.data.dataset import Dataset, Options
+from jaxlabel.data.dataset import Dataset, options_of
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.answers import Answers
 from jaxlabel.experiment.run import run
@@ -103,7 +103,7 @@ def train(config: RunConfig, workdir: Path, answers: Answers, progress: Progress
 
 def has_own_labels(config: RunConfig) -> bool:
     """Return True if the data set that `config` names comes with labels, as "digits" does."""
-    options = Options(**{name: getattr(config, name) for name in Options._fields})
+    options = options_of(config)
     return data.has_labels(config.data, options)
 
 

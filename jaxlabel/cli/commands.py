@@ -68,7 +68,9 @@ def report(given: SimpleNamespace) -> None:
     workdir = _existing_workdir(given)
     from jaxlabel.report import write_report
 
-    print(write_report(workdir))
+    if given.out and Path(given.out).is_dir():
+        raise UsageError(f"--out={given.out} is a folder: name a file in it")
+    print(write_report(workdir, given.out or None))
 
 
 def ledger(given: SimpleNamespace) -> None:
@@ -104,8 +106,9 @@ def predict(given: SimpleNamespace) -> None:
     from jaxlabel.experiment.predict import predict as predict_images
 
     message = predict_images(
-        workdir, given.data, Path(given.out), split=given.split, data_dir=given.data_dir
-    )
+        workdir, given.data, Path(given.out), split=given.split, data_dir=given.data_dir,
+        skip_unreadable=given.skip_unreadable,
+    )  # fmt: skip
     print(message)
 
 
@@ -142,9 +145,9 @@ def data_prepare(given: SimpleNamespace) -> None:
 
 def _image_options(given: SimpleNamespace) -> "Options":
     """Return the values of the flags that control how images are read, such as --image_size."""
-    from jaxlabel.data import Options
+    from jaxlabel.data.dataset import options_of
 
-    return Options(**{name: getattr(given, name) for name in Options._fields})
+    return options_of(given)
 
 
 def _existing_workdir(given: SimpleNamespace) -> Path:
@@ -242,11 +245,17 @@ COMMANDS = (
                  "any, else the training images", "NAME", ""),
             Flag("data_dir", "the directory in which tfds:NAME is prepared; without this flag, "
                  "the directory that the run used", "DIR"),
+            Flag("skip_unreadable", "write a picture that cannot be read as a row with an error "
+                 "and no label", default=False),
         ),
     ),
     Command(
         "report", "write report.html again from the files of a work directory", report,
-        flags=(RUN_WORKDIR,),
+        flags=(
+            RUN_WORKDIR,
+            Flag("out", "the HTML file to write, if the work directory is another user's; without "
+                 "this flag, WORKDIR/report.html", "FILE", ""),
+        ),
     ),
     Command(
         "ledger", "print which labels a run bought and what they cost", ledger,

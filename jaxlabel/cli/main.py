@@ -10,8 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from jaxlabel import __version__
-from jaxlabel.api.xla import settle_xla
-from jaxlabel.cli import arguments, commands
+from jaxlabel.cli import arguments, commands, environment
 from jaxlabel.cli.arguments import Command
 from jaxlabel.config import RunConfig
 from jaxlabel.errors import JaxlabelError, UsageError, did_you_mean
@@ -24,7 +23,9 @@ def main(argv: Sequence[str] | None = None) -> None:
       argv: the command-line arguments after the program's name `jaxlabel`; None stands for the
         arguments with which this process was started.
     """
-    settle_xla(os.environ)
+    environment.settle_streams()
+    for line in environment.settle(os.environ):
+        print(f"jaxlabel: {line}", file=sys.stderr)
     words = list(sys.argv[1:] if argv is None else argv)
     sys.exit(run(words))
 
@@ -46,8 +47,14 @@ def run(words: list[str]) -> int:
         return _print_error("interrupted; the same command goes on from here", 130)
     except MemoryError as error:
         return _print_error(f"out of memory: {error or 'take smaller images or fewer of them'}", 1)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:
         # JAX's own class of this error is not used, because JAX is not imported in this module.
+        if "home directory" in str(error):
+            return _print_error(
+                "there is no home directory for the sign ~: write the whole path", 2
+            )
+        if fault := environment.backend_fault(os.environ):
+            return _print_error(fault, 2)
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         return _print_error(

@@ -19,6 +19,8 @@ from jaxlabel.oracle import LabelStore, import_answers, ledger_text
 from jaxlabel.runlog.workdir import RUN
 
 QUESTIONS = "questions.csv"
+CONTRADICTIONS = "contradictions.csv"  # all files of identical images with different labels
+PICTURES = "questions"  # the folder of queried images that are no files of their own
 ASKED = "asked.json"  # ids of the images that the run has queried
 
 
@@ -140,6 +142,12 @@ def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
     lines = [f"{counts.added} answers stored, {counts.known} were there, {counts.blank} are open"]
     if counts.corrected:
         lines.append(f"{counts.corrected} answers put right")
+    if counts.blank_words:
+        lines.append(f"taken as open: cells that hold {' or '.join(counts.blank_words)}")
+    if counts.respelt:
+        shown = [f"{written!r} as {name!r}" for written, name in counts.respelt[:5]]
+        more = f" and {len(counts.respelt) - 5} more" if len(counts.respelt) > 5 else ""
+        lines.append(f"taken as a class in another spelling: {', '.join(shown)}{more}")
     if counts.new_classes:
         lines.append(f"new classes: {', '.join(counts.new_classes)}")
     refused = [f"line {r.line} says {r.answer}, it is {r.kept}" for r in counts.refused]
@@ -195,6 +203,29 @@ def write_questions(
     files.write_json(workdir / ASKED, asked | dict.fromkeys(map(str, items), purpose))
     oracle.write_questions(workdir / QUESTIONS, items, paths)
     return workdir / QUESTIONS
+
+
+def write_pictures(workdir: Path, dataset: Dataset, items: Sequence[str]) -> dict[str, str]:
+    """Write queried images that are no files of their own as PNG, so that a person can see them.
+
+    Returns:
+      The path of the PNG file in WORKDIR/questions/, by id.
+    """
+    import io
+
+    from PIL import Image
+
+    positions = {item: index for index, item in enumerate(dataset.train_items.tolist())}
+    paths = {}
+    for item in items:
+        if item in positions:
+            image = dataset.train_images[positions[item]]
+            stream = io.BytesIO()
+            Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(stream, "PNG")
+            path = workdir / PICTURES / f"{item}.png"
+            files.write(path, stream.getvalue(), durable=False)
+            paths[item] = str(path)
+    return paths
 
 
 def _read_run_record(workdir: Path) -> dict[str, Any]:

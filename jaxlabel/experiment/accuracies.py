@@ -42,7 +42,7 @@ def final_accuracies(
             dataset.name, dataset.train_items, predictor.train_labels
         )
     if len(dataset.test_images) and data.has_labels(spec, options):
-        labels = data.load_test_labels(spec, options)
+        labels = _test_labels(spec, options, store.classes(dataset.name))
         if predictor.gives == "features":
             return scores | _neighbour_accuracies(spec, options, dataset, predictor, labels)
         predictions = predict_probabilities(predictor.model, dataset.test_images).argmax(axis=-1)
@@ -55,6 +55,21 @@ def final_accuracies(
         scores["test_accuracy"] = scored.accuracy
         scores["test_accuracy_interval"] = list(scored.interval)
     return scores
+
+
+def _test_labels(spec: str, options: Options, classes: tuple[str, ...]) -> Int[np.ndarray, "m"]:
+    """Return the labels of the test images as indices of the database's classes.
+
+    Args:
+      spec: the data set, such as "folder:DIR".
+      options: how the images are read.
+      classes: the names of the classes in the database. A class of test images that is not among
+        them has an index after all of them.
+    """
+    labels = data.load_test_labels(spec, options)
+    names = data.label_names(spec, options)
+    unknown = [name for name in names if name not in classes]
+    return np.array([[*classes, *unknown].index(name) for name in names])[labels]
 
 
 def _neighbour_accuracies(

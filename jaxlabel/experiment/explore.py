@@ -70,7 +70,7 @@ def explore(
     if labels and not data.has_labels(spec, options):
         raise DataError(f"{spec} brings no labels: explore it without --labels")
     truth = data.load_train_labels(spec, options) if labels else None
-    classes = dataset.classes or tuple(map(str, range(0 if truth is None else truth.max() + 1)))
+    classes = dataset.classes or (() if truth is None else data.label_names(spec, options))
     pixels = augment.as_float(jnp.asarray(images)).reshape(len(images), -1)
     pca = fit_pca(pixels, min(COMPONENTS, pixels.shape[1]))
     points = project(pca, pixels)

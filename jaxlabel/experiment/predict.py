@@ -13,7 +13,8 @@ from flax import nnx
 from jaxtyping import Float
 
 from jaxlabel import data, files, pretext
-from jaxlabel.data.dataset import Dataset, Options
+from jaxlabel.data.dataset import Dataset, options_of
+from jaxlabel.data.images import with_channels
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.experiment.run import METHODS
 from jaxlabel.predictor import predict_probabilities
@@ -21,6 +22,7 @@ from jaxlabel.runlog import checkpoints
 
 SPLITS = ("test", "train", "all")
 COLUMNS = ("split", "index", "file", "label", "probability")
+ERROR = "error"  # the last column: why an image could not be read; empty for all others
 
 
 class Trained(NamedTuple):
@@ -31,6 +33,8 @@ class Trained(NamedTuple):
       config: the configuration of the run.
       classes: the names of the classes.
       shape: the shape (height, width, channels) of the images that the model accepts.
+      intensity: the rule LOW:HIGH by which pictures with more than 8 bits were scaled; "" if there
+        were none.
       gives: "classes" if the model's outputs are class probabilities, "clusters" if they are
         probabilities of clusters, which have no class names.
     """
@@ -40,6 +44,7 @@ class Trained(NamedTuple):
     classes: tuple[str, ...]
     shape: tuple[int, ...]
     gives: str
+    intensity: str = ""
 
 
 def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
@@ -74,8 +79,9 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
     make = sys.modules[kind.__module__].make_classifier(config, shape, max(1, len(classes)))
     like = jax.eval_shape(lambda key: make(nnx.Rngs(key)), jax.random.key(0))
     return Trained(
-        _restore_model(workdir, like, say), config, classes, shape, result.get("gives", "classes")
-    )
+        _restore_model(workdir, like, say), config, classes, shape, result.get("gives", "classes"),
+        result.get("intensity", ""),
+    )  # fmt: skip
 
 
 def _restore_model(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:
@@ -102,12 +108,14 @@ def _restore_model(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:
 
 
 def predict(
-    workdir: Path, spec: str, out: Path, *, split: str = "", data_dir: str | None = None
-) -> str:
+    workdir: Path, spec: str, out: Path, *, split: str = "", data_dir: str | None = None,
+    skip_unreadable: bool = False,
+) -> str:  # fmt: skip
     """Write a CSV file with the predicted class of each image, and return a message for the user.
 
     The model of a finished run makes the predictions. The images are resized and converted to grey
-    or rgb by the settings of this run.
+    or rgb by the settings of this run, and pictures with more than 8 bits are scaled by its rule.
+    The message says what was converted, and which files were left out.
 
     Args:
       workdir: the directory of a finished run.
@@ -118,6 +126,8 @@ def predict(
         else for the training images.
       data_dir: the directory of data sets in the format of tensorflow-datasets; None stands for the
         directory that the run used.
+      skip_unreadable: True to write an image that cannot be read as a line with an error instead of
+        a label. False stands for the run's setting, and by default such an image raises an error.
 
     Raises:
       UsageError: the run is not finished, its model predicts no classes or takes images of another
@@ -130,17 +140,30 @@ def predict(
     trained = load(workdir)
     if isinstance(trained.model, pretext.Representation):
         raise UsageError(f"{workdir} learned features, no classes: there is nothing to predict")
-    given = {name: getattr(trained.config, name) for name in Options._fields}
-    given["folder_labels"] = False  # new images need no sub-folders that name their classes
-    options = Options(**given | ({} if data_dir is None else {"data_dir": data_dir}))
+    options = options_of(trained.config)._replace(
+        folder_labels=False,  # new images need no sub-folders that name their classes
+        intensity=trained.intensity,
+    )
+    if data_dir is not None:
+        options = options._replace(data_dir=data_dir)
+    if skip_unreadable:
+        options = options._replace(skip_unreadable=True)
     dataset = data.load(spec, options)
     shape = dataset.train_images.shape[1:]
-    if shape != trained.shape:
+    if shape[:2] != trained.shape[:2]:
         raise UsageError(
             f"{spec} has images of {_shape_in_words(shape)}, the run learned from "
             f"{_shape_in_words(trained.shape)}: convert them, or train with config.image_size "
             "and config.image_mode set"
         )
+    notes = [*dataset.notes]
+    if shape != trained.shape:
+        dataset = dataset._replace(
+            train_images=with_channels(dataset.train_images, trained.shape[-1]),
+            test_images=with_channels(dataset.test_images, trained.shape[-1]),
+        )
+        notes.append(f"converted from {_mode(shape)} to {_mode(trained.shape)}, as the run's "
+                     "images are")  # fmt: skip
     split = split or ("test" if len(dataset.test_images) else "train")
     images = {"train": dataset.train_images, "test": dataset.test_images}
     chosen = {name: images[name] for name in (images if split == "all" else [split])}
@@ -155,9 +178,15 @@ def predict(
     names = trained.classes
     if trained.gives == "clusters" or num_outputs != len(names):
         names = tuple(f"cluster {number}" for number in range(num_outputs))
-    files.write(out, predictions_csv(probabilities, names, dataset))
+    unread = tuple(one for one in dataset.unread if one.split in chosen)
+    files.write(out, predictions_csv(probabilities, names, dataset._replace(unread=unread)))
     count = sum(map(len, probabilities.values()))
-    return f"{count} images of {dataset.name} ({split}) labelled by {workdir}: {out}"
+    message = f"{count} images of {dataset.name} ({split}) labelled by {workdir}: {out}"
+    if unread:
+        message += f"; {len(unread)} that cannot be read have a line without a label"
+    if num_others := sum(len(part) for name, part in images.items() if name not in chosen):
+        message += f"; {num_others} images of the other split are not labelled: --split=all"
+    return "\n".join([*notes, message])
 
 
 def _check_output_path(out: Path) -> None:
@@ -186,16 +215,17 @@ def predictions_csv(
       probabilities: for "train" and "test" an array of class probabilities, a row per image. One of
         the two may be missing.
       classes: the name of the class that each column of the arrays stands for.
-      dataset: the data set, which has the file names of the training images.
+      dataset: the data set, which has the files of the images, and those that cannot be read.
 
     Returns:
-      The text. The columns are "train" or "test", the image's index, its file (empty if it has
-      none), the most probable class, its probability, and the probability of each class.
+      The text. Each line has "train" or "test", the image's index, its file (empty if it has none),
+      the most probable class, the probability of that class, the probabilities of all classes, and
+      an error. An image that cannot be read has a line with its split, its file and the error only.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     each = [f"probability {name}" for name in classes]
-    writer.writerow([*COLUMNS, *each])
+    writer.writerow([*COLUMNS, *each, ERROR])
     writer.writerows(_csv_rows(probabilities, classes, dataset))
     return text.getvalue()
 
@@ -213,12 +243,14 @@ def _csv_rows(
       dataset: the data set, which has the file names of the training images.
     """
     for split, rows in probabilities.items():
-        paths = dataset.paths if split == "train" else ()
+        paths = dataset.paths if split == "train" else dataset.test_paths
         for index, row in enumerate(rows):
             best = int(row.argmax())
             numbers = [f"{probability:.6f}" for probability in row]
             path = paths[index] if paths else ""
-            yield [split, index, path, classes[best], numbers[best], *numbers]
+            yield [split, index, path, classes[best], numbers[best], *numbers, ""]
+    for one in dataset.unread:
+        yield [one.split, "", one.file, "", "", *[""] * len(classes), one.reason]
 
 
 def _method_name(config: type) -> str:
@@ -231,5 +263,9 @@ def _method_name(config: type) -> str:
 
 def _shape_in_words(shape: tuple[int, ...]) -> str:
     """Return an image shape in words: "32x28 grey" for (height 28, width 32, channels 1)."""
-    height, width, channels = shape
-    return f"{width}x{height} {'grey' if channels == 1 else 'rgb'}"
+    return f"{shape[1]}x{shape[0]} {_mode(shape)}"
+
+
+def _mode(shape: tuple[int, ...]) -> str:
+    """Return the colour mode of an image shape, "grey" or "rgb"."""
+    return "grey" if shape[-1] == 1 else "rgb"

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from jaxlabel import cache, config, data, files
 from jaxlabel.data import importing
-from jaxlabel.data.dataset import Dataset, Options
+from jaxlabel.data.dataset import Dataset, Options, options_of
 from jaxlabel.errors import JaxlabelError, LabelsMissing, UsageError
 from jaxlabel.experiment import account
 from jaxlabel.experiment.accuracies import final_accuracies
@@ -70,7 +70,7 @@ def run(
     """
     config.validate(settings)
     native.select(settings.cpu_kernels)
-    options = Options(**{name: getattr(settings, name) for name in Options._fields})
+    options = options_of(settings)
     # Load the data before config.json is written: a misspelled path must not claim the directory.
     dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
     cache.begin(str(workdir.resolve()), ":".join(native.selected()[:2]))
@@ -107,6 +107,8 @@ def _run_recipe(
     Raises:
       LabelsMissing: a person must label images first; they were written to questions.csv.
     """
+    for note in dataset.notes:
+        log.say(note)
     if settings.kind == "auto":
         settings = dataclasses.replace(settings, kind=dataset.kind)
     log.say(f"convolutions: {native.selected()}")
@@ -152,6 +154,7 @@ def _run_recipe(
         **predictor.summary,
         "num_train": len(dataset.train_images),
         "image_shape": list(dataset.train_images.shape[1:]),
+        **({"intensity": dataset.intensity} if dataset.intensity else {}),
         "classes": list(classes),
         "config": settings_without_password(settings),
     }
@@ -172,7 +175,7 @@ def _make_oracle(
     `answers.answer`, if there is one, for labels that the database lacks.
     """
     url = account.store_url(settings.store, workdir)
-    store = _open_store(settings, options, url, dataset, log)
+    store = _open_store(settings, options, url, dataset, workdir, log)
     if answers.prepare is not None:
         answers.prepare(store, dataset)
     payer = account.account_name(settings.account, workdir, dataset, url)
@@ -186,8 +189,9 @@ def _make_oracle(
 
 
 def _open_store(
-    settings: config.RunConfig, options: Options, url: str, dataset: Dataset, log: RunLog
-) -> LabelStore:
+    settings: config.RunConfig, options: Options, url: str, dataset: Dataset, workdir: Path,
+    log: RunLog,
+) -> LabelStore:  # fmt: skip
     """Open the database of labels. If it lacks labels, copy those of the data set into it.
 
     Args:
@@ -195,6 +199,7 @@ def _open_store(
       options: how the images are read, such as their size.
       url: the URL of the database.
       dataset: the images.
+      workdir: the run's directory, in which contradictory labels are listed.
       log: the run's log, which shows the messages of the import.
 
     Raises:
@@ -208,7 +213,8 @@ def _open_store(
     if missing and not importable and (settings.may_peek() or settings.noise):
         raise UsageError("stop=peek and noise are for data whose labels are all in the store")
     if missing and importable:
-        for line in importing.in_subprocess(settings.data, url, options):
+        full = str(workdir / account.CONTRADICTIONS)
+        for line in importing.in_subprocess(settings.data, url, options, full):
             log.say(line)
     return store
 
@@ -245,6 +251,8 @@ def _write_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> L
       An exception whose message tells the user how to fill in questions.csv and continue the run.
     """
     path_of = dict(zip(dataset.train_items.tolist(), dataset.paths, strict=False))
+    if not path_of:
+        path_of = account.write_pictures(workdir, dataset, error.items)
     paths = [path_of.get(item, "") for item in error.items]
     path = account.write_questions(workdir, error.items, paths, error.purpose)
     return LabelsMissing(

@@ -1,5 +1,6 @@
 """What the page works on: the pictures, the run's settings, its label store and its account."""
 
+import contextlib
 import hashlib
 import io
 import mimetypes
@@ -14,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxlabel import data, files
-from jaxlabel.data.dataset import Dataset, Options
+from jaxlabel.data.dataset import Dataset, Options, options_of
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.experiment import account
 from jaxlabel.experiment.run import settings_without_password
@@ -67,7 +68,7 @@ def begin(settings: Any, workdir: Path) -> Project:
       UsageError: the directory holds another run, or another process uses it.
       DataError, StoreError: the pictures or the label store cannot be used.
     """
-    options = Options(**{name: getattr(settings, name) for name in Options._fields})
+    options = options_of(settings)
     if data.has_labels(settings.data, options):
         raise UsageError(
             f"{settings.data} has labels of its own: jaxlabel train asks them, and nobody is needed"
@@ -232,14 +233,17 @@ def picture(project: Project, item: str) -> tuple[bytes, str] | None:
 def _png(project: Project, row: int, path: Path | None) -> bytes:
     from PIL import Image
 
-    from jaxlabel.data.images import decode
+    from jaxlabel.data import intensity
+    from jaxlabel.data.decoding import read_picture
 
     pixels = project.dataset.train_images[row]
     if path is not None:
-        try:
-            pixels = decode(path)
-        except Exception:  # Pillow raises nearly anything; the array is there instead
-            pixels = project.dataset.train_images[row]
+        # Pillow raises nearly any exception; the pixels in memory are shown then.
+        with contextlib.suppress(Exception):
+            original = read_picture(path).pixels
+            if original.dtype != np.uint8:
+                original = intensity.scale(original, project.dataset.intensity)
+            pixels = original
     content = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(content, "PNG")
     return content.getvalue()

@@ -17,18 +17,19 @@ from jaxlabel.report.run import Run, labels_spent, num_images, percent, read_run
 MEASURED = {"matched_accuracy": "Matched accuracy", "knn_accuracy": "kNN accuracy"}
 
 
-def write_report(workdir: Path | str) -> Path:
-    """Write report.html from the files in a run's directory, and return its path.
+def write_report(workdir: Path | str, out: Path | str | None = None) -> Path:
+    """Write the report from the files in a run's directory, and return its path.
 
     Args:
-      workdir: the run's directory; report.html is written into it.
+      workdir: the run's directory.
+      out: the HTML file; None stands for report.html in `workdir`.
 
     Raises:
       UsageError: the directory is not that of a run.
       JaxlabelError: a file in the directory is broken, or the report cannot be written.
     """
     run = read_run(Path(workdir))
-    path = run.workdir / "report.html"
+    path = Path(out) if out else run.workdir / "report.html"
     files.write(path, render(run))
     return path
 

@@ -8,6 +8,7 @@ import math
 import os
 import socket
 import struct
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,23 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxlabel import files
+
+
+def _summary() -> Any:
+    """Import tensorboardX's messages without PyTorch.
+
+    tensorboardX imports PyTorch if it is installed, which takes 3 s and 300 MB, and nothing here
+    needs it.
+    """
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        from tensorboardX import summary
+    finally:
+        if hidden:
+            del sys.modules["torch"]
+    return summary
 
 
 class Events:
@@ -38,8 +56,7 @@ class Events:
           step: the training step.
           values: the metrics by name, such as "loss"; TensorBoard shows "classifier/loss".
         """
-        from tensorboardX import summary
-
+        summary = _summary()
         for name, value in values.items():
             if math.isfinite(value):
                 self._write_event(summary.scalar(f"{phase}/{name}", value), step)
@@ -47,8 +64,7 @@ class Events:
 
     def image(self, name: str, step: int, image: UInt8[np.ndarray, "h w c"]) -> None:
         """Write the picture `image` to TensorBoard, which shows it under `name` and `step`."""
-        from tensorboardX import summary
-
+        summary = _summary()
         image = image[..., 0] if image.shape[-1] == 1 else image
         formats = "HW" if image.ndim == 2 else "HWC"
         self._write_event(summary.image(name, image, dataformats=formats), step)
@@ -61,8 +77,7 @@ class Events:
           config: the settings by name; only texts, numbers and truth values are written.
           metrics: the final metrics by name, such as "test_accuracy".
         """
-        from tensorboardX import summary
-
+        summary = _summary()
         settings = {k: v for k, v in config.items() if isinstance(v, str | bool | int | float)}
         tagged = {f"hparam/{name}": value for name, value in metrics.items()}
         for message in summary.hparams(settings, tagged):

@@ -37,7 +37,7 @@ def answer(run, name):
     The classes `name`0 and `name`1 alternate.
     """
     path = run / "questions.csv"
-    with path.open() as file:
+    with path.open(encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     for number, row in enumerate(rows):
         row["label"] = row["label"] or f"{name}{number % 2}"
