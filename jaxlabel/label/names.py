@@ -13,8 +13,9 @@ def checked_name(name: str) -> str:
     Raises:
       UsageError: it is empty, too long, or of several lines.
     """
+    num_lines = len(str(name).strip().splitlines())
     name = spelling.clean(str(name))
-    if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+    if num_lines != 1 or not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise UsageError(f"a class's name is one line of 1 to {MAX_NAME_LENGTH} characters")
     return name
 
