@@ -239,8 +239,8 @@ def load(directory: str | Path) -> Result:
     """Load the result of a finished run.
 
     Args:
-      directory: the work directory of the run, such as `runs/digits` after the command `jaxlabel
-        train --workdir=runs/digits`; or a directory that `Result.save` wrote.
+      directory: the work directory of the run, such as "runs/digits" after the command
+        `jaxlabel train --workdir=runs/digits`; or a directory that `Result.save` wrote.
 
     Raises:
       UsageError: the directory has no finished run, or one of another version of jaxlabel.
