@@ -29,10 +29,12 @@ def copy(app: Any) -> None:
 
 
 def relink(app: Any, docname: str, source: list[str]) -> None:
-    """Point the links of a page of `docs/` to the copies, and give a bare table a title."""
+    """Point links between `docs/` and the copies to each other, and give a bare table a title."""
     if not docname.startswith("experiments/"):
         source[0] = OUTSIDE.sub(r"\1experiments/", source[0])
-    elif not source[0].startswith("#"):
+        return
+    source[0] = source[0].replace("](../docs/", "](../")
+    if not source[0].startswith("#"):
         source[0] = f"# {docname.rpartition('/')[2]}\n\n{source[0]}"
 
 

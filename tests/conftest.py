@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from postgres import temporary_url
 
 # XLA's compilation takes most of the tests' time, while the compiled code runs for milliseconds. So
@@ -26,3 +27,16 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     else:
         with temporary_url() as url:
             yield url
+
+
+# `pytest --hypothesis-profile=long` tries inputs for minutes instead of a second per test. No
+# profile has a deadline: the tests that promise a time measure processor time themselves.
+settings.register_profile(
+    "quick", max_examples=25, deadline=None, derandomize=True, database=None,
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+settings.register_profile(
+    "long", max_examples=100_000, deadline=None, print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+settings.load_profile("quick")

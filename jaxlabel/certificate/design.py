@@ -19,11 +19,15 @@ MIN_ERROR, MAX_ERROR = 1e-4, 0.9  # error probabilities are clipped to this rang
 
 
 class Weighting(NamedTuple):
-    """The weights of the draws, and the growth of bets that is expected with these weights.
+    """The weights with which an audit draws random images, and how well bets do with them.
+
+    To certify a model's accuracy, an audit bets on each draw against the hypothesis that the error
+    rate is above a limit. The capital of the bets grows if the hypothesis is false.
 
     Attributes:
-      weights: the weight with which each image is drawn.
-      growth: the expected log growth of the capital per draw, for each of STAKES.
+      weights: for each image, the weight with which it is drawn.
+      growth: for each stake in STAKES, by how much the logarithm of the capital is expected to grow
+        per draw.
     """
 
     weights: Float[np.ndarray, "n"]
@@ -31,14 +35,15 @@ class Weighting(NamedTuple):
 
 
 class ErrorModel:
-    """Estimates the probability that each prediction is wrong, calibrated on the labels bought.
+    """A model of the probability that each prediction of a classifier is wrong.
 
-    The model's log odds of an error are calibrated by logistic regression (Platt 1999) with a
-    Gaussian prior around the identity: offset 0 +- 1, slope 1 +- 0.5.
+    It is calibrated on the labels that an audit has bought for some images of the pool (the images
+    that the audit may draw). The log odds of an error are calibrated by logistic regression (Platt
+    1999) with a Gaussian prior around the identity: offset 0 +- 1, slope 1 +- 0.5.
 
     Args:
-      probabilities: the probability that the prediction is wrong, for each image of the pool, as
-        the model predicts it (1 - confidence).
+      probabilities: for each image of the pool, the classifier's own probability that its
+        prediction is wrong (1 - confidence).
     """
 
     def __init__(self, probabilities: Float[np.ndarray, "n"]):
@@ -47,11 +52,14 @@ class ErrorModel:
     def errors(
         self, drawn: Int[np.ndarray, "m"], wrong: Bool[np.ndarray, "m"]
     ) -> Float[np.ndarray, "n"]:
-        """Return the calibrated probability of an error for each image of the pool.
+        """Return, for each image of the pool, the calibrated probability of a wrong prediction.
+
+        The pool is the set of images whose labels an audit may buy to certify the accuracy. The
+        labels that it has bought so far are used for the calibration.
 
         Args:
-          drawn: the images whose labels were bought.
-          wrong: whether the prediction is wrong, for each of these images.
+          drawn: the indices of the images drawn so far, whose labels were bought.
+          wrong: for each of these images, whether the prediction is wrong.
         """
         prior, precision = np.array([0.0, 1.0]), np.diag([1.0, 4.0])
         inputs = np.stack([np.ones(len(drawn)), self._log_odds[drawn]], axis=1)
@@ -67,16 +75,18 @@ class ErrorModel:
 
 
 def choose_weights(errors: Float[np.ndarray, "n"], limit: float) -> Weighting:
-    """Choose the weights of the draws for which the best stake is expected to grow fastest.
+    """Choose weights for random draws of images, so that few labels can certify the error rate.
 
-    The weights are (1 - floor) (e (1 - e))^power / mean + floor, where e is an image's probability
-    of an error, and `mean` is the mean of (e (1 - e))^power over all images. The power is chosen
-    from POWERS and the floor from FLOORS. The growth rate of a stake is E log(1 - stake
-    (Y - limit)), as in Kelly 1956.
+    On each draw, bets are made against the hypothesis that the error rate is above `limit`. With
+    the chosen weights, the capital of the best bet is expected to grow fastest. The weights are (1
+    - floor) (e (1 - e))^power / mean + floor, where e is an image's probability of an error, and
+    `mean` is the mean of (e (1 - e))^power over all images. The power is chosen from POWERS and the
+    floor from FLOORS. The growth rate of a stake is E log(1 - stake (Y - limit)), as in Kelly 1956,
+    where Y is the value of a draw (see `betting.ConfidenceSequence`).
 
     Args:
       errors: the probability that the prediction is wrong, for each image that may be drawn.
-      limit: the error rate that the audit tests.
+      limit: the error rate that the draws have to test.
     """
     shares, expected = _binned(errors)
     # If the mean expected error is above the limit, no stake grows. So means above
@@ -88,24 +98,28 @@ def choose_weights(errors: Float[np.ndarray, "n"], limit: float) -> Weighting:
 
 
 def fastest_growth(errors: Float[np.ndarray, "n"], limit: float) -> float:
-    """Return the log growth per draw of the best stake with the best weights.
+    """Return how fast the best bets against a high error rate are expected to grow.
+
+    On each random draw of an image, a bet is made against the hypothesis that the model's error
+    rate is above `limit`. The growth is that of the logarithm of the bets' capital, per draw. It is
+    the largest over all stakes and all weights of the draws.
 
     Args:
-      errors: the probability that the prediction is wrong, for each image; assumed to be true.
-      limit: the error rate that the audit tests.
+      errors: for each image, the true probability that the prediction is wrong.
+      limit: the error rate that the draws have to test.
     """
     shares, expected = _binned(errors)
     return float(_best_design(shares, expected, expected, limit)[2].max())
 
 
 def log_odds(probabilities: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-    """Return the log odds of probabilities, which are clipped to [1e-6, MAX_ERROR] first."""
+    """Return the log odds of `probabilities`, which are first clipped to [1e-6, MAX_ERROR]."""
     probabilities = np.clip(probabilities, 1e-6, MAX_ERROR)
     return np.log(probabilities) - np.log1p(-probabilities)
 
 
 def logistic(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-    """Convert log odds to probabilities by the logistic function."""
+    """Convert log odds to probabilities."""
     return 0.5 * (1 + np.tanh(0.5 * values))
 
 
@@ -115,18 +129,20 @@ def _best_design(
     assumed: Float[np.ndarray, "bins"],
     limit: float,
 ) -> tuple[float, float, Float[np.ndarray, "stakes"]]:
-    """Choose the power and the floor of the draws' weights with which the best stake grows fastest.
+    """Choose the weights of random draws of images with which the best bet grows fastest.
 
-    `choose_weights` says how the weights depend on the power and the floor.
+    On each draw, bets are made that the model's error rate is at most `limit`; their capital grows
+    if this is true. The docstring of `choose_weights` gives the formula of the weights.
 
     Args:
-      shares: the share of the images in each bin.
-      expected: the error probability of each bin, which determines the weights.
-      assumed: the error probability of each bin that is assumed for the growth of stakes.
-      limit: the error rate that the audit tests.
+      shares: the share of the images in each bin; a bin holds images of similar error probability.
+      expected: the error probability of each bin, from which the weights are computed.
+      assumed: the error probability of each bin with which the growth of bets is computed.
+      limit: the error rate that the draws have to test.
 
     Returns:
-      The power, the floor, and the expected log growth per draw for each of STAKES.
+      The power and the floor in the formula, and for each stake in STAKES the expected growth of
+      the logarithm of the capital per draw.
     """
     designs = []
     for power in POWERS:
@@ -144,9 +160,17 @@ def _expected_growth(
     weights: Float[np.ndarray, "bins"],
     limit: float,
 ) -> Float[np.ndarray, "stakes"]:
-    """Return the expected log growth per draw, for each of STAKES.
+    """Return, for each stake in STAKES, the expected growth of a bet's log capital per draw.
 
-    The error probabilities are assumed to be true, and are also the control variate.
+    On each random draw of an image, a bet is made that the model's error rate is at most `limit`.
+    The capital of the bet grows if this is true.
+
+    Args:
+      shares: the share of the images in each bin; a bin holds images of similar error probability.
+      errors: the error probability of each bin, which is assumed to be true and also used as the
+        control variate.
+      weights: the weight of the images in each bin, with which they are drawn.
+      limit: the error rate that the draws have to test.
     """
     total = np.sum(shares * weights)
     centre, scale = np.sum(shares * errors), total / weights
@@ -160,7 +184,7 @@ def _expected_growth(
 def _binned(
     errors: Float[np.ndarray, "n"],
 ) -> tuple[Float[np.ndarray, "bins"], Float[np.ndarray, "bins"]]:
-    """Group images into bins by the logarithm of their error probability.
+    """Group images into bins by the logarithm of their probability of a wrong prediction, `errors`.
 
     Returns:
       The share of the images and the mean error probability in each bin that is not empty.

@@ -25,7 +25,15 @@ from jaxlabel.data.dataset import (
 from jaxlabel.data.images import with_channels
 from jaxlabel.errors import DataError, did_you_mean
 
-__all__ = ["Dataset", "Options", "has_labels", "load", "load_test_labels", "load_train_labels"]
+__all__ = [
+    "Dataset",
+    "Options",
+    "has_labels",
+    "label_names",
+    "load",
+    "load_test_labels",
+    "load_train_labels",
+]
 
 SOURCES: dict[str, Any] = {
     "digits": digits, "idx": idx, "npz": npz, "folder": folder, "tfds": tfds, "array": arrays,
@@ -76,6 +84,32 @@ def load_train_labels(spec: str, options: Options = DEFAULTS) -> Int[np.ndarray,
     return _labels(spec, options, "train")
 
 
+def label_names(spec: str, options: Options = DEFAULTS) -> tuple[str, ...]:
+    """Return the name of each label that `load_train_labels` and `load_test_labels` return.
+
+    Where the source has no names, a class is called after its number in the source. Labels count
+    the numbers that occur: those of the training labels in their order, then those that only test
+    images have. So large numbers with gaps, such as article codes, make no empty classes. The
+    labels are read for this.
+
+    Raises:
+      DataError: the data set cannot be read, or it has no valid training labels.
+    """
+    prefix, location = split_spec(spec)
+    if prefix == "digits":
+        return digits.DIGITS
+    if hasattr(SOURCES[prefix], "class_names"):
+        return SOURCES[prefix].class_names(location, options)
+    if names := _known_classes(spec):
+        return names
+    train = np.unique(_raw_labels(spec, options, "train"))
+    try:
+        test = np.unique(_raw_labels(spec, options, "test"))
+    except DataError:
+        test = train[:0]
+    return tuple(map(str, [*train.tolist(), *np.setdiff1d(test, train).tolist()]))
+
+
 def has_labels(spec: str, options: Options = DEFAULTS) -> bool:
     """Return True if the data source contains training labels, without reading any label."""
     prefix, location = split_spec(spec)
@@ -100,7 +134,22 @@ def dataset_of(spec: str, source: Source, options: Options) -> Dataset:
     known = KNOWN_DATASETS[name][1] if name in KNOWN_DATASETS and prefix != "folder" else ()
     classes, items = source.classes or known, source.train.items
     train, test = _same_shape(spec, source.train, source.test, options.image_mode)
-    return Dataset(name, kind_of(name), classes, train, items, test, source.paths)
+    converted = source.train.notes + (source.test.notes if source.test else ())
+    notes = (*source.notes, *identical_lines(items), *dict.fromkeys(converted))
+    return Dataset(
+        name, kind_of(name), classes, train, items, test, source.paths, source.test_paths, notes,
+        source.unread, source.train.intensity,
+    )  # fmt: skip
+
+
+def identical_lines(items: np.ndarray) -> list[str]:
+    """Return a line for the user if some training images are identical, else no line."""
+    distinct = len(set(items.tolist()))
+    if distinct == len(items):
+        return []
+    hint = "" if 2 * distinct > len(items) else ": are these the pictures that you meant?"
+    return [f"{len(items):,} pictures, {distinct:,} distinct: identical pictures share one label"
+            f"{hint}"]  # fmt: skip
 
 
 def split_spec(spec: str) -> tuple[str, str]:
@@ -146,14 +195,39 @@ def _same_shape(
 
 
 def _labels(spec: str, options: Options, split: str) -> np.ndarray:
+    """Return the labels of a split as indices of `label_names`."""
+    raw = _raw_labels(spec, options, split)
+    if _known_classes(spec) or spec.partition(":")[0] not in ("idx", "npz"):
+        return raw.astype(np.int64)
+    numbers = np.unique(raw if split == "train" else _raw_labels(spec, options, "train"))
+    labels = np.searchsorted(numbers, raw)
+    if split == "train":
+        return labels
+    known = numbers[np.minimum(labels, len(numbers) - 1)] == raw
+    only_test = np.unique(raw[~known])
+    return np.where(known, labels, len(numbers) + np.searchsorted(only_test, raw))
+
+
+def _known_classes(spec: str) -> tuple[str, ...]:
+    """Return the names of the classes of a well-known data set in IDX or NPZ files, else ()."""
+    prefix, location = split_spec(spec)
+    name = name_of(prefix, location) if prefix in ("idx", "npz") else ""
+    return KNOWN_DATASETS.get(name, ("", ()))[1]
+
+
+def _raw_labels(spec: str, options: Options, split: str) -> np.ndarray:
+    """Return the labels of a split as the source numbers them.
+
+    Raises:
+      DataError: there are none, or a number is negative or too large for a well-known data set.
+    """
     prefix, location = split_spec(spec)
     labels = SOURCES[prefix].labels(location, options, split)
     if not len(labels):
         raise DataError(f"{spec} has no {split} labels")
-    name = name_of(prefix, location) if prefix in ("idx", "npz") else ""
-    classes = KNOWN_DATASETS.get(name, ("", ()))[1]
+    classes = _known_classes(spec)
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or (classes and high >= len(classes)):
         valid = f"0 to {len(classes) - 1}" if classes else "0 upwards"
         raise DataError(f"{spec} has {split} labels from {low} to {high}: valid are {valid}")
-    return labels.astype(np.int64)
+    return labels

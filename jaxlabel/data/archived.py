@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jaxlabel.data.archive import Member, read_members
 from jaxlabel.data.dataset import Options
-from jaxlabel.data.folder import EXTENSIONS
+from jaxlabel.data.listing import EXTENSIONS
 from jaxlabel.data.streams import Entry, Reader
 from jaxlabel.errors import DataError
 

@@ -17,6 +17,8 @@ class Options(NamedTuple):
       image_mode: the channels: "grey", "rgb", or "auto" (grey only if all images are grey).
       folder_labels: whether the names of sub-folders are used as labels.
       skip_unreadable: whether unreadable image files in a folder are skipped instead of an error.
+      intensity: the rule LOW:HIGH of pictures with more than 8 bits; empty: it is measured on the
+        training images. It is no setting: `predict` passes the rule of the run on.
     """
 
     data_dir: str = ""
@@ -24,9 +26,16 @@ class Options(NamedTuple):
     image_mode: str = "auto"
     folder_labels: bool = False
     skip_unreadable: bool = False
+    intensity: str = ""
 
 
 DEFAULTS = Options()
+
+
+def options_of(settings: object) -> Options:
+    """Return the options that an object has as attributes, such as a run's configuration."""
+    names = [name for name in Options._fields if hasattr(settings, name)]
+    return Options(**{name: getattr(settings, name) for name in names})
 
 
 class Images(NamedTuple):
@@ -35,10 +44,29 @@ class Images(NamedTuple):
     Attributes:
       pixels: the images.
       items: the id of each image: a hash of its original pixels.
+      notes: lines for the user on what was converted.
+      intensity: the rule LOW:HIGH by which pictures with more than 8 bits were scaled; "" if there
+        are none.
     """
 
     pixels: UInt8[np.ndarray, "n h w c"]
     items: Shaped[np.ndarray, " n"]
+    notes: tuple[str, ...] = ()
+    intensity: str = ""
+
+
+class Unread(NamedTuple):
+    """An image file that cannot be read.
+
+    Attributes:
+      split: "train" or "test".
+      file: its path.
+      reason: what is wrong with it.
+    """
+
+    split: str
+    file: str
+    reason: str
 
 
 class Source(NamedTuple):
@@ -49,12 +77,18 @@ class Source(NamedTuple):
       test: the test images; None if there are none.
       classes: the names of the classes by label; empty if unknown.
       paths: the file of each training image; empty unless the images are separate files.
+      test_paths: the same for the test images.
+      notes: lines for the user: which files were there, and what was taken for what.
+      unread: the image files that were skipped because they cannot be read.
     """
 
     train: Images
     test: Images | None = None
     classes: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    test_paths: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
 
 class Dataset(NamedTuple):
@@ -70,6 +104,12 @@ class Dataset(NamedTuple):
         if the options resize images or turn them grey.
       test_images: the test images; of length 0 if there are none.
       paths: the file of each training image; empty unless the images are separate files.
+      test_paths: the same for the test images.
+      notes: lines for the user: which files were there, what was taken for what, and what was
+        converted.
+      unread: the image files that were skipped because they cannot be read.
+      intensity: the rule LOW:HIGH by which pictures with more than 8 bits were scaled; "" if there
+        are none.
     """
 
     name: str
@@ -79,6 +119,10 @@ class Dataset(NamedTuple):
     train_items: Shaped[np.ndarray, " n"]
     test_images: UInt8[np.ndarray, "m h w c"]
     paths: tuple[str, ...]
+    test_paths: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    unread: tuple[Unread, ...] = ()
+    intensity: str = ""
 
 
 DIGITS = tuple("0123456789")

@@ -9,32 +9,49 @@ from pathlib import Path
 import numpy as np
 
 from jaxlabel.data import images as image_module
-from jaxlabel.data.dataset import Images, Options, Source
+from jaxlabel.data.dataset import Images, Options, Source, Unread
+from jaxlabel.data.decoding import read_picture, without_size_warnings
+from jaxlabel.data.listing import Listing, list_images
 from jaxlabel.errors import DataError
+from jaxlabel.oracle import names
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif",
-           ".ppm", ".pgm", ".pbm", ".pnm")  # fmt: skip
+MAX_LINES = 10  # how many unreadable files are named before a line says how many more there are
 
 
 def read(location: str, options: Options) -> Source:
-    """Read the images of DIR/train and DIR/test, sorted by file name.
+    """Read the images below a folder, sorted by file name.
 
-    Without a folder DIR/train, all images below DIR but those in DIR/test are training images. The
-    names of sub-folders are used only with `options.folder_labels`, and only to name the classes.
+    Sub-folders called train, val and test are splits if all sub-folders are splits; see
+    `jaxlabel.data.listing`. The names of other sub-folders are used only with
+    `options.folder_labels`, and only to name the classes.
 
     Args:
-      location: the folder DIR.
+      location: the folder.
       options: how the images are read.
 
     Raises:
-      DataError: the folder does not exist or has no images, an image cannot be read, or images
-        differ in size.
+      DataError: the folder does not exist or has no images, an image or a sub-folder cannot be
+        read, or images differ in size.
     """
-    train, test = _split_files(location)
-    paths, images = _decode(location, train, options)
-    test_images = _decode(location, test, options)[1] if test else None
-    classes = _class_names(location, train, test) if options.folder_labels else ()
-    return Source(images, test_images, classes, tuple(map(_printable, paths)))
+    found = list_images(location)
+    unread = _refuse_folders(found, options)
+    files, images = _decode(location, found, "train", options, unread)
+    options = options._replace(intensity=images.intensity or options.intensity)
+    test_files: list[str] = []
+    test_images: Images | None = None
+    if found.test:
+        test_files, test_images = _decode(location, found, "test", options, unread)
+    classes: tuple[str, ...] = ()
+    notes = found.notes
+    if options.folder_labels:
+        classes, alike = _class_names(found)
+        notes += alike
+    if unread:
+        notes += (f"{len(unread):,} files or folders cannot be read and are left out",)
+    return Source(
+        images, test_images, classes, _paths(found, files), _paths(found, test_files), notes,
+        tuple(unread),
+    )  # fmt: skip
 
 
 def labels(location: str, options: Options, split: str) -> np.ndarray:
@@ -49,13 +66,18 @@ def labels(location: str, options: Options, split: str) -> np.ndarray:
     if not options.folder_labels:
         raise DataError(f"folder:{location} has no labels: set folder_labels to use the names "
                         "of the sub-folders as labels")  # fmt: skip
-    train, test = _split_files(location)
-    classes = _class_names(location, train, test)
-    files = train if split == "train" else test
+    found = list_images(location)
+    positions = {name: index for index, name in enumerate(_class_names(found)[0])}
+    files = found.train if split == "train" else found.test
     if options.skip_unreadable and files:
         # `read` skips unreadable files, so their labels must be skipped too.
-        files = _decode(location, files, options)[0]
-    return np.array([classes.index(_class_name(location, path)) for path in files], np.int64)
+        files = _decode(location, found, split, options, [])[0]
+    return np.array([positions[_class_name(found, file)] for file in files], np.int64)
+
+
+def class_names(location: str, options: Options) -> tuple[str, ...]:
+    """Return the names of the classes, by label: those of the sub-folders."""
+    return _class_names(list_images(location))[0]
 
 
 def has_labels(location: str, options: Options) -> bool:
@@ -63,90 +85,118 @@ def has_labels(location: str, options: Options) -> bool:
     return options.folder_labels
 
 
-def _split_files(location: str) -> tuple[list[Path], list[Path]]:
-    root = Path(location).expanduser()
-    if not root.is_dir():
-        raise DataError(f"folder:{location}: there is no such folder")
-    test = sorted(_images_below(root / "test", root))
-    if (root / "train").is_dir():
-        train = sorted(_images_below(root / "train", root))
-    else:
-        train = sorted(set(_images_below(root, root)) - set(test))
-    if not train:
-        place = f"{location}/train" if (root / "train").is_dir() else location
-        raise DataError(f"folder:{place} holds no images: no file ends in "
-                        f"{', '.join(EXTENSIONS)}")  # fmt: skip
-    return [root / file for file in train], [root / file for file in test]
+def _paths(found: Listing, files: list[str]) -> tuple[str, ...]:
+    return tuple(_printable(found.root / file) for file in files)
 
 
-def _images_below(folder: Path, root: Path) -> Iterator[str]:
-    """Yield the image files below a folder, without hidden ones, as paths relative to the root."""
-    visited = set()  # symbolic links may form loops
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        folders[:] = [] if real in visited else [f for f in folders if not _hidden(f)]
-        if real not in visited:
-            yield from (
-                (Path(parent) / file).relative_to(root).as_posix()
-                for file in files
-                if not _hidden(file) and file.lower().endswith(EXTENSIONS)
-            )
-        visited.add(real)
+def _refuse_folders(found: Listing, options: Options) -> list[Unread]:
+    """Return the sub-folders that cannot be entered.
+
+    Raises:
+      DataError: there is one, and `options.skip_unreadable` is not set.
+    """
+    if found.unread and not options.skip_unreadable:
+        folder, reason = found.unread[0]
+        raise DataError(f"{_printable(folder)} cannot be read ({reason}): give yourself the right "
+                        "to enter it, or set skip_unreadable to skip it")  # fmt: skip
+    for folder, reason in found.unread:
+        logging.getLogger("jaxlabel").warning("skipped %s: %s", _printable(folder), reason)
+    return [Unread("train", _printable(folder), reason) for folder, reason in found.unread]
 
 
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
+def _class_names(found: Listing) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the sorted names of the classes, and lines on names that differ only in case.
+
+    Raises:
+      DataError: an image lies in no sub-folder, or two sub-folders have names that look the same.
+    """
+    classes = sorted({_class_name(found, file) for file in [*found.train, *found.test]})
+    seen: dict[str, str] = {}
+    by_key: dict[str, str] = {}
+    notes = []
+    for name in classes:
+        if (other := seen.setdefault(names.clean(name), name)) != name:
+            raise DataError(f"the sub-folders {other!r} and {name!r} of {_printable(found.root)} "
+                            "look the same, but their names are stored differently: put their "
+                            "pictures into one of them")  # fmt: skip
+        if (other := by_key.setdefault(names.key(name), name)) != name:
+            notes.append(f"{other!r} and {name!r} differ only in upper and lower case or in "
+                         "similar signs: they are two classes")  # fmt: skip
+    return tuple(classes), tuple(notes)
 
 
-def _class_names(location: str, train: list[Path], test: list[Path]) -> tuple[str, ...]:
-    return tuple(sorted({_class_name(location, path) for path in [*train, *test]}))
-
-
-def _class_name(location: str, path: Path) -> str:
-    """Return the name of the image's top-level sub-folder, not counting train/ and test/."""
-    root = Path(location).expanduser()
-    parts = path.relative_to(root).parts
-    if parts[0] == "test" or (parts[0] == "train" and (root / "train").is_dir()):
+def _class_name(found: Listing, file: str) -> str:
+    """Return the name of the image's top-level sub-folder, below the folder of its split."""
+    parts = file.split("/")
+    if parts[0] in found.splits and len(parts) > 1:
         parts = parts[1:]
     if len(parts) < 2:
-        raise DataError(f"{_printable(path)} lies in no sub-folder: with folder_labels, every "
-                        "image must be in a folder named after its class")  # fmt: skip
+        raise DataError(f"{_printable(found.root / file)} lies in no sub-folder: with "
+                        "folder_labels, every image must be in a folder named after its class"
+                        )  # fmt: skip
     return _printable(parts[0])
 
 
-def _decode(location: str, files: list[Path], options: Options) -> tuple[list[Path], Images]:
-    """Decode image files in parallel; return the files that could be read, and their images."""
-    kept: list[Path] = []
+def _decode(
+    location: str, found: Listing, split: str, options: Options, unread: list[Unread]
+) -> tuple[list[str], Images]:
+    """Decode the image files of a split in parallel.
 
-    def readable(decoded: Iterable[Images | None]) -> Iterator[tuple[str, Images]]:
+    Args:
+      location: the folder, for error messages.
+      found: its files.
+      split: "train" or "test".
+      options: how the images are read.
+      unread: a list to which the files are added that cannot be read.
+
+    Returns:
+      The files that could be read, and their images.
+    """
+    files = found.train if split == "train" else found.test
+    kept: list[str] = []
+    failed: list[Unread] = []
+
+    def readable(decoded: Iterable[Images | str]) -> Iterator[tuple[str, Images]]:
         for file, image in zip(files, decoded, strict=True):
-            if image is not None:
+            if isinstance(image, str):
+                failed.append(Unread(split, _printable(found.root / file), image))
+            else:
                 kept.append(file)
-                yield _printable(file), image
+                yield _printable(found.root / file), image
         if not kept:
             raise DataError(f"folder:{location}: none of its {len(files)} images can be read")
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with without_size_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
-            images = image_module.merge(
-                readable(pool.map(lambda file: _decode_one(file, options), files))
-            )
+            decoded = pool.map(lambda file: _decode_one(found.root / file, options), files)
+            images = image_module.merge(readable(decoded), options.intensity)
         except DataError:
             pool.shutdown(cancel_futures=True)
             raise
+    log = logging.getLogger("jaxlabel")
+    for _, file, reason in failed[:MAX_LINES]:
+        log.warning("skipped %s: %s", file, reason)
+    if len(failed) > MAX_LINES:
+        log.warning("skipped %d more files that cannot be read", len(failed) - MAX_LINES)
+    unread += failed
     return kept, images
 
 
-def _decode_one(file: Path, options: Options) -> Images | None:
+def _decode_one(file: Path, options: Options) -> Images | str:
+    """Return the image of a file, or the reason why it cannot be read.
+
+    Raises:
+      DataError: it cannot be read, and `options.skip_unreadable` is not set.
+    """
     try:
-        picture = image_module.decode(file)
+        picture = read_picture(file)
+        single = image_module.single_image(picture.pixels, options)
     except Exception as error:  # Pillow raises many types of exceptions for a broken file.
         if not options.skip_unreadable:
             raise DataError(f"{_printable(file)} cannot be read ({_reason(error)}): remove it, or "
                             "set skip_unreadable to skip such files") from error  # fmt: skip
-        logging.getLogger("jaxlabel").warning("skipped %s: %s", _printable(file), _reason(error))
-        return None
-    return image_module.single_image(picture, options)
+        return _reason(error)
+    return single._replace(notes=picture.notes) if picture.notes else single
 
 
 def _printable(path: Path | str) -> str:
@@ -160,4 +210,8 @@ def _printable(path: Path | str) -> str:
 def _reason(error: Exception) -> str:
     if type(error).__name__ == "UnidentifiedImageError":
         return "not an image format that Pillow can read"
+    if type(error).__name__ == "DecompressionBombError":
+        return "it has more than 179 million pixels: make it smaller"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error) or type(error).__name__

@@ -26,12 +26,38 @@ def item_ids(images: UInt8[np.ndarray, "n h w c"]) -> Shaped[np.ndarray, " n"]:
 
 def item_id(image: UInt8[np.ndarray, "h w c"]) -> str:
     """Return the id of a single image, the same as `item_ids` returns for it."""
-    pixels = image[..., :1] if (image == image[..., :1]).all() else image
+    pixels = without_equal_channels(image)
     return _digest(_hash_of_shape(pixels.shape), np.ascontiguousarray(pixels))
 
 
-def _hash_of_shape(shape: tuple[int, ...]) -> "hashlib.blake2b":
-    return hashlib.blake2b("{}x{}x{}:".format(*shape).encode(), digest_size=16)
+def without_equal_channels(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w d"]:
+    """Return an image with three equal channels as one with a single channel; others unchanged."""
+    if image.shape[-1] == 1:
+        return image
+    # The first row of pixels already shows colour in nearly every colour image.
+    grey = (image[:1] == image[:1, :, :1]).all() and (image == image[..., :1]).all()
+    return image[..., :1] if grey else image
+
+
+def deep_item_id(image: Shaped[np.ndarray, "h w c"]) -> Shaped[np.ndarray, "1"]:
+    """Return the id of an image with more than 8 bits, as an array of length 1.
+
+    It is a hash of the file's values before they are scaled. An 8-bit picture that was saved with
+    16 bits (each value times 257) has the id of the 8-bit picture; the same whole numbers have one
+    id whether they are stored as 16 bits, as 32 bits or as floating-point numbers.
+    """
+    whole = image.dtype.kind in "iu" or bool((np.floor(image) == image).all())
+    if not whole or np.abs(image.astype(np.float64)).max() >= 2**31:
+        canonical = np.where(np.isnan(image), np.nan, image + 0.0).astype("<f4")
+        return np.array([_digest(_hash_of_shape(("float32", *image.shape)), canonical)])
+    values = image.astype("<i4")
+    if values.min() >= 0 and values.max() <= 65535 and not (values % 257).any():
+        return np.array([item_id((values // 257).astype(np.uint8))])
+    return np.array([_digest(_hash_of_shape(("int32", *image.shape)), values)])
+
+
+def _hash_of_shape(shape: tuple[object, ...]) -> "hashlib.blake2b":
+    return hashlib.blake2b(f"{'x'.join(map(str, shape))}:".encode(), digest_size=16)
 
 
 def _digest(start: "hashlib.blake2b", image: np.ndarray) -> str:

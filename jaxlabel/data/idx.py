@@ -83,9 +83,11 @@ def read_idx(file: Path) -> np.ndarray:
         raise DataError(f"{file} is not an IDX file of bytes: it begins with 0x{data[:4].hex()}, "
                         "not with 0x00000801 (labels) or 0x00000803 (images)")  # fmt: skip
     start = 4 + 4 * data[3]
+    if len(data) < start:
+        raise DataError(f"{file} is cut short in its header; fetch it again")
     shape = tuple(np.frombuffer(data[4:start], ">u4").tolist())
     expected = start + math.prod(shape)
-    if len(data) < start or len(data) != expected:
+    if len(data) != expected:
         state = "cut short" if len(data) < expected else "too long"
         raise DataError(f"{file} is {state}: {len(data):,} bytes, but its header {shape} "
                         f"requires {expected:,}; fetch it again")  # fmt: skip

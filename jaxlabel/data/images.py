@@ -1,16 +1,20 @@
 """Convert images of any size and colour mode to uint8 arrays of one shape, with their ids."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 
+from jaxlabel.data import intensity
 from jaxlabel.data.dataset import Images, Options
-from jaxlabel.data.identity import is_grey, item_id, item_ids
+from jaxlabel.data.identity import (
+    deep_item_id,
+    is_grey,
+    item_id,
+    item_ids,
+    without_equal_channels,
+)
 from jaxlabel.errors import DataError
-
-ORIENTATION = 0x0112  # the EXIF tag that says how a photograph must be turned to be upright
 
 
 def from_array(array: np.ndarray, where: str, options: Options) -> Images:
@@ -49,22 +53,34 @@ def _as_uint8(array: np.ndarray, where: str) -> np.ndarray:
     return array.astype(np.uint8, copy=False)
 
 
-def single_image(picture: UInt8[np.ndarray, "h w c"], options: Options) -> Images:
-    """Convert one decoded image to `Images` of length 1, resized to `options.image_size`."""
-    pixels = picture[..., :1] if (picture == picture[..., :1]).all() else picture
-    return Images(resize(pixels[None], options.image_size), np.array([item_id(picture)]))
+def single_image(picture: Shaped[np.ndarray, "h w c"], options: Options) -> Images:
+    """Convert one decoded image to `Images` of length 1, resized to `options.image_size`.
+
+    A picture with more than 8 bits becomes float32 pixels of its own scale, which `merge` scales.
+    """
+    if picture.dtype != np.uint8:
+        item = deep_item_id(picture)
+        return Images(resize(picture[None].astype(np.float32), options.image_size), item)
+    pixels = without_equal_channels(picture)
+    return Images(resize(pixels[None], options.image_size), np.array([item_id(pixels)]))
 
 
-def merge(named: Iterable[tuple[str, Images]]) -> Images:
-    """Concatenate pairs of (name, `Images` of length 1) to one `Images`.
+def merge(named: Iterable[tuple[str, Images]], rule: str = "") -> Images:
+    """Concatenate pairs of (name, `Images` of length 1) to one `Images` of uint8 pixels.
 
-    If any image has three channels, all images of the result have three.
+    If any image has three channels, all images of the result have three. Pictures with more than 8
+    bits are scaled by one rule for all (`jaxlabel.data.intensity`).
+
+    Args:
+      named: the name and the image of each file.
+      rule: the rule LOW:HIGH of such pictures; empty: it is measured on these.
 
     Raises:
       DataError: two images differ in size. The error names both, and is raised at the first
         difference, before further images are decoded.
     """
     singles: list[Images] = []
+    noted: dict[str, list[str]] = {}
     first_name, first = "", (0, 0)
     for name, single in named:
         size = single.pixels.shape[1:3]
@@ -74,26 +90,38 @@ def merge(named: Iterable[tuple[str, Images]]) -> Images:
             raise DataError(f"images differ in size: {first_name} is {_size(first)}, {name} is "
                             f"{_size(size)}: set image_size to resize them to one size"
                             )  # fmt: skip
+        for note in single.notes:
+            noted.setdefault(note, []).append(name)
         singles.append(single)
+    deep = [single.pixels for single in singles if single.pixels.dtype != np.uint8]
+    notes = [f"{len(names):,} pictures {note}: {names[0]}" for note, names in noted.items()]
+    if deep:
+        rule = rule or intensity.measure(deep)
+        notes.append(intensity.statement(rule, len(deep)))
     channels = max(single.pixels.shape[-1] for single in singles)
     pixels = np.empty((len(singles), *first, channels), np.uint8)
     for index, single in enumerate(singles):
-        pixels[index] = single.pixels[0]  # a single channel is broadcast to three
-    return Images(pixels, np.concatenate([single.items for single in singles]))
+        image = single.pixels[0]  # a single channel is broadcast to three
+        pixels[index] = image if image.dtype == np.uint8 else intensity.scale(image, rule)
+    items = np.concatenate([single.items for single in singles])
+    return Images(pixels, items, tuple(notes), rule if deep else "")
 
 
 def _size(size: tuple[int, ...]) -> str:
     return f"{size[1]}x{size[0]}"
 
 
-def resize(images: UInt8[np.ndarray, "n h w c"], side: int) -> UInt8[np.ndarray, "n s s c"]:
-    """Resize images to side x side pixels by bilinear filtering; side 0 returns them unchanged."""
+def resize(images: Shaped[np.ndarray, "n h w c"], side: int) -> Shaped[np.ndarray, "n s s c"]:
+    """Resize images to side x side pixels by bilinear filtering; side 0 returns them unchanged.
+
+    The images are uint8, or float32 with one channel.
+    """
     if side == 0 or images.shape[1:3] == (side, side):
         return images
     from PIL import Image
 
     channels = images.shape[-1]
-    out = np.empty((len(images), side, side, channels), np.uint8)
+    out = np.empty((len(images), side, side, channels), images.dtype)
     for index, image in enumerate(images):
         picture = Image.fromarray(image[..., 0] if channels == 1 else image)
         small = picture.resize((side, side), Image.Resampling.BILINEAR)
@@ -113,37 +141,3 @@ def with_channels(images: UInt8[np.ndarray, "n h w c"], channels: int) -> np.nda
         luma = part @ np.array([19595, 38470, 7471], np.uint32) + 0x8000
         grey[start : start + 4096, ..., 0] = luma >> 16
     return grey
-
-
-def decode(file: Any) -> UInt8[np.ndarray, "h w c"]:
-    """Decode an image file or binary stream to upright pixels with 1 channel or 3 channels.
-
-    Transparent images are drawn on white; 16-bit grey is scaled to 8 bits.
-
-    Raises:
-      Exception: the exception that Pillow raises for a file that it cannot read.
-    """
-    from PIL import Image, ImageOps
-
-    with Image.open(file) as image:
-        image.load()
-        turned = image.getexif().get(ORIENTATION, 1) != 1
-        upright = ImageOps.exif_transpose(image) if turned else image
-        return _to_array(upright)
-
-
-def _to_array(upright: Any) -> np.ndarray:
-    from PIL import Image
-
-    if upright.mode == "L":
-        return np.asarray(upright)[..., None]
-    if upright.mode == "1":
-        return np.asarray(upright.convert("L"))[..., None]
-    if upright.mode.startswith("I;16"):
-        return ((np.asarray(upright).astype(np.uint32) + 128) // 257).astype(np.uint8)[..., None]
-    if upright.mode in ("I", "F"):
-        raise ValueError("32-bit pixels: save it with 8 or 16 bits")
-    if upright.has_transparency_data:
-        white = Image.new("RGBA", upright.size, "white")
-        upright = Image.alpha_composite(white, upright.convert("RGBA"))
-    return np.asarray(upright.convert("RGB"))

@@ -7,27 +7,38 @@ labels that were not bought are never in its memory.
 """
 
 import argparse
+import csv
+import io
 import os
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 
-from jaxlabel import data
+import numpy as np
+
+from jaxlabel import data, files
 from jaxlabel.data.dataset import DEFAULTS, Dataset, Options
 from jaxlabel.errors import DataError, JaxlabelError, StoreError
 
+MAX_LINES = 10  # how many images with contradictory labels have a line each
+MAX_NAMES = 3  # how many identical images are named in a line
 STORE_VARIABLE = "JAXLABEL_IMPORT_STORE"
 
 
-def import_labels(spec: str, url: str, options: Options = DEFAULTS) -> list[str]:
-    """Store a data set's training labels and return one line for each contradictory label.
+def import_labels(spec: str, url: str, options: Options = DEFAULTS, full: str = "") -> list[str]:
+    """Store a data set's training labels and return lines on contradictory labels.
 
     A label is contradictory if an identical image already has another label; it is not stored.
-    Importing a data set again changes nothing.
+    There is a line for each image with such labels, up to 10 lines. Importing a data set again
+    changes nothing.
 
     Args:
       spec: the data set, as `digits`, `idx:DIR`, `npz:FILE`, `folder:DIR` or `tfds:NAME`.
       url: the SQL URL of the label store.
       options: how the images are read.
+      full: a CSV file for all contradictions, with a line per training image; "" for none.
 
     Raises:
       DataError: the images, the training labels or the test labels cannot be read.
@@ -40,42 +51,98 @@ def import_labels(spec: str, url: str, options: Options = DEFAULTS) -> list[str]
     if len(dataset.test_images):
         # Read the test labels only to find a corrupt file now rather than after the training.
         data.load_test_labels(spec, options)
-    classes = dataset.classes or tuple(map(str, range(int(labels.max()) + 1)))
+    names_here = dataset.classes or data.label_names(spec, options)[: int(labels.max()) + 1]
     store = LabelStore(url)
-    store.define(dataset.name, classes)
-    contradictions = store.add_labels(dataset.name, dataset.train_items, labels)
+    store.define(dataset.name, in_order_of(store.classes(dataset.name), names_here))
     names = store.classes(dataset.name)
-    return [
-        f"contradiction: {image_names(dataset, c.item)} is labelled {names[c.kept]} and "
-        f"{names[c.refused]}; {names[c.kept]} is kept"
-        for c in contradictions
+    positions = np.array([names.index(name) for name in names_here])
+    contradictions = store.add_labels(dataset.name, dataset.train_items, positions[labels])
+    refused: dict[tuple[str, int], list[int]] = {}
+    for contradiction in contradictions:
+        others = refused.setdefault((contradiction.item, contradiction.kept), [])
+        others.append(contradiction.refused)
+    if refused and full:
+        _write_contradictions(Path(full), dataset, positions[labels], names, dict(refused))
+    lines = [
+        f"contradiction: {image_names(dataset, item)} is labelled {names[kept]} and "
+        f"{_counted(others, names)}; {names[kept]} is kept"
+        for (item, kept), others in list(refused.items())[:MAX_LINES]
     ]
+    if len(refused) > MAX_LINES:
+        lines.append(f"and {len(refused) - MAX_LINES:,} more images have contradictory labels")
+    if full and (len(refused) > MAX_LINES or any("more)" in line for line in lines)):
+        lines.append(f"all contradictory labels are in {full}")
+    return lines
+
+
+def _counted(refused: Sequence[int], names: Sequence[str]) -> str:
+    """Return the names of refused classes, with their number if it is more than one."""
+    counts = Counter(refused).items()
+    return ", ".join(names[c] if n == 1 else f"{names[c]} ({n:,} times)" for c, n in counts)
+
+
+def _write_contradictions(
+    path: Path, dataset: Dataset, labels: np.ndarray, names: Sequence[str],
+    refused: dict[tuple[str, int], list[int]],
+) -> None:  # fmt: skip
+    """Write a CSV file with a line for each training image whose id has contradictory labels."""
+    kept = dict(refused.keys())
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["item", "image", "label", "kept"])
+    for index, item in enumerate(dataset.train_items.tolist()):
+        if item in kept:
+            image = dataset.paths[index] if dataset.paths else f"train {index}"
+            writer.writerow([item, image, names[labels[index]], names[kept[item]]])
+    files.write(path, text.getvalue(), durable=False)
+
+
+def in_order_of(stored: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names to define: unchanged, or after the stored ones if all are numbers.
+
+    A store may have met the numbered classes of another part of the data before, and keeps their
+    order.
+    """
+    if all(name.isdecimal() for name in [*stored, *names]):
+        return (*stored, *(name for name in names if name not in stored))
+    return tuple(names)
 
 
 def image_names(dataset: Dataset, item: str) -> str:
-    """Return the names of all training images with an id: files, or `train 438 = train 8275`."""
+    """Return the names of the first three training images with an id, and how many more have it.
+
+    An image is named by its file, or as in `train 438 = train 8275`.
+    """
     indices = (dataset.train_items == item).nonzero()[0].tolist()
-    return " = ".join(dataset.paths[i] if dataset.paths else f"train {i}" for i in indices)
+    shown = [dataset.paths[i] if dataset.paths else f"train {i}" for i in indices[:MAX_NAMES]]
+    more = f" (and {len(indices) - MAX_NAMES:,} more)" if len(indices) > MAX_NAMES else ""
+    return f"{' = '.join(shown)}{more}"
 
 
-def in_subprocess(spec: str, url: str, options: Options = DEFAULTS) -> list[str]:
+def in_subprocess(spec: str, url: str, options: Options = DEFAULTS, full: str = "") -> list[str]:
     """Run `import_labels` in a separate process, wait until it has ended, and return its lines.
 
     Args:
       spec: the data set, as `digits`, `idx:DIR`, `npz:FILE`, `folder:DIR` or `tfds:NAME`.
       url: the SQL URL of the label store.
       options: how the images are read.
+      full: a CSV file for all contradictions; "" for none.
 
     Raises:
       DataError: the images or labels cannot be read.
       StoreError: the store cannot be used, or has other classes for this data set.
     """
     settings = [f"--{name}={value}" for name, value in options._asdict().items()]
-    command = [sys.executable, "-m", "jaxlabel.data.importing", f"--data={spec}", *settings]
+    command = [
+        sys.executable, "-m", "jaxlabel.data.importing", f"--data={spec}", f"--full={full}",
+        *settings,
+    ]  # fmt: skip
     # The URL may contain a password. It is passed in the environment, because other users of the
     # machine can list the arguments of its processes.
-    environment = os.environ | {STORE_VARIABLE: url}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    environment = os.environ | {STORE_VARIABLE: url, "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", env=environment
+    )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
         kind = DataError if done.returncode == DataError.exit_code else StoreError
@@ -90,6 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="jaxlabel.data.importing", allow_abbrev=False)
     parser.add_argument("--data", required=True)
+    parser.add_argument("--full", default="")
     parser.add_argument(
         "--store", default=os.environ.get(STORE_VARIABLE), required=STORE_VARIABLE not in os.environ
     )
@@ -101,7 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     options = Options(**{name: getattr(given, name) for name in Options._fields})
     try:
-        for line in import_labels(given.data, given.store, options):
+        for line in import_labels(given.data, given.store, options, given.full):
             print(line)
     except JaxlabelError as error:
         print(f"jaxlabel: {' '.join(str(error).split())}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """Describe a data set in a text, and draw a sheet of sample images."""
 
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,7 +28,8 @@ def info(spec: str, options: Options = DEFAULTS, sheet: str | None = None) -> st
       spec: the data set, as `digits`, `idx:DIR`, `npz:FILE`, `folder:DIR` or `tfds:NAME`.
       options: how the images are read.
       sheet: the PNG file of the sheet; None: NAME_samples.png in the current folder, or in the
-        folder for temporary files if the current folder is inside the folder of images.
+        folder for temporary files if the current folder is inside the folder of images or is
+        read-only.
 
     Raises:
       DataError: the images or the labels cannot be read.
@@ -41,13 +43,13 @@ def info(spec: str, options: Options = DEFAULTS, sheet: str | None = None) -> st
         if len(dataset.test_images):
             labels["test"] = data.load_test_labels(spec, options)
     seconds = time.perf_counter() - start
-    highest = max((int(values.max()) for values in labels.values()), default=-1)
-    classes = dataset.classes or tuple(map(str, range(highest + 1)))
+    classes = dataset.classes or (data.label_names(spec, options) if labels else ())
     file = Path(sheet).expanduser() if sheet else _default_path(spec, f"{dataset.name}_samples.png")
     file.parent.mkdir(parents=True, exist_ok=True)
     sample_sheet(dataset.train_images, labels.get("train"), classes).save(file, "PNG")
     return "\n".join([
         f"{dataset.name} ({spec}), kind {dataset.kind}, read in {seconds:.1f} s",
+        *dataset.notes,
         *_image_lines(dataset),
         *_class_lines(labels, classes),
         *_duplicate_lines(dataset, source, labels, classes),
@@ -60,7 +62,8 @@ def _default_path(spec: str, name: str) -> Path:
     kind, _, location = spec.partition(":")
     folder = Path(location).expanduser().resolve()
     inside = kind == "folder" and Path.cwd().is_relative_to(folder)
-    return Path(tempfile.gettempdir() if inside else "") / name
+    elsewhere = inside or not os.access(".", os.W_OK)
+    return Path(tempfile.gettempdir() if elsewhere else "") / name
 
 
 def _image_lines(dataset: Dataset) -> list[str]:
@@ -104,7 +107,12 @@ def _duplicate_lines(
             name += f" {dataset.paths[index]}"
         return f"{name} ({classes[labels[split][index]]})" if split in labels else name
 
-    within = [" = ".join(image_name("train", i) for i in g) for g in identity.duplicates(items)]
+    def group_line(group: list[int]) -> str:
+        names = " = ".join(image_name("train", index) for index in group[:MAX_LINES])
+        more = len(group) - MAX_LINES
+        return f"{names} and {more:,} more" if more > 0 else names
+
+    within = [group_line(group) for group in identity.duplicates(items)]
     between = [
         f"{image_name('test', j)} = {image_name('train', i)}"
         for i, j in identity.shared_items(items, test_items)
@@ -113,7 +121,7 @@ def _duplicate_lines(
     lines += _titled_list("test images that are also in train", between)
     if "train" in labels:
         groups = identity.contradictions(items, labels["train"])
-        contradictory = [" = ".join(image_name("train", i) for i in group) for group in groups]
+        contradictory = [group_line(group) for group in groups]
         lines += _titled_list("identical training images with different labels", contradictory)
     return lines
 

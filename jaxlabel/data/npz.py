@@ -5,7 +5,6 @@ x_train, y_train, x_test and y_test.
 """
 
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,16 @@ from jaxlabel.data.dataset import Options, Source
 from jaxlabel.data.images import from_array
 from jaxlabel.errors import DataError
 
-IMAGES = {"train": ("train_images", "x_train"), "test": ("test_images", "x_test")}
-LABELS = {"train": ("train_labels", "y_train"), "test": ("test_labels", "y_test")}
+IMAGES = {"train": ("train_images", "x_train"), "test": ("test_images", "x_test"),
+          "val": ("val_images", "x_val", "valid_images", "x_valid")}  # fmt: skip
+LABELS = {"train": ("train_labels", "y_train"), "test": ("test_labels", "y_test"),
+          "val": ("val_labels", "y_val", "valid_labels", "y_valid")}  # fmt: skip
 
 
 def read(location: str, options: Options) -> Source:
     """Read the images of an archive, without reading its labels; test images are optional.
+
+    Validation images (val_images or x_val) join the training images, after them.
 
     Args:
       location: the NPZ file.
@@ -33,22 +36,47 @@ def read(location: str, options: Options) -> Source:
     if train is None:
         raise DataError(f"npz:{location} has no array train_images or x_train, but "
                         f"{_array_names(location)}")  # fmt: skip
-    test = _read_array(location, IMAGES["test"])
+    test, val = (_read_array(location, IMAGES[split]) for split in ("test", "val"))
+    notes = []
+    if val is not None and len(val):
+        if val.shape[1:] != train.shape[1:] or val.dtype != train.dtype:
+            raise DataError(f"npz:{location}: the validation images are {val.dtype} "
+                            f"{val.shape[1:]}, the training images {train.dtype} "
+                            f"{train.shape[1:]}: save them alike")  # fmt: skip
+        notes.append(f"to train: {len(train):,} training images and {len(val):,} validation images "
+                     "(they join the training images)")  # fmt: skip
+        train = np.concatenate([train, val])
+    known = {name for names in (*IMAGES.values(), *LABELS.values()) for name in names}
+    others = [name for name in _array_names(location).split(", ") if name not in known]
+    if others:
+        notes.append(f"npz:{location}: arrays that are not read: {', '.join(others)}")
     return Source(
         from_array(train, f"npz:{location} (train)", options),
         from_array(test, f"npz:{location} (test)", options)
         if test is not None and len(test)
         else None,
+        notes=tuple(notes),
     )
 
 
 def labels(location: str, options: Options, split: str) -> np.ndarray:
     """Return the labels of the split "train" or "test", in the order of the images.
 
+    The labels of validation images follow those of the training images.
+
     Raises:
       DataError: there are no labels, they are not a list of whole numbers, or their number differs
         from the number of images.
     """
+    found = _labels(location, split)
+    val = _read_array(location, IMAGES["val"]) if split == "train" else None
+    return (
+        found if val is None or not len(val) else np.concatenate([found, _labels(location, "val")])
+    )
+
+
+def _labels(location: str, split: str) -> np.ndarray:
+    """Return the labels of the split "train", "val" or "test"."""
     array, images = _read_array(location, LABELS[split]), _read_array(location, IMAGES[split])
     if array is None or images is None:
         names = " or ".join(LABELS[split])
@@ -77,10 +105,16 @@ def _array_names(location: str) -> str:
 def _read_array(location: str, keys: tuple[str, ...]) -> np.ndarray | None:
     with _open(location) as archive:
         key = next((key for key in keys if key in archive.files), None)
+        if key is None:
+            return None
         try:
-            return None if key is None else archive[key]
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"npz:{location}: the array {key} cannot be read ({error})") from error
+            array = archive[key]
+        except Exception as error:  # a damaged archive raises many types of exceptions
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise DataError(f"npz:{location}: the array {key} cannot be read ({reason})") from error
+    if array.ndim == 0:
+        raise DataError(f"npz:{location}: the array {key} is a single value")
+    return array
 
 
 def _open(location: str) -> np.lib.npyio.NpzFile:
@@ -94,4 +128,8 @@ def _open(location: str) -> np.lib.npyio.NpzFile:
         raise DataError(
             f"npz:{location} {fault}: save an archive with numpy.savez, or fetch it again"
         )
-    return np.load(file)
+    try:
+        return np.load(file)
+    except Exception as error:  # a damaged archive raises many types of exceptions
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"npz:{location} cannot be read ({reason}): fetch it again") from error

@@ -56,7 +56,11 @@ def prepared_folder(data_dir: str | None) -> str:
         return str(Path(data_dir).expanduser())
     import tensorflow_datasets as tfds
 
-    return os.path.expanduser(tfds.core.constants.DATA_DIR)
+    folder = os.path.expanduser(tfds.core.constants.DATA_DIR)
+    if not os.path.isabs(folder):
+        raise DataError("there is no home directory for data sets of tensorflow-datasets: name a "
+                        "directory with data_dir")  # fmt: skip
+    return folder
 
 
 def examples(name: str, folder: Path, split: str) -> Iterator[tuple[np.ndarray, int]]:

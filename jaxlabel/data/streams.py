@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxlabel.data import images as image_module
 from jaxlabel.data.dataset import Images, Options, Source
+from jaxlabel.data.decoding import read_picture
 from jaxlabel.errors import DataError
 
 PENDING = 64  # pictures that are read ahead while earlier ones are decoded
@@ -71,10 +72,13 @@ class Reader:
                  for split in ("train", "test")}  # fmt: skip
         if not parts["train"]:
             raise DataError(f"{spec} holds no images to train on")
-        images = {split: image_module.merge((entry.name, image) for entry, image in part)
-                  for split, part in parts.items() if part}  # fmt: skip
-        paths = tuple(f"{location}/{entry.name}" for entry, _ in parts["train"])
-        return Source(images["train"], images.get("test"), classes, paths)
+        train = image_module.merge(_pairs(parts["train"]), options.intensity)
+        rule = train.intensity or options.intensity
+        test = image_module.merge(_pairs(parts["test"]), rule) if parts["test"] else None
+        paths, test_paths = (
+            tuple(f"{location}/{entry.name}" for entry, _ in parts[split]) for split in parts
+        )
+        return Source(train, test, classes, paths, test_paths)
 
     def labels(self, location: str, options: Options, split: str) -> np.ndarray:
         """Return the labels of the split "train" or "test", in the order of the images.
@@ -113,14 +117,16 @@ class Reader:
 
         def decode(entry: Entry) -> tuple[Entry, Images] | None:
             try:
-                pixels = image_module.decode(io.BytesIO(entry.content))
+                picture = read_picture(io.BytesIO(entry.content))
             except Exception as error:  # Pillow raises many types of exceptions
                 if options.skip_unreadable:
                     return None
                 reason = " ".join(str(error).split()) or type(error).__name__
                 raise DataError(f"{spec}: {entry.name} cannot be read ({reason}): set "
                                 "skip_unreadable to skip it") from error  # fmt: skip
-            single = image_module.single_image(pixels, options)
+            single = image_module.single_image(picture.pixels, options)._replace(
+                notes=picture.notes
+            )
             return entry._replace(content=b""), single
 
         with ThreadPoolExecutor() as pool:
@@ -151,6 +157,12 @@ def _class_names(entries: Iterable[Entry]) -> tuple[str, ...]:
     """Return the sorted names of the classes; numbers in the order of their values."""
     names = {entry.label for entry in entries if entry.label is not None}
     return tuple(sorted(names, key=lambda name: (int(name) if name.isdecimal() else 10**18, name)))
+
+
+def _pairs(decoded: Iterable[tuple[Entry, Images]]) -> Iterator[tuple[str, Images]]:
+    """Yield the name and the image of each picture."""
+    for entry, image in decoded:
+        yield entry.name, image
 
 
 def _name(entry: Entry) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxlabel.data import images as image_module
 from jaxlabel.data.dataset import Images, Options, Source
+from jaxlabel.data.decoding import read_picture, without_size_warnings
 from jaxlabel.errors import DataError
 
 BATCH = 4096  # records that are read at a time; reading them singly takes three times as long
@@ -31,9 +32,13 @@ def read(location: str, options: Options) -> Source:
         raise DataError(f"tfds:{location} has no split train, but {', '.join(builder.info.splits)}")
     train = _read_images(builder, location, "train", options)
     test_split = _split_name(builder, "test")
+    options = options._replace(intensity=train.intensity or options.intensity)
     test = _read_images(builder, location, test_split, options) if test_split else None
     key = _label_key(builder)
-    return Source(train, test, tuple(builder.info.features[key].names) if key else ())
+    unused = [name for name in builder.info.splits if name not in ("train", test_split)]
+    notes = (f"tfds:{location}: splits that are not read: {', '.join(unused)}",) if unused else ()
+    classes = tuple(builder.info.features[key].names) if key else ()
+    return Source(train, test, classes, notes=notes)
 
 
 def labels(location: str, options: Options, split: str) -> np.ndarray:
@@ -48,6 +53,13 @@ def labels(location: str, options: Options, split: str) -> np.ndarray:
     if key is None or name is None:
         raise DataError(f"tfds:{location} has no {split} labels")
     return np.array(list(_read_feature(builder, location, name, key)), np.int64)
+
+
+def class_names(location: str, options: Options) -> tuple[str, ...]:
+    """Return the names of the classes, by label."""
+    builder = _builder(location, options)
+    key = _label_key(builder)
+    return tuple(builder.info.features[key].names) if key else ()
 
 
 def has_labels(location: str, options: Options) -> bool:
@@ -100,11 +112,13 @@ def _read_images(builder: Any, location: str, split: str, options: Options) -> I
     if not keys:
         raise DataError(f"tfds:{location} has no images, but {', '.join(features)}")
     encoded = _read_feature(builder, location, split, keys[0])
-    decoded = (image_module.decode(io.BytesIO(data)) for data in encoded)
-    return image_module.merge(
+    decoded = (read_picture(io.BytesIO(data)).pixels for data in encoded)
+    singles = (
         (f"{split} image {index}", image_module.single_image(picture, options))
         for index, picture in enumerate(decoded)
     )
+    with without_size_warnings():
+        return image_module.merge(singles, options.intensity)
 
 
 def _label_key(builder: Any) -> str | None:

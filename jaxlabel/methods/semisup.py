@@ -28,19 +28,19 @@ from jaxlabel.query import STRATEGIES, Labelled, needs_model
 from jaxlabel.semisupervised.propagation import Propagated
 from jaxlabel.semisupervised.setup import (
     ModelSettings,
-    begin,
     class_prior,
+    compute_spaces,
     ensemble,
+    initial_state,
     make_graph_targets,
     make_network,
     propagate_labels,
-    spaces,
 )
 
 
 @dataclasses.dataclass
 class Config(ModelSettings):
-    """Settings of semi-supervised training; configs/semisup.py has values per data set."""
+    """Settings of semi-supervised training; configs/semisup.py has examples."""
 
     query: str = setting(
         "random", "query strategy: which images are labelled", choices=STRATEGIES, own=True
@@ -57,11 +57,14 @@ class Config(ModelSettings):
 
     @property
     def first_strategy(self) -> str:
-        """Return the query strategy of the initial labels."""
+        """Return the query strategy that chooses the first labels, before any model is trained."""
         return self.initial_query if needs_model(self.query) else self.query
 
     def check(self) -> None:
-        """Raise a UsageError if the settings contradict each other."""
+        """Raise a UsageError if the settings contradict each other.
+
+        For example, the query strategy for the first labels must not need a trained model.
+        """
         super().check()
         if self.rounds > 1 and not self.initial_labels and not needs_model(self.query):
             raise UsageError(
@@ -79,17 +82,19 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Train a classifier on few labels and all images, and return the teacher of the last step.
+    """Train a classifier on few labels and on all images, and return it.
+
+    The classifier is the moving average of the network's weights after the last step.
 
     Raises:
       UsageError: the budget buys no label.
     """
     capacity = query.plan(oracle, len(images))
     space_key, start_key, loop_key = jax.random.split(key, 3)
-    plan = purchases(config, capacity)
+    plan = labels_per_round(config, capacity)
     strategies = (config.first_strategy, config.query)
-    _, space, graph = spaces(config, strategies, plan[0], images, space_key, log)
-    state = begin(config, images, oracle.num_classes, start_key, log)
+    _, space, graph = compute_spaces(config, strategies, plan[0], images, space_key, log)
+    state = initial_state(config, images, oracle.num_classes, start_key, log)
     step = semisupervised.make_step(config, semisupervised.views_of(config.kind))
     labelled, propagated = query.NO_LABELS, None
     for number, count in enumerate(plan):
@@ -108,11 +113,16 @@ def run(
             num_steps=num_steps_of_round(config.steps, number, len(plan)),
         )  # fmt: skip
         log.scalars("rounds", number, {"labels_spent": len(labelled.indices)})
-    return finish(config, images, state.teacher, labelled, propagated)
+    return make_predictor(config, images, state.teacher, labelled, propagated)
 
 
-def purchases(config: Config, capacity: int) -> list[int]:
-    """Return how many labels each round buys: the initial ones, then equal shares of the rest."""
+def labels_per_round(config: Config, capacity: int) -> list[int]:
+    """Return a list with the number of labels to buy in each round; the sum is `capacity`.
+
+    Round 0 buys as many labels as the setting `initial_labels` says. If it is 0, round 0 buys a
+    third of the labels if the query strategy needs a trained model, and otherwise all of them. The
+    later rounds buy equal shares of the rest.
+    """
     first = config.initial_labels
     if not first:
         first = max(1, capacity // 3) if needs_model(config.query) else capacity
@@ -123,7 +133,10 @@ def purchases(config: Config, capacity: int) -> list[int]:
 
 
 def num_steps_of_round(steps: int, number: int, rounds: int) -> int:
-    """Return the number of training steps of one round; the rounds add up to `steps`."""
+    """Return the number of training steps of round `number`, from 0.
+
+    The `steps` training steps of a run are divided equally among its `rounds` rounds.
+    """
     return steps * (number + 1) // rounds - steps * number // rounds
 
 
@@ -142,10 +155,11 @@ def buy(
     """Buy up to `count` more labels within the budget and return the whole labelled set.
 
     Args:
-      space: features that coverage strategies work on.
-      model: gives the class probabilities that uncertainty strategies work on.
+      space: the features that strategies without a model use, one row per image.
+      model: the network whose class probabilities the uncertainty strategies use.
       labelled: the labels bought so far.
-      number: the round's number; round 0 uses the strategy of the initial labels.
+      count: the number of labels to buy.
+      number: the number of the round, from 0. Round 0 uses the strategy for the initial labels.
     """
 
     def choose() -> Int[np.ndarray, "count"]:
@@ -165,14 +179,21 @@ def buy(
     return query.buy(oracle, labelled, wanted, number)
 
 
-def finish(
+def make_predictor(
     config: Config, images: UInt8[np.ndarray, "n h w c"], model: Any, labelled: Labelled,
     propagated: Propagated | None,
 ) -> Predictor:  # fmt: skip
-    """Return the result of a run: the model and a class for every training image.
+    """Return the result of a run: the trained model and a class for every training image.
 
-    The model averages over mirrored images if the kind of images allows mirroring. With
-    `objective=graph`, the classes are the propagated ones if the graph reaches the image.
+    If mirroring does not change the class of the images (as for clothes, unlike digits), the model
+    averages its predictions for an image and its mirror image. With `objective=graph`, the class of
+    an image is the label propagated to it over the neighbour graph; an image that no label reaches
+    gets the model's prediction.
+
+    Args:
+      model: the trained network.
+      labelled: the labels bought so far.
+      propagated: the propagated labels; None if none were propagated.
     """
     model = ensemble(config, [model])
     probabilities = predict_probabilities(model, images)
@@ -187,7 +208,8 @@ def finish(
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
     """Return a function that builds an untrained classifier from an `nnx.Rngs`.
 
-    Loading a saved model fills its weights in.
+    To load a saved model, the caller builds a network with this function and then overwrites its
+    weights with the saved ones.
     """
     make = make_network(config, shape, num_classes)
     return lambda rngs: ensemble(config, [make(rngs)])

@@ -1,4 +1,4 @@
-"""Autoencoders: `features(images)` returns the codes, calling the model the pixels' logits."""
+"""Autoencoders: `features(images)` returns the codes; calling the network returns pixel logits."""
 
 import math
 from collections.abc import Sequence
@@ -10,18 +10,22 @@ from jaxtyping import Array, Float
 
 from jaxlabel.nets.blocks import depth_to_space, space_to_depth
 from jaxlabel.nets.dense import Dense
+from jaxlabel.nets.layers import BiasedConv
 
 
 class DenseAutoencoder(nnx.Module):
-    """A fully connected autoencoder (pixels-512-256-code-256-512-pixels) with ReLU hidden layers.
+    """A fully connected autoencoder with ReLU hidden layers (by default 512 and 256 units wide).
 
-    Calling it returns the pixels' logits, of the images' shape. It is the baseline S0's
-    autoencoder.
+    The code of an image is a short vector from which the image can be reconstructed. The method
+    `features(images)` returns the codes, an array (batch, code). Calling the network on images
+    encodes and decodes them: it returns one logit per pixel and channel, in the shape of the
+    images. A sigmoid turns the logits into reconstructed pixels in [0, 1].
 
     Args:
       shape: height, width, and channels of an image.
-      code: dimensions of the code.
-      hidden: widths of the layers between the pixels and the code.
+      code: the number of dimensions of the code.
+      hidden: widths of the encoder's hidden layers, from the pixels to the code. The decoder has
+        the same layers in reverse order.
     """
 
     def __init__(
@@ -40,10 +44,14 @@ class DenseAutoencoder(nnx.Module):
 
 
 class ConvAutoencoder(nnx.Module):
-    """A convolutional autoencoder: two convolutions that each halve the sides, and a dense code.
+    """A convolutional autoencoder.
 
-    The decoder mirrors the encoder, and calling the model returns the pixels' logits. Images whose
-    sides are not multiples of 4 are padded with black at the end, and the output is cropped.
+    Two convolutions each halve the image's sides, and a dense layer maps the result to the code, a
+    short vector from which the image can be reconstructed. The decoder mirrors the encoder. The
+    method `features(images)` returns the codes. Calling the network on images encodes and decodes
+    them: it returns one logit per pixel and channel, in the shape of the images. Images whose sides
+    are not multiples of 4 are padded with black at the bottom and on the right, and the output is
+    cropped to the original size.
     """
 
     def __init__(self, shape: tuple[int, ...], code: int, rngs: nnx.Rngs, width: int = 16):
@@ -54,16 +62,16 @@ class ConvAutoencoder(nnx.Module):
         cells = math.prod(self.grid)
         self.down = nnx.List(
             [
-                nnx.Conv(channels * 4, width, (3, 3), rngs=rngs),
-                nnx.Conv(width * 4, 2 * width, (3, 3), rngs=rngs),
+                BiasedConv(channels * 4, width, (3, 3), rngs=rngs),
+                BiasedConv(width * 4, 2 * width, (3, 3), rngs=rngs),
             ]
         )
         self.to_code = nnx.Linear(cells, code, rngs=rngs)
         self.from_code = nnx.Linear(code, cells, rngs=rngs)
         self.up = nnx.List(
             [
-                nnx.Conv(2 * width, width * 4, (3, 3), rngs=rngs),
-                nnx.Conv(width, channels * 4, (3, 3), rngs=rngs),
+                BiasedConv(2 * width, width * 4, (3, 3), rngs=rngs),
+                BiasedConv(width, channels * 4, (3, 3), rngs=rngs),
             ]
         )
 

@@ -1,4 +1,4 @@
-"""A classifier made of an encoder and a linear head, and the encoders that a config can name."""
+"""A classifier (an encoder and a linear head), and the encoders that a config can name."""
 
 from typing import Protocol
 
@@ -15,7 +15,13 @@ ENCODERS = ("conv", "resnet18", "dense", "gradients", "gradient_conv", "fine_gra
 
 
 class Encoder(Protocol):
-    """A network that maps images to feature vectors of `num_features` dimensions."""
+    """The interface of an encoder, a network that maps images to feature vectors.
+
+    Its method `features(images)` returns one feature vector per image.
+
+    Attributes:
+      num_features: the number of dimensions of a feature vector.
+    """
 
     num_features: int
 
@@ -23,9 +29,10 @@ class Encoder(Protocol):
 
 
 class Classifier(nnx.Module):
-    """A linear classification head on an encoder: calling it returns the class logits.
+    """An image classifier: an encoder followed by one linear layer.
 
-    `features(images)` returns the encoder's features.
+    Calling it on images returns the class logits. The method `features(images)` returns the
+    encoder's features, one vector per image.
     """
 
     def __init__(self, encoder: Encoder, num_classes: int, rngs: nnx.Rngs):
@@ -42,17 +49,19 @@ class Classifier(nnx.Module):
 def make_encoder(
     name: str, shape: tuple[int, ...], rngs: nnx.Rngs, width: int | None = None
 ) -> Encoder:
-    """Return a new encoder, with random weights, for images of the given shape.
+    """Return a new encoder network with random weights.
 
     Args:
-      name: the architecture, one of `ENCODERS`.
-      shape: height, width, and channels of an image.
-      rngs: the random streams for the initial weights.
-      width: the number of units or channels that the architecture's layer sizes are multiples of;
-        None for the architecture's default.
+      name: the architecture: one of the names in the tuple `ENCODERS`, for example "conv" or
+        "resnet18". Or "module:function", the user's own function of (shape, rngs, width), which
+        returns the network.
+      shape: height, width, and channels of the images that the encoder will get.
+      rngs: Flax's random number generators, for the initial weights.
+      width: the base width of the network: the sizes of all its layers are multiples of this
+        number. None for the architecture's default.
 
     Raises:
-      ValueError: `name` is not in `ENCODERS`.
+      ValueError: `name` is neither in `ENCODERS` nor of the form "module:function".
     """
     if is_own(name):
         own: Encoder = own_part(name, "the network")(shape, rngs, width)

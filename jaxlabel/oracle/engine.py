@@ -1,8 +1,10 @@
 """Open the database of a label store, and explain database errors in one line."""
 
 import contextlib
+import os
 import sqlite3
 import time
+import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,6 +79,7 @@ def _create(url: sa.URL) -> sa.Engine:
             url.set(drivername="sqlite"),
             poolclass=pool.StaticPool if in_memory else pool.NullPool,
             connect_args={"timeout": _lock_timeout(url)},
+            **({} if in_memory else _read_only(url)),
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -94,6 +97,22 @@ def _create(url: sa.URL) -> sa.Engine:
         event.listen(engine, "connect", _prepare_postgresql)
         return engine
     raise StoreAddressError(NOT_A_URL)
+
+
+def _read_only(url: sa.URL) -> dict[str, Any]:
+    """Return create_engine's arguments for a SQLite file that this user may only read.
+
+    With a write-ahead log, SQLite writes files beside the database even to read it. Without such
+    files of another process, the database is therefore opened as one that does not change.
+    """
+    path = os.path.abspath(str(url.database))
+    folder = os.path.dirname(path)
+    if not os.path.isfile(path) or (os.access(path, os.W_OK) and os.access(folder, os.W_OK)):
+        return {}
+    has_log = os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal") > 0
+    mode = "mode=ro" if has_log else "mode=ro&immutable=1"
+    address = f"file:{urllib.parse.quote(path)}?{mode}"
+    return {"creator": lambda: sqlite3.connect(address, uri=True, timeout=_lock_timeout(url))}
 
 
 def _lock_timeout(url: sa.URL) -> float:
@@ -180,7 +199,9 @@ def explain(error: Exception) -> str:
 
 def _create_tables(engine: sa.Engine) -> None:
     with transaction(engine) as connection:
-        exists = sa.inspect(connection).has_table(schema.versions.name)
+        inspector = sa.inspect(connection)
+        exists = inspector.has_table(schema.versions.name)
+        lacks_votes = exists and not inspector.has_table(schema.votes.name)
         if exists:
             version = connection.execute(sa.select(sa.func.max(schema.versions.c.version))).scalar()
     if exists:
@@ -190,6 +211,9 @@ def _create_tables(engine: sa.Engine) -> None:
                 f"version {schema.VERSION}: use the jaxlabel version that made it, or name another "
                 "store"
             )
+        if lacks_votes:  # a store that was made before the labelling page
+            with transaction(engine, write=True) as connection:
+                schema.votes.create(connection, checkfirst=True)
         return
     if engine.dialect.name == "sqlite":
         _use_write_ahead_log(engine)

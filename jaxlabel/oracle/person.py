@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from jaxlabel.errors import DataError
+from jaxlabel.oracle import names as class_names
 
 if TYPE_CHECKING:
     from jaxlabel.oracle.store import LabelStore
 
 COLUMNS = ("item", "file", "label")
+INDEX = "class_index"  # an optional column for answers by the index of a class
 MAX_NAME_LENGTH = 200  # the maximal number of characters in a class name
 
 
@@ -25,12 +27,14 @@ class Row(NamedTuple):
       item: the id of the image.
       file: the image file that a person can open; empty if there is none.
       label: the person's answer; empty if there is none yet.
+      class_index: the index of the class, if the file has such a column.
     """
 
     line: int
     item: str
     file: str
     label: str
+    class_index: str = ""
 
 
 class Refused(NamedTuple):
@@ -59,6 +63,8 @@ class Counts(NamedTuple):
       refused: the answers that contradict a label that is kept.
       new_classes: the names of the classes that were added.
       corrected: the number of answers that replaced an earlier answer.
+      respelt: pairs of an answer as it was written and the class that it was taken for.
+      blank_words: the words, such as "nan", that were taken for a missing answer.
     """
 
     added: int
@@ -67,13 +73,16 @@ class Counts(NamedTuple):
     refused: list[Refused]
     new_classes: tuple[str, ...]
     corrected: int = 0
+    respelt: tuple[tuple[str, str], ...] = ()
+    blank_words: tuple[str, ...] = ()
 
 
 def write_questions(path: str | Path, items: Sequence[str], paths: Sequence[str] = ()) -> int:
     """Write a CSV file of images to label, and return the number of lines without a label.
 
     The columns are item, file and label. Labels that a person has already entered in an existing
-    file are kept.
+    file are kept. The file begins with a byte-order mark: Excel reads a file without one in a local
+    encoding, and so destroys umlauts.
 
     Args:
       path: the CSV file.
@@ -94,7 +103,7 @@ def write_questions(path: str | Path, items: Sequence[str], paths: Sequence[str]
     lines += [(row.item, row.file, row.label) for row in answered.values() if row.item not in asked]
     partial = target.with_name(target.name + ".partial")
     try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        with partial.open("w", newline="", encoding="utf-8-sig") as file:
             csv.writer(file).writerows([COLUMNS, *lines])
         os.replace(partial, target)  # atomic: a killed process leaves no half-written file
     except OSError as error:
@@ -111,8 +120,9 @@ def import_answers(
 ) -> Counts:
     """Store the labels in a CSV file with the columns item and label, and return the counts.
 
-    A label is the name of a class, in upper or lower case, or its index. Other names become new
-    classes. If all class names are numbers, or there are no classes yet, a number is a name.
+    A label is the name of a class, never its index; a name that is new becomes a new class.
+    Spellings that a person takes for one name are one class (`jaxlabel.oracle.names`). An index is
+    read only from a column called class_index.
 
     An answer that differs from the stored label replaces it only if the item is in `correctable`
     and no account has bought its label; otherwise the answer is refused. All other answers are
@@ -128,18 +138,22 @@ def import_answers(
     Raises:
       DataError: the file cannot be read, or one of its lines is wrong; the message says which.
     """
-    rows = [row for row in _read(Path(path)) if row.label or row.item]
-    filled = [row for row in rows if row.label]
-    _check_items(path, filled, known_items)
     classes = store.classes(label_set)
+    rows = [row for row in _read(Path(path)) if row.label or row.class_index or row.item]
+    rows = [_with_name(path, row, classes) for row in rows]
+    filled = [row for row in rows if not class_names.is_blank(row.label, classes)]
+    blank_words = {row.label for row in rows} - {row.label for row in filled}
+    blank_words = {word for word in blank_words if class_names.clean(word)}
+    _check_items(path, filled, known_items)
     named = {row.item: (row, _class_name(path, row, classes)) for row in filled}
     labelled = store.bought(label_set, list(named))
     free = {item: name for item, (_, name) in named.items() if item not in labelled}
     new = sorted(set(free.values()) - set(classes), key=_by_number)
-    if pair := _differ_only_in_case(new):
-        line = next(row.line for row, name in named.values() if name == pair[1])
+    if pair := class_names.collision(new):
+        line = max(row.line for row, name in named.values() if name in pair)
         raise DataError(f"{path} line {line}: {pair[1]!r} and {pair[0]!r} differ only in upper "
-                        "and lower case: write them in the same way")  # fmt: skip
+                        "and lower case, in how a number is written, or in the character encoding: "
+                        "write them in the same way")  # fmt: skip
     names = [*classes, *new]
     store.define(label_set, names)
     labels = {name: label for label, name in enumerate(names)}
@@ -152,8 +166,11 @@ def import_answers(
     conflicts += [(item, kept) for item, kept, _ in contradictions if item not in corrected]
     refused = [Refused(named[i][0].line, i, names[kept], named[i][1]) for i, kept in conflicts]
     known = len(named) - (len(answers) - before) - len(corrected) - len(refused)
-    return Counts(len(answers) - before, known, len(rows) - len(filled),
-                  sorted(refused), tuple(new), len(corrected))  # fmt: skip
+    respelt = {(row.label, name) for row, name in named.values() if row.label != name}
+    return Counts(
+        len(answers) - before, known, len(rows) - len(filled), sorted(refused), tuple(new),
+        len(corrected), tuple(sorted(respelt)), tuple(sorted(blank_words)),
+    )  # fmt: skip
 
 
 def _read(path: Path) -> list[Row]:
@@ -179,12 +196,15 @@ def _read(path: Path) -> list[Row]:
     reader = csv.DictReader(lines, delimiter=delimiter, restval="", strict=True)
     try:
         names = [(name or "").strip().casefold() for name in reader.fieldnames or ()]
-        if any(names.count(name) != 1 for name in ("item", "label")):
+        if any(names.count(name) != 1 for name in ("item", "label")) or names.count(INDEX) > 1:
             raise DataError(f"{path} needs a column called item and one called label, named in its "
                             "first line")  # fmt: skip
         reader.fieldnames = names
         return [
-            Row(reader.line_num + skipped, *((row.get(name) or "").strip() for name in COLUMNS))
+            Row(
+                reader.line_num + skipped,
+                *((row.get(name) or "").strip() for name in (*COLUMNS, INDEX)),
+            )
             for row in reader
         ]
     except csv.Error as error:
@@ -210,32 +230,48 @@ def _check_items(path: str | Path, rows: list[Row], known_items: Container[str] 
             )
 
 
+def _with_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> Row:
+    """Return the line with the name of the class whose index it gives, if it gives an index.
+
+    Raises:
+      DataError: there is no class of that index, or the line's label is another class.
+    """
+    if class_names.is_blank(row.class_index, ()):
+        return row
+    number = class_names.value(row.class_index)
+    if number is None or not 0 <= int(number) < len(classes):
+        raise DataError(f"{path} line {row.line}: the {INDEX} {row.class_index!r} is none of 0 to "
+                        f"{len(classes) - 1}")  # fmt: skip
+    name = classes[int(number)]
+    written = class_names.clean(row.label)
+    if not class_names.is_blank(written, classes) and (
+        class_names.match(written, classes).name != name
+    ):
+        raise DataError(f"{path} line {row.line}: the label is {row.label!r}, but class {number} "
+                        f"is {name!r}: keep one of them")  # fmt: skip
+    return row._replace(label=name)
+
+
 def _class_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> str:
-    if len(row.label) > MAX_NAME_LENGTH or not row.label.isprintable():
+    """Return the class that a line's label names; a new name is returned in its clean spelling.
+
+    Raises:
+      DataError: the label cannot be a class name, or a person must decide which class it is.
+    """
+    name = class_names.clean(row.label)
+    if len(name) > MAX_NAME_LENGTH or set("\r\n") & set(row.label) or not _is_printable(name):
         raise DataError(f"{path}: the label before or in line {row.line} is not a class name: it "
                         f"has several lines or more than {MAX_NAME_LENGTH} characters; is a quote "
                         "missing?")  # fmt: skip
-    if row.label in classes:
-        return row.label
-    matches = [name for name in classes if name.casefold() == row.label.casefold()]
-    if len(matches) == 1:
-        return matches[0]
-    if not row.label.isdecimal() or all(name.isdecimal() for name in classes):
-        return row.label
-    if int(row.label) < len(classes):
-        return classes[int(row.label)]
-    raise DataError(
-        f"{path} line {row.line}: {row.label} is none of the classes 0 to {len(classes) - 1}"
-    )
+    meant, fault = class_names.match(name, classes)
+    if meant is None:
+        raise DataError(f"{path} line {row.line}: the label {name!r} is not stored: {fault}")
+    return meant
 
 
-def _differ_only_in_case(names: list[str]) -> tuple[str, str] | None:
-    """Return the first two names that differ only in upper and lower case, or None."""
-    first_names: dict[str, str] = {}
-    for name in names:
-        if (other := first_names.setdefault(name.casefold(), name)) != name:
-            return other, name
-    return None
+def _is_printable(name: str) -> bool:
+    """Return True if a name has only printable characters and the joiners of some scripts."""
+    return name.translate(class_names.JOINERS).isprintable() and name != ""
 
 
 def _by_number(name: str) -> tuple[int, str]:

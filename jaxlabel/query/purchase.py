@@ -1,4 +1,4 @@
-"""The labelled set, and the purchase of further labels within the budget."""
+"""The labelled set, and buying further labels within the budget."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,12 @@ from jaxlabel.oracle import Oracle
 
 
 class Labelled(NamedTuple):
-    """The labelled set: indices of the training images and their labels, in order of purchase."""
+    """The labelled set: the training images whose labels were bought, in order of purchase.
+
+    Attributes:
+      indices: the indices of these images among the training images.
+      labels: the labels of these images, as class indices.
+    """
 
     indices: Int[np.ndarray, "m"]
     labels: Int[np.ndarray, "m"]
@@ -23,15 +28,21 @@ NO_LABELS = Labelled(np.zeros(0, int), np.zeros(0, int))
 
 
 def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray, "q"]:
-    """Return the indices whose labels the remaining budget buys, going through them in order.
+    """Return the indices of those wanted images whose labels the remaining budget can buy.
 
-    An index whose label costs more than what is then left is skipped.
+    The images are considered in the given order. An image is skipped if its label costs more than
+    what remains of the budget after the labels of the images before it. Nothing is bought.
+
+    Args:
+      oracle: the object that sells labels and keeps the budget.
+      indices: the indices of the wanted images, most wanted first.
     """
     # 1e-9 here and below allows for rounding errors in sums of prices.
     left, bought = oracle.remaining + 1e-9, np.zeros(len(indices), bool)
     for place, price in enumerate(oracle.cost(indices).tolist()):
-        bought[place] = price <= left
-        left -= price * bought[place]
+        bought[place] = price <= left and math.isfinite(price)
+        price = price if bought[place] else 0.0
+        left -= price
     return indices[bought]
 
 
@@ -42,37 +53,53 @@ def num_affordable(
     *,
     surely: bool = False,
 ) -> int:
-    """Return the number of further labels that the remaining budget buys.
+    """Estimate how many more labels the remaining budget can buy, and return this number.
 
-    The estimate uses the mean price of the unlabelled images whose label is affordable. Prices are
-    read once (`Oracle.prices`), so that a resumed run plans the same numbers; only `surely` reads
-    them again.
+    The estimate uses the mean price of the unlabelled images whose label alone is affordable, and
+    the prices that the oracle read when it was created (`Oracle.prices`). So a resumed run gets the
+    same number as the interrupted one.
 
     Args:
-      num_images: the images are those with indices below this.
-      asked: indices of the labelled images.
-      surely: return a number that is affordable whichever images are chosen, by using the highest
-        price of all unlabelled images.
+      oracle: the object that sells labels and keeps the budget.
+      num_images: the number of training images.
+      asked: the indices of the labelled images.
+      surely: True to return a number that is affordable whichever unlabelled images are chosen. It
+        is then computed from the highest of their current prices.
     """
     excluded = asked if surely else np.append(asked, unaffordable(oracle, num_images))
     left = np.setdiff1d(np.arange(num_images), excluded)
     if not len(left):
         return 0
     prices = oracle.cost(left) if surely else oracle.prices[left]
+    prices = prices[np.isfinite(prices)]  # nobody can answer the others: see `LabelStore.costs`
+    if not len(prices):
+        return 0
     price = float(prices.max() if surely else prices.mean())
     bought = oracle.remaining / price + 1e-9 if price > 0 else math.inf
-    return int(min(len(left), bought))
+    return int(min(len(prices), bought))
 
 
 def unaffordable(oracle: Oracle, num_images: int) -> Int[np.ndarray, "m"]:
-    """Return the indices of the images whose label alone costs more than the remaining budget."""
-    return np.flatnonzero(oracle.prices[:num_images] > oracle.remaining + 1e-9)
+    """Return the indices of those training images whose label costs more than the remaining budget.
+
+    An image that no person could label has an infinite price.
+
+    Args:
+      oracle: the object that sells labels and keeps the budget.
+      num_images: the number of training images.
+    """
+    prices = oracle.prices[:num_images]
+    return np.flatnonzero((prices > oracle.remaining + 1e-9) | ~np.isfinite(prices))
 
 
 def plan(oracle: Oracle, num_images: int) -> int:
-    """Return the number of labels to plan for at the start of a run: at least 1.
+    """Return the number of labels that a new run can expect to buy with its budget, at least 1.
 
-    It is `num_affordable` for an empty labelled set.
+    It is the estimate of `num_affordable` when no image is labelled yet.
+
+    Args:
+      oracle: the object that sells labels and keeps the budget.
+      num_images: the number of training images.
 
     Raises:
       UsageError: the budget does not buy even the cheapest label.
@@ -92,19 +119,22 @@ def chosen(
     labelled: Labelled,
     choose: Callable[[], Int[np.ndarray, "count"]],
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of up to `count` images to label in a round; a resumed run repeats them.
+    """Choose up to `count` images to label in a round, and return their indices.
 
-    The choice is kept in a checkpoint of the log. A resumed run reuses it, so that no bought label
-    is wasted, even if its networks differ: another machine rounds differently, and a new class
-    named by a person means that the networks are trained again. There are fewer indices if `choose`
-    returns fewer.
+    A round is one purchase of labels and the training after it. The choice is saved in a
+    checkpoint, and a resumed run chooses the same images, so that the labels bought before the
+    interruption are used. Without the checkpoint it might choose others, because its networks may
+    differ: another machine rounds differently, or networks were trained again after a class was
+    added.
 
     Args:
-      number: the round's number.
+      log: the run's log, which stores the checkpoint.
+      number: the index of the round.
       num_images: the number of training images.
-      labelled: the labelled set, whose images are not chosen.
-      choose: a function that returns the indices of `count` images; called only if the checkpoint
-        holds too few.
+      labelled: the labelled set; its images are not chosen.
+      choose: a function without arguments that returns the indices of `count` images, best first.
+        It is called only if the checkpoint holds fewer than `count` images. If it returns fewer,
+        fewer are chosen.
     """
     before = restored_choice(log, number, num_images)
     before = before[~np.isin(before, labelled.indices)][:count]
@@ -117,17 +147,28 @@ def chosen(
 
 
 def restored_choice(log: Log, number: int, num_images: int) -> Int[np.ndarray, "m"]:
-    """Return the indices of the images that an interrupted run chose in a round, if any."""
+    """Return the indices of the images that an interrupted run had chosen to label in a round.
+
+    They are read from the run's checkpoint. The array is empty if there is no checkpoint.
+
+    Args:
+      log: the run's log, which stores the checkpoint.
+      number: the index of the round (a round is one purchase of labels and the training after it).
+      num_images: the number of training images.
+    """
     return restore_indices(log, _name(number), num_images)
 
 
 def save_indices(log: Log, name: str, indices: Int[np.ndarray, "m"], num_images: int) -> None:
-    """Save indices of images in a checkpoint whose shape does not depend on their number.
+    """Save indices of images in a checkpoint, from which `restore_indices` reads them.
 
-    A checkpoint with more indices replaces one with fewer.
+    The indices are padded with -1 to length `num_images`, so that the checkpoint always has the
+    same size. If a checkpoint of this name exists already, the one with more indices counts.
 
     Args:
+      log: the run's log, which stores the checkpoint.
       name: the checkpoint's name.
+      indices: the indices of the images.
       num_images: the number of training images.
     """
     padded = np.pad(indices, (0, num_images - len(indices)), constant_values=-1)
@@ -135,7 +176,15 @@ def save_indices(log: Log, name: str, indices: Int[np.ndarray, "m"], num_images:
 
 
 def restore_indices(log: Log, name: str, num_images: int) -> Int[np.ndarray, "m"]:
-    """Return the indices saved by `remember` under a name; empty if there are none."""
+    """Return the image indices that `save_indices` saved in the checkpoint `name` of a run.
+
+    The array is empty if there is no such checkpoint.
+
+    Args:
+      log: the run's log, which stores the checkpoint.
+      name: the checkpoint's name.
+      num_images: the number of training images.
+    """
     restored = log.restore(name, np.full(num_images, -1))
     padded = np.full(0, -1) if restored is None else np.asarray(restored[1])
     return padded[padded >= 0]
@@ -146,15 +195,18 @@ def _name(number: int) -> str:
 
 
 def buy(oracle: Oracle, labelled: Labelled, wanted: Int[np.ndarray, "m"], number: int) -> Labelled:
-    """Buy the labels of `wanted` images within the budget, and return the whole labelled set.
+    """Buy labels of the `wanted` images within the budget, and return the enlarged labelled set.
 
     Args:
-      labelled: the labelled set before.
-      wanted: the images to label, in order of preference (see `affordable`).
-      number: the round's number for the ledger.
+      oracle: the object that sells labels and keeps the budget.
+      labelled: the labelled set before the purchase.
+      wanted: the indices of the images to label, most wanted first; those that the budget cannot
+        buy are left out (see `affordable`).
+      number: the index of the round, which is recorded with the purchase (a round is one purchase
+        of labels and the training after it).
 
     Raises:
-      BudgetExceeded: the labelled set is empty, and each of `wanted` costs more than the budget.
+      BudgetExceeded: `labelled` is empty, and the budget does not buy any of the wanted labels.
     """
     asked = affordable(oracle, wanted)
     if not len(asked) and not len(labelled.indices):

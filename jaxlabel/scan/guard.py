@@ -1,4 +1,4 @@
-"""Label-free checks of a clustering: measures of its quality, and advice on settings."""
+"""Label-free quality measures of a clustering, and advice on the settings to change."""
 
 from typing import NamedTuple
 
@@ -13,17 +13,20 @@ SLACK = 0.02  # the decrease of a measure that still does not count as worse
 
 
 class Guard(NamedTuple):
-    """Measures of a clustering's quality that need no labels.
+    """Quality measures of a clustering of images, computed without any labels.
 
     Attributes:
-      entropy: 1 if the clusters' sizes equal the prior, else less: 1 minus their divergence from it
-        over the largest possible one; for a uniform prior, the sizes' entropy over its maximum.
+      entropy: a measure of how well the sizes of the clusters agree with their expected sizes,
+        defined by `prior_agreement`; 1 if they are equal, and less otherwise. If all expected sizes
+        are equal, it is the entropy of the sizes divided by its maximum.
       vanished: the number of clusters with less than a tenth of their expected size.
-      confident: the fraction of images whose cluster probability reaches the threshold.
-      agreement: the mean fraction of an image's neighbours that are in the image's cluster.
+      confident: the fraction of images whose largest cluster probability is at least a given
+        threshold.
+      agreement: the fraction of an image's nearest neighbours that are in the same cluster as the
+        image, averaged over all images.
       sizes: the number of images in each cluster.
-      confident_by_cluster: `confident` for the images of each cluster.
-      agreement_by_cluster: `agreement` for the images of each cluster.
+      confident_by_cluster: the measure `confident` for the images of each cluster.
+      agreement_by_cluster: the measure `agreement` for the images of each cluster.
     """
 
     entropy: float
@@ -35,7 +38,7 @@ class Guard(NamedTuple):
     agreement_by_cluster: Float[np.ndarray, "k"]
 
     def scalars(self) -> dict[str, float]:
-        """Return the measures to log, by name."""
+        """Return the measures that are single numbers, as a dict {name in the log: value}."""
         return {
             "size_entropy": self.entropy,
             "vanished_clusters": self.vanished,
@@ -50,13 +53,14 @@ def measure(
     threshold: float,
     prior: Float[np.ndarray, "k"] | None = None,
 ) -> Guard:
-    """Compute the measures of a soft clustering.
+    """Return quality measures of a clustering of images, computed without any labels.
 
     Args:
-      probabilities: the cluster probabilities of each image.
+      probabilities: the probability of each cluster for each image; an image's cluster is the most
+        probable one.
       neighbours: the indices of each image's nearest neighbours.
-      threshold: the probability at which an image counts as confident.
-      prior: the clusters' expected sizes as fractions; None for a uniform prior.
+      threshold: an image counts as confident if its largest cluster probability is at least this.
+      prior: the expected size of each cluster, as a fraction of all images; None if all are equal.
     """
     num_images, num_clusters = probabilities.shape
     expected = np.full(num_clusters, 1 / num_clusters) if prior is None else np.asarray(prior)
@@ -77,10 +81,14 @@ def measure(
 
 
 def prior_agreement(shares: Float[np.ndarray, "k"], prior: Float[np.ndarray, "k"]) -> float:
-    """Return how well the clusters' sizes agree with the prior, as a number of at most 1.
+    """Measure how well the sizes of clusters agree with their expected sizes; return 1 if equal.
 
-    It is 1 - KL(shares || prior) / -log(min prior): 1 if the sizes equal the prior, and 0 if all
-    images are in the cluster with the smallest prior.
+    The result is 1 - KL(shares || prior) / -log(min prior). It is 0 if all images are in the
+    cluster with the smallest prior.
+
+    Args:
+      shares: the size of each cluster, as a fraction of all images.
+      prior: the expected size of each cluster, as a fraction of all images.
     """
     positive = shares > 0
     divergence = np.sum(shares[positive] * np.log(shares[positive] / prior[positive]))
@@ -88,7 +96,12 @@ def prior_agreement(shares: Float[np.ndarray, "k"], prior: Float[np.ndarray, "k"
 
 
 def advice(guard: Guard) -> list[str]:
-    """Return one line per problem of the clustering, with the settings to change; empty if none."""
+    """Return a list of sentences: what is wrong with a clustering, and which settings to change.
+
+    There is one sentence for each quality measure in `guard` that is bad; the list is empty if none
+    is. For example: "2 of 10 clusters have vanished (nearly empty): raise config.entropy_weight, or
+    ask for fewer clusters".
+    """
     lines = []
     if guard.vanished:
         lines.append(
@@ -115,7 +128,15 @@ def advice(guard: Guard) -> list[str]:
 
 
 def reason_worse(before: Guard, after: Guard) -> str:
-    """Return why the clustering after a step is worse than before; an empty string if it is not."""
+    """Return a sentence that says how a clustering became worse; an empty string if it did not.
+
+    A clustering became worse if more clusters have vanished (are nearly empty), or if another
+    quality measure fell by more than 0.02.
+
+    Args:
+      before: the quality measures of the clustering before a training step.
+      after: the quality measures of the clustering after it.
+    """
     if after.vanished > before.vanished:
         return f"{after.vanished} clusters have vanished, {before.vanished} before the step"
     if after.entropy < before.entropy - SLACK:

@@ -1,4 +1,4 @@
-"""SCAN's clustering step: train heads that put an image and its neighbours in one cluster."""
+"""SCAN's clustering step: cluster heads that put an image and its neighbours in one cluster."""
 
 from typing import Any
 
@@ -16,9 +16,10 @@ from jaxlabel.pretext import draw_partners
 
 
 class Assigner(nnx.Module):
-    """A linear clustering head on an encoder: calling it returns the cluster logits.
+    """A network that assigns images to clusters: an encoder followed by one linear layer.
 
-    The encoder's features are standardised per image, to mean 0 and variance 1.
+    Calling it on images returns the cluster logits. The linear layer (the cluster head) gets the
+    encoder's features, standardised for each image to mean 0 and variance 1.
     """
 
     def __init__(self, encoder: Any, head: nnx.Linear):
@@ -32,9 +33,10 @@ class Assigner(nnx.Module):
 
 
 class Heads(nnx.Module):
-    """Several clustering heads on one encoder: calling it returns the logits of all heads.
+    """An encoder with several linear layers (cluster heads), each with its own clustering.
 
-    The encoder's features are standardised per image, to mean 0 and variance 1.
+    Calling it on images returns the cluster logits of all heads, an array (batch, heads, clusters).
+    The heads get the encoder's features, standardised for each image to mean 0 and variance 1.
     """
 
     def __init__(self, encoder: Any, num_heads: int, num_clusters: int, rngs: nnx.Rngs):
@@ -48,17 +50,26 @@ class Heads(nnx.Module):
         return jnp.stack([head(features) for head in self.heads], axis=1)
 
     def only(self, number: int) -> Assigner:
-        """Return the encoder with one of the heads."""
+        """Return a network of the encoder and only the cluster head with index `number`."""
         return Assigner(self.encoder, self.heads[number])
 
 
 def match_to_prior(
     clusters: Int[np.ndarray, "n"], prior: Float[np.ndarray, "clusters"] | None
 ) -> Int[np.ndarray, "n"]:
-    """Renumber the clusters so that the largest gets the number with the largest prior, and so on.
+    """Renumber clusters so that larger ones get the numbers with larger expected sizes.
 
-    The loss and the guard index the prior by cluster number, while k-means numbers clusters
-    arbitrarily. None as the prior leaves the numbers unchanged.
+    The largest cluster gets the number that has the largest expected size, the second largest
+    cluster the number with the second largest, and so on. For example, if `prior` is (0.2, 0.8),
+    the larger cluster gets number 1. This is needed because k-means numbers clusters arbitrarily.
+
+    Args:
+      clusters: the number of each image's cluster.
+      prior: the expected size for each cluster number, as a fraction of all images. If it is None,
+        the numbers stay unchanged.
+
+    Returns:
+      The new number of each image's cluster.
     """
     if prior is None:
         return clusters
@@ -80,11 +91,16 @@ def pretrain_heads(
     batch_size: int,
     learning_rate: float,
 ) -> Heads:
-    """Train each head to predict a given clustering of the images, before SCAN's own loss.
+    """Train cluster heads to predict given clusterings of the images, before SCAN trains them.
 
     Args:
-      targets: the cluster of each image for each head.
-      view: the augmentation of the images.
+      model: an encoder with several cluster heads (linear layers that return cluster logits).
+      images: all training images, uint8.
+      targets: for each image and each head, the index of the cluster to predict.
+      view: the augmentation of the images, a function of (key, images).
+
+    Returns:
+      The trained encoder and heads.
     """
 
     def loss(model: Heads, batch: tuple[Array, Array], key: Key[Array, ""]) -> Any:
@@ -112,16 +128,18 @@ def fit_heads(
     batch_size: int,
     learning_rate: float,
 ) -> Heads:
-    """Train the heads and the encoder on SCAN's clustering loss, and return the trained model.
+    """Train an encoder with several cluster heads on SCAN's clustering loss, and return both.
 
-    Van Gansbeke et al. 2020, eq. 2. Each head has a loss of its own; the encoder is trained on
-    their mean.
+    Van Gansbeke et al. 2020, eq. 2. Each head (a linear layer that returns cluster logits) is
+    trained on its own loss, and the encoder on the mean of these losses.
 
     Args:
+      model: the encoder with its heads.
+      images: all training images, uint8.
       neighbours: the indices of each image's nearest neighbours.
-      view: the augmentation of the images.
-      entropy_weight: the paper's lambda.
-      prior: the clusters' expected sizes as fractions; None for a uniform prior.
+      view: the augmentation of the images, a function of (key, images).
+      entropy_weight: the weight of the loss term against empty clusters, the paper's lambda.
+      prior: the expected size of each cluster, as a fraction of all images; None if all are equal.
     """
     optimizer = train.warmup_cosine(learning_rate, num_steps, weight_decay=1e-4)
     target_prior = None if prior is None else jnp.asarray(prior, jnp.float32)
@@ -157,7 +175,18 @@ def best_head(
     entropy_weight: float,
     prior: Float[np.ndarray, "clusters"] | None,
 ) -> tuple[int, Float[np.ndarray, "heads"]]:
-    """Return the number of the head with the lowest SCAN loss on all images, and all losses."""
+    """Find the cluster head with the lowest mean SCAN loss over all training images.
+
+    Args:
+      model: an encoder with several cluster heads (linear layers that return cluster logits).
+      images: all training images, uint8.
+      neighbours: the indices of each image's nearest neighbours.
+      entropy_weight: the weight of the loss term against empty clusters.
+      prior: the expected size of each cluster, as a fraction of all images; None if all are equal.
+
+    Returns:
+      The index of the best head, and the mean loss of each head.
+    """
     logits = jnp.asarray(train.apply_batched(lambda m, x: m(x), model, images))
     target_prior = None if prior is None else jnp.asarray(prior, jnp.float32)
     total = np.zeros(logits.shape[1])

@@ -121,3 +121,30 @@ def test_info_of_images_without_labels(tmp_path):
     assert "shape    40 x 100, rgb, uint8" in text
     with Image.open(tmp_path / "s.png") as sheet:  # 14 rows of 14, each 56 high at most
         assert sheet.height == 14 * 59 + 3
+
+
+def test_class_numbers_with_gaps_are_what_occurs(tmp_path):
+    pixels = RNG.integers(0, 256, (6, 5, 5), np.uint8)
+    plu, ean = 4011, 4006381333931
+    np.savez(
+        tmp_path / "fruit.npz", x_train=pixels, y_train=np.array([ean, 7, 7, plu, 7, plu]),
+        x_test=pixels[:3], y_test=np.array([7, 55, ean]),
+    )  # fmt: skip
+    spec, url = f"npz:{tmp_path / 'fruit.npz'}", f"sqlite:///{tmp_path}/labels.db"
+    assert data.label_names(spec) == ("7", str(plu), str(ean), "55")
+    assert data.load_train_labels(spec).tolist() == [2, 0, 0, 1, 0, 1]
+    assert data.load_test_labels(spec).tolist() == [0, 3, 2]  # a class of test images comes last
+    assert importing.in_subprocess(spec, url) == []
+    assert LabelStore(url).classes("fruit") == ("7", str(plu), str(ean))
+    assert agreement(url, data.load(spec), [2, 0, 0, 1, 0, 1]) == 1.0
+    text = info(spec, data.Options(), str(tmp_path / "sheet.png"))
+    assert "classes  4" in text and f"  {ean}" in text
+
+
+def test_a_store_that_numbered_classes_without_gaps_keeps_its_order(tmp_path):
+    np.savez(tmp_path / "a.npz", x_train=RNG.integers(0, 256, (2, 5, 5), np.uint8), y_train=[2, 0])
+    url, spec = f"sqlite:///{tmp_path}/labels.db", f"npz:{tmp_path / 'a.npz'}"
+    LabelStore(url).define("a", ["0", "1", "2"])  # as earlier versions did
+    importing.import_labels(spec, url)
+    assert LabelStore(url).classes("a") == ("0", "1", "2")
+    assert agreement(url, data.load(spec), [2, 0]) == 1.0

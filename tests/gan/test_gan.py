@@ -35,11 +35,11 @@ def test_the_class_entropy_by_hand():
 def test_measures_are_one_if_samples_equal_real_images():
     features = jax.random.normal(jax.random.key(0), (32, 5))
     logits = jax.random.normal(jax.random.key(1), (32, 4))
-    found = watch.measure(features, features, logits, logits, 2 * jnp.log(2.0))
+    found = watch.measure_samples(features, features, logits, logits, 2 * jnp.log(2.0))
     np.testing.assert_allclose(found, [1.0, 1.0, 1.0], rtol=1e-4)
-    shorter = watch.measure(features, features / 2, logits, logits, jnp.log(2.0))
+    shorter = watch.measure_samples(features, features / 2, logits, logits, jnp.log(2.0))
     np.testing.assert_allclose([shorter.diversity, shorter.loss_ratio], [1.0, 0.5], rtol=1e-4)
-    same = watch.measure(features, 0 * features + 1, logits, logits, jnp.log(2.0))
+    same = watch.measure_samples(features, 0 * features + 1, logits, logits, jnp.log(2.0))
     np.testing.assert_allclose(same.diversity, 0.0, atol=1e-3)
 
 
@@ -113,6 +113,6 @@ def test_the_report_shows_the_samples_over_time(tmp_path):
         log.arrays("generated", steps=np.array([50, 1000]), images=images, **measures)
         log.finish({"verdict": "mode collapse: take another seed"})
     page = write_report(tmp_path).read_text()
-    assert "The generator over time" in page and "mode collapse: take another seed" in page
+    assert "The generator during training" in page and "mode collapse: take another seed" in page
     assert page.index("step 50") < page.index("step 1,000")
-    assert "apart 50.0%" in page and page.count("samples after") == 2
+    assert "diversity 50.0%" in page and page.count("samples after") == 2

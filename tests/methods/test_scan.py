@@ -62,7 +62,7 @@ def test_clusters_are_named_without_self_labelling_as_well():
     config = dataclasses.replace(QUICK, self_steps=0, budget=20)
     model = train.init(recipe.make_classifier(config, (8, 8, 1), 10), jax.random.key(0))
     alone = scan.Mined(None, np.arange(len(LABELS))[:, None], None)
-    named = recipe.learn_names(
+    named = recipe.train_classifier(
         config, model, DIGITS.train_images, alone, LABELS, 10, jax.random.key(1), NullLog()
     )
     guesses = predict_probabilities(named, DIGITS.train_images).argmax(axis=1)
@@ -76,7 +76,7 @@ def test_self_labelling_that_makes_clusters_worse_is_rejected(monkeypatch, stude
         bias = model.head.bias[...].at[0].set(100.0)
         return scan.Assigner(model.encoder, _with_bias(model.head, bias))
 
-    monkeypatch.setattr(scan, "learn_from_itself", collapsed)
+    monkeypatch.setattr(scan, "train_on_own_assignments", collapsed)
     config = dataclasses.replace(QUICK, threshold=0.3, student=student, student_width=4)
     found, _, log = run(config)
     assert found.summary["self_labelling"].startswith("refused: 9 clusters have vanished")
@@ -128,11 +128,11 @@ def test_contradictory_settings_raise_an_error():
 def test_a_class_named_late_does_not_change_the_number_of_clusters():
     log = Memory()
     priced = dataclasses.replace(QUICK, budget=5)
-    assert [recipe.count_once(priced, known, 50, log) for known in (3, 5)] == [3, 3]
-    assert [recipe.count_once(QUICK, known, 50, log) for known in (3, 5)] == [3, 5]
+    assert [recipe.count_clusters_once(priced, known, 50, log) for known in (3, 5)] == [3, 3]
+    assert [recipe.count_clusters_once(QUICK, known, 50, log) for known in (3, 5)] == [3, 5]
     with pytest.raises(UsageError, match="give a number of clusters"):
-        recipe.count_once(priced, 1, 50, other := Memory())
-    assert recipe.count_once(priced, 4, 50, other) == 4
+        recipe.count_clusters_once(priced, 1, 50, other := Memory())
+    assert recipe.count_clusters_once(priced, 4, 50, other) == 4
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_heads_start_from_clusters_in_the_order_of_the_prior(monkeypatch):
         taught.append(targets)
         return model
 
-    monkeypatch.setattr(scan, "teach_heads", teach)
+    monkeypatch.setattr(scan, "pretrain_heads", teach)
     monkeypatch.setattr(scan, "fit_heads", lambda model, *_, **__: model)
     config = dataclasses.replace(QUICK, self_steps=0, pretext_steps=0, prior="0.1,0.3,0.4,0.2")
     run(dataclasses.replace(config, clusters=4))
@@ -195,7 +195,7 @@ def test_a_folder_without_labels_becomes_clusters_in_a_csv_and_a_montage(tmp_pat
     right = sum(groups[row["file"].split("/")[-1][:3]] == row["cluster"] for row in rows)
     assert groups["top"] != groups["end"] and right > 54
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "The clusters" in page and "of neighbours in it" in page
+    assert "The clusters" in page and "of their neighbours in it" in page
     groups = page.partition("The clusters</h2>")[2].partition("</section>")[0].split("<h3>")[1:]
     assert [group.startswith(f"cluster {i} ") for i, group in enumerate(groups)] == [True, True]
     assert [group.count("<img") for group in groups] == [24, 24]

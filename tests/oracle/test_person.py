@@ -16,7 +16,7 @@ def store():
 
 
 def read(path):
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         return [tuple(row) for row in csv.reader(file)]
 
 
@@ -62,13 +62,13 @@ def test_answers_already_given_are_not_written_over(tmp_path):
     assert read(path)[1:] == [("a", "1.png", "cat"), ("d", "4.png", ""), ("c", "3.png", "dog")]
 
 
-def test_answers_are_class_names_or_indices(store, tmp_path):
-    path = write(tmp_path / "a.csv", "item,label\na,dog\nb,0\nc, Cat \nd,\n,\ne,1\n")
+def test_answers_are_class_names(store, tmp_path):
+    path = write(tmp_path / "a.csv", "item,label\na,dog\nb,cat\nc, Cat \nd,\n,\ne,dog\n")
     counts = import_answers(store, "pets", path)
-    assert counts == (4, 0, 1, [], (), 0)
+    assert counts[:6] == (4, 0, 1, [], (), 0)
     assert buy_labels(store, ["a", "b", "c", "e"]) == [1, 0, 0, 1]
     assert store.num_labelled("pets", ["d"]) == 0
-    assert import_answers(store, "pets", path) == (0, 4, 1, [], (), 0)
+    assert import_answers(store, "pets", path)[:6] == (0, 4, 1, [], (), 0)
 
 
 def test_new_names_become_classes_after_those_that_are_there(store, tmp_path):
@@ -78,7 +78,7 @@ def test_new_names_become_classes_after_those_that_are_there(store, tmp_path):
     assert buy_labels(store, ["a", "b", "c", "d"]) == [3, 2, 1, 3]
 
 
-def test_numbers_are_names_where_no_class_has_another_name(tmp_path):
+def test_numbers_are_names_in_the_order_of_their_values(tmp_path):
     store = LabelStore("sqlite://")
     path = write(tmp_path / "a.csv", "item,label\na,10\nb,9\nc,3\n")
     assert import_answers(store, "digits", path).new_classes == ("3", "9", "10")
@@ -91,7 +91,7 @@ def test_a_second_answer_is_refused_and_reported(store, tmp_path):
     store.add_labels("pets", ["a", "b"], [0, 0])
     path = write(tmp_path / "a.csv", "item,label\na,dog\nb,cat\nc,dog\n")
     refused = [(2, "a", "cat", "dog")]
-    assert import_answers(store, "pets", path) == (1, 1, 0, refused, (), 0)
+    assert import_answers(store, "pets", path)[:6] == (1, 1, 0, refused, (), 0)
 
 
 def test_an_answer_is_put_right_until_it_is_paid_for(store, tmp_path):
@@ -145,7 +145,6 @@ def test_unicode_text_of_a_spreadsheet_is_read(store, tmp_path):
         ('item,label\na,"dog\nb,cat"\n', "is not a class name"),
         (f"item,label\na,{'dog' * 100}\n", "line 2 is not a class name"),
         ("item,label\na,dog\n,cat\n", "line 3 has a label but no item"),
-        ("item,label\na,dog\nb,2\n", "line 3: 2 is none of the classes 0 to 1"),
         ("item,label\na,dog\nb,dog\na,cat\n", "lines 2 and 4 label the same item 'dog' and 'cat'"),
         ("item,label\na,Eel\nb,eel\n", "line 3: 'eel' and 'Eel' differ only in upper"),
         ("item,label\nz,dog\n", "line 2: there is no item 'z'"),

@@ -33,7 +33,7 @@ def pictures(tmp_path):
 
 
 def questions(run):
-    with (run / "questions.csv").open() as file:
+    with (run / "questions.csv").open(encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 

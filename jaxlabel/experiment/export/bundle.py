@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from jaxlabel import data, files, pretext
-from jaxlabel.data.dataset import Options
-from jaxlabel.data.folder import EXTENSIONS
+from jaxlabel.data.dataset import options_of
+from jaxlabel.data.listing import EXTENSIONS
 from jaxlabel.errors import DataError, JaxlabelError, UsageError
 from jaxlabel.experiment.export import arrays
 from jaxlabel.experiment.export.card import model_card
@@ -143,7 +143,7 @@ def parity_images(trained: Trained) -> tuple[UInt8[np.ndarray, "n h w c"], str]:
 
     They are the run's test images, else its training images; random pixels if neither can be read.
     """
-    options = Options(**{name: getattr(trained.config, name) for name in Options._fields})
+    options = options_of(trained.config)
     try:
         dataset = data.load(trained.config.data, options)
     except DataError:
@@ -216,6 +216,7 @@ def configuration(
             "mode": "grey" if trained.shape[-1] == 1 else "rgb",
             "resize": bool(trained.config.image_size),
             "filter": "bilinear",
+            "intensity": trained.intensity,
             "files": list(EXTENSIONS),
         },
         "input": {"name": "images", "dtype": "uint8", "axes": "batch height width channels",

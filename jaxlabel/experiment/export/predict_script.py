@@ -16,8 +16,10 @@ HEIGHT, WIDTH, CHANNELS = CONFIG["image"]["shape"]
 def pixels(file: Path) -> np.ndarray:
     """Return a picture as uint8 pixels of the model's size."""
     image = ImageOps.exif_transpose(Image.open(file))
-    if image.mode.startswith("I;16"):  # 16-bit grey becomes 8-bit grey
-        image = Image.fromarray(((np.asarray(image, np.uint32) + 128) // 257).astype(np.uint8))
+    if image.mode.startswith(("I", "F")):  # more than 8 bits: LOW and HIGH become 0 and 255
+        low, high = map(float, (CONFIG["image"]["intensity"] or "0:65535").split(":"))
+        shares = np.clip((np.asarray(image, np.float64) - low) / (high - low), 0, 1)
+        image = Image.fromarray(np.floor(shares * 255 + 0.5).astype(np.uint8))
     if image.has_transparency_data:  # transparent pictures are drawn on white
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))

@@ -1,0 +1,110 @@
+"""Decode an image file to upright pixels, and note what a person should know about it."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Shaped
+
+ORIENTATION = 0x0112  # the EXIF tag that says how a photograph must be turned to be upright
+LIGHT = 230  # a drawing whose channels are all lighter than this cannot be seen on white
+DARK_BYTES = 16  # 16-bit colour whose upper bytes are all smaller uses a part of its range
+
+# What is said of such pictures; each text follows a number of pictures.
+BLACK_GROUND = "are white drawings on a transparent ground, which are drawn on black"
+FIRST_ONLY = "hold several pictures in one file, of which the first is read"
+UPPER_BYTES = "have 16 bits per colour, of which the upper 8 are read"
+
+
+class Picture(NamedTuple):
+    """A decoded image file.
+
+    Attributes:
+      pixels: (height, width, channels): uint8 with 1 channel or 3, or the unscaled values of a
+        picture with more than 8 bits (uint16, int32 or float32) with 1 channel.
+      notes: what a person should know about the file: texts of this module.
+    """
+
+    pixels: Shaped[np.ndarray, "h w c"]
+    notes: tuple[str, ...] = ()
+
+
+def read_picture(file: Any) -> Picture:
+    """Decode an image file or binary stream to upright pixels.
+
+    Transparent images are drawn on white, or on black if they would vanish on white.
+
+    Raises:
+      Exception: the exception that Pillow raises for a file that it cannot read.
+    """
+    from PIL import Image, ImageOps
+
+    with Image.open(file) as image:
+        notes = _notes(image)
+        image.load()
+        turned = image.getexif().get(ORIENTATION, 1) != 1
+        upright = ImageOps.exif_transpose(image) if turned else image
+        picture = _to_array(upright)
+    if UPPER_BYTES in notes and picture.pixels.max() < DARK_BYTES:
+        raise ValueError("its 16 bits per colour use a small part of their range: save it with 8")
+    return picture._replace(notes=notes + picture.notes)
+
+
+@contextlib.contextmanager
+def without_size_warnings() -> Iterator[None]:
+    """Return a context in which Pillow does not warn of large pictures.
+
+    Pillow refuses pictures of more than twice the size that it warns of (179 million pixels).
+    """
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
+def _notes(image: Any) -> tuple[str, ...]:
+    """Return the notes on a file that is open but not yet decoded."""
+    notes = []
+    if image.mode not in ("L", "1") and image.format != "MPO":
+        if image.mode in ("RGB", "RGBA", "LA") and ";16" in str(image.tile[:1]):
+            notes.append(UPPER_BYTES)
+        if getattr(image, "is_animated", False):
+            notes.append(FIRST_ONLY)
+    elif image.format in ("TIFF", "GIF", "WEBP") and getattr(image, "is_animated", False):
+        notes.append(FIRST_ONLY)
+    return tuple(notes)
+
+
+def _to_array(upright: Any) -> Picture:
+    """Return the pixels of a loaded Pillow image."""
+    if upright.mode == "L":
+        return Picture(np.asarray(upright)[..., None])
+    if upright.mode == "1":
+        return Picture(np.asarray(upright.convert("L"))[..., None])
+    if upright.mode.startswith("I;16"):
+        values = np.asarray(upright).astype(np.uint16)[..., None]
+        if values.any() and not (values % 257).any():  # 8 bits that were saved as 16
+            return Picture((values // 257).astype(np.uint8))
+        return Picture(values)
+    if upright.mode in ("I", "F"):
+        return Picture(np.asarray(upright)[..., None])
+    if upright.has_transparency_data:
+        return _on_ground(upright.convert("RGBA"))
+    rgb = upright if upright.mode == "RGB" else upright.convert("RGB")
+    return Picture(np.asarray(rgb))
+
+
+def _on_ground(rgba: Any) -> Picture:
+    """Draw a transparent image on white, or on black if all that is visible is nearly white."""
+    from PIL import Image
+
+    pixels = np.asarray(rgba)
+    opaque = pixels[..., 3] > 127
+    visible = pixels[opaque if opaque.any() else pixels[..., 3] > 0][..., :3]
+    vanishes = visible.size and visible.min() >= LIGHT and pixels[..., 3].min() < 128
+    ground = Image.new("RGBA", rgba.size, "black" if vanishes else "white")
+    drawn = np.asarray(Image.alpha_composite(ground, rgba).convert("RGB"))
+    return Picture(drawn, (BLACK_GROUND,) if vanishes else ())

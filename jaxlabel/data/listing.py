@@ -1,0 +1,224 @@
+"""List the image files of a folder, decide what is a split, and count every file that is left out.
+
+Nothing is left out in silence: `Listing.notes` says how many files there were and why some of them
+are no images of the data set.
+"""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxlabel.errors import DataError
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif",
+           ".ppm", ".pgm", ".pbm", ".pnm")  # fmt: skip
+HEIF = (".heic", ".heif", ".hif")
+# Folders and files of operating systems, network storage and archivers, in lower case.
+SYSTEM = {"@eadir", "#recycle", "@recycle", "#snapshot", "@tmp", "@sharebin", "$recycle.bin",
+          "recycler", "lost+found", ".trashes", ".trash", "__macosx", "thumbs.db", "ehthumbs.db",
+          "desktop.ini", "system volume information", ".ds_store", ".spotlight-v100",
+          ".thumbnails", ".@__thumb", ".fseventsd", ".picasa.ini"}  # fmt: skip
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+          "test": "test", "testing": "test"}  # fmt: skip
+# The first bytes of the formats that are read, for files without an extension.
+SIGNATURES = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM.{4}\0\0\0\0|II\*\0|MM\0\*|RIFF....WEBP|"
+                        rb"....ftypavi|P[1-6]\s", re.DOTALL)  # fmt: skip
+HEIF_SIGNATURE = re.compile(rb"....ftyp(hei|hev|mif1)", re.DOTALL)
+
+
+class Listing(NamedTuple):
+    """The image files of a folder.
+
+    Attributes:
+      root: the folder.
+      train: the training images, as sorted paths relative to the folder.
+      test: the test images.
+      splits: the top-level sub-folders that are splits rather than classes.
+      notes: lines for the user on what was found.
+      unread: pairs of a folder that cannot be entered and the reason.
+    """
+
+    root: Path
+    train: list[str]
+    test: list[str]
+    splits: tuple[str, ...]
+    notes: tuple[str, ...]
+    unread: tuple[tuple[str, str], ...] = ()
+
+
+def list_images(location: str) -> Listing:
+    """List the images below a folder.
+
+    Sub-folders called train, val and test (in some spellings) are splits if every sub-folder is
+    one; beside other sub-folders they are classes. Validation images join the training images.
+
+    Raises:
+      DataError: there is no such folder, or it holds no images to train on.
+    """
+    root = Path(location).expanduser()
+    try:
+        is_folder = root.is_dir()
+        top = (
+            sorted(entry.name for entry in os.scandir(root) if entry.is_dir()) if is_folder else []
+        )
+    except OSError as error:
+        raise DataError(f"folder:{location} cannot be read: {error.strerror}") from error
+    if not is_folder:
+        raise DataError(f"folder:{location}: there is no such folder")
+    counts: Counter[str] = Counter()
+    unread: list[tuple[str, str]] = []
+    files = sorted(_images_below(root, counts, unread))
+    used = {file.split("/", 1)[0] for file in files if "/" in file}
+    loose = any("/" not in file for file in files)
+    role = split_roles([name for name in top if not _left_out(name)], used, loose)
+    parts: dict[str, list[str]] = {"train": [], "val": [], "test": [], "beside": []}
+    for file in files:
+        head = file.split("/", 1)[0] if "/" in file else ""
+        parts[role.get(head, "train" if "train" not in role.values() else "beside")].append(file)
+    train = sorted(parts["train"] + parts["val"])
+    if not train:
+        place = next((f"{location}/{name}" for name in role if role[name] == "train"), location)
+        left_out = f" ({_list(counts)})" if counts else ""
+        raise DataError(f"folder:{place} holds no images: no file ends in "
+                        f"{', '.join(EXTENSIONS)}{left_out}")  # fmt: skip
+    if parts["beside"]:
+        counts["pictures beside the folder of training pictures"] = len(parts["beside"])
+    return Listing(root, train, parts["test"], tuple(role),
+                   _notes(location, parts, role, used, counts), tuple(unread))  # fmt: skip
+
+
+def split_roles(folders: Iterable[str], used: set[str], loose: bool) -> dict[str, str]:
+    """Return which top-level sub-folders are splits, and which split each is.
+
+    Args:
+      folders: the names of the sub-folders.
+      used: the names of those that hold images.
+      loose: True if images lie in no sub-folder.
+
+    Returns:
+      "train", "val" or "test" per folder name; empty if the sub-folders are not splits.
+    """
+    names = used | {name for name in folders if name.lower() in SPLITS}
+    roles = {name: SPLITS.get(name.lower(), "") for name in sorted(names)}
+    only_test = set(roles.values()) == {"test"}
+    # The images of a test folder that stands alone are the data set: there is nothing else.
+    return {} if not all(roles.values()) or (only_test and not loose) else roles
+
+
+def _notes(
+    location: str, parts: dict[str, list[str]], role: dict[str, str], used: set[str],
+    counts: Counter[str],
+) -> tuple[str, ...]:  # fmt: skip
+    """Return the lines on the files that were found, and on what was taken for what."""
+    num_images = sum(map(len, parts.values())) - len(parts["beside"])
+    total = num_images + sum(counts.values())
+    left_out = f"; left out: {_list(counts)}" if counts else ""
+    lines = [f"{location}: {total:,} files, {num_images:,} of them pictures{left_out}"]
+    if role:
+        of = {split: ", ".join(f"{name}/" for name in role if role[name] == split)
+              for split in ("train", "val", "test")}  # fmt: skip
+        train = " and ".join(filter(None, [of["train"], of["val"]])) or location
+        joined = " (the validation pictures join the training pictures)" if of["val"] else ""
+        lines.append(f"to train: {len(parts['train'] + parts['val']):,} pictures of {train}"
+                     f"{joined}; to test: {len(parts['test']):,} of {of['test'] or 'no folder'}"
+                     )  # fmt: skip
+    elif named := sorted(name for name in used if name.lower() in SPLITS):
+        others = next((name for name in sorted(used) if name.lower() not in SPLITS), "others")
+        lines.append(f"{', '.join(f'{name}/' for name in named)} beside {others}/: taken as "
+                     "sub-folders like the others, not as splits")  # fmt: skip
+    return tuple(lines)
+
+
+def _images_below(root: Path, counts: Counter[str], unread: list[tuple[str, str]]) -> Iterator[str]:
+    """Yield the image files below a folder as relative paths, and count what is left out.
+
+    Args:
+      root: the folder.
+      counts: the number of files by the reason why they are left out; it is filled.
+      unread: folders that cannot be entered, with the reason; it is filled.
+    """
+
+    def refuse(error: OSError) -> None:
+        unread.append((str(error.filename), error.strerror or str(error)))
+
+    heif = heif_is_readable()
+    extensions = EXTENSIONS + HEIF if heif else EXTENSIONS
+    visited = set()  # symbolic links may form loops
+    for parent, folders, files in os.walk(root, followlinks=True, onerror=refuse):
+        real = os.path.realpath(parent)
+        if real in visited:
+            counts["in folders that links reach again"] += len(files)
+            folders[:] = []
+            continue
+        visited.add(real)
+        for name in folders:
+            if reason := _left_out(name):
+                counts[reason] += _num_files(Path(parent) / name)
+        folders[:] = [name for name in folders if not _left_out(name)]
+        place = os.path.relpath(parent, root)
+        prefix = "" if place == "." else f"{Path(place).as_posix()}/"
+        for name in files:
+            if reason := _left_out(name):
+                counts[reason] += 1
+            elif name.lower().endswith(extensions) or (
+                not _extension(name) and _is_image(Path(parent) / name, heif)
+            ):
+                yield prefix + name
+            else:
+                counts[_format(name, heif)] += 1
+
+
+def heif_is_readable() -> bool:
+    """Return True if HEIC files can be read, and prepare Pillow for them (the extra `heif`)."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
+def _left_out(name: str) -> str:
+    """Return why files and folders of that name are left out; "" if they are not."""
+    if name.lower() in SYSTEM or name.lower().startswith((".trash-", "._")):
+        return "files of the operating system or network storage"
+    return "hidden" if name.startswith(".") else ""
+
+
+def _num_files(folder: Path) -> int:
+    """Return the number of files below a folder."""
+    return sum(len(files) for _, _, files in os.walk(folder))
+
+
+def _extension(name: str) -> str:
+    """Return a file's extension in lower case; "" for a number, as of a series of pictures."""
+    extension = os.path.splitext(name)[1].lower()
+    return "" if extension[1:].isdecimal() else extension
+
+
+def _is_image(file: Path, heif: bool) -> bool:
+    """Return True if the first bytes of a file are those of an image format that is read."""
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(16)
+    except OSError:
+        return False
+    return bool(SIGNATURES.match(start) or (heif and HEIF_SIGNATURE.match(start)))
+
+
+def _format(name: str, heif: bool) -> str:
+    """Return the reason why a file is not read: its format."""
+    extension = _extension(name)
+    if extension in HEIF and not heif:
+        return f"{extension} (pip install 'jaxlabel[heif]' reads them)"
+    return extension or "without an extension, of no known format"
+
+
+def _list(counts: Counter[str]) -> str:
+    """Return the counts in words, the largest first."""
+    shown = [f"{count:,} {reason}" for reason, count in counts.most_common(12)]
+    more = [f"{len(counts) - 12} other kinds"] if len(counts) > 12 else []
+    return ", ".join(shown + more)
