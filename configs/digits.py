@@ -10,10 +10,13 @@ from jaxlabel.methods import medoids
 
 
 def get_config(variant: str = "") -> medoids.Config:
-    """Return the settings, with a budget of 64 labels and no other stopping criterion.
+    """Return settings for clustering the digits and labelling up to 64 cluster medoids.
+
+    The run stops when its budget of 64 labels is spent.
 
     Args:
-      variant: "pixels" to cluster without an autoencoder, or empty.
+      variant: "pixels" to cluster the pixels instead of an autoencoder's codes; empty for the
+        codes.
 
     Raises:
       ValueError: there is no such variant.

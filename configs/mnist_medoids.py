@@ -1,4 +1,4 @@
-"""Medoid doubling on MNIST; the variant `:peek` stops, like S0, by the accuracy on all labels.
+"""Medoid doubling on MNIST; the variant `:peek` stops by the accuracy on all labels.
 
     jaxlabel train --config=configs/mnist_medoids.py --config.data=idx:DIR --workdir=runs/mnist
     jaxlabel train --config=configs/mnist_medoids.py:peek --config.data=idx:DIR --workdir=runs/peek
@@ -14,7 +14,11 @@ from jaxlabel.methods import medoids
 
 
 def get_config(variant: str = "") -> medoids.Config:
-    """Return the settings of a run that stops by an estimate, or by peeking (`variant="peek"`).
+    """Return settings for clustering MNIST and labelling the cluster medoids until 90% are right.
+
+    Args:
+      variant: "peek" to stop by the true accuracy of the training labels; empty to stop by an
+        estimate from the labels bought.
 
     Raises:
       ValueError: there is no such variant.

@@ -52,7 +52,11 @@ PAPER: dict[str, Any] = {
 
 
 def get_config(variant: str = "folder", preset: str = "cpu") -> scan.Config:
-    """Return the settings for a data set and a size of machine, without a budget.
+    """Return settings of SCAN for a data set and a size of machine, with a budget of 0.
+
+    Args:
+      variant: the name of the data set, such as "mnist", or "folder" for a folder of images.
+      preset: "tiny" for a quick test, "cpu" or "gpu".
 
     Raises:
       ValueError: there is no such variant.

@@ -38,7 +38,11 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def get_config(variant: str = "mnist", preset: str = "cpu") -> sgan.Config:
-    """Return the settings for a data set (`variant`) and a size of machine (`preset`).
+    """Return the settings of a semi-supervised GAN for a data set and a size of machine.
+
+    Args:
+      variant: the name of the data set, such as "mnist".
+      preset: "tiny" for a quick test, "cpu" or "gpu".
 
     Raises:
       ValueError: there is no such variant.

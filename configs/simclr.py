@@ -45,7 +45,11 @@ DATA: dict[str, dict[str, Any]] = {
 
 
 def get_config(variant: str = "mnist", preset: str = "cpu") -> simclr.Config:
-    """Return the settings for a data set (`variant`) and a size of machine (`preset`).
+    """Return the settings of SimCLR for a data set and a size of machine.
+
+    Args:
+      variant: the name of the data set, such as "mnist".
+      preset: "tiny" for a quick test, "cpu" or "gpu".
 
     Raises:
       ValueError: there is no such variant.
@@ -56,9 +60,9 @@ def get_config(variant: str = "mnist", preset: str = "cpu") -> simclr.Config:
 
 
 def settings(variant: str, preset: str) -> dict[str, Any]:
-    """Return the settings of the encoder's training.
+    """Return the settings of the encoder's training for a data set and a size of machine.
 
-    configs/scan.py has its own copy, because config files do not import each other.
+    configs/scan.py has its own copy of these values, because config files do not import each other.
     """
     if variant in ("cifar10", "folder"):
         return COLOUR[preset] | {"components": 0}

@@ -32,19 +32,20 @@ _owner = ""  # the run that computes now, set by `begin`
 def cached(
     name: str, key_parts: Any, compute: Callable[[], Mapping[str, Any]]
 ) -> dict[str, np.ndarray]:
-    """Return the arrays of `compute`: from the cache if possible, else by calling it.
+    """Return the arrays that `compute` gives, from the cache on disk if they are there.
 
-    If two processes need the same arrays at the same time, one computes them and the other waits.
-    Any change of jaxlabel's source code makes all cached arrays invalid. A call of `compute` may be
-    skipped, so it must have no side effects, such as writing to the log.
+    Otherwise `compute` is called, and its arrays are stored in the cache. If two processes need the
+    same arrays at the same time, one computes them and the other waits. Any change of jaxlabel's
+    source code makes all cached arrays invalid. A call of `compute` may be skipped, so it must have
+    no side effects, such as writing to the log.
 
     Args:
       name: the folder in the cache, such as "codes" or "kmeans".
       key_parts: everything on which the result depends, including seeds and settings: numbers,
         strings, None, dataclasses, arrays (compared by content), JAX keys, and lists, tuples and
         dicts of these.
-      compute: a function that returns the arrays by name. It may return a number under `SECONDS`,
-        which then counts as the seconds that the computation took.
+      compute: a function that returns the arrays by name. It may also return a number under the
+        name `SECONDS`, which then counts as the seconds that the computation took.
     """
     root = os.environ.get(VARIABLE)
     if not root:
@@ -61,10 +62,13 @@ def cached(
 
 
 def begin(owner: str) -> None:
-    """Set the name of the run that computes from now on, and reset the saved seconds.
+    """Tell the cache which run is using it from now on, and reset the count of saved seconds.
 
-    Arrays that a run of the same name computed before do not count as saved time. So a run that is
-    killed and started again does not count its own earlier work as saved.
+    Arrays that a run with the same name computed before do not count as saved time. So a run that
+    is killed and started again does not count its own earlier work as saved.
+
+    Args:
+      owner: the name of the run.
     """
     global _owner
     _owner = owner
@@ -72,15 +76,18 @@ def begin(owner: str) -> None:
 
 
 def known(name: str, key_parts: Any) -> bool:
-    """Return True if the arrays are in the cache; False if they are not, or nothing is cached."""
+    """Return True if the arrays for `key_parts` are in the cache.
+
+    Return False if they are not, or if no cache directory is set.
+    """
     root = os.environ.get(VARIABLE)
     return bool(root and _cache_path(root, name, key_parts).is_file())
 
 
 def take_saved_seconds() -> float:
-    """Return the seconds of computation that the cache saved since the last call, and reset them.
+    """Return the seconds of computation that the cache has saved since the last call.
 
-    These are the seconds that the arrays read from the cache once took to compute.
+    The seconds are those that the arrays read from the cache once took to compute.
     """
     total = sum(_saved)
     _saved.clear()
@@ -102,14 +109,17 @@ def digest(value: Any) -> str:
 
 @functools.cache
 def source() -> str:
-    """Return a hash of all Python files of the package jaxlabel."""
+    """Return a hash of the text of all Python files of the package jaxlabel."""
     folder = Path(__file__).parent
     paths = sorted(folder.rglob("*.py"))
     return digest([[str(path.relative_to(folder)), path.read_bytes()] for path in paths])
 
 
 def _parts(value: Any) -> Iterator[bytes]:
-    """Yield the bytes of a value, with the type of each part, so that 1 and "1" differ."""
+    """Yield bytes that describe a value for hashing, with the type of each part.
+
+    The types make sure that 1 and "1" have different hashes.
+    """
     if isinstance(value, bytes):
         yield from (b"bytes", value)
     elif value is None or isinstance(value, str | int | float | bool):
@@ -150,7 +160,7 @@ def _to_arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _read(path: Path) -> dict[str, np.ndarray] | None:
-    """Read the arrays of a file, or return None if the file is missing or damaged."""
+    """Read the arrays of the file `path`; return None if the file is missing or damaged."""
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             return dict(arrays)
@@ -159,7 +169,7 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def _write(path: Path, compute: Callable[[], Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """Compute the arrays, write them to a file atomically, and return them."""
+    """Call `compute`, write its arrays to the file `path` atomically, and return them."""
     start = time.monotonic()
     arrays = _to_arrays(compute())
     seconds = arrays.pop(SECONDS, np.array(time.monotonic() - start))
@@ -173,7 +183,10 @@ def _write(path: Path, compute: Callable[[], Mapping[str, Any]]) -> dict[str, np
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock file for a path; the system releases it if the process is killed."""
+    """Hold an exclusive lock for the file `path` inside a `with` block.
+
+    Other processes wait for the lock. The system releases it if this process is killed.
+    """
     lock = path.with_suffix(".lock")
     with files.write_errors(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)

@@ -58,7 +58,7 @@ def setting(
 
 @dataclasses.dataclass
 class RunConfig:
-    """The settings of every run: the images, the label store, and the budget."""
+    """The settings that every run has: the images, the label store, the budget, and others."""
 
     preset: str = setting(
         "",
@@ -113,11 +113,17 @@ class RunConfig:
     )
 
     def may_peek(self) -> bool:
-        """Return True if the run may stop by labels that it did not buy; outputs then say so."""
+        """Return True if the run may use labels that it did not buy to decide when to stop.
+
+        The results of such a run say that it did so.
+        """
         return False
 
     def check(self) -> None:
-        """Raise a UsageError if settings that are valid alone do not fit together."""
+        """Raise a UsageError if two settings contradict each other, although each alone is valid.
+
+        Subclasses override this method; here it does nothing.
+        """
 
 
 def validate(config: RunConfig) -> None:
@@ -194,10 +200,13 @@ def own_part(value: str, setting: str = "the setting") -> Any:
 
 
 def unknown_setting(name: str, known: Iterable[str]) -> UsageError:
-    """Return the error for an unknown setting; its message suggests the new or a similar name.
+    """Return (not raise) an error for a setting that does not exist.
+
+    If the setting was renamed, its message gives the new name; otherwise it suggests a similar
+    name.
 
     Args:
-      name: the unknown setting.
+      name: the unknown name.
       known: the names of all settings.
     """
     if name in RENAMED:

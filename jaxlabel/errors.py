@@ -4,43 +4,55 @@ from collections.abc import Iterable
 
 
 class JaxlabelError(Exception):
-    """The base class of all errors; the message is one line: what is wrong and what to do."""
+    """The base class of all errors that a user can correct.
+
+    The message is one line that says what is wrong and what to do. A command that ends with the
+    error exits with `exit_code`.
+    """
 
     exit_code = 1
 
 
 class UsageError(JaxlabelError):
-    """A command-line flag, a setting or a work directory is not valid."""
+    """An error raised if a command-line flag, a setting or a work directory is not valid."""
 
     exit_code = 2
 
 
 class DataError(JaxlabelError):
-    """A data set is missing, corrupt, or not in the expected format."""
+    """An error raised if a data set is missing, corrupt, or not in the expected format."""
 
     exit_code = 2
 
 
 class StoreError(JaxlabelError):
-    """The label store cannot be used, or its content contradicts the request."""
+    """An error raised if the label store cannot be used, or if its content contradicts a request.
+
+    The label store is the database that holds the labels and their prices.
+    """
 
 
 class StoreAddressError(StoreError):
-    """The label store's URL is not valid."""
+    """An error raised if the URL of the label store (the database of labels) is not valid."""
 
     exit_code = 2
 
 
 class Diverged(JaxlabelError):
-    """A training diverged: its loss is no longer finite."""
+    """An error raised if a training diverged, so that its loss is no longer finite."""
 
 
 class BudgetExceeded(JaxlabelError):
-    """The labels asked for cost more than the remaining budget; none of them was bought."""
+    """An error raised if the requested labels cost more than is left of the budget.
+
+    None of the requested labels is bought.
+    """
 
 
 class LabelsMissing(JaxlabelError):
-    """The label store has no label yet for some of the items asked for; no label was bought.
+    """An error raised if the label store has no label yet for some of the requested items.
+
+    None of the requested labels is bought.
 
     Attributes:
       items: the ids of the items without a label.
@@ -52,7 +64,11 @@ class LabelsMissing(JaxlabelError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return " (did you mean X?)" for the known word X most similar to `word`, or ""."""
+    """Return a hint such as " (did you mean budget?)" for a misspelt word.
+
+    The hint names the word in `known` that is most similar to `word`. If no word is similar, an
+    empty string is returned.
+    """
     import difflib
 
     matches = difflib.get_close_matches(word, list(known), n=1)

@@ -17,7 +17,9 @@ from jaxlabel.errors import JaxlabelError
 
 @contextlib.contextmanager
 def write_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError inside the context into a JaxlabelError that says `path` cannot be written.
+    """Convert an OSError raised inside the `with` block to a JaxlabelError.
+
+    The new error's message says in one line that `path` cannot be written, and why.
 
     Raises:
       JaxlabelError: the disk is full, a permission is missing, or a part of the path is not a
@@ -32,7 +34,7 @@ def write_errors(path: Path) -> Iterator[None]:
 
 
 def disk_full(path: Path) -> JaxlabelError:
-    """Return the error for a disk that has no space left for `path`."""
+    """Return (not raise) an error that says that the disk has no space left to write `path`."""
     return JaxlabelError(
         f"cannot write {path}: no space left on the disk; free some space, then run the same "
         "command again to continue"
@@ -40,13 +42,13 @@ def disk_full(path: Path) -> JaxlabelError:
 
 
 def write(path: Path, content: bytes | str, *, durable: bool = True, private: bool = False) -> None:
-    """Replace a file atomically: readers see either the old or the new content.
+    """Write a file atomically: a reader finds either the old or the new content, never a mixture.
 
     Args:
       path: the file; missing parent directories are created.
       content: the new content.
       durable: whether to wait until the content is on the disk, so that it survives a power cut.
-        Without this it still survives the end of the process.
+        Without this, it still survives the end of the process.
       private: whether to deny all other users of the machine access to the file at any time.
 
     Raises:
@@ -76,7 +78,7 @@ def write_json(path: Path, value: Any, *, durable: bool = True, private: bool = 
 
     Args:
       path: the file; missing parent directories are created.
-      value: the value; `plain` converts it to JSON types first.
+      value: the value; `to_json_types` converts it to JSON types first.
       durable: whether to wait until the content is on the disk, as in `write`.
       private: whether to deny all other users of the machine access, as in `write`.
 
@@ -88,7 +90,7 @@ def write_json(path: Path, value: Any, *, durable: bool = True, private: bool = 
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Read the object in a JSON file, or return None if the file does not exist.
+    """Return the object in a JSON file as a dict, or None if the file does not exist.
 
     Raises:
       JaxlabelError: the file is not valid JSON, or its value is not an object.
@@ -105,16 +107,16 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def json_line(value: Mapping[str, Any]) -> bytes:
-    """Return a mapping as one line of JSON in UTF-8, with a newline at its end."""
+    """Return a mapping as one line of JSON, encoded in UTF-8, with a newline at the end."""
     text = json.dumps(to_json_types(value), ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Read a file of JSON lines.
+    """Read a file with one JSON object per line.
 
-    A last line that is incomplete, because the process that wrote it was killed, is ignored. A
-    missing file is read as a file without lines.
+    If the last line is incomplete because the process that wrote it was killed, it is ignored. A
+    missing file counts as a file without lines.
 
     Returns:
       The objects in the lines, and the number of bytes of all complete lines.
@@ -139,7 +141,7 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def without_password(text: str) -> str:
-    """Replace the passwords of URLs in a text by ***, so that the text may be shown or stored."""
+    """Replace the passwords in URLs by "***" in a text, so that the text may be shown or stored."""
     text = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
     return re.sub(r"([?&]password=)[^&\s]*", r"\1***", text)
 

@@ -9,31 +9,31 @@ import numpy as np
 class Log(Protocol):
     """The interface of a run's log for metrics, images, arrays, checkpoints and messages.
 
-    `runlog.RunLog` implements it for runs on disk. Each record is identified by its name and step.
-    Writing a record again does nothing, so that a run that was killed and started again can repeat
-    its steps without writing records twice.
+    `runlog.RunLog` implements it for runs on disk. A name and a step identify each record. If a
+    record exists already, writing it again does nothing. So a run that was killed and started again
+    can repeat its steps without writing records twice.
     """
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
-        """Write the metrics of one step to metrics.jsonl and TensorBoard.
+        """Write the metrics of one step to metrics.jsonl and to TensorBoard.
 
         Args:
           phase: the name of the training phase.
-          step: the step.
-          values: the metrics by name; in TensorBoard they are called `phase/name`.
+          step: the number of the step.
+          values: the metrics by name; TensorBoard shows them as `phase/name`.
         """
 
     def images(self, name: str, step: int, images: np.ndarray) -> None:
-        """Write uint8 images (n, h, w, c) as one sheet to TensorBoard."""
+        """Write uint8 images of shape (n, h, w, c) to TensorBoard, arranged in one large image."""
 
     def arrays(self, name: str, **arrays: np.ndarray) -> None:
         """Write arrays to artifacts/NAME.npz, from which the report draws figures.
 
-        The file is replaced atomically.
+        The file is replaced atomically: a reader finds either the old or the new content.
         """
 
     def progress(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
-        """Show the progress: as a bar on a terminal, otherwise as an occasional line of text.
+        """Show progress to the user: a bar on a terminal, otherwise an occasional line of text.
 
         Args:
           phase: the name of the training phase.
@@ -43,16 +43,16 @@ class Log(Protocol):
         """
 
     def say(self, text: str) -> None:
-        """Print a line for the user, such as a warning."""
+        """Print one line for the user, such as a warning."""
 
     def save(self, name: str, step: int, tree: Any) -> None:
-        """Save a checkpoint of a pytree of arrays under a name.
+        """Save a checkpoint: a pytree of arrays, under a name and a step.
 
         If saving is interrupted, the previous checkpoint of this name remains.
         """
 
     def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
-        """Return the newest checkpoint as (step, tree), or None if there is none.
+        """Return the newest checkpoint of a name as (step, tree), or None if there is none.
 
         Args:
           name: the name under which the checkpoint was saved.
@@ -61,26 +61,26 @@ class Log(Protocol):
 
 
 class NullLog:
-    """A log that writes nothing, for tests and notebooks."""
+    """A log that writes nothing and restores no checkpoints, for tests and notebooks."""
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
-        """Do nothing with the values."""
+        """Do nothing; the metrics are discarded."""
 
     def images(self, name: str, step: int, images: np.ndarray) -> None:
-        """Do nothing with the images."""
+        """Do nothing; the images are discarded."""
 
     def arrays(self, name: str, **arrays: np.ndarray) -> None:
-        """Do nothing with the arrays."""
+        """Do nothing; the arrays are discarded."""
 
     def progress(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
-        """Do not show the progress."""
+        """Do nothing; no progress is shown."""
 
     def say(self, text: str) -> None:
-        """Do not print the line."""
+        """Do nothing; the text is not printed."""
 
     def save(self, name: str, step: int, tree: Any) -> None:
-        """Do not save a checkpoint."""
+        """Do nothing; no checkpoint is saved."""
 
     def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
-        """Return None: there are no checkpoints."""
+        """Return None, because this log keeps no checkpoints."""
         return None

@@ -41,12 +41,15 @@ MARKED = re.compile(r"(<!-- architecture -->\n).*?(<!-- end of architecture -->)
 
 
 def rank() -> dict[str, int]:
-    """Return the row number of every module; a module imports only modules of lower numbers."""
+    """Return the layer number of every module of jaxlabel, 0 for the lowest layer.
+
+    A module may import only modules of lower numbers.
+    """
     return {room: number for number, (_, rooms) in enumerate(ROWS) for room in rooms}
 
 
 def picture() -> str:
-    """Return the picture as text: one line per layer, the top layer first."""
+    """Return the picture of the modules as text: one line per layer, the highest layer first."""
     lines = []
     for name, rooms in reversed(ROWS):
         shown = " · ".join(f"{room} ({about})" for room, about in rooms.items())
@@ -54,17 +57,17 @@ def picture() -> str:
     return "\n".join(lines)
 
 
-def drawn(document: str) -> str:
-    """Return the document with every marked picture drawn again."""
+def redraw(document: str) -> str:
+    """Return the text of a document with the current picture in place of every marked old one."""
     return MARKED.sub(lambda match: f"{match[1]}```text\n{picture()}\n```\n{match[2]}", document)
 
 
 def main() -> None:
-    """Print the picture, or draw it again in the documents that the arguments name."""
+    """Print the picture of the modules; with file names as arguments, redraw it in these files."""
     if len(sys.argv) == 1:
         print(picture())
     for path in map(Path, sys.argv[1:]):
-        path.write_text(drawn(path.read_text()))
+        path.write_text(redraw(path.read_text()))
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def image_components(spec: str, num_dimensions: int) -> np.ndarray:
 
 
 def timed(run: Callable[[], float]) -> tuple[float, float]:
-    """Call `run` and return its time in seconds and the inertia that it returned."""
+    """Call `run`, which returns an inertia; return the seconds it took and the inertia."""
     time.sleep(0.5)  # the other library's idle threads keep the CPU busy for a while
     start = time.perf_counter()
     inertia = run()
@@ -52,7 +52,7 @@ def timed(run: Callable[[], float]) -> tuple[float, float]:
 
 
 def main() -> int:
-    """Run the benchmark, print the result as JSON, and return the exit code."""
+    """Time k-means, print the result as JSON, and return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", default="", help="idx:DIR, digits, ...; empty: synthetic points")
     parser.add_argument("--num-points", type=int, default=60_000, help="number of synthetic points")

@@ -28,7 +28,7 @@ def peak_gigabytes() -> float:
 
 
 def main() -> int:
-    """Run the benchmark, print the result as JSON, and return the exit code."""
+    """Time a nearest-neighbour search, print the result as JSON, and return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--num-features", type=int, default=1_000_000)
     parser.add_argument("--num-dimensions", type=int, default=128)

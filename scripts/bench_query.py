@@ -26,7 +26,7 @@ def synthetic_points(num_points: int, num_dimensions: int) -> np.ndarray:
 
 
 def image_components(spec: str, num_dimensions: int) -> np.ndarray:
-    """Return the first principal components of a data set's training images."""
+    """Return the first `num_dimensions` principal components of a data set's training images."""
     import jax.numpy as jnp
 
     from jaxlabel import data
@@ -38,7 +38,7 @@ def image_components(spec: str, num_dimensions: int) -> np.ndarray:
 
 
 def measure(flags: argparse.Namespace) -> dict[str, object]:
-    """Measure the seconds and the memory of one query strategy in this process."""
+    """Measure the seconds and the peak memory of one query strategy in this process."""
     import jax
     import jax.numpy as jnp
 
@@ -71,7 +71,7 @@ def measure(flags: argparse.Namespace) -> dict[str, object]:
 
 
 def main() -> int:
-    """Measure one strategy or all of them, print one line of JSON for each, and return 0."""
+    """Measure one strategy or all; print one line of JSON for each, and return 0."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", default="", help="idx:DIR, digits, ...; empty: synthetic points")
     parser.add_argument("--points", type=int, default=60_000, help="number of synthetic points")

@@ -36,8 +36,11 @@ TEMPERATURE = 0.2
 LEARNING_RATE = 1e-3
 
 
-def made(side: int, batch_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two views of a batch of smooth blobs, float32 in [0, 1], and labels."""
+def make_batch(side: int, batch_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a batch of random images of smooth blobs: two views of each image, and labels.
+
+    The images are float32 in [0, 1], and have `side` pixels on each side.
+    """
     rng = np.random.default_rng(0)
     rows = np.linspace(-1, 1, side, dtype=np.float32)
     centres = rng.uniform(-0.5, 0.5, (2, batch_size, 1, 1, 1)).astype(np.float32)
@@ -47,8 +50,12 @@ def made(side: int, batch_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return views[0].astype(np.float32), views[1].astype(np.float32), labels
 
 
-class Turns:
-    """A log that waits for its turn: between two of the loop's calls it times and reports."""
+class TurnLog:
+    """A log that times the training loop between two of its log calls and pauses it.
+
+    At each log call it prints the time per step as JSON and waits for a line of input, so that two
+    processes can run in turns.
+    """
 
     def __init__(self, num_steps: int, device: str):
         self.num_steps = num_steps
@@ -66,7 +73,7 @@ class Turns:
 
 
 def run_jax(task: str, arguments: argparse.Namespace) -> None:
-    """Steps of jaxlabel's loop, a round each time that a line comes in."""
+    """Run jaxlabel's training loop; start each round of steps when a line of input comes in."""
     import jax
     from flax import nnx
 
@@ -74,7 +81,7 @@ def run_jax(task: str, arguments: argparse.Namespace) -> None:
     from jaxlabel.log import NullLog
     from jaxlabel.losses.contrastive import nt_xent
 
-    first, second, labels = made(arguments.side, arguments.batch_size)
+    first, second, labels = make_batch(arguments.side, arguments.batch_size)
 
     class Model(nnx.Module):
         def __init__(self, rngs: nnx.Rngs):
@@ -99,8 +106,8 @@ def run_jax(task: str, arguments: argparse.Namespace) -> None:
         updates, optimizer_state = optimizer.update(gradient, state[1], state[0])
         return (train.optax.apply_updates(state[0], updates), optimizer_state), {"loss": value}
 
-    class Log(Turns, NullLog):
-        """The loop's log."""
+    class Log(TurnLog, NullLog):
+        """The log that the training loop calls after each round of steps."""
 
     device = jax.devices()[0]
     model = train.init(Model, jax.random.key(0))
@@ -112,7 +119,7 @@ def run_jax(task: str, arguments: argparse.Namespace) -> None:
 
 
 def run_torch(task: str, arguments: argparse.Namespace) -> None:
-    """The same steps by PyTorch."""
+    """Run training steps in PyTorch; start each round of steps when a line of input comes in."""
     import torch
     from torch import nn
     from torch.nn import functional
@@ -134,12 +141,11 @@ def run_torch(task: str, arguments: argparse.Namespace) -> None:
     last = torch.channels_last
     model = nn.Sequential(*layers).to(device, memory_format=last)
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, fused=True)
-    made_here = made(arguments.side, arguments.batch_size)
+    batch = make_batch(arguments.side, arguments.batch_size)
     first, second = (
-        torch.from_numpy(x).permute(0, 3, 1, 2).to(device, memory_format=last)
-        for x in made_here[:2]
+        torch.from_numpy(x).permute(0, 3, 1, 2).to(device, memory_format=last) for x in batch[:2]
     )
-    labels = torch.from_numpy(made_here[2]).to(device)
+    labels = torch.from_numpy(batch[2]).to(device)
     pairs = torch.arange(2 * len(first), device=device).roll(len(first))
 
     def loss() -> torch.Tensor:
@@ -150,7 +156,7 @@ def run_torch(task: str, arguments: argparse.Namespace) -> None:
             logits = (rows @ rows.T / TEMPERATURE).fill_diagonal_(-torch.inf)
             return functional.cross_entropy(logits, pairs)
 
-    log = Turns(arguments.num_steps, torch.cuda.get_device_name() if gpu else "cpu")
+    log = TurnLog(arguments.num_steps, torch.cuda.get_device_name() if gpu else "cpu")
     for round_ in range(1, arguments.num_rounds + 3):
         for _ in range(arguments.num_steps):
             optimizer.zero_grad()
@@ -161,7 +167,10 @@ def run_torch(task: str, arguments: argparse.Namespace) -> None:
 
 
 class Child:
-    """A library's process; `turn()` returns what its next round took."""
+    """A process that runs the training steps of one library, one round for each call of `turn()`.
+
+    `turn()` returns the time per step of the round.
+    """
 
     def __init__(self, python: str, library: str, task: str, arguments: argparse.Namespace):
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in vars(arguments).items()]
@@ -189,13 +198,13 @@ class Child:
         return self.read()
 
 
-def spread(values: list[float]) -> list[float]:
-    """Lower quartile, median, upper quartile."""
+def quartiles(values: list[float]) -> list[float]:
+    """Return the lower quartile, the median and the upper quartile of the values."""
     return [round(value, 3) for value in statistics.quantiles(values, n=4, method="inclusive")]
 
 
-def compare(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """One task's row: milliseconds of both and their ratios."""
+def compare_libraries(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run one task in both libraries in turns; return milliseconds per step and ratios."""
     pythons = {"jax": sys.executable, "torch": arguments.torch_python}
     pythons = {name: python for name, python in pythons.items() if python}
     children = {name: Child(python, name, task, arguments) for name, python in pythons.items()}
@@ -208,7 +217,7 @@ def compare(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
         child.process.wait()
 
     def ratios(key: str) -> list[float]:
-        return spread([round_["jax"][key] / round_["torch"][key] for round_ in rounds])
+        return quartiles([round_["jax"][key] / round_["torch"][key] for round_ in rounds])
 
     def least(library: str, key: str) -> float:
         return round(min(round_[library][key] for round_ in rounds), 3)
@@ -226,8 +235,8 @@ def compare(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def text(row: dict[str, Any]) -> str:
-    """A row for people."""
+def format_row(row: dict[str, Any]) -> str:
+    """Format the result of one task as a line of text."""
     line = f"{row['task']:12} {row['jax_ms']:11.2f} {row['jax_images_per_second']:9d}"
     if "ratio" not in row:
         return line
@@ -262,8 +271,8 @@ def main() -> int:
         runs[child](task, arguments)
         return 0
     print("task         jaxlabel ms  images/s  PyTorch ms  ratio (quartiles)    by processor time")
-    rows = [compare(name, arguments) for name in TASKS if task in ("", name)]
-    print(*map(text, rows), sep="\n")
+    rows = [compare_libraries(name, arguments) for name in TASKS if task in ("", name)]
+    print(*map(format_row, rows), sep="\n")
     print(json.dumps({"machine": platform.machine(), **vars(arguments), "rows": rows}))
     return 0
 

@@ -23,104 +23,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from gpu_jobs import Job, all_jobs
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "experiments" / "results" / "gpu_queue.jsonl"
-OBJECTIVES = ("freematch", "fixmatch", "flexmatch", "softmatch", "mixmatch", "mean_teacher", "vat",
-              "pseudo_label", "graph", "supervised")  # fmt: skip
-QUERIES = ("random", "typiclust", "medoids", "probcover", "maxherding", "coreset", "margin",
-           "entropy", "badge", "diverse")  # fmt: skip
-LABELS = (40, 100, 500, 20, 250, 1000, 10)
-# on the CPU, oriented gradients in small cells were better than pixels (experiments/semisup.md)
-ORIENTED = {"network": "fine_gradient_conv", "width": 64, "weight_decay": 0.3}
 
 
 class TimeIsOver(BaseException):
-    """An error raised at the time limit; no `Exception`, so that runs do not catch it."""
+    """An error raised at the time limit.
 
-
-class Job(NamedTuple):
-    """One experiment of the queue: runs of one configuration, or one command.
-
-    Attributes:
-      config: name and variant of a config file, such as "semisup:mnist"; empty for a command.
-      settings: settings that differ from the config file.
-      bar: the required result, shown in the table.
-      command: arguments of a script that prints JSON in its last line.
+    It is not an `Exception`, so that code inside a run that catches all exceptions does not catch
+    it.
     """
-
-    name: str
-    config: str = ""
-    settings: Mapping[str, Any] = {}
-    seeds: Iterable[int] = range(3)
-    bar: str = ""
-    command: tuple[str, ...] = ()
-
-
-def jobs() -> Iterator[Job]:
-    """Yield all jobs in the order in which they run, those with a required result first."""
-    yield from flagship()
-    step = ("scripts/bench_train_step.py", "--torch-python=", "--batch-size=4096")
-    yield Job("training step, jaxlabel", command=step, bar="100,000 contrastive images/s")
-    yield Job("semisup, fashion_mnist, 500 random", "semisup:fashion_mnist", {"budget": 500.0},
-              bar="89%")  # fmt: skip
-    yield Job("semisup, fashion_mnist, 500 random, fine_gradient_conv", "semisup:fashion_mnist",
-              {"budget": 500.0} | ORIENTED, bar="89%")  # fmt: skip
-    yield Job("sgan, mnist, 100", "sgan:mnist", {"budget": 100.0}, bar="98.5%")
-    yield Job("scan, mnist, no labels", "scan:mnist", {"budget": 0.0}, range(5), "97%")
-    yield Job("scan, fashion_mnist, no labels", "scan:fashion_mnist", {"budget": 0.0}, range(5),
-              "68%")  # fmt: skip
-    yield Job("scan, mnist, 10", "scan:mnist", {"budget": 10.0}, range(5), "96.5%")
-    for labels, bar in ((10, "65%"), (20, "70%"), (40, "75%")):
-        name = f"scan, fashion_mnist, {labels}"
-        yield Job(name, "scan:fashion_mnist", {"budget": float(labels)}, bar=bar)
-    yield Job("sgan, fashion_mnist, 400", "sgan:fashion_mnist", {"budget": 400.0}, bar="81.2%")
-    for data, labels, query, space, bar in (
-        ("fashion_mnist", 100, "medoids", "pca", "82%"),
-        ("mnist", 20, "medoids", "graph", "98%"),
-        ("overhead_mnist", 100, "random", "pca", "70%"),  # experiments/semisup.md has the reason
-    ):
-        chosen = {"budget": float(labels), "query": query, "space": space}
-        yield Job(f"semisup, {data}, {labels} {query}", f"semisup:{data}", chosen, bar=bar)
-    yield from grid()
-    # trains as long as the paper, which takes more than one session on a remote machine: so last
-    yield Job("scan, cifar10, no labels", "scan:cifar10", {"budget": 0.0}, range(1), "81.6, 88.3%")
-
-
-def flagship() -> Iterator[Job]:
-    """Yield the flagship's jobs: fixed numbers of labels, and a certified target."""
-    bars = {"fashion_mnist": {300: "10 minutes", 400: "90%", 100: "84%", 500: "90%", 40: "78%",
-                              10: "70%"},
-            "mnist": {20: "98%"},
-            "overhead_mnist": {100: "75%", 500: "88%", 40: "60%"}}  # fmt: skip
-    for data, wanted in bars.items():
-        for labels, bar in wanted.items():
-            chosen = {"budget": float(labels)}
-            yield Job(f"flagship, {data}, {labels}", f"flagship:{data}", chosen, range(5), bar)
-    yield Job("flagship, fashion_mnist, 400, fine_gradient_conv", "flagship:fashion_mnist",
-              {"budget": 400.0} | ORIENTED, range(5), "90%")  # fmt: skip
-    certified = {"budget": 2000.0, "target": 0.9, "confidence": 0.95}
-    yield Job("flagship, fashion_mnist, certified", "flagship:fashion_mnist", certified, range(5),
-              "2,000 labels in all")  # fmt: skip
-
-
-def grid() -> Iterator[Job]:
-    """Yield the grid of objective x query x labels x data set, the main comparisons first."""
-    pairs = [("freematch", query) for query in QUERIES]
-    pairs += [(objective, "random") for objective in OBJECTIVES]
-    pairs += itertools.product(OBJECTIVES, QUERIES)
-    for objective, query in dict.fromkeys(pairs):
-        for labels, data in itertools.product(LABELS, ("fashion_mnist", "mnist", "overhead_mnist")):
-            chosen = {"objective": objective, "query": query, "budget": float(labels)}
-            chosen |= {"steps": 5000, "space": "graph", "graph_targets": 0.0, "contrast_steps": 0}
-            yield Job(f"grid, {data}, {objective}, {query}, {labels}", f"semisup:{data}", chosen)
 
 
 def main() -> None:
-    """Run the jobs that are left until the time limit, and print a table of all results."""
+    """Run experiments without a result until the time limit; print a table of results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data_root", default="", help="folder of all data; tiny: uses digits")
     parser.add_argument("--preset", default="gpu", choices=("tiny", "cpu", "gpu"), help="size")
@@ -140,29 +62,33 @@ def main() -> None:
     out = Path(os.environ["OUT"]) / PUBLISHED.name if "OUT" in os.environ else PUBLISHED
     if options.preset != "gpu" and out == PUBLISHED:
         out = Path(options.workdir) / f"{options.preset}.jsonl"
-    left = waiting([out, PUBLISHED], options.preset)
+    left = runs_left([out, PUBLISHED], options.preset)
     left = [pair for pair in left if options.only in pair[0].name]
     if options.list:
         print(*(f"{job.name}, seed {seed}" for job, seed in left), f"{len(left)} left", sep="\n")
         return None
-    work(with_data(left, options), options, out)
-    print(table([out, PUBLISHED]))
+    run_all(runs_with_data(left, options), options, out)
+    print(results_table([out, PUBLISHED]))
     return None
 
 
-def waiting(paths: Iterable[Path], preset: str) -> list[tuple[Job, int]]:
-    """Return the jobs and seeds without a result; within a recipe, first seeds come first."""
-    done = {(line["queue"], line["seed"], line["preset"]) for line in lines(paths)}
+def runs_left(paths: Iterable[Path], preset: str) -> list[tuple[Job, int]]:
+    """Return the experiments and seeds that have no result in the files `paths`.
+
+    Among experiments of the same recipe, the first seed of every experiment comes before the
+    second.
+    """
+    done = {(line["queue"], line["seed"], line["preset"]) for line in read_results(paths)}
     left: list[tuple[Job, int]] = []
-    for _, group in itertools.groupby(jobs(), lambda job: job.name.partition(",")[0]):
+    for _, group in itertools.groupby(all_jobs(), lambda job: job.name.partition(",")[0]):
         pairs = [(job, seed) for job in group for seed in (job.seeds if job.config else range(1))]
         pairs.sort(key=lambda pair: pair[1])
         left += [(job, seed) for job, seed in pairs if (job.name, seed, preset) not in done]
     return left
 
 
-def work(left: list[tuple[Job, int]], options: argparse.Namespace, out: Path) -> None:
-    """Run jobs one after another until the time limit, and write each result when it is ready."""
+def run_all(left: list[tuple[Job, int]], options: argparse.Namespace, out: Path) -> None:
+    """Run experiments in turn until the time limit; append each result to the file `out`."""
     deadline = time.monotonic() + options.limit
     signal.signal(signal.SIGALRM, _time_is_over)
     for job, seed in left:
@@ -172,7 +98,7 @@ def work(left: list[tuple[Job, int]], options: argparse.Namespace, out: Path) ->
         print(f"--- {job.name}, seed {seed}, {seconds:.0f} s left", flush=True)
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
-            line = command(job) if job.command else run(job, seed, options)
+            line = run_script(job) if job.command else run_job(job, seed, options)
         except TimeIsOver:
             print("the time limit is reached: the next call resumes this run from its checkpoints")
             break
@@ -181,12 +107,12 @@ def work(left: list[tuple[Job, int]], options: argparse.Namespace, out: Path) ->
             continue
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-        append(out, line | {"queue": job.name, "seed": seed, "preset": options.preset,
+        append_result(out, line | {"queue": job.name, "seed": seed, "preset": options.preset,
                             "bar": job.bar})  # fmt: skip
 
 
-def run(job: Job, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Run one seed of a job and return its result, without paths of this machine."""
+def run_job(job: Job, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Run an experiment with one seed and return its result, without paths of the local machine."""
     from jaxlabel.experiment import configfile
     from jaxlabel.experiment import run as experiment
 
@@ -207,8 +133,10 @@ def run(job: Job, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     return {key: value for key, value in result.items() if key != "ledger"} | {"config": shown}
 
 
-def with_data(left: list[tuple[Job, int]], options: argparse.Namespace) -> list[tuple[Job, int]]:
-    """Return the runs whose data exists; print one line for each config without data."""
+def runs_with_data(
+    left: list[tuple[Job, int]], options: argparse.Namespace
+) -> list[tuple[Job, int]]:
+    """Return the runs whose data set exists; print a line for each config file without data."""
     variants = {job.config: job.config.partition(":")[2] for job, _ in left}
     missing = {each for each, name in variants.items() if each and not data_source(name, options)}
     for config in sorted(missing):
@@ -217,7 +145,10 @@ def with_data(left: list[tuple[Job, int]], options: argparse.Namespace) -> list[
 
 
 def data_source(variant: str, options: argparse.Namespace) -> str:
-    """Return the value of config.data for a data set, or an empty string if its data is missing."""
+    """Return the value of the setting `data` for a data set, such as "idx:DIR".
+
+    Return an empty string if the data set is missing.
+    """
     if not options.data_root and options.preset == "tiny":
         return "digits"
     folder = Path(options.data_root or ".") / variant
@@ -228,8 +159,8 @@ def data_source(variant: str, options: argparse.Namespace) -> str:
     return ""
 
 
-def command(job: Job) -> dict[str, Any]:
-    """Run a job's script and return the JSON of its last output line and the seconds taken."""
+def run_script(job: Job) -> dict[str, Any]:
+    """Run a job's script; return the JSON in its last line of output, and the seconds it took."""
     started = time.monotonic()
     path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"  # jaxlabel, if not installed
     done = subprocess.run([sys.executable, *job.command], cwd=ROOT, stdout=subprocess.PIPE,
@@ -238,12 +169,15 @@ def command(job: Job) -> dict[str, Any]:
     return {"said": output, "seconds": round(time.monotonic() - started, 2)}
 
 
-def table(paths: Iterable[Path]) -> str:
-    """Return a Markdown table with one row per job, averaged over its seeds."""
+def results_table(paths: Iterable[Path]) -> str:
+    """Return the results in the files as a Markdown table, with one row per experiment.
+
+    A row shows the mean over the seeds.
+    """
     from jaxlabel.runlog.results import mean_interval
 
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for line in lines(paths):
+    for line in read_results(paths):
         groups.setdefault((line["queue"], line["preset"]), []).append(line)
     rows = ["| run | preset | bar | accuracy | worst | n | labels | seconds | device |",
             "|---|---|---|---:|---:|---:|---:|---:|---|"]  # fmt: skip
@@ -265,19 +199,23 @@ def table(paths: Iterable[Path]) -> str:
 
 
 def accuracy(line: Mapping[str, Any]) -> float | None:
-    """Return a result's test accuracy, or the accuracy of clusters matched to classes."""
+    """Return the test accuracy of a result.
+
+    For clusterings, return the accuracy after matching clusters to classes. Return None if the
+    result has neither.
+    """
     value = line.get("test_accuracy")
     return line.get("matched_accuracy") if value is None else value
 
 
-def lines(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    """Read all result lines of the files, without duplicates and incomplete lines."""
+def read_results(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """Read the results in the files, one per line; skip repeated and incomplete lines."""
     files = [path.read_text() for path in dict.fromkeys(paths) if path.is_file()]
     texts = dict.fromkeys(itertools.chain.from_iterable(map(str.splitlines, files)))
     return [json.loads(text) for text in texts if text.endswith("}")]
 
 
-def append(path: Path, line: Mapping[str, Any]) -> None:
+def append_result(path: Path, line: Mapping[str, Any]) -> None:
     """Append a result to the file as one line of JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     torn = path.is_file() and not path.read_bytes().endswith(b"\n")  # a machine stopped in a line
@@ -286,11 +224,14 @@ def append(path: Path, line: Mapping[str, Any]) -> None:
 
 
 def merge(path: Path) -> None:
-    """Add the results in a file from another machine, if of preset gpu, to the published ones."""
-    known = lines([PUBLISHED])
-    fresh = [line for line in lines([path]) if line not in known and line["preset"] == "gpu"]
+    """Add the results in the file `path`, written on another machine, to the published results.
+
+    Only results of the preset gpu are added.
+    """
+    known = read_results([PUBLISHED])
+    fresh = [line for line in read_results([path]) if line not in known and line["preset"] == "gpu"]
     for line in fresh:
-        append(PUBLISHED, line)
+        append_result(PUBLISHED, line)
     print(f"{len(fresh)} lines added to {PUBLISHED.relative_to(ROOT)}")
 
 

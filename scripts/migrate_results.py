@@ -15,8 +15,8 @@ from typing import Any
 from jaxlabel.config import RENAMED, RENAMED_VALUES
 
 
-def migrated(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings under today's names and values."""
+def migrate_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with old names and values replaced by the current ones."""
     renamed = {RENAMED.get(name, name): value for name, value in config.items()}
     for (name, old), new in RENAMED_VALUES.items():
         if renamed.get(name) == old:
@@ -24,21 +24,26 @@ def migrated(config: dict[str, Any]) -> dict[str, Any]:
     return renamed
 
 
-def migrated_line(line: str) -> str:
-    """Return a result line (JSON) under today's names; the same text where nothing was renamed."""
+def migrate_line(line: str) -> str:
+    """Replace old names of settings in one result line (JSON) and return the line.
+
+    If the line has no old names, it is returned unchanged.
+    """
     result = json.loads(line)
     config = result.get("config")
-    if not isinstance(config, dict) or migrated(config) == config:
+    if not isinstance(config, dict) or migrate_settings(config) == config:
         return line
     ordered = list(result) == sorted(result)
-    return json.dumps(result | {"config": migrated(config)}, sort_keys=ordered, ensure_ascii=False)
+    return json.dumps(
+        result | {"config": migrate_settings(config)}, sort_keys=ordered, ensure_ascii=False
+    )
 
 
 def main() -> None:
     """Rewrite the files that the arguments name, and print how many lines changed in each."""
     for path in map(Path, sys.argv[1:]):
         lines = path.read_text().splitlines()
-        fresh = [migrated_line(line) for line in lines]
+        fresh = [migrate_line(line) for line in lines]
         changed = sum(old != new for old, new in zip(lines, fresh, strict=True))
         if changed:
             path.write_text("".join(f"{line}\n" for line in fresh))

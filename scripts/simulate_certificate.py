@@ -53,8 +53,8 @@ def simulate(seed: int, model: str, accuracy: float) -> tuple[np.ndarray, np.nda
     """Simulate a model's errors on a pool of images.
 
     Returns:
-      Whether the model's prediction is wrong, and the error probability that the model predicts,
-      for each image.
+      Two arrays over the images: whether the model's prediction is wrong, and the probability of an
+      error that the model predicts.
     """
     generator = np.random.default_rng([seed, round(1000 * accuracy), MODELS.index(model)])
     mean = 1 - accuracy
@@ -73,7 +73,14 @@ def simulate(seed: int, model: str, accuracy: float) -> tuple[np.ndarray, np.nda
 
 
 def run(seed: int, model: str, accuracy: float, name: str) -> Certificate:
-    """Run one simulated audit with the design `name`, and return its certificate."""
+    """Run one simulated audit and return its certificate.
+
+    Args:
+      seed: the random seed.
+      model: how the model's confidence relates to its errors, one of MODELS.
+      accuracy: the model's accuracy on the pool.
+      name: how images are drawn, a key of DESIGNS.
+    """
     wrong, claimed = simulate(seed, model, accuracy)
     if name == "uniform draws, model ignored":
         claimed = np.full(NUM_IMAGES, 0.1)
@@ -87,13 +94,13 @@ def run(seed: int, model: str, accuracy: float, name: str) -> Certificate:
 
 
 def expected_labels(seed: int, model: str, accuracy: float) -> float:
-    """Return the predicted number of labels of an audit; infinity if it cannot succeed."""
+    """Return how many labels an audit is predicted to take; infinity if it cannot succeed."""
     _, claimed = simulate(seed, model, accuracy)
     return Terms(TARGET, 0.95, NUM_IMAGES).expected_labels(claimed, 1 - accuracy)
 
 
 def measure(model: str, accuracy: float, name: str, runs: int) -> dict[str, Any]:
-    """Simulate `runs` audits, each of a new pool, and return one line of the results."""
+    """Simulate `runs` audits, each of a new pool, and return one row of the table of results."""
     start = time.perf_counter()
     certificates = [run(seed, model, accuracy, name) for seed in range(runs)]
     labels = np.array([c.labels for c in certificates])
@@ -146,7 +153,7 @@ def table(lines: list[dict[str, Any]]) -> str:
 
 
 def result_key(line: dict[str, Any]) -> tuple[Any, ...]:
-    """Return the case of a result: design, model, accuracy and number of runs."""
+    """Return the values that identify a result: design, model, accuracy and runs."""
     return line["design"], line["model"], line["accuracy"], line["runs"]
 
 

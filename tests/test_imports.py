@@ -65,7 +65,7 @@ def test_the_package_has_few_entries():
 def test_pictures_are_drawn_from_the_order(name):
     document = (ROOT.parent / name).read_text()
     assert "<!-- architecture -->" in document
-    assert architecture.drawn(document) == document, f"python scripts/architecture.py {name}"
+    assert architecture.redraw(document) == document, f"python scripts/architecture.py {name}"
 
 
 def test_methods_see_labels_through_the_oracle_only():

@@ -36,14 +36,16 @@ MIN_BATCH, MAX_BATCH = 10, 50  # labels that are bought at a time, except at the
 
 
 class Certificate(NamedTuple):
-    """The result of an audit.
+    """The result of an audit, which buys labels of random images to certify a model's accuracy.
+
+    The pool is the set of all images whose labels were not bought before the audit.
 
     Attributes:
-      estimate: an estimate of the accuracy on the pool (LURE, Farquhar et al. 2021, applied to
-        the residuals of the model's error probabilities). It is unbiased if the number of labels
-        was fixed in advance, except that it is clipped to [0, 1]. NaN if no label was bought.
+      estimate: an estimate of the accuracy on the pool (LURE, Farquhar et al. 2021, applied to the
+        residuals of the model's error probabilities). It is unbiased if the number of labels was
+        fixed in advance, except that it is clipped to [0, 1]. NaN if no label was bought.
       low: the lower end of the confidence interval of the certified accuracy.
-      high: the upper end of the interval. The interval is valid for any rule of when to stop.
+      high: the upper end of the interval. The interval is valid whatever rule ended the audit.
       labels: the number of labels bought.
       reached: whether `low` is at least the target.
       stopped_by: why the audit ended. "target": the target is certified. "below": `high` is below
@@ -63,14 +65,15 @@ class Certificate(NamedTuple):
 
 
 def statement(audits: Sequence[Certificate], population: bool) -> dict[str, float | str]:
-    """Return what a run's audits have certified, as entries for the run's result.
+    """Return what the audits of a run have certified, as a dict of entries for result.json.
 
-    Only the last audit counts. If there is none, or it did not reach the target, the only entry is
-    "certified" with the value 0.
+    Only the last audit counts. If there is no audit, or if the last one did not reach the target,
+    the only entry is "certified" with the value 0.
 
     Args:
-      audits: the run's audits in order.
-      population: whether the audits certify the accuracy on new images instead of the pool.
+      audits: the certificates of the run's audits, in order.
+      population: whether the audits certify the accuracy on new images instead of the accuracy on
+        the pool (the images that were not labelled for training).
     """
     if not audits or not audits[-1].reached:
         return {"certified": 0.0}
@@ -97,12 +100,13 @@ def audit(
 ) -> Certificate:
     """Buy labels of random images until the accuracy is certified or the budget is spent.
 
-    The audit tests whether the error rate is at most 1 - target. It uses a betting confidence
-    sequence (Waudby-Smith & Ramdas 2024) with weighted draws from a finite pool, without
-    replacement, and with control variates (Shekhar et al. 2023). Uncertain images are drawn more
-    often. The model's confidence determines the weights of the draws and the control variates, and
-    is recalibrated after each batch. The certificate is valid for any weights and control variates,
-    so an overconfident model needs more labels, but does not make the certificate wrong.
+    The pool is the set of all images except `bought`. The audit tests whether the error rate on the
+    pool is at most 1 - target. It uses a betting confidence sequence (Waudby-Smith & Ramdas 2024)
+    with weighted draws from a finite pool, without replacement, and with control variates (Shekhar
+    et al. 2023). Uncertain images are drawn more often. The model's confidence determines the
+    weights of the draws and the control variates, and is recalibrated after each batch. The
+    certificate is valid for any weights and control variates, so an overconfident model needs more
+    labels, but does not make the certificate wrong.
 
     Args:
       key: the random key of the draws.
@@ -110,21 +114,22 @@ def audit(
         model's confidence.
       predictions: the predicted classes whose accuracy is audited; they need not be the classes of
         highest probability.
-      ask: a function that buys the labels of images, such as
-        `lambda i: oracle.ask(i, purpose="certify")`.
+      ask: a function that buys the labels of images, such as `lambda i: oracle.ask(i,
+        purpose="certify")`.
       target: the accuracy to certify.
       confidence: the probability with which the confidence interval must cover the accuracy.
-      budget: the maximal number of labels to buy.
-      batch: the number of labels to buy at a time; the audit can stop after each batch. 0: first
-        the smallest number with which an audit can succeed, then a fifth of the labels bought so
-        far, but at least 10; in each case at most 50.
-      bought: the indices of images that are not in the pool.
-      population: whether to certify the accuracy on new images instead of the pool (see above in
-        this module). If not even an accuracy of 1 on the pool would certify the target, no label is
-        bought, and the audit ends as "out of reach".
+      budget: the largest number of labels to buy.
+      batch: the number of labels to buy at a time; the audit can stop after each batch. With 0, the
+        first batch is the smallest number with which an audit can succeed, and each later batch is
+        a fifth of the labels bought so far, but at least 10. No batch is larger than 50.
+      bought: the indices of images that are not in the pool, because their labels were bought
+        before.
+      population: whether to certify the accuracy on new images instead of the pool (see the
+        docstring of this module). If not even an accuracy of 1 on the pool would certify the
+        target, no label is bought, and the audit ends as "out of reach".
 
     Returns:
-      The certificate. It states the interval also if the target was not reached.
+      The certificate. It contains the interval also if the target was not reached.
 
     Raises:
       UsageError: the target or the confidence is not in (0, 1), shapes do not match, a probability
@@ -180,12 +185,17 @@ def audit(
 
 
 def _batch_size(num_labels: int, min_labels: float) -> int:
-    """Return the size of the next batch after `num_labels` labels have been bought."""
+    """Return how many labels an audit buys next, after it has bought `num_labels` labels.
+
+    Args:
+      num_labels: the number of labels bought so far.
+      min_labels: the smallest number of labels with which the audit can succeed.
+    """
     return int(min(MAX_BATCH, max(min_labels - num_labels, num_labels // 5, MIN_BATCH)))
 
 
 def _reason_to_stop(sequence: ConfidenceSequence, max_labels: int, num_pool: int) -> str:
-    """Return why the audit must stop ("target", "below", ...), or "" if it continues."""
+    """Return why the audit must stop, such as "target" or "budget"; "" if it must continue."""
     if sequence.is_below_limit():
         return "target"
     if sequence.is_above_limit():

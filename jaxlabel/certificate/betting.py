@@ -21,26 +21,27 @@ MAX_STAKE = 0.75  # stakes by variance are at most this share of the largest sta
 
 
 class ConfidenceSequence:
-    """The draws of an audit, and the confidence sequence that they give for the error rate.
+    """A confidence interval for a model's error rate that is valid after every draw of an audit.
 
-    Let m be the error rate of a pool of n images. Each draw of an image i gives a value
-    Y = (errors found before) / n + (sum of s over the remaining images) / n
-    + (wrong_i - s_i) / (n q_i). Here q_i is the probability of drawing i, and s_i is a prediction
-    of wrong_i (a control variate). Given all earlier draws, the mean of Y is m (Shekhar et al.
-    2023). So the products of 1 - stake (Y - m) and of 1 + stake' (Y - m) over the draws are
-    nonnegative martingales, if each stake is fixed before the draw. The probability that such a
-    martingale ever exceeds 1/a is at most a (Ville 1939). The products are monotone in m, because
-    the stakes do not depend on m.
+    An audit draws random images and buys their labels. Let m be the error rate on a pool of n
+    images. Each draw of an image i gives a value Y = (errors found before) / n + (sum of s over the
+    remaining images) / n + (wrong_i - s_i) / (n q_i). Here wrong_i is 1 if the prediction for image
+    i is wrong and 0 if not, q_i is the probability of drawing i, and s_i is a prediction of wrong_i
+    (a control variate). Given all earlier draws, the mean of Y is m (Shekhar et al. 2023). So the
+    products of 1 - stake (Y - m) and of 1 + stake' (Y - m) over the draws are nonnegative
+    martingales, if each stake is fixed before the draw. The probability that such a martingale ever
+    exceeds 1/a is at most a (Ville 1939). The products are monotone in m, because the stakes do not
+    depend on m.
 
     Args:
       num_pool: the number n of images in the pool.
-      limit: the error rate that the audit tests: is m at most `limit`?
+      limit: the error rate to test: the audit has to find out whether m is at most `limit`.
       error_low: the allowed probability that m is above the interval of error rates.
       error_high: the allowed probability that m is below the interval of error rates.
 
     Attributes:
       drawn: the images drawn, as indices into the pool, in the order of the draws.
-      wrong: whether the prediction is wrong, for each image drawn.
+      wrong: for each image drawn, whether the model's prediction is wrong.
     """
 
     def __init__(self, num_pool: int, limit: float, error_low: float, error_high: float):
@@ -66,11 +67,12 @@ class ConfidenceSequence:
 
         Args:
           remaining: the images that were not drawn before, as indices into the pool.
-          first: the draws, as indices into `remaining`, in order.
-          weights: the weight with which each image in `remaining` was drawn.
-          predicted: the predicted probability of an error for each image in `remaining`.
-          wrong: whether the prediction is wrong, for each draw.
-          expected_growth: the expected log growth per draw of each of STAKES.
+          first: the draws in order, as indices into `remaining`.
+          weights: for each image in `remaining`, the weight with which it was drawn.
+          predicted: for each image in `remaining`, the predicted probability of an error.
+          wrong: for each draw, whether the model's prediction is wrong.
+          expected_growth: the expected log growth per draw of the capital, for each stake in
+            STAKES.
         """
         n = self.num_pool
         errors_before = np.sum(self.wrong) + np.concatenate([[0], np.cumsum(wrong[:-1])])
@@ -100,14 +102,14 @@ class ConfidenceSequence:
     def _variance_stakes(
         self, values: Float[np.ndarray, "b"], log: float
     ) -> Float[np.ndarray, "b"]:
-        """Return a stake for each of the new values, from the variance of the values before it.
+        """Return the stake of the bet on each new value, from the variance of the earlier values.
 
         The stake of draw t is sqrt(2 log(1/a) / (variance t log(1 + t))), the predictable plug-in
         bet of Waudby-Smith & Ramdas 2024. It depends on the limit only because the limit is the
         mean that is assumed before the first draw.
 
         Args:
-          values: the values Y of the new draws.
+          values: the values Y of the new draws (see the class docstring).
           log: log(1/a), where a is the allowed probability of an error.
         """
         past = np.concatenate([self._values, values])
@@ -120,17 +122,17 @@ class ConfidenceSequence:
         return bets[len(self._values) :]
 
     def is_below_limit(self) -> bool:
-        """Return True if the error rate is certified to be at most the limit."""
+        """Return True if the draws certify that the error rate is at most the limit."""
         certain = 1 - np.sum(~self.wrong) / self.num_pool <= self.limit
         return bool(certain or self._max_log_capital(self.limit) >= self._log_low)
 
     def is_above_limit(self) -> bool:
-        """Return True if the error rate is certified to be larger than the limit."""
+        """Return True if the draws certify that the error rate is larger than the limit."""
         certain = np.sum(self.wrong) / self.num_pool > self.limit
         return bool(certain or self._max_log_capital_up(self.limit) >= self._log_high)
 
     def interval(self) -> tuple[float, float]:
-        """Return the confidence interval of the accuracy: the values that are not ruled out."""
+        """Return the confidence interval of the accuracy: accuracies that no bet ruled out."""
         min_error = np.sum(self.wrong) / self.num_pool
         max_error = 1 - np.sum(~self.wrong) / self.num_pool
         above = _smallest_ruled_out(
@@ -144,7 +146,7 @@ class ConfidenceSequence:
         return float(1 - above), float(1 - below)
 
     def estimate(self) -> float:
-        """Return LURE's estimate of the accuracy (Farquhar et al. 2021); NaN before any draw."""
+        """Return the LURE estimate of the accuracy (Farquhar et al. 2021); NaN without draws."""
         m, n = self.num_labels, self.num_pool
         if m == 0:
             return float("nan")
@@ -155,7 +157,7 @@ class ConfidenceSequence:
         return float(1 - np.sum(parts * self._values))
 
     def _max_log_capital(self, m: float) -> float:
-        """Return the maximum so far of the log capital of bets that the error rate is below m."""
+        """Return the largest log capital so far of bets that the error rate is below `m`."""
         by_limit = np.cumsum(np.log1p(-self._stakes * (self._values - m)))
         by_variance = np.cumsum(np.log1p(-self._stakes_by_variance * (self._values - m)))
         total = np.logaddexp(
@@ -164,7 +166,7 @@ class ConfidenceSequence:
         return float(np.max(total, initial=0.0))
 
     def _max_log_capital_up(self, m: float) -> float:
-        """Return the maximum so far of the log capital of bets that the error rate is above m."""
+        """Return the largest log capital so far of bets that the error rate is above `m`."""
         logs = np.log1p(self._stakes_up * (self._values - m))
         return float(np.max(np.cumsum(logs), initial=0.0))
 
@@ -172,7 +174,7 @@ class ConfidenceSequence:
 def _sum_remaining(
     amounts: Float[np.ndarray, "l"], first: Int[np.ndarray, "b"]
 ) -> Float[np.ndarray, "b"]:
-    """Return, for each draw, the sum of the amounts of all images that were not drawn before it.
+    """Return, for each draw, the sum of `amounts` over the images that were not drawn before it.
 
     Args:
       amounts: one number for each image.
@@ -183,9 +185,10 @@ def _sum_remaining(
 
 
 def _smallest_ruled_out(is_ruled_out: Callable[[float], bool], low: float, high: float) -> float:
-    """Return the smallest value in [low, high] that is ruled out, to 1e-9, by bisection.
+    """Return the smallest value in [low, high] for which `is_ruled_out` is True, by bisection.
 
-    All values above it must be ruled out too. Return `high` if no value is ruled out.
+    The result is accurate to 1e-9. `is_ruled_out` must be True for all larger values too. If it is
+    True for no value, `high` is returned.
     """
     if not is_ruled_out(high):
         return high

@@ -19,11 +19,11 @@ MIN_ERROR, MAX_ERROR = 1e-4, 0.9  # error probabilities are clipped to this rang
 
 
 class Weighting(NamedTuple):
-    """The weights of the draws, and the growth of bets that is expected with these weights.
+    """The weights of an audit's random draws, and how fast bets are expected to grow with them.
 
     Attributes:
-      weights: the weight with which each image is drawn.
-      growth: the expected log growth of the capital per draw, for each of STAKES.
+      weights: for each image, the weight with which it is drawn.
+      growth: the expected log growth per draw of the capital, for each stake in STAKES.
     """
 
     weights: Float[np.ndarray, "n"]
@@ -31,14 +31,14 @@ class Weighting(NamedTuple):
 
 
 class ErrorModel:
-    """Estimates the probability that each prediction is wrong, calibrated on the labels bought.
+    """A model of the probability that each prediction is wrong, calibrated on the labels bought.
 
     The model's log odds of an error are calibrated by logistic regression (Platt 1999) with a
     Gaussian prior around the identity: offset 0 +- 1, slope 1 +- 0.5.
 
     Args:
-      probabilities: the probability that the prediction is wrong, for each image of the pool, as
-        the model predicts it (1 - confidence).
+      probabilities: for each image of the pool, the classifier's own probability that its
+        prediction is wrong (1 - confidence).
     """
 
     def __init__(self, probabilities: Float[np.ndarray, "n"]):
@@ -50,8 +50,8 @@ class ErrorModel:
         """Return the calibrated probability of an error for each image of the pool.
 
         Args:
-          drawn: the images whose labels were bought.
-          wrong: whether the prediction is wrong, for each of these images.
+          drawn: the indices of the images whose labels were bought.
+          wrong: for each of these images, whether the prediction is wrong.
         """
         prior, precision = np.array([0.0, 1.0]), np.diag([1.0, 4.0])
         inputs = np.stack([np.ones(len(drawn)), self._log_odds[drawn]], axis=1)
@@ -67,12 +67,12 @@ class ErrorModel:
 
 
 def choose_weights(errors: Float[np.ndarray, "n"], limit: float) -> Weighting:
-    """Choose the weights of the draws for which the best stake is expected to grow fastest.
+    """Choose the weights of an audit's draws with which its best bet is expected to grow fastest.
 
     The weights are (1 - floor) (e (1 - e))^power / mean + floor, where e is an image's probability
     of an error, and `mean` is the mean of (e (1 - e))^power over all images. The power is chosen
-    from POWERS and the floor from FLOORS. The growth rate of a stake is E log(1 - stake
-    (Y - limit)), as in Kelly 1956.
+    from POWERS and the floor from FLOORS. The growth rate of a stake is E log(1 - stake (Y -
+    limit)), as in Kelly 1956, where Y is the value of a draw (see `betting.ConfidenceSequence`).
 
     Args:
       errors: the probability that the prediction is wrong, for each image that may be drawn.
@@ -88,10 +88,10 @@ def choose_weights(errors: Float[np.ndarray, "n"], limit: float) -> Weighting:
 
 
 def fastest_growth(errors: Float[np.ndarray, "n"], limit: float) -> float:
-    """Return the log growth per draw of the best stake with the best weights.
+    """Return the expected log growth per draw of the best bet, if the draws have the best weights.
 
     Args:
-      errors: the probability that the prediction is wrong, for each image; assumed to be true.
+      errors: for each image, the true probability that the prediction is wrong.
       limit: the error rate that the audit tests.
     """
     shares, expected = _binned(errors)
@@ -99,7 +99,7 @@ def fastest_growth(errors: Float[np.ndarray, "n"], limit: float) -> float:
 
 
 def log_odds(probabilities: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-    """Return the log odds of probabilities, which are clipped to [1e-6, MAX_ERROR] first."""
+    """Return the log odds of `probabilities`, which are first clipped to [1e-6, MAX_ERROR]."""
     probabilities = np.clip(probabilities, 1e-6, MAX_ERROR)
     return np.log(probabilities) - np.log1p(-probabilities)
 
@@ -115,18 +115,18 @@ def _best_design(
     assumed: Float[np.ndarray, "bins"],
     limit: float,
 ) -> tuple[float, float, Float[np.ndarray, "stakes"]]:
-    """Choose the power and the floor of the draws' weights with which the best stake grows fastest.
+    """Choose the power and the floor of the draws' weights with which the best bet grows fastest.
 
-    `choose_weights` says how the weights depend on the power and the floor.
+    The docstring of `choose_weights` gives the formula of the weights.
 
     Args:
-      shares: the share of the images in each bin.
-      expected: the error probability of each bin, which determines the weights.
-      assumed: the error probability of each bin that is assumed for the growth of stakes.
+      shares: the share of the images in each bin; a bin holds images of similar error probability.
+      expected: the error probability of each bin, from which the weights are computed.
+      assumed: the error probability of each bin with which the growth of bets is computed.
       limit: the error rate that the audit tests.
 
     Returns:
-      The power, the floor, and the expected log growth per draw for each of STAKES.
+      The power, the floor, and the expected log growth per draw for each stake in STAKES.
     """
     designs = []
     for power in POWERS:
@@ -144,9 +144,9 @@ def _expected_growth(
     weights: Float[np.ndarray, "bins"],
     limit: float,
 ) -> Float[np.ndarray, "stakes"]:
-    """Return the expected log growth per draw, for each of STAKES.
+    """Return the expected log growth per draw of a bet, for each stake in STAKES.
 
-    The error probabilities are assumed to be true, and are also the control variate.
+    The error probabilities are assumed to be true. They are also used as the control variate.
     """
     total = np.sum(shares * weights)
     centre, scale = np.sum(shares * errors), total / weights

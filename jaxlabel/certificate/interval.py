@@ -33,10 +33,10 @@ def wilson_interval(correct: float, total: float) -> Interval:
 
 
 def at_least(share: float, digits: int) -> str:
-    """Format a lower bound as a percentage, rounded down to `digits` decimals."""
+    """Format a lower bound (a fraction) as a percentage, rounded down to `digits` decimals."""
     return f"{math.floor(share * 10 ** (digits + 2) + 1e-6) / 10**digits:.{digits}f}%"
 
 
 def at_most(share: float, digits: int) -> str:
-    """Format an upper bound as a percentage, rounded up to `digits` decimals."""
+    """Format an upper bound (a fraction) as a percentage, rounded up to `digits` decimals."""
     return f"{math.ceil(share * 10 ** (digits + 2) - 1e-6) / 10**digits:.{digits}f}%"

@@ -23,13 +23,14 @@ CALIBRATION_FACTOR = 1.25
 
 @dataclasses.dataclass(frozen=True)
 class Terms:
-    """The statement that an audit must certify: the accuracy is at least `target`.
+    """The claim that an audit has to certify: a model's accuracy is at least `target`.
 
     Attributes:
       target: the accuracy to certify.
       confidence: the probability with which the confidence interval must cover the accuracy.
       num_images: the number of all images.
-      num_bought: the number of images whose labels were bought before; these are not in the pool.
+      num_bought: the number of images whose labels were bought before; these are not in the pool
+        from which the audit draws.
       population: whether to certify the accuracy on new images instead of the pool (see the
         docstring of `jaxlabel.certificate`).
 
@@ -59,14 +60,17 @@ class Terms:
 
     @property
     def population_bounds(self) -> Population | None:
-        """Return the converter of bounds from the pool to new images; None if not `population`."""
+        """Return the object that converts accuracy bounds on the pool to bounds on new images.
+
+        It is None if the accuracy on new images is not to be certified (`population` is False).
+        """
         if not self.population:
             return None
         return Population(self.num_images, self.num_pool, 1 - self.confidence)
 
     @property
     def pool_target(self) -> float:
-        """Return the smallest pool accuracy that certifies the target; 1 if there is none."""
+        """Return the smallest accuracy on the pool that certifies the target; 1 if none does."""
         bounds = self.population_bounds
         return self.target if bounds is None else bounds.needed_accuracy(self.target, LOWER_SHARE)
 
@@ -79,10 +83,11 @@ class Terms:
     def fewest_labels(self) -> float:
         """Return the smallest number of uniform draws with which an audit can succeed.
 
-        This is the number of draws needed if every prediction drawn is right. A bet that is won
-        multiplies the capital by less than 1 + (the share of errors that is allowed among the
-        remaining images), and the capital must reach 1 / error. An audit also succeeds once the
-        number of right predictions drawn reaches the number that the whole pool must have.
+        This is the number of draws needed if every drawn prediction is right. An audit bets on the
+        draws and succeeds when its capital reaches 1 / error. A bet that is won multiplies the
+        capital by less than 1 + (the share of errors that is allowed among the remaining images).
+        An audit also succeeds when it has drawn as many right predictions as the whole pool must
+        have.
 
         Returns:
           The number of labels; infinity if no audit can succeed.
@@ -100,15 +105,15 @@ class Terms:
 
         An audit succeeds when the log capital of its bets reaches log(1 / error). The number of
         draws follows from the expected log growth of the best bet (Kelly 1956). The images'
-        probabilities of an error are assumed to be those of the model after scaling by a
-        temperature (Guo et al. 2017) that makes their mean equal to `mean`. The number is reduced
-        if it is a large part of the pool (Cochran 1977, eq. 4.2). Simulated audits take 0.7 to 1.1
-        times this number (experiments/certificate.md).
+        probabilities of an error are assumed to be `probabilities` after scaling by a temperature
+        (Guo et al. 2017) that makes their mean equal to `mean`. The number is reduced if it is a
+        large part of the pool (Cochran 1977, eq. 4.2). Simulated audits take 0.7 to 1.1 times this
+        number (experiments/certificate.md).
 
         Args:
-          probabilities: the probability that the prediction is wrong, for images of the pool, as
-            the model predicts it (1 - confidence).
-          mean: the assumed error rate of the pool.
+          probabilities: for images of the pool, the model's own probability that its prediction is
+            wrong (1 - confidence).
+          mean: the assumed error rate on the pool.
 
         Returns:
           The number of labels; infinity if `mean` is not below the allowed error rate, or is NaN.
@@ -124,14 +129,11 @@ class Terms:
 def scale_by_temperature(
     probabilities: Float[np.ndarray, "n"], mean: float
 ) -> Float[np.ndarray, "n"]:
-    """Scale probabilities by a temperature so that their mean becomes `mean`.
+    """Scale probabilities by a temperature so that their mean becomes `mean`, and return them.
 
-    The log odds of all probabilities are divided by the same temperature.
-    Probabilities above 1/2 count as 1/2. The temperature is between 1/20 and 20; if none of these
-    gives the mean, the one with the nearest mean is used.
-
-    Returns:
-      The probabilities after scaling.
+    The log odds of all probabilities are divided by one temperature between 1/20 and 20.
+    Probabilities above 1/2 count as 1/2. If no temperature gives the mean, the one that comes
+    nearest is used.
     """
     logits = log_odds(np.minimum(probabilities, 0.5))
     low, high = -3.0, 3.0  # logarithms of the temperature, with which the mean increases

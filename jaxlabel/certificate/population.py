@@ -11,11 +11,13 @@ SAMPLING_SHARE = 0.2
 
 
 class Population(NamedTuple):
-    """A sample of independent draws from the distribution of new images.
+    """A pool of images, seen as a random sample from the distribution of new images.
+
+    It converts bounds of the accuracy on the pool to bounds of the accuracy on new images.
 
     Attributes:
-      num_images: the number of images in the sample.
-      num_pool: the number of images in the pool; the labels of the other images were bought before.
+      num_images: the number of images in the whole sample.
+      num_pool: the number of images in the pool: those whose labels were not bought before.
       error: the allowed probability that the interval of the accuracy on new images is wrong.
     """
 
@@ -25,14 +27,18 @@ class Population(NamedTuple):
 
     @property
     def pool_error(self) -> float:
-        """Return the part of the allowed error probability that remains for the pool's audit."""
+        """Return the allowed probability that the interval of the accuracy on the pool is wrong.
+
+        It is a share of `error`. The rest is used for the step from the pool to new images.
+        """
         return (1 - SAMPLING_SHARE) * self.error
 
     def interval(self, low: float, high: float, lower_share: float) -> tuple[float, float]:
         """Convert an interval of the accuracy on the pool to one of the accuracy on new images.
 
-        The bounds are those of Clopper & Pearson 1934 for the least favourable counts: every bought
-        image counts as wrong in the lower bound, and as right in the upper bound.
+        The bounds are those of Clopper & Pearson 1934 for the least favourable counts: every image
+        whose label was bought before counts as wrong in the lower bound, and as right in the upper
+        bound.
 
         Args:
           low: the lower end of the accuracy on the pool.
@@ -44,7 +50,10 @@ class Population(NamedTuple):
         return self._lower_bound(right, lower_share), 1 - self._lower_bound(wrong, 1 - lower_share)
 
     def needed_accuracy(self, target: float, lower_share: float) -> float:
-        """Return the smallest accuracy on the pool that certifies `target`; 1 if there is none."""
+        """Return the smallest accuracy on the pool that certifies `target` for new images.
+
+        It is 1 if no accuracy on the pool certifies it.
+        """
         count = bisect_left(
             range(self.num_pool + 1),
             target,
@@ -57,7 +66,8 @@ class Population(NamedTuple):
 
         Args:
           count: the number of successes among all images of the sample.
-          share: the share of the sampling step's error probability that this bound may use.
+          share: the share, for this bound, of the error probability of the step from the pool to
+            new images.
         """
         if count <= 0:
             return 0.0

@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, Key, UInt8
 from jaxlabel import query
 from jaxlabel.config import setting
 from jaxlabel.log import Log
-from jaxlabel.methods import rounds, stopping
+from jaxlabel.methods import rounds, stopping_settings
 from jaxlabel.methods.rounds import Context
 from jaxlabel.methods.stopping import StoppingRule, mean_uncertainty
 from jaxlabel.oracle import Oracle
@@ -36,8 +36,8 @@ from jaxlabel.semisupervised import committee, refinement, sequential_queries, s
 
 
 @dataclasses.dataclass
-class Config(stopping.Settings, sequential_queries.Settings, refinement.Settings):
-    """Settings of the flagship; configs/flagship.py has values per data set and machine."""
+class Config(stopping_settings.Settings, sequential_queries.Settings, refinement.Settings):
+    """Settings of active learning with a certified accuracy; see configs/flagship.py."""
 
     initial_labels: int = setting(
         40, "number of labels bought before the first network is trained", low=1
@@ -78,10 +78,11 @@ class Config(stopping.Settings, sequential_queries.Settings, refinement.Settings
     )  # fmt: skip
 
     def with_labels(self, count: int, log: Log) -> "Config":
-        """Return the settings for a run with `count` training labels, and log what changed.
+        """Return a copy of the settings adapted to `count` training labels, and log the changes.
 
-        With few labels, `graph_until` and `typical_until` replace the default objective and the
-        default initial query. Values that differ from the default stay as they are.
+        If `count` is at most `graph_until`, the objective becomes "graph". If `count` is at most
+        `typical_until`, the query strategy of the first labels becomes "typiclust". Both changes
+        are made only if the user left the setting at its default value.
         """
         few: dict[str, Any] = {}
         if count <= self.graph_until and self.objective == Config.objective:
@@ -101,13 +102,14 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Train a classifier until it reaches the target accuracy or the budget is spent.
+    """Buy labels and train a classifier until it reaches a target accuracy or the budget is spent.
 
     Returns:
-      The classifier; `stopped_by` says whether the target or the budget ended the run.
+      The classifier and its results. Their `stopped_by` says whether the run ended because the
+      target was reached or because the budget was spent.
 
     Raises:
-      UsageError: the budget buys no label, or too few for any audit to certify the target.
+      UsageError: the budget buys no label, or so few labels that no audit could certify the target.
     """
     space_key, start_key, round_key, region_key = jax.random.split(key, 4)
     labelled = query.NO_LABELS
@@ -119,19 +121,21 @@ def run(
     sequential_start = first < config.sequential_until
     # the regions of sequential queries are found with medoids, which need features
     strategies = {config.initial_query, config.query, *(["medoids"] if sequential_start else [])}
-    spaces = setup.spaces(config, strategies, first, images, space_key, log)
-    regions = sequential_queries.regions(spaces, region_key) if sequential_start else None
+    spaces = setup.compute_spaces(config, strategies, first, images, space_key, log)
+    regions = sequential_queries.find_regions(spaces, region_key) if sequential_start else None
     context = Context(config, images, spaces, regions, oracle, capacity, log)
-    state = committee.begin(config, config.members, images, oracle.num_classes, start_key, log)
-    short, long = (committee.cycle(config, n) for n in (config.round_steps, config.steps))
-    refine_cycle = refinement.cycle(config)
+    state = committee.initial_state(
+        config, config.members, images, oracle.num_classes, start_key, log
+    )
+    short, long = (committee.make_cycle(config, n) for n in (config.round_steps, config.steps))
+    refine_cycle = refinement.make_cycle(config)
     reserve = config.reserve * capacity
     pool: PoolPredictions | None = None
     for number in itertools.count():
         ask_key, fit_key, end_key, distil_key, audit_key, pool_key, refine_key = jax.random.split(
             jax.random.fold_in(round_key, number), 7
         )
-        labelled = rule.recall(labelled, number - 1)
+        labelled = rule.add_abandoned_audits(labelled, number - 1)
         left = query.num_affordable(oracle, len(images), labelled.indices)
         bought = len(labelled.indices)
         total = min(
@@ -154,7 +158,9 @@ def run(
             log.progress("sequential_batch", total, config.sequential_until)
             continue
         if not last:
-            state = rounds.learn(context, state, labelled, f"round_{number}", short, fit_key)
+            state = rounds.train_networks(
+                context, state, labelled, f"round_{number}", short, fit_key
+            )
             pool = rounds.pool_predictions(context, state, labelled, pool_key)
             log.scalars(
                 "rounds",
@@ -168,18 +174,18 @@ def run(
                 context, rule, number
             ):
                 continue
-        state = rounds.learn(context, state, labelled, f"end_{number}", long, end_key)
+        state = rounds.train_networks(context, state, labelled, f"end_{number}", long, end_key)
         pool = None
-        if refinement.applies(config, len(labelled.indices)):
+        if refinement.should_refine(config, len(labelled.indices)):
             state = refinement.refine(
                 refine_cycle, state, rounds.training_data(context, labelled, None), spaces.base,
                 labelled, refine_key, log, f"refined_{number}",
             )  # fmt: skip
-        model = committee.distilled(
+        model = committee.distil(
             config, state, images, labelled, distil_key, log, f"distilled_{number}"
         )
         probabilities = predict_probabilities(model, images)
-        log.save(_ended(number), oracle.num_classes, np.zeros(1))
+        log.save(_end_checkpoint(number), oracle.num_classes, np.zeros(1))
         labelled, audited = rule.audit(audit_key, probabilities, labelled, audit_budget, number)
         if audited:
             if rule.certified:
@@ -197,26 +203,26 @@ def run(
 
 
 def should_continue(context: Context, rule: StoppingRule, number: int) -> bool:
-    """Return True if another round must follow, whatever the networks predict.
+    """Return True if another round must follow round `number`, whatever the networks predict.
 
-    This holds if fewer than two classes are known, as every prediction is then certain. It also
-    holds if the run was resumed and had gone on to the next round before, without an audit. A
-    resumed run must repeat its earlier decisions, even if a new class or another machine has
-    changed its networks.
+    There are two such cases. First, fewer than two classes are known, so that every prediction is
+    certain. Second, the run was interrupted and resumed, and before the interruption it had begun
+    the next round without an audit. A resumed run must repeat its earlier decisions, even if a new
+    class or a different machine has changed its networks.
     """
     if context.oracle.num_classes < 2:
         return True
     went_on = len(query.restored_choice(context.log, number + 1, len(context.images))) > 0
-    if not went_on or rule.audited(number):
+    if not went_on or rule.audit_started(number):
         return False
-    ended = context.log.restore(_ended(number), np.zeros(1))
+    ended = context.log.restore(_end_checkpoint(number), np.zeros(1))
     return ended is None or ended[0] < context.oracle.num_classes
 
 
-def _ended(number: int) -> str:
-    """Return the name of the checkpoint that marks the end of a round's final training.
+def _end_checkpoint(number: int) -> str:
+    """Return the name of the checkpoint saved at the end of the final training in round `number`.
 
-    Its step is the number of classes known at that time.
+    The step under which this checkpoint is saved is the number of classes known at that time.
     """
     return f"ended_{number}"
 
@@ -234,22 +240,23 @@ def make_predictor(
     Args:
       model: the trained classifier.
       probabilities: the model's class probabilities for all training images.
-      labelled: the labelled set; its labels replace the model's predictions.
-      rule: the stopping rule, which holds the audits.
-      stopped_by: why the run ended.
+      labelled: the labelled set. Its labels replace the model's predictions for these images.
+      rule: the stopping rule, which holds the results of the audits.
+      stopped_by: why the run ended, such as "target" or "budget".
     """
     labels = probabilities.argmax(axis=-1).astype(np.int32)
     labels[labelled.indices] = labelled.labels
     used = {name: getattr(context.config, name) for name in ("objective", "initial_query")}
     confidence = 1 - mean_uncertainty(probabilities)
-    summary = used | {"confidence": confidence} | rule.summary(confidence)
+    summary = used | {"confidence": confidence} | rule.result_entries(confidence)
     return Predictor(model, labels, None, stopped_by, summary)
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
     """Return a function that builds an untrained classifier from an `nnx.Rngs`.
 
-    Loading a saved model fills its weights in.
+    To load a saved model, the caller builds a network with this function and then overwrites its
+    weights with the saved ones.
     """
     make = setup.make_network(config, shape, num_classes)
     count = 1 if config.distil_steps else config.members

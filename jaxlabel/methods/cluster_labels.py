@@ -10,18 +10,19 @@ from jaxlabel.query import Labelled
 
 
 class Round(NamedTuple):
-    """One clustering, and the labels after its queries.
+    """The result of one round: a clustering of the images, and labels for clusters and images.
 
     Attributes:
-      labelled: the labels bought so far.
-      medoids: the medoid of each non-empty cluster.
-      sizes: number of images in each cluster.
-      cluster_labels: the label of each cluster.
+      labelled: the labels bought so far, including this round's.
+      medoids: for each non-empty cluster, the index of the image nearest to the centroid.
+      sizes: the number of images in each of these clusters.
+      cluster_labels: the label given to each of these clusters.
       labels: the label given to each image.
-      rank: rank of each image in its cluster by distance from the centroid, 0 nearest, 1 farthest.
-      new: the images queried in this round.
-      weights: sizes of the clusters of these images.
-      complete: False if the budget was too small for all queries.
+      rank: the rank of each image by distance from the centroid, among the images of its cluster.
+        The nearest image has rank 0 and the farthest has rank 1.
+      new: the indices of the images labelled in this round.
+      weights: for each image in `new`, the number of images in its cluster.
+      complete: False if the budget did not suffice for all the labels that the round wanted.
     """
 
     labelled: Labelled
@@ -38,7 +39,17 @@ class Round(NamedTuple):
 def spread_labels(
     config: Any, graph: cluster.GraphSpace, labelled: Labelled, by_cluster: Int[np.ndarray, "n"]
 ) -> Int[np.ndarray, "n"]:
-    """Return a label for each image, by the method `config.spread`; labelled images keep theirs."""
+    """Give every image a label, by the method that `config.spread` names; return the labels.
+
+    "cluster" takes the label of the image's cluster, "nearest" the label of the nearest labelled
+    image, and "diffusion" propagates labels over the neighbour graph. Labelled images keep their
+    labels.
+
+    Args:
+      graph: the points that represent the images, and their neighbour graph.
+      labelled: the labels bought so far.
+      by_cluster: for each image, the label of its cluster.
+    """
     labels = by_cluster.copy()
     if config.spread == "nearest":
         squared = -2 * graph.points @ graph.points[labelled.indices].T
@@ -56,9 +67,10 @@ def label_clusters(
     space: Float[np.ndarray, "n d"],
     labelled: Labelled,
 ) -> Int[np.ndarray, "k"]:
-    """Return each cluster's label, taken from the labelled image nearest to its centroid.
+    """Return a label for each cluster, taken from one labelled image.
 
-    Labelled images of the cluster come first; a cluster without any takes the nearest of all.
+    It is the labelled image of the cluster that is nearest to the centroid. For a cluster without
+    labelled images, it is the nearest labelled image of any cluster.
     """
     points = space[labelled.indices].astype(float)
     # squared distances minus the centroid's squared norm, which does not change the order

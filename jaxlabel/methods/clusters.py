@@ -1,8 +1,9 @@
-"""The clustering recipe (source S2): PCA and k-means, without labels.
+"""The clustering recipe: PCA and k-means, without labels.
 
 The run buys no labels. The evaluator measures on the test images how well the clusters agree with
-the classes, with labels that the run never uses. What S2 calls accuracy is purity here: the share
-of images whose class is the most frequent one in their cluster.
+the classes, with labels that the run never uses. experiments/sources.md compares the result with a published one
+(source S2), whose "accuracy" is purity: the share of images whose class is the most frequent one in
+their cluster.
 """
 
 import dataclasses
@@ -26,7 +27,7 @@ SAMPLE = 2000  # images in the silhouette, whose cost grows with the number of p
 
 @dataclasses.dataclass
 class Config(RunConfig):
-    """Settings of clustering without labels; experiments/ has a table over `clusters`."""
+    """Settings of clustering by PCA and k-means, without labels."""
 
     clusters: int = setting(10, "number of clusters", low=1)
     components: int = setting(
@@ -39,9 +40,9 @@ class Config(RunConfig):
 
 
 class NearestCentroid(nnx.Module):
-    """A model whose outputs are minus the squared distances to the cluster centroids.
+    """A model that scores each cluster by minus the squared distance of the image to its centroid.
 
-    Distances are measured in the space of the principal components.
+    Distances are measured between the principal components of the images.
     """
 
     def __init__(self, shape: tuple[int, ...], components: int, clusters: int):
@@ -66,7 +67,7 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Cluster the images and return a model that assigns an image to the nearest centroid.
+    """Cluster the images; return a model that assigns an image to the nearest centroid's cluster.
 
     No labels are bought.
     """
@@ -96,9 +97,9 @@ def run(
 
 
 def silhouette(points: Float[np.ndarray, "n d"], clusters: np.ndarray) -> dict[str, float]:
-    """Return the mean silhouette (Rousseeuw 1987) under the key "silhouette".
+    """Return the mean silhouette score (Rousseeuw 1987) of a clustering as `{"silhouette": score}`.
 
-    The dict is empty if there is a single cluster, or if every point is its own cluster.
+    The dict is empty if there is only one cluster, or if every point is a cluster of its own.
     """
     from sklearn.metrics import silhouette_score
 
@@ -108,8 +109,8 @@ def silhouette(points: Float[np.ndarray, "n d"], clusters: np.ndarray) -> dict[s
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds an empty model, for loading a saved one.
+    """Return a function that builds a model without fitted centroids, for loading a saved one.
 
-    The model has one output per cluster, not per class.
+    The model has one output per cluster instead of one per class.
     """
     return lambda rngs: NearestCentroid(shape, config.components, config.clusters)

@@ -1,4 +1,4 @@
-"""The autoencoder recipe (source S1): pretrain an encoder on all images, then use few labels.
+"""The autoencoder recipe: pretrain an encoder on all images, then use few labels.
 
 The encoder is a convolutional network, or a fully connected one on pixels or on oriented gradients
 (which are not learned). Without labels, it learns to reconstruct the clean image from a deformed
@@ -31,7 +31,7 @@ from jaxlabel.pretext.autoencoder import denoising_loss
 
 @dataclasses.dataclass
 class Config(RunConfig):
-    """Settings of the autoencoder recipe; experiments/encoder.py runs a grid over them."""
+    """Settings of pretraining by an autoencoder, followed by training on few labels."""
 
     network: str = setting(
         "dense", "encoder network: dense on pixels, convolutional, or dense on oriented gradients",
@@ -63,15 +63,15 @@ class Config(RunConfig):
     weight_decay: float = setting(0.05, "weight decay of AdamW in the training on labels", low=0.0)
 
     def check(self) -> None:
-        """Raise a UsageError if the network cannot have a code of the configured size."""
+        """Raise a UsageError if the chosen network cannot have a code of `code` dimensions."""
         if self.network == "gradients" and self.code % 8:
             raise UsageError(f"config.code is {self.code}: network=gradients needs a multiple of 8")
 
 
 class Autoencoder(nnx.Module):
-    """An autoencoder whose code is the last hidden layer of a classifier.
+    """An autoencoder whose encoder is a classifier without its last layer; the decoder is dense.
 
-    The decoder is a dense network.
+    The code is the input of the classifier's last layer.
     """
 
     def __init__(self, classifier: Any, shape: tuple[int, ...], code: int, rngs: nnx.Rngs):
@@ -90,7 +90,7 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Train a classifier on the labels of random images, as many as the budget buys.
+    """Label random images, as many as the budget buys, train a classifier on them, and return it.
 
     Raises:
       UsageError: the budget buys no label.
@@ -100,17 +100,17 @@ def run(
     wanted = np.asarray(jax.random.permutation(choose_key, len(images)))
     asked = query.affordable(oracle, wanted)
     labels = oracle.ask(asked)
-    model = learn_code(config, images, oracle.num_classes, code_key, log)
+    model = pretrain_encoder(config, images, oracle.num_classes, code_key, log)
     learn = fit_head if config.frozen else fine_tune
     model = learn(config, model, images[asked], labels, fit_key, log)
     return Predictor(ensemble(config, model), None, None, "budget", {})
 
 
-def learn_code(
+def pretrain_encoder(
     config: Config, images: UInt8[np.ndarray, "n h w c"], num_classes: int, key: Key[Array, ""],
     log: Log,
 ) -> Any:  # fmt: skip
-    """Pretrain an encoder as an autoencoder and return it with an untrained head."""
+    """Train an autoencoder on all images; return its encoder with an untrained head."""
     init_key, fit_key = jax.random.split(key)
     make = make_network(config, images.shape[1:], num_classes)
 
@@ -147,7 +147,10 @@ def fit_head(
     config: Config, model: Any, images: UInt8[np.ndarray, "m h w c"], labels: Any,
     key: Key[Array, ""], log: Log,
 ) -> Any:  # fmt: skip
-    """Fit the head as a logistic regression of the images' codes and return the model."""
+    """Fit the head of `model` by logistic regression on the images' codes and return the model.
+
+    The encoder stays as it is.
+    """
     codes = train.apply_batched(train.features_of, model, images)
     weights, biases = linear.fit_logistic(
         codes, labels, model.head.out_features, strength=config.strength, max_iterations=100
@@ -160,7 +163,7 @@ def fine_tune(
     config: Config, model: Any, images: UInt8[np.ndarray, "m h w c"], labels: Any,
     key: Key[Array, ""], log: Log,
 ) -> Any:  # fmt: skip
-    """Train encoder and head on the labelled images and return the model."""
+    """Train the encoder and the head of `model` on the labelled images and return the model."""
     deform = augment.weak(config.kind)
     num_classes = model.head.out_features
 
@@ -181,16 +184,20 @@ def fine_tune(
 
 
 def ensemble(config: Config, model: Any) -> linear.Ensemble:
-    """Return the model as an ensemble of one network.
+    """Wrap one trained network in an `Ensemble`, the type of model that a run returns.
 
-    With augmentation, it averages over mirrored images if the kind of images allows mirroring.
+    If `config.augment` is set and mirroring preserves the class of this kind of images, the
+    ensemble averages the predictions for an image and its mirror image.
     """
     mirror = config.augment and config.kind in augment.MIRRORED_KINDS
     return linear.Ensemble([model], mirror)
 
 
 def make_network(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds an untrained encoder with a head from an `nnx.Rngs`."""
+    """Return a function that builds an untrained encoder with a classification head.
+
+    The function takes an `nnx.Rngs`.
+    """
     if config.network == "conv":
         return lambda rngs: nets.ConvClassifier(
             shape, num_classes, rngs, width=config.width, hidden=config.code
@@ -206,7 +213,8 @@ def make_network(config: Config, shape: tuple[int, ...], num_classes: int) -> An
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
     """Return a function that builds an untrained classifier from an `nnx.Rngs`.
 
-    Loading a saved model fills its weights in.
+    To load a saved model, the caller builds a network with this function and then overwrites its
+    weights with the saved ones.
     """
     make = make_network(config, shape, num_classes)
     return lambda rngs: ensemble(config, make(rngs))

@@ -1,12 +1,12 @@
-"""Medoid doubling (source S0): cluster the images, label every cluster medoid, double k, repeat.
+"""Medoid doubling: cluster the images, label every cluster medoid, double k, repeat.
 
 An autoencoder compresses the images. The nearest-neighbour graph of the codes is embedded by its
 leading eigenvectors (Ng, Jordan & Weiss 2002), in which the classes are compact. k-means with
 k = 1, 2, 4, ... clusters starts from the labelled images, so that clusters are nested: a cluster
 that contains a labelled image takes its label, and the medoids of the other clusters are queried.
 This takes k queries in all; new clusters in every round would take 2k - 1. At the end a classifier
-is trained on the labels that the clusters give to their images. The settings
-`space=codes nested=False spread=cluster stop=peek` are exactly S0.
+is trained on the labels that the clusters give to their images. With
+`space=codes nested=False spread=cluster stop=peek`, this is source S0 of experiments/sources.md.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ from jaxlabel.query import Labelled
 
 @dataclasses.dataclass
 class Config(RunConfig):
-    """Settings of medoid doubling; configs/digits.py and configs/mnist_medoids.py use it."""
+    """Settings of medoid doubling: label the medoids of 1, 2, 4, ... clusters."""
 
     autoencoder: str = setting(
         "dense", "network of the autoencoder; none: cluster the pixels",
@@ -56,8 +56,8 @@ class Config(RunConfig):
     )  # fmt: skip
     nested: bool = setting(True, "query no image of a cluster that contains a labelled image")
     stop: str = setting(
-        "estimate", "accuracy that decides when to stop: an estimate from the labels bought or, as "
-        "in S0, the accuracy on all training labels", choices=("estimate", "peek"),
+        "estimate", "accuracy that decides when to stop: an estimate from the labels bought, or "
+        "(peek) the accuracy on all training labels", choices=("estimate", "peek"),
     )  # fmt: skip
     target: float = setting(
         0.9, "accuracy of the training labels at which to stop", low=0.0, high=1.0
@@ -75,7 +75,11 @@ class Config(RunConfig):
     batch_size: int = setting(256, "images in a mini-batch", low=1)
 
     def may_peek(self) -> bool:
-        """Return True if the run may see the accuracy on all training labels, as S0 does."""
+        """Return True if the run reads the labels of all training images to decide when to stop.
+
+        Reading labels that were not bought is called peeking. It is allowed only to reproduce a
+        published experiment.
+        """
         return self.stop == "peek"
 
     def check(self) -> None:
@@ -91,23 +95,26 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Label medoids of ever more clusters, then train a classifier on the labels of the clusters.
+    """Label the central images of ever more clusters; train a classifier on the clusters' labels.
 
     Raises:
       BudgetExceeded: the budget buys no label.
     """
     code_key, loop_key, fit_key = jax.random.split(key, 3)
-    codes = make_codes(config, images, code_key, log)
-    space = embed(config, codes, log)
-    last, stopped_by, summary = double(config, images, space, oracle, loop_key, log)
+    codes = encode_images(config, images, code_key, log)
+    space = clustering_space(config, codes, log)
+    last, stopped_by, summary = run_rounds(config, images, space, oracle, loop_key, log)
     model = fit_classifier(config, images, last, oracle.num_classes, fit_key, log)
     return Predictor(model, last.labels, space.points, stopped_by, summary)
 
 
-def make_codes(
+def encode_images(
     config: Config, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
 ) -> Float[np.ndarray, "n d"]:
-    """Train the autoencoder and return the images' codes; without one, return the pixels."""
+    """Train an autoencoder and return the code of each image.
+
+    If `config.autoencoder` is "none", nothing is trained and the pixels are returned.
+    """
     if config.autoencoder == "none":
         return images.reshape(len(images), -1).astype(np.float32) / 255
     return learn_codes(
@@ -116,8 +123,10 @@ def make_codes(
     )  # fmt: skip
 
 
-def embed(config: Config, codes: Float[np.ndarray, "n d"], log: Log) -> cluster.GraphSpace:
-    """Return the space to cluster in: the codes, or the eigenvectors of their neighbour graph."""
+def clustering_space(
+    config: Config, codes: Float[np.ndarray, "n d"], log: Log
+) -> cluster.GraphSpace:
+    """Return the points to cluster: codes, or leading eigenvectors of their neighbour graph."""
     if config.space == "codes":
         return cluster.GraphSpace(codes, np.zeros((len(codes), 0)), np.zeros(0))
 
@@ -131,7 +140,7 @@ def embed(config: Config, codes: Float[np.ndarray, "n d"], log: Log) -> cluster.
     return cluster.GraphSpace(**space)
 
 
-def double(
+def run_rounds(
     config: Config,
     images: UInt8[np.ndarray, "n h w c"],
     space: cluster.GraphSpace,
@@ -139,24 +148,25 @@ def double(
     key: Key[Array, ""],
     log: Log,
 ) -> tuple[Round, str, dict[str, float]]:
-    """Run rounds with doubling numbers of clusters until a stopping criterion is met.
+    """Run rounds, each with twice the clusters of the round before, until a criterion ends the run.
 
     Returns:
-      The last round, why the run stopped there, and the metrics of that round.
+      The result of the last round, the name of the stopping criterion, and the metrics of that
+      round.
     """
     labelled = query.NO_LABELS
     previous: Round | None = None
     num_clusters, number = 1, 0
     max_clusters = min(config.max_clusters, len(np.unique(space.points, axis=0)))
     while True:
-        current = ask_round(config, space, num_clusters, number, labelled, oracle, key)
-        summary = measure(config, previous, current, oracle)
+        current = run_round(config, space, num_clusters, number, labelled, oracle, key)
+        summary = estimate_accuracy(config, previous, current, oracle)
         spent = {"clusters": num_clusters, "labels_spent": len(current.labelled.indices)}
         log.scalars("rounds", number, spent | summary)
         log.arrays("medoids", images=images[current.medoids], labels=current.cluster_labels,
                    sizes=current.sizes)  # fmt: skip
         log.images("medoids", number, images[current.medoids[:100]])
-        if reaches(config, summary):
+        if target_reached(config, summary):
             return current, "target", summary
         if not current.complete or oracle.remaining <= 0:
             return current, "budget", summary
@@ -166,17 +176,19 @@ def double(
         num_clusters, number = min(2 * num_clusters, max_clusters), number + 1
 
 
-def ask_round(
+def run_round(
     config: Config, graph: cluster.GraphSpace, num_clusters: int, number: int,
     labelled: Labelled, oracle: Oracle, key: Key[Array, ""],
 ) -> Round:  # fmt: skip
-    """Run one round: cluster the images, query medoids, and give every image a label.
+    """Run one round: cluster the images, buy the labels of medoids, and give every image a label.
+
+    A medoid is the image nearest to the centroid of its cluster.
 
     Args:
-      graph: the space to cluster in.
-      num_clusters: number of clusters.
-      number: the round's number.
-      labelled: the labels bought so far.
+      graph: the points to cluster, one per image.
+      num_clusters: the number of clusters.
+      number: the number of the round, from 0.
+      labelled: the labels bought before this round.
     """
     space, points = graph.points, jnp.asarray(graph.points)
     seed_key, means_key = jax.random.split(jax.random.fold_in(key, number))
@@ -213,16 +225,18 @@ def ask_round(
     )  # fmt: skip
 
 
-def measure(
+def estimate_accuracy(
     config: Config, previous: Round | None, current: Round, oracle: Oracle
 ) -> dict[str, float]:
-    """Estimate the accuracy of the training labels from the labels bought in this round.
+    """Estimate the accuracy of the training labels by means of the labels bought in this round.
 
-    The labels that the previous round gave to the newly queried medoids are compared with the true
-    ones. They were given before the medoids were queried, so this is an honest test. Each medoid is
-    weighted by the size of its cluster. The 95% interval is Wilson's, for Kish's effective number
-    of draws (sum w)^2 / sum w^2. With `stop=peek`, the accuracy on all training labels is returned
-    as well.
+    The labels that the round `previous` gave to these images are compared with the bought ones.
+    They were given before the purchase, so this is an honest test. Each image is weighted by the
+    size of its cluster. The 95% interval is Wilson's, for Kish's effective number of draws (sum
+    w)^2 / sum w^2. With `stop=peek`, the true accuracy is added.
+
+    Returns:
+      The metrics by name; no estimate in the first round.
     """
     numbers: dict[str, float] = {}
     if previous is not None and len(current.new):
@@ -238,11 +252,16 @@ def measure(
     return numbers
 
 
-def reaches(config: Config, numbers: dict[str, float]) -> bool:
-    """Return True if the target is reached: by an estimate from enough labels, or by peeking.
+def target_reached(config: Config, numbers: dict[str, float]) -> bool:
+    """Return True if the accuracy of the training labels has reached `config.target`.
 
-    The estimate is of the previous round's labels, and the current ones are better: over 20 rounds
-    on MNIST it was 0.8 points too low on average (experiments/medoids.md).
+    The accuracy is an estimate from at least `config.min_answers` new labels, or with `stop=peek`
+    the true accuracy. The estimate is about the labels of the previous round, and the current
+    labels are better: over 20 rounds on MNIST the estimate was 0.8 points too low on average
+    (experiments/medoids.md).
+
+    Args:
+      numbers: the metrics from `estimate_accuracy`.
     """
     if config.may_peek():
         return numbers["peek_accuracy"] >= config.target
@@ -254,7 +273,10 @@ def fit_classifier(
     config: Config, images: UInt8[np.ndarray, "n h w c"], last: Round, num_classes: int,
     key: Key[Array, ""], log: Log,
 ) -> Any:  # fmt: skip
-    """Train a network on the images nearest to their cluster's centroid, with the given labels."""
+    """Train a network on the images nearest to the centroid of their cluster, and return it.
+
+    They are the share `config.percentile` of each cluster, with their labels in the round `last`.
+    """
     init_key, fit_key = jax.random.split(key)
     near = last.rank <= config.percentile
     deform = augment.deform(max_shift=0.07, max_rotation=0.2, max_scale=0.12)

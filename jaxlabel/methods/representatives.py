@@ -1,4 +1,4 @@
-"""The representatives recipe (sources S3, S4): label random images or cluster representatives.
+"""The representatives recipe: label random images or the central image of each cluster.
 
 k-means finds as many clusters as the budget buys labels. The image nearest to each centroid
 represents its cluster and is queried. Its label can be given to the whole cluster, or to the share
@@ -30,7 +30,7 @@ SEVEN_LAYERS = (256, 256, 128, 128, 64, 64)  # hidden layers; the seventh layer 
 
 @dataclasses.dataclass
 class Config(RunConfig):
-    """Settings of the classical methods; experiments/sources.py runs grids over them."""
+    """Settings of classical few-label methods: k-means, logistic regression, dense networks."""
 
     select: str = setting(
         "representatives", "which images are labelled", choices=("random", "representatives")
@@ -63,12 +63,14 @@ class Config(RunConfig):
 
 
 class Clusters(NamedTuple):
-    """A clustering of the images.
+    """A k-means clustering of the training images.
 
     Attributes:
-      representatives: the image nearest to the centroid of each cluster, largest cluster first.
+      representatives: for each non-empty cluster, the index of the image nearest to the centroid;
+        the largest cluster comes first.
       assignments: the cluster of each image.
-      rank: rank of each image in its cluster by distance from the centroid, 0 nearest, 1 farthest.
+      rank: the rank of each image by distance from the centroid, among the images of its cluster.
+        The nearest image has rank 0 and the farthest has rank 1.
     """
 
     representatives: Int[np.ndarray, "k"]
@@ -83,7 +85,10 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Train a classifier on the labelled images and on images that take their cluster's label.
+    """Buy labels of random images or of cluster centres, train a classifier on them, and return it.
+
+    Depending on `config.propagate`, the classifier is also trained on unlabelled images, each with
+    the label of the labelled image that represents its cluster.
 
     Raises:
       UsageError: the budget buys no label, or the settings contradict each other.
@@ -99,7 +104,7 @@ def run(
         clusters = find_clusters(config, images, count, choose_key, log)
         wanted = clusters.representatives
     asked, answers = query.buy(oracle, query.NO_LABELS, wanted, 0)
-    indices, labels, everywhere = spread(config, clusters, asked, answers, len(images))
+    indices, labels, everywhere = assign_labels(config, clusters, asked, answers, len(images))
     log.scalars("training_set", 0, {"labels_spent": len(asked), "images": len(indices)})
     chosen = images[indices]
     model: Any
@@ -113,10 +118,10 @@ def run(
 def find_clusters(
     config: Config, images: UInt8[np.ndarray, "n h w c"], count: int, key: Key[Array, ""], log: Log
 ) -> Clusters:
-    """Cluster the images with k-means into `count` clusters and find their representatives."""
+    """Divide the images into `count` clusters by k-means and return the clustering."""
 
     def compute() -> dict[str, Any]:
-        points = space_of(config.space, config.components, images)
+        points = clustering_features(config.space, config.components, images)
         result = cluster.kmeans(key, points, count, num_iterations=30)
         distances = cluster.distances(points, result.centroids, result.assignments)
         medoids = cluster.medoids(points, result.centroids, result.assignments)
@@ -138,10 +143,15 @@ def find_clusters(
     return Clusters(found["nearest"][largest[sizes[largest] > 0]], assignments, rank)
 
 
-def space_of(
+def clustering_features(
     space: str, components: int, images: UInt8[np.ndarray, "n h w c"]
 ) -> Float[Array, "n d"]:
-    """Return the pixels in [0, 1], or their leading principal components, one row per image."""
+    """Return the features that k-means clusters: pixels in [0, 1], or their principal components.
+
+    Args:
+      space: "pixels" or "pca".
+      components: the number of principal components.
+    """
     pixels = augment.as_float(jnp.asarray(images)).reshape(len(images), -1)
     if space == "pixels":
         return pixels
@@ -149,21 +159,24 @@ def space_of(
     return project(pca, pixels)
 
 
-def spread(
+def assign_labels(
     config: Config, clusters: Clusters | None, asked: Int[np.ndarray, "m"],
     answers: Int[np.ndarray, "m"], num_images: int,
 ) -> tuple[Int[np.ndarray, "t"], Int[np.ndarray, "t"], Int[np.ndarray, "n"] | None]:  # fmt: skip
-    """Give the labels of representatives to the images nearest to them, as `propagate` says.
+    """Give unlabelled images the label of the labelled image that represents their cluster.
+
+    Only the share `config.propagate` of each cluster that is nearest to the centroid joins the
+    training set.
 
     Args:
-      clusters: the clustering, or None if the queries were random.
-      asked: the labelled images.
-      answers: their labels.
-      num_images: number of training images.
+      clusters: the clustering; None if the images to label were chosen at random.
+      asked: the indices of the labelled images.
+      answers: the labels of these images.
+      num_images: the number of training images.
 
     Returns:
-      The images to train on, their labels, and a label for every training image; None for the
-      last if some images have no label.
+      Three things: the indices of the images to train on, the labels of these images, and an array
+      with one label for every training image. The third is None if some image has no label.
     """
     if clusters is None:
         everywhere = np.zeros(num_images, np.int32)
@@ -182,7 +195,11 @@ def fit_linear(
     config: Config, images: UInt8[np.ndarray, "n h w c"], chosen: UInt8[np.ndarray, "t h w c"],
     labels: Int[np.ndarray, "t"], num_classes: int, key: Key[Array, ""], log: Log,
 ) -> linear.LinearClassifier:  # fmt: skip
-    """Fit logistic regression to the chosen images; k-means centres come from all images."""
+    """Fit logistic regression to the images `chosen` with their labels, and return the classifier.
+
+    With `features=distances`, its inputs are the distances of an image to k-means centres. These
+    centres are computed from all `images`.
+    """
     model = make_classifier(config, images.shape[1:], num_classes)(None)
     if config.features == "distances":
         pixels = augment.as_float(jnp.asarray(images)).reshape(len(images), -1)
@@ -210,7 +227,7 @@ def fit_dense(
     config: Config, images: UInt8[np.ndarray, "t h w c"], labels: Int[np.ndarray, "t"],
     num_classes: int, key: Key[Array, ""], log: Log,
 ) -> linear.Ensemble:  # fmt: skip
-    """Train dense networks, each from its own random initialisation, and return their ensemble."""
+    """Train dense networks that differ in their random initialisation; return their ensemble."""
     deform = augment.weak(config.kind)
 
     def loss(model: Any, batch: tuple[Array, Array], key: Key[Array, ""]) -> Any:
@@ -235,23 +252,25 @@ def fit_dense(
 
 
 def ensemble(config: Config, members: list[Any]) -> linear.Ensemble:
-    """Return the ensemble that averages the probabilities of `members`.
+    """Return a model that averages the class probabilities of the networks `members`.
 
-    With augmentation, it also averages over mirrored images if the kind of images allows mirroring.
+    If `config.augment` is set and mirroring preserves the class of this kind of images, it also
+    averages the predictions for an image and its mirror image.
     """
     mirror = config.augment and config.kind in augment.MIRRORED_KINDS
     return linear.Ensemble(members, mirror)
 
 
 def make_member(shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds an untrained network of seven layers from an `nnx.Rngs`."""
+    """Return a function that builds an untrained seven-layer network from an `nnx.Rngs`."""
     return lambda rngs: nets.DenseClassifier(shape, num_classes, rngs, hidden=SEVEN_LAYERS)
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
     """Return a function that builds an untrained classifier from an `nnx.Rngs`.
 
-    Loading a saved model fills its weights in.
+    To load a saved model, the caller builds a network with this function and then overwrites its
+    weights with the saved ones.
     """
     if config.classifier == "logistic":
         centres = config.centres if config.features == "distances" else 0

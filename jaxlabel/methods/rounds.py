@@ -16,17 +16,18 @@ from jaxlabel.semisupervised.propagation import Propagated
 
 
 class Context(NamedTuple):
-    """The inputs of a run that do not change between its rounds.
+    """The inputs of an active-learning run that do not change from round to round.
 
     Attributes:
-      config: settings of the flagship, an `active.Config`.
+      config: the settings of the run, an `active.Config`.
       images: all training images.
-      spaces: the features that query strategies and label propagation work on.
-      regions: the regions that sequential queries choose from; None if the run has no sequential
-        queries.
-      oracle: sells the labels.
-      capacity: how many labels the whole budget is expected to buy.
-      log: receives metrics, messages and checkpoints.
+      spaces: the features that query strategies and label propagation use.
+      regions: a division of the images into regions. Sequential queries (labels bought one after
+        the other, before the first training) choose a region and then an image in it. None if the
+        run has no sequential queries.
+      oracle: the object that sells labels.
+      capacity: the number of labels that the whole budget is expected to buy.
+      log: the log for metrics, messages and checkpoints.
     """
 
     config: Any
@@ -38,12 +39,16 @@ class Context(NamedTuple):
     log: Log
 
     def asks_sequentially(self, labels: int) -> bool:
-        """Return True if the next queries, after `labels` bought labels, are sequential."""
+        """Return True if sequential queries buy the labels that follow the first `labels` labels.
+
+        Sequential queries are labels bought one after the other, before the first network is
+        trained.
+        """
         return self.regions is not None and self.config.asks_sequentially(labels)
 
 
 def num_labels_after_round(config: Any, labels: int) -> int:
-    """Return the number of labels planned for the end of a round that begins with `labels`."""
+    """Return how many labels a round that starts with `labels` labels should end with."""
     if config.asks_sequentially(labels):
         return min(labels + config.sequential_batch, config.sequential_until)
     return max(labels + 1, round(config.growth * labels)) if labels else config.initial_labels
@@ -52,14 +57,14 @@ def num_labels_after_round(config: Any, labels: int) -> int:
 def pool_predictions(
     context: Context, state: Any, labelled: Labelled, key: Key[Array, ""]
 ) -> PoolPredictions:
-    """Predict features and class probabilities for a random sample of images.
+    """Predict features and class probabilities of a random sample of the training images.
 
     The sample has at least `config.pool` images and always contains the labelled ones. It is large
-    enough to choose the labels of the next round from.
+    enough that the labels of the next round can be chosen from it.
     """
     bought, classes = len(labelled.indices), context.oracle.num_classes
     size = max(context.config.pool, 2 * num_labels_after_round(context.config, bought))
-    models = committee.networks(context.config, state)
+    models = committee.teacher_ensemble(context.config, state)
     return predict_pool(models, context.images, classes, size, labelled.indices, key)
 
 
@@ -73,16 +78,16 @@ def buy(
 ) -> Labelled:
     """Buy up to `count` more labels within the budget and return the whole labelled set.
 
-    Nothing is bought if `count` is not positive: after a failed audit, the labels of the audit may
-    already be as many as the round should end with.
+    If `count` is 0 or negative, nothing is bought. It can be negative after a failed audit, because
+    the labels that the audit bought also count towards the planned number of labels of the round.
 
     Args:
-      pool: predictions of the networks, for uncertainty strategies; None before the first
+      pool: the networks' predictions, which uncertainty strategies use; None before the first
         training.
       labelled: the labels bought so far.
-      count: number of labels wanted.
-      number: the round's number; round 0 uses `config.initial_query`.
-      key: random key of the query strategy.
+      count: the number of labels to buy.
+      number: the number of the round, from 0. Round 0 uses the strategy `config.initial_query`.
+      key: the random key of the query strategy.
     """
     excluded = np.setdiff1d(
         query.unaffordable(context.oracle, len(context.images)), labelled.indices
@@ -94,7 +99,7 @@ def buy(
     def choose() -> Int[np.ndarray, "count"]:
         if context.regions and context.asks_sequentially(len(labelled.indices)):
             classes = context.oracle.num_classes
-            return sequential_queries.choose(
+            return sequential_queries.choose_queries(
                 context.config, context.regions, labelled, classes, count, excluded
             )
         strategy = context.config.query if number else context.config.initial_query
@@ -113,7 +118,7 @@ def buy(
     return query.buy(context.oracle, labelled, wanted, number)
 
 
-def learn(
+def train_networks(
     context: Context,
     state: Any,
     labelled: Labelled,
@@ -121,22 +126,29 @@ def learn(
     cycle: committee.Cycle,
     key: Key[Array, ""],
 ) -> Any:
-    """Train the networks for one cycle on the labels bought so far and return their state."""
+    """Train the networks for one learning-rate cycle on the labelled set; return their state.
+
+    Args:
+      state: the state of the networks before this training.
+      labelled: the labels bought so far.
+      name: the name under which metrics and checkpoints are logged.
+      cycle: the number of training steps and the compiled training step.
+    """
     propagated = setup.propagate_labels(
         context.config, context.spaces.graph, labelled, context.oracle.num_classes
     )
     data = training_data(context, labelled, propagated)
-    return committee.learn(cycle, state, data, key, context.log, name)
+    return committee.train_cycle(cycle, state, data, key, context.log, name)
 
 
 def training_data(
     context: Context, labelled: Labelled, propagated: Propagated | None
 ) -> semisupervised.Data:
-    """Return the training data: all images, the labelled set and the graph targets.
+    """Return the training data: all images, the labelled set, and targets from label propagation.
 
     Args:
       labelled: the labels bought so far.
-      propagated: labels propagated over the graph; None for training without graph targets.
+      propagated: the labels propagated over the neighbour graph; None for training without them.
     """
     n, classes = len(context.images), context.oracle.num_classes
     graph_targets = setup.make_graph_targets(context.config, propagated, n, classes)

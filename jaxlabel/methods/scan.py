@@ -22,21 +22,27 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 
 from jaxlabel import augment, cluster, nets, pretext, query, scan, train
 from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.methods import simclr
-from jaxlabel.methods.scan_setup import count_clusters, count_once, make_assigner, make_student
+from jaxlabel.methods.scan_setup import (
+    count_clusters,
+    count_clusters_once,
+    make_assigner,
+    make_student,
+    train_classifier,
+)
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor, predict_probabilities
 
 
 @dataclasses.dataclass
 class Config(simclr.Config):
-    """Settings of SCAN and of its pretext task; configs/scan.py has values per data set."""
+    """Settings of SCAN clustering and of its encoder's training; see configs/scan.py."""
 
     clusters: int = setting(
         0, "number of clusters; 0: as many as the label store has classes", low=0
@@ -90,7 +96,7 @@ class Config(simclr.Config):
     )  # fmt: skip
 
     def check(self) -> None:
-        """Raise a UsageError if the prior is invalid or the settings contradict each other."""
+        """Raise a UsageError if `prior` is invalid or if settings contradict each other."""
         if not self.self_steps and self.student != "same":
             raise UsageError(f"config.student={self.student} is trained by self-labelling: set "
                              "config.self_steps above 0, or config.student=same")  # fmt: skip
@@ -102,7 +108,10 @@ class Config(simclr.Config):
                              f"{self.clusters} clusters: give one share per cluster")  # fmt: skip
 
     def shares(self) -> Float[np.ndarray, "clusters"] | None:
-        """Return the prior shares of the clusters, or None if the prior is uniform.
+        """Return the expected share of each cluster, parsed from `prior`; None if `prior` is empty.
+
+        For example, "0.5,0.3,0.2" gives an array of three shares. None stands for clusters of equal
+        size.
 
         Raises:
           UsageError: `prior` is not a list of numbers.
@@ -122,13 +131,16 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Cluster the images; with a budget, train a classifier on the named clusters as well.
+    """Cluster the images without labels; with a budget, label the clusters and train a classifier.
+
+    Returns:
+      With a budget, the classifier; without one, a model that predicts clusters.
 
     Raises:
       UsageError: the number of clusters is invalid, or the budget is positive but buys no label.
     """
     _, cluster_key, self_key, name_key = jax.random.split(key, 4)
-    num_clusters = count_once(config, oracle.num_classes, len(images), log)
+    num_clusters = count_clusters_once(config, oracle.num_classes, len(images), log)
     affordable = query.plan(oracle, len(images)) if config.budget > 0 else 0
     encoder = simclr.pretrain(config, images, pretext_key(key), log, pretext_key)
     mined = mine(config, encoder, images, log)
@@ -154,12 +166,14 @@ def run(
     labels = scan.label_all_by_graph(named, mined.space, config.spread)
     scan.show(images, shares, guard, scan.majority(clusters, labels, num_clusters), warnings, log)
     scan.log_labelled(images, named, log)
-    classifier = learn_names(config, model, images, mined, labels, oracle.num_classes, fit_key, log)
+    classifier = train_classifier(
+        config, model, images, mined, labels, oracle.num_classes, fit_key, log
+    )
     return Predictor(classifier, labels, mined.space.points, "budget", summary, clusters=clusters)
 
 
 def pretext_key(key: Key[Array, ""]) -> Key[Array, ""]:
-    """Return the random key of the encoder's training, derived from the run's key."""
+    """Return the random key for training the encoder, derived from the random key of the run."""
     return jax.random.split(key, 4)[0]
 
 
@@ -176,10 +190,11 @@ def find_clusters(
     config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"], mined: scan.Mined,
     num_clusters: int, key: Key[Array, ""], log: Log,
 ) -> tuple[scan.Assigner, dict[str, Any]]:  # fmt: skip
-    """Train the clustering heads and return the encoder with the best one.
+    """Train several clustering heads on the encoder and return the model with the best head.
 
     Returns:
-      The model, and the number and the loss of the best head, for the run's summary.
+      The encoder with the best head, and a dict with the number and the loss of this head, which
+      becomes part of the run's summary.
     """
     init_key, start_key, teach_key, fit_key = jax.random.split(key, 4)
     model = train.init(lambda rngs: scan.Heads(encoder, config.heads, num_clusters, rngs), init_key)
@@ -218,15 +233,16 @@ def self_label(
     config: Config, model: scan.Assigner, images: UInt8[np.ndarray, "n h w c"], mined: scan.Mined,
     num_clusters: int, key: Key[Array, ""], log: Log,
 ) -> tuple[scan.Assigner, Float[np.ndarray, "n k"], str]:  # fmt: skip
-    """Train the model on its own confident clusters, unless that makes the clusters worse.
+    """Train a model on its own confident cluster predictions, unless the clusters get worse.
 
-    If self-labelling is rejected and `student` names another network, that network is trained to
-    imitate the clusters on all images, with more weight on small clusters. It becomes the model,
-    while the cluster probabilities stay as they were.
+    This step is called self-labelling. If it made the clusters worse, its result is discarded. If
+    then `config.student` names another network, that network is trained to imitate the original
+    clusters on all images, with more weight on small clusters. It becomes the model, but the
+    returned cluster probabilities stay those of the original model.
 
     Returns:
-      The model, the cluster probabilities of all images, and the reason if self-labelling was
-      rejected, else an empty string.
+      The model, the cluster probabilities of all images, and a text. The text is the reason why
+      self-labelling was discarded, or an empty string if it was not.
     """
     student_key, learn_key, other_key, imitate_key = jax.random.split(key, 4)
     shares = predict_probabilities(model, images)
@@ -262,24 +278,10 @@ def self_label(
     return model, shares, f"refused: {refused}; the model imitates the clusters"
 
 
-def learn_names(
-    config: Config, model: scan.Assigner, images: UInt8[np.ndarray, "n h w c"], mined: scan.Mined,
-    labels: Int[np.ndarray, "n"], num_classes: int, key: Key[Array, ""], log: Log,
-) -> scan.Assigner:  # fmt: skip
-    """Train a classifier on the labels of all images, averaged over each image's neighbours."""
-    init_key, fit_key = jax.random.split(key)
-    start = make_student(config, model, images.shape[1:], num_classes, init_key, fresh=True)
-    shares = scan.vote(labels, mined.neighbours, num_classes)
-    return scan.train_on_probabilities(
-        start, shares, images, config.kind, fit_key, log, num_steps=config.name_steps,
-        batch_size=config.self_batch, learning_rate=config.self_rate,
-    )  # fmt: skip
-
-
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
     """Return a function that builds an untrained model from an `nnx.Rngs`, for loading a saved one.
 
-    Its outputs are classes, or clusters if the run has no budget.
+    The model has one output per class; in a run without a budget, one output per cluster.
     """
     outputs = num_classes if config.budget > 0 else count_clusters(config, num_classes)
     return lambda rngs: make_assigner(config, config.student != "same", shape, outputs, rngs)

@@ -28,19 +28,19 @@ from jaxlabel.query import STRATEGIES, Labelled, needs_model
 from jaxlabel.semisupervised.propagation import Propagated
 from jaxlabel.semisupervised.setup import (
     ModelSettings,
-    begin,
     class_prior,
+    compute_spaces,
     ensemble,
+    initial_state,
     make_graph_targets,
     make_network,
     propagate_labels,
-    spaces,
 )
 
 
 @dataclasses.dataclass
 class Config(ModelSettings):
-    """Settings of semi-supervised training; configs/semisup.py has values per data set."""
+    """Settings of semi-supervised training; see configs/semisup.py for examples."""
 
     query: str = setting(
         "random", "query strategy: which images are labelled", choices=STRATEGIES, own=True
@@ -57,7 +57,7 @@ class Config(ModelSettings):
 
     @property
     def first_strategy(self) -> str:
-        """Return the query strategy of the initial labels."""
+        """Return the query strategy that chooses the first labels, before any model is trained."""
         return self.initial_query if needs_model(self.query) else self.query
 
     def check(self) -> None:
@@ -79,17 +79,19 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Train a classifier on few labels and all images, and return the teacher of the last step.
+    """Train a classifier on few labels and on all images, and return it.
+
+    The classifier is the teacher after the last step: the moving average of the trained weights.
 
     Raises:
       UsageError: the budget buys no label.
     """
     capacity = query.plan(oracle, len(images))
     space_key, start_key, loop_key = jax.random.split(key, 3)
-    plan = purchases(config, capacity)
+    plan = labels_per_round(config, capacity)
     strategies = (config.first_strategy, config.query)
-    _, space, graph = spaces(config, strategies, plan[0], images, space_key, log)
-    state = begin(config, images, oracle.num_classes, start_key, log)
+    _, space, graph = compute_spaces(config, strategies, plan[0], images, space_key, log)
+    state = initial_state(config, images, oracle.num_classes, start_key, log)
     step = semisupervised.make_step(config, semisupervised.views_of(config.kind))
     labelled, propagated = query.NO_LABELS, None
     for number, count in enumerate(plan):
@@ -108,11 +110,14 @@ def run(
             num_steps=num_steps_of_round(config.steps, number, len(plan)),
         )  # fmt: skip
         log.scalars("rounds", number, {"labels_spent": len(labelled.indices)})
-    return finish(config, images, state.teacher, labelled, propagated)
+    return make_predictor(config, images, state.teacher, labelled, propagated)
 
 
-def purchases(config: Config, capacity: int) -> list[int]:
-    """Return how many labels each round buys: the initial ones, then equal shares of the rest."""
+def labels_per_round(config: Config, capacity: int) -> list[int]:
+    """Return a list with the number of labels that each round buys; the sum is `capacity`.
+
+    Round 0 buys the initial labels. The later rounds buy equal shares of the rest.
+    """
     first = config.initial_labels
     if not first:
         first = max(1, capacity // 3) if needs_model(config.query) else capacity
@@ -123,7 +128,10 @@ def purchases(config: Config, capacity: int) -> list[int]:
 
 
 def num_steps_of_round(steps: int, number: int, rounds: int) -> int:
-    """Return the number of training steps of one round; the rounds add up to `steps`."""
+    """Return the number of training steps of round `number`.
+
+    The `steps` training steps of a run are divided equally among its `rounds` rounds.
+    """
     return steps * (number + 1) // rounds - steps * number // rounds
 
 
@@ -142,10 +150,10 @@ def buy(
     """Buy up to `count` more labels within the budget and return the whole labelled set.
 
     Args:
-      space: features that coverage strategies work on.
-      model: gives the class probabilities that uncertainty strategies work on.
+      space: the features that coverage strategies use, one row per image.
+      model: the network whose class probabilities the uncertainty strategies use.
       labelled: the labels bought so far.
-      number: the round's number; round 0 uses the strategy of the initial labels.
+      number: the number of the round, from 0. Round 0 uses the strategy for the initial labels.
     """
 
     def choose() -> Int[np.ndarray, "count"]:
@@ -165,14 +173,16 @@ def buy(
     return query.buy(oracle, labelled, wanted, number)
 
 
-def finish(
+def make_predictor(
     config: Config, images: UInt8[np.ndarray, "n h w c"], model: Any, labelled: Labelled,
     propagated: Propagated | None,
 ) -> Predictor:  # fmt: skip
-    """Return the result of a run: the model and a class for every training image.
+    """Return the result of a run: the trained model and a class for every training image.
 
-    The model averages over mirrored images if the kind of images allows mirroring. With
-    `objective=graph`, the classes are the propagated ones if the graph reaches the image.
+    If mirroring preserves the class of this kind of images, the model averages its predictions for
+    an image and its mirror image. With `objective=graph`, the class of an image is the label
+    propagated to it over the neighbour graph. Images that no label reaches get the model's
+    prediction.
     """
     model = ensemble(config, [model])
     probabilities = predict_probabilities(model, images)
@@ -187,7 +197,8 @@ def finish(
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
     """Return a function that builds an untrained classifier from an `nnx.Rngs`.
 
-    Loading a saved model fills its weights in.
+    To load a saved model, the caller builds a network with this function and then overwrites its
+    weights with the saved ones.
     """
     make = make_network(config, shape, num_classes)
     return lambda rngs: ensemble(config, [make(rngs)])

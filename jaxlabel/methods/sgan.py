@@ -28,7 +28,7 @@ from jaxlabel.query import Labelled
 
 @dataclasses.dataclass
 class Config(RunConfig, gan.Settings):
-    """Settings of the semi-supervised GAN; configs/sgan.py has values per data set."""
+    """Settings of the semi-supervised GAN; see configs/sgan.py for examples."""
 
     query: str = setting(
         "random", "query strategy: which images are labelled", choices=query.STRATEGIES, own=True
@@ -53,7 +53,9 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Train the GAN while buying labels in rounds, and return its discriminator as a classifier.
+    """Train a semi-supervised GAN, buy labels in rounds, and return the GAN's classifier.
+
+    The GAN's discriminator is this classifier.
 
     Raises:
       UsageError: the budget buys no label.
@@ -64,22 +66,22 @@ def run(
     latents = jax.random.normal(latent_key, (gan.MEASURED, config.latent))
     step = gan.make_step(config, config.kind)
     labelled = query.NO_LABELS
-    counts = purchases(config, capacity)
+    counts = labels_per_round(config, capacity)
     for number, count in enumerate(counts):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
         labelled = buy(config, images, state.average, labelled, count, number, oracle, ask_key, log)
         log.scalars("rounds", number, {"labels_spent": len(labelled.indices)})
         data = gan.pad(images, labelled.indices, labelled.labels, capacity, latents)
         ends = [config.steps * i // len(counts) for i in (number, number + 1)]
-        state = fit(config, step, state, data, (ends[0], ends[1]), fit_key, log)
-    return finish(config, images, state, labelled)
+        state = train_round(config, step, state, data, (ends[0], ends[1]), fit_key, log)
+    return make_predictor(config, images, state, labelled)
 
 
-def purchases(config: Config, capacity: int) -> list[int]:
-    """Return how many labels each round buys.
+def labels_per_round(config: Config, capacity: int) -> list[int]:
+    """Return a list with the number of labels that each round buys; the sum is `capacity`.
 
-    The rounds buy equal shares. If the query needs a trained model, a first round that buys a third
-    of all labels is added.
+    All `config.rounds` rounds buy equally many labels. If the query strategy needs a trained model,
+    one more round comes first. It buys a third of all labels.
     """
     first = 0
     if query.needs_model(config.query):
@@ -102,9 +104,9 @@ def buy(
     """Buy up to `count` more labels within the budget and return the whole labelled set.
 
     Args:
-      model: gives the class probabilities that uncertainty strategies work on.
+      model: the network whose class probabilities the uncertainty strategies use.
       labelled: the labels bought so far.
-      number: the round's number.
+      number: the number of the round, from 0.
     """
 
     def choose() -> Int[np.ndarray, "count"]:
@@ -126,14 +128,15 @@ def buy(
     return query.buy(oracle, labelled, wanted, number)
 
 
-def fit(
+def train_round(
     config: Config, step: Any, state: gan.State, data: gan.Data, ends: tuple[int, int],
     key: Key[Array, ""], log: Log,
 ) -> gan.State:  # fmt: skip
-    """Train for the steps of one round, log generated samples on the way, and return the state.
+    """Train the GAN for one round, log generated images on the way, and return the GAN's state.
 
     Args:
-      ends: numbers of the first and the last step of the round, counted over all rounds.
+      ends: the numbers of the first and the last step of the round, counted from the start of the
+        run.
     """
     first, last = ends
     snapshots = gan.snapshot_steps(config)
@@ -151,10 +154,13 @@ def fit(
 def log_snapshot(
     snapshots: Int[np.ndarray, "snapshots"], index: int, state: gan.State, log: Log
 ) -> None:
-    """Log the generated samples of snapshot number `index`, and save all up to it for the report.
+    """Log the images that the GAN's generator made at snapshot `index`, and their quality.
+
+    The images and quality measures of this and all earlier snapshots are also saved in a file, from
+    which the report draws a figure.
 
     Args:
-      snapshots: the step of each snapshot.
+      snapshots: the training step of each snapshot.
     """
     until_now = slice(0, index + 1)
     columns = np.asarray(state.measures[until_now], float).T
@@ -165,23 +171,24 @@ def log_snapshot(
     log.arrays("generated", steps=snapshots[until_now], images=samples, **measures)
 
 
-def finish(
+def make_predictor(
     config: Config, images: UInt8[np.ndarray, "n h w c"], state: gan.State, labelled: Labelled
 ) -> Predictor:
-    """Return the result of a run: the classifier, a class for every image, and GAN diagnostics."""
+    """Return the result of a run: classifier, a class for every image, and measures of the GAN."""
     features, probabilities = predict_all(state.average, images, state.average.num_classes)
     labels = probabilities.argmax(axis=-1).astype(np.int32)
     labels[labelled.indices] = labelled.labels
     rows = np.asarray(state.measures).tolist()
     history = [dict(zip(gan.Measures._fields, row, strict=True)) for row in rows]
     summary = {**history[-1], "verdict": gan.verdict(history)}
-    return Predictor(deployed(config, state.average), labels, features, "budget", summary)
+    return Predictor(make_ensemble(config, state.average), labels, features, "budget", summary)
 
 
-def deployed(config: Config, model: Any) -> linear.Ensemble:
-    """Return the discriminator as an ensemble of one network.
+def make_ensemble(config: Config, model: Any) -> linear.Ensemble:
+    """Wrap one trained discriminator in an `Ensemble`, the type of model that a run returns.
 
-    With augmentation, it averages over mirrored images if the kind of images allows mirroring.
+    If `config.augment` is set and mirroring preserves the class of this kind of images, the
+    ensemble averages the predictions for an image and its mirror image.
     """
     mirror = config.augment and config.kind in augment.MIRRORED_KINDS
     return linear.Ensemble([model], mirror)
@@ -190,11 +197,12 @@ def deployed(config: Config, model: Any) -> linear.Ensemble:
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
     """Return a function that builds an untrained classifier from an `nnx.Rngs`.
 
-    Loading a saved model fills its weights in.
+    To load a saved model, the caller builds a network with this function and then overwrites its
+    weights with the saved ones.
     """
     make = gan.make_discriminator(config, shape, num_classes)
 
     def ensemble(rngs: nnx.Rngs) -> linear.Ensemble:
-        return deployed(config, make(rngs))
+        return make_ensemble(config, make(rngs))
 
     return ensemble

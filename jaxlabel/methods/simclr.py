@@ -28,7 +28,7 @@ from jaxlabel.predictor import Predictor
 
 @dataclasses.dataclass
 class Config(RunConfig):
-    """Settings of the pretext task; configs/simclr.py has values per data set."""
+    """Settings of SimCLR, a contrastive training of an encoder; see configs/simclr.py."""
 
     encoder: str = setting("conv", "network of the encoder", choices=nets.ENCODERS, own=True)
     width: int = setting(
@@ -82,7 +82,7 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Train the encoder and return it with the features of all images; no labels are bought."""
+    """Train the encoder and return it with the features of all images; buy no labels."""
     encoder = pretrain(config, images, key, log)
     model = fit_representation(config, encoder, images)
     features = pretext.features_of(model, images)
@@ -93,24 +93,25 @@ def pretrain(
     config: Config, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log,
     derive: Callable[[Key[Array, ""]], Key[Array, ""]] = lambda key: key,
 ) -> Any:  # fmt: skip
-    """Train the encoder on the images without labels and return it.
+    """Train an encoder on the images by SimCLR, without labels, and return it.
 
-    With `pretext_seeds` above 1, encoders of further seeds are trained as well and cached.
+    If `config.pretext_seeds` is above 1, encoders with further random seeds are trained in
+    parallel. They are stored in the cache, so that runs with these seeds need not train them.
 
     Args:
-      key: random key of this run's encoder.
-      derive: maps the key of any run to the key of its encoder.
+      key: the random key of this run's encoder.
+      derive: a function that maps the random key of a run to the random key of the run's encoder.
 
     Raises:
-      UsageError: `pretext_seeds` is above 1 and there is no cache.
+      UsageError: `config.pretext_seeds` is above 1, but no cache directory is set.
     """
     if config.pretext_seeds > 1 and not os.environ.get(VARIABLE):
         raise UsageError(f"config.pretext_seeds={config.pretext_seeds} stores encoders in a cache: "
                          f"set {VARIABLE}=DIR for the runs of all these seeds")  # fmt: skip
     seeds = range(config.seed + 1, config.seed + config.pretext_seeds)
-    partners = given_neighbours(config, images) if config.partners else None
+    partners = component_neighbours(config, images) if config.partners else None
     return pretext.contrastive_encoder(
-        settings_of(config), config.kind, images, key, log, partners=partners,
+        pretext_settings(config), config.kind, images, key, log, partners=partners,
         others=[derive(jax.random.key(seed)) for seed in seeds],
     )  # fmt: skip
 
@@ -118,17 +119,18 @@ def pretrain(
 def fit_representation(
     config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"]
 ) -> pretext.Representation:
-    """Return a model whose outputs are the encoder's features and the principal components.
+    """Return a model that maps an image to the encoder's features joined with principal components.
 
-    `config.components` and `config.component_share` give their number and their share.
+    `config.components` is the number of principal components, and `config.component_share` is their
+    share of the squared length of the joined features.
     """
     return pretext.fit_representation(
         encoder, images, config.components, config.component_share, config.given
     )
 
 
-def settings_of(config: Config) -> pretext.Settings:
-    """Return the settings of the pretext task as a `pretext.Settings`."""
+def pretext_settings(config: Config) -> pretext.Settings:
+    """Return the settings that concern the training of the encoder, as a `pretext.Settings`."""
     return pretext.Settings(
         config.encoder, config.width, config.pretext_steps, config.pretext_batch,
         config.temperature, config.projection, config.optimizer, config.pretext_rate,
@@ -136,10 +138,13 @@ def settings_of(config: Config) -> pretext.Settings:
     )  # fmt: skip
 
 
-def given_neighbours(
+def component_neighbours(
     config: Config, images: UInt8[np.ndarray, "n h w c"]
 ) -> Int[np.ndarray, "n count"]:
-    """Return the indices of each image's nearest neighbours by principal components alone."""
+    """Return the indices of the `config.partners` nearest neighbours of each image.
+
+    Distances are measured between the principal components of the images, so no encoder is needed.
+    """
 
     def compute() -> dict[str, Any]:
         points = pretext.input_components(images, config.components or 64, config.given)

@@ -1,6 +1,5 @@
 """The stopping rule: a run stops at an accuracy that is certified, or that its model predicts."""
 
-import dataclasses
 import math
 import zlib
 from collections.abc import Mapping
@@ -12,9 +11,9 @@ from jaxtyping import Array, Float, Int, Key
 from jaxlabel import query
 from jaxlabel.certificate import Certificate, Terms, audit, statement
 from jaxlabel.certificate.interval import at_least, at_most
-from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
+from jaxlabel.methods.stopping_settings import Settings
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import PoolPredictions
 from jaxlabel.query import Labelled
@@ -26,47 +25,18 @@ MAX_AUDITS = 20
 FIRST_SHARE = 0.75  # of the allowed error: audits begin when they are likely to succeed
 
 
-@dataclasses.dataclass
-class Settings:
-    """Settings of the target accuracy and its certificate, inherited by a recipe's `Config`."""
-
-    target: float = setting(
-        0.0, "accuracy at which to stop; 0: spend the whole budget", low=0.0, high=0.9999
-    )
-    confidence: float = setting(
-        0.95, "with a target: confidence level of the certificate that the target is reached; 0: "
-        "no certificate, stop when the networks' mean confidence reaches the target", low=0.0,
-        high=0.9999,
-    )  # fmt: skip
-    audit_share: float = setting(
-        0.5, "with a certificate: share of the budget reserved for audits", low=0.05, high=0.95
-    )
-    population: bool = setting(
-        False, "certify the accuracy on new images instead of the accuracy on the training images "
-        "that were not labelled; this takes more labels",
-    )  # fmt: skip
-
-    @property
-    def certifies(self) -> bool:
-        """Return True if labels are bought to certify the accuracy."""
-        return self.target > 0 and self.confidence > 0
-
-    @property
-    def reserve(self) -> float:
-        """Return the share of the budget that is reserved for audits."""
-        return self.audit_share if self.certifies else 0.0
-
-
 class StoppingRule:
-    """A rule that decides when a run stops, and runs and records its audits.
+    """A rule that decides when a run stops. It also carries out and records the run's audits.
 
-    All audits of a run together keep the error probability 1 - `confidence`. The first audit uses
-    three quarters of it, and each further audit three quarters of what is left. If a run is resumed
-    and ends up with different networks, the audits of the earlier networks count as well, and the
+    An audit buys the labels of randomly drawn images to certify that the model's accuracy has
+    reached the target. The probability that any audit of a run certifies a wrong statement is at
+    most 1 - `confidence`. The first audit may use three quarters of this error probability, and
+    each further audit three quarters of what the earlier ones left. If a run is interrupted and
+    then resumes with different networks, the audits before the interruption count too, and the
     labels that they bought are used for training.
 
     Attributes:
-      audits: the certificates of this run's audits, in order.
+      audits: the certificates that this run's audits gave, in order.
     """
 
     def __init__(self, config: Settings, num_images: int, oracle: Oracle, log: Log):
@@ -81,26 +51,26 @@ class StoppingRule:
 
     @property
     def certified(self) -> bool:
-        """Return True if the last audit has certified the target."""
+        """Return True if the last audit has certified that the accuracy reaches the target."""
         return bool(self.audits) and self.audits[-1].reached
 
     def check(self, capacity: int, first: int, reserved: int) -> None:
-        """Raise an error if no audit can certify the target; warn if the reserved labels cannot.
+        """Raise an error if no audit can certify the target; warn if too few labels are reserved.
 
         Args:
-          capacity: number of labels that the budget buys.
-          first: number of labels bought before the first audit can start.
-          reserved: number of labels reserved for audits.
+          capacity: the number of labels that the budget buys.
+          first: the number of labels bought before the first audit can start.
+          reserved: the number of labels reserved for audits.
 
         Raises:
-          UsageError: the labels left after the first ones could not certify the target even if
-            every prediction were right.
+          UsageError: the labels that remain after the first `first` labels could not certify the
+            target even if every prediction were right.
         """
         config, images = self._config, self._num_images
         if not config.certifies or first >= images:
             return
         wanted = f"config.target={config.target:g} with config.confidence={config.confidence:g}"
-        min_labels = self._terms(first, 0).fewest_labels()
+        min_labels = self._audit_terms(first, 0).fewest_labels()
         if math.isinf(min_labels):
             raise UsageError(f"{wanted} cannot be certified of new images with {images} images: "
                              "take config.population=False or a lower target")  # fmt: skip
@@ -115,10 +85,11 @@ class StoppingRule:
     def should_audit(self, pool: PoolPredictions, labelled: Labelled, max_labels: int) -> bool:
         """Return True if an audit of at most `max_labels` labels is likely to certify the target.
 
-        Likely means a probability of about one half. An audit of a model that just reaches the
-        target takes thousands of labels, so the predicted error must be well below the allowed one.
-        The error rate is assumed to be 1.5 times the networks' mean uncertainty on unlabelled
-        images; after an audit, the ratio that the audit measured replaces 1.5.
+        Likely means with a probability of about one half. An audit of a model whose accuracy only
+        just reaches the target takes thousands of labels, so the predicted error must be well below
+        the allowed one. The error rate is assumed to be 1.5 times the networks' mean uncertainty on
+        unlabelled images. Once an audit has measured the ratio of error rate to mean uncertainty,
+        that ratio replaces 1.5.
         """
         unlabelled = ~np.isin(pool.rows, labelled.indices)
         probabilities = pool.predictions.probabilities[unlabelled]
@@ -128,13 +99,13 @@ class StoppingRule:
             return self.target_reached_by_confidence(probabilities)
         if len(self._done) >= MAX_AUDITS:
             return False
-        expected = self._terms(len(labelled.indices), len(self._done)).expected_labels(
+        expected = self._audit_terms(len(labelled.indices), len(self._done)).expected_labels(
             1 - probabilities.max(axis=-1), self._overconfidence * mean_uncertainty(probabilities)
         )
-        return self._affordable(labelled, max_labels) >= expected
+        return self._num_affordable(labelled, max_labels) >= expected
 
     def target_reached_by_confidence(self, probabilities: Float[np.ndarray, "n classes"]) -> bool:
-        """Return True if the run needs no certificate and the mean confidence is at the target."""
+        """Return True if no certificate is wanted and the mean confidence is at the target."""
         return not self._config.confidence and 0 < self._config.target <= 1 - mean_uncertainty(
             probabilities
         )
@@ -147,18 +118,20 @@ class StoppingRule:
         max_labels: int,
         number: int,
     ) -> tuple[Labelled, bool]:
-        """Audit the model with at most `max_labels` new labels.
+        """Audit the model: buy up to `max_labels` labels of random images to certify its accuracy.
 
-        An interrupted audit continues if the model is unchanged.
+        If an audit of this model was interrupted, it continues.
 
         Args:
           probabilities: the model's class probabilities for all training images.
           labelled: the labels bought so far.
-          number: the round's number, for the ledger.
+          max_labels: the largest number of labels to buy.
+          number: the number of the round, which is recorded with each label bought.
 
         Returns:
-          The labelled set with the labels of the audit, and whether there was an audit. There is
-          none if no certificate is wanted, or if `max_labels` cannot give one.
+          The labelled set including the labels bought by the audit, and whether an audit took
+          place. None takes place if no certificate is wanted, or if `max_labels` labels cannot give
+          one.
         """
         config, oracle = self._config, self._oracle
         if not config.certifies or len(labelled.indices) == self._num_images:
@@ -170,11 +143,11 @@ class StoppingRule:
         resumes = bool(of_round) and self._started[of_round[-1]][0] == mark
         order = of_round[-1] if resumes else len(self._started)
         started = self._started if resumes else [*self._started, (mark, number)]
-        labelled = self.recall(labelled, number, skip=order)
+        labelled = self.add_abandoned_audits(labelled, number, skip=order)
         if len(started) > MAX_AUDITS or len(labelled.indices) == self._num_images:
             return labelled, False
-        terms = self._terms(len(labelled.indices), order)
-        max_labels = self._affordable(labelled, max_labels)
+        terms = self._audit_terms(len(labelled.indices), order)
+        max_labels = self._num_affordable(labelled, max_labels)
         if max_labels < terms.fewest_labels():
             return labelled, False
         self._started = started
@@ -187,7 +160,7 @@ class StoppingRule:
             nonlocal drawn, answers
             drawn = np.append(drawn, indices)
             query.save_indices(self._log, f"{DRAWN}{order}", drawn, self._num_images)
-            labels = self._ask(indices, number)
+            labels = self._buy_audit_labels(indices, number)
             answers = np.append(answers, labels)
             return labels
 
@@ -207,16 +180,18 @@ class StoppingRule:
         labels = np.append(labelled.labels, answers)
         return Labelled(np.append(labelled.indices, result.indices), labels.astype(int)), True
 
-    def recall(self, labelled: Labelled, number: int, skip: int = -1) -> Labelled:
-        """Add the labels of a round's abandoned audits to the labelled set.
+    def add_abandoned_audits(self, labelled: Labelled, number: int, skip: int = -1) -> Labelled:
+        """Return the labelled set with the labels that abandoned audits of round `number` bought.
 
-        An audit is abandoned if it was interrupted and the resumed run has different networks:
-        another machine rounds differently, or a person has named a new class.
+        An audit is abandoned if it was interrupted and the run resumed with different networks.
+        Networks can differ because another machine rounds differently or because a person has named
+        a new class.
 
         Args:
           labelled: the labels bought so far.
-          number: the round's number.
-          skip: position, among all audits, of one that is to be continued; -1 for none.
+          number: the number of the round.
+          skip: the position of the audit that will be continued, in the list of all audits; -1 if
+            there is none. Its labels are not added here.
         """
         for order, (_, audit_round) in enumerate(self._started):
             if audit_round != number or order == skip or order in self._done:
@@ -224,29 +199,31 @@ class StoppingRule:
             self._done.add(order)
             drawn = query.restore_indices(self._log, f"{DRAWN}{order}", self._num_images)
             fresh = query.affordable(self._oracle, drawn[~np.isin(drawn, labelled.indices)])
-            answers = self._ask(fresh, number)
+            answers = self._buy_audit_labels(fresh, number)
             self._recalled += len(fresh)
             labelled = Labelled(
                 np.append(labelled.indices, fresh), np.append(labelled.labels, answers)
             )
         return labelled
 
-    def _ask(self, indices: Int[np.ndarray, "b"], number: int) -> Int[np.ndarray, "b"]:
-        """Buy the labels of `indices` for an audit in round `number`, and return them."""
+    def _buy_audit_labels(self, indices: Int[np.ndarray, "b"], number: int) -> Int[np.ndarray, "b"]:
+        """Buy and return the labels of the images `indices` for an audit in round `number`."""
         before = self._oracle.num_bought
         labels = self._oracle.ask(indices, purpose="certify", round=number)
         self._audited += self._oracle.num_bought - before
         return labels
 
-    def audited(self, number: int) -> bool:
-        """Return True if an audit was started in round `number`, also if before a restart."""
+    def audit_started(self, number: int) -> bool:
+        """Return True if an audit began in round `number`, now or before a restart."""
         return any(audit_round == number for _, audit_round in self._started)
 
-    def summary(self, confidence: float) -> dict[str, float | str]:
-        """Return the entries of result.json on labels per purpose, certificate and verdict.
+    def result_entries(self, confidence: float) -> dict[str, float | str]:
+        """Return entries of result.json: labels for training and for audits, and the verdict.
+
+        The verdict is one sentence that says which accuracy was certified, or why none was.
 
         Args:
-          confidence: the mean predicted confidence of the model, a fraction.
+          confidence: the model's mean predicted confidence, a fraction.
         """
         entries: dict[str, float | str] = {
             "labels_to_train": self._oracle.num_bought - self._audited,
@@ -254,15 +231,22 @@ class StoppingRule:
         }
         if self._config.certifies:
             entries |= statement(self.audits, self._config.population)
-            entries["verdict"] = self._verdict(entries)
+            entries["verdict"] = self._verdict_sentence(entries)
         elif self._config.target:
             entries["verdict"] = (f"nothing certified (config.confidence=0): the model's mean "
                                   f"confidence is {100 * confidence:.2f}%, the target was "
                                   f"{100 * self._config.target:g}%")  # fmt: skip
         return entries
 
-    def _verdict(self, entries: Mapping[str, float | str]) -> str:
-        """Return one sentence on the certificate; a failed audit's figures are its own model's."""
+    def _verdict_sentence(self, entries: Mapping[str, float | str]) -> str:
+        """Return one sentence that says which accuracy was certified, or why none was.
+
+        If the last audit failed, the sentence gives the interval that this audit found for its
+        model.
+
+        Args:
+          entries: the result entries about the certificate, from `certificate.statement`.
+        """
         sure = f"{100 * self._config.confidence:g}% confidence"
         if entries["certified"]:
             pool = entries["certified_of"] == "the pool"
@@ -281,13 +265,21 @@ class StoppingRule:
         low, high = at_least(last.low, 2), at_most(last.high, 2)
         return f"not certified: the last audit found an accuracy of {low} to {high}, {sure}"
 
-    def _affordable(self, labelled: Labelled, max_labels: int) -> int:
-        """Return how many of `max_labels` labels the budget buys at the highest price."""
+    def _num_affordable(self, labelled: Labelled, max_labels: int) -> int:
+        """Return how many labels the budget surely buys, but at most `max_labels`.
+
+        Every label is assumed to cost as much as the most expensive one.
+        """
         count = query.num_affordable(self._oracle, self._num_images, labelled.indices, surely=True)
         return min(max_labels, count)
 
-    def _terms(self, bought: int, audits: int) -> Terms:
-        """Return the target and error probability of an audit that follows `audits` others."""
+    def _audit_terms(self, bought: int, audits: int) -> Terms:
+        """Return the target accuracy and the confidence level of a run's next audit.
+
+        Args:
+          bought: the number of images that are already labelled, which the audit does not draw.
+          audits: the number of audits that the run has already started.
+        """
         error = FIRST_SHARE * (1 - FIRST_SHARE) ** audits * (1 - self._config.confidence)
         return Terms(
             self._config.target, 1 - error, self._num_images, bought, self._config.population
@@ -295,5 +287,8 @@ class StoppingRule:
 
 
 def mean_uncertainty(probabilities: Float[np.ndarray, "n classes"]) -> float:
-    """Return one minus the mean of the largest class probability, the error the model predicts."""
+    """Return 1 - (mean over the images of the largest class probability).
+
+    This is the error rate that the model predicts for itself.
+    """
     return 1 - float(probabilities.max(axis=-1).mean())

@@ -2,7 +2,7 @@
 
 from jaxlabel.semisupervised.pretraining import STARTS, pretrained
 from jaxlabel.semisupervised.propagation import METHODS as PROPAGATIONS
-from jaxlabel.semisupervised.propagation import join, neighbour_graph, propagate
+from jaxlabel.semisupervised.propagation import neighbour_graph, propagate, propagation_input
 from jaxlabel.semisupervised.settings import ALIGNMENTS, NAMES, Settings
 from jaxlabel.semisupervised.training import Data, State, make_step, pad, start, views_of
 
@@ -14,12 +14,12 @@ __all__ = [
     "Data",
     "Settings",
     "State",
-    "join",
     "make_step",
     "neighbour_graph",
     "pad",
     "pretrained",
     "propagate",
+    "propagation_input",
     "start",
     "views_of",
 ]

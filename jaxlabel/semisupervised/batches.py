@@ -14,13 +14,13 @@ class Batch(NamedTuple):
     """The mini-batch of one training step.
 
     Attributes:
-      images: labelled images, float32 in [0, 1].
-      labels: their classes.
-      unlabelled: unlabelled images, float32 in [0, 1].
-      rows: indices of the unlabelled images in the full training array.
-      graph_targets: classes propagated over the graph to the unlabelled images, one-hot; zeros
-        for an image without a graph target.
-      prior: expected share of each class.
+      images: the labelled images, float32 in [0, 1].
+      labels: the classes of the labelled images.
+      unlabelled: the unlabelled images, float32 in [0, 1].
+      rows: the indices of the unlabelled images in the full training array.
+      graph_targets: for each unlabelled image, the class propagated to it over the neighbour graph,
+        as a one-hot row; a zero row if there is none.
+      prior: the expected share of each class.
       progress: the fraction of the training steps that is done.
     """
 
@@ -34,11 +34,12 @@ class Batch(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Statistics of earlier batches that the thresholds of pseudo-labels depend on.
+    """Statistics of earlier batches, on which the thresholds of pseudo-labels depend.
 
     Attributes:
-      seen: running averages of the predictions' confidence and class shares.
-      chosen: for each training image, the class of its last confident prediction; -1 if none.
+      seen: running averages of the predictions' confidence and of the predicted class shares.
+      chosen: for each training image, the class of its last confident prediction; -1 if it has
+        none.
     """
 
     seen: thresholds.Confidence
@@ -46,11 +47,11 @@ class Memory(NamedTuple):
 
 
 class Views(NamedTuple):
-    """The two random transforms of an image.
+    """The weak and the strong random transform of an image.
 
     Attributes:
-      weak: the transform from which targets are predicted.
-      strong: the transform under which the student has to match the target.
+      weak: the transform of the image for which a target is predicted.
+      strong: the transform of the image for which the trained network has to predict this target.
     """
 
     weak: Transform
@@ -58,12 +59,13 @@ class Views(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The result of an objective for one batch.
+    """The losses that a training objective computes for one batch.
 
     Attributes:
-      labelled: loss of each labelled example, in nats.
-      unlabelled: loss of each unlabelled example, before the objective's weight.
-      memory: the updated statistics.
+      labelled: the loss of each labelled image, in nats.
+      unlabelled: the loss of each unlabelled image, before it is multiplied by the objective's
+        weight.
+      memory: the updated statistics of earlier batches.
       metrics: scalars to log.
     """
 

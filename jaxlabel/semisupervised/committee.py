@@ -19,52 +19,56 @@ from jaxlabel.nets.linear import Ensemble
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import training
-from jaxlabel.semisupervised.setup import begin as begin_one
 from jaxlabel.semisupervised.setup import ensemble, make_network
+from jaxlabel.semisupervised.setup import initial_state as member_state
 from jaxlabel.semisupervised.training import Data, State
 
 
-def begin(
+def initial_state(
     config: Any, members: int, images: UInt8[np.ndarray, "n h w c"], num_classes: int,
     key: Key[Array, ""], log: Log,
 ) -> State:  # fmt: skip
-    """Return the stacked states of all members before the first step.
+    """Return the training state of a committee of `members` networks before the first step.
 
-    Each member has its own random initialisation.
+    The states of the networks are stacked along a new first axis. Each network has its own random
+    initialisation.
     """
     keys = jax.random.split(key, members)
     states = [
-        begin_one(config, images, num_classes, each, log, member=number)
+        member_state(config, images, num_classes, each, log, member=number)
         for number, each in enumerate(keys)
     ]
     return train.stack(states)
 
 
 class Cycle(NamedTuple):
-    """A number of training steps with its own learning-rate schedule, compiled once.
+    """A fixed number of training steps with one rise and fall of the learning rate.
+
+    The training step is compiled once and can be used for several trainings.
 
     Attributes:
-      settings: the configuration with the cycle's number of steps.
-      step: the training step of all members.
+      settings: the configuration of the run, with `steps` set to the number of steps.
+      step: the training step, which updates all networks of the committee.
     """
 
     settings: Any
     step: train.Step[State]
 
 
-def cycle(config: Any, steps: int) -> Cycle:
-    """Return a cycle of `steps` training steps with the objective of `config`."""
+def make_cycle(config: Any, steps: int) -> Cycle:
+    """Return a `Cycle` of `steps` training steps with the training objective of `config`."""
     settings = dataclasses.replace(config, steps=steps)
     step = training.make_step(settings, training.views_of(config.kind))
-    return Cycle(settings, side_by_side(step, unrolled=jax.default_backend() == "cpu"))
+    return Cycle(settings, make_committee_step(step, unrolled=jax.default_backend() == "cpu"))
 
 
-def learn(
+def train_cycle(
     cycle: Cycle, state: State, data: Data, key: Key[Array, ""], log: Log, name: str
 ) -> State:
-    """Train the committee for one cycle, starting from the teachers, and return its state.
+    """Train all networks of the committee for one `cycle` and return their state.
 
-    This is a warm restart: the learning rate rises and falls again (Loshchilov & Hutter 2017).
+    The training starts from the teachers, the moving averages of the weights. It is a warm restart:
+    the learning rate rises and falls again (Loshchilov & Hutter 2017).
     """
     restart = jax.vmap(training.optimizer(cycle.settings).init)(state.teacher)
     number = jnp.zeros_like(state.number)
@@ -73,14 +77,14 @@ def learn(
     return train.loop(cycle.step, state, data, key, log, name=name, num_steps=steps)
 
 
-def side_by_side(step: train.Step[State], *, unrolled: bool) -> train.Step[State]:
-    """Return a step that trains all members, each with its own random key.
+def make_committee_step(step: train.Step[State], *, unrolled: bool) -> train.Step[State]:
+    """Return a training step that updates all networks of a committee, each with its own key.
 
-    The metrics are means over the members.
+    The metrics that it returns are means over the networks.
 
     Args:
-      step: the training step of one member.
-      unrolled: compute one member after another instead of all in one vectorised call.
+      step: the training step of one network.
+      unrolled: whether to compute one network after another, instead of all in one vectorised call.
     """
     step_all = train.joint_step(step, unrolled=unrolled)
 
@@ -90,31 +94,33 @@ def side_by_side(step: train.Step[State], *, unrolled: bool) -> train.Step[State
     return split_step
 
 
-def networks(config: Any, state: State) -> Ensemble:
-    """Return the ensemble of the members' teachers, which averages their probabilities.
+def teacher_ensemble(config: Any, state: State) -> Ensemble:
+    """Return an ensemble that averages the class probabilities of the committee's teachers.
 
-    It also averages over mirrored images if the kind of images allows mirroring.
+    A teacher is the moving average of a network's weights. If mirroring preserves the class of this
+    kind of images, the ensemble also averages the predictions for an image and its mirror image.
     """
     return ensemble(
         config, [train.member(state, number).teacher for number in range(len(state.number))]
     )
 
 
-def distilled(
+def distil(
     config: Any, state: State, images: UInt8[np.ndarray, "n h w c"], labelled: Labelled,
     key: Key[Array, ""], log: Log, name: str,
 ) -> Ensemble:  # fmt: skip
-    """Distil the committee to one network (Hinton et al. 2015) and return it.
+    """Train one new network to imitate the committee (Hinton et al. 2015) and return it.
 
-    The network learns the committee's averaged probabilities for all images. It starts from
-    scratch, so that it does not inherit what one member has memorised. Half of the images pass
-    through the weak transform and half through the strong one (noisy student, Xie et al. 2020).
-    Each batch holds as many labelled images as in the members' training: a student of predictions
-    alone does worse on the images that were labelled because the members were uncertain
-    (experiments/flagship.md). With one member, or with `distil_steps=0`, nothing is distilled and
-    the ensemble itself is returned.
+    The network learns the committee's averaged probabilities for all images. It starts from random
+    weights, so that it does not inherit what one network of the committee has memorised. Half of
+    the images in a batch pass through the weak random transform and half through the strong one
+    (noisy student, Xie et al. 2020). Each batch also contains labelled images, as many as a batch
+    of the committee's training. Without them, the network does worse on the images that were
+    labelled because the committee was uncertain (experiments/flagship.md). If the committee has a
+    single network, or if `config.distil_steps` is 0, nothing is trained and the committee is
+    returned as an ensemble.
     """
-    teachers = networks(config, state)
+    teachers = teacher_ensemble(config, state)
     if len(state.number) == 1 or not config.distil_steps:
         return teachers
     targets = predict_probabilities(teachers, images)

@@ -22,7 +22,7 @@ DECAY = 0.99  # of the running statistics: they average over about the last 100 
 
 
 def objective_of(settings: Settings) -> Objective:
-    """Return the objective function that `settings.objective` names."""
+    """Return the objective, a function from a batch to losses, that the settings name."""
     if is_own(settings.objective):
         own: Objective = own_part(settings.objective, "config.objective")
         return own
@@ -44,11 +44,11 @@ def pseudo_label(
 ) -> Outcome:  # fmt: skip
     """Compute the pseudo-label loss (Lee 2013).
 
-    The student's most probable classes are the targets of the unlabelled images, with a weight that
-    grows during the training.
+    For each unlabelled image, the target is the class that the trained network finds most probable.
+    The weight of this loss grows during the training.
     """
-    labelled, others = _split(views.weak(key, _all_images(batch)), batch)
-    logits, unlabelled = _logits(student, labelled, others)
+    labelled, others = _split_batch(views.weak(key, _all_images(batch)), batch)
+    logits, unlabelled = _both_logits(student, labelled, others)
     loss = consistency.pseudo_label(unlabelled, jax.nn.softmax(unlabelled))
     ramp = consistency.ramp_up(batch.progress, settings.ramp)
     return Outcome(losses.cross_entropy(logits, batch.labels), ramp * loss, memory, {"ramp": ramp})
@@ -60,13 +60,14 @@ def mean_teacher(
 ) -> Outcome:  # fmt: skip
     """Compute the mean-teacher loss (Tarvainen & Valpola 2017).
 
-    It is the squared difference between the student's and the teacher's predictions for two weak
-    views of the same image.
+    The student is the trained network, and the teacher is the moving average of its weights. The
+    loss is the squared difference between their predictions for two weakly transformed views of an
+    image.
     """
     student_key, teacher_key = jax.random.split(key)
-    labelled, others = _split(views.weak(student_key, _all_images(batch)), batch)
+    labelled, others = _split_batch(views.weak(student_key, _all_images(batch)), batch)
     targets = jax.nn.softmax(teacher(views.weak(teacher_key, batch.unlabelled)))
-    logits, unlabelled = _logits(student, labelled, others)
+    logits, unlabelled = _both_logits(student, labelled, others)
     ramp = consistency.ramp_up(batch.progress, settings.ramp)
     loss = ramp * consistency.squared_difference(unlabelled, targets)
     return Outcome(losses.cross_entropy(logits, batch.labels), loss, memory, {"ramp": ramp})
@@ -78,10 +79,10 @@ def vat(
 ) -> Outcome:  # fmt: skip
     """Compute the loss of virtual adversarial training (VAT, Miyato et al. 2018).
 
-    It is small if the worst perturbation of a given length changes the predictions little.
+    It measures how much the worst perturbation of a given length changes the network's predictions.
     """
     view_key, direction_key = jax.random.split(key)
-    labelled, others = _split(views.weak(view_key, _all_images(batch)), batch)
+    labelled, others = _split_batch(views.weak(view_key, _all_images(batch)), batch)
     loss = consistency.virtual_adversarial(
         student, others, direction_key, radius=settings.radius, probe=vat_step_size(settings)
     )
@@ -94,11 +95,12 @@ def vat_step_size(settings: Settings, dtype: Any = None) -> float:
     """Return the step size of VAT's finite difference, large enough for the compute dtype.
 
     A step of length 0.1 over 784 pixels is 0.004 per pixel, which is the distance from 1 to the
-    next bfloat16 number. Below float32 the step is therefore half the radius, if that is more.
+    next bfloat16 number. For dtypes less precise than float32, the step is therefore at least half
+    the radius (the length of VAT's perturbation).
 
     Args:
-      settings: holds the radius.
-      dtype: dtype of the networks' computations; None for the configured one.
+      settings: the settings, which contain the radius.
+      dtype: the dtype of the networks' computations; None for the configured one.
     """
     if (dtype or compute_dtype()) == jnp.float32:
         return 0.1
@@ -111,11 +113,13 @@ def mixmatch(
 ) -> Outcome:  # fmt: skip
     """Compute the MixMatch loss (Berthelot et al. 2019).
 
-    The predictions for two views of each unlabelled image are averaged, sharpened, and mixed with
-    the labelled images. The predictions are the teacher's; the paper takes the student's.
+    The predictions for two views of each unlabelled image are averaged and sharpened; they then
+    serve as labels, and all images are mixed in random pairs. The predictions are the teacher's
+    (the moving average of the trained network); the paper takes those of the trained network
+    itself.
     """
     view_key, other_key, mix_key = jax.random.split(key, 3)
-    labelled, view1 = _split(views.weak(view_key, _all_images(batch)), batch)
+    labelled, view1 = _split_batch(views.weak(view_key, _all_images(batch)), batch)
     view2 = views.weak(other_key, batch.unlabelled)
     logits = teacher(jnp.concatenate([view1, view2])).reshape(2, len(view1), -1)
     guesses = consistency.average_and_sharpen(logits, settings.temperature)
@@ -136,28 +140,36 @@ def graph(
     settings: Settings, views: Views, student: Any, teacher: Any, batch: Batch, memory: Memory,
     key: Key[Array, ""],
 ) -> Outcome:  # fmt: skip
-    """Compute the cross-entropy of all images, with propagated labels for the unlabelled ones."""
-    labelled, others = _split(views.weak(key, _all_images(batch)), batch)
-    logits, unlabelled = _logits(student, labelled, others)
+    """Compute the cross-entropy of all images: true labels, or labels propagated over the graph.
+
+    Unlabelled images have the labels that were propagated over the neighbour graph.
+    """
+    labelled, others = _split_batch(views.weak(key, _all_images(batch)), batch)
+    logits, unlabelled = _both_logits(student, labelled, others)
     loss = consistency.soft_cross_entropy(unlabelled, batch.graph_targets)
     return Outcome(losses.cross_entropy(logits, batch.labels), loss, memory, {})
 
 
-def confident(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
-    """Return the FixMatch objective (Sohn et al. 2020) with the example weights of `weigh`.
+def make_fixmatch_objective(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
+    """Return a FixMatch objective (Sohn et al. 2020) that weights unlabelled images by `weigh`.
 
-    The student is trained to predict, for the strong view, the class that the teacher predicts for
-    the weak view. Runs are short, so the loss is ramped up while the teacher is still untrained.
+    The student (the trained network) learns to predict, for a strongly transformed view of an
+    image, the class that the teacher (the moving average of the student) predicts for a weakly
+    transformed view. Runs are short, so the weight of the loss grows slowly while the teacher is
+    still untrained.
 
-    With `graph_targets`, the target is a mixture of the graph target and the teacher's prediction.
-    The share of the graph target falls linearly to 0. The teacher's share is the same for images
-    without a graph target: a teacher with full weight from the start learns its own first guesses
-    (experiments/semisup.md). An image for which neither gives a target has weight 0. If no image
-    in the batch has a graph target, the targets are the teacher's alone.
+    If `settings.graph_targets` is positive, the target is a mixture of the label propagated over
+    the neighbour graph and the teacher's prediction. The share of the propagated label falls
+    linearly to 0. The share of the teacher's prediction does not depend on whether the image has a
+    propagated label: a teacher with full weight from the start learns its own first guesses
+    (experiments/semisup.md). An image with an empty target has weight 0. If no image in the batch
+    has a propagated label, the target is the teacher's prediction alone.
 
     Args:
-      weigh: returns the weight of each unlabelled example and the updated memory.
-      watch_aligned: keep the confidence statistics of the aligned instead of the plain predictions.
+      weigh: a function that returns the weight of each unlabelled image and the updated statistics
+        of earlier batches.
+      watch_aligned: whether the statistics of confidence describe the teacher's predictions after
+        alignment to the expected class shares, instead of before.
     """
 
     def objective(
@@ -165,7 +177,7 @@ def confident(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
         memory: Memory, key: Key[Array, ""],
     ) -> Outcome:  # fmt: skip
         weak_key, strong_key = jax.random.split(key)
-        labelled, others = _split(views.weak(weak_key, _all_images(batch)), batch)
+        labelled, others = _split_batch(views.weak(weak_key, _all_images(batch)), batch)
         predicted = jax.nn.softmax(teacher(others))
         seen, targets = thresholds.update_statistics(memory.seen, predicted, DECAY), predicted
         if settings.alignment != "none":
@@ -183,7 +195,7 @@ def confident(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
         weights, memory = weigh(settings, targets, batch, memory)
         weights = weights * (jnp.sum(targets, axis=-1) > 0)
         strong = views.strong(strong_key, batch.unlabelled)
-        logits, unlabelled = _logits(student, labelled, strong)
+        logits, unlabelled = _both_logits(student, labelled, strong)
         ramp = consistency.ramp_up(batch.progress, settings.ramp)
         loss = ramp * weights * consistency.pseudo_label(unlabelled, targets)
         metrics = {"confident": jnp.mean(weights), "level": memory.seen.level}
@@ -192,17 +204,17 @@ def confident(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
     return objective
 
 
-def by_threshold(
+def fixmatch_weights(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
-    """Return FixMatch's mask: 1 for a target above the fixed threshold, else 0."""
+    """Return FixMatch's weights: 1 for a target above the fixed threshold, else 0."""
     return thresholds.fixed_mask(targets, settings.threshold), memory
 
 
-def by_curriculum(
+def flexmatch_weights(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
-    """Return FlexMatch's mask (Zhang et al. 2021): 1 above the class's threshold, else 0.
+    """Return FlexMatch's weights (Zhang et al. 2021): 1 above the threshold of the class, else 0.
 
     A class with few confident images so far has a lower threshold.
     """
@@ -212,23 +224,26 @@ def by_curriculum(
     return thresholds.class_mask(targets, levels), memory._replace(chosen=chosen)
 
 
-def by_confidence(
+def freematch_weights(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
-    """Return FreeMatch's mask (Wang et al. 2023): 1 above the class's threshold, else 0.
+    """Return FreeMatch's weights (Wang et al. 2023): 1 above the threshold of the class, else 0.
 
-    The thresholds follow the mean confidence and each class's share. They come from the plain
-    predictions, the mask from the aligned ones. `alignment` replaces the paper's fairness loss
-    (SAF).
+    The thresholds depend on the mean confidence and on the mean predicted share of each class, both
+    before alignment to the expected class shares. They are compared with the targets after
+    alignment. The setting `alignment` replaces the paper's fairness loss (SAF).
     """
     levels = thresholds.adaptive_thresholds(memory.seen, settings.threshold)
     return thresholds.class_mask(targets, levels), memory
 
 
-def by_gaussian(
+def softmatch_weights(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
-    """Return SoftMatch's weights (Chen et al. 2023): a Gaussian of the aligned confidence."""
+    """Return SoftMatch's weights (Chen et al. 2023): a Gaussian of the target's confidence.
+
+    The confidence is taken after alignment of the predictions to the expected class shares.
+    """
     return thresholds.gaussian_weights(targets, memory.seen), memory
 
 
@@ -238,25 +253,28 @@ OBJECTIVES: dict[str, Objective] = {
     "mean_teacher": mean_teacher,
     "vat": vat,
     "mixmatch": mixmatch,
-    "fixmatch": confident(by_threshold),
-    "flexmatch": confident(by_curriculum),
-    "freematch": confident(by_confidence),
-    "softmatch": confident(by_gaussian, watch_aligned=True),
+    "fixmatch": make_fixmatch_objective(fixmatch_weights),
+    "flexmatch": make_fixmatch_objective(flexmatch_weights),
+    "freematch": make_fixmatch_objective(freematch_weights),
+    "softmatch": make_fixmatch_objective(softmatch_weights, watch_aligned=True),
     "graph": graph,
 }
 
 
 def _all_images(batch: Batch) -> Float[Array, "n h w c"]:
-    """Return the labelled images of a batch, followed by the unlabelled ones."""
+    """Concatenate a batch's labelled images and, after them, its unlabelled images."""
     return jnp.concatenate([batch.images, batch.unlabelled])
 
 
-def _split(images: Array, batch: Batch) -> tuple[Array, Array]:
-    """Split an array in the order of `_all_images` into its labelled and unlabelled parts."""
+def _split_batch(images: Array, batch: Batch) -> tuple[Array, Array]:
+    """Split an array with one row per image of the batch into labelled and unlabelled rows.
+
+    The rows must be in the order of `_all_images`: labelled images first.
+    """
     return images[: len(batch.images)], images[len(batch.images) :]
 
 
-def _logits(model: Any, labelled: Array, others: Array) -> tuple[Array, Array]:
-    """Return the logits of labelled and unlabelled images, computed in one call of the model."""
+def _both_logits(model: Any, labelled: Array, others: Array) -> tuple[Array, Array]:
+    """Return the logits of labelled and of unlabelled images, from one call of the model."""
     logits = model(jnp.concatenate([labelled, others]))
     return logits[: len(labelled)], logits[len(labelled) :]

@@ -16,7 +16,7 @@ STARTS = ("scratch", "autoencoder", "simclr")
 
 
 class Autoencoder(nnx.Module):
-    """An encoder followed by a dense decoder, which is dropped after the pretraining."""
+    """An encoder followed by a dense decoder. After the pretraining, only the encoder is used."""
 
     def __init__(self, encoder: Any, shape: tuple[int, ...], rngs: nnx.Rngs):
         self.encoder = encoder
@@ -28,9 +28,10 @@ class Autoencoder(nnx.Module):
 
 
 class NamedLog:
-    """A log that adds a suffix to the names of all records and checkpoints.
+    """A log that adds a suffix to all names of records and checkpoints and writes to another log.
 
-    Two trainings of the same kind in one run can then use the same log.
+    With it, two trainings of the same kind in one run can share a log without overwriting each
+    other.
     """
 
     def __init__(self, log: Log, suffix: str):
@@ -80,11 +81,11 @@ def pretrained(
         clean image from a deformed one (Vincent et al. 2008); "simclr" trains it to tell two views
         of the same image from all other images (Chen et al. 2020), with the default settings of
         methods/simclr.py.
-      network: name of the encoder's network.
-      width: channels of its first layer.
-      kind: kind of images, which decides on the transforms.
-      num_steps: training steps.
-      batch_size: images in a training step.
+      network: the name of the encoder's network.
+      width: the number of channels of its first layer.
+      kind: the kind of images, such as "digits", which decides how images are transformed.
+      num_steps: the number of training steps.
+      batch_size: the number of images in a training step.
       name: a suffix for the checkpoint's name, needed if one run trains several encoders.
     """
     if method == "scratch":
@@ -107,7 +108,10 @@ def pretrained(
 def contrastive_settings(
     network: str, width: int, num_steps: int, batch_size: int = 256
 ) -> pretext.Settings:
-    """Return SimCLR's settings, with the defaults of methods/simclr.py where none is given."""
+    """Return settings for training an encoder by SimCLR.
+
+    Settings that are not arguments have the default values of methods/simclr.py.
+    """
     return pretext.Settings(
         network, width, num_steps, batch_size, temperature=0.2, projection=64, optimizer="adamw",
         learning_rate=2e-3, weight_decay=1e-4, strength=1.0, partners=0, partner_share=0.0,
@@ -118,16 +122,17 @@ def features_with_components(
     images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log, *, kind: str, given: str,
     components: int, num_steps: int,
 ) -> Float[np.ndarray, "n d"]:  # fmt: skip
-    """Train a contrastive encoder and return its features concatenated with principal components.
+    """Train a contrastive encoder; return its features concatenated with principal components.
 
-    As in configs/simclr.py for grey images on a CPU, the encoder works on oriented gradients, and
-    its features have two fifths of the squared length. No labels are used.
+    As in configs/simclr.py for grey images on a CPU, the input of the encoder is oriented
+    gradients. The encoder's features have two fifths of the squared length of the result. No labels
+    are used.
 
     Args:
-      kind: kind of images, which decides on the transforms.
-      given: input of the principal components, "pixels" or "gradients".
-      components: number of principal components.
-      num_steps: training steps of the encoder.
+      kind: the kind of images, such as "digits", which decides how images are transformed.
+      given: what the principal components are computed from, "pixels" or "gradients".
+      components: the number of principal components.
+      num_steps: the number of training steps of the encoder.
     """
     settings = contrastive_settings("gradients", 32, num_steps)
     encoder = pretext.contrastive_encoder(settings, kind, images, key, NamedLog(log, "_space"))

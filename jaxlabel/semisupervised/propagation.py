@@ -17,15 +17,16 @@ Joined = cluster.Graph | cluster.GraphSpace  # a GraphSpace for diffusion, else 
 
 
 class Propagated(NamedTuple):
-    """The result of label propagation: a class for every image, and its certainty.
+    """The result of label propagation: for every image, a class and how certain it is.
 
     Attributes:
-      labels: the propagated class of each image.
-      certainty: rank of the image by margin among the images of its class, from 1 for the most
-        certain to 0; -1 if no label reaches the image, as in a part of the graph without labels,
-        and then its class has no meaning.
-      reach: rank of the image among all by the strength with which labels reach it, from 1 for the
-        strongest to 0; 0 if no label reaches it.
+      labels: the class given to each image.
+      certainty: the rank of each image by margin (best minus second-best score), among the images
+        of the same class. The most certain image has 1 and the least certain has 0. It is -1 for an
+        image that no label reaches because its part of the graph has no labelled image; the class
+        of such an image has no meaning.
+      reach: the rank of each image, among all images, by how strongly labels reach it. The
+        strongest has 1; an image that no label reaches has 0.
     """
 
     labels: Int[np.ndarray, "n"]
@@ -33,8 +34,12 @@ class Propagated(NamedTuple):
     reach: Float[np.ndarray, "n"]
 
 
-def join(method: str, graph: cluster.Graph, log: Log) -> Joined:
-    """Return what `propagate` takes for a method: the graph, or its eigenvectors for diffusion."""
+def propagation_input(method: str, graph: cluster.Graph, log: Log) -> Joined:
+    """Return what the function `propagate` needs as its argument `joined` for a method.
+
+    It is the leading eigenvectors of the graph for the method "diffusion", and the graph itself for
+    every other method.
+    """
     return leading_eigenvectors(graph, log) if method == "diffusion" else graph
 
 
@@ -47,20 +52,20 @@ def propagate(
 ) -> Propagated:
     """Propagate labels over the neighbour graph to all images; labelled images keep their labels.
 
-    Images are ranked by the margin between their two best scores times their degree. With 20
+    Images are ranked by the margin between their two best class scores, times the degree of the
+    image in the graph. Ranks are computed within each class, so that no class is left out. With 20
     labelled digits, 95.8% of the propagated labels are right, and 99.9% of the most certain 70%
-    (neighbours by principal components of pixels). Ranks are within each class, so that no class is
-    left out. Diffusion gives no margins: all its labels have certainty 1. The same holds if there
-    is only one class.
+    (neighbours by principal components of pixels). With the method "diffusion", which gives no
+    margins, and with a single class, all propagated labels have certainty 1.
 
     Args:
       method: "spreading" (label spreading, Zhou et al. 2004), "poisson" (Poisson learning, Calder
         et al. 2020), "mbo" (Poisson MBO, Calder et al. 2020, which keeps the class sizes at
         `prior`) or "diffusion" (Poisson learning on the leading eigenvectors of the graph).
-      joined: the result of `join` for the same method.
-      indices: indices of the labelled images.
-      labels: their classes.
-      prior: expected share of each class.
+      joined: the result of `propagation_input` for this method.
+      indices: the indices of the labelled images.
+      labels: the classes of the labelled images.
+      prior: the expected share of each class.
 
     Raises:
       TypeError: `joined` was made for another method.
@@ -73,7 +78,7 @@ def propagate(
     else:
         known = np.full(len(joined.degrees), -1)
         known[indices] = labels
-        scores = _scores(method, joined, known, prior)
+        scores = _class_scores(method, joined, known, prior)
         classes = np.argmax(scores, axis=1).astype(np.int32)
         strength = np.abs(scores).max(axis=1) * joined.degrees
         reach = rank_within(np.zeros(len(classes), int), strength) * (strength > 0)
@@ -89,11 +94,14 @@ def propagate(
 def rank_within(
     groups: Int[np.ndarray, "n"], values: Float[np.ndarray, "n"]
 ) -> Float[np.ndarray, "n"]:
-    """Return the rank of each value within its group, from 0 for the smallest to 1.
+    """Return the rank of each value among the values of its group, scaled to [0, 1].
+
+    The smallest value of a group has rank 0 and the largest has rank 1. A value that is alone in
+    its group has rank 1.
 
     Args:
-      groups: the group of each value.
-      values: the values to rank; the only value of a group has rank 1.
+      groups: the group number of each value.
+      values: the values to rank.
     """
     ranks = np.ones(len(values))
     for group in np.unique(groups):
@@ -104,7 +112,7 @@ def rank_within(
 
 
 def leading_eigenvectors(graph: cluster.Graph, log: Log) -> cluster.GraphSpace:
-    """Return the leading eigenvectors of the neighbour graph, from the cache if they are there."""
+    """Return the leading eigenvectors of the neighbour graph; the result is cached on disk."""
     weights = graph.weights
     log.progress("graph", 0, 1, "eigenvectors")
     space = cached(
@@ -118,9 +126,9 @@ def leading_eigenvectors(graph: cluster.Graph, log: Log) -> cluster.GraphSpace:
 def neighbour_graph(
     features: Float[np.ndarray, "n d"], num_neighbours: int, log: Log
 ) -> cluster.Graph:
-    """Return the graph of each image's nearest neighbours, as `cluster.nearest_graph` does.
+    """Return the graph that connects each image to its `num_neighbours` nearest neighbours.
 
-    The neighbours are cached, since other runs often have the same features.
+    The search for neighbours is cached on disk, since other runs often use the same features.
     """
 
     def compute() -> dict[str, Any]:
@@ -133,11 +141,18 @@ def neighbour_graph(
     return cluster.knn_graph(neighbours["indices"], neighbours["distances"])
 
 
-def _scores(
+def _class_scores(
     method: str, graph: cluster.Graph, known: Int[np.ndarray, "n"],
     prior: Float[np.ndarray, "classes"],
 ) -> Float[np.ndarray, "n classes"]:  # fmt: skip
-    """Return the score of each class for each image; `known` is -1 for unlabelled images."""
+    """Return a score for each image and class by the propagation method `method`.
+
+    Args:
+      method: "spreading", "mbo" or "poisson".
+      graph: the neighbour graph.
+      known: the class of each labelled image; -1 for unlabelled images.
+      prior: the expected share of each class.
+    """
     num_classes = len(prior)
     if method == "spreading":
         return cluster.spread_labels(graph, known, num_classes)

@@ -22,7 +22,7 @@ from jaxlabel.config import setting
 from jaxlabel.log import Log
 from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import committee
-from jaxlabel.semisupervised.propagation import join
+from jaxlabel.semisupervised.propagation import propagation_input
 from jaxlabel.semisupervised.setup import make_graph_targets, propagate_labels
 from jaxlabel.semisupervised.training import Data, State
 
@@ -36,7 +36,11 @@ COMPONENTS = 128
 
 @dataclasses.dataclass
 class Settings:
-    """Settings of the refinement, inherited by a recipe's `Config`."""
+    """Settings of the refinement of trained networks, for other `Config` classes to inherit.
+
+    A refinement propagates the labels over a graph of the networks' own features and trains on
+    them.
+    """
 
     refinements: int = setting(
         0, "number of refinements after the final training; each propagates the labels over a "
@@ -49,17 +53,17 @@ class Settings:
     )
 
 
-def applies(config: Any, num_labels: int) -> bool:
-    """Return True if the settings ask for refinement with a labelled set of `num_labels`."""
+def should_refine(config: Any, num_labels: int) -> bool:
+    """Return True if networks trained on `num_labels` labels should be refined."""
     return config.refinements > 0 and not 0 < config.refine_until < num_labels
 
 
-def cycle(config: Any) -> committee.Cycle:
-    """Return a training cycle in which the graph targets are the targets of all strong views.
+def make_cycle(config: Any) -> committee.Cycle:
+    """Return the training cycle of a refinement, whose targets are propagated labels alone.
 
-    The weight of the graph targets does not fall, and uncertain ones are used as well: otherwise a
-    network takes over less than half of the labels that the graph has right and the network has
-    wrong (experiments/flagship.md).
+    The weight of the propagated labels does not fall during the training, and uncertain ones are
+    used as well. Otherwise a network learns less than half of the labels that are right in the
+    graph and wrong in the network's own predictions (experiments/flagship.md).
     """
     settings = dataclasses.replace(
         config,
@@ -69,25 +73,25 @@ def cycle(config: Any) -> committee.Cycle:
         graph_targets_share=1.0,
         weight=-1.0,
     )
-    return committee.cycle(settings, config.refine_steps)
+    return committee.make_cycle(settings, config.refine_steps)
 
 
 def refine(
     cycle: committee.Cycle, state: State, data: Data, base: Float[np.ndarray, "n d"] | None,
     labelled: Labelled, key: Key[Array, ""], log: Log, name: str,
 ) -> State:  # fmt: skip
-    """Refine the networks and return their state.
+    """Refine the trained networks and return their state.
 
-    Each of the `refinements` builds a graph of the networks' current features, propagates the
-    labels over it, and trains the networks for one cycle on the propagated labels.
+    This repeats three steps `config.refinements` times: build a neighbour graph of the networks'
+    current features, propagate the labels over it, and train the networks on the propagated labels.
 
     Args:
-      cycle: the training cycle, from `refinement.cycle`.
-      state: the trained networks.
-      data: their training data; its graph targets are replaced.
-      base: features to concatenate with the networks' features for the graph, or None.
+      cycle: the training cycle, from `refinement.make_cycle`.
+      state: the state of the trained networks.
+      data: the training data of the networks; the targets from propagation are replaced.
+      base: other features to join to the networks' features for the graph, or None.
       labelled: the labels bought so far.
-      name: prefix of the checkpoints' names.
+      name: the first part of the checkpoints' names.
     """
     config, images, num_classes = cycle.settings, np.asarray(data.images), len(data.prior)
     for number, each in enumerate(jax.random.split(key, config.refinements)):
@@ -96,11 +100,11 @@ def refine(
         graph = cluster.nearest_graph(space, config.neighbours)
         log.progress("neighbours", 1, 1)
         propagated = propagate_labels(
-            config, join(config.propagation, graph, log), labelled, num_classes
+            config, propagation_input(config.propagation, graph, log), labelled, num_classes
         )
         graph_targets = make_graph_targets(config, propagated, len(images), num_classes)
         new_data = data._replace(graph_targets=jnp.asarray(graph_targets))
-        state = committee.learn(cycle, state, new_data, each, log, f"{name}_{number}")
+        state = committee.train_cycle(cycle, state, new_data, each, log, f"{name}_{number}")
     return state
 
 
@@ -110,13 +114,13 @@ def learned_space(
     images: UInt8[np.ndarray, "n h w c"],
     base: Float[np.ndarray, "n d"] | None,
 ) -> Float[np.ndarray, "n both"]:
-    """Return the features for the graph: those of all networks, and the base features if given.
+    """Return the features for the graph: those of all networks, joined with `base` if it is given.
 
-    Without base features, each row has length 1. With them, the networks' features have the share
-    `SHARE` of the squared length. More than `COMPONENTS` features are reduced to that number of
-    leading principal components.
+    Without `base`, each row has length 1. With it, the networks' features have the share `SHARE` of
+    the squared length. More than `COMPONENTS` features are reduced to that number of leading
+    principal components.
     """
-    learned = jnp.asarray(pretext.features_of(committee.networks(config, state), images))
+    learned = jnp.asarray(pretext.features_of(committee.teacher_ensemble(config, state), images))
     space = (
         pretext.unit_rows(learned)
         if base is None

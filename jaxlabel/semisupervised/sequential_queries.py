@@ -29,7 +29,10 @@ WITH_UNCERTAINTY = ("poisson", "spreading")  # propagation methods whose scores 
 
 @dataclasses.dataclass
 class Settings(ModelSettings):
-    """Settings of sequential seed queries, inherited by a recipe's `Config`."""
+    """Settings of sequential queries, for other `Config` classes to inherit.
+
+    A sequential query buys one label (or a few), propagates it, and then chooses the next image.
+    """
 
     sequential_until: int = setting(
         0, "after the initial labels and up to this number of labels, buy each label where label "
@@ -39,11 +42,17 @@ class Settings(ModelSettings):
     sequential_batch: int = setting(1, "number of sequential queries asked at a time", low=1)
 
     def asks_sequentially(self, num_labels: int) -> bool:
-        """Return True if the next query, after `num_labels` bought labels, is sequential."""
+        """Return True if the query after the first `num_labels` labels is a sequential query.
+
+        A sequential query is chosen by label propagation, before a network is trained.
+        """
         return 0 < num_labels < self.sequential_until
 
     def check(self) -> None:
-        """Raise a UsageError if sequential queries lack a propagation method with uncertainties."""
+        """Raise a UsageError if the settings give no uncertainty for sequential queries.
+
+        The uncertainty comes from the label propagation, but not every method gives one.
+        """
         super().check()
         if self.sequential_until and not self.uses_graph_targets(self.sequential_until):
             raise UsageError(
@@ -61,11 +70,11 @@ class Settings(ModelSettings):
 
 
 class Regions(NamedTuple):
-    """The regions of feature space that sequential queries choose from.
+    """A division of the images into regions; a sequential query chooses a region, then an image.
 
     Attributes:
-      graph: the neighbour graph that labels are propagated over.
-      medoids: index of the image at the centre of each region.
+      graph: the neighbour graph over which labels are propagated.
+      medoids: for each region, the index of the image at its centre.
       assignments: the region of each image.
     """
 
@@ -74,8 +83,8 @@ class Regions(NamedTuple):
     assignments: Int[np.ndarray, "n"]
 
 
-def regions(spaces: Spaces, key: Key[Array, ""]) -> Regions:
-    """Divide the images into regions: k-means medoids, and the images nearest to each.
+def find_regions(spaces: Spaces, key: Key[Array, ""]) -> Regions:
+    """Divide the images into regions: k-means medoids, and the images nearest to each medoid.
 
     Raises:
       TypeError: `spaces` has no graph.
@@ -90,18 +99,20 @@ def regions(spaces: Spaces, key: Key[Array, ""]) -> Regions:
     return Regions(spaces.graph, medoids, np.asarray(assignments)[:, 0])
 
 
-def choose(
+def choose_queries(
     config: Settings, regions: Regions, labelled: Labelled, num_classes: int, count: int,
     excluded: Int[np.ndarray, "m"] = NO_LABELS.indices,
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """Return the indices of the images to query next, from propagating the labels so far.
+    """Propagate the labels bought so far, and return the indices of the images to label next.
 
     Args:
       regions: the regions to choose from.
       labelled: the labels bought so far.
-      num_classes: number of classes known; with at least as many labels, margins count as well.
-      count: number of images to choose.
-      excluded: images that cannot be queried, such as those that cost more than the budget.
+      num_classes: the number of known classes. Once there are as many labels as classes, images
+        between two classes count as uncertain too.
+      count: the number of images to choose.
+      excluded: the indices of images that cannot be labelled, such as those whose labels cost too
+        much.
     """
     prior = class_prior(config, labelled, num_classes)
     propagated = propagate(
@@ -117,18 +128,19 @@ def most_uncertain(
     regions: Regions, uncertainties: Float[np.ndarray, "n"], asked: Int[np.ndarray, "m"],
     count: int, excluded: Int[np.ndarray, "b"] = NO_LABELS.indices,
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """Choose one image from each of the `count` most uncertain regions, the most uncertain first.
+    """Choose an image from each of the `count` most uncertain regions and return their indices.
 
-    The rule is our own. The uncertainty of a region is the sum of the squared uncertainties of its
-    images, halved for each image that is already labelled. The region's medoid is chosen, or its
-    most uncertain image if the medoid is labelled or excluded. If all uncertainties are 0, regions
-    are ordered by size.
+    The rule is our own. The most uncertain region comes first. The uncertainty of a region is the
+    sum of the squared uncertainties of its images, halved for each image in it that is already
+    labelled. The chosen image is the region's medoid (its central image). If the medoid is labelled
+    or excluded, it is the most uncertain other image. If all uncertainties are 0, regions are
+    ordered by size.
 
     Args:
-      uncertainties: uncertainty of each image, between 0 and 1.
-      asked: indices of the images that are already labelled.
-      count: number of images to choose; fewer are returned if fewer can be queried.
-      excluded: indices of images that cannot be queried.
+      uncertainties: the uncertainty of each image, between 0 and 1.
+      asked: the indices of the images that are already labelled.
+      count: the number of images to choose; fewer are returned if fewer can be labelled.
+      excluded: the indices of images that cannot be labelled.
     """
     num_regions = len(regions.medoids)
     squares = np.square(uncertainties) if uncertainties.any() else np.ones(len(uncertainties))

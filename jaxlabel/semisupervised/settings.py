@@ -68,5 +68,9 @@ class Settings:
 
     @property
     def unlabelled_weight(self) -> float:
-        """Return the weight of the unlabelled loss: `weight`, or the objective's default."""
+        """Return the weight of the loss on unlabelled images, relative to that on labelled ones.
+
+        It is the setting `weight`, or the default of the training objective if `weight` is
+        negative.
+        """
         return self.weight if self.weight >= 0 else WEIGHTS.get(self.objective, 1.0)

@@ -28,12 +28,12 @@ from jaxlabel.semisupervised.propagation import (
 )
 from jaxlabel.semisupervised.settings import WITH_GRAPH_TARGETS, Settings
 from jaxlabel.semisupervised.training import State
-from jaxlabel.semisupervised.training import start as begin_state
+from jaxlabel.semisupervised.training import start as start_state
 
 
 @dataclasses.dataclass
 class ModelSettings(RunConfig, Settings):
-    """Settings of the features, the neighbour graph, the network and its training."""
+    """Settings of the features, the neighbour graph, the network, and its training."""
 
     space: str = setting(
         "pca", "features that query strategies and the neighbour graph work on",
@@ -67,7 +67,7 @@ class ModelSettings(RunConfig, Settings):
         )
 
     def check(self) -> None:
-        """Raise a UsageError if contrastive features are combined with a space other than PCA."""
+        """Raise a UsageError if contrastive features are wanted and `space` has no PCA."""
         if self.contrast_steps and self.space not in ("pca", "graph"):
             raise UsageError(
                 f"config.contrast_steps goes with config.space=pca or graph, not {self.space}"
@@ -78,10 +78,10 @@ class Spaces(NamedTuple):
     """The features of all training images, and their neighbour graph.
 
     Attributes:
-      base: features that the neighbour graph is built from; None if nothing needs them.
-      query: features that query strategies work on; zeros if no strategy needs them.
-      graph: the graph, or its eigenvectors, that labels are propagated over; None if training uses
-        no graph targets.
+      base: the features from which the neighbour graph is built; None if they are not needed.
+      query: the features that query strategies use; zeros if no strategy needs features.
+      graph: the graph (or its eigenvectors) over which labels are propagated; None if the training
+        uses no propagated labels.
     """
 
     base: Float[np.ndarray, "n d"] | None
@@ -89,17 +89,17 @@ class Spaces(NamedTuple):
     graph: Joined | None
 
 
-def spaces(
+def compute_spaces(
     config: ModelSettings, strategies: Iterable[str], num_labels: int,
     images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log,
 ) -> Spaces:  # fmt: skip
-    """Compute the features that the query strategies and the graph need, and no others.
+    """Compute the features of all images and the neighbour graph, as far as the run needs them.
 
-    Uncertainty strategies need none of them: they work on the features of the trained model.
+    Uncertainty strategies need none of these features: they use the features of the trained model.
 
     Args:
-      strategies: names of the query strategies of the run.
-      num_labels: number of labels bought before the first training.
+      strategies: the names of the run's query strategies.
+      num_labels: the number of labels bought before the first training.
     """
     nothing = np.zeros((len(images), 1), np.float32)
     needs_features, uses_graph_targets = (
@@ -125,10 +125,11 @@ def spaces(
 def base_features(
     config: ModelSettings, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
 ) -> Float[np.ndarray, "n d"]:
-    """Compute the features that the neighbour graph is built from, as `config.space` says.
+    """Compute the features from which the neighbour graph is built; `config.space` chooses them.
 
-    They are pixels, an autoencoder's codes, or principal components. With `contrast_steps`, the
-    features of a contrastive encoder are added to the principal components.
+    They are pixels, an autoencoder's codes, or principal components. If `config.contrast_steps` is
+    positive, a contrastive encoder is trained, and its features are joined to the principal
+    components.
     """
     if config.space == "autoencoder":
         return learn_codes(
@@ -145,7 +146,7 @@ def base_features(
     return np.asarray(pretext.input_components(images, config.components, config.given))
 
 
-def begin(
+def initial_state(
     config: ModelSettings,
     images: UInt8[np.ndarray, "n h w c"],
     num_classes: int,
@@ -153,12 +154,13 @@ def begin(
     log: Log,
     member: int = 0,
 ) -> State:
-    """Return the training state before the first step.
+    """Return the training state before the first step, with a network whose head is untrained.
 
-    The network is an untrained head on an encoder that is pretrained as `config.start` says.
+    The network's encoder is pretrained by the method that `config.start` names.
 
     Args:
-      member: number of the network in its committee; it keeps the checkpoints apart.
+      member: the number of this network in its committee (the networks trained in parallel). It
+        becomes part of checkpoint names, so that the checkpoints of the networks differ.
     """
     init_key, start_key = jax.random.split(key)
     model = train.init(make_network(config, images.shape[1:], num_classes), init_key)
@@ -167,13 +169,13 @@ def begin(
         width=config.width, kind=config.kind, num_steps=config.code_steps,
         name=f"_{member}" if member else "",
     )  # fmt: skip
-    return begin_state(config, model, len(images), num_classes)
+    return start_state(config, model, len(images), num_classes)
 
 
 def propagate_labels(
     config: ModelSettings, graph: Joined | None, labelled: Labelled, num_classes: int
 ) -> Propagated | None:
-    """Propagate the labels over the graph; return None if training uses no graph targets."""
+    """Propagate the labels over the graph; return None if the training does not use such labels."""
     if graph is None or not config.uses_graph_targets(len(labelled.indices)):
         return None
     prior = class_prior(config, labelled, num_classes)
@@ -183,10 +185,10 @@ def propagate_labels(
 def make_graph_targets(
     config: ModelSettings, propagated: Propagated | None, num_images: int, num_classes: int
 ) -> Float[np.ndarray, "n classes"]:
-    """Return one-hot targets from propagated labels, with zeros for uncertain images.
+    """Return one-hot training targets from propagated labels; zero rows for uncertain images.
 
-    The most certain `config.graph_targets_share` of each class become targets. Without propagated
-    labels, all targets are zeros.
+    Of each class, only the share `config.graph_targets_share` of most certain images gets targets.
+    If `propagated` is None, all targets are zero.
     """
     if propagated is None:
         return np.zeros((num_images, num_classes), np.float32)
@@ -197,7 +199,10 @@ def make_graph_targets(
 def class_prior(
     config: ModelSettings, labelled: Labelled, num_classes: int
 ) -> Float[np.ndarray, "classes"]:
-    """Return the expected share of each class: uniform, or estimated from the labelled set."""
+    """Return the expected share of each class: equal shares, or an estimate from the labelled set.
+
+    `config.alignment` decides which of the two is returned.
+    """
     if config.alignment == "uniform":
         return np.full(num_classes, 1 / num_classes, np.float32)
     counts = np.bincount(labelled.labels, minlength=num_classes).astype(np.float32)
@@ -205,15 +210,19 @@ def class_prior(
 
 
 def ensemble(config: ModelSettings, models: list[Any]) -> linear.Ensemble:
-    """Return the ensemble that averages the models' probabilities.
+    """Return a model that averages the class probabilities of `models`.
 
-    It also averages over mirrored images if the kind of images allows mirroring.
+    If mirroring preserves the class of this kind of images, it also averages the predictions for an
+    image and its mirror image.
     """
     return linear.Ensemble(models, config.kind in augment.MIRRORED_KINDS)
 
 
 def make_network(config: ModelSettings, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds an untrained encoder with a head from an `nnx.Rngs`."""
+    """Return a function that builds an untrained encoder with a classification head.
+
+    The function takes an `nnx.Rngs`.
+    """
 
     def make(rngs: Any) -> nets.Classifier:
         encoder = nets.make_encoder(config.network, shape, rngs, config.width)

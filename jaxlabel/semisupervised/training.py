@@ -16,14 +16,15 @@ from jaxlabel.semisupervised.settings import Settings
 
 
 class State(NamedTuple):
-    """The training state that each step updates.
+    """The training state that each training step updates.
 
     Attributes:
       student: the network that the optimizer trains.
-      teacher: the moving average of the student's weights; it is the final model.
+      teacher: the moving average of the student's weights, which is the final model.
       optimizer: the optimizer's state.
-      memory: statistics of earlier batches.
-      number: steps done in all rounds so far; the learning-rate and ramp schedules depend on it.
+      memory: statistics of earlier batches, on which thresholds depend.
+      number: the number of steps done in all rounds so far, on which the learning rate and the
+        weight of the unlabelled loss depend.
     """
 
     student: Any
@@ -34,16 +35,16 @@ class State(NamedTuple):
 
 
 class Data(NamedTuple):
-    """The training data, padded so that the shapes do not depend on the number of labels.
+    """The training data, in arrays whose shapes do not depend on the number of labels.
 
     Attributes:
-      labelled: images of the labelled set; rows from `num_labels` on are padding.
-      labels: their classes, padded with zeros.
-      num_labels: number of labels.
+      labelled: the images of the labelled set; the rows from `num_labels` on are padding.
+      labels: the classes of the labelled images, padded with zeros.
+      num_labels: the number of labels.
       images: all training images.
-      graph_targets: the class propagated over the graph to each image, one-hot; zeros if the
-        graph is uncertain or gives none.
-      prior: expected share of each class.
+      graph_targets: for each image, the class propagated to it over the neighbour graph, as a
+        one-hot row. The row is zero if the graph gives no class or an uncertain one.
+      prior: the expected share of each class.
     """
 
     labelled: UInt8[Array, "capacity h w c"]
@@ -62,15 +63,15 @@ def pad(
     graph_targets: Float[np.ndarray, "n classes"],
     prior: Float[np.ndarray, "classes"],
 ) -> Data:
-    """Return the training data, with the labelled set padded to `capacity` labels.
+    """Return the training data, with the arrays of the labelled set padded to `capacity` rows.
 
     Args:
       images: all training images.
-      indices: indices of the labelled images.
-      labels: their classes.
-      capacity: number of labels to leave room for.
-      graph_targets: one-hot targets from label propagation, or zeros.
-      prior: expected share of each class.
+      indices: the indices of the labelled images.
+      labels: the classes of the labelled images.
+      capacity: the number of rows; if there are more labels, the number of labels.
+      graph_targets: one-hot targets from label propagation; zero rows for images without one.
+      prior: the expected share of each class.
     """
     rows = np.zeros(max(capacity, len(indices)), np.int64)
     rows[: len(indices)] = indices
@@ -87,29 +88,29 @@ def pad(
 
 
 def optimizer(settings: Settings) -> optax.GradientTransformation:
-    """Return AdamW with warm-up and cosine decay over the steps of all rounds."""
+    """Return an AdamW optimizer with warm-up and cosine decay over the steps of all rounds."""
     return train.warmup_cosine(settings.learning_rate, settings.steps, settings.weight_decay)
 
 
 def start(settings: Settings, model: Any, num_images: int, num_classes: int) -> State:
-    """Return the training state before the first step; student and teacher are both `model`."""
+    """Return the training state before the first step; `model` is student and teacher."""
     memory = Memory(thresholds.initial_statistics(num_classes), jnp.full(num_images, -1, jnp.int32))
     return State(model, model, optimizer(settings).init(model), memory, jnp.int32(0))
 
 
 def views_of(kind: str) -> Views:
-    """Return the weak and the strong transform for a kind of images."""
+    """Return the weak and the strong random transform for a kind of images, such as "digits"."""
     return Views(augment.weak(kind), augment.strong(kind))
 
 
 def make_step(settings: Settings, views: Views) -> train.Step[State]:
-    """Return the training step of the objective that the settings name."""
+    """Return a function that performs one training step of the objective that the settings name."""
     update = optimizer(settings).update
     objective = objective_of(settings)
 
     def step(state: State, data: Data, key: Key[Array, ""]) -> tuple[State, train.Metrics]:
         draw_key, loss_key = jax.random.split(key)
-        batch = draw(settings, data, state.number, draw_key)
+        batch = draw_batch(settings, data, state.number, draw_key)
 
         def loss(student: Any) -> Any:
             outcome = objective(
@@ -131,11 +132,15 @@ def make_step(settings: Settings, views: Views) -> train.Step[State]:
     return step
 
 
-def draw(settings: Settings, data: Data, number: Int[Array, ""], key: Key[Array, ""]) -> Batch:
-    """Draw a random mini-batch with replacement; labelled images come from the first `num_labels`.
+def draw_batch(
+    settings: Settings, data: Data, number: Int[Array, ""], key: Key[Array, ""]
+) -> Batch:
+    """Draw a random mini-batch with replacement.
+
+    The labelled images come from the first `data.num_labels` rows, so that no padding is drawn.
 
     Args:
-      number: steps done so far, from which the batch's `progress` follows.
+      number: the number of steps done so far, from which the batch's `progress` is computed.
     """
     labelled_key, other_key = jax.random.split(key)
     size = settings.batch_size

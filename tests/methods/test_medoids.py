@@ -30,7 +30,7 @@ def oracle(tmp_path, budget=100.0, labels=LABELS, costs=None):
 def double(tmp_path, budget=100.0, **settings):
     images = np.zeros((240, 2, 2, 1), np.uint8)
     asked = oracle(tmp_path, budget)
-    return medoids.double(
+    return medoids.run_rounds(
         medoids.Config(**settings), images, GRAPH, asked, jax.random.key(0), NullLog()
     ), asked
 
@@ -64,7 +64,7 @@ def test_an_empty_budget_raises_an_error(tmp_path):
 def test_expensive_images_are_not_bought_beyond_the_budget(tmp_path):
     asked = oracle(tmp_path, budget=10, costs=np.full(240, 2.0))
     images = np.zeros((240, 2, 2, 1), np.uint8)
-    last, stopped_by, _ = medoids.double(
+    last, stopped_by, _ = medoids.run_rounds(
         medoids.Config(target=1.0), images, GRAPH, asked, jax.random.key(0), NullLog()
     )  # fmt: skip
     assert stopped_by == "budget" and asked.spent == 10 and len(last.labelled.indices) == 5
@@ -74,9 +74,9 @@ def test_labels_stay_with_their_medoids_if_one_is_unaffordable(tmp_path):
     costs = np.where(np.arange(240) < 120, 1.0, 30.0)
     asked = oracle(tmp_path, budget=20, costs=costs)
     config = medoids.Config(nested=False)
-    before = medoids.ask_round(config, GRAPH, 2, 0, medoids.Labelled(*np.zeros((2, 0), int)), asked,
+    before = medoids.run_round(config, GRAPH, 2, 0, medoids.Labelled(*np.zeros((2, 0), int)), asked,
                                jax.random.key(0))  # fmt: skip
-    now = medoids.ask_round(config, GRAPH, 8, 1, before.labelled, asked, jax.random.key(0))
+    now = medoids.run_round(config, GRAPH, 8, 1, before.labelled, asked, jax.random.key(0))
     new = now.labelled.indices[len(before.labelled.indices) :]
     assert 1 <= len(new) < 8 and not now.complete
     np.testing.assert_array_equal(now.new, new)
@@ -109,7 +109,7 @@ def round_of(labels, new, answers, weights):
 def test_the_estimate_matches_a_hand_computed_example():
     before = round_of([0, 0, 1, 1], [], [], [])
     now = round_of([0, 0, 1, 1], [0, 2, 3], [0, 1, 0], [30, 10, 20])
-    numbers = medoids.measure(medoids.Config(), before, now, None)
+    numbers = medoids.estimate_accuracy(medoids.Config(), before, now, None)
     assert numbers["estimate"] == pytest.approx(40 / 60) and numbers["answers"] == 3
     # Kish: 60^2 / (900 + 100 + 400) = 18/7 draws; Wilson's interval of 12/7 among them
     n, p, z2 = 18 / 7, 2 / 3, 1.959963984540054**2
@@ -121,15 +121,15 @@ def test_the_estimate_matches_a_hand_computed_example():
 
 def test_the_first_round_gives_no_estimate():
     now = round_of([0], [0], [0], [1])
-    assert medoids.measure(medoids.Config(), None, now, None) == {}
+    assert medoids.estimate_accuracy(medoids.Config(), None, now, None) == {}
 
 
 def test_an_estimate_from_few_labels_does_not_stop_the_run():
     settings = medoids.Config(target=0.9, min_answers=30)
-    assert not medoids.reaches(settings, {})
-    assert not medoids.reaches(settings, {"estimate": 1.0, "answers": 29})
-    assert not medoids.reaches(settings, {"estimate": 0.89, "answers": 30})
-    assert medoids.reaches(settings, {"estimate": 0.9, "answers": 30})
+    assert not medoids.target_reached(settings, {})
+    assert not medoids.target_reached(settings, {"estimate": 1.0, "answers": 29})
+    assert not medoids.target_reached(settings, {"estimate": 0.89, "answers": 30})
+    assert medoids.target_reached(settings, {"estimate": 0.9, "answers": 30})
 
 
 @pytest.mark.parametrize(("spread", "middle"), [("cluster", 3), ("nearest", 5)])

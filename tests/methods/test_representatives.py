@@ -87,7 +87,7 @@ CLUSTERS = Clusters(
     ("share", "expected"), [(0.0, [1, 4]), (0.4, [0, 1, 4]), (0.7, [0, 1, 3, 4]), (1.0, range(6))]
 )
 def test_labels_spread_to_the_nearest_share_of_their_cluster(share, expected):
-    indices, labels, everywhere = representatives.spread(
+    indices, labels, everywhere = representatives.assign_labels(
         Config(propagate=share), CLUSTERS, np.array([1, 4]), np.array([7, 2]), 6
     )
     assert indices.tolist() == list(expected)
@@ -96,7 +96,7 @@ def test_labels_spread_to_the_nearest_share_of_their_cluster(share, expected):
 
 
 def test_a_cluster_without_a_label_gives_no_label():
-    indices, labels, everywhere = representatives.spread(
+    indices, labels, everywhere = representatives.assign_labels(
         Config(propagate=1.0), CLUSTERS, np.array([1]), np.array([7]), 6
     )
     assert (indices.tolist(), labels.tolist()) == ([0, 1, 2, 3], [7] * 4)

@@ -62,7 +62,7 @@ def test_clusters_are_named_without_self_labelling_as_well():
     config = dataclasses.replace(QUICK, self_steps=0, budget=20)
     model = train.init(recipe.make_classifier(config, (8, 8, 1), 10), jax.random.key(0))
     alone = scan.Mined(None, np.arange(len(LABELS))[:, None], None)
-    named = recipe.learn_names(
+    named = recipe.train_classifier(
         config, model, DIGITS.train_images, alone, LABELS, 10, jax.random.key(1), NullLog()
     )
     guesses = predict_probabilities(named, DIGITS.train_images).argmax(axis=1)
@@ -128,11 +128,11 @@ def test_contradictory_settings_raise_an_error():
 def test_a_class_named_late_does_not_change_the_number_of_clusters():
     log = Memory()
     priced = dataclasses.replace(QUICK, budget=5)
-    assert [recipe.count_once(priced, known, 50, log) for known in (3, 5)] == [3, 3]
-    assert [recipe.count_once(QUICK, known, 50, log) for known in (3, 5)] == [3, 5]
+    assert [recipe.count_clusters_once(priced, known, 50, log) for known in (3, 5)] == [3, 3]
+    assert [recipe.count_clusters_once(QUICK, known, 50, log) for known in (3, 5)] == [3, 5]
     with pytest.raises(UsageError, match="give a number of clusters"):
-        recipe.count_once(priced, 1, 50, other := Memory())
-    assert recipe.count_once(priced, 4, 50, other) == 4
+        recipe.count_clusters_once(priced, 1, 50, other := Memory())
+    assert recipe.count_clusters_once(priced, 4, 50, other) == 4
 
 
 @pytest.mark.parametrize(

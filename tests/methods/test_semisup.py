@@ -29,16 +29,16 @@ def config(**changes):
 
 
 def test_purchases_are_the_initial_labels_and_equal_shares_of_the_rest():
-    assert semisup.purchases(config(), 100) == [100]
-    assert semisup.purchases(config(query="margin"), 99) == [33, 66]
-    assert semisup.purchases(config(query="margin", initial_labels=20, rounds=3), 100) == [
+    assert semisup.labels_per_round(config(), 100) == [100]
+    assert semisup.labels_per_round(config(query="margin"), 99) == [33, 66]
+    assert semisup.labels_per_round(config(query="margin", initial_labels=20, rounds=3), 100) == [
         20,
         26,
         27,
         27,
     ]
-    assert semisup.purchases(config(query="coreset", initial_labels=200), 100) == [100]
-    assert semisup.purchases(config(query="margin", rounds=5), 1) == [1]
+    assert semisup.labels_per_round(config(query="coreset", initial_labels=200), 100) == [100]
+    assert semisup.labels_per_round(config(query="margin", rounds=5), 1) == [1]
 
 
 def test_the_steps_of_all_rounds_add_up():

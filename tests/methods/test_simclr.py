@@ -138,7 +138,7 @@ def test_training_improves_the_encoders_features(optimizer):
     key = jax.random.key(0)
     encoder = simclr.pretrain(config, DIGITS.train_images, key, Log())
     start = train.init(
-        pretext.make_projected(simclr.settings_of(config), (8, 8, 1)), jax.random.split(key)[0]
+        pretext.make_projected(simclr.pretext_settings(config), (8, 8, 1)), jax.random.split(key)[0]
     )
     before, after = (
         pretext.features_of(e, DIGITS.train_images) for e in (start.encoder, encoder)
@@ -148,7 +148,7 @@ def test_training_improves_the_encoders_features(optimizer):
 
 
 def test_an_image_is_not_contrasted_with_itself():
-    settings = simclr.settings_of(dataclasses.replace(QUICK, pretext_batch=32))
+    settings = simclr.pretext_settings(dataclasses.replace(QUICK, pretext_batch=32))
     optimizer = pretext.make_optimizer(settings)
     start = train.init(pretext.make_projected(settings, (8, 8, 1)), jax.random.key(0))
     step = jax.jit(pretext.contrastive_step(settings, "digits", optimizer))
@@ -160,7 +160,7 @@ def test_an_image_is_not_contrasted_with_itself():
 
 def test_lars_does_not_scale_the_steps_of_biases():
     config = dataclasses.replace(QUICK, optimizer="lars", pretext_rate=0.5, pretext_decay=0.1)
-    optimizer = pretext.make_optimizer(simclr.settings_of(config))
+    optimizer = pretext.make_optimizer(simclr.pretext_settings(config))
     model = {"bias": jnp.array([1.0, 2.0]), "kernel": jnp.array([[3.0, 4.0]])}
     gradient = {"bias": jnp.array([0.5, 0.0]), "kernel": jnp.array([[0.6, 0.8]])}
     state = optimizer.init(model)
@@ -185,7 +185,7 @@ def test_partners_are_drawn_with_the_configured_probability():
 
 
 def test_neighbours_by_components_mostly_share_the_class_and_exclude_the_image():
-    found = simclr.given_neighbours(dataclasses.replace(QUICK, partners=5), DIGITS.train_images)
+    found = simclr.component_neighbours(dataclasses.replace(QUICK, partners=5), DIGITS.train_images)
     assert found.shape == (len(LABELS), 5)
     assert np.mean(LABELS[found] == LABELS[:, None]) > 0.95
     assert not np.any(found == np.arange(len(LABELS))[:, None])
@@ -227,7 +227,7 @@ def test_an_interrupted_run_draws_the_same_views():
     config = dataclasses.replace(QUICK, pretext_steps=102, pretext_batch=8, width=2)
     args = (DIGITS.train_images, jax.random.key(0))
     whole = simclr.pretrain(config, *args, NullLog())
-    settings = simclr.settings_of(config)
+    settings = simclr.pretext_settings(config)
     optimizer = pretext.make_optimizer(settings)
     start = train.init(pretext.make_projected(settings, (8, 8, 1)), jax.random.split(args[1])[0])
     with pytest.raises(Killed):

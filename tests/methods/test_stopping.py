@@ -4,37 +4,12 @@ import jax
 import numpy as np
 import pytest
 from logs import Memory
-from oracles import ArrayOracle
+from stopping_rules import NUM_IMAGES, probabilities, rule, wrong
 
-from jaxlabel import certificate
 from jaxlabel.errors import UsageError
-from jaxlabel.log import NullLog
 from jaxlabel.methods import stopping
 from jaxlabel.predictor import PoolPredictions, Predictions
 from jaxlabel.query import NO_LABELS, Labelled
-
-NUM_IMAGES = 4000
-
-
-def rule(labels=None, budget=2000, costs=None, log=None, ledger=None, **settings):
-    config = stopping.Settings(**{"target": 0.9} | settings)
-    labels = np.zeros(NUM_IMAGES) if labels is None else labels
-    oracle = ArrayOracle(labels, budget, 2, costs, ledger)
-    return stopping.StoppingRule(config, NUM_IMAGES, oracle, log or NullLog())
-
-
-def wrong(share, seed=0):
-    return np.random.default_rng(seed).random(NUM_IMAGES) < share
-
-
-def probabilities(mean_uncertainty, seed=0):
-    """Return probabilities that predict class 0 with the given mean uncertainty."""
-    uncertainties = np.random.default_rng(seed).beta(
-        1.2 * mean_uncertainty, 1.2 * (1 - mean_uncertainty), NUM_IMAGES
-    )
-    uncertainties = np.minimum(uncertainties, 0.49)
-    uncertainties = np.minimum(uncertainties * mean_uncertainty / uncertainties.mean(), 0.49)
-    return np.stack([1 - uncertainties, uncertainties], axis=1)
 
 
 def seen(mean_uncertainty):
@@ -91,13 +66,13 @@ def test_without_a_certificate_the_mean_confidence_decides():
     assert not rule(confidence=0.0, target=0.0).target_reached_by_confidence(probabilities(0.01))
     assert not one.audit(jax.random.key(0), probabilities(0.03), NO_LABELS, 900, 0)[1]
     one._oracle.ask(np.arange(60))
-    summary = one.summary(0.923)
+    summary = one.result_entries(0.923)
     assert (summary["labels_to_train"], summary["labels_to_certify"]) == (60, 0)
     assert summary["verdict"].startswith(
         "nothing certified (config.confidence=0): the model's mean"
     )
     assert summary["verdict"].endswith("confidence is 92.30%, the target was 90%")
-    assert "verdict" not in rule(confidence=0.0, target=0.0).summary(0.9)
+    assert "verdict" not in rule(confidence=0.0, target=0.0).result_entries(0.9)
 
 
 def test_a_failed_audit_corrects_the_overconfidence_and_keeps_its_labels():
@@ -107,7 +82,7 @@ def test_a_failed_audit_corrects_the_overconfidence_and_keeps_its_labels():
     labelled, _ = one.audit(jax.random.key(0), claims, before, 900, 7)
     assert not one.certified and len(labelled.indices) == len(set(labelled.indices.tolist())) == 600
     np.testing.assert_array_equal(labelled.labels, labels[labelled.indices])
-    summary = one.summary(0.97)
+    summary = one.result_entries(0.97)
     assert (summary["labels_to_train"], summary["labels_to_certify"], summary["certified"]) == (
         100,
         500,
@@ -138,7 +113,7 @@ def test_an_audit_better_than_predicted_lowers_the_overconfidence():
 def test_the_verdict_of_a_successful_audit_names_its_images():
     one = rule(wrong(0.02, seed=2))
     labelled, _ = one.audit(jax.random.key(1), probabilities(0.03), NO_LABELS, 900, 0)
-    summary = one.summary(0.97)
+    summary = one.result_entries(0.97)
     assert (
         one.certified
         and summary["labels_to_certify"] == len(labelled.indices)
@@ -191,110 +166,6 @@ def test_there_is_no_audit_if_all_images_are_labelled(labelled):
     assert one.should_audit(seen(0.03), Labelled(labelled, 0 * labelled), 900) == (
         len(labelled) == 0
     )
-
-
-# --- a run that was interrupted in an audit and resumes with other networks
-
-
-@pytest.fixture(autouse=True)
-def blocks_of_50(monkeypatch):
-    monkeypatch.setattr(certificate, "MIN_BATCH", certificate.MAX_BATCH)
-
-
-class Killed(Exception):
-    pass
-
-
-class Run:
-    """Stopping rules of one run that is restarted several times, with one log and one account."""
-
-    def __init__(self, budget=600):
-        self.log, self.ledger, self.budget = Memory(), set(), budget
-
-    def start(self):
-        return rule(wrong(0.12), self.budget, log=self.log, ledger=self.ledger)
-
-    def audit(self, networks, batches=np.inf, most=500, number=3):
-        """Audit the networks number `networks`; raise Killed after `batches` batches of queries."""
-        one = self.start()
-        ask = one._oracle.ask
-
-        def asked(indices, **settings):
-            nonlocal batches
-            batches -= settings["purpose"] == "certify" and len(indices) > 0
-            if batches < 0:
-                raise Killed
-            return ask(indices, **settings)
-
-        one._oracle.ask = asked
-        key = jax.random.key(0)
-        return one, *one.audit(key, probabilities(0.1, seed=networks), NO_LABELS, most, number)
-
-    def killed(self, networks, batches):
-        with pytest.raises(Killed):
-            self.audit(networks, batches)
-
-
-def test_labels_of_an_abandoned_audit_are_used():
-    run = Run()
-    run.killed(1, batches=2)
-    first = set(run.ledger)
-    one, labelled, audited = run.audit(2)
-    assert audited and len(first) == 100 and first < set(labelled.indices.tolist()) == run.ledger
-    assert len(labelled.indices) == len(run.ledger) and one._oracle.spent == len(run.ledger)
-    np.testing.assert_array_equal(labelled.labels, wrong(0.12)[labelled.indices])
-    mine = set(one.audits[0].indices.tolist())
-    assert not mine & first and len(mine) < len(run.ledger) - 100  # and the batch of the kill
-    summary = one.summary(0.9)
-    assert summary["labels_to_train"] == 0 and summary["labels_to_certify"] == len(labelled.indices)
-
-
-def test_labels_of_an_abandoned_audit_are_used_without_a_new_audit():
-    run = Run()
-    run.killed(1, batches=2)
-    first, one = set(run.ledger), run.start()
-    assert one.audited(3) and not one.audited(2)
-    assert len(one.recall(NO_LABELS, 2).indices) == 0
-    labelled = one.recall(NO_LABELS, 3)
-    assert first < set(labelled.indices.tolist()) == run.ledger and len(run.ledger) == 150
-    assert one.recall(labelled, 3) is labelled
-
-
-def test_unchanged_networks_resume_their_audit():
-    run = Run()
-    run.killed(1, batches=2)
-    first = set(run.ledger)
-    one, labelled, _ = run.audit(1)
-    assert first == set(one.audits[0].indices[:100].tolist())
-    assert one.recall(labelled, 3) is labelled
-    undisturbed, _, _ = Run().audit(1)
-    np.testing.assert_array_equal(undisturbed.audits[0].indices, one.audits[0].indices)
-
-
-def test_alternating_machines_lose_no_labels_and_draw_new_ones():
-    run, paid_for = Run(budget=400), [0]
-    # recalling an audit is one question, and brings the batch with it before which it was killed
-    for networks, questions in ((1, 2), (2, 1 + 1), (1, 2 + 1)):
-        run.killed(networks, questions)
-        paid_for.append(len(run.ledger))
-    assert paid_for == [0, 100, 200, 300]
-    one, labelled, audited = run.audit(1)
-    assert audited and len(labelled.indices) == len(set(labelled.indices.tolist()))
-    assert run.ledger == set(labelled.indices.tolist()) == one._oracle.asked
-    assert one._oracle.remaining == 400 - len(run.ledger) >= 0
-
-
-def test_two_audits_of_a_round_do_not_share_their_draws():
-    run = Run()
-    run.killed(1, batches=1)
-    first = sorted(run.ledger)
-    one, _, _ = run.audit(2)
-    pool = np.setdiff1d(np.arange(NUM_IMAGES), list(run.log.kept["drawn_by_audit_0"][1]))
-    second = np.searchsorted(pool, one.audits[0].indices[:50])
-    assert len(set(second) & set(first)) < 10  # by one stream of clocks it would be most
-
-
-# --- targets that cannot be certified
 
 
 def test_a_target_that_no_audit_could_certify_raises_an_error_at_the_start():

@@ -2,9 +2,9 @@
 
 import argparse
 import contextlib
-import importlib.util
 import itertools
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,9 @@ from jaxlabel.experiment import configfile
 from jaxlabel.query import STRATEGIES
 from jaxlabel.semisupervised import NAMES
 
-ROOT = Path(__file__).parents[2]
-SPEC = importlib.util.spec_from_file_location("gpu_queue", ROOT / "scripts" / "gpu_queue.py")
-queue = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(queue)
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+import gpu_jobs
+import gpu_queue as queue
 
 
 def line(name, seed, accuracy=0.9, **more):
@@ -26,15 +25,15 @@ def line(name, seed, accuracy=0.9, **more):
 
 
 def test_job_names_are_unique_and_the_grid_is_complete():
-    assert set(queue.QUERIES) == set(STRATEGIES) and set(queue.OBJECTIVES) == set(NAMES)
-    names = [job.name for job in queue.jobs()]
+    assert set(gpu_jobs.QUERIES) == set(STRATEGIES) and set(gpu_jobs.OBJECTIVES) == set(NAMES)
+    names = [job.name for job in gpu_jobs.all_jobs()]
     assert len(names) == len(set(names))
-    cells = len(queue.OBJECTIVES) * len(queue.QUERIES) * len(queue.LABELS) * 3
+    cells = len(gpu_jobs.OBJECTIVES) * len(gpu_jobs.QUERIES) * len(gpu_jobs.LABELS) * 3
     assert sum(name.startswith("grid") for name in names) == cells
 
 
 def test_every_semisup_job_has_settings_that_its_config_takes():
-    for job in itertools.islice(queue.jobs(), 400):
+    for job in itertools.islice(gpu_jobs.all_jobs(), 400):
         if job.config.startswith("semisup:"):
             config = configfile.load("configs/semisup.py", f":{job.config[8:]}", "gpu")
             for name, value in job.settings.items():
@@ -45,19 +44,19 @@ def test_every_semisup_job_has_settings_that_its_config_takes():
 
 def test_runs_with_a_result_are_not_repeated(tmp_path):
     path = tmp_path / "lines.jsonl"
-    left = queue.waiting([path], "gpu")
+    left = queue.runs_left([path], "gpu")
     job, seed = left[1]
-    queue.append(path, line(job.name, seed))
+    queue.append_result(path, line(job.name, seed))
     with path.open("a") as file:
         file.write('{"queue": "half writ')  # a machine that stopped while writing
-    assert [*queue.waiting([path], "gpu")] == [left[0], *left[2:]]
-    queue.append(path, line(left[0][0].name, left[0][1]))
-    assert [*queue.waiting([path], "gpu")] == left[2:]
-    assert queue.waiting([path], "tiny") == queue.waiting([], "tiny")
+    assert [*queue.runs_left([path], "gpu")] == [left[0], *left[2:]]
+    queue.append_result(path, line(left[0][0].name, left[0][1]))
+    assert [*queue.runs_left([path], "gpu")] == left[2:]
+    assert queue.runs_left([path], "tiny") == queue.runs_left([], "tiny")
 
 
 def test_the_flagship_comes_first_with_all_first_seeds_before_second_seeds():
-    left = [(job, seed) for job, seed in queue.waiting([], "gpu") if job.config]
+    left = [(job, seed) for job, seed in queue.runs_left([], "gpu") if job.config]
     flagship = [(job, seed) for job, seed in left if job.name.startswith("flagship")]
     assert left[: len(flagship)] == flagship
     assert [seed for _, seed in flagship] == sorted(seed for _, seed in flagship)
@@ -70,8 +69,9 @@ def test_a_script_finds_jaxlabel_if_it_is_not_installed(tmp_path, monkeypatch):
     script = tmp_path / "script.py"
     script.write_text("import json, sys\nprint('no')\nprint(json.dumps(sys.path))\n")
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
-    said = queue.command(queue.Job("a", command=(str(script),)))["said"]
-    assert said[:2] == [str(tmp_path), str(ROOT)] and any(one.endswith("elsewhere") for one in said)
+    said = queue.run_script(gpu_jobs.Job("a", command=(str(script),)))["said"]
+    assert said[:2] == [str(tmp_path), str(queue.ROOT)]
+    assert any(path.endswith("elsewhere") for path in said)
 
 
 def test_a_script_is_stopped_at_the_limit(tmp_path, capsys):
@@ -79,25 +79,25 @@ def test_a_script_is_stopped_at_the_limit(tmp_path, capsys):
     script.write_text("import time\ntime.sleep(60)\n")
     options = argparse.Namespace(limit=5.5, preset="gpu")
     out = tmp_path / "out.jsonl"
-    queue.work([(queue.Job("a", command=(str(script),)), 0)], options, out)
+    queue.run_all([(gpu_jobs.Job("a", command=(str(script),)), 0)], options, out)
     assert "the time limit is reached" in capsys.readouterr().out and not out.exists()
 
 
 def test_runs_without_data_are_skipped(tmp_path, capsys):
     (tmp_path / "mnist").mkdir()
     options = argparse.Namespace(data_root=str(tmp_path), preset="gpu")
-    left = [(queue.Job("a", "sgan:mnist"), 0), (queue.Job("b", "scan:cifar10"), 0),
-            (queue.Job("c", command=("x",)), 0)]  # fmt: skip
-    assert [job.name for job, _ in queue.with_data(left, options)] == ["a", "c"]
+    left = [(gpu_jobs.Job("a", "sgan:mnist"), 0), (gpu_jobs.Job("b", "scan:cifar10"), 0),
+            (gpu_jobs.Job("c", command=("x",)), 0)]  # fmt: skip
+    assert [job.name for job, _ in queue.runs_with_data(left, options)] == ["a", "c"]
     assert "no data for scan:cifar10" in capsys.readouterr().out
 
 
 def test_the_table_has_one_row_per_job_averaged_over_seeds(tmp_path):
     path = tmp_path / "lines.jsonl"
     for seed, accuracy in enumerate((0.88, 0.90)):
-        queue.append(path, line("a", seed, accuracy))
-    queue.append(path, line("b", 0, None, matched_accuracy=0.5))
-    rows = queue.table([path]).splitlines()[2:]
+        queue.append_result(path, line("a", seed, accuracy))
+    queue.append_result(path, line("b", 0, None, matched_accuracy=0.5))
+    rows = queue.results_table([path]).splitlines()[2:]
     assert rows[0].startswith("| a | gpu | 89% | 89.00 (76.29 to 100.00) | 88.00 | 2 | 500 | 3 |")
     assert rows[1].startswith("| b | gpu | 89% | 50.00 | 50.00 | 1 |")
 
@@ -115,10 +115,10 @@ def test_the_limit_stops_a_run_but_a_failure_does_not_stop_other_runs(tmp_path, 
                     pass
         return {}
 
-    monkeypatch.setattr(queue, "run", run)
+    monkeypatch.setattr(queue, "run_job", run)
     options = argparse.Namespace(limit=5.3, preset="gpu")
-    jobs = [(queue.Job(name, "x:y"), 0) for name in ("broken", "good", "long", "never")]
-    queue.work(jobs, options, tmp_path / "out.jsonl")
+    jobs = [(gpu_jobs.Job(name, "x:y"), 0) for name in ("broken", "good", "long", "never")]
+    queue.run_all(jobs, options, tmp_path / "out.jsonl")
     assert done == ["broken", "good", "long"]
     written = [json.loads(text) for text in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [one["queue"] for one in written] == ["good"]
@@ -128,11 +128,11 @@ def test_merge_adds_each_gpu_result_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(queue, "PUBLISHED", tmp_path / "results" / "queue.jsonl")
     monkeypatch.setattr(queue, "ROOT", tmp_path)
     back = tmp_path / "back.jsonl"
-    queue.append(back, line("a", 0))
-    queue.append(back, line("a", 1) | {"preset": "tiny"})
+    queue.append_result(back, line("a", 0))
+    queue.append_result(back, line("a", 1) | {"preset": "tiny"})
     queue.merge(back)
     queue.merge(back)
-    assert [one["seed"] for one in queue.lines([queue.PUBLISHED])] == [0]
+    assert [one["seed"] for one in queue.read_results([queue.PUBLISHED])] == [0]
     assert "1 lines added" in capsys.readouterr().out
 
 

@@ -11,12 +11,12 @@ from jaxlabel.config import RENAMED  # noqa: E402
 
 def test_old_names_become_todays_and_the_rest_stays():
     old = {"seed": 3, "config": {"first": 5, "alignment": "paid", "steps": 7}}
-    line = migrate_results.migrated_line(json.dumps(old))
+    line = migrate_results.migrate_line(json.dumps(old))
     config = {"initial_labels": 5, "alignment": "labelled", "steps": 7}
     assert json.loads(line) == {"seed": 3, "config": config}
-    assert migrate_results.migrated_line(line) == line
+    assert migrate_results.migrate_line(line) == line
     odd = '{"config":{"steps": 7},  "seed": 1}'
-    assert migrate_results.migrated_line(odd) == odd
+    assert migrate_results.migrate_line(odd) == odd
 
 
 def test_no_published_line_has_an_old_name():

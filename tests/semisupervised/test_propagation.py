@@ -13,7 +13,9 @@ LABELLED = np.concatenate([np.flatnonzero(c == CLASSES)[:2] for c in range(3)])
 
 def joined(method, features):
     log = NullLog()
-    return semisupervised.join(method, semisupervised.neighbour_graph(features, 10, log), log)
+    return semisupervised.propagation_input(
+        method, semisupervised.neighbour_graph(features, 10, log), log
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)

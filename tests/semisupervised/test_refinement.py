@@ -41,22 +41,22 @@ def tiny(**changes):
 def trained():
     """Return two networks after a short training on the labelled set, and their training data."""
     config = tiny()
-    state = committee.begin(config, 2, IMAGES, 10, jax.random.key(1), NullLog())
+    state = committee.initial_state(config, 2, IMAGES, 10, jax.random.key(1), NullLog())
     graph_targets = np.zeros((len(IMAGES), 10), np.float32)
     seen = pad(IMAGES, *LABELLED, 64, graph_targets, np.full(10, 0.1))
-    cycle = committee.cycle(config, config.steps)
-    return committee.learn(cycle, state, seen, jax.random.key(2), NullLog(), "end"), seen
+    cycle = committee.make_cycle(config, config.steps)
+    return committee.train_cycle(cycle, state, seen, jax.random.key(2), NullLog(), "end"), seen
 
 
 def refine(config, state, seen):
-    cycle = refinement.cycle(config)
+    cycle = refinement.make_cycle(config)
     return refinement.refine(
         cycle, state, seen, None, LABELLED, jax.random.key(3), NullLog(), "refined"
     )
 
 
 def right(config, state):
-    probabilities = predict_probabilities(committee.networks(config, state), IMAGES)
+    probabilities = predict_probabilities(committee.teacher_ensemble(config, state), IMAGES)
     return (probabilities.argmax(-1) == LABELS).mean()
 
 
@@ -85,11 +85,11 @@ def test_each_graph_is_built_from_the_current_features(trained, monkeypatch):
 
 
 def test_refinement_depends_on_the_number_of_labels_not_on_the_objective():
-    assert refinement.applies(tiny(refinements=1), 40)
-    assert refinement.applies(tiny(refinements=1, refine_until=40), 40)
-    assert not refinement.applies(tiny(refinements=1, refine_until=39), 40)
-    assert not refinement.applies(tiny(), 40)
-    settings = refinement.cycle(tiny(objective="mean_teacher", weight=50.0)).settings
+    assert refinement.should_refine(tiny(refinements=1), 40)
+    assert refinement.should_refine(tiny(refinements=1, refine_until=40), 40)
+    assert not refinement.should_refine(tiny(refinements=1, refine_until=39), 40)
+    assert not refinement.should_refine(tiny(), 40)
+    settings = refinement.make_cycle(tiny(objective="mean_teacher", weight=50.0)).settings
     assert settings.unlabelled_weight == 1
 
 

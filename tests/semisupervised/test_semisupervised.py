@@ -11,8 +11,13 @@ from jaxlabel import nets, semisupervised, train
 from jaxlabel.log import NullLog
 from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import objectives, setup
-from jaxlabel.semisupervised.setup import ModelSettings, base_features, begin, make_graph_targets
-from jaxlabel.semisupervised.training import draw
+from jaxlabel.semisupervised.setup import (
+    ModelSettings,
+    base_features,
+    initial_state,
+    make_graph_targets,
+)
+from jaxlabel.semisupervised.training import draw_batch
 
 RANDOM = np.random.default_rng(0)
 CLASSES = RANDOM.integers(0, 3, 240)
@@ -97,7 +102,7 @@ def test_more_labels_do_not_retrace_and_padding_does_not_matter():
 def test_a_batch_draws_from_the_labelled_set_and_from_all_images():
     chosen = settings(batch_size=500)
     given = jax.tree.map(jnp.asarray, data(count=4, graph_targets=CLASSES))
-    batch = draw(chosen, given, jnp.int32(15), jax.random.key(0))
+    batch = draw_batch(chosen, given, jnp.int32(15), jax.random.key(0))
     assert set(np.asarray(batch.labels)) <= set(CLASSES[LABELLED[:4]])
     assert batch.unlabelled.shape == (1000, 6, 6, 1)
     np.testing.assert_array_equal(batch.graph_targets.argmax(axis=1), CLASSES[batch.rows])
@@ -117,8 +122,8 @@ def test_the_weight_of_graph_targets_falls_linearly():
     given = jax.tree.map(jnp.asarray, data(graph_targets=CLASSES))
     state = semisupervised.start(chosen, model(), len(IMAGES), 3)
     for number in (0, 15, 30):
-        batch = draw(chosen, given, jnp.int32(number), jax.random.key(0))
-        objectives.confident(weigh)(
+        batch = draw_batch(chosen, given, jnp.int32(number), jax.random.key(0))
+        objectives.make_fixmatch_objective(weigh)(
             chosen, views, state.student, state.teacher, batch, state.memory, jax.random.key(1)
         )
     own = jax.nn.softmax(state.teacher(batch.unlabelled))
@@ -134,7 +139,7 @@ def outcome(weigh, given, number=0, **changes):
     views = objectives.Views(lambda key, x: x, lambda key, x: x)
     given = jax.tree.map(jnp.asarray, given)
     state = semisupervised.start(chosen, model(), len(IMAGES), 3)
-    batch = draw(chosen, given, jnp.int32(number), jax.random.key(0))
+    batch = draw_batch(chosen, given, jnp.int32(number), jax.random.key(0))
     found = weigh(
         chosen, views, state.student, state.teacher, batch, state.memory, jax.random.key(1)
     )
@@ -145,7 +150,9 @@ def test_an_image_without_a_target_has_weight_zero():
     given = data(graph_targets=CLASSES)
     known = np.arange(len(IMAGES)) % 2
     given = given._replace(graph_targets=given.graph_targets * known[:, None])
-    weigh = objectives.confident(lambda settings, targets, *_: (jnp.ones(len(targets)), _[1]))
+    weigh = objectives.make_fixmatch_objective(
+        lambda settings, targets, *_: (jnp.ones(len(targets)), _[1])
+    )
     found, batch, _ = outcome(weigh, given, number=0, graph_targets=0.5)
     has_target = known[batch.rows] == 1
     assert 0 < has_target.mean() < 1
@@ -239,7 +246,7 @@ def test_no_two_trainings_of_a_run_share_a_checkpoint():
     )
     base_features(config, IMAGES, jax.random.key(0), log)
     for member in range(2):
-        begin(config, IMAGES, 3, jax.random.key(member), log, member=member)
+        initial_state(config, IMAGES, 3, jax.random.key(member), log, member=member)
     expected = {"autoencoder", "start_autoencoder", "start_autoencoder_1"}
     assert log.asked == log.saved == expected
 
@@ -252,7 +259,7 @@ def test_contrastive_features_join_the_components_with_a_separate_checkpoint():
     assert found.shape == (len(IMAGES), 8 * 32 + 5)
     np.testing.assert_allclose(np.sum(found[:, -5:] ** 2, axis=1), 0.6, rtol=1e-4)
     np.testing.assert_allclose(np.sum(found**2, axis=1), 1, rtol=1e-4)
-    begin(config, IMAGES, 3, jax.random.key(1), log)
+    initial_state(config, IMAGES, 3, jax.random.key(1), log)
     assert log.saved == {"contrastive_space", "contrastive"}
 
 
@@ -270,7 +277,7 @@ def test_contrastive_features_join_the_components_with_a_separate_checkpoint():
 )
 def test_features_are_computed_only_if_they_are_needed(strategies, changes, asked, joined):
     config = ModelSettings(space="pixels", **changes)
-    found = setup.spaces(config, strategies, 40, IMAGES, jax.random.key(0), NullLog())
+    found = setup.compute_spaces(config, strategies, 40, IMAGES, jax.random.key(0), NullLog())
     assert (found.base is not None) == (asked or joined)
     assert (found.query.any(), found.graph is not None) == (asked, joined)
     assert len(found.query) == len(IMAGES)

@@ -73,7 +73,7 @@ def test_without_uncertainty_the_largest_region_is_first_and_no_image_comes_twic
 def test_regions_hold_the_images_nearest_to_their_medoid():
     points = np.asarray(input_components(data.load("digits").train_images, 32, "pixels"))
     spaces = setup.Spaces(points, points, neighbour_graph(points, 10, NullLog()))
-    regions = sequential_queries.regions(spaces, jax.random.key(0))
+    regions = sequential_queries.find_regions(spaces, jax.random.key(0))
     away = np.linalg.norm(points[:, None] - points[regions.medoids], axis=2)
     assert len(regions.medoids) == sequential_queries.REGIONS
     np.testing.assert_array_equal(regions.assignments, away.argmin(axis=1))
@@ -81,7 +81,7 @@ def test_regions_hold_the_images_nearest_to_their_medoid():
         regions.assignments[regions.medoids], np.arange(sequential_queries.REGIONS)
     )
     with pytest.raises(TypeError, match="graph"):
-        sequential_queries.regions(spaces._replace(graph=None), jax.random.key(0))
+        sequential_queries.find_regions(spaces._replace(graph=None), jax.random.key(0))
 
 
 def test_sequential_queries_choose_clusters_without_a_label():
@@ -90,15 +90,17 @@ def test_sequential_queries_choose_clusters_without_a_label():
     points = (4 * np.eye(12)[blob] + 0.3 * rng.normal(size=(len(blob), 12))).astype(np.float32)
     spaces = setup.Spaces(points, points, neighbour_graph(points, 5, NullLog()))
     config = active.Config(graph_targets=1.0, sequential_until=12)
-    regions = sequential_queries.regions(spaces, jax.random.key(0))
+    regions = sequential_queries.find_regions(spaces, jax.random.key(0))
     labels = blob % 3
     asked = np.flatnonzero(np.isin(blob, [2, 3, 7]))[[0, 50, -1]]
     while len(asked) < 12:
-        more = sequential_queries.choose(config, regions, Labelled(asked, labels[asked]), 3, 1)
+        more = sequential_queries.choose_queries(
+            config, regions, Labelled(asked, labels[asked]), 3, 1
+        )
         assert blob[more[0]] not in blob[asked]
         asked = np.append(asked, more)
     one = Labelled(asked[:3], np.zeros(3, int))  # with one class, nothing is uncertain
-    more = sequential_queries.choose(config, regions, one, 1, 2).tolist()
+    more = sequential_queries.choose_queries(config, regions, one, 1, 2).tolist()
     assert len(set(more)) == 2 and set(more) <= set(regions.medoids) - set(one.indices)
 
 
@@ -112,9 +114,13 @@ def test_sequential_queries_use_reach_first_and_then_margins_too(monkeypatch):
     regions = sequential_queries.Regions(None, MEDOIDS, ASSIGNMENTS)
     labelled = Labelled(np.array([5, 6, 7, 8]), np.zeros(4, int))
     # far from every label: squares of .8 and 1 in the first region, none in the second
-    assert sequential_queries.choose(active.Config(), regions, labelled, 5, 1).tolist() == [1]
+    assert sequential_queries.choose_queries(active.Config(), regions, labelled, 5, 1).tolist() == [
+        1
+    ]
     # with as many labels as classes, half of that and of 1 - certainty: .4, .5 against .5, .5, .25
-    assert sequential_queries.choose(active.Config(), regions, labelled, 4, 1).tolist() == [3]
+    assert sequential_queries.choose_queries(active.Config(), regions, labelled, 4, 1).tolist() == [
+        3
+    ]
 
 
 def test_a_run_buys_initial_labels_then_sequential_ones_then_trains(tmp_path, capsys):

@@ -1,0 +1,39 @@
+"""The settings that say when a run stops: the target accuracy and its certificate."""
+
+import dataclasses
+
+from jaxlabel.config import setting
+
+
+@dataclasses.dataclass
+class Settings:
+    """Settings of the target accuracy and its certificate; `Config` classes inherit them."""
+
+    target: float = setting(
+        0.0, "accuracy at which to stop; 0: spend the whole budget", low=0.0, high=0.9999
+    )
+    confidence: float = setting(
+        0.95, "with a target: confidence level of the certificate that the target is reached; 0: "
+        "no certificate, stop when the networks' mean confidence reaches the target", low=0.0,
+        high=0.9999,
+    )  # fmt: skip
+    audit_share: float = setting(
+        0.5, "with a certificate: share of the budget reserved for audits", low=0.05, high=0.95
+    )
+    population: bool = setting(
+        False, "certify the accuracy on new images instead of the accuracy on the training images "
+        "that were not labelled; this takes more labels",
+    )  # fmt: skip
+
+    @property
+    def certifies(self) -> bool:
+        """Return True if the run buys labels to certify its accuracy."""
+        return self.target > 0 and self.confidence > 0
+
+    @property
+    def reserve(self) -> float:
+        """Return the share of the budget reserved for audits; 0 if nothing is to be certified.
+
+        An audit buys the labels of a random sample of images to certify the accuracy.
+        """
+        return self.audit_share if self.certifies else 0.0
