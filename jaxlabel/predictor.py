@@ -1,4 +1,4 @@
-"""The outcome of a method's run (a model and its results), and predictions for many images."""
+"""The result that a method returns: a model and more; and predictions for many images."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,18 +12,20 @@ from jaxlabel.train import apply_batched
 
 
 class Predictor(NamedTuple):
-    """The outcome of a method's run.
+    """The result of one run of a method: the trained model and what the run found out.
 
     Attributes:
-      model: a pytree that is called with float32 images in [0, 1] and returns logits.
-      train_labels: the class that the run assigns to each training image, or None.
-      features: the features that the run clustered, or None; the report draws a map of them.
-      stopped_by: why no further label was bought: "target", "budget", ...
-      summary: entries of result.json: numbers, such as the run's estimate of its accuracy, and a
-        "verdict" for the end of the run: what went wrong, and what to change.
-      gives: what the model's outputs are: logits of "classes"; logits of "clusters" that have no
-        class names; or "features", without logits.
-      clusters: the cluster of each training image if the method makes clusters, or None.
+      model: the trained network, a pytree. Calling it on float32 images in [0, 1] returns logits.
+      train_labels: the class that the run assigns to each training image; None if it assigns none.
+      features: the feature vectors of the training images that the run clustered, of which the
+        report draws a map; None if there are none.
+      stopped_by: the reason why the run bought no further labels, for example "target" or "budget".
+      summary: numbers to write into result.json, such as the run's estimate of its accuracy. The
+        entry "verdict" is a sentence that is printed at the end of the run and says what went wrong
+        and which setting to change.
+      gives: what the model's outputs mean: "classes" for class logits, "clusters" for logits of
+        clusters without class names, or "features" for feature vectors.
+      clusters: the cluster of each training image; None if the method makes no clusters.
     """
 
     model: Any
@@ -36,11 +38,11 @@ class Predictor(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """A model's predictions for a set of images.
+    """A model's features and class probabilities for a set of images, one row per image.
 
     Attributes:
-      features: the model's features of each image.
-      probabilities: the class probabilities of each image.
+      features: the feature vectors.
+      probabilities: the class probabilities.
     """
 
     features: Float[np.ndarray, "n d"]
@@ -48,21 +50,23 @@ class Predictions(NamedTuple):
 
 
 def predict_all(model: Any, images: UInt8[np.ndarray, "n h w c"], num_classes: int) -> Predictions:
-    """Return a model's features and class probabilities for all images, in one pass.
+    """Return a model's features and class probabilities for all the images, computed in one pass.
 
     Args:
-      num_classes: the number of the model's logits.
+      model: a classifier with a method `features`.
+      images: the images, uint8.
+      num_classes: the number of logits that the model returns per image.
     """
     both = apply_batched(_features_and_probabilities, model, images)
     return Predictions(both[:, :-num_classes], both[:, -num_classes:])
 
 
 class PoolPredictions(NamedTuple):
-    """A model's predictions for a subset of the training images.
+    """A model's features and class probabilities for a subset of the training images.
 
     Attributes:
-      rows: the indices of the images, in ascending order.
-      predictions: the model's predictions for these images.
+      rows: the indices of these training images, in ascending order.
+      predictions: the predictions, in the order of `rows`.
     """
 
     rows: Int[np.ndarray, "m"]
@@ -73,12 +77,15 @@ def predict_pool(
     model: Any, images: UInt8[np.ndarray, "n h w c"], num_classes: int, size: int,
     labelled: Int[np.ndarray, "m"], key: Key[Array, ""],
 ) -> PoolPredictions:  # fmt: skip
-    """Return a model's predictions for `size` random training images and all labelled images.
+    """Return a model's predictions for `size` random training images and for all labelled images.
 
-    If there are no more than `size` training images, the predictions are for all of them.
+    If there are at most `size` training images, the predictions are for all of them.
 
     Args:
-      num_classes: the number of the model's logits.
+      model: a classifier with a method `features`.
+      images: all training images, uint8.
+      num_classes: the number of logits that the model returns per image.
+      size: the number of training images to draw at random, without replacement.
       labelled: the indices of the labelled images.
     """
     rows = np.arange(len(images))
@@ -97,7 +104,7 @@ def _features_and_probabilities(
 def predict_probabilities(
     model: Any, images: UInt8[np.ndarray, "n h w c"]
 ) -> Float[np.ndarray, "n classes"]:
-    """Return the class probabilities (softmax of the logits) of the images."""
+    """Return a model's class probabilities for each image: the softmax of its logits."""
     return apply_batched(_probabilities, model, images)
 
 

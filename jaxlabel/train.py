@@ -1,4 +1,4 @@
-"""The training loop of all methods: many steps per compiled call, exactly resumable."""
+"""The training loop of all methods: many steps per compiled call, and exact resumption."""
 
 import functools
 import time
@@ -24,7 +24,7 @@ Step = Callable[[Carry, Any, Key[Array, ""]], tuple[Carry, Metrics]]
 
 
 class State(NamedTuple):
-    """The checkpoint of `fit`: all that the next step depends on except data and random key."""
+    """The training state of `fit`: the model and the state of its optax optimizer."""
 
     model: Any
     optimizer: Any
@@ -44,19 +44,20 @@ def fit(
     steps_per_call: int = 100,
     seconds_between_saves: float = 10.0,
 ) -> Model:
-    """Train the model for `num_steps` optimizer steps on random batches of `data`, and return it.
+    """Train a model for `num_steps` optimizer steps on random mini-batches and return it.
 
-    Batches are drawn with replacement on the device. Step i depends only on the state and
-    `fold_in(key, i)`, so a run that resumes from the log's checkpoint `name` ends with the same
-    bits.
+    Mini-batches are drawn with replacement on the device. Step i depends only on the training state
+    and `fold_in(key, i)`, so a run that resumes from the checkpoint `name` of `log` gives bit for
+    bit the same model.
 
     Args:
-      loss: a function of (model, batch, key) that returns the mean loss and metrics to log.
-      data: a pytree of arrays with equal first axes.
-      steps_per_call: the number of steps per compiled call, after which the log gets a record.
+      loss: a function of (model, batch, key) that returns the mean loss and a dict of metrics to
+        log.
+      data: a pytree of arrays with the examples along their first axes.
+      steps_per_call: the number of steps per compiled call, after which metrics are logged.
 
     Raises:
-      Diverged: a metric is not finite.
+      Diverged: the loss or a metric is NaN or infinite.
     """
 
     def step(state: State, data: Any, key: Key[Array, ""]) -> tuple[State, Metrics]:
@@ -89,21 +90,20 @@ def loop(
     steps_per_call: int = 100,
     seconds_between_saves: float = 10.0,
 ) -> Any:
-    """Run training steps up to step `num_steps`, and return the last state.
+    """Run training steps until `num_steps` steps are done, and return the final training state.
 
-    This is the loop of `fit`, for methods with a training step of their own. It resumes from the
-    log's checkpoint `name` if there is one.
+    Methods with a training step of their own call it directly. If `log` has a checkpoint `name`,
+    training resumes from it.
 
     Args:
-      step: a function of (state, data, key) that returns the next state and metrics to log; it is
-        compiled once.
-      state: a pytree of arrays: all that a step depends on except data and key.
-      data: a pytree of arrays with the whole data set; the step draws its batch from it.
-      first_step: the number of steps already done, for a method that calls this function
-        repeatedly.
+      step: a function of (state, data, key) that returns the next state and a dict of metrics to
+        log. It is compiled once.
+      state: the initial training state, a pytree of arrays.
+      data: a pytree of arrays with the whole data set, from which `step` draws its mini-batch.
+      first_step: the number of steps done before, for methods that call this function repeatedly.
 
     Raises:
-      Diverged: a metric is not finite.
+      Diverged: a metric is NaN or infinite.
     """
     done, last = first_step, num_steps
     if (restored := log.restore(name, state)) is not None:
@@ -133,13 +133,14 @@ def loop(
 def joint_step(
     step: Step[Carry], *, unrolled: bool
 ) -> Callable[[Carry, Any, Key[Array, "n"]], tuple[Carry, Metrics]]:
-    """Return a step that trains several models at once, each with its own key.
+    """Turn a training step for one model into a step that trains several models at once.
 
-    The models' states are stacked along a first axis (see `stack`); metrics are averaged.
+    The new step takes the models' training states joined by `stack`, the data, and one random key
+    per model. It returns the new states and the metrics' means over the models.
 
     Args:
-      unrolled: whether to run the models' steps in sequence, which is faster on a CPU, where a
-        convolution with one kernel per model is slow. Otherwise the step is vmapped.
+      unrolled: whether to run the models' steps in sequence instead of vectorised (`jax.vmap`). On
+        a CPU this is faster, because convolutions with one kernel per model are slow there.
     """
 
     def together(states: Carry, data: Any, keys: Key[Array, "n"]) -> tuple[Carry, Metrics]:
@@ -154,40 +155,42 @@ def joint_step(
 
 
 def stack(trees: Sequence[Carry]) -> Carry:
-    """Stack the arrays of several trees of equal structure along a new first axis."""
+    """Join pytrees of equal structure into one by stacking their arrays on a new first axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 def member(joint_step: Carry, number: int) -> Carry:
-    """Return one of the trees that `stack` joined."""
+    """Return the pytree at position `number` among those that `stack` joined."""
     return jax.tree.map(lambda leaf: leaf[number], joint_step)
 
 
 def draw(key: Key[Array, ""], data: Any, batch_size: int) -> Any:
-    """Draw random rows of `data` with replacement."""
+    """Draw a random mini-batch: `batch_size` rows of each array in `data`, with replacement."""
     n = len(jax.tree.leaves(data)[0])
     rows = jax.random.randint(key, (batch_size,), 0, n)
     return jax.tree.map(lambda array: array[rows], data)
 
 
 def moving_average(average: Model, model: Model, decay: float | Float[Array, ""]) -> Model:
-    """Return decay * average + (1 - decay) * model per parameter: the update of an EMA teacher."""
+    """Return the updated EMA of a model: decay * average + (1 - decay) * model per parameter."""
     return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, average, model)
 
 
 def init(make: Callable[[nnx.Rngs], Model], key: Key[Array, ""]) -> Model:
-    """Build a model with `make` from a random key, in one compiled call.
+    """Return the network that `make` builds with random weights from `key`.
 
-    Uncompiled, each parameter's draw would be compiled separately: 20 times slower on a CPU.
+    The whole of `make` is compiled at once. To compile the initialisation of each weight
+    separately, as JAX would otherwise do, is 20 times slower on a CPU.
     """
     return jax.jit(lambda key: make(nnx.Rngs(key)))(key)
 
 
 @functools.lru_cache(maxsize=4)
 def _advance(step: Step[Any]) -> Callable[..., tuple[Any, dict[str, Array]]]:
-    """Compile a function that runs a range of steps and returns the state and the metrics' sums.
+    """Compile a training step into a function that runs several steps in one call.
 
-    The range's bounds are dynamic, so it is traced once. The result is cached per step function.
+    That function returns the new training state and the sums of the metrics over the steps. It is
+    traced once for any number of steps, and cached for each `step`.
     """
 
     def zeros(state: Any, data: Any, key: Key[Array, ""]) -> dict[str, Array]:
@@ -224,11 +227,11 @@ def _advance(step: Step[Any]) -> Callable[..., tuple[Any, dict[str, Array]]]:
 
 @functools.cache
 def _compiler_options() -> dict[str, Any]:
-    """Return XLA's options for training steps: on a CPU, disable YNNPACK if jaxlib has that option.
+    """Return XLA's compiler options for training steps; empty except on a CPU.
 
-    YNNPACK computes a convolution's weight gradient as a convolution with a kernel of the whole
-    image's size, 1.7 to 3.5 times slower than Eigen does (experiments/train_step.md); forward
-    passes take equal time.
+    They disable YNNPACK if jaxlib has that option: it computes a convolution's weight gradient with
+    a kernel of the image's size, 1.7 to 3.5 times slower than Eigen (experiments/train_step.md);
+    forward passes take equal time.
     """
     options = {"xla_cpu_experimental_ynn_fusion_type": ""}
     if jax.default_backend() != "cpu":
@@ -243,7 +246,7 @@ def _compiler_options() -> dict[str, Any]:
 def warmup_cosine(learning_rate: float, num_steps: int, weight_decay: float = 0.0) -> Any:
     """Return AdamW with linear warm-up over the first 5% of the steps and cosine decay to zero.
 
-    Loshchilov & Hutter 2017 (SGDR) and 2019 (AdamW).
+    Loshchilov & Hutter 2017 (SGDR) and 2019 (AdamW). `learning_rate` is the peak.
     """
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, learning_rate, warmup_steps=max(1, num_steps // 20), decay_steps=max(2, num_steps)
@@ -257,13 +260,13 @@ def apply_batched(
     images: UInt8[np.ndarray, "n h w c"],
     batch_size: int = 2048,
 ) -> np.ndarray:
-    """Compute function(model, images) in batches along the first axis, and concatenate the results.
+    """Call `function(model, images)` batch by batch and return all outputs as one array.
 
     Args:
-      function: takes a model and float32 images in [0, 1]. Pass a function defined at module level,
-        such as `features_of`: it is compiled once per model structure, while a function that is
-        created for each call is compiled each time.
-      batch_size: the number of images per call; the last batch is padded.
+      function: takes a model and float32 images in [0, 1]. Use a function defined at module level,
+        such as `features_of`: it is compiled once per model structure, while a function created for
+        each call would be compiled each time.
+      batch_size: the number of images per compiled call; the last batch is padded to it.
     """
     compiled = _compiled(function, jax.tree.structure(model))
     batch_size = max(1, min(batch_size, len(images)))
@@ -277,12 +280,12 @@ def apply_batched(
 
 
 def outputs_of(model: Any, images: Float[Array, "batch h w c"]) -> Array:
-    """Return the model's outputs for the images; for use with `apply_batched`."""
+    """Return `model(images)`; for use with `apply_batched`."""
     return model(images)
 
 
 def features_of(model: Any, images: Float[Array, "batch h w c"]) -> Array:
-    """Return the model's features of the images; for use with `apply_batched`."""
+    """Return `model.features(images)`; for use with `apply_batched`."""
     return model.features(images)
 
 

@@ -1,8 +1,8 @@
 """Random image transforms on the device, and the conversion of images from uint8 to float32.
 
 A transform is called as `transform(key, images)` with float32 images (batch, height, width,
-channels) in [0, 1] and returns images of the same shape. Which transforms keep the label depends on
-the kind of data set: clothes may be mirrored, digits may not.
+channels) in [0, 1] and returns images of the same shape. Which transforms keep an image's class
+depends on the kind of data set: clothes may be mirrored, digits may not.
 """
 
 from jaxlabel.augment.geometry import Transform, crop, deform, erase, flip, shift, turn, warp

@@ -18,18 +18,20 @@ def warp(
     offsets: Float[Array, "batch 2"],
     reach: tuple[int, int],
 ) -> Images:
-    """Apply one affine transform per image: output pixel p is the input at M (p - c) + c + offset.
+    """Apply an affine transform to each image, with a matrix and an offset per image.
 
-    M is the image's matrix and c the image's centre, in (row, column) order. Values are
-    interpolated linearly, first along rows, then along columns (Catmull & Smith 1980). Each pass is
-    a weighted sum of shifted copies: on a CPU, gathering each pixel takes more than twice as long
-    (experiments/scan.md). Pixels outside the image are black.
+    The output pixel at position p is the input at position M (p - c) + c + offset, where M is the
+    image's matrix and c the image's centre. Positions are in (row, column) order. Values are
+    interpolated linearly, first along rows, then along columns (Catmull & Smith 1980). Each of the
+    two passes is a weighted sum of shifted copies of the image: on a CPU, gathering each pixel
+    takes more than twice as long (experiments/scan.md). Pixels from outside the image are black.
 
     Args:
-      matrices: one matrix per image; the upper left element must not be near 0 (rotations near 90
-        degrees do not work).
-      offsets: one offset per image, in pixels.
-      reach: the largest distance, in pixels, that any pixel moves along columns and along rows.
+      matrices: the matrix of each image. Its upper left element must not be near 0, so rotations
+        near 90 degrees do not work.
+      offsets: the offset of each image, in pixels.
+      reach: two numbers: the largest distances, in pixels, that any pixel moves along columns, and
+        along rows.
     """
     height, width = images.shape[1:3]
     rows, columns = jnp.arange(height) - (height - 1) / 2, jnp.arange(width) - (width - 1) / 2
@@ -45,10 +47,13 @@ def warp(
 def _shift_pixels(
     images: Images, moves: Float[Array, "batch h w"], reach: int, axis: int
 ) -> Images:
-    """Replace each pixel by the one `moves` pixels further along the axis, interpolated linearly.
+    """Move each pixel along one axis by its own distance, with linear interpolation.
+
+    Each output pixel is the input at a position `moves` pixels further along the axis; it is black
+    if that position is outside the image.
 
     Args:
-      moves: the distances in pixels, between -`reach` and `reach`.
+      moves: the distance of each pixel, in pixels, between -`reach` and `reach`.
     """
     side = images.shape[axis]
     reach = min(reach, side)
@@ -64,12 +69,14 @@ def _shift_pixels(
 
 
 def deform(*, max_shift: float, max_rotation: float, max_scale: float) -> Transform:
-    """Return a transform that applies a random affine transform to each image.
+    """Return a random transform that shifts, rotates, and scales each image.
+
+    The draws are independent for each image and uniform.
 
     Args:
-      max_shift: the largest shift along each axis, as a fraction of the side.
+      max_shift: the largest shift along each axis, as a fraction of the image's side.
       max_rotation: the largest rotation, in radians.
-      max_scale: each axis is scaled by a factor drawn from [1 - max_scale, 1 + max_scale].
+      max_scale: each axis is scaled by a factor between 1 - max_scale and 1 + max_scale.
     """
 
     def transform(key: Key[Array, ""], images: Images) -> Images:
@@ -97,14 +104,14 @@ def deform(*, max_shift: float, max_rotation: float, max_scale: float) -> Transf
 
 
 def crop(smallest: float, *, max_ratio: float = 4 / 3) -> Transform:
-    """Return a transform that crops a random rectangle of each image and enlarges it to full size.
+    """Return a random transform that cuts a rectangle out of each image and enlarges it.
 
-    After Szegedy et al. 2015: the area is uniform, and the sides' ratio is log-uniform in
-    [1/max_ratio, max_ratio].
+    The result has the size of the image. After Szegedy et al. 2015: the rectangle's area is drawn
+    uniformly, and the ratio of its sides log-uniformly from [1/max_ratio, max_ratio].
 
     Args:
-      smallest: the smallest area, as a fraction of the image's.
-      max_ratio: the largest ratio of the sides.
+      smallest: the smallest area, as a fraction of the image's area.
+      max_ratio: the largest ratio of the rectangle's sides.
     """
 
     def transform(key: Key[Array, ""], images: Images) -> Images:
@@ -126,11 +133,13 @@ def crop(smallest: float, *, max_ratio: float = 4 / 3) -> Transform:
 def _interpolation_matrices(
     side: int, scale: Float[Array, "batch"], offset: Float[Array, "batch"]
 ) -> Float[Array, "batch side side"]:
-    """Return the matrices that scale and shift lines of `side` pixels with linear interpolation.
+    """Return a matrix per image that resamples a line of `side` pixels by linear interpolation.
+
+    The product of the matrix and a row or column of pixels is the scaled and shifted row or column.
 
     Args:
-      scale: the distance between neighbouring output pixels, in input pixels.
-      offset: the shift of the sampled line's centre, in pixels.
+      scale: for each image, the distance between neighbouring output pixels, in input pixels.
+      offset: for each image, the shift of the line's centre, in pixels.
     """
     centred = jnp.arange(side) - (side - 1) / 2
     sources = scale[:, None] * centred + offset[:, None] + (side - 1) / 2
@@ -139,10 +148,10 @@ def _interpolation_matrices(
 
 
 def shift(key: Key[Array, ""], images: Images, max_shift: float) -> Images:
-    """Shift each image by a random number of whole pixels along each axis, and fill with black.
+    """Shift each image by a random whole number of pixels along each axis; fill the gap with black.
 
     Args:
-      max_shift: the largest shift, as a fraction of the side.
+      max_shift: the largest shift along an axis, as a fraction of the image's side.
     """
     height, width = images.shape[1:3]
     reach = (round(max_shift * height), round(max_shift * width))
@@ -164,9 +173,9 @@ def flip(key: Key[Array, ""], images: Images) -> Images:
 
 
 def turn(key: Key[Array, ""], images: Images) -> Images:
-    """Apply a random one of the square's eight symmetries to each image, uniformly.
+    """Rotate and mirror each image at random: apply one of the square's eight symmetries.
 
-    An image that is not square is only mirrored, left to right and upside down.
+    Images that are not square are only mirrored at random, left to right and upside down.
     """
     row_key, column_key, swap_key = jax.random.split(key, 3)
     upside_down = jax.random.bernoulli(row_key, shape=(len(images), 1, 1, 1))
@@ -178,13 +187,14 @@ def turn(key: Key[Array, ""], images: Images) -> Images:
 
 
 def erase(key: Key[Array, ""], images: Images, side: float, *, fill: float = 0.0) -> Images:
-    """Set a random square of each image to `fill` (cutout; DeVries & Taylor 2017).
+    """Overwrite a square at a random position in each image with the value `fill` (cutout).
 
-    The square's centre is uniform over the image, so a part of the square may lie outside.
+    DeVries & Taylor 2017. The square's centre is uniform over the image, so part of the square may
+    lie outside.
 
     Args:
       side: the square's side, as a fraction of the image's side.
-      fill: the value of the erased pixels.
+      fill: the pixel value inside the square.
     """
     height, width = images.shape[1:3]
     centres = jax.random.uniform(key, (2, len(images), 1)) * jnp.array([[[height]], [[width]]])

@@ -12,7 +12,7 @@ TO_YIQ = np.array(
 
 
 def as_float(images: UInt8[Array, "batch h w c"]) -> Float[Array, "batch h w c"]:
-    """Convert uint8 images to float32 images in [0, 1]."""
+    """Convert uint8 images with values from 0 to 255 to float32 images in [0, 1]."""
     return images.astype(jnp.float32) / 255
 
 
@@ -24,14 +24,14 @@ def tone(
     brightness: float = 0.0,
     gamma: float = 0.0,
 ) -> Float[Array, "batch h w c"]:
-    """Change the gamma, contrast, and brightness of each image at random, and clip it to [0, 1].
+    """Change the gamma, contrast, and brightness of each image at random; clip values to [0, 1].
 
     Args:
-      contrast: values are scaled about the image's mean by a factor drawn from 1 - contrast to 1 +
-        contrast.
-      brightness: a constant drawn from -brightness to brightness is added.
-      gamma: x becomes x + g x (1 - x), with g drawn from -gamma to gamma; at most 1. It
-        approximates the curve of a power without logarithms.
+      contrast: the image's values are scaled about their mean by a random factor between 1 -
+        contrast and 1 + contrast.
+      brightness: a random constant between -brightness and brightness is added to the image.
+      gamma: each value x becomes x + g x (1 - x), where g is random between -gamma and gamma. This
+        approximates a gamma curve without logarithms. `gamma` must be at most 1.
     """
     draws = jax.random.uniform(key, (3, len(images), 1, 1, 1), minval=-1.0, maxval=1.0)
     bent = images + gamma * draws[0] * images * (1 - images)
@@ -48,11 +48,12 @@ def jitter(
     probability: float = 0.8,
     grey: float = 0.2,
 ) -> Float[Array, "batch h w 3"]:
-    """Jitter the colours of RGB images, and turn some grey (Chen et al. 2020, SimCLR, appendix A).
+    """Jitter the colours of RGB images at random, and turn some images grey (SimCLR).
 
-    Brightness, contrast, and saturation vary by up to 0.8 `strength`, the hue by up to 0.2
-    `strength` of the colour circle. The hue is rotated in the YIQ space, where saturation and hue
-    are one matrix per image.
+    Chen et al. 2020, appendix A. Brightness, contrast, and saturation are each multiplied by a
+    random factor between 1 - 0.8 `strength` and 1 + 0.8 `strength`. The hue is rotated by up to 0.2
+    `strength` of the colour circle, at random. This happens in the YIQ colour space, where
+    saturation and hue together are one matrix per image.
 
     Args:
       strength: the strength of the jitter.

@@ -12,10 +12,12 @@ MIRRORED_KINDS = ("clothes", "overhead", "objects")
 
 
 def mirror(kind: str, key: Key[Array, ""], images: Images) -> Images:
-    """Apply the random symmetries that keep the labels of a kind of data set.
+    """Mirror or rotate images at random, as far as their kind allows without changing their class.
 
-    Overhead images get one of the square's eight symmetries, clothes and objects are flipped left
-    to right with probability 1/2, and images of other kinds are returned unchanged.
+    Args:
+      kind: what the images show. "overhead" images get a random one of the square's eight
+        symmetries. "clothes" and "objects" are mirrored left to right with probability 1/2. Images
+        of other kinds, such as "digits", are returned unchanged.
     """
     if kind == "overhead":
         return turn(key, images)
@@ -23,11 +25,12 @@ def mirror(kind: str, key: Key[Array, ""], images: Images) -> Images:
 
 
 def weak(kind: str, *, max_shift: float = 0.08) -> Transform:
-    """Return the weak augmentation: a small shift, and a flip where the kind of data set allows it.
+    """Return the weak augmentation: a small random shift, and a flip where the kind allows it.
 
     Args:
-      kind: the kind of data set, as in `data.Dataset.kind`.
-      max_shift: the largest shift, as a fraction of the side.
+      kind: what the images show, such as "digits" or "clothes"; it decides whether images are
+        mirrored.
+      max_shift: the largest shift, as a fraction of the image's side.
     """
     if is_own(kind):
         return _own(kind, "weak")
@@ -41,12 +44,16 @@ def weak(kind: str, *, max_shift: float = 0.08) -> Transform:
 
 
 def strong(kind: str) -> Transform:
-    """Return the strong augmentation for consistency losses (FixMatch, section 2.3).
+    """Return the strong augmentation for training on pseudo-labels, as in FixMatch.
 
-    FixMatch is Sohn et al. 2020. It applies an affine transform, a flip where the kind of data set
-    allows it, changes of contrast, brightness, and gamma, colour jitter on colour images, and an
-    erased square. The paper draws a few of many operations; here a few operations that are fast on
-    the device are all applied.
+    Sohn et al. 2020, section 2.3. It applies a random affine transform, a flip where the kind of
+    images allows it, random changes of contrast, brightness, and gamma, colour jitter on colour
+    images, and an erased square. The paper draws a few operations at random from a long list; this
+    function always applies all of its few, which are fast on the device.
+
+    Args:
+      kind: what the images show, such as "digits" or "clothes"; it decides whether images are
+        mirrored.
     """
     if is_own(kind):
         return _own(kind, "strong")
@@ -65,15 +72,18 @@ def strong(kind: str) -> Transform:
 
 
 def contrastive(kind: str, *, strength: float = 1.0) -> Transform:
-    """Return the augmentation for contrastive learning (Chen et al. 2020, SimCLR, section 3).
+    """Return the augmentation for contrastive learning (SimCLR; Chen et al. 2020, section 3).
 
-    Two augmentations of one image are a positive pair. For colour photographs it is the paper's
-    augmentation, with crops of at least a fifth of the area. Grey images are small and centred, and
-    crops would destroy their alignment, in which classes differ: they get small shifts, rotations,
-    and scalings, changes of contrast, and an erased square half of the time.
+    Two augmentations of an image are a positive pair. Colour images get the augmentation of the
+    paper, with crops of at least a fifth of the area. Grey images are small and centred, and their
+    classes differ in the positions of lines and edges, so they are not cropped. They get small
+    random shifts, rotations, and scalings, changes of contrast and gamma, and with probability 1/2
+    an erased square.
 
     Args:
-      strength: a factor of all changes of grey images.
+      kind: what the images show, such as "digits" or "clothes"; it decides whether images are
+        mirrored.
+      strength: a factor that multiplies all changes of grey images.
     """
     if is_own(kind):
         return _own(kind, "contrastive")

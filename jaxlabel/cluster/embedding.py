@@ -1,4 +1,4 @@
-"""Spectral embedding of a neighbour graph, and diffusion of labels in it."""
+"""Spectral embedding of a nearest-neighbour graph, and propagation of labels in it."""
 
 from typing import NamedTuple
 
@@ -11,13 +11,17 @@ from jaxlabel.cluster.neighbours import knn
 
 
 class GraphSpace(NamedTuple):
-    """The leading eigenvectors of a neighbour graph, scaled for clustering and for label diffusion.
+    """The spectral embedding of a neighbour graph, scaled for clustering and for label diffusion.
+
+    The eigenvectors are those of the graph's normalised weights D^-1/2 W D^-1/2, where W are the
+    weights and D the degrees.
 
     Attributes:
-      points: the points to cluster: leading eigenvectors times (1 - eigenvalue + 0.02)^-1/2, with
-        rows scaled to unit length.
-      modes: D^-1/2 times all eigenvectors but the first, constant one, for label diffusion.
-      gains: 1 / (1 - eigenvalue) of each mode.
+      points: one row of coordinates per point, for clustering: the leading eigenvectors, each times
+        (1 - eigenvalue + 0.02)^-1/2, with rows scaled to unit length.
+      modes: D^-1/2 times the leading eigenvectors as columns, for label diffusion. The first
+        eigenvector is left out, because D^-1/2 makes it constant.
+      gains: 1 / (1 - eigenvalue) of each column of `modes`.
     """
 
     points: Float[np.ndarray, "n d"]
@@ -26,20 +30,25 @@ class GraphSpace(NamedTuple):
 
 
 def nearest_graph(features: Float[np.ndarray, "n f"], num_neighbours: int) -> Graph:
-    """Return the weighted graph of the features' exact nearest neighbours."""
+    """Return the weighted graph that joins each feature vector to its exact nearest neighbours.
+
+    Args:
+      features: one vector per point.
+      num_neighbours: the number of nearest neighbours of each point.
+    """
     return knn_graph(*map(np.asarray, knn(jnp.asarray(features), None, num_neighbours)))
 
 
 def graph_space(graph: Graph, *, num_components: int, num_modes: int = 60) -> GraphSpace:
-    """Compute a graph's spectral embedding, with at most one dimension fewer than there are points.
+    """Compute the spectral embedding of a graph (Ng, Jordan & Weiss 2002).
 
-    The method is that of Ng, Jordan & Weiss 2002; the scaling by eigenvalues is that of commute
-    times (Qiu & Hancock 2007), which gives more weight to the leading eigenvectors, those that
-    separate classes.
+    Eigenvectors are scaled by their eigenvalues as for commute times (Qiu & Hancock 2007): this
+    gives more weight to the leading eigenvectors, which separate the classes. The numbers of
+    eigenvectors are at most the number of points minus 1.
 
     Args:
-      num_components: number of eigenvectors for clustering.
-      num_modes: number of eigenvectors for label diffusion.
+      num_components: the number of eigenvectors in `points`, for clustering.
+      num_modes: the number of eigenvectors for label diffusion; at least `num_components` are used.
     """
     max_vectors = len(graph.degrees) - 1
     spectrum = spectral_embedding(graph, min(max(num_modes, num_components), max_vectors))
@@ -57,15 +66,16 @@ def graph_space(graph: Graph, *, num_components: int, num_modes: int = 60) -> Gr
 def diffuse_labels(
     space: GraphSpace, indices: Int[np.ndarray, "m"], labels: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "n"]:
-    """Predict each point's class by Poisson learning on the graph's leading eigenvectors.
+    """Predict the class of every point by Poisson learning on the graph's leading eigenvectors.
 
-    Calder et al. 2020, eq. 2.1. The graph's Laplacian is inverted only on its leading eigenvectors,
-    which separate the classes. Scores are divided by the number of labels of their class. A class
+    Calder et al. 2020, eq. 2.1. The graph's Laplacian is inverted on its leading eigenvectors only,
+    which separate the classes. The score of a class is divided by the number of its labels. A class
     without labels is never predicted.
 
     Args:
-      indices: the labelled points.
-      labels: their labels.
+      space: the graph's spectral embedding.
+      indices: the indices of the labelled points.
+      labels: the labels of these points.
     """
     classes, columns = np.unique(labels, return_inverse=True)
     one_hot = (columns[:, None] == np.arange(len(classes))).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Nearest-neighbour graphs on the host: weights, spectrum, and propagation of labels.
+"""Nearest-neighbour graphs on the host: weights, eigenvectors, and propagation of labels.
 
-SciPy's sparse products of this size are faster than gathers on the device, and SciPy has a good
-Arnoldi eigensolver.
+SciPy is used because its sparse products of this size are faster than gathers on the device, and
+because it has a good Arnoldi eigensolver.
 """
 
 from typing import NamedTuple
@@ -14,12 +14,12 @@ from jaxlabel.errors import UsageError
 
 
 class Graph(NamedTuple):
-    """An undirected graph whose edges are weighted by similarity, and its degrees.
+    """An undirected nearest-neighbour graph whose edges are weighted by similarity.
 
     Attributes:
-      weights: similarities in (0, 1] as a symmetric sparse matrix (n, n), float32; pairs without an
-        edge are absent, and so is the diagonal.
-      degrees: the sum of each point's weights.
+      weights: the similarities in (0, 1], as a symmetric sparse float32 matrix (n, n). Pairs of
+        points without an edge, and the diagonal, have no entry.
+      degrees: for each point, the sum of the weights of its edges.
     """
 
     weights: sparse.csr_array
@@ -27,11 +27,12 @@ class Graph(NamedTuple):
 
 
 class Spectrum(NamedTuple):
-    """The leading eigenvectors of D^-1/2 W D^-1/2, by descending eigenvalue.
+    """The leading eigenvectors of a graph's normalised weights D^-1/2 W D^-1/2.
 
     Attributes:
-      vectors: the eigenvectors, of unit length, as columns.
-      values: the eigenvalues; 1 once per connected component, and below 1 after that.
+      vectors: the eigenvectors as columns, of unit length, by descending eigenvalue.
+      values: the eigenvalues, in descending order. The eigenvalue 1 occurs once per connected
+        component of the graph; the others are below 1.
     """
 
     vectors: Float[np.ndarray, "n num_components"]
@@ -44,15 +45,17 @@ def knn_graph(
     *,
     scale_neighbour: int = 7,
 ) -> Graph:
-    """Return the graph that joins two points if either is among the other's k nearest neighbours.
+    """Return the weighted graph that joins two points if one is a nearest neighbour of the other.
 
-    The weight is exp(-d_ij^2 / (s_i s_j)), where s_i is the distance of point i to its 7th
-    neighbour, or to its last one if k < 7 (Zelnik-Manor & Perona 2004, eq. 1).
+    The weight of an edge is exp(-d_ij^2 / (s_i s_j)), where d_ij is the distance of the points i
+    and j, and s_i the distance of point i to its 7th neighbour, or to its last one if there are
+    fewer (Zelnik-Manor & Perona 2004, eq. 1).
 
     Args:
-      indices: each point's nearest neighbours, nearest first, as from `knn`.
-      distances: the distances to them.
-      scale_neighbour: the number of the neighbour that sets s_i.
+      indices: the indices of each point's k nearest neighbours, nearest first, as `knn` returns
+        them.
+      distances: the distances to these neighbours.
+      scale_neighbour: the rank of the neighbour whose distance is s_i.
     """
     indices, distances = np.asarray(indices), np.asarray(distances, np.float64)
     num_points, k = indices.shape
@@ -68,8 +71,11 @@ def knn_graph(
     return Graph(symmetric, np.asarray(symmetric.sum(axis=1)).ravel())
 
 
-def normalised(graph: Graph) -> sparse.csr_array:
-    """Return the normalised weights D^-1/2 W D^-1/2; rows of points without neighbours are zero."""
+def normalised_weights(graph: Graph) -> sparse.csr_array:
+    """Return a graph's normalised weights, the sparse matrix D^-1/2 W D^-1/2.
+
+    W are the weights and D the degrees. The row of a point without neighbours is zero.
+    """
     roots = np.sqrt(np.where(graph.degrees > 0, graph.degrees, 1.0)).astype(np.float32)
     scaled = graph.weights.tocoo()
     data = scaled.data / (roots[scaled.row] * roots[scaled.col])
@@ -77,18 +83,19 @@ def normalised(graph: Graph) -> sparse.csr_array:
 
 
 def spectral_embedding(graph: Graph, num_components: int, *, tolerance: float = 1e-3) -> Spectrum:
-    """Return the leading eigenvectors of the normalised graph (Ng, Jordan & Weiss 2002, step 3).
+    """Return the leading eigenvectors of a graph's normalised weights.
 
-    The result is deterministic; the entry of largest magnitude is positive in each vector. The rows
-    are not scaled: Ng, Jordan & Weiss scale them to unit length before k-means, while diffusion
-    maps (Coifman & Lafon 2006) drop the first vector, divide rows by sqrt(degree), and multiply
-    columns by the eigenvalues.
+    This is step 3 of spectral clustering (Ng, Jordan & Weiss 2002). The result is deterministic;
+    the entry of largest magnitude in each vector is positive. The rows are not scaled: Ng, Jordan &
+    Weiss scale them to unit length before k-means, while diffusion maps (Coifman & Lafon 2006) drop
+    the first vector, divide rows by sqrt(degree), and multiply columns by the eigenvalues.
 
     Args:
-      tolerance: relative accuracy of the eigenvalues.
+      num_components: the number of eigenvectors.
+      tolerance: the relative accuracy of the eigenvalues.
 
     Raises:
-      UsageError: `num_components` is not between 1 and the number of points - 1.
+      UsageError: `num_components` is not between 1 and the number of points minus 1.
     """
     from scipy.sparse.linalg import eigsh
 
@@ -103,7 +110,7 @@ def spectral_embedding(graph: Graph, num_components: int, *, tolerance: float = 
     # with 15 neighbours and k = 10 components.
     basis = min(num_points, max(20, 5 * num_components))
     values, vectors = eigsh(
-        normalised(graph), num_components, which="LA", tol=tolerance, v0=start, ncv=basis
+        normalised_weights(graph), num_components, which="LA", tol=tolerance, v0=start, ncv=basis
     )
     values, vectors = values[::-1], vectors[:, ::-1]
     peaks = vectors[np.argmax(np.abs(vectors), axis=0), np.arange(num_components)]
@@ -118,25 +125,26 @@ def spread_labels(
     alpha: float = 0.99,
     num_iterations: int = 200,
 ) -> Float[np.ndarray, "n classes"]:
-    """Propagate labels by label spreading (Zhou et al. 2004, section 2).
+    """Propagate labels over a graph by label spreading (Zhou et al. 2004, section 2).
 
-    The scores are (1 - alpha) (I - alpha S)^-1 Y, where S is `normalised(graph)` and Y holds the
-    one-hot labels.
+    The scores are (1 - alpha) (I - alpha S)^-1 Y, where S are the graph's `normalised_weights` and
+    Y the one-hot labels.
 
     Args:
-      labels: the class of each point, or -1 if it is unknown.
-      alpha: the weight of the neighbours' scores against the initial labels.
-      num_iterations: maximum number of conjugate gradient steps; conjugate gradients need a tenth
-        of the steps of the paper's iteration.
+      labels: the class of each point, or -1 for a point without a label.
+      alpha: the weight of the neighbours' scores; 1 - alpha is the weight of a point's own label.
+      num_iterations: the largest number of conjugate gradient steps, which need a tenth of the
+        steps of the paper's iteration.
 
     Returns:
-      Class scores, whose argmax is the predicted class; all zero for a point that no label reaches.
+      A score for each point and class. The class of largest score is the predicted class. All
+      scores of a point are zero if no labelled point is connected to it.
 
     Raises:
       UsageError: no point has a label, or a label is not below `num_classes`.
     """
     one_hot = _one_hot(labels, num_classes)
-    return (1 - alpha) * _solve(normalised(graph), one_hot, alpha, num_iterations)
+    return (1 - alpha) * _solve(normalised_weights(graph), one_hot, alpha, num_iterations)
 
 
 def poisson_learning(
@@ -147,20 +155,21 @@ def poisson_learning(
     class_priors: Float[np.ndarray, "classes"] | None = None,
     num_iterations: int = 100,
 ) -> Float[np.ndarray, "n classes"]:
-    """Propagate labels by Poisson learning: L u = sum_j (y_j - mean y) delta_j.
+    """Propagate labels over a graph by Poisson learning (Calder et al. 2020, algorithm 1).
 
-    Calder et al. 2020, algorithm 1. It works with one label per class, where the scores of label
-    spreading become nearly constant. More iterations are not better: on Fashion-MNIST, 100 were
-    more accurate than 200 or the exact solution.
+    The scores u solve L u = sum_j (y_j - mean y) delta_j, where L is the graph's Laplacian and j
+    runs over the labelled points. The method works with a single label per class, for which the
+    scores of label spreading become nearly constant. More iterations are not better: on
+    Fashion-MNIST, 100 were more accurate than 200 or the exact solution.
 
     Args:
-      labels: the class of each point, or -1 if it is unknown.
-      class_priors: the expected class frequencies; scores are multiplied by the prior divided by
-        the class's fraction of the labels (the paper's last step). None to skip that step.
+      labels: the class of each point, or -1 for a point without a label.
+      class_priors: the expected class frequencies. The scores of a class are multiplied by its
+        prior divided by its fraction of the labels (the paper's last step). None to skip that step.
       num_iterations: the number of iterations.
 
     Returns:
-      Class scores u, whose argmax is the predicted class.
+      A score for each point and class. The class of largest score is the predicted class.
 
     Raises:
       UsageError: no point has a label, or a label is not below `num_classes`.
@@ -198,9 +207,10 @@ def _solve(
     num_iterations: int,
     tolerance: float = 1e-5,
 ) -> Float[np.ndarray, "n classes"]:
-    """Solve (I - alpha matrix) x = rhs for each column of `rhs` by conjugate gradients.
+    """Solve (I - alpha matrix) x = b by conjugate gradients, for each column b of `rhs`.
 
-    Hestenes & Stiefel 1952.
+    Hestenes & Stiefel 1952. The iteration ends after `num_iterations` steps, or when the residual
+    of every column is below `tolerance` times the length of the column.
     """
     solution = np.zeros_like(rhs)
     residual, direction = rhs.copy(), rhs.copy()

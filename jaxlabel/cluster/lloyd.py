@@ -8,7 +8,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-from jaxlabel.cluster.nearest import block_rows, blocks, shard, smallest
+from jaxlabel.cluster.nearest import (
+    block_rows,
+    divide_into_lanes,
+    smallest_scores,
+    split_into_blocks,
+)
 from jaxlabel.errors import DataError, UsageError
 
 Sums = tuple[Float[Array, "k d"], Float[Array, "k"]]
@@ -16,14 +21,15 @@ State = tuple[Array, Array, Array, Array, Array]  # count, centroids, assignment
 
 
 class KMeans(NamedTuple):
-    """A k-means clustering: centroids, each point's nearest centroid, and inertia.
+    """The result of k-means clustering.
 
     Attributes:
-      centroids: the clusters' means.
-      assignments: the cluster of each point.
-      inertia: the sum of the squared distances of all points to their centroids.
-      sizes: number of points per cluster; 0 only if there are fewer distinct points than clusters.
-      num_iterations: number of updates of the centroids.
+      centroids: the mean of each cluster.
+      assignments: for each point, the number of its cluster: that of the nearest centroid.
+      inertia: the sum over all points of the squared distance to the centroid of their cluster.
+      sizes: the number of points in each cluster; 0 only if there are fewer distinct points than
+        clusters.
+      num_iterations: the number of times that the centroids were updated.
     """
 
     centroids: Float[Array, "k d"]
@@ -43,18 +49,20 @@ def kmeans(
     num_init: int = 1,
     tolerance: float = 1e-4,
 ) -> KMeans:
-    """Cluster the features by k-means; of `num_init` runs, return the one with the lowest inertia.
+    """Cluster the points in `features` by k-means and return the best of `num_init` runs.
 
-    Lloyd's algorithm (Lloyd 1982) starts from greedy k-means++ (Arthur & Vassilvitskii 2007) on a
-    random subsample, or from `init`. A cluster that loses all its points restarts at the point that
-    is farthest from its centroid. The result depends only on the arguments, bit for bit.
+    The best run is the one of lowest inertia. A run starts from `init`, or else from greedy
+    k-means++ (Arthur & Vassilvitskii 2007) on a random subsample, and continues by Lloyd's
+    algorithm (Lloyd 1982). A cluster that loses all its points restarts at the point farthest from
+    its centroid. Equal arguments give bit for bit the same result.
 
     Args:
-      init: initial centroids; `num_init` is then ignored.
-      num_iterations: maximum number of updates of the centroids in a run.
-      num_init: number of runs.
-      tolerance: a run stops when the centroids' summed squared shift is at most this times the mean
-        variance of the features (scikit-learn's rule); 0 stops only when no centroid moves.
+      init: the initial centroids, for a single run; None for k-means++.
+      num_iterations: the largest number of updates of the centroids in a run.
+      num_init: the number of runs from different random starts; ignored if `init` is given.
+      tolerance: a run stops when the summed squared shift of the centroids is at most `tolerance`
+        times the mean variance of the features (scikit-learn's rule). With 0 it stops only when no
+        centroid moves.
 
     Raises:
       UsageError: there are more clusters than points, or `init` has the wrong shape.
@@ -82,9 +90,9 @@ def kmeans(
 def medoids(
     features: Float[Array, "n d"], centroids: Float[Array, "k d"], assignments: Int[Array, "n"]
 ) -> Int[Array, "k"]:
-    """Return the index of each cluster's point nearest to its centroid; -1 if the cluster is empty.
+    """Return, for each cluster, the index of the point nearest to the centroid (the medoid).
 
-    Of equally near points it is the first.
+    The index is -1 if the cluster is empty, and the smallest one of equally near points.
     """
     return _medoids(jnp.asarray(features), centroids, assignments)
 
@@ -92,7 +100,7 @@ def medoids(
 def distances(
     features: Float[Array, "n d"], centroids: Float[Array, "k d"], assignments: Int[Array, "n"]
 ) -> Float[Array, "n"]:
-    """Return each point's Euclidean distance to the centroid of its cluster."""
+    """Return the Euclidean distance of each point to the centroid of its own cluster."""
     return jnp.sqrt(_squared_distances(jnp.asarray(features), centroids, assignments))
 
 
@@ -148,23 +156,23 @@ def _lloyd(
 ) -> KMeans:
     num_clusters = len(centroids)
     size = block_rows(len(features), num_clusters)
-    blocked = blocks(features, size)
+    blocked = split_into_blocks(features, size)
     limit = tolerance * jnp.mean(jnp.var(features, axis=0))
 
     def assign(centroids: Array) -> Array:
-        columns = shard(centroids, 1)
-        nearest = lax.map(lambda block: smallest(columns, block, 1)[1][:, 0], blocked)
+        columns = divide_into_lanes(centroids, 1)
+        nearest = lax.map(lambda block: smallest_scores(columns, block, 1)[1][:, 0], blocked)
         return nearest.reshape(-1)[: len(features)]
 
     def step(state: State) -> State:
         count, centroids, _, shift, _ = state
         done = (count == num_iterations) | (shift <= limit)
         assignments = assign(centroids)
-        sums, sizes = _sums(features, assignments, num_clusters)
+        sums, sizes = _cluster_sums(features, assignments, num_clusters)
         means = sums / jnp.maximum(sizes, 1)[:, None]
         new = lax.cond(
             ~done & jnp.any(sizes == 0),
-            lambda: _reseed(features, centroids, assignments, means, sizes),
+            lambda: _reseed_empty_clusters(features, centroids, assignments, means, sizes),
             lambda: jnp.where(done, centroids, means),
         )
         shift = jnp.sum(jnp.square(new - centroids))
@@ -179,8 +187,10 @@ def _lloyd(
     return KMeans(centroids, assignments, inertia, sizes, count)
 
 
-def _sums(features: Float[Array, "n d"], assignments: Int[Array, "n"], num_clusters: int) -> Sums:
-    """Return the sum and the number of the points of each cluster."""
+def _cluster_sums(
+    features: Float[Array, "n d"], assignments: Int[Array, "n"], num_clusters: int
+) -> Sums:
+    """Return, for each cluster, the sum of its points and the number of its points."""
     return lax.platform_dependent(
         features,
         assignments,
@@ -201,8 +211,8 @@ def _sums_by_product(
 ) -> Sums:
     # A GPU's scatter adds in any order, so runs would differ; a matrix product is deterministic.
     size = block_rows(len(features), num_clusters)
-    padded = blocks(jnp.pad(features, ((0, 0), (0, 1)), constant_values=1.0), size)
-    owners = blocks(assignments[:, None], size)[:, :, 0]
+    padded = split_into_blocks(jnp.pad(features, ((0, 0), (0, 1)), constant_values=1.0), size)
+    owners = split_into_blocks(assignments[:, None], size)[:, :, 0]
 
     def add(total: Array, block: tuple[Array, Array]) -> tuple[Array, None]:
         rows, owner = block
@@ -214,16 +224,17 @@ def _sums_by_product(
     return total[:, :-1], total[:, -1]
 
 
-def _reseed(
+def _reseed_empty_clusters(
     features: Float[Array, "n d"],
     centroids: Float[Array, "k d"],
     assignments: Int[Array, "n"],
     means: Float[Array, "k d"],
     sizes: Float[Array, "k"],
 ) -> Float[Array, "k d"]:
-    """Return the means, with each empty cluster's mean replaced by a point far from its centroid.
+    """Return new centroids for k-means: the cluster means, but distant points for empty clusters.
 
-    The empty clusters get the farthest points in descending order of distance.
+    The points that are farthest from the centroid of their cluster become the centroids of the
+    empty clusters, the farthest point first.
     """
     squared = _squared_distances(features, centroids, assignments)
     farthest = lax.top_k(squared, len(centroids))[1]
@@ -234,11 +245,12 @@ def _reseed(
 def _plus_plus(
     key: Key[Array, ""], features: Float[Array, "n d"], num_clusters: int
 ) -> Float[Array, "k d"]:
-    """Choose initial centroids by greedy k-means++ on a random subsample.
+    """Choose initial centroids for k-means by greedy k-means++ on a random subsample of the points.
 
-    Each centroid is the best of a few candidates that are drawn in proportion to their squared
-    distance to the nearest centroid. A subsample of 20 points per cluster (at least 4,096 points)
-    is enough for a start, as Lloyd's algorithm then uses all points.
+    In each step a few candidates are drawn with probabilities proportional to their squared
+    distance to the nearest centroid so far, and the candidate that lowers the inertia most becomes
+    a centroid. The subsample has 20 points per cluster, but at least 4,096 points. That is enough
+    for a start, because Lloyd's algorithm then uses all points.
     """
     num_candidates = 2 + num_clusters.bit_length() // 2
     num_points = min(len(features), max(20 * num_clusters, 4096))

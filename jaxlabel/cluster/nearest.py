@@ -1,9 +1,9 @@
-"""Exact search for the columns with the smallest scores of each row, fast on a CPU too.
+"""Exact search for each row's points of smallest score, such as its nearest neighbours.
 
 XLA's argmin and top_k read a row one number at a time on a CPU: on 60,000 x 256 scores they take
-three times as long as the matrix product that computes the scores. Here the columns are divided
-into lanes (point i into lane i mod num_lanes), one vectorised pass computes the lanes' minima, and
-only the lanes that can hold an answer are searched.
+three times as long as the matrix product that computes the scores. Here the points are divided into
+lanes (point i is in lane i mod num_lanes). One vectorised pass computes the smallest score of each
+lane, and only the lanes that can hold one of the smallest scores are searched.
 """
 
 from typing import NamedTuple
@@ -22,34 +22,53 @@ Pair = tuple[Array, Array]
 
 
 def block_rows(num_rows: int, num_columns: int) -> int:
-    """Return the number of rows whose scores this machine should compute at once."""
+    """Return how many rows of a distance matrix to compute at once on this machine.
+
+    The rows should fit into memory, and on a CPU into its cache. The result is at most `num_rows`.
+
+    Args:
+      num_rows: the number of rows of the whole matrix.
+      num_columns: the number of columns.
+    """
     scores = BLOCK_SCORES.get(jax.default_backend(), BLOCK_SCORES_ELSEWHERE)
     return max(1, min(num_rows, max(64, scores // num_columns)))
 
 
-def blocks(rows: Float[Array, "n d"], size: int) -> Float[Array, "blocks size d"]:
-    """Split the rows into blocks of `size` rows; zeros fill the last block."""
+def split_into_blocks(rows: Float[Array, "n d"], size: int) -> Float[Array, "blocks size d"]:
+    """Split an array into blocks of `size` rows, stacked on a new first axis.
+
+    The last block is filled up with rows of zeros.
+    """
     num_blocks = -(-len(rows) // size)
     return jnp.pad(rows, ((0, num_blocks * size - len(rows)), (0, 0))).reshape(num_blocks, size, -1)
 
 
 class Columns(NamedTuple):
-    """The points to compare rows with, divided into lanes: point i is in lane i mod num_lanes.
+    """The points among which `smallest_scores` searches, divided into lanes.
+
+    Point i is in lane i mod num_lanes.
 
     Attributes:
       points: the points, padded with zeros to a multiple of the number of lanes.
-      offsets: the row-independent part of each point's score; infinite for padding.
+      offsets: for each point, the part of its score that does not depend on the row; infinite for
+        padding.
     """
 
     points: Float[Array, "depth*lanes d"]
     offsets: Float[Array, "depth lanes"]
 
 
-def shard(points: Float[Array, "m d"], count: int, *, norms: bool = True) -> Columns:
-    """Divide the points into as many lanes as make the search for `count` smallest scores fastest.
+def divide_into_lanes(points: Float[Array, "m d"], count: int, *, norms: bool = True) -> Columns:
+    """Prepare points for a search by `smallest_scores`: divide them into lanes.
 
-    A score is |point|^2 / 2 - row . point, which orders points by their Euclidean distance to the
-    row; without `norms` it is - row . point.
+    The number of lanes is the one that makes the search for the `count` smallest scores fastest.
+    The score of a point for a row is |point|^2 / 2 - row . point, which orders points by their
+    Euclidean distance to the row.
+
+    Args:
+      points: the points to search, one per row.
+      count: the number of smallest scores to find.
+      norms: False to leave |point|^2 / 2 out of the scores.
     """
     num_points = len(points)
     # The search ranks all num_points / depth lanes, then searches `count` lanes of this depth.
@@ -61,10 +80,19 @@ def shard(points: Float[Array, "m d"], count: int, *, norms: bool = True) -> Col
     return Columns(jnp.pad(points, ((0, missing), (0, 0))), half.reshape(depth, lanes))
 
 
-def smallest(
+def smallest_scores(
     columns: Columns, rows: Float[Array, "b d"], count: int
 ) -> tuple[Float[Array, "b count"], Int[Array, "b count"]]:
-    """Return each row's `count` smallest scores, in ascending order, and their points' indices."""
+    """Find the `count` points of smallest score for each row, such as its nearest neighbours.
+
+    Args:
+      columns: the points to search and their score, from `divide_into_lanes`.
+      rows: the vectors for which to search.
+      count: the number of points to find for each row.
+
+    Returns:
+      The scores in ascending order, and the indices of their points.
+    """
     depth, num_lanes = columns.offsets.shape
     products = jnp.matmul(rows, columns.points.T, precision=lax.Precision.HIGHEST)
     # Without the barriers, XLA would recompute the product for each of its uses.

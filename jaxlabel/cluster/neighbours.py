@@ -8,7 +8,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from jaxlabel.cluster.nearest import block_rows, blocks, shard, smallest
+from jaxlabel.cluster.nearest import (
+    block_rows,
+    divide_into_lanes,
+    smallest_scores,
+    split_into_blocks,
+)
 from jaxlabel.errors import UsageError
 
 # The largest number of scores in memory at one time: 256 MB, or 67 queries of a million features.
@@ -23,21 +28,22 @@ def knn(
     metric: Literal["euclidean", "cosine"] = "euclidean",
     block: int = 0,
 ) -> tuple[Int[Array, "m k"], Float[Array, "m k"]]:
-    """Return each query's k nearest features and their distances, nearest first.
-
-    The features are given by their indices.
+    """Find the k nearest neighbours of each query among the points in `features`.
 
     Args:
-      features: the points to search.
-      queries: the points whose neighbours are wanted; None to find the neighbours of each feature
-        among the other features.
-      k: the number of neighbours; fewer are returned if there are fewer features.
-      metric: "euclidean", or "cosine": 1 - cos, and 1 to a vector of zeros.
-      block: the number of queries to process at once; 0 chooses it for this machine.
+      features: the points to search, one per row.
+      queries: the points whose neighbours to find. None to find, for each point of `features`, its
+        neighbours among the other points.
+      k: the number of neighbours; fewer are returned if there are fewer points.
+      metric: "euclidean", or "cosine" for the distance 1 - cos, which is 1 to a vector of zeros.
+      block: the number of queries to process at once; 0 to choose a number that suits this machine.
+
+    Returns:
+      The indices of each query's neighbours in `features`, nearest first, and their distances.
 
     Raises:
-      UsageError: there are no neighbours, the metric is unknown, or the queries' dimension differs
-        from the features'.
+      UsageError: there are no points to search, `k` is below 1, the metric is unknown, or the
+        dimensions of `queries` and `features` differ.
     """
     available = len(features) - (queries is None)
     if min(k, available) < 1:
@@ -73,13 +79,13 @@ def _knn(
         mean = jnp.mean(features, axis=0)  # centred: products lose fewer digits
         features, queries = features - mean, queries - mean
     count = k + exclude_self
-    columns = shard(features, count, norms=not cosine)
+    columns = divide_into_lanes(features, count, norms=not cosine)
     fitting = max(256, block_rows(len(queries), len(features)))
     size = min(block or fitting, max(16, MAX_SCORES // len(features)), len(queries))
 
     def nearest(numbered: tuple[Array, Array]) -> tuple[Array, Array]:
         start, rows = numbered
-        _, candidates = smallest(columns, rows, count)
+        _, candidates = smallest_scores(columns, rows, count)
         exact = _distances(rows, features[candidates], cosine)
         if exclude_self:
             row_indices = start + jnp.arange(size)
@@ -87,7 +93,7 @@ def _knn(
         exact, candidates = lax.sort((exact, candidates), num_keys=2)
         return candidates[:, :k], exact[:, :k]
 
-    blocked = blocks(queries, size)
+    blocked = split_into_blocks(queries, size)
     starts = size * jnp.arange(len(blocked))
     indices, distances = lax.map(nearest, (starts, blocked))
     num_queries = len(queries)

@@ -11,12 +11,14 @@ from jaxlabel.errors import UsageError
 
 
 class PCA(NamedTuple):
-    """A fitted principal component analysis, by descending variance.
+    """A principal component analysis fitted to points, with components by descending variance.
 
     Attributes:
       mean: the mean of the points.
-      components: the leading components, of unit length; the largest entry of each is positive.
-      variances: the variances along all components, not only those in `components`.
+      components: the leading principal components, one unit vector per row; the entry of largest
+        magnitude of each is positive.
+      variances: the variances of the points along all principal components, not only those in
+        `components`.
     """
 
     mean: Float[Array, "d"]
@@ -25,7 +27,11 @@ class PCA(NamedTuple):
 
 
 def fit_pca(points: Float[Array, "n d"], num_components: int) -> PCA:
-    """Compute the leading principal components of the points (Pearson 1901) from their covariance.
+    """Fit a principal component analysis (Pearson 1901) to points, from their covariance matrix.
+
+    Args:
+      points: one point per row.
+      num_components: the number of leading components to keep.
 
     Raises:
       UsageError: `num_components` is not between 1 and the number of dimensions.
@@ -41,7 +47,7 @@ def fit_pca(points: Float[Array, "n d"], num_components: int) -> PCA:
 
 
 def project(pca: PCA, points: Float[Array, "n d"]) -> Float[Array, "n c"]:
-    """Return the points' coordinates along the principal components."""
+    """Return the coordinates of points along the principal components of a fitted PCA."""
     return _product(jnp.asarray(points, jnp.float32) - pca.mean, pca.components.T)
 
 

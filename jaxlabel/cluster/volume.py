@@ -16,22 +16,23 @@ def poisson_mbo(
     num_steps: int = 40,
     fidelity: float = 1.0,
 ) -> Float[np.ndarray, "n classes"]:
-    """Propagate labels over the graph to classes of about the sizes `class_priors` (Poisson MBO).
+    """Propagate labels over a graph so that classes get about their expected sizes (Poisson MBO).
 
-    Algorithm 2 of Calder, Cook, Thorpe & Slepcev 2020 (Poisson Learning, ICML): starting from
-    Poisson learning's scores, alternate `num_steps` steps of diffusion, with the labels as sources,
-    and a projection to the nearest class indicators of the given sizes. A class without a label
-    gets no point, and its share goes to the other classes.
+    Algorithm 2 of Calder, Cook, Thorpe & Slepcev 2020 (Poisson Learning, ICML). It starts from the
+    scores of Poisson learning. Each of `num_rounds` rounds runs `num_steps` steps of diffusion,
+    with the labels as sources, and then assigns every point to one class so that the class sizes
+    match `class_priors`. A class without a label gets no points, and its expected size goes to the
+    other classes.
 
     Args:
-      labels: the class of each point, or -1 if it is unknown.
+      labels: the class of each point, or -1 for a point without a label.
       class_priors: the expected class frequencies, which sum to 1.
-      num_rounds: the number of alternations.
-      num_steps: diffusion steps per alternation.
+      num_rounds: the number of rounds.
+      num_steps: the number of diffusion steps in each round.
       fidelity: the weight of the labels, the paper's mu.
 
     Returns:
-      Class indicators, with one 1 per row.
+      One-hot predictions, one row per point.
     """
     labels = np.asarray(labels)
     labelled = labels >= 0
@@ -62,16 +63,20 @@ def project_to_sizes(
     num_steps: int = 100,
     rate: float = 10.0,
 ) -> Float[np.ndarray, "n classes"]:
-    """Project scores to class indicators of given class sizes.
+    """Assign every point to one class by its scores, so that classes have about the given sizes.
 
-    A point's class is the argmax of weight_c * score_c. The projection is that of Calder et al.
-    2020, algorithm 2, lines 14-17: a class's weight grows while the class is too small. The weights
-    are bounded by 0.5 and 2, and the step is 10, as in the paper.
+    The class of a point is the argmax of weight_c * score_c. The weight of a class grows while the
+    class is too small, and shrinks while it is too large (Calder et al. 2020, algorithm 2, lines
+    14-17). Weights stay between 0.5 and 2, and the step size is 10, as in the paper.
 
     Args:
-      class_priors: the expected class frequencies, which sum to 1.
+      scores: the score of each point for each class.
+      class_priors: the fraction of points that each class should get; they sum to 1.
       num_steps: the number of updates of the weights.
-      rate: the step of an update.
+      rate: the step size of an update.
+
+    Returns:
+      One-hot assignments, one row per point.
     """
     weights = np.ones(scores.shape[1], np.float32)
     classes = np.arange(scores.shape[1])

@@ -7,7 +7,7 @@ from jaxlabel.config import setting
 
 @dataclasses.dataclass
 class Settings:
-    """The settings of training a discriminator and a generator against each other."""
+    """The settings of semi-supervised GAN training."""
 
     network: str = setting(
         "dense", "architecture of the two networks; gradients: dense, and oriented gradients as "

@@ -24,17 +24,18 @@ DISCRIMINATORS = {
 
 
 class Data(NamedTuple):
-    """The data that a training step draws from.
+    """The data that a GAN's training step draws from.
 
-    Labelled images are padded to a fixed number, so that new labels do not change the shapes.
+    Labelled images are padded to a fixed number, so that further labels change no array shapes.
 
     Attributes:
       images: all training images.
       labelled: the indices of the labelled images, padded with 0.
-      labels: their labels, padded with 0.
-      odds: cumulative weights for drawing labelled images; each class has the same total weight,
-        and padding has none.
-      latents: the latent vectors of the samples that are saved and measured.
+      labels: the labels of these images, padded with 0.
+      odds: cumulative weights for drawing labelled images at random. Each class has the same total
+        weight, and padding has none.
+      latents: the generator's fixed latent vectors from which the saved and measured samples are
+        made.
     """
 
     images: UInt8[Array, "n h w c"]
@@ -45,16 +46,17 @@ class Data(NamedTuple):
 
 
 class State(NamedTuple):
-    """Everything that a training step depends on except data and random key.
+    """The training state of a GAN, which a training step updates and a checkpoint stores.
 
     Attributes:
-      discriminator: the discriminator that is trained.
-      generator: the generator.
-      average: the moving average of the discriminator's weights; the final classifier.
+      discriminator: the discriminator network that is trained.
+      generator: the generator network.
+      average: the discriminator with moving averages of its weights, which becomes the classifier.
       optimizers: the optimizer states of the discriminator and the generator.
-      number: steps done in all rounds together, which the schedules depend on.
-      samples: the samples saved at each of `snapshot_steps`, zeros for later ones.
-      measures: the `watch.Measures` at each of `snapshot_steps`, zeros for later ones.
+      number: the number of steps done so far, over all rounds of labelling.
+      samples: generated images, saved at each of the `snapshot_steps`; zeros where not yet reached.
+      measures: quality measures of the samples (`watch.Measures`), saved at each of the
+        `snapshot_steps`; zeros where not yet reached.
     """
 
     discriminator: Any
@@ -73,7 +75,17 @@ def pad(
     capacity: int,
     latents: Float[Array, "k latent"],
 ) -> Data:
-    """Return the data for m labelled images, padded to room for `capacity` labelled images."""
+    """Return the `Data` of a GAN's training step for the images labelled so far.
+
+    Indices and labels are padded to length `capacity`.
+
+    Args:
+      images: all training images, uint8.
+      indices: the indices of the labelled images.
+      labels: the labels of these images.
+      capacity: the largest number of labelled images that the run will have.
+      latents: the generator's latent vectors for the samples that are saved and measured.
+    """
     shares = 1.0 / np.bincount(labels)[labels]
     rows, padded_labels, odds = (
         np.pad(array, (0, max(0, capacity - len(indices)))) for array in (indices, labels, shares)
@@ -87,7 +99,10 @@ def pad(
 def start(
     settings: Settings, shape: tuple[int, ...], num_classes: int, key: Key[Array, ""]
 ) -> State:
-    """Return the initial training state: new networks, optimizers, and empty snapshots."""
+    """Return the initial training state of a GAN: new networks, optimizers, and no samples yet.
+
+    `shape` is the height, width, and number of channels of an image.
+    """
     discriminator_key, generator_key = jax.random.split(key)
     discriminator = train.init(make_discriminator(settings, shape, num_classes), discriminator_key)
     generator = train.init(make_generator(settings, shape), generator_key)
@@ -101,7 +116,10 @@ def start(
 
 
 def make_discriminator(settings: Settings, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds the discriminator from random streams."""
+    """Return a function that takes random streams and builds a GAN's discriminator.
+
+    Its architecture and width are those of `settings`.
+    """
     kind = DISCRIMINATORS[settings.network]
     return lambda rngs: kind(
         shape, num_classes, rngs, width=settings.width, noise=settings.discriminator_noise
@@ -109,7 +127,10 @@ def make_discriminator(settings: Settings, shape: tuple[int, ...], num_classes: 
 
 
 def make_generator(settings: Settings, shape: tuple[int, ...]) -> Any:
-    """Return a function that builds a generator of width `settings.width` from random streams."""
+    """Return a function that takes random streams and builds a GAN's generator.
+
+    Its architecture and width are those of `settings`.
+    """
     if settings.network == "conv":
         return lambda rngs: nets.ConvGenerator(shape, settings.latent, rngs, width=settings.width)
     hidden = (settings.width // 2, settings.width // 2)
@@ -117,9 +138,10 @@ def make_generator(settings: Settings, shape: tuple[int, ...]) -> Any:
 
 
 def optimizer(settings: Settings) -> optax.GradientTransformation:
-    """Return Adam with a constant learning rate for half of the run, then linear decay to zero.
+    """Return the optimizer of the GAN's networks: Adam with the learning rate of `settings`.
 
-    The schedule is that of Salimans et al. 2016.
+    The learning rate is constant in the first half of the run and decays linearly to zero in the
+    second half, as in Salimans et al. 2016.
     """
     half = settings.steps // 2
     rate = optax.linear_schedule(settings.learning_rate, 0.0, max(1, settings.steps - half), half)
@@ -127,19 +149,23 @@ def optimizer(settings: Settings) -> optax.GradientTransformation:
 
 
 def snapshot_steps(settings: Settings) -> Int[np.ndarray, "snapshots"]:
-    """Return the step numbers after which samples are saved; the last one is the run's last step.
+    """Return the numbers of the training steps after which the GAN's samples are saved.
 
-    Numbers are unique: if the run has fewer steps than `snapshots`, there are fewer of them.
+    They are evenly spaced, and the last one is the last step of the run. There are
+    `settings.snapshots` of them, or one per step in a shorter run.
     """
     snapshots = np.ceil(np.linspace(0, settings.steps, settings.snapshots + 1)[1:])
     return np.unique(snapshots.astype(int))
 
 
 def make_step(settings: Settings, kind: str) -> train.Step[State]:
-    """Return the training step: one update of the discriminator, then one of the generator.
+    """Return a function that does one training step of a semi-supervised GAN, for `train.loop`.
+
+    A step updates the discriminator once, then the generator once.
 
     Args:
-      kind: the kind of data set, which decides the augmentation.
+      settings: the settings of the training.
+      kind: what the images show, such as "digits" or "clothes"; it decides the augmentation.
     """
     update = optimizer(settings).update
     decay = max(0.0, 1 - 1 / max(1.0, settings.average * settings.steps))
@@ -185,12 +211,16 @@ def discriminator_loss(
     made: Float[Array, "batch h w c"],
     key: Key[Array, ""],
 ) -> tuple[Float[Array, ""], train.Metrics]:
-    """Return the discriminator's loss and, as metrics, its parts.
+    """Return the discriminator's loss of a semi-supervised GAN, and a dict of its terms as metrics.
+
+    The terms are the cross-entropy of labelled images, the losses of telling real from generated
+    images, and the class entropy of unlabelled images, weighted as in `settings`.
 
     Args:
-      real: real images; the first ones are labelled.
+      real: real images: first the labelled ones, then unlabelled ones.
       labels: the labels of the labelled images.
-      made: generated images.
+      made: images from the generator.
+      key: the random key of the discriminator's noise.
     """
     logits = discriminator(jnp.concatenate([real, made]), key)
     labelled, unlabelled, fake = jnp.split(logits, [len(labels), len(real)])
@@ -212,7 +242,15 @@ def generator_loss(
     latents: Float[Array, "batch latent"],
     key: Key[Array, ""],
 ) -> Float[Array, ""]:
-    """Return the generator's loss: feature matching on the discriminator's last hidden layer."""
+    """Return the loss of a GAN's generator: feature matching.
+
+    It compares the means of real and generated images in the discriminator's last hidden layer.
+
+    Args:
+      real: real images.
+      latents: the latent vectors from which images are generated.
+      key: the random key of the discriminator's noise.
+    """
     both = jnp.concatenate([real, generator(latents)])
     features = discriminator.features(both, key)
     return adversarial.feature_matching(features[: len(real)], features[len(real) :])
@@ -221,7 +259,10 @@ def generator_loss(
 def draw_labelled(
     key: Key[Array, ""], data: Data, count: int
 ) -> tuple[UInt8[Array, "count h w c"], Int[Array, "count"]]:
-    """Draw random labelled images and their labels, uniformly over the classes that have labels."""
+    """Draw `count` random labelled images and their labels, with replacement.
+
+    All classes that have labels are equally likely.
+    """
     positions = jax.random.uniform(key, (count,)) * data.odds[-1]
     rows = jnp.minimum(jnp.searchsorted(data.odds, positions, side="right"), len(data.odds) - 1)
     return data.images[data.labelled[rows]], data.labels[rows]
@@ -230,7 +271,12 @@ def draw_labelled(
 def record_samples(
     state: State, data: Data, snapshots: Int[np.ndarray, "snapshots"], key: Key[Array, ""]
 ) -> State:
-    """Return the state with the current samples and their measures written into it."""
+    """Return the GAN's training state with the generator's samples and their measures added.
+
+    Args:
+      snapshots: the numbers of all steps after which samples are recorded.
+      key: the random key of the discriminator's noise.
+    """
     index = jnp.searchsorted(jnp.asarray(snapshots), state.number)
     made = state.generator(data.latents)
     # Use the averaged discriminator without noise, whose features change least between snapshots.
@@ -242,7 +288,7 @@ def record_samples(
     noisy = state.discriminator(both, key)
     loss = jnp.mean(adversarial.real_loss(noisy[: len(real)]))
     loss += jnp.mean(adversarial.fake_loss(noisy[len(real) :]))
-    measures = watch.measure(
+    measures = watch.measure_samples(
         features[: len(real)], features[len(real) :], logits[: len(real)], logits[len(real) :], loss
     )
     pixels = jnp.round(255 * made[:SHOWN]).astype(jnp.uint8)

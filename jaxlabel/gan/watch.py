@@ -1,6 +1,7 @@
-"""Measures of a generator's samples without labels, and a diagnosis of failed training.
+"""Quality measures of a GAN's generated images, and a diagnosis of failed training.
 
-The measures compare features and class probabilities of generated and real images.
+The measures need no labels. They compare features and class probabilities of generated and real
+images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,16 +18,17 @@ DEFEATED = 0.02  # loss_ratio: fraction of the loss of a discriminator that gues
 
 
 class Measures(NamedTuple):
-    """Measures of generated images relative to real images; each is 1 if they are alike.
+    """Quality measures of a GAN's generated images (samples); each is 1 if they equal real images.
 
     Attributes:
-      diversity: the samples' mean pairwise distance in feature space, divided by the real images'.
-        The features are scaled to unit length, because images that the discriminator takes for
-        generated have shorter features.
-      class_entropy: the entropy of the samples' mean class probabilities, divided by the real
-        images'.
+      diversity: the mean pairwise distance of the samples in the discriminator's feature space,
+        divided by that of real images. Features are scaled to unit length, because images that the
+        discriminator takes for generated have shorter features.
+      class_entropy: the entropy of the mean class probabilities of the samples, divided by that of
+        real images.
       loss_ratio: the discriminator's loss in telling real from generated images, divided by 2 log
-        2, the loss of one that guesses (Goodfellow et al. 2014, section 4.1).
+        2, the loss of a discriminator that always answers 1/2 (Goodfellow et al. 2014, section
+        4.1).
     """
 
     diversity: Float[Array, ""]
@@ -34,14 +36,14 @@ class Measures(NamedTuple):
     loss_ratio: Float[Array, ""]
 
 
-def measure(
+def measure_samples(
     real: Float[Array, "n d"],
     generated: Float[Array, "m d"],
     real_logits: Float[Array, "n classes"],
     generated_logits: Float[Array, "m classes"],
     loss: Float[Array, ""],
 ) -> Measures:
-    """Compute the measures of a batch of generated images against a batch of real images.
+    """Compute quality measures of a batch of generated images, relative to a batch of real images.
 
     Args:
       real: the discriminator's features of the real images.
@@ -52,19 +54,20 @@ def measure(
     """
     tiny = 1e-6
     return Measures(
-        mean_distance(directions(generated)) / (mean_distance(directions(real)) + tiny),
+        mean_distance(scale_to_unit_length(generated))
+        / (mean_distance(scale_to_unit_length(real)) + tiny),
         class_entropy(generated_logits) / (class_entropy(real_logits) + tiny),
         loss / (2 * jnp.log(2.0)),
     )
 
 
-def directions(features: Float[Array, "n d"]) -> Float[Array, "n d"]:
-    """Scale the features to unit length."""
+def scale_to_unit_length(features: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """Scale each feature vector to unit length."""
     return features / (jnp.linalg.norm(features, axis=1, keepdims=True) + 1e-6)
 
 
 def mean_distance(features: Float[Array, "n d"]) -> Float[Array, ""]:
-    """Return the mean Euclidean distance over all pairs of different points."""
+    """Return the mean Euclidean distance over all pairs of different rows."""
     centred = features - jnp.mean(features, axis=0)
     squares = jnp.sum(jnp.square(centred), axis=1)
     products = jnp.matmul(centred, centred.T, precision=jax.lax.Precision.HIGHEST)
@@ -74,19 +77,20 @@ def mean_distance(features: Float[Array, "n d"]) -> Float[Array, ""]:
 
 
 def class_entropy(logits: Float[Array, "n classes"]) -> Float[Array, ""]:
-    """Return the entropy in nats of the mean class probabilities.
+    """Return the entropy, in nats, of the class probabilities averaged over all examples.
 
-    It is log K if K classes are equally frequent.
+    It is log K if the predictions are spread evenly over K classes.
     """
     mean = jnp.mean(jax.nn.softmax(logits), axis=0)
     return -jnp.sum(jax.scipy.special.xlogy(mean, mean))
 
 
 def verdict(history: Sequence[Mapping[str, float]]) -> str:
-    """Return a line that says whether the generator failed, how, and which setting to change.
+    """Return a sentence that says whether GAN training failed, how, and which setting to change.
 
     Args:
-      history: the `Measures` at each snapshot as numbers, oldest first.
+      history: the generator's quality measures by name (the fields of `Measures`), one mapping for
+        each time that they were recorded, oldest first.
     """
     last = history[-1]
     best = max(row["diversity"] for row in history)

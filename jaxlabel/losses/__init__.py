@@ -8,16 +8,20 @@ from jaxtyping import Array, Float, Int
 def cross_entropy(
     logits: Float[Array, "batch classes"], labels: Int[Array, "batch"]
 ) -> Float[Array, "batch"]:
-    """Return -log p(label), where p is the softmax (Goodfellow et al. 2016, eq. 6.12)."""
+    """Return the cross-entropy -log p(label) of each example, where p is the softmax of its logits.
+
+    Goodfellow et al. 2016, eq. 6.12. In nats.
+    """
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
 def bernoulli_reconstruction(
     logits: Float[Array, "batch *shape"], images: Float[Array, "batch *shape"]
 ) -> Float[Array, "batch"]:
-    """Return the loss -log p(image) with one Bernoulli distribution per pixel, summed over pixels.
+    """Return the reconstruction loss -log p(image) of each image, summed over its pixels, in nats.
 
-    Grey values in [0, 1] are taken as probabilities (Kingma & Welling 2014, appendix C.1).
+    p is a Bernoulli distribution per pixel, given by `logits`. Grey values in [0, 1] count as
+    probabilities (Kingma & Welling 2014, appendix C.1).
     """
     losses = optax.sigmoid_binary_cross_entropy(logits, images)
     return jnp.sum(losses.reshape(len(losses), -1), axis=-1)

@@ -1,8 +1,9 @@
-"""Losses and targets of semi-supervised learning on unlabelled images.
+"""Losses and training targets of semi-supervised learning on unlabelled images.
 
 Losses are per example, in nats or, where stated, squared probabilities. A target is a vector of
-class probabilities that no gradient passes through; a caller computes it from another view of the
-image, an EMA teacher, or both. `losses.thresholds` has the weights of targets.
+class probabilities, and no gradient passes through it. The caller computes it from another
+augmentation of the image, from an EMA teacher, or both. `losses.thresholds` computes weights for
+the targets.
 """
 
 from collections.abc import Callable
@@ -20,9 +21,11 @@ Logits = Callable[[Float[Array, "batch h w c"]], Float[Array, "batch classes"]]
 def pseudo_label(
     logits: Float[Array, "batch classes"], targets: Probabilities
 ) -> Float[Array, "batch"]:
-    """Return -log p(y), where y is the target's most probable class (Lee 2013, eq. 14-15).
+    """Return -log p(y) for each example, where y is the most probable class of its target.
 
-    Multiplied by a mask of confident targets it is FixMatch's loss (Sohn et al. 2020, eq. 4).
+    p is the softmax of `logits`, and targets are class probabilities (Lee 2013, eq. 14-15).
+    Multiplied by a mask of the confident targets, this is FixMatch's loss (Sohn et al. 2020, eq.
+    4).
     """
     labels = jnp.argmax(lax.stop_gradient(targets), axis=-1)
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
@@ -31,9 +34,10 @@ def pseudo_label(
 def soft_cross_entropy(
     logits: Float[Array, "batch classes"], targets: Probabilities
 ) -> Float[Array, "batch"]:
-    """Return the cross-entropy with soft targets, -sum_c target_c log p_c, where p is the softmax.
+    """Return the cross-entropy -sum_c target_c log p_c of each example with its soft target.
 
-    It is MixMatch's loss on labelled, mixed images (Berthelot et al. 2019, eq. 3).
+    p is the softmax of `logits`, and targets are class probabilities. This is MixMatch's loss on
+    labelled, mixed images (Berthelot et al. 2019, eq. 3).
     """
     return optax.softmax_cross_entropy(logits, lax.stop_gradient(targets))
 
@@ -41,11 +45,12 @@ def soft_cross_entropy(
 def squared_difference(
     logits: Float[Array, "batch classes"], targets: Probabilities
 ) -> Float[Array, "batch"]:
-    """Return the squared distance |p - target|^2 between the softmax p and the target.
+    """Return the squared distance |p - target|^2 of each example's probabilities from its target.
 
-    It is mean teacher's consistency loss (Tarvainen & Valpola 2017, eq. 1). Divided by the number
-    of classes it is MixMatch's unlabelled loss (Berthelot et al. 2019, eq. 4). It is bounded, so a
-    wrong target does little harm.
+    p is the softmax of `logits`, and targets are class probabilities. This is mean teacher's
+    consistency loss (Tarvainen & Valpola 2017, eq. 1). Divided by the number of classes it is
+    MixMatch's unlabelled loss (Berthelot et al. 2019, eq. 4). It is bounded, so a wrong target does
+    little harm.
     """
     difference = jax.nn.softmax(logits) - lax.stop_gradient(targets)
     return jnp.sum(jnp.square(difference), axis=-1)
@@ -54,9 +59,9 @@ def squared_difference(
 def divergence(
     logits: Float[Array, "batch classes"], targets: Float[Array, "batch classes"]
 ) -> Float[Array, "batch"]:
-    """Return the divergence KL(q || p), where p is the softmax of `logits` and q that of `targets`.
+    """Return the Kullback-Leibler divergence KL(q || p) of each example, in nats.
 
-    Both arguments are logits.
+    p is the softmax of `logits`, and q is the softmax of `targets`, which are logits too.
     """
     expected = jax.nn.log_softmax(targets)
     difference = expected - jax.nn.log_softmax(logits)
@@ -72,16 +77,17 @@ def virtual_adversarial(
     probe: float = 0.1,
     num_iterations: int = 1,
 ) -> Float[Array, "batch"]:
-    """Return VAT's loss: KL from p(image) to p(image + d), with the worst d of length `radius`.
+    """Return the loss of virtual adversarial training (VAT) for each image.
 
-    Virtual adversarial training, Miyato et al. 2018, eq. 5-6.
+    It is KL(p(image) || p(image + d)), where p are the predicted class probabilities, and d is the
+    perturbation of Euclidean length `radius` that changes them most (Miyato et al. 2018, eq. 5-6).
 
     Args:
       predict: a function from images to logits.
-      radius: Euclidean length of the perturbation, the paper's epsilon.
-      probe: step size of the finite difference, the paper's xi. Float32 needs a larger one than the
-        paper's 1e-6.
-      num_iterations: steps of the power method towards the direction of the largest curvature.
+      radius: the length of the perturbation, the paper's epsilon.
+      probe: the step size of the finite difference that finds d, the paper's xi. Float32 needs a
+        larger value than the paper's 1e-6.
+      num_iterations: the number of power iterations that find d.
     """
     targets = lax.stop_gradient(predict(images))
     direction = adversarial_direction(
@@ -99,16 +105,18 @@ def adversarial_direction(
     probe: float,
     num_iterations: int,
 ) -> Float[Array, "batch h w c"]:
-    """Return the unit direction in which each image's KL divergence curves most.
+    """Return the direction in which changing an image changes its prediction most.
 
-    It is found by the power method. Miyato et al. 2018, eq. 9-12: each iteration replaces the
-    direction d by the unit vector of the gradient of the KL divergence at probe * d.
+    There is one direction per image, of length 1. It is the direction of largest curvature of the
+    KL divergence between the predictions for the image and for the perturbed image, found by power
+    iterations from a random start (Miyato et al. 2018, eq. 9-12). Each iteration replaces the
+    direction d by the normalised gradient of that divergence at the perturbation probe * d.
 
     Args:
       predict: a function from images to logits.
-      targets: the logits for the unperturbed images.
-      probe: step size of the finite difference, the paper's xi.
-      num_iterations: iterations of the power method.
+      targets: the logits of the unperturbed images.
+      probe: the step size of the finite difference, the paper's xi.
+      num_iterations: the number of power iterations.
     """
 
     def total_divergence(perturbation: Float[Array, "batch h w c"]) -> Float[Array, ""]:
@@ -121,9 +129,9 @@ def adversarial_direction(
 
 
 def sharpen(probabilities: Probabilities, temperature: float) -> Probabilities:
-    """Sharpen probabilities to p^(1/T) / sum p^(1/T), of lower entropy if the temperature T < 1.
+    """Return class probabilities sharpened by a temperature T: p^(1/T) / sum p^(1/T).
 
-    Berthelot et al. 2019, eq. 7.
+    T < 1 lowers their entropy (Berthelot et al. 2019, eq. 7).
     """
     return jax.nn.softmax(jnp.log(jnp.maximum(probabilities, 1e-30)) / temperature)
 
@@ -131,9 +139,13 @@ def sharpen(probabilities: Probabilities, temperature: float) -> Probabilities:
 def average_and_sharpen(
     logits: Float[Array, "views batch classes"], temperature: float
 ) -> Probabilities:
-    """Return the sharpened mean prediction over an image's views (MixMatch).
+    """Return each image's mean class probabilities over several views, sharpened (MixMatch).
 
-    Berthelot et al. 2019, eq. 6-7.
+    Berthelot et al. 2019, eq. 6-7. A view is one random augmentation of the image.
+
+    Args:
+      logits: the class logits for each view of each image.
+      temperature: below 1 to sharpen; see `sharpen`.
     """
     return sharpen(jnp.mean(jax.nn.softmax(logits), axis=0), temperature)
 
@@ -145,11 +157,19 @@ def mixup(
     *,
     concentration: float,
 ) -> tuple[Float[Array, "n h w c"], Float[Array, "n classes"]]:
-    """Mix each image and its target with another, random row, whose weight is at most 1/2.
+    """Mix each image, and its target, with a randomly chosen other image of the batch (MixMatch).
 
-    MixMatch (Berthelot et al. 2019, eq. 8-11): lambda ~ Beta(a, a), where a is `concentration`, and
-    lambda' = max(lambda, 1 - lambda) is the row's own weight. As a row keeps at least half of the
-    weight, a labelled row still counts as labelled, and an unlabelled one as unlabelled.
+    Berthelot et al. 2019, eq. 8-11. The weight of the image itself is lambda' = max(lambda, 1 -
+    lambda) with lambda ~ Beta(a, a), where a is `concentration`. It is at least 1/2, so a mixed
+    image still counts as labelled if the image itself is labelled.
+
+    Args:
+      images: the images of the batch.
+      targets: the class probabilities of each image.
+      concentration: the parameter a of the Beta distribution.
+
+    Returns:
+      The mixed images and their mixed targets.
     """
     order_key, share_key = jax.random.split(key)
     order = jax.random.permutation(order_key, len(images))
@@ -163,14 +183,16 @@ def mixup(
 def align(
     probabilities: Probabilities, prior: Float[Array, "classes"], mean: Float[Array, "classes"]
 ) -> Probabilities:
-    """Return p * prior / mean, scaled to sum to 1 (distribution alignment).
+    """Rescale predictions towards the expected class frequencies (distribution alignment).
 
-    Berthelot et al. 2020, section 3.1.
+    Returns p * prior / mean, scaled to sum to 1, for each prediction p (Berthelot et al. 2020,
+    section 3.1).
 
     Args:
-      prior: the expected class frequencies. A uniform prior is outside information that the labels
-        do not contain, unless the data set is known to be balanced; `labelled_prior` is the
-        alternative.
+      probabilities: the predicted class probabilities.
+      prior: the expected class frequencies. `labelled_prior` estimates them from the labels. A
+        uniform prior is only justified if the data set is known to be balanced, which the labels do
+        not tell.
       mean: the running mean of the model's predictions.
     """
     scaled = probabilities * (prior / jnp.maximum(mean, 1e-6))
@@ -180,24 +202,25 @@ def align(
 def labelled_prior(
     counts: Float[Array, "classes"], strength: float = 1.0
 ) -> Float[Array, "classes"]:
-    """Estimate the class frequencies from labels, with a pseudo-count per class.
+    """Estimate the class frequencies from the numbers of labels per class.
 
-    This is the posterior mean under a symmetric Dirichlet prior (Laplace's rule for strength 1). It
-    is unbiased (up to the pseudo-counts) only if the labels were drawn at random: a query strategy
-    that avoids a class biases it.
+    The estimate is the posterior mean under a symmetric Dirichlet prior (Laplace's rule for
+    strength 1). It is unbiased, up to the pseudo-counts, only if the labelled images were drawn at
+    random: a query strategy that avoids a class biases it.
 
     Args:
-      counts: number of labels per class.
-      strength: pseudo-count added to each class.
+      counts: the number of labels of each class.
+      strength: a pseudo-count that is added to each class.
     """
     return (counts + strength) / jnp.sum(counts + strength)
 
 
 def ramp_up(step: Float[Array, ""] | float, length: float) -> Float[Array, ""]:
-    """Return the weight exp(-5 (1 - t)^2), where t rises from 0 to 1 over `length` steps.
+    """Return the weight of a consistency loss, which rises from about 0 to 1 over `length` steps.
 
-    It is mean teacher's weight of the consistency loss (Tarvainen & Valpola 2017, section 3): early
-    targets are noise.
+    The weight is exp(-5 (1 - t)^2) with t = step / length, and 1 after `length` steps (mean
+    teacher; Tarvainen & Valpola 2017, section 3). It is small at first because early targets are
+    mostly noise.
     """
     passed = jnp.clip(step / jnp.maximum(length, 1e-9), 0.0, 1.0)
     return jnp.exp(-5.0 * jnp.square(1.0 - passed))

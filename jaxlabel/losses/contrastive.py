@@ -1,4 +1,4 @@
-"""The contrastive loss NT-Xent, which tells a view of an image from the views of other images."""
+"""The contrastive loss NT-Xent: two views of an image attract, views of different images repel."""
 
 import jax
 import jax.numpy as jnp
@@ -11,15 +11,19 @@ def nt_xent(
     temperature: float,
     shown: Int[Array, "two batch"] | None = None,
 ) -> Float[Array, "batch"]:
-    """Return NT-Xent, the normalised temperature-scaled cross-entropy, of each pair.
+    """Return the contrastive loss NT-Xent of each pair of views (SimCLR; Chen et al. 2020, eq. 1).
 
-    Chen et al. 2020, eq. 1. Row i of `first` and row i of `second` are a positive pair; the other 2
-    batch - 2 rows are its negatives. A pair's loss is the mean over its two directions.
+    NT-Xent is the normalised temperature-scaled cross-entropy. Row i of `first` and row i of
+    `second` are the embeddings of two views, a positive pair. The other 2 batch - 2 rows are the
+    pair's negatives. The loss of a pair is the mean over its two directions.
 
     Args:
-      shown: the image that each row of `first` and of `second` shows. Rows that show either image
-        of a pair are then left out of the pair's negatives. None if, as in the paper, a batch has
-        each image once.
+      first: the embedding of the first view of each pair.
+      second: the embedding of the second view of each pair.
+      temperature: the similarities are divided by it.
+      shown: the index of the image that each row of `first` and each row of `second` shows. A
+        pair's negatives then leave out all rows that show an image of the pair. None if no image
+        occurs twice in the batch, as in the paper.
     """
     rows = jnp.concatenate([first, second])
     rows = rows * jax.lax.rsqrt(jnp.sum(jnp.square(rows), axis=-1, keepdims=True) + 1e-12)
@@ -35,7 +39,15 @@ def nt_xent(
 
 
 def _false_negatives(shown: Int[Array, "two batch"]) -> Bool[Array, "rows rows"]:
-    """Return True where a column shows either image of the row's pair but is not its positive."""
+    """Return a mask of the negatives to leave out: those that show an image of the pair itself.
+
+    Args:
+      shown: the index of the image that each view shows, for the first and the second views.
+
+    Returns:
+      A boolean matrix over all 2 batch views. Entry (i, j) is True if view j shows either image of
+      the pair of view i, but is not itself the other view of that pair.
+    """
     images, positives = shown.ravel(), shown[::-1].ravel()
     num_pairs = shown.shape[1]
     pair = jnp.roll(jnp.eye(2 * num_pairs, dtype=bool), num_pairs, axis=1)

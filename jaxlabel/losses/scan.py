@@ -10,9 +10,10 @@ from jaxlabel.losses import cross_entropy
 def consistency(
     logits: Float[Array, "batch clusters"], neighbours: Float[Array, "batch clusters"]
 ) -> Float[Array, "batch"]:
-    """Return -log of the dot product of an image's and its neighbour's cluster probabilities.
+    """Return SCAN's consistency loss for each image and one of its nearest neighbours.
 
-    Van Gansbeke et al. 2020, eq. 2, first term. It is 0 if both are in one cluster with certainty.
+    It is -log of the dot product of the two images' cluster probabilities (Van Gansbeke et al.
+    2020, eq. 2, first term), and 0 if both are in one cluster with certainty.
 
     Args:
       logits: the cluster logits of the images.
@@ -24,15 +25,15 @@ def consistency(
 def prior_divergence(
     logits: Float[Array, "batch clusters"], prior: Float[Array, "clusters"] | None = None
 ) -> Float[Array, ""]:
-    """Return KL(mean cluster probabilities of the batch || prior).
+    """Return KL(m || prior), where m are the mean cluster probabilities of the batch.
 
-    It keeps clusters from becoming empty. With the uniform prior it is log(clusters) minus the
-    entropy of the mean cluster probabilities: up to that constant the second term of Van Gansbeke
-    et al. 2020, eq. 2.
+    As a loss, it keeps clusters from becoming empty. For a uniform prior it is log(clusters) minus
+    the entropy of m, so up to a constant it is the second term of SCAN's loss (Van Gansbeke et al.
+    2020, eq. 2).
 
     Args:
-      logits: the cluster logits of the images.
-      prior: the clusters' expected sizes as fractions; None for a uniform prior.
+      logits: the cluster logits of the batch.
+      prior: the expected sizes of the clusters, as fractions; None for a uniform prior.
     """
     log_mean = jax.nn.logsumexp(jax.nn.log_softmax(logits), axis=0) - jnp.log(len(logits))
     log_prior = -jnp.log(logits.shape[-1]) if prior is None else jnp.log(prior)
@@ -46,10 +47,16 @@ def scan_loss(
     entropy_weight: float,
     prior: Float[Array, "clusters"] | None = None,
 ) -> Float[Array, "batch"]:
-    """Return each image's consistency loss plus the batch's weighted divergence from the prior.
+    """Return SCAN's clustering loss for each image and one of its nearest neighbours.
 
-    Van Gansbeke et al. 2020, eq. 2, with lambda = `entropy_weight`; see `consistency` and
-    `prior_divergence`.
+    It is `consistency` plus `entropy_weight` times `prior_divergence` (Van Gansbeke et al. 2020,
+    eq. 2, where `entropy_weight` is lambda). The second term is one number for the whole batch.
+
+    Args:
+      logits: the cluster logits of the images.
+      neighbours: the cluster logits of one neighbour of each image.
+      entropy_weight: the weight of the second term.
+      prior: the expected sizes of the clusters, as fractions; None for a uniform prior.
     """
     return consistency(logits, neighbours) + entropy_weight * prior_divergence(logits, prior)
 
@@ -59,16 +66,18 @@ def self_label(
     student: Float[Array, "batch clusters"],
     threshold: float,
 ) -> tuple[Float[Array, "batch"], Bool[Array, "batch"]]:
-    """Return SCAN's self-labelling losses, and a mask of the images whose cluster is confident.
+    """Return SCAN's self-labelling loss per image, and a mask of the images with a pseudo-label.
 
-    Van Gansbeke et al. 2020, section 2.3: if the teacher's largest probability reaches `threshold`,
-    its cluster is the student's pseudo-label. The losses are weighted so that each cluster with
-    confident images has the same total weight, and their mean is the class-balanced cross-entropy.
-    If no image is confident, all losses and gradients are 0.
+    Van Gansbeke et al. 2020, section 2.3. An image has a pseudo-label if the teacher's largest
+    cluster probability reaches `threshold`; the pseudo-label is that cluster. The loss is the
+    student's cross-entropy. Images are weighted so that every cluster with pseudo-labels has the
+    same total weight, and the mean of the losses is the class-balanced cross-entropy. Images
+    without a pseudo-label have loss 0.
 
     Args:
-      teacher: the cluster logits of the unaugmented images.
-      student: the cluster logits of the strongly augmented images.
+      teacher: the teacher's cluster logits for the unaugmented images.
+      student: the trained model's cluster logits for the strongly augmented images.
+      threshold: the smallest confidence of a pseudo-label.
     """
     shares = jax.lax.stop_gradient(jax.nn.softmax(teacher))
     labels = jnp.argmax(shares, axis=-1)

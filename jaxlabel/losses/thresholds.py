@@ -1,8 +1,8 @@
-"""Confidence thresholds and weights in [0, 1] of pseudo-labels, one per unlabelled example.
+"""Confidence thresholds and weights of pseudo-labels: a number in [0, 1] per unlabelled example.
 
-They are all that distinguishes four methods: FixMatch has a fixed threshold, FlexMatch one per
-class that follows how well the class is learned, FreeMatch one that follows the model's mean
-confidence, and SoftMatch a smooth weight.
+Four methods differ only in these. FixMatch has one fixed threshold. FlexMatch has a threshold per
+class, which rises as the class is learned. FreeMatch derives a threshold per class from the model's
+mean confidence. SoftMatch has a smooth weight in place of a threshold.
 """
 
 from typing import NamedTuple
@@ -14,9 +14,9 @@ Probabilities = Float[Array, "batch classes"]
 
 
 def fixed_mask(probabilities: Probabilities, threshold: float) -> Float[Array, "batch"]:
-    """Return 1 where the largest probability reaches the threshold, else 0 (FixMatch).
+    """Return 1.0 for each prediction whose largest probability reaches the threshold, else 0.0.
 
-    Sohn et al. 2020, eq. 4.
+    This is the pseudo-label mask of FixMatch (Sohn et al. 2020, eq. 4).
     """
     return (jnp.max(probabilities, axis=-1) >= threshold).astype(jnp.float32)
 
@@ -24,7 +24,15 @@ def fixed_mask(probabilities: Probabilities, threshold: float) -> Float[Array, "
 def class_mask(
     probabilities: Probabilities, thresholds: Float[Array, "classes"]
 ) -> Float[Array, "batch"]:
-    """Return 1 where the largest probability reaches the predicted class's threshold, else 0."""
+    """Return 1.0 for each prediction that reaches the threshold of its predicted class, else 0.0.
+
+    The predicted class is the most probable one, and its probability is compared with the
+    threshold.
+
+    Args:
+      probabilities: the predicted class probabilities of each image.
+      thresholds: the threshold of each class.
+    """
     labels = jnp.argmax(probabilities, axis=-1)
     return (jnp.max(probabilities, axis=-1) >= thresholds[labels]).astype(jnp.float32)
 
@@ -35,17 +43,21 @@ def remember(
     probabilities: Probabilities,
     threshold: float,
 ) -> Int[Array, "n"]:
-    """Update the last confident class of each image; -1 if it never had one.
+    """Record, for each image of a batch, the predicted class if the prediction is confident.
 
-    FlexMatch (Zhang et al. 2021), algorithm 1. If an image is in the batch twice, with two
-    different confident classes, the class with the larger number wins, because JAX does not define
-    which of two writes comes last.
+    FlexMatch (Zhang et al. 2021), algorithm 1, counts these classes. If an image is in the batch
+    twice with different confident classes, the class with the larger number is recorded, because
+    JAX does not define which of two writes comes last.
 
     Args:
-      chosen: the last confident class of every image so far.
-      rows: the indices of the batch's images.
-      probabilities: the predictions for the batch.
-      threshold: the confidence at which a prediction counts.
+      chosen: for every training image, the class of its last confident prediction; -1 if it never
+        had one.
+      rows: the indices of the batch's images in `chosen`.
+      probabilities: the predicted class probabilities of the batch's images.
+      threshold: a prediction is confident if its largest probability reaches this.
+
+    Returns:
+      The updated `chosen`.
     """
     confident = jnp.max(probabilities, axis=-1) >= threshold
     labels = jnp.argmax(probabilities, axis=-1).astype(chosen.dtype)
@@ -56,14 +68,17 @@ def remember(
 def curriculum_thresholds(
     chosen: Int[Array, "n"], num_classes: int, threshold: float
 ) -> Float[Array, "classes"]:
-    """Return FlexMatch's threshold per class, lower for classes with few confident images.
+    """Return FlexMatch's confidence threshold of each class, lower for less learned classes.
 
-    Zhang et al. 2021: eq. 5 counts the images per class; eq. 11 (warm-up) divides by the largest
-    count, or by the number of images that were never confident if that is more; eq. 12 maps x to
-    x / (2 - x).
+    A class counts as less learned if it is the last confident prediction of fewer images. Zhang et
+    al. 2021: eq. 5 counts these images per class; eq. 11 (warm-up) divides by the largest count, or
+    by the number of images without a confident prediction if that is larger; eq. 12 maps the ratio
+    x to x / (2 - x).
 
     Args:
-      chosen: the last confident class of every image, -1 if it never had one.
+      chosen: for every training image, the class of its last confident prediction; -1 if it never
+        had one.
+      num_classes: the number of classes.
       threshold: the threshold of a fully learned class.
     """
     counts = jnp.zeros(num_classes).at[jnp.maximum(chosen, 0)].add(chosen >= 0)
@@ -73,12 +88,12 @@ def curriculum_thresholds(
 
 
 class Confidence(NamedTuple):
-    """Running statistics of the model's predictions on unlabelled images.
+    """Running statistics of a model's predictions on unlabelled images.
 
     Attributes:
-      level: mean of the largest probability.
-      spread: variance of the largest probability.
-      mean: mean prediction, one probability per class.
+      level: the mean of the predictions' largest probability (the mean confidence).
+      spread: the variance of the predictions' largest probability.
+      mean: the mean predicted probability of each class.
     """
 
     level: Float[Array, ""]
@@ -87,21 +102,24 @@ class Confidence(NamedTuple):
 
 
 def initial_statistics(num_classes: int) -> Confidence:
-    """Return the initial statistics, for uniform predictions, as in FreeMatch and SoftMatch."""
+    """Return the statistics before training, which assume uniform predictions.
+
+    FreeMatch and SoftMatch start from these values.
+    """
     share = jnp.float32(1 / num_classes)
     return Confidence(share, jnp.float32(1.0), jnp.full(num_classes, share))
 
 
 def update_statistics(before: Confidence, probabilities: Probabilities, decay: float) -> Confidence:
-    """Update the running statistics with one batch, by exponential moving averages.
+    """Update the running statistics of a model's predictions with the predictions for one batch.
 
-    FreeMatch (Wang et al. 2023), eq. 5 and 8; SoftMatch (Chen et al. 2023), eq. 6-7, with the
-    unbiased sample variance.
+    The statistics are exponential moving averages. FreeMatch (Wang et al. 2023), eq. 5 and 8;
+    SoftMatch (Chen et al. 2023), eq. 6-7, with the unbiased sample variance.
 
     Args:
-      before: the statistics before the batch.
-      probabilities: the predictions for the batch.
-      decay: the weight of the old statistics.
+      before: the statistics before this batch.
+      probabilities: the predicted class probabilities of the batch's images.
+      decay: the weight of the old statistics; the batch has weight 1 - decay.
     """
     largest = jnp.max(probabilities, axis=-1)
     variance = jnp.var(largest) * len(largest) / max(1, len(largest) - 1)
@@ -117,21 +135,25 @@ def update_statistics(before: Confidence, probabilities: Probabilities, decay: f
 
 
 def adaptive_thresholds(statistics: Confidence, max_level: float = 1.0) -> Float[Array, "classes"]:
-    """Return FreeMatch's threshold per class.
+    """Return FreeMatch's confidence threshold of each class.
 
-    Wang et al. 2023, eq. 9: the mean confidence times the class's mean probability, divided by the
-    largest class's mean probability. The upper limit `max_level` of the mean confidence is not in
-    the paper.
+    Wang et al. 2023, eq. 9: the threshold is the model's mean confidence times the class's mean
+    probability, divided by the largest mean probability of any class. `statistics` holds the
+    running means. The upper limit `max_level` of the mean confidence is not in the paper.
     """
     return jnp.minimum(statistics.level, max_level) * statistics.mean / jnp.max(statistics.mean)
 
 
 def gaussian_weights(probabilities: Probabilities, statistics: Confidence) -> Float[Array, "batch"]:
-    """Return SoftMatch's pseudo-label weights in [0, 1], smaller for less confident predictions.
+    """Return SoftMatch's weight in [0, 1] of each pseudo-label, smaller for less confident ones.
 
-    Chen et al. 2023, eq. 5, with lambda_max = 1: the weight is exp(-(max p - level)^2 / (2 spread))
-    if max p is below `level`, else 1, where `level` and `spread` are the running mean and variance
-    of the largest probability.
+    Chen et al. 2023, eq. 5, with lambda_max = 1. The weight is 1 if the prediction's largest
+    probability max p is at least the running mean `level`, and otherwise exp(-(max p - level)^2 /
+    (2 spread)), where `spread` is the running variance of max p.
+
+    Args:
+      probabilities: the predicted class probabilities of each image.
+      statistics: the running statistics `level` and `spread`.
     """
     largest = jnp.max(probabilities, axis=-1)
     below = jnp.minimum(largest - statistics.level, 0.0)

@@ -1,8 +1,9 @@
 """Neural networks as Flax NNX modules.
 
-Every network is a pytree that training functions take and return. `features(images)` returns the
-hidden representation; calling the model returns its output (logits, or images for a generator).
-Images are float32 (batch, height, width, channels) in [0, 1].
+Every network is a pytree: training functions take it as an argument and return the trained network.
+`features(images)` returns the hidden representation. Calling the network returns its output: class
+logits for a classifier, images for a generator. Images are float32 arrays (batch, height, width,
+channels) with values in [0, 1].
 """
 
 from jaxlabel.nets.autoencoders import ConvAutoencoder, DenseAutoencoder

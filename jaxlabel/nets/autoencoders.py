@@ -1,4 +1,4 @@
-"""Autoencoders: `features(images)` returns the codes, calling the model the pixels' logits."""
+"""Autoencoders: `features(images)` returns the codes; calling the network returns pixel logits."""
 
 import math
 from collections.abc import Sequence
@@ -13,15 +13,17 @@ from jaxlabel.nets.dense import Dense
 
 
 class DenseAutoencoder(nnx.Module):
-    """A fully connected autoencoder (pixels-512-256-code-256-512-pixels) with ReLU hidden layers.
+    """A fully connected autoencoder with ReLU hidden layers (by default 512 and 256 units wide).
 
-    Calling it returns the pixels' logits, of the images' shape. It is the baseline S0's
-    autoencoder.
+    `features(images)` returns the codes, an array (batch, code). Calling the network on images
+    encodes and decodes them: it returns one logit per pixel and channel, in the shape of the
+    images. A sigmoid turns the logits into reconstructed pixels in [0, 1].
 
     Args:
       shape: height, width, and channels of an image.
-      code: dimensions of the code.
-      hidden: widths of the layers between the pixels and the code.
+      code: the number of dimensions of the code.
+      hidden: widths of the encoder's hidden layers, from the pixels to the code. The decoder has
+        the same layers in reverse order.
     """
 
     def __init__(
@@ -40,10 +42,13 @@ class DenseAutoencoder(nnx.Module):
 
 
 class ConvAutoencoder(nnx.Module):
-    """A convolutional autoencoder: two convolutions that each halve the sides, and a dense code.
+    """A convolutional autoencoder.
 
-    The decoder mirrors the encoder, and calling the model returns the pixels' logits. Images whose
-    sides are not multiples of 4 are padded with black at the end, and the output is cropped.
+    Two convolutions each halve the image's sides, and a dense layer maps the feature maps to the
+    code. The decoder mirrors the encoder. `features(images)` returns the codes. Calling the network
+    on images encodes and decodes them: it returns one logit per pixel and channel, in the shape of
+    the images. Images whose sides are not multiples of 4 are padded with black at the bottom and on
+    the right, and the output is cropped.
     """
 
     def __init__(self, shape: tuple[int, ...], code: int, rngs: nnx.Rngs, width: int = 16):

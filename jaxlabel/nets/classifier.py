@@ -1,4 +1,4 @@
-"""A classifier made of an encoder and a linear head, and the encoders that a config can name."""
+"""A classifier (an encoder and a linear head), and the encoders that a config can name."""
 
 from typing import Protocol
 
@@ -15,7 +15,11 @@ ENCODERS = ("conv", "resnet18", "dense", "gradients", "gradient_conv", "fine_gra
 
 
 class Encoder(Protocol):
-    """A network that maps images to feature vectors of `num_features` dimensions."""
+    """The interface of an encoder: a network that maps images to feature vectors.
+
+    Attributes:
+      num_features: the number of dimensions of a feature vector.
+    """
 
     num_features: int
 
@@ -23,9 +27,10 @@ class Encoder(Protocol):
 
 
 class Classifier(nnx.Module):
-    """A linear classification head on an encoder: calling it returns the class logits.
+    """An image classifier: an encoder followed by one linear layer.
 
-    `features(images)` returns the encoder's features.
+    Calling it on images returns the class logits. `features(images)` returns the encoder's
+    features.
     """
 
     def __init__(self, encoder: Encoder, num_classes: int, rngs: nnx.Rngs):
@@ -42,14 +47,14 @@ class Classifier(nnx.Module):
 def make_encoder(
     name: str, shape: tuple[int, ...], rngs: nnx.Rngs, width: int | None = None
 ) -> Encoder:
-    """Return a new encoder, with random weights, for images of the given shape.
+    """Return a new encoder network with random weights.
 
     Args:
-      name: the architecture, one of `ENCODERS`.
-      shape: height, width, and channels of an image.
+      name: the architecture, one of `ENCODERS`, for example "conv" or "resnet18".
+      shape: height, width, and channels of the images that the encoder will get.
       rngs: the random streams for the initial weights.
-      width: the number of units or channels that the architecture's layer sizes are multiples of;
-        None for the architecture's default.
+      width: the base width of the network: the sizes of all its layers are multiples of this
+        number. None for the architecture's default.
 
     Raises:
       ValueError: `name` is not in `ENCODERS`.

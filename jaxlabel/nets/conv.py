@@ -12,11 +12,11 @@ from jaxlabel.nets.layers import Conv, GroupNorm, compute_dtype
 
 
 class ConvClassifier(nnx.Module):
-    """A small classifier: two 3x3 convolutions with GroupNorm, and a dense hidden layer.
+    """A small image classifier of two 3x3 convolutions with GroupNorm and two dense layers.
 
-    Before each convolution, space-to-depth halves the sides, so that every convolution has stride
-    1: XLA compiles those best on a CPU. `features(images)` returns the hidden layer, (batch,
-    hidden).
+    Calling it on images returns the class logits. `features(images)` returns the outputs of the
+    first dense layer, an array (batch, hidden). `space_to_depth` halves the sides before each
+    convolution, so every convolution has stride 1, which XLA compiles best on a CPU.
     """
 
     def __init__(
@@ -57,13 +57,14 @@ class ConvClassifier(nnx.Module):
 
 
 class ConvNet(nnx.Module):
-    """A convolutional encoder of small images: six 3x3 convolutions in pairs at 1/2, 1/4, 1/8 size.
+    """A convolutional encoder for small images, with six 3x3 convolutions.
 
-    The first halving of the sides is a space-to-depth, the later two are means over 2x2 pixels. The
-    pairs have 2, 4, and 4 times `width` channels, and GroupNorm and leaky ReLU follow each
-    convolution. The features are means over all positions, so images may have any size. There are
-    no convolutions at full resolution, because they would have few channels, which is slowest, and
-    the largest arrays (times in experiments/train_step.md).
+    The convolutions come in three pairs, which run at 1/2, 1/4, and 1/8 of the image's size.
+    `space_to_depth` halves the sides first; means over 2x2 pixels halve them before the third and
+    the fifth convolution. The pairs have 2, 4, and 4 times `width` channels. GroupNorm and leaky
+    ReLU follow each convolution. The features are means over all positions, so images may have any
+    size. No convolution runs at full size: it would have few channels, which makes it slow, and the
+    largest feature maps (times in experiments/train_step.md).
     """
 
     def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int = 16):
@@ -84,7 +85,7 @@ class ConvNet(nnx.Module):
 
 
 def even(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h+h%2 w+w%2 c"]:
-    """Pad the images to even sides by repeating an odd last row or column."""
+    """Return the images padded to even height and width by repeating the last row or column."""
     _, h, w, _ = images.shape
     if h % 2 == 0 and w % 2 == 0:
         return images
@@ -92,6 +93,9 @@ def even(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h+h%2 w+w%2
 
 
 def halve(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h/2 w/2 c"]:
-    """Halve the images' sides by averaging blocks of 2x2 pixels; pad odd sides first."""
+    """Return the images at half the height and width: each output pixel is the mean of 2x2 pixels.
+
+    If a side is odd, the last row or column is repeated first.
+    """
     n, h, w, c = even(images).shape
     return even(images).reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))

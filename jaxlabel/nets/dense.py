@@ -10,10 +10,11 @@ from jaxtyping import Array, Float
 
 
 class Dense(nnx.Module):
-    """A stack of fully connected layers with ReLU between them, from (batch, i) to (batch, o).
+    """A multilayer perceptron: fully connected layers with ReLU between them, none after the last.
 
     Args:
-      widths: sizes of the input, of each hidden layer, and of the output.
+      widths: the number of inputs, the number of units of each hidden layer, and the number of
+        outputs.
     """
 
     def __init__(self, widths: Sequence[int], rngs: nnx.Rngs):
@@ -32,9 +33,10 @@ class Dense(nnx.Module):
 
 
 class DenseClassifier(nnx.Module):
-    """A fully connected classifier of flattened images: calling it returns the class logits.
+    """A fully connected image classifier, which gets the pixels as one flat vector.
 
-    `features(images)` returns the last hidden layer.
+    Calling it on images returns the class logits. `features(images)` returns the outputs of the
+    last hidden layer.
     """
 
     def __init__(
@@ -55,7 +57,11 @@ class DenseClassifier(nnx.Module):
 
 
 class DenseEncoder(nnx.Module):
-    """A fully connected encoder of flattened images: 16 and 8 times `width` ReLU units."""
+    """A fully connected image encoder with two ReLU layers of 16 `width` and 8 `width` units.
+
+    `features(images)` returns the outputs of the second layer. The input is the image's pixels as
+    one flat vector.
+    """
 
     def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int = 16):
         self.num_features = 8 * width

@@ -1,8 +1,8 @@
 """Generators and discriminators of the semi-supervised GAN (Salimans et al. 2016, section 6.1).
 
-A discriminator is a classifier with noise layers that are active if it gets a random key: call
-`model(images, key)` to train it and `model(images)` to evaluate it. A generator maps Gaussian
-latent vectors to images in [0, 1].
+A discriminator is a classifier with noise layers, which add noise only if the call gets a random
+key: call `model(images, key)` for training and `model(images)` for evaluation. A generator maps
+Gaussian latent vectors to images in [0, 1].
 """
 
 import itertools
@@ -23,10 +23,11 @@ NOISE = (0.3, 0.5)
 
 
 class NormedLinear(nnx.Module):
-    """A weight-normalised linear layer, w = g v / ||v|| (Salimans & Kingma 2016, eq. 2).
+    """A linear layer with weight normalisation, w = g v / ||v|| (Salimans & Kingma 2016, eq. 2).
 
-    The gain g is learned only if `learn_gain` (for the last layer), else it is fixed at sqrt(2): a
-    hidden layer with a learned gain could grow until its noise has no effect.
+    The gain g is a learned parameter if `learn_gain` is True, as in a network's last layer.
+    Otherwise it is fixed at sqrt(2): a hidden layer with a learned gain could scale up its outputs
+    until the noise added to them has no effect.
     """
 
     def __init__(self, inputs: int, outputs: int, rngs: nnx.Rngs, *, learn_gain: bool = False):
@@ -43,7 +44,7 @@ class NormedLinear(nnx.Module):
 
 
 class NormedConv(nnx.Module):
-    """A weight-normalised 3x3 convolution with a fixed gain of sqrt(2)."""
+    """A 3x3 convolution with weight normalisation, whose gain is fixed at sqrt(2)."""
 
     def __init__(self, channels: int, features: int, rngs: nnx.Rngs):
         self.convolution = Conv(channels, features, rngs)
@@ -57,14 +58,16 @@ class NormedConv(nnx.Module):
 
 
 class DenseDiscriminator(nnx.Module):
-    """The fully connected, weight-normalised MNIST discriminator of Salimans et al. 2016.
+    """The fully connected, weight-normalised GAN discriminator for MNIST of Salimans et al. 2016.
 
-    It has five hidden layers. Gaussian noise is added to the pixels and to every hidden layer.
-    Calling the model returns the class logits.
+    It has five hidden layers. Calling the network on images returns the class logits. If the call
+    gets a random key, Gaussian noise is added to the pixels and to the output of every hidden
+    layer.
 
     Args:
-      width: units of the first layer; the second has half as many, the other three a quarter.
-      noise: factor of the noise's standard deviations; 1 gives the paper's.
+      width: units of the first layer. The second layer has half as many units, and each of the
+        other three a quarter.
+      noise: a factor of the noise's standard deviations; 1 gives the paper's.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class DenseDiscriminator(nnx.Module):
         self.head = NormedLinear(widths[-1], num_classes, rngs, learn_gain=True)
 
     def inputs(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        """Return the first layer's inputs: the flattened pixels."""
+        """Return the first layer's input vectors: the pixels of each image, flattened."""
         return images.reshape(len(images), -1)
 
     def features(
@@ -92,7 +95,7 @@ class DenseDiscriminator(nnx.Module):
     ) -> Float[Array, "batch d"]:
         hidden = self.inputs(images).astype(compute_dtype())
         for number, layer in enumerate(self.layers):
-            hidden = noisy(hidden, self.noise if number else self.pixel_noise, key, number)
+            hidden = add_noise(hidden, self.noise if number else self.pixel_noise, key, number)
             hidden = jax.nn.relu(layer(hidden))
         return hidden.astype(jnp.float32)
 
@@ -104,29 +107,36 @@ class DenseDiscriminator(nnx.Module):
     def classify(
         self, features: Float[Array, "batch d"], key: Key[Array, ""] | None = None
     ) -> Float[Array, "batch classes"]:
-        """Return the class logits for features; add noise to the features if there is a key."""
-        return self.head(noisy(features, self.noise, key, len(self.layers)))
+        """Return the class logits for feature vectors that `features` computed.
+
+        If `key` is given, Gaussian noise is added to the features first.
+        """
+        return self.head(add_noise(features, self.noise, key, len(self.layers)))
 
 
 class GradientDiscriminator(DenseDiscriminator):
-    """A `DenseDiscriminator` with the pixels and their oriented gradients as noisy inputs."""
+    """A fully connected GAN discriminator on the pixels and the HOG-like features of an image.
+
+    It is a `DenseDiscriminator` with the features of `oriented_gradients` as further inputs.
+    """
 
     def inputs(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        """Return the first layer's inputs: the flattened pixels, then the oriented gradients."""
+        """Return the first layer's input vectors: flattened pixels, then oriented gradients."""
         gradients = oriented_gradients(images, pixels=False) / math.sqrt(CELL)
         return jnp.concatenate([super().inputs(images), gradients], axis=-1)
 
 
 class ConvDiscriminator(nnx.Module):
-    """A weight-normalised discriminator: two convolutions at 1/2 size and two at 1/4 size.
+    """A convolutional, weight-normalised GAN discriminator.
 
-    A dense hidden layer follows. Space-to-depth replaces strides. Gaussian noise is added to the
-    pixels, between the two pairs of convolutions, and before each dense layer. Calling the model
-    returns the class logits.
+    It has two convolutions at 1/2 of the image's size, two at 1/4, and a dense hidden layer.
+    Calling the network on images returns the class logits. If the call gets a random key, Gaussian
+    noise is added to the pixels, to the inputs of the third convolution, and to the inputs of each
+    dense layer. `space_to_depth` halves the sides in place of strides.
 
     Args:
       width: channels of the first two convolutions; the other two have twice as many.
-      noise: factor of the noise's standard deviations; 1 gives those of `NOISE`.
+      noise: a factor of the noise's standard deviations; 1 gives those in `NOISE`.
     """
 
     def __init__(
@@ -156,10 +166,10 @@ class ConvDiscriminator(nnx.Module):
         for number, convolution in enumerate(self.convolutions):
             if number % 2 == 0:
                 hidden = space_to_depth(
-                    noisy(hidden, self.noise if number else self.pixel_noise, key, number)
+                    add_noise(hidden, self.noise if number else self.pixel_noise, key, number)
                 )
             hidden = jax.nn.leaky_relu(convolution(hidden), 0.1)
-        hidden = noisy(hidden.reshape(len(hidden), -1), self.noise, key, len(self.convolutions))
+        hidden = add_noise(hidden.reshape(len(hidden), -1), self.noise, key, len(self.convolutions))
         return jax.nn.leaky_relu(self.hidden(hidden), 0.1).astype(jnp.float32)
 
     def __call__(
@@ -170,14 +180,18 @@ class ConvDiscriminator(nnx.Module):
     def classify(
         self, features: Float[Array, "batch d"], key: Key[Array, ""] | None = None
     ) -> Float[Array, "batch classes"]:
-        """Return the class logits for features; add noise to the features if there is a key."""
-        return self.head(noisy(features, self.noise, key, len(self.convolutions) + 1))
+        """Return the class logits for feature vectors that `features` computed.
+
+        If `key` is given, Gaussian noise is added to the features first.
+        """
+        return self.head(add_noise(features, self.noise, key, len(self.convolutions) + 1))
 
 
 class DenseGenerator(nnx.Module):
-    """The fully connected MNIST generator of Salimans et al. 2016, with batch normalisation.
+    """The fully connected GAN generator for MNIST of Salimans et al. 2016.
 
-    The two hidden layers are softplus units. Calling it maps latent vectors to images in [0, 1].
+    Its hidden layers are softplus units with batch normalisation. Calling it on latent vectors
+    returns images in [0, 1].
     """
 
     def __init__(
@@ -203,9 +217,10 @@ class DenseGenerator(nnx.Module):
 
 
 class ConvGenerator(nnx.Module):
-    """A generator: a dense layer at 1/4 size, and two convolutions that double the sides.
+    """A convolutional GAN generator.
 
-    Calling it maps latent vectors to images in [0, 1].
+    A dense layer makes feature maps of 1/4 of the image's size, and each of two convolutions
+    doubles the sides. Calling the network on latent vectors returns images in [0, 1].
     """
 
     def __init__(self, shape: tuple[int, ...], latent: int, rngs: nnx.Rngs, *, width: int = 32):
@@ -225,11 +240,12 @@ class ConvGenerator(nnx.Module):
 
 
 class BatchScale(nnx.Module):
-    """Batch normalisation by the batch's own mean and variance, without running averages.
+    """A batch normalisation layer without running averages, for GAN generators.
 
-    A generator is only ever called on whole batches, and without batch normalisation many of its
-    units die. The library avoids ordinary batch normalisation because plain `jax.jit` functions
-    would lose the updates of its running averages; there are none here.
+    It always normalises by the mean and variance of the current batch, which is enough because a
+    generator is only called on whole batches. Ordinary batch normalisation is avoided because plain
+    `jax.jit` functions would lose the updates of its running averages. Without any batch
+    normalisation many of the generator's units would die.
     """
 
     def __init__(self, channels: int):
@@ -244,14 +260,15 @@ class BatchScale(nnx.Module):
         return (centred / deviation * self.scale[...] + self.bias[...]).astype(inputs.dtype)
 
 
-def noisy(
+def add_noise(
     values: Float[Array, "batch *shape"], deviation: float, key: Key[Array, ""] | None, layer: int
 ) -> Float[Array, "batch *shape"]:
-    """Add Gaussian noise of standard deviation `deviation` to the values, unless the key is None.
+    """Return the values plus Gaussian noise of standard deviation `deviation`.
 
     Args:
-      key: None to return the values unchanged.
-      layer: the layer's number, folded into the key so that each layer has noise of its own.
+      key: the random key of the noise; if it is None, the values are returned unchanged.
+      layer: the number of the layer that adds the noise. It is folded into the key, so that each
+        layer gets different noise.
     """
     if key is None:
         return values
@@ -260,11 +277,12 @@ def noisy(
 
 
 def cheap_normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "*shape"]:
-    """Return approximately normal draws (mean 0, variance 1), 20 times cheaper than JAX's on a CPU.
+    """Return an array of approximately normal random numbers with mean 0 and variance 1.
 
-    On a CPU, `jax.random.normal` for five noise layers costs as much as the rest of the network.
-    This function hashes a counter with the key (the finaliser of MurmurHash3) and sums the four
-    bytes of each hash, the Irwin-Hall approximation of the normal distribution.
+    On a CPU this is 20 times faster than `jax.random.normal`, which takes as much time for five
+    noise layers as the rest of the network. The function hashes a counter with the key (the
+    finaliser of MurmurHash3) and sums the four bytes of each hash: the Irwin-Hall approximation of
+    the normal distribution.
     """
     seed = jax.random.bits(key, (2,), jnp.uint32)
     counter = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)

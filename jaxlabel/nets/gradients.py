@@ -1,4 +1,4 @@
-"""Features of oriented gradients (as in HOG), without training, and networks on top of them."""
+"""HOG-like features (histograms of oriented gradients), and networks with them as inputs."""
 
 import itertools
 import math
@@ -21,19 +21,24 @@ def oriented_gradients(
     images: Float[Array, "batch h w c"], *, bins: int = BINS, cell: int = CELL,
     pixels: bool = True,
 ) -> Float[Array, "batch d"]:  # fmt: skip
-    """Return each image's histograms of gradient orientations over a grid of cells, flattened.
+    """Return HOG-like features of images: histograms of gradient orientations on a grid of cells.
 
-    This follows HOG (Dalal & Triggs 2005) with these changes: orientations are signed, and each
-    gradient is shared smoothly by neighbouring bins; a cell's window is twice as wide as the cell
-    and its weights fall linearly to 0 at the ends; a square root replaces the normalisation of
-    blocks. Colours are averaged before the gradients are taken. With 64 principal components of
-    these features, the 20 nearest neighbours among 50,000 images of Fashion-MNIST classify 88.4%
-    correctly; with 64 components of the pixels, 86.2% (experiments/scan.md).
+    The features are not learned. They follow HOG (Dalal & Triggs 2005) with these changes.
+    Orientations are signed, and each gradient is shared smoothly by neighbouring bins. The window
+    of a cell is twice as wide as the cell, with weights that fall linearly to 0 at its ends. A
+    square root replaces the normalisation of blocks. Colours are averaged before the gradients are
+    taken. In Fashion-MNIST (50,000 images), a 20-nearest-neighbour classifier is 88.4% accurate on
+    64 principal components of these features, and 86.2% on 64 principal components of the pixels
+    (experiments/scan.md).
 
     Args:
-      bins: number of orientations over the full circle.
-      cell: side of a cell in pixels.
-      pixels: whether to pool the images' channels too and append them to each cell's histogram.
+      bins: the number of orientations over the full circle.
+      cell: the side of a cell in pixels.
+      pixels: whether each cell's features also include the weighted sums of its pixels, one per
+        channel.
+
+    Returns:
+      One vector per image: the features of all cells, flattened.
     """
     grey = jnp.pad(images.mean(axis=-1), ((0, 0), (1, 1), (1, 1)))
     down = grey[:, 2:, 1:-1] - grey[:, :-2, 1:-1]
@@ -50,11 +55,11 @@ def oriented_gradients(
 def pool_cells(
     maps: Float[Array, "batch h w k"], cell: int, axis: int
 ) -> Float[Array, "batch rows columns k"]:
-    """Return the weighted sum of the pixels around each cell's centre, along one axis.
+    """Return the weighted sum of the pixels around each grid cell's centre, along one axis.
 
     The weight falls linearly from 1 at the cell's centre to 0 at a distance of `cell` pixels. The
-    function adds up slices: on a CPU that takes half the time of a product with the matrix of
-    weights.
+    function adds slices of the array: on a CPU this takes half the time of multiplying by a matrix
+    of weights.
     """
     side, first, last = maps.shape[axis], *centres(maps.shape[axis], cell)[[0, -1]]
     near = range(math.floor(first - cell) + 1, math.ceil(first + cell))
@@ -71,22 +76,33 @@ def pool_cells(
 
 
 def centres(side: int, cell: int) -> Float[np.ndarray, "cells"]:
-    """Return the positions of the cells' centres along a side of `side` pixels, in pixels."""
+    """Return the centres, in pixels, of the cells of a regular grid along one side of an image.
+
+    Args:
+      side: the length of the side, in pixels.
+      cell: the length of a cell, in pixels.
+    """
     return np.arange(min(cell / 2 - 0.5, (side - 1) / 2), side, cell)
 
 
 def num_gradients(shape: tuple[int, ...], *, bins: int = BINS, cell: int = CELL) -> int:
-    """Return the number of features per image of `oriented_gradients` with `pixels=True`."""
+    """Return the length of the feature vector that `oriented_gradients` computes for an image.
+
+    Args:
+      shape: height, width, and channels of the image.
+      bins: the number of orientations.
+      cell: the side of a cell in pixels.
+    """
     height, width, channels = shape
     cells = len(centres(height, cell)) * len(centres(width, cell))
     return cells * (bins + channels)
 
 
 class GradientNet(nnx.Module):
-    """A fully connected encoder of oriented gradients: layers of 16 and 8 times `width` ReLU units.
+    """A fully connected image encoder whose inputs are HOG-like features (`oriented_gradients`).
 
-    Only the dense layers are trained, so a step costs about as much on a CPU as with pixels as
-    inputs.
+    It has two ReLU layers of 16 `width` and 8 `width` units, and only these are trained. On a CPU a
+    training step costs about as much as with pixels as inputs.
     """
 
     def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int = 16):
@@ -98,14 +114,14 @@ class GradientNet(nnx.Module):
 
 
 class GradientConvNet(nnx.Module):
-    """A convolutional encoder of oriented gradients whose last, dense layer keeps the positions.
+    """A convolutional image encoder on maps of HOG-like features (`oriented_gradients`).
 
     Two 3x3 convolutions with `width` channels are followed by means over 2x2 cells and two
-    convolutions with twice as many channels, with GroupNorm and leaky ReLU after each. A dense
-    layer maps all positions to 4 `width` units. For 28x28 pixels the convolutions run on 9x9 cells,
-    a tenth of the positions, and cost a tenth as much. In centred images the position is
-    informative: with a mean over positions instead of the dense layer, training on few labels is
-    far slower (experiments/semisup.md).
+    convolutions with twice as many channels. GroupNorm and leaky ReLU follow each convolution. A
+    dense layer maps the values at all positions to 4 times `width` features. For 28x28 pixels the
+    convolutions run on 9x9 cells: a tenth of the positions, at a tenth of the cost. The dense layer
+    is there because position is informative in centred images: with a mean over positions instead,
+    training on few labels is far slower (experiments/semisup.md).
     """
 
     def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int = 32):
@@ -118,7 +134,10 @@ class GradientConvNet(nnx.Module):
         self.dense = nnx.Linear(cells * channels[-1], self.num_features, rngs=rngs)
 
     def maps(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch rows columns d"]:
-        """Return the convolutions' inputs, with mean about 0 and standard deviation about 1."""
+        """Return the first convolution's inputs: the HOG-like features of each cell of the image.
+
+        They are scaled to a mean of about 0 and a standard deviation of about 1.
+        """
         rows, columns = (len(centres(side, CELL)) for side in images.shape[1:3])
         return 3 * oriented_gradients(images).reshape(len(images), rows, columns, -1) - 1
 
@@ -133,15 +152,16 @@ class GradientConvNet(nnx.Module):
 
 
 class FineGradientConvNet(GradientConvNet):
-    """A `GradientConvNet` on cells of 2x2 pixels, with the raw pixels as further input channels.
+    """A convolutional image encoder on the raw pixels and HOG-like features of cells of 2x2 pixels.
 
-    Images of 28x28 pixels give 14x14 cells. Buttons, collars, and zips are smaller than the 3x3
-    cells of `GradientConvNet`: with 500 labels of Fashion-MNIST this network reaches 86% accuracy
-    and `GradientConvNet` 85%, and a step takes 1.5 times as long.
+    Its layers are those of `GradientConvNet`, whose cells have 3x3 pixels. Images of 28x28 pixels
+    give 14x14 cells. Details of clothes (buttons, collars, zips) are smaller than 3x3 pixels: with
+    500 labels of Fashion-MNIST this network reaches 86% accuracy and `GradientConvNet` 85%. A
+    training step takes 1.5 times as long.
     """
 
     def maps(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch rows columns d"]:
-        """Return the convolutions' inputs: each cell's 2x2 pixels and oriented gradients."""
+        """Return the first convolution's inputs: each cell's 2x2 pixels and HOG-like features."""
         pixels = space_to_depth(even(images))
         gradients = oriented_gradients(images, cell=2, pixels=False)
         gradients = gradients.reshape(*pixels.shape[:3], BINS)

@@ -9,9 +9,10 @@ from jaxtyping import Array, Float
 
 
 class Conv(nnx.Module):
-    """A square convolution without a bias; the output's side is the input's divided by the stride.
+    """A convolution with a square kernel, "same" padding, and no bias.
 
-    A normalisation with a bias always follows it.
+    The output's sides are the input's divided by the stride. The bias is left out because every
+    network puts a normalisation layer with a bias after this layer.
     """
 
     def __init__(
@@ -29,9 +30,10 @@ class Conv(nnx.Module):
 
 
 class GroupNorm(nnx.Module):
-    """Group normalisation (Wu & He 2018, eq. 1), with float32 moments computed in one pass.
+    """A group normalisation layer (Wu & He 2018, eq. 1), computed in float32.
 
-    Each group has at least two channels: normalising a single channel of a 1x1 image gives zero.
+    Mean and variance are computed in one pass over the data. Each group has at least two channels,
+    because normalising a single channel of a 1x1 image would always give zero.
     """
 
     def __init__(self, channels: int, *, num_groups: int = 8, epsilon: float = 1e-5):
@@ -55,13 +57,14 @@ class GroupNorm(nnx.Module):
 
 @jax.custom_vjp
 def sums(first: Float[Array, "n h w c"], second: Float[Array, "n h w c"]) -> Float[Array, "2 n c"]:
-    """Return the sums over all positions of two arrays of feature maps, in one pass.
+    """Return the sum of `first` and the sum of `second` over all pixel positions, in one pass.
 
     This takes a quarter of the time of XLA's own sums on a CPU, which read the arrays once per sum
-    and are not vectorised. Adding whole rows in pairs is.
+    and are not vectorised. Adding pairs of whole rows is vectorised.
 
     Returns:
-      The sums of `first`, then those of `second`, per image and channel.
+      An array (2, images, channels): first the sums of `first` for each image and channel, then
+      those of `second`.
     """
     n, height, width, channels = first.shape
     rows = [each.reshape(n, height, width * channels) for each in (first, second)]
@@ -91,5 +94,5 @@ sums.defvjp(_sums_forward, _sums_backward)
 
 
 def compute_dtype() -> jnp.dtype:
-    """Return the dtype for a network's computations: float32 on a CPU, bfloat16 on a GPU or TPU."""
+    """Return the dtype in which networks compute: float32 on a CPU, bfloat16 on a GPU or TPU."""
     return jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)

@@ -15,13 +15,15 @@ ABSENT_LOGIT = -30.0  # the logit of a class without labels: below the logits of
 
 
 class LinearClassifier(nnx.Module):
-    """A linear classifier of the pixels, or of distances to `num_centres` points in pixel space.
+    """A linear image classifier on pixels, or on the distances of the image to given points.
 
-    Calling it returns the class logits; `features(images)` returns the centred inputs of the linear
-    layer. The parameters start at zero; the caller sets them.
+    Calling it on images returns the class logits. `features(images)` returns the inputs of the
+    linear layer after their mean is subtracted. All parameters start at zero; `fit_logistic`
+    computes weights and biases, and the caller stores them in the classifier.
 
     Args:
-      num_centres: number of points whose distances are the inputs; 0 to use the pixels.
+      num_centres: the number of points in pixel space; the inputs are the image's Euclidean
+        distances to these points. 0 to use the pixels as inputs.
     """
 
     def __init__(self, shape: tuple[int, ...], num_classes: int, num_centres: int = 0):
@@ -43,7 +45,7 @@ class LinearClassifier(nnx.Module):
 
 
 def distances_to(points: Float[Array, "n d"], centres: Float[Array, "k d"]) -> Float[Array, "n k"]:
-    """Return the Euclidean distance of each point to each centre."""
+    """Return the matrix of Euclidean distances of each point to each centre."""
     products = jnp.matmul(points, centres.T, precision=lax.Precision.HIGHEST)
     squared = jnp.sum(points**2, axis=1)[:, None] + jnp.sum(centres**2, axis=1) - 2 * products
     return jnp.sqrt(jnp.maximum(squared, 0.0))
@@ -60,22 +62,24 @@ def fit_logistic(
 ) -> tuple[Float[np.ndarray, "d classes"], Float[np.ndarray, "classes"]]:
     """Fit multinomial logistic regression (Bishop 2006, section 4.3.4) by L-BFGS.
 
-    L-BFGS is Liu & Nocedal 1989. The objective is `strength` times the summed cross-entropy plus
-    half the sum of squared weights. A class without labels gets zero weights and a bias of -30.
+    L-BFGS is the optimizer of Liu & Nocedal 1989. The function minimises `strength` times the
+    summed cross-entropy plus half the sum of squared weights. A class without labels gets zero
+    weights and a bias of -30.
 
     Args:
-      inputs: centred inputs.
-      strength: the inverse of the regularisation, scikit-learn's `C`.
-      max_iterations: limit of L-BFGS iterations; on a whole data set, full convergence is not worth
-        its time.
-      whiten: solve in the inputs' principal components, each scaled to unit variance. Strongly
-        correlated inputs, such as distances, do not converge without it.
+      inputs: one row per labelled example; the mean of the rows must be subtracted before.
+      strength: the inverse of the regularisation strength, scikit-learn's `C`.
+      max_iterations: the largest number of L-BFGS iterations. On a whole data set, full convergence
+        takes long and gains little.
+      whiten: whether to fit in the inputs' principal components, each scaled to unit variance.
+        Strongly correlated inputs, such as distances, do not converge without it. The returned
+        weights apply to the original inputs in either case.
 
     Returns:
       The weights and the biases.
     """
     if whiten:
-        turned = whitening(inputs)
+        turned = whitening_matrix(inputs)
         weights, biases = fit_logistic(
             inputs @ turned, labels, num_classes, strength=strength, max_iterations=max_iterations
         )
@@ -101,21 +105,25 @@ def fit_logistic(
     return weights, biases
 
 
-def whitening(inputs: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "d d"]:
-    """Return the matrix that makes centred inputs uncorrelated, with variance 1.
+def whitening_matrix(inputs: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "d d"]:
+    """Return the matrix W for which `inputs @ W` has uncorrelated columns of variance 1.
 
-    Whitening by principal components (Kessy et al. 2018).
+    The mean of `inputs` must be zero. The method is whitening by principal components (Kessy et al.
+    2018).
     """
     variances, vectors = np.linalg.eigh(inputs.T @ inputs / len(inputs))
     return (vectors / np.sqrt(np.maximum(variances, 1e-6 * variances.max()))).astype(np.float32)
 
 
 class Ensemble(nnx.Module):
-    """An ensemble of classifiers: calling it returns the log of the members' mean probabilities.
+    """An ensemble of classifiers, whose prediction is the mean of the members' class probabilities.
+
+    Calling it on images returns the logarithm of the mean probabilities, which serves as logits.
 
     Args:
       members: the classifiers.
-      mirror: whether each member also predicts the image mirrored left to right.
+      mirror: whether each member also predicts the left-to-right mirror image of every image, so
+        that the mean is over twice as many predictions.
     """
 
     def __init__(self, members: list[Any], mirror: bool = False):
@@ -123,7 +131,10 @@ class Ensemble(nnx.Module):
         self.mirror = mirror
 
     def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        """Return the members' features of the unmirrored images, concatenated."""
+        """Return each image's features from all members, concatenated into one vector.
+
+        Only the original images are used here, not mirrored ones.
+        """
         return jnp.concatenate([member.features(images) for member in self.members], axis=-1)
 
     def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch classes"]:

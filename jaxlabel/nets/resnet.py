@@ -9,10 +9,10 @@ from jaxlabel.nets.layers import Conv, GroupNorm, compute_dtype
 
 
 class Block(nnx.Module):
-    """A basic residual block (He et al. 2016, fig. 5 left) with GroupNorm in place of BatchNorm.
+    """A basic residual block of a ResNet (He et al. 2016, fig. 5 left), with GroupNorm.
 
-    The shortcut is a 1x1 convolution if the stride or the number of channels changes, else the
-    identity.
+    The shortcut connection is a 1x1 convolution if the stride is not 1 or the number of channels
+    changes; otherwise it is the identity.
     """
 
     def __init__(self, channels: int, features: int, stride: int, rngs: nnx.Rngs):
@@ -33,10 +33,11 @@ class Block(nnx.Module):
 
 
 class ResNet18(nnx.Module):
-    """A ResNet-18 encoder of small images (He et al. 2016, table 1) with GroupNorm for BatchNorm.
+    """A ResNet-18 encoder (He et al. 2016, table 1) for small images, with GroupNorm for BatchNorm.
 
-    The stem is a 3x3 convolution of stride 1 without max-pooling, as SimCLR uses for CIFAR-10 (Chen
-    et al. 2020, appendix B.9). Stages have 1, 2, 4, and 8 times `width` channels.
+    The first layer is a 3x3 convolution of stride 1 without max-pooling, as SimCLR uses for
+    CIFAR-10 (Chen et al. 2020, appendix B.9). The four stages have 1, 2, 4, and 8 times `width`
+    channels.
     """
 
     def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int = 64):

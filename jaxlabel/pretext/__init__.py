@@ -1,4 +1,4 @@
-"""Features without labels: contrastive encoders, joined with fixed features of the image."""
+"""Image features learned without labels by contrastive encoders, joined with fixed features."""
 
 from jaxlabel.pretext.contrastive import (
     OPTIMIZERS,

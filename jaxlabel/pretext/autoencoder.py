@@ -28,19 +28,20 @@ def learn_codes(
     deformed: float,
     learning_rate: float = 1e-3,
 ) -> Float[np.ndarray, "n code"]:
-    """Return the images' codes from an autoencoder that restores clean images from deformed ones.
+    """Train a denoising autoencoder on unlabelled images, and return the code of each image.
 
-    This is a denoising autoencoder (Vincent et al. 2008) whose noise is a small affine transform,
-    so that the code describes an image's content rather than its position. The codes are cached:
-    runs of a sweep with equal settings share them. The log gets a few reconstructions.
+    The autoencoder restores images that a small random affine transform deformed (Vincent et al.
+    2008, with the transform as the noise), so that the code describes the content of an image
+    rather than its position. The codes are stored in a cache on disk, which runs with equal
+    settings share. A few reconstructions are logged for the report.
 
     Args:
-      network: "dense" (fully connected, with layers of width, width/2, width/4, and code, as in the
-        baseline S0) or "conv".
-      code: dimensions of the code.
-      width: units of the dense network's first layer.
-      deformed: strength of the deformation; 1 means up to 7% of the side, a quarter radian, and 15%
-        of the size; 0 trains a plain autoencoder.
+      network: "dense" for fully connected layers of `width`, `width`/2, `width`/4, and `code`
+        units, or "conv".
+      code: the number of dimensions of the code.
+      width: the units of the dense network's first layer.
+      deformed: the strength of the transform. 1 means shifts by up to 7% of the side, rotations by
+        up to a quarter radian, and scalings by up to 15%. 0 trains a plain autoencoder.
     """
     deform = augment.deform(
         max_shift=0.07 * deformed, max_rotation=0.25 * deformed, max_scale=0.15 * deformed
@@ -76,13 +77,14 @@ def learn_codes(
 
 
 def denoising_loss(deform: augment.Transform | None) -> train.Loss:
-    """Return the loss function of a denoising autoencoder (Vincent et al. 2008), for `train.fit`.
+    """Return the loss function of a denoising autoencoder, to pass to `train.fit`.
 
-    Its value is the mean over the batch, in nats, of the loss of reconstructing clean images from
-    deformed ones.
+    Vincent et al. 2008. The loss compares the reconstruction of a deformed image with the original
+    image. It is the mean over the batch of the negative log-likelihood of the original's pixels, in
+    nats.
 
     Args:
-      deform: the random transform of the inputs; None for a plain autoencoder.
+      deform: the random transform that deforms the inputs; None for a plain autoencoder.
     """
 
     def loss(model: Any, batch: UInt8[Array, "batch h w c"], key: Key[Array, ""]) -> Any:

@@ -1,4 +1,4 @@
-"""Contrastive pretraining (SimCLR): an encoder learns to match two views of the same image."""
+"""Contrastive pretraining (SimCLR): train an encoder to match two augmented views of an image."""
 
 import time
 from collections.abc import Sequence
@@ -21,7 +21,22 @@ OPTIMIZERS = ("adamw", "sgd", "lars")
 
 
 class Settings(NamedTuple):
-    """The settings of contrastive pretraining; `methods.simclr.Config` explains each."""
+    """The settings of contrastive pretraining.
+
+    Attributes:
+      encoder: the name of the network, one of `nets.ENCODERS`.
+      width: the base width of the network; 0 for the network's default.
+      num_steps: the number of training steps.
+      batch_size: images in a mini-batch, with two views of each.
+      temperature: the temperature of the contrastive loss.
+      projection: the number of dimensions of the projection in which views are compared.
+      optimizer: one of `OPTIMIZERS`.
+      learning_rate: the peak learning rate.
+      weight_decay: the weight decay.
+      strength: the strength of the augmentation of grey images.
+      partners: the number of an image's nearest neighbours that can replace it in its second view.
+      partner_share: the probability that one of them does.
+    """
 
     encoder: str
     width: int
@@ -38,9 +53,10 @@ class Settings(NamedTuple):
 
 
 class Projected(nnx.Module):
-    """An encoder with a projection head, in whose output views are compared (SimCLR).
+    """An encoder with a projection head: the network that SimCLR trains.
 
-    Chen et al. 2020, section 2.1. The head is dropped after training: only the encoder is used.
+    Chen et al. 2020, section 2.1. Calling it on images returns the projections, which the
+    contrastive loss compares. After training only the encoder is used.
     """
 
     def __init__(self, encoder: Any, projection: int, rngs: nnx.Rngs):
@@ -61,21 +77,26 @@ def contrastive_encoder(
     partners: Int[np.ndarray, "n k"] | None = None,
     others: Sequence[Key[Array, ""]] = (),
 ) -> Any:
-    """Return an encoder trained by SimCLR (Chen et al. 2020); `encoder.features(images)` uses it.
+    """Train an encoder on the images by SimCLR, without labels, and return it (Chen et al. 2020).
 
-    The encoder is cached: runs of a sweep with equal settings share it. An interrupted run resumes
-    from its checkpoint `contrastive`, or if encoders for `others` are missing, from a checkpoint
-    whose name contains a digest of their keys.
+    The trained encoder is stored in a cache on disk, which runs with equal settings share; if it is
+    there already, it is loaded. An interrupted training resumes from the checkpoint `contrastive`
+    of `log`. If several encoders are trained together, the name of the checkpoint contains a digest
+    of their random keys.
 
     Args:
-      kind: the kind of data set, which decides the augmentation.
-      partners: for each image, other images that probably show the same class. If given, a positive
-        pair is with probability `partner_share` a view of the image and a view of one of its
-        partners (Dwibedi et al. 2021, NNCLR, find such partners in a queue).
-      others: random keys of further encoders. Those that are not in the cache are trained together
-        with this one and cached; if this encoder is in the cache, nothing is trained. Each training
-        uses the random numbers that it would use alone, and each step gives the same result up to
-        rounding, which over many steps may add up to a different encoder.
+      settings: the settings of the training.
+      kind: what the images show, such as "digits" or "clothes"; it decides the augmentation.
+      partners: for each image, the indices of other images that probably show the same class. With
+        probability `settings.partner_share`, the second view of an image is a view of one of its
+        partners (Dwibedi et al. 2021, NNCLR, find such partners in a queue). None for no partners.
+      others: random keys of further encoders to train together with this one and to store in the
+        cache, if they are not there yet. Nothing is trained if this encoder is in the cache. Each
+        encoder is trained with the same random numbers as alone. A single step gives the same
+        result up to rounding, but over many steps the encoders may become different.
+
+    Returns:
+      The encoder; `encoder.features(images)` returns the features.
     """
     make = make_projected(settings, images.shape[1:])
     like = jax.eval_shape(lambda: make(nnx.Rngs(0)))
@@ -106,10 +127,13 @@ def _numbered(model: Any) -> dict[str, Any]:
     return {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(model))}
 
 
-def _begin_contrastive(
+def _initial_state(
     settings: Settings, shape: tuple[int, ...], key: Key[Array, ""]
 ) -> tuple[train.State, Key[Array, ""]]:
-    """Return the training state before the first step, and the random key of the steps."""
+    """Return the training state before the first step, and the random key of the training steps.
+
+    The state holds an encoder with random weights and the state of its optimizer.
+    """
     init_key, fit_key = jax.random.split(key)
     start = train.init(make_projected(settings, shape), init_key)
     return train.State(start, make_optimizer(settings).init(start)), fit_key
@@ -119,7 +143,7 @@ def _train_contrastive(
     settings: Settings, kind: str, images: UInt8[np.ndarray, "n h w c"],
     partners: Int[np.ndarray, "n k"], key: Key[Array, ""], log: Log,
 ) -> Any:  # fmt: skip
-    state, fit_key = _begin_contrastive(settings, images.shape[1:], key)
+    state, fit_key = _initial_state(settings, images.shape[1:], key)
     step = contrastive_step(settings, kind, make_optimizer(settings))
     return train.loop(
         step, state, (images, partners), fit_key, log, name="contrastive",
@@ -131,11 +155,11 @@ def _train_together(
     settings: Settings, kind: str, images: UInt8[np.ndarray, "n h w c"],
     partners: Int[np.ndarray, "n k"], keys: Sequence[Key[Array, ""]], log: Log,
 ) -> list[Any]:  # fmt: skip
-    """Train one model per key in a joint loop and return the models.
+    """Train one encoder with a projection head for each random key, in one loop, and return them.
 
-    Each model's steps use the same random numbers as if it were trained alone.
+    Each is trained with the same random numbers as if it were trained alone.
     """
-    begun = [_begin_contrastive(settings, images.shape[1:], key) for key in keys]
+    begun = [_initial_state(settings, images.shape[1:], key) for key in keys]
     states, fit_keys = train.stack(begun)
     step_all = train.joint_step(
         contrastive_step(settings, kind, make_optimizer(settings)),
@@ -165,7 +189,12 @@ def _train_together(
 def contrastive_step(
     settings: Settings, kind: str, optimizer: optax.GradientTransformation
 ) -> train.Step[train.State]:
-    """Return the training step: draw images, partners, and views, and descend the NT-Xent loss."""
+    """Return a function that does one training step of SimCLR, for `train.loop`.
+
+    A step draws a mini-batch of images, replaces some of them by a partner in the second view (see
+    `draw_partners`), augments both views, and updates the network with the gradient of the NT-Xent
+    loss.
+    """
     view = augment.contrastive(kind, strength=settings.strength)
 
     def loss(
@@ -195,11 +224,16 @@ def contrastive_step(
 def draw_partners(
     key: Key[Array, ""], partners: Int[Array, "n k"], rows: Int[Array, "batch"], share: float
 ) -> Int[Array, "batch"]:
-    """Replace each row by one of its partners with probability `share`, else keep it.
+    """Replace each image of a mini-batch, with probability `share`, by one of its partners.
 
     Args:
-      partners: the indices of each image's partners.
-      rows: indices of images.
+      partners: for each image of the data set, the indices of its partners: images that probably
+        show the same class.
+      rows: the indices of the mini-batch's images.
+      share: the probability that an image is replaced.
+
+    Returns:
+      The indices of the mini-batch's images after the replacements.
     """
     column_key, share_key = jax.random.split(key)
     columns = jax.random.randint(column_key, rows.shape, 0, partners.shape[1])
@@ -208,7 +242,12 @@ def draw_partners(
 
 
 def make_projected(settings: Settings, shape: tuple[int, ...]) -> Any:
-    """Return a function that builds the encoder with its projection head from random streams."""
+    """Return a function that builds an encoder with a projection head and random weights.
+
+    Args:
+      settings: name and sizes of the network.
+      shape: height, width, and channels of an image.
+    """
 
     def make(rngs: nnx.Rngs) -> Projected:
         encoder = nets.make_encoder(settings.encoder, shape, rngs, settings.width or None)
@@ -218,10 +257,11 @@ def make_projected(settings: Settings, shape: tuple[int, ...]) -> Any:
 
 
 def make_optimizer(settings: Settings) -> optax.GradientTransformation:
-    """Return the optimizer with warm-up and cosine decay: AdamW, SGD with momentum, or LARS.
+    """Return the optimizer that `settings.optimizer` names: AdamW, SGD with momentum, or LARS.
 
-    LARS (You et al. 2017) is not applied to biases and norms, which get plain SGD. LARS and SGD
-    need learning rates about a hundred times AdamW's.
+    The learning rate has a linear warm-up and a cosine decay. LARS (You et al. 2017) is applied
+    only to matrices and convolution kernels; biases and the scales of norms get plain SGD. LARS and
+    SGD need learning rates about a hundred times AdamW's.
     """
     rate, decay, num_steps = settings.learning_rate, settings.weight_decay, settings.num_steps
     if settings.optimizer == "adamw":
@@ -231,12 +271,15 @@ def make_optimizer(settings: Settings) -> optax.GradientTransformation:
     )
     if settings.optimizer == "lars":
         return optax.lars(
-            schedule, weight_decay=decay, weight_decay_mask=_matrices, trust_ratio_mask=_matrices,
+            schedule, weight_decay=decay, weight_decay_mask=_is_matrix, trust_ratio_mask=_is_matrix,
             momentum=0.9,
         )  # fmt: skip
     return optax.chain(optax.add_decayed_weights(decay), optax.sgd(schedule, momentum=0.9))
 
 
-def _matrices(parameters: Any) -> Any:
-    """Return True for each parameter with more than one dimension (no bias, no norm's scale)."""
+def _is_matrix(parameters: Any) -> Any:
+    """Return True for each parameter with at least two dimensions, so not for biases or norms.
+
+    The result is a pytree of booleans with the structure of `parameters`.
+    """
     return jax.tree.map(lambda leaf: leaf.ndim > 1, parameters)

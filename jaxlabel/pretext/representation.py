@@ -1,4 +1,4 @@
-"""Image representations: an encoder's features joined with fixed features of the image."""
+"""Image features that join an encoder's learned features with fixed features of the image."""
 
 import math
 from typing import Any
@@ -16,15 +16,19 @@ COMPONENT_INPUTS = ("gradients", "pixels")  # the kinds of fixed (not learned) f
 
 
 class Representation(nnx.Module):
-    """An encoder's features joined with principal components of fixed features of the image.
+    """A network that joins an encoder's features with fixed, not learned, features of the image.
 
-    The encoder's features are centred and scaled to unit length. The fixed features describe what
-    is where in an image; the encoder's features are invariant to small shifts.
+    The fixed features are principal components of the pixels or of the oriented gradients. They
+    describe what is where in an image, while the encoder's features do not change with small
+    shifts. Both are centred and scaled to unit length, weighted, and concatenated.
 
     Args:
-      components: number of principal components of the fixed features; 0 for none.
-      share: the fixed features' fraction of the squared length.
-      given: the fixed features: "pixels", or "gradients" (`nets.oriented_gradients`).
+      encoder: the trained encoder.
+      shape: height, width, and channels of an image.
+      components: the number of principal components; 0 for none.
+      share: the fixed features' fraction of the squared length of the joined features.
+      given: the input of the principal components: "pixels", or "gradients" for HOG-like features
+        (`nets.oriented_gradients`).
     """
 
     def __init__(
@@ -49,7 +53,16 @@ class Representation(nnx.Module):
 def fit_representation(
     encoder: Any, images: UInt8[np.ndarray, "n h w c"], components: int, share: float, given: str
 ) -> Representation:
-    """Return a `Representation` whose centre and principal components are fitted to the images."""
+    """Return a `Representation` that is fitted to the images, without labels.
+
+    The mean of the encoder's features and the principal components are computed from the images.
+
+    Args:
+      encoder: the trained encoder.
+      components: the number of principal components of the fixed features; 0 for none.
+      share: the fixed features' fraction of the squared length of the joined features.
+      given: the input of the principal components, "pixels" or "gradients".
+    """
     model = Representation(encoder, images.shape[1:], components, share, given)
     model.centre[...] = jnp.asarray(features_of(encoder, images).mean(axis=0))
     if components:
@@ -62,11 +75,11 @@ def fit_representation(
 def input_components(
     images: UInt8[np.ndarray, "n h w c"], components: int, given: str
 ) -> Float[Array, "n d"]:
-    """Return the images' coordinates along the principal components of their fixed features.
+    """Return each image's coordinates along the leading principal components of the images.
 
     Args:
-      components: number of principal components.
-      given: the fixed features: "pixels" or "gradients".
+      components: the number of principal components, but at most the number of inputs is used.
+      given: what the components are computed from: "pixels", or "gradients" for HOG-like features.
     """
     inputs = train.apply_batched(lambda _, x: fixed_features(x, given), None, images)
     points = jnp.asarray(inputs)
@@ -74,26 +87,35 @@ def input_components(
 
 
 def fixed_features(images: Float[Array, "batch h w c"], given: str) -> Float[Array, "batch d"]:
-    """Return the images' fixed features: oriented gradients, or flattened pixels."""
+    """Return features of each image that need no training: HOG-like features or the pixels.
+
+    Args:
+      given: "gradients" for oriented gradients (HOG-like), otherwise the flattened pixels.
+    """
     if given == "gradients":
         return nets.oriented_gradients(images)
     return images.reshape(len(images), -1)
 
 
 def features_of(model: Any, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n d"]:
-    """Return the images' features by an encoder or a representation."""
+    """Return the features of each image, computed by `model.features` batch by batch.
+
+    Args:
+      model: an encoder or a `Representation`.
+      images: the images, uint8.
+    """
     return train.apply_batched(train.features_of, model, images)
 
 
 def concatenate_weighted(
     learned: Float[Array, "n d"], given: Float[Array, "n e"], share: float
 ) -> Float[Array, "n both"]:
-    """Concatenate two sets of features, each row scaled to unit length and then weighted.
+    """Concatenate two feature vectors per image, each scaled to unit length and then weighted.
 
     Args:
       learned: the encoder's features.
       given: the fixed features.
-      share: the fixed features' fraction of the squared length of a row.
+      share: the fixed features' fraction of the squared length of the result.
     """
     return jnp.concatenate(
         [(1 - share) ** 0.5 * unit_rows(learned), share**0.5 * unit_rows(given)], axis=-1

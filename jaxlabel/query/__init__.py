@@ -1,4 +1,4 @@
-"""Query strategies: choose the training images to label, from features and a random key.
+"""Query strategies: choose the next training images to label, from features and a random key.
 
     indices = query.select("typiclust", key, features, 40, asked)
     labels = oracle.ask(query.affordable(oracle, indices))
@@ -62,7 +62,11 @@ __all__ = [
 def random_points(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of `count` further points, chosen uniformly at random."""
+    """Return the indices of `count` unlabelled points, chosen uniformly at random.
+
+    Args:
+      asked: the indices of the labelled points.
+    """
     order = np.asarray(jax.random.permutation(key, len(features)))
     return order[~np.isin(order, asked)][:count]
 
@@ -109,24 +113,26 @@ def select(
     asked: Int[np.ndarray, "m"],
     probabilities: Float[Array, "n classes"] | None = None,
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of the next `count` points to label, the most useful first.
+    """Choose the next `count` points to label by a query strategy, and return their indices.
 
-    No index is in `asked` or occurs twice. If fewer than `count` points are unlabelled, all of them
-    are returned. Equal arguments give equal results. If a strategy finds no further points (all
-    points are covered, or only duplicates of labelled points are left), the rest is random.
+    The point that the strategy finds most useful comes first. No point is in `asked` or occurs
+    twice. If fewer than `count` points are unlabelled, all of them are returned. Equal arguments
+    give equal results. If the strategy finds too few points (because all points are covered, or
+    only duplicates of labelled points are left), random unlabelled points follow.
 
     Args:
       strategy: one of `STRATEGIES`, or `module:function`: a function of key, features, count and
         asked, and of probabilities if it has an argument of that name, which returns indices.
-      features: vectors whose Euclidean distances measure dissimilarity; strategies depend on their
-        scale, so standardise or whiten them first.
+      features: one vector per point. Strategies measure dissimilarity by Euclidean distance and
+        depend on the scale, so standardise or whiten the features first.
       count: the number of points to choose.
-      asked: indices of the labelled points; may be empty.
-      probabilities: a model's class probabilities for every point; COVERAGE strategies ignore them.
+      asked: the indices of the labelled points; may be empty.
+      probabilities: a model's class probabilities for every point, for strategies in UNCERTAINTY;
+        others ignore them.
 
     Raises:
       UsageError: the strategy is unknown, `count` is negative, an index is out of range, shapes do
-        not fit, or an UNCERTAINTY strategy gets no probabilities.
+        not fit, or a strategy in UNCERTAINTY gets no probabilities.
     """
     asked = np.unique(np.asarray(asked, np.int64))
     _check(strategy, len(features), count, asked, probabilities)
@@ -159,10 +165,12 @@ def select_affordable(
     asked: Int[np.ndarray, "m"],
     probabilities: Float[Array, "n classes"] | None = None,
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of the next `count` points to label that the budget can buy.
+    """Choose the next `count` points to label as `select` does, but only among affordable points.
 
-    Points whose label alone costs more than the remaining budget are left out of the features,
-    except labelled points. See `select` for the arguments and errors.
+    A point is not affordable if its label alone costs more than the oracle's remaining budget. Such
+    points are also left out of the features that the strategy sees, except if they are labelled
+    already. Arguments and errors are those of `select`; all labels together may still cost more
+    than the budget.
     """
     excluded = np.setdiff1d(unaffordable(oracle, len(features)), asked)
     if not len(excluded):

@@ -1,4 +1,4 @@
-"""Query strategies that choose one point of each cluster: the most central or most typical one."""
+"""Query strategies that choose one point of each cluster: the most central or most typical."""
 
 import heapq
 from collections.abc import Callable
@@ -19,10 +19,11 @@ DENSE_ROWS = 16_384  # the device finds the neighbours within larger clusters
 def medoids(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of the medoids of the clusters that have the fewest labels.
+    """Return the indices of points to label: medoids of the clusters that have the fewest labels.
 
-    A medoid is the point nearest to a cluster's centroid. There are as many k-means clusters as
-    labels, old and new, but at most 1000. The largest cluster's medoid comes first.
+    The points are clustered by k-means into as many clusters as there will be labels, but at most
+    1000. The medoid of a cluster is its point nearest to the centroid. Among clusters with equally
+    few labels, the largest comes first.
     """
     num_clusters = min(len(features), len(asked) + count, MAX_MEDOID_CLUSTERS)
     clustering = cluster.kmeans(key, features, num_clusters, num_iterations=30)
@@ -30,31 +31,37 @@ def medoids(
     distances = np.asarray(
         cluster.distances(features, clustering.centroids, clustering.assignments)
     )
-    return _from_clusters(assignments, count, asked, lambda members: distances[members], 1)
+    return _choose_from_clusters(assignments, count, asked, lambda members: distances[members], 1)
 
 
 def typiclust(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of the most typical points of the clusters with the fewest labels.
+    """Return the indices of points to label: the most typical points of clusters with few labels.
 
-    TypiClust (Hacohen et al. 2022, algorithm 1): a point's typicality is the inverse of its mean
-    distance to its 20 nearest neighbours in the cluster (eq. 4). There are at most 500 clusters; of
-    equally labelled ones the largest comes first, and clusters of fewer than 5 points come last.
+    TypiClust (Hacohen et al. 2022, algorithm 1). A point's typicality is the inverse of its mean
+    distance to its 20 nearest neighbours in the cluster (eq. 4). There are as many k-means clusters
+    as there will be labels, but at most 500. Clusters with the fewest labels come first, and of
+    these the largest; clusters of fewer than 5 points come last.
     """
     num_clusters = min(len(features), len(asked) + count, MAX_TYPICLUST_CLUSTERS)
     clustering = cluster.kmeans(key, features, num_clusters, num_iterations=30)
     points = np.asarray(features)
     assignments = np.asarray(clustering.assignments)
-    return _from_clusters(
-        assignments, count, asked, lambda members: neighbour_distance(points[members]), SMALL
+    return _choose_from_clusters(
+        assignments, count, asked, lambda members: mean_neighbour_distance(points[members]), SMALL
     )
 
 
-def neighbour_distance(
+def mean_neighbour_distance(
     points: Float[np.ndarray, "m d"], num_neighbours: int = TYPICAL_NEIGHBOURS
 ) -> Float[np.ndarray, "m"]:
-    """Return each point's mean distance to its nearest neighbours; 0 if there is only one point."""
+    """Return each point's mean distance to its nearest neighbours; 0 if there is only one point.
+
+    Args:
+      points: one point per row.
+      num_neighbours: the number of neighbours to average over, fewer if there are fewer points.
+    """
     k = min(num_neighbours, len(points) - 1)
     if k < 1:
         return np.zeros(len(points), np.float32)
@@ -72,22 +79,26 @@ def neighbour_distance(
     return np.concatenate(means)
 
 
-def _from_clusters(
+def _choose_from_clusters(
     assignments: Int[np.ndarray, "n"],
     count: int,
     asked: Int[np.ndarray, "m"],
     cost: Callable[[Int[np.ndarray, "own"]], Float[np.ndarray, "own"]],
     small: int,
 ) -> Int[np.ndarray, "count"]:
-    """Choose the points of lowest cost, each time from the cluster with the fewest labels.
+    """Choose `count` points to label, one at a time, each from a cluster with the fewest labels.
 
-    Of clusters with equally many labels, the largest is first.
+    Points chosen before count as labels of their cluster. Of clusters with equally few labels the
+    largest is used, and in it the unlabelled point of lowest cost.
 
     Args:
       assignments: the cluster of each point.
-      asked: indices of the labelled points.
-      cost: a function from the indices of a cluster's members to their costs.
-      small: clusters of fewer points come after all others.
+      asked: the indices of the labelled points.
+      cost: a function that takes the indices of a cluster's points and returns their costs.
+      small: clusters of fewer points than this are used last.
+
+    Returns:
+      The indices of the chosen points, in the order of the choice.
     """
     order = np.argsort(assignments, kind="stable")
     sizes = np.bincount(assignments)

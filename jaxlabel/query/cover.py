@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxlabel.cluster.nearest import block_rows, blocks
+from jaxlabel.cluster.nearest import block_rows, split_into_blocks
 from jaxlabel.query.seeding import CHUNK, nearest_squared
 
 # ProbCover's radius and MaxHerding's bandwidth as multiples of `ball_radius`. They gave the highest
@@ -31,10 +31,11 @@ CANDIDATES = 128  # the number of gains that the lazy greedy algorithm updates a
 def probcover(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of points whose balls hold the most uncovered points, chosen greedily.
+    """Return the indices of points to label whose balls cover the most points (ProbCover).
 
-    ProbCover (Yehuda et al. 2022, algorithm 1), with a radius of 0.8 times `ball_radius`. Fewer
-    than `count` indices are returned if all points are covered.
+    Yehuda et al. 2022, algorithm 1. A point is covered if it lies in the ball around a labelled or
+    chosen point. Each step chooses the point whose ball holds the most uncovered points. The radius
+    is 0.8 times `ball_radius`. Fewer than `count` indices are returned if all points are covered.
     """
     features = features - jnp.mean(features, axis=0)
     squared_radius = (BALL * ball_radius(key, features, len(asked) + count)) ** 2
@@ -58,14 +59,15 @@ def probcover(
 def maxherding(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of points that add most to a generalised coverage, chosen greedily.
+    """Return the indices of points to label that add most to a generalised coverage (MaxHerding).
 
-    MaxHerding (Bae et al. 2024): the coverage is sum_x max_s k(x, s) over all points x and the
-    labelled or chosen points s, with the kernel k(x, s) = exp(-|x - s|^2 / r^2), where r is 1.4
-    times `ball_radius`. If there are more than 10,000 points, the candidates are a random sample of
-    10,000 (or 10 `count` if that is more). Lazy greedy (Minoux 1978) gives the result of plain
-    greedy faster: an old gain bounds the new gain from above, so only candidates whose old gain
-    exceeds the best new one are updated.
+    Bae et al. 2024. The coverage is sum_x max_s k(x, s), where x runs over all points and s over
+    the labelled and chosen points. The kernel is k(x, s) = exp(-|x - s|^2 / r^2), and r is 1.4
+    times `ball_radius`. Each step chooses the candidate that adds most to the coverage. If there
+    are more than 10,000 points, the candidates are a random sample of 10,000, or of 10 `count` if
+    that is more. Lazy greedy (Minoux 1978) gives the result of plain greedy faster: a candidate's
+    old gain bounds its new gain from above, so only candidates whose old gain exceeds the best new
+    one are updated.
     """
     features = features - jnp.mean(features, axis=0)
     scale = 1 / (KERNEL * ball_radius(key, features, len(asked) + count)) ** 2
@@ -88,9 +90,14 @@ def maxherding(
 
 
 def ball_radius(key: Key[Array, ""], features: Float[Array, "n d"], num_labels: int) -> float:
-    """Return the median distance of a point to its (n / num_labels)-th nearest other point.
+    """Return a ball radius at which each label's ball holds about its share of the points.
 
-    The median is over a random sample of 500 points.
+    It is the median distance of a point to its (n / num_labels)-th nearest other point, for n
+    points. The median is over a random sample of 500 points.
+
+    Args:
+      features: one point per row.
+      num_labels: the number of labels, old and new.
     """
     num_points = len(features)
     sample = jax.random.choice(key, num_points, (min(SAMPLE, num_points),), replace=False)
@@ -119,7 +126,13 @@ def _squared_distances(
 def _count_in_balls(
     features: Float[Array, "n d"], members: Bool[np.ndarray, "n"], squared_radius: float
 ) -> Int[np.ndarray, "n"]:
-    """Return the number of members in the ball around each point."""
+    """Return, for each point, the number of members within a given distance.
+
+    Args:
+      features: one point per row.
+      members: a mask of the points to count.
+      squared_radius: the square of the distance.
+    """
     counts = np.zeros(len(features), np.int64)
     indices = np.flatnonzero(members)
     while len(indices):
@@ -142,7 +155,7 @@ def _count(
         inside = (_squared_distances(rows, points) <= squared_radius) & is_real[:, None]
         return jnp.sum(inside, axis=0, dtype=jnp.int32)
 
-    rows = blocks(features, block_rows(len(features), len(points)))
+    rows = split_into_blocks(features, block_rows(len(features), len(points)))
     return lax.map(count, rows).reshape(-1)[: len(features)]
 
 
@@ -153,7 +166,18 @@ def _argmax_gain(
     pool: Int[np.ndarray, "p"],
     gains: Float[np.ndarray, "p"],
 ) -> int:
-    """Return the position in the pool of the largest gain, and update outdated gains in place."""
+    """Return the position in `pool` of the candidate that adds most to the coverage (lazy greedy).
+
+    `gains` holds upper bounds of the candidates' gains in coverage. Those that could be the largest
+    are recomputed and written back into `gains`.
+
+    Args:
+      features: one point per row.
+      similarity: for each point, its kernel value with the nearest labelled or chosen point.
+      scale: the factor of the squared distance in the kernel.
+      pool: the indices of the candidates.
+      gains: the bound of each candidate; minus infinity if it is chosen already.
+    """
     best, best_gain = -1, -np.inf
     size = min(CANDIDATES, len(gains))
     order = np.argsort(-gains, kind="stable")
@@ -186,7 +210,7 @@ def _gains(
         kernel = jnp.exp(-scale * _squared_distances(candidates, rows))
         return total + jnp.sum(jnp.maximum(kernel - held[:, None], 0.0), axis=0), None
 
-    rows = blocks(features, size)
+    rows = split_into_blocks(features, size)
     return lax.scan(add, jnp.zeros(len(candidates)), (rows, held.reshape(-1, size)))[0]
 
 
@@ -197,7 +221,7 @@ def _all_gains(
     points: Float[Array, "p d"],
     scale: Float[Array, ""],
 ) -> Float[Array, "p"]:
-    candidates = blocks(points, min(4 * CANDIDATES, len(points)))
+    candidates = split_into_blocks(points, min(4 * CANDIDATES, len(points)))
     gains = lax.map(lambda rows: _gains(features, similarity, rows, scale), candidates)
     return gains.reshape(-1)[: len(points)]
 

@@ -1,4 +1,4 @@
-"""The labelled set, and the purchase of further labels within the budget."""
+"""The labelled set, and buying further labels within the budget."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,12 @@ from jaxlabel.oracle import Oracle
 
 
 class Labelled(NamedTuple):
-    """The labelled set: indices of the training images and their labels, in order of purchase."""
+    """The labelled set: the training images whose labels are known, in order of purchase.
+
+    Attributes:
+      indices: the indices of these images among the training images.
+      labels: the label of each of these images.
+    """
 
     indices: Int[np.ndarray, "m"]
     labels: Int[np.ndarray, "m"]
@@ -23,9 +28,14 @@ NO_LABELS = Labelled(np.zeros(0, int), np.zeros(0, int))
 
 
 def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray, "q"]:
-    """Return the indices whose labels the remaining budget buys, going through them in order.
+    """Return those of the given images whose labels the remaining budget can buy together.
 
-    An index whose label costs more than what is then left is skipped.
+    The images are considered in the given order. An image is skipped if its label costs more than
+    the budget that remains after buying the labels before it.
+
+    Args:
+      oracle: the labeller, which knows prices and the budget.
+      indices: the indices of the wanted images, most wanted first.
     """
     # 1e-9 here and below allows for rounding errors in sums of prices.
     left, bought = oracle.remaining + 1e-9, np.zeros(len(indices), bool)
@@ -42,17 +52,18 @@ def num_affordable(
     *,
     surely: bool = False,
 ) -> int:
-    """Return the number of further labels that the remaining budget buys.
+    """Return the number of further labels that the remaining budget can buy.
 
-    The estimate uses the mean price of the unlabelled images whose label is affordable. Prices are
-    read once (`Oracle.prices`), so that a resumed run plans the same numbers; only `surely` reads
-    them again.
+    This is an estimate from the mean price of the unlabelled images whose labels are affordable. It
+    uses the prices that the oracle read at its start (`Oracle.prices`), so that a resumed run plans
+    the same numbers.
 
     Args:
-      num_images: the images are those with indices below this.
-      asked: indices of the labelled images.
-      surely: return a number that is affordable whichever images are chosen, by using the highest
-        price of all unlabelled images.
+      oracle: the labeller, which knows prices and the budget.
+      num_images: the number of training images.
+      asked: the indices of the labelled images.
+      surely: whether to return a number that is affordable whichever images are chosen. It is then
+        computed from the highest price of all unlabelled images, and current prices are read.
     """
     excluded = asked if surely else np.append(asked, unaffordable(oracle, num_images))
     left = np.setdiff1d(np.arange(num_images), excluded)
@@ -65,14 +76,19 @@ def num_affordable(
 
 
 def unaffordable(oracle: Oracle, num_images: int) -> Int[np.ndarray, "m"]:
-    """Return the indices of the images whose label alone costs more than the remaining budget."""
+    """Return the indices of the images whose label alone costs more than the remaining budget.
+
+    Args:
+      oracle: the labeller, which knows prices and the budget.
+      num_images: the number of training images.
+    """
     return np.flatnonzero(oracle.prices[:num_images] > oracle.remaining + 1e-9)
 
 
 def plan(oracle: Oracle, num_images: int) -> int:
-    """Return the number of labels to plan for at the start of a run: at least 1.
+    """Return the number of labels that a new run can expect to buy with its budget, at least 1.
 
-    It is `num_affordable` for an empty labelled set.
+    It is `num_affordable` without any labelled images.
 
     Raises:
       UsageError: the budget does not buy even the cheapest label.
@@ -92,19 +108,19 @@ def chosen(
     labelled: Labelled,
     choose: Callable[[], Int[np.ndarray, "count"]],
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of up to `count` images to label in a round; a resumed run repeats them.
+    """Choose up to `count` images to label in a round, and return their indices.
 
-    The choice is kept in a checkpoint of the log. A resumed run reuses it, so that no bought label
-    is wasted, even if its networks differ: another machine rounds differently, and a new class
-    named by a person means that the networks are trained again. There are fewer indices if `choose`
-    returns fewer.
+    A round is one purchase of labels, followed by training. The choice is saved in a checkpoint of
+    `log`, and a resumed run repeats it, so that no bought label is wasted. Otherwise the resumed
+    run could choose differently, because its networks may differ: another machine rounds
+    differently, and networks are trained again if a person has added a class.
 
     Args:
-      number: the round's number.
+      number: the number of the round.
       num_images: the number of training images.
-      labelled: the labelled set, whose images are not chosen.
-      choose: a function that returns the indices of `count` images; called only if the checkpoint
-        holds too few.
+      labelled: the labelled set; its images are not chosen.
+      choose: a function that returns the indices of `count` images, best first. It is called only
+        if the checkpoint holds too few images. If it returns fewer, fewer are chosen.
     """
     before = restored_choice(log, number, num_images)
     before = before[~np.isin(before, labelled.indices)][:count]
@@ -117,17 +133,26 @@ def chosen(
 
 
 def restored_choice(log: Log, number: int, num_images: int) -> Int[np.ndarray, "m"]:
-    """Return the indices of the images that an interrupted run chose in a round, if any."""
+    """Return the indices of the images that an interrupted run chose to label in a round.
+
+    They are read from the run's checkpoint; the array is empty if there is none.
+
+    Args:
+      number: the number of the round.
+      num_images: the number of training images.
+    """
     return restore_indices(log, _name(number), num_images)
 
 
 def save_indices(log: Log, name: str, indices: Int[np.ndarray, "m"], num_images: int) -> None:
-    """Save indices of images in a checkpoint whose shape does not depend on their number.
+    """Save indices of images in a checkpoint of a fixed size, which `restore_indices` reads.
 
-    A checkpoint with more indices replaces one with fewer.
+    The indices are padded with -1 to `num_images`. A later checkpoint of the same name with more
+    indices replaces this one.
 
     Args:
       name: the checkpoint's name.
+      indices: the indices of the images.
       num_images: the number of training images.
     """
     padded = np.pad(indices, (0, num_images - len(indices)), constant_values=-1)
@@ -135,7 +160,14 @@ def save_indices(log: Log, name: str, indices: Int[np.ndarray, "m"], num_images:
 
 
 def restore_indices(log: Log, name: str, num_images: int) -> Int[np.ndarray, "m"]:
-    """Return the indices saved by `remember` under a name; empty if there are none."""
+    """Return the indices that `save_indices` saved in the checkpoint `name`.
+
+    The array is empty if there is no such checkpoint.
+
+    Args:
+      name: the checkpoint's name.
+      num_images: the number of training images.
+    """
     restored = log.restore(name, np.full(num_images, -1))
     padded = np.full(0, -1) if restored is None else np.asarray(restored[1])
     return padded[padded >= 0]
@@ -146,15 +178,18 @@ def _name(number: int) -> str:
 
 
 def buy(oracle: Oracle, labelled: Labelled, wanted: Int[np.ndarray, "m"], number: int) -> Labelled:
-    """Buy the labels of `wanted` images within the budget, and return the whole labelled set.
+    """Buy labels of the `wanted` images within the budget, and return the enlarged labelled set.
 
     Args:
-      labelled: the labelled set before.
-      wanted: the images to label, in order of preference (see `affordable`).
-      number: the round's number for the ledger.
+      oracle: the labeller, from which labels are bought.
+      labelled: the labelled set before the purchase.
+      wanted: the indices of the images to label, most wanted first; those that the budget cannot
+        buy are left out (see `affordable`).
+      number: the number of the round (one purchase of labels and the training after it), for the
+        ledger of purchases.
 
     Raises:
-      BudgetExceeded: the labelled set is empty, and each of `wanted` costs more than the budget.
+      BudgetExceeded: the labelled set is empty, and the budget buys none of the wanted labels.
     """
     asked = affordable(oracle, wanted)
     if not len(asked) and not len(labelled.indices):

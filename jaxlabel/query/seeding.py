@@ -17,14 +17,17 @@ def spread_out(
     count: int,
     asked: Int[np.ndarray, "m"],
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of up to `count` points far from the labelled ones and from each other.
+    """Draw up to `count` points to label that are far from labelled points and from each other.
 
-    Each is drawn with a probability proportional to its squared distance to the nearest point that
-    is labelled or drawn before: k-means++ (Arthur & Vassilvitskii 2007) that continues from the
-    labelled points. Fewer are returned if fewer distinct points are left.
+    This is k-means++ (Arthur & Vassilvitskii 2007), continued from the labelled points. The points
+    are drawn one at a time, with probabilities proportional to the squared distance to the nearest
+    labelled or drawn point. Fewer are drawn if there are fewer distinct points.
 
     Args:
-      asked: indices of the labelled points; may be empty.
+      asked: the indices of the labelled points; may be empty.
+
+    Returns:
+      The indices of the drawn points, in ascending order.
     """
     features = jnp.asarray(features)
     nearest = nearest_squared(features, asked)
@@ -34,10 +37,12 @@ def spread_out(
 def coreset(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of `count` points, each the farthest from all labelled or chosen ones.
+    """Return the indices of `count` points to label, each far from the labelled and chosen points.
 
-    Greedy k-center (Sener & Savarese 2018, algorithm 1): the radius that covers all points is at
-    most twice the smallest possible one. If no point is labelled, the first point is random.
+    Each step chooses the point that is farthest from the nearest labelled or chosen point: greedy
+    k-center (Sener & Savarese 2018, algorithm 1). Balls around the points then cover all points
+    with a radius at most twice the smallest possible one. If no point is labelled, the first point
+    is random.
     """
     labelled = np.isin(np.arange(len(features)), asked)
     nearest = jnp.where(labelled, -1.0, nearest_squared(features, asked))
@@ -49,7 +54,11 @@ def nearest_squared(
 ) -> Float[Array, "n"]:
     """Return each point's squared distance to the nearest labelled point.
 
-    It is infinite if there are no labelled points.
+    It is infinite for all points if none is labelled.
+
+    Args:
+      features: one point per row.
+      asked: the indices of the labelled points.
     """
     nearest = jnp.full(len(features), jnp.inf)
     asked = np.asarray(asked, int)
@@ -62,15 +71,18 @@ def nearest_squared(
 def update_nearest(
     features: Float[Array, "n d"], nearest: Float[Array, "n"], index: Int[Array, ""]
 ) -> Float[Array, "n"]:
-    """Return the distances `nearest`, updated for one more chosen point, that at `index`.
+    """Return each point's squared distance to the nearest chosen point, after one more is chosen.
 
-    `nearest` holds each point's squared distance to the nearest chosen point.
+    Args:
+      features: one point per row.
+      nearest: the squared distances before.
+      index: the index of the newly chosen point.
     """
     return jnp.minimum(nearest, jnp.sum(jnp.square(features - features[index]), axis=1))
 
 
 def draw_weighted(key: Key[Array, ""], weights: Float[Array, "n"]) -> Int[Array, ""]:
-    """Draw an index with a probability proportional to its weight."""
+    """Draw one random index, with probabilities proportional to the weights."""
     cumulative = jnp.cumsum(weights)
     # With side="right", a weight of 0 is drawn only if all are 0, apart from float32 rounding.
     index = jnp.searchsorted(cumulative, jax.random.uniform(key) * cumulative[-1], side="right")

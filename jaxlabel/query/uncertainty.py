@@ -18,9 +18,10 @@ def margin(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int,
     asked: Int[np.ndarray, "m"], probabilities: Float[Array, "n classes"],
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """Return the indices of the points with the smallest margins of the class probabilities.
+    """Return the indices of the unlabelled points with the smallest margins, smallest first.
 
-    A margin is the difference between the two largest probabilities (Scheffer et al. 2001).
+    A point's margin is the difference between the two largest of its class probabilities (Scheffer
+    et al. 2001).
     """
     return _lowest_scores(key, _margins(probabilities), count, asked)
 
@@ -29,9 +30,9 @@ def entropy(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int,
     asked: Int[np.ndarray, "m"], probabilities: Float[Array, "n classes"],
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """Return the indices of the points with the largest entropies of the class probabilities.
+    """Return the indices of the unlabelled points with the largest entropies, largest first.
 
-    Shannon 1948.
+    The entropy of a point is that of its class probabilities (Shannon 1948).
     """
     logs = jnp.log(jnp.where(probabilities > 0, probabilities, 1.0))
     return _lowest_scores(key, jnp.sum(probabilities * logs, axis=1), count, asked)
@@ -41,11 +42,12 @@ def diverse(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int,
     asked: Int[np.ndarray, "m"], probabilities: Float[Array, "n classes"],
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """Return the indices of the medoids of clusters of the points with the smallest margins.
+    """Choose points to label that are uncertain and differ from each other; return their indices.
 
-    Diverse mini-batches (Zhdanov 2019, algorithm 1, without weights): k-means makes `count`
-    clusters of the 10 `count` points with the smallest margins, so clusters lie where uncertain
-    points are dense. The largest cluster's medoid comes first.
+    Diverse mini-batches (Zhdanov 2019, algorithm 1, without weights). The 10 `count` unlabelled
+    points with the smallest margins between the two largest class probabilities are divided into
+    `count` clusters by k-means. The medoid of each cluster is chosen, that of the largest cluster
+    first. So clusters lie where uncertain points are dense.
     """
     order_key, cluster_key = jax.random.split(key)
     candidates = _lowest_scores(order_key, _margins(probabilities), PREFILTER * count, asked)
@@ -61,13 +63,14 @@ def badge(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int,
     asked: Int[np.ndarray, "m"], probabilities: Float[Array, "n classes"],
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """Return the indices of points drawn by k-means++ in the space of loss gradients (BADGE).
+    """Draw points to label by k-means++ on the gradients of the loss (BADGE); return their indices.
 
-    Ash et al. 2020. A point's gradient, that of the last layer, is the outer product of
-    (probabilities - one-hot of the most probable class) and the features (eq. 1). The inner product
-    of two outer products is a product of two inner products, so the n x classes x d gradients are
-    never computed. The first point is drawn in proportion to its gradient's squared length: a
-    uniform draw would mostly give points with almost no gradient.
+    Ash et al. 2020. A point's gradient is that of its loss for the weights of the last layer, if
+    the most probable class were its label. It is the outer product of the features and
+    (probabilities - one-hot of that class) (eq. 1). The inner product of two outer products is a
+    product of two inner products, so the n x classes x d gradients are never computed. The first
+    point is drawn in proportion to the squared length of its gradient: a uniform draw would mostly
+    give points with almost no gradient.
 
     Args:
       features: the inputs of the model's last layer.
@@ -87,7 +90,10 @@ def _margins(probabilities: Float[Array, "n classes"]) -> Float[Array, "n"]:
 def _lowest_scores(
     key: Key[Array, ""], scores: Float[Array, "n"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of the lowest scores, lowest first; equal scores in random order."""
+    """Return the indices of the `count` unlabelled points with the lowest scores, lowest first.
+
+    Points with equal scores are in random order.
+    """
     order = np.asarray(jax.random.permutation(key, len(scores)))
     order = order[~np.isin(order, asked)]
     return order[np.argsort(np.asarray(scores)[order], kind="stable")[:count]]

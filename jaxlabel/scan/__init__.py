@@ -1,4 +1,4 @@
-"""The steps of SCAN: mine neighbours, train cluster heads, self-label, check, and name clusters."""
+"""The steps of SCAN (clustering images with a network) and of naming the clusters by few labels."""
 
 from jaxlabel.scan.guard import Guard, advice, measure, reason_worse
 from jaxlabel.scan.heads import (

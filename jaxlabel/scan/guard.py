@@ -1,4 +1,4 @@
-"""Label-free checks of a clustering: measures of its quality, and advice on settings."""
+"""Label-free quality measures of a clustering, and advice on the settings to change."""
 
 from typing import NamedTuple
 
@@ -13,17 +13,19 @@ SLACK = 0.02  # the decrease of a measure that still does not count as worse
 
 
 class Guard(NamedTuple):
-    """Measures of a clustering's quality that need no labels.
+    """Quality measures of a clustering of images that need no labels.
 
     Attributes:
-      entropy: 1 if the clusters' sizes equal the prior, else less: 1 minus their divergence from it
-        over the largest possible one; for a uniform prior, the sizes' entropy over its maximum.
+      entropy: how well the clusters' sizes agree with their expected sizes (the prior), as
+        `prior_agreement` defines it; 1 if they are equal, and less otherwise. For a uniform prior
+        it is the entropy of the sizes divided by its maximum.
       vanished: the number of clusters with less than a tenth of their expected size.
-      confident: the fraction of images whose cluster probability reaches the threshold.
-      agreement: the mean fraction of an image's neighbours that are in the image's cluster.
+      confident: the fraction of images whose largest cluster probability reaches a threshold.
+      agreement: the fraction of an image's nearest neighbours that are in the same cluster as the
+        image, averaged over all images.
       sizes: the number of images in each cluster.
-      confident_by_cluster: `confident` for the images of each cluster.
-      agreement_by_cluster: `agreement` for the images of each cluster.
+      confident_by_cluster: the measure `confident` for the images of each cluster.
+      agreement_by_cluster: the measure `agreement` for the images of each cluster.
     """
 
     entropy: float
@@ -35,7 +37,7 @@ class Guard(NamedTuple):
     agreement_by_cluster: Float[np.ndarray, "k"]
 
     def scalars(self) -> dict[str, float]:
-        """Return the measures to log, by name."""
+        """Return the measures that are single numbers, by the name under which they are logged."""
         return {
             "size_entropy": self.entropy,
             "vanished_clusters": self.vanished,
@@ -50,12 +52,13 @@ def measure(
     threshold: float,
     prior: Float[np.ndarray, "k"] | None = None,
 ) -> Guard:
-    """Compute the measures of a soft clustering.
+    """Compute label-free quality measures of a clustering of images.
 
     Args:
-      probabilities: the cluster probabilities of each image.
+      probabilities: the probability of each cluster for each image; an image's cluster is the most
+        probable one.
       neighbours: the indices of each image's nearest neighbours.
-      threshold: the probability at which an image counts as confident.
+      threshold: an image counts as confident if its largest cluster probability reaches this.
       prior: the clusters' expected sizes as fractions; None for a uniform prior.
     """
     num_images, num_clusters = probabilities.shape
@@ -77,10 +80,14 @@ def measure(
 
 
 def prior_agreement(shares: Float[np.ndarray, "k"], prior: Float[np.ndarray, "k"]) -> float:
-    """Return how well the clusters' sizes agree with the prior, as a number of at most 1.
+    """Return how well the sizes of clusters agree with their expected sizes: 1 if they are equal.
 
-    It is 1 - KL(shares || prior) / -log(min prior): 1 if the sizes equal the prior, and 0 if all
-    images are in the cluster with the smallest prior.
+    The number is 1 - KL(shares || prior) / -log(min prior). It is 0 if all images are in the
+    cluster with the smallest prior.
+
+    Args:
+      shares: the size of each cluster, as a fraction of all images.
+      prior: the expected size of each cluster, as a fraction.
     """
     positive = shares > 0
     divergence = np.sum(shares[positive] * np.log(shares[positive] / prior[positive]))
@@ -88,7 +95,10 @@ def prior_agreement(shares: Float[np.ndarray, "k"], prior: Float[np.ndarray, "k"
 
 
 def advice(guard: Guard) -> list[str]:
-    """Return one line per problem of the clustering, with the settings to change; empty if none."""
+    """Return one sentence per problem of a clustering: what is wrong, which settings to change.
+
+    The list is empty if no quality measure in `guard` is bad.
+    """
     lines = []
     if guard.vanished:
         lines.append(
@@ -115,7 +125,15 @@ def advice(guard: Guard) -> list[str]:
 
 
 def reason_worse(before: Guard, after: Guard) -> str:
-    """Return why the clustering after a step is worse than before; an empty string if it is not."""
+    """Return a sentence on how a clustering is worse than an earlier one; empty if it is not worse.
+
+    A clustering is worse if more clusters have vanished, or if another quality measure fell by more
+    than 0.02.
+
+    Args:
+      before: the quality measures of the earlier clustering.
+      after: the quality measures of the clustering.
+    """
     if after.vanished > before.vanished:
         return f"{after.vanished} clusters have vanished, {before.vanished} before the step"
     if after.entropy < before.entropy - SLACK:

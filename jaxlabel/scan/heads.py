@@ -1,4 +1,4 @@
-"""SCAN's clustering step: train heads that put an image and its neighbours in one cluster."""
+"""SCAN's clustering step: cluster heads that put an image and its neighbours in one cluster."""
 
 from typing import Any
 
@@ -16,9 +16,10 @@ from jaxlabel.pretext import draw_partners
 
 
 class Assigner(nnx.Module):
-    """A linear clustering head on an encoder: calling it returns the cluster logits.
+    """A network that assigns images to clusters: an encoder with one linear cluster head.
 
-    The encoder's features are standardised per image, to mean 0 and variance 1.
+    Calling it on images returns the cluster logits. The encoder's features are standardised for
+    each image, to mean 0 and variance 1.
     """
 
     def __init__(self, encoder: Any, head: nnx.Linear):
@@ -32,9 +33,10 @@ class Assigner(nnx.Module):
 
 
 class Heads(nnx.Module):
-    """Several clustering heads on one encoder: calling it returns the logits of all heads.
+    """An encoder with several linear cluster heads, each of which makes its own clustering.
 
-    The encoder's features are standardised per image, to mean 0 and variance 1.
+    Calling it on images returns the cluster logits of all heads, an array (batch, heads, clusters).
+    The encoder's features are standardised for each image, to mean 0 and variance 1.
     """
 
     def __init__(self, encoder: Any, num_heads: int, num_clusters: int, rngs: nnx.Rngs):
@@ -48,17 +50,23 @@ class Heads(nnx.Module):
         return jnp.stack([head(features) for head in self.heads], axis=1)
 
     def only(self, number: int) -> Assigner:
-        """Return the encoder with one of the heads."""
+        """Return a network with the encoder and the head of the given number alone."""
         return Assigner(self.encoder, self.heads[number])
 
 
 def match_to_prior(
     clusters: Int[np.ndarray, "n"], prior: Float[np.ndarray, "clusters"] | None
 ) -> Int[np.ndarray, "n"]:
-    """Renumber the clusters so that the largest gets the number with the largest prior, and so on.
+    """Renumber clusters so that the clusters' sizes have the same order as their expected sizes.
 
-    The loss and the guard index the prior by cluster number, while k-means numbers clusters
-    arbitrarily. None as the prior leaves the numbers unchanged.
+    The largest cluster gets the number with the largest expected size, and so on. This is needed
+    because the expected size is given by cluster number, while k-means numbers clusters
+    arbitrarily.
+
+    Args:
+      clusters: the cluster of each image.
+      prior: the expected size of each cluster, as a fraction; if it is None, the numbers stay
+        unchanged.
     """
     if prior is None:
         return clusters
@@ -80,11 +88,16 @@ def pretrain_heads(
     batch_size: int,
     learning_rate: float,
 ) -> Heads:
-    """Train each head to predict a given clustering of the images, before SCAN's own loss.
+    """Train cluster heads to predict given clusterings of the images, as a start for SCAN.
 
     Args:
-      targets: the cluster of each image for each head.
+      model: the encoder with its heads.
+      images: all training images, uint8.
+      targets: for each image and each head, the cluster to predict.
       view: the augmentation of the images.
+
+    Returns:
+      The trained encoder and heads.
     """
 
     def loss(model: Heads, batch: tuple[Array, Array], key: Key[Array, ""]) -> Any:
@@ -112,15 +125,17 @@ def fit_heads(
     batch_size: int,
     learning_rate: float,
 ) -> Heads:
-    """Train the heads and the encoder on SCAN's clustering loss, and return the trained model.
+    """Train cluster heads and their encoder on SCAN's clustering loss, and return them.
 
-    Van Gansbeke et al. 2020, eq. 2. Each head has a loss of its own; the encoder is trained on
-    their mean.
+    Van Gansbeke et al. 2020, eq. 2. Each head is trained on its own loss, and the encoder on the
+    mean of these losses.
 
     Args:
+      model: the encoder with its heads.
+      images: all training images, uint8.
       neighbours: the indices of each image's nearest neighbours.
       view: the augmentation of the images.
-      entropy_weight: the paper's lambda.
+      entropy_weight: the weight of the loss term against empty clusters, the paper's lambda.
       prior: the clusters' expected sizes as fractions; None for a uniform prior.
     """
     optimizer = train.warmup_cosine(learning_rate, num_steps, weight_decay=1e-4)
@@ -157,7 +172,18 @@ def best_head(
     entropy_weight: float,
     prior: Float[np.ndarray, "clusters"] | None,
 ) -> tuple[int, Float[np.ndarray, "heads"]]:
-    """Return the number of the head with the lowest SCAN loss on all images, and all losses."""
+    """Find the cluster head with the lowest SCAN loss on all training images.
+
+    Args:
+      model: the encoder with its heads.
+      images: all training images, uint8.
+      neighbours: the indices of each image's nearest neighbours.
+      entropy_weight: the weight of the loss term against empty clusters.
+      prior: the clusters' expected sizes as fractions; None for a uniform prior.
+
+    Returns:
+      The number of the best head, and the losses of all heads.
+    """
     logits = jnp.asarray(train.apply_batched(lambda m, x: m(x), model, images))
     target_prior = None if prior is None else jnp.asarray(prior, jnp.float32)
     total = np.zeros(logits.shape[1])

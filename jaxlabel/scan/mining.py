@@ -1,4 +1,4 @@
-"""Nearest neighbours of the images' features, and the spectral space of their graph."""
+"""The nearest neighbours of each image, and the spectral embedding of the neighbour graph."""
 
 from typing import Any, NamedTuple
 
@@ -12,12 +12,12 @@ from jaxlabel.log import Log
 
 
 class Mined(NamedTuple):
-    """Features with each image's nearest neighbours and the spectral space of the neighbour graph.
+    """Image features, each image's nearest neighbours, and their graph's spectral embedding.
 
     Attributes:
-      features: the images' features.
+      features: the feature vector of each image.
       neighbours: the indices of each image's nearest neighbours, nearest first.
-      space: the leading eigenvectors of the neighbour graph.
+      space: the leading eigenvectors of the graph that joins each image to its nearest neighbours.
     """
 
     features: Float[np.ndarray, "n d"]
@@ -29,14 +29,15 @@ def mine(
     features: Float[np.ndarray, "n d"], num_neighbours: int, num_joined: int, num_components: int,
     log: Log,
 ) -> Mined:  # fmt: skip
-    """Find each image's exact nearest neighbours and the spectral space of the neighbour graph.
+    """Find each image's exact nearest neighbours and the spectral embedding of their graph.
 
-    The result is cached.
+    The result is stored in a cache on disk and loaded if it is there.
 
     Args:
+      features: the feature vector of each image.
       num_neighbours: the number of neighbours to return for each image.
-      num_joined: the number of neighbours to which the graph joins each image.
-      num_components: the number of eigenvectors of the graph.
+      num_joined: the number of nearest neighbours to which the graph joins each image.
+      num_components: the number of eigenvectors of the graph to compute.
     """
     log.progress("mining", 0, 1, "neighbours and their graph")
 

@@ -1,4 +1,4 @@
-"""Figures of clusters for the report: sample images, measures, and the labelled images."""
+"""Data for the report's figures of clusters: sample images, quality measures, labelled images."""
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -14,13 +14,16 @@ def show(
     images: UInt8[np.ndarray, "n h w c"], shares: Float[np.ndarray, "n k"], guard: Guard,
     names: Int[np.ndarray, "k"], warnings: list[str], log: Log,
 ) -> None:  # fmt: skip
-    """Log images of each cluster, from most to least confident, and the guard's measures.
+    """Log sample images and quality measures of each cluster, for the report's figures.
+
+    The samples of a cluster run from the most to the least confident image.
 
     Args:
+      images: all training images.
       shares: the cluster probabilities of each image.
-      guard: the measures of the clustering.
-      names: the class that names each cluster.
-      warnings: advice to print beside the clusters.
+      guard: the quality measures of the clustering.
+      names: for each cluster, the class that names it.
+      warnings: sentences of advice to print beside the clusters.
     """
     clusters, confidence = shares.argmax(axis=1), shares.max(axis=1)
     rows = [
@@ -40,7 +43,12 @@ def show(
 
 
 def log_labelled(images: UInt8[np.ndarray, "n h w c"], named: Named, log: Log) -> None:
-    """Log the labelled images, with the number of images that each one represents."""
+    """Log the labelled images, each with the number of images that it represents, for the report.
+
+    Args:
+      images: all training images.
+      named: the labelled images, and which of them represents each image.
+    """
     sizes = np.bincount(named.parts, minlength=len(named.indices))
     log.arrays("medoids", images=images[named.indices], labels=named.labels, sizes=sizes)
 
@@ -48,7 +56,13 @@ def log_labelled(images: UInt8[np.ndarray, "n h w c"], named: Named, log: Log) -
 def majority(
     clusters: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"], num_clusters: int
 ) -> Int[np.ndarray, "k"]:
-    """Return the most frequent label in each cluster; -1 if the cluster is empty."""
+    """Return the most frequent label in each cluster; -1 for an empty cluster.
+
+    Args:
+      clusters: the cluster of each image.
+      labels: the label of each image.
+      num_clusters: the number of clusters.
+    """
     table = np.zeros((num_clusters, labels.max() + 1), int)
     np.add.at(table, (clusters, labels), 1)
     return np.where(table.any(axis=1), table.argmax(axis=1), -1)

@@ -1,4 +1,4 @@
-"""Self-labelling: a network learns confident pseudo-labels on strongly augmented images."""
+"""SCAN's self-labelling: train on confident pseudo-labels with strongly augmented images."""
 
 from typing import Any
 
@@ -28,19 +28,22 @@ def train_on_own_assignments(
     learning_rate: float,
     name: str = "self_labelling",
 ) -> Any:
-    """Train the model on the teacher's confident clusters with strong views, and return it.
+    """Train a cluster network on confident pseudo-labels with strong augmentation, and return it.
 
-    Van Gansbeke et al. 2020, section 2.3, with a different teacher: its probabilities are computed
-    once before each round and not in each step. The first round's teacher may be another network;
-    in further rounds the model itself is the teacher.
+    This is SCAN's self-labelling (Van Gansbeke et al. 2020, section 2.3), except that the teacher's
+    cluster probabilities are computed once before each round and not in each step. In the first
+    round the pseudo-labels come from `teacher`, which may be another network's predictions; in
+    later rounds they come from the model itself.
 
     Args:
-      teacher: the first round's cluster probabilities for each image.
-      kind: the kind of data set, which decides the augmentation.
-      threshold: the probability at which the teacher's cluster is a pseudo-label.
-      num_rounds: the number of times that a teacher's probabilities are used.
-      num_steps: training steps of all rounds together.
-      name: prefix of the checkpoints' names.
+      model: the network to train; it returns cluster logits.
+      teacher: the cluster probabilities of each image for the first round.
+      images: all training images, uint8.
+      kind: what the images show, such as "digits" or "clothes"; it decides the augmentation.
+      threshold: a cluster is a pseudo-label if its probability reaches this.
+      num_rounds: the number of rounds, each with new pseudo-labels.
+      num_steps: the number of training steps of all rounds together.
+      name: the first part of the checkpoints' names.
     """
     view = augment.strong(kind)
 
@@ -74,14 +77,17 @@ def train_on_probabilities(
     batch_size: int,
     learning_rate: float,
 ) -> Any:
-    """Train the model to predict class probabilities on contrastive views, and return it.
+    """Train a classifier to predict given class probabilities of augmented images, and return it.
 
-    All images count equally. Labels propagated from few labelled images are wrong in whole regions,
-    which neither class sizes nor the model's confidence would reveal, so filtering would not help.
+    The augmentation is that for contrastive learning. All images have the same weight: the targets
+    come from few labelled images and are wrong in whole regions, which neither class sizes nor the
+    model's confidence would reveal, so that filtering would not help.
 
     Args:
+      model: the network to train; it returns class logits.
       shares: the target class probabilities of each image.
-      kind: the kind of data set, which decides the augmentation.
+      images: all training images, uint8.
+      kind: what the images show, such as "digits" or "clothes"; it decides the augmentation.
     """
     view = augment.contrastive(kind)
 
@@ -99,7 +105,13 @@ def train_on_probabilities(
 def vote(
     labels: Int[np.ndarray, "n"], neighbours: Int[np.ndarray, "n k"], num_classes: int
 ) -> Float[np.ndarray, "n classes"]:
-    """Return the fraction of each class among an image and its neighbours."""
+    """Return, for each image, the fraction of each class among the image and its neighbours.
+
+    Args:
+      labels: the class of each image.
+      neighbours: the indices of each image's neighbours.
+      num_classes: the number of classes.
+    """
     members = np.concatenate([np.arange(len(labels))[:, None], neighbours], axis=1)
     shares = np.zeros((len(labels), num_classes), np.float32)
     np.add.at(shares, (np.arange(len(labels))[:, None], labels[members]), 1 / members.shape[1])

@@ -7,7 +7,7 @@ import pytest
 
 from jaxlabel import cluster
 from jaxlabel.cluster.lloyd import _plus_plus, _sums_by_product, _sums_by_scatter
-from jaxlabel.cluster.nearest import shard, smallest
+from jaxlabel.cluster.nearest import divide_into_lanes, smallest_scores
 from jaxlabel.errors import DataError, UsageError
 
 KEY = jax.random.key(0)
@@ -27,7 +27,9 @@ def all_distances(points, others):
 @pytest.mark.parametrize(("num_points", "count"), [(7, 1), (7, 7), (40, 3), (257, 1)])
 def test_smallest_finds_what_a_full_sort_finds(num_points, count):
     points, rows = blobs(num_points), blobs(30, seed=1)
-    values, columns = jax.jit(lambda p, r: smallest(shard(p, count), r, count))(points, rows)
+    values, columns = jax.jit(lambda p, r: smallest_scores(divide_into_lanes(p, count), r, count))(
+        points, rows
+    )
     scores = 0.5 * np.sum(points**2, axis=1) - rows @ points.T
     np.testing.assert_array_equal(columns, np.argsort(scores, axis=1)[:, :count])
     np.testing.assert_allclose(values, np.sort(scores, axis=1)[:, :count], rtol=1e-4, atol=1e-4)

@@ -35,11 +35,11 @@ def test_the_class_entropy_by_hand():
 def test_measures_are_one_if_samples_equal_real_images():
     features = jax.random.normal(jax.random.key(0), (32, 5))
     logits = jax.random.normal(jax.random.key(1), (32, 4))
-    found = watch.measure(features, features, logits, logits, 2 * jnp.log(2.0))
+    found = watch.measure_samples(features, features, logits, logits, 2 * jnp.log(2.0))
     np.testing.assert_allclose(found, [1.0, 1.0, 1.0], rtol=1e-4)
-    shorter = watch.measure(features, features / 2, logits, logits, jnp.log(2.0))
+    shorter = watch.measure_samples(features, features / 2, logits, logits, jnp.log(2.0))
     np.testing.assert_allclose([shorter.diversity, shorter.loss_ratio], [1.0, 0.5], rtol=1e-4)
-    same = watch.measure(features, 0 * features + 1, logits, logits, jnp.log(2.0))
+    same = watch.measure_samples(features, 0 * features + 1, logits, logits, jnp.log(2.0))
     np.testing.assert_allclose(same.diversity, 0.0, atol=1e-3)
 
 

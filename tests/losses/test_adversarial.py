@@ -18,7 +18,7 @@ def open_probabilities(logits):
 def test_losses_by_hand():
     # Z = 1 + 2 = 3, so that D = 3/4
     logits = jnp.log(jnp.array([[1.0, 2.0]]))
-    np.testing.assert_allclose(adversarial.realness(logits), [np.log(3)], rtol=1e-6)
+    np.testing.assert_allclose(adversarial.real_logit(logits), [np.log(3)], rtol=1e-6)
     np.testing.assert_allclose(adversarial.real_loss(logits), [0.2876821], rtol=1e-6)
     np.testing.assert_allclose(adversarial.fake_loss(logits), [1.3862944], rtol=1e-6)
     # p = 1/3, 2/3: log 3 - 2/3 log 2

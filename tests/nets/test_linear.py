@@ -45,7 +45,7 @@ def test_one_class_alone_is_always_predicted():
 def test_whitening_fits_a_linear_model_of_strongly_correlated_inputs():
     alike = (POINTS[:, :1] * 100 + POINTS).astype(np.float32)
     alike -= alike.mean(axis=0)
-    turned = linear.whitening(alike) * np.sqrt(89 / 90)
+    turned = linear.whitening_matrix(alike) * np.sqrt(89 / 90)
     assert np.cov((alike @ turned).T) == pytest.approx(np.eye(4), abs=1e-2)
     settings = {"strength": 100.0, "max_iterations": 30}
     weights, biases = linear.fit_logistic(alike, LABELS, 3, whiten=True, **settings)

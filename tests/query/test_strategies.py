@@ -77,7 +77,7 @@ def test_medoids_are_the_centres_of_the_groups_without_labels():
 
 def test_typiclust_chooses_the_most_typical_point_of_each_group_and_small_groups_last():
     points = blobs(25, 4, 12)
-    spacing = [clusters.neighbour_distance(points[g]) for g in (slice(0, 25), slice(29, 41))]
+    spacing = [clusters.mean_neighbour_distance(points[g]) for g in (slice(0, 25), slice(29, 41))]
     found = query.select("typiclust", KEY, points, 3, NONE).tolist()
     assert found[:2] == [int(np.argmin(spacing[0])), 29 + int(np.argmin(spacing[1]))]
     assert found[2] not in range(25, 29)
@@ -88,7 +88,7 @@ def test_neighbour_distance_is_the_mean_over_the_nearest_others(monkeypatch, row
     monkeypatch.setattr(clusters, "DENSE_ROWS", rows)
     distances = np.sort(np.sqrt(squared_distances(POINTS)), axis=1)[:, 1:21]
     np.testing.assert_allclose(
-        clusters.neighbour_distance(POINTS), distances.mean(axis=1), rtol=1e-5
+        clusters.mean_neighbour_distance(POINTS), distances.mean(axis=1), rtol=1e-5
     )
 
 
