@@ -1,4 +1,4 @@
-"""SCAN on several data sets: cluster without labels and, with a budget, name the clusters.
+"""SCAN on several data sets: cluster without labels and, with a budget, train a classifier.
 
     jaxlabel train --config=configs/scan.py:mnist --config.data=idx:DIR --workdir=runs/m
     jaxlabel train --config=configs/scan.py:fashion_mnist --config.data=idx:DIR \\
@@ -27,12 +27,12 @@ SIZES: dict[str, dict[str, Any]] = {
     "tiny": {
         "encoder": "gradients", "width": 8, "pretext_steps": 50, "pretext_batch": 64, "heads": 2,
         "start_steps": 60, "cluster_steps": 60, "cluster_batch": 64, "cluster_rate": 3e-3,
-        "self_steps": 60, "self_batch": 64, "name_steps": 60, "neighbours": 7, "threshold": 0.8,
+        "self_steps": 60, "self_batch": 64, "name_steps": 60, "refinements": 1, "neighbours": 7, "threshold": 0.8,
     },
     "cpu": {
         "encoder": "gradients", "width": 32, "pretext_steps": 600,
         "component_share": 0.6, "start_steps": 300, "cluster_steps": 600, "cluster_rate": 1e-3,
-        "neighbours": 10, "self_steps": 1000, "name_steps": 1000, "threshold": 0.9,
+        "neighbours": 10, "self_steps": 1000, "name_steps": 600, "threshold": 0.9,
     },
     "gpu": {
         "encoder": "conv", "width": 64, "pretext_steps": 30_000, "pretext_batch": 1024,

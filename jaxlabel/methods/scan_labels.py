@@ -1,0 +1,168 @@
+"""The second half of the SCAN recipe: with a budget, buy labels and train SCAN's network on them.
+
+1. Build a neighbour graph of the features of SCAN's network, joined with the encoder's features.
+2. Buy the label of the most typical image of each cluster. Then buy labels where the propagation
+   of the labels over the graph is most uncertain, until the budget is spent.
+3. Propagate the labels over the graph to all images.
+4. Train SCAN's network on the labels and on the propagated labels, with the same training step as
+   the semi-supervised recipe (semisupervised/training.py). Then refine it: propagate the labels
+   over a graph of the trained network's features, and train on the result.
+
+The clusters only decide which images are labelled first. No image gets the label of its cluster, so
+a cluster that mixes several classes does no harm.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from jaxlabel import cluster, query, scan, train
+from jaxlabel.log import Log
+from jaxlabel.methods.scan_setup import with_new_head
+from jaxlabel.nets.linear import Ensemble
+from jaxlabel.oracle import Oracle
+from jaxlabel.predictor import predict_probabilities
+from jaxlabel.query import Labelled
+from jaxlabel.semisupervised import committee, refinement, sequential_queries, setup, training
+from jaxlabel.semisupervised.propagation import neighbour_graph
+
+# Each round of queries buys this fraction of the labels bought before, and at least one label, so
+# that the number of rounds grows with the logarithm of the budget.
+GROWTH = 0.1
+
+
+@dataclasses.dataclass
+class Settings(setup.ModelSettings, refinement.Settings):
+    """The settings of semi-supervised training, which the SCAN recipe derives from its own."""
+
+
+class Trained(NamedTuple):
+    """The result of buying labels and training on them.
+
+    Attributes:
+      model: the trained classifier.
+      labelled: the labels bought, in order of purchase.
+      labels: the class of each image: its label if that was bought, else the prediction of `model`.
+    """
+
+    model: Ensemble
+    labelled: Labelled
+    labels: Int[np.ndarray, "n"]
+
+
+def learn_from_labels(
+    config: Any, model: scan.Assigner, images: UInt8[np.ndarray, "n h w c"], mined: scan.Mined,
+    clusters: Int[np.ndarray, "n"], oracle: Oracle, key: Key[Array, ""], log: Log,
+) -> Trained:  # fmt: skip
+    """Buy labels within the budget, and train SCAN's network on the labels and on all images.
+
+    Args:
+      config: the settings of SCAN (`scan.Config`).
+      model: SCAN's network. The training starts from its encoder, with an untrained head.
+      images: all training images.
+      mined: the encoder's features of the images and the spectral embedding of their graph.
+      clusters: the cluster of each image.
+      oracle: the labeller, from which labels are bought.
+
+    Raises:
+      BudgetExceeded: the budget does not buy a single label.
+    """
+    head_key, region_key, train_key, refine_key = jax.random.split(key, 4)
+    settings = training_settings(config)
+    state = train.stack([training.start(settings, model, len(images), oracle.num_classes)])
+    features = refinement.learned_space(settings, state, images, mined.features)
+    graph = neighbour_graph(features, settings.neighbours, log)
+    labelled = buy_labels(settings, graph, mined.space.points, clusters, oracle, region_key, log)
+    num_classes = oracle.num_classes  # a person may have named new classes
+    propagated = setup.propagate_labels(settings, graph, labelled, num_classes)
+    data = training.pad(
+        images, labelled.indices, labelled.labels, len(labelled.indices),
+        setup.make_graph_targets(settings, propagated, len(images), num_classes),
+        setup.class_prior(settings, labelled, num_classes),
+    )  # fmt: skip
+    network = with_new_head(model, num_classes, head_key)
+    state = train.stack([training.start(settings, network, len(images), num_classes)])
+    cycle = committee.make_cycle(settings, settings.steps)
+    state = committee.train_cycle(cycle, state, data, train_key, log, "labels")
+    state = refinement.refine(
+        refinement.make_cycle(settings), state, data, mined.features, labelled, refine_key, log,
+        "refined",
+    )  # fmt: skip
+    classifier = committee.teacher_ensemble(settings, state)
+    labels = predict_probabilities(classifier, images).argmax(axis=1).astype(np.int32)
+    labels[labelled.indices] = labelled.labels
+    return Trained(classifier, labelled, labels)
+
+
+def training_settings(config: Any) -> Settings:
+    """Return the settings of semi-supervised training that follow from the settings of SCAN.
+
+    All classes count as equally frequent, as SCAN's clusters do, unless `config.prior` gives other
+    shares of the clusters. Then the shares of the classes are estimated from the labels.
+    """
+    return Settings(
+        kind=config.kind, objective="freematch", graph_targets=1.0, steps=config.name_steps,
+        learning_rate=config.self_rate, neighbours=config.graph_neighbours,
+        refinements=config.refinements, refine_steps=max(1, config.name_steps // 2),
+        alignment="labelled" if config.prior else "uniform",
+    )  # fmt: skip
+
+
+def buy_labels(
+    settings: Settings, graph: cluster.Graph, points: Float[np.ndarray, "n d"],
+    clusters: Int[np.ndarray, "n"], oracle: Oracle, key: Key[Array, ""], log: Log,
+) -> Labelled:  # fmt: skip
+    """Spend the budget on labels: the clusters' typical images first, then sequential queries.
+
+    The first round labels the most typical image of each cluster, the largest cluster first. Each
+    further round propagates the labels over the graph and labels the medoids of the regions in
+    which the result is most uncertain (semisupervised/sequential_queries.py).
+
+    Args:
+      settings: the settings of the label propagation.
+      graph: the neighbour graph of the images.
+      points: one vector per image, in a space in which clusters are compact.
+      clusters: the cluster of each image.
+      oracle: the labeller, from which labels are bought.
+      key: the random key of the division into regions.
+
+    Raises:
+      BudgetExceeded: the budget does not buy a single label.
+    """
+    labelled, number, num_images = query.NO_LABELS, 0, len(points)
+    regions: sequential_queries.Regions | None = None
+
+    def choose(count: int) -> Int[np.ndarray, "count"]:
+        nonlocal regions
+        excluded = np.setdiff1d(query.unaffordable(oracle, num_images), labelled.indices)
+        if not len(labelled.indices):
+            typical = scan.typical_images(points, clusters)
+            affordable = typical[~np.isin(typical, excluded)]
+            return (affordable if len(affordable) else free(excluded))[:count]
+        if regions is None:
+            spaces = setup.Spaces(None, points, graph)
+            regions = sequential_queries.find_regions(spaces, key)
+        return sequential_queries.choose_queries(
+            settings, regions, labelled, oracle.num_classes, count, excluded
+        )
+
+    def free(excluded: Int[np.ndarray, "m"]) -> Int[np.ndarray, "rest"]:
+        return np.setdiff1d(np.arange(num_images), excluded)
+
+    while True:
+        bought = len(labelled.indices)
+        most = int(GROWTH * bought) if bought else len(np.unique(clusters))
+        count = min(max(1, most), query.num_affordable(oracle, num_images, labelled.indices))
+        if bought and not count:
+            return labelled
+        wanted = query.chosen(
+            log, number, count, num_images, labelled, lambda count=count: choose(count)
+        )
+        labelled = query.buy(oracle, labelled, wanted, number)
+        if len(labelled.indices) == bought:
+            return labelled
+        log.scalars("queries", number, {"labels_spent": len(labelled.indices)})
+        number += 1
