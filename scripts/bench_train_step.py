@@ -51,9 +51,9 @@ def make_batch(side: int, batch_size: int) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 class TurnLog:
-    """A log that times the training loop between two of its log calls and pauses it.
+    """A log that times a training loop between two of its log calls, and pauses it at each call.
 
-    At each log call it prints the time per step as JSON and waits for a line of input, so that two
+    At each call it prints the time per step as JSON and waits for a line of input, so that two
     processes can run in turns.
     """
 
@@ -199,7 +199,7 @@ class Child:
 
 
 def quartiles(values: list[float]) -> list[float]:
-    """Return the lower quartile, the median and the upper quartile of the values."""
+    """Return the lower quartile, the median and the upper quartile of `values`."""
     return [round(value, 3) for value in statistics.quantiles(values, n=4, method="inclusive")]
 
 

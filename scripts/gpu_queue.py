@@ -42,7 +42,10 @@ class TimeIsOver(BaseException):
 
 
 def main() -> None:
-    """Run experiments without a result until the time limit; print a table of results."""
+    """Run the queued experiments that have no result yet, then print a table of all results.
+
+    Running ends at the time limit. The command line has the options.
+    """
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data_root", default="", help="folder of all data; tiny: uses digits")
     parser.add_argument("--preset", default="gpu", choices=("tiny", "cpu", "gpu"), help="size")
@@ -170,7 +173,7 @@ def run_script(job: Job) -> dict[str, Any]:
 
 
 def results_table(paths: Iterable[Path]) -> str:
-    """Return the results in the files as a Markdown table, with one row per experiment.
+    """Return the results in the files `paths` as a Markdown table, with one row per experiment.
 
     A row shows the mean over the seeds.
     """
@@ -199,24 +202,24 @@ def results_table(paths: Iterable[Path]) -> str:
 
 
 def accuracy(line: Mapping[str, Any]) -> float | None:
-    """Return the test accuracy of a result.
+    """Return the test accuracy in the result of one run.
 
-    For clusterings, return the accuracy after matching clusters to classes. Return None if the
-    result has neither.
+    If the run returned clusters, return the accuracy after matching clusters to classes. Return
+    None if the result has neither.
     """
     value = line.get("test_accuracy")
     return line.get("matched_accuracy") if value is None else value
 
 
 def read_results(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    """Read the results in the files, one per line; skip repeated and incomplete lines."""
+    """Read the results in the files `paths`, one per line; skip repeated and incomplete lines."""
     files = [path.read_text() for path in dict.fromkeys(paths) if path.is_file()]
     texts = dict.fromkeys(itertools.chain.from_iterable(map(str.splitlines, files)))
     return [json.loads(text) for text in texts if text.endswith("}")]
 
 
 def append_result(path: Path, line: Mapping[str, Any]) -> None:
-    """Append a result to the file as one line of JSON."""
+    """Append a result to the file `path` as one line of JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     torn = path.is_file() and not path.read_bytes().endswith(b"\n")  # a machine stopped in a line
     with path.open("a") as file:

@@ -73,12 +73,14 @@ def simulate(seed: int, model: str, accuracy: float) -> tuple[np.ndarray, np.nda
 
 
 def run(seed: int, model: str, accuracy: float, name: str) -> Certificate:
-    """Run one simulated audit and return its certificate.
+    """Simulate one audit of a model and return its certificate.
+
+    An audit buys labels of random images until the model's accuracy is certified.
 
     Args:
       seed: the random seed.
       model: how the model's confidence relates to its errors, one of MODELS.
-      accuracy: the model's accuracy on the pool.
+      accuracy: the model's accuracy on the pool of images.
       name: how images are drawn, a key of DESIGNS.
     """
     wrong, claimed = simulate(seed, model, accuracy)
@@ -94,13 +96,20 @@ def run(seed: int, model: str, accuracy: float, name: str) -> Certificate:
 
 
 def expected_labels(seed: int, model: str, accuracy: float) -> float:
-    """Return how many labels an audit is predicted to take; infinity if it cannot succeed."""
+    """Return how many labels a simulated audit is predicted to take; infinity if it cannot succeed.
+
+    An audit buys labels of random images until the model's accuracy is certified.
+    """
     _, claimed = simulate(seed, model, accuracy)
     return Terms(TARGET, 0.95, NUM_IMAGES).expected_labels(claimed, 1 - accuracy)
 
 
 def measure(model: str, accuracy: float, name: str, runs: int) -> dict[str, Any]:
-    """Simulate `runs` audits, each of a new pool, and return one row of the table of results."""
+    """Simulate `runs` audits, each of a new pool of images, and return their averages as a dict.
+
+    An audit buys labels of random images until the model's accuracy is certified. The dict is one
+    row of the table of results.
+    """
     start = time.perf_counter()
     certificates = [run(seed, model, accuracy, name) for seed in range(runs)]
     labels = np.array([c.labels for c in certificates])

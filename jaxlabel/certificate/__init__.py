@@ -187,6 +187,8 @@ def audit(
 def _batch_size(num_labels: int, min_labels: float) -> int:
     """Return how many labels an audit buys next, after it has bought `num_labels` labels.
 
+    An audit buys labels of random images, in batches, to certify a model's accuracy.
+
     Args:
       num_labels: the number of labels bought so far.
       min_labels: the smallest number of labels with which the audit can succeed.
@@ -195,7 +197,15 @@ def _batch_size(num_labels: int, min_labels: float) -> int:
 
 
 def _reason_to_stop(sequence: ConfidenceSequence, max_labels: int, num_pool: int) -> str:
-    """Return why the audit must stop, such as "target" or "budget"; "" if it must continue."""
+    """Return why an audit must stop, such as "target" or "budget", or "" if it must continue.
+
+    An audit buys labels of random images to certify a model's accuracy.
+
+    Args:
+      sequence: the draws so far, with the confidence interval that they give.
+      max_labels: the largest number of labels that the audit may buy.
+      num_pool: the number of images that the audit may draw.
+    """
     if sequence.is_below_limit():
         return "target"
     if sequence.is_above_limit():

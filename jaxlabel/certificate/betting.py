@@ -55,7 +55,7 @@ class ConfidenceSequence:
 
     @property
     def num_labels(self) -> int:
-        """Return the number of labels bought."""
+        """Return the number of labels that have been bought so far, one for each draw."""
         return len(self.drawn)
 
     def update(
@@ -63,7 +63,9 @@ class ConfidenceSequence:
         weights: Float[np.ndarray, "l"], predicted: Float[np.ndarray, "l"],
         wrong: Bool[np.ndarray, "b"], expected_growth: Float[np.ndarray, "stakes"],
     ) -> None:  # fmt: skip
-        """Add draws that were made one after the other, without replacement.
+        """Add the draws of a batch of images, whose labels show whether the model is wrong on them.
+
+        The draws were made one after the other, without replacement.
 
         Args:
           remaining: the images that were not drawn before, as indices into the pool.
@@ -71,8 +73,8 @@ class ConfidenceSequence:
           weights: for each image in `remaining`, the weight with which it was drawn.
           predicted: for each image in `remaining`, the predicted probability of an error.
           wrong: for each draw, whether the model's prediction is wrong.
-          expected_growth: the expected log growth per draw of the capital, for each stake in
-            STAKES.
+          expected_growth: the expected log growth per draw of the bettor's capital, for each stake
+            in STAKES.
         """
         n = self.num_pool
         errors_before = np.sum(self.wrong) + np.concatenate([[0], np.cumsum(wrong[:-1])])
@@ -122,17 +124,20 @@ class ConfidenceSequence:
         return bets[len(self._values) :]
 
     def is_below_limit(self) -> bool:
-        """Return True if the draws certify that the error rate is at most the limit."""
+        """Return True if the draws so far certify that the error rate is at most `limit`."""
         certain = 1 - np.sum(~self.wrong) / self.num_pool <= self.limit
         return bool(certain or self._max_log_capital(self.limit) >= self._log_low)
 
     def is_above_limit(self) -> bool:
-        """Return True if the draws certify that the error rate is larger than the limit."""
+        """Return True if the draws so far certify that the error rate is larger than `limit`."""
         certain = np.sum(self.wrong) / self.num_pool > self.limit
         return bool(certain or self._max_log_capital_up(self.limit) >= self._log_high)
 
     def interval(self) -> tuple[float, float]:
-        """Return the confidence interval of the accuracy: accuracies that no bet ruled out."""
+        """Return the confidence interval of the accuracy, as (low, high).
+
+        It contains the accuracies that are compatible with the draws so far.
+        """
         min_error = np.sum(self.wrong) / self.num_pool
         max_error = 1 - np.sum(~self.wrong) / self.num_pool
         above = _smallest_ruled_out(
@@ -157,7 +162,11 @@ class ConfidenceSequence:
         return float(1 - np.sum(parts * self._values))
 
     def _max_log_capital(self, m: float) -> float:
-        """Return the largest log capital so far of bets that the error rate is below `m`."""
+        """Return the largest log capital so far of bets that the error rate is below `m`.
+
+        Each draw settles one bet. If the error rate is `m` or more, the capital, which starts at 1,
+        rarely becomes large.
+        """
         by_limit = np.cumsum(np.log1p(-self._stakes * (self._values - m)))
         by_variance = np.cumsum(np.log1p(-self._stakes_by_variance * (self._values - m)))
         total = np.logaddexp(
@@ -166,7 +175,11 @@ class ConfidenceSequence:
         return float(np.max(total, initial=0.0))
 
     def _max_log_capital_up(self, m: float) -> float:
-        """Return the largest log capital so far of bets that the error rate is above `m`."""
+        """Return the largest log capital so far of bets that the error rate is above `m`.
+
+        Each draw settles one bet. If the error rate is `m` or less, the capital, which starts at 1,
+        rarely becomes large.
+        """
         logs = np.log1p(self._stakes_up * (self._values - m))
         return float(np.max(np.cumsum(logs), initial=0.0))
 

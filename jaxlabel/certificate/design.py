@@ -19,7 +19,10 @@ MIN_ERROR, MAX_ERROR = 1e-4, 0.9  # error probabilities are clipped to this rang
 
 
 class Weighting(NamedTuple):
-    """The weights of an audit's random draws, and how fast bets are expected to grow with them.
+    """The weights of random draws of images, and how fast bets are expected to grow with them.
+
+    The bets are made on each draw against the hypothesis that the model's error rate is above a
+    limit. Their capital grows if the hypothesis is false.
 
     Attributes:
       weights: for each image, the weight with which it is drawn.
@@ -31,10 +34,11 @@ class Weighting(NamedTuple):
 
 
 class ErrorModel:
-    """A model of the probability that each prediction is wrong, calibrated on the labels bought.
+    """A model of the probability that each prediction of a classifier is wrong.
 
-    The model's log odds of an error are calibrated by logistic regression (Platt 1999) with a
-    Gaussian prior around the identity: offset 0 +- 1, slope 1 +- 0.5.
+    It is calibrated on the labels that an audit has bought for some images of the pool (the images
+    that the audit may draw). The log odds of an error are calibrated by logistic regression (Platt
+    1999) with a Gaussian prior around the identity: offset 0 +- 1, slope 1 +- 0.5.
 
     Args:
       probabilities: for each image of the pool, the classifier's own probability that its
@@ -47,7 +51,10 @@ class ErrorModel:
     def errors(
         self, drawn: Int[np.ndarray, "m"], wrong: Bool[np.ndarray, "m"]
     ) -> Float[np.ndarray, "n"]:
-        """Return the calibrated probability of an error for each image of the pool.
+        """Return, for each image of the pool, the calibrated probability of a wrong prediction.
+
+        The pool is the set of images whose labels may be bought. The labels bought so far are used
+        for the calibration.
 
         Args:
           drawn: the indices of the images whose labels were bought.
@@ -67,16 +74,18 @@ class ErrorModel:
 
 
 def choose_weights(errors: Float[np.ndarray, "n"], limit: float) -> Weighting:
-    """Choose the weights of an audit's draws with which its best bet is expected to grow fastest.
+    """Choose weights for random draws of images, so that few labels can certify the error rate.
 
-    The weights are (1 - floor) (e (1 - e))^power / mean + floor, where e is an image's probability
-    of an error, and `mean` is the mean of (e (1 - e))^power over all images. The power is chosen
-    from POWERS and the floor from FLOORS. The growth rate of a stake is E log(1 - stake (Y -
-    limit)), as in Kelly 1956, where Y is the value of a draw (see `betting.ConfidenceSequence`).
+    Bets against the hypothesis that the error rate is above `limit` are made on each draw, and the
+    best bet is expected to grow fastest with these weights. The weights are (1 - floor) (e (1 -
+    e))^power / mean + floor, where e is an image's probability of an error, and `mean` is the mean
+    of (e (1 - e))^power over all images. The power is chosen from POWERS and the floor from FLOORS.
+    The growth rate of a stake is E log(1 - stake (Y - limit)), as in Kelly 1956, where Y is the
+    value of a draw (see `betting.ConfidenceSequence`).
 
     Args:
       errors: the probability that the prediction is wrong, for each image that may be drawn.
-      limit: the error rate that the audit tests.
+      limit: the error rate that the draws have to test.
     """
     shares, expected = _binned(errors)
     # If the mean expected error is above the limit, no stake grows. So means above
@@ -88,11 +97,14 @@ def choose_weights(errors: Float[np.ndarray, "n"], limit: float) -> Weighting:
 
 
 def fastest_growth(errors: Float[np.ndarray, "n"], limit: float) -> float:
-    """Return the expected log growth per draw of the best bet, if the draws have the best weights.
+    """Return the expected log growth per draw of the best bets on random draws of images.
+
+    The bets are against the hypothesis that the error rate is above `limit`. The growth is the
+    largest over all stakes and all weights of the draws.
 
     Args:
       errors: for each image, the true probability that the prediction is wrong.
-      limit: the error rate that the audit tests.
+      limit: the error rate that the draws have to test.
     """
     shares, expected = _binned(errors)
     return float(_best_design(shares, expected, expected, limit)[2].max())
@@ -115,18 +127,19 @@ def _best_design(
     assumed: Float[np.ndarray, "bins"],
     limit: float,
 ) -> tuple[float, float, Float[np.ndarray, "stakes"]]:
-    """Choose the power and the floor of the draws' weights with which the best bet grows fastest.
+    """Choose the weights of random draws with which the best bet is expected to grow fastest.
 
-    The docstring of `choose_weights` gives the formula of the weights.
+    The docstring of `choose_weights` gives the formula of the weights and explains the bets.
 
     Args:
       shares: the share of the images in each bin; a bin holds images of similar error probability.
       expected: the error probability of each bin, from which the weights are computed.
       assumed: the error probability of each bin with which the growth of bets is computed.
-      limit: the error rate that the audit tests.
+      limit: the error rate that the draws have to test.
 
     Returns:
-      The power, the floor, and the expected log growth per draw for each stake in STAKES.
+      The power and the floor in the formula, and the expected log growth per draw for each stake in
+      STAKES.
     """
     designs = []
     for power in POWERS:
@@ -144,7 +157,7 @@ def _expected_growth(
     weights: Float[np.ndarray, "bins"],
     limit: float,
 ) -> Float[np.ndarray, "stakes"]:
-    """Return the expected log growth per draw of a bet, for each stake in STAKES.
+    """Return the expected log growth per draw of bets on the error rate, for each stake in STAKES.
 
     The error probabilities are assumed to be true. They are also used as the control variate.
     """

@@ -55,14 +55,15 @@ class Terms:
 
     @property
     def num_pool(self) -> int:
-        """Return the number of images in the pool, from which an audit draws."""
+        """Return the number of images in the pool, the set of images that an audit may draw."""
         return self.num_images - self.num_bought
 
     @property
     def population_bounds(self) -> Population | None:
         """Return the object that converts accuracy bounds on the pool to bounds on new images.
 
-        It is None if the accuracy on new images is not to be certified (`population` is False).
+        The pool is the set of images that an audit may draw. The result is None if the accuracy on
+        new images is not to be certified (`population` is False).
         """
         if not self.population:
             return None
@@ -70,13 +71,19 @@ class Terms:
 
     @property
     def pool_target(self) -> float:
-        """Return the smallest accuracy on the pool that certifies the target; 1 if none does."""
+        """Return the smallest accuracy on the pool that certifies the target; 1 if none does.
+
+        The pool is the set of images that an audit may draw.
+        """
         bounds = self.population_bounds
         return self.target if bounds is None else bounds.needed_accuracy(self.target, LOWER_SHARE)
 
     @property
     def pool_error(self) -> float:
-        """Return the allowed probability that the interval of the accuracy on the pool is wrong."""
+        """Return the allowed probability that the interval of the accuracy on the pool is wrong.
+
+        The pool is the set of images that an audit may draw.
+        """
         bounds = self.population_bounds
         return 1 - self.confidence if bounds is None else bounds.pool_error
 

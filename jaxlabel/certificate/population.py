@@ -29,16 +29,16 @@ class Population(NamedTuple):
     def pool_error(self) -> float:
         """Return the allowed probability that the interval of the accuracy on the pool is wrong.
 
-        It is a share of `error`. The rest is used for the step from the pool to new images.
+        It is a part of `error`. The other part is used for the step from the pool to new images.
         """
         return (1 - SAMPLING_SHARE) * self.error
 
     def interval(self, low: float, high: float, lower_share: float) -> tuple[float, float]:
         """Convert an interval of the accuracy on the pool to one of the accuracy on new images.
 
-        The bounds are those of Clopper & Pearson 1934 for the least favourable counts: every image
-        whose label was bought before counts as wrong in the lower bound, and as right in the upper
-        bound.
+        The pool is the set of images whose labels were not bought before. The bounds are those of
+        Clopper & Pearson 1934 for the least favourable counts: every image whose label was bought
+        before counts as wrong in the lower bound, and as right in the upper bound.
 
         Args:
           low: the lower end of the accuracy on the pool.
@@ -52,7 +52,8 @@ class Population(NamedTuple):
     def needed_accuracy(self, target: float, lower_share: float) -> float:
         """Return the smallest accuracy on the pool that certifies `target` for new images.
 
-        It is 1 if no accuracy on the pool certifies it.
+        The pool is the set of images whose labels were not bought before. The result is 1 if no
+        accuracy on the pool certifies the target.
         """
         count = bisect_left(
             range(self.num_pool + 1),

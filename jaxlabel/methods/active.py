@@ -37,7 +37,10 @@ from jaxlabel.semisupervised import committee, refinement, sequential_queries, s
 
 @dataclasses.dataclass
 class Config(stopping_settings.Settings, sequential_queries.Settings, refinement.Settings):
-    """Settings of active learning with a certified accuracy; see configs/flagship.py."""
+    """Settings of a run that buys labels in rounds until a target accuracy is certified.
+
+    configs/flagship.py has values for several data sets.
+    """
 
     initial_labels: int = setting(
         40, "number of labels bought before the first network is trained", low=1
@@ -109,7 +112,8 @@ def run(
       target was reached or because the budget was spent.
 
     Raises:
-      UsageError: the budget buys no label, or so few labels that no audit could certify the target.
+      UsageError: the budget buys no label, or so few labels that the accuracy could not be
+        certified even if every prediction were right.
     """
     space_key, start_key, round_key, region_key = jax.random.split(key, 4)
     labelled = query.NO_LABELS

@@ -1,9 +1,9 @@
 """The clustering recipe: PCA and k-means, without labels.
 
 The run buys no labels. The evaluator measures on the test images how well the clusters agree with
-the classes, with labels that the run never uses. experiments/sources.md compares the result with a published one
-(source S2), whose "accuracy" is purity: the share of images whose class is the most frequent one in
-their cluster.
+the classes, with labels that the run never uses. experiments/sources.md compares the result with a
+published one (source S2), whose "accuracy" is purity: the share of images whose class is the most
+frequent one in their cluster.
 """
 
 import dataclasses
@@ -109,8 +109,9 @@ def silhouette(points: Float[np.ndarray, "n d"], clusters: np.ndarray) -> dict[s
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds a model without fitted centroids, for loading a saved one.
+    """Return a function that builds a model whose centroids are all zero.
 
-    The model has one output per cluster instead of one per class.
+    To load a saved model, the caller builds one with this function and then overwrites its arrays
+    with the saved ones. The model has one output per cluster instead of one per class.
     """
     return lambda rngs: NearestCentroid(shape, config.components, config.clusters)

@@ -63,7 +63,7 @@ class Config(RunConfig):
     weight_decay: float = setting(0.05, "weight decay of AdamW in the training on labels", low=0.0)
 
     def check(self) -> None:
-        """Raise a UsageError if the chosen network cannot have a code of `code` dimensions."""
+        """Raise a UsageError if the chosen network cannot encode an image in `code` dimensions."""
         if self.network == "gradients" and self.code % 8:
             raise UsageError(f"config.code is {self.code}: network=gradients needs a multiple of 8")
 

@@ -78,8 +78,9 @@ def buy(
 ) -> Labelled:
     """Buy up to `count` more labels within the budget and return the whole labelled set.
 
-    If `count` is 0 or negative, nothing is bought. It can be negative after a failed audit, because
-    the labels that the audit bought also count towards the planned number of labels of the round.
+    If `count` is 0 or negative, nothing is bought. It can be negative after a failed audit (an
+    attempt to certify the accuracy by labels of random images), because the labels that the audit
+    bought also count towards the planned number of labels of the round.
 
     Args:
       pool: the networks' predictions, which uncertainty strategies use; None before the first

@@ -173,7 +173,10 @@ def pretext_key(key: Key[Array, ""]) -> Key[Array, ""]:
 def mine(
     config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"], log: Log
 ) -> scan.Mined:
-    """Compute the encoder's features, each image's nearest neighbours, and their graph."""
+    """Compute the encoder's features, the nearest neighbours of each image, and their graph.
+
+    The neighbours are nearest in the encoder's features.
+    """
     features = pretext.features_of(simclr.fit_representation(config, encoder, images), images)
     graph_neighbours, components = config.graph_neighbours, config.graph_components
     return scan.mine(features, config.neighbours, graph_neighbours, components, log)
@@ -228,10 +231,11 @@ def self_label(
 ) -> tuple[scan.Assigner, Float[np.ndarray, "n k"], str]:  # fmt: skip
     """Train a model on its own confident cluster predictions, unless the clusters get worse.
 
-    This step is called self-labelling. If it made the clusters worse, its result is discarded. If
-    then `config.student` names another network, that network is trained to imitate the original
-    clusters on all images, with more weight on small clusters. It becomes the model, but the
-    returned cluster probabilities stay those of the original model.
+    This step is called self-labelling. Measures that need no labels decide whether the clusters got
+    worse; if so, the trained network is discarded. If then `config.student` names another network,
+    that network is trained to imitate the original clusters on all images, with more weight on
+    small clusters. It becomes the model, but the returned cluster probabilities stay those of the
+    original model.
 
     Returns:
       The model, the cluster probabilities of all images, and a text. The text is the reason why
@@ -272,9 +276,11 @@ def self_label(
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds an untrained model from an `nnx.Rngs`, for loading a saved one.
+    """Return a function that builds an untrained model from an `nnx.Rngs`.
 
-    The model has one output per class; in a run without a budget, one output per cluster.
+    To load a saved model, the caller builds a network with this function and then overwrites its
+    weights with the saved ones. The model has one output per class; in a run without a budget, one
+    output per cluster.
     """
     student = config.student != "same"
     if config.budget > 0:

@@ -174,7 +174,10 @@ def log_snapshot(
 def make_predictor(
     config: Config, images: UInt8[np.ndarray, "n h w c"], state: gan.State, labelled: Labelled
 ) -> Predictor:
-    """Return the result of a run: classifier, a class for every image, and measures of the GAN."""
+    """Return the result of a run: classifier, class of every image, quality of generated images.
+
+    The classes of labelled images are their bought labels; the other classes are predictions.
+    """
     features, probabilities = predict_all(state.average, images, state.average.num_classes)
     labels = probabilities.argmax(axis=-1).astype(np.int32)
     labels[labelled.indices] = labelled.labels

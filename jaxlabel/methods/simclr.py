@@ -155,9 +155,10 @@ def component_neighbours(
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds an untrained model from an `nnx.Rngs`, for loading a saved one.
+    """Return a function that builds an untrained model from an `nnx.Rngs`.
 
-    The model returns features instead of class logits.
+    To load a saved model, the caller builds a network with this function and then overwrites its
+    weights with the saved ones. The model returns features instead of class logits.
     """
 
     def make(rngs: Any) -> pretext.Representation:

@@ -51,7 +51,7 @@ class StoppingRule:
 
     @property
     def certified(self) -> bool:
-        """Return True if the last audit has certified that the accuracy reaches the target."""
+        """Return True if the last certificate shows that the accuracy reaches the target."""
         return bool(self.audits) and self.audits[-1].reached
 
     def check(self, capacity: int, first: int, reserved: int) -> None:
@@ -85,11 +85,12 @@ class StoppingRule:
     def should_audit(self, pool: PoolPredictions, labelled: Labelled, max_labels: int) -> bool:
         """Return True if an audit of at most `max_labels` labels is likely to certify the target.
 
-        Likely means with a probability of about one half. An audit of a model whose accuracy only
-        just reaches the target takes thousands of labels, so the predicted error must be well below
-        the allowed one. The error rate is assumed to be 1.5 times the networks' mean uncertainty on
-        unlabelled images. Once an audit has measured the ratio of error rate to mean uncertainty,
-        that ratio replaces 1.5.
+        An audit buys labels of random images to measure the accuracy. Likely means with a
+        probability of about one half. An audit of a model whose accuracy only just reaches the
+        target takes thousands of labels, so the predicted error must be well below the allowed one.
+        The error rate is assumed to be 1.5 times the networks' mean uncertainty on unlabelled
+        images. Once an audit has measured the ratio of error rate to mean uncertainty, that ratio
+        replaces 1.5.
         """
         unlabelled = ~np.isin(pool.rows, labelled.indices)
         probabilities = pool.predictions.probabilities[unlabelled]
@@ -207,14 +208,17 @@ class StoppingRule:
         return labelled
 
     def _buy_audit_labels(self, indices: Int[np.ndarray, "b"], number: int) -> Int[np.ndarray, "b"]:
-        """Buy and return the labels of the images `indices` for an audit in round `number`."""
+        """Buy and return the labels of `indices`, to certify the accuracy in round `number`."""
         before = self._oracle.num_bought
         labels = self._oracle.ask(indices, purpose="certify", round=number)
         self._audited += self._oracle.num_bought - before
         return labels
 
     def audit_started(self, number: int) -> bool:
-        """Return True if an audit began in round `number`, now or before a restart."""
+        """Return True if an audit began in round `number`, now or before a restart.
+
+        An audit buys labels of random images to certify the accuracy.
+        """
         return any(audit_round == number for _, audit_round in self._started)
 
     def result_entries(self, confidence: float) -> dict[str, float | str]:
@@ -241,8 +245,8 @@ class StoppingRule:
     def _verdict_sentence(self, entries: Mapping[str, float | str]) -> str:
         """Return one sentence that says which accuracy was certified, or why none was.
 
-        If the last audit failed, the sentence gives the interval that this audit found for its
-        model.
+        If the last audit (the purchase of labels of random images to certify the accuracy) failed,
+        the sentence gives the confidence interval that it found.
 
         Args:
           entries: the result entries about the certificate, from `certificate.statement`.
@@ -268,13 +272,15 @@ class StoppingRule:
     def _num_affordable(self, labelled: Labelled, max_labels: int) -> int:
         """Return how many labels the budget surely buys, but at most `max_labels`.
 
-        Every label is assumed to cost as much as the most expensive one.
+        Every label is assumed to be as expensive as the most expensive one.
         """
         count = query.num_affordable(self._oracle, self._num_images, labelled.indices, surely=True)
         return min(max_labels, count)
 
     def _audit_terms(self, bought: int, audits: int) -> Terms:
         """Return the target accuracy and the confidence level of a run's next audit.
+
+        An audit buys labels of random images to certify the accuracy.
 
         Args:
           bought: the number of images that are already labelled, which the audit does not draw.

@@ -7,7 +7,10 @@ from jaxlabel.config import setting
 
 @dataclasses.dataclass
 class Settings:
-    """Settings of the target accuracy and its certificate; `Config` classes inherit them."""
+    """Settings of the target accuracy, and of the labels that are bought to certify it.
+
+    The `Config` classes of other modules inherit them.
+    """
 
     target: float = setting(
         0.0, "accuracy at which to stop; 0: spend the whole budget", low=0.0, high=0.9999

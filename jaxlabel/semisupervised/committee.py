@@ -30,8 +30,8 @@ def initial_state(
 ) -> State:  # fmt: skip
     """Return the training state of a committee of `members` networks before the first step.
 
-    The states of the networks are stacked along a new first axis. Each network has its own random
-    initialisation.
+    A committee is a set of networks that are trained in parallel on the same labels. Their states
+    are stacked along a new first axis. Each network has its own random initialisation.
     """
     keys = jax.random.split(key, members)
     states = [
@@ -65,7 +65,7 @@ def make_cycle(config: Any, steps: int) -> Cycle:
 def train_cycle(
     cycle: Cycle, state: State, data: Data, key: Key[Array, ""], log: Log, name: str
 ) -> State:
-    """Train all networks of the committee for one `cycle` and return their state.
+    """Train the networks of a committee for the steps of one `cycle` and return their state.
 
     The training starts from the teachers, the moving averages of the weights. It is a warm restart:
     the learning rate rises and falls again (Loshchilov & Hutter 2017).
@@ -78,9 +78,10 @@ def train_cycle(
 
 
 def make_committee_step(step: train.Step[State], *, unrolled: bool) -> train.Step[State]:
-    """Return a training step that updates all networks of a committee, each with its own key.
+    """Return a training step that updates all networks of a committee.
 
-    The metrics that it returns are means over the networks.
+    A committee is a set of networks that are trained in parallel on the same labels. Each network
+    gets its own random key. The metrics that the step returns are means over the networks.
 
     Args:
       step: the training step of one network.
@@ -95,7 +96,7 @@ def make_committee_step(step: train.Step[State], *, unrolled: bool) -> train.Ste
 
 
 def teacher_ensemble(config: Any, state: State) -> Ensemble:
-    """Return an ensemble that averages the class probabilities of the committee's teachers.
+    """Return an ensemble that averages the class probabilities of the teachers of all networks.
 
     A teacher is the moving average of a network's weights. If mirroring preserves the class of this
     kind of images, the ensemble also averages the predictions for an image and its mirror image.

@@ -114,11 +114,11 @@ def learned_space(
     images: UInt8[np.ndarray, "n h w c"],
     base: Float[np.ndarray, "n d"] | None,
 ) -> Float[np.ndarray, "n both"]:
-    """Return the features for the graph: those of all networks, joined with `base` if it is given.
+    """Return the features from which the neighbour graph is built: those of all trained networks.
 
-    Without `base`, each row has length 1. With it, the networks' features have the share `SHARE` of
-    the squared length. More than `COMPONENTS` features are reduced to that number of leading
-    principal components.
+    If `base` is given, its features are joined to them. Without `base`, each row has length 1. With
+    it, the networks' features have the share `SHARE` of the squared length. More than `COMPONENTS`
+    features are reduced to that number of leading principal components.
     """
     learned = jnp.asarray(pretext.features_of(committee.teacher_ensemble(config, state), images))
     space = (

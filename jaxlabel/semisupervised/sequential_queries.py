@@ -44,7 +44,8 @@ class Settings(ModelSettings):
     def asks_sequentially(self, num_labels: int) -> bool:
         """Return True if the query after the first `num_labels` labels is a sequential query.
 
-        A sequential query is chosen by label propagation, before a network is trained.
+        A sequential query buys one label, or a few, where label propagation is most uncertain. All
+        sequential queries come before the first training of a network.
         """
         return 0 < num_labels < self.sequential_until
 

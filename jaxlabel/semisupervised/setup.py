@@ -60,14 +60,20 @@ class ModelSettings(RunConfig, Settings):
     start: str = setting("scratch", "pretraining of the encoder; scratch: none", choices=STARTS)
 
     def uses_graph_targets(self, num_labels: int) -> bool:
-        """Return True if training on `num_labels` labels uses labels propagated over the graph."""
+        """Return True if training on `num_labels` labels also uses labels from label propagation.
+
+        Label propagation gives every image a class over the graph of nearest neighbours.
+        """
         few = not self.graph_targets_until or num_labels <= self.graph_targets_until
         return self.objective == "graph" or (
             self.objective in WITH_GRAPH_TARGETS and self.graph_targets > 0 and few
         )
 
     def check(self) -> None:
-        """Raise a UsageError if contrastive features are wanted and `space` has no PCA."""
+        """Raise a UsageError if the settings contradict each other.
+
+        Features of a contrastive encoder (`contrast_steps` above 0) need `space` "pca" or "graph".
+        """
         if self.contrast_steps and self.space not in ("pca", "graph"):
             raise UsageError(
                 f"config.contrast_steps goes with config.space=pca or graph, not {self.space}"
@@ -175,7 +181,10 @@ def initial_state(
 def propagate_labels(
     config: ModelSettings, graph: Joined | None, labelled: Labelled, num_classes: int
 ) -> Propagated | None:
-    """Propagate the labels over the graph; return None if the training does not use such labels."""
+    """Propagate the labels of the labelled set over the neighbour graph to all images.
+
+    Return None if the settings do not train on propagated labels.
+    """
     if graph is None or not config.uses_graph_targets(len(labelled.indices)):
         return None
     prior = class_prior(config, labelled, num_classes)

@@ -43,7 +43,7 @@ def test_a_certificate_ends_the_run_and_is_correct(target, trained, tmp_path, ca
     rounds = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert any(line["phase"] == "audit" for line in rounds)
     low = math.floor(1e4 * result["certified_low"] + 1e-6) / 100
-    assert f"certified: at least {low:.2f}% of the images" in capsys.readouterr().out
+    assert f"certified: at least {low:.2f}% of the images" in experiment.summary(result, tmp_path)
 
 
 def test_an_unreachable_target_ends_with_the_budget_and_no_certificate(tmp_path, capsys):
@@ -68,7 +68,7 @@ def test_a_budget_too_small_for_an_audit_is_used_for_training(tmp_path, capsys):
     result = experiment.run(few, tmp_path / "run")  # an audit might draw the expensive image
     assert result["stopped_by"] == "budget" and result["labels_to_certify"] == 0
     assert 90 < result["labels_to_train"] <= 120
-    assert "not certified: no audit of 90%" in capsys.readouterr().out
+    assert "not certified: no audit of 90%" in experiment.summary(result, tmp_path)
     assert "nothing<small>not certified" in (tmp_path / "run" / "report.html").read_text()
 
 

@@ -81,7 +81,7 @@ def test_self_labelling_that_makes_clusters_worse_is_rejected(monkeypatch, stude
         bias = model.head.bias[...].at[0].set(100.0)
         return scan.Assigner(model.encoder, _with_bias(model.head, bias))
 
-    monkeypatch.setattr(scan, "learn_from_itself", collapsed)
+    monkeypatch.setattr(scan, "train_on_own_assignments", collapsed)
     config = dataclasses.replace(QUICK, threshold=0.3, student=student, student_width=4)
     found, _, log = run(config)
     assert found.summary["self_labelling"].startswith("refused: 9 clusters have vanished")
@@ -172,7 +172,7 @@ def test_heads_start_from_clusters_in_the_order_of_the_prior(monkeypatch):
         taught.append(targets)
         return model
 
-    monkeypatch.setattr(scan, "teach_heads", teach)
+    monkeypatch.setattr(scan, "pretrain_heads", teach)
     monkeypatch.setattr(scan, "fit_heads", lambda model, *_, **__: model)
     config = dataclasses.replace(QUICK, self_steps=0, pretext_steps=0, prior="0.1,0.3,0.4,0.2")
     run(dataclasses.replace(config, clusters=4))
@@ -200,7 +200,7 @@ def test_a_folder_without_labels_becomes_clusters_in_a_csv_and_a_montage(tmp_pat
     right = sum(groups[row["file"].split("/")[-1][:3]] == row["cluster"] for row in rows)
     assert groups["top"] != groups["end"] and right > 54
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "The clusters" in page and "of neighbours in it" in page
+    assert "The clusters" in page and "of their neighbours in it" in page
     groups = page.partition("The clusters</h2>")[2].partition("</section>")[0].split("<h3>")[1:]
     assert [group.startswith(f"cluster {i} ") for i, group in enumerate(groups)] == [True, True]
     assert [group.count("<img") for group in groups] == [24, 24]
