@@ -25,7 +25,7 @@ def mirror(kind: str, key: Key[Array, ""], images: Images) -> Images:
 
 
 def weak(kind: str, *, max_shift: float = 0.08) -> Transform:
-    """Return the weak augmentation: a small random shift, and a flip where the kind allows it.
+    """Return the weak augmentation: a small random shift and, for some kinds of images, a flip.
 
     Args:
       kind: what the images show, such as "digits" or "clothes"; it decides whether images are

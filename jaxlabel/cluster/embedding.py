@@ -43,12 +43,13 @@ def graph_space(graph: Graph, *, num_components: int, num_modes: int = 60) -> Gr
     """Compute the spectral embedding of a graph (Ng, Jordan & Weiss 2002).
 
     Eigenvectors are scaled by their eigenvalues as for commute times (Qiu & Hancock 2007): this
-    gives more weight to the leading eigenvectors, which separate the classes. The numbers of
-    eigenvectors are at most the number of points minus 1.
+    gives more weight to the leading eigenvectors, which separate the classes. At most as many
+    eigenvectors are computed as there are points, minus 1.
 
     Args:
-      num_components: the number of eigenvectors in `points`, for clustering.
-      num_modes: the number of eigenvectors for label diffusion; at least `num_components` are used.
+      num_components: the number of eigenvectors for clustering (`GraphSpace.points`).
+      num_modes: the number of eigenvectors for label diffusion (`GraphSpace.modes`); at least
+        `num_components` are used.
     """
     max_vectors = len(graph.degrees) - 1
     spectrum = spectral_embedding(graph, min(max(num_modes, num_components), max_vectors))

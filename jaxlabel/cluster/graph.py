@@ -158,9 +158,10 @@ def poisson_learning(
     """Propagate labels over a graph by Poisson learning (Calder et al. 2020, algorithm 1).
 
     The scores u solve L u = sum_j (y_j - mean y) delta_j, where L is the graph's Laplacian and j
-    runs over the labelled points. The method works with a single label per class, for which the
-    scores of label spreading become nearly constant. More iterations are not better: on
-    Fashion-MNIST, 100 were more accurate than 200 or the exact solution.
+    runs over the labelled points. y_j is the one-hot label of point j, and delta_j is 1 at point j
+    and 0 elsewhere. The method works with a single label per class, for which the scores of label
+    spreading become nearly constant. More iterations are not better: on Fashion-MNIST, 100 were
+    more accurate than 200 or the exact solution.
 
     Args:
       labels: the class of each point, or -1 for a point without a label.

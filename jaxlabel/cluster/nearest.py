@@ -50,8 +50,8 @@ class Columns(NamedTuple):
 
     Attributes:
       points: the points, padded with zeros to a multiple of the number of lanes.
-      offsets: for each point, the part of its score that does not depend on the row; infinite for
-        padding.
+      offsets: for each point, the part of its score that does not depend on the vector for which
+        the search is made; infinite for padding.
     """
 
     points: Float[Array, "depth*lanes d"]
@@ -83,10 +83,10 @@ def divide_into_lanes(points: Float[Array, "m d"], count: int, *, norms: bool = 
 def smallest_scores(
     columns: Columns, rows: Float[Array, "b d"], count: int
 ) -> tuple[Float[Array, "b count"], Int[Array, "b count"]]:
-    """Find the `count` points of smallest score for each row, such as its nearest neighbours.
+    """Find, for each row, the `count` points of smallest score, such as its nearest neighbours.
 
     Args:
-      columns: the points to search and their score, from `divide_into_lanes`.
+      columns: the points to search and their part of the score, from `divide_into_lanes`.
       rows: the vectors for which to search.
       count: the number of points to find for each row.
 

@@ -34,7 +34,7 @@ def pseudo_label(
 def soft_cross_entropy(
     logits: Float[Array, "batch classes"], targets: Probabilities
 ) -> Float[Array, "batch"]:
-    """Return the cross-entropy -sum_c target_c log p_c of each example with its soft target.
+    """Return the cross-entropy -sum_c target_c log p_c of each prediction p with its soft target.
 
     p is the softmax of `logits`, and targets are class probabilities. This is MixMatch's loss on
     labelled, mixed images (Berthelot et al. 2019, eq. 3).

@@ -45,8 +45,9 @@ def _false_negatives(shown: Int[Array, "two batch"]) -> Bool[Array, "rows rows"]
       shown: the index of the image that each view shows, for the first and the second views.
 
     Returns:
-      A boolean matrix over all 2 batch views. Entry (i, j) is True if view j shows either image of
-      the pair of view i, but is not itself the other view of that pair.
+      A square boolean matrix over all views, first ones before second ones. Entry (i, j) is True if
+      view j shows either image of the pair of view i, but is not itself the other view of that
+      pair.
     """
     images, positives = shown.ravel(), shown[::-1].ravel()
     num_pairs = shown.shape[1]

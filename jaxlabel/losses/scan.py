@@ -49,13 +49,14 @@ def scan_loss(
 ) -> Float[Array, "batch"]:
     """Return SCAN's clustering loss for each image and one of its nearest neighbours.
 
-    It is `consistency` plus `entropy_weight` times `prior_divergence` (Van Gansbeke et al. 2020,
-    eq. 2, where `entropy_weight` is lambda). The second term is one number for the whole batch.
+    Van Gansbeke et al. 2020, eq. 2. The first term, `consistency`, is small if both images are in
+    one cluster. The second term, `entropy_weight` times `prior_divergence`, is small if the
+    clusters have their expected sizes; it is one number for the whole batch.
 
     Args:
       logits: the cluster logits of the images.
       neighbours: the cluster logits of one neighbour of each image.
-      entropy_weight: the weight of the second term.
+      entropy_weight: the weight of the second term, the paper's lambda.
       prior: the expected sizes of the clusters, as fractions; None for a uniform prior.
     """
     return consistency(logits, neighbours) + entropy_weight * prior_divergence(logits, prior)

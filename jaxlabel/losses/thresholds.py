@@ -102,9 +102,9 @@ class Confidence(NamedTuple):
 
 
 def initial_statistics(num_classes: int) -> Confidence:
-    """Return the statistics before training, which assume uniform predictions.
+    """Return the running statistics of a model's predictions before the first training step.
 
-    FreeMatch and SoftMatch start from these values.
+    They assume uniform predictions, as FreeMatch and SoftMatch do.
     """
     share = jnp.float32(1 / num_classes)
     return Confidence(share, jnp.float32(1.0), jnp.full(num_classes, share))

@@ -57,7 +57,7 @@ class DenseClassifier(nnx.Module):
 
 
 class DenseEncoder(nnx.Module):
-    """A fully connected image encoder with two ReLU layers of 16 `width` and 8 `width` units.
+    """A fully connected image encoder: two ReLU layers of 16 times and 8 times `width` units.
 
     `features(images)` returns the outputs of the second layer. The input is the image's pixels as
     one flat vector.

@@ -101,8 +101,8 @@ def num_gradients(shape: tuple[int, ...], *, bins: int = BINS, cell: int = CELL)
 class GradientNet(nnx.Module):
     """A fully connected image encoder whose inputs are HOG-like features (`oriented_gradients`).
 
-    It has two ReLU layers of 16 `width` and 8 `width` units, and only these are trained. On a CPU a
-    training step costs about as much as with pixels as inputs.
+    It has two ReLU layers, of 16 times `width` and 8 times `width` units, and only these are
+    trained. On a CPU a training step costs about as much as with pixels as inputs.
     """
 
     def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int = 16):

@@ -19,8 +19,8 @@ class Representation(nnx.Module):
     """A network that joins an encoder's features with fixed, not learned, features of the image.
 
     The fixed features are principal components of the pixels or of the oriented gradients. They
-    describe what is where in an image, while the encoder's features do not change with small
-    shifts. Both are centred and scaled to unit length, weighted, and concatenated.
+    tell where in the image lines and edges are, while the encoder's features hardly change with
+    small shifts. Both are centred and scaled to unit length, weighted, and concatenated.
 
     Args:
       encoder: the trained encoder.

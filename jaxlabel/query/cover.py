@@ -64,10 +64,10 @@ def maxherding(
     Bae et al. 2024. The coverage is sum_x max_s k(x, s), where x runs over all points and s over
     the labelled and chosen points. The kernel is k(x, s) = exp(-|x - s|^2 / r^2), and r is 1.4
     times `ball_radius`. Each step chooses the candidate that adds most to the coverage. If there
-    are more than 10,000 points, the candidates are a random sample of 10,000, or of 10 `count` if
-    that is more. Lazy greedy (Minoux 1978) gives the result of plain greedy faster: a candidate's
-    old gain bounds its new gain from above, so only candidates whose old gain exceeds the best new
-    one are updated.
+    are more than 10,000 points, the candidates are a random sample of 10,000, or of 10 times
+    `count` if that is more. Lazy greedy (Minoux 1978) gives the result of plain greedy faster: a
+    candidate's old gain bounds its new gain from above, so only candidates whose old gain exceeds
+    the best new one are updated.
     """
     features = features - jnp.mean(features, axis=0)
     scale = 1 / (KERNEL * ball_radius(key, features, len(asked) + count)) ** 2

@@ -135,7 +135,8 @@ def chosen(
 def restored_choice(log: Log, number: int, num_images: int) -> Int[np.ndarray, "m"]:
     """Return the indices of the images that an interrupted run chose to label in a round.
 
-    They are read from the run's checkpoint; the array is empty if there is none.
+    A round is one purchase of labels, followed by training. The indices are read from the run's
+    checkpoint; the array is empty if there is none.
 
     Args:
       number: the number of the round.

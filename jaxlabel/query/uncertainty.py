@@ -44,10 +44,10 @@ def diverse(
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
     """Choose points to label that are uncertain and differ from each other; return their indices.
 
-    Diverse mini-batches (Zhdanov 2019, algorithm 1, without weights). The 10 `count` unlabelled
-    points with the smallest margins between the two largest class probabilities are divided into
-    `count` clusters by k-means. The medoid of each cluster is chosen, that of the largest cluster
-    first. So clusters lie where uncertain points are dense.
+    Diverse mini-batches (Zhdanov 2019, algorithm 1, without weights). The candidates are the 10
+    times `count` unlabelled points with the smallest margins between the two largest class
+    probabilities. They are divided into `count` clusters by k-means. The medoid of each cluster is
+    chosen, that of the largest cluster first. So clusters lie where uncertain points are dense.
     """
     order_key, cluster_key = jax.random.split(key)
     candidates = _lowest_scores(order_key, _margins(probabilities), PREFILTER * count, asked)
@@ -65,15 +65,17 @@ def badge(
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
     """Draw points to label by k-means++ on the gradients of the loss (BADGE); return their indices.
 
-    Ash et al. 2020. A point's gradient is that of its loss for the weights of the last layer, if
-    the most probable class were its label. It is the outer product of the features and
-    (probabilities - one-hot of that class) (eq. 1). The inner product of two outer products is a
-    product of two inner products, so the n x classes x d gradients are never computed. The first
-    point is drawn in proportion to the squared length of its gradient: a uniform draw would mostly
-    give points with almost no gradient.
+    Ash et al. 2020. A point's gradient is the gradient of its loss with respect to the weights of
+    the last layer, as if its most probable class were its label. It is the outer product of the
+    features and (probabilities - one-hot of that class) (eq. 1). The inner product of two outer
+    products is a product of two inner products, so the n x classes x d gradients are never
+    computed. The first point is drawn in proportion to the squared length of its gradient: a
+    uniform draw would mostly give points with almost no gradient.
 
     Args:
-      features: the inputs of the model's last layer.
+      features: for each point, the inputs of the model's last layer.
+      asked: the indices of the labelled points, which are not drawn.
+      probabilities: the model's class probabilities for each point.
     """
     unlabelled = ~np.isin(np.arange(len(features)), asked)
     return np.asarray(_badge(key, features, probabilities, unlabelled, count))

@@ -37,7 +37,7 @@ class Guard(NamedTuple):
     agreement_by_cluster: Float[np.ndarray, "k"]
 
     def scalars(self) -> dict[str, float]:
-        """Return the measures that are single numbers, by the name under which they are logged."""
+        """Return the quality measures that are single numbers, by the names for the log."""
         return {
             "size_entropy": self.entropy,
             "vanished_clusters": self.vanished,

@@ -18,13 +18,13 @@ def show(
 ) -> None:  # fmt: skip
     """Log sample images and quality measures of each cluster, for the report's figures.
 
-    The samples of a cluster run from the most to the least confident image.
+    The samples of a cluster are ordered from the most to the least confident image.
 
     Args:
       images: all training images.
       shares: the cluster probabilities of each image.
       guard: the quality measures of the clustering.
-      names: for each cluster, the class that names it.
+      names: for each cluster, the class whose name it gets.
       warnings: sentences of advice to print beside the clusters.
     """
     clusters, confidence = shares.argmax(axis=1), shares.max(axis=1)

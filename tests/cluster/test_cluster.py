@@ -25,7 +25,7 @@ def all_distances(points, others):
 
 
 @pytest.mark.parametrize(("num_points", "count"), [(7, 1), (7, 7), (40, 3), (257, 1)])
-def test_smallest_finds_what_a_full_sort_finds(num_points, count):
+def test_smallest_scores_are_those_that_a_full_sort_finds(num_points, count):
     points, rows = blobs(num_points), blobs(30, seed=1)
     values, columns = jax.jit(lambda p, r: smallest_scores(divide_into_lanes(p, count), r, count))(
         points, rows

@@ -113,6 +113,6 @@ def test_the_report_shows_the_samples_over_time(tmp_path):
         log.arrays("generated", steps=np.array([50, 1000]), images=images, **measures)
         log.finish({"verdict": "mode collapse: take another seed"})
     page = write_report(tmp_path).read_text()
-    assert "The generator over time" in page and "mode collapse: take another seed" in page
+    assert "The generator during training" in page and "mode collapse: take another seed" in page
     assert page.index("step 50") < page.index("step 1,000")
-    assert "apart 50.0%" in page and page.count("samples after") == 2
+    assert "diversity 50.0%" in page and page.count("samples after") == 2

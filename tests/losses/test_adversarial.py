@@ -31,7 +31,7 @@ def test_smoothing_by_hand():
     np.testing.assert_allclose(loss, [0.3975433], rtol=1e-6)
 
 
-def test_realness_is_that_of_k_plus_one_outputs_with_the_last_at_zero():
+def test_the_real_logit_is_that_of_k_plus_one_outputs_with_the_last_at_zero():
     generated = open_probabilities(LOGITS)[:, -1]
     np.testing.assert_allclose(adversarial.fake_loss(LOGITS), -np.log(generated), atol=1e-5)
     np.testing.assert_allclose(adversarial.real_loss(LOGITS), -np.log1p(-generated), atol=1e-5)
