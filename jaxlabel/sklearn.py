@@ -268,7 +268,7 @@ def _train(
         config = dataclasses.replace(
             config, neighbours=max(2, min(config.neighbours, len(images) - 1))
         )
-        graph = setup.spaces(config, (), len(indices), images, space_key, log).graph
+        graph = setup.compute_spaces(config, (), len(indices), images, space_key, log).graph
         found = setup.propagate_labels(config, graph, labelled, num_classes)
     targets = setup.make_graph_targets(config, found, len(images), num_classes)
     rows = _repeated(images)
@@ -276,7 +276,7 @@ def _train(
         images[rows], indices, labels, 1 << (len(indices) - 1).bit_length(), targets[rows],
         setup.class_prior(config, labelled, num_classes),
     )  # fmt: skip
-    state = setup.begin(config, images[rows], num_classes, start_key, log)
+    state = setup.initial_state(config, images[rows], num_classes, start_key, log)
     values = dataclasses.astuple(dataclasses.replace(config, seed=0))
     step = _step(type(config), values, vectors)  # type: ignore[arg-type]
     state = train.loop(step, state, data, loop_key, log, name="fit", num_steps=config.steps)

@@ -13,6 +13,7 @@ a cluster that mixes several classes does no harm.
 """
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -35,7 +36,7 @@ GROWTH = 0.1
 
 
 @dataclasses.dataclass
-class Settings(setup.ModelSettings, refinement.Settings):
+class Settings(sequential_queries.Settings, refinement.Settings):
     """The settings of semi-supervised training, which the SCAN recipe derives from its own."""
 
 
@@ -159,7 +160,7 @@ def buy_labels(
         if bought and not count:
             return labelled
         wanted = query.chosen(
-            log, number, count, num_images, labelled, lambda count=count: choose(count)
+            log, number, count, num_images, labelled, functools.partial(choose, count)
         )
         labelled = query.buy(oracle, labelled, wanted, number)
         if len(labelled.indices) == bought:

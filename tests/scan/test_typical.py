@@ -12,7 +12,7 @@ def test_the_image_with_the_nearest_neighbours_is_typical_and_large_clusters_com
     found = scan.typical_images(POINTS, (CLASSES + 2) % 5 + 3)  # numbers 0 to 2 have no image
     np.testing.assert_array_equal(CLASSES[found], np.arange(5))
     for number, index in enumerate(found):
-        members = POINTS[CLASSES == number]
+        members = POINTS[number == CLASSES]
         away = np.linalg.norm(members[:, None] - members, axis=2)
         mean = np.sort(away, axis=1)[:, 1:21].mean(axis=1)
         assert np.array_equal(POINTS[index], members[np.argmin(mean)])
