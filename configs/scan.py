@@ -27,8 +27,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "tiny": {
         "encoder": "gradients", "width": 8, "pretext_steps": 50, "pretext_batch": 64, "heads": 2,
         "start_steps": 60, "cluster_steps": 60, "cluster_batch": 64, "cluster_rate": 3e-3,
-        "self_steps": 60, "self_batch": 64, "name_steps": 60, "refinements": 1, "neighbours": 7,
-        "threshold": 0.8,
+        "self_steps": 60, "self_batch": 64, "name_steps": 60, "neighbours": 7, "threshold": 0.8,
     },
     "cpu": {
         "encoder": "gradients", "width": 32, "pretext_steps": 600,

@@ -83,7 +83,7 @@ class Config(simclr.Config):
         "half as many", low=10,
     )  # fmt: skip
     refinements: int = setting(
-        3, "with a budget: number of refinements of the classifier; each propagates the labels "
+        1, "with a budget: number of refinements of the classifier; each propagates the labels "
         "over a graph of its features and trains it on the result", low=0,
     )  # fmt: skip
     student: str = setting(

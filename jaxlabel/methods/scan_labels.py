@@ -33,6 +33,9 @@ from jaxlabel.semisupervised.propagation import neighbour_graph
 # Each round of queries buys this fraction of the labels bought before, and at least one label, so
 # that the number of rounds grows with the logarithm of the budget.
 GROWTH = 0.1
+# The share of the SCAN network's features in the squared length of the first graph's features; the
+# rest are the encoder's features before the clustering (experiments/scan.md).
+SHARE = 0.5
 
 
 @dataclasses.dataclass
@@ -74,7 +77,7 @@ def learn_from_labels(
     head_key, region_key, train_key, refine_key = jax.random.split(key, 4)
     settings = training_settings(config)
     state = train.stack([training.start(settings, model, len(images), oracle.num_classes)])
-    features = refinement.learned_space(settings, state, images, mined.features)
+    features = refinement.learned_space(settings, state, images, mined.features, SHARE)
     graph = neighbour_graph(features, settings.neighbours, log)
     labelled = buy_labels(settings, graph, mined.space.points, clusters, oracle, region_key, log)
     num_classes = oracle.num_classes  # a person may have named new classes
@@ -134,20 +137,20 @@ def buy_labels(
       BudgetExceeded: the budget does not buy a single label.
     """
     labelled, number, num_images = query.NO_LABELS, 0, len(points)
-    regions: sequential_queries.Regions | None = None
+    regions: dict[int, sequential_queries.Regions] = {}
 
     def choose(count: int) -> Int[np.ndarray, "count"]:
-        nonlocal regions
         excluded = np.setdiff1d(query.unaffordable(oracle, num_images), labelled.indices)
         if not len(labelled.indices):
             typical = scan.typical_images(points, clusters)
             affordable = typical[~np.isin(typical, excluded)]
             return (affordable if len(affordable) else free(excluded))[:count]
-        if regions is None:
+        size = num_regions(len(labelled.indices))
+        if size not in regions:
             spaces = setup.Spaces(None, points, graph)
-            regions = sequential_queries.find_regions(spaces, key)
+            regions[size] = sequential_queries.find_regions(spaces, key, size)
         return sequential_queries.choose_queries(
-            settings, regions, labelled, oracle.num_classes, count, excluded
+            settings, regions[size], labelled, oracle.num_classes, count, excluded
         )
 
     def free(excluded: Int[np.ndarray, "m"]) -> Int[np.ndarray, "rest"]:
@@ -167,3 +170,14 @@ def buy_labels(
             return labelled
         log.scalars("queries", number, {"labels_spent": len(labelled.indices)})
         number += 1
+
+
+def num_regions(num_labels: int) -> int:
+    """Return the number of regions that the queries after `num_labels` labels choose from.
+
+    It is `sequential_queries.REGIONS`, doubled until there are two regions per label.
+    """
+    regions = sequential_queries.REGIONS
+    while regions < 2 * num_labels:
+        regions *= 2
+    return regions

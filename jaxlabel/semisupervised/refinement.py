@@ -113,18 +113,19 @@ def learned_space(
     state: State,
     images: UInt8[np.ndarray, "n h w c"],
     base: Float[np.ndarray, "n d"] | None,
+    share: float = SHARE,
 ) -> Float[np.ndarray, "n both"]:
     """Return the features from which the neighbour graph is built: those of all trained networks.
 
     If `base` is given, its features are joined to them. Without `base`, each row has length 1. With
-    it, the networks' features have the share `SHARE` of the squared length. More than `COMPONENTS`
+    it, the networks' features have the share `share` of the squared length. More than `COMPONENTS`
     features are reduced to that number of leading principal components.
     """
     learned = jnp.asarray(pretext.features_of(committee.teacher_ensemble(config, state), images))
     space = (
         pretext.unit_rows(learned)
         if base is None
-        else pretext.concatenate_weighted(learned, jnp.asarray(base), 1 - SHARE)
+        else pretext.concatenate_weighted(learned, jnp.asarray(base), 1 - share)
     )
     if space.shape[1] > COMPONENTS:
         space = project(fit_pca(space, COMPONENTS), space)

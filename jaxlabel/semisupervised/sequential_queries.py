@@ -84,7 +84,7 @@ class Regions(NamedTuple):
     assignments: Int[np.ndarray, "n"]
 
 
-def find_regions(spaces: Spaces, key: Key[Array, ""]) -> Regions:
+def find_regions(spaces: Spaces, key: Key[Array, ""], count: int = REGIONS) -> Regions:
     """Divide the images into regions: k-means medoids, and the images nearest to each medoid.
 
     Raises:
@@ -93,9 +93,7 @@ def find_regions(spaces: Spaces, key: Key[Array, ""]) -> Regions:
     if spaces.graph is None:
         raise TypeError("sequential queries need a neighbour graph")
     points = jnp.asarray(spaces.query)
-    medoids = query.select(
-        "medoids", key, points, min(REGIONS, len(points)), query.NO_LABELS.indices
-    )
+    medoids = query.select("medoids", key, points, min(count, len(points)), query.NO_LABELS.indices)
     assignments = cluster.knn(points[medoids], points, 1)[0]
     return Regions(spaces.graph, medoids, np.asarray(assignments)[:, 0])
 

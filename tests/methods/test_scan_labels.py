@@ -58,7 +58,7 @@ def test_more_labels_never_make_it_worse_than_fewer_labels_or_the_clusters(clust
         np.testing.assert_array_equal(found.labels[found.labelled.indices], found.labelled.labels)
         tested = predict_probabilities(found.model, DIGITS.test_images).argmax(axis=1)
         right.append((np.mean(found.labels == LABELS), np.mean(tested == test_labels)))
-    assert right[0][0] > matched - 0.01
+    assert right[1][0] > matched  # with two labels per cluster
     for few, more in itertools.pairwise(right):
         assert more[0] >= few[0] - 0.002 and more[1] >= few[1] - 0.01
 
