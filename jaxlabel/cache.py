@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import os
+import platform
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -27,58 +28,60 @@ SECONDS = "seconds to compute"
 OWNER = "who computed it"
 _saved: list[float] = []  # the seconds that each array read from the cache once took to compute
 _owner = ""  # the run that computes now, set by `begin`
+_kernels = ""  # the convolution kernels in use: results of different kernels differ by rounding
 
 
 def cached(
     name: str, key_parts: Any, compute: Callable[[], Mapping[str, Any]]
 ) -> dict[str, np.ndarray]:
-    """Return the arrays that `compute` gives, from the cache on disk if they are there.
+    """Return the arrays that the function `compute` computes, from the cache on disk if possible.
 
-    Otherwise `compute` is called, and its arrays are stored in the cache. If two processes need the
-    same arrays at the same time, one computes them and the other waits. Any change of jaxlabel's
-    source code makes all cached arrays invalid. A call of `compute` may be skipped, so it must have
-    no side effects, such as writing to the log.
+    If the cache has no arrays for `key_parts`, `compute` is called, and its arrays are stored in
+    the cache. If two processes need the same arrays at the same time, one computes them and the
+    other waits. Any change of jaxlabel's source code makes all cached arrays invalid. A call of
+    `compute` may be skipped, so it must have no side effects, such as writing to the log.
 
     Args:
       name: the folder in the cache, such as "codes" or "kmeans".
       key_parts: everything on which the result depends, including seeds and settings: numbers,
         strings, None, dataclasses, arrays (compared by content), JAX keys, and lists, tuples and
         dicts of these.
-      compute: a function that returns the arrays by name. It may also return a number under the
-        name `SECONDS`, which then counts as the seconds that the computation took.
+      compute: a function that returns a dict of arrays by name. It may also return a number under
+        the name `SECONDS`, which then counts as the seconds that the computation took.
     """
     root = os.environ.get(VARIABLE)
     if not root:
         return {name: array for name, array in _to_arrays(compute()).items() if name != SECONDS}
     path = _cache_path(root, name, key_parts)
-    if (arrays := _read(path)) is None:
+    if (arrays := _read_arrays(path)) is None:
         with _locked(path):
-            if (arrays := _read(path)) is None:
-                return _write(path, compute)
+            if (arrays := _read_arrays(path)) is None:
+                return _compute_and_write(path, compute)
     seconds, owner = float(arrays.pop(SECONDS)), str(arrays.pop(OWNER, ""))
     if not owner or owner != _owner:
         _saved.append(seconds)
     return arrays
 
 
-def begin(owner: str) -> None:
-    """Tell the cache which run is using it from now on, and reset the count of saved seconds.
+def begin(owner: str, kernels: str = "") -> None:
+    """Set which run uses the cache from now on, and reset the count of saved seconds.
 
-    Arrays that a run with the same name computed before do not count as saved time. So a run that
-    is killed and started again does not count its own earlier work as saved.
+    Time counts as saved if a run reads arrays that a run of another name computed. So a run that is
+    killed and started again does not count its own earlier work as saved.
 
     Args:
       owner: the name of the run.
+      kernels: the convolution kernels in use; arrays that other kernels computed are not read.
     """
-    global _owner
-    _owner = owner
+    global _owner, _kernels
+    _owner, _kernels = owner, kernels
     _saved.clear()
 
 
 def known(name: str, key_parts: Any) -> bool:
-    """Return True if the arrays for `key_parts` are in the cache.
+    """Return True if the folder `name` of the cache has the arrays for `key_parts`.
 
-    Return False if they are not, or if no cache directory is set.
+    Return False if it does not, or if no cache directory is set.
     """
     root = os.environ.get(VARIABLE)
     return bool(root and _cache_path(root, name, key_parts).is_file())
@@ -87,7 +90,7 @@ def known(name: str, key_parts: Any) -> bool:
 def take_saved_seconds() -> float:
     """Return the seconds of computation that the cache has saved since the last call.
 
-    The seconds are those that the arrays read from the cache once took to compute.
+    These are the seconds that it once took to compute the arrays that were read from the cache.
     """
     total = sum(_saved)
     _saved.clear()
@@ -95,13 +98,13 @@ def take_saved_seconds() -> float:
 
 
 def digest(value: Any) -> str:
-    """Return a hash of a value's content as 32 hexadecimal digits, the same in every process.
+    """Return a hash of the content of `value`, 32 hexadecimal digits; it is equal in every process.
 
     Raises:
       TypeError: the value contains an object that is neither plain data nor an array.
     """
     hashed = hashlib.sha256()
-    for part in _parts(value):
+    for part in _hash_parts(value):
         hashed.update(len(part).to_bytes(8, "big"))
         hashed.update(part)
     return hashed.hexdigest()[:32]
@@ -115,10 +118,49 @@ def source() -> str:
     return digest([[str(path.relative_to(folder)), path.read_bytes()] for path in paths])
 
 
-def _parts(value: Any) -> Iterator[bytes]:
-    """Yield bytes that describe a value for hashing, with the type of each part.
+def compiled_code_folder(kind: str) -> Path:
+    """Return the folder for code compiled on processors like this one, in the user's cache.
 
-    The types make sure that 1 and "1" have different hashes.
+    Args:
+      kind: "xla" or "kernels", the name of a folder in ~/.cache/jaxlabel. For every kind of
+        processor it contains another folder, because code compiled for one kind may crash on
+        another.
+    """
+    return Path("~").expanduser() / ".cache" / "jaxlabel" / kind / processor_fingerprint()
+
+
+def processor_instructions() -> frozenset[str]:
+    """Return the names of the processor's instruction sets, such as "avx2"; empty if unknown."""
+    return frozenset(_processor_description().get("flags", "").split())
+
+
+def processor_fingerprint() -> str:
+    """Return a short hash of the processor's kind.
+
+    Processors with different hashes cannot use each other's compiled code.
+    """
+    processor = _processor_description()
+    names = ("vendor_id", "cpu family", "model", "stepping")
+    parts = [platform.machine(), *(processor.get(name, "") for name in names)]
+    parts += sorted(processor_instructions())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+@functools.cache
+def _processor_description() -> dict[str, str]:
+    """Return Linux's description of the first processor, as a dict; empty on other systems."""
+    try:
+        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _hash_parts(value: Any) -> Iterator[bytes]:
+    """Yield the bytes from which the hash of `value` is computed.
+
+    They contain the type of each element, so that 1 and "1" have different hashes.
     """
     if isinstance(value, bytes):
         yield from (b"bytes", value)
@@ -126,15 +168,15 @@ def _parts(value: Any) -> Iterator[bytes]:
         yield from (type(value).__name__.encode(), json.dumps(value).encode())
     elif hasattr(value, "__dataclass_fields__"):
         yield type(value).__qualname__.encode()
-        yield from _parts(vars(value))
+        yield from _hash_parts(vars(value))
     elif isinstance(value, Mapping):
         yield b"mapping %d" % len(value)
         for key in sorted(value):
-            yield from (*_parts(key), *_parts(value[key]))
+            yield from (*_hash_parts(key), *_hash_parts(value[key]))
     elif isinstance(value, list | tuple):
         yield b"sequence %d" % len(value)
         for item in value:
-            yield from _parts(item)
+            yield from _hash_parts(item)
     elif hasattr(value, "dtype") and hasattr(value, "shape"):
         array = _array(value)
         yield f"array {array.dtype} {array.shape}".encode()
@@ -152,14 +194,14 @@ def _array(value: Any) -> np.ndarray:
 
 
 def _cache_path(root: str, name: str, key_parts: Any) -> Path:
-    return Path(root) / name / f"{digest([source(), key_parts])}.npz"
+    return Path(root) / name / f"{digest([source(), _kernels, key_parts])}.npz"
 
 
 def _to_arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: np.asarray(value) for name, value in values.items()}
 
 
-def _read(path: Path) -> dict[str, np.ndarray] | None:
+def _read_arrays(path: Path) -> dict[str, np.ndarray] | None:
     """Read the arrays of the file `path`; return None if the file is missing or damaged."""
     try:
         with path.open("rb") as file, np.load(file) as arrays:
@@ -168,7 +210,9 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
-def _write(path: Path, compute: Callable[[], Mapping[str, Any]]) -> dict[str, np.ndarray]:
+def _compute_and_write(
+    path: Path, compute: Callable[[], Mapping[str, Any]]
+) -> dict[str, np.ndarray]:
     """Call `compute`, write its arrays to the file `path` atomically, and return them."""
     start = time.monotonic()
     arrays = _to_arrays(compute())

@@ -50,7 +50,8 @@ def setting(
       low: the smallest valid value; None: no limit.
       high: the largest valid value; None: no limit.
       choices: the valid values; None: all values.
-      own: whether `module:function`, a part outside of jaxlabel, is valid as well.
+      own: whether a string of the form `module:function`, which names the user's own function, is
+        valid too.
     """
     metadata = {"help": help, "low": low, "high": high, "choices": choices, "own": own}
     return dataclasses.field(default=default, metadata=metadata)
@@ -58,7 +59,10 @@ def setting(
 
 @dataclasses.dataclass
 class RunConfig:
-    """The settings that every run has: the images, the label store, the budget, and others."""
+    """The settings that every run has, such as the images, the label store, and the budget.
+
+    The settings class of each training method inherits from this class.
+    """
 
     preset: str = setting(
         "",
@@ -90,6 +94,13 @@ class RunConfig:
         False, "for folder:DIR: use the names of sub-folders as the labels that a run can buy"
     )
     skip_unreadable: bool = setting(False, "for folder:DIR: skip images that cannot be read")
+    cpu_kernels: str = setting(
+        "auto",
+        "the library that computes convolutions on a CPU; auto: the environment variable "
+        "JAXLABEL_CPU_KERNELS, else oneDNN in float32 if it can be used, else XLA; bfloat16: "
+        "oneDNN with bfloat16 activations, faster on processors with instructions for them",
+        choices=("auto", "onednn", "bfloat16", "xla"),
+    )
     seed: int = setting(0, "the random seed of the run", low=0, high=2**32 - 1)
     budget: float = setting(64.0, "the total amount that may be spent on labels; a label costs 1 "
                             "unless the label store has other prices; inf: no limit",
@@ -113,9 +124,9 @@ class RunConfig:
     )
 
     def may_peek(self) -> bool:
-        """Return True if the run may use labels that it did not buy to decide when to stop.
+        """Return True if the run may look at labels that it did not buy to decide when to stop.
 
-        The results of such a run say that it did so.
+        If so, this is stated in the results of the run.
         """
         return False
 
@@ -155,22 +166,22 @@ def validate(config: RunConfig) -> None:
 
 
 def is_own(value: Any) -> bool:
-    """Return True for a value `module:function`, which names a part outside of jaxlabel."""
+    """Return True if a string has the form `module:function`, which names the user's function."""
     return isinstance(value, str) and ":" in value
 
 
 def own_part(value: str, setting: str = "the setting") -> Any:
-    """Import the function or class that `module:function` names.
+    """Import the user's own function or class that a string `module:function` names, and return it.
 
-    The module is looked for in the current directory and where Python looks for modules.
+    The module is looked for in the current directory and then where Python looks for modules.
 
     Args:
-      value: such as "my_parts:query" or "package.module:Class".
-      setting: the name of the setting, for the message of an error.
+      value: the string, such as "my_parts:query" or "package.module:Class".
+      setting: the name of the setting with this value, for error messages.
 
     Raises:
-      UsageError: there is no such module or function, the module cannot be run, or the name is of
-        something that cannot be called.
+      UsageError: the module or the function does not exist, importing the module fails, or the
+        named object cannot be called.
     """
     module_name, _, name = value.partition(":")
     if not module_name or not name:

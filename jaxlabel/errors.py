@@ -26,7 +26,7 @@ class DataError(JaxlabelError):
 
 
 class StoreError(JaxlabelError):
-    """An error raised if the label store cannot be used, or if its content contradicts a request.
+    """An error raised if the label store cannot be used or does not allow a request.
 
     The label store is the database that holds the labels and their prices.
     """
@@ -45,14 +45,14 @@ class Diverged(JaxlabelError):
 class BudgetExceeded(JaxlabelError):
     """An error raised if the requested labels cost more than is left of the budget.
 
-    None of the requested labels is bought.
+    None of the requested labels is bought in this case.
     """
 
 
 class LabelsMissing(JaxlabelError):
-    """An error raised if the label store has no label yet for some of the requested items.
+    """An error raised if the label store (the database of labels) lacks requested labels.
 
-    None of the requested labels is bought.
+    None of the requested labels is bought in this case.
 
     Attributes:
       items: the ids of the items without a label.
@@ -61,6 +61,7 @@ class LabelsMissing(JaxlabelError):
     def __init__(self, message: str, items: list[str]):
         super().__init__(message)
         self.items = items
+        self.purpose = "train"  # what the labels are for; "certify" for an audit
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -17,9 +17,9 @@ from jaxlabel.errors import JaxlabelError
 
 @contextlib.contextmanager
 def write_errors(path: Path) -> Iterator[None]:
-    """Convert an OSError raised inside the `with` block to a JaxlabelError.
+    """Convert an OSError raised inside a `with` block to a JaxlabelError.
 
-    The new error's message says in one line that `path` cannot be written, and why.
+    The message of the new error says in one line that the file `path` cannot be written, and why.
 
     Raises:
       JaxlabelError: the disk is full, a permission is missing, or a part of the path is not a
@@ -47,9 +47,9 @@ def write(path: Path, content: bytes | str, *, durable: bool = True, private: bo
     Args:
       path: the file; missing parent directories are created.
       content: the new content.
-      durable: whether to wait until the content is on the disk, so that it survives a power cut.
-        Without this, it still survives the end of the process.
-      private: whether to deny all other users of the machine access to the file at any time.
+      durable: whether to wait until the content is on the disk, so that it survives a power cut. If
+        False, it still survives the end of the process.
+      private: whether to deny other users of the machine access to the file, from the start.
 
     Raises:
       JaxlabelError: the file cannot be written.
@@ -107,7 +107,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def json_line(value: Mapping[str, Any]) -> bytes:
-    """Return a mapping as one line of JSON, encoded in UTF-8, with a newline at the end."""
+    """Return a dict as one line of JSON, encoded in UTF-8, with a newline at the end."""
     text = json.dumps(to_json_types(value), ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
 
@@ -141,7 +141,7 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def without_password(text: str) -> str:
-    """Replace the passwords in URLs by "***" in a text, so that the text may be shown or stored."""
+    """Replace the passwords in all URLs of a text by "***", so that it may be shown or stored."""
     text = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
     return re.sub(r"([?&]password=)[^&\s]*", r"\1***", text)
 

@@ -9,9 +9,9 @@ import numpy as np
 class Log(Protocol):
     """The interface of a run's log for metrics, images, arrays, checkpoints and messages.
 
-    `runlog.RunLog` implements it for runs on disk. A name and a step identify each record. If a
-    record exists already, writing it again does nothing. So a run that was killed and started again
-    can repeat its steps without writing records twice.
+    `runlog.RunLog` implements it for runs on disk. A record is identified by its name and its step.
+    If a record exists already, writing it again does nothing. So a run that was killed and started
+    again can repeat its steps without writing records twice.
     """
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
@@ -24,16 +24,23 @@ class Log(Protocol):
         """
 
     def images(self, name: str, step: int, images: np.ndarray) -> None:
-        """Write uint8 images of shape (n, h, w, c) to TensorBoard, arranged in one large image."""
+        """Write uint8 images of shape (n, h, w, c) to TensorBoard, joined to one large image.
+
+        Args:
+          name: the name under which TensorBoard shows the images.
+          step: the number of the training step.
+        """
 
     def arrays(self, name: str, **arrays: np.ndarray) -> None:
-        """Write arrays to artifacts/NAME.npz, from which the report draws figures.
+        """Write arrays to the file artifacts/NAME.npz, from which the report draws figures.
 
         The file is replaced atomically: a reader finds either the old or the new content.
         """
 
     def progress(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
-        """Show progress to the user: a bar on a terminal, otherwise an occasional line of text.
+        """Show to the user how far a training phase is.
+
+        In a terminal this is a progress bar, otherwise an occasional line of text.
 
         Args:
           phase: the name of the training phase.
@@ -48,11 +55,11 @@ class Log(Protocol):
     def save(self, name: str, step: int, tree: Any) -> None:
         """Save a checkpoint: a pytree of arrays, under a name and a step.
 
-        If saving is interrupted, the previous checkpoint of this name remains.
+        If saving is interrupted, the previous checkpoint with this name remains.
         """
 
     def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
-        """Return the newest checkpoint of a name as (step, tree), or None if there is none.
+        """Return the newest checkpoint of the given name as (step, tree), or None if there is none.
 
         Args:
           name: the name under which the checkpoint was saved.

@@ -12,20 +12,21 @@ from jaxlabel.train import apply_batched
 
 
 class Predictor(NamedTuple):
-    """The result of one run of a method: the trained model and what the run found out.
+    """The result of one run of a labelling method: the trained model and further findings.
 
     Attributes:
       model: the trained network, a pytree. Calling it on float32 images in [0, 1] returns logits.
       train_labels: the class that the run assigns to each training image; None if it assigns none.
-      features: the feature vectors of the training images that the run clustered, of which the
-        report draws a map; None if there are none.
-      stopped_by: the reason why the run bought no further labels, for example "target" or "budget".
-      summary: numbers to write into result.json, such as the run's estimate of its accuracy. The
-        entry "verdict" is a sentence that is printed at the end of the run and says what went wrong
-        and which setting to change.
+      features: the feature vectors of the training images that the run clustered, from which the
+        report makes a map of the images; None if there are none.
+      stopped_by: the reason why the run bought no further labels, for example "target" (the target
+        accuracy was reached) or "budget" (the budget was used up).
+      summary: numbers to write into result.json, such as the estimated accuracy. The entry
+        "verdict", if there is one, is a sentence on the outcome, which is printed at the end of the
+        run.
       gives: what the model's outputs mean: "classes" for class logits, "clusters" for logits of
         clusters without class names, or "features" for feature vectors.
-      clusters: the cluster of each training image; None if the method makes no clusters.
+      clusters: the index of each training image's cluster; None if the method makes no clusters.
     """
 
     model: Any
@@ -50,10 +51,10 @@ class Predictions(NamedTuple):
 
 
 def predict_all(model: Any, images: UInt8[np.ndarray, "n h w c"], num_classes: int) -> Predictions:
-    """Return a model's features and class probabilities for all the images, computed in one pass.
+    """Return a model's features and class probabilities for the given images, from one pass.
 
     Args:
-      model: a classifier with a method `features`.
+      model: a classifier that returns class logits and has a method `features`.
       images: the images, uint8.
       num_classes: the number of logits that the model returns per image.
     """
@@ -66,7 +67,7 @@ class PoolPredictions(NamedTuple):
 
     Attributes:
       rows: the indices of these training images, in ascending order.
-      predictions: the predictions, in the order of `rows`.
+      predictions: the features and class probabilities of these images, in the order of `rows`.
     """
 
     rows: Int[np.ndarray, "m"]
@@ -77,15 +78,16 @@ def predict_pool(
     model: Any, images: UInt8[np.ndarray, "n h w c"], num_classes: int, size: int,
     labelled: Int[np.ndarray, "m"], key: Key[Array, ""],
 ) -> PoolPredictions:  # fmt: skip
-    """Return a model's predictions for `size` random training images and for all labelled images.
+    """Return a model's predictions for random training images and for all labelled images.
 
-    If there are at most `size` training images, the predictions are for all of them.
+    The random sample has `size` images. If there are at most `size` training images, the
+    predictions are for all of them.
 
     Args:
-      model: a classifier with a method `features`.
+      model: a classifier that returns class logits and has a method `features`.
       images: all training images, uint8.
       num_classes: the number of logits that the model returns per image.
-      size: the number of training images to draw at random, without replacement.
+      size: the number of training images in the random sample, which is drawn without replacement.
       labelled: the indices of the labelled images.
     """
     rows = np.arange(len(images))

@@ -51,39 +51,40 @@ NOISE = {"weak": 0.02, "strong": 0.1}  # standard deviations, of features scaled
 
 
 class FewLabelClassifier(ClassifierMixin, BaseEstimator):
-    """Semi-supervised classifier of images, or of feature vectors, with scikit-learn's interface.
+    """A semi-supervised classifier of images or feature vectors with scikit-learn's interface.
 
-    A network is trained on the labelled samples and, by the objective, on all samples of `X`; its
-    exponential moving average predicts. Samples without a label are marked in `y` by -1 where
-    labels are numbers, and by None, NaN or "" where they are strings, as in
-    `sklearn.semi_supervised`. So no class may be called -1 or "".
+    `fit` trains a network on the labelled samples and, depending on `objective`, also on the
+    unlabelled samples of `X`. The exponential moving average of its weights makes the predictions.
+    In `y`, samples without a label have -1 if labels are numbers, and None, NaN or "" if labels are
+    strings, as in `sklearn.semi_supervised`. Therefore no class can have the name -1 or "".
 
     Args:
-      objective: what is learned from samples without a label: "supervised" (nothing),
-        "pseudo_label", "mean_teacher", "vat", "mixmatch", "fixmatch", "flexmatch", "freematch",
-        "softmatch", "graph", or `module:function`.
-      preset: the size of network and training: "tiny" (to see that it runs), "cpu" or "gpu".
-      image_shape: (height, width) or (height, width, channels) of the images, where `X` has a row
-        of pixels for each. None: rows are feature vectors without an order. They are scaled to
-        [0, 1] by the least and largest training value of each feature, rounded to 256 levels, and
+      objective: how unlabelled samples are used: "supervised" (not at all), "pseudo_label",
+        "mean_teacher", "vat", "mixmatch", "fixmatch", "flexmatch", "freematch", "softmatch",
+        "graph" (labels propagated over a graph), or the user's function as `module:function`.
+      preset: the size of the network and of the training: "tiny" (for tests), "cpu" or "gpu".
+      image_shape: the shape (height, width) or (height, width, channels) of an image if each row of
+        `X` has the pixels of an image. None: rows are feature vectors. Each feature is scaled to
+        [0, 1] by its smallest and largest training value and rounded to 256 levels, and samples are
         augmented by noise instead of shifts and rotations.
-      kind: which changes keep an image's class: "digits", "clothes" (may be mirrored), "overhead"
-        (may be turned), "objects" (may be mirrored), "unknown", or `module:function`.
-      alignment: the distribution of classes that predictions are drawn to: "labelled" (as among
-        the labels), "uniform" (all classes alike), or "none".
-      network: the encoder, such as "conv", "dense" or "fine_gradient_conv"; None: the preset's,
-        and "dense" for feature vectors.
-      width: the channels of its first layer; None: the preset's.
-      steps: training steps; None: the preset's, 1,500 for "cpu".
-      batch_size: labelled samples in a step; None: the preset's.
-      learning_rate: its peak, of AdamW; None: the preset's.
-      random_state: a seed, a `numpy.random.RandomState`, or None for a new seed at each fit.
-      settings: further settings of the recipe "semisup", as a mapping, such as {"mu": 7}.
+      kind: the kind of images, which decides how they may be transformed without a change of class:
+        "digits", "clothes" (mirroring allowed), "overhead" (rotation allowed), "objects" (mirroring
+        allowed), "unknown", or the user's function as `module:function`.
+      alignment: the class distribution to which predictions are adjusted: "labelled" (that of the
+        labels), "uniform" (equal shares), or "none" (no adjustment).
+      network: the encoder, such as "conv", "dense" or "fine_gradient_conv". None: the encoder of
+        the preset, or "dense" for feature vectors.
+      width: the number of channels of the encoder's first layer. None: that of the preset.
+      steps: the number of training steps. None: that of the preset, which is 1,500 for "cpu".
+      batch_size: the number of labelled samples in a training step. None: that of the preset.
+      learning_rate: the largest learning rate of AdamW. None: that of the preset.
+      random_state: a seed, a `numpy.random.RandomState`, or None for a new seed in each fit.
+      settings: a dict of other settings of the recipe "semisup", such as {"mu": 7}.
 
     Attributes:
-      classes_: the classes, sorted, of shape (num_classes,).
-      n_features_in_: the number of values of a sample: pixels times channels for images.
-      n_iter_: the training steps that were done.
+      classes_: the sorted classes, of shape (num_classes,).
+      n_features_in_: the number of values of a sample; for images, pixels times channels.
+      n_iter_: the number of training steps done.
     """
 
     def __init__(
@@ -116,22 +117,20 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
         self.settings = settings
 
     def fit(self, X: Any, y: Any) -> "FewLabelClassifier":
-        """Train on samples of which some have a label.
+        """Train the classifier on samples of which only some have a label, and return itself.
 
         Args:
-          X: images of shape (n, h, w) or (n, h, w, c), or (n, pixels) with `image_shape`: uint8,
-            or floats from 0 to 1. Or feature vectors of shape (n, features).
-          y: n labels, numbers or strings, with -1, or None, NaN or "", for those not known.
-
-        Returns:
-          The estimator itself.
+          X: the samples: images of shape (n, h, w) or (n, h, w, c), or of shape (n, pixels) if
+            `image_shape` is set, as uint8 or as floats from 0 to 1. Or feature vectors of shape (n,
+            features).
+          y: the n labels, numbers or strings; -1, None, NaN or "" for samples without a label.
 
         Raises:
-          ValueError: X and y do not fit each other, X is not as described, or y has no label.
-          UsageError: a parameter does not fit.
+          ValueError: the shapes of X and y do not match, X is not as described, or y has no label.
+          UsageError: a parameter of the classifier is not valid.
         """
-        images = self._read(X, fitting=True)
-        labels = _labels(y)
+        images = self._to_images(X, fitting=True)
+        labels = _to_label_array(y)
         check_consistent_length(images, labels)
         known = np.flatnonzero(~_unlabelled(labels))
         if not len(known):
@@ -148,14 +147,14 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "n classes"]:
-        """Return the probability of each class (in the order of `classes_`) for each sample.
+        """Return the probability of each class for each sample; columns are ordered as `classes_`.
 
         Raises:
           NotFittedError: `fit` was not called.
-          ValueError: X is not like the X of `fit`.
+          ValueError: the samples X do not have the shape of those that were passed to `fit`.
         """
         check_is_fitted(self, "classes_")
-        images = self._read(X, fitting=False)
+        images = self._to_images(X, fitting=False)
         if self._model is None:  # one class
             return np.ones((len(images), 1))
         padded = np.pad(images, ((0, -len(images) % BATCH), (0, 0), (0, 0), (0, 0)))
@@ -167,17 +166,21 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
         return shares / shares.sum(axis=1, keepdims=True)
 
     def predict(self, X: Any) -> Shaped[np.ndarray, "n"]:
-        """Return the most probable class of each sample; it raises what `predict_proba` raises."""
+        """Return the most probable class of each sample.
+
+        Raises:
+          NotFittedError, ValueError: under the same conditions as for `predict_proba`.
+        """
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy, as a fraction, on those samples of X that have a label in y.
+        """Return the accuracy, as a fraction, on the samples of X that have a label in y.
 
         Raises:
-          ValueError: none has.
+          ValueError: no sample has a label.
         """
-        labels = _labels(y)
+        labels = _to_label_array(y)
         known = ~_unlabelled(labels)
         if not known.any():
             raise ValueError("y has no label: there is nothing to score")
@@ -189,8 +192,12 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
     def _vectors(self) -> bool:
         return self._range is not None
 
-    def _read(self, X: Any, *, fitting: bool) -> UInt8[np.ndarray, "n h w c"]:
-        """Check X and return it as uint8 images; a feature vector is an image of one row."""
+    def _to_images(self, X: Any, *, fitting: bool) -> UInt8[np.ndarray, "n h w c"]:
+        """Check the samples X and return them as uint8 images; a vector becomes a one-row image.
+
+        If `fitting` is True, the shape and range of X are stored; otherwise X must match those of
+        the training samples.
+        """
         is_flat = issparse(X) or np.asarray(X).ndim < 3
         if is_flat:
             X = validate_data(self, X, reset=fitting, dtype=None if self.image_shape else float)
@@ -225,7 +232,7 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
         return np.round(255 * shares).astype(np.uint8)[:, None, :, None]
 
     def _configuration(self) -> Any:
-        """Return the recipe's checked configuration."""
+        """Return the settings of the training method "semisup" for the classifier's parameters."""
         given = {
             "objective": self.objective, "kind": self.kind, "alignment": self.alignment,
             "network": self.network or ("dense" if self._vectors else None),
@@ -236,14 +243,14 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
         return configuration("semisup:folder", "digits", given | dict(self.settings or {}))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle holds: the model as a list of NumPy arrays."""
+        """Return the state to pickle, in which the model is a list of NumPy arrays."""
         state: dict[str, Any] = dict(super().__getstate__())
         if state.get("_model") is not None:
             state["_model"] = [np.asarray(leaf) for leaf in jax.tree.leaves(state["_model"])]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what `__getstate__` returned, and build the model again."""
+        """Restore the classifier from the state that `__getstate__` returned."""
         super().__setstate__(state)
         leaves = state.get("_model")
         if leaves is not None:
@@ -259,7 +266,14 @@ def _train(
     config: Any, images: UInt8[np.ndarray, "n h w c"], labelled: Labelled, num_classes: int,
     vectors: bool,
 ) -> Any:  # fmt: skip
-    """Train a network on the labelled and on all images, and return its moving average."""
+    """Train a network on labelled and unlabelled images; return the moving average of its weights.
+
+    Args:
+      config: the settings of the training method "semisup".
+      images: all images, labelled and unlabelled.
+      labelled: the indices of the labelled images, and their labels.
+      vectors: whether the images are feature vectors.
+    """
     log = NullLog()
     space_key, start_key, loop_key = jax.random.split(jax.random.key(config.seed), 3)
     indices, labels = labelled
@@ -271,41 +285,52 @@ def _train(
         graph = setup.compute_spaces(config, (), len(indices), images, space_key, log).graph
         found = setup.propagate_labels(config, graph, labelled, num_classes)
     targets = setup.make_graph_targets(config, found, len(images), num_classes)
-    rows = _repeated(images)
+    rows = _repeated_indices(images)
     data = semisupervised.pad(
         images[rows], indices, labels, 1 << (len(indices) - 1).bit_length(), targets[rows],
         setup.class_prior(config, labelled, num_classes),
     )  # fmt: skip
     state = setup.initial_state(config, images[rows], num_classes, start_key, log)
     values = dataclasses.astuple(dataclasses.replace(config, seed=0))
-    step = _step(type(config), values, vectors)  # type: ignore[arg-type]
+    step = _shared_step(type(config), values, vectors)  # type: ignore[arg-type]
     state = train.loop(step, state, data, loop_key, log, name="fit", num_steps=config.steps)
     return setup.ensemble(config, [state.teacher])
 
 
-def _repeated(images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "m"]:
-    """Return row numbers that repeat a small set of images up to `ROWS`, and others as they are.
+def _repeated_indices(images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "m"]:
+    """Return the indices of all images, repeated up to length `ROWS` if the images are few.
 
-    One compiled step then serves all small sets, as the parts of a cross-validation are. Each image
-    comes at least 8 times, so that batches draw all about equally often (9 to 8 at most).
+    As a result, the training step has to be compiled only once for all small sets of images, such
+    as the folds of a cross-validation. A set is repeated at least 8 times, so that the images are
+    drawn with nearly equal probability (the ratio is at most 9 to 8).
     """
     is_small = 8 * len(images) <= ROWS and ROWS * images[0].nbytes <= 2**26
     return np.resize(np.arange(len(images)), ROWS if is_small else len(images))
 
 
 @functools.lru_cache(maxsize=4)
-def _step(kind: type[RunConfig], values: tuple[Any, ...], vectors: bool) -> train.Step[Any]:
-    """Return the training step of a configuration, the same object for equal ones.
+def _shared_step(kind: type[RunConfig], values: tuple[Any, ...], vectors: bool) -> train.Step[Any]:
+    """Return the training step for a configuration; equal configurations share one step.
 
-    A second fit with equal settings and shapes, as in a cross-validation, is then not compiled.
+    So a second fit with equal settings and shapes, as in a cross-validation, need not compile
+    again.
+
+    Args:
+      kind: the class of the configuration.
+      values: the values of its settings, in the order of its fields.
+      vectors: whether samples are feature vectors, which are augmented by noise.
     """
     config: Any = kind(*values)
-    views = Views(_noise("weak"), _noise("strong")) if vectors else None
+    views = Views(_make_noise("weak"), _make_noise("strong")) if vectors else None
     return semisupervised.make_step(config, views or semisupervised.views_of(config.kind))
 
 
-def _noise(view: str) -> Any:
-    """Return the transform of feature vectors that adds normal noise."""
+def _make_noise(view: str) -> Any:
+    """Return a function that adds normally distributed noise to feature vectors.
+
+    Args:
+      view: "weak" or "strong", the strength of the noise.
+    """
 
     def transform(key: Key[jax.Array, ""], rows: Images) -> Images:
         return rows + NOISE[view] * jax.random.normal(key, rows.shape)
@@ -313,8 +338,8 @@ def _noise(view: str) -> Any:
     return transform
 
 
-def _labels(y: Any) -> Shaped[np.ndarray, "n"]:
-    """Return y as an array of one axis, or raise a ValueError."""
+def _to_label_array(y: Any) -> Shaped[np.ndarray, "n"]:
+    """Return the labels `y` as a one-dimensional array; raise a ValueError for other shapes."""
     if y is None:
         raise ValueError("FewLabelClassifier requires y to be passed, but the target y is None")
     array = np.asarray(y)
@@ -324,7 +349,7 @@ def _labels(y: Any) -> Shaped[np.ndarray, "n"]:
 
 
 def _unlabelled(labels: Shaped[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
-    """Return True where a label is -1, None, NaN or empty."""
+    """Return a boolean array that is True where a label is -1, None, NaN or an empty string."""
     if labels.dtype.kind in "iu":
         return labels == -1
     if labels.dtype.kind == "f":
@@ -336,7 +361,13 @@ def _unlabelled(labels: Shaped[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
 
 
 def _of_one_type(labels: Shaped[np.ndarray, "n"]) -> Shaped[np.ndarray, "n"]:
-    """Return labels of dtype object as strings or numbers, where they are of one type."""
+    """Convert labels in an object array to an array of strings or of numbers.
+
+    Labels in an array of another type are returned unchanged.
+
+    Raises:
+      ValueError: the labels contain strings as well as numbers, or infinity.
+    """
     if labels.dtype.kind == "f" and np.isinf(labels).any():
         raise ValueError("Input y contains infinity")
     if labels.dtype.kind != "O":

@@ -44,17 +44,17 @@ def fit(
     steps_per_call: int = 100,
     seconds_between_saves: float = 10.0,
 ) -> Model:
-    """Train a model for `num_steps` optimizer steps on random mini-batches and return it.
+    """Train a model for `num_steps` optimizer steps on random mini-batches, and return it.
 
-    Mini-batches are drawn with replacement on the device. Step i depends only on the training state
-    and `fold_in(key, i)`, so a run that resumes from the checkpoint `name` of `log` gives bit for
-    bit the same model.
+    Mini-batches are drawn with replacement on the device. Training resumes from the checkpoint
+    `name` in the run's `log`, if there is one. The result is then bit for bit that of an
+    uninterrupted training, because the random numbers of step i depend only on `fold_in(key, i)`.
 
     Args:
       loss: a function of (model, batch, key) that returns the mean loss and a dict of metrics to
         log.
-      data: a pytree of arrays with the examples along their first axes.
-      steps_per_call: the number of steps per compiled call, after which metrics are logged.
+      data: a pytree of arrays; the first axis of each array counts the examples.
+      steps_per_call: metrics are averaged over this many steps, and then logged.
 
     Raises:
       Diverged: the loss or a metric is NaN or infinite.
@@ -92,15 +92,15 @@ def loop(
 ) -> Any:
     """Run training steps until `num_steps` steps are done, and return the final training state.
 
-    Methods with a training step of their own call it directly. If `log` has a checkpoint `name`,
-    training resumes from it.
+    Use it in place of `fit` if a step is more than one optimizer update of a loss. Training resumes
+    from the checkpoint `name` in the run's `log`, if there is one.
 
     Args:
       step: a function of (state, data, key) that returns the next state and a dict of metrics to
         log. It is compiled once.
       state: the initial training state, a pytree of arrays.
-      data: a pytree of arrays with the whole data set, from which `step` draws its mini-batch.
-      first_step: the number of steps done before, for methods that call this function repeatedly.
+      data: a pytree of arrays with the whole data set, from which `step` takes its mini-batch.
+      first_step: the number of steps that earlier calls have done; `num_steps` includes them.
 
     Raises:
       Diverged: a metric is NaN or infinite.
@@ -136,11 +136,11 @@ def joint_step(
     """Turn a training step for one model into a step that trains several models at once.
 
     The new step takes the models' training states joined by `stack`, the data, and one random key
-    per model. It returns the new states and the metrics' means over the models.
+    per model. It returns the new states, joined too, and the mean of each metric over the models.
 
     Args:
-      unrolled: whether to run the models' steps in sequence instead of vectorised (`jax.vmap`). On
-        a CPU this is faster, because convolutions with one kernel per model are slow there.
+      unrolled: True to run the models' steps one after the other, False to use `jax.vmap`. True is
+        faster on a CPU, where convolutions with one kernel per model are slow.
     """
 
     def together(states: Carry, data: Any, keys: Key[Array, "n"]) -> tuple[Carry, Metrics]:
@@ -155,42 +155,45 @@ def joint_step(
 
 
 def stack(trees: Sequence[Carry]) -> Carry:
-    """Join pytrees of equal structure into one by stacking their arrays on a new first axis."""
+    """Join pytrees of equal structure into one: stack their arrays on a new first axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 def member(joint_step: Carry, number: int) -> Carry:
-    """Return the pytree at position `number` among those that `stack` joined."""
+    """Return the pytree with index `number` out of a pytree that `stack` joined from several."""
     return jax.tree.map(lambda leaf: leaf[number], joint_step)
 
 
 def draw(key: Key[Array, ""], data: Any, batch_size: int) -> Any:
-    """Draw a random mini-batch: `batch_size` rows of each array in `data`, with replacement."""
+    """Return a random mini-batch: the same `batch_size` rows of each array in the pytree `data`.
+
+    The rows are drawn with replacement.
+    """
     n = len(jax.tree.leaves(data)[0])
     rows = jax.random.randint(key, (batch_size,), 0, n)
     return jax.tree.map(lambda array: array[rows], data)
 
 
 def moving_average(average: Model, model: Model, decay: float | Float[Array, ""]) -> Model:
-    """Return the updated EMA of a model: decay * average + (1 - decay) * model per parameter."""
+    """Return each parameter's updated moving average: decay * average + (1 - decay) * model."""
     return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, average, model)
 
 
 def init(make: Callable[[nnx.Rngs], Model], key: Key[Array, ""]) -> Model:
-    """Return the network that `make` builds with random weights from `key`.
+    """Return the network that the function `make` builds, with random weights from `key`.
 
-    The whole of `make` is compiled at once. To compile the initialisation of each weight
-    separately, as JAX would otherwise do, is 20 times slower on a CPU.
+    `make` gets a Flax `nnx.Rngs`. It is compiled as a whole: JAX would otherwise compile the
+    initialisation of each weight separately, which is 20 times slower on a CPU.
     """
     return jax.jit(lambda key: make(nnx.Rngs(key)))(key)
 
 
 @functools.lru_cache(maxsize=4)
 def _advance(step: Step[Any]) -> Callable[..., tuple[Any, dict[str, Array]]]:
-    """Compile a training step into a function that runs several steps in one call.
+    """Return a compiled function that runs the training step `step` several times in one call.
 
-    That function returns the new training state and the sums of the metrics over the steps. It is
-    traced once for any number of steps, and cached for each `step`.
+    The returned function returns the new training state and the sum of each metric over the steps.
+    It is compiled once for any number of steps, and kept for further calls with the same `step`.
     """
 
     def zeros(state: Any, data: Any, key: Key[Array, ""]) -> dict[str, Array]:
@@ -227,11 +230,11 @@ def _advance(step: Step[Any]) -> Callable[..., tuple[Any, dict[str, Array]]]:
 
 @functools.cache
 def _compiler_options() -> dict[str, Any]:
-    """Return XLA's compiler options for training steps; empty except on a CPU.
+    """Return XLA's compiler options for training steps, a dict that is empty except on a CPU.
 
-    They disable YNNPACK if jaxlib has that option: it computes a convolution's weight gradient with
-    a kernel of the image's size, 1.7 to 3.5 times slower than Eigen (experiments/train_step.md);
-    forward passes take equal time.
+    They disable YNNPACK, if jaxlib has that option: it computes a convolution's weight gradient
+    with a kernel of the image's size, 1.7 to 3.5 times slower than Eigen; forward passes take equal
+    time (experiments/train_step.md).
     """
     options = {"xla_cpu_experimental_ynn_fusion_type": ""}
     if jax.default_backend() != "cpu":
@@ -244,9 +247,9 @@ def _compiler_options() -> dict[str, Any]:
 
 
 def warmup_cosine(learning_rate: float, num_steps: int, weight_decay: float = 0.0) -> Any:
-    """Return AdamW with linear warm-up over the first 5% of the steps and cosine decay to zero.
+    """Return the optimizer AdamW with linear warm-up and cosine decay of the learning rate.
 
-    Loshchilov & Hutter 2017 (SGDR) and 2019 (AdamW). `learning_rate` is the peak.
+    The peak, `learning_rate`, is reached after 5% of the steps (Loshchilov & Hutter 2017 and 2019).
     """
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, learning_rate, warmup_steps=max(1, num_steps // 20), decay_steps=max(2, num_steps)
@@ -260,12 +263,11 @@ def apply_batched(
     images: UInt8[np.ndarray, "n h w c"],
     batch_size: int = 2048,
 ) -> np.ndarray:
-    """Call `function(model, images)` batch by batch and return all outputs as one array.
+    """Call `function(model, images)` on batches of the images and return all outputs as one array.
 
     Args:
-      function: takes a model and float32 images in [0, 1]. Use a function defined at module level,
-        such as `features_of`: it is compiled once per model structure, while a function created for
-        each call would be compiled each time.
+      function: a function of a model and float32 images in [0, 1]. Define it at module level, as
+        `features_of` is: a function created for each call would be compiled each time.
       batch_size: the number of images per compiled call; the last batch is padded to it.
     """
     compiled = _compiled(function, jax.tree.structure(model))
@@ -280,12 +282,12 @@ def apply_batched(
 
 
 def outputs_of(model: Any, images: Float[Array, "batch h w c"]) -> Array:
-    """Return `model(images)`; for use with `apply_batched`."""
+    """Return `model(images)`; a function to pass to `apply_batched`."""
     return model(images)
 
 
 def features_of(model: Any, images: Float[Array, "batch h w c"]) -> Array:
-    """Return `model.features(images)`; for use with `apply_batched`."""
+    """Return `model.features(images)`; a function to pass to `apply_batched`."""
     return model.features(images)
 
 

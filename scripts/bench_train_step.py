@@ -1,18 +1,19 @@
-"""A training step of jaxlabel and of PyTorch side by side: same network, batch and optimizer.
+"""Time a training step of jaxlabel, with its CPU kernels and without, and of PyTorch.
 
     python scripts/bench_train_step.py --torch-python=ENV/bin/python    # an environment with torch
     python scripts/bench_train_step.py                                  # both here: jaxlabel[bench]
-    python scripts/bench_train_step.py --torch-python= --batch-size=4096     # jaxlabel alone
+    python scripts/bench_train_step.py --torch-python= # jaxlabel alone
 
-A supervised step is cross-entropy on a batch; a contrastive step is NT-Xent on two views of it, so
-twice the images through the network. Both on ConvNet, AdamW, images drawn beforehand: augmentation
-is not timed. jaxlabel steps through `train.loop`; PyTorch runs eagerly, channels last, with its
-fused AdamW, on the CPU or, where each sees one, on the GPU (there in bfloat16, both).
+Supervised: cross-entropy on a batch. Contrastive: NT-Xent on two views of it, so twice the images
+go through the network. Both on ConvNet with AdamW; the images are drawn beforehand, so augmentation
+is not timed. FreeMatch: the flagship's whole step, with augmentation, on 64 labelled and 192
+unlabelled images; jaxlabel alone has it. jaxlabel steps through `train.loop`. PyTorch runs eagerly,
+channels last, with its fused AdamW, in float32 and in bfloat16. On a GPU all compute in bfloat16.
 
-Each library lives in a child process; the two take turns, so that another load on the machine
-strikes both. The ratio is the median of the rounds' ratios, with the quartiles; `core` is processor
-time over the number of cores, which another load disturbs less. Images per second count an image
-once, not its views. The last line is JSON.
+Each competitor lives in a child process of its own; they take turns, so that another load on the
+machine strikes all of them. A ratio is jaxlabel's time over the other's, the median of the rounds
+with their quartiles. "core" is processor time over the number of cores, which another load disturbs
+less. The last line is JSON.
 """
 
 import argparse
@@ -24,23 +25,27 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-TASKS = ("supervised", "contrastive")
+TASKS = ("supervised", "contrastive", "freematch")
+# whose process it is, and what its environment adds
+COMPETITORS = {
+    "jaxlabel": ("jax", {"JAXLABEL_CPU_KERNELS": "auto"}),
+    "jaxlabel, XLA": ("jax", {"JAXLABEL_CPU_KERNELS": "xla"}),
+    "PyTorch float32": ("torch", {"BENCH_BFLOAT16": ""}),
+    "PyTorch bfloat16": ("torch", {"BENCH_BFLOAT16": "1"}),
+}
 NUM_CLASSES = 10
 PROJECTION = 64
 TEMPERATURE = 0.2
 LEARNING_RATE = 1e-3
 
 
-def make_batch(side: int, batch_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a batch of random images of smooth blobs: two views of each image, and labels.
-
-    The images are float32 in [0, 1], and have `side` pixels on each side.
-    """
+def made(side: int, batch_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two views of a batch of smooth blobs, float32 in [0, 1], and labels."""
     rng = np.random.default_rng(0)
     rows = np.linspace(-1, 1, side, dtype=np.float32)
     centres = rng.uniform(-0.5, 0.5, (2, batch_size, 1, 1, 1)).astype(np.float32)
@@ -50,12 +55,8 @@ def make_batch(side: int, batch_size: int) -> tuple[np.ndarray, np.ndarray, np.n
     return views[0].astype(np.float32), views[1].astype(np.float32), labels
 
 
-class TurnLog:
-    """A log that times a training loop between two of its log calls, and pauses it at each call.
-
-    At each call it prints the time per step as JSON and waits for a line of input, so that two
-    processes can run in turns.
-    """
+class Turns:
+    """A log that waits for its turn: between two of the loop's calls it times and reports."""
 
     def __init__(self, num_steps: int, device: str):
         self.num_steps = num_steps
@@ -73,7 +74,7 @@ class TurnLog:
 
 
 def run_jax(task: str, arguments: argparse.Namespace) -> None:
-    """Run jaxlabel's training loop; start each round of steps when a line of input comes in."""
+    """Steps of jaxlabel's loop, a round each time that a line comes in."""
     import jax
     from flax import nnx
 
@@ -81,7 +82,7 @@ def run_jax(task: str, arguments: argparse.Namespace) -> None:
     from jaxlabel.log import NullLog
     from jaxlabel.losses.contrastive import nt_xent
 
-    first, second, labels = make_batch(arguments.side, arguments.batch_size)
+    first, second, labels = made(arguments.side, arguments.batch_size)
 
     class Model(nnx.Module):
         def __init__(self, rngs: nnx.Rngs):
@@ -106,20 +107,48 @@ def run_jax(task: str, arguments: argparse.Namespace) -> None:
         updates, optimizer_state = optimizer.update(gradient, state[1], state[0])
         return (train.optax.apply_updates(state[0], updates), optimizer_state), {"loss": value}
 
-    class Log(TurnLog, NullLog):
-        """The log that the training loop calls after each round of steps."""
+    class Log(Turns, NullLog):
+        """The loop's log."""
 
-    device = jax.devices()[0]
-    model = train.init(Model, jax.random.key(0))
+    if task == "freematch":
+        step, state, data = freematch(arguments)
+    else:
+        model = train.init(Model, jax.random.key(0))
+        state, data = (model, optimizer.init(model)), (first, second, labels)
+    log = Log(arguments.num_steps, jax.devices()[0].device_kind)
+    num_steps = (arguments.num_rounds + 2) * arguments.num_steps
     train.loop(
-        step, (model, optimizer.init(model)), (first, second, labels), jax.random.key(1),
-        Log(arguments.num_steps, device.device_kind), name=task, steps_per_call=arguments.num_steps,
-        num_steps=(arguments.num_rounds + 2) * arguments.num_steps,
+        step, state, data, jax.random.key(1), log, name=task, num_steps=num_steps,
+        steps_per_call=arguments.num_steps,
     )  # fmt: skip
 
 
+def freematch(arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
+    """Return the flagship's step for clothes, its first state and its data."""
+    import jax
+
+    from jaxlabel import nets, train
+    from jaxlabel.semisupervised import training
+    from jaxlabel.semisupervised.settings import Settings
+
+    shape = (arguments.side, arguments.side, 1)
+    images = np.random.default_rng(0).integers(0, 256, (4096, *shape)).astype(np.uint8)
+    settings = Settings(batch_size=arguments.batch_size // 4, weight_decay=0.3)
+    model = train.init(
+        lambda rngs: nets.Classifier(
+            nets.FineGradientConvNet(shape, rngs, width=2 * arguments.width), NUM_CLASSES, rngs
+        ),
+        jax.random.key(0),
+    )
+    known, prior = np.arange(100), np.full(NUM_CLASSES, 1 / NUM_CLASSES)
+    guide = np.zeros((len(images), NUM_CLASSES))
+    data = training.pad(images, known, known % NUM_CLASSES, len(known), guide, prior)
+    step = training.make_step(settings, training.views_of("clothes"))
+    return step, training.start(settings, model, len(images), NUM_CLASSES), data
+
+
 def run_torch(task: str, arguments: argparse.Namespace) -> None:
-    """Run training steps in PyTorch; start each round of steps when a line of input comes in."""
+    """The same steps by PyTorch."""
     import torch
     from torch import nn
     from torch.nn import functional
@@ -141,22 +170,25 @@ def run_torch(task: str, arguments: argparse.Namespace) -> None:
     last = torch.channels_last
     model = nn.Sequential(*layers).to(device, memory_format=last)
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, fused=True)
-    batch = make_batch(arguments.side, arguments.batch_size)
+    made_here = made(arguments.side, arguments.batch_size)
     first, second = (
-        torch.from_numpy(x).permute(0, 3, 1, 2).to(device, memory_format=last) for x in batch[:2]
+        torch.from_numpy(x).permute(0, 3, 1, 2).to(device, memory_format=last)
+        for x in made_here[:2]
     )
-    labels = torch.from_numpy(batch[2]).to(device)
+    labels = torch.from_numpy(made_here[2]).to(device)
     pairs = torch.arange(2 * len(first), device=device).roll(len(first))
 
     def loss() -> torch.Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=gpu):
+        with torch.autocast(
+            device.type, torch.bfloat16, enabled=gpu or bool(os.environ.get("BENCH_BFLOAT16"))
+        ):
             if task == "supervised":
                 return functional.cross_entropy(model(first), labels)
             rows = functional.normalize(model(torch.cat([first, second])))
             logits = (rows @ rows.T / TEMPERATURE).fill_diagonal_(-torch.inf)
             return functional.cross_entropy(logits, pairs)
 
-    log = TurnLog(arguments.num_steps, torch.cuda.get_device_name() if gpu else "cpu")
+    log = Turns(arguments.num_steps, torch.cuda.get_device_name() if gpu else "cpu")
     for round_ in range(1, arguments.num_rounds + 3):
         for _ in range(arguments.num_steps):
             optimizer.zero_grad()
@@ -167,18 +199,18 @@ def run_torch(task: str, arguments: argparse.Namespace) -> None:
 
 
 class Child:
-    """A process that runs the training steps of one library, one round for each call of `turn()`.
+    """A library's process; `turn()` returns what its next round took."""
 
-    `turn()` returns the time per step of the round.
-    """
-
-    def __init__(self, python: str, library: str, task: str, arguments: argparse.Namespace):
+    def __init__(self, name: str, task: str, arguments: argparse.Namespace):
+        library, environment = COMPETITORS[name]
+        python = sys.executable if library == "jax" else arguments.torch_python
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in vars(arguments).items()]
         own = os.environ.get("XLA_FLAGS", "")
+        flag = {"XLA_FLAGS": f"--xla_backend_optimization_level=2 {own}".strip()}
         self.process = subprocess.Popen(
             [python, __file__, *flags, f"--child={library}", f"--task={task}"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "XLA_FLAGS": f"--xla_backend_optimization_level=2 {own}".strip()},
+            env={**os.environ, **flag, **environment},
         )  # fmt: skip
         self.read()
         self.turn()
@@ -198,16 +230,18 @@ class Child:
         return self.read()
 
 
-def quartiles(values: list[float]) -> list[float]:
-    """Return the lower quartile, the median and the upper quartile of `values`."""
+def spread(values: list[float]) -> list[float]:
+    """Return the lower quartile, the median and the upper quartile."""
     return [round(value, 3) for value in statistics.quantiles(values, n=4, method="inclusive")]
 
 
-def compare_libraries(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Run one task in both libraries in turns; return milliseconds per step and ratios."""
-    pythons = {"jax": sys.executable, "torch": arguments.torch_python}
-    pythons = {name: python for name, python in pythons.items() if python}
-    children = {name: Child(python, name, task, arguments) for name, python in pythons.items()}
+def compare(task: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return one row for each competitor: milliseconds, and jaxlabel's time over its time."""
+    names = [
+        name for name, (library, _) in COMPETITORS.items()
+        if library == "jax" or (arguments.torch_python and task != "freematch")
+    ]  # fmt: skip
+    children = {name: Child(name, task, arguments) for name in names}
     rounds = [
         {name: child.turn() for name, child in children.items()}
         for _ in range(arguments.num_rounds)
@@ -216,63 +250,48 @@ def compare_libraries(task: str, arguments: argparse.Namespace) -> dict[str, Any
         child.process.kill()
         child.process.wait()
 
-    def ratios(key: str) -> list[float]:
-        return quartiles([round_["jax"][key] / round_["torch"][key] for round_ in rounds])
+    def row(name: str) -> dict[str, Any]:
+        found = {"task": task, "name": name, "device": rounds[0][name]["device"]}
+        for key in ("ms", "core"):
+            ratios = [round_["jaxlabel"][key] / round_[name][key] for round_ in rounds]
+            found[key] = round(min(round_[name][key] for round_ in rounds), 3)
+            found[f"{key}_ratio"] = spread(ratios)
+        return found
 
-    def least(library: str, key: str) -> float:
-        return round(min(round_[library][key] for round_ in rounds), 3)
-
-    row = {
-        "task": task, "devices": [rounds[0][name]["device"] for name in pythons],
-        "jax_ms": least("jax", "ms"), "jax_core": least("jax", "core"),
-        "jax_images_per_second": round(1e3 * arguments.batch_size / least("jax", "ms")),
-    }  # fmt: skip
-    if len(pythons) == 1:
-        return row
-    return row | {
-        "torch_ms": least("torch", "ms"), "ratio": ratios("ms"),
-        "torch_core": least("torch", "core"), "core_ratio": ratios("core"),
-    }  # fmt: skip
+    return [row(name) for name in names]
 
 
-def format_row(row: dict[str, Any]) -> str:
-    """Format the result of one task as a line of text."""
-    line = f"{row['task']:12} {row['jax_ms']:11.2f} {row['jax_images_per_second']:9d}"
-    if "ratio" not in row:
-        return line
-    (low, mid, high), (_, core, _) = row["ratio"], row["core_ratio"]
-    ratio = f"{mid:5.2f} ({low:.2f}-{high:.2f})"
-    return (
-        f"{line} {row['torch_ms']:11.2f}  {ratio}        {core:5.2f} "
-        f"({row['jax_core']} / {row['torch_core']})"
-    )
+def text(row: dict[str, Any]) -> str:
+    """Return a row for people."""
+    ratios = [f"{mid:5.2f} ({low:.2f}-{high:.2f})"
+              for low, mid, high in (row["ms_ratio"], row["core_ratio"])]  # fmt: skip
+    numbers = f"{row['ms']:9.2f} {row['core']:9.2f}  {ratios[0]}  {ratios[1]}"
+    return f"{row['task']:12} {row['name']:17} {numbers}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--torch-python",
-        default=sys.executable,
-        help="a Python that has torch; empty: jaxlabel alone",
-    )
-    parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--side", type=int, default=28)
-    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--torch-python", default=sys.executable, help="empty: jaxlabel alone")
+    for name, default in (("batch-size", 256), ("side", 28), ("width", 16)):
+        parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--num-steps", type=int, default=10, help="in a round")
     parser.add_argument("--num-rounds", type=int, default=9)
     parser.add_argument("--child", default="", choices=("", "jax", "torch"), help=argparse.SUPPRESS)
-    parser.add_argument("--task", default="", choices=("", *TASKS), help="empty: both")
+    parser.add_argument("--task", default="", choices=("", *TASKS), help="empty: all")
     arguments = parser.parse_args()
     child, task = arguments.child, arguments.task
     del arguments.child, arguments.task
     if child:
-        runs: dict[str, Callable[[str, argparse.Namespace], None]]
         runs = {"jax": run_jax, "torch": run_torch}
         runs[child](task, arguments)
         return 0
-    print("task         jaxlabel ms  images/s  PyTorch ms  ratio (quartiles)    by processor time")
-    rows = [compare_libraries(name, arguments) for name in TASKS if task in ("", name)]
-    print(*map(format_row, rows), sep="\n")
+    print(
+        "task         competitor         least ms   core ms  jaxlabel over it   by processor time"
+    )
+    rows = []
+    for name in [name for name in TASKS if task in ("", name)]:
+        rows += (found := compare(name, arguments))
+        print(*map(text, found), sep="\n", flush=True)
     print(json.dumps({"machine": platform.machine(), **vars(arguments), "rows": rows}))
     return 0
 

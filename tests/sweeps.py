@@ -1,7 +1,7 @@
-"""A fake worker whose runs take no time, and an experiment, for tests of sweeps.
+"""A fake worker and an experiment for tests of sweeps: the fake runs take no time.
 
-A run's accuracy is (budget + seed) / 100. The setting `account` makes a run fail, kill itself, or
-wait until a file `go` exists in the experiment's folder.
+A run's accuracy is (budget + seed) / 100. The setting `account` makes a run fail, kill its own
+process, or wait until a file `go` exists in the experiment's folder.
 """
 
 import sys
@@ -69,7 +69,10 @@ NAMES = [
 
 
 class Few:
-    """An experiment in `folder`, with its data in folder/data and the sweep in folder/sweep."""
+    """A small experiment for tests: its file, its data, and the directory of its runs.
+
+    All of them are in `folder`: few.py, data/ and sweep/.
+    """
 
     def __init__(self, folder: Path):
         self.folder, self.workdir = folder, folder / "sweep"
@@ -78,7 +81,12 @@ class Few:
         self.write()
 
     def write(self, account: str = "well", **changes: str) -> None:
-        """Write the experiment's file, with some texts replaced."""
+        """Write the experiment's file few.py.
+
+        Args:
+          account: the setting that makes runs fail or wait; "well" lets them succeed.
+          changes: texts to replace in the file, by the text that each replaces.
+        """
         text = EXPERIMENT.replace("ACCOUNT", account)
         for old, new in changes.items():
             assert old in text, old
@@ -86,7 +94,13 @@ class Few:
         (self.folder / "few.py").write_text(text)
 
     def sweep(self, jobs: int = 2, workdir: Path | None = None, **options) -> Path:
-        """Run the sweep and return its folder; `options`: `quick` and fields of engine.Options."""
+        """Execute the experiment's runs and return the path of the table of results.
+
+        Args:
+          jobs: the number of runs at a time.
+          workdir: the directory of the runs; None stands for the folder sweep/.
+          options: `quick`, and fields of `engine.Options`.
+        """
         quick = options.pop("quick", False)
         worker = (sys.executable, str(self.folder / "fake_worker.py"))
         return engine.sweep(
@@ -96,21 +110,21 @@ class Few:
         )  # fmt: skip
 
     def tally(self) -> list[str]:
-        """Return the names of the runs that were begun, sorted."""
+        """Return the sorted names of all runs that were started, once for each start."""
         path = self.folder / "tally"
         return sorted(line.split()[0] for line in path.read_text().splitlines())
 
     def pids(self) -> set[int]:
-        """Return the ids of the processes that began runs."""
+        """Return the ids of the processes that started runs."""
         return {int(line.split()[1]) for line in (self.folder / "tally").read_text().splitlines()}
 
 
 def names(account: str = "well") -> list[str]:
-    """Return the names of all runs, in the order of the plan."""
+    """Return the names of all runs of the experiment, in the order of the plan."""
     return [name.format(account) for name in NAMES]
 
 
 def cells(table: Path) -> list[list[str]]:
-    """Return the cells of the only table in a Markdown file, without its header."""
+    """Return the cells of the only table in a Markdown file, without the table's header."""
     rows = [line for line in table.read_text().splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]

@@ -31,48 +31,54 @@ def fit(
     classes: Sequence[Any] | None = None,
     **settings: Any,
 ) -> Result:
-    """Choose the images that are worth a label, buy their labels, and train a classifier.
+    """Choose which images to label, buy their labels within a budget, and train a classifier.
 
-    Progress is a `tqdm` bar on a terminal and in a notebook; elsewhere it goes to the logger
-    "jaxlabel" at level INFO.
+    On a terminal and in a notebook, a `tqdm` bar shows the progress. Elsewhere, messages at level
+    INFO go to the logger "jaxlabel".
 
     Args:
-      images: the images without labels: uint8 of shape (n, h, w) or (n, h, w, c) with 1 or 3
-        channels, floats from 0 to 1 of such a shape, or a data specification as `--config.data`
-        takes it: "digits", "folder:DIR", "npz:FILE", "idx:DIR" or "tfds:NAME".
-      ask: who answers. A function that is given an integer array of indices of images and returns
-        a label for each; it is called only for images that the recipe buys, and once for images
-        that are equal. Or the labels of all images, of which the run sees and pays for only those
-        that it asks about. Or an `Oracle`, whose own account then pays. A label is a class name
-        or an integer (see `classes`). None where a specification brings its own labels, as
-        "digits" does.
-      budget: how many labels may be bought, or what they may cost where the store has prices; it
-        is never overspent. None: as many as the recipe's configuration says.
-      recipe: "flagship", "semisup", "sgan", "scan" or "medoids", with ":VARIANT" where wanted, as
-        in "flagship:mnist". Without a variant it is the one named after the data set of a
-        specification. For an array, and for a data set without one, it is "folder", whose settings
-        suppose nothing: no image is mirrored, and classes need not be equally frequent.
-      target: the accuracy, as a fraction, at which to stop early. None: spend the whole budget.
-      confidence: with a target, how sure its certificate must be, as a fraction (0.95 by default);
-        0: the model's own belief is enough and nothing is certified.
-      seed: the seed of everything random; equal seeds give equal results.
-      workdir: a directory that keeps the run, so that the same call goes on after a kill and a
-        finished run is loaded. None: a temporary directory that is removed with the result.
-      classes: the names of all classes in order. A label is then a name or its position, or, if
-        all names are integers, one of these. None: each new label is a class; a recipe whose
-        networks were built for fewer classes then begins their training again.
-      **settings: any other settings of the recipe, such as `preset="tiny"`, `steps=800`, or
-        `image_size=32` to resize large images. `jaxlabel train --config=configs/flagship.py --help`
-        lists them.
+      images: the images without labels. Either an array: uint8 of shape (n, h, w) or (n, h, w, c)
+        with 1 or 3 channels, or floats from 0 to 1 of these shapes. Or a string that says where the
+        data set is: "digits", "folder:DIR", "npz:FILE", "idx:DIR" or "tfds:NAME".
+      ask: where the labels come from. A function: it gets an integer array of image indices and
+        returns a label for each of them; it is called only for images whose labels the run buys,
+        and only once for images with equal pixels. Or an array of the labels of all images: the run
+        reads only the labels that it buys. Or an `Oracle`, an object that sells labels; then the
+        oracle's budget applies. A label is a class name or an integer (see `classes`). None: the
+        data set that `images` names has labels, as "digits" does.
+      budget: the largest number of labels to buy or, if the labels have prices, the largest sum of
+        prices. It is never exceeded. None: the budget of the recipe's configuration.
+      recipe: the training method: "flagship", "semisup", "sgan", "scan" or "medoids". A variant of
+        its settings may follow, such as "flagship:mnist". If there is none, the variant with the
+        name of the data set is used. For arrays, and for data sets without such a variant, it is
+        the variant "folder", which assumes little: it does not mirror images, and classes may
+        differ in size.
+      target: the accuracy, as a fraction, at which the run stops although the budget is not spent.
+        None: the run spends the whole budget.
+      confidence: the probability with which the certificate of the target must be right (0.95 by
+        default). To certify the target, labels of random images are bought. 0: nothing is
+        certified, and the run stops when the model's own confidence reaches the target.
+      seed: the seed of all random numbers; runs with equal seeds give equal results.
+      workdir: a directory for the files of the run. If a run is interrupted, the same call with the
+        same directory continues it; if the run is finished, the call loads its result. None: a
+        temporary directory, which is removed together with the result.
+      classes: the names of all classes in order. A label is then one of these names or its
+        position; if all names are integers, a label is one of these integers. None: every new label
+        is a new class. If the networks have too few outputs for a new class, their training starts
+        again.
+      **settings: other settings of the recipe, such as `preset="tiny"`, `steps=800`, or
+        `image_size=32` to resize large images. The command `jaxlabel train
+        --config=configs/flagship.py --help` lists them.
 
     Returns:
-      The classifier, the labels it gave to all images, and what was bought.
+      The result: the classifier, the labels that it gave to all images, and the list of bought
+      labels.
 
     Raises:
-      UsageError: an unknown recipe or setting (the nearest name is given), a value that does not
-        fit, labels of another number than the images.
-      DataError: images of a wrong shape or type, NaN, a label that is no class.
-      BudgetExceeded: the budget does not buy the first labels.
+      UsageError: the recipe or a setting does not exist (the message suggests a similar name), a
+        value is not valid, or the number of labels differs from the number of images.
+      DataError: the images have a wrong shape or type or contain NaN, or a label is not a class.
+      BudgetExceeded: the budget does not suffice for the first labels.
     """
     given = settings | {"budget": budget, "target": target, "confidence": confidence, "seed": seed}
     if isinstance(ask, Oracle):
@@ -80,13 +86,20 @@ def fit(
     place = running.Place(workdir)
     with running.specification(images) as spec:
         config = recipes.configuration(recipe, spec, given)
-        answers = _answers(config, ask, Vocabulary(classes), place.path)
+        answers = _make_answers(config, ask, Vocabulary(classes), place.path)
         running.train(config, place.path, answers, LibraryProgress())
     return Result(place.path, place)
 
 
-def _answers(config: RunConfig, ask: Ask | None, vocabulary: Vocabulary, workdir: Path) -> Answers:
-    """Return the source of labels that `ask` stands for."""
+def _make_answers(
+    config: RunConfig, ask: Ask | None, vocabulary: Vocabulary, workdir: Path
+) -> Answers:
+    """Return an `Answers` object, which gives a run the labels that the user passed as `ask`.
+
+    Raises:
+      UsageError: `ask` is missing although the images have no labels, or it is given although the
+        data set has labels of its own.
+    """
     own = running.has_own_labels(config)
     if ask is None:
         if not own and config.budget > 0:

@@ -1,4 +1,4 @@
-"""Check images that a caller passes as an array, and bring them to uint8."""
+"""Check images that the user passes as an array, and convert them to uint8."""
 
 from typing import Any
 
@@ -12,15 +12,16 @@ from jaxlabel.errors import DataError, UsageError
 
 
 def checked(images: Any) -> UInt8[np.ndarray, "n h w c"]:
-    """Return images as uint8 with a channel axis.
+    """Return images as a uint8 array of shape (n, height, width, channels), or raise a DataError.
 
     Args:
-      images: an array of shape (n, h, w), (n, h, w, 1) or (n, h, w, 3), or anything that
-        `numpy.asarray` makes one of. Integers go from 0 to 255, floats from 0 to 1; floats are
-        rounded to the nearest of 256 levels.
+      images: an array of shape (n, h, w), (n, h, w, 1) or (n, h, w, 3), or an object that
+        `numpy.asarray` converts to one. Integers must be from 0 to 255 and floats from 0 to 1.
+        Floats are multiplied by 255 and rounded.
 
     Raises:
-      DataError: another shape, another type, no image, a NaN, or a value outside of the range.
+      DataError: the shape or the type is a different one, there is no image, or a value is NaN or
+        outside of the valid range.
     """
     try:
         array = np.asarray(images)
@@ -53,17 +54,21 @@ def _from_float(array: np.ndarray) -> np.ndarray:
 def like_training(
     images: Any, shape: tuple[int, ...], options: Options
 ) -> UInt8[np.ndarray, "n h w c"]:
-    """Return new images of the shape that a run's training images had.
+    """Return new images in the shape of the images that a model was trained on.
+
+    Images are resized if the training images were resized, and grey images get further channels if
+    the training images have them.
 
     Args:
-      images: an array as in `checked`, or a data specification such as "folder:DIR", of which the
-        test images are taken, or the training images where there are no test images.
-      shape: height, width and channels of a training image.
-      options: how the run read its own images; they say whether images are resized.
+      images: an array of images, or a data specification such as "folder:DIR". Of a data set, the
+        test images are returned, or the training images if it has no test images.
+      shape: height, width and number of channels of a training image.
+      options: the options with which the training images were read, such as the size to which they
+        were resized.
 
     Raises:
-      DataError: the images cannot be used.
-      UsageError: they have another height or width, and the run did not resize its own.
+      DataError: the images are not valid.
+      UsageError: the images have another height or width, and the training images were not resized.
     """
     if isinstance(images, str):
         dataset = data.load(images, options._replace(folder_labels=False))

@@ -1,4 +1,4 @@
-"""Translate labels that a caller gives, names or integers, into class names of the label store."""
+"""Convert labels that the user gives (names or integers) to class names of the label store."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,24 +18,26 @@ KINDS = "label_kinds.json"  # in the work directory: whether labels were given a
 
 
 class NewClasses(Exception):
-    """Labels were stored that name classes which the run did not know when it began.
+    """An exception that says that stored labels name classes which the run did not know.
 
-    The run has to begin again with networks of as many outputs; it loses no label.
+    The run must start again with networks that have an output for each new class. The bought labels
+    are kept.
     """
 
 
 class Vocabulary:
-    """The classes of a run, and the rules by which given labels name them.
+    """The class names of a run, and the rules that map the labels a user gives to class names.
 
-    With `classes` given as strings, a label is one of these names or its position. With `classes`
-    given as integers, a label is one of these integers. Without `classes`, every new label is a
-    new class; labels are then all strings or all integers.
+    If `classes` has strings, a label is one of these names or its position: with `classes=["cat",
+    "dog"]`, the labels "dog" and 1 name the same class. If `classes` has integers, a label is one
+    of these integers. If `classes` is None, every new label is a new class; all labels must then be
+    strings, or all must be integers.
 
     Args:
-      classes: the names of all classes in order, or None to take them from the labels.
+      classes: the names of all classes in order; None if any label may occur.
 
     Raises:
-      UsageError: `classes` is empty, has a repeated name, or mixes strings and integers.
+      UsageError: `classes` is empty, repeats a name, or has strings as well as integers.
     """
 
     def __init__(self, classes: Sequence[Any] | None = None):
@@ -56,16 +58,19 @@ class Vocabulary:
                 raise UsageError(f"classes holds {name!r} more than once, or it is empty")
 
     def read(self, labels: Any, count: int, what: str) -> list[str]:
-        """Return the class name of each label.
+        """Check the labels that a user gave, and return the class name of each label.
+
+        If a label is not valid, the vocabulary stays unchanged.
 
         Args:
-          labels: a list or array of `count` labels.
-          what: the name of the argument, for the message of an error.
+          labels: a list or an array of labels.
+          count: the number of labels that `labels` must have.
+          what: the name of the argument in the user's code, for error messages.
 
         Raises:
-          UsageError: another number of labels, or something that is no list of labels.
-          DataError: a label is missing (None, NaN, ""), is neither a string nor an integer, or
-            is none of the classes. Nothing is remembered.
+          UsageError: `labels` is not a list of labels, or their number is not `count`.
+          DataError: a label is missing (None, NaN or ""), is neither a string nor an integer, or is
+            not one of the classes.
         """
         values = _as_list(labels, what)
         if len(values) != count:
@@ -74,7 +79,7 @@ class Vocabulary:
         integers = self.integers
         names = []
         for place, value in enumerate(values):
-            kind = _kind(value, f"{what}[{place}]")
+            kind = _label_is_integer(value, f"{what}[{place}]")
             if not self.fixed:
                 if integers not in (None, kind):
                     raise DataError(f"{what}[{place}] is {value!r}: labels are all integers or all "
@@ -99,16 +104,19 @@ class Vocabulary:
                         f"{shown}")  # fmt: skip
 
     def typed(self, names: Iterable[str]) -> tuple[Any, ...]:
-        """Return class names as the caller gave them: as integers, or as strings."""
+        """Convert class names to the type of the labels that the user gave: integers or strings."""
         return tuple(int(name) for name in names) if self.integers else tuple(names)
 
     def save(self, workdir: Path) -> None:
-        """Write down in the work directory whether labels are integers."""
+        """Write to a file in the work directory whether the labels are integers or strings."""
         if self.integers is not None and not (workdir / KINDS).exists():
             files.write_json(workdir / KINDS, {"integers": self.integers})
 
     def recall(self, workdir: Path) -> None:
-        """Read what `save` wrote when the run was here before."""
+        """Read from the work directory whether the labels are integers, as `save` recorded it.
+
+        If the work directory has no such record, nothing changes.
+        """
         there = files.read_json(workdir / KINDS)
         if there is not None and self.integers is None:
             self.integers = bool(there["integers"])
@@ -117,14 +125,19 @@ class Vocabulary:
 def store_labels(
     store: "LabelStore", label_set: str, items: Sequence[str], names: Sequence[str]
 ) -> tuple[bool, list[str]]:
-    """Put labels into the store, all in one transaction; an item's first label stays.
+    """Write labels to the label store (the database of labels), all of them or none.
+
+    If an item already has a label in the store, that label is kept.
 
     Args:
-      items: the ids of the images.
-      names: the class name of each.
+      store: the label store.
+      label_set: the name of the set of labels in the store.
+      items: the ids of the images to label.
+      names: the class name of each of these images.
 
     Returns:
-      Whether a class is new to the store, and the items whose label was another one before.
+      Whether a class is new to the store, and the ids of the items that already had a different
+      label.
     """
     known = store.classes(label_set)
     new = sorted(set(names) - set(known), key=_by_number)
@@ -136,7 +149,10 @@ def store_labels(
 
 
 def first_places(dataset: Dataset, items: Iterable[str]) -> Int[np.ndarray, "n"]:
-    """Return for each item the index of the first training image that has this content."""
+    """Return, for each item id, the index of the first training image with this id.
+
+    Images with equal pixels have equal ids.
+    """
     place: dict[str, int] = {}
     for index, item in enumerate(dataset.train_items.tolist()):
         place.setdefault(item, index)
@@ -153,8 +169,12 @@ def _as_list(labels: Any, what: str) -> list[Any]:
     return list(labels) if isinstance(labels, list | tuple) else np.asarray(labels).tolist()
 
 
-def _kind(value: Any, where: str) -> bool:
-    """Return True for an integer and False for a string."""
+def _label_is_integer(value: Any, where: str) -> bool:
+    """Return True if the label `value` is an integer and False if it is a string.
+
+    Raises:
+      DataError: the label is missing, empty, or of another type.
+    """
     if value is None or value == "" or (isinstance(value, float) and np.isnan(value)):
         raise DataError(f"{where} is {value!r}: every image asked about needs a label")
     if _is_integer(value):

@@ -1,4 +1,4 @@
-"""Show the progress of a run that Python code started: as a bar, or by `logging`."""
+"""Show the progress of a run that Python code started: as a bar, or by log messages."""
 
 import logging
 import sys
@@ -11,13 +11,15 @@ LOGGER = logging.getLogger("jaxlabel")
 
 
 class LibraryProgress(Progress):
-    """Show a `tqdm` bar on a terminal and in a notebook, and log lines elsewhere.
+    """Progress display for library calls: a `tqdm` bar in a terminal or notebook, or log messages.
 
-    Lines go to the logger "jaxlabel" at level INFO, at most one in 10 seconds for each phase. To
-    see them in a script: `logging.basicConfig(level=logging.INFO)`.
+    The messages go to the logger "jaxlabel" at level INFO, at most one in 10 seconds for each phase
+    of the training. The call `logging.basicConfig(level=logging.INFO)` makes them visible in a
+    script.
 
     Args:
-      check: called at each update; what it raises ends the run. It lets another thread stop it.
+      check: a function that is called at each update. If it raises an exception, the run ends, so
+        that another thread can stop the run.
     """
 
     def __init__(self, check: Callable[[], None] | None = None):
@@ -25,18 +27,18 @@ class LibraryProgress(Progress):
         self._check = check
 
     def update(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
-        """Show that `phase` has done `step` of `num_steps` steps."""
+        """Show that `step` of the `num_steps` steps of the training phase `phase` are done."""
         if self._check is not None:
             self._check()
         super().update(phase, step, num_steps, note)
 
     def say(self, text: str) -> None:
-        """Log a message at level INFO."""
+        """Log the message `text` at level INFO."""
         LOGGER.info("%s", text)
 
     @property
     def shows_bars(self) -> bool:
-        """Whether a bar can be drawn: on a terminal or in a notebook."""
+        """Whether a progress bar can be shown: the program runs in a terminal or in a notebook."""
         return sys.stderr is not None and (sys.stderr.isatty() or _in_notebook())
 
     def _new_bar(self, step: int, num_steps: int) -> Any:

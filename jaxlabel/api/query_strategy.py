@@ -14,20 +14,22 @@ from jaxlabel.errors import DataError, UsageError
 
 
 class QueryStrategy(BaseEstimator):
-    """Choose samples to be labelled, by one of jaxlabel's query strategies.
+    """A query strategy of jaxlabel, which chooses the samples to label next.
 
         strategy = jaxlabel.QueryStrategy("typiclust", random_state=0)
-        indices = strategy.query(X, y, batch_size=10)       # y: NaN where there is no label
+        indices = strategy.query(X, y, batch_size=10)       # y: NaN for samples without a label
 
-    It is used as scikit-activeml's strategies are (`skactiveml.pool`), which it does not need.
+    It has the interface of the pool-based strategies of scikit-activeml (`skactiveml.pool`), but
+    does not need that package.
 
     Args:
-      strategy: "random", "medoids", "typiclust", "probcover", "maxherding" or "coreset", which
-        look at the features alone; or "margin", "entropy", "badge" or "diverse", which need class
-        probabilities: pass `clf` or `probabilities` to `query`. Or `module:function`.
-      missing_label: the value of `y` that marks a sample without a label: NaN, None, or a value
-        such as -1 or "".
-      random_state: a seed, a `numpy.random.RandomState`, or None for a new seed at each call.
+      strategy: the name of the strategy. "random", "medoids", "typiclust", "probcover",
+        "maxherding" and "coreset" need only the features. "margin", "entropy", "badge" and
+        "diverse" also need class probabilities: pass `clf` or `probabilities` to `query`. A string
+        of the form `module:function` names a function of the user.
+      missing_label: the value in `y` that marks a sample without a label: NaN, None, or another
+        value such as -1 or "".
+      random_state: a seed, a `numpy.random.RandomState`, or None for a new seed in each call.
     """
 
     def __init__(
@@ -52,30 +54,34 @@ class QueryStrategy(BaseEstimator):
         """Return the indices of the samples to label next.
 
         Args:
-          X: features of shape (n, d), labelled and unlabelled samples together. More axes are
-            flattened. Their scale decides what is near: standardise them beforehand.
-          y: the labels, of length n, with `missing_label` where there is none.
-          candidates: None: all unlabelled samples. Integers: indices of the samples to choose
-            among. An array of shape (m, d): other samples, which may be absent from `X`; indices
-            then refer to it.
-          batch_size: how many to choose; at most the number of candidates are returned.
-          return_utilities: whether to return utilities as well.
-          clf: a classifier with `fit` and `predict_proba`, for strategies that need probabilities.
-            It is copied and fitted to the labelled samples.
-          fit_clf: False: `clf` is fitted already.
-          probabilities: the probability of each class for each sample, of shape (n, classes), in
-            place of `clf`; with `candidates` of shape (m, d), of shape (m, classes).
+          X: the features of all samples, labelled and unlabelled, of shape (n, d). Further axes are
+            flattened. Strategies compare distances, so standardise features of different scales
+            first.
+          y: the labels of the n samples, with `missing_label` for samples without a label.
+          candidates: the samples to choose from. None: all unlabelled samples. Integers: the
+            samples of `X` with these indices. An array of shape (m, d): the features of samples
+            that need not be in `X`; the returned indices are then rows of this array.
+          batch_size: the number of samples to choose. If there are fewer candidates, all are
+            chosen.
+          return_utilities: whether to return the utilities too (see Returns).
+          clf: a classifier with the methods `fit` and `predict_proba`, for strategies that need
+            class probabilities. A copy of it is fitted to the labelled samples.
+          fit_clf: whether to fit the copy of `clf`; False if `clf` is already fitted.
+          probabilities: class probabilities to use instead of `clf`, with one row for each sample
+            of `X`, or for each row of `candidates` if this is an array of features.
 
         Returns:
-          The indices, the most wanted first. With `return_utilities` a pair: the indices, and an
-          array of shape (batch_size, n) or (batch_size, m). jaxlabel's strategies choose whole
-          batches and rank no other samples, so that row b is 1 for the sample chosen in step b, 0
-          for other candidates, and NaN for all others and those chosen before.
+          The indices, with the most useful sample first. If `return_utilities` is True, a pair of
+          the indices and an array with one row for each chosen sample and one column for each
+          sample of `X` or row of `candidates`. Row b has 1 for the sample that was chosen in step
+          b, 0 for the other candidates, and NaN for samples that are not candidates or were chosen
+          in an earlier step. The strategies choose whole batches, so they give no other utilities.
 
         Raises:
-          UsageError: an unknown strategy, or one that needs probabilities without any.
-          DataError: arrays whose shapes do not fit, a value of X that is not finite, or a candidate
-            that does not exist.
+          UsageError: the strategy does not exist, or it needs class probabilities and none are
+            given.
+          DataError: the shapes of the arrays do not match, `X` has a value that is not finite, or a
+            candidate does not exist.
         """
         points = _points(X, "X")
         unlabelled = is_missing(y, self.missing_label)
@@ -105,10 +111,16 @@ class QueryStrategy(BaseEstimator):
         asked: Int[np.ndarray, "k"], probabilities: Float[np.ndarray, "n classes"] | None,
         count: int,
     ) -> Int[np.ndarray, "count"]:  # fmt: skip
-        """Choose among the candidates `free`, given the labelled samples `asked`.
+        """Choose `count` of the candidates and return their indices in `points`.
 
-        Samples that are neither stay in the features, as the density of all is what counts, unless
-        a candidate was labelled already: it then counts as not labelled.
+        Samples that are neither candidates nor labelled are left out. If a candidate is already
+        labelled, it is treated as unlabelled.
+
+        Args:
+          points: the features of all samples.
+          free: the indices of the candidates.
+          asked: the indices of the labelled samples.
+          probabilities: the class probabilities of all samples; None if the strategy needs none.
         """
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         key = jax.random.key(seed)
@@ -129,7 +141,14 @@ class QueryStrategy(BaseEstimator):
     def _probabilities(
         self, X: Any, y: Any, candidates: Any, clf: Any, fit_clf: bool, given: Any, offset: int
     ) -> Float[np.ndarray, "n classes"] | None:
-        """Return the probabilities of all points, if the strategy looks at them."""
+        """Return the class probabilities of all samples, or None if the strategy does not use them.
+
+        Args:
+          X, y, candidates, clf, fit_clf: the arguments of `query`.
+          given: the argument `probabilities` of `query`.
+          offset: the number of rows of zeros to append, for labelled samples that follow the
+            candidates.
+        """
         if not query.needs_model(self.strategy):
             return None
         if given is None and clf is None:
@@ -148,7 +167,10 @@ class QueryStrategy(BaseEstimator):
 
 
 def is_missing(y: Any, missing_label: Any) -> Bool[np.ndarray, "n"]:
-    """Return True for each label that is `missing_label`, NaN being equal to NaN."""
+    """Return a boolean array that is True for each label in `y` that equals `missing_label`.
+
+    If `missing_label` is NaN, it equals NaN.
+    """
     values = np.asarray(y)
     if missing_label is None:
         return np.array([value is None for value in values.tolist()], bool)

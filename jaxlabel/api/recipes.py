@@ -1,4 +1,4 @@
-"""Find the configuration of a recipe by its name, and change its settings."""
+"""Find the settings of a training method (recipe) by its name, and change some of them."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -27,23 +27,24 @@ MEDOIDS = {
 
 
 def configuration(recipe: str, spec: str, given: Mapping[str, Any]) -> RunConfig:
-    """Return the checked configuration of a recipe for the images of a specification.
+    """Return the settings of a recipe for a data set, after checking that they are valid.
 
     Args:
-      recipe: one of `NAMES`, of the other files in configs/ without ".py", or a path to a config
-        file; ":VARIANT" may follow. Without a variant it is the one that is named after the data
-        set, and where there is none, "folder", whose settings suppose nothing about the images.
-      spec: the specification of the images, as `--config.data` takes it.
-      given: settings of the recipe by name; None leaves a setting as the recipe has it.
+      recipe: the name of a training method, such as "flagship", or the path of a config file. A
+        variant may follow, such as "flagship:mnist". If there is none, the variant with the name of
+        the data set is used; if that does not exist, the variant "folder", which assumes nothing
+        about the images.
+      spec: the data set, as in the setting `data`: "digits", "folder:DIR", ...
+      given: the settings to change, by name. None leaves a setting as the recipe has it.
 
     Raises:
-      UsageError: no such recipe, variant or setting, or a value that does not fit.
+      UsageError: the recipe, the variant or a setting does not exist, or a value is not valid.
     """
     name, colon, variant = recipe.rpartition(":") if ":" in recipe else (recipe, "", "")
-    wanted = {key: _plain(value) for key, value in given.items() if value is not None}
+    wanted = {key: _to_plain_value(value) for key, value in given.items() if value is not None}
     if "data" in wanted:
         raise UsageError("data is not a setting here: the first argument says which images")
-    config, variant = _load(name, colon, variant, spec, str(wanted.get("preset", "")))
+    config, variant = _load_variant(name, colon, variant, spec, str(wanted.get("preset", "")))
     known = {field.name for field in dataclasses.fields(config)}
     for key in wanted:
         if key in ("target", "confidence") and key not in known:
@@ -62,8 +63,18 @@ def configuration(recipe: str, spec: str, given: Mapping[str, Any]) -> RunConfig
     return config
 
 
-def _load(name: str, colon: str, variant: str, spec: str, preset: str) -> tuple[RunConfig, str]:
-    """Return the recipe's configuration before any change, and the name of its variant."""
+def _load_variant(
+    name: str, colon: str, variant: str, spec: str, preset: str
+) -> tuple[RunConfig, str]:
+    """Load the settings of a recipe; return them and the name of the variant that was chosen.
+
+    Args:
+      name: the name of the recipe, or the path of a config file.
+      colon: ":" if the user named a variant, otherwise an empty string.
+      variant: the name of the variant.
+      spec: the data set; its name is the variant if the user named none.
+      preset: the size of the training, such as "tiny".
+    """
     if name == "medoids":
         dataset = name_of(*data.split_spec(spec))
         wanted = variant if colon else dataset if dataset in MEDOIDS else UNKNOWN_IMAGES
@@ -96,8 +107,8 @@ def _path(name: str) -> str:
                          "the path of a config file") from None  # fmt: skip
 
 
-def _plain(value: Any) -> Any:
-    """Return a NumPy scalar as a Python number, and a path as its text."""
+def _to_plain_value(value: Any) -> Any:
+    """Convert a NumPy scalar to a Python number or a path to a string; return others as is."""
     if isinstance(value, np.generic):
         return value.item()
     return str(value) if isinstance(value, Path) else value

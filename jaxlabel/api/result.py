@@ -1,4 +1,4 @@
-"""The result of a finished run: a classifier, its labels, its ledger and its certificate."""
+"""The result of a finished run: a classifier, its labels, the purchases and the certificate."""
 
 import shutil
 from functools import cached_property
@@ -19,7 +19,7 @@ from jaxlabel.experiment import predict as prediction
 from jaxlabel.oracle.ledger import Spending
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.report import write_report
-from jaxlabel.runlog.workdir import refuse_foreign
+from jaxlabel.runlog.workdir import check_is_run_directory
 
 NOT_COPIED = (
     "labels.db",
@@ -32,16 +32,19 @@ NOT_COPIED = (
 
 
 class Certificate(NamedTuple):
-    """The statement that an audit has proved the accuracy to be at least `low`.
+    """A certificate of a run: with probability `confidence`, the accuracy is at least `low`.
+
+    It comes from an audit: the run bought labels of random images and compared them with the
+    predictions.
 
     Attributes:
-      low, high: the interval of the accuracy, as fractions; it holds with `confidence`.
-      estimate: the accuracy that the audit estimated, as a fraction.
-      target: the accuracy that was to be certified, as a fraction.
-      confidence: the probability with which such an interval holds.
-      of: the images that the accuracy is of: "the pool" (the training images that were not bought
-        before the audit) or "new images".
-      labels: the number of labels that audits bought.
+      low, high: the ends of the confidence interval of the accuracy, as fractions.
+      estimate: the estimated accuracy, as a fraction.
+      target: the accuracy that the user asked for, as a fraction.
+      confidence: the probability with which such an interval contains the accuracy.
+      of: the images for which the accuracy holds. "the pool": the training images that were not
+        labelled before the audit. "new images": images from the same distribution.
+      labels: the number of labels that the audits of the run bought.
     """
 
     low: float
@@ -54,17 +57,19 @@ class Certificate(NamedTuple):
 
 
 class Result:
-    """A finished run. `jaxlabel.fit`, `jaxlabel.load` and `Session.result` return one.
+    """The result of a finished run: a classifier, the labels of the images, and the bought labels.
+
+    The functions `jaxlabel.fit` and `jaxlabel.load` and the method `Session.result` return one.
 
     Args:
       directory: the work directory of a finished run, or a directory that `save` wrote.
 
     Raises:
-      UsageError: the directory holds no finished run, or another version's.
+      UsageError: the directory has no finished run, or one of another version of jaxlabel.
 
     Attributes:
-      directory: where the run's files are. Without a `workdir` it is a temporary directory that is
-        removed with this object: call `save` to keep it.
+      directory: the directory with the files of the run. For a run without `workdir` it is a
+        temporary directory, which is removed with this object; call `save` to keep the files.
       record: the content of result.json: all numbers of the run by name.
     """
 
@@ -80,15 +85,16 @@ class Result:
         self._vocabulary.recall(self.directory)
 
     def __repr__(self) -> str:
-        """Return a line with the method, the number of classes and the number of labels."""
+        """Return a line with the method, the number of classes and the number of bought labels."""
         return (f"Result({self.record['method']} on {self.record['dataset']}: "
                 f"{len(self.classes)} classes, {self.labels_spent} labels)")  # fmt: skip
 
     @property
     def classes(self) -> tuple[Any, ...]:
-        """The classes in the order of `predict_proba`'s columns: strings, or integers if given so.
+        """The names of the classes, in the order of the columns of `predict_proba`.
 
-        Where the run found clusters that no label has named, they are "cluster 0", "cluster 1"...
+        They are strings, or integers if the labels were integers. A cluster that got no label is
+        named "cluster 0", "cluster 1" and so on.
         """
         if self.record.get("gives", "classes") == "clusters":
             count = int(self.record.get("clusters", len(self.record["classes"])))
@@ -96,17 +102,17 @@ class Result:
         return self._vocabulary.typed(self.record["classes"])
 
     def predict_proba(self, images: Any) -> Float[np.ndarray, "n classes"]:
-        """Return the probability of each class for each image; a row sums to 1.
+        """Return the probability of each class for each image, as one row per image.
 
         Args:
-          images: uint8 (n, h, w) or (n, h, w, c), or floats from 0 to 1, of the size of the
-            training images; or a data specification such as "folder:DIR", of which the test
-            images are taken, or the training images where there are no test images. Where the run
-            resized its images (`image_size`), these are resized as well.
+          images: an array: uint8 of shape (n, h, w) or (n, h, w, c), or floats from 0 to 1. Or a
+            data specification such as "folder:DIR"; its test images are used, or its training
+            images if it has no test images. The images must have the size of the training images,
+            unless the run resized its images (`image_size`); then these images are resized too.
 
         Raises:
-          UsageError: the images have another size, or the run learned features without classes.
-          DataError: the images cannot be used.
+          UsageError: the images have another size, or the run has learned features but no classes.
+          DataError: the images are not valid.
         """
         trained = self._trained
         if trained.gives == "features":
@@ -118,14 +124,19 @@ class Result:
         return predict_probabilities(trained.model, like_training(images, trained.shape, options))
 
     def predict(self, images: Any) -> Shaped[np.ndarray, "n"]:
-        """Return the most probable class of each image; the argument is `predict_proba`'s."""
+        """Return the most probable class of each image.
+
+        Args:
+          images: the images, as for `predict_proba`.
+        """
         return np.array(self.classes)[self.predict_proba(images).argmax(axis=-1)]
 
     @cached_property
     def train_labels(self) -> Shaped[np.ndarray, "n"] | None:
-        """The class that the run gave to each training image, in the images' order.
+        """The class that the run gave to each training image, in the order of the images.
 
-        Labels that were bought are in their places. None where the recipe labels no images.
+        For images whose label was bought, it is that label. None if the training method gives no
+        labels.
         """
         path = self.directory / "artifacts" / "train_labels.npz"
         if not path.exists():
@@ -135,17 +146,20 @@ class Result:
 
     @property
     def labels_spent(self) -> int:
-        """The number of labels that were bought."""
+        """The number of labels that the run bought."""
         return int(self.record["labels_spent"])
 
     @property
     def ledger(self) -> tuple[Spending, ...]:
-        """What was bought: a row (purpose, round, labels, cost) for each purpose and round."""
+        """The list of purchases: one row (purpose, round, labels, cost) for each purpose and round.
+
+        The purpose is "train" or "certify". `labels` is the number of labels bought.
+        """
         return tuple(Spending(**entry) for entry in self.record["ledger"])
 
     @property
     def certificate(self) -> Certificate | None:
-        """The certificate that the target is reached, or None where nothing was certified."""
+        """The certificate that the accuracy reaches the target; None if nothing was certified."""
         record, config = self.record, self.record["config"]
         if not record.get("certified"):
             return None
@@ -157,10 +171,11 @@ class Result:
 
     @property
     def accuracy_estimate(self) -> float | None:
-        """The run's own estimate of its accuracy, as a fraction, or None where it has none.
+        """The run's estimate of its accuracy, as a fraction; None if there is no estimate.
 
-        It is the estimate of a successful audit; else that of the recipe, from labels that it
-        bought; else the mean probability of the model's predictions, which is mostly too high.
+        If an audit (labels bought for random images) succeeded, it is the estimate of that audit.
+        Otherwise it is the training method's own estimate from bought labels. If there is none
+        either, it is the mean probability of the predicted classes, which is usually too high.
         """
         for name in ("certified_estimate", "estimate", "confidence"):
             if self.record.get(name) is not None:
@@ -168,7 +183,11 @@ class Result:
         return None
 
     def report(self, path: str | Path) -> Path:
-        """Write the report, one HTML file that opens offline, and return its path."""
+        """Write the report, a single HTML file that can be viewed offline, and return its path.
+
+        Args:
+          path: the file to write.
+        """
         written, target = write_report(self.directory), Path(path).expanduser()
         if target.is_dir():
             raise UsageError(f"{target} is a directory: name the file of the report")
@@ -177,18 +196,21 @@ class Result:
         return target
 
     def save(self, directory: str | Path) -> Path:
-        """Copy the result into a directory that `jaxlabel.load` reads, and return its path.
+        """Copy the result to a directory that `jaxlabel.load` can read, and return its path.
 
-        The copy holds the model, the record, the curves and the report; it holds no images and no
-        label store. A result that is there is replaced.
+        The copy has the model, all numbers, the training curves and the report. It has no images
+        and no database of labels. If the directory contains a result, it is replaced.
+
+        Args:
+          directory: the directory to write.
 
         Raises:
-          UsageError: the directory holds something else.
+          UsageError: the directory contains other files.
         """
         target = Path(directory).expanduser()
         if target.resolve() == self.directory.resolve():
             return target
-        refuse_foreign(target)
+        check_is_run_directory(target)
         partial = target.with_name(f".{target.name}.part")
         with files.write_errors(target):
             shutil.rmtree(partial, ignore_errors=True)
@@ -204,19 +226,23 @@ class Result:
 
 
 def _unneeded(folder: str, names: list[str]) -> set[str]:
-    """Return the names that a copy does without: the store, locks, other checkpoints."""
+    """Return which of the files `names` in `folder` a copy of a result does not need.
+
+    These are the database of labels, lock files, and all checkpoints except the final model.
+    """
     if Path(folder).name == "checkpoints":
         return set(names) - {"predictor"}
     return {name for name in names if name in NOT_COPIED or name.endswith(".part")}
 
 
 def load(directory: str | Path) -> Result:
-    """Load a finished run from its work directory, or from a directory that `Result.save` wrote.
+    """Load the result of a finished run.
 
     Args:
-      directory: for instance `runs/digits`, which `jaxlabel train --workdir=runs/digits` wrote.
+      directory: the work directory of the run, such as `runs/digits` after the command `jaxlabel
+        train --workdir=runs/digits`; or a directory that `Result.save` wrote.
 
     Raises:
-      UsageError: the directory holds no finished run, or one of another version of jaxlabel.
+      UsageError: the directory has no finished run, or one of another version of jaxlabel.
     """
     return Result(directory)

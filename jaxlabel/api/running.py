@@ -1,4 +1,4 @@
-"""Run a recipe on images in memory, with labels that Python code gives."""
+"""Run a training method on images in memory, with labels that Python code gives."""
 
 import contextlib
 import logging
@@ -32,10 +32,15 @@ LOGGER = logging.getLogger("jaxlabel")
 
 
 class Place:
-    """A work directory: the caller's, or a temporary one that is removed with this object.
+    """The work directory of a run, which is temporary if the user named none.
+
+    A temporary directory is removed when this object is deleted.
+
+    Args:
+      workdir: the directory that the user named, or None.
 
     Attributes:
-      path: the directory.
+      path: the path of the directory.
     """
 
     def __init__(self, workdir: str | Path | None):
@@ -48,10 +53,14 @@ class Place:
 
 @contextlib.contextmanager
 def specification(images: Any) -> Iterator[str]:
-    """Yield the data specification of the images; an array is held in memory until the end.
+    """Yield a string that names the data set of a run, for use in a `with` block.
+
+    If `images` is such a string already ("digits", "folder:DIR"), it is yielded unchanged. If
+    `images` is an array, it is kept in memory under a new name until the `with` block ends.
 
     Raises:
-      DataError: the images are neither a specification nor an array of images.
+      DataError: `images` is not a valid array of images.
+      UsageError: `images` is a path without the type of the data set.
     """
     if isinstance(images, str):
         data.split_spec(images)  # raises for one that is not known
@@ -74,7 +83,16 @@ def specification(images: Any) -> Iterator[str]:
 
 
 def train(config: RunConfig, workdir: Path, answers: Answers, progress: Progress) -> None:
-    """Run a configuration to its end, again from its checkpoints whenever a class is new."""
+    """Run a configuration until it is finished; restart it whenever a label names a new class.
+
+    A restarted run keeps all labels that were bought, and its networks have more outputs.
+
+    Args:
+      config: the settings of the run.
+      workdir: the work directory of the run.
+      answers: where the labels come from.
+      progress: the display of the progress.
+    """
     while True:
         try:
             run(config, workdir, answers=answers, progress=progress)
@@ -84,7 +102,7 @@ def train(config: RunConfig, workdir: Path, answers: Answers, progress: Progress
 
 
 def has_own_labels(config: RunConfig) -> bool:
-    """Whether the images of a configuration come with labels, as "digits" does."""
+    """Return True if the data set that `config` names comes with labels, as "digits" does."""
     options = Options(**{name: getattr(config, name) for name in Options._fields})
     return data.has_labels(config.data, options)
 
@@ -92,25 +110,40 @@ def has_own_labels(config: RunConfig) -> bool:
 def by_question(
     vocabulary: Vocabulary, workdir: Path, ask: Callable[[Int[np.ndarray, "n"]], Any]
 ) -> Answers:
-    """Return the source of labels that calls `ask` with indices and stores what it returns."""
+    """Return an `Answers` object that gets labels by calling the user's function `ask`.
+
+    Args:
+      vocabulary: the class names, and the rules by which labels name classes.
+      workdir: the work directory of the run.
+      ask: a function that returns the labels of the images with the given indices.
+    """
 
     def answer(store: "LabelStore", dataset: Dataset, items: list[str]) -> None:
         names = vocabulary.read(ask(first_places(dataset, items)), len(items), "ask(indices)")
         record(vocabulary, workdir, store, dataset, items, names)
 
-    return Answers(_define(vocabulary, workdir), answer)
+    return Answers(_class_definer(vocabulary, workdir), answer)
 
 
 def by_array(vocabulary: Vocabulary, workdir: Path, labels: Any, count: int) -> Answers:
-    """Return the source of labels that stores all of `labels` before the run begins.
+    """Return an `Answers` object that stores all of `labels` before the run begins.
+
+    The run can read a stored label only after buying it.
+
+    Args:
+      vocabulary: the class names, and the rules by which labels name classes.
+      workdir: the work directory of the run.
+      labels: the label of each training image.
+      count: the number of training images.
 
     Raises:
-      UsageError, DataError: the labels do not fit the `count` images.
+      UsageError: the number of labels is not `count`.
+      DataError: a label is not a class.
     """
     names = vocabulary.read(labels, count, "ask")
 
     def prepare(store: "LabelStore", dataset: Dataset) -> None:
-        _define(vocabulary, workdir)(store, dataset)
+        _class_definer(vocabulary, workdir)(store, dataset)
         _, refused = store_labels(store, dataset.name, dataset.train_items.tolist(), names)
         if refused:
             LOGGER.warning("%d labels differ from an earlier label of an equal image, which "
@@ -121,10 +154,14 @@ def by_array(vocabulary: Vocabulary, workdir: Path, labels: Any, count: int) -> 
 
 
 def by_oracle(oracle: Oracle, config: RunConfig, items: list[str]) -> Answers:
-    """Return the source of labels that is an oracle of the caller's.
+    """Return an `Answers` object that buys labels from an oracle of the user.
+
+    Args:
+      oracle: the oracle, an object that sells labels and keeps the budget.
+      items: the ids of the training images.
 
     Raises:
-      UsageError: its images are others, or in another order.
+      UsageError: the ids of the oracle's images differ from `items`, or have another order.
     """
     if oracle.items != items:
         raise UsageError("the oracle's items are not those of the images, in their order: make it "
@@ -136,10 +173,18 @@ def record(
     vocabulary: Vocabulary, workdir: Path, store: "LabelStore", dataset: Dataset,
     items: list[str], names: list[str],
 ) -> None:  # fmt: skip
-    """Store labels that were given during a run.
+    """Store labels that the user gave during a run.
+
+    Args:
+      vocabulary: the class names, and the rules by which labels name classes.
+      workdir: the work directory of the run.
+      store: the database of labels.
+      dataset: the images of the run.
+      items: the ids of the images to label.
+      names: the class name of each of these images.
 
     Raises:
-      NewClasses: one of them is a class that the run did not know.
+      NewClasses: a label names a class that the run did not know.
     """
     vocabulary.save(workdir)
     is_new, _ = store_labels(store, dataset.name, items, names)
@@ -147,8 +192,13 @@ def record(
         raise NewClasses(f"{len(store.classes(dataset.name))} classes are known now")
 
 
-def _define(vocabulary: Vocabulary, workdir: Path) -> "Callable[[LabelStore, Dataset], None]":
-    """Return a function that names the classes in the store, if the caller listed them."""
+def _class_definer(
+    vocabulary: Vocabulary, workdir: Path
+) -> "Callable[[LabelStore, Dataset], None]":
+    """Return a function that writes the class names to the label store, if the user gave any.
+
+    It is called with the label store and the data set before the run begins.
+    """
 
     def prepare(store: "LabelStore", dataset: Dataset) -> None:
         vocabulary.save(workdir)

@@ -1,4 +1,4 @@
-"""`jaxlabel.Session`: ask and tell, for notebooks and services that label while a recipe runs."""
+"""`jaxlabel.Session`: a run that requests labels from Python code while it trains."""
 
 import threading
 import weakref
@@ -26,17 +26,20 @@ PATIENCE = 10.0  # seconds that the end of a session waits for its thread to let
 
 
 class Closed(BaseException):
-    """Ends the thread of a session that was closed. It is no error of the run's."""
+    """An exception that ends the thread of a session after `close`; it does not mean an error."""
 
 
 class Question:
-    """What the recipe's thread and the caller share; it holds no reference to the session.
+    """The data that the training thread of a session and the user's thread share.
+
+    The training thread waits for labels here. A `Question` has no reference to its session, so that
+    an unused session can be deleted.
 
     Attributes:
-      pending: the ids of the items that have no label yet, and the index of an image of each.
-      finished: whether the thread has ended.
-      finished_well: whether it has ended with a result.
-      error: what ended it, or None.
+      pending: the images that need a label: the index of the image by its id.
+      finished: whether the training thread has ended.
+      finished_well: whether the training thread has ended with a result.
+      error: the exception that ended the training thread, or None.
     """
 
     def __init__(self, vocabulary: Vocabulary, workdir: Path):
@@ -50,17 +53,19 @@ class Question:
         self._dataset: Dataset | None = None
 
     def prepare(self, store: "LabelStore", dataset: Dataset) -> None:
-        """Name the classes in the store, if the caller listed them."""
+        """Write the class names to the label store `store`, if the user listed them."""
         if self._vocabulary.fixed:
             store.define(dataset.name, self._vocabulary.names)
         self._vocabulary.save(self._workdir)
 
     def wait_for_answers(self, store: "LabelStore", dataset: Dataset, items: list[str]) -> None:
-        """In the recipe's thread: ask for the labels of the items, and wait until all are stored.
+        """Request labels from the user and wait until all of them are stored in `store`.
+
+        The training thread calls this method with the ids of the images to label, `items`.
 
         Raises:
-          NewClasses: one of the labels is a class that the run did not know.
-          Closed: the session was closed meanwhile.
+          NewClasses: a label names a class that the run did not know.
+          Closed: the session was closed while this method waited.
         """
         with self.changed:
             self._store, self._dataset = store, dataset
@@ -73,11 +78,11 @@ class Question:
                 raise NewClasses(f"{len(store.classes(dataset.name))} classes are known now")
 
     def tell(self, indices: Any, labels: Any) -> None:
-        """In the caller's thread: check the labels and store them, all or none."""
+        """Check the user's labels for the images `indices`, and store all of them or none."""
         with self.changed:
             if self._store is None or self._dataset is None or not self.pending:
                 raise UsageError("no question is open: call ask() first, which waits for one")
-            items = self._items(indices)
+            items = self._requested_ids(indices)
             names = self._vocabulary.read(labels, len(items), "labels")
             answers: dict[str, str] = {}
             for item, name in zip(items, names, strict=True):
@@ -97,8 +102,12 @@ class Question:
             if not self.pending:
                 self.changed.notify_all()
 
-    def _items(self, indices: Any) -> list[str]:
-        """Return the ids of images that are asked about, or raise a UsageError."""
+    def _requested_ids(self, indices: Any) -> list[str]:
+        """Return the ids of the images `indices`, whose labels the run must have requested.
+
+        Raises:
+          UsageError: an index is not valid, or the label of its image was not requested.
+        """
         assert self._dataset is not None
         array = np.asarray(indices)
         if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
@@ -119,7 +128,7 @@ class Question:
             raise Closed
 
     def close(self, thread: threading.Thread) -> None:
-        """Ask the thread to end, and wait some seconds for it."""
+        """Make the training thread end, and wait a few seconds until it has ended."""
         with self.changed:
             self.closed = True
             self.changed.notify_all()
@@ -128,28 +137,29 @@ class Question:
 
 
 class Session:
-    """A run that asks for labels whenever it needs some, and goes on when they are told.
+    """A run that requests labels while it trains, so that a person or a program can give them.
 
         with jaxlabel.Session(images, budget=100, workdir="runs/mine") as session:
             while (indices := session.ask()) is not None:
                 session.tell(indices, [label_of(images[i]) for i in indices])
             result = session.result()
 
-    The recipe runs in a thread of its own, so that compiled code and arrays stay in memory between
-    questions. Every `tell` stores its labels in the work directory at once. After a kill, the same
-    call with the same `workdir` goes on: labels that were told are not asked for again.
+    The training runs in a second thread, so that compiled code and arrays stay in memory while the
+    labels are being found. Each call of `tell` saves its labels in the work directory at once. If
+    the program is killed, the same call with the same `workdir` continues the run, and labels that
+    were given before are not requested again.
 
     Args:
-      images: uint8 of shape (n, h, w) or (n, h, w, c), floats from 0 to 1, or a data specification
-        without labels of its own, such as "folder:DIR".
+      images: an array: uint8 of shape (n, h, w) or (n, h, w, c), or floats from 0 to 1. Or a data
+        specification such as "folder:DIR", of a data set without labels.
       budget, recipe, target, confidence, seed, workdir, classes, **settings: as in `jaxlabel.fit`.
 
     Raises:
-      UsageError, DataError: as `jaxlabel.fit`. What the recipe raises later, `ask` and `result`
-        raise.
+      UsageError, DataError: an argument is not valid, as in `jaxlabel.fit`. Errors that occur later
+        in the training are raised by `ask` and `result`.
 
     Attributes:
-      workdir: the directory of the run.
+      workdir: the work directory of the run.
     """
 
     def __init__(
@@ -180,7 +190,7 @@ class Session:
                 raise UsageError(f"{spec} brings its own labels: call jaxlabel.fit({spec!r})")
             self._question = Question(vocabulary, self.workdir)
             self._thread = threading.Thread(
-                target=_work, args=(self._question, config, self.workdir, holder),
+                target=_run_training, args=(self._question, config, self.workdir, holder),
                 name="jaxlabel.Session", daemon=True,
             )  # fmt: skip
         except BaseException:
@@ -190,17 +200,18 @@ class Session:
         self._thread.start()
 
     def ask(self) -> Int[np.ndarray, "m"] | None:
-        """Wait until the recipe needs labels, and return the indices of the images in question.
+        """Wait until the run needs labels, and return the indices of the images to label.
 
-        Of images that are equal, one is asked about. Called again before all were told, it returns
-        those that are still open. Training between two questions takes seconds to minutes.
+        This takes seconds to minutes, because the networks train in the meantime. Of several images
+        with equal pixels, only one is returned. Images whose label was requested before and not
+        given yet are returned again.
 
         Returns:
-          Indices of the images, the most wanted first; or None when the run has ended.
+          The indices, with the most useful image first; None if the run has ended.
 
         Raises:
           UsageError: the session is closed.
-          JaxlabelError: what ended the run, such as a budget that buys no label.
+          JaxlabelError: an error ended the run, for example because the budget buys no label.
         """
         question = self._question
         with question.changed:
@@ -213,26 +224,26 @@ class Session:
             return np.array(list(question.pending.values()), np.int64)
 
     def tell(self, indices: Any, labels: Any) -> None:
-        """Store the labels of images that `ask` returned; the run goes on when all are told.
+        """Store labels of images that `ask` returned; the run continues when all of them have one.
 
         Args:
-          indices: indices that `ask` returned, all or some of them, in any order.
-          labels: a class name or an integer for each, in the order of `indices`.
+          indices: some or all of the indices that `ask` returned, in any order.
+          labels: for each index, a class name or an integer.
 
         Raises:
-          UsageError: an index that is not asked about, another number of labels than indices, or
-            no open question. Nothing is stored.
-          DataError: a label that is missing or is no class. Nothing is stored.
+          UsageError: the run does not wait for the label of one of the images, or the numbers of
+            labels and indices differ. Nothing is stored.
+          DataError: a label is missing or is not a class. Nothing is stored.
         """
         with self._question.changed:
             self._raise_error()
         self._question.tell(indices, labels)
 
     def result(self) -> Result:
-        """Wait for the end of the training and return the classifier.
+        """Wait until the run has ended and return its result, which contains the classifier.
 
         Raises:
-          UsageError: the run still asks for labels, or the session was closed before its end.
+          UsageError: the run still needs labels, or the session was closed before the run ended.
         """
         indices = self.ask()
         if indices is not None:
@@ -241,11 +252,11 @@ class Session:
         return Result(self.workdir, self._place)
 
     def close(self) -> None:
-        """End the run's thread and let the work directory go. What was told stays stored."""
+        """End the training; the labels that were given stay in the work directory."""
         self._finalizer()
 
     def __enter__(self) -> Self:
-        """Return the session itself."""
+        """Return the session, for use in a `with` block."""
         return self
 
     def __exit__(
@@ -254,7 +265,7 @@ class Session:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the session."""
+        """Close the session at the end of a `with` block."""
         self.close()
 
     def _raise_error(self) -> None:
@@ -264,8 +275,8 @@ class Session:
             raise UsageError("the session is closed: make it again with the same workdir to go on")
 
 
-def _work(question: Question, config: RunConfig, workdir: Path, holder: Any) -> None:
-    """Run the recipe in the session's thread; pass what ends it to the caller."""
+def _run_training(question: Question, config: RunConfig, workdir: Path, holder: Any) -> None:
+    """Run the training in the session's second thread; keep an exception in `question.error`."""
     answers = Answers(question.prepare, question.wait_for_answers)
     try:
         running.train(config, workdir, answers, LibraryProgress(question.check))

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Key
 
+from jaxlabel.nets import native
+
 Images = Float[Array, "batch h w c"]
 Transform = Callable[[Key[Array, ""], Images], Images]
 
@@ -18,20 +20,21 @@ def warp(
     offsets: Float[Array, "batch 2"],
     reach: tuple[int, int],
 ) -> Images:
-    """Apply an affine transform to each image, with a matrix and an offset per image.
+    """Apply an affine transform to each image, given by one matrix and one offset per image.
 
     The output pixel at position p is the input at position M (p - c) + c + offset, where M is the
     image's matrix and c the image's centre. Positions are in (row, column) order. Values are
     interpolated linearly, first along rows, then along columns (Catmull & Smith 1980). Each of the
-    two passes is a weighted sum of shifted copies of the image: on a CPU, gathering each pixel
-    takes more than twice as long (experiments/scan.md). Pixels from outside the image are black.
+    two passes is computed as a weighted sum of shifted copies of the image. (To look up each output
+    pixel by its position takes more than twice as long on a CPU: experiments/scan.md.) Output
+    pixels whose position is outside the image are black.
 
     Args:
-      matrices: the matrix of each image. Its upper left element must not be near 0, so rotations
-        near 90 degrees do not work.
+      matrices: the matrix M of each image. The upper left element of M must not be near 0, so
+        rotations near 90 degrees do not work.
       offsets: the offset of each image, in pixels.
-      reach: two numbers: the largest distances, in pixels, that any pixel moves along columns, and
-        along rows.
+      reach: the largest distances, in pixels, by which any pixel moves: first the vertical one,
+        then the horizontal one.
     """
     height, width = images.shape[1:3]
     rows, columns = jnp.arange(height) - (height - 1) / 2, jnp.arange(width) - (width - 1) / 2
@@ -69,9 +72,9 @@ def _shift_pixels(
 
 
 def deform(*, max_shift: float, max_rotation: float, max_scale: float) -> Transform:
-    """Return a random transform that shifts, rotates, and scales each image.
+    """Return a function of (key, images) that shifts, rotates, and scales each image at random.
 
-    The draws are independent for each image and uniform.
+    The amounts are drawn uniformly and independently for each image.
 
     Args:
       max_shift: the largest shift along each axis, as a fraction of the image's side.
@@ -104,10 +107,10 @@ def deform(*, max_shift: float, max_rotation: float, max_scale: float) -> Transf
 
 
 def crop(smallest: float, *, max_ratio: float = 4 / 3) -> Transform:
-    """Return a random transform that cuts a rectangle out of each image and enlarges it.
+    """Return a function of (key, images) that enlarges a random rectangle of each image.
 
-    The result has the size of the image. After Szegedy et al. 2015: the rectangle's area is drawn
-    uniformly, and the ratio of its sides log-uniformly from [1/max_ratio, max_ratio].
+    The rectangle is cut out and enlarged to the size of the image. As in Szegedy et al. 2015, its
+    area is drawn uniformly, and the ratio of its sides log-uniformly from [1/max_ratio, max_ratio].
 
     Args:
       smallest: the smallest area, as a fraction of the image's area.
@@ -133,11 +136,12 @@ def crop(smallest: float, *, max_ratio: float = 4 / 3) -> Transform:
 def _interpolation_matrices(
     side: int, scale: Float[Array, "batch"], offset: Float[Array, "batch"]
 ) -> Float[Array, "batch side side"]:
-    """Return a matrix per image that resamples a line of `side` pixels by linear interpolation.
+    """Return one matrix per image that scales and shifts a row or column of pixels.
 
-    The product of the matrix and a row or column of pixels is the scaled and shifted row or column.
+    Multiplying the matrix by a line of `side` pixels resamples the line by linear interpolation.
 
     Args:
+      side: the number of pixels of the line.
       scale: for each image, the distance between neighbouring output pixels, in input pixels.
       offset: for each image, the shift of the line's centre, in pixels.
     """
@@ -148,7 +152,7 @@ def _interpolation_matrices(
 
 
 def shift(key: Key[Array, ""], images: Images, max_shift: float) -> Images:
-    """Shift each image by a random whole number of pixels along each axis; fill the gap with black.
+    """Shift each image by a random whole number of pixels along each axis; fill gaps with black.
 
     Args:
       max_shift: the largest shift along an axis, as a fraction of the image's side.
@@ -169,17 +173,34 @@ def shift(key: Key[Array, ""], images: Images, max_shift: float) -> Images:
 def flip(key: Key[Array, ""], images: Images) -> Images:
     """Mirror each image left to right with probability 1/2."""
     mirrored = jax.random.bernoulli(key, shape=(len(images), 1, 1, 1))
-    return jnp.where(mirrored, images[:, :, ::-1], images)
+    return jnp.where(mirrored, reversed_along(images, axis=2), images)
+
+
+def reversed_along(images: Images, axis: int) -> Images:
+    """Reverse the order of the images' pixels along an axis.
+
+    On a CPU, XLA takes ten times longer to reverse an array than to concatenate its slices in
+    reverse order, so this function concatenates slices. It uses XLA's own reversal for sides of
+    more than 64 pixels, and wherever XLA's kernels are selected (see the setting `cpu_kernels`):
+    there, results shall stay as they are, and slices could change the rounding of later
+    computations.
+    """
+    side = images.shape[axis]
+    if side > 64 or native.selected().name == "xla":  # more slices take longer to compile
+        return lax.rev(images, (axis,))
+    slices = [lax.slice_in_dim(images, i, i + 1, axis=axis) for i in range(side)]
+    return lax.concatenate(slices[::-1], axis)
 
 
 def turn(key: Key[Array, ""], images: Images) -> Images:
-    """Rotate and mirror each image at random: apply one of the square's eight symmetries.
+    """Apply one of the eight symmetries of the square, chosen at random, to each image.
 
-    Images that are not square are only mirrored at random, left to right and upside down.
+    The symmetries are the rotations by multiples of 90 degrees and their mirror images. Images that
+    are not square are only mirrored at random, left to right and upside down.
     """
     row_key, column_key, swap_key = jax.random.split(key, 3)
     upside_down = jax.random.bernoulli(row_key, shape=(len(images), 1, 1, 1))
-    images = flip(column_key, jnp.where(upside_down, images[:, ::-1], images))
+    images = flip(column_key, jnp.where(upside_down, reversed_along(images, axis=1), images))
     if images.shape[1] != images.shape[2]:
         return images
     swapped = jax.random.bernoulli(swap_key, shape=(len(images), 1, 1, 1))
@@ -189,8 +210,8 @@ def turn(key: Key[Array, ""], images: Images) -> Images:
 def erase(key: Key[Array, ""], images: Images, side: float, *, fill: float = 0.0) -> Images:
     """Overwrite a square at a random position in each image with the value `fill` (cutout).
 
-    DeVries & Taylor 2017. The square's centre is uniform over the image, so part of the square may
-    lie outside.
+    DeVries & Taylor 2017. The square's centre is drawn uniformly from the whole image, so part of
+    the square may lie outside.
 
     Args:
       side: the square's side, as a fraction of the image's side.

@@ -27,8 +27,8 @@ def tone(
     """Change the gamma, contrast, and brightness of each image at random; clip values to [0, 1].
 
     Args:
-      contrast: the image's values are scaled about their mean by a random factor between 1 -
-        contrast and 1 + contrast.
+      contrast: the differences of the image's values from their mean are multiplied by a random
+        factor between 1 - contrast and 1 + contrast.
       brightness: a random constant between -brightness and brightness is added to the image.
       gamma: each value x becomes x + g x (1 - x), where g is random between -gamma and gamma. This
         approximates a gamma curve without logarithms. `gamma` must be at most 1.
@@ -51,9 +51,9 @@ def jitter(
     """Jitter the colours of RGB images at random, and turn some images grey (SimCLR).
 
     Chen et al. 2020, appendix A. Brightness, contrast, and saturation are each multiplied by a
-    random factor between 1 - 0.8 `strength` and 1 + 0.8 `strength`. The hue is rotated by up to 0.2
-    `strength` of the colour circle, at random. This happens in the YIQ colour space, where
-    saturation and hue together are one matrix per image.
+    random factor between 1 - 0.8 s and 1 + 0.8 s, where s is `strength`. The hue is rotated by a
+    random fraction of the colour circle, up to 0.2 s. The computation uses the YIQ colour space,
+    where one matrix per image changes both saturation and hue.
 
     Args:
       strength: the strength of the jitter.

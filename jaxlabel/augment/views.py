@@ -12,12 +12,13 @@ MIRRORED_KINDS = ("clothes", "overhead", "objects")
 
 
 def mirror(kind: str, key: Key[Array, ""], images: Images) -> Images:
-    """Mirror or rotate images at random, as far as their kind allows without changing their class.
+    """Mirror or rotate each image at random in a way that does not change its class.
 
     Args:
-      kind: what the images show. "overhead" images get a random one of the square's eight
-        symmetries. "clothes" and "objects" are mirrored left to right with probability 1/2. Images
-        of other kinds, such as "digits", are returned unchanged.
+      kind: what the images show, which decides how they change. "overhead" images (seen from above)
+        get a random one of the eight symmetries of the square. "clothes" and "objects" are mirrored
+        left to right with probability 1/2. Images of other kinds, such as "digits", are returned
+        unchanged.
     """
     if kind == "overhead":
         return turn(key, images)
@@ -25,15 +26,17 @@ def mirror(kind: str, key: Key[Array, ""], images: Images) -> Images:
 
 
 def weak(kind: str, *, max_shift: float = 0.08) -> Transform:
-    """Return the weak augmentation: a small random shift and, for some kinds of images, a flip.
+    """Return the weak augmentation, a function of (key, images) that slightly changes each image.
+
+    It shifts each image at random and, if `kind` allows it, mirrors it (see `mirror`).
 
     Args:
-      kind: what the images show, such as "digits" or "clothes"; it decides whether images are
-        mirrored.
+      kind: what the images show, such as "digits" or "clothes". Or "module:function", the user's
+        own function: called with "weak", it returns the augmentation to use.
       max_shift: the largest shift, as a fraction of the image's side.
     """
     if is_own(kind):
-        return _own(kind, "weak")
+        return _own_augmentation(kind, "weak")
 
     def transform(key: Key[Array, ""], images: Images) -> Images:
         shift_key, flip_key = jax.random.split(key)
@@ -44,19 +47,20 @@ def weak(kind: str, *, max_shift: float = 0.08) -> Transform:
 
 
 def strong(kind: str) -> Transform:
-    """Return the strong augmentation for training on pseudo-labels, as in FixMatch.
+    """Return the strong augmentation for pseudo-labels, a function of (key, images).
 
-    Sohn et al. 2020, section 2.3. It applies a random affine transform, a flip where the kind of
-    images allows it, random changes of contrast, brightness, and gamma, colour jitter on colour
-    images, and an erased square. The paper draws a few operations at random from a long list; this
-    function always applies all of its few, which are fast on the device.
+    It changes the images on which a network is trained with pseudo-labels, as in FixMatch (Sohn et
+    al. 2020, section 2.3). It applies a random affine transform, a flip if `kind` allows it (see
+    `mirror`), random changes of contrast, brightness, and gamma, colour jitter on colour images,
+    and an erased square. The paper draws a few operations at random from a long list; this function
+    always applies all of its few, which are fast on a GPU.
 
     Args:
-      kind: what the images show, such as "digits" or "clothes"; it decides whether images are
-        mirrored.
+      kind: what the images show, such as "digits" or "clothes". Or "module:function", the user's
+        own function: called with "strong", it returns the augmentation to use.
     """
     if is_own(kind):
-        return _own(kind, "strong")
+        return _own_augmentation(kind, "strong")
     move = deform(max_shift=0.1, max_rotation=0.3, max_scale=0.15)
 
     def transform(key: Key[Array, ""], images: Images) -> Images:
@@ -72,21 +76,22 @@ def strong(kind: str) -> Transform:
 
 
 def contrastive(kind: str, *, strength: float = 1.0) -> Transform:
-    """Return the augmentation for contrastive learning (SimCLR; Chen et al. 2020, section 3).
+    """Return the augmentation for contrastive learning, a function of (key, images).
 
-    Two augmentations of an image are a positive pair. Colour images get the augmentation of the
-    paper, with crops of at least a fifth of the area. Grey images are small and centred, and their
-    classes differ in the positions of lines and edges, so they are not cropped. They get small
-    random shifts, rotations, and scalings, changes of contrast and gamma, and with probability 1/2
-    an erased square.
+    In SimCLR (Chen et al. 2020, section 3), two augmentations of an image are a positive pair.
+    Colour images get the augmentation of the paper, with crops of at least a fifth of the area.
+    Grey images are small and centred, and their classes differ in the positions of lines and edges,
+    so they are not cropped. They get small random shifts, rotations, and scalings, changes of
+    contrast and gamma, and with probability 1/2 an erased square.
 
     Args:
       kind: what the images show, such as "digits" or "clothes"; it decides whether images are
-        mirrored.
+        mirrored (see `mirror`). Or "module:function", the user's own function: called with
+        "contrastive", it returns the augmentation to use.
       strength: a factor that multiplies all changes of grey images.
     """
     if is_own(kind):
-        return _own(kind, "contrastive")
+        return _own_augmentation(kind, "contrastive")
     move = deform(max_shift=0.07 * strength, max_rotation=0.15 * strength,
                   max_scale=0.12 * strength)  # fmt: skip
     part = crop(0.2)
@@ -107,11 +112,13 @@ def contrastive(kind: str, *, strength: float = 1.0) -> Transform:
     return transform
 
 
-def _own(kind: str, view: str) -> Transform:
-    """Return the transform of a kind `module:function`: what that function returns for the view.
+def _own_augmentation(kind: str, view: str) -> Transform:
+    """Return the augmentation that the user's own function makes.
 
     Args:
-      view: "weak", "strong" or "contrastive".
+      kind: the user's function, in the form "module:function". It gets the name of the augmentation
+        and returns a function of (key, images).
+      view: the name of the augmentation: "weak", "strong", or "contrastive".
     """
     transform: Transform = own_part(kind, "config.kind")(view)
     return transform

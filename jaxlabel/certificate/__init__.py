@@ -46,13 +46,13 @@ class Certificate(NamedTuple):
         fixed in advance, except that it is clipped to [0, 1]. NaN if no label was bought.
       low: the lower end of the confidence interval of the certified accuracy.
       high: the upper end of the interval. The interval is valid whatever rule ended the audit.
-      labels: the number of labels bought.
-      reached: whether `low` is at least the target.
+      labels: the number of labels that the audit bought.
+      reached: whether `low` is at least the target, the accuracy to certify.
       stopped_by: why the audit ended. "target": the target is certified. "below": `high` is below
         the target. "out of reach": the accuracy on the pool cannot certify the target for new
         images, although `high` is not below the target. "budget": the budget is spent. "pool": all
         labels of the pool were bought.
-      indices: the indices of the images whose labels were bought, in the order of the draws.
+      indices: the indices of the images whose labels the audit bought, in the order of the draws.
     """
 
     estimate: float
@@ -65,10 +65,11 @@ class Certificate(NamedTuple):
 
 
 def statement(audits: Sequence[Certificate], population: bool) -> dict[str, float | str]:
-    """Return what the audits of a run have certified, as a dict of entries for result.json.
+    """Return entries of result.json that say what the audits of a run have certified, as a dict.
 
-    Only the last audit counts. If there is no audit, or if the last one did not reach the target,
-    the only entry is "certified" with the value 0.
+    An audit buys labels of random images to certify the accuracy. Only the last audit counts. If
+    there is no audit, or if the last one did not reach the target accuracy, the only entry is
+    "certified" with the value 0.
 
     Args:
       audits: the certificates of the run's audits, in order.
@@ -103,25 +104,25 @@ def audit(
     The pool is the set of all images except `bought`. The audit tests whether the error rate on the
     pool is at most 1 - target. It uses a betting confidence sequence (Waudby-Smith & Ramdas 2024)
     with weighted draws from a finite pool, without replacement, and with control variates (Shekhar
-    et al. 2023). Uncertain images are drawn more often. The model's confidence determines the
-    weights of the draws and the control variates, and is recalibrated after each batch. The
+    et al. 2023). Uncertain images are drawn more often. The weights of the draws and the control
+    variates come from the model's confidence, which is recalibrated after each batch. The
     certificate is valid for any weights and control variates, so an overconfident model needs more
     labels, but does not make the certificate wrong.
 
     Args:
       key: the random key of the draws.
-      probabilities: the model's class probabilities. The probability of the predicted class is the
-        model's confidence.
+      probabilities: the model's class probabilities for all images. The probability of the
+        predicted class is the model's confidence.
       predictions: the predicted classes whose accuracy is audited; they need not be the classes of
         highest probability.
-      ask: a function that buys the labels of images, such as `lambda i: oracle.ask(i,
+      ask: a function that buys and returns the labels of images, such as `lambda i: oracle.ask(i,
         purpose="certify")`.
       target: the accuracy to certify.
       confidence: the probability with which the confidence interval must cover the accuracy.
       budget: the largest number of labels to buy.
       batch: the number of labels to buy at a time; the audit can stop after each batch. With 0, the
-        first batch is the smallest number with which an audit can succeed, and each later batch is
-        a fifth of the labels bought so far, but at least 10. No batch is larger than 50.
+        first batch is the smallest number with which an audit can succeed, each later batch is a
+        fifth of the labels bought so far, but at least 10, and no batch is larger than 50.
       bought: the indices of images that are not in the pool, because their labels were bought
         before.
       population: whether to certify the accuracy on new images instead of the pool (see the
@@ -197,9 +198,10 @@ def _batch_size(num_labels: int, min_labels: float) -> int:
 
 
 def _reason_to_stop(sequence: ConfidenceSequence, max_labels: int, num_pool: int) -> str:
-    """Return why an audit must stop, such as "target" or "budget", or "" if it must continue.
+    """Return why an audit must stop, such as "target" or "budget".
 
-    An audit buys labels of random images to certify a model's accuracy.
+    An audit buys labels of random images to certify a model's accuracy. If it must go on, an empty
+    string is returned.
 
     Args:
       sequence: the draws so far, with the confidence interval that they give.

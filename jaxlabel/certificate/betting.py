@@ -23,15 +23,17 @@ MAX_STAKE = 0.75  # stakes by variance are at most this share of the largest sta
 class ConfidenceSequence:
     """A confidence interval for a model's error rate that is valid after every draw of an audit.
 
-    An audit draws random images and buys their labels. Let m be the error rate on a pool of n
-    images. Each draw of an image i gives a value Y = (errors found before) / n + (sum of s over the
-    remaining images) / n + (wrong_i - s_i) / (n q_i). Here wrong_i is 1 if the prediction for image
-    i is wrong and 0 if not, q_i is the probability of drawing i, and s_i is a prediction of wrong_i
-    (a control variate). Given all earlier draws, the mean of Y is m (Shekhar et al. 2023). So the
-    products of 1 - stake (Y - m) and of 1 + stake' (Y - m) over the draws are nonnegative
-    martingales, if each stake is fixed before the draw. The probability that such a martingale ever
-    exceeds 1/a is at most a (Ville 1939). The products are monotone in m, because the stakes do not
-    depend on m.
+    An audit draws random images one by one and buys their labels. Let m be the error rate on a pool
+    of n images. Each draw of an image i gives a value Y = (errors found before) / n + (sum of s
+    over the remaining images) / n + (wrong_i - s_i) / (n q_i). Here wrong_i is 1 if the prediction
+    for image i is wrong and 0 if not, q_i is the probability of drawing i, and s_i is a prediction
+    of wrong_i (a control variate). Given all earlier draws, the mean of Y is m (Shekhar et al.
+    2023). So a bet that multiplies its capital by 1 - stake (Y - m) in each draw is fair if the
+    stake is fixed before the draw: the capital is a nonnegative martingale, and the probability
+    that it ever exceeds 1/a times its start is at most a (Ville 1939). A value m at which this
+    happens is ruled out. Such bets rule out error rates that are too large; bets with 1 + stake (Y
+    - m) rule out those that are too small. The stakes do not depend on m, so the capital is
+    monotone in m.
 
     Args:
       num_pool: the number n of images in the pool.
@@ -55,7 +57,7 @@ class ConfidenceSequence:
 
     @property
     def num_labels(self) -> int:
-        """Return the number of labels that have been bought so far, one for each draw."""
+        """Return the number of labels that have been bought so far, one for each image drawn."""
         return len(self.drawn)
 
     def update(
@@ -73,8 +75,8 @@ class ConfidenceSequence:
           weights: for each image in `remaining`, the weight with which it was drawn.
           predicted: for each image in `remaining`, the predicted probability of an error.
           wrong: for each draw, whether the model's prediction is wrong.
-          expected_growth: the expected log growth per draw of the bettor's capital, for each stake
-            in STAKES.
+          expected_growth: for each stake in STAKES, the expected growth of the logarithm of the
+            capital when one bet is made on each draw.
         """
         n = self.num_pool
         errors_before = np.sum(self.wrong) + np.concatenate([[0], np.cumsum(wrong[:-1])])
@@ -104,11 +106,11 @@ class ConfidenceSequence:
     def _variance_stakes(
         self, values: Float[np.ndarray, "b"], log: float
     ) -> Float[np.ndarray, "b"]:
-        """Return the stake of the bet on each new value, from the variance of the earlier values.
+        """Return the stakes of the bets on new draws, from the variance of the earlier values.
 
-        The stake of draw t is sqrt(2 log(1/a) / (variance t log(1 + t))), the predictable plug-in
-        bet of Waudby-Smith & Ramdas 2024. It depends on the limit only because the limit is the
-        mean that is assumed before the first draw.
+        A bet is made on each draw (see the class docstring). The stake of draw t is sqrt(2 log(1/a)
+        / (variance t log(1 + t))), the predictable plug-in bet of Waudby-Smith & Ramdas 2024. It
+        depends on `limit` only because `limit` is the mean that is assumed before the first draw.
 
         Args:
           values: the values Y of the new draws (see the class docstring).
@@ -124,19 +126,25 @@ class ConfidenceSequence:
         return bets[len(self._values) :]
 
     def is_below_limit(self) -> bool:
-        """Return True if the draws so far certify that the error rate is at most `limit`."""
+        """Return True if the labels so far certify that the error rate is at most `limit`.
+
+        `limit` is the error rate to test, an argument of the constructor.
+        """
         certain = 1 - np.sum(~self.wrong) / self.num_pool <= self.limit
         return bool(certain or self._max_log_capital(self.limit) >= self._log_low)
 
     def is_above_limit(self) -> bool:
-        """Return True if the draws so far certify that the error rate is larger than `limit`."""
+        """Return True if the labels so far certify that the error rate is above `limit`.
+
+        `limit` is the error rate to test, an argument of the constructor.
+        """
         certain = np.sum(self.wrong) / self.num_pool > self.limit
         return bool(certain or self._max_log_capital_up(self.limit) >= self._log_high)
 
     def interval(self) -> tuple[float, float]:
-        """Return the confidence interval of the accuracy, as (low, high).
+        """Return the confidence interval of the model's accuracy as (low, high).
 
-        It contains the accuracies that are compatible with the draws so far.
+        It contains the accuracies that the draws so far do not rule out.
         """
         min_error = np.sum(self.wrong) / self.num_pool
         max_error = 1 - np.sum(~self.wrong) / self.num_pool
@@ -151,7 +159,7 @@ class ConfidenceSequence:
         return float(1 - above), float(1 - below)
 
     def estimate(self) -> float:
-        """Return the LURE estimate of the accuracy (Farquhar et al. 2021); NaN without draws."""
+        """Return the LURE estimate of the accuracy (Farquhar et al. 2021); NaN without labels."""
         m, n = self.num_labels, self.num_pool
         if m == 0:
             return float("nan")
@@ -162,10 +170,11 @@ class ConfidenceSequence:
         return float(1 - np.sum(parts * self._values))
 
     def _max_log_capital(self, m: float) -> float:
-        """Return the largest log capital so far of bets that the error rate is below `m`.
+        """Return the largest log capital so far of bets that the model's error rate is below `m`.
 
-        Each draw settles one bet. If the error rate is `m` or more, the capital, which starts at 1,
-        rarely becomes large.
+        One bet is made on each image drawn. If the error rate is `m` or more, the capital, which
+        starts at 1, rarely becomes large. So a large capital is evidence that the error rate is
+        below `m`.
         """
         by_limit = np.cumsum(np.log1p(-self._stakes * (self._values - m)))
         by_variance = np.cumsum(np.log1p(-self._stakes_by_variance * (self._values - m)))
@@ -175,10 +184,11 @@ class ConfidenceSequence:
         return float(np.max(total, initial=0.0))
 
     def _max_log_capital_up(self, m: float) -> float:
-        """Return the largest log capital so far of bets that the error rate is above `m`.
+        """Return the largest log capital so far of bets that the model's error rate is above `m`.
 
-        Each draw settles one bet. If the error rate is `m` or less, the capital, which starts at 1,
-        rarely becomes large.
+        One bet is made on each image drawn. If the error rate is `m` or less, the capital, which
+        starts at 1, rarely becomes large. So a large capital is evidence that the error rate is
+        above `m`.
         """
         logs = np.log1p(self._stakes_up * (self._values - m))
         return float(np.max(np.cumsum(logs), initial=0.0))
@@ -189,6 +199,8 @@ def _sum_remaining(
 ) -> Float[np.ndarray, "b"]:
     """Return, for each draw, the sum of `amounts` over the images that were not drawn before it.
 
+    Images are drawn at random, one after the other and without replacement.
+
     Args:
       amounts: one number for each image.
       first: the draws in order, as indices into `amounts`.
@@ -198,10 +210,11 @@ def _sum_remaining(
 
 
 def _smallest_ruled_out(is_ruled_out: Callable[[float], bool], low: float, high: float) -> float:
-    """Return the smallest value in [low, high] for which `is_ruled_out` is True, by bisection.
+    """Return the smallest value in [low, high] for which `is_ruled_out` returns True.
 
-    The result is accurate to 1e-9. `is_ruled_out` must be True for all larger values too. If it is
-    True for no value, `high` is returned.
+    `is_ruled_out` is a function that must also return True for all larger values. The value is
+    found by bisection and accurate to 1e-9. If the function returns True for no value, `high` is
+    returned.
     """
     if not is_ruled_out(high):
         return high

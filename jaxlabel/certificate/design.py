@@ -19,14 +19,15 @@ MIN_ERROR, MAX_ERROR = 1e-4, 0.9  # error probabilities are clipped to this rang
 
 
 class Weighting(NamedTuple):
-    """The weights of random draws of images, and how fast bets are expected to grow with them.
+    """The weights with which an audit draws random images, and how well bets do with them.
 
-    The bets are made on each draw against the hypothesis that the model's error rate is above a
-    limit. Their capital grows if the hypothesis is false.
+    To certify a model's accuracy, an audit bets on each draw against the hypothesis that the error
+    rate is above a limit. The capital of the bets grows if the hypothesis is false.
 
     Attributes:
       weights: for each image, the weight with which it is drawn.
-      growth: the expected log growth per draw of the capital, for each stake in STAKES.
+      growth: for each stake in STAKES, by how much the logarithm of the capital is expected to grow
+        per draw.
     """
 
     weights: Float[np.ndarray, "n"]
@@ -53,11 +54,11 @@ class ErrorModel:
     ) -> Float[np.ndarray, "n"]:
         """Return, for each image of the pool, the calibrated probability of a wrong prediction.
 
-        The pool is the set of images whose labels may be bought. The labels bought so far are used
-        for the calibration.
+        The pool is the set of images whose labels an audit may buy to certify the accuracy. The
+        labels that it has bought so far are used for the calibration.
 
         Args:
-          drawn: the indices of the images whose labels were bought.
+          drawn: the indices of the images drawn so far, whose labels were bought.
           wrong: for each of these images, whether the prediction is wrong.
         """
         prior, precision = np.array([0.0, 1.0]), np.diag([1.0, 4.0])
@@ -76,12 +77,12 @@ class ErrorModel:
 def choose_weights(errors: Float[np.ndarray, "n"], limit: float) -> Weighting:
     """Choose weights for random draws of images, so that few labels can certify the error rate.
 
-    Bets against the hypothesis that the error rate is above `limit` are made on each draw, and the
-    best bet is expected to grow fastest with these weights. The weights are (1 - floor) (e (1 -
-    e))^power / mean + floor, where e is an image's probability of an error, and `mean` is the mean
-    of (e (1 - e))^power over all images. The power is chosen from POWERS and the floor from FLOORS.
-    The growth rate of a stake is E log(1 - stake (Y - limit)), as in Kelly 1956, where Y is the
-    value of a draw (see `betting.ConfidenceSequence`).
+    On each draw, bets are made against the hypothesis that the error rate is above `limit`. With
+    the chosen weights, the capital of the best bet is expected to grow fastest. The weights are (1
+    - floor) (e (1 - e))^power / mean + floor, where e is an image's probability of an error, and
+    `mean` is the mean of (e (1 - e))^power over all images. The power is chosen from POWERS and the
+    floor from FLOORS. The growth rate of a stake is E log(1 - stake (Y - limit)), as in Kelly 1956,
+    where Y is the value of a draw (see `betting.ConfidenceSequence`).
 
     Args:
       errors: the probability that the prediction is wrong, for each image that may be drawn.
@@ -97,10 +98,11 @@ def choose_weights(errors: Float[np.ndarray, "n"], limit: float) -> Weighting:
 
 
 def fastest_growth(errors: Float[np.ndarray, "n"], limit: float) -> float:
-    """Return the expected log growth per draw of the best bets on random draws of images.
+    """Return how fast the best bets against a high error rate are expected to grow.
 
-    The bets are against the hypothesis that the error rate is above `limit`. The growth is the
-    largest over all stakes and all weights of the draws.
+    On each random draw of an image, a bet is made against the hypothesis that the model's error
+    rate is above `limit`. The growth is that of the logarithm of the bets' capital, per draw. It is
+    the largest over all stakes and all weights of the draws.
 
     Args:
       errors: for each image, the true probability that the prediction is wrong.
@@ -117,7 +119,7 @@ def log_odds(probabilities: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
 
 
 def logistic(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-    """Convert log odds to probabilities by the logistic function."""
+    """Convert log odds to probabilities."""
     return 0.5 * (1 + np.tanh(0.5 * values))
 
 
@@ -127,9 +129,10 @@ def _best_design(
     assumed: Float[np.ndarray, "bins"],
     limit: float,
 ) -> tuple[float, float, Float[np.ndarray, "stakes"]]:
-    """Choose the weights of random draws with which the best bet is expected to grow fastest.
+    """Choose the weights of random draws of images with which the best bet grows fastest.
 
-    The docstring of `choose_weights` gives the formula of the weights and explains the bets.
+    On each draw, bets are made that the model's error rate is at most `limit`; their capital grows
+    if this is true. The docstring of `choose_weights` gives the formula of the weights.
 
     Args:
       shares: the share of the images in each bin; a bin holds images of similar error probability.
@@ -138,8 +141,8 @@ def _best_design(
       limit: the error rate that the draws have to test.
 
     Returns:
-      The power and the floor in the formula, and the expected log growth per draw for each stake in
-      STAKES.
+      The power and the floor in the formula, and for each stake in STAKES the expected growth of
+      the logarithm of the capital per draw.
     """
     designs = []
     for power in POWERS:
@@ -157,9 +160,17 @@ def _expected_growth(
     weights: Float[np.ndarray, "bins"],
     limit: float,
 ) -> Float[np.ndarray, "stakes"]:
-    """Return the expected log growth per draw of bets on the error rate, for each stake in STAKES.
+    """Return, for each stake in STAKES, the expected growth of a bet's log capital per draw.
 
-    The error probabilities are assumed to be true. They are also used as the control variate.
+    On each random draw of an image, a bet is made that the model's error rate is at most `limit`.
+    The capital of the bet grows if this is true.
+
+    Args:
+      shares: the share of the images in each bin; a bin holds images of similar error probability.
+      errors: the error probability of each bin, which is assumed to be true and also used as the
+        control variate.
+      weights: the weight of the images in each bin, with which they are drawn.
+      limit: the error rate that the draws have to test.
     """
     total = np.sum(shares * weights)
     centre, scale = np.sum(shares * errors), total / weights
@@ -173,7 +184,7 @@ def _expected_growth(
 def _binned(
     errors: Float[np.ndarray, "n"],
 ) -> tuple[Float[np.ndarray, "bins"], Float[np.ndarray, "bins"]]:
-    """Group images into bins by the logarithm of their error probability.
+    """Group images into bins by the logarithm of their probability of a wrong prediction, `errors`.
 
     Returns:
       The share of the images and the mean error probability in each bin that is not empty.

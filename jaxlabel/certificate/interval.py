@@ -20,7 +20,7 @@ def wilson_interval(correct: float, total: float) -> Interval:
 
     Args:
       correct: the number of successes.
-      total: the number of independent draws; 0 gives the interval (0, 1).
+      total: the number of independent trials; 0 gives the interval (0, 1).
     """
     if total <= 0:
         return Interval(0.0, 1.0)
@@ -33,10 +33,10 @@ def wilson_interval(correct: float, total: float) -> Interval:
 
 
 def at_least(share: float, digits: int) -> str:
-    """Format a lower bound (a fraction) as a percentage, rounded down to `digits` decimals."""
+    """Format a lower bound, a fraction, as a percentage rounded down to `digits` decimals."""
     return f"{math.floor(share * 10 ** (digits + 2) + 1e-6) / 10**digits:.{digits}f}%"
 
 
 def at_most(share: float, digits: int) -> str:
-    """Format an upper bound (a fraction) as a percentage, rounded up to `digits` decimals."""
+    """Format an upper bound, a fraction, as a percentage rounded up to `digits` decimals."""
     return f"{math.ceil(share * 10 ** (digits + 2) - 1e-6) / 10**digits:.{digits}f}%"

@@ -25,12 +25,13 @@ CALIBRATION_FACTOR = 1.25
 class Terms:
     """The claim that an audit has to certify: a model's accuracy is at least `target`.
 
+    An audit buys labels of random images. The pool is the set of images that it may draw.
+
     Attributes:
       target: the accuracy to certify.
       confidence: the probability with which the confidence interval must cover the accuracy.
       num_images: the number of all images.
-      num_bought: the number of images whose labels were bought before; these are not in the pool
-        from which the audit draws.
+      num_bought: the number of images whose labels were bought before; these are not in the pool.
       population: whether to certify the accuracy on new images instead of the pool (see the
         docstring of `jaxlabel.certificate`).
 
@@ -62,8 +63,8 @@ class Terms:
     def population_bounds(self) -> Population | None:
         """Return the object that converts accuracy bounds on the pool to bounds on new images.
 
-        The pool is the set of images that an audit may draw. The result is None if the accuracy on
-        new images is not to be certified (`population` is False).
+        The pool is the set of images that an audit may draw. If the accuracy on new images is not
+        to be certified (`population` is False), None is returned.
         """
         if not self.population:
             return None
@@ -73,7 +74,7 @@ class Terms:
     def pool_target(self) -> float:
         """Return the smallest accuracy on the pool that certifies the target; 1 if none does.
 
-        The pool is the set of images that an audit may draw.
+        The pool is the set of images that an audit may draw. The target is the accuracy to certify.
         """
         bounds = self.population_bounds
         return self.target if bounds is None else bounds.needed_accuracy(self.target, LOWER_SHARE)
@@ -82,19 +83,20 @@ class Terms:
     def pool_error(self) -> float:
         """Return the allowed probability that the interval of the accuracy on the pool is wrong.
 
-        The pool is the set of images that an audit may draw.
+        The pool is the set of images that an audit (the purchase of random labels) may draw.
         """
         bounds = self.population_bounds
         return 1 - self.confidence if bounds is None else bounds.pool_error
 
     def fewest_labels(self) -> float:
-        """Return the smallest number of uniform draws with which an audit can succeed.
+        """Return the smallest number of uniform draws of images with which an audit can succeed.
 
-        This is the number of draws needed if every drawn prediction is right. An audit bets on the
-        draws and succeeds when its capital reaches 1 / error. A bet that is won multiplies the
-        capital by less than 1 + (the share of errors that is allowed among the remaining images).
-        An audit also succeeds when it has drawn as many right predictions as the whole pool must
-        have.
+        This is the number of draws needed if every drawn prediction is right. On each draw, an
+        audit bets that the error rate is low enough. It succeeds when the capital of the bets,
+        which starts at 1, reaches 1 / error, where error is the allowed probability of a wrong
+        certificate. A bet that is won multiplies the capital by less than 1 + (the share of errors
+        that is allowed among the remaining images). An audit also succeeds when it has drawn as
+        many right predictions as the whole pool of images must have.
 
         Returns:
           The number of labels; infinity if no audit can succeed.
@@ -110,16 +112,18 @@ class Terms:
     def expected_labels(self, probabilities: Float[np.ndarray, "m"], mean: float) -> float:
         """Return the number of labels with which an audit succeeds with a probability of about 1/2.
 
-        An audit succeeds when the log capital of its bets reaches log(1 / error). The number of
-        draws follows from the expected log growth of the best bet (Kelly 1956). The images'
-        probabilities of an error are assumed to be `probabilities` after scaling by a temperature
-        (Guo et al. 2017) that makes their mean equal to `mean`. The number is reduced if it is a
-        large part of the pool (Cochran 1977, eq. 4.2). Simulated audits take 0.7 to 1.1 times this
-        number (experiments/certificate.md).
+        On each draw of an image, an audit bets that the error rate is low enough. It succeeds when
+        the capital of the bets, which starts at 1, reaches 1 / error, where error is the allowed
+        probability of a wrong certificate. The number of draws follows from the expected growth of
+        the log capital of the best bet (Kelly 1956). The images' probabilities of an error are
+        assumed to be `probabilities` after scaling by a temperature (Guo et al. 2017) that makes
+        their mean equal to `mean`. The number is reduced if it is a large part of the pool (Cochran
+        1977, eq. 4.2). Simulated audits take 0.7 to 1.1 times this number
+        (experiments/certificate.md).
 
         Args:
-          probabilities: for images of the pool, the model's own probability that its prediction is
-            wrong (1 - confidence).
+          probabilities: for images of the pool (those that the audit may draw), the model's own
+            probability that its prediction is wrong (1 - confidence).
           mean: the assumed error rate on the pool.
 
         Returns:
@@ -136,7 +140,7 @@ class Terms:
 def scale_by_temperature(
     probabilities: Float[np.ndarray, "n"], mean: float
 ) -> Float[np.ndarray, "n"]:
-    """Scale probabilities by a temperature so that their mean becomes `mean`, and return them.
+    """Scale `probabilities` by a temperature so that their mean becomes `mean`, and return them.
 
     The log odds of all probabilities are divided by one temperature between 1/20 and 20.
     Probabilities above 1/2 count as 1/2. If no temperature gives the mean, the one that comes

@@ -22,16 +22,19 @@ DEFAULT_CONFIG = "configs/digits.py"
 
 
 class Flag(NamedTuple):
-    """A flag of a command.
+    """The declaration of one flag of a command, such as `--workdir=DIR`.
 
     Attributes:
-      name: the flag's name without the leading dashes.
-      help: the text that the command's help shows; it does not repeat the default.
-      metavar: the placeholder for the value in the help, such as "DIR"; empty for an on/off flag.
-      default: the value of a flag that is not given. Its type (str, int, or bool) is the flag's
-        type; None marks a string that is not given.
-      missing: for a required flag, the end of the error message when it is not given; empty for
-        an optional flag.
+      name: the flag's name without the leading dashes, such as "workdir".
+      help: the description that the command's help text shows. It does not mention the default,
+        which the help text appends.
+      metavar: the placeholder for the value in the help text, such as "DIR"; an empty string for an
+        on/off flag, which takes no value.
+      default: the value that is used when the user does not give the flag. Its type (str, int, or
+        bool) is also the type of the flag's value. None declares a string flag whose value is None
+        when it is not given.
+      missing: for a required flag, the end of the error message that is raised when the flag is not
+        given; an empty string for an optional flag.
     """
 
     name: str
@@ -42,16 +45,20 @@ class Flag(NamedTuple):
 
 
 class Command(NamedTuple):
-    """A command of the program `jaxlabel`.
+    """The declaration of one command of the program `jaxlabel`, such as `jaxlabel train`.
 
     Attributes:
-      name: one word, or two words such as "data info".
-      summary: one line for the overview of all commands and for the head of the command's help.
-      run: the function that executes the command; its argument has an attribute per flag.
-      flags: the declarations of the flags, in the order in which the help lists them.
-      description: a paragraph that the help shows below the summary; may be empty.
-      takes_config: True if the command also takes --config=FILE and --config.KEY=VALUE. Its
-        `run` then also gets the attributes `config` and `config_name`.
+      name: the name of the command: one word, or two words such as "data info".
+      summary: a line of text that says what the command does. The list of all commands and the
+        command's help text show it.
+      run: the function that executes the command. It is called with one object that has an
+        attribute for each flag.
+      flags: the declarations of the flags, in the order in which the help text lists them.
+      description: a paragraph that the help text shows below the summary; may be empty.
+      default_config: the config file that is used without --config=FILE, such as
+        "configs/digits.py". The command then also accepts --config=FILE and --config.KEY=VALUE, and
+        the object passed to `run` also has the attributes `config` and `config_name`. An empty
+        string for a command without a configuration.
     """
 
     name: str
@@ -59,60 +66,88 @@ class Command(NamedTuple):
     run: Callable[[Any], None]
     flags: tuple[Flag, ...] = ()
     description: str = ""
-    takes_config: bool = False
+    default_config: str = ""
 
 
-CONFIG_FLAGS = (
-    Flag(
-        "config",
-        "the experiment's config file, and its variant if it has several; configs/ holds the files "
-        "that come with jaxlabel. With this flag, --help lists every setting of the file's recipe",
-        "FILE[:VARIANT]",
-        DEFAULT_CONFIG,
-    ),
-    Flag("config.KEY", "change one setting of the experiment; may be repeated", "VALUE ..."),
-)
+def config_flags(default: str) -> tuple[Flag, ...]:
+    """Return the declarations of --config and --config.KEY, for their help text.
+
+    Args:
+      default: the config file that is used without --config; an empty string for a command without
+        a configuration, which has no such flags.
+    """
+    if not default:
+        return ()
+    return (
+        Flag("config", "the experiment's config file, and its variant if it has several; configs/ "
+             "holds the files that come with jaxlabel. With this flag, --help lists every setting "
+             "of the file's recipe", "FILE[:VARIANT]", default),
+        Flag("config.KEY", "change one setting of the experiment; may be repeated", "VALUE ..."),
+    )  # fmt: skip
 
 
 def setting_flag(name: str, metavar: str = "") -> Flag:
-    """Return a flag with the default and the help text of the `RunConfig` field `name`."""
+    """Make a command's flag from a setting of `RunConfig`, the configuration that all runs share.
+
+    Args:
+      name: the name of a field of `RunConfig`, such as "image_size". The flag gets the name, the
+        default, and the help text of this field.
+      metavar: the placeholder for the value in the help text; an empty string for an on/off flag.
+    """
     field = next(field for field in dataclasses.fields(RunConfig) if field.name == name)
     return Flag(name, setting_help(field), metavar, field.default)  # type: ignore[arg-type]
 
 
 def setting_help(field: "dataclasses.Field[Any]") -> str:
-    """Return the help text of a setting, followed by its choices in brackets if it has any."""
+    """Return the help text of a setting, followed by its allowed values in brackets if it has any.
+
+    Args:
+      field: the dataclass field of the setting. Its metadata has the help text ("help") and the
+        allowed values ("choices").
+    """
     text, choices = field.metadata.get("help", ""), field.metadata.get("choices")
     return text + (f" ({', '.join(str(c) for c in choices if c != '')})" if choices else "")
 
 
 def asks_help(arguments: Iterable[str]) -> bool:
-    """Return True if one of the arguments asks for help, such as --help or -h."""
+    """Return True if at least one command-line argument asks for help, such as --help or -h."""
     return any(argument in HELP_WORDS for argument in arguments)
 
 
-def usage(command: Command) -> str:
-    """Return the help text of a command: summary, usage line, and a paragraph per flag."""
-    declared = (CONFIG_FLAGS if command.takes_config else ()) + command.flags
+def help_text(command: Command) -> str:
+    """Return the help text of a command: its summary, its usage line, and the help of each flag."""
+    declared = config_flags(command.default_config) + command.flags
     start = f"usage: jaxlabel {command.name} "
-    forms = [_form(flag) if flag.missing else f"[{_form(flag)}]" for flag in declared]
+    forms = [_flag_form(flag) if flag.missing else f"[{_flag_form(flag)}]" for flag in declared]
     lines = [f"jaxlabel {command.name}: {command.summary}", ""]
     if command.description:
         lines += [*textwrap.wrap(command.description, WIDTH), ""]
-    lines += _hanging(start, forms)
-    lines += ["", *table([(_form(flag), _help(flag)) for flag in declared])]
+    lines += _wrap_words(start, forms)
+    lines += [
+        "",
+        *two_column_lines([(_flag_form(flag), _help_with_default(flag)) for flag in declared]),
+    ]
     return "\n".join(lines)
 
 
-def table(rows: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the lines of a two-column list whose second column is wrapped to the page's width."""
+def two_column_lines(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Lay out pairs of texts as a two-column list and return its lines.
+
+    Args:
+      rows: pairs of a name, for the left column, and a text, for the right column. The right column
+        is wrapped so that no line is longer than WIDTH (100) characters.
+    """
     margin = 4 + max((len(name) for name, _ in rows), default=0)
     return [line for name, text in rows
-            for line in _hanging(f"  {name}".ljust(margin), text.split())]  # fmt: skip
+            for line in _wrap_words(f"  {name}".ljust(margin), text.split())]  # fmt: skip
 
 
-def parse(values: flags.FlagValues, arguments: list[str]) -> None:
-    """Set the flags in `values` from arguments of the form --flag=value.
+def parse_flags(values: flags.FlagValues, arguments: list[str]) -> None:
+    """Parse command-line arguments, and store the values of the flags in absl's flags object.
+
+    Args:
+      values: absl's object, in which the flags are declared; the function stores the values in it.
+      arguments: the arguments, each of the form --flag=value.
 
     Raises:
       UsageError: a flag is unknown, a value has the wrong type, or an argument is not a flag.
@@ -127,8 +162,8 @@ def parse(values: flags.FlagValues, arguments: list[str]) -> None:
         raise UsageError(f"stray argument {stray[0]!r}: every argument is --flag=value")
 
 
-def define(command: Command) -> flags.FlagValues:
-    """Return absl flags for the declared flags of a command."""
+def define_absl_flags(command: Command) -> flags.FlagValues:
+    """Declare a command's flags with the library absl, and return absl's object that holds them."""
     values = flags.FlagValues()
     for flag in command.flags:
         if isinstance(flag.default, bool):
@@ -141,41 +176,65 @@ def define(command: Command) -> flags.FlagValues:
 
 
 def read(command: Command, arguments: list[str]) -> SimpleNamespace:
-    """Return the values of a command's flags as attributes.
+    """Parse the command-line arguments of a command.
+
+    Args:
+      command: the command, which declares the flags.
+      arguments: the arguments after the command's name, each of the form --flag=value.
+
+    Returns:
+      An object with an attribute for each declared flag; flags that are not given have their
+      default.
 
     Raises:
       UsageError: a flag is unknown, has a wrong value, or is required and not given.
     """
-    values = define(command)
-    parse(values, arguments)
-    return collect(command, values)
+    values = define_absl_flags(command)
+    parse_flags(values, arguments)
+    return values_of_flags(command, values)
 
 
-def collect(command: Command, values: flags.FlagValues) -> SimpleNamespace:
-    """Return the parsed values of the command's own flags as attributes.
+def values_of_flags(command: Command, values: flags.FlagValues) -> SimpleNamespace:
+    """Copy the values of a command's flags from absl's flags object to a plain object.
+
+    Args:
+      command: the command, which declares the flags.
+      values: absl's flags object, after the command line was parsed.
+
+    Returns:
+      An object with an attribute for each declared flag of the command.
 
     Raises:
       UsageError: a required flag is not given.
     """
     for flag in command.flags:
         if flag.missing and not values[flag.name].value:
-            raise UsageError(f"{_form(flag)} is missing: {flag.missing}")
+            raise UsageError(f"{_flag_form(flag)} is missing: {flag.missing}")
     return SimpleNamespace(**{flag.name: values[flag.name].value for flag in command.flags})
 
 
-def _form(flag: Flag) -> str:
-    """Return how the flag is written on the command line, such as --workdir=DIR."""
+def _flag_form(flag: Flag) -> str:
+    """Return a flag in the form in which a user types it, such as "--workdir=DIR" or "--quick"."""
     return f"--{flag.name}={flag.metavar}" if flag.metavar else f"--{flag.name}"
 
 
-def _help(flag: Flag) -> str:
-    """Return the flag's help text, followed by its default unless that is off or empty."""
+def _help_with_default(flag: Flag) -> str:
+    """Return a flag's help text followed by its default, such as "the seed (default: 0)".
+
+    The default is left out if it is None, an empty string, True, or False.
+    """
     is_shown = not isinstance(flag.default, bool) and flag.default not in (None, "")
     return flag.help + (f" (default: {flag.default})" if is_shown else "")
 
 
-def _hanging(start: str, words: Sequence[str]) -> list[str]:
-    """Wrap words into lines; `start` precedes the first line and later lines are indented."""
+def _wrap_words(start: str, words: Sequence[str]) -> list[str]:
+    """Wrap words into lines of at most WIDTH (100) characters and return the lines.
+
+    Args:
+      start: the text before the words on the first line, such as "usage: jaxlabel train ". The
+        other lines are indented by the length of this text.
+      words: the words, between which the lines have spaces.
+    """
     lines, margin = [start], " " * len(start)
     for word in words:
         is_first = lines[-1] in (start, margin)

@@ -1,14 +1,15 @@
-"""The commands of `jaxlabel`: their flags, and the function that each of them calls.
+"""The commands of `jaxlabel`: their flags, and for each command the function that executes it.
 
-A command is a function of its parsed flags and an entry of `COMMANDS`. The functions import what
-they need when they run, so that help texts and errors in flags appear without importing JAX.
+A command consists of a function, which gets the parsed flags, and an entry of `COMMANDS`. Each
+function imports the modules that it needs when it is called. Help texts and errors in flags
+therefore appear without importing JAX, which takes seconds.
 """
 
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from jaxlabel.cli.arguments import Command, Flag, setting_flag
+from jaxlabel.cli.arguments import DEFAULT_CONFIG, Command, Flag, setting_flag
 from jaxlabel.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -16,15 +17,35 @@ if TYPE_CHECKING:
 
 
 def train(given: SimpleNamespace) -> None:
-    """Start an experiment or continue it, then print its summary and the path of its report."""
+    """Execute the command `jaxlabel train`: train a classifier, and print a summary of the result.
+
+    A run (one training with one configuration) that was interrupted is continued.
+    """
     from jaxlabel.experiment.run import run, summary
 
     workdir = Path(given.workdir or Path("runs") / given.config_name)
     print(summary(run(given.config, workdir), workdir))
 
 
+def label(given: SimpleNamespace) -> None:
+    """Execute the command `jaxlabel label`: serve the labelling page until it is interrupted."""
+    from jaxlabel.label import command
+
+    config = command.settled(given.config, given.data, given.budget, given.target)
+    options = {name: getattr(given, name) for name in command.Options._fields}
+    name = Path(config.data.partition(":")[2] or config.data).resolve().name
+    workdir = Path(given.workdir or Path("runs") / f"label_{name}")
+    command.label(config, workdir, command.Options(**options))
+
+
 def sweep(given: SimpleNamespace) -> None:
-    """Execute the runs of an experiment that have no result yet, and write the tables."""
+    """Execute the command `jaxlabel sweep`: do the training runs of an experiment, write tables.
+
+    Only the runs that have no result yet are executed. The tables show the results of all runs.
+
+    Raises:
+      UsageError: --jobs or --limit is negative, or another flag or the experiment file is wrong.
+    """
     if given.jobs < 0:
         raise UsageError(f"--jobs={given.jobs}: it takes a number of runs, or 0 for the default")
     if given.limit < 0:
@@ -43,7 +64,7 @@ def sweep(given: SimpleNamespace) -> None:
 
 
 def report(given: SimpleNamespace) -> None:
-    """Write report.html and print its path."""
+    """Execute the command `jaxlabel report`: write a run's report.html anew, and print its path."""
     workdir = _existing_workdir(given)
     from jaxlabel.report import write_report
 
@@ -51,14 +72,21 @@ def report(given: SimpleNamespace) -> None:
 
 
 def ledger(given: SimpleNamespace) -> None:
-    """Print the table of the labels that a run bought."""
+    """Execute the command `jaxlabel ledger`: print the table of the labels that a run bought."""
     from jaxlabel.experiment import account
 
     print(account.ledger(_existing_workdir(given), rows=given.rows))
 
 
 def answer(given: SimpleNamespace) -> None:
-    """Import a person's labels from a CSV file and print how many were stored."""
+    """Execute the command `jaxlabel answer`: import the labels that a person wrote in a CSV file.
+
+    The function prints how many labels were stored.
+
+    Raises:
+      DataError: the file contradicts stored labels that must not change, because a run has bought
+        them or another person gave them. They stay as they are; all other labels are stored.
+    """
     from jaxlabel.experiment import account
 
     message, refusal = account.answer(_existing_workdir(given), given.labels)
@@ -68,7 +96,10 @@ def answer(given: SimpleNamespace) -> None:
 
 
 def predict(given: SimpleNamespace) -> None:
-    """Label images with the model of a finished run and print how many were labelled."""
+    """Execute the command `jaxlabel predict`: classify images with the model of a finished run.
+
+    The function writes a CSV file and prints how many images were classified.
+    """
     workdir = _existing_workdir(given)
     from jaxlabel.experiment.predict import predict as predict_images
 
@@ -79,14 +110,20 @@ def predict(given: SimpleNamespace) -> None:
 
 
 def data_info(given: SimpleNamespace) -> None:
-    """Print a description of a data set, and write a sheet of sample images."""
+    """Execute the command `jaxlabel data info`: print a description of a data set.
+
+    The function also writes a picture with sample images.
+    """
     from jaxlabel.data.info import info
 
     print(info(given.data, _image_options(given), given.sheet))
 
 
 def data_explore(given: SimpleNamespace) -> None:
-    """Write a page with samples, maps and clusters of a data set, and print its path."""
+    """Execute the command `jaxlabel data explore`: write a web page that shows a data set.
+
+    The page holds samples, two-dimensional maps, and clusters of the images. Its path is printed.
+    """
     from jaxlabel.experiment.explore import explore
 
     folder, options = Path(given.out), _image_options(given)
@@ -94,24 +131,27 @@ def data_explore(given: SimpleNamespace) -> None:
 
 
 def data_prepare(given: SimpleNamespace) -> None:
-    """Convert a published data set to the format of tensorflow-datasets."""
+    """Execute the command `jaxlabel data prepare`: convert a published data set and print its path.
+
+    The data set, such as mnist, is written in the format of the library tensorflow-datasets.
+    """
     from jaxlabel.data.prepare import prepare
 
     print(prepare(given.name, given.manual_dir, given.data_dir))
 
 
 def _image_options(given: SimpleNamespace) -> "Options":
-    """Return the options for reading images that the flags give."""
+    """Return the values of the flags that control how images are read, such as --image_size."""
     from jaxlabel.data import Options
 
     return Options(**{name: getattr(given, name) for name in Options._fields})
 
 
 def _existing_workdir(given: SimpleNamespace) -> Path:
-    """Return the path of --workdir.
+    """Return the path given by the flag --workdir, after checking that it is a run's directory.
 
     Raises:
-      UsageError: the directory is not a run's work directory.
+      UsageError: the directory has no config.json, so no run has written it.
     """
     if not (Path(given.workdir) / "config.json").is_file():
         raise UsageError(f"{given.workdir} is not a work directory: it has no config.json")
@@ -134,11 +174,35 @@ IMAGE_FLAGS = (
 
 COMMANDS = (
     Command(
-        "train", "buy labels, train, evaluate, and write a report", train, takes_config=True,
+        "train", "buy labels, train, evaluate, and write a report", train,
+        default_config=DEFAULT_CONFIG,
         flags=(
             Flag("workdir", "the directory for everything that the run writes; without this flag, "
                  "runs/NAME of the config. The same command continues a run that was killed",
                  "DIR"),
+        ),
+    ),
+    Command(
+        "label", "label pictures on a local web page while the run trains", label,
+        default_config="configs/flagship.py:folder",
+        flags=(
+            Flag("data", "the pictures, as --config.data; a bare path stands for folder:PATH",
+                 "SPEC", ""),
+            Flag("workdir", "the directory for everything that the run writes; without this flag, "
+                 "runs/label_NAME of the folder. The same command continues the page and the run; "
+                 "jaxlabel train can continue the run too", "DIR", ""),
+            Flag("budget", "the number of labels that may be bought, as --config.budget", "N", ""),
+            Flag("target", "the accuracy to certify, such as 0.95, as --config.target; without it "
+                 "nothing is certified", "FRACTION", ""),
+            Flag("port", "the port on which the page listens; 0: a free one", "N", 0),
+            Flag("host", "the address on which the page listens; another one than 127.0.0.1 lets "
+                 "other machines in and needs --password", "HOST", "127.0.0.1"),
+            Flag("password", "the password that other machines must give", "TEXT", ""),
+            Flag("no_browser", "print the page's address instead of opening the browser",
+                 default=False),
+            Flag("votes", "the number of people whose answers a label takes (?as=NAME in the "
+                 "page's address)", "K", 1),
+            Flag("arbiter", "the person whose answer decides where others differ", "NAME", ""),
         ),
     ),
     Command(
@@ -158,8 +222,8 @@ COMMANDS = (
                  "write the table and figures of that file beside it", default=False),
             Flag("go_on", "skip the runs whose result is in results/NAME.jsonl already, also when "
                  "another machine made it", default=False),
-            Flag("limit", "start no run after so many minutes; runs start seed by seed, so that "
-                 "the finished ones can be compared; 0: no limit", "MINUTES", 0),
+            Flag("limit", "start no new run after this number of minutes; runs start seed by seed, "
+                 "so that the finished ones can be compared; 0: no limit", "MINUTES", 0),
             Flag("slurm", "submit the runs to Slurm; needs pip install jaxlabel[slurm]",
                  default=False),
             Flag("slurm_options", "submitit's parameters, such as "
@@ -177,7 +241,7 @@ COMMANDS = (
             Flag("split", "test, train or all; without this flag, the test images if there are "
                  "any, else the training images", "NAME", ""),
             Flag("data_dir", "the directory in which tfds:NAME is prepared; without this flag, "
-                 "the one of the run", "DIR"),
+                 "the directory that the run used", "DIR"),
         ),
     ),
     Command(

@@ -18,10 +18,11 @@ from jaxlabel.errors import JaxlabelError, UsageError, did_you_mean
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one command and exit the process with its exit code.
+    """Execute one command of the program `jaxlabel` and exit the process with its exit code.
 
     Args:
-      argv: the words after `jaxlabel`; None stands for those of this process.
+      argv: the command-line arguments after the program's name `jaxlabel`; None stands for the
+        arguments with which this process was started.
     """
     settle_xla(os.environ)
     words = list(sys.argv[1:] if argv is None else argv)
@@ -29,79 +30,100 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(words: list[str]) -> int:
-    """Run one command and return its exit code; every expected failure is printed as one line.
+    """Execute one command and return its exit code: 0 on success.
+
+    An expected failure, such as a wrong flag or a full disk, is printed on standard error as one
+    line.
 
     Args:
-      words: the words after `jaxlabel`: a command's name and its flags.
+      words: the command's name and its flags, such as ["train", "--workdir=runs/a"].
     """
     try:
         _dispatch(words)
     except JaxlabelError as error:
-        return _fail(str(error), error.exit_code)
+        return _print_error(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _fail("interrupted; the same command goes on from here", 130)
+        return _print_error("interrupted; the same command goes on from here", 130)
     except MemoryError as error:
-        return _fail(f"out of memory: {error or 'take smaller images or fewer of them'}", 1)
+        return _print_error(f"out of memory: {error or 'take smaller images or fewer of them'}", 1)
     except RuntimeError as error:
         # JAX's own class of this error is not used, because JAX is not imported in this module.
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        return _fail("out of the device's memory: a training takes smaller batches (--config."
-                     "batch_size, pretext_batch), fewer networks at once (members, pretext_seeds) "
-                     "or another preset, in another --workdir; --config.store=URL keeps the labels "
-                     f"({str(error).splitlines()[0]})", 1)  # fmt: skip
+        return _print_error(
+            "out of the device's memory: a training takes smaller batches (--config.batch_size, "
+            "pretext_batch), fewer networks at once (members, pretext_seeds) or another preset, in "
+            "another --workdir; --config.store=URL keeps the labels "
+            f"({str(error).splitlines()[0]})",
+            1,
+        )
     except BrokenPipeError:
         # The reader of standard output is gone; Python's flush at exit must not fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _fail(f"{error.strerror or error}: {error.filename or 'no file named'}", 1)
+        return _print_error(f"{error.strerror or error}: {error.filename or 'no file named'}", 1)
     return 0
 
 
 def overview() -> str:
-    """Return the help text of the whole program, which lists the commands."""
+    """Return the help text of the program `jaxlabel`, with one line for each of its commands."""
     rows = [(command.name, command.summary) for command in commands.COMMANDS]
     return "\n".join([
         "jaxlabel: the most accurate image classifier for the fewest label queries", "",
         "usage: jaxlabel COMMAND [--flag=value ...]", "",
-        *arguments.table(rows), "",
+        *arguments.two_column_lines(rows), "",
         "Each command explains itself: jaxlabel COMMAND --help",
     ])  # fmt: skip
 
 
 def _dispatch(words: list[str]) -> None:
-    """Run the command that the words name, or print a help text or the version."""
+    """Execute the command that is named on the command line, or print a help text or the version.
+
+    Args:
+      words: the command-line arguments after the program's name, such as ["train", "--quick"].
+
+    Raises:
+      UsageError: there is no command of this name, or a flag of the command is wrong.
+    """
     if not words or words[0] == "help" or arguments.asks_help(words[:1]):
         print(overview())
     elif words[0] == "--version":
         print(f"jaxlabel {__version__} (Python {sys.version.split()[0]})")
-    elif group := _unfinished_name(words):
+    elif group := _commands_in_group(words):
         if not arguments.asks_help(words):
             raise UsageError(f"{words[0]} is one of {', '.join(group)}")
         print(overview())
     else:
-        command, rest = _find(words)
-        _start(command, rest)
+        command, rest = _find_command(words)
+        _run_command(command, rest)
 
 
-def _unfinished_name(words: list[str]) -> list[str]:
-    """Return the two-word commands that begin with the first word if the second word is missing.
+def _commands_in_group(words: list[str]) -> list[str]:
+    """Return all commands of a group, such as "data", if the user named only the group.
+
+    Args:
+      words: the command-line arguments. Some commands have a name of two words, such as "data
+        info"; the first word is the group.
 
     Returns:
-      For example ["data info", "data explore"] for the word "data", alone or followed by a flag;
-      an empty list if there is a second word, or no such command.
+      For example ["data info", "data explore", "data prepare"] if `words` is ["data"] or
+      ["data", "--help"]. An empty list if the second word is not a flag, as in ["data", "info"], or
+      if the first word is not a group.
     """
     is_alone = len(words) == 1 or words[1].startswith("-")
     names = [command.name for command in commands.COMMANDS]
     return [name for name in names if is_alone and name.startswith(f"{words[0]} ")]
 
 
-def _find(words: list[str]) -> tuple[Command, list[str]]:
-    """Return the command whose name the words begin with, and the remaining words.
+def _find_command(words: list[str]) -> tuple[Command, list[str]]:
+    """Split the command-line arguments into the command that they name and the arguments after it.
+
+    For example, ["data", "info", "--data=digits"] yields the command "data info" and
+    ["--data=digits"].
 
     Raises:
-      UsageError: there is no such command.
+      UsageError: there is no command of this name.
     """
     by_name = {command.name: command for command in commands.COMMANDS}
     for length in (1, 2):
@@ -111,16 +133,20 @@ def _find(words: list[str]) -> tuple[Command, list[str]]:
                      "jaxlabel --help lists them")  # fmt: skip
 
 
-def _start(command: Command, words: list[str]) -> None:
-    """Run a command with the flags in `words`, or print its help if they ask for it.
+def _run_command(command: Command, words: list[str]) -> None:
+    """Execute a command, or print its help text if an argument such as --help asks for it.
+
+    Args:
+      command: the command.
+      words: the command-line arguments after the command's name.
 
     Raises:
       UsageError: a flag is unknown, has a wrong value, or is required and not given.
     """
     wants_help = arguments.asks_help(words)
-    if not command.takes_config:
+    if not command.default_config:
         if wants_help:
-            print(arguments.usage(command))
+            print(arguments.help_text(command))
         else:
             command.run(arguments.read(command, words))
         return
@@ -129,14 +155,18 @@ def _start(command: Command, words: list[str]) -> None:
     if not wants_help:
         command.run(settings.read(command, words))
     elif settings.names_config(words):
-        print(f"{arguments.usage(command)}\n\n{settings.describe(settings.load(words).config)}")
+        config = settings.load_config(words, command.default_config).config
+        print(f"{arguments.help_text(command)}\n\n{settings.describe_settings(config)}")
     else:  # Without a config file, the help shows only settings that need no import of JAX.
-        shared = settings.describe(RunConfig())
-        print(f"{arguments.usage(command)}\n\nThe settings of every run:\n{shared}")
+        shared = settings.describe_settings(RunConfig())
+        print(f"{arguments.help_text(command)}\n\nThe settings of every run:\n{shared}")
 
 
-def _fail(message: str, code: int) -> int:
-    """Print an error message as one line and return the exit code."""
+def _print_error(message: str, code: int) -> int:
+    """Print an error message as one line on standard error, and return the program's exit code.
+
+    The exit code is the argument `code`.
+    """
     print(f"jaxlabel: {' '.join(message.split())}", file=sys.stderr)
     return code
 

@@ -1,4 +1,4 @@
-"""Parse `--config=FILE[:VARIANT] --config.key=value ...` into a checked configuration."""
+"""Parse `--config=FILE[:VARIANT] --config.KEY=VALUE ...` into a checked configuration."""
 
 import dataclasses
 import itertools
@@ -16,11 +16,15 @@ from jaxlabel.experiment import configfile
 
 
 class Loaded(NamedTuple):
-    """A configuration as its file defines it, before the flags change settings.
+    """The content of a config file, before flags such as --config.seed=1 change settings.
+
+    A file may define several variants, such as one for each data set, and several presets (sizes
+    of the experiment: "tiny", "cpu", "gpu"). One of each is chosen by the command line.
 
     Attributes:
-      config: the configuration of the file's variant and preset.
-      name: a name for its runs: the file's name, followed by the variant if there is one.
+      config: the configuration that the file defines for the chosen variant and preset.
+      name: a name for runs with this configuration: the file's name without ".py", followed by "_"
+        and the variant if one was chosen, such as "semisup_mnist".
       words: the command-line arguments without --config=FILE.
     """
 
@@ -30,39 +34,47 @@ class Loaded(NamedTuple):
 
 
 def read(command: Command, words: list[str]) -> SimpleNamespace:
-    """Return the values of a command's flags, and the configuration with every setting checked.
+    """Parse the command-line arguments of a command that takes a configuration, such as "train".
 
     Args:
-      command: a command that takes a configuration.
-      words: the command-line arguments.
+      command: the command, which declares its own flags, such as --workdir.
+      words: the command-line arguments after the command's name, such as
+        ["--config=configs/scan.py", "--config.seed=1", "--workdir=runs/a"].
 
     Returns:
-      An object with an attribute per flag, and the attributes `config` and `config_name`.
+      An object with an attribute for each of the command's own flags, and two more: `config`, the
+      configuration with every setting checked, and `config_name`, such as "scan", from which the
+      default name of the output directory is made.
 
     Raises:
-      UsageError: the config file is missing or broken, a variant, setting or flag is unknown, or
-        a value does not fit.
+      UsageError: the config file is missing or broken, a variant of the file, a setting, or a flag
+        is unknown, or a value does not fit.
     """
-    loaded = load(words)
-    values = arguments.define(command)
+    loaded = load_config(words, command.default_config)
+    values = arguments.define_absl_flags(command)
     config_flags.DEFINE_config_dataclass(
         "config", loaded.config, flag_values=values, sys_argv=loaded.words
     )
-    arguments.parse(values, loaded.words)
+    arguments.parse_flags(values, loaded.words)
     validate(values.config)
-    given = arguments.collect(command, values)
+    given = arguments.values_of_flags(command, values)
     given.config, given.config_name = values.config, loaded.name
     return given
 
 
-def load(words: list[str]) -> Loaded:
-    """Load the configuration that --config, or its default, names.
+def load_config(words: list[str], default: str) -> Loaded:
+    """Load the config file that the command-line argument --config=FILE[:VARIANT] names.
+
+    Args:
+      words: the command-line arguments. Settings such as --config.seed=1 are not applied; only
+        their names are checked.
+      default: the config file that is loaded if `words` has no --config=FILE.
 
     Raises:
-      UsageError: the file is missing or broken, or a variant or setting is unknown.
+      UsageError: the file is missing or broken, it has no such variant, or a setting is unknown.
     """
-    words, file, variant = _without_file(words)
-    config = configfile.load(file, variant, _value_of("preset", words))
+    words, file, variant = _split_off_config_file(words, default)
+    config = configfile.load(file, variant, _last_value_of_setting("preset", words))
     names = {field.name for field in dataclasses.fields(config)}
     for name in map(_setting_name, words):
         if name is not None and name not in names:
@@ -71,12 +83,18 @@ def load(words: list[str]) -> Loaded:
 
 
 def names_config(words: list[str]) -> bool:
-    """Return True if an argument is --config or changes a setting of the configuration."""
+    """Return True if one of the command-line arguments `words` begins with --config.
+
+    Such an argument names a config file (--config=FILE) or changes a setting (--config.KEY=VALUE).
+    """
     return any(word.lstrip("-").startswith("config") for word in words)
 
 
-def describe(config: RunConfig) -> str:
-    """Return a line per setting of a configuration: its flag, its value, and its help text."""
+def describe_settings(config: RunConfig) -> str:
+    """Return a help text with one line for each setting of a configuration.
+
+    A line shows the flag that changes the setting, its present value, and its description.
+    """
     lines = []
     for field in dataclasses.fields(config):
         form = f"--config.{field.name}={getattr(config, field.name)}"
@@ -84,9 +102,17 @@ def describe(config: RunConfig) -> str:
     return "\n".join(lines)
 
 
-def _without_file(words: list[str]) -> tuple[list[str], str, str]:
-    """Return the arguments without --config, the config file's path, and ":VARIANT" or ""."""
-    rest, chosen, pending = [], arguments.DEFAULT_CONFIG, list(words)
+def _split_off_config_file(words: list[str], default: str) -> tuple[list[str], str, str]:
+    """Take the argument --config=FILE[:VARIANT] out of the command-line arguments.
+
+    Returns:
+      The other arguments; the path of the config file, which is `default` if --config is not
+      given; and the variant as ":VARIANT", or an empty string if none is given.
+
+    Raises:
+      UsageError: --config has no value, or the file does not exist.
+    """
+    rest, chosen, pending = [], default, list(words)
     while pending:
         word = pending.pop(0)
         name, equals, value = word.partition("=")
@@ -100,8 +126,16 @@ def _without_file(words: list[str]) -> tuple[list[str], str, str]:
     return rest, configfile.find(file), colon + variant
 
 
-def _value_of(setting: str, words: list[str]) -> str:
-    """Return the last value of --config.SETTING among the arguments, or "" if it is not given."""
+def _last_value_of_setting(setting: str, words: list[str]) -> str:
+    """Return the value of the last argument --config.SETTING=VALUE on the command line.
+
+    Args:
+      setting: the name of the setting.
+      words: the command-line arguments.
+
+    Returns:
+      The value as text; an empty string if no argument changes the setting.
+    """
     value = ""
     for word, following in itertools.pairwise([*words, ""]):
         if _setting_name(word) == setting:
@@ -110,7 +144,15 @@ def _value_of(setting: str, words: list[str]) -> str:
 
 
 def _setting_name(word: str) -> str | None:
-    """Return KEY if the argument is --config.KEY or --noconfig.KEY, else None."""
+    """Return the name of the setting that a command-line argument changes.
+
+    Args:
+      word: the argument, such as "--config.seed=1", which yields "seed". The form "--noconfig.KEY",
+        which switches a setting off, yields "KEY".
+
+    Returns:
+      The name; None if the argument does not have one of these two forms.
+    """
     name = word.partition("=")[0].lstrip("-")
     for prefix in ("config.", "noconfig."):
         if word.startswith("-") and name.startswith(prefix):

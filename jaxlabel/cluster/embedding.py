@@ -13,15 +13,16 @@ from jaxlabel.cluster.neighbours import knn
 class GraphSpace(NamedTuple):
     """The spectral embedding of a neighbour graph, scaled for clustering and for label diffusion.
 
-    The eigenvectors are those of the graph's normalised weights D^-1/2 W D^-1/2, where W are the
-    weights and D the degrees.
+    Label diffusion predicts the classes of all points from a few labelled ones (`diffuse_labels`).
+    The embedding consists of leading eigenvectors of D^-1/2 W D^-1/2, where W is the matrix of the
+    graph's edge weights, and the diagonal matrix D holds the degrees (each point's sum of weights).
 
     Attributes:
-      points: one row of coordinates per point, for clustering: the leading eigenvectors, each times
-        (1 - eigenvalue + 0.02)^-1/2, with rows scaled to unit length.
-      modes: D^-1/2 times the leading eigenvectors as columns, for label diffusion. The first
+      points: for clustering: one row of coordinates per point. The columns are the leading
+        eigenvectors, each times (1 - eigenvalue + 0.02)^-1/2; then rows are scaled to unit length.
+      modes: for label diffusion: D^-1/2 times the leading eigenvectors as columns. The first
         eigenvector is left out, because D^-1/2 makes it constant.
-      gains: 1 / (1 - eigenvalue) of each column of `modes`.
+      gains: for label diffusion: 1 / (1 - eigenvalue) of each column of `modes`.
     """
 
     points: Float[np.ndarray, "n d"]
@@ -30,26 +31,29 @@ class GraphSpace(NamedTuple):
 
 
 def nearest_graph(features: Float[np.ndarray, "n f"], num_neighbours: int) -> Graph:
-    """Return the weighted graph that joins each feature vector to its exact nearest neighbours.
+    """Return the weighted graph that joins each point to its exact nearest neighbours.
+
+    `knn_graph` defines the weights of the edges.
 
     Args:
-      features: one vector per point.
+      features: one feature vector per point.
       num_neighbours: the number of nearest neighbours of each point.
     """
     return knn_graph(*map(np.asarray, knn(jnp.asarray(features), None, num_neighbours)))
 
 
 def graph_space(graph: Graph, *, num_components: int, num_modes: int = 60) -> GraphSpace:
-    """Compute the spectral embedding of a graph (Ng, Jordan & Weiss 2002).
+    """Return the spectral embedding of a neighbour graph (Ng, Jordan & Weiss 2002).
 
     Eigenvectors are scaled by their eigenvalues as for commute times (Qiu & Hancock 2007): this
-    gives more weight to the leading eigenvectors, which separate the classes. At most as many
-    eigenvectors are computed as there are points, minus 1.
+    gives more weight to the leading eigenvectors, which separate the classes. For a graph of n
+    points, at most n - 1 eigenvectors are computed.
 
     Args:
       num_components: the number of eigenvectors for clustering (`GraphSpace.points`).
-      num_modes: the number of eigenvectors for label diffusion (`GraphSpace.modes`); at least
-        `num_components` are used.
+      num_modes: the number of eigenvectors for label diffusion (`GraphSpace.modes`), including the
+        first one, which is left out. If it is below `num_components`, then `num_components` is
+        used.
     """
     max_vectors = len(graph.degrees) - 1
     spectrum = spectral_embedding(graph, min(max(num_modes, num_components), max_vectors))
@@ -69,9 +73,9 @@ def diffuse_labels(
 ) -> Int[np.ndarray, "n"]:
     """Predict the class of every point by Poisson learning on the graph's leading eigenvectors.
 
-    Calder et al. 2020, eq. 2.1. The graph's Laplacian is inverted on its leading eigenvectors only,
-    which separate the classes. The score of a class is divided by the number of its labels. A class
-    without labels is never predicted.
+    Calder et al. 2020, eq. 2.1. The inverse of the graph's Laplacian is approximated by the leading
+    eigenvectors, which separate the classes. The score of a class is divided by the number of its
+    labels. A class without labels is never predicted.
 
     Args:
       space: the graph's spectral embedding.

@@ -27,7 +27,9 @@ class Graph(NamedTuple):
 
 
 class Spectrum(NamedTuple):
-    """The leading eigenvectors of a graph's normalised weights D^-1/2 W D^-1/2.
+    """The leading eigenvectors and eigenvalues of a graph's normalised weights D^-1/2 W D^-1/2.
+
+    W is the matrix of the edge weights, and the diagonal matrix D holds the degrees.
 
     Attributes:
       vectors: the eigenvectors as columns, of unit length, by descending eigenvalue.
@@ -54,8 +56,8 @@ def knn_graph(
     Args:
       indices: the indices of each point's k nearest neighbours, nearest first, as `knn` returns
         them.
-      distances: the distances to these neighbours.
-      scale_neighbour: the rank of the neighbour whose distance is s_i.
+      distances: the distances of each point to these neighbours.
+      scale_neighbour: the rank of the neighbour whose distance is s_i, 7 by default.
     """
     indices, distances = np.asarray(indices), np.asarray(distances, np.float64)
     num_points, k = indices.shape
@@ -74,7 +76,8 @@ def knn_graph(
 def normalised_weights(graph: Graph) -> sparse.csr_array:
     """Return a graph's normalised weights, the sparse matrix D^-1/2 W D^-1/2.
 
-    W are the weights and D the degrees. The row of a point without neighbours is zero.
+    W is the matrix of the edge weights, and the diagonal matrix D holds the degrees (each point's
+    sum of weights). The row of a point without neighbours is zero.
     """
     roots = np.sqrt(np.where(graph.degrees > 0, graph.degrees, 1.0)).astype(np.float32)
     scaled = graph.weights.tocoo()
@@ -83,12 +86,14 @@ def normalised_weights(graph: Graph) -> sparse.csr_array:
 
 
 def spectral_embedding(graph: Graph, num_components: int, *, tolerance: float = 1e-3) -> Spectrum:
-    """Return the leading eigenvectors of a graph's normalised weights.
+    """Return the leading eigenvectors and eigenvalues of a graph's normalised weights.
 
-    This is step 3 of spectral clustering (Ng, Jordan & Weiss 2002). The result is deterministic;
-    the entry of largest magnitude in each vector is positive. The rows are not scaled: Ng, Jordan &
-    Weiss scale them to unit length before k-means, while diffusion maps (Coifman & Lafon 2006) drop
-    the first vector, divide rows by sqrt(degree), and multiply columns by the eigenvalues.
+    The function `normalised_weights` defines these weights. This is step 3 of spectral clustering
+    (Ng, Jordan & Weiss 2002). The result is deterministic: the sign of each eigenvector is such
+    that its entry of largest magnitude is positive. The rows of the matrix of eigenvectors are not
+    scaled; that is left to the caller. (Ng, Jordan & Weiss scale them to unit length before
+    k-means. Diffusion maps, Coifman & Lafon 2006, drop the first eigenvector, divide rows by
+    sqrt(degree), and multiply columns by the eigenvalues.)
 
     Args:
       num_components: the number of eigenvectors.
@@ -127,14 +132,14 @@ def spread_labels(
 ) -> Float[np.ndarray, "n classes"]:
     """Propagate labels over a graph by label spreading (Zhou et al. 2004, section 2).
 
-    The scores are (1 - alpha) (I - alpha S)^-1 Y, where S are the graph's `normalised_weights` and
-    Y the one-hot labels.
+    The scores are (1 - alpha) (I - alpha S)^-1 Y, where S is the matrix of the graph's
+    `normalised_weights`, and Y holds the one-hot labels.
 
     Args:
       labels: the class of each point, or -1 for a point without a label.
       alpha: the weight of the neighbours' scores; 1 - alpha is the weight of a point's own label.
-      num_iterations: the largest number of conjugate gradient steps, which need a tenth of the
-        steps of the paper's iteration.
+      num_iterations: the largest number of steps of conjugate gradients, which is used because it
+        needs a tenth of the steps of the paper's iteration.
 
     Returns:
       A score for each point and class. The class of largest score is the predicted class. All
@@ -159,9 +164,10 @@ def poisson_learning(
 
     The scores u solve L u = sum_j (y_j - mean y) delta_j, where L is the graph's Laplacian and j
     runs over the labelled points. y_j is the one-hot label of point j, and delta_j is 1 at point j
-    and 0 elsewhere. The method works with a single label per class, for which the scores of label
-    spreading become nearly constant. More iterations are not better: on Fashion-MNIST, 100 were
-    more accurate than 200 or the exact solution.
+    and 0 elsewhere. The method works even with a single label per class, where label spreading
+    (`spread_labels`) gives nearly the same scores to all points. More iterations are not better: on
+    Fashion-MNIST, the predictions after 100 iterations were more accurate than after 200, or by the
+    exact solution.
 
     Args:
       labels: the class of each point, or -1 for a point without a label.
@@ -208,7 +214,7 @@ def _solve(
     num_iterations: int,
     tolerance: float = 1e-5,
 ) -> Float[np.ndarray, "n classes"]:
-    """Solve (I - alpha matrix) x = b by conjugate gradients, for each column b of `rhs`.
+    """Solve (I - alpha * matrix) x = b by conjugate gradients, for each column b of `rhs`.
 
     Hestenes & Stiefel 1952. The iteration ends after `num_iterations` steps, or when the residual
     of every column is below `tolerance` times the length of the column.

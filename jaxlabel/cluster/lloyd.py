@@ -25,7 +25,7 @@ class KMeans(NamedTuple):
 
     Attributes:
       centroids: the mean of each cluster.
-      assignments: for each point, the number of its cluster: that of the nearest centroid.
+      assignments: for each point, the index of the nearest centroid, which is that of its cluster.
       inertia: the sum over all points of the squared distance to the centroid of their cluster.
       sizes: the number of points in each cluster; 0 only if there are fewer distinct points than
         clusters.
@@ -51,18 +51,19 @@ def kmeans(
 ) -> KMeans:
     """Cluster the points in `features` by k-means and return the best of `num_init` runs.
 
-    The best run is the one of lowest inertia. A run starts from `init`, or else from greedy
-    k-means++ (Arthur & Vassilvitskii 2007) on a random subsample, and continues by Lloyd's
-    algorithm (Lloyd 1982). A cluster that loses all its points restarts at the point farthest from
-    its centroid. Equal arguments give bit for bit the same result.
+    The best run is the one of lowest inertia. A run starts from the centroids `init`. If `init` is
+    None, it starts from centroids that greedy k-means++ (Arthur & Vassilvitskii 2007) chooses on a
+    random subsample. It continues by Lloyd's algorithm (Lloyd 1982). A cluster that loses all its
+    points restarts at the point farthest from its centroid. Calls with equal arguments return bit
+    for bit the same result.
 
     Args:
       init: the initial centroids, for a single run; None for k-means++.
       num_iterations: the largest number of updates of the centroids in a run.
       num_init: the number of runs from different random starts; ignored if `init` is given.
       tolerance: a run stops when the summed squared shift of the centroids is at most `tolerance`
-        times the mean variance of the features (scikit-learn's rule). With 0 it stops only when no
-        centroid moves.
+        times the mean variance of the features (scikit-learn's rule). With 0 a run stops only when
+        no centroid moves.
 
     Raises:
       UsageError: there are more clusters than points, or `init` has the wrong shape.
@@ -90,9 +91,10 @@ def kmeans(
 def medoids(
     features: Float[Array, "n d"], centroids: Float[Array, "k d"], assignments: Int[Array, "n"]
 ) -> Int[Array, "k"]:
-    """Return, for each cluster, the index of the point nearest to the centroid (the medoid).
+    """Return the index of the medoid of each cluster: its point nearest to the centroid.
 
-    The index is -1 if the cluster is empty, and the smallest one of equally near points.
+    Of several equally near points, the one with the smallest index is the medoid. The index is -1
+    for an empty cluster.
     """
     return _medoids(jnp.asarray(features), centroids, assignments)
 
@@ -100,7 +102,13 @@ def medoids(
 def distances(
     features: Float[Array, "n d"], centroids: Float[Array, "k d"], assignments: Int[Array, "n"]
 ) -> Float[Array, "n"]:
-    """Return the Euclidean distance of each point to the centroid of its own cluster."""
+    """Return the Euclidean distance of each point to the centroid of its own cluster.
+
+    Args:
+      features: one point per row.
+      centroids: the centroid of each cluster.
+      assignments: for each point, the index of its cluster.
+    """
     return jnp.sqrt(_squared_distances(jnp.asarray(features), centroids, assignments))
 
 
@@ -190,7 +198,7 @@ def _lloyd(
 def _cluster_sums(
     features: Float[Array, "n d"], assignments: Int[Array, "n"], num_clusters: int
 ) -> Sums:
-    """Return, for each cluster, the sum of its points and the number of its points."""
+    """Return two arrays: for each cluster, the sum of its points, and the number of its points."""
     return lax.platform_dependent(
         features,
         assignments,
@@ -231,10 +239,10 @@ def _reseed_empty_clusters(
     means: Float[Array, "k d"],
     sizes: Float[Array, "k"],
 ) -> Float[Array, "k d"]:
-    """Return new centroids for k-means: the cluster means, but distant points for empty clusters.
+    """Return the new centroids of a k-means step in which some clusters have lost all their points.
 
-    The points that are farthest from the centroid of their cluster become the centroids of the
-    empty clusters, the farthest point first.
+    The centroid of a cluster with points is their mean. The points that are farthest from the
+    centroid of their cluster become the centroids of the empty clusters, the farthest point first.
     """
     squared = _squared_distances(features, centroids, assignments)
     farthest = lax.top_k(squared, len(centroids))[1]
@@ -247,10 +255,11 @@ def _plus_plus(
 ) -> Float[Array, "k d"]:
     """Choose initial centroids for k-means by greedy k-means++ on a random subsample of the points.
 
-    In each step a few candidates are drawn with probabilities proportional to their squared
-    distance to the nearest centroid so far, and the candidate that lowers the inertia most becomes
-    a centroid. The subsample has 20 points per cluster, but at least 4,096 points. That is enough
-    for a start, because Lloyd's algorithm then uses all points.
+    Each step draws a few candidate points, with probabilities proportional to their squared
+    distance to the nearest of the centroids chosen before. The candidate that lowers the inertia
+    most becomes a centroid. (The inertia is the sum of the squared distances of all points to their
+    nearest centroid.) The subsample has 20 points per cluster, but at least 4,096 points. It need
+    not have more, because k-means then improves the centroids on all points.
     """
     num_candidates = 2 + num_clusters.bit_length() // 2
     num_points = min(len(features), max(20 * num_clusters, 4096))

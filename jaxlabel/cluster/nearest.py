@@ -22,20 +22,21 @@ Pair = tuple[Array, Array]
 
 
 def block_rows(num_rows: int, num_columns: int) -> int:
-    """Return how many rows of a distance matrix to compute at once on this machine.
+    """Return the number of rows of a distance matrix to compute at once on this machine.
 
-    The rows should fit into memory, and on a CPU into its cache. The result is at most `num_rows`.
+    A block of this many rows fits into memory, and on a CPU about into its cache. The result is at
+    most `num_rows`.
 
     Args:
       num_rows: the number of rows of the whole matrix.
-      num_columns: the number of columns.
+      num_columns: the number of columns of the matrix.
     """
     scores = BLOCK_SCORES.get(jax.default_backend(), BLOCK_SCORES_ELSEWHERE)
     return max(1, min(num_rows, max(64, scores // num_columns)))
 
 
 def split_into_blocks(rows: Float[Array, "n d"], size: int) -> Float[Array, "blocks size d"]:
-    """Split an array into blocks of `size` rows, stacked on a new first axis.
+    """Split a matrix into blocks of `size` rows, and return them stacked on a new first axis.
 
     The last block is filled up with rows of zeros.
     """
@@ -44,14 +45,15 @@ def split_into_blocks(rows: Float[Array, "n d"], size: int) -> Float[Array, "blo
 
 
 class Columns(NamedTuple):
-    """The points among which `smallest_scores` searches, divided into lanes.
+    """The points that `smallest_scores` searches, divided into groups ("lanes") for speed.
 
-    Point i is in lane i mod num_lanes.
+    Point i is in lane i mod num_lanes. The search first finds the smallest score of each lane, and
+    then looks only into the lanes where this score is small.
 
     Attributes:
       points: the points, padded with zeros to a multiple of the number of lanes.
-      offsets: for each point, the part of its score that does not depend on the vector for which
-        the search is made; infinite for padding.
+      offsets: for each point, the part of its score that is the same for all query vectors;
+        infinite for padding.
     """
 
     points: Float[Array, "depth*lanes d"]
@@ -59,16 +61,19 @@ class Columns(NamedTuple):
 
 
 def divide_into_lanes(points: Float[Array, "m d"], count: int, *, norms: bool = True) -> Columns:
-    """Prepare points for a search by `smallest_scores`: divide them into lanes.
+    """Divide points into groups ("lanes"), in which `smallest_scores` searches faster.
 
     The number of lanes is the one that makes the search for the `count` smallest scores fastest.
-    The score of a point for a row is |point|^2 / 2 - row . point, which orders points by their
-    Euclidean distance to the row.
+    The score of a point for a query vector is |point|^2 / 2 - query . point, which orders points by
+    their Euclidean distance to the query vector.
 
     Args:
       points: the points to search, one per row.
       count: the number of smallest scores to find.
-      norms: False to leave |point|^2 / 2 out of the scores.
+      norms: False to use the score -query . point, without |point|^2 / 2.
+
+    Returns:
+      The points in lanes, and the part |point|^2 / 2 of their scores.
     """
     num_points = len(points)
     # The search ranks all num_points / depth lanes, then searches `count` lanes of this depth.
@@ -83,15 +88,19 @@ def divide_into_lanes(points: Float[Array, "m d"], count: int, *, norms: bool = 
 def smallest_scores(
     columns: Columns, rows: Float[Array, "b d"], count: int
 ) -> tuple[Float[Array, "b count"], Int[Array, "b count"]]:
-    """Find, for each row, the `count` points of smallest score, such as its nearest neighbours.
+    """Find, for each query vector, the `count` points of smallest score, such as the nearest ones.
+
+    The score of a point is |point|^2 / 2 - query . point, which is smallest for the nearest point.
+    If `divide_into_lanes` was called with `norms=False`, the score is -query . point.
 
     Args:
-      columns: the points to search and their part of the score, from `divide_into_lanes`.
-      rows: the vectors for which to search.
-      count: the number of points to find for each row.
+      columns: the points to search, from `divide_into_lanes`.
+      rows: the query vectors, one per row.
+      count: the number of points to find for each query vector.
 
     Returns:
-      The scores in ascending order, and the indices of their points.
+      For each query vector, the `count` smallest scores in ascending order, and the indices of the
+      points with these scores.
     """
     depth, num_lanes = columns.offsets.shape
     products = jnp.matmul(rows, columns.points.T, precision=lax.Precision.HIGHEST)

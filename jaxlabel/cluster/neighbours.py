@@ -34,8 +34,10 @@ def knn(
       features: the points to search, one per row.
       queries: the points whose neighbours to find. None to find, for each point of `features`, its
         neighbours among the other points.
-      k: the number of neighbours; fewer are returned if there are fewer points.
-      metric: "euclidean", or "cosine" for the distance 1 - cos, which is 1 to a vector of zeros.
+      k: the number of neighbours of each query. If there are fewer points, all of them are
+        returned.
+      metric: "euclidean", or "cosine" for the distance 1 - cos(angle). The cosine distance of any
+        vector to a vector of zeros is 1.
       block: the number of queries to process at once; 0 to choose a number that suits this machine.
 
     Returns:

@@ -11,14 +11,14 @@ from jaxlabel.errors import UsageError
 
 
 class PCA(NamedTuple):
-    """A principal component analysis fitted to points, with components by descending variance.
+    """A principal component analysis fitted to points.
 
     Attributes:
       mean: the mean of the points.
-      components: the leading principal components, one unit vector per row; the entry of largest
-        magnitude of each is positive.
+      components: the leading principal components, one unit vector per row, by descending variance.
+        The entry of largest magnitude of each vector is positive.
       variances: the variances of the points along all principal components, not only those in
-        `components`.
+        `components`, in descending order.
     """
 
     mean: Float[Array, "d"]
@@ -47,7 +47,7 @@ def fit_pca(points: Float[Array, "n d"], num_components: int) -> PCA:
 
 
 def project(pca: PCA, points: Float[Array, "n d"]) -> Float[Array, "n c"]:
-    """Return the coordinates of points along the principal components of a fitted PCA."""
+    """Return the coordinates of points along the principal components of `pca`, a fitted PCA."""
     return _product(jnp.asarray(points, jnp.float32) - pca.mean, pca.components.T)
 
 

@@ -16,13 +16,13 @@ def poisson_mbo(
     num_steps: int = 40,
     fidelity: float = 1.0,
 ) -> Float[np.ndarray, "n classes"]:
-    """Propagate labels over a graph so that classes get about their expected sizes (Poisson MBO).
+    """Propagate labels over a graph such that classes get about their expected sizes.
 
-    Algorithm 2 of Calder, Cook, Thorpe & Slepcev 2020 (Poisson Learning, ICML). It starts from the
-    scores of Poisson learning. Each of `num_rounds` rounds runs `num_steps` steps of diffusion,
-    with the labels as sources, and then assigns every point to one class so that the class sizes
-    match `class_priors`. A class without a label gets no points, and its expected size goes to the
-    other classes.
+    This is Poisson MBO, algorithm 2 of Calder, Cook, Thorpe & Slepcev 2020 (Poisson Learning,
+    ICML). It starts from the scores of `poisson_learning`. Each of `num_rounds` rounds runs
+    `num_steps` steps of diffusion, with the labels as sources, and then assigns every point to one
+    class so that the class sizes match `class_priors`. A class without a label gets no points, and
+    its expected size goes to the other classes.
 
     Args:
       labels: the class of each point, or -1 for a point without a label.
@@ -65,15 +65,15 @@ def project_to_sizes(
 ) -> Float[np.ndarray, "n classes"]:
     """Assign every point to one class by its scores, so that classes have about the given sizes.
 
-    The class of a point is the argmax of weight_c * score_c. The weight of a class grows while the
-    class is too small, and shrinks while it is too large (Calder et al. 2020, algorithm 2, lines
-    14-17). Weights stay between 0.5 and 2, and the step size is 10, as in the paper.
+    A point is assigned to the class c with the largest weight_c * score_c. The weight of a class
+    grows while the class is too small, and shrinks while it is too large (Calder et al. 2020,
+    algorithm 2, lines 14-17). As in the paper, weights start at 1 and stay between 0.5 and 2.
 
     Args:
       scores: the score of each point for each class.
       class_priors: the fraction of points that each class should get; they sum to 1.
       num_steps: the number of updates of the weights.
-      rate: the step size of an update.
+      rate: the step size of an update; the default, 10, is that of the paper.
 
     Returns:
       One-hot assignments, one row per point.

@@ -1,4 +1,8 @@
-"""Find a run's label store and account, print its ledger, and import a person's labels."""
+"""Find a run's label store and account, print which labels it bought, and import a person's labels.
+
+The label store is a database of labels. Each run buys labels from it in the name of an account,
+which has a budget. The account's list of bought labels is called its ledger.
+"""
 
 import contextlib
 import functools
@@ -19,15 +23,16 @@ ASKED = "asked.json"  # ids of the images that the run has queried
 
 
 def store_url(url: str, workdir: Path) -> str:
-    """Return the absolute URL of a run's label store.
+    """Return the absolute URL of the database from which a run buys its labels (the label store).
 
     Args:
-      url: the setting `store`. Empty stands for the file labels.db in `workdir`. A relative SQLite
-        path is taken from the directory in which the run was first started.
-      workdir: the run's directory.
+      url: the URL in the run's setting `store`, such as "sqlite:///labels.db". An empty string
+        stands for the file labels.db in `workdir`. A relative path of an SQLite file is relative to
+        the directory in which the user first started the run.
+      workdir: the run's directory, which holds all files of the run.
 
     Raises:
-      UsageError: the URL names an in-memory store, which would be lost with the process.
+      UsageError: the URL names an in-memory database, which would be lost with the process.
     """
     from sqlalchemy import URL
 
@@ -45,17 +50,18 @@ def store_url(url: str, workdir: Path) -> str:
     return recorded["store"] if recorded else f"sqlite:///{os.path.abspath(path)}"
 
 
-def name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
-    """Return the name of the account that pays for the run's labels, and record it in run.json.
+def account_name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
+    """Return the name of the account whose budget pays for the labels of a run.
 
-    Without a configured name, a unique one is made once and kept in run.json. So a run that is
-    started again finds its ledger, and another run with equal settings pays for its own labels.
+    The first call records the name in the file run.json, and later calls return the recorded name.
+    A run that is started again therefore finds the labels that it bought before.
 
     Args:
-      account: the setting `account`; may be empty.
-      workdir: the run's directory.
-      dataset: the images of the run.
-      url: the label store's URL, as `store_url` returns it.
+      account: the name in the run's setting `account`. If it is empty, the first call makes a
+        unique name, so that two runs with equal settings have different accounts.
+      workdir: the run's directory, which holds run.json.
+      dataset: the images of the run; the data set's name is a part of the unique name.
+      url: the URL of the database of labels, as `store_url` returns it.
     """
     recorded = files.read_json(workdir / RUN)
     if recorded is None:
@@ -69,13 +75,16 @@ def name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
     return str(recorded["account"])
 
 
-def forget_unused(workdir: Path, store: LabelStore, payer: str) -> None:
-    """Delete run.json of a run that failed before it bought a label, so that its directory is free.
+def delete_record_if_unused(workdir: Path, store: LabelStore, payer: str) -> None:
+    """Delete the file run.json of a run, so that another run can use its directory.
+
+    Nothing is deleted if the run has bought a label, has asked a person for labels, or has saved a
+    checkpoint.
 
     Args:
-      workdir: the run's directory.
-      store: the run's label store.
-      payer: the run's account.
+      workdir: the run's directory. Its file run.json names the account of the run.
+      store: the database of labels, which records the labels that each account has bought.
+      payer: the name of the account whose budget pays for the run's labels.
     """
     # A failure of this clean-up must not replace the run's own error.
     with contextlib.suppress(JaxlabelError):
@@ -86,45 +95,47 @@ def forget_unused(workdir: Path, store: LabelStore, payer: str) -> None:
 
 
 def ledger(workdir: Path, rows: bool = False) -> str:
-    """Return the table of the labels that a run bought, as text.
+    """Return a table of the labels that a run bought and their costs, as text for the terminal.
 
     Args:
       workdir: the run's directory.
-      rows: True to add a line for each label.
+      rows: True to add, below the table, a line for each label that was bought.
 
     Raises:
-      UsageError: the run has not asked for a label yet.
+      UsageError: the run has not started to buy labels.
     """
-    recorded = _read(workdir)
+    recorded = _read_run_record(workdir)
     return ledger_text(LabelStore(recorded["store"]), recorded["account"], rows)
 
 
 def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
-    """Import a person's labels from a CSV file into the run's label store.
+    """Import the labels that a person wrote in a CSV file into a run's database of labels.
 
-    The label of an image that this run has queried can be corrected until an account buys it.
+    The file may also correct labels that a person gave earlier. A correction is refused if some run
+    has bought the label already, or if the run in `workdir` did not ask for the image's label.
 
     Args:
       workdir: the run's directory.
-      labels: a CSV file with the columns item and label; None stands for WORKDIR/questions.csv.
+      labels: the path of a CSV file with the columns item and label; None stands for the file
+        questions.csv in `workdir`.
 
     Returns:
-      A message that says how many labels were stored, and a message that lists the refused
-      corrections, which is empty if there are none.
+      A message that says how many labels were stored, and a message that lists the corrections that
+      were refused. The second message is an empty string if none was refused.
 
     Raises:
-      UsageError: there are no questions to answer.
+      UsageError: the run has not started to buy labels, or the CSV file does not exist.
       DataError: the file is malformed or names an image that is not in the run's data set; or it
-        names an image that was not queried, and the run's images cannot be read. Nothing is stored
-        then.
+        names an image whose label the run did not ask for, and the images cannot be read to check
+        this. In these cases, no label is stored.
     """
-    recorded = _read(workdir)
+    recorded = _read_run_record(workdir)
     path = Path(labels) if labels else workdir / QUESTIONS
     store = LabelStore(recorded["store"])
     if not labels and not path.exists():
         raise UsageError(f"there is no {path}: jaxlabel train with that --workdir writes it where "
                          "it asks a person")  # fmt: skip
-    items = Items(workdir)
+    items = LabelableImages(workdir)
     counts = import_answers(store, recorded["label_set"], path, items, items.asked)
     lines = [f"{counts.added} answers stored, {counts.known} were there, {counts.blank} are open"]
     if counts.corrected:
@@ -138,14 +149,18 @@ def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
     return "\n".join(lines), refusal if refused else ""
 
 
-class Items:
-    """The set of image ids that a person may label: all training images of a run.
+class LabelableImages:
+    """The set of ids of the images that a person may label: all training images of one run.
 
-    The images are read only when an id is looked up that the run has not queried. That happens
-    with a file of labels from another source, or when a spreadsheet has changed an id.
+    The only operation is the test `id in images`. It reads the images from disk only if the run has
+    never asked a person for the label of this image; for example, because a spreadsheet program has
+    changed the id.
+
+    Args:
+      workdir: the run's directory.
 
     Attributes:
-      asked: the ids of the images that the run has queried.
+      asked: the ids of the images for whose labels the run has asked a person.
     """
 
     def __init__(self, workdir: Path):
@@ -164,25 +179,32 @@ class Items:
         return set(map(str, data.load(settings["data"], options).train_items))
 
 
-def write_questions(workdir: Path, items: Sequence[str], paths: Sequence[str]) -> Path:
-    """Write the questions.csv that a person fills in, record its ids, and return its path.
+def write_questions(
+    workdir: Path, items: Sequence[str], paths: Sequence[str], purpose: str = "train"
+) -> Path:
+    """Write the file questions.csv, in which a person writes labels of images; return its path.
 
     Args:
-      workdir: the run's directory.
-      items: the ids of the images to be labelled.
-      paths: the file of each image; "" for an image without one.
+      workdir: the run's directory. The file questions.csv is written there, and the ids of the
+        images are added to the file asked.json.
+      items: the ids of the images that need a label.
+      paths: the image file of each id; an empty string for an image that has no file of its own.
+      purpose: the purpose of the labels, "train" or "certify", which asked.json records.
     """
     asked = files.read_json(workdir / ASKED) or {}
-    files.write_json(workdir / ASKED, asked | dict.fromkeys(map(str, items), 1))
+    files.write_json(workdir / ASKED, asked | dict.fromkeys(map(str, items), purpose))
     oracle.write_questions(workdir / QUESTIONS, items, paths)
     return workdir / QUESTIONS
 
 
-def _read(workdir: Path) -> dict[str, Any]:
-    """Return the content of run.json, with the absolute URL of the label store.
+def _read_run_record(workdir: Path) -> dict[str, Any]:
+    """Return the content of the file run.json in a run's directory.
+
+    The file records the account whose budget pays for the run's labels ("account"), the name of the
+    labelled data set ("label_set"), and the absolute URL of the database of labels ("store").
 
     Raises:
-      UsageError: the run has not asked for a label yet.
+      UsageError: there is no run.json, because the run has not started to buy labels.
     """
     recorded = files.read_json(workdir / RUN)
     if recorded is None:

@@ -1,4 +1,4 @@
-"""Where a run gets the labels that its store lacks, when Python code starts the run."""
+"""The type `Answers`: how Python code that starts a run provides labels for its images."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,15 +11,18 @@ if TYPE_CHECKING:
 
 
 class Answers(NamedTuple):
-    """The source of labels of a run that `jaxlabel.fit` or `jaxlabel.Session` starts.
+    """The source of labels of a run that Python code starts with `jaxlabel.fit` or `Session`.
+
+    A run buys labels from its label store, a database. The functions below fill this database.
 
     Attributes:
-      prepare: a function of the open label store and the data set. The run calls it once, before
-        its first question; it may name classes and store labels. None: nothing is prepared.
-      answer: a function of the store, the data set, and a list of item ids that have no label. It
-        stores their labels and returns. None: the run stops and writes its questions to a file.
-      oracle: the oracle to ask instead of one that the run makes; `prepare` and `answer` are then
-        not used. None: the run makes its own.
+      prepare: a function that the run calls once, before it buys labels, with the label store and
+        the data set. It may define class names and store labels. None: no function is called.
+      answer: a function that the run calls with the label store, the data set, and a list of ids
+        of images that have no label in the store. It must store a label for each. None: the run
+        writes the ids to the file questions.csv instead, and stops.
+      oracle: an existing oracle (the object that sells labels and keeps the budget) for the run;
+        `prepare` and `answer` are then not called. None: the run makes a new oracle.
     """
 
     prepare: "Callable[[LabelStore, Dataset], None] | None" = None

@@ -1,4 +1,4 @@
-"""Find config files and load the configuration that a file's get_config() returns."""
+"""Find config files and load the configuration that the get_config() of a file returns."""
 
 import importlib.util
 import inspect
@@ -13,10 +13,15 @@ from jaxlabel.errors import UsageError
 def find(file: str) -> str:
     """Return the absolute path of a config file.
 
-    The file is searched in the current directory, in the repository, and in the installed package.
+    The function looks in the current directory, then in jaxlabel's repository, and then in the
+    installed package of jaxlabel.
+
+    Args:
+      file: the path of the file, absolute or relative to one of these three directories, such as
+        "configs/digits.py".
 
     Raises:
-      UsageError: the file is in none of these places.
+      UsageError: the file is in none of these directories.
     """
     package = Path(__file__).parents[1]
     for folder in (Path(), package.parent, package):
@@ -27,18 +32,19 @@ def find(file: str) -> str:
 
 
 def load(file: str, variant: str = "", preset: str = "") -> RunConfig:
-    """Call a config file's get_config() and return the configuration.
+    """Load a Python config file, call its function get_config(), and return the configuration.
 
-    A file has presets if its function is `get_config(variant, preset="cpu")`. The configuration
-    holds the preset's values as defaults; settings on the command line change them as usual.
+    The function may have two parameters: `get_config(variant="mnist", preset="cpu")`. A variant is
+    one of several configurations, such as one for each data set. A preset is a size of the
+    experiment ("tiny", "cpu" or "gpu").
 
     Args:
       file: the path of the config file.
-      variant: ":NAME" for a variant of the file, or "".
-      preset: the preset's name; "" stands for the default of get_config's parameter.
+      variant: ":NAME" to choose the variant NAME; an empty string for the file's default variant.
+      preset: the name of the preset; an empty string for the file's default preset.
 
     Raises:
-      UsageError: the file cannot be run, or has no such variant or preset.
+      UsageError: the file cannot be executed, or has no such variant or preset.
     """
     spec = importlib.util.spec_from_file_location("config", file)
     if spec is None or spec.loader is None:

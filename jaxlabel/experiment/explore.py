@@ -1,6 +1,7 @@
 """Write a page that shows a data set before any training: samples, maps, and clusters.
 
-The sections are scree plot, PCA and t-SNE maps, k-means scores over k, and mean cluster images.
+The page holds sample images, a scree plot, PCA and t-SNE maps, k-means scores over the number of
+clusters, and the mean image of each cluster.
 """
 
 import datetime
@@ -18,6 +19,7 @@ from jaxlabel.cluster.pca import PCA, fit_pca, project
 from jaxlabel.data.dataset import DEFAULTS, Dataset, Options
 from jaxlabel.errors import DataError
 from jaxlabel.report import evaluate, figures, sections
+from jaxlabel.report.confusion import confusion_table
 from jaxlabel.report.run import percent
 
 COMPONENTS = 64  # principal components on which k-means clusters
@@ -28,15 +30,15 @@ MAX_PER_CLASS = 12  # sample images per class
 
 
 class Clustering(NamedTuple):
-    """A k-means clustering of the training images.
+    """The result of clustering the training images by k-means.
 
     Attributes:
       k: the number of clusters.
-      inertia: the sum of squared distances of the points to their centroids.
-      centroids: the mean of each cluster.
+      inertia: the sum of squared distances of the images' feature vectors to their centroids.
+      centroids: the mean feature vector of each cluster.
       assignments: the cluster of each image.
-      medoids: the index of the image nearest to each centroid.
-      scores: agreement of the clusters with the labels; None without labels.
+      medoids: for each cluster, the index of the image nearest to the centroid.
+      scores: the agreement of the clusters with the true classes; None if labels were not given.
     """
 
     k: int
@@ -50,18 +52,18 @@ class Clustering(NamedTuple):
 def explore(
     spec: str, out: Path, options: Options = DEFAULTS, *, labels: bool = False, seed: int = 0
 ) -> Path:
-    """Write OUT/explore.html, a page about a data set, and return its path.
+    """Write the page explore.html about a data set, and return its path.
 
     Args:
       spec: the data set, such as "folder:DIR".
-      out: the directory for the page.
-      options: how the images are read.
-      labels: True to show all training labels too. This is for research on known data sets, not
-        for data whose labels are still to be bought; the page says so.
-      seed: the seed of the samples, the maps and k-means.
+      out: the directory in which explore.html is written.
+      options: how the images are read, such as their size.
+      labels: True to also show all training labels, with a warning on the page. This is for
+        research on published data sets, not for data whose labels a run will buy.
+      seed: the seed of the random samples, the maps, and k-means.
 
     Raises:
-      DataError: the images cannot be read, or labels are asked for and the data set has none.
+      DataError: the images cannot be read, or `labels` is True and the data set has no labels.
     """
     dataset = data.load(spec, options)
     images = dataset.train_images
@@ -73,31 +75,32 @@ def explore(
     pca = fit_pca(pixels, min(COMPONENTS, pixels.shape[1]))
     points = project(pca, pixels)
     counts = [k for k in COUNTS if k <= len(images) // 2] or [1]
-    clusterings = [clustering(points, k, truth, seed) for k in counts]
+    clusterings = [cluster_images(points, k, truth, seed) for k in counts]
+    few, many = (clustering_nearest_to(clusterings, k) for k in (len(classes) or 10, 144))
     parts = {
-        "samples": samples(images, truth, classes, seed),
-        "scree": scree(pca),
-        "maps": maps(np.asarray(points), truth, classes, clusterings, seed),
-        "clusters": cluster_pictures(nearest(clusterings, len(classes) or 10), images),
-        "curves": curves(clusterings),
-        "confusion": (
-            None if truth is None else confusion(nearest(clusterings, 144), truth, classes)
-        ),
+        "samples": sample_groups(images, truth, classes, seed),
+        "scree": scree_plot(pca),
+        "maps": two_maps(np.asarray(points), truth, classes, clusterings, seed),
+        "clusters": cluster_pictures(few, images),
+        "curves": charts_over_k(clusterings),
+        "confusion": None if truth is None else cluster_confusion(many, truth, classes),
     }
     path = out / "explore.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, render(dataset, labels, parts))
+    files.write(path, render_page(dataset, labels, parts))
     return path
 
 
-def clustering(points: Any, k: int, truth: Int[np.ndarray, "n"] | None, seed: int) -> Clustering:
-    """Cluster the points by k-means, and score the clusters if labels are given.
+def cluster_images(
+    points: Any, k: int, truth: Int[np.ndarray, "n"] | None, seed: int
+) -> Clustering:
+    """Cluster the images by k-means, and score the clusters if the true labels are given.
 
     Args:
-      points: a row per image.
+      points: the feature vector of each image, a row per image.
       k: the number of clusters.
-      truth: the label of each image, or None.
-      seed: the seed of the first centroids.
+      truth: the true label of each image; None if the clusters are not scored.
+      seed: the seed for choosing the first centroids.
     """
     fitted = cluster.kmeans(jax.random.key(seed), points, k, num_iterations=30)
     assignments = np.asarray(fitted.assignments)
@@ -107,22 +110,26 @@ def clustering(points: Any, k: int, truth: Int[np.ndarray, "n"] | None, seed: in
     return Clustering(k, float(fitted.inertia), centroids, assignments, medoids, scores)
 
 
-def nearest(clusterings: Sequence[Clustering], k: int) -> Clustering:
-    """Return the clustering whose number of clusters is nearest to k."""
+def clustering_nearest_to(clusterings: Sequence[Clustering], k: int) -> Clustering:
+    """Return the clustering among `clusterings` whose number of clusters is nearest to `k`."""
     return min(clusterings, key=lambda clustering: abs(clustering.k - k))
 
 
-def samples(
+def sample_groups(
     images: UInt8[np.ndarray, "n h w c"], truth: Int[np.ndarray, "n"] | None,
     classes: Sequence[str], seed: int,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Return groups of random images: a group per class, or one group without labels.
+    """Choose random training images to show, grouped by class if labels are given.
 
     Args:
       images: the training images.
-      truth: the label of each image, or None.
+      truth: the true label of each image; None to choose from all images together.
       classes: the names of the classes.
-      seed: the seed of the choice.
+      seed: the seed of the random choice.
+
+    Returns:
+      A dictionary for each group with the keys "name", "note" and "images", which the page's
+      template shows. There is one group per class, or a single group if `truth` is None.
     """
     order = np.random.default_rng(seed).permutation(len(images))
     if truth is None:
@@ -135,8 +142,12 @@ def samples(
     return groups
 
 
-def scree(pca: PCA, max_components: int = 30) -> dict[str, Any]:
-    """Return a chart of the share of variance per principal component, and the cumulative share."""
+def scree_plot(pca: PCA, max_components: int = 30) -> dict[str, Any]:
+    """Draw a scree plot of a PCA: the share of the variance that each principal component explains.
+
+    A second line shows the cumulative share. At most `max_components` components are plotted. The
+    chart, its legend, and a text are returned as a dictionary for the page's template.
+    """
     variances = np.asarray(pca.variances, np.float64)
     shares = variances / max(variances.sum(), 1e-12)
     total = np.cumsum(shares)
@@ -152,17 +163,25 @@ def scree(pca: PCA, max_components: int = 30) -> dict[str, Any]:
             "text": f"Of {len(shares):,} components: {text}."}  # fmt: skip
 
 
-def maps(
+def two_maps(
     points: Float[np.ndarray, "n d"], truth: Int[np.ndarray, "n"] | None, classes: Sequence[str],
     clusterings: Sequence[Clustering], seed: int,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Return two maps of random images: the first two principal components, and t-SNE.
+    """Draw two scatter plots of random images: the first two principal components, and t-SNE.
 
-    The points are coloured by class, or by k-means cluster without labels. Fewer than two
-    components give no map, and 10 images or fewer no t-SNE map.
+    Args:
+      points: the principal components of each image, a row per image. t-SNE uses all columns.
+      truth: the true label of each image; None to colour the points by k-means cluster instead.
+      classes: the names of the classes.
+      clusterings: k-means clusterings of the images; the colours show one of them.
+      seed: the seed for choosing the images.
+
+    Returns:
+      A dictionary for each plot, which the page's template shows. The list is empty if `points` has
+      fewer than two columns, and t-SNE is left out if there are 10 images or fewer.
     """
     rows = np.random.default_rng(seed).permutation(len(points))
-    shown = nearest(clusterings, len(classes) or 10)
+    shown = clustering_nearest_to(clusterings, len(classes) or 10)
     names = list(classes) if truth is not None else [f"cluster {i}" for i in range(shown.k)]
     values = shown.assignments if truth is None else truth
     by = "k-means cluster" if truth is None else "class"
@@ -181,7 +200,7 @@ def maps(
 
 
 def tsne(points: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m 2"]:
-    """Return a t-SNE embedding in two dimensions (van der Maaten & Hinton 2008)."""
+    """Compute a t-SNE embedding of points in two dimensions (van der Maaten & Hinton 2008)."""
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
@@ -194,7 +213,11 @@ def tsne(points: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m 2"]:
 def cluster_pictures(
     clustering: Clustering, images: UInt8[np.ndarray, "n h w c"], max_clusters: int = 100
 ) -> dict[str, Any]:
-    """Return the mean image and the medoid image of each cluster, the largest clusters first."""
+    """Make two pictures of each cluster: its mean image, and its medoid (the most central image).
+
+    At most `max_clusters` clusters are shown, the largest first. The pictures, the clusters' sizes,
+    and a text are returned as a dictionary for the page's template.
+    """
     assignments = clustering.assignments
     sizes = np.bincount(assignments, minlength=clustering.k)
     order = [int(i) for i in np.argsort(-sizes, kind="stable")[:max_clusters] if sizes[i]]
@@ -209,8 +232,12 @@ def cluster_pictures(
             "medoid) and the size of the cluster."}  # fmt: skip
 
 
-def curves(clusterings: Sequence[Clustering]) -> list[dict[str, Any]]:
-    """Return charts over the number of clusters: inertia, and scores if there are labels."""
+def charts_over_k(clusterings: Sequence[Clustering]) -> list[dict[str, Any]]:
+    """Draw charts of the inertia and the scores of k-means clusterings over the number of clusters.
+
+    The clusterings differ in their number of clusters. Scores (agreement with the true classes) are
+    left out if no clustering has them. A chart is a dictionary for the page's template.
+    """
     x = [clustering.k for clustering in clusterings]
     lines = {"inertia": [clustering.inertia for clustering in clusterings]}
     scored = [clustering.scores for clustering in clusterings if clustering.scores is not None]
@@ -230,24 +257,28 @@ def curves(clusterings: Sequence[Clustering]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def confusion(
+def cluster_confusion(
     clustering: Clustering, truth: Int[np.ndarray, "n"], classes: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the confusion matrix of clusters that are named by their most frequent class."""
+    """Make a confusion matrix in which each cluster predicts its most frequent true class.
+
+    The matrix counts the training images, whose true labels are `truth`. It is returned as a
+    dictionary for the page's template, which shows it as a table.
+    """
     votes = np.zeros((clustering.k, len(classes)), int)
     np.add.at(votes, (clustering.assignments, truth), 1)
     predicted = votes.argmax(axis=1)[clustering.assignments]
     matrix = evaluate.confusion_matrix(truth, predicted, len(classes))
-    return sections.confusion_table(matrix, classes, f"training images in {clustering.k} clusters")
+    return confusion_table(matrix, classes, f"training images in {clustering.k} clusters")
 
 
-def render(dataset: Dataset, labels: bool, parts: dict[str, Any]) -> str:
-    """Return the page as HTML that needs no other file and no network.
+def render_page(dataset: Dataset, labels: bool, parts: dict[str, Any]) -> str:
+    """Return the page about a data set as HTML text that needs no other file and no network.
 
     Args:
-      dataset: the images, for the headline.
-      labels: True if the page shows training labels.
-      parts: the sections by their names in the template explore.html.j2.
+      dataset: the data set; the page's heading has its name and the number of its images.
+      labels: True if the page shows training labels, so that it needs a warning.
+      parts: the content of each section of the page, by its name in the template explore.html.j2.
     """
     import jinja2
 

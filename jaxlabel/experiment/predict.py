@@ -1,4 +1,4 @@
-"""Label images with the model of a finished run, which is loaded and not trained again."""
+"""Classify images with the model that a finished run trained."""
 
 import csv
 import io
@@ -24,15 +24,15 @@ COLUMNS = ("split", "index", "file", "label", "probability")
 
 
 class Trained(NamedTuple):
-    """The trained model of a finished run.
+    """The trained model of a finished run, and the facts that are needed to classify new images.
 
     Attributes:
-      model: the network or committee, as `predictor.predict_probabilities` takes it.
-      config: the run's configuration.
+      model: a network, or a committee of networks, whose predicted probabilities are averaged.
+      config: the configuration of the run.
       classes: the names of the classes.
-      shape: the shape (height, width, channels) of an image that the model takes.
+      shape: the shape (height, width, channels) of the images that the model accepts.
       gives: "classes" if the model's outputs are class probabilities, "clusters" if they are
-        cluster probabilities.
+        probabilities of clusters, which have no class names.
     """
 
     model: Any
@@ -43,16 +43,21 @@ class Trained(NamedTuple):
 
 
 def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
-    """Load the trained model of the finished run in `workdir`.
+    """Load the trained model of a finished run.
+
+    Args:
+      workdir: the run's directory.
+      say: a function that is called with a message for the user if the newest checkpoint is damaged
+        and an older one is loaded.
 
     Raises:
       UsageError: the run is not finished, or was made by another version of jaxlabel.
-      JaxlabelError: the checkpoint of the model is missing or does not fit.
+      JaxlabelError: the checkpoint of the model is missing or does not fit the network's code.
     """
     result = files.read_json(workdir / "result.json")
     if result is None:
         raise UsageError(f"{workdir} holds no finished run: train it to its end first")
-    methods = {_name(config): config for config in METHODS}
+    methods = {_method_name(config): config for config in METHODS}
     if result["method"] not in methods or "image_shape" not in result:
         raise UsageError(
             f"{workdir} was written by another version of jaxlabel: its method is "
@@ -69,12 +74,18 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
     make = sys.modules[kind.__module__].make_classifier(config, shape, max(1, len(classes)))
     like = jax.eval_shape(lambda key: make(nnx.Rngs(key)), jax.random.key(0))
     return Trained(
-        _restored(workdir, like, say), config, classes, shape, result.get("gives", "classes")
+        _restore_model(workdir, like, say), config, classes, shape, result.get("gives", "classes")
     )
 
 
-def _restored(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:
-    """Return the saved model of a run, with the structure of `like`.
+def _restore_model(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:
+    """Load the model of a finished run from its checkpoint.
+
+    Args:
+      workdir: the run's directory.
+      like: a model with the structure and the array shapes of the saved model.
+      say: a function that is called with a message for the user if the newest checkpoint is
+        damaged.
 
     Raises:
       JaxlabelError: there is no readable checkpoint of the model.
@@ -93,25 +104,29 @@ def _restored(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:
 def predict(
     workdir: Path, spec: str, out: Path, *, split: str = "", data_dir: str | None = None
 ) -> str:
-    """Write a CSV file with the predicted label of each image, and return a message for the user.
+    """Write a CSV file with the predicted class of each image, and return a message for the user.
 
-    The images are resized and converted according to the run's settings.
+    The model of a finished run makes the predictions. The images are resized and converted to grey
+    or rgb by the settings of this run.
 
     Args:
       workdir: the directory of a finished run.
-      spec: the data set, such as "folder:DIR".
-      out: the CSV file to write; an existing file is replaced only if it holds predictions.
-      split: "test", "train" or "all"; "" stands for the test images if there are any, else for the
-        training images.
-      data_dir: the directory of tfds data sets; None stands for the run's setting.
+      spec: the data set whose images are classified, such as "folder:DIR".
+      out: the CSV file to write. An existing file is only replaced if it is empty or holds
+        predictions.
+      split: "test", "train" or "all". An empty string stands for the test images if there are any,
+        else for the training images.
+      data_dir: the directory of data sets in the format of tensorflow-datasets; None stands for the
+        directory that the run used.
 
     Raises:
-      UsageError: the run is not finished, its images had another shape, or `out` is taken.
+      UsageError: the run is not finished, its model predicts no classes or takes images of another
+        shape, or `out` is a folder or a file that holds no predictions.
       DataError: the images cannot be read.
     """
     if split and split not in SPLITS:
         raise UsageError(f"--split={split}: it takes one of {', '.join(SPLITS)}")
-    _check_free(out)
+    _check_output_path(out)
     trained = load(workdir)
     if isinstance(trained.model, pretext.Representation):
         raise UsageError(f"{workdir} learned features, no classes: there is nothing to predict")
@@ -122,8 +137,9 @@ def predict(
     shape = dataset.train_images.shape[1:]
     if shape != trained.shape:
         raise UsageError(
-            f"{spec} has images of {_size(shape)}, the run learned from {_size(trained.shape)}: "
-            "convert them, or train with config.image_size and config.image_mode set"
+            f"{spec} has images of {_shape_in_words(shape)}, the run learned from "
+            f"{_shape_in_words(trained.shape)}: convert them, or train with config.image_size "
+            "and config.image_mode set"
         )
     split = split or ("test" if len(dataset.test_images) else "train")
     images = {"train": dataset.train_images, "test": dataset.test_images}
@@ -139,16 +155,16 @@ def predict(
     names = trained.classes
     if trained.gives == "clusters" or num_outputs != len(names):
         names = tuple(f"cluster {number}" for number in range(num_outputs))
-    files.write(out, table(probabilities, names, dataset))
+    files.write(out, predictions_csv(probabilities, names, dataset))
     count = sum(map(len, probabilities.values()))
     return f"{count} images of {dataset.name} ({split}) labelled by {workdir}: {out}"
 
 
-def _check_free(out: Path) -> None:
-    """Check that a file can be written without replacing anything but predictions.
+def _check_output_path(out: Path) -> None:
+    """Raise an error if the predictions must not be written to the path `out`.
 
     Raises:
-      UsageError: the path is a folder, or a file that holds something else.
+      UsageError: `out` is a folder, or a file that is not empty and holds no earlier predictions.
     """
     if out.is_dir() or not out.name:
         raise UsageError(f"--out={out} is a folder: name a file in it")
@@ -159,36 +175,43 @@ def _check_free(out: Path) -> None:
             raise UsageError(f"--out={out} is there and holds no predictions: name another file")
 
 
-def table(
+def predictions_csv(
     probabilities: dict[str, Float[np.ndarray, "n classes"]],
     classes: tuple[str, ...],
     dataset: Dataset,
 ) -> str:
-    """Return the CSV text of predictions: a header line, and a line per image.
+    """Return predictions as the text of a CSV file: a header line, and a line per image.
 
     Args:
-      probabilities: per split ("train" or "test"), a row per image with a column per class.
-      classes: the names of the columns.
-      dataset: the data set, which gives the files of the training images.
+      probabilities: for "train" and "test" an array of class probabilities, a row per image. One of
+        the two may be missing.
+      classes: the name of the class that each column of the arrays stands for.
+      dataset: the data set, which has the file names of the training images.
 
     Returns:
-      Lines with the split, the index in it, the file if there is one, the most probable class, its
-      probability, and the probability of each class.
+      The text. The columns are "train" or "test", the image's index, its file (empty if it has
+      none), the most probable class, its probability, and the probability of each class.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     each = [f"probability {name}" for name in classes]
     writer.writerow([*COLUMNS, *each])
-    writer.writerows(_rows(probabilities, classes, dataset))
+    writer.writerows(_csv_rows(probabilities, classes, dataset))
     return text.getvalue()
 
 
-def _rows(
+def _csv_rows(
     probabilities: dict[str, Float[np.ndarray, "n classes"]],
     classes: tuple[str, ...],
     dataset: Dataset,
 ) -> Iterator[list[Any]]:
-    """Yield the cells of each line of the CSV after the header; see `table`."""
+    """Yield a list of cells, a line of the CSV file of predictions, for each classified image.
+
+    Args:
+      probabilities: for "train" and "test" an array of class probabilities, a row per image.
+      classes: the name of the class that each column of the arrays stands for.
+      dataset: the data set, which has the file names of the training images.
+    """
     for split, rows in probabilities.items():
         paths = dataset.paths if split == "train" else ()
         for index, row in enumerate(rows):
@@ -198,12 +221,15 @@ def _rows(
             yield [split, index, path, classes[best], numbers[best], *numbers]
 
 
-def _name(config: type) -> str:
-    """Return the method's name in result.json for a Config class, such as "semisup"."""
+def _method_name(config: type) -> str:
+    """Return the name of the method that a configuration class belongs to, such as "semisup".
+
+    For example, the class `jaxlabel.methods.semisup.Config` yields "semisup".
+    """
     return config.__module__.removeprefix("jaxlabel.methods.")
 
 
-def _size(shape: tuple[int, ...]) -> str:
-    """Return an image shape in words, such as "28x28 grey"."""
+def _shape_in_words(shape: tuple[int, ...]) -> str:
+    """Return an image shape in words: "32x28 grey" for (height 28, width 32, channels 1)."""
     height, width, channels = shape
     return f"{width}x{height} {'grey' if channels == 1 else 'rgb'}"

@@ -9,11 +9,12 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxlabel import cache, config, data, files, train
+from jaxlabel import cache, config, data, files
 from jaxlabel.data import importing
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import JaxlabelError, LabelsMissing, UsageError
 from jaxlabel.experiment import account
+from jaxlabel.experiment.accuracies import final_accuracies
 from jaxlabel.experiment.answers import Answers
 from jaxlabel.methods import (
     active,
@@ -26,9 +27,9 @@ from jaxlabel.methods import (
     sgan,
     simclr,
 )
+from jaxlabel.nets import native
 from jaxlabel.oracle import LabelStore, Oracle, spending
-from jaxlabel.predictor import Predictor, predict_probabilities
-from jaxlabel.report import evaluate, write_report
+from jaxlabel.report import write_report
 from jaxlabel.report.clusters import clusters_csv
 from jaxlabel.runlog import RunLog, dataset_snapshot, open_workdir, provenance
 from jaxlabel.runlog.progress import Progress
@@ -45,34 +46,40 @@ def run(
     answers: Answers | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Execute a run, write its result.json and report.html, and return the result.
+    """Execute a run (one training with one configuration), write its files, and return its result.
 
-    A run that was killed continues from its last checkpoint. A finished run is not repeated: its
-    result is read from WORKDIR/result.json. Progress goes to the run's log, which writes it to
-    standard error; nothing is printed on standard output.
+    The files include result.json and report.html. A run that was killed continues from its last
+    checkpoint. A finished run is not executed again: its result is read from result.json.
 
     Args:
-      settings: the configuration of the recipe.
+      settings: the configuration; its class determines the method, such as `semisup.Config`.
       workdir: the directory that holds all files of the run.
-      answers: where labels come from that the store lacks; None: from the data set, or a person.
-      progress: shows the steps and messages of the run; None: on standard error.
+      answers: functions that provide labels. None: labels come from the data set, or a person
+        writes them in a file.
+      progress: the display of progress and messages; None stands for one on standard error.
+
+    Returns:
+      The content of result.json: the labels bought, the accuracies, the seconds, and the settings.
 
     Raises:
-      UsageError: a setting does not fit, or the directory holds another run.
-      DataError, StoreError: the images or the label store cannot be used.
-      LabelsMissing: a person must label images first; they are listed in WORKDIR/questions.csv.
+      UsageError: a setting has a wrong value, or the directory holds another run.
+      DataError: the images cannot be read.
+      StoreError: the database of labels cannot be used.
+      LabelsMissing: a person must label images first. They are listed in questions.csv in
+        `workdir`.
     """
     config.validate(settings)
+    native.select(settings.cpu_kernels)
     options = Options(**{name: getattr(settings, name) for name in Options._fields})
     # Load the data before config.json is written: a misspelled path must not claim the directory.
     dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
-    cache.begin(str(workdir.resolve()))
-    with open_workdir(workdir, shown(settings), progress) as log:
+    cache.begin(str(workdir.resolve()), ":".join(native.selected()[:2]))
+    with open_workdir(workdir, settings_without_password(settings), progress) as log:
         result = files.read_json(workdir / "result.json")
         if result is None:
             dataset = dataset or data.load(settings.data, options)
             dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
-            result = _run(settings, options, dataset, workdir, log, answers or Answers())
+            result = _run_recipe(settings, options, dataset, workdir, log, answers or Answers())
             log.finish(result)
         elif missing := [key for key in KEYS if key not in result]:
             raise JaxlabelError(
@@ -83,22 +90,31 @@ def run(
     return result
 
 
-def _run(
+def _run_recipe(
     settings: config.RunConfig, options: Options, dataset: Dataset, workdir: Path, log: RunLog,
     answers: Answers,
 ) -> dict[str, Any]:  # fmt: skip
-    """Run the recipe on the images and return the content of result.json.
+    """Buy labels, train, and evaluate as configured, and return the content of result.json.
+
+    Args:
+      settings: the configuration; its class determines the method, such as `semisup.Config`.
+      options: how the images are read, such as their size.
+      dataset: the images.
+      workdir: the run's directory.
+      log: the run's log.
+      answers: functions that provide labels, or an existing oracle (the seller of labels).
 
     Raises:
-      LabelsMissing: a person must label images first; the questions are written.
+      LabelsMissing: a person must label images first; they were written to questions.csv.
     """
     if settings.kind == "auto":
         settings = dataclasses.replace(settings, kind=dataset.kind)
+    log.say(f"convolutions: {native.selected()}")
     if (oracle := answers.oracle) is None:
-        oracle = _oracle(settings, options, dataset, workdir, log, answers)
+        oracle = _make_oracle(settings, options, dataset, workdir, log, answers)
     else:
         place = oracle.store.engine.url.render_as_string(hide_password=False)
-        account.name(oracle.account, workdir, dataset, place)
+        account.account_name(oracle.account, workdir, dataset, place)
     store, payer = oracle.store, oracle.account
     classes = store.classes(store.account(payer).label_set)
     log.classes(classes)
@@ -108,9 +124,9 @@ def _run(
             settings, dataset.train_images, oracle, jax.random.key(settings.seed), log
         )
     except LabelsMissing as error:
-        raise _with_questions(error, workdir, dataset) from error
+        raise _write_questions(error, workdir, dataset) from error
     except JaxlabelError:
-        account.forget_unused(workdir, store, payer)
+        account.delete_record_if_unused(workdir, store, payer)
         raise
     log.forget("predictor")  # a killed session may have saved one with fewer classes
     log.save("predictor", 0, predictor.model)
@@ -126,8 +142,8 @@ def _run(
         "method": type(settings).__module__.removeprefix("jaxlabel.methods."),
         "dataset": dataset.name,
         "seed": settings.seed,
-        **_spent(store, payer),
-        **_scores(settings.data, options, dataset, store, predictor, log),
+        **_spending_entries(store, payer),
+        **final_accuracies(settings.data, options, dataset, store, predictor, log),
         "seconds": round(log.seconds, 2),
         "seconds_shared": cache.take_saved_seconds(),
         **provenance.made_with(),
@@ -137,25 +153,29 @@ def _run(
         "num_train": len(dataset.train_images),
         "image_shape": list(dataset.train_images.shape[1:]),
         "classes": list(classes),
-        "config": shown(settings),
+        "config": settings_without_password(settings),
     }
 
 
-def shown(settings: config.RunConfig) -> dict[str, Any]:
-    """Return the settings as a dictionary without the password of the label store's URL."""
+def settings_without_password(settings: config.RunConfig) -> dict[str, Any]:
+    """Return a run's configuration as a dictionary, without the password of its database URL."""
     return dataclasses.asdict(settings) | {"store": files.without_password(settings.store)}
 
 
-def _oracle(
+def _make_oracle(
     settings: config.RunConfig, options: Options, dataset: Dataset, workdir: Path, log: RunLog,
     answers: Answers,
 ) -> Oracle:  # fmt: skip
-    """Open the label store and the run's account, and return the oracle that charges it."""
+    """Open the database of labels, and return the oracle from which the run buys labels.
+
+    The oracle (the object that sells labels and keeps the budget) asks the function
+    `answers.answer`, if there is one, for labels that the database lacks.
+    """
     url = account.store_url(settings.store, workdir)
-    store = _store(settings, options, url, dataset, log)
+    store = _open_store(settings, options, url, dataset, log)
     if answers.prepare is not None:
         answers.prepare(store, dataset)
-    payer = account.name(settings.account, workdir, dataset, url)
+    payer = account.account_name(settings.account, workdir, dataset, url)
     store.open_account(payer, dataset.name, settings.budget)
     return Oracle(
         store, payer, dataset.train_items.tolist(),
@@ -165,14 +185,22 @@ def _oracle(
     )  # fmt: skip
 
 
-def _store(
+def _open_store(
     settings: config.RunConfig, options: Options, url: str, dataset: Dataset, log: RunLog
 ) -> LabelStore:
-    """Open the label store, and import the data set's own labels if the store lacks them.
+    """Open the database of labels. If it lacks labels, copy those of the data set into it.
+
+    Args:
+      settings: the configuration of the run.
+      options: how the images are read, such as their size.
+      url: the URL of the database.
+      dataset: the images.
+      log: the run's log, which shows the messages of the import.
 
     Raises:
-      UsageError: the settings ask for peeking or noisy answers, but some labels are neither in the
-        store nor in the data set.
+      UsageError: some images have a label neither in the database nor in the data set, but
+        `settings` need all labels: they ask for noisy labels, or stop the run by labels that it did
+        not buy.
     """
     store = LabelStore(url)
     missing = store.num_labelled(dataset.name, dataset.train_items) < len(dataset.train_items)
@@ -185,8 +213,13 @@ def _store(
     return store
 
 
-def _spent(store: LabelStore, payer: str) -> dict[str, Any]:
-    """Return the entries of result.json on the labels bought, read from the store's ledger."""
+def _spending_entries(store: LabelStore, payer: str) -> dict[str, Any]:
+    """Return the entries of result.json that say which labels a run bought and what they cost.
+
+    Args:
+      store: the database of labels, which records the labels that each account has bought.
+      payer: the name of the account whose budget paid for the run's labels.
+    """
     entries = spending(store.ledger(payer))
     by_purpose: dict[str, int] = {}
     for entry in entries:
@@ -200,65 +233,20 @@ def _spent(store: LabelStore, payer: str) -> dict[str, Any]:
     }
 
 
-def _scores(
-    spec: str, options: Options, dataset: Dataset, store: LabelStore, predictor: Predictor,
-    log: RunLog,
-) -> dict[str, Any]:  # fmt: skip
-    """Return the accuracies of a finished run for result.json.
+def _write_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> LabelsMissing:
+    """Write the images that need a label to questions.csv, and return (not raise) an exception.
 
-    Only this evaluation reads labels that the run did not buy.
+    Args:
+      error: the exception with which the run stopped; it lists the ids of the images.
+      workdir: the run's directory, in which questions.csv is written.
+      dataset: the data set, which has the file names of the images.
+
+    Returns:
+      An exception whose message tells the user how to fill in questions.csv and continue the run.
     """
-    scores: dict[str, Any] = {"train_label_accuracy": None, "test_accuracy": None,
-                              "test_accuracy_interval": None}  # fmt: skip
-    if predictor.train_labels is not None and data.has_labels(spec, options):
-        scores["train_label_accuracy"] = store.agreement(
-            dataset.name, dataset.train_items, predictor.train_labels
-        )
-    if len(dataset.test_images) and data.has_labels(spec, options):
-        labels = data.load_test_labels(spec, options)
-        if predictor.gives == "features":
-            return scores | _feature_scores(spec, options, dataset, predictor, labels)
-        predictions = predict_probabilities(predictor.model, dataset.test_images).argmax(axis=-1)
-        if predictor.gives == "clusters":
-            scores |= {"labels_read_by_the_evaluator": "test labels, to match clusters to classes"}
-            return scores | evaluate.clustering_scores(labels, predictions)._asdict()
-        classes = max(len(store.classes(dataset.name)), int(labels.max()) + 1)
-        scored = evaluate.evaluate(labels, predictions, classes)
-        log.arrays("confusion", matrix=scored.matrix)
-        scores["test_accuracy"] = scored.accuracy
-        scores["test_accuracy_interval"] = list(scored.interval)
-    return scores
-
-
-def _feature_scores(
-    spec: str, options: Options, dataset: Dataset, predictor: Predictor,
-    test_labels: Int[np.ndarray, "m"],
-) -> dict[str, Any]:  # fmt: skip
-    """Return the accuracy of nearest-neighbour votes on the model's features of the test images.
-
-    The votes use all training labels, which the run did not see.
-    """
-    features, test_features = (
-        train.apply_batched(train.outputs_of, predictor.model, images)
-        for images in (dataset.train_images, dataset.test_images)
-    )
-    labels = data.load_train_labels(spec, options)
-    plain, weighted = (
-        evaluate.knn_accuracy(features, labels, test_features, test_labels, temperature=temperature)
-        for temperature in (None, 0.1)
-    )
-    return {
-        "knn_accuracy": plain,
-        "knn_weighted_accuracy": weighted,
-        "labels_read_by_the_evaluator": "all training labels, to measure the features",
-    }
-
-
-def _with_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> LabelsMissing:
-    """Write the unlabelled images to questions.csv and return an error that says what to do."""
     path_of = dict(zip(dataset.train_items.tolist(), dataset.paths, strict=False))
     paths = [path_of.get(item, "") for item in error.items]
-    path = account.write_questions(workdir, error.items, paths)
+    path = account.write_questions(workdir, error.items, paths, error.purpose)
     return LabelsMissing(
         f"{len(error.items)} image{'s are' if len(error.items) > 1 else ' is'} to be labelled by a "
         f"person: fill the column label of "
@@ -273,16 +261,16 @@ def feature_map(
     method: str = "tsne",
     max_points: int = 1000,
 ) -> dict[str, np.ndarray]:
-    """Project the features of a random sample of images to two dimensions.
+    """Project the feature vectors of a random sample of images to two dimensions, for a map.
 
     Args:
-      features: a row per image.
+      features: the feature vector of each image, a row per image.
       labels: the class or cluster of each image.
       method: "tsne" (van der Maaten & Hinton 2008), or "pca", which is faster.
-      max_points: the largest number of images on the map.
+      max_points: the largest number of images in the sample.
 
     Returns:
-      The arrays "points" (m, 2) and "labels" (m,).
+      Two arrays for the sampled images: "points" (m, 2), their positions, and "labels" (m,).
     """
     rows = np.random.default_rng(0).permutation(len(features))[:max_points]
     chosen = features[rows] - features[rows].mean(axis=0)
@@ -300,13 +288,18 @@ def feature_map(
 
 
 def summary(result: dict[str, Any], workdir: Path) -> str:
-    """Return a few lines for the user: labels bought, accuracies, time, and the report's path."""
+    """Return a few lines of text on a finished run, which the command `jaxlabel train` prints.
+
+    Args:
+      result: the content of the run's result.json: labels bought, accuracies, and time.
+      workdir: the run's directory; the last line has the path of report.html in it.
+    """
     lines = [
         f"{result['dataset']}, {result['method']}, seed {result['seed']}: "
         f"{result['labels_spent']} labels bought, stopped by {result['stopped_by']}"
     ]
     if result["peeked"]:
-        lines.append("PEEKED: the run stopped by labels that it did not buy")
+        lines.append("PEEKED: labels that the run did not buy decided when it stopped")
     if result["train_label_accuracy"] is not None:
         lines.append(f"training labels right: {100 * result['train_label_accuracy']:.2f}%")
     if result["test_accuracy"] is not None:

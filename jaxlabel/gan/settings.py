@@ -7,7 +7,11 @@ from jaxlabel.config import setting
 
 @dataclasses.dataclass
 class Settings:
-    """The settings of semi-supervised GAN training."""
+    """The settings of the training of a semi-supervised GAN.
+
+    The GAN's discriminator is also the classifier of the images. The help text of each setting says
+    what it means.
+    """
 
     network: str = setting(
         "dense", "architecture of the two networks; gradients: dense, and oriented gradients as "

@@ -24,18 +24,18 @@ DISCRIMINATORS = {
 
 
 class Data(NamedTuple):
-    """The data that a GAN's training step draws from.
+    """The data that each training step of a semi-supervised GAN uses.
 
-    Labelled images are padded to a fixed number, so that further labels change no array shapes.
+    The arrays of labelled images are padded to a fixed length, so that their shapes do not change
+    when more labels are bought.
 
     Attributes:
       images: all training images.
       labelled: the indices of the labelled images, padded with 0.
       labels: the labels of these images, padded with 0.
-      odds: cumulative weights for drawing labelled images at random. Each class has the same total
+      odds: cumulative weights for choosing labelled images at random. Each class has the same total
         weight, and padding has none.
-      latents: the generator's fixed latent vectors from which the saved and measured samples are
-        made.
+      latents: fixed latent vectors of the sample images that are saved and measured.
     """
 
     images: UInt8[Array, "n h w c"]
@@ -52,11 +52,10 @@ class State(NamedTuple):
       discriminator: the discriminator network that is trained.
       generator: the generator network.
       average: the discriminator with moving averages of its weights, which becomes the classifier.
-      optimizers: the optimizer states of the discriminator and the generator.
-      number: the number of steps done so far, over all rounds of labelling.
-      samples: generated images, saved at each of the `snapshot_steps`; zeros where not yet reached.
-      measures: quality measures of the samples (`watch.Measures`), saved at each of the
-        `snapshot_steps`; zeros where not yet reached.
+      optimizers: the optimizer state of the discriminator, and that of the generator.
+      number: the number of training steps done so far in the whole run.
+      samples: the images generated after each of the `snapshot_steps`; zeros before that step.
+      measures: the quality measures of these images (`watch.Measures`); zeros before that step.
     """
 
     discriminator: Any
@@ -75,16 +74,16 @@ def pad(
     capacity: int,
     latents: Float[Array, "k latent"],
 ) -> Data:
-    """Return the `Data` of a GAN's training step for the images labelled so far.
+    """Return the data for a GAN's training steps, given the images labelled so far.
 
-    Indices and labels are padded to length `capacity`.
+    Indices and labels are padded with 0 to length `capacity`.
 
     Args:
       images: all training images, uint8.
       indices: the indices of the labelled images.
       labels: the labels of these images.
       capacity: the largest number of labelled images that the run will have.
-      latents: the generator's latent vectors for the samples that are saved and measured.
+      latents: the latent vectors of the sample images that are saved and measured.
     """
     shares = 1.0 / np.bincount(labels)[labels]
     rows, padded_labels, odds = (
@@ -99,9 +98,9 @@ def pad(
 def start(
     settings: Settings, shape: tuple[int, ...], num_classes: int, key: Key[Array, ""]
 ) -> State:
-    """Return the initial training state of a GAN: new networks, optimizers, and no samples yet.
+    """Return the initial training state of a GAN: new networks and optimizer states, no samples.
 
-    `shape` is the height, width, and number of channels of an image.
+    The argument `shape` is the height, width, and number of channels of an image.
     """
     discriminator_key, generator_key = jax.random.split(key)
     discriminator = train.init(make_discriminator(settings, shape, num_classes), discriminator_key)
@@ -116,9 +115,9 @@ def start(
 
 
 def make_discriminator(settings: Settings, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that takes random streams and builds a GAN's discriminator.
+    """Return a function that builds a GAN's discriminator; its argument is a Flax `nnx.Rngs`.
 
-    Its architecture and width are those of `settings`.
+    The settings of the training, `settings`, give the architecture and the width.
     """
     kind = DISCRIMINATORS[settings.network]
     return lambda rngs: kind(
@@ -127,9 +126,9 @@ def make_discriminator(settings: Settings, shape: tuple[int, ...], num_classes: 
 
 
 def make_generator(settings: Settings, shape: tuple[int, ...]) -> Any:
-    """Return a function that takes random streams and builds a GAN's generator.
+    """Return a function that builds a GAN's generator; its argument is a Flax `nnx.Rngs`.
 
-    Its architecture and width are those of `settings`.
+    The settings of the training, `settings`, give the architecture and the width.
     """
     if settings.network == "conv":
         return lambda rngs: nets.ConvGenerator(shape, settings.latent, rngs, width=settings.width)
@@ -138,10 +137,10 @@ def make_generator(settings: Settings, shape: tuple[int, ...]) -> Any:
 
 
 def optimizer(settings: Settings) -> optax.GradientTransformation:
-    """Return the optimizer of the GAN's networks: Adam with the learning rate of `settings`.
+    """Return the optimizer for each of a GAN's two networks: Adam with a learning rate that decays.
 
-    The learning rate is constant in the first half of the run and decays linearly to zero in the
-    second half, as in Salimans et al. 2016.
+    The rate is `settings.learning_rate` in the first half of the run and decays linearly to zero in
+    the second half, as in Salimans et al. 2016.
     """
     half = settings.steps // 2
     rate = optax.linear_schedule(settings.learning_rate, 0.0, max(1, settings.steps - half), half)
@@ -149,17 +148,17 @@ def optimizer(settings: Settings) -> optax.GradientTransformation:
 
 
 def snapshot_steps(settings: Settings) -> Int[np.ndarray, "snapshots"]:
-    """Return the numbers of the training steps after which the GAN's samples are saved.
+    """Return the steps of a GAN's training after which sample images are saved and measured.
 
     They are evenly spaced, and the last one is the last step of the run. There are
-    `settings.snapshots` of them, or one per step in a shorter run.
+    `settings.snapshots` of them, or one per step if the run has fewer steps.
     """
     snapshots = np.ceil(np.linspace(0, settings.steps, settings.snapshots + 1)[1:])
     return np.unique(snapshots.astype(int))
 
 
 def make_step(settings: Settings, kind: str) -> train.Step[State]:
-    """Return a function that does one training step of a semi-supervised GAN, for `train.loop`.
+    """Return a function for `train.loop` that does one training step of a semi-supervised GAN.
 
     A step updates the discriminator once, then the generator once.
 
@@ -214,7 +213,8 @@ def discriminator_loss(
     """Return the discriminator's loss of a semi-supervised GAN, and a dict of its terms as metrics.
 
     The terms are the cross-entropy of labelled images, the losses of telling real from generated
-    images, and the class entropy of unlabelled images, weighted as in `settings`.
+    images, and the entropy of the class probabilities of unlabelled images. The settings of the
+    training, `settings`, give the weights of the terms.
 
     Args:
       real: real images: first the labelled ones, then unlabelled ones.
@@ -249,7 +249,7 @@ def generator_loss(
     Args:
       real: real images.
       latents: the latent vectors from which images are generated.
-      key: the random key of the discriminator's noise.
+      key: the random key of the noise that the discriminator adds.
     """
     both = jnp.concatenate([real, generator(latents)])
     features = discriminator.features(both, key)
@@ -259,9 +259,9 @@ def generator_loss(
 def draw_labelled(
     key: Key[Array, ""], data: Data, count: int
 ) -> tuple[UInt8[Array, "count h w c"], Int[Array, "count"]]:
-    """Draw `count` random labelled images and their labels, with replacement.
+    """Choose `count` labelled images at random, and return the images and their labels.
 
-    All classes that have labels are equally likely.
+    All classes that have labels are equally likely, and an image can be chosen several times.
     """
     positions = jax.random.uniform(key, (count,)) * data.odds[-1]
     rows = jnp.minimum(jnp.searchsorted(data.odds, positions, side="right"), len(data.odds) - 1)
@@ -271,11 +271,12 @@ def draw_labelled(
 def record_samples(
     state: State, data: Data, snapshots: Int[np.ndarray, "snapshots"], key: Key[Array, ""]
 ) -> State:
-    """Return the GAN's training state with the generator's samples and their measures added.
+    """Generate a GAN's sample images, measure them, and return the training state with both added.
 
     Args:
-      snapshots: the numbers of all steps after which samples are recorded.
-      key: the random key of the discriminator's noise.
+      snapshots: all steps after which samples are recorded. The place of the current step among
+        them decides where the samples are stored.
+      key: the random key of the noise that the discriminator adds.
     """
     index = jnp.searchsorted(jnp.asarray(snapshots), state.number)
     made = state.generator(data.latents)

@@ -18,17 +18,19 @@ DEFEATED = 0.02  # loss_ratio: fraction of the loss of a discriminator that gues
 
 
 class Measures(NamedTuple):
-    """Quality measures of a GAN's generated images (samples); each is 1 if they equal real images.
+    """Quality measures of a GAN's generated images (samples), relative to real images.
+
+    The first two are 1 if samples are as good as real images, and smaller if they are worse.
 
     Attributes:
       diversity: the mean pairwise distance of the samples in the discriminator's feature space,
-        divided by that of real images. Features are scaled to unit length, because images that the
-        discriminator takes for generated have shorter features.
+        divided by that of real images. Features are scaled to unit length first, because the
+        discriminator computes shorter features for images that it classifies as generated.
       class_entropy: the entropy of the mean class probabilities of the samples, divided by that of
-        real images.
+        real images. It is small if the samples show only some of the classes.
       loss_ratio: the discriminator's loss in telling real from generated images, divided by 2 log
-        2, the loss of a discriminator that always answers 1/2 (Goodfellow et al. 2014, section
-        4.1).
+        2. It is 1 for a discriminator that cannot tell them apart and always answers 1/2
+        (Goodfellow et al. 2014, section 4.1), and near 0 for one that always can.
     """
 
     diversity: Float[Array, ""]
@@ -43,7 +45,7 @@ def measure_samples(
     generated_logits: Float[Array, "m classes"],
     loss: Float[Array, ""],
 ) -> Measures:
-    """Compute quality measures of a batch of generated images, relative to a batch of real images.
+    """Return quality measures of a batch of generated images, relative to a batch of real images.
 
     Args:
       real: the discriminator's features of the real images.
@@ -67,7 +69,7 @@ def scale_to_unit_length(features: Float[Array, "n d"]) -> Float[Array, "n d"]:
 
 
 def mean_distance(features: Float[Array, "n d"]) -> Float[Array, ""]:
-    """Return the mean Euclidean distance over all pairs of different rows."""
+    """Return the mean Euclidean distance over all pairs of different rows of `features`."""
     centred = features - jnp.mean(features, axis=0)
     squares = jnp.sum(jnp.square(centred), axis=1)
     products = jnp.matmul(centred, centred.T, precision=jax.lax.Precision.HIGHEST)
@@ -79,18 +81,21 @@ def mean_distance(features: Float[Array, "n d"]) -> Float[Array, ""]:
 def class_entropy(logits: Float[Array, "n classes"]) -> Float[Array, ""]:
     """Return the entropy, in nats, of the class probabilities averaged over all examples.
 
-    It is log K if the predictions are spread evenly over K classes.
+    The result is log K if the averaged probabilities of K classes are equal.
     """
     mean = jnp.mean(jax.nn.softmax(logits), axis=0)
     return -jnp.sum(jax.scipy.special.xlogy(mean, mean))
 
 
 def verdict(history: Sequence[Mapping[str, float]]) -> str:
-    """Return a sentence that says whether GAN training failed, how, and which setting to change.
+    """Return a sentence on the result of GAN training: sound, or how it failed and what to change.
+
+    For example: "mode collapse: samples are 20% as far apart as real images: set a lower
+    config.learning_rate, or ...".
 
     Args:
-      history: the generator's quality measures by name (the fields of `Measures`), one mapping for
-        each time that they were recorded, oldest first.
+      history: the quality measures of the generated images by name (the fields of `Measures`): one
+        mapping for each time that they were recorded, oldest first.
     """
     last = history[-1]
     best = max(row["diversity"] for row in history)

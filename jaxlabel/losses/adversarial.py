@@ -13,8 +13,8 @@ from jaxtyping import Array, Float
 def real_logit(logits: Float[Array, "batch classes"]) -> Float[Array, "batch"]:
     """Return a GAN discriminator's logit for "the image is real", computed from its class logits.
 
-    It is log Z = logsumexp(class logits), and the probability of "real" is D(x) = sigmoid(log Z)
-    (Salimans et al. 2016, section 5).
+    The logit is log Z = logsumexp(class logits). The probability that image x is real is D(x) =
+    sigmoid(log Z) (Salimans et al. 2016, section 5).
     """
     return jax.nn.logsumexp(logits, axis=-1)
 
@@ -25,7 +25,8 @@ def real_loss(logits: Float[Array, "batch classes"], target: float = 1.0) -> Flo
     D(x) is the discriminator's probability that image x is real (Salimans et al. 2016, section 5).
 
     Args:
-      target: the target value of D(x); below 1 for one-sided label smoothing (section 3.4).
+      target: the target value of D(x). With a value below 1 (one-sided label smoothing, section
+        3.4) the loss is the cross-entropy between this target and D(x).
     """
     score = real_logit(logits)
     return target * jax.nn.softplus(-score) + (1 - target) * jax.nn.softplus(score)
@@ -43,8 +44,9 @@ def fake_loss(logits: Float[Array, "batch classes"]) -> Float[Array, "batch"]:
 def feature_matching(real: Float[Array, "n d"], generated: Float[Array, "m d"]) -> Float[Array, ""]:
     """Return a GAN generator's feature matching loss || mean f(real) - mean f(generated) ||^2.
 
-    f are the discriminator's hidden features. The loss compares two batches, so it is one number
-    and not one per example (Salimans et al. 2016, section 3.1). The generator has no other loss.
+    f(x) is the vector of the discriminator's hidden features for image x, and the means are over a
+    batch of real and a batch of generated images. So the loss is one number and not one per example
+    (Salimans et al. 2016, section 3.1). The generator is trained on this loss alone.
     """
     return jnp.sum(jnp.square(jnp.mean(real, axis=0) - jnp.mean(generated, axis=0)))
 

@@ -21,11 +21,11 @@ Logits = Callable[[Float[Array, "batch h w c"]], Float[Array, "batch classes"]]
 def pseudo_label(
     logits: Float[Array, "batch classes"], targets: Probabilities
 ) -> Float[Array, "batch"]:
-    """Return -log p(y) for each example, where y is the most probable class of its target.
+    """Return the loss -log p(y) of each example, where y is the most probable class of its target.
 
-    p is the softmax of `logits`, and targets are class probabilities (Lee 2013, eq. 14-15).
-    Multiplied by a mask of the confident targets, this is FixMatch's loss (Sohn et al. 2020, eq.
-    4).
+    p is the softmax of the example's logits, and its target is a vector of class probabilities (Lee
+    2013, eq. 14-15). Multiplied by a mask that is 1 for confident targets and 0 for others, this is
+    FixMatch's loss (Sohn et al. 2020, eq. 4).
     """
     labels = jnp.argmax(lax.stop_gradient(targets), axis=-1)
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
@@ -36,8 +36,8 @@ def soft_cross_entropy(
 ) -> Float[Array, "batch"]:
     """Return the cross-entropy -sum_c target_c log p_c of each prediction p with its soft target.
 
-    p is the softmax of `logits`, and targets are class probabilities. This is MixMatch's loss on
-    labelled, mixed images (Berthelot et al. 2019, eq. 3).
+    p is the softmax of the example's logits, and the target is a vector of class probabilities.
+    This is MixMatch's loss on labelled, mixed images (Berthelot et al. 2019, eq. 3).
     """
     return optax.softmax_cross_entropy(logits, lax.stop_gradient(targets))
 
@@ -47,10 +47,10 @@ def squared_difference(
 ) -> Float[Array, "batch"]:
     """Return the squared distance |p - target|^2 of each example's probabilities from its target.
 
-    p is the softmax of `logits`, and targets are class probabilities. This is mean teacher's
-    consistency loss (Tarvainen & Valpola 2017, eq. 1). Divided by the number of classes it is
-    MixMatch's unlabelled loss (Berthelot et al. 2019, eq. 4). It is bounded, so a wrong target does
-    little harm.
+    p is the softmax of the example's logits, and the target is a vector of class probabilities.
+    This is mean teacher's consistency loss (Tarvainen & Valpola 2017, eq. 1). Divided by the number
+    of classes it is MixMatch's unlabelled loss (Berthelot et al. 2019, eq. 4). Unlike the
+    cross-entropy it is bounded, so a wrong target does little harm.
     """
     difference = jax.nn.softmax(logits) - lax.stop_gradient(targets)
     return jnp.sum(jnp.square(difference), axis=-1)
@@ -61,7 +61,7 @@ def divergence(
 ) -> Float[Array, "batch"]:
     """Return the Kullback-Leibler divergence KL(q || p) of each example, in nats.
 
-    p is the softmax of `logits`, and q is the softmax of `targets`, which are logits too.
+    p is the softmax of the example's row of `logits`, and q is the softmax of its row of `targets`.
     """
     expected = jax.nn.log_softmax(targets)
     difference = expected - jax.nn.log_softmax(logits)
@@ -79,8 +79,9 @@ def virtual_adversarial(
 ) -> Float[Array, "batch"]:
     """Return the loss of virtual adversarial training (VAT) for each image.
 
-    It is KL(p(image) || p(image + d)), where p are the predicted class probabilities, and d is the
-    perturbation of Euclidean length `radius` that changes them most (Miyato et al. 2018, eq. 5-6).
+    The loss is KL(p(image) || p(image + d)), where p are the predicted class probabilities, and d
+    is the perturbation of Euclidean length `radius` that changes p most (Miyato et al. 2018, eq.
+    5-6).
 
     Args:
       predict: a function from images to logits.
@@ -105,12 +106,13 @@ def adversarial_direction(
     probe: float,
     num_iterations: int,
 ) -> Float[Array, "batch h w c"]:
-    """Return the direction in which changing an image changes its prediction most.
+    """Return, for each image, the direction in which a small change alters the prediction most.
 
-    There is one direction per image, of length 1. It is the direction of largest curvature of the
-    KL divergence between the predictions for the image and for the perturbed image, found by power
-    iterations from a random start (Miyato et al. 2018, eq. 9-12). Each iteration replaces the
-    direction d by the normalised gradient of that divergence at the perturbation probe * d.
+    The direction is an array of the image's shape and of length 1. It is the direction of largest
+    curvature of the KL divergence between the predictions for the image and for the perturbed
+    image, found by power iterations from a random start (Miyato et al. 2018, eq. 9-12). Each
+    iteration replaces the direction d by the normalised gradient of that divergence at the
+    perturbation probe * d.
 
     Args:
       predict: a function from images to logits.
@@ -131,7 +133,7 @@ def adversarial_direction(
 def sharpen(probabilities: Probabilities, temperature: float) -> Probabilities:
     """Return class probabilities sharpened by a temperature T: p^(1/T) / sum p^(1/T).
 
-    T < 1 lowers their entropy (Berthelot et al. 2019, eq. 7).
+    T < 1 lowers the entropy of each prediction p (Berthelot et al. 2019, eq. 7).
     """
     return jax.nn.softmax(jnp.log(jnp.maximum(probabilities, 1e-30)) / temperature)
 
@@ -139,13 +141,17 @@ def sharpen(probabilities: Probabilities, temperature: float) -> Probabilities:
 def average_and_sharpen(
     logits: Float[Array, "views batch classes"], temperature: float
 ) -> Probabilities:
-    """Return each image's mean class probabilities over several views, sharpened (MixMatch).
+    """Average each image's class probabilities over several views, and sharpen the mean.
 
-    Berthelot et al. 2019, eq. 6-7. A view is one random augmentation of the image.
+    A view is one random augmentation of the image. MixMatch (Berthelot et al. 2019, eq. 6-7) uses
+    the result as the target of an unlabelled image.
 
     Args:
       logits: the class logits for each view of each image.
-      temperature: below 1 to sharpen; see `sharpen`.
+      temperature: the temperature T of `sharpen`; below 1 to lower the entropy.
+
+    Returns:
+      The sharpened class probabilities of each image.
     """
     return sharpen(jnp.mean(jax.nn.softmax(logits), axis=0), temperature)
 
@@ -157,11 +163,11 @@ def mixup(
     *,
     concentration: float,
 ) -> tuple[Float[Array, "n h w c"], Float[Array, "n classes"]]:
-    """Mix each image, and its target, with a randomly chosen other image of the batch (MixMatch).
+    """Mix each image and its target with a randomly chosen image of the batch and its target.
 
-    Berthelot et al. 2019, eq. 8-11. The weight of the image itself is lambda' = max(lambda, 1 -
-    lambda) with lambda ~ Beta(a, a), where a is `concentration`. It is at least 1/2, so a mixed
-    image still counts as labelled if the image itself is labelled.
+    The method is that of MixMatch (Berthelot et al. 2019, eq. 8-11). The weight of the image itself
+    is lambda' = max(lambda, 1 - lambda) with lambda ~ Beta(a, a), where a is `concentration`. It is
+    at least 1/2, so a mixed image still counts as labelled if the image itself is labelled.
 
     Args:
       images: the images of the batch.
@@ -183,17 +189,18 @@ def mixup(
 def align(
     probabilities: Probabilities, prior: Float[Array, "classes"], mean: Float[Array, "classes"]
 ) -> Probabilities:
-    """Rescale predictions towards the expected class frequencies (distribution alignment).
-
-    Returns p * prior / mean, scaled to sum to 1, for each prediction p (Berthelot et al. 2020,
-    section 3.1).
+    """Rescale predicted probabilities towards expected class frequencies (distribution alignment).
 
     Args:
-      probabilities: the predicted class probabilities.
-      prior: the expected class frequencies. `labelled_prior` estimates them from the labels. A
-        uniform prior is only justified if the data set is known to be balanced, which the labels do
-        not tell.
-      mean: the running mean of the model's predictions.
+      probabilities: the predicted class probabilities of each example.
+      prior: the expected class frequencies. The function `labelled_prior` estimates them from the
+        labels. A uniform prior is only justified if the classes are known to be equally frequent,
+        which a few labels cannot show.
+      mean: the running mean of the model's predicted class probabilities.
+
+    Returns:
+      For each prediction p the vector p * prior / mean, scaled to sum to 1 (Berthelot et al. 2020,
+      section 3.1).
     """
     scaled = probabilities * (prior / jnp.maximum(mean, 1e-6))
     return scaled / jnp.sum(scaled, axis=-1, keepdims=True)
@@ -205,8 +212,8 @@ def labelled_prior(
     """Estimate the class frequencies from the numbers of labels per class.
 
     The estimate is the posterior mean under a symmetric Dirichlet prior (Laplace's rule for
-    strength 1). It is unbiased, up to the pseudo-counts, only if the labelled images were drawn at
-    random: a query strategy that avoids a class biases it.
+    strength 1). It assumes that the labelled images were chosen at random: if a query strategy
+    avoids a class, the estimate for that class is too low.
 
     Args:
       counts: the number of labels of each class.

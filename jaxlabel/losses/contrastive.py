@@ -14,16 +14,17 @@ def nt_xent(
     """Return the contrastive loss NT-Xent of each pair of views (SimCLR; Chen et al. 2020, eq. 1).
 
     NT-Xent is the normalised temperature-scaled cross-entropy. Row i of `first` and row i of
-    `second` are the embeddings of two views, a positive pair. The other 2 batch - 2 rows are the
-    pair's negatives. The loss of a pair is the mean over its two directions.
+    `second` are the embeddings of two views (augmented images) that form a positive pair. All other
+    rows of `first` and `second` are the pair's negatives. The loss of a pair is the mean over its
+    two directions.
 
     Args:
       first: the embedding of the first view of each pair.
       second: the embedding of the second view of each pair.
       temperature: the similarities are divided by it.
-      shown: the index of the image that each row of `first` and each row of `second` shows. A
-        pair's negatives then leave out all rows that show an image of the pair. None if no image
-        occurs twice in the batch, as in the paper.
+      shown: for each row of `first` and of `second`, the index of the image of which it is a view.
+        The pair's negatives then exclude all other views of the pair's images. None to exclude
+        nothing, as in the paper, if no image occurs twice in the batch.
     """
     rows = jnp.concatenate([first, second])
     rows = rows * jax.lax.rsqrt(jnp.sum(jnp.square(rows), axis=-1, keepdims=True) + 1e-12)
@@ -39,15 +40,16 @@ def nt_xent(
 
 
 def _false_negatives(shown: Int[Array, "two batch"]) -> Bool[Array, "rows rows"]:
-    """Return a mask of the negatives to leave out: those that show an image of the pair itself.
+    """Return a mask of the negatives to exclude because they are views of an image of the pair.
 
     Args:
-      shown: the index of the image that each view shows, for the first and the second views.
+      shown: two rows: the index of the image of which each first view, and each second view, is an
+        augmentation.
 
     Returns:
-      A square boolean matrix over all views, first ones before second ones. Entry (i, j) is True if
-      view j shows either image of the pair of view i, but is not itself the other view of that
-      pair.
+      A square boolean matrix over all views, first views before second views. Entry (i, j) is True
+      if view j shows an image of the pair to which view i belongs, and j is not itself the other
+      view of that pair.
     """
     images, positives = shown.ravel(), shown[::-1].ravel()
     num_pairs = shown.shape[1]

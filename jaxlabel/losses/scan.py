@@ -13,7 +13,7 @@ def consistency(
     """Return SCAN's consistency loss for each image and one of its nearest neighbours.
 
     It is -log of the dot product of the two images' cluster probabilities (Van Gansbeke et al.
-    2020, eq. 2, first term), and 0 if both are in one cluster with certainty.
+    2020, eq. 2, first term), and 0 if both images are in the same cluster with probability 1.
 
     Args:
       logits: the cluster logits of the images.
@@ -25,7 +25,7 @@ def consistency(
 def prior_divergence(
     logits: Float[Array, "batch clusters"], prior: Float[Array, "clusters"] | None = None
 ) -> Float[Array, ""]:
-    """Return KL(m || prior), where m are the mean cluster probabilities of the batch.
+    """Return KL(m || prior), where m is the batch's mean vector of cluster probabilities.
 
     As a loss, it keeps clusters from becoming empty. For a uniform prior it is log(clusters) minus
     the entropy of m, so up to a constant it is the second term of SCAN's loss (Van Gansbeke et al.
@@ -69,16 +69,17 @@ def self_label(
 ) -> tuple[Float[Array, "batch"], Bool[Array, "batch"]]:
     """Return SCAN's self-labelling loss per image, and a mask of the images with a pseudo-label.
 
-    Van Gansbeke et al. 2020, section 2.3. An image has a pseudo-label if the teacher's largest
-    cluster probability reaches `threshold`; the pseudo-label is that cluster. The loss is the
-    student's cross-entropy. Images are weighted so that every cluster with pseudo-labels has the
-    same total weight, and the mean of the losses is the class-balanced cross-entropy. Images
-    without a pseudo-label have loss 0.
+    Van Gansbeke et al. 2020, section 2.3. Pseudo-labels come from the predictions of a network, the
+    teacher. An image has a pseudo-label if the teacher's largest cluster probability for it is at
+    least `threshold`; the pseudo-label is that cluster. The loss is the cross-entropy of the
+    trained network, the student, with the pseudo-label. Images are weighted so that every cluster
+    with pseudo-labels has the same total weight, and the mean of the losses is the class-balanced
+    cross-entropy. Images without a pseudo-label have loss 0.
 
     Args:
       teacher: the teacher's cluster logits for the unaugmented images.
-      student: the trained model's cluster logits for the strongly augmented images.
-      threshold: the smallest confidence of a pseudo-label.
+      student: the student's cluster logits for the strongly augmented images.
+      threshold: the smallest cluster probability that gives a pseudo-label.
     """
     shares = jax.lax.stop_gradient(jax.nn.softmax(teacher))
     labels = jnp.argmax(shares, axis=-1)

@@ -14,7 +14,7 @@ Probabilities = Float[Array, "batch classes"]
 
 
 def fixed_mask(probabilities: Probabilities, threshold: float) -> Float[Array, "batch"]:
-    """Return 1.0 for each prediction whose largest probability reaches the threshold, else 0.0.
+    """Return 1.0 for each prediction whose largest probability is at least `threshold`, else 0.0.
 
     This is the pseudo-label mask of FixMatch (Sohn et al. 2020, eq. 4).
     """
@@ -24,10 +24,10 @@ def fixed_mask(probabilities: Probabilities, threshold: float) -> Float[Array, "
 def class_mask(
     probabilities: Probabilities, thresholds: Float[Array, "classes"]
 ) -> Float[Array, "batch"]:
-    """Return 1.0 for each prediction that reaches the threshold of its predicted class, else 0.0.
+    """Return 1.0 for each prediction that is confident by a threshold of its class, else 0.0.
 
-    The predicted class is the most probable one, and its probability is compared with the
-    threshold.
+    The class of a prediction is the most probable one. The prediction is confident if the
+    probability of this class is at least the threshold of this class.
 
     Args:
       probabilities: the predicted class probabilities of each image.
@@ -43,21 +43,18 @@ def remember(
     probabilities: Probabilities,
     threshold: float,
 ) -> Int[Array, "n"]:
-    """Record, for each image of a batch, the predicted class if the prediction is confident.
+    """Update the record of each training image's last confident prediction, and return it.
 
-    FlexMatch (Zhang et al. 2021), algorithm 1, counts these classes. If an image is in the batch
-    twice with different confident classes, the class with the larger number is recorded, because
-    JAX does not define which of two writes comes last.
+    FlexMatch (Zhang et al. 2021, algorithm 1) counts the classes in this record. If a batch holds
+    an image twice with different confident classes, the class with the larger index is recorded,
+    because JAX does not define which of two writes comes last.
 
     Args:
-      chosen: for every training image, the class of its last confident prediction; -1 if it never
-        had one.
+      chosen: the record: for every training image, the class of its last confident prediction; -1
+        if it never had one.
       rows: the indices of the batch's images in `chosen`.
       probabilities: the predicted class probabilities of the batch's images.
-      threshold: a prediction is confident if its largest probability reaches this.
-
-    Returns:
-      The updated `chosen`.
+      threshold: a prediction is confident if its largest probability is at least this.
     """
     confident = jnp.max(probabilities, axis=-1) >= threshold
     labels = jnp.argmax(probabilities, axis=-1).astype(chosen.dtype)
@@ -70,10 +67,10 @@ def curriculum_thresholds(
 ) -> Float[Array, "classes"]:
     """Return FlexMatch's confidence threshold of each class, lower for less learned classes.
 
-    A class counts as less learned if it is the last confident prediction of fewer images. Zhang et
-    al. 2021: eq. 5 counts these images per class; eq. 11 (warm-up) divides by the largest count, or
-    by the number of images without a confident prediction if that is larger; eq. 12 maps the ratio
-    x to x / (2 - x).
+    The measure of how well a class is learned is the number of images whose last confident
+    prediction is this class (Zhang et al. 2021, eq. 5). This number is divided by that of the best
+    learned class, or by the number of images without a confident prediction if that is larger (eq.
+    11, warm-up). The threshold of a class with ratio x is `threshold` times x / (2 - x) (eq. 12).
 
     Args:
       chosen: for every training image, the class of its last confident prediction; -1 if it never
@@ -91,8 +88,8 @@ class Confidence(NamedTuple):
     """Running statistics of a model's predictions on unlabelled images.
 
     Attributes:
-      level: the mean of the predictions' largest probability (the mean confidence).
-      spread: the variance of the predictions' largest probability.
+      level: the mean confidence; the confidence of a prediction is its largest class probability.
+      spread: the variance of the confidence.
       mean: the mean predicted probability of each class.
     """
 
@@ -102,19 +99,20 @@ class Confidence(NamedTuple):
 
 
 def initial_statistics(num_classes: int) -> Confidence:
-    """Return the running statistics of a model's predictions before the first training step.
+    """Return the running statistics (`Confidence`) to start from, before the first training step.
 
-    They assume uniform predictions, as FreeMatch and SoftMatch do.
+    They are those of a model that predicts all classes with equal probability, as in FreeMatch and
+    SoftMatch.
     """
     share = jnp.float32(1 / num_classes)
     return Confidence(share, jnp.float32(1.0), jnp.full(num_classes, share))
 
 
 def update_statistics(before: Confidence, probabilities: Probabilities, decay: float) -> Confidence:
-    """Update the running statistics of a model's predictions with the predictions for one batch.
+    """Return the running statistics of a model's predictions, updated with one more batch.
 
-    The statistics are exponential moving averages. FreeMatch (Wang et al. 2023), eq. 5 and 8;
-    SoftMatch (Chen et al. 2023), eq. 6-7, with the unbiased sample variance.
+    The statistics are exponential moving averages, as in FreeMatch (Wang et al. 2023, eq. 5 and 8)
+    and SoftMatch (Chen et al. 2023, eq. 6-7). The variance is the unbiased sample variance.
 
     Args:
       before: the statistics before this batch.
@@ -138,8 +136,11 @@ def adaptive_thresholds(statistics: Confidence, max_level: float = 1.0) -> Float
     """Return FreeMatch's confidence threshold of each class.
 
     Wang et al. 2023, eq. 9: the threshold is the model's mean confidence times the class's mean
-    probability, divided by the largest mean probability of any class. `statistics` holds the
-    running means. The upper limit `max_level` of the mean confidence is not in the paper.
+    probability, divided by the largest mean probability of any class.
+
+    Args:
+      statistics: the running means of the model's confidence and of its class probabilities.
+      max_level: an upper limit of the mean confidence, which is not in the paper.
     """
     return jnp.minimum(statistics.level, max_level) * statistics.mean / jnp.max(statistics.mean)
 
@@ -147,9 +148,10 @@ def adaptive_thresholds(statistics: Confidence, max_level: float = 1.0) -> Float
 def gaussian_weights(probabilities: Probabilities, statistics: Confidence) -> Float[Array, "batch"]:
     """Return SoftMatch's weight in [0, 1] of each pseudo-label, smaller for less confident ones.
 
-    Chen et al. 2023, eq. 5, with lambda_max = 1. The weight is 1 if the prediction's largest
-    probability max p is at least the running mean `level`, and otherwise exp(-(max p - level)^2 /
-    (2 spread)), where `spread` is the running variance of max p.
+    Chen et al. 2023, eq. 5, with lambda_max = 1. The confidence of a prediction is its largest
+    class probability. The weight is 1 if the confidence is at least its running mean `level`, and
+    otherwise exp(-(confidence - level)^2 / (2 spread)), where `spread` is the confidence's running
+    variance.
 
     Args:
       probabilities: the predicted class probabilities of each image.

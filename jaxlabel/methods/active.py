@@ -39,7 +39,7 @@ from jaxlabel.semisupervised import committee, refinement, sequential_queries, s
 class Config(stopping_settings.Settings, sequential_queries.Settings, refinement.Settings):
     """Settings of a run that buys labels in rounds until a target accuracy is certified.
 
-    configs/flagship.py has values for several data sets.
+    The file configs/flagship.py has values for several data sets.
     """
 
     initial_labels: int = setting(
@@ -83,9 +83,9 @@ class Config(stopping_settings.Settings, sequential_queries.Settings, refinement
     def with_labels(self, count: int, log: Log) -> "Config":
         """Return a copy of the settings adapted to `count` training labels, and log the changes.
 
-        If `count` is at most `graph_until`, the objective becomes "graph". If `count` is at most
-        `typical_until`, the query strategy of the first labels becomes "typiclust". Both changes
-        are made only if the user left the setting at its default value.
+        If `count` is at most the setting `graph_until`, the training objective becomes "graph". If
+        `count` is at most the setting `typical_until`, the query strategy of the first labels
+        becomes "typiclust". A setting that the user changed from its default value stays as it is.
         """
         few: dict[str, Any] = {}
         if count <= self.graph_until and self.objective == Config.objective:
@@ -108,8 +108,8 @@ def run(
     """Buy labels and train a classifier until it reaches a target accuracy or the budget is spent.
 
     Returns:
-      The classifier and its results. Their `stopped_by` says whether the run ended because the
-      target was reached or because the budget was spent.
+      The classifier and its results, whose `stopped_by` is the reason why the run ended, such as
+      "target" or "budget".
 
     Raises:
       UsageError: the budget buys no label, or so few labels that the accuracy could not be
@@ -166,6 +166,7 @@ def run(
                 context, state, labelled, f"round_{number}", short, fit_key
             )
             pool = rounds.pool_predictions(context, state, labelled, pool_key)
+            log.arrays("pool", rows=pool.rows, probabilities=pool.predictions.probabilities)
             log.scalars(
                 "rounds",
                 number,
@@ -210,9 +211,15 @@ def should_continue(context: Context, rule: StoppingRule, number: int) -> bool:
     """Return True if another round must follow round `number`, whatever the networks predict.
 
     There are two such cases. First, fewer than two classes are known, so that every prediction is
-    certain. Second, the run was interrupted and resumed, and before the interruption it had begun
-    the next round without an audit. A resumed run must repeat its earlier decisions, even if a new
-    class or a different machine has changed its networks.
+    certain. Second, the run was interrupted and then resumed, and before the interruption it had
+    begun the next round without an audit (buying labels of random images to certify the accuracy).
+    A resumed run must repeat its earlier decisions, even if a new class or a different machine has
+    changed its networks.
+
+    Args:
+      context: the inputs of the run that do not change from round to round.
+      rule: the stopping rule, which knows the audits of the run.
+      number: the number of the round.
     """
     if context.oracle.num_classes < 2:
         return True
@@ -224,9 +231,9 @@ def should_continue(context: Context, rule: StoppingRule, number: int) -> bool:
 
 
 def _end_checkpoint(number: int) -> str:
-    """Return the name of the checkpoint saved at the end of the final training in round `number`.
+    """Return the name of the checkpoint that is saved after the final training in round `number`.
 
-    The step under which this checkpoint is saved is the number of classes known at that time.
+    A checkpoint has a name and a step; this one's step is the number of known classes.
     """
     return f"ended_{number}"
 
@@ -241,13 +248,18 @@ def make_predictor(
 ) -> Predictor:
     """Return the result of a run: the model, a class for every image, and the certificate.
 
+    The class of a labelled image is its label; the class of any other image is the model's
+    prediction.
+
     Args:
+      context: the inputs of the run that do not change from round to round.
       model: the trained classifier.
       probabilities: the model's class probabilities for all training images.
-      labelled: the labelled set. Its labels replace the model's predictions for these images.
-      rule: the stopping rule, which holds the results of the audits.
+      labelled: the labels bought so far.
+      rule: the stopping rule, which holds the certificates of the run.
       stopped_by: why the run ended, such as "target" or "budget".
     """
+    context.log.arrays("pool", rows=np.arange(len(probabilities)), probabilities=probabilities)
     labels = probabilities.argmax(axis=-1).astype(np.int32)
     labels[labelled.indices] = labelled.labels
     used = {name: getattr(context.config, name) for name in ("objective", "initial_query")}

@@ -13,16 +13,17 @@ class Round(NamedTuple):
     """The result of one round: a clustering of the images, and labels for clusters and images.
 
     Attributes:
-      labelled: the labels bought so far, including this round's.
-      medoids: for each non-empty cluster, the index of the image nearest to the centroid.
-      sizes: the number of images in each of these clusters.
-      cluster_labels: the label given to each of these clusters.
+      labelled: the labels bought so far, including those of this round.
+      medoids: for each cluster, the index of the image nearest to the centroid; empty clusters are
+        left out here and in the next two attributes.
+      sizes: the number of images in each cluster.
+      cluster_labels: the label given to each cluster.
       labels: the label given to each image.
       rank: the rank of each image by distance from the centroid, among the images of its cluster.
         The nearest image has rank 0 and the farthest has rank 1.
-      new: the indices of the images labelled in this round.
+      new: the indices of the images whose labels were bought in this round.
       weights: for each image in `new`, the number of images in its cluster.
-      complete: False if the budget did not suffice for all the labels that the round wanted.
+      complete: False if the budget did not suffice for all the labels that the round needed.
     """
 
     labelled: Labelled
@@ -39,14 +40,15 @@ class Round(NamedTuple):
 def spread_labels(
     config: Any, graph: cluster.GraphSpace, labelled: Labelled, by_cluster: Int[np.ndarray, "n"]
 ) -> Int[np.ndarray, "n"]:
-    """Give every image a label, by the method that `config.spread` names; return the labels.
+    """Give every image a label, by the method that the setting `spread` names; return the labels.
 
-    "cluster" takes the label of the image's cluster, "nearest" the label of the nearest labelled
-    image, and "diffusion" propagates labels over the neighbour graph. Labelled images keep their
-    labels.
+    With "cluster", an image gets the label of its cluster; with "nearest", that of the nearest
+    labelled image; with "diffusion", a label propagated over the neighbour graph. Labelled images
+    keep their labels.
 
     Args:
-      graph: the points that represent the images, and their neighbour graph.
+      config: the settings of the run, among them `spread`.
+      graph: the points that represent the images, and the neighbour graph of the points.
       labelled: the labels bought so far.
       by_cluster: for each image, the label of its cluster.
     """
@@ -67,10 +69,16 @@ def label_clusters(
     space: Float[np.ndarray, "n d"],
     labelled: Labelled,
 ) -> Int[np.ndarray, "k"]:
-    """Return a label for each cluster, taken from one labelled image.
+    """Return a label for each cluster: the label of the labelled image nearest to its centroid.
 
-    It is the labelled image of the cluster that is nearest to the centroid. For a cluster without
-    labelled images, it is the nearest labelled image of any cluster.
+    Only images of the cluster count, unless it has no labelled image; then all labelled images
+    count.
+
+    Args:
+      centroids: the centroid of each cluster.
+      assignments: the cluster of each image.
+      space: the points that represent the images.
+      labelled: the labels bought so far.
     """
     points = space[labelled.indices].astype(float)
     # squared distances minus the centroid's squared norm, which does not change the order

@@ -27,7 +27,7 @@ SAMPLE = 2000  # images in the silhouette, whose cost grows with the number of p
 
 @dataclasses.dataclass
 class Config(RunConfig):
-    """Settings of clustering by PCA and k-means, without labels."""
+    """Settings of clustering by principal components and k-means, without labels."""
 
     clusters: int = setting(10, "number of clusters", low=1)
     components: int = setting(
@@ -40,7 +40,7 @@ class Config(RunConfig):
 
 
 class NearestCentroid(nnx.Module):
-    """A model that scores each cluster by minus the squared distance of the image to its centroid.
+    """A model whose output for a cluster is minus the squared distance of an image to the centroid.
 
     Distances are measured between the principal components of the images.
     """
@@ -67,7 +67,7 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Cluster the images; return a model that assigns an image to the nearest centroid's cluster.
+    """Cluster the images; return a model that assigns images to the cluster with nearest centroid.
 
     No labels are bought.
     """
@@ -99,7 +99,11 @@ def run(
 def silhouette(points: Float[np.ndarray, "n d"], clusters: np.ndarray) -> dict[str, float]:
     """Return the mean silhouette score (Rousseeuw 1987) of a clustering as `{"silhouette": score}`.
 
-    The dict is empty if there is only one cluster, or if every point is a cluster of its own.
+    An empty dict is returned if there is only one cluster, or if every point is its own cluster.
+
+    Args:
+      points: the points, one per row.
+      clusters: the cluster of each point.
     """
     from sklearn.metrics import silhouette_score
 

@@ -63,15 +63,18 @@ class Config(RunConfig):
     weight_decay: float = setting(0.05, "weight decay of AdamW in the training on labels", low=0.0)
 
     def check(self) -> None:
-        """Raise a UsageError if the chosen network cannot encode an image in `code` dimensions."""
+        """Raise a UsageError if the chosen network cannot encode an image as `code` numbers.
+
+        The number `code` is a setting.
+        """
         if self.network == "gradients" and self.code % 8:
             raise UsageError(f"config.code is {self.code}: network=gradients needs a multiple of 8")
 
 
 class Autoencoder(nnx.Module):
-    """An autoencoder whose encoder is a classifier without its last layer; the decoder is dense.
+    """An autoencoder whose encoder is a classifier without its last layer.
 
-    The code is the input of the classifier's last layer.
+    The code is the input of the classifier's last layer. The decoder is fully connected.
     """
 
     def __init__(self, classifier: Any, shape: tuple[int, ...], code: int, rngs: nnx.Rngs):
@@ -110,7 +113,7 @@ def pretrain_encoder(
     config: Config, images: UInt8[np.ndarray, "n h w c"], num_classes: int, key: Key[Array, ""],
     log: Log,
 ) -> Any:  # fmt: skip
-    """Train an autoencoder on all images; return its encoder with an untrained head."""
+    """Train an autoencoder on all images; return its encoder with an untrained head for classes."""
     init_key, fit_key = jax.random.split(key)
     make = make_network(config, images.shape[1:], num_classes)
 
@@ -147,9 +150,9 @@ def fit_head(
     config: Config, model: Any, images: UInt8[np.ndarray, "m h w c"], labels: Any,
     key: Key[Array, ""], log: Log,
 ) -> Any:  # fmt: skip
-    """Fit the head of `model` by logistic regression on the images' codes and return the model.
+    """Fit the classification head of `model` by logistic regression and return the model.
 
-    The encoder stays as it is.
+    The inputs of the regression are the codes of the labelled images. The encoder is not trained.
     """
     codes = train.apply_batched(train.features_of, model, images)
     weights, biases = linear.fit_logistic(
@@ -186,8 +189,9 @@ def fine_tune(
 def ensemble(config: Config, model: Any) -> linear.Ensemble:
     """Wrap one trained network in an `Ensemble`, the type of model that a run returns.
 
-    If `config.augment` is set and mirroring preserves the class of this kind of images, the
-    ensemble averages the predictions for an image and its mirror image.
+    If the setting `augment` is on and mirroring does not change the class of the images (as for
+    clothes, unlike digits), the ensemble averages the predictions for an image and its mirror
+    image.
     """
     mirror = config.augment and config.kind in augment.MIRRORED_KINDS
     return linear.Ensemble([model], mirror)
@@ -196,7 +200,7 @@ def ensemble(config: Config, model: Any) -> linear.Ensemble:
 def make_network(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
     """Return a function that builds an untrained encoder with a classification head.
 
-    The function takes an `nnx.Rngs`.
+    The argument of this function is an `nnx.Rngs`, which gives the random initial weights.
     """
     if config.network == "conv":
         return lambda rngs: nets.ConvClassifier(

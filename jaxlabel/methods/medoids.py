@@ -32,7 +32,7 @@ from jaxlabel.query import Labelled
 
 @dataclasses.dataclass
 class Config(RunConfig):
-    """Settings of medoid doubling: label the medoids of 1, 2, 4, ... clusters."""
+    """Settings of medoid doubling: label the medoids (central images) of 1, 2, 4, ... clusters."""
 
     autoencoder: str = setting(
         "dense", "network of the autoencoder; none: cluster the pixels",
@@ -95,7 +95,7 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Label the central images of ever more clusters; train a classifier on the clusters' labels.
+    """Label the central images of more and more clusters; train a classifier on the result.
 
     Raises:
       BudgetExceeded: the budget buys no label.
@@ -113,7 +113,7 @@ def encode_images(
 ) -> Float[np.ndarray, "n d"]:
     """Train an autoencoder and return the code of each image.
 
-    If `config.autoencoder` is "none", nothing is trained and the pixels are returned.
+    If the setting `autoencoder` is "none", nothing is trained and the pixels are returned.
     """
     if config.autoencoder == "none":
         return images.reshape(len(images), -1).astype(np.float32) / 255
@@ -126,7 +126,11 @@ def encode_images(
 def clustering_space(
     config: Config, codes: Float[np.ndarray, "n d"], log: Log
 ) -> cluster.GraphSpace:
-    """Return the points to cluster: codes, or leading eigenvectors of their neighbour graph."""
+    """Return the points to cluster: the given `codes`, or eigenvectors computed from them.
+
+    A code is the short vector to which an autoencoder compresses an image. The setting `space`
+    chooses between codes and eigenvectors (those of the codes' neighbour graph).
+    """
     if config.space == "codes":
         return cluster.GraphSpace(codes, np.zeros((len(codes), 0)), np.zeros(0))
 
@@ -148,7 +152,7 @@ def run_rounds(
     key: Key[Array, ""],
     log: Log,
 ) -> tuple[Round, str, dict[str, float]]:
-    """Run rounds, each with twice the clusters of the round before, until a criterion ends the run.
+    """Run rounds, each with twice as many clusters, until a stopping criterion is met.
 
     Returns:
       The result of the last round, the name of the stopping criterion, and the metrics of that
@@ -228,15 +232,13 @@ def run_round(
 def estimate_accuracy(
     config: Config, previous: Round | None, current: Round, oracle: Oracle
 ) -> dict[str, float]:
-    """Estimate the accuracy of the training labels by means of the labels bought in this round.
+    """Estimate the accuracy of the labels that the round `previous` gave to all images.
 
-    The labels that the round `previous` gave to these images are compared with the bought ones.
-    They were given before the purchase, so this is an honest test. Each image is weighted by the
-    size of its cluster. The 95% interval is Wilson's, for Kish's effective number of draws (sum
-    w)^2 / sum w^2. With `stop=peek`, the true accuracy is added.
-
-    Returns:
-      The metrics by name; no estimate in the first round.
+    The labels bought in this round, `current`, show how many of these labels were right; they did
+    not exist yet when the labels were given. Each image is weighted by the size of its cluster. The
+    95% interval is Wilson's, for Kish's effective number of draws (sum w)^2 / sum w^2. With
+    `stop=peek`, labels that were not bought give the true accuracy too. Return the metrics by name;
+    there is no estimate in the first round.
     """
     numbers: dict[str, float] = {}
     if previous is not None and len(current.new):
@@ -253,15 +255,12 @@ def estimate_accuracy(
 
 
 def target_reached(config: Config, numbers: dict[str, float]) -> bool:
-    """Return True if the accuracy of the training labels has reached `config.target`.
+    """Return True if the accuracy of the labels given to all images reaches the setting `target`.
 
-    The accuracy is an estimate from at least `config.min_answers` new labels, or with `stop=peek`
-    the true accuracy. The estimate is about the labels of the previous round, and the current
-    labels are better: over 20 rounds on MNIST the estimate was 0.8 points too low on average
-    (experiments/medoids.md).
-
-    Args:
-      numbers: the metrics from `estimate_accuracy`.
+    `numbers` are the metrics from `estimate_accuracy`. The accuracy is the estimate from at least
+    `min_answers` bought labels (a setting), or with `stop=peek` the true accuracy. The estimate is
+    for the labels of the previous round. Those of this round are better: over 20 rounds on MNIST
+    the estimate was 0.8 points too low on average (experiments/medoids.md).
     """
     if config.may_peek():
         return numbers["peek_accuracy"] >= config.target
@@ -273,9 +272,10 @@ def fit_classifier(
     config: Config, images: UInt8[np.ndarray, "n h w c"], last: Round, num_classes: int,
     key: Key[Array, ""], log: Log,
 ) -> Any:  # fmt: skip
-    """Train a network on the images nearest to the centroid of their cluster, and return it.
+    """Train a network on the most central images of each cluster, and return it.
 
-    They are the share `config.percentile` of each cluster, with their labels in the round `last`.
+    The setting `percentile` is the share of each cluster that is used. The images have the labels
+    that the last round, `last`, gave to them.
     """
     init_key, fit_key = jax.random.split(key)
     near = last.rank <= config.percentile

@@ -87,8 +87,8 @@ def run(
 ) -> Predictor:
     """Buy labels of random images or of cluster centres, train a classifier on them, and return it.
 
-    Depending on `config.propagate`, the classifier is also trained on unlabelled images, each with
-    the label of the labelled image that represents its cluster.
+    Depending on the setting `propagate`, the classifier is also trained on unlabelled images, each
+    with the label of the labelled image that represents its cluster.
 
     Raises:
       UsageError: the budget buys no label, or the settings contradict each other.
@@ -149,8 +149,9 @@ def clustering_features(
     """Return the features that k-means clusters: pixels in [0, 1], or their principal components.
 
     Args:
-      space: "pixels" or "pca".
+      space: "pixels" or "pca" (principal components).
       components: the number of principal components.
+      images: the images.
     """
     pixels = augment.as_float(jnp.asarray(images)).reshape(len(images), -1)
     if space == "pixels":
@@ -165,8 +166,8 @@ def assign_labels(
 ) -> tuple[Int[np.ndarray, "t"], Int[np.ndarray, "t"], Int[np.ndarray, "n"] | None]:  # fmt: skip
     """Give unlabelled images the label of the labelled image that represents their cluster.
 
-    Only the share `config.propagate` of each cluster that is nearest to the centroid joins the
-    training set.
+    Only the images nearest to the centroid join the training set; the setting `propagate` is their
+    share of each cluster.
 
     Args:
       clusters: the clustering; None if the images to label were chosen at random.
@@ -175,8 +176,8 @@ def assign_labels(
       num_images: the number of training images.
 
     Returns:
-      Three things: the indices of the images to train on, the labels of these images, and an array
-      with one label for every training image. The third is None if some image has no label.
+      Three arrays: the indices of the images to train on, the labels of these images, and a label
+      for every training image. The third is None instead if some image has no label.
     """
     if clusters is None:
         everywhere = np.zeros(num_images, np.int32)
@@ -195,10 +196,15 @@ def fit_linear(
     config: Config, images: UInt8[np.ndarray, "n h w c"], chosen: UInt8[np.ndarray, "t h w c"],
     labels: Int[np.ndarray, "t"], num_classes: int, key: Key[Array, ""], log: Log,
 ) -> linear.LinearClassifier:  # fmt: skip
-    """Fit logistic regression to the images `chosen` with their labels, and return the classifier.
+    """Fit logistic regression to labelled images and return the classifier.
 
-    With `features=distances`, its inputs are the distances of an image to k-means centres. These
-    centres are computed from all `images`.
+    With `features=distances`, its inputs are the distances of an image to k-means centres, which
+    are computed from all training images.
+
+    Args:
+      images: all training images.
+      chosen: the indices of the images to train on.
+      labels: the labels of these images.
     """
     model = make_classifier(config, images.shape[1:], num_classes)(None)
     if config.features == "distances":
@@ -227,7 +233,7 @@ def fit_dense(
     config: Config, images: UInt8[np.ndarray, "t h w c"], labels: Int[np.ndarray, "t"],
     num_classes: int, key: Key[Array, ""], log: Log,
 ) -> linear.Ensemble:  # fmt: skip
-    """Train dense networks that differ in their random initialisation; return their ensemble."""
+    """Train fully connected networks from different random weights; return their ensemble."""
     deform = augment.weak(config.kind)
 
     def loss(model: Any, batch: tuple[Array, Array], key: Key[Array, ""]) -> Any:
@@ -254,8 +260,8 @@ def fit_dense(
 def ensemble(config: Config, members: list[Any]) -> linear.Ensemble:
     """Return a model that averages the class probabilities of the networks `members`.
 
-    If `config.augment` is set and mirroring preserves the class of this kind of images, it also
-    averages the predictions for an image and its mirror image.
+    If the setting `augment` is on and mirroring does not change the class of the images (as for
+    clothes, unlike digits), it also averages the predictions for an image and its mirror image.
     """
     mirror = config.augment and config.kind in augment.MIRRORED_KINDS
     return linear.Ensemble(members, mirror)

@@ -22,10 +22,9 @@ class Context(NamedTuple):
       config: the settings of the run, an `active.Config`.
       images: all training images.
       spaces: the features that query strategies and label propagation use.
-      regions: a division of the images into regions. Sequential queries (labels bought one after
-        the other, before the first training) choose a region and then an image in it. None if the
-        run has no sequential queries.
-      oracle: the object that sells labels.
+      regions: a division of the images into regions, for sequential queries (labels bought one at a
+        time before the first training, each in an uncertain region). None if the run has none.
+      oracle: the object that sells labels and keeps the budget.
       capacity: the number of labels that the whole budget is expected to buy.
       log: the log for metrics, messages and checkpoints.
     """
@@ -39,16 +38,15 @@ class Context(NamedTuple):
     log: Log
 
     def asks_sequentially(self, labels: int) -> bool:
-        """Return True if sequential queries buy the labels that follow the first `labels` labels.
+        """Return True if the next labels after the first `labels` labels are bought one by one.
 
-        Sequential queries are labels bought one after the other, before the first network is
-        trained.
+        Such sequential queries come before the training of the first network.
         """
         return self.regions is not None and self.config.asks_sequentially(labels)
 
 
 def num_labels_after_round(config: Any, labels: int) -> int:
-    """Return how many labels a round that starts with `labels` labels should end with."""
+    """Return how many labels there should be after a round that starts with `labels` labels."""
     if config.asks_sequentially(labels):
         return min(labels + config.sequential_batch, config.sequential_until)
     return max(labels + 1, round(config.growth * labels)) if labels else config.initial_labels
@@ -59,8 +57,14 @@ def pool_predictions(
 ) -> PoolPredictions:
     """Predict features and class probabilities of a random sample of the training images.
 
-    The sample has at least `config.pool` images and always contains the labelled ones. It is large
-    enough that the labels of the next round can be chosen from it.
+    The sample has at least as many images as the setting `pool` says, and contains all labelled
+    images. It is large enough to choose the labels of the next round from it.
+
+    Args:
+      context: the inputs of the run that do not change from round to round.
+      state: the training state of the networks that make the predictions.
+      labelled: the labels bought so far.
+      key: the random key of the sample.
     """
     bought, classes = len(labelled.indices), context.oracle.num_classes
     size = max(context.config.pool, 2 * num_labels_after_round(context.config, bought))
@@ -83,11 +87,13 @@ def buy(
     bought also count towards the planned number of labels of the round.
 
     Args:
+      context: the inputs of the run that do not change from round to round.
       pool: the networks' predictions, which uncertainty strategies use; None before the first
         training.
       labelled: the labels bought so far.
       count: the number of labels to buy.
-      number: the number of the round, from 0. Round 0 uses the strategy `config.initial_query`.
+      number: the number of the round, from 0. Round 0 uses the strategy for the first labels, the
+        setting `initial_query`.
       key: the random key of the query strategy.
     """
     excluded = np.setdiff1d(
@@ -127,9 +133,10 @@ def train_networks(
     cycle: committee.Cycle,
     key: Key[Array, ""],
 ) -> Any:
-    """Train the networks for one learning-rate cycle on the labelled set; return their state.
+    """Train the networks for one learning-rate cycle on the labelled set; return their new state.
 
     Args:
+      context: the inputs of the run that do not change from round to round.
       state: the state of the networks before this training.
       labelled: the labels bought so far.
       name: the name under which metrics and checkpoints are logged.
@@ -148,6 +155,7 @@ def training_data(
     """Return the training data: all images, the labelled set, and targets from label propagation.
 
     Args:
+      context: the inputs of the run that do not change from round to round.
       labelled: the labels bought so far.
       propagated: the labels propagated over the neighbour graph; None for training without them.
     """

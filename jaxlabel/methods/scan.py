@@ -44,7 +44,7 @@ from jaxlabel.semisupervised import setup
 
 @dataclasses.dataclass
 class Config(simclr.Config):
-    """Settings of SCAN clustering and of its encoder's training; see configs/scan.py."""
+    """Settings of SCAN clustering and of its encoder's training; configs/scan.py has examples."""
 
     clusters: int = setting(
         0, "number of clusters; 0: as many as the label store has classes", low=0
@@ -95,7 +95,7 @@ class Config(simclr.Config):
     )
 
     def check(self) -> None:
-        """Raise a UsageError if `prior` is invalid or if settings contradict each other."""
+        """Raise a UsageError if the settings are not valid or contradict each other."""
         if not self.self_steps and self.student != "same":
             raise UsageError(f"config.student={self.student} is trained by self-labelling: set "
                              "config.self_steps above 0, or config.student=same")  # fmt: skip
@@ -107,10 +107,10 @@ class Config(simclr.Config):
                              f"{self.clusters} clusters: give one share per cluster")  # fmt: skip
 
     def shares(self) -> Float[np.ndarray, "clusters"] | None:
-        """Return the expected share of each cluster, parsed from `prior`; None if `prior` is empty.
+        """Return the expected share of each cluster, parsed from the setting `prior`.
 
-        For example, "0.5,0.3,0.2" gives an array of three shares. None stands for clusters of equal
-        size.
+        For example, `prior="0.5,0.3,0.2"` gives an array of three shares. If `prior` is empty, None
+        is returned, which stands for clusters of equal size.
 
         Raises:
           UsageError: `prior` is not a list of numbers.
@@ -173,9 +173,9 @@ def pretext_key(key: Key[Array, ""]) -> Key[Array, ""]:
 def mine(
     config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"], log: Log
 ) -> scan.Mined:
-    """Compute the encoder's features, the nearest neighbours of each image, and their graph.
+    """Find the nearest neighbours of each image; return them with features and neighbour graph.
 
-    The neighbours are nearest in the encoder's features.
+    This step of SCAN is called mining. Neighbours are nearest in the features of `encoder`.
     """
     features = pretext.features_of(simclr.fit_representation(config, encoder, images), images)
     graph_neighbours, components = config.graph_neighbours, config.graph_components
@@ -188,8 +188,11 @@ def find_clusters(
 ) -> tuple[scan.Assigner, dict[str, Any]]:  # fmt: skip
     """Train several clustering heads on the encoder and return the model with the best head.
 
+    A clustering head is a layer that maps features to cluster probabilities. The best head is the
+    one with the lowest loss.
+
     Returns:
-      The encoder with the best head, and a dict with the number and the loss of this head, which
+      The encoder with the best head, and a dict with the index and the loss of this head, which
       becomes part of the run's summary.
     """
     init_key, start_key, teach_key, fit_key = jax.random.split(key, 4)
@@ -232,14 +235,17 @@ def self_label(
     """Train a model on its own confident cluster predictions, unless the clusters get worse.
 
     This step is called self-labelling. Measures that need no labels decide whether the clusters got
-    worse; if so, the trained network is discarded. If then `config.student` names another network,
-    that network is trained to imitate the original clusters on all images, with more weight on
-    small clusters. It becomes the model, but the returned cluster probabilities stay those of the
-    original model.
+    worse; if so, the trained network is discarded and the given model is kept. In this case, if the
+    setting `student` names another network, that network is trained to imitate the original
+    clusters on all images, with more weight on small clusters. It becomes the returned model, but
+    the returned cluster probabilities stay those of the given model.
+
+    Args:
+      model: the trained encoder with the best clustering head.
 
     Returns:
-      The model, the cluster probabilities of all images, and a text. The text is the reason why
-      self-labelling was discarded, or an empty string if it was not.
+      The model, the cluster probabilities of all images, and a text: the reason why self-labelling
+      was discarded, or an empty string if it was not.
     """
     student_key, learn_key, other_key, imitate_key = jax.random.split(key, 4)
     shares = predict_probabilities(model, images)

@@ -12,11 +12,11 @@ from jaxlabel.log import Log
 
 
 def count_clusters(config: Any, num_classes: int, num_images: int | None = None) -> int:
-    """Return the number of clusters: `config.clusters`, or the number of classes if that is 0.
+    """Return the number of clusters: the setting `clusters`, or if it is 0 the number of classes.
 
     Raises:
       UsageError: the number is below 2, above `num_images`, or differs from the number of expected
-        cluster sizes in `config.prior`.
+        cluster sizes in the setting `prior`.
     """
     count = config.clusters or num_classes
     shares = config.shares()
@@ -34,12 +34,12 @@ def count_clusters(config: Any, num_classes: int, num_images: int | None = None)
 
 
 def count_clusters_once(config: Any, num_classes: int, num_images: int, log: Log) -> int:
-    """Return the number of clusters of a run, which stays the same if the run is resumed later.
+    """Return the number of clusters of a run, which does not change if the run is later resumed.
 
-    A checkpoint keeps the number. If a person names a new class in the middle of a run, the number
-    of clusters does not change: new clusters would have other medoids (central images), and the
-    labels bought for the old medoids would be wasted. A run without a budget keeps no such
-    checkpoint.
+    The number is stored in a checkpoint. If the user adds a new class in the middle of a run, the
+    number of clusters stays the same: new clusters would have other medoids (central images), and
+    the labels bought for the old medoids would be wasted. A run without a budget buys no labels and
+    stores no such checkpoint.
     """
     if config.budget <= 0:
         return count_clusters(config, num_classes, num_images)
@@ -56,7 +56,8 @@ def make_student(
     """Return the network that learns the clusters: `model`, or the one that the settings name.
 
     Args:
-      config: the settings of SCAN. `config.student` names the network; "same" stands for `model`.
+      config: the settings of SCAN. The setting `student` names the network; "same" stands for the
+        network `model`.
       model: the trained encoder with the best clustering head.
       shape: the shape of an image.
       num_clusters: the number of clusters.
@@ -69,7 +70,7 @@ def make_student(
 def with_new_head(model: scan.Assigner, outputs: int, key: Key[Array, ""]) -> scan.Assigner:
     """Return the encoder of `model` with an untrained linear head of `outputs` logits."""
     return train.init(
-        lambda rngs: scan.Assigner(model.encoder, _head(model.encoder, outputs, rngs)), key
+        lambda rngs: scan.Assigner(model.encoder, _make_head(model.encoder, outputs, rngs)), key
     )
 
 
@@ -82,7 +83,8 @@ def make_assigner(
 
     Args:
       config: the settings of SCAN.
-      student: whether to use the encoder that `config.student` names, instead of `config.encoder`.
+      student: True for the encoder that the setting `student` names; False for the encoder that the
+        setting `encoder` names.
       shape: the shape of an image.
       outputs: the number of clusters or classes.
     """
@@ -90,9 +92,9 @@ def make_assigner(
         (config.student, config.student_width) if student else (config.encoder, config.width)
     )
     encoder = nets.make_encoder(name, shape, rngs, width or None)
-    return scan.Assigner(encoder, _head(encoder, outputs, rngs))
+    return scan.Assigner(encoder, _make_head(encoder, outputs, rngs))
 
 
-def _head(encoder: Any, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
+def _make_head(encoder: Any, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
     """Return an untrained linear layer that maps the features of `encoder` to `outputs` logits."""
     return nnx.Linear(encoder.num_features, outputs, rngs=rngs)

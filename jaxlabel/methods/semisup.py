@@ -40,7 +40,7 @@ from jaxlabel.semisupervised.setup import (
 
 @dataclasses.dataclass
 class Config(ModelSettings):
-    """Settings of semi-supervised training; see configs/semisup.py for examples."""
+    """Settings of semi-supervised training; configs/semisup.py has examples."""
 
     query: str = setting(
         "random", "query strategy: which images are labelled", choices=STRATEGIES, own=True
@@ -61,7 +61,10 @@ class Config(ModelSettings):
         return self.initial_query if needs_model(self.query) else self.query
 
     def check(self) -> None:
-        """Raise a UsageError if the settings contradict each other."""
+        """Raise a UsageError if the settings contradict each other.
+
+        For example, the query strategy for the first labels must not need a trained model.
+        """
         super().check()
         if self.rounds > 1 and not self.initial_labels and not needs_model(self.query):
             raise UsageError(
@@ -81,7 +84,7 @@ def run(
 ) -> Predictor:
     """Train a classifier on few labels and on all images, and return it.
 
-    The classifier is the teacher after the last step: the moving average of the trained weights.
+    The classifier is the moving average of the network's weights after the last step.
 
     Raises:
       UsageError: the budget buys no label.
@@ -114,9 +117,11 @@ def run(
 
 
 def labels_per_round(config: Config, capacity: int) -> list[int]:
-    """Return a list with the number of labels that each round buys; the sum is `capacity`.
+    """Return a list with the number of labels to buy in each round; the sum is `capacity`.
 
-    Round 0 buys the initial labels. The later rounds buy equal shares of the rest.
+    Round 0 buys as many labels as the setting `initial_labels` says. If it is 0, round 0 buys a
+    third of the labels if the query strategy needs a trained model, and otherwise all of them. The
+    later rounds buy equal shares of the rest.
     """
     first = config.initial_labels
     if not first:
@@ -128,7 +133,7 @@ def labels_per_round(config: Config, capacity: int) -> list[int]:
 
 
 def num_steps_of_round(steps: int, number: int, rounds: int) -> int:
-    """Return the number of training steps of round `number`.
+    """Return the number of training steps of round `number`, from 0.
 
     The `steps` training steps of a run are divided equally among its `rounds` rounds.
     """
@@ -150,9 +155,10 @@ def buy(
     """Buy up to `count` more labels within the budget and return the whole labelled set.
 
     Args:
-      space: the features that coverage strategies use, one row per image.
+      space: the features that strategies without a model use, one row per image.
       model: the network whose class probabilities the uncertainty strategies use.
       labelled: the labels bought so far.
+      count: the number of labels to buy.
       number: the number of the round, from 0. Round 0 uses the strategy for the initial labels.
     """
 
@@ -179,10 +185,15 @@ def make_predictor(
 ) -> Predictor:  # fmt: skip
     """Return the result of a run: the trained model and a class for every training image.
 
-    If mirroring preserves the class of this kind of images, the model averages its predictions for
-    an image and its mirror image. With `objective=graph`, the class of an image is the label
-    propagated to it over the neighbour graph. Images that no label reaches get the model's
-    prediction.
+    If mirroring does not change the class of the images (as for clothes, unlike digits), the model
+    averages its predictions for an image and its mirror image. With `objective=graph`, the class of
+    an image is the label propagated to it over the neighbour graph; an image that no label reaches
+    gets the model's prediction.
+
+    Args:
+      model: the trained network.
+      labelled: the labels bought so far.
+      propagated: the propagated labels; None if none were propagated.
     """
     model = ensemble(config, [model])
     probabilities = predict_probabilities(model, images)

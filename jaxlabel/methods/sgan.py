@@ -28,7 +28,7 @@ from jaxlabel.query import Labelled
 
 @dataclasses.dataclass
 class Config(RunConfig, gan.Settings):
-    """Settings of the semi-supervised GAN; see configs/sgan.py for examples."""
+    """Settings of the semi-supervised GAN; configs/sgan.py has examples."""
 
     query: str = setting(
         "random", "query strategy: which images are labelled", choices=query.STRATEGIES, own=True
@@ -78,10 +78,10 @@ def run(
 
 
 def labels_per_round(config: Config, capacity: int) -> list[int]:
-    """Return a list with the number of labels that each round buys; the sum is `capacity`.
+    """Return a list with the number of labels to buy in each round; the sum is `capacity`.
 
-    All `config.rounds` rounds buy equally many labels. If the query strategy needs a trained model,
-    one more round comes first. It buys a third of all labels.
+    The rounds (their number is the setting `rounds`) buy equally many labels. If the query strategy
+    needs a trained model, one more round comes first, which buys a third of all labels.
     """
     first = 0
     if query.needs_model(config.query):
@@ -106,6 +106,7 @@ def buy(
     Args:
       model: the network whose class probabilities the uncertainty strategies use.
       labelled: the labels bought so far.
+      count: the number of labels to buy.
       number: the number of the round, from 0.
     """
 
@@ -132,11 +133,14 @@ def train_round(
     config: Config, step: Any, state: gan.State, data: gan.Data, ends: tuple[int, int],
     key: Key[Array, ""], log: Log,
 ) -> gan.State:  # fmt: skip
-    """Train the GAN for one round, log generated images on the way, and return the GAN's state.
+    """Train the GAN for one round, log generated images on the way, and return the GAN's new state.
 
     Args:
-      ends: the numbers of the first and the last step of the round, counted from the start of the
-        run.
+      step: the function that does one training step.
+      state: the state of the GAN before the round.
+      data: the training images and the labels bought so far.
+      ends: the step at which the round starts and the step at which it ends, counted from the start
+        of the run.
     """
     first, last = ends
     snapshots = gan.snapshot_steps(config)
@@ -154,13 +158,15 @@ def train_round(
 def log_snapshot(
     snapshots: Int[np.ndarray, "snapshots"], index: int, state: gan.State, log: Log
 ) -> None:
-    """Log the images that the GAN's generator made at snapshot `index`, and their quality.
+    """Generate images with the current state of the GAN, and log them with their measured quality.
 
     The images and quality measures of this and all earlier snapshots are also saved in a file, from
     which the report draws a figure.
 
     Args:
-      snapshots: the training step of each snapshot.
+      snapshots: the training steps at which snapshots are made.
+      index: the position of this snapshot in `snapshots`.
+      state: the state of the GAN.
     """
     until_now = slice(0, index + 1)
     columns = np.asarray(state.measures[until_now], float).T
@@ -176,7 +182,7 @@ def make_predictor(
 ) -> Predictor:
     """Return the result of a run: classifier, class of every image, quality of generated images.
 
-    The classes of labelled images are their bought labels; the other classes are predictions.
+    The class of a labelled image is its label; the class of any other image is a prediction.
     """
     features, probabilities = predict_all(state.average, images, state.average.num_classes)
     labels = probabilities.argmax(axis=-1).astype(np.int32)
@@ -190,8 +196,9 @@ def make_predictor(
 def make_ensemble(config: Config, model: Any) -> linear.Ensemble:
     """Wrap one trained discriminator in an `Ensemble`, the type of model that a run returns.
 
-    If `config.augment` is set and mirroring preserves the class of this kind of images, the
-    ensemble averages the predictions for an image and its mirror image.
+    If the setting `augment` is on and mirroring does not change the class of the images (as for
+    clothes, unlike digits), the ensemble averages the predictions for an image and its mirror
+    image.
     """
     mirror = config.augment and config.kind in augment.MIRRORED_KINDS
     return linear.Ensemble([model], mirror)

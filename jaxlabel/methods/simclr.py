@@ -28,7 +28,7 @@ from jaxlabel.predictor import Predictor
 
 @dataclasses.dataclass
 class Config(RunConfig):
-    """Settings of SimCLR, a contrastive training of an encoder; see configs/simclr.py."""
+    """Settings of SimCLR, a contrastive training of an encoder; configs/simclr.py has examples."""
 
     encoder: str = setting("conv", "network of the encoder", choices=nets.ENCODERS, own=True)
     width: int = setting(
@@ -82,7 +82,7 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Train the encoder and return it with the features of all images; buy no labels."""
+    """Train the encoder and return it together with the features of all images; buy no labels."""
     encoder = pretrain(config, images, key, log)
     model = fit_representation(config, encoder, images)
     features = pretext.features_of(model, images)
@@ -95,15 +95,15 @@ def pretrain(
 ) -> Any:  # fmt: skip
     """Train an encoder on the images by SimCLR, without labels, and return it.
 
-    If `config.pretext_seeds` is above 1, encoders with further random seeds are trained in
-    parallel. They are stored in the cache, so that runs with these seeds need not train them.
+    If the setting `pretext_seeds` is above 1, encoders for the next run seeds are trained in the
+    same call and stored in the cache, so that runs with these seeds need not train them.
 
     Args:
       key: the random key of this run's encoder.
       derive: a function that maps the random key of a run to the random key of the run's encoder.
 
     Raises:
-      UsageError: `config.pretext_seeds` is above 1, but no cache directory is set.
+      UsageError: `pretext_seeds` is above 1, but no cache directory is set.
     """
     if config.pretext_seeds > 1 and not os.environ.get(VARIABLE):
         raise UsageError(f"config.pretext_seeds={config.pretext_seeds} stores encoders in a cache: "
@@ -121,7 +121,7 @@ def fit_representation(
 ) -> pretext.Representation:
     """Return a model that maps an image to the encoder's features joined with principal components.
 
-    `config.components` is the number of principal components, and `config.component_share` is their
+    The setting `components` is the number of principal components, and `component_share` is their
     share of the squared length of the joined features.
     """
     return pretext.fit_representation(
@@ -130,7 +130,7 @@ def fit_representation(
 
 
 def pretext_settings(config: Config) -> pretext.Settings:
-    """Return the settings that concern the training of the encoder, as a `pretext.Settings`."""
+    """Return the settings for the training of the encoder, as a `pretext.Settings`."""
     return pretext.Settings(
         config.encoder, config.width, config.pretext_steps, config.pretext_batch,
         config.temperature, config.projection, config.optimizer, config.pretext_rate,
@@ -141,7 +141,7 @@ def pretext_settings(config: Config) -> pretext.Settings:
 def component_neighbours(
     config: Config, images: UInt8[np.ndarray, "n h w c"]
 ) -> Int[np.ndarray, "n count"]:
-    """Return the indices of the `config.partners` nearest neighbours of each image.
+    """Return the indices of each image's nearest neighbours, as many as `partners` (a setting).
 
     Distances are measured between the principal components of the images, so no encoder is needed.
     """

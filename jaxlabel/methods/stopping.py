@@ -22,18 +22,19 @@ OVERCONFIDENCE = 1.5  # assumed ratio of error rate to mean uncertainty, until a
 STARTED_AUDITS = "audits_in_rounds"  # checkpoint: the model fingerprint and round of each audit
 DRAWN = "drawn_by_audit_"  # checkpoint of each audit: the images drawn, saved before they are asked
 MAX_AUDITS = 20
+NOT_SURE = -1  # stands for the label of an image that no person could label
 FIRST_SHARE = 0.75  # of the allowed error: audits begin when they are likely to succeed
 
 
 class StoppingRule:
     """A rule that decides when a run stops. It also carries out and records the run's audits.
 
-    An audit buys the labels of randomly drawn images to certify that the model's accuracy has
-    reached the target. The probability that any audit of a run certifies a wrong statement is at
-    most 1 - `confidence`. The first audit may use three quarters of this error probability, and
-    each further audit three quarters of what the earlier ones left. If a run is interrupted and
-    then resumes with different networks, the audits before the interruption count too, and the
-    labels that they bought are used for training.
+    An audit buys the labels of random images to certify that the model's accuracy has reached the
+    target. The probability that any audit of a run certifies a wrong statement is at most 1 -
+    `confidence` (a setting). The first audit uses three quarters of this probability, and each
+    further audit three quarters of what the earlier ones left. If a run is interrupted and resumes
+    with different networks, its earlier audits count too, and the labels that they bought are used
+    for training.
 
     Attributes:
       audits: the certificates that this run's audits gave, in order.
@@ -51,11 +52,11 @@ class StoppingRule:
 
     @property
     def certified(self) -> bool:
-        """Return True if the last certificate shows that the accuracy reaches the target."""
+        """Return True if the run's last audit certified that the accuracy reaches the target."""
         return bool(self.audits) and self.audits[-1].reached
 
     def check(self, capacity: int, first: int, reserved: int) -> None:
-        """Raise an error if no audit can certify the target; warn if too few labels are reserved.
+        """Raise an error if no audit could certify the target; warn if few labels are reserved.
 
         Args:
           capacity: the number of labels that the budget buys.
@@ -86,10 +87,10 @@ class StoppingRule:
         """Return True if an audit of at most `max_labels` labels is likely to certify the target.
 
         An audit buys labels of random images to measure the accuracy. Likely means with a
-        probability of about one half. An audit of a model whose accuracy only just reaches the
-        target takes thousands of labels, so the predicted error must be well below the allowed one.
-        The error rate is assumed to be 1.5 times the networks' mean uncertainty on unlabelled
-        images. Once an audit has measured the ratio of error rate to mean uncertainty, that ratio
+        probability of about one half. If the accuracy is only just at the target, an audit takes
+        thousands of labels, so the predicted error must be well below the allowed one. The error
+        rate is assumed to be 1.5 times the networks' mean uncertainty on the unlabelled images of
+        `pool`. Once an audit has measured the ratio of error rate to mean uncertainty, that ratio
         replaces 1.5.
         """
         unlabelled = ~np.isin(pool.rows, labelled.indices)
@@ -106,7 +107,7 @@ class StoppingRule:
         return self._num_affordable(labelled, max_labels) >= expected
 
     def target_reached_by_confidence(self, probabilities: Float[np.ndarray, "n classes"]) -> bool:
-        """Return True if no certificate is wanted and the mean confidence is at the target."""
+        """Return True if the mean confidence reaches the target and no certificate is wanted."""
         return not self._config.confidence and 0 < self._config.target <= 1 - mean_uncertainty(
             probabilities
         )
@@ -130,9 +131,8 @@ class StoppingRule:
           number: the number of the round, which is recorded with each label bought.
 
         Returns:
-          The labelled set including the labels bought by the audit, and whether an audit took
-          place. None takes place if no certificate is wanted, or if `max_labels` labels cannot give
-          one.
+          The labelled set including the labels bought by the audit, and whether there was an audit.
+          There is none if no certificate is wanted, or if `max_labels` labels are too few.
         """
         config, oracle = self._config, self._oracle
         if not config.certifies or len(labelled.indices) == self._num_images:
@@ -178,8 +178,10 @@ class StoppingRule:
         uncertainty = mean_uncertainty(np.delete(probabilities, labelled.indices, axis=0))
         error = max(1 - result.estimate, 1 / (result.labels + 1))
         self._overconfidence = error / max(uncertainty, 1e-6)
-        labels = np.append(labelled.labels, answers)
-        return Labelled(np.append(labelled.indices, result.indices), labels.astype(int)), True
+        answered = answers != NOT_SURE
+        labels = np.append(labelled.labels, answers[answered])
+        indices = np.append(labelled.indices, result.indices[answered])
+        return Labelled(indices, labels.astype(int)), True
 
     def add_abandoned_audits(self, labelled: Labelled, number: int, skip: int = -1) -> Labelled:
         """Return the labelled set with the labels that abandoned audits of round `number` bought.
@@ -192,7 +194,7 @@ class StoppingRule:
           labelled: the labels bought so far.
           number: the number of the round.
           skip: the position of the audit that will be continued, in the list of all audits; -1 if
-            there is none. Its labels are not added here.
+            there is none. Its labels are not added.
         """
         for order, (_, audit_round) in enumerate(self._started):
             if audit_round != number or order == skip or order in self._done:
@@ -208,21 +210,27 @@ class StoppingRule:
         return labelled
 
     def _buy_audit_labels(self, indices: Int[np.ndarray, "b"], number: int) -> Int[np.ndarray, "b"]:
-        """Buy and return the labels of `indices`, to certify the accuracy in round `number`."""
+        """Buy and return the labels of `indices`, to certify the accuracy in round `number`.
+
+        The label is NOT_SURE for an image that no person could label. It differs from every
+        prediction, so the audit counts the image as an error, and its lower bound still holds.
+        """
         before = self._oracle.num_bought
-        labels = self._oracle.ask(indices, purpose="certify", round=number)
+        labels = np.full(len(indices), NOT_SURE)
+        answerable = np.isfinite(self._oracle.cost(indices))
+        labels[answerable] = self._oracle.ask(indices[answerable], purpose="certify", round=number)
         self._audited += self._oracle.num_bought - before
         return labels
 
     def audit_started(self, number: int) -> bool:
-        """Return True if an audit began in round `number`, now or before a restart.
+        """Return True if an audit (labels bought to certify the accuracy) began in round `number`.
 
-        An audit buys labels of random images to certify the accuracy.
+        It may have begun before the run was interrupted and resumed.
         """
         return any(audit_round == number for _, audit_round in self._started)
 
     def result_entries(self, confidence: float) -> dict[str, float | str]:
-        """Return entries of result.json: labels for training and for audits, and the verdict.
+        """Return entries of result.json: numbers of labels for training and audits, and a verdict.
 
         The verdict is one sentence that says which accuracy was certified, or why none was.
 
@@ -270,7 +278,7 @@ class StoppingRule:
         return f"not certified: the last audit found an accuracy of {low} to {high}, {sure}"
 
     def _num_affordable(self, labelled: Labelled, max_labels: int) -> int:
-        """Return how many labels the budget surely buys, but at most `max_labels`.
+        """Return how many labels the budget buys in the worst case, but at most `max_labels`.
 
         Every label is assumed to be as expensive as the most expensive one.
         """
@@ -278,7 +286,7 @@ class StoppingRule:
         return min(max_labels, count)
 
     def _audit_terms(self, bought: int, audits: int) -> Terms:
-        """Return the target accuracy and the confidence level of a run's next audit.
+        """Return the terms of a run's next audit, such as its target and its confidence level.
 
         An audit buys labels of random images to certify the accuracy.
 
@@ -293,7 +301,7 @@ class StoppingRule:
 
 
 def mean_uncertainty(probabilities: Float[np.ndarray, "n classes"]) -> float:
-    """Return 1 - (mean over the images of the largest class probability).
+    """Return the mean uncertainty of predictions: 1 - (mean of the largest class probability).
 
     This is the error rate that the model predicts for itself.
     """

@@ -9,7 +9,7 @@ from jaxlabel.config import setting
 class Settings:
     """Settings of the target accuracy, and of the labels that are bought to certify it.
 
-    The `Config` classes of other modules inherit them.
+    The settings (`Config`) of other modules inherit from this class.
     """
 
     target: float = setting(

@@ -10,11 +10,13 @@ from jaxtyping import Array, Float
 
 from jaxlabel.nets.blocks import depth_to_space, space_to_depth
 from jaxlabel.nets.dense import Dense
+from jaxlabel.nets.layers import BiasedConv
 
 
 class DenseAutoencoder(nnx.Module):
     """A fully connected autoencoder with ReLU hidden layers (by default 512 and 256 units wide).
 
+    The code of an image is a short vector from which the image can be reconstructed. The method
     `features(images)` returns the codes, an array (batch, code). Calling the network on images
     encodes and decodes them: it returns one logit per pixel and channel, in the shape of the
     images. A sigmoid turns the logits into reconstructed pixels in [0, 1].
@@ -44,11 +46,12 @@ class DenseAutoencoder(nnx.Module):
 class ConvAutoencoder(nnx.Module):
     """A convolutional autoencoder.
 
-    Two convolutions each halve the image's sides, and a dense layer maps the feature maps to the
-    code. The decoder mirrors the encoder. `features(images)` returns the codes. Calling the network
-    on images encodes and decodes them: it returns one logit per pixel and channel, in the shape of
-    the images. Images whose sides are not multiples of 4 are padded with black at the bottom and on
-    the right, and the output is cropped.
+    Two convolutions each halve the image's sides, and a dense layer maps the result to the code, a
+    short vector from which the image can be reconstructed. The decoder mirrors the encoder. The
+    method `features(images)` returns the codes. Calling the network on images encodes and decodes
+    them: it returns one logit per pixel and channel, in the shape of the images. Images whose sides
+    are not multiples of 4 are padded with black at the bottom and on the right, and the output is
+    cropped to the original size.
     """
 
     def __init__(self, shape: tuple[int, ...], code: int, rngs: nnx.Rngs, width: int = 16):
@@ -59,16 +62,16 @@ class ConvAutoencoder(nnx.Module):
         cells = math.prod(self.grid)
         self.down = nnx.List(
             [
-                nnx.Conv(channels * 4, width, (3, 3), rngs=rngs),
-                nnx.Conv(width * 4, 2 * width, (3, 3), rngs=rngs),
+                BiasedConv(channels * 4, width, (3, 3), rngs=rngs),
+                BiasedConv(width * 4, 2 * width, (3, 3), rngs=rngs),
             ]
         )
         self.to_code = nnx.Linear(cells, code, rngs=rngs)
         self.from_code = nnx.Linear(code, cells, rngs=rngs)
         self.up = nnx.List(
             [
-                nnx.Conv(2 * width, width * 4, (3, 3), rngs=rngs),
-                nnx.Conv(width, channels * 4, (3, 3), rngs=rngs),
+                BiasedConv(2 * width, width * 4, (3, 3), rngs=rngs),
+                BiasedConv(width, channels * 4, (3, 3), rngs=rngs),
             ]
         )
 

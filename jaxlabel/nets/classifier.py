@@ -15,7 +15,9 @@ ENCODERS = ("conv", "resnet18", "dense", "gradients", "gradient_conv", "fine_gra
 
 
 class Encoder(Protocol):
-    """The interface of an encoder: a network that maps images to feature vectors.
+    """The interface of an encoder, a network that maps images to feature vectors.
+
+    Its method `features(images)` returns one feature vector per image.
 
     Attributes:
       num_features: the number of dimensions of a feature vector.
@@ -29,8 +31,8 @@ class Encoder(Protocol):
 class Classifier(nnx.Module):
     """An image classifier: an encoder followed by one linear layer.
 
-    Calling it on images returns the class logits. `features(images)` returns the encoder's
-    features.
+    Calling it on images returns the class logits. The method `features(images)` returns the
+    encoder's features, one vector per image.
     """
 
     def __init__(self, encoder: Encoder, num_classes: int, rngs: nnx.Rngs):
@@ -50,14 +52,16 @@ def make_encoder(
     """Return a new encoder network with random weights.
 
     Args:
-      name: the architecture, one of `ENCODERS`, for example "conv" or "resnet18".
+      name: the architecture: one of the names in the tuple `ENCODERS`, for example "conv" or
+        "resnet18". Or "module:function", the user's own function of (shape, rngs, width), which
+        returns the network.
       shape: height, width, and channels of the images that the encoder will get.
-      rngs: the random streams for the initial weights.
+      rngs: Flax's random number generators, for the initial weights.
       width: the base width of the network: the sizes of all its layers are multiples of this
         number. None for the architecture's default.
 
     Raises:
-      ValueError: `name` is not in `ENCODERS`.
+      ValueError: `name` is neither in `ENCODERS` nor of the form "module:function".
     """
     if is_own(name):
         own: Encoder = own_part(name, "the network")(shape, rngs, width)

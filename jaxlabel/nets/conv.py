@@ -8,15 +8,16 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxlabel.nets.blocks import space_to_depth
-from jaxlabel.nets.layers import Conv, GroupNorm, compute_dtype
+from jaxlabel.nets.layers import BiasedConv, Conv, GroupNorm, GroupNormRelu, compute_dtype
 
 
 class ConvClassifier(nnx.Module):
     """A small image classifier of two 3x3 convolutions with GroupNorm and two dense layers.
 
-    Calling it on images returns the class logits. `features(images)` returns the outputs of the
-    first dense layer, an array (batch, hidden). `space_to_depth` halves the sides before each
-    convolution, so every convolution has stride 1, which XLA compiles best on a CPU.
+    Calling it on images returns the class logits. The method `features(images)` returns the outputs
+    of the first dense layer, an array (batch, hidden), where `hidden` is the number of its units.
+    Before each convolution, `space_to_depth` halves the image's sides by moving each 2x2 block of
+    pixels into the channels. So every convolution has stride 1, which XLA compiles best on a CPU.
     """
 
     def __init__(
@@ -33,14 +34,14 @@ class ConvClassifier(nnx.Module):
         init = nnx.initializers.he_normal()
         self.convolutions = nnx.List(
             [
-                nnx.Conv(channels * 4, width, (3, 3), kernel_init=init, rngs=rngs),
-                nnx.Conv(width * 4, 2 * width, (3, 3), kernel_init=init, rngs=rngs),
+                BiasedConv(channels * 4, width, (3, 3), kernel_init=init, rngs=rngs),
+                BiasedConv(width * 4, 2 * width, (3, 3), kernel_init=init, rngs=rngs),
             ]
         )
         self.norms = nnx.List(
             [
-                nnx.GroupNorm(width, num_groups=8, rngs=rngs),
-                nnx.GroupNorm(2 * width, num_groups=8, rngs=rngs),
+                GroupNormRelu(width, num_groups=8, rngs=rngs),
+                GroupNormRelu(2 * width, num_groups=8, rngs=rngs),
             ]
         )
         self.hidden = nnx.Linear(cells * 2 * width, hidden, kernel_init=init, rngs=rngs)
@@ -49,7 +50,7 @@ class ConvClassifier(nnx.Module):
     def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
         hidden = jnp.pad(images, self.padding)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            hidden = jax.nn.relu(norm(convolution(space_to_depth(hidden))))
+            hidden = norm(convolution(space_to_depth(hidden)))
         return jax.nn.relu(self.hidden(hidden.reshape(len(hidden), -1)))
 
     def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch classes"]:
@@ -59,12 +60,13 @@ class ConvClassifier(nnx.Module):
 class ConvNet(nnx.Module):
     """A convolutional encoder for small images, with six 3x3 convolutions.
 
-    The convolutions come in three pairs, which run at 1/2, 1/4, and 1/8 of the image's size.
-    `space_to_depth` halves the sides first; means over 2x2 pixels halve them before the third and
-    the fifth convolution. The pairs have 2, 4, and 4 times `width` channels. GroupNorm and leaky
-    ReLU follow each convolution. The features are means over all positions, so images may have any
-    size. No convolution runs at full size: it would have few channels, which makes it slow, and the
-    largest feature maps (times in experiments/train_step.md).
+    The convolutions come in three pairs, which run at 1/2, 1/4, and 1/8 of the image's size. Before
+    the first convolution, `space_to_depth` halves the sides by moving each 2x2 block of pixels into
+    the channels. Before the third and the fifth convolution, means over 2x2 pixels halve them
+    again. The pairs have 2, 4, and 4 times `width` channels. GroupNorm and leaky ReLU follow each
+    convolution. The features are means over all positions, so images may have any size. No
+    convolution runs at the image's full size, because it would be slow: it would have few channels
+    and the largest feature maps (times in experiments/train_step.md).
     """
 
     def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int = 16):
@@ -80,7 +82,7 @@ class ConvNet(nnx.Module):
         for number, (convolution, norm) in enumerate(layers):
             if number in (2, 4):
                 hidden = halve(hidden)
-            hidden = jax.nn.leaky_relu(norm(convolution(hidden)), 0.1)
+            hidden = norm(convolution(hidden), negative_slope=0.1)
         return hidden.astype(jnp.float32).mean((1, 2))
 
 
@@ -95,7 +97,10 @@ def even(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h+h%2 w+w%2
 def halve(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h/2 w/2 c"]:
     """Return the images at half the height and width: each output pixel is the mean of 2x2 pixels.
 
-    If a side is odd, the last row or column is repeated first.
+    If a side is odd, the last row or column is repeated first. The means are computed in float32,
+    because XLA pads bfloat16 arrays slowly on a CPU.
     """
-    n, h, w, c = even(images).shape
-    return even(images).reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))
+    wide = even(images.astype(jnp.float32))
+    n, h, w, c = wide.shape
+    means = wide.reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))
+    return means.astype(images.dtype)

@@ -35,8 +35,8 @@ class Dense(nnx.Module):
 class DenseClassifier(nnx.Module):
     """A fully connected image classifier, which gets the pixels as one flat vector.
 
-    Calling it on images returns the class logits. `features(images)` returns the outputs of the
-    last hidden layer.
+    Calling it on images returns the class logits. The method `features(images)` returns the outputs
+    of the last hidden layer.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class DenseClassifier(nnx.Module):
 class DenseEncoder(nnx.Module):
     """A fully connected image encoder: two ReLU layers of 16 times and 8 times `width` units.
 
-    `features(images)` returns the outputs of the second layer. The input is the image's pixels as
-    one flat vector.
+    The method `features(images)` returns the outputs of the second layer. The input is the image's
+    pixels as one flat vector.
     """
 
     def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int = 16):

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxlabel.nets.blocks import depth_to_space, space_to_depth
 from jaxlabel.nets.gradients import CELL, oriented_gradients
-from jaxlabel.nets.layers import Conv, compute_dtype
+from jaxlabel.nets.layers import Conv, compute_dtype, dense_compute_dtype
 
 # Standard deviations of the noise on the pixels and on each hidden layer, as in the paper's code.
 NOISE = (0.3, 0.5)
@@ -25,9 +25,8 @@ NOISE = (0.3, 0.5)
 class NormedLinear(nnx.Module):
     """A linear layer with weight normalisation, w = g v / ||v|| (Salimans & Kingma 2016, eq. 2).
 
-    The gain g is a learned parameter if `learn_gain` is True, as in a network's last layer.
-    Otherwise it is fixed at sqrt(2): a hidden layer with a learned gain could scale up its outputs
-    until the noise added to them has no effect.
+    The gain g is learned if `learn_gain` is True, as in a network's last layer, else fixed at
+    sqrt(2): a hidden layer could learn so large a gain that a discriminator's noise has no effect.
     """
 
     def __init__(self, inputs: int, outputs: int, rngs: nnx.Rngs, *, learn_gain: bool = False):
@@ -44,7 +43,7 @@ class NormedLinear(nnx.Module):
 
 
 class NormedConv(nnx.Module):
-    """A 3x3 convolution with weight normalisation, whose gain is fixed at sqrt(2)."""
+    """A 3x3 convolution with weight normalisation (Salimans & Kingma 2016) and gain sqrt(2)."""
 
     def __init__(self, channels: int, features: int, rngs: nnx.Rngs):
         self.convolution = Conv(channels, features, rngs)
@@ -67,7 +66,8 @@ class DenseDiscriminator(nnx.Module):
     Args:
       width: units of the first layer. The second layer has half as many units, and each of the
         other three a quarter.
-      noise: a factor of the noise's standard deviations; 1 gives the paper's.
+      noise: the standard deviations of the noise are multiplied by this; 1 gives those of the
+        paper.
     """
 
     def __init__(
@@ -87,13 +87,13 @@ class DenseDiscriminator(nnx.Module):
         self.head = NormedLinear(widths[-1], num_classes, rngs, learn_gain=True)
 
     def inputs(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        """Return the first layer's input vectors: the pixels of each image, flattened."""
+        """Return the input vectors of the first layer: the flattened pixels of each image."""
         return images.reshape(len(images), -1)
 
     def features(
         self, images: Float[Array, "batch h w c"], key: Key[Array, ""] | None = None
     ) -> Float[Array, "batch d"]:
-        hidden = self.inputs(images).astype(compute_dtype())
+        hidden = self.inputs(images).astype(dense_compute_dtype())
         for number, layer in enumerate(self.layers):
             hidden = add_noise(hidden, self.noise if number else self.pixel_noise, key, number)
             hidden = jax.nn.relu(layer(hidden))
@@ -107,9 +107,9 @@ class DenseDiscriminator(nnx.Module):
     def classify(
         self, features: Float[Array, "batch d"], key: Key[Array, ""] | None = None
     ) -> Float[Array, "batch classes"]:
-        """Return the class logits for feature vectors that `features` computed.
+        """Return the class logits for feature vectors that the method `features` computed.
 
-        If `key` is given, Gaussian noise is added to the features first.
+        If `key`, a random key, is not None, Gaussian noise is added to the features first.
         """
         return self.head(add_noise(features, self.noise, key, len(self.layers)))
 
@@ -117,11 +117,12 @@ class DenseDiscriminator(nnx.Module):
 class GradientDiscriminator(DenseDiscriminator):
     """A fully connected GAN discriminator on the pixels and the HOG-like features of an image.
 
-    It is a `DenseDiscriminator` with the features of `oriented_gradients` as further inputs.
+    It is a `DenseDiscriminator` whose first layer also gets histograms of gradient orientations,
+    which the function `oriented_gradients` computes.
     """
 
     def inputs(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        """Return the first layer's input vectors: flattened pixels, then oriented gradients."""
+        """Return the first layer's input vectors: flattened pixels and then HOG-like features."""
         gradients = oriented_gradients(images, pixels=False) / math.sqrt(CELL)
         return jnp.concatenate([super().inputs(images), gradients], axis=-1)
 
@@ -132,11 +133,13 @@ class ConvDiscriminator(nnx.Module):
     It has two convolutions at 1/2 of the image's size, two at 1/4, and a dense hidden layer.
     Calling the network on images returns the class logits. If the call gets a random key, Gaussian
     noise is added to the pixels, to the inputs of the third convolution, and to the inputs of each
-    dense layer. `space_to_depth` halves the sides in place of strides.
+    dense layer. Not strides but `space_to_depth` halves the sides: it moves 2x2 blocks of pixels
+    into the channels.
 
     Args:
       width: channels of the first two convolutions; the other two have twice as many.
-      noise: a factor of the noise's standard deviations; 1 gives those in `NOISE`.
+      noise: the standard deviations of the noise are multiplied by this; 1 gives 0.3 for the pixels
+        and 0.5 for the layers.
     """
 
     def __init__(
@@ -180,9 +183,9 @@ class ConvDiscriminator(nnx.Module):
     def classify(
         self, features: Float[Array, "batch d"], key: Key[Array, ""] | None = None
     ) -> Float[Array, "batch classes"]:
-        """Return the class logits for feature vectors that `features` computed.
+        """Return the class logits for feature vectors that the method `features` computed.
 
-        If `key` is given, Gaussian noise is added to the features first.
+        If `key`, a random key, is not None, Gaussian noise is added to the features first.
         """
         return self.head(add_noise(features, self.noise, key, len(self.convolutions) + 1))
 
@@ -190,8 +193,8 @@ class ConvDiscriminator(nnx.Module):
 class DenseGenerator(nnx.Module):
     """The fully connected GAN generator for MNIST of Salimans et al. 2016.
 
-    Its hidden layers are softplus units with batch normalisation. Calling it on latent vectors
-    returns images in [0, 1].
+    Its hidden layers have batch normalisation and softplus activations. Calling it on latent
+    vectors returns images in [0, 1].
     """
 
     def __init__(
@@ -219,7 +222,7 @@ class DenseGenerator(nnx.Module):
 class ConvGenerator(nnx.Module):
     """A convolutional GAN generator.
 
-    A dense layer makes feature maps of 1/4 of the image's size, and each of two convolutions
+    A dense layer makes feature maps with sides of 1/4 of the image's, and each of two convolutions
     doubles the sides. Calling the network on latent vectors returns images in [0, 1].
     """
 
@@ -243,9 +246,9 @@ class BatchScale(nnx.Module):
     """A batch normalisation layer without running averages, for GAN generators.
 
     It always normalises by the mean and variance of the current batch, which is enough because a
-    generator is only called on whole batches. Ordinary batch normalisation is avoided because plain
-    `jax.jit` functions would lose the updates of its running averages. Without any batch
-    normalisation many of the generator's units would die.
+    generator is only called on whole batches. Ordinary batch normalisation is avoided because its
+    running averages are updated in place, and a function under plain `jax.jit` would lose these
+    updates. Without any batch normalisation many of the generator's units would die.
     """
 
     def __init__(self, channels: int):
@@ -263,12 +266,13 @@ class BatchScale(nnx.Module):
 def add_noise(
     values: Float[Array, "batch *shape"], deviation: float, key: Key[Array, ""] | None, layer: int
 ) -> Float[Array, "batch *shape"]:
-    """Return the values plus Gaussian noise of standard deviation `deviation`.
+    """Return `values` plus Gaussian noise, or `values` unchanged if no random key is given.
 
     Args:
-      key: the random key of the noise; if it is None, the values are returned unchanged.
-      layer: the number of the layer that adds the noise. It is folded into the key, so that each
-        layer gets different noise.
+      deviation: the standard deviation of the noise.
+      key: the random key of the noise; None for no noise.
+      layer: the index of the network layer whose inputs are `values`. It is folded into the key, so
+        that each layer gets different noise.
     """
     if key is None:
         return values
@@ -279,10 +283,10 @@ def add_noise(
 def cheap_normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "*shape"]:
     """Return an array of approximately normal random numbers with mean 0 and variance 1.
 
-    On a CPU this is 20 times faster than `jax.random.normal`, which takes as much time for five
-    noise layers as the rest of the network. The function hashes a counter with the key (the
-    finaliser of MurmurHash3) and sums the four bytes of each hash: the Irwin-Hall approximation of
-    the normal distribution.
+    On a CPU this is 20 times faster than `jax.random.normal`. With `jax.random.normal`, the noise
+    of five layers takes as long as the rest of a network. The function hashes a counter with the
+    key (the finaliser of MurmurHash3) and sums the four bytes of each hash: the Irwin-Hall
+    approximation of the normal distribution.
     """
     seed = jax.random.bits(key, (2,), jnp.uint32)
     counter = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)

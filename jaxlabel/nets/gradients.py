@@ -25,11 +25,11 @@ def oriented_gradients(
 
     The features are not learned. They follow HOG (Dalal & Triggs 2005) with these changes.
     Orientations are signed, and each gradient is shared smoothly by neighbouring bins. The window
-    of a cell is twice as wide as the cell, with weights that fall linearly to 0 at its ends. A
-    square root replaces the normalisation of blocks. Colours are averaged before the gradients are
-    taken. In Fashion-MNIST (50,000 images), a 20-nearest-neighbour classifier is 88.4% accurate on
-    64 principal components of these features, and 86.2% on 64 principal components of the pixels
-    (experiments/scan.md).
+    of a cell is twice as wide as the cell, with weights that fall linearly to 0 at its ends. HOG's
+    normalisation over blocks of cells is replaced by a square root of each feature. Colours are
+    averaged before the gradients are taken. In Fashion-MNIST (50,000 images), a
+    20-nearest-neighbour classifier is 88.4% accurate on 64 principal components of these features,
+    and 86.2% on 64 principal components of the pixels (experiments/scan.md).
 
     Args:
       bins: the number of orientations over the full circle.
@@ -55,11 +55,16 @@ def oriented_gradients(
 def pool_cells(
     maps: Float[Array, "batch h w k"], cell: int, axis: int
 ) -> Float[Array, "batch rows columns k"]:
-    """Return the weighted sum of the pixels around each grid cell's centre, along one axis.
+    """Return feature maps at the resolution of a coarser grid, by weighted sums along one axis.
 
-    The weight falls linearly from 1 at the cell's centre to 0 at a distance of `cell` pixels. The
-    function adds slices of the array: on a CPU this takes half the time of multiplying by a matrix
-    of weights.
+    Each cell of the grid gets the weighted sum of the pixels around its centre. The weight falls
+    linearly from 1 at the centre to 0 at a distance of `cell` pixels. The function adds slices of
+    the array: on a CPU this takes half the time of multiplying by a matrix of weights.
+
+    Args:
+      maps: the feature maps, an array (batch, height, width, features).
+      cell: the side of a grid cell, in pixels.
+      axis: the axis to sum along: 1 for the height, 2 for the width.
     """
     side, first, last = maps.shape[axis], *centres(maps.shape[axis], cell)[[0, -1]]
     near = range(math.floor(first - cell) + 1, math.ceil(first + cell))
@@ -76,17 +81,17 @@ def pool_cells(
 
 
 def centres(side: int, cell: int) -> Float[np.ndarray, "cells"]:
-    """Return the centres, in pixels, of the cells of a regular grid along one side of an image.
+    """Return the centres of the cells of a regular grid along one side of an image, in pixels.
 
     Args:
-      side: the length of the side, in pixels.
-      cell: the length of a cell, in pixels.
+      side: the length of the image's side, in pixels.
+      cell: the side of a grid cell, in pixels.
     """
     return np.arange(min(cell / 2 - 0.5, (side - 1) / 2), side, cell)
 
 
 def num_gradients(shape: tuple[int, ...], *, bins: int = BINS, cell: int = CELL) -> int:
-    """Return the length of the feature vector that `oriented_gradients` computes for an image.
+    """Return the length of the HOG-like feature vector that `oriented_gradients` makes of an image.
 
     Args:
       shape: height, width, and channels of the image.
@@ -101,8 +106,9 @@ def num_gradients(shape: tuple[int, ...], *, bins: int = BINS, cell: int = CELL)
 class GradientNet(nnx.Module):
     """A fully connected image encoder whose inputs are HOG-like features (`oriented_gradients`).
 
-    It has two ReLU layers, of 16 times `width` and 8 times `width` units, and only these are
-    trained. On a CPU a training step costs about as much as with pixels as inputs.
+    The HOG-like features (histograms of gradient orientations) are fixed. Two ReLU layers, of 16
+    times `width` and 8 times `width` units, are trained. On a CPU a training step costs about as
+    much as with pixels as inputs.
     """
 
     def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int = 16):
@@ -119,9 +125,10 @@ class GradientConvNet(nnx.Module):
     Two 3x3 convolutions with `width` channels are followed by means over 2x2 cells and two
     convolutions with twice as many channels. GroupNorm and leaky ReLU follow each convolution. A
     dense layer maps the values at all positions to 4 times `width` features. For 28x28 pixels the
-    convolutions run on 9x9 cells: a tenth of the positions, at a tenth of the cost. The dense layer
-    is there because position is informative in centred images: with a mean over positions instead,
-    training on few labels is far slower (experiments/semisup.md).
+    convolutions run on 9x9 cells, a tenth of the positions, and so cost a tenth of what they would
+    on the pixels. A mean over all positions in place of the dense layer would lose the position,
+    which is informative in centred images, and would make training on few labels far slower
+    (experiments/semisup.md).
     """
 
     def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int = 32):
@@ -134,9 +141,9 @@ class GradientConvNet(nnx.Module):
         self.dense = nnx.Linear(cells * channels[-1], self.num_features, rngs=rngs)
 
     def maps(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch rows columns d"]:
-        """Return the first convolution's inputs: the HOG-like features of each cell of the image.
+        """Return the first convolution's inputs: the HOG-like features of each cell of each image.
 
-        They are scaled to a mean of about 0 and a standard deviation of about 1.
+        The features are scaled to a mean of about 0 and a standard deviation of about 1.
         """
         rows, columns = (len(centres(side, CELL)) for side in images.shape[1:3])
         return 3 * oriented_gradients(images).reshape(len(images), rows, columns, -1) - 1
@@ -146,7 +153,7 @@ class GradientConvNet(nnx.Module):
         layers = zip(self.convolutions, self.norms, strict=True)
         for number, (convolution, norm) in enumerate(layers):
             hidden = halve(hidden) if number == 2 else hidden
-            hidden = jax.nn.leaky_relu(norm(convolution(hidden)), 0.1)
+            hidden = norm(convolution(hidden), negative_slope=0.1)
         flat = hidden.astype(jnp.float32).reshape(len(images), -1)
         return jax.nn.relu(self.dense(flat))
 
@@ -161,7 +168,10 @@ class FineGradientConvNet(GradientConvNet):
     """
 
     def maps(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch rows columns d"]:
-        """Return the first convolution's inputs: each cell's 2x2 pixels and HOG-like features."""
+        """Return the first convolution's inputs: the pixels and HOG-like features of each cell.
+
+        A cell is a block of 2x2 pixels of the image.
+        """
         pixels = space_to_depth(even(images))
         gradients = oriented_gradients(images, cell=2, pixels=False)
         gradients = gradients.reshape(*pixels.shape[:3], BINS)

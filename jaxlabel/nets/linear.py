@@ -15,15 +15,15 @@ ABSENT_LOGIT = -30.0  # the logit of a class without labels: below the logits of
 
 
 class LinearClassifier(nnx.Module):
-    """A linear image classifier on pixels, or on the distances of the image to given points.
+    """A linear image classifier on pixels, or on the distances of the image to fixed points.
 
-    Calling it on images returns the class logits. `features(images)` returns the inputs of the
-    linear layer after their mean is subtracted. All parameters start at zero; `fit_logistic`
-    computes weights and biases, and the caller stores them in the classifier.
+    Calling it on images returns the class logits. The method `features(images)` returns the inputs
+    of the linear layer after their mean is subtracted. All parameters start at zero. The caller
+    computes weights and biases with `fit_logistic` and stores them in the classifier.
 
     Args:
-      num_centres: the number of points in pixel space; the inputs are the image's Euclidean
-        distances to these points. 0 to use the pixels as inputs.
+      num_centres: the number of fixed points in pixel space. The inputs of the linear layer are the
+        image's Euclidean distances to these points. 0 to use the pixels as inputs.
     """
 
     def __init__(self, shape: tuple[int, ...], num_classes: int, num_centres: int = 0):
@@ -45,7 +45,7 @@ class LinearClassifier(nnx.Module):
 
 
 def distances_to(points: Float[Array, "n d"], centres: Float[Array, "k d"]) -> Float[Array, "n k"]:
-    """Return the matrix of Euclidean distances of each point to each centre."""
+    """Return the matrix of Euclidean distances of each row of `points` to each row of `centres`."""
     products = jnp.matmul(points, centres.T, precision=lax.Precision.HIGHEST)
     squared = jnp.sum(points**2, axis=1)[:, None] + jnp.sum(centres**2, axis=1) - 2 * products
     return jnp.sqrt(jnp.maximum(squared, 0.0))
@@ -64,16 +64,16 @@ def fit_logistic(
 
     L-BFGS is the optimizer of Liu & Nocedal 1989. The function minimises `strength` times the
     summed cross-entropy plus half the sum of squared weights. A class without labels gets zero
-    weights and a bias of -30.
+    weights and a bias of -30, so that it is not predicted.
 
     Args:
-      inputs: one row per labelled example; the mean of the rows must be subtracted before.
+      inputs: one row per labelled example. The caller must have subtracted the mean of the rows.
       strength: the inverse of the regularisation strength, scikit-learn's `C`.
       max_iterations: the largest number of L-BFGS iterations. On a whole data set, full convergence
-        takes long and gains little.
-      whiten: whether to fit in the inputs' principal components, each scaled to unit variance.
-        Strongly correlated inputs, such as distances, do not converge without it. The returned
-        weights apply to the original inputs in either case.
+        takes long and hardly improves the classifier.
+      whiten: whether to replace the inputs, during the fit, by their principal components scaled to
+        unit variance. Strongly correlated inputs, such as distances, do not converge without it.
+        The returned weights apply to the original inputs in either case.
 
     Returns:
       The weights and the biases.
@@ -122,7 +122,7 @@ class Ensemble(nnx.Module):
 
     Args:
       members: the classifiers.
-      mirror: whether each member also predicts the left-to-right mirror image of every image, so
+      mirror: whether each member also classifies the left-to-right mirror image of every image, so
         that the mean is over twice as many predictions.
     """
 
@@ -131,9 +131,9 @@ class Ensemble(nnx.Module):
         self.mirror = mirror
 
     def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        """Return each image's features from all members, concatenated into one vector.
+        """Return the features of each image from all members, concatenated into one vector.
 
-        Only the original images are used here, not mirrored ones.
+        The features are those of the original images; mirror images are not used.
         """
         return jnp.concatenate([member.features(images) for member in self.members], axis=-1)
 

@@ -25,7 +25,7 @@ class Block(nnx.Module):
         self.shortcut_norm = None if identity else GroupNorm(features, num_groups=32)
 
     def __call__(self, images: Float[Array, "batch h w i"]) -> Float[Array, "batch h/s w/s o"]:
-        hidden = jax.nn.relu(self.first_norm(self.first(images)))
+        hidden = self.first_norm(self.first(images), negative_slope=0.0)
         hidden = self.second_norm(self.second(hidden))
         if self.shortcut is not None and self.shortcut_norm is not None:
             images = self.shortcut_norm(self.shortcut(images))
@@ -53,7 +53,7 @@ class ResNet18(nnx.Module):
         self.blocks = nnx.List(blocks)
 
     def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        hidden = jax.nn.relu(self.stem_norm(self.stem(images.astype(compute_dtype()))))
+        hidden = self.stem_norm(self.stem(images.astype(compute_dtype())), negative_slope=0.0)
         for block in self.blocks:
             hidden = block(hidden)
         return hidden.astype(jnp.float32).mean((1, 2))

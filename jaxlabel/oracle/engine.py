@@ -180,7 +180,9 @@ def explain(error: Exception) -> str:
 
 def _create_tables(engine: sa.Engine) -> None:
     with transaction(engine) as connection:
-        exists = sa.inspect(connection).has_table(schema.versions.name)
+        inspector = sa.inspect(connection)
+        exists = inspector.has_table(schema.versions.name)
+        lacks_votes = exists and not inspector.has_table(schema.votes.name)
         if exists:
             version = connection.execute(sa.select(sa.func.max(schema.versions.c.version))).scalar()
     if exists:
@@ -190,6 +192,9 @@ def _create_tables(engine: sa.Engine) -> None:
                 f"version {schema.VERSION}: use the jaxlabel version that made it, or name another "
                 "store"
             )
+        if lacks_votes:  # a store that was made before the labelling page
+            with transaction(engine, write=True) as connection:
+                schema.votes.create(connection, checkfirst=True)
         return
     if engine.dialect.name == "sqlite":
         _use_write_ahead_log(engine)

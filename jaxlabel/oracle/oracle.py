@@ -91,6 +91,7 @@ class Oracle:
             bought = buy()
         except LabelsMissing as missing:
             if self._answer_missing is None:
+                missing.purpose = purpose
                 raise
             self._answer_missing(missing.items)
             bought = buy()

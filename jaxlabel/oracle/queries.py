@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from jaxlabel.errors import StoreError
 from jaxlabel.oracle.records import Account, LedgerRow
-from jaxlabel.oracle.schema import accounts, classes, from_units, label_sets, labels
+from jaxlabel.oracle.schema import accounts, classes, from_units, label_sets, labels, votes
 
 
 def lookup(
@@ -131,3 +131,18 @@ def ledger_record(row: sa.Row[Any], names: tuple[str, ...]) -> LedgerRow:
         row.item, row.label, name, from_units(row.cost),
         row.purpose, row.round, row.asked_by, row.asked_time,
     )  # fmt: skip
+
+
+def refusals(connection: sa.Connection, label_set: int) -> list[str]:
+    """Return the items that a person is not sure about and that have no label from anybody."""
+    labelled = sa.select(labels.c.item).where(labels.c.label_set_id == label_set)
+    query = (
+        sa.select(votes.c.item)
+        .distinct()
+        .where(
+            votes.c.label_set_id == label_set,
+            votes.c.class_name == "",
+            votes.c.item.not_in(labelled),
+        )
+    )
+    return list(connection.execute(query).scalars())

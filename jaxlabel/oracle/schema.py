@@ -73,6 +73,20 @@ ledger = sa.Table(
     sa.UniqueConstraint("account_id", "item"),
 )
 
+# What each person said about an item on the labelling page; an empty class name is "not sure".
+votes = sa.Table(
+    "jaxlabel_votes",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    sa.Column("label_set_id", sa.ForeignKey(label_sets.c.id), nullable=False),
+    sa.Column("item", sa.Text, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("class_name", sa.Text, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("voted_time", sa.Text, nullable=False),
+    sa.UniqueConstraint("label_set_id", "item", "person"),
+)
+
 
 def to_units(amount: float, name: str) -> int:
     """Convert a price or a budget to millionths; an infinite budget becomes UNLIMITED.

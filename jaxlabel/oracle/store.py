@@ -1,5 +1,6 @@
 """The label store: an SQL database of labels, accounts with budgets, and purchases."""
 
+import math
 import weakref
 from collections import Counter
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from jaxlabel.oracle.queries import (
     ledger_record,
     locked_label_set_id,
     lookup,
+    refusals,
 )
 from jaxlabel.oracle.records import Account, Bought, Contradiction, LedgerRow
 from jaxlabel.oracle.schema import (
@@ -191,13 +193,17 @@ class LabelStore:
         return sum(counts[row.item] for row in rows)
 
     def costs(self, label_set: str, items: Items) -> Float[np.ndarray, "n"]:
-        """Return the price of each item's label; 1 if the store has no label of the item."""
+        """Return the price of each item's label; 1 if the store has no label of the item.
+
+        The price is infinite if a person who was asked about the item is not sure of its class.
+        """
         names = _texts(items)
         with transaction(self.engine) as connection:
             key = label_set_id(connection, label_set)
             query = sa.select(labels.c.item, labels.c.cost).where(labels.c.label_set_id == key)
             rows = lookup(connection, query, labels.c.item, dict.fromkeys(names))
             prices = {row.item: from_units(row.cost) for row in rows}
+            prices = dict.fromkeys(refusals(connection, key), math.inf) | prices
         return np.array([prices.get(item, 1.0) for item in names], np.float64)
 
     def agreement(self, label_set: str, items: Items, given: Labels) -> float:

@@ -30,18 +30,19 @@ def learn_codes(
 ) -> Float[np.ndarray, "n code"]:
     """Train a denoising autoencoder on unlabelled images, and return the code of each image.
 
-    The autoencoder restores images that a small random affine transform deformed (Vincent et al.
-    2008, with the transform as the noise), so that the code describes the content of an image
-    rather than its position. The codes are stored in a cache on disk, which runs with equal
-    settings share. A few reconstructions are logged for the report.
+    The code of an image is a short vector from which the network can reconstruct the image. The
+    network sees an image after a small random affine transform, and restores the original (Vincent
+    et al. 2008, with the transform as the noise). So the code describes the content of an image
+    rather than its position. The codes are stored in a cache on disk, and later calls with equal
+    arguments load them. A few reconstructions are logged for the run's report.
 
     Args:
-      network: "dense" for fully connected layers of `width`, `width`/2, `width`/4, and `code`
-        units, or "conv".
+      network: "dense" for an encoder with fully connected layers of `width`, `width`/2, `width`/4,
+        and `code` units, or "conv" for a convolutional one.
       code: the number of dimensions of the code.
-      width: the units of the dense network's first layer.
+      width: the number of units of the dense encoder's first layer.
       deformed: the strength of the transform. 1 means shifts by up to 7% of the side, rotations by
-        up to a quarter radian, and scalings by up to 15%. 0 trains a plain autoencoder.
+        up to a quarter radian, and scaling by up to 15%. 0 trains a plain autoencoder.
     """
     deform = augment.deform(
         max_shift=0.07 * deformed, max_rotation=0.25 * deformed, max_scale=0.15 * deformed
@@ -77,14 +78,15 @@ def learn_codes(
 
 
 def denoising_loss(deform: augment.Transform | None) -> train.Loss:
-    """Return the loss function of a denoising autoencoder, to pass to `train.fit`.
+    """Return the loss function of a denoising autoencoder, for the training loop `train.fit`.
 
     Vincent et al. 2008. The loss compares the reconstruction of a deformed image with the original
     image. It is the mean over the batch of the negative log-likelihood of the original's pixels, in
     nats.
 
     Args:
-      deform: the random transform that deforms the inputs; None for a plain autoencoder.
+      deform: a function of (key, images) that deforms the network's inputs at random; None for a
+        plain autoencoder.
     """
 
     def loss(model: Any, batch: UInt8[Array, "batch h w c"], key: Key[Array, ""]) -> Any:

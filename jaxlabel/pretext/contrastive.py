@@ -21,21 +21,23 @@ OPTIMIZERS = ("adamw", "sgd", "lars")
 
 
 class Settings(NamedTuple):
-    """The settings of contrastive pretraining.
+    """The settings of contrastive pretraining, which trains an encoder on images without labels.
 
     Attributes:
-      encoder: the name of the network, one of `nets.ENCODERS`.
-      width: the base width of the network; 0 for the network's default.
+      encoder: the architecture of the encoder, one of the names in `nets.ENCODERS`.
+      width: the base width of the encoder; 0 for the architecture's default.
       num_steps: the number of training steps.
-      batch_size: images in a mini-batch, with two views of each.
+      batch_size: the number of images in a mini-batch. Each is used in two views (augmented
+        images).
       temperature: the temperature of the contrastive loss.
-      projection: the number of dimensions of the projection in which views are compared.
-      optimizer: one of `OPTIMIZERS`.
+      projection: the number of dimensions of the projection of the features on which the
+        contrastive loss is computed.
+      optimizer: the optimizer, one of the names in `OPTIMIZERS`.
       learning_rate: the peak learning rate.
       weight_decay: the weight decay.
       strength: the strength of the augmentation of grey images.
-      partners: the number of an image's nearest neighbours that can replace it in its second view.
-      partner_share: the probability that one of them does.
+      partners: the number of nearest neighbours of an image that can replace it in its second view.
+      partner_share: the probability that one of these neighbours replaces it.
     """
 
     encoder: str
@@ -55,8 +57,9 @@ class Settings(NamedTuple):
 class Projected(nnx.Module):
     """An encoder with a projection head: the network that SimCLR trains.
 
-    Chen et al. 2020, section 2.1. Calling it on images returns the projections, which the
-    contrastive loss compares. After training only the encoder is used.
+    Chen et al. 2020, section 2.1. The projection head is a small network that maps the encoder's
+    features to projections. Calling the whole network on images returns the projections, on which
+    the contrastive loss is computed. After training only the encoder is used.
     """
 
     def __init__(self, encoder: Any, projection: int, rngs: nnx.Rngs):
@@ -79,21 +82,23 @@ def contrastive_encoder(
 ) -> Any:
     """Train an encoder on the images by SimCLR, without labels, and return it (Chen et al. 2020).
 
-    The trained encoder is stored in a cache on disk, which runs with equal settings share; if it is
-    there already, it is loaded. An interrupted training resumes from the checkpoint `contrastive`
-    of `log`. If several encoders are trained together, the name of the checkpoint contains a digest
-    of their random keys.
+    The trained encoder is stored in a cache on disk, and later calls with equal arguments load it
+    from there. An interrupted training resumes from the checkpoint "contrastive" in `log`, the log
+    of the run. If several encoders are trained together, the checkpoint's name contains a digest of
+    their random keys.
 
     Args:
       settings: the settings of the training.
       kind: what the images show, such as "digits" or "clothes"; it decides the augmentation.
       partners: for each image, the indices of other images that probably show the same class. With
-        probability `settings.partner_share`, the second view of an image is a view of one of its
-        partners (Dwibedi et al. 2021, NNCLR, find such partners in a queue). None for no partners.
-      others: random keys of further encoders to train together with this one and to store in the
-        cache, if they are not there yet. Nothing is trained if this encoder is in the cache. Each
-        encoder is trained with the same random numbers as alone. A single step gives the same
-        result up to rounding, but over many steps the encoders may become different.
+        probability `settings.partner_share`, the second view of an image is made from one of its
+        partners instead. (Dwibedi et al. 2021, NNCLR, use nearest neighbours in a queue.) None for
+        no partners.
+      others: random keys of further encoders that will be needed later. Those that are not in the
+        cache yet are trained together with this one and stored there; if this encoder itself is in
+        the cache, nothing is trained. Each encoder is trained with the same random numbers as if it
+        were trained alone. A single step then gives the same result up to rounding, but over many
+        steps the encoders may become different.
 
     Returns:
       The encoder; `encoder.features(images)` returns the features.
@@ -132,7 +137,8 @@ def _initial_state(
 ) -> tuple[train.State, Key[Array, ""]]:
     """Return the training state before the first step, and the random key of the training steps.
 
-    The state holds an encoder with random weights and the state of its optimizer.
+    The state holds a network with random weights (an encoder with a projection head) and the
+    initial state of its optimizer.
     """
     init_key, fit_key = jax.random.split(key)
     start = train.init(make_projected(settings, shape), init_key)
@@ -155,9 +161,12 @@ def _train_together(
     settings: Settings, kind: str, images: UInt8[np.ndarray, "n h w c"],
     partners: Int[np.ndarray, "n k"], keys: Sequence[Key[Array, ""]], log: Log,
 ) -> list[Any]:  # fmt: skip
-    """Train one encoder with a projection head for each random key, in one loop, and return them.
+    """Train several encoders with projection heads in one loop, one for each random key in `keys`.
 
-    Each is trained with the same random numbers as if it were trained alone.
+    Each network is trained with the same random numbers as if it were trained alone.
+
+    Returns:
+      The trained networks, in the order of `keys`.
     """
     begun = [_initial_state(settings, images.shape[1:], key) for key in keys]
     states, fit_keys = train.stack(begun)
@@ -189,11 +198,11 @@ def _train_together(
 def contrastive_step(
     settings: Settings, kind: str, optimizer: optax.GradientTransformation
 ) -> train.Step[train.State]:
-    """Return a function that does one training step of SimCLR, for `train.loop`.
+    """Return a function that does one training step of SimCLR, for the training loop `train.loop`.
 
-    A step draws a mini-batch of images, replaces some of them by a partner in the second view (see
-    `draw_partners`), augments both views, and updates the network with the gradient of the NT-Xent
-    loss.
+    A step draws a mini-batch of images and makes two views of each by random augmentation. The
+    second view may show a partner instead: another image that probably has the same class. Then the
+    step updates the network with the gradient of the contrastive loss NT-Xent.
     """
     view = augment.contrastive(kind, strength=settings.strength)
 
@@ -245,7 +254,8 @@ def make_projected(settings: Settings, shape: tuple[int, ...]) -> Any:
     """Return a function that builds an encoder with a projection head and random weights.
 
     Args:
-      settings: name and sizes of the network.
+      settings: the settings of the training, with the encoder's name and width and the projection's
+        size.
       shape: height, width, and channels of an image.
     """
 
@@ -257,11 +267,12 @@ def make_projected(settings: Settings, shape: tuple[int, ...]) -> Any:
 
 
 def make_optimizer(settings: Settings) -> optax.GradientTransformation:
-    """Return the optimizer that `settings.optimizer` names: AdamW, SGD with momentum, or LARS.
+    """Return the optimizer named in `settings.optimizer`: AdamW, SGD with momentum, or LARS.
 
     The learning rate has a linear warm-up and a cosine decay. LARS (You et al. 2017) is applied
-    only to matrices and convolution kernels; biases and the scales of norms get plain SGD. LARS and
-    SGD need learning rates about a hundred times AdamW's.
+    only to matrices and convolution kernels; biases and the scales of normalisation layers are
+    trained by SGD with momentum. LARS and SGD need about a hundred times the learning rate of
+    AdamW.
     """
     rate, decay, num_steps = settings.learning_rate, settings.weight_decay, settings.num_steps
     if settings.optimizer == "adamw":
@@ -278,7 +289,7 @@ def make_optimizer(settings: Settings) -> optax.GradientTransformation:
 
 
 def _is_matrix(parameters: Any) -> Any:
-    """Return True for each parameter with at least two dimensions, so not for biases or norms.
+    """Return True for each parameter with at least two dimensions, False for biases and scales.
 
     The result is a pytree of booleans with the structure of `parameters`.
     """

@@ -18,17 +18,19 @@ COMPONENT_INPUTS = ("gradients", "pixels")  # the kinds of fixed (not learned) f
 class Representation(nnx.Module):
     """A network that joins an encoder's features with fixed, not learned, features of the image.
 
-    The fixed features are principal components of the pixels or of the oriented gradients. They
-    tell where in the image lines and edges are, while the encoder's features hardly change with
-    small shifts. Both are centred and scaled to unit length, weighted, and concatenated.
+    The fixed features are principal components of the pixels or of HOG-like features. They depend
+    on where in the image lines and edges are, while the encoder's features hardly change if the
+    image is shifted. The two feature vectors are each centred, scaled to unit length, and weighted,
+    and then concatenated.
 
     Args:
       encoder: the trained encoder.
       shape: height, width, and channels of an image.
       components: the number of principal components; 0 for none.
-      share: the fixed features' fraction of the squared length of the joined features.
-      given: the input of the principal components: "pixels", or "gradients" for HOG-like features
-        (`nets.oriented_gradients`).
+      share: the fraction, between 0 and 1, that the fixed features contribute to the squared length
+        of the joined features.
+      given: what the principal components are computed from: "pixels", or "gradients" for HOG-like
+        features (`nets.oriented_gradients`).
     """
 
     def __init__(
@@ -53,15 +55,19 @@ class Representation(nnx.Module):
 def fit_representation(
     encoder: Any, images: UInt8[np.ndarray, "n h w c"], components: int, share: float, given: str
 ) -> Representation:
-    """Return a `Representation` that is fitted to the images, without labels.
+    """Return a network that joins an encoder's features with fixed features, fitted to images.
 
-    The mean of the encoder's features and the principal components are computed from the images.
+    The mean of the encoder's features and the principal components, which are the fixed features,
+    are computed from the images. No labels are needed.
 
     Args:
       encoder: the trained encoder.
-      components: the number of principal components of the fixed features; 0 for none.
-      share: the fixed features' fraction of the squared length of the joined features.
-      given: the input of the principal components, "pixels" or "gradients".
+      images: the images, uint8.
+      components: the number of principal components; 0 for no fixed features.
+      share: the fraction, between 0 and 1, that the fixed features contribute to the squared length
+        of the joined features.
+      given: what the principal components are computed from: "pixels", or "gradients" for HOG-like
+        features (`nets.oriented_gradients`).
     """
     model = Representation(encoder, images.shape[1:], components, share, given)
     model.centre[...] = jnp.asarray(features_of(encoder, images).mean(axis=0))
@@ -75,11 +81,14 @@ def fit_representation(
 def input_components(
     images: UInt8[np.ndarray, "n h w c"], components: int, given: str
 ) -> Float[Array, "n d"]:
-    """Return each image's coordinates along the leading principal components of the images.
+    """Fit a PCA to the images, and return each image's coordinates along the leading components.
 
     Args:
-      components: the number of principal components, but at most the number of inputs is used.
-      given: what the components are computed from: "pixels", or "gradients" for HOG-like features.
+      images: the images, uint8.
+      components: the number of principal components. If the PCA has fewer dimensions, all of them
+        are used.
+      given: what the PCA is computed from: "pixels", or "gradients" for HOG-like features
+        (`nets.oriented_gradients`).
     """
     inputs = train.apply_batched(lambda _, x: fixed_features(x, given), None, images)
     points = jnp.asarray(inputs)
@@ -90,7 +99,9 @@ def fixed_features(images: Float[Array, "batch h w c"], given: str) -> Float[Arr
     """Return features of each image that need no training: HOG-like features or the pixels.
 
     Args:
-      given: "gradients" for oriented gradients (HOG-like), otherwise the flattened pixels.
+      images: the images, float32 in [0, 1].
+      given: "gradients" for HOG-like features (`nets.oriented_gradients`), otherwise the flattened
+        pixels.
     """
     if given == "gradients":
         return nets.oriented_gradients(images)
@@ -101,7 +112,7 @@ def features_of(model: Any, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.nd
     """Return the features of each image, computed by `model.features` batch by batch.
 
     Args:
-      model: an encoder or a `Representation`.
+      model: a network with a method `features`, such as an encoder.
       images: the images, uint8.
     """
     return train.apply_batched(train.features_of, model, images)
@@ -110,12 +121,13 @@ def features_of(model: Any, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.nd
 def concatenate_weighted(
     learned: Float[Array, "n d"], given: Float[Array, "n e"], share: float
 ) -> Float[Array, "n both"]:
-    """Concatenate two feature vectors per image, each scaled to unit length and then weighted.
+    """Concatenate two feature vectors of each image, each scaled to unit length and then weighted.
 
     Args:
       learned: the encoder's features.
       given: the fixed features.
-      share: the fixed features' fraction of the squared length of the result.
+      share: the fraction, between 0 and 1, that the fixed features contribute to the squared length
+        of the result.
     """
     return jnp.concatenate(
         [(1 - share) ** 0.5 * unit_rows(learned), share**0.5 * unit_rows(given)], axis=-1

@@ -62,10 +62,12 @@ __all__ = [
 def random_points(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of `count` unlabelled points, chosen uniformly at random.
+    """Return the indices of `count` points to label, chosen uniformly from the unlabelled ones.
 
     Args:
-      asked: the indices of the labelled points.
+      features: one feature vector per point.
+      count: the number of points to choose; if fewer are unlabelled, all of them are returned.
+      asked: the indices of the points that are labelled already.
     """
     order = np.asarray(jax.random.permutation(key, len(features)))
     return order[~np.isin(order, asked)][:count]
@@ -91,9 +93,11 @@ STRATEGIES = COVERAGE + UNCERTAINTY
 
 
 def needs_model(strategy: str) -> bool:
-    """Return True if a strategy looks at a model's class probabilities.
+    """Return True if a query strategy needs a model's class probabilities to choose images.
 
-    A strategy `module:function` does so if its function has an argument `probabilities`.
+    Args:
+      strategy: the name of a strategy, such as "margin". Or "module:function", the user's own
+        function, which needs the probabilities if it has an argument `probabilities`.
     """
     if is_own(strategy):
         return "probabilities" in inspect.signature(own_part(strategy)).parameters
@@ -101,7 +105,10 @@ def needs_model(strategy: str) -> bool:
 
 
 def looks_at_features(strategy: str) -> bool:
-    """Return True if a strategy looks at the features of the images before a model is trained."""
+    """Return True if a query strategy chooses images by their features, without a trained model.
+
+    That is so for all strategies except "random" and those that need a model's class probabilities.
+    """
     return strategy != "random" and not needs_model(strategy)
 
 
@@ -115,24 +122,26 @@ def select(
 ) -> Int[np.ndarray, "count"]:
     """Choose the next `count` points to label by a query strategy, and return their indices.
 
-    The point that the strategy finds most useful comes first. No point is in `asked` or occurs
-    twice. If fewer than `count` points are unlabelled, all of them are returned. Equal arguments
-    give equal results. If the strategy finds too few points (because all points are covered, or
-    only duplicates of labelled points are left), random unlabelled points follow.
+    A point is an image, given by its feature vector. The point that the strategy ranks first comes
+    first. No labelled point is chosen, and no point twice. If at most `count` points are
+    unlabelled, all of them are returned. If the strategy finds fewer than `count` points (for
+    example because only duplicates of labelled points are left), random unlabelled points follow.
+    Calls with equal arguments return equal results.
 
     Args:
-      strategy: one of `STRATEGIES`, or `module:function`: a function of key, features, count and
-        asked, and of probabilities if it has an argument of that name, which returns indices.
-      features: one vector per point. Strategies measure dissimilarity by Euclidean distance and
-        depend on the scale, so standardise or whiten the features first.
+      strategy: the name of the strategy, one of those in the tuple `STRATEGIES`. Or
+        "module:function", the user's own function of (key, features, count, asked), which returns
+        indices. It gets `probabilities` too if it has an argument of that name.
+      features: one feature vector per point. Strategies compare points by Euclidean distance, so
+        the scale of each feature matters: standardise or whiten the features first.
       count: the number of points to choose.
-      asked: the indices of the labelled points; may be empty.
-      probabilities: a model's class probabilities for every point, for strategies in UNCERTAINTY;
-        others ignore them.
+      asked: the indices of the points that are labelled already; may be empty.
+      probabilities: a model's class probabilities for every point. The strategies in the tuple
+        `UNCERTAINTY` need them, the others ignore them.
 
     Raises:
-      UsageError: the strategy is unknown, `count` is negative, an index is out of range, shapes do
-        not fit, or a strategy in UNCERTAINTY gets no probabilities.
+      UsageError: the strategy is unknown, `count` is negative, an index is out of range, the
+        numbers of rows do not agree, or `probabilities` is missing for a strategy that needs it.
     """
     asked = np.unique(np.asarray(asked, np.int64))
     _check(strategy, len(features), count, asked, probabilities)
@@ -165,12 +174,15 @@ def select_affordable(
     asked: Int[np.ndarray, "m"],
     probabilities: Float[Array, "n classes"] | None = None,
 ) -> Int[np.ndarray, "count"]:
-    """Choose the next `count` points to label as `select` does, but only among affordable points.
+    """Choose the next `count` images to label by a query strategy, but only affordable ones.
 
-    A point is not affordable if its label alone costs more than the oracle's remaining budget. Such
-    points are also left out of the features that the strategy sees, except if they are labelled
-    already. Arguments and errors are those of `select`; all labels together may still cost more
-    than the budget.
+    An image is not affordable if its label alone costs more than the budget that remains. The
+    strategy gets only the features of affordable and of labelled images. All chosen labels together
+    may still cost more than the budget. All arguments except `oracle`, and the errors, are those of
+    `select`.
+
+    Args:
+      oracle: the object that sells labels and keeps the budget.
     """
     excluded = np.setdiff1d(unaffordable(oracle, len(features)), asked)
     if not len(excluded):

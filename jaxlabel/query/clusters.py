@@ -19,11 +19,11 @@ DENSE_ROWS = 16_384  # the device finds the neighbours within larger clusters
 def medoids(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of points to label: medoids of the clusters that have the fewest labels.
+    """Return the indices of `count` points to label: medoids of clusters with the fewest labels.
 
-    The points are clustered by k-means into as many clusters as there will be labels, but at most
-    1000. The medoid of a cluster is its point nearest to the centroid. Among clusters with equally
-    few labels, the largest comes first.
+    The points are clustered by k-means into as many clusters as there will be labelled points, but
+    at most 1000. The medoid of a cluster is its point nearest to the centroid; once it is labelled,
+    the next nearest point is used. Among clusters with equally few labels, the largest comes first.
     """
     num_clusters = min(len(features), len(asked) + count, MAX_MEDOID_CLUSTERS)
     clustering = cluster.kmeans(key, features, num_clusters, num_iterations=30)
@@ -37,12 +37,13 @@ def medoids(
 def typiclust(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of points to label: the most typical points of clusters with few labels.
+    """Return the indices of `count` points to label: typical points of clusters (TypiClust).
 
-    TypiClust (Hacohen et al. 2022, algorithm 1). A point's typicality is the inverse of its mean
-    distance to its 20 nearest neighbours in the cluster (eq. 4). There are as many k-means clusters
-    as there will be labels, but at most 500. Clusters with the fewest labels come first, and of
-    these the largest; clusters of fewer than 5 points come last.
+    Hacohen et al. 2022, algorithm 1. The most typical unlabelled point of a cluster is chosen
+    first. A point's typicality is the inverse of its mean distance to its 20 nearest neighbours in
+    its cluster (eq. 4). There are as many k-means clusters as there will be labelled points, but at
+    most 500. Points come from the clusters with the fewest labels, and among these from the
+    largest; clusters of fewer than 5 points are used last.
     """
     num_clusters = min(len(features), len(asked) + count, MAX_TYPICLUST_CLUSTERS)
     clustering = cluster.kmeans(key, features, num_clusters, num_iterations=30)
@@ -56,11 +57,12 @@ def typiclust(
 def mean_neighbour_distance(
     points: Float[np.ndarray, "m d"], num_neighbours: int = TYPICAL_NEIGHBOURS
 ) -> Float[np.ndarray, "m"]:
-    """Return each point's mean distance to its nearest neighbours; 0 if there is only one point.
+    """Return each point's mean distance to its nearest neighbours, or 0 for a single point.
 
     Args:
       points: one point per row.
-      num_neighbours: the number of neighbours to average over, fewer if there are fewer points.
+      num_neighbours: the number of neighbours to average over. If there are fewer other points, all
+        of them are used.
     """
     k = min(num_neighbours, len(points) - 1)
     if k < 1:
@@ -88,17 +90,18 @@ def _choose_from_clusters(
 ) -> Int[np.ndarray, "count"]:
     """Choose `count` points to label, one at a time, each from a cluster with the fewest labels.
 
-    Points chosen before count as labels of their cluster. Of clusters with equally few labels the
-    largest is used, and in it the unlabelled point of lowest cost.
+    A point that was chosen counts as a labelled point of its cluster for the following choices.
+    Among clusters with equally few labels the largest is used. In a cluster, the unlabelled point
+    of lowest cost is chosen.
 
     Args:
       assignments: the cluster of each point.
       asked: the indices of the labelled points.
       cost: a function that takes the indices of a cluster's points and returns their costs.
-      small: clusters of fewer points than this are used last.
+      small: clusters of fewer points than this are used only after all others.
 
     Returns:
-      The indices of the chosen points, in the order of the choice.
+      The indices of the chosen points, in the order in which they were chosen.
     """
     order = np.argsort(assignments, kind="stable")
     sizes = np.bincount(assignments)

@@ -31,11 +31,12 @@ CANDIDATES = 128  # the number of gains that the lazy greedy algorithm updates a
 def probcover(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of points to label whose balls cover the most points (ProbCover).
+    """Return the indices of up to `count` points to label whose balls cover the most points.
 
-    Yehuda et al. 2022, algorithm 1. A point is covered if it lies in the ball around a labelled or
-    chosen point. Each step chooses the point whose ball holds the most uncovered points. The radius
-    is 0.8 times `ball_radius`. Fewer than `count` indices are returned if all points are covered.
+    This is ProbCover (Yehuda et al. 2022, algorithm 1). All balls have the same radius, 0.8 times
+    the result of `ball_radius`. A point is covered if it lies in the ball around a labelled or
+    chosen point. Each step chooses the point whose ball holds the most uncovered points. Fewer than
+    `count` indices are returned if all points are covered.
     """
     features = features - jnp.mean(features, axis=0)
     squared_radius = (BALL * ball_radius(key, features, len(asked) + count)) ** 2
@@ -59,15 +60,15 @@ def probcover(
 def maxherding(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of points to label that add most to a generalised coverage (MaxHerding).
+    """Return the indices of `count` points to label that add most to the coverage (MaxHerding).
 
     Bae et al. 2024. The coverage is sum_x max_s k(x, s), where x runs over all points and s over
-    the labelled and chosen points. The kernel is k(x, s) = exp(-|x - s|^2 / r^2), and r is 1.4
-    times `ball_radius`. Each step chooses the candidate that adds most to the coverage. If there
-    are more than 10,000 points, the candidates are a random sample of 10,000, or of 10 times
-    `count` if that is more. Lazy greedy (Minoux 1978) gives the result of plain greedy faster: a
-    candidate's old gain bounds its new gain from above, so only candidates whose old gain exceeds
-    the best new one are updated.
+    the points that are labelled or chosen. The kernel k(x, s) = exp(-|x - s|^2 / r^2) measures
+    similarity, with r = 1.4 times the result of `ball_radius`. Each step chooses the candidate that
+    adds most to the coverage. If there are more than 10,000 points, the candidates are a random
+    sample of 10,000, or of 10 times `count` if that is more. Not every candidate's gain is
+    recomputed in each step (lazy greedy, Minoux 1978): gains never grow from step to step, so only
+    candidates whose old gain exceeds the best new one are updated. The result is the same.
     """
     features = features - jnp.mean(features, axis=0)
     scale = 1 / (KERNEL * ball_radius(key, features, len(asked) + count)) ** 2
@@ -90,14 +91,14 @@ def maxherding(
 
 
 def ball_radius(key: Key[Array, ""], features: Float[Array, "n d"], num_labels: int) -> float:
-    """Return a ball radius at which each label's ball holds about its share of the points.
+    """Return a radius such that a ball around a typical point holds n / num_labels of the n points.
 
-    It is the median distance of a point to its (n / num_labels)-th nearest other point, for n
-    points. The median is over a random sample of 500 points.
+    It is the median distance of a point to its (n / num_labels)-th nearest other point. The median
+    is over a random sample of 500 points.
 
     Args:
       features: one point per row.
-      num_labels: the number of labels, old and new.
+      num_labels: the number of labelled points, including those to be labelled next.
     """
     num_points = len(features)
     sample = jax.random.choice(key, num_points, (min(SAMPLE, num_points),), replace=False)
@@ -126,11 +127,11 @@ def _squared_distances(
 def _count_in_balls(
     features: Float[Array, "n d"], members: Bool[np.ndarray, "n"], squared_radius: float
 ) -> Int[np.ndarray, "n"]:
-    """Return, for each point, the number of members within a given distance.
+    """Return, for each point, the number of `members` within a given distance of it.
 
     Args:
       features: one point per row.
-      members: a mask of the points to count.
+      members: a boolean mask of the points to count.
       squared_radius: the square of the distance.
     """
     counts = np.zeros(len(features), np.int64)
@@ -166,17 +167,18 @@ def _argmax_gain(
     pool: Int[np.ndarray, "p"],
     gains: Float[np.ndarray, "p"],
 ) -> int:
-    """Return the position in `pool` of the candidate that adds most to the coverage (lazy greedy).
+    """Return the candidate that adds most to the coverage, as a position in `pool`.
 
-    `gains` holds upper bounds of the candidates' gains in coverage. Those that could be the largest
-    are recomputed and written back into `gains`.
+    The coverage is the sum of `similarity` over all points, and a candidate's gain is how much it
+    would raise this sum. The function is lazy: it recomputes only the gains of candidates whose
+    upper bound could be the largest, and writes them into `gains`.
 
     Args:
       features: one point per row.
-      similarity: for each point, its kernel value with the nearest labelled or chosen point.
-      scale: the factor of the squared distance in the kernel.
+      similarity: for each point, its kernel value with the most similar labelled or chosen point.
+      scale: the factor of the squared distance in the kernel's exponent.
       pool: the indices of the candidates.
-      gains: the bound of each candidate; minus infinity if it is chosen already.
+      gains: an upper bound of each candidate's gain; minus infinity if it is chosen already.
     """
     best, best_gain = -1, -np.inf
     size = min(CANDIDATES, len(gains))

@@ -13,11 +13,11 @@ from jaxlabel.oracle import Oracle
 
 
 class Labelled(NamedTuple):
-    """The labelled set: the training images whose labels are known, in order of purchase.
+    """The labelled set: the training images whose labels were bought, in order of purchase.
 
     Attributes:
       indices: the indices of these images among the training images.
-      labels: the label of each of these images.
+      labels: the labels of these images, as class indices.
     """
 
     indices: Int[np.ndarray, "m"]
@@ -28,20 +28,21 @@ NO_LABELS = Labelled(np.zeros(0, int), np.zeros(0, int))
 
 
 def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray, "q"]:
-    """Return those of the given images whose labels the remaining budget can buy together.
+    """Return the indices of those wanted images whose labels the remaining budget can buy.
 
     The images are considered in the given order. An image is skipped if its label costs more than
-    the budget that remains after buying the labels before it.
+    what remains of the budget after the labels of the images before it. Nothing is bought.
 
     Args:
-      oracle: the labeller, which knows prices and the budget.
+      oracle: the object that sells labels and keeps the budget.
       indices: the indices of the wanted images, most wanted first.
     """
     # 1e-9 here and below allows for rounding errors in sums of prices.
     left, bought = oracle.remaining + 1e-9, np.zeros(len(indices), bool)
     for place, price in enumerate(oracle.cost(indices).tolist()):
-        bought[place] = price <= left
-        left -= price * bought[place]
+        bought[place] = price <= left and math.isfinite(price)
+        price = price if bought[place] else 0.0
+        left -= price
     return indices[bought]
 
 
@@ -52,43 +53,53 @@ def num_affordable(
     *,
     surely: bool = False,
 ) -> int:
-    """Return the number of further labels that the remaining budget can buy.
+    """Estimate how many more labels the remaining budget can buy, and return this number.
 
-    This is an estimate from the mean price of the unlabelled images whose labels are affordable. It
-    uses the prices that the oracle read at its start (`Oracle.prices`), so that a resumed run plans
-    the same numbers.
+    The estimate uses the mean price of the unlabelled images whose label alone is affordable, and
+    the prices that the oracle read when it was created (`Oracle.prices`). So a resumed run gets the
+    same number as the interrupted one.
 
     Args:
-      oracle: the labeller, which knows prices and the budget.
+      oracle: the object that sells labels and keeps the budget.
       num_images: the number of training images.
       asked: the indices of the labelled images.
-      surely: whether to return a number that is affordable whichever images are chosen. It is then
-        computed from the highest price of all unlabelled images, and current prices are read.
+      surely: True to return a number that is affordable whichever unlabelled images are chosen. It
+        is then computed from the highest of their current prices.
     """
     excluded = asked if surely else np.append(asked, unaffordable(oracle, num_images))
     left = np.setdiff1d(np.arange(num_images), excluded)
     if not len(left):
         return 0
     prices = oracle.cost(left) if surely else oracle.prices[left]
+    prices = prices[np.isfinite(prices)]  # nobody can answer the others: see `LabelStore.costs`
+    if not len(prices):
+        return 0
     price = float(prices.max() if surely else prices.mean())
     bought = oracle.remaining / price + 1e-9 if price > 0 else math.inf
-    return int(min(len(left), bought))
+    return int(min(len(prices), bought))
 
 
 def unaffordable(oracle: Oracle, num_images: int) -> Int[np.ndarray, "m"]:
-    """Return the indices of the images whose label alone costs more than the remaining budget.
+    """Return the indices of those training images whose label costs more than the remaining budget.
+
+    An image that no person could label has an infinite price.
 
     Args:
-      oracle: the labeller, which knows prices and the budget.
+      oracle: the object that sells labels and keeps the budget.
       num_images: the number of training images.
     """
-    return np.flatnonzero(oracle.prices[:num_images] > oracle.remaining + 1e-9)
+    prices = oracle.prices[:num_images]
+    return np.flatnonzero((prices > oracle.remaining + 1e-9) | ~np.isfinite(prices))
 
 
 def plan(oracle: Oracle, num_images: int) -> int:
     """Return the number of labels that a new run can expect to buy with its budget, at least 1.
 
-    It is `num_affordable` without any labelled images.
+    It is the estimate of `num_affordable` when no image is labelled yet.
+
+    Args:
+      oracle: the object that sells labels and keeps the budget.
+      num_images: the number of training images.
 
     Raises:
       UsageError: the budget does not buy even the cheapest label.
@@ -110,17 +121,20 @@ def chosen(
 ) -> Int[np.ndarray, "count"]:
     """Choose up to `count` images to label in a round, and return their indices.
 
-    A round is one purchase of labels, followed by training. The choice is saved in a checkpoint of
-    `log`, and a resumed run repeats it, so that no bought label is wasted. Otherwise the resumed
-    run could choose differently, because its networks may differ: another machine rounds
-    differently, and networks are trained again if a person has added a class.
+    A round is one purchase of labels and the training after it. The choice is saved in a
+    checkpoint, and a resumed run chooses the same images, so that the labels bought before the
+    interruption are used. Without the checkpoint it might choose others, because its networks may
+    differ: another machine rounds differently, or networks were trained again after a class was
+    added.
 
     Args:
-      number: the number of the round.
+      log: the run's log, which stores the checkpoint.
+      number: the index of the round.
       num_images: the number of training images.
       labelled: the labelled set; its images are not chosen.
-      choose: a function that returns the indices of `count` images, best first. It is called only
-        if the checkpoint holds too few images. If it returns fewer, fewer are chosen.
+      choose: a function without arguments that returns the indices of `count` images, best first.
+        It is called only if the checkpoint holds fewer than `count` images. If it returns fewer,
+        fewer are chosen.
     """
     before = restored_choice(log, number, num_images)
     before = before[~np.isin(before, labelled.indices)][:count]
@@ -133,25 +147,26 @@ def chosen(
 
 
 def restored_choice(log: Log, number: int, num_images: int) -> Int[np.ndarray, "m"]:
-    """Return the indices of the images that an interrupted run chose to label in a round.
+    """Return the indices of the images that an interrupted run had chosen to label in a round.
 
-    A round is one purchase of labels, followed by training. The indices are read from the run's
-    checkpoint; the array is empty if there is none.
+    They are read from the run's checkpoint. The array is empty if there is no checkpoint.
 
     Args:
-      number: the number of the round.
+      log: the run's log, which stores the checkpoint.
+      number: the index of the round (a round is one purchase of labels and the training after it).
       num_images: the number of training images.
     """
     return restore_indices(log, _name(number), num_images)
 
 
 def save_indices(log: Log, name: str, indices: Int[np.ndarray, "m"], num_images: int) -> None:
-    """Save indices of images in a checkpoint of a fixed size, which `restore_indices` reads.
+    """Save indices of images in a checkpoint, from which `restore_indices` reads them.
 
-    The indices are padded with -1 to `num_images`. A later checkpoint of the same name with more
-    indices replaces this one.
+    The indices are padded with -1 to length `num_images`, so that the checkpoint always has the
+    same size. If a checkpoint of this name exists already, the one with more indices counts.
 
     Args:
+      log: the run's log, which stores the checkpoint.
       name: the checkpoint's name.
       indices: the indices of the images.
       num_images: the number of training images.
@@ -161,11 +176,12 @@ def save_indices(log: Log, name: str, indices: Int[np.ndarray, "m"], num_images:
 
 
 def restore_indices(log: Log, name: str, num_images: int) -> Int[np.ndarray, "m"]:
-    """Return the indices that `save_indices` saved in the checkpoint `name`.
+    """Return the image indices that `save_indices` saved in the checkpoint `name` of a run.
 
     The array is empty if there is no such checkpoint.
 
     Args:
+      log: the run's log, which stores the checkpoint.
       name: the checkpoint's name.
       num_images: the number of training images.
     """
@@ -182,15 +198,15 @@ def buy(oracle: Oracle, labelled: Labelled, wanted: Int[np.ndarray, "m"], number
     """Buy labels of the `wanted` images within the budget, and return the enlarged labelled set.
 
     Args:
-      oracle: the labeller, from which labels are bought.
+      oracle: the object that sells labels and keeps the budget.
       labelled: the labelled set before the purchase.
       wanted: the indices of the images to label, most wanted first; those that the budget cannot
         buy are left out (see `affordable`).
-      number: the number of the round (one purchase of labels and the training after it), for the
-        ledger of purchases.
+      number: the index of the round, which is recorded with the purchase (a round is one purchase
+        of labels and the training after it).
 
     Raises:
-      BudgetExceeded: the labelled set is empty, and the budget buys none of the wanted labels.
+      BudgetExceeded: `labelled` is empty, and the budget does not buy any of the wanted labels.
     """
     asked = affordable(oracle, wanted)
     if not len(asked) and not len(labelled.indices):

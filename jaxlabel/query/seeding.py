@@ -17,17 +17,19 @@ def spread_out(
     count: int,
     asked: Int[np.ndarray, "m"],
 ) -> Int[np.ndarray, "count"]:
-    """Draw up to `count` points to label that are far from labelled points and from each other.
+    """Choose up to `count` points to label that are far from labelled points and from each other.
 
-    This is k-means++ (Arthur & Vassilvitskii 2007), continued from the labelled points. The points
-    are drawn one at a time, with probabilities proportional to the squared distance to the nearest
-    labelled or drawn point. Fewer are drawn if there are fewer distinct points.
+    This is k-means++ (Arthur & Vassilvitskii 2007) with the labelled points as the first centres.
+    Points are chosen at random, one at a time, with probabilities proportional to the squared
+    distance to the nearest labelled or chosen point. Fewer than `count` are chosen if there are
+    fewer distinct points.
 
     Args:
-      asked: the indices of the labelled points; may be empty.
+      features: one point per row.
+      asked: the indices of the points that are labelled already; may be empty.
 
     Returns:
-      The indices of the drawn points, in ascending order.
+      The indices of the chosen points, in ascending order.
     """
     features = jnp.asarray(features)
     nearest = nearest_squared(features, asked)
@@ -37,12 +39,12 @@ def spread_out(
 def coreset(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int, asked: Int[np.ndarray, "m"]
 ) -> Int[np.ndarray, "count"]:
-    """Return the indices of `count` points to label, each far from the labelled and chosen points.
+    """Return the indices of `count` points to label that are far from labelled ones and each other.
 
     Each step chooses the point that is farthest from the nearest labelled or chosen point: greedy
-    k-center (Sener & Savarese 2018, algorithm 1). Balls around the points then cover all points
-    with a radius at most twice the smallest possible one. If no point is labelled, the first point
-    is random.
+    k-center (Sener & Savarese 2018, algorithm 1). The largest distance of any point to its nearest
+    chosen or labelled point is then at most twice the smallest possible one. If no point is
+    labelled, the first choice is random.
     """
     labelled = np.isin(np.arange(len(features)), asked)
     nearest = jnp.where(labelled, -1.0, nearest_squared(features, asked))
@@ -52,9 +54,9 @@ def coreset(
 def nearest_squared(
     features: Float[Array, "n d"], asked: Int[np.ndarray, "m"]
 ) -> Float[Array, "n"]:
-    """Return each point's squared distance to the nearest labelled point.
+    """Return the squared distance of each point to its nearest labelled point.
 
-    It is infinite for all points if none is labelled.
+    The distances are infinite if no point is labelled.
 
     Args:
       features: one point per row.
@@ -71,18 +73,18 @@ def nearest_squared(
 def update_nearest(
     features: Float[Array, "n d"], nearest: Float[Array, "n"], index: Int[Array, ""]
 ) -> Float[Array, "n"]:
-    """Return each point's squared distance to the nearest chosen point, after one more is chosen.
+    """Return each point's squared distance to its nearest chosen point, after one more was chosen.
 
     Args:
       features: one point per row.
-      nearest: the squared distances before.
+      nearest: for each point, the squared distance to the nearest of the points chosen before.
       index: the index of the newly chosen point.
     """
     return jnp.minimum(nearest, jnp.sum(jnp.square(features - features[index]), axis=1))
 
 
 def draw_weighted(key: Key[Array, ""], weights: Float[Array, "n"]) -> Int[Array, ""]:
-    """Draw one random index, with probabilities proportional to the weights."""
+    """Return one random index, drawn with probabilities proportional to `weights`."""
     cumulative = jnp.cumsum(weights)
     # With side="right", a weight of 0 is drawn only if all are 0, apart from float32 rounding.
     index = jnp.searchsorted(cumulative, jax.random.uniform(key) * cumulative[-1], side="right")

@@ -18,10 +18,10 @@ def margin(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int,
     asked: Int[np.ndarray, "m"], probabilities: Float[Array, "n classes"],
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """Return the indices of the unlabelled points with the smallest margins, smallest first.
+    """Return the indices of the `count` unlabelled points with the smallest margins.
 
-    A point's margin is the difference between the two largest of its class probabilities (Scheffer
-    et al. 2001).
+    A point's margin is the difference between the two largest of its predicted class probabilities
+    (Scheffer et al. 2001). The point with the smallest margin comes first.
     """
     return _lowest_scores(key, _margins(probabilities), count, asked)
 
@@ -30,9 +30,10 @@ def entropy(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int,
     asked: Int[np.ndarray, "m"], probabilities: Float[Array, "n classes"],
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """Return the indices of the unlabelled points with the largest entropies, largest first.
+    """Return the indices of the `count` unlabelled points with the largest entropies.
 
-    The entropy of a point is that of its class probabilities (Shannon 1948).
+    A point's entropy is that of its predicted class probabilities (Shannon 1948). The point with
+    the largest entropy comes first.
     """
     logs = jnp.log(jnp.where(probabilities > 0, probabilities, 1.0))
     return _lowest_scores(key, jnp.sum(probabilities * logs, axis=1), count, asked)
@@ -42,12 +43,16 @@ def diverse(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int,
     asked: Int[np.ndarray, "m"], probabilities: Float[Array, "n classes"],
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """Choose points to label that are uncertain and differ from each other; return their indices.
+    """Choose `count` points to label that are uncertain and differ from each other.
 
     Diverse mini-batches (Zhdanov 2019, algorithm 1, without weights). The candidates are the 10
     times `count` unlabelled points with the smallest margins between the two largest class
-    probabilities. They are divided into `count` clusters by k-means. The medoid of each cluster is
-    chosen, that of the largest cluster first. So clusters lie where uncertain points are dense.
+    probabilities. They are divided into `count` clusters by k-means on their features. The medoid
+    of each cluster (its point nearest to the centroid) is chosen. So most chosen points lie where
+    uncertain points are dense.
+
+    Returns:
+      The indices of the chosen points, that of the largest cluster first.
     """
     order_key, cluster_key = jax.random.split(key)
     candidates = _lowest_scores(order_key, _margins(probabilities), PREFILTER * count, asked)
@@ -63,19 +68,23 @@ def badge(
     key: Key[Array, ""], features: Float[Array, "n d"], count: int,
     asked: Int[np.ndarray, "m"], probabilities: Float[Array, "n classes"],
 ) -> Int[np.ndarray, "count"]:  # fmt: skip
-    """Draw points to label by k-means++ on the gradients of the loss (BADGE); return their indices.
+    """Choose `count` points to label by k-means++ on the gradients of the loss (BADGE).
 
     Ash et al. 2020. A point's gradient is the gradient of its loss with respect to the weights of
     the last layer, as if its most probable class were its label. It is the outer product of the
-    features and (probabilities - one-hot of that class) (eq. 1). The inner product of two outer
-    products is a product of two inner products, so the n x classes x d gradients are never
-    computed. The first point is drawn in proportion to the squared length of its gradient: a
-    uniform draw would mostly give points with almost no gradient.
+    features and (probabilities - one-hot of that class) (eq. 1). The inner product of two gradients
+    is a product of two short inner products, so the n x classes x d gradients are never computed.
+    The first point is drawn with a probability proportional to the squared length of its gradient:
+    a uniform draw would mostly give points with almost no gradient.
 
     Args:
       features: for each point, the inputs of the model's last layer.
-      asked: the indices of the labelled points, which are not drawn.
+      count: the number of points to choose.
+      asked: the indices of the points that are labelled already, which are not chosen.
       probabilities: the model's class probabilities for each point.
+
+    Returns:
+      The indices of the chosen points, in the order in which they were chosen.
     """
     unlabelled = ~np.isin(np.arange(len(features)), asked)
     return np.asarray(_badge(key, features, probabilities, unlabelled, count))
@@ -95,6 +104,10 @@ def _lowest_scores(
     """Return the indices of the `count` unlabelled points with the lowest scores, lowest first.
 
     Points with equal scores are in random order.
+
+    Args:
+      scores: the score of each point.
+      asked: the indices of the labelled points.
     """
     order = np.asarray(jax.random.permutation(key, len(scores)))
     order = order[~np.isin(order, asked)]

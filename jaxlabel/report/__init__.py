@@ -1,25 +1,31 @@
-"""Write report.html: one page about a run, made from its work directory, readable offline."""
+"""Write report.html: one page about a run, made from the files in the run's directory.
+
+The page can be read offline.
+"""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from jaxlabel import files
-from jaxlabel.report import sections
+from jaxlabel.report import confusion, sections
 from jaxlabel.report.clusters import clusters
 from jaxlabel.report.generated import generated
 from jaxlabel.report.run import Run, labels_spent, num_images, percent, read_run
 
-# Accuracies that the evaluator computes with labels that the run did not see.
+# Accuracies that are computed after the run, with labels that the run did not buy.
 MEASURED = {"matched_accuracy": "Matched accuracy", "knn_accuracy": "kNN accuracy"}
 
 
 def write_report(workdir: Path | str) -> Path:
-    """Write report.html from the files of a work directory, and return its path.
+    """Write report.html from the files in a run's directory, and return its path.
+
+    Args:
+      workdir: the run's directory; report.html is written into it.
 
     Raises:
-      UsageError: the directory is not the work directory of a run.
-      JaxlabelError: a file in it is broken, or the report cannot be written.
+      UsageError: the directory is not that of a run.
+      JaxlabelError: a file in the directory is broken, or the report cannot be written.
     """
     run = read_run(Path(workdir))
     path = run.workdir / "report.html"
@@ -28,7 +34,7 @@ def write_report(workdir: Path | str) -> Path:
 
 
 def render(run: Run) -> str:
-    """Return the page as HTML that needs no other file and no network."""
+    """Return the report of a run as HTML text that needs no other file and no network."""
     import jinja2
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
@@ -36,10 +42,10 @@ def render(run: Run) -> str:
         loader=loader, autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
     )
     parts = {
-        "spend": sections.spend(run),
+        "spend": sections.accuracy_over_labels(run),
         "clusters": clusters(run),
         "medoids": sections.medoids(run),
-        "confusion": sections.confusion(run),
+        "confusion": confusion.confusion(run),
         "map": sections.feature_map(run),
         "reconstructions": sections.reconstructions(run),
         "generated": generated(run),
@@ -47,11 +53,19 @@ def render(run: Run) -> str:
         "curves": sections.curves(run),
         "ledger": sections.ledger(run),
     }
-    return environment.get_template("report.html.j2").render(**_head(run), **parts)
+    return environment.get_template("report.html.j2").render(**_page_values(run), **parts)
 
 
-def _head(run: Run) -> dict[str, Any]:
-    """Return the template's values outside the sections: title, tiles, settings, and footer."""
+def _page_values(run: Run) -> dict[str, Any]:
+    """Return the values that a run's report shows outside of its sections.
+
+    Args:
+      run: the content of the run's directory.
+
+    Returns:
+      The title, the key figures, the command, the settings, and the footer, by their names in the
+      template of the report, report.html.j2.
+    """
     config, result, session = run.config, run.result, run.session
     dataset = str(result.get("dataset") or config.get("data", "unknown data"))
     method = str(result.get("method") or run.workdir.name)
@@ -68,14 +82,22 @@ def _head(run: Run) -> dict[str, Any]:
     return {
         "title": f"{dataset} · {method} · jaxlabel", "heading": dataset,
         "lead": " · ".join(about), "peeked": peeked, "finished": bool(result),
-        "tiles": _tiles(run), "command": session.get("command", ""),
-        "settings": [(name, _setting(value)) for name, value in config.items()],
+        "tiles": _key_figures(run), "command": session.get("command", ""),
+        "settings": [(name, _setting_text(value)) for name, value in config.items()],
         "footer": " · ".join(["jaxlabel", *software]),
     }  # fmt: skip
 
 
-def _tiles(run: Run) -> list[dict[str, Any]]:
-    """Return the main figures of the run, each with a name, a value and a note."""
+def _key_figures(run: Run) -> list[dict[str, Any]]:
+    """Return the key figures at the top of a run's report, such as test accuracy, labels, and time.
+
+    Args:
+      run: the content of the run's directory.
+
+    Returns:
+      A dictionary for each figure with its name, its value, and a note, all as texts. Figures that
+      the run has not measured are left out.
+    """
     result, session = run.result, run.session
     tiles = []
     if (accuracy := result.get("test_accuracy")) is not None:
@@ -108,18 +130,21 @@ def _tiles(run: Run) -> list[dict[str, Any]]:
     if seconds is not None:
         starts = session.get("sessions", 1)
         notes = [str(result.get("device") or ""), f"in {starts} sessions" if starts > 1 else ""]
-        tiles.append({"name": "Time", "value": _duration(seconds),
+        tiles.append({"name": "Time", "value": _duration_text(seconds),
                       "note": ", ".join(filter(None, notes))})  # fmt: skip
     return tiles
 
 
-def _setting(value: Any) -> str:
-    """Return a setting's value as text."""
+def _setting_text(value: Any) -> str:
+    """Return the value of a setting as text.
+
+    A non-empty string is returned unchanged; any other value is converted to JSON.
+    """
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
 
-def _duration(seconds: float) -> str:
-    """Return a duration in words, such as "3 min 20 s"."""
+def _duration_text(seconds: float) -> str:
+    """Return a duration, given in seconds, as text: "3 min 20 s" for 200, "45.0 s" for 45."""
     if seconds < 90:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def scale(values: Sequence[float], start: float, end: float, log: bool) -> Any:
-    """Return a function that maps a value to its position in pixels.
+def make_scale(values: Sequence[float], start: float, end: float, log: bool) -> Any:
+    """Return a function that maps a number to its position on a chart's axis, in pixels.
 
     Args:
-      values: the smallest of them is mapped to `start`, the largest to `end`.
-      start: a position in pixels.
-      end: a position in pixels.
-      log: True for a logarithmic scale.
+      values: numbers on the axis. The smallest is mapped to `start`, the largest to `end`.
+      start: the position of the smallest number, in pixels.
+      end: the position of the largest number, in pixels.
+      log: True for a logarithmic scale, False for a linear one.
     """
     transform = (lambda v: math.log(max(v, 1e-12))) if log else float
     low, high = transform(min(values)), transform(max(values))
@@ -21,7 +21,11 @@ def scale(values: Sequence[float], start: float, end: float, log: bool) -> Any:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Return about five round numbers, the first at most `low` and the last at least `high`."""
+    """Return about five round, equally spaced numbers that mark an axis from `low` to `high`.
+
+    The first number is at most `low` and the last is at least `high`. For example, `low` = 0 and
+    `high` = 1 yield 0, 0.25, 0.5, 0.75 and 1.
+    """
     if high <= low:
         low, high = low - abs(low) * 0.5 - 1e-9, high + abs(high) * 0.5 + 1e-9
     rough = (high - low) / 4
@@ -32,12 +36,19 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def inner_ticks(low: float, high: float) -> list[float]:
-    """Return the round numbers of `ticks` that lie between `low` and `high`."""
+    """Return about four round, equally spaced numbers between `low` and `high` that mark an axis.
+
+    Unlike `ticks`, it returns no number outside this range. If the range is empty, it returns
+    [low].
+    """
     return [t for t in ticks(low, high) if low <= t <= high] if low < high else [low]
 
 
-def doublings(values: Sequence[float]) -> list[float]:
-    """Return tick marks for a logarithmic axis: the values without those whose texts overlap."""
+def log_ticks(values: Sequence[float]) -> list[float]:
+    """Return the numbers that mark a logarithmic axis, chosen from the points' positions `values`.
+
+    A number is left out if its text would overlap with the text of a smaller number.
+    """
     kept: list[float] = []
     span = math.log(max(values) / min(values)) or 1.0
     for value in sorted(set(values)):
@@ -47,7 +58,10 @@ def doublings(values: Sequence[float]) -> list[float]:
 
 
 def tick_text(value: float, percent: bool = False) -> str:
-    """Return a number as a short text for an axis, such as "12k" or "85%"."""
+    """Return a number as a short text for an axis, such as "12k" for 12000.
+
+    If `percent` is True, the number is a fraction and printed as a percentage: "85%" for 0.85.
+    """
     if percent:
         return f"{100 * value:.3g}%"
     if abs(value) >= 1e4:

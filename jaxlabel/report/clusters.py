@@ -1,4 +1,4 @@
-"""Show the clusters of a run: sample images of each cluster, warnings, and a CSV file."""
+"""Show the clusters that a run found: sample images of each cluster, warnings, and a CSV file."""
 
 import csv
 import io
@@ -12,10 +12,16 @@ from jaxlabel.report.sections import Section, thumbnails
 
 
 def clusters(run: Run) -> Section | None:
-    """Return the report's section on clusters: sample images by falling confidence, and warnings.
+    """Return the report section that shows sample images of each cluster that a run found.
+
+    The images of a cluster are sorted by the probability of the cluster, the highest first.
+
+    Args:
+      run: the content of the run's directory.
 
     Returns:
-      The template's values; None if the run made no clusters.
+      The section as a dictionary for the report's template, with warnings about suspicious
+      clusters; None if the run found no clusters.
     """
     names = ("images", "numbers", "sizes", "confident", "agreement", "names", "warnings")
     if (arrays := artifact(run, "clusters", *names)) is None:
@@ -63,13 +69,13 @@ def clusters_csv(
     classes: Sequence[str],
     paths: Sequence[str],
 ) -> str:
-    """Return CSV text with a row per training image: its index, file, cluster, and label.
+    """Return the text of a CSV file with a line per training image: index, file, cluster, label.
 
     Args:
       clusters: the cluster of each image.
-      labels: the label of each image; None leaves the column empty.
+      labels: the class that the run assigned to each image; None leaves the column empty.
       classes: the names of the classes.
-      paths: the file of each image; may be empty.
+      paths: the file of each image; empty if the images have no files of their own.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Score predictions against true labels: accuracy, confusion, recall, and cluster scores."""
+"""Score predictions against true labels: accuracy, confusion matrix, recall, and cluster scores."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 class Evaluation(NamedTuple):
-    """The scores of predictions on a test set.
+    """The scores of a classifier's predictions on a test set.
 
     Attributes:
       accuracy: the fraction of correct predictions.
-      interval: the 95% Wilson interval of the accuracy.
-      matrix: the number of images per [true class, predicted class].
+      interval: the 95% Wilson confidence interval of the accuracy.
+      matrix: the confusion matrix: the number of images per [true class, predicted class].
     """
 
     accuracy: float
@@ -24,13 +24,16 @@ class Evaluation(NamedTuple):
 
 
 class ClusterScores(NamedTuple):
-    """Scores of the agreement of clusters with classes; each is 1 for identical partitions.
+    """Scores of how well a clustering agrees with the true classes.
+
+    Each score is 1 if every cluster consists of exactly the images of one class. Higher is better.
 
     Attributes:
-      matched_accuracy: accuracy under the best one-to-one matching of clusters to classes.
-      purity: accuracy when each cluster takes its most frequent class.
+      matched_accuracy: the accuracy when clusters are matched to classes one to one in the best
+        possible way and each cluster predicts its class.
+      purity: the accuracy when each cluster predicts its most frequent class.
       homogeneity: 1 - H(class | cluster) / H(class), Rosenberg & Hirschberg 2007, eq. 1.
-      normalized_mutual_information: 2 I / (H(class) + H(cluster)).
+      normalized_mutual_information: 2 I(class; cluster) / (H(class) + H(cluster)).
       adjusted_rand: the Rand index, corrected for chance, Hubert & Arabie 1985, eq. 5.
     """
 
@@ -44,7 +47,12 @@ class ClusterScores(NamedTuple):
 def evaluate(
     labels: Int[np.ndarray, "n"], predictions: Int[np.ndarray, "n"], num_classes: int
 ) -> Evaluation:
-    """Return the accuracy, its 95% interval, and the confusion matrix of predictions.
+    """Compare predicted classes with true labels: accuracy, its 95% interval, and confusion matrix.
+
+    Args:
+      labels: the true class of each image.
+      predictions: the predicted class of each image.
+      num_classes: the number of classes, which are 0 ... num_classes - 1.
 
     Raises:
       ValueError: the arrays are empty or differ in length, or a class is out of range.
@@ -59,25 +67,33 @@ def evaluate(
 
 
 def accuracy(labels: Int[np.ndarray, "n"], predictions: Int[np.ndarray, "n"]) -> float:
-    """Return the fraction of predictions that equal the labels.
+    """Return the fraction of images whose predicted class equals the true label.
+
+    Args:
+      labels: the true class of each image.
+      predictions: the predicted class of each image.
 
     Raises:
       ValueError: the arrays are empty or differ in length.
     """
-    labels, predictions = _pair(labels, predictions)
+    labels, predictions = _checked_pair(labels, predictions)
     return float(np.mean(labels == predictions))
 
 
 def confusion_matrix(
     labels: Int[np.ndarray, "n"], predictions: Int[np.ndarray, "n"], num_classes: int
 ) -> Int[np.ndarray, "classes classes"]:
-    """Return the number of images per [true class, predicted class].
+    """Return the confusion matrix: the number of images per [true class, predicted class].
+
+    Args:
+      labels: the true class of each image.
+      predictions: the predicted class of each image.
+      num_classes: the number of classes, which are 0 ... num_classes - 1.
 
     Raises:
-      ValueError: a class is not in 0 ... num_classes - 1, or the arrays are empty or differ in
-        length.
+      ValueError: a class is out of range, or the arrays are empty or differ in length.
     """
-    labels, predictions = _pair(labels, predictions)
+    labels, predictions = _checked_pair(labels, predictions)
     for values in (labels, predictions):
         if values.min() < 0 or values.max() >= num_classes:
             raise ValueError(f"classes {values.min()} to {values.max()} of {num_classes}")
@@ -85,10 +101,12 @@ def confusion_matrix(
 
 
 def per_class_recall(matrix: Int[np.ndarray, "classes classes"]) -> Float[np.ndarray, "classes"]:
-    """Return the recall of each class; NaN for a class without images.
+    """Return the recall of each class: the fraction of its images that are predicted correctly.
+
+    The recall of a class without images is NaN.
 
     Args:
-      matrix: the number of images per [true class, predicted class].
+      matrix: the confusion matrix: the number of images per [true class, predicted class].
     """
     totals = matrix.sum(axis=1)
     shares = np.full(len(matrix), np.nan)
@@ -96,10 +114,14 @@ def per_class_recall(matrix: Int[np.ndarray, "classes classes"]) -> Float[np.nda
 
 
 def matched_accuracy(labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"]) -> float:
-    """Return the accuracy under the best one-to-one matching of clusters to classes.
+    """Return the accuracy of a clustering in which each cluster predicts the class matched to it.
 
-    The matching is found by the Hungarian algorithm (Kuhn 1955). With more clusters than classes,
-    the images of unmatched clusters count as wrong.
+    The one-to-one matching with the highest accuracy is found by the Hungarian algorithm (Kuhn
+    1955). If there are more clusters than classes, the images of unmatched clusters count as wrong.
+
+    Args:
+      labels: the true class of each image.
+      clusters: the cluster of each image.
     """
     return clustering_scores(labels, clusters).matched_accuracy
 
@@ -107,10 +129,17 @@ def matched_accuracy(labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"
 def clustering_scores(
     labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"]
 ) -> ClusterScores:
-    """Return scores of how well clusters agree with classes, whatever their numbering."""
+    """Return several scores of how well a clustering of images agrees with their true classes.
+
+    The scores do not depend on how the clusters are numbered.
+
+    Args:
+      labels: the true class of each image.
+      clusters: the cluster of each image.
+    """
     from scipy.optimize import linear_sum_assignment
 
-    labels, clusters = _pair(labels, clusters)
+    labels, clusters = _checked_pair(labels, clusters)
     classes, label_ids = np.unique(labels, return_inverse=True)
     names, cluster_ids = np.unique(clusters, return_inverse=True)
     table = _contingency(label_ids, cluster_ids, len(classes), len(names))
@@ -138,18 +167,20 @@ def knn_accuracy(
     num_neighbours: int = 20,
     temperature: float | None = None,
 ) -> float:
-    """Return the test accuracy of a vote among the nearest training images by cosine similarity.
+    """Return the test accuracy of a k-nearest-neighbour classifier on feature vectors.
 
-    The score measures the quality of features; it uses all training labels.
+    The training images with the highest cosine similarity to a test image vote for their labels,
+    and the class with the most votes is predicted. The accuracy measures the quality of the
+    features. If classes tie, the smallest label wins.
 
     Args:
-      features: a row per training image.
+      features: the feature vector of each training image, a row per image.
       labels: the label of each training image.
-      test_features: a row per test image.
+      test_features: the feature vector of each test image.
       test_labels: the label of each test image.
-      num_neighbours: the number of training images that vote on a test image.
-      temperature: the vote of a neighbour with cosine similarity s weighs exp(s / temperature) (Wu
-        et al. 2018, section 3.4); None gives each vote the weight 1. The first class wins a tie.
+      num_neighbours: the number of training images that vote on each test image.
+      temperature: the vote of a training image with cosine similarity s to the test image has the
+        weight exp(s / temperature) (Wu et al. 2018, section 3.4). None: every weight is 1.
     """
     import jax.numpy as jnp
 
@@ -170,7 +201,11 @@ def knn_accuracy(
 
 
 def _adjusted_rand(table: Int[np.ndarray, "classes k"]) -> float:
-    """Return the Rand index, corrected for chance, of a table of counts [class, cluster]."""
+    """Return the adjusted Rand index (agreement of clusters and classes, corrected for chance).
+
+    Args:
+      table: the number of images per [class, cluster].
+    """
 
     def pairs(counts: np.ndarray) -> float:
         return float((counts * (counts - 1.0) / 2).sum())
@@ -185,7 +220,7 @@ def _adjusted_rand(table: Int[np.ndarray, "classes k"]) -> float:
 
 
 def _entropy(counts: Int[np.ndarray, "k"]) -> float:
-    """Return the entropy in nats of the distribution that is proportional to counts."""
+    """Return the entropy, in nats, of the distribution that results from normalizing `counts`."""
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())
 
@@ -193,15 +228,25 @@ def _entropy(counts: Int[np.ndarray, "k"]) -> float:
 def _contingency(
     rows: Int[np.ndarray, "n"], columns: Int[np.ndarray, "n"], num_rows: int, num_columns: int
 ) -> Int[np.ndarray, "num_rows num_columns"]:
-    """Return how often each pair of values (rows[i], columns[i]) occurs."""
+    """Count how often each pair of values (rows[i], columns[i]) occurs, over all i.
+
+    Args:
+      rows: integers in 0 ... num_rows - 1.
+      columns: integers in 0 ... num_columns - 1, as many as `rows`.
+      num_rows: the number of possible values in `rows`.
+      num_columns: the number of possible values in `columns`.
+
+    Returns:
+      A matrix whose entry [r, c] is the number of positions i with rows[i] = r and columns[i] = c.
+    """
     cells = np.bincount(rows * num_columns + columns, minlength=num_rows * num_columns)
     return cells.reshape(num_rows, num_columns)
 
 
-def _pair(
+def _checked_pair(
     labels: Int[np.ndarray, "n"], predictions: Int[np.ndarray, "n"]
 ) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
-    """Return labels and predictions as int64 arrays.
+    """Convert labels and predictions to int64 arrays, and check that their lengths are equal.
 
     Raises:
       ValueError: the arrays are empty, not one-dimensional, or differ in length.

@@ -1,4 +1,4 @@
-"""Draw the pictures of reports: sheets of images, charts as SVG, and images as data URIs.
+"""Draw the pictures of reports: grids of images, charts as SVG, and images as data URIs.
 
 The charts take their colours from the page's style sheet. matplotlib is not used, because its
 import alone takes longer than a whole report.
@@ -17,7 +17,6 @@ from markupsafe import Markup
 
 from jaxlabel.report import axes
 
-GREEN, RED = (46, 139, 87), (200, 62, 44)
 LARGE, SMALL = (480, 270), (340, 210)  # width and height of a chart in pixels
 LEFT, RIGHT, TOP, BOTTOM = 52, 22, 12, 42  # margins around the axes in pixels
 PANELS = 3  # small charts side by side
@@ -27,14 +26,14 @@ COLOURS = 10  # CSS classes s0 ... s9 of a chart's lines, whose colours the page
 
 
 class Series(NamedTuple):
-    """A line of a chart.
+    """One line of a line chart, optionally with a band such as a confidence interval.
 
     Attributes:
-      name: the text of the line in the legend.
-      x: the horizontal position of each point.
-      y: the vertical position of each point.
-      low: the lower edge of a band around the line; empty for no band.
-      high: the upper edge of the band.
+      name: the name of the line, which the legend shows.
+      x: the horizontal coordinate of each point.
+      y: the vertical coordinate of each point.
+      low: the vertical coordinates of the band's lower edge; empty for no band.
+      high: the vertical coordinates of the band's upper edge; empty for no band.
       dashed: True to draw the line dashed.
     """
 
@@ -47,11 +46,11 @@ class Series(NamedTuple):
 
 
 def sheet(images: UInt8[np.ndarray, "n h w c"], columns: int = 0) -> UInt8[np.ndarray, "H W c"]:
-    """Arrange images on one picture, two black pixels apart.
+    """Arrange images in a grid on one picture, with two black pixels between neighbours.
 
     Args:
-      images: images of one shape.
-      columns: images in a row; 0 for about as many as there are rows.
+      images: the images, all of one shape.
+      columns: the number of images in a row of the grid; 0 for a roughly square grid.
     """
     n, h, w, c = images.shape
     columns = columns or math.ceil(math.sqrt(n))
@@ -64,7 +63,10 @@ def sheet(images: UInt8[np.ndarray, "n h w c"], columns: int = 0) -> UInt8[np.nd
 
 
 def data_uri(image: UInt8[np.ndarray, "h w c"], longest: int = 64) -> str:
-    """Return an image as a PNG data URI, reduced to at most `longest` pixels on the longer side."""
+    """Return an image as a PNG data URI, which a page can show without another file.
+
+    An image whose longer side exceeds `longest` pixels is reduced to this length.
+    """
     from PIL import Image
 
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
@@ -73,54 +75,6 @@ def data_uri(image: UInt8[np.ndarray, "h w c"], longest: int = 64) -> str:
     content = io.BytesIO()
     picture.save(content, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
-
-
-def confusion_pixels(matrix: Int[np.ndarray, "classes classes"]) -> UInt8[np.ndarray, "k k 4"]:
-    """Return a confusion matrix as RGBA pixels, one per cell.
-
-    Correct cells are green and mistakes are red; the more opaque, the larger the cell's share of
-    its row. Empty cells are transparent.
-    """
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    pixels = np.zeros((*matrix.shape, 4), np.uint8)
-    pixels[..., :3] = np.where(np.eye(len(matrix), dtype=bool)[..., None], GREEN, RED)
-    pixels[..., 3] = np.round(255 * shares**0.6)
-    return pixels
-
-
-def confusion_figure(
-    matrix: Int[np.ndarray, "classes classes"], classes: Sequence[str] = ()
-) -> UInt8[np.ndarray, "h w 3"]:
-    """Draw a confusion matrix as a picture for TensorBoard.
-
-    Args:
-      matrix: the number of images per [true class, predicted class].
-      classes: the names of the classes; a missing one is replaced by its number. Names and counts
-        are drawn for at most 20 classes.
-    """
-    from PIL import Image, ImageDraw, ImageFont
-
-    k = len(matrix)
-    names = [str(classes[i]) if i < len(classes) else str(i) for i in range(k)]
-    cell = 44 if k <= 20 else max(4, 880 // k)
-    font = ImageFont.load_default(size=13)
-    margin = 8 + (int(max(font.getlength(name) for name in names)) if k <= 20 else 0)
-    page = Image.new("RGB", (margin + cell * k + 8, margin + cell * k + 8), "white")
-    heat = Image.fromarray(confusion_pixels(matrix))
-    heat = heat.resize((cell * k, cell * k), Image.Resampling.NEAREST)
-    page.paste(heat, (margin, margin), heat)
-    draw = ImageDraw.Draw(page)
-    for i in range(k if k <= 20 else 0):
-        middle = margin + cell * i + cell // 2
-        draw.text((margin - 5, middle), names[i], "black", font, anchor="rm")
-        label = Image.new("L", (margin, 18))
-        ImageDraw.Draw(label).text((4, 9), names[i], 255, font, anchor="lm")
-        turned = label.rotate(90, expand=True)
-        page.paste((0, 0, 0), (middle - 9, 0), turned)
-        for j in range(k):
-            centre = (margin + cell * j + cell // 2, middle)
-            draw.text(centre, str(matrix[i, j]), "black", font, anchor="mm")
-    return np.asarray(page)
 
 
 def line_chart(
@@ -133,20 +87,21 @@ def line_chart(
     Args:
       series: the lines.
       x_title: the title of the horizontal axis.
-      title: the description for screen readers.
-      percent: True if y is a fraction, to be printed as a percentage.
+      title: a description of the chart for screen readers.
+      percent: True if the vertical coordinates are fractions. The axis then shows percentages.
       log_x: True for a logarithmic horizontal axis.
-      dots: True to mark each point.
-      size: width and height in pixels.
-      beside: lines that are not drawn, but that the axes' ranges include.
+      dots: True to mark each point of a line with a dot.
+      size: the width and height of the chart in pixels.
+      beside: lines that are not drawn; the ranges of the axes include them, so that several charts
+        can have equal axes.
     """
     width, height = size
     every_x = [x for line in (*series, *beside) for x in line.x]
     every_y = [y for line in (*series, *beside) for y in (*line.y, *line.low, *line.high)]
     y_ticks = axes.ticks(min(every_y), max(every_y))
-    x_ticks = axes.doublings(every_x) if log_x else axes.inner_ticks(min(every_x), max(every_x))
-    horizontal = axes.scale(every_x, LEFT, width - RIGHT, log_x)
-    vertical = axes.scale([*y_ticks, *every_y], height - BOTTOM, TOP, False)
+    x_ticks = axes.log_ticks(every_x) if log_x else axes.inner_ticks(min(every_x), max(every_x))
+    horizontal = axes.make_scale(every_x, LEFT, width - RIGHT, log_x)
+    vertical = axes.make_scale([*y_ticks, *every_y], height - BOTTOM, TOP, False)
     parts = [
         Markup(
             '<line class="grid" x1="{0}" x2="{1}" y1="{2:.1f}" y2="{2:.1f}"/>'
@@ -163,23 +118,25 @@ def line_chart(
         for x in x_ticks
     ]
     for number, line in enumerate(series):
-        parts.append(_line(line, number, horizontal, vertical, dots))
+        parts.append(_draw_line(line, number, horizontal, vertical, dots))
     parts.append(
         Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
             (LEFT + width - RIGHT) // 2, height - 6, x_title
         )
     )
-    return _svg(parts, width, height, title)
+    return _join_svg(parts, width, height, title)
 
 
 def panels(series: Sequence[Series], x_title: str, title: str, **options: Any) -> Markup:
-    """Draw a grid of small charts as SVG: the first line together with each of the other lines.
+    """Draw a grid of small line charts as one SVG, with a chart for each line except the first.
+
+    Each chart shows the first line and one other line; all charts have equal axes.
 
     Args:
       series: at least two lines.
       x_title: the title of the horizontal axes.
-      title: the description for screen readers.
-      options: further arguments of `line_chart`. All charts have equal axes.
+      title: a description of the picture for screen readers.
+      options: further arguments of `line_chart`.
     """
     first, *others = series
     (width, height), columns = SMALL, min(PANELS, len(others))
@@ -197,11 +154,19 @@ def panels(series: Sequence[Series], x_title: str, title: str, **options: Any) -
             ).format(left + LEFT, top + CAPTION - 6, name, left, top + CAPTION, *SMALL, chart)
         )
     rows = -(-len(others) // columns)
-    return _svg(parts, columns * width, rows * (height + CAPTION), title)
+    return _join_svg(parts, columns * width, rows * (height + CAPTION), title)
 
 
 def with_legend(chart: Markup, names: Sequence[str]) -> Markup:
-    """Return a chart with a legend below it; raise ValueError if `chart` is not a chart's SVG."""
+    """Add a legend with the names of the lines below a line chart, and return the new SVG.
+
+    Args:
+      chart: the chart as SVG, made by `line_chart` or `panels`.
+      names: the names of the lines, in the order of their colours.
+
+    Raises:
+      ValueError: `chart` was not made by `line_chart` or `panels`.
+    """
     head = re.search(r'viewBox="0 0 (\d+) (\d+)".*?aria-label="(.*?)"', chart)
     if head is None:
         raise ValueError("not a chart of line_chart or panels")
@@ -217,21 +182,22 @@ def with_legend(chart: Markup, names: Sequence[str]) -> Markup:
             .format(number % COLOURS, left, top - 4, left + 10, top, name)
         )  # fmt: skip
         left += room
-    return _svg(parts, width, top + 10, title)
+    return _join_svg(parts, width, top + 10, title)
 
 
 def scatter(
     points: Float[np.ndarray, "m 2"], labels: Int[np.ndarray, "m"], names: Sequence[str],
     colours: Sequence[str], title: str,
 ) -> Markup:  # fmt: skip
-    """Draw points as SVG, coloured by class.
+    """Draw a scatter plot as SVG, with points coloured by class.
 
     Args:
       points: the position of each point.
-      labels: the class of each point; -1 for a grey point.
-      names: the name of each class, which is written at the class's median for at most 20 classes.
+      labels: the class of each point; -1 for a point without class, which is drawn in grey.
+      names: the names of the classes. If there are at most 20, each name is written at the median
+        position of the points of its class.
       colours: the colour of each class.
-      title: the description for screen readers.
+      title: a description of the plot for screen readers.
     """
     width, height, edge = 640, 520, 14
     low, high = np.percentile(points, 0.1, axis=0), np.percentile(points, 99.9, axis=0)
@@ -251,18 +217,18 @@ def scatter(
                     x, y, names[label]
                 )
             )
-    return _svg([*parts, *captions], width, height, title)
+    return _join_svg([*parts, *captions], width, height, title)
 
 
-def _line(line: Series, number: int, horizontal: Any, vertical: Any, dots: bool) -> Markup:
-    """Draw one line of a chart, its band, and its dots.
+def _draw_line(line: Series, number: int, horizontal: Any, vertical: Any, dots: bool) -> Markup:
+    """Draw one line of a line chart as SVG, with its band and its dots.
 
     Args:
       line: the line.
-      number: the line's number in the chart, which selects its colour.
-      horizontal: the function from x to pixels.
-      vertical: the function from y to pixels.
-      dots: True to mark each point.
+      number: the line's index in the chart, which selects its colour.
+      horizontal: a function that converts a horizontal coordinate to a position in pixels.
+      vertical: a function that converts a vertical coordinate to a position in pixels.
+      dots: True to mark each point of the line with a dot.
     """
 
     def path(xs: Sequence[float], ys: Sequence[float]) -> str:
@@ -289,8 +255,11 @@ def _line(line: Series, number: int, horizontal: Any, vertical: Any, dots: bool)
     return Markup("").join(parts)
 
 
-def _svg(parts: list[Markup], width: int, height: int, title: str) -> Markup:
-    """Return an SVG picture made of parts, with a title for screen readers."""
+def _join_svg(parts: list[Markup], width: int, height: int, title: str) -> Markup:
+    """Join the pieces `parts` of SVG text to one picture.
+
+    The picture has the given width and height in pixels, and a title for screen readers.
+    """
     frame = Markup(
         '<svg viewBox="0 0 {} {}" role="img" aria-label="{}" xmlns="http://www.w3.org/2000/svg">'
     )

@@ -1,4 +1,4 @@
-"""Read the files of a run that its report shows."""
+"""Read the files in a run's directory that the run's report shows."""
 
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,18 @@ from jaxlabel.errors import JaxlabelError, UsageError
 
 
 class Run(NamedTuple):
-    """The content of a run's work directory; fields without a file yet are empty.
+    """The content of the files in a run's directory that the run's report shows.
+
+    An attribute is empty if the run has not written the file yet.
 
     Attributes:
-      workdir: the directory.
-      config: the settings, from config.json.
+      workdir: the run's directory.
+      config: the settings of the run, from config.json.
       result: the content of result.json.
-      records: the lines of metrics.jsonl.
-      session: the seconds used, the number of sessions and the command, from session.json.
-      classes: the names of the classes known so far.
+      records: the metrics logged so far, a dictionary for each line of metrics.jsonl.
+      session: the content of session.json: the seconds used, the number of times that the run was
+        started or continued, and the command that started it.
+      classes: the names of the classes that have been defined so far.
     """
 
     workdir: Path
@@ -32,10 +35,10 @@ class Run(NamedTuple):
 
 
 def read_run(workdir: Path) -> Run:
-    """Read the files of a work directory.
+    """Read the files in a run's directory that the run's report shows, and return their content.
 
     Raises:
-      UsageError: the directory has no config.json.
+      UsageError: the directory has no config.json, so it is not that of a run.
       JaxlabelError: a file is broken.
     """
     config = files.read_json(workdir / "config.json")
@@ -51,7 +54,15 @@ def read_run(workdir: Path) -> Run:
 
 
 def artifact(run: Run, name: str, *keys: str) -> dict[str, np.ndarray] | None:
-    """Return the arrays `keys` of artifacts/NAME.npz, or None if there is no such file.
+    """Return arrays that a run has saved in a file artifacts/NAME.npz in its directory.
+
+    Args:
+      run: the content of the run's directory.
+      name: the name of the file without ".npz", such as "medoids".
+      keys: the names of the arrays to read.
+
+    Returns:
+      The arrays by name; None if the run has not saved the file.
 
     Raises:
       JaxlabelError: the file is broken or lacks one of the arrays.
@@ -69,14 +80,14 @@ def artifact(run: Run, name: str, *keys: str) -> dict[str, np.ndarray] | None:
 
 
 def labels_spent(run: Run) -> int:
-    """Return the number of labels that the run has bought so far."""
+    """Return the number of labels that a run has bought so far."""
     if "labels_spent" in run.result:
         return int(run.result["labels_spent"])
     return int(max((r.get("labels_spent") or 0 for r in run.records), default=0))
 
 
 def num_images(run: Run) -> int:
-    """Return the number of training images; 0 if no file of the run records it."""
+    """Return the number of training images of a run; 0 if no file in its directory records it."""
     if "num_train" in run.result:
         return int(run.result["num_train"])
     arrays = artifact(run, "medoids", "sizes")
@@ -84,10 +95,16 @@ def num_images(run: Run) -> int:
 
 
 def class_name(run: Run, label: int) -> str:
-    """Return the name of a class, or "class 3" if class 3 has no name."""
+    """Return the name of the class with the index `label`.
+
+    If the run has not recorded a name, a text such as "class 3" is returned.
+    """
     return str(run.classes[label]) if 0 <= label < len(run.classes) else f"class {label}"
 
 
 def percent(share: float) -> str:
-    """Return a fraction as a percentage: "12.3%", or two significant digits below 0.1%."""
+    """Return a fraction as a percentage with one decimal, such as "12.3%" for 0.123.
+
+    Fractions below 0.001 get two significant digits instead.
+    """
     return f"{100 * share:.1f}%" if share >= 0.001 or share == 0 else f"{100 * share:.2g}%"

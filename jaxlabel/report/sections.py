@@ -1,6 +1,6 @@
-"""Prepare the sections of a report: each function returns a section's values for the template.
+"""Compute the values that the sections of a run's report show.
 
-A function returns None, or an empty list, if the run has no data for the section.
+A function returns None, or an empty list, if the run has no data for its section.
 """
 
 import colorsys
@@ -11,14 +11,12 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from jaxlabel.report import figures
-from jaxlabel.report.evaluate import per_class_recall
 from jaxlabel.report.run import Run, artifact, class_name, labels_spent, percent
 
 PALETTE = (
     "#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#9c6bae",
     "#b07a4f", "#e377a8", "#8a8a3c", "#2ca6b5", "#7f7f7f",
 )  # fmt: skip
-LARGEST_TABLE = 20  # with more classes, the confusion matrix is shown as a picture
 IMAGE_BYTES = 700_000  # limit on the size of a section's images
 MAX_POINTS = 6000  # limit on the points of a map
 COLUMNS = (
@@ -31,16 +29,24 @@ RECORD_KEYS = ("phase", "step", "seconds")  # keys of a record that are not metr
 Section = dict[str, Any]
 
 
-def spend(run: Run) -> Section | None:
-    """Return the section with the chart and table of accuracy over labels bought."""
+def accuracy_over_labels(run: Run) -> Section | None:
+    """Return the section of a run's report that shows accuracy over the number of labels bought.
+
+    Args:
+      run: the content of the run's directory.
+
+    Returns:
+      A chart and a table in a dictionary for the report's template; None if the run logged no
+      accuracy.
+    """
     rounds = [r for r in run.records if r["phase"] == "rounds" and r.get("labels_spent")]
     final = run.result.get("test_accuracy")
     series = []
     estimates = [r for r in rounds if r.get("estimate") is not None]
     if estimates:
         x, y = [r["labels_spent"] for r in estimates], [r["estimate"] for r in estimates]
-        low = [_or_else(r.get("estimate_low"), r["estimate"]) for r in estimates]
-        high = [_or_else(r.get("estimate_high"), r["estimate"]) for r in estimates]
+        low = [_value_or(r.get("estimate_low"), r["estimate"]) for r in estimates]
+        high = [_value_or(r.get("estimate_high"), r["estimate"]) for r in estimates]
         series.append(figures.Series("the run's estimate, with its interval", x, y, low, high))
     if probabilities := [r for r in rounds if r.get("belief") is not None]:
         x, y = [r["labels_spent"] for r in probabilities], [r["belief"] for r in probabilities]
@@ -68,7 +74,7 @@ def spend(run: Run) -> Section | None:
         log_x=max(every_x) > 4 * min(every_x), dots=True,
     )  # fmt: skip
     names = [name for name in COLUMNS if any(r.get(name) is not None for r in rounds)]
-    rows = [[r["step"], *(_cell(name, r.get(name)) for name in names)] for r in rounds]
+    rows = [[r["step"], *(_round_cell(name, r.get(name)) for name in names)] for r in rounds]
     text = "Each point is a round of label queries."
     if audits:
         sizes = ", ".join(f"{r['labels']:,}" for r in audits)
@@ -78,7 +84,17 @@ def spend(run: Run) -> Section | None:
 
 
 def medoids(run: Run) -> Section | None:
-    """Return the section with the labelled medoids by class, the largest clusters first."""
+    """Return the section of a run's report that shows the labelled medoids, grouped by class.
+
+    A medoid is the most central image of a cluster of training images. The medoids of the largest
+    clusters come first.
+
+    Args:
+      run: the content of the run's directory.
+
+    Returns:
+      The section as a dictionary for the report's template; None if the run labelled no medoids.
+    """
     arrays = artifact(run, "medoids", "images", "labels", "sizes")
     if arrays is None or not len(arrays["images"]):
         return None
@@ -106,58 +122,15 @@ def medoids(run: Run) -> Section | None:
     return {"groups": groups, "text": text}
 
 
-def confusion(run: Run) -> Section | None:
-    """Return the section with the confusion matrix of the test images."""
-    if (arrays := artifact(run, "confusion", "matrix")) is None:
-        return None
-    matrix = arrays["matrix"].astype(int)
-    return confusion_table(matrix, [class_name(run, i) for i in range(len(matrix))], "test images")
-
-
-def confusion_table(matrix: Int[np.ndarray, "k k"], names: Sequence[str], images: str) -> Section:
-    """Return a section with a confusion matrix, the recall per class, and frequent mistakes.
+def feature_map(run: Run) -> Section | None:
+    """Return the section of a run's report that shows a two-dimensional map of image features.
 
     Args:
-      matrix: the number of images per [true class, predicted class]; shown as a picture if it has
-        more than LARGEST_TABLE classes.
-      names: the names of the classes.
-      images: the text for the images, such as "test images".
+      run: the content of the run's directory.
+
+    Returns:
+      The section as a dictionary for the report's template; None if the run saved no map.
     """
-    recall = per_class_recall(matrix)
-    rows: list[Section] = []
-    section = {"names": names, "rows": rows, "pairs": _mistakes(matrix, names),
-               "text": f"The {matrix.sum():,} {images}: a row per true class, "
-               "a column per predicted class."}  # fmt: skip
-    if len(matrix) > LARGEST_TABLE:
-        pixels = figures.confusion_pixels(matrix)
-        return section | {"uri": figures.data_uri(pixels, longest=len(matrix))}
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    alphas = np.round(shares**0.6, 3)
-    for i, name in enumerate(names):
-        cells = [
-            {"count": int(matrix[i, j]), "alpha": float(alphas[i, j]),
-             "kind": _cell_kind(i == j, alphas[i, j])}
-            for j in range(len(matrix))
-        ]  # fmt: skip
-        shown_recall = "" if np.isnan(recall[i]) else percent(recall[i])
-        rows.append({"name": name, "cells": cells, "recall": shown_recall})
-    return section
-
-
-def _mistakes(matrix: Int[np.ndarray, "k k"], names: Sequence[str], count: int = 5) -> list[str]:
-    """Return the most frequent mistakes, such as "cat predicted as dog: 5 of 12"."""
-    wrong = matrix - np.diag(np.diag(matrix))
-    cells = np.argsort(-wrong, axis=None, kind="stable")[:count]
-    pairs = [divmod(int(cell), len(matrix)) for cell in cells]
-    return [
-        f"{names[i]} predicted as {names[j]}: {wrong[i, j]:,} of {matrix[i].sum():,}"
-        for i, j in pairs
-        if wrong[i, j]
-    ]
-
-
-def feature_map(run: Run) -> Section | None:
-    """Return the section with the two-dimensional map of the features."""
     arrays = artifact(run, "map", "points", "labels")
     if arrays is None or not len(arrays["points"]):
         return None
@@ -178,15 +151,15 @@ def feature_map(run: Run) -> Section | None:
 def point_map(
     points: Float[np.ndarray, "m 2"], labels: Int[np.ndarray, "m"], names: Sequence[str], title: str
 ) -> Section:
-    """Return a section with a map of points and its legend.
+    """Return a report section with a scatter plot of points and its legend.
 
     Args:
       points: the position of each point.
-      labels: the class or cluster of each point; -1 for a grey point without label.
+      labels: the class or cluster of each point; -1 for a point without one, which is grey.
       names: the names of the classes or clusters.
-      title: the description for screen readers.
+      title: a description of the plot for screen readers.
     """
-    colours = [_colour(i, len(names)) for i in range(len(names))]
+    colours = [_class_colour(i, len(names)) for i in range(len(names))]
     chart = figures.scatter(points, labels, names, colours, title)
     legend = [{"name": n, "colour": c} for n, c in zip(names, colours, strict=True)]
     if (labels < 0).any():
@@ -195,7 +168,10 @@ def point_map(
 
 
 def reconstructions(run: Run) -> list[tuple[str, str]]:
-    """Return pairs of data URIs: an image and its reconstruction by the autoencoder."""
+    """Return pairs of data URIs: an image, and its reconstruction by the run's autoencoder.
+
+    The list is empty if the run trained no autoencoder.
+    """
     arrays = artifact(run, "reconstructions", "originals", "reconstructions")
     if arrays is None:
         return []
@@ -204,18 +180,22 @@ def reconstructions(run: Run) -> list[tuple[str, str]]:
 
 
 def samples(run: Run) -> list[str]:
-    """Return sample images of the data set as data URIs."""
+    """Return sample images of the run's data set as data URIs; an empty list if none were saved."""
     arrays = artifact(run, "samples", "images")
     return thumbnails(arrays["images"][:100]) if arrays is not None else []
 
 
 def curves(run: Run, max_charts: int = 24, max_points: int = 300) -> list[Section]:
-    """Return a chart per metric logged in training; losses come first if there are too many.
+    """Return a chart for each metric that a run logged during training.
 
     Args:
-      run: the run. Metrics of rounds and audits are left out; the first section shows them.
-      max_charts: the largest number of charts.
+      run: the content of the run's directory. Metrics of query rounds and of audits (an audit buys
+        the labels of a random sample to certify the accuracy) get no chart.
+      max_charts: the largest number of charts. If there are more metrics, losses are preferred.
       max_points: the largest number of points in a chart.
+
+    Returns:
+      A dictionary for each chart, which the report's template shows.
     """
     lines: dict[str, tuple[list[float], list[float]]] = {}
     for record in run.records:
@@ -230,14 +210,25 @@ def curves(run: Run, max_charts: int = 24, max_points: int = 300) -> list[Sectio
     for name, (steps, values) in lines.items():
         if name not in shown:
             continue
-        series = figures.Series(name, _thinned(steps, max_points), _thinned(values, max_points))
+        series = figures.Series(name, _every_nth(steps, max_points), _every_nth(values, max_points))
         chart = figures.line_chart([series], "step", name, dots=len(steps) == 1, size=figures.SMALL)
         curves.append({"name": name, "chart": chart, "last": f"{values[-1]:.4g} at the end"})
     return curves
 
 
 def ledger(run: Run) -> Section | None:
-    """Return the section with the table of labels bought, by purpose and round."""
+    """Return the section of a run's report that shows how many labels the run bought, and when.
+
+    A row of its table has the number and cost of the labels that were bought for one purpose, such
+    as training, in one query round.
+
+    Args:
+      run: the content of the run's directory.
+
+    Returns:
+      The section as a dictionary for the report's template; None if the run has bought no labels or
+      is not finished.
+    """
     rows = run.result.get("ledger") or []
     if not rows:
         return None
@@ -248,7 +239,7 @@ def ledger(run: Run) -> Section | None:
 
 
 def thumbnails(images: UInt8[np.ndarray, "n h w c"]) -> list[str]:
-    """Return the first images as data URIs, as many as fit into IMAGE_BYTES."""
+    """Convert images to data URIs, and return as many as fit into IMAGE_BYTES (700 kB) in total."""
     uris, size = [], 0
     for image in images:
         uri = figures.data_uri(image)
@@ -259,34 +250,36 @@ def thumbnails(images: UInt8[np.ndarray, "n h w c"]) -> list[str]:
     return uris
 
 
-def _colour(label: int, num_classes: int) -> str:
-    """Return the colour of a class as "#rrggbb"."""
+def _class_colour(label: int, num_classes: int) -> str:
+    """Return the colour, as "#rrggbb", in which a map shows the class with the index `label`."""
     if num_classes <= len(PALETTE):
         return PALETTE[label]
     shades = colorsys.hls_to_rgb(label * 0.618 % 1, 0.5 + 0.08 * (label % 3 - 1), 0.6)
     return "#" + "".join(f"{round(255 * shade):02x}" for shade in shades)
 
 
-def _cell_kind(is_correct: bool, alpha: float) -> str:
-    """Return the CSS classes of a cell of the confusion matrix."""
-    if alpha == 0:
-        return "zero"
-    return ("right" if is_correct else "wrong") + (" strong" if alpha > 0.6 else "")
+def _round_cell(name: str, value: float | None) -> str:
+    """Return the text of a cell in the report's table of query rounds, such as "1,200" or "85.0%".
 
-
-def _cell(name: str, value: float | None) -> str:
-    """Return a value of the table of rounds as text; "" for None."""
+    Args:
+      name: the name of the cell's column. The columns "clusters" and "labels_spent" show whole
+        numbers; all other columns show percentages.
+      value: the number in the cell; None yields an empty string.
+    """
     if value is None:
         return ""
     return f"{value:,}" if name in ("clusters", "labels_spent") else percent(value)
 
 
-def _thinned(values: list[float], max_points: int) -> list[float]:
-    """Return every n-th value and the last one, at most `max_points` in all."""
+def _every_nth(values: list[float], max_points: int) -> list[float]:
+    """Return every n-th element of a list, for the smallest n that keeps at most `max_points`.
+
+    The last element is always kept.
+    """
     stride = -(-len(values) // max_points)
     return values[:: -stride or None][::-1] if stride > 1 else values
 
 
-def _or_else(value: float | None, default: float) -> float:
-    """Return the value, or the default if the value is None."""
+def _value_or(value: float | None, default: float) -> float:
+    """Return `value`, or `default` if `value` is None."""
     return default if value is None else value

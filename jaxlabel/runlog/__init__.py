@@ -1,4 +1,4 @@
-"""The log of a run, kept as files in the run's work directory.
+"""The log of a run, kept as files in the run's directory.
 
 The files stay readable when the process is killed at any moment, and the next process continues
 from them: config.json, metrics.jsonl, session.json (seconds used, number of sessions, command),
@@ -22,7 +22,8 @@ import numpy as np
 from jaxlabel import files
 from jaxlabel.errors import JaxlabelError
 from jaxlabel.report import figures
-from jaxlabel.runlog import workdir
+from jaxlabel.report.confusion import confusion_figure
+from jaxlabel.runlog import records, workdir
 from jaxlabel.runlog.progress import Progress
 from jaxlabel.runlog.tensorboard import Events
 
@@ -32,21 +33,21 @@ RESERVED = ("phase", "step", "seconds")  # keys of a line of metrics.jsonl besid
 def open_workdir(
     path: Path | str, config: Mapping[str, Any], progress: Progress | None = None
 ) -> "RunLog":
-    """Open the log of a new run in `path`, or of the run with this configuration that is in it.
+    """Open the log of a run in the directory `path`, to start the run or to continue it.
 
     Args:
-      path: the work directory; it is created if it is missing.
-      config: the settings, which are compared with the config.json of an existing run.
-      progress: shows the steps and messages of the run; None: on standard error.
+      path: the run's directory; it is created if it is missing.
+      config: the settings; a run that has started to buy labels continues only with equal ones.
+      progress: the display of progress; None stands for a new one on standard error.
 
     Raises:
-      UsageError: the directory holds another configuration or foreign files, or is in use.
+      UsageError: another process uses the directory, or it holds other settings or other files.
     """
     path = Path(path)
-    workdir.refuse_foreign(path)
+    workdir.check_is_run_directory(path)
     log = RunLog(path, progress)
     try:
-        workdir.settle_config(path, config)
+        workdir.write_or_check_config(path, config)
     except BaseException:
         log.close()
         raise
@@ -54,37 +55,36 @@ def open_workdir(
 
 
 class RunLog:
-    """The log of a run in its work directory; it implements `log.Log`.
+    """The log of a run, kept in files; it implements the interface `log.Log`.
 
-    No other process can open the directory until `close`. A session is the time from opening the
-    log to closing it; a run that is killed and started again has several.
+    No other process can open the directory until `close` is called. A session is the time from
+    opening the log to closing it. A run that is killed and continued has several sessions.
 
     Args:
-      path: the work directory.
-      progress: the display of progress; None stands for one on standard error.
+      path: the run's directory.
+      progress: the display of progress; None stands for a new one on standard error.
     """
 
     def __init__(self, path: Path | str, progress: Progress | None = None):
         self.workdir = Path(path)
         self._lock = workdir.take_lock(self.workdir)
-        workdir.clean(self.workdir)
+        workdir.delete_partial_files(self.workdir)
         self._progress = progress or Progress()
         self._events = Events(self.workdir / "tensorboard")
         self._managers: dict[str, Any] = {}
-        records = self._open_lines("metrics.jsonl")
-        self._written = {(record["phase"], record["step"]) for record in records}
-        self._sheets = {
-            (record["name"], record["step"]) for record in self._open_lines(".sheets.jsonl")
-        }
+        logged = records.repair_and_read(self.workdir / "metrics.jsonl")
+        self._written = {(record["phase"], record["step"]) for record in logged}
+        drawn = records.repair_and_read(self.workdir / ".sheets.jsonl")
+        self._sheets = {(record["name"], record["step"]) for record in drawn}
         self._session = files.read_json(self.workdir / "session.json") or {}
-        used = [record["seconds"] for record in records] + [self._session.get("seconds", 0.0)]
+        used = [record["seconds"] for record in logged] + [self._session.get("seconds", 0.0)]
         self._before, self._began, self._beat = max(used), time.monotonic(), -float("inf")
         # A finished run is only read: its time and its command stay as they are.
         self._is_finished = (self.workdir / "result.json").exists()
         self._num_classes = -1  # unknown until `classes` is called
         self._session["sessions"] = self._session.get("sessions", 0) + 1
-        self._session["command"] = command()
-        self._heartbeat()
+        self._session["command"] = command_of_process()
+        self._write_session()
 
     @property
     def seconds(self) -> float:
@@ -92,12 +92,15 @@ class RunLog:
         return self._before + time.monotonic() - self._began
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
-        """Log metrics to metrics.jsonl and TensorBoard; a (phase, step) already logged is skipped.
+        """Log metrics to the file metrics.jsonl and to TensorBoard.
+
+        Nothing is logged if metrics of this `phase` and `step` were logged before: a run that is
+        continued from a checkpoint repeats some steps.
 
         Args:
-          phase: the part of the run, such as "classifier"; TensorBoard shows `phase/name`.
-          step: the training step or the number of the round.
-          values: the metrics by name.
+          phase: the name of a part of the run, such as "classifier".
+          step: the training step or the number of the query round.
+          values: the metrics by name, such as "loss". TensorBoard shows "classifier/loss".
 
         Raises:
           ValueError: a metric is named phase, step or seconds.
@@ -108,82 +111,92 @@ class RunLog:
             raise ValueError(
                 f"{phase}: {', '.join(sorted(clash))} is a key of every record: rename the metric"
             )
-        numbers = {name: _number(value) for name, value in values.items()}
+        numbers = {name: records.as_python_number(value) for name, value in values.items()}
         # TensorBoard is written first. A kill between the two writes then repeats a point when the
         # step is replayed, but never loses one.
         self._events.scalars(phase, step, numbers)
         record = {"phase": phase, "step": step, "seconds": round(self.seconds, 3), **numbers}
-        self._append("metrics.jsonl", record)
+        records.append(self.workdir / "metrics.jsonl", record)
         self._written.add((phase, step))
-        self._heartbeat()
+        self._write_session()
 
     def images(self, name: str, step: int, images: np.ndarray) -> None:
-        """Write one picture of all images to TensorBoard, once per (name, step)."""
+        """Arrange uint8 images (n, h, w, c) in one picture, and write the picture to TensorBoard.
+
+        Nothing is written if `images` is empty, or if a picture with this `name` and `step` exists.
+        """
         if (name, step) in self._sheets or not len(images):
             return
         self._events.image(name, step, figures.sheet(images))
-        self._append(".sheets.jsonl", {"name": name, "step": step})
+        records.append(self.workdir / ".sheets.jsonl", {"name": name, "step": step})
         self._sheets.add((name, step))
 
     def arrays(self, name: str, **arrays: np.ndarray) -> None:
-        """Write arrays to artifacts/NAME.npz, replacing the file atomically."""
+        """Save the named arrays `arrays` in the file artifacts/NAME.npz, where NAME is `name`.
+
+        An existing file is replaced atomically.
+        """
         content = io.BytesIO()
         np.savez_compressed(content, **{key: np.asarray(a) for key, a in arrays.items()})  # type: ignore[arg-type]
         files.write(self.workdir / "artifacts" / f"{name}.npz", content.getvalue())
-        self._heartbeat()
+        self._write_session()
 
     def classes(self, names: Sequence[str]) -> None:
-        """Write the class names known so far to artifacts/classes.npz.
+        """Save the `names` of the classes that have been defined so far in artifacts/classes.npz.
 
-        A person may add classes between two sessions. `restore` then deletes checkpoints of
+        A person may add classes between two sessions. `restore` then deletes the checkpoints of
         networks with fewer outputs.
         """
         self._num_classes = len(names)
         self.arrays("classes", names=np.array(names, str))
 
     def progress(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
-        """Show that a phase has done `step` of its `num_steps` steps, with a note behind.
+        """Show that `step` of `num_steps` steps of a phase are done, followed by the text `note`.
 
-        On a terminal this is a bar, elsewhere a line every 10 seconds.
+        On a terminal this is a progress bar, elsewhere a line every 10 seconds.
         """
         self._progress.update(phase, step, num_steps, note)
-        self._heartbeat()
+        self._write_session()
 
     def say(self, text: str) -> None:
-        """Print a line of text above the progress bar."""
+        """Print a line of text to the user, above the progress bar if there is one."""
         self._progress.say(text)
 
     def save(self, name: str, step: int, tree: Any) -> None:
-        """Save a checkpoint of a pytree, unless this step or a later one is saved already.
+        """Save a pytree as a checkpoint, unless this step or a later one is saved already.
 
-        The last two checkpoints of each name are kept.
+        The last two checkpoints with the same `name`, such as "predictor", are kept.
 
         Raises:
           JaxlabelError: the disk is full.
         """
         from jaxlabel.runlog import checkpoints
 
-        manager, folder = self._checkpoints(name)
+        manager, folder = self._checkpoint_manager(name)
         checkpoints.save(manager, folder, step, tree, self._num_classes)
-        self._heartbeat()
+        self._write_session()
 
     def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
-        """Return the newest readable checkpoint as (step, tree), or None if there is none.
+        """Load the newest readable checkpoint that was saved under `name`.
 
-        Checkpoints whose shapes differ because the number of classes changed are deleted.
+        If its shapes differ from `like` because the number of classes has changed since, all
+        checkpoints with this `name` are deleted.
 
         Args:
-          name: the name given to `save`.
-          like: a pytree with the structure, shapes and dtypes of the saved one.
+          name: the name that was given to `save`.
+          like: a pytree with the structure, shapes and dtypes of the saved pytree.
+
+        Returns:
+          The checkpoint's step and its pytree; None if there is no checkpoint, or all were deleted.
 
         Raises:
-          JaxlabelError: the saved arrays do not fit `like`, and the classes have not changed.
+          JaxlabelError: the shapes differ from `like`, and the number of classes is unchanged.
         """
         if not (self.workdir / "checkpoints" / name).exists():
             return None
         from jaxlabel.runlog import checkpoints
 
-        manager, folder = self._checkpoints(name)
+        manager, folder = self._checkpoint_manager(name)
         try:
             return checkpoints.restore(manager, folder, like, self.say)
         except checkpoints.Misfit as error:
@@ -198,34 +211,40 @@ class RunLog:
             return None
 
     def forget(self, name: str) -> None:
-        """Delete the checkpoints called `name` and the metrics of the phase called `name`."""
+        """Delete all checkpoints saved under `name`, and the metrics of the phase called `name`.
+
+        If there are no such checkpoints, nothing is deleted.
+        """
         folder, path = self.workdir / "checkpoints" / name, self.workdir / "metrics.jsonl"
         if not folder.exists():
             return
         if name in self._managers:
             self._managers.pop(name).close()
-        records = [record for record in files.read_lines(path)[0] if record["phase"] != name]
+        kept = [record for record in files.read_lines(path)[0] if record["phase"] != name]
         with files.write_errors(folder):
             shutil.rmtree(folder, ignore_errors=True)
-            files.write(path, b"".join(map(files.json_line, records)))
+            files.write(path, b"".join(map(files.json_line, kept)))
         self._written = {pair for pair in self._written if pair[0] != name}
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Write result.json, and add the confusion matrix and the settings to TensorBoard."""
+        """Write the run's `result` to result.json, and add a summary to TensorBoard.
+
+        The summary consists of the confusion matrix, the settings, and the main metrics.
+        """
         confusion = self.workdir / "artifacts" / "confusion.npz"
         if confusion.exists():
             with np.load(confusion) as arrays:
-                picture = figures.confusion_figure(arrays["matrix"], result.get("classes", ()))
+                picture = confusion_figure(arrays["matrix"], result.get("classes", ()))
             self._events.image("confusion", 0, picture)
         names = ("test_accuracy", "train_label_accuracy", "labels_spent", "seconds")
         metrics = {name: result[name] for name in names if result.get(name) is not None}
         config = files.read_json(self.workdir / "config.json") or result.get("config", {})
         self._events.hparams(config, metrics)
         files.write_json(self.workdir / "result.json", result)
-        self._heartbeat(now=True)
+        self._write_session(now=True)
 
     def close(self) -> None:
-        """Close the progress bar and the files, and release the directory for other processes."""
+        """Close the progress bar and all files, and allow other processes to open the directory."""
         if self._lock < 0:
             return
         self._progress.close()
@@ -233,7 +252,7 @@ class RunLog:
             self._events.close()
             for manager in self._managers.values():
                 manager.close()
-            self._heartbeat(now=True)
+            self._write_session(now=True)
         finally:
             os.close(self._lock)
             self._lock = -1
@@ -242,17 +261,15 @@ class RunLog:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
+        self, kind: type[BaseException] | None, error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         # On a full disk the last writes fail as well; the first error is the one to report.
         with contextlib.suppress(*([JaxlabelError] if error is not None else [])):
             self.close()
 
-    def _checkpoints(self, name: str) -> tuple[Any, Path]:
-        """Return the Orbax manager and the folder of the checkpoints called `name`."""
+    def _checkpoint_manager(self, name: str) -> tuple[Any, Path]:
+        """Return the Orbax manager and the folder of the checkpoints saved under `name`."""
         from jaxlabel.runlog import checkpoints  # imports JAX, which a report does not need
 
         folder = self.workdir / "checkpoints" / name
@@ -260,30 +277,20 @@ class RunLog:
             self._managers[name] = checkpoints.open_manager(folder)
         return self._managers[name], folder
 
-    def _open_lines(self, name: str) -> list[dict[str, Any]]:
-        """Return the records of a JSON-lines file, and cut off a half-written last line."""
-        path = self.workdir / name
-        records, size = files.read_lines(path)
-        if path.exists() and size < path.stat().st_size:
-            os.truncate(path, size)
-        return records
+    def _write_session(self, now: bool = False) -> None:
+        """Write the seconds that the run has used to session.json.
 
-    def _append(self, name: str, record: Mapping[str, Any]) -> None:
-        """Append a record as a line to a JSON-lines file of the work directory."""
-        path = self.workdir / name
-        with files.write_errors(path), path.open("ab") as file:
-            file.write(files.json_line(record))
-
-    def _heartbeat(self, now: bool = False) -> None:
-        """Write the seconds used to session.json, at most every two seconds unless `now`."""
+        Nothing is written if the run was finished in an earlier session. Unless `now` is True,
+        nothing is written either if the last write was less than two seconds ago.
+        """
         if not self._is_finished and (now or time.monotonic() - self._beat >= 2):
             self._beat = time.monotonic()
             self._session["seconds"] = round(self.seconds, 3)
             files.write_json(self.workdir / "session.json", self._session, durable=False)
 
 
-def command() -> str:
-    """Return the command line of this process as a shell command, without passwords."""
+def command_of_process() -> str:
+    """Return the shell command that started this process, with passwords removed."""
     arguments = [files.without_password(text) for text in sys.argv[1:]]
     program = Path(sys.argv[0])
     if program.name in ("jaxlabel", "__main__.py"):
@@ -291,9 +298,3 @@ def command() -> str:
     is_inside = program.is_absolute() and program.is_relative_to(Path.cwd())
     shown = program.relative_to(Path.cwd()) if is_inside else program
     return shlex.join(["python", str(shown), *arguments])
-
-
-def _number(value: Any) -> float | int:
-    """Return a scalar as a Python number: an int for an integer, else a float."""
-    number = np.asarray(value).item()
-    return number if isinstance(number, int) and not isinstance(number, bool) else float(number)

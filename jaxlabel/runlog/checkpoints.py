@@ -1,4 +1,4 @@
-"""Save and restore the leaves of a pytree with Orbax.
+"""Save and restore the arrays of a pytree with Orbax.
 
 A checkpoint is written completely or not at all.
 """
@@ -25,7 +25,9 @@ TRANSIENT = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT
 
 
 class Misfit(JaxlabelError):
-    """The arrays of a checkpoint differ in number, shape or dtype from the tree to restore.
+    """The error raised when the arrays of a checkpoint do not fit the expected pytree.
+
+    The arrays differ from the leaves of the pytree in number, shape or dtype.
 
     Attributes:
       num_classes: the number of classes when the checkpoint was saved; -1 if unknown.
@@ -37,7 +39,9 @@ class Misfit(JaxlabelError):
 
 
 def open_manager(folder: Path) -> Any:
-    """Return an Orbax manager that keeps the last two steps in `folder` and saves synchronously.
+    """Return an Orbax manager that saves and loads checkpoints in `folder`.
+
+    The manager keeps the last two checkpoints, and saving blocks until the checkpoint is written.
 
     Raises:
       JaxlabelError: the folder cannot be written.
@@ -47,20 +51,20 @@ def open_manager(folder: Path) -> Any:
     options = ocp.CheckpointManagerOptions(
         max_to_keep=2, enable_async_checkpointing=False, create=True
     )
-    with _one_line(folder):
+    with _short_write_errors(folder):
         return ocp.CheckpointManager(folder.absolute(), options=options)
 
 
 def save(manager: Any, folder: Path, step: int, tree: Any, num_classes: int = -1) -> None:
-    """Save the leaves of a pytree, unless this step or a later one is saved already.
+    """Save a pytree as a checkpoint, unless a checkpoint of this step or a later one exists.
 
-    Only the leaves are saved, not the structure, so that a checkpoint can be read in Flax's graph
-    mode and in its tree mode.
+    Only the leaves are saved, not the structure of the pytree. A checkpoint can therefore be loaded
+    both in Flax's graph mode and in its tree mode, whose structures differ.
 
     Args:
-      manager: the manager of `folder`, from `open_manager`.
+      manager: the Orbax manager of `folder`, from `open_manager`.
       folder: the folder of the checkpoints.
-      step: the number of the checkpoint.
+      step: the training step, which identifies the checkpoint.
       tree: a pytree of arrays and random keys.
       num_classes: the number of classes known to the run; -1 if unknown.
 
@@ -72,40 +76,43 @@ def save(manager: Any, folder: Path, step: int, tree: Any, num_classes: int = -1
     newest = manager.latest_step()
     if newest is not None and newest >= step:
         return
-    arrays = {_name(i): _as_array(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
+    arrays = {_leaf_key(i): _as_array(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
     # Orbax refuses empty arrays and empty trees.
     arrays = {name: array for name, array in arrays.items() if array.size}
     arrays |= {"step": np.array(step), CLASSES: np.array(num_classes)}
     # The free space is checked first: Orbax's threads print many tracebacks when a write fails.
     if shutil.disk_usage(folder).free < sum(array.nbytes for array in arrays.values()) + OVERHEAD:
         raise files.disk_full(folder)
-    with _one_line(folder):
+    with _short_write_errors(folder):
         manager.save(step, args=ocp.args.StandardSave(arrays))
 
 
 def restore(
     manager: Any, folder: Path, like: Any, say: Callable[[str], None], *, remove: bool = True
 ) -> tuple[int, Any] | None:
-    """Return the newest readable checkpoint as (step, tree), or None if there is none.
+    """Load the newest checkpoint that can be read from a folder.
 
     Args:
-      manager: the manager of `folder`, from `open_manager`.
+      manager: the Orbax manager of `folder`, from `open_manager`.
       folder: the folder of the checkpoints.
-      like: a pytree with the structure, shapes and dtypes of the saved one.
-      say: a function that shows a message about a damaged checkpoint to the user.
+      like: a pytree with the structure, shapes and dtypes of the saved pytree.
+      say: a function that is called with a message for the user about each damaged checkpoint.
       remove: True to delete damaged checkpoints, so that their steps can be saved again.
+
+    Returns:
+      The checkpoint's step and its pytree; None if there is no readable checkpoint.
 
     Raises:
       Misfit: the saved arrays differ in number, shape or dtype from `like`.
-      JaxlabelError: the operating system cannot read the checkpoint at the moment; nothing is
-        deleted.
+      JaxlabelError: the operating system cannot read a checkpoint, but may be able to later; the
+        checkpoint is not deleted.
     """
     import orbax.checkpoint as ocp
 
     leaves, structure = jax.tree.flatten(like)
     for step in sorted(manager.all_steps(), reverse=True):
         try:
-            with _quiet():
+            with _without_orbax_logs():
                 saved = manager.restore(step, args=ocp.args.StandardRestore())
         except Exception as error:  # Orbax raises a different class for each kind of damage.
             if isinstance(error, MemoryError) or getattr(error, "errno", None) in TRANSIENT:
@@ -117,18 +124,25 @@ def restore(
             if remove:
                 manager.delete(step)
             continue
-        return step, jax.tree.unflatten(structure, _fitted(saved, leaves, folder))
+        return step, jax.tree.unflatten(structure, _convert_saved(saved, leaves, folder))
     return None
 
 
-def _fitted(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path) -> list[Any]:
-    """Return the saved arrays as leaves of the types of `leaves`.
+def _convert_saved(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path) -> list[Any]:
+    """Return the arrays of a checkpoint as leaves of a pytree.
+
+    An array becomes a random key, a NumPy array, or a JAX array, like the expected leaf.
+
+    Args:
+      saved: the arrays of the checkpoint by name, such as "00012" for leaf 12.
+      leaves: the expected leaves, whose types, shapes and dtypes the arrays must have.
+      folder: the folder of the checkpoint, for error messages.
 
     Raises:
-      Misfit: an array is missing, surplus, or of another shape or dtype.
+      Misfit: an array is missing or unexpected, or has another shape or dtype than its leaf.
     """
     wanted = [_as_array(leaf) for leaf in leaves]
-    expected = {_name(i) for i, array in enumerate(wanted) if array.size}
+    expected = {_leaf_key(i) for i, array in enumerate(wanted) if array.size}
     remedy = f"remove {folder} to start this part again"
     num_classes = int(saved.get(CLASSES, -1))
     if expected != (names := saved.keys() - {"step", CLASSES}):
@@ -138,7 +152,7 @@ def _fitted(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path) -> li
             num_classes,
         )
     for index, array in enumerate(wanted):
-        stored = saved.get(_name(index), array)
+        stored = saved.get(_leaf_key(index), array)
         if stored.shape != array.shape or stored.dtype != array.dtype:
             raise Misfit(
                 f"{folder}: array {index} of the checkpoint is {stored.dtype}{list(stored.shape)} "
@@ -146,19 +160,27 @@ def _fitted(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path) -> li
                 num_classes,
             )
     return [
-        _like(leaf, saved.get(_name(index), wanted[index])) for index, leaf in enumerate(leaves)
+        _to_leaf_type(leaf, saved.get(_leaf_key(index), wanted[index]))
+        for index, leaf in enumerate(leaves)
     ]
 
 
 def _as_array(leaf: Any) -> Any:
-    """Return a leaf as a NumPy array: a random key as its data; a ShapeDtypeStruct unchanged."""
+    """Convert a leaf of a pytree to a NumPy array.
+
+    The array of a random key has the key's raw data. A `jax.ShapeDtypeStruct`, which only describes
+    an array, is returned unchanged.
+    """
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return leaf
     return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
 
 
-def _like(leaf: Any, array: np.ndarray) -> Any:
-    """Return a saved array as a value of the leaf's type: random key, NumPy array or JAX array."""
+def _to_leaf_type(leaf: Any, array: np.ndarray) -> Any:
+    """Convert the saved `array` to the type of the expected `leaf` of a pytree.
+
+    The result is a random key, a NumPy array, or a JAX array.
+    """
     if _is_key(leaf):
         return jax.random.wrap_key_data(jax.numpy.asarray(array), impl=jax.random.key_impl(leaf))
     if isinstance(leaf, np.ndarray | np.generic | int | float):
@@ -167,23 +189,26 @@ def _like(leaf: Any, array: np.ndarray) -> Any:
 
 
 def _is_key(leaf: Any) -> bool:
-    """Return True if a leaf is a typed random key."""
+    """Return True if a leaf of a pytree is a typed random key of JAX."""
     return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _name(index: int) -> str:
-    """Return the key of a leaf in a checkpoint, such as "00012"."""
+def _leaf_key(index: int) -> str:
+    """Return the name under which a checkpoint stores leaf number `index`: "00012" for 12."""
     return f"{index:05d}"
 
 
 @contextlib.contextmanager
-def _one_line(folder: Path) -> Iterator[None]:
-    """Turn the errors of failed writes in a `with` block into a JaxlabelError of one line.
+def _short_write_errors(folder: Path) -> Iterator[None]:
+    """Make a context manager that turns failed writes into a JaxlabelError with a one-line message.
 
-    Orbax reports a full disk as a ValueError.
+    Without it, Orbax reports a full disk by a ValueError with a long text.
+
+    Args:
+      folder: the folder to which Orbax writes; the message names it.
     """
     try:
-        with _quiet(), files.write_errors(folder):
+        with _without_orbax_logs(), files.write_errors(folder):
             yield
     except ValueError as error:
         if "No space left" not in str(error):
@@ -192,8 +217,8 @@ def _one_line(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress Orbax's log lines in a `with` block; errors are still raised."""
+def _without_orbax_logs() -> Iterator[None]:
+    """Make a context manager that suppresses Orbax's log lines; exceptions are still raised."""
     logger = logging.getLogger("absl")
     before, logger.disabled = logger.disabled, True
     try:

@@ -1,7 +1,8 @@
-"""Keep the order of a run's training images when the run is started again.
+"""Keep the order of a run's training images when the run is continued.
 
-A run refers to an image by its index. WORKDIR/images.json records the images of the first start.
-Renamed files then change nothing, and missing or new images raise an error.
+A run refers to an image by its index. The file images.json in the run's directory records the
+images of the first start. When the run is continued, files may have been renamed or reordered, but
+missing or new images raise an error.
 """
 
 import hashlib
@@ -14,30 +15,31 @@ import numpy as np
 from jaxlabel import files
 from jaxlabel.data.dataset import Dataset
 from jaxlabel.errors import DataError
-from jaxlabel.runlog.workdir import IMAGES, labels_of
+from jaxlabel.runlog.workdir import IMAGES, reuse_labels_hint
 
 
 def in_first_order(dataset: Dataset, spec: str, workdir: Path) -> Dataset:
-    """Return the data set with its training images in the order of the run's first start.
+    """Return the data set of a run with its training images in the order of the run's first start.
 
-    The first start records the images in WORKDIR/images.json. If the images are not files of their
-    own, only a digest of their ids is recorded.
+    At the first start, the function records the ids of the images in the file images.json. If the
+    images are not separate files, only a hash of all ids is recorded.
 
     Args:
-      dataset: the images as they are read now.
-      spec: the data set's specification, for the error message.
-      workdir: the run's directory.
+      dataset: the images in the order in which they have been read at this start of the run.
+      spec: the data set, such as "folder:DIR", for the error message.
+      workdir: the run's directory, which holds images.json.
 
     Raises:
-      DataError: images were added or removed since the first start; the message names the first.
+      DataError: images were added or removed since the first start, or images without files have
+        another order; the message names the first added or removed file.
     """
     items = dataset.train_items.tolist()
     recorded = files.read_json(workdir / IMAGES)
     if recorded is None:
         details = {"items": items, "files": list(dataset.paths)} if dataset.paths else {}
-        files.write_json(workdir / IMAGES, {"digest": _digest(items), **details})
+        files.write_json(workdir / IMAGES, {"digest": _hash_ids(items), **details})
         return dataset
-    if recorded["digest"] == _digest(items):
+    if recorded["digest"] == _hash_ids(items):
         return dataset
     old_items = recorded.get("items", [])
     if Counter(old_items) == Counter(items):
@@ -52,31 +54,34 @@ def in_first_order(dataset: Dataset, spec: str, workdir: Path) -> Dataset:
         )
     changes = ""
     if old_items and dataset.paths:
-        gone = _change(old_items, recorded["files"], items, "gone")
-        new = _change(items, dataset.paths, old_items, "new")
+        gone = _describe_difference(old_items, recorded["files"], items, "gone")
+        new = _describe_difference(items, dataset.paths, old_items, "new")
         changes = f" ({', '.join(filter(None, [gone, new]))})"
     raise DataError(
         f"{spec} holds other images than when {workdir} began{changes}: make them as they were, or "
-        f"begin another --workdir{labels_of(workdir)}"
+        f"begin another --workdir{reuse_labels_hint(workdir)}"
     )
 
 
-def _digest(items: Sequence[str]) -> str:
-    """Return a hash of a list of image ids, in their order."""
+def _hash_ids(items: Sequence[str]) -> str:
+    """Return a hash of a list of image ids, which also depends on their order."""
     return hashlib.blake2b("\n".join(items).encode(), digest_size=16).hexdigest()
 
 
-def _change(items: Sequence[str], paths: Sequence[str], others: Sequence[str], fate: str) -> str:
-    """Return a text such as "2 gone, as a.png" on the items that are not in `others`.
+def _describe_difference(
+    items: Sequence[str], paths: Sequence[str], others: Sequence[str], fate: str
+) -> str:
+    """Describe in a text which images of one list are missing from another: "2 gone, as a.png".
 
     Args:
-      items: ids of images; an id may occur several times.
-      paths: the file of each item.
-      others: ids to compare with.
-      fate: the word behind the number: "gone" or "new".
+      items: the ids of the first list's images; an id may occur several times.
+      paths: the file of each image in `items`.
+      others: the ids of the second list's images.
+      fate: the word that follows the number in the text: "gone" or "new".
 
     Returns:
-      The number of such items and the file of the first one; "" if there are none.
+      The text, with the number of images in `items` that are not in `others`, and the file of the
+      first such image; an empty string if there is no such image.
     """
     surplus = Counter(others)
     surplus.subtract(items)

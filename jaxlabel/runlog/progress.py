@@ -6,12 +6,13 @@ from typing import Any, TextIO
 
 
 class Progress:
-    """A display of the progress of one phase after another.
+    """A display of the progress of a run: a progress bar for each phase of its training.
+
+    If the output is not a terminal, lines of text are printed instead of bars.
 
     Args:
-      stream: the file to write to; None stands for `sys.stderr` at the time of writing.
-      seconds_between_lines: the shortest time between two lines of a phase if the stream is not a
-        terminal.
+      stream: the file to write to; None stands for standard error (`sys.stderr`).
+      seconds_between_lines: the shortest time between two lines of text on one phase.
     """
 
     def __init__(self, stream: TextIO | None = None, seconds_between_lines: float = 10.0):
@@ -23,7 +24,15 @@ class Progress:
         self._shown = 0.0
 
     def update(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
-        """Show that a phase has done `step` of its `num_steps` steps, with a note behind."""
+        """Show that `step` of `num_steps` steps of a phase are done, followed by a text.
+
+        Args:
+          phase: the name of the phase of training, such as "classifier". A name that differs from
+            that of the last call ends the display of the earlier phase.
+          step: the number of steps done.
+          num_steps: the number of steps of the phase.
+          note: the text, such as "loss 0.3"; may be empty.
+        """
         if phase != self._phase:
             self.close()
             self._phase, self._first, self._shown = phase, (step, time.monotonic()), 0.0
@@ -31,31 +40,33 @@ class Progress:
             self._draw(step, num_steps, note)
         elif step >= num_steps or time.monotonic() - self._shown >= self._pause:
             self._shown = time.monotonic()
-            self.say(_line(phase, step, num_steps, note, self._left(step, num_steps)))
+            self.say(
+                _progress_line(phase, step, num_steps, note, self._seconds_left(step, num_steps))
+            )
         if step >= num_steps:
             self.close()
 
     def say(self, text: str) -> None:
-        """Print a line of text, above the bar if one is shown."""
+        """Print `text` as a line, above the progress bar if there is one."""
         if self._bar is not None:
             self._bar.write(text, file=self.stream)
         else:
             print(text, file=self.stream, flush=True)
 
     def close(self) -> None:
-        """End the phase; its bar stays on the screen."""
+        """End the display of the current phase; its progress bar stays on the screen."""
         if self._bar is not None:
             self._bar.close()
         self._bar, self._phase = None, ""
 
     @property
     def stream(self) -> TextIO:
-        """The file to write to."""
+        """The file that the progress is written to."""
         return self._stream or sys.stderr
 
     @property
     def shows_bars(self) -> bool:
-        """Whether the stream can show a bar: whether it is a terminal."""
+        """True if a progress bar can be shown, because the output is a terminal."""
         return self.stream.isatty()
 
     def _new_bar(self, step: int, num_steps: int) -> Any:
@@ -68,17 +79,21 @@ class Progress:
         )  # fmt: skip
 
     def _draw(self, step: int, num_steps: int, note: str) -> None:
-        """Draw the phase's bar, or update it."""
+        """Show the progress bar of the current phase with `step` of `num_steps` steps done."""
         if self._bar is None:
             self._bar = self._new_bar(step, num_steps)
         self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(step - self._bar.n)
 
-    def _left(self, step: int, num_steps: int) -> float | None:
-        """Return the seconds until the phase ends, estimated from its average speed so far.
+    def _seconds_left(self, step: int, num_steps: int) -> float | None:
+        """Estimate the seconds until the current phase ends, from its average speed so far.
+
+        Args:
+          step: the number of steps done.
+          num_steps: the number of steps of the phase.
 
         Returns:
-          None if no step was done since the first update, or all steps are done.
+          The seconds; None if no step was done since the phase was first shown, or if all are done.
         """
         first, since = self._first
         if step <= first or step >= num_steps:
@@ -86,8 +101,16 @@ class Progress:
         return (time.monotonic() - since) / (step - first) * (num_steps - step)
 
 
-def _line(phase: str, step: int, num_steps: int, note: str, left: float | None) -> str:
-    """Return a progress line such as "classifier 40/100, loss 0.3, 12 s left"."""
+def _progress_line(phase: str, step: int, num_steps: int, note: str, left: float | None) -> str:
+    """Return a line such as "classifier 40/100, loss 0.3, 12 s left" on the progress of a phase.
+
+    Args:
+      phase: the name of the phase.
+      step: the number of steps done.
+      num_steps: the number of steps of the phase.
+      note: a text between the steps and the remaining time; may be empty.
+      left: the remaining seconds; None if unknown.
+    """
     share = f"{step}/{num_steps}"
     eta = f"{left:.0f} s left" if left is not None else ""
     return ", ".join(filter(None, [f"{phase} {share}", note, eta]))

@@ -1,4 +1,4 @@
-"""Name the device, the library versions and the commit that a result was made with."""
+"""Record the device, the library versions and the git commit with which a result was made."""
 
 import os
 import platform
@@ -10,17 +10,27 @@ from typing import Any
 import jax
 
 from jaxlabel import __version__
+from jaxlabel.nets import native
 
 LIBRARIES = ("jax", "flax", "optax", "numpy")
 
 
 def made_with() -> dict[str, Any]:
-    """Return the entries "device", "versions" and "commit" of a result."""
-    return {"device": device(), "versions": versions(), "commit": commit()}
+    """Return entries for the file result.json that say how the result of a run was made.
+
+    They are "device", "cpu_kernels" (the kernels of convolutions on the CPU), "versions" (of the
+    libraries) and "commit" (of jaxlabel's source code).
+    """
+    return {
+        "device": device(),
+        "cpu_kernels": str(native.selected()),
+        "versions": versions(),
+        "commit": commit(),
+    }
 
 
 def device() -> str:
-    """Return the number and name of the accelerators, or the number of CPU cores."""
+    """Return the name of the device that JAX uses, such as "2x NVIDIA A100" or "CPU, 8 cores"."""
     first = jax.devices()[0]
     if first.platform == "cpu":
         return (
@@ -32,19 +42,19 @@ def device() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, jaxlabel, and the main libraries by name.
+    """Return the versions of Python, jaxlabel, JAX, Flax, Optax and NumPy, by name.
 
-    jaxlabel itself need not be installed.
+    For example, the entry "jax" is "0.4.30". jaxlabel need not be installed as a package.
     """
     base = {"python": platform.python_version(), "jaxlabel": __version__}
     return base | {name: version(name) for name in LIBRARIES}
 
 
 def commit() -> str:
-    """Return the git commit of jaxlabel's source, followed by "+" if files have changed since.
+    """Return the git commit of jaxlabel's source code, followed by "+" if files have changed since.
 
-    Outside a git repository, the value of the environment variable JAXLABEL_COMMIT is returned,
-    or "" if it is not set.
+    If the source code is not in a git repository, the environment variable JAXLABEL_COMMIT is
+    returned, or an empty string if the variable is not set.
     """
     git = ["git", "-C", str(Path(__file__).parent)]
     command = [*git, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]

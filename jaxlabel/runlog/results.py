@@ -1,8 +1,8 @@
-"""Append the results of runs to a file of published results, and make tables of such files.
+"""Append results of runs to a file of published results, and make tables from such files.
 
-`python -m jaxlabel.runlog.results README.md` writes the tables of a document again: it replaces
-the text between `<!-- results: FILE.jsonl ... -->` and `<!-- end of results -->` by a table of the
-results in the named files. FILE is relative to the document.
+`python -m jaxlabel.runlog.results README.md` updates the tables in a document: it replaces the text
+between `<!-- results: FILE.jsonl ... -->` and `<!-- end of results -->` by a table of the results
+in the named files. FILE is relative to the document.
 """
 
 import fcntl
@@ -33,12 +33,12 @@ INCIDENTAL = ("seed", "data_dir", "store", "account", "map", "pretext_seeds")
 
 
 class MeanInterval(NamedTuple):
-    """A mean over seeds with its 95% interval.
+    """The mean of a measure over several seeds, with its 95% confidence interval.
 
     Attributes:
       mean: the mean of the values.
-      low: the lower end of the interval; None for a single value.
-      high: the upper end of the interval; None for a single value.
+      low: the lower end of the interval; None if there is only one value.
+      high: the upper end of the interval; None if there is only one value.
     """
 
     mean: float
@@ -47,10 +47,14 @@ class MeanInterval(NamedTuple):
 
 
 def append(path: Path | str, result: Mapping[str, Any]) -> None:
-    """Append a run's result as one line to a file, unless an equal line is in it already.
+    """Append a run's result as one line of JSON to a file, unless the file has an equal line.
 
-    Several processes can append to a file at the same time. A half-written last line, left by a
-    killed process, is cut off.
+    Several processes can append to a file at the same time. A half-written last line, which a
+    killed process may leave, is cut off.
+
+    Args:
+      path: the file; it is created if it is missing.
+      result: the content of the run's result.json, with at least the keys in KEYS.
 
     Raises:
       ValueError: a key of KEYS is missing in the result.
@@ -69,7 +73,10 @@ def append(path: Path | str, result: Mapping[str, Any]) -> None:
 
 
 def read(*paths: Path | str) -> list[dict[str, Any]]:
-    """Read results from files, in their order; of a run that was repeated, only the last result.
+    """Read the results of runs from the files `paths`, which have one result per line as JSON.
+
+    If several runs had the same method, data set, settings, seed, and kind of device, only the last
+    of their results is returned. The results are in the order of the files and lines.
 
     Raises:
       UsageError: a file is missing.
@@ -79,29 +86,35 @@ def read(*paths: Path | str) -> list[dict[str, Any]]:
         if not path.is_file():
             raise UsageError(f"there is no results file {path}")
         for result in files.read_lines(path)[0]:
-            key = _key(result, seed=result["seed"])
+            key = _configuration_key(result, seed=result["seed"])
             latest.pop(key, None)
             latest[key] = result
     return list(latest.values())
 
 
 def table(*paths: Path | str) -> str:
-    """Return a Markdown table of results, with a row of means per data set, method and settings."""
+    """Return a Markdown table of the results in the files `paths`, which `append` has written.
+
+    Runs that differ only in their seed share a row, which shows the means of their measures.
+    """
     groups: dict[str, list[dict[str, Any]]] = {}
     for result in read(*paths):
-        groups.setdefault(_key(result), []).append(result)
+        groups.setdefault(_configuration_key(result), []).append(result)
     varying = _varying_settings([group[0] for group in groups.values()])
-    rows = [_row(group, varying) for group in groups.values()]
+    rows = [_table_row(group, varying) for group in groups.values()]
     lines = [HEADINGS, ["---"] * 3 + ["---:"] * 5 + ["---"], *rows]
     return "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines) + "\n"
 
 
 def with_tables(document: str, root: Path) -> str:
-    """Return a document with each marked table replaced by a new one.
+    """Return a Markdown document with its tables of results updated.
+
+    A table stands between the comments `<!-- results: FILE.jsonl ... -->` and
+    `<!-- end of results -->`. It is replaced by a table of the results in the named files.
 
     Args:
-      document: the text, with markers as in this module's docstring.
-      root: the directory that the files in the markers are relative to.
+      document: the text of the document.
+      root: the directory to which the file names in the comments are relative.
     """
 
     def replacement(match: re.Match[str]) -> str:
@@ -112,7 +125,10 @@ def with_tables(document: str, root: Path) -> str:
 
 
 def mean_interval(values: Sequence[float]) -> MeanInterval:
-    """Return the mean of roughly normal values and its 95% interval by Student's t (1908)."""
+    """Return the mean of `values` and its 95% confidence interval by Student's t distribution.
+
+    The values are assumed to be roughly normally distributed (Student 1908).
+    """
     mean = float(np.mean(values))
     if len(values) < 2:
         return MeanInterval(mean, None, None)
@@ -124,13 +140,22 @@ def mean_interval(values: Sequence[float]) -> MeanInterval:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the tables of the documents at the given paths again."""
+    """Update the tables of results in documents.
+
+    Args:
+      arguments: the paths of the documents, such as ["README.md"].
+    """
     for path in map(Path, arguments):
         files.write(path, with_tables(path.read_text(), path.parent))
 
 
-def _row(group: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> list[str]:
-    """Return the cells of a table row for runs that differ only in their seed."""
+def _table_row(group: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> list[str]:
+    """Return the cells of the table row that summarises runs which differ only in their seed.
+
+    Args:
+      group: the results of the runs.
+      varying: the names of the settings whose values the row shows.
+    """
     first = group[0]
     config = first.get("config") or {}
     settings = [f"{name}={config[name]}" for name in varying if name in config]
@@ -138,17 +163,21 @@ def _row(group: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> list[str
         first["dataset"],
         first["method"] + (" (peeked)" if first.get("peeked") else ""),
         ", ".join(settings),
-        _number([r["labels_spent"] for r in group], 0),
-        _percentages([r["train_label_accuracy"] for r in group]),
-        _percentages([r["test_accuracy"] for r in group]),
+        _mean_and_range([r["labels_spent"] for r in group], 0),
+        _percentage_text([r["train_label_accuracy"] for r in group]),
+        _percentage_text([r["test_accuracy"] for r in group]),
         str(len(group)),
-        _number([r["seconds"] for r in group], 1),
+        _mean_and_range([r["seconds"] for r in group], 1),
         first["device"],
     ]
 
 
-def _percentages(fractions: Sequence[float | None]) -> str:
-    """Return the mean of fractions and its interval as percentages; "" if all are None."""
+def _percentage_text(fractions: Sequence[float | None]) -> str:
+    """Return the mean of fractions and its 95% confidence interval as a text in percent.
+
+    For example, accuracies near 0.912 yield "91.20% (90.10 to 92.30)". None among the `fractions`
+    is ignored; if all are None, an empty string is returned.
+    """
     percentages = [100 * fraction for fraction in fractions if fraction is not None]
     if not percentages:
         return ""
@@ -158,14 +187,26 @@ def _percentages(fractions: Sequence[float | None]) -> str:
     return f"{mean:.2f}% ({max(low, 0):.2f} to {min(high, 100):.2f})"
 
 
-def _number(values: Sequence[float], digits: int) -> str:
-    """Return the mean as text, followed by the range if the values differ."""
+def _mean_and_range(values: Sequence[float], digits: int) -> str:
+    """Return the mean of values, and their range if they differ, as a text: "12 (10 to 14)".
+
+    Args:
+      values: the values, such as 10, 12 and 14.
+      digits: the number of decimals of each number in the text.
+    """
     low, mean, high = (f"{f(values):.{digits}f}" for f in (min, np.mean, max))
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
 def _varying_settings(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the settings that differ between two results of the same data set and method."""
+    """Return the names of the settings in which at least two runs differ.
+
+    Two runs are compared only if they have the same data set and method. Settings that do not
+    change what a run computes are left out.
+
+    Args:
+      results: the content of the result.json of each run.
+    """
     varying: list[str] = []
     for number, result in enumerate(results):
         for other in results[:number]:
@@ -176,8 +217,16 @@ def _varying_settings(results: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name in dict.fromkeys(varying) if name not in INCIDENTAL]
 
 
-def _key(result: Mapping[str, Any], seed: Any = None) -> str:
-    """Return a text that is equal for runs of equal data set, method, device, settings and seed."""
+def _configuration_key(result: Mapping[str, Any], seed: Any = None) -> str:
+    """Return a text that is equal for two runs if they had the same configuration.
+
+    The configuration comprises data set, method, device, and settings.
+
+    Args:
+      result: the content of the run's result.json.
+      seed: the seed of the run, which becomes a part of the text. None: runs that differ only in
+        their seed get the same text.
+    """
     config = result.get("config") or {}
     settings = {name: value for name, value in config.items() if name not in INCIDENTAL}
     identity = [result["dataset"], result["method"], result["device"], result.get("peeked"), seed]
@@ -186,7 +235,10 @@ def _key(result: Mapping[str, Any], seed: Any = None) -> str:
 
 
 def _escaped(cell: str) -> str:
-    """Return a cell's text without characters that would end the cell in Markdown."""
+    """Return the text of a table cell with "|" escaped and line breaks replaced by spaces.
+
+    In Markdown, a "|" or a line break in the text would end the cell.
+    """
     return str(cell).replace("|", "\\|").replace("\n", " ")
 
 

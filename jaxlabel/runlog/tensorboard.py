@@ -1,4 +1,4 @@
-"""Write TensorBoard's event file record by record.
+"""Write TensorBoard's event file, one record after another.
 
 The writer of tensorboardX is not used: its thread hangs forever when the disk is full, and records
 that it buffers are lost when the process is killed. Only its messages and checksums are used.
@@ -20,51 +20,71 @@ from jaxlabel import files
 
 
 class Events:
-    """A TensorBoard event file of this process in `folder`, created at the first write."""
+    """A writer of a TensorBoard event file. The first write creates the file and its folder.
+
+    Args:
+      folder: the folder of the file.
+    """
 
     def __init__(self, folder: Path):
         self._folder = folder
         self._file: Any = None
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
-        """Write finite numbers as `phase/name`; others are left out."""
+        """Write metrics to TensorBoard. Infinite and NaN values are skipped.
+
+        Args:
+          phase: the part of the run that the metrics belong to, such as "classifier".
+          step: the training step.
+          values: the metrics by name, such as "loss"; TensorBoard shows "classifier/loss".
+        """
         from tensorboardX import summary
 
         for name, value in values.items():
             if math.isfinite(value):
-                self._write(summary.scalar(f"{phase}/{name}", value), step)
+                self._write_event(summary.scalar(f"{phase}/{name}", value), step)
         self._flush()
 
     def image(self, name: str, step: int, image: UInt8[np.ndarray, "h w c"]) -> None:
-        """Write one picture."""
+        """Write the picture `image` to TensorBoard, which shows it under `name` and `step`."""
         from tensorboardX import summary
 
         image = image[..., 0] if image.shape[-1] == 1 else image
         formats = "HW" if image.ndim == 2 else "HWC"
-        self._write(summary.image(name, image, dataformats=formats), step)
+        self._write_event(summary.image(name, image, dataformats=formats), step)
         self._flush()
 
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """Write a run's settings and final metrics for TensorBoard's table of runs."""
+        """Write a run's settings and final metrics, which TensorBoard shows in its table of runs.
+
+        Args:
+          config: the settings by name; only texts, numbers and truth values are written.
+          metrics: the final metrics by name, such as "test_accuracy".
+        """
         from tensorboardX import summary
 
         settings = {k: v for k, v in config.items() if isinstance(v, str | bool | int | float)}
         tagged = {f"hparam/{name}": value for name, value in metrics.items()}
         for message in summary.hparams(settings, tagged):
-            self._write(message, 0)
+            self._write_event(message, 0)
         for name, value in tagged.items():
-            self._write(summary.scalar(name, value), 0)
+            self._write_event(summary.scalar(name, value), 0)
         self._flush()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the event file."""
         file, self._file = self._file, None
         if file is not None:
             with files.write_errors(self._folder):
                 file.close()
 
-    def _write(self, message: Any, step: int) -> None:
-        """Append an event; the first one creates the file."""
+    def _write_event(self, message: Any, step: int) -> None:
+        """Append an event to the event file. The first call creates the file.
+
+        Args:
+          message: the content of the event, made by the module `tensorboardX.summary`.
+          step: the training step of the event.
+        """
         from tensorboardX.proto.event_pb2 import Event
 
         event = Event(wall_time=time.time(), step=step, summary=message)
@@ -73,11 +93,15 @@ class Events:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 name = f"events.out.tfevents.{time.time():.4f}.{socket.gethostname()}.{os.getpid()}"
                 self._file = (self._folder / name).open("ab")
-            self._record(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        self._record(event)
+            self._write_record(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._write_record(event)
 
-    def _record(self, event: Any) -> None:
-        """Append a record: length, checksum of the length, message, checksum of the message."""
+    def _write_record(self, event: Any) -> None:
+        """Append the `event` to the event file in TensorBoard's record format.
+
+        A record consists of the data's length, a checksum of the length, the data, and a checksum
+        of the data.
+        """
         from tensorboardX.record_writer import masked_crc32c
 
         data = event.SerializeToString()
@@ -87,7 +111,10 @@ class Events:
             self._file.write(data + struct.pack("<I", masked_crc32c(data)))
 
     def _flush(self) -> None:
-        """Pass buffered records to the operating system."""
+        """Pass the events in Python's buffer to the operating system.
+
+        If the process is killed, these events are then not lost.
+        """
         if self._file is None:
             return
         with files.write_errors(self._folder):

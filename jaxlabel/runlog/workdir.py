@@ -1,4 +1,4 @@
-"""Check and lock a run's work directory: one run per directory, and one process at a time."""
+"""Check and lock a run's directory: it holds one run, and one process at a time uses it."""
 
 import contextlib
 import errno
@@ -21,8 +21,10 @@ OWN = (LOCK, "session.json")
 CONSOLE = (".log", ".out", ".err")
 
 
-def refuse_foreign(workdir: Path) -> None:
-    """Check that a path is missing, an empty directory, or the work directory of a run.
+def check_is_run_directory(workdir: Path) -> None:
+    """Raise an error if a run must not use the path `workdir` as its directory.
+
+    The path may be missing, an empty directory, or the directory of a run.
 
     Raises:
       UsageError: the path is a file, or a directory with other content.
@@ -45,10 +47,11 @@ def refuse_foreign(workdir: Path) -> None:
 
 
 def take_lock(workdir: Path) -> int:
-    """Lock a work directory for this process, and create the directory if it is missing.
+    """Lock a run's directory for this process, and create the directory if it is missing.
 
     Returns:
-      The file descriptor of the lock, which lasts until it is closed or the process ends.
+      The file descriptor of the lock. The lock lasts until the descriptor is closed or the process
+      ends.
 
     Raises:
       UsageError: another process has locked the directory.
@@ -73,22 +76,30 @@ def take_lock(workdir: Path) -> int:
     return descriptor
 
 
-def clean(workdir: Path) -> None:
-    """Delete half-written files of a killed process. The caller must hold the lock."""
+def delete_partial_files(workdir: Path) -> None:
+    """Delete the half-written files that a killed process left in a run's directory.
+
+    The caller must hold the directory's lock.
+    """
     for folder in (workdir, workdir / "artifacts"):
         for path in folder.glob(".*.part"):
             with contextlib.suppress(OSError):
                 path.unlink()
 
 
-def settle_config(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Write config.json at a run's first start, and compare the settings with it afterwards.
+def write_or_check_config(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Write a run's settings to config.json, or compare them with the settings recorded there.
 
-    Different settings replace those of a run that ended before it opened its account.
+    Recorded settings that differ are replaced if the recorded run has not started to buy labels;
+    otherwise they are an error.
+
+    Args:
+      workdir: the run's directory, which holds config.json.
+      config: the settings by name.
 
     Raises:
-      UsageError: the directory holds a run of another configuration; the message names the
-        settings that differ.
+      UsageError: the directory holds a run with other settings, which has started to buy labels;
+        the message names the settings that differ.
     """
     path = workdir / "config.json"
     wanted = json.loads(json.dumps(files.to_json_types(config)))
@@ -97,7 +108,7 @@ def settle_config(workdir: Path, config: Mapping[str, Any]) -> None:
         files.write_json(path, wanted)
         return
     different = [
-        f"{key} is {_shown(recorded, key)} there and {_shown(wanted, key)} here"
+        f"{key} is {_setting_as_json(recorded, key)} there and {_setting_as_json(wanted, key)} here"
         for key in sorted(recorded.keys() | wanted.keys())
         if key not in recorded or key not in wanted or recorded[key] != wanted[key]
     ]
@@ -109,18 +120,25 @@ def settle_config(workdir: Path, config: Mapping[str, Any]) -> None:
         more = f" (and {len(different) - 3} more)" if len(different) > 3 else ""
         raise UsageError(
             f"{workdir} holds a run of another configuration: {', '.join(different[:3])}{more}; "
-            f"choose another --workdir{labels_of(workdir)}"
+            f"choose another --workdir{reuse_labels_hint(workdir)}"
         )
 
 
-def labels_of(workdir: Path) -> str:
-    """Return a hint on how another run can use the labels of this directory; "" without labels."""
+def reuse_labels_hint(workdir: Path) -> str:
+    """Return a hint, for the end of an error message, that tells how a new run can reuse labels.
+
+    Args:
+      workdir: the directory of the run whose labels the new run can use.
+
+    Returns:
+      The hint; an empty string if there is no database of labels in the directory.
+    """
     store = workdir / "labels.db"
     if not store.exists():
         return ""
     return f"; --config.store=sqlite:///{store} keeps the labels"
 
 
-def _shown(config: Mapping[str, Any], key: str) -> str:
-    """Return a setting's value as JSON, or "not set"."""
+def _setting_as_json(config: Mapping[str, Any], key: str) -> str:
+    """Return the value of the setting `key` as JSON text, or "not set" if `config` lacks it."""
     return json.dumps(config[key], ensure_ascii=False) if key in config else "not set"

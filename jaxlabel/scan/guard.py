@@ -13,14 +13,15 @@ SLACK = 0.02  # the decrease of a measure that still does not count as worse
 
 
 class Guard(NamedTuple):
-    """Quality measures of a clustering of images that need no labels.
+    """Quality measures of a clustering of images, computed without any labels.
 
     Attributes:
-      entropy: how well the clusters' sizes agree with their expected sizes (the prior), as
-        `prior_agreement` defines it; 1 if they are equal, and less otherwise. For a uniform prior
-        it is the entropy of the sizes divided by its maximum.
+      entropy: a measure of how well the sizes of the clusters agree with their expected sizes,
+        defined by `prior_agreement`; 1 if they are equal, and less otherwise. If all expected sizes
+        are equal, it is the entropy of the sizes divided by its maximum.
       vanished: the number of clusters with less than a tenth of their expected size.
-      confident: the fraction of images whose largest cluster probability reaches a threshold.
+      confident: the fraction of images whose largest cluster probability is at least a given
+        threshold.
       agreement: the fraction of an image's nearest neighbours that are in the same cluster as the
         image, averaged over all images.
       sizes: the number of images in each cluster.
@@ -37,7 +38,7 @@ class Guard(NamedTuple):
     agreement_by_cluster: Float[np.ndarray, "k"]
 
     def scalars(self) -> dict[str, float]:
-        """Return the quality measures that are single numbers, by the names for the log."""
+        """Return the measures that are single numbers, as a dict {name in the log: value}."""
         return {
             "size_entropy": self.entropy,
             "vanished_clusters": self.vanished,
@@ -52,14 +53,14 @@ def measure(
     threshold: float,
     prior: Float[np.ndarray, "k"] | None = None,
 ) -> Guard:
-    """Compute label-free quality measures of a clustering of images.
+    """Return quality measures of a clustering of images, computed without any labels.
 
     Args:
       probabilities: the probability of each cluster for each image; an image's cluster is the most
         probable one.
       neighbours: the indices of each image's nearest neighbours.
-      threshold: an image counts as confident if its largest cluster probability reaches this.
-      prior: the clusters' expected sizes as fractions; None for a uniform prior.
+      threshold: an image counts as confident if its largest cluster probability is at least this.
+      prior: the expected size of each cluster, as a fraction of all images; None if all are equal.
     """
     num_images, num_clusters = probabilities.shape
     expected = np.full(num_clusters, 1 / num_clusters) if prior is None else np.asarray(prior)
@@ -80,14 +81,14 @@ def measure(
 
 
 def prior_agreement(shares: Float[np.ndarray, "k"], prior: Float[np.ndarray, "k"]) -> float:
-    """Return how well the sizes of clusters agree with their expected sizes: 1 if they are equal.
+    """Measure how well the sizes of clusters agree with their expected sizes; return 1 if equal.
 
-    The number is 1 - KL(shares || prior) / -log(min prior). It is 0 if all images are in the
+    The result is 1 - KL(shares || prior) / -log(min prior). It is 0 if all images are in the
     cluster with the smallest prior.
 
     Args:
       shares: the size of each cluster, as a fraction of all images.
-      prior: the expected size of each cluster, as a fraction.
+      prior: the expected size of each cluster, as a fraction of all images.
     """
     positive = shares > 0
     divergence = np.sum(shares[positive] * np.log(shares[positive] / prior[positive]))
@@ -95,9 +96,11 @@ def prior_agreement(shares: Float[np.ndarray, "k"], prior: Float[np.ndarray, "k"
 
 
 def advice(guard: Guard) -> list[str]:
-    """Return one sentence per problem of a clustering: what is wrong, which settings to change.
+    """Return a list of sentences: what is wrong with a clustering, and which settings to change.
 
-    The list is empty if no quality measure in `guard` is bad.
+    There is one sentence for each quality measure in `guard` that is bad; the list is empty if none
+    is. For example: "2 of 10 clusters have vanished (nearly empty): raise config.entropy_weight, or
+    ask for fewer clusters".
     """
     lines = []
     if guard.vanished:
@@ -125,14 +128,14 @@ def advice(guard: Guard) -> list[str]:
 
 
 def reason_worse(before: Guard, after: Guard) -> str:
-    """Return a sentence on how a clustering is worse than an earlier one; empty if it is not worse.
+    """Return a sentence that says how a clustering became worse; an empty string if it did not.
 
-    A clustering is worse if more clusters have vanished, or if another quality measure fell by more
-    than 0.02.
+    A clustering became worse if more clusters have vanished (are nearly empty), or if another
+    quality measure fell by more than 0.02.
 
     Args:
-      before: the quality measures of the earlier clustering.
-      after: the quality measures of the clustering.
+      before: the quality measures of the clustering before a training step.
+      after: the quality measures of the clustering after it.
     """
     if after.vanished > before.vanished:
         return f"{after.vanished} clusters have vanished, {before.vanished} before the step"

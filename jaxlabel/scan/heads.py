@@ -16,10 +16,10 @@ from jaxlabel.pretext import draw_partners
 
 
 class Assigner(nnx.Module):
-    """A network that assigns images to clusters: an encoder with one linear cluster head.
+    """A network that assigns images to clusters: an encoder followed by one linear layer.
 
-    Calling it on images returns the cluster logits. The encoder's features are standardised for
-    each image, to mean 0 and variance 1.
+    Calling it on images returns the cluster logits. The linear layer (the cluster head) gets the
+    encoder's features, standardised for each image to mean 0 and variance 1.
     """
 
     def __init__(self, encoder: Any, head: nnx.Linear):
@@ -33,10 +33,10 @@ class Assigner(nnx.Module):
 
 
 class Heads(nnx.Module):
-    """An encoder with several linear cluster heads, each of which makes its own clustering.
+    """An encoder with several linear layers (cluster heads), each with its own clustering.
 
     Calling it on images returns the cluster logits of all heads, an array (batch, heads, clusters).
-    The encoder's features are standardised for each image, to mean 0 and variance 1.
+    The heads get the encoder's features, standardised for each image to mean 0 and variance 1.
     """
 
     def __init__(self, encoder: Any, num_heads: int, num_clusters: int, rngs: nnx.Rngs):
@@ -50,23 +50,26 @@ class Heads(nnx.Module):
         return jnp.stack([head(features) for head in self.heads], axis=1)
 
     def only(self, number: int) -> Assigner:
-        """Return a network with the encoder and the head of the given number alone."""
+        """Return a network of the encoder and only the cluster head with index `number`."""
         return Assigner(self.encoder, self.heads[number])
 
 
 def match_to_prior(
     clusters: Int[np.ndarray, "n"], prior: Float[np.ndarray, "clusters"] | None
 ) -> Int[np.ndarray, "n"]:
-    """Renumber clusters so that the clusters' sizes have the same order as their expected sizes.
+    """Renumber clusters so that larger ones get the numbers with larger expected sizes.
 
-    The largest cluster gets the number with the largest expected size, and so on. This is needed
-    because the expected size is given by cluster number, while k-means numbers clusters
-    arbitrarily.
+    The largest cluster gets the number that has the largest expected size, the second largest
+    cluster the number with the second largest, and so on. For example, if `prior` is (0.2, 0.8),
+    the larger cluster gets number 1. This is needed because k-means numbers clusters arbitrarily.
 
     Args:
-      clusters: the cluster of each image.
-      prior: the expected size of each cluster, as a fraction; if it is None, the numbers stay
-        unchanged.
+      clusters: the number of each image's cluster.
+      prior: the expected size for each cluster number, as a fraction of all images. If it is None,
+        the numbers stay unchanged.
+
+    Returns:
+      The new number of each image's cluster.
     """
     if prior is None:
         return clusters
@@ -88,13 +91,13 @@ def pretrain_heads(
     batch_size: int,
     learning_rate: float,
 ) -> Heads:
-    """Train cluster heads to predict given clusterings of the images, as a start for SCAN.
+    """Train cluster heads to predict given clusterings of the images, before SCAN trains them.
 
     Args:
-      model: the encoder with its heads.
+      model: an encoder with several cluster heads (linear layers that return cluster logits).
       images: all training images, uint8.
-      targets: for each image and each head, the cluster to predict.
-      view: the augmentation of the images.
+      targets: for each image and each head, the index of the cluster to predict.
+      view: the augmentation of the images, a function of (key, images).
 
     Returns:
       The trained encoder and heads.
@@ -125,18 +128,18 @@ def fit_heads(
     batch_size: int,
     learning_rate: float,
 ) -> Heads:
-    """Train cluster heads and their encoder on SCAN's clustering loss, and return them.
+    """Train an encoder with several cluster heads on SCAN's clustering loss, and return both.
 
-    Van Gansbeke et al. 2020, eq. 2. Each head is trained on its own loss, and the encoder on the
-    mean of these losses.
+    Van Gansbeke et al. 2020, eq. 2. Each head (a linear layer that returns cluster logits) is
+    trained on its own loss, and the encoder on the mean of these losses.
 
     Args:
       model: the encoder with its heads.
       images: all training images, uint8.
       neighbours: the indices of each image's nearest neighbours.
-      view: the augmentation of the images.
+      view: the augmentation of the images, a function of (key, images).
       entropy_weight: the weight of the loss term against empty clusters, the paper's lambda.
-      prior: the clusters' expected sizes as fractions; None for a uniform prior.
+      prior: the expected size of each cluster, as a fraction of all images; None if all are equal.
     """
     optimizer = train.warmup_cosine(learning_rate, num_steps, weight_decay=1e-4)
     target_prior = None if prior is None else jnp.asarray(prior, jnp.float32)
@@ -172,17 +175,17 @@ def best_head(
     entropy_weight: float,
     prior: Float[np.ndarray, "clusters"] | None,
 ) -> tuple[int, Float[np.ndarray, "heads"]]:
-    """Find the cluster head with the lowest SCAN loss on all training images.
+    """Find the cluster head with the lowest mean SCAN loss over all training images.
 
     Args:
-      model: the encoder with its heads.
+      model: an encoder with several cluster heads (linear layers that return cluster logits).
       images: all training images, uint8.
       neighbours: the indices of each image's nearest neighbours.
       entropy_weight: the weight of the loss term against empty clusters.
-      prior: the clusters' expected sizes as fractions; None for a uniform prior.
+      prior: the expected size of each cluster, as a fraction of all images; None if all are equal.
 
     Returns:
-      The number of the best head, and the losses of all heads.
+      The index of the best head, and the mean loss of each head.
     """
     logits = jnp.asarray(train.apply_batched(lambda m, x: m(x), model, images))
     target_prior = None if prior is None else jnp.asarray(prior, jnp.float32)

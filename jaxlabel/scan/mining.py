@@ -12,12 +12,13 @@ from jaxlabel.log import Log
 
 
 class Mined(NamedTuple):
-    """Image features, each image's nearest neighbours, and their graph's spectral embedding.
+    """Features of images, with a nearest-neighbour graph that was computed from them.
 
     Attributes:
       features: the feature vector of each image.
       neighbours: the indices of each image's nearest neighbours, nearest first.
-      space: the leading eigenvectors of the graph that joins each image to its nearest neighbours.
+      space: the spectral embedding (leading eigenvectors) of the graph that joins each image to its
+        nearest neighbours.
     """
 
     features: Float[np.ndarray, "n d"]
@@ -29,14 +30,15 @@ def mine(
     features: Float[np.ndarray, "n d"], num_neighbours: int, num_joined: int, num_components: int,
     log: Log,
 ) -> Mined:  # fmt: skip
-    """Find each image's exact nearest neighbours and the spectral embedding of their graph.
+    """Find each image's exact nearest neighbours, and embed the graph that joins these neighbours.
 
-    The result is stored in a cache on disk and loaded if it is there.
+    The embedding consists of the leading eigenvectors of the graph. The result is stored in a cache
+    on disk, and later calls with equal arguments load it.
 
     Args:
       features: the feature vector of each image.
-      num_neighbours: the number of neighbours to return for each image.
-      num_joined: the number of nearest neighbours to which the graph joins each image.
+      num_neighbours: the number of nearest neighbours of each image to return.
+      num_joined: the number of nearest neighbours of each image to join to it in the graph.
       num_components: the number of eigenvectors of the graph to compute.
     """
     log.progress("mining", 0, 1, "neighbours and their graph")

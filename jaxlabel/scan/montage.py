@@ -16,7 +16,7 @@ def show(
     images: UInt8[np.ndarray, "n h w c"], shares: Float[np.ndarray, "n k"], guard: Guard,
     names: Int[np.ndarray, "k"], warnings: list[str], log: Log,
 ) -> None:  # fmt: skip
-    """Log sample images and quality measures of each cluster, for the report's figures.
+    """Log sample images and quality measures of each cluster, for the figures of the run's report.
 
     The samples of a cluster are ordered from the most to the least confident image.
 
@@ -24,7 +24,7 @@ def show(
       images: all training images.
       shares: the cluster probabilities of each image.
       guard: the quality measures of the clustering.
-      names: for each cluster, the class whose name it gets.
+      names: for each cluster, the index of the class whose name is printed beside it.
       warnings: sentences of advice to print beside the clusters.
     """
     clusters, confidence = shares.argmax(axis=1), shares.max(axis=1)
@@ -63,10 +63,10 @@ def log_labelled(
 def majority(
     clusters: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"], num_clusters: int
 ) -> Int[np.ndarray, "k"]:
-    """Return the most frequent label in each cluster; -1 for an empty cluster.
+    """Return the most frequent label of each cluster's images; -1 for an empty cluster.
 
     Args:
-      clusters: the cluster of each image.
+      clusters: the index of each image's cluster.
       labels: the label of each image.
       num_clusters: the number of clusters.
     """

@@ -27,22 +27,24 @@ def train_on_own_assignments(
     learning_rate: float,
     name: str = "self_labelling",
 ) -> Any:
-    """Train a cluster network on confident pseudo-labels with strong augmentation, and return it.
+    """Train a network that assigns images to clusters on confident pseudo-labels, and return it.
 
-    This is SCAN's self-labelling (Van Gansbeke et al. 2020, section 2.3), except that the teacher's
-    cluster probabilities are computed once before each round and not in each step. In the first
-    round the pseudo-labels come from `teacher`, which may be another network's predictions; in
-    later rounds they come from the model itself.
+    The images are strongly augmented. This is SCAN's self-labelling (Van Gansbeke et al. 2020,
+    section 2.3) with one difference: the cluster probabilities that give the pseudo-labels are
+    computed once before each round of training, and not in each step. In the first round they are
+    `teacher`, for example the predictions of another network. In later rounds they are the
+    predictions of the trained network itself.
 
     Args:
       model: the network to train; it returns cluster logits.
       teacher: the cluster probabilities of each image for the first round.
       images: all training images, uint8.
       kind: what the images show, such as "digits" or "clothes"; it decides the augmentation.
-      threshold: a cluster is a pseudo-label if its probability reaches this.
-      num_rounds: the number of rounds, each with new pseudo-labels.
+      threshold: an image gets its most probable cluster as pseudo-label if the probability of this
+        cluster is at least `threshold`.
+      num_rounds: the number of rounds of training, each with new pseudo-labels.
       num_steps: the number of training steps of all rounds together.
-      name: the first part of the checkpoints' names.
+      name: the first part of the checkpoints' names; the index of the round follows.
     """
     view = augment.strong(kind)
 

@@ -18,10 +18,10 @@ class Batch(NamedTuple):
       labels: the classes of the labelled images.
       unlabelled: the unlabelled images, float32 in [0, 1].
       rows: the indices of the unlabelled images in the full training array.
-      graph_targets: for each unlabelled image, the class propagated to it over the neighbour graph,
-        as a one-hot row; a zero row if there is none.
+      graph_targets: for each unlabelled image, the class that label propagation over the neighbour
+        graph gave to it, as a one-hot row; a zero row if there is none.
       prior: the expected share of each class.
-      progress: the fraction of the training steps that is done.
+      progress: the number of finished training steps, as a fraction of all steps.
     """
 
     images: Float[Array, "b h w c"]
@@ -47,11 +47,11 @@ class Memory(NamedTuple):
 
 
 class Views(NamedTuple):
-    """The weak and the strong random transform of an image.
+    """The random transforms that make a weak and a strong view of an image.
 
     Attributes:
-      weak: the transform of the image for which a target is predicted.
-      strong: the transform of the image for which the trained network has to predict this target.
+      weak: the function that makes the view for which a target is predicted.
+      strong: the function that makes the view for which the network must predict this target.
     """
 
     weak: Transform

@@ -30,8 +30,9 @@ def initial_state(
 ) -> State:  # fmt: skip
     """Return the training state of a committee of `members` networks before the first step.
 
-    A committee is a set of networks that are trained in parallel on the same labels. Their states
-    are stacked along a new first axis. Each network has its own random initialisation.
+    A committee is a set of networks that are trained in parallel on the same labels. The arrays of
+    all networks are stacked along a new first axis. Each network has its own random initial
+    weights.
     """
     keys = jax.random.split(key, members)
     states = [
@@ -56,7 +57,7 @@ class Cycle(NamedTuple):
 
 
 def make_cycle(config: Any, steps: int) -> Cycle:
-    """Return a `Cycle` of `steps` training steps with the training objective of `config`."""
+    """Return a `Cycle`: `steps` training steps with the settings `config`, and a compiled step."""
     settings = dataclasses.replace(config, steps=steps)
     step = training.make_step(settings, training.views_of(config.kind))
     return Cycle(settings, make_committee_step(step, unrolled=jax.default_backend() == "cpu"))
@@ -65,10 +66,16 @@ def make_cycle(config: Any, steps: int) -> Cycle:
 def train_cycle(
     cycle: Cycle, state: State, data: Data, key: Key[Array, ""], log: Log, name: str
 ) -> State:
-    """Train the networks of a committee for the steps of one `cycle` and return their state.
+    """Train the networks of a committee for the steps of one `cycle` and return their new state.
 
-    The training starts from the teachers, the moving averages of the weights. It is a warm restart:
-    the learning rate rises and falls again (Loshchilov & Hutter 2017).
+    The training starts from the teachers, the moving averages of the networks' weights in `state`.
+    It is a warm restart: the learning rate rises and falls again (Loshchilov & Hutter 2017).
+
+    Args:
+      cycle: the number of training steps and the compiled training step.
+      state: the state of the networks before this training.
+      data: the training data.
+      name: the name under which metrics and checkpoints are logged.
     """
     restart = jax.vmap(training.optimizer(cycle.settings).init)(state.teacher)
     number = jnp.zeros_like(state.number)
@@ -98,8 +105,9 @@ def make_committee_step(step: train.Step[State], *, unrolled: bool) -> train.Ste
 def teacher_ensemble(config: Any, state: State) -> Ensemble:
     """Return an ensemble that averages the class probabilities of the teachers of all networks.
 
-    A teacher is the moving average of a network's weights. If mirroring preserves the class of this
-    kind of images, the ensemble also averages the predictions for an image and its mirror image.
+    A teacher is the moving average of a network's weights. If mirroring does not change the class
+    of the images (as for clothes, unlike digits), the ensemble also averages the predictions for an
+    image and its mirror image.
     """
     return ensemble(
         config, [train.member(state, number).teacher for number in range(len(state.number))]
@@ -110,16 +118,16 @@ def distil(
     config: Any, state: State, images: UInt8[np.ndarray, "n h w c"], labelled: Labelled,
     key: Key[Array, ""], log: Log, name: str,
 ) -> Ensemble:  # fmt: skip
-    """Train one new network to imitate the committee (Hinton et al. 2015) and return it.
+    """Train one new network to imitate a committee of networks (Hinton et al. 2015) and return it.
 
-    The network learns the committee's averaged probabilities for all images. It starts from random
-    weights, so that it does not inherit what one network of the committee has memorised. Half of
-    the images in a batch pass through the weak random transform and half through the strong one
-    (noisy student, Xie et al. 2020). Each batch also contains labelled images, as many as a batch
-    of the committee's training. Without them, the network does worse on the images that were
-    labelled because the committee was uncertain (experiments/flagship.md). If the committee has a
-    single network, or if `config.distil_steps` is 0, nothing is trained and the committee is
-    returned as an ensemble.
+    The new network learns the averaged class probabilities of the committee for all images. It
+    starts from random weights, so that it does not inherit what one network of the committee has
+    memorised. Half of the images in a batch pass through the weak random transform and half through
+    the strong one (noisy student, Xie et al. 2020). Each batch also contains labelled images, as
+    many as a batch of the committee's training. Without them, the network does worse on the images
+    that were labelled because the committee was uncertain (experiments/flagship.md). If the
+    committee has a single network, or if the setting `distil_steps` is 0, nothing is trained and
+    the committee is returned as an ensemble.
     """
     teachers = teacher_ensemble(config, state)
     if len(state.number) == 1 or not config.distil_steps:

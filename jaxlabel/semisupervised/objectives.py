@@ -22,7 +22,10 @@ DECAY = 0.99  # of the running statistics: they average over about the last 100 
 
 
 def objective_of(settings: Settings) -> Objective:
-    """Return the objective, a function from a batch to losses, that the settings name."""
+    """Return the training objective that the setting `objective` names.
+
+    An objective is a function that computes the losses of a batch.
+    """
     if is_own(settings.objective):
         own: Objective = own_part(settings.objective, "config.objective")
         return own
@@ -33,7 +36,7 @@ def supervised(
     settings: Settings, views: Views, student: Any, teacher: Any, batch: Batch, memory: Memory,
     key: Key[Array, ""],
 ) -> Outcome:  # fmt: skip
-    """Compute the loss of the supervised baseline: cross-entropy of the labelled images alone."""
+    """Compute the loss of supervised training: the cross-entropy of the labelled images alone."""
     logits = student(views.weak(key, batch.images))
     return Outcome(losses.cross_entropy(logits, batch.labels), jnp.zeros(1), memory, {})
 
@@ -79,7 +82,8 @@ def vat(
 ) -> Outcome:  # fmt: skip
     """Compute the loss of virtual adversarial training (VAT, Miyato et al. 2018).
 
-    It measures how much the worst perturbation of a given length changes the network's predictions.
+    The loss measures how much the network's predictions change under the perturbation of a given
+    length that changes them most.
     """
     view_key, direction_key = jax.random.split(key)
     labelled, others = _split_batch(views.weak(view_key, _all_images(batch)), batch)
@@ -92,11 +96,12 @@ def vat(
 
 
 def vat_step_size(settings: Settings, dtype: Any = None) -> float:
-    """Return the step size of VAT's finite difference, large enough for the compute dtype.
+    """Return the step size of the finite difference in virtual adversarial training (VAT).
 
-    A step of length 0.1 over 784 pixels is 0.004 per pixel, which is the distance from 1 to the
-    next bfloat16 number. For dtypes less precise than float32, the step is therefore at least half
-    the radius (the length of VAT's perturbation).
+    The step is large enough for the precision of `dtype`. A step of length 0.1 over 784 pixels is
+    0.004 per pixel, which is the distance from 1 to the next bfloat16 number. For dtypes less
+    precise than float32, the step is therefore at least half the radius (the length of VAT's
+    perturbation).
 
     Args:
       settings: the settings, which contain the radius.
@@ -113,10 +118,9 @@ def mixmatch(
 ) -> Outcome:  # fmt: skip
     """Compute the MixMatch loss (Berthelot et al. 2019).
 
-    The predictions for two views of each unlabelled image are averaged and sharpened; they then
-    serve as labels, and all images are mixed in random pairs. The predictions are the teacher's
-    (the moving average of the trained network); the paper takes those of the trained network
-    itself.
+    The teacher's predictions for two views of each unlabelled image are averaged and sharpened, and
+    then serve as its label. All images and their labels are mixed in random pairs. The teacher is
+    the moving average of the trained network; the paper uses the trained network itself.
     """
     view_key, other_key, mix_key = jax.random.split(key, 3)
     labelled, view1 = _split_batch(views.weak(view_key, _all_images(batch)), batch)
@@ -140,9 +144,9 @@ def graph(
     settings: Settings, views: Views, student: Any, teacher: Any, batch: Batch, memory: Memory,
     key: Key[Array, ""],
 ) -> Outcome:  # fmt: skip
-    """Compute the cross-entropy of all images: true labels, or labels propagated over the graph.
+    """Compute the cross-entropy of labelled images, and of others with their propagated labels.
 
-    Unlabelled images have the labels that were propagated over the neighbour graph.
+    Propagated labels are those that label propagation over the neighbour graph gave to the images.
     """
     labelled, others = _split_batch(views.weak(key, _all_images(batch)), batch)
     logits, unlabelled = _both_logits(student, labelled, others)
@@ -158,18 +162,18 @@ def make_fixmatch_objective(weigh: Weigh, *, watch_aligned: bool = False) -> Obj
     transformed view. Runs are short, so the weight of the loss grows slowly while the teacher is
     still untrained.
 
-    If `settings.graph_targets` is positive, the target is a mixture of the label propagated over
+    If the setting `graph_targets` is positive, the target is a mixture of the label propagated over
     the neighbour graph and the teacher's prediction. The share of the propagated label falls
-    linearly to 0. The share of the teacher's prediction does not depend on whether the image has a
-    propagated label: a teacher with full weight from the start learns its own first guesses
+    linearly to 0. The share of the teacher's prediction is the same for images without a propagated
+    label, because a teacher with full weight from the start learns its own first guesses
     (experiments/semisup.md). An image with an empty target has weight 0. If no image in the batch
     has a propagated label, the target is the teacher's prediction alone.
 
     Args:
       weigh: a function that returns the weight of each unlabelled image and the updated statistics
         of earlier batches.
-      watch_aligned: whether the statistics of confidence describe the teacher's predictions after
-        alignment to the expected class shares, instead of before.
+      watch_aligned: when the statistics of the teacher's confidence are taken. True: after its
+        predictions are adjusted to the expected class shares; False: before.
     """
 
     def objective(
@@ -207,7 +211,10 @@ def make_fixmatch_objective(weigh: Weigh, *, watch_aligned: bool = False) -> Obj
 def fixmatch_weights(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
-    """Return FixMatch's weights: 1 for a target above the fixed threshold, else 0."""
+    """Return FixMatch's weights of unlabelled images: 1 for confident targets, else 0.
+
+    A target is confident if its largest class probability is above the setting `threshold`.
+    """
     return thresholds.fixed_mask(targets, settings.threshold), memory
 
 
@@ -216,6 +223,7 @@ def flexmatch_weights(
 ) -> tuple[Float[Array, "u"], Memory]:
     """Return FlexMatch's weights (Zhang et al. 2021): 1 above the threshold of the class, else 0.
 
+    The largest class probability of an image's target is compared with the threshold of that class.
     A class with few confident images so far has a lower threshold.
     """
     num_classes = targets.shape[-1]
@@ -229,9 +237,10 @@ def freematch_weights(
 ) -> tuple[Float[Array, "u"], Memory]:
     """Return FreeMatch's weights (Wang et al. 2023): 1 above the threshold of the class, else 0.
 
-    The thresholds depend on the mean confidence and on the mean predicted share of each class, both
-    before alignment to the expected class shares. They are compared with the targets after
-    alignment. The setting `alignment` replaces the paper's fairness loss (SAF).
+    The largest class probability of an image's target is compared with the threshold of that class.
+    Thresholds depend on the mean confidence and the mean predicted share of each class, before the
+    predictions are adjusted to the expected class shares (alignment). The targets are taken after
+    alignment. Alignment replaces the paper's fairness loss (SAF).
     """
     levels = thresholds.adaptive_thresholds(memory.seen, settings.threshold)
     return thresholds.class_mask(targets, levels), memory
@@ -240,9 +249,10 @@ def freematch_weights(
 def softmatch_weights(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
-    """Return SoftMatch's weights (Chen et al. 2023): a Gaussian of the target's confidence.
+    """Return SoftMatch's weights (Chen et al. 2023): a Gaussian function of the confidence.
 
-    The confidence is taken after alignment of the predictions to the expected class shares.
+    The confidence is the largest class probability of an image's target, taken after the
+    predictions are adjusted to the expected class shares.
     """
     return thresholds.gaussian_weights(targets, memory.seen), memory
 
@@ -275,6 +285,9 @@ def _split_batch(images: Array, batch: Batch) -> tuple[Array, Array]:
 
 
 def _both_logits(model: Any, labelled: Array, others: Array) -> tuple[Array, Array]:
-    """Return the logits of labelled and of unlabelled images, from one call of the model."""
+    """Return the logits of the images `labelled` and of the images `others`.
+
+    The model is called only once, on all of them together.
+    """
     logits = model(jnp.concatenate([labelled, others]))
     return logits[: len(labelled)], logits[len(labelled) :]

@@ -16,7 +16,7 @@ STARTS = ("scratch", "autoencoder", "simclr")
 
 
 class Autoencoder(nnx.Module):
-    """An encoder followed by a dense decoder. After the pretraining, only the encoder is used."""
+    """An encoder followed by a fully connected decoder; only the encoder is used later."""
 
     def __init__(self, encoder: Any, shape: tuple[int, ...], rngs: nnx.Rngs):
         self.encoder = encoder
@@ -28,10 +28,14 @@ class Autoencoder(nnx.Module):
 
 
 class NamedLog:
-    """A log that adds a suffix to all names of records and checkpoints and writes to another log.
+    """A log that adds a suffix to every name and passes the records on to another log.
 
-    With it, two trainings of the same kind in one run can share a log without overwriting each
-    other.
+    With it, two trainings of the same kind in one run can write to the same log without overwriting
+    each other's records and checkpoints.
+
+    Args:
+      log: the log that gets the records.
+      suffix: the text to add to every name.
     """
 
     def __init__(self, log: Log, suffix: str):
@@ -78,11 +82,12 @@ def pretrained(
     Args:
       encoder: an untrained encoder of the type `network` and the given width.
       method: "scratch" returns the encoder untrained; "autoencoder" trains it to reconstruct the
-        clean image from a deformed one (Vincent et al. 2008); "simclr" trains it to tell two views
-        of the same image from all other images (Chen et al. 2020), with the default settings of
-        methods/simclr.py.
-      network: the name of the encoder's network.
-      width: the number of channels of its first layer.
+        clean image from a deformed one (Vincent et al. 2008); "simclr" trains it to recognise two
+        views of one image among the views of other images (Chen et al. 2020), with the default
+        settings of methods/simclr.py.
+      images: the training images.
+      network: the name of the encoder's network, such as "conv".
+      width: the number of channels of the encoder's first layer.
       kind: the kind of images, such as "digits", which decides how images are transformed.
       num_steps: the number of training steps.
       batch_size: the number of images in a training step.
@@ -124,11 +129,12 @@ def features_with_components(
 ) -> Float[np.ndarray, "n d"]:  # fmt: skip
     """Train a contrastive encoder; return its features concatenated with principal components.
 
-    As in configs/simclr.py for grey images on a CPU, the input of the encoder is oriented
-    gradients. The encoder's features have two fifths of the squared length of the result. No labels
-    are used.
+    The encoder's input is the oriented gradients of the images, as in configs/simclr.py for grey
+    images on a CPU. The encoder's features have two fifths of the squared length of the result. No
+    labels are used.
 
     Args:
+      images: the training images.
       kind: the kind of images, such as "digits", which decides how images are transformed.
       given: what the principal components are computed from, "pixels" or "gradients".
       components: the number of principal components.

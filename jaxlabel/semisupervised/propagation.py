@@ -21,10 +21,10 @@ class Propagated(NamedTuple):
 
     Attributes:
       labels: the class given to each image.
-      certainty: the rank of each image by margin (best minus second-best score), among the images
-        of the same class. The most certain image has 1 and the least certain has 0. It is -1 for an
-        image that no label reaches because its part of the graph has no labelled image; the class
-        of such an image has no meaning.
+      certainty: the rank of each image by margin (best minus second-best class score), among the
+        images of the same class. The most certain image has 1 and the least certain has 0. It is -1
+        for an image that no label reaches, because it is not connected in the graph to a labelled
+        image; the class of such an image has no meaning.
       reach: the rank of each image, among all images, by how strongly labels reach it. The
         strongest has 1; an image that no label reaches has 0.
     """
@@ -35,10 +35,10 @@ class Propagated(NamedTuple):
 
 
 def propagation_input(method: str, graph: cluster.Graph, log: Log) -> Joined:
-    """Return what the function `propagate` needs as its argument `joined` for a method.
+    """Return the argument `joined` of the function `propagate` for a propagation method.
 
-    It is the leading eigenvectors of the graph for the method "diffusion", and the graph itself for
-    every other method.
+    For the method "diffusion" it is the leading eigenvectors of the neighbour graph `graph`; for
+    every other method it is `graph` itself.
     """
     return leading_eigenvectors(graph, log) if method == "diffusion" else graph
 
@@ -52,17 +52,17 @@ def propagate(
 ) -> Propagated:
     """Propagate labels over the neighbour graph to all images; labelled images keep their labels.
 
-    Images are ranked by the margin between their two best class scores, times the degree of the
-    image in the graph. Ranks are computed within each class, so that no class is left out. With 20
-    labelled digits, 95.8% of the propagated labels are right, and 99.9% of the most certain 70%
-    (neighbours by principal components of pixels). With the method "diffusion", which gives no
-    margins, and with a single class, all propagated labels have certainty 1.
+    The certainty of a propagated label is the image's rank by the margin between its two best class
+    scores, times its degree in the graph. Ranks are computed within each class, so that no class is
+    left out. With 20 labelled digits, 95.8% of the propagated labels are right, and 99.9% of the
+    most certain 70% (neighbours by principal components of pixels). With the method "diffusion",
+    which gives no margins, and with a single class, all propagated labels have certainty 1.
 
     Args:
       method: "spreading" (label spreading, Zhou et al. 2004), "poisson" (Poisson learning, Calder
         et al. 2020), "mbo" (Poisson MBO, Calder et al. 2020, which keeps the class sizes at
         `prior`) or "diffusion" (Poisson learning on the leading eigenvectors of the graph).
-      joined: the result of `propagation_input` for this method.
+      joined: the neighbour graph or its eigenvectors, from `propagation_input` for this method.
       indices: the indices of the labelled images.
       labels: the classes of the labelled images.
       prior: the expected share of each class.
@@ -112,7 +112,7 @@ def rank_within(
 
 
 def leading_eigenvectors(graph: cluster.Graph, log: Log) -> cluster.GraphSpace:
-    """Return the leading eigenvectors of the neighbour graph; the result is cached on disk."""
+    """Return the leading eigenvectors of a neighbour graph; the result is cached on disk."""
     weights = graph.weights
     log.progress("graph", 0, 1, "eigenvectors")
     space = cached(
@@ -128,7 +128,8 @@ def neighbour_graph(
 ) -> cluster.Graph:
     """Return the graph that connects each image to its `num_neighbours` nearest neighbours.
 
-    The search for neighbours is cached on disk, since other runs often use the same features.
+    Distances are measured between the rows of `features`. The search is cached on disk, because
+    other runs often use the same features.
     """
 
     def compute() -> dict[str, Any]:

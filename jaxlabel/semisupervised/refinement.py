@@ -38,8 +38,8 @@ COMPONENTS = 128
 class Settings:
     """Settings of the refinement of trained networks, for other `Config` classes to inherit.
 
-    A refinement propagates the labels over a graph of the networks' own features and trains on
-    them.
+    A refinement builds a nearest-neighbour graph from the networks' own features, propagates the
+    bought labels over it, and trains the networks on the result.
     """
 
     refinements: int = setting(
@@ -54,16 +54,20 @@ class Settings:
 
 
 def should_refine(config: Any, num_labels: int) -> bool:
-    """Return True if networks trained on `num_labels` labels should be refined."""
+    """Return True if networks that were trained on `num_labels` labels should be refined.
+
+    A refinement trains them again, on labels propagated over a graph of the networks' features.
+    """
     return config.refinements > 0 and not 0 < config.refine_until < num_labels
 
 
 def make_cycle(config: Any) -> committee.Cycle:
-    """Return the training cycle of a refinement, whose targets are propagated labels alone.
+    """Return the training cycle of a refinement: the number of steps and a compiled step.
 
-    The weight of the propagated labels does not fall during the training, and uncertain ones are
-    used as well. Otherwise a network learns less than half of the labels that are right in the
-    graph and wrong in the network's own predictions (experiments/flagship.md).
+    The only training targets are propagated labels: the classes that label propagation over a
+    neighbour graph gives to images. Their weight does not fall during the training, and uncertain
+    ones are used as well. Otherwise a network learns less than half of the labels that are right in
+    the graph and wrong in the network's own predictions (experiments/flagship.md).
     """
     settings = dataclasses.replace(
         config,
@@ -80,16 +84,18 @@ def refine(
     cycle: committee.Cycle, state: State, data: Data, base: Float[np.ndarray, "n d"] | None,
     labelled: Labelled, key: Key[Array, ""], log: Log, name: str,
 ) -> State:  # fmt: skip
-    """Refine the trained networks and return their state.
+    """Refine the trained networks and return their new state.
 
-    This repeats three steps `config.refinements` times: build a neighbour graph of the networks'
-    current features, propagate the labels over it, and train the networks on the propagated labels.
+    This repeats three steps, as often as the setting `refinements` says: build a neighbour graph of
+    the networks' current features, propagate the labels over it, and train the networks on the
+    propagated labels.
 
     Args:
       cycle: the training cycle, from `refinement.make_cycle`.
       state: the state of the trained networks.
-      data: the training data of the networks; the targets from propagation are replaced.
-      base: other features to join to the networks' features for the graph, or None.
+      data: the data on which the networks were trained; its propagated labels are replaced by those
+        of each new graph.
+      base: features that are joined to the networks' features to build the graph, or None.
       labelled: the labels bought so far.
       name: the first part of the checkpoints' names.
     """
@@ -115,11 +121,18 @@ def learned_space(
     base: Float[np.ndarray, "n d"] | None,
     share: float = SHARE,
 ) -> Float[np.ndarray, "n both"]:
-    """Return the features from which the neighbour graph is built: those of all trained networks.
+    """Return the features from which a refinement builds the neighbour graph.
 
-    If `base` is given, its features are joined to them. Without `base`, each row has length 1. With
-    it, the networks' features have the share `share` of the squared length. More than `COMPONENTS`
-    features are reduced to that number of leading principal components.
+    They are the features that the trained networks compute. Each row has length 1. If `base` is
+    given, its features are joined to them, and the networks' features have the share `share` of the
+    squared length. More than `COMPONENTS` features are reduced to that number of principal
+    components.
+
+    Args:
+      state: the training state of the networks.
+      images: all training images.
+      base: the features to join to those of the networks, or None.
+      share: the share of the networks' features in the squared length, if `base` is given.
     """
     learned = jnp.asarray(pretext.features_of(committee.teacher_ensemble(config, state), images))
     space = (

@@ -31,7 +31,8 @@ WITH_UNCERTAINTY = ("poisson", "spreading")  # propagation methods whose scores 
 class Settings(ModelSettings):
     """Settings of sequential queries, for other `Config` classes to inherit.
 
-    A sequential query buys one label (or a few), propagates it, and then chooses the next image.
+    A sequential query buys one label (or a few) and propagates it over the neighbour graph, before
+    the next image to label is chosen.
     """
 
     sequential_until: int = setting(
@@ -50,9 +51,10 @@ class Settings(ModelSettings):
         return 0 < num_labels < self.sequential_until
 
     def check(self) -> None:
-        """Raise a UsageError if the settings give no uncertainty for sequential queries.
+        """Raise a UsageError if the method of label propagation gives no uncertainty.
 
-        The uncertainty comes from the label propagation, but not every method gives one.
+        Sequential queries (labels bought one by one, where label propagation is most uncertain)
+        need it.
         """
         super().check()
         if self.sequential_until and not self.uses_graph_targets(self.sequential_until):
@@ -85,7 +87,14 @@ class Regions(NamedTuple):
 
 
 def find_regions(spaces: Spaces, key: Key[Array, ""], count: int = REGIONS) -> Regions:
-    """Divide the images into regions: k-means medoids, and the images nearest to each medoid.
+    """Divide the images into regions around medoids, which are the central images of clusters.
+
+    The clusters come from k-means. Each image belongs to the region of the nearest medoid.
+
+    Args:
+      spaces: the features and the neighbour graph of the images.
+      key: the random key of k-means.
+      count: the number of regions.
 
     Raises:
       TypeError: `spaces` has no graph.
@@ -105,13 +114,14 @@ def choose_queries(
     """Propagate the labels bought so far, and return the indices of the images to label next.
 
     Args:
-      regions: the regions to choose from.
+      config: the settings of the run, which name the propagation method.
+      regions: the regions to choose from, and the neighbour graph.
       labelled: the labels bought so far.
       num_classes: the number of known classes. Once there are as many labels as classes, images
         between two classes count as uncertain too.
       count: the number of images to choose.
-      excluded: the indices of images that cannot be labelled, such as those whose labels cost too
-        much.
+      excluded: the indices of images that must not be chosen, for example because their labels are
+        too expensive.
     """
     prior = class_prior(config, labelled, num_classes)
     propagated = propagate(
@@ -132,14 +142,15 @@ def most_uncertain(
     The rule is our own. The most uncertain region comes first. The uncertainty of a region is the
     sum of the squared uncertainties of its images, halved for each image in it that is already
     labelled. The chosen image is the region's medoid (its central image). If the medoid is labelled
-    or excluded, it is the most uncertain other image. If all uncertainties are 0, regions are
-    ordered by size.
+    or excluded, the most uncertain other image of the region is chosen. If all uncertainties are 0,
+    regions are ordered by size.
 
     Args:
+      regions: the regions to choose from.
       uncertainties: the uncertainty of each image, between 0 and 1.
       asked: the indices of the images that are already labelled.
-      count: the number of images to choose; fewer are returned if fewer can be labelled.
-      excluded: the indices of images that cannot be labelled.
+      count: the number of images to choose. Fewer are returned if there are not enough images.
+      excluded: the indices of images that must not be chosen.
     """
     num_regions = len(regions.medoids)
     squares = np.square(uncertainties) if uncertainties.any() else np.ones(len(uncertainties))

@@ -1,4 +1,4 @@
-"""Settings of semi-supervised training, inherited by a recipe's `Config`."""
+"""Settings of semi-supervised training, which the settings of several training methods inherit."""
 
 import dataclasses
 
@@ -68,7 +68,7 @@ class Settings:
 
     @property
     def unlabelled_weight(self) -> float:
-        """Return the weight of the loss on unlabelled images, relative to that on labelled ones.
+        """The weight of the loss on unlabelled images, relative to that on labelled ones.
 
         It is the setting `weight`, or the default of the training objective if `weight` is
         negative.

@@ -72,7 +72,8 @@ class ModelSettings(RunConfig, Settings):
     def check(self) -> None:
         """Raise a UsageError if the settings contradict each other.
 
-        Features of a contrastive encoder (`contrast_steps` above 0) need `space` "pca" or "graph".
+        For example, features of a contrastive encoder (`contrast_steps` above 0) need `space` to be
+        "pca" or "graph".
         """
         if self.contrast_steps and self.space not in ("pca", "graph"):
             raise UsageError(
@@ -81,7 +82,7 @@ class ModelSettings(RunConfig, Settings):
 
 
 class Spaces(NamedTuple):
-    """The features of all training images, and their neighbour graph.
+    """The features of all training images, and the neighbour graph built from these features.
 
     Attributes:
       base: the features from which the neighbour graph is built; None if they are not needed.
@@ -104,8 +105,10 @@ def compute_spaces(
     Uncertainty strategies need none of these features: they use the features of the trained model.
 
     Args:
+      config: the settings of the run.
       strategies: the names of the run's query strategies.
       num_labels: the number of labels bought before the first training.
+      images: all training images.
     """
     nothing = np.zeros((len(images), 1), np.float32)
     needs_features, uses_graph_targets = (
@@ -131,11 +134,11 @@ def compute_spaces(
 def base_features(
     config: ModelSettings, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
 ) -> Float[np.ndarray, "n d"]:
-    """Compute the features from which the neighbour graph is built; `config.space` chooses them.
+    """Compute the features from which the neighbour graph is built.
 
-    They are pixels, an autoencoder's codes, or principal components. If `config.contrast_steps` is
-    positive, a contrastive encoder is trained, and its features are joined to the principal
-    components.
+    The setting `space` chooses pixels, an autoencoder's codes, or principal components. If the
+    setting `contrast_steps` is positive, a contrastive encoder is trained, and its features are
+    joined to the principal components.
     """
     if config.space == "autoencoder":
         return learn_codes(
@@ -160,13 +163,14 @@ def initial_state(
     log: Log,
     member: int = 0,
 ) -> State:
-    """Return the training state before the first step, with a network whose head is untrained.
+    """Return the state before the first training step of a network with an untrained head.
 
-    The network's encoder is pretrained by the method that `config.start` names.
+    The network's encoder is pretrained by the method that the setting `start` names.
 
     Args:
-      member: the number of this network in its committee (the networks trained in parallel). It
-        becomes part of checkpoint names, so that the checkpoints of the networks differ.
+      images: all training images.
+      member: the number of this network among those that are trained in parallel. It becomes part
+        of checkpoint names, so that the checkpoints of the networks differ.
     """
     init_key, start_key = jax.random.split(key)
     model = train.init(make_network(config, images.shape[1:], num_classes), init_key)
@@ -183,7 +187,15 @@ def propagate_labels(
 ) -> Propagated | None:
     """Propagate the labels of the labelled set over the neighbour graph to all images.
 
-    Return None if the settings do not train on propagated labels.
+    Args:
+      config: the settings of the run, which name the propagation method.
+      graph: the graph (or its eigenvectors); None if the training uses no propagated labels.
+      labelled: the labels bought so far.
+      num_classes: the number of classes.
+
+    Returns:
+      The class of every image and how certain it is; None if there is no graph or if, with so many
+      labels, the settings do not train on propagated labels.
     """
     if graph is None or not config.uses_graph_targets(len(labelled.indices)):
         return None
@@ -196,8 +208,9 @@ def make_graph_targets(
 ) -> Float[np.ndarray, "n classes"]:
     """Return one-hot training targets from propagated labels; zero rows for uncertain images.
 
-    Of each class, only the share `config.graph_targets_share` of most certain images gets targets.
-    If `propagated` is None, all targets are zero.
+    Propagated labels are the classes that label propagation over the neighbour graph gave to the
+    images. In each class, only the most certain images get targets; the setting
+    `graph_targets_share` is their share. If `propagated` is None, all targets are zero.
     """
     if propagated is None:
         return np.zeros((num_images, num_classes), np.float32)
@@ -208,9 +221,10 @@ def make_graph_targets(
 def class_prior(
     config: ModelSettings, labelled: Labelled, num_classes: int
 ) -> Float[np.ndarray, "classes"]:
-    """Return the expected share of each class: equal shares, or an estimate from the labelled set.
+    """Return the expected share of each class.
 
-    `config.alignment` decides which of the two is returned.
+    With `alignment="uniform"` (a setting), all shares are equal. Otherwise they are estimated from
+    the classes of the labelled images.
     """
     if config.alignment == "uniform":
         return np.full(num_classes, 1 / num_classes, np.float32)
@@ -219,10 +233,10 @@ def class_prior(
 
 
 def ensemble(config: ModelSettings, models: list[Any]) -> linear.Ensemble:
-    """Return a model that averages the class probabilities of `models`.
+    """Return a model that averages the class probabilities of the networks `models`.
 
-    If mirroring preserves the class of this kind of images, it also averages the predictions for an
-    image and its mirror image.
+    If mirroring does not change the class of the images (as for clothes, unlike digits), it also
+    averages the predictions for an image and its mirror image.
     """
     return linear.Ensemble(models, config.kind in augment.MIRRORED_KINDS)
 
@@ -230,7 +244,7 @@ def ensemble(config: ModelSettings, models: list[Any]) -> linear.Ensemble:
 def make_network(config: ModelSettings, shape: tuple[int, ...], num_classes: int) -> Any:
     """Return a function that builds an untrained encoder with a classification head.
 
-    The function takes an `nnx.Rngs`.
+    The argument of this function is an `nnx.Rngs`, which gives the random initial weights.
     """
 
     def make(rngs: Any) -> nets.Classifier:

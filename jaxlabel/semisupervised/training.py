@@ -16,13 +16,14 @@ from jaxlabel.semisupervised.settings import Settings
 
 
 class State(NamedTuple):
-    """The training state that each training step updates.
+    """The training state of one network, which each training step updates.
 
     Attributes:
       student: the network that the optimizer trains.
       teacher: the moving average of the student's weights, which is the final model.
       optimizer: the optimizer's state.
-      memory: statistics of earlier batches, on which thresholds depend.
+      memory: statistics of earlier batches, on which the thresholds for confident predictions
+        depend.
       number: the number of steps done in all rounds so far, on which the learning rate and the
         weight of the unlabelled loss depend.
     """
@@ -42,8 +43,8 @@ class Data(NamedTuple):
       labels: the classes of the labelled images, padded with zeros.
       num_labels: the number of labels.
       images: all training images.
-      graph_targets: for each image, the class propagated to it over the neighbour graph, as a
-        one-hot row. The row is zero if the graph gives no class or an uncertain one.
+      graph_targets: for each image, the class that label propagation over the neighbour graph gave
+        to it, as a one-hot row. The row is zero if there is no class or an uncertain one.
       prior: the expected share of each class.
     """
 
@@ -65,11 +66,13 @@ def pad(
 ) -> Data:
     """Return the training data, with the arrays of the labelled set padded to `capacity` rows.
 
+    If there are more labels than `capacity`, nothing is padded.
+
     Args:
       images: all training images.
       indices: the indices of the labelled images.
       labels: the classes of the labelled images.
-      capacity: the number of rows; if there are more labels, the number of labels.
+      capacity: the number of rows of the padded arrays.
       graph_targets: one-hot targets from label propagation; zero rows for images without one.
       prior: the expected share of each class.
     """
@@ -88,12 +91,18 @@ def pad(
 
 
 def optimizer(settings: Settings) -> optax.GradientTransformation:
-    """Return an AdamW optimizer with warm-up and cosine decay over the steps of all rounds."""
+    """Return AdamW with a learning rate that first rises and then falls to 0 as a cosine.
+
+    The schedule covers the steps of all rounds.
+    """
     return train.warmup_cosine(settings.learning_rate, settings.steps, settings.weight_decay)
 
 
 def start(settings: Settings, model: Any, num_images: int, num_classes: int) -> State:
-    """Return the training state before the first step; `model` is student and teacher."""
+    """Return the training state before the first step.
+
+    The student (the trained network) and the teacher (its moving average) are both `model`.
+    """
     memory = Memory(thresholds.initial_statistics(num_classes), jnp.full(num_images, -1, jnp.int32))
     return State(model, model, optimizer(settings).init(model), memory, jnp.int32(0))
 
@@ -104,7 +113,12 @@ def views_of(kind: str) -> Views:
 
 
 def make_step(settings: Settings, views: Views) -> train.Step[State]:
-    """Return a function that performs one training step of the objective that the settings name."""
+    """Return a function that does one training step with the objective that the settings name.
+
+    Args:
+      settings: the settings of the training, among them `objective`.
+      views: the weak and the strong random transform of images.
+    """
     update = optimizer(settings).update
     objective = objective_of(settings)
 
@@ -135,11 +149,13 @@ def make_step(settings: Settings, views: Views) -> train.Step[State]:
 def draw_batch(
     settings: Settings, data: Data, number: Int[Array, ""], key: Key[Array, ""]
 ) -> Batch:
-    """Draw a random mini-batch with replacement.
+    """Draw a random mini-batch with replacement from the training data.
 
     The labelled images come from the first `data.num_labels` rows, so that no padding is drawn.
 
     Args:
+      settings: the settings, which give the numbers of images in a batch and of all steps.
+      data: the training data, padded.
       number: the number of steps done so far, from which the batch's `progress` is computed.
     """
     labelled_key, other_key = jax.random.split(key)

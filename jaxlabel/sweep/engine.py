@@ -1,4 +1,7 @@
-"""Execute a sweep: run what has no result yet, then write the tables, figures, and page."""
+"""Execute the runs of an experiment that have no result yet, then write tables and figures.
+
+The execution of all runs of an experiment is called a sweep.
+"""
 
 import math
 import os
@@ -18,17 +21,20 @@ MAX_JOBS = 8  # limit on the default number of runs at a time; each takes about 
 
 
 class Options(NamedTuple):
-    """Options for the execution of a sweep. Only `go_on` can change the results.
+    """Options for how the runs of an experiment are executed.
+
+    Of these options, only `go_on` can change the results.
 
     Attributes:
-      jobs: the number of runs at a time; 0 stands for one on an accelerator, else for one per
-        core, at most MAX_JOBS.
-      slurm: submitit's parameters as "KEY=VALUE,..." to submit the runs to Slurm; None to execute
-        them on this machine.
-      publish: True to append the results to results/NAME.jsonl beside the experiment file.
-      go_on: True to skip runs whose result is in results/NAME.jsonl, from any commit and machine.
-      limit: the minutes after which no run is started; 0 for no limit.
-      worker: the command that starts a worker process.
+      jobs: the number of runs at a time; 0 for one run if there is a GPU, else for one per CPU
+        core, at most MAX_JOBS (8).
+      slurm: the parameters of the library submitit, as "KEY=VALUE,...", to execute the runs on a
+        Slurm cluster; None to execute them on this machine.
+      publish: True to append the results to results/NAME.jsonl beside the experiment file NAME.py.
+      go_on: True to skip runs whose result is in results/NAME.jsonl already, even if another commit
+        or machine made it.
+      limit: the minutes after which no new run is started; 0 for no limit.
+      worker: the command, as a list of words, that starts a process which executes runs.
     """
 
     jobs: int = 0
@@ -46,21 +52,25 @@ def sweep(
     experiment: str, workdir: Path, *, quick: bool = False, data_root: str = "",
     options: Options = DEFAULTS,
 ) -> Path:  # fmt: skip
-    """Execute the missing runs of an experiment, write all outputs, and print the tables.
+    """Execute the runs of an experiment that have no result yet, and print tables of all results.
+
+    The tables, figures, and a web page with links to the runs' reports are written to `workdir`.
 
     Args:
-      experiment: the path or name of the experiment file.
-      workdir: the directory of the sweep.
-      quick: True for the experiment's quick variant.
-      data_root: the directory that holds a folder per data set; may be "".
-      options: how the sweep is executed.
+      experiment: the path or the name of the experiment file.
+      workdir: the directory for all files of the experiment's runs.
+      quick: True to execute the experiment's small variant, which takes less time.
+      data_root: the directory that holds a folder for each data set; an empty string if the
+        experiment needs no such directory.
+      options: how the runs are executed, such as the number of runs at a time.
 
     Returns:
       The path of table.md.
 
     Raises:
-      UsageError: the experiment, the directory or an option does not fit.
-      JaxlabelError: runs failed; all other runs are done.
+      UsageError: the experiment file has an error, two options exclude each other, or the directory
+        holds other files.
+      JaxlabelError: some runs failed. The error is raised after all other runs have ended.
     """
     file = plan.find(experiment)
     if options.publish and quick:
@@ -75,8 +85,8 @@ def sweep(
         made = plan.read(file, workdir, quick, data_root)
         reused = records.published_lines(made, published) if options.go_on else {}
         failed = run_missing(made, workdir, options, lock, reused)
-        new = records.finished(made, workdir)
-        lines = records.in_order(made, reused | new)
+        new = records.finished_lines(made, workdir)
+        lines = records.lines_in_plan_order(made, reused | new)
         table = write_outputs(made, workdir, lines, failed)
     finally:
         os.close(lock)
@@ -93,16 +103,17 @@ def sweep(
 
 
 def take_lock(workdir: Path, patience: float = 10.0) -> int:
-    """Lock the directory of a sweep and return the lock's file descriptor.
+    """Lock the directory of an experiment's runs and return the lock's file descriptor.
 
-    The workers of a killed sweep keep the lock until they end.
+    The function waits for the lock, because the workers of a killed process keep it until they end.
 
     Args:
-      workdir: the directory of the sweep.
-      patience: the seconds to wait for the lock.
+      workdir: the directory.
+      patience: the largest number of seconds to wait.
 
     Raises:
-      UsageError: another sweep uses the directory, or it holds other files.
+      UsageError: another process still uses the directory after the wait, or the directory holds
+        files that do not belong to an experiment's runs.
     """
     names = [p.name for p in workdir.iterdir() if not p.name.startswith(".")]
     strange = [name for name in names if not name.endswith(directory.CONSOLE)]
@@ -122,30 +133,32 @@ def take_lock(workdir: Path, patience: float = 10.0) -> int:
 def run_missing(
     made: Plan, workdir: Path, options: Options, lock: int, reused: Container[str]
 ) -> list[Outcome]:
-    """Execute the runs that have no result yet, seed by seed, and return those that failed.
+    """Execute the runs of an experiment that have no result yet, and return those that failed.
+
+    All runs with one seed come before the runs with the next seed.
 
     Args:
-      made: the plan of the sweep.
-      workdir: the directory of the sweep.
+      made: the plan, which lists the runs.
+      workdir: the directory for all files of the runs.
       options: how the runs are executed.
-      lock: the file descriptor of the directory's lock, which the workers inherit.
-      reused: the names of runs with a published result, which are skipped.
+      lock: the file descriptor of the directory's lock, which the worker processes inherit.
+      reused: the names of runs that are not executed because their result is published already.
     """
     missing = [
         run for run in made.runs if run.name not in reused and records.result(run, workdir) is None
     ]
-    # Seed by seed, a sweep that is stopped early has run each row equally often.
+    # With this order, a sweep that is stopped early has run each row equally often.
     missing.sort(key=lambda run: run.config["seed"])
     if not missing:
         return []
     jobs = options.jobs or default_jobs()
     failed: list[Outcome] = []
-    done = _reporter(missing, len(made.runs), workdir, failed)
+    done = _make_reporter(missing, len(made.runs), workdir, failed)
     print(f"{made.experiment}: {len(missing)} of {len(made.runs)} runs to do, "
           f"{min(jobs, len(missing))} at a time", flush=True)  # fmt: skip
     environment = run_environment(workdir, jobs)
     for run in missing:
-        records.set_aside(run, workdir)
+        records.move_outdated_folder(run, workdir)
     if options.slurm is not None:
         chosen = slurm.options(options.slurm)
         slurm.run_all(missing, workdir, jobs, environment, done, options=chosen)
@@ -159,7 +172,10 @@ def run_missing(
 
 
 def default_jobs() -> int:
-    """Return the default number of runs at a time: 1 on an accelerator, else one per core."""
+    """Return the default number of runs at a time: 1 if there is a GPU, else one per CPU core.
+
+    The number is never larger than MAX_JOBS (8).
+    """
     if os.path.exists("/dev/nvidiactl"):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -167,9 +183,14 @@ def default_jobs() -> int:
 
 
 def run_environment(workdir: Path, jobs: int) -> dict[str, str]:
-    """Return environment variables for the runs: the caches they share, and XLA's memory setting.
+    """Return environment variables for the processes that execute the runs of an experiment.
 
-    Variables that the user has set are left out.
+    The variables name the cache folders that all runs share, and keep XLA from reserving the whole
+    GPU memory for one of several processes. Variables that the user has set are left out.
+
+    Args:
+      workdir: the directory for all files of the runs, in which the cache is placed.
+      jobs: the number of runs at a time.
     """
     cache = workdir.resolve() / "cache"
     wanted = {
@@ -186,7 +207,17 @@ def run_environment(workdir: Path, jobs: int) -> dict[str, str]:
 def write_outputs(
     made: Plan, workdir: Path, lines: Sequence[Mapping[str, Any]], failed: Sequence[Outcome]
 ) -> Path:
-    """Write table.md, table.csv, figures/, and the page; return the path of table.md."""
+    """Write the results of an experiment as tables, figures, and a web page.
+
+    Args:
+      made: the plan, which lists the runs of the experiment.
+      workdir: the directory in which table.md, table.csv, figures/ and index.html are written.
+      lines: the results of the finished runs; each names the table and row to which it belongs.
+      failed: the failed runs with their error messages, which the web page lists.
+
+    Returns:
+      The path of table.md.
+    """
     path = workdir / "table.md"
     files.write(path, tables.document(made, lines))
     files.write(workdir / "table.csv", tables.csv_text(lines))
@@ -197,14 +228,16 @@ def write_outputs(
 
 
 def write_figures(folder: Path, prefix: str, charts: Mapping[str, page.Chart]) -> None:
-    """Write an SVG file per chart, and delete the files of charts that no longer exist.
+    """Write each chart as an SVG file, and delete outdated files.
+
+    A file is outdated if its name begins with `prefix` and "table" but it is not among `charts`.
 
     Args:
       folder: the folder of the files.
-      prefix: the beginning of the files' names.
-      charts: the charts by name.
+      prefix: the beginning of each file's name, such as "baselines_"; may be empty.
+      charts: the charts by the rest of their file's name without ".svg", such as "table1".
     """
-    drawn = {f"{prefix}{name}.svg": page.standalone(chart) for name, chart in charts.items()}
+    drawn = {f"{prefix}{name}.svg": page.svg_file_text(chart) for name, chart in charts.items()}
     for name, picture in drawn.items():
         files.write(folder / name, picture)
     for figure in folder.glob(f"{prefix}table*.svg"):
@@ -213,28 +246,35 @@ def write_figures(folder: Path, prefix: str, charts: Mapping[str, page.Chart]) -
 
 
 def publish(made: Plan, lines: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Append the results to a file, and write the table and figures of that file beside it.
+    """Append results to a file of published results, and write tables and figures of this file.
 
-    Results of settings that the plan no longer has stay in the file, but are not in the table.
+    Results whose settings are no longer in the plan stay in the file, but are not in the tables.
+
+    Args:
+      made: the plan, which lists the runs of the experiment.
+      lines: the results of the finished runs; each names the table and row to which it belongs.
+      path: the file, NAME.jsonl. NAME.md and the folder figures are written into its directory.
     """
     for line in lines:
         results.append(path, line)
     current = records.published_lines(made, path) | {line["run"]: dict(line) for line in lines}
-    shown = records.in_order(made, current)
+    shown = records.lines_in_plan_order(made, current)
     files.write(path.with_suffix(".md"), tables.document(made, shown))
     write_figures(path.with_name("figures"), f"{path.stem}_", page.charts(shown))
 
 
-def _reporter(
+def _make_reporter(
     missing: Sequence[Run], total: int, workdir: Path, failed: list[Outcome]
 ) -> Callable[[Outcome], None]:
-    """Return a function that prints a line for each ended run and collects the failed runs.
+    """Make a function to be called with the outcome of each run: it prints how the run ended.
+
+    The printed line shows the run's accuracy or error, and the estimated remaining time.
 
     Args:
-      missing: the runs to execute.
-      total: the number of runs of the whole sweep.
-      workdir: the directory of the sweep.
-      failed: the list to which the failed runs are appended.
+      missing: the runs that will be executed.
+      total: the number of runs of the whole experiment, including those that have a result.
+      workdir: the directory for all files of the runs.
+      failed: a list to which the made function appends each run that failed.
     """
     began, count = time.monotonic(), 0
 

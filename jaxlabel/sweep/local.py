@@ -21,8 +21,17 @@ WORKER = (sys.executable, "-m", "jaxlabel.sweep.worker")
 Done = Callable[[Outcome], None]  # is called with the outcome of each run
 
 
-def job(run: Run, workdir: Path) -> dict[str, Any]:
-    """Return the job for a worker: the run's settings, directory, log file, and command."""
+def make_job(run: Run, workdir: Path) -> dict[str, Any]:
+    """Return a job: the description of a run that is sent to a worker process as JSON.
+
+    Args:
+      run: the run.
+      workdir: the directory for all files of the experiment's runs.
+
+    Returns:
+      The class and the values of the run's settings, its directory, its log file, and the command
+      line of this process.
+    """
     folder = workdir / "runs" / run.name
     return {"recipe": run.recipe, "config": run.config, "workdir": str(folder),
             "log": str(folder / "run.log"), "command": sys.argv}  # fmt: skip
@@ -32,18 +41,19 @@ def run_all(
     runs: Sequence[Run], workdir: Path, jobs: int, environment: Mapping[str, str], done: Done,
     *, worker: Sequence[str] = WORKER, hold: Sequence[int] = (), until: float = math.inf,
 ) -> None:  # fmt: skip
-    """Execute runs in parallel and call `done` with the outcome of each run when it ends.
+    """Execute runs in several worker processes in parallel, and wait until all runs have ended.
 
     Args:
       runs: the runs, in the order in which they start.
-      workdir: the directory of the sweep.
+      workdir: the directory for all files of the runs.
       jobs: the number of runs at a time.
       environment: environment variables for the workers, in addition to those of this process.
-      done: a function that is called with the outcome of each run.
-      worker: the command that starts a worker; the list of its cores is added as an argument.
+      done: a function that is called with the outcome of each run when the run ends.
+      worker: the command that starts a worker; the list of the worker's CPU cores, such as "0,1",
+        is added as an argument.
       hold: file descriptors of locks that the workers inherit, so that the locks last until the
         last worker has ended.
-      until: the time of `time.monotonic` after which no run is started.
+      until: the time, on the clock `time.monotonic`, after which no run is started.
     """
     todo: queue.SimpleQueue[Run] = queue.SimpleQueue()
     for run in runs:
@@ -63,7 +73,9 @@ def run_all(
     shares = core_shares(min(jobs, len(runs)))
     for cores in shares:
         serve = threading.Thread(
-            target=_serve, args=(lambda c=cores: start(c), todo, ended, workdir, until), daemon=True
+            target=_execute_queued_runs,
+            args=(lambda c=cores: start(c), todo, ended, workdir, until),
+            daemon=True,
         )
         serve.start()
     try:
@@ -80,11 +92,15 @@ def run_all(
 
 
 def core_shares(jobs: int) -> list[str]:
-    """Divide the CPU cores among workers.
+    """Divide the CPU cores of this machine among worker processes.
+
+    Args:
+      jobs: the number of workers.
 
     Returns:
-      The cores of each worker, such as "0,1". More workers than cores get one core each, which
-      several share.
+      The core numbers of each worker as text, such as "0,1". If there are more workers than cores,
+      each worker gets one core, and some share it. On systems that cannot bind a process to cores,
+      each text is empty.
     """
     if not hasattr(os, "sched_getaffinity"):
         return [""] * jobs
@@ -95,20 +111,20 @@ def core_shares(jobs: int) -> list[str]:
     return [",".join(map(str, cores[a:b])) for a, b in itertools.pairwise(ends)]
 
 
-def _serve(
+def _execute_queued_runs(
     start: Callable[[], subprocess.Popen[str]], todo: "queue.SimpleQueue[Run]",
     ended: "queue.SimpleQueue[Outcome | None]", workdir: Path, until: float,
 ) -> None:  # fmt: skip
-    """Execute runs from a queue in one worker until the queue is empty or the time is over.
+    """Execute runs from a queue, one after another, until the queue is empty or the time is over.
 
-    A worker that dies is replaced for the next run.
+    The runs share one worker process. If it dies, a new process is started for the next run.
 
     Args:
-      start: a function that starts a worker.
-      todo: the queue of runs, which several threads share.
-      ended: the queue that receives the outcome of each run, and None at the end.
-      workdir: the directory of the sweep.
-      until: the time of `time.monotonic` after which no run is started.
+      start: a function that starts a worker process.
+      todo: the queue of runs, from which several threads take runs.
+      ended: a queue to which the outcome of each run is added, and None after the last run.
+      workdir: the directory for all files of the runs.
+      until: the time, on the clock `time.monotonic`, after which no run is started.
     """
     process: subprocess.Popen[str] | None = None
     while time.monotonic() < until:
@@ -116,24 +132,31 @@ def _serve(
             run = todo.get_nowait()
         except queue.Empty:
             break
-        payload, error = job(run, workdir), ""
+        payload, error = make_job(run, workdir), ""
         try:
             process = process or start()
-            error = _execute(process, payload)
+            error = _execute_job(process, payload)
         except (OSError, ValueError) as failure:
             assert process is not None or isinstance(failure, OSError)
             code = process.wait() if process else None
-            error = f"its process {_ending(code)}" if process else str(failure)
+            error = f"its process {_exit_in_words(code)}" if process else str(failure)
             process = None
         ended.put(Outcome(run, error, Path(payload["log"])))
     ended.put(None)
 
 
-def _execute(process: "subprocess.Popen[str]", payload: Mapping[str, Any]) -> str:
-    """Send a job to a worker, wait for it, and return the job's error as one line, or "".
+def _execute_job(process: "subprocess.Popen[str]", payload: Mapping[str, Any]) -> str:
+    """Send a job to a worker process, wait until it is done, and return its error message.
+
+    Args:
+      process: the worker process.
+      payload: the job (the description of a run), from `make_job`.
+
+    Returns:
+      The error message as one line; an empty string if the job succeeded.
 
     Raises:
-      OSError, ValueError: the worker died.
+      OSError, ValueError: the worker process died.
     """
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(json.dumps(payload) + "\n")
@@ -141,8 +164,12 @@ def _execute(process: "subprocess.Popen[str]", payload: Mapping[str, Any]) -> st
     return str(json.loads(process.stdout.readline())["error"])
 
 
-def _ending(code: int | None) -> str:
-    """Return in words how a process with this exit code ended."""
+def _exit_in_words(code: int | None) -> str:
+    """Return how a process ended, in words: "ended with code 1" or "was killed by SIGKILL".
+
+    Args:
+      code: the exit code as `subprocess` reports it; negative if a signal killed the process.
+    """
     if code is not None and code < 0:
         return f"was killed by {signal.Signals(-code).name}"
     return f"ended with code {code}"

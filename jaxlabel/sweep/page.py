@@ -1,4 +1,4 @@
-"""Draw the figures of a sweep, and make its page of figures, tables, and links to reports."""
+"""Draw the figures of an experiment, and make its page of figures, tables, and report links."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,11 +25,11 @@ STYLE = (
 
 
 class Chart(NamedTuple):
-    """A chart of a sweep.
+    """A line chart, or a grid of small line charts, of an experiment's results.
 
     Attributes:
-      title: the title.
-      picture: the SVG.
+      title: the title, which stands above the chart.
+      picture: the chart as SVG, without its title and legend.
       legend: the names of the lines, in the order of their colours.
     """
 
@@ -39,23 +39,25 @@ class Chart(NamedTuple):
 
 
 def charts(lines: Sequence[Mapping[str, Any]]) -> dict[str, Chart]:
-    """Draw a chart for each table whose horizontal axis has numbers.
+    """Draw a chart for each table of an experiment's results, such as accuracy over labels.
 
-    A table with more than MAX_LINES lines and several data sets gets a chart per data set. A table
-    with more than MAX_LINES lines of a single point each gets none.
+    Tables whose horizontal axis has no numbers get no chart. A table with several data sets gets a
+    chart for each of them if a common chart would have more than MAX_LINES (5) lines. A chart of
+    more than MAX_LINES lines is left out if each line is a single point.
 
     Args:
-      lines: the results with their positions in the tables, from `tables.line`.
+      lines: the results of the runs, each with the names of its table and row, from
+        `tables.result_line`.
 
     Returns:
-      The charts by the names of their files, such as "table1" or "table2_mnist".
+      The charts by the names of their files without ".svg", such as "table1" or "table2_mnist".
     """
     rows, made = tables.rows(lines), {}
     for number, title in enumerate(dict.fromkeys(row.table for row in rows), 1):
         members = [row for row in rows if row.table == title]
         datasets = list(dict.fromkeys(row.dataset for row in members))
         parts = {f"table{number}": (title, members)}
-        if len({_line(row) for row in members}) > MAX_LINES and len(datasets) > 1:
+        if len({_line_of_row(row) for row in members}) > MAX_LINES and len(datasets) > 1:
             parts = {
                 f"table{number}_{dataset}": (
                     f"{title}, {dataset}", [row for row in members if row.dataset == dataset]
@@ -63,19 +65,20 @@ def charts(lines: Sequence[Mapping[str, Any]]) -> dict[str, Chart]:
                 for dataset in datasets
             }  # fmt: skip
         for name, (heading, part) in parts.items():
-            series = _series(part)
+            series = _lines_with_points(part)
             if series and (len(series) <= MAX_LINES or any(len(line.x) > 1 for line in series)):
-                made[name] = _chart(series, heading, part[0])
+                made[name] = _draw_chart(series, heading, part[0])
     return made
 
 
-def _chart(series: list[figures.Series], title: str, row: tables.Row) -> Chart:
-    """Draw lines in one picture, or, if there are many, in one small picture each.
+def _draw_chart(series: list[figures.Series], title: str, row: tables.Row) -> Chart:
+    """Draw lines in one chart or, if there are more than MAX_LINES (5), in a grid of small charts.
 
     Args:
-      series: the lines. Each small picture also shows the first line.
-      title: the title.
-      row: a row of the table, which has the names of the measure and the horizontal axis.
+      series: the lines. Each small chart shows the first line and one other line.
+      title: the title of the chart.
+      row: a row of the table of results; it has the names of the measure and of the horizontal
+        axis, such as "test_accuracy" and "labels_spent".
     """
     measure, over = next(iter(row.measures)), row.lines[0]["over"]
     every_x = [x for line in series for x in line.x]
@@ -92,8 +95,8 @@ def _chart(series: list[figures.Series], title: str, row: tables.Row) -> Chart:
     )
 
 
-def standalone(chart: Chart) -> str:
-    """Return a chart as the text of an SVG file with its own colours and legend."""
+def svg_file_text(chart: Chart) -> str:
+    """Return a chart with its legend as the text of an SVG file that needs no style sheet."""
     head, end, rest = str(figures.with_legend(chart.picture, chart.legend)).partition(">")
     return f"{head}{end}<style>{STYLE}</style>{rest}\n"
 
@@ -102,16 +105,16 @@ def render(
     plan: Plan, workdir: Path, lines: Sequence[Mapping[str, Any]], failed: Sequence[Outcome],
     charts: Mapping[str, Chart],
 ) -> str:  # fmt: skip
-    """Return the sweep's page as HTML that needs no network.
-
-    Links are relative to the sweep's directory.
+    """Return the web page of an experiment's results as HTML text that needs no network.
 
     Args:
-      plan: the plan of the sweep.
-      workdir: the directory of the sweep.
-      lines: the results with their positions in the tables, from `tables.line`.
-      failed: the outcomes of failed runs.
-      charts: the charts, from `charts`.
+      plan: the plan, which lists the experiment's runs.
+      workdir: the directory for all files of the runs. The page must be written into it, because
+        the page's links to the runs' reports are relative.
+      lines: the results of the runs, each with the names of its table and row, from
+        `tables.result_line`.
+      failed: the failed runs with their error messages.
+      charts: the charts by the names of their files, from the function `charts`.
     """
     import jinja2
 
@@ -124,7 +127,7 @@ def render(
     for number, title in enumerate(dict.fromkeys(row.table for row in rows), 1):
         members = [row for row in rows if row.table == title]
         head, *cells = tables.text_cells(members)
-        body = [{"cells": texts, "runs": [_report(workdir, line) for line in row.lines]}
+        body = [{"cells": texts, "runs": [_report_link(workdir, line) for line in row.lines]}
                 for texts, row in zip(cells, members, strict=True)]  # fmt: skip
         sections.append({"title": title, "head": head, "rows": body,
                          "charts": [chart for name, chart in charts.items()
@@ -136,19 +139,29 @@ def render(
     )
 
 
-def _report(workdir: Path, line: Mapping[str, Any]) -> tuple[int, str]:
-    """Return a run's seed and the link to its report; "" if the report is not on this machine."""
+def _report_link(workdir: Path, line: Mapping[str, Any]) -> tuple[int, str]:
+    """Return the seed of a run and the relative link to its report.
+
+    Args:
+      workdir: the directory for all files of the experiment's runs.
+      line: the result of the run.
+
+    Returns:
+      The seed and the link. The link is an empty string if the report does not exist in `workdir`,
+      because the run was executed on another machine.
+    """
     link = f"runs/{line['run']}/report.html"
     return line["seed"], link if (workdir / link).is_file() else ""
 
 
 class Line(NamedTuple):
-    """The properties that all points of a line in a chart have in common.
+    """The identity of a line in a chart of results: two equal values stand for one line.
 
     Attributes:
-      arm: the name of the arm.
+      arm: the name of the compared method (called arm), such as "random labels".
       dataset: the name of the data set.
-      settings: the settings of the arm's grid that are not on the axis.
+      settings: names and values of the settings that the experiment varies for this method, such as
+        (("steps", 100),). The setting on the chart's horizontal axis is left out.
     """
 
     arm: str
@@ -156,37 +169,49 @@ class Line(NamedTuple):
     settings: tuple[tuple[str, Any], ...]
 
 
-def _line(row: tables.Row) -> Line:
-    """Return the line that a row of a table is a point of."""
+def _line_of_row(row: tables.Row) -> Line:
+    """Return the identity of the line, in a chart, on which a row of the results table is a point.
+
+    A row summarises the runs that differ only in their seed.
+    """
     first = row.lines[0]
     axis = {"data", first["over"], "budget" if first["over"] == "labels_spent" else ""}
     cell = {key: _hashable(value) for key, value in first["cell"].items() if key not in axis}
     return Line(row.name, row.dataset, tuple(cell.items()))
 
 
-def _series(rows: Sequence[tables.Row]) -> list[figures.Series]:
-    """Return the lines of a table, with their points in the order of the horizontal axis."""
+def _lines_with_points(rows: Sequence[tables.Row]) -> list[figures.Series]:
+    """Return the lines of a chart, in which each row of a results table is a point of a line.
+
+    The points of each line are sorted by horizontal position. A row is left out if its value on the
+    horizontal axis is not a number, or if its measure has no value.
+    """
     points: dict[Line, list[tuple[float, float, float, float]]] = {}
     for row in rows:
         name, values = next(iter(row.measures.items()))
-        places = [_place(line) for line in row.lines]
+        places = [_axis_position(line) for line in row.lines]
         numbers = [x for x in places if x is not None]
         if not values or not numbers:
             continue
-        mean, low, high = tables.bounded(name, values)
+        mean, low, high = tables.bounded_mean_interval(name, values)
         ends = (mean if low is None else low, mean if high is None else high)
-        points.setdefault(_line(row), []).append((float(np.mean(numbers)), mean, *ends))
+        points.setdefault(_line_of_row(row), []).append((float(np.mean(numbers)), mean, *ends))
     drawn = []
     for line, coordinates in points.items():
         x, y, below, above = ([*axis] for axis in zip(*sorted(coordinates), strict=True))
-        drawn.append(figures.Series(_name(line, list(points)), x, y, below, above))
+        drawn.append(figures.Series(_line_name(line, list(points)), x, y, below, above))
     return drawn
 
 
-def _name(line: Line, lines: Sequence[Line]) -> str:
-    """Return a name that distinguishes a line from the others: arm, settings, and data set.
+def _line_name(line: Line, lines: Sequence[Line]) -> str:
+    """Return a name for a line in a chart's legend, such as "random labels, steps=100, mnist".
 
-    Parts that are equal for all lines are left out.
+    The name consists of the compared method (called arm), its settings, and the data set. What is
+    equal for all lines of the chart is left out.
+
+    Args:
+      line: the line to name.
+      lines: all lines of the chart.
     """
     arm = [other for other in lines if other.arm == line.arm]
     parts = [] if len(arm) == len(lines) and len(arm) > 1 else [line.arm]
@@ -199,11 +224,19 @@ def _name(line: Line, lines: Sequence[Line]) -> str:
 
 
 def _hashable(value: Any) -> Any:
-    """Return a setting's value, or its text if it is not a string or number."""
+    """Return a setting's value unchanged if it is a string or a number, else converted to text."""
     return value if isinstance(value, str | int | float | bool) else str(value)
 
 
-def _place(line: Mapping[str, Any]) -> float | None:
-    """Return a run's position on the horizontal axis, or None if it is not a number."""
+def _axis_position(line: Mapping[str, Any]) -> float | None:
+    """Return the position of a run's result on the chart's horizontal axis.
+
+    Args:
+      line: the result of the run. Its entry "over" names the quantity on the axis, such as
+        "labels_spent".
+
+    Returns:
+      The value of this quantity; None if the value is not a number.
+    """
     value = line.get(line["over"], line["config"].get(line["over"]))
     return float(value) if isinstance(value, int | float) else None

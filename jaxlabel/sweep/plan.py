@@ -1,8 +1,8 @@
-"""Make the list of an experiment's runs from its file.
+"""Make the list of an experiment's runs from the experiment file.
 
-The list is stored in the sweep's directory as plan.json, and it is read from there until something
-that it was made from changes. This avoids the import of the experiment file, which imports JAX and
-takes seconds.
+The list, called plan, is stored in the file plan.json in the directory of the runs. It is made
+anew only if the experiment file, jaxlabel, or an option has changed, because the import of an
+experiment file takes seconds.
 """
 
 import dataclasses
@@ -27,13 +27,15 @@ DATA_ROOT = "DATA_ROOT"  # the placeholder for --data_root in an experiment file
 def find(experiment: str) -> Path:
     """Return the absolute path of an experiment file.
 
-    The file is searched in the current directory, in the repository, and in the installed package.
+    The function looks in the current directory, then in jaxlabel's repository, and then in the
+    installed package of jaxlabel.
 
     Args:
-      experiment: a path, or the name of a file in experiments/, with or without ".py".
+      experiment: the path of the file, or the name of a file in the folder experiments of one of
+        these three directories; the ending ".py" may be left out.
 
     Raises:
-      UsageError: the file is in none of these places.
+      UsageError: the file is in none of these directories.
     """
     package = Path(__file__).parents[1]
     name = experiment if experiment.endswith(".py") else f"{experiment}.py"
@@ -50,18 +52,20 @@ def find(experiment: str) -> Path:
 
 
 def read(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
-    """Return the plan of an experiment: the stored one if it is current, else a new one.
+    """Return the plan (the list of runs) of an experiment.
 
-    A new plan is written to plan.json.
+    The plan is read from the file plan.json if this file exists and is up to date: the experiment
+    file, jaxlabel's code and the arguments are unchanged. Otherwise a new plan is made and stored.
 
     Args:
       file: the experiment file.
-      workdir: the directory of the sweep.
-      quick: True for the experiment's quick variant.
-      data_root: the directory that holds a folder per data set; may be "".
+      workdir: the directory for all files of the runs, which holds plan.json.
+      quick: True for the experiment's small variant, which takes less time.
+      data_root: the directory that holds a folder for each data set; may be an empty string.
 
     Raises:
-      UsageError: the file or a setting in it does not fit, or the directory holds another sweep.
+      UsageError: the experiment file or a setting in it is wrong, or `workdir` holds the runs of
+        another experiment.
     """
     path = workdir / "plan.json"
     stored = files.read_json(path) or {}
@@ -80,10 +84,18 @@ def read(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
 
 
 def make(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
-    """Import an experiment file and return its plan, without a fingerprint.
+    """Import an experiment file and return the plan (the list of runs) of the experiment.
+
+    The caller must fill in the plan's attribute `fingerprint`, which is an empty string.
+
+    Args:
+      file: the experiment file.
+      workdir: the directory for all files of the runs.
+      quick: True for the experiment's small variant, which takes less time.
+      data_root: the directory that holds a folder for each data set; may be an empty string.
 
     Raises:
-      UsageError: the file or a setting in it does not fit, or two runs have the same name.
+      UsageError: the experiment file or a setting in it is wrong, or two runs have the same name.
     """
     about, experiment = load(file, quick)
     store = f"sqlite:///{workdir.resolve() / 'labels.db'}"
@@ -102,10 +114,14 @@ def make(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
 
 
 def load(file: Path, quick: bool) -> tuple[str, Experiment]:
-    """Import an experiment file and return its docstring and its experiment.
+    """Import an experiment file, and return its docstring and the experiment that it defines.
+
+    Args:
+      file: the experiment file, which defines the function get_experiment(quick).
+      quick: True for the experiment's small variant, which takes less time.
 
     Raises:
-      UsageError: the file cannot be run, or lacks a docstring or a valid get_experiment().
+      UsageError: the file cannot be executed, or lacks a docstring or a valid get_experiment().
     """
     spec = importlib.util.spec_from_file_location("experiment", file)
     assert spec is not None and spec.loader is not None, file
@@ -128,11 +144,20 @@ def load(file: Path, quick: bool) -> tuple[str, Experiment]:
 
 
 def runs_of_arm(table: Table, arm: Arm, data_root: str, store: str) -> Iterator[Run]:
-    """Yield the runs of an arm, row by row; the seed changes fastest.
+    """Yield all training runs of an arm, which is a method with a grid of settings.
+
+    There is a run for each combination of settings and each seed. All seeds of a combination come
+    one after another.
+
+    Args:
+      table: the results table that shows the arm.
+      arm: the arm.
+      data_root: the directory that holds a folder for each data set.
+      store: the URL of the database of labels for runs whose setting `store` is empty.
 
     Raises:
-      UsageError: the grid has an unknown setting or a value that does not fit, or the number of
-        published figures is not the number of rows.
+      UsageError: the grid has an unknown setting or a value that is not allowed, or the number of
+        published results differs from the number of combinations.
     """
     place = f"{table.title}, {arm.name}"
     fields = {field.name for field in dataclasses.fields(arm.base)}
@@ -151,9 +176,9 @@ def runs_of_arm(table: Table, arm: Arm, data_root: str, store: str) -> Iterator[
             except UsageError as error:
                 raise UsageError(f"{place}: {error}") from error
             yield Run(
-                name=_name(table, arm, cell, seed),
+                name=_run_name(table, arm, cell, seed),
                 recipe=f"{type(config).__module__}:{type(config).__qualname__}",
-                config=json.loads(json.dumps(_placed(config, data_root, store, place))),
+                config=json.loads(json.dumps(_resolve_paths(config, data_root, store, place))),
                 table=table.title, row=arm.name, cell=cell,
                 theirs=arm.theirs[number] if arm.theirs else None,
             )  # fmt: skip
@@ -161,23 +186,28 @@ def runs_of_arm(table: Table, arm: Arm, data_root: str, store: str) -> Iterator[
 
 @functools.cache
 def defaults(recipe: str) -> dict[str, Any]:
-    """Return the default settings of a recipe, in the form in which a plan stores them."""
+    """Return the default settings of a configuration class, by name, as values for JSON.
+
+    Args:
+      recipe: the class as "module:name", such as "jaxlabel.methods.semisup:Config".
+    """
     fields = dataclasses.fields(config_class(recipe))
     values = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
     return json.loads(json.dumps(values))
 
 
-def _placed(config: RunConfig, data_root: str, store: str, place: str) -> dict[str, Any]:
-    """Return the settings with the paths of the data and the label store on this machine.
+def _resolve_paths(config: RunConfig, data_root: str, store: str, place: str) -> dict[str, Any]:
+    """Return a run's settings as a dictionary, in which the paths of data and labels are filled in.
 
     Args:
-      config: the settings of a run.
-      data_root: the directory that replaces DATA_ROOT in the setting `data`.
-      store: the URL of the label store for a configuration that names none.
-      place: the name of the table and arm, for error messages.
+      config: the settings of the run.
+      data_root: the directory that replaces the placeholder DATA_ROOT in the setting `data`, which
+        is for example "idx:DATA_ROOT/mnist".
+      store: the URL of a database of labels, which becomes the setting `store` if that is empty.
+      place: the names of the run's table and compared method, for error messages.
 
     Raises:
-      UsageError: the data's directory is missing.
+      UsageError: the directory of the data is missing or not given.
     """
     settings = dataclasses.asdict(config)
     if DATA_ROOT in config.data:
@@ -193,8 +223,16 @@ def _placed(config: RunConfig, data_root: str, store: str, place: str) -> dict[s
     return settings
 
 
-def _name(table: Table, arm: Arm, cell: dict[str, Any], seed: int) -> str:
-    """Return a readable name for a run's folder, made of table, data, arm, settings and seed."""
+def _run_name(table: Table, arm: Arm, cell: dict[str, Any], seed: int) -> str:
+    """Return a readable name for the folder of a run: "s3-mnist-random-labels-budget=500-s0".
+
+    Args:
+      table: the results table that shows the run. The name begins with the part of the table's
+        title before a colon.
+      arm: the arm (a method with a grid of settings) to which the run belongs.
+      cell: the run's values of the settings in the grid, such as {"budget": 500}.
+      seed: the seed of the run.
+    """
     values = [f"{name}={str(value).rpartition('/')[2]}" for name, value in cell.items()]
     data = [] if "data" in cell else [re.split("[:/]", arm.base.data.rstrip("/"))[-1]]
     words = [table.title.split(":")[0], *data, arm.name, *values]

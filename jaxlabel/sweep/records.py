@@ -1,4 +1,7 @@
-"""Read the results of a sweep's runs from its directory and from published files."""
+"""Read the results of an experiment's runs from the runs' folders and from published files.
+
+A "line" is the result of one run with the names of the table and row to which it belongs.
+"""
 
 import itertools
 from collections.abc import Mapping
@@ -13,17 +16,32 @@ from jaxlabel.sweep.types import Plan, Run
 
 
 def result(run: Run, workdir: Path) -> dict[str, Any] | None:
-    """Return the result of a run if it finished with the settings of the plan, else None."""
+    """Return the result of a run that finished with the planned settings.
+
+    Args:
+      run: the run with its planned settings.
+      workdir: the directory for all files of the experiment's runs.
+
+    Returns:
+      The content of the run's result.json; None if the run has not finished or had other settings.
+    """
     folder = workdir / "runs" / run.name
     config, content = (files.read_json(folder / n) for n in ("config.json", "result.json"))
-    return content if config is not None and _has_settings(config, run, run.config) else None
+    return content if config is not None and _settings_agree(config, run, run.config) else None
 
 
-def set_aside(run: Run, workdir: Path) -> None:
-    """Move a run's folder to the folder `earlier` if it holds a run with other settings."""
+def move_outdated_folder(run: Run, workdir: Path) -> None:
+    """Move the folder of a run to `workdir`/earlier if its files were made with other settings.
+
+    The run can then start anew with the planned settings.
+
+    Args:
+      run: the run with its planned settings.
+      workdir: the directory for all files of the experiment's runs.
+    """
     folder = workdir / "runs" / run.name
     config = files.read_json(folder / "config.json")
-    if config is None or _has_settings(config, run, run.config):
+    if config is None or _settings_agree(config, run, run.config):
         return
     free = (workdir / "earlier" / f"{run.name}-{n}" for n in itertools.count(1))
     target = next(path for path in free if not path.exists())
@@ -31,20 +49,34 @@ def set_aside(run: Run, workdir: Path) -> None:
     folder.rename(target)
 
 
-def finished(made: Plan, workdir: Path) -> dict[str, dict[str, Any]]:
-    """Return the results of a sweep's finished runs as table lines, by the runs' names."""
+def finished_lines(made: Plan, workdir: Path) -> dict[str, dict[str, Any]]:
+    """Return the results of the finished runs of an experiment, by the names of the runs.
+
+    Args:
+      made: the plan, which lists the runs.
+      workdir: the directory for all files of the runs.
+
+    Returns:
+      For each finished run its result with the names of its table and row, from
+      `tables.result_line`.
+    """
     pairs = [(run, result(run, workdir)) for run in made.runs]
-    return {run.name: tables.line(made, run, found) for run, found in pairs if found is not None}
+    return {
+        run.name: tables.result_line(made, run, found) for run, found in pairs if found is not None
+    }
 
 
 def published_lines(made: Plan, path: Path) -> dict[str, dict[str, Any]]:
-    """Return the published results of the plan's runs as table lines, by the runs' names.
+    """Return the published results of an experiment's runs, by the names of the runs.
 
-    A result counts only if its settings are those of the plan.
+    A result is left out if the plan has other settings for the run.
 
     Args:
-      made: the plan of the sweep.
+      made: the plan, which lists the runs and their settings.
       path: the file of published results; it may be missing.
+
+    Returns:
+      For each run that has a published result, the result with the names of its table and row.
     """
     runs = {run.name: run for run in made.runs}
     lines = {}
@@ -52,33 +84,40 @@ def published_lines(made: Plan, path: Path) -> dict[str, dict[str, Any]]:
         run, config = runs.get(published.get("run", "")), published.get("config") or {}
         if run is None:
             continue
-        wanted = tables.without_places(made, run.config)
+        wanted = tables.without_local_paths(made, run.config)
         if wanted["kind"] == "auto":  # a result records the kind that "auto" became
             wanted |= {"kind": kind_of(published["dataset"])}
-        if _has_settings(config, run, wanted):
-            lines[run.name] = tables.line(made, run, published) | {"config": config}
+        if _settings_agree(config, run, wanted):
+            lines[run.name] = tables.result_line(made, run, published) | {"config": config}
     return lines
 
 
-def in_order(made: Plan, lines: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the available table lines in the order of the plan's runs."""
+def lines_in_plan_order(made: Plan, lines: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the results of an experiment's runs as a list in the order of the plan.
+
+    Args:
+      made: the plan, which lists the runs.
+      lines: the results by the names of the runs. Runs without a result are skipped.
+    """
     return [lines[run.name] for run in made.runs if run.name in lines]
 
 
-def _has_settings(config: Mapping[str, Any], run: Run, wanted: Mapping[str, Any]) -> bool:
-    """Return True if a recorded configuration computes the same as the wanted settings.
+def _settings_agree(config: Mapping[str, Any], run: Run, wanted: Mapping[str, Any]) -> bool:
+    """Return True if two dictionaries of settings are equal, so that their runs compute the same.
+
+    Settings that do not change what a run computes, such as the URL of the label database, are
+    ignored.
 
     Args:
-      config: the recorded configuration. Settings that it lacks have their default value.
-      run: the run, whose recipe has the defaults.
-      wanted: the settings to compare with. Settings that do not change what a run computes, such
-        as the label store, are ignored.
+      config: the settings with which a result was made. A missing setting has its default value.
+      run: the planned run, whose configuration class has the default values.
+      wanted: the settings that the result should have.
     """
     if wanted.keys() - config.keys():  # importing the recipe takes seconds, so only if needed
         config = plan.defaults(run.recipe) | dict(config)
-    return _essence(config) == _essence(wanted)
+    return _computing_settings(config) == _computing_settings(wanted)
 
 
-def _essence(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that determine what a run computes."""
+def _computing_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings in `config` that can change what a run computes, and leave out others."""
     return {k: v for k, v in config.items() if k == "seed" or k not in results.INCIDENTAL}

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxlabel.errors import UsageError
 from jaxlabel.sweep import worker
-from jaxlabel.sweep.local import Done, job
+from jaxlabel.sweep.local import Done, make_job
 from jaxlabel.sweep.types import Outcome, Run
 
 
@@ -15,16 +15,16 @@ def run_all(
     runs: Sequence[Run], workdir: Path, jobs: int, environment: Mapping[str, str], done: Done,
     *, options: Mapping[str, Any], seconds_between_checks: float = 5.0,
 ) -> None:  # fmt: skip
-    """Submit the runs as an array of jobs and wait until all have ended.
+    """Submit runs to a Slurm cluster as an array of jobs, and wait until all jobs have ended.
 
     Args:
-      runs: the runs, a job each.
-      workdir: the directory of the sweep.
+      runs: the runs; each becomes a Slurm job.
+      workdir: the directory for all files of the runs.
       jobs: the largest number of jobs at a time.
       environment: environment variables for the jobs.
-      done: a function that is called with the outcome of each run.
-      options: submitit's parameters, such as timeout_min or slurm_partition.
-      seconds_between_checks: the time between two checks for ended jobs.
+      done: a function that is called with the outcome of each run when the run ends.
+      options: the parameters of the library submitit, such as timeout_min or slurm_partition.
+      seconds_between_checks: the time between two checks whether jobs have ended.
 
     Raises:
       UsageError: submitit is not installed or rejects a parameter.
@@ -39,21 +39,27 @@ def run_all(
         executor.update_parameters(**parameters)
     except (NameError, TypeError, ValueError) as error:
         raise UsageError(f"--slurm_options: {error}") from error
-    payloads = [job(run, workdir) | {"environment": dict(environment)} for run in runs]
+    payloads = [make_job(run, workdir) | {"environment": dict(environment)} for run in runs]
     pending = dict(enumerate(executor.map_array(worker.remote, payloads)))
     while pending:
         for number in [n for n, handle in pending.items() if handle.done()]:
-            message = _error_of(pending.pop(number))
+            message = _job_error(pending.pop(number))
             done(Outcome(runs[number], message, Path(payloads[number]["log"])))
         if pending:
             time.sleep(seconds_between_checks)
 
 
 def options(text: str) -> dict[str, Any]:
-    """Parse "KEY=VALUE,KEY=VALUE" into a dictionary; whole numbers become integers.
+    """Parse the parameters of the library submitit from a text of the form "KEY=VALUE,KEY=VALUE".
+
+    Args:
+      text: the text, such as "timeout_min=60,slurm_partition=cpu".
+
+    Returns:
+      The values by key; values of digits only are converted to integers.
 
     Raises:
-      UsageError: a part has no "=".
+      UsageError: a piece between two commas has no "=".
     """
     parsed: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
@@ -64,8 +70,15 @@ def options(text: str) -> dict[str, Any]:
     return parsed
 
 
-def _error_of(handle: Any) -> str:
-    """Return the error of an ended Slurm job as one line, or ""."""
+def _job_error(handle: Any) -> str:
+    """Return the error message of an ended Slurm job as one line.
+
+    Args:
+      handle: the object by which the library submitit represents the job.
+
+    Returns:
+      The message; an empty string if the job succeeded.
+    """
     try:
         return str(handle.result())
     except Exception as error:

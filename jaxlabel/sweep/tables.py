@@ -1,7 +1,7 @@
-"""Make tables of a sweep's results, beside the published figures that they are compared with.
+"""Make tables of an experiment's results, and compare the results with published ones.
 
-The functions need only the results (lines), whether they come from a sweep's directory or from a
-file of published results.
+A "line" is the result of one run with the names of the table and row to which it belongs. Lines
+come from the runs' folders or from a file of published results.
 """
 
 import csv
@@ -20,16 +20,17 @@ Line = Mapping[str, Any]
 
 
 class Row(NamedTuple):
-    """A row of a table: the runs of one arm, data set and settings over several seeds.
+    """A row of a results table: it summarises several runs that differ only in their seed.
 
     Attributes:
       table: the title of the table.
-      name: the name of the arm.
+      name: the name of the arm (a method with a grid of settings) to which the runs belong.
       dataset: the name of the data set.
-      settings: the values of the arm's grid as text.
-      lines: the results of the runs.
-      measures: for each measure its values over the runs; runs without the measure are left out.
-      theirs: the published figure to compare with, or None.
+      settings: the runs' values of the settings in the grid, as text, such as "budget=500".
+      lines: the result of each run.
+      measures: for each measure, such as "test_accuracy", its values, one for each run. Runs
+        without the measure are left out.
+      theirs: the published result to compare with; None if there is none.
     """
 
     table: str
@@ -41,16 +42,18 @@ class Row(NamedTuple):
     theirs: float | None
 
 
-def line(plan: Plan, run: Run, result: Line) -> dict[str, Any]:
-    """Return a run's result with its position in the tables, without paths of this machine.
+def result_line(plan: Plan, run: Run, result: Line) -> dict[str, Any]:
+    """Return the result of a run together with the names of the table and row to which it belongs.
+
+    Paths of this machine are removed, so that the result can be published.
 
     Args:
-      plan: the plan of the sweep.
+      plan: the plan, which describes the experiment's tables.
       run: the run.
       result: the content of the run's result.json.
     """
     table = next(t for t in plan.tables if t["title"] == run.table)
-    config = without_places(plan, result["config"])
+    config = without_local_paths(plan, result["config"])
     kept = {key: value for key, value in result.items() if key != "ledger"}
     return kept | {
         "config": config, "experiment": plan.experiment, "table": run.table, "row": run.row,
@@ -59,8 +62,16 @@ def line(plan: Plan, run: Run, result: Line) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def without_places(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's settings without the paths of data and label store on this machine."""
+def without_local_paths(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's settings without the paths of the data and of the label database.
+
+    In the setting `data`, the path of the directory of data sets is replaced by "DATA_ROOT". The
+    settings `store` and `account` become empty.
+
+    Args:
+      plan: the plan of the experiment, which has the path of the directory of data sets.
+      config: the settings of the run by name.
+    """
     data = config["data"]
     if plan.data_root:
         data = data.replace(plan.data_root.rstrip("/") or "/", DATA_ROOT, 1)
@@ -68,18 +79,28 @@ def without_places(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rows(lines: Sequence[Line]) -> list[Row]:
-    """Group results into rows, in the order of each row's first result."""
+    """Make the rows of an experiment's tables: runs that differ only in their seed share a row.
+
+    Args:
+      lines: the results of the runs, from `result_line`. The rows of the tables are in the order in
+        which their first results occur in `lines`.
+    """
     groups: dict[str, list[Line]] = {}
     for line in lines:
         # The table has a separate column for the data set.
         cell = {k: v for k, v in line["cell"].items() if k != "data"}
         key = json.dumps([line["table"], line["row"], line["dataset"], cell])
         groups.setdefault(key, []).append(line)
-    return [_row(key, group) for key, group in groups.items()]
+    return [_group_row(key, group) for key, group in groups.items()]
 
 
 def document(plan: Plan, lines: Sequence[Line]) -> str:
-    """Return the Markdown text of table.md: the question, a note, and the tables."""
+    """Return the text of the file table.md: the experiment's question, a note, and its tables.
+
+    Args:
+      plan: the plan of the experiment, which has the question.
+      lines: the results of the runs, from `result_line`.
+    """
     head = f"# {plan.experiment}{' (quick)' if plan.quick else ''}\n\n{plan.question}\n"
     note = ("Means over n seeds with their 95% intervals (Student's t); seconds include what runs "
             "share.")  # fmt: skip
@@ -87,7 +108,11 @@ def document(plan: Plan, lines: Sequence[Line]) -> str:
 
 
 def markdown(lines: Sequence[Line]) -> str:
-    """Return all tables of the results in Markdown, each under its title."""
+    """Return the tables of an experiment as Markdown text, each under its title.
+
+    Args:
+      lines: the results of the runs, from `result_line`.
+    """
     all_rows, parts = rows(lines), []
     for title in dict.fromkeys(row.table for row in all_rows):
         cells = text_cells([row for row in all_rows if row.table == title])
@@ -98,22 +123,32 @@ def markdown(lines: Sequence[Line]) -> str:
 
 
 def text_cells(table: Sequence[Row]) -> list[list[str]]:
-    """Return the headings and the rows of one table as texts."""
+    """Return the text of each cell of a results table: a list of headings, then a list per row.
+
+    Args:
+      table: the rows of the table.
+    """
     measures = list(table[0].measures)
     is_compared = any(row.theirs is not None for row in table)
     head = ["row", "data set", "settings", "labels", *(m.replace("_", " ") for m in measures)]
     head += ["theirs", "difference"] if is_compared else []
     cells = [[*head, "n", "seconds", "device"]]
     for row in table:
-        texts = [row.name, row.dataset, row.settings, spread(labels(row), 0)]
-        texts += [with_interval(name, values) for name, values in row.measures.items()]
-        texts += _comparison(row) if is_compared else []
-        cells.append([*texts, str(len(row.lines)), spread(seconds(row), 1), devices(row)])
+        texts = [row.name, row.dataset, row.settings, mean_and_range(labels(row), 0)]
+        texts += [interval_text(name, values) for name, values in row.measures.items()]
+        texts += _comparison_cells(row) if is_compared else []
+        cells.append([*texts, str(len(row.lines)), mean_and_range(seconds(row), 1), devices(row)])
     return cells
 
 
 def csv_text(lines: Sequence[Line]) -> str:
-    """Return CSV text with a line per row and measure; fractions are not in percent."""
+    """Return the tables of an experiment as CSV text, with a line for each table row and measure.
+
+    Accuracies are fractions, not percentages.
+
+    Args:
+      lines: the results of the runs, from `result_line`.
+    """
     page = io.StringIO()
     writer = csv.writer(page, lineterminator="\n")
     writer.writerow(["table", "row", "dataset", "settings", "measure", "mean", "low", "high", "n",
@@ -129,8 +164,16 @@ def csv_text(lines: Sequence[Line]) -> str:
     return page.getvalue()
 
 
-def bounded(name: str, values: Sequence[float]) -> MeanInterval:
-    """Return the mean and its 95% interval, cut at 0 and 1 if the measure is a fraction."""
+def bounded_mean_interval(name: str, values: Sequence[float]) -> MeanInterval:
+    """Return the mean of a measure's values and its 95% confidence interval.
+
+    If the measure is a fraction, such as an accuracy, the interval is cut off at 0 and 1.
+
+    Args:
+      name: the name of the measure. A measure is a fraction if its name ends with "accuracy",
+        "estimate" or "purity".
+      values: the values of the measure, one for each seed.
+    """
     mean, low, high = mean_interval(values)
     if low is None or high is None or not is_share(name):
         return MeanInterval(mean, low, high)
@@ -138,49 +181,80 @@ def bounded(name: str, values: Sequence[float]) -> MeanInterval:
 
 
 def is_share(name: str) -> bool:
-    """Return True if a measure is a fraction, which tables show as a percentage."""
+    """Return True if a measure, such as "test_accuracy", is a fraction, to be shown in percent.
+
+    Args:
+      name: the name of the measure.
+    """
     return name.endswith(("accuracy", "estimate", "purity"))
 
 
-def with_interval(name: str, values: Sequence[float]) -> str:
-    """Return the mean of a measure's values and its interval as text; "" without values."""
+def interval_text(name: str, values: Sequence[float]) -> str:
+    """Return the mean of a measure's values and its 95% interval as text: "91.20 (90.10 to 92.30)".
+
+    Args:
+      name: the name of the measure. Fractions, such as accuracies, are shown in percent.
+      values: the values, one for each seed. If there are none, the text is an empty string.
+    """
     if not values:
         return ""
-    mean, low, high = bounded(name, values)
+    mean, low, high = bounded_mean_interval(name, values)
     show = (lambda v: f"{100 * v:.2f}") if is_share(name) else (lambda v: f"{v:.5g}")
     return show(mean) if low is None else f"{show(mean)} ({show(low)} to {show(high)})"
 
 
 def one_line(result: Line) -> str:
-    """Return a short text on a finished run: accuracy, labels bought, and seconds."""
+    """Return a short text on a finished run, such as "91.20% with 500 labels, 12.3 s".
+
+    Args:
+      result: the content of the run's result.json.
+    """
     accuracy = result.get("test_accuracy")
     start = f"{100 * accuracy:.2f}% with " if accuracy is not None else ""
     return f"{start}{result['labels_spent']} labels, {result['seconds']:.1f} s"
 
 
 def labels(row: Row) -> list[float]:
-    """Return the number of labels that each run of a row bought."""
+    """Return the number of bought labels for each of the runs that a table row summarises."""
     return [line["labels_spent"] for line in row.lines]
 
 
 def seconds(row: Row) -> list[float]:
-    """Return the seconds of each run of a row, including the time saved by shared computations."""
+    """Return the seconds that each of the runs that a table row summarises needed.
+
+    If a run read a result of an earlier run from a cache, the seconds include the time in which the
+    earlier run computed it.
+    """
     return [line["seconds"] + line.get("seconds_shared", 0.0) for line in row.lines]
 
 
 def devices(row: Row) -> str:
-    """Return the names of the devices that a row's runs used."""
+    """Return the names of the devices on which the runs that a table row summarises were executed.
+
+    The names are joined to one text, such as "CPU, 8 cores, 1x NVIDIA A100".
+    """
     return ", ".join(dict.fromkeys(line["device"] for line in row.lines))
 
 
-def spread(values: Sequence[float], digits: int) -> str:
-    """Return the mean as text, followed by the range if the values differ."""
+def mean_and_range(values: Sequence[float], digits: int) -> str:
+    """Return the mean of values, and their range if they differ, as a text: "12 (10 to 14)".
+
+    Args:
+      values: the values, such as 10, 12 and 14.
+      digits: the number of decimals of each number in the text.
+    """
     low, mean, high = (f"{f(values):.{digits}f}" for f in (min, np.mean, max))
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
-def _row(key: str, group: Sequence[Line]) -> Row:
-    """Return the row of results that have the key of `rows` in common."""
+def _group_row(key: str, group: Sequence[Line]) -> Row:
+    """Make a table row from the results of runs that differ only in their seed.
+
+    Args:
+      key: the names of the runs' table, arm (method with a grid of settings) and data set, and
+        their settings, as the JSON text that `rows` makes.
+      group: the results of the runs.
+    """
     table, name, dataset, cell = json.loads(key)
     settings = ", ".join(f"{k}={v}" for k, v in cell.items())
     measures = {m: [line[m] for line in group if line.get(m) is not None]
@@ -188,8 +262,13 @@ def _row(key: str, group: Sequence[Line]) -> Row:
     return Row(table, name, dataset, settings, group, measures, group[-1]["theirs"])
 
 
-def _comparison(row: Row) -> list[str]:
-    """Return the published figure, and our mean minus the published figure, as texts."""
+def _comparison_cells(row: Row) -> list[str]:
+    """Return the two table cells that compare the runs of a row with a published result.
+
+    Returns:
+      The published result, and the mean of the row's runs minus the published result, as texts. The
+      texts are empty if there is no published result.
+    """
     if row.theirs is None:
         return ["", ""]
     name, values = next(iter(row.measures.items()))
@@ -199,5 +278,8 @@ def _comparison(row: Row) -> list[str]:
 
 
 def _escaped(cell: str) -> str:
-    """Return a cell's text without characters that would end the cell in Markdown."""
+    """Return the text of a table cell with "|" escaped and line breaks replaced by spaces.
+
+    In Markdown, a "|" or a line break in the text would end the cell.
+    """
     return str(cell).replace("|", "\\|").replace("\n", " ")

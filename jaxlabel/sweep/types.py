@@ -1,4 +1,7 @@
-"""The data types of sweeps: an experiment, its plan, and the outcome of its runs."""
+"""The data types of sweeps: an experiment, the plan of its runs, and the outcome of a run.
+
+A sweep is the execution of all runs of an experiment.
+"""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -9,15 +12,19 @@ from jaxlabel.config import RunConfig
 
 
 class Arm(NamedTuple):
-    """A part of a table: one recipe with a grid of settings.
+    """A method with a grid of settings, which an experiment compares with other arms.
+
+    For example, the grid {"budget": [500, 1000], "steps": [10, 20]} has four combinations of
+    settings. Each combination is a row of a results table and is run with several seeds.
 
     Attributes:
-      name: a short name that the rows of the table show.
-      base: the settings that all runs of the arm share.
-      grid: for each varied setting its values. The table has a row for each combination; the last
-        setting changes fastest.
-      seeds: the seeds with which each row is run.
-      theirs: a published figure for each row to compare with, or None; empty if there are none.
+      name: a short name, which the table shows in each row of the arm.
+      base: the configuration that has the values of all settings that are not in the grid.
+      grid: for each setting that the arm varies, the list of its values. In the order of the rows,
+        the setting named last changes fastest.
+      seeds: the seeds; each combination is run once with each of them.
+      theirs: for each row a published result to compare with, or None if the row has none; an empty
+        sequence if no row has one.
     """
 
     name: str
@@ -28,14 +35,18 @@ class Arm(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table of results, made of several arms.
+    """The description of a table of results, which compares several arms.
+
+    An arm is a method with a grid of settings.
 
     Attributes:
       title: the title of the table.
-      arms: the arms, whose rows follow one another.
-      measures: keys of a run's result, a column each. The first one is compared with `theirs` and
-        drawn in the figure.
-      over: the figure's horizontal axis: a key of the result, or a setting.
+      arms: the arms, in the order in which the table shows them.
+      measures: the measures that the table shows, a column for each. A measure is a key of a run's
+        result.json. The table's figure shows the first measure, and only the first one is compared
+        with published results.
+      over: the quantity on the horizontal axis of the table's figure: a key of a run's result.json,
+        such as "labels_spent", or the name of a setting.
     """
 
     title: str
@@ -45,11 +56,11 @@ class Table(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """A question and the tables that answer it.
+    """A research question, and descriptions of the tables of results that answer it.
 
     Attributes:
       question: the question in one sentence.
-      tables: the tables.
+      tables: the descriptions of the tables, which determine the training runs of the experiment.
     """
 
     question: str
@@ -57,16 +68,17 @@ class Experiment(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One run of a sweep, as data that JSON can hold.
+    """One training run of an experiment, as data that can be stored as JSON.
 
     Attributes:
-      name: the name of the run's folder in the sweep's folder `runs`.
-      recipe: the module and name of the configuration's class, as "module:name".
-      config: the settings.
-      table: the title of the table.
-      row: the name of the arm.
-      cell: the values of the settings in the arm's grid.
-      theirs: the published figure to compare with, or None.
+      name: the name of the run, which is also the name of its folder.
+      recipe: the configuration's class as "module:name", such as "jaxlabel.methods.semisup:Config";
+        it determines the method.
+      config: the settings of the run by name.
+      table: the title of the results table that shows the run.
+      row: the name of the arm (a method with a grid of settings) to which the run belongs.
+      cell: the run's values of the settings in the grid, such as {"budget": 500}.
+      theirs: the published result to compare with; None if there is none.
     """
 
     name: str
@@ -79,17 +91,19 @@ class Run(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The list of an experiment's runs, stored in the sweep's plan.json.
+    """The list of an experiment's training runs, which is stored in the file plan.json.
 
     Attributes:
-      fingerprint: a hash of everything that the plan was made from.
-      experiment: the name of the experiment file.
+      fingerprint: a hash of the experiment file, jaxlabel's code, and the arguments from which the
+        plan was made. It shows whether the plan is up to date.
+      experiment: the name of the experiment file without ".py".
       about: the docstring of the experiment file.
-      question: the experiment's question.
-      quick: True for the quick variant.
-      data_root: the directory that holds a folder per data set.
-      tables: for each table its title, measures, and horizontal axis.
-      runs: the runs in the order of the tables' rows.
+      question: the research question of the experiment.
+      quick: True for the experiment's small variant, which takes less time.
+      data_root: the directory that holds a folder for each data set.
+      tables: for each results table a dictionary with its title, its measures, and the quantity on
+        the horizontal axis of its figure.
+      runs: the runs, in the order in which the tables show them.
     """
 
     fingerprint: str
@@ -103,12 +117,12 @@ class Plan(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The end of a run.
+    """A training run of an experiment that has ended, with its error message if it failed.
 
     Attributes:
       run: the run.
-      error: the error as one line; "" if the run succeeded.
-      log: the file that holds the run's output.
+      error: the error message as one line; an empty string if the run succeeded.
+      log: the path of the file that holds the text output of the run.
     """
 
     run: Run
@@ -117,7 +131,11 @@ class Outcome(NamedTuple):
 
 
 def config_class(recipe: str) -> type[RunConfig]:
-    """Import and return the configuration class that is named as "module:name"."""
+    """Import and return a configuration class.
+
+    Args:
+      recipe: the class as "module:name", such as "jaxlabel.methods.semisup:Config".
+    """
     module, _, name = recipe.partition(":")
     config: type[RunConfig] = getattr(importlib.import_module(module), name)
     return config

@@ -1,8 +1,9 @@
-"""The worker process of a sweep: it executes one run after another and imports JAX only once.
+"""A process that executes an experiment's runs one after another, and so imports JAX only once.
 
-`python -m jaxlabel.sweep.worker CORE,CORE,...` reads a job per line from standard input and
-replies to each with the line {"error": ""}, or with the error. The output of a run goes to its log
-file. The process ends at once when the sweep that started it ends.
+`python -m jaxlabel.sweep.worker CORE,CORE,...` reads a job (the description of a run) from each
+line of standard input. It answers each with the line {"error": ""}, or with the error message in
+place of "". The output of a run goes to its log file. The process ends at once when the process
+that started it ends.
 """
 
 import json
@@ -22,24 +23,35 @@ Job = Mapping[str, Any]
 
 
 def main(cores: str = "", run: Callable[[Job], None] | None = None) -> None:
-    """Execute the jobs on standard input until it ends.
+    """Read jobs from standard input, execute each, and write its error message to standard output.
+
+    A job is the description of a run (one training with one configuration) as one line of JSON. The
+    answer is a line such as {"error": "the disk is full"}; the text is empty if the job succeeded.
 
     Args:
-      cores: the numbers of the CPU cores to use, such as "0,1"; "" for all.
+      cores: the numbers of the CPU cores to use, such as "0,1"; an empty string for all cores.
       run: the function that executes a job; None stands for `experiment_run`.
     """
     if cores and hasattr(os, "sched_setaffinity"):
         # This precedes the import of numpy and JAX, which make as many threads as there are cores.
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
     replies = os.fdopen(os.dup(1), "w")
-    for job in _jobs():
-        error = attempt(job, run or experiment_run)
+    for job in _jobs_from_stdin():
+        error = execute_with_log(job, run or experiment_run)
         replies.write(json.dumps({"error": error}) + "\n")
         replies.flush()
 
 
-def attempt(job: Job, run: Callable[[Job], None]) -> str:
-    """Execute a job with its output in its log file, and return its error as one line, or ""."""
+def execute_with_log(job: Job, run: Callable[[Job], None]) -> str:
+    """Execute a job, and write all text that it prints to the job's log file.
+
+    Args:
+      job: the description of a run (one training with one configuration), which names its log file.
+      run: the function that executes the job.
+
+    Returns:
+      The error message as one line; an empty string if the job succeeded.
+    """
     log = Path(job["log"])
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
@@ -64,7 +76,10 @@ def attempt(job: Job, run: Callable[[Job], None]) -> str:
 
 
 def experiment_run(job: Job) -> None:
-    """Execute the run of a job and print its summary."""
+    """Execute the run (one training with one configuration) that a job describes.
+
+    A summary of the result is printed.
+    """
     from jaxlabel.experiment.run import run, summary
 
     sys.argv[:] = job["command"]  # the run's log records the command of the sweep
@@ -73,13 +88,24 @@ def experiment_run(job: Job) -> None:
 
 
 def remote(job: Job) -> str:
-    """Execute a job in a Slurm process and return its error as one line, or ""."""
+    """Execute a job; the Slurm cluster calls this function in a new process.
+
+    Args:
+      job: the description of a run (one training with one configuration). It also has environment
+        variables, which the function sets.
+
+    Returns:
+      The error message as one line; an empty string if the job succeeded.
+    """
     os.environ.update(job["environment"])
-    return attempt(job, experiment_run)
+    return execute_with_log(job, experiment_run)
 
 
-def _jobs() -> Iterator[Job]:
-    """Yield the jobs from standard input; when it ends, exit the process even during a job."""
+def _jobs_from_stdin() -> Iterator[Job]:
+    """Yield jobs (descriptions of runs) that are read from the lines of standard input.
+
+    When standard input ends, the whole process exits at once, even if a job is being executed.
+    """
     waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def read() -> None:

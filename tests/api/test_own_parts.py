@@ -35,7 +35,7 @@ def test_one_of_each_trains_from_the_command_line_and_predicts(here, capsys):
     assert code == 0, capsys.readouterr().err
     result = jaxlabel.load(here / "run")
     images = data.load("digits").train_images
-    points = np.asarray(semisup.spaces(
+    points = np.asarray(semisup.compute_spaces(
         semisup.Config(query="medoids"), ("medoids",), 40, images, jax.random.key(0), _quiet()
     ).query)  # fmt: skip
     own = own_part("own_parts:evenly_spread")

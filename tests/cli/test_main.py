@@ -15,7 +15,7 @@ from PIL import Image
 
 from jaxlabel.cli import commands
 from jaxlabel.cli import main as cli
-from jaxlabel.cli.arguments import HELP_WORDS, Command, Flag, usage
+from jaxlabel.cli.arguments import HELP_WORDS, Command, Flag, help_text
 
 CONFIG = "--config=configs/digits.py"
 
@@ -99,12 +99,12 @@ def test_help_of_each_command_explains_each_flag(capsys, command, word):
     code, out, err = outcome(capsys, *command.name.split(), "--nonsense", word)
     assert (code, err) == (0, "")
     assert out.startswith(f"jaxlabel {command.name}: {command.summary}\n")
-    assert max(map(len, usage(command).splitlines())) <= 100
+    assert max(map(len, help_text(command).splitlines())) <= 100
     for flag in command.flags:
         form = f"--{flag.name}={flag.metavar}" if flag.metavar else f"--{flag.name}"
         assert out.count(form) >= 2  # in the usage line and in the list
         assert flag.help.split()[0] in out
-    assert ("--config.budget=64.0" in out) == command.takes_config
+    assert ("--config.budget=64.0" in out) == bool(command.default_config)
 
 
 def test_the_usage_text_is_made_of_the_flags():
@@ -113,7 +113,7 @@ def test_the_usage_text_is_made_of_the_flags():
         Flag("jobs", "the number of runs", "N", 3),
         Flag("quick", "a quick variant", default=False),
     )
-    assert usage(Command("sweep", "many runs", print, flags)).splitlines() == [
+    assert help_text(Command("sweep", "many runs", print, flags)).splitlines() == [
         "jaxlabel sweep: many runs",
         "",
         "usage: jaxlabel sweep --workdir=DIR [--jobs=N] [--quick]",

@@ -19,7 +19,7 @@ SIZES = {"tiny": {"clusters": 3}, "cpu": {"clusters": 30}, "gpu": {"clusters": 3
 def get_config(variant: str = "digits", preset: str = "cpu") -> clusters.Config:
     return clusters.Config(data=variant, **SIZES[preset])
 '''
-COMMAND = Command("train", "", print, takes_config=True)
+COMMAND = Command("train", "", print, default_config="configs/digits.py")
 
 
 @pytest.fixture

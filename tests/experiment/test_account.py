@@ -32,7 +32,10 @@ def pictures(tmp_path):
 
 
 def answer(run, name):
-    """Label all open questions with the class `name` and return the ids of all queried items."""
+    """Label all images in questions.csv and return the ids of all images in the file.
+
+    The classes `name`0 and `name`1 alternate.
+    """
     path = run / "questions.csv"
     with path.open() as file:
         rows = list(csv.DictReader(file))

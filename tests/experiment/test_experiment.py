@@ -90,7 +90,7 @@ RECIPES = {
 
 
 def outcome(result):
-    """Return the entries of a result that do not depend on time and machine."""
+    """Return the entries of a run's result that do not depend on time and machine."""
     ignored = ("seconds", "versions", "commit", "config")
     return {name: value for name, value in result.items() if name not in ignored}
 
@@ -150,10 +150,10 @@ def command(workdir, settings):
 
 
 def killed_when(path, arguments):
-    """Start a run, kill it (-9) once the metrics file names the phase, and return its exit code.
+    """Start a run in a new process, kill it (-9) when a phase begins, and return its exit code.
 
     Args:
-      path: the metrics file and the phase.
+      path: the metrics file of the run, and the name of the phase that must appear in it.
       arguments: the command line of the run.
     """
     metrics, phase = path
@@ -286,7 +286,10 @@ def test_store_urls_are_absolute_and_passwords_are_hidden(tmp_path):
     url = "postgresql://me:secret@host:5432/labels"
     assert account.store_url(url, tmp_path) == url
     config = medoids.Config(store=url)
-    assert experiment.shown(config)["store"] == "postgresql://me:***@host:5432/labels"
+    assert (
+        experiment.settings_without_password(config)["store"]
+        == "postgresql://me:***@host:5432/labels"
+    )
 
 
 def test_peeking_without_known_labels_is_refused_before_any_label_is_bought(tmp_path):

@@ -53,14 +53,14 @@ def test_missing_labels_are_reported_in_one_line(tmp_path):
 
 
 def test_clusters_of_three_kinds_are_the_kinds():
-    found = explore.clustering(POINTS, 3, LABELS, seed=0)
+    found = explore.cluster_images(POINTS, 3, LABELS, seed=0)
     assert found.scores == clustering_scores(LABELS, LABELS)
     assert sorted(LABELS[found.medoids].tolist()) == [0, 1, 2]
     means = np.stack(
         [POINTS[:20].mean(axis=0), POINTS[20:35].mean(axis=0), POINTS[35:].mean(axis=0)]
     )
     assert found.inertia == pytest.approx(np.square(POINTS - means[LABELS]).sum(), rel=1e-3)
-    table = explore.confusion(found, LABELS, "abc")
+    table = explore.cluster_confusion(found, LABELS, "abc")
     assert [row["cells"][i]["count"] for i, row in enumerate(table["rows"])] == [20, 15, 10]
     assert table["pairs"] == []
     pairs = explore.cluster_pictures(found, IMAGES)["pairs"]
@@ -68,10 +68,10 @@ def test_clusters_of_three_kinds_are_the_kinds():
 
 
 def test_scree_plot_names_the_components_for_each_share():
-    text = explore.scree(fit_pca(POINTS, 5))["text"]
+    text = explore.scree_plot(fit_pca(POINTS, 5))["text"]
     assert text.startswith("Of 36 components: 50.0% takes 1, 90.0% takes 2,")
 
 
 def test_the_nearest_number_of_clusters_is_taken():
     found = [explore.Clustering(k, 0.0, POINTS, LABELS, LABELS, None) for k in (4, 10, 36)]
-    assert [explore.nearest(found, k).k for k in (1, 8, 144)] == [4, 10, 36]
+    assert [explore.clustering_nearest_to(found, k).k for k in (1, 8, 144)] == [4, 10, 36]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
-from jaxlabel.report import axes, figures
+from jaxlabel.report import axes, confusion, figures
 
 
 def test_sheet_puts_the_images_in_rows_two_pixels_apart():
@@ -18,16 +18,16 @@ def test_sheet_puts_the_images_in_rows_two_pixels_apart():
 
 
 def test_empty_confusion_cells_are_transparent():
-    pixels = figures.confusion_pixels(np.array([[4, 0], [1, 1]]))
+    pixels = confusion.confusion_pixels(np.array([[4, 0], [1, 1]]))
     np.testing.assert_array_equal(pixels[..., 3], [[255, 0], [168, 168]])  # 255 * .5 ** .6
-    assert tuple(pixels[0, 0, :3]) == figures.GREEN and tuple(pixels[1, 0, :3]) == figures.RED
+    assert tuple(pixels[0, 0, :3]) == confusion.GREEN and tuple(pixels[1, 0, :3]) == confusion.RED
 
 
 @pytest.mark.parametrize("k", [1, 10, 60])
 def test_confusion_figure_of_few_and_many_classes(k):
-    picture = figures.confusion_figure(np.eye(k, dtype=int) * 3, ["日本"] * k)
+    picture = confusion.confusion_figure(np.eye(k, dtype=int) * 3, ["日本"] * k)
     assert picture.ndim == 3 and picture.dtype == np.uint8
-    greens = (picture == figures.GREEN).all(axis=-1).sum()
+    greens = (picture == confusion.GREEN).all(axis=-1).sum()
     cell = 44 if k <= 20 else max(4, 880 // k)
     assert 0.6 * k * cell**2 < greens <= k * cell**2
 

@@ -22,7 +22,7 @@ VOID = ("meta", "img", "br")
 
 
 class Page(html.parser.HTMLParser):
-    """The text, addresses and headings of an HTML page; tags that do not match are an error."""
+    """The text, addresses and headings of an HTML page; tags that do not match raise an error."""
 
     def __init__(self, text):
         super().__init__()

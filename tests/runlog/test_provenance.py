@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 def test_device_versions_and_commit_are_recorded():
     made = provenance.made_with()
-    assert list(made) == ["device", "versions", "commit"]
+    assert list(made) == ["device", "cpu_kernels", "versions", "commit"]
+    assert made["cpu_kernels"].startswith(("oneDNN, ", "XLA, "))
     assert made["device"] and made["versions"]["jaxlabel"] == __version__
     assert all(re.match(r"\d+\.\d+", text) for text in made["versions"].values())
 

@@ -121,7 +121,7 @@ def test_slurm_with_a_fake_submitit(few, monkeypatch, capsys):
         command = [sys.executable, str(few.folder / "fake_worker.py"), ""]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               text=True) as process:  # fmt: skip
-            return local._execute(process, told)
+            return local._execute_job(process, told)
 
     fake = ModuleType("submitit")
     fake.AutoExecutor = AutoExecutor

@@ -18,7 +18,7 @@ def few(tmp_path: Path) -> Few:
 
 
 def in_order(few: Few) -> list[str]:
-    """Return the names of the started runs in the order of their start."""
+    """Return the names of the runs that were started, in the order of their start."""
     return (few.folder / "tally").read_text().split()[::2]
 
 
@@ -53,7 +53,7 @@ def test_published_results_follow_a_renamed_table(few):
 
 
 def lose(path: Path, setting: str) -> None:
-    """Delete a setting from a run's config.json, or from all lines of a file of results."""
+    """Delete a setting from a run's config.json, or from each line of a file of results."""
     lines = [json.loads(line) for line in path.read_text().splitlines() if line]
     for line in lines:
         del line.get("config", line)[setting]

@@ -1,0 +1,92 @@
+"""Measure the accuracies of a finished run with the labels that the data set comes with.
+
+These labels are only used for evaluation: the run did not train on them.
+"""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from jaxlabel import data, train
+from jaxlabel.data.dataset import Dataset, Options
+from jaxlabel.oracle import LabelStore
+from jaxlabel.predictor import Predictor, predict_probabilities
+from jaxlabel.report import evaluate
+from jaxlabel.runlog import RunLog
+
+
+def final_accuracies(
+    spec: str, options: Options, dataset: Dataset, store: LabelStore, predictor: Predictor,
+    log: RunLog,
+) -> dict[str, Any]:  # fmt: skip
+    """Measure the accuracies of a finished run with labels that the run did not buy.
+
+    Args:
+      spec: the data set, such as "folder:DIR".
+      options: how the images are read, such as their size.
+      dataset: the images.
+      store: the database of labels; it has the true labels of the training images.
+      predictor: the trained model, and its predicted labels of the training images if it has any.
+      log: the run's log, in which the confusion matrix of the test images is saved.
+
+    Returns:
+      Entries of the file result.json, such as "test_accuracy". An accuracy is None if it cannot be
+      measured, for example because the data set has no labels. A model that outputs clusters gets
+      scores of its clustering, and one that outputs features gets nearest-neighbour accuracies.
+    """
+    scores: dict[str, Any] = {"train_label_accuracy": None, "test_accuracy": None,
+                              "test_accuracy_interval": None}  # fmt: skip
+    if predictor.train_labels is not None and data.has_labels(spec, options):
+        scores["train_label_accuracy"] = store.agreement(
+            dataset.name, dataset.train_items, predictor.train_labels
+        )
+    if len(dataset.test_images) and data.has_labels(spec, options):
+        labels = data.load_test_labels(spec, options)
+        if predictor.gives == "features":
+            return scores | _neighbour_accuracies(spec, options, dataset, predictor, labels)
+        predictions = predict_probabilities(predictor.model, dataset.test_images).argmax(axis=-1)
+        if predictor.gives == "clusters":
+            scores |= {"labels_read_by_the_evaluator": "test labels, to match clusters to classes"}
+            return scores | evaluate.clustering_scores(labels, predictions)._asdict()
+        classes = max(len(store.classes(dataset.name)), int(labels.max()) + 1)
+        scored = evaluate.evaluate(labels, predictions, classes)
+        log.arrays("confusion", matrix=scored.matrix)
+        scores["test_accuracy"] = scored.accuracy
+        scores["test_accuracy_interval"] = list(scored.interval)
+    return scores
+
+
+def _neighbour_accuracies(
+    spec: str, options: Options, dataset: Dataset, predictor: Predictor,
+    test_labels: Int[np.ndarray, "m"],
+) -> dict[str, Any]:  # fmt: skip
+    """Score a model's features: classify each test image by a vote of its nearest training images.
+
+    The vote uses the true labels of all training images, although the run did not buy them.
+
+    Args:
+      spec: the data set, such as "folder:DIR".
+      options: how the images are read, such as their size.
+      dataset: the images.
+      predictor: the model that computes the features.
+      test_labels: the true label of each test image.
+
+    Returns:
+      Entries of the file result.json: the test accuracy with equal votes, the test accuracy with
+      votes weighted by similarity, and a note that says which labels were used.
+    """
+    features, test_features = (
+        train.apply_batched(train.outputs_of, predictor.model, images)
+        for images in (dataset.train_images, dataset.test_images)
+    )
+    labels = data.load_train_labels(spec, options)
+    plain, weighted = (
+        evaluate.knn_accuracy(features, labels, test_features, test_labels, temperature=temperature)
+        for temperature in (None, 0.1)
+    )
+    return {
+        "knn_accuracy": plain,
+        "knn_weighted_accuracy": weighted,
+        "labels_read_by_the_evaluator": "all training labels, to measure the features",
+    }

@@ -1,0 +1,67 @@
+"""The process that trains for the page: `python -m jaxlabel.label.child`, started by `trainer`.
+
+It reads one line of JSON from its standard input: the recipe, its settings, the work directory and
+the pictures that the page has chosen for coming rounds. Then it does what `jaxlabel train` does. It
+ends when its standard input is closed, which happens when the page's process ends.
+"""
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from jaxlabel.errors import JaxlabelError, LabelsMissing
+
+ASKS = 10  # the exit code of a run that waits for answers
+
+
+def main() -> None:
+    """Run the recipe and exit: 0 finished, ASKS waits for answers, others failed."""
+    order = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_page, daemon=True).start()
+    sys.argv = order["command"]
+    sys.exit(_train(order))
+
+
+def _train(order: dict[str, Any]) -> int:
+    from jaxlabel.experiment import run
+
+    configs = {config.__module__.rpartition(".")[2]: config for config in run.METHODS}
+    settings, workdir = configs[order["method"]](**order["settings"]), Path(order["workdir"])
+    try:
+        if order["chosen"] and not (workdir / "result.json").exists():
+            _remember(settings, workdir, order["chosen"], order["num_images"])
+        run.run(settings, workdir)
+    except LabelsMissing as error:
+        print(error, file=sys.stderr)
+        return ASKS
+    except JaxlabelError as error:
+        print(f"jaxlabel: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _remember(settings: Any, workdir: Path, chosen: dict[str, list[int]], num_images: int) -> None:
+    """Record the pictures that the page has chosen for rounds which the run has not begun."""
+    import numpy as np
+
+    from jaxlabel import query
+    from jaxlabel.experiment.run import settings_without_password
+    from jaxlabel.runlog import open_workdir
+
+    with open_workdir(workdir, settings_without_password(settings)) as log:
+        for number, rows in chosen.items():
+            if not len(query.restored_choice(log, int(number), num_images)):
+                query.save_indices(log, f"asked_{number}", np.array(rows, int), num_images)
+
+
+def _end_with_the_page() -> None:
+    """Wait until the other end of standard input is closed, then end this process at once."""
+    sys.stdin.read()
+    os._exit(3)
+
+
+if __name__ == "__main__":
+    main()

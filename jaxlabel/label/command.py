@@ -1,0 +1,138 @@
+"""The command `jaxlabel label`: begin the run, serve the page, open the browser."""
+
+import dataclasses
+import os
+import signal
+import socket
+import sys
+import threading
+import webbrowser
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from jaxlabel import data
+from jaxlabel.config import validate
+from jaxlabel.errors import UsageError
+from jaxlabel.label.desk import Desk
+from jaxlabel.label.guard import Guard, Keys, keys
+from jaxlabel.label.project import begin, hold_page
+from jaxlabel.label.server import make_app
+from jaxlabel.label.trainer import Trainer
+from jaxlabel.oracle.votes import Rule
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Options(NamedTuple):
+    """How the page is served; each field is a flag of the command.
+
+    Attributes:
+      votes: answers by different people that a label takes; above 1 the majority decides.
+      arbiter: the person whose answer decides alone where others differ; empty for none.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    no_browser: bool = False
+    password: str = ""
+    votes: int = 1
+    arbiter: str = ""
+
+
+def settled(settings: Any, spec: str = "", budget: str = "", target: str = "") -> Any:
+    """Return the settings with the values of --data, --budget and --target.
+
+    Args:
+      settings: a recipe's configuration.
+      spec: as `--config.data`; a bare path stands for `folder:PATH`. Empty values change nothing.
+
+    Raises:
+      UsageError: a value does not fit.
+    """
+    changes: dict[str, Any] = {}
+    if spec:
+        known = spec.partition(":")[0] in data.SOURCES
+        changes["data"] = spec if known else f"folder:{spec}"
+    for name, text in (("budget", budget), ("target", target)):
+        if text:
+            try:
+                changes[name] = float(text)
+            except ValueError:
+                raise UsageError(f"--{name}={text}: it takes a number") from None
+            if not hasattr(settings, name):
+                raise UsageError(f"--{name}: this recipe has no such setting")
+    settings = dataclasses.replace(settings, **changes)
+    validate(settings)
+    return settings
+
+
+def label(settings: Any, workdir: Path, options: Options = Options()) -> None:  # noqa: B008
+    """Serve the labelling page until the process is interrupted.
+
+    Raises:
+      UsageError: the settings or the directory do not fit, or the page may not listen there.
+      DataError, StoreError: the pictures or the label store cannot be used.
+    """
+    import uvicorn
+
+    _check(options)
+    listener = _listen(options)
+    project = begin(settings, workdir)
+    held = hold_page(workdir)
+    desk = Desk(project, Rule(max(1, options.votes), options.arbiter))
+    trainer = Trainer(project, desk.ready, desk.chosen)
+    port = listener.getsockname()[1]
+    secrets = keys(workdir)
+    guard = Guard(make_app(desk, trainer), secrets, options.host, port, options.password)
+    config = uvicorn.Config(guard, log_level="warning", lifespan="off", access_log=False)
+    server = uvicorn.Server(config)
+    url = _address(options, port, secrets)
+    print(f"jaxlabel: {len(project.items)} pictures of {settings.data}, work directory {workdir}")
+    print(f"jaxlabel: the page is at {url}", "jaxlabel: Ctrl+C ends it", sep="\n", flush=True)
+    if not options.no_browser:
+        threading.Timer(0.3, webbrowser.open, [url]).start()
+    threading.Timer(1.0, trainer.start).start()  # the first question comes first
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        server.run(sockets=[listener])
+    finally:
+        trainer.stop()
+        listener.close()
+        os.close(held)
+
+
+def _check(options: Options) -> None:
+    """Refuse to listen to other machines without a password, and say how to tunnel.
+
+    Raises:
+      UsageError: see above.
+    """
+    if options.host not in LOOPBACK and not options.password:
+        raise UsageError(
+            f"--host={options.host} lets other machines in: add --password=..., or keep 127.0.0.1 "
+            "and tunnel from the other machine: ssh -N -L 8000:127.0.0.1:PORT THIS_MACHINE"
+        )
+    if options.password and len(options.password) < 8:
+        raise UsageError("--password takes at least 8 characters")
+    if not 0 <= options.port < 65536:
+        raise UsageError(f"--port={options.port}: it takes 1 to 65535, or 0 for a free one")
+
+
+def _listen(options: Options) -> socket.socket:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((options.host, options.port))
+        listener.listen(128)  # who opens the printed address at once waits, and is not refused
+    except OSError as error:
+        listener.close()
+        raise UsageError(f"cannot listen on {options.host}:{options.port}: {error.strerror}; "
+                         "take another --port") from error  # fmt: skip
+    return listener
+
+
+def _address(options: Options, port: int, secrets: Keys) -> str:
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    return f"http://{host}:{port}/?token={quote(secrets.token)}"

@@ -1,0 +1,103 @@
+"""The results as files: a table of all pictures, or a folder per class."""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxlabel.errors import UsageError
+from jaxlabel.files import write_errors
+from jaxlabel.label.desk import Desk
+from jaxlabel.label.records import Records
+from jaxlabel.oracle.votes import NOT_SURE
+
+
+class Row(NamedTuple):
+    """A picture's result; `source` is "person", "model", "not sure" or "none"."""
+
+    item: str
+    file: str
+    label: str
+    source: str
+    probability: float | None
+
+
+def rows(desk: Desk, records: Records) -> Iterator[Row]:
+    """Yield every picture with the label a person gave it, else with the model's."""
+    project, standing, pool = desk.project, desk.standing(fresh=True), records.pool()
+    names = project.store.classes(project.label_set)
+    guesses: dict[int, tuple[str, float]] = {}
+    if pool is not None and pool.probabilities.shape[1] <= len(names):
+        best, sure = pool.probabilities.argmax(axis=1), pool.probabilities.max(axis=1)
+        pairs = zip(pool.rows.tolist(), best.tolist(), sure.tolist(), strict=True)
+        guesses = {row: (names[k], share) for row, k, share in pairs}
+    unsure = {v.item for v in standing.votes if v.class_name == NOT_SURE}
+    for row, item in enumerate(project.items):
+        file = project.dataset.paths[row] if project.dataset.paths else ""
+        if item in standing.labels:
+            yield Row(item, file, standing.labels[item], "person", None)
+        elif row in guesses:
+            label, share = guesses[row]
+            yield Row(item, file, label, "model", round(share, 4))
+        else:
+            yield Row(item, file, "", "not sure" if item in unsure else "none", None)
+
+
+def as_csv(found: Iterator[Row]) -> str:
+    """Return the rows as a CSV table with a header."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Row._fields)
+    writer.writerows(["" if value is None else value for value in row] for row in found)
+    return text.getvalue()
+
+
+def as_json_lines(found: Iterator[Row]) -> str:
+    """Return the rows as one JSON object per line."""
+    return "".join(json.dumps(row._asdict(), ensure_ascii=False) + "\n" for row in found)
+
+
+def as_folders(found: Iterator[Row], target: Path, copies: bool = False) -> int:
+    """Fill `target` with a folder per class of links to the pictures, or copies; return how many.
+
+    An earlier export there is replaced.
+
+    Raises:
+      UsageError: the pictures are no files. JaxlabelError: the disk refuses.
+    """
+    part = target.with_name(f"{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    count = 0
+    with write_errors(target):
+        for row in found:
+            if not row.label:
+                continue
+            if not row.file:
+                raise UsageError("these pictures are not files of their own: take the table")
+            source = Path(row.file).resolve()
+            folder = part / folder_name(row.label)
+            folder.mkdir(parents=True, exist_ok=True)
+            place = folder / f"{row.item[:8]}_{source.name}"
+            if place.exists() or place.is_symlink():
+                place = folder / f"{row.item[:8]}_{count}_{source.name}"
+            if copies:
+                shutil.copyfile(source, place)
+            else:
+                os.symlink(source, place)
+            count += 1
+        part.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        part.rename(target)
+    return count
+
+
+def folder_name(class_name: str) -> str:
+    """Return a class's name as that of a folder: no separators, no leading dot, not too long."""
+    safe = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", class_name).strip()
+    safe = re.sub(r"^\.+", "_", safe)
+    return safe.encode()[:200].decode("utf-8", "ignore") or "_"

@@ -1,0 +1,145 @@
+"""Cheap features of pictures, and the choice of pictures that cover them, in numpy alone.
+
+The page asks its first questions by these, within seconds, while the run's encoder is trained.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+CELLS = 4  # gradients are summed in 4 x 4 cells
+DIRECTIONS = 8
+LARGEST = 40  # pixels: larger pictures are thinned out to about this side
+DIMENSIONS = 32
+SAMPLE = 6000  # pictures among which clusters are formed
+ITERATIONS = 8
+
+
+def gradient_features(images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n d"]:
+    """Compute oriented gradients per cell, reduced to at most 32 principal components.
+
+    Colour pictures add the mean colour of each cell.
+    """
+    if not len(images):
+        return np.zeros((0, 1), np.float32)
+    step = max(1, round(max(images.shape[1:3]) / LARGEST))
+    parts = [_raw(images[i : i + 512, ::step, ::step]) for i in range(0, len(images), 512)]
+    return _principal(np.concatenate(parts))
+
+
+def _raw(images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n d"]:
+    pixels = images.astype(np.float32) / 255
+    grey = pixels.mean(axis=-1)
+    across, down = np.zeros_like(grey), np.zeros_like(grey)
+    across[:, :, 1:-1] = grey[:, :, 2:] - grey[:, :, :-2]
+    down[:, 1:-1] = grey[:, 2:] - grey[:, :-2]
+    rows, columns = _cells(grey.shape[1]), _cells(grey.shape[2]).T
+    found = []
+    for angle in np.arange(DIRECTIONS) * 2 * np.pi / DIRECTIONS:
+        along = np.maximum(np.float32(np.cos(angle)) * across + np.float32(np.sin(angle)) * down, 0)
+        found.append((rows @ along @ columns).reshape(len(images), -1))
+    features = np.sqrt(np.concatenate(found, axis=1))
+    features /= np.linalg.norm(features, axis=1, keepdims=True) + 1e-3
+    means = [rows @ pixels[..., c] @ columns for c in range(pixels.shape[-1])]
+    scale = 1 / (CELLS * CELLS)
+    colours = np.stack(means, axis=-1).reshape(len(images), -1) * scale
+    return np.concatenate([features, colours], axis=1)
+
+
+def _cells(length: int) -> Float[np.ndarray, "cells length"]:
+    """Return a matrix that averages `length` pixels into cells."""
+    place = np.arange(length) * CELLS // length
+    matrix = (place[None] == np.arange(CELLS)[:, None]).astype(np.float32)
+    return matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+
+
+def _principal(features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
+    centred = features - features.mean(axis=0)
+    _, vectors = np.linalg.eigh(centred.T @ centred)
+    return np.ascontiguousarray(centred @ vectors[:, ::-1][:, :DIMENSIONS], np.float32)
+
+
+def cover(
+    features: Float[np.ndarray, "n d"],
+    count: int,
+    asked: Int[np.ndarray, "m"],
+    excluded: Int[np.ndarray, "e"],
+    seed: int = 0,
+) -> Int[np.ndarray, "count"]:
+    """Choose `count` pictures that lie amid clusters in which nobody has been asked.
+
+    As many clusters are formed as there are pictures asked and wanted (Lloyd's k-means); the
+    medoids of the largest clusters without an asked picture come first. This is the idea of
+    TypiClust (Hacohen et al. 2022) on cheap features. The same arguments give the same pictures.
+
+    Args:
+      asked: rows that were asked about already.
+      excluded: rows that must not be chosen, such as copies; the asked ones need not be repeated.
+    """
+    generator = np.random.default_rng(seed)
+    barred = np.union1d(asked, excluded).astype(int)
+    free = np.setdiff1d(np.arange(len(features)), barred)
+    if count >= len(free):
+        return generator.permutation(free)
+    if len(asked) + count > SAMPLE // 4:  # too many clusters to form: a random choice covers
+        return generator.choice(free, count, replace=False)
+    sample = generator.permutation(free)[:SAMPLE]
+    rows = np.concatenate([np.asarray(asked, int), sample])
+    points = features[rows]
+    centres, nearest = kmeans(points, len(asked) + count, generator)
+    sizes = np.bincount(nearest, minlength=len(centres))
+    touched = np.bincount(nearest[: len(asked)], minlength=len(centres)) > 0
+    order = np.lexsort((-sizes, touched))
+    chosen: list[int] = []
+    for cluster in order:
+        members = np.flatnonzero(nearest[len(asked) :] == cluster) + len(asked)
+        if len(members):
+            away = np.square(points[members] - centres[cluster]).sum(axis=1)
+            chosen.append(int(rows[members[np.argmin(away)]]))
+    chosen = chosen[:count]
+    rest = np.setdiff1d(sample, chosen, assume_unique=True)
+    return np.array([*chosen, *rest[: count - len(chosen)]], int)
+
+
+def kmeans(
+    points: Float[np.ndarray, "n d"], count: int, generator: np.random.Generator
+) -> tuple[Float[np.ndarray, "k d"], Int[np.ndarray, "n"]]:
+    """Return the centres of Lloyd's k-means and each point's cluster."""
+    count = min(count, len(points))
+    centres = _spread(points, count, generator)
+    norms = np.square(points).sum(axis=1)
+    nearest = np.zeros(len(points), int)
+    for _ in range(ITERATIONS):
+        distances = np.square(centres).sum(axis=1) - 2 * points @ centres.T
+        nearest = distances.argmin(axis=1)
+        sums = np.zeros_like(centres)
+        np.add.at(sums, nearest, points)
+        sizes = np.bincount(nearest, minlength=count)
+        filled = sizes > 0
+        centres[filled] = sums[filled] / sizes[filled, None]
+        if not filled.all():  # an empty cluster moves to the points that are farthest away
+            far = np.argsort(-(distances.min(axis=1) + norms))[: int((~filled).sum())]
+            centres[~filled] = points[far]
+    return centres, nearest
+
+
+def _spread(
+    points: Float[np.ndarray, "n d"], count: int, generator: np.random.Generator
+) -> Float[np.ndarray, "k d"]:
+    """Draw first centres by k-means++ (Arthur & Vassilvitskii 2007)."""
+    first = int(generator.integers(len(points)))
+    chosen, away = [first], np.square(points - points[first]).sum(axis=1)
+    while len(chosen) < count:
+        total = away.sum()
+        weights = away / total if total > 0 else None
+        chosen.append(int(generator.choice(len(points), p=weights)))
+        away = np.minimum(away, np.square(points - points[chosen[-1]]).sum(axis=1))
+    return points[chosen].copy()
+
+
+def neighbours(
+    features: Float[np.ndarray, "n d"], row: int, count: int, among: Int[np.ndarray, "m"]
+) -> Int[np.ndarray, "count"]:
+    """Return the rows of `among` nearest to `row`, itself left out, the nearest first."""
+    among = among[among != row]
+    away = np.square(features[among] - features[row]).sum(axis=1)
+    return among[np.argsort(away, kind="stable")[:count]]

@@ -1,0 +1,201 @@
+"""Who may use the page: a token, exchanged once for a cookie; allowed hosts and origins."""
+
+import hmac
+import ipaddress
+import secrets
+from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from jaxlabel import files
+from jaxlabel.label.project import PAGE
+
+LARGEST_BODY = 2_000_000  # bytes: ids of some 50,000 pictures
+LONGEST_TARGET = 4096  # bytes of a path and its query
+HEADERS = {
+    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'; object-src 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "x-frame-options": "DENY",
+}
+ENTER = """<!doctype html><html lang="en"><meta charset="utf-8"><title>jaxlabel</title>
+<meta http-equiv="refresh" content="0;url=/"><p><a href="/">Go to the page</a></p></html>"""
+REFUSED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>jaxlabel</title>
+<h1>This page needs its key</h1><p>Open the address that <code>jaxlabel label</code> printed in the
+terminal. It ends in <code>?token=...</code></p></html>"""
+LOGIN = """<!doctype html><html lang="en"><meta charset="utf-8"><title>jaxlabel</title>
+<h1>jaxlabel</h1><form method="post" action="/login"><label>Password
+<input type="password" name="password" autofocus></label> <button>Enter</button></form></html>"""
+
+
+class Keys(NamedTuple):
+    """The secrets of one work directory's page: in the URL, and in the cookie."""
+
+    token: str
+    cookie: str
+
+
+def keys(workdir: Path) -> Keys:
+    """Return the page's secrets, made at the first start and kept in a private file.
+
+    They stay, so that a tab that is open goes on when the page is started again.
+    """
+    path = workdir / PAGE / "keys.json"
+    kept = files.read_json(path)
+    if kept is None:
+        kept = {"token": secrets.token_urlsafe(24), "cookie": secrets.token_urlsafe(32)}
+        files.write_json(path, kept, private=True)
+    return Keys(str(kept["token"]), str(kept["cookie"]))
+
+
+class Guard:
+    """An ASGI application that lets only allowed requests through to another one.
+
+    Args:
+      app: the application.
+      secrets: the token and the cookie.
+      host, port: where the page listens; port 0 allows every port (for tests).
+      password: asked for in place of the token if the page listens to other machines.
+    """
+
+    def __init__(self, app: Any, secrets: Keys, host: str, port: int, password: str = ""):
+        self._app, self._secrets, self._password = app, secrets, password
+        self._host, self._port = host, port
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        headers = {k.decode("latin1").lower(): v.decode("latin1") for k, v in scope["headers"]}
+        refusal = self._refusal(scope, headers)
+        if refusal is not None:
+            await _respond(send, *refusal)
+            return
+        query = parse_qs(scope["query_string"].decode("latin1"))
+        if scope["method"] == "GET" and self._right(query.get("token", [""])[0]):
+            await self._enter(send, query.get("as", [""])[0])
+        elif self._knows(headers.get("cookie", "")):
+            await self._app(scope, _limited(receive), _with_headers(send))
+        elif self._password and scope["method"] == "POST" and scope["path"] == "/login":
+            given = parse_qs((await _body(receive)).decode("utf-8", "replace"))
+            if hmac.compare_digest(
+                given.get("password", [""])[0].encode(), self._password.encode()
+            ):
+                await self._enter(send, "")
+            else:
+                await _respond(send, 403, LOGIN)
+        else:
+            await _respond(send, 403, LOGIN if self._password else REFUSED)
+
+    def _refusal(self, scope: Mapping[str, Any], headers: dict[str, str]) -> tuple[int, str] | None:
+        """Return status and text for a request that is wrong whoever sends it, else None."""
+        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > LONGEST_TARGET:
+            return 414, "the address is too long"
+        if not self._allows(headers.get("host", "")):
+            return 403, "this host name is not allowed"
+        if scope["method"] not in ("GET", "HEAD", "POST"):
+            return 405, "only GET and POST"
+        if scope["method"] == "POST":
+            origin = urlsplit(headers.get("origin", ""))
+            if origin.scheme not in ("http", "https") or origin.netloc != headers.get("host"):
+                return 403, "this origin is not allowed"
+            length = headers.get("content-length", "0")
+            if not length.isdecimal() or int(length) > LARGEST_BODY:
+                return 413, "the request is too long"
+        return None
+
+    def _allows(self, host: str) -> bool:
+        """Return True if a Host header names this page and no foreign domain (DNS rebinding)."""
+        try:
+            parts = urlsplit(f"//{host}")
+            name, port = parts.hostname or "", parts.port
+        except ValueError:
+            return False
+        if self._port and port is not None and port != self._port:
+            return False
+        if name in ("localhost", "127.0.0.1", "::1", self._host.lower()):
+            return True
+        if self._host in ("127.0.0.1", "localhost", "::1"):
+            return False
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+    def _right(self, token: str) -> bool:
+        given = token.encode("utf-8", "replace")
+        return bool(token) and hmac.compare_digest(given, self._secrets.token.encode())
+
+    @property
+    def _name(self) -> str:
+        return f"jaxlabel_{self._port}"
+
+    def _knows(self, cookie: str) -> bool:
+        try:
+            found = SimpleCookie(cookie).get(self._name)
+        except CookieError:
+            return False
+        return found is not None and hmac.compare_digest(
+            found.value.encode(), self._secrets.cookie.encode()
+        )
+
+    async def _enter(self, send: Any, person: str) -> None:
+        """Give the cookie, and go on to the page by a request that comes from the page itself."""
+        kind = f"{self._name}={self._secrets.cookie}; HttpOnly; SameSite=Strict; Path=/"
+        safe = "".join(c for c in person if c.isalnum() or c in "-_")[:40]
+        text = ENTER.replace('url=/"', f'url=/?as={safe}"') if safe else ENTER
+        await _respond(send, 200, text, {"set-cookie": kind})
+
+
+def _limited(receive: Any) -> Any:
+    """Return a `receive` that stops a body that is longer than it may be."""
+    seen = 0
+
+    async def limited() -> Any:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > LARGEST_BODY:
+            return {"type": "http.disconnect"}
+        return message
+
+    return limited
+
+
+async def _body(receive: Any) -> bytes:
+    content = b""
+    while len(content) < 10_000:
+        message = await receive()
+        content += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    return content
+
+
+def _with_headers(send: Any) -> Any:
+    async def wrapped(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            given = {name.lower() for name, _ in message["headers"]}
+            extra = {"cache-control": "no-store"} | HEADERS
+            message["headers"] = list(message["headers"]) + [
+                (k.encode(), v.encode()) for k, v in extra.items() if k.encode() not in given
+            ]
+        await send(message)
+
+    return wrapped
+
+
+async def _respond(send: Any, status: int, text: str, more: dict[str, str] | None = None) -> None:
+    kind = "text/html" if text.startswith("<!doctype") else "text/plain"
+    headers = {"content-type": f"{kind}; charset=utf-8", "cache-control": "no-store"} | HEADERS
+    pairs = [(k.encode(), v.encode()) for k, v in (headers | (more or {})).items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": text.encode()})

@@ -1,0 +1,222 @@
+"""The page's routes: pictures, questions, answers, views and exports."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from jaxlabel.errors import BudgetExceeded, JaxlabelError, StoreError, UsageError
+from jaxlabel.label import agreement, export, views
+from jaxlabel.label.desk import Desk
+from jaxlabel.label.names import similar_name
+from jaxlabel.label.project import PAGE, picture
+from jaxlabel.label.status import status
+from jaxlabel.label.trainer import Trainer
+from jaxlabel.oracle.votes import NOT_SURE, Locked
+
+HERE = Path(__file__).parent
+VIEWS = {"": "label", "grid": "grid", "review": "review", "map": "map", "people": "people",
+         "export": "export"}  # fmt: skip
+NAMES = {"label": "Label", "grid": "Many at once", "review": "Results", "map": "Map",
+         "people": "People", "export": "Export"}  # fmt: skip
+PERSON = "me"  # who answers where the address has no ?as=NAME
+MOST = 200  # pictures in one answer of a view
+
+
+def make_app(desk: Desk, trainer: Trainer) -> Starlette:
+    """Return the application, without the guard that says who may use it."""
+    records = desk.records
+    pages = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True)
+
+    def state(request: Request) -> dict[str, Any]:
+        person = _person(request)
+        skip = request.query_params.get("skip", "").split(",")
+        found = desk.upcoming(person, skip=[s for s in skip if s])
+        return {
+            "person": person,
+            "questions": [q._asdict() for q in found],
+            "status": status(desk, records, trainer.state(), person),
+        }
+
+    def page(request: Request) -> Response:
+        name = request.path_params.get("view", "")
+        if name not in VIEWS:
+            return JSONResponse({"error": "there is no such page"}, 404)
+        text = pages.get_template("page.html").render(
+            view=VIEWS[name], names=NAMES, paths=VIEWS, workdir=str(desk.project.workdir)
+        )
+        return HTMLResponse(text)
+
+    def show(request: Request) -> Response:
+        found = picture(desk.project, request.path_params["item"])
+        if found is None:
+            return JSONResponse({"error": "there is no such picture"}, 404)
+        kept = {"cache-control": "private, max-age=86400, immutable"}
+        return Response(found[0], media_type=found[1], headers=kept)
+
+    def answer(request: Request, given: dict[str, Any]) -> dict[str, Any]:
+        items, name = _items(given), str(given.get("class_name", ""))
+        for item in items if len(items) > 1 or given.get("help") else []:
+            views.refuse_audit(desk, item)
+        names = desk.project.store.classes(desk.project.label_set)
+        if name and name not in names and not given.get("sure"):
+            similar = similar_name(name, names)
+            if similar is not None:
+                return {"similar": similar}
+        finished = records.result() is not None
+        if name != NOT_SURE and (finished or len(items) > 1):
+            _afford(desk, items, finished)
+        desk.answer(items, _person(request), name, given.get("seconds", 0.0))
+        if finished and name != NOT_SURE:  # no run will buy it, so it is bought here
+            desk.project.store.buy(
+                desk.project.account, items, purpose="correct", round=0,
+                asked_by=_person(request),
+            )  # fmt: skip
+            desk.refresh(items)
+        return state(request)
+
+    def undo(request: Request, given: dict[str, Any]) -> dict[str, Any]:
+        taken = desk.undo(_person(request), str(given.get("item", "")))
+        again = {"item": taken.item, "purpose": "train", "source": "run"} if taken else None
+        if taken and views.is_audit(desk, taken.item):
+            again = again and again | {"purpose": "certify"}
+        return state(request) | {"again": again}
+
+    def more_here(request: Request, given: dict[str, Any]) -> dict[str, Any]:
+        item = str(given.get("item", ""))
+        views.refuse_audit(desk, item)
+        return {"added": desk.ask_near(item)}
+
+    def retry(request: Request, given: dict[str, Any]) -> dict[str, Any]:
+        trainer.retry()
+        return {}
+
+    def folders(request: Request, given: dict[str, Any]) -> dict[str, Any]:
+        target = desk.project.workdir / PAGE / "classes"
+        count = export.as_folders(export.rows(desk, records), target, bool(given.get("copies")))
+        return {"count": count, "folder": str(target)}
+
+    def table(request: Request) -> Response:
+        kind = request.path_params["kind"]
+        if kind not in ("csv", "jsonl"):
+            return JSONResponse({"error": "csv or jsonl"}, 404)
+        write = export.as_csv if kind == "csv" else export.as_json_lines
+        return _download(write(export.rows(desk, records)).encode(), f"labels.{kind}")
+
+    def report(request: Request) -> Response:
+        path = desk.project.workdir / "report.html"
+        if not path.exists():
+            return JSONResponse({"error": "the report is written when the run ends"}, 404)
+        return _download(path.read_bytes(), "report.html")
+
+    def view(make: Callable[[Request], dict[str, Any]]) -> Callable[[Request], Response]:
+        return lambda request: _answered(lambda: make(request))
+
+    def number(request: Request, name: str, default: int) -> int:
+        text = request.query_params.get(name, "")
+        return min(int(text), 10**9) if text.isdecimal() and len(text) < 10 else default
+
+    def item_of(request: Request) -> str:
+        return request.query_params.get("item", "")
+
+    return Starlette(routes=[
+        Route("/", page),
+        Route("/picture/{item}", show),
+        Mount("/static", StaticFiles(directory=HERE / "static")),
+        Route("/api/state", view(state)),
+        Route("/api/answer", _post(answer), methods=["POST"]),
+        Route("/api/undo", _post(undo), methods=["POST"]),
+        Route("/api/more", _post(more_here), methods=["POST"]),
+        Route("/api/retry", _post(retry), methods=["POST"]),
+        Route("/api/export", _post(folders), methods=["POST"]),
+        Route("/api/help", view(lambda r: views.help_with(desk, records, item_of(r)))),
+        Route("/api/near", view(
+            lambda r: views.near(desk, item_of(r), min(number(r, "count", 40), MOST)))),
+        Route("/api/clusters", view(lambda r: views.clusters(desk))),
+        Route("/api/cluster", view(
+            lambda r: views.cluster(desk, number(r, "number", 0), min(number(r, "count", 60),
+                                                                       MOST)))),
+        Route("/api/review", view(lambda r: views.review(
+            desk, records, r.query_params.get("class", ""), number(r, "start", 0),
+            min(number(r, "count", 60), MOST)))),
+        Route("/api/map", view(lambda r: views.overview(desk, records))),
+        Route("/api/people", view(lambda r: agreement.people(desk))),
+        Route("/export/labels.{kind}", table),
+        Route("/export/report.html", report),
+        Route("/{view}", page),
+    ])  # fmt: skip
+
+
+def _post(do: Callable[[Request, dict[str, Any]], dict[str, Any]]) -> Any:
+    """Return an endpoint that reads a JSON object and answers with one."""
+
+    async def endpoint(request: Request) -> Response:
+        if not request.headers.get("content-type", "").startswith("application/json"):
+            return JSONResponse({"error": "send JSON"}, 415)
+        try:
+            given = json.loads(await request.body())
+        except (ValueError, RecursionError):
+            given = None
+        if not isinstance(given, dict):
+            return JSONResponse({"error": "send a JSON object"}, 400)
+        return await run_in_threadpool(lambda: _answered(lambda: do(request, given)))
+
+    return endpoint
+
+
+def _answered(make: Callable[[], dict[str, Any]]) -> Response:
+    """Return what `make` returns as JSON, or its error as one line with a fitting status."""
+    try:
+        return JSONResponse(make())
+    except (Locked, BudgetExceeded) as error:
+        return JSONResponse({"error": str(error)}, 409)
+    except UsageError as error:
+        return JSONResponse({"error": str(error)}, 400)
+    except (StoreError, OSError) as error:
+        print(f"jaxlabel: {error}", flush=True)
+        return JSONResponse({"error": str(error)}, 503)
+    except JaxlabelError as error:
+        return JSONResponse({"error": str(error)}, 500)
+
+
+def _items(given: dict[str, Any]) -> list[str]:
+    items = given.get("items")
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise UsageError("items is a list of pictures' ids")
+    seconds = given.get("seconds", 0.0)
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        raise UsageError("seconds is a number")
+    return list(dict.fromkeys(items))
+
+
+def _afford(desk: Desk, items: list[str], finished: bool) -> None:
+    """Refuse before anything is stored if the budget does not buy these labels.
+
+    While the run goes on, labels that it has not bought yet are counted too.
+    """
+    account = desk.project.store.account(desk.project.account)
+    standing = desk.standing(fresh=True)
+    known = standing.bought if finished else standing.labels
+    new = sum(item not in known for item in items)
+    left = account.budget - account.spent if finished else desk.money_left(standing)
+    if new > left:
+        raise UsageError(f"{new} labels cost {new}, but {left:g} of the budget is left")
+
+
+def _person(request: Request) -> str:
+    name = request.query_params.get("as", "")
+    return "".join(c for c in name if c.isalnum() or c in "-_ ")[:40] or PERSON
+
+
+def _download(content: bytes, name: str) -> Response:
+    kept = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(content, media_type="application/octet-stream", headers=kept)

@@ -1,0 +1,91 @@
+// What all views share: requests, messages, pictures.
+
+// The name is kept for the tab, so that it need not be in every link.
+const given = new URLSearchParams(location.search).get("as");
+if (given) sessionStorage.setItem("as", given);
+export const person = sessionStorage.getItem("as") || "";
+
+export const byId = (id) => document.getElementById(id);
+
+function address(path, parameters = {}) {
+  const query = new URLSearchParams(parameters);
+  if (person) query.set("as", person);
+  return `${path}?${query}`;
+}
+
+async function read(response) {
+  const body = await response.json().catch(() => ({ error: `the page answered ${response.status}` }));
+  if (!response.ok) throw Object.assign(new Error(body.error), { status: response.status });
+  return body;
+}
+
+export async function get(path, parameters) {
+  return read(await fetch(address(path, parameters)));
+}
+
+export async function post(path, body, parameters) {
+  const headers = { "content-type": "application/json" };
+  return read(await fetch(address(path, parameters), { method: "POST", headers, body: JSON.stringify(body) }));
+}
+
+// Sends again and again where the page's process does not answer, so that no answer is lost.
+export async function send(path, body, parameters) {
+  for (let pause = 300; ; pause = Math.min(pause * 1.6, 4000)) {
+    try {
+      const found = await post(path, body, parameters);
+      alarm("");
+      return found;
+    } catch (error) {
+      if (error.status && error.status !== 503) throw error;
+      alarm(error.status ? error.message : "The page's process does not answer. Your last answers are sent again until it does: keep this tab open.");
+      await new Promise((done) => setTimeout(done, pause));
+    }
+  }
+}
+
+export function alarm(text) {
+  const box = byId("alert");
+  box.hidden = !text;
+  if (box.textContent !== text) box.textContent = text;
+}
+
+export function say(text) {
+  byId("live").textContent = text;
+}
+
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in element) element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+export const place = (item) => `/picture/${item}`;
+
+// Small originals are scaled without blur.
+export function picture(item, alt) {
+  const image = make("img", { src: place(item), alt, draggable: false, loading: "lazy" });
+  image.addEventListener("load", () => image.classList.toggle("tiny", image.naturalWidth < 128));
+  return image;
+}
+
+// A name, with a small lock before it where the label is paid for.
+export function locked(name, isLocked) {
+  return isLocked ? [make("span", { className: "lock", "aria-hidden": "true" }), name] : [name];
+}
+
+document.querySelector("nav [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+
+export const percent = (share) => `${(100 * share).toFixed(share > 0.995 && share < 1 ? 1 : 0)}%`;
+export const KEYS = "1234567890";
+
+// True where a key belongs to what has the focus, and not to the view.
+export function typing(event) {
+  const focus = event.target;
+  if (event.altKey || event.metaKey || focus.closest("input, textarea, select, dialog[open]")) return true;
+  const native = focus.closest("button, a, summary") && focus.matches(":focus-visible");
+  return native && (event.key === " " || event.key === "Enter");
+}

@@ -1,0 +1,84 @@
+// The numbers beside the picture: money, the run, accuracy.
+import { byId, make, percent } from "./api.js";
+
+const number = (value) => Number(value).toLocaleString("en", { maximumFractionDigits: 1 });
+export const duration = (seconds) => seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : `${Math.round(seconds / 60)} min`;
+
+export function showStatus(status, asking) {
+  const { money } = status;
+  const rows = [["Labels", number(status.labels)], ["Paid for", number(money.spent)]];
+  if (money.waiting) rows.push([status.trainer.name === "done" ? "Not bought" : "To be paid", number(money.waiting)]);
+  if (money.budget !== null) rows.push(["Left", `${number(money.left)} of ${number(money.budget)}`]);
+  if (status.not_sure) rows.push(["Not sure", number(status.not_sure)]);
+  if (status.seconds_per_label) rows.push(["Seconds per label", status.seconds_per_label.toFixed(1)]);
+  rows.push(["Pictures", number(status.pictures)]);
+  byId("numbers").replaceChildren(...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+  showRun(status, asking);
+  showAccuracy(status);
+}
+
+function showRun({ trainer, batch, ahead, money }, asking) {
+  const open = batch.total - batch.done;
+  const answers = `${open} answer${open === 1 ? "" : "s"}`;
+  const left = trainer.left ? `, about ${duration(trainer.left)} for this step` : "";
+  const steps = trainer.steps ? ` (${percent(trainer.step / trainer.steps)}${left})` : "";
+  const said = {
+    idle: open > 0 ? `It needs ${answers} more.` : "It starts in a moment.",
+    asking: `It waits for ${answers}.`,
+    training: `It is ${trainer.phase}${steps}.`,
+    done: "It is finished.",
+    failed: `It stopped: ${trainer.phase}`,
+  }[trainer.name];
+  byId("run").textContent = said;
+  byId("retry").hidden = trainer.name !== "failed";
+  const more = trainer.name === "training" && open > 0 ? `Meanwhile it needs ${answers} more.` : "";
+  byId("run-more").textContent = ahead && trainer.name !== "done" ? `${more} ${ahead} labelled ahead: they are bought first in the next round.` : more;
+  const broke = money.left !== null && money.left < 1;
+  const title = { training: "The run is training", done: "The run is finished", failed: "The run stopped" }[trainer.name] || "Nothing to ask just now";
+  const text = {
+    done: "Look over the results, correct what is wrong, and export the labels.",
+    failed: trainer.phase,
+    training: `It is ${trainer.phase}${steps}. ${broke ? "The budget is spent, so there are no more questions." : "The next questions come by themselves."}`,
+  }[trainer.name] || "The next questions come by themselves.";
+  byId("pulse").hidden = trainer.name === "done" || trainer.name === "failed";
+  if (!asking) {
+    if (byId("waiting-title").textContent !== title) byId("waiting-title").textContent = title;
+    byId("waiting-text").textContent = text;
+  }
+}
+
+function showAccuracy({ accuracy, curve, confusion }) {
+  const box = byId("accuracy");
+  if (!accuracy) box.textContent = "Known after the first round.";
+  else {
+    const range = `${percent(accuracy.low)} to ${percent(accuracy.high)} of ${accuracy.of}`;
+    box.textContent = {
+      certified: `Certified: ${range}.`,
+      audited: `${range}, by the last audit. Not certified.`,
+      guess: `${range}. This is the model's own estimate, which nobody has measured.`,
+    }[accuracy.kind];
+  }
+  byId("curve").replaceChildren(...(curve.length > 1 ? [drawCurve(curve)] : []));
+  byId("confusion").textContent = confusion ? `Most in doubt: ${confusion.first} or ${confusion.second}.` : "";
+}
+
+function drawCurve(points) {
+  const shape = (tag, attributes, text = "") => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.textContent = text;
+    return element;
+  };
+  const most = Math.max(...points.map(([x]) => x));
+  const low = Math.max(0, Math.min(...points.map(([, y]) => y)) - 0.05);
+  const at = ([x, y]) => [10 + (180 * x) / most, 70 - (60 * (y - low)) / (1 - low)];
+  const last = points[points.length - 1];
+  const svg = shape("svg", { viewBox: "0 0 210 90", class: "curve", role: "img", "aria-label": `Estimated accuracy over labels: ${points.map(([x, y]) => `${percent(y)} with ${x}`).join(", ")}` });
+  svg.append(
+    shape("polyline", { points: points.map((p) => at(p).join(",")).join(" "), fill: "none", stroke: "currentColor", "stroke-width": 2 }),
+    ...points.map((p) => { const [cx, cy] = at(p); return shape("circle", { cx, cy, r: 3, fill: "currentColor" }); }),
+    shape("text", { x: 10, y: 86 }, `${points[0][0]} labels`),
+    shape("text", { x: 200, y: 86, "text-anchor": "end" }, `${most}: ${percent(last[1])}`),
+  );
+  return svg;
+}

@@ -1,0 +1,105 @@
+"""What the page says about the run: money, labels per class, accuracy, and what goes on."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from jaxlabel.label.desk import Desk
+from jaxlabel.label.records import Pool, Records
+from jaxlabel.label.trainer import State
+
+LAST = 10  # answers that can be clicked
+PAUSE = 60.0  # seconds: a longer look at a picture was a pause and is not counted
+DOUBT = 1.5  # the engine takes errors to be up to 1.5 times the networks' own doubt
+
+
+def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[str, Any]:
+    """Return everything that the page shows beside the picture, as plain JSON values."""
+    project, standing = desk.project, desk.standing()
+    names = project.store.classes(project.label_set)
+    account = project.store.account(project.account)
+    counts = Counter(standing.labels.values())
+    batch = desk.batch()
+    done = sum(q.item in standing.labels or q.item in standing.refused for q in batch)
+    mine = [v for v in standing.votes if v.person == person]
+    times = [v.seconds for v in mine if 0 < v.seconds < PAUSE]
+    waiting = sum(item not in standing.bought for item in standing.labels)
+    return {
+        "classes": [{"name": name, "count": counts[name]} for name in names],
+        "money": {
+            "budget": account.budget if np.isfinite(account.budget) else None,
+            "spent": account.spent,
+            "waiting": waiting,
+            "left": desk.money_left(standing) if np.isfinite(account.budget) else None,
+        },
+        "batch": {"done": done, "total": len(batch)},
+        "ahead": len(desk.ahead_answered(standing)),
+        "labels": len(standing.labels),
+        "not_sure": len(standing.refused),
+        "seconds_per_label": float(np.median(times)) if times else None,
+        "last": [
+            {"item": v.item, "class_name": v.class_name, "locked": v.item in standing.bought}
+            for v in mine[: -LAST - 1 : -1]
+        ],
+        "undo": bool(mine) and mine[-1].item not in standing.bought,
+        "trainer": trainer._asdict(),
+        "accuracy": accuracy(records),
+        "curve": curve(records),
+        "confusion": confusion(records.pool(), names),
+        "asks_ahead": desk.asks_ahead,
+        "pictures": len(project.items),
+        "data": project.settings.data,
+    }
+
+
+def accuracy(records: Records) -> dict[str, Any] | None:
+    """Return the accuracy as an interval and what it is of; only a certificate is "certified".
+
+    Before an audit there is only what the networks say of themselves, which nobody has measured.
+    """
+    result, lines = records.result(), records.metrics()
+    if result and result.get("certified"):
+        of = "pictures that nobody labelled" if result["certified_of"] == "the pool" else (
+            "new pictures")  # fmt: skip
+        return {"kind": "certified", "low": result["certified_low"],
+                "high": result["certified_high"], "of": of}  # fmt: skip
+    audits = [line for line in lines if line["phase"] == "audit"]
+    if audits:
+        return {"kind": "audited", "low": audits[-1]["low"], "high": audits[-1]["high"],
+                "of": "pictures that nobody labelled"}  # fmt: skip
+    rounds = [line for line in lines if line["phase"] == "rounds"]
+    belief = (result or {}).get("confidence", rounds[-1]["belief"] if rounds else None)
+    if belief is None:
+        return None
+    return {"kind": "guess", "low": max(0.0, 1 - DOUBT * (1 - belief)), "high": belief,
+            "of": "all pictures"}  # fmt: skip
+
+
+def curve(records: Records) -> list[list[float]]:
+    """Return (labels, the networks' own estimate of their accuracy) after each round."""
+    rounds = [line for line in records.metrics() if line["phase"] == "rounds"]
+    points = [[line["labels_spent"], line["belief"]] for line in rounds]
+    result = records.result()
+    if result and result.get("confidence") is not None:
+        points.append([result["labels_spent"], result["confidence"]])
+    return points
+
+
+def confusion(pool: Pool | None, names: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return the pair of classes between which the networks leave most pictures in doubt."""
+    if pool is None or pool.probabilities.shape[1] < 2 or not len(pool.rows):
+        return None
+    classes = pool.probabilities.shape[1]
+    guessed = pool.probabilities.argmax(axis=1)
+    sums = np.stack([
+        pool.probabilities[guessed == k].sum(axis=0) if (guessed == k).any() else np.zeros(classes)
+        for k in range(classes)
+    ])  # fmt: skip
+    both = sums + sums.T
+    np.fill_diagonal(both, 0)
+    first, second = divmod(int(both.argmax()), classes)
+    if max(first, second) >= len(names):
+        return None
+    return {"first": names[first], "second": names[second],
+            "share": float(both[first, second] / len(pool.rows))}  # fmt: skip

@@ -1,0 +1,183 @@
+"""What the grid, the review of results and the map show: plain JSON values."""
+
+from typing import Any
+
+import numpy as np
+
+from jaxlabel.errors import UsageError
+from jaxlabel.label.desk import Desk
+from jaxlabel.label.features import kmeans, neighbours
+from jaxlabel.label.records import Pool, Records
+
+CLUSTERS = 24
+ON_MAP = 3000
+NEAR = 8  # labelled pictures that are shown beside a question
+ALIKE = 1e-3  # squared distance in cheap features below which pictures are near duplicates
+
+
+def is_audit(desk: Desk, item: str) -> bool:
+    """Return True if the item is an open audit question, which is shown without any help."""
+    standing = desk.standing()
+    return any(
+        q.item == item and q.purpose == "certify" and q.item not in standing.labels
+        for q in desk.batch()
+    )
+
+
+def refuse_audit(desk: Desk, item: str) -> None:
+    """Refuse help with an audit picture, and with pictures that do not exist.
+
+    Raises:
+      UsageError: the item is one of them.
+    """
+    if item not in desk.project.rows:
+        raise UsageError("there is no such picture")
+    if is_audit(desk, item):
+        raise UsageError("this picture is for the certificate: it is judged alone, without help")
+
+
+def open_rows(desk: Desk) -> np.ndarray:
+    """Return the rows that may be labelled several at once: unlabelled, and not of an audit."""
+    standing = desk.standing()
+    audit = {q.item for q in desk.batch() if q.purpose == "certify"}
+    voted = {v.item for v in standing.votes}
+    taken = audit | voted | set(standing.labels)
+    return np.array([r for i, r in desk.project.rows.items() if i not in taken], int)
+
+
+def near(desk: Desk, item: str, count: int) -> dict[str, Any]:
+    """Return the unlabelled pictures nearest to an item, the item first."""
+    refuse_audit(desk, item)
+    project = desk.project
+    found = neighbours(project.features, project.rows[item], count, open_rows(desk))
+    return {"items": [item, *(project.items[row] for row in found)]}
+
+
+def help_with(desk: Desk, records: Records, item: str) -> dict[str, Any]:
+    """Return a suggestion, the nearest labelled pictures and the number of copies of an item.
+
+    The page asks for it only after a key press.
+    """
+    refuse_audit(desk, item)
+    project, standing = desk.project, desk.standing()
+    labelled = {project.rows[i]: name for i, name in standing.labels.items() if i in project.rows}
+    rows = np.array(sorted(labelled), int)
+    found = neighbours(project.features, project.rows[item], NEAR, rows)
+    away = np.square(project.features - project.features[project.rows[item]]).sum(axis=1)
+    return {
+        "suggestion": suggestion(desk, records.pool(), item),
+        "near": [{"item": project.items[r], "class_name": labelled[int(r)]} for r in found],
+        "copies": project.copies[item],
+        "near_copies": int((away < ALIKE).sum()) - project.copies[item],
+    }
+
+
+def suggestion(desk: Desk, pool: Pool | None, item: str) -> dict[str, Any] | None:
+    """Return the model's most likely class for an item; None without a model."""
+    if pool is None:
+        return None
+    place = np.flatnonzero(pool.rows == desk.project.rows[item])
+    names = desk.project.store.classes(desk.project.label_set)
+    if not len(place) or pool.probabilities.shape[1] > len(names):
+        return None
+    best = int(pool.probabilities[place[0]].argmax())
+    share = float(pool.probabilities[place[0], best])
+    return {"class_name": names[best], "probability": share}
+
+
+def clusters(desk: Desk) -> dict[str, Any]:
+    """Return the clusters of the unlabelled pictures: a picture amid each, and its size."""
+    rows, centres, nearest = _clustered(desk)
+    found = []
+    for number in range(len(centres)):
+        members = np.flatnonzero(nearest == number)
+        if len(members):
+            away = np.square(desk.project.features[rows[members]] - centres[number]).sum(axis=1)
+            item = desk.project.items[rows[members[away.argmin()]]]
+            found.append({"number": number, "item": item, "size": len(members)})
+    return {"clusters": sorted(found, key=lambda each: -each["size"])}
+
+
+def cluster(desk: Desk, number: int, count: int) -> dict[str, Any]:
+    """Return the pictures of a cluster, those in its middle first."""
+    rows, centres, nearest = _clustered(desk)
+    if not 0 <= number < len(centres):
+        raise UsageError("there is no such cluster")
+    members = rows[nearest == number]
+    away = np.square(desk.project.features[members] - centres[number]).sum(axis=1)
+    chosen = members[np.argsort(away, kind="stable")[:count]]
+    return {"items": [desk.project.items[row] for row in chosen], "size": len(members)}
+
+
+def _clustered(desk: Desk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cluster all pictures, always in the same way, and return the open rows' clusters."""
+    features = desk.project.features
+    generator = np.random.default_rng(desk.project.settings.seed)
+    sample = generator.permutation(len(features))[:6000]
+    centres, _ = kmeans(features[sample], CLUSTERS, generator)
+    rows = open_rows(desk)
+    distances = np.square(centres).sum(axis=1) - 2 * features[rows] @ centres.T
+    return rows, centres, distances.argmin(axis=1) if len(rows) else np.zeros(0, int)
+
+
+def review(desk: Desk, records: Records, class_name: str, start: int, count: int) -> dict[str, Any]:
+    """Return pictures by predicted class, the least sure first, and the size of each class.
+
+    A picture that a person labelled shows that label.
+    """
+    pool, project, standing = records.pool(), desk.project, desk.standing()
+    names = project.store.classes(project.label_set)
+    if pool is None or pool.probabilities.shape[1] > len(names):
+        return {"classes": [], "items": [], "total": 0}
+    guessed, sure = pool.probabilities.argmax(axis=1), pool.probabilities.max(axis=1)
+    audit = {q.item for q in desk.batch() if q.purpose == "certify"}
+    hidden = {project.rows[i] for i in audit if i not in standing.labels}
+    places = np.flatnonzero(~np.isin(pool.rows, list(hidden)))
+    wanted = names.index(class_name) if class_name in names else 0
+    mine = places[guessed[places] == wanted]
+    mine = mine[np.argsort(sure[mine], kind="stable")]
+    items = []
+    for place in mine[start : start + count]:
+        item = project.items[pool.rows[place]]
+        label = standing.labels.get(item)
+        items.append({
+            "item": item, "probability": float(sure[place]), "label": label,
+            "locked": item in standing.bought,
+        })  # fmt: skip
+    sizes = np.bincount(guessed[places], minlength=len(names))
+    shown = [{"name": n, "count": int(sizes[k])} for k, n in enumerate(names)]
+    name = names[wanted] if names else ""
+    return {"classes": shown, "items": items, "total": len(mine), "class_name": name}
+
+
+def overview(desk: Desk, records: Records) -> dict[str, Any]:
+    """Return points of a map of at most 3,000 pictures with their predicted or given class.
+
+    The axes are the first two principal components of the cheap features.
+    """
+    project, standing, pool = desk.project, desk.standing(), records.pool()
+    names = project.store.classes(project.label_set)
+    kinds = np.full(len(project.items), -1)
+    if pool is not None and pool.probabilities.shape[1] <= len(names):
+        kinds[pool.rows] = pool.probabilities.argmax(axis=1)
+    labelled = {project.rows[i] for i in standing.labels if i in project.rows}
+    for item, name in standing.labels.items():
+        if item in project.rows:
+            kinds[project.rows[item]] = names.index(name)
+    generator = np.random.default_rng(0)
+    rows = np.union1d(
+        generator.permutation(len(project.items))[:ON_MAP], np.array(sorted(labelled), int)
+    ).astype(int)
+    points = project.features[rows][:, :2]
+    if points.shape[1] < 2:
+        points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
+    low, high = points.min(axis=0), points.max(axis=0)
+    points = (points - low) / np.maximum(high - low, 1e-9)
+    return {
+        "classes": list(names),
+        "points": [
+            {"item": project.items[r], "x": round(float(p[0]), 4), "y": round(float(p[1]), 4),
+             "class": int(kinds[r]), "labelled": int(r) in labelled}
+            for r, p in zip(rows, points, strict=True)
+        ],
+    }  # fmt: skip

@@ -1,0 +1,6 @@
+"""Print what computes convolutions on this machine: `python -m jaxlabel.nets.native`."""
+
+from jaxlabel.nets.native import select
+
+if __name__ == "__main__":
+    print(select("auto"))

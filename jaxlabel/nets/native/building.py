@@ -1,0 +1,206 @@
+"""Compiles the C++ kernels of `src/` once and keeps the library in the user's cache.
+
+The library's file name holds a hash of all that it depends on: the sources, jaxlib, oneDNN, the
+processor and the C library. So an upgrade or another machine never loads a library that was made
+for something else. The last bytes of the file are a hash of the rest, by which a damaged file is
+recognised before it is loaded; it is compiled again.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jaxlib
+
+from jaxlabel import cache
+
+SOURCES = Path(__file__).parent / "src"
+COMPILED = ("primitives.cc", "convolution.cc", "norm.cc")  # slowest first
+FLAGS = (
+    "-std=c++17", "-w", "-fPIC", "-fvisibility=hidden", "-march=native",
+    # with -O3, GCC 12 unrolls the loops over channels before it could vectorise them
+    "-O2", "-ftree-vectorize", "-fno-trapping-math", "-mprefer-vector-width=512",
+)  # fmt: skip
+COMPILERS = ("g++", "c++", "clang++")
+ONEDNN = "2023.2.0"
+SECONDS = 300  # after which a compiler is taken for stuck
+HASH_BYTES = hashlib.sha256().digest_size
+
+
+class Unavailable(Exception):
+    """The kernels cannot be used here; the message says why and what to install."""
+
+
+class OneDNN(NamedTuple):
+    """Where the files of oneDNN's two packages are."""
+
+    library: Path
+    headers: Path
+
+
+def load() -> ctypes.CDLL:
+    """Load the library, after compiling it if the cache has none for this machine.
+
+    Raises:
+      Unavailable: this is no x86-64 Linux with AVX2, or oneDNN or a C++ compiler is missing.
+    """
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "AMD64"):
+        raise Unavailable("the fast kernels are for x86-64 Linux")
+    if "avx2" not in cache.processor_instructions():
+        raise Unavailable("the fast kernels need a processor with AVX2")
+    onednn = find_onednn()
+    target = cache_folder() / f"kernels-{key(onednn)}.so"
+    if is_intact(target):
+        return open_library(target)
+    compiler = find_compiler()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(target):
+            if not is_intact(target):  # another process may have just made it
+                compile_library(compiler, onednn, target)
+    except OSError:  # the cache cannot be written: compile for this process alone
+        with tempfile.TemporaryDirectory(prefix="jaxlabel-kernels-") as folder:
+            target = Path(folder) / target.name
+            compile_library(compiler, onednn, target)
+            return open_library(target)
+    return open_library(target)
+
+
+def open_library(path: Path) -> ctypes.CDLL:
+    """Load a compiled library into this process.
+
+    Raises:
+      Unavailable: the loader refuses it, for instance because libgomp is not installed.
+    """
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        hint = "; install libgomp (Debian: apt install libgomp1)" if "libgomp" in str(error) else ""
+        raise Unavailable(f"the kernels do not load: {error}{hint}") from error
+
+
+def cache_folder() -> Path:
+    """Return the folder of the user's cache that holds compiled kernels."""
+    return cache.compiled_code_folder("kernels")
+
+
+def find_onednn() -> OneDNN:
+    """Find oneDNN's library and headers among the installed Python packages.
+
+    Raises:
+      Unavailable: a package is not installed.
+    """
+    library = _installed("onednn-cpu-gomp", "libdnnl.so.3")
+    header = _installed("onednn-devel-cpu-gomp", "oneapi/dnnl/dnnl.hpp")
+    return OneDNN(library, header.parents[2])
+
+
+def find_compiler() -> list[str]:
+    """Return the C++ compiler's command: the environment's CXX, or the first one in the path.
+
+    Raises:
+      Unavailable: there is no compiler.
+    """
+    chosen = os.environ.get("CXX", "").split()
+    if chosen and shutil.which(chosen[0]):
+        return chosen
+    for name in COMPILERS:
+        if (found := shutil.which(name)) is not None:
+            return [found]
+    raise Unavailable("there is no C++ compiler; install one (Debian: apt install g++)")
+
+
+def key(onednn: OneDNN) -> str:
+    """Return a hash of everything that the compiled library depends on."""
+    hashed = hashlib.sha256()
+    for path in sorted(SOURCES.iterdir()):
+        hashed.update(path.name.encode() + path.read_bytes())
+    libc = "-".join(platform.libc_ver())
+    built_with = (jaxlib.__version__, ONEDNN, str(onednn.library), *FLAGS)
+    hashed.update("\n".join((*built_with, cache.processor_fingerprint(), libc)).encode())
+    return hashed.hexdigest()[:16]
+
+
+def is_intact(path: Path) -> bool:
+    """Return True if the file is a whole library that `compile_library` has written."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    return hashlib.sha256(content[:-HASH_BYTES]).digest() == content[-HASH_BYTES:]
+
+
+def compile_library(compiler: Sequence[str], onednn: OneDNN, target: Path) -> None:
+    """Compile the sources, side by side, and put the library in place in one step.
+
+    Raises:
+      Unavailable: the compiler fails.
+      OSError: the target's folder cannot be written.
+    """
+    include = [f"-I{jax.ffi.include_dir()}", f"-I{onednn.headers}"]
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=target.parent) as folder:
+        objects = [str(Path(folder) / f"{name}.o") for name in COMPILED]
+        _run_all(
+            [*compiler, *FLAGS, *include, "-c", str(SOURCES / name), "-o", made]
+            for name, made in zip(COMPILED, objects, strict=True)
+        )
+        library = Path(folder) / "library.so"
+        rpath = ["-Xlinker", "-rpath", "-Xlinker", str(onednn.library.parent)]
+        linked = [*objects, "-o", str(library), str(onednn.library), *rpath]
+        _run_all([[*compiler, "-shared", *linked]])
+        content = library.read_bytes()
+        library.write_bytes(content + hashlib.sha256(content).digest())
+        library.replace(target)
+
+
+def _run_all(commands: Iterator[list[str]] | list[list[str]]) -> None:
+    """Run commands at the same time and wait for all of them."""
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for command in commands
+    ]
+    failed = ""
+    for process in running:
+        try:
+            output = process.communicate(timeout=SECONDS)[0]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output = process.communicate()[0] + f"stopped after {SECONDS} s"
+        if process.returncode != 0:
+            errors = [line for line in output.splitlines() if "error" in line] or [output.strip()]
+            failed = failed or errors[0] or f"exit code {process.returncode}"
+    if failed:
+        raise Unavailable(f"the C++ compiler fails: {failed[:300]}")
+
+
+def _installed(package: str, name: str) -> Path:
+    """Return the path of an installed package's file whose name ends in `name`."""
+    try:
+        files = importlib.metadata.files(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        path = Path(str(file.locate())).resolve()
+        if str(file).endswith(name) and path.is_file():
+            return path
+    raise Unavailable(f"oneDNN is missing; pip install {package}=={ONEDNN}")
+
+
+@contextlib.contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    """Let one process at a time compile a library; the lock goes with a process that is killed."""
+    with target.with_suffix(".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

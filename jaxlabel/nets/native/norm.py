@@ -1,0 +1,140 @@
+"""Group normalisation with a leaky ReLU in one pass, by a kernel of our own or by XLA."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxlabel.nets.native import reference
+from jaxlabel.nets.native.batching import with_vmap
+from jaxlabel.nets.native.selection import usable
+
+
+class Norm(NamedTuple):
+    """The numbers that the computation depends on and that are not trained."""
+
+    num_groups: int
+    epsilon: float
+    negative_slope: float
+
+
+def norm_activation(
+    images: Float[Array, "n h w c"],
+    scale: Float[Array, "c"],
+    bias: Float[Array, "c"],
+    *,
+    num_groups: int,
+    epsilon: float = 1e-5,
+    negative_slope: float = 1.0,
+) -> Float[Array, "n h w c"]:
+    """Normalise groups of channels (Wu & He 2018, eq. 1), then apply a leaky ReLU.
+
+    Args:
+      images: the activations, float32 or bfloat16; the moments are float32.
+      scale: the factor of each channel after normalising.
+      bias: what is added to each channel after that.
+      negative_slope: of the leaky ReLU: 0 is a ReLU, 1 is no activation.
+    """
+    settings = Norm(num_groups, epsilon, negative_slope)
+    if usable(images) and scale.dtype == bias.dtype == jnp.float32:
+        return _normalise(images, scale, bias, settings)[0]
+    return reference.norm_activation(images, scale, bias, *settings)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _normalise(images: Array, scale: Array, bias: Array, settings: Norm) -> tuple[Array, Array]:
+    """Return the result, and each image's means and 1 / deviations for the backward pass.
+
+    The moments are there for `_gradients` alone: nothing is differentiated with respect to them.
+    """
+
+    def native(images: Array, scale: Array, bias: Array) -> Any:
+        moments = jax.ShapeDtypeStruct((len(images), 2 * settings.num_groups), jnp.float32)
+        result = jax.ShapeDtypeStruct(images.shape, images.dtype)
+        call = jax.ffi.ffi_call("jaxlabel_norm", (result, moments))
+        return tuple(call(
+            images, scale, bias, groups=np.int64(settings.num_groups),
+            slope=np.float32(settings.negative_slope), epsilon=np.float32(settings.epsilon),
+        ))  # fmt: skip
+
+    def by_xla(images: Array, scale: Array, bias: Array) -> Any:
+        moments = jnp.zeros((len(images), 2 * settings.num_groups), jnp.float32)  # not used
+        return reference.norm_activation(images, scale, bias, *settings), moments
+
+    return jax.lax.platform_dependent(
+        images, scale, bias, cpu=with_vmap(native, (0,)), default=by_xla
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
+def _gradients(
+    images: Array, gradient: Array, scale: Array, bias: Array, moments: Array, settings: Norm
+) -> tuple[Array, Array, Array]:
+    """Compute the gradients of `_normalise` with respect to images, scale and bias."""
+
+    def native(images: Array, gradient: Array, scale: Array, bias: Array, moments: Array) -> Any:
+        of_images = jax.ShapeDtypeStruct(images.shape, images.dtype)
+        of_channels = jax.ShapeDtypeStruct((len(images), images.shape[3]), jnp.float32)
+        call = jax.ffi.ffi_call("jaxlabel_norm_gradient", (of_images, of_channels, of_channels))
+        return tuple(call(
+            images, gradient, scale, bias, moments, groups=np.int64(settings.num_groups),
+            slope=np.float32(settings.negative_slope),
+        ))  # fmt: skip
+
+    def on_cpu(*arrays: Array) -> tuple[Array, Array, Array]:
+        of_images, of_scale, of_bias = with_vmap(native, (0, 1, 4))(*arrays)
+        return of_images, of_scale.sum(0), of_bias.sum(0)
+
+    def by_xla(
+        images: Array, gradient: Array, scale: Array, bias: Array, moments: Array
+    ) -> tuple[Array, Array, Array]:
+        return _gradients_by_xla(images, gradient, scale, bias, settings)
+
+    return jax.lax.platform_dependent(
+        images, gradient, scale, bias, moments, cpu=on_cpu, default=by_xla
+    )
+
+
+def _gradients_by_xla(
+    images: Array, gradient: Array, scale: Array, bias: Array, settings: Norm
+) -> tuple[Array, Array, Array]:
+    """Compute the same from the definition: slower, and differentiable again."""
+
+    def normalise(images: Array, scale: Array, bias: Array) -> Array:
+        return reference.norm_activation(images, scale, bias, *settings)
+
+    return jax.vjp(normalise, images, scale, bias)[1](gradient)
+
+
+def _normalise_forward(images: Array, scale: Array, bias: Array, settings: Norm) -> tuple[Any, Any]:
+    result, moments = _normalise(images, scale, bias, settings)
+    return (result, moments), (images, scale, bias, moments)
+
+
+def _normalise_backward(settings: Norm, saved: Any, gradients: tuple[Array, Array]) -> Any:
+    images, scale, bias, moments = saved
+    return _gradients(images, gradients[0], scale, bias, moments, settings)
+
+
+def _gradients_forward(
+    images: Array, gradient: Array, scale: Array, bias: Array, moments: Array, settings: Norm
+) -> tuple[Any, Any]:
+    gradients = _gradients(images, gradient, scale, bias, moments, settings)
+    return gradients, (images, gradient, scale, bias, moments)
+
+
+def _gradients_backward(settings: Norm, saved: Any, cotangents: Any) -> Any:
+    *arrays, moments = saved
+
+    def gradients(images: Array, gradient: Array, scale: Array, bias: Array) -> Any:
+        return _gradients_by_xla(images, gradient, scale, bias, settings)
+
+    # The moments are a function of the images, so their part is in the images' already.
+    return (*jax.vjp(gradients, *arrays)[1](cotangents), jnp.zeros_like(moments))
+
+
+_normalise.defvjp(_normalise_forward, _normalise_backward)
+_gradients.defvjp(_gradients_forward, _gradients_backward)

@@ -1,0 +1,138 @@
+"""Choose the library that computes convolutions and norms on the CPU, once per process."""
+
+import ctypes
+import os
+import threading
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxlabel.errors import UsageError
+from jaxlabel.nets.native import building
+
+VARIABLE = "JAXLABEL_CPU_KERNELS"
+SETTINGS = ("auto", "onednn", "bfloat16", "xla")
+TARGETS = (
+    "jaxlabel_convolution",
+    "jaxlabel_convolution_input_gradient",
+    "jaxlabel_convolution_weight_gradient",
+    "jaxlabel_norm",
+    "jaxlabel_norm_gradient",
+)
+# Bits of oneDNN's dnnl_cpu_isa_t: each instruction set includes those below it.
+ISA_BFLOAT16 = 0xE7
+ISA_NAMES = {0xFEF: "AMX", 0xE7: "AVX-512 BF16", 0x27: "AVX-512", 0x7: "AVX2"}
+
+
+class Kernels(NamedTuple):
+    """The library that computes convolutions and norms on the CPU, and its dtype.
+
+    Attributes:
+      name: "onednn" or "xla".
+      dtype: the type of the activations, "float32" or "bfloat16"; weights are always float32.
+      why: the reason for the choice, for messages.
+    """
+
+    name: str
+    dtype: str
+    why: str
+
+    def __str__(self) -> str:
+        library = {"onednn": "oneDNN", "xla": "XLA"}[self.name]
+        return f"{library}, {self.dtype} ({self.why})"
+
+
+_lock = threading.RLock()
+_selected: Kernels | None = None
+_library: ctypes.CDLL | None = None
+
+
+def select(setting: str = "auto") -> Kernels:
+    """Choose the kernels of this process, and discard functions compiled for other kernels.
+
+    Args:
+      setting: "auto" is the value of the environment variable JAXLABEL_CPU_KERNELS if it is set,
+        else oneDNN in float32 if it can be used, else XLA. "onednn" is oneDNN in float32,
+        "bfloat16" is oneDNN with bfloat16 activations, "xla" is XLA in float32.
+
+    Raises:
+      UsageError: an unknown name; or oneDNN, or bfloat16, was asked for and cannot be used.
+    """
+    global _selected
+    with _lock:
+        asked = setting
+        if setting == "auto":
+            asked = os.environ.get(VARIABLE) or "auto"
+        if asked not in SETTINGS:
+            raise UsageError(f"{VARIABLE} is {asked!r}: it takes one of {', '.join(SETTINGS)}")
+        chosen = _choose(asked)
+        if _selected is not None and chosen[:2] != _selected[:2]:
+            jax.clear_caches()
+        _selected = chosen
+        return chosen
+
+
+def selected() -> Kernels:
+    """Return the kernels of this process, chosen at the first call."""
+    with _lock:
+        return _selected or select()
+
+
+def _choose(asked: str) -> Kernels:
+    backend = jax.default_backend()
+    if backend != "cpu":
+        return Kernels("xla", "bfloat16", f"the device is a {backend}")
+    if asked == "xla":
+        return Kernels("xla", "float32", "as configured")
+    try:
+        isa = _load().jaxlabel_effective_isa()
+    except building.Unavailable as error:
+        if asked in ("onednn", "bfloat16"):
+            raise UsageError(f"cpu_kernels={asked} cannot be used: {error}") from error
+        return Kernels("xla", "float32", str(error))
+    if asked == "bfloat16" and not has_bfloat16(isa):
+        raise UsageError(
+            f"cpu_kernels=bfloat16 would be slow: this processor has {isa_name(isa)} and no "
+            "bfloat16 instructions; take cpu_kernels=onednn"
+        )
+    dtype = "bfloat16" if asked == "bfloat16" else "float32"
+    return Kernels("onednn", dtype, f"the processor has {isa_name(isa)}")
+
+
+def has_bfloat16(isa: int) -> bool:
+    """Return True if the instruction set computes in bfloat16, as AVX-512 BF16 and AMX do.
+
+    Without such instructions oneDNN emulates bfloat16, which takes longer than float32.
+
+    Args:
+      isa: a value of oneDNN's `dnnl_cpu_isa_t`.
+    """
+    return isa & ISA_BFLOAT16 == ISA_BFLOAT16
+
+
+def isa_name(isa: int) -> str:
+    """Return the common name of an instruction set of oneDNN's."""
+    return next((name for bits, name in ISA_NAMES.items() if isa & bits == bits), "SSE4.1")
+
+
+def _load() -> ctypes.CDLL:
+    """Load the library and tell XLA its functions, once in the life of the process."""
+    global _library
+    if _library is None:
+        library = building.load()
+        for name in TARGETS:
+            function = jax.ffi.pycapsule(getattr(library, name))
+            jax.ffi.register_ffi_target(name, function, platform="cpu")
+        _library = library
+    return _library
+
+
+def usable(images: jax.Array) -> bool:
+    """Return True if oneDNN is selected and takes images of this shape and type."""
+    kernels = selected()
+    dtype = np.dtype(images.dtype).name
+    takes_type = dtype in ("float32", kernels.dtype)
+    return (
+        kernels.name == "onednn" and takes_type and images.ndim == 4 and 0 not in images.shape[1:]
+    )

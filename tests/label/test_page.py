@@ -1,0 +1,348 @@
+"""The labelling page's routes, its guard, and the rules of asking and answering."""
+
+import dataclasses
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from jaxlabel.errors import StoreError, UsageError
+from jaxlabel.experiment import account
+from jaxlabel.label import command, export, features
+from jaxlabel.label.agreement import cohens_kappa, fleiss_kappa
+from jaxlabel.label.desk import Desk
+from jaxlabel.label.guard import LARGEST_BODY, Guard, Keys
+from jaxlabel.label.names import checked_name, similar_name
+from jaxlabel.label.project import begin
+from jaxlabel.label.server import make_app
+from jaxlabel.label.trainer import State, without_secret
+from jaxlabel.methods import active
+from jaxlabel.oracle import votes
+from jaxlabel.oracle.votes import Rule, winning_class
+
+SECRETS = Keys("token-of-the-test", "cookie-of-the-test")
+URL = "http://127.0.0.1:8000"
+ORIGIN = {"origin": URL}
+
+
+class NoTrainer:
+    """Stands for a trainer that waits."""
+
+    def state(self):
+        return State("asking")
+
+    def retry(self):
+        pass
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    for number in range(40):
+        Image.fromarray(random.integers(0, 255, (8, 8), np.uint8)).save(folder / f"{number}.png")
+    Image.open(folder / "3.png").save(folder / "copy.bmp")
+    return folder
+
+
+@pytest.fixture
+def project(pictures, tmp_path):
+    settings = active.Config(
+        data=f"folder:{pictures}", image_size=8, budget=20, initial_labels=6, map="none"
+    )
+    return begin(settings, tmp_path / "run")
+
+
+def clients(project, rule=Rule()):  # noqa: B008
+    """A client that has the cookie, one that has not, and the desk."""
+    desk = Desk(project, rule)
+    guard = Guard(make_app(desk, NoTrainer()), SECRETS, "127.0.0.1", 8000)
+    inside, outside = (TestClient(guard, base_url=URL, headers=ORIGIN) for _ in range(2))
+    assert inside.get("/?token=token-of-the-test").status_code == 200
+    return inside, outside, desk
+
+
+def say(client, item, name, person="", **more):
+    body = {"items": [item] if isinstance(item, str) else item, "class_name": name} | more
+    return client.post(f"/api/answer?as={person}", json=body)
+
+
+def asked(client, person=""):
+    return [q["item"] for q in client.get(f"/api/state?as={person}").json()["questions"]]
+
+
+def test_the_token_gives_a_cookie_and_nothing_is_shown_without(project):
+    inside, outside, _ = clients(project)
+    cookie = inside.cookies.jar
+    assert [c.value for c in cookie] == [SECRETS.cookie]
+    for path in ("/", "/api/state", "/static/label.js", f"/picture/{project.items[0]}", "/x"):
+        assert outside.get(path).status_code == 403
+    assert outside.get("/?token=wrong").status_code == 403
+    assert say(outside, project.items[0], "a").status_code == 403
+    head = outside.get("/?token=token-of-the-test").headers["set-cookie"]
+    assert "HttpOnly" in head and "SameSite=Strict" in head
+
+
+def test_foreign_hosts_and_origins_are_refused(project):
+    inside, _, _ = clients(project)
+    item = project.items[0]
+    for host in ("evil.example", "127.0.0.1.evil.example:8000", "127.0.0.1:9", "[", ""):
+        assert inside.get("/", headers={"host": host}).status_code == 403
+    assert inside.get("/", headers={"host": "localhost:8000"}).status_code == 200
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:9", ""):
+        body = {"items": [item], "class_name": "a"}
+        answer = inside.post("/api/answer", json=body, headers={"origin": origin})
+        assert answer.status_code == 403
+    assert inside.put("/api/answer").status_code == 405
+    assert votes.all_votes(project.store, project.label_set) == []
+
+
+def test_every_answer_has_the_security_headers(project):
+    inside, outside, _ = clients(project)
+    for answer in (inside.get("/"), inside.get("/nothing"), outside.get("/")):
+        assert answer.headers["content-security-policy"].startswith("default-src 'self'")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("view", ["", "grid", "review", "map", "people", "export"])
+def test_pages_name_only_files_of_the_wheel(project, view):
+    inside, _, _ = clients(project)
+    text = inside.get(f"/{view}").text
+    assert "http://" not in text.replace("http://www.w3.org", "") and "https://" not in text
+    assert "<script>" not in text and " style=" not in text and " onclick=" not in text
+    for path in re.findall(r'(?:src|href)="(/static/[^"]+)"', text):
+        assert inside.get(path).status_code == 200
+
+
+def test_hostile_input_is_refused_or_text(project):
+    inside, _, desk = clients(project)
+    for item in ("../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%00", "x" * 3000, ""):
+        assert inside.get(f"/picture/{item}").status_code in (400, 404)
+        assert "root:" not in inside.get(f"/picture/{item}").text
+    assert inside.get("/static/../command.py").status_code == 404
+    assert inside.get("/static/%2e%2e/command.py").status_code == 404
+    first = asked(inside)[0]
+    assert say(inside, "../../etc/passwd", "a").status_code == 400
+    assert say(inside, first, "x" * 201).status_code == 400
+    assert say(inside, first, "two\nlines").status_code == 400
+    assert say(inside, first, "n" * (LARGEST_BODY + 1)).status_code == 413
+    lone = json.dumps({"items": [first], "class_name": "\ud800"}).encode()
+    for content in (lone, b"{", b"[]", b"null", b"[" * 5000, b"\xff"):
+        kind = {"content-type": "application/json"}
+        assert inside.post("/api/answer", content=content, headers=kind).status_code == 400
+    assert inside.post("/api/answer", content=b"a=b").status_code == 415
+    timed = {"items": [first], "seconds": []}
+    for body in ({}, {"items": 3}, {"items": [3]}, {"items": []}, timed):
+        assert inside.post("/api/answer", json=body).status_code == 400
+    assert inside.get("/api/cluster?number=999999999999").status_code in (200, 400)
+    script = "<script>alert(1)</script>"
+    shown = say(inside, first, script, sure=True).json()
+    assert shown["status"]["classes"] == [{"name": script, "count": 1}]
+    assert "<script>alert" not in inside.get("/").text
+    assert "/" not in export.folder_name("../a/b") and export.folder_name("..")[0] != "."
+    assert desk.standing(fresh=True).labels == {first: script}
+
+
+def test_a_picture_comes_from_its_own_file(project, pictures):
+    inside, _, _ = clients(project)
+    row = project.dataset.paths.index(str(pictures / "7.png"))
+    answer = inside.get(f"/picture/{project.items[row]}")
+    assert answer.content == (pictures / "7.png").read_bytes()
+    assert answer.headers["content-type"] == "image/png"
+    copies = inside.get(f"/api/help?item={project.items[pictures_row(project, '/3.png')]}").json()
+    assert copies["copies"] == 2
+
+
+def pictures_row(project, name):
+    return next(n for n, path in enumerate(project.dataset.paths) if path.endswith(name))
+
+
+def test_answers_undo_not_sure_and_the_lock(project):
+    inside, _, _desk = clients(project)
+    first, second, third = asked(inside)[:3]
+    say(inside, first, "cat")
+    state = say(inside, second, "").json()
+    assert state["status"]["not_sure"] == 1 and state["status"]["money"]["waiting"] == 1
+    assert second not in asked(inside) and state["status"]["batch"]["done"] == 2
+    assert np.isinf(project.store.costs(project.label_set, [second])).all()
+    assert say(inside, third, "Cat ").json() == {"similar": "cat"}
+    assert say(inside, third, "dog").json()["status"]["classes"][1] == {"name": "dog", "count": 1}
+    undone = inside.post("/api/undo", json={}).json()
+    assert undone["again"]["item"] == third
+    assert [c["name"] for c in undone["status"]["classes"]] == ["cat"]  # "dog" is gone again
+    project.store.buy(project.account, [first], purpose="train", round=0, asked_by="test")
+    assert say(inside, first, "dog").status_code == 409  # paid for
+    assert inside.post("/api/undo", json={"item": first}).status_code == 409
+    assert inside.post("/api/undo", json={}).json()["again"]["item"] == second
+    assert inside.post("/api/undo", json={}).status_code == 409
+
+
+def test_a_store_that_fails_is_one_line_and_the_answer_can_be_sent_again(project, monkeypatch):
+    inside, _, _ = clients(project)
+    item = asked(inside)[0]
+
+    def full(*_, **__):
+        raise StoreError("the label store: database or disk is full; free some space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(votes, "vote", full)
+        answer = say(inside, item, "cat")
+        assert answer.status_code == 503 and "disk is full" in answer.json()["error"]
+    assert say(inside, item, "cat").status_code == 200
+
+
+def test_a_password_lets_in_who_knows_it(project):
+    desk = Desk(project)
+    guard = Guard(make_app(desk, NoTrainer()), SECRETS, "0.0.0.0", 8000, "long enough")
+    client = TestClient(guard, base_url="http://192.0.2.7:8000")
+    here = {"origin": "http://192.0.2.7:8000"}
+    assert "Password" in client.get("/").text
+    for word, status in (("wrong", 403), ("long enough", 200)):
+        entered = client.post("/login", data={"password": word}, headers=here)
+        assert entered.status_code == status
+    assert client.get("/").status_code == 200
+    assert client.get("/", headers={"host": "evil.example:8000"}).status_code == 403
+    words = ["jaxlabel", "label", "--password", "secret", "--password=secret", "--port=1"]
+    assert without_secret(words) == ["jaxlabel", "label", "--port=1"]
+
+
+def test_data_with_labels_needs_nobody(tmp_path):
+    with pytest.raises(UsageError, match="labels of its own"):
+        begin(active.Config(data="digits"), tmp_path / "run")
+
+
+def test_an_answer_again_and_from_two_tabs_counts_once(project):
+    one, _, _ = clients(project)
+    two, _, _ = clients(project)
+    item = asked(one)[0]
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(lambda n: say((one, two)[n % 2], item, "cat").status_code, range(8)))
+    assert set(codes) == {200}
+    assert len(votes.all_votes(project.store, project.label_set)) == 1
+    for _ in range(2):
+        project.store.buy(project.account, [item], purpose="train", round=0, asked_by="test")
+    assert project.store.spent(project.account) == 1
+
+
+def test_two_people_are_asked_about_different_pictures(project):
+    inside, _, _ = clients(project)
+    ann = asked(inside, "ann")
+    assert ann and not set(ann) & set(asked(inside, "bob"))
+
+
+def test_audit_pictures_get_no_help(project):
+    inside, _, desk = clients(project)
+    items = [project.items[row] for row in project.first[:2]]
+    account.write_questions(project.workdir, items, ["", ""], "certify")
+    desk.refresh([])
+    assert {q["purpose"] for q in inside.get("/api/state").json()["questions"][:2]} == {"certify"}
+    for path in ("help", "near"):
+        assert inside.get(f"/api/{path}?item={items[0]}").status_code == 400
+    assert inside.post("/api/more", json={"item": items[0]}).status_code == 400
+    assert say(inside, items, "cat").status_code == 400  # several at once
+    found = inside.get("/api/clusters").json()["clusters"]
+    shown = [inside.get(f"/api/cluster?number={c['number']}&count=200").json() for c in found]
+    assert not set(items) & {item for each in shown for item in each["items"]}
+    assert say(inside, items[0], "cat").status_code == 200
+
+
+def test_many_at_once_never_cost_more_than_is_left(project):
+    inside, _, desk = clients(project)
+    group = [project.items[row] for row in range(21)]
+    assert say(inside, group, "cat").status_code == 400
+    assert desk.standing(fresh=True).labels == {}
+    assert say(inside, group[:20], "cat").json()["status"]["money"]["left"] == 0
+
+
+def test_the_first_batch_stays_and_is_given_to_the_run(project):
+    _, _, desk = clients(project)
+    again = begin(project.settings, project.workdir)
+    assert again.first == project.first and again.account == project.account
+    assert desk.chosen() == {"0": project.first}
+    assert len(set(project.first)) == 6
+
+
+def test_with_a_certificate_wanted_nothing_is_labelled_ahead(project):
+    target = dataclasses.replace(project.settings, target=0.9)
+    for settings, more in ((project.settings, True), (target, False)):
+        desk = Desk(project._replace(settings=settings))
+        assert desk.asks_ahead == more
+    with pytest.raises(UsageError, match="certifies"):
+        desk.ask_near(project.items[0])
+
+
+def test_votes_of_several_people(project):
+    inside, _, desk = clients(project, Rule(2, "chief"))
+    item = asked(inside)[0]
+    say(inside, item, "cat", "ann")
+    assert desk.standing(fresh=True).labels == {}
+    say(inside, item, "dog", "bob")
+    assert desk.standing(fresh=True).labels == {}
+    found = inside.get("/api/people").json()
+    assert found["disagreements"][0]["votes"] == {"ann": "cat", "bob": "dog"}
+    say(inside, item, "dog", "chief")
+    assert desk.standing(fresh=True).labels == {item: "dog"}
+    assert winning_class({"a": "x", "b": "y"}, Rule(2)) is None
+    assert winning_class({"a": "x", "b": "y", "c": "y"}, Rule(2)) == "y"
+
+
+def test_kappas_are_those_of_the_books():
+    # Cohen 1960's form: 20 agree on yes, 15 on no, 5 and 10 differ: (0.7 - 0.5) / 0.5
+    first = ["y"] * 25 + ["n"] * 25
+    second = ["y"] * 20 + ["n"] * 5 + ["y"] * 10 + ["n"] * 15
+    assert cohens_kappa(first, second) == pytest.approx(0.4)
+    assert fleiss_kappa([["a", "a"], ["b", "b"]]) == pytest.approx(1)
+    # agreement 1/3 per item and equal shares: (1/3 - 1/2) / (1/2)
+    assert fleiss_kappa([["a", "a", "b"], ["a", "b", "b"]]) == pytest.approx(-1 / 3)
+
+
+def test_names_that_are_nearly_the_same():
+    assert similar_name("e\u0301t\u00e9", ["\u00c9t\u00e9"]) == "\u00c9t\u00e9"
+    assert similar_name("oil tank", ["ship", "Oil_Tank"]) == "Oil_Tank"
+    assert similar_name("car", ["cat"]) is None
+    assert checked_name(" e\u0301 ") == "\u00e9"
+
+
+def test_cheap_features_tell_stripes_apart_and_cover_all_kinds():
+    random = np.random.default_rng(0)
+    stripes = np.indices((16, 16))[0] // 2 % 2 * 200
+    kinds = [stripes, stripes.T, np.full((16, 16), 90)]
+    images = np.stack([kinds[n % 3] + random.integers(0, 40, (16, 16)) for n in range(60)])
+    found = features.gradient_features(images[..., None].astype(np.uint8))
+    asked = features.cover(found, 3, np.zeros(0, int), np.zeros(0, int))
+    assert {int(row) % 3 for row in asked} == {0, 1, 2}
+    more = features.cover(found, 3, asked, np.zeros(0, int))
+    assert not set(more) & set(asked)
+    near = features.neighbours(found, 0, 10, np.arange(60))
+    assert {int(row) % 3 for row in near} == {0} and 0 not in near
+
+
+def test_export_holds_every_picture(project, tmp_path):
+    inside, _, _ = clients(project)
+    first, second = asked(inside)[:2]
+    say(inside, first, "a/b, c")
+    say(inside, second, "")
+    lines = inside.get("/export/labels.jsonl").text.splitlines()
+    rows = {row["item"]: row for row in map(json.loads, lines)}
+    assert len(lines) == 41 and rows[first]["label"] == "a/b, c"
+    assert rows[second]["source"] == "not sure"
+    assert inside.get("/export/labels.csv").text.count("\n") == 42
+    for copies in (False, True):
+        made = inside.post("/api/export", json={"copies": copies}).json()
+        place = project.workdir / "page" / "classes" / "a_b, c"
+        assert made["count"] == 1 and len(list(place.iterdir())) == 1
+        assert next(place.iterdir()).is_symlink() != copies
+
+
+def test_the_command_settles_its_flags():
+    config = command.settled(active.Config(), "pictures", "30", "0.9")
+    assert (config.data, config.budget, config.target) == ("folder:pictures", 30, 0.9)
+    assert command.settled(active.Config(), "idx:x").data == "idx:x"
+    with pytest.raises(UsageError, match="--budget=many"):
+        command.settled(active.Config(), budget="many")
+    with pytest.raises(UsageError, match="ssh -N -L"):
+        command.label(None, None, command.Options(host="0.0.0.0"))
