@@ -108,7 +108,7 @@ def training_settings(config: Any) -> Settings:
     shares of the clusters. Then the shares of the classes are estimated from the labels.
     """
     return Settings(
-        kind=config.kind, objective="freematch", graph_targets=1.0, steps=config.name_steps,
+        kind=config.kind, objective="graph", steps=config.name_steps,
         learning_rate=config.self_rate, neighbours=config.graph_neighbours,
         refinements=config.refinements, refine_steps=max(1, config.name_steps // 2),
         alignment="labelled" if config.prior else "uniform",
