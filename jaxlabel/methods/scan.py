@@ -76,8 +76,10 @@ class Config(simclr.Config):
     )
     self_steps: int = setting(1000, "training steps of self-labelling; 0: none", low=0)
     self_rounds: int = setting(2, "rounds of self-labelling, each with new labels", low=1)
-    self_batch: int = setting(128, "images in a mini-batch of self-labelling and naming", low=1)
-    self_rate: float = setting(2e-3, "peak learning rate of self-labelling and naming", low=0.0)
+    self_batch: int = setting(128, "images in a mini-batch of self-labelling", low=1)
+    self_rate: float = setting(
+        2e-3, "peak learning rate of self-labelling and of the classifier", low=0.0
+    )
     name_steps: int = setting(
         600, "with a budget: training steps of the classifier on the labels; each refinement takes "
         "half as many", low=10,
@@ -87,7 +89,7 @@ class Config(simclr.Config):
         "over a graph of its features and trains it on the result", low=0,
     )  # fmt: skip
     student: str = setting(
-        "same", "network of self-labelling and naming; same: the encoder that was trained",
+        "same", "network of self-labelling and the classifier; same: the encoder that was trained",
         choices=("same", *nets.ENCODERS),
     )  # fmt: skip
     student_width: int = setting(
@@ -130,7 +132,7 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Cluster the images without labels; with a budget, label the clusters and train a classifier.
+    """Cluster the images without labels; with a budget, buy labels and train a classifier.
 
     Returns:
       With a budget, the classifier; without one, a model that predicts clusters.
