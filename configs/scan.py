@@ -32,7 +32,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "cpu": {
         "encoder": "gradients", "width": 32, "pretext_steps": 600,
         "component_share": 0.6, "start_steps": 300, "cluster_steps": 600, "cluster_rate": 1e-3,
-        "neighbours": 10, "self_steps": 1000, "name_steps": 600, "threshold": 0.9,
+        "neighbours": 10, "self_steps": 1000, "name_steps": 1000, "threshold": 0.9,
     },
     "gpu": {
         "encoder": "conv", "width": 64, "pretext_steps": 30_000, "pretext_batch": 1024,

@@ -81,11 +81,11 @@ class Config(simclr.Config):
         2e-3, "peak learning rate of self-labelling and of the classifier", low=0.0
     )
     name_steps: int = setting(
-        600, "with a budget: training steps of the classifier on the labels; each refinement takes "
-        "half as many", low=10,
+        1000, "with a budget: training steps of the classifier, and of each refinement of it",
+        low=10,
     )  # fmt: skip
     refinements: int = setting(
-        1, "with a budget: number of refinements of the classifier; each propagates the labels "
+        0, "with a budget: number of refinements of the classifier; each propagates the labels "
         "over a graph of its features and trains it on the result", low=0,
     )  # fmt: skip
     student: str = setting(

@@ -8,8 +8,9 @@
    the semi-supervised recipe (semisupervised/training.py). Then refine it: propagate the labels
    over a graph of the trained network's features, and train on the result.
 
-The clusters only decide which images are labelled first. No image gets the label of its cluster, so
-a cluster that mixes several classes does no harm.
+A cluster gives its images its label only while all labels bought in it agree. As soon as two labels
+in a cluster contradict each other, the propagated labels decide, so that no bought label loses to a
+cluster.
 """
 
 import dataclasses
@@ -82,19 +83,20 @@ def learn_from_labels(
     labelled = buy_labels(settings, graph, mined.space.points, clusters, oracle, region_key, log)
     num_classes = oracle.num_classes  # a person may have named new classes
     propagated = setup.propagate_labels(settings, graph, labelled, num_classes)
+    targets = setup.make_graph_targets(settings, propagated, len(images), num_classes)
+    targets = name_agreeing_clusters(targets, clusters, labelled)
+    targets = average_over_neighbours(targets, mined.neighbours, labelled)
     data = training.pad(
-        images, labelled.indices, labelled.labels, len(labelled.indices),
-        setup.make_graph_targets(settings, propagated, len(images), num_classes),
+        images, labelled.indices, labelled.labels, len(labelled.indices), targets,
         setup.class_prior(settings, labelled, num_classes),
     )  # fmt: skip
     network = with_new_head(model, num_classes, head_key)
     state = train.stack([training.start(settings, network, len(images), num_classes)])
-    cycle = committee.make_cycle(settings, settings.steps)
+    cycle = refinement.make_cycle(settings)
     state = committee.train_cycle(cycle, state, data, train_key, log, "labels")
     state = refinement.refine(
-        refinement.make_cycle(settings), state, data, mined.features, labelled, refine_key, log,
-        "refined",
-    )  # fmt: skip
+        cycle, state, data, mined.features, labelled, refine_key, log, "refined"
+    )
     classifier = committee.teacher_ensemble(settings, state)
     labels = predict_probabilities(classifier, images).argmax(axis=1).astype(np.int32)
     labels[labelled.indices] = labelled.labels
@@ -108,11 +110,50 @@ def training_settings(config: Any) -> Settings:
     shares of the clusters. Then the shares of the classes are estimated from the labels.
     """
     return Settings(
-        kind=config.kind, objective="graph", steps=config.name_steps,
+        kind=config.kind, objective="graph", graph_targets_share=1.0,
         learning_rate=config.self_rate, neighbours=config.graph_neighbours,
-        refinements=config.refinements, refine_steps=max(1, config.name_steps // 2),
+        refinements=config.refinements, refine_steps=config.name_steps,
         alignment="labelled" if config.prior else "uniform",
     )  # fmt: skip
+
+
+def name_agreeing_clusters(
+    targets: Float[np.ndarray, "n classes"], clusters: Int[np.ndarray, "n"], labelled: Labelled
+) -> Float[np.ndarray, "n classes"]:
+    """Return the targets with the label of the cluster wherever all bought labels of it agree.
+
+    If the labels bought in a cluster contradict each other, its images keep their targets, and so
+    do the images of a cluster without a label. A bought label is thus never overruled by a cluster.
+
+    Args:
+      targets: the one-hot targets of the images, from label propagation.
+      clusters: the cluster of each image.
+      labelled: the labels bought.
+    """
+    named, one_hot = targets.copy(), np.eye(targets.shape[1], dtype=targets.dtype)
+    for cluster_number in np.unique(clusters[labelled.indices]):
+        labels = np.unique(labelled.labels[clusters[labelled.indices] == cluster_number])
+        if len(labels) == 1:
+            named[clusters == cluster_number] = one_hot[labels[0]]
+    return named
+
+
+def average_over_neighbours(
+    targets: Float[np.ndarray, "n classes"], neighbours: Int[np.ndarray, "n k"], labelled: Labelled
+) -> Float[np.ndarray, "n classes"]:
+    """Return the mean target of each image and its nearest neighbours; bought labels stay.
+
+    Args:
+      targets: the one-hot targets of the images.
+      neighbours: the indices of each image's nearest neighbours.
+      labelled: the labels bought.
+    """
+    total = targets.copy()
+    for column in neighbours.T:
+        total += targets[column]
+    mean = total / (1 + neighbours.shape[1])
+    mean[labelled.indices] = np.eye(targets.shape[1])[labelled.labels]
+    return mean
 
 
 def buy_labels(
