@@ -4,9 +4,9 @@
 2. Buy the label of the most typical image of each cluster. Then buy labels where the propagation
    of the labels over the graph is most uncertain, until the budget is spent.
 3. Propagate the labels over the graph to all images.
-4. Train SCAN's network on the labels and on the propagated labels, with the same training step as
-   the semi-supervised recipe (semisupervised/training.py). Then refine it: propagate the labels
-   over a graph of the trained network's features, and train on the result.
+4. Train SCAN's network on the labels and on the propagated labels, averaged over neighbours, with
+   the training step of the semi-supervised recipe (semisupervised/training.py). A refinement
+   repeats steps 3 and 4 on a graph of the trained network's features.
 
 A cluster gives its images its label only while all labels bought in it agree. As soon as two labels
 in a cluster contradict each other, the propagated labels decide, so that no bought label loses to a
