@@ -1,4 +1,4 @@
-"""SCAN on several data sets: cluster without labels and, with a budget, name the clusters.
+"""SCAN on several data sets: cluster without labels and, with a budget, train a classifier.
 
     jaxlabel train --config=configs/scan.py:mnist --config.data=idx:DIR --workdir=runs/m
     jaxlabel train --config=configs/scan.py:fashion_mnist --config.data=idx:DIR \\

@@ -11,9 +11,10 @@ The steps are those of Van Gansbeke et al. 2020:
 4. Self-labelling: a network learns, on strong views, the clusters of the confident images. The
    result is rejected if measures that need no labels (jaxlabel/scan/guard.py) got worse.
 
-With a budget the clusters are then named: the medoid of each cluster is labelled, then medoids of
-halves of the widest clusters. A classifier learns the resulting labels of all images, smoothed over
-their neighbours. Without a budget no label is bought, and the run returns clusters.
+With a budget, labels are bought next: those of the clusters' medoids, then labels where label
+propagation over a graph of SCAN's features is uncertain. SCAN's network is then trained on the
+labels and on the propagated labels (methods/scan_labels.py). Without a budget no label is bought,
+and the run returns clusters.
 """
 
 import dataclasses
@@ -29,15 +30,16 @@ from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.methods import simclr
+from jaxlabel.methods.scan_labels import learn_from_labels, training_settings
 from jaxlabel.methods.scan_setup import (
     count_clusters,
     count_clusters_once,
     make_assigner,
     make_student,
-    train_classifier,
 )
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor, predict_probabilities
+from jaxlabel.semisupervised import setup
 
 
 @dataclasses.dataclass
@@ -74,26 +76,25 @@ class Config(simclr.Config):
     )
     self_steps: int = setting(1000, "training steps of self-labelling; 0: none", low=0)
     self_rounds: int = setting(2, "rounds of self-labelling, each with new labels", low=1)
-    self_batch: int = setting(128, "images in a mini-batch of self-labelling and naming", low=1)
-    self_rate: float = setting(2e-3, "peak learning rate of self-labelling and naming", low=0.0)
-    name_steps: int = setting(
-        1000, "with a budget: training steps of the classifier on the named clusters", low=10
+    self_batch: int = setting(128, "images in a mini-batch of self-labelling", low=1)
+    self_rate: float = setting(
+        2e-3, "peak learning rate of self-labelling and of the classifier", low=0.0
     )
+    name_steps: int = setting(
+        1000, "with a budget: training steps of the classifier, and of each refinement of it",
+        low=10,
+    )  # fmt: skip
+    refinements: int = setting(
+        0, "with a budget: number of refinements of the classifier; each propagates the labels "
+        "over a graph of its features and trains it on the result", low=0,
+    )  # fmt: skip
     student: str = setting(
-        "same", "network of self-labelling and naming; same: the encoder that was trained",
+        "same", "network of self-labelling and the classifier; same: the encoder that was trained",
         choices=("same", *nets.ENCODERS),
     )  # fmt: skip
     student_width: int = setting(
         0, "channels of the student's first layer; 0: the network's default", low=0
     )
-    naming: str = setting(
-        "nested", "with more labels than clusters: halve the widest clusters, or compute new "
-        "clusters, one per label", choices=("nested", "fresh"),
-    )  # fmt: skip
-    spread: str = setting(
-        "part", "with a budget: source of an unlabelled image's label: its cluster or part of a "
-        "cluster, or diffusion on the graph", choices=("part", "diffusion"),
-    )  # fmt: skip
 
     def check(self) -> None:
         """Raise a UsageError if the settings are not valid or contradict each other."""
@@ -131,7 +132,7 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Cluster the images without labels; with a budget, label the clusters and train a classifier.
+    """Cluster the images without labels; with a budget, buy labels and train a classifier.
 
     Returns:
       With a budget, the classifier; without one, a model that predicts clusters.
@@ -141,7 +142,8 @@ def run(
     """
     _, cluster_key, self_key, name_key = jax.random.split(key, 4)
     num_clusters = count_clusters_once(config, oracle.num_classes, len(images), log)
-    affordable = query.plan(oracle, len(images)) if config.budget > 0 else 0
+    if config.budget > 0:
+        query.plan(oracle, len(images))  # raises an error if the budget buys no label
     encoder = simclr.pretrain(config, images, pretext_key(key), log, pretext_key)
     mined = mine(config, encoder, images, log)
     model, summary = find_clusters(config, encoder, images, mined, num_clusters, cluster_key, log)
@@ -157,19 +159,12 @@ def run(
         scan.show(images, shares, guard, np.full(num_clusters, -1), warnings, log)
         return Predictor(model, None, mined.space.points, "nothing to ask", summary,
                          gives="clusters", clusters=clusters)  # fmt: skip
-    ask_key, fit_key = jax.random.split(name_key)
+    trained = learn_from_labels(config, model, images, mined, clusters, oracle, name_key, log)
+    names = scan.majority(clusters, trained.labels, num_clusters)
+    scan.show(images, shares, guard, names, warnings, log)
     points = mined.space.points
-    if config.naming == "fresh" and affordable > num_clusters:
-        named = scan.label_new_clusters(oracle, points, affordable, ask_key)
-    else:
-        named = scan.ask_clusters(oracle, points, clusters)
-    labels = scan.label_all_by_graph(named, mined.space, config.spread)
-    scan.show(images, shares, guard, scan.majority(clusters, labels, num_clusters), warnings, log)
-    scan.log_labelled(images, named, log)
-    classifier = train_classifier(
-        config, model, images, mined, labels, oracle.num_classes, fit_key, log
-    )
-    return Predictor(classifier, labels, mined.space.points, "budget", summary, clusters=clusters)
+    scan.log_labelled(images, points, trained.labelled, log)
+    return Predictor(trained.model, trained.labels, points, "budget", summary, clusters=clusters)
 
 
 def pretext_key(key: Key[Array, ""]) -> Key[Array, ""]:
@@ -295,5 +290,10 @@ def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) ->
     weights with the saved ones. The model has one output per class; in a run without a budget, one
     output per cluster.
     """
-    outputs = num_classes if config.budget > 0 else count_clusters(config, num_classes)
-    return lambda rngs: make_assigner(config, config.student != "same", shape, outputs, rngs)
+    student = config.student != "same"
+    if config.budget > 0:
+        return lambda rngs: setup.ensemble(
+            training_settings(config), [make_assigner(config, student, shape, num_classes, rngs)]
+        )
+    num_clusters = count_clusters(config, num_classes)
+    return lambda rngs: make_assigner(config, student, shape, num_clusters, rngs)

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Int, Key, UInt8
+from jaxtyping import Array, Key
 
 from jaxlabel import nets, scan, train
 from jaxlabel.errors import UsageError
@@ -51,27 +50,28 @@ def count_clusters_once(config: Any, num_classes: int, num_images: int, log: Log
 
 
 def make_student(
-    config: Any, model: scan.Assigner, shape: tuple[int, ...], outputs: int,
-    key: Key[Array, ""], *, fresh: bool = False,
+    config: Any, model: scan.Assigner, shape: tuple[int, ...], num_clusters: int,
+    key: Key[Array, ""],
 ) -> scan.Assigner:  # fmt: skip
-    """Return the network that is trained to predict clusters or, after labels were bought, classes.
+    """Return the network that learns the clusters: `model`, or the one that the settings name.
 
     Args:
       config: the settings of SCAN. The setting `student` names the network; "same" stands for the
         network `model`.
       model: the trained encoder with the best clustering head.
       shape: the shape of an image.
-      outputs: the number of clusters or classes.
-      fresh: used only if `student` is "same". True returns the encoder of `model` with an untrained
-        head; False returns `model` unchanged. Any other student is always a new network.
+      num_clusters: the number of clusters.
     """
-    if config.student == "same" and not fresh:
-        return model
     if config.student == "same":
-        return train.init(
-            lambda rngs: scan.Assigner(model.encoder, _make_head(model.encoder, outputs, rngs)), key
-        )
-    return train.init(lambda rngs: make_assigner(config, True, shape, outputs, rngs), key)
+        return model
+    return train.init(lambda rngs: make_assigner(config, True, shape, num_clusters, rngs), key)
+
+
+def with_new_head(model: scan.Assigner, outputs: int, key: Key[Array, ""]) -> scan.Assigner:
+    """Return the encoder of `model` with an untrained linear head of `outputs` logits."""
+    return train.init(
+        lambda rngs: scan.Assigner(model.encoder, _make_head(model.encoder, outputs, rngs)), key
+    )
 
 
 def make_assigner(
@@ -98,27 +98,3 @@ def make_assigner(
 def _make_head(encoder: Any, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
     """Return an untrained linear layer that maps the features of `encoder` to `outputs` logits."""
     return nnx.Linear(encoder.num_features, outputs, rngs=rngs)
-
-
-def train_classifier(
-    config: Any, model: scan.Assigner, images: UInt8[np.ndarray, "n h w c"], mined: scan.Mined,
-    labels: Int[np.ndarray, "n"], num_classes: int, key: Key[Array, ""], log: Log,
-) -> scan.Assigner:  # fmt: skip
-    """Train a classifier on a label for every image and return it.
-
-    The target of an image is the distribution of labels among its nearest neighbours.
-
-    Args:
-      config: the settings of SCAN. If the setting `student` is "same", the classifier starts with
-        the encoder of `model`; otherwise it is a new network.
-      model: the network that predicts clusters.
-      mined: the nearest neighbours of each image.
-      labels: the label of each image, which is the bought label of its cluster.
-    """
-    init_key, fit_key = jax.random.split(key)
-    start = make_student(config, model, images.shape[1:], num_classes, init_key, fresh=True)
-    shares = scan.vote(labels, mined.neighbours, num_classes)
-    return scan.train_on_probabilities(
-        start, shares, images, config.kind, fit_key, log, num_steps=config.name_steps,
-        batch_size=config.self_batch, learning_rate=config.self_rate,
-    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The steps of SCAN (clustering images with a network) and of naming the clusters by few labels."""
+"""The steps of SCAN, which clusters images with a network."""
 
 from jaxlabel.scan.guard import Guard, advice, measure, reason_worse
 from jaxlabel.scan.heads import (
@@ -11,21 +11,17 @@ from jaxlabel.scan.heads import (
 )
 from jaxlabel.scan.mining import Mined, mine
 from jaxlabel.scan.montage import log_labelled, majority, show
-from jaxlabel.scan.naming import Named, ask_clusters, label_all_by_graph, label_new_clusters
-from jaxlabel.scan.self_labelling import train_on_own_assignments, train_on_probabilities, vote
+from jaxlabel.scan.self_labelling import train_on_own_assignments
+from jaxlabel.scan.typical import typical_images
 
 __all__ = [
     "Assigner",
     "Guard",
     "Heads",
     "Mined",
-    "Named",
     "advice",
-    "ask_clusters",
     "best_head",
     "fit_heads",
-    "label_all_by_graph",
-    "label_new_clusters",
     "log_labelled",
     "majority",
     "match_to_prior",
@@ -35,6 +31,5 @@ __all__ = [
     "reason_worse",
     "show",
     "train_on_own_assignments",
-    "train_on_probabilities",
-    "vote",
+    "typical_images",
 ]

@@ -1,11 +1,13 @@
 """Data for the report's figures of clusters: sample images, quality measures, labelled images."""
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from jaxlabel import cluster
 from jaxlabel.log import Log
+from jaxlabel.query import Labelled
 from jaxlabel.scan.guard import Guard
-from jaxlabel.scan.naming import Named
 
 SHOWN = 24  # the number of images shown of each cluster
 
@@ -42,15 +44,20 @@ def show(
     log.images("clusters", 0, images[np.concatenate([row[:10] for row in chosen])])
 
 
-def log_labelled(images: UInt8[np.ndarray, "n h w c"], named: Named, log: Log) -> None:
-    """Log, for the run's report, each labelled image and the number of images it represents.
+def log_labelled(
+    images: UInt8[np.ndarray, "n h w c"], points: Float[np.ndarray, "n d"], labelled: Labelled,
+    log: Log,
+) -> None:  # fmt: skip
+    """Log the labelled images for the report, with the number of images nearest to each.
 
     Args:
       images: all training images.
-      named: the labelled images, and for each image the labelled image that represents it.
+      points: one vector per image, between which distances are measured.
+      labelled: the labels bought.
     """
-    sizes = np.bincount(named.parts, minlength=len(named.indices))
-    log.arrays("medoids", images=images[named.indices], labels=named.labels, sizes=sizes)
+    nearest, _ = cluster.knn(jnp.asarray(points[labelled.indices]), jnp.asarray(points), 1)
+    sizes = np.bincount(np.asarray(nearest)[:, 0], minlength=len(labelled.indices))
+    log.arrays("medoids", images=images[labelled.indices], labels=labelled.labels, sizes=sizes)
 
 
 def majority(

@@ -5,8 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 
 from jaxlabel import augment, train
 from jaxlabel.log import Log
@@ -65,59 +64,3 @@ def train_on_own_assignments(
             optimizer=train.warmup_cosine(learning_rate, steps_per_round, weight_decay=1e-2),
         )  # fmt: skip
     return model
-
-
-def train_on_probabilities(
-    model: Any,
-    shares: Float[np.ndarray, "n classes"],
-    images: UInt8[np.ndarray, "n h w c"],
-    kind: str,
-    key: Key[Array, ""],
-    log: Log,
-    *,
-    num_steps: int,
-    batch_size: int,
-    learning_rate: float,
-) -> Any:
-    """Train a classifier to predict given class probabilities of augmented images, and return it.
-
-    The augmentation is that for contrastive learning. All images have the same weight. Leaving out
-    doubtful targets would not help: targets that come from few labelled images are wrong for whole
-    groups of similar images, which neither class sizes nor the model's confidence reveal.
-
-    Args:
-      model: the network to train; it returns class logits.
-      shares: the target class probabilities of each image.
-      images: all training images, uint8.
-      kind: what the images show, such as "digits" or "clothes"; it decides the augmentation.
-    """
-    view = augment.contrastive(kind)
-
-    def loss(model: Any, batch: tuple[Array, Array], key: Key[Array, ""]) -> Any:
-        logits = model(view(key, augment.as_float(batch[0])))
-        return jnp.mean(optax.softmax_cross_entropy(logits, batch[1])), {}
-
-    return train.fit(
-        loss, model, (images, shares), key, log, name="names", num_steps=num_steps,
-        batch_size=batch_size,
-        optimizer=train.warmup_cosine(learning_rate, num_steps, weight_decay=1e-2),
-    )  # fmt: skip
-
-
-def vote(
-    labels: Int[np.ndarray, "n"], neighbours: Int[np.ndarray, "n k"], num_classes: int
-) -> Float[np.ndarray, "n classes"]:
-    """Return, for each image, the fractions of the classes among the image and its neighbours.
-
-    Args:
-      labels: the class of each image.
-      neighbours: the indices of each image's neighbours.
-      num_classes: the number of classes.
-
-    Returns:
-      One row of fractions per image, which sum to 1.
-    """
-    members = np.concatenate([np.arange(len(labels))[:, None], neighbours], axis=1)
-    shares = np.zeros((len(labels), num_classes), np.float32)
-    np.add.at(shares, (np.arange(len(labels))[:, None], labels[members]), 1 / members.shape[1])
-    return shares

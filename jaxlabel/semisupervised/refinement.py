@@ -119,11 +119,12 @@ def learned_space(
     state: State,
     images: UInt8[np.ndarray, "n h w c"],
     base: Float[np.ndarray, "n d"] | None,
+    share: float = SHARE,
 ) -> Float[np.ndarray, "n both"]:
     """Return the features from which a refinement builds the neighbour graph.
 
     They are the features that the trained networks compute. Each row has length 1. If `base` is
-    given, its features are joined to them, and the networks' features have the share `SHARE` of the
+    given, its features are joined to them, and the networks' features have the share `share` of the
     squared length. More than `COMPONENTS` features are reduced to that number of principal
     components.
 
@@ -131,12 +132,13 @@ def learned_space(
       state: the training state of the networks.
       images: all training images.
       base: the features to join to those of the networks, or None.
+      share: the share of the networks' features in the squared length, if `base` is given.
     """
     learned = jnp.asarray(pretext.features_of(committee.teacher_ensemble(config, state), images))
     space = (
         pretext.unit_rows(learned)
         if base is None
-        else pretext.concatenate_weighted(learned, jnp.asarray(base), 1 - SHARE)
+        else pretext.concatenate_weighted(learned, jnp.asarray(base), 1 - share)
     )
     if space.shape[1] > COMPONENTS:
         space = project(fit_pca(space, COMPONENTS), space)

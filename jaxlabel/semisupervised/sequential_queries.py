@@ -86,7 +86,7 @@ class Regions(NamedTuple):
     assignments: Int[np.ndarray, "n"]
 
 
-def find_regions(spaces: Spaces, key: Key[Array, ""]) -> Regions:
+def find_regions(spaces: Spaces, key: Key[Array, ""], count: int = REGIONS) -> Regions:
     """Divide the images into regions around medoids, which are the central images of clusters.
 
     The clusters come from k-means. Each image belongs to the region of the nearest medoid.
@@ -94,6 +94,7 @@ def find_regions(spaces: Spaces, key: Key[Array, ""]) -> Regions:
     Args:
       spaces: the features and the neighbour graph of the images.
       key: the random key of k-means.
+      count: the number of regions.
 
     Raises:
       TypeError: `spaces` has no graph.
@@ -101,9 +102,7 @@ def find_regions(spaces: Spaces, key: Key[Array, ""]) -> Regions:
     if spaces.graph is None:
         raise TypeError("sequential queries need a neighbour graph")
     points = jnp.asarray(spaces.query)
-    medoids = query.select(
-        "medoids", key, points, min(REGIONS, len(points)), query.NO_LABELS.indices
-    )
+    medoids = query.select("medoids", key, points, min(count, len(points)), query.NO_LABELS.indices)
     assignments = cluster.knn(points[medoids], points, 1)[0]
     return Regions(spaces.graph, medoids, np.asarray(assignments)[:, 0])
 

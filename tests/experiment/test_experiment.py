@@ -53,7 +53,6 @@ RECIPES = {
     ),
     "representatives": representatives.Config(budget=24, propagate=1.0, map="none"),
     "scan": scan.Config(**SCAN),
-    "scan, named afresh": scan.Config(**SCAN, naming="fresh"),
     "encoder": encoder.Config(
         budget=24, code=16, code_steps=20, steps=20, batch_size=64, map="none"
     ),

@@ -58,15 +58,19 @@ def test_without_a_budget_it_returns_clusters_and_can_be_reloaded():
     np.testing.assert_array_equal(guesses, found.clusters)
 
 
-def test_clusters_are_named_without_self_labelling_as_well():
-    config = dataclasses.replace(QUICK, self_steps=0, budget=20)
-    model = train.init(recipe.make_classifier(config, (8, 8, 1), 10), jax.random.key(0))
-    alone = scan.Mined(None, np.arange(len(LABELS))[:, None], None)
-    named = recipe.train_classifier(
-        config, model, DIGITS.train_images, alone, LABELS, 10, jax.random.key(1), NullLog()
-    )
-    guesses = predict_probabilities(named, DIGITS.train_images).argmax(axis=1)
-    assert np.mean(guesses == LABELS) > 0.8
+def test_a_classifier_trained_with_a_budget_can_be_reloaded():
+    config = dataclasses.replace(
+        QUICK, budget=12, name_steps=10, clusters=2, prior="0.5,0.5", student="dense",
+        student_width=4,
+    )  # fmt: skip
+    found, oracle, log = run(config, 12)
+    assert found.gives == "classes" and len(oracle.asked) == 12
+    asked = sorted(oracle.asked)
+    np.testing.assert_array_equal(found.train_labels[asked], LABELS[asked])
+    assert log.drawn["medoids"]["sizes"].sum() == len(LABELS)
+    make = recipe.make_classifier(config, (8, 8, 1), 10)
+    empty = jax.eval_shape(lambda: train.init(make, jax.random.key(1)))
+    assert jax.tree.structure(empty) == jax.tree.structure(found.model)
 
 
 @pytest.mark.parametrize("student", ["same", "dense"])
