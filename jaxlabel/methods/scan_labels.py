@@ -110,7 +110,7 @@ def training_settings(config: Any) -> Settings:
     shares of the clusters. Then the shares of the classes are estimated from the labels.
     """
     return Settings(
-        kind=config.kind, objective="graph", graph_targets_share=1.0,
+        kind=config.kind, objective="graph", graph_targets_share=1.0, threshold=0.0,
         learning_rate=config.self_rate, neighbours=config.graph_neighbours,
         refinements=config.refinements, refine_steps=config.name_steps,
         alignment="labelled" if config.prior else "uniform",
