@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from jaxlabel import __version__
-from jaxlabel.cli import arguments, commands, environment
+from jaxlabel.cli import arguments, environment
 from jaxlabel.cli.arguments import Command
+from jaxlabel.cli.catalogue import COMMANDS
 from jaxlabel.config import RunConfig
 from jaxlabel.errors import JaxlabelError, UsageError, did_you_mean
 
@@ -75,7 +76,7 @@ def run(words: list[str]) -> int:
 
 def overview() -> str:
     """Return the help text of the program `jaxlabel`, with one line for each of its commands."""
-    rows = [(command.name, command.summary) for command in commands.COMMANDS]
+    rows = [(command.name, command.summary) for command in COMMANDS]
     return "\n".join([
         "jaxlabel: the most accurate image classifier for the fewest label queries", "",
         "usage: jaxlabel COMMAND [--flag=value ...]", "",
@@ -119,7 +120,7 @@ def _commands_in_group(words: list[str]) -> list[str]:
       if the first word is not a group.
     """
     is_alone = len(words) == 1 or words[1].startswith("-")
-    names = [command.name for command in commands.COMMANDS]
+    names = [command.name for command in COMMANDS]
     return [name for name in names if is_alone and name.startswith(f"{words[0]} ")]
 
 
@@ -132,7 +133,7 @@ def _find_command(words: list[str]) -> tuple[Command, list[str]]:
     Raises:
       UsageError: there is no command of this name.
     """
-    by_name = {command.name: command for command in commands.COMMANDS}
+    by_name = {command.name: command for command in COMMANDS}
     for length in (1, 2):
         if command := by_name.get(" ".join(words[:length])):
             return command, words[length:]

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-from jaxtyping import Float, Int
 
 from jaxlabel import cache, config, data, files
 from jaxlabel.data import importing
@@ -16,6 +14,7 @@ from jaxlabel.errors import JaxlabelError, LabelsMissing, UsageError
 from jaxlabel.experiment import account
 from jaxlabel.experiment.accuracies import final_accuracies
 from jaxlabel.experiment.answers import Answers
+from jaxlabel.experiment.feature_map import feature_map
 from jaxlabel.methods import (
     active,
     clusters,
@@ -261,38 +260,6 @@ def _write_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> L
         f"{path}, then jaxlabel answer --workdir={workdir}, then the same command again",
         error.items,
     )
-
-
-def feature_map(
-    features: Float[np.ndarray, "n d"],
-    labels: Int[np.ndarray, "n"],
-    method: str = "tsne",
-    max_points: int = 1000,
-) -> dict[str, np.ndarray]:
-    """Project the feature vectors of a random sample of images to two dimensions, for a map.
-
-    Args:
-      features: the feature vector of each image, a row per image.
-      labels: the class or cluster of each image.
-      method: "tsne" (van der Maaten & Hinton 2008), or "pca", which is faster.
-      max_points: the largest number of images in the sample.
-
-    Returns:
-      Two arrays for the sampled images: "points" (m, 2), their positions, and "labels" (m,).
-    """
-    rows = np.random.default_rng(0).permutation(len(features))[:max_points]
-    chosen = features[rows] - features[rows].mean(axis=0)
-    if method == "pca":
-        points = chosen @ np.linalg.svd(chosen, full_matrices=False)[2][:2].T
-    else:
-        from sklearn.manifold import TSNE
-        from threadpoolctl import threadpool_limits
-
-        perplexity = min(30.0, (len(rows) - 1) / 3)
-        tsne = TSNE(perplexity=perplexity, init="random", max_iter=400, random_state=0)
-        with threadpool_limits(1):  # a second thread only waits in its short loops
-            points = tsne.fit_transform(chosen)
-    return {"points": points, "labels": labels[rows]}
 
 
 def summary(result: dict[str, Any], workdir: Path) -> str:

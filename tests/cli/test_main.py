@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxlabel.cli import commands
 from jaxlabel.cli import main as cli
 from jaxlabel.cli.arguments import HELP_WORDS, Command, Flag, help_text
 
@@ -69,11 +68,11 @@ def test_a_device_without_memory_is_one_line_and_other_errors_are_not_hidden(cap
     def bug(given):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(commands, "COMMANDS", (Command("report", "", too_much),))
+    monkeypatch.setattr(cli, "COMMANDS", (Command("report", "", too_much),))
     code, _, err = outcome(capsys, "report")
     assert code == 1 and err.count("\n") == 1
     assert "out of the device's memory: a training takes smaller" in err
-    monkeypatch.setattr(commands, "COMMANDS", (Command("report", "", bug),))
+    monkeypatch.setattr(cli, "COMMANDS", (Command("report", "", bug),))
     with pytest.raises(RuntimeError, match="a bug"):
         cli.run(["report"])
 
@@ -89,12 +88,12 @@ def test_the_error_names_the_line_of_a_broken_config_file(capsys, tmp_path):
 def test_the_overview_lists_each_command_with_its_summary(capsys, word):
     assert outcome(capsys) == outcome(capsys, word) == (0, cli.overview() + "\n", "")
     assert outcome(capsys, "data", "--help") == outcome(capsys)
-    for command in commands.COMMANDS:
+    for command in cli.COMMANDS:
         assert f"  {command.name} " in cli.overview() and command.summary in cli.overview()
 
 
 @pytest.mark.parametrize("word", HELP_WORDS)
-@pytest.mark.parametrize("command", commands.COMMANDS, ids=lambda command: command.name)
+@pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)
 def test_help_of_each_command_explains_each_flag(capsys, command, word):
     code, out, err = outcome(capsys, *command.name.split(), "--nonsense", word)
     assert (code, err) == (0, "")
