@@ -40,18 +40,28 @@ HASH_BYTES = hashlib.sha256().digest_size
 
 
 class Unavailable(Exception):
-    """The kernels cannot be used here; the message says why and what to install."""
+    """The error that this machine cannot compute convolutions and norms by oneDNN on its CPU.
+
+    Its message says why, and which package or compiler to install.
+    """
 
 
 class OneDNN(NamedTuple):
-    """Where the files of oneDNN's two packages are."""
+    """The paths of the installed oneDNN library.
+
+    Attributes:
+      library: the shared library.
+      headers: the folder of the C++ header files.
+    """
 
     library: Path
     headers: Path
 
 
 def load() -> ctypes.CDLL:
-    """Load the library, after compiling it if the cache has none for this machine.
+    """Load the compiled CPU kernels (C++ functions for convolutions and norms that call oneDNN).
+
+    They are compiled first if the user's cache has no library for this machine.
 
     Raises:
       Unavailable: this is no x86-64 Linux with AVX2, or oneDNN or a C++ compiler is missing.
@@ -79,10 +89,10 @@ def load() -> ctypes.CDLL:
 
 
 def open_library(path: Path) -> ctypes.CDLL:
-    """Load a compiled library into this process.
+    """Load a shared library of compiled CPU kernels into this process.
 
     Raises:
-      Unavailable: the loader refuses it, for instance because libgomp is not installed.
+      Unavailable: the system's loader rejects it, for instance because libgomp is not installed.
     """
     try:
         return ctypes.CDLL(str(path))
@@ -92,12 +102,12 @@ def open_library(path: Path) -> ctypes.CDLL:
 
 
 def cache_folder() -> Path:
-    """Return the folder of the user's cache that holds compiled kernels."""
+    """Return the folder in the user's cache that holds the compiled CPU kernels."""
     return cache.compiled_code_folder("kernels")
 
 
 def find_onednn() -> OneDNN:
-    """Find oneDNN's library and headers among the installed Python packages.
+    """Find oneDNN's library and header files among the installed Python packages.
 
     Raises:
       Unavailable: a package is not installed.
@@ -108,7 +118,10 @@ def find_onednn() -> OneDNN:
 
 
 def find_compiler() -> list[str]:
-    """Return the C++ compiler's command: the environment's CXX, or the first one in the path.
+    """Return the command of a C++ compiler.
+
+    It is the value of the environment variable CXX if that is set, else the first of g++, c++ and
+    clang++ that is installed.
 
     Raises:
       Unavailable: there is no compiler.
@@ -123,7 +136,11 @@ def find_compiler() -> list[str]:
 
 
 def key(onednn: OneDNN) -> str:
-    """Return a hash of everything that the compiled library depends on."""
+    """Return a hash of everything that the compiled CPU kernels depend on.
+
+    A library is stored in the cache under this hash, so that another processor or another version
+    of oneDNN or jaxlib gets a library of its own.
+    """
     hashed = hashlib.sha256()
     for path in sorted(SOURCES.iterdir()):
         hashed.update(path.name.encode() + path.read_bytes())
@@ -134,7 +151,7 @@ def key(onednn: OneDNN) -> str:
 
 
 def is_intact(path: Path) -> bool:
-    """Return True if the file is a whole library that `compile_library` has written."""
+    """Return True if a file is a complete library that `compile_library` has written."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -143,11 +160,11 @@ def is_intact(path: Path) -> bool:
 
 
 def compile_library(compiler: Sequence[str], onednn: OneDNN, target: Path) -> None:
-    """Compile the sources, side by side, and put the library in place in one step.
+    """Compile the C++ source files in parallel, and write the shared library atomically.
 
     Raises:
       Unavailable: the compiler fails.
-      OSError: the target's folder cannot be written.
+      OSError: the folder of the library cannot be written.
     """
     include = [f"-I{jax.ffi.include_dir()}", f"-I{onednn.headers}"]
     with tempfile.TemporaryDirectory(prefix=".building-", dir=target.parent) as folder:
@@ -166,7 +183,7 @@ def compile_library(compiler: Sequence[str], onednn: OneDNN, target: Path) -> No
 
 
 def _run_all(commands: Iterator[list[str]] | list[list[str]]) -> None:
-    """Run commands at the same time and wait for all of them."""
+    """Run several commands in parallel and wait until all of them have ended."""
     running = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for command in commands
@@ -186,7 +203,7 @@ def _run_all(commands: Iterator[list[str]] | list[list[str]]) -> None:
 
 
 def _installed(package: str, name: str) -> Path:
-    """Return the path of an installed package's file whose name ends in `name`."""
+    """Return the path of the file of an installed Python package whose name ends in `name`."""
     try:
         files = importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError:
@@ -200,7 +217,10 @@ def _installed(package: str, name: str) -> Path:
 
 @contextlib.contextmanager
 def _locked(target: Path) -> Iterator[None]:
-    """Let one process at a time compile a library; the lock goes with a process that is killed."""
+    """Hold a file lock in a `with` block, so that only one process at a time compiles the library.
+
+    The operating system releases the lock if the process is killed.
+    """
     with target.with_suffix(".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
