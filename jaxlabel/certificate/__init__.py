@@ -45,16 +45,16 @@ class Certificate(NamedTuple):
     Attributes:
       estimate: an estimate of the accuracy on the pool. It is the mean of the model's predicted
         probabilities of being right, corrected by a weighted mean of the differences between these
-        and the truth on the audited images (LURE, Farquhar et al. 2021, on these differences). It
-        is unbiased if the number of labels was fixed in advance, except that it is clipped to [0,
-        1]. NaN if no label was bought.
+        probabilities and the truth on the audited images (LURE, Farquhar et al. 2021, applied to
+        the differences). It is unbiased if the number of labels was fixed in advance, except that
+        it is clipped to [0, 1]. NaN if no label was bought.
       low: the lower end of the confidence interval of the certified accuracy.
       high: the upper end of the interval. The interval is valid whatever rule ended the audit.
       labels: the number of labels that the audit bought.
       reached: True if `low` is at least the target.
       stopped_by: why the audit ended. "target": the target is certified. "below": `high` is below
-        the target. "out of reach": only with `population=True`; even if all remaining images of the
-        pool were labelled, `low` would stay below the target. "budget": the budget is spent.
+        the target. "out of reach": the accuracy on the pool is too low to certify the target for
+        new images, or even an accuracy of 1 on the pool would be. "budget": the budget is spent.
         "pool": all labels of the pool were bought.
       indices: the indices of the images whose labels the audit bought, in the order of the draws.
     """

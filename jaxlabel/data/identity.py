@@ -25,13 +25,19 @@ def item_ids(images: UInt8[np.ndarray, "n h w c"]) -> Shaped[np.ndarray, " n"]:
 
 
 def item_id(image: UInt8[np.ndarray, "h w c"]) -> str:
-    """Return the id of a single image, the same as `item_ids` returns for it."""
+    """Return the id of a single image: 32 hexadecimal digits, a hash of its shape and pixels.
+
+    It is the id that `item_ids` returns for this image in an array of images.
+    """
     pixels = without_equal_channels(image)
     return _digest(_hash_of_shape(pixels.shape), np.ascontiguousarray(pixels))
 
 
 def without_equal_channels(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w d"]:
-    """Return an image with three equal channels as one with a single channel; others unchanged."""
+    """Return an image with three equal channels as an image with one channel.
+
+    Any other image is returned unchanged.
+    """
     if image.shape[-1] == 1:
         return image
     # The first row of pixels already shows colour in nearly every colour image.
@@ -40,11 +46,11 @@ def without_equal_channels(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarra
 
 
 def deep_item_id(image: Shaped[np.ndarray, "h w c"]) -> Shaped[np.ndarray, "1"]:
-    """Return the id of an image with more than 8 bits, as an array of length 1.
+    """Return the id of an image with more than 8 bits per pixel, as an array of length 1.
 
-    It is a hash of the file's values before they are scaled. An 8-bit picture that was saved with
-    16 bits (each value times 257) has the id of the 8-bit picture; the same whole numbers have one
-    id whether they are stored as 16 bits, as 32 bits or as floating-point numbers.
+    The id is a hash of the unscaled pixel values. An 8-bit picture that was saved with 16 bits
+    (each value times 257) has the id of the 8-bit picture. Whole numbers have one id, whether they
+    are stored as 16 bits, as 32 bits or as floating-point numbers.
     """
     whole = image.dtype.kind in "iu" or bool((np.floor(image) == image).all())
     if not whole or np.abs(image.astype(np.float64)).max() >= 2**31:
@@ -79,7 +85,11 @@ def is_grey(images: UInt8[np.ndarray, "n h w c"]) -> Bool[np.ndarray, " n"]:
 
 
 def duplicates(items: Iterable[str]) -> list[list[int]]:
-    """Return groups of two or more indices with the same id, in the order of their first index."""
+    """Find identical images by their ids.
+
+    Returns:
+      A list of indices for each id that two or more images have, ordered by the first index.
+    """
     groups: dict[str, list[int]] = defaultdict(list)
     for index, item in enumerate(items):
         groups[item].append(index)
@@ -87,7 +97,11 @@ def duplicates(items: Iterable[str]) -> list[list[int]]:
 
 
 def contradictions(items: Iterable[str], labels: Int[np.ndarray, " n"]) -> list[list[int]]:
-    """Return the groups of indices with the same id but different labels."""
+    """Find identical images (by their ids) that have different labels.
+
+    Returns:
+      A list of indices for each id whose images do not all have the same label.
+    """
     return [group for group in duplicates(items) if len(set(labels[group].tolist())) > 1]
 
 

@@ -15,11 +15,11 @@ UNSIGNED_BYTE = 8  # the code of this data type in the header of an IDX file
 
 
 def read(location: str, options: Options) -> Source:
-    """Read the images of a folder's two image files, without opening its label files.
+    """Read the training and test images of a folder in MNIST's IDX format, without its labels.
 
     Args:
-      location: the folder.
-      options: how the images are read.
+      location: the folder, which has a file of training images and a file of test images.
+      options: the settings for reading images.
 
     Raises:
       DataError: a file is missing, corrupt, cut short, or not in IDX format.
@@ -48,7 +48,7 @@ def labels(location: str, options: Options, split: str) -> np.ndarray:
 
 
 def has_labels(location: str, options: Options) -> bool:
-    """Return True if the file of the training labels exists."""
+    """Return True if the folder contains a file of training labels in IDX format."""
     return _find_file(Path(location).expanduser(), "train", "labels-idx1-ubyte") is not None
 
 

@@ -1,7 +1,6 @@
-"""List the image files of a folder, decide what is a split, and count every file that is left out.
+"""List the image files of a folder, decide which sub-folders are splits, and count ignored files.
 
-Nothing is left out in silence: `Listing.notes` says how many files there were and why some of them
-are no images of the data set.
+`Listing.notes` says how many files there were and why some of them are no images of the data set.
 """
 
 import os
@@ -35,10 +34,10 @@ class Listing(NamedTuple):
     Attributes:
       root: the folder.
       train: the training images, as sorted paths relative to the folder.
-      test: the test images.
+      test: the test images, as sorted paths relative to the folder.
       splits: the top-level sub-folders that are splits rather than classes.
-      notes: lines for the user on what was found.
-      unread: pairs of a folder that cannot be entered and the reason.
+      notes: messages for the user on the files that were found and ignored.
+      unread: pairs of a folder that cannot be read and the reason.
     """
 
     root: Path
@@ -50,10 +49,13 @@ class Listing(NamedTuple):
 
 
 def list_images(location: str) -> Listing:
-    """List the images below a folder.
+    """List the image files below a folder, divided into training and test images.
 
-    Sub-folders called train, val and test (in some spellings) are splits if every sub-folder is
-    one; beside other sub-folders they are classes. Validation images join the training images.
+    Sub-folders called train, val and test (in some spellings) are splits if no sub-folder has
+    another name; otherwise they are classes. Validation images are added to the training images.
+
+    Args:
+      location: the folder.
 
     Raises:
       DataError: there is no such folder, or it holds no images to train on.
@@ -91,15 +93,18 @@ def list_images(location: str) -> Listing:
 
 
 def split_roles(folders: Iterable[str], used: set[str], loose: bool) -> dict[str, str]:
-    """Return which top-level sub-folders are splits, and which split each is.
+    """Decide which top-level sub-folders of a data set are splits ("train", "val" or "test").
+
+    They are splits if all sub-folders have the name of a split. A test folder alone is a split only
+    if there are images beside it.
 
     Args:
-      folders: the names of the sub-folders.
-      used: the names of those that hold images.
-      loose: True if images lie in no sub-folder.
+      folders: the names of all top-level sub-folders.
+      used: the names of the top-level sub-folders that contain images.
+      loose: True if some images lie in no sub-folder.
 
     Returns:
-      "train", "val" or "test" per folder name; empty if the sub-folders are not splits.
+      A dict from the name of each sub-folder to its split; empty if the sub-folders are not splits.
     """
     names = used | {name for name in folders if name.lower() in SPLITS}
     roles = {name: SPLITS.get(name.lower(), "") for name in sorted(names)}
@@ -112,7 +117,15 @@ def _notes(
     location: str, parts: dict[str, list[str]], role: dict[str, str], used: set[str],
     counts: Counter[str],
 ) -> tuple[str, ...]:  # fmt: skip
-    """Return the lines on the files that were found, and on what was taken for what."""
+    """Return messages for the user: the number of files and images, and which folders are splits.
+
+    Args:
+      location: the folder of the data set.
+      parts: the image files of "train", "val" and "test", and "beside" for images in no split.
+      role: the split of each sub-folder; empty if the sub-folders are not splits.
+      used: the names of the sub-folders that contain images.
+      counts: the number of ignored files by the reason.
+    """
     num_images = sum(map(len, parts.values())) - len(parts["beside"])
     total = num_images + sum(counts.values())
     left_out = f"; left out: {_list(counts)}" if counts else ""
@@ -133,12 +146,13 @@ def _notes(
 
 
 def _images_below(root: Path, counts: Counter[str], unread: list[tuple[str, str]]) -> Iterator[str]:
-    """Yield the image files below a folder as relative paths, and count what is left out.
+    """Yield the relative path of each image file below a folder, and count the ignored files.
 
     Args:
       root: the folder.
-      counts: the number of files by the reason why they are left out; it is filled.
-      unread: folders that cannot be entered, with the reason; it is filled.
+      counts: a counter in which the function counts the ignored files by the reason.
+      unread: a list to which the function appends (folder, reason) for each folder that cannot be
+        read.
     """
 
     def refuse(error: OSError) -> None:
@@ -172,7 +186,7 @@ def _images_below(root: Path, counts: Counter[str], unread: list[tuple[str, str]
 
 
 def heif_is_readable() -> bool:
-    """Return True if HEIC files can be read, and prepare Pillow for them (the extra `heif`)."""
+    """Return True if the package pillow-heif is installed, and let Pillow read HEIC files by it."""
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
@@ -182,25 +196,31 @@ def heif_is_readable() -> bool:
 
 
 def _left_out(name: str) -> str:
-    """Return why files and folders of that name are left out; "" if they are not."""
+    """Return why a file or folder of the given name is ignored; an empty string if it is not.
+
+    Hidden files and files of operating systems are ignored.
+    """
     if name.lower() in SYSTEM or name.lower().startswith((".trash-", "._")):
         return "files of the operating system or network storage"
     return "hidden" if name.startswith(".") else ""
 
 
 def _num_files(folder: Path) -> int:
-    """Return the number of files below a folder."""
+    """Return the number of files below a folder, including those in its sub-folders."""
     return sum(len(files) for _, _, files in os.walk(folder))
 
 
 def _extension(name: str) -> str:
-    """Return a file's extension in lower case; "" for a number, as of a series of pictures."""
+    """Return the extension of a file name in lower case, such as ".png".
+
+    A number such as in "scan.001" is not an extension; the result is then an empty string.
+    """
     extension = os.path.splitext(name)[1].lower()
     return "" if extension[1:].isdecimal() else extension
 
 
 def _is_image(file: Path, heif: bool) -> bool:
-    """Return True if the first bytes of a file are those of an image format that is read."""
+    """Return True if a file begins with the bytes of an image format that can be read."""
     try:
         with file.open("rb") as stream:
             start = stream.read(16)
@@ -210,7 +230,10 @@ def _is_image(file: Path, heif: bool) -> bool:
 
 
 def _format(name: str, heif: bool) -> str:
-    """Return the reason why a file is not read: its format."""
+    """Return a text on the format of a file that is ignored because it is no readable image.
+
+    The text is the extension of its name, and for HEIC files also which package reads them.
+    """
     extension = _extension(name)
     if extension in HEIF and not heif:
         return f"{extension} (pip install 'jaxlabel[heif]' reads them)"
@@ -218,7 +241,7 @@ def _format(name: str, heif: bool) -> str:
 
 
 def _list(counts: Counter[str]) -> str:
-    """Return the counts in words, the largest first."""
+    """Return counts as text, the largest first, such as "3 .txt, 1 hidden"."""
     shown = [f"{count:,} {reason}" for reason, count in counts.most_common(12)]
     more = [f"{len(counts) - 12} other kinds"] if len(counts) > 12 else []
     return ", ".join(shown + more)

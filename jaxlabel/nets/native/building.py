@@ -1,9 +1,9 @@
-"""Compiles the C++ kernels of `src/` once and keeps the library in the user's cache.
+"""Compile the C++ kernels in `src/` once, and keep the compiled library in the user's cache.
 
-The library's file name holds a hash of all that it depends on: the sources, jaxlib, oneDNN, the
-processor and the C library. So an upgrade or another machine never loads a library that was made
-for something else. The last bytes of the file are a hash of the rest, by which a damaged file is
-recognised before it is loaded; it is compiled again.
+The library's file name contains a hash of everything it depends on: the sources, jaxlib, oneDNN,
+the processor and the C library. So a library is never loaded on another machine or after an
+upgrade. The last bytes of the file are a hash of the other bytes. If they do not fit, the file is
+damaged, and it is compiled again instead of loaded.
 """
 
 import contextlib

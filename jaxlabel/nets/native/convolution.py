@@ -100,9 +100,7 @@ def _weight_gradient(images: Array, gradient: Array, sides: tuple[int, int], str
 
 
 class Window:
-    """The geometry of a convolution: the height and width of its result, its stride and its
-    padding.
-    """
+    """The geometry of a convolution: the sides of its result, its stride and its padding."""
 
     def __init__(self, images: Shape, kernel: Shape, stride: int):
         self.output = tuple(-(-side // stride) for side in images[1:3])

@@ -120,7 +120,10 @@ def _gradients(
 def _gradients_by_xla(
     images: Array, gradient: Array, scale: Array, bias: Array, settings: Norm
 ) -> tuple[Array, Array, Array]:
-    """Compute the gradients of `_normalise` by XLA: slower than the C++ kernel, but differentiable."""
+    """Compute the gradients of `_normalise` by XLA, which is slower than the C++ kernel.
+
+    Unlike those of the C++ kernel, these gradients can be differentiated again.
+    """
 
     def normalise(images: Array, scale: Array, bias: Array) -> Array:
         return reference.norm_activation(images, scale, bias, *settings)

@@ -49,8 +49,7 @@ _library: ctypes.CDLL | None = None
 
 
 def select(setting: str = "auto") -> Kernels:
-    """Choose the library that computes convolutions and norms in this process, and return the
-    choice.
+    """Choose the library that computes convolutions and norms in this process, and return it.
 
     On a GPU or TPU this is always XLA in bfloat16. If the choice differs from an earlier one, JAX's
     caches of compiled functions are cleared.
@@ -79,7 +78,7 @@ def select(setting: str = "auto") -> Kernels:
 
 
 def selected() -> Kernels:
-    """Return the library chosen by `select`; the first call chooses it if `select` was not called."""
+    """Return the library that `select` chose; if it was not called yet, choose as for "auto"."""
     with _lock:
         return _selected or select()
 
