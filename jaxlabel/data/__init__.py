@@ -227,7 +227,7 @@ def _same_shape(
 
 
 def _labels(spec: str, options: Options, split: str) -> np.ndarray:
-    """Return the labels of the split "train" or "test", as indices of the result of `label_names`."""
+    """Return the labels of a split ("train" or "test") as indices of `label_names`'s result."""
     raw = _raw_labels(spec, options, split)
     if _known_classes(spec) or spec.partition(":")[0] not in ("idx", "npz"):
         return raw.astype(np.int64)

@@ -14,9 +14,7 @@ NUM_TRAIN = 1297
 
 
 def read(location: str, options: Options) -> Source:
-    """Return scikit-learn's digits images, always split into the same 1,297 training and 500 test
-    images.
-    """
+    """Return scikit-learn's digits: always the same 1,297 training and 500 test images."""
     pixels = np.round(_read_columns(range(64)) * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
     order = _permutation(len(pixels))
     train, test = (

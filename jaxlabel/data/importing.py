@@ -28,8 +28,7 @@ STORE_VARIABLE = "JAXLABEL_IMPORT_STORE"
 
 
 def import_labels(spec: str, url: str, options: Options = DEFAULTS, full: str = "") -> list[str]:
-    """Copy a data set's training labels to the label store, the database from which runs buy
-    labels.
+    """Copy a data set's training labels to the label store, the database that runs use.
 
     If identical images have different labels, only the first label is stored, and the others are
     called contradictory. Importing a data set a second time changes nothing.

@@ -138,8 +138,7 @@ def _parquet_has_labels(location: str, options: Options) -> bool:
 
 
 def _hub(location: str) -> Any:
-    """Load a data set with Hugging Face's package `datasets`; return a dict from split name to
-    split.
+    """Load a data set with Hugging Face's package `datasets`; return its splits by name.
 
     Args:
       location: a directory that `save_to_disk` wrote, or the name of a data set of the Hugging Face

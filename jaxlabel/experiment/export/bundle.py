@@ -1,4 +1,7 @@
-"""Write the bundle of a finished run: its classifier in several formats, and what to know of it."""
+"""Write the bundle of a finished run: a folder with its classifier in several file formats.
+
+It also has a model card, the settings that a program needs to use the model, and the run's result.
+"""
 
 import functools
 import importlib.util
@@ -41,17 +44,19 @@ PRIVATE = ("store", "account", "data_dir")  # settings that say where a user kee
 def export(workdir: Path, out: Path, formats: str = ",".join(FORMATS)) -> str:
     """Write the bundle of a finished run, and return a message for the user.
 
-    Every format is loaded again and compared with the network on 256 images.
+    The bundle is a folder with the classifier in several file formats and a model card. Each
+    exported file is loaded again, and its predictions for 256 images are compared with those of the
+    network.
 
     Args:
       workdir: the directory of a finished run.
-      out: the directory to write; a bundle that is there is replaced.
-      formats: names of FORMATS, separated by commas.
+      out: the directory to write; a bundle in it is replaced.
+      formats: names of file formats, separated by commas, such as "safetensors,onnx".
 
     Raises:
-      UsageError: the run is not finished or gives no classes, a package is missing, or `out` holds
-        something else.
-      JaxlabelError: the network cannot be exported, or an exported network computes something else.
+      UsageError: the run is not finished or its model does not predict classes or clusters, a
+        package is missing, or `out` contains something that is no bundle.
+      JaxlabelError: the network cannot be exported, or an exported file gives other predictions.
     """
     chosen = _formats(formats)
     check_free(out)
@@ -84,7 +89,7 @@ def export(workdir: Path, out: Path, formats: str = ",".join(FORMATS)) -> str:
 
 
 def _formats(given: str) -> list[str]:
-    """Return the formats in a list with commas.
+    """Return the names of file formats in a text, such as "safetensors,onnx", as a list.
 
     Raises:
       UsageError: a format is unknown, or a package that it needs is not installed.
@@ -103,10 +108,12 @@ def _formats(given: str) -> list[str]:
 
 
 def check_free(out: Path) -> None:
-    """Check that a directory is missing, empty, or a bundle that may be replaced.
+    """Check that a bundle (the files of an exported model) may be written to a directory.
+
+    This is so if the directory does not exist, is empty, or contains a bundle.
 
     Raises:
-      UsageError: the path holds something else.
+      UsageError: `out` is a file, or contains something that is no bundle.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out={out} is a file: name a directory")
@@ -118,7 +125,10 @@ def check_free(out: Path) -> None:
 
 
 def public_record(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a result without the settings that say where its user keeps files and labels."""
+    """Return the content of a run's result.json without private settings.
+
+    These are the paths and addresses of the user's images and labels.
+    """
     config = {name: "" if name in PRIVATE else value for name, value in record["config"].items()}
     if ":" in str(config.get("data", "")):
         config["data"] = f"{config['data'].partition(':')[0]}:{record['dataset']}"
@@ -128,7 +138,7 @@ def public_record(record: dict[str, Any]) -> dict[str, Any]:
 def _contents(
     program: Program, trained: Trained, record: dict[str, Any], chosen: list[str]
 ) -> dict[str, bytes]:
-    """Return the model's files by their names."""
+    """Return the bytes of the exported model in each format, by file name ("model.onnx")."""
     about = f"jaxlabel {record['method']} on {record['dataset']}"
     make = {
         "safetensors": lambda: arrays.to_safetensors(trained.model, {"made_by": about}),
@@ -139,9 +149,11 @@ def _contents(
 
 
 def parity_images(trained: Trained) -> tuple[UInt8[np.ndarray, "n h w c"], str]:
-    """Return images to compare models on, and a word for what they are.
+    """Return images on which an exported model is compared with the network, and a text that names
+    them.
 
-    They are the run's test images, else its training images; random pixels if neither can be read.
+    They are the first 256 test images of the run; without test images, the first training images;
+    or random pixels if the run's images cannot be read.
     """
     options = options_of(trained.config)
     try:
@@ -159,9 +171,19 @@ def parity_images(trained: Trained) -> tuple[UInt8[np.ndarray, "n h w c"], str]:
 def compare(
     program: Program, model: Any, contents: dict[str, bytes], images: UInt8[np.ndarray, "n h w c"]
 ) -> dict[str, float]:
-    """Return the largest difference of a probability between each exported file and the network.
+    """Return the largest difference between the probabilities of each exported file and of the
+    network.
 
-    Where the device computes in half precision, the network is computed in float32 on the CPU.
+    If the device computes in half precision, the network is computed in float32 on the CPU.
+
+    Args:
+      program: the network as a program of JAX primitives.
+      model: the network.
+      contents: the bytes of each exported file, by its name.
+      images: the images for which the class probabilities are compared.
+
+    Returns:
+      The largest absolute difference by file name.
     """
     if compute_dtype() == np.float32:
         wanted = predict_probabilities(model, images)
@@ -202,7 +224,17 @@ def _run_safetensors(
 def configuration(
     trained: Trained, record: dict[str, Any], formats: list[str], parity: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the content of the bundle's config.json."""
+    """Return the content of config.json, the file that says how a program must use an exported
+    model.
+
+    It has the class names, the image shape, and the names of input, output and files.
+
+    Args:
+      trained: the model of the run.
+      record: the content of the run's result.json.
+      formats: the file formats of the exported model.
+      parity: how far the exported files' probabilities differ from those of the network.
+    """
     clusters = trained.gives == "clusters"
     count = int(record.get("clusters", 0)) if clusters else len(trained.classes)
     names = [f"cluster {number}" for number in range(count)] if clusters else trained.classes
@@ -235,7 +267,12 @@ def _json(value: dict[str, Any]) -> bytes:
 
 
 def _write(out: Path, contents: dict[str, bytes]) -> None:
-    """Write a directory of files, all or none of them."""
+    """Write files into a directory, all of them or (after an error) none.
+
+    Args:
+      out: the directory; its old content is deleted.
+      contents: the bytes of each file, by its name.
+    """
     partial = out.absolute().with_name(f".{out.absolute().name}.part")
     with files.write_errors(out):
         shutil.rmtree(partial, ignore_errors=True)

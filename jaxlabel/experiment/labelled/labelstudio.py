@@ -1,7 +1,8 @@
-"""Write tasks for Label Studio, and read the answers in its JSON export.
+"""Write labelling tasks for Label Studio, and read the labels in its JSON export.
 
-Label Studio (https://labelstud.io) shows a task's predictions as first suggestions. Its exports
-"JSON" and "JSON-MIN" keep the data of a task, and so the id of the image.
+Label Studio (https://labelstud.io) is a web application in which people label images. It shows
+predicted labels as first suggestions. Its export formats "JSON" and "JSON-MIN" contain the data of
+each task, including the id of the image.
 """
 
 import csv
@@ -21,16 +22,18 @@ CHOICE, IMAGE = "label", "image"  # the names of the controls in the labelling i
 
 
 def link(path: str) -> str:
-    """Return the address at which Label Studio serves a file of its local storage.
+    """Return the address at which Label Studio serves an image file of this machine.
 
     Args:
-      path: the file, relative to LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT.
+      path: the file, relative to Label Studio's setting LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT.
     """
     return f"/data/local-files/?d={quote(path)}"
 
 
 def interface(classes: Sequence[str]) -> str:
-    """Return the labelling interface: an image, and a choice of one class."""
+    """Return the XML text of a labelling interface for Label Studio: an image and a choice of one
+    class.
+    """
     choices = "\n".join(f"    <Choice value={quoteattr(name)}/>" for name in classes)
     return (f'<View>\n  <Image name="{IMAGE}" value="${IMAGE}"/>\n'
             f'  <Choices name="{CHOICE}" toName="{IMAGE}" choice="single">\n{choices}\n'
@@ -38,7 +41,9 @@ def interface(classes: Sequence[str]) -> str:
 
 
 def tasks(rows: Sequence[LabelRow], links: Sequence[str], version: str) -> list[dict[str, Any]]:
-    """Return a task per image: bought labels as annotations, the others as predictions.
+    """Return a labelling task for Label Studio per image, as a list of dicts.
+
+    A label that was bought becomes an annotation of the task, and a predicted label a suggestion.
 
     Args:
       rows: the images with their labels.
@@ -63,10 +68,10 @@ def _task(row: LabelRow, address: str, version: str) -> dict[str, Any]:
 
 
 def answers(export: Any) -> list[tuple[str, str, str]]:
-    """Return the answers in an export of Label Studio: (item, file, label) of each task.
+    """Return the labels in an export of Label Studio, as a tuple (image id, file, label) per task.
 
-    The label of a task that nobody has labelled, or that was skipped, is "". Of several annotations
-    the ground truth counts, else the latest.
+    The label is an empty string if nobody has labelled the image, or if the task was skipped. If a
+    task has several annotations, the one marked as ground truth counts, else the latest.
 
     Args:
       export: the content of the file, from the export format JSON or JSON-MIN.
@@ -99,7 +104,7 @@ def _answer(number: int, task: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _one_choice(number: int, choices: Any) -> str:
-    """Return the class that was chosen; JSON-MIN writes several as {"choices": [...]}."""
+    """Return the class that was chosen in a task; JSON-MIN writes several as {"choices": [...]}."""
     if isinstance(choices, dict):
         choices = choices.get("choices", [])
     if isinstance(choices, str):
