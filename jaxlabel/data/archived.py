@@ -26,13 +26,13 @@ def is_picture(name: str) -> bool:
     return not hidden and name.lower().endswith(EXTENSIONS)
 
 
-def _members(prefix: str, location: str) -> Iterator[Entry]:
+def _archive_pictures(prefix: str, location: str) -> Iterator[Entry]:
     """Yield each image file of a ZIP or TAR archive, named by its path in the archive."""
     for member in read_members(Path(location).expanduser(), f"{prefix}:{location}", is_picture):
         yield Entry(member.name, member.content)
 
 
-def _as_folder(spec: str, entries: list[Entry], options: Options) -> list[Entry | None]:
+def _arrange_like_folder(spec: str, entries: list[Entry], options: Options) -> list[Entry | None]:
     """Set the split and the label of each picture of an archive by the folders in its path.
 
     The rules are those of `folder:DIR`: pictures below test/ are test images, and the name of a
@@ -44,10 +44,12 @@ def _as_folder(spec: str, entries: list[Entry], options: Options) -> list[Entry 
     """
     top = _top_folder([entry.name for entry in entries])
     has_train = any(entry.name.startswith(f"{top}train/") for entry in entries)
-    return [_placed(spec, entry, top, has_train, options) for entry in entries]
+    return [_with_split_and_label(spec, entry, top, has_train, options) for entry in entries]
 
 
-def _placed(spec: str, entry: Entry, top: str, has_train: bool, options: Options) -> Entry | None:
+def _with_split_and_label(
+    spec: str, entry: Entry, top: str, has_train: bool, options: Options
+) -> Entry | None:
     """Return a picture of an archive with its split and label, which follow from its path.
 
     None is returned if the archive has a folder train/ and the picture lies beside train/ and
@@ -94,23 +96,25 @@ def _shard_entries(location: str, options: Options) -> Iterator[Entry]:
     spec = f"webdataset:{location}"
     for number, shard in enumerate(shards(location)):
         key, group = "", dict[str, Member]()
-        for member in read_members(shard, spec, _is_sample):
+        for member in read_members(shard, spec, _is_picture_or_label):
             folder, slash, base = member.name.rpartition("/")
             stem, _, extension = base.partition(".")
             if group and f"{folder}{slash}{stem}" != key:
-                yield from _of_group(spec, number, key, group)
+                yield from _picture_of_group(spec, number, key, group)
                 group = {}
             key = f"{folder}{slash}{stem}"
             group[f".{extension.lower()}"] = member
-        yield from _of_group(spec, number, key, group)
+        yield from _picture_of_group(spec, number, key, group)
 
 
-def _is_sample(name: str) -> bool:
+def _is_picture_or_label(name: str) -> bool:
     """Return True if a path in a WebDataset shard has the extension of a picture or of a label."""
     return name.lower().endswith((*EXTENSIONS, *LABEL_FILES))
 
 
-def _of_group(spec: str, number: int, key: str, group: dict[str, Member]) -> Iterator[Entry]:
+def _picture_of_group(
+    spec: str, number: int, key: str, group: dict[str, Member]
+) -> Iterator[Entry]:
     """Yield the picture and label in a group of files of a WebDataset shard; nothing if none.
 
     Args:
@@ -171,6 +175,16 @@ def _has_folder_labels(location: str, options: Options) -> bool:
     return options.folder_labels
 
 
-ZIP = Reader("zip", lambda location, _: _members("zip", location), _has_folder_labels, _as_folder)
-TAR = Reader("tar", lambda location, _: _members("tar", location), _has_folder_labels, _as_folder)
+ZIP = Reader(
+    "zip",
+    lambda location, _: _archive_pictures("zip", location),
+    _has_folder_labels,
+    _arrange_like_folder,
+)
+TAR = Reader(
+    "tar",
+    lambda location, _: _archive_pictures("tar", location),
+    _has_folder_labels,
+    _arrange_like_folder,
+)
 WEBDATASET = Reader("webdataset", _shard_entries, _has_shard_labels)

@@ -93,12 +93,12 @@ def _to_array(upright: Any) -> Picture:
     if upright.mode in ("I", "F"):
         return Picture(np.asarray(upright)[..., None])
     if upright.has_transparency_data:
-        return _on_ground(upright.convert("RGBA"))
+        return _on_background(upright.convert("RGBA"))
     rgb = upright if upright.mode == "RGB" else upright.convert("RGB")
     return Picture(np.asarray(rgb))
 
 
-def _on_ground(rgba: Any) -> Picture:
+def _on_background(rgba: Any) -> Picture:
     """Draw a transparent image on white, or on black if its visible pixels are nearly white."""
     from PIL import Image
 

@@ -34,7 +34,7 @@ def read(location: str, options: Options) -> Source:
         read, or images differ in size.
     """
     found = list_images(location)
-    unread = _refuse_folders(found, options)
+    unread = _unreadable_folders(found, options)
     files, images = _decode(location, found, "train", options, unread)
     options = options._replace(intensity=images.intensity or options.intensity)
     test_files: list[str] = []
@@ -89,7 +89,7 @@ def _paths(found: Listing, files: list[str]) -> tuple[str, ...]:
     return tuple(_printable(found.root / file) for file in files)
 
 
-def _refuse_folders(found: Listing, options: Options) -> list[Unread]:
+def _unreadable_folders(found: Listing, options: Options) -> list[Unread]:
     """Return the sub-folders that cannot be read, if `options.skip_unreadable` is set.
 
     Raises:

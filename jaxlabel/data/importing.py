@@ -69,7 +69,7 @@ def import_labels(spec: str, url: str, options: Options = DEFAULTS, full: str = 
         _write_contradictions(Path(full), dataset, positions[labels], names, dict(refused))
     lines = [
         f"contradiction: {image_names(dataset, item)} is labelled {names[kept]} and "
-        f"{_counted(others, names)}; {names[kept]} is kept"
+        f"{_names_with_counts(others, names)}; {names[kept]} is kept"
         for (item, kept), others in list(refused.items())[:MAX_LINES]
     ]
     if len(refused) > MAX_LINES:
@@ -79,7 +79,7 @@ def import_labels(spec: str, url: str, options: Options = DEFAULTS, full: str = 
     return lines
 
 
-def _counted(refused: Sequence[int], names: Sequence[str]) -> str:
+def _names_with_counts(refused: Sequence[int], names: Sequence[str]) -> str:
     """Return the names of classes as text, with a count if a class occurs more than once.
 
     For example, "cat, dog (2 times)".

@@ -20,13 +20,14 @@ FULL_RANGES = (1.0, 255.0, 65535.0)  # HIGH of pictures that use most of a forma
 def measure(pictures: Sequence[Float[np.ndarray, "..."]]) -> str:
     """Choose the pixel values LOW and HIGH that become 0 and 255; return them as text "LOW:HIGH".
 
-    0.1% of a picture's pixels may lie below LOW, and 0.1% above HIGH. If LOW to HIGH spans more than
-    half of a format's full range (0 to 1, 0 to 255, 0 to 65535), the result is the full range.
+    In each picture, 0.1% of the pixels may lie below LOW, and 0.1% above HIGH. If LOW to HIGH spans
+    more than half of a format's full range (0 to 1, 0 to 255, 0 to 65535), the result is the full
+    range.
 
     Args:
       pictures: the pixels of each picture; values that are not finite are ignored.
     """
-    ends = np.array([_ends(picture) for picture in pictures])
+    ends = np.array([_quantiles_and_range(picture) for picture in pictures])
     low = float(np.quantile(ends[:, 0], BROKEN, method="lower"))
     high = float(np.quantile(ends[:, 1], 1 - BROKEN, method="higher"))
     if high <= low:  # what differs covers less than 0.1% of the pixels
@@ -37,7 +38,7 @@ def measure(pictures: Sequence[Float[np.ndarray, "..."]]) -> str:
     return written(low, high if high > low else low + 1)
 
 
-def _ends(picture: np.ndarray) -> tuple[float, float, float, float]:
+def _quantiles_and_range(picture: np.ndarray) -> tuple[float, float, float, float]:
     """Return a picture's quantiles at 0.1% and 99.9%, its minimum and its maximum, as a tuple."""
     finite = picture[np.isfinite(picture)]
     if not finite.size:

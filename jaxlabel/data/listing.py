@@ -75,7 +75,7 @@ def list_images(location: str) -> Listing:
     files = sorted(_images_below(root, counts, unread))
     used = {file.split("/", 1)[0] for file in files if "/" in file}
     loose = any("/" not in file for file in files)
-    role = split_roles([name for name in top if not _left_out(name)], used, loose)
+    role = split_roles([name for name in top if not _reason_to_ignore(name)], used, loose)
     parts: dict[str, list[str]] = {"train": [], "val": [], "test": [], "beside": []}
     for file in files:
         head = file.split("/", 1)[0] if "/" in file else ""
@@ -83,7 +83,7 @@ def list_images(location: str) -> Listing:
     train = sorted(parts["train"] + parts["val"])
     if not train:
         place = next((f"{location}/{name}" for name in role if role[name] == "train"), location)
-        left_out = f" ({_list(counts)})" if counts else ""
+        left_out = f" ({_counts_in_words(counts)})" if counts else ""
         raise DataError(f"folder:{place} holds no images: no file ends in "
                         f"{', '.join(EXTENSIONS)}{left_out}")  # fmt: skip
     if parts["beside"]:
@@ -128,7 +128,7 @@ def _notes(
     """
     num_images = sum(map(len, parts.values())) - len(parts["beside"])
     total = num_images + sum(counts.values())
-    left_out = f"; left out: {_list(counts)}" if counts else ""
+    left_out = f"; left out: {_counts_in_words(counts)}" if counts else ""
     lines = [f"{location}: {total:,} files, {num_images:,} of them pictures{left_out}"]
     if role:
         of = {split: ", ".join(f"{name}/" for name in role if role[name] == split)
@@ -169,20 +169,20 @@ def _images_below(root: Path, counts: Counter[str], unread: list[tuple[str, str]
             continue
         visited.add(real)
         for name in folders:
-            if reason := _left_out(name):
+            if reason := _reason_to_ignore(name):
                 counts[reason] += _num_files(Path(parent) / name)
-        folders[:] = [name for name in folders if not _left_out(name)]
+        folders[:] = [name for name in folders if not _reason_to_ignore(name)]
         place = os.path.relpath(parent, root)
         prefix = "" if place == "." else f"{Path(place).as_posix()}/"
         for name in files:
-            if reason := _left_out(name):
+            if reason := _reason_to_ignore(name):
                 counts[reason] += 1
             elif name.lower().endswith(extensions) or (
                 not _extension(name) and _is_image(Path(parent) / name, heif)
             ):
                 yield prefix + name
             else:
-                counts[_format(name, heif)] += 1
+                counts[_unread_format(name, heif)] += 1
 
 
 def heif_is_readable() -> bool:
@@ -195,7 +195,7 @@ def heif_is_readable() -> bool:
     return True
 
 
-def _left_out(name: str) -> str:
+def _reason_to_ignore(name: str) -> str:
     """Return why a file or folder of the given name is ignored; an empty string if it is not.
 
     Hidden files and files of operating systems are ignored.
@@ -229,7 +229,7 @@ def _is_image(file: Path, heif: bool) -> bool:
     return bool(SIGNATURES.match(start) or (heif and HEIF_SIGNATURE.match(start)))
 
 
-def _format(name: str, heif: bool) -> str:
+def _unread_format(name: str, heif: bool) -> str:
     """Return a text on the format of a file that is ignored because it is no readable image.
 
     The text is the extension of its name, and for HEIC files also which package reads them.
@@ -240,7 +240,7 @@ def _format(name: str, heif: bool) -> str:
     return extension or "without an extension, of no known format"
 
 
-def _list(counts: Counter[str]) -> str:
+def _counts_in_words(counts: Counter[str]) -> str:
     """Return counts as text, the largest first, such as "3 .txt, 1 hidden"."""
     shown = [f"{count:,} {reason}" for reason, count in counts.most_common(12)]
     more = [f"{len(counts) - 12} other kinds"] if len(counts) > 12 else []

@@ -80,9 +80,9 @@ class Reader:
                  for split in ("train", "test")}  # fmt: skip
         if not parts["train"]:
             raise DataError(f"{spec} holds no images to train on")
-        train = image_module.merge(_pairs(parts["train"]), options.intensity)
+        train = image_module.merge(_named_images(parts["train"]), options.intensity)
         rule = train.intensity or options.intensity
-        test = image_module.merge(_pairs(parts["test"]), rule) if parts["test"] else None
+        test = image_module.merge(_named_images(parts["test"]), rule) if parts["test"] else None
         paths, test_paths = (
             tuple(f"{location}/{entry.name}" for entry, _ in parts[split]) for split in parts
         )
@@ -141,7 +141,7 @@ class Reader:
             return entry._replace(content=b""), single
 
         with ThreadPoolExecutor() as pool:
-            ahead = _ahead(pool, decode, self._entries(location, options))
+            ahead = _decode_in_parallel(pool, decode, self._entries(location, options))
             decoded = [pair for pair in ahead if pair is not None]
         arranged = self._arrange(spec, [entry for entry, _ in decoded], options)
         pairs = [(entry, image) for entry, (_, image) in zip(arranged, decoded, strict=True)
@@ -149,7 +149,7 @@ class Reader:
         return sorted(pairs, key=lambda pair: pair[0].name)
 
 
-def _ahead(
+def _decode_in_parallel(
     pool: ThreadPoolExecutor,
     decode: Callable[[Entry], tuple[Entry, Images] | None],
     entries: Iterable[Entry],
@@ -173,7 +173,7 @@ def _class_names(entries: Iterable[Entry]) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (int(name) if name.isdecimal() else 10**18, name)))
 
 
-def _pairs(decoded: Iterable[tuple[Entry, Images]]) -> Iterator[tuple[str, Images]]:
+def _named_images(decoded: Iterable[tuple[Entry, Images]]) -> Iterator[tuple[str, Images]]:
     """Yield the pair (name, image) of each decoded picture."""
     for entry, image in decoded:
         yield entry.name, image

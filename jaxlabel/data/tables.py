@@ -99,7 +99,7 @@ def _csv_has_labels(location: str, options: Options) -> bool:
     return first is not None and _column([name for name in first if name], LABELS) is not None
 
 
-def _parquet(location: str) -> Any:
+def _open_parquet(location: str) -> Any:
     """Open a Parquet file (a table) and return pyarrow's object for it.
 
     Raises:
@@ -120,7 +120,7 @@ def _parquet(location: str) -> Any:
 
 def _parquet_entries(location: str, options: Options) -> Iterator[Entry]:
     spec, root = f"parquet:{location}", Path(location).expanduser().parent
-    with _parquet(location) as file:
+    with _open_parquet(location) as file:
         names = list(file.schema_arrow.names)
         picture, label = _picture_column(spec, names), _column(names, LABELS)
         columns = [name for name in (picture, label, "split") if name in names]
@@ -133,11 +133,11 @@ def _parquet_entries(location: str, options: Options) -> Iterator[Entry]:
 
 
 def _parquet_has_labels(location: str, options: Options) -> bool:
-    with _parquet(location) as file:
+    with _open_parquet(location) as file:
         return _column(list(file.schema_arrow.names), LABELS) is not None
 
 
-def _hub(location: str) -> Any:
+def _load_hub(location: str) -> Any:
     """Load a data set with Hugging Face's package `datasets`; return its splits by name.
 
     Args:
@@ -168,7 +168,7 @@ def _hub_entries(location: str, options: Options) -> Iterator[Entry]:
     import datasets
 
     spec, number = f"hf:{location}", 0
-    for name, part in _hub(location).items():
+    for name, part in _load_hub(location).items():
         if name != "train" and name not in TEST_SPLITS:
             continue
         picture, label = _hub_columns(spec, part)
@@ -197,7 +197,7 @@ def _hub_columns(spec: str, part: Any) -> tuple[str, str | None]:
 
 
 def _hub_has_labels(location: str, options: Options) -> bool:
-    part = next(iter(_hub(location).values()))
+    part = next(iter(_load_hub(location).values()))
     return _hub_columns(f"hf:{location}", part)[1] is not None
 
 

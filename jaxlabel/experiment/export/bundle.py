@@ -65,7 +65,7 @@ def export(workdir: Path, out: Path, formats: str = ",".join(FORMATS)) -> str:
         raise UsageError(f"{workdir} learned features, no classes: there is nothing to export")
     record = public_record(files.read_json(workdir / "result.json") or {})
     program = Program(trained.model, trained.shape)
-    contents = _contents(program, trained, record, chosen)
+    contents = _model_files(program, trained, record, chosen)
     images, origin = parity_images(trained)
     differences = compare(program, trained.model, contents, images)
     worst = max(differences.values())
@@ -82,7 +82,7 @@ def export(workdir: Path, out: Path, formats: str = ",".join(FORMATS)) -> str:
         contents["predict.py"] = Path(__file__).with_name("predict_script.py").read_bytes()
     if (workdir / "session.json").is_file():
         contents["session.json"] = (workdir / "session.json").read_bytes()
-    _write(out, contents)
+    _write_folder(out, contents)
     shown = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
     return (f"{out}: {', '.join(sorted(contents))}\n"
             f"largest difference on {len(images)} {origin}: {shown}")  # fmt: skip
@@ -135,7 +135,7 @@ def public_record(record: dict[str, Any]) -> dict[str, Any]:
     return record | {"config": config}
 
 
-def _contents(
+def _model_files(
     program: Program, trained: Trained, record: dict[str, Any], chosen: list[str]
 ) -> dict[str, bytes]:
     """Return the bytes of the exported model in each format, by file name ("model.onnx")."""
@@ -149,11 +149,10 @@ def _contents(
 
 
 def parity_images(trained: Trained) -> tuple[UInt8[np.ndarray, "n h w c"], str]:
-    """Return images on which an exported model is compared with the network, and a text that names
-    them.
+    """Return images on which to compare an exported model with the network, and a name for them.
 
     They are the first 256 test images of the run; without test images, the first training images;
-    or random pixels if the run's images cannot be read.
+    or random pixels if the run's images cannot be read. The name is "test images", for example.
     """
     options = options_of(trained.config)
     try:
@@ -171,8 +170,7 @@ def parity_images(trained: Trained) -> tuple[UInt8[np.ndarray, "n h w c"], str]:
 def compare(
     program: Program, model: Any, contents: dict[str, bytes], images: UInt8[np.ndarray, "n h w c"]
 ) -> dict[str, float]:
-    """Return the largest difference between the probabilities of each exported file and of the
-    network.
+    """Return how far the probabilities of each exported file differ from those of the network.
 
     If the device computes in half precision, the network is computed in float32 on the CPU.
 
@@ -183,7 +181,7 @@ def compare(
       images: the images for which the class probabilities are compared.
 
     Returns:
-      The largest absolute difference by file name.
+      The largest absolute difference of a probability, by file name.
     """
     if compute_dtype() == np.float32:
         wanted = predict_probabilities(model, images)
@@ -224,8 +222,7 @@ def _run_safetensors(
 def configuration(
     trained: Trained, record: dict[str, Any], formats: list[str], parity: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the content of config.json, the file that says how a program must use an exported
-    model.
+    """Return the content of config.json, which tells programs how to use an exported model.
 
     It has the class names, the image shape, and the names of input, output and files.
 
@@ -266,7 +263,7 @@ def _json(value: dict[str, Any]) -> bytes:
     return text.encode() + b"\n"
 
 
-def _write(out: Path, contents: dict[str, bytes]) -> None:
+def _write_folder(out: Path, contents: dict[str, bytes]) -> None:
     """Write files into a directory, all of them or (after an error) none.
 
     Args:

@@ -1,4 +1,7 @@
-"""Write the model card of an exported model: README.md with a YAML header for the Hugging Face Hub."""
+"""Write the model card of an exported model: README.md for the Hugging Face Hub.
+
+It begins with a YAML header, from which the Hub takes the model's properties.
+"""
 
 import json
 from typing import Any
@@ -43,9 +46,7 @@ def model_card(record: dict[str, Any], settings: dict[str, Any]) -> str:
 
 
 def _header(record: dict[str, Any]) -> str:
-    """Return the YAML header of the model card. Its values are written as JSON, which is valid
-    YAML.
-    """
+    """Return the YAML header of the model card; values are written as JSON, which is valid YAML."""
     lines = ["---", "library_name: jaxlabel", "pipeline_tag: image-classification",
              "tags: [few-labels, active-learning, semi-supervised, onnx]"]  # fmt: skip
     if record.get("test_accuracy") is not None:

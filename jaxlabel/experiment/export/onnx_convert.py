@@ -90,7 +90,7 @@ def _convert(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
     known = all(value.constant is not None for value in inputs)
     whole = all(BATCH not in sides_of(out.aval) for out in equation.outvars)
     if known and whole:  # what does not depend on the images is computed now
-        return _computed(equation, inputs)
+        return _constant_outputs(equation, inputs)
     if name in IDENTITIES:
         return inputs
     if name in ELEMENTWISE:
@@ -106,7 +106,7 @@ def _convert(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
     return result if isinstance(result, list) else [result]
 
 
-def _computed(equation: Any, inputs: list[Value]) -> list[Value]:
+def _constant_outputs(equation: Any, inputs: list[Value]) -> list[Value]:
     """Return the outputs of a JAX primitive whose inputs are all constants, as constants."""
     arrays = [
         jax.numpy.broadcast_to(np.asarray(value.constant), atom.aval.shape)

@@ -29,7 +29,7 @@ class Value(NamedTuple):
 
 
 def sides_of(aval: Any) -> tuple[int | str, ...]:
-    """Return the shape of a JAX array type, with `BATCH` in place of the symbolic number of images."""
+    """Return the shape of a JAX array type, with `BATCH` for the symbolic number of images."""
     return tuple(side if isinstance(side, int) else BATCH for side in aval.shape)
 
 
@@ -78,9 +78,7 @@ class Graph:
         return self._made.get(value.name, ("", []))
 
     def constant(self, array: np.ndarray) -> str:
-        """Store an array in the graph as a constant and return its name; equal arrays are stored
-        once.
-        """
+        """Store an array in the graph and return its name; equal arrays are stored once."""
         array = np.asarray(array)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._interned:
@@ -116,8 +114,7 @@ class Graph:
         return self.node("Transpose", [value.name], sides, perm=list(order))
 
     def expanded(self, value: Value, sides: Sequence[int | str], batch_of: str) -> Value:
-        """Return a value repeated along its axes of length 1, so that it has the shape of JAX's
-        array.
+        """Return a value repeated along its axes of length 1 to the shape of JAX's array.
 
         Args:
           value: the value, which may have axes of length 1 along which JAX has repeated the array.

@@ -30,8 +30,9 @@ class Call:
         self._full = [sides_of(atom.aval) for atom in equation.invars]
 
     def whole(self, number: int = 0) -> Value:
-        """Return input `number` in the full shape that JAX's array has, repeated along axes of
-        length 1.
+        """Return input `number` in the full shape that JAX's array has.
+
+        It is repeated along axes whose length is 1 in ONNX only.
         """
         return self.graph.expanded(self.inputs[number], self._full[number], "images")
 
@@ -90,7 +91,7 @@ def _is_finite(call: Call) -> Value:
 
 def _select(call: Call) -> Value:
     condition, if_false, if_true = call.inputs
-    slope = _leak(call)
+    slope = _leaky_slope(call)
     if slope is not None:
         name = call.graph.name(if_true)
         return call.graph.node("LeakyRelu", [name], if_true.sides, alpha=slope)
@@ -98,7 +99,7 @@ def _select(call: Call) -> Value:
     return call.graph.node("Where", names, broadcast_sides(call.inputs))
 
 
-def _leak(call: Call) -> float | None:
+def _leaky_slope(call: Call) -> float | None:
     """Return the slope if a `select` primitive computes a leaky ReLU, else None.
 
     A leaky ReLU is `x if x >= 0 else slope * x`.
@@ -206,9 +207,7 @@ def _split(call: Call) -> list[Value]:
 
 
 def _product(call: Call) -> Value:
-    """Convert a matrix product to the ONNX operator MatMul, or to Einsum if MatMul cannot express
-    it.
-    """
+    """Convert a matrix product to the ONNX operator MatMul if possible, else to Einsum."""
     graph, left, right = call.graph, call.whole(0), call.whole(1)
     (left_sum, right_sum), (left_batch, right_batch) = call.parameters["dimension_numbers"]
     last = len(left.sides) - 1

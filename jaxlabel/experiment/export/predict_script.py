@@ -14,9 +14,7 @@ HEIGHT, WIDTH, CHANNELS = CONFIG["image"]["shape"]
 
 
 def pixels(file: Path) -> np.ndarray:
-    """Return a picture as uint8 pixels (height, width, channels) in the shape that the model
-    accepts.
-    """
+    """Return a picture as uint8 pixels (height, width, channels) of the model's input shape."""
     image = ImageOps.exif_transpose(Image.open(file))
     if image.mode.startswith(("I", "F")):  # more than 8 bits: LOW and HIGH become 0 and 255
         low, high = map(float, (CONFIG["image"]["intensity"] or "0:65535").split(":"))

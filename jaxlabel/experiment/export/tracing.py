@@ -105,14 +105,12 @@ def _in_float32(program: Any) -> Callable[[Array], Array]:
 
 
 def _replay(jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
-    """Compute a program (a jaxpr) in float32, one primitive after the other, and return its
-    outputs.
-    """
-    values = dict(zip(jaxpr.constvars, map(_single, constants), strict=True))
+    """Compute a program (a jaxpr) in float32, primitive by primitive; return its outputs."""
+    values = dict(zip(jaxpr.constvars, map(_array_in_float32, constants), strict=True))
     values |= dict(zip(jaxpr.invars, arguments, strict=True))
 
     def read(atom: Any) -> Any:
-        return _single(atom.val) if isinstance(atom, core.Literal) else values[atom]
+        return _array_in_float32(atom.val) if isinstance(atom, core.Literal) else values[atom]
 
     for equation in jaxpr.eqns:
         inputs = [read(atom) for atom in equation.invars]
@@ -122,18 +120,18 @@ def _replay(jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Any]) -> l
             consts = getattr(inner, "consts", ())
             outputs = _replay(getattr(inner, "jaxpr", inner), consts, inputs)
         else:
-            bound = equation.primitive.bind(*inputs, **_single_precision(equation.params))
+            bound = equation.primitive.bind(*inputs, **_parameters_in_float32(equation.params))
             outputs = bound if equation.primitive.multiple_results else [bound]
         values |= dict(zip(equation.outvars, outputs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
 
 
-def _single(value: Any) -> Any:
+def _array_in_float32(value: Any) -> Any:
     """Return a half-precision array as float32, and anything else unchanged."""
     return jnp.asarray(value, jnp.float32) if getattr(value, "dtype", None) in HALF else value
 
 
-def _single_precision(parameters: dict[str, Any]) -> dict[str, Any]:
+def _parameters_in_float32(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return a JAX primitive's parameters, changed so that it computes in float32."""
     changed = dict(parameters)
     for name in ("new_dtype", "preferred_element_type", "dtype"):

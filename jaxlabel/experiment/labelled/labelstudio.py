@@ -31,9 +31,7 @@ def link(path: str) -> str:
 
 
 def interface(classes: Sequence[str]) -> str:
-    """Return the XML text of a labelling interface for Label Studio: an image and a choice of one
-    class.
-    """
+    """Return the XML text of Label Studio's labelling page: an image and a choice of one class."""
     choices = "\n".join(f"    <Choice value={quoteattr(name)}/>" for name in classes)
     return (f'<View>\n  <Image name="{IMAGE}" value="${IMAGE}"/>\n'
             f'  <Choices name="{CHOICE}" toName="{IMAGE}" choice="single">\n{choices}\n'

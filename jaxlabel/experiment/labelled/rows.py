@@ -107,8 +107,9 @@ class _Predictions(NamedTuple):
 
 
 def _predictions(workdir: Path, dataset: Dataset) -> _Predictions | None:
-    """Return the predictions of the run's model for the training images, or None before the run has
-    ended.
+    """Return the predictions of the run's model for the training images.
+
+    None is returned if the run has not ended.
     """
     if not (workdir / "result.json").exists():
         return None
@@ -125,8 +126,14 @@ def _predictions(workdir: Path, dataset: Dataset) -> _Predictions | None:
 def _row(
     dataset: Dataset, index: int, bought: dict[str, LedgerRow], predicted: Any, sure: float
 ) -> LabelRow:
-    """Return the label of the training image with the given index, bought or predicted, as a
-    `LabelRow`.
+    """Return the bought or predicted label of the training image with the index `index`.
+
+    Args:
+      dataset: the images.
+      index: the index of the image.
+      bought: the labels that the run has bought, by image id.
+      predicted: the predictions for all training images; None if the run has not ended.
+      sure: the probability below which a predicted label is marked as "not sure".
     """
     item = str(dataset.train_items[index])
     file = dataset.paths[index] if dataset.paths else ""

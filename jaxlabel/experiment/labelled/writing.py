@@ -26,8 +26,7 @@ FORMATS = (*TABLES, *FOLDERS)
 def write_labels(
     workdir: Path, form: str, out: str = "", *, sure: str = "0.5", copy: bool = False
 ) -> str:
-    """Write the label of each training image of a run to a file or folder; return a message for the
-    user.
+    """Write the label of each training image of a run to a file or folder.
 
     Args:
       workdir: the directory of a run that has started to buy labels.
@@ -36,6 +35,9 @@ def write_labels(
         an empty string for a default name in `workdir`.
       sure: the probability below which a predicted label is marked as "not sure", as a text.
       copy: True to copy image files, False to link to them.
+
+    Returns:
+      A message for the user.
 
     Raises:
       UsageError: an argument is wrong, a package is missing, or the run has no labels.
@@ -128,8 +130,7 @@ def _folders(labelled: Labelled, target: Path, copy: bool) -> None:
 
 
 def _imagefolder(labelled: Labelled, target: Path, copy: bool) -> None:
-    """Write images and metadata.csv in the layout that Hugging Face's `datasets` calls
-    "imagefolder".
+    """Write images and metadata.csv in the layout "imagefolder" of Hugging Face's `datasets`.
 
     `datasets.load_dataset("imagefolder", data_dir=DIR)` reads it.
     """

@@ -77,7 +77,7 @@ def load() -> ctypes.CDLL:
     compiler = find_compiler()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target):
+        with _compile_lock(target):
             if not is_intact(target):  # another process may have just made it
                 compile_library(compiler, onednn, target)
     except OSError:  # the cache cannot be written: compile for this process alone
@@ -112,8 +112,8 @@ def find_onednn() -> OneDNN:
     Raises:
       Unavailable: a package is not installed.
     """
-    library = _installed("onednn-cpu-gomp", "libdnnl.so.3")
-    header = _installed("onednn-devel-cpu-gomp", "oneapi/dnnl/dnnl.hpp")
+    library = _installed_file("onednn-cpu-gomp", "libdnnl.so.3")
+    header = _installed_file("onednn-devel-cpu-gomp", "oneapi/dnnl/dnnl.hpp")
     return OneDNN(library, header.parents[2])
 
 
@@ -169,20 +169,20 @@ def compile_library(compiler: Sequence[str], onednn: OneDNN, target: Path) -> No
     include = [f"-I{jax.ffi.include_dir()}", f"-I{onednn.headers}"]
     with tempfile.TemporaryDirectory(prefix=".building-", dir=target.parent) as folder:
         objects = [str(Path(folder) / f"{name}.o") for name in COMPILED]
-        _run_all(
+        _run_in_parallel(
             [*compiler, *FLAGS, *include, "-c", str(SOURCES / name), "-o", made]
             for name, made in zip(COMPILED, objects, strict=True)
         )
         library = Path(folder) / "library.so"
         rpath = ["-Xlinker", "-rpath", "-Xlinker", str(onednn.library.parent)]
         linked = [*objects, "-o", str(library), str(onednn.library), *rpath]
-        _run_all([[*compiler, "-shared", *linked]])
+        _run_in_parallel([[*compiler, "-shared", *linked]])
         content = library.read_bytes()
         library.write_bytes(content + hashlib.sha256(content).digest())
         library.replace(target)
 
 
-def _run_all(commands: Iterator[list[str]] | list[list[str]]) -> None:
+def _run_in_parallel(commands: Iterator[list[str]] | list[list[str]]) -> None:
     """Run several commands in parallel and wait until all of them have ended."""
     running = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -202,7 +202,7 @@ def _run_all(commands: Iterator[list[str]] | list[list[str]]) -> None:
         raise Unavailable(f"the C++ compiler fails: {failed[:300]}")
 
 
-def _installed(package: str, name: str) -> Path:
+def _installed_file(package: str, name: str) -> Path:
     """Return the path of the file of an installed Python package whose name ends in `name`."""
     try:
         files = importlib.metadata.files(package) or []
@@ -216,7 +216,7 @@ def _installed(package: str, name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _locked(target: Path) -> Iterator[None]:
+def _compile_lock(target: Path) -> Iterator[None]:
     """Hold a file lock in a `with` block, so that only one process at a time compiles the library.
 
     The operating system releases the lock if the process is killed.
