@@ -17,8 +17,8 @@ from jaxlabel.errors import DataError
 
 MAX_ENTRIES = 500_000  # entries of a ZIP archive
 MAX_FILE = 256 << 20  # bytes of one file in an archive
-MAX_TOTAL = 512 << 20  # bytes that an archive may always unpack to
-MAX_RATIO = 200  # how many times its own size an archive may unpack to beyond that
+MAX_TOTAL = 512 << 20  # an archive may always unpack to this number of bytes
+MAX_RATIO = 200  # or to this number times its own size, if that is more
 MAX_USELESS = 10_000  # entries without an image that are always allowed; more if there are images
 END_OF_ZIP = struct.Struct("<4s4H2LH")
 
@@ -130,7 +130,8 @@ def _count_zip_entries(file: Path) -> int:
             record = stream.read(56)
             if record[:4] == b"PK\6\6" and len(record) == 56:
                 count, length = struct.unpack_from("<2Q", record, 32)
-    # An entry of the directory has at least 46 bytes, so that the count cannot be too low by much.
+    # The stated count may be too low. An entry in the list of entries has 46 bytes and a name, so
+    # that with 1,024 bytes for each the length of the list gives a second, cautious estimate.
     return max(count, length // 1024)
 
 

@@ -1,4 +1,4 @@
-"""Readers of pictures in archives: `zip:FILE`, `tar:FILE` and `webdataset:PATTERN`."""
+"""Read pictures in archives: `zip:FILE`, `tar:FILE` and `webdataset:PATTERN`."""
 
 import glob
 import json
@@ -165,7 +165,7 @@ def shards(pattern: str) -> list[Path]:
 
 
 def _has_shard_labels(location: str, options: Options) -> bool:
-    """Return True if the first picture of WebDataset shards has a label."""
+    """Return True if the first picture of WebDataset shards (TAR archives) has a label."""
     first = next(iter(_shard_entries(location, options)), None)
     return first is not None and first.label is not None
 

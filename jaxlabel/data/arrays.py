@@ -14,7 +14,9 @@ from jaxlabel.data.dataset import Options, Source
 from jaxlabel.data.images import from_array
 from jaxlabel.errors import DataError
 
-_held: dict[str, tuple[UInt8[np.ndarray, "n h w c"], int]] = {}  # the images, and their holders
+_held: dict[
+    str, tuple[UInt8[np.ndarray, "n h w c"], int]
+] = {}  # the images, and the number of `hold` calls
 _lock = threading.Lock()
 
 

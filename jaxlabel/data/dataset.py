@@ -1,4 +1,4 @@
-"""Types for data sets and their images, read options, and the table of well-known data sets."""
+"""Types for data sets and their images, settings for reading them, and the known data sets."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from jaxtyping import Shaped, UInt8
 
 
 class Options(NamedTuple):
-    """The settings for reading images. Except for `intensity`, a run has a setting of each name.
+    """The settings for reading images. A run has a setting of each name, except `intensity`.
 
     Attributes:
       data_dir: the folder of data sets prepared for tensorflow-datasets; empty: its default folder.

@@ -10,9 +10,9 @@ from jaxtyping import Shaped
 
 ORIENTATION = 0x0112  # the EXIF tag that says how a photograph must be turned to be upright
 LIGHT = 230  # a drawing whose channels are all lighter than this cannot be seen on white
-DARK_BYTES = 16  # 16-bit colour whose upper bytes are all smaller uses a part of its range
+DARK_BYTES = 16  # 16-bit colours whose upper bytes are all below this are rejected
 
-# What is said of such pictures; each text follows a number of pictures.
+# Notes for the user on unusual pictures; in a message, each follows the number of pictures.
 BLACK_GROUND = "are white drawings on a transparent ground, which are drawn on black"
 FIRST_ONLY = "hold several pictures in one file, of which the first is read"
 UPPER_BYTES = "have 16 bits per colour, of which the upper 8 are read"
@@ -80,7 +80,7 @@ def _notes(image: Any) -> tuple[str, ...]:
 
 
 def _to_array(upright: Any) -> Picture:
-    """Return the pixels of a Pillow image as an array (height, width, channels)."""
+    """Convert a Pillow image to a `Picture`, whose pixels are an array (height, width, channels)."""
     if upright.mode == "L":
         return Picture(np.asarray(upright)[..., None])
     if upright.mode == "1":

@@ -55,9 +55,14 @@ def read(location: str, options: Options) -> Source:
 
 
 def labels(location: str, options: Options, split: str) -> np.ndarray:
-    """Return the labels of the split "train" or "test", in the order of the images.
+    """Return the labels of the split "train" or "test" of a folder, in the order of the images.
 
     A label is the index of the image's sub-folder in the sorted names of all sub-folders.
+
+    Args:
+      location: the folder.
+      options: the settings for reading images.
+      split: "train" or "test".
 
     Raises:
       DataError: the folder cannot be read, `options.folder_labels` is not set, or an image lies in

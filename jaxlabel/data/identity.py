@@ -12,9 +12,10 @@ from jaxtyping import Bool, Int, Shaped, UInt8
 
 
 def item_ids(images: UInt8[np.ndarray, "n h w c"]) -> Shaped[np.ndarray, " n"]:
-    """Return the id of each image: 32 hexadecimal digits of BLAKE2b over its shape and pixels.
+    """Return the id of each image of an array: 32 hexadecimal digits, a hash of its pixels.
 
-    A grey image has the same id whether it is stored with one channel or with three equal ones.
+    The id is the BLAKE2b hash of the image's shape and pixels, so identical images have the same
+    id. A grey image has one id whether it is stored with one channel or with three equal ones.
     """
     grey = is_grey(images)
     ids = np.empty(len(images), dtype="<U32")
@@ -73,7 +74,7 @@ def _digest(start: "hashlib.blake2b", image: np.ndarray) -> str:
 
 
 def is_grey(images: UInt8[np.ndarray, "n h w c"]) -> Bool[np.ndarray, " n"]:
-    """Return a mask of the grey images: those with one channel, or with three equal ones."""
+    """Return, for each image, True if it is grey: it has one channel, or three equal ones."""
     grey = np.ones(len(images), bool)
     if images.shape[-1] > 1:
         # The first row of pixels already shows colour in nearly every colour image, so only
@@ -106,7 +107,11 @@ def contradictions(items: Iterable[str], labels: Int[np.ndarray, " n"]) -> list[
 
 
 def shared_items(items: Iterable[str], others: Iterable[str]) -> list[tuple[int, int]]:
-    """Find the ids that occur in both sequences.
+    """Find the ids that occur in both of two sequences of image ids.
+
+    Args:
+      items: the ids of the first sequence.
+      others: the ids of the second sequence.
 
     Returns:
       A pair (first index in `items`, index in `others`) for each element of `others` that is also

@@ -30,7 +30,7 @@ def read(location: str, options: Options) -> Source:
 
 
 def labels(location: str, options: Options, split: str) -> np.ndarray:
-    """Return the labels of the split "train" or "test", in the order of the images.
+    """Return the labels of the split "train" or "test" in a folder of IDX files, in image order.
 
     Raises:
       DataError: a file is missing, corrupt, cut short, or not in IDX format, or the number of
@@ -72,11 +72,13 @@ def _find_file(folder: Path, split: str, name: str) -> Path | None:
 
 
 def read_idx(file: Path) -> np.ndarray:
-    """Return the array of bytes in an IDX file, as a read-only array.
+    """Return the content of an IDX file of bytes as a read-only array.
+
+    The file may be compressed by gzip.
 
     Raises:
-      DataError: the file does not begin with the header of an IDX file of bytes, or the file's
-        length differs from the length in the header.
+      DataError: the file does not begin with the header of an IDX file of bytes, or its length
+        differs from the length in the header.
     """
     data = _content(file)
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != UNSIGNED_BYTE or not 1 <= data[3] <= 4:

@@ -132,7 +132,10 @@ def resize(images: Shaped[np.ndarray, "n h w c"], side: int) -> Shaped[np.ndarra
 
 
 def with_channels(images: UInt8[np.ndarray, "n h w c"], channels: int) -> np.ndarray:
-    """Convert images to 1 channel (ITU-R 601 luma, rounded as Pillow does) or to 3 channels."""
+    """Convert images to grey (1 channel) or to colour (3 channels).
+
+    Grey values are the luma of ITU-R 601, rounded as Pillow does.
+    """
     if images.shape[-1] == channels:
         return images
     if channels == 3:

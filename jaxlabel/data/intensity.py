@@ -14,7 +14,7 @@ from jaxlabel.errors import DataError
 
 CLIPPED = 0.001  # the share of a picture's pixels that may lie below LOW, and above HIGH
 BROKEN = 0.01  # the share of pictures, of 100 or more, whose extreme values are ignored
-FULL_RANGES = (1.0, 255.0, 65535.0)  # HIGH of pictures that use most of a format's own range
+FULL_RANGES = (1.0, 255.0, 65535.0)  # the largest values of the usual pixel formats
 
 
 def measure(pictures: Sequence[Float[np.ndarray, "..."]]) -> str:
@@ -30,7 +30,7 @@ def measure(pictures: Sequence[Float[np.ndarray, "..."]]) -> str:
     ends = np.array([_quantiles_and_range(picture) for picture in pictures])
     low = float(np.quantile(ends[:, 0], BROKEN, method="lower"))
     high = float(np.quantile(ends[:, 1], 1 - BROKEN, method="higher"))
-    if high <= low:  # what differs covers less than 0.1% of the pixels
+    if high <= low:  # less than 0.1% of the pixels differ from the others
         low, high = float(ends[:, 2].min()), float(ends[:, 3].max())
     for full in FULL_RANGES:
         if low >= 0 and full / 2 < high <= full and (high - low > full / 2 or high == low):

@@ -140,9 +140,10 @@ def _fetch(url: str, part: Path, size: int) -> None:
 
 
 def _open(url: str) -> Any:
-    """Open a URL in a thread and return the response, or raise TimeoutError after 10 s.
+    """Open a URL and return the response, or raise TimeoutError after 10 s.
 
-    The timeout of `urlopen` does not cover the look-up of the host name, which may take 30 s.
+    The URL is opened in a thread, because the timeout of `urlopen` does not cover the look-up of
+    the host name, which may take 30 s.
     """
     outcome: list[Any] = []
 

@@ -121,9 +121,9 @@ class Reader:
         return sorted((entry for entry in arranged if entry is not None), key=_name)
 
     def _decoded(self, spec: str, location: str, options: Options) -> list[tuple[Entry, Images]]:
-        """Return all pictures with their final names, labels and splits, and their decoded images.
+        """Return pairs of a picture and its decoded image, sorted by the name of the picture.
 
-        The pairs are sorted by the name of the picture.
+        The pictures have their final names, labels and splits, and no bytes.
         """
 
         def decode(entry: Entry) -> tuple[Entry, Images] | None:

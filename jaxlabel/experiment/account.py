@@ -20,7 +20,7 @@ from jaxlabel.runlog.workdir import RUN
 
 QUESTIONS = "questions.csv"
 CONTRADICTIONS = "contradictions.csv"  # all files of identical images with different labels
-PICTURES = "questions"  # the folder of queried images that are no files of their own
+PICTURES = "questions"  # the folder of queried images that are not separate files
 ASKED = "asked.json"  # ids of the images that the run has queried
 
 

@@ -1,4 +1,4 @@
-"""The number of clusters, the networks and the final classifier of the SCAN recipe (scan.py)."""
+"""Helpers of the SCAN recipe (scan.py): choose the number of clusters, and build the networks."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ def count_clusters(config: Any, num_classes: int, num_images: int | None = None)
     """Return the number of clusters: the setting `clusters`, or if it is 0 the number of classes.
 
     Raises:
-      UsageError: the number is below 2, above `num_images`, or differs from the number of cluster
-        sizes in the setting `prior`.
+      UsageError: the number is below 2, above the number of images, or not the number of shares in
+        the setting `prior`, which lists the expected share of each cluster.
     """
     count = config.clusters or num_classes
     shares = config.shares()

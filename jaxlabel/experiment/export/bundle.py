@@ -37,8 +37,8 @@ FORMATS = {
     "stablehlo": ("flatbuffers",),
 }
 PARITY_IMAGES = 256
-LIMIT = 1e-4  # the largest difference of a probability with which a bundle is written
-PRIVATE = ("store", "account", "data_dir")  # settings that say where a user keeps things
+LIMIT = 1e-4  # if a probability differs by more, no bundle is written
+PRIVATE = ("store", "account", "data_dir")  # settings with paths and addresses of the user
 
 
 def export(workdir: Path, out: Path, formats: str = ",".join(FORMATS)) -> str:

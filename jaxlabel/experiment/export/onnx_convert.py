@@ -89,7 +89,7 @@ def _convert(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
     name = equation.primitive.name
     known = all(value.constant is not None for value in inputs)
     whole = all(BATCH not in sides_of(out.aval) for out in equation.outvars)
-    if known and whole:  # what does not depend on the images is computed now
+    if known and whole:  # the result does not depend on the images
         return _constant_outputs(equation, inputs)
     if name in IDENTITIES:
         return inputs

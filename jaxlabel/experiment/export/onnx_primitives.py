@@ -9,8 +9,8 @@ import numpy as np
 from jaxlabel.errors import JaxlabelError
 from jaxlabel.experiment.export.onnx_graph import Graph, Value, broadcast_sides, sides_of
 
-END = 2**31 - 1  # an end of a slice past every array
-START = -(2**31)  # the end of a reversed slice that includes the first element
+END = 2**31 - 1  # the end of a slice up to the last element
+START = -(2**31)  # the end of a reversed slice down to the first element
 
 
 class Call:

@@ -211,7 +211,7 @@ def put_picture(labelled: Labelled, row: LabelRow, place: Path, copy: bool) -> N
     from PIL import Image
 
     place.parent.mkdir(parents=True, exist_ok=True)
-    if not row.file or not Path(row.file).is_file():  # it may lie in an archive
+    if not row.file or not Path(row.file).is_file():  # for example, an image in an archive
         pixels = np.asarray(labelled.images[row.number])
         Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(place)
     elif copy:

@@ -35,7 +35,7 @@ FLAGS = (
 )  # fmt: skip
 COMPILERS = ("g++", "c++", "clang++")
 ONEDNN = "2023.2.0"
-SECONDS = 300  # after which a compiler is taken for stuck
+SECONDS = 300  # a compiler that takes longer is stopped
 HASH_BYTES = hashlib.sha256().digest_size
 
 
@@ -80,7 +80,7 @@ def load() -> ctypes.CDLL:
         with _compile_lock(target):
             if not is_intact(target):  # another process may have just made it
                 compile_library(compiler, onednn, target)
-    except OSError:  # the cache cannot be written: compile for this process alone
+    except OSError:  # The cache cannot be written: compile for this process only.
         with tempfile.TemporaryDirectory(prefix="jaxlabel-kernels-") as folder:
             target = Path(folder) / target.name
             compile_library(compiler, onednn, target)
@@ -183,7 +183,11 @@ def compile_library(compiler: Sequence[str], onednn: OneDNN, target: Path) -> No
 
 
 def _run_in_parallel(commands: Iterator[list[str]] | list[list[str]]) -> None:
-    """Run several commands in parallel and wait until all of them have ended."""
+    """Run several compiler commands in parallel and wait until all of them have ended.
+
+    Raises:
+      Unavailable: a command fails, or takes longer than `SECONDS`.
+    """
     running = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for command in commands
@@ -203,7 +207,15 @@ def _run_in_parallel(commands: Iterator[list[str]] | list[list[str]]) -> None:
 
 
 def _installed_file(package: str, name: str) -> Path:
-    """Return the path of the file of an installed Python package whose name ends in `name`."""
+    """Return the path of a file of an installed Python package; the path ends in `name`.
+
+    Args:
+      package: the name of the package.
+      name: the last part of the file's path in the package.
+
+    Raises:
+      Unavailable: the package is not installed.
+    """
     try:
         files = importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError:

@@ -139,7 +139,8 @@ def _by_platform(native: Callable[..., Array], by_xla: Callable[..., Array]) -> 
     return functools.partial(jax.lax.platform_dependent, cpu=native, default=by_xla)
 
 
-# Each of the three is linear in either argument, and the gradients of each are the other two.
+# `_convolve`, `_input_gradient` and `_weight_gradient` are each linear in both arguments. The
+# gradients of each one are computed by the other two, so any order of derivative is available.
 def _convolve_forward(images: Array, kernel: Array, stride: int) -> tuple[Array, Any]:
     return _convolve(images, kernel, stride), (images, kernel)
 

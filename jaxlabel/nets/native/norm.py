@@ -154,7 +154,8 @@ def _gradients_backward(settings: Norm, saved: Any, cotangents: Any) -> Any:
     def gradients(images: Array, gradient: Array, scale: Array, bias: Array) -> Any:
         return _gradients_by_xla(images, gradient, scale, bias, settings)
 
-    # The moments are a function of the images, so their part is in the images' already.
+    # The moments are computed from the images, so the gradients with respect to the images already
+    # include what flows through the moments.
     return (*jax.vjp(gradients, *arrays)[1](cotangents), jnp.zeros_like(moments))
 
 

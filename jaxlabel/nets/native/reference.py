@@ -69,7 +69,9 @@ def sums(first: Float[Array, "n h w c"], second: Float[Array, "n h w c"]) -> Flo
 
 
 def _add_pairs(first: list[Array], second: list[Array]) -> list[Array]:
-    return [a + b for a, b in zip(first, second, strict=True)]  # named: compiled once if eager
+    return [
+        a + b for a, b in zip(first, second, strict=True)
+    ]  # not a lambda, so that JAX compiles it only once
 
 
 def _sums_forward(first: Array, second: Array) -> tuple[Array, tuple[Array, Array]]:
