@@ -124,7 +124,12 @@ def label_names(spec: str, options: Options = DEFAULTS) -> tuple[str, ...]:
 
 
 def has_labels(spec: str, options: Options = DEFAULTS) -> bool:
-    """Return True if a data set contains training labels; no label is read to find out."""
+    """Return True if a data set contains training labels, without reading any label.
+
+    Args:
+      spec: the data set, such as `folder:DIR`.
+      options: the settings for reading images.
+    """
     prefix, location = split_spec(spec)
     return SOURCES[prefix].has_labels(location, options)
 
@@ -227,7 +232,13 @@ def _same_shape(
 
 
 def _labels(spec: str, options: Options, split: str) -> np.ndarray:
-    """Return the labels of a split ("train" or "test") as indices of `label_names`'s result."""
+    """Return the labels of a split as indices of the names that `label_names` returns.
+
+    Args:
+      spec: the data set, such as `folder:DIR`.
+      options: the settings for reading images.
+      split: "train" or "test".
+    """
     raw = _raw_labels(spec, options, split)
     if _known_classes(spec) or spec.partition(":")[0] not in ("idx", "npz"):
         return raw.astype(np.int64)

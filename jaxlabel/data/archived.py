@@ -171,7 +171,7 @@ def _has_shard_labels(location: str, options: Options) -> bool:
 
 
 def _has_folder_labels(location: str, options: Options) -> bool:
-    """Return `options.folder_labels`: True if the names of sub-folders are used as labels."""
+    """Return True if the setting `folder_labels` is on: names of sub-folders are then labels."""
     return options.folder_labels
 
 

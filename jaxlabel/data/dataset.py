@@ -35,7 +35,11 @@ DEFAULTS = Options()
 
 
 def options_of(settings: object) -> Options:
-    """Return the settings for reading images that an object contains, such as a configuration."""
+    """Return the settings for reading images that another object has as attributes.
+
+    Args:
+      settings: the object, such as the configuration of a run.
+    """
     names = [name for name in Options._fields if hasattr(settings, name)]
     return Options(**{name: getattr(settings, name) for name in names})
 

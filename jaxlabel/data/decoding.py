@@ -80,7 +80,7 @@ def _notes(image: Any) -> tuple[str, ...]:
 
 
 def _to_array(upright: Any) -> Picture:
-    """Convert a Pillow image to a `Picture`, whose pixels are an array (height, width, channels)."""
+    """Convert a Pillow image to a `Picture` with pixels (height, width, channels)."""
     if upright.mode == "L":
         return Picture(np.asarray(upright)[..., None])
     if upright.mode == "1":

@@ -86,7 +86,7 @@ def class_names(location: str, options: Options) -> tuple[str, ...]:
 
 
 def has_labels(location: str, options: Options) -> bool:
-    """Return `options.folder_labels`: True if the names of sub-folders are used as labels."""
+    """Return True if the setting `folder_labels` is on: names of sub-folders are then labels."""
     return options.folder_labels
 
 

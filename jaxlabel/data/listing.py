@@ -186,7 +186,10 @@ def _images_below(root: Path, counts: Counter[str], unread: list[tuple[str, str]
 
 
 def heif_is_readable() -> bool:
-    """Return True if the package pillow-heif is installed, and let Pillow read HEIC files by it."""
+    """Return True if HEIC image files can be read: the package pillow-heif is installed.
+
+    In this case, the function also registers the package with Pillow.
+    """
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
@@ -220,7 +223,7 @@ def _extension(name: str) -> str:
 
 
 def _is_image(file: Path, heif: bool) -> bool:
-    """Return True if a file begins with the bytes of an image format that can be read."""
+    """Return True if a file is an image that can be read, judged by its first bytes."""
     try:
         with file.open("rb") as stream:
             start = stream.read(16)

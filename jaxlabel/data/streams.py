@@ -115,7 +115,10 @@ class Reader:
         return _class_names(self._arranged(location, options))
 
     def _arranged(self, location: str, options: Options) -> list[Entry]:
-        """Return all pictures without their bytes, sorted by name, with final labels and splits."""
+        """Return all pictures with their final names, labels and splits, sorted by name.
+
+        The bytes of the pictures are left out.
+        """
         found = [entry._replace(content=b"") for entry in self._entries(location, options)]
         arranged = self._arrange(f"{self.prefix}:{location}", found, options)
         return sorted((entry for entry in arranged if entry is not None), key=_name)

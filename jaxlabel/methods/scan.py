@@ -44,7 +44,7 @@ from jaxlabel.semisupervised import setup
 
 @dataclasses.dataclass
 class Config(simclr.Config):
-    """Settings of SCAN clustering and of its encoder's training (examples: configs/scan.py)."""
+    """The settings of SCAN clustering and of its encoder's training; see configs/scan.py."""
 
     clusters: int = setting(
         0, "number of clusters; 0: as many as the label store has classes", low=0

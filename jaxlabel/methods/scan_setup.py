@@ -70,7 +70,12 @@ def make_student(
 
 
 def with_new_head(model: scan.Assigner, outputs: int, key: Key[Array, ""]) -> scan.Assigner:
-    """Return the encoder of `model` with an untrained linear head that has `outputs` outputs."""
+    """Return a copy of a network with an untrained linear head that has `outputs` outputs.
+
+    Args:
+      model: an encoder with a head; the encoder keeps its weights.
+      outputs: the number of clusters or classes.
+    """
     return train.init(
         lambda rngs: scan.Assigner(model.encoder, _make_head(model.encoder, outputs, rngs)), key
     )

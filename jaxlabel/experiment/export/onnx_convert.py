@@ -107,7 +107,7 @@ def _convert(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
 
 
 def _constant_outputs(equation: Any, inputs: list[Value]) -> list[Value]:
-    """Return the outputs of a JAX primitive whose inputs are all constants, as constants."""
+    """Compute the outputs of a JAX primitive whose inputs are all constants."""
     arrays = [
         jax.numpy.broadcast_to(np.asarray(value.constant), atom.aval.shape)
         for value, atom in zip(inputs, equation.invars, strict=True)

@@ -88,7 +88,7 @@ class Graph:
         return self._interned[key]
 
     def name(self, value: Value) -> str:
-        """Return the name of a value in the graph; a constant is stored first."""
+        """Return the name of a value in the graph; a constant is first stored in the graph."""
         return value.name if value.constant is None else self.constant(value.constant)
 
     def reshape(self, value: Value, sides: Sequence[int | str]) -> Value:

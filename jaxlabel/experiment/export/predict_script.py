@@ -32,7 +32,7 @@ def pixels(file: Path) -> np.ndarray:
 
 
 def main(places: list[str]) -> None:
-    """Print a CSV line with the predicted label of each picture on the command line."""
+    """Predict the class of each picture named on the command line, and print it as a CSV line."""
     found = [sorted(p.rglob("*")) if p.is_dir() else [p] for p in map(Path, places)]
     files = [f for group in found for f in group if f.suffix.lower() in CONFIG["image"]["files"]]
     session = onnxruntime.InferenceSession(str(Path(__file__).with_name("model.onnx")))

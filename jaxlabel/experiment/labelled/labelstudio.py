@@ -102,7 +102,16 @@ def _answer(number: int, task: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _one_choice(number: int, choices: Any) -> str:
-    """Return the class that was chosen in a task; JSON-MIN writes several as {"choices": [...]}."""
+    """Return the class that a person chose in a task of Label Studio; an empty string if none.
+
+    Args:
+      number: the number of the task, for the error message.
+      choices: the class as text, a list with the class, or a dict {"choices": [...]} with such a
+        list.
+
+    Raises:
+      DataError: the person chose several classes.
+    """
     if isinstance(choices, dict):
         choices = choices.get("choices", [])
     if isinstance(choices, str):

@@ -71,7 +71,7 @@ def write_labels(
 
 
 def _check_empty(target: Path) -> None:
-    """Raise a UsageError unless a directory is missing or empty."""
+    """Raise a UsageError if the path exists and is not an empty directory."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"--out={target} is not an empty directory: name a new one")
 

@@ -135,7 +135,7 @@ class Window:
 
 
 def _by_platform(native: Callable[..., Array], by_xla: Callable[..., Array]) -> Callable[..., Any]:
-    """Return a function that calls `native` if it is compiled for a CPU, else `by_xla`."""
+    """Return a function that calls `native` on a CPU, and `by_xla` on other devices."""
     return functools.partial(jax.lax.platform_dependent, cpu=native, default=by_xla)
 
 
