@@ -86,20 +86,13 @@ class StoppingRule:
     def should_audit(self, pool: PoolPredictions, labelled: Labelled, max_labels: int) -> bool:
         """Return True if an audit of at most `max_labels` labels is likely to certify the target.
 
-        The target is the accuracy that the user asks for, and the allowed error rate is 1 - target.
-        An audit buys labels of random images to prove that the accuracy reaches the target. It is
-        likely to succeed if its expected number of labels is at most `max_labels`; the probability
-        is then about one half. An audit takes thousands of labels if the error rate is just below
-        the allowed one, so True needs a predicted error rate well below it. The predicted error
-        rate is 1.5 times the networks' mean uncertainty on the unlabelled images of `pool`. Once an
-        audit has measured the ratio of error rate to mean uncertainty, that ratio replaces 1.5.
-
-        If the target needs no certificate, True is returned if the mean confidence reaches it.
-
-        Args:
-          pool: the networks' predictions of images.
-          labelled: the labels bought so far; their images are left out of `pool`.
-          max_labels: the largest number of labels that the audit may buy.
+        The target is the accuracy to prove, and the allowed error rate is 1 - target. An audit buys
+        labels of random images to measure the error rate. Likely means with a probability of about
+        one half. An audit takes thousands of labels if the error rate is just below the allowed
+        one, so the predicted error rate must be well below it. This prediction is 1.5 times the
+        networks' mean uncertainty on the unlabelled images of `pool`. Once an audit has measured
+        the ratio of error rate to mean uncertainty, that ratio replaces 1.5. Without a certificate,
+        the mean confidence must reach the target.
         """
         unlabelled = ~np.isin(pool.rows, labelled.indices)
         probabilities = pool.predictions.probabilities[unlabelled]
