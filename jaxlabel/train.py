@@ -160,7 +160,7 @@ def stack(trees: Sequence[Carry]) -> Carry:
 
 
 def member(joint_step: Carry, number: int) -> Carry:
-    """Return the pytree with index `number` out of a pytree that `stack` joined from several."""
+    """Undo `stack` for one of the joined pytrees: return the one with the index `number`."""
     return jax.tree.map(lambda leaf: leaf[number], joint_step)
 
 
@@ -180,10 +180,10 @@ def moving_average(average: Model, model: Model, decay: float | Float[Array, ""]
 
 
 def init(make: Callable[[nnx.Rngs], Model], key: Key[Array, ""]) -> Model:
-    """Return the network that the function `make` builds, with random weights from `key`.
+    """Return the network that the function `make` builds, with random weights from the key `key`.
 
-    `make` gets a Flax `nnx.Rngs`. It is compiled as a whole: JAX would otherwise compile the
-    initialisation of each weight separately, which is 20 times slower on a CPU.
+    `make` gets a Flax `nnx.Rngs`. The whole call of `make` is compiled at once. Without this, JAX
+    would compile the initialisation of each weight separately, which is 20 times slower on a CPU.
     """
     return jax.jit(lambda key: make(nnx.Rngs(key)))(key)
 

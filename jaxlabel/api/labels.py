@@ -113,9 +113,13 @@ class Vocabulary:
             files.write_json(workdir / KINDS, {"integers": self.integers})
 
     def recall(self, workdir: Path) -> None:
-        """Read from the work directory whether the labels are integers, as `save` recorded it.
+        """Read from a file in `workdir` whether the labels are integers, as `save` recorded it.
 
-        If the work directory has no such record, nothing changes.
+        The file is not used if the type of the labels is known already, from `classes` or from a
+        label. If there is no file, the type stays unknown until the first label.
+
+        Args:
+          workdir: the work directory of the run.
         """
         there = files.read_json(workdir / KINDS)
         if there is not None and self.integers is None:

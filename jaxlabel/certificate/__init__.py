@@ -38,20 +38,24 @@ MIN_BATCH, MAX_BATCH = 10, 50  # labels that are bought at a time, except at the
 class Certificate(NamedTuple):
     """The result of an audit, which buys labels of random images to certify a model's accuracy.
 
-    The pool is the set of all images whose labels were not bought before the audit.
+    The pool is the set of all images whose labels were not bought before the audit. The certified
+    accuracy is the one on the pool, or the one on new images if `population=True` was passed to
+    `audit`. The target is the accuracy that `low` must reach.
 
     Attributes:
-      estimate: an estimate of the accuracy on the pool (LURE, Farquhar et al. 2021, applied to the
-        residuals of the model's error probabilities). It is unbiased if the number of labels was
-        fixed in advance, except that it is clipped to [0, 1]. NaN if no label was bought.
+      estimate: an estimate of the accuracy on the pool. It is the mean of the model's predicted
+        probabilities of being right, corrected by a weighted mean of the differences between these
+        probabilities and the truth on the audited images (LURE, Farquhar et al. 2021, applied to
+        the differences). It is unbiased if the number of labels was fixed in advance, except that
+        it is clipped to [0, 1]. NaN if no label was bought.
       low: the lower end of the confidence interval of the certified accuracy.
       high: the upper end of the interval. The interval is valid whatever rule ended the audit.
       labels: the number of labels that the audit bought.
-      reached: whether `low` is at least the target, the accuracy to certify.
+      reached: True if `low` is at least the target.
       stopped_by: why the audit ended. "target": the target is certified. "below": `high` is below
-        the target. "out of reach": the accuracy on the pool cannot certify the target for new
-        images, although `high` is not below the target. "budget": the budget is spent. "pool": all
-        labels of the pool were bought.
+        the target. "out of reach": the accuracy on the pool is too low to certify the target for
+        new images, or even an accuracy of 1 on the pool would be. "budget": the budget is spent.
+        "pool": all labels of the pool were bought.
       indices: the indices of the images whose labels the audit bought, in the order of the draws.
     """
 

@@ -47,13 +47,14 @@ def split_into_blocks(rows: Float[Array, "n d"], size: int) -> Float[Array, "blo
 class Columns(NamedTuple):
     """The points that `smallest_scores` searches, divided into groups ("lanes") for speed.
 
-    Point i is in lane i mod num_lanes. The search first finds the smallest score of each lane, and
-    then looks only into the lanes where this score is small.
+    The score of a point for a query vector is |point|^2 / 2 - query . point, or only -query .
+    point. Point i is in lane i mod num_lanes. The search first finds the smallest score of each
+    lane, and then looks only into the lanes where this score is small.
 
     Attributes:
       points: the points, padded with zeros to a multiple of the number of lanes.
-      offsets: for each point, the part of its score that is the same for all query vectors;
-        infinite for padding.
+      offsets: the first term of each point's score, |point|^2 / 2, or 0 if the score has only the
+        second term; infinite for padding.
     """
 
     points: Float[Array, "depth*lanes d"]

@@ -1,8 +1,8 @@
 """Load data sets as arrays of images without labels: `load(spec) -> Dataset`.
 
-A spec is a string that names a data set: `digits`, `idx:DIR`, `npz:FILE`, `folder:DIR` or
-`tfds:NAME`. During a run, only `jaxlabel.data.importing` reads training labels, in a separate
-process. Outside of the training code, `jaxlabel.data.info` and the final evaluation read them too.
+A spec is a string that names a data set, such as `digits`, `idx:DIR`, `folder:DIR` or `tfds:NAME`.
+During a run, only `jaxlabel.data.importing` reads training labels, in a separate process. Outside
+of the training code, `jaxlabel.data.info` and the final evaluation read them too.
 """
 
 from pathlib import Path
@@ -54,7 +54,7 @@ def load(spec: str, options: Options = DEFAULTS) -> Dataset:
 
     Args:
       spec: the data set, as `digits`, `idx:DIR`, `npz:FILE`, `folder:DIR` or `tfds:NAME`.
-      options: how the images are read.
+      options: the settings for reading images, such as their size.
 
     Raises:
       DataError: the spec is unknown, or files are missing, corrupt, or inconsistent.
@@ -63,9 +63,13 @@ def load(spec: str, options: Options = DEFAULTS) -> Dataset:
 
 
 def load_test_labels(spec: str, options: Options = DEFAULTS) -> Int[np.ndarray, " m"]:
-    """Return the labels of the test images, in the order of the images.
+    """Return the labels of a data set's test images, in the order of the images.
 
-    The evaluator calls this once, after the run.
+    The final evaluation calls this once, after the training.
+
+    Args:
+      spec: the data set, such as `folder:DIR`.
+      options: the settings for reading images.
 
     Raises:
       DataError: the data set cannot be read, or it has no valid test labels.
@@ -74,9 +78,14 @@ def load_test_labels(spec: str, options: Options = DEFAULTS) -> Int[np.ndarray, 
 
 
 def load_train_labels(spec: str, options: Options = DEFAULTS) -> Int[np.ndarray, " n"]:
-    """Return the labels of the training images, in the order of the images.
+    """Return the labels of a data set's training images, in the order of the images.
 
-    Training code must not call this: it buys labels from a `jaxlabel.oracle.Oracle`.
+    Training code must not call this. It buys labels from an oracle, the object that sells labels
+    and keeps the budget (`jaxlabel.oracle.Oracle`).
+
+    Args:
+      spec: the data set, such as `folder:DIR`.
+      options: the settings for reading images.
 
     Raises:
       DataError: the data set cannot be read, or it has no valid training labels.
@@ -85,12 +94,16 @@ def load_train_labels(spec: str, options: Options = DEFAULTS) -> Int[np.ndarray,
 
 
 def label_names(spec: str, options: Options = DEFAULTS) -> tuple[str, ...]:
-    """Return the name of each label that `load_train_labels` and `load_test_labels` return.
+    """Return the class names of a data set, so that the name of label i is element i.
 
-    Where the source has no names, a class is called after its number in the source. Labels count
-    the numbers that occur: those of the training labels in their order, then those that only test
-    images have. So large numbers with gaps, such as article codes, make no empty classes. The
-    labels are read for this.
+    If the source of the data has only class numbers, the name of a class is its number as text.
+    Classes without an image are left out: the numbers 3, 70 and 900 give the names "3", "70" and
+    "900", for the labels 0, 1 and 2. Numbers that only test images have come last. The function
+    reads the labels.
+
+    Args:
+      spec: the data set, such as `folder:DIR`.
+      options: the settings for reading images.
 
     Raises:
       DataError: the data set cannot be read, or it has no valid training labels.
@@ -111,19 +124,39 @@ def label_names(spec: str, options: Options = DEFAULTS) -> tuple[str, ...]:
 
 
 def has_labels(spec: str, options: Options = DEFAULTS) -> bool:
-    """Return True if the data source contains training labels, without reading any label."""
+    """Return True if a data set contains training labels, without reading any label.
+
+    Args:
+      spec: the data set, such as `folder:DIR`.
+      options: the settings for reading images.
+    """
     prefix, location = split_spec(spec)
     return SOURCES[prefix].has_labels(location, options)
 
 
 def read(spec: str, options: Options) -> Source:
-    """Read a data set's images from its files, without setting its name or unifying channels."""
+    """Read a data set's images from its files.
+
+    Training and test images may still differ in their number of channels; `dataset_of` changes
+    that.
+
+    Args:
+      spec: the data set, such as `folder:DIR`.
+      options: the settings for reading images.
+    """
     prefix, location = split_spec(spec)
     return SOURCES[prefix].read(location, options)
 
 
 def dataset_of(spec: str, source: Source, options: Options) -> Dataset:
-    """Make a `Dataset` from the images read, all converted to one number of channels.
+    """Make a `Dataset` from the images that `read` returned.
+
+    All training and test images are converted to one number of channels.
+
+    Args:
+      spec: the data set, such as `folder:DIR`; it gives the name of the data set.
+      source: the images that `read` returned.
+      options: the settings for reading images.
 
     Raises:
       DataError: training and test images differ in size.
@@ -143,7 +176,11 @@ def dataset_of(spec: str, source: Source, options: Options) -> Dataset:
 
 
 def identical_lines(items: np.ndarray) -> list[str]:
-    """Return a line for the user if some training images are identical, else no line."""
+    """Return a list with a message for the user if some training images are identical, else [].
+
+    Args:
+      items: the ids of the training images; identical images have the same id.
+    """
     distinct = len(set(items.tolist()))
     if distinct == len(items):
         return []
@@ -195,7 +232,13 @@ def _same_shape(
 
 
 def _labels(spec: str, options: Options, split: str) -> np.ndarray:
-    """Return the labels of a split as indices of `label_names`."""
+    """Return the labels of a split as indices of the names that `label_names` returns.
+
+    Args:
+      spec: the data set, such as `folder:DIR`.
+      options: the settings for reading images.
+      split: "train" or "test".
+    """
     raw = _raw_labels(spec, options, split)
     if _known_classes(spec) or spec.partition(":")[0] not in ("idx", "npz"):
         return raw.astype(np.int64)
@@ -209,17 +252,21 @@ def _labels(spec: str, options: Options, split: str) -> np.ndarray:
 
 
 def _known_classes(spec: str) -> tuple[str, ...]:
-    """Return the names of the classes of a well-known data set in IDX or NPZ files, else ()."""
+    """Return the class names of a well-known data set such as MNIST, or () if `spec` names none.
+
+    Only data sets in IDX or NPZ files have names in this table; all others give ().
+    """
     prefix, location = split_spec(spec)
     name = name_of(prefix, location) if prefix in ("idx", "npz") else ""
     return KNOWN_DATASETS.get(name, ("", ()))[1]
 
 
 def _raw_labels(spec: str, options: Options, split: str) -> np.ndarray:
-    """Return the labels of a split as the source numbers them.
+    """Return the labels of the split "train" or "test" as the numbers that the data's files have.
 
     Raises:
-      DataError: there are none, or a number is negative or too large for a well-known data set.
+      DataError: there are no labels, or a number is negative or too large for a well-known data
+        set.
     """
     prefix, location = split_spec(spec)
     labels = SOURCES[prefix].labels(location, options, split)

@@ -1,7 +1,7 @@
 """Read the files in ZIP and TAR archives one after the other, without unpacking them.
 
-An archive may come from anywhere: one that would write outside of its folder, that unpacks to far
-more than it is, or that consists of empty entries, is refused before it is read to its end.
+Archives may be malicious. An archive is rejected if one of its names lies outside of its folder, if
+it unpacks to far more bytes than it has, or if most of its entries are no images.
 """
 
 import re
@@ -17,8 +17,8 @@ from jaxlabel.errors import DataError
 
 MAX_ENTRIES = 500_000  # entries of a ZIP archive
 MAX_FILE = 256 << 20  # bytes of one file in an archive
-MAX_TOTAL = 512 << 20  # bytes that an archive may always unpack to
-MAX_RATIO = 200  # how many times its own size an archive may unpack to beyond that
+MAX_TOTAL = 512 << 20  # an archive may always unpack to this number of bytes
+MAX_RATIO = 200  # or to this number times its own size, if that is more
 MAX_USELESS = 10_000  # entries without an image that are always allowed; more if there are images
 END_OF_ZIP = struct.Struct("<4s4H2LH")
 
@@ -40,11 +40,11 @@ def read_members(file: Path, spec: str, wanted: Callable[[str], bool]) -> Iterat
 
     Args:
       file: a ZIP archive, or a TAR archive that may be compressed.
-      spec: the data set's specification, for error messages.
-      wanted: returns True for the name of a file that is to be read.
+      spec: the data set, such as "zip:FILE"; it selects the format and occurs in error messages.
+      wanted: a function that returns True for the name of a file that is to be read.
 
     Raises:
-      DataError: the file is missing, damaged, no archive, or an archive that may do harm.
+      DataError: the file is missing, damaged, or no archive; or the archive may be malicious.
     """
     if not file.is_file():
         raise DataError(f"{spec}: there is no such file")
@@ -58,17 +58,23 @@ def read_members(file: Path, spec: str, wanted: Callable[[str], bool]) -> Iterat
 
 
 class _Limits:
-    """Counts what an archive holds, and refuses it where it holds too much."""
+    """A counter of an archive's entries and bytes, which rejects archives that may be malicious."""
 
     def __init__(self, file: Path, spec: str):
         self.spec, self.size = spec, file.stat().st_size
         self.total = self.useful = self.useless = 0
 
     def check(self, name: str, size: int, is_useful: bool) -> None:
-        """Count an entry.
+        """Count an entry of the archive, and raise an error if the archive must be rejected.
+
+        Args:
+          name: the path of the entry.
+          size: the number of bytes that it unpacks to.
+          is_useful: True if the entry is an image.
 
         Raises:
-          DataError: its name leaves the archive, or it makes the archive too large.
+          DataError: the path lies outside of the archive's folder, the archive unpacks to too many
+            bytes, or too many of its entries are no images.
         """
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if name.startswith(("/", "\\")) or ".." in parts or re.match(r"[A-Za-z]:", name):
@@ -105,9 +111,9 @@ def _read_zip(file: Path, spec: str, wanted: Callable[[str], bool]) -> Iterator[
 
 
 def _count_zip_entries(file: Path) -> int:
-    """Return the number of entries that the end of a ZIP archive states, 0 if there is no end.
+    """Return the number of entries of a ZIP archive as its last bytes state it; 0 if they do not.
 
-    Listing a million entries takes many seconds; this reads the last bytes only.
+    A list of all entries takes many seconds for a million of them; this reads the last bytes only.
     """
     with file.open("rb") as stream:
         size = stream.seek(0, 2)
@@ -124,7 +130,8 @@ def _count_zip_entries(file: Path) -> int:
             record = stream.read(56)
             if record[:4] == b"PK\6\6" and len(record) == 56:
                 count, length = struct.unpack_from("<2Q", record, 32)
-    # An entry of the directory has at least 46 bytes, so that the count cannot be too low by much.
+    # The stated count may be too low. An entry in the list of entries has 46 bytes and a name, so
+    # that with 1,024 bytes for each the length of the list gives a second, cautious estimate.
     return max(count, length // 1024)
 
 

@@ -1,4 +1,4 @@
-"""Readers of pictures in archives: `zip:FILE`, `tar:FILE` and `webdataset:PATTERN`."""
+"""Read pictures in archives: `zip:FILE`, `tar:FILE` and `webdataset:PATTERN`."""
 
 import glob
 import json
@@ -17,27 +17,47 @@ RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 def is_picture(name: str) -> bool:
-    """Return True for the name of an image file that is neither hidden nor a system's own."""
+    """Return True if a path in an archive is that of an image file, judged by its extension.
+
+    Hidden files and files of an operating system, such as those below `__MACOSX`, give False.
+    """
     parts = name.split("/")
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     return not hidden and name.lower().endswith(EXTENSIONS)
 
 
-def _members(prefix: str, location: str) -> Iterator[Entry]:
-    """Yield the pictures of an archive under their names in it."""
+def _archive_pictures(prefix: str, location: str) -> Iterator[Entry]:
+    """Yield each image file of a ZIP or TAR archive, named by its path in the archive."""
     for member in read_members(Path(location).expanduser(), f"{prefix}:{location}", is_picture):
         yield Entry(member.name, member.content)
 
 
-def _as_folder(spec: str, entries: list[Entry], options: Options) -> list[Entry | None]:
-    """Give the pictures of an archive the splits and labels that `folder:DIR` would give them."""
+def _arrange_like_folder(spec: str, entries: list[Entry], options: Options) -> list[Entry | None]:
+    """Set the split and the label of each picture of an archive by the folders in its path.
+
+    The rules are those of `folder:DIR`: pictures below test/ are test images, and the name of a
+    sub-folder is a label if `options.folder_labels` is set.
+
+    Returns:
+      The pictures in their order, with None for each one that lies beside the folders train/ and
+      test/.
+    """
     top = _top_folder([entry.name for entry in entries])
     has_train = any(entry.name.startswith(f"{top}train/") for entry in entries)
-    return [_placed(spec, entry, top, has_train, options) for entry in entries]
+    return [_with_split_and_label(spec, entry, top, has_train, options) for entry in entries]
 
 
-def _placed(spec: str, entry: Entry, top: str, has_train: bool, options: Options) -> Entry | None:
-    """Return a picture with its split and label, or None if it belongs to no split."""
+def _with_split_and_label(
+    spec: str, entry: Entry, top: str, has_train: bool, options: Options
+) -> Entry | None:
+    """Return a picture of an archive with its split and label, which follow from its path.
+
+    None is returned if the archive has a folder train/ and the picture lies beside train/ and
+    test/.
+
+    Raises:
+      DataError: `options.folder_labels` is set, and the picture lies in no sub-folder.
+    """
     name = entry.name.removeprefix(top)
     folder, _, rest = name.partition("/")
     if has_train and folder not in ("train", "test"):
@@ -54,10 +74,13 @@ def _placed(spec: str, entry: Entry, top: str, has_train: bool, options: Options
 
 
 def _top_folder(names: list[str]) -> str:
-    """Return the folder, with a slash, that all pictures lie in and that means nothing; else "".
+    """Return the outermost folder of an archive, such as "photos/", if it contains all others.
 
-    An archive of a folder mostly holds the folder itself. One folder with nothing but pictures is
-    kept, because it may be a class.
+    It is returned if all pictures lie in sub-folders of one folder that is not called train or
+    test. Otherwise the result is an empty string.
+
+    Args:
+      names: the paths of all pictures in the archive.
     """
     tops = {name.partition("/")[0] for name in names}
     deep = any(name.count("/") > 1 for name in names)
@@ -65,28 +88,44 @@ def _top_folder(names: list[str]) -> str:
 
 
 def _shard_entries(location: str, options: Options) -> Iterator[Entry]:
-    """Yield the pictures of WebDataset's shards; the files of one picture share its key."""
+    """Yield the pictures of WebDataset shards (TAR archives) with their labels.
+
+    Files with the same path up to the first dot belong together: 07.jpg is a picture and 07.cls its
+    label.
+    """
     spec = f"webdataset:{location}"
     for number, shard in enumerate(shards(location)):
         key, group = "", dict[str, Member]()
-        for member in read_members(shard, spec, _is_sample):
+        for member in read_members(shard, spec, _is_picture_or_label):
             folder, slash, base = member.name.rpartition("/")
             stem, _, extension = base.partition(".")
             if group and f"{folder}{slash}{stem}" != key:
-                yield from _of_group(spec, number, key, group)
+                yield from _picture_of_group(spec, number, key, group)
                 group = {}
             key = f"{folder}{slash}{stem}"
             group[f".{extension.lower()}"] = member
-        yield from _of_group(spec, number, key, group)
+        yield from _picture_of_group(spec, number, key, group)
 
 
-def _is_sample(name: str) -> bool:
-    """Return True for the name of a picture or of a label in a shard."""
+def _is_picture_or_label(name: str) -> bool:
+    """Return True if a path in a WebDataset shard has the extension of a picture or of a label."""
     return name.lower().endswith((*EXTENSIONS, *LABEL_FILES))
 
 
-def _of_group(spec: str, number: int, key: str, group: dict[str, Member]) -> Iterator[Entry]:
-    """Yield the picture of a group of files with one key, if there is one."""
+def _picture_of_group(
+    spec: str, number: int, key: str, group: dict[str, Member]
+) -> Iterator[Entry]:
+    """Yield the picture and label in a group of files of a WebDataset shard; nothing if none.
+
+    Args:
+      spec: the data set, for error messages.
+      number: the index of the shard, which becomes the first part of the picture's name.
+      key: the path that the files of the group share, without extensions.
+      group: the files, by extension.
+
+    Raises:
+      DataError: the label cannot be read.
+    """
     picture = next((end for end in group if end.endswith(EXTENSIONS)), None)
     if picture is None:
         return
@@ -103,7 +142,10 @@ def _of_group(spec: str, number: int, key: str, group: dict[str, Member]) -> Ite
 
 
 def shards(pattern: str) -> list[Path]:
-    """Return the files of a pattern with {000..009} or with *, sorted.
+    """Return the sorted paths of the files that a pattern stands for.
+
+    Args:
+      pattern: a path with a range or a wildcard, such as "a-{000..009}.tar" or "a-*.tar".
 
     Raises:
       DataError: there is no such file.
@@ -123,16 +165,26 @@ def shards(pattern: str) -> list[Path]:
 
 
 def _has_shard_labels(location: str, options: Options) -> bool:
-    """Return True if the first picture of the shards has a label."""
+    """Return True if the first picture of WebDataset shards (TAR archives) has a label."""
     first = next(iter(_shard_entries(location, options)), None)
     return first is not None and first.label is not None
 
 
 def _has_folder_labels(location: str, options: Options) -> bool:
-    """Return True if the options say that the names of sub-folders are labels."""
+    """Return True if the setting `folder_labels` is on: names of sub-folders are then labels."""
     return options.folder_labels
 
 
-ZIP = Reader("zip", lambda location, _: _members("zip", location), _has_folder_labels, _as_folder)
-TAR = Reader("tar", lambda location, _: _members("tar", location), _has_folder_labels, _as_folder)
+ZIP = Reader(
+    "zip",
+    lambda location, _: _archive_pictures("zip", location),
+    _has_folder_labels,
+    _arrange_like_folder,
+)
+TAR = Reader(
+    "tar",
+    lambda location, _: _archive_pictures("tar", location),
+    _has_folder_labels,
+    _arrange_like_folder,
+)
 WEBDATASET = Reader("webdataset", _shard_entries, _has_shard_labels)

@@ -1,7 +1,7 @@
-"""Images that are in this process's memory: `array:DIGEST/images`.
+"""Data sets that are arrays in this process's memory, with specs such as `array:DIGEST/images`.
 
-`hold` takes an array and returns its specification, which `data.load` can read until `release` is
-called with it. Another process cannot read the specification; the error says what to do instead.
+`hold` takes an array and returns its spec, which `data.load` can read until `release` is called
+with it. Another process cannot read the spec; the error says what to do instead.
 """
 
 import hashlib
@@ -14,12 +14,16 @@ from jaxlabel.data.dataset import Options, Source
 from jaxlabel.data.images import from_array
 from jaxlabel.errors import DataError
 
-_held: dict[str, tuple[UInt8[np.ndarray, "n h w c"], int]] = {}  # the images, and their holders
+_held: dict[
+    str, tuple[UInt8[np.ndarray, "n h w c"], int]
+] = {}  # the images, and the number of `hold` calls
 _lock = threading.Lock()
 
 
 def hold(images: UInt8[np.ndarray, "n h w c"]) -> str:
-    """Keep the images in memory and return their specification; equal images have equal ones.
+    """Keep an array of images in memory and return a spec (a string) with which it can be loaded.
+
+    The spec has a hash of the images, so equal arrays have equal specs.
 
     Args:
       images: uint8 images with 1 or 3 channels, all of one size. They are not copied, so they must
@@ -34,7 +38,10 @@ def hold(images: UInt8[np.ndarray, "n h w c"]) -> str:
 
 
 def release(spec: str) -> None:
-    """Undo one call of `hold`; after the last one the images may be freed."""
+    """Undo one call of `hold` for the spec that it returned.
+
+    When each call of `hold` has been undone, the array is no longer kept in memory.
+    """
     location = spec.removeprefix("array:")
     with _lock:
         images, holders = _held.pop(location)
@@ -43,10 +50,10 @@ def release(spec: str) -> None:
 
 
 def read(location: str, options: Options) -> Source:
-    """Return the images that are held under that specification, all of them for training.
+    """Return the images that `hold` keeps in memory; all of them are training images.
 
     Raises:
-      DataError: this process holds no such images.
+      DataError: this process keeps no such images.
     """
     with _lock:
         images, _ = _held.get(location, (None, 0))
@@ -59,10 +66,10 @@ def read(location: str, options: Options) -> Source:
 
 
 def labels(location: str, options: Options, split: str) -> np.ndarray:
-    """Raise a DataError: an array of images comes without labels."""
+    """Raise a DataError, because an array of images has no labels."""
     raise DataError(f"array:{location} has no {split} labels")
 
 
 def has_labels(location: str, options: Options) -> bool:
-    """Return False: an array of images comes without labels."""
+    """Return False, because an array of images has no labels."""
     return False

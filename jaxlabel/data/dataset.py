@@ -1,4 +1,4 @@
-"""Types for data sets and their images, read options, and the table of well-known data sets."""
+"""Types for data sets and their images, settings for reading them, and the known data sets."""
 
 import re
 from pathlib import Path
@@ -9,16 +9,18 @@ from jaxtyping import Shaped, UInt8
 
 
 class Options(NamedTuple):
-    """Options for reading images. Each one is a setting of the run with the same name.
+    """The settings for reading images. A run has a setting of each name, except `intensity`.
 
     Attributes:
       data_dir: the folder of data sets prepared for tensorflow-datasets; empty: its default folder.
       image_size: the side in pixels to which images are resized; 0: images keep their size.
       image_mode: the channels: "grey", "rgb", or "auto" (grey only if all images are grey).
-      folder_labels: whether the names of sub-folders are used as labels.
-      skip_unreadable: whether unreadable image files in a folder are skipped instead of an error.
-      intensity: the rule LOW:HIGH of pictures with more than 8 bits; empty: it is measured on the
-        training images. It is no setting: `predict` passes the rule of the run on.
+      folder_labels: True to use the names of sub-folders as labels.
+      skip_unreadable: True to skip image files in a folder that cannot be read; False to raise an
+        error.
+      intensity: "LOW:HIGH", the two pixel values that become 0 and 255 in pictures with more than 8
+        bits; empty: they are measured on the training images. `predict` sets it to the values with
+        which the model was trained.
     """
 
     data_dir: str = ""
@@ -33,20 +35,24 @@ DEFAULTS = Options()
 
 
 def options_of(settings: object) -> Options:
-    """Return the options that an object has as attributes, such as a run's configuration."""
+    """Return the settings for reading images that another object has as attributes.
+
+    Args:
+      settings: the object, such as the configuration of a run.
+    """
     names = [name for name in Options._fields if hasattr(settings, name)]
     return Options(**{name: getattr(settings, name) for name in names})
 
 
 class Images(NamedTuple):
-    """Images of one shape and their item ids.
+    """Images of one shape and their ids.
 
     Attributes:
       pixels: the images.
       items: the id of each image: a hash of its original pixels.
-      notes: lines for the user on what was converted.
-      intensity: the rule LOW:HIGH by which pictures with more than 8 bits were scaled; "" if there
-        are none.
+      notes: messages for the user that say how images were converted.
+      intensity: "LOW:HIGH", the two pixel values that became 0 and 255 in pictures with more than 8
+        bits; empty if there are none.
     """
 
     pixels: UInt8[np.ndarray, "n h w c"]
@@ -70,15 +76,15 @@ class Unread(NamedTuple):
 
 
 class Source(NamedTuple):
-    """The images that a reader (`idx`, `npz`, `folder`, ...) found, without labels.
+    """The images that a reader of one format (such as `idx` or `folder`) returns, without labels.
 
     Attributes:
       train: the training images.
       test: the test images; None if there are none.
       classes: the names of the classes by label; empty if unknown.
       paths: the file of each training image; empty unless the images are separate files.
-      test_paths: the same for the test images.
-      notes: lines for the user: which files were there, and what was taken for what.
+      test_paths: the file of each test image; empty unless the images are separate files.
+      notes: messages for the user: which files were found, and which folders were used as splits.
       unread: the image files that were skipped because they cannot be read.
     """
 
@@ -100,16 +106,16 @@ class Dataset(NamedTuple):
       classes: the names of the classes by label; empty if unknown.
       train_images: the training images.
       train_items: the id of each training image, a hash of its original pixels. Identical images
-        share one id. Ids do not change if files are reordered or converted to another format, or
-        if the options resize images or turn them grey.
+        share one id. Ids do not change if files are reordered or converted to another format, or if
+        the options resize images or turn them grey.
       test_images: the test images; of length 0 if there are none.
       paths: the file of each training image; empty unless the images are separate files.
-      test_paths: the same for the test images.
-      notes: lines for the user: which files were there, what was taken for what, and what was
-        converted.
+      test_paths: the file of each test image; empty unless the images are separate files.
+      notes: messages for the user: which files were found, which folders were used as splits, and
+        how images were converted.
       unread: the image files that were skipped because they cannot be read.
-      intensity: the rule LOW:HIGH by which pictures with more than 8 bits were scaled; "" if there
-        are none.
+      intensity: "LOW:HIGH", the two pixel values that became 0 and 255 in pictures with more than 8
+        bits; empty if there are none.
     """
 
     name: str
@@ -159,7 +165,10 @@ ALIASES = {"fashion": "fashion_mnist", "fashionmnist": "fashion_mnist", "fmnist"
 
 
 def kind_of(name: str) -> str:
-    """Return the kind of a data set's images by its name: "digits", "clothes", ... or "unknown"."""
+    """Return what the images of a data set show, by its name: "mnist" gives "digits".
+
+    An unknown name gives "unknown".
+    """
     return KNOWN_DATASETS[name][0] if name in KNOWN_DATASETS else "unknown"
 
 

@@ -1,4 +1,4 @@
-"""Decode an image file to upright pixels, and note what a person should know about it."""
+"""Decode an image file to upright pixels, and note how the file is unusual."""
 
 import contextlib
 import warnings
@@ -10,9 +10,9 @@ from jaxtyping import Shaped
 
 ORIENTATION = 0x0112  # the EXIF tag that says how a photograph must be turned to be upright
 LIGHT = 230  # a drawing whose channels are all lighter than this cannot be seen on white
-DARK_BYTES = 16  # 16-bit colour whose upper bytes are all smaller uses a part of its range
+DARK_BYTES = 16  # 16-bit colours whose upper bytes are all below this are rejected
 
-# What is said of such pictures; each text follows a number of pictures.
+# Notes for the user on unusual pictures; in a message, each follows the number of pictures.
 BLACK_GROUND = "are white drawings on a transparent ground, which are drawn on black"
 FIRST_ONLY = "hold several pictures in one file, of which the first is read"
 UPPER_BYTES = "have 16 bits per colour, of which the upper 8 are read"
@@ -24,7 +24,7 @@ class Picture(NamedTuple):
     Attributes:
       pixels: (height, width, channels): uint8 with 1 channel or 3, or the unscaled values of a
         picture with more than 8 bits (uint16, int32 or float32) with 1 channel.
-      notes: what a person should know about the file: texts of this module.
+      notes: messages for the user about unusual properties of the file, such as transparency.
     """
 
     pixels: Shaped[np.ndarray, "h w c"]
@@ -54,9 +54,10 @@ def read_picture(file: Any) -> Picture:
 
 @contextlib.contextmanager
 def without_size_warnings() -> Iterator[None]:
-    """Return a context in which Pillow does not warn of large pictures.
+    """Return a context manager in which Pillow does not warn of large pictures.
 
-    Pillow refuses pictures of more than twice the size that it warns of (179 million pixels).
+    Pillow still raises an error for a picture with more than 179 million pixels, twice the number
+    at which it warns.
     """
     from PIL import Image
 
@@ -66,7 +67,7 @@ def without_size_warnings() -> Iterator[None]:
 
 
 def _notes(image: Any) -> tuple[str, ...]:
-    """Return the notes on a file that is open but not yet decoded."""
+    """Return messages for the user about unusual properties of a file that Pillow has opened."""
     notes = []
     if image.mode not in ("L", "1") and image.format != "MPO":
         if image.mode in ("RGB", "RGBA", "LA") and ";16" in str(image.tile[:1]):
@@ -79,7 +80,7 @@ def _notes(image: Any) -> tuple[str, ...]:
 
 
 def _to_array(upright: Any) -> Picture:
-    """Return the pixels of a loaded Pillow image."""
+    """Convert a Pillow image to a `Picture` with pixels (height, width, channels)."""
     if upright.mode == "L":
         return Picture(np.asarray(upright)[..., None])
     if upright.mode == "1":
@@ -92,13 +93,13 @@ def _to_array(upright: Any) -> Picture:
     if upright.mode in ("I", "F"):
         return Picture(np.asarray(upright)[..., None])
     if upright.has_transparency_data:
-        return _on_ground(upright.convert("RGBA"))
+        return _on_background(upright.convert("RGBA"))
     rgb = upright if upright.mode == "RGB" else upright.convert("RGB")
     return Picture(np.asarray(rgb))
 
 
-def _on_ground(rgba: Any) -> Picture:
-    """Draw a transparent image on white, or on black if all that is visible is nearly white."""
+def _on_background(rgba: Any) -> Picture:
+    """Draw a transparent image on white, or on black if its visible pixels are nearly white."""
     from PIL import Image
 
     pixels = np.asarray(rgba)

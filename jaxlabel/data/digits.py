@@ -14,7 +14,7 @@ NUM_TRAIN = 1297
 
 
 def read(location: str, options: Options) -> Source:
-    """Return the digits' images, in a fixed split of 1,297 training and 500 test images."""
+    """Return scikit-learn's digits: always the same 1,297 training and 500 test images."""
     pixels = np.round(_read_columns(range(64)) * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
     order = _permutation(len(pixels))
     train, test = (
@@ -24,7 +24,7 @@ def read(location: str, options: Options) -> Source:
 
 
 def labels(location: str, options: Options, split: str) -> np.ndarray:
-    """Return the labels of the split "train" or "test", in the order of the images."""
+    """Return the labels of the split "train" or "test" of scikit-learn's digits, in order."""
     column = _read_columns([64])[:, 0]
     train, test = np.split(_permutation(len(column)), [NUM_TRAIN])
     return column[train if split == "train" else test].astype(np.int64)
@@ -41,7 +41,10 @@ def _permutation(num: int) -> np.ndarray:
 
 
 def _read_columns(columns: Sequence[int]) -> np.ndarray:
-    """Read columns of the digits' table. Columns 0 to 63 are pixels from 0 to 16, 64 the label."""
+    """Return some columns of the table of scikit-learn's digits, which has a row per image.
+
+    Columns 0 to 63 are pixels with values from 0 to 16, and column 64 is the label.
+    """
     # find_spec locates scikit-learn without importing it, because the import takes 1.5 s.
     sklearn = importlib.util.find_spec("sklearn")
     if sklearn is not None and sklearn.origin is not None:

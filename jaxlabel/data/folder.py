@@ -21,20 +21,20 @@ MAX_LINES = 10  # how many unreadable files are named before a line says how man
 def read(location: str, options: Options) -> Source:
     """Read the images below a folder, sorted by file name.
 
-    Sub-folders called train, val and test are splits if all sub-folders are splits; see
-    `jaxlabel.data.listing`. The names of other sub-folders are used only with
-    `options.folder_labels`, and only to name the classes.
+    Sub-folders called train, val and test are splits if no sub-folder has another name. The names
+    of other sub-folders are used only if `options.folder_labels` is set, and then only to name the
+    classes.
 
     Args:
       location: the folder.
-      options: how the images are read.
+      options: the settings for reading images.
 
     Raises:
       DataError: the folder does not exist or has no images, an image or a sub-folder cannot be
         read, or images differ in size.
     """
     found = list_images(location)
-    unread = _refuse_folders(found, options)
+    unread = _unreadable_folders(found, options)
     files, images = _decode(location, found, "train", options, unread)
     options = options._replace(intensity=images.intensity or options.intensity)
     test_files: list[str] = []
@@ -55,9 +55,14 @@ def read(location: str, options: Options) -> Source:
 
 
 def labels(location: str, options: Options, split: str) -> np.ndarray:
-    """Return the labels of the split "train" or "test", in the order of the images.
+    """Return the labels of the split "train" or "test" of a folder, in the order of the images.
 
     A label is the index of the image's sub-folder in the sorted names of all sub-folders.
+
+    Args:
+      location: the folder.
+      options: the settings for reading images.
+      split: "train" or "test".
 
     Raises:
       DataError: the folder cannot be read, `options.folder_labels` is not set, or an image lies in
@@ -76,12 +81,12 @@ def labels(location: str, options: Options, split: str) -> np.ndarray:
 
 
 def class_names(location: str, options: Options) -> tuple[str, ...]:
-    """Return the names of the classes, by label: those of the sub-folders."""
+    """Return the class names of a folder of images: the sorted names of its sub-folders."""
     return _class_names(list_images(location))[0]
 
 
 def has_labels(location: str, options: Options) -> bool:
-    """Return True if the options say that the names of sub-folders are labels."""
+    """Return True if the setting `folder_labels` is on: names of sub-folders are then labels."""
     return options.folder_labels
 
 
@@ -89,11 +94,11 @@ def _paths(found: Listing, files: list[str]) -> tuple[str, ...]:
     return tuple(_printable(found.root / file) for file in files)
 
 
-def _refuse_folders(found: Listing, options: Options) -> list[Unread]:
-    """Return the sub-folders that cannot be entered.
+def _unreadable_folders(found: Listing, options: Options) -> list[Unread]:
+    """Return the sub-folders that cannot be read, if `options.skip_unreadable` is set.
 
     Raises:
-      DataError: there is one, and `options.skip_unreadable` is not set.
+      DataError: a sub-folder cannot be read, and `options.skip_unreadable` is not set.
     """
     if found.unread and not options.skip_unreadable:
         folder, reason = found.unread[0]
@@ -105,7 +110,7 @@ def _refuse_folders(found: Listing, options: Options) -> list[Unread]:
 
 
 def _class_names(found: Listing) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the sorted names of the classes, and lines on names that differ only in case.
+    """Return the sorted class names, and messages about names that differ only in letter case.
 
     Raises:
       DataError: an image lies in no sub-folder, or two sub-folders have names that look the same.
@@ -126,7 +131,10 @@ def _class_names(found: Listing) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _class_name(found: Listing, file: str) -> str:
-    """Return the name of the image's top-level sub-folder, below the folder of its split."""
+    """Return the class of an image: the name of the first sub-folder in its path.
+
+    The folder of a split does not count: "train/cat/1.png" gives "cat".
+    """
     parts = file.split("/")
     if parts[0] in found.splits and len(parts) > 1:
         parts = parts[1:]
@@ -144,10 +152,10 @@ def _decode(
 
     Args:
       location: the folder, for error messages.
-      found: its files.
+      found: the list of its image files.
       split: "train" or "test".
-      options: how the images are read.
-      unread: a list to which the files are added that cannot be read.
+      options: the settings for reading images.
+      unread: a list to which the function appends each file that cannot be read.
 
     Returns:
       The files that could be read, and their images.
@@ -183,10 +191,10 @@ def _decode(
 
 
 def _decode_one(file: Path, options: Options) -> Images | str:
-    """Return the image of a file, or the reason why it cannot be read.
+    """Return the image in a file, or a text that says why the file cannot be read.
 
     Raises:
-      DataError: it cannot be read, and `options.skip_unreadable` is not set.
+      DataError: the file cannot be read, and `options.skip_unreadable` is not set.
     """
     try:
         picture = read_picture(file)
@@ -200,7 +208,7 @@ def _decode_one(file: Path, options: Options) -> Images | str:
 
 
 def _printable(path: Path | str) -> str:
-    """Return a path as printable text, with bytes that are not valid UTF-8 escaped.
+    """Return a path as printable text: each byte that is not valid UTF-8 is replaced by an escape.
 
     Old archives contain file names in other encodings.
     """

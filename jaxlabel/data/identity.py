@@ -12,9 +12,10 @@ from jaxtyping import Bool, Int, Shaped, UInt8
 
 
 def item_ids(images: UInt8[np.ndarray, "n h w c"]) -> Shaped[np.ndarray, " n"]:
-    """Return the id of each image: 32 hexadecimal digits of BLAKE2b over its shape and pixels.
+    """Return the id of each image of an array: 32 hexadecimal digits, a hash of its pixels.
 
-    A grey image has the same id whether it is stored with one channel or with three equal ones.
+    The id is the BLAKE2b hash of the image's shape and pixels, so identical images have the same
+    id. A grey image has one id whether it is stored with one channel or with three equal ones.
     """
     grey = is_grey(images)
     ids = np.empty(len(images), dtype="<U32")
@@ -25,13 +26,19 @@ def item_ids(images: UInt8[np.ndarray, "n h w c"]) -> Shaped[np.ndarray, " n"]:
 
 
 def item_id(image: UInt8[np.ndarray, "h w c"]) -> str:
-    """Return the id of a single image, the same as `item_ids` returns for it."""
+    """Return the id of a single image: 32 hexadecimal digits, a hash of its shape and pixels.
+
+    It is the id that `item_ids` returns for this image in an array of images.
+    """
     pixels = without_equal_channels(image)
     return _digest(_hash_of_shape(pixels.shape), np.ascontiguousarray(pixels))
 
 
 def without_equal_channels(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w d"]:
-    """Return an image with three equal channels as one with a single channel; others unchanged."""
+    """Return an image with three equal channels as an image with one channel.
+
+    Any other image is returned unchanged.
+    """
     if image.shape[-1] == 1:
         return image
     # The first row of pixels already shows colour in nearly every colour image.
@@ -40,11 +47,11 @@ def without_equal_channels(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarra
 
 
 def deep_item_id(image: Shaped[np.ndarray, "h w c"]) -> Shaped[np.ndarray, "1"]:
-    """Return the id of an image with more than 8 bits, as an array of length 1.
+    """Return the id of an image with more than 8 bits per pixel, as an array of length 1.
 
-    It is a hash of the file's values before they are scaled. An 8-bit picture that was saved with
-    16 bits (each value times 257) has the id of the 8-bit picture; the same whole numbers have one
-    id whether they are stored as 16 bits, as 32 bits or as floating-point numbers.
+    The id is a hash of the unscaled pixel values. An 8-bit picture that was saved with 16 bits
+    (each value times 257) has the id of the 8-bit picture. Whole numbers have one id, whether they
+    are stored as 16 bits, as 32 bits or as floating-point numbers.
     """
     whole = image.dtype.kind in "iu" or bool((np.floor(image) == image).all())
     if not whole or np.abs(image.astype(np.float64)).max() >= 2**31:
@@ -67,7 +74,7 @@ def _digest(start: "hashlib.blake2b", image: np.ndarray) -> str:
 
 
 def is_grey(images: UInt8[np.ndarray, "n h w c"]) -> Bool[np.ndarray, " n"]:
-    """Return a mask of the grey images: those with one channel, or with three equal ones."""
+    """Return, for each image, True if it is grey: it has one channel, or three equal ones."""
     grey = np.ones(len(images), bool)
     if images.shape[-1] > 1:
         # The first row of pixels already shows colour in nearly every colour image, so only
@@ -79,7 +86,11 @@ def is_grey(images: UInt8[np.ndarray, "n h w c"]) -> Bool[np.ndarray, " n"]:
 
 
 def duplicates(items: Iterable[str]) -> list[list[int]]:
-    """Return groups of two or more indices with the same id, in the order of their first index."""
+    """Find identical images by their ids.
+
+    Returns:
+      A list of indices for each id that two or more images have, ordered by the first index.
+    """
     groups: dict[str, list[int]] = defaultdict(list)
     for index, item in enumerate(items):
         groups[item].append(index)
@@ -87,12 +98,20 @@ def duplicates(items: Iterable[str]) -> list[list[int]]:
 
 
 def contradictions(items: Iterable[str], labels: Int[np.ndarray, " n"]) -> list[list[int]]:
-    """Return the groups of indices with the same id but different labels."""
+    """Find identical images (by their ids) that have different labels.
+
+    Returns:
+      A list of indices for each id whose images do not all have the same label.
+    """
     return [group for group in duplicates(items) if len(set(labels[group].tolist())) > 1]
 
 
 def shared_items(items: Iterable[str], others: Iterable[str]) -> list[tuple[int, int]]:
-    """Find the ids that occur in both sequences.
+    """Find the ids that occur in both of two sequences of image ids.
+
+    Args:
+      items: the ids of the first sequence.
+      others: the ids of the second sequence.
 
     Returns:
       A pair (first index in `items`, index in `others`) for each element of `others` that is also

@@ -15,11 +15,11 @@ UNSIGNED_BYTE = 8  # the code of this data type in the header of an IDX file
 
 
 def read(location: str, options: Options) -> Source:
-    """Read the images of a folder's two image files, without opening its label files.
+    """Read the training and test images of a folder in MNIST's IDX format, without its labels.
 
     Args:
-      location: the folder.
-      options: how the images are read.
+      location: the folder, which has a file of training images and a file of test images.
+      options: the settings for reading images.
 
     Raises:
       DataError: a file is missing, corrupt, cut short, or not in IDX format.
@@ -30,7 +30,7 @@ def read(location: str, options: Options) -> Source:
 
 
 def labels(location: str, options: Options, split: str) -> np.ndarray:
-    """Return the labels of the split "train" or "test", in the order of the images.
+    """Return the labels of the split "train" or "test" in a folder of IDX files, in image order.
 
     Raises:
       DataError: a file is missing, corrupt, cut short, or not in IDX format, or the number of
@@ -48,7 +48,7 @@ def labels(location: str, options: Options, split: str) -> np.ndarray:
 
 
 def has_labels(location: str, options: Options) -> bool:
-    """Return True if the file of the training labels exists."""
+    """Return True if the folder contains a file of training labels in IDX format."""
     return _find_file(Path(location).expanduser(), "train", "labels-idx1-ubyte") is not None
 
 
@@ -72,11 +72,13 @@ def _find_file(folder: Path, split: str, name: str) -> Path | None:
 
 
 def read_idx(file: Path) -> np.ndarray:
-    """Return the array of bytes in an IDX file, as a read-only array.
+    """Return the content of an IDX file of bytes as a read-only array.
+
+    The file may be compressed by gzip.
 
     Raises:
-      DataError: the file does not begin with the header of an IDX file of bytes, or the file's
-        length differs from the length in the header.
+      DataError: the file does not begin with the header of an IDX file of bytes, or its length
+        differs from the length in the header.
     """
     data = _content(file)
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != UNSIGNED_BYTE or not 1 <= data[3] <= 4:

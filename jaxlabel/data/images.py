@@ -25,10 +25,10 @@ def from_array(array: np.ndarray, where: str, options: Options) -> Images:
     Args:
       array: the images, with pixels from 0 to 255, or booleans.
       where: the name of the array, for error messages.
-      options: how the images are resized.
+      options: the settings for reading images.
 
     Raises:
-      DataError: the array has not the shape of images, or its values are not pixels.
+      DataError: the array does not have the shape of images, or its values are not pixels.
     """
     array = _as_uint8(array, where)
     array = array[..., None] if array.ndim == 3 else array
@@ -56,7 +56,8 @@ def _as_uint8(array: np.ndarray, where: str) -> np.ndarray:
 def single_image(picture: Shaped[np.ndarray, "h w c"], options: Options) -> Images:
     """Convert one decoded image to `Images` of length 1, resized to `options.image_size`.
 
-    A picture with more than 8 bits becomes float32 pixels of its own scale, which `merge` scales.
+    A picture with more than 8 bits becomes float32 pixels with unscaled values. `merge` scales them
+    to 8 bits.
     """
     if picture.dtype != np.uint8:
         item = deep_item_id(picture)
@@ -69,11 +70,12 @@ def merge(named: Iterable[tuple[str, Images]], rule: str = "") -> Images:
     """Concatenate pairs of (name, `Images` of length 1) to one `Images` of uint8 pixels.
 
     If any image has three channels, all images of the result have three. Pictures with more than 8
-    bits are scaled by one rule for all (`jaxlabel.data.intensity`).
+    bits are scaled to 8 bits by one rule for all of them (`jaxlabel.data.intensity`).
 
     Args:
-      named: the name and the image of each file.
-      rule: the rule LOW:HIGH of such pictures; empty: it is measured on these.
+      named: pairs of a file name and the image in the file.
+      rule: "LOW:HIGH", the two pixel values that become 0 and 255 in pictures with more than 8
+        bits; empty: they are measured on the images of `named`.
 
     Raises:
       DataError: two images differ in size. The error names both, and is raised at the first
@@ -130,7 +132,10 @@ def resize(images: Shaped[np.ndarray, "n h w c"], side: int) -> Shaped[np.ndarra
 
 
 def with_channels(images: UInt8[np.ndarray, "n h w c"], channels: int) -> np.ndarray:
-    """Convert images to 1 channel (ITU-R 601 luma, rounded as Pillow does) or to 3 channels."""
+    """Convert images to grey (1 channel) or to colour (3 channels).
+
+    Grey values are the luma of ITU-R 601, rounded as Pillow does.
+    """
     if images.shape[-1] == channels:
         return images
     if channels == 3:

@@ -28,17 +28,21 @@ STORE_VARIABLE = "JAXLABEL_IMPORT_STORE"
 
 
 def import_labels(spec: str, url: str, options: Options = DEFAULTS, full: str = "") -> list[str]:
-    """Store a data set's training labels and return lines on contradictory labels.
+    """Copy a data set's training labels to the label store, the database that runs use.
 
-    A label is contradictory if an identical image already has another label; it is not stored.
-    There is a line for each image with such labels, up to 10 lines. Importing a data set again
-    changes nothing.
+    If identical images have different labels, only the first label is stored, and the others are
+    called contradictory. Importing a data set a second time changes nothing.
 
     Args:
       spec: the data set, as `digits`, `idx:DIR`, `npz:FILE`, `folder:DIR` or `tfds:NAME`.
       url: the SQL URL of the label store.
-      options: how the images are read.
-      full: a CSV file for all contradictions, with a line per training image; "" for none.
+      options: the settings for reading images.
+      full: the path of a CSV file to write, with a line for each training image that has
+        contradictory labels; an empty string to write none.
+
+    Returns:
+      Messages for the user: one for each image with contradictory labels, but at most 10, and one
+      that says how many more there are.
 
     Raises:
       DataError: the images, the training labels or the test labels cannot be read.
@@ -65,7 +69,7 @@ def import_labels(spec: str, url: str, options: Options = DEFAULTS, full: str = 
         _write_contradictions(Path(full), dataset, positions[labels], names, dict(refused))
     lines = [
         f"contradiction: {image_names(dataset, item)} is labelled {names[kept]} and "
-        f"{_counted(others, names)}; {names[kept]} is kept"
+        f"{_names_with_counts(others, names)}; {names[kept]} is kept"
         for (item, kept), others in list(refused.items())[:MAX_LINES]
     ]
     if len(refused) > MAX_LINES:
@@ -75,8 +79,15 @@ def import_labels(spec: str, url: str, options: Options = DEFAULTS, full: str = 
     return lines
 
 
-def _counted(refused: Sequence[int], names: Sequence[str]) -> str:
-    """Return the names of refused classes, with their number if it is more than one."""
+def _names_with_counts(refused: Sequence[int], names: Sequence[str]) -> str:
+    """Return the names of classes as text, with a count if a class occurs more than once.
+
+    For example, "cat, dog (2 times)".
+
+    Args:
+      refused: the index of a class for each label that was not stored.
+      names: the names of all classes.
+    """
     counts = Counter(refused).items()
     return ", ".join(names[c] if n == 1 else f"{names[c]} ({n:,} times)" for c, n in counts)
 
@@ -85,7 +96,11 @@ def _write_contradictions(
     path: Path, dataset: Dataset, labels: np.ndarray, names: Sequence[str],
     refused: dict[tuple[str, int], list[int]],
 ) -> None:  # fmt: skip
-    """Write a CSV file with a line for each training image whose id has contradictory labels."""
+    """Write a CSV file with a line for each training image whose id has contradictory labels.
+
+    Identical images have the same id; labels contradict each other if identical images differ in
+    them.
+    """
     kept = dict(refused.keys())
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -98,10 +113,15 @@ def _write_contradictions(
 
 
 def in_order_of(stored: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names to define: unchanged, or after the stored ones if all are numbers.
+    """Return the class names of a data set in the order in which the label store must have them.
 
-    A store may have met the numbered classes of another part of the data before, and keeps their
-    order.
+    The order is unchanged unless all names are numbers. Then the stored names come first, in their
+    order, and new names follow. So the parts of a data set with numbered classes may be imported
+    one after the other.
+
+    Args:
+      stored: the class names that the label store already has.
+      names: the class names of the data set to import.
     """
     if all(name.isdecimal() for name in [*stored, *names]):
         return (*stored, *(name for name in names if name not in stored))
@@ -109,9 +129,10 @@ def in_order_of(stored: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
 
 
 def image_names(dataset: Dataset, item: str) -> str:
-    """Return the names of the first three training images with an id, and how many more have it.
+    """Return a text that names the training images with a given id; identical images share an id.
 
-    An image is named by its file, or as in `train 438 = train 8275`.
+    An image is named by its file, or by its index: "train 438 = train 8275". The text names three
+    images and says how many more there are.
     """
     indices = (dataset.train_items == item).nonzero()[0].tolist()
     shown = [dataset.paths[i] if dataset.paths else f"train {i}" for i in indices[:MAX_NAMES]]
@@ -120,13 +141,15 @@ def image_names(dataset: Dataset, item: str) -> str:
 
 
 def in_subprocess(spec: str, url: str, options: Options = DEFAULTS, full: str = "") -> list[str]:
-    """Run `import_labels` in a separate process, wait until it has ended, and return its lines.
+    """Run `import_labels` in a separate process, and return its messages for the user.
+
+    So this process never has the labels in its memory.
 
     Args:
       spec: the data set, as `digits`, `idx:DIR`, `npz:FILE`, `folder:DIR` or `tfds:NAME`.
-      url: the SQL URL of the label store.
-      options: how the images are read.
-      full: a CSV file for all contradictions; "" for none.
+      url: the SQL URL of the label store, the database to which the labels are copied.
+      options: the settings for reading images.
+      full: the path of a CSV file for all contradictory labels; an empty string to write none.
 
     Raises:
       DataError: the images or labels cannot be read.
@@ -151,9 +174,10 @@ def in_subprocess(spec: str, url: str, options: Options = DEFAULTS, full: str = 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line, import the labels, print the contradictions; return the exit code.
+    """Run the command `python -m jaxlabel.data.importing`, and return its exit code.
 
-    On an error, print one line on standard error and return the error's exit code.
+    It imports the labels of a data set and prints a line for each image with contradictory labels.
+    On an error, it prints one line on standard error and returns the error's exit code.
     """
     parser = argparse.ArgumentParser(prog="jaxlabel.data.importing", allow_abbrev=False)
     parser.add_argument("--data", required=True)

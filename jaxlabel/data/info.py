@@ -19,17 +19,17 @@ Labels = dict[str, np.ndarray]  # labels by split; only splits that have labels 
 
 
 def info(spec: str, options: Options = DEFAULTS, sheet: str | None = None) -> str:
-    """Describe a data set in a text of several lines, and write a sheet of sample images.
+    """Describe a data set in a text of several lines, and write a PNG file of sample images.
 
     The text gives the numbers of images, shapes, classes, identical images, and identical images
     with different labels.
 
     Args:
       spec: the data set, as `digits`, `idx:DIR`, `npz:FILE`, `folder:DIR` or `tfds:NAME`.
-      options: how the images are read.
-      sheet: the PNG file of the sheet; None: NAME_samples.png in the current folder, or in the
-        folder for temporary files if the current folder is inside the folder of images or is
-        read-only.
+      options: the settings for reading images.
+      sheet: the path of the PNG file. None: NAME_samples.png in the current folder, or in the
+        folder for temporary files if the current folder is read-only or inside the folder of
+        images.
 
     Raises:
       DataError: the images or the labels cannot be read.
@@ -58,7 +58,11 @@ def info(spec: str, options: Options = DEFAULTS, sheet: str | None = None) -> st
 
 
 def _default_path(spec: str, name: str) -> Path:
-    """Return the sheet's default path: in the current folder, but not in the folder of images."""
+    """Return the default path of the PNG file of sample images, NAME_samples.png.
+
+    It lies in the current folder, or in the folder for temporary files if the current folder is
+    read-only or inside the folder of the data set's images.
+    """
     kind, _, location = spec.partition(":")
     folder = Path(location).expanduser().resolve()
     inside = kind == "folder" and Path.cwd().is_relative_to(folder)

@@ -14,22 +14,23 @@ from jaxlabel.errors import DataError
 
 CLIPPED = 0.001  # the share of a picture's pixels that may lie below LOW, and above HIGH
 BROKEN = 0.01  # the share of pictures, of 100 or more, whose extreme values are ignored
-FULL_RANGES = (1.0, 255.0, 65535.0)  # HIGH of pictures that use most of a format's own range
+FULL_RANGES = (1.0, 255.0, 65535.0)  # the largest values of the usual pixel formats
 
 
 def measure(pictures: Sequence[Float[np.ndarray, "..."]]) -> str:
-    """Measure the rule LOW:HIGH that brings out what the pictures show.
+    """Choose the pixel values LOW and HIGH that become 0 and 255; return them as text "LOW:HIGH".
 
-    LOW and HIGH leave 0.1% of a picture's pixels below and above them. If they span more than half
-    of a format's full range (0 to 1, 0 to 255, 0 to 65535), that range is the rule.
+    In each picture, 0.1% of the pixels may lie below LOW, and 0.1% above HIGH. If LOW to HIGH spans
+    more than half of a format's full range (0 to 1, 0 to 255, 0 to 65535), the result is the full
+    range.
 
     Args:
       pictures: the pixels of each picture; values that are not finite are ignored.
     """
-    ends = np.array([_ends(picture) for picture in pictures])
+    ends = np.array([_quantiles_and_range(picture) for picture in pictures])
     low = float(np.quantile(ends[:, 0], BROKEN, method="lower"))
     high = float(np.quantile(ends[:, 1], 1 - BROKEN, method="higher"))
-    if high <= low:  # what differs covers less than 0.1% of the pixels
+    if high <= low:  # less than 0.1% of the pixels differ from the others
         low, high = float(ends[:, 2].min()), float(ends[:, 3].max())
     for full in FULL_RANGES:
         if low >= 0 and full / 2 < high <= full and (high - low > full / 2 or high == low):
@@ -37,8 +38,8 @@ def measure(pictures: Sequence[Float[np.ndarray, "..."]]) -> str:
     return written(low, high if high > low else low + 1)
 
 
-def _ends(picture: np.ndarray) -> tuple[float, float, float, float]:
-    """Return the quantiles at 0.1% and 99.9%, the minimum and the maximum of a picture."""
+def _quantiles_and_range(picture: np.ndarray) -> tuple[float, float, float, float]:
+    """Return a picture's quantiles at 0.1% and 99.9%, its minimum and its maximum, as a tuple."""
     finite = picture[np.isfinite(picture)]
     if not finite.size:
         return 0.0, 0.0, 0.0, 0.0
@@ -47,7 +48,14 @@ def _ends(picture: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def scale(picture: Float[np.ndarray, "..."], rule: str) -> UInt8[np.ndarray, "..."]:
-    """Scale pixels to 0 ... 255 by a rule; values that are not finite become 0."""
+    """Scale pixels to 0 ... 255: LOW and all below become 0, HIGH and all above become 255.
+
+    NaN becomes 0.
+
+    Args:
+      picture: the pixel values.
+      rule: the text "LOW:HIGH", such as "0:65535".
+    """
     low, high = limits(rule)
     share = (np.nan_to_num(picture.astype(np.float64), nan=low, neginf=low, posinf=high) - low) / (
         high - low
@@ -56,10 +64,10 @@ def scale(picture: Float[np.ndarray, "..."], rule: str) -> UInt8[np.ndarray, "..
 
 
 def limits(rule: str) -> tuple[float, float]:
-    """Return LOW and HIGH of a rule.
+    """Return the numbers LOW and HIGH in a text "LOW:HIGH", such as "0:65535".
 
     Raises:
-      DataError: the text is not a rule.
+      DataError: the text does not have this form, or LOW is not below HIGH.
     """
     low, _, high = rule.partition(":")
     try:
@@ -72,12 +80,17 @@ def limits(rule: str) -> tuple[float, float]:
 
 
 def written(low: float, high: float) -> str:
-    """Return the rule as text that `limits` reads back exactly."""
+    """Return two numbers as a text "LOW:HIGH", from which `limits` gets exactly these numbers."""
     return f"{low!r}:{high!r}".replace(".0:", ":").removesuffix(".0")
 
 
 def statement(rule: str, count: int) -> str:
-    """Return a line for the user that says how deep pictures are shown."""
+    """Return a message for the user on how pictures with more than 8 bits are scaled.
+
+    Args:
+      rule: the text "LOW:HIGH" of the pixel values that become 0 and 255.
+      count: the number of such pictures.
+    """
     low, high = limits(rule)
     return (f"{count:,} pictures have more than 8 bits: their values {low:.6g} to {high:.6g} are "
             "shown as 0 to 255, by one rule for the whole data set")  # fmt: skip

@@ -1,7 +1,6 @@
-"""List the image files of a folder, decide what is a split, and count every file that is left out.
+"""List the image files of a folder, decide which sub-folders are splits, and count ignored files.
 
-Nothing is left out in silence: `Listing.notes` says how many files there were and why some of them
-are no images of the data set.
+`Listing.notes` says how many files there were and why some of them are no images of the data set.
 """
 
 import os
@@ -35,10 +34,10 @@ class Listing(NamedTuple):
     Attributes:
       root: the folder.
       train: the training images, as sorted paths relative to the folder.
-      test: the test images.
+      test: the test images, as sorted paths relative to the folder.
       splits: the top-level sub-folders that are splits rather than classes.
-      notes: lines for the user on what was found.
-      unread: pairs of a folder that cannot be entered and the reason.
+      notes: messages for the user on the files that were found and ignored.
+      unread: pairs of a folder that cannot be read and the reason.
     """
 
     root: Path
@@ -50,10 +49,13 @@ class Listing(NamedTuple):
 
 
 def list_images(location: str) -> Listing:
-    """List the images below a folder.
+    """List the image files below a folder, divided into training and test images.
 
-    Sub-folders called train, val and test (in some spellings) are splits if every sub-folder is
-    one; beside other sub-folders they are classes. Validation images join the training images.
+    Sub-folders called train, val and test (in some spellings) are splits if no sub-folder has
+    another name; otherwise they are classes. Validation images are added to the training images.
+
+    Args:
+      location: the folder.
 
     Raises:
       DataError: there is no such folder, or it holds no images to train on.
@@ -73,7 +75,7 @@ def list_images(location: str) -> Listing:
     files = sorted(_images_below(root, counts, unread))
     used = {file.split("/", 1)[0] for file in files if "/" in file}
     loose = any("/" not in file for file in files)
-    role = split_roles([name for name in top if not _left_out(name)], used, loose)
+    role = split_roles([name for name in top if not _reason_to_ignore(name)], used, loose)
     parts: dict[str, list[str]] = {"train": [], "val": [], "test": [], "beside": []}
     for file in files:
         head = file.split("/", 1)[0] if "/" in file else ""
@@ -81,7 +83,7 @@ def list_images(location: str) -> Listing:
     train = sorted(parts["train"] + parts["val"])
     if not train:
         place = next((f"{location}/{name}" for name in role if role[name] == "train"), location)
-        left_out = f" ({_list(counts)})" if counts else ""
+        left_out = f" ({_counts_in_words(counts)})" if counts else ""
         raise DataError(f"folder:{place} holds no images: no file ends in "
                         f"{', '.join(EXTENSIONS)}{left_out}")  # fmt: skip
     if parts["beside"]:
@@ -91,15 +93,18 @@ def list_images(location: str) -> Listing:
 
 
 def split_roles(folders: Iterable[str], used: set[str], loose: bool) -> dict[str, str]:
-    """Return which top-level sub-folders are splits, and which split each is.
+    """Decide which top-level sub-folders of a data set are splits ("train", "val" or "test").
+
+    They are splits if all sub-folders have the name of a split. A test folder alone is a split only
+    if there are images beside it.
 
     Args:
-      folders: the names of the sub-folders.
-      used: the names of those that hold images.
-      loose: True if images lie in no sub-folder.
+      folders: the names of all top-level sub-folders.
+      used: the names of the top-level sub-folders that contain images.
+      loose: True if some images lie in no sub-folder.
 
     Returns:
-      "train", "val" or "test" per folder name; empty if the sub-folders are not splits.
+      A dict from the name of each sub-folder to its split; empty if the sub-folders are not splits.
     """
     names = used | {name for name in folders if name.lower() in SPLITS}
     roles = {name: SPLITS.get(name.lower(), "") for name in sorted(names)}
@@ -112,10 +117,18 @@ def _notes(
     location: str, parts: dict[str, list[str]], role: dict[str, str], used: set[str],
     counts: Counter[str],
 ) -> tuple[str, ...]:  # fmt: skip
-    """Return the lines on the files that were found, and on what was taken for what."""
+    """Return messages for the user: the number of files and images, and which folders are splits.
+
+    Args:
+      location: the folder of the data set.
+      parts: the image files of "train", "val" and "test", and "beside" for images in no split.
+      role: the split of each sub-folder; empty if the sub-folders are not splits.
+      used: the names of the sub-folders that contain images.
+      counts: the number of ignored files by the reason.
+    """
     num_images = sum(map(len, parts.values())) - len(parts["beside"])
     total = num_images + sum(counts.values())
-    left_out = f"; left out: {_list(counts)}" if counts else ""
+    left_out = f"; left out: {_counts_in_words(counts)}" if counts else ""
     lines = [f"{location}: {total:,} files, {num_images:,} of them pictures{left_out}"]
     if role:
         of = {split: ", ".join(f"{name}/" for name in role if role[name] == split)
@@ -133,12 +146,13 @@ def _notes(
 
 
 def _images_below(root: Path, counts: Counter[str], unread: list[tuple[str, str]]) -> Iterator[str]:
-    """Yield the image files below a folder as relative paths, and count what is left out.
+    """Yield the relative path of each image file below a folder, and count the ignored files.
 
     Args:
       root: the folder.
-      counts: the number of files by the reason why they are left out; it is filled.
-      unread: folders that cannot be entered, with the reason; it is filled.
+      counts: a counter in which the function counts the ignored files by the reason.
+      unread: a list to which the function appends (folder, reason) for each folder that cannot be
+        read.
     """
 
     def refuse(error: OSError) -> None:
@@ -155,24 +169,27 @@ def _images_below(root: Path, counts: Counter[str], unread: list[tuple[str, str]
             continue
         visited.add(real)
         for name in folders:
-            if reason := _left_out(name):
+            if reason := _reason_to_ignore(name):
                 counts[reason] += _num_files(Path(parent) / name)
-        folders[:] = [name for name in folders if not _left_out(name)]
+        folders[:] = [name for name in folders if not _reason_to_ignore(name)]
         place = os.path.relpath(parent, root)
         prefix = "" if place == "." else f"{Path(place).as_posix()}/"
         for name in files:
-            if reason := _left_out(name):
+            if reason := _reason_to_ignore(name):
                 counts[reason] += 1
             elif name.lower().endswith(extensions) or (
                 not _extension(name) and _is_image(Path(parent) / name, heif)
             ):
                 yield prefix + name
             else:
-                counts[_format(name, heif)] += 1
+                counts[_unread_format(name, heif)] += 1
 
 
 def heif_is_readable() -> bool:
-    """Return True if HEIC files can be read, and prepare Pillow for them (the extra `heif`)."""
+    """Return True if HEIC image files can be read: the package pillow-heif is installed.
+
+    In this case, the function also registers the package with Pillow.
+    """
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
@@ -181,26 +198,32 @@ def heif_is_readable() -> bool:
     return True
 
 
-def _left_out(name: str) -> str:
-    """Return why files and folders of that name are left out; "" if they are not."""
+def _reason_to_ignore(name: str) -> str:
+    """Return why a file or folder of the given name is ignored; an empty string if it is not.
+
+    Hidden files and files of operating systems are ignored.
+    """
     if name.lower() in SYSTEM or name.lower().startswith((".trash-", "._")):
         return "files of the operating system or network storage"
     return "hidden" if name.startswith(".") else ""
 
 
 def _num_files(folder: Path) -> int:
-    """Return the number of files below a folder."""
+    """Return the number of files below a folder, including those in its sub-folders."""
     return sum(len(files) for _, _, files in os.walk(folder))
 
 
 def _extension(name: str) -> str:
-    """Return a file's extension in lower case; "" for a number, as of a series of pictures."""
+    """Return the extension of a file name in lower case, such as ".png".
+
+    A number such as in "scan.001" is not an extension; the result is then an empty string.
+    """
     extension = os.path.splitext(name)[1].lower()
     return "" if extension[1:].isdecimal() else extension
 
 
 def _is_image(file: Path, heif: bool) -> bool:
-    """Return True if the first bytes of a file are those of an image format that is read."""
+    """Return True if a file is an image that can be read, judged by its first bytes."""
     try:
         with file.open("rb") as stream:
             start = stream.read(16)
@@ -209,16 +232,19 @@ def _is_image(file: Path, heif: bool) -> bool:
     return bool(SIGNATURES.match(start) or (heif and HEIF_SIGNATURE.match(start)))
 
 
-def _format(name: str, heif: bool) -> str:
-    """Return the reason why a file is not read: its format."""
+def _unread_format(name: str, heif: bool) -> str:
+    """Return a text on the format of a file that is ignored because it is no readable image.
+
+    The text is the extension of its name, and for HEIC files also which package reads them.
+    """
     extension = _extension(name)
     if extension in HEIF and not heif:
         return f"{extension} (pip install 'jaxlabel[heif]' reads them)"
     return extension or "without an extension, of no known format"
 
 
-def _list(counts: Counter[str]) -> str:
-    """Return the counts in words, the largest first."""
+def _counts_in_words(counts: Counter[str]) -> str:
+    """Return counts as text, the largest first, such as "3 .txt, 1 hidden"."""
     shown = [f"{count:,} {reason}" for reason, count in counts.most_common(12)]
     more = [f"{len(counts) - 12} other kinds"] if len(counts) > 12 else []
     return ", ".join(shown + more)

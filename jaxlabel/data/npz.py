@@ -20,13 +20,14 @@ LABELS = {"train": ("train_labels", "y_train"), "test": ("test_labels", "y_test"
 
 
 def read(location: str, options: Options) -> Source:
-    """Read the images of an archive, without reading its labels; test images are optional.
+    """Read the images of a NumPy archive (NPZ file), without reading its labels.
 
-    Validation images (val_images or x_val) join the training images, after them.
+    Validation images (val_images or x_val) are appended to the training images. Test images are
+    optional.
 
     Args:
       location: the NPZ file.
-      options: how the images are read.
+      options: the settings for reading images.
 
     Raises:
       DataError: the file does not exist, is not an NPZ archive, is corrupt, or has no training
@@ -60,7 +61,7 @@ def read(location: str, options: Options) -> Source:
 
 
 def labels(location: str, options: Options, split: str) -> np.ndarray:
-    """Return the labels of the split "train" or "test", in the order of the images.
+    """Return the labels of the split "train" or "test" of an NPZ file, in the order of the images.
 
     The labels of validation images follow those of the training images.
 
@@ -76,7 +77,7 @@ def labels(location: str, options: Options, split: str) -> np.ndarray:
 
 
 def _labels(location: str, split: str) -> np.ndarray:
-    """Return the labels of the split "train", "val" or "test"."""
+    """Return the labels of the split "train", "val" or "test" of an NPZ file."""
     array, images = _read_array(location, LABELS[split]), _read_array(location, IMAGES[split])
     if array is None or images is None:
         names = " or ".join(LABELS[split])
@@ -93,7 +94,7 @@ def _labels(location: str, split: str) -> np.ndarray:
 
 
 def has_labels(location: str, options: Options) -> bool:
-    """Return True if the archive has an array of training labels."""
+    """Return True if the NPZ file has an array of training labels."""
     return any(key in LABELS["train"] for key in _array_names(location).split(", "))
 
 

@@ -24,12 +24,17 @@ from jaxlabel.errors import DataError, did_you_mean
 
 
 def prepare(name: str, manual_dir: str | None = None, data_dir: str | None = None) -> str:
-    """Prepare a data set in the array_record format and return a line that names its folder.
+    """Convert a published data set to tensorflow-datasets' format array_record.
+
+    Afterwards, the spec `tfds:NAME` reads it.
 
     Args:
       name: "mnist", "fashion_mnist" or "cifar10".
       manual_dir: the folder of the published files; empty: the files are downloaded.
       data_dir: the folder for prepared data sets; empty: the default of tensorflow-datasets.
+
+    Returns:
+      A message for the user that names the folder of the converted data set.
 
     Raises:
       DataError: the name is unknown, or a file is missing, differs from the published file, or
@@ -51,7 +56,10 @@ def prepare(name: str, manual_dir: str | None = None, data_dir: str | None = Non
 
 
 def prepared_folder(data_dir: str | None) -> str:
-    """Return the folder of prepared data sets: `data_dir`, or the default if it is empty."""
+    """Return the folder of the data sets that are stored in the format of tensorflow-datasets.
+
+    It is `data_dir`, or the default folder of tensorflow-datasets if `data_dir` is empty.
+    """
     if data_dir:
         return str(Path(data_dir).expanduser())
     import tensorflow_datasets as tfds
@@ -64,7 +72,9 @@ def prepared_folder(data_dir: str | None) -> str:
 
 
 def examples(name: str, folder: Path, split: str) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield image (h, w) or (h, w, 3) and label of each example, read from the published files.
+    """Yield the pair (image, label) of each example in the published files of a data set.
+
+    An image is an array (h, w) or (h, w, 3).
 
     Args:
       name: "mnist", "fashion_mnist" or "cifar10".
@@ -81,7 +91,7 @@ def examples(name: str, folder: Path, split: str) -> Iterator[tuple[np.ndarray, 
 
 
 def _read_cifar10(archive: Path, split: str) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield the images (32, 32, 3) and labels of CIFAR-10's binary version.
+    """Yield pairs of an image (32, 32, 3) and its label from the binary files of CIFAR-10.
 
     A record is one label byte, then 1,024 bytes each for red, green and blue.
     """

@@ -14,7 +14,7 @@ TIMEOUT = 10.0  # seconds without a response after which the network counts as u
 
 
 class File(NamedTuple):
-    """A published file.
+    """A file of a data set that its authors have published.
 
     Attributes:
       name: the file's name.
@@ -28,13 +28,13 @@ class File(NamedTuple):
 
 
 class Archive(NamedTuple):
-    """The published files of a data set.
+    """The list of files of a data set that its authors have published.
 
     Attributes:
-      url: the address of the files' folder.
+      url: the web address of the folder of the files.
       version: the version number of the data set in tensorflow-datasets.
       shape: height, width and channels of an image.
-      files: the files.
+      files: the files, with their lengths and hashes.
     """
 
     url: str
@@ -73,7 +73,7 @@ ARCHIVES = {
 
 
 def check(name: str, folder: Path) -> None:
-    """Check that a folder contains a data set's published files, by their lengths and SHA-256.
+    """Check by length and SHA-256 that a folder has the published files of a data set.
 
     Raises:
       DataError: a file is missing, or differs from the published file in length or content.
@@ -100,12 +100,13 @@ def _check_file(path: Path, file: File) -> None:
 
 
 def download(name: str, folder: Path) -> None:
-    """Download those of a data set's published files that the folder lacks.
+    """Download the published files of a data set that are not yet in a folder.
 
     Files are written atomically: an interrupted download leaves no incomplete file under its name.
 
     Raises:
-      DataError: the network does not respond within 10 s, or sends another file.
+      DataError: the network does not respond within 10 s, or a downloaded file differs from the
+        published one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for file in ARCHIVES[name].files:
@@ -139,9 +140,10 @@ def _fetch(url: str, part: Path, size: int) -> None:
 
 
 def _open(url: str) -> Any:
-    """Open a URL in a thread and return the response, or raise TimeoutError after 10 s.
+    """Open a URL and return the response, or raise TimeoutError after 10 s.
 
-    The timeout of `urlopen` does not cover the look-up of the host name, which may take 30 s.
+    The URL is opened in a thread, because the timeout of `urlopen` does not cover the look-up of
+    the host name, which may take 30 s.
     """
     outcome: list[Any] = []
 

@@ -17,7 +17,9 @@ def sample_sheet(
     labels: Int[np.ndarray, " n"] | None,
     classes: Sequence[str],
 ) -> Any:
-    """Draw samples at even intervals of the data set and return the sheet as a Pillow image.
+    """Draw sample images of a data set side by side, and return the drawing as a Pillow image.
+
+    The samples are taken at even intervals of the data set.
 
     Args:
       images: all images of the data set.
@@ -59,7 +61,7 @@ def _evenly_spaced(indices: np.ndarray, count: int) -> list[int]:
 
 
 def _thumbnail(image: UInt8[np.ndarray, "h w c"]) -> Any:
-    """Return an image resized to about CELL pixels.
+    """Return an image resized to a width of about `CELL` (56) pixels.
 
     Small images are enlarged by a whole factor, so that their pixels stay sharp squares.
     """

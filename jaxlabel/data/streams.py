@@ -1,7 +1,8 @@
-"""Readers of pictures that come as encoded bytes: archives, tables and shards.
+"""Read images and labels from archives, tables and shards, which contain encoded image files.
 
-A source yields `Entry` values. `Reader` turns them into images and labels; the pictures are decoded
-in parallel while the source is read, and are sorted by name as a folder's are.
+A function for each format yields the files as `Entry` values, and `Reader` turns them into images
+and labels. The files are decoded in parallel while the archive is read. The images are sorted by
+name, as those of a folder are.
 """
 
 import io
@@ -21,12 +22,12 @@ PENDING = 64  # pictures that are read ahead while earlier ones are decoded
 
 
 class Entry(NamedTuple):
-    """A picture of a source.
+    """An encoded picture in an archive or a table.
 
     Attributes:
-      name: its name, by which pictures are sorted; a table has none and keeps its order.
+      name: the path in the archive, or the row number in the table; pictures are sorted by it.
       content: the bytes of the picture's file.
-      label: the name of its class; None if the source gives none.
+      label: the name of its class; None if it has no label.
       split: "train" or "test".
     """
 
@@ -37,14 +38,17 @@ class Entry(NamedTuple):
 
 
 class Reader:
-    """A reader for `jaxlabel.data`: it has the functions of the modules `idx`, `npz` and `folder`.
+    """A reader of one archive or table format, such as "zip".
+
+    It has the same functions as the modules that read other formats, such as `jaxlabel.data.npz`.
 
     Args:
-      prefix: the beginning of the specification, such as "zip".
-      entries: yields the pictures at a location.
-      labelled: returns True if the source at a location has labels.
-      arrange: takes the pictures without their bytes when all are read, and returns them with
-        their final names, labels and splits; None for a picture that is no part of the data set.
+      prefix: the name of the format in a spec: "zip" for "zip:FILE".
+      entries: a function that yields the pictures at a location, such as the path of an archive.
+      labelled: a function that returns True if the pictures at a location have labels.
+      arrange: a function that is called when all pictures are read. It takes the list of pictures
+        without their bytes, and returns it with the final names, labels and splits, and None for
+        each picture to leave out.
     """
 
     def __init__(
@@ -60,10 +64,14 @@ class Reader:
         self._arrange = arrange
 
     def read(self, location: str, options: Options) -> Source:
-        """Read the images at a location; labels are used to name the classes only.
+        """Read all images; the labels are only used to list the names of the classes.
+
+        Args:
+          location: the file or files to read, the part of a spec after its first colon.
+          options: the settings for reading images.
 
         Raises:
-          DataError: the source cannot be read or holds no images.
+          DataError: the files cannot be read or hold no images.
         """
         spec = f"{self.prefix}:{location}"
         decoded = self._decoded(spec, location, options)
@@ -72,9 +80,9 @@ class Reader:
                  for split in ("train", "test")}  # fmt: skip
         if not parts["train"]:
             raise DataError(f"{spec} holds no images to train on")
-        train = image_module.merge(_pairs(parts["train"]), options.intensity)
+        train = image_module.merge(_named_images(parts["train"]), options.intensity)
         rule = train.intensity or options.intensity
-        test = image_module.merge(_pairs(parts["test"]), rule) if parts["test"] else None
+        test = image_module.merge(_named_images(parts["test"]), rule) if parts["test"] else None
         paths, test_paths = (
             tuple(f"{location}/{entry.name}" for entry, _ in parts[split]) for split in parts
         )
@@ -86,7 +94,7 @@ class Reader:
         A label is the index of the picture's class in the sorted names of all classes.
 
         Raises:
-          DataError: the source cannot be read, or a picture has no label.
+          DataError: the files cannot be read, or a picture has no label.
         """
         spec = f"{self.prefix}:{location}"
         if not self.has_labels(location, options):
@@ -103,17 +111,23 @@ class Reader:
         return np.array([numbers[str(entry.label)] for entry in chosen], np.int64)
 
     def class_names(self, location: str, options: Options) -> tuple[str, ...]:
-        """Return the names of the classes, by label."""
+        """Return the names of the classes, so that the name of label i is element i."""
         return _class_names(self._arranged(location, options))
 
     def _arranged(self, location: str, options: Options) -> list[Entry]:
-        """Return the pictures without their bytes, sorted by name."""
+        """Return all pictures with their final names, labels and splits, sorted by name.
+
+        The bytes of the pictures are left out.
+        """
         found = [entry._replace(content=b"") for entry in self._entries(location, options)]
         arranged = self._arrange(f"{self.prefix}:{location}", found, options)
         return sorted((entry for entry in arranged if entry is not None), key=_name)
 
     def _decoded(self, spec: str, location: str, options: Options) -> list[tuple[Entry, Images]]:
-        """Return the pictures with their decoded images, sorted by name."""
+        """Return pairs of a picture and its decoded image, sorted by the name of the picture.
+
+        The pictures have their final names, labels and splits, and no bytes.
+        """
 
         def decode(entry: Entry) -> tuple[Entry, Images] | None:
             try:
@@ -130,7 +144,7 @@ class Reader:
             return entry._replace(content=b""), single
 
         with ThreadPoolExecutor() as pool:
-            ahead = _ahead(pool, decode, self._entries(location, options))
+            ahead = _decode_in_parallel(pool, decode, self._entries(location, options))
             decoded = [pair for pair in ahead if pair is not None]
         arranged = self._arrange(spec, [entry for entry, _ in decoded], options)
         pairs = [(entry, image) for entry, (_, image) in zip(arranged, decoded, strict=True)
@@ -138,12 +152,15 @@ class Reader:
         return sorted(pairs, key=lambda pair: pair[0].name)
 
 
-def _ahead(
+def _decode_in_parallel(
     pool: ThreadPoolExecutor,
     decode: Callable[[Entry], tuple[Entry, Images] | None],
     entries: Iterable[Entry],
 ) -> Iterator[tuple[Entry, Images] | None]:
-    """Yield decode(entry) for each entry, in their order; few entries are in memory at a time."""
+    """Yield `decode(entry)` for each entry in order, computed in parallel by the thread pool.
+
+    At most `PENDING` (64) entries are in memory at a time.
+    """
     pending: deque[Future[tuple[Entry, Images] | None]] = deque()
     for entry in entries:
         pending.append(pool.submit(decode, entry))
@@ -154,13 +171,13 @@ def _ahead(
 
 
 def _class_names(entries: Iterable[Entry]) -> tuple[str, ...]:
-    """Return the sorted names of the classes; numbers in the order of their values."""
+    """Return the sorted names of the classes; names that are numbers come first, by value."""
     names = {entry.label for entry in entries if entry.label is not None}
     return tuple(sorted(names, key=lambda name: (int(name) if name.isdecimal() else 10**18, name)))
 
 
-def _pairs(decoded: Iterable[tuple[Entry, Images]]) -> Iterator[tuple[str, Images]]:
-    """Yield the name and the image of each picture."""
+def _named_images(decoded: Iterable[tuple[Entry, Images]]) -> Iterator[tuple[str, Images]]:
+    """Yield the pair (name, image) of each decoded picture."""
     for entry, image in decoded:
         yield entry.name, image
 

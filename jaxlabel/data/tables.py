@@ -1,4 +1,4 @@
-"""Readers of pictures that a table lists: `csv:FILE`, `parquet:FILE` and `hf:NAME_OR_DIR`."""
+"""Read pictures that a table lists: `csv:FILE`, `parquet:FILE` and `hf:NAME_OR_DIR`."""
 
 import csv
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,10 @@ TEST_SPLITS = ("test", "validation")
 
 
 def _column(names: list[str], known: tuple[str, ...]) -> str | None:
-    """Return the name of the first known column that a table has, in any case."""
+    """Return the first name in `known` that is also the name of a column; None if there is none.
+
+    Upper and lower case count as equal; the result is spelt as in the table.
+    """
     by_name = {name.strip().casefold(): name for name in reversed(names)}
     return next((by_name[name] for name in known if name in by_name), None)
 
@@ -29,7 +32,12 @@ def _picture_column(spec: str, names: list[str]) -> str:
 
 
 def _content(spec: str, root: Path, value: Any) -> tuple[str, bytes]:
-    """Return the name and the bytes of a picture in a cell: bytes, a path, or Hugging Face's dict.
+    """Return the name and the bytes of the picture in a cell of a table.
+
+    Args:
+      spec: the data set, for error messages.
+      root: the folder to which paths in the table are relative.
+      value: the cell: bytes, a path, or Hugging Face's dict with "path" and "bytes".
 
     Raises:
       DataError: the cell holds no picture, or names a file that cannot be read.
@@ -51,7 +59,10 @@ def _content(spec: str, root: Path, value: Any) -> tuple[str, bytes]:
 def _entry(
     spec: str, root: Path, number: int, cell: Any, label: Any, split: str = "train"
 ) -> Entry:
-    """Return the picture of a row; its number keeps the rows in their order."""
+    """Return the picture and the label of a row of a table.
+
+    The picture's name begins with the number of the row, so that sorting by name keeps the order.
+    """
     name, content = _content(spec, root, cell)
     text = None if label is None or str(label).strip() == "" else str(label).strip()
     return Entry(f"{number:09d}/{name}", content, text, split)
@@ -79,7 +90,7 @@ def _csv_entries(location: str, options: Options) -> Iterator[Entry]:
 
 
 def _split(row: Mapping[str, Any]) -> str:
-    """Return the split that a row states in a column split; train if it states none."""
+    """Return "test" if the column "split" of a row says test or validation, else "train"."""
     return "test" if str(row.get("split", "")).strip().lower() in TEST_SPLITS else "train"
 
 
@@ -88,8 +99,8 @@ def _csv_has_labels(location: str, options: Options) -> bool:
     return first is not None and _column([name for name in first if name], LABELS) is not None
 
 
-def _parquet(location: str) -> Any:
-    """Open a Parquet file.
+def _open_parquet(location: str) -> Any:
+    """Open a Parquet file (a table) and return pyarrow's object for it.
 
     Raises:
       DataError: pyarrow is missing, or the file cannot be read.
@@ -109,7 +120,7 @@ def _parquet(location: str) -> Any:
 
 def _parquet_entries(location: str, options: Options) -> Iterator[Entry]:
     spec, root = f"parquet:{location}", Path(location).expanduser().parent
-    with _parquet(location) as file:
+    with _open_parquet(location) as file:
         names = list(file.schema_arrow.names)
         picture, label = _picture_column(spec, names), _column(names, LABELS)
         columns = [name for name in (picture, label, "split") if name in names]
@@ -122,12 +133,16 @@ def _parquet_entries(location: str, options: Options) -> Iterator[Entry]:
 
 
 def _parquet_has_labels(location: str, options: Options) -> bool:
-    with _parquet(location) as file:
+    with _open_parquet(location) as file:
         return _column(list(file.schema_arrow.names), LABELS) is not None
 
 
-def _hub(location: str) -> Any:
-    """Load a data set of Hugging Face: a directory that `save_to_disk` wrote, or a name.
+def _load_hub(location: str) -> Any:
+    """Load a data set with Hugging Face's package `datasets`; return its splits by name.
+
+    Args:
+      location: a directory that `save_to_disk` wrote, or the name of a data set of the Hugging Face
+        Hub.
 
     Raises:
       DataError: the package datasets is missing, or there is no such data set.
@@ -153,7 +168,7 @@ def _hub_entries(location: str, options: Options) -> Iterator[Entry]:
     import datasets
 
     spec, number = f"hf:{location}", 0
-    for name, part in _hub(location).items():
+    for name, part in _load_hub(location).items():
         if name != "train" and name not in TEST_SPLITS:
             continue
         picture, label = _hub_columns(spec, part)
@@ -170,7 +185,10 @@ def _hub_entries(location: str, options: Options) -> Iterator[Entry]:
 
 
 def _hub_columns(spec: str, part: Any) -> tuple[str, str | None]:
-    """Return the names of the columns of pictures and of labels of a split."""
+    """Return the names of the columns of pictures and of labels of a Hugging Face data set.
+
+    The name of the column of labels is None if there is none.
+    """
     kinds = {name: type(feature).__name__ for name, feature in part.features.items()}
     pictures = [name for name, kind in kinds.items() if kind == "Image"]
     classes = [name for name, kind in kinds.items() if kind == "ClassLabel"]
@@ -179,7 +197,7 @@ def _hub_columns(spec: str, part: Any) -> tuple[str, str | None]:
 
 
 def _hub_has_labels(location: str, options: Options) -> bool:
-    part = next(iter(_hub(location).values()))
+    part = next(iter(_load_hub(location).values()))
     return _hub_columns(f"hf:{location}", part)[1] is not None
 
 

@@ -1,4 +1,4 @@
-"""Reader of data sets prepared by tensorflow-datasets, without TensorFlow."""
+"""Read data sets that tensorflow-datasets has prepared, without TensorFlow."""
 
 import io
 from collections.abc import Iterator
@@ -15,13 +15,15 @@ BATCH = 4096  # records that are read at a time; reading them singly takes three
 
 
 def read(location: str, options: Options) -> Source:
-    """Read the images of the splits "train" and "test", without decoding labels.
+    """Read the images of a data set of tensorflow-datasets (TFDS), without decoding labels.
 
-    If there is no split "test", the split "validation" is used instead.
+    The splits are "train" and "test". If there is no split "test", the split "validation" is used
+    instead.
 
     Args:
-      location: the data set's name, with its configuration and version if needed.
-      options: how the images are read, and the folder of prepared data sets.
+      location: the data set's name in TFDS, with its configuration and version if needed, such as
+        "mnist" or "mnist:3.0.1".
+      options: the settings for reading images, and the folder of prepared data sets.
 
     Raises:
       DataError: the data set is not prepared in `options.data_dir`, or it is prepared in a format
@@ -42,7 +44,7 @@ def read(location: str, options: Options) -> Source:
 
 
 def labels(location: str, options: Options, split: str) -> np.ndarray:
-    """Return the labels of the split "train" or "test", in the order of the images.
+    """Return the labels of the split "train" or "test" of a TFDS data set, in image order.
 
     Raises:
       DataError: the data set cannot be read, or has no class label or several that are not called
@@ -56,14 +58,14 @@ def labels(location: str, options: Options, split: str) -> np.ndarray:
 
 
 def class_names(location: str, options: Options) -> tuple[str, ...]:
-    """Return the names of the classes, by label."""
+    """Return the class names of a TFDS data set, so that the name of label i is element i."""
     builder = _builder(location, options)
     key = _label_key(builder)
     return tuple(builder.info.features[key].names) if key else ()
 
 
 def has_labels(location: str, options: Options) -> bool:
-    """Return True if the data set has a class label."""
+    """Return True if the TFDS data set has a class label."""
     return _label_key(_builder(location, options)) is not None
 
 
@@ -130,9 +132,10 @@ def _label_key(builder: Any) -> str | None:
 
 
 def _read_feature(builder: Any, location: str, split: str, key: str) -> Iterator[Any]:
-    """Yield one feature of each example, in its stored form, without decoding other features.
+    """Yield the stored bytes of one feature of each example of a TFDS data set.
 
-    The records are parsed here because the reader of tensorflow-datasets decodes every feature.
+    The records are parsed here because the reader of tensorflow-datasets decodes every feature,
+    which includes the label.
     """
     import tensorflow_datasets as tfds
     from tensorflow_datasets.proto import tf_example_pb2

@@ -1,1 +1,1 @@
-"""Execute one run from its configuration to its report, and use a finished run."""
+"""Execute a run (one training with one configuration), and use the files of a finished run."""

@@ -20,7 +20,7 @@ from jaxlabel.runlog.workdir import RUN
 
 QUESTIONS = "questions.csv"
 CONTRADICTIONS = "contradictions.csv"  # all files of identical images with different labels
-PICTURES = "questions"  # the folder of queried images that are no files of their own
+PICTURES = "questions"  # the folder of queried images that are not separate files
 ASKED = "asked.json"  # ids of the images that the run has queried
 
 
@@ -62,7 +62,7 @@ def account_name(account: str, workdir: Path, dataset: Dataset, url: str) -> str
       account: the name in the run's setting `account`. If it is empty, the first call makes a
         unique name, so that two runs with equal settings have different accounts.
       workdir: the run's directory, which holds run.json.
-      dataset: the images of the run; the data set's name is a part of the unique name.
+      dataset: the images of the run; the unique name begins with the data set's name.
       url: the URL of the database of labels, as `store_url` returns it.
     """
     recorded = files.read_json(workdir / RUN)
@@ -210,10 +210,10 @@ def write_questions(
 
 
 def write_pictures(workdir: Path, dataset: Dataset, items: Sequence[str]) -> dict[str, str]:
-    """Write queried images that are no files of their own as PNG, so that a person can see them.
+    """Write each image that a person must label, and that is not a separate file, as a PNG file.
 
     Returns:
-      The path of the PNG file in WORKDIR/questions/, by id.
+      A dict from the id of each image to its path in the folder questions of the run's directory.
     """
     import io
 

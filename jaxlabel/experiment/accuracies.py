@@ -78,7 +78,8 @@ def _neighbour_accuracies(
 ) -> dict[str, Any]:  # fmt: skip
     """Score a model's features: classify each test image by a vote of its nearest training images.
 
-    The vote uses the true labels of all training images, although the run did not buy them.
+    Each of these training images votes for its true label, although the run did not buy all of
+    these labels.
 
     Args:
       spec: the data set, such as "folder:DIR".

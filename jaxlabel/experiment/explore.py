@@ -173,7 +173,7 @@ def two_maps(
       points: the principal components of each image, a row per image. t-SNE uses all columns.
       truth: the true label of each image; None to colour the points by k-means cluster instead.
       classes: the names of the classes.
-      clusterings: k-means clusterings of the images; the colours show one of them.
+      clusterings: k-means clusterings of the images; one gives the colours if `truth` is None.
       seed: the seed for choosing the images.
 
     Returns:

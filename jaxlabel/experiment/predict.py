@@ -34,8 +34,8 @@ class Trained(NamedTuple):
       config: the configuration of the run.
       classes: the names of the classes.
       shape: the shape (height, width, channels) of the images that the model accepts.
-      intensity: the rule LOW:HIGH by which pictures with more than 8 bits were scaled; "" if there
-        were none.
+      intensity: "LOW:HIGH", the two pixel values that become 0 and 255 in pictures with more than 8
+        bits; empty if the run had none.
       gives: "classes" if the model's outputs are class probabilities, "clusters" if they are
         probabilities of clusters, which have no class names.
     """
@@ -116,9 +116,9 @@ def predict(
 ) -> str:  # fmt: skip
     """Write a CSV file with the predicted class of each image, and return a message for the user.
 
-    The model of a finished run makes the predictions. The images are resized and converted to grey
-    or rgb by the settings of this run, and pictures with more than 8 bits are scaled by its rule.
-    The message says what was converted, and which files were left out.
+    The model of a finished run makes the predictions. The images are resized, converted to grey or
+    rgb, and scaled to 8 bits as the images of this run were. The message says what was converted,
+    and which files were left out.
 
     Args:
       workdir: the directory of a finished run.

@@ -202,9 +202,9 @@ def _open_store(
       log: the run's log, which shows the messages of the import.
 
     Raises:
-      UsageError: some images have a label neither in the database nor in the data set, but
-        `settings` need all labels: they ask for noisy labels, or stop the run by labels that it did
-        not buy.
+      UsageError: some images have a label neither in the database nor in the data set, but the run
+        needs all labels, because `settings` ask for noisy labels, or use labels that were not
+        bought to decide when to stop.
     """
     store = LabelStore(url)
     missing = store.num_labelled(dataset.name, dataset.train_items) < len(dataset.train_items)

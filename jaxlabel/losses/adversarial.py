@@ -22,9 +22,11 @@ def real_logit(logits: Float[Array, "batch classes"]) -> Float[Array, "batch"]:
 def real_loss(logits: Float[Array, "batch classes"], target: float = 1.0) -> Float[Array, "batch"]:
     """Return a GAN discriminator's loss -log D(x) for each real image, from its class logits.
 
-    D(x) is the discriminator's probability that image x is real (Salimans et al. 2016, section 5).
+    D(x) = Z / (Z + 1) is the discriminator's probability that image x is real, where Z is the sum
+    of exp(logit) over the classes (Salimans et al. 2016, section 5).
 
     Args:
+      logits: the class logits of real images.
       target: the target value of D(x). With a value below 1 (one-sided label smoothing, section
         3.4) the loss is the cross-entropy between this target and D(x).
     """
@@ -35,8 +37,8 @@ def real_loss(logits: Float[Array, "batch classes"], target: float = 1.0) -> Flo
 def fake_loss(logits: Float[Array, "batch classes"]) -> Float[Array, "batch"]:
     """Return a GAN discriminator's loss -log(1 - D(x)) for each generated image.
 
-    D(x) is the discriminator's probability that image x is real, computed from the class logits
-    (Salimans et al. 2016, section 5).
+    D(x) = Z / (Z + 1) is the discriminator's probability that image x is real, where Z is the sum
+    of exp(logit) over the class logits of the image (Salimans et al. 2016, section 5).
     """
     return jax.nn.softplus(real_logit(logits))
 

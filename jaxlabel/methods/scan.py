@@ -44,7 +44,7 @@ from jaxlabel.semisupervised import setup
 
 @dataclasses.dataclass
 class Config(simclr.Config):
-    """Settings of SCAN clustering and of its encoder's training; configs/scan.py has examples."""
+    """The settings of SCAN clustering and of its encoder's training; see configs/scan.py."""
 
     clusters: int = setting(
         0, "number of clusters; 0: as many as the label store has classes", low=0
@@ -132,7 +132,7 @@ def run(
     key: Key[Array, ""],
     log: Log,
 ) -> Predictor:
-    """Cluster the images without labels; with a budget, buy labels and train a classifier.
+    """Cluster the images by SCAN; with a budget, also buy labels and train a classifier.
 
     Returns:
       With a budget, the classifier; without one, a model that predicts clusters.
@@ -175,9 +175,9 @@ def pretext_key(key: Key[Array, ""]) -> Key[Array, ""]:
 def mine(
     config: Config, encoder: Any, images: UInt8[np.ndarray, "n h w c"], log: Log
 ) -> scan.Mined:
-    """Find the nearest neighbours of each image; return them with features and neighbour graph.
+    """Find each image's nearest neighbours in the features of `encoder` (SCAN calls this mining).
 
-    This step of SCAN is called mining. Neighbours are nearest in the features of `encoder`.
+    The result also has the features of the images and the leading eigenvectors of their graph.
     """
     features = pretext.features_of(simclr.fit_representation(config, encoder, images), images)
     graph_neighbours, components = config.graph_neighbours, config.graph_components
@@ -234,20 +234,19 @@ def self_label(
     config: Config, model: scan.Assigner, images: UInt8[np.ndarray, "n h w c"], mined: scan.Mined,
     num_clusters: int, key: Key[Array, ""], log: Log,
 ) -> tuple[scan.Assigner, Float[np.ndarray, "n k"], str]:  # fmt: skip
-    """Train a model on its own confident cluster predictions, unless the clusters get worse.
+    """Train a network on the confident cluster predictions of `model` (self-labelling).
 
-    This step is called self-labelling. Measures that need no labels decide whether the clusters got
-    worse; if so, the trained network is discarded and the given model is kept. In this case, if the
-    setting `student` names another network, that network is trained to imitate the original
-    clusters on all images, with more weight on small clusters. It becomes the returned model, but
-    the returned cluster probabilities stay those of the given model.
+    If measures that need no labels show that the clusters got worse, the network is discarded. The
+    returned model is then `model`; but if the setting `student` names another network, it is that
+    network, trained to predict each image's most probable cluster, with more weight on small
+    clusters.
 
     Args:
       model: the trained encoder with the best clustering head.
 
     Returns:
-      The model, the cluster probabilities of all images, and a text: the reason why self-labelling
-      was discarded, or an empty string if it was not.
+      The returned model, the cluster probabilities of all images (those of `model` if the network
+      was discarded), and why it was discarded (an empty string if it was not).
     """
     student_key, learn_key, other_key, imitate_key = jax.random.split(key, 4)
     shares = predict_probabilities(model, images)
@@ -284,11 +283,10 @@ def self_label(
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
-    """Return a function that builds an untrained model from an `nnx.Rngs`.
+    """Return a function that builds the untrained network of a run from an `nnx.Rngs`.
 
-    To load a saved model, the caller builds a network with this function and then overwrites its
-    weights with the saved ones. The model has one output per class; in a run without a budget, one
-    output per cluster.
+    A saved model is loaded by building a network and replacing its weights. The network has one
+    output per class, or in a run without a budget one per cluster.
     """
     student = config.student != "same"
     if config.budget > 0:

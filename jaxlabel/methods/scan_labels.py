@@ -41,7 +41,10 @@ SHARE = 0.5
 
 @dataclasses.dataclass
 class Settings(sequential_queries.Settings, refinement.Settings):
-    """The settings of semi-supervised training, which the SCAN recipe derives from its own."""
+    """The settings of semi-supervised training that the SCAN recipe passes to shared functions.
+
+    `training_settings` computes them from the settings of SCAN.
+    """
 
 
 class Trained(NamedTuple):
@@ -68,9 +71,10 @@ def learn_from_labels(
       config: the settings of SCAN (`scan.Config`).
       model: SCAN's network. The training starts from its encoder, with an untrained head.
       images: all training images.
-      mined: the encoder's features of the images and the spectral embedding of their graph.
+      mined: the encoder's features of the images, their nearest neighbours, and the spectral
+        embedding of their neighbour graph.
       clusters: the cluster of each image.
-      oracle: the labeller, from which labels are bought.
+      oracle: the object that sells labels and keeps the budget.
 
     Raises:
       BudgetExceeded: the budget does not buy a single label.
@@ -106,8 +110,11 @@ def learn_from_labels(
 def training_settings(config: Any) -> Settings:
     """Return the settings of semi-supervised training that follow from the settings of SCAN.
 
-    All classes count as equally frequent, as SCAN's clusters do, unless `config.prior` gives other
-    shares of the clusters. Then the shares of the classes are estimated from the labels.
+    If `config.prior` is empty, all classes are assumed to be equally frequent. If it has other
+    shares of the clusters, the class frequencies are estimated from the bought labels.
+
+    Args:
+      config: the settings of SCAN (`scan.Config`).
     """
     return Settings(
         kind=config.kind, objective="graph", graph_targets_share=1.0, threshold=0.0,
@@ -120,10 +127,10 @@ def training_settings(config: Any) -> Settings:
 def name_agreeing_clusters(
     targets: Float[np.ndarray, "n classes"], clusters: Int[np.ndarray, "n"], labelled: Labelled
 ) -> Float[np.ndarray, "n classes"]:
-    """Return the targets with the label of the cluster wherever all bought labels of it agree.
+    """Replace the targets of each cluster in which all bought labels agree by that label.
 
-    If the labels bought in a cluster contradict each other, its images keep their targets, and so
-    do the images of a cluster without a label. A bought label is thus never overruled by a cluster.
+    The other targets are returned unchanged: those in clusters without a bought label, and those in
+    clusters whose bought labels differ.
 
     Args:
       targets: the one-hot targets of the images, from label propagation.
@@ -141,7 +148,9 @@ def name_agreeing_clusters(
 def average_over_neighbours(
     targets: Float[np.ndarray, "n classes"], neighbours: Int[np.ndarray, "n k"], labelled: Labelled
 ) -> Float[np.ndarray, "n classes"]:
-    """Return the mean target of each image and its nearest neighbours; bought labels stay.
+    """Return, for each image, the mean of its target and the targets of its nearest neighbours.
+
+    An image whose label was bought has this label as its one-hot target instead.
 
     Args:
       targets: the one-hot targets of the images.
@@ -160,18 +169,19 @@ def buy_labels(
     settings: Settings, graph: cluster.Graph, points: Float[np.ndarray, "n d"],
     clusters: Int[np.ndarray, "n"], oracle: Oracle, key: Key[Array, ""], log: Log,
 ) -> Labelled:  # fmt: skip
-    """Spend the budget on labels: the clusters' typical images first, then sequential queries.
+    """Spend the budget on labels of clustered images, and return the labels bought.
 
-    The first round labels the most typical image of each cluster, the largest cluster first. Each
-    further round propagates the labels over the graph and labels the medoids of the regions in
-    which the result is most uncertain (semisupervised/sequential_queries.py).
+    The first round buys the label of the most typical image of each cluster, the largest cluster
+    first. Each further round propagates the labels over the graph. It then buys the labels of the
+    central images of those regions (groups of neighbouring images) in which the propagated labels
+    are most uncertain (semisupervised/sequential_queries.py).
 
     Args:
       settings: the settings of the label propagation.
       graph: the neighbour graph of the images.
       points: one vector per image, in a space in which clusters are compact.
       clusters: the cluster of each image.
-      oracle: the labeller, from which labels are bought.
+      oracle: the object that sells labels and keeps the budget.
       key: the random key of the division into regions.
 
     Raises:
@@ -214,9 +224,13 @@ def buy_labels(
 
 
 def num_regions(num_labels: int) -> int:
-    """Return the number of regions that the queries after `num_labels` labels choose from.
+    """Return the number of regions into which the images are divided to choose the next queries.
 
-    It is `sequential_queries.REGIONS`, doubled until there are two regions per label.
+    A region is a group of neighbouring images. The number is `sequential_queries.REGIONS`, doubled
+    until it is at least two per label.
+
+    Args:
+      num_labels: the number of labels bought so far.
     """
     regions = sequential_queries.REGIONS
     while regions < 2 * num_labels:

@@ -1,4 +1,4 @@
-"""The number of clusters, the networks and the final classifier of the SCAN recipe (scan.py)."""
+"""Helpers of the SCAN recipe (scan.py): choose the number of clusters, and build the networks."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ def count_clusters(config: Any, num_classes: int, num_images: int | None = None)
     """Return the number of clusters: the setting `clusters`, or if it is 0 the number of classes.
 
     Raises:
-      UsageError: the number is below 2, above `num_images`, or differs from the number of expected
-        cluster sizes in the setting `prior`.
+      UsageError: the number is below 2, above the number of images, or not the number of shares in
+        the setting `prior`, which lists the expected share of each cluster.
     """
     count = config.clusters or num_classes
     shares = config.shares()
@@ -53,11 +53,13 @@ def make_student(
     config: Any, model: scan.Assigner, shape: tuple[int, ...], num_clusters: int,
     key: Key[Array, ""],
 ) -> scan.Assigner:  # fmt: skip
-    """Return the network that learns the clusters: `model`, or the one that the settings name.
+    """Return the network for self-labelling, which is trained on SCAN's own cluster predictions.
+
+    It is `model` if the setting `student` is "same"; otherwise an untrained network of the type
+    that this setting names.
 
     Args:
-      config: the settings of SCAN. The setting `student` names the network; "same" stands for the
-        network `model`.
+      config: the settings of SCAN.
       model: the trained encoder with the best clustering head.
       shape: the shape of an image.
       num_clusters: the number of clusters.
@@ -68,7 +70,12 @@ def make_student(
 
 
 def with_new_head(model: scan.Assigner, outputs: int, key: Key[Array, ""]) -> scan.Assigner:
-    """Return the encoder of `model` with an untrained linear head of `outputs` logits."""
+    """Return a copy of a network with an untrained linear head that has `outputs` outputs.
+
+    Args:
+      model: an encoder with a head; the encoder keeps its weights.
+      outputs: the number of clusters or classes.
+    """
     return train.init(
         lambda rngs: scan.Assigner(model.encoder, _make_head(model.encoder, outputs, rngs)), key
     )

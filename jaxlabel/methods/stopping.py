@@ -86,12 +86,13 @@ class StoppingRule:
     def should_audit(self, pool: PoolPredictions, labelled: Labelled, max_labels: int) -> bool:
         """Return True if an audit of at most `max_labels` labels is likely to certify the target.
 
-        An audit buys labels of random images to measure the accuracy. Likely means with a
-        probability of about one half. If the accuracy is only just at the target, an audit takes
-        thousands of labels, so the predicted error must be well below the allowed one. The error
-        rate is assumed to be 1.5 times the networks' mean uncertainty on the unlabelled images of
-        `pool`. Once an audit has measured the ratio of error rate to mean uncertainty, that ratio
-        replaces 1.5.
+        The target is the accuracy to prove, and the allowed error rate is 1 - target. An audit buys
+        labels of random images to measure the error rate. Likely means with a probability of about
+        one half. An audit takes thousands of labels if the error rate is just below the allowed
+        one, so the predicted error rate must be well below it. This prediction is 1.5 times the
+        networks' mean uncertainty on the unlabelled images of `pool`. Once an audit has measured
+        the ratio of error rate to mean uncertainty, that ratio replaces 1.5. Without a certificate,
+        the mean confidence must reach the target.
         """
         unlabelled = ~np.isin(pool.rows, labelled.indices)
         probabilities = pool.predictions.probabilities[unlabelled]

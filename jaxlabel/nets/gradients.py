@@ -55,16 +55,17 @@ def oriented_gradients(
 def pool_cells(
     maps: Float[Array, "batch h w k"], cell: int, axis: int
 ) -> Float[Array, "batch rows columns k"]:
-    """Return feature maps at the resolution of a coarser grid, by weighted sums along one axis.
+    """Reduce one axis of the feature maps to the resolution of a grid with cells of `cell` pixels.
 
     Each cell of the grid gets the weighted sum of the pixels around its centre. The weight falls
-    linearly from 1 at the centre to 0 at a distance of `cell` pixels. The function adds slices of
-    the array: on a CPU this takes half the time of multiplying by a matrix of weights.
+    linearly from 1 at the centre to 0 at a distance of `cell` pixels. To pool both axes, call the
+    function once for each. It adds slices of the array: on a CPU this takes half the time of
+    multiplying by a matrix of weights.
 
     Args:
       maps: the feature maps, an array (batch, height, width, features).
       cell: the side of a grid cell, in pixels.
-      axis: the axis to sum along: 1 for the height, 2 for the width.
+      axis: the axis to reduce: 1 for the height, 2 for the width.
     """
     side, first, last = maps.shape[axis], *centres(maps.shape[axis], cell)[[0, -1]]
     near = range(math.floor(first - cell) + 1, math.ceil(first + cell))

@@ -130,8 +130,8 @@ def features_with_components(
     """Train a contrastive encoder; return its features concatenated with principal components.
 
     The encoder's input is the oriented gradients of the images, as in configs/simclr.py for grey
-    images on a CPU. The encoder's features have two fifths of the squared length of the result. No
-    labels are used.
+    images on a CPU. In each returned vector, the encoder's features make up 2/5 of the squared
+    Euclidean norm, and the principal components 3/5. No labels are used.
 
     Args:
       images: the training images.

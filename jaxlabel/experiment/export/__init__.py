@@ -1,1 +1,1 @@
-"""Export the classifier of a finished run as a bundle that other programs read."""
+"""Export the classifier of a finished run as a folder of files that other programs can read."""

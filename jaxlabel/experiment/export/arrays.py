@@ -1,4 +1,4 @@
-"""Write and read a model's arrays in the format safetensors, each under its name in the model."""
+"""Write and read the arrays of a model in the file format safetensors."""
 
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ def names_of(model: Any) -> list[str]:
 
 
 def to_safetensors(model: Any, metadata: dict[str, str]) -> bytes:
-    """Return a safetensors file of a model's arrays.
+    """Return the bytes of a safetensors file that contains a model's arrays by name.
 
     Args:
       model: a pytree of arrays.
-      metadata: texts that the file's header carries.
+      metadata: texts to store in the header of the file, by name.
 
     Raises:
       ImportError: the package safetensors is not installed.
@@ -36,7 +36,7 @@ def restore(file: Path, like: Any) -> Any:
     """Return the model whose arrays are in a safetensors file.
 
     Args:
-      file: a file that holds what `to_safetensors` returned.
+      file: the path of a file that `to_safetensors` made.
       like: a pytree with the structure, shapes and dtypes of the model.
 
     Raises:

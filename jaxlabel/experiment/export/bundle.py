@@ -1,4 +1,7 @@
-"""Write the bundle of a finished run: its classifier in several formats, and what to know of it."""
+"""Write the bundle of a finished run: a folder with its classifier in several file formats.
+
+It also has a model card, the settings that a program needs to use the model, and the run's result.
+"""
 
 import functools
 import importlib.util
@@ -34,24 +37,26 @@ FORMATS = {
     "stablehlo": ("flatbuffers",),
 }
 PARITY_IMAGES = 256
-LIMIT = 1e-4  # the largest difference of a probability with which a bundle is written
-PRIVATE = ("store", "account", "data_dir")  # settings that say where a user keeps things
+LIMIT = 1e-4  # if a probability differs by more, no bundle is written
+PRIVATE = ("store", "account", "data_dir")  # settings with paths and addresses of the user
 
 
 def export(workdir: Path, out: Path, formats: str = ",".join(FORMATS)) -> str:
     """Write the bundle of a finished run, and return a message for the user.
 
-    Every format is loaded again and compared with the network on 256 images.
+    The bundle is a folder with the classifier in several file formats and a model card. Each
+    exported file is loaded again, and its predictions for 256 images are compared with those of the
+    network.
 
     Args:
       workdir: the directory of a finished run.
-      out: the directory to write; a bundle that is there is replaced.
-      formats: names of FORMATS, separated by commas.
+      out: the directory to write; a bundle in it is replaced.
+      formats: names of file formats, separated by commas, such as "safetensors,onnx".
 
     Raises:
-      UsageError: the run is not finished or gives no classes, a package is missing, or `out` holds
-        something else.
-      JaxlabelError: the network cannot be exported, or an exported network computes something else.
+      UsageError: the run is not finished or its model does not predict classes or clusters, a
+        package is missing, or `out` contains something that is no bundle.
+      JaxlabelError: the network cannot be exported, or an exported file gives other predictions.
     """
     chosen = _formats(formats)
     check_free(out)
@@ -60,7 +65,7 @@ def export(workdir: Path, out: Path, formats: str = ",".join(FORMATS)) -> str:
         raise UsageError(f"{workdir} learned features, no classes: there is nothing to export")
     record = public_record(files.read_json(workdir / "result.json") or {})
     program = Program(trained.model, trained.shape)
-    contents = _contents(program, trained, record, chosen)
+    contents = _model_files(program, trained, record, chosen)
     images, origin = parity_images(trained)
     differences = compare(program, trained.model, contents, images)
     worst = max(differences.values())
@@ -77,14 +82,14 @@ def export(workdir: Path, out: Path, formats: str = ",".join(FORMATS)) -> str:
         contents["predict.py"] = Path(__file__).with_name("predict_script.py").read_bytes()
     if (workdir / "session.json").is_file():
         contents["session.json"] = (workdir / "session.json").read_bytes()
-    _write(out, contents)
+    _write_folder(out, contents)
     shown = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
     return (f"{out}: {', '.join(sorted(contents))}\n"
             f"largest difference on {len(images)} {origin}: {shown}")  # fmt: skip
 
 
 def _formats(given: str) -> list[str]:
-    """Return the formats in a list with commas.
+    """Return the names of file formats in a text, such as "safetensors,onnx", as a list.
 
     Raises:
       UsageError: a format is unknown, or a package that it needs is not installed.
@@ -103,10 +108,12 @@ def _formats(given: str) -> list[str]:
 
 
 def check_free(out: Path) -> None:
-    """Check that a directory is missing, empty, or a bundle that may be replaced.
+    """Check that a bundle (the files of an exported model) may be written to a directory.
+
+    This is so if the directory does not exist, is empty, or contains a bundle.
 
     Raises:
-      UsageError: the path holds something else.
+      UsageError: `out` is a file, or contains something that is no bundle.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out={out} is a file: name a directory")
@@ -118,17 +125,20 @@ def check_free(out: Path) -> None:
 
 
 def public_record(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a result without the settings that say where its user keeps files and labels."""
+    """Return the content of a run's result.json without private settings.
+
+    These are the paths and addresses of the user's images and labels.
+    """
     config = {name: "" if name in PRIVATE else value for name, value in record["config"].items()}
     if ":" in str(config.get("data", "")):
         config["data"] = f"{config['data'].partition(':')[0]}:{record['dataset']}"
     return record | {"config": config}
 
 
-def _contents(
+def _model_files(
     program: Program, trained: Trained, record: dict[str, Any], chosen: list[str]
 ) -> dict[str, bytes]:
-    """Return the model's files by their names."""
+    """Return the bytes of the exported model in each format, by file name ("model.onnx")."""
     about = f"jaxlabel {record['method']} on {record['dataset']}"
     make = {
         "safetensors": lambda: arrays.to_safetensors(trained.model, {"made_by": about}),
@@ -139,9 +149,10 @@ def _contents(
 
 
 def parity_images(trained: Trained) -> tuple[UInt8[np.ndarray, "n h w c"], str]:
-    """Return images to compare models on, and a word for what they are.
+    """Return images on which to compare an exported model with the network, and a name for them.
 
-    They are the run's test images, else its training images; random pixels if neither can be read.
+    They are the first 256 test images of the run; without test images, the first training images;
+    or random pixels if the run's images cannot be read. The name is "test images", for example.
     """
     options = options_of(trained.config)
     try:
@@ -159,9 +170,18 @@ def parity_images(trained: Trained) -> tuple[UInt8[np.ndarray, "n h w c"], str]:
 def compare(
     program: Program, model: Any, contents: dict[str, bytes], images: UInt8[np.ndarray, "n h w c"]
 ) -> dict[str, float]:
-    """Return the largest difference of a probability between each exported file and the network.
+    """Return how far the probabilities of each exported file differ from those of the network.
 
-    Where the device computes in half precision, the network is computed in float32 on the CPU.
+    If the device computes in half precision, the network is computed in float32 on the CPU.
+
+    Args:
+      program: the network as a program of JAX primitives.
+      model: the network.
+      contents: the bytes of each exported file, by its name.
+      images: the images for which the class probabilities are compared.
+
+    Returns:
+      The largest absolute difference of a probability, by file name.
     """
     if compute_dtype() == np.float32:
         wanted = predict_probabilities(model, images)
@@ -202,7 +222,16 @@ def _run_safetensors(
 def configuration(
     trained: Trained, record: dict[str, Any], formats: list[str], parity: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the content of the bundle's config.json."""
+    """Return the content of config.json, which tells programs how to use an exported model.
+
+    It has the class names, the image shape, and the names of input, output and files.
+
+    Args:
+      trained: the model of the run.
+      record: the content of the run's result.json.
+      formats: the file formats of the exported model.
+      parity: how far the exported files' probabilities differ from those of the network.
+    """
     clusters = trained.gives == "clusters"
     count = int(record.get("clusters", 0)) if clusters else len(trained.classes)
     names = [f"cluster {number}" for number in range(count)] if clusters else trained.classes
@@ -234,8 +263,13 @@ def _json(value: dict[str, Any]) -> bytes:
     return text.encode() + b"\n"
 
 
-def _write(out: Path, contents: dict[str, bytes]) -> None:
-    """Write a directory of files, all or none of them."""
+def _write_folder(out: Path, contents: dict[str, bytes]) -> None:
+    """Write files into a directory, all of them or (after an error) none.
+
+    Args:
+      out: the directory; its old content is deleted.
+      contents: the bytes of each file, by its name.
+    """
     partial = out.absolute().with_name(f".{out.absolute().name}.part")
     with files.write_errors(out):
         shutil.rmtree(partial, ignore_errors=True)

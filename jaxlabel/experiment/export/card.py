@@ -1,15 +1,18 @@
-"""Write the model card of a bundle: README.md with a YAML header for the Hugging Face Hub."""
+"""Write the model card of an exported model: README.md for the Hugging Face Hub.
+
+It begins with a YAML header, from which the Hub takes the model's properties.
+"""
 
 import json
 from typing import Any
 
 
 def model_card(record: dict[str, Any], settings: dict[str, Any]) -> str:
-    """Return the text of README.md.
+    """Return the text of an exported model's README.md.
 
     Args:
       record: the content of the run's result.json.
-      settings: the content of the bundle's config.json.
+      settings: the content of the exported model's config.json.
     """
     title = f"{record['dataset']}: {len(settings['classes'])} {settings['gives']}"
     height, width, _ = settings["image"]["shape"]
@@ -43,7 +46,7 @@ def model_card(record: dict[str, Any], settings: dict[str, Any]) -> str:
 
 
 def _header(record: dict[str, Any]) -> str:
-    """Return the YAML header; JSON texts are valid YAML."""
+    """Return the YAML header of the model card; values are written as JSON, which is valid YAML."""
     lines = ["---", "library_name: jaxlabel", "pipeline_tag: image-classification",
              "tags: [few-labels, active-learning, semi-supervised, onnx]"]  # fmt: skip
     if record.get("test_accuracy") is not None:
@@ -67,7 +70,7 @@ def _labels(record: dict[str, Any]) -> str:
 
 
 def _ledger(record: dict[str, Any]) -> str:
-    """Return a table of the labels bought, by purpose and round."""
+    """Return a Markdown table of the number of labels that the run bought, by purpose and round."""
     if not record["ledger"]:
         return ""
     rows = [f"| {entry['purpose']} | {entry['round']} | {entry['labels']} | {entry['cost']:g} |"

@@ -1,7 +1,8 @@
-"""Convert a program of JAX primitives to ONNX.
+"""Convert a program of JAX primitives to the file format ONNX.
 
-This knows the primitives that jaxlabel's networks are made of. jax2onnx knows more of them, but it
-requires another version of Orbax than jaxlabel, and it refuses the sums of `nets.GroupNorm`.
+This module converts the primitives of which jaxlabel's networks consist. jax2onnx converts more of
+them, but it requires another version of Orbax than jaxlabel, and it raises an error for the sums of
+`nets.GroupNorm`.
 """
 
 from collections.abc import Sequence
@@ -36,14 +37,14 @@ REDUCTIONS = {"reduce_sum": "ReduceSum", "reduce_max": "ReduceMax", "reduce_min"
 
 
 def to_onnx(program: Program, description: str = "") -> bytes:
-    """Return an ONNX file that computes what the program does.
+    """Convert a classifier to ONNX, and return the bytes of the file.
 
     The input "images" is uint8 (batch, height, width, channels), and the output "probabilities" is
     float32 (batch, classes).
 
     Args:
       program: the classifier.
-      description: a text that the file carries.
+      description: a text to store in the file.
 
     Raises:
       JaxlabelError: the classifier uses a primitive that this converter does not know.
@@ -73,12 +74,23 @@ def _constant(array: Any) -> Value:
 
 
 def _convert(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
-    """Add the nodes for one primitive and return its outputs."""
+    """Convert one JAX primitive: add its ONNX nodes to the graph, and return its outputs.
+
+    If all inputs are constants, the outputs are computed now, and no node is added.
+
+    Args:
+      graph: the ONNX graph.
+      equation: the application of the primitive in JAX's program.
+      inputs: its inputs in the ONNX graph.
+
+    Raises:
+      JaxlabelError: the primitive is not known.
+    """
     name = equation.primitive.name
     known = all(value.constant is not None for value in inputs)
     whole = all(BATCH not in sides_of(out.aval) for out in equation.outvars)
-    if known and whole:  # what does not depend on the images is computed now
-        return _computed(equation, inputs)
+    if known and whole:  # the result does not depend on the images
+        return _constant_outputs(equation, inputs)
     if name in IDENTITIES:
         return inputs
     if name in ELEMENTWISE:
@@ -94,8 +106,8 @@ def _convert(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
     return result if isinstance(result, list) else [result]
 
 
-def _computed(equation: Any, inputs: list[Value]) -> list[Value]:
-    """Compute a primitive whose inputs are constants."""
+def _constant_outputs(equation: Any, inputs: list[Value]) -> list[Value]:
+    """Compute the outputs of a JAX primitive whose inputs are all constants."""
     arrays = [
         jax.numpy.broadcast_to(np.asarray(value.constant), atom.aval.shape)
         for value, atom in zip(inputs, equation.invars, strict=True)
@@ -114,9 +126,12 @@ def _elementwise(graph: Graph, kind: str, inputs: Sequence[Value]) -> Value:
 
 
 def _reduce(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
-    """Convert sums, maxima and minima over axes.
+    """Add the ONNX nodes for a JAX primitive that takes sums, maxima or minima over axes.
 
-    `lax.reduce` of several arrays is converted where it adds each of them up.
+    `lax.reduce` may reduce several arrays at once; it is converted if it sums each of them.
+
+    Raises:
+      JaxlabelError: it is `lax.reduce` with a function other than addition.
     """
     name, parameters = equation.primitive.name, equation.params
     axes = parameters["axes"] if name in REDUCTIONS else parameters["dimensions"]

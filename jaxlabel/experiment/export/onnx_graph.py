@@ -1,7 +1,7 @@
-"""Collect the nodes of an ONNX graph, and keep track of the shape of each value.
+"""Collect the nodes of an ONNX graph, and keep the shape of each value.
 
-A value that JAX has broadcast keeps sides of length 1 in ONNX as long as possible, because ONNX's
-arithmetic broadcasts by itself.
+If JAX broadcasts an array, its value in the ONNX graph keeps sides of length 1 as long as possible,
+because ONNX's arithmetic broadcasts by itself.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ BATCH = "batch"
 
 
 class Value(NamedTuple):
-    """A value in the graph: a constant, or the output of a node.
+    """A value in an ONNX graph: a constant, or the output of a node.
 
     Attributes:
-      name: the name in the graph; "" for a constant that no node has used yet.
-      sides: the sides of the array that ONNX holds: numbers, or `BATCH` for the number of images.
-        A side of 1 may stand for a longer side of JAX's array.
-      constant: the array, if the value is known without images.
+      name: the name in the graph; empty for a constant that no node has used yet.
+      sides: the lengths of the array's axes in ONNX: numbers, or `BATCH` for the number of images.
+        The length is 1 for an axis along which JAX has repeated the array.
+      constant: the array, if the value does not depend on the images; else None.
     """
 
     name: str
@@ -29,12 +29,12 @@ class Value(NamedTuple):
 
 
 def sides_of(aval: Any) -> tuple[int | str, ...]:
-    """Return the sides of a JAX array's type, with `BATCH` for the symbolic one."""
+    """Return the shape of a JAX array type, with `BATCH` for the symbolic number of images."""
     return tuple(side if isinstance(side, int) else BATCH for side in aval.shape)
 
 
 def broadcast_sides(values: Sequence[Value]) -> tuple[int | str, ...]:
-    """Return the sides of the result of ONNX's arithmetic on these values."""
+    """Return the shape of the result of an elementwise operation on values, after broadcasting."""
     rank = max(len(value.sides) for value in values)
     shapes = [(1,) * (rank - len(value.sides)) + value.sides for value in values]
     return tuple(next((side for side in sides if side != 1), 1)
@@ -42,7 +42,7 @@ def broadcast_sides(values: Sequence[Value]) -> tuple[int | str, ...]:
 
 
 class Graph:
-    """The nodes and constants of an ONNX graph that grows."""
+    """An ONNX graph under construction: the nodes and constants that were added so far."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -54,7 +54,14 @@ class Graph:
     def node(
         self, kind: str, inputs: Sequence[str], sides: Sequence[int | str], **attributes: Any
     ) -> Value:
-        """Add a node with one output and return the output."""
+        """Add a node with one output to the graph, and return the output.
+
+        Args:
+          kind: the name of the ONNX operator, such as "MatMul".
+          inputs: the names of the inputs.
+          sides: the shape of the output.
+          attributes: the attributes of the operator.
+        """
         from onnx import helper
 
         self._count += 1
@@ -64,11 +71,14 @@ class Graph:
         return Value(name, tuple(sides))
 
     def made_by(self, value: Value) -> tuple[str, list[str]]:
-        """Return the kind and the inputs of the node that made a value; ("", []) if none did."""
+        """Return the operator and the input names of the node whose output is `value`.
+
+        The result is ("", []) if the value is not the output of a node.
+        """
         return self._made.get(value.name, ("", []))
 
     def constant(self, array: np.ndarray) -> str:
-        """Return the name of a constant, and store it unless an equal one is stored."""
+        """Store an array in the graph and return its name; equal arrays are stored once."""
         array = np.asarray(array)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._interned:
@@ -78,11 +88,14 @@ class Graph:
         return self._interned[key]
 
     def name(self, value: Value) -> str:
-        """Return the name by which nodes refer to a value."""
+        """Return the name of a value in the graph; a constant is first stored in the graph."""
         return value.name if value.constant is None else self.constant(value.constant)
 
     def reshape(self, value: Value, sides: Sequence[int | str]) -> Value:
-        """Reshape a value; at most one side may be the batch."""
+        """Return a value with another shape; a node is added if needed.
+
+        At most one element of `sides`, the new shape, may be `BATCH`.
+        """
         sides = tuple(sides)
         if sides == value.sides:
             return value
@@ -92,7 +105,7 @@ class Graph:
         return self.node("Reshape", [value.name, self.constant(target)], sides)
 
     def transpose(self, value: Value, order: Sequence[int]) -> Value:
-        """Permute the axes of a value."""
+        """Return a value with its axes in another order; a node is added if needed."""
         if list(order) == list(range(len(value.sides))):
             return value
         sides = tuple(value.sides[axis] for axis in order)
@@ -101,11 +114,12 @@ class Graph:
         return self.node("Transpose", [value.name], sides, perm=list(order))
 
     def expanded(self, value: Value, sides: Sequence[int | str], batch_of: str) -> Value:
-        """Repeat the sides of length 1 until the value has the sides that JAX's array has.
+        """Return a value repeated along its axes of length 1 to the shape of JAX's array.
 
         Args:
-          sides: the sides of JAX's array.
-          batch_of: the name of an input whose first side is the number of images.
+          value: the value, which may have axes of length 1 along which JAX has repeated the array.
+          sides: the shape of JAX's array.
+          batch_of: the name of an input whose first axis has the length of the number of images.
         """
         sides = tuple(sides)
         if sides == value.sides:
@@ -122,7 +136,13 @@ class Graph:
         return self.node("Expand", [self.name(value), target], sides)
 
     def model(self, shape: Sequence[int], output: Value, description: str) -> bytes:
-        """Return the ONNX file of the graph, from input "images" to output "probabilities"."""
+        """Return the bytes of the ONNX file of the graph.
+
+        Args:
+          shape: height, width and channels of the input "images".
+          output: the value that becomes the output "probabilities".
+          description: a text to store in the file.
+        """
         import onnx
         from onnx import TensorProto, helper, numpy_helper
 

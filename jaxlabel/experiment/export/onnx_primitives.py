@@ -1,4 +1,4 @@
-"""Convert one JAX primitive each to nodes of an ONNX graph; `CONVERTERS` lists the functions."""
+"""Convert single JAX primitives to ONNX nodes; `CONVERTERS` has a function for each primitive."""
 
 import string
 from collections.abc import Callable
@@ -9,18 +9,18 @@ import numpy as np
 from jaxlabel.errors import JaxlabelError
 from jaxlabel.experiment.export.onnx_graph import Graph, Value, broadcast_sides, sides_of
 
-END = 2**31 - 1  # an end of a slice past every array
-START = -(2**31)  # the end of a reversed slice that includes the first element
+END = 2**31 - 1  # the end of a slice up to the last element
+START = -(2**31)  # the end of a reversed slice down to the first element
 
 
 class Call:
-    """A primitive that is applied to values.
+    """One application of a JAX primitive, which is to be converted to ONNX nodes.
 
     Attributes:
-      graph: the graph that the nodes are added to.
-      inputs: the primitive's inputs.
-      parameters: the primitive's parameters.
-      sides: the sides of the primitive's first output.
+      graph: the ONNX graph to which the nodes are added.
+      inputs: the primitive's inputs, as values of the ONNX graph.
+      parameters: the primitive's parameters, such as the axes of a sum.
+      sides: the shape of the primitive's first output.
     """
 
     def __init__(self, graph: Graph, equation: Any, inputs: list[Value]):
@@ -30,11 +30,14 @@ class Call:
         self._full = [sides_of(atom.aval) for atom in equation.invars]
 
     def whole(self, number: int = 0) -> Value:
-        """Return an input with all sides that JAX's array has."""
+        """Return input `number` in the full shape that JAX's array has.
+
+        It is repeated along axes whose length is 1 in ONNX only.
+        """
         return self.graph.expanded(self.inputs[number], self._full[number], "images")
 
     def is_empty(self, number: int) -> bool:
-        """Return True if a side of an input has length 0."""
+        """Return True if an axis of input `number` has length 0."""
         return 0 in self._full[number]
 
 
@@ -88,7 +91,7 @@ def _is_finite(call: Call) -> Value:
 
 def _select(call: Call) -> Value:
     condition, if_false, if_true = call.inputs
-    slope = _leak(call)
+    slope = _leaky_slope(call)
     if slope is not None:
         name = call.graph.name(if_true)
         return call.graph.node("LeakyRelu", [name], if_true.sides, alpha=slope)
@@ -96,8 +99,11 @@ def _select(call: Call) -> Value:
     return call.graph.node("Where", names, broadcast_sides(call.inputs))
 
 
-def _leak(call: Call) -> float | None:
-    """Return the slope if a selection is `x if x >= 0 else slope * x`, or None if it is not."""
+def _leaky_slope(call: Call) -> float | None:
+    """Return the slope if a `select` primitive computes a leaky ReLU, else None.
+
+    A leaky ReLU is `x if x >= 0 else slope * x`.
+    """
     condition, if_false, if_true = call.inputs
     test, compared = call.graph.made_by(condition)
     kind, factors = call.graph.made_by(if_false)
@@ -122,7 +128,10 @@ def _reshape(call: Call) -> Value:
 
 
 def _broadcast(call: Call) -> Value:
-    """Give the array its new axes; sides that are repeated stay at length 1."""
+    """Convert the JAX primitive that inserts axes into an array and repeats it along some axes.
+
+    Only the axes are inserted. Repeated axes keep length 1, because ONNX broadcasts by itself.
+    """
     sides: list[int | str] = [1] * len(call.sides)
     for axis, side in zip(call.parameters["broadcast_dimensions"], call.inputs[0].sides,
                           strict=True):  # fmt: skip
@@ -198,7 +207,7 @@ def _split(call: Call) -> list[Value]:
 
 
 def _product(call: Call) -> Value:
-    """Convert a matrix product: as MatMul where it is one, else as Einsum."""
+    """Convert a matrix product to the ONNX operator MatMul if possible, else to Einsum."""
     graph, left, right = call.graph, call.whole(0), call.whole(1)
     (left_sum, right_sum), (left_batch, right_batch) = call.parameters["dimension_numbers"]
     last = len(left.sides) - 1
@@ -220,7 +229,7 @@ def _product(call: Call) -> Value:
 
 
 def _convolution(call: Call) -> Value:
-    """Convert a convolution; ONNX wants the channels before the rows."""
+    """Convert a convolution. JAX has the channels last and ONNX has them before the height."""
     graph, parameters = call.graph, call.parameters
     numbers = parameters["dimension_numbers"]
     if any(side != 1 for side in parameters["lhs_dilation"]) or parameters["batch_group_count"] > 1:

@@ -14,7 +14,7 @@ HEIGHT, WIDTH, CHANNELS = CONFIG["image"]["shape"]
 
 
 def pixels(file: Path) -> np.ndarray:
-    """Return a picture as uint8 pixels of the model's size."""
+    """Return a picture as uint8 pixels (height, width, channels) of the model's input shape."""
     image = ImageOps.exif_transpose(Image.open(file))
     if image.mode.startswith(("I", "F")):  # more than 8 bits: LOW and HIGH become 0 and 255
         low, high = map(float, (CONFIG["image"]["intensity"] or "0:65535").split(":"))
@@ -32,7 +32,7 @@ def pixels(file: Path) -> np.ndarray:
 
 
 def main(places: list[str]) -> None:
-    """Print a CSV line with the label of each picture."""
+    """Predict the class of each picture named on the command line, and print it as a CSV line."""
     found = [sorted(p.rglob("*")) if p.is_dir() else [p] for p in map(Path, places)]
     files = [f for group in found for f in group if f.suffix.lower() in CONFIG["image"]["files"]]
     session = onnxruntime.InferenceSession(str(Path(__file__).with_name("model.onnx")))

@@ -1,4 +1,4 @@
-"""Write a classifier down as a program of JAX primitives: uint8 images in, probabilities out.
+"""Convert a classifier to a program of JAX primitives: uint8 images in, probabilities out.
 
 The program computes in float32 on every device and takes any number of images.
 """
@@ -26,15 +26,15 @@ HALF = (jnp.bfloat16, jnp.float16)
 
 
 class Program:
-    """A classifier as a function from uint8 images to float32 probabilities.
+    """A classifier as a program of JAX primitives, from uint8 images to float32 probabilities.
 
     Args:
       model: a network that is called with float32 images in [0, 1] and returns logits.
       shape: height, width and channels of an image.
 
     Attributes:
-      jaxpr: the program, made of primitives only: no calls, no half precision.
-      argument: the type of its argument; the first axis is symbolic.
+      jaxpr: the program. It calls no other programs and uses no half precision.
+      argument: the shape and dtype of the images; the number of images is a symbol.
     """
 
     def __init__(self, model: Any, shape: tuple[int, ...]):
@@ -46,14 +46,14 @@ class Program:
             self.jaxpr = jax.make_jaxpr(_in_float32(traced))(self.argument)
 
     def __call__(self, images: UInt8[Array, "n h w c"]) -> Float[Array, "n classes"]:
-        """Return the class probabilities of the images."""
+        """Return the class probabilities of uint8 images."""
         with plain_kernels():
             argument = jax.ShapeDtypeStruct(images.shape, images.dtype)
             traced = jax.make_jaxpr(_probabilities_of(self._model))(argument)
             return _in_float32(traced)(images)
 
     def stablehlo(self) -> bytes:
-        """Return the program for CPU, CUDA and TPU in the format of `jax.export`.
+        """Return the program as bytes in the format of `jax.export`, for CPU, CUDA and TPU.
 
         Raises:
           ImportError: the package flatbuffers is not installed.
@@ -65,7 +65,7 @@ class Program:
 
 @contextlib.contextmanager
 def plain_kernels() -> Iterator[None]:
-    """Let the networks compute with JAX's own primitives inside a `with` block."""
+    """Let networks compute convolutions and norms by XLA, not by oneDNN, inside a `with` block."""
     try:
         native = importlib.import_module("jaxlabel.nets.native")
     except ModuleNotFoundError:  # this version of jaxlabel has no kernels of its own
@@ -80,10 +80,10 @@ def plain_kernels() -> Iterator[None]:
 
 
 def _probabilities_of(model: Any) -> Callable[[Array], Array]:
-    """Return a function from a batch of uint8 images to the class probabilities.
+    """Return a function from a batch of uint8 images to the class probabilities of `model`.
 
-    The model is applied to each image by `vmap`, so that a network may call `len(images)`, which
-    JAX refuses for a batch of unknown size.
+    `vmap` applies the model to one image at a time, because a network may call `len(images)`, for
+    which JAX raises an error if the number of images is a symbol.
     """
 
     def of_one(image: Array) -> Array:
@@ -93,7 +93,10 @@ def _probabilities_of(model: Any) -> Callable[[Array], Array]:
 
 
 def _in_float32(program: Any) -> Callable[[Array], Array]:
-    """Return a function that runs a program with calls inlined and all numbers in float32."""
+    """Return a function that computes a program with all numbers in float32.
+
+    Programs that it calls are computed as parts of it.
+    """
 
     def run(images: Array) -> Array:
         return _replay(program.jaxpr, program.consts, [images])[0]
@@ -102,12 +105,12 @@ def _in_float32(program: Any) -> Callable[[Array], Array]:
 
 
 def _replay(jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
-    """Run a jaxpr primitive by primitive, in float32, and return its outputs."""
-    values = dict(zip(jaxpr.constvars, map(_single, constants), strict=True))
+    """Compute a program (a jaxpr) in float32, primitive by primitive; return its outputs."""
+    values = dict(zip(jaxpr.constvars, map(_array_in_float32, constants), strict=True))
     values |= dict(zip(jaxpr.invars, arguments, strict=True))
 
     def read(atom: Any) -> Any:
-        return _single(atom.val) if isinstance(atom, core.Literal) else values[atom]
+        return _array_in_float32(atom.val) if isinstance(atom, core.Literal) else values[atom]
 
     for equation in jaxpr.eqns:
         inputs = [read(atom) for atom in equation.invars]
@@ -117,19 +120,19 @@ def _replay(jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Any]) -> l
             consts = getattr(inner, "consts", ())
             outputs = _replay(getattr(inner, "jaxpr", inner), consts, inputs)
         else:
-            bound = equation.primitive.bind(*inputs, **_single_precision(equation.params))
+            bound = equation.primitive.bind(*inputs, **_parameters_in_float32(equation.params))
             outputs = bound if equation.primitive.multiple_results else [bound]
         values |= dict(zip(equation.outvars, outputs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
 
 
-def _single(value: Any) -> Any:
-    """Return a number in half precision as float32, and everything else unchanged."""
+def _array_in_float32(value: Any) -> Any:
+    """Return a half-precision array as float32, and anything else unchanged."""
     return jnp.asarray(value, jnp.float32) if getattr(value, "dtype", None) in HALF else value
 
 
-def _single_precision(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a primitive that make it compute in full float32."""
+def _parameters_in_float32(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return a JAX primitive's parameters, changed so that it computes in float32."""
     changed = dict(parameters)
     for name in ("new_dtype", "preferred_element_type", "dtype"):
         if changed.get(name) in HALF:

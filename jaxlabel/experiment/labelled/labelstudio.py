@@ -1,7 +1,8 @@
-"""Write tasks for Label Studio, and read the answers in its JSON export.
+"""Write labelling tasks for Label Studio, and read the labels in its JSON export.
 
-Label Studio (https://labelstud.io) shows a task's predictions as first suggestions. Its exports
-"JSON" and "JSON-MIN" keep the data of a task, and so the id of the image.
+Label Studio (https://labelstud.io) is a web application in which people label images. It shows
+predicted labels as first suggestions. Its export formats "JSON" and "JSON-MIN" contain the data of
+each task, including the id of the image.
 """
 
 import csv
@@ -21,16 +22,16 @@ CHOICE, IMAGE = "label", "image"  # the names of the controls in the labelling i
 
 
 def link(path: str) -> str:
-    """Return the address at which Label Studio serves a file of its local storage.
+    """Return the address at which Label Studio serves an image file of this machine.
 
     Args:
-      path: the file, relative to LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT.
+      path: the file, relative to Label Studio's setting LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT.
     """
     return f"/data/local-files/?d={quote(path)}"
 
 
 def interface(classes: Sequence[str]) -> str:
-    """Return the labelling interface: an image, and a choice of one class."""
+    """Return the XML text of Label Studio's labelling page: an image and a choice of one class."""
     choices = "\n".join(f"    <Choice value={quoteattr(name)}/>" for name in classes)
     return (f'<View>\n  <Image name="{IMAGE}" value="${IMAGE}"/>\n'
             f'  <Choices name="{CHOICE}" toName="{IMAGE}" choice="single">\n{choices}\n'
@@ -38,7 +39,9 @@ def interface(classes: Sequence[str]) -> str:
 
 
 def tasks(rows: Sequence[LabelRow], links: Sequence[str], version: str) -> list[dict[str, Any]]:
-    """Return a task per image: bought labels as annotations, the others as predictions.
+    """Return a labelling task for Label Studio per image, as a list of dicts.
+
+    A label that was bought becomes an annotation of the task, and a predicted label a suggestion.
 
     Args:
       rows: the images with their labels.
@@ -63,10 +66,10 @@ def _task(row: LabelRow, address: str, version: str) -> dict[str, Any]:
 
 
 def answers(export: Any) -> list[tuple[str, str, str]]:
-    """Return the answers in an export of Label Studio: (item, file, label) of each task.
+    """Return the labels in an export of Label Studio, as a tuple (image id, file, label) per task.
 
-    The label of a task that nobody has labelled, or that was skipped, is "". Of several annotations
-    the ground truth counts, else the latest.
+    The label is an empty string if nobody has labelled the image, or if the task was skipped. If a
+    task has several annotations, the one marked as ground truth counts, else the latest.
 
     Args:
       export: the content of the file, from the export format JSON or JSON-MIN.
@@ -99,7 +102,16 @@ def _answer(number: int, task: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _one_choice(number: int, choices: Any) -> str:
-    """Return the class that was chosen; JSON-MIN writes several as {"choices": [...]}."""
+    """Return the class that a person chose in a task of Label Studio; an empty string if none.
+
+    Args:
+      number: the number of the task, for the error message.
+      choices: the class as text, a list with the class, or a dict {"choices": [...]} with such a
+        list.
+
+    Raises:
+      DataError: the person chose several classes.
+    """
     if isinstance(choices, dict):
         choices = choices.get("choices", [])
     if isinstance(choices, str):

@@ -1,4 +1,4 @@
-"""Collect the label of each training image of a run, and how it is known."""
+"""Collect the label of each training image of a run, and whether it was bought or predicted."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,15 +21,15 @@ BOUGHT, PREDICTED, NOT_SURE = "bought", "predicted", "not sure"
 
 
 class LabelRow(NamedTuple):
-    """The label of a training image.
+    """The label of a training image, bought or predicted.
 
     Attributes:
       number: the index of the image among the training images.
       item: the id of the image.
       file: the file of the image; empty if the images are not separate files.
-      label: the name of the class; empty if the run has not labelled the image yet.
-      probability: the probability of the class: 1 for a bought label.
-      known: "bought", "predicted", "not sure" (predicted with a low probability), or "".
+      label: the name of the class; empty if it was not bought and the run has no predictions yet.
+      probability: the predicted probability of the class; 1 for a bought label.
+      known: "bought", "predicted", "not sure" (predicted with a low probability), or "" (no label).
       annotator: the user and machine that bought the label; empty for a prediction.
       time: when the label was bought, in UTC and ISO format; empty for a prediction.
     """
@@ -48,7 +48,7 @@ class Labelled(NamedTuple):
     """All training images of a run with their labels.
 
     Attributes:
-      rows: a row per image.
+      rows: the label of each image.
       images: the images, in the order of the rows.
       classes: the names of the classes.
       name: the name of the data set.
@@ -63,14 +63,14 @@ class Labelled(NamedTuple):
 def collect(workdir: Path, sure: float) -> Labelled:
     """Return the labels of a run: those that were bought, and predictions for all other images.
 
-    The label of an image that has no prediction, because the run has not ended, is empty.
+    Until the run has ended, there are no predictions, and labels that were not bought are empty.
 
     Args:
-      workdir: the directory of a run that has asked for labels.
-      sure: the probability below which a predicted label counts as not sure.
+      workdir: the directory of a run that has started to buy labels.
+      sure: the probability below which a predicted label is marked as "not sure".
 
     Raises:
-      UsageError: the run has asked for no label yet, or it learned features without classes.
+      UsageError: the run has not started to buy labels, or its model predicts no classes.
       DataError: the images of the run cannot be read.
     """
     settings = files.read_json(workdir / "config.json")
@@ -96,9 +96,9 @@ class _Predictions(NamedTuple):
     """The most probable class of each training image.
 
     Attributes:
-      names: the names of the model's outputs.
-      best: the output with the highest probability.
-      probabilities: that probability.
+      names: the names of the classes or clusters that the model predicts.
+      best: the index in `names` of the most probable one, for each image.
+      probabilities: the probability of the most probable one, for each image.
     """
 
     names: tuple[str, ...]
@@ -107,7 +107,10 @@ class _Predictions(NamedTuple):
 
 
 def _predictions(workdir: Path, dataset: Dataset) -> _Predictions | None:
-    """Return the predictions of the run's model, or None if the run has not ended."""
+    """Return the predictions of the run's model for the training images.
+
+    None is returned if the run has not ended.
+    """
     if not (workdir / "result.json").exists():
         return None
     trained = load(workdir)
@@ -123,7 +126,15 @@ def _predictions(workdir: Path, dataset: Dataset) -> _Predictions | None:
 def _row(
     dataset: Dataset, index: int, bought: dict[str, LedgerRow], predicted: Any, sure: float
 ) -> LabelRow:
-    """Return the row of one image."""
+    """Return the bought or predicted label of the training image with the index `index`.
+
+    Args:
+      dataset: the images.
+      index: the index of the image.
+      bought: the labels that the run has bought, by image id.
+      predicted: the predictions for all training images; None if the run has not ended.
+      sure: the probability below which a predicted label is marked as "not sure".
+    """
     item = str(dataset.train_items[index])
     file = dataset.paths[index] if dataset.paths else ""
     if (entry := bought.get(item)) is not None:

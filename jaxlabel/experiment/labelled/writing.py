@@ -26,15 +26,18 @@ FORMATS = (*TABLES, *FOLDERS)
 def write_labels(
     workdir: Path, form: str, out: str = "", *, sure: str = "0.5", copy: bool = False
 ) -> str:
-    """Write the label of each training image of a run, and return a message for the user.
+    """Write the label of each training image of a run to a file or folder.
 
     Args:
-      workdir: the directory of a run that has asked for labels.
-      form: one of FORMATS.
+      workdir: the directory of a run that has started to buy labels.
+      form: the format: one of the names in `FORMATS`, such as "csv" or "folders".
       out: the file to write, or the new directory for "folders", "imagefolder" and "labelstudio";
-        "" stands for a name in `workdir`.
-      sure: the probability below which a predicted label counts as not sure, as a text.
-      copy: whether to copy image files instead of linking to them.
+        an empty string for a default name in `workdir`.
+      sure: the probability below which a predicted label is marked as "not sure", as a text.
+      copy: True to copy image files, False to link to them.
+
+    Returns:
+      A message for the user.
 
     Raises:
       UsageError: an argument is wrong, a package is missing, or the run has no labels.
@@ -68,13 +71,13 @@ def write_labels(
 
 
 def _check_empty(target: Path) -> None:
-    """Raise a UsageError unless a directory is missing or empty."""
+    """Raise a UsageError if the path exists and is not an empty directory."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"--out={target} is not an empty directory: name a new one")
 
 
 def _table(form: str, rows: Sequence[LabelRow]) -> bytes:
-    """Return the rows as a CSV, JSON Lines or Parquet file."""
+    """Return the bytes of a CSV, JSON Lines or Parquet file with a row per image and label."""
     records = [_record(row) for row in rows]
     if form == "csv":
         text = io.StringIO()
@@ -115,7 +118,10 @@ def _import_parquet() -> tuple[Any, Any]:
 
 
 def _folders(labelled: Labelled, target: Path, copy: bool) -> None:
-    """Write a folder per class, which `folder:DIR` with folder_labels reads again."""
+    """Write a folder per class that contains the images of this class.
+
+    The spec `folder:DIR` with the setting `folder_labels` reads the images and labels again.
+    """
     names = folder_names(labelled.classes)
     for row in labelled.rows:
         if row.label:
@@ -124,7 +130,10 @@ def _folders(labelled: Labelled, target: Path, copy: bool) -> None:
 
 
 def _imagefolder(labelled: Labelled, target: Path, copy: bool) -> None:
-    """Write what `datasets.load_dataset("imagefolder", data_dir=DIR)` reads: metadata.csv."""
+    """Write images and metadata.csv in the layout "imagefolder" of Hugging Face's `datasets`.
+
+    `datasets.load_dataset("imagefolder", data_dir=DIR)` reads it.
+    """
     text = io.StringIO()
     columns = ["file_name", *COLUMNS[1:]]
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -139,9 +148,10 @@ def _imagefolder(labelled: Labelled, target: Path, copy: bool) -> None:
 
 
 def _labelstudio(labelled: Labelled, target: Path, copy: bool) -> None:
-    """Write tasks.json for Label Studio's import, and its labelling interface labels.xml.
+    """Write tasks.json, which Label Studio imports, and labels.xml, its labelling interface.
 
-    Images that are not files of their own are written beside it, in the folder images.
+    An image that is not a separate file is written as a PNG file to the sub-folder images. The file
+    root.txt has the folder that Label Studio must be allowed to read.
     """
     places = []
     for row in labelled.rows:
@@ -160,9 +170,9 @@ def _labelstudio(labelled: Labelled, target: Path, copy: bool) -> None:
 
 
 def folder_names(classes: Sequence[str]) -> dict[str, str]:
-    """Return a folder name for each class; characters that a path cannot hold become "_".
+    """Return a valid and unique folder name for each class.
 
-    Classes whose names become equal get a number.
+    Characters that a path cannot contain become "_". If two names become equal, a number is added.
     """
     names: dict[str, str] = {}
     taken: set[str] = set()
@@ -178,18 +188,30 @@ def folder_names(classes: Sequence[str]) -> dict[str, str]:
 
 
 def picture_name(row: LabelRow) -> str:
-    """Return a name for an image's file: its index, so that no two are equal, and its own name."""
+    """Return a unique file name for an image: its index, followed by the name of its file.
+
+    An image that is not a separate file gets the extension .png.
+    """
     is_file = bool(row.file) and Path(row.file).is_file()
     own = Path(row.file).name if is_file else f"{Path(row.file).stem or 'image'}.png"
     return f"{row.number:06d}_{own}"
 
 
 def put_picture(labelled: Labelled, row: LabelRow, place: Path, copy: bool) -> None:
-    """Link or copy the file of an image to a place; write a PNG file if it has no file."""
+    """Link or copy the file of an image to the path `place`.
+
+    An image that is not a separate file is written there as a PNG file.
+
+    Args:
+      labelled: all images of the run.
+      row: the image.
+      place: the path to write.
+      copy: True to copy the file, False to link to it.
+    """
     from PIL import Image
 
     place.parent.mkdir(parents=True, exist_ok=True)
-    if not row.file or not Path(row.file).is_file():  # it may lie in an archive
+    if not row.file or not Path(row.file).is_file():  # for example, an image in an archive
         pixels = np.asarray(labelled.images[row.number])
         Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(place)
     elif copy:

@@ -1,7 +1,8 @@
-"""The CPU kernels: convolutions by oneDNN, and a group norm fused with its activation.
+"""Convolutions and group norms on the CPU, computed by oneDNN or by XLA.
 
-Networks call `conv` and `norm_activation` and need not know what computes them. `select` chooses
-it once: see docs/cpu_kernels.md for which processor gets what, and how the library is compiled.
+Networks call `conv` and `norm_activation`, and `select` chooses which of the two libraries computes
+them. docs/cpu_kernels.md lists the choice for each processor and how the oneDNN kernels are
+compiled.
 """
 
 from jaxlabel.nets.native.convolution import conv

@@ -1,4 +1,4 @@
-"""Print what computes convolutions on this machine: `python -m jaxlabel.nets.native`."""
+"""Print which library computes convolutions here: `python -m jaxlabel.nets.native`."""
 
 from jaxlabel.nets.native import select
 

@@ -1,4 +1,4 @@
-"""How kernels that take one batch of images behave under `jax.vmap`."""
+"""Let `jax.vmap` map functions that take a single batch of images."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,15 +8,17 @@ import jax.numpy as jnp
 
 
 def with_vmap(function: Callable[..., Any], per_image: tuple[int, ...]) -> Callable[..., Any]:
-    """Return the function with a rule for `jax.vmap`.
+    """Return `function` with a rule that says how `jax.vmap` maps it.
 
-    Where only arguments with an axis of images are mapped, the mapped axis is folded into it, and
-    the function is called once. Where weights are mapped too, it is called once for each of them.
+    If `vmap` maps only arguments that are in `per_image`, the mapped axis is merged with the axis
+    of images, and `function` is called once with a larger batch. If `vmap` also maps another
+    argument, such as the weights, `function` is called once for each index of the mapped axis.
 
     Args:
-      function: takes arrays, returns arrays that all begin with the axis of images.
-      per_image: the positions of the arguments that begin with the axis of images; empty for a
-        function that sums over the images.
+      function: takes arrays and returns arrays. The first axis of every result is the axis of
+        images, unless `per_image` is empty.
+      per_image: the positions of the arguments whose first axis is the axis of images; empty for a
+        function that sums over the images, such as the gradient of the weights.
     """
     mapped = jax.custom_batching.custom_vmap(function)
 

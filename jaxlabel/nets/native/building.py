@@ -1,9 +1,9 @@
-"""Compiles the C++ kernels of `src/` once and keeps the library in the user's cache.
+"""Compile the C++ kernels in `src/` once, and keep the compiled library in the user's cache.
 
-The library's file name holds a hash of all that it depends on: the sources, jaxlib, oneDNN, the
-processor and the C library. So an upgrade or another machine never loads a library that was made
-for something else. The last bytes of the file are a hash of the rest, by which a damaged file is
-recognised before it is loaded; it is compiled again.
+The library's file name contains a hash of everything it depends on: the sources, jaxlib, oneDNN,
+the processor and the C library. So a library is never loaded on another machine or after an
+upgrade. The last bytes of the file are a hash of the other bytes. If they do not fit, the file is
+damaged, and it is compiled again instead of loaded.
 """
 
 import contextlib
@@ -35,23 +35,33 @@ FLAGS = (
 )  # fmt: skip
 COMPILERS = ("g++", "c++", "clang++")
 ONEDNN = "2023.2.0"
-SECONDS = 300  # after which a compiler is taken for stuck
+SECONDS = 300  # a compiler that takes longer is stopped
 HASH_BYTES = hashlib.sha256().digest_size
 
 
 class Unavailable(Exception):
-    """The kernels cannot be used here; the message says why and what to install."""
+    """The error that this machine cannot compute convolutions and norms by oneDNN on its CPU.
+
+    Its message says why, and which package or compiler to install.
+    """
 
 
 class OneDNN(NamedTuple):
-    """Where the files of oneDNN's two packages are."""
+    """The paths of the installed oneDNN library.
+
+    Attributes:
+      library: the shared library.
+      headers: the folder of the C++ header files.
+    """
 
     library: Path
     headers: Path
 
 
 def load() -> ctypes.CDLL:
-    """Load the library, after compiling it if the cache has none for this machine.
+    """Load the compiled CPU kernels (C++ functions for convolutions and norms that call oneDNN).
+
+    They are compiled first if the user's cache has no library for this machine.
 
     Raises:
       Unavailable: this is no x86-64 Linux with AVX2, or oneDNN or a C++ compiler is missing.
@@ -67,10 +77,10 @@ def load() -> ctypes.CDLL:
     compiler = find_compiler()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target):
+        with _compile_lock(target):
             if not is_intact(target):  # another process may have just made it
                 compile_library(compiler, onednn, target)
-    except OSError:  # the cache cannot be written: compile for this process alone
+    except OSError:  # The cache cannot be written: compile for this process only.
         with tempfile.TemporaryDirectory(prefix="jaxlabel-kernels-") as folder:
             target = Path(folder) / target.name
             compile_library(compiler, onednn, target)
@@ -79,10 +89,10 @@ def load() -> ctypes.CDLL:
 
 
 def open_library(path: Path) -> ctypes.CDLL:
-    """Load a compiled library into this process.
+    """Load a shared library of compiled CPU kernels into this process.
 
     Raises:
-      Unavailable: the loader refuses it, for instance because libgomp is not installed.
+      Unavailable: the system's loader rejects it, for instance because libgomp is not installed.
     """
     try:
         return ctypes.CDLL(str(path))
@@ -92,23 +102,26 @@ def open_library(path: Path) -> ctypes.CDLL:
 
 
 def cache_folder() -> Path:
-    """Return the folder of the user's cache that holds compiled kernels."""
+    """Return the folder in the user's cache that holds the compiled CPU kernels."""
     return cache.compiled_code_folder("kernels")
 
 
 def find_onednn() -> OneDNN:
-    """Find oneDNN's library and headers among the installed Python packages.
+    """Find oneDNN's library and header files among the installed Python packages.
 
     Raises:
       Unavailable: a package is not installed.
     """
-    library = _installed("onednn-cpu-gomp", "libdnnl.so.3")
-    header = _installed("onednn-devel-cpu-gomp", "oneapi/dnnl/dnnl.hpp")
+    library = _installed_file("onednn-cpu-gomp", "libdnnl.so.3")
+    header = _installed_file("onednn-devel-cpu-gomp", "oneapi/dnnl/dnnl.hpp")
     return OneDNN(library, header.parents[2])
 
 
 def find_compiler() -> list[str]:
-    """Return the C++ compiler's command: the environment's CXX, or the first one in the path.
+    """Return the command of a C++ compiler.
+
+    It is the value of the environment variable CXX if that is set, else the first of g++, c++ and
+    clang++ that is installed.
 
     Raises:
       Unavailable: there is no compiler.
@@ -123,7 +136,11 @@ def find_compiler() -> list[str]:
 
 
 def key(onednn: OneDNN) -> str:
-    """Return a hash of everything that the compiled library depends on."""
+    """Return a hash of everything that the compiled CPU kernels depend on.
+
+    A library is stored in the cache under this hash, so that another processor or another version
+    of oneDNN or jaxlib gets a library of its own.
+    """
     hashed = hashlib.sha256()
     for path in sorted(SOURCES.iterdir()):
         hashed.update(path.name.encode() + path.read_bytes())
@@ -134,7 +151,7 @@ def key(onednn: OneDNN) -> str:
 
 
 def is_intact(path: Path) -> bool:
-    """Return True if the file is a whole library that `compile_library` has written."""
+    """Return True if a file is a complete library that `compile_library` has written."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -143,30 +160,34 @@ def is_intact(path: Path) -> bool:
 
 
 def compile_library(compiler: Sequence[str], onednn: OneDNN, target: Path) -> None:
-    """Compile the sources, side by side, and put the library in place in one step.
+    """Compile the C++ source files in parallel, and write the shared library atomically.
 
     Raises:
       Unavailable: the compiler fails.
-      OSError: the target's folder cannot be written.
+      OSError: the folder of the library cannot be written.
     """
     include = [f"-I{jax.ffi.include_dir()}", f"-I{onednn.headers}"]
     with tempfile.TemporaryDirectory(prefix=".building-", dir=target.parent) as folder:
         objects = [str(Path(folder) / f"{name}.o") for name in COMPILED]
-        _run_all(
+        _run_in_parallel(
             [*compiler, *FLAGS, *include, "-c", str(SOURCES / name), "-o", made]
             for name, made in zip(COMPILED, objects, strict=True)
         )
         library = Path(folder) / "library.so"
         rpath = ["-Xlinker", "-rpath", "-Xlinker", str(onednn.library.parent)]
         linked = [*objects, "-o", str(library), str(onednn.library), *rpath]
-        _run_all([[*compiler, "-shared", *linked]])
+        _run_in_parallel([[*compiler, "-shared", *linked]])
         content = library.read_bytes()
         library.write_bytes(content + hashlib.sha256(content).digest())
         library.replace(target)
 
 
-def _run_all(commands: Iterator[list[str]] | list[list[str]]) -> None:
-    """Run commands at the same time and wait for all of them."""
+def _run_in_parallel(commands: Iterator[list[str]] | list[list[str]]) -> None:
+    """Run several compiler commands in parallel and wait until all of them have ended.
+
+    Raises:
+      Unavailable: a command fails, or takes longer than `SECONDS`.
+    """
     running = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for command in commands
@@ -185,8 +206,16 @@ def _run_all(commands: Iterator[list[str]] | list[list[str]]) -> None:
         raise Unavailable(f"the C++ compiler fails: {failed[:300]}")
 
 
-def _installed(package: str, name: str) -> Path:
-    """Return the path of an installed package's file whose name ends in `name`."""
+def _installed_file(package: str, name: str) -> Path:
+    """Return the path of a file of an installed Python package; the path ends in `name`.
+
+    Args:
+      package: the name of the package.
+      name: the last part of the file's path in the package.
+
+    Raises:
+      Unavailable: the package is not installed.
+    """
     try:
         files = importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError:
@@ -199,8 +228,11 @@ def _installed(package: str, name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Let one process at a time compile a library; the lock goes with a process that is killed."""
+def _compile_lock(target: Path) -> Iterator[None]:
+    """Hold a file lock in a `with` block, so that only one process at a time compiles the library.
+
+    The operating system releases the lock if the process is killed.
+    """
     with target.with_suffix(".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

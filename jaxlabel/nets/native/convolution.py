@@ -19,14 +19,15 @@ Shape = tuple[int, ...]
 def conv(
     images: Float[Array, "n h w i"], kernel: Float[Array, "a b i o"], *, stride: int = 1
 ) -> Float[Array, "n h/s w/s o"]:
-    """Convolve images, padded with zeros so that their side is divided by the stride alone.
+    """Convolve images with a kernel, with zero padding as in "SAME".
 
-    The result has the images' type. The kernel's gradient has the kernel's type: it is computed in
-    float32 by oneDNN, also where the images are bfloat16.
+    The sides of the result are the sides of the images divided by `stride`, rounded up. The result
+    has the dtype of the images. The kernel's gradient has the dtype of the kernel; oneDNN computes
+    it in float32 even if the images are bfloat16.
 
     Args:
       images: the activations, float32 or bfloat16.
-      kernel: the weights: height, width, channels of the images, channels of the result.
+      kernel: the weights, an array (height, width, input channels, output channels).
       stride: the step between two positions of the kernel, along both sides.
     """
     taken = usable(images) and kernel.dtype == jnp.float32 and 0 not in kernel.shape
@@ -51,7 +52,14 @@ def _convolve(images: Array, kernel: Array, stride: int) -> Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _input_gradient(gradient: Array, kernel: Array, sides: tuple[int, int], stride: int) -> Array:
-    """Compute the gradient of `_convolve` with respect to images of these sides."""
+    """Compute the gradient of `_convolve` with respect to its images, given that of its result.
+
+    Args:
+      gradient: the gradient with respect to the result of the convolution.
+      kernel: the weights of the convolution.
+      sides: the height and the width of the images.
+      stride: the step between two positions of the kernel.
+    """
     shape = (len(gradient), *sides, kernel.shape[2])
     window = Window(shape, kernel.shape, stride)
 
@@ -69,7 +77,14 @@ def _input_gradient(gradient: Array, kernel: Array, sides: tuple[int, int], stri
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _weight_gradient(images: Array, gradient: Array, sides: tuple[int, int], stride: int) -> Array:
-    """Compute the gradient of `_convolve` with respect to a kernel of these sides, in float32."""
+    """Compute the gradient of `_convolve` with respect to its kernel, in float32.
+
+    Args:
+      images: the images of the convolution.
+      gradient: the gradient with respect to the result of the convolution.
+      sides: the height and the width of the kernel.
+      stride: the step between two positions of the kernel.
+    """
     shape = (*sides, images.shape[3], gradient.shape[3])
     window = Window(images.shape, shape, stride)
 
@@ -85,7 +100,7 @@ def _weight_gradient(images: Array, gradient: Array, sides: tuple[int, int], str
 
 
 class Window:
-    """Where the kernel lies on the images: the result's sides, the stride and the padding."""
+    """The geometry of a convolution: the sides of its result, its stride and its padding."""
 
     def __init__(self, images: Shape, kernel: Shape, stride: int):
         self.output = tuple(-(-side // stride) for side in images[1:3])
@@ -99,25 +114,33 @@ class Window:
         self.numbers = np.array([stride, stride, *pads], np.int64)
 
     def touches_everywhere(self) -> bool:
-        """Return True if every weight of the kernel meets a pixel, somewhere.
+        """Return True if each weight of the kernel is multiplied by at least one pixel of an image.
 
-        Where one meets nothing but padding, as on images of one pixel, oneDNN 3.2 in bfloat16 gives
-        it an arbitrary gradient.
+        In images of one pixel, for example, the outer weights of a 3 x 3 kernel meet only padding.
+        For such weights, oneDNN 3.2 returns an arbitrary gradient in bfloat16.
         """
         return not self._untouched
 
     def call(self, name: str, shape: Shape, dtype: Any, *arrays: Array) -> Array:
-        """Call one of the library's functions."""
+        """Call the function `name` of the compiled oneDNN kernels on arrays.
+
+        Args:
+          name: the name under which JAX knows the function.
+          shape: the shape of the result.
+          dtype: the dtype of the result.
+          arrays: the inputs.
+        """
         call = jax.ffi.ffi_call(name, jax.ShapeDtypeStruct(shape, dtype))
         return call(*arrays, window=self.numbers)
 
 
 def _by_platform(native: Callable[..., Array], by_xla: Callable[..., Array]) -> Callable[..., Any]:
-    """Take the kernel where the program is compiled for a CPU, and XLA's own elsewhere."""
+    """Return a function that calls `native` on a CPU, and `by_xla` on other devices."""
     return functools.partial(jax.lax.platform_dependent, cpu=native, default=by_xla)
 
 
-# Each of the three is linear in either argument, and the gradients of each are the other two.
+# `_convolve`, `_input_gradient` and `_weight_gradient` are each linear in both arguments. The
+# gradients of each one are computed by the other two, so any order of derivative is available.
 def _convolve_forward(images: Array, kernel: Array, stride: int) -> tuple[Array, Any]:
     return _convolve(images, kernel, stride), (images, kernel)
 

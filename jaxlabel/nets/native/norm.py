@@ -1,4 +1,4 @@
-"""Group normalisation with a leaky ReLU in one pass, by a kernel of our own or by XLA."""
+"""Group normalisation followed by a leaky ReLU, computed in one pass by a C++ kernel or by XLA."""
 
 import functools
 from typing import Any, NamedTuple
@@ -14,7 +14,13 @@ from jaxlabel.nets.native.selection import usable
 
 
 class Norm(NamedTuple):
-    """The numbers that the computation depends on and that are not trained."""
+    """The fixed settings of a group normalisation that is followed by a leaky ReLU.
+
+    Attributes:
+      num_groups: the number of groups of channels.
+      epsilon: the number that is added to each variance.
+      negative_slope: the factor of negative values in the leaky ReLU.
+    """
 
     num_groups: int
     epsilon: float
@@ -33,10 +39,13 @@ def norm_activation(
     """Normalise groups of channels (Wu & He 2018, eq. 1), then apply a leaky ReLU.
 
     Args:
-      images: the activations, float32 or bfloat16; the moments are float32.
-      scale: the factor of each channel after normalising.
-      bias: what is added to each channel after that.
-      negative_slope: of the leaky ReLU: 0 is a ReLU, 1 is no activation.
+      images: the activations, float32 or bfloat16. Their means and variances are computed in
+        float32.
+      scale: the number by which each normalised channel is multiplied.
+      bias: the number that is then added to each channel.
+      num_groups: the number of groups of channels.
+      epsilon: the number that is added to each variance.
+      negative_slope: the factor of negative values: 0 gives a ReLU, 1 leaves out the activation.
     """
     settings = Norm(num_groups, epsilon, negative_slope)
     if usable(images) and scale.dtype == bias.dtype == jnp.float32:
@@ -46,9 +55,10 @@ def norm_activation(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _normalise(images: Array, scale: Array, bias: Array, settings: Norm) -> tuple[Array, Array]:
-    """Return the result, and each image's means and 1 / deviations for the backward pass.
+    """Return the result of `norm_activation`, and the moments that the backward pass needs.
 
-    The moments are there for `_gradients` alone: nothing is differentiated with respect to them.
+    The moments are the mean and 1 / (standard deviation) of each group of channels in each image.
+    No gradient flows through them; only `_gradients` uses them.
     """
 
     def native(images: Array, scale: Array, bias: Array) -> Any:
@@ -73,7 +83,16 @@ def _normalise(images: Array, scale: Array, bias: Array, settings: Norm) -> tupl
 def _gradients(
     images: Array, gradient: Array, scale: Array, bias: Array, moments: Array, settings: Norm
 ) -> tuple[Array, Array, Array]:
-    """Compute the gradients of `_normalise` with respect to images, scale and bias."""
+    """Compute the gradients of `_normalise` with respect to images, scale and bias.
+
+    Args:
+      images: the activations.
+      gradient: the gradient with respect to the normalised result.
+      scale: the factor of each channel.
+      bias: the number added to each channel.
+      moments: the means and 1 / (standard deviations) that `_normalise` returned.
+      settings: the settings of the normalisation.
+    """
 
     def native(images: Array, gradient: Array, scale: Array, bias: Array, moments: Array) -> Any:
         of_images = jax.ShapeDtypeStruct(images.shape, images.dtype)
@@ -101,7 +120,10 @@ def _gradients(
 def _gradients_by_xla(
     images: Array, gradient: Array, scale: Array, bias: Array, settings: Norm
 ) -> tuple[Array, Array, Array]:
-    """Compute the same from the definition: slower, and differentiable again."""
+    """Compute the gradients of `_normalise` by XLA, which is slower than the C++ kernel.
+
+    Unlike those of the C++ kernel, these gradients can be differentiated again.
+    """
 
     def normalise(images: Array, scale: Array, bias: Array) -> Array:
         return reference.norm_activation(images, scale, bias, *settings)
@@ -132,7 +154,8 @@ def _gradients_backward(settings: Norm, saved: Any, cotangents: Any) -> Any:
     def gradients(images: Array, gradient: Array, scale: Array, bias: Array) -> Any:
         return _gradients_by_xla(images, gradient, scale, bias, settings)
 
-    # The moments are a function of the images, so their part is in the images' already.
+    # The moments are computed from the images, so the gradients with respect to the images already
+    # include what flows through the moments.
     return (*jax.vjp(gradients, *arrays)[1](cotangents), jnp.zeros_like(moments))
 
 

@@ -1,4 +1,4 @@
-"""Convolutions and norms as XLA computes them: on GPU and TPU, and where no kernel is at hand."""
+"""Convolutions and norms computed by XLA: on GPU and TPU, and where oneDNN cannot be used."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,10 @@ from jaxtyping import Array, Float
 def convolution(
     images: Float[Array, "n h w i"], kernel: Float[Array, "a b i o"], stride: int
 ) -> Float[Array, "n h/s w/s o"]:
-    """Convolve with the padding that keeps the side divided by the stride."""
+    """Convolve images with a kernel, with zero padding as in "SAME".
+
+    The sides of the result are the sides of the images divided by `stride`, rounded up.
+    """
     return jax.lax.conv_general_dilated(
         images, kernel.astype(images.dtype), (stride, stride), "SAME",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
@@ -23,7 +26,10 @@ def norm_activation(
     epsilon: float,
     negative_slope: float,
 ) -> Float[Array, "n h w c"]:
-    """Normalise groups of channels, the moments in float32 in one pass, then a leaky ReLU."""
+    """Normalise groups of channels (Wu & He 2018, eq. 1), then apply a leaky ReLU.
+
+    The means and variances are computed in float32, in one pass over the images.
+    """
     n, height, width, channels = images.shape
     wide = images.astype(jnp.float32)
     moments = sums(wide, jnp.square(wide)) / (height * width)
@@ -37,7 +43,10 @@ def norm_activation(
 
 
 def activation(values: Float[Array, "*shape"], negative_slope: float) -> Float[Array, "*shape"]:
-    """Multiply negative values by the slope: 0 is a ReLU, 1 leaves them as they are."""
+    """Apply a leaky ReLU: multiply negative values by `negative_slope`.
+
+    A slope of 0 gives a ReLU, and a slope of 1 returns the values unchanged.
+    """
     if negative_slope == 1:
         return values
     if negative_slope == 0:
@@ -47,10 +56,10 @@ def activation(values: Float[Array, "*shape"], negative_slope: float) -> Float[A
 
 @jax.custom_vjp
 def sums(first: Float[Array, "n h w c"], second: Float[Array, "n h w c"]) -> Float[Array, "2 n c"]:
-    """Sum both arrays over the positions, in one pass.
+    """Sum each of two arrays (n, h, w, c) over its rows and columns; return an array (2, n, c).
 
-    XLA's own sums take four times as long on a CPU: it goes over the arrays once for each, and
-    does not vectorise them, as it does where whole rows are added in pairs.
+    The two sums are computed in one pass. XLA's own sums take four times as long on a CPU: they
+    take one pass for each array, and are not vectorised. Adding whole rows in pairs is vectorised.
     """
     n, height, width, channels = first.shape
     rows = [each.reshape(n, height, width * channels) for each in (first, second)]
@@ -60,7 +69,9 @@ def sums(first: Float[Array, "n h w c"], second: Float[Array, "n h w c"]) -> Flo
 
 
 def _add_pairs(first: list[Array], second: list[Array]) -> list[Array]:
-    return [a + b for a, b in zip(first, second, strict=True)]  # named: compiled once if eager
+    return [
+        a + b for a, b in zip(first, second, strict=True)
+    ]  # not a lambda, so that JAX compiles it only once
 
 
 def _sums_forward(first: Array, second: Array) -> tuple[Array, tuple[Array, Array]]:

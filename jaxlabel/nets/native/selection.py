@@ -26,12 +26,12 @@ ISA_NAMES = {0xFEF: "AMX", 0xE7: "AVX-512 BF16", 0x27: "AVX-512", 0x7: "AVX2"}
 
 
 class Kernels(NamedTuple):
-    """The library that computes convolutions and norms on the CPU, and its dtype.
+    """The library that computes convolutions and norms, and the dtype it computes in.
 
     Attributes:
       name: "onednn" or "xla".
-      dtype: the type of the activations, "float32" or "bfloat16"; weights are always float32.
-      why: the reason for the choice, for messages.
+      dtype: the dtype of the activations, "float32" or "bfloat16"; weights are always float32.
+      why: the reason for the choice, such as "as configured", which is shown to the user.
     """
 
     name: str
@@ -49,15 +49,19 @@ _library: ctypes.CDLL | None = None
 
 
 def select(setting: str = "auto") -> Kernels:
-    """Choose the kernels of this process, and discard functions compiled for other kernels.
+    """Choose the library that computes convolutions and norms in this process, and return it.
+
+    On a GPU or TPU this is always XLA in bfloat16. If the choice differs from an earlier one, JAX's
+    caches of compiled functions are cleared.
 
     Args:
-      setting: "auto" is the value of the environment variable JAXLABEL_CPU_KERNELS if it is set,
-        else oneDNN in float32 if it can be used, else XLA. "onednn" is oneDNN in float32,
-        "bfloat16" is oneDNN with bfloat16 activations, "xla" is XLA in float32.
+      setting: the choice for a CPU. "onednn": oneDNN in float32. "bfloat16": oneDNN with bfloat16
+        activations. "xla": XLA in float32. "auto": the value of the environment variable
+        JAXLABEL_CPU_KERNELS; if that is not set, oneDNN in float32 if it can be used, else XLA.
 
     Raises:
-      UsageError: an unknown name; or oneDNN, or bfloat16, was asked for and cannot be used.
+      UsageError: the setting is unknown, or it names oneDNN or bfloat16 and this machine cannot use
+        it.
     """
     global _selected
     with _lock:
@@ -74,7 +78,7 @@ def select(setting: str = "auto") -> Kernels:
 
 
 def selected() -> Kernels:
-    """Return the kernels of this process, chosen at the first call."""
+    """Return the library that `select` chose; if it was not called yet, choose as for "auto"."""
     with _lock:
         return _selected or select()
 
@@ -101,23 +105,27 @@ def _choose(asked: str) -> Kernels:
 
 
 def has_bfloat16(isa: int) -> bool:
-    """Return True if the instruction set computes in bfloat16, as AVX-512 BF16 and AMX do.
+    """Return True if an instruction set computes in bfloat16, as AVX-512 BF16 and AMX do.
 
     Without such instructions oneDNN emulates bfloat16, which takes longer than float32.
 
     Args:
-      isa: a value of oneDNN's `dnnl_cpu_isa_t`.
+      isa: the number of the instruction set, a value of oneDNN's enumeration `dnnl_cpu_isa_t`.
     """
     return isa & ISA_BFLOAT16 == ISA_BFLOAT16
 
 
 def isa_name(isa: int) -> str:
-    """Return the common name of an instruction set of oneDNN's."""
+    """Return the name of an instruction set, such as "AVX2", from its number in oneDNN.
+
+    Args:
+      isa: a value of oneDNN's enumeration `dnnl_cpu_isa_t`.
+    """
     return next((name for bits, name in ISA_NAMES.items() if isa & bits == bits), "SSE4.1")
 
 
 def _load() -> ctypes.CDLL:
-    """Load the library and tell XLA its functions, once in the life of the process."""
+    """Return the compiled oneDNN kernels; the first call loads them and registers them with JAX."""
     global _library
     if _library is None:
         library = building.load()
@@ -129,7 +137,7 @@ def _load() -> ctypes.CDLL:
 
 
 def usable(images: jax.Array) -> bool:
-    """Return True if oneDNN is selected and takes images of this shape and type."""
+    """Return True if `select` chose oneDNN and it can compute on images of this shape and dtype."""
     kernels = selected()
     dtype = np.dtype(images.dtype).name
     takes_type = dtype in ("float32", kernels.dtype)
