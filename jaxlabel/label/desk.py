@@ -1,4 +1,9 @@
-"""Who is asked what: the run's questions, then pictures to label ahead; leases; answers; undo."""
+"""Decide which picture the page asks which person to label next, and store the answers.
+
+A question is a picture that a person is asked to label. First come the pictures that the run waits
+for (the batch). While the run trains, the page may ask "ahead": it chooses further pictures, whose
+labels the run's next round will use.
+"""
 
 import threading
 import time
@@ -18,18 +23,18 @@ from jaxlabel.label.records import Records
 from jaxlabel.oracle import votes
 from jaxlabel.oracle.votes import NOT_SURE, Rule, Vote
 
-LEASE = 90.0  # seconds for which a picture is kept for one person
-AHEAD = 16  # pictures chosen at a time to be labelled while a round trains
+LEASE = 90.0  # seconds for which a picture is reserved for one person
+AHEAD = 16  # the number of pictures chosen at a time to be labelled ahead
 
 
 class Standing(NamedTuple):
-    """What the label store says at one moment.
+    """A snapshot of the votes and labels in the label store.
 
     Attributes:
-      votes: all votes, the oldest first.
-      labels: class name of each labelled item among those that matter to the page.
-      bought: the items whose label the account, or another one, has bought.
-      refused: the items that somebody is not sure about and nobody has labelled.
+      votes: the votes (people's answers), from the oldest to the newest.
+      labels: the class name of each labelled item that has votes or is in the run's batch.
+      bought: the label of each such item whose label any account has bought.
+      refused: the items that have no label, and for which somebody answered "not sure".
     """
 
     votes: list[Vote]
@@ -39,11 +44,14 @@ class Standing(NamedTuple):
 
 
 class Desk:
-    """Hands out questions and takes answers. Safe to use from several threads.
+    """Gives people pictures to label, and stores their answers. Several threads may use it.
 
     Args:
       project: the run and its pictures.
-      rule: how votes become a label.
+      rule: the rule by which the votes of several people become a label.
+
+    Attributes:
+      records: the reader of the files that the run writes.
     """
 
     def __init__(self, project: Project, rule: Rule = Rule()):  # noqa: B008
@@ -52,14 +60,18 @@ class Desk:
         self._lock = threading.RLock()
         self._leases: dict[str, tuple[str, float]] = {}
         self._ahead: list[int] = []
-        self._wanted: list[int] = []  # pictures that a person has asked for on the map
+        self._wanted: list[int] = []  # rows that a person has chosen on the map, to be asked next
         self._standing: tuple[float, Standing] | None = None
         self._batch: tuple[float, list[Question]] | None = None
 
-    # what is asked
+    # Which pictures are asked
 
     def batch(self) -> list[Question]:
-        """Return the run's open batch: its questions.csv, or before that the first batch."""
+        """Return the pictures whose labels the run waits for, as questions.
+
+        These are the lines of the run's questions.csv. Before the run has written that file, they
+        are the first batch, which the page has chosen.
+        """
         path = self.project.workdir / QUESTIONS
         try:
             stamp = path.stat().st_mtime
@@ -71,7 +83,10 @@ class Desk:
         return self._batch[1]
 
     def standing(self, fresh: bool = False) -> Standing:
-        """Return what the store says, at most two seconds old, or from this moment."""
+        """Return a snapshot of the label store, which is at most two seconds old.
+
+        If `fresh` is True, the store is read again in any case.
+        """
         with self._lock:
             if self._standing is None or fresh or time.monotonic() - self._standing[0] > 2:
                 store, name = self.project.store, self.project.label_set
@@ -79,15 +94,20 @@ class Desk:
                 items = list({v.item for v in found} | {q.item for q in self.batch()})
                 bought = store.bought(name, items)
                 labels = votes.known_labels(store, name, items)
-                kept = Standing(found, labels, bought, _refused(found, labels))
+                kept = Standing(found, labels, bought, _unsure_items(found, labels))
                 self._standing = time.monotonic(), kept
             return self._standing[1]
 
     def upcoming(self, person: str, count: int = 8, skip: Sequence[str] = ()) -> list[Question]:
-        """Lease and return the next questions for a person; none if there is nothing to ask.
+        """Return the next pictures that a person should label, and reserve them for this person.
+
+        No other person gets a reserved picture for the next LEASE seconds, or until it is labelled.
+        The list is empty if there is nothing to ask.
 
         Args:
-          skip: items that the person's browser has answered but not sent yet.
+          person: the name of the person.
+          count: the largest number of pictures.
+          skip: the items that the person has answered, but whose answers are not stored yet.
         """
         with self._lock:
             now, standing = time.monotonic(), self.standing()
@@ -104,23 +124,25 @@ class Desk:
             return found
 
     def _candidates(self, standing: Standing) -> list[Question]:
-        """Return the open questions in the order in which they are asked."""
-        batch = [q for q in self.batch() if self._open(q.item, standing)]
+        """Return the unanswered questions: those of the run's batch, then those asked ahead."""
+        batch = [q for q in self.batch() if self._is_open(q.item, standing)]
         return batch + [
             Question(item, "train", WAIT)
             for item in self._ahead_items(standing)
-            if self._open(item, standing)
+            if self._is_open(item, standing)
         ]
 
-    def _open(self, item: str, standing: Standing) -> bool:
-        """Return True if the item has neither a label nor a "not sure"."""
+    def _is_open(self, item: str, standing: Standing) -> bool:
+        """Return True if the item has no label, and nobody answered "not sure" for it."""
         return item not in standing.labels and item not in standing.refused
 
     def _ahead_items(self, standing: Standing) -> list[str]:
-        """Return pictures that may be labelled before the run asks for them.
+        """Return the items that people may label before the run asks for them.
 
-        With a certificate wanted there are none: a run that certifies takes no pictures from
-        outside, so that its stopping rule is the one of `jaxlabel train`.
+        First come the pictures that a person chose on the map, then pictures that cover clusters
+        without a label. There are none if the budget is used up. A run that certifies an accuracy
+        chooses all its pictures itself, so that its stopping rule is that of `jaxlabel train`; the
+        page adds none.
         """
         project = self.project
         wanted = [project.items[row] for row in self._wanted]
@@ -129,8 +151,8 @@ class Desk:
         if not self.asks_ahead:
             return wanted
         asked = {q.item for q in self.batch()} | {v.item for v in standing.votes}
-        open_ahead = [r for r in self._ahead if self._open(project.items[r], standing)]
-        count = min(AHEAD, self._most_ahead() - len(self.ahead_answered(standing)))
+        open_ahead = [r for r in self._ahead if self._is_open(project.items[r], standing)]
+        count = min(AHEAD, self._max_ahead() - len(self.ahead_answered(standing)))
         if not open_ahead and count > 0:
             rows = np.array(sorted(project.rows[i] for i in asked if i in project.rows), int)
             seed = project.settings.seed + 1 + len(rows)
@@ -140,9 +162,10 @@ class Desk:
         return wanted + [project.items[row] for row in open_ahead]
 
     def _excluded_ahead(self) -> np.ndarray:
-        """Return rows that are not worth labelling ahead: copies, and what the model is sure of.
+        """Return the rows (indices of pictures) that should not be labelled ahead of the run.
 
-        The newest model's least sure quarter is kept. Without a model every picture is.
+        These are copies of other pictures, and pictures outside of the quarter with the lowest
+        confidence of the newest model. Without a model only copies are excluded.
         """
         project, pool = self.project, self.records.pool()
         excluded = project.duplicates()
@@ -154,16 +177,21 @@ class Desk:
 
     @property
     def asks_ahead(self) -> bool:
-        """True if pictures may be labelled while a round trains."""
+        """Return True if people may label pictures that the run has not asked for.
+
+        This holds until the run is finished, if its recipe has the setting `initial_labels` and no
+        accuracy target is set.
+        """
         settings = self.project.settings
         done = (self.project.workdir / "result.json").exists()
         takes = hasattr(settings, "initial_labels") and not getattr(settings, "target", 0)
         return takes and not done
 
-    def _most_ahead(self) -> int:
-        """Return how many pictures may wait for the round after the next: half of what it buys.
+    def _max_ahead(self) -> int:
+        """Return how many pictures may be labelled ahead of the run.
 
-        Towards the end of the budget there are none, because no round would buy them.
+        This is half of the labels that the next round adds. Near the end of the budget the number
+        is 0, because no later round would buy the labels.
         """
         settings = self.project.settings
         growth = getattr(settings, "growth", 1.5)
@@ -173,7 +201,7 @@ class Desk:
         return int(max(0, min((growth - 1) * next_round / 2, settings.budget - next_round)))
 
     def ahead_answered(self, standing: Standing) -> list[int]:
-        """Return the rows with an unbought label that the run has not asked for."""
+        """Return the rows (indices) of pictures labelled ahead whose label is not bought yet."""
         asked = files.read_json(self.project.workdir / ASKED) or {}
         first = {self.project.items[row] for row in self.project.first}
         open_items = {q.item for q in self.batch()}
@@ -184,18 +212,21 @@ class Desk:
                 rows.append(self.project.rows[item])
         return rows
 
-    # what the trainer wants to know
+    # For the training process
 
     def ready(self) -> bool:
-        """Return True if no question of the run's batch is open."""
+        """Return True if no picture of the run's batch waits for an answer.
+
+        A picture needs no further answer if it has a label or somebody answered "not sure" for it.
+        """
         standing = self.standing()
-        return not any(self._open(q.item, standing) for q in self.batch())
+        return not any(self._is_open(q.item, standing) for q in self.batch())
 
     def chosen(self) -> dict[str, list[int]]:
-        """Return the rows that the page has chosen for rounds, by the round's number.
+        """Return the rows (indices of pictures) that the page chose for the run's rounds, by round.
 
-        Round 0 is the first batch. What was labelled ahead comes first in the round after the
-        newest that the run has begun.
+        The keys are the numbers of rounds as texts. "0" has the first batch, if the page chose it.
+        The round after the newest that the run has begun has the pictures that were labelled ahead.
         """
         found = {"0": self.project.first} if self.project.first else {}
         folder = self.project.workdir / "checkpoints"
@@ -206,21 +237,29 @@ class Desk:
         return found
 
     def money_left(self, standing: Standing) -> float:
-        """Return what is left of the budget once all answers so far are bought."""
+        """Return the budget that remains when all labels given so far have been bought."""
         account = self.project.store.account(self.project.account)
         waiting = sum(item not in standing.bought for item in standing.labels)
         return max(0.0, account.budget - account.spent - waiting)
 
-    # answers
+    # Storing and withdrawing answers
 
     def answer(
         self, items: Sequence[str], person: str, class_name: str, seconds: float = 0.0
     ) -> None:
-        """Store one answer for the items, in one transaction.
+        """Store a person's answer for the given pictures, in one transaction.
+
+        Args:
+          items: the ids of the pictures.
+          person: the name of the person.
+          class_name: the name of the class, which may be new; NOT_SURE if the person is not sure.
+          seconds: how long the person looked at the pictures; values outside of 0 to 600 are
+            clipped.
 
         Raises:
-          UsageError: no such picture, or no possible name for a class.
-          Locked: a label has been bought. StoreError: the store cannot be used.
+          UsageError: there is no such picture, or the name cannot be that of a class.
+          Locked: a label has been bought already, and it is another class.
+          StoreError: the label store cannot be used.
         """
         unknown = [item for item in items if item not in self.project.rows]
         if unknown or not items:
@@ -233,7 +272,13 @@ class Desk:
         self.refresh(items)
 
     def undo(self, person: str, item: str = "") -> Vote | None:
-        """Take back the person's last answer, or that for `item`; the picture is asked again."""
+        """Delete a person's vote and return it; None if there is none. The picture is asked again.
+
+        It is the vote for `item`, or the person's newest vote if `item` is empty.
+
+        Raises:
+          Locked: the picture's label has been bought already.
+        """
         taken = votes.withdraw(self.project.store, self.project.label_set, person, self.rule, item)
         if taken is not None:
             self.refresh([taken.item])
@@ -245,7 +290,13 @@ class Desk:
         return taken
 
     def ask_near(self, item: str, count: int = 8) -> int:
-        """Put the pictures nearest to `item` that nobody has labelled next in line."""
+        """Ask next about the unlabelled pictures most similar to `item`, and return their number.
+
+        They come after the pictures that the run waits for; there are at most `count`.
+
+        Raises:
+          UsageError: the run takes only pictures that it has chosen itself, or it is finished.
+        """
         if not self.asks_ahead:
             raise UsageError("this run asks no pictures but its own: it certifies, or is finished")
         with self._lock:
@@ -258,9 +309,9 @@ class Desk:
             return len(near)
 
     def refresh(self, items: Sequence[str]) -> None:
-        """Read again what the store says of these items, and let go of their leases.
+        """Read the votes and labels of the given items again, and end their reservations.
 
-        Without items everything is read again when it is needed next.
+        With an empty list everything is read again when it is needed next.
         """
         with self._lock:
             for item in items:
@@ -275,9 +326,9 @@ class Desk:
             labels = {i: k for i, k in old.labels.items() if i not in these}
             labels |= votes.known_labels(store, name, items)
             bought = old.bought | store.bought(name, items)
-            self._standing = stamp, Standing(found, labels, bought, _refused(found, labels))
+            self._standing = stamp, Standing(found, labels, bought, _unsure_items(found, labels))
 
 
-def _refused(found: Sequence[Vote], labels: dict[str, str]) -> frozenset[str]:
-    """Return the items that somebody is not sure about and nobody has labelled."""
+def _unsure_items(found: Sequence[Vote], labels: dict[str, str]) -> frozenset[str]:
+    """Return the items that have no label, and for which somebody answered "not sure"."""
     return frozenset({v.item for v in found if v.class_name == NOT_SURE} - labels.keys())
