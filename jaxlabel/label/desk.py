@@ -298,7 +298,7 @@ class Desk:
           UsageError: the run takes only pictures that it has chosen itself, or it is finished.
         """
         if not self.asks_ahead:
-            raise UsageError("this run asks no pictures but its own: it certifies, or is finished")
+            raise UsageError("this run takes no extra pictures: it certifies, or is finished")
         with self._lock:
             standing, project = self.standing(fresh=True), self.project
             taken = {q.item for q in self.batch()} | {v.item for v in standing.votes}

@@ -93,7 +93,7 @@ def as_folders(found: Iterator[Row], target: Path, copies: bool = False) -> int:
             if not row.label:
                 continue
             if not row.file:
-                raise UsageError("these pictures are not files of their own: take the table")
+                raise UsageError("these pictures are not separate files: export a table instead")
             source = Path(row.file).resolve()
             folder = part / folder_name(row.label)
             folder.mkdir(parents=True, exist_ok=True)

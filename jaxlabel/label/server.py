@@ -230,7 +230,7 @@ def _check_budget(desk: Desk, items: list[str], finished: bool) -> None:
     new = sum(item not in known for item in items)
     left = account.budget - account.spent if finished else desk.money_left(standing)
     if new > left:
-        raise UsageError(f"{new} labels cost {new}, but {left:g} of the budget is left")
+        raise UsageError(f"these are {new} labels, but the budget has only {left:g} left")
 
 
 def _person(request: Request) -> str:

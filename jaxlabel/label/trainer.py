@@ -26,8 +26,8 @@ PHASES = (
     ("contrast", "learning what the pictures have in common"),
     ("round", "training on the labels of this round"),
     ("end", "training to the end"),
-    ("refined", "refining"),
-    ("distilled", "making one network of several"),
+    ("refined", "refining the model"),
+    ("distilled", "combining several networks into one"),
 )
 
 

@@ -37,7 +37,7 @@ def refuse_audit(desk: Desk, item: str) -> None:
     if item not in desk.project.rows:
         raise UsageError("there is no such picture")
     if is_audit(desk, item):
-        raise UsageError("this picture is for the certificate: it is judged alone, without help")
+        raise UsageError("this picture is for the accuracy certificate: label it without hints")
 
 
 def open_rows(desk: Desk) -> np.ndarray:

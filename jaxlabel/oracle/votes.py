@@ -95,7 +95,7 @@ def vote(
         bought = corrections.bought_labels(connection, key, items)
         for label in bought.values():
             if names[label] != class_name:
-                raise Locked(f"this picture's label, {names[label]}, has been paid for: it stays")
+                raise Locked(f"the label {names[label]} is already used and cannot be changed")
         if class_name and class_name not in names:
             row = {"label_set_id": key, "label": len(names), "name": class_name}
             connection.execute(sa.insert(classes), [row])
@@ -136,7 +136,7 @@ def withdraw(
         if row is None:
             return None
         if corrections.bought_labels(connection, key, [row.item]):
-            raise Locked("the last answer has been paid for: it stays")
+            raise Locked("this answer is already used and cannot be taken back")
         connection.execute(sa.delete(votes).where(votes.c.id == row.id))
         _decide(connection, key, row.item, rule)
         _drop_last_class_if_unused(connection, key)
