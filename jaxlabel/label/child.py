@@ -30,10 +30,7 @@ def main() -> None:
 
 
 def _train(order: dict[str, Any]) -> int:
-    """Run the recipe and return the exit code.
-
-    `order` is the JSON object from standard input.
-    """
+    """Train as the JSON object `order` says, and return the exit code of the process."""
     from jaxlabel.experiment import run
 
     configs = {config.__module__.rpartition(".")[2]: config for config in run.METHODS}

@@ -64,13 +64,11 @@ class Desk:
         self._standing: tuple[float, Standing] | None = None
         self._batch: tuple[float, list[Question]] | None = None
 
-    # Which pictures are asked
-
     def batch(self) -> list[Question]:
-        """Return the pictures whose labels the run waits for, as questions.
+        """Return the questions of the run: the pictures whose labels it needs to go on.
 
-        These are the lines of the run's questions.csv. Before the run has written that file, they
-        are the first batch, which the page has chosen.
+        They are read from the file questions.csv that the run writes. Before there is such a file,
+        they are the first pictures of the run, which the page has chosen.
         """
         path = self.project.workdir / QUESTIONS
         try:
@@ -83,7 +81,7 @@ class Desk:
         return self._batch[1]
 
     def standing(self, fresh: bool = False) -> Standing:
-        """Return a snapshot of the label store, which is at most two seconds old.
+        """Return a snapshot of the votes and labels in the label store, at most two seconds old.
 
         If `fresh` is True, the store is read again in any case.
         """
@@ -124,7 +122,11 @@ class Desk:
             return found
 
     def _candidates(self, standing: Standing) -> list[Question]:
-        """Return the unanswered questions: those of the run's batch, then those asked ahead."""
+        """Return the questions without an answer, in the order in which they are asked.
+
+        First come the pictures that the run waits for, then pictures that people may label before
+        the run asks for them.
+        """
         batch = [q for q in self.batch() if self._is_open(q.item, standing)]
         return batch + [
             Question(item, "train", WAIT)
@@ -139,10 +141,10 @@ class Desk:
     def _ahead_items(self, standing: Standing) -> list[str]:
         """Return the items that people may label before the run asks for them.
 
-        First come the pictures that a person chose on the map, then pictures that cover clusters
-        without a label. There are none if the budget is used up. A run that certifies an accuracy
-        chooses all its pictures itself, so that its stopping rule is that of `jaxlabel train`; the
-        page adds none.
+        First come pictures that a person chose on the map, then pictures typical of clusters in
+        which nothing is labelled. There are none if the budget is used up. A run that certifies an
+        accuracy chooses all its pictures itself, so that it stops exactly as `jaxlabel train`
+        would.
         """
         project = self.project
         wanted = [project.items[row] for row in self._wanted]
@@ -162,10 +164,10 @@ class Desk:
         return wanted + [project.items[row] for row in open_ahead]
 
     def _excluded_ahead(self) -> np.ndarray:
-        """Return the rows (indices of pictures) that should not be labelled ahead of the run.
+        """Return the rows (indices) of pictures that people should not label unless the run asks.
 
-        These are copies of other pictures, and pictures outside of the quarter with the lowest
-        confidence of the newest model. Without a model only copies are excluded.
+        These are copies of other pictures, and all but the quarter of the pictures for which the
+        newest model has the lowest confidence. Without a model only copies are excluded.
         """
         project, pool = self.project, self.records.pool()
         excluded = project.duplicates()
@@ -188,7 +190,7 @@ class Desk:
         return takes and not done
 
     def _max_ahead(self) -> int:
-        """Return how many pictures may be labelled ahead of the run.
+        """Return how many pictures people may label before the run asks for them.
 
         This is half of the labels that the next round adds. Near the end of the budget the number
         is 0, because no later round would buy the labels.
@@ -201,7 +203,10 @@ class Desk:
         return int(max(0, min((growth - 1) * next_round / 2, settings.budget - next_round)))
 
     def ahead_answered(self, standing: Standing) -> list[int]:
-        """Return the rows (indices) of pictures labelled ahead whose label is not bought yet."""
+        """Return the rows (indices) of pictures that people labelled before the run asked for them.
+
+        Pictures whose label has been bought since are left out.
+        """
         asked = files.read_json(self.project.workdir / ASKED) or {}
         first = {self.project.items[row] for row in self.project.first}
         open_items = {q.item for q in self.batch()}
@@ -212,8 +217,6 @@ class Desk:
                 rows.append(self.project.rows[item])
         return rows
 
-    # For the training process
-
     def ready(self) -> bool:
         """Return True if no picture of the run's batch waits for an answer.
 
@@ -223,10 +226,11 @@ class Desk:
         return not any(self._is_open(q.item, standing) for q in self.batch())
 
     def chosen(self) -> dict[str, list[int]]:
-        """Return the rows (indices of pictures) that the page chose for the run's rounds, by round.
+        """Return the pictures that the page has chosen for the run, by number of the query round.
 
-        The keys are the numbers of rounds as texts. "0" has the first batch, if the page chose it.
-        The round after the newest that the run has begun has the pictures that were labelled ahead.
+        The keys are numbers as texts, the values lists of rows (indices of pictures). "0" has the
+        first pictures to label. The next round that the run will begin has the pictures that people
+        labelled before the run asked for them.
         """
         found = {"0": self.project.first} if self.project.first else {}
         folder = self.project.workdir / "checkpoints"
@@ -241,8 +245,6 @@ class Desk:
         account = self.project.store.account(self.project.account)
         waiting = sum(item not in standing.bought for item in standing.labels)
         return max(0.0, account.budget - account.spent - waiting)
-
-    # Storing and withdrawing answers
 
     def answer(
         self, items: Sequence[str], person: str, class_name: str, seconds: float = 0.0
@@ -272,12 +274,13 @@ class Desk:
         self.refresh(items)
 
     def undo(self, person: str, item: str = "") -> Vote | None:
-        """Delete a person's vote and return it; None if there is none. The picture is asked again.
+        """Delete a person's vote and return it; return None if there is none.
 
-        It is the vote for `item`, or the person's newest vote if `item` is empty.
+        The page asks for the picture again. The vote is that for `item`, or the person's newest
+        vote if `item` is empty.
 
         Raises:
-          Locked: the picture's label has been bought already.
+          Locked: an account has already bought the picture's label.
         """
         taken = votes.withdraw(self.project.store, self.project.label_set, person, self.rule, item)
         if taken is not None:
@@ -290,9 +293,10 @@ class Desk:
         return taken
 
     def ask_near(self, item: str, count: int = 8) -> int:
-        """Ask next about the unlabelled pictures most similar to `item`, and return their number.
+        """Queue the unlabelled pictures most similar to `item` for labelling; return their number.
 
-        They come after the pictures that the run waits for; there are at most `count`.
+        There are at most `count`. People are asked about them after the pictures that the run waits
+        for.
 
         Raises:
           UsageError: the run takes only pictures that it has chosen itself, or it is finished.
@@ -311,7 +315,7 @@ class Desk:
     def refresh(self, items: Sequence[str]) -> None:
         """Read the votes and labels of the given items again, and end their reservations.
 
-        With an empty list everything is read again when it is needed next.
+        With an empty list, all votes and labels are read again when they are needed next.
         """
         with self._lock:
             for item in items:

@@ -37,7 +37,14 @@ class Row(NamedTuple):
 
 
 def rows(desk: Desk, records: Records) -> Iterator[Row]:
-    """Yield the result for every picture: a person's label if there is one, else the model's."""
+    """Yield one `Row` per picture.
+
+    Its label is the one that a person gave, or else the model's prediction.
+
+    Args:
+      desk: the questions and answers of the labelling page.
+      records: the files that the run has written, such as the model's predictions.
+    """
     project, standing, pool = desk.project, desk.standing(fresh=True), records.pool()
     names = project.store.classes(project.label_set)
     guesses: dict[int, tuple[str, float]] = {}
@@ -58,7 +65,7 @@ def rows(desk: Desk, records: Records) -> Iterator[Row]:
 
 
 def as_csv(found: Iterator[Row]) -> str:
-    """Return the results as a CSV table with a header."""
+    """Return the results for all pictures as a CSV table with a header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Row._fields)
@@ -67,7 +74,7 @@ def as_csv(found: Iterator[Row]) -> str:
 
 
 def as_json_lines(found: Iterator[Row]) -> str:
-    """Return the results as text with one JSON object per line."""
+    """Return the results for all pictures as text with one JSON object per line."""
     return "".join(json.dumps(row._asdict(), ensure_ascii=False) + "\n" for row in found)
 
 

@@ -151,13 +151,16 @@ class Guard:
         return True
 
     def _is_token(self, token: str) -> bool:
-        """Return True if the text is the page's token."""
+        """Return True if the text equals the page's secret token."""
         given = token.encode("utf-8", "replace")
         return bool(token) and hmac.compare_digest(given, self._secrets.token.encode())
 
     @property
     def _cookie_name(self) -> str:
-        """Return the name of the page's cookie, which has the port, because ports share cookies."""
+        """Return the name of the page's cookie.
+
+        It includes the port, because browsers send a cookie to all ports of a machine.
+        """
         return f"jaxlabel_{self._port}"
 
     def _has_cookie(self, cookie: str) -> bool:

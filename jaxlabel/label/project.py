@@ -64,7 +64,7 @@ class Project(NamedTuple):
         return self.dataset.name
 
     def duplicates(self) -> np.ndarray:
-        """Return the rows of the pictures that are identical to a picture of an earlier row."""
+        """Return the rows (indices) of pictures that are identical to an earlier picture."""
         return np.setdiff1d(np.arange(len(self.items)), np.fromiter(self.rows.values(), int))
 
 
@@ -119,10 +119,10 @@ def hold_page(workdir: Path) -> int:
 
 
 def _take_run_lock(workdir: Path) -> int:
-    """Take the run's lock and return its file descriptor.
+    """Lock the run's work directory and return the lock's file descriptor.
 
-    If the page's process was killed, its child process holds the lock for another moment; so wait
-    for the lock up to PATIENCE seconds if the directory has had a page.
+    If the page's process was killed, its child process holds the lock for another moment. So wait
+    up to PATIENCE seconds for the lock if the directory has had a labelling page.
 
     Raises:
       UsageError: another process has the lock.
@@ -138,9 +138,10 @@ def _take_run_lock(workdir: Path) -> int:
 
 
 def _stored_first_batch(project: Project) -> list[int]:
-    """Return the first batch that an earlier start of the page stored, or choose it now.
+    """Return the first pictures to label: those that an earlier start chose, or a new choice.
 
-    It is empty if the run was begun by `jaxlabel train`, which has chosen its own first batch.
+    A new choice is stored for later starts. The list is empty if the run was begun by `jaxlabel
+    train`, which has chosen its own first pictures.
     """
     path = project.workdir / PAGE / "first.json"
     kept = files.read_json(path)
@@ -153,10 +154,10 @@ def _stored_first_batch(project: Project) -> list[int]:
 
 
 def first_batch(project: Project) -> list[int]:
-    """Choose the rows of the first pictures to label; every call makes the same choice.
+    """Choose the rows (indices) of the first pictures to label; every call makes the same choice.
 
-    The list is empty if the run's recipe has no setting `initial_labels`. A part of the budget that
-    is reserved to certify an accuracy is not used.
+    The list is empty if the run's recipe has no setting `initial_labels`. The part of the budget
+    that is reserved to certify an accuracy is left for later.
     """
     wanted = getattr(project.settings, "initial_labels", 0)
     wanted = int(min(wanted, project.settings.budget, len(project.rows)))

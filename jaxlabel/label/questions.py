@@ -27,9 +27,11 @@ class Question(NamedTuple):
 
 
 def read_questions(path: Path, project: Project) -> list[Question]:
-    """Return the questions in the file `path`, a questions.csv that the run has written.
+    """Read a run's questions.csv and return the pictures that people should label, as questions.
 
-    Lines about pictures that the project does not have are left out.
+    Args:
+      path: the file questions.csv.
+      project: the run and its pictures. Lines about pictures that it does not have are left out.
     """
     asked: dict[str, Any] = files.read_json(project.workdir / ASKED) or {}
     with path.open(encoding="utf-8-sig", newline="") as file:

@@ -20,7 +20,7 @@ ALIKE = 1e-3  # squared distance of features below which pictures are near dupli
 
 
 def is_audit(desk: Desk, item: str) -> bool:
-    """Return True if the item is an unlabelled picture of an audit."""
+    """Return True if a picture is still to be labelled for an audit (an accuracy estimate)."""
     standing = desk.standing()
     return any(
         q.item == item and q.purpose == "certify" and q.item not in standing.labels
@@ -29,10 +29,11 @@ def is_audit(desk: Desk, item: str) -> bool:
 
 
 def refuse_audit(desk: Desk, item: str) -> None:
-    """Raise an error if the page must not help with an item.
+    """Raise an error if the page must not give hints about a picture.
 
     Raises:
-      UsageError: the item is an unlabelled picture of an audit, or there is no such picture.
+      UsageError: the picture is still to be labelled for an audit, an estimate of the accuracy,
+        which hints would bias; or there is no such picture.
     """
     if item not in desk.project.rows:
         raise UsageError("there is no such picture")
@@ -41,9 +42,10 @@ def refuse_audit(desk: Desk, item: str) -> None:
 
 
 def open_rows(desk: Desk) -> np.ndarray:
-    """Return the rows (indices) of the pictures that may be labelled together with others.
+    """Return the rows (indices) of the pictures that a person may label many at a time.
 
-    They have neither a label nor an answer, and are not pictures of an audit.
+    These are the pictures without a label or an answer "not sure". Pictures of an audit (an
+    estimate of the accuracy) are left out, because each is labelled alone.
     """
     standing = desk.standing()
     audit = {q.item for q in desk.batch() if q.purpose == "certify"}
@@ -53,10 +55,11 @@ def open_rows(desk: Desk) -> np.ndarray:
 
 
 def near(desk: Desk, item: str, count: int) -> dict[str, Any]:
-    """Return an item and at most `count` unlabelled pictures most similar to it.
+    """Return a picture's id and the ids of at most `count` unlabelled pictures most similar to it.
 
     Raises:
-      UsageError: the item is an unlabelled picture of an audit, or there is no such picture.
+      UsageError: the picture is still to be labelled for an estimate of the accuracy, or there is
+        no such picture.
     """
     refuse_audit(desk, item)
     project = desk.project
@@ -65,14 +68,15 @@ def near(desk: Desk, item: str, count: int) -> dict[str, Any]:
 
 
 def help_with(desk: Desk, records: Records, item: str) -> dict[str, Any]:
-    """Return the hints for an item, as JSON values.
+    """Return the hints about a picture, as JSON values.
 
-    They are the class that the model suggests, the most similar labelled pictures, and the number
-    of identical and nearly identical pictures. The page asks for them only when a person presses a
-    key.
+    The hints are the class that the model suggests, the most similar labelled pictures, and the
+    numbers of identical and of nearly identical pictures. The page asks for them only when a person
+    presses a key.
 
     Raises:
-      UsageError: the item is an unlabelled picture of an audit, or there is no such picture.
+      UsageError: the picture is still to be labelled for an estimate of the accuracy, or there is
+        no such picture.
     """
     refuse_audit(desk, item)
     project, standing = desk.project, desk.standing()
@@ -89,7 +93,10 @@ def help_with(desk: Desk, records: Records, item: str) -> dict[str, Any]:
 
 
 def suggestion(desk: Desk, pool: Pool | None, item: str) -> dict[str, Any] | None:
-    """Return the model's most likely class for an item; None without a prediction."""
+    """Return the model's most likely class for a picture, and its probability, as JSON values.
+
+    None is returned if `pool` (the newest predictions) is None or lacks the picture.
+    """
     if pool is None:
         return None
     place = np.flatnonzero(pool.rows == desk.project.rows[item])
@@ -102,7 +109,7 @@ def suggestion(desk: Desk, pool: Pool | None, item: str) -> dict[str, Any] | Non
 
 
 def clusters(desk: Desk) -> dict[str, Any]:
-    """Return the groups of similar unlabelled pictures, from the largest to the smallest.
+    """Return the groups of similar unlabelled pictures as JSON values, the largest group first.
 
     Each group has its number, its size, and the picture nearest to its centre.
     """

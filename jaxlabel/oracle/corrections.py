@@ -14,7 +14,10 @@ from jaxlabel.oracle.schema import accounts, classes, labels, ledger
 def bought_labels(
     connection: sa.Connection, label_set: int, items: Iterable[str]
 ) -> dict[str, int]:
-    """Return a dict from item to label for those given items that any account has bought."""
+    """Return a dict from item to label for those given items that any account has bought.
+
+    An item is the id of an image. An account is the budget from which a run buys labels.
+    """
     labelled = sa.select(ledger.c.item).join(accounts).where(accounts.c.label_set_id == label_set)
     query = sa.select(labels.c.item, labels.c.label).where(
         labels.c.label_set_id == label_set, labels.c.item.in_(labelled)

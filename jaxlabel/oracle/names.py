@@ -93,8 +93,8 @@ def match(written: str, known: Sequence[str]) -> Match:
       known: the names of the existing classes.
 
     Returns:
-      A `Match` with the existing class if `written` is another spelling of it, with `written` if it
-        is the name of a new class, or with the reason why a person must decide.
+      The class, or the reason why a person must decide. The class is an existing one if `written`
+      is another spelling of its name, and otherwise a new class called `written`.
     """
     if written in known:
         return Match(written)

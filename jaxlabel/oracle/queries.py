@@ -57,15 +57,18 @@ def _is_sqlite(connection: sa.Connection) -> bool:
 
 
 def label_set_id(connection: sa.Connection, name: str) -> int:
-    """Return the primary key of the label set called `name`, or 0 if there is none."""
+    """Return the primary key of the label set called `name`, or 0 if there is none.
+
+    A label set is the classes and labels of one data set.
+    """
     query = sa.select(label_sets.c.id).where(label_sets.c.name == name)
     return connection.execute(query).scalar() or 0
 
 
 def locked_label_set_id(connection: sa.Connection, name: str) -> int:
-    """Return the primary key of the label set called `name`, and lock its row for this transaction.
+    """Return the primary key of a label set, and lock its row until the transaction ends.
 
-    The label set is created if it does not exist.
+    A label set is the classes and labels of one data set. It is created if none is called `name`.
     """
     insert_missing(connection, label_sets, [{"name": name}])
     query = sa.select(label_sets.c.id).where(label_sets.c.name == name).with_for_update()
@@ -75,7 +78,7 @@ def locked_label_set_id(connection: sa.Connection, name: str) -> int:
 def class_names(connection: sa.Connection, label_set: int) -> tuple[str, ...]:
     """Return the class names of a label set, in the order of the classes' indices.
 
-    `label_set` is the primary key of the label set.
+    `label_set` is the primary key of the label set, the classes and labels of one data set.
     """
     query = sa.select(classes.c.name).where(classes.c.label_set_id == label_set)
     return tuple(connection.execute(query.order_by(classes.c.label)).scalars())
@@ -84,8 +87,8 @@ def class_names(connection: sa.Connection, label_set: int) -> tuple[str, ...]:
 def find_account(connection: sa.Connection, name: str, lock: bool = False) -> sa.Row[Any]:
     """Return the database row of the account called `name`.
 
-    The row has the columns of the table of accounts and the column `label_set`, the name of the
-    label set from which the account buys.
+    An account is a budget for labels of one label set. The row has the columns of the table of
+    accounts and the column `label_set`, the name of the label set.
 
     Args:
       connection: a connection in a transaction.
@@ -151,7 +154,10 @@ def ledger_record(row: sa.Row[Any], names: tuple[str, ...]) -> LedgerRow:
 
 
 def refusals(connection: sa.Connection, label_set: int) -> list[str]:
-    """Return the unlabelled items for which somebody answered "not sure" on the labelling page."""
+    """Return the unlabelled items for which somebody answered "not sure".
+
+    Items are ids of images; people answer on the labelling page.
+    """
     labelled = sa.select(labels.c.item).where(labels.c.label_set_id == label_set)
     query = (
         sa.select(votes.c.item)

@@ -84,11 +84,11 @@ class LabelStore:
         self.close()
 
     def define(self, label_set: str, names: Sequence[str]) -> None:
-        """Define the classes of a label set; `names[i]` is the name of class `i`.
+        """Define the classes of a label set (the classes and labels of one data set).
 
-        The label set is created if it does not exist. If it already has classes, `names` must agree
-        with them position by position. Further names are added as new classes; a shorter list is
-        accepted and changes nothing.
+        `names[i]` is the name of class `i`. The label set is created if it does not exist. If it
+        already has classes, `names` must agree with them position by position. Further names are
+        added as new classes; a shorter list is accepted and changes nothing.
 
         Raises:
           StoreError: a name differs from that of the existing class, or occurs twice.
@@ -114,7 +114,10 @@ class LabelStore:
                 connection.execute(sa.insert(classes), rows)
 
     def classes(self, label_set: str) -> tuple[str, ...]:
-        """Return the class names of a label set by index; an empty tuple if it does not exist."""
+        """Return the class names of a label set (the classes and labels of one data set), by index.
+
+        The tuple is empty if the label set does not exist.
+        """
         with transaction(self.engine) as connection:
             return class_names(connection, label_set_id(connection, label_set))
 
@@ -125,14 +128,14 @@ class LabelStore:
         given: Labels,
         costs: Sequence[float] | None = None,
     ) -> list[Contradiction]:
-        """Store labels of items, and return those that contradict the stored label of their item.
+        """Store labels of images, and return those that contradict a label stored before.
 
-        The first label and price of an item are kept; a contradicting label is not stored.
+        The first label and price of an image are kept; a contradicting label is not stored.
 
         Args:
-          label_set: the name of the label set.
+          label_set: the name of the label set (the classes and labels of one data set).
           items: the ids of the images; an id may be repeated.
-          given: the label of each item.
+          given: the label (index of a class) of each image.
           costs: the price of each label; None if every label costs 1.
 
         Raises:
@@ -169,17 +172,20 @@ class LabelStore:
         return contradictions
 
     def bought(self, label_set: str, items: Items) -> dict[str, int]:
-        """Return a dict from item to label for those given items that any account has bought."""
+        """Return a dict from item to label for those given items that any account has bought.
+
+        An item is the id of an image. An account is the budget from which a run buys labels.
+        """
         with transaction(self.engine) as connection:
             key = label_set_id(connection, label_set)
             return corrections.bought_labels(connection, key, dict.fromkeys(_texts(items)))
 
     def correct(self, label_set: str, items: Items, given: Labels) -> list[str]:
-        """Replace the stored labels of items by `given`, and return the items whose label changed.
+        """Replace the stored labels of images by `given`, and return the ids of the changed images.
 
-        Items without a stored label, and items whose label any account has bought, are not changed.
-        A class that loses its last label is removed, unless this would change the index of a class
-        of which a label was bought.
+        Images without a stored label, and images whose label any account (a run's budget) has
+        bought, are not changed. A class that loses its last label is removed, unless this would
+        change the index of a class of which a label was bought.
         """
         pairs = zip(_texts(items), np.asarray(given, np.int64).tolist(), strict=True)
         with transaction(self.engine, write=True) as connection:
@@ -187,7 +193,7 @@ class LabelStore:
             return corrections.correct_labels(connection, key, dict(pairs))
 
     def num_labelled(self, label_set: str, items: Items) -> int:
-        """Return how many of the items have a label; an item that is repeated counts each time."""
+        """Return how many of the given images have a label; repeated images count each time."""
         counts = Counter(_texts(items))
         with transaction(self.engine) as connection:
             key = label_set_id(connection, label_set)
@@ -196,9 +202,9 @@ class LabelStore:
         return sum(counts[row.item] for row in rows)
 
     def costs(self, label_set: str, items: Items) -> Float[np.ndarray, "n"]:
-        """Return the price of each item's label; 1 for an item without a stored label.
+        """Return the price of each image's label; 1 for an image without a stored label.
 
-        The price is infinite if the item has no label and a person answered "not sure" for it.
+        The price is infinite if the image has no label and a person answered "not sure" for it.
         """
         names = _texts(items)
         with transaction(self.engine) as connection:
@@ -210,10 +216,10 @@ class LabelStore:
         return np.array([prices.get(item, 1.0) for item in names], np.float64)
 
     def agreement(self, label_set: str, items: Items, given: Labels) -> float:
-        """Return the share of items whose stored label equals the given label.
+        """Return the share of images whose stored label equals the given label.
 
-        The share is NaN if an item has no stored label. The database counts the matches, so that no
-        label is read into this process.
+        The share is NaN if an image has no stored label. The database counts the matches, so that
+        no label is read into this process.
         """
         names = _texts(items)
         if not names or self.num_labelled(label_set, names) < len(names):
@@ -225,7 +231,7 @@ class LabelStore:
         return num_correct / len(names)
 
     def open_account(self, account: str, label_set: str, budget: float) -> None:
-        """Create an account, or raise the budget of an existing account to `budget`.
+        """Create an account (a budget for labels of one label set), or raise an account's budget.
 
         An existing account keeps its purchases; a budget that is not larger changes nothing. An
         infinite budget means no limit.
@@ -259,7 +265,7 @@ class LabelStore:
     ) -> Bought:
         """Return the labels of images, and charge an account for those not bought before.
 
-        If an error is raised, nothing is bought.
+        An account is a budget for labels. If an error is raised, nothing is bought.
 
         Args:
           account: the name of the account.
@@ -280,7 +286,7 @@ class LabelStore:
             return purchase.buy(connection, account, _texts(items), reveal, reason)
 
     def accounts(self) -> list[Account]:
-        """Return all accounts, in the order in which they were created."""
+        """Return all accounts (budgets from which runs buy labels), the oldest first."""
         query = sa.select(accounts, label_sets.c.name.label("label_set")).join(label_sets)
         with transaction(self.engine) as connection:
             return [
@@ -288,7 +294,7 @@ class LabelStore:
             ]
 
     def account(self, name: str) -> Account:
-        """Return an account by its name.
+        """Return the account (budget and amount spent) of the given name.
 
         Raises:
           StoreError: there is no account of this name.

@@ -146,7 +146,7 @@ def withdraw(
 def all_votes(
     store: "LabelStore", label_set: str, items: Sequence[str] | None = None
 ) -> list[Vote]:
-    """Return the votes for all images, or only those for `items`, from the oldest to the newest."""
+    """Return the votes (people's answers) for all images, or only for `items`; the oldest first."""
     with transaction(store.engine) as connection:
         key = label_set_id(connection, label_set)
         query = sa.select(votes).where(votes.c.label_set_id == key).order_by(votes.c.id)
@@ -159,9 +159,9 @@ def all_votes(
 
 
 def known_labels(store: "LabelStore", label_set: str, items: Sequence[str]) -> dict[str, str]:
-    """Return a dict from item to class name for those given items that have a label.
+    """Return a dict from item (id of an image) to class name for those given items with a label.
 
-    It does not matter whether an account has bought the label.
+    It does not matter whether the label was bought.
     """
     with transaction(store.engine) as connection:
         key = label_set_id(connection, label_set)
@@ -172,7 +172,7 @@ def known_labels(store: "LabelStore", label_set: str, items: Sequence[str]) -> d
 
 
 def _decide(connection: sa.Connection, key: int, item: str, rule: Rule) -> None:
-    """Set or remove the label of an item according to its votes.
+    """Set or remove the label of an image according to its votes (people's answers).
 
     The label must not have been bought by any account.
     """
