@@ -25,7 +25,7 @@ NOT_SURE = ""  # the class name in a vote of a person who was not sure
 
 
 class Locked(JaxlabelError):
-    """Raised if an answer would change a label that an account has already bought."""
+    """Raised if an answer would change a label that a run has already bought."""
 
 
 class Vote(NamedTuple):
@@ -76,16 +76,16 @@ def vote(
     yet is added. If an error is raised, nothing is stored.
 
     Args:
-      store: the label store.
-      label_set: the name of the label set.
+      store: the label store (a database).
+      label_set: the name of the label set (the classes and labels of one data set).
       items: the ids of the images.
       person: the name of the person who answers.
       class_name: the name of the class; NOT_SURE if the person is not sure.
       seconds: how long the person looked at the image.
-      rule: the rule by which votes become a label.
+      rule: the rule by which several people's answers become a label.
 
     Raises:
-      Locked: an account has bought the label of one of the images, and it is another class.
+      Locked: a run has already bought the label of one of the images, and it is another class.
       StoreError: the database cannot be used.
     """
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -114,19 +114,20 @@ def withdraw(
     store: "LabelStore", label_set: str, person: str, rule: Rule = Rule(),  # noqa: B008
     item: str = "",
 ) -> Vote | None:  # fmt: skip
-    """Delete a person's vote, update the image's label, and return the vote; None if there is none.
+    """Delete a person's vote (answer for an image) and return it; return None if there is none.
 
-    The newest class is removed if no vote and no label has it any more.
+    The label of the image is updated. The newest class is removed if no vote and no label has it
+    any more.
 
     Args:
-      store: the label store.
-      label_set: the name of the label set.
+      store: the label store (a database).
+      label_set: the name of the label set (the classes and labels of one data set).
       person: the name of the person.
-      rule: the rule by which votes become a label.
+      rule: the rule by which several people's votes become a label.
       item: the id of the image whose vote is deleted; if empty, the person's newest vote is.
 
     Raises:
-      Locked: an account has already bought the label of the image.
+      Locked: a run has already bought the label of the image.
     """
     with transaction(store.engine, write=True) as connection:
         key = locked_label_set_id(connection, label_set)
@@ -216,7 +217,7 @@ def winning_class(given: dict[str, str], rule: Rule) -> str | None:
 
 
 def _drop_last_class_if_unused(connection: sa.Connection, key: int) -> None:
-    """Remove the newest class if no vote and no label has it."""
+    """Remove the newest class of a label set if no answer of a person and no label has it."""
     names = class_names(connection, key)
     if not names:
         return
