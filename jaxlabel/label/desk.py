@@ -28,13 +28,14 @@ AHEAD = 16  # the number of pictures chosen at a time to be labelled ahead
 
 
 class Standing(NamedTuple):
-    """A snapshot of the votes and labels in the label store.
+    """A snapshot of people's answers (votes) and of the labels in the label store.
 
     Attributes:
-      votes: the votes (people's answers), from the oldest to the newest.
-      labels: the class name of each labelled item that has votes or is in the run's batch.
-      bought: the label of each such item whose label any account has bought.
-      refused: the items that have no label, and for which somebody answered "not sure".
+      votes: the votes, from the oldest to the newest.
+      labels: the class name of each labelled picture that has votes or for which the run waits, by
+        the picture's id.
+      bought: the class index of each such picture whose label a run has bought, by its id.
+      refused: the ids of pictures without a label for which somebody answered "not sure".
     """
 
     votes: list[Vote]
@@ -135,7 +136,7 @@ class Desk:
         ]
 
     def _is_open(self, item: str, standing: Standing) -> bool:
-        """Return True if the item has no label, and nobody answered "not sure" for it."""
+        """Return True if the picture `item` has no label, and nobody answered "not sure" for it."""
         return item not in standing.labels and item not in standing.refused
 
     def _ahead_items(self, standing: Standing) -> list[str]:
@@ -241,7 +242,10 @@ class Desk:
         return found
 
     def money_left(self, standing: Standing) -> float:
-        """Return the budget that remains when all labels given so far have been bought."""
+        """Return the budget that remains after buying all labels that people have given so far.
+
+        `standing` is the snapshot of the answers and labels to count.
+        """
         account = self.project.store.account(self.project.account)
         waiting = sum(item not in standing.bought for item in standing.labels)
         return max(0.0, account.budget - account.spent - waiting)

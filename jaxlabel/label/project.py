@@ -33,17 +33,19 @@ PATIENCE = 15.0  # seconds to wait until the child process of a killed page has 
 class Project(NamedTuple):
     """The pictures and the run that one labelling page serves.
 
+    A row is the index of a training picture. An item is the id of a picture, the hash of its
+    pixels; identical pictures are the same item.
+
     Attributes:
       settings: the configuration of the run's recipe.
       workdir: the run's work directory.
-      dataset: the pictures; a row is the index of a training picture.
-      items: the id of each training picture, the hash of its pixels; identical pictures have the
-        same id.
-      rows: the first row of each item.
-      copies: the number of pictures that have each item.
+      dataset: the pictures.
+      items: the item of each training picture.
+      rows: a dict from each item to its first row.
+      copies: the number of pictures that are the same item, by item.
       features: simple features of each picture (`gradient_features`), to compare pictures.
       first: the rows of the first pictures to label, chosen to cover the data set.
-      store: the label store.
+      store: the label store (a database).
       account: the name of the account whose budget pays for the run's labels.
     """
 
@@ -227,7 +229,10 @@ def _write_later(cache: Path, content: bytes) -> None:
 
 
 def _fingerprint(spec: str, options: Options) -> str:
-    """Return a digest of a folder's file names, sizes and times; an empty string for other data."""
+    """Return a digest of the names, sizes and times of the files in a folder.
+
+    It is an empty string if the data `spec` is not a folder.
+    """
     prefix, _, location = spec.partition(":")
     if prefix != "folder":
         return ""

@@ -86,7 +86,10 @@ def accuracy(records: Records) -> dict[str, Any] | None:
 
 
 def curve(records: Records) -> list[list[float]]:
-    """Return pairs [number of labels, the model's mean confidence], one for each finished round."""
+    """Return a pair for each finished round: [labels bought so far, the model's confidence].
+
+    The confidence is the mean of the largest class probability of each picture.
+    """
     rounds = [line for line in records.metrics() if line["phase"] == "rounds"]
     points = [[line["labels_spent"], line["belief"]] for line in rounds]
     result = records.result()

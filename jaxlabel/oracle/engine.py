@@ -198,7 +198,7 @@ def transaction(engine: sa.Engine, write: bool = False) -> Iterator[sa.Connectio
 
 
 def location(engine: sa.Engine) -> str:
-    """Return the place of a database for messages, without the password.
+    """Return the place of a database as shown in messages, without the password.
 
     For SQLite this is its file ("labels.db"), for PostgreSQL its name and server ("labels on db1").
     """

@@ -27,9 +27,12 @@ class Spending(NamedTuple):
 
 
 def spending(rows: Iterable[LedgerRow]) -> list[Spending]:
-    """Group the rows of a ledger by purpose and round, and sum the costs of each group.
+    """Group an account's purchases of labels by purpose and query round, and sum their costs.
 
     The groups are in the order of their first purchases.
+
+    Args:
+      rows: the rows of the account's ledger, one per label bought.
     """
     groups: dict[tuple[str, int], list[float]] = defaultdict(list)
     for row in rows:
@@ -41,13 +44,13 @@ def spending(rows: Iterable[LedgerRow]) -> list[Spending]:
 
 
 def ledger_text(store: "LabelStore", account: str | None = None, rows: bool = False) -> str:
-    """Return the purchases of one account or of all accounts as readable text.
+    """Return the labels that one account or all accounts have bought, as readable text.
 
-    The text of an account has a table of the costs per purpose and round, its budget, and the
-    remaining amount.
+    An account is a budget from which a run buys labels. Its text has a table of costs by purpose
+    (such as "train") and query round, its budget, and the remaining amount.
 
     Args:
-      store: the label store.
+      store: the label store (a database).
       account: the account's name; None for all accounts.
       rows: whether to add a table with one line per label bought.
 

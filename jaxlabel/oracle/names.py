@@ -204,7 +204,10 @@ def _fault(written: str) -> str:
 
 
 def _integer(name: str) -> str:
-    """Return the digits of a number before its decimal point, with leading zeros."""
+    """Return the digits of a number before its decimal point or comma, with leading zeros.
+
+    For example, "007.0" gives "007".
+    """
     return re.split("[.,]", name)[0]
 
 

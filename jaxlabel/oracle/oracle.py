@@ -69,14 +69,15 @@ class Oracle:
     ) -> Int[np.ndarray, "n"]:
         """Buy the labels of the images at `indices`, and return them in the order of `indices`.
 
-        A label that the account bought before is free, and so is the label of an identical image.
-        If an error is raised, nothing is bought.
+        The labels are charged to the run's account (its budget). A label that the account bought
+        before is free, and so is the label of an identical image. If an error is raised, nothing is
+        bought.
 
         Args:
           indices: indices of training images.
-          purpose: what the labels are bought for, such as "train" or "certify"; recorded in the
-            ledger.
-          round: the number of the query round; recorded in the ledger.
+          purpose: what the labels are bought for, such as "train" or "certify". The ledger (the
+            account's list of purchases) records it.
+          round: the number of the query round, which the ledger records too.
 
         Returns:
           The labels, as int32.
@@ -110,7 +111,7 @@ class Oracle:
 
     @property
     def account(self) -> str:
-        """Return the name of the account that is charged for the labels."""
+        """Return the name of the account (the run's budget) that is charged for the labels."""
         return self._account
 
     @property
@@ -140,9 +141,9 @@ class Oracle:
     def spent(self) -> float:
         """Return the total cost of the labels asked for through this object, each counted once.
 
-        Labels that the account bought earlier count too, at the price of that time. So a run that
-        was killed and started again makes the same decisions, although these labels are now free.
-        The total amount charged to the account is `LabelStore.spent`.
+        Labels that the run's account (its budget) bought earlier count too, at the price of that
+        time. So a run that was killed and started again makes the same decisions, although these
+        labels are now free. The total amount charged to the account is `LabelStore.spent`.
         """
         return round(sum(self._bought.values()), 6)
 
@@ -156,7 +157,7 @@ class Oracle:
 
     @property
     def remaining(self) -> float:
-        """Return the account's budget at the time when this object was made, minus `spent`."""
+        """Return the run's budget at the time when this object was made, minus `spent`."""
         return round(self._budget - self.spent, 6)
 
     def peek_accuracy(self, labels: Int[np.ndarray, "n"]) -> float:

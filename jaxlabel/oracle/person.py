@@ -130,12 +130,12 @@ def import_answers(
     class (see `jaxlabel.oracle.names`). An index is read only from an optional column class_index.
 
     An answer that differs from the stored label replaces it only if the item is in `correctable`
-    and no account has bought its label; otherwise the answer is refused. All other answers are
-    stored. If a line of the file is wrong, nothing is stored.
+    and no run has bought the label; otherwise the answer is refused. All other answers are stored.
+    If a line of the file is wrong, nothing is stored.
 
     Args:
-      store: the label store.
-      label_set: the name of the label set.
+      store: the label store (a database).
+      label_set: the name of the label set (the classes and labels of one data set).
       path: the CSV file.
       known_items: the ids of all images. An id in the file that is not among them is an error. None
         if ids are not checked.
@@ -244,9 +244,9 @@ def _check_items(path: str | Path, rows: list[Row], known_items: Container[str] 
 
 
 def _with_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> Row:
-    """Return the line with the name of the class at its class_index as label.
+    """Return a line of the CSV file in which an index of a class is replaced by the class name.
 
-    A line without a class_index is returned unchanged.
+    The index is in the optional column class_index. A line without an index is returned unchanged.
 
     Raises:
       DataError: there is no class of that index, or the line's label is another class.

@@ -135,16 +135,16 @@ def count_matches(
 
 
 def account_record(row: sa.Row[Any]) -> Account:
-    """Convert a database row that `find_account` returns to an `Account`."""
+    """Convert a database row of an account, as `find_account` returns it, to an `Account`."""
     amounts = from_units(row.budget), from_units(row.spent)
     return Account(row.name, row.label_set, *amounts, bool(row.peeked))
 
 
 def ledger_record(row: sa.Row[Any], names: tuple[str, ...]) -> LedgerRow:
-    """Convert a database row of the ledger to a `LedgerRow`.
+    """Convert a database row of the ledger (the list of labels bought) to a `LedgerRow`.
 
-    `names` are the class names in the order of their indices. A label outside of them gets its
-    number as class name.
+    `names` are the class names in the order of their indices. A label that is not the index of a
+    name gets its number as class name.
     """
     name = names[row.label] if 0 <= row.label < len(names) else str(row.label)
     return LedgerRow(

@@ -303,22 +303,22 @@ class LabelStore:
             return account_record(find_account(connection, name))
 
     def spent(self, account: str) -> float:
-        """Return the total cost of the labels that the account has bought so far."""
+        """Return the total cost of the labels that an account (a run's budget) has bought."""
         return self.account(account).spent
 
     def budget(self, account: str) -> float:
-        """Return the total amount that the account may spend, including what it has spent."""
+        """Return the total amount that an account may spend, including what it has spent."""
         return self.account(account).budget
 
     def mark_peeked(self, account: str) -> None:
-        """Record permanently that the account's run has used labels without buying them."""
+        """Record permanently that the run of an account has used labels without buying them."""
         with transaction(self.engine, write=True) as connection:
             row = find_account(connection, account)
             peeked = sa.update(accounts).where(accounts.c.id == row.id).values(peeked=True)
             connection.execute(peeked)
 
     def ledger(self, account: str) -> list[LedgerRow]:
-        """Return the labels that an account bought, from the first to the last purchase."""
+        """Return the labels that an account (a run's budget) has bought, the oldest first."""
         with transaction(self.engine) as connection:
             buyer = find_account(connection, account)
             names = class_names(connection, buyer.label_set_id)
