@@ -193,8 +193,8 @@ class Desk:
     def _max_ahead(self) -> int:
         """Return how many pictures people may label before the run asks for them.
 
-        This is half of the labels that the next round adds. Near the end of the budget the number
-        is 0, because no later round would buy the labels.
+        This is half of the labels that the run's next query round adds. Near the end of the budget
+        the number is 0, because no later round would buy the labels.
         """
         settings = self.project.settings
         growth = getattr(settings, "growth", 1.5)
@@ -219,9 +219,9 @@ class Desk:
         return rows
 
     def ready(self) -> bool:
-        """Return True if no picture of the run's batch waits for an answer.
+        """Return True if people have answered about all pictures whose labels the run waits for.
 
-        A picture needs no further answer if it has a label or somebody answered "not sure" for it.
+        The answer about a picture is a label, or "not sure" from somebody.
         """
         standing = self.standing()
         return not any(self._is_open(q.item, standing) for q in self.batch())

@@ -38,5 +38,5 @@ def similar_name(name: str, names: Sequence[str]) -> str | None:
 
 
 def _folded(name: str) -> str:
-    """Return a name without the differences of spelling that `similar_name` ignores."""
+    """Return a form of the name that is equal for names that `similar_name` takes for one class."""
     return "".join(c for c in spelling.key(name) if not c.isspace() and c not in "-_.")

@@ -84,7 +84,7 @@ def begin(settings: Any, workdir: Path) -> Project:
     options = options_of(settings)
     if data.has_labels(settings.data, options):
         raise UsageError(
-            f"{settings.data} has labels of its own: jaxlabel train asks them, and nobody is needed"
+            f"{settings.data} has labels of its own: use jaxlabel train, which needs no person"
         )
     workdirs.check_is_run_directory(workdir)
     dataset, features = _read_or_cached(settings.data, options, workdir)
@@ -169,9 +169,9 @@ def first_batch(project: Project) -> list[int]:
         )  # the share of labels reserved for the certificate
         capacity = min(project.settings.budget, len(project.rows))
         wanted = min(wanted, max(1, int(capacity - kept * capacity)))
-    nobody = np.zeros(0, int)
+    chosen_before = np.zeros(0, int)
     chosen = cover(
-        project.features, wanted, nobody, project.duplicates(), seed=project.settings.seed
+        project.features, wanted, chosen_before, project.duplicates(), seed=project.settings.seed
     )
     return [int(row) for row in chosen]
 

@@ -64,8 +64,9 @@ def accuracy(records: Records) -> dict[str, Any] | None:
     """Return an interval for the accuracy, as JSON values; None before the first round.
 
     The key "kind" is "certified" if the run has certified an accuracy, "audited" after an audit (an
-    estimate from labels of randomly drawn pictures), and otherwise "guess": the model's mean
-    confidence, and a lower bound from DOUBT. The key "of" names the pictures that are meant.
+    estimate from labels of randomly drawn pictures), and otherwise "guess". A guess ends at the
+    model's mean confidence c (the mean of the largest class probability of each picture) and begins
+    at 1 - DOUBT (1 - c). The key "of" says which pictures are meant.
     """
     result, lines = records.result(), records.metrics()
     if result and result.get("certified"):

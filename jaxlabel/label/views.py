@@ -197,7 +197,7 @@ def overview(desk: Desk, records: Records) -> dict[str, Any]:
     """Return the points of a map of the pictures, with their labelled or predicted class.
 
     The map has all labelled pictures and a random choice of 3,000 pictures. Its axes are the first
-    two principal components of the simple features.
+    two principal components of the pictures' gradient and colour features.
     """
     project, standing, pool = desk.project, desk.standing(), records.pool()
     names = project.store.classes(project.label_set)

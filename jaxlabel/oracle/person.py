@@ -285,7 +285,10 @@ def _class_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> str:
 
 
 def _is_printable(name: str) -> bool:
-    """Return True if a name is not empty and all characters are printable or joiners."""
+    """Return True if a name is not empty and has only printable characters.
+
+    The invisible joiners of some scripts are allowed too.
+    """
     return name.translate(class_names.JOINERS).isprintable() and name != ""
 
 

@@ -14,7 +14,7 @@ function address(path, parameters = {}) {
 }
 
 async function read(response) {
-  const body = await response.json().catch(() => ({ error: `the page answered ${response.status}` }));
+  const body = await response.json().catch(() => ({ error: `the server answered with the error ${response.status}` }));
   if (!response.ok) throw Object.assign(new Error(body.error), { status: response.status });
   return body;
 }
