@@ -29,8 +29,8 @@ HEADERS = {
 ENTER = """<!doctype html><html lang="en"><meta charset="utf-8"><title>jaxlabel</title>
 <meta http-equiv="refresh" content="0;url=/"><p><a href="/">Go to the page</a></p></html>"""
 REFUSED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>jaxlabel</title>
-<h1>This address is not complete</h1><p>Open the address that <code>jaxlabel label</code> printed in the
-terminal. It ends in <code>?token=...</code></p></html>"""
+<h1>This address is not complete</h1><p>Open the address that <code>jaxlabel label</code>
+printed in the terminal. It ends in <code>?token=...</code></p></html>"""
 LOGIN = """<!doctype html><html lang="en"><meta charset="utf-8"><title>jaxlabel</title>
 <h1>jaxlabel</h1><form method="post" action="/login"><label>Password
 <input type="password" name="password" autofocus></label> <button>Enter</button></form></html>"""
