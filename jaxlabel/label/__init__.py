@@ -1,5 +1,5 @@
-"""The labelling page: a local web page on which people answer a run's questions.
+"""The labelling page: a local web page on which people label the pictures that a run asks about.
 
-One process serves the page; a child process trains. Both speak through the label store and the
-work directory alone, so each can be killed without the other.
+One process serves the page, and a child process trains. They exchange data only through the label
+store (a database) and the work directory, so each can be killed without the other.
 """

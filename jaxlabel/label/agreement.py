@@ -1,4 +1,4 @@
-"""How far several people agree: Cohen's and Fleiss' kappa, and the pictures they differ about."""
+"""Measure how far several people's labels agree: Cohen's and Fleiss' kappa, disagreements."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -7,14 +7,18 @@ from typing import Any
 from jaxlabel.label.desk import Desk
 from jaxlabel.oracle.votes import NOT_SURE
 
-MOST = 100  # disagreements that are listed
+MOST = 100  # the largest number of disagreements listed
 
 
 def cohens_kappa(first: Sequence[str], second: Sequence[str]) -> float:
-    """Return Cohen's kappa (1960) of two people's answers to the same items.
+    """Return Cohen's kappa (1960) of two people's labels of the same pictures.
 
-    It is 1 for full agreement and 0 for as much as by chance; not a number without items, and 1
-    where both always give one and the same answer.
+    It is 1 for full agreement and 0 for as much agreement as by chance. It is NaN if there are no
+    pictures, and 1 if all labels of both people are the same class.
+
+    Args:
+      first: the class name that the first person gave to each picture.
+      second: the class name that the second person gave to each picture.
     """
     if not first:
         return float("nan")
@@ -26,9 +30,13 @@ def cohens_kappa(first: Sequence[str], second: Sequence[str]) -> float:
 
 
 def fleiss_kappa(ratings: Sequence[Sequence[str]]) -> float:
-    """Return Fleiss' kappa (1971) of items that were each answered by two people or more.
+    """Return Fleiss' kappa (1971) of the labels that two or more people gave to each picture.
 
-    The items may have different numbers of answers; each item then weighs the same.
+    The pictures may have different numbers of labels; each picture has the same weight. The result
+    is NaN if there are no pictures.
+
+    Args:
+      ratings: the class names that people gave to each picture, at least two per picture.
     """
     if not ratings:
         return float("nan")
@@ -44,7 +52,13 @@ def fleiss_kappa(ratings: Sequence[Sequence[str]]) -> float:
 
 
 def people(desk: Desk) -> dict[str, Any]:
-    """Return who has answered how much, how far they agree, and where they do not."""
+    """Return the JSON object of the view "People": answers per person, kappa, and disagreements.
+
+    Its keys are "people" (names and numbers of answers), "shared" (the number of pictures that at
+    least two people labelled), "kappa" (None without such pictures), "which" (the kind of kappa),
+    "disagreements" (at most MOST), "not_sure" (answers "not sure" for unlabelled pictures) and
+    "votes_needed".
+    """
     standing = desk.standing()
     given: dict[str, dict[str, str]] = defaultdict(dict)
     for vote in standing.votes:

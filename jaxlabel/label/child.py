@@ -1,7 +1,7 @@
-"""The process that trains for the page: `python -m jaxlabel.label.child`, started by `trainer`.
+"""The process that trains for the labelling page, started as `python -m jaxlabel.label.child`.
 
-It reads one line of JSON from its standard input: the recipe, its settings, the work directory and
-the pictures that the page has chosen for coming rounds. Then it does what `jaxlabel train` does. It
+It reads one line of JSON from its standard input: the recipe, its settings, the work directory, and
+the pictures that the page has chosen for coming rounds. Then it trains like `jaxlabel train`. It
 ends when its standard input is closed, which happens when the page's process ends.
 """
 
@@ -18,21 +18,26 @@ ASKS = 10  # the exit code of a run that waits for answers
 
 
 def main() -> None:
-    """Run the recipe and exit: 0 finished, ASKS waits for answers, others failed."""
+    """Train as the line on standard input says, and exit.
+
+    The exit code is 0 if the run is finished, ASKS if it waits for labels, and another number if it
+    failed.
+    """
     order = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_the_page, daemon=True).start()
+    threading.Thread(target=_exit_with_page, daemon=True).start()
     sys.argv = order["command"]
     sys.exit(_train(order))
 
 
 def _train(order: dict[str, Any]) -> int:
+    """Train as the JSON object `order` says, and return the exit code of the process."""
     from jaxlabel.experiment import run
 
     configs = {config.__module__.rpartition(".")[2]: config for config in run.METHODS}
     settings, workdir = configs[order["method"]](**order["settings"]), Path(order["workdir"])
     try:
         if order["chosen"] and not (workdir / "result.json").exists():
-            _remember(settings, workdir, order["chosen"], order["num_images"])
+            _record_choices(settings, workdir, order["chosen"], order["num_images"])
         run.run(settings, workdir)
     except LabelsMissing as error:
         print(error, file=sys.stderr)
@@ -43,8 +48,19 @@ def _train(order: dict[str, Any]) -> int:
     return 0
 
 
-def _remember(settings: Any, workdir: Path, chosen: dict[str, list[int]], num_images: int) -> None:
-    """Record the pictures that the page has chosen for rounds which the run has not begun."""
+def _record_choices(
+    settings: Any, workdir: Path, chosen: dict[str, list[int]], num_images: int
+) -> None:
+    """Store the pictures that the page has chosen for rounds that the run has not begun.
+
+    The run then uses these pictures when it begins such a round.
+
+    Args:
+      settings: the configuration of the recipe.
+      workdir: the run's work directory.
+      chosen: the rows (indices of pictures), by the number of the round as text.
+      num_images: the number of training pictures.
+    """
     import numpy as np
 
     from jaxlabel import query
@@ -57,8 +73,8 @@ def _remember(settings: Any, workdir: Path, chosen: dict[str, list[int]], num_im
                 query.save_indices(log, f"asked_{number}", np.array(rows, int), num_images)
 
 
-def _end_with_the_page() -> None:
-    """Wait until the other end of standard input is closed, then end this process at once."""
+def _exit_with_page() -> None:
+    """Wait until standard input is closed, then end this process at once."""
     sys.stdin.read()
     os._exit(3)
 

@@ -1,4 +1,4 @@
-"""The command `jaxlabel label`: begin the run, serve the page, open the browser."""
+"""The command `jaxlabel label`: open the run, serve the labelling page, open the browser."""
 
 import dataclasses
 import os
@@ -25,11 +25,16 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Options(NamedTuple):
-    """How the page is served; each field is a flag of the command.
+    """How the labelling page is served; each field is a flag of the command.
 
     Attributes:
-      votes: answers by different people that a label takes; above 1 the majority decides.
-      arbiter: the person whose answer decides alone where others differ; empty for none.
+      host: the address on which the page listens.
+      port: the port on which the page listens; 0 for a free one.
+      no_browser: whether not to open a browser.
+      password: a password for access from other machines; empty for none.
+      votes: how many people must label a picture before it gets a label; if more than 1, the
+        majority decides.
+      arbiter: the name of a person whose label alone decides; empty for none.
     """
 
     host: str = "127.0.0.1"
@@ -41,14 +46,18 @@ class Options(NamedTuple):
 
 
 def settled(settings: Any, spec: str = "", budget: str = "", target: str = "") -> Any:
-    """Return the settings with the values of --data, --budget and --target.
+    """Return the settings with the values of the flags --data, --budget and --target.
+
+    An empty value leaves a setting unchanged.
 
     Args:
       settings: a recipe's configuration.
-      spec: as `--config.data`; a bare path stands for `folder:PATH`. Empty values change nothing.
+      spec: the value of --data; a bare path stands for `folder:PATH`.
+      budget: the value of --budget, a number as text.
+      target: the value of --target, a number as text.
 
     Raises:
-      UsageError: a value does not fit.
+      UsageError: a value is not a number, or the recipe has no such setting.
     """
     changes: dict[str, Any] = {}
     if spec:
@@ -68,11 +77,17 @@ def settled(settings: Any, spec: str = "", budget: str = "", target: str = "") -
 
 
 def label(settings: Any, workdir: Path, options: Options = Options()) -> None:  # noqa: B008
-    """Serve the labelling page until the process is interrupted.
+    """Serve the labelling page, and train in the background, until the process is interrupted.
+
+    Args:
+      settings: the configuration of the run's recipe.
+      workdir: the run's work directory.
+      options: how the page is served.
 
     Raises:
-      UsageError: the settings or the directory do not fit, or the page may not listen there.
-      DataError, StoreError: the pictures or the label store cannot be used.
+      UsageError: the settings or the directory are not valid, or the page cannot listen there.
+      DataError: the pictures cannot be read.
+      StoreError: the label store cannot be used.
     """
     import uvicorn
 
@@ -92,7 +107,9 @@ def label(settings: Any, workdir: Path, options: Options = Options()) -> None:  
     print(f"jaxlabel: the page is at {url}", "jaxlabel: Ctrl+C ends it", sep="\n", flush=True)
     if not options.no_browser:
         threading.Timer(0.3, webbrowser.open, [url]).start()
-    threading.Timer(1.0, trainer.start).start()  # the first question comes first
+    threading.Timer(
+        1.0, trainer.start
+    ).start()  # so that the first question is shown before the training takes the processor
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         server.run(sockets=[listener])
@@ -103,10 +120,9 @@ def label(settings: Any, workdir: Path, options: Options = Options()) -> None:  
 
 
 def _check(options: Options) -> None:
-    """Refuse to listen to other machines without a password, and say how to tunnel.
+    """Raise UsageError if the options are not valid.
 
-    Raises:
-      UsageError: see above.
+    Access from other machines needs a password of at least 8 characters.
     """
     if options.host not in LOOPBACK and not options.password:
         raise UsageError(
@@ -120,12 +136,17 @@ def _check(options: Options) -> None:
 
 
 def _listen(options: Options) -> socket.socket:
+    """Return a socket that listens on the host and port of the options.
+
+    Raises:
+      UsageError: the socket cannot listen there.
+    """
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((options.host, options.port))
-        listener.listen(128)  # who opens the printed address at once waits, and is not refused
+        listener.listen(128)  # so that a browser that connects before the server runs waits
     except OSError as error:
         listener.close()
         raise UsageError(f"cannot listen on {options.host}:{options.port}: {error.strerror}; "
@@ -134,5 +155,6 @@ def _listen(options: Options) -> socket.socket:
 
 
 def _address(options: Options, port: int, secrets: Keys) -> str:
+    """Return the page's address with the token, which is printed in the terminal."""
     host = f"[{options.host}]" if ":" in options.host else options.host
     return f"http://{host}:{port}/?token={quote(secrets.token)}"

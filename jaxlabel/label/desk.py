@@ -1,4 +1,9 @@
-"""Who is asked what: the run's questions, then pictures to label ahead; leases; answers; undo."""
+"""Decide which picture the page asks which person to label next, and store the answers.
+
+A question is a picture that a person is asked to label. First come the pictures that the run waits
+for (the batch). While the run trains, the page may ask "ahead": it chooses further pictures, whose
+labels the run's next round will use.
+"""
 
 import threading
 import time
@@ -18,18 +23,19 @@ from jaxlabel.label.records import Records
 from jaxlabel.oracle import votes
 from jaxlabel.oracle.votes import NOT_SURE, Rule, Vote
 
-LEASE = 90.0  # seconds for which a picture is kept for one person
-AHEAD = 16  # pictures chosen at a time to be labelled while a round trains
+LEASE = 90.0  # seconds for which a picture is reserved for one person
+AHEAD = 16  # the number of pictures chosen at a time to be labelled ahead
 
 
 class Standing(NamedTuple):
-    """What the label store says at one moment.
+    """A snapshot of people's answers (votes) and of the labels in the label store.
 
     Attributes:
-      votes: all votes, the oldest first.
-      labels: class name of each labelled item among those that matter to the page.
-      bought: the items whose label the account, or another one, has bought.
-      refused: the items that somebody is not sure about and nobody has labelled.
+      votes: the votes, from the oldest to the newest.
+      labels: the class name of each labelled picture that has votes or for which the run waits, by
+        the picture's id.
+      bought: the class index of each such picture whose label a run has bought, by its id.
+      refused: the ids of pictures without a label for which somebody answered "not sure".
     """
 
     votes: list[Vote]
@@ -39,11 +45,14 @@ class Standing(NamedTuple):
 
 
 class Desk:
-    """Hands out questions and takes answers. Safe to use from several threads.
+    """Gives people pictures to label, and stores their answers. Several threads may use it.
 
     Args:
       project: the run and its pictures.
-      rule: how votes become a label.
+      rule: the rule by which the votes of several people become a label.
+
+    Attributes:
+      records: the reader of the files that the run writes.
     """
 
     def __init__(self, project: Project, rule: Rule = Rule()):  # noqa: B008
@@ -52,14 +61,16 @@ class Desk:
         self._lock = threading.RLock()
         self._leases: dict[str, tuple[str, float]] = {}
         self._ahead: list[int] = []
-        self._wanted: list[int] = []  # pictures that a person has asked for on the map
+        self._wanted: list[int] = []  # rows that a person has chosen on the map, to be asked next
         self._standing: tuple[float, Standing] | None = None
         self._batch: tuple[float, list[Question]] | None = None
 
-    # what is asked
-
     def batch(self) -> list[Question]:
-        """Return the run's open batch: its questions.csv, or before that the first batch."""
+        """Return the questions of the run: the pictures whose labels it needs to go on.
+
+        They are read from the file questions.csv that the run writes. Before there is such a file,
+        they are the first pictures of the run, which the page has chosen.
+        """
         path = self.project.workdir / QUESTIONS
         try:
             stamp = path.stat().st_mtime
@@ -71,7 +82,10 @@ class Desk:
         return self._batch[1]
 
     def standing(self, fresh: bool = False) -> Standing:
-        """Return what the store says, at most two seconds old, or from this moment."""
+        """Return a snapshot of the votes and labels in the label store, at most two seconds old.
+
+        If `fresh` is True, the store is read again in any case.
+        """
         with self._lock:
             if self._standing is None or fresh or time.monotonic() - self._standing[0] > 2:
                 store, name = self.project.store, self.project.label_set
@@ -79,15 +93,20 @@ class Desk:
                 items = list({v.item for v in found} | {q.item for q in self.batch()})
                 bought = store.bought(name, items)
                 labels = votes.known_labels(store, name, items)
-                kept = Standing(found, labels, bought, _refused(found, labels))
+                kept = Standing(found, labels, bought, _unsure_items(found, labels))
                 self._standing = time.monotonic(), kept
             return self._standing[1]
 
     def upcoming(self, person: str, count: int = 8, skip: Sequence[str] = ()) -> list[Question]:
-        """Lease and return the next questions for a person; none if there is nothing to ask.
+        """Return the next pictures that a person should label, and reserve them for this person.
+
+        No other person gets a reserved picture for the next LEASE seconds, or until it is labelled.
+        The list is empty if there is nothing to ask.
 
         Args:
-          skip: items that the person's browser has answered but not sent yet.
+          person: the name of the person.
+          count: the largest number of pictures.
+          skip: the items that the person has answered, but whose answers are not stored yet.
         """
         with self._lock:
             now, standing = time.monotonic(), self.standing()
@@ -104,23 +123,29 @@ class Desk:
             return found
 
     def _candidates(self, standing: Standing) -> list[Question]:
-        """Return the open questions in the order in which they are asked."""
-        batch = [q for q in self.batch() if self._open(q.item, standing)]
+        """Return the questions without an answer, in the order in which they are asked.
+
+        First come the pictures that the run waits for, then pictures that people may label before
+        the run asks for them.
+        """
+        batch = [q for q in self.batch() if self._is_open(q.item, standing)]
         return batch + [
             Question(item, "train", WAIT)
             for item in self._ahead_items(standing)
-            if self._open(item, standing)
+            if self._is_open(item, standing)
         ]
 
-    def _open(self, item: str, standing: Standing) -> bool:
-        """Return True if the item has neither a label nor a "not sure"."""
+    def _is_open(self, item: str, standing: Standing) -> bool:
+        """Return True if the picture `item` has no label, and nobody answered "not sure" for it."""
         return item not in standing.labels and item not in standing.refused
 
     def _ahead_items(self, standing: Standing) -> list[str]:
-        """Return pictures that may be labelled before the run asks for them.
+        """Return the items that people may label before the run asks for them.
 
-        With a certificate wanted there are none: a run that certifies takes no pictures from
-        outside, so that its stopping rule is the one of `jaxlabel train`.
+        First come pictures that a person chose on the map, then pictures typical of clusters in
+        which nothing is labelled. There are none if the budget is used up. A run that certifies an
+        accuracy chooses all its pictures itself, so that it stops exactly as `jaxlabel train`
+        would.
         """
         project = self.project
         wanted = [project.items[row] for row in self._wanted]
@@ -129,8 +154,8 @@ class Desk:
         if not self.asks_ahead:
             return wanted
         asked = {q.item for q in self.batch()} | {v.item for v in standing.votes}
-        open_ahead = [r for r in self._ahead if self._open(project.items[r], standing)]
-        count = min(AHEAD, self._most_ahead() - len(self.ahead_answered(standing)))
+        open_ahead = [r for r in self._ahead if self._is_open(project.items[r], standing)]
+        count = min(AHEAD, self._max_ahead() - len(self.ahead_answered(standing)))
         if not open_ahead and count > 0:
             rows = np.array(sorted(project.rows[i] for i in asked if i in project.rows), int)
             seed = project.settings.seed + 1 + len(rows)
@@ -140,9 +165,10 @@ class Desk:
         return wanted + [project.items[row] for row in open_ahead]
 
     def _excluded_ahead(self) -> np.ndarray:
-        """Return rows that are not worth labelling ahead: copies, and what the model is sure of.
+        """Return the rows (indices) of pictures that people should not label unless the run asks.
 
-        The newest model's least sure quarter is kept. Without a model every picture is.
+        These are copies of other pictures, and all but the quarter of the pictures for which the
+        newest model has the lowest confidence. Without a model only copies are excluded.
         """
         project, pool = self.project, self.records.pool()
         excluded = project.duplicates()
@@ -154,16 +180,21 @@ class Desk:
 
     @property
     def asks_ahead(self) -> bool:
-        """True if pictures may be labelled while a round trains."""
+        """Return True if people may label pictures that the run has not asked for.
+
+        This holds until the run is finished, if its recipe has the setting `initial_labels` and no
+        accuracy target is set.
+        """
         settings = self.project.settings
         done = (self.project.workdir / "result.json").exists()
         takes = hasattr(settings, "initial_labels") and not getattr(settings, "target", 0)
         return takes and not done
 
-    def _most_ahead(self) -> int:
-        """Return how many pictures may wait for the round after the next: half of what it buys.
+    def _max_ahead(self) -> int:
+        """Return how many pictures people may label before the run asks for them.
 
-        Towards the end of the budget there are none, because no round would buy them.
+        This is half of the labels that the run's next query round adds. Near the end of the budget
+        the number is 0, because no later round would buy the labels.
         """
         settings = self.project.settings
         growth = getattr(settings, "growth", 1.5)
@@ -173,7 +204,10 @@ class Desk:
         return int(max(0, min((growth - 1) * next_round / 2, settings.budget - next_round)))
 
     def ahead_answered(self, standing: Standing) -> list[int]:
-        """Return the rows with an unbought label that the run has not asked for."""
+        """Return the rows (indices) of pictures that people labelled before the run asked for them.
+
+        Pictures whose label has been bought since are left out.
+        """
         asked = files.read_json(self.project.workdir / ASKED) or {}
         first = {self.project.items[row] for row in self.project.first}
         open_items = {q.item for q in self.batch()}
@@ -184,18 +218,20 @@ class Desk:
                 rows.append(self.project.rows[item])
         return rows
 
-    # what the trainer wants to know
-
     def ready(self) -> bool:
-        """Return True if no question of the run's batch is open."""
+        """Return True if people have answered about all pictures whose labels the run waits for.
+
+        The answer about a picture is a label, or "not sure" from somebody.
+        """
         standing = self.standing()
-        return not any(self._open(q.item, standing) for q in self.batch())
+        return not any(self._is_open(q.item, standing) for q in self.batch())
 
     def chosen(self) -> dict[str, list[int]]:
-        """Return the rows that the page has chosen for rounds, by the round's number.
+        """Return the pictures that the page has chosen for the run, by number of the query round.
 
-        Round 0 is the first batch. What was labelled ahead comes first in the round after the
-        newest that the run has begun.
+        The keys are numbers as texts, the values lists of rows (indices of pictures). "0" has the
+        first pictures to label. The next round that the run will begin has the pictures that people
+        labelled before the run asked for them.
         """
         found = {"0": self.project.first} if self.project.first else {}
         folder = self.project.workdir / "checkpoints"
@@ -206,21 +242,30 @@ class Desk:
         return found
 
     def money_left(self, standing: Standing) -> float:
-        """Return what is left of the budget once all answers so far are bought."""
+        """Return the budget that remains after buying all labels that people have given so far.
+
+        `standing` is the snapshot of the answers and labels to count.
+        """
         account = self.project.store.account(self.project.account)
         waiting = sum(item not in standing.bought for item in standing.labels)
         return max(0.0, account.budget - account.spent - waiting)
 
-    # answers
-
     def answer(
         self, items: Sequence[str], person: str, class_name: str, seconds: float = 0.0
     ) -> None:
-        """Store one answer for the items, in one transaction.
+        """Store a person's answer for the given pictures, in one transaction.
+
+        Args:
+          items: the ids of the pictures.
+          person: the name of the person.
+          class_name: the name of the class, which may be new; NOT_SURE if the person is not sure.
+          seconds: how long the person looked at the pictures; values outside of 0 to 600 are
+            clipped.
 
         Raises:
-          UsageError: no such picture, or no possible name for a class.
-          Locked: a label has been bought. StoreError: the store cannot be used.
+          UsageError: there is no such picture, or the name cannot be that of a class.
+          Locked: a label has been bought already, and it is another class.
+          StoreError: the label store cannot be used.
         """
         unknown = [item for item in items if item not in self.project.rows]
         if unknown or not items:
@@ -233,7 +278,14 @@ class Desk:
         self.refresh(items)
 
     def undo(self, person: str, item: str = "") -> Vote | None:
-        """Take back the person's last answer, or that for `item`; the picture is asked again."""
+        """Delete a person's vote and return it; return None if there is none.
+
+        The page asks for the picture again. The vote is that for `item`, or the person's newest
+        vote if `item` is empty.
+
+        Raises:
+          Locked: an account has already bought the picture's label.
+        """
         taken = votes.withdraw(self.project.store, self.project.label_set, person, self.rule, item)
         if taken is not None:
             self.refresh([taken.item])
@@ -245,9 +297,16 @@ class Desk:
         return taken
 
     def ask_near(self, item: str, count: int = 8) -> int:
-        """Put the pictures nearest to `item` that nobody has labelled next in line."""
+        """Queue the unlabelled pictures most similar to `item` for labelling; return their number.
+
+        There are at most `count`. People are asked about them after the pictures that the run waits
+        for.
+
+        Raises:
+          UsageError: the run takes only pictures that it has chosen itself, or it is finished.
+        """
         if not self.asks_ahead:
-            raise UsageError("this run asks no pictures but its own: it certifies, or is finished")
+            raise UsageError("this run takes no extra pictures: it certifies, or is finished")
         with self._lock:
             standing, project = self.standing(fresh=True), self.project
             taken = {q.item for q in self.batch()} | {v.item for v in standing.votes}
@@ -258,9 +317,9 @@ class Desk:
             return len(near)
 
     def refresh(self, items: Sequence[str]) -> None:
-        """Read again what the store says of these items, and let go of their leases.
+        """Read the votes and labels of the given items again, and end their reservations.
 
-        Without items everything is read again when it is needed next.
+        With an empty list, all votes and labels are read again when they are needed next.
         """
         with self._lock:
             for item in items:
@@ -275,9 +334,9 @@ class Desk:
             labels = {i: k for i, k in old.labels.items() if i not in these}
             labels |= votes.known_labels(store, name, items)
             bought = old.bought | store.bought(name, items)
-            self._standing = stamp, Standing(found, labels, bought, _refused(found, labels))
+            self._standing = stamp, Standing(found, labels, bought, _unsure_items(found, labels))
 
 
-def _refused(found: Sequence[Vote], labels: dict[str, str]) -> frozenset[str]:
-    """Return the items that somebody is not sure about and nobody has labelled."""
+def _unsure_items(found: Sequence[Vote], labels: dict[str, str]) -> frozenset[str]:
+    """Return the items that have no label, and for which somebody answered "not sure"."""
     return frozenset({v.item for v in found if v.class_name == NOT_SURE} - labels.keys())

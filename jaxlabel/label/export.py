@@ -1,4 +1,4 @@
-"""The results as files: a table of all pictures, or a folder per class."""
+"""Export the results: a table of all pictures, or a folder of pictures per class."""
 
 import csv
 import io
@@ -18,7 +18,16 @@ from jaxlabel.oracle.votes import NOT_SURE
 
 
 class Row(NamedTuple):
-    """A picture's result; `source` is "person", "model", "not sure" or "none"."""
+    """The result for one picture.
+
+    Attributes:
+      item: the id of the picture.
+      file: the path of the picture; empty if pictures are not separate files.
+      label: the class name; empty if neither a person nor the model has given one.
+      source: "person" or "model" (who gave the label), "not sure" (somebody could not tell, and the
+        model has no prediction) or "none".
+      probability: the model's probability of the class; None if the model did not give the label.
+    """
 
     item: str
     file: str
@@ -28,7 +37,14 @@ class Row(NamedTuple):
 
 
 def rows(desk: Desk, records: Records) -> Iterator[Row]:
-    """Yield every picture with the label a person gave it, else with the model's."""
+    """Yield one `Row` per picture.
+
+    Its label is the one that a person gave, or else the model's prediction.
+
+    Args:
+      desk: the questions and answers of the labelling page.
+      records: the files that the run has written, such as the model's predictions.
+    """
     project, standing, pool = desk.project, desk.standing(fresh=True), records.pool()
     names = project.store.classes(project.label_set)
     guesses: dict[int, tuple[str, float]] = {}
@@ -49,7 +65,7 @@ def rows(desk: Desk, records: Records) -> Iterator[Row]:
 
 
 def as_csv(found: Iterator[Row]) -> str:
-    """Return the rows as a CSV table with a header."""
+    """Return the results for all pictures as a CSV table with a header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Row._fields)
@@ -58,17 +74,23 @@ def as_csv(found: Iterator[Row]) -> str:
 
 
 def as_json_lines(found: Iterator[Row]) -> str:
-    """Return the rows as one JSON object per line."""
+    """Return the results for all pictures as text with one JSON object per line."""
     return "".join(json.dumps(row._asdict(), ensure_ascii=False) + "\n" for row in found)
 
 
 def as_folders(found: Iterator[Row], target: Path, copies: bool = False) -> int:
-    """Fill `target` with a folder per class of links to the pictures, or copies; return how many.
+    """Write a folder per class with links to its pictures, and return the number of links.
 
-    An earlier export there is replaced.
+    Pictures without a label are left out. An earlier export in `target` is replaced.
+
+    Args:
+      found: the results for the pictures.
+      target: the folder to write.
+      copies: whether to copy the pictures instead of linking to them.
 
     Raises:
-      UsageError: the pictures are no files. JaxlabelError: the disk refuses.
+      UsageError: the pictures are not separate files.
+      JaxlabelError: the folder cannot be written.
     """
     part = target.with_name(f"{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -78,7 +100,7 @@ def as_folders(found: Iterator[Row], target: Path, copies: bool = False) -> int:
             if not row.label:
                 continue
             if not row.file:
-                raise UsageError("these pictures are not files of their own: take the table")
+                raise UsageError("these pictures are not separate files: export a table instead")
             source = Path(row.file).resolve()
             folder = part / folder_name(row.label)
             folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +119,10 @@ def as_folders(found: Iterator[Row], target: Path, copies: bool = False) -> int:
 
 
 def folder_name(class_name: str) -> str:
-    """Return a class's name as that of a folder: no separators, no leading dot, not too long."""
+    """Return a name for the folder of a class, which is safe on common file systems.
+
+    Separators and other special characters and leading dots become "_", and long names are cut.
+    """
     safe = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", class_name).strip()
     safe = re.sub(r"^\.+", "_", safe)
     return safe.encode()[:200].decode("utf-8", "ignore") or "_"

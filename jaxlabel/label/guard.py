@@ -1,4 +1,7 @@
-"""Who may use the page: a token, exchanged once for a cookie; allowed hosts and origins."""
+"""Decide who may use the labelling page, by a token or password, a cookie, hosts and origins.
+
+The printed address has a secret token. Opening it sets a cookie, which later requests need.
+"""
 
 import hmac
 import ipaddress
@@ -12,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from jaxlabel import files
 from jaxlabel.label.project import PAGE
 
-LARGEST_BODY = 2_000_000  # bytes: ids of some 50,000 pictures
+LARGEST_BODY = 2_000_000  # bytes of a request: the ids of about 50,000 pictures
 LONGEST_TARGET = 4096  # bytes of a path and its query
 HEADERS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; "
@@ -26,24 +29,30 @@ HEADERS = {
 ENTER = """<!doctype html><html lang="en"><meta charset="utf-8"><title>jaxlabel</title>
 <meta http-equiv="refresh" content="0;url=/"><p><a href="/">Go to the page</a></p></html>"""
 REFUSED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>jaxlabel</title>
-<h1>This page needs its key</h1><p>Open the address that <code>jaxlabel label</code> printed in the
-terminal. It ends in <code>?token=...</code></p></html>"""
+<h1>This address is not complete</h1><p>Open the address that <code>jaxlabel label</code>
+printed in the terminal. It ends in <code>?token=...</code></p></html>"""
 LOGIN = """<!doctype html><html lang="en"><meta charset="utf-8"><title>jaxlabel</title>
 <h1>jaxlabel</h1><form method="post" action="/login"><label>Password
 <input type="password" name="password" autofocus></label> <button>Enter</button></form></html>"""
 
 
 class Keys(NamedTuple):
-    """The secrets of one work directory's page: in the URL, and in the cookie."""
+    """The two secrets that protect the labelling page of one work directory.
+
+    Attributes:
+      token: the secret in the address that is printed in the terminal.
+      cookie: the value of the cookie that the browser gets when it sends the token.
+    """
 
     token: str
     cookie: str
 
 
 def keys(workdir: Path) -> Keys:
-    """Return the page's secrets, made at the first start and kept in a private file.
+    """Return the secrets of the work directory's labelling page.
 
-    They stay, so that a tab that is open goes on when the page is started again.
+    They are made at the first start and kept in a file that only this user can read. So a browser
+    tab that is still open works again after a restart of the page.
     """
     path = workdir / PAGE / "keys.json"
     kept = files.read_json(path)
@@ -54,13 +63,17 @@ def keys(workdir: Path) -> Keys:
 
 
 class Guard:
-    """An ASGI application that lets only allowed requests through to another one.
+    """An ASGI application that passes only allowed requests to the application `app`.
+
+    A request needs the page's cookie. The browser gets it by the address with the token, or by the
+    password. The Host header, the origin and the size of a request are checked first.
 
     Args:
-      app: the application.
+      app: the protected application.
       secrets: the token and the cookie.
-      host, port: where the page listens; port 0 allows every port (for tests).
-      password: asked for in place of the token if the page listens to other machines.
+      host: the address on which the page listens.
+      port: the port on which the page listens; 0 allows every port (for tests).
+      password: a password that gives access too; empty if only the token does.
     """
 
     def __init__(self, app: Any, secrets: Keys, host: str, port: int, password: str = ""):
@@ -68,6 +81,7 @@ class Guard:
         self._host, self._port = host, port
 
     async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+        """Answer a request: pass it on, set the cookie, or refuse it."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -79,26 +93,29 @@ class Guard:
             await _respond(send, *refusal)
             return
         query = parse_qs(scope["query_string"].decode("latin1"))
-        if scope["method"] == "GET" and self._right(query.get("token", [""])[0]):
-            await self._enter(send, query.get("as", [""])[0])
-        elif self._knows(headers.get("cookie", "")):
-            await self._app(scope, _limited(receive), _with_headers(send))
+        if scope["method"] == "GET" and self._is_token(query.get("token", [""])[0]):
+            await self._log_in(send, query.get("as", [""])[0])
+        elif self._has_cookie(headers.get("cookie", "")):
+            await self._app(scope, _limit_body(receive), _with_headers(send))
         elif self._password and scope["method"] == "POST" and scope["path"] == "/login":
             given = parse_qs((await _body(receive)).decode("utf-8", "replace"))
             if hmac.compare_digest(
                 given.get("password", [""])[0].encode(), self._password.encode()
             ):
-                await self._enter(send, "")
+                await self._log_in(send, "")
             else:
                 await _respond(send, 403, LOGIN)
         else:
             await _respond(send, 403, LOGIN if self._password else REFUSED)
 
     def _refusal(self, scope: Mapping[str, Any], headers: dict[str, str]) -> tuple[int, str] | None:
-        """Return status and text for a request that is wrong whoever sends it, else None."""
+        """Return the HTTP status and the text of an error if a request is not valid, else None.
+
+        The cookie is not checked.
+        """
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > LONGEST_TARGET:
             return 414, "the address is too long"
-        if not self._allows(headers.get("host", "")):
+        if not self._is_allowed_host(headers.get("host", "")):
             return 403, "this host name is not allowed"
         if scope["method"] not in ("GET", "HEAD", "POST"):
             return 405, "only GET and POST"
@@ -111,8 +128,11 @@ class Guard:
                 return 413, "the request is too long"
         return None
 
-    def _allows(self, host: str) -> bool:
-        """Return True if a Host header names this page and no foreign domain (DNS rebinding)."""
+    def _is_allowed_host(self, host: str) -> bool:
+        """Return True if a Host header names this page's address, and False for any foreign domain.
+
+        This prevents DNS rebinding, by which a foreign web site would reach the page.
+        """
         try:
             parts = urlsplit(f"//{host}")
             name, port = parts.hostname or "", parts.port
@@ -130,33 +150,43 @@ class Guard:
             return False
         return True
 
-    def _right(self, token: str) -> bool:
+    def _is_token(self, token: str) -> bool:
+        """Return True if the text equals the page's secret token."""
         given = token.encode("utf-8", "replace")
         return bool(token) and hmac.compare_digest(given, self._secrets.token.encode())
 
     @property
-    def _name(self) -> str:
+    def _cookie_name(self) -> str:
+        """Return the name of the page's cookie.
+
+        It includes the port, because browsers send a cookie to all ports of a machine.
+        """
         return f"jaxlabel_{self._port}"
 
-    def _knows(self, cookie: str) -> bool:
+    def _has_cookie(self, cookie: str) -> bool:
+        """Return True if a Cookie header has the page's cookie with the right value."""
         try:
-            found = SimpleCookie(cookie).get(self._name)
+            found = SimpleCookie(cookie).get(self._cookie_name)
         except CookieError:
             return False
         return found is not None and hmac.compare_digest(
             found.value.encode(), self._secrets.cookie.encode()
         )
 
-    async def _enter(self, send: Any, person: str) -> None:
-        """Give the cookie, and go on to the page by a request that comes from the page itself."""
-        kind = f"{self._name}={self._secrets.cookie}; HttpOnly; SameSite=Strict; Path=/"
+    async def _log_in(self, send: Any, person: str) -> None:
+        """Set the cookie, and send a document that redirects to the page.
+
+        The redirect makes the next request come from the page itself, as a SameSite cookie
+        requires. A `person` is kept in the address as `?as=NAME`.
+        """
+        kind = f"{self._cookie_name}={self._secrets.cookie}; HttpOnly; SameSite=Strict; Path=/"
         safe = "".join(c for c in person if c.isalnum() or c in "-_")[:40]
         text = ENTER.replace('url=/"', f'url=/?as={safe}"') if safe else ENTER
         await _respond(send, 200, text, {"set-cookie": kind})
 
 
-def _limited(receive: Any) -> Any:
-    """Return a `receive` that stops a body that is longer than it may be."""
+def _limit_body(receive: Any) -> Any:
+    """Return an ASGI `receive` function that ends the request if its body is too long."""
     seen = 0
 
     async def limited() -> Any:
@@ -171,6 +201,7 @@ def _limited(receive: Any) -> Any:
 
 
 async def _body(receive: Any) -> bytes:
+    """Return the body of a request, which is cut soon after 10,000 bytes."""
     content = b""
     while len(content) < 10_000:
         message = await receive()
@@ -181,6 +212,8 @@ async def _body(receive: Any) -> bytes:
 
 
 def _with_headers(send: Any) -> Any:
+    """Return a `send` function of ASGI that adds the security headers to every response."""
+
     async def wrapped(message: Any) -> None:
         if message["type"] == "http.response.start":
             given = {name.lower() for name, _ in message["headers"]}
@@ -194,6 +227,7 @@ def _with_headers(send: Any) -> Any:
 
 
 async def _respond(send: Any, status: int, text: str, more: dict[str, str] | None = None) -> None:
+    """Send a complete response with the given status and text."""
     kind = "text/html" if text.startswith("<!doctype") else "text/plain"
     headers = {"content-type": f"{kind}; charset=utf-8", "cache-control": "no-store"} | HEADERS
     pairs = [(k.encode(), v.encode()) for k, v in (headers | (more or {})).items()]

@@ -1,4 +1,4 @@
-"""The names of classes: what may be one, and which are nearly the same."""
+"""Check the names that people give to new classes, and find similar existing names."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,12 @@ from jaxlabel.oracle.person import MAX_NAME_LENGTH
 
 
 def checked_name(name: str) -> str:
-    """Return a class's name as the label store writes it: composed, with single spaces.
+    """Return the name of a class in the form in which it is stored, or raise an error.
+
+    Accented letters become single characters, and runs of white space become one space.
 
     Raises:
-      UsageError: it is empty, too long, or of several lines.
+      UsageError: the name is empty, too long, has several lines, or unprintable characters.
     """
     num_lines = len(str(name).strip().splitlines())
     name = spelling.clean(str(name))
@@ -23,8 +25,12 @@ def checked_name(name: str) -> str:
 def similar_name(name: str, names: Sequence[str]) -> str | None:
     """Return an existing name that differs from `name` only in spelling, or None.
 
-    Spelling is case, Unicode form, spaces, hyphens, underscores and full stops. A wrongly decoded
-    name counts as the name that it stands for.
+    Differences of spelling are upper and lower case, Unicode composition, spaces, hyphens,
+    underscores, full stops, and a wrong character encoding.
+
+    Args:
+      name: the name of a new class, such as "Oil_Tank".
+      names: the existing names, such as ["ship", "oil tank"].
     """
     wanted = _folded(name)
     similar = (known for known in names if known != name and _folded(known) == wanted)
@@ -32,4 +38,5 @@ def similar_name(name: str, names: Sequence[str]) -> str | None:
 
 
 def _folded(name: str) -> str:
+    """Return a form of the name that is equal for names that `similar_name` takes for one class."""
     return "".join(c for c in spelling.key(name) if not c.isspace() and c not in "-_.")

@@ -1,4 +1,4 @@
-"""What the page works on: the pictures, the run's settings, its label store and its account."""
+"""Open what one labelling page works on: the pictures, the run's settings, store and account."""
 
 import contextlib
 import hashlib
@@ -24,20 +24,29 @@ from jaxlabel.oracle import LabelStore
 from jaxlabel.runlog import dataset_snapshot
 from jaxlabel.runlog import workdir as workdirs
 
-# Picture formats that every browser shows; others are sent as PNG.
+# Picture formats that every browser shows; other formats are sent as PNG.
 FOR_BROWSERS = (".png", ".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".bmp")
-PAGE = "page"  # the page's own folder in the work directory
-PATIENCE = 15.0  # seconds to wait for the child of a page that was killed
+PAGE = "page"  # the folder of the page's files in the work directory
+PATIENCE = 15.0  # seconds to wait until the child process of a killed page has ended
 
 
 class Project(NamedTuple):
-    """The pictures and the run that one page serves.
+    """The pictures and the run that one labelling page serves.
+
+    A row is the index of a training picture. An item is the id of a picture, the hash of its
+    pixels; identical pictures are the same item.
 
     Attributes:
-      rows: the first row of each item; copies of a picture are one item.
-      copies: how many pictures each item has.
-      features: cheap features of each row (`gradient_features`).
-      first: the rows that the run's first batch asks about, chosen by coverage.
+      settings: the configuration of the run's recipe.
+      workdir: the run's work directory.
+      dataset: the pictures.
+      items: the item of each training picture.
+      rows: a dict from each item to its first row.
+      copies: the number of pictures that are the same item, by item.
+      features: simple features of each picture (`gradient_features`), to compare pictures.
+      first: the rows of the first pictures to label, chosen to cover the data set.
+      store: the label store (a database).
+      account: the name of the account whose budget pays for the run's labels.
     """
 
     settings: Any
@@ -53,29 +62,33 @@ class Project(NamedTuple):
 
     @property
     def label_set(self) -> str:
-        """The name under which the label store keeps the labels."""
+        """Return the name under which the label store keeps the pictures' labels."""
         return self.dataset.name
 
     def duplicates(self) -> np.ndarray:
-        """Return the rows that are copies of an earlier row."""
+        """Return the rows (indices) of pictures that are identical to an earlier picture."""
         return np.setdiff1d(np.arange(len(self.items)), np.fromiter(self.rows.values(), int))
 
 
 def begin(settings: Any, workdir: Path) -> Project:
-    """Read the pictures and open the run in `workdir`, as `jaxlabel train` would.
+    """Read the pictures, and create the run in `workdir` or open the run that it has.
+
+    The run's settings, label store and account are those that `jaxlabel train` would use.
 
     Raises:
-      UsageError: the directory holds another run, or another process uses it.
-      DataError, StoreError: the pictures or the label store cannot be used.
+      UsageError: the data has labels already, `workdir` has another run, or another process uses
+        it.
+      DataError: the pictures cannot be read.
+      StoreError: the label store cannot be used.
     """
     options = options_of(settings)
     if data.has_labels(settings.data, options):
         raise UsageError(
-            f"{settings.data} has labels of its own: jaxlabel train asks them, and nobody is needed"
+            f"{settings.data} has labels of its own: use jaxlabel train, which needs no person"
         )
     workdirs.check_is_run_directory(workdir)
-    dataset, features = _read(settings.data, options, workdir)
-    lock = _lock(workdir)
+    dataset, features = _read_or_cached(settings.data, options, workdir)
+    lock = _take_run_lock(workdir)
     try:
         workdirs.write_or_check_config(workdir, settings_without_password(settings))
         dataset_before = dataset
@@ -93,20 +106,29 @@ def begin(settings: Any, workdir: Path) -> Project:
     project = Project(
         settings, workdir, dataset, items, rows, Counter(items), features, [], store, payer
     )
-    return project._replace(first=_first_batch_as_begun(project))
+    return project._replace(first=_stored_first_batch(project))
 
 
 def hold_page(workdir: Path) -> int:
-    """Return a descriptor that keeps other pages out of the directory while it is open.
+    """Lock the work directory for one labelling page, and return the lock's file descriptor.
+
+    No other process can serve a page of this directory until the descriptor is closed.
 
     Raises:
-      UsageError: another process serves a page of this directory.
+      UsageError: another process already serves a page of this directory.
     """
     return workdirs.take_lock(workdir / PAGE)
 
 
-def _lock(workdir: Path) -> int:
-    """Take the run's lock; the child of a page that was killed needs a moment to end."""
+def _take_run_lock(workdir: Path) -> int:
+    """Lock the run's work directory and return the lock's file descriptor.
+
+    If the page's process was killed, its child process holds the lock for another moment. So wait
+    up to PATIENCE seconds for the lock if the directory has had a labelling page.
+
+    Raises:
+      UsageError: another process has the lock.
+    """
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -117,10 +139,11 @@ def _lock(workdir: Path) -> int:
             time.sleep(0.2)
 
 
-def _first_batch_as_begun(project: Project) -> list[int]:
-    """Return the first batch that was chosen when the page began, or choose it now.
+def _stored_first_batch(project: Project) -> list[int]:
+    """Return the first pictures to label: those that an earlier start chose, or a new choice.
 
-    A run that `jaxlabel train` began has chosen its own, and the page adds none.
+    A new choice is stored for later starts. The list is empty if the run was begun by `jaxlabel
+    train`, which has chosen its own first pictures.
     """
     path = project.workdir / PAGE / "first.json"
     kept = files.read_json(path)
@@ -133,25 +156,36 @@ def _first_batch_as_begun(project: Project) -> list[int]:
 
 
 def first_batch(project: Project) -> list[int]:
-    """Choose the pictures of the run's first batch; the same at every start.
+    """Choose the rows (indices) of the first pictures to label; every call makes the same choice.
 
-    A recipe without a first batch of its own (`initial_labels`) gets none.
+    The list is empty if the run's recipe has no setting `initial_labels`. The part of the budget
+    that is reserved to certify an accuracy is left for later.
     """
     wanted = getattr(project.settings, "initial_labels", 0)
     wanted = int(min(wanted, project.settings.budget, len(project.rows)))
     if getattr(project.settings, "target", 0) and getattr(project.settings, "confidence", 0):
-        kept = getattr(project.settings, "audit_share", 0.0)  # labels kept for the certificate
+        kept = getattr(
+            project.settings, "audit_share", 0.0
+        )  # the share of labels reserved for the certificate
         capacity = min(project.settings.budget, len(project.rows))
         wanted = min(wanted, max(1, int(capacity - kept * capacity)))
-    nobody = np.zeros(0, int)
+    chosen_before = np.zeros(0, int)
     chosen = cover(
-        project.features, wanted, nobody, project.duplicates(), seed=project.settings.seed
+        project.features, wanted, chosen_before, project.duplicates(), seed=project.settings.seed
     )
     return [int(row) for row in chosen]
 
 
-def _read(spec: str, options: Options, workdir: Path) -> tuple[Dataset, np.ndarray]:
-    """Read the pictures and their features, or take both from an earlier start's copy."""
+def _read_or_cached(spec: str, options: Options, workdir: Path) -> tuple[Dataset, np.ndarray]:
+    """Return the pictures and their features, from a cache in the work directory if possible.
+
+    The cache of an earlier start is used as long as the picture files have not changed.
+
+    Args:
+      spec: the data, such as "folder:pictures".
+      options: how to read the data.
+      workdir: the run's work directory.
+    """
     cache = workdir / PAGE / "pictures.npz"
     mark = _fingerprint(spec, options)
     if mark and cache.exists():
@@ -166,7 +200,7 @@ def _read(spec: str, options: Options, workdir: Path) -> tuple[Dataset, np.ndarr
                     )  # fmt: skip
                     return dataset, kept["features"]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-            pass  # a broken copy is written again
+            pass  # a damaged cache is written again
     dataset = data.load(spec, options)
     features = gradient_features(dataset.train_images)
     if mark:
@@ -177,12 +211,12 @@ def _read(spec: str, options: Options, workdir: Path) -> tuple[Dataset, np.ndarr
             images=dataset.train_images, items=dataset.train_items, tests=dataset.test_images,
             features=features,
         )  # fmt: skip
-        _keep_later(cache, content.getvalue())
+        _write_later(cache, content.getvalue())
     return dataset, features
 
 
-def _keep_later(cache: Path, content: bytes) -> None:
-    """Write the copy in the background, so that nobody waits for the disk."""
+def _write_later(cache: Path, content: bytes) -> None:
+    """Write the file `cache` in the background after three seconds."""
     import threading
 
     def write() -> None:
@@ -195,7 +229,10 @@ def _keep_later(cache: Path, content: bytes) -> None:
 
 
 def _fingerprint(spec: str, options: Options) -> str:
-    """Return a digest of a folder's file names, sizes and times; empty for other data."""
+    """Return a digest of the names, sizes and times of the files in a folder.
+
+    It is an empty string if the data `spec` is not a folder.
+    """
     prefix, _, location = spec.partition(":")
     if prefix != "folder":
         return ""
@@ -213,9 +250,10 @@ def _fingerprint(spec: str, options: Options) -> str:
 
 
 def picture(project: Project, item: str) -> tuple[bytes, str] | None:
-    """Return the bytes and media type of an item's original picture; None for no such item.
+    """Return the bytes and the media type of the picture of an item; None if there is no such item.
 
-    An array's picture, and a format that browsers do not show, comes as PNG.
+    A picture file of a format that browsers show is returned unchanged; any other picture is
+    converted to PNG.
     """
     row = project.rows.get(item)
     if row is None:
@@ -231,6 +269,7 @@ def picture(project: Project, item: str) -> tuple[bytes, str] | None:
 
 
 def _png(project: Project, row: int, path: Path | None) -> bytes:
+    """Return a picture as PNG: the file at `path` if it is readable, else the pixels in memory."""
     from PIL import Image
 
     from jaxlabel.data import intensity
@@ -238,7 +277,7 @@ def _png(project: Project, row: int, path: Path | None) -> bytes:
 
     pixels = project.dataset.train_images[row]
     if path is not None:
-        # Pillow raises nearly any exception; the pixels in memory are shown then.
+        # Pillow may raise nearly any exception; then the pixels in memory are used.
         with contextlib.suppress(Exception):
             original = read_picture(path).pixels
             if original.dtype != np.uint8:

@@ -1,4 +1,4 @@
-"""A question of the page, and the questions that a run has written down."""
+"""A question of the labelling page, and the reader of the questions that a run has written."""
 
 import csv
 from pathlib import Path
@@ -8,15 +8,17 @@ from jaxlabel import files
 from jaxlabel.experiment.account import ASKED
 from jaxlabel.label.project import Project
 
-RUN, WAIT = "run", "ahead"  # where a question comes from
+RUN, WAIT = "run", "ahead"  # values of Question.source
 
 
 class Question(NamedTuple):
-    """A picture to be labelled.
+    """A picture that a person is asked to label.
 
     Attributes:
-      purpose: "train", or "certify" for an audit, which is shown without any help.
-      source: RUN if the run asks for it, WAIT if it is labelled ahead.
+      item: the id of the picture.
+      purpose: "train", or "certify" if the label is for an audit (an estimate of the accuracy from
+        randomly drawn pictures). The page gives no help with an audit's pictures.
+      source: RUN if the run waits for the label, WAIT if the page asks ahead of the run.
     """
 
     item: str
@@ -25,7 +27,12 @@ class Question(NamedTuple):
 
 
 def read_questions(path: Path, project: Project) -> list[Question]:
-    """Return the questions of a run's questions.csv with the purpose of each."""
+    """Read a run's questions.csv and return the pictures that people should label, as questions.
+
+    Args:
+      path: the file questions.csv.
+      project: the run and its pictures. Lines about pictures that it does not have are left out.
+    """
     asked: dict[str, Any] = files.read_json(project.workdir / ASKED) or {}
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row.get("item") in project.rows]

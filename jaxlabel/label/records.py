@@ -1,4 +1,4 @@
-"""What the run has written so far: predictions, rounds, audits, the result."""
+"""Read the files that the run has written to its work directory: predictions, metrics, result."""
 
 import threading
 from pathlib import Path
@@ -11,14 +11,23 @@ from jaxlabel import files
 
 
 class Pool(NamedTuple):
-    """The newest model's predictions: the rows it looked at, and probabilities per class."""
+    """The newest model's predictions for the pictures of the unlabelled pool.
+
+    Attributes:
+      rows: the index of each predicted picture among all training pictures.
+      probabilities: the probability of each class for each predicted picture.
+    """
 
     rows: Int[np.ndarray, "m"]
     probabilities: Float[np.ndarray, "m classes"]
 
 
 class Records:
-    """Reads the files of the work directory again only when they have changed."""
+    """Reads files of the work directory, and reads a file again only when it has changed.
+
+    Args:
+      workdir: the run's work directory.
+    """
 
     def __init__(self, workdir: Path):
         self._workdir = workdir
@@ -26,18 +35,26 @@ class Records:
         self._lock = threading.Lock()
 
     def pool(self) -> Pool | None:
-        """Return the newest predictions; None before the first round."""
+        """Return the newest predictions; None if the run has not written any yet."""
         return self._read("artifacts/pool.npz", _pool)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the lines of metrics.jsonl that are about rounds and audits."""
+        """Return the lines of metrics.jsonl whose phase is "rounds" or "audit".
+
+        The list is empty if there are none. An audit is an estimate of the accuracy from labels of
+        randomly drawn pictures.
+        """
         return self._read("metrics.jsonl", _metrics) or []
 
     def result(self) -> dict[str, Any] | None:
-        """Return result.json; None until the run is finished."""
+        """Return the content of result.json; None until the run is finished."""
         return self._read("result.json", files.read_json)
 
     def _read(self, name: str, read: Any) -> Any:
+        """Return `read(path)` for a file of the work directory; None if the file cannot be read.
+
+        The value is kept and returned again as long as the file's time of change is the same.
+        """
         path = self._workdir / name
         with self._lock:
             try:
@@ -50,9 +67,11 @@ class Records:
 
 
 def _pool(path: Path) -> Pool:
+    """Read a file of predictions."""
     with np.load(path) as arrays:
         return Pool(arrays["rows"], arrays["probabilities"].astype(np.float32))
 
 
 def _metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a metrics.jsonl whose phase is "rounds" or "audit"."""
     return [line for line in files.read_lines(path)[0] if line["phase"] in ("rounds", "audit")]

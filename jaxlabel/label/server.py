@@ -1,4 +1,4 @@
-"""The page's routes: pictures, questions, answers, views and exports."""
+"""The web application of the labelling page: pages, pictures, questions, answers, and exports."""
 
 import json
 import math
@@ -28,12 +28,17 @@ VIEWS = {"": "label", "grid": "grid", "review": "review", "map": "map", "people"
          "export": "export"}  # fmt: skip
 NAMES = {"label": "Label", "grid": "Many at once", "review": "Results", "map": "Map",
          "people": "People", "export": "Export"}  # fmt: skip
-PERSON = "me"  # who answers where the address has no ?as=NAME
-MOST = 200  # pictures in one answer of a view
+PERSON = "me"  # the person's name if the address has no ?as=NAME
+MOST = 200  # the largest number of pictures in one response
 
 
 def make_app(desk: Desk, trainer: Trainer) -> Starlette:
-    """Return the application, without the guard that says who may use it."""
+    """Return the web application of the labelling page, without access control (see `Guard`).
+
+    Args:
+      desk: the questions and answers of the page.
+      trainer: the training process.
+    """
     records = desk.records
     pages = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True)
 
@@ -74,9 +79,9 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
                 return {"similar": similar}
         finished = records.result() is not None
         if name != NOT_SURE and (finished or len(items) > 1):
-            _afford(desk, items, finished)
+            _check_budget(desk, items, finished)
         desk.answer(items, _person(request), name, given.get("seconds", 0.0))
-        if finished and name != NOT_SURE:  # no run will buy it, so it is bought here
+        if finished and name != NOT_SURE:  # no run will buy the label, so it is bought here
             desk.project.store.buy(
                 desk.project.account, items, purpose="correct", round=0,
                 asked_by=_person(request),
@@ -119,7 +124,7 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
         return _download(path.read_bytes(), "report.html")
 
     def view(make: Callable[[Request], dict[str, Any]]) -> Callable[[Request], Response]:
-        return lambda request: _answered(lambda: make(request))
+        return lambda request: _as_json(lambda: make(request))
 
     def number(request: Request, name: str, default: int) -> int:
         text = request.query_params.get(name, "")
@@ -157,7 +162,10 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
 
 
 def _post(do: Callable[[Request, dict[str, Any]], dict[str, Any]]) -> Any:
-    """Return an endpoint that reads a JSON object and answers with one."""
+    """Return an endpoint that reads a JSON object and answers with the object that `do` returns.
+
+    `do` is called as `do(request, given)`, where `given` is the JSON object of the request.
+    """
 
     async def endpoint(request: Request) -> Response:
         if not request.headers.get("content-type", "").startswith("application/json"):
@@ -168,13 +176,13 @@ def _post(do: Callable[[Request, dict[str, Any]], dict[str, Any]]) -> Any:
             given = None
         if not isinstance(given, dict):
             return JSONResponse({"error": "send a JSON object"}, 400)
-        return await run_in_threadpool(lambda: _answered(lambda: do(request, given)))
+        return await run_in_threadpool(lambda: _as_json(lambda: do(request, given)))
 
     return endpoint
 
 
-def _answered(make: Callable[[], dict[str, Any]]) -> Response:
-    """Return what `make` returns as JSON, or its error as one line with a fitting status."""
+def _as_json(make: Callable[[], dict[str, Any]]) -> Response:
+    """Return the result of `make()`, or the message of its error, as a JSON response."""
     try:
         return JSONResponse(make())
     except (Locked, BudgetExceeded) as error:
@@ -189,6 +197,11 @@ def _answered(make: Callable[[], dict[str, Any]]) -> Response:
 
 
 def _items(given: dict[str, Any]) -> list[str]:
+    """Return the ids of the pictures in a request's JSON object, each once.
+
+    Raises:
+      UsageError: the object's "items" or "seconds" is not valid.
+    """
     items = given.get("items")
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise UsageError("items is a list of pictures' ids")
@@ -198,10 +211,18 @@ def _items(given: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(items))
 
 
-def _afford(desk: Desk, items: list[str], finished: bool) -> None:
-    """Refuse before anything is stored if the budget does not buy these labels.
+def _check_budget(desk: Desk, items: list[str], finished: bool) -> None:
+    """Raise an error if the budget cannot buy the labels of `items`; nothing is stored.
 
-    While the run goes on, labels that it has not bought yet are counted too.
+    While the run goes on, other labels that it has not bought yet are counted too.
+
+    Args:
+      desk: the questions and answers of the page.
+      items: the ids of the pictures.
+      finished: whether the run is finished.
+
+    Raises:
+      UsageError: the labels cost more than what is left of the budget.
     """
     account = desk.project.store.account(desk.project.account)
     standing = desk.standing(fresh=True)
@@ -209,14 +230,16 @@ def _afford(desk: Desk, items: list[str], finished: bool) -> None:
     new = sum(item not in known for item in items)
     left = account.budget - account.spent if finished else desk.money_left(standing)
     if new > left:
-        raise UsageError(f"{new} labels cost {new}, but {left:g} of the budget is left")
+        raise UsageError(f"these are {new} labels, but the budget has only {left:g} left")
 
 
 def _person(request: Request) -> str:
+    """Return the name of the person who sends a request: `?as=NAME` of its address, or PERSON."""
     name = request.query_params.get("as", "")
     return "".join(c for c in name if c.isalnum() or c in "-_ ")[:40] or PERSON
 
 
 def _download(content: bytes, name: str) -> Response:
+    """Return a response that the browser saves as a file called `name`."""
     kept = {"content-disposition": f'attachment; filename="{name}"'}
     return Response(content, media_type="application/octet-stream", headers=kept)

@@ -1,4 +1,4 @@
-"""What the page says about the run: money, labels per class, accuracy, and what goes on."""
+"""Compute what the page shows beside the picture: budget, labels, accuracy, progress."""
 
 from collections import Counter
 from typing import Any
@@ -9,13 +9,20 @@ from jaxlabel.label.desk import Desk
 from jaxlabel.label.records import Pool, Records
 from jaxlabel.label.trainer import State
 
-LAST = 10  # answers that can be clicked
-PAUSE = 60.0  # seconds: a longer look at a picture was a pause and is not counted
-DOUBT = 1.5  # the engine takes errors to be up to 1.5 times the networks' own doubt
+LAST = 10  # the number of last answers listed
+PAUSE = 60.0  # seconds: answers that took longer are not counted, as a pause
+DOUBT = 1.5  # the assumed largest ratio of the error rate to 1 - mean confidence
 
 
 def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[str, Any]:
-    """Return everything that the page shows beside the picture, as plain JSON values."""
+    """Return all numbers and texts that the page shows beside the picture, as JSON values.
+
+    Args:
+      desk: the questions and answers of the page.
+      records: the files that the run has written.
+      trainer: what the training process is doing.
+      person: the name of the person who uses the page.
+    """
     project, standing = desk.project, desk.standing()
     names = project.store.classes(project.label_set)
     account = project.store.account(project.account)
@@ -54,9 +61,12 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
 
 
 def accuracy(records: Records) -> dict[str, Any] | None:
-    """Return the accuracy as an interval and what it is of; only a certificate is "certified".
+    """Return an interval for the accuracy, as JSON values; None before the first round.
 
-    Before an audit there is only what the networks say of themselves, which nobody has measured.
+    The key "kind" is "certified" if the run has certified an accuracy, "audited" after an audit (an
+    estimate from labels of randomly drawn pictures), and otherwise "guess". A guess ends at the
+    model's mean confidence c (the mean of the largest class probability of each picture) and begins
+    at 1 - DOUBT (1 - c). The key "of" says which pictures are meant.
     """
     result, lines = records.result(), records.metrics()
     if result and result.get("certified"):
@@ -77,7 +87,10 @@ def accuracy(records: Records) -> dict[str, Any] | None:
 
 
 def curve(records: Records) -> list[list[float]]:
-    """Return (labels, the networks' own estimate of their accuracy) after each round."""
+    """Return a pair for each finished round: [labels bought so far, the model's confidence].
+
+    The confidence is the mean of the largest class probability of each picture.
+    """
     rounds = [line for line in records.metrics() if line["phase"] == "rounds"]
     points = [[line["labels_spent"], line["belief"]] for line in rounds]
     result = records.result()
@@ -87,7 +100,12 @@ def curve(records: Records) -> list[list[float]]:
 
 
 def confusion(pool: Pool | None, names: tuple[str, ...]) -> dict[str, Any] | None:
-    """Return the pair of classes between which the networks leave most pictures in doubt."""
+    """Return the two classes that the model confuses most, as JSON values; None if unknown.
+
+    For each picture predicted as one class of the pair, take the probability of the other class;
+    the key "share" is the sum of these, divided by the number of all predicted pictures. `pool` has
+    the newest predictions, and `names` the class names by index.
+    """
     if pool is None or pool.probabilities.shape[1] < 2 or not len(pool.rows):
         return None
     classes = pool.probabilities.shape[1]

@@ -1,4 +1,4 @@
-"""The child process that trains: started when there is something to do, watched, started again."""
+"""Start the child process that trains, watch it, and start it again when labels have come."""
 
 import contextlib
 import dataclasses
@@ -17,29 +17,30 @@ from jaxlabel.errors import JaxlabelError
 from jaxlabel.label.child import ASKS
 from jaxlabel.label.project import Project
 
-LOG = "page.log"  # what the child prints
-PAUSE = 0.5  # seconds between two looks at the child
-NICE = 10  # the child leaves the processor to the page when a key is pressed
+LOG = "page.log"  # the file for the child's output
+PAUSE = 0.5  # seconds between two checks of the child
+NICE = 10  # lowers the child's priority, so that the page responds quickly
 STEP = re.compile(r"^([\w.]+) (\d+)/(\d+)(?:, .*?)??(?:, (\d+) s left)?$")
 PHASES = (
     ("pretext", "learning what the pictures have in common"),
     ("contrast", "learning what the pictures have in common"),
     ("round", "training on the labels of this round"),
     ("end", "training to the end"),
-    ("refined", "refining"),
-    ("distilled", "making one network of several"),
+    ("refined", "refining the model"),
+    ("distilled", "combining several networks into one"),
 )
 
 
 class State(NamedTuple):
-    """What the trainer does.
+    """A report of what the training process is doing.
 
     Attributes:
-      name: "idle", "training", "asking" (it waits for answers), "done" or "failed".
-      phase: what a training does, in words; the message of a failure.
-      step, steps: how far the phase is; 0 of 0 if unknown.
-      left: seconds that the phase still takes; None if unknown.
-      seconds: how long the child has been running.
+      name: "idle", "training", "asking" (it waits for labels), "done" or "failed".
+      phase: a description of the running phase; if `name` is "failed", the error message.
+      step: the number of steps done in this phase; 0 if unknown.
+      steps: the total number of steps of this phase; 0 if unknown.
+      left: the estimated seconds until the end of this phase; None if unknown.
+      seconds: the seconds since the child process started.
     """
 
     name: str
@@ -51,12 +52,16 @@ class State(NamedTuple):
 
 
 class Trainer:
-    """Keeps the run going in a child process.
+    """Runs the training of a labelling page in a child process until the run is finished.
+
+    The child process ends whenever the run needs labels, and is started again once they are given.
+    It is also restarted if it was killed; after an error it waits for `retry`.
 
     Args:
-      project: the run.
-      ready: returns True if all answers that the run waits for are there.
-      chosen: returns the rows that the page has chosen for coming rounds, by round.
+      project: the run to train.
+      ready: a function that returns True if all labels that the run waits for are given.
+      chosen: a function that returns the pictures that the page chose for coming rounds: a dict
+        from the number of the round (as text) to indices of pictures.
     """
 
     def __init__(
@@ -65,26 +70,26 @@ class Trainer:
     ):  # fmt: skip
         self._project, self._ready, self._chosen = project, ready, chosen
         self._child: subprocess.Popen[bytes] | None = None
-        self._began, self._failure, self._said, self._classes = 0.0, "", "", 0
-        self._asked, self._stop, self._lock = False, threading.Event(), threading.Lock()
+        self._began, self._failure, self._last_error, self._classes = 0.0, "", "", 0
+        self._waits, self._stop, self._lock = False, threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def start(self) -> None:
-        """Begin to watch, and to train as soon as there is something to do."""
+        """Start a thread that starts and watches the child process."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the child; its checkpoints stay, so that it goes on from there later."""
+        """End the child process; its checkpoints stay, so that training can be resumed."""
         self._stop.set()
         with self._lock:
             self._kill()
 
     def retry(self) -> None:
-        """Start again after a failure."""
+        """Forget the last failure, so that the child process is started again."""
         self._failure = ""
 
     def state(self) -> State:
-        """Return what the trainer does now."""
+        """Return what the training process is doing now."""
         child = self._child
         if child is not None and child.poll() is None:
             phase, step, steps, left = _progress(self._project.workdir / LOG)
@@ -93,20 +98,22 @@ class Trainer:
             return State("done")
         if self._failure:
             return State("failed", self._failure)
-        return State("asking" if self._asked and not self._ready() else "idle")
+        return State("asking" if self._waits and not self._ready() else "idle")
 
     def _watch(self) -> None:
+        """Check the child process every PAUSE seconds until `stop` is called; print errors."""
         while not self._stop.is_set():
             try:
                 with self._lock:
-                    self._look()
+                    self._check_child()
             except (JaxlabelError, OSError) as error:  # such as a locked database or a full disk
-                if str(error) != self._said:
+                if str(error) != self._last_error:
                     print(f"jaxlabel: {error}; trying again", flush=True)
-                self._said = str(error)
+                self._last_error = str(error)
             self._stop.wait(PAUSE)
 
-    def _look(self) -> None:
+    def _check_child(self) -> None:
+        """Handle the end of the child process, and start it if there is something to train."""
         if self._stop.is_set():
             return
         if self._child is not None:
@@ -114,22 +121,24 @@ class Trainer:
             if code is None:
                 return
             self._child = None
-            self._ended(code)
+            self._handle_exit(code)
         done = (self._project.workdir / "result.json").exists()
-        if not done and not self._failure and (not self._asked or self._ready()):
+        if not done and not self._failure and (not self._waits or self._ready()):
             self._launch()
 
-    def _ended(self, code: int) -> None:
-        self._asked = code == ASKS
+    def _handle_exit(self, code: int) -> None:
+        """Decide by the child's exit code whether the run waits for labels, restarts, or failed."""
+        self._waits = code == ASKS
         if code in (0, ASKS):
             return
         grown = len(self._project.store.classes(self._project.label_set)) != self._classes
         soon = time.monotonic() - self._began < 2
         if grown or (code < 0 and not soon):
-            return  # a class was named while it trained, or somebody killed it: start again
+            return  # a class was added during the training, or the child was killed: start again
         self._failure = _last_line(self._project.workdir / LOG) or f"training ended with {code}"
 
     def _launch(self) -> None:
+        """Start the child process and write the run's settings to its standard input."""
         project = self._project
         settings = dataclasses.asdict(project.settings)
         order = {
@@ -141,7 +150,7 @@ class Trainer:
             "num_images": len(project.items),
         }
         self._classes = len(project.store.classes(project.label_set))
-        self._began, self._asked = time.monotonic(), False
+        self._began, self._waits = time.monotonic(), False
         with (project.workdir / LOG).open("wb") as log:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "jaxlabel.label.child"],
@@ -149,12 +158,13 @@ class Trainer:
             )  # fmt: skip
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, self._child.pid, os.nice(0) + NICE)
-        if self._child.stdin is not None:  # it stays open: its end tells the child to end
+        if self._child.stdin is not None:  # stays open: the child ends when it is closed
             with contextlib.suppress(BrokenPipeError):
                 self._child.stdin.write(json.dumps(order).encode() + b"\n")
                 self._child.stdin.flush()
 
     def _kill(self) -> None:
+        """End the child process, and wait until it has ended."""
         if self._child is not None and self._child.poll() is None:
             self._child.terminate()
             try:
@@ -165,7 +175,7 @@ class Trainer:
 
 
 def without_secret(words: Sequence[str]) -> list[str]:
-    """Return a command's words without --password and its value, for the run's record."""
+    """Return the words of a command line without --password and its value, to be recorded."""
     kept: list[str] = []
     skip = False
     for word in words:
@@ -178,7 +188,7 @@ def without_secret(words: Sequence[str]) -> list[str]:
 
 
 def _progress(log: Path) -> tuple[str, int, int, float | None]:
-    """Return the phase in words, its step, its steps and the seconds left, from the log's end."""
+    """Return the phase, step, number of steps and seconds left that the end of the log shows."""
     for line in reversed(_tail(log)):
         if found := STEP.match(line):
             name, step, steps, left = found.groups()
@@ -188,12 +198,13 @@ def _progress(log: Path) -> tuple[str, int, int, float | None]:
 
 
 def _last_line(log: Path) -> str:
+    """Return the last line of the log that is not blank, or an empty string."""
     lines = [line for line in _tail(log) if line.strip()]
     return lines[-1].removeprefix("jaxlabel: ")[:500] if lines else ""
 
 
 def _tail(log: Path) -> list[str]:
-    """Return the last lines of the log."""
+    """Return the lines in the last 4,000 bytes of the log; none if it cannot be read."""
     try:
         with log.open("rb") as file:
             file.seek(0, os.SEEK_END)

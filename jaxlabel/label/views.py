@@ -1,4 +1,8 @@
-"""What the grid, the review of results and the map show: plain JSON values."""
+"""Compute what the views "Many at once", "Results" and "Map" show, and the hints, as JSON values.
+
+An audit estimates the accuracy from labels of randomly drawn pictures. The page gives no help with
+an audit's pictures, because this would bias the estimate.
+"""
 
 from typing import Any
 
@@ -11,12 +15,12 @@ from jaxlabel.label.records import Pool, Records
 
 CLUSTERS = 24
 ON_MAP = 3000
-NEAR = 8  # labelled pictures that are shown beside a question
-ALIKE = 1e-3  # squared distance in cheap features below which pictures are near duplicates
+NEAR = 8  # the number of labelled pictures in a hint
+ALIKE = 1e-3  # squared distance of features below which pictures are near duplicates
 
 
 def is_audit(desk: Desk, item: str) -> bool:
-    """Return True if the item is an open audit question, which is shown without any help."""
+    """Return True if a picture is still to be labelled for an audit (an accuracy estimate)."""
     standing = desk.standing()
     return any(
         q.item == item and q.purpose == "certify" and q.item not in standing.labels
@@ -25,19 +29,24 @@ def is_audit(desk: Desk, item: str) -> bool:
 
 
 def refuse_audit(desk: Desk, item: str) -> None:
-    """Refuse help with an audit picture, and with pictures that do not exist.
+    """Raise an error if the page must not give hints about a picture.
 
     Raises:
-      UsageError: the item is one of them.
+      UsageError: the picture is still to be labelled for an audit, an estimate of the accuracy,
+        which hints would bias; or there is no such picture.
     """
     if item not in desk.project.rows:
         raise UsageError("there is no such picture")
     if is_audit(desk, item):
-        raise UsageError("this picture is for the certificate: it is judged alone, without help")
+        raise UsageError("this picture is for the accuracy certificate: label it without hints")
 
 
 def open_rows(desk: Desk) -> np.ndarray:
-    """Return the rows that may be labelled several at once: unlabelled, and not of an audit."""
+    """Return the rows (indices) of the pictures that a person may label many at a time.
+
+    These are the pictures without a label or an answer "not sure". Pictures of an audit (an
+    estimate of the accuracy) are left out, because each is labelled alone.
+    """
     standing = desk.standing()
     audit = {q.item for q in desk.batch() if q.purpose == "certify"}
     voted = {v.item for v in standing.votes}
@@ -46,7 +55,12 @@ def open_rows(desk: Desk) -> np.ndarray:
 
 
 def near(desk: Desk, item: str, count: int) -> dict[str, Any]:
-    """Return the unlabelled pictures nearest to an item, the item first."""
+    """Return a picture's id and the ids of at most `count` unlabelled pictures most similar to it.
+
+    Raises:
+      UsageError: the picture is still to be labelled for an estimate of the accuracy, or there is
+        no such picture.
+    """
     refuse_audit(desk, item)
     project = desk.project
     found = neighbours(project.features, project.rows[item], count, open_rows(desk))
@@ -54,9 +68,15 @@ def near(desk: Desk, item: str, count: int) -> dict[str, Any]:
 
 
 def help_with(desk: Desk, records: Records, item: str) -> dict[str, Any]:
-    """Return a suggestion, the nearest labelled pictures and the number of copies of an item.
+    """Return the hints about a picture, as JSON values.
 
-    The page asks for it only after a key press.
+    The hints are the class that the model suggests, the most similar labelled pictures, and the
+    numbers of identical and of nearly identical pictures. The page asks for them only when a person
+    presses a key.
+
+    Raises:
+      UsageError: the picture is still to be labelled for an estimate of the accuracy, or there is
+        no such picture.
     """
     refuse_audit(desk, item)
     project, standing = desk.project, desk.standing()
@@ -73,7 +93,10 @@ def help_with(desk: Desk, records: Records, item: str) -> dict[str, Any]:
 
 
 def suggestion(desk: Desk, pool: Pool | None, item: str) -> dict[str, Any] | None:
-    """Return the model's most likely class for an item; None without a model."""
+    """Return the model's most likely class for a picture, and its probability, as JSON values.
+
+    None is returned if `pool` (the newest predictions) is None or lacks the picture.
+    """
     if pool is None:
         return None
     place = np.flatnonzero(pool.rows == desk.project.rows[item])
@@ -86,7 +109,10 @@ def suggestion(desk: Desk, pool: Pool | None, item: str) -> dict[str, Any] | Non
 
 
 def clusters(desk: Desk) -> dict[str, Any]:
-    """Return the clusters of the unlabelled pictures: a picture amid each, and its size."""
+    """Return the groups of similar unlabelled pictures as JSON values, the largest group first.
+
+    Each group has its number, its size, and the picture nearest to its centre.
+    """
     rows, centres, nearest = _clustered(desk)
     found = []
     for number in range(len(centres)):
@@ -99,7 +125,13 @@ def clusters(desk: Desk) -> dict[str, Any]:
 
 
 def cluster(desk: Desk, number: int, count: int) -> dict[str, Any]:
-    """Return the pictures of a cluster, those in its middle first."""
+    """Return the pictures of the group called `number`, those nearest to its centre first.
+
+    At most `count` pictures are returned. "size" is the size of the whole group.
+
+    Raises:
+      UsageError: there is no such group.
+    """
     rows, centres, nearest = _clustered(desk)
     if not 0 <= number < len(centres):
         raise UsageError("there is no such cluster")
@@ -110,7 +142,10 @@ def cluster(desk: Desk, number: int, count: int) -> dict[str, Any]:
 
 
 def _clustered(desk: Desk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cluster all pictures, always in the same way, and return the open rows' clusters."""
+    """Cluster the pictures; return the unlabelled rows, the centres, and the cluster of each row.
+
+    The centres depend only on the pictures and the run's seed, so the groups keep their numbers.
+    """
     features = desk.project.features
     generator = np.random.default_rng(desk.project.settings.seed)
     sample = generator.permutation(len(features))[:6000]
@@ -121,9 +156,17 @@ def _clustered(desk: Desk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def review(desk: Desk, records: Records, class_name: str, start: int, count: int) -> dict[str, Any]:
-    """Return pictures by predicted class, the least sure first, and the size of each class.
+    """Return pictures of one predicted class, and the number of pictures of each class.
 
-    A picture that a person labelled shows that label.
+    The pictures with the lowest confidence come first. A picture that a person labelled is shown
+    with that label.
+
+    Args:
+      desk: the questions and answers of the page.
+      records: the files that the run has written.
+      class_name: the predicted class; the first class if there is no class of this name.
+      start: the number of pictures to leave out at the start.
+      count: the largest number of pictures.
     """
     pool, project, standing = records.pool(), desk.project, desk.standing()
     names = project.store.classes(project.label_set)
@@ -151,9 +194,10 @@ def review(desk: Desk, records: Records, class_name: str, start: int, count: int
 
 
 def overview(desk: Desk, records: Records) -> dict[str, Any]:
-    """Return points of a map of at most 3,000 pictures with their predicted or given class.
+    """Return the points of a map of the pictures, with their labelled or predicted class.
 
-    The axes are the first two principal components of the cheap features.
+    The map has all labelled pictures and a random choice of 3,000 pictures. Its axes are the first
+    two principal components of the pictures' gradient and colour features.
     """
     project, standing, pool = desk.project, desk.standing(), records.pool()
     names = project.store.classes(project.label_set)

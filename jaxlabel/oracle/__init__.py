@@ -1,7 +1,8 @@
-"""Buy labels within a budget: the label store (a database) and the `Oracle` that methods ask.
+"""Sell labels within a budget: the `LabelStore` (a database) and the `Oracle` that methods ask.
 
-Methods obtain labels only from an `Oracle`. The label store records every label bought in a ledger.
-SQLAlchemy takes half a second to import, so `LabelStore` is imported when it is first used.
+A method gets the labels of its training images only by calling `Oracle.ask`. The label store
+records every label bought in a ledger, the list of purchases. SQLAlchemy takes half a second to
+import, so `LabelStore` is imported when it is first used.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import and return the class `LabelStore` when it is first used."""
+    """Import `LabelStore` at its first use and return it; raise AttributeError for other names."""
     if name == "LabelStore":
         from jaxlabel.oracle.store import LabelStore
 

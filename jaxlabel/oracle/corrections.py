@@ -1,4 +1,7 @@
-"""Correct labels that no account has bought yet, and remove classes that become empty."""
+"""Correct labels that no account has bought yet, and remove classes that become empty.
+
+`label_set` is always the primary key of a label set: the classes and labels of one data set.
+"""
 
 from collections.abc import Iterable, Mapping
 
@@ -11,7 +14,10 @@ from jaxlabel.oracle.schema import accounts, classes, labels, ledger
 def bought_labels(
     connection: sa.Connection, label_set: int, items: Iterable[str]
 ) -> dict[str, int]:
-    """Return the labels (by item) of those items whose label any account has bought."""
+    """Return a dict from item to label for those given items that any account has bought.
+
+    An item is the id of an image. An account is the budget from which a run buys labels.
+    """
     labelled = sa.select(ledger.c.item).join(accounts).where(accounts.c.label_set_id == label_set)
     query = sa.select(labels.c.item, labels.c.label).where(
         labels.c.label_set_id == label_set, labels.c.item.in_(labelled)
@@ -22,10 +28,15 @@ def bought_labels(
 def correct_labels(
     connection: sa.Connection, label_set: int, answers: Mapping[str, int]
 ) -> list[str]:
-    """Replace labels by the answers given, and return the items whose label changed.
+    """Replace stored labels by corrected ones, and return the items whose label changed.
 
     A label that any account has bought is not changed. A class that loses its last label is
-    removed, unless this would change the number of a class of which a label was bought.
+    removed, unless this would change the index of a class of which a label was bought.
+
+    Args:
+      connection: a connection in a write transaction.
+      label_set: the primary key of the label set.
+      answers: the corrected label of each item. Items without a stored label are ignored.
     """
     query = sa.select(labels.c.item, labels.c.label).where(labels.c.label_set_id == label_set)
     stored = {row.item: row.label for row in lookup(connection, query, labels.c.item, answers)}
@@ -43,9 +54,9 @@ def correct_labels(
 
 
 def _remove_class_if_empty(connection: sa.Connection, label_set: int, label: int) -> None:
-    """Remove a class that has no labels, and decrease the numbers of the classes after it.
+    """Remove a class that has no labels, and decrease the indices of the classes after it by one.
 
-    Do nothing if an account has bought a label of this class or of a class after it.
+    Do nothing if the class has labels, or an account has bought a label of it or of a later class.
     """
     in_label_set = labels.c.label_set_id == label_set
     used = sa.select(sa.func.count()).select_from(labels)

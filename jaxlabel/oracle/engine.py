@@ -21,7 +21,7 @@ NOT_A_URL = (
     "the label store's URL is not valid: write sqlite:///FILE.db or "
     "postgresql://USER:PASSWORD@HOST/DATABASE"
 )
-# A part of a database's error message, and the advice for the user.
+# Pairs: a part of a database's error message, and the advice for the user.
 ADVICE = (
     ("unable to open", "does its folder exist, and may you write there?"),
     ("locked", "another process has locked it for too long: end that process, then start again"),
@@ -46,11 +46,11 @@ ADVICE = (
 
 
 def open_engine(url: str) -> sa.Engine:
-    """Open a SQLite file or a PostgreSQL database, make missing tables, and return the engine.
+    """Open a label store's database, create its missing tables, and return SQLAlchemy's engine.
 
-    Each transaction opens its own connection and closes it afterwards. This takes a few
-    milliseconds, and leaves no connection open across a fork, during a long training, or after
-    the process is killed.
+    The database is a SQLite file or on a PostgreSQL server. Each transaction opens its own
+    connection and closes it afterwards. This takes a few milliseconds, and leaves no connection
+    open across a fork, during a long training, or after the process is killed.
 
     Raises:
       StoreError: the URL is not valid, the driver is missing, or the database cannot be used.
@@ -72,6 +72,11 @@ def open_engine(url: str) -> sa.Engine:
 
 
 def _create(url: sa.URL) -> sa.Engine:
+    """Return an engine for a SQLite or PostgreSQL URL, without connecting to the database.
+
+    Raises:
+      StoreAddressError: the URL names another kind of database.
+    """
     kind = url.get_backend_name() if url.drivername != "postgres" else "postgresql"
     if kind == "sqlite":
         in_memory = url.database in (None, "", ":memory:")
@@ -100,10 +105,12 @@ def _create(url: sa.URL) -> sa.Engine:
 
 
 def _read_only(url: sa.URL) -> dict[str, Any]:
-    """Return create_engine's arguments for a SQLite file that this user may only read.
+    """Return further arguments of `sqlalchemy.create_engine` for a SQLite file of the given URL.
 
-    With a write-ahead log, SQLite writes files beside the database even to read it. Without such
-    files of another process, the database is therefore opened as one that does not change.
+    If this user may write the file and its folder, or the file does not exist, there are none.
+    Otherwise the arguments open the file for reading only. Even to read a database with a
+    write-ahead log, SQLite writes files beside it. If another process has written no such log, the
+    file is therefore opened as immutable, for which SQLite writes nothing.
     """
     path = os.path.abspath(str(url.database))
     folder = os.path.dirname(path)
@@ -116,12 +123,16 @@ def _read_only(url: sa.URL) -> dict[str, Any]:
 
 
 def _lock_timeout(url: sa.URL) -> float:
+    """Return how many seconds to wait for a lock: the URL's "timeout", or LOCK_TIMEOUT."""
     return float(str(url.query.get("timeout", LOCK_TIMEOUT)))
 
 
 @contextlib.contextmanager
 def _closed_on_error(connection: Any) -> Iterator[None]:
-    """Close a connection whose preparation fails: SQLAlchemy forgets it without closing it."""
+    """Close the database connection if the `with` block raises an exception.
+
+    SQLAlchemy does not close a connection whose preparation fails.
+    """
     try:
         yield
     except BaseException:
@@ -130,13 +141,15 @@ def _closed_on_error(connection: Any) -> Iterator[None]:
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
+    """Set the options of a new SQLite connection."""
     with _closed_on_error(connection):
-        connection.isolation_level = None  # sqlite3 must not begin transactions: _begin_sqlite does
+        connection.isolation_level = None  # _begin_sqlite begins transactions instead
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
+    """Begin a SQLite transaction; one that will write locks the database at its start."""
     if not connection.get_execution_options().get("write", False):
         connection.exec_driver_sql("BEGIN")
         return
@@ -158,6 +171,7 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 
 def _prepare_postgresql(connection: Any, _: Any) -> None:
+    """Set the options of a new PostgreSQL connection."""
     with _closed_on_error(connection):
         connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}s'")
         # Every query uses an index. Right after an import the planner has no statistics yet; it
@@ -168,7 +182,10 @@ def _prepare_postgresql(connection: Any, _: Any) -> None:
 
 @contextlib.contextmanager
 def transaction(engine: sa.Engine, write: bool = False) -> Iterator[sa.Connection]:
-    """Open a connection in a transaction: commit at the end, or roll back on any exception.
+    """Open a database connection in a transaction; commit at the end, roll back on an exception.
+
+    `write` must be True if the transaction changes the database; SQLite is then locked at the
+    start.
 
     Raises:
       StoreError: the database reports an error.
@@ -181,7 +198,10 @@ def transaction(engine: sa.Engine, write: bool = False) -> Iterator[sa.Connectio
 
 
 def location(engine: sa.Engine) -> str:
-    """Return where the database is, for messages: its file, or its server, without a password."""
+    """Return the place of a database as shown in messages, without the password.
+
+    For SQLite this is its file ("labels.db"), for PostgreSQL its name and server ("labels on db1").
+    """
     url = engine.url
     if url.get_backend_name() == "sqlite":
         return url.database or "in memory"
@@ -189,7 +209,7 @@ def location(engine: sa.Engine) -> str:
 
 
 def explain(error: Exception) -> str:
-    """Return a database's error message in one line, with advice for the user if there is any."""
+    """Return a database's error message in one line, followed by advice from ADVICE if any fits."""
     reason = " ".join(str(getattr(error, "orig", None) or error).split())
     for clue, advice in ADVICE:
         if clue in reason.lower():
@@ -198,6 +218,11 @@ def explain(error: Exception) -> str:
 
 
 def _create_tables(engine: sa.Engine) -> None:
+    """Create the tables that the database lacks, and check the version of existing tables.
+
+    Raises:
+      StoreError: the tables were made by another version of jaxlabel.
+    """
     with transaction(engine) as connection:
         inspector = sa.inspect(connection)
         exists = inspector.has_table(schema.versions.name)
@@ -211,7 +236,7 @@ def _create_tables(engine: sa.Engine) -> None:
                 f"version {schema.VERSION}: use the jaxlabel version that made it, or name another "
                 "store"
             )
-        if lacks_votes:  # a store that was made before the labelling page
+        if lacks_votes:  # made by a version without the labelling page
             with transaction(engine, write=True) as connection:
                 schema.votes.create(connection, checkfirst=True)
         return
@@ -228,11 +253,14 @@ def _create_tables(engine: sa.Engine) -> None:
 def _use_write_ahead_log(engine: sa.Engine) -> None:
     """Switch a SQLite file to write-ahead logging, so that readers do not wait for writers.
 
-    The setting is stored in the file.
+    SQLite stores the setting in the file.
+
+    Raises:
+      StoreError: the database reports an error, or is locked for more than LOCK_TIMEOUT seconds.
     """
     deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
-        # The mode cannot change inside a transaction, which a SQLAlchemy connection would begin.
+        # The mode cannot be changed inside a transaction, and a SQLAlchemy connection begins one.
         connection = engine.raw_connection()
         try:
             connection.cursor().execute("PRAGMA journal_mode=WAL")

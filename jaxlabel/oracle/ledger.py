@@ -1,4 +1,4 @@
-"""Sum the purchases in a ledger, and format a ledger as text."""
+"""Sum the costs in a ledger (an account's list of bought labels), and format a ledger as text."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 class Spending(NamedTuple):
-    """The purchases for one purpose in one round.
+    """The labels that an account bought for one purpose in one query round.
 
     Attributes:
-      purpose: the purpose of the purchases, such as "train" or "certify".
+      purpose: what the labels were bought for, such as "train" or "certify".
       round: the number of the query round.
       labels: the number of labels bought.
-      cost: their total cost.
+      cost: the total cost of these labels.
     """
 
     purpose: str
@@ -27,7 +27,13 @@ class Spending(NamedTuple):
 
 
 def spending(rows: Iterable[LedgerRow]) -> list[Spending]:
-    """Sum ledger rows by purpose and round, in the order of each group's first purchase."""
+    """Group an account's purchases of labels by purpose and query round, and sum their costs.
+
+    The groups are in the order of their first purchases.
+
+    Args:
+      rows: the rows of the account's ledger, one per label bought.
+    """
     groups: dict[tuple[str, int], list[float]] = defaultdict(list)
     for row in rows:
         groups[row.purpose, row.round].append(row.cost)
@@ -38,11 +44,14 @@ def spending(rows: Iterable[LedgerRow]) -> list[Spending]:
 
 
 def ledger_text(store: "LabelStore", account: str | None = None, rows: bool = False) -> str:
-    """Return the ledger of one or of all accounts as text: a table of costs for each.
+    """Return the labels that one account or all accounts have bought, as readable text.
+
+    An account is a budget from which a run buys labels. Its text has a table of costs by purpose
+    (such as "train") and query round, its budget, and the remaining amount.
 
     Args:
-      store: the label store.
-      account: the account's name; None: all accounts.
+      store: the label store (a database).
+      account: the account's name; None for all accounts.
       rows: whether to add a table with one line per label bought.
 
     Raises:

@@ -1,4 +1,8 @@
-"""Decide which spellings of a class's name mean one class, and which a person must put right."""
+"""Decide whether a class name that a person wrote is an existing class in another spelling.
+
+For example, " Oil tank" and "oil tank" are one class, and "KÃ¤fer" is "Käfer" read in the wrong
+character encoding, which a person must correct.
+"""
 
 import functools
 import re
@@ -6,17 +10,18 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-# Characters that nobody sees: they are removed from names.
+# Invisible characters, which are removed from class names.
 INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-# The joiners of Persian and Indic scripts and of emoji stay in a name, but make no other class.
+# Invisible joiners of Persian and Indic scripts and of emoji. A name keeps them, but names that
+# differ only in joiners are one class.
 JOINERS = str.maketrans("", "", "\u200c\u200d\ufe0e\ufe0f")
-# Spreadsheets and telephones write these characters in place of the plain ones.
+# Spreadsheets and telephones write these hyphens and quotes instead of the ASCII characters.
 LOOKALIKES = str.maketrans({
     "\u2010": "-", "\u2011": "-", "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"',
 })  # fmt: skip
-# What programs write into a cell that was empty.
+# The words that programs write into a table cell that was empty.
 BLANKS = {"nan", "na", "n/a", "#n/a", "#na", "#nv", "<na>", "null", "nat"}
-# What spreadsheets write where a formula failed.
+# The texts that spreadsheets write where a formula failed.
 FAILED = {"#name?", "#value!", "#ref!", "#div/0!", "#num!", "#null!"}
 NUMBER = re.compile(r"[+-]?\d+([.,]0+)?")
 SHORTENED = re.compile(r"\d([.,]\d+)?e\+\d+", re.IGNORECASE)
@@ -25,11 +30,11 @@ ENCODINGS = ("utf-8", "cp1252", "latin-1", "mac_roman", "cp437", "cp850", "cp125
 
 
 class Match(NamedTuple):
-    """How a written name relates to the known ones.
+    """The result of comparing a written class name with the existing classes.
 
     Attributes:
-      name: the class that is meant; None if a person must decide.
-      fault: why a person must decide; "" if `name` is given.
+      name: the class that the writer meant, existing or new; None if a person must decide.
+      fault: the reason why a person must decide; an empty string if `name` is not None.
     """
 
     name: str | None
@@ -37,15 +42,20 @@ class Match(NamedTuple):
 
 
 def clean(text: str) -> str:
-    """Return a name as it is stored: composed (NFC), with single plain spaces, nothing unseen."""
+    """Return a class name in the form in which it is stored.
+
+    Accented letters become single characters (Unicode NFC), runs of white space become one space,
+    and invisible characters are removed.
+    """
     return " ".join(INVISIBLE.sub("", unicodedata.normalize("NFC", text)).split())
 
 
 @functools.lru_cache(10_000)
 def key(name: str) -> str:
-    """Return a text that is equal for the spellings that a person takes for one name.
+    """Return a simplified form of a class name; two names with the same form are one class.
 
-    It ignores case, Unicode forms, full-width letters, joiners, and the kind of quotes and hyphens.
+    The form ignores upper and lower case, Unicode composition, full-width letters, invisible
+    joiners, and the kinds of quotes and hyphens.
     """
     narrow = "".join(
         unicodedata.normalize("NFKC", letter) if "\uff01" <= letter <= "\uff5e" else letter
@@ -56,12 +66,19 @@ def key(name: str) -> str:
 
 
 def is_blank(text: str, known: Iterable[str]) -> bool:
-    """Return True if a cell is empty, or says so in a program's word that names no known class."""
+    """Return True if a table cell has no class name: it is empty or a word such as "NaN".
+
+    Such a word, which a program writes into an empty cell, is a class name, not a missing one, if
+    it is among the existing classes `known`.
+    """
     return not clean(text) or (key(text) in BLANKS and key(text) not in set(map(key, known)))
 
 
 def value(name: str) -> str | None:
-    """Return the whole number that a name writes, without leading zeros; None if it is none."""
+    """Return the whole number that a class name spells, or None if it spells none.
+
+    Leading zeros are removed. For example, "007", "7" and "7.0" all give "7".
+    """
     if not NUMBER.fullmatch(name) or not name.isascii():
         return None
     digits = re.split("[.,]", name.lstrip("+"))[0]
@@ -69,19 +86,19 @@ def value(name: str) -> str | None:
 
 
 def match(written: str, known: Sequence[str]) -> Match:
-    """Find the class that a written name means.
+    """Find the class that a person meant by a written name.
 
     Args:
       written: the name, as `clean` returns it.
-      known: the classes that exist.
+      known: the names of the existing classes.
 
     Returns:
-      The known class if the name is that class in another spelling; the name itself if it is new;
-      or the reason why a person must decide.
+      The class, or the reason why a person must decide. The class is an existing one if `written`
+      is another spelling of its name, and otherwise a new class called `written`.
     """
     if written in known:
         return Match(written)
-    if fault := _spoilt(written):
+    if fault := _fault(written):
         return Match(None, fault)
     alike = [name for name in known if key(name) == key(written)]
     if len(alike) == 1:
@@ -91,7 +108,7 @@ def match(written: str, known: Sequence[str]) -> Match:
     number = value(written)
     same = [name for name in known if number is not None and value(name) == number]
     if len(same) == 1 and _integer(same[0]) == _integer(written):
-        return Match(same[0])  # 1 and 1.0
+        return Match(same[0])  # such as 1 and 1.0
     if same:
         return Match(None, f"it is the same number as the class {_list(same)}, and a spreadsheet "
                      "may have changed it: write it exactly, or give one of them a name with a "
@@ -103,7 +120,11 @@ def match(written: str, known: Sequence[str]) -> Match:
 
 
 def collision(names: Sequence[str]) -> tuple[str, str] | None:
-    """Return the first two of several new names that may mean one class, or None."""
+    """Return the first two of the given new class names that may mean the same class, or None.
+
+    Names may mean the same class if they differ only in spelling, write the same number, or are one
+    name in two character encodings.
+    """
     seen: dict[str, str] = {}
     for name in names:
         marks = [key(name)] + [mark for mark in [value(name)] if mark is not None]
@@ -120,13 +141,13 @@ def collision(names: Sequence[str]) -> tuple[str, str] | None:
 
 
 def wrongly_decoded(written: str, known: Iterable[str]) -> str | None:
-    """Return the known name that `written` is in a wrong character encoding (mojibake), or None.
+    """Return the class in `known` that is `written` read in a wrong character encoding, or None.
 
-    Both directions count: a known name may itself have been read wrongly. A lost letter, "K?fer"
-    for "Käfer", counts too.
+    The converse also counts: the class in `known` may be the name that was read wrongly. So does a
+    lost letter, such as "K?fer" for "Käfer".
     """
     for name in known:
-        one_letter = len(name) == len(written) <= 2  # alphabets: "õ" and "ő" are two classes
+        one_letter = len(name) == len(written) <= 2  # classes of letters: "õ" is not "ő"
         if one_letter or (name.isascii() and written.isascii()):
             continue
         if key(written) in _misreadings(name) or key(name) in _misreadings(written):
@@ -136,7 +157,10 @@ def wrongly_decoded(written: str, known: Iterable[str]) -> str | None:
 
 @functools.lru_cache(10_000)
 def _misreadings(name: str) -> frozenset[str]:
-    """Return what a name becomes, once or twice encoded with one encoding and read with another."""
+    """Return the texts that a name becomes when a file is read in a wrong character encoding.
+
+    The texts are in the form that `key` returns. A name may have been read wrongly once or twice.
+    """
     if name.isascii():
         return frozenset()
     once = _misread(name)
@@ -146,7 +170,10 @@ def _misreadings(name: str) -> frozenset[str]:
 
 
 def _misread(name: str, num_encodings: int = len(ENCODINGS)) -> set[str]:
-    """Return the name encoded with each of the first encodings and decoded with another one."""
+    """Return the texts that a name becomes when it is written in one encoding and read in another.
+
+    Only the first `num_encodings` of ENCODINGS are combined.
+    """
     found = set()
     for written in ENCODINGS[:num_encodings]:
         try:
@@ -158,8 +185,8 @@ def _misread(name: str, num_encodings: int = len(ENCODINGS)) -> set[str]:
     return found
 
 
-def _spoilt(written: str) -> str:
-    """Return why a text cannot be the name of a new class; "" if it can."""
+def _fault(written: str) -> str:
+    """Return why a text cannot be the name of a new class, or an empty string if it can."""
     if "\ufffd" in written:
         return "it has lost a letter in a wrong character encoding: save the file as CSV UTF-8"
     if written.casefold() in FAILED:
@@ -177,10 +204,13 @@ def _spoilt(written: str) -> str:
 
 
 def _integer(name: str) -> str:
-    """Return the digits of a number before its point, with the leading zeros."""
+    """Return the digits of a number before its decimal point or comma, with leading zeros.
+
+    For example, "007.0" gives "007".
+    """
     return re.split("[.,]", name)[0]
 
 
 def _list(names: Sequence[str]) -> str:
-    """Return names in quotes, with "or" between them."""
+    """Return the names in quotes, joined by "or"."""
     return " or ".join(map(repr, names))

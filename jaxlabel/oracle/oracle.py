@@ -1,4 +1,4 @@
-"""The `Oracle`, from which a method buys the labels of training images within a budget."""
+"""The `Oracle`: the object from which a method buys labels of training images within a budget."""
 
 import functools
 import getpass
@@ -17,23 +17,27 @@ if TYPE_CHECKING:
 
 
 class Oracle:
-    """Provides the labels of a run's training images, and charges them to the run's account.
+    """Sells the labels of a run's training images, and charges them to the run's account.
+
+    An account is a budget in the label store. For example, `oracle.ask([3, 7])` returns the labels
+    of the training images 3 and 7 and charges the account for two labels.
 
     Args:
-      store: the label store that has the labels and the account.
-      account: the name of the account to charge; it must exist.
+      store: the label store (a database), which has the labels and the account.
+      account: the name of the account to charge; it must exist in the store.
       items: the id of each training image. Methods pass indices into this list.
       num_classes: the number of classes; labels are 0 ... num_classes - 1.
-      asked_by: the name that is recorded in the ledger; empty: this user on this machine.
-      noise: the probability that an answer is replaced by another class, for experiments.
-      seed: the seed of the noise. Noise depends on the seed and the item only.
-      allow_peek: whether `peek_accuracy` may be used.
-      answer_missing: a function that is given the ids of items which have no label yet. It puts
-        their labels into the store, and `ask` then continues. None: `ask` raises LabelsMissing.
+      asked_by: the buyer's name that the ledger records; if empty, this user on this machine.
+      noise: the probability with which a label is replaced by another class, for experiments.
+      seed: the seed of the noise. The noise of an item depends only on the seed and the item.
+      allow_peek: whether `peek_accuracy` may be called, which uses labels that were not bought.
+      answer_missing: a function that is called with the ids of images that have no label in the
+        store yet. It must put their labels into the store; `ask` then buys them. If it is None,
+        `ask` raises LabelsMissing for such images.
 
     Raises:
       StoreError: there is no account of this name.
-      UsageError: noise with fewer than two classes.
+      UsageError: `noise` is positive, but there are fewer than two classes.
     """
 
     def __init__(
@@ -65,13 +69,15 @@ class Oracle:
     ) -> Int[np.ndarray, "n"]:
         """Buy the labels of the images at `indices`, and return them in the order of `indices`.
 
-        A label that the account bought before is free, and so is the label of an identical image.
-        Either all labels are bought or, if an error is raised, none.
+        The labels are charged to the run's account (its budget). A label that the account bought
+        before is free, and so is the label of an identical image. If an error is raised, nothing is
+        bought.
 
         Args:
           indices: indices of training images.
-          purpose: the purpose that is recorded in the ledger, such as "train" or "certify".
-          round: the number of the query round, for the ledger.
+          purpose: what the labels are bought for, such as "train" or "certify". The ledger (the
+            account's list of purchases) records it.
+          round: the number of the query round, which the ledger records too.
 
         Returns:
           The labels, as int32.
@@ -100,29 +106,34 @@ class Oracle:
 
     @property
     def store(self) -> "LabelStore":
-        """The label store that answers."""
+        """Return the label store (a database) from which this oracle takes the labels."""
         return self._store
 
     @property
     def account(self) -> str:
-        """The name of the account that pays."""
+        """Return the name of the account (the run's budget) that is charged for the labels."""
         return self._account
 
     @property
     def items(self) -> list[str]:
-        """The id of each training image."""
+        """Return the ids of all training images, in the order of their indices."""
         return [str(item) for item in self._items]
 
     def cost(self, indices: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-        """Return the current prices of the labels at `indices`, bought or not, without charge."""
+        """Return the current price of the label of each image at `indices`, without buying it.
+
+        A label that was bought before has its price too, although buying it again is free. A label
+        without a set price costs 1. The price is infinite if somebody answered "not sure" for the
+        image and it has no label.
+        """
         return self._store.costs(self._label_set, self._items[self._check_indices(indices)])
 
     @functools.cached_property
     def prices(self) -> Float[np.ndarray, "num_images"]:
-        """Return the price of the label of every training image, read once and then kept.
+        """Return the price of the label of every training image, read from the store only once.
 
-        Prices may change later; `cost` returns current ones. They are kept because reading the
-        prices of 60,000 items takes 0.25 s, which would be needed in every round.
+        Later changes of prices are not seen; `cost` returns the current prices. Reading the prices
+        of 60,000 images takes 0.25 s, too long to repeat it in every query round.
         """
         return self.cost(np.arange(len(self._items)))
 
@@ -130,37 +141,38 @@ class Oracle:
     def spent(self) -> float:
         """Return the total cost of the labels asked for through this object, each counted once.
 
-        Labels that the account bought earlier count at the price of that time. So a run that was
-        killed and is repeated makes the same decisions, although it now gets these labels free.
-        The total charged to the account is in the store's ledger.
+        Labels that the run's account (its budget) bought earlier count too, at the price of that
+        time. So a run that was killed and started again makes the same decisions, although these
+        labels are now free. The total amount charged to the account is `LabelStore.spent`.
         """
         return round(sum(self._bought.values()), 6)
 
     @property
     def num_bought(self) -> int:
-        """Return the number of labels asked for through this object.
+        """Return the number of different items whose labels were asked for through this object.
 
-        Identical images count once.
+        Identical images are one item.
         """
         return len(self._bought)
 
     @property
     def remaining(self) -> float:
-        """Return the account's budget at the time when this object was made, minus `spent`."""
+        """Return the run's budget at the time when this object was made, minus `spent`."""
         return round(self._budget - self.spent, 6)
 
     def peek_accuracy(self, labels: Int[np.ndarray, "n"]) -> float:
-        """Return the share of training images whose true label equals `labels`, without buying.
+        """Return the share of training images whose true label equals the given label.
 
-        This uses labels that were not bought ("peeking"). It serves only to compare with published
-        work that stopped training by such an accuracy. The store permanently records that the
-        account has peeked.
+        This uses labels without buying them, which is called peeking. It serves only to compare
+        with published methods that stopped training by such an accuracy. The store permanently
+        records that the account has peeked.
 
         Args:
-          labels: one label for each training image.
+          labels: one predicted label for each training image.
 
         Raises:
-          UsageError: peeking is not allowed in this run.
+          UsageError: this oracle was made with `allow_peek=False`.
+          ValueError: the number of labels is not the number of training images.
           LabelsMissing: the store does not have the labels of all training images.
         """
         if not self._allow_peek:
@@ -176,6 +188,7 @@ class Oracle:
         return accuracy
 
     def _check_indices(self, indices: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+        """Return `indices` as an integer array, or raise an error if they are not valid."""
         array = np.asarray(indices)
         if array.size == 0:
             return np.zeros(0, np.int64)
@@ -186,7 +199,13 @@ class Oracle:
         return array
 
     def _reveal(self, item: str, label: int) -> int:
-        """Return the true label or, with probability `noise`, one of the other classes."""
+        """Return the true label or, with probability `noise`, another class.
+
+        The other classes are equally likely.
+
+        Raises:
+          StoreError: the true label is not one of this run's classes.
+        """
         if not 0 <= label < self.num_classes:
             raise StoreError(
                 f"the label store has class {label} of {self._label_set}, but this run has only "
@@ -202,6 +221,7 @@ class Oracle:
 
 
 def _user_at_host() -> str:
+    """Return the user and the machine of this process, such as "ann@server1"."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container may have a user without a name

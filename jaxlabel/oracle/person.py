@@ -1,4 +1,7 @@
-"""Exchange labels with a person through a CSV file: write the questions, import the answers."""
+"""Exchange labels with a person through a CSV file: write the questions, import the answers.
+
+A question is an image without a label, and its answer is the label that a person enters.
+"""
 
 import codecs
 import csv
@@ -20,14 +23,15 @@ MAX_NAME_LENGTH = 200  # the maximal number of characters in a class name
 
 
 class Row(NamedTuple):
-    """A line of the CSV file.
+    """One line of the CSV file: an image, and the label that a person entered for it.
 
     Attributes:
       line: the number of the line in the file.
       item: the id of the image.
-      file: the image file that a person can open; empty if there is none.
-      label: the person's answer; empty if there is none yet.
-      class_index: the index of the class, if the file has such a column.
+      file: the path of the image file; empty if images are not separate files.
+      label: the class name that the person entered; empty if the line has no answer yet.
+      class_index: the index of the class, if the file has the optional column class_index;
+        otherwise empty.
     """
 
     line: int
@@ -38,12 +42,12 @@ class Row(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """An answer that was not stored, because it contradicts a label that is kept.
+    """An answer that was not stored, because the store keeps another label of the same image.
 
     Attributes:
       line: the number of the answer's line in the CSV file.
       item: the id of the image.
-      kept: the name of the class that is kept.
+      kept: the name of the class that the store keeps.
       answer: the name of the class in the refused answer.
     """
 
@@ -54,16 +58,17 @@ class Refused(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """The counts of what an import of answers did.
+    """The result of importing answers from a CSV file.
 
     Attributes:
-      added: the number of answers stored for the first time.
-      known: the number of answers that were stored before.
+      added: the number of answers for images that had no label.
+      known: the number of answers equal to the label in the store.
       blank: the number of lines without an answer.
-      refused: the answers that contradict a label that is kept.
+      refused: the answers that contradict a label that the store keeps.
       new_classes: the names of the classes that were added.
       corrected: the number of answers that replaced an earlier answer.
-      respelt: pairs of an answer as it was written and the class that it was taken for.
+      respelt: pairs (the answer as written, the class that it was taken for) whose spelling
+        differs.
       blank_words: the words, such as "nan", that were taken for a missing answer.
     """
 
@@ -81,20 +86,20 @@ def write_questions(path: str | Path, items: Sequence[str], paths: Sequence[str]
     """Write a CSV file of images to label, and return the number of lines without a label.
 
     The columns are item, file and label. Labels that a person has already entered in an existing
-    file are kept. The file begins with a byte-order mark: Excel reads a file without one in a local
-    encoding, and so destroys umlauts.
+    file are kept. The file begins with a byte-order mark, because Excel would read a file without
+    one in a local encoding and destroy umlauts.
 
     Args:
-      path: the CSV file.
+      path: the CSV file to write.
       items: the ids of the images to label.
-      paths: the file of each image; empty if images are not separate files.
+      paths: the image file of each item; empty if images are not separate files.
 
     Raises:
       DataError: an existing file is not a CSV file with these columns, or the file cannot be
         written.
     """
     target = Path(path)
-    answered = {row.item: row for row in _read(target) if row.label} if target.exists() else {}
+    answered = {row.item: row for row in _read_rows(target) if row.label} if target.exists() else {}
     files = list(map(str, paths)) or [""] * len(items)
     asked = dict(zip(map(str, items), files, strict=True))
     lines = [
@@ -118,28 +123,29 @@ def import_answers(
     known_items: Container[str] | None = None,
     correctable: Container[str] = (),
 ) -> Counts:
-    """Store the labels in a CSV file with the columns item and label, and return the counts.
+    """Store the labels that a person entered in a CSV file, and return counts of what was stored.
 
-    A label is the name of a class, never its index; a name that is new becomes a new class.
-    Spellings that a person takes for one name are one class (`jaxlabel.oracle.names`). An index is
-    read only from a column called class_index.
+    The file has the columns item (the id of an image) and label (the name of a class, never its
+    index). A name that is new becomes a new class; other spellings of an existing class are that
+    class (see `jaxlabel.oracle.names`). An index is read only from an optional column class_index.
 
     An answer that differs from the stored label replaces it only if the item is in `correctable`
-    and no account has bought its label; otherwise the answer is refused. All other answers are
-    stored. If the file has an error, nothing is stored.
+    and no run has bought the label; otherwise the answer is refused. All other answers are stored.
+    If a line of the file is wrong, nothing is stored.
 
     Args:
-      store: the label store.
-      label_set: the name of the label set.
+      store: the label store (a database).
+      label_set: the name of the label set (the classes and labels of one data set).
       path: the CSV file.
-      known_items: the ids of all images, to find damaged ids; None: ids are not checked.
-      correctable: the items whose earlier answers came from this person and may be corrected.
+      known_items: the ids of all images. An id in the file that is not among them is an error. None
+        if ids are not checked.
+      correctable: the items whose stored label this person may correct.
 
     Raises:
       DataError: the file cannot be read, or one of its lines is wrong; the message says which.
     """
     classes = store.classes(label_set)
-    rows = [row for row in _read(Path(path)) if row.label or row.class_index or row.item]
+    rows = [row for row in _read_rows(Path(path)) if row.label or row.class_index or row.item]
     rows = [_with_name(path, row, classes) for row in rows]
     filled = [row for row in rows if not class_names.is_blank(row.label, classes)]
     blank_words = {row.label for row in rows} - {row.label for row in filled}
@@ -173,11 +179,14 @@ def import_answers(
     )  # fmt: skip
 
 
-def _read(path: Path) -> list[Row]:
-    """Read the lines of a CSV file.
+def _read_rows(path: Path) -> list[Row]:
+    """Return the lines of a CSV file of questions.
 
-    Commas, semicolons or tabs may separate columns, and UTF-16 and byte order marks are accepted,
-    because spreadsheets write such files.
+    Spreadsheets write such files in several ways: commas, semicolons or tabs may separate columns,
+    and the text may be UTF-16 or begin with a byte-order mark.
+
+    Raises:
+      DataError: the file cannot be read, is not CSV, or lacks the column item or label.
     """
     try:
         content = path.read_bytes()
@@ -213,6 +222,10 @@ def _read(path: Path) -> list[Row]:
 
 
 def _check_items(path: str | Path, rows: list[Row], known_items: Container[str] | None) -> None:
+    """Raise DataError if a line has no item, or two lines label an item differently.
+
+    An item that is not in `known_items` is an error too, unless `known_items` is None.
+    """
     first: dict[str, Row] = {}
     for row in rows:
         if not row.item:
@@ -231,7 +244,9 @@ def _check_items(path: str | Path, rows: list[Row], known_items: Container[str] 
 
 
 def _with_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> Row:
-    """Return the line with the name of the class whose index it gives, if it gives an index.
+    """Return a line of the CSV file in which an index of a class is replaced by the class name.
+
+    The index is in the optional column class_index. A line without an index is returned unchanged.
 
     Raises:
       DataError: there is no class of that index, or the line's label is another class.
@@ -253,7 +268,7 @@ def _with_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> Row:
 
 
 def _class_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> str:
-    """Return the class that a line's label names; a new name is returned in its clean spelling.
+    """Return the class that the label of a line names, which may be a new class.
 
     Raises:
       DataError: the label cannot be a class name, or a person must decide which class it is.
@@ -270,9 +285,13 @@ def _class_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> str:
 
 
 def _is_printable(name: str) -> bool:
-    """Return True if a name has only printable characters and the joiners of some scripts."""
+    """Return True if a name is not empty and has only printable characters.
+
+    The invisible joiners of some scripts are allowed too.
+    """
     return name.translate(class_names.JOINERS).isprintable() and name != ""
 
 
 def _by_number(name: str) -> tuple[int, str]:
+    """Return a sort key that puts class names that are numbers first, in numerical order."""
     return (int(name), name) if name.isdecimal() else (10**9, name)

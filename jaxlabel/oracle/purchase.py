@@ -1,9 +1,10 @@
 """Buy labels in one database transaction that charges the account and writes the ledger.
 
 The transaction first locks the account's row, so that only one process at a time buys for an
-account. Labels that the account already has are free. The others are charged by a single UPDATE
-that changes no row if the cost exceeds the budget. The ledger has each item at most once per
-account. If a process is killed during the transaction, the database rolls it back.
+account. An account pays for a label once: labels that it bought before are free. All new labels are
+charged by a single UPDATE that changes no row if their cost exceeds the remaining budget. The
+ledger, the list of purchases, has each item at most once per account. If a process is killed during
+the transaction, the database rolls the transaction back.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from jaxlabel.oracle.queries import find_account, lookup
 from jaxlabel.oracle.records import Bought
 from jaxlabel.oracle.schema import UNITS_PER_LABEL, accounts, from_units, labels, ledger
 
-Reveal = Callable[[str, int], int]  # (item, true label) -> the label that is returned
+Reveal = Callable[[str, int], int]  # reveal(item, true label) returns the label to sell
 
 
 def buy(
@@ -28,19 +29,23 @@ def buy(
     reveal: Reveal,
     reason: dict[str, Any],
 ) -> Bought:
-    """Return the items' labels, and charge those that the account has not bought yet.
+    """Return the labels of images, and charge an account for those that it has not bought before.
 
     Args:
-      connection: a connection in a transaction.
-      account: the account's name.
-      items: the ids of the items.
-      reveal: returns the label to give in place of the true label (with noise, another class);
-        the ledger records it.
-      reason: the ledger's columns purpose, round and asked_by.
+      connection: a database connection in a write transaction.
+      account: the name of the account whose budget pays.
+      items: the ids of the images; an id may be repeated.
+      reveal: a function that is called as `reveal(item, true_label)` for each new item and returns
+        the label to give to the buyer, which is also recorded in the ledger. `lambda item, label:
+        label` gives the true labels; an oracle with label noise returns another class for some
+        items.
+      reason: the values of the ledger's columns "purpose", "round" and "asked_by" for the new
+        labels, such as `{"purpose": "train", "round": 2, "asked_by": "ann@server1"}`.
 
     Raises:
-      BudgetExceeded: the new labels cost more than the remaining budget.
-      LabelsMissing: the store has no label yet for some of the new items.
+      StoreError: there is no account of this name.
+      BudgetExceeded: the new labels cost more than the remaining budget; nothing is bought.
+      LabelsMissing: the store has no label yet for some of the new items; nothing is bought.
     """
     row = find_account(connection, account, lock=True)
     query = sa.select(ledger).where(ledger.c.account_id == row.id)
@@ -66,12 +71,19 @@ def buy(
 def _charge(
     connection: sa.Connection, account: sa.Row[Any], new: list[str]
 ) -> dict[str, tuple[int, int]]:
-    """Charge an account for new items and return their true labels and costs in units, by item."""
+    """Charge an account for the items `new`, and return a dict from item to (true label, cost).
+
+    The cost is in millionths of a label's usual price.
+
+    Raises:
+      BudgetExceeded: the items cost more than the remaining budget.
+      LabelsMissing: the store has no label yet for some of the items.
+    """
     query = sa.select(labels).where(labels.c.label_set_id == account.label_set_id)
     rows = lookup(connection, query, labels.c.item, new)
     answers = {row.item: (row.label, row.cost) for row in rows}
-    # Labels that the store lacks count with the usual price, so that a person is not asked for
-    # labels that exceed the budget.
+    # A label that the store lacks counts with the usual price, so that a person is not asked for
+    # labels that the budget cannot buy.
     cost = sum(answers[item][1] if item in answers else UNITS_PER_LABEL for item in new)
     charge = (
         sa.update(accounts)

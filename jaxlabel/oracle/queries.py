@@ -1,4 +1,7 @@
-"""Database queries of the label store; each function takes a connection in a transaction."""
+"""Database queries of the label store; each function takes a connection in a transaction.
+
+An item is the id of an image. A label set is the classes and labels of one data set.
+"""
 
 import json
 from collections import Counter, defaultdict
@@ -20,17 +23,17 @@ def lookup(
     items: Iterable[str],
     **parameters: Any,
 ) -> Sequence[sa.Row[Any]]:
-    """Return the rows of a query in which `column` is one of the items.
+    """Return the rows of a database query whose `column` has one of the given items.
 
     All items are passed as a single parameter. An IN list of 60,000 items would need many
     statements and take ten times as long.
 
     Args:
       connection: a connection in a transaction.
-      query: the query, without a condition on the items.
-      column: the column that contains items.
-      items: the items.
-      parameters: the query's other parameters.
+      query: the SELECT statement, without a condition on the items.
+      column: the column that contains the ids of images.
+      items: the ids to search for.
+      parameters: values of further bound parameters of `query`, by name.
     """
     if _is_sqlite(connection):
         table = sa.func.json_each(sa.bindparam("items", type_=sa.Text)).table_valued("value")
@@ -44,7 +47,7 @@ def lookup(
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-    """Insert those rows whose keys are not in the table yet."""
+    """Insert rows into a table, but leave out each row whose unique key the table already has."""
     insert = sqlite.insert if _is_sqlite(connection) else postgresql.insert
     connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
@@ -54,7 +57,10 @@ def _is_sqlite(connection: sa.Connection) -> bool:
 
 
 def label_set_id(connection: sa.Connection, name: str) -> int:
-    """Return the primary key of a label set, or 0 if the label set is not defined."""
+    """Return the primary key of the label set called `name`, or 0 if there is none.
+
+    A label set is the classes and labels of one data set.
+    """
     query = sa.select(label_sets.c.id).where(label_sets.c.name == name)
     return connection.execute(query).scalar() or 0
 
@@ -62,7 +68,7 @@ def label_set_id(connection: sa.Connection, name: str) -> int:
 def locked_label_set_id(connection: sa.Connection, name: str) -> int:
     """Return the primary key of a label set, and lock its row until the transaction ends.
 
-    The label set is created if it does not exist.
+    A label set is the classes and labels of one data set. It is created if none is called `name`.
     """
     insert_missing(connection, label_sets, [{"name": name}])
     query = sa.select(label_sets.c.id).where(label_sets.c.name == name).with_for_update()
@@ -70,13 +76,19 @@ def locked_label_set_id(connection: sa.Connection, name: str) -> int:
 
 
 def class_names(connection: sa.Connection, label_set: int) -> tuple[str, ...]:
-    """Return the names of a label set's classes, in the order of their indices."""
+    """Return the class names of a label set, in the order of the classes' indices.
+
+    `label_set` is the primary key of the label set, the classes and labels of one data set.
+    """
     query = sa.select(classes.c.name).where(classes.c.label_set_id == label_set)
     return tuple(connection.execute(query.order_by(classes.c.label)).scalars())
 
 
 def find_account(connection: sa.Connection, name: str, lock: bool = False) -> sa.Row[Any]:
-    """Return an account's row, with the name of its label set in the column `label_set`.
+    """Return the database row of the account called `name`.
+
+    An account is a budget for labels of one label set. The row has the columns of the table of
+    accounts and the column `label_set`, the name of the label set.
 
     Args:
       connection: a connection in a transaction.
@@ -87,7 +99,7 @@ def find_account(connection: sa.Connection, name: str, lock: bool = False) -> sa
     Raises:
       StoreError: there is no account of this name.
     """
-    if lock:  # SQLite has no row locks, but there BEGIN IMMEDIATE has locked the whole database.
+    if lock:  # SQLite ignores this lock; its BEGIN IMMEDIATE has locked the whole database.
         key = sa.select(accounts.c.id).where(accounts.c.name == name).with_for_update()
         connection.execute(key)
     query = sa.select(accounts, label_sets.c.name.label("label_set")).join(label_sets)
@@ -101,9 +113,13 @@ def find_account(connection: sa.Connection, name: str, lock: bool = False) -> sa
 def count_matches(
     connection: sa.Connection, label_set: int, pairs: Iterable[tuple[str, int]]
 ) -> int:
-    """Return for how many pairs (item, label) the label equals the stored label of the item.
+    """Return how many of the given labels are equal to the labels in the store.
 
-    A pair that is repeated counts each time.
+    Args:
+      connection: a connection in a transaction.
+      label_set: the primary key of the label set.
+      pairs: the given labels, as pairs (item, label). A pair that is repeated counts each time. An
+        item without a stored label counts as no match.
     """
     groups: dict[tuple[int, int], list[str]] = defaultdict(list)
     for (item, label), repeats in Counter(pairs).items():
@@ -119,13 +135,17 @@ def count_matches(
 
 
 def account_record(row: sa.Row[Any]) -> Account:
-    """Convert a row of accounts, joined with its label set's name, to an `Account`."""
+    """Convert a database row of an account, as `find_account` returns it, to an `Account`."""
     amounts = from_units(row.budget), from_units(row.spent)
     return Account(row.name, row.label_set, *amounts, bool(row.peeked))
 
 
 def ledger_record(row: sa.Row[Any], names: tuple[str, ...]) -> LedgerRow:
-    """Convert a row of the ledger to a `LedgerRow`; `names` are the class names by index."""
+    """Convert a database row of the ledger (the list of labels bought) to a `LedgerRow`.
+
+    `names` are the class names in the order of their indices. A label that is not the index of a
+    name gets its number as class name.
+    """
     name = names[row.label] if 0 <= row.label < len(names) else str(row.label)
     return LedgerRow(
         row.item, row.label, name, from_units(row.cost),
@@ -134,7 +154,10 @@ def ledger_record(row: sa.Row[Any], names: tuple[str, ...]) -> LedgerRow:
 
 
 def refusals(connection: sa.Connection, label_set: int) -> list[str]:
-    """Return the items that a person is not sure about and that have no label from anybody."""
+    """Return the unlabelled items for which somebody answered "not sure".
+
+    Items are ids of images; people answer on the labelling page.
+    """
     labelled = sa.select(labels.c.item).where(labels.c.label_set_id == label_set)
     query = (
         sa.select(votes.c.item)

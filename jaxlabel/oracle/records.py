@@ -1,4 +1,4 @@
-"""Types that the label store returns; using them needs no database library."""
+"""The named tuples that the label store returns; this module needs no database library."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,12 @@ from jaxtyping import Float, Int
 
 
 class Contradiction(NamedTuple):
-    """Two different labels for the same item.
+    """An image for which the label store was given two different labels.
 
     Attributes:
-      item: the id of the item.
-      kept: the first label, which is kept.
-      refused: the second label, which was not stored.
+      item: the id of the image.
+      kept: the label that was stored first, which is kept (the index of a class).
+      refused: the label that was given later, which was not stored (the index of a class).
     """
 
     item: str
@@ -21,14 +21,15 @@ class Contradiction(NamedTuple):
 
 
 class Account(NamedTuple):
-    """An account with a budget for buying labels.
+    """An account: the budget from which a run buys labels, and the amount spent so far.
 
     Attributes:
       name: the account's name.
-      label_set: the name of the label set whose labels the account buys.
+      label_set: the name of the label set (the classes and labels of one data set) that the account
+        buys from.
       budget: the total amount that may be spent; infinity if there is no limit.
       spent: the amount that has been spent.
-      peeked: whether the account was ever compared with labels that were not bought.
+      peeked: True if predictions were ever compared with labels that the account had not bought.
     """
 
     name: str
@@ -39,16 +40,17 @@ class Account(NamedTuple):
 
 
 class LedgerRow(NamedTuple):
-    """One purchase of a label, as recorded in the ledger.
+    """One label bought by an account, as recorded in the ledger (the list of purchases).
 
     Attributes:
-      item: the id of the item.
-      label: the index of the class that was returned.
+      item: the id of the image.
+      label: the index of the class that the buyer received.
       class_name: the name of this class.
       cost: the price that was charged.
-      purpose: the purpose of the purchase, such as "train" or "certify".
-      round: the number of the query round.
-      asked_by: the user and machine that bought the label.
+      purpose: what the label was bought for, such as "train", or "certify" for an accuracy
+        estimate.
+      round: the number of the query round in which the label was bought.
+      asked_by: the user and machine that bought the label, such as "ann@server1".
       asked_time: the time of the purchase in UTC, in ISO format.
     """
 
@@ -63,11 +65,11 @@ class LedgerRow(NamedTuple):
 
 
 class Bought(NamedTuple):
-    """The result of a purchase, in the order of the items asked for.
+    """The labels and prices that `LabelStore.buy` returns, in the order of the requested items.
 
     Attributes:
-      labels: the label of each item.
-      costs: the price of each label at the time when it was bought.
+      labels: the label (index of a class) of each item.
+      costs: the price of each label at the time when the account bought it.
     """
 
     labels: Int[np.ndarray, "n"]

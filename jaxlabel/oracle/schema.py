@@ -1,7 +1,7 @@
-"""The tables of a label store, on SQLite and on PostgreSQL.
+"""The tables of a label store, for SQLite and PostgreSQL.
 
-Prices and budgets are stored as integers: millionths of a label's usual price. So sums are exact:
-three labels at 0.1 fit into a budget of 0.3.
+Prices and budgets are stored as integers, in millionths of a label's usual price. So sums are
+exact: three labels at 0.1 fit into a budget of 0.3.
 """
 
 import math
@@ -73,7 +73,7 @@ ledger = sa.Table(
     sa.UniqueConstraint("account_id", "item"),
 )
 
-# What each person said about an item on the labelling page; an empty class name is "not sure".
+# Each person's answer for an item on the labelling page; an empty class name means "not sure".
 votes = sa.Table(
     "jaxlabel_votes",
     metadata,
@@ -89,11 +89,12 @@ votes = sa.Table(
 
 
 def to_units(amount: float, name: str) -> int:
-    """Convert a price or a budget to millionths; an infinite budget becomes UNLIMITED.
+    """Convert a price or a budget to the stored integer: millionths of a label's usual price.
 
     Args:
-      amount: the price or the budget.
-      name: "cost" or "budget", for the error message.
+      amount: the price or the budget, in units of a label's usual price. An infinite budget becomes
+        UNLIMITED.
+      name: "cost" or "budget": what `amount` is. Only a budget may be infinite.
 
     Raises:
       StoreError: the amount is negative, not a number, or larger than MAX_AMOUNT.
@@ -106,5 +107,5 @@ def to_units(amount: float, name: str) -> int:
 
 
 def from_units(units: int) -> float:
-    """Convert millionths to a price or a budget; UNLIMITED becomes infinity."""
+    """Convert a stored price or budget (in millionths) to a number; UNLIMITED to infinity."""
     return math.inf if units >= UNLIMITED else units / UNITS_PER_LABEL

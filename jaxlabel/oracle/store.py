@@ -43,18 +43,20 @@ Labels = Sequence[int] | Int[np.ndarray, "n"]  # indices of classes
 
 
 class LabelStore:
-    """A database of labels by item, accounts with budgets, and a ledger of every label bought.
+    """A database of labels, accounts with budgets, and a ledger of every label bought.
 
-    An item is the hash of an image's pixels, a label the index of a class, and a label set the
-    classes and labels of one data set. Any number of processes may use a store at the same time. An
-    account is charged once per label, its budget is never exceeded, and purchases are atomic.
+    An item is the id of an image: the hash of its pixels. A label is the index of a class. A label
+    set is the classes and labels of one data set, with a name such as "mnist". An account is a
+    budget for labels of one label set; each run buys from an account. Any number of processes may
+    use a store at the same time. An account is charged once per label, its budget is never
+    exceeded, and purchases are atomic.
 
     Args:
       url: `sqlite:///FILE.db`, or `postgresql://USER:PASSWORD@HOST/DATABASE`.
 
     Attributes:
       engine: the SQLAlchemy engine of the database.
-      place: where the database is, for messages: its file or its server, without a password.
+      place: the place of the database for messages: its file, or its server without a password.
 
     Raises:
       StoreError: the database cannot be used. Every method may raise this error too.
@@ -67,7 +69,7 @@ class LabelStore:
         self._dispose = weakref.finalize(self, self.engine.dispose)
 
     def close(self) -> None:
-        """Close the database; only needed for a store in memory, which this deletes.
+        """Close the database; only a store in memory needs this, and loses its content.
 
         A store that nobody closes is closed when it is no longer referenced.
         """
@@ -82,13 +84,14 @@ class LabelStore:
         self.close()
 
     def define(self, label_set: str, names: Sequence[str]) -> None:
-        """Define the classes of a label set, or add classes to it.
+        """Define the classes of a label set (the classes and labels of one data set).
 
-        The label set is created if it does not exist. If it has classes, `names` must begin with
-        them, in the same order, and further names are added; fewer names change nothing.
+        `names[i]` is the name of class `i`. The label set is created if it does not exist. If it
+        already has classes, `names` must agree with them position by position. Further names are
+        added as new classes; a shorter list is accepted and changes nothing.
 
         Raises:
-          StoreError: a name differs from the defined one, or occurs twice.
+          StoreError: a name differs from that of the existing class, or occurs twice.
         """
         new_names = _texts(names)
         for name, count in Counter(new_names).items():
@@ -111,7 +114,10 @@ class LabelStore:
                 connection.execute(sa.insert(classes), rows)
 
     def classes(self, label_set: str) -> tuple[str, ...]:
-        """Return the names of a label set's classes by index, or () if it is not defined."""
+        """Return the class names of a label set (the classes and labels of one data set), by index.
+
+        The tuple is empty if the label set does not exist.
+        """
         with transaction(self.engine) as connection:
             return class_names(connection, label_set_id(connection, label_set))
 
@@ -122,15 +128,15 @@ class LabelStore:
         given: Labels,
         costs: Sequence[float] | None = None,
     ) -> list[Contradiction]:
-        """Store labels of items, and return those that contradict an earlier label of their item.
+        """Store labels of images, and return those that contradict a label stored before.
 
-        The first label and price of an item are kept; contradictory labels are not stored.
+        The first label and price of an image are kept; a contradicting label is not stored.
 
         Args:
-          label_set: the name of the label set.
-          items: the ids of the items; an item may occur several times.
-          given: the label of each item.
-          costs: the price of each label; None: every label costs 1.
+          label_set: the name of the label set (the classes and labels of one data set).
+          items: the ids of the images; an id may be repeated.
+          given: the label (index of a class) of each image.
+          costs: the price of each label; None if every label costs 1.
 
         Raises:
           StoreError: the lengths differ, or a label is not the index of a defined class.
@@ -166,17 +172,20 @@ class LabelStore:
         return contradictions
 
     def bought(self, label_set: str, items: Items) -> dict[str, int]:
-        """Return the labels (by item) of those items whose label any account has bought."""
+        """Return a dict from item to label for those given items that any account has bought.
+
+        An item is the id of an image. An account is the budget from which a run buys labels.
+        """
         with transaction(self.engine) as connection:
             key = label_set_id(connection, label_set)
             return corrections.bought_labels(connection, key, dict.fromkeys(_texts(items)))
 
     def correct(self, label_set: str, items: Items, given: Labels) -> list[str]:
-        """Replace the labels of items, and return the items whose label changed.
+        """Replace the stored labels of images by `given`, and return the ids of the changed images.
 
-        Items without a label, and items whose label any account has bought, are left unchanged.
-        A class that loses its last label is removed, unless this would change the number of a
-        class of which a label was bought.
+        Images without a stored label, and images whose label any account (a run's budget) has
+        bought, are not changed. A class that loses its last label is removed, unless this would
+        change the index of a class of which a label was bought.
         """
         pairs = zip(_texts(items), np.asarray(given, np.int64).tolist(), strict=True)
         with transaction(self.engine, write=True) as connection:
@@ -184,7 +193,7 @@ class LabelStore:
             return corrections.correct_labels(connection, key, dict(pairs))
 
     def num_labelled(self, label_set: str, items: Items) -> int:
-        """Return how many of the items have a label; an item that is repeated counts each time."""
+        """Return how many of the given images have a label; repeated images count each time."""
         counts = Counter(_texts(items))
         with transaction(self.engine) as connection:
             key = label_set_id(connection, label_set)
@@ -193,9 +202,9 @@ class LabelStore:
         return sum(counts[row.item] for row in rows)
 
     def costs(self, label_set: str, items: Items) -> Float[np.ndarray, "n"]:
-        """Return the price of each item's label; 1 if the store has no label of the item.
+        """Return the price of each image's label; 1 for an image without a stored label.
 
-        The price is infinite if a person who was asked about the item is not sure of its class.
+        The price is infinite if the image has no label and a person answered "not sure" for it.
         """
         names = _texts(items)
         with transaction(self.engine) as connection:
@@ -207,10 +216,10 @@ class LabelStore:
         return np.array([prices.get(item, 1.0) for item in names], np.float64)
 
     def agreement(self, label_set: str, items: Items, given: Labels) -> float:
-        """Return the share of items whose stored label equals the given one.
+        """Return the share of images whose stored label equals the given label.
 
-        The share is NaN if any item has no label. The database counts the matches, so that no
-        label is read into this process.
+        The share is NaN if an image has no stored label. The database counts the matches, so that
+        no label is read into this process.
         """
         names = _texts(items)
         if not names or self.num_labelled(label_set, names) < len(names):
@@ -222,9 +231,9 @@ class LabelStore:
         return num_correct / len(names)
 
     def open_account(self, account: str, label_set: str, budget: float) -> None:
-        """Create an account, or raise the budget of an existing account.
+        """Create an account (a budget for labels of one label set), or raise an account's budget.
 
-        An existing account keeps its ledger; a budget that is not larger changes nothing. An
+        An existing account keeps its purchases; a budget that is not larger changes nothing. An
         infinite budget means no limit.
 
         Raises:
@@ -254,18 +263,19 @@ class LabelStore:
         asked_by: str,
         reveal: Reveal = lambda item, label: label,
     ) -> Bought:
-        """Return the items' labels, and charge those that the account has not bought yet.
+        """Return the labels of images, and charge an account for those not bought before.
 
-        If an error is raised, nothing is bought.
+        An account is a budget for labels. If an error is raised, nothing is bought.
 
         Args:
-          account: the account's name.
-          items: the ids of the items.
-          purpose: the purpose that the ledger records, such as "train" or "certify".
-          round: the number of the query round, for the ledger.
-          asked_by: the user and machine that buy the labels, for the ledger.
-          reveal: a function from item and true label to the label that is returned and recorded
-            in the ledger; the default returns the true label.
+          account: the name of the account.
+          items: the ids of the images.
+          purpose: what the labels are bought for, such as "train" or "certify"; recorded in the
+            ledger.
+          round: the number of the query round; recorded in the ledger.
+          asked_by: the user and machine that buy the labels; recorded in the ledger.
+          reveal: a function `reveal(item, true_label)` that returns the label to give to the buyer,
+            which is also recorded in the ledger; the default gives the true label.
 
         Raises:
           BudgetExceeded: the new labels cost more than the remaining budget.
@@ -276,7 +286,7 @@ class LabelStore:
             return purchase.buy(connection, account, _texts(items), reveal, reason)
 
     def accounts(self) -> list[Account]:
-        """Return all accounts, in the order in which they were created."""
+        """Return all accounts (budgets from which runs buy labels), the oldest first."""
         query = sa.select(accounts, label_sets.c.name.label("label_set")).join(label_sets)
         with transaction(self.engine) as connection:
             return [
@@ -284,7 +294,7 @@ class LabelStore:
             ]
 
     def account(self, name: str) -> Account:
-        """Return an account by its name.
+        """Return the account (budget and amount spent) of the given name.
 
         Raises:
           StoreError: there is no account of this name.
@@ -293,22 +303,22 @@ class LabelStore:
             return account_record(find_account(connection, name))
 
     def spent(self, account: str) -> float:
-        """Return the total cost of the labels that an account has bought so far."""
+        """Return the total cost of the labels that an account (a run's budget) has bought."""
         return self.account(account).spent
 
     def budget(self, account: str) -> float:
-        """Return the total amount that an account may spend."""
+        """Return the total amount that an account may spend, including what it has spent."""
         return self.account(account).budget
 
     def mark_peeked(self, account: str) -> None:
-        """Record permanently that an account was compared with labels that it did not buy."""
+        """Record permanently that the run of an account has used labels without buying them."""
         with transaction(self.engine, write=True) as connection:
             row = find_account(connection, account)
             peeked = sa.update(accounts).where(accounts.c.id == row.id).values(peeked=True)
             connection.execute(peeked)
 
     def ledger(self, account: str) -> list[LedgerRow]:
-        """Return an account's purchases, in the order in which they were made."""
+        """Return the labels that an account (a run's budget) has bought, the oldest first."""
         with transaction(self.engine) as connection:
             buyer = find_account(connection, account)
             names = class_names(connection, buyer.label_set_id)
@@ -317,4 +327,5 @@ class LabelStore:
 
 
 def _texts(values: Items) -> list[str]:
+    """Return the values as a list of strings."""
     return [str(value) for value in np.asarray(values, object).tolist()]

@@ -1,7 +1,8 @@
-"""The answers that people give on the labelling page, one transaction each.
+"""Store the answers that people give on the labelling page, and derive labels from them.
 
-Every answer is a vote: who said what about which item, and when. The label that a run can buy is
-decided from the votes in the same transaction. A label that an account has bought never changes.
+Every answer is stored as a vote: which person gave which class to which image, and when. The label
+that a run can buy is derived from an image's votes in the same transaction. A label that an account
+has bought never changes.
 """
 
 from collections import Counter
@@ -20,15 +21,23 @@ from jaxlabel.oracle.schema import UNITS_PER_LABEL, classes, labels, votes
 if TYPE_CHECKING:
     from jaxlabel.oracle.store import LabelStore
 
-NOT_SURE = ""  # the class name of a vote that names no class
+NOT_SURE = ""  # the class name in a vote of a person who was not sure
 
 
 class Locked(JaxlabelError):
-    """The label has been bought, so it can no longer be changed."""
+    """Raised if an answer would change a label that a run has already bought."""
 
 
 class Vote(NamedTuple):
-    """One person's answer to one item; `class_name` is NOT_SURE if the person could not tell."""
+    """One person's answer for one image.
+
+    Attributes:
+      item: the id of the image.
+      person: the name of the person.
+      class_name: the name of the class; NOT_SURE (an empty string) if the person was not sure.
+      seconds: how long the person looked at the image before answering.
+      voted_time: the time of the answer in UTC, in ISO format.
+    """
 
     item: str
     person: str
@@ -38,11 +47,14 @@ class Vote(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """How votes become a label.
+    """The rule by which the votes for an image become its label.
+
+    For example, with `Rule(needed=3)` an image gets a label when three people have named a class
+    and one class has more votes than any other.
 
     Attributes:
-      needed: the number of votes for a class, by whoever, before the majority decides.
-      arbiter: a person whose vote decides alone; empty for none.
+      needed: how many people must name a class before the image gets a label.
+      arbiter: the name of a person whose vote alone decides; an empty string if there is none.
     """
 
     needed: int = 1
@@ -58,17 +70,23 @@ def vote(
     seconds: float = 0.0,
     rule: Rule = Rule(),  # noqa: B008
 ) -> None:
-    """Store a person's answer for each item and decide the items' labels, all or nothing.
+    """Store a person's answer for each of the given images, and update the labels of these images.
 
-    A class that does not exist yet is added. The same answer again changes nothing.
+    A person's new answer replaces the earlier one for the same image. A class that does not exist
+    yet is added. If an error is raised, nothing is stored.
 
     Args:
-      class_name: NOT_SURE for "I cannot tell".
-      seconds: how long the person looked at the picture.
+      store: the label store (a database).
+      label_set: the name of the label set (the classes and labels of one data set).
+      items: the ids of the images.
+      person: the name of the person who answers.
+      class_name: the name of the class; NOT_SURE if the person is not sure.
+      seconds: how long the person looked at the image.
+      rule: the rule by which several people's answers become a label.
 
     Raises:
-      Locked: one of the items has a bought label of another class.
-      StoreError: the database cannot be used; nothing was stored.
+      Locked: a run has already bought the label of one of the images, and it is another class.
+      StoreError: the database cannot be used.
     """
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     with transaction(store.engine, write=True) as connection:
@@ -77,7 +95,7 @@ def vote(
         bought = corrections.bought_labels(connection, key, items)
         for label in bought.values():
             if names[label] != class_name:
-                raise Locked(f"this picture's label, {names[label]}, has been paid for: it stays")
+                raise Locked(f"the label {names[label]} is already used and cannot be changed")
         if class_name and class_name not in names:
             row = {"label_set_id": key, "label": len(names), "name": class_name}
             connection.execute(sa.insert(classes), [row])
@@ -96,10 +114,20 @@ def withdraw(
     store: "LabelStore", label_set: str, person: str, rule: Rule = Rule(),  # noqa: B008
     item: str = "",
 ) -> Vote | None:  # fmt: skip
-    """Take back a person's last answer, or the one for `item`, and return it; None without one.
+    """Delete a person's vote (answer for an image) and return it; return None if there is none.
+
+    The label of the image is updated. The newest class is removed if no vote and no label has it
+    any more.
+
+    Args:
+      store: the label store (a database).
+      label_set: the name of the label set (the classes and labels of one data set).
+      person: the name of the person.
+      rule: the rule by which several people's votes become a label.
+      item: the id of the image whose vote is deleted; if empty, the person's newest vote is.
 
     Raises:
-      Locked: the answer has been paid for.
+      Locked: a run has already bought the label of the image.
     """
     with transaction(store.engine, write=True) as connection:
         key = locked_label_set_id(connection, label_set)
@@ -109,7 +137,7 @@ def withdraw(
         if row is None:
             return None
         if corrections.bought_labels(connection, key, [row.item]):
-            raise Locked("the last answer has been paid for: it stays")
+            raise Locked("this answer is already used and cannot be taken back")
         connection.execute(sa.delete(votes).where(votes.c.id == row.id))
         _decide(connection, key, row.item, rule)
         _drop_last_class_if_unused(connection, key)
@@ -119,7 +147,7 @@ def withdraw(
 def all_votes(
     store: "LabelStore", label_set: str, items: Sequence[str] | None = None
 ) -> list[Vote]:
-    """Return all votes, or those for the items alone, the oldest first."""
+    """Return the votes (people's answers) for all images, or only for `items`; the oldest first."""
     with transaction(store.engine) as connection:
         key = label_set_id(connection, label_set)
         query = sa.select(votes).where(votes.c.label_set_id == key).order_by(votes.c.id)
@@ -132,7 +160,10 @@ def all_votes(
 
 
 def known_labels(store: "LabelStore", label_set: str, items: Sequence[str]) -> dict[str, str]:
-    """Return the class name of each of the items that has a label, bought or not."""
+    """Return a dict from item (id of an image) to class name for those given items with a label.
+
+    It does not matter whether the label was bought.
+    """
     with transaction(store.engine) as connection:
         key = label_set_id(connection, label_set)
         names = class_names(connection, key)
@@ -142,7 +173,10 @@ def known_labels(store: "LabelStore", label_set: str, items: Sequence[str]) -> d
 
 
 def _decide(connection: sa.Connection, key: int, item: str, rule: Rule) -> None:
-    """Set or remove the label of an item that nobody has bought, according to its votes."""
+    """Set or remove the label of an image according to its votes (people's answers).
+
+    The label must not have been bought by any account.
+    """
     query = (
         sa.select(votes.c.person, votes.c.class_name)
         .order_by(votes.c.id)
@@ -161,10 +195,15 @@ def _decide(connection: sa.Connection, key: int, item: str, rule: Rule) -> None:
 
 
 def winning_class(given: dict[str, str], rule: Rule) -> str | None:
-    """Return the class that the votes (person to class name) decide for, or None if undecided.
+    """Return the class that an image gets by its votes, or None if they do not decide yet.
 
-    With one vote needed, the newest vote decides. With more, the class needs more votes than any
-    other; a tie is left to another vote or to the arbiter.
+    If one vote is needed, the newest vote decides. If more are needed, the winning class must have
+    more votes than any other class; a tie needs another vote or the arbiter's.
+
+    Args:
+      given: the class that each person named, from the oldest to the newest vote, without the votes
+        NOT_SURE.
+      rule: the number of votes needed, and the arbiter, whose vote alone decides.
     """
     if rule.arbiter in given:
         return given[rule.arbiter]
@@ -178,7 +217,7 @@ def winning_class(given: dict[str, str], rule: Rule) -> str | None:
 
 
 def _drop_last_class_if_unused(connection: sa.Connection, key: int) -> None:
-    """Remove the newest class if no vote and no label names it, as after an undone new class."""
+    """Remove the newest class of a label set if no answer of a person and no label has it."""
     names = class_names(connection, key)
     if not names:
         return

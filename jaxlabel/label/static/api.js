@@ -1,6 +1,6 @@
-// What all views share: requests, messages, pictures.
+// Functions that all views use: requests, messages, pictures.
 
-// The name is kept for the tab, so that it need not be in every link.
+// The person's name is kept for this browser tab, so that links need not repeat it.
 const given = new URLSearchParams(location.search).get("as");
 if (given) sessionStorage.setItem("as", given);
 export const person = sessionStorage.getItem("as") || "";
@@ -14,7 +14,7 @@ function address(path, parameters = {}) {
 }
 
 async function read(response) {
-  const body = await response.json().catch(() => ({ error: `the page answered ${response.status}` }));
+  const body = await response.json().catch(() => ({ error: `the server answered with the error ${response.status}` }));
   if (!response.ok) throw Object.assign(new Error(body.error), { status: response.status });
   return body;
 }
@@ -28,7 +28,7 @@ export async function post(path, body, parameters) {
   return read(await fetch(address(path, parameters), { method: "POST", headers, body: JSON.stringify(body) }));
 }
 
-// Sends again and again where the page's process does not answer, so that no answer is lost.
+// Sends a request again until the server answers, so that no label is lost.
 export async function send(path, body, parameters) {
   for (let pause = 300; ; pause = Math.min(pause * 1.6, 4000)) {
     try {
@@ -37,7 +37,7 @@ export async function send(path, body, parameters) {
       return found;
     } catch (error) {
       if (error.status && error.status !== 503) throw error;
-      alarm(error.status ? error.message : "The page's process does not answer. Your last answers are sent again until it does: keep this tab open.");
+      alarm(error.status ? error.message : "The program jaxlabel label does not answer. Keep this tab open: your last answers are sent again until it does.");
       await new Promise((done) => setTimeout(done, pause));
     }
   }
@@ -65,14 +65,14 @@ export function make(tag, properties = {}, ...children) {
 
 export const place = (item) => `/picture/${item}`;
 
-// Small originals are scaled without blur.
+// Small pictures are enlarged without smoothing.
 export function picture(item, alt) {
   const image = make("img", { src: place(item), alt, draggable: false, loading: "lazy" });
   image.addEventListener("load", () => image.classList.toggle("tiny", image.naturalWidth < 128));
   return image;
 }
 
-// A name, with a small lock before it where the label is paid for.
+// Return a name, with a small lock before it if the label can no longer be changed.
 export function locked(name, isLocked) {
   return isLocked ? [make("span", { className: "lock", "aria-hidden": "true" }), name] : [name];
 }
@@ -82,7 +82,7 @@ document.querySelector("nav [aria-current]")?.scrollIntoView({ inline: "center",
 export const percent = (share) => `${(100 * share).toFixed(share > 0.995 && share < 1 ? 1 : 0)}%`;
 export const KEYS = "1234567890";
 
-// True where a key belongs to what has the focus, and not to the view.
+// Return true if a key press is meant for the focused element, not for the view.
 export function typing(event) {
   const focus = event.target;
   if (event.altKey || event.metaKey || focus.closest("input, textarea, select, dialog[open]")) return true;

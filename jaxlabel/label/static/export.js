@@ -1,4 +1,4 @@
-// Folders of links or copies; the tables are plain links.
+// Export folders with links or copies. The tables need no script: they are links of the page.
 import { alarm, byId, post } from "./api.js";
 
 for (const id of ["links", "copies"]) {

@@ -1,4 +1,4 @@
-// Many at once: the pictures of a group, or the nearest ones of a picture.
+// Many at once: the pictures of a group, or the pictures most similar to one picture.
 import { alarm, byId, get, make, picture } from "./api.js";
 import { makePicker } from "./picker.js";
 
@@ -32,7 +32,7 @@ try {
     const found = await get("/api/near", { item });
     byId("groups").hidden = true;
     byId("back").hidden = false;
-    byId("group").textContent = "The picture you came from, and those most like it";
+    byId("group").textContent = "The picture you chose, and the most similar ones";
     picker.show(found.items.map((each) => ({ item: each })));
   } else await groups();
 } catch (error) { alarm(error.message); }

@@ -2,14 +2,14 @@
 import { KEYS, alarm, byId, get, locked as withLock, make, person, picture, place, post, say, send, typing } from "./api.js";
 import { showStatus } from "./side.js";
 
-let queue = []; // questions, the shown one first
+let queue = []; // questions; the one on the screen comes first
 let status = null;
 let shown = null; // the question on the screen
 let since = performance.now();
 let sending = Promise.resolve();
-const pending = new Map(); // items whose answer is on its way
-const later = new Set(); // items that were put off
-const fetched = new Map(); // images that are loaded already
+const pending = new Map(); // answers that the server has not stored yet, by item
+const later = new Set(); // items that the person has put off
+const fetched = new Map(); // images loaded in advance, by item
 
 const image = byId("picture");
 image.addEventListener("load", () => image.classList.toggle("tiny", image.naturalWidth < 128));
@@ -45,7 +45,7 @@ function show() {
   } else delete image.dataset.item;
   const purpose = byId("purpose");
   purpose.hidden = !next || (next.purpose !== "certify" && next.source !== "ahead");
-  purpose.textContent = audit ? "For the certificate: judged alone" : "Ahead: bought in the next round";
+  purpose.textContent = audit ? "For the accuracy certificate: no hints" : "Extra picture, used in the next round";
 }
 
 function take(state, again) {
@@ -66,7 +66,7 @@ function draw() {
   const { done, total } = status.batch;
   const n = Math.min(done + pending.size + 1, total);
   const ahead = shown && shown.source === "ahead";
-  byId("place").textContent = !shown ? "" : ahead ? "Labelled ahead while the run trains" : `Question ${n} of ${total}`;
+  byId("place").textContent = !shown ? "" : ahead ? "Extra picture while the training runs" : `Picture ${n} of ${total}`;
   byId("progress").max = Math.max(total, 1);
   byId("progress").value = Math.min(done + pending.size, total);
   byId("undo").disabled = !status.undo && !pending.size;
@@ -77,9 +77,9 @@ function draw() {
 
 function lastAnswer({ item, class_name, locked }) {
   const name = class_name || "not sure";
-  const label = locked ? `${name}: paid for, it stays` : `${name}: take this answer back`;
+  const label = locked ? `${name}: already used, cannot be changed` : `${name}: take this answer back`;
   const button = make("button", { type: "button", title: label, "aria-label": label, "aria-disabled": String(Boolean(locked)) }, picture(item, ""), make("span", {}, ...withLock(name, locked)));
-  button.addEventListener("click", () => (locked ? alarm(`${name}: this label has been paid for, so it stays.`) : undo(item)));
+  button.addEventListener("click", () => (locked ? alarm(`${name}: this label is already used, so it cannot be changed.`) : undo(item)));
   return make("li", {}, button);
 }
 
@@ -135,7 +135,7 @@ function undo(item = "") {
       alarm("");
       shown = null;
       take(state, state.again);
-      say(state.again ? "The last answer is taken back." : "There is nothing to take back.");
+      say(state.again ? "The answer was taken back." : "There is nothing to take back.");
     } catch (error) {
       alarm(error.message);
     }
@@ -161,9 +161,9 @@ async function hint() {
     const words = [];
     if (found.suggestion) words.push(`The model suggests ${found.suggestion.class_name} (${Math.round(100 * found.suggestion.probability)}%).`);
     else words.push("There is no model yet that could suggest a class.");
-    if (found.copies > 1) words.push(`This answer labels ${found.copies} copies.`);
+    if (found.copies > 1) words.push(`Your answer labels ${found.copies} identical pictures.`);
     if (found.near_copies > 0) words.push(`${found.near_copies} more look nearly the same.`);
-    if (found.near.length) words.push("The nearest pictures with a label:");
+    if (found.near.length) words.push("The most similar labelled pictures:");
     const near = found.near.map((each) => make("figure", {}, picture(each.item, ""), make("figcaption", {}, each.class_name)));
     box.replaceChildren(make("p", {}, words.join(" ")), ...near);
     box.hidden = false;
@@ -202,7 +202,7 @@ async function addClass(sure) {
     alarm("");
     closeNew();
     take(found);
-    say(`The class ${name} is new.`);
+    say(`The class ${name} was added.`);
   } catch (error) { alarm(error.message); }
 }
 
@@ -233,9 +233,9 @@ function closeFilter() {
 async function refresh() {
   try {
     take(await get("/api/state", { skip: [...pending.keys()].join(",") }));
-    if (!pending.size && byId("alert").textContent.startsWith("The page's process")) alarm("");
+    if (!pending.size && byId("alert").textContent.startsWith("The program jaxlabel label")) alarm("");
   } catch (error) {
-    if (!pending.size) alarm(error.status ? error.message : "The page's process does not answer. Start jaxlabel label again: every answer is kept.");
+    if (!pending.size) alarm(error.status ? error.message : "The program jaxlabel label does not answer. Start it again: every answer is kept.");
   }
 }
 
@@ -275,7 +275,7 @@ image.addEventListener("dblclick", () => byId("frame").classList.toggle("zoomed"
 addEventListener("beforeunload", (event) => { if (pending.size) event.preventDefault(); });
 
 await refresh();
-if (person) say(`Answers are kept as ${person}.`);
+if (person) say(`Your answers are stored under the name ${person}.`);
 (async function poll() {
   for (;;) {
     await new Promise((done) => setTimeout(done, shown ? 3000 : 1000));

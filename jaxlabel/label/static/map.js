@@ -1,4 +1,4 @@
-// A map of the pictures: one click shows a picture, another asks for more of its kind.
+// A map of the pictures: a click on a point shows the picture, and a button asks for similar ones.
 import { alarm, byId, get, make, picture, post, say } from "./api.js";
 
 const canvas = byId("map");
@@ -41,16 +41,16 @@ function choose(number) {
   draw();
   const point = points[number];
   const name = point.class < 0 ? "No class yet" : classes[point.class];
-  const said = point.labelled ? `${name}, by a person` : point.class < 0 ? name : `${name}, says the model`;
-  const more = make("button", { type: "button", className: "primary" }, "Ask me about 8 more here");
+  const said = point.labelled ? `${name}, labelled by a person` : point.class < 0 ? name : `${name}, predicted by the model`;
+  const more = make("button", { type: "button", className: "primary" }, "Ask me about 8 more like this");
   more.addEventListener("click", async () => {
     try {
       const { added } = await post("/api/more", { item: point.item });
-      say(`${added} pictures from here are asked next.`);
-      more.replaceWith(make("p", {}, `${added} pictures from here are asked after the run's questions.`));
+      say(`${added} similar pictures are asked next.`);
+      more.replaceWith(make("p", {}, `${added} similar pictures come after those that the training asks for.`));
     } catch (error) { alarm(error.message); }
   });
-  const grid = make("a", { className: "button", href: `/grid?item=${point.item}` }, "Pictures like it");
+  const grid = make("a", { className: "button", href: `/grid?item=${point.item}` }, "Similar pictures");
   byId("card").replaceChildren(picture(point.item, said), make("p", {}, said), make("div", { className: "row" }, more, grid));
 }
 

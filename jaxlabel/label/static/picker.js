@@ -1,4 +1,4 @@
-// A grid of pictures to choose from, and the classes that label the chosen ones with one key.
+// A grid of pictures; one key labels all chosen pictures with a class.
 import { KEYS, alarm, get, locked as withLock, make, picture, post, say, typing } from "./api.js";
 
 export async function makePicker(box, labelled) {
@@ -6,7 +6,7 @@ export async function makePicker(box, labelled) {
   const price = make("p", { "aria-live": "polite" });
   const buttons = make("div", { className: "classes", role: "group", "aria-label": "Classes" });
   const tools = make("div", { className: "bar" }, ...[
-    ["All", () => all(() => true)], ["None", () => all(() => false)], ["All but these", () => all((tile) => !chosen(tile))],
+    ["All", () => all(() => true)], ["None", () => all(() => false)], ["All others", () => all((tile) => !chosen(tile))],
   ].map(([text, does]) => { const b = make("button", { type: "button" }, text); b.addEventListener("click", does); return b; }));
   tools.append(price);
   const dock = make("div", { className: "dock" }, tools, buttons);
@@ -26,9 +26,9 @@ export async function makePicker(box, labelled) {
     const { left, budget, spent } = status.money;
     const done = status.trainer.name === "done";
     const most = left === null ? Infinity : done ? budget - spent : left;
-    const rest = left === null ? "" : ` of ${most} left`;
+    const rest = left === null ? "" : ` of the ${most} labels left`;
     const dear = items.length > most;
-    const cost = !done && !status.asks_ahead ? "kept, and charged only if the run asks for them" : `they cost ${items.length}${rest}${dear ? ": too many" : ""}`;
+    const cost = !done && !status.asks_ahead ? "they count against the budget only if the training asks for them" : `they use ${items.length}${rest}${dear ? ": too many" : ""}`;
     price.textContent = items.length ? `${items.length} chosen: ${cost}.` : "Choose pictures, then a class.";
     for (const button of buttons.querySelectorAll("button")) button.setAttribute("aria-disabled", String(!items.length || dear));
   }
@@ -40,7 +40,7 @@ export async function makePicker(box, labelled) {
       button.addEventListener("click", () => label(name));
       return button;
     }));
-    if (!status.classes.length) buttons.append(make("p", { className: "quiet" }, "Name the first class on the page Label."));
+    if (!status.classes.length) buttons.append(make("p", { className: "quiet" }, "Add the first class in the view Label."));
     count();
   }
 

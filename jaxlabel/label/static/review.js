@@ -1,4 +1,4 @@
-// The results by predicted class, the least sure first.
+// All pictures by predicted class; those with the lowest probability come first.
 import { alarm, byId, get, make, percent } from "./api.js";
 import { makePicker } from "./picker.js";
 

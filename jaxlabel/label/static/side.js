@@ -1,4 +1,4 @@
-// The numbers beside the picture: money, the run, accuracy.
+// The numbers beside the picture: budget, training, accuracy.
 import { byId, make, percent } from "./api.js";
 
 const number = (value) => Number(value).toLocaleString("en", { maximumFractionDigits: 1 });
@@ -6,9 +6,9 @@ export const duration = (seconds) => seconds < 90 ? `${Math.max(1, Math.round(se
 
 export function showStatus(status, asking) {
   const { money } = status;
-  const rows = [["Labels", number(status.labels)], ["Paid for", number(money.spent)]];
-  if (money.waiting) rows.push([status.trainer.name === "done" ? "Not bought" : "To be paid", number(money.waiting)]);
-  if (money.budget !== null) rows.push(["Left", `${number(money.left)} of ${number(money.budget)}`]);
+  const rows = [["Labels", number(status.labels)], ["Labels used", number(money.spent)]];
+  if (money.waiting) rows.push([status.trainer.name === "done" ? "Never used" : "Not used yet", number(money.waiting)]);
+  if (money.budget !== null) rows.push(["Budget left", `${number(money.left)} of ${number(money.budget)}`]);
   if (status.not_sure) rows.push(["Not sure", number(status.not_sure)]);
   if (status.seconds_per_label) rows.push(["Seconds per label", status.seconds_per_label.toFixed(1)]);
   rows.push(["Pictures", number(status.pictures)]);
@@ -19,11 +19,11 @@ export function showStatus(status, asking) {
 
 function showRun({ trainer, batch, ahead, money }, asking) {
   const open = batch.total - batch.done;
-  const answers = `${open} answer${open === 1 ? "" : "s"}`;
+  const answers = `${open} more answer${open === 1 ? "" : "s"}`;
   const left = trainer.left ? `, about ${duration(trainer.left)} for this step` : "";
   const steps = trainer.steps ? ` (${percent(trainer.step / trainer.steps)}${left})` : "";
   const said = {
-    idle: open > 0 ? `It needs ${answers} more.` : "It starts in a moment.",
+    idle: open > 0 ? `It starts after ${answers}.` : "It starts in a moment.",
     asking: `It waits for ${answers}.`,
     training: `It is ${trainer.phase}${steps}.`,
     done: "It is finished.",
@@ -31,15 +31,15 @@ function showRun({ trainer, batch, ahead, money }, asking) {
   }[trainer.name];
   byId("run").textContent = said;
   byId("retry").hidden = trainer.name !== "failed";
-  const more = trainer.name === "training" && open > 0 ? `Meanwhile it needs ${answers} more.` : "";
-  byId("run-more").textContent = ahead && trainer.name !== "done" ? `${more} ${ahead} labelled ahead: they are bought first in the next round.` : more;
+  const more = trainer.name === "training" && open > 0 ? `Meanwhile it needs ${answers}.` : "";
+  byId("run-more").textContent = ahead && trainer.name !== "done" ? `${more} ${ahead} extra labels: the next round uses them first.` : more;
   const broke = money.left !== null && money.left < 1;
-  const title = { training: "The run is training", done: "The run is finished", failed: "The run stopped" }[trainer.name] || "Nothing to ask just now";
+  const title = { training: "The model is training", done: "The training is finished", failed: "The training stopped" }[trainer.name] || "No pictures to label right now";
   const text = {
-    done: "Look over the results, correct what is wrong, and export the labels.",
+    done: "Open Results to correct wrong labels, then Export to save all labels.",
     failed: trainer.phase,
-    training: `It is ${trainer.phase}${steps}. ${broke ? "The budget is spent, so there are no more questions." : "The next questions come by themselves."}`,
-  }[trainer.name] || "The next questions come by themselves.";
+    training: `It is ${trainer.phase}${steps}. ${broke ? "The budget is used up, so there are no more pictures to label." : "The next pictures appear here by themselves."}`,
+  }[trainer.name] || "The next pictures appear here by themselves.";
   byId("pulse").hidden = trainer.name === "done" || trainer.name === "failed";
   if (!asking) {
     if (byId("waiting-title").textContent !== title) byId("waiting-title").textContent = title;
@@ -49,17 +49,17 @@ function showRun({ trainer, batch, ahead, money }, asking) {
 
 function showAccuracy({ accuracy, curve, confusion }) {
   const box = byId("accuracy");
-  if (!accuracy) box.textContent = "Known after the first round.";
+  if (!accuracy) box.textContent = "Not known before the first round of training.";
   else {
-    const range = `${percent(accuracy.low)} to ${percent(accuracy.high)} of ${accuracy.of}`;
+    const range = `right for ${percent(accuracy.low)} to ${percent(accuracy.high)} of ${accuracy.of}`;
     box.textContent = {
-      certified: `Certified: ${range}.`,
-      audited: `${range}, by the last audit. Not certified.`,
-      guess: `${range}. This is the model's own estimate, which nobody has measured.`,
+      certified: `Certified: the model is ${range}.`,
+      audited: `The model is ${range}, by the last audit. This is not certified.`,
+      guess: `The model is ${range}. This is its own estimate, which has not been checked.`,
     }[accuracy.kind];
   }
   byId("curve").replaceChildren(...(curve.length > 1 ? [drawCurve(curve)] : []));
-  byId("confusion").textContent = confusion ? `Most in doubt: ${confusion.first} or ${confusion.second}.` : "";
+  byId("confusion").textContent = confusion ? `The model confuses ${confusion.first} and ${confusion.second} most.` : "";
 }
 
 function drawCurve(points) {
