@@ -144,7 +144,13 @@ def _user_cache() -> Path:
             existing = os.path.dirname(existing)
         if os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK):
             return Path(wanted)
-    return Path(tempfile.gettempdir()) / f"jaxlabel-cache-{os.getuid()}"
+    fallback = Path(tempfile.gettempdir()) / f"jaxlabel-cache-{os.getuid()}"
+    with contextlib.suppress(OSError):
+        fallback.mkdir(mode=0o700, exist_ok=True)
+        # Another user could have put a directory, and code to load, under this predictable name.
+        if fallback.is_symlink() or fallback.stat().st_uid != os.getuid():
+            return Path(tempfile.mkdtemp(prefix="jaxlabel-cache-"))
+    return fallback
 
 
 def processor_instructions() -> frozenset[str]:

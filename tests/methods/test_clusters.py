@@ -55,5 +55,5 @@ def test_the_evaluator_uses_labels_that_the_run_does_not(tmp_path):
     assert result["homogeneity"] == pytest.approx(scores.homogeneity)
     prediction.predict(tmp_path / "run", "digits", tmp_path / "out.csv")
     header, first = (tmp_path / "out.csv").read_text().splitlines()[:2]
-    assert header.endswith("probability cluster 11")
+    assert header.endswith("probability cluster 11,error")
     assert first.split(",")[3] == f"cluster {found[0]}"

@@ -63,6 +63,7 @@ def test_encoders_of_several_seeds_are_trained_together_and_found_in_the_cache(
 
     alone = [leaves(encoder(seed, NullLog())) for seed in (4, 5, 6)]
     monkeypatch.setenv("JAXLABEL_CACHE", str(tmp_path))
+    cache.begin("")
     watch = Watch()
     encoder(5, watch)
     assert watch.phases == {"contrastive"}

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import types
 from pathlib import Path
 
@@ -26,7 +27,7 @@ cp {library} "$2"
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """An empty home directory, so that the cache is empty, and a process that has not chosen."""
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(selection, "_library", None)
     monkeypatch.setattr(selection, "_selected", None)
     monkeypatch.delenv(selection.VARIABLE, raising=False)
@@ -92,8 +93,22 @@ def test_several_processes_at_once_compile_it_once(compiler, home):
     assert num_built(compiler) == 1
 
 
-def test_a_cache_that_cannot_be_written(compiler, home):
+def test_a_home_that_cannot_be_written(compiler, home, monkeypatch):
+    """The library is compiled once into the user's folder in the directory for temporary files."""
     (home / ".cache").write_text("a file where the folder should be")
+    (home / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(home / "tmp"))
+    building.load()
+    building.load()
+    assert num_built(compiler) == 1
+    [folder] = (home / "tmp").glob("jaxlabel-cache-*")
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_cache_that_cannot_be_written(compiler, home, monkeypatch):
+    """Without any folder for it, every process compiles the library for itself."""
+    (home / "file").write_text("no folder")
+    monkeypatch.setattr(building, "cache_folder", lambda: home / "file" / "kernels")
     building.load()
     building.load()
     assert num_built(compiler) == 2
