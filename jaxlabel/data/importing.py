@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxlabel import data, files
-from jaxlabel.data.dataset import DEFAULTS, Dataset, Options
+from jaxlabel.data.dataset import DEFAULTS, Dataset, Options, options_of
 from jaxlabel.errors import DataError, JaxlabelError, StoreError
 
 MAX_LINES = 10  # how many images with contradictory labels have a line each
@@ -191,7 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             parser.add_argument(f"--{name}", type=type(default), default=default)
     given = parser.parse_args(arguments)
-    options = Options(**{name: getattr(given, name) for name in Options._fields})
+    options = options_of(given)
     try:
         for line in import_labels(given.data, given.store, options, given.full):
             print(line)
