@@ -34,6 +34,7 @@ TASKS = ("supervised", "contrastive", "freematch")
 # whose process it is, and what its environment adds
 COMPETITORS = {
     "jaxlabel": ("jax", {"JAXLABEL_CPU_KERNELS": "auto"}),
+    "jaxlabel, bfloat16": ("jax", {"JAXLABEL_CPU_KERNELS": "bfloat16"}),
     "jaxlabel, XLA": ("jax", {"JAXLABEL_CPU_KERNELS": "xla"}),
     "PyTorch float32": ("torch", {"BENCH_BFLOAT16": ""}),
     "PyTorch bfloat16": ("torch", {"BENCH_BFLOAT16": "1"}),
