@@ -59,6 +59,8 @@ class Command(NamedTuple):
         "configs/digits.py". The command then also accepts --config=FILE and --config.KEY=VALUE, and
         the object passed to `run` also has the attributes `config` and `config_name`. An empty
         string for a command without a configuration.
+      config_with_data: the config file that is used without --config=FILE if the flag --data is
+        given; an empty string for `default_config`.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Command(NamedTuple):
     flags: tuple[Flag, ...] = ()
     description: str = ""
     default_config: str = ""
+    config_with_data: str = ""
 
 
 def config_flags(default: str) -> tuple[Flag, ...]:

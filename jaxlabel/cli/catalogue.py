@@ -28,6 +28,13 @@ RUN_WORKDIR = Flag(
     "workdir", "the work directory of the run", "DIR",
     missing="the directory that jaxlabel train wrote",
 )  # fmt: skip
+OWN_DATA_CONFIG = "configs/flagship.py:folder"
+SHARED_FLAGS = (  # each is the short form of a setting
+    Flag("data", "the pictures, as --config.data; a bare path stands for folder:PATH", "SPEC", ""),
+    Flag("budget", "the number of labels that may be bought, as --config.budget", "N", ""),
+    Flag("target", "the accuracy to certify, such as 0.95, as --config.target; without it nothing "
+         "is certified", "FRACTION", ""),
+)  # fmt: skip
 IMAGE_FLAGS = (
     setting_flag("image_size", "N"),
     setting_flag("image_mode", "MODE"),
@@ -39,25 +46,26 @@ IMAGE_FLAGS = (
 COMMANDS = (
     Command(
         "train", "buy labels, train, evaluate, and write a report", train,
-        default_config=DEFAULT_CONFIG,
+        description="Without a flag it labels the scikit-learn digits. With --data and without "
+        f"--config it uses {OWN_DATA_CONFIG}.",
+        default_config=DEFAULT_CONFIG, config_with_data=OWN_DATA_CONFIG,
         flags=(
+            SHARED_FLAGS[0],
             Flag("workdir", "the directory for everything that the run writes; without this flag, "
                  "runs/NAME of the config. The same command continues a run that was killed",
                  "DIR"),
+            *SHARED_FLAGS[1:],
         ),
     ),
     Command(
         "label", "label pictures on a local web page while the run trains", label,
-        default_config="configs/flagship.py:folder",
+        default_config=OWN_DATA_CONFIG,
         flags=(
-            Flag("data", "the pictures, as --config.data; a bare path stands for folder:PATH",
-                 "SPEC", ""),
+            SHARED_FLAGS[0],
             Flag("workdir", "the directory for everything that the run writes; without this flag, "
                  "runs/label_NAME of the folder. The same command continues the page and the run; "
                  "jaxlabel train can continue the run too", "DIR", ""),
-            Flag("budget", "the number of labels that may be bought, as --config.budget", "N", ""),
-            Flag("target", "the accuracy to certify, such as 0.95, as --config.target; without it "
-                 "nothing is certified", "FRACTION", ""),
+            *SHARED_FLAGS[1:],
             Flag("port", "the port on which the page listens; 0: a free one", "N", 0),
             Flag("host", "the address on which the page listens; another one than 127.0.0.1 lets "
                  "other machines in and needs --password", "HOST", "127.0.0.1"),

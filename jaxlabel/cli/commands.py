@@ -29,11 +29,10 @@ def label(given: SimpleNamespace) -> None:
     """Execute the command `jaxlabel label`: serve the labelling page until it is interrupted."""
     from jaxlabel.label import command
 
-    config = command.settled(given.config, given.data, given.budget, given.target)
     options = {name: getattr(given, name) for name in command.Options._fields}
-    name = Path(config.data.partition(":")[2] or config.data).resolve().name
+    name = Path(given.config.data.partition(":")[2] or given.config.data).resolve().name
     workdir = Path(given.workdir or Path("runs") / f"label_{name}")
-    command.label(config, workdir, command.Options(**options))
+    command.label(given.config, workdir, command.Options(**options))
 
 
 def sweep(given: SimpleNamespace) -> None:

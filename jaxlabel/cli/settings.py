@@ -4,13 +4,14 @@ import dataclasses
 import itertools
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import config_flags
 
 from jaxlabel.cli import arguments
 from jaxlabel.cli.arguments import Command
 from jaxlabel.config import RunConfig, unknown_setting, validate
+from jaxlabel.data import SOURCES
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment import configfile
 
@@ -50,16 +51,58 @@ def read(command: Command, words: list[str]) -> SimpleNamespace:
       UsageError: the config file is missing or broken, a variant of the file, a setting, or a flag
         is unknown, or a value does not fit.
     """
-    loaded = load_config(words, command.default_config)
+    loaded = load_config(words, default_config(command, words))
     values = arguments.define_absl_flags(command)
     config_flags.DEFINE_config_dataclass(
         "config", loaded.config, flag_values=values, sys_argv=loaded.words
     )
     arguments.parse_flags(values, loaded.words)
-    validate(values.config)
     given = arguments.values_of_flags(command, values)
-    given.config, given.config_name = values.config, loaded.name
+    shared = {name: getattr(given, name, "") for name in ("data", "budget", "target")}
+    given.config, given.config_name = with_flags(values.config, **shared), loaded.name
+    validate(given.config)
     return given
+
+
+def default_config(command: Command, words: list[str]) -> str:
+    """Return the config file that a command uses if the command line names none.
+
+    A command with a flag --data may have one file for its example data and another for the data
+    that the flag names.
+    """
+    named = any(word.lstrip("-").partition("=")[0] == "data" for word in words)
+    return (
+        command.config_with_data if named and command.config_with_data else command.default_config
+    )
+
+
+def with_flags(config: Any, data: str = "", budget: str = "", target: str = "") -> Any:
+    """Return a copy of the settings with the values of the flags --data, --budget and --target.
+
+    An empty value leaves a setting unchanged.
+
+    Args:
+      config: a recipe's configuration.
+      data: the value of --data; a bare path stands for `folder:PATH`.
+      budget: the value of --budget, a number as text.
+      target: the value of --target, a number as text.
+
+    Raises:
+      UsageError: a value is not a number, or the recipe has no such setting.
+    """
+    changes: dict[str, Any] = {}
+    if data:
+        known = data.partition(":")[0] in SOURCES
+        changes["data"] = data if known else f"folder:{data}"
+    for name, text in (("budget", budget), ("target", target)):
+        if text:
+            try:
+                changes[name] = float(text)
+            except ValueError:
+                raise UsageError(f"--{name}={text}: it takes a number") from None
+            if not hasattr(config, name):
+                raise UsageError(f"--{name}: this recipe has no such setting")
+    return dataclasses.replace(config, **changes)
 
 
 def load_config(words: list[str], default: str) -> Loaded:

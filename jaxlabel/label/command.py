@@ -1,6 +1,5 @@
 """The command `jaxlabel label`: open the run, serve the labelling page, open the browser."""
 
-import dataclasses
 import os
 import signal
 import socket
@@ -11,8 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from jaxlabel import data
-from jaxlabel.config import validate
 from jaxlabel.errors import UsageError
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.guard import Guard, Keys, keys
@@ -43,37 +40,6 @@ class Options(NamedTuple):
     password: str = ""
     votes: int = 1
     arbiter: str = ""
-
-
-def settled(settings: Any, spec: str = "", budget: str = "", target: str = "") -> Any:
-    """Return the settings with the values of the flags --data, --budget and --target.
-
-    An empty value leaves a setting unchanged.
-
-    Args:
-      settings: a recipe's configuration.
-      spec: the value of --data; a bare path stands for `folder:PATH`.
-      budget: the value of --budget, a number as text.
-      target: the value of --target, a number as text.
-
-    Raises:
-      UsageError: a value is not a number, or the recipe has no such setting.
-    """
-    changes: dict[str, Any] = {}
-    if spec:
-        known = spec.partition(":")[0] in data.SOURCES
-        changes["data"] = spec if known else f"folder:{spec}"
-    for name, text in (("budget", budget), ("target", target)):
-        if text:
-            try:
-                changes[name] = float(text)
-            except ValueError:
-                raise UsageError(f"--{name}={text}: it takes a number") from None
-            if not hasattr(settings, name):
-                raise UsageError(f"--{name}: this recipe has no such setting")
-    settings = dataclasses.replace(settings, **changes)
-    validate(settings)
-    return settings
 
 
 def label(settings: Any, workdir: Path, options: Options = Options()) -> None:  # noqa: B008

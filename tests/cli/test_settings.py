@@ -6,6 +6,7 @@ import pytest
 
 from jaxlabel.cli import settings
 from jaxlabel.cli.arguments import Command
+from jaxlabel.cli.catalogue import COMMANDS
 from jaxlabel.config import PRESETS, validate
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.configfile import load
@@ -19,6 +20,7 @@ SIZES = {"tiny": {"clusters": 3}, "cpu": {"clusters": 30}, "gpu": {"clusters": 3
 def get_config(variant: str = "digits", preset: str = "cpu") -> clusters.Config:
     return clusters.Config(data=variant, **SIZES[preset])
 '''
+TRAIN = next(command for command in COMMANDS if command.name == "train")
 COMMAND = Command("train", "", print, default_config="configs/digits.py")
 
 
@@ -72,3 +74,17 @@ def test_a_setting_that_was_renamed_says_its_new_name(path):
     config.alignment = "paid"
     with pytest.raises(UsageError, match="alignment=paid is now alignment=labelled"):
         validate(config)
+
+
+def test_short_flags_change_their_settings_and_choose_the_config_file(path):
+    words = [f"--config={path}", "--data=pictures", "--budget=30", "--workdir=w"]
+    given = settings.read(TRAIN, words)
+    assert (given.config.data, given.config.budget, given.workdir) == ("folder:pictures", 30, "w")
+    assert given.config_name == "sizes"
+    assert settings.read(TRAIN, [f"--config={path}", "--data=idx:x"]).config.data == "idx:x"
+    assert settings.read(TRAIN, ["--data=digits"]).config_name == "flagship_folder"
+    assert settings.read(TRAIN, []).config_name == "digits"
+    with pytest.raises(UsageError, match="--budget=many: it takes a number"):
+        settings.read(TRAIN, [f"--config={path}", "--budget=many"])
+    with pytest.raises(UsageError, match="--target: this recipe has no such setting"):
+        settings.read(TRAIN, [f"--config={path}", "--target=0.9"])

@@ -338,11 +338,6 @@ def test_export_holds_every_picture(project, tmp_path):
         assert next(place.iterdir()).is_symlink() != copies
 
 
-def test_the_command_settles_its_flags():
-    config = command.settled(active.Config(), "pictures", "30", "0.9")
-    assert (config.data, config.budget, config.target) == ("folder:pictures", 30, 0.9)
-    assert command.settled(active.Config(), "idx:x").data == "idx:x"
-    with pytest.raises(UsageError, match="--budget=many"):
-        command.settled(active.Config(), budget="many")
+def test_a_page_for_other_machines_needs_a_password():
     with pytest.raises(UsageError, match="ssh -N -L"):
         command.label(None, None, command.Options(host="0.0.0.0"))
