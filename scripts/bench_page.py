@@ -7,7 +7,7 @@ Writes `count` of the training images of an IDX folder as PNG files to a tempora
 Chromium (Debian's package `chromium`; playwright is in the extra `dev`). A simulated person answers
 with the true labels. Seconds to the first question run from the start of the process to the first
 picture in the browser. Milliseconds of a key run from the key press to the moment when the next
-picture has been decoded. The machine should be quiet. Prints each figure, and all as JSON at the end.
+picture has been decoded. The machine should be quiet. Prints each figure, then all as JSON.
 """
 
 import argparse
