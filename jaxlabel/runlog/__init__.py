@@ -74,6 +74,7 @@ class RunLog:
         self._progress = progress or Progress()
         self._sinks = Sinks(self.workdir, sinks, self.say)
         self._managers: dict[str, Any] = {}
+        self._written: set[tuple[str, int]] = set()
         self._num_classes = -1  # unknown until `classes` is called
         self._lock = workdir.take_lock(self.workdir)
         try:

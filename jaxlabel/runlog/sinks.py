@@ -14,9 +14,6 @@ from jaxlabel.errors import UsageError, did_you_mean
 from jaxlabel.runlog import trackers
 from jaxlabel.runlog.tensorboard import Events
 
-TRACKERS = {"wandb": trackers.Wandb, "mlflow": trackers.Mlflow}
-NAMES = ("tensorboard", *TRACKERS)
-
 
 class Sink(Protocol):
     """The interface of a program that shows the metrics, the pictures and the settings of runs.
@@ -45,6 +42,13 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Write everything that is still in memory, and end the session."""
+
+
+TRACKERS: dict[str, Callable[[Path, Mapping[str, Any], str], Sink]] = {
+    "wandb": trackers.Wandb,
+    "mlflow": trackers.Mlflow,
+}
+NAMES = ("tensorboard", *TRACKERS)
 
 
 def parse(names: str) -> list[str]:

@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 PROJECT = "jaxlabel"  # the name of the project or experiment, unless the user sets another
+INIT_SECONDS = 30  # how long Weights & Biases may look for its server
 PARAMETERS = 100  # MLflow accepts so many settings at a time, ...
 CHARACTERS = 500  # ... and so many characters in each
 
@@ -34,11 +35,12 @@ class Wandb:
         import wandb
 
         self._package = wandb
+        settings = wandb.Settings(silent=True, console="off", init_timeout=INIT_SECONDS)
         self._phases: set[str] = set()
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT), name=workdir.absolute().name,
             id=run_id or None, resume="allow", dir=workdir, config=dict(config),
-            reinit="create_new", settings=wandb.Settings(silent=True, console="off"),
+            reinit="create_new", settings=settings,
         )  # fmt: skip
         self.run_id = str(self._run.id)
 
