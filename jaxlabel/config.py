@@ -11,7 +11,7 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from jaxlabel.errors import UsageError, did_you_mean
@@ -118,6 +118,11 @@ class RunConfig:
     account: str = setting(
         "", "the name of the account that is charged for labels; empty: an account of this run only"
     )
+    sinks: str = setting(
+        "tensorboard",
+        "the programs that get the metrics beside the file metrics.jsonl: some of tensorboard, "
+        "wandb and mlflow, separated by commas; empty: none",
+    )
     noise: float = setting(
         0.0,
         "for experiments: the probability that a label is replaced by another class",
@@ -210,6 +215,15 @@ def own_part(value: str, setting: str = "the setting") -> Any:
         hint = "" if hasattr(module, name) else did_you_mean(name, dir(module))
         raise UsageError(f"{setting}={value}: {name} {fault} in {module_name}{hint}")
     return part
+
+
+def with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run of version 0.1.0 with today's names and values."""
+    renamed = {RENAMED.get(name, name): value for name, value in settings.items()}
+    for (name, old), new in RENAMED_VALUES.items():
+        if renamed.get(name) == old:
+            renamed[name] = new
+    return renamed
 
 
 def unknown_setting(name: str, known: Iterable[str]) -> UsageError:

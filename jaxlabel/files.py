@@ -1,4 +1,8 @@
-"""Write files atomically, and turn system errors on writing into messages of one line."""
+"""Write files atomically, read them, and turn system errors into messages of one line.
+
+The files that other programs read have a version, which `VERSIONS` holds. Their JSON Schemas are in
+the folder runlog/schemas.
+"""
 
 import contextlib
 import errno
@@ -12,7 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxlabel.errors import JaxlabelError
+from jaxlabel.errors import JaxlabelError, UsageError
+
+# The current version of each kind of file. A change that would mislead an older reader makes a new
+# version. Version 0.1.0 of jaxlabel wrote no versions; such files are read as version 1.
+BUNDLE = "jaxlabel bundle"  # the config.json of an exported model names its kind
+VERSIONS = {"config.json": 1, "metrics.jsonl": 1, "result.json": 1, BUNDLE: 1}
 
 
 @contextlib.contextmanager
@@ -94,6 +103,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
     Raises:
       JaxlabelError: the file is not valid JSON, or its value is not an object.
+      UsageError: a newer jaxlabel wrote the file, so this one may misunderstand it.
     """
     try:
         value = json.loads(path.read_bytes())
@@ -103,7 +113,52 @@ def read_json(path: Path) -> dict[str, Any] | None:
         raise JaxlabelError(f"{path} is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise JaxlabelError(f"{path} holds no JSON object")
+    _check_version(path, value)
     return value
+
+
+def read_settings(workdir: Path) -> dict[str, Any] | None:
+    """Return the settings in a run's config.json, without its version; None if there is no file.
+
+    Raises:
+      JaxlabelError: the file cannot be read, as in `read_json`.
+    """
+    settings = read_json(workdir / "config.json")
+    return settings and {name: value for name, value in settings.items() if name != "version"}
+
+
+def with_version(kind: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a file with its version as the first entry.
+
+    Args:
+      kind: a key of VERSIONS, such as "config.json".
+      value: the content.
+    """
+    return {"version": VERSIONS[kind], **value}
+
+
+def _check_version(path: Path, value: Mapping[str, Any]) -> None:
+    """Raise an error if a newer jaxlabel wrote a file, or one line of it.
+
+    Args:
+      path: the file. Only the files in VERSIONS are checked.
+      value: the content of the file or of the line. A missing version stands for version 1.
+
+    Raises:
+      UsageError: the version is newer than the one in VERSIONS.
+      JaxlabelError: the version is not a whole number.
+    """
+    kind = value["kind"] if value.get("kind") == BUNDLE else path.name
+    version = value.get("version", 1)
+    if kind not in VERSIONS:
+        return
+    if not isinstance(version, int) or version < 1:
+        raise JaxlabelError(f"{path} is damaged: its version is {version!r}, not a whole number")
+    if version > VERSIONS[kind]:
+        raise UsageError(
+            f"{path} has version {version}, and this jaxlabel reads versions up to "
+            f"{VERSIONS[kind]}: update jaxlabel, or use the one that wrote the file"
+        )
 
 
 def json_line(value: Mapping[str, Any]) -> bytes:
@@ -123,6 +178,7 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
 
     Raises:
       JaxlabelError: a line other than the last is not a JSON object.
+      UsageError: a newer jaxlabel wrote the file, so this one may misunderstand it.
     """
     content = path.read_bytes() if path.exists() else b""
     values, size = [], 0
@@ -135,6 +191,7 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
             if size + len(line) < len(content):
                 raise JaxlabelError(f"{path}: line {number} is not a JSON object")
             break
+        _check_version(path, value)
         values.append(value)
         size += len(line)
     return values, size

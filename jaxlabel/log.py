@@ -15,7 +15,7 @@ class Log(Protocol):
     """
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
-        """Write the metrics of one step to metrics.jsonl and to TensorBoard.
+        """Write the metrics of one step to metrics.jsonl and to the sinks, such as TensorBoard.
 
         Args:
           phase: the name of the training phase.
@@ -24,10 +24,10 @@ class Log(Protocol):
         """
 
     def images(self, name: str, step: int, images: np.ndarray) -> None:
-        """Write uint8 images of shape (n, h, w, c) to TensorBoard, joined to one large image.
+        """Write uint8 images of shape (n, h, w, c) to the sinks, joined to one large image.
 
         Args:
-          name: the name under which TensorBoard shows the images.
+          name: the name under which the sinks show the images.
           step: the number of the training step.
         """
 

@@ -10,18 +10,8 @@ else as it is; a line that has no old name stays the same to the byte.
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
-from jaxlabel.config import RENAMED, RENAMED_VALUES
-
-
-def migrate_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings with old names and values replaced by the current ones."""
-    renamed = {RENAMED.get(name, name): value for name, value in config.items()}
-    for (name, old), new in RENAMED_VALUES.items():
-        if renamed.get(name) == old:
-            renamed[name] = new
-    return renamed
+from jaxlabel.config import with_current_names
 
 
 def migrate_line(line: str) -> str:
@@ -31,11 +21,11 @@ def migrate_line(line: str) -> str:
     """
     result = json.loads(line)
     config = result.get("config")
-    if not isinstance(config, dict) or migrate_settings(config) == config:
+    if not isinstance(config, dict) or with_current_names(config) == config:
         return line
     ordered = list(result) == sorted(result)
     return json.dumps(
-        result | {"config": migrate_settings(config)}, sort_keys=ordered, ensure_ascii=False
+        result | {"config": with_current_names(config)}, sort_keys=ordered, ensure_ascii=False
     )
 
 

@@ -184,7 +184,7 @@ class LabelableImages:
 
     @functools.cached_property
     def _all(self) -> set[str]:
-        settings = files.read_json(self._workdir / "config.json")
+        settings = files.read_settings(self._workdir)
         if settings is None:
             raise UsageError(f"{self._workdir} has lost its config.json, which names the data set")
         options = Options(**{name: settings[name] for name in Options._fields if name in settings})

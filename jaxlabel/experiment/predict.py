@@ -13,6 +13,7 @@ from flax import nnx
 from jaxtyping import Float
 
 from jaxlabel import data, files, pretext
+from jaxlabel.config import with_current_names
 from jaxlabel.data.dataset import Dataset, options_of
 from jaxlabel.data.images import with_channels
 from jaxlabel.errors import JaxlabelError, UsageError
@@ -60,6 +61,7 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
       UsageError: the run is not finished, or was made by another version of jaxlabel.
       JaxlabelError: the checkpoint of the model is missing or does not fit the network's code.
     """
+    files.read_json(workdir / "config.json")  # raises an error if a newer jaxlabel wrote it
     result = files.read_json(workdir / "result.json")
     if result is None:
         raise UsageError(f"{workdir} holds no finished run: train it to its end first")
@@ -71,7 +73,7 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
         )
     kind = methods[result["method"]]
     try:
-        config = kind(**result["config"])
+        config = kind(**with_current_names(result["config"]))
     except TypeError as error:
         raise UsageError(
             f"{workdir} was written by another version of jaxlabel: {error}"

@@ -30,7 +30,7 @@ from jaxlabel.nets import native
 from jaxlabel.oracle import LabelStore, Oracle, spending
 from jaxlabel.report import write_report
 from jaxlabel.report.clusters import clusters_csv
-from jaxlabel.runlog import RunLog, dataset_snapshot, open_workdir, provenance
+from jaxlabel.runlog import RunLog, dataset_snapshot, open_workdir, provenance, sinks
 from jaxlabel.runlog.progress import Progress
 from jaxlabel.runlog.results import KEYS
 
@@ -68,12 +68,14 @@ def run(
         `workdir`.
     """
     config.validate(settings)
+    sinks.parse(settings.sinks)
     native.select(settings.cpu_kernels)
     options = options_of(settings)
     # Load the data before config.json is written: a misspelled path must not claim the directory.
     dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
     cache.begin(str(workdir.resolve()), ":".join(native.selected()[:2]))
-    with open_workdir(workdir, settings_without_password(settings), progress) as log:
+    chosen, defaults = settings_without_password(settings), dataclasses.asdict(type(settings)())
+    with open_workdir(workdir, chosen, progress, defaults) as log:
         result = files.read_json(workdir / "result.json")
         if result is None:
             dataset = dataset or data.load(settings.data, options)
@@ -139,7 +141,7 @@ def _run_recipe(
     coloured = predictor.clusters if predictor.train_labels is None else predictor.train_labels
     if settings.map != "none" and predictor.features is not None and coloured is not None:
         log.arrays("map", **feature_map(predictor.features, coloured, settings.map))
-    return {
+    result = {
         "method": type(settings).__module__.removeprefix("jaxlabel.methods."),
         "dataset": dataset.name,
         "seed": settings.seed,
@@ -157,6 +159,7 @@ def _run_recipe(
         "classes": list(classes),
         "config": settings_without_password(settings),
     }
+    return files.with_version("result.json", result)
 
 
 def settings_without_password(settings: config.RunConfig) -> dict[str, Any]:

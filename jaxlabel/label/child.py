@@ -5,6 +5,7 @@ the pictures that the page has chosen for coming rounds. Then it trains like `ja
 ends when its standard input is closed, which happens when the page's process ends.
 """
 
+import dataclasses
 import json
 import os
 import sys
@@ -67,7 +68,9 @@ def _record_choices(
     from jaxlabel.experiment.run import settings_without_password
     from jaxlabel.runlog import open_workdir
 
-    with open_workdir(workdir, settings_without_password(settings)) as log:
+    defaults = dataclasses.asdict(type(settings)())
+    chosen_settings = settings_without_password(settings)
+    with open_workdir(workdir, chosen_settings, defaults=defaults) as log:
         for number, rows in chosen.items():
             if not len(query.restored_choice(log, int(number), num_images)):
                 query.save_indices(log, f"asked_{number}", np.array(rows, int), num_images)

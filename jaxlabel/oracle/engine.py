@@ -231,10 +231,10 @@ def _create_tables(engine: sa.Engine) -> None:
             version = connection.execute(sa.select(sa.func.max(schema.versions.c.version))).scalar()
     if exists:
         if version != schema.VERSION:
+            remedy = "update jaxlabel" if (version or 0) > schema.VERSION else "name another store"
             raise StoreError(
                 f"the label store {location(engine)} has version {version}, this jaxlabel uses "
-                f"version {schema.VERSION}: use the jaxlabel version that made it, or name another "
-                "store"
+                f"version {schema.VERSION}: {remedy}, or use the jaxlabel version that made it"
             )
         if lacks_votes:  # made by a version without the labelling page
             with transaction(engine, write=True) as connection:

@@ -41,7 +41,7 @@ def read_run(workdir: Path) -> Run:
       UsageError: the directory has no config.json, so it is not that of a run.
       JaxlabelError: a file is broken.
     """
-    config = files.read_json(workdir / "config.json")
+    config = files.read_settings(workdir)
     if config is None:
         raise UsageError(f"{workdir} is not a work directory: it has no config.json")
     result = files.read_json(workdir / "result.json") or {}

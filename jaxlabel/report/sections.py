@@ -24,7 +24,7 @@ COLUMNS = (
     "peek_accuracy",
 )  # fmt: skip
 SHOWN_APART = ("rounds", "audit")  # phases whose metrics are in the first chart
-RECORD_KEYS = ("phase", "step", "seconds")  # keys of a record that are not metrics
+RECORD_KEYS = ("version", "phase", "step", "seconds")  # keys of a record that are not metrics
 
 Section = dict[str, Any]
 

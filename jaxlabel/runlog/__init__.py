@@ -8,9 +8,7 @@ result.json, tensorboard/, checkpoints/NAME/, artifacts/NAME.npz.
 import contextlib
 import io
 import os
-import shlex
 import shutil
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,29 +23,32 @@ from jaxlabel.report import figures
 from jaxlabel.report.confusion import confusion_figure
 from jaxlabel.runlog import records, workdir
 from jaxlabel.runlog.progress import Progress
-from jaxlabel.runlog.tensorboard import Events
+from jaxlabel.runlog.sinks import Sinks
 
-RESERVED = ("phase", "step", "seconds")  # keys of a line of metrics.jsonl beside the metrics
+RESERVED = ("version", "phase", "step", "seconds")  # keys of a record beside the metrics
 
 
 def open_workdir(
-    path: Path | str, config: Mapping[str, Any], progress: Progress | None = None
-) -> "RunLog":
+    path: Path | str, config: Mapping[str, Any], progress: Progress | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> "RunLog":  # fmt: skip
     """Open the log of a run in the directory `path`, to start the run or to continue it.
 
     Args:
       path: the run's directory; it is created if it is missing.
       config: the settings; a run that has started to buy labels continues only with equal ones.
       progress: the display of progress; None stands for a new one on standard error.
+      defaults: the values of settings that an older jaxlabel, which began the run, did not know.
 
     Raises:
-      UsageError: another process uses the directory, or it holds other settings or other files.
+      UsageError: another process uses the directory, or it holds other settings or other files, or
+        files of a newer jaxlabel.
     """
     path = Path(path)
     workdir.check_is_run_directory(path)
-    log = RunLog(path, progress)
+    log = RunLog(path, progress, config.get("sinks", "tensorboard"))
     try:
-        workdir.write_or_check_config(path, config)
+        workdir.write_or_check_config(path, config, defaults)
     except BaseException:
         log.close()
         raise
@@ -63,28 +64,25 @@ class RunLog:
     Args:
       path: the run's directory.
       progress: the display of progress; None stands for a new one on standard error.
+      sinks: names of the programs that get the metrics too, such as "tensorboard,wandb".
     """
 
-    def __init__(self, path: Path | str, progress: Progress | None = None):
+    def __init__(
+        self, path: Path | str, progress: Progress | None = None, sinks: str = "tensorboard"
+    ):
         self.workdir = Path(path)
-        self._lock = workdir.take_lock(self.workdir)
-        workdir.delete_partial_files(self.workdir)
         self._progress = progress or Progress()
-        self._events = Events(self.workdir / "tensorboard")
+        self._sinks = Sinks(self.workdir, sinks, self.say)
         self._managers: dict[str, Any] = {}
-        logged = records.repair_and_read(self.workdir / "metrics.jsonl")
-        self._written = {(record["phase"], record["step"]) for record in logged}
-        drawn = records.repair_and_read(self.workdir / ".sheets.jsonl")
-        self._sheets = {(record["name"], record["step"]) for record in drawn}
-        self._session = files.read_json(self.workdir / "session.json") or {}
-        used = [record["seconds"] for record in logged] + [self._session.get("seconds", 0.0)]
-        self._before, self._began, self._beat = max(used), time.monotonic(), -float("inf")
-        # A finished run is only read: its time and its command stay as they are.
-        self._is_finished = (self.workdir / "result.json").exists()
+        self._written: set[tuple[str, int]] = set()
         self._num_classes = -1  # unknown until `classes` is called
-        self._session["sessions"] = self._session.get("sessions", 0) + 1
-        self._session["command"] = command_of_process()
-        self._write_session()
+        self._lock = workdir.take_lock(self.workdir)
+        try:
+            workdir.delete_partial_files(self.workdir)
+            self._begin_session()
+        except BaseException:
+            os.close(self._lock)
+            raise
 
     @property
     def seconds(self) -> float:
@@ -92,7 +90,7 @@ class RunLog:
         return self._before + time.monotonic() - self._began
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
-        """Log metrics to the file metrics.jsonl and to TensorBoard.
+        """Log metrics to the file metrics.jsonl and to the sinks, such as TensorBoard.
 
         Nothing is logged if metrics of this `phase` and `step` were logged before: a run that is
         continued from a checkpoint repeats some steps.
@@ -103,31 +101,29 @@ class RunLog:
           values: the metrics by name, such as "loss". TensorBoard shows "classifier/loss".
 
         Raises:
-          ValueError: a metric is named phase, step or seconds.
+          ValueError: a metric is named version, phase, step or seconds.
         """
         if (phase, step) in self._written:
             return
         if clash := values.keys() & set(RESERVED):
-            raise ValueError(
-                f"{phase}: {', '.join(sorted(clash))} is a key of every record: rename the metric"
-            )
+            raise ValueError(f"{phase}: {', '.join(sorted(clash))} is in every record: rename it")
         numbers = {name: records.as_python_number(value) for name, value in values.items()}
-        # TensorBoard is written first. A kill between the two writes then repeats a point when the
+        # The sinks are written first. A kill between the two writes then repeats a point when the
         # step is replayed, but never loses one.
-        self._events.scalars(phase, step, numbers)
+        self._sinks.scalars(phase, step, numbers)
         record = {"phase": phase, "step": step, "seconds": round(self.seconds, 3), **numbers}
-        records.append(self.workdir / "metrics.jsonl", record)
+        records.append(self.workdir / "metrics.jsonl", files.with_version("metrics.jsonl", record))
         self._written.add((phase, step))
         self._write_session()
 
     def images(self, name: str, step: int, images: np.ndarray) -> None:
-        """Arrange uint8 images (n, h, w, c) in one picture, and write the picture to TensorBoard.
+        """Arrange uint8 images (n, h, w, c) in one picture, and write it to the sinks.
 
         Nothing is written if `images` is empty, or if a picture with this `name` and `step` exists.
         """
         if (name, step) in self._sheets or not len(images):
             return
-        self._events.image(name, step, figures.sheet(images))
+        self._sinks.image(name, step, figures.sheet(images))
         records.append(self.workdir / ".sheets.jsonl", {"name": name, "step": step})
         self._sheets.add((name, step))
 
@@ -227,19 +223,18 @@ class RunLog:
         self._written = {pair for pair in self._written if pair[0] != name}
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Write the run's `result` to result.json, and add a summary to TensorBoard.
+        """Write the run's `result` to result.json, and add a summary to the sinks.
 
-        The summary consists of the confusion matrix, the settings, and the main metrics.
+        The summary consists of the confusion matrix and the main metrics.
         """
         confusion = self.workdir / "artifacts" / "confusion.npz"
         if confusion.exists():
             with np.load(confusion) as arrays:
                 picture = confusion_figure(arrays["matrix"], result.get("classes", ()))
-            self._events.image("confusion", 0, picture)
+            self._sinks.image("confusion", 0, picture)
         names = ("test_accuracy", "train_label_accuracy", "labels_spent", "seconds")
         metrics = {name: result[name] for name in names if result.get(name) is not None}
-        config = files.read_json(self.workdir / "config.json") or result.get("config", {})
-        self._events.hparams(config, metrics)
+        self._sinks.finish(metrics)
         files.write_json(self.workdir / "result.json", result)
         self._write_session(now=True)
 
@@ -249,7 +244,7 @@ class RunLog:
             return
         self._progress.close()
         try:
-            self._events.close()
+            self._sinks.close()
             for manager in self._managers.values():
                 manager.close()
             self._write_session(now=True)
@@ -267,6 +262,22 @@ class RunLog:
         # On a full disk the last writes fail as well; the first error is the one to report.
         with contextlib.suppress(*([JaxlabelError] if error is not None else [])):
             self.close()
+
+    def _begin_session(self) -> None:
+        """Read what earlier sessions of the run have logged, and record that a session begins."""
+        logged = records.repair_and_read(self.workdir / "metrics.jsonl")
+        self._written = {(record["phase"], record["step"]) for record in logged}
+        drawn = records.repair_and_read(self.workdir / ".sheets.jsonl")
+        self._sheets = {(record["name"], record["step"]) for record in drawn}
+        self._session = files.read_json(self.workdir / "session.json") or {}
+        self._sinks.run_ids = self._session.setdefault("sinks", {})
+        used = [record["seconds"] for record in logged] + [self._session.get("seconds", 0.0)]
+        self._before, self._began, self._beat = max(used), time.monotonic(), -float("inf")
+        # A finished run is only read: its time and its command stay as they are.
+        self._is_finished = (self.workdir / "result.json").exists()
+        self._session["sessions"] = self._session.get("sessions", 0) + 1
+        self._session["command"] = workdir.command_of_process()
+        self._write_session()
 
     def _checkpoint_manager(self, name: str) -> tuple[Any, Path]:
         """Return the Orbax manager and the folder of the checkpoints saved under `name`."""
@@ -287,14 +298,3 @@ class RunLog:
             self._beat = time.monotonic()
             self._session["seconds"] = round(self.seconds, 3)
             files.write_json(self.workdir / "session.json", self._session, durable=False)
-
-
-def command_of_process() -> str:
-    """Return the shell command that started this process, with passwords removed."""
-    arguments = [files.without_password(text) for text in sys.argv[1:]]
-    program = Path(sys.argv[0])
-    if program.name in ("jaxlabel", "__main__.py"):
-        return shlex.join(["jaxlabel", *arguments])
-    is_inside = program.is_absolute() and program.is_relative_to(Path.cwd())
-    shown = program.relative_to(Path.cwd()) if is_inside else program
-    return shlex.join(["python", str(shown), *arguments])

@@ -4,7 +4,6 @@ The writer of tensorboardX is not used: its thread hangs forever when the disk i
 that it buffers are lost when the process is killed. Only its messages and checksums are used.
 """
 
-import math
 import os
 import socket
 import struct
@@ -42,14 +41,21 @@ class Events:
 
     Args:
       folder: the folder of the file.
+      config: the settings of the run by name, for TensorBoard's table of runs; texts, numbers and
+        truth values are shown.
     """
 
-    def __init__(self, folder: Path):
+    run_id = ""  # TensorBoard knows a run by its folder
+
+    def __init__(self, folder: Path, config: Mapping[str, Any] | None = None):
         self._folder = folder
+        self._settings = {
+            k: v for k, v in (config or {}).items() if isinstance(v, str | bool | int | float)
+        }
         self._file: Any = None
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
-        """Write metrics to TensorBoard. Infinite and NaN values are skipped.
+        """Write metrics to TensorBoard.
 
         Args:
           phase: the part of the run that the metrics belong to, such as "classifier".
@@ -58,8 +64,7 @@ class Events:
         """
         summary = _summary()
         for name, value in values.items():
-            if math.isfinite(value):
-                self._write_event(summary.scalar(f"{phase}/{name}", value), step)
+            self._write_event(summary.scalar(f"{phase}/{name}", value), step)
         self._flush()
 
     def image(self, name: str, step: int, image: UInt8[np.ndarray, "h w c"]) -> None:
@@ -70,17 +75,15 @@ class Events:
         self._write_event(summary.image(name, image, dataformats=formats), step)
         self._flush()
 
-    def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    def finish(self, metrics: Mapping[str, float]) -> None:
         """Write a run's settings and final metrics, which TensorBoard shows in its table of runs.
 
         Args:
-          config: the settings by name; only texts, numbers and truth values are written.
           metrics: the final metrics by name, such as "test_accuracy".
         """
         summary = _summary()
-        settings = {k: v for k, v in config.items() if isinstance(v, str | bool | int | float)}
         tagged = {f"hparam/{name}": value for name, value in metrics.items()}
-        for message in summary.hparams(settings, tagged):
+        for message in summary.hparams(self._settings, tagged):
             self._write_event(message, 0)
         for name, value in tagged.items():
             self._write_event(summary.scalar(name, value), 0)

@@ -5,11 +5,14 @@ import errno
 import fcntl
 import json
 import os
+import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jaxlabel import files
+from jaxlabel.config import with_current_names
 from jaxlabel.errors import JaxlabelError, UsageError
 
 LOCK = ".lock"
@@ -19,6 +22,7 @@ IMAGES = "images.json"  # written when a run has read its images
 OWN = (LOCK, "session.json")
 # Endings of files that a shell or Slurm may have created before the run began.
 CONSOLE = (".log", ".out", ".err")
+CHANGEABLE = ("sinks",)  # settings that may change when a run is continued
 
 
 def check_is_run_directory(workdir: Path) -> None:
@@ -87,7 +91,9 @@ def delete_partial_files(workdir: Path) -> None:
                 path.unlink()
 
 
-def write_or_check_config(workdir: Path, config: Mapping[str, Any]) -> None:
+def write_or_check_config(
+    workdir: Path, config: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> None:
     """Write a run's settings to config.json, or compare them with the settings recorded there.
 
     Recorded settings that differ are replaced if the recorded run has not started to buy labels;
@@ -96,24 +102,29 @@ def write_or_check_config(workdir: Path, config: Mapping[str, Any]) -> None:
     Args:
       workdir: the run's directory, which holds config.json.
       config: the settings by name.
+      defaults: the value of a setting that the recorded run did not know, by name.
 
     Raises:
       UsageError: the directory holds a run with other settings, which has started to buy labels;
         the message names the settings that differ.
     """
     path = workdir / "config.json"
-    wanted = json.loads(json.dumps(files.to_json_types(config)))
-    recorded = files.read_json(path)
+    wanted, known = (
+        json.loads(json.dumps(files.to_json_types(values))) for values in (config, defaults or {})
+    )
+    recorded = files.read_settings(workdir)
     if recorded is None:
-        files.write_json(path, wanted)
+        files.write_json(path, files.with_version("config.json", wanted))
         return
+    recorded = known | with_current_names(recorded)
     different = [
         f"{key} is {_setting_as_json(recorded, key)} there and {_setting_as_json(wanted, key)} here"
         for key in sorted(recorded.keys() | wanted.keys())
-        if key not in recorded or key not in wanted or recorded[key] != wanted[key]
+        if key not in CHANGEABLE
+        and (key not in recorded or key not in wanted or recorded[key] != wanted[key])
     ]
     if different and not any((workdir / name).exists() for name in (RUN, "result.json")):
-        files.write_json(path, wanted)
+        files.write_json(path, files.with_version("config.json", wanted))
         (workdir / IMAGES).unlink(missing_ok=True)
         return
     if different:
@@ -142,3 +153,14 @@ def reuse_labels_hint(workdir: Path) -> str:
 def _setting_as_json(config: Mapping[str, Any], key: str) -> str:
     """Return the value of the setting `key` as JSON text, or "not set" if `config` lacks it."""
     return json.dumps(config[key], ensure_ascii=False) if key in config else "not set"
+
+
+def command_of_process() -> str:
+    """Return the shell command that started this process, with passwords removed."""
+    arguments = [files.without_password(text) for text in sys.argv[1:]]
+    program = Path(sys.argv[0])
+    if program.name in ("jaxlabel", "__main__.py"):
+        return shlex.join(["jaxlabel", *arguments])
+    is_inside = program.is_absolute() and program.is_relative_to(Path.cwd())
+    shown = program.relative_to(Path.cwd()) if is_inside else program
+    return shlex.join(["python", str(shown), *arguments])

@@ -26,7 +26,7 @@ def result(run: Run, workdir: Path) -> dict[str, Any] | None:
       The content of the run's result.json; None if the run has not finished or had other settings.
     """
     folder = workdir / "runs" / run.name
-    config, content = (files.read_json(folder / n) for n in ("config.json", "result.json"))
+    config, content = files.read_settings(folder), files.read_json(folder / "result.json")
     return content if config is not None and _settings_agree(config, run, run.config) else None
 
 
@@ -40,7 +40,7 @@ def move_outdated_folder(run: Run, workdir: Path) -> None:
       workdir: the directory for all files of the experiment's runs.
     """
     folder = workdir / "runs" / run.name
-    config = files.read_json(folder / "config.json")
+    config = files.read_settings(folder)
     if config is None or _settings_agree(config, run, run.config):
         return
     free = (workdir / "earlier" / f"{run.name}-{n}" for n in itertools.count(1))

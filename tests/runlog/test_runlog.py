@@ -12,6 +12,7 @@ from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.runlog import RunLog, open_workdir
 
 CONFIG = {"data": "digits", "seed": 0, "budget": 64.0, "sizes": (1, 2)}
+WRITTEN = {"version": 1, **CONFIG, "sizes": [1, 2]}
 
 
 def lines(path):
@@ -25,7 +26,7 @@ def test_a_directory_accepts_its_own_configuration_again(tmp_path):
     for sessions in (1, 2):
         with open_workdir(tmp_path / "a" / "b", CONFIG):
             pass
-        assert json.loads((tmp_path / "a/b/config.json").read_text()) == {**CONFIG, "sizes": [1, 2]}
+        assert json.loads((tmp_path / "a/b/config.json").read_text()) == WRITTEN
         assert json.loads((tmp_path / "a/b/session.json").read_text())["sessions"] == sessions
 
 
@@ -82,7 +83,7 @@ def test_a_replayed_record_is_written_once_and_kept_as_it_was(tmp_path):
             log.scalars("train", 100, {"loss": 7.0})
     one, other = lines(tmp_path / "metrics.jsonl")
     assert {**one, "seconds": 0} == {
-        "phase": "train", "step": 100, "seconds": 0, "loss": 1.0, "labels": 3
+        "version": 1, "phase": "train", "step": 100, "seconds": 0, "loss": 1.0, "labels": 3
     }  # fmt: skip
     assert isinstance(one["labels"], int) and other["loss"] is None
 

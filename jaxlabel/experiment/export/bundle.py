@@ -28,8 +28,6 @@ from jaxlabel.experiment.predict import Trained, load
 from jaxlabel.nets.layers import compute_dtype
 from jaxlabel.predictor import predict_probabilities
 
-VERSION = 1
-KIND = "jaxlabel bundle"
 # The packages that each format needs, by their names in Python.
 FORMATS = {
     "safetensors": ("safetensors",),
@@ -120,7 +118,7 @@ def check_free(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()):
         if not (out / "config.json").is_file():
             raise UsageError(f"--out={out} is not empty and no bundle: name another directory")
-        if (files.read_json(out / "config.json") or {}).get("kind") != KIND:
+        if (files.read_json(out / "config.json") or {}).get("kind") != files.BUNDLE:
             raise UsageError(f"--out={out} is a run's work directory: name another directory")
 
 
@@ -132,7 +130,7 @@ def public_record(record: dict[str, Any]) -> dict[str, Any]:
     config = {name: "" if name in PRIVATE else value for name, value in record["config"].items()}
     if ":" in str(config.get("data", "")):
         config["data"] = f"{config['data'].partition(':')[0]}:{record['dataset']}"
-    return record | {"config": config}
+    return files.with_version("result.json", record | {"config": config})
 
 
 def _model_files(
@@ -236,8 +234,8 @@ def configuration(
     count = int(record.get("clusters", 0)) if clusters else len(trained.classes)
     names = [f"cluster {number}" for number in range(count)] if clusters else trained.classes
     return {
-        "kind": KIND,
-        "version": VERSION,
+        "kind": files.BUNDLE,
+        "version": files.VERSIONS[files.BUNDLE],
         "classes": list(names),
         "gives": trained.gives,
         "image": {

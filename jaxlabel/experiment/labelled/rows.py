@@ -73,7 +73,7 @@ def collect(workdir: Path, sure: float) -> Labelled:
       UsageError: the run has not started to buy labels, or its model predicts no classes.
       DataError: the images of the run cannot be read.
     """
-    settings = files.read_json(workdir / "config.json")
+    settings = files.read_settings(workdir)
     recorded = files.read_json(workdir / RUN)
     if settings is None or recorded is None:
         raise UsageError(f"{workdir} has asked for no label yet")
