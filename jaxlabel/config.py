@@ -115,6 +115,11 @@ class RunConfig:
     store: str = setting(
         "", "the SQL URL of the label store; empty: a SQLite file in the work directory"
     )
+    labels: str = setting(
+        "", "the SQL table that answers instead of a person, which is only read: "
+        "postgresql://USER@HOST/DATABASE?table=TABLE&id=COLUMN&label=COLUMN, or sqlite:///FILE?...; "
+        "&match=path, stem or number says what the id column holds",
+    )  # fmt: skip
     account: str = setting(
         "", "the name of the account that is charged for labels; empty: an account of this run only"
     )

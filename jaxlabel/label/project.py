@@ -82,6 +82,9 @@ def begin(settings: Any, workdir: Path) -> Project:
       StoreError: the label store cannot be used.
     """
     options = options_of(settings)
+    if settings.labels:
+        raise UsageError("config.labels names a table that answers: use jaxlabel train, which "
+                         "needs no person")  # fmt: skip
     if data.has_labels(settings.data, options):
         raise UsageError(
             f"{settings.data} has labels of its own: use jaxlabel train, which needs no person"

@@ -5,7 +5,7 @@ import os
 import sqlite3
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -208,12 +208,17 @@ def location(engine: sa.Engine) -> str:
     return f"{url.database or ''} on {url.host or url.query.get('host') or 'this machine'}"
 
 
-def explain(error: Exception) -> str:
-    """Return a database's error message in one line, followed by advice from ADVICE if any fits."""
+def explain(error: Exception, advice: Sequence[tuple[str, str]] = ADVICE) -> str:
+    """Return a database's error message in one line, followed by the first advice that fits.
+
+    Args:
+      error: the error of SQLAlchemy or of a database driver.
+      advice: pairs of a part of an error message and the advice for the user.
+    """
     reason = " ".join(str(getattr(error, "orig", None) or error).split())
-    for clue, advice in ADVICE:
+    for clue, hint in advice:
         if clue in reason.lower():
-            return f"{reason[:300]}; {advice}"
+            return f"{reason[:300]}; {hint}"
     return reason[:300]
 
 

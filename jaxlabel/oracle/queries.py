@@ -19,8 +19,10 @@ from jaxlabel.oracle.schema import accounts, classes, from_units, label_sets, la
 def lookup(
     connection: sa.Connection,
     query: sa.Select[Any],
-    column: sa.Column[str],
-    items: Iterable[str],
+    column: sa.ColumnElement[Any],
+    items: Iterable[Any],
+    *,
+    kind: Any = sa.Text,
     **parameters: Any,
 ) -> Sequence[sa.Row[Any]]:
     """Return the rows of a database query whose `column` has one of the given items.
@@ -33,6 +35,7 @@ def lookup(
       query: the SELECT statement, without a condition on the items.
       column: the column that contains the ids of images.
       items: the ids to search for.
+      kind: the SQL type of the ids.
       parameters: values of further bound parameters of `query`, by name.
     """
     if _is_sqlite(connection):
@@ -40,7 +43,7 @@ def lookup(
         value: Any = json.dumps(list(items))
         query = query.where(column.in_(sa.select(table.c.value)))
     else:
-        array = sa.bindparam("items", type_=postgresql.ARRAY(sa.Text))
+        array = sa.bindparam("items", type_=postgresql.ARRAY(kind))
         value = list(items)
         query = query.where(column == sa.any_(array))
     return connection.execute(query, {"items": value, **parameters}).all()
