@@ -55,7 +55,8 @@ COMMANDS = (
             Flag("workdir", "the directory for everything that the run writes; without this flag, "
                  "runs/label_NAME of the folder. The same command continues the page and the run; "
                  "jaxlabel train can continue the run too", "DIR", ""),
-            Flag("budget", "the number of labels that may be bought, as --config.budget", "N", ""),
+            Flag("budget", "the number of labels that may be bought, or the minutes that you have, "
+                 "such as 30m, as --config.budget", "N", ""),
             Flag("target", "the accuracy to certify, such as 0.95, as --config.target; without it "
                  "nothing is certified", "FRACTION", ""),
             Flag("port", "the port on which the page listens; 0: a free one", "N", 0),

@@ -10,7 +10,7 @@ from ml_collections import config_flags
 
 from jaxlabel.cli import arguments
 from jaxlabel.cli.arguments import Command
-from jaxlabel.config import RunConfig, unknown_setting, validate
+from jaxlabel.config import RunConfig, minutes_of, unknown_setting, validate
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment import configfile
 
@@ -73,7 +73,7 @@ def load_config(words: list[str], default: str) -> Loaded:
     Raises:
       UsageError: the file is missing or broken, it has no such variant, or a setting is unknown.
     """
-    words, file, variant = _split_off_config_file(words, default)
+    words, file, variant = _split_off_config_file(_with_minutes(words), default)
     config = configfile.load(file, variant, _last_value_of_setting("preset", words))
     names = {field.name for field in dataclasses.fields(config)}
     for name in map(_setting_name, words):
@@ -124,6 +124,25 @@ def _split_off_config_file(words: list[str], default: str) -> tuple[list[str], s
             raise UsageError("--config takes a file: --config=configs/NAME.py[:VARIANT]")
     file, colon, variant = chosen.partition(":")
     return rest, configfile.find(file), colon + variant
+
+
+def _with_minutes(words: list[str]) -> list[str]:
+    """Replace --config.budget=30m by a budget without limit and the setting `minutes`."""
+    found: list[str] = []
+    pending = list(words)
+    while pending:
+        word = pending.pop(0)
+        name, equals, value = word.partition("=")
+        if _setting_name(word) == "budget" and (equals or pending):
+            value = value if equals else pending.pop(0)
+            minutes = minutes_of(value)
+            given = [f"{name}={value}"] if minutes is None else [
+                f"{name}=inf", f"--config.minutes={minutes!r}"
+            ]  # fmt: skip
+            found += given
+        else:
+            found.append(word)
+    return found
 
 
 def _last_value_of_setting(setting: str, words: list[str]) -> str:

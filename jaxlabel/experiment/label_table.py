@@ -46,7 +46,7 @@ def open_answers(settings: RunConfig, dataset: Dataset, say: Callable[[str], Non
         say(f"{table.place} has no index that begins with {table.key.key}: each question may read "
             "the whole table")  # fmt: skip
     items = dataset.train_items.tolist()
-    id_of = {item: id for item, id in reversed(list(zip(items, ids, strict=True)))}
+    id_of = dict(reversed(list(zip(items, ids, strict=True))))  # of copies, the first counts
     return Answers(answer=functools.partial(_answer, table, id_of))
 
 

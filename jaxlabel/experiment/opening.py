@@ -1,14 +1,16 @@
 """Open a run's label store and account, and make the oracle from which it buys labels."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 from jaxlabel import config, data
 from jaxlabel.data import importing
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import UsageError
-from jaxlabel.experiment import account, label_table
+from jaxlabel.experiment import account, label_table, person_time
 from jaxlabel.experiment.answers import Answers
+from jaxlabel.experiment.person_time import FIRST_GUESS, TimedOracle, labels_in
 from jaxlabel.oracle import LabelStore, Oracle
 from jaxlabel.runlog import RunLog
 
@@ -22,6 +24,7 @@ def make_oracle(
     The oracle (the object that sells labels and keeps the budget) asks the table that the setting
     `labels` names, or else the function `answers.answer`, for labels that the database lacks.
     """
+    person_time.check(settings, dataset, answers)
     if settings.labels:
         answers = label_table.open_answers(settings, dataset, log.say)
     url = account.store_url(settings.store, workdir)
@@ -30,7 +33,13 @@ def make_oracle(
         answers.prepare(store, dataset)
     payer = account.account_name(settings.account, workdir, dataset, url)
     store.open_account(payer, dataset.name, settings.budget)
-    return Oracle(
+    make: Callable[..., Oracle] = Oracle
+    if settings.minutes:
+        make = functools.partial(TimedOracle, settings.minutes, workdir)
+        first = labels_in(settings.minutes, 0.0, 0)
+        log.say(f"{settings.minutes:g} minutes are about {first:.0f} labels of {FIRST_GUESS:g} s; "
+                "your own times count as soon as there are any")  # fmt: skip
+    return make(
         store, payer, dataset.train_items.tolist(),
         num_classes=max(1, len(store.classes(dataset.name))),
         noise=settings.noise, seed=settings.seed, allow_peek=settings.may_peek(),
@@ -42,7 +51,7 @@ def _open_store(
     settings: config.RunConfig, options: Options, url: str, dataset: Dataset, workdir: Path,
     log: RunLog,
 ) -> LabelStore:  # fmt: skip
-    """Open the database of labels. If it lacks labels, copy those of the data set into it.
+    """Open the database of labels; if it lacks labels or prices, copy those of the data set.
 
     Args:
       settings: the configuration of the run.
@@ -57,7 +66,11 @@ def _open_store(
         needs all labels, because `settings` ask for noisy labels, or use labels that were not
         bought to decide when to stop.
     """
+    from jaxlabel.oracle.prices import set_prices
+
     store = LabelStore(url)
+    if dataset.costs is not None:
+        set_prices(store, dataset.name, dataset.train_items.tolist(), dataset.costs)
     missing = store.num_labelled(dataset.name, dataset.train_items) < len(dataset.train_items)
     importable = not settings.labels and data.has_labels(settings.data, options)
     if missing and not importable and (settings.may_peek() or settings.noise):

@@ -9,7 +9,7 @@ import jax
 from jaxlabel import cache, config, data, files
 from jaxlabel.data.dataset import Dataset, Options, options_of
 from jaxlabel.errors import JaxlabelError, LabelsMissing
-from jaxlabel.experiment import account
+from jaxlabel.experiment import account, person_time
 from jaxlabel.experiment.accuracies import final_accuracies
 from jaxlabel.experiment.answers import Answers, RunAgain
 from jaxlabel.experiment.feature_map import feature_map
@@ -125,6 +125,7 @@ def _run_recipe(
     if (oracle := answers.oracle) is None:
         oracle = make_oracle(settings, options, dataset, workdir, log, answers)
     else:
+        person_time.check(settings, dataset, answers)
         place = oracle.store.engine.url.render_as_string(hide_password=False)
         account.account_name(oracle.account, workdir, dataset, place)
     store, payer = oracle.store, oracle.account
@@ -155,6 +156,7 @@ def _run_recipe(
         "dataset": dataset.name,
         "seed": settings.seed,
         **_spending_entries(store, payer),
+        **person_time.entries(oracle),
         **final_accuracies(settings.data, options, dataset, store, predictor, log),
         "seconds": round(log.seconds, 2),
         "seconds_shared": cache.take_saved_seconds(),
@@ -233,6 +235,9 @@ def summary(result: dict[str, Any], workdir: Path) -> str:
     ]
     if result["peeked"]:
         lines.append("PEEKED: labels that the run did not buy decided when it stopped")
+    if "answer_seconds" in result:
+        minutes = result["answer_seconds"] / 60
+        lines.append(f"the answers took {minutes:.1f} of {result['config']['minutes']:g} minutes")
     if result["train_label_accuracy"] is not None:
         lines.append(f"training labels right: {100 * result['train_label_accuracy']:.2f}%")
     if result["test_accuracy"] is not None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from jaxlabel import data
-from jaxlabel.config import validate
+from jaxlabel.config import minutes_of, validate
 from jaxlabel.errors import UsageError
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.guard import Guard, Keys, keys
@@ -53,7 +53,7 @@ def settled(settings: Any, spec: str = "", budget: str = "", target: str = "") -
     Args:
       settings: a recipe's configuration.
       spec: the value of --data; a bare path stands for `folder:PATH`.
-      budget: the value of --budget, a number as text.
+      budget: the value of --budget, a number or minutes ("30m") as text.
       target: the value of --target, a number as text.
 
     Raises:
@@ -63,6 +63,8 @@ def settled(settings: Any, spec: str = "", budget: str = "", target: str = "") -
     if spec:
         known = spec.partition(":")[0] in data.SOURCES
         changes["data"] = spec if known else f"folder:{spec}"
+    if (minutes := minutes_of(budget)) is not None:
+        changes["minutes"], budget = minutes, "inf"
     for name, text in (("budget", budget), ("target", target)):
         if text:
             try:

@@ -231,7 +231,9 @@ def _create_tables(engine: sa.Engine) -> None:
     with transaction(engine) as connection:
         inspector = sa.inspect(connection)
         exists = inspector.has_table(schema.versions.name)
-        lacks_votes = exists and not inspector.has_table(schema.votes.name)
+        # tables of a later version than the one that made this database
+        missing = [table for table in (schema.votes, schema.prices)
+                   if exists and not inspector.has_table(table.name)]  # fmt: skip
         if exists:
             version = connection.execute(sa.select(sa.func.max(schema.versions.c.version))).scalar()
     if exists:
@@ -241,9 +243,10 @@ def _create_tables(engine: sa.Engine) -> None:
                 f"version {schema.VERSION}: use the jaxlabel version that made it, or name another "
                 "store"
             )
-        if lacks_votes:  # made by a version without the labelling page
-            with transaction(engine, write=True) as connection:
-                schema.votes.create(connection, checkfirst=True)
+        if missing:
+            # A database that this user may only read is read without them.
+            with contextlib.suppress(StoreError), transaction(engine, write=True) as connection:
+                schema.metadata.create_all(connection, missing)
         return
     if engine.dialect.name == "sqlite":
         _use_write_ahead_log(engine)

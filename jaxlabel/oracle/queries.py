@@ -13,7 +13,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from jaxlabel.errors import StoreError
 from jaxlabel.oracle.records import Account, LedgerRow
-from jaxlabel.oracle.schema import accounts, classes, from_units, label_sets, labels, votes
+from jaxlabel.oracle.schema import (
+    UNITS_PER_LABEL,
+    accounts,
+    classes,
+    from_units,
+    label_sets,
+    labels,
+    prices,
+    votes,
+)
 
 
 def lookup(
@@ -47,6 +56,30 @@ def lookup(
         value = list(items)
         query = query.where(column == sa.any_(array))
     return connection.execute(query, {"items": value, **parameters}).all()
+
+
+def prices_of(connection: sa.Connection, label_set: int, items: Iterable[str]) -> dict[str, int]:
+    """Return the price of each given item that has no label yet, in millionths.
+
+    It is the price that `jaxlabel.oracle.prices.set_prices` stored, or else UNITS_PER_LABEL.
+    `label_set` is the primary key of the label set.
+    """
+    if not (names := list(items)):
+        return {}
+    query = sa.select(prices.c.item, prices.c.cost).where(prices.c.label_set_id == label_set)
+    found = {row.item: row.cost for row in lookup(connection, query, prices.c.item, names)}
+    return {item: found.get(item, UNITS_PER_LABEL) for item in names}
+
+
+def stored_costs(connection: sa.Connection, label_set: int, items: Iterable[str]) -> dict[str, int]:
+    """Return the price of each given item, with a label or without, in millionths.
+
+    `label_set` is the primary key of the label set.
+    """
+    names = list(dict.fromkeys(items))
+    query = sa.select(labels.c.item, labels.c.cost).where(labels.c.label_set_id == label_set)
+    known = {row.item: row.cost for row in lookup(connection, query, labels.c.item, names)}
+    return known | prices_of(connection, label_set, (name for name in names if name not in known))
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:

@@ -112,7 +112,9 @@ def open_table(address: str) -> LabelTable:
 def has_rows(table: LabelTable, ids: Sequence[str]) -> bool:
     """Return True if the table has a row for at least one of the ids; no label is read."""
     query = sa.select(table.key).select_from(table.source).limit(1)
-    return bool(_select(table, query, [v for v in (_value(table, i) for i in ids) if v is not None]))
+    return bool(
+        _select(table, query, [v for v in (_value(table, i) for i in ids) if v is not None])
+    )
 
 
 def read_labels(table: LabelTable, ids: Sequence[str]) -> dict[str, str]:

@@ -72,3 +72,11 @@ def test_a_setting_that_was_renamed_says_its_new_name(path):
     config.alignment = "paid"
     with pytest.raises(UsageError, match="alignment=paid is now alignment=labelled"):
         validate(config)
+
+
+def test_a_budget_in_minutes_has_no_limit_on_labels(path):
+    for form in (["--config.budget=1h30m"], ["--config.budget", "1h30m"]):
+        config = read(path, *form)
+        assert (config.minutes, config.budget) == (90, float("inf"))
+    config = read(path, "--config.budget=64", "--config.minutes=2")
+    assert (config.minutes, config.budget) == (2, 64)

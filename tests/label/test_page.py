@@ -342,6 +342,8 @@ def test_the_command_settles_its_flags():
     config = command.settled(active.Config(), "pictures", "30", "0.9")
     assert (config.data, config.budget, config.target) == ("folder:pictures", 30, 0.9)
     assert command.settled(active.Config(), "idx:x").data == "idx:x"
+    timed = command.settled(active.Config(), budget="30m")
+    assert (timed.budget, timed.minutes) == (np.inf, 30)
     with pytest.raises(UsageError, match="--budget=many"):
         command.settled(active.Config(), budget="many")
     with pytest.raises(UsageError, match="ssh -N -L"):
