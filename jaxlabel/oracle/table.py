@@ -136,8 +136,9 @@ def read_labels(table: LabelTable, ids: Sequence[str]) -> dict[str, str]:
     for value, label in _select(table, query, list(dict.fromkeys(values.values()))):
         name = _class_name(table, value, label)
         if name and found.setdefault(value, name) != name:
-            raise DataError(f"{table.place} has the labels {found[value]!r} and {name!r} for the "
-                            f"{table.key.key} {value!r}: keep one")  # fmt: skip
+            both = " and ".join(map(repr, sorted((found[value], name))))
+            raise DataError(f"{table.place} has the labels {both} for the {table.key.key} "
+                            f"{value!r}: keep one")  # fmt: skip
     return {text: found[value] for text, value in values.items() if value in found}
 
 

@@ -46,8 +46,11 @@ def test_a_batch_is_one_select_and_names_are_quoted(store_url):
     make(store_url, NAME, ROWS)
     table = open_table(address(store_url))
     statements = []
-    sa.event.listen(table.engine, "before_cursor_execute",
-                    lambda _c, _cursor, text, values, *_: statements.append((text, values)))  # fmt: skip
+
+    @sa.event.listens_for(table.engine, "before_cursor_execute")
+    def note(_connection, _cursor, text, values, _context, _many):
+        statements.append((text, values))
+
     ids = ["a.png", "b/a.png", 'it\'s "odd".png', "null", "blank", "none", "twice"]
     assert read_labels(table, ids) == {
         "a.png": "cat", "b/a.png": "dog", "it's \"odd\".png": "Oil tank", "twice": "cat"
@@ -55,7 +58,7 @@ def test_a_batch_is_one_select_and_names_are_quoted(store_url):
     ((text, values),) = statements
     assert text.startswith("SELECT") and "odd" not in text and "odd" in str(values)
     assert has_rows(table, ["none", "null"]) and not has_rows(table, ["none", "' OR 1=1 --"])
-    with pytest.raises(DataError, match="labels 'cat' and 'dog' for the pic id 'both'|'dog' and"):
+    with pytest.raises(DataError, match="labels 'cat' and 'dog' for the pic id 'both'"):
         read_labels(table, ["both"])
     with pytest.raises(DataError, match="the label of the pic id 'long' is no class name"):
         read_labels(table, ["a.png", "long"])
