@@ -12,7 +12,7 @@ import jaxlabel
 from jaxlabel.errors import DataError, UsageError
 from jaxlabel.experiment import run as experiment
 from jaxlabel.label.project import begin
-from jaxlabel.methods import medoids, representatives
+from jaxlabel.methods import representatives
 from jaxlabel.oracle import LabelStore
 
 QUICK = {"classifier": "dense", "steps": 3, "map": "none", "image_size": 8}
@@ -81,16 +81,6 @@ def names_of(config):
     return dataset.train_items.tolist(), picture_ids(config.data, dataset, "path")
 
 
-def test_the_table_answers_question_by_question_in_many_rounds(pictures, tmp_path):
-    labels = sqlite_table(tmp_path / "truth.db", rows_of(pictures), key="TEXT")
-    config = medoids.Config(
-        data=f"folder:{pictures}", labels=labels, budget=10, target=1.0, neighbours=5,
-        image_size=8, code_steps=20, classifier_steps=20, components=3, batch_size=64, map="none",
-    )  # fmt: skip
-    result = experiment.run(config, tmp_path / "run")
-    assert 2 <= result["labels_spent"] <= 10 and sorted(result["classes"]) == ["end", "top"]
-
-
 def test_a_table_that_does_not_match_is_refused_before_anything_is_bought(pictures, tmp_path):
     labels = sqlite_table(tmp_path / "truth.db", [("else.png", "top")])
     config = representatives.Config(**QUICK, data=f"folder:{pictures}", labels=labels, budget=5)
@@ -103,19 +93,24 @@ def test_a_table_that_does_not_match_is_refused_before_anything_is_bought(pictur
     assert bought(tmp_path / "run") == []
 
 
-def test_arrays_take_their_number_and_the_page_takes_no_table(pictures, tmp_path):
+def test_pictures_may_be_named_by_their_number_and_a_person_takes_no_table(pictures, tmp_path):
+    kinds = [(number, name) for number, (_, name) in enumerate(rows_of(pictures))]
+    labels = sqlite_table(tmp_path / "truth.db", kinds, key="INTEGER PRIMARY KEY")
+    config = representatives.Config(
+        **QUICK, data=f"folder:{pictures}", labels=f"{labels}&match=number", budget=4
+    )
+    assert experiment.run(config, tmp_path / "run")["labels_spent"] == 4
+    truth = dict(zip(names_of(config)[0], (name for _, name in kinds), strict=True))
+    assert all(row.class_name == truth[row.item] for row in bought(tmp_path / "run"))
     images = np.random.default_rng(0).integers(0, 255, (12, 8, 8), np.uint8)
-    rows = [(number, f"kind {number % 2}") for number in range(12)]
-    labels = sqlite_table(tmp_path / "truth.db", rows, key="INTEGER PRIMARY KEY")
-    settings = {"recipe": "semisup", "preset": "tiny", "steps": 2, "budget": 4, "map": "none"}
     with pytest.raises(UsageError, match="have no file names: add match=number"):
-        jaxlabel.fit(images, labels=labels, **settings)
-    fitted = jaxlabel.fit(images, labels=f"{labels}&match=number", **settings)
-    assert sorted(fitted.classes) == ["kind 0", "kind 1"]
+        jaxlabel.fit(images, labels=labels, budget=4, preset="tiny")
     with pytest.raises(UsageError, match="leave `ask` out"):
-        jaxlabel.fit(images, [0] * 12, labels=labels, **settings)
+        jaxlabel.fit(images, [0] * 12, labels=labels, budget=4)
+    with pytest.raises(UsageError, match=r"that answers: call jaxlabel\.fit"):
+        jaxlabel.Session(images, labels=labels, budget=4)
     with pytest.raises(UsageError, match="a table that answers: use jaxlabel train"):
-        begin(representatives.Config(data=f"folder:{pictures}", labels=labels), tmp_path / "page")
+        begin(config, tmp_path / "page")
 
 
 def test_a_password_is_in_no_file_and_no_message(pictures, tmp_path, capsys, monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxlabel import data
+from jaxlabel import data, query
 from jaxlabel.config import minutes_of
 from jaxlabel.errors import DataError, LabelsMissing, UsageError
 from jaxlabel.experiment import account, person_time
@@ -16,17 +16,13 @@ from jaxlabel.label.desk import Desk
 from jaxlabel.label.project import begin
 from jaxlabel.label.status import status
 from jaxlabel.label.trainer import State
-from jaxlabel.methods import active, medoids, representatives
+from jaxlabel.methods import active, representatives
 from jaxlabel.oracle import LabelStore
 from jaxlabel.oracle.named import store_labels
 from jaxlabel.oracle.prices import set_prices, total_price
 from jaxlabel.oracle.votes import NOT_SURE, vote
 
 QUICK = {"classifier": "dense", "steps": 3, "map": "none", "image_size": 8}
-ROUNDS = {
-    "image_size": 8, "target": 1.0, "neighbours": 5, "code_steps": 20, "classifier_steps": 20,
-    "components": 3, "batch_size": 64, "map": "none",
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -136,64 +132,71 @@ def test_minutes_are_refused_where_no_person_answers(pictures, tmp_path):
         experiment.run(config, tmp_path / "prices")
 
 
-def run_with_answers(config, workdir, give):
-    """Start a run again and again, with `give(store, label_set, items)` in between."""
-    for _ in range(40):
-        try:
-            return experiment.run(config, workdir)
-        except LabelsMissing as error:
-            store = LabelStore(f"sqlite:///{workdir}/labels.db")
-            give(store, data.load(config.data).name, error.items)
-    raise AssertionError("the run did not end")
+def buy_in_rounds(store_url, workdir, seconds, unsure=()):
+    """Buy up to 8 labels a round; start again before each purchase, as a run with a person does.
+
+    Return the numbers of labels that were affordable before each round, and the last oracle.
+    """
+    items = [f"item{number}" for number in range(60)]
+    store, seen = LabelStore(store_url), []
+    while True:
+        oracle = person_time.TimedOracle(3, workdir, store, "run", items, num_classes=1)
+        affordable = []
+        for first in range(0, 60, 8):
+            affordable.append(query.num_affordable(oracle, 60, np.arange(first)))
+            wanted = np.arange(first, first + min(8, affordable[-1]))
+            wanted = wanted[np.isfinite(oracle.cost(wanted))]
+            if not len(wanted):
+                assert affordable[: len(seen)] == seen
+                return affordable, oracle
+            try:
+                oracle.ask(wanted)
+            except LabelsMissing as missing:
+                for item in missing.items:
+                    vote(store, "set", [item], "me", NOT_SURE if item in unsure else "x", seconds)
+                break
+        assert affordable[: len(seen)] == seen  # a run that starts again decides the same
+        seen = affordable
 
 
-@pytest.mark.parametrize(("seconds", "labels"), [(20.0, 9), (6.0, 30)])
-def test_the_run_stops_asking_when_the_minutes_are_over(pictures, tmp_path, seconds, labels):
-    config = medoids.Config(data=f"folder:{pictures}", budget=np.inf, minutes=3, **ROUNDS)
-    path_of = dict(zip(*items_of(config), strict=True))
-    unsure = []
-
-    def give(store, label_set, items):
-        for item in items:
-            name = os.path.basename(path_of[item])[:3]
-            if not unsure and seconds == 20:
-                unsure.append(item)
-                vote(store, label_set, [item], "me", NOT_SURE, seconds)
-            else:
-                vote(store, label_set, [item], "me", name, seconds)
-
-    result = run_with_answers(config, tmp_path / "run", give)
-    # 3 minutes are 9 answers of 20 s, or 30 of 6 s; 36 labels of 5 s are the first guess
-    assert labels - 3 <= result["labels_spent"] + len(unsure) <= labels
-    assert result["answer_seconds"] == seconds * (result["labels_spent"] + len(unsure))
-    again = experiment.run(config, tmp_path / "run")
-    assert again["labels_spent"] == result["labels_spent"]
-    assert "minutes" in experiment.summary(result, tmp_path)
+@pytest.mark.parametrize(("seconds", "labels"), [(20.0, 9), (6.0, 30), (61.0, 36)])
+def test_the_run_stops_asking_when_the_minutes_are_over(store_url, tmp_path, seconds, labels):
+    store = LabelStore(store_url)
+    store.define("set", "x")
+    store.open_account("run", "set", np.inf)
+    affordable, oracle = buy_in_rounds(store_url, tmp_path, seconds)
+    assert affordable[0] == 36  # 3 minutes of 5 s each
+    assert affordable[1] == labels - 8 and affordable[-1] == 0
+    assert oracle.num_bought == labels == len(store.ledger("run")) and oracle.remaining == 0
+    assert oracle.seconds == (0 if seconds > person_time.PAUSE else seconds * labels)
 
 
-def items_of(config):
-    from jaxlabel.data.dataset import options_of
-
-    dataset = data.load(config.data, options_of(config))
-    return dataset.train_items.tolist(), dataset.paths
+def test_the_time_of_not_sure_counts(tmp_path):
+    url = f"sqlite:///{tmp_path}/labels.db"
+    LabelStore(url).define("set", "x")
+    LabelStore(url).open_account("run", "set", np.inf)
+    affordable, oracle = buy_in_rounds(url, tmp_path, 10.0, unsure=("item1", "item2"))
+    # 80 s for 6 labels: 3 minutes are 13.5 labels; then 150 s for 13 labels: they are 15.6
+    assert affordable[1] == 7 and oracle.num_bought == 15 and oracle.seconds == 170.0
 
 
 def test_answers_in_a_file_take_from_the_question_to_its_last_saving(pictures, tmp_path):
-    config = medoids.Config(data=f"folder:{pictures}", budget=np.inf, minutes=2, **ROUNDS)
-    path_of = dict(zip(*items_of(config), strict=True))
+    config = representatives.Config(
+        **QUICK, data=f"folder:{pictures}", budget=np.inf, minutes=1, select="random"
+    )
     run = tmp_path / "run"
-
-    def give(store, label_set, items):
-        rows = [f"{item},x,{os.path.basename(path_of[item])[:3]}" for item in items]
-        (run / "questions.csv").write_text("\n".join(["item,file,label", *rows]) + "\n")
-        began = max(path.stat().st_mtime for path in
-                    (run / "asked.json", run / "file_times.json") if path.exists())  # fmt: skip
-        os.utime(run / "questions.csv", (began, began + 12.0 * len(items)))
-        account.answer(run)
-
-    result = run_with_answers(config, run, give)
-    assert result["answer_seconds"] == pytest.approx(12 * result["labels_spent"], abs=0.1)
-    assert 7 <= result["labels_spent"] <= 10  # 10 labels of 12 s are two minutes
+    with pytest.raises(LabelsMissing, match="12 images are to be labelled"):  # of 5 s each
+        experiment.run(config, run)
+    rows = list(csv.reader((run / "questions.csv").read_text("utf-8-sig").splitlines()))
+    answers = [[item, file, os.path.basename(file)[:3]] for item, file, _ in rows[1:]]
+    with (run / "questions.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([rows[0], *answers])
+    began = (run / "asked.json").stat().st_mtime
+    os.utime(run / "questions.csv", (began, began + 48))
+    account.answer(run)
+    result = experiment.run(config, run)
+    assert result["labels_spent"] == 12 and result["answer_seconds"] == pytest.approx(48, abs=0.1)
+    assert "the answers took 0.8 of 1 minutes" in experiment.summary(result, run)
 
 
 def test_the_page_shows_the_minutes_and_stops_asking_ahead(pictures, tmp_path):

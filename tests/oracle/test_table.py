@@ -88,7 +88,7 @@ def test_what_is_missing_is_named_in_one_line(store_url):
     assert "has no column 'ID', but pic id, select" in refusal(
         address(store_url, "labels", id="ID")
     )
-    make(store_url, "dates", [], sa.Date, sa.Text)
+    make(store_url, "dates", [(None, "cat")], sa.Date, sa.Text)
     assert "pic id is of type DATE: take one of text" in refusal(address(store_url, "dates"))
     for wrong in ("labels.csv", "mysql://h/d?table=a&id=b&label=c", "a:/:b@", "sqlite://?table=a"):
         assert "write postgresql://" in refusal(wrong, UsageError)
