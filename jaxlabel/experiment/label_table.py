@@ -2,6 +2,7 @@
 
 import functools
 import os
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,9 @@ def open_answers(settings: RunConfig, dataset: Dataset, say: Callable[[str], Non
     from jaxlabel.oracle.table import has_rows, open_table
 
     table = open_table(settings.labels)
+    id_of: dict[str, str] = {}
+    answer = functools.partial(_answer, table, id_of)
+    weakref.finalize(answer, table.close)  # when the run has ended
     ids = picture_ids(settings.data, dataset, table.match)
     probed = [ids[i] for i in np.linspace(0, len(ids) - 1, min(PROBED, len(ids))).astype(int)]
     if not has_rows(table, probed):
@@ -46,8 +50,8 @@ def open_answers(settings: RunConfig, dataset: Dataset, say: Callable[[str], Non
         say(f"{table.place} has no index that begins with {table.key.key}: each question may read "
             "the whole table")  # fmt: skip
     items = dataset.train_items.tolist()
-    id_of = dict(reversed(list(zip(items, ids, strict=True))))  # of copies, the first counts
-    return Answers(answer=functools.partial(_answer, table, id_of))
+    id_of.update(reversed(list(zip(items, ids, strict=True))))  # of copies, the first counts
+    return Answers(answer=answer)
 
 
 def picture_ids(spec: str, dataset: Dataset, match: str) -> list[str]:

@@ -54,7 +54,8 @@ class LabelTable(NamedTuple):
     """A table of the user's own database that has the labels of pictures.
 
     Attributes:
-      engine: SQLAlchemy's engine of the database, whose transactions are read-only.
+      engine: SQLAlchemy's engine of the database, whose transactions are read-only. It keeps a
+        connection to a server open; `close` ends it.
       source: the table.
       key: the column of ids.
       label: the column of labels.
@@ -73,6 +74,10 @@ class LabelTable(NamedTuple):
     place: str
     is_indexed: bool
 
+    def close(self) -> None:
+        """Close the connection to the database; a later question opens it again."""
+        self.engine.dispose()
+
 
 def open_table(address: str) -> LabelTable:
     """Connect to the database of an address, and check that the table and its columns exist.
@@ -83,6 +88,20 @@ def open_table(address: str) -> LabelTable:
     """
     url, parts = _parse(address)
     engine = _make_engine(url)
+    try:
+        return _look_up(engine, parts)
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+def _look_up(engine: sa.Engine, parts: dict[str, str]) -> LabelTable:
+    """Find the table and the columns that an address names in the database's catalogue.
+
+    Raises:
+      UsageError: there is no such table or column, or the column of ids has an unusable type.
+      StoreError: the database cannot be used.
+    """
     schema, _, name = parts["table"].rpartition(".")
     where = f"config.labels, database {location(engine)}"
     with _reading(engine, where) as connection:
@@ -212,11 +231,14 @@ def _make_engine(url: sa.URL) -> sa.Engine:
             url.set(query={}), poolclass=pool.NullPool,
             creator=lambda: sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT),
         )  # fmt: skip
-    timeout = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_TIMEOUT}
+    limits = {"connect_timeout": CONNECT_TIMEOUT, "tcp_user_timeout": 1000 * LOCK_TIMEOUT}
     try:
+        # One connection stays open between questions: to connect takes longer than to answer. It is
+        # checked before each question, and replaced if the server has closed it.
         return sa.create_engine(
-            url.set(drivername="postgresql+psycopg"), poolclass=pool.NullPool,
-            connect_args=timeout, execution_options={"postgresql_readonly": True},
+            url.set(drivername="postgresql+psycopg"), pool_size=1, pool_pre_ping=True,
+            connect_args={k: limits[k] for k in limits.keys() - url.query.keys()},
+            execution_options={"postgresql_readonly": True},
         )  # fmt: skip
     except ImportError:
         raise StoreError(

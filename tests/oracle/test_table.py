@@ -3,9 +3,10 @@
 import uuid
 from urllib.parse import quote_plus
 
+import psycopg
 import pytest
 import sqlalchemy as sa
-from postgres import server_url
+from postgres import server_url, temporary_url
 
 from jaxlabel.errors import DataError, JaxlabelError, StoreError, UsageError
 from jaxlabel.oracle.table import has_rows, open_table, read_labels
@@ -35,6 +36,15 @@ def address(url, table=NAME, id=KEY, label=LABEL, more=""):
     return f"{url}{'&' if '?' in url else '?'}{names}{more}"
 
 
+@pytest.fixture
+def opened():
+    """A function like open_table; its tables are closed after the test."""
+    tables = []
+    yield lambda url: tables.append(open_table(url)) or tables[-1]
+    for table in tables:
+        table.close()
+
+
 def refusal(url, kind=JaxlabelError):
     with pytest.raises(kind) as error:
         open_table(url)
@@ -42,9 +52,9 @@ def refusal(url, kind=JaxlabelError):
     return str(error.value)
 
 
-def test_a_batch_is_one_select_and_names_are_quoted(store_url):
+def test_a_batch_is_one_select_and_names_are_quoted(store_url, opened):
     make(store_url, NAME, ROWS)
-    table = open_table(address(store_url))
+    table = opened(address(store_url))
     statements = []
 
     @sa.event.listens_for(table.engine, "before_cursor_execute")
@@ -65,9 +75,9 @@ def test_a_batch_is_one_select_and_names_are_quoted(store_url):
     assert table.is_indexed and table.match == "path"
 
 
-def test_nothing_can_be_written(store_url):
+def test_nothing_can_be_written(store_url, opened):
     make(store_url, NAME, ROWS, indexed=False)
-    table = open_table(address(store_url))
+    table = opened(address(store_url))
     assert not table.is_indexed
     for change in (sa.delete(table.source), sa.text("CREATE TABLE made_by_us (x INTEGER)")):
         with pytest.raises(sa.exc.SQLAlchemyError, match=r"read-?only"), table.engine.begin() as c:
@@ -75,9 +85,9 @@ def test_nothing_can_be_written(store_url):
     assert read_labels(table, ["a.png"]) == {"a.png": "cat"}
 
 
-def test_ids_may_be_numbers_and_labels_too(store_url):
+def test_ids_may_be_numbers_and_labels_too(store_url, opened):
     make(store_url, "n", [(7, 3), (8, 4), (9, None)], sa.SmallInteger, sa.BigInteger)
-    table = open_table(address(store_url, "n", more="&match=stem"))
+    table = opened(address(store_url, "n", more="&match=stem"))
     ids = ["007", "8", "9", "10", "photo", "1_0", "9" * 30]
     assert read_labels(table, ids) == {"007": "3", "8": "4"} and table.match == "stem"
 
@@ -115,15 +125,24 @@ def test_a_server_without_the_user_or_gone_is_one_line():
     assert '"nowhere" does not exist; correct the database' in refusal(address(nowhere), StoreError)
 
 
-def test_postgresql_uuids_schemas_and_rights(request):
-    from postgres import temporary_url
-
+def test_postgresql_uuids_and_schemas(opened):
     with temporary_url() as url:
         one = uuid.uuid4()
         make(url, "u", [(one, "cat")], sa.Uuid, sa.String(20))
         schema = url.rpartition("%3D")[2]
-        table = open_table(address(server_url(), f"{schema}.u"))
+        table = opened(address(server_url(), f"{schema}.u"))
         assert read_labels(table, [str(one), "no uuid"]) == {str(one): "cat"}
         make(url, "v", [("abcdef", "cat")], sa.String(8), sa.Text)
-        table = open_table(address(url, "v"))  # a longer id is not cut to the column's length
+        table = opened(address(url, "v"))  # a longer id is not cut to the column's length
         assert read_labels(table, ["abcdef", "abcdefghi"]) == {"abcdef": "cat"}
+
+
+def test_a_connection_that_the_server_has_closed_is_opened_again(opened):
+    with temporary_url() as url:
+        make(url, "labels", [("a", "cat")])
+        table = opened(address(url, "labels"))
+        with table.engine.connect() as connection:
+            pid = connection.connection.dbapi_connection.info.backend_pid
+        with psycopg.connect(server_url(), autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", [pid])
+        assert read_labels(table, ["a"]) == {"a": "cat"}
