@@ -67,8 +67,8 @@ class LabelTable(NamedTuple):
 
     engine: sa.Engine
     source: sa.TableClause
-    key: sa.ColumnElement[Any]
-    label: sa.ColumnElement[Any]
+    key: sa.ColumnClause[Any]
+    label: sa.ColumnClause[Any]
     kind: type
     match: str
     place: str
@@ -119,7 +119,8 @@ def _look_up(engine: sa.Engine, parts: dict[str, str]) -> LabelTable:
                                  f"{parts[part]!r}, but {', '.join(columns)}")  # fmt: skip
         is_indexed = _has_index(inspector, name, schema or None, parts["id"])
     kind = _python_type(columns[parts["id"]], f"{where}: the column {parts['id']}")
-    key, label = (sa.column(sa.quoted_name(parts[part], True)) for part in ("id", "label"))
+    key: sa.ColumnClause[Any] = sa.column(sa.quoted_name(parts["id"], True))
+    label: sa.ColumnClause[Any] = sa.column(sa.quoted_name(parts["label"], True))
     source = sa.table(
         sa.quoted_name(name, True), key, label,
         schema=sa.quoted_name(schema, True) if schema else None,
@@ -152,7 +153,8 @@ def read_labels(table: LabelTable, ids: Sequence[str]) -> dict[str, str]:
     values = {text: value for text in ids if (value := _value(table, text)) is not None}
     query = sa.select(table.key, table.label).select_from(table.source)
     found: dict[Any, str] = {}
-    for value, label in _select(table, query, list(dict.fromkeys(values.values()))):
+    for row in _select(table, query, list(dict.fromkeys(values.values()))):
+        value, label = tuple(row)
         name = _class_name(table, value, label)
         if name and found.setdefault(value, name) != name:
             both = " and ".join(map(repr, sorted((found[value], name))))
@@ -262,10 +264,10 @@ def _reading(engine: sa.Engine, where: str) -> Iterator[sa.Connection]:
 
 def _has_index(inspector: sa.Inspector, name: str, schema: str | None, column: str) -> bool:
     """Return True if a primary key, a unique constraint or an index begins with a column."""
-    keys = [inspector.get_pk_constraint(name, schema)["constrained_columns"]]
+    keys: list[Any] = [inspector.get_pk_constraint(name, schema)["constrained_columns"]]
     keys += [index["column_names"] for index in inspector.get_indexes(name, schema)]
     keys += [unique["column_names"] for unique in inspector.get_unique_constraints(name, schema)]
-    return any(columns[:1] == [column] for columns in keys)
+    return any(list(columns[:1]) == [column] for columns in keys)
 
 
 def _python_type(sql_type: Any, what: str) -> type:
