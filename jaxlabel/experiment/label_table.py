@@ -1,6 +1,5 @@
 """Answer a run's questions from the user's own SQL table, which the setting `labels` names."""
 
-import functools
 import os
 import weakref
 from collections.abc import Callable, Sequence
@@ -38,7 +37,10 @@ def open_answers(settings: RunConfig, dataset: Dataset, say: Callable[[str], Non
 
     table = open_table(settings.labels)
     id_of: dict[str, str] = {}
-    answer = functools.partial(_answer, table, id_of)
+
+    def answer(store: LabelStore, dataset: Dataset, items: list[str]) -> None:
+        _answer(table, id_of, store, dataset, items)
+
     weakref.finalize(answer, table.close)  # when the run has ended
     ids = picture_ids(settings.data, dataset, table.match)
     probed = [ids[i] for i in np.linspace(0, len(ids) - 1, min(PROBED, len(ids))).astype(int)]
@@ -123,4 +125,5 @@ def _answer(
         vote(store, dataset.name, missing, PERSON, NOT_SURE)
         raise RunAgain(f"{lacks}; they are not charged and left out")
     if is_new:
-        raise RunAgain(f"{len(store.classes(dataset.name))} classes are known now")
+        names = store.classes(dataset.name)
+        raise RunAgain(f"{len(names)} {'classes are' if len(names) > 1 else 'class is'} known now")
