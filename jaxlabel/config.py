@@ -8,6 +8,7 @@ it must not import slow libraries.
 import dataclasses
 import importlib
 import os
+import re
 import sys
 import types
 import typing
@@ -17,6 +18,8 @@ from typing import Any, TypeVar
 from jaxlabel.errors import UsageError, did_you_mean
 
 T = TypeVar("T")
+
+DURATION = re.compile(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
 
 PRESETS = ("tiny", "cpu", "gpu")  # for a quick test, for two CPU cores, for an accelerator
 
@@ -107,6 +110,10 @@ class RunConfig:
     budget: float = setting(64.0, "the total amount that may be spent on labels; a label costs 1 "
                             "unless the label store has other prices; inf: no limit",
                             low=0)  # fmt: skip
+    minutes: float = setting(
+        0.0, "the minutes of a person's time that the labels may take, beside the budget; 0: no "
+        "limit. --config.budget=30m (or 1h30m, 90s) sets it, and no limit on labels", low=0,
+    )  # fmt: skip
     map: str = setting(
         "tsne",
         "how the report projects the features to a two-dimensional map; none: no map",
@@ -115,6 +122,11 @@ class RunConfig:
     store: str = setting(
         "", "the SQL URL of the label store; empty: a SQLite file in the work directory"
     )
+    labels: str = setting(
+        "", "the SQL table that answers instead of a person; it is only read: "
+        "postgresql://USER@HOST/DATABASE?table=TABLE&id=COLUMN&label=COLUMN or sqlite:///FILE?...; "
+        "&match=path, stem or number says what the column of ids holds",
+    )  # fmt: skip
     account: str = setting(
         "", "the name of the account that is charged for labels; empty: an account of this run only"
     )
@@ -170,6 +182,19 @@ def validate(config: RunConfig) -> None:
                 bounds = f"from {low:.12g} to {high:.12g}"
             raise UsageError(f"config.{field.name} is {value!r}: it takes a number {bounds}")
     config.check()
+
+
+def minutes_of(text: str) -> float | None:
+    """Return the minutes that a text such as "1h30m", "30m" or "90s" stands for; None if none.
+
+    >>> minutes_of("1h30m"), minutes_of("90s"), minutes_of("64")
+    (90.0, 1.5, None)
+    """
+    found = DURATION.fullmatch(text)
+    if not found or not text:
+        return None
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return 60 * hours + minutes + seconds / 60
 
 
 def is_own(value: Any) -> bool:

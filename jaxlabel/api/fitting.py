@@ -13,6 +13,7 @@ from jaxlabel.config import RunConfig
 from jaxlabel.data.dataset import options_of
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.answers import Answers
+from jaxlabel.experiment.run import run
 from jaxlabel.oracle import Oracle
 
 Ask = Callable[[Any], Any] | Sequence[Any] | Oracle
@@ -87,7 +88,7 @@ def fit(
     with running.specification(images) as spec:
         config = recipes.configuration(recipe, spec, given)
         answers = _make_answers(config, ask, Vocabulary(classes), place.path)
-        running.train(config, place.path, answers, LibraryProgress())
+        run(config, place.path, answers=answers, progress=LibraryProgress())
     return Result(place.path, place)
 
 
@@ -98,11 +99,13 @@ def _make_answers(
 
     Raises:
       UsageError: `ask` is missing although the images have no labels, or it is given although the
-        data set has labels of its own.
+        data set has labels of its own or the setting `labels` names a table of labels.
     """
+    if config.labels and ask is not None:
+        raise UsageError("labels names a table that answers: leave `ask` out")
     own = running.has_own_labels(config)
     if ask is None:
-        if not own and config.budget > 0:
+        if not own and not config.labels and config.budget > 0:
             raise UsageError("ask is missing: pass a function from indices to labels, an array of "
                              "labels or an Oracle")  # fmt: skip
         return Answers()

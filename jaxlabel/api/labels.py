@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -11,18 +11,7 @@ from jaxlabel import files
 from jaxlabel.data.dataset import Dataset
 from jaxlabel.errors import DataError, UsageError, did_you_mean
 
-if TYPE_CHECKING:
-    from jaxlabel.oracle import LabelStore
-
 KINDS = "label_kinds.json"  # in the work directory: whether labels were given as integers
-
-
-class NewClasses(Exception):
-    """An exception that says that stored labels name classes which the run did not know.
-
-    The run must start again with networks that have an output for each new class. The bought labels
-    are kept.
-    """
 
 
 class Vocabulary:
@@ -126,32 +115,6 @@ class Vocabulary:
             self.integers = bool(there["integers"])
 
 
-def store_labels(
-    store: "LabelStore", label_set: str, items: Sequence[str], names: Sequence[str]
-) -> tuple[bool, list[str]]:
-    """Write labels to the label store (the database of labels), all of them or none.
-
-    If an item already has a label in the store, that label is kept.
-
-    Args:
-      store: the label store.
-      label_set: the name of the set of labels in the store.
-      items: the ids of the images to label.
-      names: the class name of each of these images.
-
-    Returns:
-      Whether a class is new to the store, and the ids of the items that already had a different
-      label.
-    """
-    known = store.classes(label_set)
-    new = sorted(set(names) - set(known), key=_by_number)
-    if new:
-        store.define(label_set, [*known, *new])
-    number = {name: index for index, name in enumerate([*known, *new])}
-    refused = store.add_labels(label_set, items, [number[name] for name in names])
-    return bool(new), [answer.item for answer in refused]
-
-
 def first_places(dataset: Dataset, items: Iterable[str]) -> Int[np.ndarray, "n"]:
     """Return, for each item id, the index of the first training image with this id.
 
@@ -192,10 +155,3 @@ def _label_is_integer(value: Any, where: str) -> bool:
 
 def _is_integer(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _by_number(name: str) -> tuple[float, str]:
-    try:
-        return float(int(name)), name
-    except ValueError:
-        return float("inf"), name

@@ -14,15 +14,14 @@ from jaxtyping import Int
 
 from jaxlabel import data
 from jaxlabel.api.images import checked
-from jaxlabel.api.labels import NewClasses, Vocabulary, first_places, store_labels
+from jaxlabel.api.labels import Vocabulary, first_places
 from jaxlabel.config import RunConfig
 from jaxlabel.data import arrays
 from jaxlabel.data.dataset import Dataset, options_of
 from jaxlabel.errors import UsageError
-from jaxlabel.experiment.answers import Answers
-from jaxlabel.experiment.run import run
+from jaxlabel.experiment.answers import Answers, RunAgain
 from jaxlabel.oracle import Oracle
-from jaxlabel.runlog.progress import Progress
+from jaxlabel.oracle.named import store_labels
 
 if TYPE_CHECKING:
     from jaxlabel.oracle import LabelStore
@@ -80,25 +79,6 @@ def specification(images: Any) -> Iterator[str]:
         yield spec
     finally:
         arrays.release(spec)
-
-
-def train(config: RunConfig, workdir: Path, answers: Answers, progress: Progress) -> None:
-    """Run a configuration until it is finished; restart it whenever a label names a new class.
-
-    A restarted run keeps all labels that were bought, and its networks have more outputs.
-
-    Args:
-      config: the settings of the run.
-      workdir: the work directory of the run.
-      answers: where the labels come from.
-      progress: the display of the progress.
-    """
-    while True:
-        try:
-            run(config, workdir, answers=answers, progress=progress)
-            return
-        except NewClasses as found:
-            progress.say(f"{found}: the run continues from its labels with more outputs")
 
 
 def has_own_labels(config: RunConfig) -> bool:
@@ -184,12 +164,12 @@ def record(
       names: the class name of each of these images.
 
     Raises:
-      NewClasses: a label names a class that the run did not know.
+      RunAgain: a label names a class that the run did not know.
     """
     vocabulary.save(workdir)
     is_new, _ = store_labels(store, dataset.name, items, names)
     if is_new:
-        raise NewClasses(f"{len(store.classes(dataset.name))} classes are known now")
+        raise RunAgain(f"{len(store.classes(dataset.name))} classes are known now")
 
 
 def _class_definer(

@@ -11,13 +11,15 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxlabel.api import recipes, running
-from jaxlabel.api.labels import NewClasses, Vocabulary, first_places, store_labels
+from jaxlabel.api.labels import Vocabulary, first_places
 from jaxlabel.api.progress import LOGGER, LibraryProgress
 from jaxlabel.api.result import Result
 from jaxlabel.config import RunConfig
 from jaxlabel.data.dataset import Dataset
 from jaxlabel.errors import UsageError
-from jaxlabel.experiment.answers import Answers
+from jaxlabel.experiment.answers import Answers, RunAgain
+from jaxlabel.experiment.run import run
+from jaxlabel.oracle.named import store_labels
 
 if TYPE_CHECKING:
     from jaxlabel.oracle import LabelStore
@@ -64,7 +66,7 @@ class Question:
         The training thread calls this method with the ids of the images to label, `items`.
 
         Raises:
-          NewClasses: a label names a class that the run did not know.
+          RunAgain: a label names a class that the run did not know.
           Closed: the session was closed while this method waited.
         """
         with self.changed:
@@ -75,7 +77,7 @@ class Question:
             self.changed.wait_for(lambda: self.closed or not self.pending)
             self.check()
             if self.new_classes:
-                raise NewClasses(f"{len(store.classes(dataset.name))} classes are known now")
+                raise RunAgain(f"{len(store.classes(dataset.name))} classes are known now")
 
     def tell(self, indices: Any, labels: Any) -> None:
         """Check the user's labels for the images `indices`, and store all of them or none."""
@@ -186,6 +188,8 @@ class Session:
         spec = holder.__enter__()
         try:
             config = recipes.configuration(recipe, spec, given)
+            if config.labels:
+                raise UsageError("labels names a table that answers: call jaxlabel.fit(...)")
             if running.has_own_labels(config):
                 raise UsageError(f"{spec} brings its own labels: call jaxlabel.fit({spec!r})")
             self._question = Question(vocabulary, self.workdir)
@@ -279,7 +283,7 @@ def _run_training(question: Question, config: RunConfig, workdir: Path, holder: 
     """Run the training in the session's second thread; keep an exception in `question.error`."""
     answers = Answers(question.prepare, question.wait_for_answers)
     try:
-        running.train(config, workdir, answers, LibraryProgress(question.check))
+        run(config, workdir, answers=answers, progress=LibraryProgress(question.check))
         question.finished_well = True
     except Closed:
         pass

@@ -10,7 +10,7 @@ from ml_collections import config_flags
 
 from jaxlabel.cli import arguments
 from jaxlabel.cli.arguments import Command
-from jaxlabel.config import RunConfig, unknown_setting, validate
+from jaxlabel.config import RunConfig, minutes_of, unknown_setting, validate
 from jaxlabel.data import SOURCES
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment import configfile
@@ -84,7 +84,7 @@ def with_flags(config: Any, data: str = "", budget: str = "", target: str = "") 
     Args:
       config: a recipe's configuration.
       data: the value of --data; a bare path stands for `folder:PATH`.
-      budget: the value of --budget, a number as text.
+      budget: the value of --budget, a number or minutes ("30m") as text.
       target: the value of --target, a number as text.
 
     Raises:
@@ -94,6 +94,8 @@ def with_flags(config: Any, data: str = "", budget: str = "", target: str = "") 
     if data:
         known = data.partition(":")[0] in SOURCES
         changes["data"] = data if known else f"folder:{data}"
+    if (minutes := minutes_of(budget)) is not None:
+        changes["minutes"], budget = minutes, "inf"
     for name, text in (("budget", budget), ("target", target)):
         if text:
             try:
@@ -116,7 +118,7 @@ def load_config(words: list[str], default: str) -> Loaded:
     Raises:
       UsageError: the file is missing or broken, it has no such variant, or a setting is unknown.
     """
-    words, file, variant = _split_off_config_file(words, default)
+    words, file, variant = _split_off_config_file(_with_minutes(words), default)
     config = configfile.load(file, variant, _last_value_of_setting("preset", words))
     names = {field.name for field in dataclasses.fields(config)}
     for name in map(_setting_name, words):
@@ -167,6 +169,25 @@ def _split_off_config_file(words: list[str], default: str) -> tuple[list[str], s
             raise UsageError("--config takes a file: --config=configs/NAME.py[:VARIANT]")
     file, colon, variant = chosen.partition(":")
     return rest, configfile.find(file), colon + variant
+
+
+def _with_minutes(words: list[str]) -> list[str]:
+    """Replace --config.budget=30m by a budget without limit and the setting `minutes`."""
+    found: list[str] = []
+    pending = list(words)
+    while pending:
+        word = pending.pop(0)
+        name, equals, value = word.partition("=")
+        if _setting_name(word) == "budget" and (equals or pending):
+            value = value if equals else pending.pop(0)
+            minutes = minutes_of(value)
+            given = [f"{name}={value}"] if minutes is None else [
+                f"{name}=inf", f"--config.minutes={minutes!r}"
+            ]  # fmt: skip
+            found += given
+        else:
+            found.append(word)
+    return found
 
 
 def _last_value_of_setting(setting: str, words: list[str]) -> str:

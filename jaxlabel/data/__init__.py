@@ -171,7 +171,7 @@ def dataset_of(spec: str, source: Source, options: Options) -> Dataset:
     notes = (*source.notes, *identical_lines(items), *dict.fromkeys(converted))
     return Dataset(
         name, kind_of(name), classes, train, items, test, source.paths, source.test_paths, notes,
-        source.unread, source.train.intensity,
+        source.unread, source.train.intensity, source.costs,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Float, Shaped, UInt8
 
 
 class Options(NamedTuple):
@@ -86,6 +86,7 @@ class Source(NamedTuple):
       test_paths: the file of each test image; empty unless the images are separate files.
       notes: messages for the user: which files were found, and which folders were used as splits.
       unread: the image files that were skipped because they cannot be read.
+      costs: the price of each training image's label; None if the source states no prices.
     """
 
     train: Images
@@ -95,6 +96,7 @@ class Source(NamedTuple):
     test_paths: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     unread: tuple[Unread, ...] = ()
+    costs: Float[np.ndarray, " n"] | None = None
 
 
 class Dataset(NamedTuple):
@@ -116,6 +118,7 @@ class Dataset(NamedTuple):
       unread: the image files that were skipped because they cannot be read.
       intensity: "LOW:HIGH", the two pixel values that became 0 and 255 in pictures with more than 8
         bits; empty if there are none.
+      costs: the price of each training image's label; None if the data set states no prices.
     """
 
     name: str
@@ -129,6 +132,7 @@ class Dataset(NamedTuple):
     notes: tuple[str, ...] = ()
     unread: tuple[Unread, ...] = ()
     intensity: str = ""
+    costs: Float[np.ndarray, " n"] | None = None
 
 
 DIGITS = tuple("0123456789")

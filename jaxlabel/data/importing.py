@@ -60,7 +60,8 @@ def import_labels(spec: str, url: str, options: Options = DEFAULTS, full: str = 
     store.define(dataset.name, in_order_of(store.classes(dataset.name), names_here))
     names = store.classes(dataset.name)
     positions = np.array([names.index(name) for name in names_here])
-    contradictions = store.add_labels(dataset.name, dataset.train_items, positions[labels])
+    costs = None if dataset.costs is None else dataset.costs.tolist()
+    contradictions = store.add_labels(dataset.name, dataset.train_items, positions[labels], costs)
     refused: dict[tuple[str, int], list[int]] = {}
     for contradiction in contradictions:
         others = refused.setdefault((contradiction.item, contradiction.kept), [])

@@ -29,12 +29,14 @@ class Entry(NamedTuple):
       content: the bytes of the picture's file.
       label: the name of its class; None if it has no label.
       split: "train" or "test".
+      cost: the price of its label; None if the archive or table states none.
     """
 
     name: str
     content: bytes
     label: str | None = None
     split: str = "train"
+    cost: float | None = None
 
 
 class Reader:
@@ -86,7 +88,12 @@ class Reader:
         paths, test_paths = (
             tuple(f"{location}/{entry.name}" for entry, _ in parts[split]) for split in parts
         )
-        return Source(train, test, classes, paths, test_paths)
+        costs = [entry.cost for entry, _ in parts["train"]]
+        priced = np.array([1.0 if cost is None else cost for cost in costs])
+        return Source(
+            train, test, classes, paths, test_paths,
+            costs=None if all(cost is None for cost in costs) else priced,
+        )  # fmt: skip
 
     def labels(self, location: str, options: Options, split: str) -> np.ndarray:
         """Return the labels of the split "train" or "test", in the order of the images.

@@ -1,6 +1,7 @@
 """Read pictures that a table lists: `csv:FILE`, `parquet:FILE` and `hf:NAME_OR_DIR`."""
 
 import csv
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,15 +58,16 @@ def _content(spec: str, root: Path, value: Any) -> tuple[str, bytes]:
 
 
 def _entry(
-    spec: str, root: Path, number: int, cell: Any, label: Any, split: str = "train"
-) -> Entry:
-    """Return the picture and the label of a row of a table.
+    spec: str, root: Path, number: int, cell: Any, label: Any, split: str = "train",
+    cost: float | None = None,
+) -> Entry:  # fmt: skip
+    """Return the picture, the label and the price of a row of a table.
 
     The picture's name begins with the number of the row, so that sorting by name keeps the order.
     """
     name, content = _content(spec, root, cell)
     text = None if label is None or str(label).strip() == "" else str(label).strip()
-    return Entry(f"{number:09d}/{name}", content, text, split)
+    return Entry(f"{number:09d}/{name}", content, text, split, cost)
 
 
 def _csv_rows(location: str) -> Iterator[dict[str, str]]:
@@ -84,9 +86,32 @@ def _csv_entries(location: str, options: Options) -> Iterator[Entry]:
     spec, root = f"csv:{location}", Path(location).expanduser().parent
     for number, row in enumerate(_csv_rows(location)):
         names = [name for name in row if name]
-        label = _column(names, LABELS)
+        label, cost = _column(names, LABELS), _column(names, ("cost",))
         yield _entry(spec, root, number, row[_picture_column(spec, names)],
-                     row[label] if label else None, _split(row))  # fmt: skip
+                     row[label] if label else None, _split(row),
+                     _cost(f"{spec}, row {number + 1}", row[cost]) if cost else None)  # fmt: skip
+
+
+def _cost(where: str, text: str) -> float | None:
+    """Return the price of a label that a cell of a table states; None if the cell is empty.
+
+    Args:
+      where: the table and the row, for error messages.
+      text: the content of the cell.
+
+    Raises:
+      DataError: the cell is not a number of at least 0.
+    """
+    if not text.strip():
+        return None
+    try:
+        cost = float(text)
+    except ValueError:
+        cost = math.nan
+    if not 0 <= cost < math.inf:
+        raise DataError(f"{where}: the cost {text.strip()!r} is no price: write a number from 0, "
+                        "such as 2.5")  # fmt: skip
+    return cost
 
 
 def _split(row: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from jaxlabel import data, files, oracle
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.experiment import person_time
 from jaxlabel.oracle import LabelStore, import_answers, ledger_text
 from jaxlabel.runlog.workdir import RUN
 
@@ -131,6 +132,8 @@ def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
         names an image whose label the run did not ask for, and the images cannot be read to check
         this. In these cases, no label is stored.
     """
+    from jaxlabel.oracle.votes import known_labels
+
     recorded = _read_run_record(workdir)
     path = Path(labels) if labels else workdir / QUESTIONS
     store = LabelStore(recorded["store"])
@@ -142,7 +145,10 @@ def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
 
         path = labelstudio.to_answers(path, workdir / "labelstudio_answers.csv")
     items = LabelableImages(workdir)
+    before = known_labels(store, recorded["label_set"], list(items.asked))
     counts = import_answers(store, recorded["label_set"], path, items, items.asked)
+    new = known_labels(store, recorded["label_set"], list(items.asked)).keys() - before
+    person_time.note_file(workdir, workdir / ASKED, Path(labels or path), sorted(new))
     lines = [f"{counts.added} answers stored, {counts.known} were there, {counts.blank} are open"]
     if counts.corrected:
         lines.append(f"{counts.corrected} answers put right")

@@ -1,20 +1,19 @@
 """Execute one run: load the images, buy labels, train, evaluate, and write the report."""
 
 import dataclasses
-import functools
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from jaxlabel import cache, config, data, files
-from jaxlabel.data import importing
 from jaxlabel.data.dataset import Dataset, Options, options_of
-from jaxlabel.errors import JaxlabelError, LabelsMissing, UsageError
-from jaxlabel.experiment import account
+from jaxlabel.errors import JaxlabelError, LabelsMissing
+from jaxlabel.experiment import account, person_time
 from jaxlabel.experiment.accuracies import final_accuracies
-from jaxlabel.experiment.answers import Answers
+from jaxlabel.experiment.answers import Answers, RunAgain
 from jaxlabel.experiment.feature_map import feature_map
+from jaxlabel.experiment.opening import make_oracle
 from jaxlabel.methods import (
     active,
     clusters,
@@ -27,7 +26,7 @@ from jaxlabel.methods import (
     simclr,
 )
 from jaxlabel.nets import native
-from jaxlabel.oracle import LabelStore, Oracle, spending
+from jaxlabel.oracle import LabelStore, spending
 from jaxlabel.report import write_report
 from jaxlabel.report.clusters import clusters_csv
 from jaxlabel.runlog import RunLog, dataset_snapshot, open_workdir, provenance, sinks
@@ -53,8 +52,8 @@ def run(
     Args:
       settings: the configuration; its class determines the method, such as `semisup.Config`.
       workdir: the directory that holds all files of the run.
-      answers: functions that provide labels. None: labels come from the data set, or a person
-        writes them in a file.
+      answers: functions that provide labels. None: labels come from the data set or from the table
+        that the setting `labels` names, or a person writes them in a file.
       progress: the display of progress and messages; None stands for one on standard error.
 
     Returns:
@@ -75,20 +74,32 @@ def run(
     dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
     cache.begin(str(workdir.resolve()), ":".join(native.selected()[:2]))
     chosen, defaults = settings_without_password(settings), dataclasses.asdict(type(settings)())
-    with open_workdir(workdir, chosen, progress, defaults) as log:
-        result = files.read_json(workdir / "result.json")
-        if result is None:
-            dataset = dataset or data.load(settings.data, options)
-            dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
-            result = _run_recipe(settings, options, dataset, workdir, log, answers or Answers())
-            log.finish(result)
-        elif missing := [key for key in KEYS if key not in result]:
-            raise JaxlabelError(
-                f"{workdir}/result.json is broken, it lacks {missing[0]}: remove it and start "
-                "again; no label is bought twice"
-            )
-        write_report(workdir)
-    return result
+    while True:
+        with open_workdir(workdir, chosen, progress, defaults) as log:
+            result = files.read_json(workdir / "result.json")
+            if result is None:
+                dataset = dataset or data.load(settings.data, options)
+                dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
+                try:
+                    result = _run_recipe(
+                        settings, options, dataset, workdir, log, answers or Answers()
+                    )
+                except RunAgain as reason:
+                    log.say(f"{reason}: the run continues from its labels")
+                    continue
+                log.finish(result)
+            _check_result(result, workdir)
+            write_report(workdir)
+            return result
+
+
+def _check_result(result: dict[str, Any], workdir: Path) -> None:
+    """Raise a JaxlabelError if the content of a run's result.json lacks an entry."""
+    if missing := [key for key in KEYS if key not in result]:
+        raise JaxlabelError(
+            f"{workdir}/result.json is broken, it lacks {missing[0]}: remove it and start again; "
+            "no label is bought twice"
+        )
 
 
 def _run_recipe(
@@ -114,8 +125,9 @@ def _run_recipe(
         settings = dataclasses.replace(settings, kind=dataset.kind)
     log.say(f"convolutions: {native.selected()}")
     if (oracle := answers.oracle) is None:
-        oracle = _make_oracle(settings, options, dataset, workdir, log, answers)
+        oracle = make_oracle(settings, options, dataset, workdir, log, answers)
     else:
+        person_time.check(settings, dataset, answers)
         place = oracle.store.engine.url.render_as_string(hide_password=False)
         account.account_name(oracle.account, workdir, dataset, place)
     store, payer = oracle.store, oracle.account
@@ -146,6 +158,7 @@ def _run_recipe(
         "dataset": dataset.name,
         "seed": settings.seed,
         **_spending_entries(store, payer),
+        **person_time.entries(oracle),
         **final_accuracies(settings.data, options, dataset, store, predictor, log),
         "seconds": round(log.seconds, 2),
         "seconds_shared": cache.take_saved_seconds(),
@@ -163,62 +176,9 @@ def _run_recipe(
 
 
 def settings_without_password(settings: config.RunConfig) -> dict[str, Any]:
-    """Return a run's configuration as a dictionary, without the password of its database URL."""
-    return dataclasses.asdict(settings) | {"store": files.without_password(settings.store)}
-
-
-def _make_oracle(
-    settings: config.RunConfig, options: Options, dataset: Dataset, workdir: Path, log: RunLog,
-    answers: Answers,
-) -> Oracle:  # fmt: skip
-    """Open the database of labels, and return the oracle from which the run buys labels.
-
-    The oracle (the object that sells labels and keeps the budget) asks the function
-    `answers.answer`, if there is one, for labels that the database lacks.
-    """
-    url = account.store_url(settings.store, workdir)
-    store = _open_store(settings, options, url, dataset, workdir, log)
-    if answers.prepare is not None:
-        answers.prepare(store, dataset)
-    payer = account.account_name(settings.account, workdir, dataset, url)
-    store.open_account(payer, dataset.name, settings.budget)
-    return Oracle(
-        store, payer, dataset.train_items.tolist(),
-        num_classes=max(1, len(store.classes(dataset.name))),
-        noise=settings.noise, seed=settings.seed, allow_peek=settings.may_peek(),
-        answer_missing=answers.answer and functools.partial(answers.answer, store, dataset),
-    )  # fmt: skip
-
-
-def _open_store(
-    settings: config.RunConfig, options: Options, url: str, dataset: Dataset, workdir: Path,
-    log: RunLog,
-) -> LabelStore:  # fmt: skip
-    """Open the database of labels. If it lacks labels, copy those of the data set into it.
-
-    Args:
-      settings: the configuration of the run.
-      options: how the images are read, such as their size.
-      url: the URL of the database.
-      dataset: the images.
-      workdir: the run's directory, in which contradictory labels are listed.
-      log: the run's log, which shows the messages of the import.
-
-    Raises:
-      UsageError: some images have a label neither in the database nor in the data set, but the run
-        needs all labels, because `settings` ask for noisy labels, or use labels that were not
-        bought to decide when to stop.
-    """
-    store = LabelStore(url)
-    missing = store.num_labelled(dataset.name, dataset.train_items) < len(dataset.train_items)
-    importable = data.has_labels(settings.data, options)
-    if missing and not importable and (settings.may_peek() or settings.noise):
-        raise UsageError("stop=peek and noise are for data whose labels are all in the store")
-    if missing and importable:
-        full = str(workdir / account.CONTRADICTIONS)
-        for line in importing.in_subprocess(settings.data, url, options, full):
-            log.say(line)
-    return store
+    """Return a run's configuration as a dictionary, without the passwords of its database URLs."""
+    urls = {name: files.without_password(getattr(settings, name)) for name in ("store", "labels")}
+    return dataclasses.asdict(settings) | urls
 
 
 def _spending_entries(store: LabelStore, payer: str) -> dict[str, Any]:
@@ -278,6 +238,9 @@ def summary(result: dict[str, Any], workdir: Path) -> str:
     ]
     if result["peeked"]:
         lines.append("PEEKED: labels that the run did not buy decided when it stopped")
+    if "answer_seconds" in result:
+        minutes = result["answer_seconds"] / 60
+        lines.append(f"the answers took {minutes:.1f} of {result['config']['minutes']:g} minutes")
     if result["train_label_accuracy"] is not None:
         lines.append(f"training labels right: {100 * result['train_label_accuracy']:.2f}%")
     if result["test_accuracy"] is not None:

@@ -15,12 +15,14 @@ import numpy as np
 from jaxlabel import files
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.account import ASKED, QUESTIONS
+from jaxlabel.experiment.person_time import labels_left
 from jaxlabel.label.features import cover, neighbours
 from jaxlabel.label.names import checked_name
 from jaxlabel.label.project import Project
 from jaxlabel.label.questions import RUN, WAIT, Question, read_questions
 from jaxlabel.label.records import Records
 from jaxlabel.oracle import votes
+from jaxlabel.oracle.prices import total_price
 from jaxlabel.oracle.votes import NOT_SURE, Rule, Vote
 
 LEASE = 90.0  # seconds for which a picture is reserved for one person
@@ -167,11 +169,13 @@ class Desk:
     def _excluded_ahead(self) -> np.ndarray:
         """Return the rows (indices) of pictures that people should not label unless the run asks.
 
-        These are copies of other pictures, and all but the quarter of the pictures for which the
-        newest model has the lowest confidence. Without a model only copies are excluded.
+        These are copies of other pictures, pictures whose label costs too much, and all but the
+        quarter of the pictures for which the newest model has the lowest confidence. Without a
+        model the confidence does not matter.
         """
         project, pool = self.project, self.records.pool()
-        excluded = project.duplicates()
+        dear = np.flatnonzero(project.prices() > self.money_left(self.standing()))
+        excluded = np.union1d(project.duplicates(), dear)
         if pool is None:
             return excluded
         sure = pool.probabilities.max(axis=1)
@@ -242,13 +246,18 @@ class Desk:
         return found
 
     def money_left(self, standing: Standing) -> float:
-        """Return the budget that remains after buying all labels that people have given so far.
+        """Return what remains of the budget after buying all labels that people have given so far.
+
+        A budget of minutes counts as the number of labels that people can give in it.
 
         `standing` is the snapshot of the answers and labels to count.
         """
         account = self.project.store.account(self.project.account)
-        waiting = sum(item not in standing.bought for item in standing.labels)
-        return max(0.0, account.budget - account.spent - waiting)
+        waiting = [item for item in standing.labels if item not in standing.bought]
+        due = total_price(self.project.store, self.project.label_set, waiting)
+        minutes = self.project.settings.minutes
+        by_time = labels_left(minutes, standing.votes, len(standing.labels))
+        return max(0.0, min(account.budget - account.spent - due, by_time))
 
     def answer(
         self, items: Sequence[str], person: str, class_name: str, seconds: float = 0.0

@@ -18,9 +18,11 @@ from jaxlabel import data, files
 from jaxlabel.data.dataset import Dataset, Options, options_of
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.experiment import account
+from jaxlabel.experiment.person_time import labels_in
 from jaxlabel.experiment.run import settings_without_password
 from jaxlabel.label.features import cover, gradient_features
 from jaxlabel.oracle import LabelStore
+from jaxlabel.oracle.prices import set_prices
 from jaxlabel.runlog import dataset_snapshot
 from jaxlabel.runlog import workdir as workdirs
 
@@ -69,6 +71,12 @@ class Project(NamedTuple):
         """Return the rows (indices) of pictures that are identical to an earlier picture."""
         return np.setdiff1d(np.arange(len(self.items)), np.fromiter(self.rows.values(), int))
 
+    def prices(self) -> np.ndarray:
+        """Return the price of each picture's label; infinite if nobody was sure about it."""
+        if self.dataset.costs is None:
+            return np.ones(len(self.items))
+        return self.store.costs(self.label_set, self.items)
+
 
 def begin(settings: Any, workdir: Path) -> Project:
     """Read the pictures, and create the run in `workdir` or open the run that it has.
@@ -82,6 +90,9 @@ def begin(settings: Any, workdir: Path) -> Project:
       StoreError: the label store cannot be used.
     """
     options = options_of(settings)
+    if settings.labels:
+        raise UsageError("config.labels names a table that answers: use jaxlabel train, which "
+                         "needs no person")  # fmt: skip
     if data.has_labels(settings.data, options):
         raise UsageError(
             f"{settings.data} has labels of its own: use jaxlabel train, which needs no person"
@@ -97,6 +108,8 @@ def begin(settings: Any, workdir: Path) -> Project:
             features = gradient_features(dataset.train_images)
         url = account.store_url(settings.store, workdir)
         store = LabelStore(url)
+        if dataset.costs is not None:
+            set_prices(store, dataset.name, dataset.train_items.tolist(), dataset.costs)
         payer = account.account_name(settings.account, workdir, dataset, url)
         store.open_account(payer, dataset.name, settings.budget)
     finally:
@@ -169,11 +182,13 @@ def first_batch(project: Project) -> list[int]:
         )  # the share of labels reserved for the certificate
         capacity = min(project.settings.budget, len(project.rows))
         wanted = min(wanted, max(1, int(capacity - kept * capacity)))
+    if project.settings.minutes:
+        wanted = min(wanted, max(1, int(labels_in(project.settings.minutes, 0.0, 0))))
+    prices, budget = project.prices(), project.settings.budget
+    excluded = np.union1d(project.duplicates(), np.flatnonzero(prices > budget))
     chosen_before = np.zeros(0, int)
-    chosen = cover(
-        project.features, wanted, chosen_before, project.duplicates(), seed=project.settings.seed
-    )
-    return [int(row) for row in chosen]
+    chosen = cover(project.features, wanted, chosen_before, excluded, seed=project.settings.seed)
+    return [int(row) for row in chosen[np.cumsum(prices[chosen]) <= budget]]
 
 
 def _read_or_cached(spec: str, options: Options, workdir: Path) -> tuple[Dataset, np.ndarray]:

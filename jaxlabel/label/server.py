@@ -21,6 +21,7 @@ from jaxlabel.label.names import similar_name
 from jaxlabel.label.project import PAGE, picture
 from jaxlabel.label.status import status
 from jaxlabel.label.trainer import Trainer
+from jaxlabel.oracle.prices import total_price
 from jaxlabel.oracle.votes import NOT_SURE, Locked
 
 HERE = Path(__file__).parent
@@ -227,10 +228,14 @@ def _check_budget(desk: Desk, items: list[str], finished: bool) -> None:
     account = desk.project.store.account(desk.project.account)
     standing = desk.standing(fresh=True)
     known = standing.bought if finished else standing.labels
-    new = sum(item not in known for item in items)
+    new = [item for item in items if item not in known]
+    price = total_price(desk.project.store, desk.project.label_set, new)
     left = account.budget - account.spent if finished else desk.money_left(standing)
-    if new > left:
-        raise UsageError(f"these are {new} labels, but the budget has only {left:g} left")
+    if price > left:
+        cost = "" if price == len(new) else f", which cost {price:g}"
+        raise UsageError(
+            f"these are {len(new)} labels{cost}, but the budget has only {left:g} left"
+        )
 
 
 def _person(request: Request) -> str:

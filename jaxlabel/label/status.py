@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from jaxlabel.experiment.person_time import counted
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.records import Pool, Records
 from jaxlabel.label.trainer import State
 
 LAST = 10  # the number of last answers listed
-PAUSE = 60.0  # seconds: answers that took longer are not counted, as a pause
 DOUBT = 1.5  # the assumed largest ratio of the error rate to 1 - mean confidence
 
 
@@ -30,7 +30,7 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
     batch = desk.batch()
     done = sum(q.item in standing.labels or q.item in standing.refused for q in batch)
     mine = [v for v in standing.votes if v.person == person]
-    times = [v.seconds for v in mine if 0 < v.seconds < PAUSE]
+    times = counted(v.seconds for v in mine)
     waiting = sum(item not in standing.bought for item in standing.labels)
     return {
         "classes": [{"name": name, "count": counts[name]} for name in names],
@@ -39,6 +39,10 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
             "spent": account.spent,
             "waiting": waiting,
             "left": desk.money_left(standing) if np.isfinite(account.budget) else None,
+        },
+        "time": {
+            "minutes": project.settings.minutes,
+            "used": sum(counted(v.seconds for v in standing.votes)) / 60,
         },
         "batch": {"done": done, "total": len(batch)},
         "ahead": len(desk.ahead_answered(standing)),

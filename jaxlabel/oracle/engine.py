@@ -5,7 +5,7 @@ import os
 import sqlite3
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -208,12 +208,17 @@ def location(engine: sa.Engine) -> str:
     return f"{url.database or ''} on {url.host or url.query.get('host') or 'this machine'}"
 
 
-def explain(error: Exception) -> str:
-    """Return a database's error message in one line, followed by advice from ADVICE if any fits."""
+def explain(error: Exception, advice: Sequence[tuple[str, str]] = ADVICE) -> str:
+    """Return a database's error message in one line, followed by the first advice that fits.
+
+    Args:
+      error: the error of SQLAlchemy or of a database driver.
+      advice: pairs of a part of an error message and the advice for the user.
+    """
     reason = " ".join(str(getattr(error, "orig", None) or error).split())
-    for clue, advice in ADVICE:
+    for clue, hint in advice:
         if clue in reason.lower():
-            return f"{reason[:300]}; {advice}"
+            return f"{reason[:300]}; {hint}"
     return reason[:300]
 
 
@@ -226,7 +231,9 @@ def _create_tables(engine: sa.Engine) -> None:
     with transaction(engine) as connection:
         inspector = sa.inspect(connection)
         exists = inspector.has_table(schema.versions.name)
-        lacks_votes = exists and not inspector.has_table(schema.votes.name)
+        # tables of a later version than the one that made this database
+        missing = [table for table in (schema.votes, schema.prices)
+                   if exists and not inspector.has_table(table.name)]  # fmt: skip
         if exists:
             version = connection.execute(sa.select(sa.func.max(schema.versions.c.version))).scalar()
     if exists:
@@ -236,9 +243,10 @@ def _create_tables(engine: sa.Engine) -> None:
                 f"the label store {location(engine)} has version {version}, this jaxlabel uses "
                 f"version {schema.VERSION}: {remedy}, or use the jaxlabel version that made it"
             )
-        if lacks_votes:  # made by a version without the labelling page
-            with transaction(engine, write=True) as connection:
-                schema.votes.create(connection, checkfirst=True)
+        if missing:
+            # A database that this user may only read is read without them.
+            with contextlib.suppress(StoreError), transaction(engine, write=True) as connection:
+                schema.metadata.create_all(connection, missing)
         return
     if engine.dialect.name == "sqlite":
         _use_write_ahead_log(engine)

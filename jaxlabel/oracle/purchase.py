@@ -15,9 +15,9 @@ import numpy as np
 import sqlalchemy as sa
 
 from jaxlabel.errors import BudgetExceeded, LabelsMissing
-from jaxlabel.oracle.queries import find_account, lookup
+from jaxlabel.oracle.queries import find_account, lookup, prices_of
 from jaxlabel.oracle.records import Bought
-from jaxlabel.oracle.schema import UNITS_PER_LABEL, accounts, from_units, labels, ledger
+from jaxlabel.oracle.schema import accounts, from_units, labels, ledger
 
 Reveal = Callable[[str, int], int]  # reveal(item, true label) returns the label to sell
 
@@ -82,9 +82,11 @@ def _charge(
     query = sa.select(labels).where(labels.c.label_set_id == account.label_set_id)
     rows = lookup(connection, query, labels.c.item, new)
     answers = {row.item: (row.label, row.cost) for row in rows}
-    # A label that the store lacks counts with the usual price, so that a person is not asked for
+    missing = [item for item in new if item not in answers]
+    # A label that the store lacks counts with its price too, so that a person is not asked for
     # labels that the budget cannot buy.
-    cost = sum(answers[item][1] if item in answers else UNITS_PER_LABEL for item in new)
+    cost = sum(price for _, price in answers.values())
+    cost += sum(prices_of(connection, account.label_set_id, missing).values())
     charge = (
         sa.update(accounts)
         .where(accounts.c.id == account.id, accounts.c.spent + cost <= accounts.c.budget)
@@ -97,7 +99,6 @@ def _charge(
             f"budget of {budget:g} only {left:g} is left: nothing was bought; ask for fewer labels "
             "or start a run with a larger budget"
         )
-    missing = [item for item in new if item not in answers]
     if missing:
         raise LabelsMissing(
             f"{len(missing)} of {len(new)} new labels are not in the label store yet "

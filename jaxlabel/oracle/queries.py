@@ -13,14 +13,25 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from jaxlabel.errors import StoreError
 from jaxlabel.oracle.records import Account, LedgerRow
-from jaxlabel.oracle.schema import accounts, classes, from_units, label_sets, labels, votes
+from jaxlabel.oracle.schema import (
+    UNITS_PER_LABEL,
+    accounts,
+    classes,
+    from_units,
+    label_sets,
+    labels,
+    prices,
+    votes,
+)
 
 
 def lookup(
     connection: sa.Connection,
     query: sa.Select[Any],
-    column: sa.Column[str],
-    items: Iterable[str],
+    column: sa.ColumnElement[Any],
+    items: Iterable[Any],
+    *,
+    kind: Any = sa.Text,
     **parameters: Any,
 ) -> Sequence[sa.Row[Any]]:
     """Return the rows of a database query whose `column` has one of the given items.
@@ -33,6 +44,7 @@ def lookup(
       query: the SELECT statement, without a condition on the items.
       column: the column that contains the ids of images.
       items: the ids to search for.
+      kind: the SQL type of the ids.
       parameters: values of further bound parameters of `query`, by name.
     """
     if _is_sqlite(connection):
@@ -40,10 +52,34 @@ def lookup(
         value: Any = json.dumps(list(items))
         query = query.where(column.in_(sa.select(table.c.value)))
     else:
-        array = sa.bindparam("items", type_=postgresql.ARRAY(sa.Text))
+        array = sa.bindparam("items", type_=postgresql.ARRAY(kind))
         value = list(items)
         query = query.where(column == sa.any_(array))
     return connection.execute(query, {"items": value, **parameters}).all()
+
+
+def prices_of(connection: sa.Connection, label_set: int, items: Iterable[str]) -> dict[str, int]:
+    """Return the price of each given item that has no label yet, in millionths.
+
+    It is the price that `jaxlabel.oracle.prices.set_prices` stored, or else UNITS_PER_LABEL.
+    `label_set` is the primary key of the label set.
+    """
+    if not (names := list(items)):
+        return {}
+    query = sa.select(prices.c.item, prices.c.cost).where(prices.c.label_set_id == label_set)
+    found = {row.item: row.cost for row in lookup(connection, query, prices.c.item, names)}
+    return {item: found.get(item, UNITS_PER_LABEL) for item in names}
+
+
+def stored_costs(connection: sa.Connection, label_set: int, items: Iterable[str]) -> dict[str, int]:
+    """Return the price of each given item, with a label or without, in millionths.
+
+    `label_set` is the primary key of the label set.
+    """
+    names = list(dict.fromkeys(items))
+    query = sa.select(labels.c.item, labels.c.cost).where(labels.c.label_set_id == label_set)
+    known = {row.item: row.cost for row in lookup(connection, query, labels.c.item, names)}
+    return known | prices_of(connection, label_set, (name for name in names if name not in known))
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:

@@ -47,6 +47,16 @@ labels = sa.Table(
     sqlite_with_rowid=False,
 )
 
+# The prices of labels that the store may not have yet.
+prices = sa.Table(
+    "jaxlabel_prices",
+    metadata,
+    sa.Column("label_set_id", sa.ForeignKey(label_sets.c.id), primary_key=True),
+    sa.Column("item", sa.Text, primary_key=True),
+    sa.Column("cost", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 accounts = sa.Table(
     "jaxlabel_accounts",
     metadata,

@@ -24,11 +24,12 @@ from jaxlabel.oracle.queries import (
     ledger_record,
     locked_label_set_id,
     lookup,
+    prices_of,
     refusals,
+    stored_costs,
 )
 from jaxlabel.oracle.records import Account, Bought, Contradiction, LedgerRow
 from jaxlabel.oracle.schema import (
-    UNITS_PER_LABEL,
     accounts,
     classes,
     from_units,
@@ -136,19 +137,17 @@ class LabelStore:
           label_set: the name of the label set (the classes and labels of one data set).
           items: the ids of the images; an id may be repeated.
           given: the label (index of a class) of each image.
-          costs: the price of each label; None if every label costs 1.
+          costs: the price of each label; None for the prices that `jaxlabel.oracle.prices` has
+            stored, or else 1.
 
         Raises:
           StoreError: the lengths differ, or a label is not the index of a defined class.
         """
         names, values = _texts(items), np.asarray(given, np.int64).tolist()
-        prices = (
-            [UNITS_PER_LABEL] * len(names)
-            if costs is None
-            else [to_units(c, "cost") for c in costs]
-        )
-        if not len(names) == len(values) == len(prices):
-            raise StoreError(f"{len(names)} items have {len(values)} labels, {len(prices)} costs")
+        units = None if costs is None else [to_units(cost, "cost") for cost in costs]
+        num_costs = len(names) if units is None else len(units)
+        if not len(names) == len(values) == num_costs:
+            raise StoreError(f"{len(names)} items have {len(values)} labels, {num_costs} costs")
         with transaction(self.engine, write=True) as connection:
             key = locked_label_set_id(connection, label_set)
             num_classes = len(class_names(connection, key))
@@ -160,7 +159,10 @@ class LabelStore:
             rows = lookup(connection, query, labels.c.item, dict.fromkeys(names))
             kept = {row.item: row.label for row in rows}
             new, contradictions = [], []
-            for item, label, price in zip(names, values, prices, strict=True):
+            if units is None:
+                known_prices = prices_of(connection, key, names)
+                units = [known_prices[name] for name in names]
+            for item, label, price in zip(names, values, units, strict=True):
                 if item not in kept:
                     kept[item] = label
                     row = {"label_set_id": key, "item": item, "label": label, "cost": price}
@@ -202,18 +204,19 @@ class LabelStore:
         return sum(counts[row.item] for row in rows)
 
     def costs(self, label_set: str, items: Items) -> Float[np.ndarray, "n"]:
-        """Return the price of each image's label; 1 for an image without a stored label.
+        """Return the price of each image's label; 1 if neither a label nor a price is stored.
 
         The price is infinite if the image has no label and a person answered "not sure" for it.
         """
         names = _texts(items)
         with transaction(self.engine) as connection:
             key = label_set_id(connection, label_set)
-            query = sa.select(labels.c.item, labels.c.cost).where(labels.c.label_set_id == key)
-            rows = lookup(connection, query, labels.c.item, dict.fromkeys(names))
-            prices = {row.item: from_units(row.cost) for row in rows}
-            prices = dict.fromkeys(refusals(connection, key), math.inf) | prices
-        return np.array([prices.get(item, 1.0) for item in names], np.float64)
+            stored = stored_costs(connection, key, names)
+            refused = set(refusals(connection, key))
+        return np.array(
+            [math.inf if item in refused else from_units(stored[item]) for item in names],
+            np.float64,
+        )
 
     def agreement(self, label_set: str, items: Items, given: Labels) -> float:
         """Return the share of images whose stored label equals the given label.

@@ -15,8 +15,14 @@ import sqlalchemy as sa
 from jaxlabel.errors import JaxlabelError
 from jaxlabel.oracle import corrections
 from jaxlabel.oracle.engine import transaction
-from jaxlabel.oracle.queries import class_names, label_set_id, locked_label_set_id, lookup
-from jaxlabel.oracle.schema import UNITS_PER_LABEL, classes, labels, votes
+from jaxlabel.oracle.queries import (
+    class_names,
+    label_set_id,
+    locked_label_set_id,
+    lookup,
+    prices_of,
+)
+from jaxlabel.oracle.schema import classes, labels, votes
 
 if TYPE_CHECKING:
     from jaxlabel.oracle.store import LabelStore
@@ -190,7 +196,8 @@ def _decide(connection: sa.Connection, key: int, item: str, rule: Rule) -> None:
         return
     label = class_names(connection, key).index(winner)
     if connection.execute(sa.update(labels).where(*here).values(label=label)).rowcount == 0:
-        row = {"label_set_id": key, "item": item, "label": label, "cost": UNITS_PER_LABEL}
+        price = prices_of(connection, key, [item])[item]
+        row = {"label_set_id": key, "item": item, "label": label, "cost": price}
         connection.execute(sa.insert(labels), [row])
 
 

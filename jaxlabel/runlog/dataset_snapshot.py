@@ -51,6 +51,7 @@ def in_first_order(dataset: Dataset, spec: str, workdir: Path) -> Dataset:
             train_images=dataset.train_images[order],
             train_items=dataset.train_items[order],
             paths=tuple(dataset.paths[index] for index in order),
+            costs=None if dataset.costs is None else dataset.costs[order],
         )
     changes = ""
     if old_items and dataset.paths:

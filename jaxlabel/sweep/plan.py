@@ -219,6 +219,9 @@ def _resolve_paths(config: RunConfig, data_root: str, store: str, place: str) ->
         if kind in ("idx", "folder", "npz") and not Path(where).exists():
             raise UsageError(f"there is no {where}: --data_root=DIR is the directory that holds a "
                              "folder per data set")  # fmt: skip
+    if files.without_password(config.labels) != config.labels:
+        raise UsageError(f"{place} has a password in config.labels, which the plan would show: put "
+                         "it into ~/.pgpass or the variable PGPASSWORD")  # fmt: skip
     settings["store"] = config.store or store
     return settings
 

@@ -88,3 +88,13 @@ def test_short_flags_change_their_settings_and_choose_the_config_file(path):
         settings.read(TRAIN, [f"--config={path}", "--budget=many"])
     with pytest.raises(UsageError, match="--target: this recipe has no such setting"):
         settings.read(TRAIN, [f"--config={path}", "--target=0.9"])
+    timed = settings.read(TRAIN, [f"--config={path}", "--budget=30m"]).config
+    assert (timed.budget, timed.minutes) == (float("inf"), 30)
+
+
+def test_a_budget_in_minutes_has_no_limit_on_labels(path):
+    for form in (["--config.budget=1h30m"], ["--config.budget", "1h30m"]):
+        config = read(path, *form)
+        assert (config.minutes, config.budget) == (90, float("inf"))
+    config = read(path, "--config.budget=64", "--config.minutes=2")
+    assert (config.minutes, config.budget) == (2, 64)

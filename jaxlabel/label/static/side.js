@@ -10,6 +10,7 @@ export function showStatus(status, asking) {
   if (money.waiting) rows.push([status.trainer.name === "done" ? "Never used" : "Not used yet", number(money.waiting)]);
   if (money.budget !== null) rows.push(["Budget left", `${number(money.left)} of ${number(money.budget)}`]);
   if (status.not_sure) rows.push(["Not sure", number(status.not_sure)]);
+  if (status.time.minutes) rows.push(["Minutes used", `${status.time.used.toFixed(1)} of ${number(status.time.minutes)}`]);
   if (status.seconds_per_label) rows.push(["Seconds per label", status.seconds_per_label.toFixed(1)]);
   rows.push(["Pictures", number(status.pictures)]);
   byId("numbers").replaceChildren(...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));

@@ -1,0 +1,82 @@
+"""Open a run's label store and account, and make the oracle from which it buys labels."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+from jaxlabel import config, data
+from jaxlabel.data import importing
+from jaxlabel.data.dataset import Dataset, Options
+from jaxlabel.errors import UsageError
+from jaxlabel.experiment import account, label_table, person_time
+from jaxlabel.experiment.answers import Answers
+from jaxlabel.experiment.person_time import FIRST_GUESS, TimedOracle, labels_in
+from jaxlabel.oracle import LabelStore, Oracle
+from jaxlabel.runlog import RunLog
+
+
+def make_oracle(
+    settings: config.RunConfig, options: Options, dataset: Dataset, workdir: Path, log: RunLog,
+    answers: Answers,
+) -> Oracle:  # fmt: skip
+    """Open the database of labels, and return the oracle from which the run buys labels.
+
+    The oracle (the object that sells labels and keeps the budget) asks the table that the setting
+    `labels` names, or else the function `answers.answer`, for labels that the database lacks.
+    """
+    person_time.check(settings, dataset, answers)
+    if settings.labels:
+        answers = label_table.open_answers(settings, dataset, log.say)
+    url = account.store_url(settings.store, workdir)
+    store = _open_store(settings, options, url, dataset, workdir, log)
+    if answers.prepare is not None:
+        answers.prepare(store, dataset)
+    payer = account.account_name(settings.account, workdir, dataset, url)
+    store.open_account(payer, dataset.name, settings.budget)
+    make: Callable[..., Oracle] = Oracle
+    if settings.minutes:
+        make = functools.partial(TimedOracle, settings.minutes, workdir)
+        first = labels_in(settings.minutes, 0.0, 0)
+        log.say(f"{settings.minutes:g} minutes are about {first:.0f} labels of {FIRST_GUESS:g} s; "
+                "your own times count as soon as there are any")  # fmt: skip
+    return make(
+        store, payer, dataset.train_items.tolist(),
+        num_classes=max(1, len(store.classes(dataset.name))),
+        noise=settings.noise, seed=settings.seed, allow_peek=settings.may_peek(),
+        answer_missing=answers.answer and functools.partial(answers.answer, store, dataset),
+    )  # fmt: skip
+
+
+def _open_store(
+    settings: config.RunConfig, options: Options, url: str, dataset: Dataset, workdir: Path,
+    log: RunLog,
+) -> LabelStore:  # fmt: skip
+    """Open the database of labels; if it lacks labels or prices, copy those of the data set.
+
+    Args:
+      settings: the configuration of the run.
+      options: how the images are read, such as their size.
+      url: the URL of the database.
+      dataset: the images.
+      workdir: the run's directory, in which contradictory labels are listed.
+      log: the run's log, which shows the messages of the import.
+
+    Raises:
+      UsageError: some images have a label neither in the database nor in the data set, but the run
+        needs all labels, because `settings` ask for noisy labels, or use labels that were not
+        bought to decide when to stop.
+    """
+    from jaxlabel.oracle.prices import set_prices
+
+    store = LabelStore(url)
+    if dataset.costs is not None:
+        set_prices(store, dataset.name, dataset.train_items.tolist(), dataset.costs)
+    missing = store.num_labelled(dataset.name, dataset.train_items) < len(dataset.train_items)
+    importable = not settings.labels and data.has_labels(settings.data, options)
+    if missing and not importable and (settings.may_peek() or settings.noise):
+        raise UsageError("stop=peek and noise are for data whose labels are all in the store")
+    if missing and importable:
+        full = str(workdir / account.CONTRADICTIONS)
+        for line in importing.in_subprocess(settings.data, url, options, full):
+            log.say(line)
+    return store

@@ -1,0 +1,191 @@
+"""Limit a run to a number of minutes of a person's time (the setting `minutes`).
+
+Minutes are turned into labels by one rule: the minutes, divided by the mean time per label so far,
+are the number of labels that the run may buy in all. Before the first answer, a label counts
+FIRST_GUESS seconds. The time of a label is the time that people spent on answers since the purchase
+before it, "not sure" among them. A time over PAUSE seconds per answer is taken for a pause and not
+counted, like an answer without a known time: it counts as the mean of the others.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Int
+
+from jaxlabel import data, files
+from jaxlabel.config import RunConfig
+from jaxlabel.data.dataset import Dataset, options_of
+from jaxlabel.errors import UsageError
+from jaxlabel.experiment.answers import Answers
+from jaxlabel.oracle import Oracle
+
+if TYPE_CHECKING:
+    from jaxlabel.oracle import LabelStore
+    from jaxlabel.oracle.votes import Vote
+
+FIRST_GUESS = 5.0  # seconds per label before there are answers
+PAUSE = 60.0  # seconds: an answer that took longer has a pause in it
+TIMES = "answer_times.json"  # in the work directory: the time of the labels of each purchase
+FROM_FILES = "file_times.json"  # in the work directory: the seconds of each answer from a file
+
+
+def labels_in(minutes: float, seconds: float, num_labels: int) -> float:
+    """Return how many labels people give in some minutes if they go on as fast as so far.
+
+    >>> labels_in(30, seconds=400.0, num_labels=40)  # 10 s per label
+    180.0
+
+    Args:
+      minutes: the minutes.
+      seconds: the time that the labels so far took, in seconds.
+      num_labels: the number of labels with a known time; if 0, a label counts FIRST_GUESS seconds.
+    """
+    return 60 * minutes / (seconds / num_labels if num_labels and seconds else FIRST_GUESS)
+
+
+def labels_left(minutes: float, votes: Sequence["Vote"], num_labels: int) -> float:
+    """Return how many labels people can still give in some minutes; infinity if `minutes` is 0.
+
+    Args:
+      minutes: the minutes for all labels; 0 for no limit.
+      votes: the answers that people have given on the page.
+      num_labels: the number of labels that people have given.
+    """
+    if not minutes:
+        return math.inf
+    timed = [vote for vote in votes if counted([vote.seconds])]
+    num_timed = sum(vote.class_name != "" for vote in timed)  # "" stands for "not sure"
+    return labels_in(minutes, sum(vote.seconds for vote in timed), num_timed) - num_labels
+
+
+def counted(seconds: Iterable[float]) -> list[float]:
+    """Return the times of answers that count: those that are known and hold no pause."""
+    return [value for value in seconds if 0 < value <= PAUSE]
+
+
+def check(settings: RunConfig, dataset: Dataset, answers: Answers) -> None:
+    """Raise an error if a run has a budget of minutes, but no person answers.
+
+    Raises:
+      UsageError: labels come from the data, a table or a program, or they have prices.
+    """
+    if not settings.minutes:
+        return
+    own = data.has_labels(settings.data, options_of(settings))
+    if own or settings.labels or any(source is not None for source in answers):
+        raise UsageError(f"a budget of {settings.minutes:g} minutes is for a person who answers on "
+                         "the page or in questions.csv, but no person answers here: set "
+                         "config.budget to a number")  # fmt: skip
+    if dataset.costs is not None:
+        raise UsageError(f"{settings.data} has prices, so that the budget is a sum of prices: set "
+                         "it to a number instead of minutes")  # fmt: skip
+
+
+class TimedOracle(Oracle):
+    """An oracle whose `remaining` budget is also limited by the time that people have left.
+
+    The time of each purchase is written to a file once and read again when the run is continued, so
+    that a run that is started again makes the same decisions.
+
+    Args:
+      minutes: how many minutes people may take for all labels.
+      workdir: the run's directory.
+      arguments: positional arguments of `Oracle`.
+      options: named arguments of `Oracle`.
+    """
+
+    def __init__(self, minutes: float, workdir: Path, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self._minutes, self._workdir = minutes, workdir
+        recorded = files.read_json(workdir / TIMES) or {"purchases": []}
+        self._purchases: list[dict[str, Any]] = recorded["purchases"]
+
+    def ask(
+        self, indices: Int[np.ndarray, "n"], *, purpose: str = "train", round: int = 0
+    ) -> Int[np.ndarray, "n"]:
+        """Buy labels like `Oracle.ask`, and record the time that people took for new ones."""
+        labels = super().ask(indices, purpose=purpose, round=round)
+        self._record(set(self._items[np.asarray(indices, int)].tolist()))
+        return labels
+
+    @property
+    def remaining(self) -> float:
+        """Return the number of labels that the budget and the remaining time allow."""
+        seconds, num_labels = self._time_of(self._bought)
+        left = labels_in(self._minutes, seconds, num_labels) - self.num_bought
+        return max(0.0, min(super().remaining, round(left, 6)))
+
+    @property
+    def seconds(self) -> float:
+        """Return the counted time that people took for the labels asked for, in seconds."""
+        return self._time_of(self._bought)[0]
+
+    def _time_of(self, items: Collection[str]) -> tuple[float, int]:
+        """Return the time of purchases in seconds, and their number of labels with a known time."""
+        counted_here = [p for p in self._purchases if all(item in items for item in p["items"])]
+        return sum(p["seconds"] for p in counted_here), sum(p["timed"] for p in counted_here)
+
+    def _record(self, items: set[str]) -> None:
+        """Write the time that people took for the labels of new items to the file of times."""
+        known = {item for purchase in self._purchases for item in purchase["items"]}
+        new = sorted(items - known)
+        if not new:
+            return
+        asked = {item for purchase in self._purchases for item in purchase["not_sure"]}
+        times, unsure = answer_times(self.store, self._label_set, self._workdir)
+        unsure = {item: value for item, value in unsure.items() if item not in asked}
+        timed = [times[item] for item in new if item in times]
+        seconds = round(sum(timed) + (sum(unsure.values()) if timed else 0.0), 3)
+        self._purchases.append({"items": new, "not_sure": sorted(unsure) if timed else [],
+                                "seconds": seconds, "timed": len(timed)})  # fmt: skip
+        files.write_json(self._workdir / TIMES, {"purchases": self._purchases})
+
+
+def answer_times(
+    store: "LabelStore", label_set: str, workdir: Path
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the counted seconds of people's answers, by item, for labels and for "not sure".
+
+    Args:
+      store: the label store, which has the answers given on the page.
+      label_set: the name of the label set.
+      workdir: the run's directory, which has the times of answers from files.
+    """
+    from jaxlabel.oracle.votes import NOT_SURE, all_votes
+
+    times = dict[str, float](files.read_json(workdir / FROM_FILES) or {})
+    unsure: dict[str, float] = {}
+    for vote in all_votes(store, label_set):
+        for value in counted([vote.seconds]):
+            kind = unsure if vote.class_name == NOT_SURE else times
+            kind[vote.item] = kind.get(vote.item, 0.0) + value
+    return times, unsure
+
+
+def note_file(workdir: Path, asked: Path, answered: Path, items: Sequence[str]) -> None:
+    """Record how long a person took for answers in a file: until the file was saved last.
+
+    Nothing is recorded if the run has no budget of minutes.
+
+    Args:
+      workdir: the run's directory.
+      asked: a file that the run wrote when it asked its last question.
+      answered: the file with the answers.
+      items: the items that the file has answered first.
+    """
+    config = files.read_json(workdir / "config.json") or {}
+    if not config.get("minutes") or not items or not asked.exists():
+        return
+    before = files.read_json(workdir / FROM_FILES) or {}
+    begin = max(path.stat().st_mtime for path in (asked, workdir / FROM_FILES) if path.exists())
+    times = counted([(answered.stat().st_mtime - begin) / len(items)] * len(items))
+    new = dict(zip(items, times, strict=False))
+    files.write_json(workdir / FROM_FILES, before | new)
+
+
+def entries(oracle: Oracle) -> dict[str, float]:
+    """Return the entry of result.json for the time that people took; none without such a budget."""
+    return {"answer_seconds": round(oracle.seconds, 1)} if isinstance(oracle, TimedOracle) else {}
