@@ -16,6 +16,7 @@ from jaxlabel import data, files, pretext
 from jaxlabel.data.dataset import Dataset, options_of
 from jaxlabel.data.images import with_channels
 from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.experiment import outside_features
 from jaxlabel.experiment.export import arrays
 from jaxlabel.experiment.run import METHODS
 from jaxlabel.predictor import predict_probabilities
@@ -33,7 +34,8 @@ class Trained(NamedTuple):
       model: a network, or a committee of networks, whose predicted probabilities are averaged.
       config: the configuration of the run.
       classes: the names of the classes.
-      shape: the shape (height, width, channels) of the images that the model accepts.
+      shape: the shape (height, width, channels) of the images that the model accepts; (1, 1, d) if
+        it accepts feature vectors of length d in place of images.
       intensity: "LOW:HIGH", the two pixel values that become 0 and 255 in pictures with more than 8
         bits; empty if the run had none.
       gives: "classes" if the model's outputs are class probabilities, "clusters" if they are
@@ -76,7 +78,7 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
         raise UsageError(
             f"{workdir} was written by another version of jaxlabel: {error}"
         ) from error
-    classes, shape = tuple(result["classes"]), tuple(result["image_shape"])
+    classes, shape = tuple(result["classes"]), outside_features.input_shape(result)
     make = sys.modules[kind.__module__].make_classifier(config, shape, max(1, len(classes)))
     like = jax.eval_shape(lambda key: make(nnx.Rngs(key)), jax.random.key(0))
     return Trained(
@@ -112,7 +114,7 @@ def _restore_model(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:
 
 def predict(
     workdir: Path, spec: str, out: Path, *, split: str = "", data_dir: str | None = None,
-    skip_unreadable: bool = False,
+    skip_unreadable: bool = False, features: str = "",
 ) -> str:  # fmt: skip
     """Write a CSV file with the predicted class of each image, and return a message for the user.
 
@@ -131,6 +133,8 @@ def predict(
         directory that the run used.
       skip_unreadable: True to write an image that cannot be read as a line with an error instead of
         a label. False stands for the run's setting, and by default such an image raises an error.
+      features: the file with a feature vector of each image, if the run learned from features from
+        outside.
 
     Raises:
       UsageError: the run is not finished, its model predicts no classes or takes images of another
@@ -151,22 +155,18 @@ def predict(
         options = options._replace(data_dir=data_dir)
     if skip_unreadable:
         options = options._replace(skip_unreadable=True)
+    if bool(trained.config.features) != bool(features):
+        raise UsageError(_about_features(workdir, features))
     dataset = data.load(spec, options)
-    shape = dataset.train_images.shape[1:]
-    if shape[:2] != trained.shape[:2]:
-        raise UsageError(
-            f"{spec} has images of {_shape_in_words(shape)}, the run learned from "
-            f"{_shape_in_words(trained.shape)}: convert them, or train with config.image_size "
-            "and config.image_mode set"
-        )
     notes = [*dataset.notes]
-    if shape != trained.shape:
-        dataset = dataset._replace(
-            train_images=with_channels(dataset.train_images, trained.shape[-1]),
-            test_images=with_channels(dataset.test_images, trained.shape[-1]),
+    if features:
+        dataset = outside_features.inputs_of_finished_run(
+            features, dataset, workdir, trained.shape[-1]
         )
-        notes.append(f"converted from {_mode(shape)} to {_mode(trained.shape)}, as the run's "
-                     "images are")  # fmt: skip
+        notes.append(f"the model works on features from outside: {features}")
+    else:
+        dataset, converted = _converted(spec, dataset, trained.shape)
+        notes += converted
     split = split or ("test" if len(dataset.test_images) else "train")
     images = {"train": dataset.train_images, "test": dataset.test_images}
     chosen = {name: images[name] for name in (images if split == "all" else [split])}
@@ -190,6 +190,49 @@ def predict(
     if num_others := sum(len(part) for name, part in images.items() if name not in chosen):
         message += f"; {num_others} images of the other split are not labelled: --split=all"
     return "\n".join([*notes, message])
+
+
+def _about_features(workdir: Path, features: str) -> str:
+    """Return an error message: a run's model needs features and has none, or the other way round.
+
+    Args:
+      workdir: the directory of the run.
+      features: the file of features that the user gave; empty if none.
+    """
+    if features:
+        return f"{workdir} learned from images, not from features: leave out --features"
+    return (f"{workdir} learned from features from outside: name the file with the features of "
+            "these images, made by the same encoder, --features=FILE")  # fmt: skip
+
+
+def _converted(
+    spec: str, dataset: Dataset, wanted: tuple[int, ...]
+) -> tuple[Dataset, tuple[str, ...]]:
+    """Return images with the number of channels that a model takes, and a note on the conversion.
+
+    Args:
+      spec: the data set, for error messages.
+      dataset: the images.
+      wanted: the shape of the images that the model takes.
+
+    Raises:
+      UsageError: the images have another height or width.
+    """
+    shape = dataset.train_images.shape[1:]
+    if shape[:2] != wanted[:2]:
+        raise UsageError(
+            f"{spec} has images of {_shape_in_words(shape)}, the run learned from "
+            f"{_shape_in_words(wanted)}: convert them, or train with config.image_size "
+            "and config.image_mode set"
+        )
+    if shape == wanted:
+        return dataset, ()
+    converted = dataset._replace(
+        train_images=with_channels(dataset.train_images, wanted[-1]),
+        test_images=with_channels(dataset.test_images, wanted[-1]),
+    )
+    return converted, (f"converted from {_mode(shape)} to {_mode(wanted)}, as the run's images "
+                       "are",)  # fmt: skip
 
 
 def _check_output_path(out: Path) -> None:

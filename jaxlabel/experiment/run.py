@@ -7,11 +7,11 @@ from typing import Any
 
 import jax
 
-from jaxlabel import cache, config, data, files
+from jaxlabel import augment, cache, config, data, files
 from jaxlabel.data import importing
 from jaxlabel.data.dataset import Dataset, Options, options_of
 from jaxlabel.errors import JaxlabelError, LabelsMissing, UsageError
-from jaxlabel.experiment import account
+from jaxlabel.experiment import account, outside_features
 from jaxlabel.experiment.accuracies import final_accuracies
 from jaxlabel.experiment.answers import Answers
 from jaxlabel.experiment.feature_map import feature_map
@@ -108,8 +108,10 @@ def _run_recipe(
     """
     for note in dataset.notes:
         log.say(note)
-    if settings.kind == "auto":
-        settings = dataclasses.replace(settings, kind=dataset.kind)
+    if settings.features or settings.kind == "auto":
+        kind = augment.FEATURES if settings.features else dataset.kind
+        settings = dataclasses.replace(settings, kind=kind)
+    inputs = outside_features.network_inputs(settings, dataset, workdir, log)
     log.say(f"convolutions: {native.selected()}")
     if (oracle := answers.oracle) is None:
         oracle = _make_oracle(settings, options, dataset, workdir, log, answers)
@@ -122,7 +124,7 @@ def _run_recipe(
     log.arrays("samples", images=dataset.train_images[:40])
     try:
         predictor = METHODS[type(settings)](
-            settings, dataset.train_images, oracle, jax.random.key(settings.seed), log
+            settings, inputs.train_images, oracle, jax.random.key(settings.seed), log
         )
     except LabelsMissing as error:
         raise _write_questions(error, workdir, dataset) from error
@@ -144,10 +146,11 @@ def _run_recipe(
         "dataset": dataset.name,
         "seed": settings.seed,
         **_spending_entries(store, payer),
-        **final_accuracies(settings.data, options, dataset, store, predictor, log),
+        **final_accuracies(settings.data, options, inputs, store, predictor, log),
         "seconds": round(log.seconds, 2),
         "seconds_shared": cache.take_saved_seconds(),
         **provenance.made_with(),
+        **outside_features.result_entries(settings, inputs),
         "stopped_by": predictor.stopped_by,
         "gives": predictor.gives,
         **predictor.summary,
@@ -273,6 +276,8 @@ def summary(result: dict[str, Any], workdir: Path) -> str:
         f"{result['dataset']}, {result['method']}, seed {result['seed']}: "
         f"{result['labels_spent']} labels bought, stopped by {result['stopped_by']}"
     ]
+    if "features" in result:
+        lines.append(f"features from outside ({result['features']['file']}): not from scratch")
     if result["peeked"]:
         lines.append("PEEKED: labels that the run did not buy decided when it stopped")
     if result["train_label_accuracy"] is not None:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.records import Pool, Records
 from jaxlabel.label.trainer import State
+from jaxlabel.runlog.results import FEATURES_FROM_OUTSIDE
 
 LAST = 10  # the number of last answers listed
 PAUSE = 60.0  # seconds: answers that took longer are not counted, as a pause
@@ -57,6 +58,7 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
         "asks_ahead": desk.asks_ahead,
         "pictures": len(project.items),
         "data": project.settings.data,
+        "learns_from": FEATURES_FROM_OUTSIDE if project.settings.features else "",
     }
 
 

@@ -12,6 +12,7 @@ export function showStatus(status, asking) {
   if (status.not_sure) rows.push(["Not sure", number(status.not_sure)]);
   if (status.seconds_per_label) rows.push(["Seconds per label", status.seconds_per_label.toFixed(1)]);
   rows.push(["Pictures", number(status.pictures)]);
+  if (status.learns_from) rows.push(["Learns from", status.learns_from]);
   byId("numbers").replaceChildren(...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
   showRun(status, asking);
   showAccuracy(status);
