@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxlabel.config import RunConfig
+from jaxlabel import augment
+from jaxlabel.config import RunConfig, is_own
 from jaxlabel.data import features
 from jaxlabel.data.dataset import Dataset
 from jaxlabel.errors import DataError, JaxlabelError, UsageError
@@ -34,6 +35,18 @@ class Scaling(NamedTuple):
     centre: Float[np.ndarray, "d"]
     scale: float
     digest: str
+
+
+def kind_of(settings: RunConfig, dataset: Dataset) -> str:
+    """Return what the inputs of the networks show, which decides how they are changed at random.
+
+    Args:
+      settings: the settings of the run. A function of the user in `settings.kind` is kept.
+      dataset: the images, whose kind is returned if `settings.kind` is "auto".
+    """
+    if settings.features and not is_own(settings.kind):
+        return augment.FEATURES
+    return dataset.kind if settings.kind == "auto" else settings.kind
 
 
 def network_inputs(settings: RunConfig, dataset: Dataset, workdir: Path, log: Log) -> Dataset:
@@ -89,9 +102,7 @@ def inputs_of_finished_run(
     return _replaced(dataset, found, scaling)
 
 
-def from_array(
-    given: Any, workdir: Path, dimensions: int
-) -> Float[np.ndarray, "n 1 1 d"]:
+def from_array(given: Any, workdir: Path, dimensions: int) -> Float[np.ndarray, "n 1 1 d"]:
     """Return features in the form that the network of a finished run takes.
 
     Args:

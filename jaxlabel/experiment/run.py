@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from jaxlabel import augment, cache, config, data, files
+from jaxlabel import cache, config, data, files
 from jaxlabel.data import importing
 from jaxlabel.data.dataset import Dataset, Options, options_of
 from jaxlabel.errors import JaxlabelError, LabelsMissing, UsageError
@@ -108,9 +108,7 @@ def _run_recipe(
     """
     for note in dataset.notes:
         log.say(note)
-    if settings.features or settings.kind == "auto":
-        kind = augment.FEATURES if settings.features else dataset.kind
-        settings = dataclasses.replace(settings, kind=kind)
+    settings = dataclasses.replace(settings, kind=outside_features.kind_of(settings, dataset))
     inputs = outside_features.network_inputs(settings, dataset, workdir, log)
     log.say(f"convolutions: {native.selected()}")
     if (oracle := answers.oracle) is None:

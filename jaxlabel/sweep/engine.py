@@ -88,8 +88,7 @@ def sweep(
         failed = run_missing(made, workdir, options, lock, reused)
         new = records.finished_lines(made, workdir)
         done = reused | new
-        lines = [line for line in records.lines_in_plan_order(made, done)
-                 if results.is_from_scratch(line)]  # fmt: skip
+        lines = list(filter(results.is_from_scratch, records.lines_in_plan_order(made, done)))
         table = write_outputs(made, workdir, lines, failed)
     finally:
         os.close(lock)

@@ -40,7 +40,11 @@ def numbers_of(found):
 
 def test_rows_without_names_are_in_the_order_of_the_images(tmp_path):
     split = {"train": ROWS[:3], "test": ROWS[3:]}
-    for name, arrays in (("a.npz", split), ("b.npz", {"features": ROWS}), ("c.npy", {"train": ROWS})):
+    for name, arrays in (
+        ("a.npz", split),
+        ("b.npz", {"features": ROWS}),
+        ("c.npy", {"train": ROWS}),
+    ):
         found = features.load(write(tmp_path, name, **arrays), NAMED)
         assert numbers_of(found) == ([0, 3, 6], [9, 12]) and found.train.dtype == np.float32
     found = features.load(write(tmp_path, "d.npy", train=ROWS[:3].astype(np.int16)), NAMED)
