@@ -104,8 +104,8 @@ class RunConfig:
         choices=("auto", "onednn", "bfloat16", "xla"),
     )
     features: str = setting(
-        "", "a .npy, .npz or .parquet file with a feature vector of every image, computed by another "
-        "program; the run then learns from these in place of the images; empty: none",
+        "", "a .npy, .npz or .parquet file with a feature vector of every image, computed by "
+        "another program; the run then learns from these in place of the images; empty: none",
     )  # fmt: skip
     seed: int = setting(0, "the random seed of the run", low=0, high=2**32 - 1)
     budget: float = setting(64.0, "the total amount that may be spent on labels; a label costs 1 "

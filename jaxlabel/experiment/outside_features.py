@@ -50,7 +50,7 @@ def kind_of(settings: RunConfig, dataset: Dataset) -> str:
 
 
 def network_inputs(settings: RunConfig, dataset: Dataset, workdir: Path, log: Log) -> Dataset:
-    """Return the data set of a run with features from outside in place of the images, if it has any.
+    """Return a run's data set, with features from outside in place of the images if it has any.
 
     Args:
       settings: the settings of the run; `settings.features` is the file of features, or empty.

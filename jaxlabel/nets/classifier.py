@@ -54,8 +54,8 @@ def make_encoder(
 
     Args:
       name: the architecture: one of the names in the tuples `ENCODERS` and `HEADS`, for example
-        "conv" or "hidden". Or "module:function", the user's own function of (shape, rngs, width), which
-        returns the network.
+        "conv" or "hidden". Or "module:function", the user's own function of (shape, rngs, width),
+        which returns the network.
       shape: height, width, and channels of the images that the encoder will get.
       rngs: Flax's random number generators, for the initial weights.
       width: the base width of the network: the sizes of all its layers are multiples of this

@@ -79,7 +79,7 @@ def test_the_digest_tells_other_features_apart(tmp_path):
 
 NAN = np.where(ROWS == 7, np.nan, ROWS)
 FAULTS = {
-    "a.npy": ({"train": ROWS[:4]}, "has 4 rows, pets has 3 training and 2 test images: write a row"),
+    "a.npy": ({"train": ROWS[:4]}, "has 4 rows, pets has 3 training and 2 test images: write"),
     "b.npz": ({"train": ROWS[:3], "test": ROWS[:1]}, "has 3 training and 1 test rows, pets has 3"),
     "c.npy": ({"train": NAN}, "1 rows hold NaN or infinity, the first is row 3"),
     "d.npy": ({"train": ROWS * 1e40}, "4 rows hold NaN or infinity|5 rows hold NaN or infinity"),

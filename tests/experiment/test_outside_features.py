@@ -34,7 +34,7 @@ def flagship(**changes):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Return a folder with the features of all digits, of all but the test digits, and of others."""
+    """Return a folder with files of features: of all digits, of the training digits, of too few."""
     folder = tmp_path_factory.mktemp("features")
     digits = data.load("digits")
     pixels = np.concatenate([digits.train_images, digits.test_images]).reshape(-1, 64) / 16.0
