@@ -63,13 +63,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "features": {
         "data": "folder:images",
         "features": "features.npz",
+        "image_size": 64,  # of the pictures that are shown
         "network": "hidden",
         "width": 16,
         "budget": 200,
         "alignment": "none",
-        "space": "pca",
-        "initial_labels": 5,
-        "sequential_until": 40,
         "graph_targets": 1.0,
         "graph_targets_until": 150,
         "graph_until": 40,

@@ -4,12 +4,14 @@
 
 The first 10,000 training images get 64 features each, their principal components. The script then
 starts `jaxlabel train` with the recipe `flagship.py:features` and 40 labels, and prints the seconds
-of this process, the accuracy of its labels, and the accuracy of the labels that propagation over
+from its start to its end, its processor seconds, the accuracy of its labels, and the accuracy of the labels that propagation over
 the graph of the same features gives from the same bought labels.
 """
 
 import argparse
 import json
+import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -34,16 +36,22 @@ def prepare(spec: str, num_images: int, dimensions: int, folder: Path) -> np.nda
     return labels
 
 
-def train(folder: Path, name: str, settings: list[str]) -> float:
-    """Start a run in a process of its own, and return the seconds until it has ended."""
+def train(folder: Path, name: str, settings: list[str]) -> tuple[float, float]:
+    """Start a run in a process of its own, and return its seconds and its processor seconds."""
     config = Path(__file__).parents[1] / "configs" / "flagship.py"
-    began = time.perf_counter()
+    began, used = time.perf_counter(), processor_seconds()
     subprocess.run([
         sys.executable, "-m", "jaxlabel", "train", f"--config={config}:features",
         f"--config.data=npz:{folder / 'images.npz'}", f"--workdir={folder / name}",
         f"--config.features={folder / 'features.npy'}", *settings,
     ], check=True, stdout=subprocess.DEVNULL)  # fmt: skip
-    return time.perf_counter() - began
+    return time.perf_counter() - began, processor_seconds() - used
+
+
+def processor_seconds() -> float:
+    """Return the processor seconds of all child processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def propagation_accuracy(folder: Path, name: str, labels: np.ndarray) -> float:
@@ -78,10 +86,11 @@ def main() -> None:
         labels = prepare(flags.data, flags.images, flags.dimensions, folder)
         for seed in range(flags.seeds):
             name, fixed = f"seed_{seed}", [f"--config.budget={flags.budget}"]
-            seconds = train(folder, name, [*fixed, f"--config.seed={seed}", *settings])
+            seconds, used = train(folder, name, [*fixed, f"--config.seed={seed}", *settings])
             result = json.loads((folder / name / "result.json").read_text())
             alone = propagation_accuracy(folder, name, labels)
-            print(f"seed {seed}: {result['labels_spent']} labels, {seconds:.1f} s; labels right: "
+            print(f"seed {seed}: {result['labels_spent']} labels, {seconds:.1f} s "
+                  f"({used:.1f} s of processors, load {os.getloadavg()[0]:.1f}); labels right: "
                   f"{result['train_label_accuracy']:.2%}, by propagation alone {alone:.2%}",
                   flush=True)  # fmt: skip
 

@@ -109,7 +109,8 @@ def _read_npz(file: Path) -> FeatureFile:
 def _load(file: Path, use: Callable[[Any], Any]) -> Any:
     """Return `use(numpy.load(file))`, and turn every error into a DataError."""
     try:
-        return use(np.load(file, allow_pickle=False))
+        with file.open("rb") as stream:  # numpy leaves a damaged file open
+            return use(np.load(stream, allow_pickle=False))
     except Exception as error:  # a damaged file raises many types of exceptions
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(f"features {file} cannot be read ({reason}): write it again") from error
