@@ -103,10 +103,6 @@ class RunConfig:
         "oneDNN with bfloat16 activations, faster on processors with instructions for them",
         choices=("auto", "onednn", "bfloat16", "xla"),
     )
-    features: str = setting(
-        "", "a .npy, .npz or .parquet file with a feature vector of every image, computed by "
-        "another program; the run then learns from these in place of the images; empty: none",
-    )  # fmt: skip
     seed: int = setting(0, "the random seed of the run", low=0, high=2**32 - 1)
     budget: float = setting(64.0, "the total amount that may be spent on labels; a label costs 1 "
                             "unless the label store has other prices; inf: no limit",
@@ -136,9 +132,10 @@ class RunConfig:
         """
         return False
 
-    def takes_features(self) -> bool:
-        """Return True if the recipe can learn from `features` in place of the images."""
-        return False
+    @property
+    def outside_features(self) -> str:
+        """The file of feature vectors from which the run learns in place of the images; or ""."""
+        return ""
 
     def check(self) -> None:
         """Raise a UsageError if two settings contradict each other, although each alone is valid.
@@ -172,9 +169,6 @@ def validate(config: RunConfig) -> None:
             if low is not None and high is not None:
                 bounds = f"from {low:.12g} to {high:.12g}"
             raise UsageError(f"config.{field.name} is {value!r}: it takes a number {bounds}")
-    if config.features and not config.takes_features():
-        raise UsageError("config.features goes with the recipes flagship and semisup: "
-                         "--config=configs/flagship.py:features")  # fmt: skip
     config.check()
 
 

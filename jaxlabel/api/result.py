@@ -87,7 +87,7 @@ class Result:
 
     def __repr__(self) -> str:
         """Return a line with the method, the number of classes and the number of bought labels."""
-        origin = ", features from outside" if "features" in self.record else ""
+        origin = ", features from outside" if "features_from_outside" in self.record else ""
         return (f"Result({self.record['method']} on {self.record['dataset']}: "
                 f"{len(self.classes)} classes, {self.labels_spent} labels{origin})")  # fmt: skip
 
@@ -122,7 +122,7 @@ class Result:
         if trained.gives == "features":
             raise UsageError(f"{self.record['method']} learned features, no classes: there is "
                              "nothing to predict")  # fmt: skip
-        if trained.config.features:
+        if trained.config.outside_features:
             inputs = outside_features.from_array(images, self.directory, trained.shape[-1])
             return predict_probabilities(trained.model, inputs)
         options = options_of(trained.config)._replace(intensity=trained.intensity)

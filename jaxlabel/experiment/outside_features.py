@@ -18,9 +18,10 @@ from jaxlabel.data import features
 from jaxlabel.data.dataset import Dataset
 from jaxlabel.errors import DataError, JaxlabelError, UsageError
 from jaxlabel.log import Log
+from jaxlabel.runlog import results
 from jaxlabel.runlog.results import FEATURES_FROM_OUTSIDE
 
-NAME = "features"  # artifacts/features.npz in the run's directory
+NAME = results.MARK  # artifacts/features_from_outside.npz in the run's directory
 
 
 class Scaling(NamedTuple):
@@ -44,7 +45,7 @@ def kind_of(settings: RunConfig, dataset: Dataset) -> str:
       settings: the settings of the run. A function of the user in `settings.kind` is kept.
       dataset: the images, whose kind is returned if `settings.kind` is "auto".
     """
-    if settings.features and not is_own(settings.kind):
+    if settings.outside_features and not is_own(settings.kind):
         return augment.FEATURES
     return dataset.kind if settings.kind == "auto" else settings.kind
 
@@ -53,7 +54,7 @@ def network_inputs(settings: RunConfig, dataset: Dataset, workdir: Path, log: Lo
     """Return a run's data set, with features from outside in place of the images if it has any.
 
     Args:
-      settings: the settings of the run; `settings.features` is the file of features, or empty.
+      settings: the settings of the run; `settings.outside_features` is the file of features, or empty.
       dataset: the images in the order of the run.
       workdir: the run's directory, where the first start saves the centre and the scale.
       log: the run's log.
@@ -62,17 +63,17 @@ def network_inputs(settings: RunConfig, dataset: Dataset, workdir: Path, log: Lo
       DataError: the file cannot be read, does not fit the images, or has changed since the run
         began.
     """
-    if not settings.features:
+    if not settings.outside_features:
         return dataset
-    found = features.load(settings.features, dataset)
+    found = features.load(settings.outside_features, dataset)
     scaling = _read_scaling(workdir)
     if scaling is None:
-        scaling = _measure(settings.features, found)
+        scaling = _measure(settings.outside_features, found)
         log.arrays(NAME, centre=scaling.centre, scale=scaling.scale, digest=scaling.digest)
     elif scaling.digest != found.digest():
-        raise DataError(f"{settings.features} holds other features than when {workdir} began: put "
+        raise DataError(f"{settings.outside_features} holds other features than when {workdir} began: put "
                         "the old file back, or begin another --workdir")  # fmt: skip
-    log.say(f"{FEATURES_FROM_OUTSIDE}: {describe(settings.features, found)}")
+    log.say(f"{FEATURES_FROM_OUTSIDE}: {describe(settings.outside_features, found)}")
     for note in found.notes:
         log.say(note)
     if found.test is None and len(dataset.test_images):
@@ -130,12 +131,12 @@ def result_entries(settings: RunConfig, inputs: Dataset) -> dict[str, Any]:
       settings: the settings of the run.
       inputs: the data set that `network_inputs` returned.
     """
-    if not settings.features:
+    if not settings.outside_features:
         return {}
     return {
         NAME: {
             "origin": FEATURES_FROM_OUTSIDE,
-            "file": Path(settings.features).name,
+            "file": Path(settings.outside_features).name,
             "dimensions": inputs.train_images.shape[-1],
         }
     }

@@ -150,7 +150,7 @@ def predict(
         options = options._replace(data_dir=data_dir)
     if skip_unreadable:
         options = options._replace(skip_unreadable=True)
-    if bool(trained.config.features) != bool(features):
+    if bool(trained.config.outside_features) != bool(features):
         raise UsageError(_about_features(workdir, features))
     dataset = data.load(spec, options)
     notes = [*dataset.notes]

@@ -274,8 +274,8 @@ def summary(result: dict[str, Any], workdir: Path) -> str:
         f"{result['dataset']}, {result['method']}, seed {result['seed']}: "
         f"{result['labels_spent']} labels bought, stopped by {result['stopped_by']}"
     ]
-    if "features" in result:
-        lines.append(f"features from outside ({result['features']['file']}): not from scratch")
+    if origin := result.get("features_from_outside"):
+        lines.append(f"features from outside ({origin['file']}): not from scratch")
     if result["peeked"]:
         lines.append("PEEKED: labels that the run did not buy decided when it stopped")
     if result["train_label_accuracy"] is not None:

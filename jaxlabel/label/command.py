@@ -104,7 +104,7 @@ def label(settings: Any, workdir: Path, options: Options = Options()) -> None:  
     config = uvicorn.Config(guard, log_level="warning", lifespan="off", access_log=False)
     server = uvicorn.Server(config)
     url = _address(options, port, secrets)
-    origin = f", {FEATURES_FROM_OUTSIDE}" if settings.features else ""
+    origin = f", {FEATURES_FROM_OUTSIDE}" if settings.outside_features else ""
     print(f"jaxlabel: {len(project.items)} pictures of {settings.data}{origin}, work directory "
           f"{workdir}")  # fmt: skip
     print(f"jaxlabel: the page is at {url}", "jaxlabel: Ctrl+C ends it", sep="\n", flush=True)

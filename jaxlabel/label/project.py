@@ -96,8 +96,8 @@ def begin(settings: Any, workdir: Path) -> Project:
         dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
         if dataset is not dataset_before:
             features = gradient_features(dataset.train_images)
-        if settings.features:
-            features = outside_features.raw_features(settings.features, dataset)
+        if settings.outside_features:
+            features = outside_features.raw_features(settings.outside_features, dataset)
         url = account.store_url(settings.store, workdir)
         store = LabelStore(url)
         payer = account.account_name(settings.account, workdir, dataset, url)

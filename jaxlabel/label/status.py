@@ -58,7 +58,7 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
         "asks_ahead": desk.asks_ahead,
         "pictures": len(project.items),
         "data": project.settings.data,
-        "learns_from": FEATURES_FROM_OUTSIDE if project.settings.features else "",
+        "learns_from": FEATURES_FROM_OUTSIDE if project.settings.outside_features else "",
     }
 
 

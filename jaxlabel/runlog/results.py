@@ -34,8 +34,7 @@ MARKED = re.compile(r"(<!-- results: (.*?) -->\n).*?(<!-- end of results -->)", 
 INCIDENTAL = ("seed", "data_dir", "store", "account", "map", "pretext_seeds")
 
 FEATURES_FROM_OUTSIDE = "features from outside"  # what marks a run that is not from scratch
-# In results from scratch this setting is empty, and results of earlier versions lack it.
-ALWAYS_EMPTY = ("features",)
+MARK = "features_from_outside"  # the entry of such a run's result.json
 
 
 class MeanInterval(NamedTuple):
@@ -61,7 +60,7 @@ def is_from_scratch(result: Mapping[str, Any]) -> bool:
     Args:
       result: the content of the run's result.json, or a line of a file of published results.
     """
-    return not (result.get("features") or (result.get("config") or {}).get("features"))
+    return not result.get(MARK)
 
 
 def append(path: Path | str, result: Mapping[str, Any]) -> None:
@@ -234,11 +233,20 @@ def _varying_settings(results: Sequence[Mapping[str, Any]]) -> list[str]:
     for number, result in enumerate(results):
         for other in results[:number]:
             if (result["dataset"], result["method"]) == (other["dataset"], other["method"]):
-                left, right = result.get("config") or {}, other.get("config") or {}
+                left, right = _settings(result), _settings(other)
                 names = [*left, *(right.keys() - left.keys())]
                 varying += [n for n in names if left.get(n) != right.get(n)]
-    ignored = (*INCIDENTAL, *ALWAYS_EMPTY)
-    return [name for name in dict.fromkeys(varying) if name not in ignored]
+    return [name for name in dict.fromkeys(varying) if name not in INCIDENTAL]
+
+
+def _settings(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run, without an empty setting `features`.
+
+    Results of earlier versions lack this setting of flagship and semisup; in results from scratch
+    it is empty.
+    """
+    config = result.get("config") or {}
+    return {name: value for name, value in config.items() if (name, value) != ("features", "")}
 
 
 def _configuration_key(result: Mapping[str, Any], seed: Any = None) -> str:
@@ -251,9 +259,7 @@ def _configuration_key(result: Mapping[str, Any], seed: Any = None) -> str:
       seed: the seed of the run, which becomes a part of the text. None: runs that differ only in
         their seed get the same text.
     """
-    config = result.get("config") or {}
-    ignored = (*INCIDENTAL, *ALWAYS_EMPTY)
-    settings = {name: value for name, value in config.items() if name not in ignored}
+    settings = {name: value for name, value in _settings(result).items() if name not in INCIDENTAL}
     identity = [result["dataset"], result["method"], result["device"], result.get("peeked"), seed]
     position = [result.get(name) for name in ("table", "row")]  # set in results of a sweep
     return json.dumps([*identity, *position, settings], sort_keys=True)

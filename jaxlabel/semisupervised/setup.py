@@ -35,6 +35,10 @@ from jaxlabel.semisupervised.training import start as start_state
 class ModelSettings(RunConfig, Settings):
     """Settings of the features, the neighbour graph, the network, and its training."""
 
+    features: str = setting(
+        "", "a .npy, .npz or .parquet file with a feature vector of every image, computed by "
+        "another program; the run then learns from these in place of the images; empty: none",
+    )  # fmt: skip
     space: str = setting(
         "pca", "features that query strategies and the neighbour graph work on",
         choices=("pixels", "pca", "graph", "autoencoder"),
@@ -93,9 +97,10 @@ class ModelSettings(RunConfig, Settings):
             raise UsageError(f"config.network={self.network} works on feature vectors: name their "
                              "file, config.features=FILE")  # fmt: skip
 
-    def takes_features(self) -> bool:
-        """Return True: the recipe can learn from `features` in place of the images."""
-        return True
+    @property
+    def outside_features(self) -> str:
+        """The file of feature vectors from which the run learns in place of the images; or ""."""
+        return self.features
 
 
 class Spaces(NamedTuple):

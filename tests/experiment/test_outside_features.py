@@ -16,7 +16,7 @@ from jaxlabel.cli import main as cli
 from jaxlabel.config import validate
 from jaxlabel.errors import DataError, UsageError
 from jaxlabel.experiment import run as experiment
-from jaxlabel.methods import medoids, semisup
+from jaxlabel.methods import semisup
 from jaxlabel.runlog import results
 
 FLAGSHIP = Path(__file__).parents[2] / "configs" / "flagship.py"
@@ -65,7 +65,7 @@ def test_a_run_learns_from_the_features_and_every_output_says_so(run, place, cap
     result = result_of(run)
     assert result["test_accuracy"] > 0.8 and result["train_label_accuracy"] > 0.8
     assert result["labels_spent"] == 40 and result["config"]["kind"] == "features"
-    assert result["features"] == {
+    assert result["features_from_outside"] == {
         "origin": "features from outside", "file": "both.npz", "dimensions": 16
     }  # fmt: skip
     assert result["image_shape"] == [64, 64, 1]
@@ -82,7 +82,7 @@ def test_no_table_of_from_scratch_results_takes_it(run, tmp_path):
         results.append(path, result)
     path.write_text(json.dumps(result) + "\n")  # as if somebody had copied it there
     assert results.read(path) == []
-    scratch = {name: value for name, value in result.items() if name != "features"}
+    scratch = {name: value for name, value in result.items() if name != results.MARK}
     scratch["config"] = result["config"] | {"features": ""}
     results.append(path, scratch)
     before = scratch | {"config": {k: v for k, v in scratch["config"].items() if k != "features"}}
@@ -152,7 +152,6 @@ def test_a_run_is_not_continued_on_other_features(run, place, tmp_path):
 def test_settings_that_do_not_go_with_features_are_refused(place):
     features = str(place / "train.npy")
     refused = [
-        (medoids.Config(features=features), "goes with the recipes flagship and semisup"),
         (semisup.Config(features=features), r"takes no network for images \(conv\)"),
         (flagship(contrast_steps=10), "nothing is trained on images"),
         (flagship(features=""), "config.network=hidden works on feature vectors: name their file"),

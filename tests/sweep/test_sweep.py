@@ -65,7 +65,7 @@ def test_a_second_start_runs_nothing_and_imports_no_jax(few, monkeypatch):
 def test_a_run_on_features_from_outside_is_in_no_table(few, capsys):
     few.sweep()
     path = few.workdir / "runs" / names()[0] / "result.json"
-    result = json.loads(path.read_text()) | {"features": {"file": "clip.npz"}}
+    result = json.loads(path.read_text()) | {"features_from_outside": {"file": "clip.npz"}}
     path.write_text(json.dumps(result))
     assert [row[-3] for row in cells(few.sweep())] == ["2", "3", "3"]
     printed = capsys.readouterr().out

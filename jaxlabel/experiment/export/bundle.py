@@ -63,7 +63,7 @@ def export(workdir: Path, out: Path, formats: str = ",".join(FORMATS)) -> str:
     trained = load(workdir)
     if isinstance(trained.model, pretext.Representation):
         raise UsageError(f"{workdir} learned features, no classes: there is nothing to export")
-    if trained.config.features:
+    if trained.config.outside_features:
         raise UsageError(f"{workdir} learned from features from outside, whose encoder jaxlabel "
                          "does not have, so no bundle can label pictures: use jaxlabel predict "
                          "--features=FILE")  # fmt: skip

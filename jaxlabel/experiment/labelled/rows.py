@@ -116,9 +116,9 @@ def _predictions(workdir: Path, dataset: Dataset) -> _Predictions | None:
     trained = load(workdir)
     if isinstance(trained.model, pretext.Representation):
         raise UsageError(f"{workdir} learned features, no classes: it has no labels")
-    if trained.config.features:
+    if trained.config.outside_features:
         dataset = outside_features.inputs_of_finished_run(
-            trained.config.features, dataset, workdir, trained.shape[-1]
+            trained.config.outside_features, dataset, workdir, trained.shape[-1]
         )
     shares = predict_probabilities(trained.model, dataset.train_images)
     names = trained.classes
