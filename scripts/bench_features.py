@@ -4,8 +4,8 @@
 
 The first 10,000 training images get 64 features each, their principal components. The script then
 starts `jaxlabel train` with the recipe `flagship.py:features` and 40 labels, and prints the seconds
-from its start to its end, its processor seconds, the accuracy of its labels, and the accuracy of the labels that propagation over
-the graph of the same features gives from the same bought labels.
+from its start to its end, its processor seconds, the accuracy of its labels, and the accuracy of
+the labels that propagation over the graph of the same features gives from the same bought labels.
 """
 
 import argparse

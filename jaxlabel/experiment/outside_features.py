@@ -54,7 +54,7 @@ def network_inputs(settings: RunConfig, dataset: Dataset, workdir: Path, log: Lo
     """Return a run's data set, with features from outside in place of the images if it has any.
 
     Args:
-      settings: the settings of the run; `settings.outside_features` is the file of features, or empty.
+      settings: the settings of the run, which name the file of features, if there is one.
       dataset: the images in the order of the run.
       workdir: the run's directory, where the first start saves the centre and the scale.
       log: the run's log.
@@ -71,8 +71,8 @@ def network_inputs(settings: RunConfig, dataset: Dataset, workdir: Path, log: Lo
         scaling = _measure(settings.outside_features, found)
         log.arrays(NAME, centre=scaling.centre, scale=scaling.scale, digest=scaling.digest)
     elif scaling.digest != found.digest():
-        raise DataError(f"{settings.outside_features} holds other features than when {workdir} began: put "
-                        "the old file back, or begin another --workdir")  # fmt: skip
+        raise DataError(f"{settings.outside_features} holds other features than when {workdir} "
+                        "began: put the old file back, or begin another --workdir")  # fmt: skip
     log.say(f"{FEATURES_FROM_OUTSIDE}: {describe(settings.outside_features, found)}")
     for note in found.notes:
         log.say(note)
