@@ -69,7 +69,8 @@ def network_inputs(settings: RunConfig, dataset: Dataset, workdir: Path, log: Lo
     scaling = _read_scaling(workdir)
     if scaling is None:
         scaling = _measure(settings.outside_features, found)
-        log.arrays(NAME, centre=scaling.centre, scale=scaling.scale, digest=scaling.digest)
+        saved = {name: np.asarray(value) for name, value in scaling._asdict().items()}
+        log.arrays(NAME, **saved)
     elif scaling.digest != found.digest():
         raise DataError(f"{settings.outside_features} holds other features than when {workdir} "
                         "began: put the old file back, or begin another --workdir")  # fmt: skip
