@@ -16,7 +16,9 @@ five at a time. On Fashion-MNIST with up to 40 labels, the networks are trained 
 alone, and with up to 15 labels the first queries lie in the densest regions; with so few labels,
 `--config.members=1 --config.steps=300 --config.refinements=3` takes a quarter of an hour.
 
-Variants: digits, mnist, fashion_mnist, overhead_mnist, cifar10, folder (--config.data=folder:PATH).
+Variants: digits, mnist, fashion_mnist, overhead_mnist, cifar10, folder (--config.data=folder:PATH),
+features (--config.data=folder:PATH --config.features=FILE: feature vectors that another program
+computed, and a small network on them; not from scratch, docs/features.md).
 Presets: --config.preset=tiny, cpu or gpu.
 """
 
@@ -56,6 +58,23 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "overhead_mnist": LEARNED | {"data": "idx:overhead_mnist", "budget": 500},
     "cifar10": {"data": "tfds:cifar10", "budget": 250},
+    # feature vectors from outside, such as embeddings of a pre-trained encoder: a small network
+    # learns the labels that are propagated over their graph
+    "features": {
+        "data": "folder:images",
+        "features": "features.npz",
+        "image_size": 64,  # of the pictures that are shown
+        "network": "hidden",
+        "width": 16,
+        "budget": 200,
+        "alignment": "none",
+        "graph_targets": 1.0,
+        "graph_targets_until": 150,
+        "graph_until": 40,
+        "refinements": 2,
+        "refine_until": 150,
+        "members": 1,
+    },
     "folder": LEARNED
     | {"data": "folder:images", "budget": 200, "alignment": "none", "image_size": 32, "members": 1},
 }
@@ -83,7 +102,7 @@ def get_config(variant: str = "digits", preset: str = "cpu") -> Config:
     if variant not in VARIANTS:
         raise ValueError(f"there is no variant {variant!r}: take one of {', '.join(VARIANTS)}")
     settings = COMMON | SIZES[preset] | VARIANTS[variant]
-    if preset == "tiny":
+    if preset == "tiny" and variant != "features":
         settings |= {"network": "dense", "width": 8, "contrast_steps": 0}
     if (variant, preset) == ("cifar10", "gpu"):  # on a CPU it would take days
         settings |= {"network": "resnet18", "width": 64}

@@ -149,6 +149,11 @@ class RunConfig:
         """
         return False
 
+    @property
+    def outside_features(self) -> str:
+        """The file of feature vectors from which the run learns in place of the images; or ""."""
+        return ""
+
     def check(self) -> None:
         """Raise a UsageError if two settings contradict each other, although each alone is valid.
 

@@ -33,7 +33,7 @@ def configuration(recipe: str, spec: str, given: Mapping[str, Any]) -> RunConfig
       recipe: the name of a training method, such as "flagship", or the path of a config file. A
         variant may follow, such as "flagship:mnist". If there is none, the variant with the name of
         the data set is used; if that does not exist, the variant "folder", which assumes nothing
-        about the images.
+        about the images. With the setting `features` it is the variant "features", if there is one.
       spec: the data set, as in the setting `data`: "digits", "folder:DIR", ...
       given: the settings to change, by name. None leaves a setting as the recipe has it.
 
@@ -44,6 +44,8 @@ def configuration(recipe: str, spec: str, given: Mapping[str, Any]) -> RunConfig
     wanted = {key: _to_plain_value(value) for key, value in given.items() if value is not None}
     if "data" in wanted:
         raise UsageError("data is not a setting here: the first argument says which images")
+    if wanted.get("features") and name == "flagship" and not colon:
+        colon, variant = ":", "features"
     config, variant = _load_variant(name, colon, variant, spec, str(wanted.get("preset", "")))
     known = {field.name for field in dataclasses.fields(config)}
     for key in wanted:

@@ -15,6 +15,7 @@ from jaxlabel.api.progress import LOGGER
 from jaxlabel.api.running import Place
 from jaxlabel.data.dataset import options_of
 from jaxlabel.errors import UsageError
+from jaxlabel.experiment import outside_features
 from jaxlabel.experiment import predict as prediction
 from jaxlabel.oracle.ledger import Spending
 from jaxlabel.predictor import predict_probabilities
@@ -86,8 +87,9 @@ class Result:
 
     def __repr__(self) -> str:
         """Return a line with the method, the number of classes and the number of bought labels."""
+        origin = ", features from outside" if "features_from_outside" in self.record else ""
         return (f"Result({self.record['method']} on {self.record['dataset']}: "
-                f"{len(self.classes)} classes, {self.labels_spent} labels)")  # fmt: skip
+                f"{len(self.classes)} classes, {self.labels_spent} labels{origin})")  # fmt: skip
 
     @property
     def classes(self) -> tuple[Any, ...]:
@@ -109,6 +111,8 @@ class Result:
             data specification such as "folder:DIR"; its test images are used, or its training
             images if it has no test images. The images must have the size of the training images,
             unless the run resized its images (`image_size`); then these images are resized too.
+            If the run learned from features from outside, an array with the features of the images,
+            one row per image.
 
         Raises:
           UsageError: the images have another size, or the run has learned features but no classes.
@@ -118,6 +122,9 @@ class Result:
         if trained.gives == "features":
             raise UsageError(f"{self.record['method']} learned features, no classes: there is "
                              "nothing to predict")  # fmt: skip
+        if trained.config.outside_features:
+            inputs = outside_features.from_array(images, self.directory, trained.shape[-1])
+            return predict_probabilities(trained.model, inputs)
         options = options_of(trained.config)._replace(intensity=trained.intensity)
         if not isinstance(images, str) and np.shape(images)[:1] == (0,):
             return np.zeros((0, len(self.classes)), np.float32)

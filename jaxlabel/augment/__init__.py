@@ -7,9 +7,10 @@ depends on the kind of data set: clothes may be mirrored, digits may not.
 
 from jaxlabel.augment.geometry import Transform, crop, deform, erase, flip, shift, turn, warp
 from jaxlabel.augment.tone import as_float, jitter, tone
-from jaxlabel.augment.views import MIRRORED_KINDS, contrastive, strong, weak
+from jaxlabel.augment.views import FEATURES, MIRRORED_KINDS, contrastive, perturb, strong, weak
 
 __all__ = [
+    "FEATURES",
     "MIRRORED_KINDS",
     "Transform",
     "as_float",
@@ -19,6 +20,7 @@ __all__ = [
     "erase",
     "flip",
     "jitter",
+    "perturb",
     "shift",
     "strong",
     "tone",

@@ -11,8 +11,15 @@ TO_YIQ = np.array(
 )
 
 
-def as_float(images: UInt8[Array, "batch h w c"]) -> Float[Array, "batch h w c"]:
-    """Convert uint8 images with values from 0 to 255 to float32 images in [0, 1]."""
+def as_float(
+    images: UInt8[Array, "batch h w c"] | Float[Array, "batch h w c"],
+) -> Float[Array, "batch h w c"]:
+    """Convert uint8 images with values from 0 to 255 to float32 images in [0, 1].
+
+    Arrays of floats, such as feature vectors in the place of images, are returned unchanged.
+    """
+    if jnp.issubdtype(images.dtype, jnp.floating):
+        return images
     return images.astype(jnp.float32) / 255
 
 

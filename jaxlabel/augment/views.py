@@ -9,6 +9,7 @@ from jaxlabel.augment.tone import jitter, tone
 from jaxlabel.config import is_own, own_part
 
 MIRRORED_KINDS = ("clothes", "overhead", "objects")
+FEATURES = "features"  # the kind of feature vectors in the place of images, (batch, 1, 1, d)
 
 
 def mirror(kind: str, key: Key[Array, ""], images: Images) -> Images:
@@ -37,6 +38,8 @@ def weak(kind: str, *, max_shift: float = 0.08) -> Transform:
     """
     if is_own(kind):
         return _own_augmentation(kind, "weak")
+    if kind == FEATURES:
+        return perturb(noise=0.1, dropped=0.0)
 
     def transform(key: Key[Array, ""], images: Images) -> Images:
         shift_key, flip_key = jax.random.split(key)
@@ -61,6 +64,8 @@ def strong(kind: str) -> Transform:
     """
     if is_own(kind):
         return _own_augmentation(kind, "strong")
+    if kind == FEATURES:
+        return perturb(noise=0.3, dropped=0.2)
     move = deform(max_shift=0.1, max_rotation=0.3, max_scale=0.15)
 
     def transform(key: Key[Array, ""], images: Images) -> Images:
@@ -71,6 +76,25 @@ def strong(kind: str) -> Transform:
         if images.shape[-1] == 3:
             images = jitter(colour_key, images, grey=0.1)
         return erase(erase_key, images, 0.4, fill=0.5 if images.shape[-1] == 3 else 0.0)
+
+    return transform
+
+
+def perturb(*, noise: float, dropped: float) -> Transform:
+    """Return the augmentation of feature vectors: added noise, and numbers set to 0 at random.
+
+    The features must be centred, with a root mean square of 1.
+
+    Args:
+      noise: the standard deviation of the Gaussian noise that is added to each number.
+      dropped: the probability that a number is set to 0.
+    """
+
+    def transform(key: Key[Array, ""], images: Images) -> Images:
+        noise_key, drop_key = jax.random.split(key)
+        noisy = images + noise * jax.random.normal(noise_key, images.shape)
+        kept = jax.random.bernoulli(drop_key, 1 - dropped, images.shape)
+        return jnp.where(kept, noisy, 0.0)
 
     return transform
 

@@ -117,6 +117,8 @@ COMMANDS = (
                  "the directory that the run used", "DIR"),
             Flag("skip_unreadable", "write a picture that cannot be read as a row with an error "
                  "and no label", default=False),
+            Flag("features", "the .npy, .npz or .parquet file with a feature vector of each image, "
+                 "for a run that learned from config.features", "FILE", ""),
         ),
     ),
     Command(

@@ -104,7 +104,7 @@ def predict(given: SimpleNamespace) -> None:
 
     message = predict_images(
         workdir, given.data, Path(given.out), split=given.split, data_dir=given.data_dir,
-        skip_unreadable=given.skip_unreadable,
+        skip_unreadable=given.skip_unreadable, features=given.features,
     )  # fmt: skip
     print(message)
 

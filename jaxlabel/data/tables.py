@@ -124,7 +124,7 @@ def _csv_has_labels(location: str, options: Options) -> bool:
     return first is not None and _column([name for name in first if name], LABELS) is not None
 
 
-def _open_parquet(location: str) -> Any:
+def open_parquet(location: str) -> Any:
     """Open a Parquet file (a table) and return pyarrow's object for it.
 
     Raises:
@@ -145,7 +145,7 @@ def _open_parquet(location: str) -> Any:
 
 def _parquet_entries(location: str, options: Options) -> Iterator[Entry]:
     spec, root = f"parquet:{location}", Path(location).expanduser().parent
-    with _open_parquet(location) as file:
+    with open_parquet(location) as file:
         names = list(file.schema_arrow.names)
         picture, label = _picture_column(spec, names), _column(names, LABELS)
         columns = [name for name in (picture, label, "split") if name in names]
@@ -158,7 +158,7 @@ def _parquet_entries(location: str, options: Options) -> Iterator[Entry]:
 
 
 def _parquet_has_labels(location: str, options: Options) -> bool:
-    with _open_parquet(location) as file:
+    with open_parquet(location) as file:
         return _column(list(file.schema_arrow.names), LABELS) is not None
 
 

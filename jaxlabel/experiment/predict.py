@@ -1,30 +1,26 @@
 """Classify images with the model that a finished run trained."""
 
-import csv
-import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from flax import nnx
-from jaxtyping import Float
 
 from jaxlabel import data, files, pretext
 from jaxlabel.config import with_current_names
 from jaxlabel.data.dataset import Dataset, options_of
 from jaxlabel.data.images import with_channels
 from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.experiment import outside_features
 from jaxlabel.experiment.export import arrays
+from jaxlabel.experiment.predictions_file import check_output_path, predictions_csv
 from jaxlabel.experiment.run import METHODS
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.runlog import checkpoints
 
 SPLITS = ("test", "train", "all")
-COLUMNS = ("split", "index", "file", "label", "probability")
-ERROR = "error"  # the last column: why an image could not be read; empty for all others
 
 
 class Trained(NamedTuple):
@@ -34,7 +30,8 @@ class Trained(NamedTuple):
       model: a network, or a committee of networks, whose predicted probabilities are averaged.
       config: the configuration of the run.
       classes: the names of the classes.
-      shape: the shape (height, width, channels) of the images that the model accepts.
+      shape: the shape (height, width, channels) of the images that the model accepts; (1, 1, d) if
+        it accepts feature vectors of length d in place of images.
       intensity: "LOW:HIGH", the two pixel values that become 0 and 255 in pictures with more than 8
         bits; empty if the run had none.
       gives: "classes" if the model's outputs are class probabilities, "clusters" if they are
@@ -78,7 +75,7 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
         raise UsageError(
             f"{workdir} was written by another version of jaxlabel: {error}"
         ) from error
-    classes, shape = tuple(result["classes"]), tuple(result["image_shape"])
+    classes, shape = tuple(result["classes"]), outside_features.input_shape(result)
     make = sys.modules[kind.__module__].make_classifier(config, shape, max(1, len(classes)))
     like = jax.eval_shape(lambda key: make(nnx.Rngs(key)), jax.random.key(0))
     return Trained(
@@ -114,7 +111,7 @@ def _restore_model(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:
 
 def predict(
     workdir: Path, spec: str, out: Path, *, split: str = "", data_dir: str | None = None,
-    skip_unreadable: bool = False,
+    skip_unreadable: bool = False, features: str = "",
 ) -> str:  # fmt: skip
     """Write a CSV file with the predicted class of each image, and return a message for the user.
 
@@ -133,6 +130,8 @@ def predict(
         directory that the run used.
       skip_unreadable: True to write an image that cannot be read as a line with an error instead of
         a label. False stands for the run's setting, and by default such an image raises an error.
+      features: the file with a feature vector of each image, if the run learned from features from
+        outside.
 
     Raises:
       UsageError: the run is not finished, its model predicts no classes or takes images of another
@@ -141,7 +140,7 @@ def predict(
     """
     if split and split not in SPLITS:
         raise UsageError(f"--split={split}: it takes one of {', '.join(SPLITS)}")
-    _check_output_path(out)
+    check_output_path(out)
     trained = load(workdir)
     if isinstance(trained.model, pretext.Representation):
         raise UsageError(f"{workdir} learned features, no classes: there is nothing to predict")
@@ -153,22 +152,18 @@ def predict(
         options = options._replace(data_dir=data_dir)
     if skip_unreadable:
         options = options._replace(skip_unreadable=True)
+    if bool(trained.config.outside_features) != bool(features):
+        raise UsageError(_about_features(workdir, features))
     dataset = data.load(spec, options)
-    shape = dataset.train_images.shape[1:]
-    if shape[:2] != trained.shape[:2]:
-        raise UsageError(
-            f"{spec} has images of {_shape_in_words(shape)}, the run learned from "
-            f"{_shape_in_words(trained.shape)}: convert them, or train with config.image_size "
-            "and config.image_mode set"
-        )
     notes = [*dataset.notes]
-    if shape != trained.shape:
-        dataset = dataset._replace(
-            train_images=with_channels(dataset.train_images, trained.shape[-1]),
-            test_images=with_channels(dataset.test_images, trained.shape[-1]),
+    if features:
+        dataset = outside_features.inputs_of_finished_run(
+            features, dataset, workdir, trained.shape[-1]
         )
-        notes.append(f"converted from {_mode(shape)} to {_mode(trained.shape)}, as the run's "
-                     "images are")  # fmt: skip
+        notes.append(f"the model works on features from outside: {features}")
+    else:
+        dataset, converted = _converted(spec, dataset, trained.shape)
+        notes += converted
     split = split or ("test" if len(dataset.test_images) else "train")
     images = {"train": dataset.train_images, "test": dataset.test_images}
     chosen = {name: images[name] for name in (images if split == "all" else [split])}
@@ -194,68 +189,47 @@ def predict(
     return "\n".join([*notes, message])
 
 
-def _check_output_path(out: Path) -> None:
-    """Raise an error if the predictions must not be written to the path `out`.
+def _about_features(workdir: Path, features: str) -> str:
+    """Return an error message: a run's model needs features and has none, or the other way round.
+
+    Args:
+      workdir: the directory of the run.
+      features: the file of features that the user gave; empty if none.
+    """
+    if features:
+        return f"{workdir} learned from images, not from features: leave out --features"
+    return (f"{workdir} learned from features from outside: name the file with the features of "
+            "these images, made by the same encoder, --features=FILE")  # fmt: skip
+
+
+def _converted(
+    spec: str, dataset: Dataset, wanted: tuple[int, ...]
+) -> tuple[Dataset, tuple[str, ...]]:
+    """Return images with the number of channels that a model takes, and a note on the conversion.
+
+    Args:
+      spec: the data set, for error messages.
+      dataset: the images.
+      wanted: the shape of the images that the model takes.
 
     Raises:
-      UsageError: `out` is a folder, or a file that is not empty and holds no earlier predictions.
+      UsageError: the images have another height or width.
     """
-    if out.is_dir() or not out.name:
-        raise UsageError(f"--out={out} is a folder: name a file in it")
-    if out.exists():
-        with files.write_errors(out), out.open("rb") as file:
-            beginning = file.read(100).decode("utf-8", "replace")
-        if beginning and not beginning.startswith(",".join(COLUMNS)):
-            raise UsageError(f"--out={out} is there and holds no predictions: name another file")
-
-
-def predictions_csv(
-    probabilities: dict[str, Float[np.ndarray, "n classes"]],
-    classes: tuple[str, ...],
-    dataset: Dataset,
-) -> str:
-    """Return predictions as the text of a CSV file: a header line, and a line per image.
-
-    Args:
-      probabilities: for "train" and "test" an array of class probabilities, a row per image. One of
-        the two may be missing.
-      classes: the name of the class that each column of the arrays stands for.
-      dataset: the data set, which has the files of the images, and those that cannot be read.
-
-    Returns:
-      The text. Each line has "train" or "test", the image's index, its file (empty if it has none),
-      the most probable class, the probability of that class, the probabilities of all classes, and
-      an error. An image that cannot be read has a line with its split, its file and the error only.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    each = [f"probability {name}" for name in classes]
-    writer.writerow([*COLUMNS, *each, ERROR])
-    writer.writerows(_csv_rows(probabilities, classes, dataset))
-    return text.getvalue()
-
-
-def _csv_rows(
-    probabilities: dict[str, Float[np.ndarray, "n classes"]],
-    classes: tuple[str, ...],
-    dataset: Dataset,
-) -> Iterator[list[Any]]:
-    """Yield a list of cells, a line of the CSV file of predictions, for each classified image.
-
-    Args:
-      probabilities: for "train" and "test" an array of class probabilities, a row per image.
-      classes: the name of the class that each column of the arrays stands for.
-      dataset: the data set, which has the file names of the training images.
-    """
-    for split, rows in probabilities.items():
-        paths = dataset.paths if split == "train" else dataset.test_paths
-        for index, row in enumerate(rows):
-            best = int(row.argmax())
-            numbers = [f"{probability:.6f}" for probability in row]
-            path = paths[index] if paths else ""
-            yield [split, index, path, classes[best], numbers[best], *numbers, ""]
-    for one in dataset.unread:
-        yield [one.split, "", one.file, "", "", *[""] * len(classes), one.reason]
+    shape = dataset.train_images.shape[1:]
+    if shape[:2] != wanted[:2]:
+        raise UsageError(
+            f"{spec} has images of {_shape_in_words(shape)}, the run learned from "
+            f"{_shape_in_words(wanted)}: convert them, or train with config.image_size "
+            "and config.image_mode set"
+        )
+    if shape == wanted:
+        return dataset, ()
+    converted = dataset._replace(
+        train_images=with_channels(dataset.train_images, wanted[-1]),
+        test_images=with_channels(dataset.test_images, wanted[-1]),
+    )
+    return converted, (f"converted from {_mode(shape)} to {_mode(wanted)}, as the run's images "
+                       "are",)  # fmt: skip
 
 
 def _method_name(config: type) -> str:

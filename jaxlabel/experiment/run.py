@@ -9,7 +9,7 @@ import jax
 from jaxlabel import cache, config, data, files
 from jaxlabel.data.dataset import Dataset, Options, options_of
 from jaxlabel.errors import JaxlabelError, LabelsMissing
-from jaxlabel.experiment import account, person_time
+from jaxlabel.experiment import account, outside_features, person_time
 from jaxlabel.experiment.accuracies import final_accuracies
 from jaxlabel.experiment.answers import Answers, RunAgain
 from jaxlabel.experiment.feature_map import feature_map
@@ -121,8 +121,8 @@ def _run_recipe(
     """
     for note in dataset.notes:
         log.say(note)
-    if settings.kind == "auto":
-        settings = dataclasses.replace(settings, kind=dataset.kind)
+    settings = dataclasses.replace(settings, kind=outside_features.kind_of(settings, dataset))
+    inputs = outside_features.network_inputs(settings, dataset, workdir, log)
     log.say(f"convolutions: {native.selected()}")
     if (oracle := answers.oracle) is None:
         oracle = make_oracle(settings, options, dataset, workdir, log, answers)
@@ -136,7 +136,7 @@ def _run_recipe(
     log.arrays("samples", images=dataset.train_images[:40])
     try:
         predictor = METHODS[type(settings)](
-            settings, dataset.train_images, oracle, jax.random.key(settings.seed), log
+            settings, inputs.train_images, oracle, jax.random.key(settings.seed), log
         )
     except LabelsMissing as error:
         raise _write_questions(error, workdir, dataset) from error
@@ -159,10 +159,11 @@ def _run_recipe(
         "seed": settings.seed,
         **_spending_entries(store, payer),
         **person_time.entries(oracle),
-        **final_accuracies(settings.data, options, dataset, store, predictor, log),
+        **final_accuracies(settings.data, options, inputs, store, predictor, log),
         "seconds": round(log.seconds, 2),
         "seconds_shared": cache.take_saved_seconds(),
         **provenance.made_with(),
+        **outside_features.result_entries(settings, inputs),
         "stopped_by": predictor.stopped_by,
         "gives": predictor.gives,
         **predictor.summary,
@@ -236,6 +237,8 @@ def summary(result: dict[str, Any], workdir: Path) -> str:
         f"{result['dataset']}, {result['method']}, seed {result['seed']}: "
         f"{result['labels_spent']} labels bought, stopped by {result['stopped_by']}"
     ]
+    if origin := result.get("features_from_outside"):
+        lines.append(f"features from outside ({origin['file']}): not from scratch")
     if result["peeked"]:
         lines.append("PEEKED: labels that the run did not buy decided when it stopped")
     if "answer_seconds" in result:

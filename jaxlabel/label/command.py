@@ -17,6 +17,7 @@ from jaxlabel.label.project import begin, hold_page
 from jaxlabel.label.server import make_app
 from jaxlabel.label.trainer import Trainer
 from jaxlabel.oracle.votes import Rule
+from jaxlabel.runlog.results import FEATURES_FROM_OUTSIDE
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -69,7 +70,9 @@ def label(settings: Any, workdir: Path, options: Options = Options()) -> None:  
     config = uvicorn.Config(guard, log_level="warning", lifespan="off", access_log=False)
     server = uvicorn.Server(config)
     url = _address(options, port, secrets)
-    print(f"jaxlabel: {len(project.items)} pictures of {settings.data}, work directory {workdir}")
+    origin = f", {FEATURES_FROM_OUTSIDE}" if settings.outside_features else ""
+    print(f"jaxlabel: {len(project.items)} pictures of {settings.data}{origin}, work directory "
+          f"{workdir}")  # fmt: skip
     print(f"jaxlabel: the page is at {url}", "jaxlabel: Ctrl+C ends it", sep="\n", flush=True)
     if not options.no_browser:
         threading.Timer(0.3, webbrowser.open, [url]).start()

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from jaxlabel import data, files
 from jaxlabel.data.dataset import Dataset, Options, options_of
 from jaxlabel.errors import JaxlabelError, UsageError
-from jaxlabel.experiment import account
+from jaxlabel.experiment import account, outside_features
 from jaxlabel.experiment.person_time import labels_in
 from jaxlabel.experiment.run import settings_without_password
 from jaxlabel.label.features import cover, gradient_features
@@ -45,7 +45,8 @@ class Project(NamedTuple):
       items: the item of each training picture.
       rows: a dict from each item to its first row.
       copies: the number of pictures that are the same item, by item.
-      features: simple features of each picture (`gradient_features`), to compare pictures.
+      features: simple features of each picture (`gradient_features`), to compare pictures; or those
+        from outside that the run learns from.
       first: the rows of the first pictures to label, chosen to cover the data set.
       store: the label store (a database).
       account: the name of the account whose budget pays for the run's labels.
@@ -106,6 +107,8 @@ def begin(settings: Any, workdir: Path) -> Project:
         dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
         if dataset is not dataset_before:
             features = gradient_features(dataset.train_images)
+        if settings.outside_features:
+            features = outside_features.raw_features(settings.outside_features, dataset)
         url = account.store_url(settings.store, workdir)
         store = LabelStore(url)
         if dataset.costs is not None:

@@ -58,8 +58,9 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
         if name not in VIEWS:
             return JSONResponse({"error": "there is no such page"}, 404)
         text = pages.get_template("page.html").render(
-            view=VIEWS[name], names=NAMES, paths=VIEWS, workdir=str(desk.project.workdir)
-        )
+            view=VIEWS[name], names=NAMES, paths=VIEWS, workdir=str(desk.project.workdir),
+            features=bool(desk.project.settings.outside_features),
+        )  # fmt: skip
         return HTMLResponse(text)
 
     def show(request: Request) -> Response:

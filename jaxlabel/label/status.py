@@ -9,6 +9,7 @@ from jaxlabel.experiment.person_time import counted
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.records import Pool, Records
 from jaxlabel.label.trainer import State
+from jaxlabel.runlog.results import FEATURES_FROM_OUTSIDE
 
 LAST = 10  # the number of last answers listed
 DOUBT = 1.5  # the assumed largest ratio of the error rate to 1 - mean confidence
@@ -61,6 +62,7 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
         "asks_ahead": desk.asks_ahead,
         "pictures": len(project.items),
         "data": project.settings.data,
+        "learns_from": FEATURES_FROM_OUTSIDE if project.settings.outside_features else "",
     }
 
 

@@ -8,7 +8,7 @@ channels) with values in [0, 1].
 
 from jaxlabel.nets.autoencoders import ConvAutoencoder, DenseAutoencoder
 from jaxlabel.nets.blocks import depth_to_space, space_to_depth
-from jaxlabel.nets.classifier import ENCODERS, Classifier, make_encoder
+from jaxlabel.nets.classifier import ENCODERS, HEADS, Classifier, make_encoder
 from jaxlabel.nets.conv import ConvClassifier, ConvNet
 from jaxlabel.nets.dense import Dense, DenseClassifier, DenseEncoder
 from jaxlabel.nets.gan import (
@@ -30,6 +30,7 @@ from jaxlabel.nets.resnet import ResNet18
 
 __all__ = [
     "ENCODERS",
+    "HEADS",
     "Classifier",
     "Conv",
     "ConvAutoencoder",

@@ -7,11 +7,12 @@ from jaxtyping import Array, Float
 
 from jaxlabel.config import is_own, own_part
 from jaxlabel.nets.conv import ConvNet
-from jaxlabel.nets.dense import DenseEncoder
+from jaxlabel.nets.dense import DenseEncoder, FlatEncoder, HiddenLayer
 from jaxlabel.nets.gradients import FineGradientConvNet, GradientConvNet, GradientNet
 from jaxlabel.nets.resnet import ResNet18
 
 ENCODERS = ("conv", "resnet18", "dense", "gradients", "gradient_conv", "fine_gradient_conv")
+HEADS = ("linear", "hidden")  # small networks on feature vectors in the place of images
 
 
 class Encoder(Protocol):
@@ -52,16 +53,16 @@ def make_encoder(
     """Return a new encoder network with random weights.
 
     Args:
-      name: the architecture: one of the names in the tuple `ENCODERS`, for example "conv" or
-        "resnet18". Or "module:function", the user's own function of (shape, rngs, width), which
-        returns the network.
+      name: the architecture: one of the names in the tuples `ENCODERS` and `HEADS`, for example
+        "conv" or "hidden". Or "module:function", the user's own function of (shape, rngs, width),
+        which returns the network.
       shape: height, width, and channels of the images that the encoder will get.
       rngs: Flax's random number generators, for the initial weights.
       width: the base width of the network: the sizes of all its layers are multiples of this
         number. None for the architecture's default.
 
     Raises:
-      ValueError: `name` is neither in `ENCODERS` nor of the form "module:function".
+      ValueError: `name` is neither in `ENCODERS` and `HEADS` nor of the form "module:function".
     """
     if is_own(name):
         own: Encoder = own_part(name, "the network")(shape, rngs, width)
@@ -78,4 +79,8 @@ def make_encoder(
         return GradientConvNet(shape, rngs, width=width or 32)
     if name == "fine_gradient_conv":
         return FineGradientConvNet(shape, rngs, width=width or 32)
-    raise ValueError(f"no encoder named {name!r}: take one of {', '.join(ENCODERS)}")
+    if name == "linear":
+        return FlatEncoder(shape, rngs)
+    if name == "hidden":
+        return HiddenLayer(shape, rngs, width=width or 16)
+    raise ValueError(f"no encoder named {name!r}: take one of {', '.join((*ENCODERS, *HEADS))}")

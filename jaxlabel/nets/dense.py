@@ -1,4 +1,4 @@
-"""Fully connected networks: a stack of layers, a classifier, and an encoder."""
+"""Fully connected networks: a stack of layers, a classifier, and encoders."""
 
 import itertools
 import math
@@ -69,3 +69,27 @@ class DenseEncoder(nnx.Module):
 
     def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
         return jax.nn.relu(self.body(images.reshape(len(images), -1)))
+
+
+class FlatEncoder(nnx.Module):
+    """An encoder without parameters, whose features are its input as one flat vector.
+
+    A `Classifier` with it is a linear classifier.
+    """
+
+    def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs):
+        self.num_features = math.prod(shape)
+
+    def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
+        return images.reshape(images.shape[0], -1)
+
+
+class HiddenLayer(nnx.Module):
+    """An encoder of one ReLU layer with 16 times `width` units; its input is one flat vector."""
+
+    def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int = 16):
+        self.num_features = 16 * width
+        self.body = Dense((math.prod(shape), self.num_features), rngs)
+
+    def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
+        return jax.nn.relu(self.body(images.reshape(images.shape[0], -1)))

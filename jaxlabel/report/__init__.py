@@ -73,6 +73,10 @@ def _page_values(run: Run) -> dict[str, Any]:
     peeked = bool(result.get("peeked")) or any("peek_accuracy" in r for r in run.records)
     seed = result.get("seed", config.get("seed"))
     about = [f"{method}, seed {seed}" if seed is not None else method]
+    features = ""
+    if (run.workdir / "artifacts" / "features_from_outside.npz").exists():
+        features = Path(str(config.get("features", ""))).name
+        about.append("features from outside")
     if result.get("stopped_by"):
         about.append(f"stopped by {result['stopped_by']}")
     versions = result.get("versions") or {}
@@ -83,6 +87,7 @@ def _page_values(run: Run) -> dict[str, Any]:
     return {
         "title": f"{dataset} · {method} · jaxlabel", "heading": dataset,
         "lead": " · ".join(about), "peeked": peeked, "finished": bool(result),
+        "features": features,
         "tiles": _key_figures(run), "command": session.get("command", ""),
         "settings": [(name, _setting_text(value)) for name, value in config.items()],
         "footer": " · ".join(["jaxlabel", *software]),

@@ -1,5 +1,7 @@
 """Append results of runs to a file of published results, and make tables from such files.
 
+Published results are trained from scratch: results of runs on features from outside are refused.
+
 `python -m jaxlabel.runlog.results README.md` updates the tables in a document: it replaces the text
 between `<!-- results: FILE.jsonl ... -->` and `<!-- end of results -->` by a table of the results
 in the named files. FILE is relative to the document.
@@ -31,6 +33,9 @@ MARKED = re.compile(r"(<!-- results: (.*?) -->\n).*?(<!-- end of results -->)", 
 # Settings that do not change what a run computes; "seed" tells repetitions of a run apart.
 INCIDENTAL = ("seed", "data_dir", "store", "account", "map", "sinks", "pretext_seeds")
 
+FEATURES_FROM_OUTSIDE = "features from outside"  # what marks a run that is not from scratch
+MARK = "features_from_outside"  # the entry of such a run's result.json
+
 
 class MeanInterval(NamedTuple):
     """The mean of a measure over several seeds, with its 95% confidence interval.
@@ -46,6 +51,18 @@ class MeanInterval(NamedTuple):
     high: float | None
 
 
+def is_from_scratch(result: Mapping[str, Any]) -> bool:
+    """Return False if a run learned from features that another program computed.
+
+    Such features may come from a network that was trained on other data, so its accuracy must not
+    stand in a table beside those of runs from scratch.
+
+    Args:
+      result: the content of the run's result.json, or a line of a file of published results.
+    """
+    return not result.get(MARK)
+
+
 def append(path: Path | str, result: Mapping[str, Any]) -> None:
     """Append a run's result as one line of JSON to a file, unless the file has an equal line.
 
@@ -58,7 +75,11 @@ def append(path: Path | str, result: Mapping[str, Any]) -> None:
 
     Raises:
       ValueError: a key of KEYS is missing in the result.
+      UsageError: the run learned from features from outside.
     """
+    if not is_from_scratch(result):
+        raise UsageError(f"a run on {FEATURES_FROM_OUTSIDE} is not published in {path}: its tables "
+                         "hold results from scratch")  # fmt: skip
     if missing := [key for key in KEYS if key not in result]:
         raise ValueError(f"a result has the keys KEYS; missing: {', '.join(missing)}")
     path, line = Path(path), files.json_line(result)
@@ -76,7 +97,8 @@ def read(*paths: Path | str) -> list[dict[str, Any]]:
     """Read the results of runs from the files `paths`, which have one result per line as JSON.
 
     If several runs had the same method, data set, settings, seed, and kind of device, only the last
-    of their results is returned. The results are in the order of the files and lines.
+    of their results is returned. The results are in the order of the files and lines. Results of
+    runs on features from outside are left out.
 
     Raises:
       UsageError: a file is missing.
@@ -85,7 +107,7 @@ def read(*paths: Path | str) -> list[dict[str, Any]]:
     for path in map(Path, paths):
         if not path.is_file():
             raise UsageError(f"there is no results file {path}")
-        for result in files.read_lines(path)[0]:
+        for result in filter(is_from_scratch, files.read_lines(path)[0]):
             key = _configuration_key(result, seed=result["seed"])
             latest.pop(key, None)
             latest[key] = result
@@ -211,10 +233,20 @@ def _varying_settings(results: Sequence[Mapping[str, Any]]) -> list[str]:
     for number, result in enumerate(results):
         for other in results[:number]:
             if (result["dataset"], result["method"]) == (other["dataset"], other["method"]):
-                left, right = result.get("config") or {}, other.get("config") or {}
+                left, right = _settings(result), _settings(other)
                 names = [*left, *(right.keys() - left.keys())]
                 varying += [n for n in names if left.get(n) != right.get(n)]
     return [name for name in dict.fromkeys(varying) if name not in INCIDENTAL]
+
+
+def _settings(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run, without an empty setting `features`.
+
+    Results of earlier versions lack this setting of flagship and semisup; in results from scratch
+    it is empty.
+    """
+    config = result.get("config") or {}
+    return {name: value for name, value in config.items() if (name, value) != ("features", "")}
 
 
 def _configuration_key(result: Mapping[str, Any], seed: Any = None) -> str:
@@ -227,8 +259,7 @@ def _configuration_key(result: Mapping[str, Any], seed: Any = None) -> str:
       seed: the seed of the run, which becomes a part of the text. None: runs that differ only in
         their seed get the same text.
     """
-    config = result.get("config") or {}
-    settings = {name: value for name, value in config.items() if name not in INCIDENTAL}
+    settings = {name: value for name, value in _settings(result).items() if name not in INCIDENTAL}
     identity = [result["dataset"], result["method"], result["device"], result.get("peeked"), seed]
     position = [result.get(name) for name in ("table", "row")]  # set in results of a sweep
     return json.dumps([*identity, *position, settings], sort_keys=True)

@@ -35,6 +35,10 @@ from jaxlabel.semisupervised.training import start as start_state
 class ModelSettings(RunConfig, Settings):
     """Settings of the features, the neighbour graph, the network, and its training."""
 
+    features: str = setting(
+        "", "a .npy, .npz or .parquet file with a feature vector of every image, computed by "
+        "another program; the run then learns from these in place of the images; empty: none",
+    )  # fmt: skip
     space: str = setting(
         "pca", "features that query strategies and the neighbour graph work on",
         choices=("pixels", "pca", "graph", "autoencoder"),
@@ -55,7 +59,10 @@ class ModelSettings(RunConfig, Settings):
         "poisson", "method that propagates labels over the graph", choices=PROPAGATIONS
     )
     neighbours: int = setting(10, "neighbours of each image in the graph", low=2)
-    network: str = setting("conv", "network of the encoder", choices=nets.ENCODERS, own=True)
+    network: str = setting(
+        "conv", "network of the encoder; linear and hidden (one hidden layer): a small network on "
+        "the feature vectors of config.features", choices=(*nets.ENCODERS, *nets.HEADS), own=True,
+    )  # fmt: skip
     width: int = setting(16, "channels of the encoder's first layer", low=4)
     start: str = setting("scratch", "pretraining of the encoder; scratch: none", choices=STARTS)
 
@@ -79,6 +86,21 @@ class ModelSettings(RunConfig, Settings):
             raise UsageError(
                 f"config.contrast_steps goes with config.space=pca or graph, not {self.space}"
             )
+        if self.features and self.network in nets.ENCODERS:
+            raise UsageError(f"config.features takes no network for images ({self.network}): set "
+                             f"config.network={' or '.join(nets.HEADS)}, or take "
+                             "--config=configs/flagship.py:features")  # fmt: skip
+        if self.features and (self.contrast_steps or self.start != "scratch"):
+            raise UsageError("with config.features nothing is trained on images: set "
+                             "config.contrast_steps=0 and config.start=scratch")  # fmt: skip
+        if not self.features and self.network in nets.HEADS:
+            raise UsageError(f"config.network={self.network} works on feature vectors: name their "
+                             "file, config.features=FILE")  # fmt: skip
+
+    @property
+    def outside_features(self) -> str:
+        """The file of feature vectors from which the run learns in place of the images; or ""."""
+        return self.features
 
 
 class Spaces(NamedTuple):
@@ -138,8 +160,11 @@ def base_features(
 
     The setting `space` chooses pixels, an autoencoder's codes, or principal components. If the
     setting `contrast_steps` is positive, a contrastive encoder is trained, and its features are
-    joined to the principal components.
+    joined to the principal components. With `features` from outside, these take the place of all
+    others.
     """
+    if config.features:
+        return images.reshape(len(images), -1)
     if config.space == "autoencoder":
         return learn_codes(
             "dense", images, key, log, code=32, width=512, num_steps=config.code_steps,

@@ -55,6 +55,7 @@ def sweep(
     """Execute the runs of an experiment that have no result yet, and print tables of all results.
 
     The tables, figures, and a web page with links to the runs' reports are written to `workdir`.
+    Runs on features from outside are executed, but they are in no table.
 
     Args:
       experiment: the path or the name of the experiment file.
@@ -86,16 +87,19 @@ def sweep(
         reused = records.published_lines(made, published) if options.go_on else {}
         failed = run_missing(made, workdir, options, lock, reused)
         new = records.finished_lines(made, workdir)
-        lines = records.lines_in_plan_order(made, reused | new)
+        done = reused | new
+        lines = list(filter(results.is_from_scratch, records.lines_in_plan_order(made, done)))
         table = write_outputs(made, workdir, lines, failed)
     finally:
         os.close(lock)
     if options.publish:
         publish(made, lines, published)
     print(tables.markdown(lines))
-    notes = f", {len(lines) - len(new)} of them in {published}" if options.go_on else ""
-    notes += "; the same command goes on" if len(lines) + len(failed) < len(made.runs) else ""
-    print(f"{len(lines)} of {len(made.runs)} runs are done{notes}; {table}, {workdir / page.NAME}")
+    notes = f", {len(done) - len(new)} of them in {published}" if options.go_on else ""
+    notes += "; the same command goes on" if len(done) + len(failed) < len(made.runs) else ""
+    if others := len(done) - len(lines):
+        notes += f"; {others} on {results.FEATURES_FROM_OUTSIDE} are in no table"
+    print(f"{len(done)} of {len(made.runs)} runs are done{notes}; {table}, {workdir / page.NAME}")
     if failed:
         raise JaxlabelError(f"{len(failed)} of {len(made.runs)} runs failed; the same command "
                             "tries them again")  # fmt: skip

@@ -159,3 +159,15 @@ def test_photographs_have_their_colours_jittered():
 def test_deform_of_strength_zero_changes_nothing():
     transform = augment.deform(max_shift=0.0, max_rotation=0.0, max_scale=0.0)
     np.testing.assert_allclose(transform(jax.random.key(6), IMAGES), IMAGES, atol=1e-5)
+
+
+def test_perturbed_features_lose_the_share_and_get_the_noise_that_was_asked():
+    ones = jnp.ones((100, 1, 1, 100), jnp.float32)
+    seen = np.asarray(augment.perturb(noise=0.3, dropped=0.2)(jax.random.key(0), ones))
+    kept = seen[seen != 0]
+    assert 1 - len(kept) / seen.size == pytest.approx(0.2, abs=0.02)
+    assert kept.mean() == pytest.approx(1, abs=0.02)
+    assert kept.std() == pytest.approx(0.3, abs=0.02)
+    weak = np.asarray(augment.weak("features")(jax.random.key(0), ones))
+    assert (weak != 0).all() and 0 < weak.std() < kept.std()
+    np.testing.assert_array_equal(augment.as_float(ones), ones)

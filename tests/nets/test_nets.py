@@ -76,7 +76,8 @@ def test_space_to_depth_by_hand_and_back():
     np.testing.assert_array_equal(nets.depth_to_space(blocks), image)
 
 
-ENCODERS = [("conv", (7, 9, 1), 4), ("dense", (4, 4, 1), 2), ("resnet18", (9, 9, 3), 4)]
+ENCODERS = [("conv", (7, 9, 1), 4), ("dense", (4, 4, 1), 2), ("resnet18", (9, 9, 3), 4),
+            ("linear", (1, 1, 6), None), ("hidden", (1, 1, 6), 2)]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "shape", "width"), ENCODERS)

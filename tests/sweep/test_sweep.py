@@ -62,6 +62,16 @@ def test_a_second_start_runs_nothing_and_imports_no_jax(few, monkeypatch):
     assert few.tally() == sorted(names())
 
 
+def test_a_run_on_features_from_outside_is_in_no_table(few, capsys):
+    few.sweep()
+    path = few.workdir / "runs" / names()[0] / "result.json"
+    result = json.loads(path.read_text()) | {"features_from_outside": {"file": "clip.npz"}}
+    path.write_text(json.dumps(result))
+    assert [row[-3] for row in cells(few.sweep())] == ["2", "3", "3"]
+    printed = capsys.readouterr().out
+    assert "9 of 9 runs are done; 1 on features from outside are in no table" in printed
+
+
 def test_only_a_run_with_a_missing_result_is_repeated(few):
     few.sweep()
     (few.workdir / "runs" / names()[4] / "result.json").unlink()

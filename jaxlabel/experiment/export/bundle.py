@@ -61,6 +61,10 @@ def export(workdir: Path, out: Path, formats: str = ",".join(FORMATS)) -> str:
     trained = load(workdir)
     if isinstance(trained.model, pretext.Representation):
         raise UsageError(f"{workdir} learned features, no classes: there is nothing to export")
+    if trained.config.outside_features:
+        raise UsageError(f"{workdir} learned from features from outside, whose encoder jaxlabel "
+                         "does not have, so no bundle can label pictures: use jaxlabel predict "
+                         "--features=FILE")  # fmt: skip
     record = public_record(files.read_json(workdir / "result.json") or {})
     program = Program(trained.model, trained.shape)
     contents = _model_files(program, trained, record, chosen)

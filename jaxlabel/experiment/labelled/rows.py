@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from jaxlabel import data, files, pretext
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import UsageError
-from jaxlabel.experiment import account
+from jaxlabel.experiment import account, outside_features
 from jaxlabel.experiment.predict import load
 from jaxlabel.oracle import LabelStore
 from jaxlabel.oracle.records import LedgerRow
@@ -116,6 +116,10 @@ def _predictions(workdir: Path, dataset: Dataset) -> _Predictions | None:
     trained = load(workdir)
     if isinstance(trained.model, pretext.Representation):
         raise UsageError(f"{workdir} learned features, no classes: it has no labels")
+    if trained.config.outside_features:
+        dataset = outside_features.inputs_of_finished_run(
+            trained.config.outside_features, dataset, workdir, trained.shape[-1]
+        )
     shares = predict_probabilities(trained.model, dataset.train_images)
     names = trained.classes
     if trained.gives == "clusters" or shares.shape[1] != len(names):

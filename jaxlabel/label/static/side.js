@@ -13,6 +13,7 @@ export function showStatus(status, asking) {
   if (status.time.minutes) rows.push(["Minutes used", `${status.time.used.toFixed(1)} of ${number(status.time.minutes)}`]);
   if (status.seconds_per_label) rows.push(["Seconds per label", status.seconds_per_label.toFixed(1)]);
   rows.push(["Pictures", number(status.pictures)]);
+  if (status.learns_from) rows.push(["Learns from", status.learns_from]);
   byId("numbers").replaceChildren(...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
   showRun(status, asking);
   showAccuracy(status);

@@ -1,0 +1,81 @@
+"""The CSV file of predictions: a row per image with its class and the probability of each class."""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxlabel import files
+from jaxlabel.data.dataset import Dataset
+from jaxlabel.errors import UsageError
+
+COLUMNS = ("split", "index", "file", "label", "probability")
+ERROR = "error"  # the last column: why an image could not be read; empty for all others
+
+
+def check_output_path(out: Path) -> None:
+    """Raise an error if the predictions must not be written to the path `out`.
+
+    Raises:
+      UsageError: `out` is a folder, or a file that is not empty and holds no earlier predictions.
+    """
+    if out.is_dir() or not out.name:
+        raise UsageError(f"--out={out} is a folder: name a file in it")
+    if out.exists():
+        with files.write_errors(out), out.open("rb") as file:
+            beginning = file.read(100).decode("utf-8", "replace")
+        if beginning and not beginning.startswith(",".join(COLUMNS)):
+            raise UsageError(f"--out={out} is there and holds no predictions: name another file")
+
+
+def predictions_csv(
+    probabilities: dict[str, Float[np.ndarray, "n classes"]],
+    classes: tuple[str, ...],
+    dataset: Dataset,
+) -> str:
+    """Return predictions as the text of a CSV file: a header line, and a line per image.
+
+    Args:
+      probabilities: for "train" and "test" an array of class probabilities, a row per image. One of
+        the two may be missing.
+      classes: the name of the class that each column of the arrays stands for.
+      dataset: the data set, which has the files of the images, and those that cannot be read.
+
+    Returns:
+      The text. Each line has "train" or "test", the image's index, its file (empty if it has none),
+      the most probable class, the probability of that class, the probabilities of all classes, and
+      an error. An image that cannot be read has a line with its split, its file and the error only.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    each = [f"probability {name}" for name in classes]
+    writer.writerow([*COLUMNS, *each, ERROR])
+    writer.writerows(_csv_rows(probabilities, classes, dataset))
+    return text.getvalue()
+
+
+def _csv_rows(
+    probabilities: dict[str, Float[np.ndarray, "n classes"]],
+    classes: tuple[str, ...],
+    dataset: Dataset,
+) -> Iterator[list[Any]]:
+    """Yield a list of cells, a line of the CSV file of predictions, for each classified image.
+
+    Args:
+      probabilities: for "train" and "test" an array of class probabilities, a row per image.
+      classes: the name of the class that each column of the arrays stands for.
+      dataset: the data set, which has the file names of the training images.
+    """
+    for split, rows in probabilities.items():
+        paths = dataset.paths if split == "train" else dataset.test_paths
+        for index, row in enumerate(rows):
+            best = int(row.argmax())
+            numbers = [f"{probability:.6f}" for probability in row]
+            path = paths[index] if paths else ""
+            yield [split, index, path, classes[best], numbers[best], *numbers, ""]
+    for one in dataset.unread:
+        yield [one.split, "", one.file, "", "", *[""] * len(classes), one.reason]
