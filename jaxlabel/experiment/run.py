@@ -1,5 +1,6 @@
 """Execute one run: load the images, buy labels, train, evaluate, and write the report."""
 
+import contextlib
 import dataclasses
 import functools
 from pathlib import Path
@@ -78,7 +79,12 @@ def run(
         if result is None:
             dataset = dataset or data.load(settings.data, options)
             dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
-            result = _run_recipe(settings, options, dataset, workdir, log, answers or Answers())
+            try:
+                result = _run_recipe(settings, options, dataset, workdir, log, answers or Answers())
+            except LabelsMissing:
+                with contextlib.suppress(JaxlabelError):  # the questions are what the user must see
+                    write_report(workdir)
+                raise
             log.finish(result)
         elif missing := [key for key in KEYS if key not in result]:
             raise JaxlabelError(
