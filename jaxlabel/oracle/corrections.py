@@ -46,12 +46,12 @@ def correct_labels(
     stored = {row.item: row.label for row in lookup(connection, query, labels.c.item, answers)}
     labelled = bought_labels(connection, label_set, stored)
     wrong = [item for item in stored if item not in labelled and stored[item] != answers[item]]
-    for item in wrong:
-        connection.execute(
-            sa.update(labels)
-            .where(labels.c.label_set_id == label_set, labels.c.item == item)
-            .values(label=answers[item])
+    if wrong:
+        changed = sa.update(labels).where(
+            labels.c.label_set_id == label_set, labels.c.item == sa.bindparam("changed_item")
         )
+        rows = [{"changed_item": item, "label": answers[item]} for item in wrong]
+        connection.execute(changed, rows)
     for label in sorted({stored[item] for item in wrong}, reverse=True):
         _remove_class_if_empty(connection, label_set, label)
     return wrong

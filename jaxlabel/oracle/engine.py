@@ -1,6 +1,7 @@
 """Open the database of a label store, and explain database errors in one line."""
 
 import contextlib
+import logging
 import os
 import random
 import sqlite3
@@ -99,17 +100,22 @@ def _create(url: sa.URL) -> sa.Engine:
         return engine
     if kind == "postgresql":
         timeout = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_TIMEOUT}
+        # A pooler such as PgBouncer may send each transaction to another session, which does not
+        # know the statements that this one has prepared.
+        options: dict[str, Any] = {"prepare_threshold": None, **timeout}
         engine = sa.create_engine(
             url.set(drivername="postgresql+psycopg"),
             poolclass=pool.QueuePool,
             pool_size=1,  # kept open; the connections of further threads are closed after use
             max_overflow=-1,
             pool_pre_ping=True,  # the server may have been restarted, or have ended the session
-            connect_args=timeout,
+            connect_args=options,
             # At this level, a row that was locked by another transaction is read with its
             # current values as soon as the lock is free.
             isolation_level="READ COMMITTED",
         )
+        # psycopg logs a warning where a connection breaks; the store raises an error or goes on.
+        logging.getLogger("psycopg").addHandler(logging.NullHandler())
         event.listen(engine, "connect", _prepare_postgresql)
         event.listen(engine, "checkout", _discard_after_fork)
         return engine

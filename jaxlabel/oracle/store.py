@@ -8,6 +8,7 @@ import numpy as np
 import sqlalchemy as sa
 from jaxtyping import Float, Int
 
+from jaxlabel.errors import StoreError
 from jaxlabel.oracle import corrections, label_sets, purchase
 from jaxlabel.oracle.engine import location, run_transaction
 from jaxlabel.oracle.migrations import open_store
@@ -240,5 +241,23 @@ class LabelStore:
 
 
 def _texts(values: Items) -> list[str]:
-    """Return the values as a list of strings."""
-    return [str(value) for value in np.asarray(values, object).tolist()]
+    """Return the values as a list of strings.
+
+    Raises:
+      StoreError: a string has a character that a database cannot keep.
+    """
+    texts = [str(value) for value in np.asarray(values, object).tolist()]
+    if not _can_be_stored("".join(texts)):
+        bad = next(text for text in texts if not _can_be_stored(text))
+        raise StoreError(f"{bad!r} is no item or name for a label store: it has a NUL character or "
+                         "half of a surrogate pair")  # fmt: skip
+    return texts
+
+
+def _can_be_stored(text: str) -> bool:
+    """Return False if a text has a NUL character, or half of a surrogate pair, which is no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text

@@ -196,6 +196,19 @@ def test_agreement_counts_every_position_and_needs_every_label(store):
     assert store.num_labelled("pets", ["a", "a", "unknown"]) == 2
 
 
+@pytest.mark.parametrize("item", ["a\0", "\ud800"])
+def test_what_a_database_cannot_keep_is_one_line(store, item):
+    for call in (
+        lambda: store.add_labels("pets", [item], [0]),
+        lambda: store.define("birds", [item]),
+        lambda: buy(store, ["a", item]),
+        lambda: store.costs("pets", [item]),
+    ):
+        with pytest.raises(StoreError, match="NUL character or half of a surrogate pair"):
+            call()
+    assert store.spent("run") == 0 and store.num_labelled("pets", ITEMS) == 5
+
+
 def test_a_clock_that_is_set_back_changes_no_order(store, monkeypatch):
     clock = iter(["2026-03-02T12:00:00+00:00", "2026-03-01T08:00:00+00:00"] * 2)
     times = type("datetime", (), {"now": lambda zone: datetime.fromisoformat(next(clock))})
