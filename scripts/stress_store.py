@@ -1,11 +1,13 @@
 """Ask a label store from many processes that are killed, and count what went wrong.
 
-    python scripts/stress_store.py --asks=100000 --processes=8 --kills=100 [--store=URL] [--restart]
+    python scripts/stress_store.py --asks=100000 --processes=8 --kills=100
+    python scripts/stress_store.py --asks=20000 --processes=64 --kills=10 --restarts=2 --store=URL
+    python scripts/stress_store.py --asks=10000 --kills=0 --budget=inf     # how fast is a store?
     python scripts/stress_store.py --full_disk=16      # as root: a tmpfs of 16 MB fills up
 
 Each process asks for labels, one to five at a time, until it has asked for its share. At random
-moments a process is killed and another takes its place. With --restart, the throw-away PostgreSQL
-server of .ci/postgres.sh is stopped and started again in the middle. At the end the ledger is
+moments a process is killed and another takes its place. With --restarts, the throw-away PostgreSQL
+server of .ci/postgres.sh is stopped at once and started again in between. At the end the ledger is
 compared with the notes of every process: an answer that a process was given must be in the ledger
 (else it is lost), once (else it is doubled), and the account must not be overspent.
 """
@@ -33,7 +35,7 @@ def worker(url: str, seed: int, asks: int, items: int, note: str, stop: Any) -> 
     draw = random.Random(seed)
     store = None
     with Path(note).open("a", buffering=1) as file:
-        done = 0
+        done = calls = 0
         while done < asks and not stop.value:
             account = f"account{draw.randrange(NUM_ACCOUNTS)}"
             wanted = [f"item{draw.randrange(items)}" for _ in range(draw.randint(1, 5))]
@@ -49,9 +51,9 @@ def worker(url: str, seed: int, asks: int, items: int, note: str, stop: Any) -> 
                 continue
             else:
                 answers = list(zip(wanted, bought.labels.tolist(), strict=True))
-            done += len(wanted)
+            done, calls = done + len(wanted), calls + 1
             file.writelines(f"{account} {item} {label}\n" for item, label in answers)
-        file.write(f"# {done}\n")
+        file.write(f"# {done} {calls} {time.process_time()}\n")
 
 
 def prepare(url: str, items: int, budget: float) -> Any:
@@ -67,13 +69,13 @@ def prepare(url: str, items: int, budget: float) -> Any:
     return store
 
 
-def stress(given: argparse.Namespace, url: str, notes: Path) -> int:
-    """Run the processes and kill some of them; return the number of kills."""
+def stress(given: argparse.Namespace, url: str, notes: Path) -> dict[str, int]:
+    """Run the processes and kill some of them; return the numbers of kills and of restarts."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["jaxlabel.oracle.store"])
     # No lock: a killed process could take it along.
     stop, draw = context.Value("b", 0, lock=False), random.Random(given.seed)
-    share, started, kills = given.asks // given.processes, 0, 0
+    share, started, kills, restarts = given.asks // given.processes, 0, 0, 0
 
     def start() -> Any:
         nonlocal started
@@ -98,9 +100,11 @@ def stress(given: argparse.Namespace, url: str, notes: Path) -> int:
             processes[victim].join()
             kills += 1
             processes[victim] = start()
-        if given.restart and kills in (given.kills // 3, 2 * given.kills // 3) and kills:
+        due = (restarts + 1) * given.kills / (given.restarts + 1)
+        if restarts < given.restarts and kills >= due:
             restart_server()
-    return kills
+            restarts += 1
+    return {"kills": kills, "server restarts": restarts}
 
 
 def restart_server() -> None:
@@ -124,7 +128,6 @@ def judge(store: Any, notes: Path, budget: float) -> dict[str, int]:
         ledger = store.ledger(account.name)
         found["rows"] += len(ledger)
         found["spent"] += int(account.spent)
-        found["budget"] += int(budget)
         found["overspent"] += account.spent > budget
         found["spent differs from the ledger"] += account.spent != sum(row.cost for row in ledger)
         found["doubled"] += len(ledger) - len({row.item for row in ledger})
@@ -135,8 +138,12 @@ def judge(store: Any, notes: Path, budget: float) -> dict[str, int]:
         for line in note.read_text().splitlines():
             if line.startswith("!"):
                 found["refused asks"] += 1
+                found[f"refused: {line[2:].partition(': ')[2][:90]}"] += 1
             elif line.startswith("#"):
-                found["asked by processes that ended"] += int(line[2:])
+                done, calls, seconds = line[2:].split()
+                found["asks by processes that ended"] += int(done)
+                found["calls by processes that ended"] += int(calls)
+                found["milliseconds of processor time"] += round(1000 * float(seconds))
             elif len(parts := line.split()) == 3:  # a kill may cut a line
                 found["answers noted"] += 1
                 known = rows.get((parts[0], parts[1]))
@@ -183,7 +190,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=4_000.0, help="of each of four accounts")
     parser.add_argument("--pause", type=float, default=0.3, help="mean seconds between two kills")
     parser.add_argument("--minutes", type=float, default=30.0, help="stop asking after so long")
-    parser.add_argument("--restart", action="store_true", help="restart .ci/postgres.sh's server")
+    parser.add_argument("--restarts", type=int, default=0, help="of .ci/postgres.sh's server")
     parser.add_argument("--full_disk", type=int, default=0, help="megabytes of a tmpfs to fill")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -195,12 +202,17 @@ def main() -> None:
         store, notes = prepare(url, given.items, given.budget), Path(place) / "notes"
         notes.mkdir()
         start = time.monotonic()
-        kills = stress(given, url, notes)
-        counts = {"kills": kills, "seconds": round(time.monotonic() - start)}
+        counts: dict[str, float] = {**stress(given, url, notes)}
+        seconds = time.monotonic() - start
         counts |= judge(store, notes, given.budget)
+        counts["seconds"] = round(seconds, 1)
+        for name in ("asks", "calls"):
+            done = counts[f"{name} by processes that ended"]
+            counts[f"{name} per second"] = round(done / seconds, 1)
         store.close()
-    print(f"{store.engine.dialect.name}, {given.processes} processes: "
-          + ", ".join(f"{name} {count}" for name, count in counts.items()))  # fmt: skip
+    shown = ", ".join(f"{name} {count}" for name, count in counts.items())
+    print(f"{store.engine.dialect.name}, {given.processes} processes, budget {given.budget:g} in "
+          f"each of {NUM_ACCOUNTS} accounts: {shown}")  # fmt: skip
     faults = ("overspent", "doubled", "lost", "wrong", "told otherwise",
               "spent differs from the ledger")  # fmt: skip
     sys.exit(any(counts.get(name) for name in faults))

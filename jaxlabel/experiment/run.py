@@ -1,5 +1,6 @@
 """Execute one run: load the images, buy labels, train, evaluate, and write the report."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,10 @@ def run(
                 except RunAgain as reason:
                     log.say(f"{reason}: the run continues from its labels")
                     continue
+                except LabelsMissing:
+                    with contextlib.suppress(JaxlabelError):  # the user must see the questions
+                        write_report(workdir)
+                    raise
                 log.finish(result)
             _check_result(result, workdir)
             write_report(workdir)

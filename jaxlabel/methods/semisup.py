@@ -10,13 +10,13 @@ they start with `initial_labels` labels chosen by `initial_query` and train betw
 """
 
 import dataclasses
+import functools
 import itertools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Array, Key, UInt8
 
 from jaxlabel import query, semisupervised, train
 from jaxlabel.config import setting
@@ -99,9 +99,11 @@ def run(
     labelled, propagated = query.NO_LABELS, None
     for number, count in enumerate(plan):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
-        labelled = buy(
-            config, images, space, state.teacher, labelled, count, number, oracle, ask_key, log
-        )
+        labelled = query.buy_by(
+            config.query if number else config.first_strategy, oracle, log, ask_key, labelled,
+            count, number, len(images), lambda: space,
+            functools.partial(predict_all, state.teacher, images, oracle.num_classes),
+        )  # fmt: skip
         propagated = propagate_labels(config, graph, labelled, oracle.num_classes)
         data = semisupervised.pad(
             images, labelled.indices, labelled.labels, capacity,
@@ -138,45 +140,6 @@ def num_steps_of_round(steps: int, number: int, rounds: int) -> int:
     The `steps` training steps of a run are divided equally among its `rounds` rounds.
     """
     return steps * (number + 1) // rounds - steps * number // rounds
-
-
-def buy(
-    config: Config,
-    images: UInt8[np.ndarray, "n h w c"],
-    space: Float[np.ndarray, "n d"],
-    model: Any,
-    labelled: Labelled,
-    count: int,
-    number: int,
-    oracle: Oracle,
-    key: Key[Array, ""],
-    log: Log,
-) -> Labelled:
-    """Buy up to `count` more labels within the budget and return the whole labelled set.
-
-    Args:
-      space: the features that strategies without a model use, one row per image.
-      model: the network whose class probabilities the uncertainty strategies use.
-      labelled: the labels bought so far.
-      count: the number of labels to buy.
-      number: the number of the round, from 0. Round 0 uses the strategy for the initial labels.
-    """
-
-    def choose() -> Int[np.ndarray, "count"]:
-        strategy = config.query if number else config.first_strategy
-        features, probabilities = jnp.asarray(space), None
-        if needs_model(strategy):
-            predictions = predict_all(model, images, oracle.num_classes)
-            features, probabilities = (
-                jnp.asarray(predictions.features),
-                jnp.asarray(predictions.probabilities),
-            )
-        return query.select_affordable(
-            oracle, strategy, key, features, count, labelled.indices, probabilities
-        )
-
-    wanted = query.chosen(log, number, count, len(images), labelled, choose)
-    return query.buy(oracle, labelled, wanted, number)
 
 
 def make_predictor(

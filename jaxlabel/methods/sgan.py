@@ -9,13 +9,13 @@ checkpoint.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Int, Key, UInt8
+from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import augment, gan, pretext, query, train
 from jaxlabel.config import RunConfig, setting
@@ -69,7 +69,13 @@ def run(
     counts = labels_per_round(config, capacity)
     for number, count in enumerate(counts):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
-        labelled = buy(config, images, state.average, labelled, count, number, oracle, ask_key, log)
+        is_first = query.needs_model(config.query) and not number
+        strategy = "typiclust" if is_first else config.query
+        labelled = query.buy_by(
+            strategy, oracle, log, ask_key, labelled, count, number, len(images),
+            functools.partial(query_features, config, strategy, images),
+            functools.partial(predict_all, state.average, images, oracle.num_classes),
+        )  # fmt: skip
         log.scalars("rounds", number, {"labels_spent": len(labelled.indices)})
         data = gan.pad(images, labelled.indices, labelled.labels, capacity, latents)
         ends = [config.steps * i // len(counts) for i in (number, number + 1)]
@@ -90,43 +96,16 @@ def labels_per_round(config: Config, capacity: int) -> list[int]:
     return [b - a for a, b in zip([0, *edges], edges, strict=False) if b > a]
 
 
-def buy(
-    config: Config,
-    images: UInt8[np.ndarray, "n h w c"],
-    model: Any,
-    labelled: Labelled,
-    count: int,
-    number: int,
-    oracle: Oracle,
-    key: Key[Array, ""],
-    log: Log,
-) -> Labelled:
-    """Buy up to `count` more labels within the budget and return the whole labelled set.
+def query_features(
+    config: Config, strategy: str, images: UInt8[np.ndarray, "n h w c"]
+) -> Float[np.ndarray, "n d"]:
+    """Return the features by which a query strategy without a model chooses images to label.
 
-    Args:
-      model: the network whose class probabilities the uncertainty strategies use.
-      labelled: the labels bought so far.
-      count: the number of labels to buy.
-      number: the number of the round, from 0.
+    They are principal components of the images; zeros for random queries, which look at none.
     """
-
-    def choose() -> Int[np.ndarray, "count"]:
-        strategy, probabilities = config.query, None
-        if query.needs_model(strategy) and not number:
-            strategy = "typiclust"
-        if query.needs_model(strategy):
-            predictions = predict_all(model, images, oracle.num_classes)
-            features, probabilities = predictions.features, jnp.asarray(predictions.probabilities)
-        elif strategy == "random":
-            features = np.zeros((len(images), 1), np.float32)
-        else:
-            features = np.asarray(pretext.input_components(images, config.components, config.given))
-        return query.select_affordable(
-            oracle, strategy, key, jnp.asarray(features), count, labelled.indices, probabilities
-        )
-
-    wanted = query.chosen(log, number, count, len(images), labelled, choose)
-    return query.buy(oracle, labelled, wanted, number)
+    if strategy == "random":
+        return np.zeros((len(images), 1), np.float32)
+    return np.asarray(pretext.input_components(images, config.components, config.given))
 
 
 def train_round(

@@ -18,9 +18,13 @@ def bought_labels(
 
     An item is the id of an image. An account is the budget from which a run buys labels.
     """
-    labelled = sa.select(ledger.c.item).join(accounts).where(accounts.c.label_set_id == label_set)
+    bought = sa.exists().where(
+        ledger.c.item == labels.c.item,
+        accounts.c.id == ledger.c.account_id,
+        accounts.c.label_set_id == label_set,
+    )
     query = sa.select(labels.c.item, labels.c.label).where(
-        labels.c.label_set_id == label_set, labels.c.item.in_(labelled)
+        labels.c.label_set_id == label_set, bought
     )
     return {row.item: row.label for row in lookup(connection, query, labels.c.item, items)}
 
@@ -42,12 +46,12 @@ def correct_labels(
     stored = {row.item: row.label for row in lookup(connection, query, labels.c.item, answers)}
     labelled = bought_labels(connection, label_set, stored)
     wrong = [item for item in stored if item not in labelled and stored[item] != answers[item]]
-    for item in wrong:
-        connection.execute(
-            sa.update(labels)
-            .where(labels.c.label_set_id == label_set, labels.c.item == item)
-            .values(label=answers[item])
+    if wrong:
+        changed = sa.update(labels).where(
+            labels.c.label_set_id == label_set, labels.c.item == sa.bindparam("changed_item")
         )
+        rows = [{"changed_item": item, "label": answers[item]} for item in wrong]
+        connection.execute(changed, rows)
     for label in sorted({stored[item] for item in wrong}, reverse=True):
         _remove_class_if_empty(connection, label_set, label)
     return wrong
@@ -59,11 +63,13 @@ def _remove_class_if_empty(connection: sa.Connection, label_set: int, label: int
     Do nothing if the class has labels, or an account has bought a label of it or of a later class.
     """
     in_label_set = labels.c.label_set_id == label_set
-    used = sa.select(sa.func.count()).select_from(labels)
-    used = used.where(in_label_set, labels.c.label == label)
-    labelled = sa.select(sa.func.count()).select_from(ledger).join(accounts)
-    labelled = labelled.where(accounts.c.label_set_id == label_set, ledger.c.label >= label)
-    if connection.execute(used).scalar_one() or connection.execute(labelled).scalar_one():
+    used = sa.exists().where(in_label_set, labels.c.label == label)
+    bought = sa.exists().where(
+        accounts.c.label_set_id == label_set,
+        ledger.c.account_id == accounts.c.id,
+        ledger.c.label >= label,
+    )
+    if connection.scalar(sa.select(used)) or connection.scalar(sa.select(bought)):
         return
     class_in_set = classes.c.label_set_id == label_set
     connection.execute(sa.delete(classes).where(class_in_set, classes.c.label == label))

@@ -1,22 +1,28 @@
 """Open the database of a label store, and explain database errors in one line."""
 
 import contextlib
+import logging
 import os
+import random
 import sqlite3
 import time
 import urllib.parse
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event, pool
 
 from jaxlabel.errors import StoreAddressError, StoreError
-from jaxlabel.oracle import schema
-from jaxlabel.oracle.queries import insert_missing
 
+Result = TypeVar("Result")
 LOCK_TIMEOUT = 20  # seconds that a process waits for a lock that another process holds
 CONNECT_TIMEOUT = 5  # seconds within which a PostgreSQL server must accept a connection
+SERVER_TIMEOUT = 60  # seconds to wait for a server that restarts or has no connection left
+IDLE_TIMEOUT = 10  # seconds after which a PostgreSQL server (from version 14) ends an idle session
+# Parts of the messages of a PostgreSQL server that will accept connections again.
+BUSY = ("too many", "connection slots", "no more connections", "starting up", "shutting down",
+        "not yet accepting", "recovery mode")  # fmt: skip
 NOT_A_URL = (
     "the label store's URL is not valid: write sqlite:///FILE.db or "
     "postgresql://USER:PASSWORD@HOST/DATABASE"
@@ -35,6 +41,10 @@ ADVICE = (
     ("malformed", "the file is damaged: restore a copy, or move it away to start with an empty "
                   "store"),
     ("i/o error", "the disk failed or is full: check the disk, then start again"),
+    ("too many", "its server allows no further connection: end other runs, or raise the server's "
+                 "max_connections"),
+    ("connection slots", "its server allows no further connection: end other runs, or raise the "
+                         "server's max_connections"),
     ("password", "correct the user and the password in the store's URL"),
     ("does not exist", "create it on the server, or correct the store's URL"),
     ("permission denied", "grant this user the right to create and write tables"),
@@ -45,30 +55,29 @@ ADVICE = (
 )  # fmt: skip
 
 
-def open_engine(url: str) -> sa.Engine:
-    """Open a label store's database, create its missing tables, and return SQLAlchemy's engine.
+class _ConnectionLost(StoreError):
+    """An error raised if the connection broke in a transaction, as when the server is restarted."""
 
-    The database is a SQLite file or on a PostgreSQL server. Each transaction opens its own
-    connection and closes it afterwards. This takes a few milliseconds, and leaves no connection
-    open across a fork, during a long training, or after the process is killed.
+
+def open_engine(url: str) -> sa.Engine:
+    """Return SQLAlchemy's engine for a label store's database, without connecting to it.
+
+    The database is a SQLite file or on a PostgreSQL server. Each transaction on SQLite opens the
+    file and closes it afterwards, which takes a millisecond. To connect to PostgreSQL takes longer,
+    so a connection is kept for the next transaction. It is not kept for long: a training between
+    two transactions takes minutes, and the server has connections for about a hundred runs.
 
     Raises:
-      StoreError: the URL is not valid, the driver is missing, or the database cannot be used.
+      StoreError: the URL is not valid, or the driver is missing.
     """
     try:
-        engine = _create(sa.make_url(url))
+        return _create(sa.make_url(url))
     except (sa.exc.ArgumentError, ValueError):  # ValueError: a port or timeout is not a number
         raise StoreAddressError(NOT_A_URL) from None
     except ImportError:
         raise StoreError(
             "PostgreSQL needs a driver that is not installed: pip install 'jaxlabel[postgres]'"
         ) from None
-    try:
-        _create_tables(engine)
-    except BaseException:
-        engine.dispose()
-        raise
-    return engine
 
 
 def _create(url: sa.URL) -> sa.Engine:
@@ -91,15 +100,24 @@ def _create(url: sa.URL) -> sa.Engine:
         return engine
     if kind == "postgresql":
         timeout = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_TIMEOUT}
+        # A pooler such as PgBouncer may send each transaction to another session, which does not
+        # know the statements that this one has prepared.
+        options: dict[str, Any] = {"prepare_threshold": None, **timeout}
         engine = sa.create_engine(
             url.set(drivername="postgresql+psycopg"),
-            poolclass=pool.NullPool,
-            connect_args=timeout,
+            poolclass=pool.QueuePool,
+            pool_size=1,  # kept open; the connections of further threads are closed after use
+            max_overflow=-1,
+            pool_pre_ping=True,  # the server may have been restarted, or have ended the session
+            connect_args=options,
             # At this level, a row that was locked by another transaction is read with its
             # current values as soon as the lock is free.
             isolation_level="READ COMMITTED",
         )
+        # psycopg logs a warning where a connection breaks; the store raises an error or goes on.
+        logging.getLogger("psycopg").addHandler(logging.NullHandler())
         event.listen(engine, "connect", _prepare_postgresql)
+        event.listen(engine, "checkout", _discard_after_fork)
         return engine
     raise StoreAddressError(NOT_A_URL)
 
@@ -170,14 +188,48 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(1000 * timeout)}")
 
 
-def _prepare_postgresql(connection: Any, _: Any) -> None:
+def _prepare_postgresql(connection: Any, record: Any) -> None:
     """Set the options of a new PostgreSQL connection."""
+    record.info["process"] = os.getpid()
     with _closed_on_error(connection):
         connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}s'")
         # Every query uses an index. Right after an import the planner has no statistics yet; it
         # would read the whole table for each query, which takes a hundred times as long.
         connection.execute("SET enable_seqscan = off")
+        if connection.info.server_version >= 140000:
+            connection.execute(f"SET idle_session_timeout = '{IDLE_TIMEOUT}s'")
         connection.commit()
+
+
+def _discard_after_fork(_: Any, record: Any, proxy: Any) -> None:
+    """Let a forked process open a connection of its own, and leave its parent's one alone."""
+    if record.info["process"] != os.getpid():
+        record.dbapi_connection = proxy.dbapi_connection = None
+        raise sa.exc.DisconnectionError("this connection belongs to the parent process")
+
+
+def run_transaction(
+    engine: sa.Engine, work: Callable[..., Result], *arguments: object, write: bool = False
+) -> Result:
+    """Return `work(connection, *arguments)`, called in a transaction.
+
+    If the connection breaks in the transaction, the call is repeated. It may have been executed
+    nevertheless, so `work` must do nothing harmful when it is called twice.
+
+    Args:
+      engine: the database's engine.
+      work: a function of a database connection and of `arguments`.
+      arguments: further arguments of `work`.
+      write: whether the transaction changes the database.
+
+    Raises:
+      StoreError: the database reports an error, or the connection broke several times.
+    """
+    for _ in range(4):
+        with contextlib.suppress(_ConnectionLost), transaction(engine, write) as connection:
+            return work(connection, *arguments)
+    with transaction(engine, write) as connection:
+        return work(connection, *arguments)
 
 
 @contextlib.contextmanager
@@ -191,10 +243,31 @@ def transaction(engine: sa.Engine, write: bool = False) -> Iterator[sa.Connectio
       StoreError: the database reports an error.
     """
     try:
-        with engine.connect().execution_options(write=write) as connection, connection.begin():
+        with _connect(engine).execution_options(write=write) as connection, connection.begin():
             yield connection
     except sa.exc.SQLAlchemyError as error:
-        raise StoreError(f"the label store {location(engine)}: {explain(error)}") from error
+        lost = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
+        kind = _ConnectionLost if lost else StoreError
+        raise kind(f"the label store {location(engine)}: {explain(error)}") from error
+
+
+def _connect(engine: sa.Engine) -> sa.Connection:
+    """Connect to a database; wait up to SERVER_TIMEOUT seconds for a server that is away or full.
+
+    A server that has never been reached is waited for only if it says that it is starting or that
+    it has no connection left. Its address may be wrong otherwise.
+    """
+    deadline = time.monotonic() + SERVER_TIMEOUT
+    while True:
+        try:
+            return engine.connect()
+        except sa.exc.OperationalError as error:
+            was_reached = engine.dialect.server_version_info is not None
+            is_busy = any(clue in str(error.orig) for clue in BUSY)
+            can_wait = engine.dialect.name == "postgresql" and (was_reached or is_busy)
+            if not can_wait or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.05, 0.25))  # many processes should not come all at once
 
 
 def location(engine: sa.Engine) -> str:
@@ -220,64 +293,3 @@ def explain(error: Exception, advice: Sequence[tuple[str, str]] = ADVICE) -> str
         if clue in reason.lower():
             return f"{reason[:300]}; {hint}"
     return reason[:300]
-
-
-def _create_tables(engine: sa.Engine) -> None:
-    """Create the tables that the database lacks, and check the version of existing tables.
-
-    Raises:
-      StoreError: the tables were made by another version of jaxlabel.
-    """
-    with transaction(engine) as connection:
-        inspector = sa.inspect(connection)
-        exists = inspector.has_table(schema.versions.name)
-        # tables of a later version than the one that made this database
-        missing = [table for table in (schema.votes, schema.prices)
-                   if exists and not inspector.has_table(table.name)]  # fmt: skip
-        if exists:
-            version = connection.execute(sa.select(sa.func.max(schema.versions.c.version))).scalar()
-    if exists:
-        if version != schema.VERSION:
-            remedy = "update jaxlabel" if (version or 0) > schema.VERSION else "name another store"
-            raise StoreError(
-                f"the label store {location(engine)} has version {version}, this jaxlabel uses "
-                f"version {schema.VERSION}: {remedy}, or use the jaxlabel version that made it"
-            )
-        if missing:
-            # A database that this user may only read is read without them.
-            with contextlib.suppress(StoreError), transaction(engine, write=True) as connection:
-                schema.metadata.create_all(connection, missing)
-        return
-    if engine.dialect.name == "sqlite":
-        _use_write_ahead_log(engine)
-    with transaction(engine, write=True) as connection:
-        if engine.dialect.name == "postgresql":
-            # Creating the same tables in two transactions at the same time would fail.
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock(5254223)"))
-        schema.metadata.create_all(connection)
-        insert_missing(connection, schema.versions, [{"version": schema.VERSION}])
-
-
-def _use_write_ahead_log(engine: sa.Engine) -> None:
-    """Switch a SQLite file to write-ahead logging, so that readers do not wait for writers.
-
-    SQLite stores the setting in the file.
-
-    Raises:
-      StoreError: the database reports an error, or is locked for more than LOCK_TIMEOUT seconds.
-    """
-    deadline = time.monotonic() + LOCK_TIMEOUT
-    while True:
-        # The mode cannot be changed inside a transaction, and a SQLAlchemy connection begins one.
-        connection = engine.raw_connection()
-        try:
-            connection.cursor().execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            # SQLite does not wait for the lock here, so two processes that open a new file at the
-            # same time collide.
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise StoreError(f"the label store {location(engine)}: {explain(error)}") from error
-            time.sleep(0.02)
-        finally:
-            connection.close()

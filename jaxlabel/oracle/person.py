@@ -99,7 +99,7 @@ def write_questions(path: str | Path, items: Sequence[str], paths: Sequence[str]
         written.
     """
     target = Path(path)
-    answered = {row.item: row for row in _read_rows(target) if row.label} if target.exists() else {}
+    answered = {row.item: row for row in read_rows(target) if row.label} if target.exists() else {}
     files = list(map(str, paths)) or [""] * len(items)
     asked = dict(zip(map(str, items), files, strict=True))
     lines = [
@@ -145,7 +145,7 @@ def import_answers(
       DataError: the file cannot be read, or one of its lines is wrong; the message says which.
     """
     classes = store.classes(label_set)
-    rows = [row for row in _read_rows(Path(path)) if row.label or row.class_index or row.item]
+    rows = [row for row in read_rows(Path(path)) if row.label or row.class_index or row.item]
     rows = [_with_name(path, row, classes) for row in rows]
     filled = [row for row in rows if not class_names.is_blank(row.label, classes)]
     blank_words = {row.label for row in rows} - {row.label for row in filled}
@@ -179,7 +179,7 @@ def import_answers(
     )  # fmt: skip
 
 
-def _read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[Row]:
     """Return the lines of a CSV file of questions.
 
     Spreadsheets write such files in several ways: commas, semicolons or tabs may separate columns,

@@ -1,10 +1,11 @@
-"""Buy labels in one database transaction that charges the account and writes the ledger.
+"""Open accounts (budgets for labels), buy labels for them, and list what they bought.
 
-The transaction first locks the account's row, so that only one process at a time buys for an
-account. An account pays for a label once: labels that it bought before are free. All new labels are
-charged by a single UPDATE that changes no row if their cost exceeds the remaining budget. The
-ledger, the list of purchases, has each item at most once per account. If a process is killed during
-the transaction, the database rolls the transaction back.
+A purchase is one database transaction that charges the account and writes the ledger. It first
+locks the account's row, so that only one process at a time buys for an account. An account pays for
+a label once: labels that it bought before are free. All new labels are charged by a single UPDATE
+that changes no row if their cost exceeds the remaining budget. The ledger, the list of purchases,
+has each item at most once per account. If a process is killed during the transaction, the database
+rolls the transaction back.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,12 +15,76 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from jaxlabel.errors import BudgetExceeded, LabelsMissing
-from jaxlabel.oracle.queries import find_account, lookup, prices_of
-from jaxlabel.oracle.records import Bought
-from jaxlabel.oracle.schema import accounts, from_units, labels, ledger
+from jaxlabel.errors import BudgetExceeded, LabelsMissing, StoreError
+from jaxlabel.oracle.engine import location
+from jaxlabel.oracle.queries import (
+    account_record,
+    class_names,
+    find_account,
+    insert_missing,
+    ledger_record,
+    locked_label_set_id,
+    lookup,
+    prices_of,
+)
+from jaxlabel.oracle.records import Account, Bought, LedgerRow
+from jaxlabel.oracle.schema import (
+    accounts,
+    from_units,
+    label_sets,
+    labels,
+    ledger,
+)
 
 Reveal = Callable[[str, int], int]  # reveal(item, true label) returns the label to sell
+
+
+def open_account(connection: sa.Connection, account: str, label_set: str, budget: int) -> None:
+    """Create an account for labels of one label set, or raise the budget of an existing one.
+
+    Args:
+      connection: a connection in a write transaction.
+      account: the name of the account.
+      label_set: the name of the label set (the classes and labels of one data set).
+      budget: the budget in millionths of a label's usual price.
+
+    Raises:
+      StoreError: the account exists for another label set.
+    """
+    key = locked_label_set_id(connection, label_set)
+    values = {"name": account, "label_set_id": key, "budget": budget}
+    insert_missing(connection, accounts, [{**values, "spent": 0, "peeked": False}])
+    row = find_account(connection, account, lock=True)
+    if row.label_set_id != key:
+        raise StoreError(
+            f"account {account} of the label store {location(connection.engine)} buys labels of "
+            f"{row.label_set}, not of {label_set}: name another account"
+        )
+    raised = sa.update(accounts).where(accounts.c.id == row.id, accounts.c.budget < budget)
+    connection.execute(raised.values(budget=budget))
+
+
+def mark_peeked(connection: sa.Connection, account: str) -> None:
+    """Record permanently that the run of an account has used labels without buying them."""
+    row = find_account(connection, account)
+    connection.execute(sa.update(accounts).where(accounts.c.id == row.id).values(peeked=True))
+
+
+def all_accounts(connection: sa.Connection) -> list[Account]:
+    """Return all accounts, the oldest first."""
+    query = sa.select(accounts, label_sets.c.name.label("label_set")).join(label_sets)
+    return [account_record(row) for row in connection.execute(query.order_by(accounts.c.id))]
+
+
+def ledger_rows(connection: sa.Connection, account: str) -> list[LedgerRow]:
+    """Return the labels that an account has bought, in the order of the purchases.
+
+    The order is that of the rows' keys, not of their times: a clock may be set back.
+    """
+    buyer = find_account(connection, account)
+    names = class_names(connection, buyer.label_set_id)
+    query = sa.select(ledger).where(ledger.c.account_id == buyer.id).order_by(ledger.c.id)
+    return [ledger_record(row, names) for row in connection.execute(query)]
 
 
 def buy(

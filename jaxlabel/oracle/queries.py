@@ -135,11 +135,13 @@ def find_account(connection: sa.Connection, name: str, lock: bool = False) -> sa
     Raises:
       StoreError: there is no account of this name.
     """
-    if lock:  # SQLite ignores this lock; its BEGIN IMMEDIATE has locked the whole database.
-        key = sa.select(accounts.c.id).where(accounts.c.name == name).with_for_update()
-        connection.execute(key)
     query = sa.select(accounts, label_sets.c.name.label("label_set")).join(label_sets)
-    row = connection.execute(query.where(accounts.c.name == name)).one_or_none()
+    query = query.where(accounts.c.name == name)
+    if lock:
+        # PostgreSQL waits for the lock and then returns the row's newest values. SQLite ignores
+        # this; its BEGIN IMMEDIATE has locked the whole database.
+        query = query.with_for_update(of=accounts)
+    row = connection.execute(query).one_or_none()
     if row is None:
         names = connection.execute(sa.select(accounts.c.name).order_by(accounts.c.id)).scalars()
         raise StoreError(f"no account is called {name!r}; there are: {', '.join(names) or 'none'}")
@@ -194,14 +196,8 @@ def refusals(connection: sa.Connection, label_set: int) -> list[str]:
 
     Items are ids of images; people answer on the labelling page.
     """
-    labelled = sa.select(labels.c.item).where(labels.c.label_set_id == label_set)
-    query = (
-        sa.select(votes.c.item)
-        .distinct()
-        .where(
-            votes.c.label_set_id == label_set,
-            votes.c.class_name == "",
-            votes.c.item.not_in(labelled),
-        )
+    labelled = sa.exists().where(labels.c.label_set_id == label_set, labels.c.item == votes.c.item)
+    query = sa.select(votes.c.item).where(
+        votes.c.label_set_id == label_set, votes.c.class_name == "", ~labelled
     )
-    return list(connection.execute(query).scalars())
+    return list(dict.fromkeys(connection.execute(query).scalars()))

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from jaxlabel.errors import StoreError
 
-VERSION = 1
+VERSION = 2  # of these tables; `jaxlabel.oracle.migrations` brings older ones up to it
 UNITS_PER_LABEL = 1_000_000  # the usual price of a label, in millionths
 UNLIMITED = 2**62  # the stored value of an infinite budget; sums stay within 64 bits
 MAX_AMOUNT = 1e12  # the largest finite price or budget
@@ -96,6 +96,10 @@ votes = sa.Table(
     sa.Column("voted_time", sa.Text, nullable=False),
     sa.UniqueConstraint("label_set_id", "item", "person"),
 )
+
+# Further indexes, since version 2: a query never reads a whole table to find a few of its rows.
+sa.Index("jaxlabel_ledger_by_item", ledger.c.item)
+sa.Index("jaxlabel_votes_by_class", votes.c.label_set_id, votes.c.class_name)
 
 
 def to_units(amount: float, name: str) -> int:

@@ -1,46 +1,25 @@
 """The label store: an SQL database of labels, accounts with budgets, and purchases."""
 
-import math
 import weakref
-from collections import Counter
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Callable, Sequence
+from typing import Self, TypeVar
 
 import numpy as np
 import sqlalchemy as sa
 from jaxtyping import Float, Int
 
 from jaxlabel.errors import StoreError
-from jaxlabel.oracle import corrections, purchase
-from jaxlabel.oracle.engine import location, open_engine, transaction
+from jaxlabel.oracle import corrections, label_sets, purchase
+from jaxlabel.oracle.engine import location, run_transaction
+from jaxlabel.oracle.migrations import open_store
 from jaxlabel.oracle.purchase import Reveal
-from jaxlabel.oracle.queries import (
-    account_record,
-    class_names,
-    count_matches,
-    find_account,
-    insert_missing,
-    label_set_id,
-    ledger_record,
-    locked_label_set_id,
-    lookup,
-    prices_of,
-    refusals,
-    stored_costs,
-)
+from jaxlabel.oracle.queries import account_record, find_account, label_set_id, locked_label_set_id
 from jaxlabel.oracle.records import Account, Bought, Contradiction, LedgerRow
-from jaxlabel.oracle.schema import (
-    accounts,
-    classes,
-    from_units,
-    label_sets,
-    labels,
-    ledger,
-    to_units,
-)
+from jaxlabel.oracle.schema import to_units
 
 Items = Sequence[str] | np.ndarray  # item ids
 Labels = Sequence[int] | Int[np.ndarray, "n"]  # indices of classes
+Result = TypeVar("Result")
 
 
 class LabelStore:
@@ -64,7 +43,7 @@ class LabelStore:
     """
 
     def __init__(self, url: str):
-        self.engine = open_engine(url)
+        self.engine = open_store(url)
         self.place = location(self.engine)
         # A store in memory keeps one connection open, also when nobody calls close()
         self._dispose = weakref.finalize(self, self.engine.dispose)
@@ -84,6 +63,15 @@ class LabelStore:
         """Close the store."""
         self.close()
 
+    def _run(self, work: Callable[..., Result], *arguments: object, write: bool = False) -> Result:
+        """Return `work(connection, *arguments)`, called in a transaction of its own.
+
+        `write` must be True if the transaction changes the database. If the server is restarted in
+        the middle, the call is repeated. This is safe: what was stored before is found, not stored
+        or charged again.
+        """
+        return run_transaction(self.engine, work, *arguments, write=write)
+
     def define(self, label_set: str, names: Sequence[str]) -> None:
         """Define the classes of a label set (the classes and labels of one data set).
 
@@ -94,33 +82,14 @@ class LabelStore:
         Raises:
           StoreError: a name differs from that of the existing class, or occurs twice.
         """
-        new_names = _texts(names)
-        for name, count in Counter(new_names).items():
-            if count > 1:
-                raise StoreError(f"{label_set} has {count} classes called {name!r}: rename them")
-        with transaction(self.engine, write=True) as connection:
-            key = locked_label_set_id(connection, label_set)
-            old_names = class_names(connection, key)
-            for label, (old, new) in enumerate(zip(old_names, new_names, strict=False)):
-                if old != new:
-                    raise StoreError(
-                        f"the label store {self.place} calls class {label} of {label_set} "
-                        f"{old!r}, not {new!r}: name another store, or correct the classes"
-                    )
-            rows = [
-                {"label_set_id": key, "label": label, "name": new_names[label]}
-                for label in range(len(old_names), len(new_names))
-            ]
-            if rows:
-                connection.execute(sa.insert(classes), rows)
+        self._run(label_sets.define, label_set, _texts(names), write=True)
 
     def classes(self, label_set: str) -> tuple[str, ...]:
         """Return the class names of a label set (the classes and labels of one data set), by index.
 
         The tuple is empty if the label set does not exist.
         """
-        with transaction(self.engine) as connection:
-            return class_names(connection, label_set_id(connection, label_set))
+        return self._run(label_sets.names_of, label_set)
 
     def add_labels(
         self,
@@ -143,44 +112,23 @@ class LabelStore:
         Raises:
           StoreError: the lengths differ, or a label is not the index of a defined class.
         """
-        names, values = _texts(items), np.asarray(given, np.int64).tolist()
-        units = None if costs is None else [to_units(cost, "cost") for cost in costs]
-        num_costs = len(names) if units is None else len(units)
-        if not len(names) == len(values) == num_costs:
-            raise StoreError(f"{len(names)} items have {len(values)} labels, {num_costs} costs")
-        with transaction(self.engine, write=True) as connection:
-            key = locked_label_set_id(connection, label_set)
-            num_classes = len(class_names(connection, key))
-            for label in set(values):
-                if not 0 <= label < num_classes:
-                    raise StoreError(f"label {label} is none of the {num_classes} classes of "
-                                     f"{label_set}: define its class first")  # fmt: skip
-            query = sa.select(labels.c.item, labels.c.label).where(labels.c.label_set_id == key)
-            rows = lookup(connection, query, labels.c.item, dict.fromkeys(names))
-            kept = {row.item: row.label for row in rows}
-            new, contradictions = [], []
-            if units is None:
-                known_prices = prices_of(connection, key, names)
-                units = [known_prices[name] for name in names]
-            for item, label, price in zip(names, values, units, strict=True):
-                if item not in kept:
-                    kept[item] = label
-                    row = {"label_set_id": key, "item": item, "label": label, "cost": price}
-                    new.append(row)
-                elif kept[item] != label:
-                    contradictions.append(Contradiction(item, kept[item], label))
-            if new:
-                connection.execute(sa.insert(labels), new)
-        return contradictions
+        names = _texts(items)
+        prices = None if costs is None else [to_units(cost, "cost") for cost in costs]
+        values = np.asarray(given, np.int64).tolist()
+        return self._run(label_sets.add_labels, label_set, names, values, prices, write=True)
 
     def bought(self, label_set: str, items: Items) -> dict[str, int]:
         """Return a dict from item to label for those given items that any account has bought.
 
         An item is the id of an image. An account is the budget from which a run buys labels.
         """
-        with transaction(self.engine) as connection:
+        names = dict.fromkeys(_texts(items))
+
+        def find(connection: sa.Connection) -> dict[str, int]:
             key = label_set_id(connection, label_set)
-            return corrections.bought_labels(connection, key, dict.fromkeys(_texts(items)))
+            return corrections.bought_labels(connection, key, names)
+
+        return self._run(find)
 
     def correct(self, label_set: str, items: Items, given: Labels) -> list[str]:
         """Replace the stored labels of images by `given`, and return the ids of the changed images.
@@ -189,34 +137,24 @@ class LabelStore:
         bought, are not changed. A class that loses its last label is removed, unless this would
         change the index of a class of which a label was bought.
         """
-        pairs = zip(_texts(items), np.asarray(given, np.int64).tolist(), strict=True)
-        with transaction(self.engine, write=True) as connection:
+        pairs = dict(zip(_texts(items), np.asarray(given, np.int64).tolist(), strict=True))
+
+        def replace(connection: sa.Connection) -> list[str]:
             key = locked_label_set_id(connection, label_set)
-            return corrections.correct_labels(connection, key, dict(pairs))
+            return corrections.correct_labels(connection, key, pairs)
+
+        return self._run(replace, write=True)
 
     def num_labelled(self, label_set: str, items: Items) -> int:
         """Return how many of the given images have a label; repeated images count each time."""
-        counts = Counter(_texts(items))
-        with transaction(self.engine) as connection:
-            key = label_set_id(connection, label_set)
-            query = sa.select(labels.c.item).where(labels.c.label_set_id == key)
-            rows = lookup(connection, query, labels.c.item, counts)
-        return sum(counts[row.item] for row in rows)
+        return self._run(label_sets.num_labelled, label_set, _texts(items))
 
     def costs(self, label_set: str, items: Items) -> Float[np.ndarray, "n"]:
         """Return the price of each image's label; 1 if neither a label nor a price is stored.
 
         The price is infinite if the image has no label and a person answered "not sure" for it.
         """
-        names = _texts(items)
-        with transaction(self.engine) as connection:
-            key = label_set_id(connection, label_set)
-            stored = stored_costs(connection, key, names)
-            refused = set(refusals(connection, key))
-        return np.array(
-            [math.inf if item in refused else from_units(stored[item]) for item in names],
-            np.float64,
-        )
+        return self._run(label_sets.costs, label_set, _texts(items))
 
     def agreement(self, label_set: str, items: Items, given: Labels) -> float:
         """Return the share of images whose stored label equals the given label.
@@ -224,14 +162,8 @@ class LabelStore:
         The share is NaN if an image has no stored label. The database counts the matches, so that
         no label is read into this process.
         """
-        names = _texts(items)
-        if not names or self.num_labelled(label_set, names) < len(names):
-            return float("nan")
-        pairs = zip(names, np.asarray(given, np.int64).tolist(), strict=True)
-        with transaction(self.engine) as connection:
-            key = label_set_id(connection, label_set)
-            num_correct = count_matches(connection, key, pairs)
-        return num_correct / len(names)
+        values = np.asarray(given, np.int64).tolist()
+        return self._run(label_sets.agreement, label_set, _texts(items), values)
 
     def open_account(self, account: str, label_set: str, budget: float) -> None:
         """Create an account (a budget for labels of one label set), or raise an account's budget.
@@ -243,18 +175,7 @@ class LabelStore:
           StoreError: the account exists for another label set, or the budget is not valid.
         """
         units = to_units(budget, "budget")
-        with transaction(self.engine, write=True) as connection:
-            key = locked_label_set_id(connection, label_set)
-            values = {"name": account, "label_set_id": key, "budget": units}
-            insert_missing(connection, accounts, [{**values, "spent": 0, "peeked": False}])
-            row = find_account(connection, account, lock=True)
-            if row.label_set_id != key:
-                raise StoreError(
-                    f"account {account} of the label store {self.place} buys labels of "
-                    f"{row.label_set}, not of {label_set}: name another account"
-                )
-            raised = sa.update(accounts).where(accounts.c.id == row.id)
-            connection.execute(raised.where(accounts.c.budget < units).values(budget=units))
+        self._run(purchase.open_account, account, label_set, units, write=True)
 
     def buy(
         self,
@@ -285,16 +206,11 @@ class LabelStore:
           LabelsMissing: the store has no label yet for some of the new items.
         """
         reason = {"purpose": purpose, "round": int(round), "asked_by": asked_by}
-        with transaction(self.engine, write=True) as connection:
-            return purchase.buy(connection, account, _texts(items), reveal, reason)
+        return self._run(purchase.buy, account, _texts(items), reveal, reason, write=True)
 
     def accounts(self) -> list[Account]:
         """Return all accounts (budgets from which runs buy labels), the oldest first."""
-        query = sa.select(accounts, label_sets.c.name.label("label_set")).join(label_sets)
-        with transaction(self.engine) as connection:
-            return [
-                account_record(row) for row in connection.execute(query.order_by(accounts.c.id))
-            ]
+        return self._run(purchase.all_accounts)
 
     def account(self, name: str) -> Account:
         """Return the account (budget and amount spent) of the given name.
@@ -302,8 +218,7 @@ class LabelStore:
         Raises:
           StoreError: there is no account of this name.
         """
-        with transaction(self.engine) as connection:
-            return account_record(find_account(connection, name))
+        return account_record(self._run(find_account, name))
 
     def spent(self, account: str) -> float:
         """Return the total cost of the labels that an account (a run's budget) has bought."""
@@ -315,20 +230,31 @@ class LabelStore:
 
     def mark_peeked(self, account: str) -> None:
         """Record permanently that the run of an account has used labels without buying them."""
-        with transaction(self.engine, write=True) as connection:
-            row = find_account(connection, account)
-            peeked = sa.update(accounts).where(accounts.c.id == row.id).values(peeked=True)
-            connection.execute(peeked)
+        self._run(purchase.mark_peeked, account, write=True)
 
     def ledger(self, account: str) -> list[LedgerRow]:
         """Return the labels that an account (a run's budget) has bought, the oldest first."""
-        with transaction(self.engine) as connection:
-            buyer = find_account(connection, account)
-            names = class_names(connection, buyer.label_set_id)
-            query = sa.select(ledger).where(ledger.c.account_id == buyer.id).order_by(ledger.c.id)
-            return [ledger_record(row, names) for row in connection.execute(query)]
+        return self._run(purchase.ledger_rows, account)
 
 
 def _texts(values: Items) -> list[str]:
-    """Return the values as a list of strings."""
-    return [str(value) for value in np.asarray(values, object).tolist()]
+    """Return the values as a list of strings.
+
+    Raises:
+      StoreError: a string has a character that a database cannot keep.
+    """
+    texts = [str(value) for value in np.asarray(values, object).tolist()]
+    if not _can_be_stored("".join(texts)):
+        bad = next(text for text in texts if not _can_be_stored(text))
+        raise StoreError(f"{bad!r} is no item or name for a label store: it has a NUL character or "
+                         "half of a surrogate pair")  # fmt: skip
+    return texts
+
+
+def _can_be_stored(text: str) -> bool:
+    """Return False if a text has a NUL character, or half of a surrogate pair, which is no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text

@@ -229,10 +229,8 @@ def _drop_last_class_if_unused(connection: sa.Connection, key: int) -> None:
     if not names:
         return
     last = len(names) - 1
-    used = sa.select(sa.func.count()).select_from(labels)
-    used = used.where(labels.c.label_set_id == key, labels.c.label == last)
-    voted = sa.select(sa.func.count()).select_from(votes)
-    voted = voted.where(votes.c.label_set_id == key, votes.c.class_name == names[last])
-    if not connection.execute(used).scalar_one() and not connection.execute(voted).scalar_one():
+    used = sa.exists().where(labels.c.label_set_id == key, labels.c.label == last)
+    voted = sa.exists().where(votes.c.label_set_id == key, votes.c.class_name == names[last])
+    if not connection.scalar(sa.select(sa.or_(used, voted))):
         here = classes.c.label_set_id == key, classes.c.label == last
         connection.execute(sa.delete(classes).where(*here))

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxlabel.config import is_own, own_part
 from jaxlabel.errors import UsageError
+from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.query.clusters import medoids, typiclust
 from jaxlabel.query.cover import maxherding, probcover
@@ -44,6 +45,7 @@ __all__ = [
     "Labelled",
     "affordable",
     "buy",
+    "buy_by",
     "chosen",
     "looks_at_features",
     "needs_model",
@@ -192,6 +194,48 @@ def select_affordable(
     if probabilities is not None:
         probabilities = probabilities[rows]
     return rows[select(strategy, key, features[rows], count, within, probabilities)]
+
+
+def buy_by(
+    strategy: str,
+    oracle: Oracle,
+    log: Log,
+    key: Key[Array, ""],
+    labelled: Labelled,
+    count: int,
+    number: int,
+    num_images: int,
+    features: Callable[[], Float[np.ndarray, "n d"]],
+    predictions: Callable[[], tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n classes"]]],
+) -> Labelled:
+    """Choose up to `count` images by a query strategy, buy their labels, and return all labelled.
+
+    A resumed run buys the labels that it had chosen before it was interrupted; see `chosen`.
+
+    Args:
+      strategy: the query strategy, as for `select`.
+      oracle: the object that sells labels and keeps the budget.
+      log: the run's log, which stores the choice.
+      key: the random key of the strategy.
+      labelled: the labels bought so far.
+      count: the number of labels to buy.
+      number: the index of the round (a round is one purchase of labels and the training after it).
+      num_images: the number of training images.
+      features: a function that returns a feature vector of each image. It is called if the strategy
+        needs no model.
+      predictions: a function that returns a model's features and class probabilities of each image.
+        It is called if the strategy needs a model.
+    """
+
+    def choose() -> Int[np.ndarray, "count"]:
+        space, probabilities = predictions() if needs_model(strategy) else (features(), None)
+        return select_affordable(
+            oracle, strategy, key, jnp.asarray(space), count, labelled.indices,
+            None if probabilities is None else jnp.asarray(probabilities),
+        )  # fmt: skip
+
+    wanted = chosen(log, number, count, num_images, labelled, choose)
+    return buy(oracle, labelled, wanted, number)
 
 
 def _check(

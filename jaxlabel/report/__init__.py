@@ -11,6 +11,7 @@ from jaxlabel import files
 from jaxlabel.report import confusion, sections
 from jaxlabel.report.clusters import clusters
 from jaxlabel.report.generated import generated
+from jaxlabel.report.questions import questions
 from jaxlabel.report.run import Run, labels_spent, num_images, percent, read_run
 
 # Accuracies that are computed after the run, with labels that the run did not buy.
@@ -44,6 +45,7 @@ def render(run: Run) -> str:
     )
     parts = {
         "spend": sections.accuracy_over_labels(run),
+        "questions": questions(run),
         "clusters": clusters(run),
         "medoids": sections.medoids(run),
         "confusion": confusion.confusion(run),

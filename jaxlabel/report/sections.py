@@ -4,7 +4,7 @@ A function returns None, or an empty list, if the run has no data for its sectio
 """
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -238,7 +238,7 @@ def ledger(run: Run) -> Section | None:
     return {"rows": shown, "text": f"In all {labels_spent(run):,} labels: {', '.join(parts)}."}
 
 
-def thumbnails(images: UInt8[np.ndarray, "n h w c"]) -> list[str]:
+def thumbnails(images: Iterable[UInt8[np.ndarray, "h w c"]]) -> list[str]:
     """Convert images to data URIs, and return as many as fit into IMAGE_BYTES (700 kB) in total."""
     uris, size = [], 0
     for image in images:

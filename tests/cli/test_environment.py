@@ -4,18 +4,20 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import jaxlabel
 from jaxlabel import data
 from jaxlabel.cache import compiled_code_folder
 from jaxlabel.cli import environment
 from jaxlabel.cli import main as cli
 from jaxlabel.data.info import info
-from jaxlabel.errors import StoreError
+from jaxlabel.errors import JaxlabelError, StoreError
 from jaxlabel.oracle import LabelStore, ledger_text
 
 
@@ -105,6 +107,39 @@ def test_an_open_writers_log_is_read_too(monkeypatch, tmp_path):
         assert Path(f"{path}-wal").stat().st_size > 0
         monkeypatch.setattr(os, "access", lambda path, mode: False)
         assert LabelStore(f"sqlite:///{path}").classes("pets") == ("cat",)
+
+
+@pytest.fixture
+def full_folder(tmp_path):
+    """A directory on a file system of its own that has room for a few kilobytes."""
+    place = tmp_path / "full"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    if os.name != "posix" or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this user may not mount a small file system")
+    try:
+        (place / "fill").write_bytes(bytes(40_000))
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_folder_for_temporary_files(full_folder, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(full_folder))
+    monkeypatch.setenv("TMPDIR", str(full_folder))
+    monkeypatch.setenv("SQLITE_TMPDIR", str(full_folder))
+    items = [f"item{number}" for number in range(1500)]
+    with LabelStore(f"sqlite:///{tmp_path / 'labels.db'}") as store:  # it has room elsewhere
+        store.define("set", "ab")
+        store.add_labels("set", items, [0] * 1500)
+        store.open_account("run", "set", 5000)
+        store.buy("run", items[:500], purpose="train", round=0, asked_by="")
+        assert len(store.correct("set", items, [1] * 1500)) == 1000
+        assert len(store.bought("set", items)) == 500
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 8), np.uint8)
+    with pytest.raises(JaxlabelError, match="full") as error:  # its work directory is temporary
+        jaxlabel.fit(pixels, lambda indices: [0] * len(indices), budget=5)
+    assert "\n" not in str(error.value)
 
 
 def test_a_large_picture_is_read_without_pillows_warning(monkeypatch, tmp_path):

@@ -12,6 +12,7 @@ from jaxlabel.errors import DataError, LabelsMissing
 from jaxlabel.experiment import predict as prediction
 from jaxlabel.experiment import run as experiment
 from jaxlabel.methods import representatives
+from jaxlabel.report import write_report
 
 RNG = np.random.default_rng(8)
 QUICK = {"classifier": "dense", "steps": 3, "budget": 6, "map": "none"}
@@ -112,3 +113,14 @@ def test_images_of_an_array_are_written_as_png_beside_the_questions(tmp_path):
             shown = np.asarray(picture)
         assert any((shown == image).all() for image in pixels)
         assert Path(row["file"]).name == f"{row['item']}.png"
+    page = (tmp_path / "run" / "report.html").read_text()
+    start = page.index("The images that a person is asked about")
+    shown = page[start : page.index("</section>", start)]
+    assert "not answered yet" in shown and shown.count("data:image/png") == len(rows)
+    assert f"not answered yet: {rows[0]['item']}" in shown
+    answered = (tmp_path / "run" / "questions.csv").read_text(encoding="utf-8-sig")
+    lines = [line + "k&auml;fer" for line in answered.splitlines()[1:3]] + answered.splitlines()[3:]
+    (tmp_path / "run" / "questions.csv").write_text("\n".join(["item,file,label", *lines]))
+    page = write_report(tmp_path / "run").read_text()
+    assert "<h3>k&amp;auml;fer <small>2</small></h3>" in page
+    assert page.count("not answered yet: ") == 2 * (len(rows) - 2)  # title and alternative text

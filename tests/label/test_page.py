@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -228,9 +229,12 @@ def test_an_answer_again_and_from_two_tabs_counts_once(project):
     assert project.store.spent(project.account) == 1
 
 
-def test_two_people_are_asked_about_different_pictures(project):
+@pytest.mark.parametrize("jump", [0, -3600, 86400])
+def test_two_people_are_asked_about_different_pictures(project, monkeypatch, jump):
     inside, _, _ = clients(project)
     ann = asked(inside, "ann")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + jump)  # reservations do not use this clock
     assert ann and not set(ann) & set(asked(inside, "bob"))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxlabel.errors import BudgetExceeded, LabelsMissing, StoreError
-from jaxlabel.oracle import LabelStore, ledger_text, spending
+from jaxlabel.oracle import LabelStore, ledger_text, purchase, spending, votes
 
 ITEMS, LABELS = ["a", "b", "c", "d", "e"], [0, 1, 2, 1, 0]
 NAMES = ("cat", "dog", "eel")
@@ -194,6 +194,36 @@ def test_agreement_counts_every_position_and_needs_every_label(store):
     assert math.isnan(store.agreement("pets", ["a", "unknown"], [0, 0]))
     assert math.isnan(store.agreement("nothing", ["a"], [0]))
     assert store.num_labelled("pets", ["a", "a", "unknown"]) == 2
+
+
+@pytest.mark.parametrize("item", ["a\0", "\ud800"])
+def test_what_a_database_cannot_keep_is_one_line(store, item):
+    for call in (
+        lambda: store.add_labels("pets", [item], [0]),
+        lambda: store.define("birds", [item]),
+        lambda: buy(store, ["a", item]),
+        lambda: store.costs("pets", [item]),
+    ):
+        with pytest.raises(StoreError, match="NUL character or half of a surrogate pair"):
+            call()
+    assert store.spent("run") == 0 and store.num_labelled("pets", ITEMS) == 5
+
+
+def test_a_clock_that_is_set_back_changes_no_order(store, monkeypatch):
+    clock = iter(["2026-03-02T12:00:00+00:00", "2026-03-01T08:00:00+00:00"] * 2)
+    times = type("datetime", (), {"now": lambda zone: datetime.fromisoformat(next(clock))})
+    monkeypatch.setattr(purchase, "datetime", times)
+    monkeypatch.setattr(votes, "datetime", times)
+    buy(store, ["c"], round=0)
+    buy(store, ["a", "b"], round=1)
+    rows = store.ledger("run")
+    assert [row.item for row in rows] == ["c", "a", "b"]  # the order of the purchases
+    assert [row.asked_time[:10] for row in rows] == ["2026-03-02", "2026-03-01", "2026-03-01"]
+    assert [entry.round for entry in spending(rows)] == [0, 1]
+    for name in ("cat", "dog"):  # the newest vote decides, not that of the latest time
+        votes.vote(store, "pets", ["x"], name, name)
+    assert votes.known_labels(store, "pets", ["x"]) == {"x": "dog"}
+    assert [vote.person for vote in votes.all_votes(store, "pets")] == ["cat", "dog"]
 
 
 def test_ledger_text_sums_by_purpose_and_round(store):

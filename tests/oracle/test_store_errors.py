@@ -65,15 +65,6 @@ def test_sqlite_tables_of_another_program(tmp_path):
         LabelStore(f"sqlite:///{file}").accounts()
 
 
-def test_sqlite_store_of_a_later_version(tmp_path):
-    file = tmp_path / "labels.db"
-    LabelStore(f"sqlite:///{file}")
-    with sqlite3.connect(file) as connection:
-        connection.execute("UPDATE jaxlabel_store SET version = 99")
-    connection.close()
-    assert "has version 99, this jaxlabel uses version 1" in error_text(f"sqlite:///{file}")
-
-
 def test_sqlite_read_only_can_be_read_but_not_charged(tmp_path):
     file = tmp_path / "labels.db"
     store = LabelStore(f"sqlite:///{file}")

@@ -1,0 +1,142 @@
+"""Store the classes and labels of label sets, and look them up.
+
+A label set is the classes and labels of one data set, with a name such as "mnist". An item is the
+id of an image, and a label is the index of a class. Each function takes a database connection in a
+transaction; those that change the database need a write transaction.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import sqlalchemy as sa
+from jaxtyping import Float
+
+from jaxlabel.errors import StoreError
+from jaxlabel.oracle.engine import location
+from jaxlabel.oracle.queries import (
+    class_names,
+    count_matches,
+    label_set_id,
+    locked_label_set_id,
+    lookup,
+    prices_of,
+    refusals,
+    stored_costs,
+)
+from jaxlabel.oracle.records import Contradiction
+from jaxlabel.oracle.schema import classes, from_units, labels
+
+
+def define(connection: sa.Connection, label_set: str, names: Sequence[str]) -> None:
+    """Define the classes of a label set; `names[i]` is the name of class `i`.
+
+    Raises:
+      StoreError: a name differs from that of the existing class, or occurs twice.
+    """
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise StoreError(f"{label_set} has {count} classes called {name!r}: rename them")
+    key = locked_label_set_id(connection, label_set)
+    old_names = class_names(connection, key)
+    for label, (old, new) in enumerate(zip(old_names, names, strict=False)):
+        if old != new:
+            raise StoreError(
+                f"the label store {location(connection.engine)} calls class {label} of {label_set} "
+                f"{old!r}, not {new!r}: name another store, or correct the classes"
+            )
+    rows = [
+        {"label_set_id": key, "label": label, "name": names[label]}
+        for label in range(len(old_names), len(names))
+    ]
+    if rows:
+        connection.execute(sa.insert(classes), rows)
+
+
+def names_of(connection: sa.Connection, label_set: str) -> tuple[str, ...]:
+    """Return the class names of a label set by index; none if the label set does not exist."""
+    return class_names(connection, label_set_id(connection, label_set))
+
+
+def add_labels(
+    connection: sa.Connection,
+    label_set: str,
+    items: list[str],
+    given: list[int],
+    prices: list[int] | None,
+) -> list[Contradiction]:
+    """Store labels of images, and return those that contradict a label stored before.
+
+    The first label and price of an image are kept; a contradicting label is not stored.
+
+    Args:
+      connection: a connection in a write transaction.
+      label_set: the name of the label set.
+      items: the ids of the images; an id may be repeated.
+      given: the label of each image.
+      prices: the price of each label, in millionths of a label's usual price; None for the stored
+        prices (`jaxlabel.oracle.prices`), or else the usual one.
+
+    Raises:
+      StoreError: the lengths differ, or a label is not the index of a defined class.
+    """
+    num_prices = len(items) if prices is None else len(prices)
+    if not len(items) == len(given) == num_prices:
+        raise StoreError(f"{len(items)} items have {len(given)} labels, {num_prices} costs")
+    key = locked_label_set_id(connection, label_set)
+    if prices is None:
+        known_prices = prices_of(connection, key, items)
+        prices = [known_prices[item] for item in items]
+    num_classes = len(class_names(connection, key))
+    for label in set(given):
+        if not 0 <= label < num_classes:
+            raise StoreError(f"label {label} is none of the {num_classes} classes of {label_set}: "
+                             "define its class first")  # fmt: skip
+    query = sa.select(labels.c.item, labels.c.label).where(labels.c.label_set_id == key)
+    rows = lookup(connection, query, labels.c.item, dict.fromkeys(items))
+    kept = {row.item: row.label for row in rows}
+    new, contradictions = [], []
+    for item, label, price in zip(items, given, prices, strict=True):
+        if item not in kept:
+            kept[item] = label
+            new.append({"label_set_id": key, "item": item, "label": label, "cost": price})
+        elif kept[item] != label:
+            contradictions.append(Contradiction(item, kept[item], label))
+    if new:
+        connection.execute(sa.insert(labels), new)
+    return contradictions
+
+
+def num_labelled(connection: sa.Connection, label_set: str, items: list[str]) -> int:
+    """Return how many of the given images have a label; repeated images count each time."""
+    counts = Counter(items)
+    query = sa.select(labels.c.item).where(
+        labels.c.label_set_id == label_set_id(connection, label_set)
+    )
+    return sum(counts[row.item] for row in lookup(connection, query, labels.c.item, counts))
+
+
+def costs(connection: sa.Connection, label_set: str, items: list[str]) -> Float[np.ndarray, "n"]:
+    """Return the price of each image's label; 1 if neither a label nor a price is stored.
+
+    The price is infinite if the image has no label and a person answered "not sure" for it.
+    """
+    key = label_set_id(connection, label_set)
+    stored, refused = stored_costs(connection, key, items), set(refusals(connection, key))
+    prices = (math.inf if item in refused else from_units(stored[item]) for item in items)
+    return np.fromiter(prices, np.float64, len(items))
+
+
+def agreement(
+    connection: sa.Connection, label_set: str, items: list[str], given: list[int]
+) -> float:
+    """Return the share of images whose stored label equals the given label.
+
+    The share is NaN if an image has no stored label. The database counts the matches, so that no
+    label is read into this process.
+    """
+    if not items or num_labelled(connection, label_set, items) < len(items):
+        return float("nan")
+    key = label_set_id(connection, label_set)
+    return count_matches(connection, key, zip(items, given, strict=True)) / len(items)

@@ -1,0 +1,73 @@
+"""Show the images that a run has asked a person about, if they are not files of their own."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxlabel.oracle.person import read_rows
+from jaxlabel.report.run import Run
+from jaxlabel.report.sections import thumbnails
+
+FILE = "questions.csv"  # the questions and the answers; beside it the folder of pictures, questions
+OPEN = "not answered yet"
+
+
+def questions(run: Run) -> dict[str, Any] | None:
+    """Return the report section with the images that a person is asked to label, or has labelled.
+
+    Images of arrays (NPZ, IDX) are not files, so the run has written those that it asks about as
+    PNG files. The section groups them by the answer in questions.csv.
+
+    Args:
+      run: the content of the run's directory.
+
+    Returns:
+      The section as a dictionary for the report's template; None if the run wrote no such pictures.
+
+    Raises:
+      DataError: questions.csv is not a CSV file with the columns item and label.
+    """
+    path = run.workdir / FILE
+    pictures = run.workdir / Path(FILE).stem
+    if not path.exists() or not pictures.is_dir():
+        return None
+    found: dict[str, list[tuple[str, np.ndarray]]] = {}
+    for row in read_rows(path):
+        image = _read(pictures / f"{Path(row.item).name}.png")
+        if image is not None:
+            found.setdefault(row.label or OPEN, []).append((row.item, image))
+    shown = [
+        (name, item, image) for name in sorted(found, key=_open_first)
+        for item, image in found[name]
+    ]  # fmt: skip
+    if not shown:
+        return None
+    uris = thumbnails([image for _, _, image in shown])
+    groups: dict[str, list[dict[str, str]]] = {}
+    for (name, item, _), uri in zip(shown, uris, strict=False):
+        groups.setdefault(name, []).append({"uri": uri, "alt": f"{name}: {item}", "size": ""})
+    text = f"{len(shown):,} images by the answer in {FILE}."
+    if len(uris) < len(shown):
+        text += f" The first {len(uris):,} are shown."
+    return {"text": text, "groups": [
+        {"name": name, "note": f"{len(found[name]):,}", "images": images}
+        for name, images in groups.items()
+    ]}  # fmt: skip
+
+
+def _read(path: Path) -> np.ndarray | None:
+    """Return the pixels of a picture as an array (h, w, c); None if it cannot be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture)
+    except OSError:
+        return None
+    return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _open_first(name: str) -> tuple[bool, str]:
+    """Return a sort key that puts the images without an answer before the others."""
+    return name != OPEN, name
