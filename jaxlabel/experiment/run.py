@@ -26,7 +26,7 @@ from jaxlabel.methods import (
     sgan,
     simclr,
 )
-from jaxlabel.nets import native
+from jaxlabel.nets import devices, native
 from jaxlabel.oracle import LabelStore, Oracle, spending
 from jaxlabel.report import write_report
 from jaxlabel.report.clusters import clusters_csv
@@ -68,6 +68,7 @@ def run(
         `workdir`.
     """
     config.validate(settings)
+    devices.select(settings.devices)
     native.select(settings.cpu_kernels)
     options = options_of(settings)
     # Load the data before config.json is written: a misspelled path must not claim the directory.
@@ -111,6 +112,8 @@ def _run_recipe(
     if settings.kind == "auto":
         settings = dataclasses.replace(settings, kind=dataset.kind)
     log.say(f"convolutions: {native.selected()}")
+    if devices.count() > 1:
+        log.say(f"{devices.count()} devices share each batch")
     if (oracle := answers.oracle) is None:
         oracle = _make_oracle(settings, options, dataset, workdir, log, answers)
     else:

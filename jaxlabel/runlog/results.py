@@ -29,7 +29,7 @@ HEADINGS = (
 )  # fmt: skip
 MARKED = re.compile(r"(<!-- results: (.*?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 # Settings that do not change what a run computes; "seed" tells repetitions of a run apart.
-INCIDENTAL = ("seed", "data_dir", "store", "account", "map", "pretext_seeds")
+INCIDENTAL = ("seed", "data_dir", "store", "account", "map", "pretext_seeds", "devices")
 
 
 class MeanInterval(NamedTuple):
