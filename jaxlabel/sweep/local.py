@@ -105,7 +105,7 @@ def run_shared(
     Runs that another sweep executes are waited for. If it is killed, they are executed here.
     """
     todo = list(runs)
-    while todo and time.monotonic() < until:
+    while todo:
         busy: list[Run] = []
 
         def note(outcome: Outcome, busy: list[Run] = busy) -> None:
