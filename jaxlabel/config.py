@@ -106,6 +106,9 @@ class RunConfig:
         "oneDNN with bfloat16 activations, faster on processors with instructions for them",
         choices=("auto", "onednn", "bfloat16", "xla"),
     )
+    devices: int = setting(
+        0, "the number of GPUs or TPU cores that share each batch; 0: all of this machine", low=0
+    )
     seed: int = setting(0, "the random seed of the run", low=0, high=2**32 - 1)
     budget: float = setting(64.0, "the total amount that may be spent on labels; a label costs 1 "
                             "unless the label store has other prices; inf: no limit",

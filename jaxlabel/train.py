@@ -10,11 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel.augment import as_float
 from jaxlabel.errors import Diverged
 from jaxlabel.log import Log
+from jaxlabel.nets import devices
 
 Model = TypeVar("Model")
 Metrics = Mapping[str, Float[Array, ""]]
@@ -93,7 +95,9 @@ def loop(
     """Run training steps until `num_steps` steps are done, and return the final training state.
 
     Use it in place of `fit` if a step is more than one optimizer update of a loss. Training resumes
-    from the checkpoint `name` in the run's `log`, if there is one.
+    from the checkpoint `name` in the run's `log`, if there is one. With several devices, each holds
+    all data and the whole state, and computes its part of the arrays that `step` passes to
+    `devices.spread`.
 
     Args:
       step: a function of (state, data, key) that returns the next state and a dict of metrics to
@@ -109,7 +113,8 @@ def loop(
     if (restored := log.restore(name, state)) is not None:
         done, state = restored
     data = jax.tree.map(jnp.asarray, data)
-    advance = _advance(step)
+    state, data, key = devices.replicate((state, data, key))
+    advance = _advance(step, devices.mesh())
     saved = time.monotonic()
     while done < last:
         until = min((done // steps_per_call + 1) * steps_per_call, last)
@@ -127,7 +132,7 @@ def loop(
         if done == last or time.monotonic() - saved > seconds_between_saves:
             log.save(name, done, state)
             saved = time.monotonic()
-    return state
+    return devices.first_copy(state)
 
 
 def joint_step(
@@ -167,11 +172,11 @@ def member(joint_step: Carry, number: int) -> Carry:
 def draw(key: Key[Array, ""], data: Any, batch_size: int) -> Any:
     """Return a random mini-batch: the same `batch_size` rows of each array in the pytree `data`.
 
-    The rows are drawn with replacement.
+    The rows are drawn with replacement. They are spread over the devices.
     """
     n = len(jax.tree.leaves(data)[0])
     rows = jax.random.randint(key, (batch_size,), 0, n)
-    return jax.tree.map(lambda array: array[rows], data)
+    return jax.tree.map(lambda array: devices.spread(array[rows]), data)
 
 
 def moving_average(average: Model, model: Model, decay: float | Float[Array, ""]) -> Model:
@@ -189,11 +194,12 @@ def init(make: Callable[[nnx.Rngs], Model], key: Key[Array, ""]) -> Model:
 
 
 @functools.lru_cache(maxsize=4)
-def _advance(step: Step[Any]) -> Callable[..., tuple[Any, dict[str, Array]]]:
+def _advance(step: Step[Any], mesh: Mesh) -> Callable[..., tuple[Any, dict[str, Array]]]:
     """Return a compiled function that runs the training step `step` several times in one call.
 
     The returned function returns the new training state and the sum of each metric over the steps.
-    It is compiled once for any number of steps, and kept for further calls with the same `step`.
+    It is compiled once for any number of steps, and kept for further calls with the same `step` and
+    the same devices.
     """
 
     def zeros(state: Any, data: Any, key: Key[Array, ""]) -> dict[str, Array]:
@@ -206,44 +212,30 @@ def _advance(step: Step[Any]) -> Callable[..., tuple[Any, dict[str, Array]]]:
         state, metrics = step(carry[0], data, jax.random.fold_in(key, number))
         return state, jax.tree.map(jnp.add, carry[1], dict(metrics))
 
-    @functools.partial(jax.jit, compiler_options=_compiler_options())
     def scanned(
         state: Any, data: Any, key: Key[Array, ""], first: Int[Array, ""], last: Int[Array, ""]
     ) -> tuple[Any, dict[str, Array]]:
         start = (state, zeros(state, data, key))
         return jax.lax.fori_loop(first, last, lambda i, c: body(i, c, data, key), start)
 
-    single = jax.jit(body, compiler_options=_compiler_options())
+    compiled = functools.partial(
+        devices.compile_replicated, compiler_options=devices.compiler_options()
+    )
+    single = compiled(body)
 
     def stepwise(
         state: Any, data: Any, key: Key[Array, ""], first: int, last: int
     ) -> tuple[Any, dict[str, Array]]:
-        carry = (state, zeros(state, data, key))
+        carry = (state, devices.replicate(zeros(state, data, key)))
         for number in range(first, last):
             carry = single(number, carry, data, key)
+            if devices.count() > 1:  # the devices of a CPU wait for each other's sums for ever
+                jax.block_until_ready(carry)  # if several steps are under way
         return carry
 
     # In a loop, XLA's CPU backend computes a convolution's gradient on one thread with slow code:
     # 24 times slower (jax 0.10.2). Dispatching each step separately costs only 1 ms.
-    return stepwise if jax.default_backend() == "cpu" else scanned
-
-
-@functools.cache
-def _compiler_options() -> dict[str, Any]:
-    """Return XLA's compiler options for training steps, a dict that is empty except on a CPU.
-
-    They disable YNNPACK, if jaxlib has that option: it computes a convolution's weight gradient
-    with a kernel of the image's size, 1.7 to 3.5 times slower than Eigen; forward passes take equal
-    time (experiments/train_step.md).
-    """
-    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
-    if jax.default_backend() != "cpu":
-        return {}
-    try:
-        jax.jit(lambda: jnp.zeros(()), compiler_options=options).lower().compile()
-    except jax.errors.JaxRuntimeError:  # a jaxlib without this option
-        return {}
-    return options
+    return compiled(scanned) if devices.is_accelerator() else stepwise
 
 
 def warmup_cosine(learning_rate: float, num_steps: int, weight_decay: float = 0.0) -> Any:
@@ -265,12 +257,15 @@ def apply_batched(
 ) -> np.ndarray:
     """Call `function(model, images)` on batches of the images and return all outputs as one array.
 
+    Each batch is spread over the devices.
+
     Args:
       function: a function of a model and float32 images in [0, 1]. Define it at module level, as
         `features_of` is: a function created for each call would be compiled each time.
       batch_size: the number of images per compiled call; the last batch is padded to it.
     """
-    compiled = _compiled(function, jax.tree.structure(model))
+    compiled = _compiled(function, jax.tree.structure(model), devices.mesh())
+    model = devices.replicate(model)
     batch_size = max(1, min(batch_size, len(images)))
     outputs = []
     for start in range(0, max(1, len(images)), batch_size):
@@ -295,6 +290,8 @@ def features_of(model: Any, images: Float[Array, "batch h w c"]) -> Array:
 # structures would otherwise fill the memory.
 @functools.lru_cache(maxsize=16)
 def _compiled(
-    function: Callable[[Any, Float[Array, "batch h w c"]], Array], structure: Any
+    function: Callable[[Any, Float[Array, "batch h w c"]], Array], structure: Any, mesh: Mesh
 ) -> Callable[..., Array]:
-    return jax.jit(lambda model, batch: function(model, as_float(batch)))
+    return devices.compile_replicated(
+        lambda model, batch: function(model, devices.spread(as_float(batch)))
+    )

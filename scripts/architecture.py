@@ -24,7 +24,7 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
     ("services", {
         "data": "readers", "cache": "shared computations", "query": "query strategies",
         "report": "figures, report page"}),
-    ("networks", {"nets": "networks, CPU kernels"}),
+    ("networks", {"nets": "networks, CPU kernels, devices"}),
     ("images and records", {
         "augment": "random image transforms", "runlog": "records of a run"}),
     ("training", {"train": "training loop"}),

@@ -75,6 +75,10 @@ def flagship_jobs() -> Iterator[Job]:
             yield Job(f"flagship, {data}, {labels}", f"flagship:{data}", chosen, range(5), bar)
     yield Job("flagship, fashion_mnist, 400, fine_gradient_conv", "flagship:fashion_mnist",
               {"budget": 400.0} | ORIENTED, range(5), "90%")  # fmt: skip
+    for devices, bar in ((1, ""), (8, "1 device within 0.5 points")):
+        chosen = {"budget": 400.0, "devices": devices}
+        yield Job(f"flagship, fashion_mnist, 400, devices={devices}", "flagship:fashion_mnist",
+                  chosen, range(1), bar)  # fmt: skip
     certified = {"budget": 2000.0, "target": 0.9, "confidence": 0.95}
     yield Job("flagship, fashion_mnist, certified", "flagship:fashion_mnist", certified, range(5),
               "2,000 labels in all")  # fmt: skip

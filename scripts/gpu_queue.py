@@ -50,7 +50,9 @@ def main() -> None:
     parser.add_argument("--data_root", default="", help="folder of all data; tiny: uses digits")
     parser.add_argument("--preset", default="gpu", choices=("tiny", "cpu", "gpu"), help="size")
     parser.add_argument("--limit", type=float, default=540.0, help="time limit in seconds")
-    parser.add_argument("--only", default="", help="run only jobs whose name contains this")
+    parser.add_argument(
+        "--only", default="", help="run only the job of this name, else all whose name contains it"
+    )
     parser.add_argument("--workdir", default="runs/gpu_queue", help="folder for checkpoints")
     parser.add_argument("--list", action="store_true", help="list the runs that are left and exit")
     parser.add_argument("--merge", default="", help="add this file's results to the published ones")
@@ -66,7 +68,7 @@ def main() -> None:
     if options.preset != "gpu" and out == PUBLISHED:
         out = Path(options.workdir) / f"{options.preset}.jsonl"
     left = runs_left([out, PUBLISHED], options.preset)
-    left = [pair for pair in left if options.only in pair[0].name]
+    left = only_named(left, options.only)
     if options.list:
         print(*(f"{job.name}, seed {seed}" for job, seed in left), f"{len(left)} left", sep="\n")
         return None
@@ -88,6 +90,12 @@ def runs_left(paths: Iterable[Path], preset: str) -> list[tuple[Job, int]]:
         pairs.sort(key=lambda pair: pair[1])
         left += [(job, seed) for job, seed in pairs if (job.name, seed, preset) not in done]
     return left
+
+
+def only_named(left: list[tuple[Job, int]], name: str) -> list[tuple[Job, int]]:
+    """Return the runs of the experiment `name`; if there is none, those whose name contains it."""
+    is_whole = any(job.name == name for job in all_jobs())
+    return [pair for pair in left if (pair[0].name == name if is_whole else name in pair[0].name)]
 
 
 def run_all(left: list[tuple[Job, int]], options: argparse.Namespace, out: Path) -> None:

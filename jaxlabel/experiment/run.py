@@ -26,7 +26,7 @@ from jaxlabel.methods import (
     sgan,
     simclr,
 )
-from jaxlabel.nets import native
+from jaxlabel.nets import devices, native
 from jaxlabel.oracle import LabelStore, spending
 from jaxlabel.report import write_report
 from jaxlabel.report.clusters import clusters_csv
@@ -69,6 +69,7 @@ def run(
     """
     config.validate(settings)
     sinks.parse(settings.sinks)
+    devices.select(settings.devices)
     native.select(settings.cpu_kernels)
     options = options_of(settings)
     # Load the data before config.json is written: a misspelled path must not claim the directory.
@@ -129,6 +130,8 @@ def _run_recipe(
     settings = dataclasses.replace(settings, kind=outside_features.kind_of(settings, dataset))
     inputs = outside_features.network_inputs(settings, dataset, workdir, log)
     log.say(f"convolutions: {native.selected()}")
+    if devices.count() > 1:
+        log.say(f"{devices.count()} devices share each batch")
     if (oracle := answers.oracle) is None:
         oracle = make_oracle(settings, options, dataset, workdir, log, answers)
     else:

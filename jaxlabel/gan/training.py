@@ -12,6 +12,7 @@ from jaxlabel import augment, losses, nets, train
 from jaxlabel.gan import watch
 from jaxlabel.gan.settings import Settings
 from jaxlabel.losses import adversarial
+from jaxlabel.nets import devices
 
 SHOWN = 64  # samples in the report; their latent vectors are fixed
 MEASURED = 256  # samples used to measure diversity
@@ -175,7 +176,7 @@ def make_step(settings: Settings, kind: str) -> train.Step[State]:
         keys = jax.random.split(key, 7)
         labelled, labels = draw_labelled(keys[0], data, settings.labelled_batch)
         unlabelled = train.draw(keys[1], data.images, settings.batch_size)
-        real = augment.as_float(jnp.concatenate([labelled, unlabelled]))
+        real = devices.spread(augment.as_float(jnp.concatenate([labelled, unlabelled])))
         real = weak(keys[2], real) if settings.augment else real
         latents = jax.random.normal(keys[3], (settings.batch_size, settings.latent))
         gradient, metrics = jax.grad(discriminator_loss, has_aux=True)(

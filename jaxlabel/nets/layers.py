@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jaxlabel.nets import devices
 from jaxlabel.nets.native import conv, norm_activation, selected
 
 
@@ -98,4 +99,4 @@ def dense_compute_dtype() -> jnp.dtype:
     It is bfloat16 on a GPU or TPU. It is float32 on a CPU, where XLA multiplies matrices no faster
     in bfloat16.
     """
-    return jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)
+    return jnp.dtype(jnp.bfloat16 if devices.is_accelerator() else jnp.float32)

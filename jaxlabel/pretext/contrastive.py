@@ -16,6 +16,7 @@ from jaxlabel import augment, nets, train
 from jaxlabel.cache import SECONDS, cached, digest, known
 from jaxlabel.log import Log
 from jaxlabel.losses.contrastive import nt_xent
+from jaxlabel.nets import devices
 
 OPTIMIZERS = ("adamw", "sgd", "lars")
 
@@ -172,7 +173,7 @@ def _train_together(
     states, fit_keys = train.stack(begun)
     step_all = train.joint_step(
         contrastive_step(settings, kind, make_optimizer(settings)),
-        unrolled=jax.default_backend() == "cpu",
+        unrolled=not devices.is_accelerator(),
     )
 
     def step(
@@ -220,7 +221,7 @@ def contrastive_step(
         rows = jax.random.randint(row_key, (settings.batch_size,), 0, len(images))
         others = draw_partners(partner_key, partners, rows, settings.partner_share)
         shown = jnp.stack([rows, others])  # with replacement: images may repeat
-        views = view(view_key, augment.as_float(images[shown.ravel()]))
+        views = view(view_key, devices.spread(augment.as_float(images[shown.ravel()])))
         value, gradient = jax.value_and_grad(loss)(state.model, views, shown)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.model)
         return train.State(optax.apply_updates(state.model, updates), optimizer_state), {

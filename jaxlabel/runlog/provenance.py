@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from jaxlabel import __version__
-from jaxlabel.nets import native
+from jaxlabel.nets import devices, native
 
 LIBRARIES = ("jax", "flax", "optax", "numpy")
 
@@ -30,15 +30,14 @@ def made_with() -> dict[str, Any]:
 
 
 def device() -> str:
-    """Return the name of the device that JAX uses, such as "2x NVIDIA A100" or "CPU, 8 cores"."""
-    first = jax.devices()[0]
-    if first.platform == "cpu":
-        return (
-            f"CPU, {len(os.sched_getaffinity(0))} cores"
-            if hasattr(os, "sched_getaffinity")
-            else "CPU"
-        )
-    return f"{len(jax.devices())}x {first.device_kind}"
+    """Return the name of the devices of the run, such as "2x NVIDIA A100" or "CPU, 8 cores"."""
+    first, count = jax.devices()[0], devices.count()
+    if first.platform != "cpu":
+        return f"{count}x {first.device_kind}"
+    name = f"{count}x CPU" if count > 1 else "CPU"
+    if hasattr(os, "sched_getaffinity"):
+        name += f", {len(os.sched_getaffinity(0))} cores"
+    return name
 
 
 def versions() -> dict[str, str]:

@@ -31,7 +31,7 @@ HEADINGS = (
 )  # fmt: skip
 MARKED = re.compile(r"(<!-- results: (.*?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 # Settings that do not change what a run computes; "seed" tells repetitions of a run apart.
-INCIDENTAL = ("seed", "data_dir", "store", "account", "map", "sinks", "pretext_seeds")
+INCIDENTAL = ("seed", "data_dir", "store", "account", "map", "sinks", "pretext_seeds", "devices")
 
 FEATURES_FROM_OUTSIDE = "features from outside"  # what marks a run that is not from scratch
 MARK = "features_from_outside"  # the entry of such a run's result.json

@@ -15,6 +15,7 @@ from jaxlabel import augment, train
 from jaxlabel.log import Log
 from jaxlabel.losses import cross_entropy
 from jaxlabel.losses.consistency import soft_cross_entropy
+from jaxlabel.nets import devices
 from jaxlabel.nets.linear import Ensemble
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.query import Labelled
@@ -60,7 +61,7 @@ def make_cycle(config: Any, steps: int) -> Cycle:
     """Return a `Cycle`: `steps` training steps with the settings `config`, and a compiled step."""
     settings = dataclasses.replace(config, steps=steps)
     step = training.make_step(settings, training.views_of(config.kind))
-    return Cycle(settings, make_committee_step(step, unrolled=jax.default_backend() == "cpu"))
+    return Cycle(settings, make_committee_step(step, unrolled=not devices.is_accelerator()))
 
 
 def train_cycle(

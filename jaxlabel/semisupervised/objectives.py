@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Key
 from jaxlabel import losses
 from jaxlabel.config import is_own, own_part
 from jaxlabel.losses import consistency, thresholds
+from jaxlabel.nets import devices
 from jaxlabel.nets.layers import compute_dtype
 from jaxlabel.semisupervised.batches import Batch, Memory, Objective, Outcome, Views, Weigh
 from jaxlabel.semisupervised.settings import Settings
@@ -273,7 +274,7 @@ OBJECTIVES: dict[str, Objective] = {
 
 def _all_images(batch: Batch) -> Float[Array, "n h w c"]:
     """Concatenate a batch's labelled images and, after them, its unlabelled images."""
-    return jnp.concatenate([batch.images, batch.unlabelled])
+    return devices.spread(jnp.concatenate([batch.images, batch.unlabelled]))
 
 
 def _split_batch(images: Array, batch: Batch) -> tuple[Array, Array]:
@@ -289,5 +290,5 @@ def _both_logits(model: Any, labelled: Array, others: Array) -> tuple[Array, Arr
 
     The model is called only once, on all of them together.
     """
-    logits = model(jnp.concatenate([labelled, others]))
+    logits = model(devices.spread(jnp.concatenate([labelled, others])))
     return logits[: len(labelled)], logits[len(labelled) :]

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import augment, train
 from jaxlabel.losses import thresholds
+from jaxlabel.nets import devices
 from jaxlabel.semisupervised.batches import Batch, Memory, Views
 from jaxlabel.semisupervised.objectives import objective_of
 from jaxlabel.semisupervised.settings import Settings
@@ -151,7 +152,8 @@ def draw_batch(
 ) -> Batch:
     """Draw a random mini-batch with replacement from the training data.
 
-    The labelled images come from the first `data.num_labels` rows, so that no padding is drawn.
+    The labelled images come from the first `data.num_labels` rows, so that no padding is drawn. The
+    images are spread over the devices.
 
     Args:
       settings: the settings, which give the numbers of images in a batch and of all steps.
@@ -163,7 +165,7 @@ def draw_batch(
     chosen = jax.random.randint(labelled_key, (size,), 0, data.num_labels)
     rows = jax.random.randint(other_key, (size * settings.mu,), 0, len(data.images))
     return Batch(
-        augment.as_float(data.labelled[chosen]), data.labels[chosen],
-        augment.as_float(data.images[rows]), rows, data.graph_targets[rows], data.prior,
-        number / settings.steps,
+        devices.spread(augment.as_float(data.labelled[chosen])), data.labels[chosen],
+        devices.spread(augment.as_float(data.images[rows])), rows, data.graph_targets[rows],
+        data.prior, number / settings.steps,
     )  # fmt: skip

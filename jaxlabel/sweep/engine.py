@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 from jaxlabel import files
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.runlog import results
-from jaxlabel.runlog import workdir as directory
-from jaxlabel.sweep import local, page, plan, records, slurm, tables
+from jaxlabel.sweep import leases, local, page, plan, records, slurm, tables
 from jaxlabel.sweep.types import Outcome, Plan, Run
 
 MAX_JOBS = 8  # limit on the default number of runs at a time; each takes about a gigabyte
@@ -56,6 +55,7 @@ def sweep(
 
     The tables, figures, and a web page with links to the runs' reports are written to `workdir`.
     Runs on features from outside are executed, but they are in no table.
+    Several processes may call this function for one `workdir` at once; they share the runs.
 
     Args:
       experiment: the path or the name of the experiment file.
@@ -81,17 +81,18 @@ def sweep(
     published = file.parent / "results" / f"{file.stem}.jsonl"
     with files.write_errors(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
-    lock = take_lock(workdir)
-    try:
+    with leases.locked(workdir):
         made = plan.read(file, workdir, quick, data_root)
         reused = records.published_lines(made, published) if options.go_on else {}
-        failed = run_missing(made, workdir, options, lock, reused)
+        missing = missing_runs(made, workdir, reused)
+        for run in missing:
+            records.move_outdated_folder(run, workdir)
+    failed = run_missing(made, missing, workdir, options)
+    with leases.locked(workdir):
         new = records.finished_lines(made, workdir)
         done = reused | new
         lines = list(filter(results.is_from_scratch, records.lines_in_plan_order(made, done)))
         table = write_outputs(made, workdir, lines, failed)
-    finally:
-        os.close(lock)
     if options.publish:
         publish(made, lines, published)
     print(tables.markdown(lines))
@@ -106,53 +107,34 @@ def sweep(
     return table
 
 
-def take_lock(workdir: Path, patience: float = 10.0) -> int:
-    """Lock the directory of an experiment's runs and return the lock's file descriptor.
+def missing_runs(made: Plan, workdir: Path, reused: Container[str]) -> list[Run]:
+    """Return the runs of an experiment that have no result yet.
 
-    The function waits for the lock, because the workers of a killed process keep it until they end.
-
-    Args:
-      workdir: the directory.
-      patience: the largest number of seconds to wait.
-
-    Raises:
-      UsageError: another process still uses the directory after the wait, or the directory holds
-        files that do not belong to an experiment's runs.
-    """
-    names = [p.name for p in workdir.iterdir() if not p.name.startswith(".")]
-    strange = [name for name in names if not name.endswith(directory.CONSOLE)]
-    if strange and "plan.json" not in names:
-        raise UsageError(f"{workdir} is not empty and not a sweep's: it holds {min(strange)} but "
-                         "no plan.json; choose another --workdir")  # fmt: skip
-    end = time.monotonic() + patience
-    while True:
-        try:
-            return directory.take_lock(workdir)
-        except UsageError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.1)
-
-
-def run_missing(
-    made: Plan, workdir: Path, options: Options, lock: int, reused: Container[str]
-) -> list[Outcome]:
-    """Execute the runs of an experiment that have no result yet, and return those that failed.
-
-    All runs with one seed come before the runs with the next seed.
+    All runs with one seed come before the runs with the next seed. So a sweep that is stopped early
+    has run each row of a table equally often.
 
     Args:
       made: the plan, which lists the runs.
       workdir: the directory for all files of the runs.
-      options: how the runs are executed.
-      lock: the file descriptor of the directory's lock, which the worker processes inherit.
-      reused: the names of runs that are not executed because their result is published already.
+      reused: the names of runs that are left out because their result is published already.
     """
     missing = [
         run for run in made.runs if run.name not in reused and records.result(run, workdir) is None
     ]
-    # With this order, a sweep that is stopped early has run each row equally often.
-    missing.sort(key=lambda run: run.config["seed"])
+    return sorted(missing, key=lambda run: run.config["seed"])
+
+
+def run_missing(
+    made: Plan, missing: Sequence[Run], workdir: Path, options: Options
+) -> list[Outcome]:
+    """Execute runs of an experiment, and return those that failed.
+
+    Args:
+      made: the plan, which lists all runs.
+      missing: the runs to execute.
+      workdir: the directory for all files of the runs.
+      options: how the runs are executed.
+    """
     if not missing:
         return []
     jobs = options.jobs or default_jobs()
@@ -161,17 +143,15 @@ def run_missing(
     print(f"{made.experiment}: {len(missing)} of {len(made.runs)} runs to do, "
           f"{min(jobs, len(missing))} at a time", flush=True)  # fmt: skip
     environment = run_environment(workdir, jobs)
-    for run in missing:
-        records.move_outdated_folder(run, workdir)
     if options.slurm is not None:
         chosen = slurm.options(options.slurm)
-        slurm.run_all(missing, workdir, jobs, environment, done, options=chosen)
+        with leases.locked(workdir):  # Slurm's jobs take no leases
+            slurm.run_all(missing, workdir, jobs, environment, done, options=chosen)
     else:
         until = time.monotonic() + 60 * options.limit if options.limit else math.inf
-        local.run_all(
-            missing, workdir, jobs, environment, done, worker=options.worker, hold=[lock],
-            until=until,
-        )  # fmt: skip
+        local.run_shared(
+            missing, workdir, jobs, environment, done, worker=options.worker, until=until
+        )
     return failed
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxlabel.sweep import leases
 from jaxlabel.sweep.types import Outcome, Run
 
 WORKER = (sys.executable, "-m", "jaxlabel.sweep.worker")
@@ -29,17 +30,23 @@ def make_job(run: Run, workdir: Path) -> dict[str, Any]:
       workdir: the directory for all files of the experiment's runs.
 
     Returns:
-      The class and the values of the run's settings, its directory, its log file, and the command
-      line of this process.
+      The class and the values of the run's settings, its directory, its log file, its lease, and
+      the command line of this process.
     """
     folder = workdir / "runs" / run.name
     return {"recipe": run.recipe, "config": run.config, "workdir": str(folder),
-            "log": str(folder / "run.log"), "command": sys.argv}  # fmt: skip
+            "log": str(folder / "run.log"), "lease": str(lease_of(run, workdir)),
+            "command": sys.argv}  # fmt: skip
+
+
+def lease_of(run: Run, workdir: Path) -> Path:
+    """Return the file that the process executing a run keeps locked."""
+    return workdir.resolve() / ".leases" / run.name
 
 
 def run_all(
     runs: Sequence[Run], workdir: Path, jobs: int, environment: Mapping[str, str], done: Done,
-    *, worker: Sequence[str] = WORKER, hold: Sequence[int] = (), until: float = math.inf,
+    *, worker: Sequence[str] = WORKER, until: float = math.inf,
 ) -> None:  # fmt: skip
     """Execute runs in several worker processes in parallel, and wait until all runs have ended.
 
@@ -51,8 +58,6 @@ def run_all(
       done: a function that is called with the outcome of each run when the run ends.
       worker: the command that starts a worker; the list of the worker's CPU cores, such as "0,1",
         is added as an argument.
-      hold: file descriptors of locks that the workers inherit, so that the locks last until the
-        last worker has ended.
       until: the time, on the clock `time.monotonic`, after which no run is started.
     """
     todo: queue.SimpleQueue[Run] = queue.SimpleQueue()
@@ -65,7 +70,7 @@ def run_all(
         # A new session keeps Ctrl-C, which is for the sweep, away from the workers.
         process = subprocess.Popen(
             [*worker, cores], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, **environment}, start_new_session=True, pass_fds=hold,
+            env={**os.environ, **environment}, start_new_session=True,
         )  # fmt: skip
         processes.append(process)
         return process
@@ -89,6 +94,31 @@ def run_all(
             process.kill()
             with contextlib.suppress(OSError), process:
                 pass  # leaving the block closes the pipes
+
+
+def run_shared(
+    runs: Sequence[Run], workdir: Path, jobs: int, environment: Mapping[str, str], done: Done,
+    *, worker: Sequence[str] = WORKER, until: float = math.inf,
+) -> None:  # fmt: skip
+    """Execute runs as `run_all` does, and share them with other sweeps in the same directory.
+
+    Runs that another sweep executes are waited for. If it is killed, they are executed here.
+    """
+    todo = list(runs)
+    while todo:
+        busy: list[Run] = []
+
+        def note(outcome: Outcome, busy: list[Run] = busy) -> None:
+            if outcome.error == leases.BUSY:
+                busy.append(outcome.run)
+            else:
+                done(outcome)
+
+        run_all(todo, workdir, jobs, environment, note, worker=worker, until=until)
+        waits = [lease_of(run, workdir) for run in busy]
+        while waits and not any(map(leases.is_free, waits)) and time.monotonic() < until:
+            time.sleep(0.5)
+        todo = busy
 
 
 def core_shares(jobs: int) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxlabel.errors import JaxlabelError
+from jaxlabel.sweep import leases
 from jaxlabel.sweep.types import config_class
 
 Job = Mapping[str, Any]
@@ -26,7 +27,8 @@ def main(cores: str = "", run: Callable[[Job], None] | None = None) -> None:
     """Read jobs from standard input, execute each, and write its error message to standard output.
 
     A job is the description of a run (one training with one configuration) as one line of JSON. The
-    answer is a line such as {"error": "the disk is full"}; the text is empty if the job succeeded.
+    answer is a line such as {"error": "the disk is full"}; the text is empty if the job succeeded,
+    and `leases.BUSY` if a worker of another sweep executes the run.
 
     Args:
       cores: the numbers of the CPU cores to use, such as "0,1"; an empty string for all cores.
@@ -37,7 +39,13 @@ def main(cores: str = "", run: Callable[[Job], None] | None = None) -> None:
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
     replies = os.fdopen(os.dup(1), "w")
     for job in _jobs_from_stdin():
-        error = execute_with_log(job, run or experiment_run)
+        with leases.lease(Path(job["lease"])) as is_free:
+            if not is_free:
+                error = leases.BUSY
+            elif (Path(job["workdir"]) / "result.json").exists():
+                error = ""  # another sweep has executed the run in the meantime
+            else:
+                error = execute_with_log(job, run or experiment_run)
         replies.write(json.dumps({"error": error}) + "\n")
         replies.flush()
 

@@ -11,6 +11,7 @@ import pytest
 
 from jaxlabel.config import validate
 from jaxlabel.experiment import configfile
+from jaxlabel.nets import devices, native
 from jaxlabel.query import STRATEGIES
 from jaxlabel.semisupervised import NAMES
 
@@ -63,6 +64,31 @@ def test_the_flagship_comes_first_with_all_first_seeds_before_second_seeds():
     named = {job.name for job, _ in flagship}
     for wanted in ("300", "400", "10", "40", "100", "500", "certified"):
         assert f"flagship, fashion_mnist, {wanted}" in named
+
+
+def test_a_job_can_be_named_exactly_or_by_a_part_of_its_name():
+    left = queue.runs_left([], "gpu")
+    names = {job.name for job, _ in queue.only_named(left, "flagship, fashion_mnist, 400")}
+    assert names == {"flagship, fashion_mnist, 400"}
+    names = {job.name for job, _ in queue.only_named(left, "flagship, fashion_mnist, 400,")}
+    assert names == {f"flagship, fashion_mnist, 400, {end}"
+                     for end in ("fine_gradient_conv", "devices=1", "devices=8")}  # fmt: skip
+    done = [(job, seed) for job, seed in left if job.name != "flagship, fashion_mnist, 400"]
+    assert queue.only_named(done, "flagship, fashion_mnist, 400") == []
+
+
+def test_a_cpu_executes_the_code_path_of_gpus(tmp_path, monkeypatch):
+    """Networks compute in bfloat16, and a committee is trained in one vectorised loop."""
+    monkeypatch.setenv(devices.ACT_AS, "gpu")
+    options = argparse.Namespace(data_root="", preset="tiny", workdir=str(tmp_path))
+    changes = {"members": 2, "budget": 20.0, "distil_steps": 0, "learning_rate": 1e-2, "ema": 0.8}
+    try:
+        found = queue.run_job(gpu_jobs.Job("a", "flagship:digits", changes), 0, options)
+    finally:
+        monkeypatch.undo()
+        native.select("auto")
+    assert found["cpu_kernels"] == "XLA, bfloat16 (JAXLABEL_ACT_AS=gpu)"
+    assert found["labels_spent"] == 20 and found["test_accuracy"] > 0.25
 
 
 def test_a_script_finds_jaxlabel_if_it_is_not_installed(tmp_path, monkeypatch):

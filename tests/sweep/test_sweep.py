@@ -131,21 +131,12 @@ def test_the_number_of_jobs_does_not_change_the_files(few):
 
 def test_a_killed_sweep_continues(few):
     few.write("wait")
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import sweeps; "
-        "f = sweeps.Few.__new__(sweeps.Few); f.folder = Path(sys.argv[2]); "
-        "f.workdir = f.folder / 'sweep'; f.sweep()"
-    )
-    command = [sys.executable, "-c", code, str(Path(__file__).parents[1]), str(few.folder)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = in_a_process(few)
     waiting = {name for name in names("wait") if "strange" in name}
     until(lambda: (few.folder / "tally").exists() and len(waiting & set(few.tally())) == 2)
-    with pytest.raises(UsageError, match="in use by process"):
-        os.close(engine.take_lock(few.workdir, patience=0))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    os.close(engine.take_lock(few.workdir))  # their workers end by themselves
-    assert not any(alive(pid) for pid in few.pids())
+    until(lambda: not any(alive(pid) for pid in few.pids()))  # the workers end by themselves
     begun = few.tally()
     assert len(begun) == 6  # seed by seed: both workers wait in those of the first two
     (few.folder / "go").touch()
@@ -155,7 +146,40 @@ def test_a_killed_sweep_continues(few):
     assert [row[-3] for row in cells(few.workdir / "table.md")] == ["3", "3", "3"]
 
 
-def until(condition, seconds=20.0):
+def test_two_sweeps_in_one_directory_share_the_runs(few):
+    """Each run is executed once, and those of a killed sweep by the other one."""
+    few.write("wait")
+    waiting = {name for name in names("wait") if "strange" in name}
+    with in_a_process(few) as first, in_a_process(few) as second:
+        try:
+            until(lambda: (few.folder / "tally").exists() and waiting <= set(few.tally()))
+            assert len(set(few.tally())) == len(few.tally())
+            first.kill()
+            first.wait()
+            (few.folder / "go").touch()
+            assert second.wait(timeout=60) == 0
+        finally:
+            first.kill()
+            second.kill()
+    begun = few.tally()
+    assert set(begun) == set(names("wait"))
+    repeated = [name for name in begun if begun.count(name) > 1]
+    assert set(repeated) <= waiting and max(map(begun.count, begun)) <= 2
+    assert [row[-3] for row in cells(few.workdir / "table.md")] == ["3", "3", "3"]
+
+
+def in_a_process(few):
+    """Start the sweep in a process of its own and return the process."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import sweeps; "
+        "f = sweeps.Few.__new__(sweeps.Few); f.folder = Path(sys.argv[2]); "
+        "f.workdir = f.folder / 'sweep'; f.sweep()"
+    )
+    command = [sys.executable, "-c", code, str(Path(__file__).parents[1]), str(few.folder)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+
+def until(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it takes too long"

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxlabel.errors import UsageError
+from jaxlabel.nets import devices
 from jaxlabel.nets.native import building
 
 VARIABLE = "JAXLABEL_CPU_KERNELS"
@@ -84,9 +85,17 @@ def selected() -> Kernels:
 
 
 def _choose(asked: str) -> Kernels:
-    backend = jax.default_backend()
-    if backend != "cpu":
-        return Kernels("xla", "bfloat16", f"the device is a {backend}")
+    backend, count = jax.default_backend(), devices.count()
+    if devices.is_accelerator():
+        why = f"the device is a {backend}" if backend != "cpu" else f"{devices.ACT_AS}=gpu"
+        return Kernels("xla", "bfloat16", why)
+    if count > 1 and asked in ("onednn", "bfloat16"):
+        raise UsageError(
+            f"cpu_kernels={asked} computes on one device, and JAX finds {count}: add "
+            "--config.devices=1"
+        )
+    if count > 1:
+        return Kernels("xla", "float32", f"oneDNN cannot divide a batch over {count} devices")
     if asked == "xla":
         return Kernels("xla", "float32", "as configured")
     try:

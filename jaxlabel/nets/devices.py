@@ -1,0 +1,129 @@
+"""The devices (GPUs, TPU cores) of a run, and how arrays are spread over them.
+
+Training is data parallel: every device holds all images and all weights, and computes a part of
+each batch. A training step says with `spread` which arrays are divided; XLA divides the
+computations that follow from them, and adds the sums over all devices that the gradients need. The
+random numbers do not depend on the number of devices, so neither do the batches. With one device,
+`spread`, `replicate` and `first_copy` return their arguments unchanged.
+"""
+
+import functools
+import os
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxlabel.errors import UsageError
+
+AXIS = "devices"  # the name of the only axis of the mesh
+ACT_AS = "JAXLABEL_ACT_AS"  # the environment variable that chooses the code path; for tests
+Tree = TypeVar("Tree")
+_mesh: Mesh | None = None  # set by `select`
+
+
+def select(limit: int = 0) -> int:
+    """Choose the devices on which this process computes, and return their number.
+
+    Args:
+      limit: the largest number of devices; 0 for all devices of this machine.
+
+    Raises:
+      UsageError: the machine has fewer than `limit` devices.
+    """
+    global _mesh
+    available = jax.local_devices()
+    if limit > len(available):
+        raise UsageError(
+            f"config.devices={limit}: JAX finds {len(available)} here; 0 stands for all of them"
+        )
+    chosen = available[: limit or len(available)]
+    _mesh = jax.make_mesh((len(chosen),), (AXIS,), axis_types=(AxisType.Auto,), devices=chosen)
+    return _mesh.size
+
+
+def mesh() -> Mesh:
+    """Return the one-dimensional mesh of the devices that `select` chose; all devices by default.
+
+    It serves as a key for caches of compiled functions, whose programs depend on the devices.
+    """
+    if _mesh is None:
+        select()
+    assert _mesh is not None
+    return _mesh
+
+
+def count() -> int:
+    """Return the number of devices that compute together."""
+    return mesh().size
+
+
+def spread(tree: Tree) -> Tree:
+    """Divide the rows of each array of a pytree over the devices. Call it in a compiled function.
+
+    The values do not change. If the number of rows is not a multiple of the number of devices, XLA
+    pads the parts of the last devices.
+    """
+    if count() == 1:
+        return tree
+    return jax.lax.with_sharding_constraint(tree, NamedSharding(mesh(), PartitionSpec(AXIS)))
+
+
+def replicate(tree: Tree) -> Tree:
+    """Copy the arrays of a pytree to every device."""
+    return tree if count() == 1 else jax.device_put(tree, NamedSharding(mesh(), PartitionSpec()))
+
+
+def first_copy(tree: Tree) -> Tree:
+    """Return the first device's copy of arrays that every device has.
+
+    Computations with these arrays then run on the first device alone.
+    """
+    return tree if count() == 1 else jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
+def compile_replicated(function: Any, **options: Any) -> Any:
+    """Compile a function by `jax.jit` so that every device gets a copy of its results.
+
+    Args:
+      function: the function.
+      options: further arguments of `jax.jit`.
+    """
+    if count() > 1:
+        options["out_shardings"] = NamedSharding(mesh(), PartitionSpec())
+    return jax.jit(function, **options)
+
+
+def is_accelerator() -> bool:
+    """Return True if the programs are made for a GPU or TPU, False if they are made for a CPU.
+
+    On a GPU or TPU, networks compute in bfloat16, one call runs many training steps, and networks
+    that are trained together are vectorised. With the environment variable JAXLABEL_ACT_AS=gpu a
+    CPU does the same, slowly, so that machines without a GPU can test it.
+
+    Raises:
+      UsageError: the environment variable has another value.
+    """
+    act_as = os.environ.get(ACT_AS, "")
+    if act_as not in ("", "gpu"):
+        raise UsageError(f"{ACT_AS} is {act_as!r}: it takes gpu, or nothing")
+    return bool(act_as) or jax.default_backend() != "cpu"
+
+
+@functools.cache
+def compiler_options() -> dict[str, Any]:
+    """Return XLA's compiler options for training steps, a dict that is empty except on a CPU.
+
+    They disable YNNPACK, if jaxlib has that option: it computes a convolution's weight gradient
+    with a kernel of the image's size, 1.7 to 3.5 times slower than Eigen; forward passes take equal
+    time (experiments/train_step.md).
+    """
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    if jax.default_backend() != "cpu":
+        return {}
+    try:
+        jax.jit(lambda: jnp.zeros(()), compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:  # a jaxlib without this option
+        return {}
+    return options
