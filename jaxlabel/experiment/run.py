@@ -68,10 +68,10 @@ def run(
         `workdir`.
     """
     config.validate(settings)
-    native.select(settings.cpu_kernels)
     options = options_of(settings)
     # Load the data before config.json is written: a misspelled path must not claim the directory.
     dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
+    native.select(settings.cpu_kernels)
     cache.begin(str(workdir.resolve()), ":".join(native.selected()[:2]))
     with open_workdir(workdir, settings_without_password(settings), progress) as log:
         result = files.read_json(workdir / "result.json")

@@ -161,7 +161,7 @@ def fit_heads(
         model = optax.apply_updates(state.model, updates)
         return train.State(model, optimizer_state), {"loss": value}
 
-    state = train.State(model, optimizer.init(model))
+    state = train.State(model, jax.jit(optimizer.init)(model))
     return train.loop(
         step, state, (images, neighbours), key, log, name="clusters", num_steps=num_steps
     ).model
