@@ -196,7 +196,7 @@ def _advance(step: Step[Any]) -> Callable[..., tuple[Any, dict[str, Array]]]:
     It is compiled once for any number of steps, and kept for further calls with the same `step`.
     """
 
-    def zeros(state: Any, data: Any, key: Key[Array, ""]) -> dict[str, Array]:
+    def zeros(state: Any, data: Any, key: Key[Array, ""]) -> dict[str, Any]:
         shapes = jax.eval_shape(step, state, data, key)[1]
         return {name: np.zeros(s.shape, s.dtype) for name, s in shapes.items()}
 

@@ -49,7 +49,7 @@ def kmeans(
     features: Float[Array, "n d"],
     num_clusters: int,
     *,
-    init: Float[Array, "k d"] | None = None,
+    init: Float[Array, "k d"] | Float[np.ndarray, "k d"] | None = None,
     num_iterations: int = 100,
     num_init: int = 1,
     tolerance: float = 1e-4,
@@ -100,7 +100,7 @@ def kmeans(
 
 def medoids(
     features: Float[Array, "n d"], centroids: Float[Array, "k d"], assignments: Int[Array, "n"]
-) -> Int[Array, "k"]:
+) -> Int[np.ndarray, "k"]:
     """Return the index of the medoid of each cluster: its point nearest to the centroid.
 
     Of several equally near points, the one with the smallest index is the medoid. The index is -1
@@ -112,7 +112,7 @@ def medoids(
 
 def distances(
     features: Float[Array, "n d"], centroids: Float[Array, "k d"], assignments: Int[Array, "n"]
-) -> Float[Array, "n"]:
+) -> Float[np.ndarray, "n"]:
     """Return the Euclidean distance of each point to the centroid of its own cluster.
 
     Args:
@@ -124,7 +124,9 @@ def distances(
     return np.sqrt(_squared_distances(jnp.asarray(features), padded, assignments))
 
 
-def _pad_centroids(centroids: Float[Array, "k d"], num_points: int) -> Float[np.ndarray, "m d"]:
+def _pad_centroids(
+    centroids: Float[Array, "k d"] | Float[np.ndarray, "k d"], num_points: int
+) -> Float[np.ndarray, "m d"]:
     """Append zeros to the centroids, so that functions compiled for few clusters are shared.
 
     Args:

@@ -63,7 +63,7 @@ class Columns(NamedTuple):
 
 def divide_into_lanes(
     points: Float[Array, "m d"], count: int, *, norms: bool = True,
-    num_valid: Int[Array, ""] | None = None,
+    num_valid: int | Int[Array, ""] | None = None,
 ) -> Columns:  # fmt: skip
     """Divide points into groups ("lanes"), in which `smallest_scores` searches faster.
 

@@ -105,7 +105,7 @@ def start(
     discriminator_key, generator_key = jax.random.split(key)
     discriminator = train.init(make_discriminator(settings, shape, num_classes), discriminator_key)
     generator = train.init(make_generator(settings, shape), generator_key)
-    init_optimizer, num_snapshots = optimizer(settings).init, len(snapshot_steps(settings))
+    init_optimizer, num_snapshots = jax.jit(optimizer(settings).init), len(snapshot_steps(settings))
     return State(
         discriminator, generator, discriminator,
         (init_optimizer(discriminator), init_optimizer(generator)),
