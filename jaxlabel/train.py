@@ -72,7 +72,7 @@ def fit(
         model = optax.apply_updates(state.model, updates)
         return State(model, optimizer_state), {"loss": value, **metrics}
 
-    state = State(model, optimizer.init(model))
+    state = State(model, jax.jit(optimizer.init)(model))
     return loop(
         step, state, data, key, log, name=name, num_steps=num_steps,
         steps_per_call=steps_per_call, seconds_between_saves=seconds_between_saves,
@@ -202,9 +202,9 @@ def _advance(step: Step[Any], mesh: Mesh) -> Callable[..., tuple[Any, dict[str, 
     the same devices.
     """
 
-    def zeros(state: Any, data: Any, key: Key[Array, ""]) -> dict[str, Array]:
+    def zeros(state: Any, data: Any, key: Key[Array, ""]) -> dict[str, Any]:
         shapes = jax.eval_shape(step, state, data, key)[1]
-        return {name: jnp.zeros(s.shape, s.dtype) for name, s in shapes.items()}
+        return {name: np.zeros(s.shape, s.dtype) for name, s in shapes.items()}
 
     def body(
         number: Int[Array, ""], carry: tuple[Any, dict[str, Array]], data: Any, key: Key[Array, ""]

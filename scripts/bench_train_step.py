@@ -7,8 +7,11 @@
 Supervised: cross-entropy on a batch. Contrastive: NT-Xent on two views of it, so twice the images
 go through the network. Both on ConvNet with AdamW; the images are drawn beforehand, so augmentation
 is not timed. FreeMatch: the flagship's whole step, with augmentation, on 64 labelled and 192
-unlabelled images; jaxlabel alone has it. jaxlabel steps through `train.loop`. PyTorch runs eagerly,
-channels last, with its fused AdamW, in float32 and in bfloat16. On a GPU all compute in bfloat16.
+unlabelled images. SCAN: a clustering step on each image and a neighbour. SGAN: the updates of the
+discriminator and the generator. Autoencoder: the convolutional one. These four include their
+augmentation, and jaxlabel alone has them. jaxlabel steps through `train.loop`. PyTorch runs
+eagerly, channels last, with its fused AdamW, in float32 and in bfloat16. On a GPU all compute in
+bfloat16.
 
 Each competitor lives in a child process of its own; they take turns, so that another load on the
 machine strikes all of them. A ratio is jaxlabel's time over the other's, the median of the rounds
@@ -30,7 +33,8 @@ from typing import Any
 
 import numpy as np
 
-TASKS = ("supervised", "contrastive", "freematch")
+TASKS = ("supervised", "contrastive", "freematch", "scan", "sgan", "autoencoder")
+TORCH_TASKS = TASKS[:2]
 # whose process it is, and what its environment adds
 COMPETITORS = {
     "jaxlabel": ("jax", {"JAXLABEL_CPU_KERNELS": "auto"}),
@@ -40,7 +44,6 @@ COMPETITORS = {
     "PyTorch bfloat16": ("torch", {"BENCH_BFLOAT16": "1"}),
 }
 NUM_CLASSES = 10
-PROJECTION = 64
 TEMPERATURE = 0.2
 LEARNING_RATE = 1e-3
 
@@ -76,76 +79,23 @@ class Turns:
 
 def run_jax(task: str, arguments: argparse.Namespace) -> None:
     """Steps of jaxlabel's loop, a round each time that a line comes in."""
+    import bench_tasks
     import jax
-    from flax import nnx
 
-    from jaxlabel import losses, nets, train
+    from jaxlabel import train
     from jaxlabel.log import NullLog
-    from jaxlabel.losses.contrastive import nt_xent
-
-    first, second, labels = made(arguments.side, arguments.batch_size)
-
-    class Model(nnx.Module):
-        def __init__(self, rngs: nnx.Rngs):
-            self.encoder = nets.ConvNet(first.shape[1:], rngs, width=arguments.width)
-            d = self.encoder.num_features
-            wide = {"supervised": (d, NUM_CLASSES), "contrastive": (d, 2 * PROJECTION, PROJECTION)}
-            self.head = nets.Dense(wide[task], rngs)
-
-        def __call__(self, images: jax.Array) -> jax.Array:
-            return self.head(self.encoder.features(images))
-
-    def loss(model: Model, batch: Any) -> jax.Array:
-        if task == "supervised":
-            return losses.cross_entropy(model(batch[0]), batch[2]).mean()
-        one, other = jax.numpy.split(model(jax.numpy.concatenate(batch[:2])), 2)
-        return nt_xent(one, other, TEMPERATURE).mean()
-
-    optimizer = train.warmup_cosine(LEARNING_RATE, 10**6)
-
-    def step(state: Any, data: Any, key: jax.Array) -> tuple[Any, Any]:
-        value, gradient = jax.value_and_grad(loss)(state[0], data)
-        updates, optimizer_state = optimizer.update(gradient, state[1], state[0])
-        return (train.optax.apply_updates(state[0], updates), optimizer_state), {"loss": value}
 
     class Log(Turns, NullLog):
         """The loop's log."""
 
-    if task == "freematch":
-        step, state, data = freematch(arguments)
-    else:
-        model = train.init(Model, jax.random.key(0))
-        state, data = (model, optimizer.init(model)), (first, second, labels)
+    width, arrays = arguments.width, made(arguments.side, arguments.batch_size)
+    step, state, data = bench_tasks.TASKS[task](width, *arrays)
     log = Log(arguments.num_steps, jax.devices()[0].device_kind)
     num_steps = (arguments.num_rounds + 2) * arguments.num_steps
     train.loop(
         step, state, data, jax.random.key(1), log, name=task, num_steps=num_steps,
         steps_per_call=arguments.num_steps,
     )  # fmt: skip
-
-
-def freematch(arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
-    """Return the flagship's step for clothes, its first state and its data."""
-    import jax
-
-    from jaxlabel import nets, train
-    from jaxlabel.semisupervised import training
-    from jaxlabel.semisupervised.settings import Settings
-
-    shape = (arguments.side, arguments.side, 1)
-    images = np.random.default_rng(0).integers(0, 256, (4096, *shape)).astype(np.uint8)
-    settings = Settings(batch_size=arguments.batch_size // 4, weight_decay=0.3)
-    model = train.init(
-        lambda rngs: nets.Classifier(
-            nets.FineGradientConvNet(shape, rngs, width=2 * arguments.width), NUM_CLASSES, rngs
-        ),
-        jax.random.key(0),
-    )
-    known, prior = np.arange(100), np.full(NUM_CLASSES, 1 / NUM_CLASSES)
-    guide = np.zeros((len(images), NUM_CLASSES))
-    data = training.pad(images, known, known % NUM_CLASSES, len(known), guide, prior)
-    step = training.make_step(settings, training.views_of("clothes"))
-    return step, training.start(settings, model, len(images), NUM_CLASSES), data
 
 
 def run_torch(task: str, arguments: argparse.Namespace) -> None:
@@ -167,7 +117,7 @@ def run_torch(task: str, arguments: argparse.Namespace) -> None:
     if task == "supervised":
         layers += [nn.Linear(4 * w, NUM_CLASSES)]
     else:
-        layers += [nn.Linear(4 * w, 2 * PROJECTION), nn.ReLU(), nn.Linear(2 * PROJECTION, 64)]
+        layers += [nn.Linear(4 * w, 128), nn.ReLU(), nn.Linear(128, 64)]
     last = torch.channels_last
     model = nn.Sequential(*layers).to(device, memory_format=last)
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, fused=True)
@@ -240,7 +190,7 @@ def compare(task: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Return one row for each competitor: milliseconds, and jaxlabel's time over its time."""
     names = [
         name for name, (library, _) in COMPETITORS.items()
-        if library == "jax" or (arguments.torch_python and task != "freematch")
+        if library == "jax" or (arguments.torch_python and task in TORCH_TASKS)
     ]  # fmt: skip
     children = {name: Child(name, task, arguments) for name in names}
     rounds = [

@@ -19,6 +19,9 @@ def train(given: SimpleNamespace) -> None:
 
     A run (one training with one configuration) that was interrupted is continued.
     """
+    from jaxlabel.nets import native
+
+    native.preload(given.config.cpu_kernels)  # while the rest is imported and the images are read
     from jaxlabel.experiment.run import run, summary
 
     workdir = Path(given.workdir or Path("runs") / given.config_name)

@@ -1,12 +1,13 @@
-"""k-means clustering (k-means++ starts and Lloyd's algorithm) and medoids on the device."""
+"""k-means clustering (Lloyd's algorithm) and medoids on the device."""
 
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxlabel.cluster.nearest import (
     block_rows,
@@ -14,7 +15,11 @@ from jaxlabel.cluster.nearest import (
     smallest_scores,
     split_into_blocks,
 )
+from jaxlabel.cluster.plus_plus import plus_plus
 from jaxlabel.errors import DataError, UsageError
+
+# Up to this number of given centroids, k-means is compiled once: fewer ones are padded.
+MIN_CLUSTERS = 64
 
 Sums = tuple[Float[Array, "k d"], Float[Array, "k"]]
 State = tuple[Array, Array, Array, Array, Array]  # count, centroids, assignments, shift, done
@@ -44,7 +49,7 @@ def kmeans(
     features: Float[Array, "n d"],
     num_clusters: int,
     *,
-    init: Float[Array, "k d"] | None = None,
+    init: Float[Array, "k d"] | Float[np.ndarray, "k d"] | None = None,
     num_iterations: int = 100,
     num_init: int = 1,
     tolerance: float = 1e-4,
@@ -78,10 +83,15 @@ def kmeans(
         raise UsageError(
             f"init has shape {init.shape}: {(num_clusters, features.shape[1])} is needed"
         )
-    starts = None if init is None else jnp.asarray(init, jnp.float32)
-    keys = jax.random.split(key, num_init if init is None else 1)
-    result = _best_run(keys, features, num_clusters, starts, num_iterations, tolerance)
-    if not jnp.isfinite(result.inertia):
+    if init is None:
+        keys = jax.random.split(key, num_init)
+        result = _best_run(keys, features, num_clusters, num_iterations, tolerance)
+    else:
+        start = _pad_centroids(np.asarray(init, np.float32), len(features))
+        padded = _run_from(start, features, num_clusters, num_iterations, tolerance)
+        centroids, sizes = (np.asarray(a)[:num_clusters] for a in (padded[0], padded[3]))
+        result = padded._replace(centroids=centroids, sizes=sizes)
+    if not np.isfinite(result.inertia):
         raise DataError(
             "k-means needs finite features, but these are not finite: look for NaN or inf"
         )
@@ -90,18 +100,19 @@ def kmeans(
 
 def medoids(
     features: Float[Array, "n d"], centroids: Float[Array, "k d"], assignments: Int[Array, "n"]
-) -> Int[Array, "k"]:
+) -> Int[np.ndarray, "k"]:
     """Return the index of the medoid of each cluster: its point nearest to the centroid.
 
     Of several equally near points, the one with the smallest index is the medoid. The index is -1
     for an empty cluster.
     """
-    return _medoids(jnp.asarray(features), centroids, assignments)
+    padded = _pad_centroids(centroids, len(features))
+    return np.asarray(_medoids(jnp.asarray(features), padded, assignments))[: len(centroids)]
 
 
 def distances(
     features: Float[Array, "n d"], centroids: Float[Array, "k d"], assignments: Int[Array, "n"]
-) -> Float[Array, "n"]:
+) -> Float[np.ndarray, "n"]:
     """Return the Euclidean distance of each point to the centroid of its own cluster.
 
     Args:
@@ -109,7 +120,21 @@ def distances(
       centroids: the centroid of each cluster.
       assignments: for each point, the index of its cluster.
     """
-    return jnp.sqrt(_squared_distances(jnp.asarray(features), centroids, assignments))
+    padded = _pad_centroids(centroids, len(features))
+    return np.sqrt(_squared_distances(jnp.asarray(features), padded, assignments))
+
+
+def _pad_centroids(
+    centroids: Float[Array, "k d"] | Float[np.ndarray, "k d"], num_points: int
+) -> Float[np.ndarray, "m d"]:
+    """Append zeros to the centroids, so that functions compiled for few clusters are shared.
+
+    Args:
+      num_points: the number of points; it bounds the number of centroids.
+    """
+    rows = np.asarray(centroids)
+    missing = max(0, min(MIN_CLUSTERS, num_points) - len(rows))
+    return np.pad(rows, ((0, missing), (0, 0)))
 
 
 @jax.jit
@@ -136,7 +161,6 @@ def _best_run(
     keys: Key[Array, "runs"],
     features: Float[Array, "n d"],
     num_clusters: int,
-    starts: Float[Array, "k d"] | None,
     num_iterations: int,
     tolerance: float,
 ) -> KMeans:
@@ -145,8 +169,8 @@ def _best_run(
     features = features - mean
 
     def run(key: Array) -> KMeans:
-        start = _plus_plus(key, features, num_clusters) if starts is None else starts - mean
-        return _lloyd(features, start, num_iterations, tolerance)
+        start = plus_plus(key, features, num_clusters)
+        return _lloyd(features, start, num_clusters, num_iterations, tolerance)
 
     if len(keys) == 1:
         best = run(keys[0])
@@ -156,19 +180,40 @@ def _best_run(
     return best._replace(centroids=best.centroids + mean)
 
 
-def _lloyd(
+@jax.jit
+def _run_from(
+    start: Float[Array, "m d"],
     features: Float[Array, "n d"],
-    centroids: Float[Array, "k d"],
+    num_clusters: Int[Array, ""],
     num_iterations: int,
     tolerance: float,
 ) -> KMeans:
-    num_clusters = len(centroids)
-    size = block_rows(len(features), num_clusters)
+    """Run k-means from the first `num_clusters` rows of `start`; the other rows are padding."""
+    mean = jnp.mean(features, axis=0)
+    result = _lloyd(features - mean, start - mean, num_clusters, num_iterations, tolerance)
+    return result._replace(centroids=result.centroids + mean)
+
+
+def _lloyd(
+    features: Float[Array, "n d"],
+    centroids: Float[Array, "m d"],
+    num_clusters: int | Int[Array, ""],
+    num_iterations: int,
+    tolerance: float,
+) -> KMeans:
+    """Run Lloyd's algorithm on centred features.
+
+    Args:
+      centroids: the initial centroids, of which only the first `num_clusters` count.
+    """
+    num_rows = len(centroids)
+    is_cluster = jnp.arange(num_rows) < num_clusters
+    size = block_rows(len(features), num_rows)
     blocked = split_into_blocks(features, size)
     limit = tolerance * jnp.mean(jnp.var(features, axis=0))
 
     def assign(centroids: Array) -> Array:
-        columns = divide_into_lanes(centroids, 1)
+        columns = divide_into_lanes(centroids, 1, num_valid=num_clusters)
         nearest = lax.map(lambda block: smallest_scores(columns, block, 1)[1][:, 0], blocked)
         return nearest.reshape(-1)[: len(features)]
 
@@ -176,11 +221,12 @@ def _lloyd(
         count, centroids, _, shift, _ = state
         done = (count == num_iterations) | (shift <= limit)
         assignments = assign(centroids)
-        sums, sizes = _cluster_sums(features, assignments, num_clusters)
-        means = sums / jnp.maximum(sizes, 1)[:, None]
+        sums, sizes = _cluster_sums(features, assignments, num_rows)
+        means = jnp.where(is_cluster[:, None], sums / jnp.maximum(sizes, 1)[:, None], centroids)
+        is_empty = (sizes == 0) & is_cluster
         new = lax.cond(
-            ~done & jnp.any(sizes == 0),
-            lambda: _reseed_empty_clusters(features, centroids, assignments, means, sizes),
+            ~done & jnp.any(is_empty),
+            lambda: _reseed_empty_clusters(features, centroids, assignments, means, is_empty),
             lambda: jnp.where(done, centroids, means),
         )
         shift = jnp.sum(jnp.square(new - centroids))
@@ -190,7 +236,7 @@ def _lloyd(
     unassigned = jnp.zeros(len(features), jnp.int32)
     start = (jnp.int32(0), centroids, unassigned, jnp.float32(jnp.inf), jnp.bool_(False))
     count, centroids, assignments, _, _ = lax.while_loop(lambda state: ~state[4], step, start)
-    sizes = jnp.zeros(num_clusters, jnp.int32).at[assignments].add(1)
+    sizes = jnp.zeros(num_rows, jnp.int32).at[assignments].add(1)
     inertia = jnp.sum(_squared_distances(features, centroids, assignments))
     return KMeans(centroids, assignments, inertia, sizes, count)
 
@@ -237,7 +283,7 @@ def _reseed_empty_clusters(
     centroids: Float[Array, "k d"],
     assignments: Int[Array, "n"],
     means: Float[Array, "k d"],
-    sizes: Float[Array, "k"],
+    is_empty: Bool[Array, "k"],
 ) -> Float[Array, "k d"]:
     """Return the new centroids of a k-means step in which some clusters have lost all their points.
 
@@ -246,45 +292,5 @@ def _reseed_empty_clusters(
     """
     squared = _squared_distances(features, centroids, assignments)
     farthest = lax.top_k(squared, len(centroids))[1]
-    rank = jnp.cumsum(sizes == 0) - 1
-    return jnp.where((sizes == 0)[:, None], features[farthest[rank]], means)
-
-
-def _plus_plus(
-    key: Key[Array, ""], features: Float[Array, "n d"], num_clusters: int
-) -> Float[Array, "k d"]:
-    """Choose initial centroids for k-means by greedy k-means++ on a random subsample of the points.
-
-    Each step draws a few candidate points, with probabilities proportional to their squared
-    distance to the nearest of the centroids chosen before. The candidate that lowers the inertia
-    most becomes a centroid. (The inertia is the sum of the squared distances of all points to their
-    nearest centroid.) The subsample has 20 points per cluster, but at least 4,096 points. It need
-    not have more, because k-means then improves the centroids on all points.
-    """
-    num_candidates = 2 + num_clusters.bit_length() // 2
-    num_points = min(len(features), max(20 * num_clusters, 4096))
-    sample_key, draw_key = jax.random.split(key)
-    sample = features
-    if num_points < len(features):
-        sample = features[jax.random.randint(sample_key, (num_points,), 0, len(features))]
-    half = 0.5 * jnp.sum(jnp.square(sample), axis=1)
-    draws = jax.random.uniform(draw_key, (num_clusters, num_candidates))
-
-    def to_points(indices: Array) -> Array:
-        products = jnp.matmul(sample[indices], sample.T, precision=lax.Precision.HIGHEST)
-        return jnp.maximum(half + half[indices][:, None] - products, 0.0)
-
-    def choose(step: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        chosen, nearest = state
-        cumulative = jnp.cumsum(nearest)
-        # With "<=", no point of distance 0 is drawn while there are other points.
-        passed = cumulative <= (draws[step] * cumulative[-1])[:, None]
-        candidates = jnp.minimum(jnp.sum(passed, axis=1), num_points - 1)
-        after = jnp.minimum(nearest, to_points(candidates))
-        best = jnp.argmin(jnp.sum(after, axis=1))
-        return chosen.at[step].set(candidates[best]), after[best]
-
-    first = (draws[0, 0] * num_points).astype(jnp.int32)
-    chosen = jnp.zeros(num_clusters, jnp.int32).at[0].set(first)
-    chosen, _ = lax.fori_loop(1, num_clusters, choose, (chosen, to_points(first[None])[0]))
-    return sample[chosen]
+    rank = jnp.cumsum(is_empty) - 1
+    return jnp.where(is_empty[:, None], features[farthest[rank]], means)

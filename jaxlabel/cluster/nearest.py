@@ -61,7 +61,10 @@ class Columns(NamedTuple):
     offsets: Float[Array, "depth lanes"]
 
 
-def divide_into_lanes(points: Float[Array, "m d"], count: int, *, norms: bool = True) -> Columns:
+def divide_into_lanes(
+    points: Float[Array, "m d"], count: int, *, norms: bool = True,
+    num_valid: int | Int[Array, ""] | None = None,
+) -> Columns:  # fmt: skip
     """Divide points into groups ("lanes"), in which `smallest_scores` searches faster.
 
     The number of lanes is the one that makes the search for the `count` smallest scores fastest.
@@ -72,6 +75,7 @@ def divide_into_lanes(points: Float[Array, "m d"], count: int, *, norms: bool = 
       points: the points to search, one per row.
       count: the number of smallest scores to find.
       norms: False to use the score -query . point, without |point|^2 / 2.
+      num_valid: the search finds only the first `num_valid` points; None for all points.
 
     Returns:
       The points in lanes, and the part |point|^2 / 2 of their scores.
@@ -82,6 +86,8 @@ def divide_into_lanes(points: Float[Array, "m d"], count: int, *, norms: bool = 
     lanes = -(-num_points // depth)
     missing = depth * lanes - num_points
     half = 0.5 * jnp.sum(jnp.square(points), axis=1) if norms else jnp.zeros(num_points)
+    if num_valid is not None:
+        half = jnp.where(jnp.arange(num_points) < num_valid, half, np.inf)
     half = jnp.pad(half, (0, missing), constant_values=np.inf)
     return Columns(jnp.pad(points, ((0, missing), (0, 0))), half.reshape(depth, lanes))
 

@@ -70,10 +70,10 @@ def run(
     config.validate(settings)
     sinks.parse(settings.sinks)
     devices.select(settings.devices)
-    native.select(settings.cpu_kernels)
     options = options_of(settings)
     # Load the data before config.json is written: a misspelled path must not claim the directory.
     dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
+    native.select(settings.cpu_kernels)
     cache.begin(str(workdir.resolve()), ":".join(native.selected()[:2]))
     chosen, defaults = settings_without_password(settings), dataclasses.asdict(type(settings)())
     while True:

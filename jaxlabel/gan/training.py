@@ -106,7 +106,7 @@ def start(
     discriminator_key, generator_key = jax.random.split(key)
     discriminator = train.init(make_discriminator(settings, shape, num_classes), discriminator_key)
     generator = train.init(make_generator(settings, shape), generator_key)
-    init_optimizer, num_snapshots = optimizer(settings).init, len(snapshot_steps(settings))
+    init_optimizer, num_snapshots = jax.jit(optimizer(settings).init), len(snapshot_steps(settings))
     return State(
         discriminator, generator, discriminator,
         (init_optimizer(discriminator), init_optimizer(generator)),
@@ -179,15 +179,17 @@ def make_step(settings: Settings, kind: str) -> train.Step[State]:
         real = devices.spread(augment.as_float(jnp.concatenate([labelled, unlabelled])))
         real = weak(keys[2], real) if settings.augment else real
         latents = jax.random.normal(keys[3], (settings.batch_size, settings.latent))
+        # The images made here train both networks, so the generator runs forward only once.
+        made, generator_gradient = jax.vjp(lambda generator: generator(latents), state.generator)
         gradient, metrics = jax.grad(discriminator_loss, has_aux=True)(
-            state.discriminator, settings, real, labels, state.generator(latents), keys[4]
+            state.discriminator, settings, real, labels, made, keys[4]
         )
         updates, first = update(gradient, state.optimizers[0])
         discriminator = optax.apply_updates(state.discriminator, updates)
         distance, gradient = jax.value_and_grad(generator_loss)(
-            state.generator, discriminator, real[len(labels) :], latents, keys[5]
+            made, discriminator, real[len(labels) :], keys[5]
         )
-        updates, second = update(gradient, state.optimizers[1])
+        updates, second = update(*generator_gradient(gradient), state.optimizers[1])
         generator = optax.apply_updates(state.generator, updates)
         state = state._replace(
             discriminator=discriminator, generator=generator, optimizers=(first, second),
@@ -237,10 +239,9 @@ def discriminator_loss(
 
 
 def generator_loss(
-    generator: Any,
+    made: Float[Array, "batch h w c"],
     discriminator: Any,
     real: Float[Array, "batch h w c"],
-    latents: Float[Array, "batch latent"],
     key: Key[Array, ""],
 ) -> Float[Array, ""]:
     """Return the loss of a GAN's generator: feature matching.
@@ -248,12 +249,11 @@ def generator_loss(
     It compares the means of real and generated images in the discriminator's last hidden layer.
 
     Args:
+      made: images from the generator.
       real: real images.
-      latents: the latent vectors from which images are generated.
       key: the random key of the noise that the discriminator adds.
     """
-    both = jnp.concatenate([real, generator(latents)])
-    features = discriminator.features(both, key)
+    features = discriminator.features(jnp.concatenate([real, made]), key)
     return adversarial.feature_matching(features[: len(real)], features[len(real) :])
 
 

@@ -196,11 +196,11 @@ def run_round(
     """
     space, points = graph.points, jnp.asarray(graph.points)
     seed_key, means_key = jax.random.split(jax.random.fold_in(key, number))
-    start: Array | None = None
+    start: np.ndarray | None = None
     if config.nested:
         missing = max(0, num_clusters - len(labelled.indices))
         more = query.spread_out(seed_key, points, missing, labelled.indices)
-        start = points[np.concatenate([labelled.indices, more])]
+        start = graph.points[np.concatenate([labelled.indices, more])]
         num_clusters = len(start)
     clusters = cluster.kmeans(means_key, points, num_clusters, init=start, num_iterations=30)
     assignments, sizes = np.asarray(clusters.assignments), np.asarray(clusters.sizes)

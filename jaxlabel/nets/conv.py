@@ -4,6 +4,7 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -94,13 +95,52 @@ def even(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h+h%2 w+w%2
     return jnp.pad(images, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode="edge")
 
 
+@jax.custom_vjp
 def halve(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h/2 w/2 c"]:
     """Return the images at half the height and width: each output pixel is the mean of 2x2 pixels.
 
-    If a side is odd, the last row or column is repeated first. The means are computed in float32,
-    because XLA pads bfloat16 arrays slowly on a CPU.
+    If a side is odd, the last row or column is repeated first. The means are computed in float32.
+    Slices are added, because XLA takes four times longer on a CPU to pad and to reduce.
     """
-    wide = even(images.astype(jnp.float32))
-    n, h, w, c = wide.shape
-    means = wide.reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))
-    return means.astype(images.dtype)
+    upper, lower = _alternate(images.astype(jnp.float32), axis=1)
+    (a, b), (c, d) = _alternate(upper, axis=2), _alternate(lower, axis=2)
+    return ((a + b + c + d) / 4).astype(images.dtype)
+
+
+def _alternate(images: Float[Array, "batch h w c"], axis: int) -> tuple[Array, Array]:
+    """Split the images into their even and their odd rows (axis 1) or columns (axis 2).
+
+    If their number is odd, the last one is in both parts.
+    """
+    side = images.shape[axis]
+    first = jax.lax.slice_in_dim(images, 0, side, 2, axis)
+    if side == 1:
+        return first, first
+    second = jax.lax.slice_in_dim(images, 1, side, 2, axis)
+    if side % 2:
+        last = jax.lax.slice_in_dim(images, side - 1, side, 1, axis)
+        second = jax.lax.concatenate([second, last], axis)
+    return first, second
+
+
+def _halve_forward(images: Array) -> tuple[Array, Array]:
+    return halve(images), images
+
+
+def _halve_backward(images: Array, gradient: Array) -> tuple[Array]:
+    """Give each pixel a quarter of its mean's gradient, or twice that if the pixel was repeated.
+
+    XLA's own gradient of slices would add up padded arrays.
+    """
+    _, height, width, _ = images.shape
+    n, rows, columns, c = gradient.shape
+    quarter = gradient.astype(jnp.float32)[:, :, None, :, None] / 4
+    each = jnp.broadcast_to(quarter, (n, rows, 2, columns, 2, c))
+    each = each.reshape(n, 2 * rows, 2 * columns, c)[:, :height, :width]
+    down, across = np.ones((height, 1, 1), np.float32), np.ones((width, 1), np.float32)
+    down[-1] += height % 2
+    across[-1] += width % 2
+    return ((each * down * across).astype(images.dtype),)
+
+
+halve.defvjp(_halve_forward, _halve_backward)

@@ -143,7 +143,7 @@ def _initial_state(
     """
     init_key, fit_key = jax.random.split(key)
     start = train.init(make_projected(settings, shape), init_key)
-    return train.State(start, make_optimizer(settings).init(start)), fit_key
+    return train.State(start, jax.jit(make_optimizer(settings).init)(start)), fit_key
 
 
 def _train_contrastive(

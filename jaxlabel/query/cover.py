@@ -72,7 +72,7 @@ def maxherding(
     """
     features = features - jnp.mean(features, axis=0)
     scale = 1 / (KERNEL * ball_radius(key, features, len(asked) + count)) ** 2
-    similarity = jnp.exp(-scale * nearest_squared(features, asked))
+    similarity = jnp.exp(-scale * jnp.asarray(nearest_squared(features, asked)))
     unlabelled = np.setdiff1d(np.arange(len(features)), asked)
     num_candidates = min(len(unlabelled), max(MOST_CANDIDATES, 10 * count))
     pool = unlabelled

@@ -1,6 +1,7 @@
 """Query strategies that choose points far from each other: k-means++ draws and greedy k-center."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
 CHUNK = 256  # labelled points per call of a compiled function: a fixed shape, to compile it once
+MIN_DRAWS = 256  # calls that draw at most this many points share one compiled function
 
 
 def spread_out(
@@ -33,7 +35,8 @@ def spread_out(
     """
     features = jnp.asarray(features)
     nearest = nearest_squared(features, asked)
-    return np.setdiff1d(np.asarray(_draw(key, features, nearest, count)), asked)
+    most = max(MIN_DRAWS, 1 << (count - 1).bit_length())  # a power of two
+    return np.setdiff1d(np.asarray(_draw(key, features, nearest, count, most))[:count], asked)
 
 
 def coreset(
@@ -47,13 +50,13 @@ def coreset(
     labelled, the first choice is random.
     """
     labelled = np.isin(np.arange(len(features)), asked)
-    nearest = jnp.where(labelled, -1.0, nearest_squared(features, asked))
+    nearest = np.where(labelled, np.float32(-1), nearest_squared(features, asked))
     return np.asarray(_farthest(key, features, nearest, count))
 
 
 def nearest_squared(
     features: Float[Array, "n d"], asked: Int[np.ndarray, "m"]
-) -> Float[Array, "n"]:
+) -> Float[np.ndarray, "n"]:
     """Return the squared distance of each point to its nearest labelled point.
 
     The distances are infinite if no point is labelled.
@@ -62,12 +65,12 @@ def nearest_squared(
       features: one point per row.
       asked: the indices of the labelled points.
     """
-    nearest = jnp.full(len(features), jnp.inf)
+    nearest: Any = np.full(len(features), np.inf, np.float32)
     asked = np.asarray(asked, int)
     for start in range(0, len(asked), CHUNK):
         chunk = asked[start : start + CHUNK]
         nearest = _update_nearest_chunk(features, nearest, np.resize(chunk, CHUNK))
-    return jnp.where(np.isin(np.arange(len(features)), asked), 0.0, nearest)
+    return np.where(np.isin(np.arange(len(features)), asked), np.float32(0), nearest)
 
 
 def update_nearest(
@@ -102,16 +105,22 @@ def _update_nearest_chunk(
     return jnp.minimum(nearest, jnp.maximum(least, 0.0))
 
 
-@partial(jax.jit, static_argnames="count")
+@partial(jax.jit, static_argnames="most")
 def _draw(
-    key: Key[Array, ""], features: Float[Array, "n d"], nearest: Float[Array, "n"], count: int
-) -> Int[Array, "count"]:
-    def draw(nearest: Float[Array, "n"], key: Key[Array, ""]) -> tuple[Array, Array]:
-        # While no point is labelled or drawn, all distances are infinite: draw uniformly.
-        index = draw_weighted(key, jnp.where(jnp.isinf(nearest), 1.0, nearest))
-        return update_nearest(features, nearest, index), index
+    key: Key[Array, ""], features: Float[Array, "n d"], nearest: Float[Array, "n"],
+    count: Int[Array, ""], most: int,
+) -> Int[Array, "most"]:  # fmt: skip
+    """Draw `count` points, one at a time, into the first entries of an array of `most` entries."""
+    keys = jax.random.split(key, most)
 
-    return lax.scan(draw, nearest, jax.random.split(key, count))[1]
+    def draw(number: Int[Array, ""], state: tuple[Array, Array]) -> tuple[Array, Array]:
+        nearest, drawn = state
+        # While no point is labelled or drawn, all distances are infinite: draw uniformly.
+        index = draw_weighted(keys[number], jnp.where(jnp.isinf(nearest), 1.0, nearest))
+        return update_nearest(features, nearest, index), drawn.at[number].set(index)
+
+    start = (nearest, jnp.zeros(most, jnp.int32))
+    return lax.fori_loop(0, count, draw, start)[1]
 
 
 @partial(jax.jit, static_argnames="count")

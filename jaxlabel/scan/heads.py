@@ -143,6 +143,28 @@ def fit_heads(
       prior: the expected size of each cluster, as a fraction of all images; None if all are equal.
     """
     optimizer = train.warmup_cosine(learning_rate, num_steps, weight_decay=1e-4)
+    step = clustering_step(
+        view, optimizer, entropy_weight=entropy_weight, prior=prior, batch_size=batch_size
+    )
+    state = train.State(model, jax.jit(optimizer.init)(model))
+    return train.loop(
+        step, state, (images, neighbours), key, log, name="clusters", num_steps=num_steps
+    ).model
+
+
+def clustering_step(
+    view: augment.Transform,
+    optimizer: optax.GradientTransformation,
+    *,
+    entropy_weight: float,
+    prior: Float[np.ndarray, "clusters"] | None,
+    batch_size: int,
+) -> train.Step[train.State]:
+    """Return a function for `train.loop` that does one training step on SCAN's clustering loss.
+
+    The arguments are those of `fit_heads`. The data of the step are the images and the indices of
+    each image's neighbours.
+    """
     target_prior = None if prior is None else jnp.asarray(prior, jnp.float32)
 
     def loss(model: Heads, anchors: Array, positives: Array) -> Float[Array, ""]:
@@ -162,10 +184,7 @@ def fit_heads(
         model = optax.apply_updates(state.model, updates)
         return train.State(model, optimizer_state), {"loss": value}
 
-    state = train.State(model, optimizer.init(model))
-    return train.loop(
-        step, state, (images, neighbours), key, log, name="clusters", num_steps=num_steps
-    ).model
+    return step
 
 
 def best_head(

@@ -105,7 +105,7 @@ def start(settings: Settings, model: Any, num_images: int, num_classes: int) -> 
     The student (the trained network) and the teacher (its moving average) are both `model`.
     """
     memory = Memory(thresholds.initial_statistics(num_classes), jnp.full(num_images, -1, jnp.int32))
-    return State(model, model, optimizer(settings).init(model), memory, jnp.int32(0))
+    return State(model, model, jax.jit(optimizer(settings).init)(model), memory, jnp.int32(0))
 
 
 def views_of(kind: str) -> Views:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from jaxlabel import cluster
-from jaxlabel.cluster.lloyd import _plus_plus, _sums_by_product, _sums_by_scatter
+from jaxlabel.cluster.lloyd import _run_from, _sums_by_product, _sums_by_scatter
 from jaxlabel.cluster.nearest import divide_into_lanes, smallest_scores
+from jaxlabel.cluster.plus_plus import plus_plus
 from jaxlabel.errors import DataError, UsageError
 
 KEY = jax.random.key(0)
@@ -44,6 +45,25 @@ def test_kmeans_by_hand():
     assert float(result.inertia) == pytest.approx(2.5)
 
 
+def test_few_given_centroids_share_one_compiled_function_and_padding_changes_nothing():
+    features = blobs()
+    before = _run_from._cache_size()
+    for k in (1, 2, 5, 64):
+        found = cluster.kmeans(KEY, features, k, init=features[:k], num_iterations=3)
+        centres, owners = features[:k], np.zeros(600, int)
+        for _ in range(3):  # Lloyd's algorithm in NumPy
+            owners = all_distances(features, centres).argmin(axis=1)
+            centres = np.stack([features[owners == i].mean(axis=0) for i in range(k)])
+        np.testing.assert_allclose(found.centroids, centres, rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(
+            found.assignments, all_distances(features, centres).argmin(axis=1)
+        )
+        nearest = [int(c) for c in cluster.medoids(features, found.centroids, found.assignments)]
+        own = np.where(np.arange(k)[:, None] == found.assignments, 0, np.inf)
+        assert nearest == (all_distances(found.centroids, features) + own).argmin(axis=1).tolist()
+    assert _run_from._cache_size() == before + 1
+
+
 @pytest.mark.parametrize("num_iterations", [1, 4, 300])
 def test_kmeans_equals_scikit_learn(num_iterations):
     from sklearn.cluster import KMeans
@@ -75,7 +95,7 @@ def test_kmeans_ends_at_a_fixed_point_of_lloyds_algorithm():
 def test_kmeans_plus_plus_finds_well_separated_clusters_and_never_draws_a_point_twice():
     centres = 100.0 * np.eye(8, dtype=np.float32)
     features = np.repeat(centres, 50, axis=0)
-    starts = jax.jit(_plus_plus, static_argnums=2)
+    starts = jax.jit(plus_plus, static_argnums=2)
     for seed in range(5):
         start = starts(jax.random.key(seed), features, 8)
         np.testing.assert_array_equal(np.sort(np.argmax(start, axis=1)), np.arange(8))

@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import threading
 import types
 from pathlib import Path
 
@@ -59,6 +60,24 @@ def test_it_is_compiled_once(compiler, home):
     building.load()
     assert num_built(compiler) == 1
     assert [path.suffix for path in sorted(building.cache_folder().iterdir())] == [".lock", ".so"]
+
+
+def test_preloading_compiles_beside_other_work_and_only_what_will_be_used(compiler, home):
+    native.preload("xla")
+    assert "jaxlabel-kernels" not in {thread.name for thread in threading.enumerate()}
+    native.preload("auto")
+    assert native.select("auto").name == "onednn"  # waits for the thread, or does its work
+    for thread in threading.enumerate():
+        if thread.name == "jaxlabel-kernels":
+            thread.join()
+    assert num_built(compiler) == 1
+
+
+def test_preloading_leaves_an_error_to_select(home, monkeypatch):
+    monkeypatch.setattr(building, "COMPILERS", ())
+    monkeypatch.setenv("CXX", "")
+    native.preload("auto")  # a thread that raised would fail this test
+    assert native.select("auto").name == "xla"
 
 
 def test_a_damaged_library_is_compiled_again(compiler, home):

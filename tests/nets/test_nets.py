@@ -139,3 +139,19 @@ def test_group_norm_is_flax_s():
 def test_halving_by_hand():
     images = jnp.array([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]]).reshape(1, 2, 3, 1)
     np.testing.assert_allclose(halve(images)[0, :, :, 0], [[2.5, 4.0]])
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (4, 7), (5, 2), (3, 1)])
+def test_halving_and_its_gradient_are_those_of_means_over_repeated_pixels(height, width):
+    images = jax.random.normal(jax.random.key(0), (2, height, width, 3))
+
+    def by_padding(images):
+        wide = jnp.pad(images, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        n, h, w, c = wide.shape
+        return wide.reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))
+
+    means, gradient = jax.vjp(halve, images)
+    expected, expected_gradient = jax.vjp(by_padding, images)
+    np.testing.assert_allclose(means, expected, rtol=1e-6, atol=1e-6)
+    weights = jax.random.normal(jax.random.key(1), means.shape)
+    np.testing.assert_allclose(gradient(weights)[0], expected_gradient(weights)[0], rtol=1e-6)

@@ -7,6 +7,7 @@ from oracles import ArrayOracle
 
 from jaxlabel import query
 from jaxlabel.errors import BudgetExceeded, UsageError
+from jaxlabel.query.seeding import _draw
 
 POINTS = jax.random.normal(jax.random.key(0), (300, 4))
 
@@ -36,6 +37,15 @@ def test_spread_out_never_repeats_labelled_points_and_is_deterministic():
     assert not set(found) & set(asked)
     again = query.spread_out(jax.random.key(3), POINTS, 50, asked)
     np.testing.assert_array_equal(found, again)
+
+
+def test_spread_out_draws_few_points_as_the_first_of_many_and_compiles_once():
+    few = query.spread_out(jax.random.key(5), POINTS, 4, np.zeros(0, int))
+    compiled = _draw._cache_size()
+    more = query.spread_out(jax.random.key(5), POINTS, 5, np.zeros(0, int))
+    assert set(few) < set(more)
+    assert _draw._cache_size() == compiled
+    assert len(query.spread_out(jax.random.key(5), POINTS, 280, np.zeros(0, int))) == 280
 
 
 def test_spread_out_returns_at_most_the_distinct_points():

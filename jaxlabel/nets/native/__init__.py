@@ -7,6 +7,6 @@ compiled.
 
 from jaxlabel.nets.native.convolution import conv
 from jaxlabel.nets.native.norm import norm_activation
-from jaxlabel.nets.native.selection import Kernels, select, selected
+from jaxlabel.nets.native.selection import Kernels, preload, select, selected
 
-__all__ = ["Kernels", "conv", "norm_activation", "select", "selected"]
+__all__ = ["Kernels", "conv", "norm_activation", "preload", "select", "selected"]

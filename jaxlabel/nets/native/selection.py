@@ -1,5 +1,6 @@
 """Choose the library that computes convolutions and norms on the CPU, once per process."""
 
+import contextlib
 import ctypes
 import os
 import threading
@@ -66,9 +67,7 @@ def select(setting: str = "auto") -> Kernels:
     """
     global _selected
     with _lock:
-        asked = setting
-        if setting == "auto":
-            asked = os.environ.get(VARIABLE) or "auto"
+        asked = _asked(setting)
         if asked not in SETTINGS:
             raise UsageError(f"{VARIABLE} is {asked!r}: it takes one of {', '.join(SETTINGS)}")
         chosen = _choose(asked)
@@ -82,6 +81,28 @@ def selected() -> Kernels:
     """Return the library that `select` chose; if it was not called yet, choose as for "auto"."""
     with _lock:
         return _selected or select()
+
+
+def preload(setting: str = "auto") -> None:
+    """Start to compile and load the oneDNN kernels in a thread, if `select` will need them.
+
+    `select` waits for the thread, so a program that calls this first can read its data meanwhile.
+
+    Args:
+      setting: the setting that `select` will get.
+    """
+
+    def load() -> None:
+        with _lock, contextlib.suppress(building.Unavailable):  # `select` will report the error
+            _load()
+
+    if _asked(setting) != "xla" and jax.default_backend() == "cpu":
+        threading.Thread(target=load, name="jaxlabel-kernels").start()
+
+
+def _asked(setting: str) -> str:
+    """Return the setting, or the value of JAXLABEL_CPU_KERNELS for the setting "auto"."""
+    return setting if setting != "auto" else os.environ.get(VARIABLE) or "auto"
 
 
 def _choose(asked: str) -> Kernels:
