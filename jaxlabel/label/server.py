@@ -225,10 +225,10 @@ def _check_budget(desk: Desk, items: list[str], finished: bool) -> None:
       UsageError: the labels cost more than what is left of the budget.
     """
     account = desk.project.store.account(desk.project.account)
-    standing = desk.standing(fresh=True)
-    known = standing.bought if finished else standing.labels
+    snapshot = desk.snapshot(fresh=True)
+    known = snapshot.bought if finished else snapshot.labels
     new = sum(item not in known for item in items)
-    left = account.budget - account.spent if finished else desk.money_left(standing)
+    left = account.budget - account.spent if finished else desk.money_left(snapshot)
     if new > left:
         raise UsageError(f"these are {new} labels, but the budget has only {left:g} left")
 

@@ -286,22 +286,26 @@ def test_two_people_label_and_a_third_decides(digits, browser, tmp_path):
         shown(ann)  # eight of the nine pictures are reserved for ann now
         bob.goto(f"{url}/?as=bob")
         item, other = label(ann, "kind 0"), label(bob, "kind 1")
-        assert item != other and desk.standing().labels == {}  # one vote makes no label
+        assert item != other and desk.snapshot().labels == {}  # one vote makes no label
         bob.reload()
         bob.wait_for_function(SHOWS, arg=item)
         label(bob, "kind 1")
         ann.reload()
         while label(ann, "kind 1") != other:
             pass
-        eventually(ann, lambda: desk.standing().labels == {other: "kind 1"})  # the other differs
+        eventually(ann, lambda: desk.snapshot().labels == {other: "kind 1"})  # the other differs
         chief.goto(f"{url}/people?as=chief")
         chief.wait_for_selector("#differ li img")
         assert "ann: kind 0, bob: kind 1" in chief.inner_text("#differ")
         # they agree on one of two; by chance on (1/2 of ann's, all of bob's) kind 1: one of two
         assert "0.00 (Cohen's kappa" in chief.inner_text("#people")
         chief.click("#differ button:has-text('kind 0')")
-        eventually(chief, lambda: desk.standing().labels.get(item) == "kind 0")
-        assert [v.person for v in desk.standing().votes if v.item == item] == ["ann", "bob", "chief"]
+        eventually(chief, lambda: desk.snapshot().labels.get(item) == "kind 0")
+        assert [v.person for v in desk.snapshot().votes if v.item == item] == [
+            "ann",
+            "bob",
+            "chief",
+        ]
         context.close()
 
 

@@ -144,7 +144,7 @@ def test_hostile_input_is_refused_or_text(project):
     assert shown["status"]["classes"] == [{"name": script, "count": 1}]
     assert "<script>alert" not in inside.get("/").text
     assert "/" not in export.folder_name("../a/b") and export.folder_name("..")[0] != "."
-    assert desk.standing(fresh=True).labels == {first: script}
+    assert desk.snapshot(fresh=True).labels == {first: script}
 
 
 def test_a_picture_comes_from_its_own_file(project, pictures):
@@ -254,7 +254,7 @@ def test_many_at_once_never_cost_more_than_is_left(project):
     inside, _, desk = clients(project)
     group = [project.items[row] for row in range(21)]
     assert say(inside, group, "cat").status_code == 400
-    assert desk.standing(fresh=True).labels == {}
+    assert desk.snapshot(fresh=True).labels == {}
     assert say(inside, group[:20], "cat").json()["status"]["money"]["left"] == 0
 
 
@@ -279,13 +279,13 @@ def test_votes_of_several_people(project):
     inside, _, desk = clients(project, Rule(2, "chief"))
     item = asked(inside)[0]
     say(inside, item, "cat", "ann")
-    assert desk.standing(fresh=True).labels == {}
+    assert desk.snapshot(fresh=True).labels == {}
     say(inside, item, "dog", "bob")
-    assert desk.standing(fresh=True).labels == {}
+    assert desk.snapshot(fresh=True).labels == {}
     found = inside.get("/api/people").json()
     assert found["disagreements"][0]["votes"] == {"ann": "cat", "bob": "dog"}
     say(inside, item, "dog", "chief")
-    assert desk.standing(fresh=True).labels == {item: "dog"}
+    assert desk.snapshot(fresh=True).labels == {item: "dog"}
     assert winning_class({"a": "x", "b": "y"}, Rule(2)) is None
     assert winning_class({"a": "x", "b": "y", "c": "y"}, Rule(2)) == "y"
 
