@@ -11,7 +11,7 @@ import numpy as np
 from jaxlabel.errors import UsageError
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.features import kmeans, neighbours
-from jaxlabel.label.records import Pool, Records
+from jaxlabel.label.records import MapPoints, Pool, Records
 
 CLUSTERS = 24
 ON_MAP = 3000
@@ -196,8 +196,9 @@ def review(desk: Desk, records: Records, class_name: str, start: int, count: int
 def overview(desk: Desk, records: Records) -> dict[str, Any]:
     """Return the points of a map of the pictures, with their labelled or predicted class.
 
-    The map has all labelled pictures and a random choice of 3,000 pictures. Its axes are the first
-    two principal components of the pictures' gradient and colour features.
+    The map has the labelled pictures and a random choice of 3,000 pictures. Its axes are the first
+    two principal components of the features of the run's newest encoder. Before the first round
+    they are those of the pictures' gradient and colour features.
     """
     project, snapshot, pool = desk.project, desk.snapshot(), records.pool()
     names = project.store.classes(project.label_set)
@@ -208,13 +209,10 @@ def overview(desk: Desk, records: Records) -> dict[str, Any]:
     for item, name in snapshot.labels.items():
         if item in project.rows:
             kinds[project.rows[item]] = names.index(name)
-    generator = np.random.default_rng(0)
-    rows = np.union1d(
-        generator.permutation(len(project.items))[:ON_MAP], np.array(sorted(labelled), int)
-    ).astype(int)
-    points = project.features[rows][:, :2]
-    if points.shape[1] < 2:
-        points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
+    placed = records.map_points() or _gradient_map(desk)
+    sample = np.random.default_rng(0).permutation(len(placed.rows))[:ON_MAP]
+    shown = np.union1d(sample, np.flatnonzero(np.isin(placed.rows, list(labelled))))
+    rows, points = placed.rows[shown], placed.points[shown]
     low, high = points.min(axis=0), points.max(axis=0)
     points = (points - low) / np.maximum(high - low, 1e-9)
     return {
@@ -225,3 +223,10 @@ def overview(desk: Desk, records: Records) -> dict[str, Any]:
             for r, p in zip(rows, points, strict=True)
         ],
     }  # fmt: skip
+
+
+def _gradient_map(desk: Desk) -> MapPoints:
+    """Return the positions of all pictures by their gradient and colour features."""
+    points = desk.project.features[:, :2]
+    missing = 2 - points.shape[1]
+    return MapPoints(np.arange(len(points)), np.pad(points, ((0, 0), (0, missing))))

@@ -290,6 +290,23 @@ def test_votes_of_several_people(project):
     assert winning_class({"a": "x", "b": "y", "c": "y"}, Rule(2)) == "y"
 
 
+def test_votes_on_a_share_of_the_pictures(project):
+    rule = Rule(2, share=0.5)
+    needed = {item: rule.num_needed(item) for item in project.items}
+    assert 10 <= sum(count == 2 for count in needed.values()) <= 30  # of 41 pictures
+    assert {Rule(2).num_needed(item) for item in needed} == {2}
+    assert {Rule(2, share=0.0).num_needed(item) for item in needed} == {1}
+    inside, _, desk = clients(project, rule)
+    for item in needed:
+        say(inside, item, "cat", "ann")
+    alone = {item for item, count in needed.items() if count == 1}
+    assert desk.snapshot(fresh=True).labels.keys() == alone
+    assert inside.get("/api/people").json()["shared"] == 0
+    for share in ("1.5", "-1", "nan", "half"):
+        with pytest.raises(UsageError, match="votes_share"):
+            command.label(None, None, command.Options(votes_share=share))
+
+
 def test_kappas_are_those_of_the_books():
     # Cohen 1960's form: 20 agree on yes, 15 on no, 5 and 10 differ: (0.7 - 0.5) / 0.5
     first = ["y"] * 25 + ["n"] * 25
@@ -319,6 +336,19 @@ def test_cheap_features_tell_stripes_apart_and_cover_all_kinds():
     assert not set(more) & set(asked)
     near = features.neighbours(found, 0, 10, np.arange(60))
     assert {int(row) % 3 for row in near} == {0} and 0 not in near
+
+
+def test_the_map_uses_the_features_of_the_run(project):
+    inside, _, _ = clients(project)
+    assert len(inside.get("/api/map").json()["points"]) == 41
+    rows = np.array([3, 5, 8])
+    points = np.array([[0.0, 1.0], [4.0, 1.0], [1.0, 3.0]])
+    (project.workdir / "artifacts").mkdir(exist_ok=True)
+    np.savez(project.workdir / "artifacts" / "pool_map.npz", rows=rows, points=points)
+    shown = inside.get("/api/map").json()["points"]
+    assert [(p["item"], p["x"], p["y"]) for p in shown] == [
+        (project.items[3], 0, 0), (project.items[5], 1, 0), (project.items[8], 0.25, 1)
+    ]  # fmt: skip
 
 
 def test_export_holds_every_picture(project, tmp_path):

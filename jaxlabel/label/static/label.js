@@ -12,7 +12,13 @@ const later = new Set(); // items that the person has put off
 const fetched = new Map(); // images loaded in advance, by item
 
 const image = byId("picture");
-image.addEventListener("load", () => image.classList.toggle("tiny", image.naturalWidth < 128));
+const original = byId("original"); // a tiny picture at its own size, which the eye reads more easily
+image.addEventListener("load", () => {
+  const tiny = image.naturalWidth < 128;
+  image.classList.toggle("tiny", tiny);
+  original.hidden = !tiny || image.hidden;
+  if (tiny) original.src = image.src;
+});
 
 function prefetch() {
   for (const { item } of queue.slice(0, 5)) {
@@ -34,6 +40,7 @@ function show() {
   for (const button of document.querySelectorAll(".suggested")) button.classList.remove("suggested");
   byId("frame").classList.remove("zoomed");
   image.hidden = !next;
+  if (!next) original.hidden = true;
   byId("waiting").hidden = Boolean(next);
   const audit = Boolean(next) && next.purpose === "certify";
   for (const id of ["hint", "alike"]) byId(id).disabled = !next || audit;
