@@ -60,7 +60,7 @@ class Ahead:
             return wanted
         asked = {q.item for q in batch} | {v.item for v in snapshot.votes}
         open_rows = [row for row in self._chosen if snapshot.is_open(project.items[row])]
-        count = min(AHEAD, self._max_ahead() - len(self.answered(snapshot, batch)))
+        count = min(AHEAD, self._max_ahead(snapshot) - len(self.answered(snapshot, batch)))
         if not open_rows and count > 0:
             rows = np.array(sorted(project.rows[i] for i in asked if i in project.rows), int)
             seed = project.settings.seed + 1 + len(rows)
@@ -124,7 +124,7 @@ class Ahead:
         kept = pool.rows[np.argsort(sure, kind="stable")[: max(AHEAD, len(sure) // 4)]]
         return np.union1d(excluded, np.setdiff1d(np.arange(len(project.items)), kept))
 
-    def _max_ahead(self) -> int:
+    def _max_ahead(self, snapshot: Snapshot) -> int:
         """Return how many pictures people may label before the run asks for them.
 
         This is half of the labels that the run's next query round adds. Near the end of the budget
@@ -133,6 +133,7 @@ class Ahead:
         settings = self._project.settings
         growth = getattr(settings, "growth", 1.5)
         asked = files.read_json(self._project.workdir / ASKED) or {}
-        first = {self._project.items[row] for row in self._project.first}
-        next_round = growth * max(len(set(asked) | first), 1)
+        known = set(asked) | {self._project.items[row] for row in self._project.first}
+        # the run does not ask for what was labelled ahead: it is known when it is bought
+        next_round = growth * max(len(known | snapshot.bought.keys()), 1)
         return int(max(0, min((growth - 1) * next_round / 2, settings.budget - next_round)))

@@ -16,8 +16,6 @@ from jaxlabel.label.project import begin
 from jaxlabel.methods import active
 from jaxlabel.oracle import LabelStore
 
-ROUNDS = 4  # 8, 12, 18 and 20 labels
-
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
@@ -28,7 +26,7 @@ def settings(tmp_path_factory):
         pixels = (found.images[number] * 15.9).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{number:03d}_{found.target[number] % 2}.png")
     return active.Config(
-        data=f"folder:{folder}", image_size=8, map="none", network="dense", width=8, budget=20,
+        data=f"folder:{folder}", image_size=8, map="none", network="dense", width=8, budget=16,
         initial_labels=8, growth=1.5, round_steps=6, steps=8, refinements=0, graph_targets=0,
         batch_size=16, mu=2, distil_steps=0,
     )  # fmt: skip
@@ -74,33 +72,47 @@ def bought(workdir):
     return [(row.item, row.class_name, row.purpose, row.round) for row in rows]
 
 
-@pytest.mark.parametrize("first", [answer_page, answer_file])
-def test_the_page_and_train_ask_the_same_questions_whoever_began(settings, tmp_path, first):
-    while not (tmp_path / "page").exists() or not bought(tmp_path / "page"):
-        first(settings, tmp_path / "page")
-    shutil.copytree(tmp_path / "page", tmp_path / "train")
-    begun = bought(tmp_path / "page")
-    assert len(begun) == 8
-    for go_on, name in ((answer_page, "page"), (answer_file, "train")):
-        times = 1
-        while not go_on(settings, tmp_path / name):
-            times += 1
-        assert times == ROUNDS - 1
-    assert bought(tmp_path / "page") == bought(tmp_path / "train")
-    assert len(bought(tmp_path / "page")) == 20 and bought(tmp_path / "page")[:8] == begun
-    guessed = [np.load(tmp_path / name / "artifacts" / "pool.npz") for name in ("page", "train")]
+@pytest.fixture(scope="module")
+def begun_by_page(settings, tmp_path_factory):
+    """A run that the page began, whose first 8 labels are bought and whose next 4 are asked for."""
+    workdir = tmp_path_factory.mktemp("page") / "run"
+    answer_page(settings, workdir)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def begun_by_train(settings, tmp_path_factory):
+    """The same by `jaxlabel train`."""
+    workdir = tmp_path_factory.mktemp("train") / "run"
+    for _ in range(2):
+        answer_file(settings, workdir)
+    return workdir
+
+
+@pytest.mark.parametrize("begun", ["begun_by_page", "begun_by_train"])
+def test_the_page_and_train_ask_the_same_questions_whoever_began(
+    settings, tmp_path, request, begun
+):
+    first = request.getfixturevalue(begun)
+    page, train = tmp_path / "page", tmp_path / "train"
+    for workdir, go_on in ((page, answer_page), (train, answer_file)):
+        shutil.copytree(first, workdir)
+        assert [go_on(settings, workdir) for _ in range(2)] == [False, True]
+    assert [number for *_, number in bought(page)] == [0] * 8 + [1] * 4 + [2] * 4
+    assert bought(page) == bought(train) and bought(page)[:8] == bought(first)
+    guessed = [np.load(each / "artifacts" / "pool.npz") for each in (page, train)]
     np.testing.assert_array_equal(*(each["probabilities"] for each in guessed))
 
 
-def test_pictures_labelled_ahead_come_first_in_the_next_round(settings, tmp_path):
-    while not answer_page(settings, tmp_path) and len(bought(tmp_path)) < 8:
-        pass
-    desk = Desk(begin(settings, tmp_path))
+def test_pictures_labelled_ahead_come_first_in_the_next_round(settings, tmp_path, begun_by_page):
+    workdir = tmp_path / "run"
+    shutil.copytree(begun_by_page, workdir)
+    desk = Desk(begin(settings, workdir))
     batch = {question.item for question in desk.batch()}
     ahead = [q.item for q in desk.upcoming("me", 30) if q.source == "ahead"][:2]
     assert len(ahead) == 2 and not batch & set(ahead)
     desk.answer(ahead, "me", "kind 0")
-    answer_page(settings, tmp_path)
-    assert {item for item, *_, number in bought(tmp_path) if number == 1} == batch
-    answer_page(settings, tmp_path)
-    assert [item for item, *_, number in bought(tmp_path) if number == 2][:2] == ahead
+    assert not answer_page(settings, workdir)
+    assert {item for item, *_, number in bought(workdir) if number == 1} == batch
+    asked = {question.item for question in Desk(begin(settings, workdir)).batch()}
+    assert len(asked) == 2 and not asked & set(ahead)  # the round buys two more, and the two

@@ -12,12 +12,11 @@ const later = new Set(); // items that the person has put off
 const fetched = new Map(); // images loaded in advance, by item
 
 const image = byId("picture");
-const original = byId("original"); // a tiny picture at its own size, which the eye reads more easily
+const original = byId("original"); // a small picture at its own size, which the eye reads more easily
 image.addEventListener("load", () => {
-  const tiny = image.naturalWidth < 128;
-  image.classList.toggle("tiny", tiny);
-  original.hidden = !tiny || image.hidden;
-  if (tiny) original.src = image.src;
+  image.classList.toggle("tiny", image.naturalWidth < 128);
+  original.hidden = image.hidden || Math.max(image.naturalWidth, image.naturalHeight) > 64;
+  if (!original.hidden) original.src = image.src;
 });
 
 function prefetch() {
@@ -73,7 +72,7 @@ function draw() {
   const { done, total } = status.batch;
   const n = Math.min(done + pending.size + 1, total);
   const ahead = shown && shown.source === "ahead";
-  byId("place").textContent = !shown ? "" : ahead ? "Extra picture while the training runs" : `Picture ${n} of ${total}`;
+  byId("place").textContent = !shown ? "" : ahead ? "While the training runs" : `Picture ${n} of ${total}`;
   byId("progress").max = Math.max(total, 1);
   byId("progress").value = Math.min(done + pending.size, total);
   byId("undo").disabled = !status.undo && !pending.size;
