@@ -55,19 +55,20 @@ class Ahead:
           batch: the questions of the run.
         """
         project = self._project
-        wanted = [project.items[row] for row in self._wanted]
-        if not self.allowed:
-            return wanted
-        asked = {q.item for q in batch} | {v.item for v in snapshot.votes}
-        open_rows = [row for row in self._chosen if snapshot.is_open(project.items[row])]
-        count = min(AHEAD, self._max_ahead(snapshot) - len(self.answered(snapshot, batch)))
-        if not open_rows and count > 0:
-            rows = np.array(sorted(project.rows[i] for i in asked if i in project.rows), int)
-            seed = project.settings.seed + 1 + len(rows)
-            found = cover(project.features, count, rows, self._excluded(), seed=seed)
-            open_rows = [int(row) for row in found]
-            self._chosen += open_rows
-        return wanted + [project.items[row] for row in open_rows]
+        count = self._room(snapshot, batch)
+        if not self.allowed or count < 1:
+            return []
+        rows = [r for r in self._wanted + self._chosen if snapshot.is_open(project.items[r])]
+        if not rows:
+            asked = {q.item for q in batch} | {v.item for v in snapshot.votes}
+            known = np.array(sorted(project.rows[i] for i in asked if i in project.rows), int)
+            seed = project.settings.seed + 1 + len(known)
+            found = cover(
+                project.features, min(AHEAD, count), known, self._excluded(), seed=seed
+            )  # fmt: skip
+            rows = [int(row) for row in found]
+            self._chosen += rows
+        return [project.items[row] for row in rows[:count]]
 
     def answered(self, snapshot: Snapshot, batch: Sequence[Question]) -> list[int]:
         """Return the rows (indices) of pictures that people labelled before the run asked for them.
@@ -84,20 +85,29 @@ class Ahead:
         known |= {q.item for q in batch} | snapshot.bought.keys()
         return [project.rows[i] for i in snapshot.labels if i in project.rows and i not in known]
 
-    def ask_near(self, item: str, count: int, taken: set[str]) -> int:
+    def ask_near(
+        self, item: str, count: int, snapshot: Snapshot, batch: Sequence[Question]
+    ) -> int:  # fmt: skip
         """Queue the pictures most similar to `item` for labelling, and return their number.
 
         Args:
           item: the id of the picture.
           count: the largest number of pictures.
-          taken: the ids of pictures that are not queued, because people have seen them.
+          snapshot: the answers and labels that there are.
+          batch: the questions of the run.
 
         Raises:
-          UsageError: the run takes only pictures that it has chosen itself, or it is finished.
+          UsageError: the run takes only pictures that it has chosen itself, it is finished, or no
+            later round would buy the labels.
         """
         if not self.allowed:
             raise UsageError("this run takes no extra pictures: it certifies, or is finished")
+        count = min(count, self._room(snapshot, batch))
+        if count < 1:
+            raise UsageError("there is no room for extra pictures now: the run chooses the next "
+                             "ones itself")  # fmt: skip
         project = self._project
+        taken = {v.item for v in snapshot.votes} | {q.item for q in batch}
         known = [project.rows[i] for i in taken if i in project.rows]
         free = np.setdiff1d(np.fromiter(project.rows.values(), int), np.array(known, int))
         near = neighbours(project.features, project.rows[item], count, free)
@@ -124,10 +134,11 @@ class Ahead:
         kept = pool.rows[np.argsort(sure, kind="stable")[: max(AHEAD, len(sure) // 4)]]
         return np.union1d(excluded, np.setdiff1d(np.arange(len(project.items)), kept))
 
-    def _max_ahead(self, snapshot: Snapshot) -> int:
-        """Return how many pictures people may label before the run asks for them.
+    def _room(self, snapshot: Snapshot, batch: Sequence[Question]) -> int:
+        """Return how many more pictures people may label before the run asks for them.
 
-        This is half of the labels that the run's next query round adds. Near the end of the budget
+        At most half of the labels that the round after the next one adds are given ahead, because
+        the run may have chosen the pictures of the next round already. Near the end of the budget
         the number is 0, because no later round would buy the labels.
         """
         settings = self._project.settings
@@ -136,4 +147,5 @@ class Ahead:
         known = set(asked) | {self._project.items[row] for row in self._project.first}
         # the run does not ask for what was labelled ahead: it is known when it is bought
         next_round = growth * max(len(known | snapshot.bought.keys()), 1)
-        return int(max(0, min((growth - 1) * next_round / 2, settings.budget - next_round)))
+        most = min((growth - 1) * next_round / 2, settings.budget - next_round)
+        return int(max(0, most)) - len(self.answered(snapshot, batch))

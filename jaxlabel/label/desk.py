@@ -200,11 +200,11 @@ class Desk:
         for.
 
         Raises:
-          UsageError: the run takes only pictures that it has chosen itself, or it is finished.
+          UsageError: the run takes only pictures that it has chosen itself, it is finished, or no
+            later round would buy the labels.
         """
         with self._lock:
-            taken = {v.item for v in self.snapshot(fresh=True).votes}
-            return self._ahead.ask_near(item, count, taken | {q.item for q in self.batch()})
+            return self._ahead.ask_near(item, count, self.snapshot(fresh=True), self.batch())
 
     def refresh(self, items: Sequence[str]) -> None:
         """Read the votes and labels of the given items again, and end their reservations.

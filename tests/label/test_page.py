@@ -284,6 +284,8 @@ def test_what_no_later_round_would_buy_is_not_asked_ahead(project):
     project.store.buy(project.account, others, purpose="train", round=1, asked_by="test")
     desk.refresh([])
     assert desk.upcoming("me", 30) == []  # the next round reaches 1.6 * 14 labels: the budget's 20
+    with pytest.raises(UsageError, match="no room"):
+        desk.ask_near(others[0])
 
 
 def test_votes_of_several_people(project):

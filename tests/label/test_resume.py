@@ -104,15 +104,16 @@ def test_the_page_and_train_ask_the_same_questions_whoever_began(
     np.testing.assert_array_equal(*(each["probabilities"] for each in guessed))
 
 
-def test_pictures_labelled_ahead_come_first_in_the_next_round(settings, tmp_path, begun_by_page):
-    workdir = tmp_path / "run"
-    shutil.copytree(begun_by_page, workdir)
+def test_pictures_labelled_ahead_come_first_in_the_next_round(settings, tmp_path):
+    settings, workdir = dataclasses.replace(settings, budget=24), tmp_path / "run"
+    answer_page(settings, workdir)
     desk = Desk(begin(settings, workdir))
     batch = {question.item for question in desk.batch()}
-    ahead = [q.item for q in desk.upcoming("me", 30) if q.source == "ahead"][:2]
-    assert len(ahead) == 2 and not batch & set(ahead)
+    ahead = [q.item for q in desk.upcoming("me", 30) if q.source == "ahead"]
+    assert len(ahead) == 4 and len(batch) == 4 and not batch & set(ahead)
     desk.answer(ahead, "me", "kind 0")
     assert not answer_page(settings, workdir)
     assert {item for item, *_, number in bought(workdir) if number == 1} == batch
-    asked = {question.item for question in Desk(begin(settings, workdir)).batch()}
-    assert len(asked) == 2 and not asked & set(ahead)  # the round buys two more, and the two
+    desk = Desk(begin(settings, workdir))
+    asked = {question.item for question in desk.batch()}
+    assert len(asked) == 2 and not asked & set(ahead)  # the round buys these six
