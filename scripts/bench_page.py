@@ -4,7 +4,8 @@
 
 Writes `count` of the training images of an IDX folder as PNG files to a temporary folder, starts
 `jaxlabel label` on them with empty caches, then the same command again, and opens the page in
-Chromium (Debian's package `chromium`, the extra `dev`). A simulated person answers with the true labels.
+Chromium (Debian's package `chromium`, the extra `dev`). A simulated person answers with the true
+labels.
 Seconds to the first question are from the start of the process to the first picture in the browser.
 Milliseconds of a key are from the key press to the moment when the next picture has been decoded.
 Needs a quiet machine. Prints one line per figure, and JSON at the end.
