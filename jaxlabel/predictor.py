@@ -73,6 +73,12 @@ class PoolPredictions(NamedTuple):
     rows: Int[np.ndarray, "m"]
     predictions: Predictions
 
+    def map_points(self) -> Float[np.ndarray, "m 2"]:
+        """Return the first two principal components of the features, for a map of the images."""
+        centred = self.predictions.features - self.predictions.features.mean(axis=0)
+        _, vectors = np.linalg.eigh(centred.T @ centred)  # in the order of rising variance
+        return centred @ vectors[:, :-3:-1]
+
 
 def predict_pool(
     model: Any, images: UInt8[np.ndarray, "n h w c"], num_classes: int, size: int,

@@ -59,11 +59,11 @@ def people(desk: Desk) -> dict[str, Any]:
     "disagreements" (at most MOST), "not_sure" (answers "not sure" for unlabelled pictures) and
     "votes_needed".
     """
-    standing = desk.standing()
+    snapshot = desk.snapshot()
     given: dict[str, dict[str, str]] = defaultdict(dict)
-    for vote in standing.votes:
+    for vote in snapshot.votes:
         given[vote.item][vote.person] = vote.class_name
-    counts = Counter(vote.person for vote in standing.votes)
+    counts = Counter(vote.person for vote in snapshot.votes)
     classes = {
         item: {who: name for who, name in each.items() if name != NOT_SURE}
         for item, each in given.items()
@@ -77,7 +77,7 @@ def people(desk: Desk) -> dict[str, Any]:
     elif shared:
         kappa = fleiss_kappa([list(each.values()) for each in shared.values()])
     differ = [
-        {"item": item, "votes": each, "locked": item in standing.bought}
+        {"item": item, "votes": each, "locked": item in snapshot.bought}
         for item, each in shared.items()
         if len(set(each.values())) > 1
     ]
@@ -89,8 +89,8 @@ def people(desk: Desk) -> dict[str, Any]:
         "disagreements": differ[:MOST],
         "not_sure": [
             {"item": v.item, "person": v.person}
-            for v in standing.votes
-            if v.class_name == NOT_SURE and v.item not in standing.labels
+            for v in snapshot.votes
+            if v.class_name == NOT_SURE and v.item not in snapshot.labels
         ],
         "votes_needed": desk.rule.needed,
     }

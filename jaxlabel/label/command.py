@@ -32,6 +32,8 @@ class Options(NamedTuple):
       password: a password for access from other machines; empty for none.
       votes: how many people must label a picture before it gets a label; if more than 1, the
         majority decides.
+      votes_share: the share of the pictures that need so many labels, a fraction from 0 to 1; one
+        person labels each of the others.
       arbiter: the name of a person whose label alone decides; empty for none.
     """
 
@@ -40,6 +42,7 @@ class Options(NamedTuple):
     no_browser: bool = False
     password: str = ""
     votes: int = 1
+    votes_share: str = "1"
     arbiter: str = ""
 
 
@@ -58,11 +61,11 @@ def label(settings: Any, workdir: Path, options: Options = Options()) -> None:  
     """
     import uvicorn
 
-    _check(options)
+    rule = _checked_rule(options)
     listener = _listen(options)
     project = begin(settings, workdir)
     held = hold_page(workdir)
-    desk = Desk(project, Rule(max(1, options.votes), options.arbiter))
+    desk = Desk(project, rule)
     trainer = Trainer(project, desk.ready, desk.chosen)
     port = listener.getsockname()[1]
     secrets = keys(workdir)
@@ -88,8 +91,8 @@ def label(settings: Any, workdir: Path, options: Options = Options()) -> None:  
         os.close(held)
 
 
-def _check(options: Options) -> None:
-    """Raise UsageError if the options are not valid.
+def _checked_rule(options: Options) -> Rule:
+    """Return the rule by which votes become labels; raise UsageError if an option is not valid.
 
     Access from other machines needs a password of at least 8 characters.
     """
@@ -102,6 +105,13 @@ def _check(options: Options) -> None:
         raise UsageError("--password takes at least 8 characters")
     if not 0 <= options.port < 65536:
         raise UsageError(f"--port={options.port}: it takes 1 to 65535, or 0 for a free one")
+    try:
+        share = float(options.votes_share)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UsageError(f"--votes_share={options.votes_share}: it takes a fraction from 0 to 1")
+    return Rule(max(1, options.votes), options.arbiter, share)
 
 
 def _listen(options: Options) -> socket.socket:

@@ -45,18 +45,18 @@ def rows(desk: Desk, records: Records) -> Iterator[Row]:
       desk: the questions and answers of the labelling page.
       records: the files that the run has written, such as the model's predictions.
     """
-    project, standing, pool = desk.project, desk.standing(fresh=True), records.pool()
+    project, snapshot, pool = desk.project, desk.snapshot(fresh=True), records.pool()
     names = project.store.classes(project.label_set)
     guesses: dict[int, tuple[str, float]] = {}
     if pool is not None and pool.probabilities.shape[1] <= len(names):
         best, sure = pool.probabilities.argmax(axis=1), pool.probabilities.max(axis=1)
         pairs = zip(pool.rows.tolist(), best.tolist(), sure.tolist(), strict=True)
         guesses = {row: (names[k], share) for row, k, share in pairs}
-    unsure = {v.item for v in standing.votes if v.class_name == NOT_SURE}
+    unsure = {v.item for v in snapshot.votes if v.class_name == NOT_SURE}
     for row, item in enumerate(project.items):
         file = project.dataset.paths[row] if project.dataset.paths else ""
-        if item in standing.labels:
-            yield Row(item, file, standing.labels[item], "person", None)
+        if item in snapshot.labels:
+            yield Row(item, file, snapshot.labels[item], "person", None)
         elif row in guesses:
             label, share = guesses[row]
             yield Row(item, file, label, "model", round(share, 4))

@@ -4,6 +4,9 @@ They are computed within seconds, so the page can ask for the first labels while
 trains its encoder.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
@@ -27,10 +30,9 @@ def gradient_features(images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray,
     if not len(images):
         return np.zeros((0, 1), np.float32)
     step = max(1, round(max(images.shape[1:3]) / LARGEST))
-    parts = [
-        _gradients_and_colours(images[i : i + 512, ::step, ::step])
-        for i in range(0, len(images), 512)
-    ]
+    batches = [images[i : i + 512, ::step, ::step] for i in range(0, len(images), 512)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy computes outside of Python's lock
+        parts = list(pool.map(_gradients_and_colours, batches))
     return _principal_components(np.concatenate(parts))
 
 

@@ -22,6 +22,18 @@ class Pool(NamedTuple):
     probabilities: Float[np.ndarray, "m classes"]
 
 
+class MapPoints(NamedTuple):
+    """The positions of pictures on a map by the features of the run's newest encoder.
+
+    Attributes:
+      rows: the index of each picture on the map among all training pictures.
+      points: the position of each of these pictures.
+    """
+
+    rows: Int[np.ndarray, "m"]
+    points: Float[np.ndarray, "m 2"]
+
+
 class Records:
     """Reads files of the work directory, and reads a file again only when it has changed.
 
@@ -37,6 +49,10 @@ class Records:
     def pool(self) -> Pool | None:
         """Return the newest predictions; None if the run has not written any yet."""
         return self._read("artifacts/pool.npz", _pool)
+
+    def map_points(self) -> MapPoints | None:
+        """Return the map of the newest round; None if the run has not written any yet."""
+        return self._read("artifacts/pool_map.npz", _map_points)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl whose phase is "rounds" or "audit".
@@ -70,6 +86,12 @@ def _pool(path: Path) -> Pool:
     """Read a file of predictions."""
     with np.load(path) as arrays:
         return Pool(arrays["rows"], arrays["probabilities"].astype(np.float32))
+
+
+def _map_points(path: Path) -> MapPoints:
+    """Read a file of positions on the map."""
+    with np.load(path) as arrays:
+        return MapPoints(arrays["rows"], arrays["points"].astype(np.float32))
 
 
 def _metrics(path: Path) -> list[dict[str, Any]]:

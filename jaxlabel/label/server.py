@@ -18,7 +18,8 @@ from jaxlabel.errors import BudgetExceeded, JaxlabelError, StoreError, UsageErro
 from jaxlabel.label import agreement, export, views
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.names import similar_name
-from jaxlabel.label.project import PAGE, picture
+from jaxlabel.label.pictures import picture
+from jaxlabel.label.project import PAGE
 from jaxlabel.label.status import status
 from jaxlabel.label.trainer import Trainer
 from jaxlabel.oracle.prices import total_price
@@ -227,11 +228,11 @@ def _check_budget(desk: Desk, items: list[str], finished: bool) -> None:
       UsageError: the labels cost more than what is left of the budget.
     """
     account = desk.project.store.account(desk.project.account)
-    standing = desk.standing(fresh=True)
-    known = standing.bought if finished else standing.labels
+    snapshot = desk.snapshot(fresh=True)
+    known = snapshot.bought if finished else snapshot.labels
     new = [item for item in items if item not in known]
     price = total_price(desk.project.store, desk.project.label_set, new)
-    left = account.budget - account.spent if finished else desk.money_left(standing)
+    left = account.budget - account.spent if finished else desk.money_left(snapshot)
     if price > left:
         cost = "" if price == len(new) else f", which cost {price:g}"
         raise UsageError(

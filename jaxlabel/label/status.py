@@ -24,37 +24,37 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
       trainer: what the training process is doing.
       person: the name of the person who uses the page.
     """
-    project, standing = desk.project, desk.standing()
+    project, snapshot = desk.project, desk.snapshot()
     names = project.store.classes(project.label_set)
     account = project.store.account(project.account)
-    counts = Counter(standing.labels.values())
+    counts = Counter(snapshot.labels.values())
     batch = desk.batch()
-    done = sum(q.item in standing.labels or q.item in standing.refused for q in batch)
-    mine = [v for v in standing.votes if v.person == person]
+    done = sum(q.item in snapshot.labels or q.item in snapshot.refused for q in batch)
+    mine = [v for v in snapshot.votes if v.person == person]
     times = counted(v.seconds for v in mine)
-    waiting = sum(item not in standing.bought for item in standing.labels)
+    waiting = sum(item not in snapshot.bought for item in snapshot.labels)
     return {
         "classes": [{"name": name, "count": counts[name]} for name in names],
         "money": {
             "budget": account.budget if np.isfinite(account.budget) else None,
             "spent": account.spent,
             "waiting": waiting,
-            "left": desk.money_left(standing) if np.isfinite(account.budget) else None,
+            "left": desk.money_left(snapshot) if np.isfinite(account.budget) else None,
         },
         "time": {
             "minutes": project.settings.minutes,
-            "used": sum(counted(v.seconds for v in standing.votes)) / 60,
+            "used": sum(counted(v.seconds for v in snapshot.votes)) / 60,
         },
         "batch": {"done": done, "total": len(batch)},
-        "ahead": len(desk.ahead_answered(standing)),
-        "labels": len(standing.labels),
-        "not_sure": len(standing.refused),
+        "ahead": len(desk.ahead_answered(snapshot)),
+        "labels": len(snapshot.labels),
+        "not_sure": len(snapshot.refused),
         "seconds_per_label": float(np.median(times)) if times else None,
         "last": [
-            {"item": v.item, "class_name": v.class_name, "locked": v.item in standing.bought}
+            {"item": v.item, "class_name": v.class_name, "locked": v.item in snapshot.bought}
             for v in mine[: -LAST - 1 : -1]
         ],
-        "undo": bool(mine) and mine[-1].item not in standing.bought,
+        "undo": bool(mine) and mine[-1].item not in snapshot.bought,
         "trainer": trainer._asdict(),
         "accuracy": accuracy(records),
         "curve": curve(records),

@@ -11,7 +11,7 @@ import numpy as np
 from jaxlabel.errors import UsageError
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.features import kmeans, neighbours
-from jaxlabel.label.records import Pool, Records
+from jaxlabel.label.records import MapPoints, Pool, Records
 
 CLUSTERS = 24
 ON_MAP = 3000
@@ -21,9 +21,9 @@ ALIKE = 1e-3  # squared distance of features below which pictures are near dupli
 
 def is_audit(desk: Desk, item: str) -> bool:
     """Return True if a picture is still to be labelled for an audit (an accuracy estimate)."""
-    standing = desk.standing()
+    snapshot = desk.snapshot()
     return any(
-        q.item == item and q.purpose == "certify" and q.item not in standing.labels
+        q.item == item and q.purpose == "certify" and q.item not in snapshot.labels
         for q in desk.batch()
     )
 
@@ -47,10 +47,10 @@ def open_rows(desk: Desk) -> np.ndarray:
     These are the pictures without a label or an answer "not sure". Pictures of an audit (an
     estimate of the accuracy) are left out, because each is labelled alone.
     """
-    standing = desk.standing()
+    snapshot = desk.snapshot()
     audit = {q.item for q in desk.batch() if q.purpose == "certify"}
-    voted = {v.item for v in standing.votes}
-    taken = audit | voted | set(standing.labels)
+    voted = {v.item for v in snapshot.votes}
+    taken = audit | voted | set(snapshot.labels)
     return np.array([r for i, r in desk.project.rows.items() if i not in taken], int)
 
 
@@ -79,8 +79,8 @@ def help_with(desk: Desk, records: Records, item: str) -> dict[str, Any]:
         no such picture.
     """
     refuse_audit(desk, item)
-    project, standing = desk.project, desk.standing()
-    labelled = {project.rows[i]: name for i, name in standing.labels.items() if i in project.rows}
+    project, snapshot = desk.project, desk.snapshot()
+    labelled = {project.rows[i]: name for i, name in snapshot.labels.items() if i in project.rows}
     rows = np.array(sorted(labelled), int)
     found = neighbours(project.features, project.rows[item], NEAR, rows)
     away = np.square(project.features - project.features[project.rows[item]]).sum(axis=1)
@@ -168,13 +168,13 @@ def review(desk: Desk, records: Records, class_name: str, start: int, count: int
       start: the number of pictures to leave out at the start.
       count: the largest number of pictures.
     """
-    pool, project, standing = records.pool(), desk.project, desk.standing()
+    pool, project, snapshot = records.pool(), desk.project, desk.snapshot()
     names = project.store.classes(project.label_set)
     if pool is None or pool.probabilities.shape[1] > len(names):
         return {"classes": [], "items": [], "total": 0}
     guessed, sure = pool.probabilities.argmax(axis=1), pool.probabilities.max(axis=1)
     audit = {q.item for q in desk.batch() if q.purpose == "certify"}
-    hidden = {project.rows[i] for i in audit if i not in standing.labels}
+    hidden = {project.rows[i] for i in audit if i not in snapshot.labels}
     places = np.flatnonzero(~np.isin(pool.rows, list(hidden)))
     wanted = names.index(class_name) if class_name in names else 0
     mine = places[guessed[places] == wanted]
@@ -182,10 +182,10 @@ def review(desk: Desk, records: Records, class_name: str, start: int, count: int
     items = []
     for place in mine[start : start + count]:
         item = project.items[pool.rows[place]]
-        label = standing.labels.get(item)
+        label = snapshot.labels.get(item)
         items.append({
             "item": item, "probability": float(sure[place]), "label": label,
-            "locked": item in standing.bought,
+            "locked": item in snapshot.bought,
         })  # fmt: skip
     sizes = np.bincount(guessed[places], minlength=len(names))
     shown = [{"name": n, "count": int(sizes[k])} for k, n in enumerate(names)]
@@ -196,25 +196,23 @@ def review(desk: Desk, records: Records, class_name: str, start: int, count: int
 def overview(desk: Desk, records: Records) -> dict[str, Any]:
     """Return the points of a map of the pictures, with their labelled or predicted class.
 
-    The map has all labelled pictures and a random choice of 3,000 pictures. Its axes are the first
-    two principal components of the pictures' gradient and colour features.
+    The map has the labelled pictures and a random choice of 3,000 pictures. Its axes are the first
+    two principal components of the features of the run's newest encoder. Before the first round
+    they are those of the pictures' gradient and colour features.
     """
-    project, standing, pool = desk.project, desk.standing(), records.pool()
+    project, snapshot, pool = desk.project, desk.snapshot(), records.pool()
     names = project.store.classes(project.label_set)
     kinds = np.full(len(project.items), -1)
     if pool is not None and pool.probabilities.shape[1] <= len(names):
         kinds[pool.rows] = pool.probabilities.argmax(axis=1)
-    labelled = {project.rows[i] for i in standing.labels if i in project.rows}
-    for item, name in standing.labels.items():
+    labelled = {project.rows[i] for i in snapshot.labels if i in project.rows}
+    for item, name in snapshot.labels.items():
         if item in project.rows:
             kinds[project.rows[item]] = names.index(name)
-    generator = np.random.default_rng(0)
-    rows = np.union1d(
-        generator.permutation(len(project.items))[:ON_MAP], np.array(sorted(labelled), int)
-    ).astype(int)
-    points = project.features[rows][:, :2]
-    if points.shape[1] < 2:
-        points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
+    placed = records.map_points() or _gradient_map(desk)
+    sample = np.random.default_rng(0).permutation(len(placed.rows))[:ON_MAP]
+    shown = np.union1d(sample, np.flatnonzero(np.isin(placed.rows, list(labelled))))
+    rows, points = placed.rows[shown], placed.points[shown]
     low, high = points.min(axis=0), points.max(axis=0)
     points = (points - low) / np.maximum(high - low, 1e-9)
     return {
@@ -225,3 +223,10 @@ def overview(desk: Desk, records: Records) -> dict[str, Any]:
             for r, p in zip(rows, points, strict=True)
         ],
     }  # fmt: skip
+
+
+def _gradient_map(desk: Desk) -> MapPoints:
+    """Return the positions of all pictures by their gradient and colour features."""
+    points = desk.project.features[:, :2]
+    missing = 2 - points.shape[1]
+    return MapPoints(np.arange(len(points)), np.pad(points, ((0, 0), (0, missing))))

@@ -167,6 +167,7 @@ def run(
             )
             pool = rounds.pool_predictions(context, state, labelled, pool_key)
             log.arrays("pool", rows=pool.rows, probabilities=pool.predictions.probabilities)
+            log.arrays("pool_map", rows=pool.rows, points=pool.map_points())
             log.scalars(
                 "rounds",
                 number,

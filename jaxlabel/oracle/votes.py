@@ -5,6 +5,7 @@ that a run can buy is derived from an image's votes in the same transaction. A l
 has bought never changes.
 """
 
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -61,10 +62,18 @@ class Rule(NamedTuple):
     Attributes:
       needed: how many people must name a class before the image gets a label.
       arbiter: the name of a person whose vote alone decides; an empty string if there is none.
+      share: the share of the images for which `needed` holds, a fraction. One person labels each of
+        the other images. An image's id decides which images these are, so they stay the same.
     """
 
     needed: int = 1
     arbiter: str = ""
+    share: float = 1.0
+
+    def num_needed(self, item: str) -> int:
+        """Return how many people must name a class before the image `item` gets a label."""
+        sampled = zlib.crc32(item.encode()) < self.share * 2**32
+        return self.needed if sampled else 1
 
 
 def vote(
@@ -189,7 +198,7 @@ def _decide(connection: sa.Connection, key: int, item: str, rule: Rule) -> None:
         .where(votes.c.label_set_id == key, votes.c.item == item, votes.c.class_name != NOT_SURE)
     )
     given = {row.person: row.class_name for row in connection.execute(query)}
-    winner = winning_class(given, rule)
+    winner = winning_class(given, rule._replace(needed=rule.num_needed(item)))
     here = labels.c.label_set_id == key, labels.c.item == item
     if winner is None:
         connection.execute(sa.delete(labels).where(*here))

@@ -1,17 +1,31 @@
 """The whole way in a browser: questions, keys, a kill, rounds, the results; accessibility."""
 
+import contextlib
+import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import uvicorn
 from PIL import Image
+
+from jaxlabel.label.desk import Desk
+from jaxlabel.label.guard import Guard, Keys
+from jaxlabel.label.project import begin
+from jaxlabel.label.server import make_app
+from jaxlabel.label.trainer import Trainer
+from jaxlabel.methods import active
+from jaxlabel.oracle import LabelStore
+from jaxlabel.oracle.votes import Rule
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -24,6 +38,10 @@ FLAGS = ("--no_browser", "--config.preset=tiny", "--config.image_size=8", "--bud
          "--config.confidence=0.5", "--config.audit_share=0.3", "--config.round_steps=4",
          "--config.steps=8", "--config.refine_steps=4", "--config.refinements=0",
          "--config.graph_targets=0")  # fmt: skip
+SHOWS = "item => document.querySelector('#picture').dataset.item === item"
+LEFT = "item => document.querySelector('#picture').dataset.item !== item"
+UNDO = """item => fetch('/api/undo', {method: 'POST', body: JSON.stringify({item}),
+  headers: {'content-type': 'application/json'}})"""
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +133,7 @@ def label(tab, name):
         tab.keyboard.press("n")
         tab.fill("#new-name", name)
         tab.keyboard.press("Enter")
-    tab.wait_for_function("b => document.querySelector('#picture').dataset.item !== b", arg=before)
+    tab.wait_for_function(LEFT, arg=before)
     return before
 
 
@@ -125,14 +143,69 @@ def labels(tab):
     return found["status"]["labels"]
 
 
-def test_the_whole_way(page, tab, capfd):
+@contextlib.contextmanager
+def served(folder, workdir, rule):
+    """Serve the page from this process, without training; give its address and its desk."""
+    settings = active.Config(data=f"folder:{folder}", image_size=8, budget=20, initial_labels=9)
+    project = begin(settings, workdir)
+    desk = Desk(project, rule)
+    app = make_app(desk, Trainer(project, desk.ready, desk.chosen))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        guard = Guard(app, Keys("token", "cookie"), "127.0.0.1", port)
+        server = uvicorn.Server(uvicorn.Config(guard, log_level="warning", lifespan="off"))
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{port}", desk
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def eventually(view, holds):
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end, view.inner_text("#alert")
+        view.wait_for_timeout(30)
+
+
+def swipe(context, view, across):
+    """Move a finger over the picture by `across` pixels to the right (or to the left)."""
+    box, session = view.locator("#frame").bounding_box(), context.new_cdp_session(view)
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    points = [("touchStart", x), ("touchMove", x + across / 2), ("touchMove", x + across)]
+    for kind, place in points:
+        touch = {"type": kind, "touchPoints": [{"x": place, "y": y}]}
+        session.send("Input.dispatchTouchEvent", touch)
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def drag(view, first, last):
+    first.hover()
+    view.mouse.down()
+    box = last.bounding_box()
+    view.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=10)
+    view.mouse.up()
+    view.wait_for_timeout(20)
+
+
+def pressed(view):
+    """The numbers of the chosen tiles."""
+    return view.eval_on_selector_all(
+        "#picker .tiles button",
+        "all => all.flatMap((b, n) => b.getAttribute('aria-pressed') === 'true' ? [n] : [])",
+    )
+
+
+def test_keys_label_undo_and_name_classes(page, tab):
     known = truth(tab)
     for _ in range(4):
         label(tab, known[shown(tab)])
     # undo shows the same picture again
     last = label(tab, known[shown(tab)])
     tab.keyboard.press("Backspace")
-    tab.wait_for_function("b => document.querySelector('#picture').dataset.item === b", arg=last)
+    tab.wait_for_function(SHOWS, arg=last)
     # a name that is nearly the same is offered as the one that is there
     existing = known[last]
     if existing in classes(tab):
@@ -144,14 +217,101 @@ def test_the_whole_way(page, tab, capfd):
     # not sure is stored, and never a class
     unsure = shown(tab)
     tab.keyboard.press("Space")
-    tab.wait_for_function("b => document.querySelector('#picture').dataset.item !== b", arg=unsure)
+    tab.wait_for_function(LEFT, arg=unsure)
     tab.wait_for_function("() => document.querySelector('.side').innerText.includes('Not sure')")
     # a hint comes only after a key press
     assert not tab.is_visible("#hints")
     tab.keyboard.press("s")
     tab.wait_for_selector("#hints", state="visible")
-    # the page is killed while answers are given; what was answered is there, and the tab goes on
     tab.wait_for_load_state("networkidle")
+
+
+def test_a_finger_swipes_for_another_picture_and_for_undo(page, browser):
+    context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True)
+    view = context.new_page()
+    view.goto(page.url)
+    first = shown(view)
+    swipe(context, view, -150)
+    view.wait_for_function(LEFT, arg=first)
+    second, before = shown(view), labels(view)
+    swipe(context, view, -20)  # too short
+    assert shown(view) == second
+    view.tap("#classes button")
+    view.wait_for_function(LEFT, arg=second)
+    eventually(view, lambda: labels(view) == before + 1)
+    swipe(context, view, 150)
+    view.wait_for_function(SHOWS, arg=second)
+    eventually(view, lambda: labels(view) == before)
+    context.close()
+
+
+def test_tiles_are_chosen_by_range_by_drag_and_all_but_some(page, tab):
+    view = tab.context.new_page()
+    view.goto(f"{page.url.split('/?')[0]}/grid")
+    view.click("#groups button")
+    tiles = view.locator("#picker .tiles button")
+    tiles.first.wait_for()
+    total = tiles.count()
+    tiles.nth(1).click()
+    tiles.nth(4).click(modifiers=["Shift"])
+    assert pressed(view) == [1, 2, 3, 4]
+    drag(view, tiles.nth(6), tiles.nth(8))
+    assert pressed(view) == [1, 2, 3, 4, 6, 7, 8]
+    drag(view, tiles.nth(8), tiles.nth(7))  # a drag that begins on a chosen tile unchooses
+    assert pressed(view) == [1, 2, 3, 4, 6]
+    view.click("text=All others")
+    assert pressed(view) == sorted(set(range(total)) - {1, 2, 3, 4, 6})
+    # one key labels what is chosen, and the answers can be taken back
+    view.click("text=None")
+    tiles.nth(0).click()
+    tiles.nth(2).click()
+    assert view.inner_text(".dock p").startswith("2 chosen")
+    chosen = [tiles.nth(n).get_attribute("data-item") for n in (0, 2)]
+    before = labels(view)
+    view.keyboard.press("1")
+    eventually(view, lambda: labels(view) == before + 2)
+    assert tiles.count() == total - 2
+    for item in chosen:
+        view.evaluate(UNDO, item)
+    assert labels(view) == before
+    view.close()
+
+
+def test_two_people_label_and_a_third_decides(digits, browser, tmp_path):
+    with served(digits, tmp_path / "run", Rule(needed=2)) as (url, desk):
+        context = browser.new_context()
+        context.request.get(f"{url}/?token=token")  # sets the cookie
+        ann, bob, chief = (context.new_page() for _ in range(3))
+        ann.goto(f"{url}/?as=ann")
+        shown(ann)  # eight of the nine pictures are reserved for ann now
+        bob.goto(f"{url}/?as=bob")
+        item, other = label(ann, "kind 0"), label(bob, "kind 1")
+        assert item != other and desk.snapshot().labels == {}  # one vote makes no label
+        bob.reload()
+        bob.wait_for_function(SHOWS, arg=item)
+        label(bob, "kind 1")
+        ann.reload()
+        while label(ann, "kind 1") != other:
+            pass
+        eventually(ann, lambda: desk.snapshot().labels == {other: "kind 1"})  # the other differs
+        chief.goto(f"{url}/people?as=chief")
+        chief.wait_for_selector("#differ li img")
+        assert "ann: kind 0, bob: kind 1" in chief.inner_text("#differ")
+        # they agree on one of two; by chance on (1/2 of ann's, all of bob's) kind 1: one of two
+        assert "0.00 (Cohen's kappa" in chief.inner_text("#people")
+        chief.click("#differ button:has-text('kind 0')")
+        eventually(chief, lambda: desk.snapshot().labels.get(item) == "kind 0")
+        assert [v.person for v in desk.snapshot().votes if v.item == item] == [
+            "ann",
+            "bob",
+            "chief",
+        ]
+        context.close()
+
+
+def test_a_kill_the_rounds_the_audit_and_the_end(page, tab):
+    known = truth(tab)
+    # the page is killed while answers are given; what was answered is there, and the tab goes on
     before = labels(tab)
     page.end(signal.SIGKILL)
     label(tab, known[shown(tab)])  # is sent again until the page is there
@@ -166,22 +326,35 @@ def test_the_whole_way(page, tab, capfd):
     for child in Path(f"/proc/{page.process.pid}/task").glob("*/children"):
         for number in child.read_text().split():
             os.kill(int(number), signal.SIGKILL)
-    # the rounds, the audit and the end
-    end = time.monotonic() + 200
+    # the rounds, the audit and the end; nobody can tell what the audit's first picture shows
+    end, unsure = time.monotonic() + 200, ""
     while tab.evaluate("fetch('/api/state').then((f) => f.json())")["status"]["trainer"][
         "name"
     ] not in ("done", "failed"):
         assert time.monotonic() < end, (page.workdir / "page.log").read_text()[-600:]
         if tab.get_attribute("#picture", "data-item"):
-            if tab.is_visible("#purpose") and "certificate" in tab.inner_text("#purpose"):
+            audit = tab.is_visible("#purpose") and "certificate" in tab.inner_text("#purpose")
+            if audit:
                 assert tab.is_disabled("#hint") and tab.is_disabled("#alike")
-            label(tab, known[shown(tab)])
+            if audit and not unsure:
+                unsure = shown(tab)
+                tab.keyboard.press("Space")
+                tab.wait_for_function(LEFT, arg=unsure)
+            else:
+                label(tab, known[shown(tab)])
         else:
             tab.wait_for_timeout(200)
     assert (page.workdir / "result.json").exists(), (page.workdir / "page.log").read_text()[-600:]
     tab.wait_for_function("() => document.querySelector('#run').textContent.includes('finished')")
     status = tab.evaluate("fetch('/api/state').then((f) => f.json())")["status"]
     assert status["money"]["spent"] <= 34
+    # the audit counts that picture as wrong, and nobody pays for it
+    lines = [json.loads(line) for line in (page.workdir / "metrics.jsonl").read_text().splitlines()]
+    result = json.loads((page.workdir / "result.json").read_text())
+    audited = sum(line["labels"] for line in lines if line["phase"] == "audit")
+    assert unsure and audited == result["labels_to_certify"] + 1
+    store = LabelStore(f"sqlite:///{page.workdir / 'labels.db'}")
+    assert unsure not in {row.item for row in store.ledger(store.accounts()[0].name)}
     assert tab.faults == [] and tab.elsewhere == []
 
 

@@ -145,7 +145,7 @@ def test_hostile_input_is_refused_or_text(project):
     assert shown["status"]["classes"] == [{"name": script, "count": 1}]
     assert "<script>alert" not in inside.get("/").text
     assert "/" not in export.folder_name("../a/b") and export.folder_name("..")[0] != "."
-    assert desk.standing(fresh=True).labels == {first: script}
+    assert desk.snapshot(fresh=True).labels == {first: script}
 
 
 def test_a_picture_comes_from_its_own_file(project, pictures):
@@ -258,7 +258,7 @@ def test_many_at_once_never_cost_more_than_is_left(project):
     inside, _, desk = clients(project)
     group = [project.items[row] for row in range(21)]
     assert say(inside, group, "cat").status_code == 400
-    assert desk.standing(fresh=True).labels == {}
+    assert desk.snapshot(fresh=True).labels == {}
     assert say(inside, group[:20], "cat").json()["status"]["money"]["left"] == 0
 
 
@@ -279,19 +279,51 @@ def test_with_a_certificate_wanted_nothing_is_labelled_ahead(project):
         desk.ask_near(project.items[0])
 
 
+def test_what_no_later_round_would_buy_is_not_asked_ahead(project):
+    inside, _, desk = clients(project)
+    others = [item for item in project.rows if project.rows[item] not in project.first][:8]
+    ahead = {q.item for q in desk.upcoming("me", 30) if q.source == "ahead"}
+    assert len(ahead) == 2  # half of the 4 labels that the next round, of 9 or 10, adds
+    say(inside, [project.items[row] for row in project.first] + others, "cat")
+    project.store.buy(project.account, others, purpose="train", round=1, asked_by="test")
+    desk.refresh([])
+    assert desk.upcoming("me", 30) == []  # the next round reaches 1.6 * 14 labels: the budget's 20
+    with pytest.raises(UsageError, match="no room"):
+        desk.ask_near(others[0])
+
+
 def test_votes_of_several_people(project):
     inside, _, desk = clients(project, Rule(2, "chief"))
     item = asked(inside)[0]
     say(inside, item, "cat", "ann")
-    assert desk.standing(fresh=True).labels == {}
+    assert desk.snapshot(fresh=True).labels == {}
     say(inside, item, "dog", "bob")
-    assert desk.standing(fresh=True).labels == {}
+    assert desk.snapshot(fresh=True).labels == {}
     found = inside.get("/api/people").json()
     assert found["disagreements"][0]["votes"] == {"ann": "cat", "bob": "dog"}
     say(inside, item, "dog", "chief")
-    assert desk.standing(fresh=True).labels == {item: "dog"}
+    assert desk.snapshot(fresh=True).labels == {item: "dog"}
     assert winning_class({"a": "x", "b": "y"}, Rule(2)) is None
     assert winning_class({"a": "x", "b": "y", "c": "y"}, Rule(2)) == "y"
+
+
+def test_votes_on_a_share_of_the_pictures(project):
+    rule = Rule(2, share=0.5)
+    needed = {item: rule.num_needed(item) for item in project.items}
+    assert 10 <= sum(count == 2 for count in needed.values()) <= 30  # of 41 pictures
+    assert {Rule(2).num_needed(item) for item in needed} == {2}
+    assert {Rule(2, share=0.0).num_needed(item) for item in needed} == {1}
+    inside, _, desk = clients(project, rule)
+    some = list(needed)[:6]
+    for item in some:
+        say(inside, item, "cat", "ann")
+    alone = {item for item in some if needed[item] == 1}
+    assert 0 < len(alone) < 6
+    assert desk.snapshot(fresh=True).labels.keys() == alone
+    assert inside.get("/api/people").json()["shared"] == 0
+    for share in ("1.5", "-1", "nan", "half"):
+        with pytest.raises(UsageError, match="votes_share"):
+            command.label(None, None, command.Options(votes_share=share))
 
 
 def test_kappas_are_those_of_the_books():
@@ -323,6 +355,19 @@ def test_cheap_features_tell_stripes_apart_and_cover_all_kinds():
     assert not set(more) & set(asked)
     near = features.neighbours(found, 0, 10, np.arange(60))
     assert {int(row) % 3 for row in near} == {0} and 0 not in near
+
+
+def test_the_map_uses_the_features_of_the_run(project):
+    inside, _, _ = clients(project)
+    assert len(inside.get("/api/map").json()["points"]) == 41
+    rows = np.array([3, 5, 8])
+    points = np.array([[0.0, 1.0], [4.0, 1.0], [1.0, 3.0]])
+    (project.workdir / "artifacts").mkdir(exist_ok=True)
+    np.savez(project.workdir / "artifacts" / "pool_map.npz", rows=rows, points=points)
+    shown = inside.get("/api/map").json()["points"]
+    assert [(p["item"], p["x"], p["y"]) for p in shown] == [
+        (project.items[3], 0, 0), (project.items[5], 1, 0), (project.items[8], 0.25, 1)
+    ]  # fmt: skip
 
 
 def test_export_holds_every_picture(project, tmp_path):

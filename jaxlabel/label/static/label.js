@@ -12,7 +12,12 @@ const later = new Set(); // items that the person has put off
 const fetched = new Map(); // images loaded in advance, by item
 
 const image = byId("picture");
-image.addEventListener("load", () => image.classList.toggle("tiny", image.naturalWidth < 128));
+const original = byId("original"); // a small picture at its own size, which the eye reads more easily
+image.addEventListener("load", () => {
+  image.classList.toggle("tiny", image.naturalWidth < 128);
+  original.hidden = image.hidden || Math.max(image.naturalWidth, image.naturalHeight) > 64;
+  if (!original.hidden) original.src = image.src;
+});
 
 function prefetch() {
   for (const { item } of queue.slice(0, 5)) {
@@ -34,6 +39,7 @@ function show() {
   for (const button of document.querySelectorAll(".suggested")) button.classList.remove("suggested");
   byId("frame").classList.remove("zoomed");
   image.hidden = !next;
+  if (!next) original.hidden = true;
   byId("waiting").hidden = Boolean(next);
   const audit = Boolean(next) && next.purpose === "certify";
   for (const id of ["hint", "alike"]) byId(id).disabled = !next || audit;
@@ -66,7 +72,7 @@ function draw() {
   const { done, total } = status.batch;
   const n = Math.min(done + pending.size + 1, total);
   const ahead = shown && shown.source === "ahead";
-  byId("place").textContent = !shown ? "" : ahead ? "Extra picture while the training runs" : `Picture ${n} of ${total}`;
+  byId("place").textContent = !shown ? "" : ahead ? "While the training runs" : `Picture ${n} of ${total}`;
   byId("progress").max = Math.max(total, 1);
   byId("progress").value = Math.min(done + pending.size, total);
   byId("undo").disabled = !status.undo && !pending.size;

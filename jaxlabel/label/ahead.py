@@ -1,0 +1,153 @@
+"""Choose pictures that people may label before the run asks for them ("ahead")."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxlabel import files
+from jaxlabel.errors import UsageError
+from jaxlabel.experiment.account import ASKED
+from jaxlabel.label.features import cover, neighbours
+from jaxlabel.label.project import Project
+from jaxlabel.label.questions import Question
+from jaxlabel.label.records import Records
+from jaxlabel.label.snapshot import Snapshot
+
+AHEAD = 16  # the number of pictures chosen at a time to be labelled ahead
+
+
+class Ahead:
+    """Chooses pictures to be labelled while the run trains, whose labels its next round will use.
+
+    It is used by one thread at a time.
+
+    Args:
+      project: the run and its pictures.
+      records: the reader of the files that the run writes.
+    """
+
+    def __init__(self, project: Project, records: Records):
+        self._project, self._records = project, records
+        self._chosen: list[int] = []
+        self._wanted: list[int] = []  # rows that a person has chosen on the map, to be asked next
+
+    @property
+    def allowed(self) -> bool:
+        """Return True if people may label pictures that the run has not asked for.
+
+        This holds until the run is finished, if its recipe has the setting `initial_labels` and no
+        accuracy target is set. A run that certifies an accuracy chooses all its pictures itself, so
+        that it stops exactly as `jaxlabel train` would.
+        """
+        settings = self._project.settings
+        done = (self._project.workdir / "result.json").exists()
+        takes = hasattr(settings, "initial_labels") and not getattr(settings, "target", 0)
+        return takes and not done
+
+    def items(self, snapshot: Snapshot, batch: Sequence[Question], left: float) -> list[str]:
+        """Return the items that people may label before the run asks for them.
+
+        First come pictures that a person chose on the map, then pictures typical of clusters in
+        which nothing is labelled.
+
+        Args:
+          snapshot: the answers and labels that there are.
+          batch: the questions of the run.
+          left: what remains of the budget; pictures with a higher price are left out.
+        """
+        project = self._project
+        count = self._room(snapshot, batch)
+        if not self.allowed or count < 1:
+            return []
+        rows = [r for r in self._wanted + self._chosen if snapshot.is_open(project.items[r])]
+        if not rows:
+            asked = {q.item for q in batch} | {v.item for v in snapshot.votes}
+            known = np.array(sorted(project.rows[i] for i in asked if i in project.rows), int)
+            seed = project.settings.seed + 1 + len(known)
+            found = cover(
+                project.features, min(AHEAD, count), known, self._excluded(left), seed=seed
+            )  # fmt: skip
+            rows = [int(row) for row in found]
+            self._chosen += rows
+        return [project.items[row] for row in rows[:count]]
+
+    def answered(self, snapshot: Snapshot, batch: Sequence[Question]) -> list[int]:
+        """Return the rows (indices) of pictures that people labelled before the run asked for them.
+
+        Pictures whose label has been bought since are left out.
+
+        Args:
+          snapshot: the answers and labels that there are.
+          batch: the questions of the run.
+        """
+        project = self._project
+        asked = files.read_json(project.workdir / ASKED) or {}
+        known = set(asked) | {project.items[row] for row in project.first}
+        known |= {q.item for q in batch} | snapshot.bought.keys()
+        return [project.rows[i] for i in snapshot.labels if i in project.rows and i not in known]
+
+    def ask_near(
+        self, item: str, count: int, snapshot: Snapshot, batch: Sequence[Question]
+    ) -> int:  # fmt: skip
+        """Queue the pictures most similar to `item` for labelling, and return their number.
+
+        Args:
+          item: the id of the picture.
+          count: the largest number of pictures.
+          snapshot: the answers and labels that there are.
+          batch: the questions of the run.
+
+        Raises:
+          UsageError: the run takes only pictures that it has chosen itself, it is finished, or no
+            later round would buy the labels.
+        """
+        if not self.allowed:
+            raise UsageError("this run takes no extra pictures: it certifies, or is finished")
+        count = min(count, self._room(snapshot, batch))
+        if count < 1:
+            raise UsageError("there is no room for extra pictures now: the run chooses the next "
+                             "ones itself")  # fmt: skip
+        project = self._project
+        taken = {v.item for v in snapshot.votes} | {q.item for q in batch}
+        known = [project.rows[i] for i in taken if i in project.rows]
+        free = np.setdiff1d(np.fromiter(project.rows.values(), int), np.array(known, int))
+        near = neighbours(project.features, project.rows[item], count, free)
+        self._wanted = [*map(int, near), *self._wanted]
+        return len(near)
+
+    def ask_again(self, item: str) -> None:
+        """Queue a picture whose answer was taken back and for which the run does not wait."""
+        row = self._project.rows.get(item)
+        if row is not None and row not in self._chosen:
+            self._wanted.append(row)
+
+    def _excluded(self, left: float) -> np.ndarray:
+        """Return the rows (indices) of pictures that people should not label unless the run asks.
+
+        These are copies of other pictures, pictures whose label costs more than `left`, and all but
+        the quarter of the pictures for which the newest model has the lowest confidence. Without a
+        model the confidence does not matter.
+        """
+        project, pool = self._project, self._records.pool()
+        excluded = np.union1d(project.duplicates(), np.flatnonzero(project.prices() > left))
+        if pool is None:
+            return excluded
+        sure = pool.probabilities.max(axis=1)
+        kept = pool.rows[np.argsort(sure, kind="stable")[: max(AHEAD, len(sure) // 4)]]
+        return np.union1d(excluded, np.setdiff1d(np.arange(len(project.items)), kept))
+
+    def _room(self, snapshot: Snapshot, batch: Sequence[Question]) -> int:
+        """Return how many more pictures people may label before the run asks for them.
+
+        At most half of the labels that the round after the next one adds are given ahead, because
+        the run may have chosen the pictures of the next round already. Near the end of the budget
+        the number is 0, because no later round would buy the labels.
+        """
+        settings = self._project.settings
+        growth = getattr(settings, "growth", 1.5)
+        asked = files.read_json(self._project.workdir / ASKED) or {}
+        known = set(asked) | {self._project.items[row] for row in self._project.first}
+        # the run does not ask for what was labelled ahead: it is known when it is bought
+        next_round = growth * max(len(known | snapshot.bought.keys()), 1)
+        most = min((growth - 1) * next_round / 2, settings.budget - next_round)
+        return int(max(0, most)) - len(self.answered(snapshot, batch))
