@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxlabel.label.project import Project
 
+# Picture formats that every browser shows; other formats are sent as PNG.
 FOR_BROWSERS = (".png", ".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".bmp")
 
 

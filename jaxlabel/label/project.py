@@ -24,7 +24,6 @@ from jaxlabel.oracle.prices import set_prices
 from jaxlabel.runlog import dataset_snapshot
 from jaxlabel.runlog import workdir as workdirs
 
-# Picture formats that every browser shows; other formats are sent as PNG.
 PAGE = "page"  # the folder of the page's files in the work directory
 PATIENCE = 15.0  # seconds to wait until the child process of a killed page has ended
 
