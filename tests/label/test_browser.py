@@ -327,7 +327,7 @@ def test_a_kill_the_rounds_the_audit_and_the_end(page, tab):
         for number in child.read_text().split():
             os.kill(int(number), signal.SIGKILL)
     # the rounds, the audit and the end; nobody can tell what the audit's first picture shows
-    end, unsure = time.monotonic() + 200, ""
+    end, unsure = time.monotonic() + 600, ""
     while tab.evaluate("fetch('/api/state').then((f) => f.json())")["status"]["trainer"][
         "name"
     ] not in ("done", "failed"):
