@@ -9,7 +9,7 @@ from jaxlabel.oracle.person import read_rows
 from jaxlabel.report.run import Run
 from jaxlabel.report.sections import thumbnails
 
-FILE = "questions.csv"  # questions and answers; the pictures are in the folder `questions` beside it
+FILE = "questions.csv"  # questions and answers; the folder `questions` beside it has the pictures
 OPEN = "not answered yet"
 
 
