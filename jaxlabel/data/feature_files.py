@@ -1,6 +1,6 @@
 """Read feature vectors that another program computed, from NPY, NPZ and Parquet files.
 
-No labels are read: a column or an array of labels in the file is not opened.
+No labels are read: a column or an array of labels in the file is ignored.
 """
 
 import re
@@ -38,9 +38,9 @@ class FeatureFile(NamedTuple):
     """The feature vectors in a file.
 
     Attributes:
-      train: those of the training images. If the file does not tell the splits apart, also those of
-        the test images.
-      test: those of the test images; None if the file does not tell the splits apart.
+      train: the rows of the training images. If the file does not tell training and test images
+        apart, this has all rows of the file.
+      test: the rows of the test images; None if the file does not tell them apart.
     """
 
     train: Rows
@@ -150,8 +150,8 @@ def _read_parquet(file: Path) -> FeatureFile:
 def _vector_columns(file: Path, schema: Any) -> list[str]:
     """Return the names of the columns with features: one column of lists, or numbered columns.
 
-    Numbered columns are called 0, 1, 2 or f0, f1, f2 and so on, with any beginning. All other
-    columns are left out, so that a column of labels never becomes a feature.
+    Numbered columns are called 0, 1, 2 and so on, after any common prefix, as in f0, f1, f2. All
+    other columns are left out, so that a column of labels never becomes a feature.
 
     Raises:
       DataError: there are no such columns, or several columns of lists.

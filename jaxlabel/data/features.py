@@ -23,8 +23,8 @@ class Features(NamedTuple):
 
     Attributes:
       train: the feature vectors of the training images.
-      test: those of the test images; None if there are no test images or the file has no rows for
-        them.
+      test: the feature vectors of the test images; None if there are no test images, or the file
+        has no rows for them.
       notes: messages for the user: how rows were matched to images, and which were left out.
     """
 
@@ -124,8 +124,8 @@ def _row_of_each(
 ) -> tuple[Int[np.ndarray, "n"], int]:
     """Return the row that names each image (-1 for none), and how many rows name no image.
 
-    A name is the image's path or an end of it, such as "cat/1.png" for "pictures/cat/1.png". It may
-    also be a longer path that ends with the path under which jaxlabel was given the image.
+    A name is the image's path or the end of that path, such as "cat/1.png" for
+    "pictures/cat/1.png". It may also be a longer path that ends with an entry of `paths`.
 
     Args:
       location: the file, for error messages.
@@ -153,11 +153,11 @@ def _row_of_each(
 
 
 def _images_by_end(paths: Sequence[str], depths: set[int]) -> dict[str, list[int]]:
-    """Return the indices of the images whose absolute path ends with a text, by this text.
+    """Map the end of a path, such as "cat/1.png", to the indices of the images with that end.
 
     Args:
-      paths: the file of each image.
-      depths: the numbers of parts, such as 2 for "cat/1.png", that the texts have.
+      paths: the file of each image; the ends are those of its absolute path.
+      depths: the numbers of parts of the ends, such as 2 for "cat/1.png".
     """
     found: dict[str, list[int]] = {}
     for index, path in enumerate(paths):
@@ -167,7 +167,7 @@ def _images_by_end(paths: Sequence[str], depths: set[int]) -> dict[str, list[int
 
 
 def _ends(path: str, depths: Sequence[int] | set[int]) -> Iterator[str]:
-    """Yield the last parts of a path, as many as each of `depths` says."""
+    """Yield the last parts of a path, for each number of parts in `depths`."""
     parts = path.split("/")
     for depth in depths:
         if depth <= len(parts):

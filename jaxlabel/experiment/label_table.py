@@ -22,7 +22,7 @@ PROBED = 1000  # how many ids are looked up, without their labels, before the ru
 
 
 def open_answers(settings: RunConfig, dataset: Dataset, say: Callable[[str], None]) -> Answers:
-    """Open the table that the setting `labels` names, and return functions that ask it.
+    """Open the table that the setting `labels` names, and return functions that read its labels.
 
     Args:
       settings: the configuration of the run.
@@ -30,7 +30,7 @@ def open_answers(settings: RunConfig, dataset: Dataset, say: Callable[[str], Non
       say: a function that shows a message to the user.
 
     Raises:
-      UsageError: the setting is not valid, or the table has no row for the pictures.
+      UsageError: the setting is not valid, or the table has no row for any looked-up picture.
       StoreError: the database cannot be used.
     """
     from jaxlabel.oracle.table import has_rows, open_table
@@ -41,7 +41,7 @@ def open_answers(settings: RunConfig, dataset: Dataset, say: Callable[[str], Non
     def answer(store: LabelStore, dataset: Dataset, items: list[str]) -> None:
         _answer(table, id_of, store, dataset, items)
 
-    weakref.finalize(answer, table.close)  # when the run has ended
+    weakref.finalize(answer, table.close)  # closes the connection when the run has ended
     ids = picture_ids(settings.data, dataset, table.match)
     probed = [ids[i] for i in np.linspace(0, len(ids) - 1, min(PROBED, len(ids))).astype(int)]
     if not has_rows(table, probed):
@@ -67,8 +67,8 @@ def picture_ids(spec: str, dataset: Dataset, match: str) -> list[str]:
     Args:
       spec: the data set, such as "folder:DIR".
       dataset: the images.
-      match: "path" (the file's path relative to the folder, in the archive, or as a table of
-        pictures has it), "stem" (the file's name without folder and extension) or "number" (the
+      match: "path" (the file's path relative to the folder, inside the archive, or as written in
+        a table of pictures), "stem" (the file's name without folder and extension) or "number" (the
         position among the training pictures, from 0).
 
     Raises:

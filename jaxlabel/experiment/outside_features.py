@@ -1,9 +1,10 @@
 """Let a run work on feature vectors that another program computed, in place of the images.
 
 The networks of the recipes then take a feature vector as an image of one pixel: float32 arrays of
-shape (n, 1, 1, d). The features are centred and scaled by one number for all of them, so that their
-distances keep their ratios. The centre and the scale are saved with the run, for predictions on
-new images. Every output of such a run says that its features come from outside.
+shape (n, 1, 1, d). The mean vector is subtracted from the features, and all numbers are divided by
+one scale, so that the ratios between distances stay the same. The mean ("centre") and the scale are
+saved with the run, for predictions on new images. Every output of such a run says that its features
+come from outside.
 """
 
 from pathlib import Path
@@ -29,7 +30,7 @@ class Scaling(NamedTuple):
 
     Attributes:
       centre: the mean of the training images' features.
-      scale: the root mean square of their centred numbers.
+      scale: the root mean square of all numbers after the centre is subtracted.
       digest: a hash of all features, from `Features.digest`.
     """
 
@@ -39,7 +40,7 @@ class Scaling(NamedTuple):
 
 
 def kind_of(settings: RunConfig, dataset: Dataset) -> str:
-    """Return what the inputs of the networks show, which decides how they are changed at random.
+    """Return the kind of the networks' inputs, which decides how they are transformed at random.
 
     Args:
       settings: the settings of the run. A function of the user in `settings.kind` is kept.
@@ -51,7 +52,7 @@ def kind_of(settings: RunConfig, dataset: Dataset) -> str:
 
 
 def network_inputs(settings: RunConfig, dataset: Dataset, workdir: Path, log: Log) -> Dataset:
-    """Return a run's data set, with features from outside in place of the images if it has any.
+    """Return a run's data set; if the run has features from outside, they replace the images.
 
     Args:
       settings: the settings of the run, which name the file of features, if there is one.
@@ -85,7 +86,7 @@ def network_inputs(settings: RunConfig, dataset: Dataset, workdir: Path, log: Lo
 def inputs_of_finished_run(
     location: str, dataset: Dataset, workdir: Path, dimensions: int
 ) -> Dataset:
-    """Return images with their features in their place, scaled as those of a finished run were.
+    """Return a data set whose images are replaced by features, scaled as in a finished run.
 
     Args:
       location: the file with the features of the images.
@@ -105,7 +106,7 @@ def inputs_of_finished_run(
 
 
 def from_array(given: Any, workdir: Path, dimensions: int) -> Float[np.ndarray, "n 1 1 d"]:
-    """Return features in the form that the network of a finished run takes.
+    """Return features scaled and shaped as the network of a finished run takes them.
 
     Args:
       given: an array with a feature vector per row.

@@ -1,10 +1,10 @@
 """Limit a run to a number of minutes of a person's time (the setting `minutes`).
 
 Minutes are turned into labels by one rule: the minutes, divided by the mean time per label so far,
-are the number of labels that the run may buy in all. Before the first answer, a label counts
-FIRST_GUESS seconds. The time of a label is the time that people spent on answers since the purchase
-before it, "not sure" among them. A time over PAUSE seconds per answer is taken for a pause and not
-counted, like an answer without a known time: it counts as the mean of the others.
+are the number of labels that the run may buy in all. Before the first answer, a label counts as
+FIRST_GUESS seconds. The time of a purchase is the time of the answers for its labels, and of the
+"not sure" answers since the previous purchase. If an answer took more than PAUSE seconds, it is
+assumed to hold a pause and its time is unknown. Labels with unknown times are left out of the mean.
 """
 
 import math
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from jaxlabel.oracle import LabelStore
     from jaxlabel.oracle.votes import Vote
 
-FIRST_GUESS = 5.0  # seconds per label before there are answers
-PAUSE = 60.0  # seconds: an answer that took longer has a pause in it
+FIRST_GUESS = 5.0  # seconds per label, assumed before there are answers
+PAUSE = 60.0  # seconds; if an answer took longer, the person is assumed to have paused
 TIMES = "answer_times.json"  # in the work directory: the time of the labels of each purchase
 FROM_FILES = "file_times.json"  # in the work directory: the seconds of each answer from a file
 
 
 def labels_in(minutes: float, seconds: float, num_labels: int) -> float:
-    """Return how many labels people give in some minutes if they go on as fast as so far.
+    """Return how many labels people give in a number of minutes at their speed so far.
 
     >>> labels_in(30, seconds=400.0, num_labels=40)  # 10 s per label
     180.0
@@ -41,13 +41,13 @@ def labels_in(minutes: float, seconds: float, num_labels: int) -> float:
     Args:
       minutes: the minutes.
       seconds: the time that the labels so far took, in seconds.
-      num_labels: the number of labels with a known time; if 0, a label counts FIRST_GUESS seconds.
+      num_labels: the number of labels with a known time; if 0, a label takes FIRST_GUESS seconds.
     """
     return 60 * minutes / (seconds / num_labels if num_labels and seconds else FIRST_GUESS)
 
 
 def labels_left(minutes: float, votes: Sequence["Vote"], num_labels: int) -> float:
-    """Return how many labels people can still give in some minutes; infinity if `minutes` is 0.
+    """Return how many more labels people can give; infinity if `minutes` is 0.
 
     Args:
       minutes: the minutes for all labels; 0 for no limit.
@@ -62,7 +62,7 @@ def labels_left(minutes: float, votes: Sequence["Vote"], num_labels: int) -> flo
 
 
 def counted(seconds: Iterable[float]) -> list[float]:
-    """Return the times of answers that count: those that are known and hold no pause."""
+    """Return the times of answers that are known and hold no pause, in seconds."""
     return [value for value in seconds if 0 < value <= PAUSE]
 
 
@@ -87,8 +87,8 @@ def check(settings: RunConfig, dataset: Dataset, answers: Answers) -> None:
 class TimedOracle(Oracle):
     """An oracle whose `remaining` budget is also limited by the time that people have left.
 
-    The time of each purchase is written to a file once and read again when the run is continued, so
-    that a run that is started again makes the same decisions.
+    The time of each purchase is written to a file once. A continued run reads the file, so that it
+    makes the same decisions.
 
     Args:
       minutes: how many minutes people may take for all labels.
@@ -166,15 +166,17 @@ def answer_times(
 
 
 def note_file(workdir: Path, asked: Path, answered: Path, items: Sequence[str]) -> None:
-    """Record how long a person took for answers in a file: until the file was saved last.
+    """Record the time that a person took for answers in a file, in equal parts.
 
-    Nothing is recorded if the run has no budget of minutes.
+    The time begins with the question, or with the record of an earlier file if that is later. It
+    ends when the file of answers was last saved. Nothing is recorded if the run has no budget of
+    minutes.
 
     Args:
       workdir: the run's directory.
       asked: a file that the run wrote when it asked its last question.
       answered: the file with the answers.
-      items: the items that the file has answered first.
+      items: the items that this file, and none before it, has answered.
     """
     config = files.read_json(workdir / "config.json") or {}
     if not config.get("minutes") or not items or not asked.exists():
@@ -187,5 +189,5 @@ def note_file(workdir: Path, asked: Path, answered: Path, items: Sequence[str]) 
 
 
 def entries(oracle: Oracle) -> dict[str, float]:
-    """Return the entry of result.json for the time that people took; none without such a budget."""
+    """Return the entry of result.json for people's time; {} without a budget of minutes."""
     return {"answer_seconds": round(oracle.seconds, 1)} if isinstance(oracle, TimedOracle) else {}

@@ -1,4 +1,4 @@
-"""Choose pictures that people may label before the run asks for them ("ahead")."""
+"""Choose pictures for labelling ahead: people may label them before the run asks for them."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ AHEAD = 16  # the number of pictures chosen at a time to be labelled ahead
 
 
 class Ahead:
-    """Chooses pictures to be labelled while the run trains, whose labels its next round will use.
+    """Chooses pictures that people label while the run trains; a later round uses their labels.
 
     It is used by one thread at a time.
 
@@ -35,9 +35,9 @@ class Ahead:
     def allowed(self) -> bool:
         """Return True if people may label pictures that the run has not asked for.
 
-        This holds until the run is finished, if its recipe has the setting `initial_labels` and no
-        accuracy target is set. A run that certifies an accuracy chooses all its pictures itself, so
-        that it stops exactly as `jaxlabel train` would.
+        The run must not be finished, its recipe must have the setting `initial_labels`, and no
+        accuracy target may be set. A run with a target chooses all its pictures itself, so that it
+        stops exactly as `jaxlabel train` would.
         """
         settings = self._project.settings
         done = (self._project.workdir / "result.json").exists()
@@ -53,7 +53,7 @@ class Ahead:
         Args:
           snapshot: the answers and labels that there are.
           batch: the questions of the run.
-          left: what remains of the budget; pictures with a higher price are left out.
+          left: the rest of the budget; pictures whose label has a higher price are left out.
         """
         project = self._project
         count = self._room(snapshot, batch)
@@ -124,9 +124,9 @@ class Ahead:
     def _excluded(self, left: float) -> np.ndarray:
         """Return the rows (indices) of pictures that people should not label unless the run asks.
 
-        These are copies of other pictures, pictures whose label costs more than `left`, and all but
-        the quarter of the pictures for which the newest model has the lowest confidence. Without a
-        model the confidence does not matter.
+        These are copies of other pictures and pictures whose label costs more than `left`. If there
+        is a model, they are also all pictures outside the quarter for which the newest model has
+        the lowest confidence.
         """
         project, pool = self._project, self._records.pool()
         excluded = np.union1d(project.duplicates(), np.flatnonzero(project.prices() > left))
@@ -147,7 +147,8 @@ class Ahead:
         growth = getattr(settings, "growth", 1.5)
         asked = files.read_json(self._project.workdir / ASKED) or {}
         known = set(asked) | {self._project.items[row] for row in self._project.first}
-        # the run does not ask for what was labelled ahead: it is known when it is bought
+        # The run never asks for pictures that were labelled ahead, so they are not in `asked`; they
+        # are in `known` once their labels are bought.
         next_round = growth * max(len(known | snapshot.bought.keys()), 1)
         most = min((growth - 1) * next_round / 2, settings.budget - next_round)
         return int(max(0, most)) - len(self.answered(snapshot, batch))

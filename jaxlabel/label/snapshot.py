@@ -12,9 +12,9 @@ class Snapshot(NamedTuple):
 
     Attributes:
       votes: the votes, from the oldest to the newest.
-      labels: the class name of each labelled picture that has votes or for which the run waits, by
-        the picture's id.
-      bought: the class index of each such picture whose label a run has bought, by its id.
+      labels: class names by picture id, for the labelled pictures among those that have votes or
+        for which the run waits.
+      bought: class indices by picture id, for those of these pictures whose label a run has bought.
       refused: the ids of pictures without a label for which somebody answered "not sure".
     """
 

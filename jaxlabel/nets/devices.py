@@ -1,8 +1,8 @@
 """The devices (GPUs, TPU cores) of a run, and how arrays are spread over them.
 
 Training is data parallel: every device holds all images and all weights, and computes a part of
-each batch. A training step says with `spread` which arrays are divided; XLA divides the
-computations that follow from them, and adds the sums over all devices that the gradients need. The
+each batch. A training step calls `spread` for the arrays that are divided; XLA divides the
+computations that use them, and adds the sums over all devices that the gradients need. The
 random numbers do not depend on the number of devices, so neither do the batches. With one device,
 `spread`, `replicate` and `first_copy` return their arguments unchanged.
 """
@@ -18,7 +18,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxlabel.errors import UsageError
 
 AXIS = "devices"  # the name of the only axis of the mesh
-ACT_AS = "JAXLABEL_ACT_AS"  # the environment variable that chooses the code path; for tests
+ACT_AS = "JAXLABEL_ACT_AS"  # an environment variable; "gpu" chooses the GPU's code path, for tests
 Tree = TypeVar("Tree")
 _mesh: Mesh | None = None  # set by `select`
 
@@ -46,7 +46,7 @@ def select(limit: int = 0) -> int:
 def mesh() -> Mesh:
     """Return the one-dimensional mesh of the devices that `select` chose; all devices by default.
 
-    It serves as a key for caches of compiled functions, whose programs depend on the devices.
+    Caches of compiled functions use it as a key, because compiled programs depend on the devices.
     """
     if _mesh is None:
         select()
@@ -113,11 +113,11 @@ def is_accelerator() -> bool:
 
 @functools.cache
 def compiler_options() -> dict[str, Any]:
-    """Return XLA's compiler options for training steps, a dict that is empty except on a CPU.
+    """Return XLA's compiler options for training steps; {} on a GPU or TPU.
 
-    They disable YNNPACK, if jaxlib has that option: it computes a convolution's weight gradient
-    with a kernel of the image's size, 1.7 to 3.5 times slower than Eigen; forward passes take equal
-    time (experiments/train_step.md).
+    They disable YNNPACK, if jaxlib has an option for it. YNNPACK computes a convolution's weight
+    gradient with a kernel of the image's size, which takes 1.7 to 3.5 times as long as with Eigen.
+    Forward passes take equal time (experiments/train_step.md).
     """
     options = {"xla_cpu_experimental_ynn_fusion_type": ""}
     if jax.default_backend() != "cpu":

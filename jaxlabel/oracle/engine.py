@@ -56,16 +56,16 @@ ADVICE = (
 
 
 class _ConnectionLost(StoreError):
-    """An error raised if the connection broke in a transaction, as when the server is restarted."""
+    """The connection broke in a transaction, for example because the server was restarted."""
 
 
 def open_engine(url: str) -> sa.Engine:
     """Return SQLAlchemy's engine for a label store's database, without connecting to it.
 
     The database is a SQLite file or on a PostgreSQL server. Each transaction on SQLite opens the
-    file and closes it afterwards, which takes a millisecond. To connect to PostgreSQL takes longer,
-    so a connection is kept for the next transaction. It is not kept for long: a training between
-    two transactions takes minutes, and the server has connections for about a hundred runs.
+    file and closes it afterwards, which takes a millisecond. Connecting to PostgreSQL takes longer,
+    so a connection is kept for the next transaction, but only for IDLE_TIMEOUT seconds: training
+    between two transactions takes minutes, and a server allows only about a hundred connections.
 
     Raises:
       StoreError: the URL is not valid, or the driver is missing.
@@ -172,8 +172,8 @@ def _begin_sqlite(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN")
         return
     # A transaction that reads first and writes later fails if another process writes in between.
-    # BEGIN IMMEDIATE locks the database at the start. SQLite's own waiting soon checks the lock
-    # only every 0.1 s, and may wait forever among busy processes, so it is limited to 30 ms and
+    # BEGIN IMMEDIATE locks the database at the start. SQLite itself soon checks the lock only
+    # every 0.1 s, and may never get it among busy processes. So its wait is limited to 30 ms and
     # repeated here.
     timeout = _lock_timeout(connection.engine.url)
     deadline = time.monotonic() + timeout
@@ -213,8 +213,8 @@ def run_transaction(
 ) -> Result:
     """Return `work(connection, *arguments)`, called in a transaction.
 
-    If the connection breaks in the transaction, the call is repeated. It may have been executed
-    nevertheless, so `work` must do nothing harmful when it is called twice.
+    If the connection breaks in the transaction, the call is repeated. The first call may have been
+    committed nevertheless, so it must do no harm to execute `work` twice.
 
     Args:
       engine: the database's engine.
@@ -252,10 +252,10 @@ def transaction(engine: sa.Engine, write: bool = False) -> Iterator[sa.Connectio
 
 
 def _connect(engine: sa.Engine) -> sa.Connection:
-    """Connect to a database; wait up to SERVER_TIMEOUT seconds for a server that is away or full.
+    """Connect to a database; wait up to SERVER_TIMEOUT seconds for a PostgreSQL server if needed.
 
-    A server that has never been reached is waited for only if it says that it is starting or that
-    it has no connection left. Its address may be wrong otherwise.
+    This waits for a server that restarts or has no connection left. If the server has never been
+    reached, this waits only if the server itself says so; otherwise its address may be wrong.
     """
     deadline = time.monotonic() + SERVER_TIMEOUT
     while True:
@@ -271,7 +271,7 @@ def _connect(engine: sa.Engine) -> sa.Connection:
 
 
 def location(engine: sa.Engine) -> str:
-    """Return the place of a database as shown in messages, without the password.
+    """Return where a database is, as shown in messages, without the password.
 
     For SQLite this is its file ("labels.db"), for PostgreSQL its name and server ("labels on db1").
     """

@@ -1,8 +1,8 @@
 """Store the classes and labels of label sets, and look them up.
 
-A label set is the classes and labels of one data set, with a name such as "mnist". An item is the
-id of an image, and a label is the index of a class. Each function takes a database connection in a
-transaction; those that change the database need a write transaction.
+A label set holds the classes and labels of one data set, under a name such as "mnist". An item is
+the id of an image, and a label is the index of a class. Each function takes a database connection
+in a transaction; functions that change the database need a write transaction.
 """
 
 import math
@@ -55,7 +55,7 @@ def define(connection: sa.Connection, label_set: str, names: Sequence[str]) -> N
 
 
 def names_of(connection: sa.Connection, label_set: str) -> tuple[str, ...]:
-    """Return the class names of a label set by index; none if the label set does not exist."""
+    """Return the class names of a label set by index; an empty tuple if there is no such set."""
     return class_names(connection, label_set_id(connection, label_set))
 
 
@@ -75,8 +75,8 @@ def add_labels(
       label_set: the name of the label set.
       items: the ids of the images; an id may be repeated.
       given: the label of each image.
-      prices: the price of each label, in millionths of a label's usual price; None for the stored
-        prices (`jaxlabel.oracle.prices`), or else the usual one.
+      prices: the price of each label, in millionths of a label's usual price. If None, each
+        image has its stored price (`jaxlabel.oracle.prices`), or the usual price without one.
 
     Raises:
       StoreError: the lengths differ, or a label is not the index of a defined class.

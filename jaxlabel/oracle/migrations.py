@@ -1,7 +1,7 @@
-"""Create the tables of a label store, and bring those of an older version up to today's.
+"""Create the tables of a label store, and update those of an older version to today's.
 
-The table jaxlabel_store has the version of the other tables. A change of `jaxlabel.oracle.schema`
-that a stored database lacks needs a new VERSION there, and a step in STEPS here.
+The table jaxlabel_store has the version of the other tables. If `jaxlabel.oracle.schema` is changed
+so that existing databases differ from it, raise VERSION there and add a function to STEPS here.
 """
 
 import sqlite3
@@ -38,8 +38,8 @@ def open_store(url: str) -> sa.Engine:
 def _update_tables(engine: sa.Engine) -> None:
     """Create the tables, or change those of an older version, in one transaction.
 
-    Tables of an older version that this user may not change are used as they are. They can be read:
-    until now, newer versions only have further tables and indexes.
+    Tables of an older version that this user may not change are used as they are. They can be read,
+    because each newer version so far has only added tables and indexes.
     """
     with transaction(engine) as connection:
         version = _version(connection)
@@ -76,15 +76,15 @@ def _version(connection: sa.Connection) -> int:
 def _lock_tables(connection: sa.Connection) -> None:
     """Let no other process change the tables until the transaction ends.
 
-    Creating the same tables in two transactions at the same time would fail. SQLite is locked by
-    its write transaction already.
+    If two processes created the same tables at the same time, one of them would fail. SQLite is
+    locked by its write transaction already.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(5254223)"))
 
 
 def _step_up(connection: sa.Connection, version: int) -> None:
-    """Create the tables if the version is 0, else change them to today's; record the version."""
+    """Create the tables if the version is 0, else update them to today's; record the version."""
     if version == 0:
         schema.metadata.create_all(connection)
     for number in range(max(version, 1), schema.VERSION):
@@ -93,7 +93,7 @@ def _step_up(connection: sa.Connection, version: int) -> None:
 
 
 def _add_indexes(connection: sa.Connection) -> None:
-    """Create the indexes of version 2, and the table of votes, which early stores lack."""
+    """Create the indexes of version 2, and the table of votes, which the first stores lack."""
     schema.metadata.create_all(connection)
     for table in schema.metadata.sorted_tables:
         for index in table.indexes:

@@ -31,7 +31,7 @@ def set_prices(
       store: the label store (a database).
       label_set: the name of the label set (the classes and labels of one data set).
       items: the ids of the images; an id may be repeated.
-      costs: the price of each label; a label costs 1 usually.
+      costs: the price of each label; the usual price is 1.
 
     Raises:
       StoreError: a price is negative or too large, or the database cannot be used.
@@ -45,7 +45,7 @@ def set_prices(
 
 
 def total_price(store: "LabelStore", label_set: str, items: Sequence[str]) -> float:
-    """Return the sum of the prices of images' labels, also of labels that nobody was sure about.
+    """Return the sum of the prices of images' labels, "not sure" answers included.
 
     Args:
       store: the label store (a database).

@@ -45,17 +45,17 @@ ADVICE = (
     ("does not exist", "correct the database or the user in config.labels"),
     ("connection", "is the server running, and are host and port in config.labels right?"),
 )  # fmt: skip
-WHOLE = re.compile(r"-?[0-9]{1,18}")  # the whole numbers that a database's integers hold
+WHOLE = re.compile(r"-?[0-9]{1,18}")  # whole numbers that a 64-bit integer column can hold
 # The types of an id column that are supported, and the SQL type of the ids that are looked up.
 KINDS: dict[type, Any] = {str: sa.Text, int: sa.BigInteger, uuid.UUID: sa.Uuid}
 
 
 class LabelTable(NamedTuple):
-    """A table of the user's own database that has the labels of pictures.
+    """A table with the labels of pictures, in the user's own database.
 
     Attributes:
-      engine: SQLAlchemy's engine of the database, whose transactions are read-only. It keeps a
-        connection to a server open; `close` ends it.
+      engine: SQLAlchemy's engine of the database, whose transactions are read-only. It keeps one
+        connection to a PostgreSQL server open, which `close` ends.
       source: the table.
       key: the column of ids.
       label: the column of labels.
@@ -226,7 +226,8 @@ def _make_engine(url: sa.URL) -> sa.Engine:
     """
     if url.get_backend_name() == "sqlite":
         path = os.path.abspath(str(url.database))
-        # Even a reader of a write-ahead log writes files beside it, unless the file is immutable.
+        # To read a database with a write-ahead log, SQLite writes files beside it, unless the
+        # database is opened as immutable.
         fixed = not os.access(os.path.dirname(path), os.W_OK) and not os.path.exists(f"{path}-wal")
         uri = f"file:{urllib.parse.quote(path)}?mode=ro{'&immutable=1' if fixed else ''}"
         return sa.create_engine(
@@ -235,8 +236,8 @@ def _make_engine(url: sa.URL) -> sa.Engine:
         )  # fmt: skip
     limits = {"connect_timeout": CONNECT_TIMEOUT, "tcp_user_timeout": 1000 * LOCK_TIMEOUT}
     try:
-        # One connection stays open between questions: to connect takes longer than to answer. It is
-        # checked before each question, and replaced if the server has closed it.
+        # One connection stays open between questions, because connecting takes longer than a query.
+        # It is checked before each question, and replaced if the server has closed it.
         return sa.create_engine(
             url.set(drivername="postgresql+psycopg"), pool_size=1, pool_pre_ping=True,
             connect_args={k: limits[k] for k in limits.keys() - url.query.keys()},

@@ -9,7 +9,7 @@ from jaxlabel.oracle.person import read_rows
 from jaxlabel.report.run import Run
 from jaxlabel.report.sections import thumbnails
 
-FILE = "questions.csv"  # the questions and the answers; beside it the folder of pictures, questions
+FILE = "questions.csv"  # questions and answers; the folder `questions` beside it has the pictures
 OPEN = "not answered yet"
 
 

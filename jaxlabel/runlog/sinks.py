@@ -19,8 +19,8 @@ class Sink(Protocol):
     """The interface of a program that shows the metrics, the pictures and the settings of runs.
 
     Attributes:
-      run_id: the id that the program gave to the run. A continued run passes it on, so that the
-        program shows one run; it is empty if the program needs none.
+      run_id: the id that the program gave to the run; empty if the program needs none. A continued
+        run passes the id to the program, which then shows both sessions as one run.
     """
 
     run_id: str
@@ -38,7 +38,7 @@ class Sink(Protocol):
         """Write a picture, which the program shows under `name` and `step`."""
 
     def finish(self, metrics: Mapping[str, float]) -> None:
-        """Write the final metrics of a run that has ended well."""
+        """Write the final metrics of a run that has finished without an error."""
 
     def close(self) -> None:
         """Write everything that is still in memory, and end the session."""
@@ -83,7 +83,8 @@ class Sinks:
       UsageError: there is no such sink, or the package that it needs is not installed.
 
     Attributes:
-      run_ids: the id that each sink gave to the run, also in an earlier session, by its name.
+      run_ids: the id that each sink gave to the run in this or an earlier session, by the sink's
+        name.
     """
 
     def __init__(self, workdir: Path, names: str, say: Callable[[str], None]):
@@ -116,7 +117,7 @@ class Sinks:
         for name in list(names):
             try:
                 write(self._opened(name))
-            except Exception as error:  # whatever a package, a network or a disk does
+            except Exception as error:  # a package, the network or a disk may raise any error
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
                 self._say(f"{name} failed and gets nothing more from this run, which goes on "
                           f"without it: {reason}")  # fmt: skip

@@ -16,9 +16,9 @@ from jaxtyping import UInt8
 from PIL import Image
 
 PROJECT = "jaxlabel"  # the name of the project or experiment, unless the user sets another
-INIT_SECONDS = 30  # how long Weights & Biases may look for its server
-PARAMETERS = 100  # MLflow accepts so many settings at a time, ...
-CHARACTERS = 500  # ... and so many characters in each
+INIT_SECONDS = 30  # how long Weights & Biases may try to reach its server
+PARAMETERS = 100  # the largest number of settings that MLflow accepts in one call
+CHARACTERS = 500  # the largest number of characters that MLflow accepts in one setting
 
 
 class Wandb:
@@ -46,7 +46,7 @@ class Wandb:
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
         """Write metrics; Weights & Biases shows them over the steps of their phase."""
-        # Its own step must never decrease, but each phase of a run counts from zero.
+        # The step of Weights & Biases must never decrease, but each phase of a run counts from 0.
         axis = f"{phase}/step"
         if phase not in self._phases:
             self._run.define_metric(f"{phase}/*", step_metric=axis)
@@ -77,7 +77,7 @@ class Mlflow:
     """
 
     def __init__(self, workdir: Path, config: Mapping[str, Any], run_id: str):
-        # By default MLflow repeats a request to a server that is gone for several minutes.
+        # By default MLflow repeats requests to an unreachable server for several minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         from mlflow import MlflowClient
         from mlflow.entities import Param
@@ -108,7 +108,7 @@ class Mlflow:
         self._client.log_image(self.run_id, _picture(image), artifact_file=f"{name}/{step}.png")
 
     def finish(self, metrics: Mapping[str, float]) -> None:
-        """Write the final metrics, and record that the run ended well."""
+        """Write the final metrics, and record that the run finished without an error."""
         for name, value in metrics.items():
             self._client.log_metric(self.run_id, name, value)
         self._status = "FINISHED"

@@ -1,4 +1,4 @@
-"""Leases of runs: they let several sweeps in one directory share the runs without doing one twice.
+"""Let several sweeps in one directory share their runs, so that no run is executed twice.
 
 The process that executes a run holds the run's lease, a locked file in the directory of the runs.
 The operating system releases the lock when the process ends, also if it is killed.
@@ -20,10 +20,10 @@ BUSY = "another sweep executes this run"
 
 @contextlib.contextmanager
 def lease(path: Path) -> Iterator[bool]:
-    """Try to take a lease for the time of a `with` block, and say whether that worked.
+    """Try to take a lease for the time of a `with` block, and yield True if that succeeded.
 
     Args:
-      path: the file of the lease; it is created if it is missing.
+      path: the file of the lease; it is created if it does not exist.
     """
     with files.write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def lease(path: Path) -> Iterator[bool]:
 
 
 def is_free(path: Path) -> bool:
-    """Return True if no process holds the lease `path`."""
+    """Return True if no process holds the lease whose file is `path`."""
     with lease(path) as taken:
         return taken
 
@@ -45,7 +45,7 @@ def locked(workdir: Path, patience: float = 60.0) -> Iterator[None]:
     """Lock the directory of an experiment's runs for the time of a `with` block.
 
     A sweep locks it only while it reads the plan and while it writes the tables. In between, other
-    sweeps can execute runs in the same directory: they share the runs by leases.
+    sweeps can execute runs in the same directory; leases decide which sweep executes which run.
 
     Args:
       workdir: the directory.
