@@ -11,7 +11,8 @@ when the networks' mean confidence reaches the target, and nothing is certified.
 
 With 1,000 labels, the cpu preset takes ten minutes on one core with
 `--config.cpu_kernels=bfloat16`, where the processor has such instructions; experiments/flagship.md
-has the accuracies. The model is one network; three (`--config.members=3`) were no better. On
+has the accuracies. The model is one network; three (`--config.members=3`) were no better
+with 1,000 labels. On
 Fashion-MNIST, labels 6 to 40 are queried one at a time, each where label propagation is most
 uncertain; if a person labels, `--config.sequential_batch=5` queries five at a time. On
 Fashion-MNIST with up to 40 labels, the network is trained on propagated labels alone, and with up
