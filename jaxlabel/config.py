@@ -197,12 +197,17 @@ def minutes_of(text: str) -> float | None:
 
     >>> minutes_of("1h30m"), minutes_of("90s"), minutes_of("64")
     (90.0, 1.5, None)
+
+    Raises:
+      UsageError: the time is 0.
     """
     found = DURATION.fullmatch(text)
     if not found or not text:
         return None
     hours, minutes, seconds = (float(part or 0) for part in found.groups())
-    return 60 * hours + minutes + seconds / 60
+    if not (total := 60 * hours + minutes + seconds / 60):
+        raise UsageError(f"a budget of {text}: it takes more than 0 minutes")
+    return total
 
 
 def is_own(value: Any) -> bool:

@@ -70,7 +70,7 @@ def default_config(command: Command, words: list[str]) -> str:
     A command with a flag --data may have one file for its example data and another for the data
     that the flag names.
     """
-    named = any(word.lstrip("-").partition("=")[0] == "data" for word in words)
+    named = any(word.partition("=")[0] in ("--data", "-data") for word in words)
     return (
         command.config_with_data if named and command.config_with_data else command.default_config
     )

@@ -1,5 +1,7 @@
 """Classify images with the model that a finished run trained."""
 
+import dataclasses
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -70,7 +72,7 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
         )
     kind = methods[result["method"]]
     try:
-        config = kind(**with_current_names(result["config"]))
+        config = kind(**_with_infinities(kind, with_current_names(result["config"])))
     except TypeError as error:
         raise UsageError(
             f"{workdir} was written by another version of jaxlabel: {error}"
@@ -82,6 +84,20 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
         _restore_model(workdir, like, say), config, classes, shape, result.get("gives", "classes"),
         result.get("intensity", ""),
     )  # fmt: skip
+
+
+def _with_infinities(kind: type, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with infinity for a number that is None: JSON has no infinity.
+
+    Args:
+      kind: the configuration class.
+      settings: the settings by name, as in a result.json.
+    """
+    numbers = {field.name for field in dataclasses.fields(kind) if field.type is float}
+    return {
+        name: math.inf if value is None and name in numbers else value
+        for name, value in settings.items()
+    }
 
 
 def _restore_model(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:

@@ -90,7 +90,7 @@ def run(
                     log.say(f"{reason}: the run continues from its labels")
                     continue
                 except LabelsMissing:
-                    with contextlib.suppress(JaxlabelError):  # the user must see the questions
+                    with contextlib.suppress(Exception):  # the user must see the questions
                         write_report(workdir)
                     raise
                 log.finish(result)

@@ -56,7 +56,7 @@ class Ahead:
           left: the rest of the budget; pictures whose label has a higher price are left out.
         """
         project = self._project
-        count = self._room(snapshot, batch)
+        count = self._room(snapshot, batch, left)
         if not self.allowed or count < 1:
             return []
         rows = [r for r in self._wanted + self._chosen if snapshot.is_open(project.items[r])]
@@ -87,8 +87,13 @@ class Ahead:
         return [project.rows[i] for i in snapshot.labels if i in project.rows and i not in known]
 
     def ask_near(
-        self, item: str, count: int, snapshot: Snapshot, batch: Sequence[Question]
-    ) -> int:  # fmt: skip
+        self,
+        item: str,
+        count: int,
+        snapshot: Snapshot,
+        batch: Sequence[Question],
+        left: float,
+    ) -> int:
         """Queue the pictures most similar to `item` for labelling, and return their number.
 
         Args:
@@ -96,6 +101,7 @@ class Ahead:
           count: the largest number of pictures.
           snapshot: the answers and labels that there are.
           batch: the questions of the run.
+          left: what remains of the budget after buying all labels that people have given.
 
         Raises:
           UsageError: the run takes only pictures that it has chosen itself, it is finished, or no
@@ -103,7 +109,7 @@ class Ahead:
         """
         if not self.allowed:
             raise UsageError("this run takes no extra pictures: it certifies, or is finished")
-        count = min(count, self._room(snapshot, batch))
+        count = min(count, self._room(snapshot, batch, left))
         if count < 1:
             raise UsageError("there is no room for extra pictures now: the run chooses the next "
                              "ones itself")  # fmt: skip
@@ -136,19 +142,27 @@ class Ahead:
         kept = pool.rows[np.argsort(sure, kind="stable")[: max(AHEAD, len(sure) // 4)]]
         return np.union1d(excluded, np.setdiff1d(np.arange(len(project.items)), kept))
 
-    def _room(self, snapshot: Snapshot, batch: Sequence[Question]) -> int:
+    def _room(self, snapshot: Snapshot, batch: Sequence[Question], left: float) -> int:
         """Return how many more pictures people may label before the run asks for them.
 
         At most half of the labels that the round after the next one adds are given ahead, because
         the run may have chosen the pictures of the next round already. Near the end of the budget
         the number is 0, because no later round would buy the labels.
+
+        Args:
+          snapshot: the answers and labels that there are.
+          batch: the questions of the run.
+          left: what remains of the budget after buying all labels that people have given.
         """
-        settings = self._project.settings
-        growth = getattr(settings, "growth", 1.5)
+        growth = getattr(self._project.settings, "growth", 1.5)
         asked = files.read_json(self._project.workdir / ASKED) or {}
         known = set(asked) | {self._project.items[row] for row in self._project.first}
-        # The run never asks for pictures that were labelled ahead, so they are not in `asked`; they
-        # are in `known` once their labels are bought.
-        next_round = growth * max(len(known | snapshot.bought.keys()), 1)
-        most = min((growth - 1) * next_round / 2, settings.budget - next_round)
-        return int(max(0, most)) - len(self.answered(snapshot, batch))
+        # the run does not ask for what was labelled ahead: it is known when it is bought
+        num_known = max(len(known | snapshot.bought.keys()), 1)
+        prices = self._project.prices()
+        price = float(prices[np.isfinite(prices)].mean()) if np.isfinite(prices).any() else 1.0
+        num_open = sum(snapshot.is_open(question.item) for question in batch)
+        next_round = (growth - 1) * num_known  # the labels that the run will choose itself
+        given = len(self.answered(snapshot, batch))
+        affordable = left / max(price, 1e-9) - num_open + given - next_round
+        return int(max(0, min(growth * next_round / 2, affordable))) - given

@@ -106,7 +106,7 @@ class Desk:
         the run asks for them. There are none of the latter if the budget is used up.
         """
         batch, left = self.batch(), self.money_left(snapshot)
-        more = self._ahead.items(snapshot, batch, left) if left >= 1 else []
+        more = self._ahead.items(snapshot, batch, left)
         questions = batch + [Question(item, "train", WAIT) for item in more]
         return [question for question in questions if snapshot.is_open(question.item)]
 
@@ -211,7 +211,9 @@ class Desk:
             later round would buy the labels.
         """
         with self._lock:
-            return self._ahead.ask_near(item, count, self.snapshot(fresh=True), self.batch())
+            snapshot = self.snapshot(fresh=True)
+            left = self.money_left(snapshot)
+            return self._ahead.ask_near(item, count, snapshot, self.batch(), left)
 
     def refresh(self, items: Sequence[str]) -> None:
         """Read the votes and labels of the given items again, and end their reservations.

@@ -1,5 +1,6 @@
 """Open what one labelling page works on: the pictures, the run's settings, store and account."""
 
+import dataclasses
 import hashlib
 import io
 import os
@@ -98,7 +99,8 @@ def begin(settings: Any, workdir: Path) -> Project:
     dataset, features = _read_or_cached(settings.data, options, workdir)
     lock = _take_run_lock(workdir)
     try:
-        workdirs.write_or_check_config(workdir, settings_without_password(settings))
+        defaults = dataclasses.asdict(type(settings)())
+        workdirs.write_or_check_config(workdir, settings_without_password(settings), defaults)
         dataset_before = dataset
         dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
         if dataset is not dataset_before:

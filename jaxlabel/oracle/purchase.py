@@ -157,7 +157,8 @@ def _charge(
         .where(accounts.c.id == account.id, accounts.c.spent + cost <= accounts.c.budget)
         .values(spent=accounts.c.spent + cost)
     )
-    if connection.execute(charge).rowcount != 1:
+    # The first test keeps sums that no database can store away from the database.
+    if cost > account.budget - account.spent or connection.execute(charge).rowcount != 1:
         left, budget = from_units(account.budget - account.spent), from_units(account.budget)
         raise BudgetExceeded(
             f"{len(new)} new labels cost {from_units(cost):g}, but of account {account.name}'s "

@@ -4,6 +4,7 @@ An item is the id of an image. A label set is the classes and labels of one data
 """
 
 import json
+import weakref
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -23,6 +24,8 @@ from jaxlabel.oracle.schema import (
     prices,
     votes,
 )
+
+_WITH_PRICES: weakref.WeakSet[sa.Engine] = weakref.WeakSet()  # databases seen to have this table
 
 
 def lookup(
@@ -66,9 +69,18 @@ def prices_of(connection: sa.Connection, label_set: int, items: Iterable[str]) -
     """
     if not (names := list(items)):
         return {}
+    if not _has_prices(connection):
+        return dict.fromkeys(names, UNITS_PER_LABEL)
     query = sa.select(prices.c.item, prices.c.cost).where(prices.c.label_set_id == label_set)
     found = {row.item: row.cost for row in lookup(connection, query, prices.c.item, names)}
     return {item: found.get(item, UNITS_PER_LABEL) for item in names}
+
+
+def _has_prices(connection: sa.Connection) -> bool:
+    """Return False for a store of version 1 that this user may not change: it has no such table."""
+    if connection.engine not in _WITH_PRICES and sa.inspect(connection).has_table(prices.name):
+        _WITH_PRICES.add(connection.engine)
+    return connection.engine in _WITH_PRICES
 
 
 def stored_costs(connection: sa.Connection, label_set: int, items: Iterable[str]) -> dict[str, int]:

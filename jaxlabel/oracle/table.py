@@ -160,7 +160,16 @@ def read_labels(table: LabelTable, ids: Sequence[str]) -> dict[str, str]:
             both = " and ".join(map(repr, sorted((found[value], name))))
             raise DataError(f"{table.place} has the labels {both} for the {table.key.key} "
                             f"{value!r}: keep one")  # fmt: skip
-    return {text: found[value] for text, value in values.items() if value in found}
+    # A database may find equal what is spelt differently: other case, or padded with blanks.
+    exact = set(values.values())
+    loose = {_folded(value): name for value, name in found.items() if value not in exact}
+    names = {text: found.get(value) or loose.get(_folded(value)) for text, value in values.items()}
+    return {text: name for text, name in names.items() if name}
+
+
+def _folded(value: Any) -> Any:
+    """Return an id without blanks at its ends and in lower case; a number is returned unchanged."""
+    return value.strip().casefold() if isinstance(value, str) else value
 
 
 def _select(table: LabelTable, query: sa.Select[Any], values: list[Any]) -> Sequence[sa.Row[Any]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxlabel.errors import DataError
 from jaxlabel.oracle.person import read_rows
 from jaxlabel.report.run import Run
 from jaxlabel.report.sections import thumbnails
@@ -23,17 +24,19 @@ def questions(run: Run) -> dict[str, Any] | None:
       run: the content of the run's directory.
 
     Returns:
-      The section as a dictionary for the report's template; None if the run wrote no such pictures.
-
-    Raises:
-      DataError: questions.csv is not a CSV file with the columns item and label.
+      The section as a dictionary for the report's template; None if the run wrote no such pictures
+      or if questions.csv is damaged, which must not keep the rest of the report from the user.
     """
     path = run.workdir / FILE
     pictures = run.workdir / Path(FILE).stem
     if not path.exists() or not pictures.is_dir():
         return None
     found: dict[str, list[tuple[str, np.ndarray]]] = {}
-    for row in read_rows(path):
+    try:
+        rows = read_rows(path)
+    except DataError:
+        return None
+    for row in rows:
         image = _read(pictures / f"{Path(row.item).name}.png")
         if image is not None:
             found.setdefault(row.label or OPEN, []).append((row.item, image))

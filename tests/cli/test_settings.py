@@ -98,3 +98,6 @@ def test_a_budget_in_minutes_has_no_limit_on_labels(path):
         assert (config.minutes, config.budget) == (90, float("inf"))
     config = read(path, "--config.budget=64", "--config.minutes=2")
     assert (config.minutes, config.budget) == (2, 64)
+    for word in ("--config.budget=0m", "--budget=0s"):
+        with pytest.raises(UsageError, match="more than 0 minutes"):
+            settings.read(TRAIN, [f"--config={path}", word])

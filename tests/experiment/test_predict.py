@@ -12,7 +12,7 @@ from jaxlabel.cli import main as cli
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.experiment import predict as prediction
 from jaxlabel.experiment import run as experiment
-from jaxlabel.methods import active, medoids, representatives
+from jaxlabel.methods import active, medoids, representatives, scan
 
 RUNS = {
     "medoids": medoids.Config(budget=1, autoencoder="none", space="codes", classifier_steps=9),
@@ -141,3 +141,9 @@ def test_wrong_prediction_requests_are_refused_with_one_line(finished, tmp_path)
     (tmp_path / "result.json").write_text(json.dumps(result))
     with pytest.raises(JaxlabelError, match="holds no model"):
         prediction.load(tmp_path)
+
+
+def test_a_setting_without_limit_is_read_again():
+    settings = {"budget": None, "minutes": 30.0, "kind": "digits"}
+    loaded = prediction._with_infinities(scan.Config, settings)
+    assert loaded == settings | {"budget": float("inf")}

@@ -102,7 +102,7 @@ def test_a_person_is_charged_the_price_and_the_page_counts_it(pictures, tmp_path
     desk.answer([dear], "me", "end", 2.0)
     paid = len({project.items[project.first[0]], dear})
     assert (
-        desk.money_left(desk.standing(fresh=True)) == 7 - 3 - (paid > 1) * price[project.first[0]]
+        desk.money_left(desk.snapshot(fresh=True)) == 7 - 3 - (paid > 1) * price[project.first[0]]
     )
 
 
@@ -208,7 +208,7 @@ def test_the_page_shows_the_minutes_and_stops_asking_ahead(pictures, tmp_path):
     assert len(desk.project.first) == 6  # 30 s at 5 s each
     for row in desk.project.first[:2]:
         desk.answer([desk.project.items[row]], "me", "top", 10.0)
-    standing = desk.standing(fresh=True)
+    standing = desk.snapshot(fresh=True)
     assert desk.money_left(standing) == 1
     shown = status(desk, desk.records, State("asking"), "me")
     assert shown["time"] == {"minutes": 0.5, "used": pytest.approx(1 / 3)}

@@ -390,3 +390,12 @@ def test_export_holds_every_picture(project, tmp_path):
 def test_a_page_for_other_machines_needs_a_password():
     with pytest.raises(UsageError, match="ssh -N -L"):
         command.label(None, None, command.Options(host="0.0.0.0"))
+
+
+def test_a_page_opens_a_run_that_began_before_a_setting_existed(project):
+    path = project.workdir / "config.json"
+    settings = json.loads(path.read_text())
+    for name in ("labels", "minutes", "devices", "sinks"):
+        del settings[name]
+    path.write_text(json.dumps(settings))
+    assert begin(project.settings, project.workdir).items == project.items

@@ -146,3 +146,12 @@ def test_a_connection_that_the_server_has_closed_is_opened_again(opened):
         with psycopg.connect(server_url(), autocommit=True) as other:
             other.execute("SELECT pg_terminate_backend(%s)", [pid])
         assert read_labels(table, ["a"]) == {"a": "cat"}
+
+
+def test_ids_that_the_database_finds_equal_are_matched(tmp_path, opened):
+    url = f"sqlite:///{tmp_path / 'truth.db'}"
+    rows = [("Cat1.PNG", "cat"), ("b.png ", "dog")]
+    make(url, "truth", rows, sa.Text(collation="NOCASE"), sa.Text, key="file", label="class")
+    table = opened(address(url, "truth", "file", "class"))
+    assert read_labels(table, ["cat1.png"]) == {"cat1.png": "cat"}
+    assert read_labels(table, ["Cat1.PNG", "gone.png"]) == {"Cat1.PNG": "cat"}
