@@ -1,0 +1,128 @@
+"""Make the table and the figure of `experiments/peers.py` from its results."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxlabel.report import figures
+from jaxlabel.sweep import page
+
+PUBLISHED = Path(__file__).parents[1] / "docs" / "results.md"
+Line = Mapping[str, Any]
+
+
+def key(line: Line) -> tuple[Any, ...]:
+    """Return the values that identify a result."""
+    return tuple(line[name] for name in ("dataset", "seed", "run", "peer", "features", "labels"))
+
+
+def write(lines: Sequence[Line], folder: Path) -> None:
+    """Write peers.md, and figures/peers.svg of the first data set, into the folder of results."""
+    parts = []
+    for name in dict.fromkeys(line["dataset"] for line in lines):
+        chosen = [line for line in lines if line["dataset"] == name]
+        parts.append(f"## {name}\n\n{accuracies(chosen)}\n{costs(chosen)}")
+    (folder / "peers.md").write_text("# Beside its peers\n\n" + "\n".join(parts))
+    (folder / "figures").mkdir(exist_ok=True)
+    first = [line for line in lines if line["dataset"] == lines[0]["dataset"]]
+    (folder / "figures" / "peers.svg").write_text(figure(first))
+
+
+def rows_of(lines: Iterable[Line]) -> dict[tuple[str, str], dict[int, list[Line]]]:
+    """Group results by peer and features, then by the number of labels."""
+    rows: dict[tuple[str, str], dict[int, list[Line]]] = {}
+    for line in lines:
+        name = line["peer"] + (" (own labels)" if line["labels_from"] == "the peer" else "")
+        row = rows.setdefault((name, line["features"]), {})
+        row.setdefault(line["labels"], []).append(line)
+    return rows
+
+
+def accuracies(lines: Sequence[Line]) -> str:
+    """Return the table of test accuracies: a row per peer, a column per number of labels."""
+    rows = rows_of(lines)
+    counts = sorted({count for row in rows.values() for count in row})
+    seeds = sorted({line["seed"] for line in lines})
+    cells = [["peer", "features", *(f"{count:,}" for count in counts)]]
+    for (peer, features), row in rows.items():
+        cells.append([peer, features, *(_mean([x["test_accuracy"] for x in row.get(count, [])])
+                                        for count in counts)])  # fmt: skip
+    other = published(lines[0]["dataset"])
+    shown = [_nearest(other, count) for count in counts]
+    if any(shown):
+        cells.append(["jaxlabel, published (other seeds)", "images", *shown])
+    head = ("Test accuracy in percent by the number of labels, the mean and, where there are "
+            f"several runs, the range over them. Seeds: {', '.join(map(str, seeds))}.")  # fmt: skip
+    return f"{head}\n\n{markdown(cells)}"
+
+
+def costs(lines: Sequence[Line]) -> str:
+    """Return the table of what each peer costs with the most labels: seconds and memory."""
+    most = max(line["labels"] for line in lines)
+    cells = [["peer", "features", "processor seconds", "seconds on the wall", "MB"]]
+    for (peer, features), row in rows_of(lines).items():
+        if most in row:
+            names = ("processor_seconds", "wall_seconds", "megabytes")
+            cells.append([peer, features, *(_plain([x[name] for x in row[most]])
+                                            for name in names)])  # fmt: skip
+    return f"What {most:,} labels cost, the mean of the runs:\n\n{markdown(cells)}"
+
+
+def published(dataset: str) -> dict[int, tuple[str, str]]:
+    """Return jaxlabel's published figures by the number of labels, from docs/results.md.
+
+    Each is the mean with its range, in percent, and the number of seeds. Rows that name another
+    recipe than the flagship are left out.
+    """
+    title = {"fashion_mnist": "Fashion-MNIST", "mnist": "MNIST"}.get(dataset, dataset)
+    row = rf"^\| {title}, ([\d,]+) \| \*\*([\d.]+)\*\* \((.*?)\) \| (\d+) \|"
+    found = re.findall(row, PUBLISHED.read_text(), re.MULTILINE)
+    return {int(n.replace(",", "")): (f"{mean} ({span})", seeds) for n, mean, span, seeds in found}
+
+
+def _nearest(figures_of: Mapping[int, tuple[str, str]], count: int) -> str:
+    """Return the published figure for about as many labels (2% more or fewer), or nothing."""
+    close = [n for n in figures_of if abs(n - count) <= 0.02 * count]
+    return "; ".join(f"{figures_of[n][0]}, {figures_of[n][1]} seeds" for n in close)
+
+
+def _mean(shares: Sequence[float]) -> str:
+    if not shares:
+        return ""
+    mean, low, high = (
+        f"{100 * value:.1f}" for value in (np.mean(shares), min(shares), max(shares))
+    )
+    return mean if len(shares) == 1 else f"{mean} ({low} to {high})"
+
+
+def _plain(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):.3g}" if known and np.mean(known) < 100 else (
+        f"{np.mean(known):,.0f}" if known else "not recorded")  # fmt: skip
+
+
+def markdown(cells: Sequence[Sequence[str]]) -> str:
+    """Return a table of texts, the headings first, as Markdown."""
+    rule = ["---", "---", *["---:"] * (len(cells[0]) - 2)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [cells[0], rule, *cells[1:]])
+
+
+def figure(lines: Sequence[Line]) -> str:
+    """Draw test accuracy over labels: jaxlabel, and each peer on its better known features."""
+    drawn = []
+    for (peer, features), row in rows_of(lines).items():
+        if features != "pixels":
+            counts = sorted(row)
+            means = [float(np.mean([x["test_accuracy"] for x in row[n]])) for n in counts]
+            drawn.append(figures.Series(peer, counts, means))
+    other = sorted(published(lines[0]["dataset"]).items())
+    most = max(line["labels"] for line in lines)
+    if shown := [(n, float(text.split()[0]) / 100) for n, (text, _) in other if n <= most]:
+        names, values = zip(*shown, strict=True)
+        drawn.append(figures.Series("jaxlabel, other seeds", names, values, dashed=True))
+    title = f"{lines[0]['dataset']}: jaxlabel and its peers on oriented gradients"
+    picture = figures.line_chart(drawn, "labels", title, percent=True, log_x=True, dots=True)
+    return page.svg_file_text(page.Chart(title, picture, [line.name for line in drawn]))
