@@ -5,11 +5,12 @@
 Each work directory is of a finished run, such as `jaxlabel train --config=configs/flagship.py:\
 fashion_mnist --workdir=runs/a`. Its ledger has the labels in the order of purchase. Every peer
 learns from the first 10, 40, 102, 418 and 1,000 of them and predicts the test images once:
-scikit-learn's logistic regression, random forest, gradient boosting, self-training and label
-spreading, each on 64 principal components of the pixels and of oriented gradients (jaxlabel's own,
-which are HOG-like). Two loops of scikit-activeml choose as many labels themselves. FixMatch in
-PyTorch, with the most labels alone, gets the run's time: its seconds times its cores, as processor
-seconds of one thread. ENV is an environment with torch; without the flag FixMatch is left out.
+scikit-learn's logistic regression, random forest, label spreading, self-training and gradient
+boosting, each on 64 principal components of the pixels and of oriented gradients (jaxlabel's own,
+which are HOG-like). They learn from as many random labels too, because the run chose its labels
+for itself. Two loops of scikit-activeml choose as many labels themselves. FixMatch in PyTorch, with
+the most labels alone, gets the run's time: its seconds times its cores, as processor seconds of one
+thread. ENV is an environment with torch; without the flag FixMatch is left out.
 
 Every fit is a process of its own on one thread. With 1,000 labels and without FixMatch a run takes
 some 4 processor minutes on 60,000 images. Results are appended to experiments/results/peers.jsonl,
@@ -93,28 +94,56 @@ def in_child(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def prepare(run: Run, cache: Path) -> Path:
-    """Compute the features of a data set and their graphs, unless `cache` has them already."""
+    """Compute the features of a data set, unless `cache` has them, and return their folder."""
     every_id = "".join(map(str, run.dataset.train_items)).encode()
     folder = cache / hashlib.sha256(every_id).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "gradients.npz").exists():
         images = run.dataset.train_images, run.dataset.test_images
         in_child(peers_fits.write_features, folder, *images)
-    for features in ("pixels", "gradients"):
-        if not (folder / f"{features}_graph_seconds.npy").exists():
-            in_child(peers_fits.write_graph, folder, features)
     return folder
 
 
-def jobs(counts: Sequence[int], fixmatch: bool) -> Iterator[tuple[str, str, tuple[int, ...]]]:
-    """List the fits: the peer, its features, and its numbers of labels."""
-    for features in ("gradients", "pixels"):
-        for peer in peers_fits.SAME_LABELS:
-            yield from ((peer, features, (count,)) for count in counts)
+class Job(NamedTuple):
+    """A fit: which peer learns from which features and which labels.
+
+    Attributes:
+      peer: the name of the peer.
+      features: "gradients", "pixels" or "images".
+      labels_from: who chose the labelled images: "the run", "chance" or "the peer".
+      counts: the numbers of labels.
+    """
+
+    peer: str
+    features: str
+    labels_from: str
+    counts: tuple[int, ...]
+
+
+def jobs(counts: Sequence[int], fixmatch: bool) -> Iterator[Job]:
+    """List the fits, the quickest first."""
+    for peer in peers_fits.SAME_LABELS:
+        for labels_from in ("the run", "chance"):
+            for features in ("gradients", "pixels"):
+                yield from (Job(peer, features, labels_from, (count,)) for count in counts)
     for peer in peers_fits.OWN_LABELS:
-        yield peer, "gradients", tuple(counts)
+        yield Job(peer, "gradients", "the peer", tuple(counts))
     if fixmatch:
-        yield FIXMATCH, "images", (max(counts),)
+        yield Job(FIXMATCH, "images", "the run", (max(counts),))
+
+
+def labelled(run: Run, job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images whose labels a peer may use, and these labels.
+
+    A peer that chooses its own images gets every label here and reads those that it asks for.
+    """
+    if job.labels_from == "the run":
+        return run.indices[: job.counts[0]], run.labels[: job.counts[0]]
+    every = data.load_train_labels(run.spec)
+    if job.labels_from == "the peer":
+        return np.arange(len(every)), every
+    chosen = np.random.default_rng(run.result["seed"]).permutation(len(every))[: job.counts[0]]
+    return chosen, every[chosen]
 
 
 def run_fixmatch(run: Run, count: int, flags: argparse.Namespace) -> list[peers_fits.Fitted]:
@@ -136,28 +165,24 @@ def run_fixmatch(run: Run, count: int, flags: argparse.Namespace) -> list[peers_
     return [peers_fits.Fitted(count, said["predictions"], *numbers, int(said["steps"]))]
 
 
-def fit(
-    run: Run, folder: Path, job: tuple[str, str, tuple[int, ...]], flags: argparse.Namespace
-) -> Sequence[peers_fits.Fitted]:
+def fit(run: Run, folder: Path, job: Job, flags: argparse.Namespace) -> Sequence[peers_fits.Fitted]:
     """Fit one peer in a process of its own."""
-    peer, features, counts = job
-    if peer == FIXMATCH:
-        return run_fixmatch(run, counts[0], flags)
-    indices, labels = run.indices[: counts[0]], run.labels[: counts[0]]
-    if peer in peers_fits.OWN_LABELS:
-        labels = data.load_train_labels(run.spec)
-        indices = np.arange(len(labels))
-    problem = peers_fits.Problem(str(folder), features, indices, labels, run.result["seed"], counts)
-    return in_child(peers_fits.fit, peer, problem)
+    if job.peer == FIXMATCH:
+        return run_fixmatch(run, job.counts[0], flags)
+    seconds_of_graph = folder / f"{job.features}_graph_seconds.npy"
+    if job.peer == peers_fits.LABEL_SPREADING and not seconds_of_graph.exists():
+        in_child(peers_fits.write_graph, folder, job.features)
+    seed = run.result["seed"]
+    problem = peers_fits.Problem(str(folder), job.features, *labelled(run, job), seed, job.counts)
+    return in_child(peers_fits.fit, job.peer, problem)
 
 
-def line_of(run: Run, peer: str, features: str, fitted: peers_fits.Fitted) -> dict[str, Any]:
+def line_of(run: Run, job: Job, fitted: peers_fits.Fitted) -> dict[str, Any]:
     """Score the predictions of a peer's test images, and return the result without local paths."""
     truth = data.load_test_labels(run.spec)
-    own = peer in peers_fits.OWN_LABELS
     return {
-        "peer": peer, "features": features, "labels": fitted.count,
-        "labels_from": "the peer" if own else "the run", **run_names(run),
+        "peer": job.peer, "features": job.features, "labels": fitted.count,
+        "labels_from": job.labels_from, **run_names(run),
         "test_accuracy": float(np.mean(fitted.predictions == truth)),
         "processor_seconds": round(fitted.processor_seconds, 2),
         "wall_seconds": round(fitted.wall_seconds, 2), "megabytes": round(fitted.megabytes),
@@ -199,13 +224,12 @@ def compare(workdir: Path, out: Path, flags: argparse.Namespace) -> None:
     counts = [count for count in flags.counts if count <= len(run.indices)]
     folder = prepare(run, flags.cache)
     for job in jobs(counts, bool(flags.torch_python)):
-        peer, features, wanted = job
-        names = {**run_names(run), "peer": peer, "features": features}
-        if all(peers_table.key({**names, "labels": count}) in done for count in wanted):
+        names = run_names(run) | job._asdict()
+        if all(peers_table.key(names | {"labels": count}) in done for count in job.counts):
             continue
-        if not flags.peers or peer in flags.peers:
+        if not flags.peers or job.peer in flags.peers:
             for fitted in fit(run, folder, job, flags):
-                line = line_of(run, peer, features, fitted)
+                line = line_of(run, job, fitted)
                 records.append(out, line)
                 print(json.dumps(line), flush=True)
 

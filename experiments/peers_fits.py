@@ -19,6 +19,7 @@ from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 
 COMPONENTS = 64
 NEIGHBOURS = 7  # LabelSpreading's default
+LABEL_SPREADING = "label spreading"
 UNKNOWN = -1  # scikit-learn's mark of an image without a label
 
 
@@ -188,11 +189,11 @@ SAME_LABELS: dict[str, Callable[[Problem, Table], np.ndarray]] = {
     "random forest": functools.partial(
         supervised, lambda seed: RandomForestClassifier(500, random_state=seed)
     ),
+    LABEL_SPREADING: label_spreading,
+    "self-training": self_training,
     "gradient boosting": functools.partial(
         supervised, lambda seed: HistGradientBoostingClassifier(random_state=seed)
     ),
-    "self-training": self_training,
-    "label spreading": label_spreading,
 }
 OWN_LABELS = {
     "active learning, margin": functools.partial(active_loop, "margin"),
@@ -208,7 +209,7 @@ def fit(peer: str, problem: Problem) -> Sequence[Fitted]:
     table = np.load(Path(problem.folder) / f"{problem.features}.npz")
     both = table["train"], table["test"]
     start, wall_start = time.process_time(), time.perf_counter()
-    if peer == "label spreading":
+    if peer == LABEL_SPREADING:
         start -= float(np.load(f"{problem.folder}/{problem.features}_graph_seconds.npy"))
     if peer in OWN_LABELS:
         stages = OWN_LABELS[peer](problem, both)

@@ -30,15 +30,19 @@ LEARNING_RATE, WEIGHT_DECAY, EMA = 0.03, 5e-4, 0.999
 
 
 def make_network(channels: int, num_classes: int) -> torch.nn.Sequential:
-    """Return a network of four 3x3 convolutions with batch normalisation and a mean over places."""
-    layers: list[torch.nn.Module] = []
-    sizes = [channels, 32, 64, 128, 128]
-    for number, (width, wider) in enumerate(itertools.pairwise(sizes)):
-        layers += [torch.nn.Conv2d(width, wider, 3, padding=1, bias=False),
-                   torch.nn.BatchNorm2d(wider), torch.nn.LeakyReLU(0.1)]  # fmt: skip
-        layers += [torch.nn.MaxPool2d(2)] if number < 2 else []
+    """Return a network of four 3x3 convolutions with batch normalisation and a mean over places.
+
+    Blocks of 2x2 pixels become channels first, as in jaxlabel's network for the same images.
+    """
+    layers: list[torch.nn.Module] = [torch.nn.PixelUnshuffle(2)]
+    for number, (width, wider) in enumerate(itertools.pairwise([4 * channels, 32, 64, 128, 128])):
+        layers += [
+            torch.nn.Conv2d(width, wider, 3, padding=1, bias=False),
+            torch.nn.BatchNorm2d(wider), torch.nn.LeakyReLU(0.1),
+        ]  # fmt: skip
+        layers += [torch.nn.MaxPool2d(2)] if number == 1 else []
     pool = [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
-    return torch.nn.Sequential(*layers, *pool, torch.nn.Linear(sizes[-1], num_classes))
+    return torch.nn.Sequential(*layers, *pool, torch.nn.Linear(128, num_classes))
 
 
 def warp(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
@@ -102,11 +106,11 @@ def loss_of(
     network: torch.nn.Module, labelled: torch.Tensor, labels: torch.Tensor,
     unlabelled: torch.Tensor, flip: bool,
 ) -> torch.Tensor:  # fmt: skip
-    """Return FixMatch's loss (equations 3 and 4), with all views in one batch as USB has them."""
-    views = torch.cat([weak(labelled, flip), weak(unlabelled, flip), strong(unlabelled, flip)])
-    logits = network(views.contiguous(memory_format=torch.channels_last)).float()
-    known, plain, changed = logits.split([len(labelled), len(unlabelled), len(unlabelled)])
-    confidence, guesses = plain.detach().softmax(dim=1).max(dim=1)
+    """Return FixMatch's loss (equations 3 and 4); the guesses are made without gradients."""
+    with torch.no_grad():
+        confidence, guesses = network(weak(unlabelled, flip)).float().softmax(dim=1).max(dim=1)
+    views = torch.cat([weak(labelled, flip), strong(unlabelled, flip)])
+    known, changed = network(views).float().split([len(labelled), len(unlabelled)])
     each = functional.cross_entropy(changed, guesses, reduction="none")
     return functional.cross_entropy(known, labels) + (each * (confidence > THRESHOLD)).mean()
 

@@ -16,14 +16,15 @@ Line = Mapping[str, Any]
 
 def key(line: Line) -> tuple[Any, ...]:
     """Return the values that identify a result."""
-    return tuple(line[name] for name in ("dataset", "seed", "run", "peer", "features", "labels"))
+    names = ("dataset", "seed", "run", "peer", "features", "labels_from", "labels")
+    return tuple(line[name] for name in names)
 
 
 def write(lines: Sequence[Line], folder: Path) -> None:
     """Write peers.md, and figures/peers.svg of the first data set, into the folder of results."""
     parts = []
     for name in dict.fromkeys(line["dataset"] for line in lines):
-        chosen = [line for line in lines if line["dataset"] == name]
+        chosen = [with_recipe(line) for line in lines if line["dataset"] == name]
         parts.append(f"## {name}\n\n{accuracies(chosen)}\n{costs(chosen)}")
     (folder / "peers.md").write_text("# Beside its peers\n\n" + "\n".join(parts))
     (folder / "figures").mkdir(exist_ok=True)
@@ -31,12 +32,16 @@ def write(lines: Sequence[Line], folder: Path) -> None:
     (folder / "figures" / "peers.svg").write_text(figure(first))
 
 
-def rows_of(lines: Iterable[Line]) -> dict[tuple[str, str], dict[int, list[Line]]]:
-    """Group results by peer and features, then by the number of labels."""
-    rows: dict[tuple[str, str], dict[int, list[Line]]] = {}
+def with_recipe(line: Line) -> Line:
+    """Add the settings of jaxlabel's own run to its name, so that each has a row of its own."""
+    return {**line, "peer": f"jaxlabel ({line['run']})"} if line["peer"] == "jaxlabel" else line
+
+
+def rows_of(lines: Iterable[Line]) -> dict[tuple[str, str, str], dict[int, list[Line]]]:
+    """Group results by peer, features and who chose the labels, then by the number of labels."""
+    rows: dict[tuple[str, str, str], dict[int, list[Line]]] = {}
     for line in lines:
-        name = line["peer"] + (" (own labels)" if line["labels_from"] == "the peer" else "")
-        row = rows.setdefault((name, line["features"]), {})
+        row = rows.setdefault((line["peer"], line["features"], line["labels_from"]), {})
         row.setdefault(line["labels"], []).append(line)
     return rows
 
@@ -46,14 +51,14 @@ def accuracies(lines: Sequence[Line]) -> str:
     rows = rows_of(lines)
     counts = sorted({count for row in rows.values() for count in row})
     seeds = sorted({line["seed"] for line in lines})
-    cells = [["peer", "features", *(f"{count:,}" for count in counts)]]
-    for (peer, features), row in rows.items():
-        cells.append([peer, features, *(_mean([x["test_accuracy"] for x in row.get(count, [])])
+    cells = [["peer", "features", "labels chosen by", *(f"{count:,}" for count in counts)]]
+    for names, row in rows.items():
+        cells.append([*names, *(_mean([x["test_accuracy"] for x in row.get(count, [])])
                                         for count in counts)])  # fmt: skip
     other = published(lines[0]["dataset"])
     shown = [_nearest(other, count) for count in counts]
     if any(shown):
-        cells.append(["jaxlabel, published (other seeds)", "images", *shown])
+        cells.append(["jaxlabel, published (other seeds)", "images", "the run", *shown])
     head = ("Test accuracy in percent by the number of labels, the mean and, where there are "
             f"several runs, the range over them. Seeds: {', '.join(map(str, seeds))}.")  # fmt: skip
     return f"{head}\n\n{markdown(cells)}"
@@ -62,12 +67,11 @@ def accuracies(lines: Sequence[Line]) -> str:
 def costs(lines: Sequence[Line]) -> str:
     """Return the table of what each peer costs with the most labels: seconds and memory."""
     most = max(line["labels"] for line in lines)
-    cells = [["peer", "features", "processor seconds", "seconds on the wall", "MB"]]
-    for (peer, features), row in rows_of(lines).items():
-        if most in row:
-            names = ("processor_seconds", "wall_seconds", "megabytes")
-            cells.append([peer, features, *(_plain([x[name] for x in row[most]])
-                                            for name in names)])  # fmt: skip
+    costs = ("processor_seconds", "wall_seconds", "megabytes")
+    cells = [["peer", "features", "labels chosen by", *(cost.replace("_", " ") for cost in costs)]]
+    for names, row in rows_of(lines).items():
+        if most in row and names[-1] != "chance":
+            cells.append([*names, *(_plain([x[cost] for x in row[most]]) for cost in costs)])
     return f"What {most:,} labels cost, the mean of the runs:\n\n{markdown(cells)}"
 
 
@@ -106,15 +110,15 @@ def _plain(values: Sequence[float | None]) -> str:
 
 def markdown(cells: Sequence[Sequence[str]]) -> str:
     """Return a table of texts, the headings first, as Markdown."""
-    rule = ["---", "---", *["---:"] * (len(cells[0]) - 2)]
+    rule = ["---", "---", "---", *["---:"] * (len(cells[0]) - 3)]
     return "".join(f"| {' | '.join(row)} |\n" for row in [cells[0], rule, *cells[1:]])
 
 
 def figure(lines: Sequence[Line]) -> str:
     """Draw test accuracy over labels: jaxlabel, and each peer on its better known features."""
     drawn = []
-    for (peer, features), row in rows_of(lines).items():
-        if features != "pixels":
+    for (peer, features, labels_from), row in rows_of(lines).items():
+        if features != "pixels" and labels_from != "chance":
             counts = sorted(row)
             means = [float(np.mean([x["test_accuracy"] for x in row[n]])) for n in counts]
             drawn.append(figures.Series(peer, counts, means))
