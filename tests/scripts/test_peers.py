@@ -14,7 +14,6 @@ from jaxlabel.oracle.store import LabelStore
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 import peers
-import peers_fits
 import peers_table
 
 COUNTS = (10, 40)
