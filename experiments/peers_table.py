@@ -38,12 +38,17 @@ def with_recipe(line: Line) -> Line:
 
 
 def rows_of(lines: Iterable[Line]) -> dict[tuple[str, str, str], dict[int, list[Line]]]:
-    """Group results by peer, features and who chose the labels, then by the number of labels."""
+    """Group results by peer, features and who chose the labels, then by the number of labels.
+
+    The rows of jaxlabel come first, the others in the order of the alphabet.
+    """
     rows: dict[tuple[str, str, str], dict[int, list[Line]]] = {}
     for line in lines:
         row = rows.setdefault((line["peer"], line["features"], line["labels_from"]), {})
         row.setdefault(line["labels"], []).append(line)
-    return rows
+    order = sorted(rows, key=lambda names: (not names[0].startswith("jaxlabel"), names[0],
+                                            names[2] == "chance", names[1]))  # fmt: skip
+    return {names: rows[names] for names in order}
 
 
 def accuracies(lines: Sequence[Line]) -> str:
@@ -67,12 +72,26 @@ def accuracies(lines: Sequence[Line]) -> str:
 def costs(lines: Sequence[Line]) -> str:
     """Return the table of what each peer costs with the most labels: seconds and memory."""
     most = max(line["labels"] for line in lines)
-    costs = ("processor_seconds", "wall_seconds", "megabytes")
-    cells = [["peer", "features", "labels chosen by", *(cost.replace("_", " ") for cost in costs)]]
+    cells = [["peer", "features", "labels chosen by", "processor seconds", "megabytes"]]
     for names, row in rows_of(lines).items():
         if most in row and names[-1] != "chance":
-            cells.append([*names, *(_plain([x[cost] for x in row[most]]) for cost in costs)])
+            seconds = [_processor_seconds(line) for line in row[most]]
+            known = [line["megabytes"] for line in row[most] if line["megabytes"]]
+            limit = "at most " if row[most][0]["processor_seconds"] is None else ""
+            memory = f"{np.mean(known):,.0f}" if known else "not recorded"
+            cells.append([*names, f"{limit}{np.mean(seconds):,.1f}", memory])
     return f"What {most:,} labels cost, the mean of the runs:\n\n{markdown(cells)}"
+
+
+def _processor_seconds(line: Line) -> float:
+    """Return the processor time of a fit; of a run, which does not record it, the largest value.
+
+    That is its seconds on the wall times the cores that it could use.
+    """
+    if line["processor_seconds"] is not None:
+        return line["processor_seconds"]
+    cores = re.search(r"(\d+) cores", line["device"])
+    return line["wall_seconds"] * int(cores[1] if cores else 1)
 
 
 def published(dataset: str) -> dict[int, tuple[str, str]]:
@@ -100,12 +119,6 @@ def _mean(shares: Sequence[float]) -> str:
         f"{100 * value:.1f}" for value in (np.mean(shares), min(shares), max(shares))
     )
     return mean if len(shares) == 1 else f"{mean} ({low} to {high})"
-
-
-def _plain(values: Sequence[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    return f"{np.mean(known):.3g}" if known and np.mean(known) < 100 else (
-        f"{np.mean(known):,.0f}" if known else "not recorded")  # fmt: skip
 
 
 def markdown(cells: Sequence[Sequence[str]]) -> str:
