@@ -217,7 +217,7 @@ def asking(folder: Path) -> Callable[[], Any]:
     def run() -> None:
         with LabelStore(url) as store:
             oracle = Oracle(store, "run", items, num_classes=NUM_CLASSES)
-            oracle.prices()
+            oracle.prices
             oracle.ask(np.arange(NUM_QUERIES) + next(starts))
 
     return run
