@@ -15,9 +15,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
+from jaxlabel.cluster.graph import Graph, knn_graph
 from jaxlabel.cluster.lloyd import kmeans
 from jaxlabel.cluster.nearest import divide_into_lanes, smallest_scores
 from jaxlabel.cluster.neighbours import knn, rank_candidates
+from jaxlabel.log import Log
 
 EXACT_UP_TO = 100_000  # points, up to which neighbours are exact
 SAMPLE = 1_000  # points whose neighbours are computed exactly, to measure the recall
@@ -40,12 +42,9 @@ class Neighbours(NamedTuple):
     distances: Float[np.ndarray, "n k"]
     recall: float
 
-    def statement(self) -> str:
-        """Return a line for the user on an approximate search; empty if the search was exact."""
-        if self.recall == 1.0:
-            return ""
-        return (f"neighbours found: {self.recall:.1%} (approximate search, as there are more than "
-                f"{EXACT_UP_TO:,} images)")  # fmt: skip
+    def graph(self) -> Graph:
+        """Return the weighted graph that joins each point to its neighbours (`knn_graph`)."""
+        return knn_graph(self.indices, self.distances)
 
 
 class Cells(NamedTuple):
@@ -58,6 +57,17 @@ class Cells(NamedTuple):
 
     members: Int[np.ndarray, "cells size"]
     centres: Float[np.ndarray, "cells d"]
+
+
+def report_recall(recall: float, log: Log) -> None:
+    """Print how many of the true neighbours an approximate search found; nothing if it was exact.
+
+    Args:
+      recall: the share that was found, `Neighbours.recall`.
+    """
+    if recall < 1:
+        log.say(f"neighbours found: {recall:.1%} (with more than {EXACT_UP_TO:,} images the search "
+                "is approximate; measured on 1,000 of them)")  # fmt: skip
 
 
 def nearest_neighbours(
@@ -138,7 +148,7 @@ def _num_cells_to_search(
     norms = np.sum(np.square(cells.centres), axis=1)
     squared = norms - 2 * cells.centres[cell_of[sample]] @ cells.centres.T
     distances = np.take_along_axis(squared, cell_of[neighbours], axis=1)[:, 1:]
-    ranks = np.array([np.searchsorted(np.sort(a), b) for a, b in zip(squared, distances)])
+    ranks = np.array([np.searchsorted(np.sort(a), b) for a, b in zip(squared, distances, strict=True)])
     return int(np.quantile(ranks, AIM, method="higher")) + 1
 
 

@@ -110,7 +110,7 @@ def rank_candidates(
     """Return the k nearest of each query's candidates, nearest first, and their distances.
 
     Args:
-      features: the points to search; of length 1 if `cosine` is set.
+      features: the points to search, of unit length if `cosine` is set.
       rows: the queries.
       candidates: for each query, the indices of points of which the nearest are wanted.
       own: for each query, the index of the point that is no neighbour, because it is the query
