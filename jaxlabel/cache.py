@@ -131,7 +131,7 @@ def compiled_code_folder(kind: str) -> Path:
 
 
 def pictures_folder() -> Path:
-    """Return the folder for decoded pictures: below JAXLABEL_CACHE if set, else the user's cache."""
+    """Return the folder for decoded pictures, in JAXLABEL_CACHE or else in the user's cache."""
     return Path(os.environ.get(VARIABLE) or _user_cache()) / "pictures"
 
 

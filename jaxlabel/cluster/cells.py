@@ -40,7 +40,7 @@ class Neighbours(NamedTuple):
 
     indices: Int[np.ndarray, "n k"]
     distances: Float[np.ndarray, "n k"]
-    recall: float
+    recall: float | Float[np.ndarray, ""]
 
     def graph(self) -> Graph:
         """Return the weighted graph that joins each point to its neighbours (`knn_graph`)."""
@@ -59,7 +59,7 @@ class Cells(NamedTuple):
     centres: Float[np.ndarray, "cells d"]
 
 
-def report_recall(recall: float, log: Log) -> None:
+def report_recall(recall: float | Float[np.ndarray, ""], log: Log) -> None:
     """Print how many of the true neighbours an approximate search found; nothing if it was exact.
 
     Args:
@@ -71,7 +71,11 @@ def report_recall(recall: float, log: Log) -> None:
 
 
 def nearest_neighbours(
-    features: Float[Array, "n d"], k: int, *, seed: int = 0, exact_up_to: int = EXACT_UP_TO
+    features: Float[np.ndarray | Array, "n d"],
+    k: int,
+    *,
+    seed: int = 0,
+    exact_up_to: int = EXACT_UP_TO,
 ) -> Neighbours:
     """Find the k nearest neighbours of every point among the other points.
 
@@ -148,7 +152,9 @@ def _num_cells_to_search(
     norms = np.sum(np.square(cells.centres), axis=1)
     squared = norms - 2 * cells.centres[cell_of[sample]] @ cells.centres.T
     distances = np.take_along_axis(squared, cell_of[neighbours], axis=1)[:, 1:]
-    ranks = np.array([np.searchsorted(np.sort(a), b) for a, b in zip(squared, distances, strict=True)])
+    ranks = np.array(
+        [np.searchsorted(np.sort(a), b) for a, b in zip(squared, distances, strict=True)]
+    )
     return int(np.quantile(ranks, AIM, method="higher")) + 1
 
 
