@@ -2,7 +2,8 @@
 
     python scripts/bench_scale.py --data=DIR                        # 1,000 to 100,000 images
     python scripts/bench_scale.py --data=DIR --largest=1000000      # and a million
-    python scripts/bench_scale.py --data=DIR --stages=features,neighbours --out=scale.json
+    python scripts/bench_scale.py --data=DIR --stages=features,neighbours --out=scale.jsonl
+    python scripts/bench_scale.py --out=scale.jsonl --stages= --figure=scale.png    # draw it
 
 DIR is a folder in MNIST's IDX format, such as MNIST or Fashion-MNIST. Its training images are
 deformed at random (`jaxlabel.augment`) until there are enough of them. Each stage runs in a process
@@ -13,7 +14,8 @@ Measured are the processor seconds of all threads, which other programs on the m
 than the time on the clock, and the peak memory of the process, with Python and JAX (about 0.3 GB)
 and what the stage was given. If the first call took less than 20 processor seconds, the second call
 is measured, so that compilation does not count. The exponent is that of the last two sizes: 1 for
-linear, 2 for quadratic growth. The last line is JSON.
+linear, 2 for quadratic growth. Every measurement is appended to the file `--out`; stages and sizes
+that it has are not measured again. The last line of the output is JSON.
 """
 
 import argparse
@@ -62,13 +64,29 @@ def in_child(arguments: list[str], limit: float) -> dict[str, Any]:
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def exponent(rows: list[dict[str, Any]], of: str) -> float | None:
+def exponent(rows: list[dict[str, Any]]) -> float | None:
     """Return the exponent of growth between the last two sizes, or None if there is only one."""
-    good = [row for row in rows if of in row][-2:]
-    if len(good) < 2 or min(row[of] for row in good) <= 0:
+    good = [row for row in rows if row.get("processor")][-2:]
+    if len(good) < 2:
         return None
-    (small, large) = good
-    return round(math.log(large[of] / small[of]) / math.log(large["images"] / small["images"]), 2)
+    growth = math.log(good[1]["processor"] / good[0]["processor"])
+    return round(growth / math.log(good[1]["images"] / good[0]["images"]), 2)
+
+
+def draw(results: dict[str, list[dict[str, Any]]], file: Path) -> None:
+    """Draw the processor seconds of every stage over the number of images, on logarithmic axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 5), layout="constrained")
+    axes = figure.add_subplot(xscale="log", yscale="log", xlabel="images",
+                              ylabel="processor seconds")  # fmt: skip
+    for number, (name, rows) in enumerate(results.items()):
+        good = [row for row in rows if "processor" in row]
+        axes.plot([row["images"] for row in good], [row["processor"] for row in good],
+                  "osv^D"[number // 10] + "-", label=f"{name} ({exponent(rows)})")  # fmt: skip
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right", fontsize="small", title="stage (exponent)")
+    figure.savefig(file, dpi=110)
 
 
 def table(results: dict[str, list[dict[str, Any]]]) -> str:
@@ -83,7 +101,7 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
             else row.get("failed", "not run")
             for row in (found.get(size, {}) for size in sizes)
         ]  # fmt: skip
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {exponent(rows, 'processor')} |")
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {exponent(rows)} |")
     return "\n".join(lines)
 
 
@@ -96,7 +114,8 @@ def main() -> int:
     parser.add_argument("--stages", default=",".join(STAGES), help="which stages, with commas")
     parser.add_argument("--limit", type=float, default=600, help="seconds for a stage at a size")
     parser.add_argument("--folder", default="", help="keep the images and arrays in this folder")
-    parser.add_argument("--out", default="", help="a file for the JSON")
+    parser.add_argument("--out", default="", help="append the measurements to this file of JSON")
+    parser.add_argument("--figure", default="", help="draw the table as a picture, such as PNG")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.child:
@@ -107,38 +126,49 @@ def main() -> int:
         else:
             print(json.dumps(measure(stage, folder)))
         return 0
-    if not flags.data or (unknown := set(flags.stages.split(",")) - set(STAGES)):
-        parser.error(f"no stage {min(unknown)}" if flags.data else "--data=DIR is needed")
+    stages = [stage for stage in flags.stages.split(",") if stage]
+    if unknown := set(stages) - set(STAGES):
+        parser.error(f"no stage {min(unknown)!r}: it is one of {', '.join(STAGES)}")
+    if stages and not flags.data:
+        parser.error("--data=DIR is needed, a folder in MNIST's IDX format")
     with tempfile.TemporaryDirectory() as temporary:
-        results = run_all(flags, Path(flags.folder or temporary))
+        results = run_all(flags, stages, Path(flags.folder or temporary))
     print(table(results))
-    exponents = {name: exponent(rows, "processor") for name, rows in results.items()}
-    record = {"machine": platform.machine(), "cores": os.cpu_count(), "results": results,
-              "exponents": exponents}  # fmt: skip
-    if flags.out:
-        Path(flags.out).write_text(json.dumps(record, indent=1) + "\n")
-    print(json.dumps(record))
+    if flags.figure:
+        draw(results, Path(flags.figure))
+    print(json.dumps({"machine": platform.machine(), "cores": os.cpu_count(), "results": results}))
     return 0
 
 
-def run_all(flags: argparse.Namespace, place: Path) -> dict[str, list[dict[str, Any]]]:
-    """Run the stages at all sizes, each in a child process, and return their measurements."""
-    results: dict[str, list[dict[str, Any]]] = {name: [] for name in flags.stages.split(",")}
+def run_all(
+    flags: argparse.Namespace, stages: list[str], place: Path
+) -> dict[str, list[dict[str, Any]]]:
+    """Run stages at all sizes, each in a child process, and return old and new measurements."""
+    rows = []
+    if flags.out and Path(flags.out).exists():
+        rows = [json.loads(line) for line in Path(flags.out).read_text().splitlines()]
     size = flags.smallest
-    while size <= flags.largest:
+    while stages and size <= flags.largest:
         folder = place / str(size)
         if not (folder / "train-images-idx3-ubyte").exists():
             folder.mkdir(parents=True, exist_ok=True)
             made = in_child([f"--data={flags.data}", "--child", str(size), str(folder)], 3600)
             if made:
                 raise SystemExit(f"the images cannot be made: {made['failed']}")
-        for name, rows in results.items():
-            if rows and "failed" in rows[-1]:
+        for name in stages:
+            own = [row for row in rows if row["stage"] == name and row["images"] <= size]
+            if any("failed" in row or row["images"] == size for row in own):
                 continue
-            rows.append({"images": size, **in_child(["--child", name, str(folder)], flags.limit)})
-            print(f"{size:>9,} {name:<17} {rows[-1]}", file=sys.stderr, flush=True)
+            measured = in_child(["--child", name, str(folder)], flags.limit)
+            rows.append({"stage": name, "images": size, **measured})
+            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+            if flags.out:
+                with Path(flags.out).open("a") as file:
+                    file.write(json.dumps(rows[-1]) + "\n")
         size *= 10
-    return results
+    rows.sort(key=lambda row: row["images"])
+    results = {name: [row for row in rows if row["stage"] == name] for name in STAGES}
+    return {name: found for name, found in results.items() if found}
 
 
 if __name__ == "__main__":
