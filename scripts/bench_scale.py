@@ -23,6 +23,7 @@ import json
 import math
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -59,8 +60,8 @@ def in_child(arguments: list[str], limit: float) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         return {"failed": f"stopped after {limit:.0f} s"}
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        return {"failed": lines[-1][:200]}
+        errors = re.findall(r"^[\w.]+(?:Error|Exceeded): .*", done.stderr, re.MULTILINE)
+        return {"failed": (errors or [f"exit code {done.returncode}"])[-1][:200]}
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 

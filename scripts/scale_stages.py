@@ -140,7 +140,7 @@ def _classifier(images: np.ndarray) -> Any:
 
     shape = images.shape[1:]
     return train.init(
-        lambda rngs: nets.Classifier(nets.make_encoder("convnet", shape, rngs), NUM_CLASSES, rngs),
+        lambda rngs: nets.Classifier(nets.make_encoder("conv", shape, rngs), NUM_CLASSES, rngs),
         jax.random.key(0),
     )
 
