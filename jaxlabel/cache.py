@@ -130,6 +130,11 @@ def compiled_code_folder(kind: str) -> Path:
     return _user_cache() / kind / processor_fingerprint()
 
 
+def pictures_folder() -> Path:
+    """Return the folder for decoded pictures, in JAXLABEL_CACHE or else in the user's cache."""
+    return Path(os.environ.get(VARIABLE) or _user_cache()) / "pictures"
+
+
 def _user_cache() -> Path:
     """Return a writable directory for this user's cached files: ~/.cache/jaxlabel if possible.
 

@@ -21,9 +21,9 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
         "losses": "per-example losses", "cluster": "k-means, neighbours, graphs",
         "certificate": "audits and intervals", "files": "safe writing",
         "oracle": "label store, budget, ledger"}),
+    ("files on disk", {"cache": "shared computations"}),
     ("services", {
-        "data": "readers", "cache": "shared computations", "query": "query strategies",
-        "report": "figures, report page"}),
+        "data": "readers", "query": "query strategies", "report": "figures, report page"}),
     ("networks", {"nets": "networks, CPU kernels, devices"}),
     ("images and records", {
         "augment": "random image transforms", "runlog": "records of a run"}),

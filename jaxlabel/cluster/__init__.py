@@ -1,6 +1,7 @@
-"""Clustering on the device: k-means, medoids, exact nearest neighbours, and neighbour graphs."""
+"""Clustering on the device: k-means, medoids, nearest neighbours, and neighbour graphs."""
 
-from jaxlabel.cluster.embedding import GraphSpace, diffuse_labels, graph_space, nearest_graph
+from jaxlabel.cluster.cells import Neighbours, nearest_neighbours, report_recall
+from jaxlabel.cluster.embedding import GraphSpace, diffuse_labels, graph_space
 from jaxlabel.cluster.graph import (
     Graph,
     Spectrum,
@@ -17,6 +18,7 @@ __all__ = [
     "Graph",
     "GraphSpace",
     "KMeans",
+    "Neighbours",
     "Spectrum",
     "diffuse_labels",
     "distances",
@@ -25,9 +27,10 @@ __all__ = [
     "knn",
     "knn_graph",
     "medoids",
-    "nearest_graph",
+    "nearest_neighbours",
     "normalised_weights",
     "poisson_learning",
+    "report_recall",
     "spectral_embedding",
     "spread_labels",
 ]

@@ -2,12 +2,10 @@
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxlabel.cluster.graph import Graph, knn_graph, spectral_embedding
-from jaxlabel.cluster.neighbours import knn
+from jaxlabel.cluster.graph import Graph, spectral_embedding
 
 
 class GraphSpace(NamedTuple):
@@ -28,18 +26,6 @@ class GraphSpace(NamedTuple):
     points: Float[np.ndarray, "n d"]
     modes: Float[np.ndarray, "n m"]
     gains: Float[np.ndarray, "m"]
-
-
-def nearest_graph(features: Float[np.ndarray, "n f"], num_neighbours: int) -> Graph:
-    """Return the weighted graph that joins each point to its exact nearest neighbours.
-
-    `knn_graph` defines the weights of the edges.
-
-    Args:
-      features: one feature vector per point.
-      num_neighbours: the number of nearest neighbours of each point.
-    """
-    return knn_graph(*map(np.asarray, knn(jnp.asarray(features), None, num_neighbours)))
 
 
 def graph_space(graph: Graph, *, num_components: int, num_modes: int = 60) -> GraphSpace:

@@ -88,18 +88,41 @@ def _knn(
     def nearest(numbered: tuple[Array, Array]) -> tuple[Array, Array]:
         start, rows = numbered
         _, candidates = smallest_scores(columns, rows, count)
-        exact = _distances(rows, features[candidates], cosine)
-        if exclude_self:
-            row_indices = start + jnp.arange(size)
-            exact = jnp.where(candidates == row_indices[:, None], jnp.inf, exact)
-        exact, candidates = lax.sort((exact, candidates), num_keys=2)
-        return candidates[:, :k], exact[:, :k]
+        own = start + jnp.arange(size) if exclude_self else None
+        return rank_candidates(features, rows, candidates, own, k, cosine=cosine)
 
     blocked = split_into_blocks(queries, size)
     starts = size * jnp.arange(len(blocked))
     indices, distances = lax.map(nearest, (starts, blocked))
     num_queries = len(queries)
     return indices.reshape(-1, k)[:num_queries], distances.reshape(-1, k)[:num_queries]
+
+
+def rank_candidates(
+    features: Float[Array, "n d"],
+    rows: Float[Array, "b d"],
+    candidates: Int[Array, "b count"],
+    own: Int[Array, "b"] | None,
+    k: int,
+    *,
+    cosine: bool = False,
+) -> tuple[Int[Array, "b k"], Float[Array, "b k"]]:
+    """Return the k nearest of each query's candidates, nearest first, and their distances.
+
+    Args:
+      features: the points to search, of unit length if `cosine` is set.
+      rows: the queries.
+      candidates: for each query, the indices of points of which the nearest are wanted.
+      own: for each query, the index of the point that is no neighbour, because it is the query
+        itself; None if there is none.
+      k: the number of neighbours.
+      cosine: True for the cosine distance, False for the Euclidean one.
+    """
+    exact = _distances(rows, features[candidates], cosine)
+    if own is not None:
+        exact = jnp.where(candidates == own[:, None], jnp.inf, exact)
+    exact, candidates = lax.sort((exact, candidates), num_keys=2)
+    return candidates[:, :k], exact[:, :k]
 
 
 def _unit(vectors: Float[Array, "n d"]) -> Float[Array, "n d"]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxlabel.data import images as image_module
 from jaxlabel.data.dataset import Images, Options, Source, Unread
+from jaxlabel.data.decoded import Decoded, decoded
 from jaxlabel.data.decoding import read_picture, without_size_warnings
 from jaxlabel.data.listing import Listing, list_images
 from jaxlabel.errors import DataError
@@ -148,7 +149,7 @@ def _class_name(found: Listing, file: str) -> str:
 def _decode(
     location: str, found: Listing, split: str, options: Options, unread: list[Unread]
 ) -> tuple[list[str], Images]:
-    """Decode the image files of a split in parallel.
+    """Decode the image files of a split, or read what an earlier start has decoded.
 
     Args:
       location: the folder, for error messages.
@@ -161,11 +162,26 @@ def _decode(
       The files that could be read, and their images.
     """
     files = found.train if split == "train" else found.test
+    kept, images, failed = decoded(
+        found.root, files, options, lambda: _decode_all(location, found, split, options)
+    )
+    log = logging.getLogger("jaxlabel")
+    for _, file, reason in failed[:MAX_LINES]:
+        log.warning("skipped %s: %s", file, reason)
+    if len(failed) > MAX_LINES:
+        log.warning("skipped %d more files that cannot be read", len(failed) - MAX_LINES)
+    unread += failed
+    return kept, images
+
+
+def _decode_all(location: str, found: Listing, split: str, options: Options) -> Decoded:
+    """Decode the image files of a split in parallel; the arguments are those of `_decode`."""
+    files = found.train if split == "train" else found.test
     kept: list[str] = []
     failed: list[Unread] = []
 
-    def readable(decoded: Iterable[Images | str]) -> Iterator[tuple[str, Images]]:
-        for file, image in zip(files, decoded, strict=True):
+    def readable(singles: Iterable[Images | str]) -> Iterator[tuple[str, Images]]:
+        for file, image in zip(files, singles, strict=True):
             if isinstance(image, str):
                 failed.append(Unread(split, _printable(found.root / file), image))
             else:
@@ -176,18 +192,12 @@ def _decode(
 
     with without_size_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
-            decoded = pool.map(lambda file: _decode_one(found.root / file, options), files)
-            images = image_module.merge(readable(decoded), options.intensity)
+            singles = pool.map(lambda file: _decode_one(found.root / file, options), files)
+            images = image_module.merge(readable(singles), options.intensity)
         except DataError:
             pool.shutdown(cancel_futures=True)
             raise
-    log = logging.getLogger("jaxlabel")
-    for _, file, reason in failed[:MAX_LINES]:
-        log.warning("skipped %s: %s", file, reason)
-    if len(failed) > MAX_LINES:
-        log.warning("skipped %d more files that cannot be read", len(failed) - MAX_LINES)
-    unread += failed
-    return kept, images
+    return kept, images, failed
 
 
 def _decode_one(file: Path, options: Options) -> Images | str:

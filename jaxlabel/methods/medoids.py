@@ -135,12 +135,14 @@ def clustering_space(
         return cluster.GraphSpace(codes, np.zeros((len(codes), 0)), np.zeros(0))
 
     def compute() -> dict[str, Any]:
-        graph = cluster.nearest_graph(codes, config.neighbours)
-        return cluster.graph_space(graph, num_components=config.components)._asdict()
+        found = cluster.nearest_neighbours(codes, config.neighbours)
+        space = cluster.graph_space(found.graph(), num_components=config.components)
+        return {"recall": found.recall, **space._asdict()}
 
     log.progress("graph", 0, 1, "neighbours and eigenvectors")
     space = cached("graph", [codes, config.neighbours, config.components], compute)
     log.progress("graph", 1, 1)
+    cluster.report_recall(float(space.pop("recall")), log)
     return cluster.GraphSpace(**space)
 
 

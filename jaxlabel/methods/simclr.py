@@ -109,7 +109,7 @@ def pretrain(
         raise UsageError(f"config.pretext_seeds={config.pretext_seeds} stores encoders in a cache: "
                          f"set {VARIABLE}=DIR for the runs of all these seeds")  # fmt: skip
     seeds = range(config.seed + 1, config.seed + config.pretext_seeds)
-    partners = component_neighbours(config, images) if config.partners else None
+    partners = component_neighbours(config, images, log) if config.partners else None
     return pretext.contrastive_encoder(
         pretext_settings(config), config.kind, images, key, log, partners=partners,
         others=[derive(jax.random.key(seed)) for seed in seeds],
@@ -139,7 +139,7 @@ def pretext_settings(config: Config) -> pretext.Settings:
 
 
 def component_neighbours(
-    config: Config, images: UInt8[np.ndarray, "n h w c"]
+    config: Config, images: UInt8[np.ndarray, "n h w c"], log: Log
 ) -> Int[np.ndarray, "n count"]:
     """Return the indices of each image's nearest neighbours, as many as `partners` (a setting).
 
@@ -148,10 +148,12 @@ def component_neighbours(
 
     def compute() -> dict[str, Any]:
         points = pretext.input_components(images, config.components or 64, config.given)
-        return {"indices": cluster.knn(points, None, config.partners)[0]}
+        return cluster.nearest_neighbours(points, config.partners)._asdict()
 
     parts = [images, config.partners, config.components, config.given]
-    return cached("neighbours", parts, compute)["indices"]
+    found = cluster.Neighbours(**cached("neighbours", parts, compute))
+    cluster.report_recall(found.recall, log)
+    return found.indices
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -30,7 +29,7 @@ def mine(
     features: Float[np.ndarray, "n d"], num_neighbours: int, num_joined: int, num_components: int,
     log: Log,
 ) -> Mined:  # fmt: skip
-    """Find each image's exact nearest neighbours, and embed the graph that joins these neighbours.
+    """Find each image's nearest neighbours, and embed the graph that joins these neighbours.
 
     The embedding consists of the leading eigenvectors of the graph. The result is stored in a cache
     on disk, and later calls with equal arguments load it.
@@ -45,11 +44,12 @@ def mine(
 
     def compute() -> dict[str, Any]:
         num_searched = max(num_neighbours, num_joined)
-        indices, distances = map(np.asarray, cluster.knn(jnp.asarray(features), None, num_searched))
+        indices, distances, recall = cluster.nearest_neighbours(features, num_searched)
         graph = cluster.knn_graph(indices[:, :num_joined], distances[:, :num_joined])
         space = cluster.graph_space(graph, num_components=num_components)
-        return {"neighbours": indices[:, :num_neighbours], **space._asdict()}
+        return {"neighbours": indices[:, :num_neighbours], "recall": recall, **space._asdict()}
 
     arrays = cached("mining", [features, num_neighbours, num_joined, num_components], compute)
     log.progress("mining", 1, 1)
+    cluster.report_recall(float(arrays.pop("recall")), log)
     return Mined(features, arrays.pop("neighbours"), cluster.GraphSpace(**arrays))

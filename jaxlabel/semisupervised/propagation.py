@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -133,13 +132,13 @@ def neighbour_graph(
     """
 
     def compute() -> dict[str, Any]:
-        indices, distances = cluster.knn(jnp.asarray(features), None, num_neighbours)
-        return {"indices": indices, "distances": distances}
+        return cluster.nearest_neighbours(features, num_neighbours)._asdict()
 
     log.progress("neighbours", 0, 1)
-    neighbours = cached("neighbours", [features, num_neighbours], compute)
+    found = cluster.Neighbours(**cached("neighbours", [features, num_neighbours], compute))
     log.progress("neighbours", 1, 1)
-    return cluster.knn_graph(neighbours["indices"], neighbours["distances"])
+    cluster.report_recall(found.recall, log)
+    return found.graph()
 
 
 def _class_scores(

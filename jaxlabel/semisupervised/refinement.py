@@ -103,10 +103,11 @@ def refine(
     for number, each in enumerate(jax.random.split(key, config.refinements)):
         space = learned_space(config, state, images, base)
         log.progress("neighbours", 0, 1)
-        graph = cluster.nearest_graph(space, config.neighbours)
+        found = cluster.nearest_neighbours(space, config.neighbours)
         log.progress("neighbours", 1, 1)
+        cluster.report_recall(found.recall, log)
         propagated = propagate_labels(
-            config, propagation_input(config.propagation, graph, log), labelled, num_classes
+            config, propagation_input(config.propagation, found.graph(), log), labelled, num_classes
         )
         graph_targets = make_graph_targets(config, propagated, len(images), num_classes)
         new_data = data._replace(graph_targets=jnp.asarray(graph_targets))

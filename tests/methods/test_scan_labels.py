@@ -68,7 +68,7 @@ def test_more_labels_never_make_it_worse_than_fewer_labels_or_the_clusters(clust
 CENTRES = np.array([[0, 0], [10, 0], [0, 10], [10, 10], [20, 0]], np.float32)
 CLASSES = np.repeat(np.arange(5), [50, 40, 30, 20, 10])
 POINTS = CENTRES[CLASSES] + np.random.default_rng(0).standard_normal((150, 2)).astype(np.float32)
-GRAPH = cluster.nearest_graph(POINTS, 7)
+GRAPH = cluster.nearest_neighbours(POINTS, 7).graph()
 
 
 def bought(oracle, clusters=CLASSES, log=None):

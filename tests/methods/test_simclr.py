@@ -186,7 +186,9 @@ def test_partners_are_drawn_with_the_configured_probability():
 
 
 def test_neighbours_by_components_mostly_share_the_class_and_exclude_the_image():
-    found = simclr.component_neighbours(dataclasses.replace(QUICK, partners=5), DIGITS.train_images)
+    found = simclr.component_neighbours(
+        dataclasses.replace(QUICK, partners=5), DIGITS.train_images, NullLog()
+    )
     assert found.shape == (len(LABELS), 5)
     assert np.mean(LABELS[found] == LABELS[:, None]) > 0.95
     assert not np.any(found == np.arange(len(LABELS))[:, None])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxlabel import data, pretext
-from jaxlabel.cluster import nearest_graph
+from jaxlabel.cluster import nearest_neighbours
 from jaxlabel.experiment import run as experiment
 from jaxlabel.log import NullLog
 from jaxlabel.methods import active
@@ -76,9 +76,9 @@ def test_each_graph_is_built_from_the_current_features(trained, monkeypatch):
 
     def watched(features, num_neighbours):
         spaces.append(features)
-        return nearest_graph(features, num_neighbours)
+        return nearest_neighbours(features, num_neighbours)
 
-    monkeypatch.setattr(refinement.cluster, "nearest_graph", watched)
+    monkeypatch.setattr(refinement.cluster, "nearest_neighbours", watched)
     refine(config, state, seen)
     np.testing.assert_array_equal(spaces[0], refinement.learned_space(config, state, IMAGES, None))
     assert len(spaces) == 2 and np.abs(spaces[1] - spaces[0]).max() > 0.01

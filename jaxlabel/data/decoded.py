@@ -1,0 +1,107 @@
+"""Keep the decoded pixels of many picture files on disk, so that the next start need not decode.
+
+They are kept in ~/.cache/jaxlabel/pictures, or in the folder that the environment variable
+JAXLABEL_CACHE names. An entry is used only as long as the names, sizes and times of all files are
+the same. Its pixels are memory-mapped: the system reads from the disk what is used.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxlabel import cache
+from jaxlabel.data.dataset import Images, Options, Unread
+
+FEWEST = 1_000  # fewer files are decoded again: it takes less than a second
+MAX_BYTES = 8_000_000_000  # the pixels of all entries; the ones unused for longest are deleted
+VERSION = 1  # a new version of the decoding makes all entries invalid
+
+Decoded = tuple[list[str], Images, list[Unread]]  # the files that could be read, and the others
+
+
+def decoded(
+    root: Path, files: Sequence[str], options: Options, decode: Callable[[], Decoded]
+) -> Decoded:
+    """Return what `decode` returns, from an earlier call's entry on disk if no file has changed.
+
+    Args:
+      root: the folder of the files.
+      files: the picture files, as paths relative to `root`.
+      options: the settings for reading images.
+      decode: a function that decodes the files.
+    """
+    if len(files) < FEWEST:
+        return decode()
+    entry = cache.pictures_folder() / _fingerprint(root, files, options)
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return _read(entry)
+    result = decode()
+    # Without space or the right to write, the next start decodes again.
+    with contextlib.suppress(OSError):
+        _write(entry, result)
+    return result
+
+
+def _fingerprint(root: Path, files: Sequence[str], options: Options) -> str:
+    """Return a hash of the names, sizes and times of files, and of how they are to be read."""
+    import PIL
+
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(repr((VERSION, PIL.__version__, str(root.resolve()), tuple(options))).encode())
+    for file in files:
+        try:
+            status = (root / file).stat()
+            about = (file, status.st_size, status.st_mtime_ns)
+        except OSError as error:
+            about = (file, -1, error.errno or 0)
+        digest.update(repr(about).encode())
+    return digest.hexdigest()
+
+
+def _read(entry: Path) -> Decoded:
+    """Read an entry; any error means that there is none, or a damaged one."""
+    about = json.loads((entry / "about.json").read_text())
+    pixels = np.asarray(np.load(entry / "pixels.npy", mmap_mode="r"))
+    items = np.load(entry / "items.npy")
+    if not len(pixels) == len(items) == len(about["files"]):
+        raise ValueError("damaged")
+    os.utime(entry)  # it was used now
+    images = Images(pixels, items, tuple(about["notes"]), about["intensity"])
+    return about["files"], images, [Unread(*one) for one in about["unread"]]
+
+
+def _write(entry: Path, result: Decoded) -> None:
+    """Write an entry, so that a reader finds all of it or nothing, and delete old entries."""
+    files, images, unread = result
+    if images.pixels.nbytes > MAX_BYTES:
+        return
+    entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=entry.parent, suffix=".part"))
+    try:
+        np.save(part / "pixels.npy", images.pixels)
+        np.save(part / "items.npy", images.items)
+        about = {"files": files, "notes": images.notes, "intensity": images.intensity,
+                 "unread": unread}  # fmt: skip
+        (part / "about.json").write_text(json.dumps(about))
+        shutil.rmtree(entry, ignore_errors=True)
+        part.rename(entry)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    _delete_old(entry.parent)
+
+
+def _delete_old(folder: Path) -> None:
+    """Delete the entries that were unused for longest until the others fit into MAX_BYTES."""
+    entries = sorted(folder.glob("*/pixels.npy"), key=lambda file: -file.parent.stat().st_mtime)
+    total = 0
+    for file in entries:
+        total += file.stat().st_size
+        if total > MAX_BYTES:
+            shutil.rmtree(file.parent, ignore_errors=True)

@@ -1,0 +1,90 @@
+"""Pictures are decoded once: later starts read their pixels from the cache on disk."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxlabel import data
+from jaxlabel.data import decoded, folder
+from jaxlabel.data.dataset import Options
+
+SKIP = Options(skip_unreadable=True)
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    """Twelve training and four test pictures, one file that is none, and the cache's folder."""
+    monkeypatch.setenv("JAXLABEL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(decoded, "FEWEST", 2)
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 4)):
+        (tmp_path / "own" / split).mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(0, 256, (6, 5, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "own" / split / f"{number:02}.png")
+    (tmp_path / "own" / "train" / "broken.png").write_bytes(b"no picture")
+    return tmp_path / "own"
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The list of files that are decoded."""
+    files = []
+    read = folder.read_picture
+    monkeypatch.setattr(folder, "read_picture", lambda file: files.append(file.name) or read(file))
+    return files
+
+
+def test_a_second_start_decodes_nothing_and_gets_the_same(pictures, opened):
+    first = data.load(f"folder:{pictures}", SKIP)
+    assert len(opened) == 17
+    again = data.load(f"folder:{pictures}", SKIP)
+    assert len(opened) == 17
+    assert first.train_images.shape == (12, 6, 5, 3) and first.unread[0].file.endswith("broken.png")
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not again.train_images.flags.writeable  # it is the file on disk
+    data.load(f"folder:{pictures}", SKIP._replace(image_mode="grey", image_size=4))
+    assert len(opened) == 34
+
+
+def test_a_changed_or_new_file_is_seen(pictures, opened):
+    data.load(f"folder:{pictures}", SKIP)
+    Image.new("RGB", (5, 6), (9, 9, 9)).save(pictures / "train" / "03.png")
+    changed = data.load(f"folder:{pictures}", SKIP)
+    assert (changed.train_images[3] == 9).all()
+    assert len(opened) == 17 + 13  # the test pictures have not changed
+    Image.new("RGB", (5, 6), (7, 7, 7)).save(pictures / "test" / "00a.png")
+    assert (data.load(f"folder:{pictures}", SKIP).test_images[1] == 7).all()
+
+
+@pytest.mark.parametrize("name", ["pixels.npy", "items.npy", "about.json"])
+def test_a_damaged_entry_is_made_again(pictures, opened, tmp_path, name):
+    first = data.load(f"folder:{pictures}", SKIP)
+    for file in (tmp_path / "cache" / "pictures").glob(f"*/{name}"):
+        file.write_bytes(file.read_bytes()[:-50] if name != "about.json" else b"{")
+    for total in (34, 34):
+        again = data.load(f"folder:{pictures}", SKIP)
+        np.testing.assert_array_equal(again.train_images, first.train_images)
+        assert len(opened) == total
+
+
+def test_entries_unused_for_longest_are_deleted(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(decoded, "MAX_BYTES", 2000)  # the two entries have 1,208 and 488
+    data.load(f"folder:{pictures}", SKIP)
+    kept = list((tmp_path / "cache" / "pictures").iterdir())
+    assert {len(np.load(entry / "pixels.npy")) for entry in kept} == {12, 4}
+    data.load(f"folder:{pictures}", SKIP._replace(image_mode="rgb"))
+    left = list((tmp_path / "cache" / "pictures").iterdir())
+    assert not set(left) & set(kept) and len(left) == 2
+    monkeypatch.setattr(decoded, "MAX_BYTES", 100)
+    assert len(data.load(f"folder:{pictures}", SKIP._replace(image_size=3)).train_images) == 12
+
+
+def test_few_pictures_and_a_full_disk_need_no_cache(pictures, tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file in the place of the folder")
+    assert len(data.load(f"folder:{pictures}", SKIP).train_images) == 12
+    (tmp_path / "cache").unlink()
+    monkeypatch.setattr(decoded, "FEWEST", 1000)
+    data.load(f"folder:{pictures}", SKIP)
+    assert not (tmp_path / "cache").exists()
