@@ -84,7 +84,7 @@ def draw(results: dict[str, list[dict[str, Any]]], file: Path) -> None:
     for number, (name, rows) in enumerate(results.items()):
         good = [row for row in rows if "processor" in row]
         axes.plot([row["images"] for row in good], [row["processor"] for row in good],
-                  "osv^D"[number // 10] + "-", label=f"{name} ({exponent(rows) or '?'})")  # fmt: skip
+                  "osv^D"[number // 10] + "-", label=f"{name} ({exponent(rows)})")  # fmt: skip
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right center", fontsize="small", title="stage (exponent)")
     figure.savefig(file, dpi=110)
