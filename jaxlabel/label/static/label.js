@@ -92,9 +92,18 @@ function lastAnswer({ item, class_name, locked }) {
 let drawn = "";
 function showClasses() {
   const filter = byId("filter-box").hidden ? "" : byId("filter").value.trim().toLowerCase();
-  const marks = JSON.stringify([status.classes, filter]);
+  const marks = JSON.stringify([status.classes.map(({ name }) => name), filter]);
   byId("no-classes").hidden = status.classes.length > 0;
-  if (marks === drawn) return;
+  if (marks === drawn) {
+    // The buttons stay: a new button under a finger would not get the tap.
+    const counts = new Map(status.classes.map(({ name, count }) => [name, count]));
+    for (const button of byId("classes").children) {
+      const [shownCount, count] = [button.querySelector(".count"), counts.get(button.dataset.name)];
+      shownCount.textContent = String(count);
+      shownCount.title = `${count} labels`;
+    }
+    return;
+  }
   drawn = marks;
   const buttons = status.classes.map(({ name, count }, number) => {
     const key = number < 10 ? KEYS[number] : "";
