@@ -91,7 +91,7 @@ def test_kills_lose_and_double_nothing(tmp_path):
                 time.sleep(0.01)
             server.kill()
             server.start()
-        # An answer may be stored although its confirmation was lost in a kill, so the store decides.
+        # An answer may be stored although a kill swallowed its confirmation: the store decides.
         end = time.monotonic() + 120
         while len(stored_votes(tmp_path)) < ANSWERS and time.monotonic() < end:
             time.sleep(0.2)
