@@ -28,7 +28,8 @@ def make_oracle(
     if settings.labels:
         answers = label_table.open_answers(settings, dataset, log.say)
     url = account.store_url(settings.store, workdir)
-    store = _open_store(settings, options, url, dataset, workdir, log)
+    store = open_store(url, dataset)
+    _import_labels(settings, options, store, dataset, workdir, log)
     if answers.prepare is not None:
         answers.prepare(store, dataset)
     payer = account.account_name(settings.account, workdir, dataset, url)
@@ -47,16 +48,26 @@ def make_oracle(
     )  # fmt: skip
 
 
-def _open_store(
-    settings: config.RunConfig, options: Options, url: str, dataset: Dataset, workdir: Path,
-    log: RunLog,
-) -> LabelStore:  # fmt: skip
-    """Open the database of labels; if it lacks labels or prices, copy those of the data set.
+def open_store(url: str, dataset: Dataset) -> LabelStore:
+    """Open the database of labels at `url`, and copy the prices of the data set into it."""
+    from jaxlabel.oracle.prices import set_prices
+
+    store = LabelStore(url)
+    if dataset.costs is not None:
+        set_prices(store, dataset.name, dataset.train_items.tolist(), dataset.costs)
+    return store
+
+
+def _import_labels(
+    settings: config.RunConfig, options: Options, store: LabelStore, dataset: Dataset,
+    workdir: Path, log: RunLog,
+) -> None:  # fmt: skip
+    """Copy the labels of the data set into the database, if the database lacks some of them.
 
     Args:
       settings: the configuration of the run.
       options: how the images are read, such as their size.
-      url: the URL of the database.
+      store: the database of labels.
       dataset: the images.
       workdir: the run's directory, in which contradictory labels are listed.
       log: the run's log, which shows the messages of the import.
@@ -66,17 +77,12 @@ def _open_store(
         needs all labels, because `settings` ask for noisy labels, or use labels that were not
         bought to decide when to stop.
     """
-    from jaxlabel.oracle.prices import set_prices
-
-    store = LabelStore(url)
-    if dataset.costs is not None:
-        set_prices(store, dataset.name, dataset.train_items.tolist(), dataset.costs)
     missing = store.num_labelled(dataset.name, dataset.train_items) < len(dataset.train_items)
     importable = not settings.labels and data.has_labels(settings.data, options)
     if missing and not importable and (settings.may_peek() or settings.noise):
         raise UsageError("stop=peek and noise are for data whose labels are all in the store")
     if missing and importable:
         full = str(workdir / account.CONTRADICTIONS)
+        url = store.engine.url.render_as_string(hide_password=False)
         for line in importing.in_subprocess(settings.data, url, options, full):
             log.say(line)
-    return store

@@ -1,7 +1,7 @@
 """Open what one labelling page works on: the pictures, the run's settings, store and account."""
 
+import contextlib
 import dataclasses
-import hashlib
 import io
 import os
 import time
@@ -14,14 +14,15 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxlabel import data, files
-from jaxlabel.data.dataset import Dataset, Options, options_of
+from jaxlabel.cache import digest
+from jaxlabel.data.dataset import Dataset, options_of
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.experiment import account, outside_features
+from jaxlabel.experiment.opening import open_store
 from jaxlabel.experiment.person_time import labels_in
 from jaxlabel.experiment.run import settings_without_password
 from jaxlabel.label.features import cover, gradient_features
 from jaxlabel.oracle import LabelStore
-from jaxlabel.oracle.prices import set_prices
 from jaxlabel.runlog import dataset_snapshot
 from jaxlabel.runlog import workdir as workdirs
 
@@ -96,25 +97,19 @@ def begin(settings: Any, workdir: Path) -> Project:
             f"{settings.data} has labels of its own: use jaxlabel train, which needs no person"
         )
     workdirs.check_is_run_directory(workdir)
-    dataset, features = _read_or_cached(settings.data, options, workdir)
+    dataset = data.load(settings.data, options)
     lock = _take_run_lock(workdir)
     try:
         defaults = dataclasses.asdict(type(settings)())
         workdirs.write_or_check_config(workdir, settings_without_password(settings), defaults)
-        dataset_before = dataset
         dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
-        if dataset is not dataset_before:
-            features = gradient_features(dataset.train_images)
-        if settings.outside_features:
-            features = outside_features.raw_features(settings.outside_features, dataset)
         url = account.store_url(settings.store, workdir)
-        store = LabelStore(url)
-        if dataset.costs is not None:
-            set_prices(store, dataset.name, dataset.train_items.tolist(), dataset.costs)
+        store = open_store(url, dataset)
         payer = account.account_name(settings.account, workdir, dataset, url)
         store.open_account(payer, dataset.name, settings.budget)
     finally:
         os.close(lock)
+    features = _page_features(settings, dataset, workdir)
     items = dataset.train_items.tolist()
     rows = {item: row for row, item in reversed(list(enumerate(items)))}
     project = Project(
@@ -192,74 +187,29 @@ def first_batch(project: Project) -> list[int]:
     return [int(row) for row in chosen[np.cumsum(prices[chosen]) <= budget]]
 
 
-def _read_or_cached(spec: str, options: Options, workdir: Path) -> tuple[Dataset, np.ndarray]:
-    """Return the pictures and their features, from a cache in the work directory if possible.
+def _page_features(settings: Any, dataset: Dataset, workdir: Path) -> Float[np.ndarray, "n d"]:
+    """Return the features by which the page compares pictures, from an earlier start if possible.
 
-    The cache of an earlier start is used as long as the picture files have not changed.
+    These are the features from outside if the run learns from such, else simple features of the
+    pictures, which are kept in the page's folder.
 
     Args:
-      spec: the data, such as "folder:pictures".
-      options: how to read the data.
+      settings: the configuration of the run.
+      dataset: the pictures, in the order of the run.
       workdir: the run's work directory.
     """
-    cache = workdir / PAGE / "pictures.npz"
-    mark = _fingerprint(spec, options)
-    if mark and cache.exists():
-        try:
-            with np.load(cache, allow_pickle=False) as kept:
-                if str(kept["mark"]) == mark:
-                    texts = [str(kept[n]) for n in ("name", "kind")]
-                    lists = [tuple(map(str, kept[n].tolist())) for n in ("classes", "paths")]
-                    dataset = Dataset(
-                        texts[0], texts[1], lists[0], kept["images"], kept["items"],
-                        kept["tests"], lists[1],
-                    )  # fmt: skip
-                    return dataset, kept["features"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-            pass  # a damaged cache is written again
-    dataset = data.load(spec, options)
+    if settings.outside_features:
+        return outside_features.raw_features(settings.outside_features, dataset)
+    path, mark = workdir / PAGE / "features.npz", digest(dataset.train_items)
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            if str(kept["mark"]) == mark:
+                return np.asarray(kept["features"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        pass  # there are none yet, or a damaged file, which is written again
     features = gradient_features(dataset.train_images)
-    if mark:
-        content = io.BytesIO()
-        np.savez(
-            content, mark=mark, name=dataset.name, kind=dataset.kind,
-            classes=np.array(dataset.classes, str), paths=np.array(dataset.paths, str),
-            images=dataset.train_images, items=dataset.train_items, tests=dataset.test_images,
-            features=features,
-        )  # fmt: skip
-        _write_later(cache, content.getvalue())
-    return dataset, features
-
-
-def _write_later(cache: Path, content: bytes) -> None:
-    """Write the file `cache` in the background after three seconds."""
-    import threading
-
-    def write() -> None:
-        try:
-            files.write(cache, content, durable=False)
-        except JaxlabelError:
-            cache.unlink(missing_ok=True)  # the next start reads the pictures again
-
-    threading.Timer(3.0, write).start()
-
-
-def _fingerprint(spec: str, options: Options) -> str:
-    """Return a digest of the names, sizes and times of the files in a folder.
-
-    It is an empty string if the data `spec` is not a folder.
-    """
-    prefix, _, location = spec.partition(":")
-    if prefix != "folder":
-        return ""
-    digest = hashlib.blake2b(repr((spec, tuple(options))).encode(), digest_size=16)
-    for place, folders, names in os.walk(Path(location).expanduser(), followlinks=False):
-        folders.sort()
-        with os.scandir(place) as entries:
-            found = sorted(
-                (os.fsencode(e.name), e.stat().st_size, e.stat().st_mtime_ns)
-                for e in entries
-                if e.is_file()
-            )
-        digest.update(repr((os.fsencode(place), found, len(names))).encode())
-    return digest.hexdigest()
+    content = io.BytesIO()
+    np.savez(content, mark=mark, features=features)
+    with contextlib.suppress(JaxlabelError):  # without space, the next start computes them again
+        files.write(path, content.getvalue(), durable=False)
+    return features
