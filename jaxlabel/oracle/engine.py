@@ -23,6 +23,7 @@ IDLE_TIMEOUT = 10  # seconds after which a PostgreSQL server (from version 14) e
 # Parts of the messages of a PostgreSQL server that will accept connections again.
 BUSY = ("too many", "connection slots", "no more connections", "starting up", "shutting down",
         "not yet accepting", "recovery mode")  # fmt: skip
+NO_DRIVER = "PostgreSQL needs a driver that is not installed: pip install 'jaxlabel[postgres]'"
 NOT_A_URL = (
     "the label store's URL is not valid: write sqlite:///FILE.db or "
     "postgresql://USER:PASSWORD@HOST/DATABASE"
@@ -75,9 +76,12 @@ def open_engine(url: str) -> sa.Engine:
     except (sa.exc.ArgumentError, ValueError):  # ValueError: a port or timeout is not a number
         raise StoreAddressError(NOT_A_URL) from None
     except ImportError:
-        raise StoreError(
-            "PostgreSQL needs a driver that is not installed: pip install 'jaxlabel[postgres]'"
-        ) from None
+        raise StoreError(NO_DRIVER) from None
+
+
+def kind_of(url: sa.URL) -> str:
+    """Return the kind of database that a URL names, such as "sqlite" or "postgresql"."""
+    return "postgresql" if url.drivername == "postgres" else url.get_backend_name()
 
 
 def _create(url: sa.URL) -> sa.Engine:
@@ -86,7 +90,7 @@ def _create(url: sa.URL) -> sa.Engine:
     Raises:
       StoreAddressError: the URL names another kind of database.
     """
-    kind = url.get_backend_name() if url.drivername != "postgres" else "postgresql"
+    kind = kind_of(url)
     if kind == "sqlite":
         in_memory = url.database in (None, "", ":memory:")
         engine = sa.create_engine(

@@ -5,8 +5,7 @@ The address of a table is a database URL with the names of the table and of its 
     postgresql://USER@HOST/DATABASE?table=TABLE&id=COLUMN&label=COLUMN
     sqlite:///FILE?table=TABLE&id=COLUMN&label=COLUMN
 
-Names of tables and columns are looked up in the database's catalogue and quoted by SQLAlchemy;
-ids are bound parameters. Every transaction is read-only.
+Names are looked up in the database's catalogue and quoted; ids are bound parameters.
 """
 
 import contextlib
@@ -23,7 +22,14 @@ from sqlalchemy import pool
 
 from jaxlabel.errors import DataError, StoreError, UsageError, did_you_mean
 from jaxlabel.oracle import names
-from jaxlabel.oracle.engine import CONNECT_TIMEOUT, LOCK_TIMEOUT, explain, location
+from jaxlabel.oracle.engine import (
+    CONNECT_TIMEOUT,
+    LOCK_TIMEOUT,
+    NO_DRIVER,
+    explain,
+    kind_of,
+    location,
+)
 from jaxlabel.oracle.person import MAX_NAME_LENGTH
 from jaxlabel.oracle.queries import lookup
 
@@ -132,9 +138,8 @@ def _look_up(engine: sa.Engine, parts: dict[str, str]) -> LabelTable:
 def has_rows(table: LabelTable, ids: Sequence[str]) -> bool:
     """Return True if the table has a row for at least one of the ids; no label is read."""
     query = sa.select(table.key).select_from(table.source).limit(1)
-    return bool(
-        _select(table, query, [v for v in (_value(table, i) for i in ids) if v is not None])
-    )
+    values = [value for text in ids if (value := _value(table, text)) is not None]
+    return bool(_select(table, query, values))
 
 
 def read_labels(table: LabelTable, ids: Sequence[str]) -> dict[str, str]:
@@ -151,9 +156,10 @@ def read_labels(table: LabelTable, ids: Sequence[str]) -> dict[str, str]:
       StoreError: the database cannot be used.
     """
     values = {text: value for text in ids if (value := _value(table, text)) is not None}
+    exact = dict.fromkeys(values.values())
     query = sa.select(table.key, table.label).select_from(table.source)
     found: dict[Any, str] = {}
-    for row in _select(table, query, list(dict.fromkeys(values.values()))):
+    for row in _select(table, query, list(exact)):
         value, label = tuple(row)
         name = _class_name(table, value, label)
         if name and found.setdefault(value, name) != name:
@@ -161,10 +167,9 @@ def read_labels(table: LabelTable, ids: Sequence[str]) -> dict[str, str]:
             raise DataError(f"{table.place} has the labels {both} for the {table.key.key} "
                             f"{value!r}: keep one")  # fmt: skip
     # A database may find equal what is spelt differently: other case, or padded with blanks.
-    exact = set(values.values())
     loose = {_folded(value): name for value, name in found.items() if value not in exact}
-    names = {text: found.get(value) or loose.get(_folded(value)) for text, value in values.items()}
-    return {text: name for text, name in names.items() if name}
+    labels = {text: found.get(value) or loose.get(_folded(value)) for text, value in values.items()}
+    return {text: name for text, name in labels.items() if name}
 
 
 def _folded(value: Any) -> Any:
@@ -212,7 +217,7 @@ def _parse(address: str) -> tuple[sa.URL, dict[str, str]]:
     """
     try:
         url = sa.make_url(address)
-        kind = url.get_backend_name() if url.drivername != "postgres" else "postgresql"
+        kind = kind_of(url)
     except (sa.exc.ArgumentError, ValueError):
         raise UsageError(f"config.labels is no address of a table: {HOW}") from None
     parts = {name: url.query.get(name, "path" if name == "match" else "") for name in PARTS}
@@ -253,9 +258,7 @@ def _make_engine(url: sa.URL) -> sa.Engine:
             execution_options={"postgresql_readonly": True},
         )  # fmt: skip
     except ImportError:
-        raise StoreError(
-            "PostgreSQL needs a driver that is not installed: pip install 'jaxlabel[postgres]'"
-        ) from None
+        raise StoreError(NO_DRIVER) from None
 
 
 @contextlib.contextmanager
