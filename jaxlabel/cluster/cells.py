@@ -58,6 +58,14 @@ class Cells(NamedTuple):
     members: Int[np.ndarray, "cells size"]
     centres: Float[np.ndarray, "cells d"]
 
+    def slots(self) -> Int[np.ndarray, "n"]:
+        """Return the position of each point in the flattened array `members`."""
+        flat = self.members.reshape(-1)
+        used = np.flatnonzero(flat >= 0)
+        positions = np.empty(len(used), np.int64)
+        positions[flat[used]] = used
+        return positions
+
 
 def report_recall(recall: float | Float[np.ndarray, ""], log: Log) -> None:
     """Print how many of the true neighbours an approximate search found; nothing if it was exact.
@@ -110,9 +118,7 @@ def _by_cells(key: Key[Array, ""], points: Float[Array, "n d"], k: int) -> Neigh
         return None
     nearest = knn(jnp.asarray(cells.centres), jnp.asarray(cells.centres), num_searched)[0]
     found, found_distances = _search(points, jnp.asarray(cells.members), nearest, k)
-    slots = np.zeros(len(points), np.int64)
-    used = cells.members >= 0
-    slots[cells.members[used]] = np.flatnonzero(used)
+    slots = cells.slots()
     indices, distances = (np.asarray(a).reshape(-1, k)[slots] for a in (found, found_distances))
     # The recall is measured on other points than those that chose the number of cells. The point
     # itself is among the k + 1 neighbours. Equally far points count as found.
@@ -147,9 +153,7 @@ def _num_cells_to_search(
     cells: Cells, sample: Int[np.ndarray, "m"], neighbours: Int[np.ndarray, "m k"]
 ) -> int:
     """Return how many of the nearest cells contain the share AIM of the neighbours of a sample."""
-    used = cells.members >= 0
-    cell_of = np.zeros(used.sum(), np.int64)
-    cell_of[cells.members[used]] = np.nonzero(used)[0]
+    cell_of = cells.slots() // cells.members.shape[1]
     norms = np.sum(np.square(cells.centres), axis=1)
     squared = norms - 2 * cells.centres[cell_of[sample]] @ cells.centres.T
     distances = np.take_along_axis(squared, cell_of[neighbours], axis=1)[:, 1:]
