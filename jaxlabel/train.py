@@ -97,7 +97,7 @@ def loop(
     Use it in place of `fit` if a step is more than one optimizer update of a loss. Training resumes
     from the checkpoint `name` in the run's `log`, if there is one. With several devices, each holds
     all data and the whole state, and computes its part of the arrays that `step` passes to
-    `devices.spread`.
+    `devices.shard`.
 
     Args:
       step: a function of (state, data, key) that returns the next state and a dict of metrics to
@@ -172,11 +172,11 @@ def member(joint_step: Carry, number: int) -> Carry:
 def draw(key: Key[Array, ""], data: Any, batch_size: int) -> Any:
     """Return a random mini-batch: the same `batch_size` rows of each array in the pytree `data`.
 
-    The rows are drawn with replacement. They are spread over the devices.
+    The rows are drawn with replacement. They are divided over the devices.
     """
     n = len(jax.tree.leaves(data)[0])
     rows = jax.random.randint(key, (batch_size,), 0, n)
-    return jax.tree.map(lambda array: devices.spread(array[rows]), data)
+    return jax.tree.map(lambda array: devices.shard(array[rows]), data)
 
 
 def moving_average(average: Model, model: Model, decay: float | Float[Array, ""]) -> Model:
@@ -257,7 +257,7 @@ def apply_batched(
 ) -> np.ndarray:
     """Call `function(model, images)` on batches of the images and return all outputs as one array.
 
-    Each batch is spread over the devices.
+    Each batch is divided over the devices.
 
     Args:
       function: a function of a model and float32 images in [0, 1]. Define it at module level, as
@@ -293,5 +293,5 @@ def _compiled(
     function: Callable[[Any, Float[Array, "batch h w c"]], Array], structure: Any, mesh: Mesh
 ) -> Callable[..., Array]:
     return devices.compile_replicated(
-        lambda model, batch: function(model, devices.spread(as_float(batch)))
+        lambda model, batch: function(model, devices.shard(as_float(batch)))
     )

@@ -176,7 +176,7 @@ def make_step(settings: Settings, kind: str) -> train.Step[State]:
         keys = jax.random.split(key, 7)
         labelled, labels = draw_labelled(keys[0], data, settings.labelled_batch)
         unlabelled = train.draw(keys[1], data.images, settings.batch_size)
-        real = devices.spread(augment.as_float(jnp.concatenate([labelled, unlabelled])))
+        real = devices.shard(augment.as_float(jnp.concatenate([labelled, unlabelled])))
         real = weak(keys[2], real) if settings.augment else real
         latents = jax.random.normal(keys[3], (settings.batch_size, settings.latent))
         # The images made here train both networks, so the generator runs forward only once.

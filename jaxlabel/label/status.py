@@ -9,10 +9,10 @@ from jaxlabel.experiment.person_time import counted
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.records import Pool, Records
 from jaxlabel.label.trainer import State
+from jaxlabel.methods.stopping import OVERCONFIDENCE
 from jaxlabel.runlog.results import FEATURES_FROM_OUTSIDE
 
 LAST = 10  # the number of last answers listed
-DOUBT = 1.5  # the assumed largest ratio of the error rate to 1 - mean confidence
 
 
 def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def accuracy(records: Records) -> dict[str, Any] | None:
     The key "kind" is "certified" if the run has certified an accuracy, "audited" after an audit (an
     estimate from labels of randomly drawn pictures), and otherwise "guess". A guess ends at the
     model's mean confidence c (the mean of the largest class probability of each picture) and begins
-    at 1 - DOUBT (1 - c). The key "of" says which pictures are meant.
+    at 1 - OVERCONFIDENCE (1 - c). The key "of" says which pictures are meant.
     """
     result, lines = records.result(), records.metrics()
     if result and result.get("certified"):
@@ -88,7 +88,7 @@ def accuracy(records: Records) -> dict[str, Any] | None:
     belief = (result or {}).get("confidence", rounds[-1]["belief"] if rounds else None)
     if belief is None:
         return None
-    return {"kind": "guess", "low": max(0.0, 1 - DOUBT * (1 - belief)), "high": belief,
+    return {"kind": "guess", "low": max(0.0, 1 - OVERCONFIDENCE * (1 - belief)), "high": belief,
             "of": "all pictures"}  # fmt: skip
 
 

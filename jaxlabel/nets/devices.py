@@ -1,10 +1,10 @@
-"""The devices (GPUs, TPU cores) of a run, and how arrays are spread over them.
+"""The devices (GPUs, TPU cores) of a run, and how arrays are divided over them.
 
 Training is data parallel: every device holds all images and all weights, and computes a part of
-each batch. A training step calls `spread` for the arrays that are divided; XLA divides the
+each batch. A training step calls `shard` for the arrays that are divided; XLA divides the
 computations that use them, and adds the sums over all devices that the gradients need. The
 random numbers do not depend on the number of devices, so neither do the batches. With one device,
-`spread`, `replicate` and `first_copy` return their arguments unchanged.
+`shard`, `replicate` and `first_copy` return their arguments unchanged.
 """
 
 import functools
@@ -59,7 +59,7 @@ def count() -> int:
     return mesh().size
 
 
-def spread(tree: Tree) -> Tree:
+def shard(tree: Tree) -> Tree:
     """Divide the rows of each array of a pytree over the devices. Call it in a compiled function.
 
     The values do not change. If the number of rows is not a multiple of the number of devices, XLA

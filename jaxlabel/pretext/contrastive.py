@@ -221,7 +221,7 @@ def contrastive_step(
         rows = jax.random.randint(row_key, (settings.batch_size,), 0, len(images))
         others = draw_partners(partner_key, partners, rows, settings.partner_share)
         shown = jnp.stack([rows, others])  # with replacement: images may repeat
-        views = view(view_key, devices.spread(augment.as_float(images[shown.ravel()])))
+        views = view(view_key, devices.shard(augment.as_float(images[shown.ravel()])))
         value, gradient = jax.value_and_grad(loss)(state.model, views, shown)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.model)
         return train.State(optax.apply_updates(state.model, updates), optimizer_state), {

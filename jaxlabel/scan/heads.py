@@ -177,7 +177,7 @@ def clustering_step(
         row_key, partner_key, view_key = jax.random.split(key, 3)
         rows = jax.random.randint(row_key, (batch_size,), 0, len(data[0]))
         others = draw_partners(partner_key, data[1], rows, 1.0)
-        both = devices.spread(augment.as_float(data[0][jnp.concatenate([rows, others])]))
+        both = devices.shard(augment.as_float(data[0][jnp.concatenate([rows, others])]))
         anchors, positives = jnp.split(view(view_key, both), 2)
         value, gradient = jax.value_and_grad(loss)(state.model, anchors, positives)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.model)

@@ -274,7 +274,7 @@ OBJECTIVES: dict[str, Objective] = {
 
 def _all_images(batch: Batch) -> Float[Array, "n h w c"]:
     """Concatenate a batch's labelled images and, after them, its unlabelled images."""
-    return devices.spread(jnp.concatenate([batch.images, batch.unlabelled]))
+    return devices.shard(jnp.concatenate([batch.images, batch.unlabelled]))
 
 
 def _split_batch(images: Array, batch: Batch) -> tuple[Array, Array]:
@@ -290,5 +290,5 @@ def _both_logits(model: Any, labelled: Array, others: Array) -> tuple[Array, Arr
 
     The model is called only once, on all of them together.
     """
-    logits = model(devices.spread(jnp.concatenate([labelled, others])))
+    logits = model(devices.shard(jnp.concatenate([labelled, others])))
     return logits[: len(labelled)], logits[len(labelled) :]

@@ -153,7 +153,7 @@ def draw_batch(
     """Draw a random mini-batch with replacement from the training data.
 
     The labelled images come from the first `data.num_labels` rows, so that no padding is drawn. The
-    images are spread over the devices.
+    images are divided over the devices.
 
     Args:
       settings: the settings, which give the numbers of images in a batch and of all steps.
@@ -165,7 +165,7 @@ def draw_batch(
     chosen = jax.random.randint(labelled_key, (size,), 0, data.num_labels)
     rows = jax.random.randint(other_key, (size * settings.mu,), 0, len(data.images))
     return Batch(
-        devices.spread(augment.as_float(data.labelled[chosen])), data.labels[chosen],
-        devices.spread(augment.as_float(data.images[rows])), rows, data.graph_targets[rows],
+        devices.shard(augment.as_float(data.labelled[chosen])), data.labels[chosen],
+        devices.shard(augment.as_float(data.images[rows])), rows, data.graph_targets[rows],
         data.prior, number / settings.steps,
     )  # fmt: skip

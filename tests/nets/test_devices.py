@@ -50,8 +50,8 @@ def test_eight_devices_compute_what_one_computes(tmp_path):
 
 def test_one_device_adds_nothing_to_the_programs():
     array = jax.numpy.arange(6.0)
-    assert devices.spread(array) is devices.replicate(array) is devices.first_copy(array) is array
-    text = jax.jit(lambda x: devices.spread(x) + 1).lower(array).as_text()
+    assert devices.shard(array) is devices.replicate(array) is devices.first_copy(array) is array
+    text = jax.jit(lambda x: devices.shard(x) + 1).lower(array).as_text()
     assert "sharding_constraint" not in text and "mesh" not in text
 
 
