@@ -1,0 +1,116 @@
+"""Label pictures as a person would who knows every answer, and say how accurate the page's run is.
+
+    python scripts/simulate_person.py --idx=DIR --count=2500 --budget=100 [-- --config.seed=500]
+
+Writes `count` random training images of an IDX folder as PNG files to a temporary folder, starts
+`jaxlabel label` on them, and answers each question over HTTP with the true class until the run has
+ended. Arguments after `--` go to `jaxlabel label`. Prints the state of the run whenever the person
+has to wait, and at the end, as JSON: the seconds from the start of the process to the end of the
+run, the labels that were paid for, and the share of all pictures whose class is right (the class of
+a labelled picture is its label). The person answers at once, so the seconds are those of the
+machine.
+"""
+
+import argparse
+import json
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import numpy as np
+from PIL import Image
+
+from jaxlabel import data
+
+
+def main() -> None:
+    """Write the pictures, run the page on them, and print the result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--idx", required=True, help="a folder of IDX files")
+    parser.add_argument("--count", type=int, default=2500, help="number of pictures")
+    parser.add_argument("--budget", type=int, default=100, help="number of labels")
+    parser.add_argument("extra", nargs="*", help="arguments of jaxlabel label, after --")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "pictures"
+        write_pictures(folder, f"idx:{given.idx}", given.count)
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jaxlabel", "label", f"--data={folder}", "--no_browser",
+             f"--budget={given.budget}", f"--workdir={place}/run", *given.extra],
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            result = label_all(*address_and_token(process), began)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+    print(json.dumps({"pictures": given.count} | result))
+
+
+def write_pictures(folder: Path, spec: str, count: int) -> None:
+    """Write `count` random training images as PNG files whose names end with the class number."""
+    folder.mkdir()
+    images, labels = data.load(spec).train_images, data.load_train_labels(spec)
+    for row in np.random.default_rng(0).permutation(len(images))[:count]:
+        Image.fromarray(images[row].squeeze()).save(folder / f"{row:06d}_{labels[row]}.png")
+
+
+def address_and_token(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """Return the page's address and its token, which the process prints when it is ready."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if found := re.search(r"(http://127\.0\.0\.1:\d+)/\?token=(\S+)", line):
+            return found[1], found[2]
+    raise SystemExit("the page has not started")
+
+
+def label_all(url: str, token: str, began: float) -> dict[str, Any]:
+    """Answer every question of the page until its run has ended, and return the result.
+
+    Args:
+      url: the address of the page.
+      token: the token that lets the client in.
+      began: the clock (`time.perf_counter`) at the start of the page's process.
+    """
+    with httpx.Client(base_url=url, headers={"origin": url}, timeout=120) as client:
+        client.get("/", params={"token": token})
+        rows = [row.split(",") for row in client.get("/export/labels.csv").text.splitlines()[1:]]
+        classes = {item: f"class {Path(file).stem[-1]}" for item, file, *_ in rows}
+        said = ""
+        while True:
+            state = client.get("/api/state").json()
+            status = state["status"]
+            if state["questions"]:
+                item = state["questions"][0]["item"]
+                answer = {
+                    "items": [item], "class_name": classes[item], "seconds": 1.5, "sure": True
+                }  # fmt: skip
+                client.post("/api/answer", json=answer).raise_for_status()
+                continue
+            trainer = status["trainer"]
+            if (now := f"{trainer['phase']}, {status['money']['spent']:g} labels paid") != said:
+                print(f"{time.perf_counter() - began:5.0f} s: {now}", flush=True)
+                said = now
+            if trainer["name"] in ("done", "failed"):
+                break
+            time.sleep(1)
+        seconds = round(time.perf_counter() - began)
+        found = [json.loads(line) for line in client.get("/export/labels.jsonl").text.splitlines()]
+    right = sum(row["label"] == classes[row["item"]] for row in found)
+    return {
+        "ended": trainer["name"],
+        "seconds": seconds,
+        "labels": status["money"]["spent"],
+        "right, share of all pictures": round(right / len(found), 4),
+    }
+
+
+if __name__ == "__main__":
+    main()
