@@ -69,7 +69,8 @@ def run(
     """
     config.validate(settings)
     sinks.parse(settings.sinks)
-    devices.select(settings.devices)
+    if not (workdir / "result.json").exists():  # a finished run computes nothing any more
+        devices.select(settings.devices)
     options = options_of(settings)
     # Load the data before config.json is written: a misspelled path must not claim the directory.
     dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -133,10 +134,11 @@ def test_peeking_is_marked_everywhere_and_stops_by_the_true_accuracy(tmp_path, c
     assert "PEEKED" in (tmp_path / "run" / "report.html").read_text().upper()
 
 
-def test_a_finished_run_is_not_repeated(tmp_path, capsys):
-    config = dataclasses.replace(RECIPES["medoids"], code_steps=2, classifier_steps=2)
+def test_a_finished_run_is_not_repeated(tmp_path, capsys, monkeypatch):
+    config = dataclasses.replace(RECIPES["medoids"], code_steps=2, classifier_steps=2, devices=1)
     first = experiment.run(config, tmp_path)
     stamp = (tmp_path / "result.json").stat().st_mtime_ns
+    monkeypatch.setattr(jax, "local_devices", list)  # the run's device is not there any more
     assert experiment.run(config, tmp_path) == json.loads((tmp_path / "result.json").read_text())
     assert (tmp_path / "result.json").stat().st_mtime_ns == stamp
     with pytest.raises(UsageError, match=r"budget is 24.* there and 25.* here"):
