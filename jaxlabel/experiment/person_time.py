@@ -95,7 +95,12 @@ def counted(seconds: Iterable[float]) -> list[float]:
 
 
 def check(settings: RunConfig, dataset: Dataset, answers: Answers) -> None:
-    """Raise an error if a run has a budget of minutes, but no person answers.
+    """Raise an error if a run's budget is in minutes, but no person's time can be counted.
+
+    Args:
+      settings: the configuration of the run.
+      dataset: the images, with the prices of their labels if there are any.
+      answers: the functions that provide labels; all None if a person does.
 
     Raises:
       UsageError: labels come from the data, a table or a program, or they have prices.

@@ -146,7 +146,8 @@ class Desk:
     def money_left(self, snapshot: Snapshot) -> float:
         """Return what remains of the budget after buying all labels that people have given so far.
 
-        A budget of minutes counts as the number of labels that people can give in it for this run.
+        The unit is the usual price of a label; infinity if there is no limit. A budget of minutes
+        counts as the number of labels that people can give in it for this run.
 
         `snapshot` is the snapshot of the answers and labels to count.
         """
@@ -185,6 +186,7 @@ class Desk:
           UsageError: there is no such picture, or the name cannot be that of a class.
           Locked: a label has been bought already, and it is another class.
           StoreError: the label store cannot be used.
+          JaxlabelError: the run has a budget of minutes, and its directory cannot be written.
         """
         unknown = [item for item in items if item not in self.project.rows]
         if unknown or not items:

@@ -49,7 +49,9 @@ def set_prices(
 
 
 def total_price(store: "LabelStore", label_set: str, items: Sequence[str]) -> float:
-    """Return the sum of the prices of images' labels, "not sure" answers included.
+    """Return the sum of the prices of the labels of the given images; the usual price is 1.
+
+    An image counts with its price also if a person answered "not sure" for it.
 
     Args:
       store: the label store (a database).

@@ -151,6 +151,7 @@ def withdraw(
 
     Raises:
       Locked: a run has already bought the label of the image.
+      StoreError: the database cannot be used.
     """
     found = run_transaction(store.engine, _newest_vote, label_set, person, item)
     if found is not None:

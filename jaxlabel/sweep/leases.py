@@ -46,7 +46,7 @@ def lease(path: Path) -> Iterator[bool]:
 
 
 def is_free(path: Path) -> bool:
-    """Return True if no process holds the lease whose file is `path`."""
+    """Return True if no process holds the lease whose file is `path`; take it only for a moment."""
     with lease(path) as taken:
         return taken
 
