@@ -43,6 +43,9 @@ def move_outdated_folder(folder: Path, recipe: str, planned: Mapping[str, Any]) 
         the first free number.
       recipe: the class of the settings as "module:name".
       planned: the planned settings.
+
+    Raises:
+      JaxlabelError: the folder cannot be moved, or its config.json is damaged.
     """
     config = files.read_settings(folder)
     if config is None or _settings_agree(config, recipe, planned):
@@ -50,8 +53,9 @@ def move_outdated_folder(folder: Path, recipe: str, planned: Mapping[str, Any]) 
     earlier = folder.parents[1] / "earlier"
     free = (earlier / f"{folder.name}-{n}" for n in itertools.count(1))
     target = next(path for path in free if not path.exists())
-    earlier.mkdir(exist_ok=True)
-    folder.rename(target)
+    with files.write_errors(target):
+        earlier.mkdir(exist_ok=True)
+        folder.rename(target)
 
 
 def finished_lines(made: Plan, workdir: Path) -> dict[str, dict[str, Any]]:

@@ -57,7 +57,10 @@ def _execute_if_missing(job: Job, run: Callable[[Job], None]) -> str:
     if (folder / "config.json").exists():
         from jaxlabel.sweep import records  # it imports numpy
 
-        records.move_outdated_folder(folder, job["recipe"], job["config"])
+        try:
+            records.move_outdated_folder(folder, job["recipe"], job["config"])
+        except JaxlabelError as error:
+            return " ".join(str(error).split())
     return "" if (folder / "result.json").exists() else execute_with_log(job, run)
 
 
