@@ -14,6 +14,7 @@ import pytest
 from browsers import (
     LEFT,
     Page,
+    classes,
     drag,
     eventually,
     label,
