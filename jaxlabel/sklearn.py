@@ -10,8 +10,6 @@ It trains on the labels that it is given. To have the images chosen whose labels
 `jaxlabel.fit`, `jaxlabel.Session` or `jaxlabel.QueryStrategy`.
 """
 
-import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Bool, Float, Int, Key, Shaped, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
@@ -33,21 +31,15 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from jaxlabel import semisupervised, train
 from jaxlabel.api.images import checked
+from jaxlabel.api.partly_labelled import train_network
 from jaxlabel.api.recipes import configuration
-from jaxlabel.augment.geometry import Images
-from jaxlabel.config import RunConfig
 from jaxlabel.errors import DataError
-from jaxlabel.log import NullLog
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import setup
-from jaxlabel.semisupervised.batches import Views
 
 BATCH = 256  # images that are predicted at once: one shape, so that it is compiled once
-ROWS = 4096  # to which small sets of images are repeated
-NOISE = {"weak": 0.02, "strong": 0.1}  # standard deviations, of features scaled to [0, 1]
 
 
 class FewLabelClassifier(ClassifierMixin, BaseEstimator):
@@ -142,7 +134,9 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
         self._model, self._config, self._shape = None, self._configuration(), images.shape[1:]
         if len(self.classes_) > 1:
             labelled = Labelled(known, numbers.astype(np.int32))
-            self._model = _train(self._config, images, labelled, len(self.classes_), self._vectors)
+            self._model = train_network(
+                self._config, images, labelled, len(self.classes_), self._vectors
+            )
             self.n_iter_ = self._config.steps
         return self
 
@@ -260,82 +254,6 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
             )
             arrays = [jnp.asarray(leaf) for leaf in leaves]
             self._model = jax.tree.unflatten(jax.tree.structure(like), arrays)
-
-
-def _train(
-    config: Any, images: UInt8[np.ndarray, "n h w c"], labelled: Labelled, num_classes: int,
-    vectors: bool,
-) -> Any:  # fmt: skip
-    """Train a network on labelled and unlabelled images; return the moving average of its weights.
-
-    Args:
-      config: the settings of the training method "semisup".
-      images: all images, labelled and unlabelled.
-      labelled: the indices of the labelled images, and their labels.
-      vectors: whether the images are feature vectors.
-    """
-    log = NullLog()
-    space_key, start_key, loop_key = jax.random.split(jax.random.key(config.seed), 3)
-    indices, labels = labelled
-    found = None
-    if config.uses_graph_targets(len(indices)):
-        config = dataclasses.replace(
-            config, neighbours=max(2, min(config.neighbours, len(images) - 1))
-        )
-        graph = setup.compute_spaces(config, (), len(indices), images, space_key, log).graph
-        found = setup.propagate_labels(config, graph, labelled, num_classes)
-    targets = setup.make_graph_targets(config, found, len(images), num_classes)
-    rows = _repeated_indices(images)
-    data = semisupervised.pad(
-        images[rows], indices, labels, 1 << (len(indices) - 1).bit_length(), targets[rows],
-        setup.class_prior(config, labelled, num_classes),
-    )  # fmt: skip
-    state = setup.initial_state(config, images[rows], num_classes, start_key, log)
-    values = dataclasses.astuple(dataclasses.replace(config, seed=0))
-    step = _shared_step(type(config), values, vectors)  # type: ignore[arg-type]
-    state = train.loop(step, state, data, loop_key, log, name="fit", num_steps=config.steps)
-    return setup.ensemble(config, [state.teacher])
-
-
-def _repeated_indices(images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "m"]:
-    """Return the indices of all images, repeated up to length `ROWS` if the images are few.
-
-    As a result, the training step has to be compiled only once for all small sets of images, such
-    as the folds of a cross-validation. A set is repeated at least 8 times, so that the images are
-    drawn with nearly equal probability (the ratio is at most 9 to 8).
-    """
-    is_small = 8 * len(images) <= ROWS and ROWS * images[0].nbytes <= 2**26
-    return np.resize(np.arange(len(images)), ROWS if is_small else len(images))
-
-
-@functools.lru_cache(maxsize=4)
-def _shared_step(kind: type[RunConfig], values: tuple[Any, ...], vectors: bool) -> train.Step[Any]:
-    """Return the training step for a configuration; equal configurations share one step.
-
-    So a second fit with equal settings and shapes, as in a cross-validation, need not compile
-    again.
-
-    Args:
-      kind: the class of the configuration.
-      values: the values of its settings, in the order of its fields.
-      vectors: whether samples are feature vectors, which are augmented by noise.
-    """
-    config: Any = kind(*values)
-    views = Views(_make_noise("weak"), _make_noise("strong")) if vectors else None
-    return semisupervised.make_step(config, views or semisupervised.views_of(config.kind))
-
-
-def _make_noise(view: str) -> Any:
-    """Return a function that adds normally distributed noise to feature vectors.
-
-    Args:
-      view: "weak" or "strong", the strength of the noise.
-    """
-
-    def transform(key: Key[jax.Array, ""], rows: Images) -> Images:
-        return rows + NOISE[view] * jax.random.normal(key, rows.shape)
-
-    return transform
 
 
 def _to_label_array(y: Any) -> Shaped[np.ndarray, "n"]:

@@ -112,22 +112,22 @@ def ledger(workdir: Path, rows: bool = False) -> str:
 
 
 def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
-    """Import the labels that a person wrote in a CSV file into a run's database of labels.
+    """Import the labels that a person wrote in a file into a run's database of labels.
 
     The file may also correct labels that a person gave earlier. A correction is refused if some run
     has bought the label already, or if the run in `workdir` did not ask for the image's label.
 
     Args:
       workdir: the run's directory.
-      labels: the path of a CSV file with the columns item and label; None stands for the file
-        questions.csv in `workdir`.
+      labels: the path of a CSV file with the columns item and label, or of a JSON export of Label
+        Studio (a name that ends with ".json"); None stands for the file questions.csv in `workdir`.
 
     Returns:
       A message that says how many labels were stored, and a message that lists the corrections that
       were refused. The second message is an empty string if none was refused.
 
     Raises:
-      UsageError: the run has not started to buy labels, or the CSV file does not exist.
+      UsageError: the run has not started to buy labels, or questions.csv does not exist.
       DataError: the file is malformed or names an image that is not in the run's data set; or it
         names an image whose label the run did not ask for, and the images cannot be read to check
         this. In these cases, no label is stored.

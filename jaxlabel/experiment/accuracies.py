@@ -31,9 +31,10 @@ def final_accuracies(
       log: the run's log, in which the confusion matrix of the test images is saved.
 
     Returns:
-      Entries of the file result.json, such as "test_accuracy". An accuracy is None if it cannot be
-      measured, for example because the data set has no labels. A model that outputs clusters gets
-      scores of its clustering, and one that outputs features gets nearest-neighbour accuracies.
+      Entries of the file result.json, such as "test_accuracy", a fraction. An accuracy is None if
+      it cannot be measured, for example because the data set has no labels. A model that outputs
+      clusters gets scores of its clustering, and one that outputs features gets nearest-neighbour
+      accuracies.
     """
     scores: dict[str, Any] = {"train_label_accuracy": None, "test_accuracy": None,
                               "test_accuracy_interval": None}  # fmt: skip

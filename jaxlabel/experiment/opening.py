@@ -23,6 +23,19 @@ def make_oracle(
 
     The oracle (the object that sells labels and keeps the budget) asks the table that the setting
     `labels` names, or else the function `answers.answer`, for labels that the database lacks.
+
+    Args:
+      settings: the configuration of the run.
+      options: how the images are read, such as their size.
+      dataset: the images, in the order of the run.
+      workdir: the run's directory, which holds the database unless the setting `store` names one.
+      log: the run's log, to which messages go.
+      answers: functions that provide labels.
+
+    Raises:
+      UsageError: the budget is in minutes but no person answers, or a run with `stop=peek` or with
+        label noise lacks labels.
+      StoreError: a database cannot be used.
     """
     person_time.check(settings, dataset, answers)
     if settings.labels:
@@ -49,7 +62,11 @@ def make_oracle(
 
 
 def open_store(url: str, dataset: Dataset) -> LabelStore:
-    """Open the database of labels at `url`, and copy the prices of the data set into it."""
+    """Open the database of labels at `url`, and copy the prices of the data set into it.
+
+    Raises:
+      StoreError: the database cannot be used.
+    """
     from jaxlabel.oracle.prices import set_prices
 
     store = LabelStore(url)

@@ -3,8 +3,10 @@
 Minutes are turned into labels by one rule: the minutes, divided by the mean time per label so far,
 are the number of labels that the run may buy in all. Before the first answer, a label counts as
 FIRST_GUESS seconds. The time of a purchase is the time of the answers for its labels, and of the
-"not sure" answers since the previous purchase. If an answer took more than PAUSE seconds, it is
-assumed to hold a pause and its time is unknown. Labels with unknown times are left out of the mean.
+"not sure" answers since the previous purchase. Several runs can share a label store; only answers
+given on this run's page or in its files count. If an answer took more than PAUSE seconds, it is
+assumed to hold a pause and its time is unknown. The time of a label that another run's people gave
+is unknown too. Labels with unknown times are left out of the mean.
 """
 
 import math
@@ -30,6 +32,7 @@ FIRST_GUESS = 5.0  # seconds per label, assumed before there are answers
 PAUSE = 60.0  # seconds; if an answer took longer, the person is assumed to have paused
 TIMES = "answer_times.json"  # in the work directory: the time of the labels of each purchase
 FROM_FILES = "file_times.json"  # in the work directory: the seconds of each answer from a file
+ON_PAGE = "answered_on_page.txt"  # in the work directory: the items answered on the run's page
 
 
 def labels_in(minutes: float, seconds: float, num_labels: int) -> float:
@@ -51,8 +54,8 @@ def labels_left(minutes: float, votes: Sequence["Vote"], num_labels: int) -> flo
 
     Args:
       minutes: the minutes for all labels; 0 for no limit.
-      votes: the answers that people have given on the page.
-      num_labels: the number of labels that people have given.
+      votes: the answers that people have given on the page of this run (see `votes_of_run`).
+      num_labels: the number of labels that the run has bought, or that people have given for it.
     """
     if not minutes:
         return math.inf
@@ -61,13 +64,43 @@ def labels_left(minutes: float, votes: Sequence["Vote"], num_labels: int) -> flo
     return labels_in(minutes, sum(vote.seconds for vote in timed), num_timed) - num_labels
 
 
+def note_page(workdir: Path, items: Sequence[str]) -> None:
+    """Record that people answer about items (ids of pictures) on the page of this run.
+
+    Call it before the answers are stored, so that no answer is missing if the process is killed.
+
+    Raises:
+      JaxlabelError: the run's directory `workdir` cannot be written.
+    """
+    path = workdir / ON_PAGE
+    with files.write_errors(path), path.open("a", encoding="utf-8") as file:
+        file.write("\n".join(["", *items, ""]))  # the first newline ends a half-written line
+
+
+def votes_of_run(workdir: Path, votes: Iterable["Vote"]) -> list["Vote"]:
+    """Return those of the votes (answers on a page) that people gave on the page of this run.
+
+    Args:
+      workdir: the run's directory, with the file that `note_page` writes.
+      votes: the votes in the label store, which several runs may share.
+    """
+    path = workdir / ON_PAGE
+    own = set(path.read_text(encoding="utf-8").split("\n")) if path.exists() else set[str]()
+    return [vote for vote in votes if vote.item in own]
+
+
 def counted(seconds: Iterable[float]) -> list[float]:
     """Return the times of answers that are known and hold no pause, in seconds."""
     return [value for value in seconds if 0 < value <= PAUSE]
 
 
 def check(settings: RunConfig, dataset: Dataset, answers: Answers) -> None:
-    """Raise an error if a run has a budget of minutes, but no person answers.
+    """Raise an error if a run's budget is in minutes, but no person's time can be counted.
+
+    Args:
+      settings: the configuration of the run.
+      dataset: the images, with the prices of their labels if there are any.
+      answers: the functions that provide labels; all None if a person does.
 
     Raises:
       UsageError: labels come from the data, a table or a program, or they have prices.
@@ -147,18 +180,19 @@ class TimedOracle(Oracle):
 def answer_times(
     store: "LabelStore", label_set: str, workdir: Path
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the counted seconds of people's answers, by item, for labels and for "not sure".
+    """Return the counted seconds of answers for this run, by item, for labels and for "not sure".
 
     Args:
-      store: the label store, which has the answers given on the page.
+      store: the label store, which has the answers given on the pages of all runs that use it.
       label_set: the name of the label set.
-      workdir: the run's directory, which has the times of answers from files.
+      workdir: the run's directory. It has the times of answers from files, and says which answers
+        were given on the page of this run.
     """
     from jaxlabel.oracle.votes import NOT_SURE, all_votes
 
     times = dict[str, float](files.read_json(workdir / FROM_FILES) or {})
     unsure: dict[str, float] = {}
-    for vote in all_votes(store, label_set):
+    for vote in votes_of_run(workdir, all_votes(store, label_set)):
         for value in counted([vote.seconds]):
             kind = unsure if vote.class_name == NOT_SURE else times
             kind[vote.item] = kind.get(vote.item, 0.0) + value

@@ -69,12 +69,15 @@ def run(
     """
     config.validate(settings)
     sinks.parse(settings.sinks)
-    devices.select(settings.devices)
+    computes = not (workdir / "result.json").exists()  # a finished run needs no device and kernels
+    if computes:
+        devices.select(settings.devices)
     options = options_of(settings)
     # Load the data before config.json is written: a misspelled path must not claim the directory.
     dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
-    native.select(settings.cpu_kernels)
-    cache.begin(str(workdir.resolve()), ":".join(native.selected()[:2]))
+    if computes:
+        native.select(settings.cpu_kernels)
+        cache.begin(str(workdir.resolve()), ":".join(native.selected()[:2]))
     chosen, defaults = settings_without_password(settings), dataclasses.asdict(type(settings)())
     while True:
         with open_workdir(workdir, chosen, progress, defaults) as log:

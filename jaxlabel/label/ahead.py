@@ -45,7 +45,7 @@ class Ahead:
         return takes and not done
 
     def items(self, snapshot: Snapshot, batch: Sequence[Question], left: float) -> list[str]:
-        """Return the items that people may label before the run asks for them.
+        """Return the ids of pictures that people may label before the run asks for them.
 
         First come pictures that a person chose on the map, then pictures typical of clusters in
         which nothing is labelled.

@@ -5,13 +5,14 @@ for (the batch). While the run trains, the page may ask "ahead": it chooses furt
 labels the run's next round will use.
 """
 
+import math
 import threading
 import time
 from collections.abc import Sequence
 
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.account import QUESTIONS
-from jaxlabel.experiment.person_time import labels_left
+from jaxlabel.experiment.person_time import labels_left, note_page, votes_of_run
 from jaxlabel.label import snapshot as snapshots
 from jaxlabel.label.ahead import Ahead
 from jaxlabel.label.names import checked_name
@@ -145,16 +146,29 @@ class Desk:
     def money_left(self, snapshot: Snapshot) -> float:
         """Return what remains of the budget after buying all labels that people have given so far.
 
-        A budget of minutes counts as the number of labels that people can give in it.
+        The unit is the usual price of a label; infinity if there is no limit. A budget of minutes
+        counts as the number of labels that people can give in it for this run.
 
         `snapshot` is the snapshot of the answers and labels to count.
         """
         account = self.project.store.account(self.project.account)
         waiting = [item for item in snapshot.labels if item not in snapshot.bought]
         due = total_price(self.project.store, self.project.label_set, waiting)
-        minutes = self.project.settings.minutes
-        by_time = labels_left(minutes, snapshot.votes, len(snapshot.labels))
-        return max(0.0, min(account.budget - account.spent - due, by_time))
+        return max(0.0, min(account.budget - account.spent - due, self._labels_by_time(snapshot)))
+
+    def _labels_by_time(self, snapshot: Snapshot) -> float:
+        """Return how many more labels people can give within the run's budget of minutes.
+
+        It is infinity if the run has no such budget. Other runs may share the label store: their
+        answers do not count, and their labels count only if this run has bought them.
+        """
+        project = self.project
+        if not project.settings.minutes:
+            return math.inf
+        own = votes_of_run(project.workdir, snapshot.votes)
+        bought = {row.item for row in project.store.ledger(project.account)}
+        labelled = bought | {vote.item for vote in own if vote.item in snapshot.labels}
+        return labels_left(project.settings.minutes, own, len(labelled))
 
     def answer(
         self, items: Sequence[str], person: str, class_name: str, seconds: float = 0.0
@@ -172,11 +186,14 @@ class Desk:
           UsageError: there is no such picture, or the name cannot be that of a class.
           Locked: a label has been bought already, and it is another class.
           StoreError: the label store cannot be used.
+          JaxlabelError: the run has a budget of minutes, and its directory cannot be written.
         """
         unknown = [item for item in items if item not in self.project.rows]
         if unknown or not items:
             raise UsageError("there is no such picture")
         name = checked_name(class_name) if class_name != NOT_SURE else NOT_SURE
+        if self.project.settings.minutes:
+            note_page(self.project.workdir, items)
         votes.vote(
             self.project.store, self.project.label_set, items, person, name,
             min(max(float(seconds), 0.0), 600.0), self.rule,

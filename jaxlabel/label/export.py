@@ -37,9 +37,10 @@ class Row(NamedTuple):
 
 
 def rows(desk: Desk, records: Records) -> Iterator[Row]:
-    """Yield one `Row` per picture.
+    """Yield the label of each picture, and whether a person or the model gave it.
 
-    Its label is the one that a person gave, or else the model's prediction.
+    The pictures are in the order of the data set. The label is the one that a person gave, or else
+    the model's prediction.
 
     Args:
       desk: the questions and answers of the labelling page.

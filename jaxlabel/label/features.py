@@ -26,6 +26,9 @@ def gradient_features(images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray,
 
     Args:
       images: the pictures, with values from 0 to 255.
+
+    Returns:
+      The features as float32, a row per picture. Columns are sorted by falling variance.
     """
     if not len(images):
         return np.zeros((0, 1), np.float32)

@@ -63,10 +63,11 @@ def keys(workdir: Path) -> Keys:
 
 
 class Guard:
-    """An ASGI application that passes only allowed requests to the application `app`.
+    """A web application that passes only allowed requests to another web application, `app`.
 
-    A request needs the page's cookie. The browser gets it by the address with the token, or by the
-    password. The Host header, the origin and the size of a request are checked first.
+    Both are called by the interface ASGI. A request needs the page's cookie. The browser gets it by
+    the address with the token, or by the password. The Host header, the origin and the size of a
+    request are checked first.
 
     Args:
       app: the protected application.

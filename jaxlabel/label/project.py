@@ -71,7 +71,11 @@ class Project(NamedTuple):
         return np.setdiff1d(np.arange(len(self.items)), np.fromiter(self.rows.values(), int))
 
     def prices(self) -> np.ndarray:
-        """Return the price of each picture's label; infinite if nobody was sure about it."""
+        """Return the price of each picture's label, an array with a number per picture.
+
+        The usual price is 1. The price is infinite if the data set has prices, the picture has no
+        label, and a person answered "not sure" for it.
+        """
         if self.dataset.costs is None:
             return np.ones(len(self.items))
         return self.store.costs(self.label_set, self.items)

@@ -11,7 +11,9 @@ from jaxlabel import files
 
 
 class Pool(NamedTuple):
-    """The newest model's predictions for the pictures of the unlabelled pool.
+    """The newest model's predictions for training pictures.
+
+    While the run goes on, these are a random sample and the labelled pictures; at its end, all.
 
     Attributes:
       rows: the index of each predicted picture among all training pictures.
@@ -23,7 +25,7 @@ class Pool(NamedTuple):
 
 
 class MapPoints(NamedTuple):
-    """The positions of pictures on a map by the features of the run's newest encoder.
+    """The positions of pictures on a map by the features of the run's newest network.
 
     Attributes:
       rows: the index of each picture on the map among all training pictures.

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxlabel.experiment.person_time import counted
+from jaxlabel.experiment.person_time import counted, votes_of_run
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.records import Pool, Records
 from jaxlabel.label.trainer import State
@@ -43,7 +43,8 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
         },
         "time": {
             "minutes": project.settings.minutes,
-            "used": sum(counted(v.seconds for v in snapshot.votes)) / 60,
+            "used": sum(counted(v.seconds for v in votes_of_run(project.workdir, snapshot.votes)))
+            / 60,
         },
         "batch": {"done": done, "total": len(batch)},
         "ahead": len(desk.ahead_answered(snapshot)),

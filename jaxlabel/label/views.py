@@ -13,8 +13,8 @@ from jaxlabel.label.desk import Desk
 from jaxlabel.label.features import kmeans, neighbours
 from jaxlabel.label.records import MapPoints, Pool, Records
 
-CLUSTERS = 24
-ON_MAP = 3000
+CLUSTERS = 24  # groups of similar pictures in the view "Many at once"
+ON_MAP = 3000  # pictures on the map, besides the labelled ones
 NEAR = 8  # the number of labelled pictures in a hint
 ALIKE = 1e-3  # squared distance of features below which pictures are near duplicates
 
@@ -70,9 +70,10 @@ def near(desk: Desk, item: str, count: int) -> dict[str, Any]:
 def help_with(desk: Desk, records: Records, item: str) -> dict[str, Any]:
     """Return the hints about a picture, as JSON values.
 
-    The hints are the class that the model suggests, the most similar labelled pictures, and the
-    numbers of identical and of nearly identical pictures. The page asks for them only when a person
-    presses a key.
+    The keys are "suggestion" (the class that the model suggests, from `suggestion`), "near" (the
+    most similar labelled pictures, with their classes), "copies" (the number of identical pictures,
+    this one included), and "near_copies" (the number of nearly identical others). The page asks for
+    them only when a person presses a key.
 
     Raises:
       UsageError: the picture is still to be labelled for an estimate of the accuracy, or there is
@@ -95,7 +96,8 @@ def help_with(desk: Desk, records: Records, item: str) -> dict[str, Any]:
 def suggestion(desk: Desk, pool: Pool | None, item: str) -> dict[str, Any] | None:
     """Return the model's most likely class for a picture, and its probability, as JSON values.
 
-    None is returned if `pool` (the newest predictions) is None or lacks the picture.
+    The keys are "class_name" and "probability". None is returned if `pool` (the newest predictions)
+    is None or lacks the picture.
     """
     if pool is None:
         return None
@@ -111,7 +113,8 @@ def suggestion(desk: Desk, pool: Pool | None, item: str) -> dict[str, Any] | Non
 def clusters(desk: Desk) -> dict[str, Any]:
     """Return the groups of similar unlabelled pictures as JSON values, the largest group first.
 
-    Each group has its number, its size, and the picture nearest to its centre.
+    The key "clusters" has for each group its number, its size, and the id of the picture nearest to
+    its centre.
     """
     rows, centres, nearest = _clustered(desk)
     found = []
@@ -125,9 +128,10 @@ def clusters(desk: Desk) -> dict[str, Any]:
 
 
 def cluster(desk: Desk, number: int, count: int) -> dict[str, Any]:
-    """Return the pictures of the group called `number`, those nearest to its centre first.
+    """Return the pictures of one group of similar pictures, those nearest to its centre first.
 
-    At most `count` pictures are returned. "size" is the size of the whole group.
+    The keys are "items" (the ids of at most `count` pictures) and "size" (the number of all
+    pictures of the group). `number` is the group's number, from `clusters`.
 
     Raises:
       UsageError: there is no such group.
@@ -167,6 +171,12 @@ def review(desk: Desk, records: Records, class_name: str, start: int, count: int
       class_name: the predicted class; the first class if there is no class of this name.
       start: the number of pictures to leave out at the start.
       count: the largest number of pictures.
+
+    Returns:
+      A dict with the keys "classes" (the name and the number of pictures of each predicted class),
+      "items" (id, probability and label of each picture, and whether the label was bought), "total"
+      (the number of pictures of the class) and "class_name". The lists are empty before there are
+      predictions.
     """
     pool, project, snapshot = records.pool(), desk.project, desk.snapshot()
     names = project.store.classes(project.label_set)
@@ -197,8 +207,10 @@ def overview(desk: Desk, records: Records) -> dict[str, Any]:
     """Return the points of a map of the pictures, with their labelled or predicted class.
 
     The map has the labelled pictures and a random choice of 3,000 pictures. Its axes are the first
-    two principal components of the features of the run's newest encoder. Before the first round
-    they are those of the pictures' gradient and colour features.
+    two principal components of the features of the run's newest network. Before the first round
+    they are those of the pictures' gradient and colour features. The keys are "classes" (the names)
+    and "points" (for each picture its id, "x" and "y" from 0 to 1, the index of its class or -1 if
+    unknown, and whether a person labelled it).
     """
     project, snapshot, pool = desk.project, desk.snapshot(), records.pool()
     names = project.store.classes(project.label_set)

@@ -37,6 +37,30 @@ class Round(NamedTuple):
     complete: bool
 
 
+def rank_in_cluster(
+    distances: Float[np.ndarray, "n"],
+    assignments: Int[np.ndarray, "n"],
+    sizes: Int[np.ndarray, "k"],
+) -> Float[np.ndarray, "n"]:
+    """Return the rank of each image by distance from the centroid, among its cluster's images.
+
+    The nearest image of a cluster has rank 0 and the farthest has rank 1.
+
+    Args:
+      distances: the distance of each image from the centroid of its cluster.
+      assignments: the cluster of each image.
+      sizes: the number of images in each cluster.
+    """
+    order = np.lexsort((distances, assignments))
+    clusters = assignments[order]
+    starts = np.cumsum(sizes) - sizes
+    rank = np.empty(len(distances))
+    rank[order] = (np.arange(len(distances)) - starts[clusters]) / np.maximum(
+        sizes[clusters] - 1, 1
+    )
+    return rank
+
+
 def spread_labels(
     config: Any, graph: cluster.GraphSpace, labelled: Labelled, by_cluster: Int[np.ndarray, "n"]
 ) -> Int[np.ndarray, "n"]:

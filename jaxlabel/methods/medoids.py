@@ -23,7 +23,7 @@ from jaxlabel.certificate.interval import wilson_interval
 from jaxlabel.config import RunConfig, setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
-from jaxlabel.methods.cluster_labels import Round, label_clusters, spread_labels
+from jaxlabel.methods.cluster_labels import Round, label_clusters, rank_in_cluster, spread_labels
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
 from jaxlabel.pretext.autoencoder import learn_codes
@@ -218,12 +218,7 @@ def run_round(
     affordable = fresh[np.isin(medoids[fresh], labelled.indices[before:])]
     cluster_labels = label_clusters(np.asarray(clusters.centroids), assignments, space, labelled)
     labels = spread_labels(config, graph, labelled, cluster_labels[assignments])
-    order = np.lexsort((distances, assignments))
-    rank = np.empty(len(space))
-    starts = np.cumsum(sizes) - sizes
-    rank[order] = (np.arange(len(space)) - starts[assignments[order]]) / np.maximum(
-        sizes[assignments[order]] - 1, 1
-    )
+    rank = rank_in_cluster(distances, assignments, sizes)
     full = sizes > 0
     return Round(
         labelled, medoids[full], sizes[full], cluster_labels[full], labels, rank,

@@ -2,7 +2,6 @@
 
 import math
 import zlib
-from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -10,7 +9,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxlabel import query
 from jaxlabel.certificate import Certificate, Terms, audit, statement
-from jaxlabel.certificate.interval import at_least, at_most
+from jaxlabel.certificate.verdict import verdict
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.methods.stopping_settings import Settings
@@ -244,39 +243,15 @@ class StoppingRule:
         }
         if self._config.certifies:
             entries |= statement(self.audits, self._config.population)
-            entries["verdict"] = self._verdict_sentence(entries)
+            entries["verdict"] = verdict(
+                self.audits, target=self._config.target, confidence=self._config.confidence,
+                population=self._config.population, num_recalled=self._recalled,
+            )  # fmt: skip
         elif self._config.target:
             entries["verdict"] = (f"nothing certified (config.confidence=0): the model's mean "
                                   f"confidence is {100 * confidence:.2f}%, the target was "
                                   f"{100 * self._config.target:g}%")  # fmt: skip
         return entries
-
-    def _verdict_sentence(self, entries: Mapping[str, float | str]) -> str:
-        """Return one sentence that says which accuracy was certified, or why none was.
-
-        If the last audit (the purchase of labels of random images to certify the accuracy) failed,
-        the sentence gives the confidence interval that it found.
-
-        Args:
-          entries: the result entries about the certificate, from `certificate.statement`.
-        """
-        sure = f"{100 * self._config.confidence:g}% confidence"
-        if entries["certified"]:
-            pool = entries["certified_of"] == "the pool"
-            of = "the images that were not labelled" if pool else "new images"
-            low = at_least(float(entries["certified_low"]), 2)
-            return f"certified: at least {low} of {of} are classified correctly, {sure}"
-        wanted = f"{100 * self._config.target:g}%"
-        if not self.audits and self._recalled:
-            return (
-                f"not certified: an audit of {wanted} was abandoned as the networks changed (a new "
-                f"class, or another machine); its {self._recalled} labels were used for training"
-            )
-        if not self.audits:
-            return f"not certified: no audit of {wanted} was likely enough to succeed"
-        last = self.audits[-1]
-        low, high = at_least(last.low, 2), at_most(last.high, 2)
-        return f"not certified: the last audit found an accuracy of {low} to {high}, {sure}"
 
     def _num_affordable(self, labelled: Labelled, max_labels: int) -> int:
         """Return how many labels the budget buys in the worst case, but at most `max_labels`.

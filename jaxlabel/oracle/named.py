@@ -23,6 +23,9 @@ def store_labels(
     Returns:
       Whether a class is new to the store, and the ids of the items that already had a different
       label.
+
+    Raises:
+      StoreError: the database cannot be used.
     """
     known = store.classes(label_set)
     new = sorted(set(names) - set(known), key=_by_number)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from jaxlabel.errors import JaxlabelError
 from jaxlabel.oracle import corrections
-from jaxlabel.oracle.engine import transaction
+from jaxlabel.oracle.engine import run_transaction
 from jaxlabel.oracle.queries import (
     class_names,
     label_set_id,
@@ -104,25 +104,33 @@ def vote(
       StoreError: the database cannot be used.
     """
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    with transaction(store.engine, write=True) as connection:
-        key = locked_label_set_id(connection, label_set)
-        names = class_names(connection, key)
-        bought = corrections.bought_labels(connection, key, items)
-        for label in bought.values():
-            if names[label] != class_name:
-                raise Locked(f"the label {names[label]} is already used and cannot be changed")
-        if class_name and class_name not in names:
-            row = {"label_set_id": key, "label": len(names), "name": class_name}
-            connection.execute(sa.insert(classes), [row])
-        for item in items:
-            mine = votes.c.label_set_id == key, votes.c.item == item, votes.c.person == person
-            connection.execute(sa.delete(votes).where(*mine))
-            connection.execute(sa.insert(votes).values(
-                label_set_id=key, item=item, person=person, class_name=class_name,
-                seconds=seconds, voted_time=now,
-            ))  # fmt: skip
-            if item not in bought:
-                _decide(connection, key, item, rule)
+    answer = Vote("", person, class_name, seconds, now)
+    run_transaction(store.engine, _vote, label_set, items, answer, rule, write=True)
+
+
+def _vote(
+    connection: sa.Connection, label_set: str, items: Sequence[str], answer: Vote, rule: Rule
+) -> None:
+    """Store the same answer for each of the given images; the field `item` of `answer` is not used.
+
+    Nothing changes if it is called again, as after a broken connection.
+    """
+    key = locked_label_set_id(connection, label_set)
+    names = class_names(connection, key)
+    bought = corrections.bought_labels(connection, key, items)
+    for label in bought.values():
+        if names[label] != answer.class_name:
+            raise Locked(f"the label {names[label]} is already used and cannot be changed")
+    if answer.class_name and answer.class_name not in names:
+        row = {"label_set_id": key, "label": len(names), "name": answer.class_name}
+        connection.execute(sa.insert(classes), [row])
+    for item in items:
+        values = {"label_set_id": key, **answer._replace(item=item)._asdict()}
+        mine = votes.c.label_set_id == key, votes.c.item == item, votes.c.person == answer.person
+        connection.execute(sa.delete(votes).where(*mine))
+        connection.execute(sa.insert(votes), [values])
+        if item not in bought:
+            _decide(connection, key, item, rule)
 
 
 def withdraw(
@@ -143,27 +151,48 @@ def withdraw(
 
     Raises:
       Locked: a run has already bought the label of the image.
+      StoreError: the database cannot be used.
     """
-    with transaction(store.engine, write=True) as connection:
-        key = locked_label_set_id(connection, label_set)
-        query = sa.select(votes).where(votes.c.label_set_id == key, votes.c.person == person)
-        query = query.where(votes.c.item == item) if item else query
-        row = connection.execute(query.order_by(votes.c.id.desc()).limit(1)).one_or_none()
-        if row is None:
-            return None
-        if corrections.bought_labels(connection, key, [row.item]):
-            raise Locked("this answer is already used and cannot be taken back")
-        connection.execute(sa.delete(votes).where(votes.c.id == row.id))
-        _decide(connection, key, row.item, rule)
-        _drop_last_class_if_unused(connection, key)
-        return Vote(row.item, row.person, row.class_name, row.seconds, row.voted_time)
+    found = run_transaction(store.engine, _newest_vote, label_set, person, item)
+    if found is not None:
+        run_transaction(store.engine, _withdraw, label_set, found, rule, write=True)
+    return found
+
+
+def _newest_vote(connection: sa.Connection, label_set: str, person: str, item: str) -> Vote | None:
+    """Return a person's newest vote, or the one for the image `item` if it is not empty."""
+    key = label_set_id(connection, label_set)
+    query = sa.select(votes).where(votes.c.label_set_id == key, votes.c.person == person)
+    query = query.where(votes.c.item == item) if item else query
+    row = connection.execute(query.order_by(votes.c.id.desc()).limit(1)).one_or_none()
+    return None if row is None else Vote(*row[2:])
+
+
+def _withdraw(connection: sa.Connection, label_set: str, taken: Vote, rule: Rule) -> None:
+    """Delete a vote and update the image's label; do nothing if the vote is not there any more.
+
+    So nothing changes if it is called again, as after a broken connection.
+    """
+    key = locked_label_set_id(connection, label_set)
+    here = [
+        votes.c.label_set_id == key, votes.c.item == taken.item, votes.c.person == taken.person,
+        votes.c.class_name == taken.class_name, votes.c.voted_time == taken.voted_time,
+    ]  # fmt: skip
+    if not connection.scalar(sa.select(sa.exists().where(*here))):
+        return
+    if corrections.bought_labels(connection, key, [taken.item]):
+        raise Locked("this answer is already used and cannot be taken back")
+    connection.execute(sa.delete(votes).where(*here))
+    _decide(connection, key, taken.item, rule)
+    _drop_last_class_if_unused(connection, key)
 
 
 def all_votes(
     store: "LabelStore", label_set: str, items: Sequence[str] | None = None
 ) -> list[Vote]:
     """Return the votes (people's answers) for all images, or only for `items`; the oldest first."""
-    with transaction(store.engine) as connection:
+
+    def find(connection: sa.Connection) -> list[Vote]:
         key = label_set_id(connection, label_set)
         query = sa.select(votes).where(votes.c.label_set_id == key).order_by(votes.c.id)
         rows = (
@@ -173,18 +202,23 @@ def all_votes(
         )
         return [Vote(*row[2:]) for row in rows]
 
+    return run_transaction(store.engine, find)
+
 
 def known_labels(store: "LabelStore", label_set: str, items: Sequence[str]) -> dict[str, str]:
     """Return a dict from item (id of an image) to class name for those given items with a label.
 
     It does not matter whether the label was bought.
     """
-    with transaction(store.engine) as connection:
+
+    def find(connection: sa.Connection) -> dict[str, str]:
         key = label_set_id(connection, label_set)
         names = class_names(connection, key)
         query = sa.select(labels.c.item, labels.c.label).where(labels.c.label_set_id == key)
         rows = lookup(connection, query, labels.c.item, items)
         return {row.item: names[row.label] for row in rows}
+
+    return run_transaction(store.engine, find)
 
 
 def _decide(connection: sa.Connection, key: int, item: str, rule: Rule) -> None:

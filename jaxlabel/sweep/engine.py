@@ -85,8 +85,6 @@ def sweep(
         made = plan.read(file, workdir, quick, data_root)
         reused = records.published_lines(made, published) if options.go_on else {}
         missing = missing_runs(made, workdir, reused)
-        for run in missing:
-            records.move_outdated_folder(run, workdir)
     failed = run_missing(made, missing, workdir, options)
     with leases.locked(workdir):
         new = records.finished_lines(made, workdir)
@@ -146,6 +144,11 @@ def run_missing(
     if options.slurm is not None:
         chosen = slurm.options(options.slurm)
         with leases.locked(workdir):  # Slurm's jobs take no leases
+            for run in missing:
+                with leases.lease(leases.lease_of(run, workdir)) as is_free:
+                    if is_free:
+                        folder = workdir / "runs" / run.name
+                        records.move_outdated_folder(folder, run.recipe, run.config)
             slurm.run_all(missing, workdir, jobs, environment, done, options=chosen)
     else:
         until = time.monotonic() + 60 * options.limit if options.limit else math.inf

@@ -14,8 +14,19 @@ from pathlib import Path
 from jaxlabel import files
 from jaxlabel.errors import UsageError
 from jaxlabel.runlog import workdir as directory
+from jaxlabel.sweep.types import Run
 
 BUSY = "another sweep executes this run"
+
+
+def lease_of(run: Run, workdir: Path) -> Path:
+    """Return the file of a run's lease, which the process that executes the run keeps locked.
+
+    Args:
+      run: the run.
+      workdir: the directory for all files of the experiment's runs.
+    """
+    return workdir.resolve() / ".leases" / run.name
 
 
 @contextlib.contextmanager
@@ -35,7 +46,7 @@ def lease(path: Path) -> Iterator[bool]:
 
 
 def is_free(path: Path) -> bool:
-    """Return True if no process holds the lease whose file is `path`."""
+    """Return True if no process holds the lease whose file is `path`; take it only for a moment."""
     with lease(path) as taken:
         return taken
 

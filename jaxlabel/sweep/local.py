@@ -35,13 +35,8 @@ def make_job(run: Run, workdir: Path) -> dict[str, Any]:
     """
     folder = workdir / "runs" / run.name
     return {"recipe": run.recipe, "config": run.config, "workdir": str(folder),
-            "log": str(folder / "run.log"), "lease": str(lease_of(run, workdir)),
+            "log": str(folder / "run.log"), "lease": str(leases.lease_of(run, workdir)),
             "command": sys.argv}  # fmt: skip
-
-
-def lease_of(run: Run, workdir: Path) -> Path:
-    """Return the file that the process executing a run keeps locked."""
-    return workdir.resolve() / ".leases" / run.name
 
 
 def run_all(
@@ -102,7 +97,8 @@ def run_shared(
 ) -> None:  # fmt: skip
     """Execute runs as `run_all` does, and share them with other sweeps in the same directory.
 
-    Runs that another sweep executes are waited for. If it is killed, they are executed here.
+    Runs that another sweep executes are waited for. If it is killed, or if it executed them with
+    other settings, they are executed here.
     """
     todo = list(runs)
     while todo:
@@ -115,7 +111,7 @@ def run_shared(
                 done(outcome)
 
         run_all(todo, workdir, jobs, environment, note, worker=worker, until=until)
-        waits = [lease_of(run, workdir) for run in busy]
+        waits = [leases.lease_of(run, workdir) for run in busy]
         while waits and not any(map(leases.is_free, waits)) and time.monotonic() < until:
             time.sleep(0.5)
         todo = busy

@@ -27,26 +27,35 @@ def result(run: Run, workdir: Path) -> dict[str, Any] | None:
     """
     folder = workdir / "runs" / run.name
     config, content = files.read_settings(folder), files.read_json(folder / "result.json")
-    return content if config is not None and _settings_agree(config, run, run.config) else None
+    return (
+        content if config is not None and _settings_agree(config, run.recipe, run.config) else None
+    )
 
 
-def move_outdated_folder(run: Run, workdir: Path) -> None:
-    """Move the folder of a run to `workdir`/earlier if its files were made with other settings.
+def move_outdated_folder(folder: Path, recipe: str, planned: Mapping[str, Any]) -> None:
+    """Move the folder of a run to the folder `earlier` if its files were made with other settings.
 
-    The run can then start anew with the planned settings.
+    The run can then start anew with the planned settings. The caller must hold the run's lease, so
+    that the folder of a run is not moved while another process executes the run.
 
     Args:
-      run: the run with its planned settings.
-      workdir: the directory for all files of the experiment's runs.
+      folder: the run's folder, WORKDIR/runs/NAME. It is moved to WORKDIR/earlier/NAME-1, or to
+        the first free number.
+      recipe: the class of the settings as "module:name".
+      planned: the planned settings.
+
+    Raises:
+      JaxlabelError: the folder cannot be moved, or its config.json is damaged.
     """
-    folder = workdir / "runs" / run.name
     config = files.read_settings(folder)
-    if config is None or _settings_agree(config, run, run.config):
+    if config is None or _settings_agree(config, recipe, planned):
         return
-    free = (workdir / "earlier" / f"{run.name}-{n}" for n in itertools.count(1))
+    earlier = folder.parents[1] / "earlier"
+    free = (earlier / f"{folder.name}-{n}" for n in itertools.count(1))
     target = next(path for path in free if not path.exists())
-    target.parent.mkdir(exist_ok=True)
-    folder.rename(target)
+    with files.write_errors(target):
+        earlier.mkdir(exist_ok=True)
+        folder.rename(target)
 
 
 def finished_lines(made: Plan, workdir: Path) -> dict[str, dict[str, Any]]:
@@ -87,7 +96,7 @@ def published_lines(made: Plan, path: Path) -> dict[str, dict[str, Any]]:
         wanted = tables.without_local_paths(made, run.config)
         if wanted["kind"] == "auto":  # a result records the kind that "auto" became
             wanted |= {"kind": kind_of(published["dataset"])}
-        if _settings_agree(config, run, wanted):
+        if _settings_agree(config, run.recipe, wanted):
             lines[run.name] = tables.result_line(made, run, published) | {"config": config}
     return lines
 
@@ -102,7 +111,7 @@ def lines_in_plan_order(made: Plan, lines: Mapping[str, dict[str, Any]]) -> list
     return [lines[run.name] for run in made.runs if run.name in lines]
 
 
-def _settings_agree(config: Mapping[str, Any], run: Run, wanted: Mapping[str, Any]) -> bool:
+def _settings_agree(config: Mapping[str, Any], recipe: str, wanted: Mapping[str, Any]) -> bool:
     """Return True if two dictionaries of settings are equal, so that their runs compute the same.
 
     Settings that do not change what a run computes, such as the URL of the label database, are
@@ -110,11 +119,11 @@ def _settings_agree(config: Mapping[str, Any], run: Run, wanted: Mapping[str, An
 
     Args:
       config: the settings with which a result was made. A missing setting has its default value.
-      run: the planned run, whose configuration class has the default values.
+      recipe: the class of the planned settings as "module:name"; it has the default values.
       wanted: the settings that the result should have.
     """
     if wanted.keys() - config.keys():  # importing the recipe takes seconds, so only if needed
-        config = plan.defaults(run.recipe) | dict(config)
+        config = plan.defaults(recipe) | dict(config)
     return _computing_settings(config) == _computing_settings(wanted)
 
 

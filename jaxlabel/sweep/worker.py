@@ -40,14 +40,28 @@ def main(cores: str = "", run: Callable[[Job], None] | None = None) -> None:
     replies = os.fdopen(os.dup(1), "w")
     for job in _jobs_from_stdin():
         with leases.lease(Path(job["lease"])) as is_free:
-            if not is_free:
-                error = leases.BUSY
-            elif (Path(job["workdir"]) / "result.json").exists():
-                error = ""  # another sweep has executed the run in the meantime
-            else:
-                error = execute_with_log(job, run or experiment_run)
+            error = _execute_if_missing(job, run or experiment_run) if is_free else leases.BUSY
         replies.write(json.dumps({"error": error}) + "\n")
         replies.flush()
+
+
+def _execute_if_missing(job: Job, run: Callable[[Job], None]) -> str:
+    """Execute a job whose lease is held, unless another sweep has executed its run in the meantime.
+
+    Files that were made with other settings than the job's are moved away before.
+
+    Returns:
+      The error message as one line; an empty string if the run has a result.
+    """
+    folder = Path(job["workdir"])
+    if (folder / "config.json").exists():
+        from jaxlabel.sweep import records  # it imports numpy
+
+        try:
+            records.move_outdated_folder(folder, job["recipe"], job["config"])
+        except JaxlabelError as error:
+            return " ".join(str(error).split())
+    return "" if (folder / "result.json").exists() else execute_with_log(job, run)
 
 
 def execute_with_log(job: Job, run: Callable[[Job], None]) -> str:

@@ -13,11 +13,9 @@ import pytest
 from PIL import Image
 
 from jaxlabel import data
-from jaxlabel.data import importing
 from jaxlabel.errors import (
     BudgetExceeded,
     DataError,
-    JaxlabelError,
     LabelsMissing,
     UsageError,
 )
@@ -133,17 +131,6 @@ def test_peeking_is_marked_everywhere_and_stops_by_the_true_accuracy(tmp_path, c
     assert "PEEKED" in (tmp_path / "run" / "report.html").read_text().upper()
 
 
-def test_a_finished_run_is_not_repeated(tmp_path, capsys):
-    config = dataclasses.replace(RECIPES["medoids"], code_steps=2, classifier_steps=2)
-    first = experiment.run(config, tmp_path)
-    stamp = (tmp_path / "result.json").stat().st_mtime_ns
-    assert experiment.run(config, tmp_path) == json.loads((tmp_path / "result.json").read_text())
-    assert (tmp_path / "result.json").stat().st_mtime_ns == stamp
-    with pytest.raises(UsageError, match=r"budget is 24.* there and 25.* here"):
-        experiment.run(dataclasses.replace(config, budget=25), tmp_path)
-    assert first["labels_spent"] <= 24
-
-
 def command(workdir, settings):
     flags = [f"--config.{name}={value}" for name, value in settings.items()]
     return [sys.executable, "-m", "jaxlabel", "train", *flags, f"--workdir={workdir}"]
@@ -230,20 +217,6 @@ def test_a_budget_of_zero_is_refused(tmp_path):
         experiment.run(dataclasses.replace(RECIPES["medoids"], budget=0), tmp_path)
 
 
-def test_import_runs_once_for_a_shared_store(tmp_path, monkeypatch, capsys):
-    calls = []
-    original = importing.in_subprocess
-    monkeypatch.setattr(
-        importing, "in_subprocess", lambda *a, **k: calls.append(a) or original(*a, **k)
-    )
-    config = dataclasses.replace(
-        RECIPES["medoids"], store=f"sqlite:///{tmp_path}/s.db", code_steps=2, classifier_steps=2
-    )
-    spent = [experiment.run(config, tmp_path / run)["labels_spent"] for run in ("a", "b")]
-    assert len(calls) == 1
-    assert spent[0] == spent[1] > 0  # the second run pays for its own labels
-
-
 @pytest.mark.parametrize("method", ["pca", "tsne"])
 def test_the_map_keeps_groups_together(method):
     random = np.random.default_rng(0)
@@ -262,61 +235,9 @@ def test_more_labelled_images_than_max_clusters_is_no_error(tmp_path, capsys):
     assert result["stopped_by"] == "max_clusters" and 3 <= result["labels_spent"] <= 5
 
 
-def test_a_misspelled_data_path_leaves_the_directory_free(tmp_path, capsys):
-    config = dataclasses.replace(RECIPES["medoids"], code_steps=2, classifier_steps=2)
-    with pytest.raises(DataError):
-        experiment.run(dataclasses.replace(config, data="idx:nowhere"), tmp_path / "run")
-    assert experiment.run(config, tmp_path / "run")["labels_spent"] > 0
-
-
-def test_a_broken_result_is_reported_in_one_line(tmp_path, capsys):
-    config = dataclasses.replace(RECIPES["medoids"], code_steps=2, classifier_steps=2)
-    experiment.run(config, tmp_path)
-    (tmp_path / "result.json").write_text("{}")
-    with pytest.raises(JaxlabelError, match=r"result.json is broken, it lacks method"):
-        experiment.run(config, tmp_path)
-
-
-def test_store_urls_are_absolute_and_passwords_are_hidden(tmp_path):
-    assert account.store_url("", tmp_path / "what?1").endswith("what%3F1/labels.db")
-    assert account.store_url("sqlite:///a.db", tmp_path) == f"sqlite:///{os.getcwd()}/a.db"
-    assert account.store_url(f"sqlite:///{tmp_path}/a.db", tmp_path).endswith(f"//{tmp_path}/a.db")
-    with pytest.raises(UsageError, match="in memory"):
-        account.store_url("sqlite://", tmp_path)
-    url = "postgresql://me:secret@host:5432/labels"
-    assert account.store_url(url, tmp_path) == url
-    config = medoids.Config(store=url)
-    assert (
-        experiment.settings_without_password(config)["store"]
-        == "postgresql://me:***@host:5432/labels"
-    )
-
-
 def test_peeking_without_known_labels_is_refused_before_any_label_is_bought(tmp_path):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
     Image.fromarray(np.full((8, 8), 9, np.uint8)).save(tmp_path / "b.png")
     config = medoids.Config(data=f"folder:{tmp_path}", stop="peek")
     with pytest.raises(UsageError, match="all in the store"):
         experiment.run(config, tmp_path.parent / f"{tmp_path.name}-run")
-
-
-def test_a_relative_store_path_refers_to_the_first_start(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    config = dataclasses.replace(
-        RECIPES["medoids"], store="sqlite:///s.db", code_steps=2, classifier_steps=2
-    )
-    run = tmp_path / "run"
-    spent = experiment.run(config, run)["labels_spent"]
-    (run / "result.json").unlink()
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    assert experiment.run(config, run)["labels_spent"] == spent
-    assert not (tmp_path / "elsewhere" / "s.db").exists()
-
-
-def test_a_directory_that_was_moved_keeps_its_ledger(tmp_path, capsys):
-    config = dataclasses.replace(RECIPES["medoids"], code_steps=2, classifier_steps=2)
-    experiment.run(config, tmp_path / "a")
-    before = account.ledger(tmp_path / "a")
-    os.rename(tmp_path / "a", tmp_path / "b")
-    assert account.ledger(tmp_path / "b") == before

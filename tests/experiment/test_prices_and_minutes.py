@@ -152,6 +152,7 @@ def buy_in_rounds(store_url, workdir, seconds, unsure=()):
             try:
                 oracle.ask(wanted)
             except LabelsMissing as missing:
+                person_time.note_page(workdir, missing.items)
                 for item in missing.items:
                     vote(store, "set", [item], "me", NOT_SURE if item in unsure else "x", seconds)
                 break
@@ -213,3 +214,27 @@ def test_the_page_shows_the_minutes_and_stops_asking_ahead(pictures, tmp_path):
     shown = status(desk, desk.records, State("asking"), "me")
     assert shown["time"] == {"minutes": 0.5, "used": pytest.approx(1 / 3)}
     assert shown["money"]["budget"] is None and shown["money"]["left"] is None
+
+
+def test_minutes_are_those_of_the_answers_for_this_run(pictures, tmp_path):
+    settings = active.Config(
+        data=f"folder:{pictures}", image_size=8, budget=np.inf, minutes=0.5, initial_labels=20,
+        map="none", store=f"sqlite:///{tmp_path}/shared.db",
+    )  # fmt: skip
+    ours, theirs = (Desk(begin(settings, tmp_path / name)) for name in ("ours", "theirs"))
+    items = [theirs.project.items[row] for row in theirs.project.first]
+    for item, name in zip(items[:3], ("top", "end", NOT_SURE), strict=True):
+        theirs.answer([item], "me", name, 10.0)
+    assert theirs.money_left(theirs.snapshot(fresh=True)) == 0  # 30 s for 2 labels
+    assert ours.money_left(ours.snapshot(fresh=True)) == 6  # 30 s at 5 s each
+    ours.answer([items[3]], "me", "top", 10.0)
+    assert ours.money_left(ours.snapshot(fresh=True)) == 2
+    shown = status(ours, ours.records, State("asking"), "me")
+    assert shown["time"]["used"] == pytest.approx(1 / 6)
+    project = ours.project
+    oracle = person_time.TimedOracle(
+        0.5, project.workdir, project.store, project.account, items, num_classes=2
+    )
+    oracle.ask(np.array([0, 1, 3]))  # two labels that the other run's person gave
+    assert oracle.seconds == 10 and oracle.remaining == 0
+    assert ours.money_left(ours.snapshot(fresh=True)) == 0

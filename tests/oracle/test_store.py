@@ -5,9 +5,11 @@ from datetime import datetime
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from jaxlabel.errors import BudgetExceeded, LabelsMissing, StoreError
 from jaxlabel.oracle import LabelStore, ledger_text, purchase, spending, votes
+from jaxlabel.oracle.prices import set_prices, total_price
 
 ITEMS, LABELS = ["a", "b", "c", "d", "e"], [0, 1, 2, 1, 0]
 NAMES = ("cat", "dog", "eel")
@@ -224,6 +226,40 @@ def test_a_clock_that_is_set_back_changes_no_order(store, monkeypatch):
         votes.vote(store, "pets", ["x"], name, name)
     assert votes.known_labels(store, "pets", ["x"]) == {"x": "dog"}
     assert [vote.person for vote in votes.all_votes(store, "pets")] == ["cat", "dog"]
+
+
+def lose_connection(store, times):
+    """Break the connection at the store's next writing transactions, which are committed already.
+
+    Args:
+      store: the store.
+      times: the number of transactions at whose end the connection breaks.
+    """
+    left = iter(range(times))
+
+    @sa.event.listens_for(store.engine, "commit")
+    def commit(connection):
+        if connection.get_execution_options().get("write") and next(left, None) is not None:
+            connection.connection.driver_connection.execute("COMMIT")
+            lost = sa.exc.OperationalError("COMMIT", {}, Exception("the connection is lost"))
+            lost.connection_invalidated = True
+            raise lost
+
+
+def test_an_answer_is_stored_and_taken_back_once_if_the_connection_breaks(store):
+    votes.vote(store, "pets", ["x"], "ann", "cat")
+    lose_connection(store, 2)
+    votes.vote(store, "pets", ["y"], "ann", "fox")
+    assert [vote.item for vote in votes.all_votes(store, "pets")] == ["x", "y"]
+    assert store.classes("pets") == (*NAMES, "fox")
+    lose_connection(store, 2)
+    taken = votes.withdraw(store, "pets", "ann")
+    assert taken is not None and taken[:3] == ("y", "ann", "fox")
+    assert votes.known_labels(store, "pets", ["x", "y"]) == {"x": "cat"}  # x is not taken back
+    assert store.classes("pets") == NAMES
+    lose_connection(store, 1)
+    set_prices(store, "pets", ["z"], np.array([2.0]))
+    assert total_price(store, "pets", ["z", "x"]) == 3
 
 
 def test_ledger_text_sums_by_purpose_and_round(store):

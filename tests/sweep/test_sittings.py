@@ -1,7 +1,9 @@
 """A sweep that is interrupted and continued, on one machine or on several."""
 
+import contextlib
 import itertools
 import json
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +11,7 @@ import pytest
 from sweeps import Few, cells, names
 
 from jaxlabel.errors import UsageError
-from jaxlabel.sweep import local
+from jaxlabel.sweep import leases, local
 
 
 @pytest.fixture
@@ -104,3 +106,23 @@ def test_a_run_with_other_settings_is_moved_and_repeated(few):
     kept = few.workdir / "earlier" / earlier[0]
     assert json.loads((kept / "config.json").read_text())["noise"] == 0.1
     assert json.loads((kept / "result.json").read_text())["seed"] == 0
+
+
+def test_the_folder_of_a_run_that_another_sweep_executes_is_not_moved(few):
+    few.sweep()
+    folder = few.workdir / "runs" / names()[0]
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace('"noise": 0.0', '"noise": 0.1'))
+    there = []
+
+    def end_the_other_sweep():
+        there.append(folder.exists())
+        other.close()
+
+    with contextlib.ExitStack() as other:
+        assert other.enter_context(leases.lease(few.workdir / ".leases" / names()[0]))
+        threading.Timer(0.7, end_the_other_sweep).start()
+        table = few.sweep()
+    assert there == [True] and [row[-3] for row in cells(table)] == ["3", "3", "3"]
+    assert few.tally().count(names()[0]) == 2  # with the planned settings, after the other sweep
+    assert (few.workdir / "earlier" / f"{names()[0]}-1").exists()

@@ -17,6 +17,7 @@ async function load(name, more = false) {
       tab.addEventListener("click", () => load(each.name));
       return tab;
     }));
+    if (!more) byId("tabs").querySelector("[aria-pressed=true]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
     picker.show(found.items.map(({ item, probability, label, locked }) => ({ item, locked, text: label || percent(probability) })), more);
     byId("more").hidden = start + found.items.length >= found.total;
   } catch (error) { alarm(error.message); }

@@ -53,11 +53,12 @@ function showAccuracy({ accuracy, curve, confusion }) {
   const box = byId("accuracy");
   if (!accuracy) box.textContent = "Not known before the first round of training.";
   else {
-    const range = `right for ${percent(accuracy.low)} to ${percent(accuracy.high)} of ${accuracy.of}`;
+    const [low, high] = [percent(accuracy.low), percent(accuracy.high)];
+    const range = `right for ${low === high ? `about ${low}` : `${low} to ${high}`} of ${accuracy.of}`;
     box.textContent = {
       certified: `Certified: the model is ${range}.`,
       audited: `The model is ${range}, by the last audit. This is not certified.`,
-      guess: `The model is ${range}. This is its own estimate, which has not been checked.`,
+      guess: `The model expects to be ${range}. Nobody has checked this; the true accuracy can be far lower.`,
     }[accuracy.kind];
   }
   byId("curve").replaceChildren(...(curve.length > 1 ? [drawCurve(curve)] : []));

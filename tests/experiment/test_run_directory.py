@@ -1,0 +1,92 @@
+"""A run's directory and its label store: what is done once, and what a second start finds."""
+
+import dataclasses
+import json
+import os
+
+import jax
+import pytest
+
+from jaxlabel.data import importing
+from jaxlabel.errors import DataError, JaxlabelError, UsageError
+from jaxlabel.experiment import account
+from jaxlabel.experiment import run as experiment
+from jaxlabel.methods import medoids
+from jaxlabel.nets import native
+
+CONFIG = medoids.Config(
+    budget=24, target=1.0, code_steps=2, classifier_steps=2, components=8, batch_size=64,
+    map="none",
+)  # fmt: skip
+
+
+def test_a_finished_run_is_not_repeated(tmp_path, capsys, monkeypatch):
+    config = dataclasses.replace(CONFIG, devices=1)
+    first = experiment.run(config, tmp_path)
+    stamp = (tmp_path / "result.json").stat().st_mtime_ns
+    monkeypatch.setattr(jax, "local_devices", list)  # the run's device is not there any more
+    monkeypatch.setattr(native, "select", lambda setting: pytest.fail("it needs no kernels"))
+    assert experiment.run(config, tmp_path) == json.loads((tmp_path / "result.json").read_text())
+    assert (tmp_path / "result.json").stat().st_mtime_ns == stamp
+    with pytest.raises(UsageError, match=r"budget is 24.* there and 25.* here"):
+        experiment.run(dataclasses.replace(config, budget=25), tmp_path)
+    assert first["labels_spent"] <= 24
+
+
+def test_import_runs_once_for_a_shared_store(tmp_path, monkeypatch, capsys):
+    calls = []
+    original = importing.in_subprocess
+    monkeypatch.setattr(
+        importing, "in_subprocess", lambda *a, **k: calls.append(a) or original(*a, **k)
+    )
+    config = dataclasses.replace(CONFIG, store=f"sqlite:///{tmp_path}/s.db")
+    spent = [experiment.run(config, tmp_path / run)["labels_spent"] for run in ("a", "b")]
+    assert len(calls) == 1
+    assert spent[0] == spent[1] > 0  # the second run pays for its own labels
+
+
+def test_a_misspelled_data_path_leaves_the_directory_free(tmp_path, capsys):
+    with pytest.raises(DataError):
+        experiment.run(dataclasses.replace(CONFIG, data="idx:nowhere"), tmp_path / "run")
+    assert experiment.run(CONFIG, tmp_path / "run")["labels_spent"] > 0
+
+
+def test_a_broken_result_is_reported_in_one_line(tmp_path, capsys):
+    experiment.run(CONFIG, tmp_path)
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(JaxlabelError, match=r"result.json is broken, it lacks method"):
+        experiment.run(CONFIG, tmp_path)
+
+
+def test_store_urls_are_absolute_and_passwords_are_hidden(tmp_path):
+    assert account.store_url("", tmp_path / "what?1").endswith("what%3F1/labels.db")
+    assert account.store_url("sqlite:///a.db", tmp_path) == f"sqlite:///{os.getcwd()}/a.db"
+    assert account.store_url(f"sqlite:///{tmp_path}/a.db", tmp_path).endswith(f"//{tmp_path}/a.db")
+    with pytest.raises(UsageError, match="in memory"):
+        account.store_url("sqlite://", tmp_path)
+    url = "postgresql://me:secret@host:5432/labels"
+    assert account.store_url(url, tmp_path) == url
+    config = medoids.Config(store=url)
+    assert (
+        experiment.settings_without_password(config)["store"]
+        == "postgresql://me:***@host:5432/labels"
+    )
+
+
+def test_a_relative_store_path_refers_to_the_first_start(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = dataclasses.replace(CONFIG, store="sqlite:///s.db")
+    run = tmp_path / "run"
+    spent = experiment.run(config, run)["labels_spent"]
+    (run / "result.json").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert experiment.run(config, run)["labels_spent"] == spent
+    assert not (tmp_path / "elsewhere" / "s.db").exists()
+
+
+def test_a_directory_that_was_moved_keeps_its_ledger(tmp_path, capsys):
+    experiment.run(CONFIG, tmp_path / "a")
+    before = account.ledger(tmp_path / "a")
+    os.rename(tmp_path / "a", tmp_path / "b")
+    assert account.ledger(tmp_path / "b") == before

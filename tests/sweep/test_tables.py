@@ -1,0 +1,66 @@
+"""The tables and charts of a sweep's results, from lines made by hand."""
+
+from pathlib import Path
+
+from jaxlabel.report import figures
+from jaxlabel.sweep import page, tables
+from jaxlabel.sweep.types import Plan
+
+
+def test_tables_and_charts_of_several_measures():
+    base = {"table": "T", "dataset": "d", "cell": {"k": 4}, "labels_spent": 0, "seconds": 1.0,
+            "device": "x", "measures": ["inertia", "accuracy"], "over": "k", "theirs": 10.0,
+            "config": {"k": 4}, "row": "r"}  # fmt: skip
+    lines = [base | {"inertia": 12.0, "accuracy": 1.0}, base | {"inertia": 12.5, "accuracy": 0.98}]
+    found = tables.text_cells(tables.rows(lines))
+    assert found[0][3:8] == ["labels", "inertia", "accuracy", "theirs", "difference"]
+    # half of 12.25's interval: 12.7062 * 0.3535534 / sqrt(2) = 3.17655
+    assert found[1][3:8] == [
+        "0", "12.25 (9.0734 to 15.427)", "99.00 (86.29 to 100.00)", "10", "+2.25",
+    ]  # fmt: skip
+    assert page.charts(lines)["table1"].legend == ["r"]
+    assert "r: 12.25 at 4" in page.charts(lines)["table1"].picture
+    assert page.charts([one | {"over": "device"} for one in lines]) == {}
+    assert len(page.COLOURS) == figures.COLOURS
+
+
+def test_a_line_of_a_chart_differs_from_others_in_more_than_the_axis():
+    def lines(queries, sets, arms=("graph",)):
+        return [
+            {"table": "T", "row": arm, "dataset": name, "labels_spent": labels, "seconds": 1.0,
+             "cell": {"query": query, "budget": labels, "data": name}, "device": "x",
+             "measures": ["accuracy"], "over": "labels_spent", "theirs": None, "config": {},
+             "accuracy": 0.5 + number / 100 + labels / 1000}
+            for arm in arms for number, query in enumerate(queries) for name in sets
+            for labels in (40, 100)
+        ]  # fmt: skip
+
+    drawn = page.charts(lines(["random", "medoids"], ["mnist", "digits"]))
+    assert drawn["table1"].legend == [
+        "random, mnist", "random, digits", "medoids, mnist", "medoids, digits"
+    ]  # fmt: skip
+    picture = drawn["table1"].picture
+    assert "medoids, mnist: 0.55 at 40" in picture and "random, mnist: 0.6 at 100" in picture
+    assert page.charts(lines(["random", "medoids"], ["mnist"]))["table1"].legend == [
+        "random", "medoids"
+    ]  # fmt: skip
+    plain = [one | {"row": "all", "cell": {}} for one in lines(["random"], ["mnist"])[:1]]
+    both = page.charts([*lines(["random", "margin"], ["mnist"]), *plain])
+    assert both["table1"].legend == ["graph, random", "graph, margin", "all"]
+    guided = [
+        one | {"row": "g", "cell": one["cell"] | {"graph_targets": graph_targets}}
+        for graph_targets in (0.0, 0.5) for one in lines(["random"], ["mnist"])
+    ]  # fmt: skip
+    assert page.charts(guided)["table1"].legend == ["graph_targets=0.0", "graph_targets=0.5"]
+    many = page.charts(lines([f"q{i}" for i in range(9)], ["mnist", "digits"]))
+    assert list(many) == ["table1_mnist", "table1_digits"]
+    assert many["table1_digits"].title == "T, digits"
+    assert many["table1_digits"].legend == ["q0", "the line that a chart is named after"]
+    picture = str(many["table1_digits"].picture)
+    assert [picture.count(f'<text class="name" x="52" y="{y}">') for y in (20, 256, 492)] == [1] * 3
+    assert [picture.count(f">q{i}</text>") for i in range(9)] == [0] + [1] * 8
+    assert picture.count("q0: 0.54 at 40") == 8 and picture.count("q8: 0.62 at 40") == 1
+    plan = Plan("", "e", "about", "why?", False, "", [], [])
+    drawn = [one | {"run": "r", "seed": 0} for one in lines(list("abcdef"), ["mnist", "digits"])]
+    html = page.render(plan, Path(), drawn, [], page.charts(drawn))
+    assert html.count('<svg viewBox="0 0 1020') == 2 and "T, mnist" in html and "T, digits" in html
