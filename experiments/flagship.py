@@ -23,7 +23,6 @@ BASE = active.Config(
     space="pca",
     map="none",
     network="gradients",
-    members=1,
     round_steps=100,
     steps=300,
     initial_labels=5,
@@ -49,7 +48,6 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "no graph": COVERED | {"graph_targets": 0.0, "refinements": 0},
     "no refinement": {"refinements": 0},
     "no unlabelled images": COVERED | {"objective": "supervised", "refinements": 0},
-    "with an ensemble: three networks": {"members": 3, "distil_steps": 0},
     "taught by the graph alone": {"objective": "graph"},
 }
 # numbers of labels with which leaving the part out changes nothing, so that no run is needed

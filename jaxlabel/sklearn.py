@@ -256,7 +256,8 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
         if leaves is not None:
             make = setup.make_network(self._config, self._shape, len(self.classes_))
             like = jax.eval_shape(
-                lambda key: setup.ensemble(self._config, [make(nnx.Rngs(key))]), jax.random.key(0)
+                lambda key: setup.average_mirrored(self._config, make(nnx.Rngs(key))),
+                jax.random.key(0),
             )
             arrays = [jnp.asarray(leaf) for leaf in leaves]
             self._model = jax.tree.unflatten(jax.tree.structure(like), arrays)
@@ -294,7 +295,7 @@ def _train(
     values = dataclasses.astuple(dataclasses.replace(config, seed=0))
     step = _shared_step(type(config), values, vectors)  # type: ignore[arg-type]
     state = train.loop(step, state, data, loop_key, log, name="fit", num_steps=config.steps)
-    return setup.ensemble(config, [state.teacher])
+    return setup.average_mirrored(config, state.teacher)
 
 
 def _repeated_indices(images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "m"]:

@@ -2,15 +2,15 @@
 
 1. The first labels are spread over the feature space. Then, if `sequential_until` says so, labels
    are bought one after another where label propagation over the neighbour graph is uncertain.
-2. Networks are trained on the labelled set and on all unlabelled images (FreeMatch or a related
+2. A network is trained on the labelled set and on all unlabelled images (FreeMatch or a related
    objective).
-3. Each further round buys labels where the networks are uncertain, spread over their features, and
+3. Each further round buys labels where the network is uncertain, spread over its features, and
    continues training from the weights of the round before. The number of labels grows by a factor
    per round, so the number of rounds, and with it the cost, is logarithmic in the labels.
 4. The rounds end when an audit would be about as likely as not to certify the target with no more
-   labels than the next round would buy, assuming an error rate of 1.5 times the networks' mean
-   uncertainty. The networks are then trained for the final number of steps, refined and distilled
-   to one network, and that network is audited with newly bought labels.
+   labels than the next round would buy, assuming an error rate of 1.5 times the network's mean
+   uncertainty. The network is then trained for the final number of steps and refined, and audited
+   with newly bought labels.
 5. If the audit certifies the target, the run ends. If not, the labels of the audit join the
    labelled set and the rounds go on.
 """
@@ -32,7 +32,7 @@ from jaxlabel.methods.stopping import StoppingRule, mean_uncertainty
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import PoolPredictions, Predictor, predict_probabilities
 from jaxlabel.query import COVERAGE, STRATEGIES, Labelled, needs_model
-from jaxlabel.semisupervised import committee, refinement, sequential_queries, setup
+from jaxlabel.semisupervised import cycles, refinement, sequential_queries, setup
 
 
 @dataclasses.dataclass
@@ -71,13 +71,6 @@ class Config(stopping_settings.Settings, sequential_queries.Settings, refinement
     pool: int = setting(
         20000, "largest number of images that a round chooses from; with more images, a random "
         "sample of this size", low=1,
-    )  # fmt: skip
-    members: int = setting(
-        1, "number of networks; several are averaged, or distilled to one (distil_steps)", low=1
-    )
-    distil_steps: int = setting(
-        1000, "training steps to distil several networks to one; 0: keep the averaged networks",
-        low=0,
     )  # fmt: skip
 
     def with_labels(self, count: int, log: Log) -> "Config":
@@ -128,15 +121,16 @@ def run(
     spaces = setup.compute_spaces(config, strategies, first, images, space_key, log)
     regions = sequential_queries.find_regions(spaces, region_key) if sequential_start else None
     context = Context(config, images, spaces, regions, oracle, capacity, log)
-    state = committee.initial_state(
-        config, config.members, images, oracle.num_classes, start_key, log
+    state = setup.initial_state(
+        config, images, oracle.num_classes, cycles.first_key(start_key), log
     )
-    short, long = (committee.make_cycle(config, n) for n in (config.round_steps, config.steps))
+    short, long = (cycles.make_cycle(config, n) for n in (config.round_steps, config.steps))
     refine_cycle = refinement.make_cycle(config)
     reserve = config.reserve * capacity
     pool: PoolPredictions | None = None
     for number in itertools.count():
-        ask_key, fit_key, end_key, distil_key, audit_key, pool_key, refine_key = jax.random.split(
+        # the fourth key is not used any more: without it, other labels would be bought
+        ask_key, fit_key, end_key, _, audit_key, pool_key, refine_key = jax.random.split(
             jax.random.fold_in(round_key, number), 7
         )
         labelled = rule.add_abandoned_audits(labelled, number - 1)
@@ -162,7 +156,7 @@ def run(
             log.progress("sequential_batch", total, config.sequential_until)
             continue
         if not last:
-            state = rounds.train_networks(
+            state = rounds.train_network(
                 context, state, labelled, f"round_{number}", short, fit_key
             )
             pool = rounds.pool_predictions(context, state, labelled, pool_key)
@@ -180,16 +174,14 @@ def run(
                 context, rule, number
             ):
                 continue
-        state = rounds.train_networks(context, state, labelled, f"end_{number}", long, end_key)
+        state = rounds.train_network(context, state, labelled, f"end_{number}", long, end_key)
         pool = None
         if refinement.should_refine(config, len(labelled.indices)):
             state = refinement.refine(
                 refine_cycle, state, rounds.training_data(context, labelled, None), spaces.base,
                 labelled, refine_key, log, f"refined_{number}",
             )  # fmt: skip
-        model = committee.distil(
-            config, state, images, labelled, distil_key, log, f"distilled_{number}"
-        )
+        model = setup.average_mirrored(config, state.teacher)
         probabilities = predict_probabilities(model, images)
         log.save(_end_checkpoint(number), oracle.num_classes, np.zeros(1))
         labelled, audited = rule.audit(audit_key, probabilities, labelled, audit_budget, number)
@@ -209,13 +201,13 @@ def run(
 
 
 def should_continue(context: Context, rule: StoppingRule, number: int) -> bool:
-    """Return True if another round must follow round `number`, whatever the networks predict.
+    """Return True if another round must follow round `number`, whatever the network predicts.
 
     There are two such cases. First, fewer than two classes are known, so that every prediction is
     certain. Second, the run was interrupted and then resumed, and before the interruption it had
     begun the next round without an audit (buying labels of random images to certify the accuracy).
     A resumed run must repeat its earlier decisions, even if a new class or a different machine has
-    changed its networks.
+    changed its network.
 
     Args:
       context: the inputs of the run that do not change from round to round.
@@ -276,5 +268,4 @@ def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) ->
     weights with the saved ones.
     """
     make = setup.make_network(config, shape, num_classes)
-    count = 1 if config.distil_steps else config.members
-    return lambda rngs: setup.ensemble(config, [make(rngs) for _ in range(count)])
+    return lambda rngs: setup.average_mirrored(config, make(rngs))

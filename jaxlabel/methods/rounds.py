@@ -11,8 +11,9 @@ from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import PoolPredictions, predict_pool
 from jaxlabel.query import Labelled, needs_model
-from jaxlabel.semisupervised import committee, sequential_queries, setup
+from jaxlabel.semisupervised import cycles, sequential_queries, setup
 from jaxlabel.semisupervised.propagation import Propagated
+from jaxlabel.semisupervised.training import State
 
 
 class Context(NamedTuple):
@@ -53,7 +54,7 @@ def num_labels_after_round(config: Any, labels: int) -> int:
 
 
 def pool_predictions(
-    context: Context, state: Any, labelled: Labelled, key: Key[Array, ""]
+    context: Context, state: State, labelled: Labelled, key: Key[Array, ""]
 ) -> PoolPredictions:
     """Predict features and class probabilities of a random sample of the training images.
 
@@ -62,14 +63,14 @@ def pool_predictions(
 
     Args:
       context: the inputs of the run that do not change from round to round.
-      state: the training state of the networks that make the predictions.
+      state: the training state of the network that makes the predictions.
       labelled: the labels bought so far.
       key: the random key of the sample.
     """
     bought, classes = len(labelled.indices), context.oracle.num_classes
     size = max(context.config.pool, 2 * num_labels_after_round(context.config, bought))
-    models = committee.teacher_ensemble(context.config, state)
-    return predict_pool(models, context.images, classes, size, labelled.indices, key)
+    model = setup.average_mirrored(context.config, state.teacher)
+    return predict_pool(model, context.images, classes, size, labelled.indices, key)
 
 
 def buy(
@@ -88,7 +89,7 @@ def buy(
 
     Args:
       context: the inputs of the run that do not change from round to round.
-      pool: the networks' predictions, which uncertainty strategies use; None before the first
+      pool: the network's predictions, which uncertainty strategies use; None before the first
         training.
       labelled: the labels bought so far.
       count: the number of labels to buy.
@@ -125,19 +126,19 @@ def buy(
     return query.buy(context.oracle, labelled, wanted, number)
 
 
-def train_networks(
+def train_network(
     context: Context,
-    state: Any,
+    state: State,
     labelled: Labelled,
     name: str,
-    cycle: committee.Cycle,
+    cycle: cycles.Cycle,
     key: Key[Array, ""],
-) -> Any:
-    """Train the networks for one learning-rate cycle on the labelled set; return their new state.
+) -> State:
+    """Train the network for one learning-rate cycle on the labelled set; return its new state.
 
     Args:
       context: the inputs of the run that do not change from round to round.
-      state: the state of the networks before this training.
+      state: the state of the network before this training.
       labelled: the labels bought so far.
       name: the name under which metrics and checkpoints are logged.
       cycle: the number of training steps and the compiled training step.
@@ -146,7 +147,7 @@ def train_networks(
         context.config, context.spaces.graph, labelled, context.oracle.num_classes
     )
     data = training_data(context, labelled, propagated)
-    return committee.train_cycle(cycle, state, data, key, context.log, name)
+    return cycles.train_cycle(cycle, state, data, key, context.log, name)
 
 
 def training_data(

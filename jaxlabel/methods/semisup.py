@@ -28,9 +28,9 @@ from jaxlabel.query import STRATEGIES, Labelled, needs_model
 from jaxlabel.semisupervised.propagation import Propagated
 from jaxlabel.semisupervised.setup import (
     ModelSettings,
+    average_mirrored,
     class_prior,
     compute_spaces,
-    ensemble,
     initial_state,
     make_graph_targets,
     make_network,
@@ -158,7 +158,7 @@ def make_predictor(
       labelled: the labels bought so far.
       propagated: the propagated labels; None if none were propagated.
     """
-    model = ensemble(config, [model])
+    model = average_mirrored(config, model)
     probabilities = predict_probabilities(model, images)
     labels = probabilities.argmax(axis=-1).astype(np.int32)
     if config.objective == "graph" and propagated is not None:
@@ -175,4 +175,4 @@ def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) ->
     weights with the saved ones.
     """
     make = make_network(config, shape, num_classes)
-    return lambda rngs: ensemble(config, [make(rngs)])
+    return lambda rngs: average_mirrored(config, make(rngs))

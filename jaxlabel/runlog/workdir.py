@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxlabel import files
-from jaxlabel.config import with_current_names
 from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.runlog import old_settings
 
 LOCK = ".lock"
 RUN = "run.json"  # written when a run opens its account
@@ -116,7 +116,8 @@ def write_or_check_config(
     if recorded is None:
         files.write_json(path, files.with_version("config.json", wanted))
         return
-    recorded = known | with_current_names(recorded)
+    recorded = old_settings.without_removed(old_settings.with_current_names(recorded), wanted)
+    recorded = known | recorded
     different = [
         f"{key} is {_setting_as_json(recorded, key)} there and {_setting_as_json(wanted, key)} here"
         for key in sorted(recorded.keys() | wanted.keys())
@@ -151,8 +152,14 @@ def reuse_labels_hint(workdir: Path) -> str:
 
 
 def _setting_as_json(config: Mapping[str, Any], key: str) -> str:
-    """Return the value of the setting `key` as JSON text, or "not set" if `config` lacks it."""
-    return json.dumps(config[key], ensure_ascii=False) if key in config else "not set"
+    """Return the value of the setting `key` as JSON text, or "not set" if `config` lacks it.
+
+    If `config` lacks it because the setting was removed, the text says what holds instead.
+    """
+    if key in config:
+        return json.dumps(config[key], ensure_ascii=False)
+    removed = old_settings.REMOVED.get(key)
+    return f"not set ({removed.reason})" if removed else "not set"
 
 
 def command_of_process() -> str:

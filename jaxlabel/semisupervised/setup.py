@@ -186,7 +186,6 @@ def initial_state(
     num_classes: int,
     key: Key[Array, ""],
     log: Log,
-    member: int = 0,
 ) -> State:
     """Return the state before the first training step of a network with an untrained head.
 
@@ -194,15 +193,12 @@ def initial_state(
 
     Args:
       images: all training images.
-      member: the number of this network among those that are trained in parallel. It becomes part
-        of checkpoint names, so that the checkpoints of the networks differ.
     """
     init_key, start_key = jax.random.split(key)
     model = train.init(make_network(config, images.shape[1:], num_classes), init_key)
     model.encoder = pretrained(
         model.encoder, config.start, images, start_key, log, network=config.network,
         width=config.width, kind=config.kind, num_steps=config.code_steps,
-        name=f"_{member}" if member else "",
     )  # fmt: skip
     return start_state(config, model, len(images), num_classes)
 
@@ -257,13 +253,13 @@ def class_prior(
     return np.asarray(consistency.labelled_prior(jnp.asarray(counts)))
 
 
-def ensemble(config: ModelSettings, models: list[Any]) -> linear.Ensemble:
-    """Return a model that averages the class probabilities of the networks `models`.
+def average_mirrored(config: ModelSettings, model: Any) -> linear.Ensemble:
+    """Return a model that averages the predictions of `model` for an image and its mirror image.
 
-    If mirroring does not change the class of the images (as for clothes, unlike digits), it also
-    averages the predictions for an image and its mirror image.
+    If mirroring changes the class of the images (as for digits, unlike clothes), the returned model
+    predicts the same as `model`.
     """
-    return linear.Ensemble(models, config.kind in augment.MIRRORED_KINDS)
+    return linear.Ensemble([model], config.kind in augment.MIRRORED_KINDS)
 
 
 def make_network(config: ModelSettings, shape: tuple[int, ...], num_classes: int) -> Any:

@@ -70,8 +70,6 @@ RECIPES = {
         **DENSE,
         round_steps=10,
         initial_labels=8,
-        members=2,
-        distil_steps=10,
         target=0.9,
         confidence=0.2,
         graph_targets=1.0,

@@ -12,6 +12,8 @@ import sqlalchemy as sa
 import jaxlabel
 from jaxlabel import files
 from jaxlabel.cli import main as cli
+from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.experiment import predict
 from jaxlabel.experiment import run as experiment
 from jaxlabel.experiment.export import bundle
 from jaxlabel.methods import representatives
@@ -147,6 +149,37 @@ def test_settings_that_were_renamed_are_recognised(tmp_path):
     (tmp_path / "run.json").write_text("{}")
     open_workdir(tmp_path, config, defaults={"seed": 1}).close()
     assert json.loads((tmp_path / "config.json").read_text()) == old
+
+
+@pytest.mark.parametrize(("name", "same", "other", "reason"), [
+    ("members", 1, 3, "one network is trained"),
+])  # fmt: skip
+def test_a_run_with_a_removed_setting_goes_on_if_it_had_todays_value(
+    name, same, other, reason, tmp_path
+):
+    config = {"data": "digits", "round_steps": 30}
+    for value, workdir in ((same, tmp_path / "same"), (other, tmp_path / "other")):
+        workdir.mkdir()
+        (workdir / "config.json").write_text(json.dumps(config | {name: value}))
+        (workdir / "run.json").write_text("{}")
+    open_workdir(tmp_path / "same", config).close()
+    with pytest.raises(UsageError, match=f"{name} is .* there and not set .{reason}") as error:
+        open_workdir(tmp_path / "other", config)
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_of_several_networks_is_refused_in_one_line(tmp_path):
+    result = {"method": "active", "image_shape": [8, 8, 1], "classes": ["a", "b"]}
+    settings = {"members": 3, "distil_steps": 0, "steps": 9}
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "result.json").write_text(json.dumps(result | {"config": settings}))
+    with pytest.raises(UsageError, match=r"holds a model of 3 networks \(config.members\)"):
+        predict.load(tmp_path)
+    # several networks that were distilled to one, and one network: only the checkpoint is missing
+    for other in ({"distil_steps": 9}, {"members": 1}):
+        (tmp_path / "result.json").write_text(json.dumps(result | {"config": settings | other}))
+        with pytest.raises(JaxlabelError, match="holds no model"):
+            predict.load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "result.json"])

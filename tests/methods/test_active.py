@@ -17,7 +17,7 @@ from jaxlabel.query import NO_LABELS
 
 TINY = {"data": "digits", "kind": "digits", "network": "dense", "width": 8, "batch_size": 16,
         "mu": 2, "map": "none", "space": "graph", "round_steps": 30, "steps": 60,
-        "distil_steps": 60, "initial_labels": 20}  # fmt: skip
+        "initial_labels": 20}  # fmt: skip
 
 
 def tiny(**changes):
@@ -47,8 +47,7 @@ def test_a_certificate_ends_the_run_and_is_correct(target, trained, tmp_path, ca
 
 
 def test_an_unreachable_target_ends_with_the_budget_and_no_certificate(tmp_path, capsys):
-    settings = tiny(target=0.9, confidence=0.5, budget=120, members=2, distil_steps=20, steps=20,
-                    growth=3.0)  # fmt: skip
+    settings = tiny(target=0.9, confidence=0.5, budget=120, steps=20, growth=3.0)
     result = experiment.run(settings, tmp_path)
     assert result["stopped_by"] == "budget" and result["certified"] == 0
     assert "certified_low" not in result and result["labels_to_certify"] > 0
@@ -63,7 +62,7 @@ def test_expensive_labels_are_fewer(tmp_path, capsys):
 
 def test_a_budget_too_small_for_an_audit_is_used_for_training(tmp_path, capsys):
     prices = np.where(np.arange(len(data.load("digits").train_items)) == 700, 300.0, 1.0)
-    few = tiny(budget=120, target=0.9, growth=2.0, round_steps=2, steps=2, distil_steps=0,
+    few = tiny(budget=120, target=0.9, growth=2.0, round_steps=2, steps=2,
                store=priced(tmp_path, prices))  # fmt: skip
     result = experiment.run(few, tmp_path / "run")  # an audit might draw the expensive image
     assert result["stopped_by"] == "budget" and result["labels_to_certify"] == 0
@@ -106,8 +105,7 @@ def test_an_audit_waits_for_a_low_uncertainty(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
         stopping, "mean_uncertainty", lambda probabilities: 0.1
     )  # 1.5 times this uncertainty is above the allowed error
-    few = {"target": 0.88, "budget": 400, "growth": 4.0, "round_steps": 2, "steps": 2,
-           "distil_steps": 2}  # fmt: skip
+    few = {"target": 0.88, "budget": 400, "growth": 4.0, "round_steps": 2, "steps": 2}
     believed = experiment.run(tiny(**few, confidence=0.0), tmp_path / "believed")
     assert believed["stopped_by"].startswith("target") and believed["labels_spent"] == 20
     experiment.run(tiny(**few), tmp_path / "audited")

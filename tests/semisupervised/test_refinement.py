@@ -11,7 +11,7 @@ from jaxlabel.log import NullLog
 from jaxlabel.methods import active
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.query import Labelled
-from jaxlabel.semisupervised import committee, pad, refinement
+from jaxlabel.semisupervised import cycles, pad, refinement, setup
 
 IMAGES = data.load("digits").train_images[:600]
 LABELS = data.load_train_labels("digits")[:600]
@@ -30,7 +30,6 @@ def tiny(**changes):
         "steps": 40,
         "round_steps": 20,
         "initial_labels": 20,
-        "distil_steps": 0,
         "learning_rate": 5e-3,
         "ema": 0.9,
     }
@@ -39,13 +38,13 @@ def tiny(**changes):
 
 @pytest.fixture(scope="module")
 def trained():
-    """Return two networks after a short training on the labelled set, and their training data."""
+    """Return a network after a short training on the labelled set, and its training data."""
     config = tiny()
-    state = committee.initial_state(config, 2, IMAGES, 10, jax.random.key(1), NullLog())
+    state = setup.initial_state(config, IMAGES, 10, jax.random.key(1), NullLog())
     graph_targets = np.zeros((len(IMAGES), 10), np.float32)
     seen = pad(IMAGES, *LABELLED, 64, graph_targets, np.full(10, 0.1))
-    cycle = committee.make_cycle(config, config.steps)
-    return committee.train_cycle(cycle, state, seen, jax.random.key(2), NullLog(), "end"), seen
+    cycle = cycles.make_cycle(config, config.steps)
+    return cycles.train_cycle(cycle, state, seen, jax.random.key(2), NullLog(), "end"), seen
 
 
 def refine(config, state, seen):
@@ -56,11 +55,11 @@ def refine(config, state, seen):
 
 
 def right(config, state):
-    probabilities = predict_probabilities(committee.teacher_ensemble(config, state), IMAGES)
+    probabilities = predict_probabilities(setup.average_mirrored(config, state.teacher), IMAGES)
     return (probabilities.argmax(-1) == LABELS).mean()
 
 
-def test_networks_learn_labels_propagated_over_their_own_features(trained):
+def test_a_network_learns_labels_propagated_over_its_own_features(trained):
     config = tiny(refinements=2, refine_steps=150)
     state, seen = trained
     before = right(config, state)
@@ -122,7 +121,7 @@ def test_many_features_are_reduced_to_principal_components(trained):
     )
 
 
-def test_a_run_returns_the_refined_networks(tmp_path, capsys):
+def test_a_run_returns_the_refined_network(tmp_path, capsys):
     config = tiny(budget=40, refinements=1, refine_steps=30)
     result = experiment.run(config, tmp_path / "refined")
     assert result["labels_spent"] == 40 and result["config"]["refinements"] == 1

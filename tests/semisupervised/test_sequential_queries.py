@@ -135,7 +135,6 @@ def test_a_run_buys_initial_labels_then_sequential_ones_then_trains(tmp_path, ca
         "graph_targets": 1.0,
         "round_steps": 2,
         "steps": 2,
-        "distil_steps": 2,
         "initial_labels": 4,
         "sequential_until": 9,
         "growth": 2.0,
