@@ -40,6 +40,7 @@ from jaxlabel.augment.geometry import Images
 from jaxlabel.config import RunConfig
 from jaxlabel.errors import DataError
 from jaxlabel.log import NullLog
+from jaxlabel.methods import semisup
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import setup
@@ -280,18 +281,15 @@ def _train(
     indices, labels = labelled
     found = None
     if config.uses_graph_targets(len(indices)):
-        config = dataclasses.replace(
-            config, neighbours=max(2, min(config.neighbours, len(images) - 1))
-        )
-        graph = setup.compute_spaces(config, (), len(indices), images, space_key, log).graph
+        graph = semisup.compute_spaces(config, (), len(indices), images, space_key, log).graph
         found = setup.propagate_labels(config, graph, labelled, num_classes)
-    targets = setup.make_graph_targets(config, found, len(images), num_classes)
+    targets = setup.make_graph_targets(found, len(images), num_classes)
     rows = _repeated_indices(images)
     data = semisupervised.pad(
         images[rows], indices, labels, 1 << (len(indices) - 1).bit_length(), targets[rows],
         setup.class_prior(config, labelled, num_classes),
     )  # fmt: skip
-    state = setup.initial_state(config, images[rows], num_classes, start_key, log)
+    state = semisup.initial_state(config, images[rows], num_classes, start_key, log)
     values = dataclasses.astuple(dataclasses.replace(config, seed=0))
     step = _shared_step(type(config), values, vectors)  # type: ignore[arg-type]
     state = train.loop(step, state, data, loop_key, log, name="fit", num_steps=config.steps)

@@ -15,12 +15,17 @@ from jaxlabel.semisupervised import cycles, sequential_queries, setup
 from jaxlabel.semisupervised.propagation import Propagated
 from jaxlabel.semisupervised.training import State
 
+# A round chooses from a random sample of so many images: to predict all 60,000 of Fashion-MNIST in
+# each round took seven minutes of a run.
+POOL = 20_000
+
 
 class Context(NamedTuple):
     """The inputs of an active-learning run that do not change from round to round.
 
     Attributes:
       config: the settings of the run, an `active.Config`.
+      first_query: the query strategy of the first labels.
       images: all training images.
       spaces: the features that query strategies and label propagation use.
       regions: a division of the images into regions, for sequential queries (labels bought one at a
@@ -31,6 +36,7 @@ class Context(NamedTuple):
     """
 
     config: Any
+    first_query: str
     images: UInt8[np.ndarray, "n h w c"]
     spaces: setup.Spaces
     regions: sequential_queries.Regions | None
@@ -58,7 +64,7 @@ def pool_predictions(
 ) -> PoolPredictions:
     """Predict features and class probabilities of a random sample of the training images.
 
-    The sample has at least as many images as the setting `pool` says, and contains all labelled
+    The sample has at least `POOL` images, if there are as many, and contains all labelled
     images. It is large enough to choose the labels of the next round from it.
 
     Args:
@@ -68,7 +74,7 @@ def pool_predictions(
       key: the random key of the sample.
     """
     bought, classes = len(labelled.indices), context.oracle.num_classes
-    size = max(context.config.pool, 2 * num_labels_after_round(context.config, bought))
+    size = max(POOL, 2 * num_labels_after_round(context.config, bought))
     model = setup.average_mirrored(context.config, state.teacher)
     return predict_pool(model, context.images, classes, size, labelled.indices, key)
 
@@ -93,8 +99,7 @@ def buy(
         training.
       labelled: the labels bought so far.
       count: the number of labels to buy.
-      number: the number of the round, from 0. Round 0 uses the strategy for the first labels, the
-        setting `initial_query`.
+      number: the number of the round, from 0. Round 0 uses the strategy of the first labels.
       key: the random key of the query strategy.
     """
     excluded = np.setdiff1d(
@@ -110,7 +115,7 @@ def buy(
             return sequential_queries.choose_queries(
                 context.config, context.regions, labelled, classes, count, excluded
             )
-        strategy = context.config.query if number else context.config.initial_query
+        strategy = context.config.query if number else context.first_query
         if needs_model(strategy) and pool is not None:
             allowed = np.flatnonzero(~np.isin(pool.rows, excluded))
             features, probabilities = (jnp.asarray(each)[allowed] for each in pool.predictions)
@@ -161,7 +166,7 @@ def training_data(
       propagated: the labels propagated over the neighbour graph; None for training without them.
     """
     n, classes = len(context.images), context.oracle.num_classes
-    graph_targets = setup.make_graph_targets(context.config, propagated, n, classes)
+    graph_targets = setup.make_graph_targets(propagated, n, classes)
     prior = setup.class_prior(context.config, labelled, classes)
     return semisupervised.pad(
         context.images, labelled.indices, labelled.labels, context.capacity, graph_targets, prior

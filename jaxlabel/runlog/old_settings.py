@@ -31,11 +31,37 @@ class Removed(NamedTuple):
     same: tuple[Any, ...] = ()
 
 
-# the settings of the flagship and of the recipe semisup that were removed
+# Settings of the flagship, and most of them of the recipe semisup as well: the recipes that have a
+# setting `objective`.
 REMOVED = {
     "members": Removed("one network is trained, as three were no more accurate", (1,)),
     "distil_steps": Removed("one network is trained, and there are no others to distil"),
-}
+    "weight": Removed("the unlabelled loss has the weight of the objective's paper", (-1.0,)),
+    "ramp": Removed("the weight of the unlabelled loss grows over a tenth of the steps", (0.1,)),
+    "temperature": Removed("mixmatch sharpens with the temperature 0.5", (0.5,)),
+    "radius": Removed("the length of VAT's perturbation is 2", (2.0,)),
+    "threshold": Removed("the confidence of a pseudo-label is 0.95", (0.95,)),
+    "propagation": Removed("labels are propagated by Poisson learning", ("poisson",)),
+    "neighbours": Removed("the graph has 10 neighbours of each image", (10,)),
+    "components": Removed("there are 64 principal components", (64,)),
+    "given": Removed("principal components are those of oriented gradients", ("gradients",)),
+    "pool": Removed("a round chooses from 20,000 images", (20000,)),
+    "space": Removed("queries and the graph work on principal components and, with "
+                     "contrast_steps, contrastive features", ("pca",)),
+    "start": Removed("the network starts from random weights", ("scratch",)),
+    "code_steps": Removed("no autoencoder is trained"),
+    "graph_targets": Removed("propagated labels are targets with at most 150 labels", (1.0,)),
+    "graph_targets_until": Removed("propagated labels are targets with at most 150 labels", (150,)),
+    "graph_targets_share": Removed("the most certain 60% of the propagated labels are targets",
+                                   (0.6,)),
+    "graph_until": Removed("with at most 40 labels the network learns propagated labels alone",
+                           (40,)),
+    "typical_until": Removed("with at most 15 labels the first are chosen by typiclust", (15,)),
+    "initial_query": Removed("the first labels are chosen by config.query or, if that needs a "
+                             "trained model, they are medoids", ("medoids",)),
+    "refine_steps": Removed("a refinement has twice as many steps as a round (round_steps)"),
+    "refine_until": Removed("the network is refined with at most 150 labels", (150,)),
+}  # fmt: skip
 
 
 def with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,8 +95,19 @@ def holds_today(name: str, settings: Mapping[str, Any]) -> bool:
       name: the name of the removed setting.
       settings: the settings of an earlier run by name.
     """
-    same = REMOVED[name].same
-    return not same or settings[name] in same
+    value, same = settings[name], REMOVED[name].same
+    budget = settings.get("budget", 0)
+    if name in ("refine_steps", "refine_until") and not settings.get("refinements"):
+        return True  # there is no refinement, whatever its settings
+    if name == "refine_steps":
+        return bool(value == 2 * settings.get("round_steps", 0))
+    if name == "graph_targets_until" and not settings.get("graph_targets"):
+        return True
+    if name in ("graph_targets_until", "refine_until") and not value:  # 0 stood for no limit
+        return bool(budget <= same[0])
+    if name in ("graph_until", "typical_until") and not value and budget / 2 > same[0]:
+        return True  # the run buys more labels than that, also if it reserves half for an audit
+    return not same or value in same
 
 
 def unknown_setting(name: str, known: Iterable[str]) -> UsageError:
@@ -84,7 +121,7 @@ def unknown_setting(name: str, known: Iterable[str]) -> UsageError:
       known: the names of all settings.
     """
     known, today = set(known), RENAMED.get(name, name)
-    if today in REMOVED and today not in known:
+    if today in REMOVED and today not in known and "objective" in known:
         return UsageError(f"config.{name} was removed: {REMOVED[today].reason}")
     if today != name:
         return UsageError(f"config.{name} is now called config.{today}")

@@ -120,6 +120,7 @@ def write_or_check_config(
     recorded = known | recorded
     different = [
         f"{key} is {_setting_as_json(recorded, key)} there and {_setting_as_json(wanted, key)} here"
+        f"{_reason_of_removal(key, wanted)}"
         for key in sorted(recorded.keys() | wanted.keys())
         if key not in CHANGEABLE
         and (key not in recorded or key not in wanted or recorded[key] != wanted[key])
@@ -152,14 +153,14 @@ def reuse_labels_hint(workdir: Path) -> str:
 
 
 def _setting_as_json(config: Mapping[str, Any], key: str) -> str:
-    """Return the value of the setting `key` as JSON text, or "not set" if `config` lacks it.
+    """Return the value of the setting `key` as JSON text, or "not set" if `config` lacks it."""
+    return json.dumps(config[key], ensure_ascii=False) if key in config else "not set"
 
-    If `config` lacks it because the setting was removed, the text says what holds instead.
-    """
-    if key in config:
-        return json.dumps(config[key], ensure_ascii=False)
-    removed = old_settings.REMOVED.get(key)
-    return f"not set ({removed.reason})" if removed else "not set"
+
+def _reason_of_removal(key: str, config: Mapping[str, Any]) -> str:
+    """Return, in brackets, what holds in place of a removed setting; "" for any other setting."""
+    removed = key not in config and key in old_settings.REMOVED
+    return f" ({old_settings.REMOVED[key].reason})" if removed else ""
 
 
 def command_of_process() -> str:

@@ -8,7 +8,6 @@ uncertain, the network's predictions are the better ones: experiments/flagship.m
 """
 
 import dataclasses
-import math
 from typing import Any
 
 import jax
@@ -22,8 +21,15 @@ from jaxlabel.config import setting
 from jaxlabel.log import Log
 from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import cycles
-from jaxlabel.semisupervised.propagation import propagation_input
-from jaxlabel.semisupervised.setup import average_mirrored, make_graph_targets, propagate_labels
+from jaxlabel.semisupervised.objectives import REFINEMENT
+from jaxlabel.semisupervised.propagation import propagate
+from jaxlabel.semisupervised.settings import FEW
+from jaxlabel.semisupervised.setup import (
+    NEIGHBOURS,
+    average_mirrored,
+    class_prior,
+    make_graph_targets,
+)
 from jaxlabel.semisupervised.training import Data, State
 
 # The learned features' share of the squared length, if they are concatenated with base features.
@@ -44,13 +50,9 @@ class Settings:
 
     refinements: int = setting(
         0, "number of refinements after the final training; each propagates the labels over a "
-        "graph of the network's features (with the features of the query and of graph_targets, if "
-        "any) and trains the network on the result", low=0,
+        "graph of the network's features, joined with the features before any label if the run has "
+        "them, and trains the network on the result; with more than 150 labels: none", low=0,
     )  # fmt: skip
-    refine_steps: int = setting(500, "training steps of each refinement", low=1)
-    refine_until: int = setting(
-        0, "with more labels than this, the network is not refined; 0: no limit", low=0
-    )
 
 
 def should_refine(config: Any, num_labels: int) -> bool:
@@ -58,10 +60,10 @@ def should_refine(config: Any, num_labels: int) -> bool:
 
     A refinement trains it again, on labels propagated over a graph of the network's features.
     """
-    return config.refinements > 0 and not 0 < config.refine_until < num_labels
+    return config.refinements > 0 and num_labels <= FEW
 
 
-def make_cycle(config: Any) -> cycles.Cycle:
+def make_cycle(config: Any, steps: int) -> cycles.Cycle:
     """Return the training cycle of a refinement: the number of steps and a compiled step.
 
     The only training targets are propagated labels: the classes that label propagation over a
@@ -69,20 +71,12 @@ def make_cycle(config: Any) -> cycles.Cycle:
     ones are used as well. Otherwise a network learns less than half of the labels that are right in
     the graph and wrong in the network's own predictions (experiments/flagship.md).
     """
-    settings = dataclasses.replace(
-        config,
-        objective="fixmatch",
-        graph_targets=math.inf,
-        graph_targets_until=0,
-        graph_targets_share=1.0,
-        weight=-1.0,
-    )
-    return cycles.make_cycle(settings, config.refine_steps)
+    return cycles.make_cycle(dataclasses.replace(config, objective=REFINEMENT), steps)
 
 
 def refine(
     cycle: cycles.Cycle, state: State, data: Data, base: Float[np.ndarray, "n d"] | None,
-    labelled: Labelled, key: Key[Array, ""], log: Log, name: str,
+    labelled: Labelled, key: Key[Array, ""], log: Log, name: str, num_neighbours: int = NEIGHBOURS,
 ) -> State:  # fmt: skip
     """Refine the trained network and return its new state.
 
@@ -98,18 +92,18 @@ def refine(
       base: features that are joined to the network's features to build the graph, or None.
       labelled: the labels bought so far.
       name: the first part of the checkpoints' names.
+      num_neighbours: the number of neighbours of each image in the graph.
     """
     config, images, num_classes = cycle.settings, np.asarray(data.images), len(data.prior)
     for number, each in enumerate(jax.random.split(key, config.refinements)):
         space = learned_space(config, state, images, base)
         log.progress("neighbours", 0, 1)
-        found = cluster.nearest_neighbours(space, config.neighbours)
+        found = cluster.nearest_neighbours(space, min(num_neighbours, len(images) - 1))
         log.progress("neighbours", 1, 1)
         cluster.report_recall(found.recall, log)
-        propagated = propagate_labels(
-            config, propagation_input(config.propagation, found.graph(), log), labelled, num_classes
-        )
-        graph_targets = make_graph_targets(config, propagated, len(images), num_classes)
+        prior = class_prior(config, labelled, num_classes)
+        propagated = propagate(found.graph(), labelled.indices, labelled.labels, prior)
+        graph_targets = make_graph_targets(propagated, len(images), num_classes, share=1.0)
         new_data = data._replace(graph_targets=jnp.asarray(graph_targets))
         state = cycles.train_cycle(cycle, state, new_data, each, log, f"{name}_{number}")
     return state

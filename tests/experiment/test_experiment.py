@@ -72,10 +72,7 @@ RECIPES = {
         initial_labels=8,
         target=0.9,
         confidence=0.2,
-        graph_targets=1.0,
-        graph_targets_until=10,
         refinements=1,
-        refine_steps=10,
     ),
     "semisup": semisup.Config(**DENSE, graph_targets=0.5),
     "semisup, beside contrastive features": semisup.Config(

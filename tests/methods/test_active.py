@@ -1,3 +1,4 @@
+import dataclasses
 import importlib.util
 import json
 import math
@@ -9,6 +10,7 @@ from logs import Memory
 from oracles import ArrayOracle, priced
 
 from jaxlabel import data, query
+from jaxlabel.config import RunConfig
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment import run as experiment
 from jaxlabel.log import NullLog
@@ -16,7 +18,7 @@ from jaxlabel.methods import active, rounds, stopping
 from jaxlabel.query import NO_LABELS
 
 TINY = {"data": "digits", "kind": "digits", "network": "dense", "width": 8, "batch_size": 16,
-        "mu": 2, "map": "none", "space": "graph", "round_steps": 30, "steps": 60,
+        "mu": 2, "map": "none", "round_steps": 30, "steps": 60,
         "initial_labels": 20}  # fmt: skip
 
 
@@ -24,7 +26,7 @@ def tiny(**changes):
     return active.Config(**TINY | changes)
 
 
-@pytest.mark.parametrize(("target", "trained"), [(0.5, 200), (0.25, 20)])
+@pytest.mark.parametrize(("target", "trained"), [(0.5, 200), (0.15, 20)])
 def test_a_certificate_ends_the_run_and_is_correct(target, trained, tmp_path, capsys):
     settings = tiny(target=target, confidence=0.9, budget=400, steps=300, growth=4.0)
     result = experiment.run(settings, tmp_path)
@@ -75,7 +77,7 @@ def test_one_expensive_image_does_not_end_a_round(tmp_path, capsys):
     prices = np.where(np.arange(len(data.load("digits").train_items)) % 2, 1.0, 50.0)
     url = priced(tmp_path, prices)
     few = tiny(budget=600, initial_labels=5, growth=2.0, round_steps=2, steps=2, query="random",
-               initial_query="random", store=url)  # fmt: skip
+               store=url)  # fmt: skip
     result = experiment.run(few, tmp_path / "run")
     assert 570 < result["cost"] <= 600 and result["labels_spent"] >= 20
 
@@ -86,7 +88,6 @@ def test_sequential_queries_skip_unaffordable_images(tmp_path, capsys):
         budget=50,
         initial_labels=5,
         sequential_until=20,
-        graph_targets=1.0,
         round_steps=2,
         steps=2,
         store=priced(tmp_path, prices),
@@ -117,27 +118,31 @@ def test_an_audit_waits_for_a_low_uncertainty(tmp_path, capsys, monkeypatch):
 
 
 def test_few_labels_use_the_graph_objective_and_typiclust():
-    config = active.Config(graph_until=30, typical_until=20)
-    few = [config.with_labels(count, NullLog()) for count in (20, 21, 30, 31)]
-    assert [one.objective for one in few] == ["graph", "graph", "graph", "freematch"]
-    assert [one.initial_query for one in few] == ["typiclust", "medoids", "medoids", "medoids"]
-    assert active.Config().with_labels(1, NullLog()) == active.Config()
-    chosen = active.Config(
-        graph_until=30, typical_until=20, objective="vat", initial_query="random"
-    )
-    assert chosen.with_labels(1, NullLog()) == chosen
+    config = active.Config()
+    few = [config.with_labels(count, NullLog()).objective for count in (1, 40, 41)]
+    assert few == ["graph", "graph", "freematch"]
+    assert active.Config(objective="vat").with_labels(1, NullLog()).objective == "vat"
+    assert [config.first_query(count) for count in (1, 15, 16)] == ["typiclust"] * 2 + ["medoids"]
+    chosen = active.Config(query="random")  # it needs no model
+    assert [chosen.first_query(count) for count in (1, 16)] == ["random", "random"]
 
 
-def test_a_run_of_few_labels_equals_one_with_the_settings_given(tmp_path, capsys):
+def test_the_flagship_has_few_settings():
+    own = {f.name for f in dataclasses.fields(active.Config)}
+    own -= {f.name for f in dataclasses.fields(RunConfig)}
+    assert len(own) <= 23  # prefer a rule that holds for all data sets to a further setting
+
+
+def test_a_run_of_few_labels_equals_one_with_the_objective_given(tmp_path, capsys):
     def outcome(name, **changes):
-        settings = tiny(steps=20, round_steps=5, target=0.9, confidence=0.5, budget=40, **changes)
+        settings = tiny(steps=20, round_steps=5, target=0.9, confidence=0.5, budget=30, **changes)
         result = experiment.run(settings, tmp_path / name)
         names = ("objective", "initial_query", "train_label_accuracy", "confidence")
         return [result[name] for name in names]
 
     # half of the budget is reserved for an audit
-    few = outcome("few", graph_until=20, typical_until=20)
-    assert few == outcome("named", objective="graph", initial_query="typiclust")
+    few = outcome("few")
+    assert few == outcome("named", objective="graph")
     assert few[:2] == ["graph", "typiclust"]
 
 
@@ -158,7 +163,7 @@ def test_every_size_of_every_data_set_is_valid():
 
 def test_a_resumed_run_repeats_its_earlier_decisions(monkeypatch):
     log, oracle = Memory(), ArrayOracle(np.zeros(300), 1000)
-    context = rounds.Context(tiny(confidence=0.0), np.zeros(300), None, None, oracle, 64, log)
+    context = rounds.Context(tiny(confidence=0.0), "", np.zeros(300), None, None, oracle, 64, log)
     rule = stopping.StoppingRule(context.config, 300, oracle, log)
     assert not active.should_continue(context, rule, 0)
     query.chosen(log, 1, 5, 300, NO_LABELS, lambda: np.arange(5))
@@ -175,6 +180,7 @@ def test_a_resumed_run_repeats_its_earlier_decisions(monkeypatch):
     assert not active.should_continue(context, rule, 1)  # the resumed run repeats that audit
 
 
-def test_a_small_pool_spends_the_whole_budget(tmp_path, capsys):
-    settings = tiny(budget=60, pool=25, steps=20, round_steps=10)
+def test_a_small_pool_spends_the_whole_budget(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(rounds, "POOL", 25)
+    settings = tiny(budget=60, steps=20, round_steps=10)
     assert experiment.run(settings, tmp_path)["labels_spent"] == 60

@@ -14,7 +14,7 @@ from jaxlabel.query import NO_LABELS, Labelled
 from jaxlabel.semisupervised import cycles, pad, setup, training
 
 TINY = {"data": "digits", "kind": "digits", "network": "dense", "width": 8, "batch_size": 16,
-        "mu": 2, "map": "none", "space": "graph", "round_steps": 30, "steps": 60,
+        "mu": 2, "map": "none", "round_steps": 30, "steps": 60,
         "initial_labels": 20}  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def test_labels_grow_by_a_factor():
 
 def untrained(config):
     images = data.load("digits").train_images[:300]
-    state = setup.initial_state(config, images, 10, jax.random.key(1), NullLog())
+    state = setup.initial_state(config, images, 10, jax.random.key(1))
     labels = data.load_train_labels("digits")[:40]
     known = pad(
         images, np.arange(40), labels, 64, np.zeros((300, 10), np.float32), np.full(10, 0.1)
@@ -81,12 +81,13 @@ def test_predict_all_matches_features_and_probabilities():
 
 
 def test_a_round_chooses_from_a_sample_of_the_pool(monkeypatch):
-    config = tiny(pool=90, query="margin")
+    monkeypatch.setattr(rounds, "POOL", 90)
+    config = tiny(query="margin")
     images, state, _ = untrained(config)
     everything = predict_all(setup.average_mirrored(config, state.teacher), images, 10)
     labelled = Labelled(np.array([250, 3, 77, 299]), np.zeros(4, int))
     oracle = ArrayOracle(np.zeros(300), 1000)
-    context = rounds.Context(config, images, None, None, oracle, 64, NullLog())
+    context = rounds.Context(config, "medoids", images, None, None, oracle, 64, NullLog())
     monkeypatch.setattr(rounds.query, "buy", lambda oracle, labelled, wanted, number: wanted)
     for number in range(3):
         seen = rounds.pool_predictions(context, state, labelled, jax.random.key(number))
@@ -113,7 +114,8 @@ def test_unaffordable_images_do_not_hide_their_neighbours_from_queries(strategy,
     monkeypatch.setattr(rounds.query, "buy", lambda oracle, labelled, wanted, number: wanted)
     spaces = setup.Spaces(None, points, None)
     context = rounds.Context(
-        tiny(initial_query=strategy, query=strategy),
+        tiny(query=strategy),
+        strategy,
         np.zeros(800),
         spaces,
         None,

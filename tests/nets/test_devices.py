@@ -13,7 +13,6 @@ import pytest
 
 from jaxlabel import train
 from jaxlabel.errors import UsageError
-from jaxlabel.log import NullLog
 from jaxlabel.nets import devices, native
 from jaxlabel.semisupervised import cycles, setup
 
@@ -62,9 +61,7 @@ def test_a_cycle_is_one_loop_in_bfloat16_on_a_gpu(monkeypatch):
     def program():
         """Return whether a step uses bfloat16, and how the steps of a cycle are executed."""
         cycle = cycles.make_cycle(config, 4)
-        state = jax.eval_shape(
-            lambda: setup.initial_state(config, many_devices.IMAGES, 10, key, NullLog())
-        )
+        state = jax.eval_shape(lambda: setup.initial_state(config, many_devices.IMAGES, 10, key))
         text = str(jax.make_jaxpr(cycle.step)(state, data, key))
         loop = train._advance(cycle.step, devices.mesh()).__name__
         return "bf16[" in text, loop

@@ -40,15 +40,15 @@ def tiny(**changes):
 def trained():
     """Return a network after a short training on the labelled set, and its training data."""
     config = tiny()
-    state = setup.initial_state(config, IMAGES, 10, jax.random.key(1), NullLog())
+    state = setup.initial_state(config, IMAGES, 10, jax.random.key(1))
     graph_targets = np.zeros((len(IMAGES), 10), np.float32)
     seen = pad(IMAGES, *LABELLED, 64, graph_targets, np.full(10, 0.1))
     cycle = cycles.make_cycle(config, config.steps)
     return cycles.train_cycle(cycle, state, seen, jax.random.key(2), NullLog(), "end"), seen
 
 
-def refine(config, state, seen):
-    cycle = refinement.make_cycle(config)
+def refine(config, state, seen, steps):
+    cycle = refinement.make_cycle(config, steps)
     return refinement.refine(
         cycle, state, seen, None, LABELLED, jax.random.key(3), NullLog(), "refined"
     )
@@ -60,16 +60,16 @@ def right(config, state):
 
 
 def test_a_network_learns_labels_propagated_over_its_own_features(trained):
-    config = tiny(refinements=2, refine_steps=150)
+    config = tiny(refinements=2)
     state, seen = trained
     before = right(config, state)
-    after = right(config, refine(config, state, seen))
+    after = right(config, refine(config, state, seen, 150))
     assert after > before + 0.05
     assert after > 0.8
 
 
 def test_each_graph_is_built_from_the_current_features(trained, monkeypatch):
-    config = tiny(refinements=2, refine_steps=5)
+    config = tiny(refinements=2)
     state, seen = trained
     spaces = []
 
@@ -78,18 +78,17 @@ def test_each_graph_is_built_from_the_current_features(trained, monkeypatch):
         return nearest_neighbours(features, num_neighbours)
 
     monkeypatch.setattr(refinement.cluster, "nearest_neighbours", watched)
-    refine(config, state, seen)
+    refine(config, state, seen, 5)
     np.testing.assert_array_equal(spaces[0], refinement.learned_space(config, state, IMAGES, None))
     assert len(spaces) == 2 and np.abs(spaces[1] - spaces[0]).max() > 0.01
 
 
 def test_refinement_depends_on_the_number_of_labels_not_on_the_objective():
-    assert refinement.should_refine(tiny(refinements=1), 40)
-    assert refinement.should_refine(tiny(refinements=1, refine_until=40), 40)
-    assert not refinement.should_refine(tiny(refinements=1, refine_until=39), 40)
+    assert refinement.should_refine(tiny(refinements=1), 150)
+    assert not refinement.should_refine(tiny(refinements=1), 151)
     assert not refinement.should_refine(tiny(), 40)
-    settings = refinement.make_cycle(tiny(objective="mean_teacher", weight=50.0)).settings
-    assert settings.unlabelled_weight == 1
+    settings = refinement.make_cycle(tiny(objective="mean_teacher"), 7).settings
+    assert (settings.unlabelled_weight, settings.steps) == (1, 7)
 
 
 def test_learned_and_base_features_have_fixed_shares(trained, monkeypatch):
@@ -122,10 +121,10 @@ def test_many_features_are_reduced_to_principal_components(trained):
 
 
 def test_a_run_returns_the_refined_network(tmp_path, capsys):
-    config = tiny(budget=40, refinements=1, refine_steps=30)
+    config = tiny(budget=50, refinements=1)
     result = experiment.run(config, tmp_path / "refined")
-    assert result["labels_spent"] == 40 and result["config"]["refinements"] == 1
+    assert result["labels_spent"] == 50 and result["config"]["refinements"] == 1
     lines = (tmp_path / "refined" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["phase"] == "refined_2_0"
-    plain = experiment.run(tiny(budget=40), tmp_path / "plain")
+    plain = experiment.run(tiny(budget=50), tmp_path / "plain")
     assert result["train_label_accuracy"] > plain["train_label_accuracy"] + 0.02
