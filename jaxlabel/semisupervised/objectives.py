@@ -16,13 +16,11 @@ from jaxlabel.config import is_own, own_part
 from jaxlabel.losses import consistency, thresholds
 from jaxlabel.nets import devices
 from jaxlabel.nets.layers import compute_dtype
+from jaxlabel.semisupervised import weights
 from jaxlabel.semisupervised.batches import Batch, Memory, Objective, Outcome, Views, Weigh
 from jaxlabel.semisupervised.settings import Settings
 
 DECAY = 0.99  # of the running statistics: they average over about the last 100 batches
-THRESHOLD = (
-    0.95  # confidence above which a prediction is a pseudo-label; freematch: the largest one
-)
 RAMP = 0.1  # share of the steps over which the unlabelled loss gets its full weight
 TEMPERATURE = 0.5  # of mixmatch's sharpened predictions
 RADIUS = 2.0  # length of VAT's perturbation, for pixels in [0, 1]
@@ -207,72 +205,16 @@ def make_fixmatch_objective(
             if not graph_alone:
                 trust *= jnp.clip(1.0 - batch.progress / settings.graph_targets, 0.0, 1.0)
             targets = trust * batch.graph_targets + (1.0 - trust) * targets
-        weights, memory = weigh(settings, targets, batch, memory)
-        weights = weights * (jnp.sum(targets, axis=-1) > 0)
+        shares, memory = weigh(settings, targets, batch, memory)
+        shares = shares * (jnp.sum(targets, axis=-1) > 0)
         strong = views.strong(strong_key, batch.unlabelled)
         logits, unlabelled = _both_logits(student, labelled, strong)
         ramp = consistency.ramp_up(batch.progress, RAMP)
-        loss = ramp * weights * consistency.pseudo_label(unlabelled, targets)
-        metrics = {"confident": jnp.mean(weights), "level": memory.seen.level}
+        loss = ramp * shares * consistency.pseudo_label(unlabelled, targets)
+        metrics = {"confident": jnp.mean(shares), "level": memory.seen.level}
         return Outcome(losses.cross_entropy(logits, batch.labels), loss, memory, metrics)
 
     return objective
-
-
-def fixmatch_weights(
-    settings: Settings, targets: Array, batch: Batch, memory: Memory
-) -> tuple[Float[Array, "u"], Memory]:
-    """Return FixMatch's weights of unlabelled images: 1 for confident targets, else 0.
-
-    A target is confident if its largest class probability is above `THRESHOLD`.
-    """
-    return thresholds.fixed_mask(targets, THRESHOLD), memory
-
-
-def flexmatch_weights(
-    settings: Settings, targets: Array, batch: Batch, memory: Memory
-) -> tuple[Float[Array, "u"], Memory]:
-    """Return FlexMatch's weights (Zhang et al. 2021): 1 above the threshold of the class, else 0.
-
-    The largest class probability of an image's target is compared with the threshold of that class.
-    A class with few confident images so far has a lower threshold.
-    """
-    num_classes = targets.shape[-1]
-    levels = thresholds.curriculum_thresholds(memory.chosen, num_classes, THRESHOLD)
-    chosen = thresholds.remember(memory.chosen, batch.rows, targets, THRESHOLD)
-    return thresholds.class_mask(targets, levels), memory._replace(chosen=chosen)
-
-
-def freematch_weights(
-    settings: Settings, targets: Array, batch: Batch, memory: Memory
-) -> tuple[Float[Array, "u"], Memory]:
-    """Return FreeMatch's weights (Wang et al. 2023): 1 above the threshold of the class, else 0.
-
-    The largest class probability of an image's target is compared with the threshold of that class.
-    Thresholds depend on the mean confidence and the mean predicted share of each class, before the
-    predictions are adjusted to the expected class shares (alignment). The targets are taken after
-    alignment. Alignment replaces the paper's fairness loss (SAF).
-    """
-    levels = thresholds.adaptive_thresholds(memory.seen, THRESHOLD)
-    return thresholds.class_mask(targets, levels), memory
-
-
-def full_weights(
-    settings: Settings, targets: Array, batch: Batch, memory: Memory
-) -> tuple[Float[Array, "u"], Memory]:
-    """Return the weight 1 for every unlabelled image."""
-    return jnp.ones(len(targets)), memory
-
-
-def softmatch_weights(
-    settings: Settings, targets: Array, batch: Batch, memory: Memory
-) -> tuple[Float[Array, "u"], Memory]:
-    """Return SoftMatch's weights (Chen et al. 2023): a Gaussian function of the confidence.
-
-    The confidence is the largest class probability of an image's target, taken after the
-    predictions are adjusted to the expected class shares.
-    """
-    return thresholds.gaussian_weights(targets, memory.seen), memory
 
 
 OBJECTIVES: dict[str, Objective] = {
@@ -281,12 +223,12 @@ OBJECTIVES: dict[str, Objective] = {
     "mean_teacher": mean_teacher,
     "vat": vat,
     "mixmatch": mixmatch,
-    "fixmatch": make_fixmatch_objective(fixmatch_weights),
-    "flexmatch": make_fixmatch_objective(flexmatch_weights),
-    "freematch": make_fixmatch_objective(freematch_weights),
-    "softmatch": make_fixmatch_objective(softmatch_weights, watch_aligned=True),
+    "fixmatch": make_fixmatch_objective(weights.fixmatch_weights),
+    "flexmatch": make_fixmatch_objective(weights.flexmatch_weights),
+    "freematch": make_fixmatch_objective(weights.freematch_weights),
+    "softmatch": make_fixmatch_objective(weights.softmatch_weights, watch_aligned=True),
     "graph": graph,
-    REFINEMENT: make_fixmatch_objective(full_weights, graph_alone=True),
+    REFINEMENT: make_fixmatch_objective(weights.full_weights, graph_alone=True),
 }
 
 

@@ -11,7 +11,7 @@ from jaxlabel import nets, semisupervised, train
 from jaxlabel.log import NullLog
 from jaxlabel.methods import semisup
 from jaxlabel.query import Labelled
-from jaxlabel.semisupervised import objectives, setup
+from jaxlabel.semisupervised import objectives, setup, weights
 from jaxlabel.semisupervised import settings as settings_module
 from jaxlabel.semisupervised.setup import ModelSettings, make_graph_targets
 from jaxlabel.semisupervised.training import draw_batch
@@ -163,7 +163,7 @@ def test_an_image_without_a_target_has_weight_zero():
 
 
 def test_graph_targets_of_zeros_are_ignored(monkeypatch):
-    monkeypatch.setattr(objectives, "THRESHOLD", 0.0)
+    monkeypatch.setattr(weights, "THRESHOLD", 0.0)
     given = data(graph_targets=CLASSES)
     given = given._replace(graph_targets=0 * given.graph_targets)
     objective = objectives.OBJECTIVES["fixmatch"]
