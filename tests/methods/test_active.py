@@ -26,9 +26,10 @@ def tiny(**changes):
     return active.Config(**TINY | changes)
 
 
-@pytest.mark.parametrize(("target", "trained"), [(0.5, 200), (0.15, 20)])
-def test_a_certificate_ends_the_run_and_is_correct(target, trained, tmp_path, capsys):
-    settings = tiny(target=target, confidence=0.9, budget=400, steps=300, growth=4.0)
+@pytest.mark.parametrize(("target", "trained", "ema"), [(0.5, 200, 0.995), (0.25, 20, 0.9)])
+def test_a_certificate_ends_the_run_and_is_correct(target, trained, ema, tmp_path, capsys):
+    settings = tiny(target=target, confidence=0.9, budget=400, steps=300, growth=4.0, ema=ema,
+                    learning_rate=2e-3 if trained > 20 else 1e-2)  # fmt: skip
     result = experiment.run(settings, tmp_path)
     assert result["stopped_by"] == "target" and result["certified"] == 1
     bought = result["labels_by_purpose"]
