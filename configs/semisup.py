@@ -24,7 +24,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "mnist": {"data": "tfds:mnist", "budget": 20, "query": "medoids", "space": "graph",
               "contrast_steps": 600, "graph_targets": 0.5},
     "fashion_mnist": {"data": "tfds:fashion_mnist", "budget": 500, "graph_targets": 1.0,
-                      "graph_targets_until": 150, "contrast_steps": 2400},
+                      "contrast_steps": 2400},
     "overhead_mnist": {"data": "idx:overhead_mnist", "budget": 100},
     "cifar10": {"data": "tfds:cifar10", "budget": 40},
     "folder": {"data": "folder:images", "budget": 100, "alignment": "labelled", "image_size": 32},

@@ -20,20 +20,14 @@ from jaxlabel.sweep import Arm, Experiment, Table
 DATA = {name: f"idx:DATA_ROOT/{name}" for name in ("fashion_mnist", "mnist", "overhead_mnist")}
 LABELS = [20.0, 100.0, 500.0]
 BASE = active.Config(
-    space="pca",
     map="none",
     network="gradients",
-    members=1,
     round_steps=100,
     steps=300,
     initial_labels=5,
     sequential_until=20,
     contrast_steps=400,
-    graph_targets=1.0,
-    graph_targets_until=150,
     refinements=2,
-    refine_steps=150,
-    refine_until=150,
 )
 # no sequential queries, but as many labels before the first network is trained
 COVERED = {
@@ -42,14 +36,12 @@ COVERED = {
 }
 WITHOUT: dict[str, dict[str, Any]] = {
     "the flagship": {},
-    "random labels": COVERED | {"query": "random", "initial_query": "random"},
+    "random labels": COVERED | {"query": "random"},
     "no scouts": COVERED,
     "no uncertainty: coverage throughout": {"query": "medoids"},
     "no pretext: components alone": {"contrast_steps": 0},
-    "no graph": COVERED | {"graph_targets": 0.0, "refinements": 0},
     "no refinement": {"refinements": 0},
     "no unlabelled images": COVERED | {"objective": "supervised", "refinements": 0},
-    "with an ensemble: three networks": {"members": 3, "distil_steps": 0},
     "taught by the graph alone": {"objective": "graph"},
 }
 # numbers of labels with which leaving the part out changes nothing, so that no run is needed
@@ -63,7 +55,7 @@ def get_experiment(quick: bool = False) -> Experiment:
       quick: run one seed on the digits, with short training.
     """
     data = {"digits": "digits"} if quick else DATA
-    small = {"steps": 60, "round_steps": 30, "refine_steps": 30, "batch_size": 16}
+    small = {"steps": 60, "round_steps": 30, "batch_size": 16}
     base = changed(BASE, **small) if quick else BASE
     labels = [20.0, 60.0] if quick else LABELS
     seeds = range(1 if quick else 5)

@@ -12,7 +12,6 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from jaxlabel.errors import UsageError, did_you_mean
@@ -23,16 +22,7 @@ DURATION = re.compile(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
 
 PRESETS = ("tiny", "cpu", "gpu")  # for a quick test, for two CPU cores, for an accelerator
 
-# Settings and values that were renamed since version 0.1.0: the old name and the new name.
-RENAMED = {
-    "first": "initial_labels",
-    "first_query": "initial_query",
-    "guide": "graph_targets",
-    "guide_share": "graph_targets_share",
-    "guide_until": "graph_targets_until",
-    "scout_until": "sequential_until",
-    "scouts": "sequential_batch",
-}
+# A value of a setting that was renamed since version 0.1.0, and the new value.
 RENAMED_VALUES = {("alignment", "paid"): "labelled"}
 
 
@@ -253,30 +243,6 @@ def own_part(value: str, setting: str = "the setting") -> Any:
         hint = "" if hasattr(module, name) else did_you_mean(name, dir(module))
         raise UsageError(f"{setting}={value}: {name} {fault} in {module_name}{hint}")
     return part
-
-
-def with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a run of version 0.1.0 with today's names and values."""
-    renamed = {RENAMED.get(name, name): value for name, value in settings.items()}
-    for (name, old), new in RENAMED_VALUES.items():
-        if renamed.get(name) == old:
-            renamed[name] = new
-    return renamed
-
-
-def unknown_setting(name: str, known: Iterable[str]) -> UsageError:
-    """Return (not raise) an error for a setting that does not exist.
-
-    If the setting was renamed, its message gives the new name; otherwise it suggests a similar
-    name.
-
-    Args:
-      name: the unknown name.
-      known: the names of all settings.
-    """
-    if name in RENAMED:
-        return UsageError(f"config.{name} is now called config.{RENAMED[name]}")
-    return UsageError(f"there is no setting config.{name}{did_you_mean(name, known)}")
 
 
 def _has_type(value: Any, wanted: Any) -> bool:

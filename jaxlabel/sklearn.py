@@ -250,7 +250,8 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
         if leaves is not None:
             make = setup.make_network(self._config, self._shape, len(self.classes_))
             like = jax.eval_shape(
-                lambda key: setup.ensemble(self._config, [make(nnx.Rngs(key))]), jax.random.key(0)
+                lambda key: setup.average_mirrored(self._config, make(nnx.Rngs(key))),
+                jax.random.key(0),
             )
             arrays = [jnp.asarray(leaf) for leaf in leaves]
             self._model = jax.tree.unflatten(jax.tree.structure(like), arrays)

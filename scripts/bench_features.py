@@ -68,7 +68,7 @@ def propagation_accuracy(folder: Path, name: str, labels: np.ndarray) -> float:
     rows = np.array([row for row, item in enumerate(items) if item in bought])
     graph = neighbour_graph(np.load(folder / "features.npy"), 10, NullLog())
     prior = np.bincount(labels[rows], minlength=10) / len(rows)
-    propagated = propagate("poisson", graph, rows, labels[rows], prior.astype(np.float32))
+    propagated = propagate(graph, rows, labels[rows], prior.astype(np.float32))
     return float(np.mean(propagated.labels == labels))
 
 

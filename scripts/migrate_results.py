@@ -2,16 +2,16 @@
 
     python scripts/migrate_results.py experiments/results/*.jsonl
 
-Settings that were renamed (`jaxlabel.config.RENAMED`) have their old names in result lines that
-older versions wrote. The script rewrites each line's `config` with today's names and leaves all
-else as it is; a line that has no old name stays the same to the byte.
+Settings that were renamed (`RENAMED` in jaxlabel/runlog/old_settings.py) have their old names in
+result lines that older versions wrote. The script rewrites each line's `config` with today's names
+and leaves all else as it is; a line that has no old name stays the same to the byte.
 """
 
 import json
 import sys
 from pathlib import Path
 
-from jaxlabel.config import with_current_names
+from jaxlabel.runlog.old_settings import with_current_names
 
 
 def migrate_line(line: str) -> str:

@@ -18,9 +18,7 @@ from jaxlabel.semisupervised.pretraining import contrastive_settings
 from jaxlabel.semisupervised.setup import initial_state
 
 IMAGES = data.load("digits").train_images[:400]
-CONFIG = Config(
-    network="dense", width=8, steps=100, batch_size=12, mu=3, kind="digits", graph_targets=0.0
-)
+CONFIG = Config(network="dense", width=8, steps=100, batch_size=12, mu=3, kind="digits")
 
 
 class Losses(Memory):
@@ -44,7 +42,7 @@ def results() -> dict[str, np.ndarray]:
     """Train a classifier and a contrastive encoder, and return their losses and predictions."""
     key, log, other = jax.random.key(3), Losses(), Losses()
     step = semisupervised.make_step(CONFIG, semisupervised.views_of("digits"))
-    state = initial_state(CONFIG, IMAGES, 10, key, log)
+    state = initial_state(CONFIG, IMAGES, 10, key)
     state = train.loop(
         step, state, labelled_data(), key, log, name="a", num_steps=100, steps_per_call=1
     )

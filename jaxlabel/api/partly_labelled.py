@@ -12,6 +12,7 @@ from jaxlabel import semisupervised, train
 from jaxlabel.augment.geometry import Images
 from jaxlabel.config import RunConfig
 from jaxlabel.log import NullLog
+from jaxlabel.methods import semisup
 from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import setup
 from jaxlabel.semisupervised.batches import Views
@@ -37,22 +38,19 @@ def train_network(
     indices, labels = labelled
     found = None
     if config.uses_graph_targets(len(indices)):
-        config = dataclasses.replace(
-            config, neighbours=max(2, min(config.neighbours, len(images) - 1))
-        )
-        graph = setup.compute_spaces(config, (), len(indices), images, space_key, log).graph
+        graph = semisup.compute_spaces(config, (), len(indices), images, space_key, log).graph
         found = setup.propagate_labels(config, graph, labelled, num_classes)
-    targets = setup.make_graph_targets(config, found, len(images), num_classes)
+    targets = setup.make_graph_targets(found, len(images), num_classes)
     rows = _repeated_indices(images)
     data = semisupervised.pad(
         images[rows], indices, labels, 1 << (len(indices) - 1).bit_length(), targets[rows],
         setup.class_prior(config, labelled, num_classes),
     )  # fmt: skip
-    state = setup.initial_state(config, images[rows], num_classes, start_key, log)
+    state = semisup.initial_state(config, images[rows], num_classes, start_key, log)
     values = dataclasses.astuple(dataclasses.replace(config, seed=0))
     step = _shared_step(type(config), values, vectors)  # type: ignore[arg-type]
     state = train.loop(step, state, data, loop_key, log, name="fit", num_steps=config.steps)
-    return setup.ensemble(config, [state.teacher])
+    return setup.average_mirrored(config, state.teacher)
 
 
 def _repeated_indices(images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "m"]:

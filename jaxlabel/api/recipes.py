@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from jaxlabel import data
-from jaxlabel.config import RunConfig, unknown_setting, validate
+from jaxlabel.config import RunConfig, validate
 from jaxlabel.data.dataset import KNOWN_DATASETS, name_of
 from jaxlabel.errors import UsageError, did_you_mean
 from jaxlabel.experiment import configfile
+from jaxlabel.runlog.old_settings import unknown_setting
 
 NAMES = ("flagship", "semisup", "sgan", "scan", "medoids")
 UNKNOWN_IMAGES = "folder"  # the variant for images of which nothing is known

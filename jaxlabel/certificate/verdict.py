@@ -22,7 +22,7 @@ def verdict(
       population: whether the audits certify the accuracy on new images instead of the accuracy on
         the images that were not labelled.
       num_recalled: the number of labels that abandoned audits bought. An audit is abandoned if it
-        was interrupted and the run resumed with different networks.
+        was interrupted and the run resumed with a different network.
     """
     sure = f"{100 * confidence:g}% confidence"
     if audits and audits[-1].reached:
@@ -32,7 +32,7 @@ def verdict(
     wanted = f"{100 * target:g}%"
     if not audits and num_recalled:
         return (
-            f"not certified: an audit of {wanted} was abandoned as the networks changed (a new "
+            f"not certified: an audit of {wanted} was abandoned as the network changed (a new "
             f"class, or another machine); its {num_recalled} labels were used for training"
         )
     if not audits:

@@ -60,7 +60,7 @@ def run(words: list[str]) -> int:
             raise
         return _print_error(
             "out of the device's memory: a training takes smaller batches (--config.batch_size, "
-            "pretext_batch), fewer networks at once (members, pretext_seeds) or another preset, in "
+            "pretext_batch), fewer networks at once (pretext_seeds) or another preset, in "
             "another --workdir; --config.store=URL keeps the labels "
             f"({str(error).splitlines()[0]})",
             1,

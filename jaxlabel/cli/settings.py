@@ -10,10 +10,11 @@ from ml_collections import config_flags
 
 from jaxlabel.cli import arguments
 from jaxlabel.cli.arguments import Command
-from jaxlabel.config import RunConfig, minutes_of, unknown_setting, validate
+from jaxlabel.config import RunConfig, minutes_of, validate
 from jaxlabel.data import SOURCES
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment import configfile
+from jaxlabel.runlog.old_settings import unknown_setting
 
 
 class Loaded(NamedTuple):

@@ -9,7 +9,6 @@ from jaxlabel.cluster.graph import (
     normalised_weights,
     poisson_learning,
     spectral_embedding,
-    spread_labels,
 )
 from jaxlabel.cluster.lloyd import KMeans, distances, kmeans, medoids
 from jaxlabel.cluster.neighbours import knn
@@ -32,5 +31,4 @@ __all__ = [
     "poisson_learning",
     "report_recall",
     "spectral_embedding",
-    "spread_labels",
 ]

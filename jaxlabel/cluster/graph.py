@@ -122,36 +122,6 @@ def spectral_embedding(graph: Graph, num_components: int, *, tolerance: float = 
     return Spectrum(vectors * np.sign(peaks), values)
 
 
-def spread_labels(
-    graph: Graph,
-    labels: Int[np.ndarray, "n"],
-    num_classes: int,
-    *,
-    alpha: float = 0.99,
-    num_iterations: int = 200,
-) -> Float[np.ndarray, "n classes"]:
-    """Propagate labels over a graph by label spreading (Zhou et al. 2004, section 2).
-
-    The scores are (1 - alpha) (I - alpha S)^-1 Y, where S is the matrix of the graph's
-    `normalised_weights`, and Y holds the one-hot labels.
-
-    Args:
-      labels: the class of each point, or -1 for a point without a label.
-      alpha: the weight of the neighbours' scores; 1 - alpha is the weight of a point's own label.
-      num_iterations: the largest number of steps of conjugate gradients, which is used because it
-        needs a tenth of the steps of the paper's iteration.
-
-    Returns:
-      A score for each point and class. The class of largest score is the predicted class. All
-      scores of a point are zero if no labelled point is connected to it.
-
-    Raises:
-      UsageError: no point has a label, or a label is not below `num_classes`.
-    """
-    one_hot = _one_hot(labels, num_classes)
-    return (1 - alpha) * _solve(normalised_weights(graph), one_hot, alpha, num_iterations)
-
-
 def poisson_learning(
     graph: Graph,
     labels: Int[np.ndarray, "n"],
@@ -165,9 +135,9 @@ def poisson_learning(
     The scores u solve L u = sum_j (y_j - mean y) delta_j, where L is the graph's Laplacian and j
     runs over the labelled points. y_j is the one-hot label of point j, and delta_j is 1 at point j
     and 0 elsewhere. The method works even with a single label per class, where label spreading
-    (`spread_labels`) gives nearly the same scores to all points. More iterations are not better: on
-    Fashion-MNIST, the predictions after 100 iterations were more accurate than after 200, or by the
-    exact solution.
+    (Zhou et al. 2004) gives nearly the same scores to all points. More iterations are not better:
+    on Fashion-MNIST, the predictions after 100 iterations were more accurate than after 200, or by
+    the exact solution.
 
     Args:
       labels: the class of each point, or -1 for a point without a label.
@@ -205,32 +175,3 @@ def _one_hot(labels: Int[np.ndarray, "n"], num_classes: int) -> Float[np.ndarray
             f"label {labels.max()} among {num_classes} classes: labels go up to {num_classes - 1}"
         )
     return (labels[:, None] == np.arange(num_classes)).astype(np.float32)
-
-
-def _solve(
-    matrix: sparse.csr_array,
-    rhs: Float[np.ndarray, "n classes"],
-    alpha: float,
-    num_iterations: int,
-    tolerance: float = 1e-5,
-) -> Float[np.ndarray, "n classes"]:
-    """Solve (I - alpha * matrix) x = b by conjugate gradients, for each column b of `rhs`.
-
-    Hestenes & Stiefel 1952. The iteration ends after `num_iterations` steps, or when the residual
-    of every column is below `tolerance` times the length of the column.
-    """
-    solution = np.zeros_like(rhs)
-    residual, direction = rhs.copy(), rhs.copy()
-    squared = np.sum(residual**2, axis=0)
-    enough = tolerance**2 * squared
-    for _ in range(num_iterations):
-        if np.all(squared <= enough):
-            break
-        product = direction - np.float32(alpha) * (matrix @ direction)
-        curvature = np.sum(direction * product, axis=0)
-        step = np.where(squared > enough, squared / np.where(curvature > 0, curvature, 1.0), 0.0)
-        solution += step * direction
-        residual -= step * product
-        previous, squared = squared, np.sum(residual**2, axis=0)
-        direction = residual + squared / np.where(previous > 0, previous, 1.0) * direction
-    return solution

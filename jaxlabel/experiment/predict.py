@@ -11,7 +11,6 @@ import jax
 from flax import nnx
 
 from jaxlabel import data, files, pretext
-from jaxlabel.config import with_current_names
 from jaxlabel.data.dataset import Dataset, options_of
 from jaxlabel.data.images import with_channels
 from jaxlabel.errors import JaxlabelError, UsageError
@@ -20,7 +19,7 @@ from jaxlabel.experiment.export import arrays
 from jaxlabel.experiment.predictions_file import check_output_path, predictions_csv
 from jaxlabel.experiment.run import METHODS
 from jaxlabel.predictor import predict_probabilities
-from jaxlabel.runlog import checkpoints
+from jaxlabel.runlog import checkpoints, old_settings
 
 SPLITS = ("test", "train", "all")
 
@@ -29,7 +28,7 @@ class Trained(NamedTuple):
     """The trained model of a finished run, and the facts that are needed to classify new images.
 
     Attributes:
-      model: a network, or a committee of networks, whose predicted probabilities are averaged.
+      model: a network, or several networks, whose predicted probabilities are averaged.
       config: the configuration of the run.
       classes: the names of the classes.
       shape: the shape (height, width, channels) of the images that the model accepts; (1, 1, d) if
@@ -72,7 +71,7 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
         )
     kind = methods[result["method"]]
     try:
-        config = kind(**_with_infinities(kind, with_current_names(result["config"])))
+        config = kind(**_todays_settings(kind, result["config"], workdir))
     except TypeError as error:
         raise UsageError(
             f"{workdir} was written by another version of jaxlabel: {error}"
@@ -86,17 +85,32 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
     )  # fmt: skip
 
 
-def _with_infinities(kind: type, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with infinity for a number that is None: JSON has no infinity.
+def _todays_settings(kind: type, settings: dict[str, Any], workdir: Path) -> dict[str, Any]:
+    """Return the recorded settings of a run with today's names, without removed settings.
+
+    A removed setting does not change how a trained model is read, with one exception: the number of
+    networks. A number that is None was infinite, because JSON has no infinity.
 
     Args:
       kind: the configuration class.
       settings: the settings by name, as in a result.json.
+      workdir: the run's directory, for the error message.
+
+    Raises:
+      UsageError: the model consists of several networks.
     """
-    numbers = {field.name for field in dataclasses.fields(kind) if field.type is float}
+    fields = {field.name: field.type for field in dataclasses.fields(kind)}
+    settings = old_settings.with_current_names(settings)
+    members = settings.get("members", 1)
+    if "members" not in fields and members > 1 and not settings.get("distil_steps"):
+        raise UsageError(
+            f"{workdir} holds a model of {members} networks (config.members), which this jaxlabel "
+            "does not read: use the version that trained it, or train again"
+        )
     return {
-        name: math.inf if value is None and name in numbers else value
+        name: math.inf if value is None and fields.get(name) is float else value
         for name, value in settings.items()
+        if name in fields or name not in old_settings.REMOVED
     }
 
 

@@ -27,7 +27,6 @@ PHASES = (
     ("round", "training on the labels of this round"),
     ("end", "training to the end"),
     ("refined", "refining the model"),
-    ("distilled", "combining several networks into one"),
 )
 
 

@@ -2,15 +2,15 @@
 
 1. The first labels are spread over the feature space. Then, if `sequential_until` says so, labels
    are bought one after another where label propagation over the neighbour graph is uncertain.
-2. Networks are trained on the labelled set and on all unlabelled images (FreeMatch or a related
+2. A network is trained on the labelled set and on all unlabelled images (FreeMatch or a related
    objective).
-3. Each further round buys labels where the networks are uncertain, spread over their features, and
+3. Each further round buys labels where the network is uncertain, spread over its features, and
    continues training from the weights of the round before. The number of labels grows by a factor
    per round, so the number of rounds, and with it the cost, is logarithmic in the labels.
 4. The rounds end when an audit would be about as likely as not to certify the target with no more
-   labels than the next round would buy, assuming an error rate of 1.5 times the networks' mean
-   uncertainty. The networks are then trained for the final number of steps, refined and distilled
-   to one network, and that network is audited with newly bought labels.
+   labels than the next round would buy, assuming an error rate of 1.5 times the network's mean
+   uncertainty. The network is then trained for the final number of steps and refined, and audited
+   with newly bought labels.
 5. If the audit certifies the target, the run ends. If not, the labels of the audit join the
    labelled set and the rounds go on.
 """
@@ -31,8 +31,15 @@ from jaxlabel.methods.rounds import Context
 from jaxlabel.methods.stopping import StoppingRule, mean_uncertainty
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import PoolPredictions, Predictor, predict_probabilities
-from jaxlabel.query import COVERAGE, STRATEGIES, Labelled, needs_model
-from jaxlabel.semisupervised import committee, refinement, sequential_queries, setup
+from jaxlabel.query import STRATEGIES, Labelled, needs_model
+from jaxlabel.semisupervised import cycles, refinement, sequential_queries, setup
+
+# With at most so many training labels, labels propagated over the graph are the only targets: as
+# good as FreeMatch on three data sets (experiments/flagship.md), and faster.
+GRAPH_UNTIL = 40
+# With at most so many, the first images to label lie in the densest places: ten labels of
+# Fashion-MNIST then cover nine classes, and medoids seven.
+TYPICAL_UNTIL = 15
 
 
 @dataclasses.dataclass
@@ -45,57 +52,41 @@ class Config(stopping_settings.Settings, sequential_queries.Settings, refinement
     initial_labels: int = setting(
         40, "number of labels bought before the first network is trained", low=1
     )
-    initial_query: str = setting(
-        "medoids", "query strategy of the initial labels", choices=COVERAGE
-    )
     query: str = setting(
-        "diverse", "query strategy of all later labels", choices=STRATEGIES, own=True
-    )
+        "diverse", "query strategy; one that needs a trained model chooses the labels after the "
+        "initial ones, which are then medoids or, for at most 15 training labels, typiclust",
+        choices=STRATEGIES, own=True,
+    )  # fmt: skip
     growth: float = setting(
         1.6, "factor by which each round increases the number of labels", low=1.05
     )
-    round_steps: int = setting(800, "training steps in each round", low=1)
+    round_steps: int = setting(
+        800, "training steps in each round; a refinement has twice as many", low=1
+    )
     steps: int = setting(
         5000, "training steps of the final training, once the rounds have ended, and of each final "
-        "training after a failed audit; graph_targets and ramp are shares of these steps (in a "
-        "round: of round_steps)", low=1,
-    )  # fmt: skip
-    graph_until: int = setting(
-        0, "if the run buys at most this many training labels, train on labels propagated over the "
-        "graph alone (objective=graph instead of freematch); 0: never", low=0,
-    )  # fmt: skip
-    typical_until: int = setting(
-        0, "if the run buys at most this many training labels, buy the first ones in the densest "
-        "places (initial_query=typiclust instead of medoids); 0: never", low=0,
-    )  # fmt: skip
-    pool: int = setting(
-        20000, "largest number of images that a round chooses from; with more images, a random "
-        "sample of this size", low=1,
-    )  # fmt: skip
-    members: int = setting(
-        1, "number of networks; several are averaged, or distilled to one (distil_steps)", low=1
-    )
-    distil_steps: int = setting(
-        1000, "training steps to distil several networks to one; 0: keep the averaged networks",
-        low=0,
+        "training after a failed audit", low=1,
     )  # fmt: skip
 
     def with_labels(self, count: int, log: Log) -> "Config":
-        """Return a copy of the settings adapted to `count` training labels, and log the changes.
+        """Return a copy of the settings for a run that buys `count` training labels.
 
-        If `count` is at most the setting `graph_until`, the training objective becomes "graph". If
-        `count` is at most the setting `typical_until`, the query strategy of the first labels
-        becomes "typiclust". A setting that the user changed from its default value stays as it is.
+        If `count` is at most `GRAPH_UNTIL`, the training objective becomes "graph", and this is
+        logged. An objective that the user chose stays as it is.
         """
-        few: dict[str, Any] = {}
-        if count <= self.graph_until and self.objective == Config.objective:
-            few["objective"] = "graph"
-        if count <= self.typical_until and self.initial_query == Config.initial_query:
-            few["initial_query"] = "typiclust"
-        if few:
-            named = ", ".join(f"{name}={value}" for name, value in few.items())
-            log.say(f"for {count} labels: {named} (config.graph_until, config.typical_until)")
-        return dataclasses.replace(self, **few)
+        if count > GRAPH_UNTIL or self.objective != Config.objective:
+            return self
+        log.say(f"for {count} labels the network learns propagated labels alone (objective=graph)")
+        return dataclasses.replace(self, objective="graph")
+
+    def first_query(self, count: int) -> str:
+        """Return the query strategy of the first labels in a run that buys `count` training labels.
+
+        It is the setting `query`, unless that needs a trained model.
+        """
+        if not needs_model(self.query):
+            return self.query
+        return "typiclust" if count <= TYPICAL_UNTIL else "medoids"
 
 
 def run(
@@ -121,22 +112,22 @@ def run(
     rule = StoppingRule(config, len(images), oracle, log)
     trains_on = max(1, int(capacity - config.reserve * capacity))
     config, first = config.with_labels(trains_on, log), min(config.initial_labels, trains_on)
+    first_query = config.first_query(trains_on)
     rule.check(capacity, first, capacity - trains_on)
     sequential_start = first < config.sequential_until
     # the regions of sequential queries are found with medoids, which need features
-    strategies = {config.initial_query, config.query, *(["medoids"] if sequential_start else [])}
+    strategies = {first_query, config.query, *(["medoids"] if sequential_start else [])}
     spaces = setup.compute_spaces(config, strategies, first, images, space_key, log)
     regions = sequential_queries.find_regions(spaces, region_key) if sequential_start else None
-    context = Context(config, images, spaces, regions, oracle, capacity, log)
-    state = committee.initial_state(
-        config, config.members, images, oracle.num_classes, start_key, log
-    )
-    short, long = (committee.make_cycle(config, n) for n in (config.round_steps, config.steps))
-    refine_cycle = refinement.make_cycle(config)
+    context = Context(config, first_query, images, spaces, regions, oracle, capacity, log)
+    state = setup.initial_state(config, images, oracle.num_classes, cycles.first_key(start_key))
+    short, long = (cycles.make_cycle(config, n) for n in (config.round_steps, config.steps))
+    refine_cycle = refinement.make_cycle(config, 2 * config.round_steps)
     reserve = config.reserve * capacity
     pool: PoolPredictions | None = None
     for number in itertools.count():
-        ask_key, fit_key, end_key, distil_key, audit_key, pool_key, refine_key = jax.random.split(
+        # the fourth key is not used any more: without it, other labels would be bought
+        ask_key, fit_key, end_key, _, audit_key, pool_key, refine_key = jax.random.split(
             jax.random.fold_in(round_key, number), 7
         )
         labelled = rule.add_abandoned_audits(labelled, number - 1)
@@ -162,7 +153,7 @@ def run(
             log.progress("sequential_batch", total, config.sequential_until)
             continue
         if not last:
-            state = rounds.train_networks(
+            state = rounds.train_network(
                 context, state, labelled, f"round_{number}", short, fit_key
             )
             pool = rounds.pool_predictions(context, state, labelled, pool_key)
@@ -180,16 +171,14 @@ def run(
                 context, rule, number
             ):
                 continue
-        state = rounds.train_networks(context, state, labelled, f"end_{number}", long, end_key)
+        state = rounds.train_network(context, state, labelled, f"end_{number}", long, end_key)
         pool = None
         if refinement.should_refine(config, len(labelled.indices)):
             state = refinement.refine(
                 refine_cycle, state, rounds.training_data(context, labelled, None), spaces.base,
                 labelled, refine_key, log, f"refined_{number}",
             )  # fmt: skip
-        model = committee.distil(
-            config, state, images, labelled, distil_key, log, f"distilled_{number}"
-        )
+        model = setup.average_mirrored(config, state.teacher)
         probabilities = predict_probabilities(model, images)
         log.save(_end_checkpoint(number), oracle.num_classes, np.zeros(1))
         labelled, audited = rule.audit(audit_key, probabilities, labelled, audit_budget, number)
@@ -209,13 +198,13 @@ def run(
 
 
 def should_continue(context: Context, rule: StoppingRule, number: int) -> bool:
-    """Return True if another round must follow round `number`, whatever the networks predict.
+    """Return True if another round must follow round `number`, whatever the network predicts.
 
     There are two such cases. First, fewer than two classes are known, so that every prediction is
     certain. Second, the run was interrupted and then resumed, and before the interruption it had
     begun the next round without an audit (buying labels of random images to certify the accuracy).
     A resumed run must repeat its earlier decisions, even if a new class or a different machine has
-    changed its networks.
+    changed its network.
 
     Args:
       context: the inputs of the run that do not change from round to round.
@@ -263,7 +252,7 @@ def make_predictor(
     context.log.arrays("pool", rows=np.arange(len(probabilities)), probabilities=probabilities)
     labels = probabilities.argmax(axis=-1).astype(np.int32)
     labels[labelled.indices] = labelled.labels
-    used = {name: getattr(context.config, name) for name in ("objective", "initial_query")}
+    used = {"objective": context.config.objective, "initial_query": context.first_query}
     confidence = 1 - mean_uncertainty(probabilities)
     summary = used | {"confidence": confidence} | rule.result_entries(confidence)
     return Predictor(model, labels, None, stopped_by, summary)
@@ -276,5 +265,4 @@ def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) ->
     weights with the saved ones.
     """
     make = setup.make_network(config, shape, num_classes)
-    count = 1 if config.distil_steps else config.members
-    return lambda rngs: setup.ensemble(config, [make(rngs) for _ in range(count)])
+    return lambda rngs: setup.average_mirrored(config, make(rngs))

@@ -11,8 +11,13 @@ from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import PoolPredictions, predict_pool
 from jaxlabel.query import Labelled, needs_model
-from jaxlabel.semisupervised import committee, sequential_queries, setup
+from jaxlabel.semisupervised import cycles, sequential_queries, setup
 from jaxlabel.semisupervised.propagation import Propagated
+from jaxlabel.semisupervised.training import State
+
+# A round chooses from a random sample of so many images: to predict all 60,000 of Fashion-MNIST in
+# each round took seven minutes of a run.
+POOL = 20_000
 
 
 class Context(NamedTuple):
@@ -20,6 +25,7 @@ class Context(NamedTuple):
 
     Attributes:
       config: the settings of the run, an `active.Config`.
+      first_query: the query strategy of the first labels.
       images: all training images.
       spaces: the features that query strategies and label propagation use.
       regions: a division of the images into regions, for sequential queries (labels bought one at a
@@ -30,6 +36,7 @@ class Context(NamedTuple):
     """
 
     config: Any
+    first_query: str
     images: UInt8[np.ndarray, "n h w c"]
     spaces: setup.Spaces
     regions: sequential_queries.Regions | None
@@ -53,23 +60,23 @@ def num_labels_after_round(config: Any, labels: int) -> int:
 
 
 def pool_predictions(
-    context: Context, state: Any, labelled: Labelled, key: Key[Array, ""]
+    context: Context, state: State, labelled: Labelled, key: Key[Array, ""]
 ) -> PoolPredictions:
     """Predict features and class probabilities of a random sample of the training images.
 
-    The sample has at least as many images as the setting `pool` says, and contains all labelled
+    The sample has at least `POOL` images, if there are as many, and contains all labelled
     images. It is large enough to choose the labels of the next round from it.
 
     Args:
       context: the inputs of the run that do not change from round to round.
-      state: the training state of the networks that make the predictions.
+      state: the training state of the network that makes the predictions.
       labelled: the labels bought so far.
       key: the random key of the sample.
     """
     bought, classes = len(labelled.indices), context.oracle.num_classes
-    size = max(context.config.pool, 2 * num_labels_after_round(context.config, bought))
-    models = committee.teacher_ensemble(context.config, state)
-    return predict_pool(models, context.images, classes, size, labelled.indices, key)
+    size = max(POOL, 2 * num_labels_after_round(context.config, bought))
+    model = setup.average_mirrored(context.config, state.teacher)
+    return predict_pool(model, context.images, classes, size, labelled.indices, key)
 
 
 def buy(
@@ -88,12 +95,11 @@ def buy(
 
     Args:
       context: the inputs of the run that do not change from round to round.
-      pool: the networks' predictions, which uncertainty strategies use; None before the first
+      pool: the network's predictions, which uncertainty strategies use; None before the first
         training.
       labelled: the labels bought so far.
       count: the number of labels to buy.
-      number: the number of the round, from 0. Round 0 uses the strategy for the first labels, the
-        setting `initial_query`.
+      number: the number of the round, from 0. Round 0 uses the strategy of the first labels.
       key: the random key of the query strategy.
     """
     excluded = np.setdiff1d(
@@ -109,7 +115,7 @@ def buy(
             return sequential_queries.choose_queries(
                 context.config, context.regions, labelled, classes, count, excluded
             )
-        strategy = context.config.query if number else context.config.initial_query
+        strategy = context.config.query if number else context.first_query
         if needs_model(strategy) and pool is not None:
             allowed = np.flatnonzero(~np.isin(pool.rows, excluded))
             features, probabilities = (jnp.asarray(each)[allowed] for each in pool.predictions)
@@ -125,19 +131,19 @@ def buy(
     return query.buy(context.oracle, labelled, wanted, number)
 
 
-def train_networks(
+def train_network(
     context: Context,
-    state: Any,
+    state: State,
     labelled: Labelled,
     name: str,
-    cycle: committee.Cycle,
+    cycle: cycles.Cycle,
     key: Key[Array, ""],
-) -> Any:
-    """Train the networks for one learning-rate cycle on the labelled set; return their new state.
+) -> State:
+    """Train the network for one learning-rate cycle on the labelled set; return its new state.
 
     Args:
       context: the inputs of the run that do not change from round to round.
-      state: the state of the networks before this training.
+      state: the state of the network before this training.
       labelled: the labels bought so far.
       name: the name under which metrics and checkpoints are logged.
       cycle: the number of training steps and the compiled training step.
@@ -146,7 +152,7 @@ def train_networks(
         context.config, context.spaces.graph, labelled, context.oracle.num_classes
     )
     data = training_data(context, labelled, propagated)
-    return committee.train_cycle(cycle, state, data, key, context.log, name)
+    return cycles.train_cycle(cycle, state, data, key, context.log, name)
 
 
 def training_data(
@@ -160,7 +166,7 @@ def training_data(
       propagated: the labels propagated over the neighbour graph; None for training without them.
     """
     n, classes = len(context.images), context.oracle.num_classes
-    graph_targets = setup.make_graph_targets(context.config, propagated, n, classes)
+    graph_targets = setup.make_graph_targets(propagated, n, classes)
     prior = setup.class_prior(context.config, labelled, classes)
     return semisupervised.pad(
         context.images, labelled.indices, labelled.labels, context.capacity, graph_targets, prior

@@ -290,8 +290,8 @@ def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) ->
     """
     student = config.student != "same"
     if config.budget > 0:
-        return lambda rngs: setup.ensemble(
-            training_settings(config), [make_assigner(config, student, shape, num_classes, rngs)]
+        return lambda rngs: setup.average_mirrored(
+            training_settings(config), make_assigner(config, student, shape, num_classes, rngs)
         )
     num_clusters = count_clusters(config, num_classes)
     return lambda rngs: make_assigner(config, student, shape, num_clusters, rngs)

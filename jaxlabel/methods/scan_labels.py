@@ -21,14 +21,14 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from jaxlabel import cluster, query, scan, train
+from jaxlabel import cluster, query, scan
 from jaxlabel.log import Log
 from jaxlabel.methods.scan_setup import with_new_head
 from jaxlabel.nets.linear import Ensemble
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.query import Labelled
-from jaxlabel.semisupervised import committee, refinement, sequential_queries, setup, training
+from jaxlabel.semisupervised import cycles, refinement, sequential_queries, setup, training
 from jaxlabel.semisupervised.propagation import neighbour_graph
 
 # Each round of queries buys this fraction of the labels bought before, and at least one label, so
@@ -81,13 +81,13 @@ def learn_from_labels(
     """
     head_key, region_key, train_key, refine_key = jax.random.split(key, 4)
     settings = training_settings(config)
-    state = train.stack([training.start(settings, model, len(images), oracle.num_classes)])
+    state = training.start(settings, model, len(images), oracle.num_classes)
     features = refinement.learned_space(settings, state, images, mined.features, SHARE)
-    graph = neighbour_graph(features, settings.neighbours, log)
+    graph = neighbour_graph(features, config.graph_neighbours, log)
     labelled = buy_labels(settings, graph, mined.space.points, clusters, oracle, region_key, log)
     num_classes = oracle.num_classes  # a person may have named new classes
     propagated = setup.propagate_labels(settings, graph, labelled, num_classes)
-    targets = setup.make_graph_targets(settings, propagated, len(images), num_classes)
+    targets = setup.make_graph_targets(propagated, len(images), num_classes, share=1.0)
     targets = name_agreeing_clusters(targets, clusters, labelled)
     targets = average_over_neighbours(targets, mined.neighbours, labelled)
     data = training.pad(
@@ -95,13 +95,14 @@ def learn_from_labels(
         setup.class_prior(settings, labelled, num_classes),
     )  # fmt: skip
     network = with_new_head(model, num_classes, head_key)
-    state = train.stack([training.start(settings, network, len(images), num_classes)])
-    cycle = refinement.make_cycle(settings)
-    state = committee.train_cycle(cycle, state, data, train_key, log, "labels")
+    state = training.start(settings, network, len(images), num_classes)
+    cycle = refinement.make_cycle(settings, config.name_steps)
+    state = cycles.train_cycle(cycle, state, data, train_key, log, "labels")
     state = refinement.refine(
-        cycle, state, data, mined.features, labelled, refine_key, log, "refined"
-    )
-    classifier = committee.teacher_ensemble(settings, state)
+        cycle, state, data, mined.features, labelled, refine_key, log, "refined",
+        config.graph_neighbours,
+    )  # fmt: skip
+    classifier = setup.average_mirrored(settings, state.teacher)
     labels = predict_probabilities(classifier, images).argmax(axis=1).astype(np.int32)
     labels[labelled.indices] = labelled.labels
     return Trained(classifier, labelled, labels)
@@ -117,10 +118,8 @@ def training_settings(config: Any) -> Settings:
       config: the settings of SCAN (`scan.Config`).
     """
     return Settings(
-        kind=config.kind, objective="graph", graph_targets_share=1.0, threshold=0.0,
-        learning_rate=config.self_rate, neighbours=config.graph_neighbours,
-        refinements=config.refinements, refine_steps=config.name_steps,
-        alignment="labelled" if config.prior else "uniform",
+        kind=config.kind, objective="graph", learning_rate=config.self_rate,
+        refinements=config.refinements, alignment="labelled" if config.prior else "uniform",
     )  # fmt: skip
 
 

@@ -12,11 +12,12 @@ they start with `initial_labels` labels chosen by `initial_query` and train betw
 import dataclasses
 import functools
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Key, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 
 from jaxlabel import query, semisupervised, train
 from jaxlabel.config import setting
@@ -24,14 +25,14 @@ from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor, predict_all, predict_probabilities
-from jaxlabel.query import STRATEGIES, Labelled, needs_model
-from jaxlabel.semisupervised.propagation import Propagated
+from jaxlabel.pretext.autoencoder import learn_codes
+from jaxlabel.query import STRATEGIES, Labelled, looks_at_features, needs_model
+from jaxlabel.semisupervised import setup
+from jaxlabel.semisupervised.pretraining import STARTS, pretrained
+from jaxlabel.semisupervised.propagation import Propagated, leading_eigenvectors
 from jaxlabel.semisupervised.setup import (
-    ModelSettings,
+    average_mirrored,
     class_prior,
-    compute_spaces,
-    ensemble,
-    initial_state,
     make_graph_targets,
     make_network,
     propagate_labels,
@@ -39,8 +40,22 @@ from jaxlabel.semisupervised.setup import (
 
 
 @dataclasses.dataclass
-class Config(ModelSettings):
+class Config(setup.ModelSettings):
     """Settings of semi-supervised training; configs/semisup.py has examples."""
+
+    space: str = setting(
+        "pca", "features that query strategies and the neighbour graph work on",
+        choices=("pixels", "pca", "graph", "autoencoder"),
+    )  # fmt: skip
+    graph_targets: float = setting(
+        0.0, "fixmatch, flexmatch, freematch, softmatch, with at most 150 labels: share of the "
+        "steps over which labels propagated over the graph serve as targets, with falling weight; "
+        "0: never", low=0.0, high=1.0,
+    )  # fmt: skip
+    start: str = setting("scratch", "pretraining of the encoder; scratch: none", choices=STARTS)
+    code_steps: int = setting(
+        1000, "training steps of the autoencoder (space or start) or of simclr (start)", low=1
+    )
 
     query: str = setting(
         "random", "query strategy: which images are labelled", choices=STRATEGIES, own=True
@@ -66,6 +81,13 @@ class Config(ModelSettings):
         For example, the query strategy for the first labels must not need a trained model.
         """
         super().check()
+        if self.contrast_steps and self.space not in ("pca", "graph"):
+            raise UsageError(
+                f"config.contrast_steps goes with config.space=pca or graph, not {self.space}"
+            )
+        if self.features and self.start != "scratch":
+            raise UsageError("with config.features nothing is trained on images: set "
+                             "config.start=scratch")  # fmt: skip
         if self.rounds > 1 and not self.initial_labels and not needs_model(self.query):
             raise UsageError(
                 f"config.rounds is {self.rounds}: set config.initial_labels, the number of labels "
@@ -107,7 +129,7 @@ def run(
         propagated = propagate_labels(config, graph, labelled, oracle.num_classes)
         data = semisupervised.pad(
             images, labelled.indices, labelled.labels, capacity,
-            make_graph_targets(config, propagated, len(images), oracle.num_classes),
+            make_graph_targets(propagated, len(images), oracle.num_classes),
             class_prior(config, labelled, oracle.num_classes),
         )  # fmt: skip
         state = train.loop(
@@ -116,6 +138,63 @@ def run(
         )  # fmt: skip
         log.scalars("rounds", number, {"labels_spent": len(labelled.indices)})
     return make_predictor(config, images, state.teacher, labelled, propagated)
+
+
+def base_features(
+    config: Config, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
+) -> Float[np.ndarray, "n d"]:
+    """Compute the features from which the neighbour graph is built.
+
+    The setting `space` chooses pixels, an autoencoder's codes, or the features that the flagship
+    uses: principal components with or without contrastive features.
+    """
+    if config.features or config.space in ("pca", "graph"):
+        return setup.base_features(config, images, key, log)
+    if config.space == "pixels":
+        return images.reshape(len(images), -1).astype(np.float32) / 255
+    return learn_codes(
+        "dense", images, key, log, code=32, width=512, num_steps=config.code_steps, batch_size=256,
+        deformed=1.0,
+    )  # fmt: skip
+
+
+def compute_spaces(
+    config: Config, strategies: Iterable[str], num_labels: int,
+    images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log,
+) -> setup.Spaces:  # fmt: skip
+    """Compute the features of all images and the neighbour graph, as far as the run needs them.
+
+    With `space=graph`, query strategies work on the leading eigenvectors of the neighbour graph.
+
+    Args:
+      config: the settings of the run.
+      strategies: the names of the run's query strategies.
+      num_labels: the number of labels bought before the first training.
+      images: all training images.
+    """
+    strategies = tuple(strategies)
+    spaces = setup.compute_spaces(config, strategies, num_labels, images, key, log, base_features)
+    if config.space != "graph" or not any(map(looks_at_features, strategies)):
+        return spaces
+    graph = spaces.graph or setup.make_graph(spaces.query, log)
+    return spaces._replace(query=leading_eigenvectors(graph, log).points)
+
+
+def initial_state(
+    config: Config, images: UInt8[np.ndarray, "n h w c"], num_classes: int, key: Key[Array, ""],
+    log: Log,
+) -> semisupervised.State:  # fmt: skip
+    """Return the state before the first training step of a network with an untrained head.
+
+    The network's encoder is pretrained by the method that the setting `start` names.
+    """
+    init_key, start_key = jax.random.split(key)
+    model = train.init(make_network(config, images.shape[1:], num_classes), init_key)
+    model.encoder = pretrained(
+        model.encoder, config.start, images, start_key, log, network=config.network,
+        width=config.width, kind=config.kind, num_steps=config.code_steps,
+    )  # fmt: skip
+    return semisupervised.start(config, model, len(images), num_classes)
 
 
 def labels_per_round(config: Config, capacity: int) -> list[int]:
@@ -158,7 +237,7 @@ def make_predictor(
       labelled: the labels bought so far.
       propagated: the propagated labels; None if none were propagated.
     """
-    model = ensemble(config, [model])
+    model = average_mirrored(config, model)
     probabilities = predict_probabilities(model, images)
     labels = probabilities.argmax(axis=-1).astype(np.int32)
     if config.objective == "graph" and propagated is not None:
@@ -175,4 +254,4 @@ def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) ->
     weights with the saved ones.
     """
     make = make_network(config, shape, num_classes)
-    return lambda rngs: ensemble(config, [make(rngs)])
+    return lambda rngs: average_mirrored(config, make(rngs))

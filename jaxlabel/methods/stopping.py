@@ -32,7 +32,7 @@ class StoppingRule:
     target. The probability that any audit of a run certifies a wrong statement is at most 1 -
     `confidence` (a setting). The first audit uses three quarters of this probability, and each
     further audit three quarters of what the earlier ones left. If a run is interrupted and resumes
-    with different networks, its earlier audits count too, and the labels that they bought are used
+    with a different network, its earlier audits count too, and the labels that they bought are used
     for training.
 
     Attributes:
@@ -80,7 +80,7 @@ class StoppingRule:
                              ": raise config.budget or lower the target")  # fmt: skip
         if reserved < min_labels:
             self._log.say(f"{takes}; config.audit_share={config.audit_share:g} keeps {reserved} "
-                          "for it: more only if the networks are confident earlier")  # fmt: skip
+                          "for it: more only if the network is confident earlier")  # fmt: skip
 
     def should_audit(self, pool: PoolPredictions, labelled: Labelled, max_labels: int) -> bool:
         """Return True if an audit of at most `max_labels` labels is likely to certify the target.
@@ -89,7 +89,7 @@ class StoppingRule:
         labels of random images to measure the error rate. Likely means with a probability of about
         one half. An audit takes thousands of labels if the error rate is just below the allowed
         one, so the predicted error rate must be well below it. This prediction is 1.5 times the
-        networks' mean uncertainty on the unlabelled images of `pool`. Once an audit has measured
+        network's mean uncertainty on the unlabelled images of `pool`. Once an audit has measured
         the ratio of error rate to mean uncertainty, that ratio replaces 1.5. Without a certificate,
         the mean confidence must reach the target.
         """
@@ -186,7 +186,7 @@ class StoppingRule:
     def add_abandoned_audits(self, labelled: Labelled, number: int, skip: int = -1) -> Labelled:
         """Return the labelled set with the labels that abandoned audits of round `number` bought.
 
-        An audit is abandoned if it was interrupted and the run resumed with different networks.
+        An audit is abandoned if it was interrupted and the run resumed with a different network.
         Networks can differ because another machine rounds differently or because a person has named
         a new class.
 

@@ -17,7 +17,7 @@ class Settings:
     )
     confidence: float = setting(
         0.95, "with a target: confidence level of the certificate that the target is reached; 0: "
-        "no certificate, stop when the networks' mean confidence reaches the target", low=0.0,
+        "no certificate, stop when the network's mean confidence reaches the target", low=0.0,
         high=0.9999,
     )  # fmt: skip
     audit_share: float = setting(

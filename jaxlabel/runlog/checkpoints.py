@@ -131,7 +131,9 @@ def restore(
 def _convert_saved(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path) -> list[Any]:
     """Return the arrays of a checkpoint as leaves of a pytree.
 
-    An array becomes a random key, a NumPy array, or a JAX array, like the expected leaf.
+    An array becomes a random key, a NumPy array, or a JAX array, like the expected leaf. An array
+    with one more axis, of length 1, loses it: earlier versions of the flagship saved the networks
+    of a committee together, also when it had one network.
 
     Args:
       saved: the arrays of the checkpoint by name, such as "00012" for leaf 12.
@@ -153,6 +155,8 @@ def _convert_saved(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path
         )
     for index, array in enumerate(wanted):
         stored = saved.get(_leaf_key(index), array)
+        if stored.shape == (1, *array.shape):
+            stored = saved[_leaf_key(index)] = stored[0]
         if stored.shape != array.shape or stored.dtype != array.dtype:
             raise Misfit(
                 f"{folder}: array {index} of the checkpoint is {stored.dtype}{list(stored.shape)} "

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxlabel import files
-from jaxlabel.config import with_current_names
 from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.runlog import old_settings
 
 LOCK = ".lock"
 RUN = "run.json"  # written when a run opens its account
@@ -116,9 +116,11 @@ def write_or_check_config(
     if recorded is None:
         files.write_json(path, files.with_version("config.json", wanted))
         return
-    recorded = known | with_current_names(recorded)
+    recorded = old_settings.without_removed(old_settings.with_current_names(recorded), wanted)
+    recorded = known | recorded
     different = [
         f"{key} is {_setting_as_json(recorded, key)} there and {_setting_as_json(wanted, key)} here"
+        f"{_reason_of_removal(key, wanted)}"
         for key in sorted(recorded.keys() | wanted.keys())
         if key not in CHANGEABLE
         and (key not in recorded or key not in wanted or recorded[key] != wanted[key])
@@ -153,6 +155,12 @@ def reuse_labels_hint(workdir: Path) -> str:
 def _setting_as_json(config: Mapping[str, Any], key: str) -> str:
     """Return the value of the setting `key` as JSON text, or "not set" if `config` lacks it."""
     return json.dumps(config[key], ensure_ascii=False) if key in config else "not set"
+
+
+def _reason_of_removal(key: str, config: Mapping[str, Any]) -> str:
+    """Return, in brackets, what holds in place of a removed setting; "" for any other setting."""
+    removed = key not in config and key in old_settings.REMOVED
+    return f" ({old_settings.REMOVED[key].reason})" if removed else ""
 
 
 def command_of_process() -> str:

@@ -16,10 +16,15 @@ from jaxlabel.config import is_own, own_part
 from jaxlabel.losses import consistency, thresholds
 from jaxlabel.nets import devices
 from jaxlabel.nets.layers import compute_dtype
+from jaxlabel.semisupervised import weights
 from jaxlabel.semisupervised.batches import Batch, Memory, Objective, Outcome, Views, Weigh
 from jaxlabel.semisupervised.settings import Settings
 
 DECAY = 0.99  # of the running statistics: they average over about the last 100 batches
+RAMP = 0.1  # share of the steps over which the unlabelled loss gets its full weight
+TEMPERATURE = 0.5  # of mixmatch's sharpened predictions
+RADIUS = 2.0  # length of VAT's perturbation, for pixels in [0, 1]
+REFINEMENT = "refinement"  # the objective of refinement.py, which no setting can choose
 
 
 def objective_of(settings: Settings) -> Objective:
@@ -54,7 +59,7 @@ def pseudo_label(
     labelled, others = _split_batch(views.weak(key, _all_images(batch)), batch)
     logits, unlabelled = _both_logits(student, labelled, others)
     loss = consistency.pseudo_label(unlabelled, jax.nn.softmax(unlabelled))
-    ramp = consistency.ramp_up(batch.progress, settings.ramp)
+    ramp = consistency.ramp_up(batch.progress, RAMP)
     return Outcome(losses.cross_entropy(logits, batch.labels), ramp * loss, memory, {"ramp": ramp})
 
 
@@ -72,7 +77,7 @@ def mean_teacher(
     labelled, others = _split_batch(views.weak(student_key, _all_images(batch)), batch)
     targets = jax.nn.softmax(teacher(views.weak(teacher_key, batch.unlabelled)))
     logits, unlabelled = _both_logits(student, labelled, others)
-    ramp = consistency.ramp_up(batch.progress, settings.ramp)
+    ramp = consistency.ramp_up(batch.progress, RAMP)
     loss = ramp * consistency.squared_difference(unlabelled, targets)
     return Outcome(losses.cross_entropy(logits, batch.labels), loss, memory, {"ramp": ramp})
 
@@ -89,14 +94,14 @@ def vat(
     view_key, direction_key = jax.random.split(key)
     labelled, others = _split_batch(views.weak(view_key, _all_images(batch)), batch)
     loss = consistency.virtual_adversarial(
-        student, others, direction_key, radius=settings.radius, probe=vat_step_size(settings)
+        student, others, direction_key, radius=RADIUS, probe=vat_step_size()
     )
-    ramp = consistency.ramp_up(batch.progress, settings.ramp)
+    ramp = consistency.ramp_up(batch.progress, RAMP)
     fitted = losses.cross_entropy(student(labelled), batch.labels)
     return Outcome(fitted, ramp * loss, memory, {"ramp": ramp})
 
 
-def vat_step_size(settings: Settings, dtype: Any = None) -> float:
+def vat_step_size(dtype: Any = None) -> float:
     """Return the step size of the finite difference in virtual adversarial training (VAT).
 
     The step is large enough for the precision of `dtype`. A step of length 0.1 over 784 pixels is
@@ -105,12 +110,11 @@ def vat_step_size(settings: Settings, dtype: Any = None) -> float:
     perturbation).
 
     Args:
-      settings: the settings, which contain the radius.
       dtype: the dtype of the networks' computations; None for the configured one.
     """
     if (dtype or compute_dtype()) == jnp.float32:
         return 0.1
-    return max(0.1, settings.radius / 2)
+    return max(0.1, RADIUS / 2)
 
 
 def mixmatch(
@@ -127,7 +131,7 @@ def mixmatch(
     labelled, view1 = _split_batch(views.weak(view_key, _all_images(batch)), batch)
     view2 = views.weak(other_key, batch.unlabelled)
     logits = teacher(jnp.concatenate([view1, view2])).reshape(2, len(view1), -1)
-    guesses = consistency.average_and_sharpen(logits, settings.temperature)
+    guesses = consistency.average_and_sharpen(logits, TEMPERATURE)
     num_classes = guesses.shape[-1]
     known = jax.nn.one_hot(batch.labels, num_classes)
     images, targets = consistency.mixup(
@@ -137,7 +141,7 @@ def mixmatch(
     outputs, b = student(images), len(labelled)
     fitted = consistency.soft_cross_entropy(outputs[:b], targets[:b])
     agreed = consistency.squared_difference(outputs[b:], targets[b:]) / num_classes
-    ramp = jnp.clip(batch.progress / max(settings.ramp, 1e-9), 0.0, 1.0)  # linear, as in the paper
+    ramp = jnp.clip(batch.progress / max(RAMP, 1e-9), 0.0, 1.0)  # linear, as in the paper
     return Outcome(fitted, ramp * agreed, memory, {"ramp": ramp})
 
 
@@ -155,7 +159,9 @@ def graph(
     return Outcome(losses.cross_entropy(logits, batch.labels), loss, memory, {})
 
 
-def make_fixmatch_objective(weigh: Weigh, *, watch_aligned: bool = False) -> Objective:
+def make_fixmatch_objective(
+    weigh: Weigh, *, watch_aligned: bool = False, graph_alone: bool = False
+) -> Objective:
     """Return a FixMatch objective (Sohn et al. 2020) that weights unlabelled images by `weigh`.
 
     The student (the trained network) learns to predict, for a strongly transformed view of an
@@ -163,7 +169,7 @@ def make_fixmatch_objective(weigh: Weigh, *, watch_aligned: bool = False) -> Obj
     transformed view. Runs are short, so the weight of the loss grows slowly while the teacher is
     still untrained.
 
-    If the setting `graph_targets` is positive, the target is a mixture of the label propagated over
+    If `settings.graph_targets` is positive, the target is a mixture of the label propagated over
     the neighbour graph and the teacher's prediction. The share of the propagated label falls
     linearly to 0. The share of the teacher's prediction is the same for images without a propagated
     label, because a teacher with full weight from the start learns its own first guesses
@@ -175,6 +181,7 @@ def make_fixmatch_objective(weigh: Weigh, *, watch_aligned: bool = False) -> Obj
         of earlier batches.
       watch_aligned: when the statistics of the teacher's confidence are taken. True: after its
         predictions are adjusted to the expected class shares; False: before.
+      graph_alone: True if the propagated label is the only target from the first step to the last.
     """
 
     def objective(
@@ -193,69 +200,21 @@ def make_fixmatch_objective(weigh: Weigh, *, watch_aligned: bool = False) -> Obj
                 mean=seen.mean
             )
         memory = memory._replace(seen=seen)
-        if settings.graph_targets:
-            trust = jnp.clip(1.0 - batch.progress / settings.graph_targets, 0.0, 1.0)
-            trust *= jnp.any(batch.graph_targets > 0)
+        if graph_alone or settings.graph_targets:
+            trust = jnp.any(batch.graph_targets > 0).astype(targets.dtype)
+            if not graph_alone:
+                trust *= jnp.clip(1.0 - batch.progress / settings.graph_targets, 0.0, 1.0)
             targets = trust * batch.graph_targets + (1.0 - trust) * targets
-        weights, memory = weigh(settings, targets, batch, memory)
-        weights = weights * (jnp.sum(targets, axis=-1) > 0)
+        shares, memory = weigh(settings, targets, batch, memory)
+        shares = shares * (jnp.sum(targets, axis=-1) > 0)
         strong = views.strong(strong_key, batch.unlabelled)
         logits, unlabelled = _both_logits(student, labelled, strong)
-        ramp = consistency.ramp_up(batch.progress, settings.ramp)
-        loss = ramp * weights * consistency.pseudo_label(unlabelled, targets)
-        metrics = {"confident": jnp.mean(weights), "level": memory.seen.level}
+        ramp = consistency.ramp_up(batch.progress, RAMP)
+        loss = ramp * shares * consistency.pseudo_label(unlabelled, targets)
+        metrics = {"confident": jnp.mean(shares), "level": memory.seen.level}
         return Outcome(losses.cross_entropy(logits, batch.labels), loss, memory, metrics)
 
     return objective
-
-
-def fixmatch_weights(
-    settings: Settings, targets: Array, batch: Batch, memory: Memory
-) -> tuple[Float[Array, "u"], Memory]:
-    """Return FixMatch's weights of unlabelled images: 1 for confident targets, else 0.
-
-    A target is confident if its largest class probability is above the setting `threshold`.
-    """
-    return thresholds.fixed_mask(targets, settings.threshold), memory
-
-
-def flexmatch_weights(
-    settings: Settings, targets: Array, batch: Batch, memory: Memory
-) -> tuple[Float[Array, "u"], Memory]:
-    """Return FlexMatch's weights (Zhang et al. 2021): 1 above the threshold of the class, else 0.
-
-    The largest class probability of an image's target is compared with the threshold of that class.
-    A class with few confident images so far has a lower threshold.
-    """
-    num_classes = targets.shape[-1]
-    levels = thresholds.curriculum_thresholds(memory.chosen, num_classes, settings.threshold)
-    chosen = thresholds.remember(memory.chosen, batch.rows, targets, settings.threshold)
-    return thresholds.class_mask(targets, levels), memory._replace(chosen=chosen)
-
-
-def freematch_weights(
-    settings: Settings, targets: Array, batch: Batch, memory: Memory
-) -> tuple[Float[Array, "u"], Memory]:
-    """Return FreeMatch's weights (Wang et al. 2023): 1 above the threshold of the class, else 0.
-
-    The largest class probability of an image's target is compared with the threshold of that class.
-    Thresholds depend on the mean confidence and the mean predicted share of each class, before the
-    predictions are adjusted to the expected class shares (alignment). The targets are taken after
-    alignment. Alignment replaces the paper's fairness loss (SAF).
-    """
-    levels = thresholds.adaptive_thresholds(memory.seen, settings.threshold)
-    return thresholds.class_mask(targets, levels), memory
-
-
-def softmatch_weights(
-    settings: Settings, targets: Array, batch: Batch, memory: Memory
-) -> tuple[Float[Array, "u"], Memory]:
-    """Return SoftMatch's weights (Chen et al. 2023): a Gaussian function of the confidence.
-
-    The confidence is the largest class probability of an image's target, taken after the
-    predictions are adjusted to the expected class shares.
-    """
-    return thresholds.gaussian_weights(targets, memory.seen), memory
 
 
 OBJECTIVES: dict[str, Objective] = {
@@ -264,11 +223,12 @@ OBJECTIVES: dict[str, Objective] = {
     "mean_teacher": mean_teacher,
     "vat": vat,
     "mixmatch": mixmatch,
-    "fixmatch": make_fixmatch_objective(fixmatch_weights),
-    "flexmatch": make_fixmatch_objective(flexmatch_weights),
-    "freematch": make_fixmatch_objective(freematch_weights),
-    "softmatch": make_fixmatch_objective(softmatch_weights, watch_aligned=True),
+    "fixmatch": make_fixmatch_objective(weights.fixmatch_weights),
+    "flexmatch": make_fixmatch_objective(weights.flexmatch_weights),
+    "freematch": make_fixmatch_objective(weights.freematch_weights),
+    "softmatch": make_fixmatch_objective(weights.softmatch_weights, watch_aligned=True),
     "graph": graph,
+    REFINEMENT: make_fixmatch_objective(weights.full_weights, graph_alone=True),
 }
 
 

@@ -75,7 +75,6 @@ def pretrained(
     kind: str,
     num_steps: int,
     batch_size: int = 256,
-    name: str = "",
 ) -> Any:
     """Train an encoder on images without labels and return it.
 
@@ -91,11 +90,9 @@ def pretrained(
       kind: the kind of images, such as "digits", which decides how images are transformed.
       num_steps: the number of training steps.
       batch_size: the number of images in a training step.
-      name: a suffix for the checkpoint's name, needed if one run trains several encoders.
     """
     if method == "scratch":
         return encoder
-    log = NamedLog(log, name)
     if method == "simclr":
         settings = contrastive_settings(network, width, num_steps, batch_size)
         return pretext.contrastive_encoder(settings, kind, images, key, log)

@@ -3,12 +3,11 @@
 The features that a network has learned measure similarity better than the input features. While
 labels are few, labels propagated over the graph of nearest neighbours in the learned features are
 right more often than the network's predictions. So these labels become its training targets, and
-after the training the graph is built again. (For labels bought where the networks are most
+after the training the graph is built again. (For labels bought where the network is most
 uncertain, the network's predictions are the better ones: experiments/flagship.md.)
 """
 
 import dataclasses
-import math
 from typing import Any
 
 import jax
@@ -21,9 +20,16 @@ from jaxlabel.cluster.pca import fit_pca, project
 from jaxlabel.config import setting
 from jaxlabel.log import Log
 from jaxlabel.query import Labelled
-from jaxlabel.semisupervised import committee
-from jaxlabel.semisupervised.propagation import propagation_input
-from jaxlabel.semisupervised.setup import make_graph_targets, propagate_labels
+from jaxlabel.semisupervised import cycles
+from jaxlabel.semisupervised.objectives import REFINEMENT
+from jaxlabel.semisupervised.propagation import propagate
+from jaxlabel.semisupervised.settings import FEW
+from jaxlabel.semisupervised.setup import (
+    NEIGHBOURS,
+    average_mirrored,
+    class_prior,
+    make_graph_targets,
+)
 from jaxlabel.semisupervised.training import Data, State
 
 # The learned features' share of the squared length, if they are concatenated with base features.
@@ -36,32 +42,28 @@ COMPONENTS = 128
 
 @dataclasses.dataclass
 class Settings:
-    """Settings of the refinement of trained networks, for other `Config` classes to inherit.
+    """Settings of the refinement of a trained network, for other `Config` classes to inherit.
 
-    A refinement builds a nearest-neighbour graph from the networks' own features, propagates the
-    bought labels over it, and trains the networks on the result.
+    A refinement builds a nearest-neighbour graph from the network's own features, propagates the
+    bought labels over it, and trains the network on the result.
     """
 
     refinements: int = setting(
         0, "number of refinements after the final training; each propagates the labels over a "
-        "graph of the networks' features (with the features of the query and of graph_targets, if "
-        "any) and trains the networks on the result", low=0,
+        "graph of the network's features, joined with the features before any label if the run has "
+        "them, and trains the network on the result; with more than 150 labels: none", low=0,
     )  # fmt: skip
-    refine_steps: int = setting(500, "training steps of each refinement", low=1)
-    refine_until: int = setting(
-        0, "with more labels than this, the networks are not refined; 0: no limit", low=0
-    )
 
 
 def should_refine(config: Any, num_labels: int) -> bool:
-    """Return True if networks that were trained on `num_labels` labels should be refined.
+    """Return True if a network that was trained on `num_labels` labels should be refined.
 
-    A refinement trains them again, on labels propagated over a graph of the networks' features.
+    A refinement trains it again, on labels propagated over a graph of the network's features.
     """
-    return config.refinements > 0 and not 0 < config.refine_until < num_labels
+    return config.refinements > 0 and num_labels <= FEW
 
 
-def make_cycle(config: Any) -> committee.Cycle:
+def make_cycle(config: Any, steps: int) -> cycles.Cycle:
     """Return the training cycle of a refinement: the number of steps and a compiled step.
 
     The only training targets are propagated labels: the classes that label propagation over a
@@ -69,49 +71,41 @@ def make_cycle(config: Any) -> committee.Cycle:
     ones are used as well. Otherwise a network learns less than half of the labels that are right in
     the graph and wrong in the network's own predictions (experiments/flagship.md).
     """
-    settings = dataclasses.replace(
-        config,
-        objective="fixmatch",
-        graph_targets=math.inf,
-        graph_targets_until=0,
-        graph_targets_share=1.0,
-        weight=-1.0,
-    )
-    return committee.make_cycle(settings, config.refine_steps)
+    return cycles.make_cycle(dataclasses.replace(config, objective=REFINEMENT), steps)
 
 
 def refine(
-    cycle: committee.Cycle, state: State, data: Data, base: Float[np.ndarray, "n d"] | None,
-    labelled: Labelled, key: Key[Array, ""], log: Log, name: str,
+    cycle: cycles.Cycle, state: State, data: Data, base: Float[np.ndarray, "n d"] | None,
+    labelled: Labelled, key: Key[Array, ""], log: Log, name: str, num_neighbours: int = NEIGHBOURS,
 ) -> State:  # fmt: skip
-    """Refine the trained networks and return their new state.
+    """Refine the trained network and return its new state.
 
     This repeats three steps, as often as the setting `refinements` says: build a neighbour graph of
-    the networks' current features, propagate the labels over it, and train the networks on the
+    the network's current features, propagate the labels over it, and train the network on the
     propagated labels.
 
     Args:
       cycle: the training cycle, from `refinement.make_cycle`.
-      state: the state of the trained networks.
-      data: the data on which the networks were trained; its propagated labels are replaced by those
+      state: the state of the trained network.
+      data: the data on which the network was trained; its propagated labels are replaced by those
         of each new graph.
-      base: features that are joined to the networks' features to build the graph, or None.
+      base: features that are joined to the network's features to build the graph, or None.
       labelled: the labels bought so far.
       name: the first part of the checkpoints' names.
+      num_neighbours: the number of neighbours of each image in the graph.
     """
     config, images, num_classes = cycle.settings, np.asarray(data.images), len(data.prior)
     for number, each in enumerate(jax.random.split(key, config.refinements)):
         space = learned_space(config, state, images, base)
         log.progress("neighbours", 0, 1)
-        found = cluster.nearest_neighbours(space, config.neighbours)
+        found = cluster.nearest_neighbours(space, min(num_neighbours, len(images) - 1))
         log.progress("neighbours", 1, 1)
         cluster.report_recall(found.recall, log)
-        propagated = propagate_labels(
-            config, propagation_input(config.propagation, found.graph(), log), labelled, num_classes
-        )
-        graph_targets = make_graph_targets(config, propagated, len(images), num_classes)
+        prior = class_prior(config, labelled, num_classes)
+        propagated = propagate(found.graph(), labelled.indices, labelled.labels, prior)
+        graph_targets = make_graph_targets(propagated, len(images), num_classes, share=1.0)
         new_data = data._replace(graph_targets=jnp.asarray(graph_targets))
-        state = committee.train_cycle(cycle, state, new_data, each, log, f"{name}_{number}")
+        state = cycles.train_cycle(cycle, state, new_data, each, log, f"{name}_{number}")
     return state
 
 
@@ -124,18 +118,18 @@ def learned_space(
 ) -> Float[np.ndarray, "n both"]:
     """Return the features from which a refinement builds the neighbour graph.
 
-    They are the features that the trained networks compute. Each row has length 1. If `base` is
-    given, its features are joined to them, and the networks' features have the share `share` of the
+    They are the features that the trained network computes. Each row has length 1. If `base` is
+    given, its features are joined to them, and the network's features have the share `share` of the
     squared length. More than `COMPONENTS` features are reduced to that number of principal
     components.
 
     Args:
-      state: the training state of the networks.
+      state: the training state of the network.
       images: all training images.
-      base: the features to join to those of the networks, or None.
-      share: the share of the networks' features in the squared length, if `base` is given.
+      base: the features to join to those of the network, or None.
+      share: the share of the network's features in the squared length, if `base` is given.
     """
-    learned = jnp.asarray(pretext.features_of(committee.teacher_ensemble(config, state), images))
+    learned = jnp.asarray(pretext.features_of(average_mirrored(config, state.teacher), images))
     space = (
         pretext.unit_rows(learned)
         if base is None

@@ -20,11 +20,11 @@ from jaxlabel import cluster, query
 from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
 from jaxlabel.query import NO_LABELS, Labelled
-from jaxlabel.semisupervised.propagation import Joined, propagate
+from jaxlabel.semisupervised.propagation import propagate
+from jaxlabel.semisupervised.settings import FEW, WITH_GRAPH_TARGETS
 from jaxlabel.semisupervised.setup import ModelSettings, Spaces, class_prior
 
 REGIONS = 40  # number of k-means clusters that the images are divided into
-WITH_UNCERTAINTY = ("poisson", "spreading")  # propagation methods whose scores have margins
 
 
 @dataclasses.dataclass
@@ -51,7 +51,7 @@ class Settings(ModelSettings):
         return 0 < num_labels < self.sequential_until
 
     def check(self) -> None:
-        """Raise a UsageError if the method of label propagation gives no uncertainty.
+        """Raise a UsageError if there are sequential queries, but no label propagation.
 
         Sequential queries (labels bought one by one, where label propagation is most uncertain)
         need it.
@@ -60,15 +60,9 @@ class Settings(ModelSettings):
         if self.sequential_until and not self.uses_graph_targets(self.sequential_until):
             raise UsageError(
                 f"config.sequential_until={self.sequential_until} asks where label propagation "
-                "over the graph is uncertain, but no setting propagates labels: take "
-                "config.sequential_until=0, or config.objective=graph, or "
-                "config.graph_targets with a config.graph_targets_until of at least as many labels"
-            )
-        if self.sequential_until and self.propagation not in WITH_UNCERTAINTY:
-            known = " or ".join(WITH_UNCERTAINTY)
-            raise UsageError(
-                "config.sequential_until needs an uncertainty for every image, and "
-                f"config.propagation={self.propagation} gives none: take {known}"
+                f"over the graph is uncertain, but with so many labels the objective "
+                f"{self.objective} propagates none: take config.sequential_until=0, or at most "
+                f"{FEW} with the objective graph or {', '.join(WITH_GRAPH_TARGETS)}"
             )
 
 
@@ -81,7 +75,7 @@ class Regions(NamedTuple):
       assignments: the region of each image.
     """
 
-    graph: Joined
+    graph: cluster.Graph
     medoids: Int[np.ndarray, "regions"]
     assignments: Int[np.ndarray, "n"]
 
@@ -114,7 +108,7 @@ def choose_queries(
     """Propagate the labels bought so far, and return the indices of the images to label next.
 
     Args:
-      config: the settings of the run, which name the propagation method.
+      config: the settings of the run, which say how the shares of the classes are estimated.
       regions: the regions to choose from, and the neighbour graph.
       labelled: the labels bought so far.
       num_classes: the number of known classes. Once there are as many labels as classes, images
@@ -124,9 +118,7 @@ def choose_queries(
         too expensive.
     """
     prior = class_prior(config, labelled, num_classes)
-    propagated = propagate(
-        config.propagation, regions.graph, labelled.indices, labelled.labels, prior
-    )
+    propagated = propagate(regions.graph, labelled.indices, labelled.labels, prior)
     uncertainties = 1 - propagated.reach
     if len(labelled.indices) >= num_classes:
         uncertainties = (uncertainties + 1 - np.maximum(propagated.certainty, 0.0)) / 2

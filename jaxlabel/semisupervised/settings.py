@@ -13,6 +13,10 @@ NAMES = tuple(WEIGHTS)
 # objectives that can start with labels propagated over the graph as their targets
 WITH_GRAPH_TARGETS = ("fixmatch", "flexmatch", "freematch", "softmatch")
 ALIGNMENTS = ("none", "uniform", "labelled")
+# Up to this number of labels, labels propagated over a neighbour graph are right more often than
+# the network's predictions: they serve as targets, and the network is refined
+# (experiments/flagship.md).
+FEW = 150
 
 
 @dataclasses.dataclass
@@ -32,45 +36,30 @@ class Settings:
     ema: float = setting(
         0.995, "decay of the moving average of weights that is the teacher", low=0.0, high=1.0
     )
-    threshold: float = setting(
-        0.95, "confidence above which a prediction becomes a pseudo-label; freematch: the largest "
-        "such threshold", low=0.0, high=1.0,
-    )  # fmt: skip
     alignment: str = setting(
         "uniform", "distribution that the mean prediction is aligned to: none, all classes equally "
         "frequent (outside information), or the class shares in the labelled set",
         choices=ALIGNMENTS,
     )  # fmt: skip
-    weight: float = setting(
-        -1.0, "weight of the unlabelled loss; negative: the default of the objective", low=-1.0
-    )
-    ramp: float = setting(
-        0.1, "share of the steps over which the weight of the unlabelled loss grows from 0 to its "
-        "full value", low=0.0, high=1.0,
-    )  # fmt: skip
-    temperature: float = setting(
-        0.5, "mixmatch: temperature that sharpens the predictions", low=0.01
-    )
-    radius: float = setting(2.0, "vat: length of the perturbation, for pixels in [0, 1]", low=0.0)
-    graph_targets: float = setting(
-        0.0, "fixmatch, flexmatch, freematch, softmatch: share of the steps over which labels "
-        "propagated over the graph serve as targets, with falling weight; 0: never", low=0.0,
-        high=1.0,
-    )  # fmt: skip
-    graph_targets_until: int = setting(
-        0, "with more labels than this, graph targets are not used, as the network is then better "
-        "than the graph; 0: no limit", low=0,
-    )  # fmt: skip
-    graph_targets_share: float = setting(
-        0.6, "share of each class's propagated labels that become targets, the most certain first",
-        low=0.0, high=1.0,
-    )  # fmt: skip
+
+    @property
+    def graph_targets(self) -> float:
+        """The share of the steps over which propagated labels serve as targets; 0: never.
+
+        Their weight falls linearly to 0 over these steps. Propagated labels are those that label
+        propagation over the neighbour graph gives to the images.
+        """
+        return 1.0
 
     @property
     def unlabelled_weight(self) -> float:
-        """The weight of the loss on unlabelled images, relative to that on labelled ones.
+        """The weight of the loss on unlabelled images, relative to that on labelled ones."""
+        return WEIGHTS.get(self.objective, 1.0)
 
-        It is the setting `weight`, or the default of the training objective if `weight` is
-        negative.
+    def uses_graph_targets(self, num_labels: int) -> bool:
+        """Return True if training on `num_labels` labels also uses labels from label propagation.
+
+        Label propagation gives every image a class over the graph of nearest neighbours.
         """
-        return self.weight if self.weight >= 0 else WEIGHTS.get(self.objective, 1.0)
+        few = self.objective in WITH_GRAPH_TARGETS and num_labels <= FEW
+        return self.objective == "graph" or (few and self.graph_targets > 0)

@@ -30,7 +30,7 @@ def here(tmp_path, monkeypatch):
 def test_one_of_each_trains_from_the_command_line_and_predicts(here, capsys):
     flags = [f"--config.{name}=own_parts:{part}" for name, part in PARTS.items()]
     code = cli.run(["train", "--config=configs/semisup.py:digits", "--config.preset=tiny", *flags,
-                    "--config.steps=150", "--config.width=8", "--config.weight=0.1",
+                    "--config.steps=150", "--config.width=8",
                     "--config.budget=40", "--workdir=run"])  # fmt: skip
     assert code == 0, capsys.readouterr().err
     result = jaxlabel.load(here / "run")

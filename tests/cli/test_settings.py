@@ -70,6 +70,11 @@ def test_every_variant_and_preset_is_valid(name, preset):
 def test_a_setting_that_was_renamed_says_its_new_name(path):
     with pytest.raises(UsageError, match=r"config\.scouts is now called config\.sequential_batch"):
         read("configs/flagship.py", "--config.scouts=5")
+    with pytest.raises(UsageError, match=r"config\.pool was removed: a round chooses from 20,000"):
+        read("configs/flagship.py", "--config.pool=5")
+    with pytest.raises(UsageError, match=r"config\.first_query was removed: the first labels are"):
+        read("configs/flagship.py", "--config.first_query=random")
+    assert read("configs/semisup.py", "--config.space=pixels").space == "pixels"
     config = load("configs/semisup.py")
     config.alignment = "paid"
     with pytest.raises(UsageError, match="alignment=paid is now alignment=labelled"):

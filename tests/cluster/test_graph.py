@@ -85,22 +85,6 @@ def test_spectral_clustering_separates_two_moons_and_kmeans_does_not():
     assert agreement(rows) > 0.98 > 0.95 > agreement(points)
 
 
-def test_spreading_solves_the_papers_equation():
-    points, truth = moons()
-    graph = graph_of(points)
-    labels = some_labels(truth)
-    scores = cluster.spread_labels(graph, labels, 2, alpha=0.9)
-    known = (labels[:, None] == np.arange(2)).astype(np.float64)
-    matrix = np.eye(len(truth)) - 0.9 * dense_normalised(graph)
-    np.testing.assert_allclose(scores, 0.1 * np.linalg.solve(matrix, known), atol=1e-5)
-
-
-def test_spreading_labels_the_moons_from_five_each():
-    points, truth = moons()
-    scores = cluster.spread_labels(graph_of(points), some_labels(truth), 2)
-    assert np.mean(scores.argmax(axis=1) == truth) > 0.97
-
-
 def test_poisson_learning_solves_the_papers_equation():
     # Eq. 2.1 has one solution with sum_i d_i u_i = 0; with few points, it is reached.
     rng = np.random.default_rng(0)
@@ -132,18 +116,15 @@ def test_a_part_of_the_graph_without_labels_has_no_score():
     graph = graph_of(points, k=5)
     labels = np.full(120, -1)
     labels[:2] = [0, 1]
-    for scores in (
-        cluster.spread_labels(graph, labels, 2),
-        cluster.poisson_learning(graph, labels, 2),
-    ):
-        np.testing.assert_array_equal(scores[60:], 0.0)
-        assert np.isfinite(scores).all()
+    scores = cluster.poisson_learning(graph, labels, 2)
+    np.testing.assert_array_equal(scores[60:], 0.0)
+    assert np.isfinite(scores).all()
 
 
 def test_invalid_labels_and_components_raise():
     graph = graph_of(moons(20)[0], k=3)
     with pytest.raises(UsageError, match="no point has a label"):
-        cluster.spread_labels(graph, np.full(20, -1), 2)
+        cluster.poisson_learning(graph, np.full(20, -1), 2)
     with pytest.raises(UsageError, match="label 2 among 2 classes"):
         cluster.poisson_learning(graph, np.full(20, 2), 2)
     with pytest.raises(UsageError, match="ask for 1 to 19"):

@@ -86,7 +86,7 @@ def test_links_lead_to_files(page):
 
 
 def test_the_changelog_lists_every_renamed_setting():
-    from jaxlabel.config import RENAMED
+    from jaxlabel.runlog.old_settings import RENAMED
 
     text = (ROOT / "CHANGELOG.md").read_text()
     for old, new in RENAMED.items():

@@ -12,11 +12,13 @@ import sqlalchemy as sa
 import jaxlabel
 from jaxlabel import files
 from jaxlabel.cli import main as cli
+from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.experiment import predict
 from jaxlabel.experiment import run as experiment
 from jaxlabel.experiment.export import bundle
 from jaxlabel.methods import representatives
 from jaxlabel.oracle import LabelStore, schema
-from jaxlabel.runlog import open_workdir
+from jaxlabel.runlog import old_settings, open_workdir
 
 sys.path.insert(0, str(Path(jaxlabel.__file__).parent.parent / "scripts"))
 import schemas
@@ -147,6 +149,63 @@ def test_settings_that_were_renamed_are_recognised(tmp_path):
     (tmp_path / "run.json").write_text("{}")
     open_workdir(tmp_path, config, defaults={"seed": 1}).close()
     assert json.loads((tmp_path / "config.json").read_text()) == old
+
+
+@pytest.mark.parametrize(("same", "other", "message"), [
+    ({"members": 1}, {"members": 3}, "members is 3 there and not set here .one network is trained"),
+    ({"distil_steps": 9}, {"space": "graph"}, "space is .graph. there"),
+    ({"graph_until": 0, "budget": 500}, {"graph_until": 0, "budget": 50}, "graph_until is 0 there"),
+    ({"graph_targets_until": 0, "graph_targets": 1.0, "budget": 20},
+     {"graph_targets_until": 0, "graph_targets": 1.0, "budget": 500}, "graph_targets_until is 0"),
+    ({"refine_steps": 60, "refinements": 5}, {"refine_steps": 50, "refinements": 5},
+     "a refinement has twice as many steps as a round"),
+    ({"refine_until": 9, "refinements": 0}, {"refine_until": 9, "refinements": 1}, "refine_until"),
+])  # fmt: skip
+def test_a_run_with_a_removed_setting_goes_on_if_it_did_what_runs_do_today(
+    same, other, message, tmp_path
+):
+    kept = ("data", "round_steps", "budget", "refinements")
+    for number, old in enumerate((same, other)):
+        workdir = tmp_path / str(number)
+        workdir.mkdir()
+        recorded = {"data": "digits", "round_steps": 30} | old
+        (workdir / "config.json").write_text(json.dumps(recorded))
+        (workdir / "run.json").write_text("{}")
+        config = {name: value for name, value in recorded.items() if name in kept}
+        if old is same:
+            open_workdir(workdir, config).close()
+            continue
+        with pytest.raises(UsageError, match=message) as error:
+            open_workdir(workdir, config)
+        assert "\n" not in str(error.value)
+
+
+def test_the_old_values_of_the_flagship_on_fashion_mnist_hold_today():
+    fashion = {
+        "members": 1, "distil_steps": 0, "weight": -1.0, "ramp": 0.1, "temperature": 0.5,
+        "radius": 2.0, "threshold": 0.95, "propagation": "poisson", "neighbours": 10,
+        "components": 64, "given": "gradients", "pool": 20000, "space": "pca", "start": "scratch",
+        "code_steps": 1000, "graph_targets": 1.0, "graph_targets_until": 150,
+        "graph_targets_share": 0.6, "graph_until": 40, "typical_until": 15,
+        "initial_query": "medoids", "refine_steps": 400, "refine_until": 150,
+    }  # fmt: skip
+    assert fashion.keys() == old_settings.REMOVED.keys()
+    others = {"round_steps": 200, "refinements": 5, "budget": 10}
+    assert old_settings.without_removed(fashion | others, others) == others
+
+
+def test_a_model_of_several_networks_is_refused_in_one_line(tmp_path):
+    result = {"method": "active", "image_shape": [8, 8, 1], "classes": ["a", "b"]}
+    settings = {"members": 3, "distil_steps": 0, "steps": 9}
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "result.json").write_text(json.dumps(result | {"config": settings}))
+    with pytest.raises(UsageError, match=r"holds a model of 3 networks \(config.members\)"):
+        predict.load(tmp_path)
+    # several networks that were distilled to one, and one network: only the checkpoint is missing
+    for other in ({"distil_steps": 9}, {"members": 1}):
+        (tmp_path / "result.json").write_text(json.dumps(result | {"config": settings | other}))
+        with pytest.raises(JaxlabelError, match="holds no model"):
+            predict.load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "result.json"])

@@ -18,7 +18,7 @@ RUNS = {
     "medoids": medoids.Config(budget=1, autoencoder="none", space="codes", classifier_steps=9),
     "logistic": representatives.Config(budget=40, features="distances", centres=30),
     "ensemble": representatives.Config(budget=40, classifier="dense", steps=9, members=2),
-    "committee": active.Config(
+    "active": active.Config(
         budget=20,
         network="dense",
         width=8,
@@ -26,8 +26,6 @@ RUNS = {
         round_steps=2,
         steps=9,
         batch_size=16,
-        members=2,
-        distil_steps=0,
         map="none",
     ),
 }

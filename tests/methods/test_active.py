@@ -1,3 +1,4 @@
+import dataclasses
 import importlib.util
 import json
 import math
@@ -9,6 +10,7 @@ from logs import Memory
 from oracles import ArrayOracle, priced
 
 from jaxlabel import data, query
+from jaxlabel.config import RunConfig
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment import run as experiment
 from jaxlabel.log import NullLog
@@ -16,17 +18,18 @@ from jaxlabel.methods import active, rounds, stopping
 from jaxlabel.query import NO_LABELS
 
 TINY = {"data": "digits", "kind": "digits", "network": "dense", "width": 8, "batch_size": 16,
-        "mu": 2, "map": "none", "space": "graph", "round_steps": 30, "steps": 60,
-        "distil_steps": 60, "initial_labels": 20}  # fmt: skip
+        "mu": 2, "map": "none", "round_steps": 30, "steps": 60,
+        "initial_labels": 20}  # fmt: skip
 
 
 def tiny(**changes):
     return active.Config(**TINY | changes)
 
 
-@pytest.mark.parametrize(("target", "trained"), [(0.5, 200), (0.25, 20)])
-def test_a_certificate_ends_the_run_and_is_correct(target, trained, tmp_path, capsys):
-    settings = tiny(target=target, confidence=0.9, budget=400, steps=300, growth=4.0)
+@pytest.mark.parametrize(("target", "trained", "ema"), [(0.5, 200, 0.995), (0.25, 80, 0.9)])
+def test_a_certificate_ends_the_run_and_is_correct(target, trained, ema, tmp_path, capsys):
+    settings = tiny(target=target, confidence=0.9, budget=400, steps=300, growth=4.0, ema=ema,
+                    learning_rate=2e-3 if trained == 200 else 1e-2)  # fmt: skip
     result = experiment.run(settings, tmp_path)
     assert result["stopped_by"] == "target" and result["certified"] == 1
     bought = result["labels_by_purpose"]
@@ -35,7 +38,7 @@ def test_a_certificate_ends_the_run_and_is_correct(target, trained, tmp_path, ca
     }  # fmt: skip
     spent = result["labels_spent"]
     assert spent == sum(bought.values()) < 400
-    assert bought["train"] == trained  # 20: an audit was started after the first round
+    assert bought["train"] == trained  # 80: an audit was started after the second round
     right = (
         result["train_label_accuracy"] * result["num_train"] - spent
     )  # the labelled images are right
@@ -47,8 +50,7 @@ def test_a_certificate_ends_the_run_and_is_correct(target, trained, tmp_path, ca
 
 
 def test_an_unreachable_target_ends_with_the_budget_and_no_certificate(tmp_path, capsys):
-    settings = tiny(target=0.9, confidence=0.5, budget=120, members=2, distil_steps=20, steps=20,
-                    growth=3.0)  # fmt: skip
+    settings = tiny(target=0.9, confidence=0.5, budget=120, steps=20, growth=3.0)
     result = experiment.run(settings, tmp_path)
     assert result["stopped_by"] == "budget" and result["certified"] == 0
     assert "certified_low" not in result and result["labels_to_certify"] > 0
@@ -63,7 +65,7 @@ def test_expensive_labels_are_fewer(tmp_path, capsys):
 
 def test_a_budget_too_small_for_an_audit_is_used_for_training(tmp_path, capsys):
     prices = np.where(np.arange(len(data.load("digits").train_items)) == 700, 300.0, 1.0)
-    few = tiny(budget=120, target=0.9, growth=2.0, round_steps=2, steps=2, distil_steps=0,
+    few = tiny(budget=120, target=0.9, growth=2.0, round_steps=2, steps=2,
                store=priced(tmp_path, prices))  # fmt: skip
     result = experiment.run(few, tmp_path / "run")  # an audit might draw the expensive image
     assert result["stopped_by"] == "budget" and result["labels_to_certify"] == 0
@@ -76,7 +78,7 @@ def test_one_expensive_image_does_not_end_a_round(tmp_path, capsys):
     prices = np.where(np.arange(len(data.load("digits").train_items)) % 2, 1.0, 50.0)
     url = priced(tmp_path, prices)
     few = tiny(budget=600, initial_labels=5, growth=2.0, round_steps=2, steps=2, query="random",
-               initial_query="random", store=url)  # fmt: skip
+               store=url)  # fmt: skip
     result = experiment.run(few, tmp_path / "run")
     assert 570 < result["cost"] <= 600 and result["labels_spent"] >= 20
 
@@ -87,7 +89,6 @@ def test_sequential_queries_skip_unaffordable_images(tmp_path, capsys):
         budget=50,
         initial_labels=5,
         sequential_until=20,
-        graph_targets=1.0,
         round_steps=2,
         steps=2,
         store=priced(tmp_path, prices),
@@ -106,8 +107,7 @@ def test_an_audit_waits_for_a_low_uncertainty(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
         stopping, "mean_uncertainty", lambda probabilities: 0.1
     )  # 1.5 times this uncertainty is above the allowed error
-    few = {"target": 0.88, "budget": 400, "growth": 4.0, "round_steps": 2, "steps": 2,
-           "distil_steps": 2}  # fmt: skip
+    few = {"target": 0.88, "budget": 400, "growth": 4.0, "round_steps": 2, "steps": 2}
     believed = experiment.run(tiny(**few, confidence=0.0), tmp_path / "believed")
     assert believed["stopped_by"].startswith("target") and believed["labels_spent"] == 20
     experiment.run(tiny(**few), tmp_path / "audited")
@@ -119,27 +119,31 @@ def test_an_audit_waits_for_a_low_uncertainty(tmp_path, capsys, monkeypatch):
 
 
 def test_few_labels_use_the_graph_objective_and_typiclust():
-    config = active.Config(graph_until=30, typical_until=20)
-    few = [config.with_labels(count, NullLog()) for count in (20, 21, 30, 31)]
-    assert [one.objective for one in few] == ["graph", "graph", "graph", "freematch"]
-    assert [one.initial_query for one in few] == ["typiclust", "medoids", "medoids", "medoids"]
-    assert active.Config().with_labels(1, NullLog()) == active.Config()
-    chosen = active.Config(
-        graph_until=30, typical_until=20, objective="vat", initial_query="random"
-    )
-    assert chosen.with_labels(1, NullLog()) == chosen
+    config = active.Config()
+    few = [config.with_labels(count, NullLog()).objective for count in (1, 40, 41)]
+    assert few == ["graph", "graph", "freematch"]
+    assert active.Config(objective="vat").with_labels(1, NullLog()).objective == "vat"
+    assert [config.first_query(count) for count in (1, 15, 16)] == ["typiclust"] * 2 + ["medoids"]
+    chosen = active.Config(query="random")  # it needs no model
+    assert [chosen.first_query(count) for count in (1, 16)] == ["random", "random"]
 
 
-def test_a_run_of_few_labels_equals_one_with_the_settings_given(tmp_path, capsys):
+def test_the_flagship_has_few_settings():
+    own = {f.name for f in dataclasses.fields(active.Config)}
+    own -= {f.name for f in dataclasses.fields(RunConfig)}
+    assert len(own) <= 23  # prefer a rule that holds for all data sets to a further setting
+
+
+def test_a_run_of_few_labels_equals_one_with_the_objective_given(tmp_path, capsys):
     def outcome(name, **changes):
-        settings = tiny(steps=20, round_steps=5, target=0.9, confidence=0.5, budget=40, **changes)
+        settings = tiny(steps=20, round_steps=5, target=0.9, confidence=0.5, budget=30, **changes)
         result = experiment.run(settings, tmp_path / name)
         names = ("objective", "initial_query", "train_label_accuracy", "confidence")
         return [result[name] for name in names]
 
     # half of the budget is reserved for an audit
-    few = outcome("few", graph_until=20, typical_until=20)
-    assert few == outcome("named", objective="graph", initial_query="typiclust")
+    few = outcome("few")
+    assert few == outcome("named", objective="graph")
     assert few[:2] == ["graph", "typiclust"]
 
 
@@ -160,7 +164,7 @@ def test_every_size_of_every_data_set_is_valid():
 
 def test_a_resumed_run_repeats_its_earlier_decisions(monkeypatch):
     log, oracle = Memory(), ArrayOracle(np.zeros(300), 1000)
-    context = rounds.Context(tiny(confidence=0.0), np.zeros(300), None, None, oracle, 64, log)
+    context = rounds.Context(tiny(confidence=0.0), "", np.zeros(300), None, None, oracle, 64, log)
     rule = stopping.StoppingRule(context.config, 300, oracle, log)
     assert not active.should_continue(context, rule, 0)
     query.chosen(log, 1, 5, 300, NO_LABELS, lambda: np.arange(5))
@@ -177,6 +181,7 @@ def test_a_resumed_run_repeats_its_earlier_decisions(monkeypatch):
     assert not active.should_continue(context, rule, 1)  # the resumed run repeats that audit
 
 
-def test_a_small_pool_spends_the_whole_budget(tmp_path, capsys):
-    settings = tiny(budget=60, pool=25, steps=20, round_steps=10)
+def test_a_small_pool_spends_the_whole_budget(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(rounds, "POOL", 25)
+    settings = tiny(budget=60, steps=20, round_steps=10)
     assert experiment.run(settings, tmp_path)["labels_spent"] == 60

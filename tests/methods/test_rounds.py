@@ -1,4 +1,4 @@
-"""Tests of the committee of networks, and of the rounds that buy labels and train it."""
+"""Tests of the rounds that buy labels and train the network, and of its training cycles."""
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +11,11 @@ from jaxlabel.log import NullLog
 from jaxlabel.methods import active, rounds
 from jaxlabel.predictor import PoolPredictions, Predictions, predict_all, predict_probabilities
 from jaxlabel.query import NO_LABELS, Labelled
-from jaxlabel.semisupervised import committee, pad, setup, training
+from jaxlabel.semisupervised import cycles, pad, setup, training
 
 TINY = {"data": "digits", "kind": "digits", "network": "dense", "width": 8, "batch_size": 16,
-        "mu": 2, "map": "none", "space": "graph", "round_steps": 30, "steps": 60,
-        "distil_steps": 60, "initial_labels": 20}  # fmt: skip
+        "mu": 2, "map": "none", "round_steps": 30, "steps": 60,
+        "initial_labels": 20}  # fmt: skip
 
 
 def tiny(**changes):
@@ -31,10 +31,9 @@ def test_labels_grow_by_a_factor():
     assert rounds.num_labels_after_round(active.Config(growth=1.05), 3) == 4
 
 
-def a_committee(members, config):
+def untrained(config):
     images = data.load("digits").train_images[:300]
-    key = jax.random.key(1)
-    state = committee.initial_state(config, members, images, 10, key, NullLog())
+    state = setup.initial_state(config, images, 10, jax.random.key(1))
     labels = data.load_train_labels("digits")[:40]
     known = pad(
         images, np.arange(40), labels, 64, np.zeros((300, 10), np.float32), np.full(10, 0.1)
@@ -42,74 +41,53 @@ def a_committee(members, config):
     return images, state, jax.tree.map(jnp.asarray, known)
 
 
-def test_stacked_members_step_like_a_single_member():
+def test_a_cycle_starts_from_the_teacher_with_a_new_learning_rate():
     config = tiny()
-    _, state, known = a_committee(2, config)
-    step = training.make_step(config, training.views_of("digits"))
+    _, state, known = untrained(config)
+    cycle = cycles.make_cycle(config, 3)
+    assert cycle.settings.steps == 3
+    trained = cycles.train_cycle(cycle, state, known, jax.random.key(2), NullLog(), "a")
+    assert trained.number == 3
+    again = cycles.train_cycle(cycle, trained, known, jax.random.key(2), NullLog(), "b")
+    assert again.number == 3
+    # the teacher alone decides: the student that differs from it is forgotten
+    same = trained._replace(student=state.student, optimizer=state.optimizer)
+    same = cycles.train_cycle(cycle, same, known, jax.random.key(2), NullLog(), "c")
+    for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(same), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_step_of_a_cycle_gets_the_key_of_the_first_of_several_networks():
+    config = tiny()
+    _, state, known = untrained(config)
     key = jax.random.key(5)
-    stepped = [
-        jax.jit(committee.make_committee_step(step, unrolled=unrolled))(state, known, key)[0]
-        for unrolled in (True, False)
-    ]
-    alone = jax.jit(step)(train.member(state, 1), known, jax.random.split(key, 2)[1])[0]
-    for one, other, single in zip(
-        *map(jax.tree.leaves, stepped), jax.tree.leaves(alone), strict=True
-    ):
-        np.testing.assert_allclose(one, other, atol=1e-5)
-        np.testing.assert_allclose(one[1], single, atol=1e-5)
-
-
-def test_distillation_imitates_the_committee_and_needs_several_members():
-    config = tiny(distil_steps=150)
-    images, state, known = a_committee(2, config)
-    cycle = committee.make_cycle(config, 60)
-    state = committee.train_cycle(cycle, state, known, jax.random.key(2), NullLog(), "round")
-    together = committee.teacher_ensemble(config, state)
-    said = predict_probabilities(together, images).argmax(-1)
-
-    def taught(config, state, labelled, name):
-        return committee.distil(config, state, images, labelled, jax.random.key(3), NullLog(), name)
-
-    student = taught(config, state, Labelled(np.arange(20), said[:20]), "student")
-    assert len(student.members) == 1
-    assert (predict_probabilities(student, images).argmax(-1) == said).mean() > 0.9
-    most = np.bincount(said, minlength=10).argmax()
-    rows = np.flatnonzero(said == most)
-    other = (most + 1) % 10
-    told = taught(config, state, Labelled(rows, np.full(len(rows), other)), "told")
-    assert (predict_probabilities(student, images[rows]).argmax(-1) == most).mean() > 0.8
-    # the labelled set is learned as well
-    assert (predict_probabilities(told, images[rows]).argmax(-1) == other).mean() > 0.8
-    single = jax.tree.map(lambda leaf: leaf[:1], state)
-    same = taught(config, single, NO_LABELS, "none")
-    np.testing.assert_array_equal(
-        same.members[0].head.kernel[...], state.teacher.head.kernel[...][0]
-    )
-    kept = taught(tiny(distil_steps=0), state, NO_LABELS, "none")
-    np.testing.assert_array_equal(
-        predict_probabilities(kept, images[:50]), predict_probabilities(together, images[:50])
-    )
+    stepped = jax.jit(cycles.make_cycle(config, config.steps).step)(state, known, key)[0]
+    step = training.make_step(config, training.views_of("digits"))
+    alone = jax.jit(step)(state, known, jax.random.split(key, 3)[0])[0]
+    for one, other in zip(jax.tree.leaves(stepped), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_predict_all_matches_features_and_probabilities():
     config = tiny()
-    images, state, _ = a_committee(2, config)
-    models = committee.teacher_ensemble(config, state)
-    predictions = predict_all(models, images, 10)
+    images, state, _ = untrained(config)
+    model = setup.average_mirrored(config, state.teacher)
+    predictions = predict_all(model, images, 10)
     np.testing.assert_allclose(
-        predictions.probabilities, predict_probabilities(models, images), atol=1e-5
+        predictions.probabilities, predict_probabilities(model, images), atol=1e-5
     )
-    expected = train.apply_batched(train.features_of, models, images)
+    expected = train.apply_batched(train.features_of, model, images)
     np.testing.assert_allclose(predictions.features, expected, atol=1e-5)
 
 
 def test_a_round_chooses_from_a_sample_of_the_pool(monkeypatch):
-    config = tiny(pool=90, query="margin")
-    images, state, _ = a_committee(2, config)
-    everything = predict_all(committee.teacher_ensemble(config, state), images, 10)
+    monkeypatch.setattr(rounds, "POOL", 90)
+    config = tiny(query="margin")
+    images, state, _ = untrained(config)
+    everything = predict_all(setup.average_mirrored(config, state.teacher), images, 10)
     labelled = Labelled(np.array([250, 3, 77, 299]), np.zeros(4, int))
     oracle = ArrayOracle(np.zeros(300), 1000)
-    context = rounds.Context(config, images, None, None, oracle, 64, NullLog())
+    context = rounds.Context(config, "medoids", images, None, None, oracle, 64, NullLog())
     monkeypatch.setattr(rounds.query, "buy", lambda oracle, labelled, wanted, number: wanted)
     for number in range(3):
         seen = rounds.pool_predictions(context, state, labelled, jax.random.key(number))
@@ -136,7 +114,8 @@ def test_unaffordable_images_do_not_hide_their_neighbours_from_queries(strategy,
     monkeypatch.setattr(rounds.query, "buy", lambda oracle, labelled, wanted, number: wanted)
     spaces = setup.Spaces(None, points, None)
     context = rounds.Context(
-        tiny(initial_query=strategy, query=strategy),
+        tiny(query=strategy),
+        strategy,
         np.zeros(800),
         spaces,
         None,

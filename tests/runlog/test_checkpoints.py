@@ -52,6 +52,19 @@ def test_a_restored_tree_equals_the_saved_one(tmp_path):
     assert jax.random.bits(key) == jax.random.bits(jax.random.key(7))
 
 
+def test_a_state_that_was_saved_as_a_committee_of_one_is_restored(tmp_path):
+    state = {"weights": jnp.arange(6.0).reshape(2, 3), "number": np.int32(7)}
+    with RunLog(tmp_path) as log:
+        log.save("one", 1, jax.tree.map(lambda leaf: leaf[None], state))
+        log.save("three", 1, jax.tree.map(lambda leaf: np.stack([leaf] * 3), state))
+        _, restored = log.restore("one", state)
+        assert jax.tree.map(np.shape, restored) == {"weights": (2, 3), "number": ()}
+        np.testing.assert_array_equal(restored["weights"], state["weights"])
+        assert restored["number"] == 7
+        with pytest.raises(JaxlabelError, match=r"int32\[3\] where the code has int32"):
+            log.restore("three", state)
+
+
 def test_the_last_two_are_kept_and_an_old_step_is_not_written_again(tmp_path):
     with RunLog(tmp_path) as log:
         for step in (1, 2, 3):

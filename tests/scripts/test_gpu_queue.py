@@ -78,10 +78,10 @@ def test_a_job_can_be_named_exactly_or_by_a_part_of_its_name():
 
 
 def test_a_cpu_executes_the_code_path_of_gpus(tmp_path, monkeypatch):
-    """Networks compute in bfloat16, and a committee is trained in one vectorised loop."""
+    """The network computes in bfloat16, and many steps are one call."""
     monkeypatch.setenv(devices.ACT_AS, "gpu")
     options = argparse.Namespace(data_root="", preset="tiny", workdir=str(tmp_path))
-    changes = {"members": 2, "budget": 20.0, "distil_steps": 0, "learning_rate": 1e-2, "ema": 0.8}
+    changes = {"budget": 20.0, "learning_rate": 1e-2, "ema": 0.8}
     try:
         found = queue.run_job(gpu_jobs.Job("a", "flagship:digits", changes), 0, options)
     finally:

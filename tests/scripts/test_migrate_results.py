@@ -6,7 +6,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 import migrate_results  # noqa: E402
 
-from jaxlabel.config import RENAMED  # noqa: E402
+from jaxlabel.runlog.old_settings import RENAMED  # noqa: E402
 
 
 def test_old_names_become_todays_and_the_rest_stays():

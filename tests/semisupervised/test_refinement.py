@@ -11,7 +11,7 @@ from jaxlabel.log import NullLog
 from jaxlabel.methods import active
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.query import Labelled
-from jaxlabel.semisupervised import committee, pad, refinement
+from jaxlabel.semisupervised import cycles, pad, refinement, setup
 
 IMAGES = data.load("digits").train_images[:600]
 LABELS = data.load_train_labels("digits")[:600]
@@ -30,7 +30,6 @@ def tiny(**changes):
         "steps": 40,
         "round_steps": 20,
         "initial_labels": 20,
-        "distil_steps": 0,
         "learning_rate": 5e-3,
         "ema": 0.9,
     }
@@ -39,38 +38,38 @@ def tiny(**changes):
 
 @pytest.fixture(scope="module")
 def trained():
-    """Return two networks after a short training on the labelled set, and their training data."""
+    """Return a network after a short training on the labelled set, and its training data."""
     config = tiny()
-    state = committee.initial_state(config, 2, IMAGES, 10, jax.random.key(1), NullLog())
+    state = setup.initial_state(config, IMAGES, 10, jax.random.key(1))
     graph_targets = np.zeros((len(IMAGES), 10), np.float32)
     seen = pad(IMAGES, *LABELLED, 64, graph_targets, np.full(10, 0.1))
-    cycle = committee.make_cycle(config, config.steps)
-    return committee.train_cycle(cycle, state, seen, jax.random.key(2), NullLog(), "end"), seen
+    cycle = cycles.make_cycle(config, config.steps)
+    return cycles.train_cycle(cycle, state, seen, jax.random.key(2), NullLog(), "end"), seen
 
 
-def refine(config, state, seen):
-    cycle = refinement.make_cycle(config)
+def refine(config, state, seen, steps):
+    cycle = refinement.make_cycle(config, steps)
     return refinement.refine(
         cycle, state, seen, None, LABELLED, jax.random.key(3), NullLog(), "refined"
     )
 
 
 def right(config, state):
-    probabilities = predict_probabilities(committee.teacher_ensemble(config, state), IMAGES)
+    probabilities = predict_probabilities(setup.average_mirrored(config, state.teacher), IMAGES)
     return (probabilities.argmax(-1) == LABELS).mean()
 
 
-def test_networks_learn_labels_propagated_over_their_own_features(trained):
-    config = tiny(refinements=2, refine_steps=150)
+def test_a_network_learns_labels_propagated_over_its_own_features(trained):
+    config = tiny(refinements=2)
     state, seen = trained
     before = right(config, state)
-    after = right(config, refine(config, state, seen))
+    after = right(config, refine(config, state, seen, 150))
     assert after > before + 0.05
     assert after > 0.8
 
 
 def test_each_graph_is_built_from_the_current_features(trained, monkeypatch):
-    config = tiny(refinements=2, refine_steps=5)
+    config = tiny(refinements=2)
     state, seen = trained
     spaces = []
 
@@ -79,18 +78,17 @@ def test_each_graph_is_built_from_the_current_features(trained, monkeypatch):
         return nearest_neighbours(features, num_neighbours)
 
     monkeypatch.setattr(refinement.cluster, "nearest_neighbours", watched)
-    refine(config, state, seen)
+    refine(config, state, seen, 5)
     np.testing.assert_array_equal(spaces[0], refinement.learned_space(config, state, IMAGES, None))
     assert len(spaces) == 2 and np.abs(spaces[1] - spaces[0]).max() > 0.01
 
 
 def test_refinement_depends_on_the_number_of_labels_not_on_the_objective():
-    assert refinement.should_refine(tiny(refinements=1), 40)
-    assert refinement.should_refine(tiny(refinements=1, refine_until=40), 40)
-    assert not refinement.should_refine(tiny(refinements=1, refine_until=39), 40)
+    assert refinement.should_refine(tiny(refinements=1), 150)
+    assert not refinement.should_refine(tiny(refinements=1), 151)
     assert not refinement.should_refine(tiny(), 40)
-    settings = refinement.make_cycle(tiny(objective="mean_teacher", weight=50.0)).settings
-    assert settings.unlabelled_weight == 1
+    settings = refinement.make_cycle(tiny(objective="mean_teacher"), 7).settings
+    assert (settings.unlabelled_weight, settings.steps) == (1, 7)
 
 
 def test_learned_and_base_features_have_fixed_shares(trained, monkeypatch):
@@ -122,11 +120,11 @@ def test_many_features_are_reduced_to_principal_components(trained):
     )
 
 
-def test_a_run_returns_the_refined_networks(tmp_path, capsys):
-    config = tiny(budget=40, refinements=1, refine_steps=30)
+def test_a_run_returns_the_refined_network(tmp_path, capsys):
+    config = tiny(budget=50, refinements=1)
     result = experiment.run(config, tmp_path / "refined")
-    assert result["labels_spent"] == 40 and result["config"]["refinements"] == 1
+    assert result["labels_spent"] == 50 and result["config"]["refinements"] == 1
     lines = (tmp_path / "refined" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["phase"] == "refined_2_0"
-    plain = experiment.run(tiny(budget=40), tmp_path / "plain")
+    plain = experiment.run(tiny(budget=50), tmp_path / "plain")
     assert result["train_label_accuracy"] > plain["train_label_accuracy"] + 0.02

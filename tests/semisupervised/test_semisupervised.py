@@ -9,14 +9,11 @@ import pytest
 
 from jaxlabel import nets, semisupervised, train
 from jaxlabel.log import NullLog
+from jaxlabel.methods import semisup
 from jaxlabel.query import Labelled
-from jaxlabel.semisupervised import objectives, setup
-from jaxlabel.semisupervised.setup import (
-    ModelSettings,
-    base_features,
-    initial_state,
-    make_graph_targets,
-)
+from jaxlabel.semisupervised import objectives, setup, weights
+from jaxlabel.semisupervised import settings as settings_module
+from jaxlabel.semisupervised.setup import ModelSettings, make_graph_targets
 from jaxlabel.semisupervised.training import draw_batch
 
 RANDOM = np.random.default_rng(0)
@@ -36,8 +33,8 @@ VIEWS = objectives.Views(lighter, lighter)  # the real transforms take seconds t
 
 
 def settings(**changes):
-    sizes = {"steps": 60, "batch_size": 6, "mu": 2, "ema": 0.9, "ramp": 0.5}
-    return semisupervised.Settings(**sizes | {"learning_rate": 5e-3} | changes)
+    sizes = {"steps": 60, "batch_size": 6, "mu": 2, "ema": 0.9}
+    return semisup.Config(**sizes | {"learning_rate": 5e-3} | changes)
 
 
 def data(count=6, capacity=9, graph_targets=None):
@@ -69,7 +66,8 @@ def trained(chosen, given, step=None, num_steps=60):
 
 
 @pytest.mark.parametrize("objective", semisupervised.NAMES)
-def test_every_objective_learns_three_classes_from_six_labels(objective):
+def test_every_objective_learns_three_classes_from_six_labels(objective, monkeypatch):
+    monkeypatch.setattr(objectives, "RAMP", 0.5)  # of the few steps
     state = trained(settings(objective=objective), data(graph_targets=CLASSES))
     found = train.apply_batched(lambda m, x: m(x), state.teacher, IMAGES).argmax(axis=1)
     assert np.mean(found == CLASSES) > 0.9
@@ -111,7 +109,7 @@ def test_a_batch_draws_from_the_labelled_set_and_from_all_images():
 
 
 def test_the_weight_of_graph_targets_falls_linearly():
-    chosen = settings(objective="fixmatch", graph_targets=0.5, threshold=0.9, alignment="none")
+    chosen = settings(objective="fixmatch", graph_targets=0.5, alignment="none")
     weighed = []
 
     def weigh(settings, targets, batch, memory):
@@ -135,7 +133,7 @@ def test_the_weight_of_graph_targets_falls_linearly():
 
 def outcome(weigh, given, number=0, **changes):
     """Return the outcome of an objective, its batch and the teacher's predictions."""
-    chosen = settings(**{"alignment": "uniform", "threshold": 0.0} | changes)
+    chosen = settings(**{"alignment": "uniform"} | changes)
     views = objectives.Views(lambda key, x: x, lambda key, x: x)
     given = jax.tree.map(jnp.asarray, given)
     state = semisupervised.start(chosen, model(), len(IMAGES), 3)
@@ -164,7 +162,8 @@ def test_an_image_without_a_target_has_weight_zero():
     assert float(later.metrics["confident"]) == 1.0
 
 
-def test_graph_targets_of_zeros_are_ignored():
+def test_graph_targets_of_zeros_are_ignored(monkeypatch):
+    monkeypatch.setattr(weights, "THRESHOLD", 0.0)
     given = data(graph_targets=CLASSES)
     given = given._replace(graph_targets=0 * given.graph_targets)
     objective = objectives.OBJECTIVES["fixmatch"]
@@ -176,16 +175,29 @@ def test_graph_targets_of_zeros_are_ignored():
     np.testing.assert_array_equal(*losses)
 
 
-@pytest.mark.parametrize("share", [0.6, 1.0])
-def test_with_many_labels_the_graph_gives_no_targets(share):
-    config = ModelSettings(graph_targets=1.0, graph_targets_until=5, graph_targets_share=share)
+def test_the_refinement_keeps_the_propagated_labels_to_the_end():
+    given = data(graph_targets=CLASSES)
+    known = np.arange(len(IMAGES)) % 2
+    soft = 0.5 * given.graph_targets + 0.5 / 3  # averaged over neighbours, as SCAN does
+    given = given._replace(graph_targets=soft * known[:, None])
+    objective = objectives.OBJECTIVES[objectives.REFINEMENT]
+    found, batch, _ = outcome(objective, given, number=59, graph_targets=0.0)
+    assert float(found.metrics["confident"]) == pytest.approx(known[batch.rows].mean())
+    student = jax.nn.log_softmax(model()(batch.unlabelled))
+    expected = -student[np.arange(len(student)), CLASSES[batch.rows]] * known[batch.rows]
+    np.testing.assert_allclose(found.unlabelled, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_with_many_labels_the_graph_gives_no_targets(monkeypatch):
+    monkeypatch.setattr(settings_module, "FEW", 5)
+    config = ModelSettings()
     base = IMAGES.reshape(len(IMAGES), -1).astype(np.float32)
     graph = semisupervised.neighbour_graph(base, 4, NullLog())
 
     def graph_targets(count):
         labelled = Labelled(LABELLED[:count], CLASSES[LABELLED[:count]])
         found = setup.propagate_labels(config, graph, labelled, 3)
-        return make_graph_targets(config, found, len(IMAGES), 3)
+        return make_graph_targets(found, len(IMAGES), 3)
 
     assert graph_targets(5).sum() >= 0.5 * len(IMAGES) and not graph_targets(6).any()
     # with fewer labels than planned there may be no graph
@@ -207,8 +219,8 @@ def test_softmatch_keeps_statistics_of_aligned_predictions(objective):
 
 
 def test_vat_uses_a_larger_step_with_lower_precision():
-    assert objectives.vat_step_size(settings(), jnp.dtype(jnp.float32)) == 0.1
-    probe = objectives.vat_step_size(settings(), jnp.dtype(jnp.bfloat16))
+    assert objectives.vat_step_size(jnp.dtype(jnp.float32)) == 0.1
+    probe = objectives.vat_step_size(jnp.dtype(jnp.bfloat16))
     assert probe == 1.0
     step = float(jnp.finfo(jnp.bfloat16).eps)
     assert 0.1 / 28 < step < probe / 28 / 4
@@ -241,43 +253,42 @@ class Names(NullLog):
 
 def test_no_two_trainings_of_a_run_share_a_checkpoint():
     log = Names()
-    config = ModelSettings(
+    config = semisup.Config(
         start="autoencoder", space="autoencoder", network="dense", width=4, code_steps=1
     )
-    base_features(config, IMAGES, jax.random.key(0), log)
-    for member in range(2):
-        initial_state(config, IMAGES, 3, jax.random.key(member), log, member=member)
-    expected = {"autoencoder", "start_autoencoder", "start_autoencoder_1"}
-    assert log.asked == log.saved == expected
+    semisup.base_features(config, IMAGES, jax.random.key(0), log)
+    semisup.initial_state(config, IMAGES, 3, jax.random.key(0), log)
+    assert log.asked == log.saved == {"autoencoder", "start_autoencoder"}
 
 
-def test_contrastive_features_join_the_components_with_a_separate_checkpoint():
+def test_contrastive_features_join_the_components_with_a_separate_checkpoint(monkeypatch):
+    monkeypatch.setattr(setup, "COMPONENTS", 5)
     log = Names()
-    config = ModelSettings(components=5, contrast_steps=1, start="simclr", network="dense", width=4,
-                     code_steps=1)  # fmt: skip
-    found = base_features(config, IMAGES, jax.random.key(0), log)
+    config = semisup.Config(contrast_steps=1, start="simclr", network="dense", width=4,
+                            code_steps=1)  # fmt: skip
+    found = semisup.base_features(config, IMAGES, jax.random.key(0), log)
     assert found.shape == (len(IMAGES), 8 * 32 + 5)
     np.testing.assert_allclose(np.sum(found[:, -5:] ** 2, axis=1), 0.6, rtol=1e-4)
     np.testing.assert_allclose(np.sum(found**2, axis=1), 1, rtol=1e-4)
-    initial_state(config, IMAGES, 3, jax.random.key(1), log)
+    semisup.initial_state(config, IMAGES, 3, jax.random.key(1), log)
     assert log.saved == {"contrastive_space", "contrastive"}
 
 
 @pytest.mark.parametrize(
-    ("strategies", "changes", "asked", "joined"),
+    ("strategies", "labels", "changes", "asked", "joined"),
     [
-        (("random", "random"), {}, False, False),
-        (("random", "margin"), {}, False, False),  # margin uses the model's own features
-        (("medoids", "margin"), {}, True, False),
-        (("random", "random"), {"graph_targets": 0.5, "graph_targets_until": 40}, False, True),
-        (("medoids", "random"), {"graph_targets": 0.5, "graph_targets_until": 39}, True, False),
-        (("random", "random"), {"graph_targets": 0.5, "objective": "vat"}, False, False),
-        (("medoids", "random"), {"objective": "graph"}, True, True),
+        (("random", "random"), 40, {}, False, False),
+        (("random", "margin"), 40, {}, False, False),  # margin uses the model's own features
+        (("medoids", "margin"), 40, {}, True, False),
+        (("random", "random"), 150, {"graph_targets": 0.5}, False, True),
+        (("medoids", "random"), 151, {"graph_targets": 0.5}, True, False),
+        (("random", "random"), 40, {"graph_targets": 0.5, "objective": "vat"}, False, False),
+        (("medoids", "random"), 151, {"objective": "graph"}, True, True),
     ],
 )
-def test_features_are_computed_only_if_they_are_needed(strategies, changes, asked, joined):
-    config = ModelSettings(space="pixels", **changes)
-    found = setup.compute_spaces(config, strategies, 40, IMAGES, jax.random.key(0), NullLog())
+def test_features_are_computed_only_if_they_are_needed(strategies, labels, changes, asked, joined):
+    config = semisup.Config(space="pixels", **changes)
+    found = semisup.compute_spaces(config, strategies, labels, IMAGES, jax.random.key(0), NullLog())
     assert (found.base is not None) == (asked or joined)
     assert (found.query.any(), found.graph is not None) == (asked, joined)
     assert len(found.query) == len(IMAGES)

@@ -89,7 +89,7 @@ def test_sequential_queries_choose_clusters_without_a_label():
     blob = np.repeat(np.arange(12), rng.integers(30, 90, 12))
     points = (4 * np.eye(12)[blob] + 0.3 * rng.normal(size=(len(blob), 12))).astype(np.float32)
     spaces = setup.Spaces(points, points, neighbour_graph(points, 5, NullLog()))
-    config = active.Config(graph_targets=1.0, sequential_until=12)
+    config = active.Config(sequential_until=12)
     regions = sequential_queries.find_regions(spaces, jax.random.key(0))
     labels = blob % 3
     asked = np.flatnonzero(np.isin(blob, [2, 3, 7]))[[0, 50, -1]]
@@ -131,11 +131,8 @@ def test_a_run_buys_initial_labels_then_sequential_ones_then_trains(tmp_path, ca
         "batch_size": 16,
         "mu": 2,
         "map": "none",
-        "space": "pca",
-        "graph_targets": 1.0,
         "round_steps": 2,
         "steps": 2,
-        "distil_steps": 2,
         "initial_labels": 4,
         "sequential_until": 9,
         "growth": 2.0,
@@ -157,25 +154,9 @@ def test_a_run_buys_initial_labels_then_sequential_ones_then_trains(tmp_path, ca
     assert few["labels_spent"] == 6 and few["stopped_by"] == "budget"
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({}, "sequential_until=10 .*take config.sequential_until=0"),
-        (
-            {"graph_targets": 1.0, "graph_targets_until": 9},
-            "sequential_until=10 .*graph_targets_until",
-        ),
-        (
-            {"graph_targets": 1.0, "propagation": "diffusion"},
-            "propagation=diffusion .*: take poisson or",
-        ),
-        ({"objective": "graph", "propagation": "mbo"}, "propagation=mbo gives none"),
-    ],
-)
-def test_sequential_queries_need_propagation_with_uncertainties(changes, message):
-    with pytest.raises(UsageError, match=message):
-        active.Config(sequential_until=10, **changes).check()
-    active.Config(sequential_until=10, objective="graph").check()
-    active.Config(
-        sequential_until=10, graph_targets=1.0, graph_targets_until=10, propagation="spreading"
-    ).check()
+@pytest.mark.parametrize("changes", [{"objective": "vat"}, {"sequential_until": 151}])
+def test_sequential_queries_need_propagated_labels(changes):
+    with pytest.raises(UsageError, match=r"sequential_until=1.* propagates none: take .* 150 with"):
+        active.Config(**{"sequential_until": 10} | changes).check()
+    active.Config(sequential_until=150).check()
+    active.Config(sequential_until=151, objective="graph").check()

@@ -1,0 +1,128 @@
+"""Settings of earlier versions that were renamed or removed since version 0.1.0."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from jaxlabel.config import RENAMED_VALUES
+from jaxlabel.errors import UsageError, did_you_mean
+
+# the old name of a setting and its new name
+RENAMED = {
+    "first": "initial_labels",
+    "first_query": "initial_query",
+    "guide": "graph_targets",
+    "guide_share": "graph_targets_share",
+    "guide_until": "graph_targets_until",
+    "scout_until": "sequential_until",
+    "scouts": "sequential_batch",
+}
+
+
+class Removed(NamedTuple):
+    """What holds today in place of a setting that was removed.
+
+    Attributes:
+      reason: what the recipe does today, to complete the sentence "config.NAME was removed: ...".
+      same: the old values with which a run did what every run does today; empty if the old value
+        does not matter.
+    """
+
+    reason: str
+    same: tuple[Any, ...] = ()
+
+
+# Settings of the flagship, and most of them of the recipe semisup as well: the recipes that have a
+# setting `objective`.
+REMOVED = {
+    "members": Removed("one network is trained, as three were no more accurate", (1,)),
+    "distil_steps": Removed("one network is trained, and there are no others to distil"),
+    "weight": Removed("the unlabelled loss has the weight of the objective's paper", (-1.0,)),
+    "ramp": Removed("the weight of the unlabelled loss grows over a tenth of the steps", (0.1,)),
+    "temperature": Removed("mixmatch sharpens with the temperature 0.5", (0.5,)),
+    "radius": Removed("the length of VAT's perturbation is 2", (2.0,)),
+    "threshold": Removed("the confidence of a pseudo-label is 0.95", (0.95,)),
+    "propagation": Removed("labels are propagated by Poisson learning", ("poisson",)),
+    "neighbours": Removed("the graph has 10 neighbours of each image", (10,)),
+    "components": Removed("there are 64 principal components", (64,)),
+    "given": Removed("principal components are those of oriented gradients", ("gradients",)),
+    "pool": Removed("a round chooses from 20,000 images", (20000,)),
+    "space": Removed("queries and the graph work on principal components and, with "
+                     "contrast_steps, contrastive features", ("pca",)),
+    "start": Removed("the network starts from random weights", ("scratch",)),
+    "code_steps": Removed("no autoencoder is trained"),
+    "graph_targets": Removed("propagated labels are targets with at most 150 labels", (1.0,)),
+    "graph_targets_until": Removed("propagated labels are targets with at most 150 labels", (150,)),
+    "graph_targets_share": Removed("the most certain 60% of the propagated labels are targets",
+                                   (0.6,)),
+    "graph_until": Removed("with at most 40 labels the network learns propagated labels alone",
+                           (40,)),
+    "typical_until": Removed("with at most 15 labels the first are chosen by typiclust", (15,)),
+    "initial_query": Removed("the first labels are chosen by config.query or, if that needs a "
+                             "trained model, they are medoids", ("medoids",)),
+    "refine_steps": Removed("a refinement has twice as many steps as a round (round_steps)"),
+    "refine_until": Removed("the network is refined with at most 150 labels", (150,)),
+}  # fmt: skip
+
+
+def with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run of version 0.1.0 with today's names and values."""
+    renamed = {RENAMED.get(name, name): value for name, value in settings.items()}
+    for (name, old), new in RENAMED_VALUES.items():
+        if renamed.get(name) == old:
+            renamed[name] = new
+    return renamed
+
+
+def without_removed(settings: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """Return settings without the removed ones whose value is what every run has today.
+
+    Args:
+      settings: the settings of an earlier run by name, from `with_current_names`.
+      known: the names of the settings that the run's recipe has today.
+    """
+    known = set(known)
+    return {
+        name: value
+        for name, value in settings.items()
+        if name in known or name not in REMOVED or not holds_today(name, settings)
+    }
+
+
+def holds_today(name: str, settings: Mapping[str, Any]) -> bool:
+    """Return True if the value of a removed setting is what every run has today.
+
+    Args:
+      name: the name of the removed setting.
+      settings: the settings of an earlier run by name.
+    """
+    value, same = settings[name], REMOVED[name].same
+    budget = settings.get("budget", 0)
+    if name in ("refine_steps", "refine_until") and not settings.get("refinements"):
+        return True  # there is no refinement, whatever its settings
+    if name == "refine_steps":
+        return bool(value == 2 * settings.get("round_steps", 0))
+    if name == "graph_targets_until" and not settings.get("graph_targets"):
+        return True
+    if name in ("graph_targets_until", "refine_until") and not value:  # 0 stood for no limit
+        return bool(budget <= same[0])
+    if name in ("graph_until", "typical_until") and not value and budget / 2 > same[0]:
+        return True  # the run buys more labels than that, also if it reserves half for an audit
+    return not same or value in same
+
+
+def unknown_setting(name: str, known: Iterable[str]) -> UsageError:
+    """Return (not raise) an error for a setting that does not exist.
+
+    If the setting was renamed, its message gives the new name. If it was removed, the message says
+    what holds instead. Otherwise it suggests a similar name.
+
+    Args:
+      name: the unknown name.
+      known: the names of all settings.
+    """
+    known, today = set(known), RENAMED.get(name, name)
+    if today in REMOVED and today not in known and "objective" in known:
+        return UsageError(f"config.{name} was removed: {REMOVED[today].reason}")
+    if today != name:
+        return UsageError(f"config.{name} is now called config.{today}")
+    return UsageError(f"there is no setting config.{name}{did_you_mean(name, known)}")
