@@ -40,7 +40,9 @@ def lookup(
     """Return the rows of a database query whose `column` has one of the given items.
 
     All items are passed as a single parameter. An IN list of 60,000 items would need many
-    statements and take ten times as long.
+    statements and take ten times as long. They are sorted, so that the database finds them one
+    after the other in its index: among a million ids of images, each in another page, SQLite would
+    read most pages many times.
 
     Args:
       connection: a connection in a transaction.
@@ -50,13 +52,14 @@ def lookup(
       kind: the SQL type of the ids.
       parameters: values of further bound parameters of `query`, by name.
     """
+    ordered = sorted(items)
     if _is_sqlite(connection):
         table = sa.func.json_each(sa.bindparam("items", type_=sa.Text)).table_valued("value")
-        value: Any = json.dumps(list(items))
+        value: Any = json.dumps(ordered)
         query = query.where(column.in_(sa.select(table.c.value)))
     else:
         array = sa.bindparam("items", type_=postgresql.ARRAY(kind))
-        value = list(items)
+        value = ordered
         query = query.where(column == sa.any_(array))
     return connection.execute(query, {"items": value, **parameters}).all()
 
