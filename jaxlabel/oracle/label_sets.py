@@ -104,7 +104,7 @@ def add_labels(
             new.append({"label_set_id": key, "item": item, "label": label, "cost": price})
         elif kept[item] != label:
             contradictions.append(Contradiction(item, kept[item], label))
-    new.sort(key=itemgetter("item"))  # the index grows at its end: a third of the time
+    new.sort(key=itemgetter("item"))  # so the index grows at its end
     if new:
         connection.execute(sa.insert(labels), new)
     return contradictions

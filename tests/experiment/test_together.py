@@ -1,6 +1,8 @@
 """Tests of a run by several processes."""
 
+import dataclasses
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -14,10 +16,11 @@ from jaxlabel.cli import guard
 from jaxlabel.errors import DataError, JaxlabelError, UsageError
 from jaxlabel.experiment import together
 from jaxlabel.experiment.run import run
-from jaxlabel.nets import hosts
+from jaxlabel.nets import hosts, native
+from jaxlabel.oracle import LabelStore
 
-FLAGS = {"preset": "tiny", "budget": 12, "initial_labels": 6, "round_labels": 6, "steps": 12,
-         "round_steps": 8, "contrast_steps": 4, "cpu_kernels": "xla"}  # fmt: skip
+SETTINGS = {"budget": 20.0, "query": "margin", "initial_query": "random", "initial_labels": 10,
+            "steps": 12, "cpu_kernels": "xla", "sinks": ""}  # fmt: skip
 
 
 class Service(dict):
@@ -126,15 +129,39 @@ def test_a_child_that_jax_aborts_is_explained_in_one_line(tmp_path, monkeypatch,
 
 
 def start(number, port, workdir):
-    """Start one of two processes of a run, with two devices."""
-    flags = [f"--config.{name}={value}" for name, value in FLAGS.items()]
+    """Start one of two processes of a run, with two devices each."""
+    flags = [f"--config.{name}={value}" for name, value in SETTINGS.items()]
     environment = os.environ | {
         "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "jaxlabel", "train", "--config=configs/flagship.py:digits", *flags,
-         f"--workdir={workdir}", f"--coordinator=localhost:{port}", "--num_processes=2",
-         f"--process_id={number}"],
+        [sys.executable, "-m", "jaxlabel", "train", "--config=configs/semisup.py:digits",
+         "--config.preset=tiny", *flags, f"--workdir={workdir}", "--num_processes=2",
+         f"--coordinator=localhost:{port}", f"--process_id={number}"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
+
+
+def test_two_processes_buy_what_one_buys(tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    processes = [start(number, port, tmp_path / "two") for number in (0, 1)]
+    said = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert "4 devices share each batch" in said[0][1] and "20 labels bought" in said[0][0]
+    assert said[1] == ("", "")
+    tiny = runpy.run_path("configs/semisup.py")["get_config"]("digits", "tiny")
+    try:
+        run(dataclasses.replace(tiny, **SETTINGS), tmp_path / "one")
+    finally:
+        native.select("auto")
+    bought, accuracies = [], []
+    for name in ("one", "two"):
+        with LabelStore(f"sqlite:///{tmp_path / name}/labels.db") as store:
+            rows = store.ledger(store.accounts()[0].name)
+        bought.append([(row.item, row.label, row.round) for row in rows])
+        accuracies.append(files.read_json(tmp_path / name / "result.json")["test_accuracy"])
+    assert len(bought[0]) == 20 and bought[0] == bought[1]
+    assert accuracies[0] == pytest.approx(accuracies[1], abs=0.005)
