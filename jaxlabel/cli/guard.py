@@ -17,8 +17,8 @@ STREAMS = "JAXLABEL_STREAMS"  # in the child: the numbers of its standard output
 LOST = ("another process of the run has ended or cannot be reached: the same commands, for all "
         "processes, go on from the last checkpoint")  # fmt: skip
 # Parts of the messages of the errors that JAX raises if another process is lost.
-CLUES = ("gloo", "connection", "unavailable", "heartbeat", "coordination", "barrier", "nccl", "peer",
-         "deadline_exceeded")  # fmt: skip
+CLUES = ("gloo", "connection", "unavailable", "heartbeat", "coordination", "barrier", "nccl",
+         "peer", "deadline_exceeded")  # fmt: skip
 _is_child = False  # set by `settle_child`
 
 
@@ -74,7 +74,7 @@ def settle_child() -> None:
     global _is_child
     if streams := os.environ.pop(STREAMS, ""):
         _is_child = True
-        sys.stdout, sys.stderr = (open(int(s), "w", buffering=1) for s in streams.split(","))
+        sys.stdout, sys.stderr = (os.fdopen(int(s), "w", 1) for s in streams.split(","))
         threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
 
 

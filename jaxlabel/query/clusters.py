@@ -45,10 +45,10 @@ def typiclust(
     first. A point's typicality is the inverse of its mean distance to its 20 nearest neighbours in
     its cluster (eq. 4). There are as many k-means clusters as there will be labelled points, but at
     most 500. Points come from the clusters with the fewest labels, and among these from the
-    largest; clusters of fewer than 5 points are used last. If there are more than 100,000 unlabelled
-    points, only the labelled ones and a random sample of 100,000, or of 10 times `count` if that is
-    more, are clustered: the typicality of all points would take a time that grows with the square
-    of their number.
+    largest; clusters of fewer than 5 points are used last. If there are more than 100,000
+    unlabelled points, only the labelled ones and a random sample of 100,000, or of 10 times `count`
+    if that is more, are clustered: the typicality of all points would take a time that grows with
+    the square of their number.
     """
     unlabelled = draw_candidates(key, len(features), count, asked, MOST_TYPICLUST_POINTS)
     rows = np.union1d(asked, unlabelled).astype(np.int64)
@@ -56,9 +56,15 @@ def typiclust(
     num_clusters = min(len(points), len(asked) + count, MAX_TYPICLUST_CLUSTERS)
     clustering = cluster.kmeans(key, jnp.asarray(points), num_clusters, num_iterations=30)
     assignments = np.asarray(clustering.assignments)
-    return rows[_choose_from_clusters(
-        assignments, count, asked, lambda members: mean_neighbour_distance(points[members]), SMALL
-    )]
+    return rows[
+        _choose_from_clusters(
+            assignments,
+            count,
+            asked,
+            lambda members: mean_neighbour_distance(points[members]),
+            SMALL,
+        )
+    ]
 
 
 def mean_neighbour_distance(
