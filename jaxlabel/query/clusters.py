@@ -56,15 +56,10 @@ def typiclust(
     num_clusters = min(len(points), len(asked) + count, MAX_TYPICLUST_CLUSTERS)
     clustering = cluster.kmeans(key, jnp.asarray(points), num_clusters, num_iterations=30)
     assignments = np.asarray(clustering.assignments)
-    return rows[
-        _choose_from_clusters(
-            assignments,
-            count,
-            asked,
-            lambda members: mean_neighbour_distance(points[members]),
-            SMALL,
-        )
-    ]
+    chosen = _choose_from_clusters(
+        assignments, count, asked, lambda members: mean_neighbour_distance(points[members]), SMALL
+    )
+    return rows[chosen]
 
 
 def mean_neighbour_distance(
