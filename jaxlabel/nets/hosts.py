@@ -132,7 +132,7 @@ def _leave_together() -> None:
         _client().wait_at_barrier("failed", 5000)
 
 
-def _send(*arrays: np.ndarray, **named: np.ndarray) -> None:
+def _send(*arrays: np.ndarray, **named: Any) -> None:
     """Send the next message to all other processes: arrays, as a file in NumPy's format."""
     global _num_messages
     _num_messages += 1
