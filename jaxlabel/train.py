@@ -267,13 +267,16 @@ def apply_batched(
     compiled = _compiled(function, jax.tree.structure(model), devices.mesh())
     model = devices.replicate(model)
     batch_size = max(1, min(batch_size, len(images)))
-    outputs = []
+    outputs = np.zeros(0)  # replaced by an array for all images as soon as their size is known
     for start in range(0, max(1, len(images)), batch_size):
         batch = images[start : start + batch_size]
         missing = batch_size - len(batch)
         padded = np.pad(batch, ((0, missing), *((0, 0),) * (images.ndim - 1)))
-        outputs.append(np.asarray(compiled(model, padded))[: len(batch)])
-    return np.concatenate(outputs)
+        computed = np.asarray(compiled(model, padded))[: len(batch)]
+        if start == 0:
+            outputs = np.empty((len(images), *computed.shape[1:]), computed.dtype)
+        outputs[start : start + len(batch)] = computed
+    return outputs
 
 
 def outputs_of(model: Any, images: Float[Array, "batch h w c"]) -> Array:

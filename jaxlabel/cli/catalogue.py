@@ -56,6 +56,11 @@ COMMANDS = (
                  "runs/NAME of the config. The same command continues a run that was killed",
                  "DIR"),
             *SHARED_FLAGS[1:],
+            Flag("coordinator", "for a run by several processes, such as one per machine: the "
+                 "address of process 0, with a free port there, and the two flags below; auto: as "
+                 "Slurm, Open MPI, Kubernetes or a TPU pod say", "HOST:PORT", ""),
+            Flag("num_processes", "the number of processes", "N", 0),
+            Flag("process_id", "the number of this process, from 0", "I", 0),
         ),
     ),
     Command(

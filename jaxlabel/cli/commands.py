@@ -17,15 +17,35 @@ if TYPE_CHECKING:
 def train(given: SimpleNamespace) -> None:
     """Execute the command `jaxlabel train`: train a classifier, and print a summary of the result.
 
-    A run (one training with one configuration) that was interrupted is continued.
+    A run (one training with one configuration) that was interrupted is continued. With the flag
+    --coordinator, this is one of several processes that compute the run together.
     """
     from jaxlabel.nets import native
 
+    if given.coordinator:
+        return _train_together(given)
     native.preload(given.config.cpu_kernels)  # while the rest is imported and the images are read
     from jaxlabel.experiment.run import run, summary
 
     workdir = Path(given.workdir or Path("runs") / given.config_name)
     print(summary(run(given.config, workdir), workdir))
+    return None
+
+
+def _train_together(given: SimpleNamespace) -> None:
+    """Compute a run together with other processes; process 0 prints the summary of the result."""
+    from jaxlabel.experiment import together
+    from jaxlabel.experiment.run import METHODS, run, summary
+    from jaxlabel.nets import hosts
+
+    together.start(given.config, given.coordinator, given.num_processes, given.process_id)
+    if not hosts.is_leader():
+        return together.follow(METHODS[type(given.config)], given.config)
+    workdir = Path(given.workdir or Path("runs") / given.config_name)
+    with together.leading():
+        result = run(given.config, workdir)
+    print(summary(result, workdir))
+    return None
 
 
 def label(given: SimpleNamespace) -> None:

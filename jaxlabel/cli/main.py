@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from jaxlabel import __version__
-from jaxlabel.cli import arguments, environment
+from jaxlabel.cli import arguments, environment, guard
 from jaxlabel.cli.arguments import Command
 from jaxlabel.cli.catalogue import COMMANDS
 from jaxlabel.config import RunConfig
@@ -24,11 +24,16 @@ def main(argv: Sequence[str] | None = None) -> None:
       argv: the command-line arguments after the program's name `jaxlabel`; None stands for the
         arguments with which this process was started.
     """
+    guard.settle_child()
     environment.settle_streams()
     for line in environment.settle(os.environ):
         print(f"jaxlabel: {line}", file=sys.stderr)
     words = list(sys.argv[1:] if argv is None else argv)
-    sys.exit(run(words))
+    if guard.is_needed(words):
+        sys.exit(guard.run(words))
+    code = run(words)
+    guard.leave(code)
+    sys.exit(code)
 
 
 def run(words: list[str]) -> int:
@@ -57,6 +62,8 @@ def run(words: list[str]) -> int:
         if fault := environment.backend_fault(os.environ):
             return _print_error(fault, 2)
         if "RESOURCE_EXHAUSTED" not in str(error):
+            if lost := guard.lost_process(str(error)):
+                return _print_error(lost, 1)
             raise
         return _print_error(
             "out of the device's memory: a training takes smaller batches (--config.batch_size, "

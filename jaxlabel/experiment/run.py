@@ -5,12 +5,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from jaxlabel import cache, config, data, files
 from jaxlabel.data.dataset import Dataset, Options, options_of
 from jaxlabel.errors import JaxlabelError, LabelsMissing
-from jaxlabel.experiment import account, outside_features, person_time
+from jaxlabel.experiment import account, outside_features, person_time, together
 from jaxlabel.experiment.accuracies import final_accuracies
 from jaxlabel.experiment.answers import Answers, RunAgain
 from jaxlabel.experiment.feature_map import feature_map
@@ -146,9 +144,7 @@ def _run_recipe(
     log.classes(classes)
     log.arrays("samples", images=dataset.train_images[:40])
     try:
-        predictor = METHODS[type(settings)](
-            settings, inputs.train_images, oracle, jax.random.key(settings.seed), log
-        )
+        predictor = together.lead(METHODS[type(settings)], settings, inputs, oracle, log)
     except LabelsMissing as error:
         raise _write_questions(error, workdir, dataset) from error
     except JaxlabelError:

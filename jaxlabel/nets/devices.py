@@ -13,9 +13,11 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxlabel.errors import UsageError
+from jaxlabel.nets import hosts
 
 AXIS = "devices"  # the name of the only axis of the mesh
 ACT_AS = "JAXLABEL_ACT_AS"  # an environment variable; "gpu" chooses the GPU's code path, for tests
@@ -23,11 +25,12 @@ Tree = TypeVar("Tree")
 _mesh: Mesh | None = None  # set by `select`
 
 
-def select(limit: int = 0) -> int:
-    """Choose the devices on which this process computes, and return their number.
+def select(limit: int = 0, *, own: bool = False) -> int:
+    """Choose the devices that compute together, and return their number.
 
     Args:
-      limit: the largest number of devices; 0 for all devices of this machine.
+      limit: the largest number of devices of each process; 0 for all devices of its machine.
+      own: True for the devices of this process only, if several processes compute the run.
 
     Raises:
       UsageError: the machine has fewer than `limit` devices.
@@ -38,7 +41,10 @@ def select(limit: int = 0) -> int:
         raise UsageError(
             f"config.devices={limit}: JAX finds {len(available)} here; 0 stands for all of them"
         )
-    chosen = available[: limit or len(available)]
+    chosen = available[: limit or None]
+    if hosts.count() > 1 and not own:
+        processes = range(hosts.count())
+        chosen = [d for process in processes for d in jax.local_devices(process)[: limit or None]]
     _mesh = jax.make_mesh((len(chosen),), (AXIS,), axis_types=(AxisType.Auto,), devices=chosen)
     return _mesh.size
 
@@ -71,8 +77,23 @@ def shard(tree: Tree) -> Tree:
 
 
 def replicate(tree: Tree) -> Tree:
-    """Copy the arrays of a pytree to every device."""
-    return tree if count() == 1 else jax.device_put(tree, NamedSharding(mesh(), PartitionSpec()))
+    """Copy the arrays of a pytree to every device.
+
+    Several processes must have equal arrays; each of them copies its own ones to its own devices.
+    """
+    if count() == 1:
+        return tree
+    everywhere = NamedSharding(mesh(), PartitionSpec())
+    if not mesh().is_multi_process:
+        return jax.device_put(tree, everywhere)
+
+    def put(array: Any) -> Any:
+        if isinstance(array, jax.Array) and jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(put(jax.random.key_data(array)))
+        host = np.asarray(array)
+        return jax.make_array_from_callback(host.shape, everywhere, lambda index: host[index])
+
+    return jax.tree.map(put, tree)
 
 
 def first_copy(tree: Tree) -> Tree:
@@ -86,13 +107,25 @@ def first_copy(tree: Tree) -> Tree:
 def compile_replicated(function: Any, **options: Any) -> Any:
     """Compile a function by `jax.jit` so that every device gets a copy of its results.
 
+    With several processes, each call first waits until all of them have compiled the function. A
+    device waits only 30 seconds for the others (the time limit of Gloo, JAX's library on CPUs).
+
     Args:
       function: the function.
       options: further arguments of `jax.jit`.
     """
     if count() > 1:
         options["out_shardings"] = NamedSharding(mesh(), PartitionSpec())
-    return jax.jit(function, **options)
+    compiled = jax.jit(function, **options)
+    if not mesh().is_multi_process:
+        return compiled
+
+    def together(*arguments: Any) -> Any:
+        compiled.lower(*arguments).compile()  # kept by JAX for the call
+        hosts.meet()
+        return compiled(*arguments)
+
+    return together
 
 
 def is_accelerator() -> bool:

@@ -8,6 +8,7 @@ in a transaction; functions that change the database need a write transaction.
 import math
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 
 import numpy as np
 import sqlalchemy as sa
@@ -103,6 +104,7 @@ def add_labels(
             new.append({"label_set_id": key, "item": item, "label": label, "cost": price})
         elif kept[item] != label:
             contradictions.append(Contradiction(item, kept[item], label))
+    new.sort(key=itemgetter("item"))  # so the index grows at its end
     if new:
         connection.execute(sa.insert(labels), new)
     return contradictions

@@ -198,7 +198,7 @@ def all_votes(
         rows = (
             connection.execute(query).all()
             if items is None
-            else lookup(connection, query, votes.c.item, items)
+            else sorted(lookup(connection, query, votes.c.item, items), key=lambda row: row.id)
         )
         return [Vote(*row[2:]) for row in rows]
 

@@ -10,9 +10,10 @@ from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
 from jaxlabel import nets, train
-from jaxlabel.cluster.pca import fit_pca, project
+from jaxlabel.cluster.pca import PCA, fit_pca, project
 
 COMPONENT_INPUTS = ("gradients", "pixels")  # the kinds of fixed (not learned) features of an image
+FIT_ON = 100_000  # images from which means and principal components are computed, if there are more
 
 
 class Representation(nnx.Module):
@@ -58,7 +59,8 @@ def fit_representation(
     """Return a network that joins an encoder's features with fixed features, fitted to images.
 
     The mean of the encoder's features and the principal components, which are the fixed features,
-    are computed from the images. No labels are needed.
+    are computed from the images, or from a random sample of 100,000 if there are more
+    (`sample_to_fit`). No labels are needed.
 
     Args:
       encoder: the trained encoder.
@@ -70,10 +72,10 @@ def fit_representation(
         features (`nets.oriented_gradients`).
     """
     model = Representation(encoder, images.shape[1:], components, share, given)
-    model.centre[...] = jnp.asarray(features_of(encoder, images).mean(axis=0))
+    sample = sample_to_fit(images)
+    model.centre[...] = jnp.asarray(features_of(encoder, sample).mean(axis=0))
     if components:
-        inputs = train.apply_batched(lambda _, x: fixed_features(x, given), None, images)
-        pca = fit_pca(jnp.asarray(inputs), len(model.components[...]))
+        pca, _ = _fit_components(sample, len(model.components[...]), given)
         model.mean[...], model.components[...] = pca.mean, pca.components
     return model
 
@@ -83,6 +85,8 @@ def input_components(
 ) -> Float[Array, "n d"]:
     """Fit a PCA to the images, and return each image's coordinates along the leading components.
 
+    The PCA of more than 100,000 images is fitted to a random sample (`sample_to_fit`).
+
     Args:
       images: the images, uint8.
       components: the number of principal components. If the PCA has fewer dimensions, all of them
@@ -90,9 +94,38 @@ def input_components(
       given: what the PCA is computed from: "pixels", or "gradients" for HOG-like features
         (`nets.oriented_gradients`).
     """
+    sample = sample_to_fit(images)
+    pca, points = _fit_components(sample, components, given)
+    if len(sample) == len(images):
+        return project(pca, points)
+    # The inputs of all images together would be too large: 2.9 GB for a million of 28x28 pixels.
+    return jnp.asarray(
+        train.apply_batched(lambda pca, x: project(pca, fixed_features(x, given)), pca, images)
+    )
+
+
+def sample_to_fit(images: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "m h w c"]:
+    """Return the images from which means and principal components are computed.
+
+    They are all images, or a random sample of 100,000 if there are more. The sample is the same in
+    every run, because runs of all seeds share features in the cache.
+
+    Args:
+      images: the images, uint8.
+    """
+    if len(images) <= FIT_ON:
+        return images
+    rows = np.random.default_rng(0).choice(len(images), FIT_ON, replace=False)
+    return images[np.sort(rows)]
+
+
+def _fit_components(
+    images: UInt8[np.ndarray, "n h w c"], components: int, given: str
+) -> tuple[PCA, Float[Array, "n d"]]:
+    """Fit a PCA to the fixed features of images, and return it and these features."""
     inputs = train.apply_batched(lambda _, x: fixed_features(x, given), None, images)
     points = jnp.asarray(inputs)
-    return project(fit_pca(points, min(components, points.shape[1])), points)
+    return fit_pca(points, min(components, points.shape[1])), points
 
 
 def fixed_features(images: Float[Array, "batch h w c"], given: str) -> Float[Array, "batch d"]:

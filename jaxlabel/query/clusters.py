@@ -8,10 +8,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxlabel import cluster
+from jaxlabel.query.seeding import draw_candidates
 
 MAX_MEDOID_CLUSTERS = 1000  # for more labels, a cluster gives more than one point
 MAX_TYPICLUST_CLUSTERS = 500  # the paper's limit (TypiClust, section 3.2)
 TYPICAL_NEIGHBOURS = 20
+MOST_TYPICLUST_POINTS = 100_000  # of more points, TypiClust looks at a random sample
 SMALL = 5  # TypiClust queries clusters of fewer points last
 DENSE_ROWS = 16_384  # the device finds the neighbours within larger clusters
 
@@ -43,15 +45,21 @@ def typiclust(
     first. A point's typicality is the inverse of its mean distance to its 20 nearest neighbours in
     its cluster (eq. 4). There are as many k-means clusters as there will be labelled points, but at
     most 500. Points come from the clusters with the fewest labels, and among these from the
-    largest; clusters of fewer than 5 points are used last.
+    largest; clusters of fewer than 5 points are used last. If there are more than 100,000
+    unlabelled points, only the labelled ones and a random sample of 100,000, or of 10 times `count`
+    if that is more, are clustered: the typicality of all points would take a time that grows with
+    the square of their number.
     """
-    num_clusters = min(len(features), len(asked) + count, MAX_TYPICLUST_CLUSTERS)
-    clustering = cluster.kmeans(key, features, num_clusters, num_iterations=30)
-    points = np.asarray(features)
+    unlabelled = draw_candidates(key, len(features), count, asked, MOST_TYPICLUST_POINTS)
+    rows = np.union1d(asked, unlabelled).astype(np.int64)
+    points, asked = np.asarray(features)[rows], np.searchsorted(rows, asked)
+    num_clusters = min(len(points), len(asked) + count, MAX_TYPICLUST_CLUSTERS)
+    clustering = cluster.kmeans(key, jnp.asarray(points), num_clusters, num_iterations=30)
     assignments = np.asarray(clustering.assignments)
-    return _choose_from_clusters(
+    chosen = _choose_from_clusters(
         assignments, count, asked, lambda members: mean_neighbour_distance(points[members]), SMALL
     )
+    return rows[chosen]
 
 
 def mean_neighbour_distance(

@@ -16,7 +16,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxlabel.cluster.nearest import block_rows, split_into_blocks
-from jaxlabel.query.seeding import CHUNK, nearest_squared
+from jaxlabel.query.seeding import CHUNK, draw_candidates, nearest_squared
 
 # ProbCover's radius and MaxHerding's bandwidth as multiples of `ball_radius`. They gave the highest
 # accuracy of a nearest-neighbour classifier with 10, 40, and 100 labels of 8,000 images of MNIST
@@ -73,13 +73,7 @@ def maxherding(
     features = features - jnp.mean(features, axis=0)
     scale = 1 / (KERNEL * ball_radius(key, features, len(asked) + count)) ** 2
     similarity = jnp.exp(-scale * jnp.asarray(nearest_squared(features, asked)))
-    unlabelled = np.setdiff1d(np.arange(len(features)), asked)
-    num_candidates = min(len(unlabelled), max(MOST_CANDIDATES, 10 * count))
-    pool = unlabelled
-    if num_candidates < len(unlabelled):
-        pool = np.random.default_rng(np.asarray(jax.random.key_data(key))).choice(
-            unlabelled, num_candidates, replace=False
-        )
+    pool = draw_candidates(key, len(features), count, asked, MOST_CANDIDATES)
     gains = np.array(_all_gains(features, similarity, features[pool], scale))
     chosen: list[int] = []
     for _ in range(count):

@@ -86,6 +86,25 @@ def update_nearest(
     return jnp.minimum(nearest, jnp.sum(jnp.square(features - features[index]), axis=1))
 
 
+def draw_candidates(
+    key: Key[Array, ""], num_points: int, count: int, asked: Int[np.ndarray, "m"], most: int
+) -> Int[np.ndarray, "candidates"]:
+    """Return the indices of all unlabelled points, or of a random sample if there are many.
+
+    Args:
+      num_points: the number of all points, labelled or not.
+      count: the number of points that will be chosen from the result.
+      asked: the indices of the labelled points.
+      most: the size of the sample, unless 10 times `count` is more.
+    """
+    unlabelled = np.setdiff1d(np.arange(num_points), asked)
+    size = max(most, 10 * count)
+    if len(unlabelled) <= size:
+        return unlabelled
+    seed = np.asarray(jax.random.key_data(key))
+    return np.random.default_rng(seed).choice(unlabelled, size, replace=False)
+
+
 def draw_weighted(key: Key[Array, ""], weights: Float[Array, "n"]) -> Int[Array, ""]:
     """Return one random index, drawn with probabilities proportional to `weights`."""
     cumulative = jnp.cumsum(weights)

@@ -49,9 +49,14 @@ def open_manager(folder: Path) -> Any:
     import orbax.checkpoint as ocp
 
     options = ocp.CheckpointManagerOptions(
-        max_to_keep=2, enable_async_checkpointing=False, create=True
+        max_to_keep=2, enable_async_checkpointing=False, create=False
     )
+    if jax.process_count() > 1:  # only the leader has a manager and must not wait for the others
+        options.multiprocessing_options = ocp.options.MultiprocessingOptions(
+            primary_host=0, active_processes={0}, barrier_sync_key_prefix="leader"
+        )
     with _short_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
         return ocp.CheckpointManager(folder.absolute(), options=options)
 
 
@@ -164,7 +169,7 @@ def _convert_saved(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path
                 num_classes,
             )
     return [
-        _to_leaf_type(leaf, saved.get(_leaf_key(index), wanted[index]))
+        to_leaf_type(leaf, saved.get(_leaf_key(index), wanted[index]))
         for index, leaf in enumerate(leaves)
     ]
 
@@ -180,7 +185,12 @@ def _as_array(leaf: Any) -> Any:
     return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
 
 
-def _to_leaf_type(leaf: Any, array: np.ndarray) -> Any:
+def as_arrays(tree: Any) -> list[np.ndarray]:
+    """Return the leaves of a pytree as NumPy arrays; a random key becomes its raw data."""
+    return [_as_array(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def to_leaf_type(leaf: Any, array: np.ndarray) -> Any:
     """Convert the saved `array` to the type of the expected `leaf` of a pytree.
 
     The result is a random key, a NumPy array, or a JAX array.

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from jaxlabel import __version__
-from jaxlabel.nets import devices, native
+from jaxlabel.nets import devices, hosts, native
 
 LIBRARIES = ("jax", "flax", "optax", "numpy")
 
@@ -31,7 +31,7 @@ def made_with() -> dict[str, Any]:
 
 def device() -> str:
     """Return the name of the devices of the run, such as "2x NVIDIA A100" or "CPU, 8 cores"."""
-    first, count = jax.devices()[0], devices.count()
+    first, count = jax.devices()[0], hosts.count() * devices.count()
     if first.platform != "cpu":
         return f"{count}x {first.device_kind}"
     name = f"{count}x CPU" if count > 1 else "CPU"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from jaxlabel import query
 from jaxlabel.errors import UsageError
-from jaxlabel.query import clusters, cover
+from jaxlabel.query import clusters, cover, seeding
 
 KEY = jax.random.key(0)
 POINTS = np.random.default_rng(0).standard_normal((60, 3)).astype(np.float32)
@@ -81,6 +81,22 @@ def test_typiclust_chooses_the_most_typical_point_of_each_group_and_small_groups
     found = query.select("typiclust", KEY, points, 3, NONE).tolist()
     assert found[:2] == [int(np.argmin(spacing[0])), 29 + int(np.argmin(spacing[1]))]
     assert found[2] not in range(25, 29)
+
+
+def test_typiclust_of_many_points_looks_at_the_labelled_ones_and_a_random_sample(monkeypatch):
+    asked = np.array([3, 50])
+    whole = query.select("typiclust", KEY, POINTS, 2, asked)
+    monkeypatch.setattr(clusters, "MOST_TYPICLUST_POINTS", 30)
+    sample = seeding.draw_candidates(KEY, 60, 2, asked, 30)
+    assert len(set(sample.tolist())) == 30 and not set(sample.tolist()) & set(asked.tolist())
+    rows = np.union1d(asked, sample)
+    found = query.select("typiclust", KEY, POINTS, 2, asked)
+    monkeypatch.setattr(clusters, "MOST_TYPICLUST_POINTS", 58)
+    within = query.select("typiclust", KEY, POINTS[rows], 2, np.searchsorted(rows, asked))
+    assert found.tolist() == rows[within].tolist()
+    assert query.select("typiclust", KEY, POINTS, 2, asked).tolist() == whole.tolist()
+    # The sample is at least ten times as large as the number of points to choose.
+    assert len(seeding.draw_candidates(KEY, 60, 5, asked, 30)) == 50
 
 
 @pytest.mark.parametrize("rows", [0, clusters.DENSE_ROWS])

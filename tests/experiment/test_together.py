@@ -1,0 +1,167 @@
+"""Tests of a run by several processes."""
+
+import dataclasses
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from jaxlabel import data, files
+from jaxlabel.cli import guard
+from jaxlabel.errors import DataError, JaxlabelError, UsageError
+from jaxlabel.experiment import together
+from jaxlabel.experiment.run import run
+from jaxlabel.nets import hosts, native
+from jaxlabel.oracle import LabelStore
+
+SETTINGS = {"budget": 20.0, "query": "margin", "initial_query": "random", "initial_labels": 10,
+            "steps": 12, "cpu_kernels": "xla", "sinks": ""}  # fmt: skip
+
+
+class Service(dict):
+    """JAX's coordination service in this process, as far as messages need it."""
+
+    def key_value_set(self, key, value):
+        self[key] = value
+
+    def blocking_key_value_get(self, key, timeout):
+        return self[key]
+
+    def wait_at_barrier(self, name, timeout):
+        self["barrier"] = name
+
+    key_value_set_bytes = key_value_set
+    blocking_key_value_get_bytes = blocking_key_value_get
+
+
+@pytest.fixture
+def process(monkeypatch):
+    """Return a function that turns this process into the one of a number, of two."""
+    service = Service()
+    monkeypatch.setattr(hosts, "_client", lambda: service)
+
+    def become(number):
+        for name, value in {"_num_processes": 2, "_process": number, "_num_messages": 0}.items():
+            monkeypatch.setattr(hosts, name, value)
+        return service
+
+    return become
+
+
+def test_messages_arrive_whole_and_in_order(process, monkeypatch):
+    monkeypatch.setattr(hosts, "PART", 100)
+    sent = [np.arange(1000), np.array(["a", "bc"]), 0.5], [], [np.zeros((0, 3), np.float32)]
+    service = process(0)
+    for arrays in sent:
+        hosts.from_leader(lambda arrays=arrays: arrays)
+    assert int(service["message/1"]) > 80  # 8000 bytes in parts of 100
+    hosts.fail(DataError("the disk is full"))
+    process(1)
+    for arrays in sent:
+        received = hosts.from_leader(lambda: pytest.fail("only the leader computes"))
+        assert len(received) == len(arrays)
+        for found, wanted in zip(received, arrays, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    with pytest.raises(JaxlabelError, match=r"process 0 has ended \(the disk is full\)"):
+        hosts.from_leader(list)
+    assert service["barrier"] == "failed"
+
+
+def test_all_processes_get_the_labels_that_the_leader_buys(process):
+    class Seller:
+        num_classes, prices, asked = 3, np.ones(5), []
+
+        def ask(self, indices, **reason):
+            self.asked.append((indices.tolist(), reason))
+            return indices * 2
+
+    def use(oracle, indices):
+        assert oracle.num_classes == oracle.num_classes == 3
+        assert oracle.prices.sum() == 5
+        return oracle.ask(np.array(indices), round=4).tolist()
+
+    process(0)
+    assert use(together.SharedOracle(Seller()), [1, 4]) == [2, 8]
+    assert Seller.asked == [([1, 4], {"purpose": "train", "round": 4})]
+    process(1)
+    assert use(together.SharedOracle(None), [1, 4]) == [2, 8]
+    process(1)
+    with pytest.raises(JaxlabelError, match="process 1 chose other images than process 0"):
+        use(together.SharedOracle(None), [1, 3])
+
+
+def test_every_process_has_the_images_in_the_leader_s_order():
+    dataset = data.load("digits")._replace(
+        train_images=np.arange(4), train_items=np.array(["a", "b", "a", "c"], object)
+    )
+    ordered = together.in_order(dataset, ["c", "a", "a", "b"])
+    assert ordered.train_images.tolist() == [3, 0, 2, 1]
+    assert ordered.train_items.tolist() == ["c", "a", "a", "b"]
+    for other in (["c", "a", "b"], ["c", "a", "a", "d"]):
+        with pytest.raises(DataError, match="finds other images than process 0"):
+            together.in_order(dataset, other)
+
+
+@pytest.mark.parametrize("given", [("host", 2, 0), ("host:1", 2, 2), ("host:1", 0, 0)])
+def test_wrong_flags_are_refused(given):
+    with pytest.raises(UsageError, match="with I from 0 to N-1"):
+        hosts.start(*given)
+
+
+def test_a_child_that_jax_aborts_is_explained_in_one_line(tmp_path, monkeypatch, capfd):
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho a trace of many lines >&2\nkill -ABRT $$\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    words = ["train", "--coordinator=localhost:1"]
+    assert guard.is_needed(words) and not guard.is_needed(["train", "--coordinators=x"])
+    assert guard.run(words) == 1
+    said = capfd.readouterr()
+    assert said.out == "" and said.err == f"jaxlabel: {guard.LOST} (signal {signal.SIGABRT})\n"
+    program.write_text("#!/bin/sh\nexit 2\n")
+    assert guard.run(words) == 2
+    assert capfd.readouterr().err == ""
+
+
+def start(number, port, workdir):
+    """Start one of two processes of a run, with two devices each."""
+    flags = [f"--config.{name}={value}" for name, value in SETTINGS.items()]
+    environment = os.environ | {
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "jaxlabel", "train", "--config=configs/semisup.py:digits",
+         "--config.preset=tiny", *flags, f"--workdir={workdir}", "--num_processes=2",
+         f"--coordinator=localhost:{port}", f"--process_id={number}"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+
+
+def test_two_processes_buy_what_one_buys(tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    processes = [start(number, port, tmp_path / "two") for number in (0, 1)]
+    said = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert "4 devices share each batch" in said[0][1] and "20 labels bought" in said[0][0]
+    assert said[1][0] == ""
+    tiny = runpy.run_path("configs/semisup.py")["get_config"]("digits", "tiny")
+    try:
+        run(dataclasses.replace(tiny, **SETTINGS), tmp_path / "one")
+    finally:
+        native.select("auto")
+    bought, accuracies = [], []
+    for name in ("one", "two"):
+        with LabelStore(f"sqlite:///{tmp_path / name}/labels.db") as store:
+            rows = store.ledger(store.accounts()[0].name)
+        bought.append([(row.item, row.label, row.round) for row in rows])
+        accuracies.append(files.read_json(tmp_path / name / "result.json")["test_accuracy"])
+    assert len(bought[0]) == 20 and bought[0] == bought[1]
+    assert accuracies[0] == pytest.approx(accuracies[1], abs=0.005)
