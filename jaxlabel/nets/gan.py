@@ -88,7 +88,7 @@ class DenseDiscriminator(nnx.Module):
 
     def inputs(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
         """Return the input vectors of the first layer: the flattened pixels of each image."""
-        return images.reshape(len(images), -1)
+        return images.reshape(images.shape[0], -1)
 
     def features(
         self, images: Float[Array, "batch h w c"], key: Key[Array, ""] | None = None
@@ -172,7 +172,9 @@ class ConvDiscriminator(nnx.Module):
                     add_noise(hidden, self.noise if number else self.pixel_noise, key, number)
                 )
             hidden = jax.nn.leaky_relu(convolution(hidden), 0.1)
-        hidden = add_noise(hidden.reshape(len(hidden), -1), self.noise, key, len(self.convolutions))
+        hidden = add_noise(
+            hidden.reshape(hidden.shape[0], -1), self.noise, key, len(self.convolutions)
+        )
         return jax.nn.leaky_relu(self.hidden(hidden), 0.1).astype(jnp.float32)
 
     def __call__(
