@@ -48,6 +48,7 @@ def test_sqlite_file_damaged(tmp_path):
     store = LabelStore(f"sqlite:///{file}")
     store.define("set", "ab")
     store.add_labels("set", [f"item{i}" for i in range(2000)], [1] * 2000)
+    store.close()
     data = bytearray(file.read_bytes())
     data[4096:] = bytes(len(data) - 4096)
     file.write_bytes(data)
