@@ -99,6 +99,8 @@ def test_sqlite_disk_full_loses_nothing(tmp_path):
     store.open_account("run", "set", 5000)
     store.buy("run", items[:10], purpose="train", round=0, asked_by="test")
 
+    store.engine.dispose()  # closes the connection that is kept open
+
     @sa.event.listens_for(store.engine, "connect")
     def fill_disk(connection, _):
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
