@@ -10,7 +10,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from jaxlabel.errors import DataError
@@ -20,6 +20,7 @@ MAX_FILE = 256 << 20  # bytes of one file in an archive
 MAX_TOTAL = 512 << 20  # an archive may always unpack to this number of bytes
 MAX_RATIO = 200  # or to this number times its own size, if that is more
 MAX_USELESS = 10_000  # entries without an image that are always allowed; more if there are images
+DRIVE = re.compile(r"[A-Za-z]:")
 END_OF_ZIP = struct.Struct("<4s4H2LH")
 
 
@@ -76,8 +77,8 @@ class _Limits:
           DataError: the path lies outside of the archive's folder, the archive unpacks to too many
             bytes, or too many of its entries are no images.
         """
-        parts = PurePosixPath(name.replace("\\", "/")).parts
-        if name.startswith(("/", "\\")) or ".." in parts or re.match(r"[A-Za-z]:", name):
+        parts = name.replace("\\", "/").split("/")
+        if name.startswith(("/", "\\")) or ".." in parts or DRIVE.match(name):
             raise DataError(f"{self.spec} has an entry {name[:80]!r} outside of its own folder: "
                             "it is refused")  # fmt: skip
         self.total += size

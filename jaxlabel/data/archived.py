@@ -175,16 +175,22 @@ def _has_folder_labels(location: str, options: Options) -> bool:
     return options.folder_labels
 
 
+def _files_at(location: str) -> list[Path]:
+    return [Path(location).expanduser()]
+
+
 ZIP = Reader(
     "zip",
     lambda location, _: _archive_pictures("zip", location),
     _has_folder_labels,
     _arrange_like_folder,
+    _files_at,
 )
 TAR = Reader(
     "tar",
     lambda location, _: _archive_pictures("tar", location),
     _has_folder_labels,
     _arrange_like_folder,
+    _files_at,
 )
-WEBDATASET = Reader("webdataset", _shard_entries, _has_shard_labels)
+WEBDATASET = Reader("webdataset", _shard_entries, _has_shard_labels, archives=shards)

@@ -13,14 +13,16 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jaxlabel import cache
-from jaxlabel.data.dataset import Images, Options, Unread
+from jaxlabel.data.dataset import Images, Options, Source, Unread
 
 FEWEST = 1_000  # fewer files are decoded again: it takes less than a second
 MAX_BYTES = 8_000_000_000  # the pixels of all entries; the ones unused for longest are deleted
+DAMAGED = (OSError, ValueError, KeyError, TypeError)  # errors of an entry that cannot be used
 VERSION = 1  # a new version of the decoding makes all entries invalid
 
 Decoded = tuple[list[str], Images, list[Unread]]  # the files that could be read, and the others
@@ -40,13 +42,58 @@ def decoded(
     if len(files) < FEWEST:
         return decode()
     entry = cache.pictures_folder() / _fingerprint(root, files, options)
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return _read(entry)
+    with contextlib.suppress(*DAMAGED):
+        return _read(entry)[0]
     result = decode()
     # Without space or the right to write, the next start decodes again.
     with contextlib.suppress(OSError):
         _write(entry, result)
     return result
+
+
+def decoded_archive(
+    files: Sequence[Path], spec: str, options: Options, read: Callable[[], Source]
+) -> Source:
+    """Return what `read` returns, from an earlier call's entries on disk if no file has changed.
+
+    Args:
+      files: the archives that `read` reads; if there are none, nothing is kept.
+      spec: the data set, such as "tar:FILE".
+      options: the settings for reading images.
+      read: a function that reads the archives.
+    """
+    if not files:
+        return read()
+    names = [str(file.absolute()) for file in files]
+    key = _fingerprint(Path(), [*names, spec], options)
+    train, test = (cache.pictures_folder() / f"{key}-{split}" for split in ("train", "test"))
+    with contextlib.suppress(*DAMAGED):
+        return _read_source(train, test)
+    source = read()
+    if len(source.train.pixels) >= FEWEST:
+        with contextlib.suppress(OSError):
+            _write_source(train, test, source)
+    return source
+
+
+def _write_source(train: Path, test: Path, source: Source) -> None:
+    """Write the entries of training and test images; neither has the labels of the images."""
+    costs = None if source.costs is None else source.costs.tolist()
+    about = {"classes": source.classes, "costs": costs, "has_test": source.test is not None}
+    if source.test is not None:
+        _write(test, (list(source.test_paths), source.test, []))
+    _write(train, (list(source.paths), source.train, []), about)
+
+
+def _read_source(train: Path, test: Path) -> Source:
+    """Read the entries of an archive; any error means that they are not there, or damaged."""
+    (paths, images, _), about = _read(train)
+    costs = None if about["costs"] is None else np.array(about["costs"], np.float64)
+    source = Source(images, None, tuple(about["classes"]), tuple(paths), costs=costs)
+    if not about["has_test"]:
+        return source
+    (paths, images, _), _ = _read(test)
+    return source._replace(test=images, test_paths=tuple(paths))
 
 
 def _fingerprint(root: Path, files: Sequence[str], options: Options) -> str:
@@ -65,8 +112,11 @@ def _fingerprint(root: Path, files: Sequence[str], options: Options) -> str:
     return digest.hexdigest()
 
 
-def _read(entry: Path) -> Decoded:
-    """Read an entry; any error means that there is none, or a damaged one."""
+def _read(entry: Path) -> tuple[Decoded, dict[str, Any]]:
+    """Read an entry and the texts that are kept with it.
+
+    Any error means that there is none, or a damaged one.
+    """
     about = json.loads((entry / "about.json").read_text())
     pixels = np.asarray(np.load(entry / "pixels.npy", mmap_mode="r"))
     items = np.load(entry / "items.npy")
@@ -74,11 +124,17 @@ def _read(entry: Path) -> Decoded:
         raise ValueError("damaged")
     os.utime(entry)  # it was used now
     images = Images(pixels, items, tuple(about["notes"]), about["intensity"])
-    return about["files"], images, [Unread(*one) for one in about["unread"]]
+    return (about["files"], images, [Unread(*one) for one in about["unread"]]), about
 
 
-def _write(entry: Path, result: Decoded) -> None:
-    """Write an entry, so that a reader finds all of it or nothing, and delete old entries."""
+def _write(entry: Path, result: Decoded, more: dict[str, Any] | None = None) -> None:
+    """Write an entry, so that a reader finds all of it or nothing, and delete old entries.
+
+    Args:
+      entry: the folder of the entry.
+      result: the pictures.
+      more: further texts and numbers to keep.
+    """
     files, images, unread = result
     if images.pixels.nbytes > MAX_BYTES:
         return
@@ -88,7 +144,7 @@ def _write(entry: Path, result: Decoded) -> None:
         np.save(part / "pixels.npy", images.pixels)
         np.save(part / "items.npy", images.items)
         about = {"files": files, "notes": images.notes, "intensity": images.intensity,
-                 "unread": unread}  # fmt: skip
+                 "unread": unread, **(more or {})}  # fmt: skip
         (part / "about.json").write_text(json.dumps(about))
         shutil.rmtree(entry, ignore_errors=True)
         part.rename(entry)

@@ -6,19 +6,24 @@ name, as those of a folder are.
 """
 
 import io
+import itertools
+import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxlabel.data import images as image_module
 from jaxlabel.data.dataset import Images, Options, Source
-from jaxlabel.data.decoding import read_picture
+from jaxlabel.data.decoded import decoded_archive
+from jaxlabel.data.decoding import read_picture, without_size_warnings
 from jaxlabel.errors import DataError
 
-PENDING = 64  # pictures that are read ahead while earlier ones are decoded
+TOGETHER = 16  # pictures that a thread decodes one after the other
+PENDING = 4  # groups of so many pictures that are read ahead for each thread
 
 
 class Entry(NamedTuple):
@@ -39,6 +44,9 @@ class Entry(NamedTuple):
     cost: float | None = None
 
 
+Decoded = tuple[Entry, Images]  # a picture without its bytes, and its image
+
+
 class Reader:
     """A reader of one archive or table format, such as "zip".
 
@@ -51,6 +59,8 @@ class Reader:
       arrange: a function that is called when all pictures are read. It takes the list of pictures
         without their bytes, and returns it with the final names, labels and splits, and None for
         each picture to leave out.
+      archives: a function that returns the files at a location, if these alone contain everything.
+        Their decoded pictures are kept on disk for the next start.
     """
 
     def __init__(
@@ -61,9 +71,10 @@ class Reader:
         arrange: Callable[[str, list[Entry], Options], list[Entry | None]] = lambda _, all, __: [
             *all
         ],
+        archives: Callable[[str], Sequence[Path]] = lambda _: (),
     ):
         self.prefix, self._entries, self.has_labels = prefix, entries, labelled
-        self._arrange = arrange
+        self._arrange, self._archives = arrange, archives
 
     def read(self, location: str, options: Options) -> Source:
         """Read all images; the labels are only used to list the names of the classes.
@@ -75,6 +86,13 @@ class Reader:
         Raises:
           DataError: the files cannot be read or hold no images.
         """
+        return decoded_archive(
+            self._archives(location), f"{self.prefix}:{location}", options,
+            lambda: self._read(location, options),
+        )  # fmt: skip
+
+    def _read(self, location: str, options: Options) -> Source:
+        """Read and decode all images; the arguments are those of `read`."""
         spec = f"{self.prefix}:{location}"
         decoded = self._decoded(spec, location, options)
         classes = _class_names(entry for entry, _ in decoded)
@@ -130,13 +148,13 @@ class Reader:
         arranged = self._arrange(f"{self.prefix}:{location}", found, options)
         return sorted((entry for entry in arranged if entry is not None), key=_name)
 
-    def _decoded(self, spec: str, location: str, options: Options) -> list[tuple[Entry, Images]]:
+    def _decoded(self, spec: str, location: str, options: Options) -> list[Decoded]:
         """Return pairs of a picture and its decoded image, sorted by the name of the picture.
 
         The pictures have their final names, labels and splits, and no bytes.
         """
 
-        def decode(entry: Entry) -> tuple[Entry, Images] | None:
+        def decode(entry: Entry) -> Decoded | None:
             try:
                 picture = read_picture(io.BytesIO(entry.content))
             except Exception as error:  # Pillow raises many types of exceptions
@@ -150,7 +168,7 @@ class Reader:
             )
             return entry._replace(content=b""), single
 
-        with ThreadPoolExecutor() as pool:
+        with without_size_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
             ahead = _decode_in_parallel(pool, decode, self._entries(location, options))
             decoded = [pair for pair in ahead if pair is not None]
         arranged = self._arrange(spec, [entry for entry, _ in decoded], options)
@@ -161,20 +179,25 @@ class Reader:
 
 def _decode_in_parallel(
     pool: ThreadPoolExecutor,
-    decode: Callable[[Entry], tuple[Entry, Images] | None],
+    decode: Callable[[Entry], Decoded | None],
     entries: Iterable[Entry],
-) -> Iterator[tuple[Entry, Images] | None]:
+) -> Iterator[Decoded | None]:
     """Yield `decode(entry)` for each entry in order, computed in parallel by the thread pool.
 
-    At most `PENDING` (64) entries are in memory at a time.
+    A thread gets `TOGETHER` (16) entries at a time, because handing over a small picture takes as
+    long as decoding it. At most `PENDING` (4) such groups are in memory for each thread.
     """
-    pending: deque[Future[tuple[Entry, Images] | None]] = deque()
-    for entry in entries:
-        pending.append(pool.submit(decode, entry))
-        if len(pending) >= PENDING:
-            yield pending.popleft().result()
+
+    def decode_all(group: list[Entry]) -> list[Decoded | None]:
+        return [decode(entry) for entry in group]
+
+    left, pending = iter(entries), deque[Future[list[Decoded | None]]]()
+    while group := list(itertools.islice(left, TOGETHER)):
+        pending.append(pool.submit(decode_all, group))
+        if len(pending) >= PENDING * (os.cpu_count() or 1):
+            yield from pending.popleft().result()
     while pending:
-        yield pending.popleft().result()
+        yield from pending.popleft().result()
 
 
 def _class_names(entries: Iterable[Entry]) -> tuple[str, ...]:
@@ -183,7 +206,7 @@ def _class_names(entries: Iterable[Entry]) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (int(name) if name.isdecimal() else 10**18, name)))
 
 
-def _named_images(decoded: Iterable[tuple[Entry, Images]]) -> Iterator[tuple[str, Images]]:
+def _named_images(decoded: Iterable[Decoded]) -> Iterator[tuple[str, Images]]:
     """Yield the pair (name, image) of each decoded picture."""
     for entry, image in decoded:
         yield entry.name, image

@@ -53,7 +53,7 @@ class NearestCentroid(nnx.Module):
         self.centroids = nnx.Param(jnp.zeros((clusters, components)))
 
     def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        return (images.reshape(len(images), -1) - self.mean[...]) @ self.components[...].T
+        return (images.reshape(images.shape[0], -1) - self.mean[...]) @ self.components[...].T
 
     def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch clusters"]:
         points, centroids = self.features(images), self.centroids[...]

@@ -2,7 +2,10 @@
 
 from jaxtyping import Array, Float
 
+from jaxlabel.nets.operations import operation
 
+
+@operation
 def space_to_depth(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h/2 w/2 4*c"]:
     """Reshape images so that each 2x2 block of pixels becomes one pixel with 4 times the channels.
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxlabel.nets.blocks import space_to_depth
 from jaxlabel.nets.layers import BiasedConv, Conv, GroupNorm, GroupNormRelu, compute_dtype
+from jaxlabel.nets.operations import operation
 
 
 class ConvClassifier(nnx.Module):
@@ -52,7 +53,7 @@ class ConvClassifier(nnx.Module):
         hidden = jnp.pad(images, self.padding)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             hidden = norm(convolution(space_to_depth(hidden)))
-        return jax.nn.relu(self.hidden(hidden.reshape(len(hidden), -1)))
+        return jax.nn.relu(self.hidden(hidden.reshape(hidden.shape[0], -1)))
 
     def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch classes"]:
         return self.head(self.features(images))
@@ -89,19 +90,25 @@ class ConvNet(nnx.Module):
 
 def even(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h+h%2 w+w%2 c"]:
     """Return the images padded to even height and width by repeating the last row or column."""
-    _, h, w, _ = images.shape
-    if h % 2 == 0 and w % 2 == 0:
-        return images
-    return jnp.pad(images, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode="edge")
+    for axis in (1, 2):
+        if images.shape[axis] % 2:
+            last = jax.lax.slice_in_dim(images, images.shape[axis] - 1, None, axis=axis)
+            images = jax.lax.concatenate([images, last], axis)
+    return images
 
 
-@jax.custom_vjp
+@operation
 def halve(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h/2 w/2 c"]:
     """Return the images at half the height and width: each output pixel is the mean of 2x2 pixels.
 
     If a side is odd, the last row or column is repeated first. The means are computed in float32.
-    Slices are added, because XLA takes four times longer on a CPU to pad and to reduce.
     """
+    return _halve(images)
+
+
+@jax.custom_vjp
+def _halve(images: Float[Array, "batch h w c"]) -> Float[Array, "batch h/2 w/2 c"]:
+    """Compute `halve` by adding slices: on a CPU, XLA takes four times longer to pad and reduce."""
     upper, lower = _alternate(images.astype(jnp.float32), axis=1)
     (a, b), (c, d) = _alternate(upper, axis=2), _alternate(lower, axis=2)
     return ((a + b + c + d) / 4).astype(images.dtype)
@@ -124,7 +131,7 @@ def _alternate(images: Float[Array, "batch h w c"], axis: int) -> tuple[Array, A
 
 
 def _halve_forward(images: Array) -> tuple[Array, Array]:
-    return halve(images), images
+    return _halve(images), images
 
 
 def _halve_backward(images: Array, gradient: Array) -> tuple[Array]:
@@ -143,4 +150,4 @@ def _halve_backward(images: Array, gradient: Array) -> tuple[Array]:
     return ((each * down * across).astype(images.dtype),)
 
 
-halve.defvjp(_halve_forward, _halve_backward)
+_halve.defvjp(_halve_forward, _halve_backward)

@@ -50,7 +50,7 @@ class DenseClassifier(nnx.Module):
         self.head = nnx.Linear(hidden[-1], num_classes, rngs=rngs)
 
     def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        return jax.nn.relu(self.body(images.reshape(len(images), -1)))
+        return jax.nn.relu(self.body(images.reshape(images.shape[0], -1)))
 
     def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch classes"]:
         return self.head(self.features(images))
@@ -68,7 +68,7 @@ class DenseEncoder(nnx.Module):
         self.body = Dense((math.prod(shape), 16 * width, self.num_features), rngs)
 
     def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        return jax.nn.relu(self.body(images.reshape(len(images), -1)))
+        return jax.nn.relu(self.body(images.reshape(images.shape[0], -1)))
 
 
 class FlatEncoder(nnx.Module):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jaxlabel.nets.blocks import space_to_depth
 from jaxlabel.nets.conv import even, halve
 from jaxlabel.nets.dense import Dense
 from jaxlabel.nets.layers import Conv, GroupNorm, compute_dtype
+from jaxlabel.nets.operations import operation
 
 BINS, CELL = 8, 3
 
@@ -40,6 +42,18 @@ def oriented_gradients(
     Returns:
       One vector per image: the features of all cells, flattened.
     """
+    maps = gradient_maps(images, bins=bins, cell=cell, pixels=pixels)
+    return maps.reshape(images.shape[0], -1)
+
+
+@operation
+def gradient_maps(
+    images: Float[Array, "batch h w c"], *, bins: int, cell: int, pixels: bool
+) -> Float[Array, "batch rows columns k"]:
+    """Return the HOG-like features of `oriented_gradients` as a map: a vector for each cell.
+
+    The arguments are those of `oriented_gradients`.
+    """
     grey = jnp.pad(images.mean(axis=-1), ((0, 0), (1, 1), (1, 1)))
     down = grey[:, 2:, 1:-1] - grey[:, :-2, 1:-1]
     right = grey[:, 1:-1, 2:] - grey[:, 1:-1, :-2]
@@ -49,7 +63,7 @@ def oriented_gradients(
     each = jnp.maximum(along / size[..., None], 0.0) ** 4 * size[..., None]
     maps = jnp.concatenate([each, images], axis=-1) if pixels else each
     pooled = pool_cells(pool_cells(maps, cell, axis=1), cell, axis=2)
-    return jnp.sqrt(jnp.maximum(pooled, 1e-6)).reshape(len(images), -1)
+    return jnp.sqrt(jnp.maximum(pooled, 1e-6))
 
 
 def pool_cells(
@@ -67,18 +81,47 @@ def pool_cells(
       cell: the side of a grid cell, in pixels.
       axis: the axis to reduce: 1 for the height, 2 for the width.
     """
-    side, first, last = maps.shape[axis], *centres(maps.shape[axis], cell)[[0, -1]]
-    near = range(math.floor(first - cell) + 1, math.ceil(first + cell))
-    span = round(last - first) + 1
+    given = cell_weights(maps.shape[axis], cell)
     around = [(0, 0)] * maps.ndim
-    around[axis] = (max(0, -near[0]), max(0, near[-1] + span - side))
+    around[axis] = (given.before, given.after)
     padded = jnp.pad(maps, around)
     total = jnp.zeros(())
-    for pixel in near:
-        start = pixel + around[axis][0]
-        part = jax.lax.slice_in_dim(padded, start, start + span, cell, axis)
-        total += (1 - abs(pixel - first) / cell) * part
+    for start, weight in enumerate(given.weights):
+        end = start + (given.num_cells - 1) * cell + 1
+        total += weight * jax.lax.slice_in_dim(padded, start, end, cell, axis)
     return total
+
+
+class CellWeights(NamedTuple):
+    """The weights of the pixels in a cell, along one side of an image.
+
+    Cell i has the pixels from `i * cell` on, after zeros were added around the image.
+
+    Attributes:
+      weights: the weight of each pixel.
+      before: the number of zeros that are added before the first pixel of the image.
+      after: the number of zeros that are added after the last pixel.
+      num_cells: the number of cells.
+    """
+
+    weights: list[float]
+    before: int
+    after: int
+    num_cells: int
+
+
+def cell_weights(side: int, cell: int) -> CellWeights:
+    """Return the weights with which `pool_cells` sums the pixels of a cell along one side.
+
+    Args:
+      side: the length of the image's side, in pixels.
+      cell: the side of a grid cell, in pixels.
+    """
+    middles = centres(side, cell)
+    first, span = middles[0], (len(middles) - 1) * cell + 1
+    near = range(math.floor(first - cell) + 1, math.ceil(first + cell))
+    weights = [float(1 - abs(pixel - first) / cell) for pixel in near]
+    return CellWeights(weights, -near[0], near[-1] + span - side, len(middles))
 
 
 def centres(side: int, cell: int) -> Float[np.ndarray, "cells"]:
@@ -146,8 +189,7 @@ class GradientConvNet(nnx.Module):
 
         The features are scaled to a mean of about 0 and a standard deviation of about 1.
         """
-        rows, columns = (len(centres(side, CELL)) for side in images.shape[1:3])
-        return 3 * oriented_gradients(images).reshape(len(images), rows, columns, -1) - 1
+        return 3 * gradient_maps(images, bins=BINS, cell=CELL, pixels=True) - 1
 
     def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
         hidden = self.maps(images).astype(compute_dtype())
@@ -155,7 +197,7 @@ class GradientConvNet(nnx.Module):
         for number, (convolution, norm) in enumerate(layers):
             hidden = halve(hidden) if number == 2 else hidden
             hidden = norm(convolution(hidden), negative_slope=0.1)
-        flat = hidden.astype(jnp.float32).reshape(len(images), -1)
+        flat = hidden.astype(jnp.float32).reshape(images.shape[0], -1)
         return jax.nn.relu(self.dense(flat))
 
 
@@ -174,6 +216,5 @@ class FineGradientConvNet(GradientConvNet):
         A cell is a block of 2x2 pixels of the image.
         """
         pixels = space_to_depth(even(images))
-        gradients = oriented_gradients(images, cell=2, pixels=False)
-        gradients = gradients.reshape(*pixels.shape[:3], BINS)
+        gradients = gradient_maps(images, bins=BINS, cell=2, pixels=False)
         return jnp.concatenate([2 * pixels - 0.6, 3 * gradients - 1], axis=-1)

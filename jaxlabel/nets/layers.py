@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxlabel.nets import devices
 from jaxlabel.nets.native import conv, norm_activation, selected
+from jaxlabel.nets.operations import is_recording
 
 
 class Conv(nnx.Module):
@@ -76,7 +77,7 @@ class GroupNormRelu(nnx.GroupNorm):
         self, images: Float[Array, "batch h w c"]
     ) -> Float[Array, "batch h w c"]:
         assert self.scale is not None and self.bias is not None
-        if selected().name == "xla":
+        if selected().name == "xla" and not is_recording():
             return jax.nn.relu(super().__call__(images))
         return norm_activation(
             images, self.scale[...], self.bias[...], num_groups=self.num_groups,

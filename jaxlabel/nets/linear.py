@@ -35,7 +35,7 @@ class LinearClassifier(nnx.Module):
         self.biases = nnx.Param(jnp.zeros(num_classes))
 
     def features(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        inputs = images.reshape(len(images), -1)
+        inputs = images.reshape(images.shape[0], -1)
         if self.centres is not None:
             inputs = distances_to(inputs, self.centres[...])
         return inputs - self.mean[...]
@@ -138,6 +138,6 @@ class Ensemble(nnx.Module):
         return jnp.concatenate([member.features(images) for member in self.members], axis=-1)
 
     def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch classes"]:
-        views = [images, images[:, :, ::-1]] if self.mirror else [images]
+        views = [images, jnp.flip(images, axis=2)] if self.mirror else [images]
         logs = [jax.nn.log_softmax(member(view)) for member in self.members for view in views]
         return jax.nn.logsumexp(jnp.stack(logs), axis=0) - math.log(len(logs))

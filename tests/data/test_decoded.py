@@ -1,11 +1,13 @@
 """Pictures are decoded once: later starts read their pixels from the cache on disk."""
 
+import tarfile
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxlabel import data
-from jaxlabel.data import decoded, folder
+from jaxlabel.data import decoded, folder, streams
 from jaxlabel.data.dataset import Options
 
 SKIP = Options(skip_unreadable=True)
@@ -88,3 +90,22 @@ def test_few_pictures_and_a_full_disk_need_no_cache(pictures, tmp_path, monkeypa
     monkeypatch.setattr(decoded, "FEWEST", 1000)
     data.load(f"folder:{pictures}", SKIP)
     assert not (tmp_path / "cache").exists()
+
+
+def test_an_archive_is_decoded_once(pictures, monkeypatch):
+    archive = pictures.parent / "own.tar"
+    (pictures / "train" / "broken.png").unlink()
+    with tarfile.open(archive, "w") as file:
+        file.add(pictures, "own")
+    opened = []
+    read = streams.read_picture
+    monkeypatch.setattr(streams, "read_picture", lambda file: opened.append(1) or read(file))
+    first = data.load(f"tar:{archive}")
+    assert len(opened) == 16
+    again = data.load(f"tar:{archive}")
+    assert len(opened) == 16
+    for one, other in zip(first, again, strict=True):
+        assert np.array_equal(one, other)
+    with tarfile.open(archive, "w") as file:
+        file.add(pictures / "test", "own")
+    assert len(data.load(f"tar:{archive}").train_images) == 4 and len(opened) == 20

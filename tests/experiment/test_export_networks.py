@@ -1,5 +1,7 @@
 """The exported networks compute what the networks compute."""
 
+from collections import Counter
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,7 +62,7 @@ def run_onnx(content, images):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_onnx_gives_the_probabilities_of_the_network(name):
-    shape = ODD if name in nets.ENCODERS else GREY
+    shape = ODD if name in nets.ENCODERS or "ensemble" in name else GREY
     model = NETWORKS[name](shape)
     images = np.random.default_rng(1).integers(0, 256, (7, *shape)).astype(np.uint8)
     content = to_onnx(Program(model, shape))
@@ -137,3 +139,33 @@ def test_safetensors_hold_named_arrays_bit_for_bit(tmp_path):
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(JaxlabelError, match="cannot be read"):
         arrays.restore(path, other)
+
+
+def test_the_onnx_graph_consists_of_the_operators_that_are_fast():
+    """A transposition at each layer, or a norm made of sums, halves the speed."""
+    onnx = pytest.importorskip("onnx")
+    content = to_onnx(Program(NETWORKS["gradient_conv"](GREY), GREY))
+    kinds = Counter(node.op_type for node in onnx.load_from_string(content).graph.node)
+    # 4 convolutions of the network, one for each norm's scale, one for gradients, two for cells
+    assert kinds["Conv"] == 4 + 4 + 1 + 2
+    assert kinds["InstanceNormalization"] == kinds["LeakyRelu"] == 4
+    assert kinds["AveragePool"] == 1 and kinds["Transpose"] == 1  # before the dense layer
+
+
+class CallsLen(nnx.Module):
+    """A network with a norm that calls len of its input, which has no length while it is traced."""
+
+    def __init__(self):
+        self.norm = nets.GroupNorm(4)
+
+    def __call__(self, images):
+        stacked = jnp.concatenate([images, -images, images**2, 1 - images], axis=-1)
+        hidden = self.norm(stacked, negative_slope=0.1)[:, ::2]
+        return hidden.reshape(len(images), -1)[:, :3]
+
+
+def test_a_network_that_asks_for_the_number_of_images_is_exported():
+    model = CallsLen()
+    images = np.random.default_rng(1).integers(0, 256, (3, *GREY)).astype(np.uint8)
+    wanted = predict_probabilities(model, images)
+    np.testing.assert_allclose(run_onnx(to_onnx(Program(model, GREY)), images), wanted, atol=1e-5)

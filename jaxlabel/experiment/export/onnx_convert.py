@@ -13,15 +13,16 @@ import numpy as np
 from jax.extend import core
 
 from jaxlabel.errors import JaxlabelError
+from jaxlabel.experiment.export import onnx_operations
 from jaxlabel.experiment.export.onnx_graph import (
     BATCH,
     Graph,
     Value,
-    broadcast_sides,
     sides_of,
 )
 from jaxlabel.experiment.export.onnx_primitives import CONVERTERS, Call
 from jaxlabel.experiment.export.tracing import Program
+from jaxlabel.nets import operations
 
 # The primitives that ONNX has under another name, with the same inputs.
 ELEMENTWISE = {
@@ -50,11 +51,23 @@ def to_onnx(program: Program, description: str = "") -> bytes:
       JaxlabelError: the classifier uses a primitive that this converter does not know.
       ImportError: the package onnx is not installed.
     """
-    jaxpr = program.jaxpr.jaxpr
+    try:
+        return _convert_program(program.jaxpr, program.shape, description)
+    except (JaxlabelError, jax.errors.InconclusiveDimensionOperation):  # it indexes the batch
+        return _convert_program(program.one_by_one(), program.shape, description)
+
+
+def _convert_program(program: Any, shape: tuple[int, ...], description: str) -> bytes:
+    """Convert a program from images to probabilities; the other arguments are those of `to_onnx`.
+
+    Raises:
+      JaxlabelError: the program has a primitive that this converter does not know.
+    """
+    jaxpr = program.jaxpr
     graph, values = Graph(), {}
-    for variable, constant in zip(jaxpr.constvars, program.jaxpr.consts, strict=True):
+    for variable, constant in zip(jaxpr.constvars, program.consts, strict=True):
         values[variable] = _constant(constant)
-    values[jaxpr.invars[0]] = Value("images", (BATCH, *program.shape))
+    values[jaxpr.invars[0]] = graph.images(shape)
 
     def read(atom: Any) -> Value:
         return _constant(atom.val) if isinstance(atom, core.Literal) else values[atom]
@@ -65,7 +78,7 @@ def to_onnx(program: Program, description: str = "") -> bytes:
         values |= dict(zip(equation.outvars, outputs, strict=True))
     last = jaxpr.outvars[0]
     output = graph.expanded(read(last), sides_of(last.aval), "images")
-    return graph.model(program.shape, output, description)
+    return graph.model(shape, output, description)
 
 
 def _constant(array: Any) -> Value:
@@ -93,6 +106,9 @@ def _convert(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
         return _constant_outputs(equation, inputs)
     if name in IDENTITIES:
         return inputs
+    if name == operations.NAME:
+        convert = onnx_operations.CONVERTERS[equation.params["function"]]
+        return [convert(graph, inputs, dict(equation.params["settings"]))]
     if name in ELEMENTWISE:
         return [_elementwise(graph, ELEMENTWISE[name], inputs)]
     if name in REDUCTIONS or name == "reduce":
@@ -122,7 +138,7 @@ def _elementwise(graph: Graph, kind: str, inputs: Sequence[Value]) -> Value:
     if kind == "Div" and divisor is not None and divisor.dtype == np.float32 and divisor.all():
         # ONNX runtime divides ten times slower than it multiplies
         kind, inputs = "Mul", [inputs[0], _constant((1 / divisor).astype(np.float32))]
-    return graph.node(kind, [graph.name(value) for value in inputs], broadcast_sides(inputs))
+    return graph.elementwise(kind, inputs)
 
 
 def _reduce(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
@@ -147,7 +163,12 @@ def _reduce(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
         full = sides_of(atom.aval)
         sides = [full[i] if i in axes else side for i, side in enumerate(value.sides)]
         whole = graph.expanded(value, sides, "images")
-        left = tuple(side for i, side in enumerate(sides) if i not in axes)
+        order = graph.order_of(whole)
+        kept = [axis for i, axis in enumerate(order) if i not in axes]
+        if order and kept == sorted(kept):  # the sum before and after the transposition is the same
+            whole = graph.transpose(whole, np.argsort(order).tolist())
+            axes = sorted(order[axis] for axis in axes)
+        left = tuple(side for i, side in enumerate(whole.sides) if i not in axes)
         axes_name = graph.constant(np.array(axes, np.int64))
         outputs.append(graph.node(kind, [graph.name(whole), axes_name], left, keepdims=0))
     return outputs

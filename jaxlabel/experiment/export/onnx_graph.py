@@ -50,6 +50,7 @@ class Graph:
         self._count = 0
         self._interned: dict[tuple[Any, ...], str] = {}
         self._made: dict[str, tuple[str, list[str]]] = {}
+        self._transposed: dict[str, tuple[Value, tuple[int, ...]]] = {}
 
     def node(
         self, kind: str, inputs: Sequence[str], sides: Sequence[int | str], **attributes: Any
@@ -106,12 +107,65 @@ class Graph:
 
     def transpose(self, value: Value, order: Sequence[int]) -> Value:
         """Return a value with its axes in another order; a node is added if needed."""
+        if value.name in self._transposed:  # two transpositions become one, or none
+            source, earlier = self._transposed[value.name]
+            return self.transpose(source, [earlier[axis] for axis in order])
         if list(order) == list(range(len(value.sides))):
             return value
         sides = tuple(value.sides[axis] for axis in order)
         if value.constant is not None:
             return Value("", sides, np.transpose(value.constant, order))
-        return self.node("Transpose", [value.name], sides, perm=list(order))
+        if [axis for axis in order if value.sides[axis] != 1] == [
+            axis for axis, side in enumerate(value.sides) if side != 1
+        ]:  # only axes of length 1 move: a Reshape does not copy the numbers
+            made = self.reshape(value, sides)
+            if made is value:
+                return value
+        else:
+            made = self.node("Transpose", [value.name], sides, perm=list(order))
+        self._transposed[made.name] = value, tuple(order)
+        return made
+
+    def order_of(self, value: Value) -> tuple[int, ...]:
+        """Return the order of axes to which `transpose` has brought a value; else ()."""
+        return self._transposed[value.name][1] if value.name in self._transposed else ()
+
+    def elementwise(self, kind: str, inputs: Sequence[Value], **attributes: Any) -> Value:
+        """Add a node for an elementwise operator, which broadcasts its inputs.
+
+        If the inputs are transposed, the operator is applied before the transposition, which may
+        then cancel out with a later one.
+
+        Args:
+          kind: the name of the ONNX operator, such as "Add".
+          inputs: the inputs.
+          attributes: the attributes of the operator.
+        """
+        arrays = [value for value in inputs if value.sides != ()]
+        orders = {self.order_of(value) for value in arrays if value.constant is None}
+        order = orders.pop() if len(orders) == 1 else ()
+        if order and {len(value.sides) for value in arrays} == {len(order)}:
+            back = np.argsort(order).tolist()
+            before = [value if value.sides == () else self.transpose(value, back)
+                      for value in inputs]  # fmt: skip
+            return self.transpose(self.elementwise(kind, before, **attributes), order)
+        names = [self.name(value) for value in inputs]
+        return self.node(kind, names, broadcast_sides(inputs), **attributes)
+
+    def images(self, shape: Sequence[int]) -> Value:
+        """Return the graph's input "images" (batch, height, width, channels).
+
+        Grey images are stored with the channel first: ONNX Runtime's arithmetic is 50 times slower
+        if the last axis has length 1.
+
+        Args:
+          shape: height, width and channels of an image.
+        """
+        height, width, channels = shape
+        given = Value("images", (BATCH, height, width, channels))
+        if channels > 1:
+            return given
+        return self.transpose(self.reshape(given, (BATCH, 1, height, width)), (0, 2, 3, 1))
 
     def expanded(self, value: Value, sides: Sequence[int | str], batch_of: str) -> Value:
         """Return a value repeated along its axes of length 1 to the shape of JAX's array.
@@ -146,15 +200,17 @@ class Graph:
         import onnx
         from onnx import TensorProto, helper, numpy_helper
 
-        nodes = [
-            *self.nodes,
-            helper.make_node("Identity", [self.name(output)], ["probabilities"], name="last"),
-        ]
+        last = helper.make_node("Identity", [self.name(output)], ["probabilities"], name="last")
+        nodes, used = [last], set(last.input)
+        for node in reversed(self.nodes):  # without the nodes whose output nothing uses
+            if used & set(node.output):
+                nodes.insert(0, node)
+                used |= set(node.input)
         images = helper.make_tensor_value_info("images", TensorProto.UINT8, [BATCH, *shape])
         sides = [BATCH, output.sides[1]]
         probabilities = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, sides)
         stored = [numpy_helper.from_array(np.ascontiguousarray(array), name)
-                  for name, array in self.initializers.items()]  # fmt: skip
+                  for name, array in self.initializers.items() if name in used]  # fmt: skip
         graph = helper.make_graph(nodes, "jaxlabel", [images], [probabilities], stored)
         made = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxlabel.errors import JaxlabelError
-from jaxlabel.experiment.export.onnx_graph import Graph, Value, broadcast_sides, sides_of
+from jaxlabel.experiment.export.onnx_graph import Graph, Value, sides_of
 
 END = 2**31 - 1  # the end of a slice up to the last element
 START = -(2**31)  # the end of a reversed slice down to the first element
@@ -44,59 +44,47 @@ class Call:
 def _cast(call: Call) -> Value:
     from onnx import helper
 
-    (value,) = call.inputs
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(call.parameters["new_dtype"]))
-    return call.graph.node("Cast", [call.graph.name(value)], value.sides, to=kind)
+    return call.graph.elementwise("Cast", call.inputs, to=kind)
 
 
 def _square(call: Call) -> Value:
-    name = call.graph.name(call.inputs[0])
-    return call.graph.node("Mul", [name, name], call.inputs[0].sides)
+    return call.graph.elementwise("Mul", call.inputs * 2)
 
 
 def _integer_power(call: Call) -> Value:
     if call.parameters["y"] == 2:
         return _square(call)
-    (value,) = call.inputs
     if call.parameters["y"] == 4:  # ONNX runtime's Pow is slow
-        twice = _square(call)
-        return call.graph.node("Mul", [twice.name, twice.name], value.sides)
-    power = call.graph.constant(np.array(call.parameters["y"], np.float32))
-    return call.graph.node("Pow", [call.graph.name(value), power], value.sides)
+        return call.graph.elementwise("Mul", [_square(call)] * 2)
+    power = Value("", (), np.array(call.parameters["y"], np.float32))
+    return call.graph.elementwise("Pow", [*call.inputs, power])
 
 
 def _rsqrt(call: Call) -> Value:
-    root = call.graph.node("Sqrt", [call.graph.name(call.inputs[0])], call.inputs[0].sides)
-    return call.graph.node("Reciprocal", [root.name], root.sides)
+    return call.graph.elementwise("Reciprocal", [call.graph.elementwise("Sqrt", call.inputs)])
 
 
 def _log1p(call: Call) -> Value:
-    one = call.graph.constant(np.array(1, np.float32))
-    added = call.graph.node("Add", [call.graph.name(call.inputs[0]), one], call.inputs[0].sides)
-    return call.graph.node("Log", [added.name], added.sides)
+    one = Value("", (), np.array(1, np.float32))
+    return call.graph.elementwise("Log", [call.graph.elementwise("Add", [*call.inputs, one])])
 
 
 def _not_equal(call: Call) -> Value:
-    names = [call.graph.name(value) for value in call.inputs]
-    equal = call.graph.node("Equal", names, broadcast_sides(call.inputs))
-    return call.graph.node("Not", [equal.name], equal.sides)
+    return call.graph.elementwise("Not", [call.graph.elementwise("Equal", call.inputs)])
 
 
 def _is_finite(call: Call) -> Value:
-    graph, (value,) = call.graph, call.inputs
-    tests = [graph.node(kind, [graph.name(value)], value.sides) for kind in ("IsNaN", "IsInf")]
-    either = graph.node("Or", [test.name for test in tests], value.sides)
-    return graph.node("Not", [either.name], value.sides)
+    tests = [call.graph.elementwise(kind, call.inputs) for kind in ("IsNaN", "IsInf")]
+    return call.graph.elementwise("Not", [call.graph.elementwise("Or", tests)])
 
 
 def _select(call: Call) -> Value:
     condition, if_false, if_true = call.inputs
     slope = _leaky_slope(call)
     if slope is not None:
-        name = call.graph.name(if_true)
-        return call.graph.node("LeakyRelu", [name], if_true.sides, alpha=slope)
-    names = [call.graph.name(value) for value in (condition, if_true, if_false)]
-    return call.graph.node("Where", names, broadcast_sides(call.inputs))
+        return call.graph.elementwise("LeakyRelu", [if_true], alpha=slope)
+    return call.graph.elementwise("Where", [condition, if_true, if_false])
 
 
 def _leaky_slope(call: Call) -> float | None:
@@ -118,9 +106,7 @@ def _leaky_slope(call: Call) -> float | None:
 
 def _clamp(call: Call) -> Value:
     low, value, high = call.inputs
-    graph = call.graph
-    above = graph.node("Max", [graph.name(value), graph.name(low)], broadcast_sides([value, low]))
-    return graph.node("Min", [above.name, graph.name(high)], broadcast_sides([above, high]))
+    return call.graph.elementwise("Min", [call.graph.elementwise("Max", [value, low]), high])
 
 
 def _reshape(call: Call) -> Value:

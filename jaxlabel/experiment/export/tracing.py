@@ -15,6 +15,7 @@ from jax.extend import core
 from jaxtyping import Array, Float, UInt8
 
 from jaxlabel.augment import as_float
+from jaxlabel.nets import operations
 
 # The primitives that only call another program, and the parameter that holds it.
 CALLS = {
@@ -33,7 +34,8 @@ class Program:
       shape: height, width and channels of an image.
 
     Attributes:
-      jaxpr: the program. It calls no other programs and uses no half precision.
+      jaxpr: the program. It calls no other programs and uses no half precision. Parts that other
+        formats have an operator for are one primitive each (`nets.operations`).
       argument: the shape and dtype of the images; the number of images is a symbol.
     """
 
@@ -41,16 +43,25 @@ class Program:
         self.shape, self._model = tuple(shape), model
         (batch,) = jax_export.symbolic_shape("batch")
         self.argument = jax.ShapeDtypeStruct((batch, *self.shape), jnp.uint8)
-        with plain_kernels():
-            traced = jax.make_jaxpr(_probabilities_of(model))(self.argument)
-            self.jaxpr = jax.make_jaxpr(_in_float32(traced))(self.argument)
+        self.jaxpr = self._program()
+
+    def one_by_one(self) -> Any:
+        """Return the program as `vmap` makes it of the network for a single image.
+
+        It is slower, but a network may index the images in any way.
+        """
+        return self._program(one_by_one=True)
+
+    def _program(self, one_by_one: bool = False) -> Any:
+        with plain_kernels(), operations.recording():
+            traced = _traced(self._model, self.argument, one_by_one)
+            return jax.make_jaxpr(_in_float32(traced))(self.argument)
 
     def __call__(self, images: UInt8[Array, "n h w c"]) -> Float[Array, "n classes"]:
         """Return the class probabilities of uint8 images."""
         with plain_kernels():
             argument = jax.ShapeDtypeStruct(images.shape, images.dtype)
-            traced = jax.make_jaxpr(_probabilities_of(self._model))(argument)
-            return _in_float32(traced)(images)
+            return _in_float32(_traced(self._model, argument))(images)
 
     def stablehlo(self) -> bytes:
         """Return the program as bytes in the format of `jax.export`, for CPU, CUDA and TPU.
@@ -59,8 +70,9 @@ class Program:
           ImportError: the package flatbuffers is not installed.
         """
         whole = _in_float32(self.jaxpr)
-        exported = jax_export.export(jax.jit(whole), platforms=("cpu", "cuda", "tpu"))
-        return bytes(exported(self.argument).serialize())
+        with plain_kernels():
+            exported = jax_export.export(jax.jit(whole), platforms=("cpu", "cuda", "tpu"))
+            return bytes(exported(self.argument).serialize())
 
 
 @contextlib.contextmanager
@@ -79,17 +91,24 @@ def plain_kernels() -> Iterator[None]:
         native.select(before)
 
 
-def _probabilities_of(model: Any) -> Callable[[Array], Array]:
-    """Return a function from a batch of uint8 images to the class probabilities of `model`.
+def _traced(model: Any, argument: jax.ShapeDtypeStruct, one_by_one: bool = False) -> Any:
+    """Return the program (a jaxpr) from a batch of uint8 images to the probabilities of `model`.
 
-    `vmap` applies the model to one image at a time, because a network may call `len(images)`, for
-    which JAX raises an error if the number of images is a symbol.
+    Args:
+      model: a network that is called with float32 images in [0, 1] and returns logits.
+      argument: the shape and dtype of the images.
+      one_by_one: whether `vmap` applies the network to one image at a time. This is done in any
+        case if the network cannot be traced with a symbolic number of images, for example because
+        it calls `len(images)`.
     """
 
-    def of_one(image: Array) -> Array:
-        return jax.nn.softmax(model(as_float(image[None])))[0]
+    def probabilities(images: Array) -> Array:
+        return jax.nn.softmax(model(as_float(images)))
 
-    return jax.vmap(of_one)
+    if not one_by_one:
+        with contextlib.suppress(Exception):  # whatever a network does with the number of images
+            return jax.make_jaxpr(probabilities)(argument)
+    return jax.make_jaxpr(jax.vmap(lambda image: probabilities(image[None])[0]))(argument)
 
 
 def _in_float32(program: Any) -> Callable[[Array], Array]:
@@ -115,7 +134,10 @@ def _replay(jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Any]) -> l
     for equation in jaxpr.eqns:
         inputs = [read(atom) for atom in equation.invars]
         name = equation.primitive.name
-        if name in CALLS:
+        if name == operations.NAME:  # recorded again, or computed in its parts
+            settings = dict(equation.params["settings"])
+            outputs = [equation.params["function"](*inputs, **settings)]
+        elif name in CALLS:
             inner = equation.params[CALLS[name]]
             consts = getattr(inner, "consts", ())
             outputs = _replay(getattr(inner, "jaxpr", inner), consts, inputs)

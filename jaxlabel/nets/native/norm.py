@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from jaxlabel.nets.native import reference
 from jaxlabel.nets.native.batching import with_vmap
 from jaxlabel.nets.native.selection import usable
+from jaxlabel.nets.operations import operation
 
 
 class Norm(NamedTuple):
@@ -27,6 +28,7 @@ class Norm(NamedTuple):
     negative_slope: float
 
 
+@operation
 def norm_activation(
     images: Float[Array, "n h w c"],
     scale: Float[Array, "c"],
