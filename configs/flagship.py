@@ -43,7 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "data": "tfds:fashion_mnist",
         "budget": 1000,
         "initial_labels": 5,
-        "sequential_until": 40,
+        "sequential_until": 100,
         "contrast_steps": 2400,
         "audit_share": 0.36,
     },

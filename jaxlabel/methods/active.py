@@ -125,6 +125,7 @@ def run(
     refine_cycle = refinement.make_cycle(config, 2 * config.round_steps)
     reserve = config.reserve * capacity
     pool: PoolPredictions | None = None
+    trained_on = 0  # the number of labels on which the network was last trained
     for number in itertools.count():
         # the fourth key is not used any more: without it, other labels would be bought
         ask_key, fit_key, end_key, _, audit_key, pool_key, refine_key = jax.random.split(
@@ -149,9 +150,10 @@ def run(
         last = left - reserve < 1 or len(labelled.indices) == bought
         next_total = rounds.num_labels_after_round(config, total)
         audit_budget = left if last else min(left, next_total - total)
-        if not last and context.asks_sequentially(total):
+        if not last and context.asks_sequentially(total, trained_on):
             log.progress("sequential_batch", total, config.sequential_until)
             continue
+        trained_on = total
         if not last:
             state = rounds.train_network(
                 context, state, labelled, f"round_{number}", short, fit_key
@@ -170,13 +172,17 @@ def run(
             if not rule.should_audit(pool, labelled, audit_budget) or should_continue(
                 context, rule, number
             ):
+                if context.asks_sequentially(total):
+                    state, context = rounds.learn_regions(
+                        context, state, labelled, f"learned_{number}", refine_cycle, refine_key
+                    )
                 continue
         state = rounds.train_network(context, state, labelled, f"end_{number}", long, end_key)
         pool = None
         if refinement.should_refine(config, len(labelled.indices)):
             state = refinement.refine(
                 refine_cycle, state, rounds.training_data(context, labelled, None), spaces.base,
-                labelled, refine_key, log, f"refined_{number}",
+                labelled, refine_key, log, f"refined_{number}", config.refinements,
             )  # fmt: skip
         model = setup.average_mirrored(config, state.teacher)
         probabilities = predict_probabilities(model, images)

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, UInt8
@@ -11,7 +12,7 @@ from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import PoolPredictions, predict_pool
 from jaxlabel.query import Labelled, needs_model
-from jaxlabel.semisupervised import cycles, sequential_queries, setup
+from jaxlabel.semisupervised import cycles, refinement, sequential_queries, setup
 from jaxlabel.semisupervised.propagation import Propagated
 from jaxlabel.semisupervised.training import State
 
@@ -44,12 +45,21 @@ class Context(NamedTuple):
     capacity: int
     log: Log
 
-    def asks_sequentially(self, labels: int) -> bool:
+    def asks_sequentially(self, labels: int, trained_on: int | None = None) -> bool:
         """Return True if the next labels after the first `labels` labels are bought one by one.
 
-        Such sequential queries come before the training of the first network.
+        Args:
+          labels: the number of labels bought so far.
+          trained_on: the number of labels on which the network was last trained, 0 if it is
+            untrained. If given, the answer is False if the network must be trained before the next
+            label is chosen: for the first time with 40 labels, and then in every round.
         """
-        return self.regions is not None and self.config.asks_sequentially(labels)
+        if self.regions is None or not self.config.asks_sequentially(labels):
+            return False
+        if trained_on is None:
+            return True
+        first = sequential_queries.FIRST_TRAINING
+        return labels < (round(self.config.growth * trained_on) if trained_on else first)
 
 
 def num_labels_after_round(config: Any, labels: int) -> int:
@@ -129,6 +139,35 @@ def buy(
 
     wanted = query.chosen(context.log, number, count, len(context.images), labelled, choose)
     return query.buy(context.oracle, labelled, wanted, number)
+
+
+def learn_regions(
+    context: Context, state: State, labelled: Labelled, name: str, cycle: cycles.Cycle,
+    key: Key[Array, ""],
+) -> tuple[State, Context]:  # fmt: skip
+    """Refine the network once, and choose the next sequential queries by what it has learned.
+
+    Returns:
+      The state of the refined network, and the context with a neighbour graph and regions of the
+      network's features, joined with the features before any label.
+
+    Args:
+      context: the inputs of the run; its graph and regions are replaced.
+      state: the state of the network after the training of this round.
+      labelled: the labels bought so far.
+      name: the first part of the checkpoints' names.
+      cycle: the training cycle of a refinement.
+      key: the random key of the refinement and of the regions.
+    """
+    train_key, region_key = jax.random.split(key)
+    config, base = context.config, context.spaces.base
+    data = training_data(context, labelled, None)
+    state = refinement.refine(cycle, state, data, base, labelled, train_key, context.log, name, 1)
+    space = refinement.learned_space(config, state, context.images, base)
+    spaces = context.spaces._replace(query=space, graph=setup.make_graph(space, context.log))
+    count = max(sequential_queries.REGIONS, 2 * len(labelled.indices))
+    regions = sequential_queries.find_regions(spaces, region_key, count)
+    return state, context._replace(spaces=spaces, regions=regions)
 
 
 def train_network(

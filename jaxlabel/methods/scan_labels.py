@@ -13,7 +13,6 @@ in a cluster contradict each other, the propagated labels decide, so that no bou
 cluster.
 """
 
-import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -37,14 +36,6 @@ GROWTH = 0.1
 # The share of the SCAN network's features in the squared length of the first graph's features; the
 # rest are the encoder's features before the clustering (experiments/scan.md).
 SHARE = 0.5
-
-
-@dataclasses.dataclass
-class Settings(sequential_queries.Settings, refinement.Settings):
-    """The settings of semi-supervised training that the SCAN recipe passes to shared functions.
-
-    `training_settings` computes them from the settings of SCAN.
-    """
 
 
 class Trained(NamedTuple):
@@ -100,7 +91,7 @@ def learn_from_labels(
     state = cycles.train_cycle(cycle, state, data, train_key, log, "labels")
     state = refinement.refine(
         cycle, state, data, mined.features, labelled, refine_key, log, "refined",
-        config.graph_neighbours,
+        config.refinements, config.graph_neighbours,
     )  # fmt: skip
     classifier = setup.average_mirrored(settings, state.teacher)
     labels = predict_probabilities(classifier, images).argmax(axis=1).astype(np.int32)
@@ -108,7 +99,7 @@ def learn_from_labels(
     return Trained(classifier, labelled, labels)
 
 
-def training_settings(config: Any) -> Settings:
+def training_settings(config: Any) -> sequential_queries.Settings:
     """Return the settings of semi-supervised training that follow from the settings of SCAN.
 
     If `config.prior` is empty, all classes are assumed to be equally frequent. If it has other
@@ -117,9 +108,9 @@ def training_settings(config: Any) -> Settings:
     Args:
       config: the settings of SCAN (`scan.Config`).
     """
-    return Settings(
+    return sequential_queries.Settings(
         kind=config.kind, objective="graph", learning_rate=config.self_rate,
-        refinements=config.refinements, alignment="labelled" if config.prior else "uniform",
+        alignment="labelled" if config.prior else "uniform",
     )  # fmt: skip
 
 
@@ -165,7 +156,7 @@ def average_over_neighbours(
 
 
 def buy_labels(
-    settings: Settings, graph: cluster.Graph, points: Float[np.ndarray, "n d"],
+    settings: sequential_queries.Settings, graph: cluster.Graph, points: Float[np.ndarray, "n d"],
     clusters: Int[np.ndarray, "n"], oracle: Oracle, key: Key[Array, ""], log: Log,
 ) -> Labelled:  # fmt: skip
     """Spend the budget on labels of clustered images, and return the labels bought.

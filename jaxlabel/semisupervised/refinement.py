@@ -76,11 +76,12 @@ def make_cycle(config: Any, steps: int) -> cycles.Cycle:
 
 def refine(
     cycle: cycles.Cycle, state: State, data: Data, base: Float[np.ndarray, "n d"] | None,
-    labelled: Labelled, key: Key[Array, ""], log: Log, name: str, num_neighbours: int = NEIGHBOURS,
+    labelled: Labelled, key: Key[Array, ""], log: Log, name: str, times: int,
+    num_neighbours: int = NEIGHBOURS,
 ) -> State:  # fmt: skip
     """Refine the trained network and return its new state.
 
-    This repeats three steps, as often as the setting `refinements` says: build a neighbour graph of
+    This repeats three steps, `times` times: build a neighbour graph of
     the network's current features, propagate the labels over it, and train the network on the
     propagated labels.
 
@@ -92,10 +93,11 @@ def refine(
       base: features that are joined to the network's features to build the graph, or None.
       labelled: the labels bought so far.
       name: the first part of the checkpoints' names.
+      times: the number of refinements.
       num_neighbours: the number of neighbours of each image in the graph.
     """
     config, images, num_classes = cycle.settings, np.asarray(data.images), len(data.prior)
-    for number, each in enumerate(jax.random.split(key, config.refinements)):
+    for number, each in enumerate(jax.random.split(key, times)):
         space = learned_space(config, state, images, base)
         log.progress("neighbours", 0, 1)
         found = cluster.nearest_neighbours(space, min(num_neighbours, len(images) - 1))

@@ -24,7 +24,8 @@ from jaxlabel.semisupervised.propagation import propagate
 from jaxlabel.semisupervised.settings import FEW, WITH_GRAPH_TARGETS
 from jaxlabel.semisupervised.setup import ModelSettings, Spaces, class_prior
 
-REGIONS = 40  # number of k-means clusters that the images are divided into
+REGIONS = 40  # least number of k-means clusters that the images are divided into
+FIRST_TRAINING = 40  # labels with which the first network is trained between sequential queries
 
 
 @dataclasses.dataclass

@@ -50,8 +50,9 @@ def trained():
 def refine(config, state, seen, steps):
     cycle = refinement.make_cycle(config, steps)
     return refinement.refine(
-        cycle, state, seen, None, LABELLED, jax.random.key(3), NullLog(), "refined"
-    )
+        cycle, state, seen, None, LABELLED, jax.random.key(3), NullLog(), "refined",
+        config.refinements,
+    )  # fmt: skip
 
 
 def right(config, state):
