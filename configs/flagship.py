@@ -11,7 +11,7 @@ network's mean confidence reaches the target, and nothing is certified. Without
 
 With 1,000 labels, the cpu preset takes ten minutes on one core with
 `--config.cpu_kernels=bfloat16`, where the processor has such instructions; experiments/flagship.md
-has the accuracies. On Fashion-MNIST, labels 6 to 40 are queried one at a time, each where label
+has the accuracies. On Fashion-MNIST, labels 6 to 100 are queried one at a time, each where label
 propagation is most uncertain; if a person labels, `--config.sequential_batch=5` queries five at a
 time. With up to 40 labels, the network is trained on propagated labels alone, and with up to 15
 labels the first queries lie in the densest regions; with so few labels of Fashion-MNIST,
@@ -31,7 +31,8 @@ from jaxlabel.methods.active import Config
 LEARNED: dict[str, Any] = {"contrast_steps": 1200, "refinements": 5}
 VARIANTS: dict[str, dict[str, Any]] = {
     "digits": {"data": "digits", "budget": 60, "initial_labels": 20},
-    "mnist": {
+    "mnist": LEARNED
+    | {
         "data": "tfds:mnist",
         "budget": 20,
         "initial_labels": 10,

@@ -1,7 +1,8 @@
 """The flagship recipe: buy labels in rounds until a target accuracy is reached and certified.
 
 1. The first labels are spread over the feature space. Then, if `sequential_until` says so, labels
-   are bought one after another where label propagation over the neighbour graph is uncertain.
+   are bought one after another where label propagation over the neighbour graph is uncertain; with
+   more than 40 labels, over a graph of the features that the network has learned so far.
 2. A network is trained on the labelled set and on all unlabelled images (FreeMatch or a related
    objective).
 3. Each further round buys labels where the network is uncertain, spread over its features, and

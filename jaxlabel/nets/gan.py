@@ -297,5 +297,5 @@ def cheap_normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "*
     mixed = mixed ^ (mixed >> 16)
     pairs = (mixed & 0x00FF00FF) + ((mixed >> 8) & 0x00FF00FF)
     total = ((pairs & 0xFFFF) + (pairs >> 16)).astype(jnp.int32)
-    # The sum of four uniform bytes has mean 510 and variance 4 (256^2 - 1) / 12.
+    # the sum of four uniform bytes has mean 510 and variance 4 (256^2 - 1) / 12
     return (total - 510).astype(jnp.float32) / math.sqrt((2.0**16 - 1) / 3)

@@ -5,8 +5,10 @@ other classes are missed. Here the labels are bought one after another instead: 
 propagated over the neighbour graph, and the next query is the medoid of the region of the graph
 with the largest total uncertainty. While there are fewer labels than classes, images that labels
 hardly reach are uncertain, as they may belong to a new class. Later, images between two classes
-count as uncertain to the same degree. No network is trained for this. Figures:
-experiments/semisup.md, "One question after the other".
+count as uncertain to the same degree. With fewer than `FIRST_TRAINING` labels no network is trained
+for this; later the graph is one of the features that the network has learned from the labels so
+far (methods/rounds.py, `learn_regions`). Figures: experiments/semisup.md, "One question after the
+other", and experiments/flagship.md, "Sequential queries on the graph of learned features".
 """
 
 import dataclasses
@@ -38,16 +40,14 @@ class Settings(ModelSettings):
 
     sequential_until: int = setting(
         0, "after the initial labels and up to this number of labels, buy each label where label "
-        "propagation over the graph is most uncertain, before a network is trained; 0: never",
-        low=0,
+        "propagation over the graph is most uncertain; 0: never", low=0,
     )  # fmt: skip
     sequential_batch: int = setting(1, "number of sequential queries asked at a time", low=1)
 
     def asks_sequentially(self, num_labels: int) -> bool:
         """Return True if the query after the first `num_labels` labels is a sequential query.
 
-        A sequential query buys one label, or a few, where label propagation is most uncertain. All
-        sequential queries come before the first training of a network.
+        A sequential query buys one label, or a few, where label propagation is most uncertain.
         """
         return 0 < num_labels < self.sequential_until
 

@@ -154,6 +154,27 @@ def test_a_run_buys_initial_labels_then_sequential_ones_then_trains(tmp_path, ca
     assert few["labels_spent"] == 6 and few["stopped_by"] == "budget"
 
 
+def test_between_sequential_queries_the_network_learns_the_space_they_are_chosen_in(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sequential_queries, "FIRST_TRAINING", 6)
+    config = active.Config(
+        data="digits", network="dense", width=8, batch_size=16, mu=2, map="none", round_steps=2,
+        steps=2, initial_labels=4, sequential_until=12, sequential_batch=2, growth=1.5, budget=18,
+    )  # fmt: skip
+    result = experiment.run(config, tmp_path)
+    store = LabelStore(f"sqlite:///{tmp_path}/labels.db")
+    bought = store.ledger(store.accounts()[0].name)
+    assert np.bincount([row.round for row in bought]).tolist() == [4, 2, 2, 2, 2, 6]
+    trained = sorted(path.name for path in (tmp_path / "checkpoints").glob("[rl]*_*"))
+    assert trained == ["learned_1_0", "learned_3_0", "round_1", "round_3", "round_4"]
+    (tmp_path / "result.json").unlink()  # begun again from its checkpoints, the run ends the same
+    again = experiment.run(config, tmp_path)
+    assert again["test_accuracy"] == result["test_accuracy"]
+    assert [row.item for row in store.ledger(store.accounts()[0].name)] == [r.item for r in bought]
+    store.close()
+
+
 @pytest.mark.parametrize("changes", [{"objective": "vat"}, {"sequential_until": 151}])
 def test_sequential_queries_need_propagated_labels(changes):
     with pytest.raises(UsageError, match=r"sequential_until=1.* propagates none: take .* 150 with"):
