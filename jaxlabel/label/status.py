@@ -72,8 +72,10 @@ def accuracy(records: Records) -> dict[str, Any] | None:
 
     The key "kind" is "certified" if the run has certified an accuracy, "audited" after an audit (an
     estimate from labels of randomly drawn pictures), and otherwise "guess". A guess ends at the
-    model's mean confidence c (the mean of the largest class probability of each picture) and begins
-    at 1 - OVERCONFIDENCE (1 - c). The key "of" says which pictures are meant.
+    mean confidence c of the last round's model (the mean of the largest class probability of each
+    picture) and begins at 1 - OVERCONFIDENCE (1 - c). The confidence of the finished model is not
+    used: it is trained for longer, and with 100 labels of 2,500 pictures it was 99% sure and right
+    for 87%, where the last round's guess was 85 to 90%. The key "of" says which pictures are meant.
     """
     result, lines = records.result(), records.metrics()
     if result and result.get("certified"):
@@ -86,9 +88,9 @@ def accuracy(records: Records) -> dict[str, Any] | None:
         return {"kind": "audited", "low": audits[-1]["low"], "high": audits[-1]["high"],
                 "of": "pictures that nobody labelled"}  # fmt: skip
     rounds = [line for line in lines if line["phase"] == "rounds"]
-    belief = (result or {}).get("confidence", rounds[-1]["belief"] if rounds else None)
-    if belief is None:
+    if not rounds:
         return None
+    belief = rounds[-1]["belief"]
     return {"kind": "guess", "low": max(0.0, 1 - OVERCONFIDENCE * (1 - belief)), "high": belief,
             "of": "all pictures"}  # fmt: skip
 
@@ -96,14 +98,11 @@ def accuracy(records: Records) -> dict[str, Any] | None:
 def curve(records: Records) -> list[list[float]]:
     """Return a pair for each finished round: [labels bought so far, the model's confidence].
 
-    The confidence is the mean of the largest class probability of each picture.
+    The confidence is the mean of the largest class probability of each picture. The finished
+    model's is left out (see `accuracy`).
     """
     rounds = [line for line in records.metrics() if line["phase"] == "rounds"]
-    points = [[line["labels_spent"], line["belief"]] for line in rounds]
-    result = records.result()
-    if result and result.get("confidence") is not None:
-        points.append([result["labels_spent"], result["confidence"]])
-    return points
+    return [[line["labels_spent"], line["belief"]] for line in rounds]
 
 
 def confusion(pool: Pool | None, names: tuple[str, ...]) -> dict[str, Any] | None:
