@@ -176,7 +176,7 @@ def _withdraw(connection: sa.Connection, label_set: str, taken: Vote, rule: Rule
     key = locked_label_set_id(connection, label_set)
     here = [
         votes.c.label_set_id == key, votes.c.item == taken.item, votes.c.person == taken.person,
-        votes.c.class_name == taken.class_name, votes.c.voted_time == taken.voted_time,
+        votes.c.voted_time == taken.voted_time,
     ]  # fmt: skip
     if not connection.scalar(sa.select(sa.exists().where(*here))):
         return

@@ -24,7 +24,7 @@ def light_views(monkeypatch):
 
 
 def config(**changes):
-    sizes = {"network": "dense", "width": 8, "steps": 30, "batch_size": 16, "components": 16}
+    sizes = {"network": "dense", "width": 8, "steps": 30, "batch_size": 16}
     return semisup.Config(kind="digits", **sizes | changes)
 
 
