@@ -3,9 +3,9 @@
     jaxlabel train --config=configs/flagship.py:fashion_mnist --config.data=idx:DIR \
         --config.target=0.9 --config.budget=3000 --workdir=runs/flagship
 
-With seed 11 and three networks, of an earlier version, this took 69 minutes on one CPU core,
-without the CPU kernels of today, and 2,746 labels, 826 of them for the certificate, which holds
-with 95% confidence (`--config.confidence`). With `--config.confidence=0` the run stops when the
+An earlier version, with three networks and without today's CPU kernels, took 69 minutes on one CPU
+core with seed 11. It bought 2,746 labels, 826 of them for the certificate, which holds with 95%
+confidence (`--config.confidence`). With `--config.confidence=0` the run stops when the
 network's mean confidence reaches the target, and nothing is certified. Without
 `--config.target` the whole budget is spent on training.
 

@@ -2,11 +2,11 @@
 
     python scripts/simulate_person.py --idx=DIR --count=2500 --budget=100 [-- --config.seed=500]
 
-Writes `count` random training images of an IDX folder as PNG files to a temporary folder, starts
-`jaxlabel label` on them, and answers each question over HTTP with the true class until the run has
-ended. Arguments after `--` go to `jaxlabel label`. Prints the state of the run whenever the person
-has to wait, and at the end, as JSON: the seconds from the start of the process to the end of the
-run, the labels that were paid for, and the share of all pictures whose class is right (the class of
+The script writes `count` random training images of an IDX folder as PNG files to a temporary
+folder, starts `jaxlabel label` on them, and answers each question over HTTP with the true class
+until the run has ended. Arguments after `--` go to `jaxlabel label`. It prints each new state of
+the run and, at the end, as JSON: the seconds from the start of the process to the end of the run,
+the number of labels bought, and the share of all pictures whose class is right (the class of
 a labelled picture is its label). The person answers at once, so the seconds are those of the
 machine.
 """
@@ -95,7 +95,7 @@ def label_all(url: str, token: str, began: float) -> dict[str, Any]:
                 client.post("/api/answer", json=answer).raise_for_status()
                 continue
             trainer = status["trainer"]
-            if (now := f"{trainer['phase']}, {status['money']['spent']:g} labels paid") != said:
+            if (now := f"{trainer['phase']}, {status['money']['spent']:g} labels bought") != said:
                 print(f"{time.perf_counter() - began:5.0f} s: {now}", flush=True)
                 said = now
             if trainer["name"] in ("done", "failed"):

@@ -57,8 +57,9 @@ COMMANDS = (
                  "DIR"),
             *SHARED_FLAGS[1:],
             Flag("coordinator", "for a run by several processes, such as one per machine: the "
-                 "address of process 0, with a free port there, and the two flags below; auto: as "
-                 "Slurm, Open MPI, Kubernetes or a TPU pod say", "HOST:PORT", ""),
+                 "address of process 0, with a free port there, together with the next two flags; "
+                 "auto takes all three values from Slurm, Open MPI, Kubernetes or a TPU pod",
+                 "HOST:PORT", ""),
             Flag("num_processes", "the number of processes", "N", 0),
             Flag("process_id", "the number of this process, from 0", "I", 0),
         ),

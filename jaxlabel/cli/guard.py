@@ -35,7 +35,8 @@ def is_needed(words: Sequence[str]) -> bool:
 def run(words: Sequence[str]) -> int:
     """Execute a command in a child process, and return its exit code.
 
-    If the child is ended by a signal, as JAX does, one line says so, and the exit code is 1.
+    If a signal ends the child, as when JAX aborts it, a one-line message says so, and the exit code
+    is 1.
 
     Args:
       words: the command-line arguments after the program's name.

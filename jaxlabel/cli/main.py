@@ -66,8 +66,8 @@ def run(words: list[str]) -> int:
                 return _print_error(lost, 1)
             raise
         return _print_error(
-            "out of the device's memory: a training takes smaller batches (--config.batch_size, "
-            "pretext_batch), fewer networks at once (pretext_seeds) or another preset, in "
+            "the device's memory is full: set smaller batches (--config.batch_size, "
+            "pretext_batch), fewer networks at once (pretext_seeds) or another preset, and take "
             "another --workdir; --config.store=URL keeps the labels "
             f"({str(error).splitlines()[0]})",
             1,

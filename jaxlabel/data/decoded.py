@@ -54,7 +54,7 @@ def decoded(
 def decoded_archive(
     files: Sequence[Path], spec: str, options: Options, read: Callable[[], Source]
 ) -> Source:
-    """Return what `read` returns, from an earlier call's entries on disk if no file has changed.
+    """Return the images of archives: from the cache on disk if no file has changed, else by `read`.
 
     Args:
       files: the archives that `read` reads; if there are none, nothing is kept.

@@ -32,7 +32,7 @@ def start(settings: config.RunConfig, coordinator: str, num_processes: int, numb
       UsageError: the run has settings with which several processes cannot compute it.
     """
     if settings.outside_features:
-        raise UsageError("features from outside are for one process: leave out --coordinator")
+        raise UsageError("config.features works with one process only: leave out --coordinator")
     os.environ.pop(cache.VARIABLE, None)  # what one process reads there, another might not find
     hosts.start(coordinator, num_processes, number)
 

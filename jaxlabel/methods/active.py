@@ -1,8 +1,8 @@
 """The flagship recipe: buy labels in rounds until a target accuracy is reached and certified.
 
-1. The first labels are spread over the feature space. Then, if `sequential_until` says so, labels
-   are bought one after another where label propagation over the neighbour graph is uncertain; with
-   more than 40 labels, over a graph of the features that the network has learned so far.
+1. The first labels are spread over the feature space. The next ones, up to `sequential_until`, are
+   bought one after another where label propagation over the neighbour graph is uncertain; from 40
+   labels on, the graph is one of the features that the network has learned so far.
 2. A network is trained on the labelled set and on all unlabelled images (FreeMatch or a related
    objective).
 3. Each further round buys labels where the network is uncertain, spread over its features, and
@@ -195,7 +195,7 @@ def run(
             reserve = config.reserve * query.num_affordable(oracle, len(images), labelled.indices)
         elif rule.target_reached_by_confidence(probabilities):
             return make_predictor(
-                context, model, probabilities, labelled, rule, "target (its own belief)"
+                context, model, probabilities, labelled, rule, "target (by the mean confidence)"
             )
         elif last and reserve and left >= 1:
             reserve = 0.0  # no audit is possible any more, so its share of the budget trains
@@ -214,7 +214,7 @@ def should_continue(context: Context, rule: StoppingRule, number: int) -> bool:
     changed its network.
 
     Args:
-      context: the inputs of the run that do not change from round to round.
+      context: the inputs of the run.
       rule: the stopping rule, which knows the audits of the run.
       number: the number of the round.
     """
@@ -249,7 +249,7 @@ def make_predictor(
     prediction.
 
     Args:
-      context: the inputs of the run that do not change from round to round.
+      context: the inputs of the run.
       model: the trained classifier.
       probabilities: the model's class probabilities for all training images.
       labelled: the labels bought so far.

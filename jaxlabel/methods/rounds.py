@@ -22,15 +22,17 @@ POOL = 20_000
 
 
 class Context(NamedTuple):
-    """The inputs of an active-learning run that do not change from round to round.
+    """The inputs of an active-learning run.
+
+    Only `spaces` and `regions` change, when sequential queries use learned features.
 
     Attributes:
       config: the settings of the run, an `active.Config`.
       first_query: the query strategy of the first labels.
       images: all training images.
       spaces: the features that query strategies and label propagation use.
-      regions: a division of the images into regions, for sequential queries (labels bought one at a
-        time before the first training, each in an uncertain region). None if the run has none.
+      regions: a division of the images into regions, for sequential queries (labels bought one or
+        a few at a time, each in an uncertain region). None if the run has none.
       oracle: the object that sells labels and keeps the budget.
       capacity: the number of labels that the whole budget is expected to buy.
       log: the log for metrics, messages and checkpoints.
@@ -78,7 +80,7 @@ def pool_predictions(
     images. It is large enough to choose the labels of the next round from it.
 
     Args:
-      context: the inputs of the run that do not change from round to round.
+      context: the inputs of the run.
       state: the training state of the network that makes the predictions.
       labelled: the labels bought so far.
       key: the random key of the sample.
@@ -104,7 +106,7 @@ def buy(
     bought also count towards the planned number of labels of the round.
 
     Args:
-      context: the inputs of the run that do not change from round to round.
+      context: the inputs of the run.
       pool: the network's predictions, which uncertainty strategies use; None before the first
         training.
       labelled: the labels bought so far.
@@ -145,7 +147,7 @@ def learn_regions(
     context: Context, state: State, labelled: Labelled, name: str, cycle: cycles.Cycle,
     key: Key[Array, ""],
 ) -> tuple[State, Context]:  # fmt: skip
-    """Refine the network once, and choose the next sequential queries by what it has learned.
+    """Refine the network once, and build graph and regions for queries from its features.
 
     Returns:
       The state of the refined network, and the context with a neighbour graph and regions of the
@@ -181,7 +183,7 @@ def train_network(
     """Train the network for one learning-rate cycle on the labelled set; return its new state.
 
     Args:
-      context: the inputs of the run that do not change from round to round.
+      context: the inputs of the run.
       state: the state of the network before this training.
       labelled: the labels bought so far.
       name: the name under which metrics and checkpoints are logged.
@@ -200,7 +202,7 @@ def training_data(
     """Return the training data: all images, the labelled set, and targets from label propagation.
 
     Args:
-      context: the inputs of the run that do not change from round to round.
+      context: the inputs of the run.
       labelled: the labels bought so far.
       propagated: the labels propagated over the neighbour graph; None for training without them.
     """

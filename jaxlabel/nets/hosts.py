@@ -4,7 +4,7 @@ Process 0 is the leader: it alone uses the label store and the run's directory. 
 execute the same recipe on the same images, and each computes a part of every batch. Whatever a
 recipe learns from outside, the leader finds out and sends to the others (`from_leader`). Messages
 go through JAX's coordination service, a server in process 0, so that a process may wait for hours.
-If a process is killed, JAX ends the others within 30 seconds; see `jaxlabel.cli.guard`.
+If a process is killed, JAX ends the others after about 30 seconds; see `jaxlabel.cli.guard`.
 """
 
 import contextlib
@@ -120,7 +120,7 @@ def from_leader(compute: Callable[[], Sequence[Any]]) -> list[np.ndarray]:
 
 
 def fail(error: Exception) -> None:
-    """Tell the other processes the error with which the leader ends, as far as they wait for it."""
+    """Send the leader's error to the other processes that wait for its next message."""
     if _num_processes > 1:
         _send(**{FAILED: np.array(str(error) or type(error).__name__)})
         _leave_together()

@@ -1,4 +1,4 @@
-"""Let an export see a part of a network, such as a group normalisation, as one JAX primitive.
+"""Mark parts of a network, such as group normalisation, that an export makes one operator each.
 
 Other programs have an operator for such a part, which is much faster than the single additions and
 products of which JAX's program consists.

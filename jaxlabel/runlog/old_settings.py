@@ -19,12 +19,11 @@ RENAMED = {
 
 
 class Removed(NamedTuple):
-    """What holds today in place of a setting that was removed.
+    """A setting that was removed, and the rule that replaced it.
 
     Attributes:
       reason: what the recipe does today, to complete the sentence "config.NAME was removed: ...".
-      same: the old values with which a run did what every run does today; empty if the old value
-        does not matter.
+      same: the old values that agree with the rule; empty if the old value does not matter.
     """
 
     reason: str
@@ -40,7 +39,7 @@ REMOVED = {
     "ramp": Removed("the weight of the unlabelled loss grows over a tenth of the steps", (0.1,)),
     "temperature": Removed("mixmatch sharpens with the temperature 0.5", (0.5,)),
     "radius": Removed("the length of VAT's perturbation is 2", (2.0,)),
-    "threshold": Removed("the confidence of a pseudo-label is 0.95", (0.95,)),
+    "threshold": Removed("a prediction is a pseudo-label if its confidence is above 0.95", (0.95,)),
     "propagation": Removed("labels are propagated by Poisson learning", ("poisson",)),
     "neighbours": Removed("the graph has 10 neighbours of each image", (10,)),
     "components": Removed("there are 64 principal components", (64,)),

@@ -60,10 +60,10 @@ class Settings(ModelSettings):
         super().check()
         if self.sequential_until and not self.uses_graph_targets(self.sequential_until):
             raise UsageError(
-                f"config.sequential_until={self.sequential_until} asks where label propagation "
-                f"over the graph is uncertain, but with so many labels the objective "
-                f"{self.objective} propagates none: take config.sequential_until=0, or at most "
-                f"{FEW} with the objective graph or {', '.join(WITH_GRAPH_TARGETS)}"
+                f"config.sequential_until={self.sequential_until} needs label propagation, which "
+                f"the objective {self.objective} does not use with so many labels: set "
+                f"config.sequential_until=0, or at most {FEW} with the objective graph or "
+                f"{', '.join(WITH_GRAPH_TARGETS)}"
             )
 
 

@@ -177,7 +177,9 @@ def test_between_sequential_queries_the_network_learns_the_space_they_are_chosen
 
 @pytest.mark.parametrize("changes", [{"objective": "vat"}, {"sequential_until": 151}])
 def test_sequential_queries_need_propagated_labels(changes):
-    with pytest.raises(UsageError, match=r"sequential_until=1.* propagates none: take .* 150 with"):
+    with pytest.raises(
+        UsageError, match=r"sequential_until=1.* does not use with so many labels: set .* 150 "
+    ):
         active.Config(**{"sequential_until": 10} | changes).check()
     active.Config(sequential_until=150).check()
     active.Config(sequential_until=151, objective="graph").check()
