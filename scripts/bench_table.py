@@ -41,7 +41,7 @@ def seconds(table: LabelTable, ids: list[str], batch: int) -> str:
 
         def answer(items: list[str]) -> None:
             found = read_labels(table, items)
-            store_labels(store, "shop", list(found), list(found.values()), durable=False)
+            store_labels(store, "shop", list(found), list(found.values()))
 
         oracle = Oracle(store, "run", ids, num_classes=10, answer_missing=answer)
         start, work = time.perf_counter(), time.process_time()

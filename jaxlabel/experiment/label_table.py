@@ -115,11 +115,8 @@ def _answer(
     found = read_labels(table, [id_of[item] for item in items])
     known = [item for item in items if id_of[item] in found]
     missing = [item for item in items if id_of[item] not in found]
-    was_known = bool(missing) and np.isinf(store.costs(dataset.name, items)).any()
-    names = [found[id_of[item]] for item in known]
-    # The purchase that follows brings them to the disk. If it is not reached, the table is read
-    # again.
-    is_new, _ = store_labels(store, dataset.name, known, names, durable=False)
+    was_known = np.isinf(store.costs(dataset.name, items)).any()
+    is_new, _ = store_labels(store, dataset.name, known, [found[id_of[item]] for item in known])
     if missing:
         lacks = (f"{table.place} has no label for {len(missing)} of {len(items)} pictures, such as "
                  f"{table.key.key} = {id_of[missing[0]]!r}")  # fmt: skip
@@ -128,5 +125,5 @@ def _answer(
         vote(store, dataset.name, missing, PERSON, NOT_SURE)
         raise RunAgain(f"{lacks}; they are not charged and left out")
     if is_new:
-        count = len(store.classes(dataset.name))
-        raise RunAgain(f"{count} {'classes are' if count > 1 else 'class is'} known now")
+        names = store.classes(dataset.name)
+        raise RunAgain(f"{len(names)} {'classes are' if len(names) > 1 else 'class is'} known now")

@@ -149,8 +149,7 @@ def run(
         labelled = rounds.buy(context, pool, labelled, total - bought, number, ask_key)
         left = query.num_affordable(oracle, len(images), labelled.indices)
         last = left - reserve < 1 or len(labelled.indices) == bought
-        next_total = rounds.num_labels_after_round(config, total)
-        audit_budget = left if last else min(left, next_total - total)
+        audit_budget = left if last else min(left, rounds.grown(config, total) - total)
         if not last and context.asks_sequentially(total, trained_on):
             log.progress("sequential_batch", total, config.sequential_until)
             continue
@@ -159,21 +158,15 @@ def run(
             state = rounds.train_network(
                 context, state, labelled, f"round_{number}", short, fit_key
             )
-            pool = rounds.pool_predictions(context, state, labelled, pool_key)
-            log.arrays("pool", rows=pool.rows, probabilities=pool.predictions.probabilities)
-            log.arrays("pool_map", rows=pool.rows, points=pool.map_points())
-            log.scalars(
-                "rounds",
-                number,
-                {
-                    "labels_spent": len(labelled.indices),
-                    "belief": 1 - mean_uncertainty(pool.predictions.probabilities),
-                },
-            )
-            if not rule.should_audit(pool, labelled, audit_budget) or should_continue(
-                context, rule, number
-            ):
-                if context.asks_sequentially(total):
+            sequential = context.asks_sequentially(total)
+            # a resumed run needs no predictions for sequential queries that were chosen before
+            pool = None
+            if not (sequential and has_continued(context, rule, number)):
+                pool = rounds.pool_predictions(context, state, labelled, pool_key)
+                log_pool(log, pool, number, len(labelled.indices))
+            may_end = pool is not None and rule.should_audit(pool, labelled, audit_budget)
+            if not may_end or should_continue(context, rule, number):
+                if sequential:
                     state, context = rounds.learn_regions(
                         context, state, labelled, f"learned_{number}", refine_cycle, refine_key
                     )
@@ -201,7 +194,21 @@ def run(
             reserve = 0.0  # no audit is possible any more, so its share of the budget trains
         elif last:
             return make_predictor(context, model, probabilities, labelled, rule, "budget")
+        if context.asks_sequentially(len(labelled.indices)):
+            state, context = rounds.learn_regions(
+                context, state, labelled, f"relearned_{number}", refine_cycle,
+                jax.random.fold_in(refine_key, 1),
+            )  # fmt: skip
     raise AssertionError("the loop over rounds ended: it should return when the labels run out")
+
+
+def log_pool(log: Log, pool: PoolPredictions, number: int, num_labels: int) -> None:
+    """Log the predictions of a round, a map of their features, and the mean confidence."""
+    probabilities = pool.predictions.probabilities
+    log.arrays("pool", rows=pool.rows, probabilities=probabilities)
+    log.arrays("pool_map", rows=pool.rows, points=pool.map_points())
+    belief = 1 - mean_uncertainty(probabilities)
+    log.scalars("rounds", number, {"labels_spent": num_labels, "belief": belief})
 
 
 def should_continue(context: Context, rule: StoppingRule, number: int) -> bool:
@@ -218,8 +225,17 @@ def should_continue(context: Context, rule: StoppingRule, number: int) -> bool:
       rule: the stopping rule, which knows the audits of the run.
       number: the number of the round.
     """
-    if context.oracle.num_classes < 2:
-        return True
+    return context.oracle.num_classes < 2 or has_continued(context, rule, number)
+
+
+def has_continued(context: Context, rule: StoppingRule, number: int) -> bool:
+    """Return True if an interrupted run had begun the round after round `number` without an audit.
+
+    Args:
+      context: the inputs of the run.
+      rule: the stopping rule, which knows the audits of the run.
+      number: the number of the round.
+    """
     went_on = len(query.restored_choice(context.log, number + 1, len(context.images))) > 0
     if not went_on or rule.audit_started(number):
         return False

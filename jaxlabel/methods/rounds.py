@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key, UInt8
+from jaxtyping import Array, Float, Int, Key, UInt8
 
-from jaxlabel import query, semisupervised
+from jaxlabel import cluster, query, semisupervised
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import PoolPredictions, predict_pool
@@ -60,15 +60,20 @@ class Context(NamedTuple):
             return False
         if trained_on is None:
             return True
-        first = sequential_queries.FIRST_TRAINING
-        return labels < (round(self.config.growth * trained_on) if trained_on else first)
+        again = grown(self.config, trained_on) if trained_on else 0
+        return labels < max(sequential_queries.FIRST_TRAINING, again)
 
 
 def num_labels_after_round(config: Any, labels: int) -> int:
     """Return how many labels there should be after a round that starts with `labels` labels."""
     if config.asks_sequentially(labels):
         return min(labels + config.sequential_batch, config.sequential_until)
-    return max(labels + 1, round(config.growth * labels)) if labels else config.initial_labels
+    return grown(config, labels) if labels else config.initial_labels
+
+
+def grown(config: Any, labels: int) -> int:
+    """Return with how many labels the network is trained next, after a training on `labels`."""
+    return max(labels + 1, round(config.growth * labels))
 
 
 def pool_predictions(
@@ -139,8 +144,25 @@ def buy(
             context.oracle, strategy, key, space, count, labelled.indices
         )
 
-    wanted = query.chosen(context.log, number, count, len(context.images), labelled, choose)
-    return query.buy(context.oracle, labelled, wanted, number)
+    oracle, num_images = context.oracle, len(context.images)
+    wanted = query.chosen(oracle, context.log, number, count, num_images, labelled, choose)
+    return query.buy(oracle, labelled, wanted, number)
+
+
+class Learned(NamedTuple):
+    """What sequential queries need of the features that the network has learned.
+
+    Attributes:
+      neighbours: for each image, the indices of its nearest neighbours.
+      distances: the distances to these neighbours.
+      medoids: for each region, the index of the image at its centre.
+      assignments: the region of each image.
+    """
+
+    neighbours: Int[np.ndarray, "n k"]
+    distances: Float[np.ndarray, "n k"]
+    medoids: Int[np.ndarray, "regions"]
+    assignments: Int[np.ndarray, "n"]
 
 
 def learn_regions(
@@ -149,27 +171,57 @@ def learn_regions(
 ) -> tuple[State, Context]:  # fmt: skip
     """Refine the network once, and build graph and regions for queries from its features.
 
-    Returns:
-      The state of the refined network, and the context with a neighbour graph and regions of the
-      network's features, joined with the features before any label.
+    The features are joined with those before any label. The result is saved in a checkpoint,
+    because a run whose labels come from a person starts again after each answer.
 
     Args:
       context: the inputs of the run; its graph and regions are replaced.
       state: the state of the network after the training of this round.
       labelled: the labels bought so far.
       name: the first part of the checkpoints' names.
-      cycle: the training cycle of a refinement.
+      cycle: the training cycle of a refinement. With `refinements=0` there is none.
       key: the random key of the refinement and of the regions.
+
+    Returns:
+      The state of the refined network, and the context with the new graph and regions.
     """
     train_key, region_key = jax.random.split(key)
-    config, base = context.config, context.spaces.base
-    data = training_data(context, labelled, None)
-    state = refinement.refine(cycle, state, data, base, labelled, train_key, context.log, name, 1)
-    space = refinement.learned_space(config, state, context.images, base)
-    spaces = context.spaces._replace(query=space, graph=setup.make_graph(space, context.log))
-    count = max(sequential_queries.REGIONS, 2 * len(labelled.indices))
-    regions = sequential_queries.find_regions(spaces, region_key, count)
-    return state, context._replace(spaces=spaces, regions=regions)
+    config, images, log = context.config, context.images, context.log
+    data, times = training_data(context, labelled, None), min(1, config.refinements)
+    count = min(max(sequential_queries.REGIONS, 2 * len(labelled.indices)), len(images))
+    near = np.zeros((len(images), min(setup.NEIGHBOURS, len(images) - 1)))
+    like = Learned(
+        near.astype(np.int32), near.astype(np.float32), np.zeros(count, np.int32),
+        np.zeros(len(images), np.int32),
+    )  # fmt: skip
+    restored = log.restore(f"{name}_regions", like)
+    if restored is not None and restored[0] == context.oracle.num_classes:
+        found = Learned(*map(np.asarray, restored[1]))
+        for number, each in enumerate(jax.random.split(train_key, times)):  # reads its checkpoint
+            state = cycles.train_cycle(cycle, state, data, each, log, f"{name}_{number}")
+    else:
+        base = context.spaces.base
+        state = refinement.refine(cycle, state, data, base, labelled, train_key, log, name, times)
+        found = _learned(context, refinement.learned_space(config, state, images, base), count,
+                         region_key)  # fmt: skip
+        log.save(f"{name}_regions", context.oracle.num_classes, found)
+    graph = cluster.knn_graph(found.neighbours, found.distances)
+    regions = sequential_queries.Regions(graph, found.medoids, found.assignments)
+    return state, context._replace(spaces=context.spaces._replace(graph=graph), regions=regions)
+
+
+def _learned(
+    context: Context, space: Float[np.ndarray, "n d"], count: int, key: Key[Array, ""]
+) -> Learned:
+    """Return the neighbours of all images and `count` regions in the given features."""
+    found = cluster.nearest_neighbours(space, min(setup.NEIGHBOURS, len(space) - 1))
+    cluster.report_recall(found.recall, context.log)
+    spaces = setup.Spaces(context.spaces.base, space, found.graph())
+    regions = sequential_queries.find_regions(spaces, key, count)
+    return Learned(
+        np.asarray(found.indices, np.int32), np.asarray(found.distances, np.float32),
+        np.asarray(regions.medoids, np.int32), np.asarray(regions.assignments, np.int32),
+    )  # fmt: skip
 
 
 def train_network(

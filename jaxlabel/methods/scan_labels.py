@@ -204,7 +204,7 @@ def buy_labels(
         if bought and not count:
             return labelled
         wanted = query.chosen(
-            log, number, count, num_images, labelled, functools.partial(choose, count)
+            oracle, log, number, count, num_images, labelled, functools.partial(choose, count)
         )
         labelled = query.buy(oracle, labelled, wanted, number)
         if len(labelled.indices) == bought:

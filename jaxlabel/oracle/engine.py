@@ -4,7 +4,9 @@ import contextlib
 import logging
 import os
 import random
+import sqlite3
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -12,10 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy import event, pool
 
 from jaxlabel.errors import StoreAddressError, StoreError
-from jaxlabel.oracle import sqlite_engine
-from jaxlabel.oracle.sqlite_engine import LOCK_TIMEOUT
 
 Result = TypeVar("Result")
+LOCK_TIMEOUT = 20  # seconds that a process waits for a lock that another process holds
 CONNECT_TIMEOUT = 5  # seconds within which a PostgreSQL server must accept a connection
 SERVER_TIMEOUT = 60  # seconds to wait for a server that restarts or has no connection left
 IDLE_TIMEOUT = 10  # seconds after which a PostgreSQL server (from version 14) ends an idle session
@@ -62,9 +63,10 @@ class _ConnectionLost(StoreError):
 def open_engine(url: str) -> sa.Engine:
     """Return SQLAlchemy's engine for a label store's database, without connecting to it.
 
-    The database is a SQLite file or on a PostgreSQL server. A connection is kept for the next
-    transaction. A PostgreSQL server closes it after IDLE_TIMEOUT seconds: training between two
-    transactions takes minutes, and a server allows only about a hundred connections.
+    The database is a SQLite file or on a PostgreSQL server. Each transaction on SQLite opens the
+    file and closes it afterwards, which takes a millisecond. Connecting to PostgreSQL takes longer,
+    so a connection is kept for the next transaction, but only for IDLE_TIMEOUT seconds: training
+    between two transactions takes minutes, and a server allows only about a hundred connections.
 
     Raises:
       StoreError: the URL is not valid, or the driver is missing.
@@ -90,7 +92,16 @@ def _create(url: sa.URL) -> sa.Engine:
     """
     kind = kind_of(url)
     if kind == "sqlite":
-        return sqlite_engine.create(url)
+        in_memory = url.database in (None, "", ":memory:")
+        engine = sa.create_engine(
+            url.set(drivername="sqlite"),
+            poolclass=pool.StaticPool if in_memory else pool.NullPool,
+            connect_args={"timeout": _lock_timeout(url)},
+            **({} if in_memory else _read_only(url)),
+        )
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
     if kind == "postgresql":
         timeout = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_TIMEOUT}
         # A pooler such as PgBouncer may send each transaction to another session, which does not
@@ -110,15 +121,81 @@ def _create(url: sa.URL) -> sa.Engine:
         # psycopg logs a warning where a connection breaks; the store raises an error or goes on.
         logging.getLogger("psycopg").addHandler(logging.NullHandler())
         event.listen(engine, "connect", _prepare_postgresql)
-        event.listen(engine, "checkout", sqlite_engine.discard_after_fork)
+        event.listen(engine, "checkout", _discard_after_fork)
         return engine
     raise StoreAddressError(NOT_A_URL)
+
+
+def _read_only(url: sa.URL) -> dict[str, Any]:
+    """Return further arguments of `sqlalchemy.create_engine` for a SQLite file of the given URL.
+
+    If this user may write the file and its folder, or the file does not exist, there are none.
+    Otherwise the arguments open the file for reading only. Even to read a database with a
+    write-ahead log, SQLite writes files beside it. If another process has written no such log, the
+    file is therefore opened as immutable, for which SQLite writes nothing.
+    """
+    path = os.path.abspath(str(url.database))
+    folder = os.path.dirname(path)
+    if not os.path.isfile(path) or (os.access(path, os.W_OK) and os.access(folder, os.W_OK)):
+        return {}
+    has_log = os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal") > 0
+    mode = "mode=ro" if has_log else "mode=ro&immutable=1"
+    address = f"file:{urllib.parse.quote(path)}?{mode}"
+    return {"creator": lambda: sqlite3.connect(address, uri=True, timeout=_lock_timeout(url))}
+
+
+def _lock_timeout(url: sa.URL) -> float:
+    """Return how many seconds to wait for a lock: the URL's "timeout", or LOCK_TIMEOUT."""
+    return float(str(url.query.get("timeout", LOCK_TIMEOUT)))
+
+
+@contextlib.contextmanager
+def _closed_on_error(connection: Any) -> Iterator[None]:
+    """Close the database connection if the `with` block raises an exception.
+
+    SQLAlchemy does not close a connection whose preparation fails.
+    """
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    """Set the options of a new SQLite connection."""
+    with _closed_on_error(connection):
+        connection.isolation_level = None  # _begin_sqlite begins transactions instead
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    """Begin a SQLite transaction; one that will write locks the database at its start."""
+    if not connection.get_execution_options().get("write", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # A transaction that reads first and writes later fails if another process writes in between.
+    # BEGIN IMMEDIATE locks the database at the start. SQLite itself soon checks the lock only
+    # every 0.1 s, and may never get it among busy processes. So its wait is limited to 30 ms and
+    # repeated here.
+    timeout = _lock_timeout(connection.engine.url)
+    deadline = time.monotonic() + timeout
+    connection.exec_driver_sql("PRAGMA busy_timeout = 30")
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            break
+        except sa.exc.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(1000 * timeout)}")
 
 
 def _prepare_postgresql(connection: Any, record: Any) -> None:
     """Set the options of a new PostgreSQL connection."""
     record.info["process"] = os.getpid()
-    with sqlite_engine.closed_on_error(connection):
+    with _closed_on_error(connection):
         connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}s'")
         # Every query uses an index. Right after an import the planner has no statistics yet; it
         # would read the whole table for each query, which takes a hundred times as long.
@@ -128,10 +205,16 @@ def _prepare_postgresql(connection: Any, record: Any) -> None:
         connection.commit()
 
 
+def _discard_after_fork(_: Any, record: Any, proxy: Any) -> None:
+    """Let a forked process open a connection of its own, and leave its parent's one alone."""
+    if record.info["process"] != os.getpid():
+        record.dbapi_connection = proxy.dbapi_connection = None
+        raise sa.exc.DisconnectionError("this connection belongs to the parent process")
+
+
 def run_transaction(
-    engine: sa.Engine, work: Callable[..., Result], *arguments: object, write: bool = False,
-    durable: bool = True,
-) -> Result:  # fmt: skip
+    engine: sa.Engine, work: Callable[..., Result], *arguments: object, write: bool = False
+) -> Result:
     """Return `work(connection, *arguments)`, called in a transaction.
 
     If the connection breaks in the transaction, the call is repeated. The first call may have been
@@ -142,39 +225,29 @@ def run_transaction(
       work: a function of a database connection and of `arguments`.
       arguments: further arguments of `work`.
       write: whether the transaction changes the database.
-      durable: whether the changes must be on the disk when the call returns.
 
     Raises:
       StoreError: the database reports an error, or the connection broke several times.
     """
     for _ in range(4):
-        lost = contextlib.suppress(_ConnectionLost)
-        with lost, transaction(engine, write, durable) as connection:
+        with contextlib.suppress(_ConnectionLost), transaction(engine, write) as connection:
             return work(connection, *arguments)
-    with transaction(engine, write, durable) as connection:
+    with transaction(engine, write) as connection:
         return work(connection, *arguments)
 
 
 @contextlib.contextmanager
-def transaction(
-    engine: sa.Engine, write: bool = False, durable: bool = True
-) -> Iterator[sa.Connection]:
+def transaction(engine: sa.Engine, write: bool = False) -> Iterator[sa.Connection]:
     """Open a database connection in a transaction; commit at the end, roll back on an exception.
 
-    Args:
-      engine: the database's engine.
-      write: whether the transaction changes the database; SQLite is then locked at the start.
-      durable: whether the changes must be on the disk at the end. If not, they are there after the
-        next durable transaction at the latest.
+    `write` must be True if the transaction changes the database; SQLite is then locked at the
+    start.
 
     Raises:
       StoreError: the database reports an error.
     """
-    options = {"write": write, "durable": durable}
     try:
-        with _connect(engine).execution_options(**options) as connection, connection.begin():
-            if not durable and engine.dialect.name == "postgresql":
-                connection.execute(sa.text("SET LOCAL synchronous_commit = off"))
+        with _connect(engine).execution_options(write=write) as connection, connection.begin():
             yield connection
     except sa.exc.SQLAlchemyError as error:
         lost = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated

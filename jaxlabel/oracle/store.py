@@ -82,7 +82,7 @@ class LabelStore:
         Raises:
           StoreError: a name differs from that of the existing class, or occurs twice.
         """
-        self._run(label_sets.define, label_set, texts(names), write=True)
+        self._run(label_sets.define, label_set, _texts(names), write=True)
 
     def classes(self, label_set: str) -> tuple[str, ...]:
         """Return the class names of a label set (the classes and labels of one data set), by index.
@@ -112,7 +112,7 @@ class LabelStore:
         Raises:
           StoreError: the lengths differ, or a label is not the index of a defined class.
         """
-        names = texts(items)
+        names = _texts(items)
         prices = None if costs is None else [to_units(cost, "cost") for cost in costs]
         values = np.asarray(given, np.int64).tolist()
         return self._run(label_sets.add_labels, label_set, names, values, prices, write=True)
@@ -122,7 +122,7 @@ class LabelStore:
 
         An item is the id of an image. An account is the budget from which a run buys labels.
         """
-        names = dict.fromkeys(texts(items))
+        names = dict.fromkeys(_texts(items))
 
         def find(connection: sa.Connection) -> dict[str, int]:
             key = label_set_id(connection, label_set)
@@ -137,7 +137,7 @@ class LabelStore:
         bought, are not changed. A class that loses its last label is removed, unless this would
         change the index of a class of which a label was bought.
         """
-        pairs = dict(zip(texts(items), np.asarray(given, np.int64).tolist(), strict=True))
+        pairs = dict(zip(_texts(items), np.asarray(given, np.int64).tolist(), strict=True))
 
         def replace(connection: sa.Connection) -> list[str]:
             key = locked_label_set_id(connection, label_set)
@@ -147,14 +147,14 @@ class LabelStore:
 
     def num_labelled(self, label_set: str, items: Items) -> int:
         """Return how many of the given images have a label; repeated images count each time."""
-        return self._run(label_sets.num_labelled, label_set, texts(items))
+        return self._run(label_sets.num_labelled, label_set, _texts(items))
 
     def costs(self, label_set: str, items: Items) -> Float[np.ndarray, "n"]:
         """Return the price of each image's label; 1 if neither a label nor a price is stored.
 
         The price is infinite if the image has no label and a person answered "not sure" for it.
         """
-        return self._run(label_sets.costs, label_set, texts(items))
+        return self._run(label_sets.costs, label_set, _texts(items))
 
     def agreement(self, label_set: str, items: Items, given: Labels) -> float:
         """Return the share of images whose stored label equals the given label.
@@ -163,7 +163,7 @@ class LabelStore:
         no label is read into this process.
         """
         values = np.asarray(given, np.int64).tolist()
-        return self._run(label_sets.agreement, label_set, texts(items), values)
+        return self._run(label_sets.agreement, label_set, _texts(items), values)
 
     def open_account(self, account: str, label_set: str, budget: float) -> None:
         """Create an account (a budget for labels of one label set), or raise an account's budget.
@@ -206,7 +206,7 @@ class LabelStore:
           LabelsMissing: the store has no label yet for some of the new items.
         """
         reason = {"purpose": purpose, "round": int(round), "asked_by": asked_by}
-        return self._run(purchase.buy, account, texts(items), reveal, reason, write=True)
+        return self._run(purchase.buy, account, _texts(items), reveal, reason, write=True)
 
     def accounts(self) -> list[Account]:
         """Return all accounts (budgets from which runs buy labels), the oldest first."""
@@ -237,7 +237,7 @@ class LabelStore:
         return self._run(purchase.ledger_rows, account)
 
 
-def texts(values: Items) -> list[str]:
+def _texts(values: Items) -> list[str]:
     """Return the values as a list of strings.
 
     Raises:

@@ -1,5 +1,10 @@
 """Read labels from a table of the user's own database, one SELECT per question; never write.
 
+The address of a table is a database URL with the names of the table and of its columns:
+
+    postgresql://USER@HOST/DATABASE?table=TABLE&id=COLUMN&label=COLUMN
+    sqlite:///FILE?table=TABLE&id=COLUMN&label=COLUMN
+
 Names are looked up in the database's catalogue and quoted; ids are bound parameters.
 """
 
@@ -22,12 +27,18 @@ from jaxlabel.oracle.engine import (
     LOCK_TIMEOUT,
     NO_DRIVER,
     explain,
+    kind_of,
     location,
 )
 from jaxlabel.oracle.person import MAX_NAME_LENGTH
 from jaxlabel.oracle.queries import lookup
-from jaxlabel.oracle.table_address import parse
 
+MATCHES = ("path", "stem", "number")
+PARTS = ("table", "id", "label", "match")
+HOW = (
+    "write postgresql://USER@HOST/DATABASE?table=TABLE&id=COLUMN&label=COLUMN or "
+    "sqlite:///FILE?table=TABLE&id=COLUMN&label=COLUMN"
+)
 # Pairs: a part of a database's error message, and the advice for the user.
 ADVICE = (
     ("unable to open", "is the path of the file right, and may you read it?"),
@@ -81,7 +92,7 @@ def open_table(address: str) -> LabelTable:
       UsageError: the address is not valid, or there is no such table or column.
       StoreError: the database cannot be used.
     """
-    url, parts = parse(address)
+    url, parts = _parse(address)
     engine = _make_engine(url)
     try:
         return _look_up(engine, parts)
@@ -167,21 +178,9 @@ def _folded(value: Any) -> Any:
 
 
 def _select(table: LabelTable, query: sa.Select[Any], values: list[Any]) -> Sequence[sa.Row[Any]]:
-    """Return the rows of a query whose id is one of `values`, in a read-only transaction.
-
-    If the server has closed the open connection, for example because it was restarted, the query is
-    repeated on a new one.
-    """
-    where = f"config.labels, {table.place}"
-    kind = KINDS[table.kind]
-    try:
-        with _reading(table.engine, where) as connection:
-            return lookup(connection, query, table.key, values, kind=kind)
-    except StoreError as error:
-        if not getattr(error.__cause__, "connection_invalidated", False):
-            raise
-    with _reading(table.engine, where) as connection:
-        return lookup(connection, query, table.key, values, kind=kind)
+    """Return the rows of a query whose id is one of `values`, in a read-only transaction."""
+    with _reading(table.engine, f"config.labels, {table.place}") as connection:
+        return lookup(connection, query, table.key, values, kind=KINDS[table.kind])
 
 
 def _value(table: LabelTable, text: str) -> Any:
@@ -210,6 +209,29 @@ def _class_name(table: LabelTable, value: Any, label: Any) -> str:
     return name
 
 
+def _parse(address: str) -> tuple[sa.URL, dict[str, str]]:
+    """Split the address of a table into the database's URL and the names in its query.
+
+    Raises:
+      UsageError: the address is not valid.
+    """
+    try:
+        url = sa.make_url(address)
+        kind = kind_of(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise UsageError(f"config.labels is no address of a table: {HOW}") from None
+    parts = {name: url.query.get(name, "path" if name == "match" else "") for name in PARTS}
+    given = {name: part for name, part in parts.items() if isinstance(part, str) and part}
+    if kind not in ("postgresql", "sqlite") or (kind == "sqlite" and not url.database):
+        raise UsageError(f"config.labels is no address of a table: {HOW}")
+    if missing := [name for name in PARTS if name not in given]:
+        raise UsageError(f"config.labels says no {missing[0]}, or more than one: {HOW}")
+    if given["match"] not in MATCHES:
+        raise UsageError(f"config.labels has match={given['match']}: it takes one of "
+                         f"{', '.join(MATCHES)}")  # fmt: skip
+    return url.set(drivername=kind).difference_update_query(PARTS), given
+
+
 def _make_engine(url: sa.URL) -> sa.Engine:
     """Return an engine whose transactions cannot write, without connecting to the database.
 
@@ -229,8 +251,9 @@ def _make_engine(url: sa.URL) -> sa.Engine:
     limits = {"connect_timeout": CONNECT_TIMEOUT, "tcp_user_timeout": 1000 * LOCK_TIMEOUT}
     try:
         # One connection stays open between questions, because connecting takes longer than a query.
+        # It is checked before each question, and replaced if the server has closed it.
         return sa.create_engine(
-            url.set(drivername="postgresql+psycopg"), pool_size=1,
+            url.set(drivername="postgresql+psycopg"), pool_size=1, pool_pre_ping=True,
             connect_args={k: limits[k] for k in limits.keys() - url.query.keys()},
             execution_options={"postgresql_readonly": True},
         )  # fmt: skip

@@ -234,7 +234,7 @@ def buy_by(
             None if probabilities is None else jnp.asarray(probabilities),
         )  # fmt: skip
 
-    wanted = chosen(log, number, count, num_images, labelled, choose)
+    wanted = chosen(oracle, log, number, count, num_images, labelled, choose)
     return buy(oracle, labelled, wanted, number)
 
 

@@ -112,6 +112,7 @@ def plan(oracle: Oracle, num_images: int) -> int:
 
 
 def chosen(
+    oracle: Oracle,
     log: Log,
     number: int,
     count: int,
@@ -125,25 +126,27 @@ def chosen(
     checkpoint, and a resumed run chooses the same images, so that the labels bought before the
     interruption are used. Without the checkpoint it might choose others, because its networks may
     differ: another machine rounds differently, or networks were trained again after a class was
-    added.
+    added. Chosen images that nobody could label are replaced by others.
 
     Args:
+      oracle: the object that sells labels; an image that nobody could label has an infinite price.
       log: the run's log, which stores the checkpoint.
       number: the index of the round.
       num_images: the number of training images.
       labelled: the labelled set; its images are not chosen.
       choose: a function without arguments that returns the indices of `count` images, best first.
-        It is called only if the checkpoint holds fewer than `count` images. If it returns fewer,
-        fewer are chosen.
+        It is called only if the checkpoint holds fewer than `count` images that can be labelled.
+        If it returns fewer, fewer are chosen.
     """
-    before = restored_choice(log, number, num_images)
-    before = before[~np.isin(before, labelled.indices)][:count]
+    saved = restored_choice(log, number, num_images)
+    before = saved[~np.isin(saved, labelled.indices)]
+    before = before[np.isfinite(oracle.cost(before))][:count]
     if len(before) == count:
         return before
     picked = np.asarray(choose(), int)
-    wanted = np.append(before, picked[~np.isin(picked, before)])[:count]
-    save_indices(log, _name(number), wanted, num_images)
-    return wanted
+    picked = picked[~np.isin(picked, saved)][: count - len(before)]
+    save_indices(log, _name(number), np.append(saved, picked), num_images)
+    return np.append(before, picked)
 
 
 def restored_choice(log: Log, number: int, num_images: int) -> Int[np.ndarray, "m"]:

@@ -71,7 +71,7 @@ def test_a_device_without_memory_is_one_line_and_other_errors_are_not_hidden(cap
     monkeypatch.setattr(cli, "COMMANDS", (Command("report", "", too_much),))
     code, _, err = outcome(capsys, "report")
     assert code == 1 and err.count("\n") == 1
-    assert "out of the device's memory: a training takes smaller" in err
+    assert "the device's memory is full: set smaller batches" in err
     monkeypatch.setattr(cli, "COMMANDS", (Command("report", "", bug),))
     with pytest.raises(RuntimeError, match="a bug"):
         cli.run(["report"])

@@ -168,7 +168,7 @@ def test_a_resumed_run_repeats_its_earlier_decisions(monkeypatch):
     context = rounds.Context(tiny(confidence=0.0), "", np.zeros(300), None, None, oracle, 64, log)
     rule = stopping.StoppingRule(context.config, 300, oracle, log)
     assert not active.should_continue(context, rule, 0)
-    query.chosen(log, 1, 5, 300, NO_LABELS, lambda: np.arange(5))
+    query.chosen(oracle, log, 1, 5, 300, NO_LABELS, lambda: np.arange(5))
     assert active.should_continue(context, rule, 0) and not active.should_continue(context, rule, 1)
     log.save("ended_0", 9, np.zeros(1))  # the final training was done, with one class less
     assert active.should_continue(context, rule, 0)
@@ -176,7 +176,7 @@ def test_a_resumed_run_repeats_its_earlier_decisions(monkeypatch):
     assert not active.should_continue(context, rule, 0)
     one_class = context._replace(oracle=ArrayOracle(np.zeros(300), 1000, 1))
     assert active.should_continue(one_class, rule, 1)
-    query.chosen(log, 2, 5, 300, NO_LABELS, lambda: np.arange(5))
+    query.chosen(oracle, log, 2, 5, 300, NO_LABELS, lambda: np.arange(5))
     assert active.should_continue(context, rule, 1)
     monkeypatch.setattr(rule, "audit_started", lambda number: number == 1)
     assert not active.should_continue(context, rule, 1)  # the resumed run repeats that audit

@@ -48,7 +48,6 @@ def test_sqlite_file_damaged(tmp_path):
     store = LabelStore(f"sqlite:///{file}")
     store.define("set", "ab")
     store.add_labels("set", [f"item{i}" for i in range(2000)], [1] * 2000)
-    store.close()
     data = bytearray(file.read_bytes())
     data[4096:] = bytes(len(data) - 4096)
     file.write_bytes(data)
@@ -98,8 +97,6 @@ def test_sqlite_disk_full_loses_nothing(tmp_path):
     store.add_labels("set", items, [1] * 5000)
     store.open_account("run", "set", 5000)
     store.buy("run", items[:10], purpose="train", round=0, asked_by="test")
-
-    store.engine.dispose()  # closes the connection that is kept open
 
     @sa.event.listens_for(store.engine, "connect")
     def fill_disk(connection, _):

@@ -125,11 +125,12 @@ def test_buy_skips_unaffordable_labels():
 
 def test_a_resumed_round_repeats_its_choice():
     log, draws = Memory(), np.random.default_rng(0)
+    oracle = ArrayOracle(np.zeros(50, int), 50, costs=np.ones(50))
 
     def choose(count, labelled=query.NO_LABELS):
         left = np.setdiff1d(np.arange(50), labelled.indices)
         return query.chosen(
-            log, 1, count, 50, labelled, lambda: draws.choice(left, count, replace=False)
+            oracle, log, 1, count, 50, labelled, lambda: draws.choice(left, count, replace=False)
         )
 
     assert not len(query.restored_choice(log, 1, 50))
@@ -146,3 +147,7 @@ def test_a_resumed_round_repeats_its_choice():
     assert not set(left.tolist()) & set(first[:2].tolist())
     assert len(set(left.tolist())) == 8 and set(more[2:].tolist()) <= set(left.tolist())
     assert not len(query.restored_choice(log, 2, 50))
+    oracle.prices[left[0]] = np.inf  # nobody could label it: another image takes its place
+    others = choose(8, labelled)
+    assert left[0] not in others and len(set(others.tolist())) == 8
+    np.testing.assert_array_equal(choose(8, labelled), others)
