@@ -143,5 +143,5 @@ def test_wrong_prediction_requests_are_refused_with_one_line(finished, tmp_path)
 
 def test_a_setting_without_limit_is_read_again():
     settings = {"budget": None, "minutes": 30.0, "kind": "digits"}
-    loaded = prediction._with_infinities(scan.Config, settings)
+    loaded = prediction._todays_settings(scan.Config, settings, Path("run"))
     assert loaded == settings | {"budget": float("inf")}
