@@ -113,6 +113,25 @@ def test_wrong_flags_are_refused(given):
         hosts.start(*given)
 
 
+@pytest.mark.parametrize("setting", ["features", "labels"])
+def test_what_only_one_process_can_use_is_refused(setting):
+    settings = runpy.run_path("configs/flagship.py")["get_config"]("digits", "tiny")
+    settings = dataclasses.replace(settings, **{setting: "a"})
+    with pytest.raises(UsageError, match=f"config.{setting} works with one process only"):
+        together.start(settings, "host:1", 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_bound"),
+    [("localhost", True), ("127.0.0.1", True), ("[::1]", True), ("node7", False)],
+)
+def test_a_run_on_one_machine_listens_to_no_network(host, is_bound, monkeypatch):
+    given = {}
+    monkeypatch.setattr("jax.distributed.initialize", lambda **flags: given.update(flags))
+    hosts.start(f"{host}:1", 2, 0)
+    assert given.get("coordinator_bind_address") == (f"{host}:1" if is_bound else None)
+
+
 def test_a_child_that_jax_aborts_is_explained_in_one_line(tmp_path, monkeypatch, capfd):
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\necho a trace of many lines >&2\nkill -ABRT $$\n")
