@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -48,7 +49,6 @@ def run(words: Sequence[str]) -> int:
       words: the command-line arguments after the program's name.
     """
     import subprocess  # here, because other commands start faster without it
-    import tempfile
 
     with tempfile.TemporaryFile() as log:
         streams = os.dup(1), os.dup(2)
@@ -88,8 +88,6 @@ def _keep(log: IO[bytes]) -> str:
 
     The text is empty if the child wrote nothing, or if no file can be written.
     """
-    import tempfile
-
     log.seek(0)
     if not (written := log.read()):
         return ""
