@@ -61,7 +61,7 @@ COMMANDS = (
                  "auto takes all three values from Slurm, Open MPI, Kubernetes or a TPU pod",
                  "HOST:PORT", ""),
             Flag("num_processes", "the number of processes", "N", 0),
-            Flag("process_id", "the number of this process, from 0", "I", 0),
+            Flag("process_id", "the number of this process, from 0", "I", -1),
         ),
     ),
     Command(

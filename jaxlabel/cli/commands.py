@@ -19,9 +19,16 @@ def train(given: SimpleNamespace) -> None:
 
     A run (one training with one configuration) that was interrupted is continued. With the flag
     --coordinator, this is one of several processes that compute the run together.
-    """
-    from jaxlabel.nets import native
 
+    Raises:
+      UsageError: --num_processes or --process_id is given without --coordinator=HOST:PORT.
+    """
+    from jaxlabel.nets import hosts, native
+
+    numbered = given.num_processes or given.process_id >= 0
+    if numbered and given.coordinator in ("", hosts.AUTO):
+        raise UsageError("--num_processes and --process_id need --coordinator=HOST:PORT: give all "
+                         "three, or --coordinator=auto alone, or none of them")  # fmt: skip
     if given.coordinator:
         return _train_together(given)
     native.preload(given.config.cpu_kernels)  # while the rest is imported and the images are read

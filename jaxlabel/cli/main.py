@@ -31,7 +31,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     if guard.is_needed(words):
         sys.exit(guard.run(words))
-    code = run(words)
+    try:
+        code = run(words)
+    except BaseException:
+        guard.leave_with_traceback()
+        raise
     guard.leave(code)
     sys.exit(code)
 

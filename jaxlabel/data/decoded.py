@@ -52,25 +52,28 @@ def decoded(
 
 
 def decoded_archive(
-    files: Sequence[Path], spec: str, options: Options, read: Callable[[], Source]
+    files: Sequence[Path], spec: str, options: Options, read: Callable[[], tuple[Source, int]]
 ) -> Source:
     """Return the images of archives: from the cache on disk if no file has changed, else by `read`.
+
+    If a picture was skipped, nothing is kept: the next start may be able to read it.
 
     Args:
       files: the archives that `read` reads; if there are none, nothing is kept.
       spec: the data set, such as "tar:FILE".
       options: the settings for reading images.
-      read: a function that reads the archives.
+      read: a function that reads the archives, and counts the pictures that it skipped because they
+        cannot be read.
     """
     if not files:
-        return read()
+        return read()[0]
     names = [str(file.absolute()) for file in files]
-    key = _fingerprint(Path(), [*names, spec], options)
+    key = _fingerprint(Path("/"), [*names, spec], options, archives=True)
     train, test = (cache.pictures_folder() / f"{key}-{split}" for split in ("train", "test"))
     with contextlib.suppress(*DAMAGED):
         return _read_source(train, test)
-    source = read()
-    if len(source.train.pixels) >= FEWEST:
+    source, num_skipped = read()
+    if len(source.train.pixels) >= FEWEST and not num_skipped:
         with contextlib.suppress(OSError):
             _write_source(train, test, source)
     return source
@@ -78,6 +81,9 @@ def decoded_archive(
 
 def _write_source(train: Path, test: Path, source: Source) -> None:
     """Write the entries of training and test images; neither has the labels of the images."""
+    splits = [images for images in (source.train, source.test) if images is not None]
+    if sum(images.pixels.nbytes for images in splits) > MAX_BYTES:
+        return  # one without the other is of no use
     costs = None if source.costs is None else source.costs.tolist()
     about = {"classes": source.classes, "costs": costs, "has_test": source.test is not None}
     if source.test is not None:
@@ -96,8 +102,17 @@ def _read_source(train: Path, test: Path) -> Source:
     return source._replace(test=images, test_paths=tuple(paths))
 
 
-def _fingerprint(root: Path, files: Sequence[str], options: Options) -> str:
-    """Return a hash of the names, sizes and times of files, and of how they are to be read."""
+def _fingerprint(
+    root: Path, files: Sequence[str], options: Options, *, archives: bool = False
+) -> str:
+    """Return a hash of the names, sizes and times of files, and of how they are to be read.
+
+    Args:
+      root: the folder of the files.
+      files: the files, as paths relative to `root`, or absolute ones.
+      options: the settings for reading images.
+      archives: True to detect as well that a file was replaced by one of the same size and time.
+    """
     import PIL
 
     digest = hashlib.blake2b(digest_size=16)
@@ -105,9 +120,11 @@ def _fingerprint(root: Path, files: Sequence[str], options: Options) -> str:
     for file in files:
         try:
             status = (root / file).stat()
-            about = (file, status.st_size, status.st_mtime_ns)
+            about = [file, status.st_size, status.st_mtime_ns]
+            if archives:
+                about += [status.st_ino, status.st_ctime_ns]
         except OSError as error:
-            about = (file, -1, error.errno or 0)
+            about = [file, -1, error.errno or 0]
         digest.update(repr(about).encode())
     return digest.hexdigest()
 

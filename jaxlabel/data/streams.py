@@ -6,7 +6,6 @@ name, as those of a folder are.
 """
 
 import io
-import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +22,9 @@ from jaxlabel.data.decoding import read_picture, without_size_warnings
 from jaxlabel.errors import DataError
 
 TOGETHER = 16  # pictures that a thread decodes one after the other
+TOGETHER_BYTES = 16_000_000  # a group with so many encoded bytes gets no further picture
 PENDING = 4  # groups of so many pictures that are read ahead for each thread
+PENDING_BYTES = 256_000_000  # encoded bytes that are read ahead for all threads
 
 
 class Entry(NamedTuple):
@@ -91,10 +92,13 @@ class Reader:
             lambda: self._read(location, options),
         )  # fmt: skip
 
-    def _read(self, location: str, options: Options) -> Source:
-        """Read and decode all images; the arguments are those of `read`."""
+    def _read(self, location: str, options: Options) -> tuple[Source, int]:
+        """Read and decode all images, and count the pictures that were skipped as unreadable.
+
+        The arguments are those of `read`.
+        """
         spec = f"{self.prefix}:{location}"
-        decoded = self._decoded(spec, location, options)
+        decoded, num_skipped = self._decoded(spec, location, options)
         classes = _class_names(entry for entry, _ in decoded)
         parts = {split: [pair for pair in decoded if pair[0].split == split]
                  for split in ("train", "test")}  # fmt: skip
@@ -108,10 +112,11 @@ class Reader:
         )
         costs = [entry.cost for entry, _ in parts["train"]]
         priced = np.array([1.0 if cost is None else cost for cost in costs])
-        return Source(
+        source = Source(
             train, test, classes, paths, test_paths,
             costs=None if all(cost is None for cost in costs) else priced,
         )  # fmt: skip
+        return source, num_skipped
 
     def labels(self, location: str, options: Options, split: str) -> np.ndarray:
         """Return the labels of the split "train" or "test", in the order of the images.
@@ -125,7 +130,7 @@ class Reader:
         if not self.has_labels(location, options):
             raise DataError(f"{spec} has no labels")
         if options.skip_unreadable:  # `read` skips unreadable pictures, so their labels are skipped
-            entries = [entry for entry, _ in self._decoded(spec, location, options)]
+            entries = [entry for entry, _ in self._decoded(spec, location, options)[0]]
         else:
             entries = self._arranged(location, options)
         missing = next((entry.name for entry in entries if entry.label is None), None)
@@ -148,10 +153,11 @@ class Reader:
         arranged = self._arrange(f"{self.prefix}:{location}", found, options)
         return sorted((entry for entry in arranged if entry is not None), key=_name)
 
-    def _decoded(self, spec: str, location: str, options: Options) -> list[Decoded]:
+    def _decoded(self, spec: str, location: str, options: Options) -> tuple[list[Decoded], int]:
         """Return pairs of a picture and its decoded image, sorted by the name of the picture.
 
-        The pictures have their final names, labels and splits, and no bytes.
+        The pictures have their final names, labels and splits, and no bytes. The second result is
+        the number of pictures that were skipped, because they cannot be read.
         """
 
         def decode(entry: Entry) -> Decoded | None:
@@ -169,12 +175,16 @@ class Reader:
             return entry._replace(content=b""), single
 
         with without_size_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-            ahead = _decode_in_parallel(pool, decode, self._entries(location, options))
-            decoded = [pair for pair in ahead if pair is not None]
+            try:
+                ahead = list(_decode_in_parallel(pool, decode, self._entries(location, options)))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        decoded = [pair for pair in ahead if pair is not None]
         arranged = self._arrange(spec, [entry for entry, _ in decoded], options)
         pairs = [(entry, image) for entry, (_, image) in zip(arranged, decoded, strict=True)
                  if entry is not None]  # fmt: skip
-        return sorted(pairs, key=lambda pair: pair[0].name)
+        return sorted(pairs, key=lambda pair: pair[0].name), len(ahead) - len(decoded)
 
 
 def _decode_in_parallel(
@@ -184,20 +194,41 @@ def _decode_in_parallel(
 ) -> Iterator[Decoded | None]:
     """Yield `decode(entry)` for each entry in order, computed in parallel by the thread pool.
 
-    A thread gets `TOGETHER` (16) entries at a time, because handing over a small picture takes as
-    long as decoding it. At most `PENDING` (4) such groups are in memory for each thread.
+    At most `PENDING` (4) groups of entries for each thread, and `PENDING_BYTES` (256 MB) of encoded
+    pictures, are in memory; a single group may have more bytes.
     """
 
     def decode_all(group: list[Entry]) -> list[Decoded | None]:
         return [decode(entry) for entry in group]
 
-    left, pending = iter(entries), deque[Future[list[Decoded | None]]]()
-    while group := list(itertools.islice(left, TOGETHER)):
-        pending.append(pool.submit(decode_all, group))
-        if len(pending) >= PENDING * (os.cpu_count() or 1):
-            yield from pending.popleft().result()
-    while pending:
-        yield from pending.popleft().result()
+    most, waiting = PENDING * (os.cpu_count() or 1), 0
+    pending = deque[tuple[Future[list[Decoded | None]], int]]()
+    for group, size in _groups(entries):
+        pending.append((pool.submit(decode_all, group), size))
+        waiting += size
+        while len(pending) >= most or (pending and waiting > PENDING_BYTES):
+            future, done = pending.popleft()
+            waiting -= done
+            yield from future.result()
+    for future, _ in pending:
+        yield from future.result()
+
+
+def _groups(entries: Iterable[Entry]) -> Iterator[tuple[list[Entry], int]]:
+    """Yield groups of entries and the number of their encoded bytes.
+
+    A thread gets a group of `TOGETHER` (16) entries at a time, because handing over a small picture
+    takes as long as decoding it. Groups of large pictures have fewer.
+    """
+    group, size = list[Entry](), 0
+    for entry in entries:
+        group.append(entry)
+        size += len(entry.content)
+        if len(group) == TOGETHER or size >= TOGETHER_BYTES:
+            yield group, size
+            group, size = [], 0
+    if group:
+        yield group, size
 
 
 def _class_names(entries: Iterable[Entry]) -> tuple[str, ...]:

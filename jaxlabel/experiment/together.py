@@ -33,6 +33,8 @@ def start(settings: config.RunConfig, coordinator: str, num_processes: int, numb
     """
     if settings.outside_features:
         raise UsageError("config.features works with one process only: leave out --coordinator")
+    if settings.labels:
+        raise UsageError("config.labels works with one process only: leave out --coordinator")
     os.environ.pop(cache.VARIABLE, None)  # what one process reads there, another might not find
     hosts.start(coordinator, num_processes, number)
 

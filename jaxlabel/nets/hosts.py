@@ -21,6 +21,7 @@ LONGEST = 7 * 24 * 3600 * 1000  # milliseconds that a process waits for another 
 PART = 2**20  # bytes of a message that are sent at once
 FAILED = "failed"  # the name of the entry of a message that holds an error instead of arrays
 AUTO = "auto"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")  # hosts that only this machine's processes can reach
 _num_processes, _process = 1, 0  # set by `start`
 _num_meetings, _num_messages = 0, 0
 
@@ -50,6 +51,8 @@ def start(coordinator: str, num_processes: int, process_id: int) -> None:
             )
         given = {"coordinator_address": coordinator, "num_processes": num_processes,
                  "process_id": process_id}  # fmt: skip
+        if coordinator.rpartition(":")[0].strip("[]") in LOOPBACK:
+            given["coordinator_bind_address"] = coordinator  # else JAX listens on all networks
     # JAX would otherwise swallow SIGTERM, for programs that save their state when they get it.
     jax.config.update("jax_enable_preemption_service", False)
     try:

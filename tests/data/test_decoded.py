@@ -1,6 +1,9 @@
 """Pictures are decoded once: later starts read their pixels from the cache on disk."""
 
+import os
 import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from PIL import Image
 from jaxlabel import data
 from jaxlabel.data import decoded, folder, streams
 from jaxlabel.data.dataset import Options
+from jaxlabel.errors import DataError
 
 SKIP = Options(skip_unreadable=True)
 
@@ -92,20 +96,89 @@ def test_few_pictures_and_a_full_disk_need_no_cache(pictures, tmp_path, monkeypa
     assert not (tmp_path / "cache").exists()
 
 
-def test_an_archive_is_decoded_once(pictures, monkeypatch):
-    archive = pictures.parent / "own.tar"
-    (pictures / "train" / "broken.png").unlink()
-    with tarfile.open(archive, "w") as file:
+@pytest.fixture
+def archive(pictures):
+    """A TAR archive of the pictures without the broken one."""
+    (pictures / "train" / "broken.png").rename(pictures.parent / "broken.png")
+    with tarfile.open(pictures.parent / "own.tar", "w") as file:
         file.add(pictures, "own")
-    opened = []
-    read = streams.read_picture
-    monkeypatch.setattr(streams, "read_picture", lambda file: opened.append(1) or read(file))
+    return pictures.parent / "own.tar"
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The list of pictures in archives that are decoded."""
+    opened, decode = [], streams.read_picture
+    monkeypatch.setattr(streams, "read_picture", lambda file: opened.append(1) or decode(file))
+    return opened
+
+
+def test_an_archive_is_decoded_once(archive, pictures, read, monkeypatch):
     first = data.load(f"tar:{archive}")
-    assert len(opened) == 16
+    assert len(read) == 16
+    monkeypatch.chdir(pictures)
     again = data.load(f"tar:{archive}")
-    assert len(opened) == 16
+    assert len(read) == 16
     for one, other in zip(first, again, strict=True):
         assert np.array_equal(one, other)
+    before = archive.stat()
+    other = archive.rename(archive.with_suffix(".old"))
+    archive.write_bytes(other.read_bytes())
+    os.utime(archive, ns=(before.st_atime_ns, before.st_mtime_ns))
+    data.load(f"tar:{archive}")
+    assert len(read) == 32  # another file of the same size and time
     with tarfile.open(archive, "w") as file:
         file.add(pictures / "test", "own")
-    assert len(data.load(f"tar:{archive}").train_images) == 4 and len(opened) == 20
+    assert len(data.load(f"tar:{archive}").train_images) == 4 and len(read) == 36
+
+
+def test_an_archive_is_kept_whole_or_not_at_all(archive, read, tmp_path, monkeypatch):
+    monkeypatch.setattr(decoded, "MAX_BYTES", 1300)  # the pixels of the splits have 1,080 and 360
+    data.load(f"tar:{archive}")
+    assert not (tmp_path / "cache").exists()
+    monkeypatch.setattr(decoded, "MAX_BYTES", 8000)
+    with tarfile.open(archive, "a") as file:
+        file.add(tmp_path / "broken.png", "own/train/broken.png")
+    for total in (33, 50):
+        assert len(data.load(f"tar:{archive}", SKIP).train_images) == 12
+        assert len(read) == total
+    assert not (tmp_path / "cache").exists()
+
+
+def test_few_bytes_of_an_archive_are_read_ahead(monkeypatch):
+    monkeypatch.setattr(streams, "TOGETHER_BYTES", 300)
+    monkeypatch.setattr(streams, "PENDING_BYTES", 1000)
+    taken, got = [], []
+
+    def entries():
+        for number in range(100):
+            taken.append(number)
+            yield streams.Entry(str(number), bytes(100))
+
+    with ThreadPoolExecutor(1) as pool:
+        for entry in streams._decode_in_parallel(pool, lambda entry: (entry, None), entries()):
+            got.append(entry[0].name)
+            assert len(taken) - len(got) <= 13  # 1000 bytes and a group of 3
+    assert got == [str(number) for number in range(100)]
+
+
+def test_a_damaged_picture_ends_the_decoding_of_an_archive(
+    archive, pictures, tmp_path, monkeypatch
+):
+    with tarfile.open(archive, "w") as file:
+        file.add(tmp_path / "broken.png", "own/broken.png")
+        for _ in range(20):
+            file.add(pictures, "own")
+    decode, read = streams.read_picture, []
+
+    def slowly(file):
+        picture = decode(file)
+        time.sleep(0.01)
+        read.append(1)
+        return picture
+
+    monkeypatch.setattr(streams, "read_picture", slowly)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    with pytest.raises(DataError, match=r"broken.png cannot be read"):
+        data.load(f"tar:{archive}")
+    assert len(read) < 112  # of the 8 groups that were read ahead, the last 7 have 112 pictures

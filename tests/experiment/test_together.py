@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import runpy
-import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxlabel import data, files
-from jaxlabel.cli import guard
+from jaxlabel.cli import guard, main
 from jaxlabel.errors import DataError, JaxlabelError, UsageError
 from jaxlabel.experiment import together
 from jaxlabel.experiment.run import run
@@ -113,19 +112,89 @@ def test_wrong_flags_are_refused(given):
         hosts.start(*given)
 
 
-def test_a_child_that_jax_aborts_is_explained_in_one_line(tmp_path, monkeypatch, capfd):
+@pytest.mark.parametrize("setting", ["features", "labels"])
+def test_what_only_one_process_can_use_is_refused(setting):
+    settings = runpy.run_path("configs/flagship.py")["get_config"]("digits", "tiny")
+    settings = dataclasses.replace(settings, **{setting: "a"})
+    with pytest.raises(UsageError, match=f"config.{setting} works with one process only"):
+        together.start(settings, "host:1", 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_bound"),
+    [("localhost", True), ("127.0.0.1", True), ("[::1]", True), ("node7", False)],
+)
+def test_a_run_on_one_machine_listens_to_no_network(host, is_bound, monkeypatch):
+    given = {}
+    monkeypatch.setattr("jax.distributed.initialize", lambda **flags: given.update(flags))
+    hosts.start(f"{host}:1", 2, 0)
+    assert given.get("coordinator_bind_address") == (f"{host}:1" if is_bound else None)
+
+
+@pytest.fixture
+def end_child(tmp_path, monkeypatch, capfd):
+    """Return a function that runs a shell script as the child, and returns what the parent says."""
     program = tmp_path / "python"
-    program.write_text("#!/bin/sh\necho a trace of many lines >&2\nkill -ABRT $$\n")
-    program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
-    words = ["train", "--coordinator=localhost:1"]
-    assert guard.is_needed(words) and not guard.is_needed(["train", "--coordinators=x"])
-    assert guard.run(words) == 1
-    said = capfd.readouterr()
-    assert said.out == "" and said.err == f"jaxlabel: {guard.LOST} (signal {signal.SIGABRT})\n"
-    program.write_text("#!/bin/sh\nexit 2\n")
-    assert guard.run(words) == 2
-    assert capfd.readouterr().err == ""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def end(script):
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        code = guard.run(["train", "--coordinator=localhost:1"])
+        said = capfd.readouterr()
+        assert said.out == ""
+        return code, said.err
+
+    return end
+
+
+def test_a_child_that_jax_aborts_is_explained_in_one_line(end_child, tmp_path):
+    assert guard.is_needed(["train", "--coordinator=x"])
+    assert not guard.is_needed(["train", "--coordinators=x"])
+    code, said = end_child("echo a trace of many lines >&2; kill -ABRT $$")
+    (kept,) = tmp_path.glob("*.log")
+    assert kept.read_text() == "a trace of many lines\n"
+    assert code == 1
+    assert said == f"jaxlabel: {guard.LOST} (signal 6); {kept} has what it wrote\n"
+    assert end_child("exit 2") == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("KILL", "signal 9 (Killed) has ended this process of the run, as when the memory is full: "),
+     ("SEGV", "signal 11 (Segmentation fault) has ended this process of the run: ")],
+)  # fmt: skip
+def test_a_signal_to_this_process_is_not_blamed_on_others(end_child, tmp_path, name, says):
+    assert end_child(f"kill -{name} $$") == (1, f"jaxlabel: {says}{guard.GO_ON}\n")
+    assert not list(tmp_path.glob("*.log"))
+
+
+class Left(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_an_unexpected_error_ends_the_child_at_once(monkeypatch, capsys):
+    def leave(code):
+        raise Left(code)
+
+    def bug(words):
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(main, "run", bug)
+    monkeypatch.setattr("os._exit", leave)
+    with pytest.raises(TypeError):
+        main.main(["report"])
+    monkeypatch.setattr(guard, "_is_child", True)
+    with pytest.raises(Left, match="1"):
+        main.main(["report"])
+    assert "TypeError: a bug" in capsys.readouterr().err
+
+
+def test_a_lost_process_keeps_the_words_of_jax(monkeypatch):
+    monkeypatch.setattr(guard, "_is_child", True)
+    assert guard.lost_process("NCCL is too old\n at 0x1") == f"{guard.LOST} (NCCL is too old)"
+    assert guard.lost_process("a bug") == ""
 
 
 def start(number, port, workdir):
