@@ -80,10 +80,15 @@ def main() -> None:
 def runs_left(paths: Iterable[Path], preset: str) -> list[tuple[Job, int]]:
     """Return the experiments and seeds that have no result in the files `paths`.
 
-    Among experiments of the same recipe, the first seed of every experiment comes before the
-    second.
+    Results of several networks (the removed setting `members`) do not count: today's flagship
+    trains one. Among experiments of the same recipe, the first seed of every experiment comes
+    before the second.
     """
-    done = {(line["queue"], line["seed"], line["preset"]) for line in read_results(paths)}
+    done = {
+        (line["queue"], line["seed"], line["preset"])
+        for line in read_results(paths)
+        if line.get("config", {}).get("members", 1) == 1
+    }
     left: list[tuple[Job, int]] = []
     for _, group in itertools.groupby(all_jobs(), lambda job: job.name.partition(",")[0]):
         pairs = [(job, seed) for job in group for seed in (job.seeds if job.config else range(1))]

@@ -77,6 +77,28 @@ def note_page(workdir: Path, items: Sequence[str]) -> None:
         file.write("\n".join(["", *items, ""]))  # the first newline ends a half-written line
 
 
+def note_earlier_answers(workdir: Path, store: "LabelStore", label_set: str) -> None:
+    """Create the file of `note_page` in a run's directory if an earlier version did not write it.
+
+    If the label store is the run's own file, all answers so far count as given on its page. If it
+    is not, several runs may share the store, so no answer counts.
+
+    Args:
+      workdir: the run's directory.
+      store: the label store with the answers.
+      label_set: the name of the label set.
+
+    Raises:
+      JaxlabelError: the directory cannot be written.
+    """
+    from jaxlabel.oracle.votes import all_votes
+
+    if (workdir / ON_PAGE).exists():
+        return
+    own = Path(store.engine.url.database or "").resolve() == (workdir / "labels.db").resolve()
+    note_page(workdir, [vote.item for vote in all_votes(store, label_set)] if own else [])
+
+
 def votes_of_run(workdir: Path, votes: Iterable["Vote"]) -> list["Vote"]:
     """Return those of the votes (answers on a page) that people gave on the page of this run.
 
@@ -133,6 +155,7 @@ class TimedOracle(Oracle):
     def __init__(self, minutes: float, workdir: Path, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
         self._minutes, self._workdir = minutes, workdir
+        note_earlier_answers(workdir, self.store, self._label_set)
         recorded = files.read_json(workdir / TIMES) or {"purchases": []}
         self._purchases: list[dict[str, Any]] = recorded["purchases"]
 

@@ -12,7 +12,12 @@ from collections.abc import Sequence
 
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.account import QUESTIONS
-from jaxlabel.experiment.person_time import labels_left, note_page, votes_of_run
+from jaxlabel.experiment.person_time import (
+    labels_left,
+    note_earlier_answers,
+    note_page,
+    votes_of_run,
+)
 from jaxlabel.label import snapshot as snapshots
 from jaxlabel.label.ahead import Ahead
 from jaxlabel.label.names import checked_name
@@ -46,6 +51,8 @@ class Desk:
         self._ahead = Ahead(project, self.records)
         self._snapshot: tuple[float, Snapshot] | None = None
         self._batch: tuple[float, list[Question]] | None = None
+        if project.settings.minutes:
+            note_earlier_answers(project.workdir, project.store, project.label_set)
 
     def batch(self) -> list[Question]:
         """Return the questions of the run: the pictures whose labels it needs to go on.

@@ -27,6 +27,8 @@ PHASES = (
     ("round", "training on the labels of this round"),
     ("end", "training to the end"),
     ("refined", "refining the model"),
+    ("learned", "learning features for the next questions"),
+    ("sequential", "asking one question after another"),
 )
 
 

@@ -1,5 +1,6 @@
 """Settings of earlier versions that were renamed or removed since version 0.1.0."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -95,7 +96,6 @@ def holds_today(name: str, settings: Mapping[str, Any]) -> bool:
       settings: the settings of an earlier run by name.
     """
     value, same = settings[name], REMOVED[name].same
-    budget = settings.get("budget", 0)
     if name in ("refine_steps", "refine_until") and not settings.get("refinements"):
         return True  # there is no refinement, whatever its settings
     if name == "refine_steps":
@@ -103,10 +103,48 @@ def holds_today(name: str, settings: Mapping[str, Any]) -> bool:
     if name == "graph_targets_until" and not settings.get("graph_targets"):
         return True
     if name in ("graph_targets_until", "refine_until") and not value:  # 0 stood for no limit
-        return bool(budget <= same[0])
-    if name in ("graph_until", "typical_until") and not value and budget / 2 > same[0]:
-        return True  # the run buys more labels than that, also if it reserves half for an audit
+        return _budget(settings) <= same[0]
+    if name == "graph_until":
+        chosen_by_user = settings.get("objective", "freematch") != "freematch"
+        labels = _num_training_labels(settings)
+        return chosen_by_user or bool((labels <= value) == (labels <= same[0]))
+    if name in ("initial_query", "typical_until"):
+        return _first_query(settings) == _first_query_today(settings)
     return not same or value in same
+
+
+def _budget(settings: Mapping[str, Any]) -> float:
+    """Return the budget of an earlier run; infinity if there is no limit (null in JSON)."""
+    budget = settings.get("budget", 0)
+    return math.inf if budget is None else float(budget)
+
+
+def _num_training_labels(settings: Mapping[str, Any]) -> float:
+    """Return how many labels an earlier run bought to train on, without those of audits."""
+    budget = _budget(settings)
+    certifies = settings.get("target", 0) > 0 and settings.get("confidence", 0.95) > 0
+    reserved = settings.get("audit_share", 0.5) * budget if certifies else 0.0
+    return max(1, math.floor(budget - reserved)) if budget < math.inf else math.inf
+
+
+def _first_query(settings: Mapping[str, Any]) -> str:
+    """Return the query strategy with which an earlier run of the flagship chose its first labels.
+
+    That was the setting `initial_query`, or typiclust in place of medoids, its default, with at
+    most `typical_until` training labels.
+    """
+    few = _num_training_labels(settings) <= settings.get("typical_until", 0)
+    strategy = str(settings.get("initial_query", "medoids"))
+    return "typiclust" if few and strategy == "medoids" else strategy
+
+
+def _first_query_today(settings: Mapping[str, Any]) -> str:
+    """Return the query strategy with which today's flagship would choose the first labels."""
+    from jaxlabel.query import needs_model  # takes seconds, as it imports JAX
+
+    strategy = str(settings.get("query", "diverse"))
+    few = _num_training_labels(settings) <= REMOVED["typical_until"].same[0]
+    return ("typiclust" if few else "medoids") if needs_model(strategy) else strategy
 
 
 def unknown_setting(name: str, known: Iterable[str]) -> UsageError:

@@ -10,7 +10,7 @@ from typing import Any
 
 from jaxlabel import files
 from jaxlabel.data.dataset import kind_of
-from jaxlabel.runlog import results
+from jaxlabel.runlog import old_settings, results
 from jaxlabel.sweep import plan, tables
 from jaxlabel.sweep.types import Plan, Run
 
@@ -115,15 +115,16 @@ def _settings_agree(config: Mapping[str, Any], recipe: str, wanted: Mapping[str,
     """Return True if two dictionaries of settings are equal, so that their runs compute the same.
 
     Settings that do not change what a run computes, such as the URL of the label database, are
-    ignored.
+    ignored, and so are removed settings of earlier versions if every run has their value today.
 
     Args:
       config: the settings with which a result was made. A missing setting has its default value.
       recipe: the class of the planned settings as "module:name"; it has the default values.
       wanted: the settings that the result should have.
     """
+    config = old_settings.without_removed(old_settings.with_current_names(config), wanted)
     if wanted.keys() - config.keys():  # importing the recipe takes seconds, so only if needed
-        config = plan.defaults(recipe) | dict(config)
+        config = plan.defaults(recipe) | config
     return _computing_settings(config) == _computing_settings(wanted)
 
 

@@ -91,3 +91,12 @@ def test_the_changelog_lists_every_renamed_setting():
     text = (ROOT / "CHANGELOG.md").read_text()
     for old, new in RENAMED.items():
         assert f"| `{old}` | `{new}` |" in text
+
+
+def test_the_changelog_names_every_removed_setting():
+    from jaxlabel.runlog.old_settings import REMOVED
+
+    table = (ROOT / "CHANGELOG.md").read_text().partition("| removed | instead |")[2]
+    table = table.partition("\n\n")[0]
+    named = {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row[:100])}
+    assert REMOVED.keys() <= named

@@ -154,7 +154,17 @@ def test_settings_that_were_renamed_are_recognised(tmp_path):
 @pytest.mark.parametrize(("same", "other", "message"), [
     ({"members": 1}, {"members": 3}, "members is 3 there and not set here .one network is trained"),
     ({"distil_steps": 9}, {"space": "graph"}, "space is .graph. there"),
-    ({"graph_until": 0, "budget": 500}, {"graph_until": 0, "budget": 50}, "graph_until is 0 there"),
+    ({"graph_until": 0, "budget": 500}, {"graph_until": 0, "budget": 40}, "graph_until is 0 there"),
+    ({"graph_until": 0, "budget": 50}, {"graph_until": 0, "budget": 50, "target": 0.9},
+     "graph_until is 0 there"),
+    ({"graph_until": 0, "budget": 20, "objective": "graph"}, {"graph_until": 0, "budget": 20},
+     "graph_until is 0 there"),
+    ({"typical_until": 0, "budget": 30, "target": 0.9, "confidence": 0.0},
+     {"typical_until": 0, "budget": 30, "target": 0.9}, "typical_until is 0 there"),
+    ({"initial_query": "medoids", "query": "margin", "budget": 20},
+     {"initial_query": "medoids", "query": "random", "budget": 20}, "initial_query is .medoids."),
+    ({"initial_query": "random", "query": "random", "budget": 20},
+     {"initial_query": "random", "query": "diverse", "budget": 20}, "initial_query is .random."),
     ({"graph_targets_until": 0, "graph_targets": 1.0, "budget": 20},
      {"graph_targets_until": 0, "graph_targets": 1.0, "budget": 500}, "graph_targets_until is 0"),
     ({"refine_steps": 60, "refinements": 5}, {"refine_steps": 50, "refinements": 5},
@@ -164,14 +174,14 @@ def test_settings_that_were_renamed_are_recognised(tmp_path):
 def test_a_run_with_a_removed_setting_goes_on_if_it_did_what_runs_do_today(
     same, other, message, tmp_path
 ):
-    kept = ("data", "round_steps", "budget", "refinements")
+    removed = old_settings.REMOVED
     for number, old in enumerate((same, other)):
         workdir = tmp_path / str(number)
         workdir.mkdir()
         recorded = {"data": "digits", "round_steps": 30} | old
         (workdir / "config.json").write_text(json.dumps(recorded))
         (workdir / "run.json").write_text("{}")
-        config = {name: value for name, value in recorded.items() if name in kept}
+        config = {name: value for name, value in recorded.items() if name not in removed}
         if old is same:
             open_workdir(workdir, config).close()
             continue

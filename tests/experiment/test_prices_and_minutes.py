@@ -214,6 +214,11 @@ def test_the_page_shows_the_minutes_and_stops_asking_ahead(pictures, tmp_path):
     shown = status(desk, desk.records, State("asking"), "me")
     assert shown["time"] == {"minutes": 0.5, "used": pytest.approx(1 / 3)}
     assert shown["money"]["budget"] is None and shown["money"]["left"] is None
+    # an earlier version did not record which answers were given on the page
+    (tmp_path / "run" / person_time.ON_PAGE).unlink()
+    again = Desk(begin(settings, tmp_path / "run"))
+    again.answer([desk.project.items[desk.project.first[2]]], "me", "end", 5.0)
+    assert again.money_left(again.snapshot(fresh=True)) == pytest.approx(30 / (25 / 3) - 3)
 
 
 def test_minutes_are_those_of_the_answers_for_this_run(pictures, tmp_path):

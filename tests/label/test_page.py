@@ -4,6 +4,7 @@ import dataclasses
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from jaxlabel.label.desk import Desk
 from jaxlabel.label.names import checked_name, similar_name
 from jaxlabel.label.project import begin
 from jaxlabel.label.records import Records
+from jaxlabel.label.trainer import Trainer
 from jaxlabel.methods import active
 from jaxlabel.oracle import votes
 from jaxlabel.oracle.votes import Rule, winning_class
@@ -264,3 +266,16 @@ def test_a_page_opens_a_run_that_began_before_a_setting_existed(project):
         del settings[name]
     path.write_text(json.dumps(settings))
     assert begin(project.settings, project.workdir).items == project.items
+
+
+@pytest.mark.parametrize(("line", "phase"), [
+    ("round_2 5/30, loss 0.31, 7 s left", "training on the labels of this round"),
+    ("learned_2 5/30, loss 0.31", "learning features for the next questions"),
+    ("sequential_batch 41/100", "asking one question after another"),
+    ("mining 0/1, neighbours", "mining"),
+])  # fmt: skip
+def test_a_phase_of_training_has_plain_words(line, phase, tmp_path):
+    (tmp_path / "page.log").write_text(f"{line}\n")
+    trainer = Trainer(SimpleNamespace(workdir=tmp_path), lambda: True, dict)
+    trainer._child = SimpleNamespace(poll=lambda: None)  # a process that has not ended
+    assert trainer.state()[:2] == ("training", phase)

@@ -54,6 +54,11 @@ def test_runs_with_a_result_are_not_repeated(tmp_path):
     queue.append_result(path, line(left[0][0].name, left[0][1]))
     assert [*queue.runs_left([path], "gpu")] == left[2:]
     assert queue.runs_left([path], "tiny") == queue.runs_left([], "tiny")
+    job, seed = left[2]  # a run of three networks, which today's recipe does not train
+    queue.append_result(path, line(job.name, seed, config={"members": 3}))
+    assert [*queue.runs_left([path], "gpu")] == left[2:]
+    queue.append_result(path, line(job.name, seed, config={"members": 1}))
+    assert [*queue.runs_left([path], "gpu")] == left[3:]
 
 
 def test_the_flagship_comes_first_with_all_first_seeds_before_second_seeds():

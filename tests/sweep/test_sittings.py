@@ -1,6 +1,7 @@
 """A sweep that is interrupted and continued, on one machine or on several."""
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import threading
@@ -11,7 +12,9 @@ import pytest
 from sweeps import Few, cells, names
 
 from jaxlabel.errors import UsageError
-from jaxlabel.sweep import leases, local
+from jaxlabel.methods import active, semisup
+from jaxlabel.sweep import leases, local, records
+from jaxlabel.sweep.types import Plan, Run
 
 
 @pytest.fixture
@@ -52,6 +55,32 @@ def test_published_results_follow_a_renamed_table(few):
     table = few.sweep(go_on=True, workdir=few.folder / "other")
     assert len(few.tally()) == 9 and "## S8: labels" in table.read_text()
     assert cells(table)[0][5:7] == ["20.00", "-9.00"]
+
+
+@pytest.mark.parametrize(("name", "recipe", "agrees"), [
+    ("semisup", semisup, True),
+    ("flagship", active, False),  # it has refine_steps=150, and its round_steps are 100
+])  # fmt: skip
+def test_a_result_with_removed_settings_counts_if_they_are_todays_rules(
+    name, recipe, agrees, tmp_path
+):
+    published = Path(__file__).parents[2] / "experiments" / "results" / f"{name}.jsonl"
+    with published.open() as file:
+        line = json.loads(file.readline())
+    known = {field.name for field in dataclasses.fields(recipe.Config)}
+    assert line["config"].keys() - known >= {"threshold", "weight", "ramp", "neighbours"}
+    planned = {k: v for k, v in line["config"].items() if k in known}
+    config = dataclasses.asdict(recipe.Config(**planned))
+    run = Run(line["run"], f"{recipe.__name__}:Config", config, line["table"], line["row"],
+              line["cell"], None)  # fmt: skip
+    table = {"title": line["table"], "measures": [], "over": ""}
+    plan = Plan("", name, "", "", False, "", [table], [run])
+    copy = tmp_path / "one.jsonl"
+    copy.write_text(json.dumps(line) + "\n")
+    assert bool(records.published_lines(plan, copy)) == agrees
+    line["config"]["threshold"] = 0.9
+    copy.write_text(json.dumps(line) + "\n")
+    assert records.published_lines(plan, copy) == {}
 
 
 def lose(path: Path, setting: str) -> None:
