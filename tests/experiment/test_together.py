@@ -217,7 +217,11 @@ def test_two_processes_buy_what_one_buys(tmp_path):
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     processes = [start(number, port, tmp_path / "two") for number in (0, 1)]
-    said = [process.communicate() for process in processes]
+    try:
+        said = [process.communicate(timeout=300) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     assert [process.returncode for process in processes] == [0, 0], said
     assert "4 devices share each batch" in said[0][1] and "20 labels bought" in said[0][0]
     assert said[1][0] == ""
