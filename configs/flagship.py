@@ -9,7 +9,7 @@ confidence (`--config.confidence`). With `--config.confidence=0` the run stops w
 network's mean confidence reaches the target, and nothing is certified. Without
 `--config.target` the whole budget is spent on training.
 
-With 1,000 labels, the cpu preset takes ten minutes on one core with
+With 1,000 labels, the cpu preset takes a quarter of an hour on one core with
 `--config.cpu_kernels=bfloat16`, where the processor has such instructions; experiments/flagship.md
 has the accuracies. On Fashion-MNIST, labels 6 to 100 are queried one at a time, each where label
 propagation is most uncertain; if a person labels, `--config.sequential_batch=5` queries five at a
