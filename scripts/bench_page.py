@@ -13,7 +13,6 @@ picture has been decoded. The machine should be quiet. Prints each figure, then 
 import argparse
 import json
 import os
-import re
 import shutil
 import signal
 import statistics
@@ -24,8 +23,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from playwright.sync_api import sync_playwright
+from simulate_person import address, write_pictures
 
 from jaxlabel import data
 
@@ -50,10 +49,9 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "pictures"
-        folder.mkdir()
-        labels = data.load_train_labels(f"idx:{given.idx}")
-        for number, image in enumerate(data.load(f"idx:{given.idx}").train_images[: given.count]):
-            Image.fromarray(image.squeeze()).save(folder / f"{number:06d}_{labels[number]}.png")
+        spec = f"idx:{given.idx}"
+        images, labels = data.load(spec).train_images, data.load_train_labels(spec)
+        write_pictures(folder, images, labels, range(min(given.count, len(images))))
         print(json.dumps({"pictures": given.count} | measured(folder, Path(place), given.keys)))
 
 
@@ -91,15 +89,6 @@ def measured(folder: Path, place: Path, num_keys: int) -> dict[str, float]:
                 process.send_signal(signal.SIGTERM)
                 process.wait(60)
     return figures
-
-
-def address(process: "subprocess.Popen[str]") -> str:
-    """Return the page's address with its token, which the process prints when it is ready."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        if found := re.search(r"http://\S+token=\S+", line):
-            return found[0]
-    raise SystemExit("the page has not started")
 
 
 def timed_keys(tab: Any, num_keys: int) -> dict[str, float]:

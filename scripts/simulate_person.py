@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,10 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "pictures"
-        write_pictures(folder, f"idx:{given.idx}", given.count)
+        spec = f"idx:{given.idx}"
+        images = data.load(spec).train_images
+        rows = np.random.default_rng(0).permutation(len(images))[: given.count]
+        write_pictures(folder, images, data.load_train_labels(spec), rows)
         began = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "-m", "jaxlabel", "label", f"--data={folder}", "--no_browser",
@@ -47,27 +51,29 @@ def main() -> None:
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:
-            result = label_all(*address_and_token(process), began)
+            url, _, token = address(process).partition("/?token=")
+            result = label_all(url, token, began)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
     print(json.dumps({"pictures": given.count} | result))
 
 
-def write_pictures(folder: Path, spec: str, count: int) -> None:
-    """Write `count` random training images as PNG files whose names end with the class number."""
+def write_pictures(
+    folder: Path, images: np.ndarray, labels: np.ndarray, rows: Iterable[int]
+) -> None:
+    """Write the images at `rows` as PNG files whose names end with the class number."""
     folder.mkdir()
-    images, labels = data.load(spec).train_images, data.load_train_labels(spec)
-    for row in np.random.default_rng(0).permutation(len(images))[:count]:
+    for row in rows:
         Image.fromarray(images[row].squeeze()).save(folder / f"{row:06d}_{labels[row]}.png")
 
 
-def address_and_token(process: "subprocess.Popen[str]") -> tuple[str, str]:
-    """Return the page's address and its token, which the process prints when it is ready."""
+def address(process: "subprocess.Popen[str]") -> str:
+    """Return the page's address with its token, which the process prints when it is ready."""
     assert process.stdout is not None
     for line in process.stdout:
-        if found := re.search(r"(http://127\.0\.0\.1:\d+)/\?token=(\S+)", line):
-            return found[1], found[2]
+        if found := re.search(r"http://\S+token=\S+", line):
+            return found[0]
     raise SystemExit("the page has not started")
 
 

@@ -197,31 +197,22 @@ def learn_regions(
     restored = log.restore(f"{name}_regions", like)
     if restored is not None and restored[0] == context.oracle.num_classes:
         found = Learned(*map(np.asarray, restored[1]))
+        graph = cluster.knn_graph(found.neighbours, found.distances)
+        regions = sequential_queries.Regions(graph, found.medoids, found.assignments)
         for number, each in enumerate(jax.random.split(train_key, times)):  # reads its checkpoint
             state = cycles.train_cycle(cycle, state, data, each, log, f"{name}_{number}")
     else:
         base = context.spaces.base
         state = refinement.refine(cycle, state, data, base, labelled, train_key, log, name, times)
-        found = _learned(context, refinement.learned_space(config, state, images, base), count,
-                         region_key)  # fmt: skip
+        space = refinement.learned_space(config, state, images, base)
+        nearest = refinement.search_neighbours(space, setup.NEIGHBOURS, log)
+        spaces = setup.Spaces(base, space, nearest.graph())
+        regions = sequential_queries.find_regions(spaces, region_key, count)
+        parts = nearest.indices, nearest.distances, regions.medoids, regions.assignments
+        found = Learned(*(np.asarray(a, b.dtype) for a, b in zip(parts, like, strict=True)))
         log.save(f"{name}_regions", context.oracle.num_classes, found)
-    graph = cluster.knn_graph(found.neighbours, found.distances)
-    regions = sequential_queries.Regions(graph, found.medoids, found.assignments)
-    return state, context._replace(spaces=context.spaces._replace(graph=graph), regions=regions)
-
-
-def _learned(
-    context: Context, space: Float[np.ndarray, "n d"], count: int, key: Key[Array, ""]
-) -> Learned:
-    """Return the neighbours of all images and `count` regions in the given features."""
-    found = cluster.nearest_neighbours(space, min(setup.NEIGHBOURS, len(space) - 1))
-    cluster.report_recall(found.recall, context.log)
-    spaces = setup.Spaces(context.spaces.base, space, found.graph())
-    regions = sequential_queries.find_regions(spaces, key, count)
-    return Learned(
-        np.asarray(found.indices, np.int32), np.asarray(found.distances, np.float32),
-        np.asarray(regions.medoids, np.int32), np.asarray(regions.assignments, np.int32),
-    )  # fmt: skip
+    spaces = context.spaces._replace(graph=regions.graph)
+    return state, context._replace(spaces=spaces, regions=regions)
 
 
 def train_network(

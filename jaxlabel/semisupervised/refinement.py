@@ -81,9 +81,8 @@ def refine(
 ) -> State:  # fmt: skip
     """Refine the trained network and return its new state.
 
-    This repeats three steps, `times` times: build a neighbour graph of
-    the network's current features, propagate the labels over it, and train the network on the
-    propagated labels.
+    This repeats three steps, `times` times: build a neighbour graph of the network's current
+    features, propagate the labels over it, and train the network on the propagated labels.
 
     Args:
       cycle: the training cycle, from `refinement.make_cycle`.
@@ -99,16 +98,27 @@ def refine(
     config, images, num_classes = cycle.settings, np.asarray(data.images), len(data.prior)
     for number, each in enumerate(jax.random.split(key, times)):
         space = learned_space(config, state, images, base)
-        log.progress("neighbours", 0, 1)
-        found = cluster.nearest_neighbours(space, min(num_neighbours, len(images) - 1))
-        log.progress("neighbours", 1, 1)
-        cluster.report_recall(found.recall, log)
+        found = search_neighbours(space, num_neighbours, log)
         prior = class_prior(config, labelled, num_classes)
         propagated = propagate(found.graph(), labelled.indices, labelled.labels, prior)
         graph_targets = make_graph_targets(propagated, len(images), num_classes, share=1.0)
         new_data = data._replace(graph_targets=jnp.asarray(graph_targets))
         state = cycles.train_cycle(cycle, state, new_data, each, log, f"{name}_{number}")
     return state
+
+
+def search_neighbours(
+    space: Float[np.ndarray, "n d"], num_neighbours: int, log: Log
+) -> cluster.Neighbours:
+    """Return the nearest neighbours of all images in learned features, and log the progress.
+
+    They are not cached, because no other run has the same features.
+    """
+    log.progress("neighbours", 0, 1)
+    found = cluster.nearest_neighbours(space, min(num_neighbours, len(space) - 1))
+    log.progress("neighbours", 1, 1)
+    cluster.report_recall(found.recall, log)
+    return found
 
 
 def learned_space(
