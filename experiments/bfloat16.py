@@ -5,10 +5,10 @@
 
 DIR contains the folders mnist and fashion_mnist with four IDX files each. The processor must have
 bfloat16 instructions (docs/cpu_kernels.md). The settings are those of the cpu presets; only the
-setting `cpu_kernels` differs, and both runs of a seed share the contrastive encoder of whichever
-ran first. A run takes 2 to 17 minutes on one core; with `--limit` and `--go_on` the whole can be
-done in several sittings. The semi-supervised GAN is left out: its networks on MNIST are fully
-connected, which the CPU kernels compute in float32 in both cases, so both runs have the same bits.
+setting `cpu_kernels` differs, and each run trains its own contrastive encoder. A run takes 2 to 17
+minutes on one core; with `--limit` and `--go_on` the whole can be done in several sittings. The
+semi-supervised GAN is left out: its networks on MNIST are fully connected, which the CPU kernels
+compute in float32 in both cases, so both runs have the same bits.
 `--quick` runs one seed on the digits with the tiny presets.
 """
 

@@ -111,9 +111,25 @@ def eventually(view, holds):
         view.wait_for_timeout(30)
 
 
-def swipe(context, view, across):
-    """Move a finger over the picture by `across` pixels to the right (or to the left)."""
-    box, session = view.locator("#frame").bounding_box(), context.new_cdp_session(view)
+def swipe(context, view, across, until=lambda: True):
+    """Move a finger over the picture by `across` pixels to the right (or left), and again if lost.
+
+    Chromium drops a touch that a busy page handles too late, so a person swipes again until
+    something happens: until the function `until` returns True.
+    """
+    session, ends = context.new_cdp_session(view), time.monotonic() + 20
+    while True:
+        _touch(view, session, across)
+        waits = time.monotonic() + 3
+        while not (happened := until()) and time.monotonic() < waits:
+            view.wait_for_timeout(30)
+        if happened:
+            return
+        assert time.monotonic() < ends, view.inner_text("#alert")
+
+
+def _touch(view, session, across):
+    box = view.locator("#frame").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     points = [("touchStart", x), ("touchMove", x + across / 2), ("touchMove", x + across)]
     for kind, place in points:
