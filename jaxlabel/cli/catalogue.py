@@ -30,7 +30,8 @@ RUN_WORKDIR = Flag(
 )  # fmt: skip
 OWN_DATA_CONFIG = "configs/flagship.py:folder"
 SHARED_FLAGS = (  # each is the short form of a setting
-    Flag("data", "the pictures, as --config.data; a bare path stands for folder:PATH", "SPEC", ""),
+    Flag("data", "the pictures, as --config.data; a bare path stands for folder:PATH. Without "
+         f"--config, this flag also selects {OWN_DATA_CONFIG}", "SPEC", ""),
     Flag("budget", "the number of labels that may be bought, or the minutes that you have, such as "
          "30m, as --config.budget", "N", ""),
     Flag("target", "the accuracy to certify, such as 0.95, as --config.target; without it nothing "
