@@ -80,8 +80,8 @@ COMMANDS = (
             Flag("password", "the password that other machines must give", "TEXT", ""),
             Flag("no_browser", "print the page's address instead of opening the browser",
                  default=False),
-            Flag("votes", "the number of people whose answers a label takes (?as=NAME in the "
-                 "page's address)", "K", 1),
+            Flag("votes", "the number of people whose answers a label takes; each adds &as=NAME "
+                 "to the page's address", "K", 1),
             Flag("votes_share", "the share of the pictures that take so many people's answers, "
                  "from 0 to 1, chosen at random; one person labels each of the others", "P", "1"),
             Flag("arbiter", "the person whose answer decides where others differ", "NAME", ""),
