@@ -36,8 +36,8 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
     ("one run", {"experiment": "configuration to report"}),
     ("many runs", {"sweep": "grids of runs"}),
     ("page", {"label": "labelling page"}),
-    ("Python face", {"api": "fit, Session, Result"}),
-    ("scikit-learn face", {"sklearn": "FewLabelClassifier"}),
+    ("Python interface", {"api": "fit, Session, Result"}),
+    ("scikit-learn interface", {"sklearn": "FewLabelClassifier"}),
     ("command line", {"cli": "command line"}),
     ("start", {"__main__": "python -m jaxlabel"}),
 )  # fmt: skip

@@ -40,7 +40,10 @@ def fit(
     Args:
       images: the images without labels. Either an array: uint8 of shape (n, h, w) or (n, h, w, c)
         with 1 or 3 channels, or floats from 0 to 1 of these shapes. Or a string that says where the
-        data set is: "digits", "folder:DIR", "npz:FILE", "idx:DIR" or "tfds:NAME".
+        data set is: "digits", "folder:DIR", "zip:FILE", "tar:FILE", "csv:FILE", "parquet:FILE",
+        "webdataset:PATTERN", "hf:NAME_OR_DIR", "npz:FILE", "idx:DIR" or "tfds:NAME". Arrays keep
+        their size. Files of pictures are resized to 32x32 pixels (recipe "sgan": 28x28; recipe
+        "medoids": not at all), unless `image_size` is given.
       ask: where the labels come from. A function: it gets an integer array of image indices and
         returns a label for each of them; it is called only for images whose labels the run buys,
         and only once for images with equal pixels. Or an array of the labels of all images: the run

@@ -30,7 +30,8 @@ RUN_WORKDIR = Flag(
 )  # fmt: skip
 OWN_DATA_CONFIG = "configs/flagship.py:folder"
 SHARED_FLAGS = (  # each is the short form of a setting
-    Flag("data", "the pictures, as --config.data; a bare path stands for folder:PATH", "SPEC", ""),
+    Flag("data", "the pictures, as --config.data; a bare path stands for folder:PATH. Without "
+         f"--config, this flag also selects {OWN_DATA_CONFIG}", "SPEC", ""),
     Flag("budget", "the number of labels that may be bought, or the minutes that you have, such as "
          "30m, as --config.budget", "N", ""),
     Flag("target", "the accuracy to certify, such as 0.95, as --config.target; without it nothing "
@@ -79,8 +80,8 @@ COMMANDS = (
             Flag("password", "the password that other machines must give", "TEXT", ""),
             Flag("no_browser", "print the page's address instead of opening the browser",
                  default=False),
-            Flag("votes", "the number of people whose answers a label takes (?as=NAME in the "
-                 "page's address)", "K", 1),
+            Flag("votes", "the number of people whose answers a label takes; each adds &as=NAME "
+                 "to the page's address", "K", 1),
             Flag("votes_share", "the share of the pictures that take so many people's answers, "
                  "from 0 to 1, chosen at random; one person labels each of the others", "P", "1"),
             Flag("arbiter", "the person whose answer decides where others differ", "NAME", ""),

@@ -171,12 +171,13 @@ def _run_command(command: Command, words: list[str]) -> None:
         return
     from jaxlabel.cli import settings
 
+    file = settings.default_config(command, words)
     if not wants_help:
         command.run(settings.read(command, words))
-    elif settings.names_config(words):
-        config = settings.load_config(words, command.default_config).config
+    elif settings.names_config(words) or file != arguments.DEFAULT_CONFIG:
+        config = settings.load_config(words, file).config
         print(f"{arguments.help_text(command)}\n\n{settings.describe_settings(config)}")
-    else:  # Without a config file, the help shows only settings that need no import of JAX.
+    else:  # RunConfig has the values of DEFAULT_CONFIG, and it needs no import of JAX.
         shared = settings.describe_settings(RunConfig())
         print(f"{arguments.help_text(command)}\n\nThe settings of every run:\n{shared}")
 

@@ -1,5 +1,6 @@
 """The command line: a user's mistake is one line that says what to do, and exit code 2."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import pytest
 from PIL import Image
 
 from jaxlabel.cli import main as cli
-from jaxlabel.cli.arguments import HELP_WORDS, Command, Flag, help_text
+from jaxlabel.cli.arguments import DEFAULT_CONFIG, HELP_WORDS, Command, Flag, help_text
+from jaxlabel.config import RunConfig
+from jaxlabel.experiment import configfile
 
 CONFIG = "--config=configs/digits.py"
 
@@ -106,7 +109,7 @@ def test_help_of_each_command_explains_each_flag(capsys, command, word):
         form = f"--{flag.name}={flag.metavar}" if flag.metavar else f"--{flag.name}"
         assert out.count(form) >= 2  # in the usage line and in the list
         assert flag.help.split()[0] in out
-    assert ("--config.budget=64.0" in out) == bool(command.default_config)
+    assert ("\n  --config.budget=" in out) == bool(command.default_config)
 
 
 def test_the_usage_text_is_made_of_the_flags():
@@ -129,6 +132,19 @@ def test_the_usage_text_is_made_of_the_flags():
 def test_help_with_a_config_lists_the_settings_of_its_recipe(capsys):
     _, out, _ = outcome(capsys, "train", "--config=configs/mnist_medoids.py:peek", "--help")
     assert "--config.stop=peek" in out and "(estimate, peek)" in out
+
+
+@pytest.mark.parametrize("words", [["label"], ["train", "--data=folder:p"]], ids=" ".join)
+def test_help_shows_the_values_of_the_config_file_that_the_command_would_use(capsys, words):
+    _, out, _ = outcome(capsys, *words, "--help")
+    assert "--config.image_size=32 " in out and "--config.budget=200 " in out
+    assert "selects configs/flagship.py:folder" in " ".join(out.split())
+
+
+def test_the_default_config_has_the_values_that_help_shows_without_jax():
+    config = configfile.load(configfile.find(DEFAULT_CONFIG))
+    for field in dataclasses.fields(RunConfig):
+        assert getattr(config, field.name) == getattr(RunConfig(), field.name)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["sweep", "--help"]])

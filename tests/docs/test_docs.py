@@ -1,13 +1,16 @@
 """The documentation's code runs, its tables are current, and its links lead somewhere."""
 
+import itertools
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from jaxlabel.cli import arguments, main, settings
 from jaxlabel.runlog import results
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,6 +21,8 @@ PAGES = [
 ]
 CELL = re.compile(r"^```\{code-cell\}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```(?:\w+|\{code-cell\})?\n.*?^```$", re.MULTILINE | re.DOTALL)
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PLACEHOLDERS = {"--config=CONFIG", "--config=my_config.py"}  # commands whose settings are unknown
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -83,6 +88,32 @@ def test_links_lead_to_files(page):
     targets = [target for target in LINK.findall(text) if ":" not in target]
     missing = [target for target in targets if not (page.parent / target).exists()]
     assert missing == []
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    """Return the words after `jaxlabel` of each command in a page's shell blocks."""
+    found = []
+    lines = [line for block in SHELL.findall(page.read_text())
+             for line in block.replace("\\\n", " ").splitlines()]  # fmt: skip
+    for line in lines:
+        words = [word for word in shlex.split(line, comments=True) if word != "..."]
+        for place in [i for i, word in enumerate(words) if Path(word).name == "jaxlabel"]:
+            command = list(itertools.takewhile(lambda word: word != "&&", words[place + 1 :]))
+            if command and command[0].isalpha() and command[-1] != "--help":
+                found.append(command)  # otherwise `jaxlabel` is the name of a folder or an image
+    return found
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if commands_of(p)], ids=lambda page: page.stem)
+def test_the_commands_of_a_page_exist_with_their_flags_and_settings(page, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(DOCS / "examples")
+    for words in commands_of(page):
+        command, rest = main._find_command(words)
+        if not command.default_config:
+            arguments.read(command, rest)
+        elif not PLACEHOLDERS & set(rest):
+            settings.read(command, rest)
 
 
 def test_the_changelog_lists_every_renamed_setting():
