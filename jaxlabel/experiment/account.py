@@ -38,20 +38,23 @@ def store_url(url: str, workdir: Path) -> str:
     Raises:
       UsageError: the URL names an in-memory database, which would be lost with the process.
     """
-    from sqlalchemy import URL
+    from sqlalchemy import URL, exc, make_url
 
     if not url:
         default = URL.create("sqlite", database=str(workdir.resolve() / "labels.db"))
         return default.render_as_string(hide_password=False)
-    path = url.removeprefix("sqlite:///")
-    if url.startswith("sqlite:") and (
-        path == url or path.startswith((":memory:", "?")) or not path
-    ):
-        raise UsageError(f"config.store={url} is kept in memory: name a file, sqlite:///FILE.db")
-    if path == url or os.path.isabs(path):
+    try:
+        parsed = make_url(url)
+    except (exc.ArgumentError, ValueError):
+        return url  # opening the store says what is wrong
+    path = parsed.database or ""
+    if parsed.get_backend_name() != "sqlite" or os.path.isabs(path):
         return url
-    recorded = files.read_json(workdir / RUN)
-    return recorded["store"] if recorded else f"sqlite:///{os.path.abspath(path)}"
+    if path in ("", ":memory:"):
+        raise UsageError(f"config.store={url} is kept in memory: name a file, sqlite:///FILE.db")
+    if recorded := files.read_json(workdir / RUN):
+        return str(recorded["store"])
+    return parsed.set(database=os.path.abspath(path)).render_as_string(hide_password=False)
 
 
 def account_name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
