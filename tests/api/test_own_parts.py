@@ -15,7 +15,7 @@ from jaxlabel.cli import main as cli
 from jaxlabel.config import own_part, own_sources, validate
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment import predict
-from jaxlabel.methods import semisup
+from jaxlabel.methods import semisup, simclr
 from jaxlabel.pretext import contrastive
 
 EXAMPLE = Path(jaxlabel.__file__).parents[1] / "docs" / "examples" / "own_parts.py"
@@ -78,7 +78,7 @@ def test_an_encoder_in_the_cache_is_not_used_after_the_own_part_has_changed(here
 
         monkeypatch.setattr(contrastive, "cached", cached)
         with pytest.raises(LookupError):
-            simple = contrastive.Settings("conv", 4, 1, 4, 0.5, 8, "adamw", 0.1, 0.0, 1.0, 1, 0.0)
+            simple = simclr.pretext_settings(simclr.Config(width=4))
             contrastive.contrastive_encoder(
                 simple, "turn:Net", np.zeros((8, 8, 8, 1), np.uint8), jax.random.key(0), _quiet()
             )
