@@ -6,12 +6,14 @@ it must not import slow libraries.
 """
 
 import dataclasses
+import functools
 import importlib
 import os
 import re
 import sys
 import types
 import typing
+from pathlib import Path
 from typing import Any, TypeVar
 
 from jaxlabel.errors import UsageError, did_you_mean
@@ -237,12 +239,38 @@ def own_part(value: str, setting: str = "the setting") -> Any:
     finally:
         if here in sys.path:
             sys.path.remove(here)
+    _source(module)  # read now: the file may change while the process runs
     part = getattr(module, name, None)
     if not callable(part):
         fault = "is not callable" if hasattr(module, name) else "does not exist"
         hint = "" if hasattr(module, name) else did_you_mean(name, dir(module))
         raise UsageError(f"{setting}={value}: {name} {fault} in {module_name}{hint}")
     return part
+
+
+def own_sources(*values: Any) -> list[bytes]:
+    """Return the content of the module's file for each value that names a part of the user's own.
+
+    A cache key needs it beside the values: the user may change a part without renaming it. A module
+    without a source file has empty content. Modules that the user's module imports are not read.
+
+    Args:
+      values: values of settings; those that do not have the form `module:function` are left out.
+
+    Raises:
+      UsageError: the part cannot be imported.
+    """
+    own = [value for value in values if is_own(value)]
+    for value in own:
+        own_part(value)
+    return [_source(sys.modules[value.partition(":")[0]]) for value in own]
+
+
+@functools.cache
+def _source(module: types.ModuleType) -> bytes:
+    """Return the content of a module's file; later calls return what the first one has read."""
+    path = getattr(module, "__file__", None) or ""
+    return Path(path).read_bytes() if os.path.isfile(path) else b""
 
 
 def _has_type(value: Any, wanted: Any) -> bool:

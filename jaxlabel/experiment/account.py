@@ -23,6 +23,7 @@ QUESTIONS = "questions.csv"
 CONTRADICTIONS = "contradictions.csv"  # all files of identical images with different labels
 PICTURES = "questions"  # the folder of queried images that are not separate files
 ASKED = "asked.json"  # ids of the images that the run has queried
+EARLIER = "earlier_purchases"  # the entry of run.json for `num_earlier_purchases`
 
 
 def store_url(url: str, workdir: Path) -> str:
@@ -37,27 +38,31 @@ def store_url(url: str, workdir: Path) -> str:
     Raises:
       UsageError: the URL names an in-memory database, which would be lost with the process.
     """
-    from sqlalchemy import URL
+    from sqlalchemy import URL, exc, make_url
 
     if not url:
         default = URL.create("sqlite", database=str(workdir.resolve() / "labels.db"))
         return default.render_as_string(hide_password=False)
-    path = url.removeprefix("sqlite:///")
-    if url.startswith("sqlite:") and (
-        path == url or path.startswith((":memory:", "?")) or not path
-    ):
-        raise UsageError(f"config.store={url} is kept in memory: name a file, sqlite:///FILE.db")
-    if path == url or os.path.isabs(path):
+    try:
+        parsed = make_url(url)
+    except (exc.ArgumentError, ValueError):
+        return url  # opening the store says what is wrong
+    path = parsed.database or ""
+    if parsed.get_backend_name() != "sqlite" or os.path.isabs(path):
         return url
-    recorded = files.read_json(workdir / RUN)
-    return recorded["store"] if recorded else f"sqlite:///{os.path.abspath(path)}"
+    if path in ("", ":memory:"):
+        raise UsageError(f"config.store={url} is kept in memory: name a file, sqlite:///FILE.db")
+    if recorded := files.read_json(workdir / RUN):
+        return str(recorded["store"])
+    return parsed.set(database=os.path.abspath(path)).render_as_string(hide_password=False)
 
 
 def account_name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
     """Return the name of the account whose budget pays for the labels of a run.
 
     The first call records the name in the file run.json, and later calls return the recorded name.
-    A run that is started again therefore finds the labels that it bought before.
+    A run that is started again therefore finds the labels that it bought before. The first call
+    also records how many labels the account has bought so far, for `num_earlier_purchases`.
 
     Args:
       account: the name in the run's setting `account`. If it is empty, the first call makes a
@@ -72,10 +77,26 @@ def account_name(account: str, workdir: Path, dataset: Dataset, url: str) -> str
         # The default store moves with the directory, so its path is not recorded.
         is_default = url == store_url("", workdir)
         recorded = {
-            "account": chosen, "label_set": dataset.name, "store": "" if is_default else url
+            "account": chosen, "label_set": dataset.name, "store": "" if is_default else url,
+            EARLIER: _num_purchases(url, account) if account else 0,
         }  # fmt: skip
         files.write_json(workdir / RUN, recorded, private=True)  # the URL may hold a password
     return str(recorded["account"])
+
+
+def _num_purchases(url: str, account: str) -> int:
+    """Return how many labels an account has bought; 0 if the database has no such account."""
+    with LabelStore(url) as store:
+        is_known = any(known.name == account for known in store.accounts())
+        return len(store.ledger(account)) if is_known else 0
+
+
+def num_earlier_purchases(workdir: Path) -> int:
+    """Return how many labels a run's account had bought before the run began; usually 0.
+
+    Runs of earlier versions did not record the number; it is 0 for them too.
+    """
+    return int((files.read_json(workdir / RUN) or {}).get(EARLIER, 0))
 
 
 def delete_record_if_unused(workdir: Path, store: LabelStore, payer: str) -> None:
@@ -92,7 +113,9 @@ def delete_record_if_unused(workdir: Path, store: LabelStore, payer: str) -> Non
     # A failure of this clean-up must not replace the run's own error.
     with contextlib.suppress(JaxlabelError):
         if not (
-            store.ledger(payer) or (workdir / ASKED).exists() or (workdir / "checkpoints").exists()
+            store.ledger(payer)[num_earlier_purchases(workdir) :]
+            or (workdir / ASKED).exists()
+            or (workdir / "checkpoints").exists()
         ):
             (workdir / RUN).unlink(missing_ok=True)
 

@@ -21,6 +21,7 @@ from jaxlabel.errors import DataError, JaxlabelError, UsageError
 from jaxlabel.log import Log
 from jaxlabel.runlog import results
 from jaxlabel.runlog.results import FEATURES_FROM_OUTSIDE
+from jaxlabel.runlog.workdir import RUN
 
 NAME = results.MARK  # artifacts/features_from_outside.npz in the run's directory
 
@@ -57,7 +58,7 @@ def network_inputs(settings: RunConfig, dataset: Dataset, workdir: Path, log: Lo
     Args:
       settings: the settings of the run, which name the file of features, if there is one.
       dataset: the images in the order of the run.
-      workdir: the run's directory, where the first start saves the centre and the scale.
+      workdir: the run's directory, where the centre and the scale are saved.
       log: the run's log.
 
     Raises:
@@ -67,7 +68,8 @@ def network_inputs(settings: RunConfig, dataset: Dataset, workdir: Path, log: Lo
     if not settings.outside_features:
         return dataset
     found = features.load(settings.outside_features, dataset)
-    scaling = _read_scaling(workdir)
+    # Without run.json the run has bought nothing, so that the file may still be corrected.
+    scaling = _read_scaling(workdir) if (workdir / RUN).exists() else None
     if scaling is None:
         scaling = _measure(settings.outside_features, found)
         saved = {name: np.asarray(value) for name, value in scaling._asdict().items()}

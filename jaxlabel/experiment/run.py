@@ -25,7 +25,7 @@ from jaxlabel.methods import (
     simclr,
 )
 from jaxlabel.nets import devices, native
-from jaxlabel.oracle import LabelStore, spending
+from jaxlabel.oracle import Oracle, spending
 from jaxlabel.report import write_report
 from jaxlabel.report.clusters import clusters_csv
 from jaxlabel.runlog import RunLog, dataset_snapshot, open_workdir, provenance, sinks
@@ -139,6 +139,7 @@ def _run_recipe(
         person_time.check(settings, dataset, answers)
         place = oracle.store.engine.url.render_as_string(hide_password=False)
         account.account_name(oracle.account, workdir, dataset, place)
+    oracle.start_after(account.num_earlier_purchases(workdir))
     store, payer = oracle.store, oracle.account
     classes = store.classes(store.account(payer).label_set)
     log.classes(classes)
@@ -164,7 +165,7 @@ def _run_recipe(
         "method": type(settings).__module__.removeprefix("jaxlabel.methods."),
         "dataset": dataset.name,
         "seed": settings.seed,
-        **_spending_entries(store, payer),
+        **_spending_entries(oracle, account.num_earlier_purchases(workdir)),
         **person_time.entries(oracle),
         **final_accuracies(settings.data, options, inputs, store, predictor, log),
         "seconds": round(log.seconds, 2),
@@ -189,23 +190,25 @@ def settings_without_password(settings: config.RunConfig) -> dict[str, Any]:
     return dataclasses.asdict(settings) | urls
 
 
-def _spending_entries(store: LabelStore, payer: str) -> dict[str, Any]:
+def _spending_entries(oracle: Oracle, num_earlier: int) -> dict[str, Any]:
     """Return the entries of result.json that say which labels a run bought and what they cost.
 
     Args:
-      store: the database of labels, which records the labels that each account has bought.
-      payer: the name of the account whose budget paid for the run's labels.
+      oracle: the seller of the run's labels.
+      num_earlier: how many labels the run's account had bought before the run began. The run may
+        use them for free, and they are not counted as bought.
     """
-    entries = spending(store.ledger(payer))
+    entries = spending(oracle.store.ledger(oracle.account)[num_earlier:])
     by_purpose: dict[str, int] = {}
     for entry in entries:
         by_purpose[entry.purpose] = by_purpose.get(entry.purpose, 0) + entry.labels
     return {
         "labels_spent": sum(by_purpose.values()),
         "labels_by_purpose": by_purpose,
-        "cost": store.spent(payer),
+        "cost": round(sum(entry.cost for entry in entries), 6),
         "ledger": [entry._asdict() for entry in entries],
-        "peeked": store.account(payer).peeked,
+        "peeked": oracle.store.account(oracle.account).peeked,
+        **({"labels_bought_earlier": oracle.num_free} if num_earlier else {}),
     }
 
 
@@ -244,6 +247,8 @@ def summary(result: dict[str, Any], workdir: Path) -> str:
         f"{result['dataset']}, {result['method']}, seed {result['seed']}: "
         f"{result['labels_spent']} labels bought, stopped by {result['stopped_by']}"
     ]
+    if earlier := result.get("labels_bought_earlier"):
+        lines.append(f"{earlier} more labels were free: its account had bought them before")
     if origin := result.get("features_from_outside"):
         lines.append(f"features from outside ({origin['file']}): not from scratch")
     if result["peeked"]:

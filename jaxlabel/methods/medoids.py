@@ -99,6 +99,7 @@ def run(
 
     Raises:
       BudgetExceeded: the budget buys no label.
+      DataError: nobody can label any image.
     """
     code_key, loop_key, fit_key = jax.random.split(key, 3)
     codes = encode_images(config, images, code_key, log)
@@ -160,9 +161,8 @@ def run_rounds(
       The result of the last round, the name of the stopping criterion, and the metrics of that
       round.
     """
-    labelled = query.NO_LABELS
     previous: Round | None = None
-    num_clusters, number = 1, 0
+    labelled, num_clusters, number = query.NO_LABELS, 1, 0
     max_clusters = min(config.max_clusters, len(np.unique(space.points, axis=0)))
     while True:
         current = run_round(config, space, num_clusters, number, labelled, oracle, key)
@@ -188,7 +188,7 @@ def run_round(
 ) -> Round:  # fmt: skip
     """Run one round: cluster the images, buy the labels of medoids, and give every image a label.
 
-    A medoid is the image nearest to the centroid of its cluster.
+    A medoid is the image nearest to the centroid of its cluster that somebody could label.
 
     Args:
       graph: the points to cluster, one per image.
@@ -208,11 +208,13 @@ def run_round(
     assignments, sizes = np.asarray(clusters.assignments), np.asarray(clusters.sizes)
     medoids = np.asarray(cluster.medoids(points, clusters.centroids, clusters.assignments))
     distances = np.asarray(cluster.distances(points, clusters.centroids, clusters.assignments))
+    medoids = query.answerable_medoids(oracle, medoids, distances, assignments)
     wanted = np.flatnonzero(sizes > 0)
     if config.nested:
         wanted = np.setdiff1d(wanted, assignments[labelled.indices])
     wanted = wanted[np.argsort(-sizes[wanted], kind="stable")]
     fresh = wanted[~np.isin(medoids[wanted], labelled.indices)]
+    fresh = fresh[np.isfinite(oracle.cost(medoids[fresh]))]
     before = len(labelled.indices)
     labelled = query.buy(oracle, labelled, medoids[fresh], number)
     affordable = fresh[np.isin(medoids[fresh], labelled.indices[before:])]
@@ -261,8 +263,7 @@ def target_reached(config: Config, numbers: dict[str, float]) -> bool:
     """
     if config.may_peek():
         return numbers["peek_accuracy"] >= config.target
-    enough = numbers.get("answers", 0) >= config.min_answers
-    return enough and numbers["estimate"] >= config.target
+    return numbers.get("answers", 0) >= config.min_answers and numbers["estimate"] >= config.target
 
 
 def fit_classifier(

@@ -4,11 +4,14 @@
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from jaxlabel.oracle.queries import lookup
-from jaxlabel.oracle.schema import accounts, classes, labels, ledger
+from jaxlabel.oracle.queries import class_names, lookup
+from jaxlabel.oracle.schema import accounts, classes, labels, ledger, votes
+
+FILE = "(file)"  # the person of a vote that stands for a label from a file
 
 
 def bought_labels(
@@ -52,18 +55,38 @@ def correct_labels(
         )
         rows = [{"changed_item": item, "label": answers[item]} for item in wrong]
         connection.execute(changed, rows)
+        names = class_names(connection, label_set)
+        query = sa.select(votes.c.item).where(votes.c.label_set_id == label_set)
+        voted = {row.item for row in lookup(connection, query, votes.c.item, wrong)}
+        corrected = {item: names[answers[item]] for item in wrong if item in voted}
+        store_file_votes(connection, label_set, corrected)
     for label in sorted({stored[item] for item in wrong}, reverse=True):
         _remove_class_if_empty(connection, label_set, label)
     return wrong
 
 
+def store_file_votes(connection: sa.Connection, label_set: int, given: Mapping[str, str]) -> None:
+    """Store the class names of images as the votes (answers) of FILE, in place of earlier ones."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    common = {"label_set_id": label_set, "person": FILE, "seconds": 0.0, "voted_time": now}
+    for item, name in given.items():
+        mine = votes.c.label_set_id == label_set, votes.c.item == item, votes.c.person == FILE
+        connection.execute(sa.delete(votes).where(*mine))
+        connection.execute(sa.insert(votes), [{"item": item, "class_name": name, **common}])
+
+
 def _remove_class_if_empty(connection: sa.Connection, label_set: int, label: int) -> None:
     """Remove a class that has no labels, and decrease the indices of the classes after it by one.
 
-    Do nothing if the class has labels, or an account has bought a label of it or of a later class.
+    Do nothing if the class has labels or votes, or an account has bought a label of it or of a
+    later class.
     """
     in_label_set = labels.c.label_set_id == label_set
-    used = sa.exists().where(in_label_set, labels.c.label == label)
+    name = class_names(connection, label_set)[label]
+    used = sa.or_(
+        sa.exists().where(in_label_set, labels.c.label == label),
+        sa.exists().where(votes.c.label_set_id == label_set, votes.c.class_name == name),
+    )
     bought = sa.exists().where(
         accounts.c.label_set_id == label_set,
         ledger.c.account_id == accounts.c.id,

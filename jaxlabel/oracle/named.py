@@ -1,10 +1,60 @@
 """Store labels that are given by the names of their classes, which may be new."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Container, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import sqlalchemy as sa
+
+from jaxlabel.oracle import corrections, label_sets
+from jaxlabel.oracle.names import by_number
+from jaxlabel.oracle.queries import class_names, locked_label_set_id
 
 if TYPE_CHECKING:
     from jaxlabel.oracle.store import LabelStore
+
+
+class Added(NamedTuple):
+    """What `add_named` did with labels that differ from a label stored before.
+
+    Attributes:
+      corrected: the ids of the images whose label was replaced.
+      kept: pairs (the id of an image, the name of the class that it keeps).
+    """
+
+    corrected: tuple[str, ...]
+    kept: tuple[tuple[str, str], ...]
+
+
+def add_named(
+    connection: sa.Connection,
+    label_set: str,
+    items: Sequence[str],
+    names: Sequence[str],
+    correctable: Container[str] = (),
+) -> Added:
+    """Store labels by the names of their classes, and define those classes that are new.
+
+    Names become indices of classes in the same transaction that stores the labels, because another
+    process may add or remove a class at any other time.
+
+    Args:
+      connection: a connection in a write transaction.
+      label_set: the name of the label set (the classes and labels of one data set).
+      items: the ids of the images.
+      names: the class name of each image.
+      correctable: the images whose stored label may be replaced if no account has bought it.
+    """
+    key = locked_label_set_id(connection, label_set)
+    known = list(class_names(connection, key))
+    known += sorted(set(names) - set(known), key=by_number)
+    label_sets.define(connection, label_set, known)
+    number = {name: index for index, name in enumerate(known)}
+    given = [number[name] for name in names]
+    differing = label_sets.add_labels(connection, label_set, list(items), given, None)
+    wrong = {item: label for item, _, label in differing if item in correctable}
+    corrected = corrections.correct_labels(connection, key, wrong)
+    kept = [(item, known[label]) for item, label, _ in differing if item not in corrected]
+    return Added(tuple(corrected), tuple(kept))
 
 
 def store_labels(
@@ -27,17 +77,5 @@ def store_labels(
     Raises:
       StoreError: the database cannot be used.
     """
-    known = store.classes(label_set)
-    new = sorted(set(names) - set(known), key=_by_number)
-    if new:
-        store.define(label_set, [*known, *new])
-    number = {name: index for index, name in enumerate([*known, *new])}
-    refused = store.add_labels(label_set, items, [number[name] for name in names])
-    return bool(new), [answer.item for answer in refused]
-
-
-def _by_number(name: str) -> tuple[float, str]:
-    try:
-        return float(int(name)), name
-    except ValueError:
-        return float("inf"), name
+    is_new = not set(names) <= set(store.classes(label_set))
+    return is_new, [item for item, _ in store.add_named(label_set, items, names).kept]

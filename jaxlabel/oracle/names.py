@@ -214,3 +214,11 @@ def _integer(name: str) -> str:
 def _list(names: Sequence[str]) -> str:
     """Return the names in quotes, joined by "or"."""
     return " or ".join(map(repr, names))
+
+
+def by_number(name: str) -> tuple[float, str]:
+    """Return a sort key that puts class names that are numbers first, in numerical order."""
+    try:
+        return float(int(name)), name
+    except ValueError:
+        return float("inf"), name

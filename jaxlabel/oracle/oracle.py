@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxlabel.errors import LabelsMissing, StoreError, UsageError
+from jaxlabel.errors import BudgetExceeded, LabelsMissing, StoreError, UsageError
 
 if TYPE_CHECKING:
     from jaxlabel.oracle.store import LabelStore
@@ -63,6 +63,21 @@ class Oracle:
         self._asked_by = asked_by or _user_at_host()
         self._noise, self._seed, self._allow_peek = noise, seed, allow_peek
         self._answer_missing = answer_missing
+        self._earlier = dict[str, float]()  # the price paid for each label bought before the run
+
+    def start_after(self, num_purchases: int) -> None:
+        """Leave the first labels that the account bought out of the run's budget and spending.
+
+        Several runs can share an account. A label that the account bought before this run began is
+        free for the run, and its price is no longer part of the run's budget.
+
+        Args:
+          num_purchases: the number of labels that the account had bought when the run began. It
+            must be the same if the run is killed and started again.
+        """
+        rows = self._store.ledger(self._account)[:num_purchases] if num_purchases else []
+        self._earlier = {row.item: row.cost for row in rows}
+        self.__dict__.pop("prices", None)  # they may have been read before
 
     def ask(
         self, indices: Int[np.ndarray, "n"], *, purpose: str = "train", round: int = 0
@@ -101,6 +116,14 @@ class Oracle:
                 raise
             self._answer_missing(missing.items)
             bought = buy()
+        except BudgetExceeded as error:
+            if self._store.spent(self._account) <= self.spent + sum(self._earlier.values()) + 1e-6:
+                raise
+            raise BudgetExceeded(
+                f"{error}; another run has bought labels from this account in the meantime. Start "
+                "a run in another --workdir with this account and a larger budget: all labels "
+                "bought so far are free for it"
+            ) from error
         self._bought.update(zip(items.tolist(), bought.costs.tolist(), strict=True))
         return bought.labels
 
@@ -122,11 +145,14 @@ class Oracle:
     def cost(self, indices: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
         """Return the current price of the label of each image at `indices`, without buying it.
 
-        A label that was bought before has its price too, although buying it again is free. A label
+        A label that this run bought before has its price too, although buying it again is free. The
+        price is 0 if the account bought the label before the run began (see `start_after`). A label
         without a set price costs 1. The price is infinite if somebody answered "not sure" for the
         image and it has no label.
         """
-        return self._store.costs(self._label_set, self._items[self._check_indices(indices)])
+        items = self._items[self._check_indices(indices)]
+        is_free = np.array([item in self._earlier for item in items], bool)
+        return np.where(is_free, 0.0, self._store.costs(self._label_set, items))
 
     @functools.cached_property
     def prices(self) -> Float[np.ndarray, "num_images"]:
@@ -141,11 +167,13 @@ class Oracle:
     def spent(self) -> float:
         """Return the total cost of the labels asked for through this object, each counted once.
 
-        Labels that the run's account (its budget) bought earlier count too, at the price of that
-        time. So a run that was killed and started again makes the same decisions, although these
-        labels are now free. The total amount charged to the account is `LabelStore.spent`.
+        Labels that an earlier session of this run bought count too, at the price of that time. So a
+        run that was killed and started again makes the same decisions, although these labels are
+        now free. Labels that the account bought before the run began count as 0 (see
+        `start_after`). The total amount charged to the account is `LabelStore.spent`.
         """
-        return round(sum(self._bought.values()), 6)
+        asked = self._bought.items()
+        return round(sum(cost for item, cost in asked if item not in self._earlier), 6)
 
     @property
     def num_bought(self) -> int:
@@ -156,9 +184,17 @@ class Oracle:
         return len(self._bought)
 
     @property
+    def num_free(self) -> int:
+        """Return how many of the `num_bought` items the account bought before the run began."""
+        return len(self._bought.keys() & self._earlier.keys())
+
+    @property
     def remaining(self) -> float:
-        """Return the run's budget at the time when this object was made, minus `spent`."""
-        return round(self._budget - self.spent, 6)
+        """Return the account's budget when this object was made, minus the run's `spent`.
+
+        What the account spent before the run began is subtracted too (see `start_after`).
+        """
+        return round(self._budget - sum(self._earlier.values()) - self.spent, 6)
 
     def peek_accuracy(self, labels: Int[np.ndarray, "n"]) -> float:
         """Return the share of training images whose true label equals the given label.

@@ -154,27 +154,25 @@ def import_answers(
     named = {row.item: (row, _class_name(path, row, classes)) for row in filled}
     labelled = store.bought(label_set, list(named))
     free = {item: name for item, (_, name) in named.items() if item not in labelled}
-    new = sorted(set(free.values()) - set(classes), key=_by_number)
+    new = sorted(set(free.values()) - set(classes), key=class_names.by_number)
     if pair := class_names.collision(new):
         line = max(row.line for row, name in named.values() if name in pair)
         raise DataError(f"{path} line {line}: {pair[1]!r} and {pair[0]!r} differ only in upper "
                         "and lower case, in how a number is written, or in the character encoding: "
                         "write them in the same way")  # fmt: skip
-    names = [*classes, *new]
-    store.define(label_set, names)
-    labels = {name: label for label, name in enumerate(names)}
-    answers = {item: labels[name] for item, name in free.items()}
-    before = store.num_labelled(label_set, list(answers))
-    conflicts = [(item, kept) for item, kept in labelled.items() if named[item][1] != names[kept]]
-    contradictions = store.add_labels(label_set, list(answers), list(answers.values()))
-    corrections = {item: label for item, _, label in contradictions if item in correctable}
-    corrected = store.correct(label_set, list(corrections), list(corrections.values()))
-    conflicts += [(item, kept) for item, kept, _ in contradictions if item not in corrected]
-    refused = [Refused(named[i][0].line, i, names[kept], named[i][1]) for i, kept in conflicts]
-    known = len(named) - (len(answers) - before) - len(corrected) - len(refused)
+    before = store.num_labelled(label_set, list(free))
+    added = store.add_named(label_set, list(free), list(free.values()), correctable)
+    names, corrected = store.classes(label_set), added.corrected
+    kept = dict(added.kept) | {item: names[label] for item, label in labelled.items()}
+    refused = [
+        Refused(named[item][0].line, item, name, named[item][1])
+        for item, name in kept.items()
+        if name != named[item][1]
+    ]
+    known = len(named) - (len(free) - before) - len(corrected) - len(refused)
     respelt = {(row.label, name) for row, name in named.values() if row.label != name}
     return Counts(
-        len(answers) - before, known, len(rows) - len(filled), sorted(refused), tuple(new),
+        len(free) - before, known, len(rows) - len(filled), sorted(refused), tuple(new),
         len(corrected), tuple(sorted(respelt)), tuple(sorted(blank_words)),
     )  # fmt: skip
 
@@ -290,8 +288,3 @@ def _is_printable(name: str) -> bool:
     The invisible joiners of some scripts are allowed too.
     """
     return name.translate(class_names.JOINERS).isprintable() and name != ""
-
-
-def _by_number(name: str) -> tuple[int, str]:
-    """Return a sort key that puts class names that are numbers first, in numerical order."""
-    return (int(name), name) if name.isdecimal() else (10**9, name)

@@ -1,7 +1,7 @@
 """The label store: an SQL database of labels, accounts with budgets, and purchases."""
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Self, TypeVar
 
 import numpy as np
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from jaxtyping import Float, Int
 
 from jaxlabel.errors import StoreError
-from jaxlabel.oracle import corrections, label_sets, purchase
+from jaxlabel.oracle import corrections, label_sets, named, purchase
 from jaxlabel.oracle.engine import location, run_transaction
 from jaxlabel.oracle.migrations import open_store
 from jaxlabel.oracle.purchase import Reveal
@@ -116,6 +116,23 @@ class LabelStore:
         prices = None if costs is None else [to_units(cost, "cost") for cost in costs]
         values = np.asarray(given, np.int64).tolist()
         return self._run(label_sets.add_labels, label_set, names, values, prices, write=True)
+
+    def add_named(
+        self, label_set: str, items: Items, names: Sequence[str], correctable: Container[str] = ()
+    ) -> named.Added:
+        """Store labels of images by the names of their classes, and define the new ones.
+
+        A class and its labels are stored in one transaction. A label stored before is kept, and so
+        is its price, unless the item is in `correctable` and no account has bought the label.
+
+        Args:
+          label_set: the name of the label set (the classes and labels of one data set).
+          items: the ids of the images.
+          names: the class name of each image.
+          correctable: the items whose stored label may be replaced.
+        """
+        texts = _texts(items), _texts(names)
+        return self._run(named.add_named, label_set, *texts, correctable, write=True)
 
     def bought(self, label_set: str, items: Items) -> dict[str, int]:
         """Return a dict from item to label for those given items that any account has bought.

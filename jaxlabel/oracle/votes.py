@@ -2,7 +2,8 @@
 
 Every answer is stored as a vote: which person gave which class to which image, and when. The label
 that a run can buy is derived from an image's votes in the same transaction. A label that an account
-has bought never changes.
+has bought never changes. A label that came from a file is kept as a vote of its own, because people
+may later vote for the same image and take their votes back.
 """
 
 import zlib
@@ -124,6 +125,7 @@ def _vote(
     if answer.class_name and answer.class_name not in names:
         row = {"label_set_id": key, "label": len(names), "name": answer.class_name}
         connection.execute(sa.insert(classes), [row])
+    _keep_labels_without_votes(connection, key, [item for item in items if item not in bought])
     for item in items:
         values = {"label_set_id": key, **answer._replace(item=item)._asdict()}
         mine = votes.c.label_set_id == key, votes.c.item == item, votes.c.person == answer.person
@@ -200,7 +202,7 @@ def all_votes(
             if items is None
             else sorted(lookup(connection, query, votes.c.item, items), key=lambda row: row.id)
         )
-        return [Vote(*row[2:]) for row in rows]
+        return [Vote(*row[2:]) for row in rows if row.person != corrections.FILE]
 
     return run_transaction(store.engine, find)
 
@@ -232,7 +234,10 @@ def _decide(connection: sa.Connection, key: int, item: str, rule: Rule) -> None:
         .where(votes.c.label_set_id == key, votes.c.item == item, votes.c.class_name != NOT_SURE)
     )
     given = {row.person: row.class_name for row in connection.execute(query)}
-    winner = winning_class(given, rule._replace(needed=rule.num_needed(item)))
+    needed, from_file = rule.num_needed(item), given.get(corrections.FILE)
+    if needed > 1:
+        given.pop(corrections.FILE, None)  # a file is not one of several people
+    winner = winning_class(given, rule._replace(needed=needed)) or from_file
     here = labels.c.label_set_id == key, labels.c.item == item
     if winner is None:
         connection.execute(sa.delete(labels).where(*here))
@@ -242,6 +247,20 @@ def _decide(connection: sa.Connection, key: int, item: str, rule: Rule) -> None:
         price = prices_of(connection, key, [item])[item]
         row = {"label_set_id": key, "item": item, "label": label, "cost": price}
         connection.execute(sa.insert(labels), [row])
+
+
+def _keep_labels_without_votes(connection: sa.Connection, key: int, items: Sequence[str]) -> None:
+    """Store the labels of those given images for which nobody has named a class as votes of a file.
+
+    Such a label came from a file or from a program.
+    """
+    voted = sa.exists().where(
+        votes.c.label_set_id == key, votes.c.item == labels.c.item, votes.c.class_name != NOT_SURE
+    )
+    query = sa.select(labels.c.item, labels.c.label).where(labels.c.label_set_id == key, ~voted)
+    names = class_names(connection, key)
+    found = {row.item: names[row.label] for row in lookup(connection, query, labels.c.item, items)}
+    corrections.store_file_votes(connection, key, found)
 
 
 def winning_class(given: dict[str, str], rule: Rule) -> str | None:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import augment, nets, train
 from jaxlabel.cache import SECONDS, cached, digest, known
+from jaxlabel.config import own_sources
 from jaxlabel.log import Log
 from jaxlabel.losses.contrastive import nt_xent
 from jaxlabel.nets import devices
@@ -110,7 +111,9 @@ def contrastive_encoder(
 
     def parts(key: Key[Array, ""]) -> list[Any]:
         # The backend is part of the key because it sets the precision (nets.compute_dtype).
-        return [tuple(settings), kind, images, key, partners, jax.default_backend()]
+        sources = own_sources(settings.encoder, kind)
+        backend = jax.default_backend()
+        return [tuple(settings), kind, images, key, partners, backend, *sources]
 
     def compute() -> dict[str, Any]:
         missing = [other for other in others if not known("contrastive", parts(other))]

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
-from jaxlabel.errors import UsageError
+from jaxlabel.errors import BudgetExceeded, DataError, UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 
@@ -77,6 +77,31 @@ def num_affordable(
     price = float(prices.max() if surely else prices.mean())
     bought = oracle.remaining / price + 1e-9 if price > 0 else math.inf
     return int(min(len(prices), bought))
+
+
+def answerable_medoids(
+    oracle: Oracle,
+    medoids: Int[np.ndarray, "k"],
+    distances: Float[np.ndarray, "n"],
+    assignments: Int[np.ndarray, "n"],
+) -> Int[np.ndarray, "k"]:
+    """Replace medoids that nobody could label by the next nearest image of the same cluster.
+
+    The price of an image that nobody could label is infinite (`Oracle.cost`). The medoid of a
+    cluster in which this is so for all images is not replaced.
+
+    Args:
+      medoids: the index of the image nearest to the centroid of each cluster.
+      distances: the distance of each image from the centroid of its cluster.
+      assignments: the number of the cluster of each image.
+    """
+    found = medoids.copy()
+    for number in np.flatnonzero(~np.isfinite(oracle.cost(medoids))):
+        members = np.flatnonzero(assignments == number)
+        members = members[np.isfinite(oracle.cost(members))]
+        if len(members):
+            found[number] = members[np.argmin(distances[members])]
+    return found
 
 
 def unaffordable(oracle: Oracle, num_images: int) -> Int[np.ndarray, "m"]:
@@ -210,9 +235,29 @@ def buy(oracle: Oracle, labelled: Labelled, wanted: Int[np.ndarray, "m"], number
 
     Raises:
       BudgetExceeded: `labelled` is empty, and the budget does not buy any of the wanted labels.
+      DataError: `labelled` is empty, and nobody can label any of the wanted images.
     """
     asked = affordable(oracle, wanted)
     if not len(asked) and not len(labelled.indices):
-        asked = wanted[:1]  # unaffordable, so that the oracle raises BudgetExceeded
+        _raise_nothing_bought(oracle, wanted)
     answers = oracle.ask(asked, purpose="train", round=number)
     return Labelled(np.append(labelled.indices, asked), np.append(labelled.labels, answers))
+
+
+def _raise_nothing_bought(oracle: Oracle, wanted: Int[np.ndarray, "m"]) -> NoReturn:
+    """Raise the error that says why a run cannot buy any of its first labels.
+
+    Raises:
+      DataError: nobody can label any of the wanted images.
+      BudgetExceeded: their labels cost more than the remaining budget.
+    """
+    prices = oracle.cost(wanted)
+    if not np.isfinite(prices).any():
+        raise DataError(
+            "the run has no label to begin with: nobody could label any of the images that it "
+            "chose; add labels, then start again in another --workdir"
+        )
+    raise BudgetExceeded(
+        f"a budget of {oracle.remaining:g} buys none of the first labels: the cheapest costs "
+        f"{prices.min():g}; start a run with a larger budget"
+    )

@@ -1,6 +1,7 @@
 """A query strategy, an objective, a network and an augmentation of a user's own."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import jax
@@ -9,11 +10,13 @@ import pytest
 
 import jaxlabel
 from jaxlabel import augment, data, query
+from jaxlabel.cache import digest
 from jaxlabel.cli import main as cli
-from jaxlabel.config import own_part, validate
+from jaxlabel.config import own_part, own_sources, validate
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment import predict
-from jaxlabel.methods import semisup
+from jaxlabel.methods import semisup, simclr
+from jaxlabel.pretext import contrastive
 
 EXAMPLE = Path(jaxlabel.__file__).parents[1] / "docs" / "examples" / "own_parts.py"
 PARTS = {"query": "evenly_spread", "objective": "entropy", "network": "TwoLayers",
@@ -60,6 +63,29 @@ def test_an_own_kind_is_the_transform_of_every_view(here):
     weak = np.asarray(augment.weak("own_parts:upside_down")(jax.random.key(3), images))
     assert all(np.array_equal(a, b) or np.array_equal(a, b[::-1])
                for a, b in zip(weak, images, strict=True))  # fmt: skip
+
+
+def test_an_encoder_in_the_cache_is_not_used_after_the_own_part_has_changed(here, monkeypatch):
+    def key_of(content):
+        (here / "turn.py").write_text(content)
+        monkeypatch.delitem(sys.modules, "turn", raising=False)
+        assert own_sources("digits", "turn:Net", 3) == [content.encode()]
+        found = []
+
+        def cached(name, parts, compute):
+            found.append(digest(parts))
+            raise LookupError
+
+        monkeypatch.setattr(contrastive, "cached", cached)
+        with pytest.raises(LookupError):
+            simple = simclr.pretext_settings(simclr.Config(width=4))
+            contrastive.contrastive_encoder(
+                simple, "turn:Net", np.zeros((8, 8, 8, 1), np.uint8), jax.random.key(0), _quiet()
+            )
+        return found[0]
+
+    before = "def Net(view):\n    return view\n"
+    assert key_of(before) == key_of(before) != key_of(before.replace("view", "seen"))
 
 
 def test_an_own_strategy_with_probabilities_needs_a_model(here):

@@ -115,6 +115,27 @@ def test_labels_that_were_not_bought_change_nothing(name, tmp_path, capsys):
     assert outcome(blind) == outcome(honest)
 
 
+def test_a_run_continues_the_account_of_another_one_with_a_larger_budget(tmp_path):
+    settings = QUICK | {"autoencoder": "none", "space": "codes", "classifier_steps": 5}
+    config = medoids.Config(
+        budget=4, target=1.0, account="me", store=f"sqlite:///{tmp_path}/labels.db", **settings
+    )
+    first = experiment.run(config, tmp_path / "first")
+    larger = dataclasses.replace(config, budget=9, seed=1)
+    second = experiment.run(larger, tmp_path / "second")
+    rows = LabelStore(config.store).ledger("me")
+    assert (first["labels_spent"], second["labels_spent"], second["cost"]) == (4, 5, 5)
+    assert second["labels_by_purpose"] == {"train": 5} and len(rows) == 9
+    assert "labels_bought_earlier" not in first
+    summary = experiment.summary(second, tmp_path)
+    assert f"{second['labels_bought_earlier']} more labels were free" in summary
+    assert 1 <= second["labels_bought_earlier"] <= 4  # the medoid of all images is the same
+
+    (tmp_path / "second" / "result.json").unlink()  # as if the run had been killed at its end
+    assert outcome(experiment.run(larger, tmp_path / "second")) == outcome(second)
+    assert LabelStore(config.store).ledger("me") == rows
+
+
 def test_peeking_is_marked_everywhere_and_stops_by_the_true_accuracy(tmp_path, capsys):
     config = medoids.Config(budget=200, target=0.6, stop="peek", **QUICK)
     result = experiment.run(config, tmp_path / "run")

@@ -42,6 +42,7 @@ def test_the_bundle_says_what_it_holds(exported, finished):
     names = {path.name for path in exported.iterdir()}
     assert names >= {"model.safetensors", "model.onnx", "model.stablehlo", "config.json",
                      "README.md", "predict.py", "result.json"}  # fmt: skip
+    assert "session.json" not in names  # its command may name folders and servers of the user
     settings = json.loads((exported / "config.json").read_text())
     assert (settings["kind"], settings["version"]) == ("jaxlabel bundle", 1)
     assert settings["classes"] == list("0123456789")
@@ -116,6 +117,9 @@ def test_wrong_requests_are_refused_before_anything_is_written(finished, exporte
 
 
 def test_the_private_part_of_a_result_stays_at_home():
-    config = {"store": "postgresql://me@host/db", "account": "me", "data": "folder:/home/me/x"}
+    config = {"store": "postgresql://me@host/db", "account": "me", "data": "folder:/home/me/x",
+              "labels": "postgresql://me@host/db?table=t", "features": "/home/me/x.npy",
+              "seed": 3}  # fmt: skip
     record = bundle.public_record({"config": config, "dataset": "x"})
-    assert record["config"] == {"store": "", "account": "", "data": "folder:x"}
+    empty = dict.fromkeys(("store", "account", "labels", "features"), "")
+    assert record["config"] == empty | {"data": "folder:x", "seed": 3}

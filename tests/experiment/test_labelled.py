@@ -87,9 +87,12 @@ def test_the_table_says_how_each_label_is_known(finished, tmp_path):
     assert all(row["annotator"] == row["time"] == "" for row in others)
     ids = data.load(f"folder:{finished.pictures}").train_items.tolist()
     assert [row["item"] for row in rows] == ids
-    write(finished, "csv", tmp_path / "strict.csv", sure="1.01")
+    write(finished, "csv", tmp_path / "strict.csv", sure="1")
     with (tmp_path / "strict.csv").open() as file:
-        assert {row["known"] for row in csv.DictReader(file)} == {"bought", "not sure"}
+        strict = [row for row in csv.DictReader(file) if row["known"] != "bought"]
+    assert len(strict) == len(others)
+    for row in strict:
+        assert row["known"] == "not sure" or float(row["probability"]) == 1
 
 
 def test_json_lines_and_parquet_hold_the_same_rows(finished, tmp_path):
@@ -215,7 +218,8 @@ def test_images_without_files_are_written_as_pictures(tmp_path):
     ids = data.load("digits").train_items
     read = data.load(f"folder:{out}")
     assert sorted(read.train_items.tolist()) == sorted(ids.tolist())
-    for form, sure, wrong in (("xls", "0.5", "--format=xls"), ("csv", "high", "--sure=high")):
+    for form, sure, wrong in (("xls", "0.5", "--format=xls"), ("csv", "high", "--sure=high"),
+                              ("csv", "nan", "--sure=nan"), ("csv", "5", "--sure=5")):  # fmt: skip
         with pytest.raises(UsageError, match=wrong):
             writing.write_labels(tmp_path / "digits", form, sure=sure)
     with pytest.raises(UsageError, match="has asked for no label yet"):

@@ -15,9 +15,10 @@ from jaxlabel import data
 from jaxlabel.cli import main as cli
 from jaxlabel.config import validate
 from jaxlabel.errors import DataError, UsageError
+from jaxlabel.experiment import outside_features
 from jaxlabel.experiment import run as experiment
 from jaxlabel.methods import semisup
-from jaxlabel.runlog import results
+from jaxlabel.runlog import open_workdir, results
 
 FLAGSHIP = Path(__file__).parents[2] / "configs" / "flagship.py"
 TRAIN = 1297  # of the scikit-learn digits
@@ -147,6 +148,23 @@ def test_a_run_is_not_continued_on_other_features(run, place, tmp_path):
             experiment.run(config, tmp_path / "other")
     finally:
         features.write_bytes(content)
+
+
+def test_features_can_be_corrected_until_the_run_has_an_account(tmp_path):
+    path, digits, means = tmp_path / "f.npy", data.load("digits"), []
+    config = flagship(features=str(path))
+    with open_workdir(tmp_path / "run", {}) as log:
+        for shift in (0.0, 5.0):
+            np.save(path, np.eye(TRAIN, 2) + shift)
+            outside_features.network_inputs(config, digits, tmp_path / "run", log)
+            with np.load(tmp_path / "run/artifacts/features_from_outside.npz") as saved:
+                means.append(saved["centre"][0])
+        np.testing.assert_allclose(np.diff(means), 5, rtol=1e-5)
+        (tmp_path / "run" / "run.json").write_text("{}")
+        outside_features.network_inputs(config, digits, tmp_path / "run", log)
+        np.save(path, np.eye(TRAIN, 2))
+        with pytest.raises(DataError, match="holds other features than when"):
+            outside_features.network_inputs(config, digits, tmp_path / "run", log)
 
 
 def test_settings_that_do_not_go_with_features_are_refused(place):

@@ -62,8 +62,13 @@ def test_store_urls_are_absolute_and_passwords_are_hidden(tmp_path):
     assert account.store_url("", tmp_path / "what?1").endswith("what%3F1/labels.db")
     assert account.store_url("sqlite:///a.db", tmp_path) == f"sqlite:///{os.getcwd()}/a.db"
     assert account.store_url(f"sqlite:///{tmp_path}/a.db", tmp_path).endswith(f"//{tmp_path}/a.db")
-    with pytest.raises(UsageError, match="in memory"):
-        account.store_url("sqlite://", tmp_path)
+    assert account.store_url("sqlite+pysqlite:///a.db?timeout=5", tmp_path) == (
+        f"sqlite+pysqlite:///{os.getcwd()}/a.db?timeout=5"
+    )
+    for url in ("sqlite://", "sqlite:///:memory:", "sqlite:///?timeout=5", "sqlite+pysqlite://"):
+        with pytest.raises(UsageError, match="in memory"):
+            account.store_url(url, tmp_path)
+    assert account.store_url("nonsense", tmp_path) == "nonsense"  # refused where it is opened
     url = "postgresql://me:secret@host:5432/labels"
     assert account.store_url(url, tmp_path) == url
     config = medoids.Config(store=url)

@@ -1,8 +1,9 @@
 import jax
 import numpy as np
 import pytest
+from oracles import ArrayOracle
 
-from jaxlabel import cluster, config
+from jaxlabel import cluster, config, query
 from jaxlabel.errors import BudgetExceeded, UsageError
 from jaxlabel.log import NullLog
 from jaxlabel.methods import medoids
@@ -68,6 +69,31 @@ def test_expensive_images_are_not_bought_beyond_the_budget(tmp_path):
         medoids.Config(target=1.0), images, GRAPH, asked, jax.random.key(0), NullLog()
     )  # fmt: skip
     assert stopped_by == "budget" and asked.spent == 10 and len(last.labelled.indices) == 5
+
+
+def test_a_medoid_that_nobody_can_label_is_replaced_by_the_next_nearest_image():
+    def rounds(costs):
+        asked, log = ArrayOracle(LABELS, 100, 4, costs=costs), NullLog()
+        config, images = medoids.Config(target=1.0, max_clusters=8), np.zeros((240, 2, 2, 1))
+        return medoids.run_rounds(config, images, GRAPH, asked, jax.random.key(0), log), asked
+
+    (last, _, _), before = rounds(np.ones(240))
+    costs = np.ones(240)
+    costs[list(before.asked)] = np.inf  # every medoid, the first one included
+    (last, stopped_by, _), after = rounds(costs)
+    assert stopped_by == "max_clusters" and not before.asked & after.asked
+    np.testing.assert_array_equal(last.labels, LABELS)
+
+    costs = np.where(np.arange(240) // 30 == 2, np.inf, 1.0)  # all images of one tight group
+    (last, stopped_by, _), after = rounds(costs)
+    assert stopped_by == "max_clusters" and not {i // 30 for i in after.asked} & {2}
+    others = np.arange(240) // 30 != 2
+    np.testing.assert_array_equal(last.labels[others], LABELS[others])
+
+    distances, clusters = np.array([2.0, 0, 3, 1, 0]), np.array([0, 0, 0, 0, 1])
+    asked = ArrayOracle(np.zeros(5), 9, costs=np.array([1, np.inf, 1, 1, np.inf]))
+    found = query.answerable_medoids(asked, np.array([1, 4]), distances, clusters)
+    assert found.tolist() == [3, 4]
 
 
 def test_labels_stay_with_their_medoids_if_one_is_unaffordable(tmp_path):

@@ -221,3 +221,35 @@ def test_the_oracle_is_imported_without_jax_and_without_the_database():
         "assert 'jax' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_labels_bought_before_the_run_are_free_and_no_part_of_its_budget():
+    store = make_store(budget=9)
+    make_oracle(store).ask(range(4))
+    store.open_account("run", "set", 12)
+
+    def begin():
+        oracle = make_oracle(store)
+        assert oracle.prices[0] == 1
+        oracle.start_after(4)
+        return oracle
+
+    oracle = begin()
+    assert (oracle.spent, oracle.remaining) == (0, 8)
+    assert oracle.cost([3, 4]).tolist() == oracle.prices[3:5].tolist() == [0, 1]
+    states = []
+    for indices in ([2, 3, 50], [51, 52]):
+        oracle.ask(indices)
+        states.append((oracle.spent, oracle.remaining, oracle.num_bought, oracle.num_free))
+    assert states == [(1, 7, 3, 2), (3, 5, 5, 2)]
+    again = begin()  # the run was killed and is started again
+    again.ask([2, 3, 50])
+    assert (again.spent, again.remaining, again.num_bought, again.num_free) == states[0]
+
+    make_oracle(store).ask(range(100, 103))  # another run at the same time
+    with pytest.raises(BudgetExceeded, match="another run has bought labels from this account"):
+        oracle.ask(range(60, 65))
+    with pytest.raises(BudgetExceeded) as error:
+        make_oracle(make_store()).ask(range(21))
+    assert "another run" not in str(error.value)
+    assert store.spent("run") == 10

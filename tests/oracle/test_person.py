@@ -6,6 +6,7 @@ import pytest
 
 from jaxlabel.errors import DataError
 from jaxlabel.oracle import LabelStore, import_answers, write_questions
+from jaxlabel.oracle.named import store_labels
 
 
 @pytest.fixture
@@ -168,3 +169,20 @@ def test_files_that_cannot_be_read_or_written_are_named(store, tmp_path):
         import_answers(store, "pets", tmp_path / "latin.csv")
     with pytest.raises(DataError, match="cannot be written: No such file"):
         write_questions(tmp_path / "missing" / "questions.csv", ["a"])
+
+
+def test_a_class_that_another_process_adds_in_between_moves_no_label(store, tmp_path, monkeypatch):
+    path, read = write(tmp_path / "a.csv", "item,label\na,fox\nb,eel\nc,dog\n"), store.classes
+
+    def classes(label_set):
+        """Return the classes as they are, and let another process add one just afterwards."""
+        before = read(label_set)
+        store.define(label_set, [*before, f"new{len(before)}"])
+        return before
+
+    monkeypatch.setattr(store, "classes", classes)
+    assert import_answers(store, "pets", path).new_classes == ("eel", "fox")
+    assert store_labels(store, "pets", ["d", "a"], ["ant", "cat"]) == (True, ["a"])
+    monkeypatch.undo()
+    labels = buy_labels(store, ["a", "b", "c", "d"])
+    assert [store.classes("pets")[label] for label in labels] == ["fox", "eel", "dog", "ant"]

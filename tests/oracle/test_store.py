@@ -228,6 +228,35 @@ def test_a_clock_that_is_set_back_changes_no_order(store, monkeypatch):
     assert [vote.person for vote in votes.all_votes(store, "pets")] == ["cat", "dog"]
 
 
+def test_votes_never_destroy_a_label_that_came_from_a_file(store):
+    cat, dog = NAMES[:2]
+    store.add_named("pets", ["x", "y", "z"], [cat] * 3)
+
+    def label(item="x"):
+        return votes.known_labels(store, "pets", [item]).get(item)
+
+    votes.vote(store, "pets", ["x"], "ann", votes.NOT_SURE)
+    assert label() == cat
+    votes.vote(store, "pets", ["x"], "ann", dog)
+    assert label() == dog
+    votes.withdraw(store, "pets", "ann")
+    assert label() == cat and votes.all_votes(store, "pets") == []
+    for person, expected in (("ann", cat), ("bob", dog)):
+        votes.vote(store, "pets", ["y"], person, dog, rule=votes.Rule(2))
+        assert label("y") == expected
+    votes.withdraw(store, "pets", "bob", votes.Rule(2))
+    assert label("y") == cat
+
+    votes.vote(store, "pets", ["x"], "ann", "fox")  # a file then corrects the label
+    added = store.add_named("pets", ["x", "z"], [dog, dog], correctable={"x", "z"})
+    assert added.corrected == ("x", "z") and (label(), label("z")) == (dog, dog)
+    assert "fox" in store.classes("pets")  # ann's vote has it
+    votes.vote(store, "pets", ["x"], "bob", votes.NOT_SURE)
+    assert label() == dog
+    votes.withdraw(store, "pets", "ann", item="x")
+    assert label() == dog and "fox" not in store.classes("pets")
+
+
 def lose_connection(store, times):
     """Break the connection at the store's next writing transactions, which are committed already.
 

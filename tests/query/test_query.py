@@ -6,7 +6,7 @@ from logs import Memory
 from oracles import ArrayOracle
 
 from jaxlabel import query
-from jaxlabel.errors import BudgetExceeded, UsageError
+from jaxlabel.errors import BudgetExceeded, DataError, UsageError
 from jaxlabel.query.seeding import _draw
 
 POINTS = jax.random.normal(jax.random.key(0), (300, 4))
@@ -116,8 +116,12 @@ def test_buy_skips_unaffordable_labels():
     assert labelled.indices.tolist() == labelled.labels.tolist() == [1, 0, 2]  # not 3 and 4
     more = query.buy(oracle, labelled, np.array([3, 4]), 1)
     assert more.indices.tolist() == [1, 0, 2] and oracle.spent == 4
-    with pytest.raises(BudgetExceeded):
+    with pytest.raises(BudgetExceeded, match="buys none of the first labels: the cheapest costs 1"):
         query.buy(ArrayOracle(np.arange(6), 0.5, 6), query.NO_LABELS, np.array([2]), 0)
+    nobody = ArrayOracle(np.arange(6), 9, 6, costs=np.full(6, np.inf))
+    with pytest.raises(DataError, match="nobody could label any of the images"):
+        query.buy(nobody, query.NO_LABELS, np.array([2, 3]), 0)
+    assert not nobody.asked
 
 
 # --- resumed rounds

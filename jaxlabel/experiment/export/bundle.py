@@ -36,7 +36,8 @@ FORMATS = {
 }
 PARITY_IMAGES = 256
 LIMIT = 1e-4  # if a probability differs by more, no bundle is written
-PRIVATE = ("store", "account", "data_dir")  # settings with paths and addresses of the user
+# Settings with paths and addresses of the user.
+PRIVATE = ("store", "account", "data_dir", "labels", "features")
 
 
 def export(workdir: Path, out: Path, formats: str = ",".join(FORMATS)) -> str:
@@ -82,8 +83,6 @@ def export(workdir: Path, out: Path, formats: str = ",".join(FORMATS)) -> str:
     contents["README.md"] = model_card(record, settings).encode()
     if "onnx" in chosen:
         contents["predict.py"] = Path(__file__).with_name("predict_script.py").read_bytes()
-    if (workdir / "session.json").is_file():
-        contents["session.json"] = (workdir / "session.json").read_bytes()
     _write_folder(out, contents)
     shown = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
     return (f"{out}: {', '.join(sorted(contents))}\n"

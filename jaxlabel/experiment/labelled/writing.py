@@ -47,7 +47,9 @@ def write_labels(
     try:
         share = float(sure)
     except ValueError:
-        raise UsageError(f"--sure={sure}: it takes a probability from 0 to 1") from None
+        share = -1.0
+    if not 0 <= share <= 1:  # false for nan too
+        raise UsageError(f"--sure={sure}: it takes a probability from 0 to 1")
     target = Path(out) if out else workdir / (TABLES | FOLDERS)[form]
     if form in FOLDERS:
         _check_empty(target)
