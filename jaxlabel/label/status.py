@@ -68,7 +68,7 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
 
 
 def accuracy(records: Records) -> dict[str, Any] | None:
-    """Return an interval for the accuracy, as JSON values; None before the first round.
+    """Return an interval for the accuracy, as JSON values; None if no round has estimated it.
 
     The key "kind" is "certified" if the run has certified an accuracy, "audited" after an audit (an
     estimate from labels of randomly drawn pictures), and otherwise "guess". A guess ends at the
@@ -88,10 +88,10 @@ def accuracy(records: Records) -> dict[str, Any] | None:
     if audits:
         return {"kind": "audited", "low": audits[-1]["low"], "high": audits[-1]["high"],
                 "of": "pictures that nobody labelled"}  # fmt: skip
-    rounds = [line for line in lines if line["phase"] == "rounds"]
+    rounds = curve(records)
     if not rounds:
         return None
-    belief = rounds[-1]["belief"]
+    belief = rounds[-1][1]
     return {"kind": "guess", "low": max(0.0, 1 - OVERCONFIDENCE * (1 - belief)), "high": belief,
             "of": "all pictures"}  # fmt: skip
 
@@ -100,9 +100,10 @@ def curve(records: Records) -> list[list[float]]:
     """Return a pair for each finished round: [labels bought so far, the model's confidence].
 
     The confidence is the mean of the largest class probability of each picture. The finished
-    model's is left out (see `accuracy`).
+    model's is left out (see `accuracy`), and so are rounds of recipes that predict nothing between
+    the rounds, such as medoids.
     """
-    rounds = [line for line in records.metrics() if line["phase"] == "rounds"]
+    rounds = [line for line in records.metrics() if line.get("belief") is not None]
     return [[line["labels_spent"], line["belief"]] for line in rounds]
 
 
