@@ -167,6 +167,17 @@ def test_votes_of_several_people(project):
     assert winning_class({"a": "x", "b": "y", "c": "y"}, Rule(2)) == "y"
 
 
+def test_a_correction_after_the_end_is_bought_when_enough_people_agree(project):
+    inside, _, _ = clients(project, Rule(2))
+    (project.workdir / "result.json").write_text("{}")
+    item = project.items[5]
+    assert say(inside, item, "cat", "ann").json()["status"]["labels"] == 0
+    assert project.store.ledger(project.account) == []
+    assert say(inside, item, "cat", "bob").json()["status"]["money"]["spent"] == 1
+    (row,) = project.store.ledger(project.account)
+    assert (row.item, row.class_name, row.purpose) == (item, "cat", "correct")
+
+
 def test_votes_on_a_share_of_the_pictures(project):
     rule = Rule(2, share=0.5)
     needed = {item: rule.num_needed(item) for item in project.items}
