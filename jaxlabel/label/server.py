@@ -233,7 +233,7 @@ def _check_budget(desk: Desk, items: list[str], finished: bool) -> None:
     """
     account = desk.project.store.account(desk.project.account)
     snapshot = desk.snapshot(fresh=True)
-    known = snapshot.bought if finished else snapshot.labels
+    known = snapshot.paid if finished else snapshot.paid.union(desk.waiting(snapshot))
     new = [item for item in items if item not in known]
     price = total_price(desk.project.store, desk.project.label_set, new)
     left = account.budget - account.spent if finished else desk.money_left(snapshot)

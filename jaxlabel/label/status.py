@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxlabel.experiment.person_time import counted, votes_of_run
+from jaxlabel.experiment.person_time import counted
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.records import Pool, Records
 from jaxlabel.label.trainer import State
@@ -32,19 +32,17 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
     done = sum(q.item in snapshot.labels or q.item in snapshot.refused for q in batch)
     mine = [v for v in snapshot.votes if v.person == person]
     times = counted(v.seconds for v in mine)
-    waiting = sum(item not in snapshot.bought for item in snapshot.labels)
     return {
         "classes": [{"name": name, "count": counts[name]} for name in names],
         "money": {
             "budget": account.budget if np.isfinite(account.budget) else None,
             "spent": account.spent,
-            "waiting": waiting,
+            "waiting": len(desk.waiting(snapshot)),
             "left": desk.money_left(snapshot) if np.isfinite(account.budget) else None,
         },
         "time": {
             "minutes": project.settings.minutes,
-            "used": sum(counted(v.seconds for v in votes_of_run(project.workdir, snapshot.votes)))
-            / 60,
+            "used": sum(counted(v.seconds for v in snapshot.own_votes())) / 60,
         },
         "batch": {"done": done, "total": len(batch)},
         "ahead": len(desk.ahead_answered(snapshot)),
