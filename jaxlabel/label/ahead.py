@@ -74,7 +74,8 @@ class Ahead:
     def answered(self, snapshot: Snapshot, batch: Sequence[Question]) -> list[int]:
         """Return the rows (indices) of pictures that people labelled before the run asked for them.
 
-        Pictures whose label has been bought since are left out.
+        Pictures whose label the run has bought since are left out, and so are labels that people
+        gave on the page of another run, if runs share the label store.
 
         Args:
           snapshot: the answers and labels that there are.
@@ -83,8 +84,9 @@ class Ahead:
         project = self._project
         asked = files.read_json(project.workdir / ASKED) or {}
         known = set(asked) | {project.items[row] for row in project.first}
-        known |= {q.item for q in batch} | snapshot.bought.keys()
-        return [project.rows[i] for i in snapshot.labels if i in project.rows and i not in known]
+        known |= {q.item for q in batch} | snapshot.paid
+        ahead = [item for item in snapshot.labels if item in snapshot.own and item not in known]
+        return [project.rows[item] for item in ahead if item in project.rows]
 
     def ask_near(
         self,
@@ -158,7 +160,7 @@ class Ahead:
         asked = files.read_json(self._project.workdir / ASKED) or {}
         known = set(asked) | {self._project.items[row] for row in self._project.first}
         # the run does not ask for what was labelled ahead: it is known when it is bought
-        num_known = max(len(known | snapshot.bought.keys()), 1)
+        num_known = max(len(known | (snapshot.own & snapshot.paid)), 1)
         prices = self._project.prices()
         price = float(prices[np.isfinite(prices)].mean()) if np.isfinite(prices).any() else 1.0
         num_open = sum(snapshot.is_open(question.item) for question in batch)

@@ -12,12 +12,7 @@ from collections.abc import Sequence
 
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.account import QUESTIONS
-from jaxlabel.experiment.person_time import (
-    labels_left,
-    note_earlier_answers,
-    note_page,
-    votes_of_run,
-)
+from jaxlabel.experiment.person_time import labels_left, note_earlier_answers, note_page
 from jaxlabel.label import snapshot as snapshots
 from jaxlabel.label.ahead import Ahead
 from jaxlabel.label.names import checked_name
@@ -50,9 +45,9 @@ class Desk:
         self._leases: dict[str, tuple[str, float]] = {}
         self._ahead = Ahead(project, self.records)
         self._snapshot: tuple[float, Snapshot] | None = None
+        self._last: Snapshot | None = None
         self._batch: tuple[float, list[Question]] | None = None
-        if project.settings.minutes:
-            note_earlier_answers(project.workdir, project.store, project.label_set)
+        note_earlier_answers(project.workdir, project.store, project.label_set)
 
     def batch(self) -> list[Question]:
         """Return the questions of the run: the pictures whose labels it needs to go on.
@@ -78,8 +73,8 @@ class Desk:
         with self._lock:
             if self._snapshot is None or fresh or time.monotonic() - self._snapshot[0] > 2:
                 items = [q.item for q in self.batch()]
-                found = snapshots.read(self.project.store, self.project.label_set, items)
-                self._snapshot = time.monotonic(), found
+                found = snapshots.read(self.project, items, self._last)
+                self._snapshot, self._last = (time.monotonic(), found), found
             return self._snapshot[1]
 
     def upcoming(self, person: str, count: int = 8, skip: Sequence[str] = ()) -> list[Question]:
@@ -159,9 +154,17 @@ class Desk:
         `snapshot` is the snapshot of the answers and labels to count.
         """
         account = self.project.store.account(self.project.account)
-        waiting = [item for item in snapshot.labels if item not in snapshot.bought]
-        due = total_price(self.project.store, self.project.label_set, waiting)
+        due = total_price(self.project.store, self.project.label_set, self.waiting(snapshot))
         return max(0.0, min(account.budget - account.spent - due, self._labels_by_time(snapshot)))
+
+    def waiting(self, snapshot: Snapshot) -> list[str]:
+        """Return the items whose label is known and which the run has yet to buy.
+
+        People gave these labels on the page of this run, or the run has asked for them. In a label
+        store that several runs share, the labels given for other runs do not count.
+        """
+        wanted = snapshot.own | {question.item for question in self.batch()}
+        return [i for i in snapshot.labels if i in wanted and i not in snapshot.paid]
 
     def _labels_by_time(self, snapshot: Snapshot) -> float:
         """Return how many more labels people can give within the run's budget of minutes.
@@ -169,13 +172,11 @@ class Desk:
         It is infinity if the run has no such budget. Other runs may share the label store: their
         answers do not count, and their labels count only if this run has bought them.
         """
-        project = self.project
-        if not project.settings.minutes:
+        if not self.project.settings.minutes:
             return math.inf
-        own = votes_of_run(project.workdir, snapshot.votes)
-        bought = {row.item for row in project.store.ledger(project.account)}
-        labelled = bought | {vote.item for vote in own if vote.item in snapshot.labels}
-        return labels_left(project.settings.minutes, own, len(labelled))
+        to_buy = (snapshot.own & snapshot.labels.keys()) - snapshot.paid
+        num_labels = len(snapshot.paid) + len(to_buy)
+        return labels_left(self.project.settings.minutes, snapshot.own_votes(), num_labels)
 
     def answer(
         self, items: Sequence[str], person: str, class_name: str, seconds: float = 0.0
@@ -193,14 +194,13 @@ class Desk:
           UsageError: there is no such picture, or the name cannot be that of a class.
           Locked: a label has been bought already, and it is another class.
           StoreError: the label store cannot be used.
-          JaxlabelError: the run has a budget of minutes, and its directory cannot be written.
+          JaxlabelError: the run's directory cannot be written.
         """
         unknown = [item for item in items if item not in self.project.rows]
         if unknown or not items:
             raise UsageError("there is no such picture")
         name = checked_name(class_name) if class_name != NOT_SURE else NOT_SURE
-        if self.project.settings.minutes:
-            note_page(self.project.workdir, items)
+        note_page(self.project.workdir, items)
         votes.vote(
             self.project.store, self.project.label_set, items, person, name,
             min(max(float(seconds), 0.0), 600.0), self.rule,
@@ -251,5 +251,5 @@ class Desk:
                 self._snapshot = None
                 return
             stamp, old = self._snapshot
-            new = old.updated(self.project.store, self.project.label_set, items)
-            self._snapshot = stamp, new
+            self._last = old.updated(self.project, items)
+            self._snapshot = stamp, self._last

@@ -15,6 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from jaxlabel.errors import BudgetExceeded, JaxlabelError, StoreError, UsageError
+from jaxlabel.experiment.labelled import writing
 from jaxlabel.label import agreement, export, views
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.names import similar_name
@@ -23,7 +24,7 @@ from jaxlabel.label.project import PAGE
 from jaxlabel.label.status import status
 from jaxlabel.label.trainer import Trainer
 from jaxlabel.oracle.prices import total_price
-from jaxlabel.oracle.votes import NOT_SURE, Locked
+from jaxlabel.oracle.votes import NOT_SURE, Locked, known_labels
 
 HERE = Path(__file__).parent
 VIEWS = {"": "label", "grid": "grid", "review": "review", "map": "map", "people": "people",
@@ -85,8 +86,10 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
             _check_budget(desk, items, finished)
         desk.answer(items, _person(request), name, given.get("seconds", 0.0))
         if finished and name != NOT_SURE:  # no run will buy the label, so it is bought here
-            desk.project.store.buy(
-                desk.project.account, items, purpose="correct", round=0,
+            store = desk.project.store
+            decided = known_labels(store, desk.project.label_set, items)  # by enough people's votes
+            store.buy(
+                desk.project.account, list(decided), purpose="correct", round=0,
                 asked_by=_person(request),
             )  # fmt: skip
             desk.refresh(items)
@@ -110,15 +113,16 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
 
     def folders(request: Request, given: dict[str, Any]) -> dict[str, Any]:
         target = desk.project.workdir / PAGE / "classes"
-        count = export.as_folders(export.rows(desk, records), target, bool(given.get("copies")))
+        found = export.image_labels(desk, records)
+        count = export.replace_folders(found, target, bool(given.get("copies")))
         return {"count": count, "folder": str(target)}
 
     def table(request: Request) -> Response:
         kind = request.path_params["kind"]
         if kind not in ("csv", "jsonl"):
             return JSONResponse({"error": "csv or jsonl"}, 404)
-        write = export.as_csv if kind == "csv" else export.as_json_lines
-        return _download(write(export.rows(desk, records)).encode(), f"labels.{kind}")
+        found = writing.table(kind, export.image_labels(desk, records).rows)
+        return _download(found, f"labels.{kind}")
 
     def report(request: Request) -> Response:
         path = desk.project.workdir / "report.html"
@@ -229,7 +233,7 @@ def _check_budget(desk: Desk, items: list[str], finished: bool) -> None:
     """
     account = desk.project.store.account(desk.project.account)
     snapshot = desk.snapshot(fresh=True)
-    known = snapshot.bought if finished else snapshot.labels
+    known = snapshot.paid if finished else snapshot.paid.union(desk.waiting(snapshot))
     new = [item for item in items if item not in known]
     price = total_price(desk.project.store, desk.project.label_set, new)
     left = account.budget - account.spent if finished else desk.money_left(snapshot)

@@ -3,60 +3,99 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
-from jaxlabel.oracle import LabelStore, votes
+from jaxlabel.experiment.person_time import votes_of_run
+from jaxlabel.label.project import Project
+from jaxlabel.oracle import votes
 from jaxlabel.oracle.votes import NOT_SURE, Vote
 
 
 class Snapshot(NamedTuple):
     """A snapshot of people's answers (votes) and of the labels in the label store.
 
+    Several runs may share a label store; each has its own page and its own account.
+
     Attributes:
       votes: the votes, from the oldest to the newest.
+      own: the ids of the pictures that people have answered about on the page of this run.
       labels: class names by picture id, for the labelled pictures among those that have votes or
         for which the run waits.
-      bought: class indices by picture id, for those of these pictures whose label a run has bought.
+      bought: class indices by picture id, for those of these pictures whose label any run has
+        bought.
+      paid: the ids of all pictures whose label the account of this run has bought.
+      paid_stamp: two numbers that change whenever the account buys labels.
       refused: the ids of pictures without a label for which somebody answered "not sure".
     """
 
     votes: list[Vote]
+    own: frozenset[str]
     labels: dict[str, str]
     bought: dict[str, int]
+    paid: frozenset[str]
+    paid_stamp: tuple[float, int]
     refused: frozenset[str]
 
     def is_open(self, item: str) -> bool:
         """Return True if the picture `item` has no label, and nobody answered "not sure" for it."""
         return item not in self.labels and item not in self.refused
 
-    def updated(self, store: LabelStore, label_set: str, items: Sequence[str]) -> Self:
+    def own_votes(self) -> list[Vote]:
+        """Return the votes for pictures that people have answered about on the page of this run."""
+        return [vote for vote in self.votes if vote.item in self.own]
+
+    def updated(self, project: Project, items: Sequence[str]) -> Self:
         """Return a snapshot in which the votes and labels of `items` are read again.
 
         Args:
-          store: the label store (a database).
-          label_set: the name under which the store keeps the pictures' labels.
+          project: the run and its label store.
           items: the ids of the pictures.
         """
-        these = set(items)
+        store, label_set, these = project.store, project.label_set, set(items)
         found = [v for v in self.votes if v.item not in these]
         found += votes.all_votes(store, label_set, items)
         labels = {i: k for i, k in self.labels.items() if i not in these}
         labels |= votes.known_labels(store, label_set, items)
         bought = self.bought | store.bought(label_set, items)
-        return type(self)(found, labels, bought, _unsure_items(found, labels))
+        return type(self)(found, _own_items(project, found), labels, bought,
+                          *_paid_items(project, len(bought), self),
+                          _unsure_items(found, labels))  # fmt: skip
 
 
-def read(store: LabelStore, label_set: str, items: Sequence[str]) -> Snapshot:
+def read(project: Project, items: Sequence[str], before: Snapshot | None = None) -> Snapshot:
     """Read all votes, and the labels of the pictures that have votes and of `items`.
 
     Args:
-      store: the label store (a database).
-      label_set: the name under which the store keeps the pictures' labels.
+      project: the run and its label store.
       items: the ids of the pictures for which the run waits.
+      before: an earlier snapshot; if the account has bought nothing since, its purchases are not
+        read again.
     """
+    store, label_set = project.store, project.label_set
     found = votes.all_votes(store, label_set)
     known = list({v.item for v in found} | set(items))
     labels = votes.known_labels(store, label_set, known)
     bought = store.bought(label_set, known)
-    return Snapshot(found, labels, bought, _unsure_items(found, labels))
+    return Snapshot(found, _own_items(project, found), labels, bought,
+                    *_paid_items(project, len(bought), before),
+                    _unsure_items(found, labels))  # fmt: skip
+
+
+def _own_items(project: Project, found: Sequence[Vote]) -> frozenset[str]:
+    """Return the items of those votes that people gave on the page of this run."""
+    return frozenset(vote.item for vote in votes_of_run(project.workdir, found))
+
+
+def _paid_items(
+    project: Project, num_bought: int, before: Snapshot | None
+) -> tuple[frozenset[str], tuple[float, int]]:
+    """Return the items whose label the run's account has bought, and the stamp of this set.
+
+    The ledger can be long, so it is read again only if the stamp has changed: the amount that the
+    account has spent, and `num_bought`, which changes when a label is bought that costs nothing.
+    """
+    stamp = project.store.account(project.account).spent, num_bought
+    if before is not None and before.paid_stamp == stamp:
+        return before.paid, stamp
+    return frozenset(row.item for row in project.store.ledger(project.account)), stamp
 
 
 def _unsure_items(found: Sequence[Vote], labels: dict[str, str]) -> frozenset[str]:

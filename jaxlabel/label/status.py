@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxlabel.experiment.person_time import counted, votes_of_run
+from jaxlabel.experiment.person_time import counted
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.records import Pool, Records
 from jaxlabel.label.trainer import State
@@ -32,19 +32,17 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
     done = sum(q.item in snapshot.labels or q.item in snapshot.refused for q in batch)
     mine = [v for v in snapshot.votes if v.person == person]
     times = counted(v.seconds for v in mine)
-    waiting = sum(item not in snapshot.bought for item in snapshot.labels)
     return {
         "classes": [{"name": name, "count": counts[name]} for name in names],
         "money": {
             "budget": account.budget if np.isfinite(account.budget) else None,
             "spent": account.spent,
-            "waiting": waiting,
+            "waiting": len(desk.waiting(snapshot)),
             "left": desk.money_left(snapshot) if np.isfinite(account.budget) else None,
         },
         "time": {
             "minutes": project.settings.minutes,
-            "used": sum(counted(v.seconds for v in votes_of_run(project.workdir, snapshot.votes)))
-            / 60,
+            "used": sum(counted(v.seconds for v in snapshot.own_votes())) / 60,
         },
         "batch": {"done": done, "total": len(batch)},
         "ahead": len(desk.ahead_answered(snapshot)),
@@ -68,7 +66,7 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
 
 
 def accuracy(records: Records) -> dict[str, Any] | None:
-    """Return an interval for the accuracy, as JSON values; None before the first round.
+    """Return an interval for the accuracy, as JSON values; None if no round has estimated it.
 
     The key "kind" is "certified" if the run has certified an accuracy, "audited" after an audit (an
     estimate from labels of randomly drawn pictures), and otherwise "guess". A guess ends at the
@@ -88,10 +86,10 @@ def accuracy(records: Records) -> dict[str, Any] | None:
     if audits:
         return {"kind": "audited", "low": audits[-1]["low"], "high": audits[-1]["high"],
                 "of": "pictures that nobody labelled"}  # fmt: skip
-    rounds = [line for line in lines if line["phase"] == "rounds"]
+    rounds = curve(records)
     if not rounds:
         return None
-    belief = rounds[-1]["belief"]
+    belief = rounds[-1][1]
     return {"kind": "guess", "low": max(0.0, 1 - OVERCONFIDENCE * (1 - belief)), "high": belief,
             "of": "all pictures"}  # fmt: skip
 
@@ -100,9 +98,10 @@ def curve(records: Records) -> list[list[float]]:
     """Return a pair for each finished round: [labels bought so far, the model's confidence].
 
     The confidence is the mean of the largest class probability of each picture. The finished
-    model's is left out (see `accuracy`).
+    model's is left out (see `accuracy`), and so are rounds of recipes that predict nothing between
+    the rounds, such as medoids.
     """
-    rounds = [line for line in records.metrics() if line["phase"] == "rounds"]
+    rounds = [line for line in records.metrics() if line.get("belief") is not None]
     return [[line["labels_spent"], line["belief"]] for line in rounds]
 
 

@@ -141,6 +141,8 @@ def test_an_imagefolder_names_its_files(finished, tmp_path):
 def test_classes_get_distinct_folders():
     names = writing.folder_names(["a/b", "a_b", "A:B", "..", "ä"])
     assert names == {"a/b": "a_b", "a_b": "a_b 2", "A:B": "A_B 3", "..": "class", "ä": "ä"}
+    long = writing.folder_names(["ä" * 150 + end for end in "xy"])  # 301 bytes each
+    assert list(long.values()) == ["ä" * 100, "ä" * 100 + " 2"]
 
 
 def exported_by_label_studio(tasks, classes):

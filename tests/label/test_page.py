@@ -12,12 +12,11 @@ from pages import asked, clients, say
 
 from jaxlabel.errors import StoreError, UsageError
 from jaxlabel.experiment import account
-from jaxlabel.label import command, features, status
+from jaxlabel.label import command, features
 from jaxlabel.label.agreement import cohens_kappa, fleiss_kappa
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.names import checked_name, similar_name
 from jaxlabel.label.project import begin
-from jaxlabel.label.records import Records
 from jaxlabel.label.trainer import Trainer
 from jaxlabel.methods import active
 from jaxlabel.oracle import votes
@@ -168,6 +167,17 @@ def test_votes_of_several_people(project):
     assert winning_class({"a": "x", "b": "y", "c": "y"}, Rule(2)) == "y"
 
 
+def test_a_correction_after_the_end_is_bought_when_enough_people_agree(project):
+    inside, _, _ = clients(project, Rule(2))
+    (project.workdir / "result.json").write_text("{}")
+    item = project.items[5]
+    assert say(inside, item, "cat", "ann").json()["status"]["labels"] == 0
+    assert project.store.ledger(project.account) == []
+    assert say(inside, item, "cat", "bob").json()["status"]["money"]["spent"] == 1
+    (row,) = project.store.ledger(project.account)
+    assert (row.item, row.class_name, row.purpose) == (item, "cat", "correct")
+
+
 def test_votes_on_a_share_of_the_pictures(project):
     rule = Rule(2, share=0.5)
     needed = {item: rule.num_needed(item) for item in project.items}
@@ -229,34 +239,6 @@ def test_the_map_uses_the_features_of_the_run(project):
     assert [(p["item"], p["x"], p["y"]) for p in shown] == [
         (project.items[3], 0, 0), (project.items[5], 1, 0), (project.items[8], 0.25, 1)
     ]  # fmt: skip
-
-
-def test_a_guess_of_the_accuracy_is_the_last_round_s_not_that_of_the_finished_model(tmp_path):
-    records = Records(tmp_path)
-    assert status.accuracy(records) is None
-    line = {"phase": "rounds", "step": 1, "labels_spent": 64, "belief": 0.9}
-    (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
-    (tmp_path / "result.json").write_text(json.dumps({"confidence": 0.99, "labels_spent": 100}))
-    found = status.accuracy(records)
-    assert found == {"kind": "guess", "low": pytest.approx(0.85), "high": 0.9, "of": "all pictures"}
-    assert status.curve(records) == [[64, 0.9]]
-
-
-def test_export_holds_every_picture(project, tmp_path):
-    inside, _, _ = clients(project)
-    first, second = asked(inside)[:2]
-    say(inside, first, "a/b, c")
-    say(inside, second, "")
-    lines = inside.get("/export/labels.jsonl").text.splitlines()
-    rows = {row["item"]: row for row in map(json.loads, lines)}
-    assert len(lines) == 41 and rows[first]["label"] == "a/b, c"
-    assert rows[second]["source"] == "not sure"
-    assert inside.get("/export/labels.csv").text.count("\n") == 42
-    for copies in (False, True):
-        made = inside.post("/api/export", json={"copies": copies}).json()
-        place = project.workdir / "page" / "classes" / "a_b, c"
-        assert made["count"] == 1 and len(list(place.iterdir())) == 1
-        assert next(place.iterdir()).is_symlink() != copies
 
 
 def test_a_page_opens_a_run_that_began_before_a_setting_existed(project):

@@ -17,21 +17,24 @@ from jaxlabel.predictor import predict_probabilities
 from jaxlabel.runlog import dataset_snapshot
 from jaxlabel.runlog.workdir import RUN
 
-BOUGHT, PREDICTED, NOT_SURE = "bought", "predicted", "not sure"
+BOUGHT, GIVEN, PREDICTED, NOT_SURE = "bought", "given", "predicted", "not sure"
 
 
 class LabelRow(NamedTuple):
-    """The label of a training image, bought or predicted.
+    """The label of a training image, given by a person or predicted.
 
     Attributes:
       number: the index of the image among the training images.
       item: the id of the image.
       file: the file of the image; empty if the images are not separate files.
-      label: the name of the class; empty if it was not bought and the run has no predictions yet.
-      probability: the predicted probability of the class; 1 for a bought label.
-      known: "bought", "predicted", "not sure" (predicted with a low probability), or "" (no label).
-      annotator: the user and machine that bought the label; empty for a prediction.
-      time: when the label was bought, in UTC and ISO format; empty for a prediction.
+      label: the name of the class; empty if nobody gave it and the run has no prediction yet.
+      probability: the predicted probability of the class; 1 if the label is no prediction, 0 if
+        there is no label.
+      known: "bought"; "given" (on the labelling page, but not bought yet); "predicted"; "not sure"
+        (predicted with a low probability, or not predicted while a person was not sure); or "".
+      annotator: who gave or bought the label (on the labelling page, a person's name; otherwise the
+        user and machine that bought it); empty for a prediction.
+      time: when the label was given or bought, in UTC and ISO format; empty for a prediction.
     """
 
     number: int
@@ -44,7 +47,7 @@ class LabelRow(NamedTuple):
     time: str
 
 
-class Labelled(NamedTuple):
+class ImageLabels(NamedTuple):
     """All training images of a run with their labels.
 
     Attributes:
@@ -60,7 +63,7 @@ class Labelled(NamedTuple):
     name: str
 
 
-def collect(workdir: Path, sure: float) -> Labelled:
+def collect(workdir: Path, sure: float) -> ImageLabels:
     """Return the labels of a run: those that were bought, and predictions for all other images.
 
     Until the run has ended, there are no predictions, and labels that were not bought are empty.
@@ -89,7 +92,7 @@ def collect(workdir: Path, sure: float) -> Labelled:
     rows = [
         _row(dataset, index, bought, predicted, sure) for index in range(len(dataset.train_items))
     ]
-    return Labelled(rows, dataset.train_images, classes, dataset.name)
+    return ImageLabels(rows, dataset.train_images, classes, dataset.name)
 
 
 class _Predictions(NamedTuple):
@@ -146,6 +149,22 @@ def _row(
                         entry.asked_time)  # fmt: skip
     if predicted is None:
         return LabelRow(index, item, file, "", 0.0, "", "", "")
-    share = float(predicted.probabilities[index])
-    known = PREDICTED if share >= sure else NOT_SURE
-    return LabelRow(index, item, file, predicted.names[predicted.best[index]], share, known, "", "")
+    label = predicted.names[predicted.best[index]]
+    return predicted_row(index, item, file, label, float(predicted.probabilities[index]), sure)
+
+
+def predicted_row(
+    number: int, item: str, file: str, label: str, probability: float, sure: float
+) -> LabelRow:
+    """Return the row of an image whose label is a prediction.
+
+    Args:
+      number: the index of the image among the training images.
+      item: the id of the image.
+      file: the file of the image; empty if the images are not separate files.
+      label: the name of the predicted class.
+      probability: the predicted probability of this class.
+      sure: the probability below which the label is marked as "not sure".
+    """
+    known = PREDICTED if probability >= sure else NOT_SURE
+    return LabelRow(number, item, file, label, probability, known, "", "")

@@ -15,7 +15,7 @@ import numpy as np
 from jaxlabel import files
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.labelled import labelstudio
-from jaxlabel.experiment.labelled.rows import Labelled, LabelRow, collect
+from jaxlabel.experiment.labelled.rows import ImageLabels, LabelRow, collect
 
 COLUMNS = ("file", "item", "label", "probability", "known", "annotator", "time")
 TABLES = {"csv": "labels.csv", "jsonl": "labels.jsonl", "parquet": "labels.parquet"}
@@ -59,13 +59,13 @@ def write_labels(
         _import_parquet()
     labelled = collect(workdir, share)
     if form in TABLES:
-        files.write(target, _table(form, labelled.rows))
+        files.write(target, table(form, labelled.rows))
     else:
         with files.write_errors(target):
             target.mkdir(parents=True, exist_ok=True)
-            {"folders": _folders, "imagefolder": _imagefolder, "labelstudio": _labelstudio}[form](
-                labelled, target, copy
-            )
+            {"folders": write_folders, "imagefolder": _imagefolder, "labelstudio": _labelstudio}[
+                form
+            ](labelled, target, copy)
     counts = {known: sum(row.known == known for row in labelled.rows)
               for known in ("bought", "predicted", "not sure")}  # fmt: skip
     shown = ", ".join(f"{count} {known}" for known, count in counts.items() if count)
@@ -78,8 +78,16 @@ def _check_empty(target: Path) -> None:
         raise UsageError(f"--out={target} is not an empty directory: name a new one")
 
 
-def _table(form: str, rows: Sequence[LabelRow]) -> bytes:
-    """Return the bytes of a CSV, JSON Lines or Parquet file with a row per image and label."""
+def table(form: str, rows: Sequence[LabelRow]) -> bytes:
+    """Return the bytes of a file with a row per image and the columns `COLUMNS`.
+
+    Args:
+      form: "csv", "jsonl" (JSON Lines) or "parquet".
+      rows: the labels of the images.
+
+    Raises:
+      UsageError: the format is Parquet, and pyarrow is not installed.
+    """
     records = [_record(row) for row in rows]
     if form == "csv":
         text = io.StringIO()
@@ -119,10 +127,15 @@ def _import_parquet() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def _folders(labelled: Labelled, target: Path, copy: bool) -> None:
+def write_folders(labelled: ImageLabels, target: Path, copy: bool) -> None:
     """Write a folder per class that contains the images of this class.
 
     The spec `folder:DIR` with the setting `folder_labels` reads the images and labels again.
+
+    Args:
+      labelled: the images and their labels; images without a label are left out.
+      target: the directory in which the folders are made.
+      copy: True to copy image files, False to link to them.
     """
     names = folder_names(labelled.classes)
     for row in labelled.rows:
@@ -131,7 +144,7 @@ def _folders(labelled: Labelled, target: Path, copy: bool) -> None:
             put_picture(labelled, row, place, copy)
 
 
-def _imagefolder(labelled: Labelled, target: Path, copy: bool) -> None:
+def _imagefolder(labelled: ImageLabels, target: Path, copy: bool) -> None:
     """Write images and metadata.csv in the layout "imagefolder" of Hugging Face's `datasets`.
 
     `datasets.load_dataset("imagefolder", data_dir=DIR)` reads it.
@@ -149,7 +162,7 @@ def _imagefolder(labelled: Labelled, target: Path, copy: bool) -> None:
     files.write(target / "metadata.csv", text.getvalue())
 
 
-def _labelstudio(labelled: Labelled, target: Path, copy: bool) -> None:
+def _labelstudio(labelled: ImageLabels, target: Path, copy: bool) -> None:
     """Write tasks.json, which Label Studio imports, and labels.xml, its labelling interface.
 
     An image that is not a separate file is written as a PNG file to the sub-folder images. The file
@@ -174,12 +187,14 @@ def _labelstudio(labelled: Labelled, target: Path, copy: bool) -> None:
 def folder_names(classes: Sequence[str]) -> dict[str, str]:
     """Return a valid and unique folder name for each class.
 
-    Characters that a path cannot contain become "_". If two names become equal, a number is added.
+    Characters that a path cannot contain become "_", and names are cut to 200 bytes. If two names
+    become equal, a number is added.
     """
     names: dict[str, str] = {}
     taken: set[str] = set()
     for name in classes:
-        plain = re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", name).strip(". ") or "class"
+        plain = re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", name).strip(". ")
+        plain = plain.encode()[:200].decode(errors="ignore").strip(". ") or "class"
         unique, number = plain, 1
         while unique.casefold() in taken:
             number += 1
@@ -199,7 +214,7 @@ def picture_name(row: LabelRow) -> str:
     return f"{row.number:06d}_{own}"
 
 
-def put_picture(labelled: Labelled, row: LabelRow, place: Path, copy: bool) -> None:
+def put_picture(labelled: ImageLabels, row: LabelRow, place: Path, copy: bool) -> None:
     """Link or copy the file of an image to the path `place`.
 
     An image that is not a separate file is written there as a PNG file.

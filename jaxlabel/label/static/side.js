@@ -51,7 +51,7 @@ function showRun({ trainer, batch, ahead, money }, asking) {
 
 function showAccuracy({ accuracy, curve, confusion }) {
   const box = byId("accuracy");
-  if (!accuracy) box.textContent = "Not known: no round of training has ended.";
+  if (!accuracy) box.textContent = "Not known: no finished round has estimated it.";
   else {
     const [low, high] = [percent(accuracy.low), percent(accuracy.high)];
     const range = `right for ${low === high ? `about ${low}` : `${low} to ${high}`} of ${accuracy.of}`;

@@ -1,0 +1,44 @@
+"""Two labelling pages of two runs that share one label store."""
+
+import dataclasses
+
+from pages import clients, say
+
+from jaxlabel.experiment import account
+from jaxlabel.label.project import begin
+from jaxlabel.oracle import LabelStore
+
+
+def test_labels_given_on_another_page_count_only_when_the_run_asks(project, tmp_path, monkeypatch):
+    shared = dataclasses.replace(project.settings, store=f"sqlite:///{tmp_path / 'shared.db'}")
+    one, two = (begin(shared, tmp_path / name) for name in ("one", "two"))
+    assert one.account != two.account
+    (first, _, desk), (second, _, other) = clients(one), clients(two)
+    for run in (one, two):
+        (run.workdir / "checkpoints" / "asked_0").mkdir(parents=True)
+    some = [row for row in one.rows.values() if row not in one.first][:2]
+    items = [one.items[row] for row in some]
+    for item in items:
+        say(first, item, "cat")
+
+    def shown(client, desk):
+        desk.refresh([])
+        found = client.get("/api/state").json()["status"]
+        return found["ahead"], found["money"]["waiting"], found["money"]["left"]
+
+    assert shown(first, desk) == (2, 2, 18) and sorted(desk.chosen()["1"]) == sorted(some)
+    assert shown(second, other) == (0, 0, 20) and other.chosen().keys() == {"0"}
+    account.write_questions(two.workdir, items[:1], [""], "train")  # the second run asks for one
+    assert shown(second, other) == (0, 1, 19) and other.ready()
+    one.store.buy(one.account, items, purpose="train", round=1, asked_by="test")
+    assert shown(first, desk) == (0, 0, 18) and shown(second, other) == (0, 1, 19)
+    two.store.buy(two.account, items[:1], purpose="train", round=1, asked_by="test")
+    assert shown(second, other) == (0, 0, 19)
+    calls = []
+    read = LabelStore.ledger
+    monkeypatch.setattr(LabelStore, "ledger", lambda *given: calls.append(1) or read(*given))
+    assert shown(second, other) == (0, 0, 19) and calls == []  # nothing new in the ledger
+    say(second, items[1], "cat")  # bought by the other run, but not by this one
+    assert shown(second, other) == (1, 1, 18) and calls == []
+    two.store.buy(two.account, items[1:], purpose="train", round=2, asked_by="test")
+    assert shown(second, other) == (0, 0, 18) and calls == [1]
