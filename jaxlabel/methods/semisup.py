@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
-from jaxlabel import query, semisupervised, train
+from jaxlabel import nets, query, semisupervised, train
 from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
@@ -52,6 +52,7 @@ class Config(setup.ModelSettings):
         "steps over which labels propagated over the graph serve as targets, with falling weight; "
         "0: never", low=0.0, high=1.0,
     )  # fmt: skip
+    weight_decay: float = setting(nets.WEIGHT_DECAY, "weight decay of AdamW", low=0.0)
     start: str = setting("scratch", "pretraining of the encoder; scratch: none", choices=STARTS)
     code_steps: int = setting(
         1000, "training steps of the autoencoder (space or start) or of simclr (start)", low=1

@@ -23,10 +23,6 @@ class Settings:
     audit_share: float = setting(
         0.5, "with a certificate: share of the budget reserved for audits", low=0.05, high=0.95
     )
-    population: bool = setting(
-        False, "certify the accuracy on new images instead of the accuracy on the training images "
-        "that were not labelled; this takes more labels",
-    )  # fmt: skip
 
     @property
     def certifies(self) -> bool:

@@ -61,6 +61,9 @@ REMOVED = {
                              "trained model, they are medoids", ("medoids",)),
     "refine_steps": Removed("a refinement has twice as many steps as a round (round_steps)"),
     "refine_until": Removed("the network is refined with at most 150 labels", (150,)),
+    "population": Removed("a certificate is of the images that were not labelled", (False,)),
+    "weight_decay": Removed("the weight decay follows from the network: 0.3 for "
+                            "fine_gradient_conv, linear and hidden, 0.005 for others"),
 }  # fmt: skip
 
 
@@ -110,6 +113,8 @@ def holds_today(name: str, settings: Mapping[str, Any]) -> bool:
         return chosen_by_user or bool((labels <= value) == (labels <= same[0]))
     if name in ("initial_query", "typical_until"):
         return _first_query(settings) == _first_query_today(settings)
+    if name == "weight_decay":
+        return bool(value == _weight_decay_today(settings))
     return not same or value in same
 
 
@@ -145,6 +150,13 @@ def _first_query_today(settings: Mapping[str, Any]) -> str:
     strategy = str(settings.get("query", "diverse"))
     few = _num_training_labels(settings) <= REMOVED["typical_until"].same[0]
     return ("typiclust" if few else "medoids") if needs_model(strategy) else strategy
+
+
+def _weight_decay_today(settings: Mapping[str, Any]) -> float:
+    """Return the weight decay with which today's flagship trains the network of an earlier run."""
+    from jaxlabel import nets  # takes seconds, as it imports JAX
+
+    return nets.weight_decay(str(settings.get("network", "conv")))
 
 
 def unknown_setting(name: str, known: Iterable[str]) -> UsageError:

@@ -65,6 +65,11 @@ class ModelSettings(RunConfig, Settings):
                              "file, config.features=FILE")  # fmt: skip
 
     @property
+    def weight_decay(self) -> float:
+        """The weight decay of AdamW, which depends on the network."""
+        return nets.weight_decay(self.network)
+
+    @property
     def outside_features(self) -> str:
         """The file of feature vectors from which the run learns in place of the images; or ""."""
         return self.features

@@ -170,6 +170,9 @@ def test_settings_that_were_renamed_are_recognised(tmp_path):
     ({"refine_steps": 60, "refinements": 5}, {"refine_steps": 50, "refinements": 5},
      "a refinement has twice as many steps as a round"),
     ({"refine_until": 9, "refinements": 0}, {"refine_until": 9, "refinements": 1}, "refine_until"),
+    ({"weight_decay": 0.3, "network": "fine_gradient_conv"}, {"weight_decay": 0.3},
+     "weight_decay is 0.3 there"),
+    ({"population": False}, {"population": True}, "population is true there"),
 ])  # fmt: skip
 def test_a_run_with_a_removed_setting_goes_on_if_it_did_what_runs_do_today(
     same, other, message, tmp_path
@@ -198,9 +201,10 @@ def test_the_old_values_of_the_flagship_on_fashion_mnist_hold_today():
         "code_steps": 1000, "graph_targets": 1.0, "graph_targets_until": 150,
         "graph_targets_share": 0.6, "graph_until": 40, "typical_until": 15,
         "initial_query": "medoids", "refine_steps": 400, "refine_until": 150,
+        "weight_decay": 0.3, "population": False,
     }  # fmt: skip
     assert fashion.keys() == old_settings.REMOVED.keys()
-    others = {"round_steps": 200, "refinements": 5, "budget": 10}
+    others = {"round_steps": 200, "refinements": 5, "budget": 10, "network": "fine_gradient_conv"}
     assert old_settings.without_removed(fashion | others, others) == others
 
 
