@@ -46,7 +46,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "initial_labels": 5,
         "sequential_until": 100,
         "contrast_steps": 2400,
-        "audit_share": 0.36,
     },
     "overhead_mnist": LEARNED | {"data": "idx:overhead_mnist", "budget": 500},
     "cifar10": {"data": "tfds:cifar10", "budget": 250},

@@ -75,8 +75,8 @@ class StoppingRule:
             raise UsageError(f"{takes}; after the first {first} the budget buys {capacity - first}"
                              ": raise config.budget or lower the target")  # fmt: skip
         if reserved < min_labels:
-            self._log.say(f"{takes}; config.audit_share={config.audit_share:g} keeps {reserved} "
-                          "for it: more only if the network is confident earlier")  # fmt: skip
+            self._log.say(f"{takes}; the run keeps {reserved} for it: more only if the network is "
+                          "confident earlier")  # fmt: skip
 
     def should_audit(self, pool: PoolPredictions, labelled: Labelled, max_labels: int) -> bool:
         """Return True if an audit of at most `max_labels` labels is likely to certify the target.

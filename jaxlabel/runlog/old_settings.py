@@ -61,6 +61,7 @@ REMOVED = {
                              "trained model, they are medoids", ("medoids",)),
     "refine_steps": Removed("a refinement has twice as many steps as a round (round_steps)"),
     "refine_until": Removed("the network is refined with at most 150 labels", (150,)),
+    "audit_share": Removed("0.4 of the budget is reserved for audits", (0.4,)),
     "population": Removed("a certificate is of the images that were not labelled", (False,)),
     "weight_decay": Removed("the weight decay follows from the network: 0.3 for "
                             "fine_gradient_conv, linear and hidden, 0.005 for others"),
@@ -79,11 +80,16 @@ def with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
 def without_removed(settings: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
     """Return settings without the removed ones whose value is what every run has today.
 
+    The objective "freematch" of an earlier flagship becomes "auto": it was the default, and stood
+    for "graph" with few labels.
+
     Args:
       settings: the settings of an earlier run by name, from `with_current_names`.
       known: the names of the settings that the run's recipe has today.
     """
     known = set(known)
+    if "population" in settings.keys() - known and settings.get("objective") == "freematch":
+        settings = {**settings, "objective": "auto"}  # only an earlier flagship has `population`
     return {
         name: value
         for name, value in settings.items()
@@ -108,11 +114,13 @@ def holds_today(name: str, settings: Mapping[str, Any]) -> bool:
     if name in ("graph_targets_until", "refine_until") and not value:  # 0 stood for no limit
         return _budget(settings) <= same[0]
     if name == "graph_until":
-        chosen_by_user = settings.get("objective", "freematch") != "freematch"
+        chosen_by_user = settings.get("objective", "auto") not in ("auto", "freematch")
         labels = _num_training_labels(settings)
         return chosen_by_user or bool((labels <= value) == (labels <= same[0]))
     if name in ("initial_query", "typical_until"):
         return _first_query(settings) == _first_query_today(settings)
+    if name in ("audit_share", "population") and not _certifies(settings):
+        return True
     if name == "weight_decay":
         return bool(value == _weight_decay_today(settings))
     return not same or value in same
@@ -124,11 +132,16 @@ def _budget(settings: Mapping[str, Any]) -> float:
     return math.inf if budget is None else float(budget)
 
 
+def _certifies(settings: Mapping[str, Any]) -> bool:
+    """Return True if an earlier run bought labels to certify its accuracy."""
+    return bool(settings.get("target", 0) > 0 and settings.get("confidence", 0.95) > 0)
+
+
 def _num_training_labels(settings: Mapping[str, Any]) -> float:
     """Return how many labels an earlier run bought to train on, without those of audits."""
     budget = _budget(settings)
-    certifies = settings.get("target", 0) > 0 and settings.get("confidence", 0.95) > 0
-    reserved = settings.get("audit_share", 0.5) * budget if certifies else 0.0
+    # 0.5 was the default; a run without audit_share is older than the setting's removal
+    reserved = settings.get("audit_share", 0.5) * budget if _certifies(settings) else 0.0
     return max(1, math.floor(budget - reserved)) if budget < math.inf else math.inf
 
 

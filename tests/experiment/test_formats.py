@@ -172,7 +172,8 @@ def test_settings_that_were_renamed_are_recognised(tmp_path):
     ({"refine_until": 9, "refinements": 0}, {"refine_until": 9, "refinements": 1}, "refine_until"),
     ({"weight_decay": 0.3, "network": "fine_gradient_conv"}, {"weight_decay": 0.3},
      "weight_decay is 0.3 there"),
-    ({"population": False}, {"population": True}, "population is true there"),
+    ({"population": True}, {"population": True, "target": 0.9}, "population is true there"),
+    ({"audit_share": 0.4, "target": 0.9}, {"audit_share": 0.36, "target": 0.9}, "0.36 there"),
 ])  # fmt: skip
 def test_a_run_with_a_removed_setting_goes_on_if_it_did_what_runs_do_today(
     same, other, message, tmp_path
@@ -201,11 +202,19 @@ def test_the_old_values_of_the_flagship_on_fashion_mnist_hold_today():
         "code_steps": 1000, "graph_targets": 1.0, "graph_targets_until": 150,
         "graph_targets_share": 0.6, "graph_until": 40, "typical_until": 15,
         "initial_query": "medoids", "refine_steps": 400, "refine_until": 150,
-        "weight_decay": 0.3, "population": False,
+        "weight_decay": 0.3, "population": False, "audit_share": 0.36,
     }  # fmt: skip
     assert fashion.keys() == old_settings.REMOVED.keys()
     others = {"round_steps": 200, "refinements": 5, "budget": 10, "network": "fine_gradient_conv"}
     assert old_settings.without_removed(fashion | others, others) == others
+
+
+def test_the_default_objective_of_an_earlier_flagship_is_auto_today():
+    today = {"objective": "auto", "budget": 20}
+    earlier = {"objective": "freematch", "budget": 20, "population": False}
+    assert old_settings.without_removed(earlier, today) == today
+    chosen = {"objective": "freematch", "budget": 20}  # by a user of today's version
+    assert old_settings.without_removed(chosen, today) == chosen
 
 
 def test_a_model_of_several_networks_is_refused_in_one_line(tmp_path):

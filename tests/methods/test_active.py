@@ -123,7 +123,9 @@ def test_few_labels_use_the_graph_objective_and_typiclust():
     config = active.Config()
     few = [config.with_labels(count, NullLog()).objective for count in (1, 40, 41)]
     assert few == ["graph", "graph", "freematch"]
-    assert active.Config(objective="vat").with_labels(1, NullLog()).objective == "vat"
+    for objective in ("freematch", "vat"):  # chosen by the user
+        chosen = active.Config(objective=objective)
+        assert chosen.with_labels(1, NullLog()).objective == objective
     assert [config.first_query(count) for count in (1, 15, 16)] == ["typiclust"] * 2 + ["medoids"]
     chosen = active.Config(query="random")  # it needs no model
     assert [chosen.first_query(count) for count in (1, 16)] == ["random", "random"]
