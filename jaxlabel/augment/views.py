@@ -12,6 +12,15 @@ MIRRORED_KINDS = ("clothes", "overhead", "objects")
 FEATURES = "features"  # the kind of feature vectors in the place of images, (batch, 1, 1, d)
 
 
+def keeps_class_mirrored(kind: str) -> bool:
+    """Return True if an image of this kind keeps its class when it is mirrored left to right.
+
+    Args:
+      kind: what the images show. True for "clothes", unlike "digits".
+    """
+    return kind in MIRRORED_KINDS
+
+
 def mirror(kind: str, key: Key[Array, ""], images: Images) -> Images:
     """Mirror or rotate each image at random in a way that does not change its class.
 
@@ -23,7 +32,7 @@ def mirror(kind: str, key: Key[Array, ""], images: Images) -> Images:
     """
     if kind == "overhead":
         return turn(key, images)
-    return flip(key, images) if kind in MIRRORED_KINDS else images
+    return flip(key, images) if keeps_class_mirrored(kind) else images
 
 
 def weak(kind: str, *, max_shift: float = 0.08) -> Transform:

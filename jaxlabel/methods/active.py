@@ -116,7 +116,7 @@ def run(
     """
     space_key, start_key, round_key, region_key = jax.random.split(key, 4)
     labelled = query.NO_LABELS
-    capacity = query.plan(oracle, len(images))
+    capacity = query.num_labels_in_budget(oracle, len(images))
     rule = StoppingRule(config, len(images), oracle, log)
     trains_on = max(1, int(capacity - config.reserve * capacity))
     config, first = config.with_labels(trains_on, log), min(config.initial_labels, trains_on)

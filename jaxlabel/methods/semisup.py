@@ -11,7 +11,6 @@ they start with `initial_labels` labels chosen by `initial_query` and train betw
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -112,15 +111,15 @@ def run(
     Raises:
       UsageError: the budget buys no label.
     """
-    capacity = query.plan(oracle, len(images))
+    capacity = query.num_labels_in_budget(oracle, len(images))
     space_key, start_key, loop_key = jax.random.split(key, 3)
-    plan = labels_per_round(config, capacity)
+    counts = query.labels_per_round(config.query, capacity, config.rounds, config.initial_labels)
     strategies = (config.first_strategy, config.query)
-    _, space, graph = compute_spaces(config, strategies, plan[0], images, space_key, log)
+    _, space, graph = compute_spaces(config, strategies, counts[0], images, space_key, log)
     state = initial_state(config, images, oracle.num_classes, start_key, log)
     step = semisupervised.make_step(config, semisupervised.views_of(config.kind))
     labelled, propagated = query.NO_LABELS, None
-    for number, count in enumerate(plan):
+    for number, count in enumerate(counts):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
         labelled = query.buy_by(
             config.query if number else config.first_strategy, oracle, log, ask_key, labelled,
@@ -135,7 +134,7 @@ def run(
         )  # fmt: skip
         state = train.loop(
             step, state, data, fit_key, log, name=f"semisup_{number}" if number else "semisup",
-            num_steps=num_steps_of_round(config.steps, number, len(plan)),
+            num_steps=num_steps_of_round(config.steps, number, len(counts)),
         )  # fmt: skip
         log.scalars("rounds", number, {"labels_spent": len(labelled.indices)})
     return make_predictor(config, images, state.teacher, labelled, propagated)
@@ -196,22 +195,6 @@ def initial_state(
         width=config.width, kind=config.kind, num_steps=config.code_steps,
     )  # fmt: skip
     return semisupervised.start(config, model, len(images), num_classes)
-
-
-def labels_per_round(config: Config, capacity: int) -> list[int]:
-    """Return a list with the number of labels to buy in each round; the sum is `capacity`.
-
-    Round 0 buys as many labels as the setting `initial_labels` says. If it is 0, round 0 buys a
-    third of the labels if the query strategy needs a trained model, and otherwise all of them. The
-    later rounds buy equal shares of the rest.
-    """
-    first = config.initial_labels
-    if not first:
-        first = max(1, capacity // 3) if needs_model(config.query) else capacity
-    first = min(first, capacity)
-    rest, rounds = capacity - first, config.rounds
-    edges = [first + rest * i // rounds for i in range(rounds + 1)]
-    return [first, *(b - a for a, b in itertools.pairwise(edges) if b > a)]
 
 
 def num_steps_of_round(steps: int, number: int, rounds: int) -> int:

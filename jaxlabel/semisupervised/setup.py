@@ -217,7 +217,7 @@ def average_mirrored(config: ModelSettings, model: Any) -> linear.Ensemble:
     If mirroring changes the class of the images (as for digits, unlike clothes), the returned model
     predicts the same as `model`.
     """
-    return linear.Ensemble([model], config.kind in augment.MIRRORED_KINDS)
+    return linear.Ensemble([model], augment.keeps_class_mirrored(config.kind))
 
 
 def make_network(config: ModelSettings, shape: tuple[int, ...], num_classes: int) -> Any:
