@@ -108,7 +108,7 @@ def perturb(*, noise: float, dropped: float) -> Transform:
     return transform
 
 
-def contrastive(kind: str, *, strength: float = 1.0) -> Transform:
+def contrastive(kind: str) -> Transform:
     """Return the augmentation for contrastive learning, a function of (key, images).
 
     In SimCLR (Chen et al. 2020, section 3), two augmentations of an image are a positive pair.
@@ -121,12 +121,10 @@ def contrastive(kind: str, *, strength: float = 1.0) -> Transform:
       kind: what the images show, such as "digits" or "clothes"; it decides whether images are
         mirrored (see `mirror`). Or "module:function", the user's own function: called with
         "contrastive", it returns the augmentation to use.
-      strength: a factor that multiplies all changes of grey images.
     """
     if is_own(kind):
         return _own_augmentation(kind, "contrastive")
-    move = deform(max_shift=0.07 * strength, max_rotation=0.15 * strength,
-                  max_scale=0.12 * strength)  # fmt: skip
+    move = deform(max_shift=0.07, max_rotation=0.15, max_scale=0.12)
     part = crop(0.2)
 
     def transform(key: Key[Array, ""], images: Images) -> Images:
@@ -136,9 +134,9 @@ def contrastive(kind: str, *, strength: float = 1.0) -> Transform:
         images = mirror(kind, flip_key, images)
         if colour:
             return jitter(tone_key, images)
-        images = tone(tone_key, images, contrast=0.3 * strength, gamma=0.4 * strength)
+        images = tone(tone_key, images, contrast=0.3, gamma=0.4)
         size_key, place_key = jax.random.split(erase_key)
-        erased = erase(place_key, images, 0.35 * strength)
+        erased = erase(place_key, images, 0.35)
         is_erased = jax.random.bernoulli(size_key, 0.5, (len(images), 1, 1, 1))
         return jnp.where(is_erased, erased, images)
 

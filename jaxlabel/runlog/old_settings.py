@@ -25,14 +25,16 @@ class Removed(NamedTuple):
     Attributes:
       reason: what the recipe does today, to complete the sentence "config.NAME was removed: ...".
       same: the old values that agree with the rule; empty if the old value does not matter.
+      beside: a setting that all recipes have that lost this one.
     """
 
     reason: str
     same: tuple[Any, ...] = ()
+    beside: str = "objective"
 
 
-# Settings of the flagship, and most of them of the recipe semisup as well: the recipes that have a
-# setting `objective`.
+# First settings of the flagship, and most of them of the recipe semisup as well (those with a
+# setting `objective`). Then settings of simclr and scan (those with a setting `pretext_steps`).
 REMOVED = {
     "members": Removed("one network is trained, as three were no more accurate", (1,)),
     "distil_steps": Removed("one network is trained, and there are no others to distil"),
@@ -65,6 +67,13 @@ REMOVED = {
     "population": Removed("a certificate is of the images that were not labelled", (False,)),
     "weight_decay": Removed("the weight decay follows from the network: 0.3 for "
                             "fine_gradient_conv, linear and hidden, 0.005 for others"),
+    "pretext_decay": Removed("the encoder's weight decay is 0.0001", (1e-4,), "pretext_steps"),
+    "strength": Removed("the random transforms of grey images have a fixed strength", (1.0,),
+                        "pretext_steps"),
+    "partners": Removed("both views show the same image", (0,), "pretext_steps"),
+    "partner_share": Removed("both views show the same image", (), "pretext_steps"),
+    "student": Removed("self-labelling trains the encoder itself", ("same",), "pretext_steps"),
+    "student_width": Removed("self-labelling trains the encoder itself", (), "pretext_steps"),
 }  # fmt: skip
 
 
@@ -183,7 +192,7 @@ def unknown_setting(name: str, known: Iterable[str]) -> UsageError:
       known: the names of all settings.
     """
     known, today = set(known), RENAMED.get(name, name)
-    if today in REMOVED and today not in known and "objective" in known:
+    if today in REMOVED and today not in known and REMOVED[today].beside in known:
         return UsageError(f"config.{name} was removed: {REMOVED[today].reason}")
     if today != name:
         return UsageError(f"config.{name} is now called config.{today}")

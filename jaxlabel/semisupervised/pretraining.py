@@ -116,7 +116,7 @@ def contrastive_settings(
     """
     return pretext.Settings(
         network, width, num_steps, batch_size, temperature=0.2, projection=64, optimizer="adamw",
-        learning_rate=2e-3, weight_decay=1e-4, strength=1.0, partners=0, partner_share=0.0,
+        learning_rate=2e-3,
     )  # fmt: skip
 
 

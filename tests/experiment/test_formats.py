@@ -172,6 +172,7 @@ def test_settings_that_were_renamed_are_recognised(tmp_path):
     ({"refine_until": 9, "refinements": 0}, {"refine_until": 9, "refinements": 1}, "refine_until"),
     ({"weight_decay": 0.3, "network": "fine_gradient_conv"}, {"weight_decay": 0.3},
      "weight_decay is 0.3 there"),
+    ({"student": "same"}, {"student": "conv"}, "student is .conv. there"),
     ({"population": True}, {"population": True, "target": 0.9}, "population is true there"),
     ({"audit_share": 0.4, "target": 0.9}, {"audit_share": 0.36, "target": 0.9}, "0.36 there"),
 ])  # fmt: skip
@@ -204,7 +205,12 @@ def test_the_old_values_of_the_flagship_on_fashion_mnist_hold_today():
         "initial_query": "medoids", "refine_steps": 400, "refine_until": 150,
         "weight_decay": 0.3, "population": False, "audit_share": 0.36,
     }  # fmt: skip
-    assert fashion.keys() == old_settings.REMOVED.keys()
+    of_scan = {
+        "pretext_decay": 1e-4, "strength": 1.0, "partners": 0, "partner_share": 0.5,
+        "student": "same", "student_width": 0,
+    }  # fmt: skip
+    assert (fashion | of_scan).keys() == old_settings.REMOVED.keys()
+    assert old_settings.without_removed(of_scan | {"partners": 2}, {}) == {"partners": 2}
     others = {"round_steps": 200, "refinements": 5, "budget": 10, "network": "fine_gradient_conv"}
     assert old_settings.without_removed(fashion | others, others) == others
 
