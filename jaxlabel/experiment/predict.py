@@ -88,8 +88,9 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
 def _todays_settings(kind: type, settings: dict[str, Any], workdir: Path) -> dict[str, Any]:
     """Return the recorded settings of a run with today's names, without removed settings.
 
-    A removed setting does not change how a trained model is read, with two exceptions: the number of
-    networks, and SCAN's network of its own for self-labelling. A number that is None was infinite, because JSON has no infinity.
+    A removed setting does not change how a trained model is read, with two exceptions: the number
+    of networks, and the network of SCAN's self-labelling. A number that is None was infinite,
+    because JSON has no infinity.
 
     Args:
       kind: the configuration class.
@@ -97,7 +98,7 @@ def _todays_settings(kind: type, settings: dict[str, Any], workdir: Path) -> dic
       workdir: the run's directory, for the error message.
 
     Raises:
-      UsageError: the model consists of several networks, or of SCAN's student.
+      UsageError: the model consists of several networks, or is another network than SCAN's encoder.
     """
     fields = {field.name: field.type for field in dataclasses.fields(kind)}
     settings = old_settings.with_current_names(settings)
