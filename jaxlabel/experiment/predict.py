@@ -98,7 +98,7 @@ def _todays_settings(kind: type, settings: dict[str, Any], workdir: Path) -> dic
       workdir: the run's directory, for the error message.
 
     Raises:
-      UsageError: the model consists of several networks, or is another network than SCAN's encoder.
+      UsageError: the model consists of several networks, or is SCAN's with another network.
     """
     fields = {field.name: field.type for field in dataclasses.fields(kind)}
     settings = old_settings.with_current_names(settings)

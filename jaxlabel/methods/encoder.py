@@ -99,9 +99,7 @@ def run(
       UsageError: the budget buys no label.
     """
     choose_key, code_key, fit_key = jax.random.split(key, 3)
-    query.num_labels_in_budget(
-        oracle, len(images)
-    )  # raises the error for a budget that buys nothing
+    query.num_labels_in_budget(oracle, len(images))  # raises an error if it buys no label
     wanted = np.asarray(jax.random.permutation(choose_key, len(images)))
     asked = query.affordable(oracle, wanted)
     labels = oracle.ask(asked)

@@ -132,9 +132,7 @@ def run(
     _, cluster_key, self_key, name_key = jax.random.split(key, 4)
     num_clusters = count_clusters_once(config, oracle.num_classes, len(images), log)
     if config.budget > 0:
-        query.num_labels_in_budget(
-            oracle, len(images)
-        )  # raises an error if the budget buys no label
+        query.num_labels_in_budget(oracle, len(images))  # raises an error if it buys no label
     encoder = simclr.pretrain(config, images, pretext_key(key), log, pretext_key)
     mined = mine(config, encoder, images, log)
     model, summary = find_clusters(config, encoder, images, mined, num_clusters, cluster_key, log)

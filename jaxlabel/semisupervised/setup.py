@@ -151,7 +151,7 @@ def initial_state(
     Args:
       images: all training images.
     """
-    init_key = jax.random.split(key)[0]  # half of the key, so that results stay as published
+    init_key = jax.random.split(key)[0]  # half of it: results stay as published
     model = train.init(make_network(config, images.shape[1:], num_classes), init_key)
     return start_state(config, model, len(images), num_classes)
 
