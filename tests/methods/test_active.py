@@ -135,6 +135,11 @@ def test_the_flagship_has_few_settings():
     own = {f.name for f in dataclasses.fields(active.Config)}
     own -= {f.name for f in dataclasses.fields(RunConfig)}
     assert len(own) <= 20  # prefer a rule that holds for all data sets to a further setting
+    decays = [
+        active.Config(network=name).weight_decay
+        for name in ("fine_gradient_conv", "hidden", "gradients")
+    ]
+    assert decays == [0.3, 0.3, 0.005]
 
 
 def test_a_run_of_few_labels_equals_one_with_the_objective_given(tmp_path, capsys):
