@@ -39,7 +39,7 @@ def tiny(**changes):
 @pytest.fixture(scope="module")
 def trained():
     """Return a network after a short training on the labelled set, and its training data."""
-    config = tiny()
+    config = tiny(objective="freematch")
     state = setup.initial_state(config, IMAGES, 10, jax.random.key(1))
     graph_targets = np.zeros((len(IMAGES), 10), np.float32)
     seen = pad(IMAGES, *LABELLED, 64, graph_targets, np.full(10, 0.1))
