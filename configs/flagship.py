@@ -46,7 +46,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "initial_labels": 5,
         "sequential_until": 100,
         "contrast_steps": 2400,
-        "audit_share": 0.36,
     },
     "overhead_mnist": LEARNED | {"data": "idx:overhead_mnist", "budget": 500},
     "cifar10": {"data": "tfds:cifar10", "budget": 250},
@@ -66,9 +65,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     | {"data": "folder:images", "budget": 200, "alignment": "none", "image_size": 32},
 }
 SIZES: dict[str, dict[str, Any]] = {
-    "tiny": {"round_steps": 30, "steps": 60, "batch_size": 16, "mu": 2, "map": "none"},
-    "cpu": {"network": "fine_gradient_conv", "width": 32, "round_steps": 200, "steps": 3000,
-            "weight_decay": 0.3},
+    "tiny": {"round_steps": 30, "steps": 60, "batch_size": 16, "mu": 2},
+    "cpu": {"network": "fine_gradient_conv", "width": 32, "round_steps": 200, "steps": 3000},
     "gpu": {"round_steps": 3000, "steps": 20000, "mu": 7, "width": 32, "ema": 0.999,
             "learning_rate": 1e-3},
 }  # fmt: skip
@@ -86,7 +84,7 @@ def get_config(variant: str = "digits", preset: str = "cpu") -> Config:
     """
     if variant not in VARIANTS:
         raise ValueError(f"there is no variant {variant!r}: take one of {', '.join(VARIANTS)}")
-    settings = {"map": "pca"} | SIZES[preset] | VARIANTS[variant]
+    settings = SIZES[preset] | VARIANTS[variant]
     if preset == "tiny" and variant != "features":
         settings |= {"network": "dense", "width": 8, "contrast_steps": 0}
     if (variant, preset) == ("cifar10", "gpu"):  # on a CPU it would take days

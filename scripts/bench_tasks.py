@@ -47,7 +47,7 @@ def contrastive(width: int, first: np.ndarray, second: np.ndarray, labels: np.nd
 def freematch(width: int, first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> Task:
     """The flagship's step for clothes: a quarter of the batch is labelled."""
     images, shape = noise(first), first.shape[1:]
-    settings = Settings(batch_size=len(first) // 4, weight_decay=0.3)
+    settings = Settings(batch_size=len(first) // 4)
     model = train.init(
         lambda rngs: nets.Classifier(
             nets.FineGradientConvNet(shape, rngs, width=2 * width), NUM_CLASSES, rngs

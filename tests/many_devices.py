@@ -51,7 +51,7 @@ def results() -> dict[str, np.ndarray]:
     model = train.init(pretext.make_projected(settings, IMAGES.shape[1:]), key)
     found = train.loop(
         pretext.contrastive_step(settings, "digits", optimizer),
-        train.State(model, optimizer.init(model)), (IMAGES, np.arange(400)[:, None]), key, other,
+        train.State(model, optimizer.init(model)), IMAGES, key, other,
         name="b", num_steps=20, steps_per_call=1,
     )  # fmt: skip
     return {

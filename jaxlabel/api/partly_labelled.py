@@ -46,7 +46,7 @@ def train_network(
         images[rows], indices, labels, 1 << (len(indices) - 1).bit_length(), targets[rows],
         setup.class_prior(config, labelled, num_classes),
     )  # fmt: skip
-    state = semisup.initial_state(config, images[rows], num_classes, start_key, log)
+    state = setup.initial_state(config, images[rows], num_classes, start_key)
     values = dataclasses.astuple(dataclasses.replace(config, seed=0))
     step = _shared_step(type(config), values, vectors)  # type: ignore[arg-type]
     state = train.loop(step, state, data, loop_key, log, name="fit", num_steps=config.steps)

@@ -7,11 +7,17 @@ depends on the kind of data set: clothes may be mirrored, digits may not.
 
 from jaxlabel.augment.geometry import Transform, crop, deform, erase, flip, shift, turn, warp
 from jaxlabel.augment.tone import as_float, jitter, tone
-from jaxlabel.augment.views import FEATURES, MIRRORED_KINDS, contrastive, perturb, strong, weak
+from jaxlabel.augment.views import (
+    FEATURES,
+    contrastive,
+    keeps_class_mirrored,
+    perturb,
+    strong,
+    weak,
+)
 
 __all__ = [
     "FEATURES",
-    "MIRRORED_KINDS",
     "Transform",
     "as_float",
     "contrastive",
@@ -20,6 +26,7 @@ __all__ = [
     "erase",
     "flip",
     "jitter",
+    "keeps_class_mirrored",
     "perturb",
     "shift",
     "strong",

@@ -47,23 +47,24 @@ def tone(
     return jnp.clip(stretched, 0.0, 1.0)
 
 
+JITTER = 0.5  # the strength of the colour changes, the paper's s for CIFAR-10
+
+
 def jitter(
     key: Key[Array, ""],
     images: Float[Array, "batch h w 3"],
     *,
-    strength: float = 0.5,
     probability: float = 0.8,
     grey: float = 0.2,
 ) -> Float[Array, "batch h w 3"]:
     """Jitter the colours of RGB images at random, and turn some images grey (SimCLR).
 
     Chen et al. 2020, appendix A. Brightness, contrast, and saturation are each multiplied by a
-    random factor between 1 - 0.8 s and 1 + 0.8 s, where s is `strength`. The hue is rotated by a
+    random factor between 1 - 0.8 s and 1 + 0.8 s, where s is 0.5. The hue is rotated by a
     random fraction of the colour circle, up to 0.2 s. The computation uses the YIQ colour space,
     where one matrix per image changes both saturation and hue.
 
     Args:
-      strength: the strength of the jitter.
       probability: the probability that an image's colours are jittered.
       grey: the probability that an image becomes grey.
     """
@@ -71,10 +72,10 @@ def jitter(
     draws = jax.random.uniform(value_key, (4, len(images)), minval=-1.0, maxval=1.0)
     jittered = jax.random.bernoulli(jitter_key, probability, (len(images),))
     draws = jnp.where(jittered, draws, 0.0)
-    bright, stretch, colour = 1 + 0.8 * strength * draws[:3]
+    bright, stretch, colour = 1 + 0.8 * JITTER * draws[:3]
     is_grey = jax.random.bernoulli(grey_key, grey, (len(images),))
     colour = jnp.where(is_grey, 0.0, colour)
-    angle = 2 * jnp.pi * 0.2 * strength * draws[3]
+    angle = 2 * jnp.pi * 0.2 * JITTER * draws[3]
     cos, sin, zero, one = jnp.cos(angle), jnp.sin(angle), 0 * angle, 1 + 0 * angle
     turn = jnp.stack([
         jnp.stack([one, zero, zero], axis=-1),

@@ -12,6 +12,15 @@ MIRRORED_KINDS = ("clothes", "overhead", "objects")
 FEATURES = "features"  # the kind of feature vectors in the place of images, (batch, 1, 1, d)
 
 
+def keeps_class_mirrored(kind: str) -> bool:
+    """Return True if an image of this kind keeps its class when it is mirrored left to right.
+
+    Args:
+      kind: what the images show. True for "clothes", unlike "digits".
+    """
+    return kind in MIRRORED_KINDS
+
+
 def mirror(kind: str, key: Key[Array, ""], images: Images) -> Images:
     """Mirror or rotate each image at random in a way that does not change its class.
 
@@ -23,7 +32,7 @@ def mirror(kind: str, key: Key[Array, ""], images: Images) -> Images:
     """
     if kind == "overhead":
         return turn(key, images)
-    return flip(key, images) if kind in MIRRORED_KINDS else images
+    return flip(key, images) if keeps_class_mirrored(kind) else images
 
 
 def weak(kind: str, *, max_shift: float = 0.08) -> Transform:
@@ -99,7 +108,7 @@ def perturb(*, noise: float, dropped: float) -> Transform:
     return transform
 
 
-def contrastive(kind: str, *, strength: float = 1.0) -> Transform:
+def contrastive(kind: str) -> Transform:
     """Return the augmentation for contrastive learning, a function of (key, images).
 
     In SimCLR (Chen et al. 2020, section 3), two augmentations of an image are a positive pair.
@@ -112,12 +121,10 @@ def contrastive(kind: str, *, strength: float = 1.0) -> Transform:
       kind: what the images show, such as "digits" or "clothes"; it decides whether images are
         mirrored (see `mirror`). Or "module:function", the user's own function: called with
         "contrastive", it returns the augmentation to use.
-      strength: a factor that multiplies all changes of grey images.
     """
     if is_own(kind):
         return _own_augmentation(kind, "contrastive")
-    move = deform(max_shift=0.07 * strength, max_rotation=0.15 * strength,
-                  max_scale=0.12 * strength)  # fmt: skip
+    move = deform(max_shift=0.07, max_rotation=0.15, max_scale=0.12)
     part = crop(0.2)
 
     def transform(key: Key[Array, ""], images: Images) -> Images:
@@ -127,9 +134,9 @@ def contrastive(kind: str, *, strength: float = 1.0) -> Transform:
         images = mirror(kind, flip_key, images)
         if colour:
             return jitter(tone_key, images)
-        images = tone(tone_key, images, contrast=0.3 * strength, gamma=0.4 * strength)
+        images = tone(tone_key, images, contrast=0.3, gamma=0.4)
         size_key, place_key = jax.random.split(erase_key)
-        erased = erase(place_key, images, 0.35 * strength)
+        erased = erase(place_key, images, 0.35)
         is_erased = jax.random.bernoulli(size_key, 0.5, (len(images), 1, 1, 1))
         return jnp.where(is_erased, erased, images)
 

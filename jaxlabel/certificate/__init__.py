@@ -68,7 +68,7 @@ class Certificate(NamedTuple):
     indices: Int[np.ndarray, "labels"]
 
 
-def statement(audits: Sequence[Certificate], population: bool) -> dict[str, float | str]:
+def statement(audits: Sequence[Certificate]) -> dict[str, float | str]:
     """Return entries of result.json that say what the audits of a run have certified, as a dict.
 
     An audit buys labels of random images to certify the accuracy. Only the last audit counts. If
@@ -76,15 +76,14 @@ def statement(audits: Sequence[Certificate], population: bool) -> dict[str, floa
     "certified" with the value 0.
 
     Args:
-      audits: the certificates of the run's audits, in order.
-      population: whether the audits certify the accuracy on new images instead of the accuracy on
-        the pool (the images that were not labelled for training).
+      audits: the certificates of the run's audits, in order. They are of the accuracy on the pool
+        (the images that were not labelled for training).
     """
     if not audits or not audits[-1].reached:
         return {"certified": 0.0}
     last = audits[-1]
     return {
-        "certified": 1.0, "certified_of": "new images" if population else "the pool",
+        "certified": 1.0, "certified_of": "the pool",
         "certified_low": last.low, "certified_high": last.high,
         "certified_estimate": last.estimate,
     }  # fmt: skip

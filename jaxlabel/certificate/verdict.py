@@ -7,8 +7,7 @@ from jaxlabel.certificate.interval import at_least, at_most
 
 
 def verdict(
-    audits: Sequence[Certificate], *, target: float, confidence: float, population: bool,
-    num_recalled: int = 0,
+    audits: Sequence[Certificate], *, target: float, confidence: float, num_recalled: int = 0
 ) -> str:  # fmt: skip
     """Return one sentence that says which accuracy was certified, or why none was.
 
@@ -16,19 +15,20 @@ def verdict(
     sentence gives the confidence interval that it found.
 
     Args:
-      audits: the certificates of the run's audits, in order.
+      audits: the certificates of the run's audits, in order. They are of the accuracy on the
+        images that were not labelled.
       target: the accuracy to certify, a fraction.
       confidence: the confidence level of the certificate, a fraction.
-      population: whether the audits certify the accuracy on new images instead of the accuracy on
-        the images that were not labelled.
       num_recalled: the number of labels that abandoned audits bought. An audit is abandoned if it
         was interrupted and the run resumed with a different network.
     """
     sure = f"{100 * confidence:g}% confidence"
     if audits and audits[-1].reached:
-        of = "new images" if population else "the images that were not labelled"
         low = at_least(audits[-1].low, 2)
-        return f"certified: at least {low} of {of} are classified correctly, {sure}"
+        return (
+            f"certified: at least {low} of the images that were not labelled are classified "
+            f"correctly, {sure}"
+        )
     wanted = f"{100 * target:g}%"
     if not audits and num_recalled:
         return (

@@ -7,6 +7,9 @@ from jaxtyping import Float, Int
 
 from jaxlabel.cluster.graph import Graph, spectral_embedding
 
+# The number of eigenvectors for label diffusion, including the first one, which is left out.
+NUM_MODES = 60
+
 
 class GraphSpace(NamedTuple):
     """The spectral embedding of a neighbour graph, scaled for clustering and for label diffusion.
@@ -28,21 +31,18 @@ class GraphSpace(NamedTuple):
     gains: Float[np.ndarray, "m"]
 
 
-def graph_space(graph: Graph, *, num_components: int, num_modes: int = 60) -> GraphSpace:
+def graph_space(graph: Graph, *, num_components: int) -> GraphSpace:
     """Return the spectral embedding of a neighbour graph (Ng, Jordan & Weiss 2002).
 
     Eigenvectors are scaled by their eigenvalues as for commute times (Qiu & Hancock 2007): this
     gives more weight to the leading eigenvectors, which separate the classes. For a graph of n
-    points, at most n - 1 eigenvectors are computed.
+    points, at most n - 1 eigenvectors are computed, and otherwise at least `NUM_MODES`.
 
     Args:
       num_components: the number of eigenvectors for clustering (`GraphSpace.points`).
-      num_modes: the number of eigenvectors for label diffusion (`GraphSpace.modes`), including the
-        first one, which is left out. If it is below `num_components`, then `num_components` is
-        used.
     """
     max_vectors = len(graph.degrees) - 1
-    spectrum = spectral_embedding(graph, min(max(num_modes, num_components), max_vectors))
+    spectrum = spectral_embedding(graph, min(max(NUM_MODES, num_components), max_vectors))
     gaps = np.maximum(1 - spectrum.values, 1e-6)
     points = (spectrum.vectors / np.sqrt(gaps + 0.02))[:, :num_components]
     lengths = np.linalg.norm(points, axis=1, keepdims=True)

@@ -12,6 +12,8 @@ from jaxtyping import Float, Int
 
 from jaxlabel.errors import UsageError
 
+SCALE_NEIGHBOUR = 7  # the rank of the neighbour whose distance is the scale of a point
+
 
 class Graph(NamedTuple):
     """An undirected nearest-neighbour graph whose edges are weighted by similarity.
@@ -41,12 +43,7 @@ class Spectrum(NamedTuple):
     values: Float[np.ndarray, "num_components"]
 
 
-def knn_graph(
-    indices: Int[np.ndarray, "n k"],
-    distances: Float[np.ndarray, "n k"],
-    *,
-    scale_neighbour: int = 7,
-) -> Graph:
+def knn_graph(indices: Int[np.ndarray, "n k"], distances: Float[np.ndarray, "n k"]) -> Graph:
     """Return the weighted graph that joins two points if one is a nearest neighbour of the other.
 
     The weight of an edge is exp(-d_ij^2 / (s_i s_j)), where d_ij is the distance of the points i
@@ -57,11 +54,10 @@ def knn_graph(
       indices: the indices of each point's k nearest neighbours, nearest first, as `knn` returns
         them.
       distances: the distances of each point to these neighbours.
-      scale_neighbour: the rank of the neighbour whose distance is s_i, 7 by default.
     """
     indices, distances = np.asarray(indices), np.asarray(distances, np.float64)
     num_points, k = indices.shape
-    scales = np.maximum(distances[:, min(scale_neighbour, k) - 1], np.finfo(np.float32).tiny)
+    scales = np.maximum(distances[:, min(SCALE_NEIGHBOUR, k) - 1], np.finfo(np.float32).tiny)
     exponents = np.square(distances) / (scales[:, None] * scales[indices])
     # Bound the exponent so that float32 can hold the weight and no point loses all its neighbours.
     weights = np.exp(-np.minimum(exponents, 60.0)).astype(np.float32)

@@ -88,8 +88,9 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
 def _todays_settings(kind: type, settings: dict[str, Any], workdir: Path) -> dict[str, Any]:
     """Return the recorded settings of a run with today's names, without removed settings.
 
-    A removed setting does not change how a trained model is read, with one exception: the number of
-    networks. A number that is None was infinite, because JSON has no infinity.
+    A removed setting does not change how a trained model is read, with two exceptions: the number
+    of networks, and the network of SCAN's self-labelling. A number that is None was infinite,
+    because JSON has no infinity.
 
     Args:
       kind: the configuration class.
@@ -97,7 +98,7 @@ def _todays_settings(kind: type, settings: dict[str, Any], workdir: Path) -> dic
       workdir: the run's directory, for the error message.
 
     Raises:
-      UsageError: the model consists of several networks.
+      UsageError: the model consists of several networks, or is SCAN's with another network.
     """
     fields = {field.name: field.type for field in dataclasses.fields(kind)}
     settings = old_settings.with_current_names(settings)
@@ -106,6 +107,12 @@ def _todays_settings(kind: type, settings: dict[str, Any], workdir: Path) -> dic
         raise UsageError(
             f"{workdir} holds a model of {members} networks (config.members), which this jaxlabel "
             "does not read: use the version that trained it, or train again"
+        )
+    student = settings.get("student", "same")
+    if "student" not in fields and student != "same":
+        raise UsageError(
+            f"{workdir} holds a model whose network is config.student={student}, which this "
+            "jaxlabel does not read: use the version that trained it, or train again"
         )
     return {
         name: math.inf if value is None and fields.get(name) is float else value

@@ -176,10 +176,8 @@ def first_batch(project: Project) -> list[int]:
     """
     wanted = getattr(project.settings, "initial_labels", 0)
     wanted = int(min(wanted, project.settings.budget, len(project.rows)))
-    if getattr(project.settings, "target", 0) and getattr(project.settings, "confidence", 0):
-        kept = getattr(
-            project.settings, "audit_share", 0.0
-        )  # the share of labels reserved for the certificate
+    # the share of labels that are reserved for the certificate
+    if kept := getattr(project.settings, "reserve", 0.0):
         capacity = min(project.settings.budget, len(project.rows))
         wanted = min(wanted, max(1, int(capacity - kept * capacity)))
     if project.settings.minutes:

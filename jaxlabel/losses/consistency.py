@@ -75,7 +75,6 @@ def virtual_adversarial(
     *,
     radius: float = 2.0,
     probe: float = 0.1,
-    num_iterations: int = 1,
 ) -> Float[Array, "batch"]:
     """Return the loss of virtual adversarial training (VAT) for each image.
 
@@ -88,12 +87,9 @@ def virtual_adversarial(
       radius: the length of the perturbation, the paper's epsilon.
       probe: the step size of the finite difference that finds d, the paper's xi. Float32 needs a
         larger value than the paper's 1e-6.
-      num_iterations: the number of power iterations that find d.
     """
     targets = lax.stop_gradient(predict(images))
-    direction = adversarial_direction(
-        predict, images, targets, key, probe=probe, num_iterations=num_iterations
-    )
+    direction = adversarial_direction(predict, images, targets, key, probe=probe, num_iterations=1)
     return divergence(predict(images + radius * direction), targets)
 
 
@@ -206,20 +202,17 @@ def align(
     return scaled / jnp.sum(scaled, axis=-1, keepdims=True)
 
 
-def labelled_prior(
-    counts: Float[Array, "classes"], strength: float = 1.0
-) -> Float[Array, "classes"]:
+def labelled_prior(counts: Float[Array, "classes"]) -> Float[Array, "classes"]:
     """Estimate the class frequencies from the numbers of labels per class.
 
-    The estimate is the posterior mean under a symmetric Dirichlet prior (Laplace's rule for
-    strength 1). It assumes that the labelled images were chosen at random: if a query strategy
+    The estimate adds 1 to each number (Laplace's rule): it is the posterior mean under a uniform
+    prior. It assumes that the labelled images were chosen at random: if a query strategy
     avoids a class, the estimate for that class is too low.
 
     Args:
       counts: the number of labels of each class.
-      strength: a pseudo-count that is added to each class.
     """
-    return (counts + strength) / jnp.sum(counts + strength)
+    return (counts + 1.0) / jnp.sum(counts + 1.0)
 
 
 def ramp_up(step: Float[Array, ""] | float, length: float) -> Float[Array, ""]:

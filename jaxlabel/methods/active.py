@@ -3,8 +3,8 @@
 1. The first labels are spread over the feature space. The next ones, up to `sequential_until`, are
    bought one after another where label propagation over the neighbour graph is uncertain; from 40
    labels on, the graph is one of the features that the network has learned so far.
-2. A network is trained on the labelled set and on all unlabelled images (FreeMatch or a related
-   objective).
+2. A network is trained on the labelled set and on all unlabelled images (by FreeMatch or, with few
+   labels, on propagated labels).
 3. Each further round buys labels where the network is uncertain, spread over its features, and
    continues training from the weights of the round before. The number of labels grows by a factor
    per round, so the number of rounds, and with it the cost, is logarithmic in the labels.
@@ -34,6 +34,7 @@ from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import PoolPredictions, Predictor, predict_probabilities
 from jaxlabel.query import STRATEGIES, Labelled, needs_model
 from jaxlabel.semisupervised import cycles, refinement, sequential_queries, setup
+from jaxlabel.semisupervised.settings import AUTO, NAMES
 
 # With at most so many training labels, labels propagated over the graph are the only targets: as
 # good as FreeMatch on three data sets (experiments/flagship.md), and faster.
@@ -58,6 +59,10 @@ class Config(stopping_settings.Settings, sequential_queries.Settings, refinement
         "initial ones, which are then medoids or, for at most 15 training labels, typiclust",
         choices=STRATEGIES, own=True,
     )  # fmt: skip
+    objective: str = setting(
+        AUTO, "training objective for unlabelled images; auto: graph with at most 40 training "
+        "labels, else freematch", choices=(AUTO, *NAMES), own=True,
+    )  # fmt: skip
     growth: float = setting(
         1.6, "factor by which each round increases the number of labels", low=1.05
     )
@@ -72,11 +77,13 @@ class Config(stopping_settings.Settings, sequential_queries.Settings, refinement
     def with_labels(self, count: int, log: Log) -> "Config":
         """Return a copy of the settings for a run that buys `count` training labels.
 
-        If `count` is at most `GRAPH_UNTIL`, the training objective becomes "graph", and this is
-        logged. An objective that the user chose stays as it is.
+        The objective "auto" becomes "graph" if `count` is at most `GRAPH_UNTIL`, which is logged,
+        and "freematch" otherwise. An objective that the user chose stays as it is.
         """
-        if count > GRAPH_UNTIL or self.objective != Config.objective:
+        if self.objective != AUTO:
             return self
+        if count > GRAPH_UNTIL:
+            return dataclasses.replace(self, objective="freematch")
         log.say(f"for {count} labels the network learns propagated labels alone (objective=graph)")
         return dataclasses.replace(self, objective="graph")
 
@@ -109,7 +116,7 @@ def run(
     """
     space_key, start_key, round_key, region_key = jax.random.split(key, 4)
     labelled = query.NO_LABELS
-    capacity = query.plan(oracle, len(images))
+    capacity = query.num_labels_in_budget(oracle, len(images))
     rule = StoppingRule(config, len(images), oracle, log)
     trains_on = max(1, int(capacity - config.reserve * capacity))
     config, first = config.with_labels(trains_on, log), min(config.initial_labels, trains_on)

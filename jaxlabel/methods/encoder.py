@@ -99,14 +99,15 @@ def run(
       UsageError: the budget buys no label.
     """
     choose_key, code_key, fit_key = jax.random.split(key, 3)
-    query.plan(oracle, len(images))  # raises the error for a budget that buys nothing
+    query.num_labels_in_budget(oracle, len(images))  # raises an error if it buys no label
     wanted = np.asarray(jax.random.permutation(choose_key, len(images)))
     asked = query.affordable(oracle, wanted)
     labels = oracle.ask(asked)
     model = pretrain_encoder(config, images, oracle.num_classes, code_key, log)
     learn = fit_head if config.frozen else fine_tune
     model = learn(config, model, images[asked], labels, fit_key, log)
-    return Predictor(ensemble(config, model), None, None, "budget", {})
+    mirror = config.augment and augment.keeps_class_mirrored(config.kind)
+    return Predictor(linear.Ensemble([model], mirror), None, None, "budget", {})
 
 
 def pretrain_encoder(
@@ -186,17 +187,6 @@ def fine_tune(
     )  # fmt: skip
 
 
-def ensemble(config: Config, model: Any) -> linear.Ensemble:
-    """Wrap one trained network in an `Ensemble`, the type of model that a run returns.
-
-    If the setting `augment` is on and mirroring does not change the class of the images (as for
-    clothes, unlike digits), the ensemble averages the predictions for an image and its mirror
-    image.
-    """
-    mirror = config.augment and config.kind in augment.MIRRORED_KINDS
-    return linear.Ensemble([model], mirror)
-
-
 def make_network(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
     """Return a function that builds an untrained encoder with a classification head.
 
@@ -221,4 +211,5 @@ def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) ->
     weights with the saved ones.
     """
     make = make_network(config, shape, num_classes)
-    return lambda rngs: ensemble(config, make(rngs))
+    mirror = config.augment and augment.keeps_class_mirrored(config.kind)
+    return lambda rngs: linear.Ensemble([make(rngs)], mirror)

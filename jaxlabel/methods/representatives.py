@@ -21,6 +21,7 @@ from jaxlabel.cluster.pca import fit_pca, project
 from jaxlabel.config import RunConfig, setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
+from jaxlabel.methods.cluster_labels import rank_in_cluster
 from jaxlabel.nets import linear
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
@@ -96,7 +97,7 @@ def run(
     if config.features == "distances" and config.classifier != "logistic":
         raise UsageError("config.features=distances needs config.classifier=logistic")
     choose_key, centre_key, fit_key = jax.random.split(key, 3)
-    count = query.plan(oracle, len(images))
+    count = query.num_labels_in_budget(oracle, len(images))
     clusters = None
     if config.select == "random" or count == len(images):
         wanted = np.asarray(jax.random.permutation(choose_key, len(images)))
@@ -133,12 +134,7 @@ def find_clusters(
     found = cached("kmeans", parts, compute)
     log.progress("clusters", 1, 1)
     assignments, sizes = found["assignments"], found["sizes"]
-    order = np.lexsort((found["away"], assignments))
-    rank = np.empty(len(images))
-    starts = np.cumsum(sizes) - sizes
-    rank[order] = (np.arange(len(images)) - starts[assignments[order]]) / np.maximum(
-        sizes[assignments[order]] - 1, 1
-    )
+    rank = rank_in_cluster(found["away"], assignments, sizes)
     largest = np.argsort(-sizes, kind="stable")
     return Clusters(found["nearest"][largest[sizes[largest] > 0]], assignments, rank)
 
@@ -203,7 +199,7 @@ def fit_linear(
 
     Args:
       images: all training images.
-      chosen: the indices of the images to train on.
+      chosen: the labelled images, to train on.
       labels: the labels of these images.
     """
     model = make_classifier(config, images.shape[1:], num_classes)(None)
@@ -254,17 +250,8 @@ def fit_dense(
             ),
         )  # fmt: skip
 
-    return ensemble(config, [member(number) for number in range(config.members)])
-
-
-def ensemble(config: Config, members: list[Any]) -> linear.Ensemble:
-    """Return a model that averages the class probabilities of the networks `members`.
-
-    If the setting `augment` is on and mirroring does not change the class of the images (as for
-    clothes, unlike digits), it also averages the predictions for an image and its mirror image.
-    """
-    mirror = config.augment and config.kind in augment.MIRRORED_KINDS
-    return linear.Ensemble(members, mirror)
+    members = [member(number) for number in range(config.members)]
+    return linear.Ensemble(members, config.augment and augment.keeps_class_mirrored(config.kind))
 
 
 def make_member(shape: tuple[int, ...], num_classes: int) -> Any:
@@ -282,4 +269,5 @@ def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) ->
         centres = config.centres if config.features == "distances" else 0
         return lambda rngs: linear.LinearClassifier(shape, num_classes, centres)
     make = make_member(shape, num_classes)
-    return lambda rngs: ensemble(config, [make(rngs) for _ in range(config.members)])
+    mirror = config.augment and augment.keeps_class_mirrored(config.kind)
+    return lambda rngs: linear.Ensemble([make(rngs) for _ in range(config.members)], mirror)

@@ -204,7 +204,9 @@ def learn_regions(
     else:
         base = context.spaces.base
         state = refinement.refine(cycle, state, data, base, labelled, train_key, log, name, times)
-        space = refinement.learned_space(config, state, images, base)
+        space = refinement.learned_space(
+            setup.average_mirrored(config, state.teacher), images, base
+        )
         nearest = refinement.search_neighbours(space, setup.NEIGHBOURS, log)
         spaces = setup.Spaces(base, space, nearest.graph())
         regions = sequential_queries.find_regions(spaces, region_key, count)

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
-from jaxlabel import augment, cluster, nets, pretext, query, scan, train
+from jaxlabel import augment, cluster, pretext, query, scan, train
 from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
@@ -35,7 +35,6 @@ from jaxlabel.methods.scan_setup import (
     count_clusters,
     count_clusters_once,
     make_assigner,
-    make_student,
 )
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor, predict_probabilities
@@ -88,19 +87,9 @@ class Config(simclr.Config):
         0, "with a budget: number of refinements of the classifier; each propagates the labels "
         "over a graph of its features and trains it on the result", low=0,
     )  # fmt: skip
-    student: str = setting(
-        "same", "network of self-labelling and the classifier; same: the encoder that was trained",
-        choices=("same", *nets.ENCODERS),
-    )  # fmt: skip
-    student_width: int = setting(
-        0, "channels of the student's first layer; 0: the network's default", low=0
-    )
 
     def check(self) -> None:
         """Raise a UsageError if the settings are not valid or contradict each other."""
-        if not self.self_steps and self.student != "same":
-            raise UsageError(f"config.student={self.student} is trained by self-labelling: set "
-                             "config.self_steps above 0, or config.student=same")  # fmt: skip
         shares = self.shares()
         if shares is not None and not (np.all(shares > 0) and abs(sum(shares) - 1) <= 1e-3):
             raise UsageError(f"config.prior is {self.prior!r}: give shares above 0 that sum to 1")
@@ -143,11 +132,11 @@ def run(
     _, cluster_key, self_key, name_key = jax.random.split(key, 4)
     num_clusters = count_clusters_once(config, oracle.num_classes, len(images), log)
     if config.budget > 0:
-        query.plan(oracle, len(images))  # raises an error if the budget buys no label
+        query.num_labels_in_budget(oracle, len(images))  # raises an error if it buys no label
     encoder = simclr.pretrain(config, images, pretext_key(key), log, pretext_key)
     mined = mine(config, encoder, images, log)
     model, summary = find_clusters(config, encoder, images, mined, num_clusters, cluster_key, log)
-    model, shares, refused = self_label(config, model, images, mined, num_clusters, self_key, log)
+    model, shares, refused = self_label(config, model, images, mined, self_key, log)
     summary |= {"self_labelling": refused or ("done" if config.self_steps else "none")}
     guard = scan.measure(shares, mined.neighbours, config.threshold, config.shares())
     warnings = scan.advice(guard)
@@ -199,7 +188,7 @@ def find_clusters(
     """
     init_key, start_key, teach_key, fit_key = jax.random.split(key, 4)
     model = train.init(lambda rngs: scan.Heads(encoder, config.heads, num_clusters, rngs), init_key)
-    view = augment.contrastive(config.kind, strength=config.strength)
+    view = augment.contrastive(config.kind)
     sizes: dict[str, Any] = {
         "batch_size": config.cluster_batch,
         "learning_rate": config.cluster_rate,
@@ -232,14 +221,12 @@ def find_clusters(
 
 def self_label(
     config: Config, model: scan.Assigner, images: UInt8[np.ndarray, "n h w c"], mined: scan.Mined,
-    num_clusters: int, key: Key[Array, ""], log: Log,
+    key: Key[Array, ""], log: Log,
 ) -> tuple[scan.Assigner, Float[np.ndarray, "n k"], str]:  # fmt: skip
     """Train a network on the confident cluster predictions of `model` (self-labelling).
 
-    If measures that need no labels show that the clusters got worse, the network is discarded. The
-    returned model is then `model`; but if the setting `student` names another network, it is that
-    network, trained to predict each image's most probable cluster, with more weight on small
-    clusters.
+    If measures that need no labels show that the clusters got worse, the trained network is
+    discarded, and `model` is returned.
 
     Args:
       model: the trained encoder with the best clustering head.
@@ -248,19 +235,18 @@ def self_label(
       The returned model, the cluster probabilities of all images (those of `model` if the network
       was discarded), and why it was discarded (an empty string if it was not).
     """
-    student_key, learn_key, other_key, imitate_key = jax.random.split(key, 4)
+    learn_key = jax.random.split(key, 4)[1]  # one of four, so that results stay as published
     shares = predict_probabilities(model, images)
     before = scan.measure(shares, mined.neighbours, config.threshold, config.shares())
     log.scalars("guard", 0, before.scalars())
-    if not config.self_steps:  # config.check() allows this for student=same only
+    if not config.self_steps:
         return model, shares, ""
     sizes: dict[str, Any] = {"num_steps": config.self_steps, "batch_size": config.self_batch,
                              "learning_rate": config.self_rate}  # fmt: skip
     refused = "no image is confident: there is nothing to learn from"
     if before.confident > 0:
-        student = make_student(config, model, images.shape[1:], num_clusters, student_key)
         learned = scan.train_on_own_assignments(
-            student, shares, images, config.kind, learn_key, log, threshold=config.threshold,
+            model, shares, images, config.kind, learn_key, log, threshold=config.threshold,
             num_rounds=config.self_rounds, **sizes,
         )  # fmt: skip
         learned_shares = predict_probabilities(learned, images)
@@ -269,17 +255,8 @@ def self_label(
         refused = scan.reason_worse(before, after)
         if not refused:
             return learned, learned_shares, ""
-    message = f"self-labelling is rejected: {refused}; the clusters stay as they were"
-    if config.student == "same":
-        log.say(message)
-        return model, shares, f"refused: {refused}"
-    log.say(f"{message}, and the network of config.student learns to imitate them")
-    student = make_student(config, model, images.shape[1:], num_clusters, other_key)
-    model = scan.train_on_own_assignments(
-        student, shares, images, config.kind, imitate_key, log, threshold=0.0, num_rounds=1,
-        name="imitation", **sizes,
-    )  # fmt: skip
-    return model, shares, f"refused: {refused}; the model imitates the clusters"
+    log.say(f"self-labelling is rejected: {refused}; the clusters stay as they were")
+    return model, shares, f"refused: {refused}"
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
@@ -288,10 +265,9 @@ def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) ->
     A saved model is loaded by building a network and replacing its weights. The network has one
     output per class, or in a run without a budget one per cluster.
     """
-    student = config.student != "same"
     if config.budget > 0:
         return lambda rngs: setup.average_mirrored(
-            training_settings(config), make_assigner(config, student, shape, num_classes, rngs)
+            training_settings(config), make_assigner(config, shape, num_classes, rngs)
         )
     num_clusters = count_clusters(config, num_classes)
-    return lambda rngs: make_assigner(config, student, shape, num_clusters, rngs)
+    return lambda rngs: make_assigner(config, shape, num_clusters, rngs)

@@ -72,11 +72,12 @@ def learn_from_labels(
     """
     head_key, region_key, train_key, refine_key = jax.random.split(key, 4)
     settings = training_settings(config)
-    state = training.start(settings, model, len(images), oracle.num_classes)
-    features = refinement.learned_space(settings, state, images, mined.features, SHARE)
+    features = refinement.learned_space(
+        setup.average_mirrored(settings, model), images, mined.features, SHARE
+    )
     graph = neighbour_graph(features, config.graph_neighbours, log)
     labelled = buy_labels(settings, graph, mined.space.points, clusters, oracle, region_key, log)
-    num_classes = oracle.num_classes  # a person may have named new classes
+    num_classes = oracle.num_classes
     propagated = setup.propagate_labels(settings, graph, labelled, num_classes)
     targets = setup.make_graph_targets(propagated, len(images), num_classes, share=1.0)
     targets = name_agreeing_clusters(targets, clusters, labelled)

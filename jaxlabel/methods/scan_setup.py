@@ -49,26 +49,6 @@ def count_clusters_once(config: Any, num_classes: int, num_images: int, log: Log
     return count
 
 
-def make_student(
-    config: Any, model: scan.Assigner, shape: tuple[int, ...], num_clusters: int,
-    key: Key[Array, ""],
-) -> scan.Assigner:  # fmt: skip
-    """Return the network for self-labelling, which is trained on SCAN's own cluster predictions.
-
-    It is `model` if the setting `student` is "same"; otherwise an untrained network of the type
-    that this setting names.
-
-    Args:
-      config: the settings of SCAN.
-      model: the trained encoder with the best clustering head.
-      shape: the shape of an image.
-      num_clusters: the number of clusters.
-    """
-    if config.student == "same":
-        return model
-    return train.init(lambda rngs: make_assigner(config, True, shape, num_clusters, rngs), key)
-
-
 def with_new_head(model: scan.Assigner, outputs: int, key: Key[Array, ""]) -> scan.Assigner:
     """Return a copy of a network with an untrained linear head that has `outputs` outputs.
 
@@ -82,23 +62,18 @@ def with_new_head(model: scan.Assigner, outputs: int, key: Key[Array, ""]) -> sc
 
 
 def make_assigner(
-    config: Any, student: bool, shape: tuple[int, ...], outputs: int, rngs: nnx.Rngs
+    config: Any, shape: tuple[int, ...], outputs: int, rngs: nnx.Rngs
 ) -> scan.Assigner:
     """Return an untrained network that assigns images to clusters or classes.
 
-    It is an encoder with a linear head.
+    It is the encoder that the setting `encoder` names, with a linear head.
 
     Args:
       config: the settings of SCAN.
-      student: True for the encoder that the setting `student` names; False for the encoder that the
-        setting `encoder` names.
       shape: the shape of an image.
       outputs: the number of clusters or classes.
     """
-    name, width = (
-        (config.student, config.student_width) if student else (config.encoder, config.width)
-    )
-    encoder = nets.make_encoder(name, shape, rngs, width or None)
+    encoder = nets.make_encoder(config.encoder, shape, rngs, config.width or None)
     return scan.Assigner(encoder, _make_head(encoder, outputs, rngs))
 
 

@@ -11,28 +11,26 @@ they start with `initial_labels` labels chosen by `initial_query` and train betw
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Iterable
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array, Key, UInt8
 
-from jaxlabel import query, semisupervised, train
+from jaxlabel import nets, query, semisupervised, train
 from jaxlabel.config import setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor, predict_all, predict_probabilities
-from jaxlabel.pretext.autoencoder import learn_codes
 from jaxlabel.query import STRATEGIES, Labelled, looks_at_features, needs_model
 from jaxlabel.semisupervised import setup
-from jaxlabel.semisupervised.pretraining import STARTS, pretrained
 from jaxlabel.semisupervised.propagation import Propagated, leading_eigenvectors
 from jaxlabel.semisupervised.setup import (
     average_mirrored,
     class_prior,
+    initial_state,
     make_graph_targets,
     make_network,
     propagate_labels,
@@ -45,17 +43,14 @@ class Config(setup.ModelSettings):
 
     space: str = setting(
         "pca", "features that query strategies and the neighbour graph work on",
-        choices=("pixels", "pca", "graph", "autoencoder"),
+        choices=("pca", "graph"),
     )  # fmt: skip
     graph_targets: float = setting(
         0.0, "fixmatch, flexmatch, freematch, softmatch, with at most 150 labels: share of the "
         "steps over which labels propagated over the graph serve as targets, with falling weight; "
         "0: never", low=0.0, high=1.0,
     )  # fmt: skip
-    start: str = setting("scratch", "pretraining of the encoder; scratch: none", choices=STARTS)
-    code_steps: int = setting(
-        1000, "training steps of the autoencoder (space or start) or of simclr (start)", low=1
-    )
+    weight_decay: float = setting(nets.WEIGHT_DECAY, "weight decay of AdamW", low=0.0)
 
     query: str = setting(
         "random", "query strategy: which images are labelled", choices=STRATEGIES, own=True
@@ -81,13 +76,6 @@ class Config(setup.ModelSettings):
         For example, the query strategy for the first labels must not need a trained model.
         """
         super().check()
-        if self.contrast_steps and self.space not in ("pca", "graph"):
-            raise UsageError(
-                f"config.contrast_steps goes with config.space=pca or graph, not {self.space}"
-            )
-        if self.features and self.start != "scratch":
-            raise UsageError("with config.features nothing is trained on images: set "
-                             "config.start=scratch")  # fmt: skip
         if self.rounds > 1 and not self.initial_labels and not needs_model(self.query):
             raise UsageError(
                 f"config.rounds is {self.rounds}: set config.initial_labels, the number of labels "
@@ -111,15 +99,15 @@ def run(
     Raises:
       UsageError: the budget buys no label.
     """
-    capacity = query.plan(oracle, len(images))
+    capacity = query.num_labels_in_budget(oracle, len(images))
     space_key, start_key, loop_key = jax.random.split(key, 3)
-    plan = labels_per_round(config, capacity)
+    counts = query.labels_per_round(config.query, capacity, config.rounds, config.initial_labels)
     strategies = (config.first_strategy, config.query)
-    _, space, graph = compute_spaces(config, strategies, plan[0], images, space_key, log)
-    state = initial_state(config, images, oracle.num_classes, start_key, log)
+    _, space, graph = compute_spaces(config, strategies, counts[0], images, space_key, log)
+    state = initial_state(config, images, oracle.num_classes, start_key)
     step = semisupervised.make_step(config, semisupervised.views_of(config.kind))
     labelled, propagated = query.NO_LABELS, None
-    for number, count in enumerate(plan):
+    for number, count in enumerate(counts):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
         labelled = query.buy_by(
             config.query if number else config.first_strategy, oracle, log, ask_key, labelled,
@@ -134,28 +122,10 @@ def run(
         )  # fmt: skip
         state = train.loop(
             step, state, data, fit_key, log, name=f"semisup_{number}" if number else "semisup",
-            num_steps=num_steps_of_round(config.steps, number, len(plan)),
+            num_steps=num_steps_of_round(config.steps, number, len(counts)),
         )  # fmt: skip
         log.scalars("rounds", number, {"labels_spent": len(labelled.indices)})
     return make_predictor(config, images, state.teacher, labelled, propagated)
-
-
-def base_features(
-    config: Config, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log
-) -> Float[np.ndarray, "n d"]:
-    """Compute the features from which the neighbour graph is built.
-
-    The setting `space` chooses pixels, an autoencoder's codes, or the features that the flagship
-    uses: principal components with or without contrastive features.
-    """
-    if config.features or config.space in ("pca", "graph"):
-        return setup.base_features(config, images, key, log)
-    if config.space == "pixels":
-        return images.reshape(len(images), -1).astype(np.float32) / 255
-    return learn_codes(
-        "dense", images, key, log, code=32, width=512, num_steps=config.code_steps, batch_size=256,
-        deformed=1.0,
-    )  # fmt: skip
 
 
 def compute_spaces(
@@ -173,44 +143,11 @@ def compute_spaces(
       images: all training images.
     """
     strategies = tuple(strategies)
-    spaces = setup.compute_spaces(config, strategies, num_labels, images, key, log, base_features)
+    spaces = setup.compute_spaces(config, strategies, num_labels, images, key, log)
     if config.space != "graph" or not any(map(looks_at_features, strategies)):
         return spaces
     graph = spaces.graph or setup.make_graph(spaces.query, log)
     return spaces._replace(query=leading_eigenvectors(graph, log).points)
-
-
-def initial_state(
-    config: Config, images: UInt8[np.ndarray, "n h w c"], num_classes: int, key: Key[Array, ""],
-    log: Log,
-) -> semisupervised.State:  # fmt: skip
-    """Return the state before the first training step of a network with an untrained head.
-
-    The network's encoder is pretrained by the method that the setting `start` names.
-    """
-    init_key, start_key = jax.random.split(key)
-    model = train.init(make_network(config, images.shape[1:], num_classes), init_key)
-    model.encoder = pretrained(
-        model.encoder, config.start, images, start_key, log, network=config.network,
-        width=config.width, kind=config.kind, num_steps=config.code_steps,
-    )  # fmt: skip
-    return semisupervised.start(config, model, len(images), num_classes)
-
-
-def labels_per_round(config: Config, capacity: int) -> list[int]:
-    """Return a list with the number of labels to buy in each round; the sum is `capacity`.
-
-    Round 0 buys as many labels as the setting `initial_labels` says. If it is 0, round 0 buys a
-    third of the labels if the query strategy needs a trained model, and otherwise all of them. The
-    later rounds buy equal shares of the rest.
-    """
-    first = config.initial_labels
-    if not first:
-        first = max(1, capacity // 3) if needs_model(config.query) else capacity
-    first = min(first, capacity)
-    rest, rounds = capacity - first, config.rounds
-    edges = [first + rest * i // rounds for i in range(rounds + 1)]
-    return [first, *(b - a for a, b in itertools.pairwise(edges) if b > a)]
 
 
 def num_steps_of_round(steps: int, number: int, rounds: int) -> int:

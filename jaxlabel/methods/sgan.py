@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import augment, gan, pretext, query, train
@@ -60,13 +59,13 @@ def run(
     Raises:
       UsageError: the budget buys no label.
     """
-    capacity = query.plan(oracle, len(images))
+    capacity = query.num_labels_in_budget(oracle, len(images))
     start_key, latent_key, loop_key = jax.random.split(key, 3)
     state = gan.start(config, images.shape[1:], oracle.num_classes, start_key)
     latents = jax.random.normal(latent_key, (gan.MEASURED, config.latent))
     step = gan.make_step(config, config.kind)
     labelled = query.NO_LABELS
-    counts = labels_per_round(config, capacity)
+    counts = query.labels_per_round(config.query, capacity, config.rounds)
     for number, count in enumerate(counts):
         ask_key, fit_key = jax.random.split(jax.random.fold_in(loop_key, number))
         is_first = query.needs_model(config.query) and not number
@@ -81,19 +80,6 @@ def run(
         ends = [config.steps * i // len(counts) for i in (number, number + 1)]
         state = train_round(config, step, state, data, (ends[0], ends[1]), fit_key, log)
     return make_predictor(config, images, state, labelled)
-
-
-def labels_per_round(config: Config, capacity: int) -> list[int]:
-    """Return a list with the number of labels to buy in each round; the sum is `capacity`.
-
-    The rounds (their number is the setting `rounds`) buy equally many labels. If the query strategy
-    needs a trained model, one more round comes first, which buys a third of all labels.
-    """
-    first = 0
-    if query.needs_model(config.query):
-        first = max(1, capacity // 3)
-    edges = [first + (capacity - first) * i // config.rounds for i in range(config.rounds + 1)]
-    return [b - a for a, b in zip([0, *edges], edges, strict=False) if b > a]
 
 
 def query_features(
@@ -169,18 +155,9 @@ def make_predictor(
     rows = np.asarray(state.measures).tolist()
     history = [dict(zip(gan.Measures._fields, row, strict=True)) for row in rows]
     summary = {**history[-1], "verdict": gan.verdict(history)}
-    return Predictor(make_ensemble(config, state.average), labels, features, "budget", summary)
-
-
-def make_ensemble(config: Config, model: Any) -> linear.Ensemble:
-    """Wrap one trained discriminator in an `Ensemble`, the type of model that a run returns.
-
-    If the setting `augment` is on and mirroring does not change the class of the images (as for
-    clothes, unlike digits), the ensemble averages the predictions for an image and its mirror
-    image.
-    """
-    mirror = config.augment and config.kind in augment.MIRRORED_KINDS
-    return linear.Ensemble([model], mirror)
+    mirror = config.augment and augment.keeps_class_mirrored(config.kind)
+    model = linear.Ensemble([state.average], mirror)
+    return Predictor(model, labels, features, "budget", summary)
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
@@ -190,8 +167,5 @@ def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) ->
     weights with the saved ones.
     """
     make = gan.make_discriminator(config, shape, num_classes)
-
-    def ensemble(rngs: nnx.Rngs) -> linear.Ensemble:
-        return make_ensemble(config, make(rngs))
-
-    return ensemble
+    mirror = config.augment and augment.keeps_class_mirrored(config.kind)
+    return lambda rngs: linear.Ensemble([make(rngs)], mirror)

@@ -5,7 +5,6 @@ run buys no labels. The evaluator measures the features with labels that the run
 accuracy of nearest neighbours among the training images. The kind of images decides how two views
 differ (`augment.contrastive`): photographs get the paper's transforms, small centred grey images
 get milder ones, because crops would destroy the alignment that distinguishes a coat from a shirt.
-With `partners`, the second view may also be of a neighbouring image.
 """
 
 import dataclasses
@@ -15,15 +14,17 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Int, Key, UInt8
+from jaxtyping import Array, Key, UInt8
 
-from jaxlabel import cluster, nets, pretext
-from jaxlabel.cache import VARIABLE, cached
+from jaxlabel import nets, pretext
+from jaxlabel.cache import VARIABLE
 from jaxlabel.config import RunConfig, setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
+
+GIVEN = "gradients"  # input of the principal components: pooled oriented gradients
 
 
 @dataclasses.dataclass
@@ -45,30 +46,16 @@ class Config(RunConfig):
     projection: int = setting(64, "dimensions of the projection in which views are compared", low=2)
     optimizer: str = setting("adamw", "optimizer of the encoder", choices=pretext.OPTIMIZERS)
     pretext_rate: float = setting(2e-3, "peak learning rate of the encoder", low=0.0)
-    pretext_decay: float = setting(1e-4, "weight decay of the encoder", low=0.0)
-    strength: float = setting(
-        1.0, "strength of the random transforms of grey images", low=0.0, high=2.0
-    )
-    partners: int = setting(
-        0, "number of an image's nearest neighbours, by principal components, that can replace it "
-        "in its second view; 0: none", low=0,
-    )  # fmt: skip
-    partner_share: float = setting(
-        0.5, "probability that a neighbour replaces the image in its second view", low=0.0,
-        high=1.0,
-    )  # fmt: skip
     pretext_seeds: int = setting(
         1, "train the encoders of this many seeds in parallel, from this run's seed on, and store "
         "them in JAXLABEL_CACHE for the runs of the other seeds; for an accelerator", low=1,
         high=64,
     )  # fmt: skip
     components: int = setting(
-        64, "number of principal components added to the features; 0: none", low=0
+        64,
+        "number of principal components of oriented gradients added to the features; 0: none",
+        low=0,
     )
-    given: str = setting(
-        "gradients", "input of the principal components: pixels, or pooled oriented gradients",
-        choices=pretext.COMPONENT_INPUTS,
-    )  # fmt: skip
     component_share: float = setting(
         0.3, "share of the principal components in the squared length of the features", low=0.0,
         high=1.0,
@@ -109,9 +96,8 @@ def pretrain(
         raise UsageError(f"config.pretext_seeds={config.pretext_seeds} stores encoders in a cache: "
                          f"set {VARIABLE}=DIR for the runs of all these seeds")  # fmt: skip
     seeds = range(config.seed + 1, config.seed + config.pretext_seeds)
-    partners = component_neighbours(config, images, log) if config.partners else None
     return pretext.contrastive_encoder(
-        pretext_settings(config), config.kind, images, key, log, partners=partners,
+        pretext_settings(config), config.kind, images, key, log,
         others=[derive(jax.random.key(seed)) for seed in seeds],
     )  # fmt: skip
 
@@ -125,7 +111,7 @@ def fit_representation(
     share of the squared length of the joined features.
     """
     return pretext.fit_representation(
-        encoder, images, config.components, config.component_share, config.given
+        encoder, images, config.components, config.component_share, GIVEN
     )
 
 
@@ -134,26 +120,7 @@ def pretext_settings(config: Config) -> pretext.Settings:
     return pretext.Settings(
         config.encoder, config.width, config.pretext_steps, config.pretext_batch,
         config.temperature, config.projection, config.optimizer, config.pretext_rate,
-        config.pretext_decay, config.strength, config.partners, config.partner_share,
     )  # fmt: skip
-
-
-def component_neighbours(
-    config: Config, images: UInt8[np.ndarray, "n h w c"], log: Log
-) -> Int[np.ndarray, "n count"]:
-    """Return the indices of each image's nearest neighbours, as many as `partners` (a setting).
-
-    Distances are measured between the principal components of the images, so no encoder is needed.
-    """
-
-    def compute() -> dict[str, Any]:
-        points = pretext.input_components(images, config.components or 64, config.given)
-        return cluster.nearest_neighbours(points, config.partners)._asdict()
-
-    parts = [images, config.partners, config.components, config.given]
-    found = cluster.Neighbours(**cached("neighbours", parts, compute))
-    cluster.report_recall(found.recall, log)
-    return found.indices
 
 
 def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) -> Any:
@@ -166,7 +133,7 @@ def make_classifier(config: Config, shape: tuple[int, ...], num_classes: int) ->
     def make(rngs: Any) -> pretext.Representation:
         encoder = nets.make_encoder(config.encoder, shape, rngs, config.width or None)
         return pretext.Representation(
-            encoder, shape, config.components, config.component_share, config.given
+            encoder, shape, config.components, config.component_share, GIVEN
         )
 
     return make

@@ -1,6 +1,5 @@
 """The stopping rule: a run stops at an accuracy that is certified, or that its model predicts."""
 
-import math
 import zlib
 
 import jax
@@ -71,16 +70,13 @@ class StoppingRule:
             return
         wanted = f"config.target={config.target:g} with config.confidence={config.confidence:g}"
         min_labels = self._audit_terms(first, 0).fewest_labels()
-        if math.isinf(min_labels):
-            raise UsageError(f"{wanted} cannot be certified of new images with {images} images: "
-                             "take config.population=False or a lower target")  # fmt: skip
         takes = f"{wanted} takes {min_labels:.0f} labels to certify if every prediction is right"
         if capacity - first < min_labels:
             raise UsageError(f"{takes}; after the first {first} the budget buys {capacity - first}"
                              ": raise config.budget or lower the target")  # fmt: skip
         if reserved < min_labels:
-            self._log.say(f"{takes}; config.audit_share={config.audit_share:g} keeps {reserved} "
-                          "for it: more only if the network is confident earlier")  # fmt: skip
+            self._log.say(f"{takes}; the run keeps {reserved} for it: more only if the network is "
+                          "confident earlier")  # fmt: skip
 
     def should_audit(self, pool: PoolPredictions, labelled: Labelled, max_labels: int) -> bool:
         """Return True if an audit of at most `max_labels` labels is likely to certify the target.
@@ -168,7 +164,7 @@ class StoppingRule:
         result = audit(
             jax.random.fold_in(key, order), probabilities, probabilities.argmax(axis=-1), ask,
             target=config.target, confidence=terms.confidence, budget=max_labels,
-            bought=labelled.indices, population=config.population,
+            bought=labelled.indices,
         )  # fmt: skip
         self._log.scalars("audit", order, {
             "estimate": result.estimate, "low": result.low, "high": result.high,
@@ -242,10 +238,10 @@ class StoppingRule:
             "labels_to_certify": self._audited,
         }
         if self._config.certifies:
-            entries |= statement(self.audits, self._config.population)
+            entries |= statement(self.audits)
             entries["verdict"] = verdict(
                 self.audits, target=self._config.target, confidence=self._config.confidence,
-                population=self._config.population, num_recalled=self._recalled,
+                num_recalled=self._recalled,
             )  # fmt: skip
         elif self._config.target:
             entries["verdict"] = (f"nothing certified (config.confidence=0): the model's mean "
@@ -271,9 +267,7 @@ class StoppingRule:
           audits: the number of audits that the run has already started.
         """
         error = FIRST_SHARE * (1 - FIRST_SHARE) ** audits * (1 - self._config.confidence)
-        return Terms(
-            self._config.target, 1 - error, self._num_images, bought, self._config.population
-        )
+        return Terms(self._config.target, 1 - error, self._num_images, bought)
 
 
 def mean_uncertainty(probabilities: Float[np.ndarray, "n classes"]) -> float:

@@ -4,6 +4,8 @@ import dataclasses
 
 from jaxlabel.config import setting
 
+AUDIT_SHARE = 0.4  # of the budget is reserved for audits, if an accuracy is to be certified
+
 
 @dataclasses.dataclass
 class Settings:
@@ -20,13 +22,6 @@ class Settings:
         "no certificate, stop when the network's mean confidence reaches the target", low=0.0,
         high=0.9999,
     )  # fmt: skip
-    audit_share: float = setting(
-        0.5, "with a certificate: share of the budget reserved for audits", low=0.05, high=0.95
-    )
-    population: bool = setting(
-        False, "certify the accuracy on new images instead of the accuracy on the training images "
-        "that were not labelled; this takes more labels",
-    )  # fmt: skip
 
     @property
     def certifies(self) -> bool:
@@ -39,4 +34,4 @@ class Settings:
 
         An audit buys the labels of a random sample of images to certify the accuracy.
         """
-        return self.audit_share if self.certifies else 0.0
+        return AUDIT_SHARE if self.certifies else 0.0

@@ -8,7 +8,14 @@ channels) with values in [0, 1].
 
 from jaxlabel.nets.autoencoders import ConvAutoencoder, DenseAutoencoder
 from jaxlabel.nets.blocks import depth_to_space, space_to_depth
-from jaxlabel.nets.classifier import ENCODERS, HEADS, Classifier, make_encoder
+from jaxlabel.nets.classifier import (
+    ENCODERS,
+    HEADS,
+    WEIGHT_DECAY,
+    Classifier,
+    make_encoder,
+    weight_decay,
+)
 from jaxlabel.nets.conv import ConvClassifier, ConvNet
 from jaxlabel.nets.dense import Dense, DenseClassifier, DenseEncoder
 from jaxlabel.nets.gan import (
@@ -31,6 +38,7 @@ from jaxlabel.nets.resnet import ResNet18
 __all__ = [
     "ENCODERS",
     "HEADS",
+    "WEIGHT_DECAY",
     "Classifier",
     "Conv",
     "ConvAutoencoder",
@@ -55,4 +63,5 @@ __all__ = [
     "num_gradients",
     "oriented_gradients",
     "space_to_depth",
+    "weight_decay",
 ]

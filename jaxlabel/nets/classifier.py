@@ -13,6 +13,7 @@ from jaxlabel.nets.resnet import ResNet18
 
 ENCODERS = ("conv", "resnet18", "dense", "gradients", "gradient_conv", "fine_gradient_conv")
 HEADS = ("linear", "hidden")  # small networks on feature vectors in the place of images
+WEIGHT_DECAY = 5e-3  # of AdamW in semi-supervised training, for most networks
 
 
 class Encoder(Protocol):
@@ -45,6 +46,15 @@ class Classifier(nnx.Module):
 
     def __call__(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch classes"]:
         return self.head(self.features(images))
+
+
+def weight_decay(name: str) -> float:
+    """Return the weight decay of AdamW for the semi-supervised training of a network.
+
+    Args:
+      name: the network, as for `make_encoder`.
+    """
+    return 0.3 if name in ("fine_gradient_conv", *HEADS) else WEIGHT_DECAY
 
 
 def make_encoder(

@@ -16,13 +16,12 @@ from jaxlabel.nets.dense import Dense
 from jaxlabel.nets.layers import Conv, GroupNorm, compute_dtype
 from jaxlabel.nets.operations import operation
 
-BINS, CELL = 8, 3
+BINS, CELL = 8, 3  # orientations over the full circle, and the side of a cell in pixels
 
 
 def oriented_gradients(
-    images: Float[Array, "batch h w c"], *, bins: int = BINS, cell: int = CELL,
-    pixels: bool = True,
-) -> Float[Array, "batch d"]:  # fmt: skip
+    images: Float[Array, "batch h w c"], *, pixels: bool = True
+) -> Float[Array, "batch d"]:
     """Return HOG-like features of images: histograms of gradient orientations on a grid of cells.
 
     The features are not learned. They follow HOG (Dalal & Triggs 2005) with these changes.
@@ -34,15 +33,13 @@ def oriented_gradients(
     and 86.2% on 64 principal components of the pixels (experiments/scan.md).
 
     Args:
-      bins: the number of orientations over the full circle.
-      cell: the side of a cell in pixels.
       pixels: whether each cell's features also include the weighted sums of its pixels, one per
         channel.
 
     Returns:
       One vector per image: the features of all cells, flattened.
     """
-    maps = gradient_maps(images, bins=bins, cell=cell, pixels=pixels)
+    maps = gradient_maps(images, bins=BINS, cell=CELL, pixels=pixels)
     return maps.reshape(images.shape[0], -1)
 
 
@@ -52,7 +49,10 @@ def gradient_maps(
 ) -> Float[Array, "batch rows columns k"]:
     """Return the HOG-like features of `oriented_gradients` as a map: a vector for each cell.
 
-    The arguments are those of `oriented_gradients`.
+    Args:
+      bins: the number of orientations over the full circle.
+      cell: the side of a cell in pixels.
+      pixels: as for `oriented_gradients`.
     """
     grey = jnp.pad(images.mean(axis=-1), ((0, 0), (1, 1), (1, 1)))
     down = grey[:, 2:, 1:-1] - grey[:, :-2, 1:-1]
@@ -134,17 +134,15 @@ def centres(side: int, cell: int) -> Float[np.ndarray, "cells"]:
     return np.arange(min(cell / 2 - 0.5, (side - 1) / 2), side, cell)
 
 
-def num_gradients(shape: tuple[int, ...], *, bins: int = BINS, cell: int = CELL) -> int:
+def num_gradients(shape: tuple[int, ...]) -> int:
     """Return the length of the HOG-like feature vector that `oriented_gradients` makes of an image.
 
     Args:
       shape: height, width, and channels of the image.
-      bins: the number of orientations.
-      cell: the side of a cell in pixels.
     """
     height, width, channels = shape
-    cells = len(centres(height, cell)) * len(centres(width, cell))
-    return cells * (bins + channels)
+    cells = len(centres(height, CELL)) * len(centres(width, CELL))
+    return cells * (BINS + channels)
 
 
 class GradientNet(nnx.Module):

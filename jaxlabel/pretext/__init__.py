@@ -5,7 +5,6 @@ from jaxlabel.pretext.contrastive import (
     Settings,
     contrastive_encoder,
     contrastive_step,
-    draw_partners,
     make_optimizer,
     make_projected,
 )
@@ -27,7 +26,6 @@ __all__ = [
     "concatenate_weighted",
     "contrastive_encoder",
     "contrastive_step",
-    "draw_partners",
     "features_of",
     "fit_representation",
     "input_components",

@@ -12,6 +12,7 @@ from jaxlabel import augment, losses, nets, train
 from jaxlabel.cache import cached
 from jaxlabel.log import Log
 
+LEARNING_RATE = 1e-3
 SHOWN = 20  # the number of reconstructions in the report
 
 
@@ -26,7 +27,6 @@ def learn_codes(
     num_steps: int,
     batch_size: int,
     deformed: float,
-    learning_rate: float = 1e-3,
 ) -> Float[np.ndarray, "n code"]:
     """Train a denoising autoencoder on unlabelled images, and return the code of each image.
 
@@ -47,7 +47,7 @@ def learn_codes(
     deform = augment.deform(
         max_shift=0.07 * deformed, max_rotation=0.25 * deformed, max_scale=0.15 * deformed
     )
-    settings = (network, code, width, num_steps, batch_size, deformed, learning_rate)
+    settings = (network, code, width, num_steps, batch_size, deformed, LEARNING_RATE)
 
     def compute() -> dict[str, np.ndarray]:
         def make(rngs: nnx.Rngs) -> Any:
@@ -62,7 +62,7 @@ def learn_codes(
             denoising_loss(deform if deformed else None), train.init(make, init_key),
             images, fit_key, log,
             name="autoencoder", num_steps=num_steps, batch_size=batch_size,
-            optimizer=train.warmup_cosine(learning_rate, num_steps),
+            optimizer=train.warmup_cosine(LEARNING_RATE, num_steps),
         )  # fmt: skip
         outputs = train.apply_batched(lambda m, x: jax.nn.sigmoid(m(x)), model, images[:SHOWN])
         return {

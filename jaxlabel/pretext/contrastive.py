@@ -19,7 +19,8 @@ from jaxlabel.log import Log
 from jaxlabel.losses.contrastive import nt_xent
 from jaxlabel.nets import devices
 
-OPTIMIZERS = ("adamw", "sgd", "lars")
+OPTIMIZERS = ("adamw", "sgd")
+WEIGHT_DECAY = 1e-4
 
 
 class Settings(NamedTuple):
@@ -36,10 +37,6 @@ class Settings(NamedTuple):
         contrastive loss is computed.
       optimizer: the optimizer, one of the names in `OPTIMIZERS`.
       learning_rate: the peak learning rate.
-      weight_decay: the weight decay.
-      strength: the strength of the augmentation of grey images.
-      partners: the number of nearest neighbours of an image that can replace it in its second view.
-      partner_share: the probability that one of these neighbours replaces it.
     """
 
     encoder: str
@@ -50,10 +47,6 @@ class Settings(NamedTuple):
     projection: int
     optimizer: str
     learning_rate: float
-    weight_decay: float
-    strength: float
-    partners: int
-    partner_share: float
 
 
 class Projected(nnx.Module):
@@ -79,7 +72,6 @@ def contrastive_encoder(
     key: Key[Array, ""],
     log: Log,
     *,
-    partners: Int[np.ndarray, "n k"] | None = None,
     others: Sequence[Key[Array, ""]] = (),
 ) -> Any:
     """Train an encoder on the images by SimCLR, without labels, and return it (Chen et al. 2020).
@@ -92,10 +84,6 @@ def contrastive_encoder(
     Args:
       settings: the settings of the training.
       kind: what the images show, such as "digits" or "clothes"; it decides the augmentation.
-      partners: for each image, the indices of other images that probably show the same class. With
-        probability `settings.partner_share`, the second view of an image is made from one of its
-        partners instead. (Dwibedi et al. 2021, NNCLR, use nearest neighbours in a queue.) None for
-        no partners.
       others: random keys of further encoders that will be needed later. Those that are not in the
         cache yet are trained together with this one and stored there; if this encoder itself is in
         the cache, nothing is trained. Each encoder is trained with the same random numbers as if it
@@ -107,20 +95,18 @@ def contrastive_encoder(
     """
     make = make_projected(settings, images.shape[1:])
     like = jax.eval_shape(lambda: make(nnx.Rngs(0)))
-    partner_table = np.arange(len(images))[:, None] if partners is None else partners
 
     def parts(key: Key[Array, ""]) -> list[Any]:
         # The backend is part of the key because it sets the precision (nets.compute_dtype).
         sources = own_sources(settings.encoder, kind)
-        backend = jax.default_backend()
-        return [tuple(settings), kind, images, key, partners, backend, *sources]
+        return [tuple(settings), kind, images, key, jax.default_backend(), *sources]
 
     def compute() -> dict[str, Any]:
         missing = [other for other in others if not known("contrastive", parts(other))]
         if not missing:
-            return _numbered(_train_contrastive(settings, kind, images, partner_table, key, log))
+            return _numbered(_train_contrastive(settings, kind, images, key, log))
         began = time.monotonic()
-        first, *rest = _train_together(settings, kind, images, partner_table, [key, *missing], log)
+        first, *rest = _train_together(settings, kind, images, [key, *missing], log)
         seconds = {SECONDS: (time.monotonic() - began) / (1 + len(rest))}
         for other, model in zip(missing, rest, strict=True):
             cached("contrastive", parts(other), partial(dict, **_numbered(model) | seconds))
@@ -150,20 +136,20 @@ def _initial_state(
 
 
 def _train_contrastive(
-    settings: Settings, kind: str, images: UInt8[np.ndarray, "n h w c"],
-    partners: Int[np.ndarray, "n k"], key: Key[Array, ""], log: Log,
+    settings: Settings, kind: str, images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""],
+    log: Log,
 ) -> Any:  # fmt: skip
     state, fit_key = _initial_state(settings, images.shape[1:], key)
     step = contrastive_step(settings, kind, make_optimizer(settings))
     return train.loop(
-        step, state, (images, partners), fit_key, log, name="contrastive",
+        step, state, images, fit_key, log, name="contrastive",
         num_steps=settings.num_steps,
     ).model  # fmt: skip
 
 
 def _train_together(
     settings: Settings, kind: str, images: UInt8[np.ndarray, "n h w c"],
-    partners: Int[np.ndarray, "n k"], keys: Sequence[Key[Array, ""]], log: Log,
+    keys: Sequence[Key[Array, ""]], log: Log,
 ) -> list[Any]:  # fmt: skip
     """Train several encoders with projection heads in one loop, one for each random key in `keys`.
 
@@ -180,20 +166,20 @@ def _train_together(
     )
 
     def step(
-        carry: tuple[train.State, Int[Array, ""]], data: tuple[Array, Array, Array],
+        carry: tuple[train.State, Int[Array, ""]], data: tuple[Array, Array],
         _: Key[Array, ""],
     ) -> tuple[tuple[train.State, Int[Array, ""]], train.Metrics]:  # fmt: skip
         states, number = carry
-        *images_and_partners, fit_keys = data
+        images, fit_keys = data
         step_keys = jax.vmap(jax.random.fold_in, (0, None))(fit_keys, number)
-        states, metrics = step_all(states, tuple(images_and_partners), step_keys)
+        states, metrics = step_all(states, images, step_keys)
         return (states, number + 1), metrics
 
     name = (
         f"contrastive_{len(keys)}_{digest(list(keys))[:8]}"  # a later run may miss other encoders
     )
     states, _ = train.loop(
-        step, (states, jnp.zeros((), jnp.int32)), (images, partners, fit_keys), keys[0], log,
+        step, (states, jnp.zeros((), jnp.int32)), (images, fit_keys), keys[0], log,
         name=name, num_steps=settings.num_steps,
     )  # fmt: skip
     return [train.member(states.model, number) for number in range(len(keys))]
@@ -204,11 +190,10 @@ def contrastive_step(
 ) -> train.Step[train.State]:
     """Return a function that does one training step of SimCLR, for the training loop `train.loop`.
 
-    A step draws a mini-batch of images and makes two views of each by random augmentation. The
-    second view may show a partner instead: another image that probably has the same class. Then the
-    step updates the network with the gradient of the contrastive loss NT-Xent.
+    A step draws a mini-batch of images and makes two views of each by random augmentation. Then it
+    updates the network with the gradient of the contrastive loss NT-Xent.
     """
-    view = augment.contrastive(kind, strength=settings.strength)
+    view = augment.contrastive(kind)
 
     def loss(
         model: Any, views: Float[Array, "rows h w c"], shown: Int[Array, "2 batch"]
@@ -217,13 +202,12 @@ def contrastive_step(
         return jnp.mean(nt_xent(first, second, settings.temperature, shown))
 
     def step(
-        state: train.State, data: tuple[Array, Array], key: Key[Array, ""]
+        state: train.State, images: Array, key: Key[Array, ""]
     ) -> tuple[train.State, train.Metrics]:
-        images, partners = data
-        row_key, partner_key, view_key = jax.random.split(key, 3)
+        # the second key is not used any more: without it, published encoders would be others
+        row_key, _, view_key = jax.random.split(key, 3)
         rows = jax.random.randint(row_key, (settings.batch_size,), 0, len(images))
-        others = draw_partners(partner_key, partners, rows, settings.partner_share)
-        shown = jnp.stack([rows, others])  # with replacement: images may repeat
+        shown = jnp.stack([rows, rows])  # with replacement: images may repeat
         views = view(view_key, devices.shard(augment.as_float(images[shown.ravel()])))
         value, gradient = jax.value_and_grad(loss)(state.model, views, shown)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.model)
@@ -232,26 +216,6 @@ def contrastive_step(
         }
 
     return step
-
-
-def draw_partners(
-    key: Key[Array, ""], partners: Int[Array, "n k"], rows: Int[Array, "batch"], share: float
-) -> Int[Array, "batch"]:
-    """Replace each image of a mini-batch, with probability `share`, by one of its partners.
-
-    Args:
-      partners: for each image of the data set, the indices of its partners: images that probably
-        show the same class.
-      rows: the indices of the mini-batch's images.
-      share: the probability that an image is replaced.
-
-    Returns:
-      The indices of the mini-batch's images after the replacements.
-    """
-    column_key, share_key = jax.random.split(key)
-    columns = jax.random.randint(column_key, rows.shape, 0, partners.shape[1])
-    drawn = jax.random.bernoulli(share_key, share, rows.shape)
-    return jnp.where(drawn, partners[rows, columns], rows)
 
 
 def make_projected(settings: Settings, shape: tuple[int, ...]) -> Any:
@@ -271,30 +235,15 @@ def make_projected(settings: Settings, shape: tuple[int, ...]) -> Any:
 
 
 def make_optimizer(settings: Settings) -> optax.GradientTransformation:
-    """Return the optimizer named in `settings.optimizer`: AdamW, SGD with momentum, or LARS.
+    """Return the optimizer named in `settings.optimizer`: AdamW, or SGD with momentum.
 
-    The learning rate has a linear warm-up and a cosine decay. LARS (You et al. 2017) is applied
-    only to matrices and convolution kernels; biases and the scales of normalisation layers are
-    trained by SGD with momentum. LARS and SGD need about a hundred times the learning rate of
-    AdamW.
+    The learning rate has a linear warm-up and a cosine decay. SGD needs about a hundred times the
+    learning rate of AdamW.
     """
-    rate, decay, num_steps = settings.learning_rate, settings.weight_decay, settings.num_steps
+    rate, num_steps = settings.learning_rate, settings.num_steps
     if settings.optimizer == "adamw":
-        return train.warmup_cosine(rate, num_steps, weight_decay=decay)
+        return train.warmup_cosine(rate, num_steps, weight_decay=WEIGHT_DECAY)
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, rate, warmup_steps=max(1, num_steps // 20), decay_steps=max(2, num_steps)
     )
-    if settings.optimizer == "lars":
-        return optax.lars(
-            schedule, weight_decay=decay, weight_decay_mask=_is_matrix, trust_ratio_mask=_is_matrix,
-            momentum=0.9,
-        )  # fmt: skip
-    return optax.chain(optax.add_decayed_weights(decay), optax.sgd(schedule, momentum=0.9))
-
-
-def _is_matrix(parameters: Any) -> Any:
-    """Return True for each parameter with at least two dimensions, False for biases and scales.
-
-    The result is a pytree of booleans with the structure of `parameters`.
-    """
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, parameters)
+    return optax.chain(optax.add_decayed_weights(WEIGHT_DECAY), optax.sgd(schedule, momentum=0.9))

@@ -8,6 +8,7 @@ probabilities, so a COVERAGE strategy must choose the first images.
 """
 
 import inspect
+import itertools
 from collections.abc import Callable
 
 import jax
@@ -29,7 +30,7 @@ from jaxlabel.query.purchase import (
     buy,
     chosen,
     num_affordable,
-    plan,
+    num_labels_in_budget,
     restore_indices,
     restored_choice,
     save_indices,
@@ -49,10 +50,11 @@ __all__ = [
     "buy",
     "buy_by",
     "chosen",
+    "labels_per_round",
     "looks_at_features",
     "needs_model",
     "num_affordable",
-    "plan",
+    "num_labels_in_budget",
     "restore_indices",
     "restored_choice",
     "save_indices",
@@ -106,6 +108,26 @@ def needs_model(strategy: str) -> bool:
     if is_own(strategy):
         return "probabilities" in inspect.signature(own_part(strategy)).parameters
     return strategy in UNCERTAINTY
+
+
+def labels_per_round(strategy: str, capacity: int, rounds: int, first: int = 0) -> list[int]:
+    """Return a list with the number of labels to buy in each round; the sum is `capacity`.
+
+    The first labels are bought in a round of their own, and `rounds` rounds buy equal shares of the
+    rest. Rounds that buy nothing are left out.
+
+    Args:
+      strategy: the query strategy.
+      capacity: the number of labels in all.
+      rounds: the number of rounds after the first labels.
+      first: the number of first labels. 0: a third of all labels if the strategy needs a trained
+        model; otherwise there are none.
+    """
+    if not first and needs_model(strategy):
+        first = max(1, capacity // 3)
+    first = min(first, capacity)
+    edges = [first + (capacity - first) * i // rounds for i in range(rounds + 1)]
+    return [b - a for a, b in itertools.pairwise([0, *edges]) if b > a]
 
 
 def looks_at_features(strategy: str) -> bool:

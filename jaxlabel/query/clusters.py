@@ -62,17 +62,16 @@ def typiclust(
     return rows[chosen]
 
 
-def mean_neighbour_distance(
-    points: Float[np.ndarray, "m d"], num_neighbours: int = TYPICAL_NEIGHBOURS
-) -> Float[np.ndarray, "m"]:
+def mean_neighbour_distance(points: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m"]:
     """Return each point's mean distance to its nearest neighbours, or 0 for a single point.
+
+    The number of neighbours is `TYPICAL_NEIGHBOURS`; if there are fewer other points, all of them
+    are used.
 
     Args:
       points: one point per row.
-      num_neighbours: the number of neighbours to average over. If there are fewer other points, all
-        of them are used.
     """
-    k = min(num_neighbours, len(points) - 1)
+    k = min(TYPICAL_NEIGHBOURS, len(points) - 1)
     if k < 1:
         return np.zeros(len(points), np.float32)
     if len(points) > DENSE_ROWS:

@@ -117,7 +117,7 @@ def unaffordable(oracle: Oracle, num_images: int) -> Int[np.ndarray, "m"]:
     return np.flatnonzero((prices > oracle.remaining + 1e-9) | ~np.isfinite(prices))
 
 
-def plan(oracle: Oracle, num_images: int) -> int:
+def num_labels_in_budget(oracle: Oracle, num_images: int) -> int:
     """Return the number of labels that a new run can expect to buy with its budget, at least 1.
 
     It is the estimate of `num_affordable` when no image is labelled yet.

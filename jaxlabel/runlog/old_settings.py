@@ -25,14 +25,16 @@ class Removed(NamedTuple):
     Attributes:
       reason: what the recipe does today, to complete the sentence "config.NAME was removed: ...".
       same: the old values that agree with the rule; empty if the old value does not matter.
+      beside: a setting that all recipes have that lost this one.
     """
 
     reason: str
     same: tuple[Any, ...] = ()
+    beside: str = "objective"
 
 
-# Settings of the flagship, and most of them of the recipe semisup as well: the recipes that have a
-# setting `objective`.
+# First settings of the flagship, and most of them of the recipe semisup as well (those with a
+# setting `objective`). Then settings of simclr and scan (those with a setting `pretext_steps`).
 REMOVED = {
     "members": Removed("one network is trained, as three were no more accurate", (1,)),
     "distil_steps": Removed("one network is trained, and there are no others to distil"),
@@ -61,6 +63,17 @@ REMOVED = {
                              "trained model, they are medoids", ("medoids",)),
     "refine_steps": Removed("a refinement has twice as many steps as a round (round_steps)"),
     "refine_until": Removed("the network is refined with at most 150 labels", (150,)),
+    "audit_share": Removed("0.4 of the budget is reserved for audits", (0.4,)),
+    "population": Removed("a certificate is of the images that were not labelled", (False,)),
+    "weight_decay": Removed("the weight decay follows from the network: 0.3 for "
+                            "fine_gradient_conv, linear and hidden, 0.005 for others"),
+    "pretext_decay": Removed("the encoder's weight decay is 0.0001", (1e-4,), "pretext_steps"),
+    "strength": Removed("the random transforms of grey images have a fixed strength", (1.0,),
+                        "pretext_steps"),
+    "partners": Removed("both views show the same image", (0,), "pretext_steps"),
+    "partner_share": Removed("both views show the same image", (), "pretext_steps"),
+    "student": Removed("self-labelling trains the encoder itself", ("same",), "pretext_steps"),
+    "student_width": Removed("self-labelling trains the encoder itself", (), "pretext_steps"),
 }  # fmt: skip
 
 
@@ -76,11 +89,16 @@ def with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
 def without_removed(settings: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
     """Return settings without the removed ones whose value is what every run has today.
 
+    The objective "freematch" of an earlier flagship becomes "auto": it was the default, and stood
+    for "graph" with few labels.
+
     Args:
       settings: the settings of an earlier run by name, from `with_current_names`.
       known: the names of the settings that the run's recipe has today.
     """
     known = set(known)
+    if "population" in settings.keys() - known and settings.get("objective") == "freematch":
+        settings = {**settings, "objective": "auto"}  # only an earlier flagship has `population`
     return {
         name: value
         for name, value in settings.items()
@@ -105,11 +123,15 @@ def holds_today(name: str, settings: Mapping[str, Any]) -> bool:
     if name in ("graph_targets_until", "refine_until") and not value:  # 0 stood for no limit
         return _budget(settings) <= same[0]
     if name == "graph_until":
-        chosen_by_user = settings.get("objective", "freematch") != "freematch"
+        chosen_by_user = settings.get("objective", "auto") not in ("auto", "freematch")
         labels = _num_training_labels(settings)
         return chosen_by_user or bool((labels <= value) == (labels <= same[0]))
     if name in ("initial_query", "typical_until"):
         return _first_query(settings) == _first_query_today(settings)
+    if name in ("audit_share", "population") and not _certifies(settings):
+        return True
+    if name == "weight_decay":
+        return bool(value == _weight_decay_today(settings))
     return not same or value in same
 
 
@@ -119,11 +141,16 @@ def _budget(settings: Mapping[str, Any]) -> float:
     return math.inf if budget is None else float(budget)
 
 
+def _certifies(settings: Mapping[str, Any]) -> bool:
+    """Return True if an earlier run bought labels to certify its accuracy."""
+    return bool(settings.get("target", 0) > 0 and settings.get("confidence", 0.95) > 0)
+
+
 def _num_training_labels(settings: Mapping[str, Any]) -> float:
     """Return how many labels an earlier run bought to train on, without those of audits."""
     budget = _budget(settings)
-    certifies = settings.get("target", 0) > 0 and settings.get("confidence", 0.95) > 0
-    reserved = settings.get("audit_share", 0.5) * budget if certifies else 0.0
+    # 0.5 was the default; a run without audit_share is older than the setting's removal
+    reserved = settings.get("audit_share", 0.5) * budget if _certifies(settings) else 0.0
     return max(1, math.floor(budget - reserved)) if budget < math.inf else math.inf
 
 
@@ -147,6 +174,13 @@ def _first_query_today(settings: Mapping[str, Any]) -> str:
     return ("typiclust" if few else "medoids") if needs_model(strategy) else strategy
 
 
+def _weight_decay_today(settings: Mapping[str, Any]) -> float:
+    """Return the weight decay with which today's flagship trains the network of an earlier run."""
+    from jaxlabel import nets  # takes seconds, as it imports JAX
+
+    return nets.weight_decay(str(settings.get("network", "conv")))
+
+
 def unknown_setting(name: str, known: Iterable[str]) -> UsageError:
     """Return (not raise) an error for a setting that does not exist.
 
@@ -158,7 +192,7 @@ def unknown_setting(name: str, known: Iterable[str]) -> UsageError:
       known: the names of all settings.
     """
     known, today = set(known), RENAMED.get(name, name)
-    if today in REMOVED and today not in known and "objective" in known:
+    if today in REMOVED and today not in known and REMOVED[today].beside in known:
         return UsageError(f"config.{name} was removed: {REMOVED[today].reason}")
     if today != name:
         return UsageError(f"config.{name} is now called config.{today}")

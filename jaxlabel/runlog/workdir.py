@@ -22,7 +22,7 @@ IMAGES = "images.json"  # written when a run has read its images
 OWN = (LOCK, "session.json")
 # Endings of files that a shell or Slurm may have created before the run began.
 CONSOLE = (".log", ".out", ".err")
-CHANGEABLE = ("sinks",)  # settings that may change when a run is continued
+CHANGEABLE = ("map", "sinks")  # settings that may change when a run is continued
 
 
 def check_is_run_directory(workdir: Path) -> None:

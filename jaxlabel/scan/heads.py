@@ -13,7 +13,6 @@ from jaxlabel import augment, losses, train
 from jaxlabel.log import Log
 from jaxlabel.losses.scan import scan_loss
 from jaxlabel.nets import devices
-from jaxlabel.pretext import draw_partners
 
 
 class Assigner(nnx.Module):
@@ -176,7 +175,7 @@ def clustering_step(
     ) -> tuple[train.State, train.Metrics]:
         row_key, partner_key, view_key = jax.random.split(key, 3)
         rows = jax.random.randint(row_key, (batch_size,), 0, len(data[0]))
-        others = draw_partners(partner_key, data[1], rows, 1.0)
+        others = draw_neighbours(partner_key, data[1], rows)
         both = devices.shard(augment.as_float(data[0][jnp.concatenate([rows, others])]))
         anchors, positives = jnp.split(view(view_key, both), 2)
         value, gradient = jax.value_and_grad(loss)(state.model, anchors, positives)
@@ -185,6 +184,20 @@ def clustering_step(
         return train.State(model, optimizer_state), {"loss": value}
 
     return step
+
+
+def draw_neighbours(
+    key: Key[Array, ""], neighbours: Int[Array, "n k"], rows: Int[Array, "batch"]
+) -> Int[Array, "batch"]:
+    """Return the index of a random one of the neighbours of each image of a mini-batch.
+
+    Args:
+      neighbours: for each image of the data set, the indices of its neighbours.
+      rows: the indices of the mini-batch's images.
+    """
+    column_key = jax.random.split(key)[0]  # half of the key, so that results stay as published
+    columns = jax.random.randint(column_key, rows.shape, 0, neighbours.shape[1])
+    return neighbours[rows, columns]
 
 
 def best_head(

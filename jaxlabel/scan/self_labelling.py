@@ -25,7 +25,6 @@ def train_on_own_assignments(
     num_steps: int,
     batch_size: int,
     learning_rate: float,
-    name: str = "self_labelling",
 ) -> Any:
     """Train a network that assigns images to clusters on confident pseudo-labels, and return it.
 
@@ -44,7 +43,6 @@ def train_on_own_assignments(
         cluster is at least `threshold`.
       num_rounds: the number of rounds of training, each with new pseudo-labels.
       num_steps: the number of training steps of all rounds together.
-      name: the first part of the checkpoints' names; the index of the round follows.
     """
     view = augment.strong(kind)
 
@@ -59,7 +57,7 @@ def train_on_own_assignments(
             teacher = train.apply_batched(lambda m, x: jax.nn.softmax(m(x)), model, images)
         model = train.fit(
             loss, model, (images, np.log(np.maximum(teacher, 1e-9)).astype(np.float32)),
-            jax.random.fold_in(key, number), log, name=f"{name}_{number}",
+            jax.random.fold_in(key, number), log, name=f"self_labelling_{number}",
             num_steps=steps_per_round, batch_size=batch_size,
             optimizer=train.warmup_cosine(learning_rate, steps_per_round, weight_decay=1e-2),
         )  # fmt: skip

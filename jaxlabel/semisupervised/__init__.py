@@ -1,6 +1,5 @@
 """Semi-supervised learning: one training step for several objectives, and label propagation."""
 
-from jaxlabel.semisupervised.pretraining import STARTS, pretrained
 from jaxlabel.semisupervised.propagation import neighbour_graph, propagate
 from jaxlabel.semisupervised.settings import ALIGNMENTS, NAMES, Settings
 from jaxlabel.semisupervised.training import Data, State, make_step, pad, start, views_of
@@ -8,14 +7,12 @@ from jaxlabel.semisupervised.training import Data, State, make_step, pad, start,
 __all__ = [
     "ALIGNMENTS",
     "NAMES",
-    "STARTS",
     "Data",
     "Settings",
     "State",
     "make_step",
     "neighbour_graph",
     "pad",
-    "pretrained",
     "propagate",
     "start",
     "views_of",

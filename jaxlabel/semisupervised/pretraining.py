@@ -1,30 +1,13 @@
-"""Pretraining of a classifier's encoder on images without labels."""
+"""Features of a contrastive encoder, trained on images without labels."""
 
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
-from flax import nnx
 from jaxtyping import Array, Float, Key, UInt8
 
-from jaxlabel import augment, nets, pretext, train
+from jaxlabel import pretext
 from jaxlabel.log import Log
-from jaxlabel.pretext.autoencoder import denoising_loss
-
-STARTS = ("scratch", "autoencoder", "simclr")
-
-
-class Autoencoder(nnx.Module):
-    """An encoder followed by a fully connected decoder; only the encoder is used later."""
-
-    def __init__(self, encoder: Any, shape: tuple[int, ...], rngs: nnx.Rngs):
-        self.encoder = encoder
-        self.shape = tuple(shape)
-        self.decoder = nets.Dense((encoder.num_features, 512, int(np.prod(shape))), rngs)
-
-    def __call__(self, images: Array) -> Array:
-        return self.decoder(self.encoder.features(images)).reshape(len(images), *self.shape)
 
 
 class NamedLog:
@@ -63,50 +46,6 @@ class NamedLog:
         return self._log.restore(name + self._suffix, like)
 
 
-def pretrained(
-    encoder: Any,
-    method: str,
-    images: UInt8[np.ndarray, "n h w c"],
-    key: Key[Array, ""],
-    log: Log,
-    *,
-    network: str,
-    width: int,
-    kind: str,
-    num_steps: int,
-    batch_size: int = 256,
-) -> Any:
-    """Train an encoder on images without labels and return it.
-
-    Args:
-      encoder: an untrained encoder of the type `network` and the given width.
-      method: "scratch" returns the encoder untrained; "autoencoder" trains it to reconstruct the
-        clean image from a deformed one (Vincent et al. 2008); "simclr" trains it to recognise two
-        views of one image among the views of other images (Chen et al. 2020), with the default
-        settings of methods/simclr.py.
-      images: the training images.
-      network: the name of the encoder's network, such as "conv".
-      width: the number of channels of the encoder's first layer.
-      kind: the kind of images, such as "digits", which decides how images are transformed.
-      num_steps: the number of training steps.
-      batch_size: the number of images in a training step.
-    """
-    if method == "scratch":
-        return encoder
-    if method == "simclr":
-        settings = contrastive_settings(network, width, num_steps, batch_size)
-        return pretext.contrastive_encoder(settings, kind, images, key, log)
-    init_key, fit_key = jax.random.split(key)
-    deform = augment.deform(max_shift=0.07, max_rotation=0.15, max_scale=0.1)
-    model = Autoencoder(encoder, images.shape[1:], nnx.Rngs(init_key))
-    fitted = train.fit(
-        denoising_loss(deform), model, images, fit_key, log, name="start_autoencoder",
-        num_steps=num_steps, batch_size=batch_size,
-        optimizer=train.warmup_cosine(1e-3, num_steps),
-    )  # fmt: skip
-    return fitted.encoder
-
-
 def contrastive_settings(
     network: str, width: int, num_steps: int, batch_size: int = 256
 ) -> pretext.Settings:
@@ -116,7 +55,7 @@ def contrastive_settings(
     """
     return pretext.Settings(
         network, width, num_steps, batch_size, temperature=0.2, projection=64, optimizer="adamw",
-        learning_rate=2e-3, weight_decay=1e-4, strength=1.0, partners=0, partner_share=0.0,
+        learning_rate=2e-3,
     )  # fmt: skip
 
 

@@ -97,7 +97,7 @@ def refine(
     """
     config, images, num_classes = cycle.settings, np.asarray(data.images), len(data.prior)
     for number, each in enumerate(jax.random.split(key, times)):
-        space = learned_space(config, state, images, base)
+        space = learned_space(average_mirrored(config, state.teacher), images, base)
         found = search_neighbours(space, num_neighbours, log)
         prior = class_prior(config, labelled, num_classes)
         propagated = propagate(found.graph(), labelled.indices, labelled.labels, prior)
@@ -122,8 +122,7 @@ def search_neighbours(
 
 
 def learned_space(
-    config: Any,
-    state: State,
+    model: Any,
     images: UInt8[np.ndarray, "n h w c"],
     base: Float[np.ndarray, "n d"] | None,
     share: float = SHARE,
@@ -136,12 +135,12 @@ def learned_space(
     components.
 
     Args:
-      state: the training state of the network.
+      model: the trained network.
       images: all training images.
       base: the features to join to those of the network, or None.
       share: the share of the network's features in the squared length, if `base` is given.
     """
-    learned = jnp.asarray(pretext.features_of(average_mirrored(config, state.teacher), images))
+    learned = jnp.asarray(pretext.features_of(model, images))
     space = (
         pretext.unit_rows(learned)
         if base is None

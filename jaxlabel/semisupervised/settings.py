@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from jaxlabel import nets
 from jaxlabel.config import setting
 
 # the weight of each objective's unlabelled loss relative to the labelled loss, from its paper
@@ -10,8 +11,9 @@ WEIGHTS = {
     "fixmatch": 1.0, "flexmatch": 1.0, "freematch": 1.0, "softmatch": 1.0, "graph": 1.0,
 }  # fmt: skip
 NAMES = tuple(WEIGHTS)
+AUTO = "auto"  # the flagship's choice of an objective by the number of labels: graph or freematch
 # objectives that can start with labels propagated over the graph as their targets
-WITH_GRAPH_TARGETS = ("fixmatch", "flexmatch", "freematch", "softmatch")
+WITH_GRAPH_TARGETS = (AUTO, "fixmatch", "flexmatch", "freematch", "softmatch")
 ALIGNMENTS = ("none", "uniform", "labelled")
 # Up to this number of labels, labels propagated over a neighbour graph are right more often than
 # the network's predictions: they serve as targets, and the network is refined
@@ -32,7 +34,6 @@ class Settings:
         3, "unlabelled images in a mini-batch, as a multiple of the labelled ones", low=1
     )
     learning_rate: float = setting(2e-3, "peak learning rate", low=0.0)
-    weight_decay: float = setting(5e-3, "weight decay of AdamW", low=0.0)
     ema: float = setting(
         0.995, "decay of the moving average of weights that is the teacher", low=0.0, high=1.0
     )
@@ -41,6 +42,11 @@ class Settings:
         "frequent (outside information), or the class shares in the labelled set",
         choices=ALIGNMENTS,
     )  # fmt: skip
+
+    @property
+    def weight_decay(self) -> float:
+        """The weight decay of AdamW."""
+        return nets.WEIGHT_DECAY
 
     @property
     def graph_targets(self) -> float:

@@ -1,7 +1,7 @@
 """Features, neighbour graph and networks of the semi-supervised recipes."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -65,6 +65,11 @@ class ModelSettings(RunConfig, Settings):
                              "file, config.features=FILE")  # fmt: skip
 
     @property
+    def weight_decay(self) -> float:
+        """The weight decay of AdamW, which depends on the network."""
+        return nets.weight_decay(self.network)
+
+    @property
     def outside_features(self) -> str:
         """The file of feature vectors from which the run learns in place of the images; or ""."""
         return self.features
@@ -107,7 +112,6 @@ def base_features(
 def compute_spaces(
     config: ModelSettings, strategies: Iterable[str], num_labels: int,
     images: UInt8[np.ndarray, "n h w c"], key: Key[Array, ""], log: Log,
-    compute_base: Callable[..., Float[np.ndarray, "n d"]] = base_features,
 ) -> Spaces:  # fmt: skip
     """Compute the features of all images and the neighbour graph, as far as the run needs them.
 
@@ -118,14 +122,13 @@ def compute_spaces(
       strategies: the names of the run's query strategies.
       num_labels: the number of labels bought before the first training.
       images: all training images.
-      compute_base: a function with the arguments of `base_features` that computes the features.
     """
     nothing = np.zeros((len(images), 1), np.float32)
     needs_features = any(map(looks_at_features, strategies))
     uses_graph = config.uses_graph_targets(num_labels)
     if not (needs_features or uses_graph):
         return Spaces(None, nothing, None)
-    base = compute_base(config, images, key, log)
+    base = base_features(config, images, key, log)
     return Spaces(
         base, base if needs_features else nothing, make_graph(base, log) if uses_graph else None
     )
@@ -148,7 +151,7 @@ def initial_state(
     Args:
       images: all training images.
     """
-    init_key = jax.random.split(key)[0]  # the other half pretrains an encoder: methods/semisup.py
+    init_key = jax.random.split(key)[0]  # half of it: results stay as published
     model = train.init(make_network(config, images.shape[1:], num_classes), init_key)
     return start_state(config, model, len(images), num_classes)
 
@@ -212,7 +215,7 @@ def average_mirrored(config: ModelSettings, model: Any) -> linear.Ensemble:
     If mirroring changes the class of the images (as for digits, unlike clothes), the returned model
     predicts the same as `model`.
     """
-    return linear.Ensemble([model], config.kind in augment.MIRRORED_KINDS)
+    return linear.Ensemble([model], augment.keeps_class_mirrored(config.kind))
 
 
 def make_network(config: ModelSettings, shape: tuple[int, ...], num_classes: int) -> Any:

@@ -74,7 +74,7 @@ def test_a_setting_that_was_renamed_says_its_new_name(path):
         read("configs/flagship.py", "--config.pool=5")
     with pytest.raises(UsageError, match=r"config\.first_query was removed: the first labels are"):
         read("configs/flagship.py", "--config.first_query=random")
-    assert read("configs/semisup.py", "--config.space=pixels").space == "pixels"
+    assert read("configs/semisup.py", "--config.space=graph").space == "graph"
     config = load("configs/semisup.py")
     config.alignment = "paid"
     with pytest.raises(UsageError, match="alignment=paid is now alignment=labelled"):

@@ -170,6 +170,11 @@ def test_settings_that_were_renamed_are_recognised(tmp_path):
     ({"refine_steps": 60, "refinements": 5}, {"refine_steps": 50, "refinements": 5},
      "a refinement has twice as many steps as a round"),
     ({"refine_until": 9, "refinements": 0}, {"refine_until": 9, "refinements": 1}, "refine_until"),
+    ({"weight_decay": 0.3, "network": "fine_gradient_conv"}, {"weight_decay": 0.3},
+     "weight_decay is 0.3 there"),
+    ({"student": "same"}, {"student": "conv"}, "student is .conv. there"),
+    ({"population": True}, {"population": True, "target": 0.9}, "population is true there"),
+    ({"audit_share": 0.4, "target": 0.9}, {"audit_share": 0.36, "target": 0.9}, "0.36 there"),
 ])  # fmt: skip
 def test_a_run_with_a_removed_setting_goes_on_if_it_did_what_runs_do_today(
     same, other, message, tmp_path
@@ -198,10 +203,24 @@ def test_the_old_values_of_the_flagship_on_fashion_mnist_hold_today():
         "code_steps": 1000, "graph_targets": 1.0, "graph_targets_until": 150,
         "graph_targets_share": 0.6, "graph_until": 40, "typical_until": 15,
         "initial_query": "medoids", "refine_steps": 400, "refine_until": 150,
+        "weight_decay": 0.3, "population": False, "audit_share": 0.36,
     }  # fmt: skip
-    assert fashion.keys() == old_settings.REMOVED.keys()
-    others = {"round_steps": 200, "refinements": 5, "budget": 10}
+    of_scan = {
+        "pretext_decay": 1e-4, "strength": 1.0, "partners": 0, "partner_share": 0.5,
+        "student": "same", "student_width": 0,
+    }  # fmt: skip
+    assert (fashion | of_scan).keys() == old_settings.REMOVED.keys()
+    assert old_settings.without_removed(of_scan | {"partners": 2}, {}) == {"partners": 2}
+    others = {"round_steps": 200, "refinements": 5, "budget": 10, "network": "fine_gradient_conv"}
     assert old_settings.without_removed(fashion | others, others) == others
+
+
+def test_the_default_objective_of_an_earlier_flagship_is_auto_today():
+    today = {"objective": "auto", "budget": 20}
+    earlier = {"objective": "freematch", "budget": 20, "population": False}
+    assert old_settings.without_removed(earlier, today) == today
+    chosen = {"objective": "freematch", "budget": 20}  # by a user of today's version
+    assert old_settings.without_removed(chosen, today) == chosen
 
 
 def test_a_model_of_several_networks_is_refused_in_one_line(tmp_path):
@@ -210,6 +229,10 @@ def test_a_model_of_several_networks_is_refused_in_one_line(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "result.json").write_text(json.dumps(result | {"config": settings}))
     with pytest.raises(UsageError, match=r"holds a model of 3 networks \(config.members\)"):
+        predict.load(tmp_path)
+    student = {"method": "scan", "image_shape": [8, 8, 1], "config": {"student": "conv"}}
+    (tmp_path / "result.json").write_text(json.dumps(student | {"classes": ["a", "b"]}))
+    with pytest.raises(UsageError, match="whose network is config"):
         predict.load(tmp_path)
     # several networks that were distilled to one, and one network: only the checkpoint is missing
     for other in ({"distil_steps": 9}, {"members": 1}):

@@ -42,7 +42,7 @@ def untrained(config):
 
 
 def test_a_cycle_starts_from_the_teacher_with_a_new_learning_rate():
-    config = tiny()
+    config = tiny(objective="freematch")
     _, state, known = untrained(config)
     cycle = cycles.make_cycle(config, 3)
     assert cycle.settings.steps == 3
@@ -58,7 +58,7 @@ def test_a_cycle_starts_from_the_teacher_with_a_new_learning_rate():
 
 
 def test_a_step_of_a_cycle_gets_the_key_of_the_first_of_several_networks():
-    config = tiny()
+    config = tiny(objective="freematch")
     _, state, known = untrained(config)
     key = jax.random.key(5)
     stepped = jax.jit(cycles.make_cycle(config, config.steps).step)(state, known, key)[0]

@@ -60,8 +60,7 @@ def test_without_a_budget_it_returns_clusters_and_can_be_reloaded():
 
 def test_a_classifier_trained_with_a_budget_can_be_reloaded():
     config = dataclasses.replace(
-        QUICK, budget=12, name_steps=10, clusters=2, prior="0.5,0.5", student="dense",
-        student_width=4,
+        QUICK, budget=12, name_steps=10, clusters=2, prior="0.5,0.5",
     )  # fmt: skip
     found, oracle, log = run(config, 12)
     assert found.gives == "classes" and len(oracle.asked) == 12
@@ -73,21 +72,18 @@ def test_a_classifier_trained_with_a_budget_can_be_reloaded():
     assert jax.tree.structure(empty) == jax.tree.structure(found.model)
 
 
-@pytest.mark.parametrize("student", ["same", "dense"])
-def test_self_labelling_that_makes_clusters_worse_is_rejected(monkeypatch, student):
-
+def test_self_labelling_that_makes_clusters_worse_is_rejected(monkeypatch):
     def collapsed(model, *_, **__):
         bias = model.head.bias[...].at[0].set(100.0)
         return scan.Assigner(model.encoder, _with_bias(model.head, bias))
 
     monkeypatch.setattr(scan, "train_on_own_assignments", collapsed)
-    config = dataclasses.replace(QUICK, threshold=0.3, student=student, student_width=4)
+    config = dataclasses.replace(QUICK, threshold=0.3)
     found, _, log = run(config)
     assert found.summary["self_labelling"].startswith("refused: 9 clusters have vanished")
     assert any("rejected" in line for line in log.said)
     assert found.summary["vanished_clusters"] == 0
     assert np.all(np.bincount(found.clusters, minlength=10) > 0)  # those that it had before
-    assert ("imitate" in log.said[0]) == (student == "dense")
 
 
 def _with_bias(head, bias):
@@ -120,7 +116,6 @@ def test_contradictory_settings_raise_an_error():
         ({"prior": "nan,nan"}, "sum to 1"),
         ({"prior": "1.5,-0.5"}, "above 0"),
         ({"prior": "0.5,0.5", "clusters": 3}, "2 shares"),
-        ({"student": "conv", "self_steps": 0}, "config.self_steps"),
     ):
         with pytest.raises(UsageError, match=words):
             dataclasses.replace(QUICK, **change).check()
@@ -189,7 +184,7 @@ def test_a_folder_without_labels_becomes_clusters_in_a_csv_and_a_montage(tmp_pat
         Image.fromarray(image).save(folder / f"{'top' if number % 2 else 'end'}{number}.png")
     config = dataclasses.replace(
         QUICK, data=f"folder:{folder}", kind="auto", image_size=8, image_mode="grey", clusters=2,
-        graph_components=3, student="dense", student_width=4, pretext_steps=5, threshold=0.6,
+        graph_components=3, pretext_steps=5, threshold=0.6,
     )  # fmt: skip
     result = experiment.run(config, tmp_path / "run")
     assert result["gives"] == "clusters" and result["labels_spent"] == 0

@@ -32,7 +32,7 @@ def clustered():
     encoder = simclr.pretrain(CONFIG, IMAGES, KEY, log)
     mined = recipe.mine(CONFIG, encoder, IMAGES, log)
     model, _ = recipe.find_clusters(CONFIG, encoder, IMAGES, mined, 10, KEY, log)
-    model, shares, _ = recipe.self_label(CONFIG, model, IMAGES, mined, 10, KEY, log)
+    model, shares, _ = recipe.self_label(CONFIG, model, IMAGES, mined, KEY, log)
     return model, mined, shares.argmax(axis=1)
 
 

@@ -28,19 +28,6 @@ def config(**changes):
     return semisup.Config(kind="digits", **sizes | changes)
 
 
-def test_purchases_are_the_initial_labels_and_equal_shares_of_the_rest():
-    assert semisup.labels_per_round(config(), 100) == [100]
-    assert semisup.labels_per_round(config(query="margin"), 99) == [33, 66]
-    assert semisup.labels_per_round(config(query="margin", initial_labels=20, rounds=3), 100) == [
-        20,
-        26,
-        27,
-        27,
-    ]
-    assert semisup.labels_per_round(config(query="coreset", initial_labels=200), 100) == [100]
-    assert semisup.labels_per_round(config(query="margin", rounds=5), 1) == [1]
-
-
 def test_the_steps_of_all_rounds_add_up():
     assert [semisup.num_steps_of_round(100, i, 3) for i in range(3)] == [33, 33, 34]
 

@@ -29,8 +29,6 @@ def test_an_audit_needs_a_low_uncertainty_and_enough_labels():
     )  # 1.5 times this uncertainty is above the allowed error
     assert not one.should_audit(seen(np.nan), NO_LABELS, 1000)
     assert not rule(target=0.0).should_audit(seen(0.03), NO_LABELS, 1000)
-    many = Labelled(np.arange(400), np.zeros(400))
-    assert not rule(population=True).should_audit(seen(0.03), many, 1000)
 
 
 def test_labelled_images_do_not_count_in_the_uncertainty():
@@ -180,5 +178,3 @@ def test_a_target_that_no_audit_could_certify_raises_an_error_at_the_start():
     assert "takes 110 labels to certify" in log.said[0] and "keeps 100 for it" in log.said[0]
     with pytest.raises(UsageError, match=r"takes 110 labels.* after the first 40 .* buys 60: "):
         rule(target=0.97).check(100, 40, 50)
-    with pytest.raises(UsageError, match="of new images with 4000 images"):
-        rule(target=0.99, population=True).check(NUM_IMAGES, 40, 50)

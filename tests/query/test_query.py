@@ -100,14 +100,24 @@ def test_num_affordable_uses_the_mean_affordable_price_or_surely_the_highest():
     assert query.num_affordable(Priced([1, 2], np.inf), 2) == 2  # no limit
 
 
-def test_plan_is_at_least_one_label_and_raises_if_none_is_affordable():
-    assert query.plan(Priced([1] * 9 + [50], 50.0), 10) == 8  # the mean is 5.9
-    assert query.plan(Priced([1] + [3] * 9, 3.0), 10) == 1  # the mean is 2.8
-    assert query.plan(Priced([1, 1, 1], 2.0), 3) == 2
-    assert query.plan(Priced([0, 0], 0.0), 2) == 2
-    assert query.plan(Priced([0.1] * 9, 0.5), 9) == 5
+def test_purchases_are_the_first_labels_and_equal_shares_of_the_rest():
+    assert query.labels_per_round("random", 100, 1) == [100]
+    assert query.labels_per_round("random", 100, 2) == [50, 50]
+    assert query.labels_per_round("margin", 99, 1) == [33, 66]
+    assert query.labels_per_round("margin", 30, 2) == [10, 10, 10]
+    assert query.labels_per_round("margin", 100, 3, 20) == [20, 26, 27, 27]
+    assert query.labels_per_round("coreset", 100, 1, 200) == [100]
+    assert query.labels_per_round("margin", 1, 5) == [1]
+
+
+def test_the_budget_holds_at_least_one_label_and_raises_if_none_is_affordable():
+    assert query.num_labels_in_budget(Priced([1] * 9 + [50], 50.0), 10) == 8  # the mean is 5.9
+    assert query.num_labels_in_budget(Priced([1] + [3] * 9, 3.0), 10) == 1  # the mean is 2.8
+    assert query.num_labels_in_budget(Priced([1, 1, 1], 2.0), 3) == 2
+    assert query.num_labels_in_budget(Priced([0, 0], 0.0), 2) == 2
+    assert query.num_labels_in_budget(Priced([0.1] * 9, 0.5), 9) == 5
     with pytest.raises(UsageError, match="2 buys no label: the cheapest costs 3"):
-        query.plan(Priced([3, 4], 2.0), 2)
+        query.num_labels_in_budget(Priced([3, 4], 2.0), 2)
 
 
 def test_buy_skips_unaffordable_labels():

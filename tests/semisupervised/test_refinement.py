@@ -39,7 +39,7 @@ def tiny(**changes):
 @pytest.fixture(scope="module")
 def trained():
     """Return a network after a short training on the labelled set, and its training data."""
-    config = tiny()
+    config = tiny(objective="freematch")
     state = setup.initial_state(config, IMAGES, 10, jax.random.key(1))
     graph_targets = np.zeros((len(IMAGES), 10), np.float32)
     seen = pad(IMAGES, *LABELLED, 64, graph_targets, np.full(10, 0.1))
@@ -53,6 +53,11 @@ def refine(config, state, seen, steps):
         cycle, state, seen, None, LABELLED, jax.random.key(3), NullLog(), "refined",
         config.refinements,
     )  # fmt: skip
+
+
+def learned_space(config, state, base):
+    model = setup.average_mirrored(config, state.teacher)
+    return refinement.learned_space(model, IMAGES, base)
 
 
 def right(config, state):
@@ -80,7 +85,7 @@ def test_each_graph_is_built_from_the_current_features(trained, monkeypatch):
 
     monkeypatch.setattr(refinement.cluster, "nearest_neighbours", watched)
     refine(config, state, seen, 5)
-    np.testing.assert_array_equal(spaces[0], refinement.learned_space(config, state, IMAGES, None))
+    np.testing.assert_array_equal(spaces[0], learned_space(config, state, None))
     assert len(spaces) == 2 and np.abs(spaces[1] - spaces[0]).max() > 0.01
 
 
@@ -97,8 +102,8 @@ def test_learned_and_base_features_have_fixed_shares(trained, monkeypatch):
     config = tiny()
     state, _ = trained
     base = 100 * np.random.default_rng(0).normal(size=(len(IMAGES), 5)).astype(np.float32)
-    alone = refinement.learned_space(config, state, IMAGES, None)
-    both = refinement.learned_space(config, state, IMAGES, base)
+    alone = learned_space(config, state, None)
+    both = learned_space(config, state, base)
     np.testing.assert_allclose(np.linalg.norm(alone, axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(both[:, :-5], np.sqrt(0.7) * alone, rtol=1e-5)
     np.testing.assert_allclose((both[:, -5:] ** 2).sum(axis=1), 0.3, rtol=1e-5)
@@ -111,9 +116,9 @@ def test_many_features_are_reduced_to_principal_components(trained):
     random = np.random.default_rng(0)
     low = random.normal(size=(len(IMAGES), 20)).astype(np.float32)
     base = low @ random.normal(size=(20, 150)).astype(np.float32)  # 150 features of rank 20
-    space = refinement.learned_space(config, state, IMAGES, base)
+    space = learned_space(config, state, base)
     assert space.shape == (len(IMAGES), refinement.COMPONENTS)
-    learned = refinement.learned_space(config, state, IMAGES, None)
+    learned = learned_space(config, state, None)
     whole = np.asarray(pretext.concatenate_weighted(learned, base, 0.3))
     squared = ((space[:50, None] - space[None, :50]) ** 2).sum(-1)
     np.testing.assert_allclose(
