@@ -136,7 +136,9 @@ def costs(connection: sa.Connection, label_set: str, items: list[str]) -> Float[
     return np.fromiter(prices, np.float64, len(items))
 
 
-def all_costs(connection: sa.Connection, label_set: str, items: list[str]) -> Float[np.ndarray, "n"]:
+def all_costs(
+    connection: sa.Connection, label_set: str, items: list[str]
+) -> Float[np.ndarray, "n"]:
     """Return the same as `costs`, faster if `items` are most images of the label set."""
     key = label_set_id(connection, label_set)
     unusual = {item: from_units(cost) for item, cost in unusual_costs(connection, key).items()}
