@@ -24,6 +24,7 @@ AUTO = "auto"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")  # hosts that only this machine's processes can reach
 _num_processes, _process = 1, 0  # set by `start`
 _num_meetings, _num_messages = 0, 0
+_num_deleted = 0  # messages that the leader has deleted because all other processes had read them
 
 
 def start(coordinator: str, num_processes: int, process_id: int) -> None:
@@ -138,6 +139,7 @@ def _leave_together() -> None:
 def _send(*arrays: np.ndarray, **named: Any) -> None:
     """Send the next message to all other processes: arrays, as a file in NumPy's format."""
     global _num_messages
+    _delete_messages_read_by_all()
     _num_messages += 1
     file = io.BytesIO()
     np.savez(file, *arrays, **named)
@@ -157,8 +159,23 @@ def _receive() -> dict[str, np.ndarray]:
         _client().blocking_key_value_get_bytes(f"message/{_num_messages}/{place}", LONGEST)
         for place in range(num_parts)
     ]
+    _client().key_value_set(f"read/{_process}", str(_num_messages), allow_overwrite=True)
     with np.load(io.BytesIO(b"".join(parts)), allow_pickle=False) as loaded:
         return dict(loaded)
+
+
+def _delete_messages_read_by_all() -> None:
+    """Delete, in the coordination service, the messages that all other processes have read.
+
+    Otherwise the memory of the service, in process 0, would grow with every message of a run.
+    """
+    global _num_deleted
+    read = [int(number) for _, number in _client().key_value_dir_get("read/")]
+    if len(read) == _num_processes - 1:
+        last = min(read, default=_num_messages)
+        for number in range(_num_deleted + 1, last + 1):
+            _client().key_value_delete(f"message/{number}")  # with its parts
+        _num_deleted = last
 
 
 def _client() -> Any:

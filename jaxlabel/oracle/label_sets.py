@@ -6,7 +6,7 @@ in a transaction; functions that change the database need a write transaction.
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from operator import itemgetter
 
@@ -25,6 +25,7 @@ from jaxlabel.oracle.queries import (
     prices_of,
     refusals,
     stored_costs,
+    unusual_costs,
 )
 from jaxlabel.oracle.records import Contradiction
 from jaxlabel.oracle.schema import classes, from_units, labels
@@ -112,11 +113,16 @@ def add_labels(
 
 def num_labelled(connection: sa.Connection, label_set: str, items: list[str]) -> int:
     """Return how many of the given images have a label; repeated images count each time."""
-    counts = Counter(items)
-    query = sa.select(labels.c.item).where(
-        labels.c.label_set_id == label_set_id(connection, label_set)
+    groups: dict[int, list[str]] = defaultdict(list)
+    for item, repeats in Counter(items).items():
+        groups[repeats].append(item)
+    key = label_set_id(connection, label_set)
+    query = sa.select(sa.func.count()).where(labels.c.label_set_id == key)
+    return sum(
+        repeats * row[0]
+        for repeats, members in groups.items()
+        for row in lookup(connection, query, labels.c.item, members)
     )
-    return sum(counts[row.item] for row in lookup(connection, query, labels.c.item, counts))
 
 
 def costs(connection: sa.Connection, label_set: str, items: list[str]) -> Float[np.ndarray, "n"]:
@@ -128,6 +134,18 @@ def costs(connection: sa.Connection, label_set: str, items: list[str]) -> Float[
     stored, refused = stored_costs(connection, key, items), set(refusals(connection, key))
     prices = (math.inf if item in refused else from_units(stored[item]) for item in items)
     return np.fromiter(prices, np.float64, len(items))
+
+
+def all_costs(
+    connection: sa.Connection, label_set: str, items: list[str]
+) -> Float[np.ndarray, "n"]:
+    """Return the same as `costs`, faster if `items` are most images of the label set."""
+    key = label_set_id(connection, label_set)
+    unusual = {item: from_units(cost) for item, cost in unusual_costs(connection, key).items()}
+    unusual |= dict.fromkeys(refusals(connection, key), math.inf)
+    if not unusual:
+        return np.ones(len(items))
+    return np.fromiter((unusual.get(item, 1.0) for item in items), np.float64, len(items))
 
 
 def agreement(

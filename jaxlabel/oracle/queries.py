@@ -100,6 +100,29 @@ def stored_costs(connection: sa.Connection, label_set: int, items: Iterable[str]
     return known | prices_of(connection, label_set, (name for name in names if name not in known))
 
 
+def unusual_costs(connection: sa.Connection, label_set: int) -> dict[str, int]:
+    """Return the price of each item whose price is not the usual one, in millionths.
+
+    The database reads through all items of the label set, whose primary key is `label_set`. This
+    is faster than to look up many given items, because usually it returns nothing.
+    """
+    unusual = [
+        sa.select(table.c.item, table.c.cost).where(
+            table.c.label_set_id == label_set, table.c.cost != UNITS_PER_LABEL
+        )
+        for table in (prices, labels)
+    ]
+    found = unusual if _has_prices(connection) else unusual[1:]
+    costs = {row.item: row.cost for query in found for row in connection.execute(query)}
+    # A label keeps its price even if another one was set later (`jaxlabel.oracle.prices`).
+    usual = sa.select(labels.c.item).where(
+        labels.c.label_set_id == label_set, labels.c.cost == UNITS_PER_LABEL
+    )
+    for row in lookup(connection, usual, labels.c.item, costs):
+        del costs[row.item]
+    return costs
+
+
 def insert_missing(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
     """Insert rows into a table, but leave out each row whose unique key the table already has."""
     insert = sqlite.insert if _is_sqlite(connection) else postgresql.insert

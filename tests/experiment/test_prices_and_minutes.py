@@ -61,7 +61,11 @@ def test_a_price_is_kept_until_there_is_a_label_and_charged_then(store_url):
     store_labels(store, "shop", ["a", "c"], ["cat", "dog"])
     vote(store, "shop", ["b"], "ann", "cat")
     vote(store, "shop", ["d"], "ann", NOT_SURE)
-    assert store.costs("shop", ["a", "b", "c", "d"]).tolist() == [0.5, 2, 0, np.inf]
+    store.define("shop", ["cat", "dog"])
+    store.add_labels("shop", ["e", "f"], [0, 1], [3, 1])
+    set_prices(store, "shop", ["e", "f"], np.array([8, 8]))  # a label keeps its price
+    for costs in (store.costs, store.all_costs):
+        assert costs("shop", list("abcdefz")).tolist() == [0.5, 2, 0, np.inf, 3, 1, 1]
     assert total_price(store, "shop", ["a", "b", "d", "d"]) == 6.5
     store.open_account("run", "shop", 2.5)
     reason = {"purpose": "train", "round": 0, "asked_by": "test"}

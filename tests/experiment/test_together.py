@@ -25,8 +25,12 @@ SETTINGS = {"budget": 20.0, "query": "margin", "initial_query": "random", "initi
 class Service(dict):
     """JAX's coordination service in this process, as far as messages need it."""
 
-    def key_value_set(self, key, value):
+    def key_value_set(self, key, value, allow_overwrite=False):
+        assert allow_overwrite or key not in self
         self[key] = value
+
+    def key_value_dir_get(self, folder):
+        return [(key, self[key]) for key in self if key.startswith(folder)]
 
     def blocking_key_value_get(self, key, timeout):
         return self[key]

@@ -178,6 +178,7 @@ class Machine(RuleBasedStateMachine):
             assert list(store.classes(name)) == self.classes[name]
             prices = [self.labels[name].get(item, (0, 1.0))[1] for item in ITEMS]
             assert store.costs(name, ITEMS).tolist() == prices
+            assert store.all_costs(name, ITEMS).tolist() == prices
             assert set(store.bought(name, ITEMS)) == self.bought(name)
             assert store.num_labelled(name, ITEMS) == len(self.labels[name])
         assert {one.name for one in store.accounts()} == set(self.accounts)

@@ -9,8 +9,10 @@ from jaxlabel.oracle import LabelStore, engine, schema, votes
 
 BIG = ("labels", "ledger", "votes")  # tables with a row for each image
 # These read all rows of one account or label set, because all are wanted, to find a person's newest
-# vote, or to see that none has a class. No round of a run makes one of the last four.
+# vote, or to see that none has a class. No round of a run makes one of the last four. The first one
+# is made once in a run.
 WHOLE = (
+    r"FROM jaxlabel_labels\s+WHERE \S+ = \S+ AND jaxlabel_labels.cost !=",
     r"FROM jaxlabel_ledger\s+WHERE jaxlabel_ledger.account_id = \S+ ORDER BY",
     r"FROM jaxlabel_votes\s+WHERE jaxlabel_votes.label_set_id = \S+ ORDER BY",
     r"FROM jaxlabel_votes\s+WHERE \S+ = \S+ AND jaxlabel_votes.person = \S+ ORDER BY",
@@ -32,6 +34,7 @@ def use(store):
     assert len(store.ledger("run")) == store.spent("run") == 3000
     some = items[2999:3002]  # one of them is bought
     assert store.costs("set", some).sum() == store.num_labelled("set", some) == 3
+    assert store.all_costs("set", items).sum() == 4000
     assert store.agreement("set", some, [2, 0, 0]) == 2 / 3
     assert store.bought("set", some) == {items[2999]: 2}
     assert store.correct("set", some, [0, 1, 1]) == [items[3000]]
