@@ -53,7 +53,7 @@ def store_url(url: str, workdir: Path) -> str:
     if path in ("", ":memory:"):
         raise UsageError(f"config.store={url} is kept in memory: name a file, sqlite:///FILE.db")
     if recorded := files.read_json(workdir / RUN):
-        return str(recorded["store"])
+        return str(recorded["store"]) or store_url("", workdir)
     return parsed.set(database=os.path.abspath(path)).render_as_string(hide_password=False)
 
 

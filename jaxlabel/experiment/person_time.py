@@ -171,7 +171,8 @@ class TimedOracle(Oracle):
     def remaining(self) -> float:
         """Return the number of labels that the budget and the remaining time allow."""
         seconds, num_labels = self._time_of(self._bought)
-        left = labels_in(self._minutes, seconds, num_labels) - self.num_bought
+        paid = self.num_bought - self.num_free
+        left = labels_in(self._minutes, seconds, num_labels) - paid
         return max(0.0, min(super().remaining, round(left, 6)))
 
     @property

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from jaxlabel.errors import UsageError
-from jaxlabel.experiment.account import QUESTIONS
+from jaxlabel.experiment.account import QUESTIONS, num_earlier_purchases
 from jaxlabel.experiment.person_time import labels_left, note_earlier_answers, note_page
 from jaxlabel.label import snapshot as snapshots
 from jaxlabel.label.ahead import Ahead
@@ -175,7 +175,8 @@ class Desk:
         if not self.project.settings.minutes:
             return math.inf
         to_buy = (snapshot.own & snapshot.labels.keys()) - snapshot.paid
-        num_labels = len(snapshot.paid) + len(to_buy)
+        earlier = num_earlier_purchases(self.project.workdir)
+        num_labels = len(snapshot.paid) - earlier + len(to_buy)
         return labels_left(self.project.settings.minutes, snapshot.own_votes(), num_labels)
 
     def answer(

@@ -174,15 +174,17 @@ def first_batch(project: Project) -> list[int]:
     The list is empty if the run's recipe has no setting `initial_labels`. The part of the budget
     that is reserved to certify an accuracy is left for later.
     """
+    payer = project.store.account(project.account)
+    budget = min(project.settings.budget, payer.budget - project.store.spent(payer.name))
     wanted = getattr(project.settings, "initial_labels", 0)
-    wanted = int(min(wanted, project.settings.budget, len(project.rows)))
+    wanted = int(min(wanted, budget, len(project.rows)))
     # the share of labels that are reserved for the certificate
     if kept := getattr(project.settings, "reserve", 0.0):
-        capacity = min(project.settings.budget, len(project.rows))
+        capacity = min(budget, len(project.rows))
         wanted = min(wanted, max(1, int(capacity - kept * capacity)))
     if project.settings.minutes:
         wanted = min(wanted, max(1, int(labels_in(project.settings.minutes, 0.0, 0))))
-    prices, budget = project.prices(), project.settings.budget
+    prices = project.prices()
     excluded = np.union1d(project.duplicates(), np.flatnonzero(prices > budget))
     chosen_before = np.zeros(0, int)
     chosen = cover(project.features, wanted, chosen_before, excluded, seed=project.settings.seed)

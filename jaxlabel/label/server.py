@@ -87,9 +87,11 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
         desk.answer(items, _person(request), name, given.get("seconds", 0.0))
         if finished and name != NOT_SURE:  # no run will buy the label, so it is bought here
             store = desk.project.store
-            decided = known_labels(store, desk.project.label_set, items)  # by enough people's votes
+            # enough people have voted for these, so that the label is what this person says
+            known = known_labels(store, desk.project.label_set, items)
+            decided = [item for item, label in known.items() if label == name]
             store.buy(
-                desk.project.account, list(decided), purpose="correct", round=0,
+                desk.project.account, decided, purpose="correct", round=0,
                 asked_by=_person(request),
             )  # fmt: skip
             desk.refresh(items)

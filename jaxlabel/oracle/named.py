@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from jaxlabel.oracle import corrections, label_sets
 from jaxlabel.oracle.names import by_number
-from jaxlabel.oracle.queries import class_names, locked_label_set_id
+from jaxlabel.oracle.queries import class_names, locked_label_set_id, lookup
+from jaxlabel.oracle.schema import votes
 
 if TYPE_CHECKING:
     from jaxlabel.oracle.store import LabelStore
@@ -54,6 +55,14 @@ def add_named(
     wrong = {item: label for item, _, label in differing if item in correctable}
     corrected = corrections.correct_labels(connection, key, wrong)
     kept = [(item, known[label]) for item, label, _ in differing if item not in corrected]
+    # where people have voted, the label must not depend on their votes alone
+    voted = sa.select(votes.c.item).where(votes.c.label_set_id == key)
+    unchanged = {item for item, _ in kept} | corrections.bought_labels(
+        connection, key, items
+    ).keys()
+    voted_items = {row.item for row in lookup(connection, voted, votes.c.item, items)} - unchanged
+    named = dict(zip(items, names, strict=True))
+    corrections.store_file_votes(connection, key, {item: named[item] for item in voted_items})
     return Added(tuple(corrected), tuple(kept))
 
 

@@ -220,5 +220,5 @@ def by_number(name: str) -> tuple[float, str]:
     """Return a sort key that puts class names that are numbers first, in numerical order."""
     try:
         return float(int(name)), name
-    except ValueError:
+    except (ValueError, OverflowError):
         return float("inf"), name

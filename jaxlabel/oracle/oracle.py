@@ -4,7 +4,7 @@ import functools
 import getpass
 import hashlib
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -120,9 +120,10 @@ class Oracle:
             if self._store.spent(self._account) <= self.spent + sum(self._earlier.values()) + 1e-6:
                 raise
             raise BudgetExceeded(
-                f"{error}; another run has bought labels from this account in the meantime. Start "
-                "a run in another --workdir with this account and a larger budget: all labels "
-                "bought so far are free for it"
+                f"{error}; another run has bought labels from this account in the meantime, or "
+                "this run chose other images before it was started again. Start a run in another "
+                "--workdir with this account and a larger budget: all labels bought so far are "
+                "free for it"
             ) from error
         self._bought.update(zip(items.tolist(), bought.costs.tolist(), strict=True))
         return bought.labels
@@ -151,8 +152,7 @@ class Oracle:
         image and it has no label.
         """
         items = self._items[self._check_indices(indices)]
-        is_free = np.array([item in self._earlier for item in items], bool)
-        return np.where(is_free, 0.0, self._store.costs(self._label_set, items))
+        return self._free_if_earlier(items, self._store.costs(self._label_set, items))
 
     @functools.cached_property
     def prices(self) -> Float[np.ndarray, "num_images"]:
@@ -160,7 +160,18 @@ class Oracle:
 
         Later changes of prices are not seen; `cost` returns the current prices.
         """
-        return self._store.all_costs(self._label_set, self._items)
+        return self._free_if_earlier(
+            self._items, self._store.all_costs(self._label_set, self._items)
+        )
+
+    def _free_if_earlier(
+        self, items: Iterable[str], prices: Float[np.ndarray, "n"]
+    ) -> Float[np.ndarray, "n"]:
+        """Return the prices of items, with 0 for those that were bought before the run began."""
+        if not self._earlier:
+            return prices
+        is_free = np.array([item in self._earlier for item in items], bool)
+        return np.where(is_free, 0.0, prices)
 
     @property
     def spent(self) -> float:

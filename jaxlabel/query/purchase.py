@@ -57,7 +57,9 @@ def num_affordable(
 
     The estimate uses the mean price of the unlabelled images whose label alone is affordable, and
     the prices that the oracle read when it was created (`Oracle.prices`). So a resumed run gets the
-    same number as the interrupted one.
+    same number as the interrupted one. Labels that are free (`Oracle.start_after`) count only if
+    the budget buys no other, because the number would otherwise promise more paid labels than the
+    budget has.
 
     Args:
       oracle: the object that sells labels and keeps the budget.
@@ -74,6 +76,7 @@ def num_affordable(
     prices = prices[np.isfinite(prices)]  # nobody can answer the others: see `LabelStore.costs`
     if not len(prices):
         return 0
+    prices = prices[prices > 0] if prices.any() else prices
     price = float(prices.max() if surely else prices.mean())
     bought = oracle.remaining / price + 1e-9 if price > 0 else math.inf
     return int(min(len(prices), bought))

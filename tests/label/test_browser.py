@@ -117,6 +117,7 @@ def test_a_finger_swipes_for_another_picture_and_for_undo(page, browser):
     swipe(context, view, -150, until=lambda: shown(view) != first)
     second, before = shown(view), labels(view)
     swipe(context, view, -20)  # too short
+    view.wait_for_timeout(300)
     assert shown(view) == second
     view.tap("#classes button")
     view.wait_for_function(LEFT, arg=second)

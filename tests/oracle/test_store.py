@@ -247,6 +247,11 @@ def test_votes_never_destroy_a_label_that_came_from_a_file(store):
     votes.withdraw(store, "pets", "bob", votes.Rule(2))
     assert label("y") == cat
 
+    votes.vote(store, "pets", ["w"], "ann", dog, rule=votes.Rule(2))  # a vote before the file
+    store.add_named("pets", ["w"], [cat])
+    votes.vote(store, "pets", ["w"], "bob", votes.NOT_SURE, rule=votes.Rule(2))
+    assert label("w") == cat
+
     votes.vote(store, "pets", ["x"], "ann", "fox")  # a file then corrects the label
     added = store.add_named("pets", ["x", "z"], [dog, dog], correctable={"x", "z"})
     assert added.corrected == ("x", "z") and (label(), label("z")) == (dog, dog)
