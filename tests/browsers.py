@@ -54,7 +54,7 @@ class Page:
 def truth(tab):
     table = tab.evaluate("fetch('/export/labels.csv').then((found) => found.text())")
     rows = [line.split(",") for line in table.splitlines()[1:]]
-    return {row[0]: f"kind {row[1][-5]}" for row in rows}
+    return {item: f"kind {file[-5]}" for file, item, *_ in rows}
 
 
 def shown(tab, timeout=60_000):

@@ -8,7 +8,8 @@ from pages import SECRETS, NoTrainer, asked, clients, say
 from starlette.testclient import TestClient
 
 from jaxlabel.errors import UsageError
-from jaxlabel.label import command, export
+from jaxlabel.experiment.labelled.writing import folder_names
+from jaxlabel.label import command
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.guard import LARGEST_BODY, Guard
 from jaxlabel.label.server import make_app
@@ -84,7 +85,8 @@ def test_hostile_input_is_refused_or_text(project):
     shown = say(inside, first, script, sure=True).json()
     assert shown["status"]["classes"] == [{"name": script, "count": 1}]
     assert "<script>alert" not in inside.get("/").text
-    assert "/" not in export.folder_name("../a/b") and export.folder_name("..")[0] != "."
+    names = folder_names(["../a/b", ".."])
+    assert "/" not in names["../a/b"] and names[".."] == "class"
     assert desk.snapshot(fresh=True).labels == {first: script}
 
 

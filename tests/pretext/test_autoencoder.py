@@ -5,11 +5,16 @@ import pytest
 from jaxlabel.log import NullLog
 from jaxlabel.pretext import autoencoder
 
-SETTINGS = {"code": 3, "width": 64, "num_steps": 250, "batch_size": 32, "learning_rate": 1e-2}
+SETTINGS = {"code": 3, "width": 64, "num_steps": 250, "batch_size": 32}
 # Bars that differ only in position, so that one number describes an image.
 PLACES = np.random.default_rng(0).integers(0, 6, 120)
 IMAGES = np.zeros((120, 6, 6, 1), np.uint8)
 IMAGES[np.arange(120), :, PLACES] = 255
+
+
+@pytest.fixture(autouse=True)
+def _learn_faster(monkeypatch):
+    monkeypatch.setattr(autoencoder, "LEARNING_RATE", 1e-2)
 
 
 class Pictures(NullLog):
