@@ -1,7 +1,9 @@
 """A cache on disk for arrays that several runs need: codes, clusterings, nearest neighbours.
 
-The environment variable JAXLABEL_CACHE names the cache's directory. If it is not set, nothing is
-cached. `jaxlabel sweep` sets it for its runs.
+The environment variable JAXLABEL_CACHE names the cache's directory; `jaxlabel sweep` sets it for
+its runs. If it is not set, a run uses a folder in its own directory until it ends, so that a run
+that is started again does not compute the same arrays again. Outside of runs nothing is cached
+then.
 """
 
 import contextlib
@@ -29,6 +31,7 @@ SECONDS = "seconds to compute"
 OWNER = "who computed it"
 _saved: list[float] = []  # the seconds that each array read from the cache once took to compute
 _owner = ""  # the run that computes now, set by `begin`
+_folder = ""  # the cache of this run alone, if JAXLABEL_CACHE is not set
 _kernels = ""  # the convolution kernels in use: results of different kernels differ by rounding
 
 
@@ -50,7 +53,7 @@ def cached(
       compute: a function that returns a dict of arrays by name. It may also return a number under
         the name `SECONDS`, which then counts as the seconds that the computation took.
     """
-    root = os.environ.get(VARIABLE)
+    root = _root()
     if not root:
         return {name: array for name, array in _to_arrays(compute()).items() if name != SECONDS}
     path = _cache_path(root, name, key_parts)
@@ -59,13 +62,15 @@ def cached(
             if (arrays := _read_arrays(path)) is None:
                 return _compute_and_write(path, compute)
     seconds, owner = float(arrays.pop(SECONDS)), str(arrays.pop(OWNER, ""))
-    if not owner or owner != _owner:
+    if root != _folder and (not owner or owner != _owner):
         _saved.append(seconds)
     return arrays
 
 
-def begin(owner: str, kernels: str = "") -> None:
+def begin(owner: str, kernels: str = "", folder: str = "") -> None:
     """Set which run uses the cache from now on, and reset the count of saved seconds.
+
+    The next call ends this run's use of the cache.
 
     Time counts as saved if a run reads arrays that a run of another name computed. So a run that is
     killed and started again does not count its own earlier work as saved.
@@ -73,9 +78,10 @@ def begin(owner: str, kernels: str = "") -> None:
     Args:
       owner: the name of the run.
       kernels: the convolution kernels in use; arrays that other kernels computed are not read.
+      folder: the cache's directory if the variable JAXLABEL_CACHE is not set; empty for none.
     """
-    global _owner, _kernels
-    _owner, _kernels = owner, kernels
+    global _owner, _kernels, _folder
+    _owner, _kernels, _folder = owner, kernels, folder
     _saved.clear()
 
 
@@ -84,7 +90,7 @@ def known(name: str, key_parts: Any) -> bool:
 
     Return False if it does not, or if no cache directory is set.
     """
-    root = os.environ.get(VARIABLE)
+    root = _root()
     return bool(root and _cache_path(root, name, key_parts).is_file())
 
 
@@ -220,6 +226,11 @@ def _array(value: Any) -> np.ndarray:
 
         value = jax.random.key_data(value)
     return np.asarray(value)
+
+
+def _root() -> str:
+    """Return the directory of the cache; empty if there is none."""
+    return os.environ.get(VARIABLE) or _folder
 
 
 def _cache_path(root: str, name: str, key_parts: Any) -> Path:

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from jaxlabel import cache
+from jaxlabel.errors import LabelsMissing
 from jaxlabel.experiment import run as experiment
+from jaxlabel.experiment.answers import Answers
 from jaxlabel.methods import medoids
+from jaxlabel.oracle.named import store_labels
 
 
 @dataclasses.dataclass
@@ -95,6 +98,37 @@ def test_seconds_saved_before_a_run_do_not_count_for_it(root, capsys):
         cache.cached("slow", 0, lambda: {"a": 1, cache.SECONDS: 1000.0})
     config = medoids.Config(budget=24, code_steps=2, classifier_steps=2, components=8, map="none")
     assert experiment.run(config, root / "run")["seconds_shared"] < 1000
+
+
+def test_a_run_that_is_started_again_reads_its_own_arrays(tmp_path, monkeypatch):
+    monkeypatch.delenv(cache.VARIABLE, raising=False)
+    written, write = [], cache._compute_and_write
+
+    def write_and_count(path, compute):
+        written.append(path)
+        return write(path, compute)
+
+    monkeypatch.setattr(cache, "_compute_and_write", write_and_count)
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
+    np.savez(tmp_path / "a.npz", x_train=pixels)
+    config = medoids.Config(
+        data=f"npz:{tmp_path / 'a.npz'}", budget=4, code_steps=2, classifier_steps=2, components=8,
+        map="none",
+    )  # fmt: skip
+    own = (tmp_path / "run" / "cache").resolve()
+    for _ in range(2):  # a person has not answered yet
+        with pytest.raises(LabelsMissing):
+            experiment.run(config, tmp_path / "run")
+        assert {path.parent.parent for path in written} == {own} and own.is_dir()
+        assert len(set(written)) == len(written)  # nothing is computed twice
+        cache.cached("outside of the run", 0, lambda: {"a": 1})
+        assert not (own / "outside of the run").exists()
+
+    def answer(store, dataset, items):
+        store_labels(store, dataset.name, items, ["cat"] * len(items))
+
+    experiment.run(config, tmp_path / "run", answers=Answers(answer=answer))
+    assert len(set(written)) == len(written) and not own.exists()
 
 
 def test_take_saved_seconds_sums_the_time_of_cached_arrays(root):

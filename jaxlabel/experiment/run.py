@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from jaxlabel.methods import (
     sgan,
     simclr,
 )
-from jaxlabel.nets import devices, native
+from jaxlabel.nets import devices, hosts, native
 from jaxlabel.oracle import Oracle, spending
 from jaxlabel.report import write_report
 from jaxlabel.report.clusters import clusters_csv
@@ -34,6 +35,7 @@ from jaxlabel.runlog.results import KEYS
 
 RECIPES = (medoids, representatives, encoder, clusters, sgan, simclr, scan, semisup, active)
 METHODS = {module.Config: module.run for module in RECIPES}
+CACHE = "cache"  # the folder in the work directory for arrays that a restarted run would need again
 
 
 def run(
@@ -75,7 +77,23 @@ def run(
     dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
     if computes:
         native.select(settings.cpu_kernels)
-        cache.begin(str(workdir.resolve()), ":".join(native.selected()[:2]))
+        own = str(workdir.resolve() / CACHE) if hosts.count() == 1 else ""
+        cache.begin(str(workdir.resolve()), ":".join(native.selected()[:2]), own)
+    try:
+        return _run_in_workdir(settings, options, dataset, workdir, answers or Answers(), progress)
+    finally:
+        cache.begin("")
+
+
+def _run_in_workdir(
+    settings: config.RunConfig, options: Options, dataset: Dataset | None, workdir: Path,
+    answers: Answers, progress: Progress | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Do the work of `run` once the settings are checked and the device is chosen.
+
+    Args:
+      dataset: the images; None if the directory has a run already and they were not read yet.
+    """
     chosen, defaults = settings_without_password(settings), dataclasses.asdict(type(settings)())
     while True:
         with open_workdir(workdir, chosen, progress, defaults) as log:
@@ -84,9 +102,7 @@ def run(
                 dataset = dataset or data.load(settings.data, options)
                 dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
                 try:
-                    result = _run_recipe(
-                        settings, options, dataset, workdir, log, answers or Answers()
-                    )
+                    result = _run_recipe(settings, options, dataset, workdir, log, answers)
                 except RunAgain as reason:
                     log.say(f"{reason}: the run continues from its labels")
                     continue
@@ -95,6 +111,7 @@ def run(
                         write_report(workdir)
                     raise
                 log.finish(result)
+                shutil.rmtree(workdir / CACHE, ignore_errors=True)
             _check_result(result, workdir)
             write_report(workdir)
             return result
