@@ -213,7 +213,8 @@ def _spending_entries(oracle: Oracle, num_earlier: int) -> dict[str, Any]:
     Args:
       oracle: the seller of the run's labels.
       num_earlier: how many labels the run's account had bought before the run began. The run may
-        use them for free, and they are not counted as bought.
+        use them for free, and they are not counted as bought. Labels that another run bought from
+        the account while this run was not finished are counted.
     """
     entries = spending(oracle.store.ledger(oracle.account)[num_earlier:])
     by_purpose: dict[str, int] = {}
