@@ -86,19 +86,22 @@ def with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     return renamed
 
 
-def without_removed(settings: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+def without_removed(settings: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings without the removed ones whose value is what every run has today.
 
     The objective "freematch" of an earlier flagship becomes "auto": it was the default, and stood
-    for "graph" with few labels.
+    for "graph" with few labels. With more labels it stays if the settings of today have it too.
 
     Args:
       settings: the settings of an earlier run by name, from `with_current_names`.
-      known: the names of the settings that the run's recipe has today.
+      wanted: the settings of a run of today by name: all that its recipe has.
     """
-    known = set(known)
+    known = wanted.keys()
+    # only an earlier flagship has `population`
     if "population" in settings.keys() - known and settings.get("objective") == "freematch":
-        settings = {**settings, "objective": "auto"}  # only an earlier flagship has `population`
+        few = _num_training_labels(settings) <= REMOVED["graph_until"].same[0]
+        if few or wanted.get("objective") != "freematch":
+            settings = {**settings, "objective": "auto"}
     return {
         name: value
         for name, value in settings.items()

@@ -219,6 +219,11 @@ def test_the_default_objective_of_an_earlier_flagship_is_auto_today():
     today = {"objective": "auto", "budget": 20}
     earlier = {"objective": "freematch", "budget": 20, "population": False}
     assert old_settings.without_removed(earlier, today) == today
+    # with more labels both objectives are the same, so that a run with either one continues
+    earlier["budget"] = today["budget"] = 500
+    assert old_settings.without_removed(earlier, today) == today
+    explicit = {"objective": "freematch", "budget": 500}
+    assert old_settings.without_removed(earlier, explicit) == explicit
     chosen = {"objective": "freematch", "budget": 20}  # by a user of today's version
     assert old_settings.without_removed(chosen, today) == chosen
 
