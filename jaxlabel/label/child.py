@@ -6,6 +6,7 @@ ends when its standard input is closed, which happens when the page's process en
 """
 
 import dataclasses
+import io
 import json
 import os
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxlabel.errors import JaxlabelError, LabelsMissing
+from jaxlabel.label.records import PREDICTIONS
 
 ASKS = 10  # the exit code of a run that waits for answers
 
@@ -40,6 +42,7 @@ def _train(order: dict[str, Any]) -> int:
         if order["chosen"] and not (workdir / "result.json").exists():
             _record_choices(settings, workdir, order["chosen"], order["num_images"])
         run.run(settings, workdir)
+        write_predictions(settings, workdir)
     except LabelsMissing as error:
         print(error, file=sys.stderr)
         return ASKS
@@ -47,6 +50,35 @@ def _train(order: dict[str, Any]) -> int:
         print(f"jaxlabel: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def write_predictions(settings: Any, workdir: Path) -> None:
+    """Write what the model of a finished run predicts for all training pictures, for the page.
+
+    The flagship has written it already; of the other recipes only the model is there. Nothing is
+    written if the model predicts no classes.
+
+    Args:
+      settings: the configuration of the recipe.
+      workdir: the run's work directory.
+    """
+    import numpy as np
+
+    from jaxlabel import data, files
+    from jaxlabel.data.dataset import options_of
+    from jaxlabel.experiment import predict
+    from jaxlabel.predictor import predict_probabilities
+    from jaxlabel.runlog import dataset_snapshot
+
+    path = workdir / PREDICTIONS
+    if path.exists() or (trained := predict.load(workdir)).gives != "classes":
+        return
+    dataset = data.load(settings.data, options_of(settings))
+    images = dataset_snapshot.in_first_order(dataset, settings.data, workdir).train_images
+    probabilities = predict_probabilities(trained.model, images)
+    content = io.BytesIO()
+    np.savez_compressed(content, rows=np.arange(len(images)), probabilities=probabilities)
+    files.write(path, content.getvalue())
 
 
 def _record_choices(

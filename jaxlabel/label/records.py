@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 
 from jaxlabel import files
 
+PREDICTIONS = "artifacts/pool.npz"  # in the work directory
+
 
 class Pool(NamedTuple):
     """The newest model's predictions for training pictures.
@@ -50,7 +52,7 @@ class Records:
 
     def pool(self) -> Pool | None:
         """Return the newest predictions; None if the run has not written any yet."""
-        return self._read("artifacts/pool.npz", _pool)
+        return self._read(PREDICTIONS, _pool)
 
     def map_points(self) -> MapPoints | None:
         """Return the map of the newest round; None if the run has not written any yet."""

@@ -1,12 +1,18 @@
-"""The numbers beside the picture: the accuracy and the curve of the finished rounds."""
+"""What the page reads of a run: the accuracy, the curve of the rounds, the predictions."""
 
 import json
 
+import numpy as np
 import pytest
 from pages import clients
 
-from jaxlabel.label import status
-from jaxlabel.label.records import Records
+from jaxlabel.experiment import predict, run
+from jaxlabel.experiment.answers import Answers
+from jaxlabel.label import child, status
+from jaxlabel.label.records import PREDICTIONS, Records
+from jaxlabel.methods import medoids
+from jaxlabel.oracle.named import store_labels
+from jaxlabel.predictor import predict_probabilities
 
 
 def test_a_guess_of_the_accuracy_is_the_last_round_s_not_that_of_the_finished_model(tmp_path):
@@ -33,3 +39,29 @@ def test_the_page_answers_for_a_recipe_whose_rounds_have_no_confidence(project):
     with path.open("a") as file:
         file.write(json.dumps({"phase": "rounds", "labels_spent": 14, "belief": 0.8}) + "\n")
     assert status.curve(Records(project.workdir)) == [[14, 0.8]]
+
+
+def test_the_page_gets_the_predictions_of_every_recipe(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 8, 8), np.uint8)
+    np.savez(tmp_path / "a.npz", x_train=pixels)
+    settings = medoids.Config(
+        data=f"npz:{tmp_path / 'a.npz'}", budget=4, code_steps=2, classifier_steps=2, components=8,
+        map="none",
+    )  # fmt: skip
+
+    def answer(store, dataset, items):
+        store_labels(store, dataset.name, items, [f"kind {len(item) % 2}" for item in items])
+
+    workdir = tmp_path / "run"
+    run.run(settings, workdir, answers=Answers(answer=answer))
+    assert Records(workdir).pool() is None
+    child.write_predictions(settings, workdir)
+    pool = Records(workdir).pool()
+    trained = predict.load(workdir)
+    assert pool.rows.tolist() == list(range(30))
+    np.testing.assert_allclose(
+        pool.probabilities, predict_probabilities(trained.model, pixels[..., None]), atol=1e-6
+    )
+    (workdir / PREDICTIONS).write_bytes(b"of the recipe")  # is not replaced
+    child.write_predictions(settings, workdir)
+    assert (workdir / PREDICTIONS).read_bytes() == b"of the recipe"
