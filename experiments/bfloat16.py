@@ -7,8 +7,9 @@ DIR contains the folders mnist and fashion_mnist with four IDX files each. The p
 bfloat16 instructions (docs/cpu_kernels.md). The settings are those of the cpu presets; only the
 setting `cpu_kernels` differs, and each run trains its own contrastive encoder. A run takes 2 to 17
 minutes on one core; with `--limit` and `--go_on` the whole can be done in several sittings. The
-semi-supervised GAN is left out: its networks on MNIST are fully connected, which the CPU kernels
-compute in float32 in both cases, so both runs have the same bits.
+semi-supervised GAN and SCAN are left out: their networks on MNIST have no convolutions, and the CPU
+kernels compute everything else in float32 in both cases. So both runs of a seed have the same
+metrics to the last digit (SCAN: seed 700 with 10 labels, 98.07%).
 `--quick` runs one seed on the digits with the tiny presets.
 """
 
@@ -24,7 +25,6 @@ KERNELS = {"float32": "onednn", "bfloat16": "bfloat16"}
 RECIPES = (
     ("semisup", "fashion_mnist", 500.0),
     ("flagship", "mnist", 20.0),
-    ("scan", "mnist", 10.0),
     ("flagship", "fashion_mnist", 100.0),
 )
 
