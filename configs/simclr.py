@@ -56,7 +56,7 @@ def get_config(variant: str = "mnist", preset: str = "cpu") -> simclr.Config:
     """
     if variant not in DATA:
         raise ValueError(f"there is no variant {variant!r}: take one of {', '.join(DATA)}")
-    return simclr.Config(**DATA[variant] | settings(variant, preset), budget=0, map="none")
+    return simclr.Config(**DATA[variant] | settings(variant, preset), budget=0)
 
 
 def settings(variant: str, preset: str) -> dict[str, Any]:

@@ -59,7 +59,6 @@ def settings(recipe: str, name: str, quick: bool) -> Any:
     """
     preset = "tiny" if quick else "cpu"
     config: Any = configfile.load(str(CONFIGS / f"{recipe}.py"), f":{name}", preset)
-    config.map = "none"
     if not quick:
         config.data = f"idx:DATA_ROOT/{name}"
     return config

@@ -23,7 +23,7 @@ def get_experiment(quick: bool = False) -> Experiment:
     Args:
       quick: run one seed, one number of labels and short training.
     """
-    base = encoder.Config(data=FASHION, map="none")
+    base = encoder.Config(data=FASHION)
     if quick:
         base = changed(base, code_steps=200, steps=300)
     grid = {"budget": LABELS[:1] if quick else LABELS}

@@ -20,7 +20,6 @@ from jaxlabel.sweep import Arm, Experiment, Table
 DATA = {name: f"idx:DATA_ROOT/{name}" for name in ("fashion_mnist", "mnist", "overhead_mnist")}
 LABELS = [20.0, 100.0, 500.0]
 BASE = active.Config(
-    map="none",
     network="gradients",
     round_steps=100,
     steps=300,

@@ -28,9 +28,7 @@ DATA = [f"idx:DATA_ROOT/{name}" for name in ("fashion_mnist", "mnist", "overhead
 OBJECTIVES = ["supervised", "pseudo_label", "mean_teacher", "vat", "mixmatch", "fixmatch",
               "flexmatch", "freematch", "softmatch", "graph"]  # fmt: skip
 MEASURES = ("test_accuracy", "train_label_accuracy")
-BASE = semisup.Config(
-    network="dense", width=16, steps=300, learning_rate=2e-3, space="graph", map="none"
-)
+BASE = semisup.Config(network="dense", width=16, steps=300, learning_rate=2e-3, space="graph")
 
 
 def get_experiment(quick: bool = False) -> Experiment:

@@ -62,7 +62,7 @@ def unsupervised(quick: bool) -> Table:
 
     S2's accuracy, for which each cluster takes its most frequent class, is our purity.
     """
-    base = clusters.Config(data=FASHION, map="none", iterations=20)
+    base = clusters.Config(data=FASHION, iterations=20)
     counts = [16, 144] if quick else [4, 10, 16, 36, 64, 144, 256]
     theirs = [None, 0.75] if quick else [None, None, None, None, None, 0.75, 0.75]
     arm = Arm("PCA and k-means", base, {"clusters": counts}, seeds(3, quick), theirs)
@@ -158,9 +158,9 @@ def models(data: str, quick: bool) -> tuple[representatives.Config, representati
 
     Both train on the labels of cluster representatives alone.
     """
-    logistic = representatives.Config(data=data, map="none", max_iterations=20 if quick else 60)
+    logistic = representatives.Config(data=data, max_iterations=20 if quick else 60)
     dense = representatives.Config(
-        data=data, map="none", classifier="dense", steps=200 if quick else 600, batch_size=64
+        data=data, classifier="dense", steps=200 if quick else 600, batch_size=64
     )
     return logistic, dense
 

@@ -109,11 +109,6 @@ class RunConfig:
         0.0, "the minutes of a person's time that the labels may take, beside the budget; 0: no "
         "limit. --config.budget=30m (or 1h30m, 90s) sets it, and no limit on labels", low=0,
     )  # fmt: skip
-    map: str = setting(
-        "tsne",
-        "how the report projects the features to a two-dimensional map; none: no map",
-        choices=("tsne", "pca", "none"),
-    )
     store: str = setting(
         "", "the SQL URL of the label store; empty: a SQLite file in the work directory"
     )
@@ -154,6 +149,17 @@ class RunConfig:
 
         Subclasses override this method; here it does nothing.
         """
+
+
+@dataclasses.dataclass
+class MapConfig(RunConfig):
+    """The settings of a run whose report has a map of the images; only some recipes have one."""
+
+    map: str = setting(
+        "tsne",
+        "how the report projects the features to a two-dimensional map; none: no map",
+        choices=("tsne", "pca", "none"),
+    )
 
 
 def validate(config: RunConfig) -> None:

@@ -129,6 +129,7 @@ def run_all(left: list[tuple[Job, int]], options: argparse.Namespace, out: Path)
 
 def run_job(job: Job, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Run an experiment with one seed and return its result, without paths of the local machine."""
+    from jaxlabel.config import MapConfig
     from jaxlabel.experiment import configfile
     from jaxlabel.experiment import run as experiment
 
@@ -139,7 +140,9 @@ def run_job(job: Job, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     if options.preset == "tiny":
         settings.pop("steps", None)
     source = data_source(variant, options)
-    config = dataclasses.replace(config, **settings, seed=seed, data=source, map="none")
+    config = dataclasses.replace(config, **settings, seed=seed, data=source)
+    if isinstance(config, MapConfig):
+        config.map = "none"
     slug = "".join(c if c.isalnum() else "-" for c in job.name)
     workdir = Path(options.workdir) / f"{options.preset}-{slug}-s{seed}"
     result = experiment.run(config, workdir)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import MutableMapping
 
 from jaxlabel import cache
+from jaxlabel.api.xla_cache import delete_half_written
 
 
 def settle_xla(environment: MutableMapping[str, str]) -> None:
@@ -23,8 +24,9 @@ def settle_xla(environment: MutableMapping[str, str]) -> None:
         environment["XLA_FLAGS"] = f"--xla_backend_optimization_level=2 {own}".strip()
     # XLA's own cache key leaves out some properties of the processor that it compiles for, so each
     # kind of processor has its own folder.
-    folder = str(cache.compiled_code_folder("xla"))
-    environment.setdefault("JAX_COMPILATION_CACHE_DIR", folder)
+    folder = cache.compiled_code_folder("xla")
+    if environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder)) == str(folder):
+        delete_half_written(folder)
     environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     environment.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 

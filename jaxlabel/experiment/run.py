@@ -176,7 +176,12 @@ def _run_recipe(
     if predictor.train_labels is not None:
         log.arrays("train_labels", labels=predictor.train_labels)
     coloured = predictor.clusters if predictor.train_labels is None else predictor.train_labels
-    if settings.map != "none" and predictor.features is not None and coloured is not None:
+    if (
+        isinstance(settings, config.MapConfig)
+        and settings.map != "none"
+        and predictor.features is not None
+        and coloured is not None
+    ):
         log.arrays("map", **feature_map(predictor.features, coloured, settings.map))
     result = {
         "method": type(settings).__module__.removeprefix("jaxlabel.methods."),

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from jaxlabel.errors import UsageError
+from jaxlabel.label.corrections import buy_corrections, note
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.guard import Guard, Keys, keys
 from jaxlabel.label.project import begin, hold_page
@@ -66,6 +67,7 @@ def label(settings: Any, workdir: Path, options: Options = Options()) -> None:  
     project = begin(settings, workdir)
     held = hold_page(workdir)
     desk = Desk(project, rule)
+    charged = note(*buy_corrections(desk))
     trainer = Trainer(project, desk.ready, desk.chosen)
     port = listener.getsockname()[1]
     secrets = keys(workdir)
@@ -76,6 +78,8 @@ def label(settings: Any, workdir: Path, options: Options = Options()) -> None:  
     origin = f", {FEATURES_FROM_OUTSIDE}" if settings.outside_features else ""
     print(f"jaxlabel: {len(project.items)} pictures of {settings.data}{origin}, work directory "
           f"{workdir}")  # fmt: skip
+    if charged:
+        print(f"jaxlabel: {charged}")
     print(f"jaxlabel: the page is at {url}", "jaxlabel: Ctrl+C ends it", sep="\n", flush=True)
     if not options.no_browser:
         threading.Timer(0.3, webbrowser.open, [url]).start()

@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.account import QUESTIONS, num_earlier_purchases
@@ -21,10 +22,15 @@ from jaxlabel.label.questions import RUN, WAIT, Question, read_questions
 from jaxlabel.label.records import Records
 from jaxlabel.label.snapshot import Snapshot
 from jaxlabel.oracle import votes
+from jaxlabel.oracle.changes import change_mark
 from jaxlabel.oracle.prices import total_price
 from jaxlabel.oracle.votes import NOT_SURE, Rule, Vote
 
 LEASE = 90.0  # seconds for which a picture is reserved for one person
+PAUSE = 2.0  # seconds between two checks whether the label store has changed
+BUSY = (
+    10.0  # a check that read the store for some time is followed by a pause this many times as long
+)
 
 
 class Desk:
@@ -44,8 +50,9 @@ class Desk:
         self._lock = threading.RLock()
         self._leases: dict[str, tuple[str, float]] = {}
         self._ahead = Ahead(project, self.records)
-        self._snapshot: tuple[float, Snapshot] | None = None
-        self._last: Snapshot | None = None
+        self._snapshot: Snapshot | None = None
+        self._mark: Any = None  # differs if the snapshot is out of date; None if that is unknown
+        self._checked = self._pause = -math.inf
         self._batch: tuple[float, list[Question]] | None = None
         note_earlier_answers(project.workdir, project.store, project.label_set)
 
@@ -66,16 +73,25 @@ class Desk:
         return self._batch[1]
 
     def snapshot(self, fresh: bool = False) -> Snapshot:
-        """Return a snapshot of the votes and labels in the label store, at most two seconds old.
+        """Return a snapshot of the votes and labels in the label store.
 
-        If `fresh` is True, the store is read again in any case.
+        Every two seconds the store is read again if it has changed. With very many votes, which
+        take long to read, this is done less often. What people do on this page is seen at once.
+
+        Args:
+          fresh: True to read the store again now if it has changed.
         """
         with self._lock:
-            if self._snapshot is None or fresh or time.monotonic() - self._snapshot[0] > 2:
-                items = [q.item for q in self.batch()]
-                found = snapshots.read(self.project, items, self._last)
-                self._snapshot, self._last = (time.monotonic(), found), found
-            return self._snapshot[1]
+            began, found = time.monotonic(), self._snapshot
+            if found is not None and not fresh and began - self._checked < self._pause:
+                return found
+            items = [q.item for q in self.batch()]
+            mark = change_mark(self.project.store.engine), items
+            if found is None or mark[0] is None or mark != self._mark:
+                found = snapshots.read(self.project, items, found)
+            self._snapshot, self._mark, self._checked = found, mark, time.monotonic()
+            self._pause = max(PAUSE, BUSY * (self._checked - began))
+            return found
 
     def upcoming(self, person: str, count: int = 8, skip: Sequence[str] = ()) -> list[Question]:
         """Return the next pictures that a person should label, and reserve them for this person.
@@ -158,13 +174,17 @@ class Desk:
         return max(0.0, min(account.budget - account.spent - due, self._labels_by_time(snapshot)))
 
     def waiting(self, snapshot: Snapshot) -> list[str]:
-        """Return the items whose label is known and which the run has yet to buy.
+        """Return the items whose label is known and which the run has yet to buy."""
+        return [item for item in self.labels(snapshot) if item not in snapshot.paid]
+
+    def labels(self, snapshot: Snapshot) -> dict[str, str]:
+        """Return the class names by item of those labels in a snapshot that belong to this run.
 
         People gave these labels on the page of this run, or the run has asked for them. In a label
         store that several runs share, the labels given for other runs do not count.
         """
-        wanted = snapshot.own | {question.item for question in self.batch()}
-        return [i for i in snapshot.labels if i in wanted and i not in snapshot.paid]
+        of_run = snapshot.own | snapshot.paid | {question.item for question in self.batch()}
+        return {item: name for item, name in snapshot.labels.items() if item in of_run}
 
     def _labels_by_time(self, snapshot: Snapshot) -> float:
         """Return how many more labels people can give within the run's budget of minutes.
@@ -212,11 +232,16 @@ class Desk:
         """Delete a person's vote and return it; return None if there is none.
 
         The page asks for the picture again. The vote is that for `item`, or the person's newest
-        vote if `item` is empty.
+        vote on this page if `item` is empty.
 
         Raises:
           Locked: an account has already bought the picture's label.
         """
+        if not item:  # the newest vote of all might have been given on the page of another run
+            own = [v.item for v in self.snapshot().own_votes() if v.person == person]
+            if not own:
+                return None
+            item = own[-1]
         taken = votes.withdraw(self.project.store, self.project.label_set, person, self.rule, item)
         if taken is not None:
             self.refresh([taken.item])
@@ -248,9 +273,7 @@ class Desk:
         with self._lock:
             for item in items:
                 self._leases.pop(item, None)
-            if self._snapshot is None or not items:
-                self._snapshot = None
-                return
-            stamp, old = self._snapshot
-            self._last = old.updated(self.project, items)
-            self._snapshot = stamp, self._last
+            if not items:
+                self._mark, self._checked = None, -math.inf
+            elif self._snapshot is not None:
+                self._snapshot = self._snapshot.updated(self.project, items)

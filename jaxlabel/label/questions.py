@@ -1,12 +1,12 @@
 """A question of the labelling page, and the reader of the questions that a run has written."""
 
-import csv
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxlabel import files
 from jaxlabel.experiment.account import ASKED
 from jaxlabel.label.project import Project
+from jaxlabel.oracle.person import read_rows
 
 RUN, WAIT = "run", "ahead"  # values of Question.source
 
@@ -32,9 +32,11 @@ def read_questions(path: Path, project: Project) -> list[Question]:
     Args:
       path: the file questions.csv.
       project: the run and its pictures. Lines about pictures that it does not have are left out.
+
+    Raises:
+      DataError: a person has changed the file so that it cannot be read.
     """
     asked: dict[str, Any] = files.read_json(project.workdir / ASKED) or {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("item") in project.rows]
+    items = [row.item for row in read_rows(path) if row.item in project.rows]
     purposes = {item: kind if kind == "certify" else "train" for item, kind in asked.items()}
-    return [Question(row["item"], purposes.get(row["item"], "train"), RUN) for row in rows]
+    return [Question(item, purposes.get(item, "train"), RUN) for item in items]

@@ -1,6 +1,7 @@
 """Read the files that the run has written to its work directory: predictions, metrics, result."""
 
 import threading
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,7 +83,7 @@ class Records:
                 if name not in self._kept or self._kept[name][0] != stamp:
                     self._kept[name] = stamp, read(path)
                 return self._kept[name][1]
-            except (OSError, ValueError):
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile):
                 return None
 
 

@@ -14,9 +14,10 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from jaxlabel.errors import BudgetExceeded, JaxlabelError, StoreError, UsageError
+from jaxlabel.errors import BudgetExceeded, JaxlabelError, UsageError
 from jaxlabel.experiment.labelled import writing
 from jaxlabel.label import agreement, export, views
+from jaxlabel.label.corrections import buy_corrections
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.names import similar_name
 from jaxlabel.label.pictures import picture
@@ -24,7 +25,7 @@ from jaxlabel.label.project import PAGE
 from jaxlabel.label.status import status
 from jaxlabel.label.trainer import Trainer
 from jaxlabel.oracle.prices import total_price
-from jaxlabel.oracle.votes import NOT_SURE, Locked, known_labels
+from jaxlabel.oracle.votes import NOT_SURE, Locked
 
 HERE = Path(__file__).parent
 VIEWS = {"": "label", "grid": "grid", "review": "review", "map": "map", "people": "people",
@@ -85,16 +86,9 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
         if name != NOT_SURE and (finished or len(items) > 1):
             _check_budget(desk, items, finished)
         desk.answer(items, _person(request), name, given.get("seconds", 0.0))
-        if finished and name != NOT_SURE:  # no run will buy the label, so it is bought here
-            store = desk.project.store
-            # enough people have voted for these, so that the label is what this person says
-            known = known_labels(store, desk.project.label_set, items)
-            decided = [item for item, label in known.items() if label == name]
-            store.buy(
-                desk.project.account, decided, purpose="correct", round=0,
-                asked_by=_person(request),
-            )  # fmt: skip
-            desk.refresh(items)
+        _, unaffordable = buy_corrections(desk, items)
+        if unaffordable:  # another run has used the account in the meantime
+            raise BudgetExceeded("the answer is stored, but the budget does not buy its label")
         return state(request)
 
     def undo(request: Request, given: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +127,7 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
         return _download(path.read_bytes(), "report.html")
 
     def view(make: Callable[[Request], dict[str, Any]]) -> Callable[[Request], Response]:
-        return lambda request: _as_json(lambda: make(request))
+        return lambda request: JSONResponse(make(request))
 
     def number(request: Request, name: str, default: int) -> int:
         text = request.query_params.get(name, "")
@@ -167,7 +161,7 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
         Route("/export/labels.{kind}", table),
         Route("/export/report.html", report),
         Route("/{view}", page),
-    ])  # fmt: skip
+    ], exception_handlers={JaxlabelError: _report, OSError: _report})  # fmt: skip
 
 
 def _post(do: Callable[[Request, dict[str, Any]], dict[str, Any]]) -> Any:
@@ -185,24 +179,21 @@ def _post(do: Callable[[Request, dict[str, Any]], dict[str, Any]]) -> Any:
             given = None
         if not isinstance(given, dict):
             return JSONResponse({"error": "send a JSON object"}, 400)
-        return await run_in_threadpool(lambda: _as_json(lambda: do(request, given)))
+        return JSONResponse(await run_in_threadpool(do, request, given))
 
     return endpoint
 
 
-def _as_json(make: Callable[[], dict[str, Any]]) -> Response:
-    """Return the result of `make()`, or the message of its error, as a JSON response."""
-    try:
-        return JSONResponse(make())
-    except (Locked, BudgetExceeded) as error:
-        return JSONResponse({"error": str(error)}, 409)
-    except UsageError as error:
-        return JSONResponse({"error": str(error)}, 400)
-    except (StoreError, OSError) as error:
-        print(f"jaxlabel: {error}", flush=True)
-        return JSONResponse({"error": str(error)}, 503)
-    except JaxlabelError as error:
-        return JSONResponse({"error": str(error)}, 500)
+def _report(request: Request, error: Exception) -> Response:
+    """Return the message of an error, one line for the page, as a JSON response."""
+    if isinstance(error, OSError):
+        text = f"{error.filename or 'a file'} cannot be used: {error.strerror or error}"
+    else:
+        text = str(error)
+    if isinstance(error, Locked | BudgetExceeded | UsageError):
+        return JSONResponse({"error": text}, 400 if isinstance(error, UsageError) else 409)
+    print(f"jaxlabel: {text}", flush=True)  # not the person's fault, and it may pass
+    return JSONResponse({"error": text}, 503)
 
 
 def _items(given: dict[str, Any]) -> list[str]:

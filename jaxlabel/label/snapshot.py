@@ -45,6 +45,9 @@ class Snapshot(NamedTuple):
     def updated(self, project: Project, items: Sequence[str]) -> Self:
         """Return a snapshot in which the votes and labels of `items` are read again.
 
+        People have just answered about these pictures on the page of this run, or taken an answer
+        back.
+
         Args:
           project: the run and its label store.
           items: the ids of the pictures.
@@ -55,7 +58,8 @@ class Snapshot(NamedTuple):
         labels = {i: k for i, k in self.labels.items() if i not in these}
         labels |= votes.known_labels(store, label_set, items)
         bought = self.bought | store.bought(label_set, items)
-        return type(self)(found, _own_items(project, found), labels, bought,
+        own = (self.own | these) & {vote.item for vote in found}  # these were answered on this page
+        return type(self)(found, own, labels, bought,
                           *_paid_items(project, len(bought), self),
                           _unsure_items(found, labels))  # fmt: skip
 

@@ -27,10 +27,12 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
     project, snapshot = desk.project, desk.snapshot()
     names = project.store.classes(project.label_set)
     account = project.store.account(project.account)
-    counts = Counter(snapshot.labels.values())
+    labels = desk.labels(snapshot)
+    counts = Counter(labels.values())
     batch = desk.batch()
     done = sum(q.item in snapshot.labels or q.item in snapshot.refused for q in batch)
-    mine = [v for v in snapshot.votes if v.person == person]
+    mine = [v for v in snapshot.own_votes() if v.person == person]
+    not_sure_here = snapshot.refused & snapshot.own
     times = counted(v.seconds for v in mine)
     return {
         "classes": [{"name": name, "count": counts[name]} for name in names],
@@ -46,8 +48,9 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
         },
         "batch": {"done": done, "total": len(batch)},
         "ahead": len(desk.ahead_answered(snapshot)),
-        "labels": len(snapshot.labels),
-        "not_sure": len(snapshot.refused),
+        "labels": len(labels),
+        "not_sure": len(not_sure_here),
+        "not_sure_elsewhere": len(snapshot.refused - not_sure_here),
         "seconds_per_label": float(np.median(times)) if times else None,
         "last": [
             {"item": v.item, "class_name": v.class_name, "locked": v.item in snapshot.bought}
@@ -68,8 +71,11 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
 def accuracy(records: Records) -> dict[str, Any] | None:
     """Return an interval for the accuracy, as JSON values; None if no round has estimated it.
 
-    The key "kind" is "certified" if the run has certified an accuracy, "audited" after an audit (an
-    estimate from labels of randomly drawn pictures), and otherwise "guess". A guess ends at the
+    The key "kind" is "certified" if the run has certified an accuracy, and "audited" after an audit
+    (an estimate from labels of randomly drawn pictures). It is "estimate" for the recipe medoids:
+    in each round the new labels, of which the key "answers" has the number, show how many of the
+    labels were right that the round before had given to all pictures. Otherwise it is "guess". A
+    guess ends at the
     mean confidence c of the last round's model (the mean of the largest class probability of each
     picture) and begins at 1 - OVERCONFIDENCE (1 - c). The confidence of the finished model is not
     used: it is trained for longer, and with 100 labels of 2,500 pictures it had a mean confidence
@@ -86,6 +92,11 @@ def accuracy(records: Records) -> dict[str, Any] | None:
     if audits:
         return {"kind": "audited", "low": audits[-1]["low"], "high": audits[-1]["high"],
                 "of": "pictures that nobody labelled"}  # fmt: skip
+    estimates = [line for line in lines if line.get("estimate_low") is not None]
+    if estimates:
+        last = estimates[-1]
+        return {"kind": "estimate", "low": last["estimate_low"], "high": last["estimate_high"],
+                "of": "all pictures", "answers": last["answers"]}  # fmt: skip
     rounds = curve(records)
     if not rounds:
         return None

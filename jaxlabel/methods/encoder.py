@@ -101,6 +101,7 @@ def run(
     choose_key, code_key, fit_key = jax.random.split(key, 3)
     query.num_labels_in_budget(oracle, len(images))  # raises an error if it buys no label
     wanted = np.asarray(jax.random.permutation(choose_key, len(images)))
+    wanted = query.chosen_first(oracle, log, 0, wanted, len(images))
     asked = query.affordable(oracle, wanted)
     labels = oracle.ask(asked)
     model = pretrain_encoder(config, images, oracle.num_classes, code_key, log)

@@ -20,9 +20,10 @@ from jaxtyping import Array, Float, Key, UInt8
 from jaxlabel import augment, cluster, losses, nets, query, train
 from jaxlabel.cache import cached
 from jaxlabel.certificate.interval import wilson_interval
-from jaxlabel.config import RunConfig, setting
+from jaxlabel.config import MapConfig, setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
+from jaxlabel.methods import medoid_queries
 from jaxlabel.methods.cluster_labels import Round, label_clusters, rank_in_cluster, spread_labels
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
@@ -31,7 +32,7 @@ from jaxlabel.query import Labelled
 
 
 @dataclasses.dataclass
-class Config(RunConfig):
+class Config(MapConfig):
     """Settings of medoid doubling: label the medoids (central images) of 1, 2, 4, ... clusters."""
 
     autoencoder: str = setting(
@@ -165,7 +166,7 @@ def run_rounds(
     labelled, num_clusters, number = query.NO_LABELS, 1, 0
     max_clusters = min(config.max_clusters, len(np.unique(space.points, axis=0)))
     while True:
-        current = run_round(config, space, num_clusters, number, labelled, oracle, key)
+        current = run_round(config, space, num_clusters, number, labelled, oracle, key, log)
         summary = estimate_accuracy(config, previous, current, oracle)
         spent = {"clusters": num_clusters, "labels_spent": len(current.labelled.indices)}
         log.scalars("rounds", number, spent | summary)
@@ -184,7 +185,7 @@ def run_rounds(
 
 def run_round(
     config: Config, graph: cluster.GraphSpace, num_clusters: int, number: int,
-    labelled: Labelled, oracle: Oracle, key: Key[Array, ""],
+    labelled: Labelled, oracle: Oracle, key: Key[Array, ""], log: Log,
 ) -> Round:  # fmt: skip
     """Run one round: cluster the images, buy the labels of medoids, and give every image a label.
 
@@ -195,6 +196,7 @@ def run_round(
       num_clusters: the number of clusters.
       number: the number of the round, from 0.
       labelled: the labels bought before this round.
+      log: the run's log, which stores which medoids were replaced.
     """
     space, points = graph.points, jnp.asarray(graph.points)
     seed_key, means_key = jax.random.split(jax.random.fold_in(key, number))
@@ -206,17 +208,17 @@ def run_round(
         num_clusters = len(start)
     clusters = cluster.kmeans(means_key, points, num_clusters, init=start, num_iterations=30)
     assignments, sizes = np.asarray(clusters.assignments), np.asarray(clusters.sizes)
-    medoids = np.asarray(cluster.medoids(points, clusters.centroids, clusters.assignments))
+    nearest = np.asarray(cluster.medoids(points, clusters.centroids, clusters.assignments))
     distances = np.asarray(cluster.distances(points, clusters.centroids, clusters.assignments))
-    medoids = query.answerable_medoids(oracle, medoids, distances, assignments)
-    wanted = np.flatnonzero(sizes > 0)
-    if config.nested:
-        wanted = np.setdiff1d(wanted, assignments[labelled.indices])
+    taken = assignments[labelled.indices] if config.nested else np.zeros(0, int)
+    wanted = np.setdiff1d(np.flatnonzero(sizes > 0), taken)
     wanted = wanted[np.argsort(-sizes[wanted], kind="stable")]
-    fresh = wanted[~np.isin(medoids[wanted], labelled.indices)]
-    fresh = fresh[np.isfinite(oracle.cost(medoids[fresh]))]
-    before = len(labelled.indices)
+    chosen = medoid_queries.choose(
+        oracle, log, number, nearest, distances, assignments, wanted, labelled
+    )  # fmt: skip
+    medoids, fresh, before = chosen.images, chosen.fresh, len(labelled.indices)
     labelled = query.buy(oracle, labelled, medoids[fresh], number)
+    medoid_queries.save_left_out(log, number, chosen, len(space))
     affordable = fresh[np.isin(medoids[fresh], labelled.indices[before:])]
     cluster_labels = label_clusters(np.asarray(clusters.centroids), assignments, space, labelled)
     labels = spread_labels(config, graph, labelled, cluster_labels[assignments])

@@ -104,6 +104,7 @@ def run(
     else:
         clusters = find_clusters(config, images, count, choose_key, log)
         wanted = clusters.representatives
+    wanted = query.chosen_first(oracle, log, 0, wanted, len(images))
     asked, answers = query.buy(oracle, query.NO_LABELS, wanted, 0)
     indices, labels, everywhere = assign_labels(config, clusters, asked, answers, len(images))
     log.scalars("training_set", 0, {"labels_spent": len(asked), "images": len(indices)})

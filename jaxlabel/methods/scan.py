@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 from jaxlabel import augment, cluster, pretext, query, scan, train
-from jaxlabel.config import setting
+from jaxlabel.config import MapConfig, setting
 from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.methods import simclr
@@ -42,7 +42,7 @@ from jaxlabel.semisupervised import setup
 
 
 @dataclasses.dataclass
-class Config(simclr.Config):
+class Config(simclr.Config, MapConfig):
     """The settings of SCAN clustering and of its encoder's training; see configs/scan.py."""
 
     clusters: int = setting(

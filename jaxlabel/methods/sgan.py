@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import augment, gan, pretext, query, train
-from jaxlabel.config import RunConfig, setting
+from jaxlabel.config import MapConfig, setting
 from jaxlabel.log import Log
 from jaxlabel.nets import linear
 from jaxlabel.oracle import Oracle
@@ -26,7 +26,7 @@ from jaxlabel.query import Labelled
 
 
 @dataclasses.dataclass
-class Config(RunConfig, gan.Settings):
+class Config(MapConfig, gan.Settings):
     """Settings of the semi-supervised GAN; configs/sgan.py has examples."""
 
     query: str = setting(

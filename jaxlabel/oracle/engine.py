@@ -52,6 +52,7 @@ ADVICE = (
     ("resolve", "correct the host in the store's URL"),
     ("translate host", "correct the host in the store's URL"),
     ("connection", "is the server running, and are host and port in the store's URL right?"),
+    ("no such table", "its file was moved away or emptied: put it back, then start again"),
     ("no such column", "its tables were not made by jaxlabel: name another database"),
 )  # fmt: skip
 

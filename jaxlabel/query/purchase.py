@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from jaxlabel.errors import BudgetExceeded, DataError, UsageError
 from jaxlabel.log import Log
@@ -82,31 +82,6 @@ def num_affordable(
     return int(min(len(prices), bought))
 
 
-def answerable_medoids(
-    oracle: Oracle,
-    medoids: Int[np.ndarray, "k"],
-    distances: Float[np.ndarray, "n"],
-    assignments: Int[np.ndarray, "n"],
-) -> Int[np.ndarray, "k"]:
-    """Replace medoids that nobody could label by the next nearest image of the same cluster.
-
-    The price of an image that nobody could label is infinite (`Oracle.cost`). The medoid of a
-    cluster in which this is so for all images is not replaced.
-
-    Args:
-      medoids: the index of the image nearest to the centroid of each cluster.
-      distances: the distance of each image from the centroid of its cluster.
-      assignments: the number of the cluster of each image.
-    """
-    found = medoids.copy()
-    for number in np.flatnonzero(~np.isfinite(oracle.cost(medoids))):
-        members = np.flatnonzero(assignments == number)
-        members = members[np.isfinite(oracle.cost(members))]
-        if len(members):
-            found[number] = members[np.argmin(distances[members])]
-    return found
-
-
 def unaffordable(oracle: Oracle, num_images: int) -> Int[np.ndarray, "m"]:
     """Return the indices of those training images whose label costs more than the remaining budget.
 
@@ -154,7 +129,8 @@ def chosen(
     checkpoint, and a resumed run chooses the same images, so that the labels bought before the
     interruption are used. Without the checkpoint it might choose others, because its networks may
     differ: another machine rounds differently, or networks were trained again after a class was
-    added. Chosen images that nobody could label are replaced by others.
+    added. Chosen images that nobody could label are replaced by others. A replacement stays, even
+    if somebody labels the replaced image later.
 
     Args:
       oracle: the object that sells labels; an image that nobody could label has an infinite price.
@@ -167,14 +143,41 @@ def chosen(
         If it returns fewer, fewer are chosen.
     """
     saved = restored_choice(log, number, num_images)
-    before = saved[~np.isin(saved, labelled.indices)]
-    before = before[np.isfinite(oracle.cost(before))][:count]
+    answerable = np.isfinite(oracle.cost(saved))
+    before = saved[answerable & ~np.isin(saved, labelled.indices)][:count]
     if len(before) == count:
         return before
     picked = np.asarray(choose(), int)
     picked = picked[~np.isin(picked, saved)][: count - len(before)]
-    save_indices(log, _name(number), np.append(saved, picked), num_images)
+    # The replaced images come last, so that a late answer does not put them back.
+    ordered = np.concatenate([saved[answerable], picked, saved[~answerable]])
+    save_indices(log, _name(number), ordered, num_images)
     return np.append(before, picked)
+
+
+def chosen_first(
+    oracle: Oracle, log: Log, number: int, wanted: Int[np.ndarray, "m"], num_images: int
+) -> Int[np.ndarray, "m"]:
+    """Return the `wanted` images, but first those that the run chose before it was interrupted.
+
+    The first images that the budget buys are chosen. If nobody could label some of the wanted
+    images, the choice is saved in a checkpoint. Otherwise a late answer about one of them would
+    change the choice, and a label bought before would be wasted.
+
+    Args:
+      oracle: the object that sells labels; an image that nobody could label has an infinite price.
+      log: the run's log, which stores the checkpoint.
+      number: the index of the round.
+      wanted: the indices of the images to label, most wanted first.
+      num_images: the number of training images.
+    """
+    saved = restored_choice(log, number, num_images)
+    wanted = np.append(saved, wanted[~np.isin(wanted, saved)])
+    choice = affordable(oracle, wanted)
+    if len(choice) and not np.isfinite(oracle.cost(wanted)).all():
+        ordered = np.append(choice, saved[~np.isin(saved, choice)])
+        save_indices(log, _name(number), ordered, num_images)
+    return wanted
 
 
 def restored_choice(log: Log, number: int, num_images: int) -> Int[np.ndarray, "m"]:

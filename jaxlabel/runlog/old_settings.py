@@ -74,6 +74,7 @@ REMOVED = {
     "partner_share": Removed("both views show the same image", (), "pretext_steps"),
     "student": Removed("self-labelling trains the encoder itself", ("same",), "pretext_steps"),
     "student_width": Removed("self-labelling trains the encoder itself", (), "pretext_steps"),
+    "map": Removed("the report of this recipe has no map of the images", (), "data"),
 }  # fmt: skip
 
 

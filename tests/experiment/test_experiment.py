@@ -25,7 +25,7 @@ from jaxlabel.methods import active, encoder, medoids, representatives, scan, se
 from jaxlabel.oracle import LabelStore
 
 QUICK = {"code_steps": 40, "classifier_steps": 40, "components": 8, "batch_size": 64, "map": "none"}
-DENSE = {"budget": 24, "network": "dense", "steps": 20, "batch_size": 16, "map": "none"}
+DENSE = {"budget": 24, "network": "dense", "steps": 20, "batch_size": 16}
 SCAN = {
     "budget": 24,
     "encoder": "gradients",
@@ -49,11 +49,9 @@ RECIPES = {
     "medoids, afresh, on codes": medoids.Config(
         budget=24, target=1.0, nested=False, space="codes", percentile=0.5, **QUICK
     ),
-    "representatives": representatives.Config(budget=24, propagate=1.0, map="none"),
+    "representatives": representatives.Config(budget=24, propagate=1.0),
     "scan": scan.Config(**SCAN),
-    "encoder": encoder.Config(
-        budget=24, code=16, code_steps=20, steps=20, batch_size=64, map="none"
-    ),
+    "encoder": encoder.Config(budget=24, code=16, code_steps=20, steps=20, batch_size=64),
     "sgan": sgan.Config(
         budget=24,
         network="gradients",

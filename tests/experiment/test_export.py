@@ -26,7 +26,7 @@ pytest.importorskip("flatbuffers")
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "ensemble"
-    config = representatives.Config(budget=40, classifier="dense", steps=9, members=2, map="none")
+    config = representatives.Config(budget=40, classifier="dense", steps=9, members=2)
     experiment.run(config, workdir)
     return workdir
 

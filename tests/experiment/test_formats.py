@@ -23,7 +23,7 @@ from jaxlabel.runlog import old_settings, open_workdir
 sys.path.insert(0, str(Path(jaxlabel.__file__).parent.parent / "scripts"))
 import schemas
 
-SETTINGS = dict(budget=20.0, classifier="dense", steps=5, members=1, map="none")  # noqa: C408
+SETTINGS = dict(budget=20.0, classifier="dense", steps=5, members=1)  # noqa: C408
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def test_settings_that_were_renamed_are_recognised(tmp_path):
     ({"refine_until": 9, "refinements": 0}, {"refine_until": 9, "refinements": 1}, "refine_until"),
     ({"weight_decay": 0.3, "network": "fine_gradient_conv"}, {"weight_decay": 0.3},
      "weight_decay is 0.3 there"),
-    ({"student": "same"}, {"student": "conv"}, "student is .conv. there"),
+    ({"map": "pca", "student": "same"}, {"student": "conv"}, "student is .conv. there"),
     ({"population": True}, {"population": True, "target": 0.9}, "population is true there"),
     ({"audit_share": 0.4, "target": 0.9}, {"audit_share": 0.36, "target": 0.9}, "0.36 there"),
 ])  # fmt: skip
@@ -207,7 +207,7 @@ def test_the_old_values_of_the_flagship_on_fashion_mnist_hold_today():
     }  # fmt: skip
     of_scan = {
         "pretext_decay": 1e-4, "strength": 1.0, "partners": 0, "partner_share": 0.5,
-        "student": "same", "student_width": 0,
+        "student": "same", "student_width": 0, "map": "tsne",
     }  # fmt: skip
     assert (fashion | of_scan).keys() == old_settings.REMOVED.keys()
     assert old_settings.without_removed(of_scan | {"partners": 2}, {}) == {"partners": 2}

@@ -15,7 +15,7 @@ from jaxlabel.methods import representatives
 from jaxlabel.report import write_report
 
 RNG = np.random.default_rng(8)
-QUICK = {"classifier": "dense", "steps": 3, "budget": 6, "map": "none"}
+QUICK = {"classifier": "dense", "steps": 3, "budget": 6}
 
 
 def deep_pictures(folder: Path, count: int, scale: int = 1) -> None:

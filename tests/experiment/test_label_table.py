@@ -15,7 +15,7 @@ from jaxlabel.label.project import begin
 from jaxlabel.methods import representatives
 from jaxlabel.oracle import LabelStore
 
-QUICK = {"classifier": "dense", "steps": 3, "map": "none", "image_size": 8}
+QUICK = {"classifier": "dense", "steps": 3, "image_size": 8}
 COLUMNS = "&id=file&label=class"
 
 

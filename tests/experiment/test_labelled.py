@@ -39,7 +39,7 @@ class Run:
     def __init__(self, root):
         self.pictures, self.workdir = root / "pictures", root / "run"
         self.classes = draw(self.pictures)
-        self.config = representatives.Config(data=f"folder:{self.pictures}", budget=4, map="none")
+        self.config = representatives.Config(data=f"folder:{self.pictures}", budget=4)
 
     def train(self):
         return experiment.run(self.config, self.workdir)
@@ -212,7 +212,7 @@ def test_label_studios_export_is_read_in_all_its_forms():
 
 
 def test_images_without_files_are_written_as_pictures(tmp_path):
-    config = representatives.Config(budget=20, map="none")
+    config = representatives.Config(budget=20)
     experiment.run(config, tmp_path / "digits")
     out = tmp_path / "folders"
     message = writing.write_labels(tmp_path / "digits", "folders", str(out))

@@ -26,7 +26,6 @@ RUNS = {
         round_steps=2,
         steps=9,
         batch_size=16,
-        map="none",
     ),
 }
 
@@ -92,7 +91,7 @@ def test_a_run_with_folder_labels_predicts_images_without_labels(tmp_path):
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(place / f"{number}.png")
     config = representatives.Config(data=f"folder:{tmp_path / 'known'}", folder_labels=True,
-                                    budget=4, map="none")  # fmt: skip
+                                    budget=4)  # fmt: skip
     experiment.run(config, tmp_path / "run")
     prediction.predict(tmp_path / "run", f"folder:{tmp_path / 'new'}", tmp_path / "new.csv")
     rows = rows_of(tmp_path / "new.csv")

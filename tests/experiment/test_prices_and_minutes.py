@@ -22,7 +22,7 @@ from jaxlabel.oracle.named import store_labels
 from jaxlabel.oracle.prices import set_prices, total_price
 from jaxlabel.oracle.votes import NOT_SURE, vote
 
-QUICK = {"classifier": "dense", "steps": 3, "map": "none", "image_size": 8}
+QUICK = {"classifier": "dense", "steps": 3, "image_size": 8}
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,6 @@ def test_a_person_is_charged_the_price_and_the_page_counts_it(pictures, tmp_path
     costs = [3 if number % 2 else "" for number in range(30)]
     settings = active.Config(
         data=table(pictures, costs, labels=False), image_size=8, budget=7, initial_labels=6,
-        map="none",
     )  # fmt: skip
     project = begin(settings, tmp_path / "run")
     desk, price = Desk(project), project.prices()
@@ -207,7 +206,6 @@ def test_answers_in_a_file_take_from_the_question_to_its_last_saving(pictures, t
 def test_the_page_shows_the_minutes_and_stops_asking_ahead(pictures, tmp_path):
     settings = active.Config(
         data=f"folder:{pictures}", image_size=8, budget=np.inf, minutes=0.5, initial_labels=20,
-        map="none",
     )  # fmt: skip
     desk = Desk(begin(settings, tmp_path / "run"))
     assert len(desk.project.first) == 6  # 30 s at 5 s each
@@ -228,7 +226,7 @@ def test_the_page_shows_the_minutes_and_stops_asking_ahead(pictures, tmp_path):
 def test_minutes_are_those_of_the_answers_for_this_run(pictures, tmp_path):
     settings = active.Config(
         data=f"folder:{pictures}", image_size=8, budget=np.inf, minutes=0.5, initial_labels=20,
-        map="none", store=f"sqlite:///{tmp_path}/shared.db",
+        store=f"sqlite:///{tmp_path}/shared.db",
     )  # fmt: skip
     ours, theirs = (Desk(begin(settings, tmp_path / name)) for name in ("ours", "theirs"))
     items = [theirs.project.items[row] for row in theirs.project.first]

@@ -2,14 +2,12 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from browsers import (
     LEFT,
@@ -25,30 +23,14 @@ from browsers import (
     swipe,
     truth,
 )
-from PIL import Image
 
 from jaxlabel.oracle import LabelStore
 from jaxlabel.oracle.votes import Rule
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe-core")
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium: apt install chromium")
 SHOWS = "item => document.querySelector('#picture').dataset.item === item"
 UNDO = """item => fetch('/api/undo', {method: 'POST', body: JSON.stringify({item}),
   headers: {'content-type': 'application/json'}})"""
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    from sklearn.datasets import load_digits
-
-    found, folder = load_digits(), tmp_path_factory.mktemp("digits")
-    for number in range(300):
-        pixels = (found.images[number] * 15.9).astype(np.uint8)
-        kind = found.target[number] // 4  # three classes: 0 to 3, 4 to 7, 8 and 9
-        Image.fromarray(pixels).save(folder / f"{number:03d}_{kind}.png")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +39,6 @@ def page(digits, tmp_path_factory):
     made.start()
     yield made
     made.end()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

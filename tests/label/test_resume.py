@@ -26,7 +26,7 @@ def settings(tmp_path_factory):
         pixels = (found.images[number] * 15.9).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{number:03d}_{found.target[number] % 2}.png")
     return active.Config(
-        data=f"folder:{folder}", image_size=8, map="none", network="dense", width=8, budget=16,
+        data=f"folder:{folder}", image_size=8, network="dense", width=8, budget=16,
         initial_labels=8, growth=1.5, round_steps=6, steps=8, refinements=0,
         batch_size=16, mu=2,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from pages import clients, say
+from pages import asked, clients, say
 
 from jaxlabel.experiment import account
 from jaxlabel.label.project import begin
@@ -42,3 +42,30 @@ def test_labels_given_on_another_page_count_only_when_the_run_asks(project, tmp_
     assert shown(second, other) == (1, 1, 18) and calls == []
     two.store.buy(two.account, items[1:], purpose="train", round=2, asked_by="test")
     assert shown(second, other) == (0, 0, 18) and calls == [1]
+
+
+def test_undo_counts_and_not_sure_are_those_of_the_own_page(project, tmp_path):
+    shared = dataclasses.replace(project.settings, store=f"sqlite:///{tmp_path / 'shared.db'}")
+    one, two = (begin(shared, tmp_path / name) for name in ("one", "two"))
+    (first, _, _), (second, _, desk) = clients(one), clients(two)
+    assert one.first == two.first and set(one.first) == {one.rows[i] for i in asked(first)[:6]}
+    mine, theirs, unsure = (one.items[row] for row in one.first[:3])
+    outside = next(item for item, row in one.rows.items() if row not in one.first)
+
+    say(second, mine, "cat")
+    for item, name in ((theirs, "cat"), (outside, "dog"), (unsure, "")):
+        say(first, item, name)
+    desk.refresh([])
+    status = second.get("/api/state").json()["status"]
+    # the run asks for `theirs` too, and it has a label; nobody asks for `outside` here
+    assert status["classes"] == [{"name": "cat", "count": 2}, {"name": "dog", "count": 0}]
+    assert status["labels"] == 2 and status["batch"]["done"] == 3
+    # the picture is not asked here either, and the page says how many there are of these
+    assert unsure not in asked(second)
+    assert (status["not_sure"], status["not_sure_elsewhere"]) == (0, 1)
+    assert [each["item"] for each in status["last"]] == [mine]
+    # both people have the name "me": undo takes back only what was answered on this page
+    assert second.post("/api/undo", json={}).json()["again"]["item"] == mine
+    undone = second.post("/api/undo", json={}).json()
+    assert undone["again"] is None and not undone["status"]["undo"]
+    assert first.get("/api/state").json()["status"]["labels"] == 2

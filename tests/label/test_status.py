@@ -1,6 +1,7 @@
 """What the page reads of a run: the accuracy, the curve of the rounds, the predictions."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -24,6 +25,20 @@ def test_a_guess_of_the_accuracy_is_the_last_round_s_not_that_of_the_finished_mo
     found = status.accuracy(records)
     assert found == {"kind": "guess", "low": pytest.approx(0.85), "high": 0.9, "of": "all pictures"}
     assert status.curve(records) == [[64, 0.9]]
+
+
+def test_the_estimate_of_medoids_is_shown_as_what_it_is(tmp_path):
+    records, path = Records(tmp_path), tmp_path / "metrics.jsonl"
+    line = {"phase": "rounds", "clusters": 8, "labels_spent": 8}
+    found = {"estimate": 0.8, "estimate_low": 0.61, "estimate_high": 0.92, "answers": 21}
+    path.write_text(json.dumps(line | {"step": 0}) + "\n")
+    assert status.accuracy(records) is None  # the first round has no labels before it
+    with path.open("a") as file:
+        file.write(json.dumps(line | found | {"step": 1}) + "\n")
+    os.utime(path, (0, 0))  # a time that differs from the first one
+    assert status.accuracy(records) == {
+        "kind": "estimate", "low": 0.61, "high": 0.92, "of": "all pictures", "answers": 21
+    }  # fmt: skip
 
 
 def test_the_page_answers_for_a_recipe_whose_rounds_have_no_confidence(project):

@@ -18,7 +18,7 @@ from jaxlabel.methods import active, rounds, stopping
 from jaxlabel.query import NO_LABELS
 
 TINY = {"data": "digits", "kind": "digits", "network": "dense", "width": 8, "batch_size": 16,
-        "mu": 2, "map": "none", "round_steps": 30, "steps": 60,
+        "mu": 2, "round_steps": 30, "steps": 60,
         "initial_labels": 20}  # fmt: skip
 
 

@@ -1,12 +1,13 @@
 import jax
 import numpy as np
 import pytest
+from logs import Memory
 from oracles import ArrayOracle
 
-from jaxlabel import cluster, config, query
+from jaxlabel import cluster, config
 from jaxlabel.errors import BudgetExceeded, UsageError
 from jaxlabel.log import NullLog
-from jaxlabel.methods import medoids
+from jaxlabel.methods import medoid_queries, medoids
 from jaxlabel.oracle import LabelStore, Oracle
 
 # eight tight groups on a circle of which neighbours share a class
@@ -92,8 +93,47 @@ def test_a_medoid_that_nobody_can_label_is_replaced_by_the_next_nearest_image():
 
     distances, clusters = np.array([2.0, 0, 3, 1, 0]), np.array([0, 0, 0, 0, 1])
     asked = ArrayOracle(np.zeros(5), 9, costs=np.array([1, np.inf, 1, 1, np.inf]))
-    found = query.answerable_medoids(asked, np.array([1, 4]), distances, clusters)
+    found = medoid_queries.answerable(asked, np.array([1, 4]), distances, clusters)
     assert found.tolist() == [3, 4]
+
+
+def test_a_late_answer_about_a_replaced_medoid_changes_no_question_of_a_restarted_run():
+    """Nobody can label some medoids at first; somebody labels them before the run starts again."""
+    ledger, log, images = set[int](), Memory(), np.zeros((240, 2, 2, 1), np.uint8)
+
+    def session(costs):
+        asked = ArrayOracle(LABELS, 100, 4, costs=costs, ledger=ledger)
+        config = medoids.Config(target=1.0, max_clusters=8)
+        last, _, _ = medoids.run_rounds(config, images, GRAPH, asked, jax.random.key(0), log)
+        return last.labelled, asked
+
+    oracle = ArrayOracle(LABELS, 100, 4)
+    config = medoids.Config(target=1.0, max_clusters=8)
+    medoids.run_rounds(config, images, GRAPH, oracle, jax.random.key(0), NullLog())
+    costs = np.where(np.arange(240) // 30 == 2, np.inf, 1.0)  # all images of one tight group
+    costs[sorted(oracle.asked)] = np.inf  # and the medoid of every cluster
+    first, _ = session(costs)
+    second, restarted = session(np.ones(240))
+    assert len(first.indices) == 7 and restarted.asked == set(first.indices.tolist()) == ledger
+    np.testing.assert_array_equal(first.indices, second.indices)
+
+
+def test_a_replacement_that_nobody_can_label_either_is_replaced_again():
+    distances, clusters = np.array([0.0, 1, 2, 3]), np.zeros(4, int)
+    log, nothing = Memory(), medoids.Labelled(np.zeros(0, int), np.zeros(0, int))
+
+    def medoid(*refused):
+        costs = np.where(np.isin(np.arange(4), refused), np.inf, 1.0)
+        asked = ArrayOracle(np.zeros(4), 9, costs=costs)
+        nearest, wanted = np.array([0]), np.array([0])
+        return medoid_queries.choose(
+            asked, log, 1, nearest, distances, clusters, wanted, nothing
+        ).images.tolist()
+
+    assert medoid() == [0] and medoid(0) == [1]
+    assert medoid() == [1]  # a late answer about image 0
+    assert medoid(0, 1) == [2] and medoid() == [2]
+    assert medoid(1, 2) == [0] and medoid(1) == [0] and medoid(0, 1, 2) == [3] and medoid() == [3]
 
 
 def test_labels_stay_with_their_medoids_if_one_is_unaffordable(tmp_path):
@@ -101,8 +141,10 @@ def test_labels_stay_with_their_medoids_if_one_is_unaffordable(tmp_path):
     asked = oracle(tmp_path, budget=20, costs=costs)
     config = medoids.Config(nested=False)
     before = medoids.run_round(config, GRAPH, 2, 0, medoids.Labelled(*np.zeros((2, 0), int)), asked,
-                               jax.random.key(0))  # fmt: skip
-    now = medoids.run_round(config, GRAPH, 8, 1, before.labelled, asked, jax.random.key(0))
+                               jax.random.key(0), NullLog())  # fmt: skip
+    now = medoids.run_round(
+        config, GRAPH, 8, 1, before.labelled, asked, jax.random.key(0), NullLog()
+    )  # fmt: skip
     new = now.labelled.indices[len(before.labelled.indices) :]
     assert 1 <= len(new) < 8 and not now.complete
     np.testing.assert_array_equal(now.new, new)

@@ -20,7 +20,7 @@ DIGITS = data.load("digits")
 LABELS = data.load_train_labels("digits")
 QUICK = Config(
     kind="digits", encoder="dense", width=8, pretext_steps=60, pretext_batch=64, projection=16,
-    budget=0, map="none",
+    budget=0,
 )  # fmt: skip
 
 

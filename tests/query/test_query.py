@@ -165,3 +165,5 @@ def test_a_resumed_round_repeats_its_choice():
     others = choose(8, labelled)
     assert left[0] not in others and len(set(others.tolist())) == 8
     np.testing.assert_array_equal(choose(8, labelled), others)
+    oracle.prices[left[0]] = 1  # a late answer: the other image stays
+    np.testing.assert_array_equal(choose(8, labelled), others)

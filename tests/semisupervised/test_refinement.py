@@ -26,7 +26,6 @@ def tiny(**changes):
         "width": 8,
         "mu": 2,
         "batch_size": 16,
-        "map": "none",
         "steps": 40,
         "round_steps": 20,
         "initial_labels": 20,

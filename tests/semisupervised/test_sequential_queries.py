@@ -132,7 +132,6 @@ def test_a_run_buys_initial_labels_then_sequential_ones_then_trains(tmp_path, ca
         "width": 8,
         "batch_size": 16,
         "mu": 2,
-        "map": "none",
         "round_steps": 2,
         "steps": 2,
         "initial_labels": 4,
@@ -161,7 +160,7 @@ def test_between_sequential_queries_the_network_learns_the_space_they_are_chosen
 ):
     monkeypatch.setattr(sequential_queries, "FIRST_TRAINING", 6)
     config = active.Config(
-        data="digits", network="dense", width=8, batch_size=16, mu=2, map="none", round_steps=2,
+        data="digits", network="dense", width=8, batch_size=16, mu=2, round_steps=2,
         steps=2, initial_labels=4, sequential_until=12, sequential_batch=2, growth=1.5, budget=18,
         refinements=1,
     )  # fmt: skip

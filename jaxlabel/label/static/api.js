@@ -13,19 +13,25 @@ function address(path, parameters = {}) {
   return `${path}?${query}`;
 }
 
-async function read(response) {
+// Returns the server's response. If there is none, or it is an error, the thrown error says why.
+async function request(path, options) {
+  const response = await fetch(path, options).catch(() => { throw new Error("The program jaxlabel label does not answer. Start it again: every answer is kept."); });
+  if (response.ok) return response;
   const body = await response.json().catch(() => ({ error: `the server answered with the error ${response.status}` }));
-  if (!response.ok) throw Object.assign(new Error(body.error), { status: response.status });
-  return body;
+  throw Object.assign(new Error(body.error), { status: response.status });
 }
 
 export async function get(path, parameters) {
-  return read(await fetch(address(path, parameters)));
+  return (await request(address(path, parameters))).json();
 }
 
 export async function post(path, body, parameters) {
   const headers = { "content-type": "application/json" };
-  return read(await fetch(address(path, parameters), { method: "POST", headers, body: JSON.stringify(body) }));
+  return (await request(address(path, parameters), { method: "POST", headers, body: JSON.stringify(body) })).json();
+}
+
+export async function getFile(path) {
+  return (await request(path)).blob();
 }
 
 // Sends a request again until the server answers, so that no label is lost.
@@ -48,6 +54,10 @@ export function alarm(text) {
   box.hidden = !text;
   if (box.textContent !== text) box.textContent = text;
 }
+
+// An error that no view has handled, such as that of its first request.
+addEventListener("unhandledrejection", (event) => alarm(event.reason.message || "an error"));
+addEventListener("error", (event) => alarm(event.message));
 
 export function say(text) {
   byId("live").textContent = text;

@@ -245,12 +245,13 @@ function closeFilter() {
   showClasses();
 }
 
+let failed = ""; // the message of a refresh that failed; the next successful one takes it away
 async function refresh() {
   try {
     take(await get("/api/state", { skip: [...pending.keys()].join(",") }));
-    if (!pending.size && byId("alert").textContent.startsWith("The program jaxlabel label")) alarm("");
+    if (failed && byId("alert").textContent === failed) alarm("");
   } catch (error) {
-    if (!pending.size) alarm(error.status ? error.message : "The program jaxlabel label does not answer. Start it again: every answer is kept.");
+    if (!pending.size) alarm(failed = error.message);
   }
 }
 

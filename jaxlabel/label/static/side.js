@@ -10,6 +10,8 @@ export function showStatus(status, asking) {
   if (money.waiting) rows.push([status.trainer.name === "done" ? "Never used" : "Not used yet", number(money.waiting)]);
   if (money.budget !== null) rows.push(["Budget left", `${number(money.left)} of ${number(money.budget)}`]);
   if (status.not_sure) rows.push(["Not sure", number(status.not_sure)]);
+  // Pictures that are not asked here, because somebody was not sure on the page of another run.
+  if (status.not_sure_elsewhere) rows.push(["Not sure, other pages", number(status.not_sure_elsewhere)]);
   if (status.time.minutes) rows.push(["Minutes used", `${status.time.used.toFixed(1)} of ${number(status.time.minutes)}`]);
   if (status.seconds_per_label) rows.push(["Seconds per label", status.seconds_per_label.toFixed(1)]);
   rows.push(["Pictures", number(status.pictures)]);
@@ -58,6 +60,7 @@ function showAccuracy({ accuracy, curve, confusion }) {
     box.textContent = {
       certified: `Certified: the model is ${range}.`,
       audited: `The model is ${range}, by the last audit. This is not certified.`,
+      estimate: `The labels that the run gives are ${range}, estimated from ${accuracy.answers} answers. This is not certified.`,
       guess: `The model expects to be ${range}. Nobody has checked this; the true accuracy can be far lower.`,
     }[accuracy.kind];
   }

@@ -1,0 +1,56 @@
+"""Buy the labels that people give after the end of a run; no round of the run buys them."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from jaxlabel.label.desk import Desk
+from jaxlabel.oracle.votes import NOT_SURE
+
+
+def buy_corrections(desk: Desk, items: Sequence[str] | None = None) -> tuple[int, int]:
+    """Buy the labels that people gave on this page after the run's end, and return two numbers.
+
+    These are the number of labels bought, and of labels that the budget does not buy. Nothing is
+    bought while the run goes on.
+
+    Args:
+      desk: the questions and answers of the page.
+      items: the ids of the pictures whose labels are bought; None for all pictures.
+    """
+    try:
+        end = (desk.project.workdir / "result.json").stat().st_mtime
+    except FileNotFoundError:
+        return 0, 0
+    ended = datetime.fromtimestamp(end, UTC).isoformat(timespec="milliseconds")
+    project, snapshot = desk.project, desk.snapshot()
+    wanted = set(project.rows if items is None else items) - snapshot.paid
+    due: dict[str, str] = {}  # the people who gave the labels, by item
+    for vote in snapshot.own_votes():
+        decides = vote.class_name == snapshot.labels.get(vote.item, NOT_SURE) != NOT_SURE
+        if decides and vote.item in wanted and vote.voted_time >= ended:
+            due[vote.item] = vote.person
+    if not due:
+        return 0, 0
+    account = project.store.account(project.account)
+    left = account.budget - account.spent + 1e-9  # for rounding errors in sums of prices
+    prices = project.store.costs(project.label_set, list(due)).tolist()
+    affordable: dict[str, list[str]] = {}  # items by person
+    for (item, person), price in zip(due.items(), prices, strict=True):
+        if price <= left:
+            left -= price
+            affordable.setdefault(person, []).append(item)
+    for person, some in affordable.items():
+        project.store.buy(account.name, some, purpose="correct", round=0, asked_by=person)
+    desk.refresh(list(due))
+    num_bought = sum(map(len, affordable.values()))
+    return num_bought, len(due) - num_bought
+
+
+def note(bought: int, unaffordable: int) -> str:
+    """Return one line for the terminal about labels that `buy_corrections` found; "" if none."""
+    parts = [f"{bought} charged now"] if bought else []
+    if unaffordable:
+        parts.append(f"{unaffordable} not charged, because the budget has too little left")
+    if not parts:
+        return ""
+    return f"labels given after the run's end that were not charged yet: {', '.join(parts)}"
