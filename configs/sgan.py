@@ -52,5 +52,5 @@ def get_config(variant: str = "mnist", preset: str = "cpu") -> sgan.Config:
         raise ValueError(f"there is no variant {variant!r}: take one of {', '.join(DATASETS)}")
     settings = {"query": "typiclust"} | SIZES[preset] | DATASETS[variant]
     if preset == "cpu" and variant == "fashion_mnist":  # experiments/sgan.md has the figures
-        settings |= {"network": "gradients", "steps": 5000}
+        settings |= {"network": "gradients", "steps": 5000, "query": "diverse", "rounds": 3}
     return sgan.Config(**settings)
