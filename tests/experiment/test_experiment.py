@@ -116,7 +116,7 @@ def test_labels_that_were_not_bought_change_nothing(name, tmp_path, capsys):
     assert outcome(blind) == outcome(honest)
 
 
-@pytest.mark.parametrize("name", ["active", "scan", "sgan", "encoder"])
+@pytest.mark.parametrize("name", ["active", "scan"])
 def test_images_that_do_not_fit_the_device_change_no_result(name, tmp_path, monkeypatch, capsys):
     config = RECIPES[name]
     whole = experiment.run(config, tmp_path / "whole")
