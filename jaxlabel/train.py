@@ -1,8 +1,9 @@
 """The training loop of all methods: many steps per compiled call, and exact resumption."""
 
 import functools
+import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -16,8 +17,9 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 from jaxlabel.augment import as_float
 from jaxlabel.errors import Diverged
 from jaxlabel.log import Log
-from jaxlabel.nets import devices
+from jaxlabel.nets import devices, streaming
 
+NOTHING_READ = itertools.repeat(())  # what is read from the host for each step, in most trainings
 Model = TypeVar("Model")
 Metrics = Mapping[str, Float[Array, ""]]
 Loss = Callable[[Any, Any, Key[Array, ""]], tuple[Float[Array, ""], Metrics]]
@@ -104,6 +106,7 @@ def loop(
         log. It is compiled once.
       state: the initial training state, a pytree of arrays.
       data: a pytree of arrays with the whole data set, from which `step` takes its mini-batch.
+        Images that do not fit the device stay on the host (`jaxlabel.nets.streaming`).
       first_step: the number of steps that earlier calls have done; `num_steps` includes them.
 
     Raises:
@@ -112,14 +115,16 @@ def loop(
     done, last = first_step, num_steps
     if (restored := log.restore(name, state)) is not None:
         done, state = restored
-    data = jax.tree.map(jnp.asarray, data)
+    data, large = streaming.take_out(data)
     state, data, key = devices.replicate((state, data, key))
-    advance = _advance(step, devices.mesh())
+    batches = [streaming.read_batches(step, state, data, key, large, done, last)] if large else []
+    advance = _advance(step, devices.mesh(), is_streaming=bool(large))
     saved = time.monotonic()
     while done < last:
         until = min((done // steps_per_call + 1) * steps_per_call, last)
-        state, sums = advance(state, data, key, done, until)
+        state, sums = advance(state, data, key, done, until, *batches)
         metrics = {k: float(v) / (until - done) for k, v in jax.device_get(sums).items()}
+        streaming.check_rows(metrics)
         for metric, value in metrics.items():
             if not np.isfinite(value):
                 raise Diverged(
@@ -135,38 +140,14 @@ def loop(
     return devices.first_copy(state)
 
 
-def joint_step(
-    step: Step[Carry], *, unrolled: bool
-) -> Callable[[Carry, Any, Key[Array, "n"]], tuple[Carry, Metrics]]:
-    """Turn a training step for one model into a step that trains several models at once.
-
-    The new step takes the models' training states joined by `stack`, the data, and one random key
-    per model. It returns the new states, joined too, and the mean of each metric over the models.
-
-    Args:
-      unrolled: True to run the models' steps one after the other, False to use `jax.vmap`. True is
-        faster on a CPU, where convolutions with one kernel per model are slow.
-    """
-
-    def together(states: Carry, data: Any, keys: Key[Array, "n"]) -> tuple[Carry, Metrics]:
-        if unrolled:
-            done = [step(member(states, i), data, key) for i, key in enumerate(keys)]
-            stepped, metrics = stack(done)
-        else:
-            stepped, metrics = jax.vmap(step, (0, None, 0))(states, data, keys)
-        return stepped, jax.tree.map(jnp.mean, metrics)
-
-    return together
-
-
 def stack(trees: Sequence[Carry]) -> Carry:
     """Join pytrees of equal structure into one: stack their arrays on a new first axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
-def member(joint_step: Carry, number: int) -> Carry:
+def member(joined: Carry, number: int) -> Carry:
     """Undo `stack` for one of the joined pytrees: return the one with the index `number`."""
-    return jax.tree.map(lambda leaf: leaf[number], joint_step)
+    return jax.tree.map(lambda leaf: leaf[number], joined)
 
 
 def draw(key: Key[Array, ""], data: Any, batch_size: int) -> Any:
@@ -174,9 +155,9 @@ def draw(key: Key[Array, ""], data: Any, batch_size: int) -> Any:
 
     The rows are drawn with replacement. They are divided over the devices.
     """
-    n = len(jax.tree.leaves(data)[0])
-    rows = jax.random.randint(key, (batch_size,), 0, n)
-    return jax.tree.map(lambda array: devices.shard(array[rows]), data)
+    arrays, structure = jax.tree.flatten(data, is_leaf=streaming.is_on_host)
+    rows = jax.random.randint(key, (batch_size,), 0, len(arrays[0]))
+    return jax.tree.unflatten(structure, [devices.shard(array[rows]) for array in arrays])
 
 
 def moving_average(average: Model, model: Model, decay: float | Float[Array, ""]) -> Model:
@@ -194,29 +175,34 @@ def init(make: Callable[[nnx.Rngs], Model], key: Key[Array, ""]) -> Model:
 
 
 @functools.lru_cache(maxsize=4)
-def _advance(step: Step[Any], mesh: Mesh) -> Callable[..., tuple[Any, dict[str, Array]]]:
+def _advance(
+    step: Step[Any], mesh: Mesh, *, is_streaming: bool = False
+) -> Callable[..., tuple[Any, dict[str, Array]]]:
     """Return a compiled function that runs the training step `step` several times in one call.
 
     The returned function returns the new training state and the sum of each metric over the steps.
     It is compiled once for any number of steps, and kept for further calls with the same `step` and
-    the same devices.
+    the same devices. If images stay on the host (`is_streaming`), its last argument is the iterator
+    that `streaming.read_batches` returns.
     """
+    fed = streaming.feed(step)
 
-    def zeros(state: Any, data: Any, key: Key[Array, ""]) -> dict[str, Any]:
-        shapes = jax.eval_shape(step, state, data, key)[1]
+    def zeros(state: Any, data: Any, key: Key[Array, ""], given: Any) -> dict[str, Any]:
+        shapes = jax.eval_shape(fed, state, data, key, given)[1]
         return {name: np.zeros(s.shape, s.dtype) for name, s in shapes.items()}
 
     def body(
-        number: Int[Array, ""], carry: tuple[Any, dict[str, Array]], data: Any, key: Key[Array, ""]
-    ) -> tuple[Any, dict[str, Array]]:
-        state, metrics = step(carry[0], data, jax.random.fold_in(key, number))
-        return state, jax.tree.map(jnp.add, carry[1], dict(metrics))
+        number: Int[Array, ""], carry: tuple[Any, dict[str, Array]], data: Any, key: Key[Array, ""],
+        given: Any,
+    ) -> tuple[Any, dict[str, Array]]:  # fmt: skip
+        state, metrics = fed(carry[0], data, jax.random.fold_in(key, number), given)
+        return state, jax.tree.map(jnp.add, carry[1], metrics)
 
     def scanned(
         state: Any, data: Any, key: Key[Array, ""], first: Int[Array, ""], last: Int[Array, ""]
     ) -> tuple[Any, dict[str, Array]]:
-        start = (state, zeros(state, data, key))
-        return jax.lax.fori_loop(first, last, lambda i, c: body(i, c, data, key), start)
+        start = (state, zeros(state, data, key, ()))
+        return jax.lax.fori_loop(first, last, lambda i, c: body(i, c, data, key, ()), start)
 
     compiled = functools.partial(
         devices.compile_replicated, compiler_options=devices.compiler_options()
@@ -224,18 +210,20 @@ def _advance(step: Step[Any], mesh: Mesh) -> Callable[..., tuple[Any, dict[str, 
     single = compiled(body)
 
     def stepwise(
-        state: Any, data: Any, key: Key[Array, ""], first: int, last: int
-    ) -> tuple[Any, dict[str, Array]]:
-        carry = (state, devices.replicate(zeros(state, data, key)))
-        for number in range(first, last):
-            carry = single(number, carry, data, key)
+        state: Any, data: Any, key: Key[Array, ""], first: int, last: int,
+        batches: Iterable[Any] = NOTHING_READ,
+    ) -> tuple[Any, dict[str, Array]]:  # fmt: skip
+        sums: dict[str, Any] = {}
+        for number, given in zip(range(first, last), batches, strict=False):
+            sums = sums or devices.replicate(zeros(state, data, key, given))
+            state, sums = single(number, (state, sums), data, key, given)
             if devices.count() > 1:  # the devices of a CPU wait for each other's sums for ever
-                jax.block_until_ready(carry)  # if several steps are under way
-        return carry
+                jax.block_until_ready(sums)  # if several steps are under way
+        return state, sums
 
     # In a loop, XLA's CPU backend computes a convolution's gradient on one thread with slow code:
     # 24 times slower (jax 0.10.2). Dispatching each step separately costs only 1 ms.
-    return compiled(scanned) if devices.is_accelerator() else stepwise
+    return compiled(scanned) if devices.is_accelerator() and not is_streaming else stepwise
 
 
 def warmup_cosine(learning_rate: float, num_steps: int, weight_decay: float = 0.0) -> Any:
@@ -257,7 +245,8 @@ def apply_batched(
 ) -> np.ndarray:
     """Call `function(model, images)` on batches of the images and return all outputs as one array.
 
-    Each batch is divided over the devices.
+    Each batch is divided over the devices. A thread reads the next batches ahead, so the images may
+    be a memory-mapped file that fits neither the device nor the memory.
 
     Args:
       function: a function of a model and float32 images in [0, 1]. Define it at module level, as
@@ -267,15 +256,18 @@ def apply_batched(
     compiled = _compiled(function, jax.tree.structure(model), devices.mesh())
     model = devices.replicate(model)
     batch_size = max(1, min(batch_size, len(images)))
-    outputs = np.zeros(0)  # replaced by an array for all images as soon as their size is known
-    for start in range(0, max(1, len(images)), batch_size):
+    starts = range(0, max(1, len(images)), batch_size)
+
+    def read(start: int) -> UInt8[np.ndarray, "batch h w c"]:
         batch = images[start : start + batch_size]
-        missing = batch_size - len(batch)
-        padded = np.pad(batch, ((0, missing), *((0, 0),) * (images.ndim - 1)))
-        computed = np.asarray(compiled(model, padded))[: len(batch)]
+        return np.pad(batch, ((0, batch_size - len(batch)), *((0, 0),) * (images.ndim - 1)))
+
+    outputs = np.zeros(0)  # replaced by an array for all images as soon as their size is known
+    for start, batch in zip(starts, streaming.read_ahead(read, starts), strict=True):
+        computed = np.asarray(compiled(model, batch))[: len(images) - start]
         if start == 0:
             outputs = np.empty((len(images), *computed.shape[1:]), computed.dtype)
-        outputs[start : start + len(batch)] = computed
+        outputs[start : start + len(computed)] = computed
     return outputs
 
 

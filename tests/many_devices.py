@@ -4,6 +4,7 @@ python tests/many_devices.py 8 results.npz    # on 8 devices, which XLA simulate
 """
 
 import sys
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +47,12 @@ def results() -> dict[str, np.ndarray]:
     state = train.loop(
         step, state, labelled_data(), key, log, name="a", num_steps=100, steps_per_call=1
     )
+    streamed = Losses()
+    with mock.patch.object(devices, "memory", lambda: 1):  # the images stay on the host
+        train.loop(
+            step, initial_state(CONFIG, IMAGES, 10, key), labelled_data(), key, streamed,
+            name="a", num_steps=10, steps_per_call=1,
+        )  # fmt: skip
     settings = contrastive_settings("dense", 8, 20, batch_size=30)
     optimizer = pretext.make_optimizer(settings)
     model = train.init(pretext.make_projected(settings, IMAGES.shape[1:]), key)
@@ -57,6 +64,7 @@ def results() -> dict[str, np.ndarray]:
     return {
         "rows": np.asarray(jax.jit(lambda: train.draw(key, jnp.arange(400), 60))()),
         "semisup": np.array(log.losses),
+        "streamed": np.array(streamed.losses),
         "contrastive": np.array(other.losses),
         "probabilities": predict_probabilities(state.teacher, IMAGES),
         "features": pretext.features_of(found.model.encoder, IMAGES),

@@ -6,7 +6,7 @@ depends on the kind of data set: clothes may be mirrored, digits may not.
 """
 
 from jaxlabel.augment.geometry import Transform, crop, deform, erase, flip, shift, turn, warp
-from jaxlabel.augment.tone import as_float, jitter, tone
+from jaxlabel.augment.tone import as_float, jitter, pixel_vectors, tone
 from jaxlabel.augment.views import (
     FEATURES,
     contrastive,
@@ -28,6 +28,7 @@ __all__ = [
     "jitter",
     "keeps_class_mirrored",
     "perturb",
+    "pixel_vectors",
     "shift",
     "strong",
     "tone",

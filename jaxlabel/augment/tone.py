@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
+from jaxlabel.nets import devices
+
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 TO_YIQ = np.array(
     [LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]], np.float32
@@ -21,6 +23,16 @@ def as_float(
     if jnp.issubdtype(images.dtype, jnp.floating):
         return images
     return images.astype(jnp.float32) / 255
+
+
+def pixel_vectors(images: UInt8[np.ndarray, "n h w c"]) -> Float[Array, "n pixels"]:
+    """Return all images on the device, each as a vector of its pixels in [0, 1].
+
+    Raises:
+      UsageError: the vectors do not fit the device's memory.
+    """
+    devices.check_room(4 * images.size, "the pixels of all images, as float32,")
+    return as_float(jnp.asarray(images)).reshape(len(images), -1)
 
 
 def tone(

@@ -110,6 +110,10 @@ COMMANDS = (
                  default=False),
             Flag("slurm_options", "submitit's parameters, such as "
                  "timeout_min=60,slurm_partition=cpu", "KEY=VALUE,...", ""),
+            Flag("devices_per_run", "with --slurm: the number of GPUs on each machine of a run; 0: "
+                 "as --slurm_options says", "N", 0),
+            Flag("hosts_per_run", "with --slurm: the number of machines that compute a run "
+                 "together, one process on each", "N", 1),
         ),
     ),
     Command(

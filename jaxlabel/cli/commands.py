@@ -29,30 +29,17 @@ def train(given: SimpleNamespace) -> None:
     if numbered and given.coordinator in ("", hosts.AUTO):
         raise UsageError("--num_processes and --process_id need --coordinator=HOST:PORT: give all "
                          "three, or --coordinator=auto alone, or none of them")  # fmt: skip
-    if given.coordinator:
-        return _train_together(given)
-    native.preload(given.config.cpu_kernels)  # while the rest is imported and the images are read
-    from jaxlabel.experiment.run import run, summary
+    if not given.coordinator:
+        native.preload(given.config.cpu_kernels)  # while the rest is imported, and images are read
+    from jaxlabel.experiment import processes
 
     workdir = Path(given.workdir or Path("runs") / given.config_name)
-    print(summary(run(given.config, workdir), workdir))
-    return None
-
-
-def _train_together(given: SimpleNamespace) -> None:
-    """Compute a run together with other processes; process 0 prints the summary of the result."""
-    from jaxlabel.experiment import together
-    from jaxlabel.experiment.run import METHODS, run, summary
-    from jaxlabel.nets import hosts
-
-    together.start(given.config, given.coordinator, given.num_processes, given.process_id)
-    if not hosts.is_leader():
-        return together.follow(METHODS[type(given.config)], given.config)
-    workdir = Path(given.workdir or Path("runs") / given.config_name)
-    with together.leading():
-        result = run(given.config, workdir)
-    print(summary(result, workdir))
-    return None
+    if not given.coordinator:
+        print(processes.run_alone(given.config, workdir))
+    elif text := processes.run_together(
+        given.config, workdir, given.coordinator, given.num_processes, given.process_id
+    ):
+        print(text)
 
 
 def label(given: SimpleNamespace) -> None:
@@ -71,17 +58,22 @@ def sweep(given: SimpleNamespace) -> None:
     Only the runs that have no result yet are executed. The tables show the results of all runs.
 
     Raises:
-      UsageError: --jobs or --limit is negative, or another flag or the experiment file is wrong.
+      UsageError: a number is negative, or another flag or the experiment file is wrong.
     """
     if given.jobs < 0:
         raise UsageError(f"--jobs={given.jobs}: it takes a number of runs, or 0 for the default")
     if given.limit < 0:
         raise UsageError(f"--limit={given.limit}: it takes minutes, or 0 for none")
+    if given.devices_per_run < 0:
+        raise UsageError(f"--devices_per_run={given.devices_per_run}: it takes a number of GPUs")
+    if given.hosts_per_run < 1:
+        raise UsageError(f"--hosts_per_run={given.hosts_per_run}: it takes a number of machines")
     from jaxlabel.sweep import engine
 
     name = Path(given.experiment).stem + ("_quick" if given.quick else "")
     options = engine.Options(
         jobs=given.jobs, slurm=given.slurm_options if given.slurm else None,
+        devices_per_run=given.devices_per_run, hosts_per_run=given.hosts_per_run,
         publish=given.publish, go_on=given.go_on, limit=given.limit,
     )  # fmt: skip
     engine.sweep(

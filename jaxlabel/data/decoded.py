@@ -48,6 +48,8 @@ def decoded(
     # Without space or the right to write, the next start decodes again.
     with contextlib.suppress(OSError):
         _write(entry, result)
+    with contextlib.suppress(*DAMAGED):
+        return _read(entry)[0]  # so that the pixels need not stay in memory
     return result
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
@@ -71,7 +70,7 @@ def explore(
         raise DataError(f"{spec} brings no labels: explore it without --labels")
     truth = data.load_train_labels(spec, options) if labels else None
     classes = dataset.classes or (() if truth is None else data.label_names(spec, options))
-    pixels = augment.as_float(jnp.asarray(images)).reshape(len(images), -1)
+    pixels = augment.pixel_vectors(images)
     pca = fit_pca(pixels, min(COMPONENTS, pixels.shape[1]))
     points = project(pca, pixels)
     counts = [k for k in COUNTS if k <= len(images) // 2] or [1]

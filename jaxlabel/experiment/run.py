@@ -150,6 +150,11 @@ def _run_recipe(
     log.say(f"convolutions: {native.selected()}")
     if devices.count() > 1:
         log.say(f"{devices.count()} devices share each batch")
+    if not devices.fits(inputs.train_images):
+        log.say(
+            f"the images ({inputs.train_images.nbytes / 1e9:.1f} GB) stay outside of the device: "
+            f"they take more than half of its memory ({devices.memory() / 1e9:.1f} GB)"
+        )
     if (oracle := answers.oracle) is None:
         oracle = make_oracle(settings, options, dataset, workdir, log, answers)
     else:

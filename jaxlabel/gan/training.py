@@ -32,6 +32,7 @@ class Data(NamedTuple):
 
     Attributes:
       images: all training images.
+      shown: training images, evenly spaced, with which the sample images are compared.
       labelled: the indices of the labelled images, padded with 0.
       labels: the labels of these images, padded with 0.
       odds: cumulative weights for choosing labelled images at random. Each class has the same total
@@ -39,7 +40,8 @@ class Data(NamedTuple):
       latents: fixed latent vectors of the sample images that are saved and measured.
     """
 
-    images: UInt8[Array, "n h w c"]
+    images: UInt8[Array | np.ndarray, "n h w c"]
+    shown: UInt8[Array, "m h w c"]
     labelled: Int[Array, "capacity"]
     labels: Int[Array, "capacity"]
     odds: Float[Array, "capacity"]
@@ -91,9 +93,11 @@ def pad(
         np.pad(array, (0, max(0, capacity - len(indices)))) for array in (indices, labels, shares)
     )
     cumulative = jnp.asarray(np.cumsum(odds), jnp.float32)
+    shown = images[:: max(1, len(images) // len(latents))][: len(latents)]
     return Data(
-        jnp.asarray(images), jnp.asarray(rows), jnp.asarray(padded_labels), cumulative, latents
-    )
+        images, jnp.asarray(shown), jnp.asarray(rows), jnp.asarray(padded_labels), cumulative,
+        latents,
+    )  # fmt: skip
 
 
 def start(
@@ -282,7 +286,7 @@ def record_samples(
     index = jnp.searchsorted(jnp.asarray(snapshots), state.number)
     made = state.generator(data.latents)
     # Use the averaged discriminator without noise, whose features change least between snapshots.
-    real = augment.as_float(data.images[:: max(1, len(data.images) // len(made))][: len(made)])
+    real = augment.as_float(data.shown)
     both = jnp.concatenate([real, made])
     features = state.average.features(both)
     logits = state.average.classify(features)

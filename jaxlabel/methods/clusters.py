@@ -72,7 +72,7 @@ def run(
     No labels are bought.
     """
     means_key, sample_key = jax.random.split(key)
-    pixels = augment.as_float(jnp.asarray(images)).reshape(len(images), -1)
+    pixels = augment.pixel_vectors(images)
     pca = fit_pca(pixels, min(config.components, pixels.shape[1]))
     points = project(pca, pixels)
     clustering = cluster.kmeans(

@@ -150,7 +150,7 @@ def clustering_features(
       components: the number of principal components.
       images: the images.
     """
-    pixels = augment.as_float(jnp.asarray(images)).reshape(len(images), -1)
+    pixels = augment.pixel_vectors(images)
     if space == "pixels":
         return pixels
     pca = fit_pca(pixels, min(components, pixels.shape[1]))
@@ -205,7 +205,7 @@ def fit_linear(
     """
     model = make_classifier(config, images.shape[1:], num_classes)(None)
     if config.features == "distances":
-        pixels = augment.as_float(jnp.asarray(images)).reshape(len(images), -1)
+        pixels = augment.pixel_vectors(images)
         parts = ["centres", config.centres, key, images]
 
         def compute() -> dict[str, Any]:

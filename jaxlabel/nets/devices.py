@@ -1,10 +1,11 @@
 """The devices (GPUs, TPU cores) of a run, and how arrays are divided over them.
 
-Training is data parallel: every device holds all images and all weights, and computes a part of
-each batch. A training step calls `shard` for the arrays that are divided; XLA divides the
-computations that use them, and adds the sums over all devices that the gradients need. The
-random numbers do not depend on the number of devices, so neither do the batches. With one device,
-`shard`, `replicate` and `first_copy` return their arguments unchanged.
+Training is data parallel: every device holds all weights, and all images if they fit its memory
+(otherwise see `jaxlabel.nets.streaming`), and computes a part of each batch. A training step calls
+`shard` for the arrays that are divided; XLA divides the computations that use them, and adds the
+sums over all devices that the gradients need. The random numbers do not depend on the number of
+devices, so neither do the batches. With one device, `shard`, `replicate` and `first_copy` return
+their arguments unchanged.
 """
 
 import functools
@@ -21,6 +22,7 @@ from jaxlabel.nets import hosts
 
 AXIS = "devices"  # the name of the only axis of the mesh
 ACT_AS = "JAXLABEL_ACT_AS"  # an environment variable; "gpu" chooses the GPU's code path, for tests
+LARGEST = 0.5  # share of a device's memory for an array, because networks and batches need the rest
 Tree = TypeVar("Tree")
 _mesh: Mesh | None = None  # set by `select`
 
@@ -63,6 +65,33 @@ def mesh() -> Mesh:
 def count() -> int:
     """Return the number of devices that compute together."""
     return mesh().size
+
+
+def memory() -> int:
+    """Return the bytes of memory that JAX may use on each device (on a CPU, of the machine)."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(stats.get("bytes_limit", whole))
+
+
+def fits(array: np.ndarray) -> bool:
+    """Return True if a device can hold a whole array: if it takes at most half of the memory."""
+    return array.nbytes <= LARGEST * memory()
+
+
+def check_room(num_bytes: int, name: str) -> None:
+    """Raise a UsageError if a computation needs more memory for an array than a device has.
+
+    Args:
+      num_bytes: the size of the array.
+      name: what the array is, for the message.
+    """
+    if num_bytes > memory():
+        raise UsageError(
+            f"{name} take {num_bytes / 1e9:.1f} GB, more than the device's memory "
+            f"({memory() / 1e9:.1f} GB): set config.image_size to a smaller side, or use a recipe "
+            "that takes the images in batches, such as configs/flagship.py"
+        )
 
 
 def shard(tree: Tree) -> Tree:

@@ -9,6 +9,7 @@ If a process is killed, JAX ends the others after about 30 seconds; see `jaxlabe
 
 import contextlib
 import io
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,7 +45,9 @@ def start(coordinator: str, num_processes: int, process_id: int) -> None:
     import jax
 
     given: dict[str, Any] = {}
-    if coordinator != AUTO:
+    if coordinator == AUTO:
+        given = _all_gpus_of_a_slurm_task()
+    else:
         if ":" not in coordinator or not 0 <= process_id < num_processes:
             raise UsageError(
                 "several processes take --coordinator=HOST:PORT --num_processes=N --process_id=I "
@@ -66,6 +69,18 @@ def start(coordinator: str, num_processes: int, process_id: int) -> None:
         raise JaxlabelError(f"the processes of the run do not find each other ({reason}): start "
                             "all of them, with the same --coordinator") from error  # fmt: skip
     _num_processes, _process = jax.process_count(), jax.process_index()
+
+
+def _all_gpus_of_a_slurm_task() -> dict[str, Any]:
+    """Return arguments of jax.distributed.initialize; {} if Slurm has not started this process.
+
+    If Slurm has started one process per machine, JAX would use one GPU of each machine only.
+    """
+    tasks, machines = os.environ.get("SLURM_NTASKS"), os.environ.get("SLURM_STEP_NUM_NODES")
+    num_gpus = os.environ.get("SLURM_GPUS_ON_NODE", "")
+    if tasks is None or tasks != machines or not num_gpus.isdecimal():
+        return {}
+    return {"local_device_ids": list(range(int(num_gpus)))}
 
 
 def count() -> int:

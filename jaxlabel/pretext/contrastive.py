@@ -1,7 +1,7 @@
 """Contrastive pretraining (SimCLR): train an encoder to match two augmented views of an image."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -86,9 +86,10 @@ def contrastive_encoder(
       kind: what the images show, such as "digits" or "clothes"; it decides the augmentation.
       others: random keys of further encoders that will be needed later. Those that are not in the
         cache yet are trained together with this one and stored there; if this encoder itself is in
-        the cache, nothing is trained. Each encoder is trained with the same random numbers as if it
-        were trained alone. A single step then gives the same result up to rounding, but over many
-        steps the encoders may become different.
+        the cache, nothing is trained. If the images do not fit the device, the others are trained
+        later. Each encoder is trained with the same random numbers as if it were trained alone. A
+        single step then gives the same result up to rounding, but over many steps the encoders may
+        become different.
 
     Returns:
       The encoder; `encoder.features(images)` returns the features.
@@ -103,7 +104,7 @@ def contrastive_encoder(
 
     def compute() -> dict[str, Any]:
         missing = [other for other in others if not known("contrastive", parts(other))]
-        if not missing:
+        if not missing or not devices.fits(images):
             return _numbered(_train_contrastive(settings, kind, images, key, log))
         began = time.monotonic()
         first, *rest = _train_together(settings, kind, images, [key, *missing], log)
@@ -160,7 +161,7 @@ def _train_together(
     """
     begun = [_initial_state(settings, images.shape[1:], key) for key in keys]
     states, fit_keys = train.stack(begun)
-    step_all = train.joint_step(
+    step_all = _joint_step(
         contrastive_step(settings, kind, make_optimizer(settings)),
         unrolled=not devices.is_accelerator(),
     )
@@ -183,6 +184,32 @@ def _train_together(
         name=name, num_steps=settings.num_steps,
     )  # fmt: skip
     return [train.member(states.model, number) for number in range(len(keys))]
+
+
+def _joint_step(
+    step: train.Step[train.State], *, unrolled: bool
+) -> Callable[[train.State, Any, Key[Array, "n"]], tuple[train.State, train.Metrics]]:
+    """Turn a training step for one network into a step that trains several networks at once.
+
+    The new step takes the networks' training states joined by `train.stack`, the data, and one
+    random key per network. It returns the new states, joined too, and the mean of each metric.
+
+    Args:
+      unrolled: True to run the networks' steps one after the other, False to use `jax.vmap`. True
+        is faster on a CPU, where convolutions with one kernel per network are slow.
+    """
+
+    def together(
+        states: train.State, data: Any, keys: Key[Array, "n"]
+    ) -> tuple[train.State, train.Metrics]:
+        if unrolled:
+            done = [step(train.member(states, i), data, key) for i, key in enumerate(keys)]
+            stepped, metrics = train.stack(done)
+        else:
+            stepped, metrics = jax.vmap(step, (0, None, 0))(states, data, keys)
+        return stepped, jax.tree.map(jnp.mean, metrics)
+
+    return together
 
 
 def contrastive_step(

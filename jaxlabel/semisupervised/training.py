@@ -52,7 +52,7 @@ class Data(NamedTuple):
     labelled: UInt8[Array, "capacity h w c"]
     labels: Int[Array, "capacity"]
     num_labels: Int[Array, ""]
-    images: UInt8[Array, "n h w c"]
+    images: UInt8[Array | np.ndarray, "n h w c"]
     graph_targets: Float[Array, "n classes"]
     prior: Float[Array, "classes"]
 
@@ -85,7 +85,7 @@ def pad(
         jnp.asarray(images[rows]),
         jnp.asarray(padded_labels),
         jnp.int32(len(indices)),
-        jnp.asarray(images),
+        images,
         jnp.asarray(graph_targets, jnp.float32),
         jnp.asarray(prior, jnp.float32),
     )

@@ -29,6 +29,9 @@ class Options(NamedTuple):
         core, at most MAX_JOBS (8).
       slurm: the parameters of the library submitit, as "KEY=VALUE,...", to execute the runs on a
         Slurm cluster; None to execute them on this machine.
+      devices_per_run: with `slurm`, the number of GPUs on each machine of a run; 0 to ask Slurm for
+        none beyond what `slurm` says.
+      hosts_per_run: with `slurm`, the number of machines that compute a run together.
       publish: True to append the results to results/NAME.jsonl beside the experiment file NAME.py.
       go_on: True to skip runs whose result is in results/NAME.jsonl already, even if another commit
         or machine made it.
@@ -38,6 +41,8 @@ class Options(NamedTuple):
 
     jobs: int = 0
     slurm: str | None = None
+    devices_per_run: int = 0
+    hosts_per_run: int = 1
     publish: bool = False
     go_on: bool = False
     limit: float = 0.0
@@ -78,6 +83,11 @@ def sweep(
         raise UsageError("--publish takes the whole experiment: leave out --quick")
     if options.limit and options.slurm is not None:
         raise UsageError("--limit goes without --slurm, whose timeout_min ends each run")
+    if options.slurm is None and (options.devices_per_run or options.hosts_per_run != 1):
+        raise UsageError(
+            "--devices_per_run and --hosts_per_run need --slurm: on this machine, start several "
+            "sweeps with one --workdir, each with its GPUs in CUDA_VISIBLE_DEVICES"
+        )
     published = file.parent / "results" / f"{file.stem}.jsonl"
     with files.write_errors(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
@@ -142,14 +152,17 @@ def run_missing(
           f"{min(jobs, len(missing))} at a time", flush=True)  # fmt: skip
     environment = run_environment(workdir, jobs)
     if options.slurm is not None:
-        chosen = slurm.options(options.slurm)
+        chosen = slurm.options(options.slurm, options.devices_per_run, options.hosts_per_run)
         with leases.locked(workdir):  # Slurm's jobs take no leases
             for run in missing:
                 with leases.lease(leases.lease_of(run, workdir)) as is_free:
                     if is_free:
                         folder = workdir / "runs" / run.name
                         records.move_outdated_folder(folder, run.recipe, run.config)
-            slurm.run_all(missing, workdir, jobs, environment, done, options=chosen)
+            slurm.run_all(
+                missing, workdir, jobs, environment, done, options=chosen,
+                hosts_per_run=options.hosts_per_run,
+            )  # fmt: skip
     else:
         until = time.monotonic() + 60 * options.limit if options.limit else math.inf
         local.run_shared(

@@ -100,26 +100,34 @@ def execute_with_log(job: Job, run: Callable[[Job], None]) -> str:
 def experiment_run(job: Job) -> None:
     """Execute the run (one training with one configuration) that a job describes.
 
-    A summary of the result is printed.
+    A summary of the result is printed. If the job has several hosts, this process computes the run
+    together with those on the other hosts.
     """
-    from jaxlabel.experiment.run import run, summary
+    from jaxlabel.experiment import processes
+    from jaxlabel.nets import hosts
 
     sys.argv[:] = job["command"]  # the run's log records the command of the sweep
     config, workdir = config_class(job["recipe"])(**job["config"]), Path(job["workdir"])
-    print(summary(run(config, workdir), workdir))
+    if job.get("hosts", 1) > 1:
+        print(processes.run_together(config, workdir, hosts.AUTO))
+    else:
+        print(processes.run_alone(config, workdir))
 
 
 def remote(job: Job) -> str:
-    """Execute a job; the Slurm cluster calls this function in a new process.
+    """Execute a job; Slurm calls this function in a new process on each host of the job.
 
     Args:
       job: the description of a run (one training with one configuration). It also has environment
-        variables, which the function sets.
+        variables, which the function sets, and the number of hosts.
 
     Returns:
       The error message as one line; an empty string if the job succeeded.
     """
     os.environ.update(job["environment"])
+    number = int(os.environ.get("SLURM_PROCID", 0))
+    if job["hosts"] > 1 and number:
+        job = {**job, "log": str(Path(job["log"]).with_name(f"run.{number}.log"))}
     return execute_with_log(job, experiment_run)
 
 

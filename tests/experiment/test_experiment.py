@@ -22,6 +22,7 @@ from jaxlabel.errors import (
 from jaxlabel.experiment import account
 from jaxlabel.experiment import run as experiment
 from jaxlabel.methods import active, encoder, medoids, representatives, scan, semisup, sgan
+from jaxlabel.nets import devices
 from jaxlabel.oracle import LabelStore
 
 QUICK = {"code_steps": 40, "classifier_steps": 40, "components": 8, "batch_size": 64, "map": "none"}
@@ -111,6 +112,18 @@ def test_labels_that_were_not_bought_change_nothing(name, tmp_path, capsys):
     )
     honest.pop("train_label_accuracy"), blind.pop("train_label_accuracy")
     assert outcome(blind) == outcome(honest)
+
+
+def test_images_that_do_not_fit_the_device_change_no_result(tmp_path, monkeypatch, capsys):
+    config = RECIPES["active"]
+    whole = experiment.run(config, tmp_path / "whole")
+    assert "stay outside of the device" not in capsys.readouterr().err
+    monkeypatch.setattr(devices, "memory", lambda: 1000)
+    streamed = experiment.run(config, tmp_path / "streamed")
+    assert "stay outside of the device" in capsys.readouterr().err
+    for result in (whole, streamed):
+        result["ledger"] = [entry | {"time": ""} for entry in result["ledger"]]
+    assert outcome(streamed) == outcome(whole)
 
 
 def test_a_run_continues_the_account_of_another_one_with_a_larger_budget(tmp_path):

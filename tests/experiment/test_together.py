@@ -135,6 +135,21 @@ def test_a_run_on_one_machine_listens_to_no_network(host, is_bound, monkeypatch)
     assert given.get("coordinator_bind_address") == (f"{host}:1" if is_bound else None)
 
 
+@pytest.mark.parametrize(
+    ("machines", "gpus", "found"), [("2", "4", [0, 1, 2, 3]), ("1", "4", None), ("2", "", None)]
+)
+def test_the_only_process_of_a_machine_uses_all_gpus_that_slurm_gives(
+    machines, gpus, found, monkeypatch
+):
+    variables = {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_NODES": machines, "SLURM_GPUS_ON_NODE": gpus}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    given = {}
+    monkeypatch.setattr("jax.distributed.initialize", lambda **flags: given.update(flags))
+    hosts.start(hosts.AUTO, 0, -1)
+    assert given.get("local_device_ids") == found
+
+
 @pytest.fixture
 def end_child(tmp_path, monkeypatch, capfd):
     """Return a function that runs a shell script as the child, and returns what the parent says."""

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from sweeps import Few, cells, names
 
 from jaxlabel.cli import main as cli
 from jaxlabel.errors import JaxlabelError, UsageError
-from jaxlabel.sweep import local, plan, slurm
+from jaxlabel.sweep import local, plan, slurm, worker
 
 
 @pytest.fixture
@@ -98,10 +99,10 @@ def test_slurm_with_a_fake_submitit(few, monkeypatch, capsys):
             self.looks += 1
             return self.looks > 1
 
-        def result(self):
+        def results(self):
             if "strange" in self.told["workdir"] and self.told["config"]["seed"] == 2:
                 raise RuntimeError("long story\nout of memory")
-            return run_here(self.told)
+            return [run_here(self.told), ""]
 
     class AutoExecutor:
         def __init__(self, folder):
@@ -114,7 +115,7 @@ def test_slurm_with_a_fake_submitit(few, monkeypatch, capsys):
 
         def map_array(self, function, told):
             seen["function"] = f"{function.__module__}.{function.__name__}"
-            seen["environment"] = told[0]["environment"]
+            seen["environment"], seen["hosts"] = told[0]["environment"], told[0]["hosts"]
             return [Handle(function, one) for one in told]
 
     def run_here(told):
@@ -130,13 +131,68 @@ def test_slurm_with_a_fake_submitit(few, monkeypatch, capsys):
     with pytest.raises(UsageError, match="--slurm_options: unknown parameter wrong"):
         few.sweep(slurm="wrong=1")
     with pytest.raises(JaxlabelError, match="1 of 9 runs failed"):
-        few.sweep(jobs=4, slurm="timeout_min=60,slurm_partition=cpu")
+        few.sweep(jobs=4, slurm="timeout_min=60,slurm_partition=cpu", devices_per_run=4,
+                  hosts_per_run=2)  # fmt: skip
     assert "Slurm job 17_4: out of memory" in capsys.readouterr().out
     assert seen["function"] == "jaxlabel.sweep.worker.remote"
     assert (seen["timeout_min"], seen["slurm_partition"]) == (60, "cpu")
     assert seen["slurm_array_parallelism"] == 4
+    assert (seen["nodes"], seen["tasks_per_node"], seen["gpus_per_node"]) == (2, 1, 4)
+    assert seen["hosts"] == 2
     assert seen["environment"]["JAXLABEL_CACHE"] == str(few.workdir / "cache")
     assert [row[-3] for row in cells(few.workdir / "table.md")] == ["3", "3", "2"]
+
+
+def test_the_batch_script_asks_slurm_for_machines_and_gpus(few, tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    for name, script in {
+        "sbatch": f"cp $1 {tmp_path}/batch.sh; echo Submitted batch job 17",
+        "srun": "exit 0",
+        "sacct": "echo 'JobID|State'; for n in 0 1 2 3 4 5 6 7 8; do echo 17_$n'|FAILED'; done",
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("submitit.slurm.slurm.SlurmJob._results_timeout_s", 0)
+    with pytest.raises(JaxlabelError, match="9 of 9 runs failed"):
+        few.sweep(slurm="timeout_min=60", devices_per_run=4, hosts_per_run=2)
+    lines = (tmp_path / "batch.sh").read_text().splitlines()
+    wanted = ["--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=4", "--time=60"]
+    assert {f"#SBATCH {flag}" for flag in wanted} <= set(lines)
+    (command,) = (line for line in lines if line.startswith("srun "))
+    assert "submitit.core._submit" in command
+
+
+@pytest.mark.parametrize("key", ["nodes", "slurm_nodes", "tasks_per_node", "gpus_per_node"])
+def test_slurm_options_must_not_contradict_the_flags(key):
+    with pytest.raises(UsageError, match=f"leave out {key}, which --hosts_per_run"):
+        slurm.options(f"{key}=3", devices_per_run=2, hosts_per_run=2)
+    assert slurm.options("gpus_per_node=3")["gpus_per_node"] == 3
+
+
+@pytest.mark.parametrize("flag", [{"devices_per_run": 2}, {"hosts_per_run": 2}])
+def test_devices_and_hosts_per_run_need_slurm(few, flag):
+    with pytest.raises(UsageError, match="need --slurm: on this machine, start several sweeps"):
+        few.sweep(**flag)
+
+
+@pytest.mark.parametrize("number", ["0", "1"])
+def test_the_processes_of_a_slurm_job_compute_a_run_together(number, tmp_path, monkeypatch):
+    def together(settings, workdir, coordinator):
+        os.write(1, f"seed {settings.seed} in {workdir.name} by {coordinator}".encode())
+        return ""
+
+    monkeypatch.setattr("jaxlabel.experiment.processes.run_together", together)
+    monkeypatch.setenv("SLURM_PROCID", number)
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+    job = {
+        "recipe": "jaxlabel.methods.semisup:Config", "config": {"seed": 5},
+        "workdir": str(tmp_path), "log": str(tmp_path / "run.log"), "command": ["x"],
+        "environment": {}, "hosts": 2,
+    }  # fmt: skip
+    assert worker.remote(job) == ""
+    log = tmp_path / {"0": "run.log", "1": "run.1.log"}[number]
+    assert log.read_text() == f"seed 5 in {tmp_path.name} by auto"
 
 
 def test_slurm_without_submitit_is_refused_with_one_line(few, monkeypatch):
