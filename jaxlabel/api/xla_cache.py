@@ -13,8 +13,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-CHECKED = ".checked"  # an empty file, whose time is that of the last check
-ZLIB, ZSTD = b"\x78", b"\x28\xb5\x2f\xfd"  # the first bytes of what JAX has compressed
+CHECKED = ".checked"  # the name of an empty file, whose time of change is that of the last check
+ZLIB, ZSTD = b"\x78", b"\x28\xb5\x2f\xfd"  # the first bytes of compressed data in either format
 
 
 def delete_half_written(folder: Path) -> None:
@@ -28,10 +28,11 @@ def delete_half_written(folder: Path) -> None:
         write it, nothing happens.
     """
     marker, began = folder / CHECKED, time.time() - 1  # a file's time may lag behind the clock
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
         last = marker.stat().st_mtime if marker.exists() else 0.0
-        for entry in os.scandir(folder):
-            with contextlib.suppress(FileNotFoundError):  # another process has deleted it
+        for entry in entries:
+            # Another process has deleted it, or this user may not read it.
+            with contextlib.suppress(OSError):
                 is_new = entry.name.endswith("-cache") and entry.stat().st_mtime >= last
                 if is_new and not _is_whole(Path(entry.path).read_bytes()):
                     os.unlink(entry.path)
@@ -51,7 +52,7 @@ def _is_whole(content: bytes) -> bool:
         return True
     try:
         decompress(content)
-    except Exception:  # each module raises another class
+    except Exception:  # each of these modules raises errors of another class
         return False
     return True
 

@@ -8,14 +8,18 @@ from jaxlabel.oracle.votes import NOT_SURE
 
 
 def buy_corrections(desk: Desk, items: Sequence[str] | None = None) -> tuple[int, int]:
-    """Buy the labels that people gave on this page after the run's end, and return two numbers.
+    """Buy the labels that people gave on this page after the end of the run.
 
-    These are the number of labels bought, and of labels that the budget does not buy. Nothing is
-    bought while the run goes on.
+    Nothing is bought while the run goes on. A label that the run's account has bought before is not
+    bought again.
 
     Args:
       desk: the questions and answers of the page.
       items: the ids of the pictures whose labels are bought; None for all pictures.
+
+    Returns:
+      The number of labels bought, and the number of labels for which the budget has too little
+      left.
     """
     try:
         end = (desk.project.workdir / "result.json").stat().st_mtime
@@ -47,10 +51,13 @@ def buy_corrections(desk: Desk, items: Sequence[str] | None = None) -> tuple[int
 
 
 def note(bought: int, unaffordable: int) -> str:
-    """Return one line for the terminal about labels that `buy_corrections` found; "" if none."""
+    """Return one line for the terminal about what `buy_corrections` did; "" if it found no label.
+
+    Args:
+      bought: the number of labels bought.
+      unaffordable: the number of labels for which the budget has too little left.
+    """
     parts = [f"{bought} charged now"] if bought else []
     if unaffordable:
         parts.append(f"{unaffordable} not charged, because the budget has too little left")
-    if not parts:
-        return ""
-    return f"labels given after the run's end that were not charged yet: {', '.join(parts)}"
+    return f"labels that people gave after the end of the run: {', '.join(parts)}" if parts else ""

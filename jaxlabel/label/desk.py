@@ -28,9 +28,7 @@ from jaxlabel.oracle.votes import NOT_SURE, Rule, Vote
 
 LEASE = 90.0  # seconds for which a picture is reserved for one person
 PAUSE = 2.0  # seconds between two checks whether the label store has changed
-BUSY = (
-    10.0  # a check that read the store for some time is followed by a pause this many times as long
-)
+BUSY = 10.0  # the pause is at least this many times as long as the processor time of the last check
 
 
 class Desk:
@@ -51,7 +49,7 @@ class Desk:
         self._leases: dict[str, tuple[str, float]] = {}
         self._ahead = Ahead(project, self.records)
         self._snapshot: Snapshot | None = None
-        self._mark: Any = None  # differs if the snapshot is out of date; None if that is unknown
+        self._mark: Any = None  # the value of change_mark before the snapshot was read
         self._checked = self._pause = -math.inf
         self._batch: tuple[float, list[Question]] | None = None
         note_earlier_answers(project.workdir, project.store, project.label_set)
@@ -82,15 +80,16 @@ class Desk:
           fresh: True to read the store again now if it has changed.
         """
         with self._lock:
-            began, found = time.monotonic(), self._snapshot
-            if found is not None and not fresh and began - self._checked < self._pause:
+            found, pause_ends = self._snapshot, self._checked + self._pause
+            if found is not None and not fresh and time.monotonic() < pause_ends:
                 return found
+            began = time.thread_time()  # does not count the waiting for a database that is busy
             items = [q.item for q in self.batch()]
             mark = change_mark(self.project.store.engine), items
             if found is None or mark[0] is None or mark != self._mark:
                 found = snapshots.read(self.project, items, found)
             self._snapshot, self._mark, self._checked = found, mark, time.monotonic()
-            self._pause = max(PAUSE, BUSY * (self._checked - began))
+            self._pause = max(PAUSE, BUSY * (time.thread_time() - began))
             return found
 
     def upcoming(self, person: str, count: int = 8, skip: Sequence[str] = ()) -> list[Question]:

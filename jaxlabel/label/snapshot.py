@@ -55,6 +55,7 @@ class Snapshot(NamedTuple):
         store, label_set, these = project.store, project.label_set, set(items)
         found = [v for v in self.votes if v.item not in these]
         found += votes.all_votes(store, label_set, items)
+        found.sort(key=lambda vote: vote.voted_time)  # some of the votes for `items` are old
         labels = {i: k for i, k in self.labels.items() if i not in these}
         labels |= votes.known_labels(store, label_set, items)
         bought = self.bought | store.bought(label_set, items)

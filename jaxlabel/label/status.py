@@ -73,14 +73,16 @@ def accuracy(records: Records) -> dict[str, Any] | None:
 
     The key "kind" is "certified" if the run has certified an accuracy, and "audited" after an audit
     (an estimate from labels of randomly drawn pictures). It is "estimate" for the recipe medoids:
-    in each round the new labels, of which the key "answers" has the number, show how many of the
-    labels were right that the round before had given to all pictures. Otherwise it is "guess". A
-    guess ends at the
-    mean confidence c of the last round's model (the mean of the largest class probability of each
-    picture) and begins at 1 - OVERCONFIDENCE (1 - c). The confidence of the finished model is not
-    used: it is trained for longer, and with 100 labels of 2,500 pictures it had a mean confidence
-    of 99% and an accuracy of 87%, where the last round's guess was 85 to 90%. The key "of" says
-    which pictures are meant.
+    each round gives every picture a label, and the answers that people give in the next round show
+    how many of these labels were right. The key "answers" has the number of these answers.
+
+    Otherwise the kind is "guess". A guess ends at the mean confidence c of the last round's model
+    (the mean of the largest class probability of each picture) and begins at
+    1 - OVERCONFIDENCE (1 - c). The confidence of the finished model is not used: it is trained for
+    longer, and with 100 labels of 2,500 pictures it had a mean confidence of 99% and an accuracy of
+    87%, where the last round's guess was 85 to 90%.
+
+    The key "of" says which pictures are meant.
     """
     result, lines = records.result(), records.metrics()
     if result and result.get("certified"):

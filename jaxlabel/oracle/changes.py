@@ -6,36 +6,45 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from jaxlabel.oracle.engine import transaction
+from jaxlabel.oracle.engine import run_transaction
 
-SETTLED = 2.5  # seconds; after two writes within a tick of its clock, a file has the same time
+# Seconds. A file's time of change may have steps of up to two seconds, so that two writes within a
+# step cannot be told apart.
+SETTLED = 2.5
 
 
 def change_mark(engine: sa.Engine) -> Any:
-    """Return a value that is another one after every change of the database, by whatever process.
+    """Return a value that differs after every change of the database, whichever process made it.
 
     For a SQLite file it is the state of the file and of its write-ahead log. For PostgreSQL it is
-    the list of transactions that have ended, so a change of another table gives another value too.
+    the list of transactions that have ended on the server, so it also differs after a change of
+    another table or database.
 
     Args:
       engine: the database's engine.
 
     Returns:
-      The value; None if it cannot be known whether the database changes from now on. This is so
-      for a database in memory, and for a SQLite file that was written within the last seconds.
+      The value; None if a later value could not show whether the database has changed. This is so
+      for a database in memory, and for a SQLite file that was written within the last seconds or
+      that is not found.
 
     Raises:
       StoreError: the database reports an error.
     """
     if engine.dialect.name == "postgresql":
-        with transaction(engine) as connection:
-            return connection.scalar(sa.text("SELECT CAST(txid_current_snapshot() AS text)"))
-    path = engine.url.database
-    if path in (None, "", ":memory:"):
+        return run_transaction(engine, _ended_transactions)
+    # SQLite follows links: its write-ahead log is beside the file itself.
+    path = os.path.realpath(engine.url.database or ":memory:")
+    database, log = _state(path), _state(f"{path}-wal")
+    if database is None:  # it is in memory, or the URL names the file in another way than by a path
         return None
-    files = [_state(path), _state(f"{path}-wal")]
-    newest = max((state[2] for state in files if state), default=0)
-    return files if time.time_ns() - newest > SETTLED * 1e9 else None
+    newest = max(database[2], log[2] if log else 0)
+    return (database, log) if time.time_ns() - newest > SETTLED * 1e9 else None
+
+
+def _ended_transactions(connection: sa.Connection) -> Any:
+    """Return PostgreSQL's list of the transactions that have ended, as a text."""
+    return connection.scalar(sa.text("SELECT CAST(txid_current_snapshot() AS text)"))
 
 
 def _state(path: str) -> tuple[int, int, int] | None:

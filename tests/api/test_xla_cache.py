@@ -78,6 +78,14 @@ def test_a_file_is_checked_once(tmp_path, monkeypatch):
     assert not (tmp_path / "missing").exists()
 
 
+def test_an_entry_that_cannot_be_read_does_not_end_the_check(tmp_path):
+    (tmp_path / "folder-cache").mkdir()
+    for number in range(3):
+        (tmp_path / f"{number}-cache").write_bytes(b"")
+    xla_cache.delete_half_written(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"folder-cache", xla_cache.CHECKED}
+
+
 def test_a_folder_that_the_user_has_named_is_left_alone(tmp_path):
     (tmp_path / "a-cache").write_bytes(b"")
     xla.settle_xla({"JAX_COMPILATION_CACHE_DIR": str(tmp_path)})

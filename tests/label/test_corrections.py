@@ -41,7 +41,7 @@ def test_the_next_start_buys_what_a_kill_left(unbought, capsys, monkeypatch):
     wanted = [(unbought.items[2], "cat", "correct", "bob"),
               (unbought.items[4], "dog", "correct", "ann")]  # fmt: skip
     try:
-        for line in ("not charged yet: 2 charged now\n", ""):
+        for line in ("the end of the run: 2 charged now\n", ""):
             command.label(unbought.settings, unbought.workdir, command.Options(no_browser=True))
             said = capsys.readouterr().out
             assert line in said and said.count("jaxlabel: ") == (4 if line else 3)
@@ -59,8 +59,8 @@ def test_what_the_budget_does_not_buy_is_said(unbought):
     found = buy_corrections(again)
     assert found == (1, 1) and len(rows(unbought)) == 20
     assert note(*found) == (
-        "labels given after the run's end that were not charged yet: 1 charged now, 1 not charged, "
-        "because the budget has too little left"
+        "labels that people gave after the end of the run: 1 charged now, 1 not charged, because "
+        "the budget has too little left"
     )
     assert note(0, 0) == "" and buy_corrections(again) == (0, 1)
 

@@ -37,6 +37,16 @@ def pictures_row(project, name):
     return next(n for n, path in enumerate(project.dataset.paths) if path.endswith(name))
 
 
+def test_undo_takes_back_the_newest_answer_after_another_person_s_answer(project):
+    inside, _, _ = clients(project, Rule(needed=2))
+    first, second = project.items[:2]
+    for item, person in ((first, "ann"), (second, "ann"), (first, "bob")):
+        assert say(inside, item, "cat", person).status_code == 200
+    state = inside.get("/api/state?as=ann").json()["status"]
+    assert [each["item"] for each in state["last"]] == [second, first]
+    assert inside.post("/api/undo?as=ann", json={}).json()["again"]["item"] == second
+
+
 def test_answers_undo_not_sure_and_the_lock(project):
     inside, _, _desk = clients(project)
     first, second, third = asked(inside)[:3]

@@ -1,9 +1,12 @@
 """Errors of the label store and of files: every route of the page answers with one line."""
 
+import time
+
 import pytest
 from pages import asked, clients, say
 
 from jaxlabel.label import desk as desks
+from jaxlabel.label import snapshot as snapshots
 from jaxlabel.label.desk import Desk
 from jaxlabel.oracle import changes, votes
 
@@ -80,3 +83,15 @@ def test_the_votes_are_read_again_only_after_a_change(project, monkeypatch):
     one._checked -= desks.PAUSE + 1
     calls.clear()
     assert one.snapshot().labels == {project.items[3]: "cat"} and calls == []
+
+
+def test_the_pause_does_not_grow_with_the_time_that_a_database_lets_wait(project, monkeypatch):
+    read, desk = snapshots.read, Desk(project)
+
+    def wait_first(*given):
+        time.sleep(desks.PAUSE / desks.BUSY + 0.2)
+        return read(*given)
+
+    monkeypatch.setattr(snapshots, "read", wait_first)
+    desk.snapshot()
+    assert desk._pause == desks.PAUSE

@@ -56,7 +56,7 @@ export function alarm(text) {
 }
 
 // An error that no view has handled, such as that of its first request.
-addEventListener("unhandledrejection", (event) => alarm(event.reason.message || "an error"));
+addEventListener("unhandledrejection", (event) => alarm(event.reason?.message || "The page has an unknown error: load it again."));
 addEventListener("error", (event) => alarm(event.message));
 
 export function say(text) {
