@@ -105,6 +105,7 @@ def test_every_process_has_the_images_in_the_leader_s_order():
     ordered = together.in_order(dataset, ["c", "a", "a", "b"])
     assert ordered.train_images.tolist() == [3, 0, 2, 1]
     assert ordered.train_items.tolist() == ["c", "a", "a", "b"]
+    assert together.in_order(dataset, ["a", "b", "a", "c"]) is dataset  # copies no images
     for other in (["c", "a", "b"], ["c", "a", "a", "d"]):
         with pytest.raises(DataError, match="finds other images than process 0"):
             together.in_order(dataset, other)
