@@ -1,5 +1,6 @@
 """The training loop of all methods: many steps per compiled call, and exact resumption."""
 
+import contextlib
 import functools
 import itertools
 import time
@@ -120,23 +121,28 @@ def loop(
     batches = [streaming.read_batches(step, state, data, key, large, done, last)] if large else []
     advance = _advance(step, devices.mesh(), is_streaming=bool(large))
     saved = time.monotonic()
-    while done < last:
-        until = min((done // steps_per_call + 1) * steps_per_call, last)
-        state, sums = advance(state, data, key, done, until, *batches)
-        metrics = {k: float(v) / (until - done) for k, v in jax.device_get(sums).items()}
-        streaming.check_rows(metrics)
-        for metric, value in metrics.items():
-            if not np.isfinite(value):
-                raise Diverged(
-                    f"{name}: the {metric} is {value} at step {until}: take a lower learning rate"
-                )
-        done = until
-        log.scalars(name, done, metrics)
-        metric = "loss" if "loss" in metrics else next(iter(metrics))
-        log.progress(name, done, last, f"{metric} {metrics[metric]:.4g}")
-        if done == last or time.monotonic() - saved > seconds_between_saves:
-            log.save(name, done, state)
-            saved = time.monotonic()
+    try:
+        while done < last:
+            until = min((done // steps_per_call + 1) * steps_per_call, last)
+            state, sums = advance(state, data, key, done, until, *batches)
+            metrics = {k: float(v) / (until - done) for k, v in jax.device_get(sums).items()}
+            streaming.check_rows(metrics)
+            for metric, value in metrics.items():
+                if not np.isfinite(value):
+                    raise Diverged(
+                        f"{name}: the {metric} is {value} at step {until}: take a lower learning "
+                        "rate"
+                    )
+            done = until
+            log.scalars(name, done, metrics)
+            metric = "loss" if "loss" in metrics else next(iter(metrics))
+            log.progress(name, done, last, f"{metric} {metrics[metric]:.4g}")
+            if done == last or time.monotonic() - saved > seconds_between_saves:
+                log.save(name, done, state)
+                saved = time.monotonic()
+    finally:
+        for reading in batches:
+            reading.close()
     return devices.first_copy(state)
 
 
@@ -245,7 +251,7 @@ def apply_batched(
 ) -> np.ndarray:
     """Call `function(model, images)` on batches of the images and return all outputs as one array.
 
-    Each batch is divided over the devices. A thread reads the next batches ahead, so the images may
+    Each batch is divided over the devices. Threads read the next batches ahead, so the images may
     be a memory-mapped file that fits neither the device nor the memory.
 
     Args:
@@ -263,11 +269,12 @@ def apply_batched(
         return np.pad(batch, ((0, batch_size - len(batch)), *((0, 0),) * (images.ndim - 1)))
 
     outputs = np.zeros(0)  # replaced by an array for all images as soon as their size is known
-    for start, batch in zip(starts, streaming.read_ahead(read, starts), strict=True):
-        computed = np.asarray(compiled(model, batch))[: len(images) - start]
-        if start == 0:
-            outputs = np.empty((len(images), *computed.shape[1:]), computed.dtype)
-        outputs[start : start + len(computed)] = computed
+    with contextlib.closing(streaming.read_ahead(read, starts)) as batches:
+        for start, batch in zip(starts, batches, strict=True):
+            computed = np.asarray(compiled(model, batch))[: len(images) - start]
+            if start == 0:
+                outputs = np.empty((len(images), *computed.shape[1:]), computed.dtype)
+            outputs[start : start + len(computed)] = computed
     return outputs
 
 

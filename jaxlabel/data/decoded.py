@@ -165,6 +165,11 @@ def _write(entry: Path, result: Decoded, more: dict[str, Any] | None = None) -> 
         about = {"files": files, "notes": images.notes, "intensity": images.intensity,
                  "unread": unread, **(more or {})}  # fmt: skip
         (part / "about.json").write_text(json.dumps(about))
+        # Another process may have written the entry and use it. Over a network, it would be killed
+        # if its file were removed.
+        with contextlib.suppress(*DAMAGED):
+            _read(entry)
+            return
         shutil.rmtree(entry, ignore_errors=True)
         part.rename(entry)
     finally:

@@ -37,6 +37,7 @@ def start(settings: config.RunConfig, coordinator: str, num_processes: int, numb
         raise UsageError("config.labels works with one process only: leave out --coordinator")
     os.environ.pop(cache.VARIABLE, None)  # what one process reads there, another might not find
     hosts.start(coordinator, num_processes, number)
+    devices.agree_on_memory()
 
 
 @contextlib.contextmanager
@@ -127,6 +128,8 @@ def in_order(dataset: Dataset, items: list[str]) -> Dataset:
         raise DataError(f"process {hosts.number()} finds other images than process 0: give all "
                         "processes the same data")  # fmt: skip
     rows = np.array(order, int)
+    if np.array_equal(rows, np.arange(len(rows))):
+        return dataset  # a copy of memory-mapped images might not fit into the memory
     return dataset._replace(
         train_images=dataset.train_images[rows], train_items=dataset.train_items[rows]
     )

@@ -8,8 +8,10 @@ devices, so neither do the batches. With one device, `shard`, `replicate` and `f
 their arguments unchanged.
 """
 
+import contextlib
 import functools
 import os
+from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
@@ -24,7 +26,10 @@ AXIS = "devices"  # the name of the only axis of the mesh
 ACT_AS = "JAXLABEL_ACT_AS"  # an environment variable; "gpu" chooses the GPU's code path, for tests
 LARGEST = 0.5  # share of a device's memory for an array, because networks and batches need the rest
 Tree = TypeVar("Tree")
+CONTAINERS = Path("/sys/fs/cgroup")  # where Linux says how much memory each group may use
+OWN_CONTAINERS = Path("/proc/self/cgroup")  # the groups of this process
 _mesh: Mesh | None = None  # set by `select`
+_agreed_memory: int | None = None  # set by `agree_on_memory`
 
 
 def select(limit: int = 0, *, own: bool = False) -> int:
@@ -68,10 +73,44 @@ def count() -> int:
 
 
 def memory() -> int:
-    """Return the bytes of memory that JAX may use on each device (on a CPU, of the machine)."""
+    """Return the bytes of memory that JAX may use on each device.
+
+    On a CPU, it is the memory of the machine, or the limit of the container or the Slurm job.
+    """
+    if _agreed_memory is not None:
+        return _agreed_memory
     stats = jax.local_devices()[0].memory_stats() or {}
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return int(stats.get("bytes_limit", whole))
+    return int(stats["bytes_limit"]) if "bytes_limit" in stats else _host_memory()
+
+
+def agree_on_memory() -> None:
+    """Let `memory` return the smallest value of all processes of the run, in each of them.
+
+    With different values, some processes might leave the images on the host and others not. They
+    would execute different programs, and wait for each other for ever. All processes must call this
+    function.
+    """
+    global _agreed_memory
+    _agreed_memory = hosts.smallest("memory", memory())
+
+
+def _host_memory() -> int:
+    """Return the bytes of the machine's memory that this process may use."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    with contextlib.suppress(OSError):  # only Linux has these files
+        for line in OWN_CONTAINERS.read_text().splitlines():
+            _, kinds, name = line.split(":", 2)
+            if kinds == "":
+                root, file = CONTAINERS, "memory.max"  # cgroups, version 2
+            elif "memory" in kinds.split(","):
+                root, file = CONTAINERS / "memory", "memory.limit_in_bytes"  # version 1
+            else:
+                continue
+            group = Path(name.lstrip("/"))
+            for part in (group, *group.parents):  # a group must keep to the limits around it too
+                with contextlib.suppress(OSError, ValueError):  # "max" stands for no limit
+                    limits.append(int((root / part / file).read_text()))
+    return min(limits)
 
 
 def fits(array: np.ndarray) -> bool:
@@ -89,7 +128,7 @@ def check_room(num_bytes: int, name: str) -> None:
     if num_bytes > memory():
         raise UsageError(
             f"{name} take {num_bytes / 1e9:.1f} GB, more than the device's memory "
-            f"({memory() / 1e9:.1f} GB): set config.image_size to a smaller side, or use a recipe "
+            f"({memory() / 1e9:.1f} GB): set image_size to a smaller side, or use a recipe "
             "that takes the images in batches, such as configs/flagship.py"
         )
 

@@ -138,6 +138,22 @@ def from_leader(compute: Callable[[], Sequence[Any]]) -> list[np.ndarray]:
     return [arrays[f"arr_{place}"] for place in range(len(arrays))]
 
 
+def smallest(name: str, value: int) -> int:
+    """Return the smallest of the values that the processes pass. All must call this function.
+
+    Args:
+      name: what the value is; a name can be used only once.
+      value: the value of this process.
+    """
+    if _num_processes == 1:
+        return value
+    _client().key_value_set(f"{name}/{_process}", str(value))
+    return min(
+        int(_client().blocking_key_value_get(f"{name}/{process}", LONGEST))
+        for process in range(_num_processes)
+    )
+
+
 def fail(error: Exception) -> None:
     """Send the leader's error to the other processes that wait for its next message."""
     if _num_processes > 1:

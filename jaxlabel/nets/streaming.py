@@ -13,7 +13,7 @@ import contextlib
 import contextvars
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -111,10 +111,10 @@ def feed(step: Step) -> Callable[..., tuple[Any, dict[str, Array]]]:
 def read_batches(
     step: Step, state: Any, data: Any, key: Key[Array, ""], large: list[np.ndarray],
     first: int, last: int,
-) -> Iterator[Given]:  # fmt: skip
+) -> Generator[Given, None, None]:  # fmt: skip
     """Yield what each training step from `first` to `last` - 1 takes out of the large arrays.
 
-    The random key of step i is `fold_in(key, i)`.
+    The random key of step i is `fold_in(key, i)`. Close the generator, as that of `read_ahead`.
 
     Args:
       step: the training step.
@@ -138,16 +138,22 @@ def read_batches(
     return read_ahead(read, planned())
 
 
-def read_ahead(read: Callable[[Part], Read], parts: Iterable[Part]) -> Iterator[Read]:
-    """Yield `read(part)` for each part in order, while threads read up to `AHEAD` parts more."""
-    with ThreadPoolExecutor(AHEAD, "read_ahead") as pool:
-        waiting: collections.deque[Any] = collections.deque()
+def read_ahead(read: Callable[[Part], Read], parts: Iterable[Part]) -> Generator[Read, None, None]:
+    """Yield `read(part)` for each part in order, while threads read up to `AHEAD` parts more.
+
+    Close the generator (`contextlib.closing`): it ends the threads and frees what they have read.
+    """
+    pool = ThreadPoolExecutor(AHEAD, "read_ahead")
+    waiting: collections.deque[Any] = collections.deque()
+    try:
         for part in parts:
             waiting.append(pool.submit(read, part))
             if len(waiting) > AHEAD:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def check_rows(metrics: dict[str, float]) -> None:

@@ -79,7 +79,7 @@ def options(text: str, devices_per_run: int = 0, hosts_per_run: int = 1) -> dict
     if devices_per_run:
         flags["gpus_per_node"] = devices_per_run
     for key in parsed:
-        if key.removeprefix("slurm_") in flags:
+        if key.removeprefix("slurm_") in {*flags, "ntasks_per_node"}:
             raise UsageError(f"--slurm_options={text}: leave out {key}, which --hosts_per_run and "
                              "--devices_per_run set")  # fmt: skip
     return parsed | flags

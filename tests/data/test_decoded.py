@@ -76,6 +76,23 @@ def test_a_damaged_entry_is_made_again(pictures, opened, tmp_path, name):
         assert len(opened) == total
 
 
+def test_an_entry_that_another_process_has_written_meanwhile_is_kept(
+    pictures, tmp_path, monkeypatch
+):
+    entries, write, numbers = tmp_path / "cache" / "pictures", decoded._write, []
+
+    def write_twice(entry, result):
+        write(entry, result)
+        numbers.append((entry / "pixels.npy").stat().st_ino)
+        write(entry, result)
+        numbers.append((entry / "pixels.npy").stat().st_ino)
+
+    monkeypatch.setattr(decoded, "_write", write_twice)
+    data.load(f"folder:{pictures}", SKIP)
+    assert len(numbers) == 4 and numbers[::2] == numbers[1::2]
+    assert not list(entries.glob("*.part"))
+
+
 def test_entries_unused_for_longest_are_deleted(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(decoded, "MAX_BYTES", 2000)  # the two entries have 1,208 and 488
     data.load(f"folder:{pictures}", SKIP)

@@ -15,7 +15,7 @@ from jaxlabel.cli import guard, main
 from jaxlabel.errors import DataError, JaxlabelError, UsageError
 from jaxlabel.experiment import together
 from jaxlabel.experiment.run import run
-from jaxlabel.nets import hosts, native
+from jaxlabel.nets import devices, hosts, native
 from jaxlabel.oracle import LabelStore
 
 SETTINGS = {"budget": 20.0, "query": "margin", "initial_query": "random", "initial_labels": 10,
@@ -105,6 +105,7 @@ def test_every_process_has_the_images_in_the_leader_s_order():
     ordered = together.in_order(dataset, ["c", "a", "a", "b"])
     assert ordered.train_images.tolist() == [3, 0, 2, 1]
     assert ordered.train_items.tolist() == ["c", "a", "a", "b"]
+    assert together.in_order(dataset, ["a", "b", "a", "c"]) is dataset  # copies no images
     for other in (["c", "a", "b"], ["c", "a", "a", "d"]):
         with pytest.raises(DataError, match="finds other images than process 0"):
             together.in_order(dataset, other)
@@ -122,6 +123,16 @@ def test_what_only_one_process_can_use_is_refused(setting):
     settings = dataclasses.replace(settings, **{setting: "a"})
     with pytest.raises(UsageError, match=f"config.{setting} works with one process only"):
         together.start(settings, "host:1", 2, 0)
+
+
+def test_all_processes_count_on_the_smallest_memory(process, monkeypatch):
+    settings = runpy.run_path("configs/flagship.py")["get_config"]("digits", "tiny")
+    monkeypatch.setenv("JAXLABEL_CACHE", "unused")  # the function removes it; now it comes back
+    monkeypatch.setattr(hosts, "start", lambda *flags: None)
+    monkeypatch.setattr(devices, "_agreed_memory", None)
+    process(1)["memory/0"] = "1000"  # process 0 has less
+    together.start(settings, "host:1", 2, 1)
+    assert devices.memory() == 1000
 
 
 @pytest.mark.parametrize(

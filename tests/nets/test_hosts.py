@@ -8,9 +8,13 @@ import sys
 SENDS_AND_COUNTS = """
 import sys
 import numpy as np
-from jaxlabel.nets import hosts
+from unittest import mock
+from jaxlabel.nets import devices, hosts
 
 hosts.start(sys.argv[1], 2, int(sys.argv[2]))
+with mock.patch.object(devices, "memory", lambda: 70 + int(sys.argv[2])):
+    devices.agree_on_memory()
+assert devices.memory() == 70
 for number in range(20):
     (array,) = hosts.from_leader(lambda: [np.full(200_000, number)])  # 1.6 MB: two parts
     assert array.sum() == 200_000 * number

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from jaxlabel import augment, data, gan, nets, pretext, scan, semisupervised, train
-from jaxlabel.errors import UsageError
+from jaxlabel.errors import Diverged, UsageError
 from jaxlabel.gan.settings import Settings as GanSettings
 from jaxlabel.log import NullLog
 from jaxlabel.methods import representatives
@@ -221,3 +221,49 @@ def test_the_limit_is_half_of_the_device_s_memory(monkeypatch):
 def test_a_computation_with_all_pixels_is_refused_if_they_do_not_fit(small_device):
     with pytest.raises(UsageError, match=r"the pixels of all images, as float32, take 0.0 GB, mor"):
         representatives.clustering_features("pca", 4, IMAGES)
+
+
+def diverge(images):
+    def step(state, images, key):
+        return state, {"loss": train.draw(key, images, 5).sum() * jnp.nan}
+
+    train.loop(step, jnp.int32(0), images, KEY, NullLog(), name="a", num_steps=9, steps_per_call=2)
+
+
+def fail(images):
+    def function(model, images):
+        raise Diverged("the network fails")
+
+    train.apply_batched(function, jnp.zeros(3), images, batch_size=2)
+
+
+@pytest.mark.parametrize("compute", [diverge, fail])
+def test_no_thread_reads_on_after_an_error(compute, small_device):
+    with pytest.raises(Diverged) as error:  # the error keeps all frames alive, as in a notebook
+        compute(IMAGES)
+    assert error.traceback
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if name.startswith("read_ahead")]
+
+
+@pytest.mark.parametrize(
+    ("group", "file", "limit"),
+    [
+        ("0::/job/step", "job/memory.max", "5000"),  # the group around the process's own one
+        ("0::/", "memory.max", "5000"),
+        ("4:cpu,memory:/outside", "memory/memory.limit_in_bytes", "5000"),
+        ("0::/job", "job/memory.max", "max"),
+        ("1:cpu:/job", "job/memory.max", "5000"),  # a group for something else
+    ],
+)
+def test_a_container_s_limit_counts_as_the_memory_of_a_cpu(
+    group, file, limit, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(devices, "OWN_CONTAINERS", tmp_path / "own")
+    monkeypatch.setattr(devices, "CONTAINERS", tmp_path)
+    whole = devices.memory()
+    (tmp_path / "own").write_text(f"7:pids:/\n{group}\n")
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(f"{limit}\n")
+    assert whole > 2**29
+    assert devices.memory() == (whole if limit == "max" or "1:cpu" in group else 5000)

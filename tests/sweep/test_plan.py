@@ -163,7 +163,9 @@ def test_the_batch_script_asks_slurm_for_machines_and_gpus(few, tmp_path, monkey
     assert "submitit.core._submit" in command
 
 
-@pytest.mark.parametrize("key", ["nodes", "slurm_nodes", "tasks_per_node", "gpus_per_node"])
+@pytest.mark.parametrize(
+    "key", ["nodes", "slurm_nodes", "tasks_per_node", "slurm_ntasks_per_node", "gpus_per_node"]
+)
 def test_slurm_options_must_not_contradict_the_flags(key):
     with pytest.raises(UsageError, match=f"leave out {key}, which --hosts_per_run"):
         slurm.options(f"{key}=3", devices_per_run=2, hosts_per_run=2)
