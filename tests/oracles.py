@@ -1,6 +1,8 @@
 """An oracle without a database, and a label store with prices, for tests of methods."""
 
+import jax
 import numpy as np
+from logs import Memory
 
 from jaxlabel import data
 from jaxlabel.errors import BudgetExceeded
@@ -52,3 +54,17 @@ class ArrayOracle:
     @property
     def remaining(self):
         return self.budget - self.spent
+
+
+def check_late_answers(recipe, config, images, labels, asked):
+    """Check that a late answer about an image that nobody could label changes no choice.
+
+    The recipe is run twice with one log: first nobody can label three of the images in `asked`,
+    which a run bought whose images could all be labelled, and then all images have a label.
+    """
+    refused = np.isin(np.arange(len(labels)), sorted(asked)[:3])
+    log, ledger, budget = Memory(), set(), int(config.budget)
+    for costs in (np.where(refused, np.inf, 1.0), np.ones(len(labels))):
+        again = ArrayOracle(labels, budget, costs=costs, ledger=ledger)
+        recipe.run(config, images, again, jax.random.key(0), log)
+        assert len(again.asked) == budget and again.asked == ledger

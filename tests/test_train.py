@@ -4,6 +4,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from logs import TrainingMemory
 
 from jaxlabel import nets, train
 from jaxlabel.errors import Diverged
@@ -26,23 +27,7 @@ def fit(log, **changes):
     return train.fit(squared_error, model, data, jax.random.key(2), log, **settings | changes)
 
 
-class Memory(NullLog):
-    """A log that keeps metrics and checkpoints in memory."""
-
-    def __init__(self):
-        self.records, self.checkpoints = {}, {}
-
-    def scalars(self, phase, step, values):
-        self.records[phase, step] = dict(values)
-
-    def save(self, name, step, tree):
-        self.checkpoints[name] = (step, jax.tree.map(np.asarray, tree))
-
-    def restore(self, name, like):
-        return self.checkpoints.get(name)
-
-
-class Killed(Memory):
+class Killed(TrainingMemory):
     """A log that simulates a kill just after the checkpoint of step 100 is saved."""
 
     def save(self, name, step, tree):
@@ -57,7 +42,7 @@ def test_fit_finds_the_line():
 
 
 def test_log_gets_the_mean_of_each_call_and_the_last_checkpoint():
-    log = Memory()
+    log = TrainingMemory()
     fit(log)
     assert sorted(step for _, step in log.records) == [100, 200, 230]
     assert log.records["line", 230]["error"] < 0.05 < log.records["line", 100]["error"]
@@ -65,7 +50,7 @@ def test_log_gets_the_mean_of_each_call_and_the_last_checkpoint():
 
 
 def test_a_killed_fit_continues_to_bitwise_equal_parameters():
-    whole, log = Memory(), Killed()
+    whole, log = TrainingMemory(), Killed()
     expected = fit(whole)
     with pytest.raises(KeyboardInterrupt):
         fit(log, seconds_between_saves=0.0)

@@ -16,7 +16,7 @@ from jaxlabel import data, files, oracle
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.experiment import person_time
-from jaxlabel.oracle import LabelStore, import_answers, ledger_text
+from jaxlabel.oracle import LabelStore, Oracle, import_answers, ledger_text, spending
 from jaxlabel.runlog.workdir import RUN
 
 QUESTIONS = "questions.csv"
@@ -97,6 +97,31 @@ def num_earlier_purchases(workdir: Path) -> int:
     Runs of earlier versions did not record the number; it is 0 for them too.
     """
     return int((files.read_json(workdir / RUN) or {}).get(EARLIER, 0))
+
+
+def spending_entries(seller: Oracle, workdir: Path) -> dict[str, Any]:
+    """Return the entries of result.json that say which labels a run bought and what they cost.
+
+    Labels that the account had bought before the run began are free, and are not counted. Those
+    that another run bought from the account while this run was not finished are counted.
+
+    Args:
+      seller: the oracle that sold the run's labels.
+      workdir: the run's directory.
+    """
+    num_earlier = num_earlier_purchases(workdir)
+    entries = spending(seller.store.ledger(seller.account)[num_earlier:])
+    by_purpose: dict[str, int] = {}
+    for entry in entries:
+        by_purpose[entry.purpose] = by_purpose.get(entry.purpose, 0) + entry.labels
+    return {
+        "labels_spent": sum(by_purpose.values()),
+        "labels_by_purpose": by_purpose,
+        "cost": round(sum(entry.cost for entry in entries), 6),
+        "ledger": [entry._asdict() for entry in entries],
+        "peeked": seller.store.account(seller.account).peeked,
+        **({"labels_bought_earlier": seller.num_free} if num_earlier else {}),
+    }
 
 
 def delete_record_if_unused(workdir: Path, store: LabelStore, payer: str) -> None:

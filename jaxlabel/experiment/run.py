@@ -26,7 +26,6 @@ from jaxlabel.methods import (
     simclr,
 )
 from jaxlabel.nets import devices, hosts, native
-from jaxlabel.oracle import Oracle, spending
 from jaxlabel.report import write_report
 from jaxlabel.report.clusters import clusters_csv
 from jaxlabel.runlog import RunLog, dataset_snapshot, open_workdir, provenance, sinks
@@ -192,7 +191,7 @@ def _run_recipe(
         "method": type(settings).__module__.removeprefix("jaxlabel.methods."),
         "dataset": dataset.name,
         "seed": settings.seed,
-        **_spending_entries(oracle, account.num_earlier_purchases(workdir)),
+        **account.spending_entries(oracle, workdir),
         **person_time.entries(oracle),
         **final_accuracies(settings.data, options, inputs, store, predictor, log),
         "seconds": round(log.seconds, 2),
@@ -215,29 +214,6 @@ def settings_without_password(settings: config.RunConfig) -> dict[str, Any]:
     """Return a run's configuration as a dictionary, without the passwords of its database URLs."""
     urls = {name: files.without_password(getattr(settings, name)) for name in ("store", "labels")}
     return dataclasses.asdict(settings) | urls
-
-
-def _spending_entries(oracle: Oracle, num_earlier: int) -> dict[str, Any]:
-    """Return the entries of result.json that say which labels a run bought and what they cost.
-
-    Args:
-      oracle: the seller of the run's labels.
-      num_earlier: how many labels the run's account had bought before the run began. The run may
-        use them for free, and they are not counted as bought. Labels that another run bought from
-        the account while this run was not finished are counted.
-    """
-    entries = spending(oracle.store.ledger(oracle.account)[num_earlier:])
-    by_purpose: dict[str, int] = {}
-    for entry in entries:
-        by_purpose[entry.purpose] = by_purpose.get(entry.purpose, 0) + entry.labels
-    return {
-        "labels_spent": sum(by_purpose.values()),
-        "labels_by_purpose": by_purpose,
-        "cost": round(sum(entry.cost for entry in entries), 6),
-        "ledger": [entry._asdict() for entry in entries],
-        "peeked": oracle.store.account(oracle.account).peeked,
-        **({"labels_bought_earlier": oracle.num_free} if num_earlier else {}),
-    }
 
 
 def _write_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> LabelsMissing:

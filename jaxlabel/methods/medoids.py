@@ -25,7 +25,6 @@ from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
 from jaxlabel.methods import medoid_queries
 from jaxlabel.methods.cluster_labels import Round, label_clusters, rank_in_cluster, spread_labels
-from jaxlabel.nets import devices
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
 from jaxlabel.pretext.autoencoder import learn_codes
@@ -119,8 +118,7 @@ def encode_images(
     If the setting `autoencoder` is "none", nothing is trained and the pixels are returned.
     """
     if config.autoencoder == "none":
-        devices.check_room(4 * images.size, "the pixels of all images, as float32,")
-        return images.reshape(len(images), -1).astype(np.float32) / 255
+        return np.asarray(augment.pixel_vectors(images))
     return learn_codes(
         config.autoencoder, images, key, log, code=config.code, width=config.width,
         num_steps=config.code_steps, batch_size=config.batch_size, deformed=config.denoise,

@@ -3,8 +3,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from logs import Memory
-from oracles import ArrayOracle
+from oracles import ArrayOracle, check_late_answers
 
 from jaxlabel import data, train
 from jaxlabel.errors import BudgetExceeded, UsageError
@@ -80,12 +79,7 @@ def test_unaffordable_representatives_raise_an_error_of_one_line():
 def test_a_late_answer_about_an_image_that_nobody_could_label_changes_no_choice():
     config = Config(budget=20, select="random")
     _, oracle = run(config)
-    refused = np.isin(np.arange(len(LABELS)), sorted(oracle.asked)[:3])
-    log, ledger = Memory(), set()
-    for costs in (np.where(refused, np.inf, 1.0), np.ones(len(LABELS))):
-        again = ArrayOracle(LABELS, 20, costs=costs, ledger=ledger)
-        representatives.run(config, DIGITS.train_images, again, jax.random.key(0), log)
-        assert len(again.asked) == 20 and again.asked == ledger
+    check_late_answers(representatives, config, DIGITS.train_images, LABELS, oracle.asked)
 
 
 CLUSTERS = Clusters(

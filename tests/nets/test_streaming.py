@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from logs import TrainingMemory
 
 from jaxlabel import augment, data, gan, nets, pretext, scan, semisupervised, train
 from jaxlabel.errors import Diverged, UsageError
@@ -23,22 +24,6 @@ from jaxlabel.semisupervised.setup import initial_state
 
 IMAGES = data.load("digits").train_images[:300]
 KEY = jax.random.key(0)
-
-
-class Memory(NullLog):
-    """A log that keeps metrics and checkpoints in memory."""
-
-    def __init__(self):
-        self.records, self.checkpoints = {}, {}
-
-    def scalars(self, phase, step, values):
-        self.records[phase, step] = dict(values)
-
-    def save(self, name, step, tree):
-        self.checkpoints[name] = (step, jax.tree.map(np.asarray, tree))
-
-    def restore(self, name, like):
-        return self.checkpoints.get(name)
 
 
 @pytest.fixture
@@ -106,7 +91,7 @@ def assert_equal(one, other):
 
 @pytest.mark.parametrize("task", [semisup_task, contrastive_task, scan_task, gan_task])
 def test_a_training_from_a_file_gives_the_same_weights(task, file, monkeypatch):
-    log, other = Memory(), Memory()
+    log, other = TrainingMemory(), TrainingMemory()
     expected = trained(task, IMAGES, log)
     monkeypatch.setattr(devices, "memory", lambda: IMAGES.nbytes)
     held = []
@@ -135,7 +120,7 @@ def test_fit_takes_the_same_batches_from_the_host(small_device, monkeypatch):
 
 
 def test_a_streamed_training_that_was_killed_ends_with_the_same_weights(small_device):
-    class Killed(Memory):
+    class Killed(TrainingMemory):
         def save(self, name, step, tree):
             super().save(name, step, tree)
             raise KeyboardInterrupt
