@@ -52,7 +52,8 @@ def choose(
     before = _with_replacements(nearest, assignments, saved)
     images = answerable(oracle, nearest, distances, assignments, saved)
     if len(new := images[images != before]):
-        ordered = np.append(new, saved[~np.isin(saved, new)])
+        # An image may stand here twice: only a longer list replaces the one that is saved.
+        ordered = np.append(new, saved)[:num_images]
         query.save_indices(log, f"replaced_{number}", ordered, num_images)
     skipped = query.restore_indices(log, f"left_out_{number}", num_images)
     wanted = wanted[~np.isin(images[wanted], labelled.indices)]

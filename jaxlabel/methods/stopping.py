@@ -19,6 +19,8 @@ from jaxlabel.query import Labelled
 OVERCONFIDENCE = 1.5  # assumed ratio of error rate to mean uncertainty, until an audit measures it
 STARTED_AUDITS = "audits_in_rounds"  # checkpoint: the model fingerprint and round of each audit
 DRAWN = "drawn_by_audit_"  # checkpoint of each audit: the images drawn, saved before they are asked
+# checkpoint of each audit: those images of its finished batches that no person could label
+UNSURE = "unsure_in_audit_"
 MAX_AUDITS = 20
 NOT_SURE = -1  # stands for the label of an image that no person could label
 FIRST_SHARE = 0.75  # of the allowed error: audits begin when they are likely to succeed
@@ -152,13 +154,17 @@ class StoppingRule:
         padded = np.pad(started, ((0, MAX_AUDITS - len(started)), (0, 0)), constant_values=-1)
         self._log.save(STARTED_AUDITS, len(started), padded)
         drawn, answers = np.zeros(0, int), np.zeros(0, int)
+        unsure = query.restore_indices(self._log, f"{UNSURE}{order}", self._num_images)
 
         def ask(indices: Int[np.ndarray, "b"]) -> Int[np.ndarray, "b"]:
-            nonlocal drawn, answers
+            nonlocal drawn, answers, unsure
             drawn = np.append(drawn, indices)
             query.save_indices(self._log, f"{DRAWN}{order}", drawn, self._num_images)
-            labels = self._buy_audit_labels(indices, number)
+            labels = self._buy_audit_labels(indices, number, unsure)
             answers = np.append(answers, labels)
+            if NOT_SURE in labels:
+                unsure = np.union1d(unsure, indices[labels == NOT_SURE])
+                query.save_indices(self._log, f"{UNSURE}{order}", unsure, self._num_images)
             return labels
 
         result = audit(
@@ -205,15 +211,25 @@ class StoppingRule:
             )
         return labelled
 
-    def _buy_audit_labels(self, indices: Int[np.ndarray, "b"], number: int) -> Int[np.ndarray, "b"]:
+    def _buy_audit_labels(
+        self, indices: Int[np.ndarray, "b"], number: int,
+        unsure: Int[np.ndarray, "u"] = query.NO_LABELS.indices,
+    ) -> Int[np.ndarray, "b"]:  # fmt: skip
         """Buy and return the labels of `indices`, to certify the accuracy in round `number`.
 
         The label is NOT_SURE for an image that no person could label. It differs from every
         prediction, so the audit counts the image as an error, and its lower bound still holds.
+
+        Args:
+          indices: the indices of the images.
+          number: the number of the round.
+          unsure: images that nobody could label when the audit first asked for them. Their label
+            stays NOT_SURE, even if somebody has labelled them since: the images that the audit drew
+            after them depend on that.
         """
         before = self._oracle.num_bought
         labels = np.full(len(indices), NOT_SURE)
-        answerable = np.isfinite(self._oracle.cost(indices))
+        answerable = np.isfinite(self._oracle.cost(indices)) & ~np.isin(indices, unsure)
         labels[answerable] = self._oracle.ask(indices[answerable], purpose="certify", round=number)
         self._audited += self._oracle.num_bought - before
         return labels

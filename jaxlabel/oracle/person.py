@@ -7,8 +7,9 @@ import codecs
 import csv
 import io
 import os
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from jaxlabel.errors import DataError
@@ -32,6 +33,7 @@ class Row(NamedTuple):
       label: the class name that the person entered; empty if the line has no answer yet.
       class_index: the index of the class, if the file has the optional column class_index;
         otherwise empty.
+      more: what the other columns of the file hold, class_index among them, by the column's name.
     """
 
     line: int
@@ -39,6 +41,7 @@ class Row(NamedTuple):
     file: str
     label: str
     class_index: str = ""
+    more: Mapping[str, str] = MappingProxyType({})
 
 
 class Refused(NamedTuple):
@@ -85,9 +88,10 @@ class Counts(NamedTuple):
 def write_questions(path: str | Path, items: Sequence[str], paths: Sequence[str] = ()) -> int:
     """Write a CSV file of images to label, and return the number of lines without a label.
 
-    The columns are item, file and label. Labels that a person has already entered in an existing
-    file are kept. The file begins with a byte-order mark, because Excel would read a file without
-    one in a local encoding and destroy umlauts.
+    The columns are item, file and label. What a person has already entered in an existing file is
+    kept: labels, indices of classes, and what further columns hold. The file begins with a
+    byte-order mark, because Excel would read a file without one in a local encoding and destroy
+    umlauts.
 
     Args:
       path: the CSV file to write.
@@ -99,21 +103,25 @@ def write_questions(path: str | Path, items: Sequence[str], paths: Sequence[str]
         written.
     """
     target = Path(path)
-    answered = {row.item: row for row in read_rows(target) if row.label} if target.exists() else {}
+    earlier = read_rows(target) if target.exists() else []
+    by_item = {row.item: row for row in earlier if row.label or any(row.more.values())}
+    more = list(dict.fromkeys(name for row in by_item.values() for name in row.more))
     files = list(map(str, paths)) or [""] * len(items)
     asked = dict(zip(map(str, items), files, strict=True))
+    rows = [by_item.get(item, Row(0, item, "", ""))._replace(file=asked[item]) for item in asked]
+    answered = [row for row in by_item.values() if row.label or row.class_index]
+    rows += [row for row in answered if row.item not in asked]
     lines = [
-        (item, asked[item], answered[item].label if item in answered else "") for item in asked
+        (row.item, row.file, row.label, *(row.more.get(name, "") for name in more)) for row in rows
     ]
-    lines += [(row.item, row.file, row.label) for row in answered.values() if row.item not in asked]
     partial = target.with_name(target.name + ".partial")
     try:
         with partial.open("w", newline="", encoding="utf-8-sig") as file:
-            csv.writer(file).writerows([COLUMNS, *lines])
+            csv.writer(file).writerows([(*COLUMNS, *more), *lines])
         os.replace(partial, target)  # atomic: a killed process leaves no half-written file
     except OSError as error:
         raise DataError(f"{target} cannot be written: {error.strerror}") from error
-    return sum(not label for _, _, label in lines)
+    return sum(not (row.label or row.class_index) for row in rows)
 
 
 def import_answers(
@@ -202,7 +210,10 @@ def read_rows(path: Path) -> list[Row]:
     lines = io.StringIO(text, newline="")
     reader = csv.DictReader(lines, delimiter=delimiter, restval="", strict=True)
     try:
-        names = [(name or "").strip().casefold() for name in reader.fieldnames or ()]
+        written = [(name or "").strip() for name in reader.fieldnames or ()]
+        names = [name.casefold() for name in written]
+        more = {name: own for name, own in zip(names, written, strict=True) if name not in COLUMNS}
+        more.pop("", None)  # a column without a name
         if any(names.count(name) != 1 for name in ("item", "label")) or names.count(INDEX) > 1:
             raise DataError(f"{path} needs a column called item and one called label, named in its "
                             "first line")  # fmt: skip
@@ -211,6 +222,7 @@ def read_rows(path: Path) -> list[Row]:
             Row(
                 reader.line_num + skipped,
                 *((row.get(name) or "").strip() for name in (*COLUMNS, INDEX)),
+                {own: (row.get(name) or "").strip() for name, own in more.items()},
             )
             for row in reader
         ]

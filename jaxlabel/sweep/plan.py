@@ -73,7 +73,9 @@ def read(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
         if stored and stored.get(key) != value:
             raise UsageError(f"{workdir} holds a sweep with {key} {stored.get(key)!r}, not "
                              f"{value!r}: choose another --workdir")  # fmt: skip
-    neighbours = [[p.name, p.read_bytes()] for p in sorted(file.parent.glob("*.py"))]
+    # an experiment may import its neighbours and load the settings in configs/
+    folders = file.parent, file.parent.parent / "configs"
+    neighbours = [[p.name, p.read_bytes()] for each in folders for p in sorted(each.glob("*.py"))]
     place = str(workdir.resolve())
     fingerprint = cache.digest([cache.source(), neighbours, file.name, quick, data_root, place])
     if stored.get("fingerprint") == fingerprint:

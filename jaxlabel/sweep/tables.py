@@ -63,10 +63,10 @@ def result_line(plan: Plan, run: Run, result: Line) -> dict[str, Any]:
 
 
 def without_local_paths(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's settings without the paths of the data and of the label database.
+    """Return a run's settings without the paths of the data and of the label databases.
 
     In the setting `data`, the path of the directory of data sets is replaced by "DATA_ROOT". The
-    settings `store` and `account` become empty.
+    settings `data_dir`, `store`, `labels` and `account` become empty.
 
     Args:
       plan: the plan of the experiment, which has the path of the directory of data sets.
@@ -75,7 +75,8 @@ def without_local_paths(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]
     data = config["data"]
     if plan.data_root:
         data = data.replace(plan.data_root.rstrip("/") or "/", DATA_ROOT, 1)
-    return dict(config) | {"store": "", "account": "", "data": data}
+    private = dict.fromkeys(["data_dir", "store", "labels", "account"], "")
+    return dict(config) | private | {"data": data}
 
 
 def rows(lines: Sequence[Line]) -> list[Row]:

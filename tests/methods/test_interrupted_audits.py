@@ -24,9 +24,10 @@ class Run:
 
     def __init__(self, budget=600):
         self.log, self.ledger, self.budget = Memory(), set(), budget
+        self.costs = np.ones(NUM_IMAGES)
 
     def start(self):
-        return rule(wrong(0.12), self.budget, log=self.log, ledger=self.ledger)
+        return rule(wrong(0.12), self.budget, self.costs, self.log, self.ledger)
 
     def audit(self, networks, batches=np.inf, most=500, number=3):
         """Audit the networks number `networks`; raise Killed after `batches` batches of queries."""
@@ -83,6 +84,20 @@ def test_unchanged_networks_resume_their_audit():
     assert one.add_abandoned_audits(labelled, 3) is labelled
     undisturbed, _, _ = Run().audit(1)
     np.testing.assert_array_equal(undisturbed.audits[0].indices, one.audits[0].indices)
+
+
+def test_a_late_answer_about_an_audited_image_changes_no_draw():
+    run = Run()
+    run.killed(1, batches=1)
+    refused = sorted(run.ledger)[:10]
+    run = Run()
+    run.costs[refused] = np.inf  # nobody can label them
+    run.killed(1, batches=3)
+    paid_for = set(run.ledger)
+    run.costs[refused] = 1.0  # now somebody has labelled them
+    one, labelled, _ = run.audit(1)
+    assert paid_for < run.ledger == set(labelled.indices.tolist()) and len(paid_for) == 140
+    assert not run.ledger & set(refused) and set(refused) < set(one.audits[0].indices[:50].tolist())
 
 
 def test_alternating_machines_lose_no_labels_and_draw_new_ones():

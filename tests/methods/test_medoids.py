@@ -118,9 +118,10 @@ def test_a_late_answer_about_a_replaced_medoid_changes_no_question_of_a_restarte
     np.testing.assert_array_equal(first.indices, second.indices)
 
 
-def test_a_replacement_that_nobody_can_label_either_is_replaced_again():
+def replaced_medoid(log):
+    """Return a function that names the medoid of a run started again, if images are refused."""
     distances, clusters = np.array([0.0, 1, 2, 3]), np.zeros(4, int)
-    log, nothing = Memory(), medoids.Labelled(np.zeros(0, int), np.zeros(0, int))
+    nothing = medoids.Labelled(np.zeros(0, int), np.zeros(0, int))
 
     def medoid(*refused):
         costs = np.where(np.isin(np.arange(4), refused), np.inf, 1.0)
@@ -130,10 +131,21 @@ def test_a_replacement_that_nobody_can_label_either_is_replaced_again():
             asked, log, 1, nearest, distances, clusters, wanted, nothing
         ).images.tolist()
 
+    return medoid
+
+
+def test_a_replacement_that_nobody_can_label_either_is_replaced_again():
+    medoid = replaced_medoid(Memory())
     assert medoid() == [0] and medoid(0) == [1]
     assert medoid() == [1]  # a late answer about image 0
     assert medoid(0, 1) == [2] and medoid() == [2]
     assert medoid(1, 2) == [0] and medoid(1) == [0] and medoid(0, 1, 2) == [3] and medoid() == [3]
+
+
+def test_the_newest_replacement_stays_even_if_it_was_one_before():
+    medoid = replaced_medoid(Memory())
+    assert medoid(0) == [1] and medoid(0, 1) == [2]
+    assert medoid(0, 2) == [1] and medoid() == [1]
 
 
 def test_labels_stay_with_their_medoids_if_one_is_unaffordable(tmp_path):

@@ -63,6 +63,16 @@ def test_answers_already_given_are_not_written_over(tmp_path):
     assert read(path)[1:] == [("a", "1.png", "cat"), ("d", "4.png", ""), ("c", "3.png", "dog")]
 
 
+def test_answers_by_index_and_further_columns_are_not_written_over(tmp_path):
+    text = "item,file,label,Class_Index,Notes\na,,cat,,sharp\nb,,,1,\nc,,,,blurred\nd,,,,gone\n"
+    path = write(tmp_path / "questions.csv", text)
+    assert write_questions(path, ["c", "e"]) == 2
+    assert read(path) == [
+        ("item", "file", "label", "Class_Index", "Notes"), ("c", "", "", "", "blurred"),
+        ("e", "", "", "", ""), ("a", "", "cat", "", "sharp"), ("b", "", "", "1", ""),
+    ]  # fmt: skip
+
+
 def test_answers_are_class_names(store, tmp_path):
     path = write(tmp_path / "a.csv", "item,label\na,dog\nb,cat\nc, Cat \nd,\n,\ne,dog\n")
     counts = import_answers(store, "pets", path)

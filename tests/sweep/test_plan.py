@@ -30,6 +30,24 @@ def test_plan_of_a_small_experiment(few):
     assert [run.name for run in quick.runs] == names()[::3]
 
 
+def test_a_plan_is_made_anew_after_a_change_of_a_configuration_that_it_reads(few):
+    folder = few.folder / "lab"
+    for name in ("experiments", "configs"):
+        (folder / name).mkdir(parents=True)
+    text = (few.folder / "few.py").read_text().replace(
+        "base = RunConfig(", "path = Path(__file__).parent.parent / 'configs' / 'base.py'\n"
+        "    base = RunConfig(noise=float(path.read_text()), "
+    )  # fmt: skip
+    file = folder / "experiments" / "few.py"
+    file.write_text(
+        text.replace("from jaxlabel.config", "from pathlib import Path\nfrom jaxlabel.config")
+    )
+    for noise in (0.25, 0.5):
+        (folder / "configs" / "base.py").write_text(f"{noise}")
+        made = plan.read(file, few.workdir, False, f"{few.folder}/data/")
+        assert {run.config["noise"] for run in made.runs} == {noise}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

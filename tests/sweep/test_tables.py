@@ -64,3 +64,14 @@ def test_a_line_of_a_chart_differs_from_others_in_more_than_the_axis():
     drawn = [one | {"run": "r", "seed": 0} for one in lines(list("abcdef"), ["mnist", "digits"])]
     html = page.render(plan, Path(), drawn, [], page.charts(drawn))
     assert html.count('<svg viewBox="0 0 1020') == 2 and "T, mnist" in html and "T, digits" in html
+
+
+def test_published_settings_name_no_path_and_no_database_of_this_machine():
+    plan = Plan("", "few", "", "", False, "/mine/data/", [], [])
+    config = {"data": "idx:/mine/data/mnist", "data_dir": "/mine", "seed": 1,
+              "store": "sqlite:////mine/a.db", "labels": "postgresql://me@host/d?table=t",
+              "account": "me"}  # fmt: skip
+    assert tables.without_local_paths(plan, config) == {
+        "data": "idx:DATA_ROOT/mnist", "data_dir": "", "seed": 1, "store": "", "labels": "",
+        "account": "",
+    }  # fmt: skip
