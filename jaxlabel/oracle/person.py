@@ -218,14 +218,12 @@ def read_rows(path: Path) -> list[Row]:
             raise DataError(f"{path} needs a column called item and one called label, named in its "
                             "first line")  # fmt: skip
         reader.fieldnames = names
-        return [
-            Row(
-                reader.line_num + skipped,
-                *((row.get(name) or "").strip() for name in (*COLUMNS, INDEX)),
-                {own: (row.get(name) or "").strip() for name, own in more.items()},
-            )
-            for row in reader
-        ]
+        rows = []
+        for row in reader:
+            item, file, label, index = ((row.get(name) or "").strip() for name in (*COLUMNS, INDEX))
+            others = {own: (row.get(name) or "").strip() for name, own in more.items()}
+            rows.append(Row(reader.line_num + skipped, item, file, label, index, others))
+        return rows
     except csv.Error as error:
         line = reader.line_num + skipped
         raise DataError(f"{path} line {line} is not CSV: {error}; is a quote missing?") from error
