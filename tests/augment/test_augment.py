@@ -130,6 +130,21 @@ def test_digits_are_never_mirrored():
     assert np.any(clothes != images)
 
 
+def spread_of_angles(kind):
+    """Return the standard deviation of the angles of 500 strongly augmented vertical bars."""
+    bars = jnp.zeros((500, 28, 28, 1)).at[:, 3:25, 12:16].set(1.0)
+    seen = np.asarray(augment.strong(kind)(jax.random.key(6), bars))[..., 0]
+    shares = seen / seen.sum((1, 2), keepdims=True)
+    rows = np.arange(28)[:, None] - (shares.sum(2) @ np.arange(28))[:, None, None]
+    columns = np.arange(28) - (shares.sum(1) @ np.arange(28))[:, None, None]
+    slopes = (shares * rows * columns).sum((1, 2)) / (shares * rows**2).sum((1, 2))
+    return np.arctan(slopes).std()
+
+
+def test_clothes_are_turned_half_as_far_as_digits():
+    assert spread_of_angles("clothes") == pytest.approx(spread_of_angles("digits") / 2, rel=0.2)
+
+
 @pytest.mark.parametrize(
     "transform",
     [
