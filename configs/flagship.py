@@ -27,26 +27,15 @@ from typing import Any
 
 from jaxlabel.methods.active import Config
 
-# for few labels: a graph of contrastive features, then of the features that the network has learned
-LEARNED: dict[str, Any] = {"contrast_steps": 1200, "refinements": 5}
+# for few labels: a graph of contrastive features, then of features that the network has learned;
+# after the first labels, up to 100 are bought one after another where this graph is uncertain
+LEARNED: dict[str, Any] = {"contrast_steps": 1200, "refinements": 5, "sequential_until": 100}
 VARIANTS: dict[str, dict[str, Any]] = {
     "digits": {"data": "digits", "budget": 60, "initial_labels": 20},
     "mnist": LEARNED
-    | {
-        "data": "tfds:mnist",
-        "budget": 20,
-        "initial_labels": 10,
-        "growth": 1.5,
-        "contrast_steps": 600,
-    },
+    | {"data": "tfds:mnist", "budget": 20, "initial_labels": 10, "contrast_steps": 600},
     "fashion_mnist": LEARNED
-    | {
-        "data": "tfds:fashion_mnist",
-        "budget": 1000,
-        "initial_labels": 5,
-        "sequential_until": 100,
-        "contrast_steps": 2400,
-    },
+    | {"data": "tfds:fashion_mnist", "budget": 1000, "initial_labels": 5, "contrast_steps": 2400},
     "overhead_mnist": LEARNED | {"data": "idx:overhead_mnist", "budget": 500},
     "cifar10": {"data": "tfds:cifar10", "budget": 250},
     # feature vectors from outside, such as embeddings of a pre-trained encoder: a small network
@@ -62,7 +51,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "refinements": 2,
     },
     "folder": LEARNED
-    | {"data": "folder:images", "budget": 200, "alignment": "none", "image_size": 32},
+    | {
+        "data": "folder:images",
+        "budget": 200,
+        "alignment": "none",
+        "image_size": 32,
+        "sequential_batch": 20,  # a person answers a few files of questions, not one per label
+    },
 }
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"round_steps": 30, "steps": 60, "batch_size": 16, "mu": 2},

@@ -141,8 +141,10 @@ def spread_of_angles(kind):
     return np.arctan(slopes).std()
 
 
-def test_clothes_are_turned_half_as_far_as_digits():
-    assert spread_of_angles("clothes") == pytest.approx(spread_of_angles("digits") / 2, rel=0.2)
+def test_what_stands_upright_is_turned_half_as_far_as_digits():
+    digits = spread_of_angles("digits")
+    for kind in ("clothes", "objects"):
+        assert spread_of_angles(kind) == pytest.approx(digits / 2, rel=0.2)
 
 
 @pytest.mark.parametrize(
