@@ -26,7 +26,8 @@ class Vocabulary:
       classes: the names of all classes in order; None if any label may occur.
 
     Raises:
-      UsageError: `classes` is no list, is empty, repeats a name, or has strings as well as integers.
+      UsageError: `classes` is no list, is empty, repeats a name, or has strings as well as
+        integers.
     """
 
     def __init__(self, classes: Sequence[Any] | None = None):

@@ -69,8 +69,9 @@ class Result:
       UsageError: the directory has no finished run, or one of another version of jaxlabel.
 
     Attributes:
-      directory: the absolute path of the directory with the files of the run. For a run without `workdir` it is a
-        temporary directory, which is removed with this object; call `save` to keep the files.
+      directory: the absolute path of the directory with the files of the run. For a run without
+        `workdir` it is a temporary directory, which is removed with this object; call `save` to
+        keep the files.
       record: the content of result.json: all numbers of the run by name.
     """
 
