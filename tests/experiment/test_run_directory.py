@@ -6,7 +6,9 @@ import os
 
 import jax
 import pytest
+from PIL import Image
 
+from jaxlabel.cli import main as cli
 from jaxlabel.data import importing
 from jaxlabel.errors import DataError, JaxlabelError, UsageError
 from jaxlabel.experiment import account
@@ -49,6 +51,17 @@ def test_a_misspelled_data_path_leaves_the_directory_free(tmp_path, capsys):
     with pytest.raises(DataError):
         experiment.run(dataclasses.replace(CONFIG, data="idx:nowhere"), tmp_path / "run")
     assert experiment.run(CONFIG, tmp_path / "run")["labels_spent"] > 0
+
+
+def test_a_single_picture_is_refused_before_anything_is_bought(tmp_path, capsys):
+    (tmp_path / "one").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "one" / "a.png")
+    arguments = ["train", f"--data={tmp_path / 'one'}", f"--workdir={tmp_path / 'run'}"]
+    assert cli.run(arguments) == 2
+    assert capsys.readouterr().err == (
+        "jaxlabel: one has only one training image: a run needs at least 2\n"
+    )
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_broken_result_is_reported_in_one_line(tmp_path, capsys):
