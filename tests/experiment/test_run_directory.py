@@ -13,7 +13,8 @@ from jaxlabel.data import importing
 from jaxlabel.errors import DataError, JaxlabelError, UsageError
 from jaxlabel.experiment import account
 from jaxlabel.experiment import run as experiment
-from jaxlabel.methods import medoids
+from jaxlabel.experiment.labelled import writing
+from jaxlabel.methods import medoids, representatives
 from jaxlabel.nets import native
 
 CONFIG = medoids.Config(
@@ -45,6 +46,26 @@ def test_import_runs_once_for_a_shared_store(tmp_path, monkeypatch, capsys):
     spent = [experiment.run(config, tmp_path / run)["labels_spent"] for run in ("a", "b")]
     assert len(calls) == 1
     assert spent[0] == spent[1] > 0  # the second run pays for its own labels
+
+
+def test_runs_that_share_an_account_show_what_each_of_them_bought(tmp_path):
+    shared = {"store": f"sqlite:///{tmp_path}/s.db", "account": "ours"}
+    spent = {}
+    for name, budget in (("first", 8), ("second", 20)):
+        config = representatives.Config(budget=budget, **shared)
+        spent[name] = experiment.run(config, tmp_path / name)["labels_spent"]
+    assert spent == {"first": 8, "second": 8}  # the second gets 4 labels for free
+    tables = {name: account.ledger(tmp_path / name).splitlines() for name in spent}
+    assert [line.split() for line in tables["first"][2:5]] == [
+        ["train", "0", "8", "8"], ["after", "this", "run", "8", "8"], ["total", "16", "16"],
+    ]  # fmt: skip
+    assert [line.split() for line in tables["second"][2:5]] == [
+        ["before", "this", "run", "8", "8"], ["train", "0", "8", "8"], ["total", "16", "16"],
+    ]  # fmt: skip
+    for name in spent:
+        message = writing.write_labels(tmp_path / name, "csv")
+        assert " images, 16 bought, " in message
+        assert message.endswith("; the run's account bought 8 of them before or after the run")
 
 
 def test_a_misspelled_data_path_leaves_the_directory_free(tmp_path, capsys):

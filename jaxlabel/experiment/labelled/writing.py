@@ -77,7 +77,10 @@ def write_labels(
     counts = {known: sum(row.known == known for row in labelled.rows)
               for known in ("bought", "predicted", "not sure")}  # fmt: skip
     shown = ", ".join(f"{count} {known}" for known, count in counts.items() if count)
-    return f"{target}: {len(labelled.rows)} images, {shown or 'no labels yet'}"
+    others = labelled.num_of_others
+    shared = f"; the run's account bought {others} of them before or after the run"
+    return (f"{target}: {len(labelled.rows)} images, {shown or 'no labels yet'}"
+            f"{shared if others else ''}")  # fmt: skip
 
 
 def _check_empty(target: Path) -> None:
