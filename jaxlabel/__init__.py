@@ -7,7 +7,7 @@
 
 `fit` trains in one call, `Session` asks and is told, `load` reads a finished run. The scikit-learn
 classifier is `jaxlabel.sklearn.FewLabelClassifier`. Importing jaxlabel imports nothing else: JAX is
-imported when one of these names is first used.
+imported when one of these names is first used, and a module such as `jaxlabel.data` likewise.
 """
 
 from importlib import import_module
@@ -73,7 +73,7 @@ _USES_JAX = {"FewLabelClassifier", "QueryStrategy", "Result", "Session", "fit", 
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name of `__all__` when it is first used."""
+    """Import a name of `__all__`, or a module such as `jaxlabel.data`, when it is first used."""
     if name in _MODULES:
         if name in _USES_JAX:
             from jaxlabel.api.xla import settle_before_jax
@@ -82,6 +82,14 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(f"jaxlabel.{_MODULES[name]}"), name)
         globals()[name] = value
         return value
+    if not name.startswith("_"):
+        try:
+            return import_module(f"jaxlabel.{name}")
+        except ModuleNotFoundError as error:
+            if (
+                error.name != f"jaxlabel.{name}"
+            ):  # the module exists, but one that it needs does not
+                raise
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -34,6 +34,7 @@ from sklearn.utils.validation import (
 from jaxlabel.api.images import checked
 from jaxlabel.api.partly_labelled import train_network
 from jaxlabel.api.recipes import configuration
+from jaxlabel.data.images import with_channels
 from jaxlabel.errors import DataError
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.query import Labelled
@@ -213,10 +214,11 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(str(error)) from error
         if fitting:
             self._range, self.n_features_in_ = None, int(np.prod(X.shape[1:]))
-        elif images.shape[1:] != self._shape:
+            return images
+        if images.shape[1:3] != self._shape[:2]:
             raise ValueError(f"X has images of shape {images.shape[1:]}, but FewLabelClassifier "
                              f"was fitted to images of shape {self._shape}")  # fmt: skip
-        return images
+        return with_channels(images, self._shape[2])
 
     def _scaled(self, X: Float[np.ndarray, "n d"]) -> UInt8[np.ndarray, "n 1 d 1"]:
         if self._range is None:

@@ -34,6 +34,12 @@ def test_every_name_is_there_and_explains_itself(name):
     assert getattr(jaxlabel, name).__doc__
 
 
+def test_modules_are_there_after_importing_jaxlabel_alone():
+    names = "jaxlabel.data.Options, jaxlabel.certificate.audit, jaxlabel.sklearn.FewLabelClassifier"
+    printed = python(f"import sys; sys.path = {sys.path!r}; import jaxlabel; print({names})")
+    assert all(name in printed for name in ("Options", "audit", "FewLabelClassifier"))
+
+
 def test_a_name_that_is_not_there_is_an_attribute_error():
     with pytest.raises(AttributeError, match="has no attribute 'fitt'"):
         jaxlabel.fitt  # noqa: B018

@@ -106,6 +106,17 @@ def test_images_are_the_same_with_and_without_their_shape():
         square.predict(X)
 
 
+def test_colour_and_grey_pictures_are_converted_as_the_training_pictures_were():
+    X = np.random.default_rng(0).integers(0, 255, (12, 8, 8, 3), np.uint8)
+    y = [0, 1] * 6
+    grey = np.repeat(X[..., :1], 3, axis=-1)
+    options = TINY | {"objective": "supervised", "steps": 2}
+    colour = FewLabelClassifier(**options).fit(X, y)
+    mixed = colour.predict_proba(np.concatenate([grey, X]))
+    assert np.allclose(colour.predict_proba(grey), mixed[:12], atol=1e-6)
+    assert FewLabelClassifier(**options).fit(grey, y).predict_proba(X).shape == (12, 2)
+
+
 def test_what_does_not_fit_is_refused(blobs):
     X, y, _ = blobs
     with pytest.raises(ValueError, match="y has no label"):

@@ -26,7 +26,8 @@ class Vocabulary:
       classes: the names of all classes in order; None if any label may occur.
 
     Raises:
-      UsageError: `classes` is empty, repeats a name, or has strings as well as integers.
+      UsageError: `classes` is no list, is empty, repeats a name, or has strings as well as
+        integers.
     """
 
     def __init__(self, classes: Sequence[Any] | None = None):
@@ -35,6 +36,9 @@ class Vocabulary:
         self.integers: bool | None = None  # None: no label was seen yet
         if classes is None:
             return
+        if isinstance(classes, str) or not isinstance(classes, Iterable):
+            raise UsageError(f"classes is {classes!r}: it takes the names of the classes, such as "
+                             "range(10) or ['cat', 'dog']")  # fmt: skip
         given = list(classes)
         kinds = {_is_integer(name) for name in given}
         wrong = [name for name in given if not (_is_integer(name) or isinstance(name, str))]

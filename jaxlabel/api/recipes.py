@@ -41,6 +41,9 @@ def configuration(recipe: str, spec: str, given: Mapping[str, Any]) -> RunConfig
     Raises:
       UsageError: the recipe, the variant or a setting does not exist, or a value is not valid.
     """
+    if not isinstance(recipe, str):
+        raise UsageError(f"recipe is {recipe!r}: it takes the name of a recipe, one of "
+                         f"{', '.join(NAMES)}")  # fmt: skip
     name, colon, variant = recipe.rpartition(":") if ":" in recipe else (recipe, "", "")
     wanted = {key: _to_plain_value(value) for key, value in given.items() if value is not None}
     if "data" in wanted:

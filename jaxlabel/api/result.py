@@ -12,7 +12,7 @@ from jaxlabel import files
 from jaxlabel.api.images import like_training
 from jaxlabel.api.labels import Vocabulary
 from jaxlabel.api.progress import LOGGER
-from jaxlabel.api.running import Place
+from jaxlabel.api.running import Place, path_of
 from jaxlabel.data.dataset import options_of
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment import outside_features
@@ -69,14 +69,15 @@ class Result:
       UsageError: the directory has no finished run, or one of another version of jaxlabel.
 
     Attributes:
-      directory: the directory with the files of the run. For a run without `workdir` it is a
-        temporary directory, which is removed with this object; call `save` to keep the files.
+      directory: the absolute path of the directory with the files of the run. For a run without
+        `workdir` it is a temporary directory, which is removed with this object; call `save` to
+        keep the files.
       record: the content of result.json: all numbers of the run by name.
     """
 
     def __init__(self, directory: str | Path, _place: Place | None = None):
         self._place = _place  # keeps a temporary directory as long as this object
-        self.directory = Path(directory).expanduser()
+        self.directory = path_of(directory, "directory")
         record = files.read_json(self.directory / "result.json")
         if record is None:
             raise UsageError(f"{directory} holds no finished run: a run that was stopped continues "
@@ -195,12 +196,10 @@ class Result:
         Args:
           path: the file to write.
         """
-        written, target = write_report(self.directory), Path(path).expanduser()
+        target = Path(path).expanduser()
         if target.is_dir():
             raise UsageError(f"{target} is a directory: name the file of the report")
-        if target.resolve() != written.resolve():
-            files.write(target, written.read_text(encoding="utf-8"))
-        return target
+        return write_report(self.directory, target)
 
     def save(self, directory: str | Path) -> Path:
         """Copy the result to a directory that `jaxlabel.load` can read, and return its path.

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import shutil
 import tempfile
 import weakref
@@ -30,6 +31,21 @@ LARGE = 64  # pixels of a side above which a warning is logged
 LOGGER = logging.getLogger("jaxlabel")
 
 
+def path_of(directory: str | Path, what: str) -> Path:
+    """Return the absolute path of a directory that the user named; "~" is the home directory.
+
+    Args:
+      directory: the directory.
+      what: the name of the argument in the user's code, for the error message.
+
+    Raises:
+      UsageError: `directory` is neither a string nor a path.
+    """
+    if not isinstance(directory, str | os.PathLike):
+        raise UsageError(f"{what} is {directory!r}: it takes the path of a directory")
+    return Path(directory).expanduser().absolute()
+
+
 class Place:
     """The work directory of a run, which is temporary if the user named none.
 
@@ -39,12 +55,13 @@ class Place:
       workdir: the directory that the user named, or None.
 
     Attributes:
-      path: the path of the directory.
+      path: the absolute path of the directory, which a later change of the current directory does
+        not affect.
     """
 
     def __init__(self, workdir: str | Path | None):
         if workdir:
-            self.path = Path(workdir).expanduser()
+            self.path = path_of(workdir, "workdir")
             return
         self.path = Path(tempfile.mkdtemp(prefix="jaxlabel-"))
         weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)

@@ -23,7 +23,8 @@ SOURCES = (
     "digits, folder:DIR, zip:FILE, tar:FILE, csv:FILE, parquet:FILE, webdataset:PATTERN, "
     "hf:NAME_OR_DIR, idx:DIR, npz:FILE"
 )
-DATA = Flag("data", f"{SOURCES} or tfds:NAME", "SPEC", missing=f"{SOURCES}, tfds:NAME")
+DATA = Flag("data", f"{SOURCES} or tfds:NAME; a bare path stands for folder:PATH", "SPEC",
+            missing=f"{SOURCES}, tfds:NAME")  # fmt: skip
 RUN_WORKDIR = Flag(
     "workdir", "the work directory of the run", "DIR",
     missing="the directory that jaxlabel train wrote",
@@ -150,7 +151,8 @@ COMMANDS = (
     Command(
         "labels", "write the label of each training image, for other programs", labels,
         description="Each image has its label, the probability, and how the label is known: "
-        "bought, predicted, or not sure. folders links the images into a folder per class; "
+        "bought by the run's account, which other runs may share, predicted, or not "
+        "sure. folders links the images into a folder per class; "
         "imagefolder is read by Hugging Face's datasets; labelstudio is imported by Label Studio, "
         "and jaxlabel answer --labels=EXPORT.json reads what people answered there.",
         flags=(
@@ -174,6 +176,8 @@ COMMANDS = (
     ),
     Command(
         "ledger", "print which labels a run bought and what they cost", ledger,
+        description="If other runs use the same account, the labels that they bought before and "
+        "after this run have one row each.",
         flags=(
             RUN_WORKDIR,
             Flag("rows", "print a line for each label below the table", default=False),

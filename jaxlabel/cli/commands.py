@@ -122,10 +122,11 @@ def predict(given: SimpleNamespace) -> None:
     The function writes a CSV file and prints how many images were classified.
     """
     workdir = _existing_workdir(given)
+    from jaxlabel.data import spec_of
     from jaxlabel.experiment.predict import predict as predict_images
 
     message = predict_images(
-        workdir, given.data, Path(given.out), split=given.split, data_dir=given.data_dir,
+        workdir, spec_of(given.data), Path(given.out), split=given.split, data_dir=given.data_dir,
         skip_unreadable=given.skip_unreadable, features=given.features,
     )  # fmt: skip
     print(message)
@@ -152,9 +153,10 @@ def data_info(given: SimpleNamespace) -> None:
 
     The function also writes a picture with sample images.
     """
+    from jaxlabel.data import spec_of
     from jaxlabel.data.info import info
 
-    print(info(given.data, _image_options(given), given.sheet))
+    print(info(spec_of(given.data), _image_options(given), given.sheet))
 
 
 def data_explore(given: SimpleNamespace) -> None:
@@ -162,10 +164,11 @@ def data_explore(given: SimpleNamespace) -> None:
 
     The page holds samples, two-dimensional maps, and clusters of the images. Its path is printed.
     """
+    from jaxlabel.data import spec_of
     from jaxlabel.experiment.explore import explore
 
-    folder, options = Path(given.out), _image_options(given)
-    print(explore(given.data, folder, options, labels=given.labels, seed=given.seed))
+    spec, folder, options = spec_of(given.data), Path(given.out), _image_options(given)
+    print(explore(spec, folder, options, labels=given.labels, seed=given.seed))
 
 
 def data_prepare(given: SimpleNamespace) -> None:

@@ -11,7 +11,7 @@ from ml_collections import config_flags
 from jaxlabel.cli import arguments
 from jaxlabel.cli.arguments import Command
 from jaxlabel.config import RunConfig, minutes_of, validate
-from jaxlabel.data import SOURCES
+from jaxlabel.data import spec_of
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment import configfile
 from jaxlabel.runlog.old_settings import unknown_setting
@@ -93,19 +93,24 @@ def with_flags(config: Any, data: str = "", budget: str = "", target: str = "") 
     """
     changes: dict[str, Any] = {}
     if data:
-        known = data.partition(":")[0] in SOURCES
-        changes["data"] = data if known else f"folder:{data}"
+        changes["data"] = spec_of(data)
     if (minutes := minutes_of(budget)) is not None:
         changes["minutes"], budget = minutes, "inf"
     for name, text in (("budget", budget), ("target", target)):
         if text:
-            try:
-                changes[name] = float(text)
-            except ValueError:
-                raise UsageError(f"--{name}={text}: it takes a number") from None
+            changes[name] = _number(f"--{name}", text)
             if not hasattr(config, name):
                 raise UsageError(f"--{name}: this recipe has no such setting")
     return dataclasses.replace(config, **changes)
+
+
+def _number(flag: str, text: str) -> float:
+    """Return the number that a flag such as --budget has; raise a UsageError if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        wanted = "a number of labels, or minutes such as 30m" if "budget" in flag else "a number"
+        raise UsageError(f"{flag}={text}: it takes {wanted}") from None
 
 
 def load_config(words: list[str], default: str) -> Loaded:
@@ -181,7 +186,8 @@ def _with_minutes(words: list[str]) -> list[str]:
         name, equals, value = word.partition("=")
         if _setting_name(word) == "budget" and (equals or pending):
             value = value if equals else pending.pop(0)
-            minutes = minutes_of(value)
+            if (minutes := minutes_of(value)) is None:
+                _number(name, value)
             given = [f"{name}={value}"] if minutes is None else [
                 f"{name}=inf", f"--config.minutes={minutes!r}"
             ]  # fmt: skip

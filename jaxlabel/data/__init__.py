@@ -208,6 +208,21 @@ def split_spec(spec: str) -> tuple[str, str]:
     return prefix, location
 
 
+def spec_of(text: str) -> str:
+    """Return the spec that a user's text stands for: a bare path stands for `folder:PATH`.
+
+    The path of an archive or of a table stands for `zip:PATH`, `csv:PATH` and so on. A text that is
+    a spec, or nearly one, is returned unchanged.
+    """
+    prefix, path = text.partition(":")[0], Path(text).expanduser()
+    if prefix in SOURCES or not text:
+        return text
+    if path.is_file():
+        return f"{_guess_prefix(path)}:{text}"
+    is_misspelt = did_you_mean(prefix, SOURCES) and not path.exists()
+    return text if is_misspelt else f"folder:{text}"
+
+
 def _guess_prefix(path: Path) -> str:
     if path.is_file():
         endings = {".zip": "zip", ".tar": "tar", ".tgz": "tar", ".csv": "csv",

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -223,6 +224,18 @@ def _printable(path: Path | str) -> str:
     Old archives contain file names in other encodings.
     """
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def file_of(path: str) -> Path | None:
+    """Return the file that `Dataset.paths` names by a printable path; None if there is none.
+
+    Args:
+      path: the path, in which bytes that are not valid UTF-8 are escapes such as "\\xe9".
+    """
+    raw = re.sub(rb"\\x([0-9a-f]{2})", lambda code: bytes.fromhex(code[1].decode()), path.encode())
+    # os.path.isfile is False, and raises no error, for a path that is too long with its escapes.
+    found = [name for name in (path, os.fsdecode(raw)) if os.path.isfile(name)]
+    return Path(found[0]) if found else None
 
 
 def _reason(error: Exception) -> str:

@@ -12,6 +12,7 @@ from jaxlabel import data
 from jaxlabel.data import identity
 from jaxlabel.data.dataset import DEFAULTS, Dataset, Options, Source
 from jaxlabel.data.sheet import sample_sheet
+from jaxlabel.errors import UsageError
 
 MAX_LINES = 10  # how many groups of identical images are listed before a line "and 7 more"
 
@@ -32,8 +33,12 @@ def info(spec: str, options: Options = DEFAULTS, sheet: str | None = None) -> st
         images.
 
     Raises:
+      UsageError: the name `sheet` does not end in ".png".
       DataError: the images or the labels cannot be read.
     """
+    if sheet and Path(sheet).suffix.lower() != ".png":
+        raise UsageError(f"--sheet={sheet}: the sheet of samples is a PNG file, so its name ends "
+                         "in .png")  # fmt: skip
     start = time.perf_counter()
     source = data.read(spec, options)
     dataset = data.dataset_of(spec, source, options)

@@ -99,6 +99,17 @@ def num_earlier_purchases(workdir: Path) -> int:
     return int((files.read_json(workdir / RUN) or {}).get(EARLIER, 0))
 
 
+def own_purchases(workdir: Path) -> slice:
+    """Return which part of its account's ledger a run bought.
+
+    Other runs that use the same account may buy labels before the run begins and after it has
+    ended. The labelling page may do so after the end, when a person corrects a label.
+    """
+    first = num_earlier_purchases(workdir)
+    result = files.read_json(workdir / "result.json")
+    return slice(first, None if result is None else first + result["labels_spent"])
+
+
 def spending_entries(seller: Oracle, workdir: Path) -> dict[str, Any]:
     """Return the entries of result.json that say which labels a run bought and what they cost.
 
@@ -148,6 +159,9 @@ def delete_record_if_unused(workdir: Path, store: LabelStore, payer: str) -> Non
 def ledger(workdir: Path, rows: bool = False) -> str:
     """Return a table of the labels that a run bought and their costs, as text for the terminal.
 
+    Labels that the run's account bought before the run began, or after it had ended, have one row
+    each.
+
     Args:
       workdir: the run's directory.
       rows: True to add, below the table, a line for each label that was bought.
@@ -156,7 +170,8 @@ def ledger(workdir: Path, rows: bool = False) -> str:
       UsageError: the run has not started to buy labels.
     """
     recorded = _read_run_record(workdir)
-    return ledger_text(LabelStore(recorded["store"]), recorded["account"], rows)
+    store = LabelStore(recorded["store"])
+    return ledger_text(store, recorded["account"], rows, own_purchases(workdir))
 
 
 def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxlabel import cache, config, data, files
 from jaxlabel.data.dataset import Dataset, Options, options_of
-from jaxlabel.errors import JaxlabelError, LabelsMissing
+from jaxlabel.errors import DataError, JaxlabelError, LabelsMissing
 from jaxlabel.experiment import account, outside_features, person_time, together
 from jaxlabel.experiment.accuracies import final_accuracies
 from jaxlabel.experiment.answers import Answers, RunAgain
@@ -73,7 +73,7 @@ def run(
         devices.select(settings.devices)
     options = options_of(settings)
     # Load the data before config.json is written: a misspelled path must not claim the directory.
-    dataset = None if (workdir / "config.json").exists() else data.load(settings.data, options)
+    dataset = None if (workdir / "config.json").exists() else _load(settings, options)
     if computes:
         native.select(settings.cpu_kernels)
         own = str(workdir.resolve() / CACHE) if hosts.count() == 1 else ""
@@ -98,7 +98,7 @@ def _run_in_workdir(
         with open_workdir(workdir, chosen, progress, defaults) as log:
             result = files.read_json(workdir / "result.json")
             if result is None:
-                dataset = dataset or data.load(settings.data, options)
+                dataset = dataset or _load(settings, options)
                 dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
                 try:
                     result = _run_recipe(settings, options, dataset, workdir, log, answers)
@@ -114,6 +114,18 @@ def _run_in_workdir(
             _check_result(result, workdir)
             write_report(workdir)
             return result
+
+
+def _load(settings: config.RunConfig, options: Options) -> Dataset:
+    """Load the images of a run, and check that there are enough of them to train on.
+
+    Raises:
+      DataError: the images cannot be read, or there is only one training image.
+    """
+    dataset = data.load(settings.data, options)
+    if len(dataset.train_images) < 2:
+        raise DataError(f"{dataset.name} has only one training image: a run needs at least 2")
+    return dataset
 
 
 def _check_result(result: dict[str, Any], workdir: Path) -> None:

@@ -43,7 +43,9 @@ def spending(rows: Iterable[LedgerRow]) -> list[Spending]:
     ]
 
 
-def ledger_text(store: "LabelStore", account: str | None = None, rows: bool = False) -> str:
+def ledger_text(
+    store: "LabelStore", account: str | None = None, rows: bool = False, own: slice = slice(None)
+) -> str:
     """Return the labels that one account or all accounts have bought, as readable text.
 
     An account is a budget from which a run buys labels. Its text has a table of costs by purpose
@@ -53,6 +55,8 @@ def ledger_text(store: "LabelStore", account: str | None = None, rows: bool = Fa
       store: the label store (a database).
       account: the account's name; None for all accounts.
       rows: whether to add a table with one line per label bought.
+      own: the part of the ledger that one run bought. The table has one row for all labels bought
+        before this part, and one for all labels bought after it.
 
     Raises:
       StoreError: there is no account of this name.
@@ -60,11 +64,18 @@ def ledger_text(store: "LabelStore", account: str | None = None, rows: bool = Fa
     entries = store.accounts() if account is None else [store.account(account)]
     if not entries:
         return f"the label store {store.place} has no account yet: no label was asked for"
-    return "\n\n".join(_account_text(entry, store.ledger(entry.name), rows) for entry in entries)
+    return "\n\n".join(
+        _account_text(entry, store.ledger(entry.name), rows, own) for entry in entries
+    )
 
 
-def _account_text(account: Account, rows: list[LedgerRow], list_rows: bool) -> str:
-    sums = [tuple(map(_cell, entry)) for entry in spending(rows)]
+def _account_text(account: Account, rows: list[LedgerRow], list_rows: bool, own: slice) -> str:
+    first, last, _ = own.indices(len(rows))
+    before, after = (
+        [(name, "", str(len(part)), _cell(round(sum(row.cost for row in part), 6)))] if part else []
+        for name, part in (("before this run", rows[:first]), ("after this run", rows[last:]))
+    )
+    sums = [*before, *(tuple(map(_cell, entry)) for entry in spending(rows[own])), *after]
     total = ("total", "", str(len(rows)), _cell(account.spent))
     lines = [
         f"account {account.name}, labels of {account.label_set}",

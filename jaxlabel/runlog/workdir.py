@@ -58,7 +58,7 @@ def take_lock(workdir: Path) -> int:
       ends.
 
     Raises:
-      UsageError: another process has locked the directory.
+      UsageError: another process, or an earlier run of this process, has locked the directory.
     """
     path = workdir / LOCK
     with files.write_errors(path):
@@ -72,6 +72,12 @@ def take_lock(workdir: Path) -> int:
             holder = os.read(descriptor, 20).decode().strip() or "unknown"
             os.close(descriptor)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                if holder == str(os.getpid()):
+                    raise UsageError(
+                        f"{workdir} is in use by an earlier run of this program: close that "
+                        "Session with its method close(), then make this one again; or choose "
+                        "another workdir"
+                    ) from error
                 raise UsageError(
                     f"{workdir} is in use by process {holder}: wait for it, or choose another "
                     "--workdir"

@@ -95,7 +95,10 @@ def test_a_result_is_saved_loaded_and_reported(command_line, tmp_path):
     assert result.save(tmp_path / "deep" / "saved") == tmp_path / "deep" / "saved"  # once more
     assert not (again.directory / "labels.db").exists()
     assert np.array_equal(again.predict_proba("digits"), result.predict_proba("digits"))
+    # The directory of the result may be read-only: the report is written to its target alone.
+    (again.directory / "report.html").unlink()
     assert "64" in again.report(tmp_path / "report.html").read_text()
+    assert not (again.directory / "report.html").exists()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("")
     with pytest.raises(UsageError, match=r"thesis\.tex"):
@@ -207,6 +210,10 @@ REFUSED = {
     "a float for a label": ({"ask": answers([1.5] * 10)}, DataError, "class name or an integer"),
     "no class": ({"ask": ["cta"] * 30, "classes": ["cat", "dog"]}, DataError, "did you mean cat"),
     "no position": ({"ask": [2] * 30, "classes": ["cat", "dog"]}, DataError, "0 to 1 or one of"),
+    "a number of classes": ({"classes": 10}, UsageError, r"classes is 10: .*range\(10\)"),
+    "a text of classes": ({"classes": "cat"}, UsageError, "classes is 'cat': it takes the names"),
+    "no recipe": ({"recipe": None}, UsageError, "recipe is None: .*flagship"),
+    "a number for a directory": ({"workdir": 3}, UsageError, "workdir is 3"),
     "a class twice": ({"classes": ["cat", "cat"]}, UsageError, "more than once"),
 }  # fmt: skip
 
@@ -219,6 +226,12 @@ def test_what_does_not_fit_is_one_clear_line(fault, tmp_path):
     with pytest.raises(error, match=message) as raised:
         jaxlabel.fit(**arguments | changes)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("directory", [3, None])
+def test_what_is_no_directory_is_one_clear_line(directory):
+    with pytest.raises(UsageError, match=f"directory is {directory}: it takes the path"):
+        jaxlabel.load(directory)
 
 
 def test_a_specification_with_labels_takes_none_and_an_empty_budget_buys_none():

@@ -129,6 +129,35 @@ def test_answers_may_come_in_parts_and_copies_are_asked_once():
     assert result.train_labels[np.array(seen) + 30].tolist() == names[seen].tolist()
 
 
+def test_another_current_directory_changes_nothing(tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.chdir(tmp_path)
+    with jaxlabel.Session(FEW, budget=12, workdir="run", classes=range(10), **QUICK) as session:
+        session.ask()
+        monkeypatch.chdir(other)
+        _, result = finish(session)
+    monkeypatch.chdir(tmp_path)
+    loaded = jaxlabel.load("run")
+    monkeypatch.chdir(other)
+    assert len(loaded.train_labels) == len(result.train_labels) == 80
+    assert loaded.predict(FEW).tolist() == result.predict(FEW).tolist()
+    assert not list(other.iterdir())
+    assert session.workdir == result.directory == loaded.directory == tmp_path / "run"
+
+
+def test_a_second_session_in_one_directory_says_that_the_first_is_to_be_closed(tmp_path):
+    options = {"budget": 12, "workdir": tmp_path / "run", "classes": range(10), **QUICK}
+    with jaxlabel.Session(FEW, **options) as first:
+        indices = first.ask()
+        second = jaxlabel.Session(FEW, **options)
+        with pytest.raises(UsageError, match=r"an earlier run of this program: close that Session"):
+            second.ask()
+        second.close()
+    with jaxlabel.Session(FEW, **options) as third:
+        assert third.ask().tolist() == indices.tolist()
+
+
 def test_errors_of_the_run_come_to_the_caller(tmp_path):
     with jaxlabel.Session(FEW, budget=0, **QUICK) as session:
         for _ in range(2):

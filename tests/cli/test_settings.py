@@ -89,7 +89,7 @@ def test_short_flags_change_their_settings_and_choose_the_config_file(path):
     assert settings.read(TRAIN, [f"--config={path}", "--data=idx:x"]).config.data == "idx:x"
     assert settings.read(TRAIN, ["--data=digits"]).config_name == "flagship_folder"
     assert settings.read(TRAIN, []).config_name == "digits"
-    with pytest.raises(UsageError, match="--budget=many: it takes a number"):
+    with pytest.raises(UsageError, match="--budget=many: it takes a number of labels, or min"):
         settings.read(TRAIN, [f"--config={path}", "--budget=many"])
     with pytest.raises(UsageError, match="--target: this recipe has no such setting"):
         settings.read(TRAIN, [f"--config={path}", "--target=0.9"])

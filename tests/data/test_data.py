@@ -48,6 +48,19 @@ def message(spec: str, options: data.Options = DEFAULTS) -> str:
     return str(error.value)
 
 
+def test_a_bare_path_stands_for_a_folder_or_for_a_file_by_its_ending(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zip2").mkdir()
+    for name in ("a.zip", "b.tar.gz", "c.csv", "d.parquet", "e.npz"):
+        (tmp_path / name).touch()
+    given = ["digits", "idx:x", "pictures", "zip2", "zap:x", "a.zip", "b.tar.gz", "c.csv",
+             "d.parquet", "e.npz"]  # fmt: skip
+    assert [data.spec_of(text) for text in given] == [
+        "digits", "idx:x", "folder:pictures", "folder:zip2", "zap:x", "zip:a.zip", "tar:b.tar.gz",
+        "csv:c.csv", "parquet:d.parquet", "npz:e.npz",
+    ]  # fmt: skip
+
+
 def test_idx_gives_the_arrays_that_were_written(idx):
     dataset = data.load(f"idx:{idx}")
     np.testing.assert_array_equal(dataset.train_images[..., 0], TRAIN)

@@ -1,8 +1,10 @@
 """`jaxlabel labels` writes what is known of each image, and Label Studio's answers come back."""
 
 import csv
+import errno
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +16,11 @@ from PIL import Image
 from jaxlabel import data
 from jaxlabel.cli import main as cli
 from jaxlabel.data.dataset import Options
-from jaxlabel.errors import DataError, LabelsMissing, UsageError
+from jaxlabel.errors import DataError, JaxlabelError, LabelsMissing, UsageError
 from jaxlabel.experiment import account
 from jaxlabel.experiment import run as experiment
 from jaxlabel.experiment.labelled import labelstudio, writing
+from jaxlabel.experiment.labelled.rows import ImageLabels, LabelRow
 from jaxlabel.methods import representatives
 from jaxlabel.oracle import LabelStore
 
@@ -136,6 +139,57 @@ def test_an_imagefolder_names_its_files(finished, tmp_path):
     done = subprocess.run([sys.executable, "-c", script, out, tmp_path / "cache"],
                           capture_output=True, text=True, check=True)  # fmt: skip
     assert done.stdout.strip() == f"{[row['label'] for row in rows]} 183"
+
+
+def test_files_with_long_names_or_names_in_other_encodings_are_linked(tmp_path):
+    names = ["n" * 251 + ".png", "ä" * 125 + ".png", os.fsdecode(b"caf\xe9.png")]
+    shown = [*names[:2], "caf\\xe9.png"]
+    rows = []
+    for number, name in enumerate(names):
+        Image.fromarray(np.full((8, 8), 90 * number, np.uint8)).save(tmp_path / name)
+        file = f"{tmp_path}/{shown[number]}"
+        rows.append(LabelRow(number, "", file, "train", 1.0, "bought", "", ""))
+    labelled = ImageLabels(rows, np.zeros((3, 2, 2, 1), np.uint8), ("train", "bus"), "pictures")
+    for copy in (False, True):
+        out = tmp_path / f"out{copy}"
+        writing.write_folders(labelled, out, copy)
+        links = sorted((out / "class train").iterdir())
+        assert [link.name for link in links] == [
+            "000000_" + "n" * 196 + ".png", "000001_" + "ä" * 98 + ".png", "000002_caf\\xe9.png"
+        ]  # fmt: skip
+        for number, link in enumerate(links):
+            assert link.is_symlink() != copy
+            assert link.read_bytes() == (tmp_path / names[number]).read_bytes()
+
+
+def test_a_failure_leaves_no_half_folder(finished, tmp_path, monkeypatch):
+    def fail(*_):
+        put(*_)
+        raise OSError(errno.ENOSPC, "full")
+
+    put = writing.put_picture
+    for form in ("folders", "imagefolder", "labelstudio"):
+        out = tmp_path / form
+        out.mkdir()  # an empty directory may be there
+        monkeypatch.setattr(writing, "put_picture", fail)
+        with pytest.raises(JaxlabelError, match="no space left"):
+            write(finished, form, out, copy=True)
+        monkeypatch.undo()
+        assert not list(out.iterdir())
+        write(finished, form, out, copy=True)
+        assert len(list(out.rglob("*.png"))) == 24
+        assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    assert (tmp_path / "labelstudio" / "root.txt").read_text().strip().endswith("studio/images")
+
+
+def test_classes_called_as_splits_are_read_again_as_classes(tmp_path):
+    names = ["train", "Test", "@eaDir"]
+    rows = [LabelRow(k, "", "", name, 1.0, "bought", "", "") for k, name in enumerate(names)]
+    images = np.arange(3 * 16, dtype=np.uint8).reshape(3, 4, 4, 1)
+    writing.write_folders(ImageLabels(rows, images, tuple(names), "x"), tmp_path, copy=False)
+    read = data.load(f"folder:{tmp_path}", Options(folder_labels=True))
+    assert read.classes == ("class @eaDir", "class Test", "class train")
+    assert len(read.train_images) == 3
 
 
 def test_classes_get_distinct_folders():

@@ -74,7 +74,8 @@ def test_a_folder_of_images_is_labelled_file_by_file(finished, tmp_path):
         path = tmp_path / "new" / f"{number}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(image[..., 0]).save(path)
-    prediction.predict(finished, f"folder:{tmp_path / 'new'}", tmp_path / "new.csv")
+    arguments = [f"--workdir={finished}", f"--data={tmp_path / 'new'}", f"--out={tmp_path}/new.csv"]
+    assert cli.run(["predict", *arguments]) == 0  # a bare path stands for folder:PATH
     prediction.predict(finished, "digits", tmp_path / "all.csv", split="all")
     new, every = rows_of(tmp_path / "new.csv"), rows_of(tmp_path / "all.csv")
     assert [row["file"].split("/")[-1] for row in new] == ["0.png", "1.png", "2.png"]

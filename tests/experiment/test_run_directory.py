@@ -6,12 +6,15 @@ import os
 
 import jax
 import pytest
+from PIL import Image
 
+from jaxlabel.cli import main as cli
 from jaxlabel.data import importing
 from jaxlabel.errors import DataError, JaxlabelError, UsageError
 from jaxlabel.experiment import account
 from jaxlabel.experiment import run as experiment
-from jaxlabel.methods import medoids
+from jaxlabel.experiment.labelled import writing
+from jaxlabel.methods import medoids, representatives
 from jaxlabel.nets import native
 
 CONFIG = medoids.Config(
@@ -45,10 +48,41 @@ def test_import_runs_once_for_a_shared_store(tmp_path, monkeypatch, capsys):
     assert spent[0] == spent[1] > 0  # the second run pays for its own labels
 
 
+def test_runs_that_share_an_account_show_what_each_of_them_bought(tmp_path):
+    shared = {"store": f"sqlite:///{tmp_path}/s.db", "account": "ours"}
+    spent = {}
+    for name, budget in (("first", 8), ("second", 20)):
+        config = representatives.Config(budget=budget, **shared)
+        spent[name] = experiment.run(config, tmp_path / name)["labels_spent"]
+    assert spent == {"first": 8, "second": 8}  # the second gets 4 labels for free
+    tables = {name: account.ledger(tmp_path / name).splitlines() for name in spent}
+    assert [line.split() for line in tables["first"][2:5]] == [
+        ["train", "0", "8", "8"], ["after", "this", "run", "8", "8"], ["total", "16", "16"],
+    ]  # fmt: skip
+    assert [line.split() for line in tables["second"][2:5]] == [
+        ["before", "this", "run", "8", "8"], ["train", "0", "8", "8"], ["total", "16", "16"],
+    ]  # fmt: skip
+    for name in spent:
+        message = writing.write_labels(tmp_path / name, "csv")
+        assert " images, 16 bought, " in message
+        assert message.endswith("; the run's account bought 8 of them before or after the run")
+
+
 def test_a_misspelled_data_path_leaves_the_directory_free(tmp_path, capsys):
     with pytest.raises(DataError):
         experiment.run(dataclasses.replace(CONFIG, data="idx:nowhere"), tmp_path / "run")
     assert experiment.run(CONFIG, tmp_path / "run")["labels_spent"] > 0
+
+
+def test_a_single_picture_is_refused_before_anything_is_bought(tmp_path, capsys):
+    (tmp_path / "one").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "one" / "a.png")
+    arguments = ["train", f"--data={tmp_path / 'one'}", f"--workdir={tmp_path / 'run'}"]
+    assert cli.run(arguments) == 2
+    assert capsys.readouterr().err == (
+        "jaxlabel: one has only one training image: a run needs at least 2\n"
+    )
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_broken_result_is_reported_in_one_line(tmp_path, capsys):

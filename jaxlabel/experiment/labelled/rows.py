@@ -55,16 +55,19 @@ class ImageLabels(NamedTuple):
       images: the images, in the order of the rows.
       classes: the names of the classes.
       name: the name of the data set.
+      num_of_others: the number of labels that the run's account bought before the run began or
+        after it had ended, as other runs with this account do.
     """
 
     rows: list[LabelRow]
     images: UInt8[np.ndarray, "n h w c"]
     classes: tuple[str, ...]
     name: str
+    num_of_others: int = 0
 
 
 def collect(workdir: Path, sure: float) -> ImageLabels:
-    """Return the labels of a run: those that were bought, and predictions for all other images.
+    """Return the labels of a run: those that its account bought, and predictions for all others.
 
     Until the run has ended, there are no predictions, and labels that were not bought are empty.
 
@@ -84,7 +87,8 @@ def collect(workdir: Path, sure: float) -> ImageLabels:
     dataset = data.load(settings["data"], options)
     dataset = dataset_snapshot.in_first_order(dataset, settings["data"], workdir)
     store = LabelStore(account.store_url(recorded["store"], workdir))
-    bought = {row.item: row for row in store.ledger(recorded["account"])}
+    purchases = store.ledger(recorded["account"])
+    bought = {row.item: row for row in purchases}
     classes = store.classes(recorded["label_set"])
     predicted = _predictions(workdir, dataset)
     if predicted is not None:
@@ -92,7 +96,8 @@ def collect(workdir: Path, sure: float) -> ImageLabels:
     rows = [
         _row(dataset, index, bought, predicted, sure) for index in range(len(dataset.train_items))
     ]
-    return ImageLabels(rows, dataset.train_images, classes, dataset.name)
+    num_of_others = len(purchases) - len(purchases[account.own_purchases(workdir)])
+    return ImageLabels(rows, dataset.train_images, classes, dataset.name, num_of_others)
 
 
 class _Predictions(NamedTuple):

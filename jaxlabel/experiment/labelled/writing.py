@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from jaxlabel import files
+from jaxlabel.data.folder import file_of
+from jaxlabel.data.listing import SPLITS, SYSTEM
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.labelled import labelstudio
 from jaxlabel.experiment.labelled.rows import ImageLabels, LabelRow, collect
@@ -62,14 +64,23 @@ def write_labels(
         files.write(target, table(form, labelled.rows))
     else:
         with files.write_errors(target):
-            target.mkdir(parents=True, exist_ok=True)
-            {"folders": write_folders, "imagefolder": _imagefolder, "labelstudio": _labelstudio}[
-                form
-            ](labelled, target, copy)
+            # A failure leaves a hidden folder, which the next call deletes, and no half export.
+            place = target.resolve()
+            part = place.with_name(f".{place.name}.part")
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            if form == "labelstudio":
+                _labelstudio(labelled, part, place, copy)
+            else:
+                {"folders": write_folders, "imagefolder": _imagefolder}[form](labelled, part, copy)
+            part.rename(place)
     counts = {known: sum(row.known == known for row in labelled.rows)
               for known in ("bought", "predicted", "not sure")}  # fmt: skip
     shown = ", ".join(f"{count} {known}" for known, count in counts.items() if count)
-    return f"{target}: {len(labelled.rows)} images, {shown or 'no labels yet'}"
+    others = labelled.num_of_others
+    shared = f"; the run's account bought {others} of them before or after the run"
+    return (f"{target}: {len(labelled.rows)} images, {shown or 'no labels yet'}"
+            f"{shared if others else ''}")  # fmt: skip
 
 
 def _check_empty(target: Path) -> None:
@@ -162,39 +173,49 @@ def _imagefolder(labelled: ImageLabels, target: Path, copy: bool) -> None:
     files.write(target / "metadata.csv", text.getvalue())
 
 
-def _labelstudio(labelled: ImageLabels, target: Path, copy: bool) -> None:
+def _labelstudio(labelled: ImageLabels, part: Path, target: Path, copy: bool) -> None:
     """Write tasks.json, which Label Studio imports, and labels.xml, its labelling interface.
 
     An image that is not a separate file is written as a PNG file to the sub-folder images. The file
     root.txt has the folder that Label Studio must be allowed to read.
+
+    Args:
+      labelled: the images and their labels.
+      part: the directory to write.
+      target: the absolute path that `part` gets afterwards, which the files name.
+      copy: True to copy image files, False to name them where they are.
     """
     places = []
     for row in labelled.rows:
-        if row.file and not copy and Path(row.file).is_file():
+        if row.file and not copy and os.path.isfile(row.file):
             places.append(os.path.abspath(row.file))
         else:
-            place = target.absolute() / "images" / picture_name(row)
-            put_picture(labelled, row, place, copy)
-            places.append(str(place))
+            name = Path("images") / picture_name(row)
+            put_picture(labelled, row, part / name, copy)
+            places.append(str(target / name))
     root = os.path.commonpath([os.path.dirname(place) for place in places])
     links = [labelstudio.link(os.path.relpath(place, root)) for place in places]
     tasks = labelstudio.tasks(labelled.rows, links, labelled.name)
-    files.write(target / "tasks.json", json.dumps(tasks, indent=1, ensure_ascii=False))
-    files.write(target / "labels.xml", labelstudio.interface(labelled.classes))
-    files.write(target / "root.txt", root + "\n")
+    files.write(part / "tasks.json", json.dumps(tasks, indent=1, ensure_ascii=False))
+    files.write(part / "labels.xml", labelstudio.interface(labelled.classes))
+    files.write(part / "root.txt", root + "\n")
 
 
 def folder_names(classes: Sequence[str]) -> dict[str, str]:
     """Return a valid and unique folder name for each class.
 
     Characters that a path cannot contain become "_", and names are cut to 200 bytes. If two names
-    become equal, a number is added.
+    become equal, a number is added. A class such as "train" gets the folder "class train": when the
+    folders are read again, "train" may be taken for the training split, and other names of
+    `jaxlabel.data.listing` for folders of the operating system.
     """
     names: dict[str, str] = {}
     taken: set[str] = set()
     for name in classes:
         plain = re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", name).strip(". ")
         plain = plain.encode()[:200].decode(errors="ignore").strip(". ") or "class"
+        if plain.lower() in SPLITS.keys() | SYSTEM:
+            plain = f"class {plain}"
         unique, number = plain, 1
         while unique.casefold() in taken:
             number += 1
@@ -207,11 +228,13 @@ def folder_names(classes: Sequence[str]) -> dict[str, str]:
 def picture_name(row: LabelRow) -> str:
     """Return a unique file name for an image: its index, followed by the name of its file.
 
-    An image that is not a separate file gets the extension .png.
+    Of a long name only the last 200 bytes are used, because file systems allow 255. An image that
+    is not a separate file gets the extension .png.
     """
-    is_file = bool(row.file) and Path(row.file).is_file()
-    own = Path(row.file).name if is_file else f"{Path(row.file).stem or 'image'}.png"
-    return f"{row.number:06d}_{own}"
+    own = Path(row.file).name
+    if file_of(row.file) is None:
+        own = f"{Path(row.file).stem or 'image'}.png"
+    return f"{row.number:06d}_{own.encode()[-200:].decode(errors='ignore')}"
 
 
 def put_picture(labelled: ImageLabels, row: LabelRow, place: Path, copy: bool) -> None:
@@ -228,10 +251,11 @@ def put_picture(labelled: ImageLabels, row: LabelRow, place: Path, copy: bool) -
     from PIL import Image
 
     place.parent.mkdir(parents=True, exist_ok=True)
-    if not row.file or not Path(row.file).is_file():  # for example, an image in an archive
+    file = file_of(row.file)
+    if file is None:  # for example, an image in an archive
         pixels = np.asarray(labelled.images[row.number])
         Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(place)
     elif copy:
-        shutil.copy2(row.file, place)
+        shutil.copy2(file, place)
     else:
-        place.symlink_to(os.path.abspath(row.file))
+        place.symlink_to(os.path.abspath(file))
