@@ -86,9 +86,8 @@ def __getattr__(name: str) -> Any:
         try:
             return import_module(f"jaxlabel.{name}")
         except ModuleNotFoundError as error:
-            if (
-                error.name != f"jaxlabel.{name}"
-            ):  # the module exists, but one that it needs does not
+            # otherwise the module exists, but one that it needs does not
+            if error.name != f"jaxlabel.{name}":
                 raise
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

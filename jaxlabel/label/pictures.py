@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxlabel.data.folder import file_of
 from jaxlabel.label.project import Project
 
 # Picture formats that every browser shows; other formats are sent as PNG.
@@ -22,7 +23,7 @@ def picture(project: Project, item: str) -> tuple[bytes, str] | None:
     row = project.rows.get(item)
     if row is None:
         return None
-    path = Path(project.dataset.paths[row]) if project.dataset.paths else None
+    path = file_of(project.dataset.paths[row]) if project.dataset.paths else None
     if path is not None and path.suffix.lower() in FOR_BROWSERS:
         try:
             kind = mimetypes.guess_type(f"x{path.suffix.lower()}")[0] or "image/jpeg"
