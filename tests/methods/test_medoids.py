@@ -136,6 +136,26 @@ def test_a_replacement_that_nobody_can_label_either_is_replaced_again():
     assert medoid(1, 2) == [0] and medoid(1) == [0] and medoid(0, 1, 2) == [3] and medoid() == [3]
 
 
+def test_empty_clusters_are_left_out(tmp_path, monkeypatch):
+    def with_an_empty_cluster(*args, **kwargs):
+        found = kmeans(*args, **kwargs)
+        far = np.full((1, 2), 9.0, np.float32)
+        return found._replace(
+            centroids=np.concatenate([far, found.centroids]),
+            assignments=np.asarray(found.assignments) + 1, sizes=np.append(0, found.sizes),
+        )  # fmt: skip
+
+    kmeans = cluster.kmeans
+    asked = oracle(tmp_path)
+    log, nothing = NullLog(), medoids.Labelled(np.zeros(0, int), np.zeros(0, int))
+    key, settings = jax.random.key(0), medoids.Config()
+    plain = medoids.run_round(settings, GRAPH, 4, 0, nothing, asked, key, log)
+    monkeypatch.setattr(cluster, "kmeans", with_an_empty_cluster)
+    found = medoids.run_round(settings, GRAPH, 4, 0, nothing, asked, key, log)
+    for each, expected in zip(jax.tree.leaves(found), jax.tree.leaves(plain), strict=True):
+        np.testing.assert_array_equal(each, expected)
+
+
 def test_labels_stay_with_their_medoids_if_one_is_unaffordable(tmp_path):
     costs = np.where(np.arange(240) < 120, 1.0, 30.0)
     asked = oracle(tmp_path, budget=20, costs=costs)
