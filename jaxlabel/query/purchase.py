@@ -31,7 +31,8 @@ def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray,
     """Return the indices of those wanted images whose labels the remaining budget can buy.
 
     The images are considered in the given order. An image is skipped if its label costs more than
-    what remains of the budget after the labels of the images before it. Nothing is bought.
+    what remains of the budget after the labels of the images before it. The label of an image that
+    is identical to an earlier one costs nothing. Nothing is bought.
 
     Args:
       oracle: the object that sells labels and keeps the budget.
@@ -39,10 +40,13 @@ def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray,
     """
     # 1e-9 here and below allows for rounding errors in sums of prices.
     left, bought = oracle.remaining + 1e-9, np.zeros(len(indices), bool)
+    first = oracle.first_copies(indices)
     for place, price in enumerate(oracle.cost(indices).tolist()):
-        bought[place] = price <= left and math.isfinite(price)
-        price = price if bought[place] else 0.0
-        left -= price
+        if first[place] < place:
+            bought[place] = bought[first[place]]
+        elif price <= left and math.isfinite(price):
+            bought[place] = True
+            left -= price
     return indices[bought]
 
 

@@ -82,6 +82,8 @@ def test_copies_of_an_image_are_one_item():
     oracle = make_oracle(store, [*ITEMS, "item7"])
     assert len(set(oracle.ask([7, NUM_ITEMS]).tolist())) == 1
     assert oracle.spent == store.spent("run") == 1
+    assert oracle.first_copies([7, 3, NUM_ITEMS, 3]).tolist() == [0, 1, 0, 1]
+    assert oracle.cost([7, NUM_ITEMS, 3]).tolist() == [0, 0, 1]
 
 
 def test_a_repeated_run_gets_the_same_answers_as_the_killed_run(tmp_path):
