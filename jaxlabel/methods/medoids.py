@@ -50,7 +50,8 @@ class Config(MapConfig):
         choices=("graph", "codes"),
     )  # fmt: skip
     neighbours: int = setting(10, "neighbours of each image in the graph", low=2)
-    components: int = setting(20, "number of the graph's eigenvectors", low=1)
+    # Rows of eigenvectors are scaled to length 1, so a single one would make all images alike.
+    components: int = setting(20, "number of the graph's eigenvectors", low=2)
     spread: str = setting(
         "nearest", "source of an unlabelled image's label: its cluster, the nearest labelled image "
         "or diffusion on the graph", choices=("cluster", "nearest", "diffusion"),

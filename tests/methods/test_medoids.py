@@ -231,6 +231,11 @@ def test_spread_labels_matches_a_hand_computed_example(spread, middle):
     assert labels.tolist() == [3, 3, middle, 5]
 
 
+def test_one_eigenvector_is_refused_because_all_images_would_be_alike():
+    with pytest.raises(UsageError, match="components is 1: it takes a number at least 2"):
+        config.validate(medoids.Config(components=1))
+
+
 def test_diffusion_needs_the_graph():
     with pytest.raises(UsageError, match="spread=diffusion needs config"):
         config.validate(medoids.Config(spread="diffusion", space="codes"))
