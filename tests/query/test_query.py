@@ -119,6 +119,9 @@ def test_the_budget_holds_at_least_one_label_and_raises_if_none_is_affordable():
     assert query.num_labels_in_budget(Priced([0.1] * 9, 0.5), 9) == 5
     with pytest.raises(UsageError, match="2 buys no label: the cheapest costs 3"):
         query.num_labels_in_budget(Priced([3, 4], 2.0), 2)
+    for budget in (5.0, np.inf):
+        with pytest.raises(DataError, match="nobody could label any of the images"):
+            query.num_labels_in_budget(Priced([np.inf, np.inf], budget), 2)
 
 
 def test_buy_skips_unaffordable_labels():
