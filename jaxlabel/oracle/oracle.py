@@ -109,13 +109,16 @@ class Oracle:
             asked_by=self._asked_by, reveal=self._reveal,
         )  # fmt: skip
         try:
-            bought = buy()
+            try:
+                bought = buy()
+            except LabelsMissing as missing:
+                if self._answer_missing is None:
+                    raise
+                self._answer_missing(missing.items)
+                bought = buy()
         except LabelsMissing as missing:
-            if self._answer_missing is None:
-                missing.purpose = purpose
-                raise
-            self._answer_missing(missing.items)
-            bought = buy()
+            missing.purpose = purpose
+            raise
         except BudgetExceeded as error:
             if self._store.spent(self._account) <= self.spent + sum(self._earlier.values()) + 1e-6:
                 raise
