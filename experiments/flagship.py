@@ -33,6 +33,9 @@ COVERED = {
     "initial_labels": 20,
     "sequential_until": 0,
 }
+# The names are those of published results and stay as they are, because --go_on finds a result by
+# its name. "Scouts" are sequential queries; "taught by the graph alone": the network learns only
+# the labels propagated over the graph.
 WITHOUT: dict[str, dict[str, Any]] = {
     "the flagship": {},
     "random labels": COVERED | {"query": "random"},

@@ -101,7 +101,7 @@ def published(dataset: str) -> dict[int, tuple[str, str]]:
     recipe than the flagship are left out.
     """
     title = {"fashion_mnist": "Fashion-MNIST", "mnist": "MNIST"}.get(dataset, dataset)
-    row = rf"^\| {title}, ([\d,]+) \| \*\*([\d.]+)\*\* \((.*?)\) \| (\d+) \|"
+    row = rf"^\| {title}, ([\d,]+) \| (?:\*\*)?([\d.]+)(?:\*\*)? \((.*?)\) \| (\d+) \|"
     found = re.findall(row, PUBLISHED.read_text(), re.MULTILINE)
     return {int(n.replace(",", "")): (f"{mean} ({span})", seeds) for n, mean, span, seeds in found}
 

@@ -48,6 +48,8 @@ class ConfidenceSequence:
 
     def __init__(self, num_pool: int, limit: float, error_low: float, error_high: float):
         self.num_pool, self.limit = num_pool, limit
+        # 1e-9 allows for rounding: 1 - 0.9 is slightly below 0.1, but 1 error in 10 is allowed.
+        self._allowed_errors = limit * num_pool + 1e-9
         self._log_low, self._log_high = -np.log(error_low), -np.log(error_high)
         self.drawn = np.zeros(0, np.int64)
         self.wrong = np.zeros(0, bool)
@@ -130,7 +132,7 @@ class ConfidenceSequence:
 
         `limit` is the error rate to test, an argument of the constructor.
         """
-        certain = 1 - np.sum(~self.wrong) / self.num_pool <= self.limit
+        certain = self.num_pool - np.sum(~self.wrong) <= self._allowed_errors
         return bool(certain or self._max_log_capital(self.limit) >= self._log_low)
 
     def is_above_limit(self) -> bool:
@@ -138,7 +140,7 @@ class ConfidenceSequence:
 
         `limit` is the error rate to test, an argument of the constructor.
         """
-        certain = np.sum(self.wrong) / self.num_pool > self.limit
+        certain = np.sum(self.wrong) > self._allowed_errors
         return bool(certain or self._max_log_capital_up(self.limit) >= self._log_high)
 
     def interval(self) -> tuple[float, float]:

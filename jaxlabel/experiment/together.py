@@ -170,6 +170,10 @@ class SharedOracle:
         """Return the current price of the label of each image at `indices`."""
         return self._from_leader(lambda oracle: [oracle.cost(indices)])[0]
 
+    def first_copies(self, indices: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+        """Return, for each image at `indices`, the position of the first identical image."""
+        return self._from_leader(lambda oracle: [oracle.first_copies(indices)])[0]
+
     def peek_accuracy(self, labels: Int[np.ndarray, "n"]) -> float:
         """Return the share of training images whose true label equals the given label."""
         return float(self._from_leader(lambda oracle: [oracle.peek_accuracy(labels)])[0])

@@ -20,7 +20,8 @@ DEFEATED = 0.02  # loss_ratio: fraction of the loss of a discriminator that gues
 class Measures(NamedTuple):
     """Quality measures of a GAN's generated images (samples), relative to real images.
 
-    The first two are 1 if samples are as good as real images, and smaller if they are worse.
+    The first two are 1 if samples are as good as real images, and smaller if they are worse. They
+    are also 1 if real images do not vary, because there is only one image or one class.
 
     Attributes:
       diversity: the mean pairwise distance of the samples in the discriminator's feature space,
@@ -54,11 +55,16 @@ def measure_samples(
       generated_logits: the class logits of the generated images.
       loss: the sum of the discriminator's mean losses on real and on generated images, in nats.
     """
-    tiny = 1e-6
+
+    def relative(value: Float[Array, ""], to: Float[Array, ""]) -> Float[Array, ""]:
+        return jnp.where(to > 1e-6, value / (to + 1e-6), 1.0)
+
     return Measures(
-        mean_distance(scale_to_unit_length(generated))
-        / (mean_distance(scale_to_unit_length(real)) + tiny),
-        class_entropy(generated_logits) / (class_entropy(real_logits) + tiny),
+        relative(
+            mean_distance(scale_to_unit_length(generated)),
+            mean_distance(scale_to_unit_length(real)),
+        ),
+        relative(class_entropy(generated_logits), class_entropy(real_logits)),
         loss / (2 * jnp.log(2.0)),
     )
 
@@ -69,13 +75,13 @@ def scale_to_unit_length(features: Float[Array, "n d"]) -> Float[Array, "n d"]:
 
 
 def mean_distance(features: Float[Array, "n d"]) -> Float[Array, ""]:
-    """Return the mean Euclidean distance over all pairs of different rows of `features`."""
+    """Return the mean Euclidean distance over all pairs of different rows; 0 for a single row."""
     centred = features - jnp.mean(features, axis=0)
     squares = jnp.sum(jnp.square(centred), axis=1)
     products = jnp.matmul(centred, centred.T, precision=jax.lax.Precision.HIGHEST)
     squared = squares[:, None] + squares - 2 * products
     pairs = 1 - jnp.eye(len(features))
-    return jnp.sum(jnp.sqrt(jnp.maximum(squared, 0.0)) * pairs) / jnp.sum(pairs)
+    return jnp.sum(jnp.sqrt(jnp.maximum(squared, 0.0)) * pairs) / jnp.maximum(jnp.sum(pairs), 1)
 
 
 def class_entropy(logits: Float[Array, "n classes"]) -> Float[Array, ""]:

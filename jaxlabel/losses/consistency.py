@@ -216,11 +216,15 @@ def labelled_prior(counts: Float[Array, "classes"]) -> Float[Array, "classes"]:
 
 
 def ramp_up(step: Float[Array, ""] | float, length: float) -> Float[Array, ""]:
-    """Return the weight of a consistency loss, which rises from about 0 to 1 over `length` steps.
+    """Return the weight of a consistency loss, which rises from about 0 to 1 at `step` = `length`.
 
-    The weight is exp(-5 (1 - t)^2) with t = step / length, and 1 after `length` steps (mean
-    teacher; Tarvainen & Valpola 2017, section 3). It is small at first because early targets are
-    mostly noise.
+    The weight is exp(-5 (1 - t)^2) with t = step / length, and 1 afterwards (mean teacher;
+    Tarvainen & Valpola 2017, section 3). It is small at first because early targets are mostly
+    noise.
+
+    Args:
+      step: the number of steps done, or their share of all steps of the training.
+      length: the length of the rise, in the same unit.
     """
     passed = jnp.clip(step / jnp.maximum(length, 1e-9), 0.0, 1.0)
     return jnp.exp(-5.0 * jnp.square(1.0 - passed))

@@ -86,11 +86,13 @@ def run(
     full = sizes > 0
     log.arrays("medoids", images=images[medoids[full]], sizes=sizes[full],
                labels=np.full(full.sum(), -1))  # fmt: skip
+    variance = float(pca.variances.sum())  # 0 if all images are identical
+    explained = float(pca.variances[: config.components].sum()) / variance if variance else 1.0
     rows = np.asarray(jax.random.permutation(sample_key, len(images)))[:SAMPLE]
     summary = {
         "clusters": int(full.sum()),
         "inertia": float(clustering.inertia),
-        "explained_variance": float(pca.variances[: config.components].sum() / pca.variances.sum()),
+        "explained_variance": explained,
         **silhouette(np.asarray(points)[rows], np.asarray(clustering.assignments)[rows]),
     }
     return Predictor(model, None, None, "nothing to ask", summary, gives="clusters")

@@ -96,14 +96,14 @@ def run(
     """Label random images, as many as the budget buys, train a classifier on them, and return it.
 
     Raises:
+      DataError: nobody can label any of the images.
       UsageError: the budget buys no label.
     """
     choose_key, code_key, fit_key = jax.random.split(key, 3)
     query.num_labels_in_budget(oracle, len(images))  # raises an error if it buys no label
     wanted = np.asarray(jax.random.permutation(choose_key, len(images)))
     wanted = query.chosen_first(oracle, log, 0, wanted, len(images))
-    asked = query.affordable(oracle, wanted)
-    labels = oracle.ask(asked)
+    asked, labels = query.buy(oracle, query.NO_LABELS, wanted, 0)
     model = pretrain_encoder(config, images, oracle.num_classes, code_key, log)
     learn = fit_head if config.frozen else fine_tune
     model = learn(config, model, images[asked], labels, fit_key, log)

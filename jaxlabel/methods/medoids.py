@@ -50,7 +50,8 @@ class Config(MapConfig):
         choices=("graph", "codes"),
     )  # fmt: skip
     neighbours: int = setting(10, "neighbours of each image in the graph", low=2)
-    components: int = setting(20, "number of the graph's eigenvectors", low=1)
+    # Rows of eigenvectors are scaled to length 1, so a single one would make all images alike.
+    components: int = setting(20, "number of the graph's eigenvectors", low=2)
     spread: str = setting(
         "nearest", "source of an unlabelled image's label: its cluster, the nearest labelled image "
         "or diffusion on the graph", choices=("cluster", "nearest", "diffusion"),
@@ -207,11 +208,15 @@ def run_round(
         start = graph.points[np.concatenate([labelled.indices, more])]
         num_clusters = len(start)
     clusters = cluster.kmeans(means_key, points, num_clusters, init=start, num_iterations=30)
-    assignments, sizes = np.asarray(clusters.assignments), np.asarray(clusters.sizes)
     nearest = np.asarray(cluster.medoids(points, clusters.centroids, clusters.assignments))
     distances = np.asarray(cluster.distances(points, clusters.centroids, clusters.assignments))
+    # From here on the clusters are numbered without the empty ones, which have no medoid.
+    full, assignments, sizes = np.unique(
+        np.asarray(clusters.assignments), return_inverse=True, return_counts=True
+    )
+    nearest, centroids = nearest[full], np.asarray(clusters.centroids)[full]
     taken = assignments[labelled.indices] if config.nested else np.zeros(0, int)
-    wanted = np.setdiff1d(np.flatnonzero(sizes > 0), taken)
+    wanted = np.setdiff1d(np.arange(len(sizes)), taken)
     wanted = wanted[np.argsort(-sizes[wanted], kind="stable")]
     chosen = medoid_queries.choose(
         oracle, log, number, nearest, distances, assignments, wanted, labelled
@@ -220,12 +225,11 @@ def run_round(
     labelled = query.buy(oracle, labelled, medoids[fresh], number)
     medoid_queries.save_left_out(log, number, chosen, len(space))
     affordable = fresh[np.isin(medoids[fresh], labelled.indices[before:])]
-    cluster_labels = label_clusters(np.asarray(clusters.centroids), assignments, space, labelled)
+    cluster_labels = label_clusters(centroids, assignments, space, labelled)
     labels = spread_labels(config, graph, labelled, cluster_labels[assignments])
     rank = rank_in_cluster(distances, assignments, sizes)
-    full = sizes > 0
     return Round(
-        labelled, medoids[full], sizes[full], cluster_labels[full], labels, rank,
+        labelled, medoids, sizes, cluster_labels, labels, rank,
         medoids[affordable], sizes[affordable].astype(float), len(affordable) == len(fresh),
     )  # fmt: skip
 

@@ -96,6 +96,9 @@ def run(
     """
     if config.features == "distances" and config.classifier != "logistic":
         raise UsageError("config.features=distances needs config.classifier=logistic")
+    if config.features == "distances" and config.centres > len(images):
+        raise UsageError(f"config.centres is {config.centres}, but there are only {len(images)} "
+                         "images: set it to at most this number")  # fmt: skip
     choose_key, centre_key, fit_key = jax.random.split(key, 3)
     count = query.num_labels_in_budget(oracle, len(images))
     clusters = None

@@ -194,16 +194,14 @@ def learn_regions(
         near.astype(np.int32), near.astype(np.float32), np.zeros(count, np.int32),
         np.zeros(len(images), np.int32),
     )  # fmt: skip
+    base = context.spaces.base
+    state = refinement.refine(cycle, state, data, base, labelled, train_key, log, name, times)
     restored = log.restore(f"{name}_regions", like)
     if restored is not None and restored[0] == context.oracle.num_classes:
         found = Learned(*map(np.asarray, restored[1]))
         graph = cluster.knn_graph(found.neighbours, found.distances)
         regions = sequential_queries.Regions(graph, found.medoids, found.assignments)
-        for number, each in enumerate(jax.random.split(train_key, times)):  # reads its checkpoint
-            state = cycles.train_cycle(cycle, state, data, each, log, f"{name}_{number}")
     else:
-        base = context.spaces.base
-        state = refinement.refine(cycle, state, data, base, labelled, train_key, log, name, times)
         space = refinement.learned_space(
             setup.average_mirrored(config, state.teacher), images, base
         )

@@ -52,7 +52,8 @@ class Config(simclr.Config, MapConfig):
         20, "nearest neighbours of each image that share its cluster in the loss", low=1
     )
     graph_neighbours: int = setting(10, "neighbours of each image in the graph", low=2)
-    graph_components: int = setting(20, "number of the graph's leading eigenvectors", low=1)
+    # Rows of eigenvectors are scaled to length 1, so a single one would make all images alike.
+    graph_components: int = setting(20, "number of the graph's leading eigenvectors", low=2)
     start: str = setting(
         "graph", "start of the heads: k-means clusters of the graph, or random weights",
         choices=("graph", "random"),

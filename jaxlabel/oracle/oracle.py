@@ -109,13 +109,16 @@ class Oracle:
             asked_by=self._asked_by, reveal=self._reveal,
         )  # fmt: skip
         try:
-            bought = buy()
+            try:
+                bought = buy()
+            except LabelsMissing as missing:
+                if self._answer_missing is None:
+                    raise
+                self._answer_missing(missing.items)
+                bought = buy()
         except LabelsMissing as missing:
-            if self._answer_missing is None:
-                missing.purpose = purpose
-                raise
-            self._answer_missing(missing.items)
-            bought = buy()
+            missing.purpose = purpose
+            raise
         except BudgetExceeded as error:
             if self._store.spent(self._account) <= self.spent + sum(self._earlier.values()) + 1e-6:
                 raise
@@ -146,13 +149,25 @@ class Oracle:
     def cost(self, indices: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
         """Return the current price of the label of each image at `indices`, without buying it.
 
-        A label that this run bought before has its price too, although buying it again is free. The
-        price is 0 if the account bought the label before the run began (see `start_after`). A label
+        The price is 0 if the label, or that of an identical image, was asked for through this
+        object, or if the account bought it before the run began (see `start_after`). A label
         without a set price costs 1. The price is infinite if somebody answered "not sure" for the
         image and it has no label.
         """
         items = self._items[self._check_indices(indices)]
-        return self._free_if_earlier(items, self._store.costs(self._label_set, items))
+        prices = self._free_if_earlier(items, self._store.costs(self._label_set, items))
+        return np.where([item in self._bought for item in items], 0.0, prices)
+
+    def first_copies(self, indices: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+        """Return, for each image at `indices`, the position of the first identical image in them.
+
+        Identical images are one item, whose label is charged once. For example, the result is
+        [0, 1, 0] if the first and the third image are identical.
+        """
+        positions = dict[str, int]()
+        items = self._items[self._check_indices(indices)]
+        found = [positions.setdefault(item, place) for place, item in enumerate(items)]
+        return np.array(found, np.int64)
 
     @functools.cached_property
     def prices(self) -> Float[np.ndarray, "num_images"]:

@@ -167,7 +167,8 @@ def select(
 
     Raises:
       UsageError: the strategy is unknown, `count` is negative, an index is out of range, the
-        numbers of rows do not agree, or `probabilities` is missing for a strategy that needs it.
+        numbers of rows do not agree, `probabilities` is missing for a strategy that needs it, or
+        the user's own function returns something else than indices.
     """
     asked = np.unique(np.asarray(asked, np.int64))
     _check(strategy, len(features), count, asked, probabilities)
@@ -179,7 +180,8 @@ def select(
     features = jnp.asarray(features, jnp.float32)
     if is_own(strategy):
         extra = {"probabilities": probabilities} if needs_model(strategy) else {}
-        selected = np.asarray(own_part(strategy)(key, features, count, asked, **extra), np.int64)
+        found = own_part(strategy)(key, features, count, asked, **extra)
+        selected = _check_own(strategy, np.asarray(found), len(features))
     elif strategy in _BY_FEATURES:
         selected = _BY_FEATURES[strategy](key, features, count, asked)
     else:
@@ -282,3 +284,20 @@ def _check(
         )
     if probabilities is not None and len(probabilities) != num_points:
         raise UsageError(f"{len(probabilities)} rows of probabilities for {num_points} points")
+
+
+def _check_own(strategy: str, found: np.ndarray, num_points: int) -> Int[np.ndarray, "count"]:
+    """Return the indices that the user's own function found, or raise a UsageError."""
+    if not found.size:
+        return np.zeros(0, np.int64)
+    fault = ""
+    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
+        fault = f"a {found.dtype} array of shape {found.shape}"
+    elif found.min() < 0 or found.max() >= num_points:
+        fault = f"indices from {found.min()} to {found.max()}"
+    if fault:
+        raise UsageError(
+            f"query strategy {strategy} returned {fault}: it must return the indices of rows of "
+            f"features, integers from 0 to {num_points - 1}"
+        )
+    return found.astype(np.int64)

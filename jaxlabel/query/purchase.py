@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from jaxlabel.errors import BudgetExceeded, DataError, UsageError
 from jaxlabel.log import Log
@@ -31,7 +31,8 @@ def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray,
     """Return the indices of those wanted images whose labels the remaining budget can buy.
 
     The images are considered in the given order. An image is skipped if its label costs more than
-    what remains of the budget after the labels of the images before it. Nothing is bought.
+    what remains of the budget after the labels of the images before it. The label of an image that
+    is identical to an earlier one costs nothing. Nothing is bought.
 
     Args:
       oracle: the object that sells labels and keeps the budget.
@@ -39,10 +40,13 @@ def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray,
     """
     # 1e-9 here and below allows for rounding errors in sums of prices.
     left, bought = oracle.remaining + 1e-9, np.zeros(len(indices), bool)
+    first = oracle.first_copies(indices)
     for place, price in enumerate(oracle.cost(indices).tolist()):
-        bought[place] = price <= left and math.isfinite(price)
-        price = price if bought[place] else 0.0
-        left -= price
+        if first[place] < place:
+            bought[place] = bought[first[place]]
+        elif price <= left and math.isfinite(price):
+            bought[place] = True
+            left -= price
     return indices[bought]
 
 
@@ -105,9 +109,12 @@ def num_labels_in_budget(oracle: Oracle, num_images: int) -> int:
       num_images: the number of training images.
 
     Raises:
+      DataError: nobody can label any of the images.
       UsageError: the budget does not buy even the cheapest label.
     """
-    cheapest = float(oracle.prices[:num_images].min()) if num_images else math.inf
+    prices = oracle.prices[:num_images]
+    _check_somebody_can_label(prices)
+    cheapest = float(prices.min())
     if cheapest > oracle.remaining + 1e-9:
         raise UsageError(f"a budget of {oracle.remaining:g} buys no label: the cheapest costs "
                          f"{cheapest:g}")  # fmt: skip
@@ -258,12 +265,17 @@ def _raise_nothing_bought(oracle: Oracle, wanted: Int[np.ndarray, "m"]) -> NoRet
       BudgetExceeded: their labels cost more than the remaining budget.
     """
     prices = oracle.cost(wanted)
+    _check_somebody_can_label(prices)
+    raise BudgetExceeded(
+        f"a budget of {oracle.remaining:g} buys none of the first labels: the cheapest costs "
+        f"{prices.min():g}; start a run with a larger budget"
+    )
+
+
+def _check_somebody_can_label(prices: Float[np.ndarray, "m"]) -> None:
+    """Raise a DataError if the prices of all images are infinite: nobody can label any of them."""
     if not np.isfinite(prices).any():
         raise DataError(
             "the run has no label to begin with: nobody could label any of the images that it "
             "chose; add labels, then start again in another --workdir"
         )
-    raise BudgetExceeded(
-        f"a budget of {oracle.remaining:g} buys none of the first labels: the cheapest costs "
-        f"{prices.min():g}; start a run with a larger budget"
-    )

@@ -74,7 +74,8 @@ class RunLog:
         self._progress = progress or Progress()
         self._sinks = Sinks(self.workdir, sinks, self.say)
         self._managers: dict[str, Any] = {}
-        self._written: set[tuple[str, int]] = set()
+        self._written: set[tuple[str, int]] = set()  # the phase and step of each record
+        self._outdated: set[tuple[str, int]] = set()  # records to replace if they are logged again
         self._num_classes = -1  # unknown until `classes` is called
         self._lock = workdir.take_lock(self.workdir)
         try:
@@ -93,7 +94,8 @@ class RunLog:
         """Log metrics to the file metrics.jsonl and to the sinks, such as TensorBoard.
 
         Nothing is logged if metrics of this `phase` and `step` were logged before: a run that is
-        continued from a checkpoint repeats some steps.
+        continued from a checkpoint repeats some steps. But if a network starts again because there
+        are new classes (see `restore`), metrics logged from then on replace those logged before.
 
         Args:
           phase: the name of a part of the run, such as "classifier".
@@ -103,17 +105,19 @@ class RunLog:
         Raises:
           ValueError: a metric is named version, phase, step or seconds.
         """
-        if (phase, step) in self._written:
+        pair = phase, step
+        if pair in self._written and pair not in self._outdated:
             return
         if clash := values.keys() & set(RESERVED):
             raise ValueError(f"{phase}: {', '.join(sorted(clash))} is in every record: rename it")
         numbers = {name: records.as_python_number(value) for name, value in values.items()}
-        # The sinks are written first. A kill between the two writes then repeats a point when the
-        # step is replayed, but never loses one.
+        # The sinks come first: a kill in between then repeats a point, but never loses one.
         self._sinks.scalars(phase, step, numbers)
         record = {"phase": phase, "step": step, "seconds": round(self.seconds, 3), **numbers}
-        records.append(self.workdir / "metrics.jsonl", files.with_version("metrics.jsonl", record))
-        self._written.add((phase, step))
+        write = records.replace if pair in self._written else records.append
+        write(self.workdir / "metrics.jsonl", files.with_version("metrics.jsonl", record))
+        self._written.add(pair)
+        self._outdated.discard(pair)
         self._write_session()
 
     def images(self, name: str, step: int, images: np.ndarray) -> None:
@@ -204,6 +208,7 @@ class RunLog:
             )
             self.say(f"{name} starts again: there are {change}")
             self.forget(name)
+            self._outdated = set(self._written)
             return None
 
     def forget(self, name: str) -> None:
@@ -219,7 +224,7 @@ class RunLog:
         kept = [record for record in files.read_lines(path)[0] if record["phase"] != name]
         with files.write_errors(folder):
             shutil.rmtree(folder, ignore_errors=True)
-            files.write(path, b"".join(map(files.json_line, kept)))
+            records.write(path, kept)
         self._written = {pair for pair in self._written if pair[0] != name}
 
     def finish(self, result: Mapping[str, Any]) -> None:

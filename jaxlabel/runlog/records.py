@@ -1,7 +1,7 @@
 """Read and append records in a file with one JSON object per line, such as metrics.jsonl."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,18 @@ def append(path: Path, record: Mapping[str, Any]) -> None:
     """Append the `record` as one line of JSON to the file `path`, which is created if missing."""
     with files.write_errors(path), path.open("ab") as file:
         file.write(files.json_line(record))
+
+
+def write(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Replace the content of the file `path`: one line of JSON for each of the `records`."""
+    files.write(path, b"".join(map(files.json_line, records)))
+
+
+def replace(path: Path, record: Mapping[str, Any]) -> None:
+    """Put the `record` into the file `path` in place of that of the same phase and step."""
+    pair = record["phase"], record["step"]
+    old = files.read_lines(path)[0]
+    write(path, [record if (each["phase"], each["step"]) == pair else each for each in old])
 
 
 def as_python_number(value: Any) -> float | int:

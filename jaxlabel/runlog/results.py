@@ -125,7 +125,7 @@ def table(*paths: Path | str) -> str:
     varying = _varying_settings([group[0] for group in groups.values()])
     rows = [_table_row(group, varying) for group in groups.values()]
     lines = [HEADINGS, ["---"] * 3 + ["---:"] * 5 + ["---"], *rows]
-    return "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines) + "\n"
+    return "\n".join("| " + " | ".join(map(escaped, line)) + " |" for line in lines) + "\n"
 
 
 def with_tables(document: str, root: Path) -> str:
@@ -185,11 +185,11 @@ def _table_row(group: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> li
         first["dataset"],
         first["method"] + (" (peeked)" if first.get("peeked") else ""),
         ", ".join(settings),
-        _mean_and_range([r["labels_spent"] for r in group], 0),
+        mean_and_range([r["labels_spent"] for r in group], 0),
         _percentage_text([r["train_label_accuracy"] for r in group]),
         _percentage_text([r["test_accuracy"] for r in group]),
         str(len(group)),
-        _mean_and_range([r["seconds"] for r in group], 1),
+        mean_and_range([r["seconds"] for r in group], 1),
         first["device"],
     ]
 
@@ -209,7 +209,7 @@ def _percentage_text(fractions: Sequence[float | None]) -> str:
     return f"{mean:.2f}% ({max(low, 0):.2f} to {min(high, 100):.2f})"
 
 
-def _mean_and_range(values: Sequence[float], digits: int) -> str:
+def mean_and_range(values: Sequence[float], digits: int) -> str:
     """Return the mean of values, and their range if they differ, as a text: "12 (10 to 14)".
 
     Args:
@@ -265,7 +265,7 @@ def _configuration_key(result: Mapping[str, Any], seed: Any = None) -> str:
     return json.dumps([*identity, *position, settings], sort_keys=True)
 
 
-def _escaped(cell: str) -> str:
+def escaped(cell: str) -> str:
     """Return the text of a table cell with "|" escaped and line breaks replaced by spaces.
 
     In Markdown, a "|" or a line break in the text would end the cell.

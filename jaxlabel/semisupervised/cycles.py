@@ -1,6 +1,7 @@
 """Training cycles: a fixed number of steps with one rise and fall of the learning rate."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -52,11 +53,32 @@ def train_cycle(
       data: the training data.
       name: the name under which metrics and checkpoints are logged.
     """
-    restart = jax.jit(training.optimizer(cycle.settings).init)(state.teacher)
-    number = jnp.zeros_like(state.number)
-    state = State(state.teacher, state.teacher, restart, state.memory, number)
-    steps = cycle.settings.steps
+    state, steps = jax.jit(_restart(cycle))(state), cycle.settings.steps
     return train.loop(cycle.step, state, data, key, log, name=name, num_steps=steps)
+
+
+def is_finished(cycle: Cycle, state: State, log: Log, name: str) -> bool:
+    """Return True if the run's checkpoint `name` holds a network that finished its `train_cycle`.
+
+    The call of `train_cycle` then returns this network and does not use its training data.
+
+    Args:
+      cycle: the training cycle.
+      state: the state of the network before this training.
+      log: the run's log, which stores the checkpoint.
+      name: the name under which the training logs its checkpoint.
+    """
+    restored = log.restore(name, jax.eval_shape(_restart(cycle), state))
+    return restored is not None and restored[0] >= cycle.settings.steps
+
+
+def _restart(cycle: Cycle) -> Callable[[State], State]:
+    """Return a function from the state before a training cycle to the state at its start."""
+    init = training.optimizer(cycle.settings).init
+    return lambda state: State(
+        state.teacher, state.teacher, init(state.teacher), state.memory,
+        jnp.zeros_like(state.number),
+    )  # fmt: skip
 
 
 def first_key(key: Key[Array, ""]) -> Key[Array, ""]:

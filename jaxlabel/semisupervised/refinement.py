@@ -82,7 +82,8 @@ def refine(
     """Refine the trained network and return its new state.
 
     This repeats three steps, `times` times: build a neighbour graph of the network's current
-    features, propagate the labels over it, and train the network on the propagated labels.
+    features, propagate the labels over it, and train the network on the propagated labels. A
+    resumed run builds no graph for a training that it had finished.
 
     Args:
       cycle: the training cycle, from `refinement.make_cycle`.
@@ -97,6 +98,9 @@ def refine(
     """
     config, images, num_classes = cycle.settings, np.asarray(data.images), len(data.prior)
     for number, each in enumerate(jax.random.split(key, times)):
+        if cycles.is_finished(cycle, state, log, f"{name}_{number}"):
+            state = cycles.train_cycle(cycle, state, data, each, log, f"{name}_{number}")
+            continue
         space = learned_space(average_mirrored(config, state.teacher), images, base)
         found = search_neighbours(space, num_neighbours, log)
         prior = class_prior(config, labelled, num_classes)

@@ -39,7 +39,8 @@ class Settings:
     )
     alignment: str = setting(
         "uniform", "distribution that the mean prediction is aligned to: none, all classes equally "
-        "frequent (outside information), or the class shares in the labelled set",
+        "frequent (outside information), or the class shares in the labelled set; supervised, "
+        "pseudo_label, mean_teacher, vat and mixmatch ignore it",
         choices=ALIGNMENTS,
     )  # fmt: skip
 

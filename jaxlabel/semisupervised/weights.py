@@ -7,7 +7,7 @@ from jaxlabel.losses import thresholds
 from jaxlabel.semisupervised.batches import Batch, Memory
 from jaxlabel.semisupervised.settings import Settings
 
-# The confidence above which a prediction is a pseudo-label; freematch: the largest such threshold.
+# The confidence from which a prediction is a pseudo-label; freematch: the largest such threshold.
 THRESHOLD = 0.95
 
 
@@ -16,7 +16,7 @@ def fixmatch_weights(
 ) -> tuple[Float[Array, "u"], Memory]:
     """Return FixMatch's weights of unlabelled images: 1 for confident targets, else 0.
 
-    A target is confident if its largest class probability is above `THRESHOLD`.
+    A target is confident if its largest class probability is at least `THRESHOLD`.
     """
     return thresholds.fixed_mask(targets, THRESHOLD), memory
 
@@ -24,7 +24,7 @@ def fixmatch_weights(
 def flexmatch_weights(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
-    """Return FlexMatch's weights (Zhang et al. 2021): 1 above the threshold of the class, else 0.
+    """Return FlexMatch's weights (Zhang et al. 2021): 1 from the threshold of the class on, else 0.
 
     The largest class probability of an image's target is compared with the threshold of that class.
     A class with few confident images so far has a lower threshold.
@@ -38,7 +38,7 @@ def flexmatch_weights(
 def freematch_weights(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
-    """Return FreeMatch's weights (Wang et al. 2023): 1 above the threshold of the class, else 0.
+    """Return FreeMatch's weights (Wang et al. 2023): 1 from the threshold of the class on, else 0.
 
     The largest class probability of an image's target is compared with the threshold of that class.
     Thresholds depend on the mean confidence and the mean predicted share of each class, before the

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxlabel.runlog.results import MeanInterval, mean_interval
+from jaxlabel.runlog.results import MeanInterval, escaped, mean_and_range, mean_interval
 from jaxlabel.sweep.plan import DATA_ROOT
 from jaxlabel.sweep.types import Plan, Run
 
@@ -118,7 +118,7 @@ def markdown(lines: Sequence[Line]) -> str:
     for title in dict.fromkeys(row.table for row in all_rows):
         cells = text_cells([row for row in all_rows if row.table == title])
         cells.insert(1, ["---"] * len(cells[0]))
-        text = "\n".join("| " + " | ".join(map(_escaped, row)) + " |" for row in cells)
+        text = "\n".join("| " + " | ".join(map(escaped, row)) + " |" for row in cells)
         parts.append(f"## {title}\n\n{text}\n")
     return "\n".join(parts)
 
@@ -237,17 +237,6 @@ def devices(row: Row) -> str:
     return ", ".join(dict.fromkeys(line["device"] for line in row.lines))
 
 
-def mean_and_range(values: Sequence[float], digits: int) -> str:
-    """Return the mean of values, and their range if they differ, as a text: "12 (10 to 14)".
-
-    Args:
-      values: the values, such as 10, 12 and 14.
-      digits: the number of decimals of each number in the text.
-    """
-    low, mean, high = (f"{f(values):.{digits}f}" for f in (min, np.mean, max))
-    return mean if low == high else f"{mean} ({low} to {high})"
-
-
 def _group_row(key: str, group: Sequence[Line]) -> Row:
     """Make a table row from the results of runs that differ only in their seed.
 
@@ -276,11 +265,3 @@ def _comparison_cells(row: Row) -> list[str]:
     scale, form = (100, ".2f") if is_share(name) else (1, ".5g")
     difference = f"{scale * (np.mean(values) - row.theirs):+{form}}" if values else ""
     return [f"{scale * row.theirs:{form}}", difference]
-
-
-def _escaped(cell: str) -> str:
-    """Return the text of a table cell with "|" escaped and line breaks replaced by spaces.
-
-    In Markdown, a "|" or a line break in the text would end the cell.
-    """
-    return str(cell).replace("|", "\\|").replace("\n", " ")

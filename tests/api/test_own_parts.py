@@ -55,6 +55,24 @@ def _quiet():
     return NullLog()
 
 
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [("np.arange(9) == 7", "a bool array of shape (9,)"), ("[3.7, 5.2]", "a float64 array"),
+     ("[[1, 2]]", "shape (1, 2)"), ("[-1, 2]", "from -1 to 2"), ("[2, 9]", "from 2 to 9")],
+)  # fmt: skip
+def test_an_own_query_strategy_that_returns_no_indices_is_refused(
+    here, monkeypatch, returned, words
+):
+    (here / "odd.py").write_text(
+        f"import numpy as np\ndef choose(key, features, count, asked): return {returned}\n"
+    )
+    monkeypatch.delitem(sys.modules, "odd", raising=False)
+    with pytest.raises(UsageError, match="integers from 0 to 8") as error:
+        query.select("odd:choose", jax.random.key(0), np.zeros((9, 2)), 3, np.zeros(0, int))
+    assert "query strategy odd:choose returned" in str(error.value) and words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 def test_an_own_kind_is_the_transform_of_every_view(here):
     images = np.arange(2 * 4 * 4, dtype=np.float32).reshape(2, 4, 4, 1) / 32
     for make in (augment.weak, augment.strong, augment.contrastive):

@@ -53,6 +53,17 @@ def test_the_accuracy_is_exact_once_the_whole_pool_is_labelled():
     assert (found.labels, found.reached) == (50, False)
 
 
+@pytest.mark.parametrize(
+    ("size", "target"), [(10, 0.9), (20, 0.9), (30, 0.9), (100, 0.9), (10, 0.8)]
+)
+def test_an_accuracy_of_exactly_the_target_is_certified(size, target):
+    wrong = np.arange(size) < round((1 - target) * size)
+    probabilities = np.tile([0.95, 0.05], (size, 1))
+    for seed in range(5):
+        found = certify(seed, wrong, probabilities, target=target, budget=size, batch=1)
+        assert (found.stopped_by, found.reached) == ("target", True) and found.low >= target
+
+
 def test_bought_images_are_not_drawn_and_a_budget_of_zero_certifies_nothing():
     wrong, probabilities = pool(3, 0.9, 200)
     bought = np.arange(0, 200, 2)

@@ -43,6 +43,14 @@ def test_measures_are_one_if_samples_equal_real_images():
     np.testing.assert_allclose(same.diversity, 0.0, atol=1e-3)
 
 
+def test_one_image_or_one_class_is_no_failure_of_the_training():
+    features = jax.random.normal(jax.random.key(0), (32, 5))
+    found = watch.measure_samples(features[:1], features, np.ones((1, 1)), np.ones((32, 1)), 1.0)
+    assert (found.diversity, found.class_entropy) == (1, 1)
+    history = [{name: float(value) for name, value in found._asdict().items()}]
+    assert watch.verdict(history).startswith("the generator is sound")
+
+
 @pytest.mark.parametrize(
     ("last", "said"),
     [

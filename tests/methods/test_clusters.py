@@ -35,6 +35,13 @@ def test_each_image_belongs_to_its_nearest_centroid():
     )
 
 
+@pytest.mark.parametrize("copies", [1, 3])
+def test_identical_images_are_explained_completely(copies):
+    images = np.repeat(DIGITS.train_images[:1], copies, axis=0)
+    found = clusters.run(Config(clusters=1), images, None, jax.random.key(0), NullLog())
+    assert found.summary["explained_variance"] == 1
+
+
 def test_inertia_falls_with_more_clusters_and_components_are_limited():
     few, many = fit(clusters=5), fit(clusters=40, components=1000)
     assert many.summary["inertia"] < 0.7 * few.summary["inertia"]

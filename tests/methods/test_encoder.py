@@ -6,7 +6,7 @@ import pytest
 from oracles import ArrayOracle, check_late_answers
 
 from jaxlabel import data, train
-from jaxlabel.errors import UsageError
+from jaxlabel.errors import DataError, UsageError
 from jaxlabel.log import NullLog
 from jaxlabel.methods import encoder
 from jaxlabel.methods.encoder import Config
@@ -70,6 +70,17 @@ def test_labels_that_were_not_bought_do_not_matter():
 def test_an_empty_budget_raises_an_error():
     with pytest.raises(UsageError, match="buys no label"):
         run(dataclasses.replace(QUICK, budget=0))
+
+
+def test_without_any_label_no_network_is_trained(monkeypatch):
+    def run_out(*args):  # people answer "not sure" in the meantime
+        oracle.prices = np.full(len(LABELS), np.inf)
+        return chosen_first(*args)
+
+    oracle, chosen_first = ArrayOracle(LABELS, 9), encoder.query.chosen_first
+    monkeypatch.setattr(encoder.query, "chosen_first", run_out)
+    with pytest.raises(DataError, match="nobody could label any of the images"):
+        encoder.run(QUICK, DIGITS.train_images, oracle, jax.random.key(0), NullLog())
 
 
 def test_a_late_answer_about_an_image_that_nobody_could_label_changes_no_choice():

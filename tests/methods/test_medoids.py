@@ -148,6 +148,26 @@ def test_the_newest_replacement_stays_even_if_it_was_one_before():
     assert medoid(0, 2) == [1] and medoid() == [1]
 
 
+def test_empty_clusters_are_left_out(tmp_path, monkeypatch):
+    def with_an_empty_cluster(*args, **kwargs):
+        found = kmeans(*args, **kwargs)
+        far = np.full((1, 2), 9.0, np.float32)
+        return found._replace(
+            centroids=np.concatenate([far, found.centroids]),
+            assignments=np.asarray(found.assignments) + 1, sizes=np.append(0, found.sizes),
+        )  # fmt: skip
+
+    kmeans = cluster.kmeans
+    asked = oracle(tmp_path)
+    log, nothing = NullLog(), medoids.Labelled(np.zeros(0, int), np.zeros(0, int))
+    key, settings = jax.random.key(0), medoids.Config()
+    plain = medoids.run_round(settings, GRAPH, 4, 0, nothing, asked, key, log)
+    monkeypatch.setattr(cluster, "kmeans", with_an_empty_cluster)
+    found = medoids.run_round(settings, GRAPH, 4, 0, nothing, asked, key, log)
+    for each, expected in zip(jax.tree.leaves(found), jax.tree.leaves(plain), strict=True):
+        np.testing.assert_array_equal(each, expected)
+
+
 def test_labels_stay_with_their_medoids_if_one_is_unaffordable(tmp_path):
     costs = np.where(np.arange(240) < 120, 1.0, 30.0)
     asked = oracle(tmp_path, budget=20, costs=costs)
@@ -221,6 +241,11 @@ def test_spread_labels_matches_a_hand_computed_example(spread, middle):
         medoids.Config(spread=spread), graph, labelled, np.array([3, 3, 3, 3])
     )
     assert labels.tolist() == [3, 3, middle, 5]
+
+
+def test_one_eigenvector_is_refused_because_all_images_would_be_alike():
+    with pytest.raises(UsageError, match="components is 1: it takes a number at least 2"):
+        config.validate(medoids.Config(components=1))
 
 
 def test_diffusion_needs_the_graph():

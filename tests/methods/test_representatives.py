@@ -129,7 +129,8 @@ def test_clusters_are_ranked_by_distance_and_represented_by_their_nearest():
 @pytest.mark.parametrize(
     ("change", "message"),
     [({"budget": 0}, "buys no label"),
-     ({"features": "distances", "classifier": "dense"}, "needs config.classifier=logistic")],
+     ({"features": "distances", "classifier": "dense"}, "needs config.classifier=logistic"),
+     ({"features": "distances", "centres": 9999}, "centres is 9999, but there are only 1297")],
 )  # fmt: skip
 def test_contradictory_settings_raise_an_error(change, message):
     with pytest.raises(UsageError, match=message):

@@ -9,6 +9,7 @@ from oracles import ArrayOracle
 from PIL import Image
 
 from jaxlabel import data, scan, train
+from jaxlabel.config import validate
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment import run as experiment
 from jaxlabel.log import NullLog
@@ -116,9 +117,10 @@ def test_contradictory_settings_raise_an_error():
         ({"prior": "nan,nan"}, "sum to 1"),
         ({"prior": "1.5,-0.5"}, "above 0"),
         ({"prior": "0.5,0.5", "clusters": 3}, "2 shares"),
+        ({"graph_components": 1}, "graph_components is 1: it takes a number at least 2"),
     ):
         with pytest.raises(UsageError, match=words):
-            dataclasses.replace(QUICK, **change).check()
+            validate(dataclasses.replace(QUICK, **change))
     with pytest.raises(UsageError, match="give a number of clusters"):
         recipe.count_clusters(QUICK, 1)
     assert recipe.count_clusters(dataclasses.replace(QUICK, clusters=20), 10, 20) == 20

@@ -66,6 +66,25 @@ def test_missing_labels_are_not_counted():
     assert error.value.items == ["item100", "item101"] and oracle.spent == 0
 
 
+def test_errors_after_an_answer_say_as_much_as_before():
+    store = make_store(budget=6, items=ITEMS[:5], labels=LABELS[:5])
+    answered = []
+
+    def answer_missing(items):
+        answered.extend(items)
+        if items != [ITEMS[9]]:  # nobody answers about this one
+            store.add_labels("set", items, [3] * len(items))
+            make_oracle(store).ask(range(5))  # another run spends the budget in the meantime
+
+    oracle = make_oracle(store, answer_missing=answer_missing)
+    with pytest.raises(LabelsMissing) as error:
+        oracle.ask([9], purpose="certify")
+    assert error.value.purpose == "certify"
+    with pytest.raises(BudgetExceeded, match="another run has bought labels from this account"):
+        oracle.ask([5, 6])
+    assert answered == [ITEMS[9], *ITEMS[5:7]]
+
+
 def test_reordered_images_are_not_paid_for_again(tmp_path):
     url = f"sqlite:///{tmp_path}/labels.db"
     make_oracle(make_store(url)).ask(range(20))
@@ -82,6 +101,8 @@ def test_copies_of_an_image_are_one_item():
     oracle = make_oracle(store, [*ITEMS, "item7"])
     assert len(set(oracle.ask([7, NUM_ITEMS]).tolist())) == 1
     assert oracle.spent == store.spent("run") == 1
+    assert oracle.first_copies([7, 3, NUM_ITEMS, 3]).tolist() == [0, 1, 0, 1]
+    assert oracle.cost([7, NUM_ITEMS, 3]).tolist() == [0, 0, 1]
 
 
 def test_a_repeated_run_gets_the_same_answers_as_the_killed_run(tmp_path):

@@ -7,6 +7,7 @@ from oracles import ArrayOracle
 
 from jaxlabel import query
 from jaxlabel.errors import BudgetExceeded, DataError, UsageError
+from jaxlabel.oracle import LabelStore, Oracle
 from jaxlabel.query.seeding import _draw
 
 POINTS = jax.random.normal(jax.random.key(0), (300, 4))
@@ -118,6 +119,9 @@ def test_the_budget_holds_at_least_one_label_and_raises_if_none_is_affordable():
     assert query.num_labels_in_budget(Priced([0.1] * 9, 0.5), 9) == 5
     with pytest.raises(UsageError, match="2 buys no label: the cheapest costs 3"):
         query.num_labels_in_budget(Priced([3, 4], 2.0), 2)
+    for budget in (5.0, np.inf):
+        with pytest.raises(DataError, match="nobody could label any of the images"):
+            query.num_labels_in_budget(Priced([np.inf, np.inf], budget), 2)
 
 
 def test_buy_skips_unaffordable_labels():
@@ -132,6 +136,18 @@ def test_buy_skips_unaffordable_labels():
     with pytest.raises(DataError, match="nobody could label any of the images"):
         query.buy(nobody, query.NO_LABELS, np.array([2, 3]), 0)
     assert not nobody.asked
+
+
+def test_identical_images_are_paid_for_once():
+    store, items = LabelStore("sqlite://"), ["dear", "x", "dear", "x", "y", "z"]
+    store.define("set", "ab")
+    store.add_labels("set", ["dear", "x", "y", "z"], [0, 1, 0, 1], np.array([9.0, 1, 1, 1]))
+    store.open_account("run", "set", 2.0)
+    oracle = Oracle(store, "run", items, num_classes=2)
+    labelled = query.buy(oracle, query.NO_LABELS, np.array([0, 1, 2, 3]), 0)
+    assert labelled.indices.tolist() == [1, 3] and oracle.spent == 1
+    again = query.buy(oracle, query.NO_LABELS, np.array([4, 3, 5]), 1)
+    assert again.indices.tolist() == [4, 3] and oracle.spent == 2
 
 
 # --- resumed rounds

@@ -193,3 +193,19 @@ def test_only_networks_with_too_few_classes_start_again(tmp_path, capsys):
     assert [(r["phase"], r["loss"]) for r in records] == [("other", 1.0), ("old", 2.0)]
     with RunLog(tmp_path) as log:
         assert log.restore("old", {"head": np.zeros(3)})[1]["head"].tolist() == [1, 1, 1]
+
+
+def test_metrics_of_networks_that_start_again_are_replaced_in_their_place(tmp_path):
+    with RunLog(tmp_path) as log:
+        log.classes(["a", "b"])
+        log.save("round_0", 10, np.zeros(2))
+        log.scalars("rounds", 0, {"belief": 0.5})
+        log.scalars("rounds", 1, {"belief": 0.6})
+    with RunLog(tmp_path) as log:
+        log.classes(["a", "b", "c"])
+        log.scalars("rounds", 0, {"belief": 0.8})  # no network has started again yet
+        assert log.restore("round_0", np.zeros(3)) is None
+        for belief in (0.9, 0.7):
+            log.scalars("rounds", 0, {"belief": belief})
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(r["step"], r["belief"]) for r in records] == [(0, 0.9), (1, 0.6)]

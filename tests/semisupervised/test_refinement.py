@@ -3,6 +3,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from logs import TrainingMemory
 
 from jaxlabel import data, pretext
 from jaxlabel.cluster import nearest_neighbours
@@ -86,6 +87,34 @@ def test_each_graph_is_built_from_the_current_features(trained, monkeypatch):
     refine(config, state, seen, 5)
     np.testing.assert_array_equal(spaces[0], learned_space(config, state, None))
     assert len(spaces) == 2 and np.abs(spaces[1] - spaces[0]).max() > 0.01
+
+
+def test_a_resumed_refinement_builds_graphs_only_for_trainings_without_a_checkpoint(
+    trained, monkeypatch
+):
+    config, (state, seen), log, graphs = tiny(refinements=2), trained, TrainingMemory(), []
+
+    def watched(features, num_neighbours):
+        graphs.append(features)
+        return nearest_neighbours(features, num_neighbours)
+
+    monkeypatch.setattr(refinement.cluster, "nearest_neighbours", watched)
+
+    def teacher():
+        graphs.clear()
+        cycle = refinement.make_cycle(config, 5)
+        key = jax.random.key(3)
+        refined = refinement.refine(cycle, state, seen, None, LABELLED, key, log, "refined", 2)
+        return [np.asarray(leaf) for leaf in jax.tree.leaves(refined.teacher)]
+
+    first = teacher()
+    assert len(graphs) == 2
+    for removed, num_graphs in ((), 0), (("refined_0",), 1), (("refined_0", "refined_1"), 2):
+        for name in removed:
+            del log.checkpoints[name]
+        for one, other in zip(teacher(), first, strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert len(graphs) == num_graphs
 
 
 def test_refinement_depends_on_the_number_of_labels_not_on_the_objective():

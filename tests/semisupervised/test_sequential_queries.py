@@ -2,6 +2,7 @@ import shutil
 
 import jax
 import numpy as np
+import orbax.checkpoint as orbax
 import pytest
 
 from jaxlabel import data
@@ -12,6 +13,7 @@ from jaxlabel.methods import active
 from jaxlabel.oracle import LabelStore
 from jaxlabel.pretext import input_components
 from jaxlabel.query import Labelled
+from jaxlabel.runlog import checkpoints
 from jaxlabel.semisupervised import neighbour_graph, sequential_queries, setup
 from jaxlabel.semisupervised.propagation import Propagated
 
@@ -180,6 +182,21 @@ def test_between_sequential_queries_the_network_learns_the_space_they_are_chosen
     assert again["test_accuracy"] == result["test_accuracy"]
     assert [row.item for row in store.ledger(store.accounts()[0].name)] == [r.item for r in bought]
     store.close()
+    # a lost network is trained again on the same targets, although its regions are still there
+    before = saved(tmp_path / "checkpoints/learned_1_0")
+    shutil.rmtree(tmp_path / "checkpoints/learned_1_0")
+    (tmp_path / "result.json").unlink()
+    experiment.run(config, tmp_path)
+    after = saved(tmp_path / "checkpoints/learned_1_0")
+    for name, array in before.items():
+        np.testing.assert_array_equal(after[name], array)
+
+
+def saved(folder):
+    manager = checkpoints.open_manager(folder)
+    arrays = manager.restore(manager.latest_step(), args=orbax.args.StandardRestore())
+    manager.close()
+    return arrays
 
 
 @pytest.mark.parametrize("changes", [{"objective": "vat"}, {"sequential_until": 151}])
