@@ -10,7 +10,9 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,41 @@ def write(path: Path, content: bytes | str, *, durable: bool = True, private: bo
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
             raise
+
+
+def replace_folder(
+    folder: Path, fill: Callable[[Path], object], check: Callable[[Path], object]
+) -> None:
+    """Write a folder as a whole: after an error, it has its old content.
+
+    Args:
+      folder: the folder; its old content is deleted. Missing parent directories are created.
+      fill: a function that writes the new content to the new, empty folder that it is called with.
+      check: a function that raises an error if the folder that it is called with must not be
+        deleted. The check is repeated when the new content is complete.
+
+    Raises:
+      UsageError: `folder` is a link.
+      JaxlabelError: the folder cannot be written.
+    """
+    # In "new/../photos", a missing "new" hides "photos" from a check, until "new" is created.
+    real = Path(os.path.realpath(folder))
+    part = real.with_name(f".{real.name}.{secrets.token_hex(4)}.part")
+    old = part.with_suffix(".old")
+    with write_errors(folder):
+        if folder.is_symlink():
+            raise UsageError(f"{folder} is a link: name the folder itself")
+        check(real)
+        try:
+            part.mkdir(parents=True)
+            fill(part)
+            check(real)
+            if real.exists():
+                real.rename(old)
+            part.rename(real)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True, private: bool = False) -> None:

@@ -109,7 +109,8 @@ def test_wrong_requests_are_refused_before_anything_is_written(finished, exporte
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
     for place, message in ((tmp_path / "mine", "no bundle"), (finished, "work directory"),
-                           (tmp_path / "mine" / "thesis.txt", "is a file")):  # fmt: skip
+                           (tmp_path / "mine" / "thesis.txt", "is a file"),
+                           (tmp_path / "new" / ".." / "mine", "no bundle")):  # fmt: skip
         with pytest.raises(UsageError, match=message):
             bundle.export(finished, place, "safetensors")
     assert bundle.export(finished, exported, "safetensors").count("model.") == 2

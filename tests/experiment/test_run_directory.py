@@ -11,8 +11,11 @@ from jaxlabel.data import importing
 from jaxlabel.errors import DataError, JaxlabelError, UsageError
 from jaxlabel.experiment import account
 from jaxlabel.experiment import run as experiment
+from jaxlabel.experiment.labelled.writing import write_labels
+from jaxlabel.experiment.predictions_file import check_output_path
 from jaxlabel.methods import medoids
 from jaxlabel.nets import native
+from jaxlabel.runlog import workdir
 
 CONFIG = medoids.Config(
     budget=24, target=1.0, code_steps=2, classifier_steps=2, components=8, batch_size=64,
@@ -43,6 +46,18 @@ def test_import_runs_once_for_a_shared_store(tmp_path, monkeypatch, capsys):
     spent = [experiment.run(config, tmp_path / run)["labels_spent"] for run in ("a", "b")]
     assert len(calls) == 1
     assert spent[0] == spent[1] > 0  # the second run pays for its own labels
+
+
+def test_a_missing_folder_in_a_path_hides_no_foreign_folder(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "holiday.csv").write_text("mine\n")
+    hidden = tmp_path / "new" / ".." / "photos"  # "new" is missing when the path is checked
+    with pytest.raises(UsageError, match=r"is not empty and not a run's: it holds holiday\.csv"):
+        workdir.check_is_run_directory(hidden)
+    with pytest.raises(UsageError, match="is not an empty directory"):
+        write_labels(tmp_path, "folders", str(hidden))
+    with pytest.raises(UsageError, match="holds no predictions"):
+        check_output_path(hidden / "holiday.csv")
 
 
 def test_a_misspelled_data_path_leaves_the_directory_free(tmp_path, capsys):
