@@ -56,7 +56,8 @@ def write(path: Path, content: bytes | str, *, durable: bool = True, private: bo
     """Write a file atomically: a reader finds either the old or the new content, never a mixture.
 
     Args:
-      path: the file; missing parent directories are created.
+      path: the file; missing parent directories are created. A link stays, and the file to which it
+        points is written. A pipe or a device, such as /dev/stdout, is written to directly.
       content: the new content.
       durable: whether to wait until the content is on the disk, so that it survives a power cut. If
         False, it still survives the end of the process.
@@ -65,10 +66,14 @@ def write(path: Path, content: bytes | str, *, durable: bool = True, private: bo
     Raises:
       JaxlabelError: the file cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    real = Path(os.path.realpath(path))
+    part = real.with_name(f".{real.name}.{os.getpid()}.part")
     content = content.encode() if isinstance(content, str) else content
     with write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
+        real.parent.mkdir(parents=True, exist_ok=True)
         try:
             if private:
                 part.touch(mode=0o600)
@@ -77,7 +82,7 @@ def write(path: Path, content: bytes | str, *, durable: bool = True, private: bo
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())
-            part.replace(path)
+            part.replace(real)
         except BaseException:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)

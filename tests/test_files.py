@@ -55,6 +55,27 @@ def test_no_foreign_folder_is_deleted(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["late", "link", "photos"]
 
 
+def test_a_link_stays_and_its_file_is_written(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there/a.txt")  # which does not exist yet
+    for text in ("one", "two"):
+        files.write(tmp_path / "link", text)
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "there" / "a.txt").read_text() == text
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["a.txt"]
+
+
+def test_pipes_and_devices_are_written_to_directly(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)
+    files.write(tmp_path / "pipe", "one")
+    assert os.read(reader, 10) == b"one" and (tmp_path / "pipe").is_fifo()
+    os.close(reader)
+    (tmp_path / "null").symlink_to("/dev/null")
+    files.write(tmp_path / "null", "one")
+    assert (tmp_path / "null").is_symlink() and Path("/dev/null").is_char_device()
+
+
 @full
 def test_a_full_disk_raises_an_error_of_one_line_and_keeps_the_old_file(tmp_path):
     path = tmp_path / "a.json"

@@ -60,6 +60,15 @@ def test_a_missing_folder_in_a_path_hides_no_foreign_folder(tmp_path):
         check_output_path(hidden / "holiday.csv")
 
 
+def test_predictions_may_go_to_a_pipe_which_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    both = os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)
+    os.write(both, b"x" * 200)
+    check_output_path(tmp_path / "pipe")
+    assert len(os.read(both, 300)) == 200
+    os.close(both)
+
+
 def test_a_misspelled_data_path_leaves_the_directory_free(tmp_path, capsys):
     with pytest.raises(DataError):
         experiment.run(dataclasses.replace(CONFIG, data="idx:nowhere"), tmp_path / "run")
