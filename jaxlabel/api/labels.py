@@ -1,6 +1,6 @@
 """Convert labels that the user gives (names or integers) to class names of the label store."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ class Vocabulary:
       classes: the names of all classes in order; None if any label may occur.
 
     Raises:
-      UsageError: `classes` is empty, repeats a name, or has strings as well as integers.
+      UsageError: `classes` is empty, repeats a name, has strings as well as integers, or is a dict
+        or a set.
     """
 
     def __init__(self, classes: Sequence[Any] | None = None):
@@ -35,6 +36,7 @@ class Vocabulary:
         self.integers: bool | None = None  # None: no label was seen yet
         if classes is None:
             return
+        _check_has_order(classes, "classes")
         given = list(classes)
         kinds = {_is_integer(name) for name in given}
         wrong = [name for name in given if not (_is_integer(name) or isinstance(name, str))]
@@ -57,7 +59,8 @@ class Vocabulary:
           what: the name of the argument in the user's code, for error messages.
 
         Raises:
-          UsageError: `labels` is not a list of labels, or their number is not `count`.
+          UsageError: `labels` is not a list of labels (such as a dict or a set), or their number is
+            not `count`.
           DataError: a label is missing (None, NaN or ""), is neither a string nor an integer, or is
             not one of the classes.
         """
@@ -126,7 +129,15 @@ def first_places(dataset: Dataset, items: Iterable[str]) -> Int[np.ndarray, "n"]
     return np.array([place[item] for item in items], np.int64)
 
 
+def _check_has_order(labels: Any, what: str) -> None:
+    """Raise a UsageError for a dict, of which only the keys would be read, and for a set."""
+    if isinstance(labels, Mapping | Set):
+        raise UsageError(f"{what} is a {type(labels).__name__}: it takes a list or an array, whose "
+                         "order says which label belongs to which image")  # fmt: skip
+
+
 def _as_list(labels: Any, what: str) -> list[Any]:
+    _check_has_order(labels, what)
     if isinstance(labels, str | bytes) or not hasattr(labels, "__len__"):
         raise UsageError(f"{what} is {type(labels).__name__}: it takes a list or an array of "
                          "labels")  # fmt: skip
