@@ -19,7 +19,7 @@ from jaxlabel.experiment.labelled import writing
 from jaxlabel.label import agreement, export, views
 from jaxlabel.label.corrections import buy_corrections
 from jaxlabel.label.desk import Desk
-from jaxlabel.label.names import similar_name
+from jaxlabel.label.names import person_name, similar_name
 from jaxlabel.label.pictures import picture
 from jaxlabel.label.project import PAGE
 from jaxlabel.label.status import status
@@ -239,8 +239,7 @@ def _check_budget(desk: Desk, items: list[str], finished: bool) -> None:
 
 def _person(request: Request) -> str:
     """Return the name of the person who sends a request: `?as=NAME` of its address, or PERSON."""
-    name = request.query_params.get("as", "")
-    return "".join(c for c in name if c.isalnum() or c in "-_ ")[:40] or PERSON
+    return person_name(request.query_params.get("as", "")) or PERSON
 
 
 def _download(content: bytes, name: str) -> Response:

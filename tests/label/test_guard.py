@@ -90,6 +90,14 @@ def test_hostile_input_is_refused_or_text(project):
     assert desk.snapshot(fresh=True).labels == {first: script}
 
 
+def test_a_person_has_the_same_name_in_the_address_with_the_token_and_without(project):
+    inside, _, _ = clients(project)
+    entered = inside.get("/?token=token-of-the-test&as=Ann O'Lee").text
+    assert 'content="0;url=/?as=Ann%20OLee"' in entered
+    for name in ("Ann O'Lee", "Ann%20OLee"):
+        assert inside.get(f"/api/state?as={name}").json()["person"] == "Ann OLee"
+
+
 def test_a_password_lets_in_who_knows_it(project):
     desk = Desk(project)
     guard = Guard(make_app(desk, NoTrainer()), SECRETS, "0.0.0.0", 8000, "long enough")
