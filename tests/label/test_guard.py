@@ -77,9 +77,12 @@ def test_hostile_input_is_refused_or_text(project):
         kind = {"content-type": "application/json"}
         assert inside.post("/api/answer", content=content, headers=kind).status_code == 400
     assert inside.post("/api/answer", content=b"a=b").status_code == 415
-    timed = {"items": [first], "seconds": []}
-    for body in ({}, {"items": 3}, {"items": [3]}, {"items": []}, timed):
+    timed, long = ({"items": [first], "seconds": seconds} for seconds in ([], 10**400))
+    for body in ({}, {"items": 3}, {"items": [3]}, {"items": []}, timed, long):
         assert inside.post("/api/answer", json=body).status_code == 400
+    lone = json.dumps({"item": "\ud800"}).encode()
+    for path in ("undo", "more"):
+        assert inside.post(f"/api/{path}", content=lone, headers=kind).status_code in (200, 400)
     assert inside.get("/api/cluster?number=999999999999").status_code in (200, 400)
     script = "<script>alert(1)</script>"
     shown = say(inside, first, script, sure=True).json()
