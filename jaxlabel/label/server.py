@@ -87,7 +87,7 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
         if name != NOT_SURE and (finished or len(items) > 1):
             _check_budget(desk, items, finished)
         desk.answer(items, _person(request), name, given.get("seconds", 0.0))
-        _, unaffordable = buy_corrections(desk, items)
+        _, unaffordable = buy_corrections(desk, items if name != NOT_SURE else [])
         if unaffordable:  # another run has used the account in the meantime
             raise BudgetExceeded("the answer is stored, but the budget does not buy its label")
         return state(request)
