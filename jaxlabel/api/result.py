@@ -160,7 +160,9 @@ class Result:
     def ledger(self) -> tuple[Spending, ...]:
         """The list of purchases: one row (purpose, round, labels, cost) for each purpose and round.
 
-        The purpose is "train" or "certify". `labels` is the number of labels bought.
+        The purpose is "train", or "certify" for an audit. `labels` is the number of labels bought.
+        Labels bought after the end of the run, with the purpose "correct", are not in this list;
+        `jaxlabel ledger` shows them.
         """
         return tuple(Spending(**entry) for entry in self.record["ledger"])
 
