@@ -10,7 +10,9 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,8 @@ def write(path: Path, content: bytes | str, *, durable: bool = True, private: bo
     """Write a file atomically: a reader finds either the old or the new content, never a mixture.
 
     Args:
-      path: the file; missing parent directories are created.
+      path: the file; missing parent directories are created. A link stays, and the file to which it
+        points is written. A pipe or a device, such as /dev/stdout, is written to directly.
       content: the new content.
       durable: whether to wait until the content is on the disk, so that it survives a power cut. If
         False, it still survives the end of the process.
@@ -63,10 +66,14 @@ def write(path: Path, content: bytes | str, *, durable: bool = True, private: bo
     Raises:
       JaxlabelError: the file cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    real = Path(os.path.realpath(path))
+    part = real.with_name(f".{real.name}.{os.getpid()}.part")
     content = content.encode() if isinstance(content, str) else content
     with write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
+        real.parent.mkdir(parents=True, exist_ok=True)
         try:
             if private:
                 part.touch(mode=0o600)
@@ -75,11 +82,46 @@ def write(path: Path, content: bytes | str, *, durable: bool = True, private: bo
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())
-            part.replace(path)
+            part.replace(real)
         except BaseException:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
             raise
+
+
+def replace_folder(
+    folder: Path, fill: Callable[[Path], object], check: Callable[[Path], object]
+) -> None:
+    """Write a folder as a whole: after an error, it has its old content.
+
+    Args:
+      folder: the folder; its old content is deleted. Missing parent directories are created.
+      fill: a function that writes the new content to the new, empty folder that it is called with.
+      check: a function that raises an error if the folder that it is called with must not be
+        deleted. The check is repeated when the new content is complete.
+
+    Raises:
+      UsageError: `folder` is a link.
+      JaxlabelError: the folder cannot be written.
+    """
+    # In "new/../photos", a missing "new" hides "photos" from a check, until "new" is created.
+    real = Path(os.path.realpath(folder))
+    part = real.with_name(f".{real.name}.{secrets.token_hex(4)}.part")
+    old = part.with_suffix(".old")
+    with write_errors(folder):
+        if folder.is_symlink():
+            raise UsageError(f"{folder} is a link: name the folder itself")
+        check(real)
+        try:
+            part.mkdir(parents=True)
+            fill(part)
+            check(real)
+            if real.exists():
+                real.rename(old)
+            part.rename(real)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True, private: bool = False) -> None:

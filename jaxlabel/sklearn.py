@@ -49,7 +49,8 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
     `fit` trains a network on the labelled samples and, depending on `objective`, also on the
     unlabelled samples of `X`. The exponential moving average of its weights makes the predictions.
     In `y`, samples without a label have -1 if labels are numbers, and None, NaN or "" if labels are
-    strings, as in `sklearn.semi_supervised`. Therefore no class can have the name -1 or "".
+    strings, as in `sklearn.semi_supervised`. Therefore no class can have the name -1, "-1", "nan"
+    or "".
 
     Args:
       objective: how unlabelled samples are used: "supervised" (not at all), "pseudo_label",
@@ -119,7 +120,8 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
           y: the n labels, numbers or strings; -1, None, NaN or "" for samples without a label.
 
         Raises:
-          ValueError: the shapes of X and y do not match, X is not as described, or y has no label.
+          ValueError: the shapes of X and y do not match, X is not as described, y has no label, or
+            y has the string "nan" or "-1".
           UsageError: a parameter of the classifier is not valid.
         """
         images = self._to_images(X, fitting=True)
@@ -260,13 +262,25 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _to_label_array(y: Any) -> Shaped[np.ndarray, "n"]:
-    """Return the labels `y` as a one-dimensional array; raise a ValueError for other shapes."""
+    """Return the labels `y` as a one-dimensional array.
+
+    Raises:
+      ValueError: `y` has another shape, or a string that stands for a missing label.
+    """
     if y is None:
         raise ValueError("FewLabelClassifier requires y to be passed, but the target y is None")
     array = np.asarray(y)
     if array.dtype.kind == "U" and not isinstance(y, np.ndarray):
         array = np.asarray(y, object)  # so that None and NaN in a list stay what they are
-    return column_or_1d(array, warn=True)
+    column = column_or_1d(array, warn=True)
+    if column.dtype.kind not in "biuf":
+        strings = {label for label in column.tolist() if isinstance(label, str)}
+        if wrong := sorted(strings & {"nan", "-1", "-1.0"}):
+            raise ValueError(
+                f"y has the string {wrong[0]!r}, which NumPy makes of {wrong[0]} in an array of "
+                "strings: give samples without a label the empty string ''"
+            )
+    return column
 
 
 def _unlabelled(labels: Shaped[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:

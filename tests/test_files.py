@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxlabel import files
-from jaxlabel.errors import JaxlabelError
+from jaxlabel.errors import JaxlabelError, UsageError
 
 full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 
@@ -15,6 +15,65 @@ def test_write_replaces_whole_files_and_leaves_nothing_else(tmp_path):
     files.write(tmp_path / "new" / "a.txt", "one")
     files.write(tmp_path / "new" / "a.txt", b"two")
     assert [(p.name, p.read_text()) for p in (tmp_path / "new").iterdir()] == [("a.txt", "two")]
+
+
+def refuse_photos(folder):
+    if (folder / "holiday.jpg").exists():
+        raise UsageError(f"{folder} holds photographs")
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    target = tmp_path / "deep" / "folder"
+    for name in ("one", "two"):
+        files.replace_folder(target, lambda new: (new / name).touch(), refuse_photos)  # noqa: B023
+        assert [path.name for path in target.iterdir()] == [name]
+    with pytest.raises(JaxlabelError, match=r"cannot write .*: No such file"):
+        files.replace_folder(target, lambda new: (new / "a" / "b").touch(), refuse_photos)
+    assert [path.name for path in target.iterdir()] == ["two"]
+    assert [path.name for path in target.parent.iterdir()] == ["folder"]
+
+
+def test_no_foreign_folder_is_deleted(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "holiday.jpg").touch()
+    (tmp_path / "link").symlink_to("photos")
+    for path, message in (
+        ("new/../photos", "holds photographs"), ("new/../link", "holds photographs"),
+        ("link", "is a link"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=message):
+            files.replace_folder(tmp_path / path, lambda new: None, refuse_photos)
+
+    def fill(new):  # while the new content is written, photographs come to the folder
+        (tmp_path / "late").mkdir()
+        (tmp_path / "late" / "holiday.jpg").touch()
+
+    with pytest.raises(UsageError, match="holds photographs"):
+        files.replace_folder(tmp_path / "late", fill, refuse_photos)
+    assert (tmp_path / "photos" / "holiday.jpg").exists()
+    assert (tmp_path / "late" / "holiday.jpg").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["late", "link", "photos"]
+
+
+def test_a_link_stays_and_its_file_is_written(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there/a.txt")  # which does not exist yet
+    for text in ("one", "two"):
+        files.write(tmp_path / "link", text)
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "there" / "a.txt").read_text() == text
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["a.txt"]
+
+
+def test_pipes_and_devices_are_written_to_directly(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)
+    files.write(tmp_path / "pipe", "one")
+    assert os.read(reader, 10) == b"one" and (tmp_path / "pipe").is_fifo()
+    os.close(reader)
+    (tmp_path / "null").symlink_to("/dev/null")
+    files.write(tmp_path / "null", "one")
+    assert (tmp_path / "null").is_symlink() and Path("/dev/null").is_char_device()
 
 
 @full

@@ -123,6 +123,12 @@ def test_what_does_not_fit_is_refused(blobs):
         FewLabelClassifier(**TINY).fit(X, np.full(300, -1))
     with pytest.raises(ValueError, match="strings and numbers"):
         FewLabelClassifier(**TINY).fit(X[:4], np.array(["a", 1, 2, None], object))
+    for missing in (np.nan, -1):  # NumPy makes strings of them
+        names = np.array(["cat", missing, "dog", missing])
+        with pytest.raises(ValueError, match=f"the string '{missing}', .* the empty string ''"):
+            FewLabelClassifier(**TINY).fit(X[:4], names)
+    with pytest.raises(ValueError, match="the string '-1'"):
+        FewLabelClassifier(**TINY).fit(X[:2], ["cat", "-1"])
     with pytest.raises(ValueError, match="divide by the largest value"):
         FewLabelClassifier(**TINY).fit(np.full((4, 8, 8), 255.0), [0, 1, 0, 1])
     with pytest.raises(ValueError, match=r"3 features, image_shape is \(8, 8\)"):

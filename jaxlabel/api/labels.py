@@ -1,6 +1,6 @@
 """Convert labels that the user gives (names or integers) to class names of the label store."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Vocabulary:
         if isinstance(classes, str) or not isinstance(classes, Iterable):
             raise UsageError(f"classes is {classes!r}: it takes the names of the classes, such as "
                              "range(10) or ['cat', 'dog']")  # fmt: skip
+        _check_has_order(classes, "classes")
         given = list(classes)
         kinds = {_is_integer(name) for name in given}
         wrong = [name for name in given if not (_is_integer(name) or isinstance(name, str))]
@@ -61,7 +62,8 @@ class Vocabulary:
           what: the name of the argument in the user's code, for error messages.
 
         Raises:
-          UsageError: `labels` is not a list of labels, or their number is not `count`.
+          UsageError: `labels` is not a list of labels (such as a dict or a set), or their number is
+            not `count`.
           DataError: a label is missing (None, NaN or ""), is neither a string nor an integer, or is
             not one of the classes.
         """
@@ -130,7 +132,15 @@ def first_places(dataset: Dataset, items: Iterable[str]) -> Int[np.ndarray, "n"]
     return np.array([place[item] for item in items], np.int64)
 
 
+def _check_has_order(labels: Any, what: str) -> None:
+    """Raise a UsageError for a dict, of which only the keys would be read, and for a set."""
+    if isinstance(labels, Mapping | Set):
+        raise UsageError(f"{what} is a {type(labels).__name__}: it takes a list or an array, whose "
+                         "order says which label belongs to which image")  # fmt: skip
+
+
 def _as_list(labels: Any, what: str) -> list[Any]:
+    _check_has_order(labels, what)
     if isinstance(labels, str | bytes) or not hasattr(labels, "__len__"):
         raise UsageError(f"{what} is {type(labels).__name__}: it takes a list or an array of "
                          "labels")  # fmt: skip

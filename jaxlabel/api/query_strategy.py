@@ -80,15 +80,22 @@ class QueryStrategy(BaseEstimator):
         Raises:
           UsageError: the strategy does not exist, or it needs class probabilities and none are
             given.
-          DataError: the shapes of the arrays do not match, `X` has a value that is not finite, or a
-            candidate does not exist.
+          DataError: the shapes of the arrays do not match, `X` or the class probabilities have a
+            value that is not finite, a candidate does not exist, or no sample is unlabelled.
         """
         points = _points(X, "X")
+        if y is None or np.ndim(y) != 1:
+            raise DataError(f"y is {'None' if y is None else f'of shape {np.shape(y)}'}: it takes "
+                            "one label for each sample of X, missing_label for those without one"
+                            )  # fmt: skip
         unlabelled = is_missing(y, self.missing_label)
         if len(unlabelled) != len(points):
             raise DataError(f"y holds {len(unlabelled)} labels for {len(points)} samples of X")
-        if batch_size < 1:
-            raise UsageError(f"batch_size is {batch_size}: it takes 1 or more")
+        if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+            raise UsageError(f"batch_size is {batch_size!r}: it takes a whole number from 1")
+        if candidates is None and not unlabelled.any():
+            raise DataError(f"y has no sample without a label, which is {self.missing_label!r}; if "
+                            "-1 marks them, pass missing_label=-1")  # fmt: skip
         known, free, offset = points, np.flatnonzero(unlabelled), 0
         if candidates is not None and np.ndim(candidates) == 1:
             free = _indices(candidates, len(points))
@@ -163,6 +170,12 @@ class QueryStrategy(BaseEstimator):
             is_other = candidates is not None and np.ndim(candidates) > 1
             given = clf.predict_proba(candidates if is_other else X)
         shares = np.asarray(given, np.float32)
+        count = len(candidates) if candidates is not None and np.ndim(candidates) > 1 else len(X)
+        if shares.ndim != 2 or len(shares) != count:
+            raise DataError(f"probabilities has the shape {shares.shape}: it takes ({count}, "
+                            "classes)")  # fmt: skip
+        if not np.isfinite(shares).all():
+            raise DataError("probabilities holds NaN or infinity")
         return np.pad(shares, ((0, offset), (0, 0)))  # labelled samples are not chosen: any will do
 
 

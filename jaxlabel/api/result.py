@@ -20,7 +20,7 @@ from jaxlabel.experiment import predict as prediction
 from jaxlabel.oracle.ledger import Spending
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.report import write_report
-from jaxlabel.runlog.workdir import check_is_run_directory
+from jaxlabel.runlog.workdir import check_is_replaceable
 
 NOT_COPIED = (
     "labels.db",
@@ -161,7 +161,9 @@ class Result:
     def ledger(self) -> tuple[Spending, ...]:
         """The list of purchases: one row (purpose, round, labels, cost) for each purpose and round.
 
-        The purpose is "train" or "certify". `labels` is the number of labels bought.
+        The purpose is "train", or "certify" for an audit. `labels` is the number of labels bought.
+        Labels bought after the end of the run, with the purpose "correct", are not in this list;
+        `jaxlabel ledger` shows them.
         """
         return tuple(Spending(**entry) for entry in self.record["ledger"])
 
@@ -205,30 +207,33 @@ class Result:
         """Copy the result to a directory that `jaxlabel.load` can read, and return its path.
 
         The copy has the model, all numbers, the training curves and the report. It has no images
-        and no database of labels. If the directory contains a result, it is replaced.
+        and no database of labels. If the directory contains a saved result, it is replaced.
 
         Args:
           directory: the directory to write.
 
         Raises:
-          UsageError: the directory contains other files.
+          UsageError: the directory is the work directory of another run, or contains other files.
         """
         target = Path(directory).expanduser()
         if target.resolve() == self.directory.resolve():
             return target
-        check_is_run_directory(target)
-        partial = target.with_name(f".{target.name}.part")
-        with files.write_errors(target):
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(self.directory, partial, ignore=_unneeded)
-            if target.exists():
-                shutil.rmtree(target)
-            partial.rename(target)
+        files.replace_folder(
+            target,
+            lambda new: shutil.copytree(self.directory, new, ignore=_unneeded, dirs_exist_ok=True),
+            lambda folder: check_is_replaceable(folder, "saved result", _is_result),
+        )
         return target
 
     @cached_property
     def _trained(self) -> prediction.Trained:
         return prediction.load(self.directory, LOGGER.warning)
+
+
+def _is_result(folder: Path) -> bool:
+    """Return True if a folder has the settings and the numbers of a finished run."""
+    record = files.read_json(folder / "result.json") or {}
+    return (folder / "config.json").is_file() and {"method", "config"} <= record.keys()
 
 
 def _unneeded(folder: str, names: list[str]) -> set[str]:

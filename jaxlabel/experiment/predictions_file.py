@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ def check_output_path(out: Path) -> None:
     Raises:
       UsageError: `out` is a folder, or a file that is not empty and holds no earlier predictions.
     """
-    if out.is_dir() or not out.name:
+    real = Path(os.path.realpath(out))  # "new/../photos" is "photos" even if "new" is missing
+    if real.is_dir():
         raise UsageError(f"--out={out} is a folder: name a file in it")
-    if out.exists():
-        with files.write_errors(out), out.open("rb") as file:
+    if real.is_file():  # a pipe or a device, such as /dev/stdout, has nothing that can be lost
+        with files.write_errors(out), real.open("rb") as file:
             beginning = file.read(100).decode("utf-8", "replace")
         if beginning and not beginning.startswith(",".join(COLUMNS)):
             raise UsageError(f"--out={out} is there and holds no predictions: name another file")

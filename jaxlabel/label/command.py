@@ -14,6 +14,7 @@ from jaxlabel.errors import UsageError
 from jaxlabel.label.corrections import buy_corrections, note
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.guard import Guard, Keys, keys
+from jaxlabel.label.names import person_name
 from jaxlabel.label.project import begin, hold_page
 from jaxlabel.label.server import make_app
 from jaxlabel.label.trainer import Trainer
@@ -115,7 +116,12 @@ def _checked_rule(options: Options) -> Rule:
         share = -1.0
     if not 0 <= share <= 1:
         raise UsageError(f"--votes_share={options.votes_share}: it takes a fraction from 0 to 1")
-    return Rule(max(1, options.votes), options.arbiter, share)
+    if options.votes < 1:
+        raise UsageError(f"--votes={options.votes}: it takes a number of people, at least 1")
+    arbiter = person_name(options.arbiter)
+    if options.arbiter and not arbiter:
+        raise UsageError(f"--arbiter={options.arbiter}: it takes a name of letters or digits")
+    return Rule(options.votes, arbiter, share)
 
 
 def _listen(options: Options) -> socket.socket:

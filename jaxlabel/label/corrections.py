@@ -15,7 +15,8 @@ def buy_corrections(desk: Desk, items: Sequence[str] | None = None) -> tuple[int
 
     Args:
       desk: the questions and answers of the page.
-      items: the ids of the pictures whose labels are bought; None for all pictures.
+      items: the ids of pictures that were labelled just now; None for all pictures whose labels
+        were given after the time of the file result.json.
 
     Returns:
       The number of labels bought, and the number of labels for which the budget has too little
@@ -31,7 +32,8 @@ def buy_corrections(desk: Desk, items: Sequence[str] | None = None) -> tuple[int
     due: dict[str, str] = {}  # the people who gave the labels, by item
     for vote in snapshot.own_votes():
         decides = vote.class_name == snapshot.labels.get(vote.item, NOT_SURE) != NOT_SURE
-        if decides and vote.item in wanted and vote.voted_time >= ended:
+        is_late = items is not None or vote.voted_time >= ended
+        if decides and vote.item in wanted and is_late:
             due[vote.item] = vote.person
     if not due:
         return 0, 0

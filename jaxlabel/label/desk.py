@@ -234,8 +234,11 @@ class Desk:
         vote on this page if `item` is empty.
 
         Raises:
+          UsageError: there is no such picture.
           Locked: an account has already bought the picture's label.
         """
+        if item and item not in self.project.rows:
+            raise UsageError("there is no such picture")
         if not item:  # the newest vote of all might have been given on the page of another run
             own = [v.item for v in self.snapshot().own_votes() if v.person == person]
             if not own:

@@ -1,6 +1,5 @@
 """Export the results of the labelling page: the label of each picture, or a folder per class."""
 
-import shutil
 from pathlib import Path
 
 from jaxlabel.experiment.labelled.rows import (
@@ -12,7 +11,7 @@ from jaxlabel.experiment.labelled.rows import (
     predicted_row,
 )
 from jaxlabel.experiment.labelled.writing import write_folders
-from jaxlabel.files import write_errors
+from jaxlabel.files import replace_folder
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.records import Records
 
@@ -66,11 +65,5 @@ def replace_folders(labelled: ImageLabels, target: Path, copies: bool = False) -
     Raises:
       JaxlabelError: the folder cannot be written.
     """
-    part = target.with_name(f"{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    with write_errors(target):
-        part.mkdir(parents=True)
-        write_folders(labelled, part, copies)
-        shutil.rmtree(target, ignore_errors=True)
-        part.rename(target)
+    replace_folder(target, lambda new: write_folders(labelled, new, copies), lambda _: None)
     return sum(bool(row.label) for row in labelled.rows)

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from jaxlabel import files
+from jaxlabel.label.names import person_name
 from jaxlabel.label.project import PAGE
 
 LARGEST_BODY = 2_000_000  # bytes of a request: the ids of about 50,000 pictures
@@ -181,7 +182,7 @@ class Guard:
         requires. A `person` is kept in the address as `?as=NAME`.
         """
         kind = f"{self._cookie_name}={self._secrets.cookie}; HttpOnly; SameSite=Strict; Path=/"
-        safe = "".join(c for c in person if c.isalnum() or c in "-_")[:40]
+        safe = quote(person_name(person), safe="")
         text = ENTER.replace('url=/"', f'url=/?as={safe}"') if safe else ENTER
         await _respond(send, 200, text, {"set-cookie": kind})
 

@@ -1,4 +1,4 @@
-"""Check the names that people give to new classes, and find similar existing names."""
+"""Clean the names of people and of new classes, and find similar existing names."""
 
 from collections.abc import Sequence
 
@@ -20,6 +20,17 @@ def checked_name(name: str) -> str:
     if num_lines != 1 or not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise UsageError(f"a class's name is one line of 1 to {MAX_NAME_LENGTH} characters")
     return name
+
+
+def person_name(text: str) -> str:
+    """Return the name of a person in the form in which it is stored; "" if nothing is left of it.
+
+    Accented letters become single characters, runs of white space become one space, and characters
+    other than letters, digits, "-", "_" and spaces are left out: "Ann.Lee@lab" becomes "AnnLeelab".
+    A name has at most 40 characters.
+    """
+    kept = "".join(c for c in spelling.clean(text) if c.isalnum() or c in "-_ ")
+    return kept[:40].strip()
 
 
 def similar_name(name: str, names: Sequence[str]) -> str | None:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxlabel import files
+from jaxlabel.errors import JaxlabelError
 
 PREDICTIONS = "artifacts/pool.npz"  # in the work directory
 
@@ -74,7 +75,8 @@ class Records:
     def _read(self, name: str, read: Any) -> Any:
         """Return `read(path)` for a file of the work directory; None if the file cannot be read.
 
-        The value is kept and returned again as long as the file's time of change is the same.
+        The value is kept and returned again as long as the file's time of change is the same. A
+        line in the terminal names a damaged file.
         """
         path = self._workdir / name
         with self._lock:
@@ -83,6 +85,10 @@ class Records:
                 if name not in self._kept or self._kept[name][0] != stamp:
                     self._kept[name] = stamp, read(path)
                 return self._kept[name][1]
+            except JaxlabelError as error:
+                self._kept[name] = stamp, None
+                print(f"jaxlabel: {error}", flush=True)
+                return None
             except (OSError, ValueError, KeyError, zipfile.BadZipFile):
                 return None
 

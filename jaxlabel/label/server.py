@@ -1,7 +1,7 @@
 """The web application of the labelling page: pages, pictures, questions, answers, and exports."""
 
 import json
-import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from jaxlabel.experiment.labelled import writing
 from jaxlabel.label import agreement, export, views
 from jaxlabel.label.corrections import buy_corrections
 from jaxlabel.label.desk import Desk
-from jaxlabel.label.names import similar_name
+from jaxlabel.label.names import person_name, similar_name
 from jaxlabel.label.pictures import picture
 from jaxlabel.label.project import PAGE
 from jaxlabel.label.status import status
@@ -33,6 +33,7 @@ VIEWS = {"": "label", "grid": "grid", "review": "review", "map": "map", "people"
 NAMES = {"label": "Label", "grid": "Many at once", "review": "Results", "map": "Map",
          "people": "People", "export": "Export"}  # fmt: skip
 PERSON = "me"  # the person's name if the address has no ?as=NAME
+LARGEST_FLOAT = sys.float_info.max
 MOST = 200  # the largest number of pictures in one response
 
 
@@ -86,7 +87,7 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
         if name != NOT_SURE and (finished or len(items) > 1):
             _check_budget(desk, items, finished)
         desk.answer(items, _person(request), name, given.get("seconds", 0.0))
-        _, unaffordable = buy_corrections(desk, items)
+        _, unaffordable = buy_corrections(desk, items if name != NOT_SURE else [])
         if unaffordable:  # another run has used the account in the meantime
             raise BudgetExceeded("the answer is stored, but the budget does not buy its label")
         return state(request)
@@ -206,7 +207,7 @@ def _items(given: dict[str, Any]) -> list[str]:
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise UsageError("items is a list of pictures' ids")
     seconds = given.get("seconds", 0.0)
-    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
+    if not isinstance(seconds, int | float) or not abs(seconds) <= LARGEST_FLOAT:
         raise UsageError("seconds is a number")
     return list(dict.fromkeys(items))
 
@@ -239,8 +240,7 @@ def _check_budget(desk: Desk, items: list[str], finished: bool) -> None:
 
 def _person(request: Request) -> str:
     """Return the name of the person who sends a request: `?as=NAME` of its address, or PERSON."""
-    name = request.query_params.get("as", "")
-    return "".join(c for c in name if c.isalnum() or c in "-_ ")[:40] or PERSON
+    return person_name(request.query_params.get("as", "")) or PERSON
 
 
 def _download(content: bytes, name: str) -> Response:

@@ -102,7 +102,7 @@ def write_questions(path: str | Path, items: Sequence[str], paths: Sequence[str]
       DataError: an existing file is not a CSV file with these columns, or the file cannot be
         written.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))  # a link stays, and its file is written
     earlier = read_rows(target) if target.exists() else []
     by_item = {row.item: row for row in earlier if row.label or any(row.more.values())}
     more = list(dict.fromkeys(name for row in by_item.values() for name in row.more))

@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,13 @@ def check_is_run_directory(workdir: Path) -> None:
       UsageError: the path is a file, or a directory with other content.
       JaxlabelError: the directory cannot be read.
     """
-    if (workdir / "config.json").is_file():
+    real = Path(os.path.realpath(workdir))  # "new/../photos" is "photos" even if "new" is missing
+    if (real / "config.json").is_file():
         return
-    if workdir.exists() and not workdir.is_dir():
+    if real.exists() and not real.is_dir():
         raise UsageError(f"{workdir} is not a directory: choose another --workdir")
     try:
-        names = [path.name for path in workdir.iterdir()] if workdir.exists() else []
+        names = [path.name for path in real.iterdir()] if real.exists() else []
     except OSError as error:
         raise JaxlabelError(f"cannot read {workdir}: {error.strerror}") from error
     strange = sorted(n for n in names if n not in OWN and not n.endswith((*CONSOLE, ".part")))
@@ -47,6 +48,36 @@ def check_is_run_directory(workdir: Path) -> None:
         raise UsageError(
             f"{workdir} is not empty and not a run's: it holds {strange[0]} but no config.json; "
             "choose another --workdir"
+        )
+
+
+def check_is_replaceable(folder: Path, kind: str, is_kind: Callable[[Path], bool]) -> None:
+    """Raise an error if a folder must not be replaced by a saved result or a bundle.
+
+    The folder may be missing, empty, or an earlier result or bundle. The work directory of a run is
+    never replaced: it may hold the labels that a person gave.
+
+    Args:
+      folder: the folder.
+      kind: what may be replaced, for the error message, such as "bundle".
+      is_kind: a function that returns True if the folder that it is called with is of this kind.
+
+    Raises:
+      UsageError: the path is a file, or a folder with other content.
+      JaxlabelError: the folder cannot be read.
+    """
+    folder = Path(os.path.realpath(folder))  # as in `check_is_run_directory`
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: name a directory")
+    try:
+        names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    except OSError as error:
+        raise JaxlabelError(f"cannot read {folder}: {error.strerror}") from error
+    if {LOCK, RUN, "labels.db", "questions.csv"} & set(names):
+        raise UsageError(f"{folder} is a run's work directory: name another directory")
+    if names and not is_kind(folder):
+        raise UsageError(
+            f"{folder} is not empty and no {kind} (it holds {names[0]}): name another directory"
         )
 
 

@@ -108,6 +108,21 @@ def test_a_result_is_saved_loaded_and_reported(command_line, tmp_path):
     assert again.predict_proba(np.zeros((0, 8, 8), np.uint8)).shape == (0, 10)
 
 
+def test_a_saved_result_replaces_only_a_saved_result(command_line, tmp_path):
+    result = jaxlabel.load(command_line)
+    for folder, name in (("photos", "config.json"), ("run", "labels.db"), ("outside", "run.json"),
+                         ("open", ".lock"), ("asked", "questions.csv")):  # fmt: skip
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "config.json").write_text("{}")
+        (tmp_path / folder / name).write_text("{}")
+        for path in (folder, f"new/../{folder}"):
+            with pytest.raises(UsageError, match="name another directory"):
+                result.save(tmp_path / path)
+        assert (tmp_path / folder / name).exists()
+    with pytest.raises(UsageError, match="is a run's work directory"):
+        jaxlabel.load(result.save(tmp_path / "saved")).save(command_line)
+
+
 def test_a_certificate_is_what_the_run_recorded(command_line, tmp_path):
     result = jaxlabel.load(command_line)
     result.record |= {

@@ -69,9 +69,23 @@ def test_what_does_not_fit_is_refused():
         ((X, labels(60), [240]), "go from 0 to 239"),
         ((X, labels(60), X[:3, :1]), "candidates has 1 features"),
         ((np.full((240, 2), np.nan), labels(60)), "NaN"),
+        ((X, None), "y is None"),
+        ((X, labels(60)[:, None]), r"y is of shape \(240, 1\)"),
+        ((X, [-1] * 240), "no sample without a label, which is nan.* pass missing_label=-1"),
     ):
         with pytest.raises(DataError, match=message):
             QueryStrategy("random").query(*arguments)
+    for size in (2.5, 0, "2", None):
+        with pytest.raises(UsageError, match=r"batch_size is .*: it takes a whole number from 1"):
+            QueryStrategy("random").query(X, labels(60), batch_size=size)
+    with_nan = shares()
+    with_nan[70, 1] = np.nan
+    for given, message in (
+        (with_nan, "probabilities holds NaN"),
+        (shares()[:9], r"probabilities has the shape \(9, .*it takes \(240, classes\)"),
+    ):
+        with pytest.raises(DataError, match=message):
+            chooser.query(X, labels(60), probabilities=given)
 
 
 def theirs(name, **arguments):

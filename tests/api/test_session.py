@@ -14,6 +14,7 @@ import pytest
 
 import jaxlabel
 from jaxlabel import data
+from jaxlabel.api.labels import Vocabulary
 from jaxlabel.errors import BudgetExceeded, DataError, UsageError
 
 QUICK = {"recipe": "medoids:pixels", "classifier_steps": 40, "map": "none"}
@@ -53,6 +54,7 @@ KILLED = """
 import os, signal, sys
 import jaxlabel
 from jaxlabel import data
+from jaxlabel.api.labels import Vocabulary
 images, labels = data.load("digits").train_images[:80], data.load_train_labels("digits")
 session = jaxlabel.Session(images, budget=12, workdir=sys.argv[1], recipe="medoids:pixels",
                            classifier_steps=40, map="none", classes=range(10))
@@ -178,6 +180,16 @@ def test_errors_of_the_run_come_to_the_caller(tmp_path):
         jaxlabel.Session("digits")
     with pytest.raises(UsageError, match="did you mean"):
         jaxlabel.Session(FEW, bugdet=3)
+
+
+def test_labels_without_an_order_are_refused():
+    vocabulary = Vocabulary()
+    for labels in ({0: "cat", 1: "dog"}, {"cat", "dog"}, frozenset("ab"), {0: 1, 1: 2}.keys()):
+        with pytest.raises(UsageError, match=r"^labels is a \w+: it takes a list or an array"):
+            vocabulary.read(labels, 2, "labels")
+        with pytest.raises(UsageError, match=r"^classes is a \w+: it takes a list or an array"):
+            Vocabulary(labels)
+    assert vocabulary.read(["cat", "dog"], 2, "labels") == ["cat", "dog"]
 
 
 def test_a_forgotten_session_ends_its_thread():

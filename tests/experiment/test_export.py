@@ -1,10 +1,12 @@
 """`jaxlabel export` writes a bundle that jaxlabel and other programs read."""
 
 import csv
+import importlib.util
 import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from PIL import Image
 import jaxlabel
 from jaxlabel import data
 from jaxlabel.cli import main as cli
+from jaxlabel.data.images import with_channels
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.experiment import predict as prediction
 from jaxlabel.experiment import run as experiment
@@ -74,7 +77,7 @@ def test_jaxlabel_predicts_with_the_bundle_as_with_the_run(exported, finished, t
 
 def test_predict_py_labels_pictures_without_jaxlabel(exported, finished, tmp_path):
     source = (exported / "predict.py").read_text()
-    assert "jax" not in source and len(source.splitlines()) < 70
+    assert "jax" not in source and len(source.splitlines()) < 120
     images = data.load("digits").test_images[:5, ..., 0]
     pictures = tmp_path / "pictures"
     pictures.mkdir()
@@ -95,6 +98,57 @@ def test_predict_py_labels_pictures_without_jaxlabel(exported, finished, tmp_pat
         assert float(row["probability 3"]) == pytest.approx(float(other["probability 3"]), abs=2e-6)
 
 
+def test_predict_py_reads_the_same_pixels_as_jaxlabel(exported, tmp_path):
+    spec = importlib.util.spec_from_file_location("bundle_predict", exported / "predict.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    random = np.random.default_rng(0)
+    shape = random.integers(0, 2, (8, 8), np.uint8) * 255  # the opaque part
+    for name, level in (("white", 255), ("light", 230), ("nearly", 229), ("black", 0)):
+        drawing = np.dstack([np.full_like(shape, level)] * 3 + [shape])
+        Image.fromarray(drawing).save(tmp_path / f"{name}.png")
+        Image.fromarray(drawing[..., [0, 3]]).save(tmp_path / f"{name}_grey.png")
+        drawing[..., 3] = 100
+        Image.fromarray(drawing).save(tmp_path / f"{name}_faint.png")
+    grey = random.integers(0, 255, (8, 8), np.uint8)
+    Image.fromarray(grey).save(tmp_path / "grey.png", transparency=int(grey[0, 0]))
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "sixteen.png")
+    Image.fromarray(grey.astype(np.uint16) * 10).save(tmp_path / "twelve.png")
+    script.CONFIG["image"]["intensity"] = "100:2000"
+    dataset = data.load(f"folder:{tmp_path}", data.Options(intensity="100:2000"))
+    assert len(dataset.paths) == 15
+    wanted = with_channels(dataset.train_images, 1)
+    for path, image in zip(dataset.paths, wanted, strict=True):
+        assert np.array_equal(script.pixels(Path(path)), image), path
+    white = script.pixels(tmp_path / "white.png")
+    assert np.array_equal(white[..., 0], shape)  # on black, where it can be seen
+
+
+def test_predict_py_says_in_one_line_what_it_cannot_label(exported, tmp_path):
+    (tmp_path / ".thumbs").mkdir()
+    for name, content in (("._0.png", b"of macOS"), (".thumbs/0.png", b""), ("a.txt", b"")):
+        (tmp_path / name).write_bytes(content)
+
+    def call(*places):
+        command = [sys.executable, exported / "predict.py", *places]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
+
+    assert call(tmp_path) == (1, [], [f"there is no picture in {tmp_path}"])
+    wrong = tmp_path / "mistyped"
+    assert call(tmp_path, wrong) == (1, [], [f"there is no file or folder {wrong}"])
+    (tmp_path / "0.png").write_text("no picture")
+    Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / "1.png")
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "2.png")
+    code, rows, errors = call(tmp_path)
+    assert code == 1 and [row.split(",")[0] for row in rows] == ["file", str(tmp_path / "2.png")]
+    assert len(errors) == 3 and errors[2] == "2 of 3 pictures cannot be read"
+    assert errors[0].startswith(f"{tmp_path / '0.png'} cannot be read: cannot identify")
+    assert errors[1].endswith(
+        "1.png cannot be read: it has another size than the model's images, 8x8"
+    )
+
+
 def test_a_network_that_is_exported_wrongly_is_refused(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(bundle, "compare", lambda *_: {"model.onnx": 2e-4})
     with pytest.raises(JaxlabelError, match=r"model\.onnx differs from the network by 2\.0e-04"):
@@ -109,7 +163,8 @@ def test_wrong_requests_are_refused_before_anything_is_written(finished, exporte
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
     for place, message in ((tmp_path / "mine", "no bundle"), (finished, "work directory"),
-                           (tmp_path / "mine" / "thesis.txt", "is a file")):  # fmt: skip
+                           (tmp_path / "mine" / "thesis.txt", "is a file"),
+                           (tmp_path / "new" / ".." / "mine", "no bundle")):  # fmt: skip
         with pytest.raises(UsageError, match=message):
             bundle.export(finished, place, "safetensors")
     assert bundle.export(finished, exported, "safetensors").count("model.") == 2

@@ -13,9 +13,11 @@ from jaxlabel.data import importing
 from jaxlabel.errors import DataError, JaxlabelError, UsageError
 from jaxlabel.experiment import account
 from jaxlabel.experiment import run as experiment
-from jaxlabel.experiment.labelled import writing
+from jaxlabel.experiment.labelled.writing import write_labels
+from jaxlabel.experiment.predictions_file import check_output_path
 from jaxlabel.methods import medoids, representatives
 from jaxlabel.nets import native
+from jaxlabel.runlog import workdir
 
 CONFIG = medoids.Config(
     budget=24, target=1.0, code_steps=2, classifier_steps=2, components=8, batch_size=64,
@@ -63,9 +65,30 @@ def test_runs_that_share_an_account_show_what_each_of_them_bought(tmp_path):
         ["before", "this", "run", "8", "8"], ["train", "0", "8", "8"], ["total", "16", "16"],
     ]  # fmt: skip
     for name in spent:
-        message = writing.write_labels(tmp_path / name, "csv")
+        message = write_labels(tmp_path / name, "csv")
         assert " images, 16 bought, " in message
         assert message.endswith("; the run's account bought 8 of them before or after the run")
+
+
+def test_a_missing_folder_in_a_path_hides_no_foreign_folder(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "holiday.csv").write_text("mine\n")
+    hidden = tmp_path / "new" / ".." / "photos"  # "new" is missing when the path is checked
+    with pytest.raises(UsageError, match=r"is not empty and not a run's: it holds holiday\.csv"):
+        workdir.check_is_run_directory(hidden)
+    with pytest.raises(UsageError, match="is not an empty directory"):
+        write_labels(tmp_path, "folders", str(hidden))
+    with pytest.raises(UsageError, match="holds no predictions"):
+        check_output_path(hidden / "holiday.csv")
+
+
+def test_predictions_may_go_to_a_pipe_which_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    both = os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)
+    os.write(both, b"x" * 200)
+    check_output_path(tmp_path / "pipe")
+    assert len(os.read(both, 300)) == 200
+    os.close(both)
 
 
 def test_a_misspelled_data_path_leaves_the_directory_free(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """Labels that people give after the end of a run, when a kill comes before their purchase."""
 
+import os
 import signal
 import time
 from types import SimpleNamespace
@@ -63,6 +64,16 @@ def test_what_the_budget_does_not_buy_is_said(unbought):
         "the budget has too little left"
     )
     assert note(0, 0) == "" and buy_corrections(again) == (0, 1)
+
+
+def test_a_correction_is_bought_if_the_clock_steps_back(project):
+    inside, _, _ = clients(project)
+    (project.workdir / "result.json").write_text("{}")
+    soon = time.time() + 3600  # the clock was an hour ahead when the run ended
+    os.utime(project.workdir / "result.json", (soon, soon))
+    assert say(inside, project.items[3], "cat").json()["status"]["money"]["spent"] == 1
+    say(inside, project.items[4], "")
+    assert rows(project) == [(project.items[3], "cat", "correct", "me")]
 
 
 def test_a_label_given_while_the_run_ends_is_bought(project, monkeypatch):

@@ -77,9 +77,12 @@ def test_hostile_input_is_refused_or_text(project):
         kind = {"content-type": "application/json"}
         assert inside.post("/api/answer", content=content, headers=kind).status_code == 400
     assert inside.post("/api/answer", content=b"a=b").status_code == 415
-    timed = {"items": [first], "seconds": []}
-    for body in ({}, {"items": 3}, {"items": [3]}, {"items": []}, timed):
+    timed, long = ({"items": [first], "seconds": seconds} for seconds in ([], 10**400))
+    for body in ({}, {"items": 3}, {"items": [3]}, {"items": []}, timed, long):
         assert inside.post("/api/answer", json=body).status_code == 400
+    lone = json.dumps({"item": "\ud800"}).encode()
+    for path in ("undo", "more"):
+        assert inside.post(f"/api/{path}", content=lone, headers=kind).status_code in (200, 400)
     assert inside.get("/api/cluster?number=999999999999").status_code in (200, 400)
     script = "<script>alert(1)</script>"
     shown = say(inside, first, script, sure=True).json()
@@ -88,6 +91,14 @@ def test_hostile_input_is_refused_or_text(project):
     names = folder_names(["../a/b", ".."])
     assert "/" not in names["../a/b"] and names[".."] == "class"
     assert desk.snapshot(fresh=True).labels == {first: script}
+
+
+def test_a_person_has_the_same_name_in_the_address_with_the_token_and_without(project):
+    inside, _, _ = clients(project)
+    entered = inside.get("/?token=token-of-the-test&as=Ann O'Lee").text
+    assert 'content="0;url=/?as=Ann%20OLee"' in entered
+    for name in ("Ann O'Lee", "Ann%20OLee"):
+        assert inside.get(f"/api/state?as={name}").json()["person"] == "Ann OLee"
 
 
 def test_a_password_lets_in_who_knows_it(project):

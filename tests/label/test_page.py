@@ -15,7 +15,7 @@ from jaxlabel.experiment import account
 from jaxlabel.label import command, features
 from jaxlabel.label.agreement import cohens_kappa, fleiss_kappa
 from jaxlabel.label.desk import Desk
-from jaxlabel.label.names import checked_name, similar_name
+from jaxlabel.label.names import checked_name, person_name, similar_name
 from jaxlabel.label.project import begin
 from jaxlabel.label.trainer import Trainer
 from jaxlabel.methods import active
@@ -205,6 +205,23 @@ def test_votes_on_a_share_of_the_pictures(project):
     for share in ("1.5", "-1", "nan", "half"):
         with pytest.raises(UsageError, match="votes_share"):
             command.label(None, None, command.Options(votes_share=share))
+
+
+def test_the_arbiter_is_the_same_person_on_the_page_and_in_the_terminal(project):
+    for name, stored in (
+        ("Ann.Lee@lab", "AnnLeelab"), ("  O'Brien \t Jr", "OBrien Jr"),
+        ("Zoe\u0308", "Zo\u00eb"), ("(file)", "file"), ("a" * 50, "a" * 40),
+    ):  # fmt: skip
+        assert person_name(name) == stored == person_name(stored)
+    rule = command._checked_rule(command.Options(votes=3, arbiter="Ann.Lee@lab"))
+    inside, _, desk = clients(project, rule)
+    item = asked(inside)[0]
+    say(inside, item, "cat", "Ann.Lee@lab")
+    assert desk.snapshot(fresh=True).labels == {item: "cat"}
+    for options in (command.Options(votes=0), command.Options(votes=-3),
+                    command.Options(arbiter="@")):  # fmt: skip
+        with pytest.raises(UsageError, match=r"^--(votes|arbiter)=.*: it takes a n"):
+            command.label(None, None, options)
 
 
 def test_kappas_are_those_of_the_books():

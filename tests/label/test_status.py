@@ -27,6 +27,15 @@ def test_a_guess_of_the_accuracy_is_the_last_round_s_not_that_of_the_finished_mo
     assert status.curve(records) == [[64, 0.9]]
 
 
+def test_a_damaged_file_of_the_run_is_said_once(tmp_path, capsys):
+    records = Records(tmp_path)
+    (tmp_path / "result.json").write_text('{"certified": ')
+    for said in ("result.json is not JSON", ""):
+        assert records.result() is None and status.accuracy(records) is None
+        line = capsys.readouterr().out
+        assert (said in line) and line.count("\n") == bool(said)
+
+
 def test_the_estimate_of_medoids_is_shown_as_what_it_is(tmp_path):
     records, path = Records(tmp_path), tmp_path / "metrics.jsonl"
     line = {"phase": "rounds", "clusters": 8, "labels_spent": 8}

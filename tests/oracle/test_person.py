@@ -55,6 +55,14 @@ def test_a_file_name_with_an_odd_line_separator_stays_one_line(store, tmp_path):
     assert [row[1] for row in read(path)] == ["file", "", *names]
 
 
+def test_a_link_to_a_file_of_questions_stays(tmp_path):
+    (tmp_path / "link.csv").symlink_to("there.csv")
+    for items in (["a"], ["a", "b"]):
+        assert write_questions(tmp_path / "link.csv", items) == len(items)
+        assert (tmp_path / "link.csv").is_symlink()
+    assert len((tmp_path / "there.csv").read_text().splitlines()) == 3
+
+
 def test_answers_already_given_are_not_written_over(tmp_path):
     path = write(
         tmp_path / "questions.csv", "item,file,label\na,1.png,cat\nb,2.png,\nc,3.png,dog\n"

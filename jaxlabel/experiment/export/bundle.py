@@ -6,7 +6,6 @@ It also has a model card, the settings that a program needs to use the model, an
 import functools
 import importlib.util
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from jaxlabel.experiment.export.tracing import Program
 from jaxlabel.experiment.predict import Trained, load
 from jaxlabel.nets.layers import compute_dtype
 from jaxlabel.predictor import predict_probabilities
+from jaxlabel.runlog.workdir import check_is_replaceable
 
 # The packages that each format needs, by their names in Python.
 FORMATS = {
@@ -83,7 +83,11 @@ def export(workdir: Path, out: Path, formats: str = ",".join(FORMATS)) -> str:
     contents["README.md"] = model_card(record, settings).encode()
     if "onnx" in chosen:
         contents["predict.py"] = Path(__file__).with_name("predict_script.py").read_bytes()
-    _write_folder(out, contents)
+    files.replace_folder(
+        out,
+        lambda new: [(new / name).write_bytes(content) for name, content in contents.items()],
+        check_free,
+    )
     shown = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
     return (f"{out}: {', '.join(sorted(contents))}\n"
             f"largest difference on {len(images)} {origin}: {shown}")  # fmt: skip
@@ -116,13 +120,11 @@ def check_free(out: Path) -> None:
     Raises:
       UsageError: `out` is a file, or contains something that is no bundle.
     """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out={out} is a file: name a directory")
-    if out.is_dir() and any(out.iterdir()):
-        if not (out / "config.json").is_file():
-            raise UsageError(f"--out={out} is not empty and no bundle: name another directory")
-        if (files.read_json(out / "config.json") or {}).get("kind") != files.BUNDLE:
-            raise UsageError(f"--out={out} is a run's work directory: name another directory")
+    check_is_replaceable(out, "bundle", _is_bundle)
+
+
+def _is_bundle(folder: Path) -> bool:
+    return (files.read_json(folder / "config.json") or {}).get("kind") == files.BUNDLE
 
 
 def public_record(record: dict[str, Any]) -> dict[str, Any]:
@@ -262,21 +264,3 @@ def configuration(
 def _json(value: dict[str, Any]) -> bytes:
     text = json.dumps(files.to_json_types(value), indent=2, ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
-
-
-def _write_folder(out: Path, contents: dict[str, bytes]) -> None:
-    """Write files into a directory, all of them or (after an error) none.
-
-    Args:
-      out: the directory; its old content is deleted.
-      contents: the bytes of each file, by its name.
-    """
-    partial = out.absolute().with_name(f".{out.absolute().name}.part")
-    with files.write_errors(out):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for name, content in contents.items():
-            (partial / name).write_bytes(content)
-        if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out.absolute())

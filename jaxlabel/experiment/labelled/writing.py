@@ -85,7 +85,8 @@ def write_labels(
 
 def _check_empty(target: Path) -> None:
     """Raise a UsageError if the path exists and is not an empty directory."""
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    real = Path(os.path.realpath(target))  # "new/../photos" is "photos" even if "new" is missing
+    if real.exists() and (not real.is_dir() or any(real.iterdir())):
         raise UsageError(f"--out={target} is not an empty directory: name a new one")
 
 
