@@ -118,7 +118,12 @@ def replace_folder(
             check(real)
             if real.exists():
                 real.rename(old)
-            part.rename(real)
+            try:
+                part.rename(real)
+            except OSError:
+                if old.exists():
+                    old.rename(real)
+                raise
         finally:
             shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
