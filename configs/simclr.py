@@ -62,8 +62,9 @@ def get_config(variant: str = "mnist", preset: str = "cpu") -> simclr.Config:
 def settings(variant: str, preset: str) -> dict[str, Any]:
     """Return the settings of the encoder's training for a data set and a size of machine.
 
-    Config files do not import each other, so configs/scan.py has values of its own. They are the
-    same, except for folder and, without preset=gpu, for cifar10.
+    Config files do not import each other, so configs/scan.py has values of its own. They agree for
+    the grey data sets, and for cifar10 with preset=gpu; for folder, and for cifar10 with the other
+    presets, they differ.
     """
     if variant in ("cifar10", "folder"):
         return COLOUR[preset] | {"components": 0}

@@ -49,8 +49,8 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
     `fit` trains a network on the labelled samples and, depending on `objective`, also on the
     unlabelled samples of `X`. The exponential moving average of its weights makes the predictions.
     In `y`, samples without a label have -1 if labels are numbers, and None, NaN or "" if labels are
-    strings, as in `sklearn.semi_supervised`. Therefore no class can have the name -1, "-1", "nan"
-    or "".
+    strings, as in `sklearn.semi_supervised`. Therefore no class can have the name -1, "-1",
+    "-1.0", "nan" or "".
 
     Args:
       objective: how unlabelled samples are used: "supervised" (not at all), "pseudo_label",
@@ -121,7 +121,7 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
 
         Raises:
           ValueError: the shapes of X and y do not match, X is not as described, y has no label, or
-            y has the string "nan" or "-1".
+            y has the string "nan", "-1" or "-1.0".
           UsageError: a parameter of the classifier is not valid.
         """
         images = self._to_images(X, fitting=True)

@@ -78,10 +78,11 @@ class QueryStrategy(BaseEstimator):
           in an earlier step. The strategies choose whole batches, so they give no other utilities.
 
         Raises:
-          UsageError: the strategy does not exist, or it needs class probabilities and none are
-            given.
-          DataError: the shapes of the arrays do not match, `X` or the class probabilities have a
-            value that is not finite, a candidate does not exist, or no sample is unlabelled.
+          UsageError: the strategy does not exist, it needs class probabilities and none are given,
+            or `batch_size` is no whole number of at least 1.
+          DataError: `y` is None, the shapes of the arrays do not match, `X` or the class
+            probabilities have a value that is not finite, a candidate does not exist, or no sample
+            is unlabelled.
         """
         points = _points(X, "X")
         if y is None or np.ndim(y) != 1:
@@ -92,10 +93,11 @@ class QueryStrategy(BaseEstimator):
         if len(unlabelled) != len(points):
             raise DataError(f"y holds {len(unlabelled)} labels for {len(points)} samples of X")
         if not isinstance(batch_size, int | np.integer) or batch_size < 1:
-            raise UsageError(f"batch_size is {batch_size!r}: it takes a whole number from 1")
+            raise UsageError(f"batch_size is {batch_size!r}: it takes a whole number of at least 1")
         if candidates is None and not unlabelled.any():
-            raise DataError(f"y has no sample without a label, which is {self.missing_label!r}; if "
-                            "-1 marks them, pass missing_label=-1")  # fmt: skip
+            raise DataError(f"every sample has a label: none equals missing_label "
+                            f"({self.missing_label!r}); if -1 marks samples without a label, pass "
+                            "missing_label=-1")  # fmt: skip
         known, free, offset = points, np.flatnonzero(unlabelled), 0
         if candidates is not None and np.ndim(candidates) == 1:
             free = _indices(candidates, len(points))

@@ -66,7 +66,8 @@ class Result:
       directory: the work directory of a finished run, or a directory that `save` wrote.
 
     Raises:
-      UsageError: the directory has no finished run, or one of another version of jaxlabel.
+      UsageError: the directory is no path, has no finished run, or one of another version of
+        jaxlabel.
 
     Attributes:
       directory: the absolute path of the directory with the files of the run. For a run without
@@ -197,6 +198,9 @@ class Result:
 
         Args:
           path: the file to write.
+
+        Raises:
+          UsageError: `path` is a directory.
         """
         target = Path(path).expanduser()
         if target.is_dir():
@@ -213,7 +217,9 @@ class Result:
           directory: the directory to write.
 
         Raises:
-          UsageError: the directory is the work directory of another run, or contains other files.
+          UsageError: `directory` is a file, a link or the work directory of another run, or
+            contains other files.
+          JaxlabelError: the directory cannot be written.
         """
         target = Path(directory).expanduser()
         if target.resolve() == self.directory.resolve():

@@ -176,8 +176,8 @@ COMMANDS = (
     ),
     Command(
         "ledger", "print which labels a run bought and what they cost", ledger,
-        description="If other runs use the same account, the labels that they bought before and "
-        "after this run have one row each.",
+        description="If other runs use the same account, the labels bought before this run are "
+        "summed up in one row, and those bought after it in another.",
         flags=(
             RUN_WORKDIR,
             Flag("rows", "print a line for each label below the table", default=False),

@@ -211,8 +211,9 @@ def split_spec(spec: str) -> tuple[str, str]:
 def spec_of(text: str) -> str:
     """Return the spec that a user's text stands for: a bare path stands for `folder:PATH`.
 
-    The path of an archive or of a table stands for `zip:PATH`, `csv:PATH` and so on. A text that is
-    a spec, or nearly one, is returned unchanged.
+    The path of an archive or of a table stands for `zip:PATH`, `csv:PATH` and so on. A text is
+    returned unchanged if it begins with a prefix such as "folder:", or if it is no path that exists
+    and begins with a misspelt prefix.
     """
     prefix, path = text.partition(":")[0], Path(text).expanduser()
     if prefix in SOURCES or not text:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 ORIENTATION = 0x0112  # the EXIF tag that says how a photograph must be turned to be upright
-LIGHT = 230  # a drawing whose channels are all lighter than this cannot be seen on white
+LIGHT = 230  # a drawing whose channels are all at least so light cannot be seen on white
 DARK_BYTES = 16  # 16-bit colours whose upper bytes are all below this are rejected
 
 # Notes for the user on unusual pictures; in a message, each follows the number of pictures.

@@ -20,7 +20,9 @@ FULL_RANGES = (1.0, 255.0, 65535.0)  # the largest values of the usual pixel for
 def measure(pictures: Sequence[Float[np.ndarray, "..."]]) -> str:
     """Choose the pixel values LOW and HIGH that become 0 and 255; return them as text "LOW:HIGH".
 
-    In each picture, 0.1% of the pixels may lie below LOW, and 0.1% above HIGH. If LOW to HIGH spans
+    In each picture, 0.1% of the pixels may lie below LOW, and 0.1% above HIGH. With 100 pictures or
+    more, the 1% of pictures that need the lowest LOW and the 1% that need the highest HIGH are left
+    out. If LOW to HIGH spans
     more than half of a format's full range (0 to 1, 0 to 255, 0 to 65535), the result is the full
     range.
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from jaxlabel.label.desk import Desk
+from jaxlabel.oracle.records import CORRECT
 from jaxlabel.oracle.votes import NOT_SURE
 
 
@@ -46,7 +47,7 @@ def buy_corrections(desk: Desk, items: Sequence[str] | None = None) -> tuple[int
             left -= price
             affordable.setdefault(person, []).append(item)
     for person, some in affordable.items():
-        project.store.buy(account.name, some, purpose="correct", round=0, asked_by=person)
+        project.store.buy(account.name, some, purpose=CORRECT, round=0, asked_by=person)
     desk.refresh(list(due))
     num_bought = sum(map(len, affordable.values()))
     return num_bought, len(due) - num_bought

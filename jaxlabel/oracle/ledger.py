@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from jaxlabel.oracle.records import Account, LedgerRow
+from jaxlabel.oracle.records import CORRECT, Account, LedgerRow
 
 if TYPE_CHECKING:
     from jaxlabel.oracle.store import LabelStore
@@ -56,7 +56,7 @@ def ledger_text(
       account: the account's name; None for all accounts.
       rows: whether to add a table with one line per label bought.
       own: the part of the ledger that one run bought. The table has one row for all labels bought
-        before this part, and one for all labels bought after it.
+        before this part, and one for all labels bought after it, without corrections.
 
     Raises:
       StoreError: there is no account of this name.
@@ -71,11 +71,14 @@ def ledger_text(
 
 def _account_text(account: Account, rows: list[LedgerRow], list_rows: bool, own: slice) -> str:
     first, last, _ = own.indices(len(rows))
+    # corrections on the page after the end of the run belong to it
+    mine = [*rows[own], *(row for row in rows[last:] if row.purpose == CORRECT)]
+    others = [row for row in rows[last:] if row.purpose != CORRECT]
     before, after = (
         [(name, "", str(len(part)), _cell(round(sum(row.cost for row in part), 6)))] if part else []
-        for name, part in (("before this run", rows[:first]), ("after this run", rows[last:]))
+        for name, part in (("before this run", rows[:first]), ("after this run", others))
     )
-    sums = [*before, *(tuple(map(_cell, entry)) for entry in spending(rows[own])), *after]
+    sums = [*before, *(tuple(map(_cell, entry)) for entry in spending(mine)), *after]
     total = ("total", "", str(len(rows)), _cell(account.spent))
     lines = [
         f"account {account.name}, labels of {account.label_set}",

@@ -159,10 +159,10 @@ class Oracle:
         return np.where([item in self._bought for item in items], 0.0, prices)
 
     def first_copies(self, indices: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
-        """Return, for each image at `indices`, the position of the first identical image in them.
+        """Return, for each image at `indices`, where in `indices` an identical image occurs first.
 
         Identical images are one item, whose label is charged once. For example, the result is
-        [0, 1, 0] if the first and the third image are identical.
+        [0, 1, 0] if the first and the third image are identical, and the second one is not.
         """
         positions = dict[str, int]()
         items = self._items[self._check_indices(indices)]

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+CORRECT = "correct"  # the purpose of labels that a person gives on the page after the run's end
+
 
 class Contradiction(NamedTuple):
     """An image for which the label store was given two different labels.

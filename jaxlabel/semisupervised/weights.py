@@ -7,7 +7,7 @@ from jaxlabel.losses import thresholds
 from jaxlabel.semisupervised.batches import Batch, Memory
 from jaxlabel.semisupervised.settings import Settings
 
-# The confidence from which a prediction is a pseudo-label; freematch: the largest such threshold.
+# A prediction is a pseudo-label if its confidence is at least this; freematch: at most this.
 THRESHOLD = 0.95
 
 
@@ -24,9 +24,10 @@ def fixmatch_weights(
 def flexmatch_weights(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
-    """Return FlexMatch's weights (Zhang et al. 2021): 1 from the threshold of the class on, else 0.
+    """Return FlexMatch's weights (Zhang et al. 2021), which are 1 or 0.
 
-    The largest class probability of an image's target is compared with the threshold of that class.
+    The weight is 1 if the largest class probability of an image's target is at least the threshold
+    of that class.
     A class with few confident images so far has a lower threshold.
     """
     num_classes = targets.shape[-1]
@@ -38,9 +39,10 @@ def flexmatch_weights(
 def freematch_weights(
     settings: Settings, targets: Array, batch: Batch, memory: Memory
 ) -> tuple[Float[Array, "u"], Memory]:
-    """Return FreeMatch's weights (Wang et al. 2023): 1 from the threshold of the class on, else 0.
+    """Return FreeMatch's weights (Wang et al. 2023), which are 1 or 0.
 
-    The largest class probability of an image's target is compared with the threshold of that class.
+    The weight is 1 if the largest class probability of an image's target is at least the threshold
+    of that class.
     Thresholds depend on the mean confidence and the mean predicted share of each class, before the
     predictions are adjusted to the expected class shares (alignment). The targets are taken after
     alignment. Alignment replaces the paper's fairness loss (SAF).

@@ -319,3 +319,17 @@ def test_ledger_text_sums_by_purpose_and_round(store):
     assert line.split()[1:] == ["1", "medoids", "eel", "0.5", "p", "test"]
     with pytest.raises(StoreError, match="no account is called 'x'"):
         ledger_text(store, "x")
+
+
+def test_corrections_after_a_run_are_not_purchases_of_other_runs():
+    store = LabelStore("sqlite://")
+    store.define("pets", ["cat", "dog"])
+    store.add_labels("pets", list("abcd"), [0, 1, 0, 1])
+    store.open_account("run", "pets", 9)
+    for item, purpose in zip("abcd", ("train", "train", "correct", "train"), strict=True):
+        store.buy("run", [item], purpose=purpose, round=0, asked_by="")
+    lines = ledger_text(store, "run", own=slice(1, 2)).splitlines()
+    assert [line.split() for line in lines[2:7]] == [
+        ["before", "this", "run", "1", "1"], ["train", "0", "1", "1"], ["correct", "0", "1", "1"],
+        ["after", "this", "run", "1", "1"], ["total", "4", "4"],
+    ]  # fmt: skip

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 CONFIG = json.loads(Path(__file__).with_name("config.json").read_text(encoding="utf-8"))
 HEIGHT, WIDTH, CHANNELS = CONFIG["image"]["shape"]
-LIGHT = 230  # a drawing whose channels are all lighter than this cannot be seen on white
+LIGHT = 230  # a drawing whose channels are all at least so light cannot be seen on white
 BATCH = 32  # larger arrays do not fit into a processor's cache
 
 

@@ -12,7 +12,7 @@ from jaxlabel.errors import UsageError
 from jaxlabel.experiment import account, outside_features
 from jaxlabel.experiment.predict import load
 from jaxlabel.oracle import LabelStore
-from jaxlabel.oracle.records import LedgerRow
+from jaxlabel.oracle.records import CORRECT, LedgerRow
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.runlog import dataset_snapshot
 from jaxlabel.runlog.workdir import RUN
@@ -55,8 +55,8 @@ class ImageLabels(NamedTuple):
       images: the images, in the order of the rows.
       classes: the names of the classes.
       name: the name of the data set.
-      num_of_others: the number of labels that the run's account bought before the run began or
-        after it had ended, as other runs with this account do.
+      num_of_others: the number of labels that other runs bought: the run's account bought them
+        before the run began or after it had ended, and they are no corrections of it.
     """
 
     rows: list[LabelRow]
@@ -96,7 +96,8 @@ def collect(workdir: Path, sure: float) -> ImageLabels:
     rows = [
         _row(dataset, index, bought, predicted, sure) for index in range(len(dataset.train_items))
     ]
-    num_of_others = len(purchases) - len(purchases[account.own_purchases(workdir)])
+    own = len(purchases[account.own_purchases(workdir)])
+    num_of_others = sum(row.purpose != CORRECT for row in purchases) - own
     return ImageLabels(rows, dataset.train_images, classes, dataset.name, num_of_others)
 
 
