@@ -276,6 +276,6 @@ def _check_somebody_can_label(prices: Float[np.ndarray, "m"]) -> None:
     """Raise a DataError if the prices of all images are infinite: nobody can label any of them."""
     if not np.isfinite(prices).any():
         raise DataError(
-            "the run has no label to begin with: nobody could label any of its images; "
+            "the run has no label to begin with: nobody could label any of the images; "
             "add labels, then start again in another --workdir"
         )

@@ -71,12 +71,12 @@ def test_what_does_not_fit_is_refused():
         ((np.full((240, 2), np.nan), labels(60)), "NaN"),
         ((X, None), "y is None"),
         ((X, labels(60)[:, None]), r"y is of shape \(240, 1\)"),
-        ((X, [-1] * 240), "no sample without a label, which is nan.* pass missing_label=-1"),
+        ((X, [-1] * 240), r"none equals missing_label \(nan\).*pass missing_label=-1"),
     ):
         with pytest.raises(DataError, match=message):
             QueryStrategy("random").query(*arguments)
     for size in (2.5, 0, "2", None):
-        with pytest.raises(UsageError, match=r"batch_size is .*: it takes a whole number from 1"):
+        with pytest.raises(UsageError, match=r"batch_size is .*: it takes a whole number of at least 1"):
             QueryStrategy("random").query(X, labels(60), batch_size=size)
     with_nan = shares()
     with_nan[70, 1] = np.nan
