@@ -220,9 +220,9 @@ def test_labels_that_do_not_fit_the_images_or_classes_are_refused(idx, tmp_path)
     ],
 )
 def test_an_invalid_spec_is_refused(spec, expected):
-    start = time.perf_counter()
+    start = time.process_time()
     assert expected in message(spec)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_a_path_without_a_prefix_is_explained(idx):
