@@ -76,7 +76,7 @@ def test_what_does_not_fit_is_refused():
         with pytest.raises(DataError, match=message):
             QueryStrategy("random").query(*arguments)
     for size in (2.5, 0, "2", None):
-        with pytest.raises(UsageError, match="batch_size is .*: it takes a whole number of at"):
+        with pytest.raises(UsageError, match=r"batch_size is .*: it takes a whole number of at"):
             QueryStrategy("random").query(X, labels(60), batch_size=size)
     with_nan = shares()
     with_nan[70, 1] = np.nan
