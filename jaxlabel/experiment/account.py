@@ -159,8 +159,8 @@ def delete_record_if_unused(workdir: Path, store: LabelStore, payer: str) -> Non
 def ledger(workdir: Path, rows: bool = False) -> str:
     """Return a table of the labels that a run bought and their costs, as text for the terminal.
 
-    Labels that the run's account bought before the run began, or after it had ended, have one row
-    each.
+    Labels that other runs with the same account bought are summed up: those bought before this run
+    in one row, and those bought after it in another.
 
     Args:
       workdir: the run's directory.
