@@ -52,6 +52,15 @@ def disk_full(path: Path) -> JaxlabelError:
     )
 
 
+def real_path(path: Path) -> Path:
+    """Return the absolute path without links and without "..".
+
+    A check of "new/../photos" must look at this path: if "new" is missing, "photos" seems to be
+    missing too, until "new" is created.
+    """
+    return Path(os.path.realpath(path))
+
+
 def write(path: Path, content: bytes | str, *, durable: bool = True, private: bool = False) -> None:
     """Write a file atomically: a reader finds either the old or the new content, never a mixture.
 
@@ -66,7 +75,7 @@ def write(path: Path, content: bytes | str, *, durable: bool = True, private: bo
     Raises:
       JaxlabelError: the file cannot be written.
     """
-    real = Path(os.path.realpath(path))
+    real = real_path(path)
     part = real.with_name(f".{real.name}.{os.getpid()}.part")
     content = content.encode() if isinstance(content, str) else content
     with write_errors(path):
@@ -104,8 +113,7 @@ def replace_folder(
       UsageError: `folder` is a link.
       JaxlabelError: the folder cannot be written.
     """
-    # In "new/../photos", a missing "new" hides "photos" from a check, until "new" is created.
-    real = Path(os.path.realpath(folder))
+    real = real_path(folder)
     part = real.with_name(f".{real.name}.{secrets.token_hex(4)}.part")
     old = part.with_suffix(".old")
     with write_errors(folder):

@@ -163,19 +163,18 @@ class QueryStrategy(BaseEstimator):
         if given is None and clf is None:
             raise UsageError(f"query strategy {self.strategy!r} needs a model: pass clf or "
                              "probabilities to query()")  # fmt: skip
+        samples = candidates if candidates is not None and np.ndim(candidates) > 1 else X
         if given is None:
             if fit_clf:
                 from sklearn.base import clone
 
                 labelled = ~is_missing(y, self.missing_label)
                 clf = clone(clf).fit(np.asarray(X)[labelled], np.asarray(y)[labelled])
-            is_other = candidates is not None and np.ndim(candidates) > 1
-            given = clf.predict_proba(candidates if is_other else X)
+            given = clf.predict_proba(samples)
         shares = np.asarray(given, np.float32)
-        count = len(candidates) if candidates is not None and np.ndim(candidates) > 1 else len(X)
-        if shares.ndim != 2 or len(shares) != count:
-            raise DataError(f"probabilities has the shape {shares.shape}: it takes ({count}, "
-                            "classes)")  # fmt: skip
+        if shares.ndim != 2 or len(shares) != len(samples):
+            raise DataError(f"probabilities has the shape {shares.shape}: it takes "
+                            f"({len(samples)}, classes)")  # fmt: skip
         if not np.isfinite(shares).all():
             raise DataError("probabilities holds NaN or infinity")
         return np.pad(shares, ((0, offset), (0, 0)))  # labelled samples are not chosen: any will do

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ def check_output_path(out: Path) -> None:
     Raises:
       UsageError: `out` is a folder, or a file that is not empty and holds no earlier predictions.
     """
-    real = Path(os.path.realpath(out))  # "new/../photos" is "photos" even if "new" is missing
+    real = files.real_path(out)
     if real.is_dir():
         raise UsageError(f"--out={out} is a folder: name a file in it")
     if real.is_file():  # a pipe or a device, such as /dev/stdout, has nothing that can be lost

@@ -43,6 +43,22 @@ def spending(rows: Iterable[LedgerRow]) -> list[Spending]:
     ]
 
 
+def split_purchases(
+    rows: list[LedgerRow], own: slice
+) -> tuple[list[LedgerRow], list[LedgerRow], list[LedgerRow]]:
+    """Divide an account's ledger into what other runs bought before a run, its own, and after it.
+
+    Args:
+      rows: all rows of the account's ledger.
+      own: the part that the run bought before its end. Corrections that a person gave on the
+        labelling page afterwards are the run's own, too.
+    """
+    first, last, _ = own.indices(len(rows))
+    later = rows[last:]
+    corrections = [row for row in later if row.purpose == CORRECT]
+    return rows[:first], rows[own] + corrections, [row for row in later if row.purpose != CORRECT]
+
+
 def ledger_text(
     store: "LabelStore", account: str | None = None, rows: bool = False, own: slice = slice(None)
 ) -> str:
@@ -70,13 +86,10 @@ def ledger_text(
 
 
 def _account_text(account: Account, rows: list[LedgerRow], list_rows: bool, own: slice) -> str:
-    first, last, _ = own.indices(len(rows))
-    # corrections on the page after the end of the run belong to it
-    mine = [*rows[own], *(row for row in rows[last:] if row.purpose == CORRECT)]
-    others = [row for row in rows[last:] if row.purpose != CORRECT]
+    earlier, mine, later = split_purchases(rows, own)
     before, after = (
         [(name, "", str(len(part)), _cell(round(sum(row.cost for row in part), 6)))] if part else []
-        for name, part in (("before this run", rows[:first]), ("after this run", others))
+        for name, part in (("before this run", earlier), ("after this run", later))
     )
     sums = [*before, *(tuple(map(_cell, entry)) for entry in spending(mine)), *after]
     total = ("total", "", str(len(rows)), _cell(account.spent))

@@ -34,7 +34,7 @@ def check_is_run_directory(workdir: Path) -> None:
       UsageError: the path is a file, or a directory with other content.
       JaxlabelError: the directory cannot be read.
     """
-    real = Path(os.path.realpath(workdir))  # "new/../photos" is "photos" even if "new" is missing
+    real = files.real_path(workdir)
     if (real / "config.json").is_file():
         return
     if real.exists() and not real.is_dir():
@@ -66,7 +66,7 @@ def check_is_replaceable(folder: Path, kind: str, is_kind: Callable[[Path], bool
       UsageError: the path is a file, or a folder with other content.
       JaxlabelError: the folder cannot be read.
     """
-    folder = Path(os.path.realpath(folder))  # as in `check_is_run_directory`
+    folder = files.real_path(folder)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file: name a directory")
     try:

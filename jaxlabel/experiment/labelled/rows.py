@@ -12,7 +12,8 @@ from jaxlabel.errors import UsageError
 from jaxlabel.experiment import account, outside_features
 from jaxlabel.experiment.predict import load
 from jaxlabel.oracle import LabelStore
-from jaxlabel.oracle.records import CORRECT, LedgerRow
+from jaxlabel.oracle.ledger import split_purchases
+from jaxlabel.oracle.records import LedgerRow
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.runlog import dataset_snapshot
 from jaxlabel.runlog.workdir import RUN
@@ -96,9 +97,8 @@ def collect(workdir: Path, sure: float) -> ImageLabels:
     rows = [
         _row(dataset, index, bought, predicted, sure) for index in range(len(dataset.train_items))
     ]
-    own = len(purchases[account.own_purchases(workdir)])
-    num_of_others = sum(row.purpose != CORRECT for row in purchases) - own
-    return ImageLabels(rows, dataset.train_images, classes, dataset.name, num_of_others)
+    earlier, _, later = split_purchases(purchases, account.own_purchases(workdir))
+    return ImageLabels(rows, dataset.train_images, classes, dataset.name, len(earlier) + len(later))
 
 
 class _Predictions(NamedTuple):

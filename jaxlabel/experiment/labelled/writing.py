@@ -63,17 +63,15 @@ def write_labels(
     if form in TABLES:
         files.write(target, table(form, labelled.rows))
     else:
-        with files.write_errors(target):
-            # A failure leaves a hidden folder, which the next call deletes, and no half export.
-            place = target.resolve()
-            part = place.with_name(f".{place.name}.part")
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(parents=True)
+        place = files.real_path(target)
+
+        def fill(new: Path) -> None:
             if form == "labelstudio":
-                _labelstudio(labelled, part, place, copy)
+                _labelstudio(labelled, new, place, copy)
             else:
-                {"folders": write_folders, "imagefolder": _imagefolder}[form](labelled, part, copy)
-            part.rename(place)
+                {"folders": write_folders, "imagefolder": _imagefolder}[form](labelled, new, copy)
+
+        files.replace_folder(place, fill, _check_empty)
     counts = {known: sum(row.known == known for row in labelled.rows)
               for known in ("bought", "predicted", "not sure")}  # fmt: skip
     shown = ", ".join(f"{count} {known}" for known, count in counts.items() if count)
@@ -85,7 +83,7 @@ def write_labels(
 
 def _check_empty(target: Path) -> None:
     """Raise a UsageError if the path exists and is not an empty directory."""
-    real = Path(os.path.realpath(target))  # "new/../photos" is "photos" even if "new" is missing
+    real = files.real_path(target)
     if real.exists() and (not real.is_dir() or any(real.iterdir())):
         raise UsageError(f"--out={target} is not an empty directory: name a new one")
 
