@@ -61,11 +61,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
 }
 SIZES: dict[str, dict[str, Any]] = {
-    "tiny": {"round_steps": 30, "steps": 60, "batch_size": 16, "mu": 2},
-    "cpu": {"network": "fine_gradient_conv", "width": 32, "round_steps": 200, "steps": 3000},
-    "gpu": {"round_steps": 3000, "steps": 20000, "mu": 7, "width": 32, "ema": 0.999,
-            "learning_rate": 1e-3},
-}  # fmt: skip
+    "tiny": {"steps": 60, "batch_size": 16, "mu": 2},
+    "cpu": {"network": "fine_gradient_conv", "width": 32, "steps": 3000},
+    "gpu": {"steps": 20000, "mu": 7, "width": 32, "learning_rate": 1e-3},
+}
 
 
 def get_config(variant: str = "digits", preset: str = "cpu") -> Config:

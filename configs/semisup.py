@@ -32,7 +32,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"steps": 100, "batch_size": 16, "mu": 2, "learning_rate": 5e-3},
     "cpu": {"network": "fine_gradient_conv", "width": 32, "steps": 1500, "weight_decay": 0.3},
-    "gpu": {"steps": 20000, "mu": 7, "width": 32, "ema": 0.999, "learning_rate": 1e-3},
+    "gpu": {"steps": 20000, "mu": 7, "width": 32, "learning_rate": 1e-3},
 }  # fmt: skip
 
 

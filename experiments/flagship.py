@@ -21,7 +21,6 @@ DATA = {name: f"idx:DATA_ROOT/{name}" for name in ("fashion_mnist", "mnist", "ov
 LABELS = [20.0, 100.0, 500.0]
 BASE = active.Config(
     network="gradients",
-    round_steps=100,
     steps=300,
     initial_labels=5,
     sequential_until=20,
@@ -61,7 +60,7 @@ def get_experiment(quick: bool = False) -> Experiment:
       quick: run one seed on the digits, with short training.
     """
     data = {"digits": "digits"} if quick else DATA
-    small = {"steps": 60, "round_steps": 30, "batch_size": 16}
+    small = {"steps": 60, "batch_size": 16}
     base = changed(BASE, **small) if quick else BASE
     labels = [20.0, 60.0] if quick else LABELS
     seeds = range(1 if quick else 5)

@@ -21,9 +21,8 @@ from jaxlabel.methods import active
 
 KEYS = "1234567890"
 FLAGS = ("--no_browser", "--config.preset=tiny", "--config.image_size=8", "--budget=34",
-         "--config.initial_labels=14", "--config.growth=2", "--target=0.15",
-         "--config.confidence=0.5", "--config.round_steps=4",
-         "--config.steps=8", "--config.refinements=0")  # fmt: skip
+         "--config.initial_labels=14", "--target=0.15",
+         "--config.confidence=0.5", "--config.steps=8", "--config.refinements=0")  # fmt: skip
 LEFT = "item => document.querySelector('#picture').dataset.item !== item"
 
 

@@ -63,16 +63,19 @@ class Config(stopping_settings.Settings, sequential_queries.Settings, refinement
         AUTO, "training objective for unlabelled images; auto: graph with at most 40 training "
         "labels, else freematch", choices=(AUTO, *NAMES), own=True,
     )  # fmt: skip
-    growth: float = setting(
-        1.6, "factor by which each round increases the number of labels", low=1.05
-    )
-    round_steps: int = setting(
-        800, "training steps in each round; a refinement has twice as many", low=1
-    )
     steps: int = setting(
         5000, "training steps of the final training, once the rounds have ended, and of each final "
-        "training after a failed audit", low=1,
+        "training after a failed audit; a round has a fifteenth of them, but at least 200, and a "
+        "refinement twice as many as a round", low=1,
     )  # fmt: skip
+
+    @property
+    def round_steps(self) -> int:
+        """The training steps of each round: a fifteenth of `steps`, but at least 200.
+
+        A round has fewer than 200 only if `steps` is smaller than that.
+        """
+        return min(self.steps, max(200, self.steps // 15))
 
     def with_labels(self, count: int, log: Log) -> "Config":
         """Return a copy of the settings for a run that buys `count` training labels.
@@ -156,7 +159,7 @@ def run(
         labelled = rounds.buy(context, pool, labelled, total - bought, number, ask_key)
         left = query.num_affordable(oracle, len(images), labelled.indices)
         last = left - reserve < 1 or len(labelled.indices) == bought
-        audit_budget = left if last else min(left, rounds.grown(config, total) - total)
+        audit_budget = left if last else min(left, rounds.grown(total) - total)
         if not last and context.asks_sequentially(total, trained_on):
             log.progress("sequential_batch", total, config.sequential_until)
             continue

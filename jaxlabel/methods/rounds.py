@@ -19,6 +19,7 @@ from jaxlabel.semisupervised.training import State
 # A round chooses from a random sample of so many images: to predict all 60,000 of Fashion-MNIST in
 # each round took seven minutes of a run.
 POOL = 20_000
+GROWTH = 1.6  # each round increases the number of labels by this factor
 
 
 class Context(NamedTuple):
@@ -60,7 +61,7 @@ class Context(NamedTuple):
             return False
         if trained_on is None:
             return True
-        again = grown(self.config, trained_on) if trained_on else 0
+        again = grown(trained_on) if trained_on else 0
         return labels < max(sequential_queries.FIRST_TRAINING, again)
 
 
@@ -68,12 +69,12 @@ def num_labels_after_round(config: Any, labels: int) -> int:
     """Return how many labels there should be after a round that starts with `labels` labels."""
     if config.asks_sequentially(labels):
         return min(labels + config.sequential_batch, config.sequential_until)
-    return grown(config, labels) if labels else config.initial_labels
+    return grown(labels) if labels else config.initial_labels
 
 
-def grown(config: Any, labels: int) -> int:
+def grown(labels: int) -> int:
     """Return with how many labels the network is trained next, after a training on `labels`."""
-    return max(labels + 1, round(config.growth * labels))
+    return max(labels + 1, round(GROWTH * labels))
 
 
 def pool_predictions(

@@ -61,10 +61,16 @@ REMOVED = {
     "typical_until": Removed("with at most 15 labels the first are chosen by typiclust", (15,)),
     "initial_query": Removed("the first labels are chosen by config.query or, if that needs a "
                              "trained model, they are medoids", ("medoids",)),
-    "refine_steps": Removed("a refinement has twice as many steps as a round (round_steps)"),
+    "refine_steps": Removed("a refinement has twice as many steps as a round"),
     "refine_until": Removed("the network is refined with at most 150 labels", (150,)),
     "audit_share": Removed("0.4 of the budget is reserved for audits", (0.4,)),
     "population": Removed("a certificate is of the images that were not labelled", (False,)),
+    "ema": Removed("the teacher's decay is 0.995, in trainings of at least 10,000 steps 0.999",
+                   (0.995,)),
+    "growth": Removed("each round increases the number of labels by the factor 1.6", (1.6,),
+                      "initial_labels"),
+    "round_steps": Removed("a round has a fifteenth of config.steps, but at least 200",
+                           beside="initial_labels"),
     "weight_decay": Removed("the weight decay follows from the network: 0.3 for "
                             "fine_gradient_conv, linear and hidden, 0.005 for others"),
     "pretext_decay": Removed("the encoder's weight decay is 0.0001", (1e-4,), "pretext_steps"),
@@ -121,7 +127,11 @@ def holds_today(name: str, settings: Mapping[str, Any]) -> bool:
     if name in ("refine_steps", "refine_until") and not settings.get("refinements"):
         return True  # there is no refinement, whatever its settings
     if name == "refine_steps":
-        return bool(value == 2 * settings.get("round_steps", 0))
+        return bool(value == 2 * _round_steps_today(settings))
+    if name == "round_steps":
+        return bool(value == _round_steps_today(settings))
+    if name == "ema":
+        return bool(value == (0.995 if settings.get("steps", 0) < 10_000 else 0.999))
     if name == "graph_targets_until" and not settings.get("graph_targets"):
         return True
     if name in ("graph_targets_until", "refine_until") and not value:  # 0 stood for no limit
@@ -176,6 +186,12 @@ def _first_query_today(settings: Mapping[str, Any]) -> str:
     strategy = str(settings.get("query", "diverse"))
     few = _num_training_labels(settings) <= REMOVED["typical_until"].same[0]
     return ("typiclust" if few else "medoids") if needs_model(strategy) else strategy
+
+
+def _round_steps_today(settings: Mapping[str, Any]) -> int:
+    """Return the steps of a round in today's flagship with the `steps` of an earlier run."""
+    steps = int(settings.get("steps", 5000))
+    return min(steps, max(200, steps // 15))
 
 
 def _weight_decay_today(settings: Mapping[str, Any]) -> float:

@@ -34,15 +34,20 @@ class Settings:
         3, "unlabelled images in a mini-batch, as a multiple of the labelled ones", low=1
     )
     learning_rate: float = setting(2e-3, "peak learning rate", low=0.0)
-    ema: float = setting(
-        0.995, "decay of the moving average of weights that is the teacher", low=0.0, high=1.0
-    )
     alignment: str = setting(
         "uniform", "distribution that the mean prediction is aligned to: none, all classes equally "
         "frequent (outside information), or the class shares in the labelled set; supervised, "
         "pseudo_label, mean_teacher, vat and mixmatch ignore it",
         choices=ALIGNMENTS,
     )  # fmt: skip
+
+    @property
+    def ema(self) -> float:
+        """The decay of the moving average of the network's weights, which is the teacher.
+
+        It averages over some 200 steps, or over some 1,000 in a training of at least 10,000 steps.
+        """
+        return 0.995 if self.steps < 10_000 else 0.999
 
     @property
     def weight_decay(self) -> float:

@@ -15,7 +15,7 @@ from jaxlabel.methods import active, semisup
 TINY = {"image_size": 8, "image_mode": "grey", "budget": 9, "network": "dense", "width": 4,
         "batch_size": 8, "mu": 1, "alignment": "none"}  # fmt: skip
 RECIPES = {
-    "active": active.Config(**TINY, initial_labels=3, growth=2.0, round_steps=6, steps=6),
+    "active": active.Config(**TINY, initial_labels=3, steps=6),
     "semisup": semisup.Config(**TINY, query="margin", initial_labels=3, rounds=2, steps=12),
 }
 

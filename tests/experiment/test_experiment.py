@@ -65,7 +65,6 @@ RECIPES = {
     ),
     "active": active.Config(
         **DENSE,
-        round_steps=10,
         initial_labels=8,
         target=0.9,
         confidence=0.2,

@@ -174,6 +174,10 @@ def test_settings_that_were_renamed_are_recognised(tmp_path):
      "weight_decay is 0.3 there"),
     ({"map": "pca", "student": "same"}, {"student": "conv"}, "student is .conv. there"),
     ({"population": True}, {"population": True, "target": 0.9}, "population is true there"),
+    ({"round_steps": 200, "steps": 3000}, {"round_steps": 200, "steps": 1500},
+     "round_steps is 200 there"),
+    ({"ema": 0.999, "steps": 20000}, {"ema": 0.999, "steps": 3000}, "ema is 0.999 there"),
+    ({"growth": 1.6}, {"growth": 2.0}, "growth is 2.0 there"),
     ({"audit_share": 0.4, "target": 0.9}, {"audit_share": 0.36, "target": 0.9}, "0.36 there"),
 ])  # fmt: skip
 def test_a_run_with_a_removed_setting_goes_on_if_it_did_what_runs_do_today(
@@ -183,7 +187,7 @@ def test_a_run_with_a_removed_setting_goes_on_if_it_did_what_runs_do_today(
     for number, old in enumerate((same, other)):
         workdir = tmp_path / str(number)
         workdir.mkdir()
-        recorded = {"data": "digits", "round_steps": 30} | old
+        recorded = {"data": "digits", "steps": 30} | old
         (workdir / "config.json").write_text(json.dumps(recorded))
         (workdir / "run.json").write_text("{}")
         config = {name: value for name, value in recorded.items() if name not in removed}
@@ -204,6 +208,7 @@ def test_the_old_values_of_the_flagship_on_fashion_mnist_hold_today():
         "graph_targets_share": 0.6, "graph_until": 40, "typical_until": 15,
         "initial_query": "medoids", "refine_steps": 400, "refine_until": 150,
         "weight_decay": 0.3, "population": False, "audit_share": 0.36,
+        "ema": 0.995, "growth": 1.6, "round_steps": 200,
     }  # fmt: skip
     of_scan = {
         "pretext_decay": 1e-4, "strength": 1.0, "partners": 0, "partner_share": 0.5,
@@ -211,7 +216,7 @@ def test_the_old_values_of_the_flagship_on_fashion_mnist_hold_today():
     }  # fmt: skip
     assert (fashion | of_scan).keys() == old_settings.REMOVED.keys()
     assert old_settings.without_removed(of_scan | {"partners": 2}, {}) == {"partners": 2}
-    others = {"round_steps": 200, "refinements": 5, "budget": 10, "network": "fine_gradient_conv"}
+    others = {"steps": 3000, "refinements": 5, "budget": 10, "network": "fine_gradient_conv"}
     assert old_settings.without_removed(fashion | others, others) == others
 
 

@@ -128,7 +128,7 @@ def test_labels_are_exported_and_the_model_is_not(run, tmp_path, capsys):
 def test_without_features_of_the_test_images_there_is_no_test_accuracy(place, tmp_path, capsys):
     config = semisup.Config(
         features=str(place / "train.npy"), network="linear", budget=50, steps=60, batch_size=16,
-        objective="supervised", learning_rate=0.05, ema=0.9,
+        objective="supervised", learning_rate=0.05,
     )  # fmt: skip
     result = experiment.run(config, tmp_path / "run")
     assert result["test_accuracy"] is None and result["train_label_accuracy"] > 0.7

@@ -23,7 +23,6 @@ RUNS = {
         network="dense",
         width=8,
         initial_labels=20,
-        round_steps=2,
         steps=9,
         batch_size=16,
     ),

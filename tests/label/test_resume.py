@@ -27,7 +27,7 @@ def settings(tmp_path_factory):
         Image.fromarray(pixels).save(folder / f"{number:03d}_{found.target[number] % 2}.png")
     return active.Config(
         data=f"folder:{folder}", image_size=8, network="dense", width=8, budget=16,
-        initial_labels=8, growth=1.5, round_steps=6, steps=8, refinements=0,
+        initial_labels=8, steps=8, refinements=0,
         batch_size=16, mu=2,
     )  # fmt: skip
 
@@ -74,7 +74,7 @@ def bought(workdir):
 
 @pytest.fixture(scope="module")
 def begun_by_page(settings, tmp_path_factory):
-    """A run that the page began, whose first 8 labels are bought and whose next 4 are asked for."""
+    """A run that the page began, whose first 8 labels are bought and whose next 5 are asked for."""
     workdir = tmp_path_factory.mktemp("page") / "run"
     answer_page(settings, workdir)
     return workdir
@@ -98,7 +98,7 @@ def test_the_page_and_train_ask_the_same_questions_whoever_began(
     for workdir, go_on in ((page, answer_page), (train, answer_file)):
         shutil.copytree(first, workdir)
         assert [go_on(settings, workdir) for _ in range(2)] == [False, True]
-    assert [number for *_, number in bought(page)] == [0] * 8 + [1] * 4 + [2] * 4
+    assert [number for *_, number in bought(page)] == [0] * 8 + [1] * 5 + [2] * 3
     assert bought(page) == bought(train) and bought(page)[:8] == bought(first)
     guessed = [np.load(each / "artifacts" / "pool.npz") for each in (page, train)]
     np.testing.assert_array_equal(*(each["probabilities"] for each in guessed))
@@ -110,10 +110,10 @@ def test_pictures_labelled_ahead_come_first_in_the_next_round(settings, tmp_path
     desk = Desk(begin(settings, workdir))
     batch = {question.item for question in desk.batch()}
     ahead = [q.item for q in desk.upcoming("me", 30) if q.source == "ahead"]
-    assert len(ahead) == 4 and len(batch) == 4 and not batch & set(ahead)
+    assert len(ahead) == 4 and len(batch) == 5 and not batch & set(ahead)
     desk.answer(ahead, "me", "kind 0")
     assert not answer_page(settings, workdir)
     assert {item for item, *_, number in bought(workdir) if number == 1} == batch
     desk = Desk(begin(settings, workdir))
     asked = {question.item for question in desk.batch()}
-    assert len(asked) == 2 and not asked & set(ahead)  # the round buys these six
+    assert len(asked) == 4 and not asked & set(ahead)  # the round buys these eight

@@ -14,7 +14,7 @@ from jaxlabel.query import NO_LABELS, Labelled
 from jaxlabel.semisupervised import cycles, pad, setup, training
 
 TINY = {"data": "digits", "kind": "digits", "network": "dense", "width": 8, "batch_size": 16,
-        "mu": 2, "round_steps": 30, "steps": 60,
+        "mu": 2, "steps": 60,
         "initial_labels": 20}  # fmt: skip
 
 
@@ -23,12 +23,18 @@ def tiny(**changes):
 
 
 def test_labels_grow_by_a_factor():
-    config = active.Config(initial_labels=40, growth=1.6)
+    config = active.Config(initial_labels=40)
     totals = [0]
     for _ in range(7):
         totals.append(rounds.num_labels_after_round(config, totals[-1]))
     assert totals[1:] == [40, 64, 102, 163, 261, 418, 669]
-    assert rounds.num_labels_after_round(active.Config(growth=1.05), 3) == 4
+    assert rounds.num_labels_after_round(config, 1) == 2
+
+
+def test_a_round_and_the_teacher_follow_from_the_number_of_steps():
+    steps = [20, 300, 3000, 20_000]
+    assert [active.Config(steps=n).round_steps for n in steps] == [20, 200, 200, 1333]
+    assert [active.Config(steps=n).ema for n in steps] == [0.995, 0.995, 0.995, 0.999]
 
 
 def untrained(config):

@@ -16,7 +16,7 @@ from jaxlabel.runlog.dataset_snapshot import in_first_order
 
 CONFIG = active.Config(
     image_size=8, image_mode="grey", budget=9, network="dense", width=4, batch_size=8, mu=1,
-    alignment="none", initial_labels=3, growth=2.0, round_steps=6, steps=6,
+    alignment="none", initial_labels=3, steps=6,
 )  # fmt: skip
 
 

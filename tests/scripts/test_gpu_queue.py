@@ -86,7 +86,7 @@ def test_a_cpu_executes_the_code_path_of_gpus(tmp_path, monkeypatch):
     """The network computes in bfloat16, and many steps are one call."""
     monkeypatch.setenv(devices.ACT_AS, "gpu")
     options = argparse.Namespace(data_root="", preset="tiny", workdir=str(tmp_path))
-    changes = {"budget": 20.0, "learning_rate": 1e-2, "ema": 0.8}
+    changes = {"budget": 20.0, "learning_rate": 1e-2}
     try:
         found = queue.run_job(gpu_jobs.Job("a", "flagship:digits", changes), 0, options)
     finally:

@@ -28,10 +28,8 @@ def tiny(**changes):
         "mu": 2,
         "batch_size": 16,
         "steps": 40,
-        "round_steps": 20,
         "initial_labels": 20,
         "learning_rate": 5e-3,
-        "ema": 0.9,
     }
     return active.Config(**settings | changes)
 

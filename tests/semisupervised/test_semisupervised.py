@@ -33,7 +33,7 @@ VIEWS = objectives.Views(lighter, lighter)  # the real transforms take seconds t
 
 
 def settings(**changes):
-    sizes = {"steps": 60, "batch_size": 6, "mu": 2, "ema": 0.9}
+    sizes = {"steps": 60, "batch_size": 6, "mu": 2}
     return semisup.Config(**sizes | {"learning_rate": 5e-3} | changes)
 
 

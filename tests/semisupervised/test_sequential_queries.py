@@ -134,11 +134,9 @@ def test_a_run_buys_initial_labels_then_sequential_ones_then_trains(tmp_path, ca
         "width": 8,
         "batch_size": 16,
         "mu": 2,
-        "round_steps": 2,
         "steps": 2,
         "initial_labels": 4,
         "sequential_until": 9,
-        "growth": 2.0,
     }
     result = experiment.run(
         active.Config(**settings, sequential_batch=2, budget=20), tmp_path / "a"
@@ -147,7 +145,7 @@ def test_a_run_buys_initial_labels_then_sequential_ones_then_trains(tmp_path, ca
     store = LabelStore(f"sqlite:///{tmp_path}/a/labels.db")
     rounds = [row.round for row in store.ledger(store.accounts()[0].name)]
     store.close()
-    assert np.bincount(rounds).tolist() == [4, 2, 2, 1, 9, 2]
+    assert np.bincount(rounds).tolist() == [4, 2, 2, 1, 5, 6]
     rounds = sorted(path.name for path in (tmp_path / "a/checkpoints").glob("round_*"))
     assert rounds == [
         "round_3",
@@ -162,8 +160,8 @@ def test_between_sequential_queries_the_network_learns_the_space_they_are_chosen
 ):
     monkeypatch.setattr(sequential_queries, "FIRST_TRAINING", 6)
     config = active.Config(
-        data="digits", network="dense", width=8, batch_size=16, mu=2, round_steps=2,
-        steps=2, initial_labels=4, sequential_until=12, sequential_batch=2, growth=1.5, budget=18,
+        data="digits", network="dense", width=8, batch_size=16, mu=2,
+        steps=2, initial_labels=4, sequential_until=12, sequential_batch=2, budget=18,
         refinements=1,
     )  # fmt: skip
     result = experiment.run(config, tmp_path)

@@ -1,0 +1,47 @@
+"""How accurate is the flagship of today with 10 to 1,000 labels? Its cpu preset, on fresh seeds.
+
+    jaxlabel sweep --experiment=experiments/benchmark.py --data_root=DIR --publish --go_on \
+        --limit=60 --workdir=runs/benchmark
+
+DIR contains the folders fashion_mnist, mnist and overhead_mnist with four IDX files each. Every
+test set is scored once per run, and no seed was used before. The settings are those of the cpu
+preset, but computed in bfloat16, for which the processor must have instructions
+(docs/cpu_kernels.md); with `cpu_kernels=onednn` a run takes about twice as long. A run takes 3 to
+26 minutes on one core, and all ten runs of a seed about two hours; with `--limit` and `--go_on`
+the whole can be done in several sittings. The seeds are run one after another, each with every
+number of labels. If the recipe has changed, the published results of other settings do not count.
+`--quick` runs one seed on the digits with the tiny preset.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from jaxlabel.experiment import configfile
+from jaxlabel.sweep import Arm, Experiment, Table
+
+RECIPE = Path(__file__).resolve().parent.parent / "configs" / "flagship.py"
+# the data set, the numbers of labels, and settings that differ from the preset
+ROWS: tuple[tuple[str, str, list[float], dict[str, Any]], ...] = (
+    ("Fashion-MNIST", "fashion_mnist", [10.0, 40.0, 100.0, 400.0, 1000.0], {}),
+    ("Fashion-MNIST, network of twice the width", "fashion_mnist", [1000.0], {"width": 64}),
+    ("MNIST", "mnist", [10.0], {}),
+    ("Overhead-MNIST", "overhead_mnist", [40.0, 100.0, 500.0], {}),
+)
+
+
+def get_experiment(quick: bool = False) -> Experiment:
+    """Return the experiment: one table with a row per data set and number of labels.
+
+    Args:
+      quick: run one seed on the digits with the tiny preset.
+    """
+    seeds = range(800, 801 if quick else 805)
+    rows = (("digits", "digits", [20.0], {}),) if quick else ROWS
+    arms = []
+    for row, name, labels, changes in rows:
+        config: Any = configfile.load(str(RECIPE), f":{name}", "tiny" if quick else "cpu")
+        if not quick:
+            changes = changes | {"data": f"idx:DATA_ROOT/{name}", "cpu_kernels": "bfloat16"}
+        arms.append(Arm(row, type(config)(**vars(config) | changes), {"budget": labels}, seeds))
+    table = Table("Labels to accuracy", arms, ("test_accuracy", "train_label_accuracy"))
+    return Experiment("How accurate is the flagship of today with 10 to 1,000 labels?", [table])
