@@ -110,7 +110,7 @@ def replace_folder(
         deleted. The check is repeated when the new content is complete.
 
     Raises:
-      UsageError: `folder` is a link.
+      UsageError: `folder` is a link, or the current directory lies in it.
       JaxlabelError: the folder cannot be written.
     """
     real = real_path(folder)
@@ -119,6 +119,8 @@ def replace_folder(
     with write_errors(folder):
         if folder.is_symlink():
             raise UsageError(f"{folder} is a link: name the folder itself")
+        if Path.cwd().is_relative_to(real):  # a shell would be left in a directory that is gone
+            raise UsageError(f"{folder} holds the current directory: name another folder")
         check(real)
         try:
             part.mkdir(parents=True)

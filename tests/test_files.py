@@ -55,6 +55,16 @@ def test_no_foreign_folder_is_deleted(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["late", "link", "photos"]
 
 
+def test_the_current_directory_is_not_replaced(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for path in (".", "..", tmp_path):
+        with pytest.raises(UsageError, match="holds the current directory"):
+            files.replace_folder(Path(path), lambda new: None, refuse_photos)
+    files.replace_folder(Path("new"), lambda new: (new / "a").touch(), refuse_photos)
+    assert [path.name for path in Path.cwd().iterdir()] == ["new"]
+
+
 def test_a_link_stays_and_its_file_is_written(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "link").symlink_to("there/a.txt")  # which does not exist yet
