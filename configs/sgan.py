@@ -18,8 +18,7 @@ from jaxlabel.methods import sgan
 DATASETS: dict[str, dict[str, Any]] = {
     "digits": {"data": "digits", "budget": 60},
     "mnist": {"data": "tfds:mnist", "budget": 100},
-    "fashion_mnist": {"data": "tfds:fashion_mnist", "budget": 400, "query": "medoids",
-                      "given": "gradients"},
+    "fashion_mnist": {"data": "tfds:fashion_mnist", "budget": 400, "given": "gradients"},
     "overhead_mnist": {"data": "idx:overhead_mnist", "budget": 400},
     "cifar10": {"data": "tfds:cifar10", "budget": 4000},
     "folder": {"data": "folder:images", "budget": 100, "image_size": 28},
@@ -50,7 +49,7 @@ def get_config(variant: str = "mnist", preset: str = "cpu") -> sgan.Config:
     """
     if variant not in DATASETS:
         raise ValueError(f"there is no variant {variant!r}: take one of {', '.join(DATASETS)}")
-    settings = {"query": "typiclust"} | SIZES[preset] | DATASETS[variant]
+    settings = {"query": "diverse", "rounds": 3} | SIZES[preset] | DATASETS[variant]
     if preset == "cpu" and variant == "fashion_mnist":  # experiments/sgan.md has the figures
-        settings |= {"network": "gradients", "steps": 5000, "query": "diverse", "rounds": 3}
+        settings |= {"network": "gradients", "steps": 5000}
     return sgan.Config(**settings)
