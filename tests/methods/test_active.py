@@ -29,7 +29,7 @@ def tiny(**changes):
 @pytest.mark.parametrize(("target", "trained"), [(0.5, 240), (0.25, 20)])
 def test_a_certificate_ends_the_run_and_is_correct(target, trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(rounds, "GROWTH", 4.0)
-    settings = tiny(target=target, confidence=0.9, budget=400, steps=300,
+    settings = tiny(target=target, confidence=0.9, budget=400, steps=100,
                     learning_rate=2e-3 if trained == 240 else 1e-2)  # fmt: skip
     result = experiment.run(settings, tmp_path)
     assert result["stopped_by"] == "target" and result["certified"] == 1
