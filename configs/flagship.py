@@ -30,13 +30,11 @@ from jaxlabel.methods.active import Config
 
 # for few labels: a graph of contrastive features, then of features that the network has learned;
 # after the first labels, up to 100 are bought one after another where this graph is uncertain
-LEARNED: dict[str, Any] = {"contrast_steps": 1200, "refinements": 5, "sequential_until": 100}
+LEARNED: dict[str, Any] = {"contrast_steps": 2400, "refinements": 5, "sequential_until": 100}
 VARIANTS: dict[str, dict[str, Any]] = {
     "digits": {"data": "digits", "budget": 60, "initial_labels": 20},
-    "mnist": LEARNED
-    | {"data": "tfds:mnist", "budget": 20, "initial_labels": 10, "contrast_steps": 600},
-    "fashion_mnist": LEARNED
-    | {"data": "tfds:fashion_mnist", "budget": 1000, "initial_labels": 5, "contrast_steps": 2400},
+    "mnist": LEARNED | {"data": "tfds:mnist", "budget": 20, "initial_labels": 5},
+    "fashion_mnist": LEARNED | {"data": "tfds:fashion_mnist", "budget": 1000, "initial_labels": 5},
     "overhead_mnist": LEARNED | {"data": "idx:overhead_mnist", "budget": 500},
     "cifar10": {"data": "tfds:cifar10", "budget": 250},
     # feature vectors from outside, such as embeddings of a pre-trained encoder: a small network
