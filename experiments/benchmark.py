@@ -1,15 +1,15 @@
-"""How accurate is the flagship of today with 10 to 1,000 labels? Its cpu preset, on fresh seeds.
+"""How accurate is the current flagship with 10 to 1,000 labels?
 
     jaxlabel sweep --experiment=experiments/benchmark.py --data_root=DIR --publish --go_on \
         --limit=60 --workdir=runs/benchmark
 
-DIR contains the folders fashion_mnist, mnist and overhead_mnist with four IDX files each. Every
-test set is scored once per run, and no seed was used before. The settings are those of the cpu
-preset, but computed in bfloat16, for which the processor must have instructions
-(docs/cpu_kernels.md); with `cpu_kernels=onednn` a run takes about twice as long. A run takes 3 to
-26 minutes on one core, and all ten runs of a seed about two hours; with `--limit` and `--go_on`
-the whole can be done in several sittings. The seeds are run one after another, each with every
-number of labels. If the recipe has changed, the published results of other settings do not count.
+DIR contains the folders fashion_mnist, mnist and overhead_mnist with four IDX files each. No seed
+was used before, and each test set is scored once. The settings are those of the cpu preset, but
+computed in bfloat16, for which the processor must have instructions (docs/cpu_kernels.md); in
+float32 (`cpu_kernels=onednn`) a run takes about twice as long. A run takes up to half an hour on
+one core, and the ten runs of a seed about two hours; with `--limit` and `--go_on` the whole can be
+done in several sittings. The seeds are run one after another, each with every number of labels.
+`--go_on` uses a published result only if its settings are those of today's preset.
 `--quick` runs one seed on the digits with the tiny preset.
 """
 
@@ -44,4 +44,4 @@ def get_experiment(quick: bool = False) -> Experiment:
             changes = changes | {"data": f"idx:DATA_ROOT/{name}", "cpu_kernels": "bfloat16"}
         arms.append(Arm(row, type(config)(**vars(config) | changes), {"budget": labels}, seeds))
     table = Table("Labels to accuracy", arms, ("test_accuracy", "train_label_accuracy"))
-    return Experiment("How accurate is the flagship of today with 10 to 1,000 labels?", [table])
+    return Experiment("How accurate is the current flagship with 10 to 1,000 labels?", [table])

@@ -10,9 +10,9 @@ minutes on one core; with `--limit` and `--go_on` the whole can be done in sever
 semi-supervised GAN and SCAN are left out: their networks on MNIST have no convolutions, and the CPU
 kernels compute everything else in float32 in both cases. So both runs of a seed have the same
 metrics to the last digit (SCAN: seed 700 with 10 labels, 98.07%).
-Both runs of a seed are of the same commit, but the seeds are of several: MNIST's first seed was
-made before sequential queries, and the seeds 700 to 702 of Fashion-MNIST with twice today's
-rotation. A sweep runs again what has other settings today.
+The two runs of a seed were made at the same commit, but different seeds at different commits:
+MNIST's first seed before there were sequential queries, and the seeds 700 to 702 of Fashion-MNIST
+with twice today's rotation. A sweep repeats the runs whose settings have changed since.
 `--quick` runs one seed on the digits with the tiny presets.
 """
 

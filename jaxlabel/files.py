@@ -110,7 +110,7 @@ def replace_folder(
         deleted. The check is repeated when the new content is complete.
 
     Raises:
-      UsageError: `folder` is a link, or the current directory lies in it.
+      UsageError: `folder` is a link, or it is or holds the current directory.
       JaxlabelError: the folder cannot be written.
     """
     real = real_path(folder)
@@ -119,7 +119,7 @@ def replace_folder(
     with write_errors(folder):
         if folder.is_symlink():
             raise UsageError(f"{folder} is a link: name the folder itself")
-        if Path.cwd().is_relative_to(real):  # a shell would be left in a directory that is gone
+        if _holds_current_directory(real):  # a shell would be left in a directory that is gone
             raise UsageError(f"{folder} holds the current directory: name another folder")
         check(real)
         try:
@@ -137,6 +137,14 @@ def replace_folder(
         finally:
             shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _holds_current_directory(real: Path) -> bool:
+    """Return True if the current directory is the folder `real` or lies inside it."""
+    try:
+        return Path.cwd().is_relative_to(real)
+    except FileNotFoundError:  # the current directory was deleted
+        return False
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True, private: bool = False) -> None:

@@ -63,6 +63,11 @@ def test_the_current_directory_is_not_replaced(tmp_path, monkeypatch):
             files.replace_folder(Path(path), lambda new: None, refuse_photos)
     files.replace_folder(Path("new"), lambda new: (new / "a").touch(), refuse_photos)
     assert [path.name for path in Path.cwd().iterdir()] == ["new"]
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    files.replace_folder(tmp_path / "other", lambda new: (new / "a").touch(), refuse_photos)
+    assert (tmp_path / "other" / "a").exists()
 
 
 def test_a_link_stays_and_its_file_is_written(tmp_path):

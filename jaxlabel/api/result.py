@@ -218,7 +218,7 @@ class Result:
 
         Raises:
           UsageError: `directory` is a file, a link or the work directory of another run, or
-            contains other files.
+            contains other files or the current directory.
           JaxlabelError: the directory cannot be written.
         """
         target = Path(directory).expanduser()

@@ -13,7 +13,6 @@ from jaxlabel.label.questions import Question
 from jaxlabel.label.records import Records
 from jaxlabel.label.snapshot import Snapshot
 
-GROWTH = 1.5  # a round is expected to increase the number of labels by this factor at least
 AHEAD = 16  # the number of pictures chosen at a time to be labelled ahead
 
 
@@ -157,6 +156,7 @@ class Ahead:
           batch: the questions of the run.
           left: what remains of the budget after buying all labels that people have given.
         """
+        growth = getattr(self._project.settings, "growth", 1.5)
         asked = files.read_json(self._project.workdir / ASKED) or {}
         known = set(asked) | {self._project.items[row] for row in self._project.first}
         # the run does not ask for what was labelled ahead: it is known when it is bought
@@ -164,7 +164,7 @@ class Ahead:
         prices = self._project.prices()
         price = float(prices[np.isfinite(prices)].mean()) if np.isfinite(prices).any() else 1.0
         num_open = sum(snapshot.is_open(question.item) for question in batch)
-        next_round = (GROWTH - 1) * num_known  # the labels that the run will choose itself
+        next_round = (growth - 1) * num_known  # the labels that the run will choose itself
         given = len(self.answered(snapshot, batch))
         affordable = left / max(price, 1e-9) - num_open + given - next_round
-        return int(max(0, min(GROWTH * next_round / 2, affordable))) - given
+        return int(max(0, min(growth * next_round / 2, affordable))) - given

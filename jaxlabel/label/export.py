@@ -63,7 +63,7 @@ def replace_folders(labelled: ImageLabels, target: Path, copies: bool = False) -
       copies: whether to copy the pictures instead of linking to them.
 
     Raises:
-      UsageError: the folder is a link.
+      UsageError: the folder is a link, or it is or holds the current directory.
       JaxlabelError: the folder cannot be written.
     """
     replace_folder(target, lambda new: write_folders(labelled, new, copies), lambda _: None)

@@ -65,16 +65,18 @@ class Config(stopping_settings.Settings, sequential_queries.Settings, refinement
     )  # fmt: skip
     steps: int = setting(
         5000, "training steps of the final training, once the rounds have ended, and of each final "
-        "training after a failed audit; a round has a fifteenth of them, but at least 200, and a "
-        "refinement twice as many as a round", low=1,
+        "training after a failed audit; a round has steps / 15, but at least 200 and at most "
+        "steps, and a refinement twice as many as a round", low=1,
     )  # fmt: skip
 
     @property
-    def round_steps(self) -> int:
-        """The training steps of each round: a fifteenth of `steps`, but at least 200.
+    def growth(self) -> float:
+        """The factor by which each round increases the number of labels."""
+        return rounds.GROWTH
 
-        A round has fewer than 200 only if `steps` is smaller than that.
-        """
+    @property
+    def round_steps(self) -> int:
+        """The training steps of each round: `steps` / 15, but at least 200 and at most `steps`."""
         return min(self.steps, max(200, self.steps // 15))
 
     def with_labels(self, count: int, log: Log) -> "Config":

@@ -68,9 +68,9 @@ REMOVED = {
     "ema": Removed("the teacher's decay is 0.995, in trainings of at least 10,000 steps 0.999",
                    (0.995,)),
     "growth": Removed("each round increases the number of labels by the factor 1.6", (1.6,),
-                      "initial_labels"),
-    "round_steps": Removed("a round has a fifteenth of config.steps, but at least 200",
-                           beside="initial_labels"),
+                      "sequential_until"),
+    "round_steps": Removed("a round has config.steps / 15 steps, but at least 200",
+                           beside="sequential_until"),
     "weight_decay": Removed("the weight decay follows from the network: 0.3 for "
                             "fine_gradient_conv, linear and hidden, 0.005 for others"),
     "pretext_decay": Removed("the encoder's weight decay is 0.0001", (1e-4,), "pretext_steps"),
