@@ -9,14 +9,13 @@ With seed 531 and `--config.cpu_kernels=bfloat16`, this took 27 minutes of one C
 the network's mean confidence reaches the target, and nothing is certified. Without
 `--config.target` the whole budget is spent on training.
 
-With 1,000 labels, the cpu preset takes a quarter of an hour on one core with
-`--config.cpu_kernels=bfloat16`, where the processor has such instructions; experiments/flagship.md
-has the accuracies. In the variants mnist, fashion_mnist and overhead_mnist, the labels after the
-first ones and up to the 100th are bought one at a time, each where label propagation is most
-uncertain; in a folder 20 at a time, because a person answers (`--config.sequential_batch`). With up
-to 40 labels, the network is trained on propagated labels alone, and with up to 15 labels the first
-images lie in the densest regions; with so few labels of Fashion-MNIST, `--config.steps=300
---config.refinements=3` takes a quarter of an hour.
+The cpu preset takes about a quarter of an hour on one core, with 10 as with 1,000 labels of
+Fashion-MNIST, if `--config.cpu_kernels=bfloat16` is set and the processor has such instructions;
+docs/results.md has the accuracies. In the variants mnist, fashion_mnist and overhead_mnist, the
+labels after the first ones and up to the 100th are bought one at a time, each where label
+propagation is most uncertain; in a folder 20 at a time, because a person answers
+(`--config.sequential_batch`). With up to 40 labels, the network is trained on propagated labels
+alone, and with up to 15 labels the first images lie in the densest regions.
 
 Variants: digits, mnist, fashion_mnist, overhead_mnist, cifar10, folder (--config.data=folder:PATH),
 features (--config.data=folder:PATH --config.features=FILE: feature vectors that another program
