@@ -26,9 +26,14 @@ def tiny(**changes):
     return active.Config(**TINY | changes)
 
 
-@pytest.mark.parametrize(("target", "trained"), [(0.5, 240), (0.25, 20)])
-def test_a_certificate_ends_the_run_and_is_correct(target, trained, tmp_path, capsys, monkeypatch):
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch):
+    """Let the number of labels grow fourfold in each round, so that the tests have few rounds."""
     monkeypatch.setattr(rounds, "GROWTH", 4.0)
+
+
+@pytest.mark.parametrize(("target", "trained"), [(0.5, 240), (0.25, 20)])
+def test_a_certificate_ends_the_run_and_is_correct(target, trained, tmp_path, capsys):
     settings = tiny(target=target, confidence=0.9, budget=400, steps=100,
                     learning_rate=2e-3 if trained == 240 else 1e-2)  # fmt: skip
     result = experiment.run(settings, tmp_path)
@@ -107,7 +112,6 @@ def test_an_audit_waits_for_a_low_uncertainty(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
         stopping, "mean_uncertainty", lambda probabilities: 0.1
     )  # 1.5 times this uncertainty is above the allowed error
-    monkeypatch.setattr(rounds, "GROWTH", 4.0)
     few = {"target": 0.88, "budget": 400, "steps": 2}
     believed = experiment.run(tiny(**few, confidence=0.0), tmp_path / "believed")
     assert believed["stopped_by"].startswith("target") and believed["labels_spent"] == 20
