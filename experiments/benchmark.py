@@ -13,6 +13,7 @@ done in several sittings. The seeds are run one after another, each with every n
 `--quick` runs one seed on the digits with the tiny preset.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,6 @@ def get_experiment(quick: bool = False) -> Experiment:
         config: Any = configfile.load(str(RECIPE), f":{name}", "tiny" if quick else "cpu")
         if not quick:
             changes = changes | {"data": f"idx:DATA_ROOT/{name}", "cpu_kernels": "bfloat16"}
-        arms.append(Arm(row, type(config)(**vars(config) | changes), {"budget": labels}, seeds))
+        arms.append(Arm(row, replace(config, **changes), {"budget": labels}, seeds))
     table = Table("Labels to accuracy", arms, ("test_accuracy", "train_label_accuracy"))
     return Experiment("How accurate is the current flagship with 10 to 1,000 labels?", [table])

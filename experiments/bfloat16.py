@@ -5,17 +5,18 @@
 
 DIR contains the folders mnist and fashion_mnist with four IDX files each. The processor must have
 bfloat16 instructions (docs/cpu_kernels.md). The settings are those of the cpu presets; only the
-setting `cpu_kernels` differs, and each run trains its own contrastive encoder. A run takes 2 to 17
-minutes on one core; with `--limit` and `--go_on` the whole can be done in several sittings. The
-semi-supervised GAN and SCAN are left out: their networks on MNIST have no convolutions, and the CPU
-kernels compute everything else in float32 in both cases. So both runs of a seed have the same
-metrics to the last digit (SCAN: seed 700 with 10 labels, 98.07%).
+setting `cpu_kernels` differs, and each run trains its own contrastive encoder. A run takes 2
+minutes to an hour on one core; with `--limit` and `--go_on` the whole can be done in several
+sittings. The semi-supervised GAN and SCAN are left out: their networks on MNIST have no
+convolutions, and the CPU kernels compute everything else in float32 in both cases. So both runs of
+a seed have the same metrics to the last digit (SCAN: seed 700 with 10 labels, 98.07%).
 The two runs of a seed were made at the same commit, but different seeds at different commits:
 MNIST's first seed before there were sequential queries, and the seeds 700 to 702 of Fashion-MNIST
 with twice today's rotation. A sweep repeats the runs whose settings have changed since.
 `--quick` runs one seed on the digits with the tiny presets.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def get_experiment(quick: bool = False) -> Experiment:
     for recipe, name, labels in RECIPES:
         base = settings(recipe, "digits" if quick else name, quick)
         arms = [
-            Arm(row, type(base)(**vars(base) | {"cpu_kernels": kernels}), {"budget": [labels]},
+            Arm(row, replace(base, cpu_kernels=kernels), {"budget": [labels]},
                 seeds)
             for row, kernels in KERNELS.items()
         ]  # fmt: skip

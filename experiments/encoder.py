@@ -8,7 +8,7 @@ The two encoders are fully connected; the input of one is the pixels, that of th
 gradients (Dalal & Triggs 2005).
 """
 
-from typing import Any
+from dataclasses import replace
 
 from jaxlabel.methods import encoder
 from jaxlabel.sweep import Arm, Experiment, Table
@@ -25,23 +25,18 @@ def get_experiment(quick: bool = False) -> Experiment:
     """
     base = encoder.Config(data=FASHION)
     if quick:
-        base = changed(base, code_steps=200, steps=300)
+        base = replace(base, code_steps=200, steps=300)
     grid = {"budget": LABELS[:1] if quick else LABELS}
     theirs = [None, None, None, 0.9013]
     seeds = range(1 if quick else 3)
-    oriented = changed(base, network="gradients", code=384, steps=300 if quick else 3000)
+    oriented = replace(base, network="gradients", code=384, steps=300 if quick else 3000)
     arms = [
         Arm("encoder of gradients and head", oriented, grid, seeds, [] if quick else theirs),
         Arm("encoder of pixels and head", base, grid, seeds, [] if quick else theirs),
-        Arm("LR on the codes of gradients", changed(oriented, frozen=True), grid, seeds,
+        Arm("LR on the codes of gradients", replace(oriented, frozen=True), grid, seeds,
             [] if quick else theirs),
-        Arm("encoder of pixels, LR on its codes", changed(base, frozen=True), grid, seeds,
+        Arm("encoder of pixels, LR on its codes", replace(base, frozen=True), grid, seeds,
             [] if quick else theirs),
     ]  # fmt: skip
     question = "How many random labels does an autoencoder's encoder take to 90%?"
     return Experiment(question, [Table("S1: an autoencoder's encoder on Fashion-MNIST", arms)])
-
-
-def changed(config: Any, **changes: Any) -> Any:
-    """Return a copy of the settings with some values changed."""
-    return type(config)(**vars(config) | changes)

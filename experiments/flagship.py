@@ -12,6 +12,7 @@ settings were chosen on MNIST and Overhead-MNIST, except those of graph targets 
 which were chosen on training images of Fashion-MNIST.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from jaxlabel.methods import active
@@ -61,13 +62,13 @@ def get_experiment(quick: bool = False) -> Experiment:
     """
     data = {"digits": "digits"} if quick else DATA
     small = {"steps": 60, "batch_size": 16}
-    base = changed(BASE, **small) if quick else BASE
+    base = replace(BASE, **small) if quick else BASE
     labels = [20.0, 60.0] if quick else LABELS
     seeds = range(1 if quick else 5)
     tables = [
         Table(
             f"Labels to accuracy, {name}",
-            [Arm(part, changed(base, data=spec, **left),
+            [Arm(part, replace(base, data=spec, **left),
                  {"budget": [n for n in labels if n != UNCHANGED.get(part)]}, seeds)
              for part, left in WITHOUT.items()],
             ("test_accuracy", "train_label_accuracy"),
@@ -75,8 +76,3 @@ def get_experiment(quick: bool = False) -> Experiment:
         for name, spec in data.items()
     ]  # fmt: skip
     return Experiment("Which part of the flagship saves how many labels?", tables)
-
-
-def changed(config: active.Config, **changes: Any) -> active.Config:
-    """Return a copy of the settings with some values changed."""
-    return active.Config(**vars(config) | changes)

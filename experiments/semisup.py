@@ -14,6 +14,7 @@ on the digits. The full grid, with convolutions and all label counts, is in scri
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def get_experiment(quick: bool = False) -> Experiment:
     """
     data = ["digits"] if quick else DATA
     labels = [10, 40] if quick else [40, 100]
-    base = semisup.Config(**vars(BASE) | {"steps": 60, "batch_size": 16}) if quick else BASE
+    base = replace(BASE, steps=60, batch_size=16) if quick else BASE
     queries = ["random", "typiclust", "margin"] if quick else list(STRATEGIES)
     objectives = ["supervised", "freematch", "graph"] if quick else OBJECTIVES
     grid = {"data": data, "query": queries, "budget": labels, "objective": ["graph"]}

@@ -8,7 +8,7 @@ CPU cores the first command should take 45 minutes at most, the second 4. S1 is 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 from jaxlabel.methods import clusters, medoids, representatives
 from jaxlabel.sweep import Arm, Experiment, Table
@@ -46,9 +46,9 @@ def doubling(quick: bool) -> Table:
         classifier_steps=500, code_steps=200 if quick else 2000, target=0.6 if quick else 0.9,
     )  # fmt: skip
     several, theirs = seeds(2, quick), [] if quick else [310]
-    graph = changed(base, nested=True, space="graph")
+    graph = replace(base, nested=True, space="graph")
     arms = [
-        Arm("codes, nested clusters", changed(base, nested=True), {}, several, theirs),
+        Arm("codes, nested clusters", replace(base, nested=True), {}, several, theirs),
         Arm("S0: codes, every round asks all medoids", base, {}, several, theirs),
         Arm("neighbour graph, nested clusters", graph, {}, several, theirs),
     ]
@@ -86,30 +86,30 @@ def seeded(data: str, quick: bool) -> Table:
         return [value] if data == FASHION else ()
 
     budgets = {"budget": few}
-    every = changed(logistic, select="random", budget=ALL, strength=0.5)
+    every = replace(logistic, select="random", budget=ALL, strength=0.5)
     centres = {"centres": [100] if quick else [100, 200, 300]}
     arms = [
         Arm("LR, all labels", every, seeds=several[:1], theirs=figure(0.841)),
-        Arm("NN, all labels", changed(dense, select="random", budget=ALL,
+        Arm("NN, all labels", replace(dense, select="random", budget=ALL,
                                       steps=300 if quick else 8000,
                                       batch_size=128),
             seeds=several, theirs=figure(0.8968)),
-        Arm("LR, distances to centres, all labels", changed(every, features="distances"), centres,
+        Arm("LR, distances to centres, all labels", replace(every, features="distances"), centres,
             several, (0.8262, 0.8389, 0.8456)[: len(centres["centres"])]
             if data == FASHION else ()),
-        Arm("LR, random", changed(logistic, select="random"), budgets, several,
+        Arm("LR, random", replace(logistic, select="random"), budgets, several,
             theirs(0.7852, 0.7924, 0.8089)),
-        Arm("NN, random", changed(dense, select="random"), budgets, several,
+        Arm("NN, random", replace(dense, select="random"), budgets, several,
             theirs(0.7351, 0.76, 0.7853)),
         Arm("LR, representatives", logistic, budgets, several, theirs(None, None, 0.8146)),
         Arm("NN, representatives", dense, budgets, several, theirs(0.755, 0.7636, 0.8024)),
-        Arm("LR, whole clusters", changed(logistic, propagate=1.0), budgets, several,
+        Arm("LR, whole clusters", replace(logistic, propagate=1.0), budgets, several,
             theirs(None, None, 0.8121)),
-        Arm("NN, whole clusters", changed(dense, propagate=1.0), budgets, several,
+        Arm("NN, whole clusters", replace(dense, propagate=1.0), budgets, several,
             theirs(0.7649, 0.7780, 0.7990)),
-        Arm("LR, nearest 25%", changed(logistic, propagate=0.25), budgets, several,
+        Arm("LR, nearest 25%", replace(logistic, propagate=0.25), budgets, several,
             theirs(None, None, 0.8044)),
-        Arm("NN, nearest 25%", changed(dense, propagate=0.25), budgets, several,
+        Arm("NN, nearest 25%", replace(dense, propagate=0.25), budgets, several,
             theirs(0.7598, 0.7734, 0.7942)),
     ]  # fmt: skip
     return Table(f"S3: clustering before classification, {name}", arms)
@@ -117,7 +117,7 @@ def seeded(data: str, quick: bool) -> Table:
 
 def percentiles(quick: bool) -> Table:
     """Return S3's second table: which share of each of 2000 clusters takes the cluster's label."""
-    dense = changed(models(FASHION, quick)[1], budget=500.0 if quick else 2000.0)
+    dense = replace(models(FASHION, quick)[1], budget=500.0 if quick else 2000.0)
     shares = [0.5] if quick else [0.2, 0.25, 0.3, 0.5, 0.75]
     theirs = [] if quick else [0.10, 0.7942, 0.8012, 0.8012, 0.7960]
     arm = Arm("NN, nearest share", dense, {"propagate": shares}, seeds(5, quick), theirs)
@@ -130,8 +130,8 @@ def best(quick: bool) -> Table:
     few, figures = (FEW[:1], [0.786]) if quick else (FEW, [0.786, 0.793, 0.815])
     grid = {"budget": few}
     several = seeds(3, quick)
-    together = Arm("4 NNs, representatives", changed(dense, members=4), grid, several, figures)
-    moved = changed(dense, augment=True)
+    together = Arm("4 NNs, representatives", replace(dense, members=4), grid, several, figures)
+    moved = replace(dense, augment=True)
     single = Arm("NN, representatives, moved images", moved, grid, several, figures)
     return Table("Best: classical methods on Fashion-MNIST", [together, single][: 2 - quick])
 
@@ -142,13 +142,13 @@ def seeding(data: str, budget: float, quick: bool) -> Table:
     S4 has published no figures.
     """
     name = {FASHION: "Fashion-MNIST", OVERHEAD: "Overhead-MNIST"}[data]
-    base = changed(models(data, quick)[0], budget=budget, strength=0.5)
+    base = replace(models(data, quick)[0], budget=budget, strength=0.5)
     several = seeds(20, quick)
     arms = [
-        Arm("random", changed(base, select="random"), seeds=several),
+        Arm("random", replace(base, select="random"), seeds=several),
         Arm("nearest to centres", base, seeds=several),
-        Arm("whole clusters", changed(base, propagate=1.0), seeds=several),
-        Arm("nearest 20%", changed(base, propagate=0.2), seeds=several),
+        Arm("whole clusters", replace(base, propagate=1.0), seeds=several),
+        Arm("nearest 20%", replace(base, propagate=0.2), seeds=several),
     ]
     return Table(f"S4: {budget:.0f} labels of {name}, logistic regression", arms)
 
@@ -168,8 +168,3 @@ def models(data: str, quick: bool) -> tuple[representatives.Config, representati
 def seeds(count: int, quick: bool) -> range:
     """Return `count` seeds, or one seed if `quick`."""
     return range(1 if quick else count)
-
-
-def changed(config: Any, **changes: Any) -> Any:
-    """Return a copy of the settings with some values changed."""
-    return type(config)(**vars(config) | changes)

@@ -18,7 +18,7 @@
 
 import dataclasses
 import itertools
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -51,6 +51,7 @@ class Config(stopping_settings.Settings, sequential_queries.Settings, refinement
     The file configs/flagship.py has values for several data sets.
     """
 
+    growth: ClassVar[float] = rounds.GROWTH  # each round increases the labels by this factor
     initial_labels: int = setting(
         40, "number of labels bought before the first network is trained", low=1
     )
@@ -68,11 +69,6 @@ class Config(stopping_settings.Settings, sequential_queries.Settings, refinement
         "training after a failed audit; a round has steps / 15, but at least 200 and at most "
         "steps, and a refinement twice as many as a round", low=1,
     )  # fmt: skip
-
-    @property
-    def growth(self) -> float:
-        """The factor by which each round increases the number of labels."""
-        return rounds.GROWTH
 
     @property
     def round_steps(self) -> int:

@@ -74,7 +74,7 @@ def num_labels_after_round(config: Any, labels: int) -> int:
 
 def grown(labels: int) -> int:
     """Return with how many labels the network is trained next, after a training on `labels`."""
-    return max(labels + 1, round(GROWTH * labels))
+    return round(GROWTH * labels)
 
 
 def pool_predictions(

@@ -16,7 +16,7 @@ from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.experiment import predict
 from jaxlabel.experiment import run as experiment
 from jaxlabel.experiment.export import bundle
-from jaxlabel.methods import representatives
+from jaxlabel.methods import active, representatives
 from jaxlabel.oracle import LabelStore, schema
 from jaxlabel.runlog import old_settings, open_workdir
 
@@ -218,6 +218,10 @@ def test_the_old_values_of_the_flagship_on_fashion_mnist_hold_today():
     assert old_settings.without_removed(of_scan | {"partners": 2}, {}) == {"partners": 2}
     others = {"steps": 3000, "refinements": 5, "budget": 10, "network": "fine_gradient_conv"}
     assert old_settings.without_removed(fashion | others, others) == others
+    for steps in (20, 300, 3000, 20_000):
+        config = active.Config(steps=steps)
+        rules = {"steps": steps, "round_steps": config.round_steps, "ema": config.ema}
+        assert old_settings.without_removed(rules, {"steps": steps}) == {"steps": steps}
 
 
 def test_the_default_objective_of_an_earlier_flagship_is_auto_today():
