@@ -59,7 +59,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"steps": 60, "batch_size": 16, "mu": 2},
-    "cpu": {"network": "fine_gradient_conv", "width": 32, "steps": 3000},
+    "cpu": {"network": "fine_gradient_conv", "width": 32, "steps": 6000},
     "gpu": {"steps": 20000, "mu": 7, "width": 32, "learning_rate": 1e-3},
 }
 

@@ -66,14 +66,14 @@ class Config(stopping_settings.Settings, sequential_queries.Settings, refinement
     )  # fmt: skip
     steps: int = setting(
         5000, "training steps of the final training, once the rounds have ended, and of each final "
-        "training after a failed audit; a round has steps / 15, but at least 200 and at most "
+        "training after a failed audit; a round has steps / 30, but at least 200 and at most "
         "steps, and a refinement twice as many as a round", low=1,
     )  # fmt: skip
 
     @property
     def round_steps(self) -> int:
-        """The training steps of each round: `steps` / 15, but at least 200 and at most `steps`."""
-        return min(self.steps, max(200, self.steps // 15))
+        """The training steps of each round: `steps` / 30, but at least 200 and at most `steps`."""
+        return min(self.steps, max(200, self.steps // 30))
 
     def with_labels(self, count: int, log: Log) -> "Config":
         """Return a copy of the settings for a run that buys `count` training labels.

@@ -68,7 +68,7 @@ REMOVED = {
     "ema": Removed("the teacher's decay is 0.995, in trainings of at least 10,000 steps 0.999"),
     "growth": Removed("each round increases the number of labels by the factor 1.6", (1.6,),
                       "sequential_until"),
-    "round_steps": Removed("a round has config.steps / 15 steps, but at least 200",
+    "round_steps": Removed("a round has config.steps / 30 steps, but at least 200",
                            beside="sequential_until"),
     "weight_decay": Removed("the weight decay follows from the network: 0.3 for "
                             "fine_gradient_conv, linear and hidden, 0.005 for others"),
@@ -190,7 +190,7 @@ def _first_query_today(settings: Mapping[str, Any]) -> str:
 def _round_steps_today(settings: Mapping[str, Any]) -> int:
     """Return the steps of a round in today's flagship with the `steps` of an earlier run."""
     steps = int(settings.get("steps", 5000))
-    return min(steps, max(200, steps // 15))
+    return min(steps, max(200, steps // 30))
 
 
 def _weight_decay_today(settings: Mapping[str, Any]) -> float:

@@ -174,7 +174,7 @@ def test_settings_that_were_renamed_are_recognised(tmp_path):
      "weight_decay is 0.3 there"),
     ({"map": "pca", "student": "same"}, {"student": "conv"}, "student is .conv. there"),
     ({"population": True}, {"population": True, "target": 0.9}, "population is true there"),
-    ({"round_steps": 200, "steps": 3000}, {"round_steps": 200, "steps": 6000},
+    ({"round_steps": 200, "steps": 6000}, {"round_steps": 200, "steps": 9000},
      "round_steps is 200 there"),
     ({"ema": 0.999, "steps": 20000}, {"ema": 0.999, "steps": 3000}, "ema is 0.999 there"),
     ({"growth": 1.6}, {"growth": 2.0}, "growth is 2.0 there"),
