@@ -4,6 +4,7 @@ Archives may be malicious. An archive is rejected if one of its names lies outsi
 it unpacks to far more bytes than it has, or if most of its entries are no images.
 """
 
+import lzma
 import re
 import struct
 import tarfile
@@ -52,8 +53,8 @@ def read_members(file: Path, spec: str, wanted: Callable[[str], bool]) -> Iterat
     reader = _read_zip if spec.startswith("zip:") else _read_tar
     try:
         yield from reader(file, spec, wanted)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, RuntimeError,
-            NotImplementedError) as error:  # fmt: skip
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, lzma.LZMAError,
+            RuntimeError, ValueError, OverflowError) as error:  # fmt: skip
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{spec} cannot be read ({reason}): fetch it again") from error
 

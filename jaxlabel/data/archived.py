@@ -8,12 +8,13 @@ from pathlib import Path
 
 from jaxlabel.data.archive import Member, read_members
 from jaxlabel.data.dataset import Options
-from jaxlabel.data.listing import EXTENSIONS
+from jaxlabel.data.listing import EXTENSIONS, SPLITS, split_roles
 from jaxlabel.data.streams import Entry, Reader
 from jaxlabel.errors import DataError
 
 LABEL_FILES = (".cls", ".json", ".txt")
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+MAX_SHARDS = 100_000  # files that a range may stand for
 
 
 def is_picture(name: str) -> bool:
@@ -35,37 +36,45 @@ def _archive_pictures(prefix: str, location: str) -> Iterator[Entry]:
 def _arrange_like_folder(spec: str, entries: list[Entry], options: Options) -> list[Entry | None]:
     """Set the split and the label of each picture of an archive by the folders in its path.
 
-    The rules are those of `folder:DIR`: pictures below test/ are test images, and the name of a
-    sub-folder is a label if `options.folder_labels` is set.
+    The rules are those of `folder:DIR` (see `listing.split_roles`): sub-folders called train, val
+    and test are splits if no sub-folder has another name, validation images join the training
+    images, and the name of a sub-folder is a label if `options.folder_labels` is set.
 
     Returns:
-      The pictures in their order, with None for each one that lies beside the folders train/ and
-      test/.
+      The pictures in their order, with None for each one that lies beside the folders of splits.
     """
     top = _top_folder([entry.name for entry in entries])
-    has_train = any(entry.name.startswith(f"{top}train/") for entry in entries)
-    return [_with_split_and_label(spec, entry, top, has_train, options) for entry in entries]
+    names = [entry.name.removeprefix(top) for entry in entries]
+    used = {name.partition("/")[0] for name in names if "/" in name}
+    roles = split_roles((), used, loose=any("/" not in name for name in names))
+    return [_with_split_and_label(spec, entry, top, roles, options) for entry in entries]
 
 
 def _with_split_and_label(
-    spec: str, entry: Entry, top: str, has_train: bool, options: Options
+    spec: str, entry: Entry, top: str, roles: dict[str, str], options: Options
 ) -> Entry | None:
     """Return a picture of an archive with its split and label, which follow from its path.
 
-    None is returned if the archive has a folder train/ and the picture lies beside train/ and
-    test/.
+    None is returned if there is a folder of training images and the picture lies in no sub-folder.
+
+    Args:
+      spec: the data set, for error messages.
+      entry: the picture, named by its path in the archive.
+      top: the outermost folder of the archive, if it contains all others; else "".
+      roles: the split of each sub-folder; empty if the sub-folders are not splits.
+      options: the settings for reading images.
 
     Raises:
       DataError: `options.folder_labels` is set, and the picture lies in no sub-folder.
     """
     name = entry.name.removeprefix(top)
-    folder, _, rest = name.partition("/")
-    if has_train and folder not in ("train", "test"):
+    folder, slash, rest = name.partition("/")
+    if not slash and "train" in roles.values():
         return None
-    split = "test" if folder == "test" and rest else "train"
+    split = "test" if slash and roles.get(folder) == "test" else "train"
     label = None
     if options.folder_labels:
-        inner = rest if folder == split else name
+        inner = rest if slash and folder in roles else name
         label, slash, _ = inner.partition("/")
         if not slash:
             raise DataError(f"{spec}: {entry.name} lies in no sub-folder: with folder_labels, "
@@ -76,15 +85,16 @@ def _with_split_and_label(
 def _top_folder(names: list[str]) -> str:
     """Return the outermost folder of an archive, such as "photos/", if it contains all others.
 
-    It is returned if all pictures lie in sub-folders of one folder that is not called train or
-    test. Otherwise the result is an empty string.
+    It is returned if all pictures lie in sub-folders of one folder whose name is not that of a
+    split, such as train. Otherwise the result is an empty string.
 
     Args:
       names: the paths of all pictures in the archive.
     """
     tops = {name.partition("/")[0] for name in names}
     deep = any(name.count("/") > 1 for name in names)
-    return f"{tops.pop()}/" if len(tops) == 1 and deep and not tops & {"train", "test"} else ""
+    is_split = any(top.lower() in SPLITS for top in tops)
+    return f"{tops.pop()}/" if len(tops) == 1 and deep and not is_split else ""
 
 
 def _shard_entries(location: str, options: Options) -> Iterator[Entry]:
@@ -132,11 +142,12 @@ def _picture_of_group(
     label: str | None = None
     try:
         if ".cls" in group:
-            label = group[".cls"].content.decode().strip()
+            label = group[".cls"].content.decode().strip() or None
         elif ".json" in group:
             found = json.loads(group[".json"].content)
-            label = str(found["label"]) if "label" in found else None
-    except (ValueError, TypeError) as error:
+            given = found.get("label")
+            label = None if given is None else str(given).strip() or None
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{spec}: the label of {key} cannot be read ({error})") from error
     yield Entry(f"{number:05d}/{key}{picture}", group[picture].content, label)
 
@@ -154,13 +165,18 @@ def shards(pattern: str) -> list[Path]:
     expanded = [pattern]
     while match := RANGE.search(expanded[0]):
         low, high = match.groups()
-        numbers = [f"{i:0{len(low)}d}" for i in range(int(low), min(int(high), 10**5) + 1)]
+        if max(len(low), len(high)) > 9 or not 0 <= int(high) - int(low) < MAX_SHARDS:
+            raise DataError(f"webdataset:{pattern}: the range {match[0]} is to go up, to at most "
+                            f"{MAX_SHARDS:,} files")  # fmt: skip
+        numbers = [f"{i:0{len(low)}d}" for i in range(int(low), int(high) + 1)]
         expanded = [RANGE.sub(number, each, count=1) for each in expanded for number in numbers]
-    files = [Path(each) for each in expanded] if len(expanded) > 1 else [
-        Path(each) for each in sorted(glob.glob(pattern))
-    ]  # fmt: skip
-    if not files:
-        raise DataError(f"webdataset:{pattern}: there is no such file")
+    if expanded != [pattern] or Path(pattern).is_file():
+        files = [Path(each) for each in expanded]
+    else:
+        files = [Path(each) for each in sorted(glob.glob(pattern))]
+    missing = next((file for file in files if not file.is_file()), None)
+    if missing or not files:
+        raise DataError(f"webdataset:{pattern}: there is no such file: {missing or pattern}")
     return files
 
 

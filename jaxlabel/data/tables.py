@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxlabel import spreadsheet
 from jaxlabel.data.dataset import Options
 from jaxlabel.data.streams import Entry, Reader
 from jaxlabel.errors import DataError
@@ -13,6 +14,9 @@ from jaxlabel.errors import DataError
 PICTURES = ("image", "img", "picture", "file", "path", "file_name", "filename", "bytes")
 LABELS = ("label", "class", "class_name", "category", "fine_label", "coarse_label")
 TEST_SPLITS = ("test", "validation")
+# what a column "split" may say, and the split of such rows
+SPLITS = {"": "train", "train": "train", "training": "train", "test": "test", "testing": "test",
+          "val": "test", "valid": "test", "validation": "test"}  # fmt: skip
 
 
 def _column(names: list[str], known: tuple[str, ...]) -> str | None:
@@ -36,7 +40,7 @@ def _content(spec: str, root: Path, value: Any) -> tuple[str, bytes]:
     """Return the name and the bytes of the picture in a cell of a table.
 
     Args:
-      spec: the data set, for error messages.
+      spec: the data set and the row, for error messages.
       root: the folder to which paths in the table are relative.
       value: the cell: bytes, a path, or Hugging Face's dict with "path" and "bytes".
 
@@ -49,12 +53,14 @@ def _content(spec: str, root: Path, value: Any) -> tuple[str, bytes]:
     if isinstance(value, bytes):
         return name, value
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{spec} has a row without a picture")
-    file = root / Path(value).expanduser()
+        raise DataError(f"{spec}: the row has no picture")
+    # "~1.png" is an ordinary name; only "~/..." stands for the home directory
+    file = root / (Path(value).expanduser() if value.startswith("~/") else value)
     try:
         return value, file.read_bytes()
-    except OSError as error:
-        raise DataError(f"{spec}: {file} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with the character NUL
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{spec}: {file} cannot be read: {reason}") from error
 
 
 def _entry(
@@ -65,31 +71,32 @@ def _entry(
 
     The picture's name begins with the number of the row, so that sorting by name keeps the order.
     """
-    name, content = _content(spec, root, cell)
+    name, content = _content(f"{spec}, row {number + 1}", root, cell)
     text = None if label is None or str(label).strip() == "" else str(label).strip()
     return Entry(f"{number:09d}/{name}", content, text, split, cost)
 
 
 def _csv_rows(location: str) -> Iterator[dict[str, str]]:
-    file = Path(location).expanduser()
+    shown = f"csv:{location}"
+    sheet = spreadsheet.open_csv(Path(location).expanduser(), shown)
     try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            delimiter = max(",;\t", key=stream.readline().count)
-            stream.seek(0)
-            yield from csv.DictReader(stream, delimiter=delimiter, restval="")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"csv:{location} cannot be read: {reason}") from error
+        for row in sheet.rows:
+            if any(cell for name, cell in row.items() if name):  # not a line of separators alone
+                yield row
+    except csv.Error as error:
+        raise spreadsheet.fault(sheet, shown, error) from error
 
 
 def _csv_entries(location: str, options: Options) -> Iterator[Entry]:
     spec, root = f"csv:{location}", Path(location).expanduser().parent
     for number, row in enumerate(_csv_rows(location)):
         names = [name for name in row if name]
-        label, cost = _column(names, LABELS), _column(names, ("cost",))
+        label, cost, split = (_column(names, known) for known in (LABELS, ("cost",), ("split",)))
+        where = f"{spec}, row {number + 1}"
         yield _entry(spec, root, number, row[_picture_column(spec, names)],
-                     row[label] if label else None, _split(row),
-                     _cost(f"{spec}, row {number + 1}", row[cost]) if cost else None)  # fmt: skip
+                     _one_line(where, row[label]) if label else None,
+                     _split(where, row[split]) if split else "train",
+                     _cost(where, row[cost]) if cost else None)  # fmt: skip
 
 
 def _cost(where: str, text: str) -> float | None:
@@ -114,9 +121,27 @@ def _cost(where: str, text: str) -> float | None:
     return cost
 
 
-def _split(row: Mapping[str, Any]) -> str:
-    """Return "test" if the column "split" of a row says test or validation, else "train"."""
-    return "test" if str(row.get("split", "")).strip().lower() in TEST_SPLITS else "train"
+def _split(where: str, cell: Any) -> str:
+    """Return the split that a row's column "split" names: "train", or "test" for validation too.
+
+    Args:
+      where: the table and the row, for error messages.
+      cell: the content of the column; a row without one is a training picture.
+
+    Raises:
+      DataError: the column names no split.
+    """
+    word = "" if cell is None else str(cell).strip()
+    if word.lower() not in SPLITS:
+        raise DataError(f"{where}: the split {word[:40]!r} is none of train, test and validation")
+    return SPLITS[word.lower()]
+
+
+def _one_line(where: str, label: str) -> str:
+    """Return a label; raise DataError if it has several lines, as after a missing quote."""
+    if set("\r\n") & set(label.strip()):
+        raise DataError(f"{where}: the label has several lines; is a quote missing?")
+    return label
 
 
 def _csv_has_labels(location: str, options: Options) -> bool:
@@ -148,13 +173,28 @@ def _parquet_entries(location: str, options: Options) -> Iterator[Entry]:
     with open_parquet(location) as file:
         names = list(file.schema_arrow.names)
         picture, label = _picture_column(spec, names), _column(names, LABELS)
-        columns = [name for name in (picture, label, "split") if name in names]
-        number = 0
+        split = _column(names, ("split",))
+        columns = [name for name in (picture, label, split) if name]
+        for number, row in enumerate(_parquet_rows(spec, file, columns)):
+            where = f"{spec}, row {number + 1}"
+            yield _entry(
+                spec, root, number, row[picture], row[label] if label else None,
+                _split(where, row[split]) if split else "train",
+            )  # fmt: skip
+
+
+def _parquet_rows(spec: str, file: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of an open Parquet file, with some of its columns.
+
+    Raises:
+      DataError: the file is damaged.
+    """
+    try:
         for batch in file.iter_batches(batch_size=256, columns=columns):
-            for row in batch.to_pylist():
-                given = row[label] if label else None
-                yield _entry(spec, root, number, row[picture], given, _split(row))
-                number += 1
+            yield from batch.to_pylist()
+    except (OSError, ValueError) as error:  # pyarrow's errors are subclasses of these
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{spec} cannot be read ({reason})") from error
 
 
 def _parquet_has_labels(location: str, options: Options) -> bool:

@@ -225,8 +225,8 @@ def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
         lines.append(f"new classes: {', '.join(counts.new_classes)}")
     refused = [f"line {r.line} says {r.answer}, it is {r.kept}" for r in counts.refused]
     more = f" and {len(refused) - 3} more" if len(refused) > 3 else ""
-    refusal = (f"{path}: {', '.join(refused[:3])}{more}: refused, a label that was bought or that "
-               "somebody else gave stays; all other answers are stored")  # fmt: skip
+    refusal = (f"{path}: not stored: {', '.join(refused[:3])}{more}: a run has bought that label, "
+               "or another person gave it. All other answers are stored")  # fmt: skip
     return "\n".join(lines), refusal if refused else ""
 
 
@@ -279,7 +279,7 @@ def write_questions(
 
 
 def write_pictures(workdir: Path, dataset: Dataset, items: Sequence[str]) -> dict[str, str]:
-    """Write each image that a person must label, and that is not a separate file, as a PNG file.
+    """Write images that a person must label, and that are not separate files, as PNG files.
 
     Returns:
       A dict from the id of each image to its path in the folder questions of the run's directory.

@@ -46,8 +46,9 @@ def open_answers(settings: RunConfig, dataset: Dataset, say: Callable[[str], Non
     probed = [ids[i] for i in np.linspace(0, len(ids) - 1, min(PROBED, len(ids))).astype(int)]
     if not has_rows(table, probed):
         raise UsageError(f"{table.place} has no row for any of {len(probed)} pictures, such as "
-                         f"{table.key.key} = {probed[0]!r}: add match=path, match=stem or "
-                         "match=number to config.labels")  # fmt: skip
+                         f"{table.key.key} = {probed[0]!r}. Say in config.labels what "
+                         "the column holds: &match=path, &match=stem (the file's name without its "
+                         "ending) or &match=number (its position)")  # fmt: skip
     if not table.is_indexed:
         say(f"{table.place} has no index that begins with {table.key.key}: each question may read "
             "the whole table")  # fmt: skip

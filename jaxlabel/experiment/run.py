@@ -2,12 +2,14 @@
 
 import contextlib
 import dataclasses
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
 from jaxlabel import cache, config, data, files
 from jaxlabel.data.dataset import Dataset, Options, options_of
+from jaxlabel.data.folder import file_of
 from jaxlabel.errors import DataError, JaxlabelError, LabelsMissing
 from jaxlabel.experiment import account, outside_features, person_time, together
 from jaxlabel.experiment.accuracies import final_accuracies
@@ -240,14 +242,16 @@ def _write_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> L
       An exception whose message tells the user how to fill in questions.csv and continue the run.
     """
     path_of = dict(zip(dataset.train_items.tolist(), dataset.paths, strict=False))
-    if not path_of:
-        path_of = account.write_pictures(workdir, dataset, error.items)
+    # pictures in an archive or a table, and those of an array, are no files that a person can open
+    inside = [item for item in error.items if file_of(path_of.get(item, "")) is None]
+    path_of |= account.write_pictures(workdir, dataset, inside)
     paths = [path_of.get(item, "") for item in error.items]
     path = account.write_questions(workdir, error.items, paths, error.purpose)
+    command = f"jaxlabel answer --workdir={shlex.quote(str(workdir))}"
     return LabelsMissing(
         f"{len(error.items)} image{'s are' if len(error.items) > 1 else ' is'} to be labelled by a "
         f"person: fill the column label of "
-        f"{path}, then jaxlabel answer --workdir={workdir}, then the same command again",
+        f"{path}, then {command}, then the same command again",
         error.items,
     )
 

@@ -110,7 +110,10 @@ class Ahead:
             later round would buy the labels.
         """
         if not self.allowed:
-            raise UsageError("this run takes no extra pictures: it certifies, or is finished")
+            raise UsageError(
+                "no pictures of your own choice: the run is finished, or its recipe, or its "
+                "accuracy target, must choose all pictures"
+            )
         count = min(count, self._room(snapshot, batch, left))
         if count < 1:
             raise UsageError("there is no room for extra pictures now: the run chooses the next "

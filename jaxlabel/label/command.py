@@ -104,7 +104,8 @@ def _checked_rule(options: Options) -> Rule:
     if options.host not in LOOPBACK and not options.password:
         raise UsageError(
             f"--host={options.host} lets other machines in: add --password=..., or keep 127.0.0.1 "
-            "and tunnel from the other machine: ssh -N -L 8000:127.0.0.1:PORT THIS_MACHINE"
+            "and tunnel from the other machine: ssh -N -L PORT:127.0.0.1:PORT THIS_MACHINE, with "
+            "the PORT of the printed address"
         )
     if options.password and len(options.password) < 8:
         raise UsageError("--password takes at least 8 characters")

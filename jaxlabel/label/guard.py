@@ -7,10 +7,11 @@ import hmac
 import ipaddress
 import secrets
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, urlsplit
+
+from starlette.requests import cookie_parser
 
 from jaxlabel import files
 from jaxlabel.label.names import person_name
@@ -167,13 +168,9 @@ class Guard:
 
     def _has_cookie(self, cookie: str) -> bool:
         """Return True if a Cookie header has the page's cookie with the right value."""
-        try:
-            found = SimpleCookie(cookie).get(self._cookie_name)
-        except CookieError:
-            return False
-        return found is not None and hmac.compare_digest(
-            found.value.encode(), self._secrets.cookie.encode()
-        )
+        # http.cookies would drop all cookies if one of another program on this machine is malformed
+        found = cookie_parser(cookie).get(self._cookie_name, "")
+        return hmac.compare_digest(found.encode("utf-8", "replace"), self._secrets.cookie.encode())
 
     async def _log_in(self, send: Any, person: str) -> None:
         """Set the cookie, and send a document that redirects to the page.

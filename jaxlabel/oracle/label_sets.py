@@ -46,7 +46,8 @@ def define(connection: sa.Connection, label_set: str, names: Sequence[str]) -> N
         if old != new:
             raise StoreError(
                 f"the label store {location(connection.engine)} calls class {label} of {label_set} "
-                f"{old!r}, not {new!r}: name another store, or correct the classes"
+                f"{old!r}, and this data set calls it {new!r}: use another store "
+                "(config.store), or rename the folders or classes to match"
             )
     rows = [
         {"label_set_id": key, "label": label, "name": names[label]}

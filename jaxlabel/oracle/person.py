@@ -3,15 +3,14 @@
 A question is an image without a label, and its answer is the label that a person enters.
 """
 
-import codecs
 import csv
-import io
 import os
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from jaxlabel import spreadsheet
 from jaxlabel.errors import DataError
 from jaxlabel.oracle import names as class_names
 
@@ -188,27 +187,11 @@ def import_answers(
 def read_rows(path: Path) -> list[Row]:
     """Return the lines of a CSV file of questions.
 
-    Spreadsheets write such files in several ways: commas, semicolons or tabs may separate columns,
-    and the text may be UTF-16 or begin with a byte-order mark.
-
     Raises:
       DataError: the file cannot be read, is not CSV, or lacks the column item or label.
     """
-    try:
-        content = path.read_bytes()
-        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = (error.strerror if isinstance(error, OSError)
-                  else "it is not UTF-8 text: save it as CSV UTF-8")  # fmt: skip
-        raise DataError(f"{path} cannot be read: {reason}") from error
-    first, _, rest = text.partition("\n")
-    skipped = int(first.lower().startswith("sep="))  # Excel writes the separator in such a line
-    text = rest if skipped else text
-    header = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=header.count)
-    lines = io.StringIO(text, newline="")
-    reader = csv.DictReader(lines, delimiter=delimiter, restval="", strict=True)
+    sheet = spreadsheet.open_csv(path, str(path))
+    reader = sheet.rows
     try:
         written = [(name or "").strip() for name in reader.fieldnames or ()]
         names = [name.casefold() for name in written]
@@ -222,11 +205,10 @@ def read_rows(path: Path) -> list[Row]:
         for row in reader:
             item, file, label, index = ((row.get(name) or "").strip() for name in (*COLUMNS, INDEX))
             others = {own: (row.get(name) or "").strip() for name, own in more.items()}
-            rows.append(Row(reader.line_num + skipped, item, file, label, index, others))
+            rows.append(Row(sheet.line, item, file, label, index, others))
         return rows
     except csv.Error as error:
-        line = reader.line_num + skipped
-        raise DataError(f"{path} line {line} is not CSV: {error}; is a quote missing?") from error
+        raise spreadsheet.fault(sheet, str(path), error) from error
 
 
 def _check_items(path: str | Path, rows: list[Row], known_items: Container[str] | None) -> None:
@@ -262,9 +244,9 @@ def _with_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> Row:
     if class_names.is_blank(row.class_index, ()):
         return row
     number = class_names.value(row.class_index)
-    if number is None or not 0 <= int(number) < len(classes):
-        raise DataError(f"{path} line {row.line}: the {INDEX} {row.class_index!r} is none of 0 to "
-                        f"{len(classes) - 1}")  # fmt: skip
+    if number is None or len(number) > 9 or not 0 <= int(number) < len(classes):
+        raise DataError(f"{path} line {row.line}: the {INDEX} {row.class_index[:40]!r} is none of "
+                        f"0 to {len(classes) - 1}")  # fmt: skip
     name = classes[int(number)]
     written = class_names.clean(row.label)
     if not class_names.is_blank(written, classes) and (

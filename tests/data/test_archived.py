@@ -101,6 +101,26 @@ def test_the_labels_of_an_archive_are_used_only_if_asked_for(folder, tmp_path):
         data.load_train_labels(spec)
 
 
+@pytest.mark.parametrize("names", [
+    ["train/a/0", "val/b/1", "test/a/2"], ["Train/a/0", "Test/b/1"], ["train/0", "bus/1", "test/2"],
+    ["0", "1", "test/2"], ["0", "Training/a/1"],
+])  # fmt: skip
+@pytest.mark.parametrize("write", [zipped, tarred])
+def test_the_folders_of_an_archive_are_splits_if_they_are_in_a_folder(write, names, tmp_path):
+    for number, name in enumerate(names):
+        path = tmp_path / "pets" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(number))
+    spec = write(tmp_path / "pets", tmp_path / "pets.x", False)
+    read, wanted = data.load(spec), data.load(f"folder:{tmp_path / 'pets'}")
+    assert read.train_items.tolist() == wanted.train_items.tolist()
+    assert len(read.test_images) == len(wanted.test_images)
+    if all("/" in name for name in names):
+        assert data.load(spec, LABELLED).classes == (
+            data.load(f"folder:{tmp_path / 'pets'}", LABELLED).classes
+        )
+
+
 def test_one_folder_of_pictures_in_an_archive_is_a_class(tmp_path):
     for number in range(2):
         (tmp_path / "cat").mkdir(exist_ok=True)
@@ -127,8 +147,25 @@ def test_webdataset_shards_are_read_in_order(tmp_path):
         assert np.array_equal(read.train_images, np.stack(wanted))
         assert read.classes == ("9", "10", "11") and data.has_labels(spec)
         assert data.load_train_labels(spec).tolist() == [2, 1, 0, 2, 1, 0]
-    with pytest.raises(DataError, match="there is no such file"):
-        data.load(f"webdataset:{tmp_path / 'other-*.tar'}")
+    (tmp_path / "part [x].tar").write_bytes((tmp_path / "part-001.tar").read_bytes())
+    assert len(data.load(f"webdataset:{tmp_path / 'part [x].tar'}").train_images) == 3
+    for name in ("other-*.tar", "part-{000..002}.tar"):
+        assert "there is no such file: " in refusal(f"webdataset:{tmp_path / name}")
+    for name in ("part-{001..000}.tar", "part-{0..999999999999}.tar"):
+        assert "the range {" in refusal(f"webdataset:{tmp_path / name}")
+
+
+@pytest.mark.parametrize(("ending", "content"), [
+    ("cls", b" \n"), ("json", b'{"label": null}'), ("json", b'{"label": ""}'),
+])  # fmt: skip
+def test_an_empty_label_in_a_shard_is_no_label(ending, content, tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name, held in (("0.png", png(0)), (f"0.{ending}", content)):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(held)
+            archive.addfile(entry, io.BytesIO(held))
+    read = data.load(f"webdataset:{tmp_path / 'a.tar'}")
+    assert read.classes == () and not data.has_labels(f"webdataset:{tmp_path / 'a.tar'}")
 
 
 def test_a_dataset_of_hugging_face_is_read_from_disk(folder, tmp_path):
@@ -249,3 +286,53 @@ def test_tables_say_what_they_lack(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"nothing")
     pytest.importorskip("pyarrow")
     assert "cannot be read" in refusal(f"parquet:{tmp_path / 'a.parquet'}")
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ('path,label\nx.png,"cat\nx.png,dog\n', "line 3 is not CSV: .*is a quote missing"),
+    ('path,label\nx.png,"cat\nx.png,dog"\n', "row 1: the label has several lines"),
+    ("path,Split\nx.png,tset\n", "row 1: the split 'tset' is none of train, test"),
+    ("path\nx.png\n\0.png\n", "row 2: .* cannot be read: "),
+    ("path,label\nx.png,cat\n ,cat\n", "row 2: the row has no picture"),
+    ("path\n~1.png\n", "~1.png cannot be read: No such file"),
+    ("path\nü.png\n".encode("latin-1"), "save it as CSV UTF-8"),
+])  # fmt: skip
+def test_a_faulty_row_of_a_table_is_named(text, message, tmp_path):
+    (tmp_path / "x.png").write_bytes(png(0))
+    (tmp_path / "a.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(DataError, match=message):
+        data.load(f"csv:{tmp_path / 'a.csv'}")
+
+
+@pytest.mark.parametrize("content", [
+    b"sep=;\nPath;Label;SPLIT\nx.png;cat;\ny.png;dog;Test\n;;\n",
+    "Path\tLabel\tSplit\nx.png\tcat\ttrain\ny.png\tdog\tvalidation\n".encode("utf-16"),
+])  # fmt: skip
+def test_a_table_of_a_spreadsheet_program_is_read(content, tmp_path):
+    for number, name in enumerate("xy"):
+        (tmp_path / f"{name}.png").write_bytes(png(number))
+    (tmp_path / "a.csv").write_bytes(content)
+    read = data.load(f"csv:{tmp_path / 'a.csv'}")
+    assert read.classes == ("cat", "dog")
+    assert len(read.train_images) == len(read.test_images) == 1
+
+
+def test_a_long_number_is_a_class_like_any_other(tmp_path):
+    (tmp_path / "x.png").write_bytes(png(0))
+    (tmp_path / "a.csv").write_text(f"path,label\nx.png,{'9' * 5000}\nx.png,7\n")
+    assert data.load(f"csv:{tmp_path / 'a.csv'}").classes == ("7", "9" * 5000)
+
+
+def test_archives_damaged_inside_are_named_in_one_line(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as made:
+        made.writestr("0.png", bytes(range(256)) * 40)
+    content = (tmp_path / "a.zip").read_bytes()
+    for place in range(30, 60):  # the properties and the first bytes of the compressed picture
+        damaged = content[:place] + b"\xff" * 4 + content[place + 4 :]
+        (tmp_path / "a.zip").write_bytes(damaged)
+        assert "cannot be read" in refusal(f"zip:{tmp_path / 'a.zip'}")
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as made:
+        made.writestr("ü.png", png(0))
+    content = (tmp_path / "b.zip").read_bytes().replace("ü".encode(), b"\xff\xff")
+    (tmp_path / "b.zip").write_bytes(content)
+    assert "cannot be read" in refusal(f"zip:{tmp_path / 'b.zip'}")

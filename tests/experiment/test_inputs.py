@@ -1,6 +1,8 @@
 """Runs and predictions on pictures as people bring them."""
 
 import csv
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +99,24 @@ def test_few_distinct_pictures_are_said_before_anything_is_asked(tmp_path, capsy
         experiment.run(config, tmp_path / "run")
     said = capsys.readouterr()
     assert "24 pictures, 1 distinct" in said.out + said.err
+
+
+def test_images_in_an_archive_are_written_as_png_beside_the_questions(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as made:
+        for number in range(12):
+            buffer = io.BytesIO()
+            Image.fromarray(RNG.integers(0, 256, (8, 8), np.uint8)).save(buffer, "PNG")
+            made.writestr(f"{number}.png", buffer.getvalue())
+    config = representatives.Config(**QUICK, data=f"zip:{tmp_path / 'a.zip'}")
+    with pytest.raises(LabelsMissing) as stopped:
+        experiment.run(config, tmp_path / "a run")
+    assert f"jaxlabel answer --workdir='{tmp_path / 'a run'}'" in str(stopped.value)
+    with (tmp_path / "a run" / "questions.csv").open(encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    for row in rows:
+        with Image.open(row["file"]) as picture:
+            assert picture.size == (8, 8)
 
 
 def test_images_of_an_array_are_written_as_png_beside_the_questions(tmp_path):

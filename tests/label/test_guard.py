@@ -29,6 +29,16 @@ def test_the_token_gives_a_cookie_and_nothing_is_shown_without(project):
     assert "HttpOnly" in head and "SameSite=Strict" in head
 
 
+def test_cookies_of_other_programs_on_this_machine_do_not_matter(project):
+    _, outside, _ = clients(project)
+    name = outside.get("/?token=token-of-the-test").headers["set-cookie"].partition("=")[0]
+    outside.cookies.clear()
+    for other in ('prefs={"a":1}', "path=/x", "foo[bar]=1", "a=b c", "flag", "ü=1"):
+        header = f"{other}; {name}={SECRETS.cookie}".encode()
+        assert outside.get("/", headers={"cookie": header}).status_code == 200
+    assert outside.get("/", headers={"cookie": f"{name}=wrong"}).status_code == 403
+
+
 def test_foreign_hosts_and_origins_are_refused(project):
     inside, _, _ = clients(project)
     item = project.items[0]

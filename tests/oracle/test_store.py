@@ -166,7 +166,7 @@ def test_classes_are_defined_once_and_may_grow(store):
         assert store.classes("pets") == NAMES
     store.define("pets", [*NAMES, "fox"])
     assert store.classes("pets") == (*NAMES, "fox")
-    with pytest.raises(StoreError, match="calls class 1 of pets 'dog', not 'cow'"):
+    with pytest.raises(StoreError, match="class 1 of pets 'dog', and this data set calls it 'cow'"):
         store.define("pets", ("cat", "cow"))
     with pytest.raises(StoreError, match="2 classes called 'cat'"):
         store.define("new", ("cat", "cat"))

@@ -135,7 +135,7 @@ def to_answers(source: Path, target: Path) -> Path:
         export = json.loads(source.read_bytes())
     except OSError as error:
         raise DataError(f"{source} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{source} is not JSON: {error}") from error
     try:
         rows = answers(export)
@@ -144,5 +144,8 @@ def to_answers(source: Path, target: Path) -> Path:
         raise DataError(f"{source}: {reason}") from error
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([("item", "file", "label"), *rows])
-    files.write(target, text.getvalue())
+    try:
+        files.write(target, text.getvalue())
+    except UnicodeEncodeError as error:
+        raise DataError(f"{source}: a label has characters that are no text") from error
     return target
