@@ -168,12 +168,15 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
     Raises:
       JaxlabelError: the file is not valid JSON, or its value is not an object.
-      UsageError: a newer jaxlabel wrote the file, so this one may misunderstand it.
+      UsageError: the file cannot be read, or a newer jaxlabel wrote it, so that this one may
+        misunderstand it.
     """
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    except OSError as error:  # such as NotADirectoryError
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise JaxlabelError(f"{path} is not JSON: {error}") from error
     if not isinstance(value, dict):

@@ -10,6 +10,7 @@ It trains on the labels that it is given. To have the images chosen whose labels
 `jaxlabel.fit`, `jaxlabel.Session` or `jaxlabel.QueryStrategy`.
 """
 
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ from jaxlabel.api.images import checked
 from jaxlabel.api.partly_labelled import train_network
 from jaxlabel.api.recipes import configuration
 from jaxlabel.data.images import with_channels
-from jaxlabel.errors import DataError
+from jaxlabel.errors import DataError, UsageError
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import setup
@@ -175,8 +176,9 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
         """Return the accuracy, as a fraction, on the samples of X that have a label in y.
 
         Raises:
-          ValueError: no sample has a label.
+          ValueError: no sample has a label, or X, y and the weights differ in length.
         """
+        check_consistent_length(X, y, sample_weight)
         labels = _to_label_array(y)
         known = ~_unlabelled(labels)
         if not known.any():
@@ -206,7 +208,7 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
             return self._scaled(X)
         try:
             if is_flat:
-                shape = tuple(self.image_shape or ())
+                shape = _checked_shape(self.image_shape)
                 if X.shape[1] != np.prod(shape):
                     raise DataError(f"X has {X.shape[1]} features, image_shape is "
                                     f"{shape}")  # fmt: skip
@@ -238,7 +240,7 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
             "learning_rate": self.learning_rate, "preset": self.preset, "image_size": 0,
             "seed": int(check_random_state(self.random_state).randint(2**31 - 1)),
         }  # fmt: skip
-        return configuration("semisup:folder", "digits", given | dict(self.settings or {}))
+        return configuration("semisup:folder", "digits", given | _checked_settings(self.settings))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to pickle, in which the model is a list of NumPy arrays."""
@@ -314,3 +316,21 @@ def _of_one_type(labels: Shaped[np.ndarray, "n"]) -> Shaped[np.ndarray, "n"]:
 
 
 __all__ = ["FewLabelClassifier"]
+
+
+def _checked_shape(shape: Any) -> tuple[int, ...]:
+    """Return the parameter `image_shape` as a tuple; raise DataError if it is no image's shape."""
+    sides = tuple(shape) if isinstance(shape, Sequence | np.ndarray) else ()
+    if len(sides) not in (2, 3) or not all(
+        isinstance(side, numbers.Integral) and int(side) > 0 for side in sides
+    ):
+        raise DataError(f"image_shape is {shape!r}: it takes (height, width) or "
+                        "(height, width, channels)")  # fmt: skip
+    return sides
+
+
+def _checked_settings(settings: Any) -> dict[str, Any]:
+    """Return the parameter `settings` as a dict; raise UsageError if it is none."""
+    if settings is not None and not isinstance(settings, Mapping):
+        raise UsageError(f"settings is {settings!r}: it takes a dict, such as {{'mu': 7}}")
+    return dict(settings or {})

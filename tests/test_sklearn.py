@@ -137,3 +137,12 @@ def test_what_does_not_fit_is_refused(blobs):
         FewLabelClassifier("mixmatsch", **TINY).fit(X, y)
     with pytest.raises(UsageError, match="did you mean mu"):
         FewLabelClassifier(settings={"muu": 3}, **TINY).fit(X, y)
+    with pytest.raises(UsageError, match="settings is 'mu=7': it takes a dict"):
+        FewLabelClassifier(settings="mu=7", **TINY).fit(X, y)
+    for shape in (64, "8x8", (8.0, 8.0), (64,), (8, -8)):
+        with pytest.raises(ValueError, match=r"image_shape is .*: it takes \(height, width\)"):
+            FewLabelClassifier(image_shape=shape, **TINY).fit(np.zeros((4, 64)), [0, 1, 0, 1])
+    for lengths in ((2, 3, 3), (3, 2, 3), (3, 3, 2)):
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            parts = (X[: lengths[0]], np.zeros(lengths[1], int), np.ones(lengths[2]))
+            FewLabelClassifier(**TINY).score(*parts)

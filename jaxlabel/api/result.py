@@ -22,14 +22,12 @@ from jaxlabel.predictor import predict_probabilities
 from jaxlabel.report import write_report
 from jaxlabel.runlog.workdir import check_is_replaceable
 
-NOT_COPIED = (
-    "labels.db",
-    "labels.db-wal",
-    "labels.db-shm",
-    ".lock",
-    "run.json",
-    "session.json.part",
-)
+# What `Result.save` copies: no answers of people, no database, and no pictures but those of the
+# report. Only the final model of the folder checkpoints is copied.
+SAVED = (
+    "config.json", "result.json", "metrics.jsonl", "session.json", "images.json",
+    "label_kinds.json", "report.html", "clusters.csv", "artifacts", "checkpoints", "tensorboard",
+)  # fmt: skip
 
 
 class Certificate(NamedTuple):
@@ -128,7 +126,7 @@ class Result:
             inputs = outside_features.from_array(images, self.directory, trained.shape[-1])
             return predict_probabilities(trained.model, inputs)
         options = options_of(trained.config)._replace(intensity=trained.intensity)
-        if not isinstance(images, str) and np.shape(images)[:1] == (0,):
+        if hasattr(images, "__len__") and len(images) == 0:
             return np.zeros((0, len(self.classes)), np.float32)
         return predict_probabilities(trained.model, like_training(images, trained.shape, options))
 
@@ -200,9 +198,9 @@ class Result:
           path: the file to write.
 
         Raises:
-          UsageError: `path` is a directory.
+          UsageError: `path` is a directory or no path.
         """
-        target = Path(path).expanduser()
+        target = path_of(path, "path")
         if target.is_dir():
             raise UsageError(f"{target} is a directory: name the file of the report")
         return write_report(self.directory, target)
@@ -210,26 +208,37 @@ class Result:
     def save(self, directory: str | Path) -> Path:
         """Copy the result to a directory that `jaxlabel.load` can read, and return its path.
 
-        The copy has the model, all numbers, the training curves and the report. It has no images
-        and no database of labels. If the directory contains a saved result, it is replaced.
+        The copy has the model, all numbers, the training curves and the report with its small
+        pictures. It has no other images, no answers of people and no database of labels. If the
+        directory contains a saved result, it is replaced.
 
         Args:
           directory: the directory to write.
 
         Raises:
-          UsageError: `directory` is a file, a link or the work directory of another run, or
-            contains other files or the current directory.
+          UsageError: `directory` is no path, a file, a link or the work directory of another run,
+            or contains other files or the current directory.
           JaxlabelError: the directory cannot be written.
         """
-        target = Path(directory).expanduser()
+        target = path_of(directory, "directory")
         if target.resolve() == self.directory.resolve():
             return target
         files.replace_folder(
             target,
-            lambda new: shutil.copytree(self.directory, new, ignore=_unneeded, dirs_exist_ok=True),
+            lambda new: shutil.copytree(
+                self.directory, new, ignore=self._unneeded, dirs_exist_ok=True
+            ),
             lambda folder: check_is_replaceable(folder, "saved result", _is_result),
         )
         return target
+
+    def _unneeded(self, folder: str, names: list[str]) -> set[str]:
+        """Return which of the files `names` in `folder` are not part of a copy of this result."""
+        if Path(folder) == self.directory:
+            return set(names) - set(SAVED)
+        if Path(folder).name == "checkpoints":
+            return set(names) - {"predictor"}
+        return {name for name in names if name.endswith(".part")}
 
     @cached_property
     def _trained(self) -> prediction.Trained:
@@ -240,16 +249,6 @@ def _is_result(folder: Path) -> bool:
     """Return True if a folder has the settings and the numbers of a finished run."""
     record = files.read_json(folder / "result.json") or {}
     return (folder / "config.json").is_file() and {"method", "config"} <= record.keys()
-
-
-def _unneeded(folder: str, names: list[str]) -> set[str]:
-    """Return which of the files `names` in `folder` a copy of a result does not need.
-
-    These are the database of labels, lock files, and all checkpoints except the final model.
-    """
-    if Path(folder).name == "checkpoints":
-        return set(names) - {"predictor"}
-    return {name for name in names if name in NOT_COPIED or name.endswith(".part")}
 
 
 def load(directory: str | Path) -> Result:

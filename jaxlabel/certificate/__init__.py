@@ -19,7 +19,7 @@ An audit can certify one of two accuracies:
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -118,16 +118,17 @@ def audit(
         predicted class is the model's confidence.
       predictions: the predicted classes whose accuracy is audited; they need not be the classes of
         highest probability.
-      ask: a function that buys and returns the labels of images, such as `lambda i: oracle.ask(i,
-        purpose="certify")`.
+      ask: a function that buys the labels of the images with the given indices and returns them as
+        integers in the same order, such as `lambda i: oracle.ask(i, purpose="certify")`.
       target: the accuracy to certify.
       confidence: the probability with which the confidence interval must cover the accuracy.
       budget: the largest number of labels to buy.
       batch: the number of labels to buy at a time; the audit can stop after each batch. With 0, the
         first batch is the smallest number with which an audit can succeed, each later batch is a
         fifth of the labels bought so far, but at least 10, and no batch is larger than 50.
-      bought: the indices of images that are not in the pool, because their labels were bought
-        before.
+      bought: the indices of the images whose labels were bought earlier, for example for training;
+        or a mask, an array of n truth values. The audit never draws these images, and the certified
+        accuracy does not count them.
       population: whether to certify the accuracy on new images instead of the pool (see the
         docstring of this module). If not even an accuracy of 1 on the pool would certify the
         target, no label is bought, and the audit ends as "out of reach".
@@ -136,12 +137,17 @@ def audit(
       The certificate. It contains the interval also if the target was not reached.
 
     Raises:
-      UsageError: the target or the confidence is not in (0, 1), shapes do not match, a probability
-        is not finite, or the pool is empty.
+      UsageError: the target or the confidence is not in (0, 1), the budget or the batch is
+        negative, shapes or types do not match, a probability is not finite, a prediction or an
+        index is out of range, the pool is empty, or `ask` returned something else than one integer
+        per image.
     """
     probabilities, predictions = np.asarray(probabilities, float), np.asarray(predictions)
     _check(probabilities, predictions)
-    pool = np.setdiff1d(np.arange(len(predictions)), np.asarray(bought, int))
+    if budget < 0 or batch < 0:
+        raise UsageError(f"budget={budget} and batch={batch}: they take numbers of at least 0")
+    pool = np.setdiff1d(np.arange(len(predictions)), _indices(bought, len(predictions)))
+    budget = int(min(budget, len(pool)))
     num_bought = len(predictions) - len(pool)
     terms = Terms(target, confidence, len(predictions), num_bought, population)
     population_bounds, pool_target, error = (
@@ -157,11 +163,11 @@ def audit(
     min_labels = terms.fewest_labels()
     while True:
         stopped_by = "out of reach" if pool_target >= 1 else ""
-        stopped_by = stopped_by or _reason_to_stop(sequence, min(budget, len(pool)), len(pool))
+        stopped_by = stopped_by or _reason_to_stop(sequence, budget, len(pool))
         if stopped_by:
             break
         size = batch or _batch_size(sequence.num_labels, min_labels)
-        size = min(size, budget - sequence.num_labels, len(pool) - sequence.num_labels)
+        size = min(int(size), budget - sequence.num_labels)
         remaining = np.delete(np.arange(len(pool)), sequence.drawn)
         errors = error_model.errors(sequence.drawn, sequence.wrong)[remaining]
         weights, growth = choose_weights(errors, sequence.limit)
@@ -171,7 +177,7 @@ def audit(
         first = np.argpartition(waiting_times, size - 1)[:size]
         first = first[np.argsort(waiting_times[first])]
         indices = pool[remaining[first]]
-        wrong = np.asarray(ask(indices)) != predictions[indices]
+        wrong = _answers(ask(indices), len(indices)) != predictions[indices]
         sequence.update(remaining, first, weights, errors, wrong, growth)
     low, high = sequence.interval()
     if population_bounds is not None:
@@ -220,6 +226,45 @@ def _reason_to_stop(sequence: ConfidenceSequence, max_labels: int, num_pool: int
     return ""
 
 
+def _indices(bought: Any, num_images: int) -> Int[np.ndarray, "m"]:
+    """Return the indices of bought images, which are given as indices or as a mask.
+
+    Raises:
+      UsageError: it is neither.
+    """
+    found = np.asarray(bought)
+    if found.dtype == bool and found.shape == (num_images,):
+        return np.flatnonzero(found)
+    if not found.size:
+        return np.zeros(0, int)
+    if (
+        found.ndim != 1
+        or not np.issubdtype(found.dtype, np.integer)
+        or found.min() < 0
+        or found.max() >= num_images
+    ):
+        raise UsageError(
+            f"bought is an array of {found.dtype} of shape {found.shape}: it takes indices from 0 "
+            f"to {num_images - 1}, or a mask with {num_images} truth values"
+        )
+    return found
+
+
+def _answers(labels: Any, count: int) -> Int[np.ndarray, "count"]:
+    """Return the labels that `ask` bought for `count` images.
+
+    Raises:
+      UsageError: they are not `count` integers, so that they could not be compared one by one.
+    """
+    found = np.asarray(labels)
+    if found.shape != (count,) or not np.issubdtype(found.dtype, np.integer):
+        raise UsageError(
+            f"ask returned an array of {found.dtype} of shape {found.shape} for {count} images: it "
+            "must return one integer, the index of the class, for each image"
+        )
+    return found
+
+
 def _check(
     probabilities: Float[np.ndarray, "n classes"], predictions: Int[np.ndarray, "n"]
 ) -> None:
@@ -227,6 +272,19 @@ def _check(
         raise UsageError(
             f"probabilities of shape {probabilities.shape} for {len(predictions)} predictions: "
             "there must be one row for each prediction and one column for each class"
+        )
+    if predictions.ndim != 1 or not np.issubdtype(predictions.dtype, np.integer):
+        raise UsageError(
+            f"predictions is an array of {predictions.dtype} of shape {predictions.shape}: it "
+            "takes one integer, the index of the class, for each image"
+        )
+    if (
+        predictions.size
+        and not 0 <= predictions.min() <= predictions.max() < (probabilities.shape[1])
+    ):
+        raise UsageError(
+            f"predictions hold {predictions.min()} to {predictions.max()}, and there are "
+            f"{probabilities.shape[1]} columns of probabilities: predictions start at 0"
         )
     if not np.isfinite(probabilities).all():
         raise UsageError("some of the model's probabilities are not finite: its training diverged")

@@ -183,9 +183,15 @@ def data_prepare(given: SimpleNamespace) -> None:
 
 def _image_options(given: SimpleNamespace) -> "Options":
     """Return the values of the flags that control how images are read, such as --image_size."""
+    from jaxlabel.config import RunConfig, validate
     from jaxlabel.data.dataset import options_of
 
-    return options_of(given)
+    options = options_of(given)
+    try:
+        validate(RunConfig(**{k: v for k, v in options._asdict().items() if k != "intensity"}))
+    except UsageError as error:
+        raise UsageError(str(error).replace("config.", "--")) from error
+    return options
 
 
 def _existing_workdir(given: SimpleNamespace) -> Path:

@@ -169,7 +169,7 @@ def ledger(workdir: Path, rows: bool = False) -> str:
     Raises:
       UsageError: the run has not started to buy labels.
     """
-    recorded = _read_run_record(workdir)
+    recorded = read_run_record(workdir)
     store = LabelStore(recorded["store"])
     return ledger_text(store, recorded["account"], rows, own_purchases(workdir))
 
@@ -197,7 +197,7 @@ def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
     """
     from jaxlabel.oracle.votes import known_labels
 
-    recorded = _read_run_record(workdir)
+    recorded = read_run_record(workdir)
     path = Path(labels) if labels else workdir / QUESTIONS
     store = LabelStore(recorded["store"])
     if not labels and not path.exists():
@@ -301,16 +301,34 @@ def write_pictures(workdir: Path, dataset: Dataset, items: Sequence[str]) -> dic
     return paths
 
 
-def _read_run_record(workdir: Path) -> dict[str, Any]:
+def read_run_record(workdir: Path) -> dict[str, Any]:
     """Return the content of the file run.json in a run's directory.
 
     The file records the account whose budget pays for the run's labels ("account"), the name of the
     labelled data set ("label_set"), and the absolute URL of the database of labels ("store").
 
     Raises:
-      UsageError: there is no run.json, because the run has not started to buy labels.
+      UsageError: there is no run.json, because the run has not started to buy labels, or because
+        the directory is a copy without the database of labels; or this database is missing.
     """
     recorded = files.read_json(workdir / RUN)
+    if recorded is None and (workdir / "result.json").exists():
+        raise UsageError(f"{workdir} is a copy of a run without its database of labels, such as a "
+                         "saved result or a bundle: name the run's own directory")  # fmt: skip
     if recorded is None:
         raise UsageError(f"{workdir} has asked for no label yet")
-    return recorded | {"store": store_url(recorded["store"], workdir)}
+    url = store_url(recorded["store"], workdir)
+    file = store_file(url)
+    if file is not None and not file.exists():
+        raise UsageError(f"{file}, the database of labels of {workdir}, is missing: copy it to "
+                         "this place")  # fmt: skip
+    return recorded | {"store": url}
+
+
+def store_file(url: str) -> Path | None:
+    """Return the file of a database of labels; None if it is a server's."""
+    from sqlalchemy import make_url
+
+    parsed = make_url(url)
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database
+    return Path(parsed.database or "") if is_file else None

@@ -156,7 +156,7 @@ def csv_text(lines: Sequence[Line]) -> str:
                      "theirs", "labels_spent", "seconds", "device"])  # fmt: skip
     for row in rows(lines):
         for number, (name, values) in enumerate(row.measures.items()):
-            interval = mean_interval(values) if values else ("", None, None)
+            interval = bounded_mean_interval(name, values) if values else ("", None, None)
             writer.writerow([
                 row.table, row.name, row.dataset, row.settings, name, *interval, len(values),
                 row.theirs if number == 0 else None, np.mean(labels(row)), np.mean(seconds(row)),

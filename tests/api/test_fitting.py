@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import jaxlabel
 from jaxlabel import data
 from jaxlabel.api.result import Certificate
 from jaxlabel.cli import main as cli
-from jaxlabel.errors import BudgetExceeded, DataError, UsageError
+from jaxlabel.errors import BudgetExceeded, DataError, JaxlabelError, UsageError
+from jaxlabel.experiment import account
 from jaxlabel.files import read_json
 from jaxlabel.oracle import LabelStore
 
@@ -106,6 +108,35 @@ def test_a_result_is_saved_loaded_and_reported(command_line, tmp_path):
     with pytest.raises(UsageError, match="8x6 pixels, the model was trained on 8x8"):
         again.predict(np.zeros((2, 6, 8), np.uint8))
     assert again.predict_proba(np.zeros((0, 8, 8), np.uint8)).shape == (0, 10)
+
+
+def test_a_saved_result_holds_no_answers_and_no_pictures_and_can_be_saved_again(
+    command_line, tmp_path
+):
+    run = tmp_path / "run"
+    shutil.copytree(command_line, run)
+    for name in ("questions.csv", "asked.json", ".lock", "answer_times.json"):
+        (run / name).write_text("{}")
+    for name in ("questions", "labelled", "page"):
+        (run / name).mkdir()
+        (run / name / "secret.png").write_bytes(b"")
+    result = jaxlabel.load(run)
+    for _ in range(2):
+        saved = result.save(tmp_path / "saved")
+    assert {path.name for path in saved.iterdir()} <= {
+        "config.json", "result.json", "metrics.jsonl", "session.json", "images.json",
+        "report.html", "artifacts", "checkpoints", "tensorboard",
+    }  # fmt: skip
+    assert [path.name for path in (saved / "checkpoints").iterdir()] == ["predictor"]
+    with pytest.raises(UsageError, match="is a copy of a run without its database"):
+        account.ledger(saved)
+    for name, call in (("directory", result.save), ("path", result.report)):
+        with pytest.raises(UsageError, match=f"{name} is None: it takes a path"):
+            call(None)
+    with pytest.raises(UsageError, match="cannot be read: Not a directory"):
+        jaxlabel.load(run / "result.json")
+    with pytest.raises(JaxlabelError, match="the images differ in size"):
+        result.predict([np.zeros((8, 8), np.uint8), np.zeros((5, 8), np.uint8)])
 
 
 def test_a_saved_result_replaces_only_a_saved_result(command_line, tmp_path):

@@ -88,6 +88,46 @@ def test_invalid_arguments_are_usage_errors():
         certify(0, wrong, probabilities, bought=np.arange(20))
     with pytest.raises(UsageError, match="one row for each"):
         certify(0, wrong, probabilities[:3])
+    for bought in ([-1], [20], [0.5], [True, False], [[1], [2]]):
+        with pytest.raises(UsageError, match="it takes indices from 0 to 19, or a mask with 20"):
+            certify(0, wrong, probabilities, bought=bought)
+    for few in ({"batch": -3}, {"budget": -1}):
+        with pytest.raises(UsageError, match="numbers of at least 0"):
+            certify(0, wrong, probabilities, **few)
+
+
+def test_a_mask_of_bought_images_is_their_indices_and_a_budget_is_rounded_down():
+    wrong, probabilities = pool(3, 0.9, 200)
+    mask = np.arange(200) % 2 == 0
+    by_mask, by_indices = (
+        certify(0, wrong, probabilities, bought=bought, budget=50.5)
+        for bought in (mask, np.flatnonzero(mask))
+    )
+    np.testing.assert_array_equal(by_mask.indices, by_indices.indices)
+    assert by_mask[:6] == by_indices[:6] and by_mask.labels <= 50
+
+
+@pytest.mark.parametrize("answer", [
+    lambda i: 1, lambda i: [1], lambda i: None, lambda i: np.full(len(i), "cat"),
+    lambda i: np.zeros((len(i), 1), int), lambda i: np.zeros(len(i)),
+])  # fmt: skip
+def test_answers_that_cannot_be_compared_are_refused(answer):
+    probabilities = np.full((40, 2), 0.5)
+    with pytest.raises(UsageError, match="it must return one integer"):
+        audit(jax.random.key(0), probabilities, np.zeros(40, int), answer, target=0.9, budget=40)
+
+
+@pytest.mark.parametrize(("predictions", "message"), [
+    (np.full(40, 2), "predictions hold 2 to 2"), (np.full(40, -1), "predictions hold -1 to -1"),
+    (np.zeros(40), "an array of float64"), (np.full(40, "cat"), "an array of <U3"),
+])  # fmt: skip
+def test_predictions_that_are_no_classes_are_refused(predictions, message):
+    def ask(indices):
+        return np.zeros(len(indices), int)
+
+    probabilities = np.full((40, 2), 0.5)
+    with pytest.raises(UsageError, match=message):
+        audit(jax.random.key(0), probabilities, predictions, ask, target=0.9, budget=40)
 
 
 def test_every_draw_s_value_has_the_pool_s_error_rate_as_its_mean():

@@ -33,6 +33,8 @@ def outcome(capsys, *arguments):
     [
         (["trian"], "no command 'trian' (did you mean train?)"),
         (["data"], "data is one of data info, data explore"),
+        (["data", "info", "--data=digits", "--image_size=-3"], "--image_size is -3"),
+        (["data", "info", "--data=digits", "--image_mode=gray"], "--image_mode is 'gray'"),
         (["train", CONFIG, "--config.budgt=3"], "no setting config.budgt (did you mean budget?)"),
         (
             ["train", "--config.budget=30M"],

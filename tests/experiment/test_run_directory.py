@@ -152,3 +152,7 @@ def test_a_directory_that_was_moved_keeps_its_ledger(tmp_path, capsys):
     before = account.ledger(tmp_path / "a")
     os.rename(tmp_path / "a", tmp_path / "b")
     assert account.ledger(tmp_path / "b") == before
+    (tmp_path / "b" / "labels.db").rename(tmp_path / "labels.db")
+    with pytest.raises(UsageError, match=r"b/labels.db, the database of labels .* is missing"):
+        account.ledger(tmp_path / "b")
+    assert not (tmp_path / "b" / "labels.db").exists()

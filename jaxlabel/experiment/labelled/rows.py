@@ -16,7 +16,6 @@ from jaxlabel.oracle.ledger import split_purchases
 from jaxlabel.oracle.records import LedgerRow
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.runlog import dataset_snapshot
-from jaxlabel.runlog.workdir import RUN
 
 BOUGHT, GIVEN, PREDICTED, NOT_SURE = "bought", "given", "predicted", "not sure"
 
@@ -81,13 +80,13 @@ def collect(workdir: Path, sure: float) -> ImageLabels:
       DataError: the images of the run cannot be read.
     """
     settings = files.read_settings(workdir)
-    recorded = files.read_json(workdir / RUN)
-    if settings is None or recorded is None:
+    if settings is None:
         raise UsageError(f"{workdir} has asked for no label yet")
+    recorded = account.read_run_record(workdir)
     options = Options(**{name: settings[name] for name in Options._fields if name in settings})
     dataset = data.load(settings["data"], options)
     dataset = dataset_snapshot.in_first_order(dataset, settings["data"], workdir)
-    store = LabelStore(account.store_url(recorded["store"], workdir))
+    store = LabelStore(recorded["store"])
     purchases = store.ledger(recorded["account"])
     bought = {row.item: row for row in purchases}
     classes = store.classes(recorded["label_set"])
