@@ -26,6 +26,8 @@ PRESETS = ("tiny", "cpu", "gpu")  # for a quick test, for two CPU cores, for an 
 
 # A value of a setting that was renamed since version 0.1.0, and the new value.
 RENAMED_VALUES = {("alignment", "paid"): "labelled"}
+# what a setting of each type takes, for error messages
+WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def setting(
@@ -171,8 +173,8 @@ def validate(config: RunConfig) -> None:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if not _has_type(value, field.type):
-            wanted = getattr(field.type, "__name__", str(field.type))
-            raise UsageError(f"config.{field.name} is {value!r}: it takes a {wanted}")
+            wanted = WORDS.get(typing.cast(type, field.type), str(field.type))
+            raise UsageError(f"config.{field.name} is {value!r}: it takes {wanted}")
         low, high, choices = (field.metadata.get(k) for k in ("low", "high", "choices"))
         if field.metadata.get("own") and is_own(value):
             own_part(value, f"config.{field.name}")

@@ -106,7 +106,10 @@ def needs_model(strategy: str) -> bool:
         function, which needs the probabilities if it has an argument `probabilities`.
     """
     if is_own(strategy):
-        return "probabilities" in inspect.signature(own_part(strategy)).parameters
+        return (
+            "probabilities"
+            in inspect.signature(own_part(strategy, "the query strategy")).parameters
+        )
     return strategy in UNCERTAINTY
 
 
@@ -180,7 +183,7 @@ def select(
     features = jnp.asarray(features, jnp.float32)
     if is_own(strategy):
         extra = {"probabilities": probabilities} if needs_model(strategy) else {}
-        found = own_part(strategy)(key, features, count, asked, **extra)
+        found = own_part(strategy, "the query strategy")(key, features, count, asked, **extra)
         selected = _check_own(strategy, np.asarray(found), len(features))
     elif strategy in _BY_FEATURES:
         selected = _BY_FEATURES[strategy](key, features, count, asked)

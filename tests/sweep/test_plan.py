@@ -53,7 +53,7 @@ def test_a_plan_is_made_anew_after_a_change_of_a_configuration_that_it_reads(few
     [
         ({'"budget"': '"budgt"'}, r"random labels: there is no setting budgt \(did you mean budge"),
         ({"20.0": "-1.0"}, "config.budget is -1.0: it takes a number at least 0"),
-        ({"20.0": "True"}, "config.budget is True: it takes a float"),
+        ({"20.0": "True"}, "config.budget is True: it takes a number"),
         ({"[0.1, None]": "[0.1]"}, "2 rows, but 1 figures of theirs"),
         (
             {"strange": "random labels", '"account"': '"budget"', '"well"': "10.0"},
