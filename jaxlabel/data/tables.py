@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxlabel import spreadsheet
 from jaxlabel.data.dataset import Options
 from jaxlabel.data.streams import Entry, Reader
 from jaxlabel.errors import DataError
+from jaxlabel.oracle import spreadsheet
 
 PICTURES = ("image", "img", "picture", "file", "path", "file_name", "filename", "bytes")
 LABELS = ("label", "class", "class_name", "category", "fine_label", "coarse_label")

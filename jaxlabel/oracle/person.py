@@ -10,9 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from jaxlabel import spreadsheet
 from jaxlabel.errors import DataError
 from jaxlabel.oracle import names as class_names
+from jaxlabel.oracle import spreadsheet
 
 if TYPE_CHECKING:
     from jaxlabel.oracle.store import LabelStore
