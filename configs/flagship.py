@@ -3,10 +3,10 @@
     jaxlabel train --config=configs/flagship.py:fashion_mnist --config.data=idx:DIR \
         --config.target=0.9 --config.budget=2300 --config.width=64 --workdir=runs/flagship
 
-With seed 531, `--config.steps=3000` and `--config.cpu_kernels=bfloat16`, this took 27 minutes of one
-CPU core. It bought 1,806 labels, 426 of them for the certificate, which holds with 95% confidence
-(`--config.confidence`); other seeds may need more. With `--config.confidence=0` the run stops when
-the network's mean confidence reaches the target, and nothing is certified. Without
+With seed 531, `--config.steps=3000` and `--config.cpu_kernels=bfloat16`, this took 27 minutes of
+one CPU core. It bought 1,806 labels, 426 of them for the certificate, which holds with 95%
+confidence (`--config.confidence`); other seeds may need more. With `--config.confidence=0` the run
+stops when the network's mean confidence reaches the target, and nothing is certified. Without
 `--config.target` the whole budget is spent on training.
 
 The cpu preset takes about twenty minutes on one core, with 10 as with 1,000 labels of
