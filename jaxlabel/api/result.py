@@ -27,6 +27,7 @@ from jaxlabel.runlog.workdir import check_is_replaceable
 SAVED = (
     "config.json", "result.json", "metrics.jsonl", "session.json", "images.json",
     "label_kinds.json", "report.html", "clusters.csv", "artifacts", "checkpoints", "tensorboard",
+    "model.safetensors",  # of a bundle that was loaded
 )  # fmt: skip
 
 

@@ -73,6 +73,8 @@ def test_jaxlabel_predicts_with_the_bundle_as_with_the_run(exported, finished, t
     run, copy = jaxlabel.load(finished), jaxlabel.load(exported)
     assert np.array_equal(run.predict_proba(images), copy.predict_proba(images))
     assert copy.classes == run.classes and copy.labels_spent == 40
+    for again in (jaxlabel.load(place.save(tmp_path / "saved")) for place in (run, copy)):
+        assert np.array_equal(run.predict_proba(images), again.predict_proba(images))
 
 
 def test_predict_py_labels_pictures_without_jaxlabel(exported, finished, tmp_path):
