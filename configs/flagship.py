@@ -9,7 +9,7 @@ confidence (`--config.confidence`); other seeds may need more. With `--config.co
 stops when the network's mean confidence reaches the target, and nothing is certified. Without
 `--config.target` the whole budget is spent on training.
 
-The cpu preset takes about twenty minutes on one core, with 10 as with 1,000 labels of
+The cpu preset takes about twenty minutes on one quiet core, with 10 as with 1,000 labels of
 Fashion-MNIST, if `--config.cpu_kernels=bfloat16` is set and the processor has such instructions;
 docs/results.md has the accuracies. In the variants mnist, fashion_mnist and overhead_mnist, the
 labels after the first ones and up to the 100th are bought one at a time, each where label

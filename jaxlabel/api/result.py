@@ -22,8 +22,8 @@ from jaxlabel.predictor import predict_probabilities
 from jaxlabel.report import write_report
 from jaxlabel.runlog.workdir import check_is_replaceable
 
-# What `Result.save` copies: no answers of people, no database, and no pictures but those of the
-# report. Only the final model of the folder checkpoints is copied.
+# What `Result.save` copies: no database of labels, no questions.csv, and no pictures but those of
+# the report. Only the final model of the folder checkpoints is copied.
 SAVED = (
     "config.json", "result.json", "metrics.jsonl", "session.json", "images.json",
     "label_kinds.json", "report.html", "clusters.csv", "artifacts", "checkpoints", "tensorboard",
@@ -127,7 +127,8 @@ class Result:
             inputs = outside_features.from_array(images, self.directory, trained.shape[-1])
             return predict_probabilities(trained.model, inputs)
         options = options_of(trained.config)._replace(intensity=trained.intensity)
-        if hasattr(images, "__len__") and len(images) == 0:
+        shape = (len(images),) if isinstance(images, list | tuple) else getattr(images, "shape", ())
+        if shape[:1] == (0,):
             return np.zeros((0, len(self.classes)), np.float32)
         return predict_probabilities(trained.model, like_training(images, trained.shape, options))
 
@@ -209,9 +210,10 @@ class Result:
     def save(self, directory: str | Path) -> Path:
         """Copy the result to a directory that `jaxlabel.load` can read, and return its path.
 
-        The copy has the model, all numbers, the training curves and the report with its small
-        pictures. It has no other images, no answers of people and no database of labels. If the
-        directory contains a saved result, it is replaced.
+        The copy has the model, all numbers, the class of each training image, the training curves
+        and the report, which may show small pictures with their labels. It has no database of
+        labels, no questions.csv and no other pictures. If the directory contains a saved result, it
+        is replaced.
 
         Args:
           directory: the directory to write.

@@ -18,6 +18,7 @@ An audit can certify one of two accuracies:
    from all training and audit only those.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -144,10 +145,11 @@ def audit(
     """
     probabilities, predictions = np.asarray(probabilities, float), np.asarray(predictions)
     _check(probabilities, predictions)
-    if budget < 0 or batch < 0:
+    if not (budget >= 0 and batch >= 0):  # NaN is refused too
         raise UsageError(f"budget={budget} and batch={batch}: they take numbers of at least 0")
     pool = np.setdiff1d(np.arange(len(predictions)), _indices(bought, len(predictions)))
     budget = int(min(budget, len(pool)))
+    batch = math.ceil(min(batch, len(pool)))
     num_bought = len(predictions) - len(pool)
     terms = Terms(target, confidence, len(predictions), num_bought, population)
     population_bounds, pool_target, error = (
@@ -167,7 +169,7 @@ def audit(
         if stopped_by:
             break
         size = batch or _batch_size(sequence.num_labels, min_labels)
-        size = min(int(size), budget - sequence.num_labels)
+        size = min(size, budget - sequence.num_labels)
         remaining = np.delete(np.arange(len(pool)), sequence.drawn)
         errors = error_model.errors(sequence.drawn, sequence.wrong)[remaining]
         weights, growth = choose_weights(errors, sequence.limit)
@@ -237,17 +239,25 @@ def _indices(bought: Any, num_images: int) -> Int[np.ndarray, "m"]:
         return np.flatnonzero(found)
     if not found.size:
         return np.zeros(0, int)
-    if (
-        found.ndim != 1
-        or not np.issubdtype(found.dtype, np.integer)
-        or found.min() < 0
-        or found.max() >= num_images
-    ):
+    whole = _whole_numbers(found)
+    if whole is None or found.dtype == bool or whole.min() < 0 or whole.max() >= num_images:
+        range_of = "" if whole is None else f", from {whole.min()} to {whole.max()}"
         raise UsageError(
-            f"bought is an array of {found.dtype} of shape {found.shape}: it takes indices from 0 "
-            f"to {num_images - 1}, or a mask with {num_images} truth values"
+            f"bought is an array of {found.dtype} of shape {found.shape}{range_of}: it takes "
+            f"indices from 0 to {num_images - 1}, or a mask with {num_images} truth values"
         )
-    return found
+    return whole
+
+
+def _whole_numbers(values: np.ndarray) -> Int[np.ndarray, "m"] | None:
+    """Return a vector of whole numbers as integers; None if `values` is anything else."""
+    if values.ndim != 1 or values.dtype.kind not in "biufO":
+        return None
+    try:
+        whole = values.astype(int)
+    except (TypeError, ValueError):
+        return None
+    return whole if bool(np.all(whole == values)) else None
 
 
 def _answers(labels: Any, count: int) -> Int[np.ndarray, "count"]:
@@ -257,12 +267,13 @@ def _answers(labels: Any, count: int) -> Int[np.ndarray, "count"]:
       UsageError: they are not `count` integers, so that they could not be compared one by one.
     """
     found = np.asarray(labels)
-    if found.shape != (count,) or not np.issubdtype(found.dtype, np.integer):
+    whole = _whole_numbers(found)
+    if whole is None or len(whole) != count:
         raise UsageError(
             f"ask returned an array of {found.dtype} of shape {found.shape} for {count} images: it "
             "must return one integer, the index of the class, for each image"
         )
-    return found
+    return whole
 
 
 def _check(

@@ -35,9 +35,9 @@ SHARED_FLAGS = (  # each is the short form of a setting
          f"--config, this flag also selects {OWN_DATA_CONFIG}", "SPEC", ""),
     Flag("budget", "the number of labels that may be bought, or the minutes that you have, such as "
          "30m, as --config.budget", "N", ""),
-    Flag("target", "the accuracy at which the run stops, such as 0.95, as --config.target; the "
-         "flagship, which learns from your own pictures, certifies it with labels of random "
-         "pictures", "FRACTION", ""),
+    Flag("target", "the accuracy at which the run stops, such as 0.95, as --config.target. The "
+         "flagship (the default recipe for your own pictures) also certifies it, with labels of "
+         "randomly drawn pictures", "FRACTION", ""),
 )  # fmt: skip
 IMAGE_FLAGS = (
     setting_flag("image_size", "N"),

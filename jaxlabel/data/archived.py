@@ -3,12 +3,12 @@
 import glob
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jaxlabel.data.archive import Member, read_members
 from jaxlabel.data.dataset import Options
-from jaxlabel.data.listing import EXTENSIONS, SPLITS, split_roles
+from jaxlabel.data.listing import EXTENSIONS, SPLITS, note_on_splits, split_roles
 from jaxlabel.data.streams import Entry, Reader
 from jaxlabel.errors import DataError
 
@@ -44,10 +44,20 @@ def _arrange_like_folder(spec: str, entries: list[Entry], options: Options) -> l
       The pictures in their order, with None for each one that lies beside the folders of splits.
     """
     top = _top_folder([entry.name for entry in entries])
-    names = [entry.name.removeprefix(top) for entry in entries]
-    used = {name.partition("/")[0] for name in names if "/" in name}
-    roles = split_roles((), used, loose=any("/" not in name for name in names))
+    roles, _ = _roles_and_folders([entry.name.removeprefix(top) for entry in entries])
     return [_with_split_and_label(spec, entry, top, roles, options) for entry in entries]
+
+
+def _roles_and_folders(names: Sequence[str]) -> tuple[dict[str, str], set[str]]:
+    """Return the splits of the top-level sub-folders, and the names of all that hold pictures."""
+    used = {name.partition("/")[0] for name in names if "/" in name}
+    return split_roles((), used, loose=any("/" not in name for name in names)), used
+
+
+def _notes(names: Sequence[str]) -> tuple[str, ...]:
+    """Return a message if sub-folders of an archive are named like splits but are none."""
+    roles, used = _roles_and_folders(names)
+    return () if roles else note_on_splits(used)
 
 
 def _with_split_and_label(
@@ -166,8 +176,8 @@ def shards(pattern: str) -> list[Path]:
     while match := RANGE.search(expanded[0]):
         low, high = match.groups()
         if max(len(low), len(high)) > 9 or not 0 <= int(high) - int(low) < MAX_SHARDS:
-            raise DataError(f"webdataset:{pattern}: the range {match[0]} is to go up, to at most "
-                            f"{MAX_SHARDS:,} files")  # fmt: skip
+            raise DataError(f"webdataset:{pattern}: the range {match[0]} must ascend and name at "
+                            f"most {MAX_SHARDS:,} files")  # fmt: skip
         numbers = [f"{i:0{len(low)}d}" for i in range(int(low), int(high) + 1)]
         expanded = [RANGE.sub(number, each, count=1) for each in expanded for number in numbers]
     if expanded != [pattern] or Path(pattern).is_file():
@@ -201,6 +211,7 @@ ZIP = Reader(
     _has_folder_labels,
     _arrange_like_folder,
     _files_at,
+    _notes,
 )
 TAR = Reader(
     "tar",
@@ -208,5 +219,6 @@ TAR = Reader(
     _has_folder_labels,
     _arrange_like_folder,
     _files_at,
+    _notes,
 )
 WEBDATASET = Reader("webdataset", _shard_entries, _has_shard_labels, archives=shards)

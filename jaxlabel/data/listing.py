@@ -138,11 +138,23 @@ def _notes(
         lines.append(f"to train: {len(parts['train'] + parts['val']):,} pictures of {train}"
                      f"{joined}; to test: {len(parts['test']):,} of {of['test'] or 'no folder'}"
                      )  # fmt: skip
-    elif named := sorted(name for name in used if name.lower() in SPLITS):
-        others = next((name for name in sorted(used) if name.lower() not in SPLITS), "others")
-        lines.append(f"{', '.join(f'{name}/' for name in named)} beside {others}/: taken as "
-                     "sub-folders like the others, not as splits")  # fmt: skip
+    else:
+        lines += note_on_splits(used)
     return tuple(lines)
+
+
+def note_on_splits(used: Iterable[str]) -> tuple[str, ...]:
+    """Return a message for the user if sub-folders named like splits are none; else nothing.
+
+    Args:
+      used: the names of the top-level sub-folders that contain images and are not splits.
+    """
+    named = sorted(name for name in used if name.lower() in SPLITS)
+    if not named:
+        return ()
+    others = next((name for name in sorted(used) if name.lower() not in SPLITS), "others")
+    return (f"{', '.join(f'{name}/' for name in named)} beside {others}/: taken as sub-folders "
+            "like the others, not as splits",)  # fmt: skip
 
 
 def _images_below(root: Path, counts: Counter[str], unread: list[tuple[str, str]]) -> Iterator[str]:

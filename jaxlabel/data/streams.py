@@ -62,6 +62,7 @@ class Reader:
         each picture to leave out.
       archives: a function that returns the files at a location, if these alone contain everything.
         Their decoded pictures are kept on disk for the next start.
+      notes: a function that returns messages for the user, from the names of all pictures.
     """
 
     def __init__(
@@ -73,9 +74,10 @@ class Reader:
             *all
         ],
         archives: Callable[[str], Sequence[Path]] = lambda _: (),
+        notes: Callable[[Sequence[str]], tuple[str, ...]] = lambda _: (),
     ):
         self.prefix, self._entries, self.has_labels = prefix, entries, labelled
-        self._arrange, self._archives = arrange, archives
+        self._arrange, self._archives, self._notes = arrange, archives, notes
 
     def read(self, location: str, options: Options) -> Source:
         """Read all images; the labels are only used to list the names of the classes.
@@ -87,10 +89,12 @@ class Reader:
         Raises:
           DataError: the files cannot be read or hold no images.
         """
-        return decoded_archive(
+        source = decoded_archive(
             self._archives(location), f"{self.prefix}:{location}", options,
             lambda: self._read(location, options),
         )  # fmt: skip
+        paths = [*source.paths, *source.test_paths]
+        return source._replace(notes=self._notes([p.removeprefix(f"{location}/") for p in paths]))
 
     def _read(self, location: str, options: Options) -> tuple[Source, int]:
         """Read and decode all images, and count the pictures that were skipped as unreadable.

@@ -192,7 +192,7 @@ def _parquet_rows(spec: str, file: Any, columns: list[str]) -> Iterator[dict[str
     try:
         for batch in file.iter_batches(batch_size=256, columns=columns):
             yield from batch.to_pylist()
-    except (OSError, ValueError) as error:  # pyarrow's errors are subclasses of these
+    except (OSError, ValueError, NotImplementedError, KeyError) as error:  # those of pyarrow
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{spec} cannot be read ({reason})") from error
 

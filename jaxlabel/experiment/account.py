@@ -225,8 +225,8 @@ def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
         lines.append(f"new classes: {', '.join(counts.new_classes)}")
     refused = [f"line {r.line} says {r.answer}, it is {r.kept}" for r in counts.refused]
     more = f" and {len(refused) - 3} more" if len(refused) > 3 else ""
-    refusal = (f"{path}: not stored: {', '.join(refused[:3])}{more}: a run has bought that label, "
-               "or another person gave it. All other answers are stored")  # fmt: skip
+    refusal = (f"{path}: not stored, because a run has bought the label or another person gave it: "
+               f"{', '.join(refused[:3])}{more}. All other answers are stored")  # fmt: skip
     return "\n".join(lines), refusal if refused else ""
 
 
@@ -326,9 +326,13 @@ def read_run_record(workdir: Path) -> dict[str, Any]:
 
 
 def store_file(url: str) -> Path | None:
-    """Return the file of a database of labels; None if it is a server's."""
-    from sqlalchemy import make_url
+    """Return the file of a database of labels; None if the URL does not name one plainly."""
+    from sqlalchemy import exc, make_url
 
-    parsed = make_url(url)
-    is_file = parsed.get_backend_name() == "sqlite" and parsed.database
-    return Path(parsed.database or "") if is_file else None
+    try:
+        parsed = make_url(url)
+    except exc.ArgumentError:  # opening the store says what is wrong with the URL
+        return None
+    path = parsed.database or ""
+    is_file = parsed.get_backend_name() == "sqlite" and path and not path.startswith("file:")
+    return Path(path) if is_file else None

@@ -111,8 +111,8 @@ class Ahead:
         """
         if not self.allowed:
             raise UsageError(
-                "no pictures of your own choice: the run is finished, or its recipe, or its "
-                "accuracy target, must choose all pictures"
+                "you cannot choose extra pictures: the run is finished, or its recipe or accuracy "
+                "target requires that the run chooses all of them"
             )
         count = min(count, self._room(snapshot, batch, left))
         if count < 1:

@@ -48,9 +48,12 @@ def open_csv(path: Path, shown: str) -> Sheet:
         reason = (error.strerror if isinstance(error, OSError)
                   else "it is not UTF-8 text: save it as CSV UTF-8")  # fmt: skip
         raise DataError(f"{shown} cannot be read: {reason}") from error
-    first, _, rest = text.partition("\n")
-    skipped = int(first.lower().startswith("sep="))  # Excel writes the separator in such a line
-    text = rest if skipped else text
+    skipped = 0
+    while text:
+        first, _, rest = text.partition("\n")
+        if first.strip() and not first.lower().startswith("sep="):
+            break
+        text, skipped = rest, skipped + 1  # Excel writes the separator in a line "sep=;"
     header = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=header.count)
     lines = io.StringIO(text, newline="")

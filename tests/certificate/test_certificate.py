@@ -91,7 +91,7 @@ def test_invalid_arguments_are_usage_errors():
     for bought in ([-1], [20], [0.5], [True, False], [[1], [2]]):
         with pytest.raises(UsageError, match="it takes indices from 0 to 19, or a mask with 20"):
             certify(0, wrong, probabilities, bought=bought)
-    for few in ({"batch": -3}, {"budget": -1}):
+    for few in ({"batch": -3}, {"budget": -1}, {"budget": np.nan}):
         with pytest.raises(UsageError, match="numbers of at least 0"):
             certify(0, wrong, probabilities, **few)
 
@@ -105,11 +105,23 @@ def test_a_mask_of_bought_images_is_their_indices_and_a_budget_is_rounded_down()
     )
     np.testing.assert_array_equal(by_mask.indices, by_indices.indices)
     assert by_mask[:6] == by_indices[:6] and by_mask.labels <= 50
+    for batch, most in ((0.5, 1), (np.inf, 50)):  # one at a time, and all at once
+        sizes = []
+
+        def ask(indices, sizes=sizes):
+            sizes.append(len(indices))
+            return wrong[indices].astype(float)
+
+        predictions = np.zeros(200, int)
+        audit(
+            jax.random.key(0), probabilities, predictions, ask, target=0.9, budget=50, batch=batch
+        )
+        assert max(sizes) == most
 
 
 @pytest.mark.parametrize("answer", [
     lambda i: 1, lambda i: [1], lambda i: None, lambda i: np.full(len(i), "cat"),
-    lambda i: np.zeros((len(i), 1), int), lambda i: np.zeros(len(i)),
+    lambda i: np.zeros((len(i), 1), int), lambda i: np.full(len(i), 0.5),
 ])  # fmt: skip
 def test_answers_that_cannot_be_compared_are_refused(answer):
     probabilities = np.full((40, 2), 0.5)

@@ -115,6 +115,8 @@ def test_the_folders_of_an_archive_are_splits_if_they_are_in_a_folder(write, nam
     read, wanted = data.load(spec), data.load(f"folder:{tmp_path / 'pets'}")
     assert read.train_items.tolist() == wanted.train_items.tolist()
     assert len(read.test_images) == len(wanted.test_images)
+    beside = {"train", "bus", "test"} <= {name.partition("/")[0] for name in names}
+    assert ("test/, train/ beside bus/: taken as sub-folders" in " ".join(read.notes)) == beside
     if all("/" in name for name in names):
         assert data.load(spec, LABELLED).classes == (
             data.load(f"folder:{tmp_path / 'pets'}", LABELLED).classes
@@ -305,7 +307,7 @@ def test_a_faulty_row_of_a_table_is_named(text, message, tmp_path):
 
 
 @pytest.mark.parametrize("content", [
-    b"sep=;\nPath;Label;SPLIT\nx.png;cat;\ny.png;dog;Test\n;;\n",
+    b"\nsep=;\nPath;Label;SPLIT\nx.png;cat;\ny.png;dog;Test\n;;\n",
     "Path\tLabel\tSplit\nx.png\tcat\ttrain\ny.png\tdog\tvalidation\n".encode("utf-16"),
 ])  # fmt: skip
 def test_a_table_of_a_spreadsheet_program_is_read(content, tmp_path):
