@@ -42,7 +42,7 @@ def path_of(directory: str | Path, what: str) -> Path:
       UsageError: `directory` is neither a string nor a path.
     """
     if not isinstance(directory, str | os.PathLike):
-        raise UsageError(f"{what} is {directory!r}: it takes a path")
+        raise UsageError(f"{what} is {directory!r}: it takes the path of a directory or file")
     return Path(directory).expanduser().absolute()
 
 

@@ -131,7 +131,7 @@ def test_a_saved_result_holds_no_answers_and_no_pictures_and_can_be_saved_again(
     with pytest.raises(UsageError, match="is a copy of a run without its database"):
         account.ledger(saved)
     for name, call in (("directory", result.save), ("path", result.report)):
-        with pytest.raises(UsageError, match=f"{name} is None: it takes a path"):
+        with pytest.raises(UsageError, match=f"{name} is None: it takes the path"):
             call(None)
     with pytest.raises(UsageError, match="cannot be read: Not a directory"):
         jaxlabel.load(run / "result.json")
