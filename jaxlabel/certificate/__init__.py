@@ -289,13 +289,11 @@ def _check(
             f"predictions is an array of {predictions.dtype} of shape {predictions.shape}: it "
             "takes one integer, the index of the class, for each image"
         )
-    if (
-        predictions.size
-        and not 0 <= predictions.min() <= predictions.max() < (probabilities.shape[1])
-    ):
+    num_classes = probabilities.shape[1]
+    if predictions.size and not 0 <= predictions.min() <= predictions.max() < num_classes:
         raise UsageError(
             f"predictions hold {predictions.min()} to {predictions.max()}, and there are "
-            f"{probabilities.shape[1]} columns of probabilities: predictions start at 0"
+            f"{num_classes} columns of probabilities: predictions start at 0"
         )
     if not np.isfinite(probabilities).all():
         raise UsageError("some of the model's probabilities are not finite: its training diverged")
