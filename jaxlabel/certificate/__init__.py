@@ -254,8 +254,9 @@ def _whole_numbers(values: np.ndarray) -> Int[np.ndarray, "m"] | None:
     if values.ndim != 1 or values.dtype.kind not in "biufO":
         return None
     try:
-        whole = values.astype(int)
-    except (TypeError, ValueError):
+        with np.errstate(invalid="ignore"):  # NaN and infinity differ from their cast
+            whole = values.astype(int)
+    except (TypeError, ValueError, OverflowError):
         return None
     return whole if bool(np.all(whole == values)) else None
 

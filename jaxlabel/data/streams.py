@@ -238,12 +238,11 @@ def _groups(entries: Iterable[Entry]) -> Iterator[tuple[list[Entry], int]]:
 def _class_names(entries: Iterable[Entry]) -> tuple[str, ...]:
     """Return the sorted names of the classes; names that are numbers come first, by value."""
     names = {entry.label for entry in entries if entry.label is not None}
-    return tuple(
-        sorted(
-            names,
-            key=lambda name: (int(name) if name.isdecimal() and len(name) < 18 else 10**18, name),
-        )
-    )
+
+    def place(name: str) -> tuple[int, str]:
+        return int(name) if name.isdecimal() and len(name) < 18 else 10**18, name
+
+    return tuple(sorted(names, key=place))
 
 
 def _named_images(decoded: Iterable[Decoded]) -> Iterator[tuple[str, Images]]:

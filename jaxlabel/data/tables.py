@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxlabel.data.dataset import Options
+from jaxlabel.data.listing import SPLITS
 from jaxlabel.data.streams import Entry, Reader
 from jaxlabel.errors import DataError
 from jaxlabel.oracle import spreadsheet
@@ -14,9 +15,6 @@ from jaxlabel.oracle import spreadsheet
 PICTURES = ("image", "img", "picture", "file", "path", "file_name", "filename", "bytes")
 LABELS = ("label", "class", "class_name", "category", "fine_label", "coarse_label")
 TEST_SPLITS = ("test", "validation")
-# what a column "split" may say, and the split of such rows
-SPLITS = {"": "train", "train": "train", "training": "train", "test": "test", "testing": "test",
-          "val": "test", "valid": "test", "validation": "test"}  # fmt: skip
 
 
 def _column(names: list[str], known: tuple[str, ...]) -> str | None:
@@ -36,11 +34,11 @@ def _picture_column(spec: str, names: list[str]) -> str:
     return found
 
 
-def _content(spec: str, root: Path, value: Any) -> tuple[str, bytes]:
+def _content(where: str, root: Path, value: Any) -> tuple[str, bytes]:
     """Return the name and the bytes of the picture in a cell of a table.
 
     Args:
-      spec: the data set and the row, for error messages.
+      where: the data set and the row, for error messages.
       root: the folder to which paths in the table are relative.
       value: the cell: bytes, a path, or Hugging Face's dict with "path" and "bytes".
 
@@ -53,25 +51,25 @@ def _content(spec: str, root: Path, value: Any) -> tuple[str, bytes]:
     if isinstance(value, bytes):
         return name, value
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{spec}: the row has no picture")
+        raise DataError(f"{where}: the row has no picture")
     # "~1.png" is an ordinary name; only "~/..." stands for the home directory
     file = root / (Path(value).expanduser() if value.startswith("~/") else value)
     try:
         return value, file.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name with the character NUL
         reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{spec}: {file} cannot be read: {reason}") from error
+        raise DataError(f"{where}: {file} cannot be read: {reason}") from error
 
 
 def _entry(
-    spec: str, root: Path, number: int, cell: Any, label: Any, split: str = "train",
+    where: str, root: Path, number: int, cell: Any, label: Any, split: str = "train",
     cost: float | None = None,
 ) -> Entry:  # fmt: skip
     """Return the picture, the label and the price of a row of a table.
 
     The picture's name begins with the number of the row, so that sorting by name keeps the order.
     """
-    name, content = _content(f"{spec}, row {number + 1}", root, cell)
+    name, content = _content(where, root, cell)
     text = None if label is None or str(label).strip() == "" else str(label).strip()
     return Entry(f"{number:09d}/{name}", content, text, split, cost)
 
@@ -93,7 +91,7 @@ def _csv_entries(location: str, options: Options) -> Iterator[Entry]:
         names = [name for name in row if name]
         label, cost, split = (_column(names, known) for known in (LABELS, ("cost",), ("split",)))
         where = f"{spec}, row {number + 1}"
-        yield _entry(spec, root, number, row[_picture_column(spec, names)],
+        yield _entry(where, root, number, row[_picture_column(spec, names)],
                      _one_line(where, row[label]) if label else None,
                      _split(where, row[split]) if split else "train",
                      _cost(where, row[cost]) if cost else None)  # fmt: skip
@@ -132,9 +130,9 @@ def _split(where: str, cell: Any) -> str:
       DataError: the column names no split.
     """
     word = "" if cell is None else str(cell).strip()
-    if word.lower() not in SPLITS:
+    if word and word.lower() not in SPLITS:
         raise DataError(f"{where}: the split {word[:40]!r} is none of train, test and validation")
-    return SPLITS[word.lower()]
+    return "train" if not word or SPLITS[word.lower()] == "train" else "test"
 
 
 def _one_line(where: str, label: str) -> str:
@@ -178,7 +176,7 @@ def _parquet_entries(location: str, options: Options) -> Iterator[Entry]:
         for number, row in enumerate(_parquet_rows(spec, file, columns)):
             where = f"{spec}, row {number + 1}"
             yield _entry(
-                spec, root, number, row[picture], row[label] if label else None,
+                where, root, number, row[picture], row[label] if label else None,
                 _split(where, row[split]) if split else "train",
             )  # fmt: skip
 
@@ -245,7 +243,7 @@ def _hub_entries(location: str, options: Options) -> Iterator[Entry]:
             if names is not None and given is not None:
                 given = names[given] if given >= 0 else None  # -1 stands for no label
             split = "train" if name == "train" else "test"
-            yield _entry(spec, Path(), number, row[picture], given, split)
+            yield _entry(f"{spec}, row {number + 1}", Path(), number, row[picture], given, split)
             number += 1
 
 

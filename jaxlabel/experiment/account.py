@@ -318,14 +318,14 @@ def read_run_record(workdir: Path) -> dict[str, Any]:
     if recorded is None:
         raise UsageError(f"{workdir} has asked for no label yet")
     url = store_url(recorded["store"], workdir)
-    file = store_file(url)
+    file = _store_file(url)
     if file is not None and not file.exists():
         raise UsageError(f"{file}, the database of labels of {workdir}, is missing: copy it to "
                          "this place")  # fmt: skip
     return recorded | {"store": url}
 
 
-def store_file(url: str) -> Path | None:
+def _store_file(url: str) -> Path | None:
     """Return the file of a database of labels; None if the URL does not name one plainly."""
     from sqlalchemy import exc, make_url
 

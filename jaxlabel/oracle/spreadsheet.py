@@ -31,7 +31,8 @@ def open_csv(path: Path, shown: str) -> Sheet:
     """Open a CSV file that a person may have saved with a spreadsheet program.
 
     Commas, semicolons or tabs may separate the columns, and a first line such as "sep=;" may say
-    which. The text may be UTF-8 with or without a byte-order mark, or UTF-16 with one.
+    which. Blank lines before the names of the columns are skipped. The text may be UTF-8 with or
+    without a byte-order mark, or UTF-16 with one.
 
     Args:
       path: the file.
