@@ -108,9 +108,9 @@ def answer(given: SimpleNamespace) -> None:
       DataError: the file contradicts stored labels that must not change, because a run has bought
         them or another person gave them. They stay as they are; all other labels are stored.
     """
-    from jaxlabel.experiment import account
+    from jaxlabel.experiment import questions
 
-    message, refusal = account.answer(_existing_workdir(given), given.labels)
+    message, refusal = questions.answer(_existing_workdir(given), given.labels)
     print(message)
     if refusal:
         raise DataError(refusal)

@@ -14,6 +14,8 @@ from jaxlabel.experiment.person_time import FIRST_GUESS, TimedOracle, labels_in
 from jaxlabel.oracle import LabelStore, Oracle
 from jaxlabel.runlog import RunLog
 
+CONTRADICTIONS = "contradictions.csv"  # all files of identical images with different labels
+
 
 def make_oracle(
     settings: config.RunConfig, options: Options, dataset: Dataset, workdir: Path, log: RunLog,
@@ -99,7 +101,7 @@ def _import_labels(
     if missing and not importable and (settings.may_peek() or settings.noise):
         raise UsageError("stop=peek and noise are for data whose labels are all in the store")
     if missing and importable:
-        full = str(workdir / account.CONTRADICTIONS)
+        full = str(workdir / CONTRADICTIONS)
         url = store.engine.url.render_as_string(hide_password=False)
         for line in importing.in_subprocess(settings.data, url, options, full):
             log.say(line)

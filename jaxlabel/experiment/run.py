@@ -2,16 +2,14 @@
 
 import contextlib
 import dataclasses
-import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
 from jaxlabel import cache, config, data, files
 from jaxlabel.data.dataset import Dataset, Options, options_of
-from jaxlabel.data.folder import file_of
 from jaxlabel.errors import DataError, JaxlabelError, LabelsMissing
-from jaxlabel.experiment import account, outside_features, person_time, together
+from jaxlabel.experiment import account, outside_features, person_time, questions, together
 from jaxlabel.experiment.accuracies import final_accuracies
 from jaxlabel.experiment.answers import Answers, RunAgain
 from jaxlabel.experiment.feature_map import feature_map
@@ -182,7 +180,7 @@ def _run_recipe(
     try:
         predictor = together.lead(METHODS[type(settings)], settings, inputs, oracle, log)
     except LabelsMissing as error:
-        raise _write_questions(error, workdir, dataset) from error
+        raise questions.ask_person(error, workdir, dataset) from error
     except JaxlabelError:
         account.delete_record_if_unused(workdir, store, payer)
         raise
@@ -228,32 +226,6 @@ def settings_without_password(settings: config.RunConfig) -> dict[str, Any]:
     """Return a run's configuration as a dictionary, without the passwords of its database URLs."""
     urls = {name: files.without_password(getattr(settings, name)) for name in ("store", "labels")}
     return dataclasses.asdict(settings) | urls
-
-
-def _write_questions(error: LabelsMissing, workdir: Path, dataset: Dataset) -> LabelsMissing:
-    """Write the images that need a label to questions.csv, and return (not raise) an exception.
-
-    Args:
-      error: the exception with which the run stopped; it lists the ids of the images.
-      workdir: the run's directory, in which questions.csv is written.
-      dataset: the data set, which has the file names of the images.
-
-    Returns:
-      An exception whose message tells the user how to fill in questions.csv and continue the run.
-    """
-    path_of = dict(zip(dataset.train_items.tolist(), dataset.paths, strict=False))
-    # pictures in an archive or a table, and those of an array, are no files that a person can open
-    inside = [item for item in error.items if file_of(path_of.get(item, "")) is None]
-    path_of |= account.write_pictures(workdir, dataset, inside)
-    paths = [path_of.get(item, "") for item in error.items]
-    path = account.write_questions(workdir, error.items, paths, error.purpose)
-    command = f"jaxlabel answer --workdir={shlex.quote(str(workdir))}"
-    return LabelsMissing(
-        f"{len(error.items)} image{'s are' if len(error.items) > 1 else ' is'} to be labelled by a "
-        f"person: fill the column label of "
-        f"{path}, then {command}, then the same command again",
-        error.items,
-    )
 
 
 def summary(result: dict[str, Any], workdir: Path) -> str:

@@ -6,12 +6,12 @@ import numpy as np
 
 from jaxlabel import files
 from jaxlabel.errors import UsageError
-from jaxlabel.experiment.account import ASKED
 from jaxlabel.label.features import cover, neighbours
 from jaxlabel.label.project import Project
 from jaxlabel.label.questions import Question
 from jaxlabel.label.records import Records
 from jaxlabel.label.snapshot import Snapshot
+from jaxlabel.runlog.workdir import ASKED
 
 AHEAD = 16  # the number of pictures chosen at a time to be labelled ahead
 

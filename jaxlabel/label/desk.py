@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxlabel.errors import UsageError
-from jaxlabel.experiment.account import QUESTIONS, num_earlier_purchases
+from jaxlabel.experiment.account import num_earlier_purchases
 from jaxlabel.experiment.person_time import labels_left, note_earlier_answers, note_page
+from jaxlabel.experiment.questions import QUESTIONS
 from jaxlabel.label import snapshot as snapshots
 from jaxlabel.label.ahead import Ahead
 from jaxlabel.label.names import checked_name

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxlabel import files
-from jaxlabel.experiment.account import ASKED
 from jaxlabel.label.project import Project
 from jaxlabel.oracle.person import read_rows
+from jaxlabel.runlog.workdir import ASKED
 
 RUN, WAIT = "run", "ahead"  # values of Question.source
 

@@ -17,6 +17,7 @@ from jaxlabel.runlog import old_settings
 
 LOCK = ".lock"
 RUN = "run.json"  # written when a run opens its account
+ASKED = "asked.json"  # the ids of the images for whose labels the run has asked a person
 IMAGES = "images.json"  # written when a run has read its images
 # Files that a run killed at its very start may leave without a config.json.
 OWN = (LOCK, "session.json")

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from jaxlabel.errors import LabelsMissing
-from jaxlabel.experiment import account
+from jaxlabel.experiment import questions
 from jaxlabel.experiment import run as experiment
 from jaxlabel.methods import active, semisup
 
@@ -43,7 +43,7 @@ def answer(run, name):
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    account.answer(run)
+    questions.answer(run)
     return {row["item"] for row in rows}
 
 

@@ -19,7 +19,7 @@ from jaxlabel.errors import (
     LabelsMissing,
     UsageError,
 )
-from jaxlabel.experiment import account
+from jaxlabel.experiment import account, questions
 from jaxlabel.experiment import run as experiment
 from jaxlabel.methods import active, encoder, medoids, representatives, scan, semisup, sgan
 from jaxlabel.nets import devices
@@ -230,9 +230,9 @@ def test_a_folder_without_labels_is_labelled_by_a_person_through_csv(tmp_path, c
         spoilt = tmp_path / "spoilt.csv"
         spoilt.write_text("\n".join([lines[0], *answered, "4E+12,,top"]) + "\n")
         with pytest.raises(DataError, match="there is no item '4E\\+12'"):
-            account.answer(run, str(spoilt))
+            questions.answer(run, str(spoilt))
         (run / "questions.csv").write_text("\n".join([lines[0], *answered]) + "\n")
-        assert "answers stored" in account.answer(run)[0]
+        assert "answers stored" in questions.answer(run)[0]
     assert result is not None and sorted(result["classes"]) == ["end", "top"]
     assert result["test_accuracy"] is None and result["train_label_accuracy"] is None
     assert result["labels_spent"] <= 8

@@ -17,7 +17,7 @@ from jaxlabel import data
 from jaxlabel.cli import main as cli
 from jaxlabel.data.dataset import Options
 from jaxlabel.errors import DataError, JaxlabelError, LabelsMissing, UsageError
-from jaxlabel.experiment import account
+from jaxlabel.experiment import account, questions
 from jaxlabel.experiment import run as experiment
 from jaxlabel.experiment.labelled import labelstudio, writing
 from jaxlabel.experiment.labelled.rows import ImageLabels, LabelRow
@@ -64,7 +64,7 @@ def finished(tmp_path_factory):
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    account.answer(run.workdir)
+    questions.answer(run.workdir)
     run.train()
     return run
 

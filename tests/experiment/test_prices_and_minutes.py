@@ -10,7 +10,7 @@ from PIL import Image
 from jaxlabel import data, query
 from jaxlabel.config import minutes_of
 from jaxlabel.errors import DataError, LabelsMissing, UsageError
-from jaxlabel.experiment import account, person_time
+from jaxlabel.experiment import person_time, questions
 from jaxlabel.experiment import run as experiment
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.project import begin
@@ -197,7 +197,7 @@ def test_answers_in_a_file_take_from_the_question_to_its_last_saving(pictures, t
         csv.writer(file).writerows([rows[0], *answers])
     began = (run / "asked.json").stat().st_mtime
     os.utime(run / "questions.csv", (began, began + 48))
-    account.answer(run)
+    questions.answer(run)
     result = experiment.run(config, run)
     assert result["labels_spent"] == 12 and result["answer_seconds"] == pytest.approx(48, abs=0.1)
     assert "the answers took 0.8 of 1 minutes" in experiment.summary(result, run)

@@ -11,7 +11,7 @@ import pytest
 from pages import asked, clients, say
 
 from jaxlabel.errors import StoreError, UsageError
-from jaxlabel.experiment import account
+from jaxlabel.experiment import questions
 from jaxlabel.label import command, features
 from jaxlabel.label.agreement import cohens_kappa, fleiss_kappa
 from jaxlabel.label.desk import Desk
@@ -111,7 +111,7 @@ def test_two_people_are_asked_about_different_pictures(project, monkeypatch, jum
 def test_audit_pictures_get_no_help(project):
     inside, _, desk = clients(project)
     items = [project.items[row] for row in project.first[:2]]
-    account.write_questions(project.workdir, items, ["", ""], "certify")
+    questions.write_questions(project.workdir, items, ["", ""], "certify")
     desk.refresh([])
     assert {q["purpose"] for q in inside.get("/api/state").json()["questions"][:2]} == {"certify"}
     for path in ("help", "near"):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from jaxlabel.errors import LabelsMissing
-from jaxlabel.experiment import account, run
+from jaxlabel.experiment import questions, run
 from jaxlabel.label import child
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.project import begin
@@ -48,7 +48,7 @@ def answer_page(settings, workdir):
 
 def answer_file(settings, workdir):
     """Fill in questions.csv, import it, and train; return True at the end of the run."""
-    path = workdir / account.QUESTIONS
+    path = workdir / questions.QUESTIONS
     if path.exists():
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -58,7 +58,7 @@ def answer_file(settings, workdir):
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows)
-        account.answer(workdir)
+        questions.answer(workdir)
     try:
         run.run(settings, workdir)
     except LabelsMissing:

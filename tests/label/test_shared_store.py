@@ -4,7 +4,7 @@ import dataclasses
 
 from pages import asked, clients, say
 
-from jaxlabel.experiment import account
+from jaxlabel.experiment import questions
 from jaxlabel.label.project import begin
 from jaxlabel.oracle import LabelStore
 
@@ -28,7 +28,7 @@ def test_labels_given_on_another_page_count_only_when_the_run_asks(project, tmp_
 
     assert shown(first, desk) == (2, 2, 18) and sorted(desk.chosen()["1"]) == sorted(some)
     assert shown(second, other) == (0, 0, 20) and other.chosen().keys() == {"0"}
-    account.write_questions(two.workdir, items[:1], [""], "train")  # the second run asks for one
+    questions.write_questions(two.workdir, items[:1], [""], "train")  # the second run asks for one
     assert shown(second, other) == (0, 1, 19) and other.ready()
     one.store.buy(one.account, items, purpose="train", round=1, asked_by="test")
     assert shown(first, desk) == (0, 0, 18) and shown(second, other) == (0, 1, 19)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from jaxlabel import data
 from jaxlabel.errors import DataError, LabelsMissing, StoreError, UsageError
-from jaxlabel.experiment import account
+from jaxlabel.experiment import questions
 from jaxlabel.experiment import run as experiment
 from jaxlabel.methods import active
 from jaxlabel.runlog.dataset_snapshot import in_first_order
@@ -31,20 +31,20 @@ def pictures(tmp_path):
     return folder
 
 
-def questions(run):
+def read_questions(run):
     with (run / "questions.csv").open(encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
 def answer(run):
-    rows = questions(run)
+    rows = read_questions(run)
     with (run / "questions.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(
             row | {"label": row["label"] or "ab"[number % 2]} for number, row in enumerate(rows)
         )
-    account.answer(run)
+    questions.answer(run)
 
 
 def test_renaming_a_file_changes_nothing(pictures, tmp_path):
@@ -56,10 +56,10 @@ def test_renaming_a_file_changes_nothing(pictures, tmp_path):
             break
         except LabelsMissing:
             answer(run)
-            asked |= {row["item"] for row in questions(run)}
+            asked |= {row["item"] for row in read_questions(run)}
         (pictures / f"{session:02}.png").rename(pictures / f"z{session}.png")
     assert result is not None and result["labels_spent"] == len(asked) == 9
-    assert all("z" in row["file"] or int(row["file"][-6:-4]) > 1 for row in questions(run))
+    assert all("z" in row["file"] or int(row["file"][-6:-4]) > 1 for row in read_questions(run))
 
 
 def test_images_keep_the_order_of_the_first_start(pictures, tmp_path):
