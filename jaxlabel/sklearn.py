@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Bool, Float, Shaped, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
@@ -28,18 +28,20 @@ from sklearn.utils.validation import (
     check_array,
     check_consistent_length,
     check_is_fitted,
-    column_or_1d,
     validate_data,
 )
 
 from jaxlabel.api.images import checked
 from jaxlabel.api.partly_labelled import train_network
 from jaxlabel.api.recipes import configuration
+from jaxlabel.api.targets import of_one_type, to_label_array, unlabelled
 from jaxlabel.data.images import with_channels
 from jaxlabel.errors import DataError, UsageError
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import setup
+
+__all__ = ["FewLabelClassifier"]
 
 BATCH = 256  # images that are predicted at once: one shape, so that it is compiled once
 
@@ -126,12 +128,12 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
           UsageError: a parameter of the classifier is not valid.
         """
         images = self._to_images(X, fitting=True)
-        labels = _to_label_array(y)
+        labels = to_label_array(y)
         check_consistent_length(images, labels)
-        known = np.flatnonzero(~_unlabelled(labels))
+        known = np.flatnonzero(~unlabelled(labels))
         if not len(known):
             raise ValueError("y has no label: at least one sample needs a class")
-        given = _of_one_type(labels[known])
+        given = of_one_type(labels[known])
         check_classification_targets(given)
         self.classes_, numbers = np.unique(given, return_inverse=True)
         self.n_iter_ = 0
@@ -179,13 +181,13 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
           ValueError: no sample has a label, or X, y and the weights differ in length.
         """
         check_consistent_length(X, y, sample_weight)
-        labels = _to_label_array(y)
-        known = ~_unlabelled(labels)
+        labels = to_label_array(y)
+        known = ~unlabelled(labels)
         if not known.any():
             raise ValueError("y has no label: there is nothing to score")
         weights = None if sample_weight is None else np.asarray(sample_weight)[known]
         predicted = self.predict(X)[known]
-        return float(accuracy_score(_of_one_type(labels[known]), predicted, sample_weight=weights))
+        return float(accuracy_score(of_one_type(labels[known]), predicted, sample_weight=weights))
 
     @property
     def _vectors(self) -> bool:
@@ -261,61 +263,6 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
             )
             arrays = [jnp.asarray(leaf) for leaf in leaves]
             self._model = jax.tree.unflatten(jax.tree.structure(like), arrays)
-
-
-def _to_label_array(y: Any) -> Shaped[np.ndarray, "n"]:
-    """Return the labels `y` as a one-dimensional array.
-
-    Raises:
-      ValueError: `y` has another shape, or a string that stands for a missing label.
-    """
-    if y is None:
-        raise ValueError("FewLabelClassifier requires y to be passed, but the target y is None")
-    array = np.asarray(y)
-    if array.dtype.kind == "U" and not isinstance(y, np.ndarray):
-        array = np.asarray(y, object)  # so that None and NaN in a list stay what they are
-    column = column_or_1d(array, warn=True)
-    if column.dtype.kind not in "biuf":
-        strings = {label for label in column.tolist() if isinstance(label, str)}
-        if wrong := sorted(strings & {"nan", "-1", "-1.0"}):
-            raise ValueError(
-                f"y has the string {wrong[0]!r}, which NumPy makes of {wrong[0]} in an array of "
-                "strings: give samples without a label the empty string ''"
-            )
-    return column
-
-
-def _unlabelled(labels: Shaped[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
-    """Return a boolean array that is True where a label is -1, None, NaN or an empty string."""
-    if labels.dtype.kind in "iu":
-        return labels == -1
-    if labels.dtype.kind == "f":
-        return (labels == -1) | np.isnan(labels)
-    return np.array(
-        [one is None or one != one or (isinstance(one, str) and one == "")
-         or (not isinstance(one, str | bool) and one == -1) for one in labels.tolist()], bool
-    )  # fmt: skip
-
-
-def _of_one_type(labels: Shaped[np.ndarray, "n"]) -> Shaped[np.ndarray, "n"]:
-    """Convert labels in an object array to an array of strings or of numbers.
-
-    Labels in an array of another type are returned unchanged.
-
-    Raises:
-      ValueError: the labels contain strings as well as numbers, or infinity.
-    """
-    if labels.dtype.kind == "f" and np.isinf(labels).any():
-        raise ValueError("Input y contains infinity")
-    if labels.dtype.kind != "O":
-        return labels
-    kinds = {str if isinstance(label, str) else type(label) for label in labels.tolist()}
-    if str in kinds and len(kinds) > 1:
-        raise ValueError("y holds strings and numbers: labels are all strings or all numbers")
-    return labels if str in kinds else np.array(labels.tolist())
-
-
-__all__ = ["FewLabelClassifier"]
 
 
 def _checked_shape(shape: Any) -> tuple[int, ...]:
