@@ -193,6 +193,8 @@ COMMANDS = (
             RUN_WORKDIR,
             Flag("labels", "the CSV file, or the JSON export of Label Studio, to import; without "
                  "this flag, WORKDIR/questions.csv", "FILE"),
+            Flag("rename", "import nothing, but give a class of the run another name; its labels "
+                 "stay", "OLD=NEW"),
         ),
     ),
     Command(

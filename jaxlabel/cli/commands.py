@@ -102,14 +102,23 @@ def ledger(given: SimpleNamespace) -> None:
 def answer(given: SimpleNamespace) -> None:
     """Execute the command `jaxlabel answer`: import the labels that a person wrote in a CSV file.
 
-    The function prints how many labels were stored.
+    The function prints how many labels were stored. With the flag --rename, it renames a class
+    instead.
 
     Raises:
+      UsageError: the class cannot be renamed.
       DataError: the file contradicts stored labels that must not change, because a run has bought
         them or another person gave them. They stay as they are; all other labels are stored.
     """
-    from jaxlabel.experiment import questions
+    from jaxlabel.experiment import questions, renaming
 
+    if given.rename is not None:
+        old, sign, new = given.rename.partition("=")
+        if not sign or given.labels:
+            raise UsageError("--rename=OLD=NEW renames the class OLD, without --labels")
+        name = renaming.rename_class(_existing_workdir(given), old, new)
+        print(f"the class {old!r} is called {name!r} now")
+        return
     message, refusal = questions.answer(_existing_workdir(given), given.labels)
     print(message)
     if refusal:

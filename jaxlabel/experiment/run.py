@@ -26,6 +26,7 @@ from jaxlabel.methods import (
     simclr,
 )
 from jaxlabel.nets import devices, hosts, native
+from jaxlabel.oracle import LabelStore
 from jaxlabel.report import write_report
 from jaxlabel.report.clusters import clusters_csv
 from jaxlabel.runlog import RunLog, dataset_snapshot, open_workdir, provenance, sinks
@@ -184,6 +185,8 @@ def _run_recipe(
     except JaxlabelError:
         account.delete_record_if_unused(workdir, store, payer)
         raise
+    classes = _names_now(store, store.account(payer).label_set, classes)
+    log.classes(classes)
     log.forget("predictor")  # a killed session may have saved one with fewer classes
     log.save("predictor", 0, predictor.model)
     if predictor.clusters is not None:
@@ -220,6 +223,19 @@ def _run_recipe(
         "config": settings_without_password(settings),
     }
     return files.with_version("result.json", result)
+
+
+def _names_now(store: LabelStore, label_set: str, before: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of a run's classes at its end: a person may have renamed one meanwhile.
+
+    Args:
+      store: the database of labels.
+      label_set: the name of the labelled data set.
+      before: the names at the start of the training. The result has as many, because the network
+        has an output for each.
+    """
+    names = store.classes(label_set)[: len(before)]
+    return names + before[len(names) :]
 
 
 def settings_without_password(settings: config.RunConfig) -> dict[str, Any]:

@@ -15,15 +15,16 @@ from jaxlabel.errors import UsageError
 from jaxlabel.experiment.account import num_earlier_purchases
 from jaxlabel.experiment.person_time import labels_left, note_earlier_answers, note_page
 from jaxlabel.experiment.questions import QUESTIONS
+from jaxlabel.experiment.renaming import rename_class
 from jaxlabel.label import snapshot as snapshots
 from jaxlabel.label.ahead import Ahead
-from jaxlabel.label.names import checked_name
 from jaxlabel.label.project import Project
 from jaxlabel.label.questions import RUN, WAIT, Question, read_questions
 from jaxlabel.label.records import Records
 from jaxlabel.label.snapshot import Snapshot
 from jaxlabel.oracle import votes
 from jaxlabel.oracle.changes import change_mark
+from jaxlabel.oracle.names import checked_name
 from jaxlabel.oracle.prices import total_price
 from jaxlabel.oracle.votes import NOT_SURE, Rule, Vote
 
@@ -252,6 +253,17 @@ class Desk:
                 if taken.item not in {q.item for q in self.batch()}:
                     self._ahead.ask_again(taken.item)
         return taken
+
+    def rename_class(self, old: str, new: str) -> str:
+        """Give a class another name, and return this name as it is stored.
+
+        Raises:
+          UsageError: there is no class `old`, the name cannot be that of a class, another class
+            has it, or the run is finished.
+        """
+        name = rename_class(self.project.workdir, old, new)
+        self.refresh([])
+        return name
 
     def ask_near(self, item: str, count: int = 8) -> int:
         """Queue the unlabelled pictures most similar to `item` for labelling; return their number.

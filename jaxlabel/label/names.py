@@ -1,25 +1,8 @@
-"""Clean the names of people and of new classes, and find similar existing names."""
+"""Clean the names of people, and find existing names that are similar to a new class's."""
 
 from collections.abc import Sequence
 
-from jaxlabel.errors import UsageError
 from jaxlabel.oracle import names as spelling
-from jaxlabel.oracle.person import MAX_NAME_LENGTH
-
-
-def checked_name(name: str) -> str:
-    """Return the name of a class in the form in which it is stored, or raise an error.
-
-    Accented letters become single characters, and runs of white space become one space.
-
-    Raises:
-      UsageError: the name is empty, too long, has several lines, or unprintable characters.
-    """
-    num_lines = len(str(name).strip().splitlines())
-    name = spelling.clean(str(name))
-    if num_lines != 1 or not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
-        raise UsageError(f"a class's name is one line of 1 to {MAX_NAME_LENGTH} characters")
-    return name
 
 
 def person_name(text: str) -> str:

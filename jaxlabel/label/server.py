@@ -99,6 +99,10 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
             again = again and again | {"purpose": "certify"}
         return state(request) | {"again": again}
 
+    def rename(request: Request, given: dict[str, Any]) -> dict[str, Any]:
+        name = desk.rename_class(str(given.get("old", "")), str(given.get("new", "")))
+        return state(request) | {"renamed": name}
+
     def more_here(request: Request, given: dict[str, Any]) -> dict[str, Any]:
         item = str(given.get("item", ""))
         views.refuse_audit(desk, item)
@@ -144,6 +148,7 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
         Route("/api/state", view(state)),
         Route("/api/answer", _post(answer), methods=["POST"]),
         Route("/api/undo", _post(undo), methods=["POST"]),
+        Route("/api/rename", _post(rename), methods=["POST"]),
         Route("/api/more", _post(more_here), methods=["POST"]),
         Route("/api/retry", _post(retry), methods=["POST"]),
         Route("/api/export", _post(folders), methods=["POST"]),

@@ -28,7 +28,7 @@ from jaxlabel.oracle.queries import (
     unusual_costs,
 )
 from jaxlabel.oracle.records import Contradiction
-from jaxlabel.oracle.schema import classes, from_units, labels
+from jaxlabel.oracle.schema import classes, from_units, labels, votes
 
 
 def define(connection: sa.Connection, label_set: str, names: Sequence[str]) -> None:
@@ -55,6 +55,29 @@ def define(connection: sa.Connection, label_set: str, names: Sequence[str]) -> N
     ]
     if rows:
         connection.execute(sa.insert(classes), rows)
+
+
+def rename_class(connection: sa.Connection, label_set: str, label: int, old: str, new: str) -> None:
+    """Give the class with the index `label` of a label set the name `new` in place of `old`.
+
+    Nothing changes if it is called again, as after a broken connection.
+
+    Raises:
+      StoreError: the class has another name by now, or another class is called `new`.
+    """
+    key = locked_label_set_id(connection, label_set)
+    names = class_names(connection, key)
+    name = names[label] if label < len(names) else None
+    if name == new:
+        return
+    if name != old:
+        raise StoreError(f"{label_set} has no class {old!r} any more")
+    if new in names:
+        raise StoreError(f"{label_set} has a class {new!r} already")
+    here = classes.c.label_set_id == key, classes.c.label == label
+    connection.execute(sa.update(classes).where(*here).values(name=new))
+    voted = votes.c.label_set_id == key, votes.c.class_name == old
+    connection.execute(sa.update(votes).where(*voted).values(class_name=new))
 
 
 def names_of(connection: sa.Connection, label_set: str) -> tuple[str, ...]:

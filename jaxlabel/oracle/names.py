@@ -10,6 +10,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from jaxlabel.errors import UsageError
+
+MAX_NAME_LENGTH = 200  # the maximal number of characters in a class name
 # Invisible characters, which are removed from class names.
 INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 # Invisible joiners of Persian and Indic scripts and of emoji. A name keeps them, but names that
@@ -48,6 +51,21 @@ def clean(text: str) -> str:
     and invisible characters are removed.
     """
     return " ".join(INVISIBLE.sub("", unicodedata.normalize("NFC", text)).split())
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a class in the form in which it is stored, or raise an error.
+
+    Accented letters become single characters, and runs of white space become one space.
+
+    Raises:
+      UsageError: the name is empty, too long, has several lines, or unprintable characters.
+    """
+    num_lines = len(str(name).strip().splitlines())
+    name = clean(str(name))
+    if num_lines != 1 or not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise UsageError(f"a class's name is one line of 1 to {MAX_NAME_LENGTH} characters")
+    return name
 
 
 @functools.lru_cache(10_000)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from jaxlabel.errors import DataError
 from jaxlabel.oracle import names as class_names
 from jaxlabel.oracle import spreadsheet
+from jaxlabel.oracle.names import MAX_NAME_LENGTH
 
 if TYPE_CHECKING:
     from jaxlabel.oracle.store import LabelStore
 
 COLUMNS = ("item", "file", "label")
 INDEX = "class_index"  # an optional column for answers by the index of a class
-MAX_NAME_LENGTH = 200  # the maximal number of characters in a class name
 
 
 class Row(NamedTuple):

@@ -91,6 +91,19 @@ class LabelStore:
         """
         return self._run(label_sets.names_of, label_set)
 
+    def rename_class(self, label_set: str, old: str, new: str) -> None:
+        """Give the class `old` of a label set the name `new`; its labels and votes stay.
+
+        `label_set` is the name of the label set (the classes and labels of one data set).
+
+        Raises:
+          StoreError: there is no class `old`, or another class is called `new`.
+        """
+        names, (text,) = self.classes(label_set), _texts([new])
+        if old not in names:
+            raise StoreError(f"{label_set} has no class {old!r}")
+        self._run(label_sets.rename_class, label_set, names.index(old), old, text, write=True)
+
     def add_labels(
         self,
         label_set: str,

@@ -30,7 +30,7 @@ from jaxlabel.oracle.engine import (
     kind_of,
     location,
 )
-from jaxlabel.oracle.person import MAX_NAME_LENGTH
+from jaxlabel.oracle.names import MAX_NAME_LENGTH
 from jaxlabel.oracle.queries import lookup
 
 MATCHES = ("path", "stem", "number")

@@ -83,6 +83,32 @@ def test_keys_label_undo_and_name_classes(page, tab):
     tab.wait_for_load_state("networkidle")
 
 
+def test_a_misspelt_class_is_renamed(digits, browser, tmp_path):
+    with served(digits, tmp_path / "run", Rule()) as (url, desk):
+        context = browser.new_context(viewport={"width": 360, "height": 740})
+        context.request.get(f"{url}/?token=token")  # sets the cookie
+        view = context.new_page()
+        view.goto(url)
+        shown(view)
+        assert view.is_disabled("#rename-open")  # there is no class yet
+        first, second = label(view, "knid 0"), label(view, "kind 1")
+        view.keyboard.press("r")
+        view.select_option("#rename-class", "knid 0")
+        assert view.input_value("#rename-name") == "knid 0"
+        view.fill("#rename-name", "Kind 1")
+        view.keyboard.press("Enter")
+        view.wait_for_selector("#rename-problem:has-text('there is a class')")
+        assert not axe.Axe().run(view).response["violations"]
+        assert view.evaluate("document.documentElement.scrollWidth") <= 360
+        view.fill("#rename-name", "kind 0")
+        view.keyboard.press("Enter")
+        view.wait_for_selector("#rename", state="hidden")
+        eventually(view, lambda: classes(view) == ["kind 0", "kind 1"])
+        assert desk.snapshot().labels == {first: "kind 0", second: "kind 1"}
+        assert label(view, "kind 0") not in (first, second)  # its key works again
+        context.close()
+
+
 def test_a_finger_swipes_for_another_picture_and_for_undo(page, browser):
     context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True)
     view = context.new_page()

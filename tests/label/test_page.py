@@ -15,7 +15,7 @@ from jaxlabel.experiment import questions
 from jaxlabel.label import command, features
 from jaxlabel.label.agreement import cohens_kappa, fleiss_kappa
 from jaxlabel.label.desk import Desk
-from jaxlabel.label.names import checked_name, person_name, similar_name
+from jaxlabel.label.names import person_name, similar_name
 from jaxlabel.label.project import begin
 from jaxlabel.label.trainer import Trainer
 from jaxlabel.methods import active
@@ -238,7 +238,7 @@ def test_names_that_are_nearly_the_same():
     assert similar_name("e\u0301t\u00e9", ["\u00c9t\u00e9"]) == "\u00c9t\u00e9"
     assert similar_name("oil tank", ["ship", "Oil_Tank"]) == "Oil_Tank"
     assert similar_name("car", ["cat"]) is None
-    assert checked_name(" e\u0301 ") == "\u00e9"
+    assert names.checked_name(" e\u0301 ") == "\u00e9"
 
 
 def test_cheap_features_tell_stripes_apart_and_cover_all_kinds():

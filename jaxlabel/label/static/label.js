@@ -1,5 +1,6 @@
 // The labelling view: one picture, one key, the next picture.
 import { KEYS, alarm, byId, get, locked as withLock, make, person, picture, place, post, say, send, typing } from "./api.js";
+import { openRename } from "./rename.js";
 import { showStatus } from "./side.js";
 
 let queue = []; // questions; the one on the screen comes first
@@ -75,6 +76,7 @@ function draw() {
   byId("place").textContent = !shown ? "" : ahead ? "While the training runs" : `Picture ${n} of ${total}`;
   byId("progress").max = Math.max(total, 1);
   byId("progress").value = Math.min(done + pending.size, total);
+  byId("rename-open").disabled = !status.classes.length || status.trainer.name === "done";
   byId("undo").disabled = !status.undo && !pending.size;
   const last = [...pending.values()].reverse().concat(status.last).slice(0, 10);
   byId("last").replaceChildren(...last.map(lastAnswer));
@@ -167,15 +169,13 @@ function putOff() {
 
 async function hint() {
   if (!shown || shown.purpose === "certify") return;
-  const item = shown.item;
-  const box = byId("hints");
+  const [item, box] = [shown.item, byId("hints")];
   if (!box.hidden) { box.hidden = true; return; }
   try {
     const found = await get("/api/help", { item });
     if (!shown || shown.item !== item) return;
-    const words = [];
-    if (found.suggestion) words.push(`The model suggests ${found.suggestion.class_name} (${Math.round(100 * found.suggestion.probability)}%).`);
-    else words.push("There is no model yet that could suggest a class.");
+    const { suggestion } = found;
+    const words = [suggestion ? `The model suggests ${suggestion.class_name} (${Math.round(100 * suggestion.probability)}%).` : "There is no model yet that could suggest a class."];
     if (found.copies > 1) words.push(`Your answer labels ${found.copies} identical pictures.`);
     if (found.near_copies > 0) words.push(`${found.near_copies} more look nearly the same.`);
     if (found.near.length) words.push("The most similar labelled pictures:");
@@ -184,14 +184,14 @@ async function hint() {
     box.hidden = false;
     say(words[0]);
     for (const button of document.querySelectorAll("#classes button")) {
-      button.classList.toggle("suggested", Boolean(found.suggestion) && button.dataset.name === found.suggestion.class_name);
+      button.classList.toggle("suggested", button.dataset.name === suggestion?.class_name);
     }
   } catch (error) { alarm(error.message); }
 }
 
-function alike() {
-  if (shown && shown.purpose !== "certify") location.href = `/grid?item=${shown.item}`;
-}
+const alike = () => { if (shown && shown.purpose !== "certify") location.href = `/grid?item=${shown.item}`; };
+
+const rename = () => openRename(status.classes.map(({ name }) => name), take);
 
 function openNew() {
   byId("new-form").hidden = false;
@@ -262,7 +262,7 @@ document.addEventListener("keydown", (event) => {
   const number = KEYS.indexOf(key);
   const does = {
     n: openNew, " ": () => answer(""), Backspace: () => undo(), h: () => byId("help").showModal(), "?": () => byId("help").showModal(),
-    s: hint, g: alike, z: () => byId("frame").classList.toggle("zoomed"), "/": () => openFilter(""), ArrowRight: putOff,
+    s: hint, g: alike, r: rename, z: () => byId("frame").classList.toggle("zoomed"), "/": () => openFilter(""), ArrowRight: putOff,
   }[key];
   if (number >= 0 && status && number < status.classes.length && !event.repeat) { event.preventDefault(); answer(status.classes[number].name); }
   else if (does && !event.repeat) { event.preventDefault(); does(); }
@@ -275,7 +275,7 @@ byId("filter").addEventListener("keydown", (event) => {
 });
 byId("new-form").addEventListener("submit", (event) => { event.preventDefault(); addClass(false); });
 byId("new-form").addEventListener("keydown", (event) => { if (event.key === "Escape") closeNew(); });
-const press = { new: openNew, unsure: () => answer(""), undo: () => undo(), hint, alike, keys: () => byId("help").showModal(), retry: () => post("/api/retry", {}).then(refresh) };
+const press = { new: openNew, unsure: () => answer(""), undo: () => undo(), hint, alike, "rename-open": rename, keys: () => byId("help").showModal(), retry: () => post("/api/retry", {}).then(refresh) };
 for (const [id, does] of Object.entries(press)) {
   byId(id).addEventListener("click", (event) => { if (!event.currentTarget.matches(":focus-visible")) event.currentTarget.blur(); does(); });
 }

@@ -1,0 +1,52 @@
+"""Rename a class of a run that a person has named, for example to correct a spelling mistake."""
+
+from pathlib import Path
+
+from jaxlabel import data, files
+from jaxlabel.data.dataset import Options
+from jaxlabel.errors import UsageError
+from jaxlabel.experiment.account import read_run_record
+from jaxlabel.oracle import LabelStore, names
+
+
+def rename_class(workdir: Path, old: str, new: str) -> str:
+    """Give a class of an unfinished run another name, and return this name as it is stored.
+
+    The labels and answers of the class stay, those that were bought as well. All runs that use the
+    same data set in the same label store see the new name.
+
+    Args:
+      workdir: the run's directory.
+      old: the present name of the class.
+      new: the new name. It may be another spelling of the old name, but not of another class.
+
+    Raises:
+      UsageError: the run has not started to buy labels, or it is finished; there is no class `old`,
+        or `new` cannot be its name; or the data set or a table names the classes.
+      StoreError: the database of labels cannot be used.
+    """
+    recorded = read_run_record(workdir)
+    if (workdir / "result.json").exists():
+        raise UsageError(f"the run in {workdir} is finished, and its model knows the class as "
+                         f"{old!r}: rename it in what you export")  # fmt: skip
+    settings = files.read_settings(workdir) or {}
+    options = Options(**{name: settings[name] for name in Options._fields if name in settings})
+    if settings.get("labels") or (
+        "data" in settings and data.has_labels(settings["data"], options)
+    ):
+        raise UsageError(f"the classes of {recorded['label_set']} have their names from the data: "
+                         "rename them there")  # fmt: skip
+    with LabelStore(recorded["store"]) as store:
+        classes = store.classes(recorded["label_set"])
+        if old not in classes:
+            known = ", ".join(map(repr, classes)) or "none yet"
+            raise UsageError(f"there is no class {old!r}: the classes are {known}")
+        name = names.checked_name(new)
+        others = [known for known in classes if known != old]
+        meant, fault = names.match(name, others)
+        if meant is None:
+            raise UsageError(f"{name!r} cannot be the name of the class: {fault}")
+        if meant in others:
+            raise UsageError(f"there is a class {meant!r} already: two classes cannot become one")
+        store.rename_class(recorded["label_set"], old, name)
+    return name
