@@ -19,7 +19,7 @@ from jaxlabel.label.names import person_name, similar_name
 from jaxlabel.label.project import begin
 from jaxlabel.label.trainer import Trainer
 from jaxlabel.methods import active
-from jaxlabel.oracle import votes
+from jaxlabel.oracle import names, votes
 from jaxlabel.oracle.votes import Rule, winning_class
 
 
