@@ -258,10 +258,14 @@ def _compute_and_write(
     arrays = _to_arrays(compute())
     seconds = arrays.pop(SECONDS, np.array(time.monotonic() - start))
     part = path.with_suffix(f".{os.getpid()}.part")
-    with files.write_errors(path):
-        with part.open("wb") as file:
-            np.savez(file, **arrays, **{SECONDS: seconds, OWNER: _owner})  # type: ignore[arg-type]
-        part.replace(path)
+    try:
+        with files.write_errors(path):
+            with part.open("wb") as file:
+                np.savez(file, **arrays, **{SECONDS: seconds, OWNER: _owner})  # type: ignore[arg-type]
+            part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)  # such as half of a file, on a disk that is full
+        raise
     return arrays
 
 

@@ -8,11 +8,13 @@ it must not import slow libraries.
 import dataclasses
 import functools
 import importlib
+import math
 import os
 import re
 import sys
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -190,6 +192,21 @@ def validate(config: RunConfig) -> None:
                 bounds = f"from {low:.12g} to {high:.12g}"
             raise UsageError(f"config.{field.name} is {value!r}: it takes a number {bounds}")
     config.check()
+
+
+def with_infinities(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that were read from a JSON file, with infinity in place of None.
+
+    JSON has no infinity, so an infinite number, such as a budget without a limit, is stored as
+    null.
+
+    Args:
+      kind: the configuration class, which says which settings are numbers.
+      settings: the settings by name.
+    """
+    numbers = {field.name for field in dataclasses.fields(kind) if field.type is float}
+    return {name: math.inf if value is None and name in numbers else value
+            for name, value in settings.items()}  # fmt: skip
 
 
 def minutes_of(text: str) -> float | None:

@@ -25,6 +25,10 @@ class DataError(JaxlabelError):
     exit_code = 2
 
 
+class SizesDiffer(DataError):
+    """An error raised if images that must have one size have several."""
+
+
 class StoreError(JaxlabelError):
     """An error raised if the label store cannot be used or does not allow a request.
 

@@ -98,6 +98,30 @@ def write(path: Path, content: bytes | str, *, durable: bool = True, private: bo
             raise
 
 
+def check_replaceable(path: Path, content: str, *starts: bytes) -> None:
+    """Raise an error if a command must not write its output to the path `path`.
+
+    An existing file is replaced only if it is empty or an earlier output of the same kind, so that
+    no other file is lost by a slip.
+
+    Args:
+      path: the value of the flag --out.
+      content: what the file holds, such as "predictions", for the error message.
+      starts: the bytes with which an earlier output of this kind may begin.
+
+    Raises:
+      UsageError: `path` is a folder, or a file with other content.
+    """
+    real = real_path(path)
+    if real.is_dir():
+        raise UsageError(f"--out={path} is a folder: name a file in it")
+    if real.is_file():  # a pipe or a device, such as /dev/stdout, has nothing that can be lost
+        with write_errors(path), real.open("rb") as file:
+            beginning = file.read(max(map(len, starts)))
+        if beginning and not beginning.startswith(starts):
+            raise UsageError(f"--out={path} is there and holds no {content}: name another file")
+
+
 def replace_folder(
     folder: Path, fill: Callable[[Path], object], check: Callable[[Path], object]
 ) -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import multiprocessing
 import time
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxlabel import cache
-from jaxlabel.errors import LabelsMissing
+from jaxlabel.errors import JaxlabelError, LabelsMissing
 from jaxlabel.experiment import run as experiment
 from jaxlabel.experiment.answers import Answers
 from jaxlabel.methods import medoids
@@ -70,6 +71,17 @@ def test_a_damaged_file_is_computed_again(root):
     path.write_bytes(path.read_bytes()[:50])
     assert cache.cached("codes", 0, counted(2, calls))["codes"][0, 0] == 2
     assert cache.cached("codes", 0, counted(3, calls))["codes"][0, 0] == 2
+
+
+def test_a_file_that_cannot_be_written_leaves_no_part(root, monkeypatch):
+    def full(file, **arrays):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(JaxlabelError, match="free some space"):
+        cache.cached("codes", 0, counted(7, []))
+    assert list(root.rglob("*.part")) == []
 
 
 def test_an_error_is_raised_and_nothing_is_cached(root):

@@ -29,8 +29,8 @@ def checked(images: Any) -> UInt8[np.ndarray, "n h w c"]:
         raise DataError("the images differ in size: bring them to one height and width") from error
     if array.ndim == 2:
         raise DataError(
-            f"images has the shape {array.shape}: reshape each row to its height and width, "
-            "images.reshape(-1, height, width)"
+            f"images has the shape {array.shape}: if it is one image, give images[None]; if each "
+            "row is an image, give images.reshape(-1, height, width)"
         )
     if array.dtype.kind == "f":
         array = _from_float(array)

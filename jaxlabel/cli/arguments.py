@@ -155,6 +155,7 @@ def parse_flags(values: flags.FlagValues, arguments: list[str]) -> None:
     Raises:
       UsageError: a flag is unknown, a value has the wrong type, or an argument is not a flag.
     """
+    _refuse_repeated_data(arguments)
     try:
         stray = values(["jaxlabel", *arguments])[1:]
     except flags.Error as error:
@@ -163,6 +164,21 @@ def parse_flags(values: flags.FlagValues, arguments: list[str]) -> None:
         raise UsageError(message) from error
     if stray:
         raise UsageError(f"stray argument {stray[0]!r}: every argument is --flag=value")
+
+
+def _refuse_repeated_data(arguments: Iterable[str]) -> None:
+    """Raise a UsageError if --data, or --config.data, is given several times with other values.
+
+    The shell makes several flags of one if a pattern with braces is not quoted. The last would win,
+    and most of the data would silently be left out.
+    """
+    for flag in ("data", "config.data"):
+        words = [word.partition("=") for word in arguments]
+        given = dict.fromkeys(value for name, _, value in words if name.lstrip("-") == flag)
+        if len(given) > 1:
+            raise UsageError(f"--{flag} is given {len(given)} times, the last time as "
+                             f"{[*given][-1]}: quote a pattern with braces, or give one data set"
+                             )  # fmt: skip
 
 
 def define_absl_flags(command: Command) -> flags.FlagValues:

@@ -66,6 +66,8 @@ def sweep(given: SimpleNamespace) -> None:
         raise UsageError(f"--limit={given.limit}: it takes minutes, or 0 for none")
     if given.devices_per_run < 0:
         raise UsageError(f"--devices_per_run={given.devices_per_run}: it takes a number of GPUs")
+    if given.slurm_options and not given.slurm:
+        raise UsageError("--slurm_options needs --slurm, without which the runs are executed here")
     if given.hosts_per_run < 1:
         raise UsageError(f"--hosts_per_run={given.hosts_per_run}: it takes a number of machines")
     from jaxlabel.sweep import engine
@@ -87,8 +89,10 @@ def report(given: SimpleNamespace) -> None:
     workdir = _existing_workdir(given)
     from jaxlabel.report import write_report
 
-    if given.out and Path(given.out).is_dir():
-        raise UsageError(f"--out={given.out} is a folder: name a file in it")
+    if given.out:
+        from jaxlabel import files
+
+        files.check_replaceable(Path(given.out), "report", b"<!doctype html>")
     print(write_report(workdir, given.out or None))
 
 

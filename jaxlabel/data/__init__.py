@@ -23,7 +23,7 @@ from jaxlabel.data.dataset import (
     name_of,
 )
 from jaxlabel.data.images import with_channels
-from jaxlabel.errors import DataError, did_you_mean
+from jaxlabel.errors import DataError, SizesDiffer, did_you_mean
 
 __all__ = [
     "Dataset",
@@ -227,8 +227,12 @@ def spec_of(text: str) -> str:
 def _guess_prefix(path: Path) -> str:
     if path.is_file():
         endings = {".zip": "zip", ".tar": "tar", ".tgz": "tar", ".csv": "csv",
-                   ".parquet": "parquet"}  # fmt: skip
-        return "tar" if ".tar." in path.name else endings.get(path.suffix.lower(), "npz")
+                   ".parquet": "parquet", ".npz": "npz", ".npy": "npz"}  # fmt: skip
+        prefix = "tar" if ".tar." in path.name else endings.get(path.suffix.lower())
+        if prefix is None:
+            raise DataError(f"{path} is a single file of no known kind: name the folder it is in, "
+                            "or write what it is, such as csv:FILE or npz:FILE")  # fmt: skip
+        return prefix
     return "idx" if any("ubyte" in child.name for child in path.iterdir()) else "folder"
 
 
@@ -239,7 +243,7 @@ def _same_shape(
     shapes = [images.shape[1:3] for images in both]
     if shapes[0] != shapes[-1]:
         (h, w), (test_h, test_w) = shapes
-        raise DataError(f"{spec}: training images are {w}x{h}, test images {test_w}x{test_h}: "
+        raise SizesDiffer(f"{spec}: training images are {w}x{h}, test images {test_w}x{test_h}: "
                         "set image_size to resize them to one size")  # fmt: skip
     channels = {"grey": 1, "rgb": 3}.get(mode, max(images.shape[-1] for images in both))
     converted = [with_channels(images, channels) for images in both]

@@ -1,8 +1,9 @@
 """Types for data sets and their images, settings for reading them, and the known data sets."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
@@ -42,6 +43,14 @@ def options_of(settings: object) -> Options:
     """
     names = [name for name in Options._fields if hasattr(settings, name)]
     return Options(**{name: getattr(settings, name) for name in names})
+
+
+def recorded_options(settings: Mapping[str, Any]) -> Options:
+    """Return the settings for reading images in the content of a run's config.json.
+
+    A run of an earlier version may lack some, which have their default value.
+    """
+    return Options(**{name: settings[name] for name in Options._fields if name in settings})
 
 
 class Images(NamedTuple):

@@ -14,7 +14,7 @@ from jaxlabel.data.identity import (
     item_ids,
     without_equal_channels,
 )
-from jaxlabel.errors import DataError
+from jaxlabel.errors import DataError, SizesDiffer
 
 
 def from_array(array: np.ndarray, where: str, options: Options) -> Images:
@@ -89,7 +89,7 @@ def merge(named: Iterable[tuple[str, Images]], rule: str = "") -> Images:
         if not singles:
             first_name, first = name, size
         if size != first:
-            raise DataError(f"images differ in size: {first_name} is {_size(first)}, {name} is "
+            raise SizesDiffer(f"images differ in size: {first_name} is {_size(first)}, {name} is "
                             f"{_size(size)}: set image_size to resize them to one size"
                             )  # fmt: skip
         for note in single.notes:

@@ -69,6 +69,9 @@ def list_images(location: str) -> Listing:
     except OSError as error:
         raise DataError(f"folder:{location} cannot be read: {error.strerror}") from error
     if not is_folder:
+        if root.is_file():
+            raise DataError(f"folder:{location} is a file: name a folder, or write what the file "
+                            "is, such as zip:FILE or csv:FILE")  # fmt: skip
         raise DataError(f"folder:{location}: there is no such folder")
     counts: Counter[str] = Counter()
     unread: list[tuple[str, str]] = []

@@ -139,7 +139,10 @@ class Reader:
             entries = self._arranged(location, options)
         missing = next((entry.name for entry in entries if entry.label is None), None)
         if missing is not None:
-            raise DataError(f"{spec}: {missing} has no label")
+            number, _, name = missing.partition("/")  # see `tables._entry`
+            of_table = self.prefix in ("csv", "parquet") and number.isdecimal()
+            place = f"{spec}, row {int(number) + 1}: {name}" if of_table else f"{spec}: {missing}"
+            raise DataError(f"{place} has no label")
         numbers = {name: number for number, name in enumerate(_class_names(entries))}
         chosen = [entry for entry in entries if entry.split == split]
         return np.array([numbers[str(entry.label)] for entry in chosen], np.int64)

@@ -228,10 +228,10 @@ def _load_hub(location: str) -> Any:
 
 
 def _hub_entries(location: str, options: Options) -> Iterator[Entry]:
-    import datasets
+    spec, number, parts = f"hf:{location}", 0, _load_hub(location)
+    import datasets  # `_load_hub` has said so if it is missing
 
-    spec, number = f"hf:{location}", 0
-    for name, part in _load_hub(location).items():
+    for name, part in parts.items():
         if name != "train" and name not in TEST_SPLITS:
             continue
         picture, label = _hub_columns(spec, part)

@@ -5,6 +5,7 @@ which has a budget. The account's list of bought labels is called its ledger.
 """
 
 import contextlib
+import math
 import os
 import uuid
 from pathlib import Path
@@ -14,6 +15,7 @@ from jaxlabel import files
 from jaxlabel.data.dataset import Dataset
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.oracle import LabelStore, Oracle, ledger_text, spending
+from jaxlabel.runlog import results
 from jaxlabel.runlog.workdir import ASKED, RUN
 
 EARLIER = "earlier_purchases"  # the entry of run.json for `num_earlier_purchases`
@@ -50,7 +52,9 @@ def store_url(url: str, workdir: Path) -> str:
     return parsed.set(database=os.path.abspath(path)).render_as_string(hide_password=False)
 
 
-def account_name(account: str, workdir: Path, dataset: Dataset, url: str) -> str:
+def account_name(
+    account: str, workdir: Path, dataset: Dataset, url: str, budget: float = math.inf
+) -> str:
     """Return the name of the account whose budget pays for the labels of a run.
 
     The first call records the name in the file run.json, and later calls return the recorded name.
@@ -63,25 +67,43 @@ def account_name(account: str, workdir: Path, dataset: Dataset, url: str) -> str
       workdir: the run's directory, which holds run.json.
       dataset: the images of the run; the unique name begins with the data set's name.
       url: the URL of the database of labels, as `store_url` returns it.
+      budget: the largest amount that the run may spend, together with what its account has spent.
+
+    Raises:
+      UsageError: the run is new, and its account has a larger budget than the run may spend.
     """
     recorded = files.read_json(workdir / RUN)
     if recorded is None:
+        earlier = _num_purchases(url, account, budget) if account else 0
         chosen = account or f"{dataset.name}-{workdir.resolve().name}-{uuid.uuid4().hex[:8]}"
         # The default store moves with the directory, so its path is not recorded.
         is_default = url == store_url("", workdir)
         recorded = {
             "account": chosen, "label_set": dataset.name, "store": "" if is_default else url,
-            EARLIER: _num_purchases(url, account) if account else 0,
+            EARLIER: earlier,
         }  # fmt: skip
         files.write_json(workdir / RUN, recorded, private=True)  # the URL may hold a password
     return str(recorded["account"])
 
 
-def _num_purchases(url: str, account: str) -> int:
-    """Return how many labels an account has bought; 0 if the database has no such account."""
+def _num_purchases(url: str, account: str, budget: float) -> int:
+    """Return how many labels an account has bought; 0 if the database has no such account.
+
+    Raises:
+      UsageError: the account has a larger budget than `budget`.
+    """
     with LabelStore(url) as store:
-        is_known = any(known.name == account for known in store.accounts())
-        return len(store.ledger(account)) if is_known else 0
+        known = next((known for known in store.accounts() if known.name == account), None)
+        if known is None:
+            return 0
+        if known.budget > budget:
+            has = "no limit" if math.isinf(known.budget) else f"a budget of {known.budget:g}"
+            raise UsageError(
+                f"the account {account} has {has}, {known.spent:g} of it spent, and config.budget "
+                f"is {budget:g}: a run may not lower it; set config.budget to at least as much, or "
+                "name another config.account"
+            )
+        return len(store.ledger(account))
 
 
 def num_earlier_purchases(workdir: Path) -> int:
@@ -89,7 +111,7 @@ def num_earlier_purchases(workdir: Path) -> int:
 
     Runs of earlier versions did not record the number; it is 0 for them too.
     """
-    return int((files.read_json(workdir / RUN) or {}).get(EARLIER, 0))
+    return int((files.read_json(workdir / RUN) or {}).get(EARLIER) or 0)
 
 
 def own_purchases(workdir: Path) -> slice:
@@ -100,7 +122,10 @@ def own_purchases(workdir: Path) -> slice:
     """
     first = num_earlier_purchases(workdir)
     result = files.read_json(workdir / "result.json")
-    return slice(first, None if result is None else first + result["labels_spent"])
+    if result is None:
+        return slice(first, None)
+    results.check(result, workdir, needed=("labels_spent",))
+    return slice(first, first + result["labels_spent"])
 
 
 def spending_entries(seller: Oracle, workdir: Path) -> dict[str, Any]:
@@ -183,6 +208,10 @@ def read_run_record(workdir: Path) -> dict[str, Any]:
                          "saved result or a bundle: name the run's own directory")  # fmt: skip
     if recorded is None:
         raise UsageError(f"{workdir} has asked for no label yet")
+    if missing := [key for key in ("account", "label_set", "store") if key not in recorded]:
+        raise JaxlabelError(f"{workdir / RUN} is broken, it lacks {missing[0]}: take it from a "
+                            "backup, or begin another --workdir with its labels.db as "
+                            "config.store")  # fmt: skip
     url = store_url(recorded["store"], workdir)
     file = _store_file(url)
     if file is not None and not file.exists():

@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from jaxlabel import data, train
 from jaxlabel.data.dataset import Dataset, Options
-from jaxlabel.oracle import LabelStore
+from jaxlabel.oracle import LabelStore, votes
 from jaxlabel.predictor import Predictor, predict_probabilities
 from jaxlabel.report import evaluate
 from jaxlabel.runlog import RunLog
@@ -45,7 +45,7 @@ def final_accuracies(
     if len(dataset.test_images) and data.has_labels(spec, options):
         labels = _test_labels(spec, options, store.classes(dataset.name))
         if predictor.gives == "features":
-            return scores | _neighbour_accuracies(spec, options, dataset, predictor, labels)
+            return scores | _neighbour_accuracies(dataset, store, predictor, labels)
         predictions = predict_probabilities(predictor.model, dataset.test_images).argmax(axis=-1)
         if predictor.gives == "clusters":
             scores |= {"labels_read_by_the_evaluator": "test labels, to match clusters to classes"}
@@ -74,20 +74,18 @@ def _test_labels(spec: str, options: Options, classes: tuple[str, ...]) -> Int[n
 
 
 def _neighbour_accuracies(
-    spec: str, options: Options, dataset: Dataset, predictor: Predictor,
-    test_labels: Int[np.ndarray, "m"],
-) -> dict[str, Any]:  # fmt: skip
+    dataset: Dataset, store: LabelStore, predictor: Predictor, test_labels: Int[np.ndarray, "m"]
+) -> dict[str, Any]:
     """Score a model's features: classify each test image by a vote of its nearest training images.
 
     Each of these training images votes for its true label, although the run did not buy all of
     these labels.
 
     Args:
-      spec: the data set, such as "folder:DIR".
-      options: how the images are read, such as their size.
       dataset: the images.
+      store: the database of labels; it has the true labels of the training images.
       predictor: the model that computes the features.
-      test_labels: the true label of each test image.
+      test_labels: the true label of each test image, as an index of the database's classes.
 
     Returns:
       Entries of the file result.json: the test accuracy with equal votes, the test accuracy with
@@ -97,7 +95,11 @@ def _neighbour_accuracies(
         train.apply_batched(train.outputs_of, predictor.model, images)
         for images in (dataset.train_images, dataset.test_images)
     )
-    labels = data.load_train_labels(spec, options)
+    # from the database, by the images' ids: the data set may have been reordered since the start
+    items = dataset.train_items.tolist()
+    named = votes.known_labels(store, dataset.name, items)
+    numbers = {name: number for number, name in enumerate(store.classes(dataset.name))}
+    labels = np.array([numbers[named[item]] for item in items])
     plain, weighted = (
         evaluate.knn_accuracy(features, labels, test_features, test_labels, temperature=temperature)
         for temperature in (None, 0.1)

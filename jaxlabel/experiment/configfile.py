@@ -53,8 +53,7 @@ def load(file: str, variant: str = "", preset: str = "") -> RunConfig:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        raise UsageError(f"{file} cannot be run: {error!r} at line {where.lineno}") from error
+        raise UsageError(f"{file} cannot be run: {error!r}{_place(error)}") from error
     if not hasattr(module, "get_config"):
         raise UsageError(f"{file} defines no get_config()")
     presets = inspect.signature(module.get_config).parameters.get("preset")
@@ -63,12 +62,33 @@ def load(file: str, variant: str = "", preset: str = "") -> RunConfig:
     if preset and preset not in PRESETS:
         raise UsageError(f"config.preset is {preset!r}: it takes one of {', '.join(PRESETS)}")
     chosen: dict[str, str] = {"preset": preset or presets.default} if presets else {}
+    given = [variant[1:]] if variant else []
     try:
-        config = module.get_config(*([variant[1:]] if variant else []), **chosen)
-    except (KeyError, ValueError, TypeError) as error:
-        detail = error if isinstance(error, ValueError) else "it has no variants or not this one"
-        raise UsageError(f"{file}{variant}: {detail}") from error
-    if not isinstance(config, RunConfig):
-        raise UsageError(f"{file}: get_config() returns no recipe's Config")
+        inspect.signature(module.get_config).bind(*given, **chosen)
+    except TypeError as error:
+        reason = "has no variants" if variant else f"has a get_config that needs more ({error})"
+        raise UsageError(f"{file}{variant}: the file {reason}") from error
+    try:
+        config = module.get_config(*given, **chosen)
+    except (UsageError, ValueError) as error:  # such as "there is no variant 'x'"
+        raise UsageError(f"{file}{variant}: {error}") from error
+    except KeyError as error:
+        if error.args == tuple(given):  # VARIANTS[variant]
+            raise UsageError(f"{file}{variant}: the file has no such variant") from error
+        raise UsageError(f"{file} cannot be run: {error!r}{_place(error)}") from error
+    except Exception as error:
+        raise UsageError(f"{file} cannot be run: {error!r}{_place(error)}") from error
+    of_recipe = type(config).__module__.startswith("jaxlabel.methods.")
+    if not isinstance(config, RunConfig) or not of_recipe:
+        raise UsageError(f"{file}: get_config() returns {type(config).__name__!r}, not the Config "
+                         "of a recipe, such as jaxlabel.methods.active.Config")  # fmt: skip
     config.preset = chosen.get("preset", "")
     return config
+
+
+def _place(error: Exception) -> str:
+    """Return where an error in a Python file was raised: " at line 7 of mine.py"."""
+    if isinstance(error, SyntaxError):  # its text has the line, and the traceback is importlib's
+        return ""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f" at line {where.lineno} of {Path(where.filename).name}"

@@ -47,7 +47,7 @@ def make_oracle(
     _import_labels(settings, options, store, dataset, workdir, log)
     if answers.prepare is not None:
         answers.prepare(store, dataset)
-    payer = account.account_name(settings.account, workdir, dataset, url)
+    payer = account.account_name(settings.account, workdir, dataset, url, settings.budget)
     store.open_account(payer, dataset.name, settings.budget)
     make: Callable[..., Oracle] = Oracle
     if settings.minutes:

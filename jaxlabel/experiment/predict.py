@@ -1,7 +1,6 @@
 """Classify images with the model that a finished run trained."""
 
 import dataclasses
-import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +10,16 @@ import jax
 from flax import nnx
 
 from jaxlabel import data, files, pretext
+from jaxlabel.config import with_infinities
 from jaxlabel.data.dataset import Dataset, options_of
 from jaxlabel.data.images import with_channels
-from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.errors import DataError, JaxlabelError, SizesDiffer, UsageError
 from jaxlabel.experiment import outside_features
 from jaxlabel.experiment.export import arrays
-from jaxlabel.experiment.predictions_file import check_output_path, predictions_csv
+from jaxlabel.experiment.predictions_file import COLUMNS, predictions_csv
 from jaxlabel.experiment.run import METHODS
 from jaxlabel.predictor import predict_probabilities
-from jaxlabel.runlog import checkpoints, old_settings
+from jaxlabel.runlog import checkpoints, old_settings, results
 
 SPLITS = ("test", "train", "all")
 
@@ -63,6 +63,7 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
     result = files.read_json(workdir / "result.json")
     if result is None:
         raise UsageError(f"{workdir} holds no finished run: train it to its end first")
+    results.check(result, workdir, needed=("method", "config", "classes"))
     methods = {_method_name(config): config for config in METHODS}
     if result["method"] not in methods or "image_shape" not in result:
         raise UsageError(
@@ -89,8 +90,7 @@ def _todays_settings(kind: type, settings: dict[str, Any], workdir: Path) -> dic
     """Return the recorded settings of a run with today's names, without removed settings.
 
     A removed setting does not change how a trained model is read, with two exceptions: the number
-    of networks, and the network of SCAN's self-labelling. A number that is None was infinite,
-    because JSON has no infinity.
+    of networks, and the network of SCAN's self-labelling.
 
     Args:
       kind: the configuration class.
@@ -114,11 +114,9 @@ def _todays_settings(kind: type, settings: dict[str, Any], workdir: Path) -> dic
             f"{workdir} holds a model whose network is config.student={student}, which this "
             "jaxlabel does not read: use the version that trained it, or train again"
         )
-    return {
-        name: math.inf if value is None and fields.get(name) is float else value
-        for name, value in settings.items()
-        if name in fields or name not in old_settings.REMOVED
-    }
+    kept = {name: value for name, value in settings.items()
+            if name in fields or name not in old_settings.REMOVED}  # fmt: skip
+    return with_infinities(kind, kept)
 
 
 def _restore_model(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:
@@ -177,7 +175,7 @@ def predict(
     """
     if split and split not in SPLITS:
         raise UsageError(f"--split={split}: it takes one of {', '.join(SPLITS)}")
-    check_output_path(out)
+    files.check_replaceable(out, "predictions", ",".join(COLUMNS).encode())
     trained = load(workdir)
     if isinstance(trained.model, pretext.Representation):
         raise UsageError(f"{workdir} learned features, no classes: there is nothing to predict")
@@ -191,7 +189,13 @@ def predict(
         options = options._replace(skip_unreadable=True)
     if bool(trained.config.outside_features) != bool(features):
         raise UsageError(_about_features(workdir, features))
-    dataset = data.load(spec, options)
+    try:
+        dataset = data.load(spec, options)
+    except SizesDiffer as error:  # there is no flag that would resize them
+        reason = str(error).partition(": set ")[0]
+        raise DataError(f"{reason}; the run learned from {_shape_in_words(trained.shape)} images "
+                        "and resized none: convert them to this size, or train with "
+                        "config.image_size")  from error  # fmt: skip
     notes = [*dataset.notes]
     if features:
         dataset = outside_features.inputs_of_finished_run(

@@ -3,34 +3,15 @@
 import csv
 import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from jaxlabel import files
 from jaxlabel.data.dataset import Dataset
-from jaxlabel.errors import UsageError
 
 COLUMNS = ("split", "index", "file", "label", "probability")
 ERROR = "error"  # the last column: why an image could not be read; empty for all others
-
-
-def check_output_path(out: Path) -> None:
-    """Raise an error if the predictions must not be written to the path `out`.
-
-    Raises:
-      UsageError: `out` is a folder, or a file that is not empty and holds no earlier predictions.
-    """
-    real = files.real_path(out)
-    if real.is_dir():
-        raise UsageError(f"--out={out} is a folder: name a file in it")
-    if real.is_file():  # a pipe or a device, such as /dev/stdout, has nothing that can be lost
-        with files.write_errors(out), real.open("rb") as file:
-            beginning = file.read(100).decode("utf-8", "replace")
-        if beginning and not beginning.startswith(",".join(COLUMNS)):
-            raise UsageError(f"--out={out} is there and holds no predictions: name another file")
 
 
 def predictions_csv(

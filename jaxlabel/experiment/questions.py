@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxlabel import data, files, oracle
-from jaxlabel.data.dataset import Dataset, Options
+from jaxlabel.data.dataset import Dataset, recorded_options
 from jaxlabel.data.folder import file_of
 from jaxlabel.errors import LabelsMissing, UsageError
 from jaxlabel.experiment import person_time
@@ -167,5 +167,5 @@ class LabelableImages:
         settings = files.read_settings(self._workdir)
         if settings is None:
             raise UsageError(f"{self._workdir} has lost its config.json, which names the data set")
-        options = Options(**{name: settings[name] for name in Options._fields if name in settings})
+        options = recorded_options(settings)
         return set(map(str, data.load(settings["data"], options).train_items))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from jaxlabel import data, files
-from jaxlabel.data.dataset import Options
+from jaxlabel.data.dataset import recorded_options
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.account import read_run_record
 from jaxlabel.oracle import LabelStore, names
@@ -30,7 +30,7 @@ def rename_class(workdir: Path, old: str, new: str) -> str:
         raise UsageError(f"the run in {workdir} is finished, and its model knows the class as "
                          f"{old!r}: rename it in what you export")  # fmt: skip
     settings = files.read_settings(workdir) or {}
-    options = Options(**{name: settings[name] for name in Options._fields if name in settings})
+    options = recorded_options(settings)
     if settings.get("labels") or (
         "data" in settings and data.has_labels(settings["data"], options)
     ):

@@ -29,9 +29,8 @@ from jaxlabel.nets import devices, hosts, native
 from jaxlabel.oracle import LabelStore
 from jaxlabel.report import write_report
 from jaxlabel.report.clusters import clusters_csv
-from jaxlabel.runlog import RunLog, dataset_snapshot, open_workdir, provenance, sinks
+from jaxlabel.runlog import RunLog, dataset_snapshot, open_workdir, provenance, results, sinks
 from jaxlabel.runlog.progress import Progress
-from jaxlabel.runlog.results import KEYS
 
 RECIPES = (medoids, representatives, encoder, clusters, sgan, simclr, scan, semisup, active)
 METHODS = {module.Config: module.run for module in RECIPES}
@@ -112,7 +111,7 @@ def _run_in_workdir(
                     raise
                 log.finish(result)
                 shutil.rmtree(workdir / CACHE, ignore_errors=True)
-            _check_result(result, workdir)
+            results.check(result, workdir)
             write_report(workdir)
             return result
 
@@ -127,15 +126,6 @@ def _load(settings: config.RunConfig, options: Options) -> Dataset:
     if len(dataset.train_images) < 2:
         raise DataError(f"{dataset.name} has only one training image: a run needs at least 2")
     return dataset
-
-
-def _check_result(result: dict[str, Any], workdir: Path) -> None:
-    """Raise a JaxlabelError if the content of a run's result.json lacks an entry."""
-    if missing := [key for key in KEYS if key not in result]:
-        raise JaxlabelError(
-            f"{workdir}/result.json is broken, it lacks {missing[0]}: remove it and start again; "
-            "no label is bought twice"
-        )
 
 
 def _run_recipe(

@@ -22,6 +22,7 @@ from jaxlabel.experiment.opening import open_store
 from jaxlabel.experiment.person_time import labels_in
 from jaxlabel.experiment.run import settings_without_password
 from jaxlabel.label.features import cover, gradient_features
+from jaxlabel.methods import stopping
 from jaxlabel.oracle import LabelStore
 from jaxlabel.runlog import dataset_snapshot
 from jaxlabel.runlog import workdir as workdirs
@@ -87,8 +88,8 @@ def begin(settings: Any, workdir: Path) -> Project:
     The run's settings, label store and account are those that `jaxlabel train` would use.
 
     Raises:
-      UsageError: the data has labels already, `workdir` has another run, or another process uses
-        it.
+      UsageError: the data has labels already, the budget could not certify the target, `workdir`
+        has another run, or another process uses it.
       DataError: the pictures cannot be read.
       StoreError: the label store cannot be used.
     """
@@ -102,6 +103,8 @@ def begin(settings: Any, workdir: Path) -> Project:
         )
     workdirs.check_is_run_directory(workdir)
     dataset = data.load(settings.data, options)
+    if not settings.minutes and dataset.costs is None:
+        stopping.check_target(settings, len(dataset.train_items), settings.budget)
     lock = _take_run_lock(workdir)
     try:
         defaults = dataclasses.asdict(type(settings)())
@@ -109,7 +112,7 @@ def begin(settings: Any, workdir: Path) -> Project:
         dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
         url = account.store_url(settings.store, workdir)
         store = open_store(url, dataset)
-        payer = account.account_name(settings.account, workdir, dataset, url)
+        payer = account.account_name(settings.account, workdir, dataset, url, settings.budget)
         store.open_account(payer, dataset.name, settings.budget)
     finally:
         os.close(lock)

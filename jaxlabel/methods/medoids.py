@@ -103,6 +103,7 @@ def run(
       BudgetExceeded: the budget buys no label.
       DataError: nobody can label any image.
     """
+    query.num_labels_in_budget(oracle, len(images))  # raises if the budget buys no label
     code_key, loop_key, fit_key = jax.random.split(key, 3)
     codes = encode_images(config, images, code_key, log)
     space = clustering_space(config, codes, log)

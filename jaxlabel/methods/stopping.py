@@ -1,6 +1,7 @@
 """The stopping rule: a run stops at an accuracy that is certified, or that its model predicts."""
 
 import zlib
+from typing import Any
 
 import jax
 import numpy as np
@@ -67,16 +68,9 @@ class StoppingRule:
           UsageError: the labels that remain after the first `first` labels could not certify the
             target even if every prediction were right.
         """
-        config, images = self._config, self._num_images
-        if not config.certifies or first >= images:
-            return
-        wanted = f"config.target={config.target:g} with config.confidence={config.confidence:g}"
-        min_labels = self._audit_terms(first, 0).fewest_labels()
-        takes = f"{wanted} takes {min_labels:.0f} labels to certify if every prediction is right"
-        if capacity - first < min_labels:
-            raise UsageError(f"{takes}; after the first {first} the budget buys {capacity - first}"
-                             ": raise config.budget or lower the target")  # fmt: skip
+        min_labels = _check_audit(self._config, self._num_images, capacity, first)
         if reserved < min_labels:
+            takes = _takes(self._config, min_labels)
             self._log.say(f"{takes}; the run keeps {reserved} for it: more only if the network is "
                           "confident earlier")  # fmt: skip
 
@@ -282,8 +276,58 @@ class StoppingRule:
           bought: the number of images that are already labelled, which the audit does not draw.
           audits: the number of audits that the run has already started.
         """
-        error = FIRST_SHARE * (1 - FIRST_SHARE) ** audits * (1 - self._config.confidence)
-        return Terms(self._config.target, 1 - error, self._num_images, bought)
+        return _terms(self._config, self._num_images, bought, audits)
+
+
+def check_target(settings: Any, num_images: int, budget: float) -> None:
+    """Raise a UsageError if a run with these settings could not certify its target.
+
+    The labelling page calls it before a person gives a label. All labels must cost 1.
+
+    Args:
+      settings: the configuration of any recipe. Nothing is checked for a recipe without audits.
+      num_images: the number of training images.
+      budget: the number of labels that the budget buys; may be infinite.
+    """
+    if isinstance(settings, Settings):
+        capacity = int(min(budget, num_images))
+        trains_on = max(1, int(capacity - settings.reserve * capacity))
+        first = min(getattr(settings, "initial_labels", trains_on), trains_on)
+        _check_audit(settings, num_images, capacity, first)
+
+
+def _check_audit(config: Settings, num_images: int, capacity: int, first: int) -> float:
+    """Return how many labels an audit takes if all predictions are right; 0 if there is no audit.
+
+    Args:
+      config: the settings of the run.
+      num_images: the number of training images.
+      capacity: the number of labels that the budget buys.
+      first: the number of labels bought before the first audit can start.
+
+    Raises:
+      UsageError: fewer labels are left after the first `first` ones.
+    """
+    if not config.certifies or first >= num_images:
+        return 0.0
+    min_labels = _terms(config, num_images, first, 0).fewest_labels()
+    if capacity - first < min_labels:
+        raise UsageError(f"{_takes(config, min_labels)}; after the first {first} the budget buys "
+                         f"{capacity - first}: raise config.budget or lower the target"
+                         )  # fmt: skip
+    return min_labels
+
+
+def _takes(config: Settings, min_labels: float) -> str:
+    """Return the first part of a message that says how many labels an audit takes."""
+    return (f"config.target={config.target:g} with config.confidence={config.confidence:g} takes "
+            f"{min_labels:.0f} labels to certify if every prediction is right")  # fmt: skip
+
+
+def _terms(config: Settings, num_images: int, bought: int, audits: int) -> Terms:
+    """Return the terms of an audit; see `StoppingRule._audit_terms` for `bought` and `audits`."""
+    error = FIRST_SHARE * (1 - FIRST_SHARE) ** audits * (1 - config.confidence)
+    return Terms(config.target, 1 - error, num_images, bought)
 
 
 def mean_uncertainty(probabilities: Float[np.ndarray, "n classes"]) -> float:

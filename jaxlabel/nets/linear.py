@@ -78,7 +78,8 @@ def fit_logistic(
     Returns:
       The weights and the biases.
     """
-    if whiten:
+    present = np.unique(labels)
+    if whiten and len(present) > 1:
         turned = whitening_matrix(inputs)
         weights, biases = fit_logistic(
             inputs @ turned, labels, num_classes, strength=strength, max_iterations=max_iterations
@@ -90,7 +91,6 @@ def fit_logistic(
 
     weights = np.zeros((inputs.shape[1], num_classes), np.float32)
     biases = np.full(num_classes, ABSENT_LOGIT, np.float32)
-    present = np.unique(labels)
     biases[present] = 0.0
     if len(present) < 2:
         return weights, biases
@@ -112,7 +112,8 @@ def whitening_matrix(inputs: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "d d
     2018).
     """
     variances, vectors = np.linalg.eigh(inputs.T @ inputs / len(inputs))
-    return (vectors / np.sqrt(np.maximum(variances, 1e-6 * variances.max()))).astype(np.float32)
+    floor = max(1e-6 * variances.max(), 1e-12)  # positive, even if all inputs are equal
+    return (vectors / np.sqrt(np.maximum(variances, floor))).astype(np.float32)
 
 
 class Ensemble(nnx.Module):

@@ -137,27 +137,6 @@ def match(written: str, known: Sequence[str]) -> Match:
     return Match(written)
 
 
-def collision(names: Sequence[str]) -> tuple[str, str] | None:
-    """Return the first two of the given new class names that may mean the same class, or None.
-
-    Names may mean the same class if they differ only in spelling, write the same number, or are one
-    name in two character encodings.
-    """
-    seen: dict[str, str] = {}
-    for name in names:
-        marks = [key(name)] + [mark for mark in [value(name)] if mark is not None]
-        for mark in marks:
-            if (other := seen.setdefault(mark, name)) != name:
-                return other, name
-    foreign = [name for name in names if not name.isascii()]
-    for name in foreign:
-        if (
-            twin := wrongly_decoded(name, [other for other in foreign if other != name])
-        ) is not None:
-            return twin, name
-    return None
-
-
 def wrongly_decoded(written: str, known: Iterable[str]) -> str | None:
     """Return the class in `known` that is `written` read in a wrong character encoding, or None.
 

@@ -133,8 +133,9 @@ def import_answers(
     """Store the labels that a person entered in a CSV file, and return counts of what was stored.
 
     The file has the columns item (the id of an image) and label (the name of a class, never its
-    index). A name that is new becomes a new class; other spellings of an existing class are that
-    class (see `jaxlabel.oracle.names`). An index is read only from an optional column class_index.
+    index). A name that is new becomes a new class; other spellings of an existing class, or of one
+    in an earlier line, are that class (see `jaxlabel.oracle.names`). An index is read only from an
+    optional column class_index.
 
     An answer that differs from the stored label replaces it only if the item is in `correctable`
     and no run has bought the label; otherwise the answer is refused. All other answers are stored.
@@ -158,15 +159,15 @@ def import_answers(
     blank_words = {row.label for row in rows} - {row.label for row in filled}
     blank_words = {word for word in blank_words if class_names.clean(word)}
     _check_items(path, filled, known_items)
-    named = {row.item: (row, _class_name(path, row, classes)) for row in filled}
+    named, known_names = dict[str, tuple[Row, str]](), [*classes]
+    for row in filled:  # a name that is new in one line is known in the lines after it
+        name = _class_name(path, row, known_names)
+        named[row.item] = row, name
+        if name not in known_names:
+            known_names.append(name)
     labelled = store.bought(label_set, list(named))
     free = {item: name for item, (_, name) in named.items() if item not in labelled}
     new = sorted(set(free.values()) - set(classes), key=class_names.by_number)
-    if pair := class_names.collision(new):
-        line = max(row.line for row, name in named.values() if name in pair)
-        raise DataError(f"{path} line {line}: {pair[1]!r} and {pair[0]!r} differ only in upper "
-                        "and lower case, in how a number is written, or in the character encoding: "
-                        "write them in the same way")  # fmt: skip
     before = store.num_labelled(label_set, list(free))
     added = store.add_named(label_set, list(free), list(free.values()), correctable)
     names, corrected = store.classes(label_set), added.corrected
@@ -243,6 +244,9 @@ def _with_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> Row:
     """
     if class_names.is_blank(row.class_index, ()):
         return row
+    if not classes:
+        raise DataError(f"{path} line {row.line}: there are no classes yet, so the {INDEX} names "
+                        "none: write the names of the classes in the column label")  # fmt: skip
     number = class_names.value(row.class_index)
     if number is None or len(number) > 9 or not 0 <= int(number) < len(classes):
         raise DataError(f"{path} line {row.line}: the {INDEX} {row.class_index[:40]!r} is none of "
@@ -257,7 +261,7 @@ def _with_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> Row:
     return row._replace(label=name)
 
 
-def _class_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> str:
+def _class_name(path: str | Path, row: Row, classes: Sequence[str]) -> str:
     """Return the class that the label of a line names, which may be a new class.
 
     Raises:

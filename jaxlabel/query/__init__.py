@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxlabel.config import is_own, own_part
-from jaxlabel.errors import UsageError
+from jaxlabel.errors import DataError, UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
 from jaxlabel.query.clusters import medoids, typiclust
@@ -172,6 +172,7 @@ def select(
       UsageError: the strategy is unknown, `count` is negative, an index is out of range, the
         numbers of rows do not agree, `probabilities` is missing for a strategy that needs it, or
         the user's own function returns something else than indices.
+      DataError: a feature is NaN or infinite.
     """
     asked = np.unique(np.asarray(asked, np.int64))
     _check(strategy, len(features), count, asked, probabilities)
@@ -181,6 +182,8 @@ def select(
     if count == 0:
         return np.zeros(0, np.int64)
     features = jnp.asarray(features, jnp.float32)
+    if not jnp.isfinite(features).all():
+        raise DataError("the features that a query strategy compares have NaN or infinite values")
     if is_own(strategy):
         extra = {"probabilities": probabilities} if needs_model(strategy) else {}
         found = own_part(strategy, "the query strategy")(key, features, count, asked, **extra)

@@ -113,19 +113,6 @@ def per_class_recall(matrix: Int[np.ndarray, "classes classes"]) -> Float[np.nda
     return np.divide(np.diag(matrix), totals, out=shares, where=totals > 0)
 
 
-def matched_accuracy(labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"]) -> float:
-    """Return the accuracy of a clustering in which each cluster predicts the class matched to it.
-
-    The one-to-one matching with the highest accuracy is found by the Hungarian algorithm (Kuhn
-    1955). If there are more clusters than classes, the images of unmatched clusters count as wrong.
-
-    Args:
-      labels: the true class of each image.
-      clusters: the cluster of each image.
-    """
-    return clustering_scores(labels, clusters).matched_accuracy
-
-
 def clustering_scores(
     labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"]
 ) -> ClusterScores:

@@ -1,6 +1,7 @@
 """Read the files in a run's directory that the run's report shows."""
 
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import numpy as np
 
 from jaxlabel import files
 from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.runlog import results
 
 
 class Run(NamedTuple):
@@ -45,7 +47,12 @@ def read_run(workdir: Path) -> Run:
     if config is None:
         raise UsageError(f"{workdir} is not a work directory: it has no config.json")
     result = files.read_json(workdir / "result.json") or {}
-    records, _ = files.read_lines(workdir / "metrics.jsonl")
+    results.check(result, workdir, needed=())
+    path = workdir / "metrics.jsonl"
+    records, _ = files.read_lines(path)
+    for number, record in enumerate(records, 1):
+        if not isinstance(record.get("phase"), str):
+            raise JaxlabelError(f"{path} is broken: line {number} has no phase; delete the line")
     session = files.read_json(workdir / "session.json") or {}
     run = Run(workdir, config, result, records, session, result.get("classes") or ())
     if not run.classes and (arrays := artifact(run, "classes", "names")) is not None:
@@ -73,7 +80,7 @@ def artifact(run: Run, name: str, *keys: str) -> dict[str, np.ndarray] | None:
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             return {key: arrays[key] for key in keys}
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise JaxlabelError(
             f"{path} is broken ({error}); delete it to make the report without it"
         ) from error

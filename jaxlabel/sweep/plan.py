@@ -9,10 +9,9 @@ import dataclasses
 import functools
 import importlib.util
 import itertools
-import json
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +141,41 @@ def load(file: Path, quick: bool) -> tuple[str, Experiment]:
     if not isinstance(experiment, Experiment) or not module.__doc__:
         raise UsageError(f"{file}: it takes a docstring, and a get_experiment(quick) that returns "
                          "an Experiment")  # fmt: skip
+    if not _are_all(experiment.tables, Table):
+        raise UsageError(f"{file}: the tables of an Experiment are a list of Table")
+    for table in experiment.tables:
+        if not _are_all(table.arms, Arm) or isinstance(table.measures, str):
+            raise UsageError(f"{file}: {table.title!r} takes a list of Arm, and a list of measures")
     return module.__doc__.strip(), experiment
+
+
+def _are_all(values: Any, kind: type) -> bool:
+    """Return True if `values` is a list or tuple (and no named tuple) of instances of `kind`."""
+    is_plain = isinstance(values, list | tuple) and not hasattr(values, "_fields")
+    return is_plain and all(isinstance(value, kind) for value in values)
+
+
+def _check_arm(arm: Arm, place: str) -> None:
+    """Raise a UsageError if an attribute of an arm has the wrong type, or a setting is unknown.
+
+    Args:
+      arm: the arm, a method with a grid of settings.
+      place: the names of the arm's table and of the arm, for the error message.
+    """
+    if not isinstance(arm.base, RunConfig):
+        raise UsageError(f"{place}: its base is {arm.base!r:.60}, not a recipe's Config")
+    if not isinstance(arm.seeds, Sequence | range) or not _are_all([*arm.seeds], int):
+        raise UsageError(f"{place}: seeds={arm.seeds!r:.60}: it takes a list of whole numbers, "
+                         "such as range(5)")  # fmt: skip
+    fields = {field.name for field in dataclasses.fields(arm.base)}
+    for name, values in arm.grid.items():
+        if name == "seed":
+            raise UsageError(f"{place}: its grid has the setting seed: give the arm seeds= instead")
+        if name not in fields:
+            raise UsageError(f"{place}: there is no setting {name}{did_you_mean(name, fields)}")
+        if not isinstance(values, list | tuple):
+            raise UsageError(f"{place}: its grid has {name}={values!r:.60}: it takes a list of "
+                             "values")  # fmt: skip
 
 
 def runs_of_arm(table: Table, arm: Arm, data_root: str, store: str) -> Iterator[Run]:
@@ -162,10 +195,7 @@ def runs_of_arm(table: Table, arm: Arm, data_root: str, store: str) -> Iterator[
         published results differs from the number of combinations.
     """
     place = f"{table.title}, {arm.name}"
-    fields = {field.name for field in dataclasses.fields(arm.base)}
-    for name in arm.grid:
-        if name not in fields:
-            raise UsageError(f"{place}: there is no setting {name}{did_you_mean(name, fields)}")
+    _check_arm(arm, place)
     cells = [dict(zip(arm.grid, values, strict=True))
              for values in itertools.product(*arm.grid.values())]  # fmt: skip
     if arm.theirs and len(arm.theirs) != len(cells):
@@ -180,8 +210,8 @@ def runs_of_arm(table: Table, arm: Arm, data_root: str, store: str) -> Iterator[
             yield Run(
                 name=_run_name(table, arm, cell, seed),
                 recipe=f"{type(config).__module__}:{type(config).__qualname__}",
-                config=json.loads(json.dumps(_resolve_paths(config, data_root, store, place))),
-                table=table.title, row=arm.name, cell=cell,
+                config=files.to_json_types(_resolve_paths(config, data_root, store, place)),
+                table=table.title, row=arm.name, cell=files.to_json_types(cell),
                 theirs=arm.theirs[number] if arm.theirs else None,
             )  # fmt: skip
 
@@ -195,7 +225,8 @@ def defaults(recipe: str) -> dict[str, Any]:
     """
     fields = dataclasses.fields(config_class(recipe))
     values = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
-    return json.loads(json.dumps(values))
+    settings: dict[str, Any] = files.to_json_types(values)
+    return settings
 
 
 def _resolve_paths(config: RunConfig, data_root: str, store: str, place: str) -> dict[str, Any]:

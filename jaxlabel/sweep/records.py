@@ -10,6 +10,7 @@ from typing import Any
 
 from jaxlabel import files
 from jaxlabel.data.dataset import kind_of
+from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.runlog import old_settings, results
 from jaxlabel.sweep import plan, tables
 from jaxlabel.sweep.types import Plan, Run
@@ -23,20 +24,27 @@ def result(run: Run, workdir: Path) -> dict[str, Any] | None:
       workdir: the directory for all files of the experiment's runs.
 
     Returns:
-      The content of the run's result.json; None if the run has not finished or had other settings.
+      The content of the run's result.json; None if the run has not finished, had other settings, or
+      has a damaged file.
     """
     folder = workdir / "runs" / run.name
-    config, content = files.read_settings(folder), files.read_json(folder / "result.json")
+    try:
+        config, content = files.read_settings(folder), files.read_json(folder / "result.json")
+    except UsageError:  # of a newer jaxlabel, or it cannot be read
+        raise
+    except JaxlabelError:
+        return None
     return (
         content if config is not None and _settings_agree(config, run.recipe, run.config) else None
     )
 
 
 def move_outdated_folder(folder: Path, recipe: str, planned: Mapping[str, Any]) -> None:
-    """Move the folder of a run to the folder `earlier` if its files were made with other settings.
+    """Move the folder of a run to the folder `earlier` if its files are not of the planned run.
 
-    The run can then start anew with the planned settings. The caller must hold the run's lease, so
-    that the folder of a run is not moved while another process executes the run.
+    They were made with other settings, a file is damaged, or the settings of a finished run are
+    missing. The run can then start anew with the planned settings. The caller must hold the run's
+    lease, so that the folder of a run is not moved while another process executes the run.
 
     Args:
       folder: the run's folder, WORKDIR/runs/NAME. It is moved to WORKDIR/earlier/NAME-1, or to
@@ -45,11 +53,17 @@ def move_outdated_folder(folder: Path, recipe: str, planned: Mapping[str, Any]) 
       planned: the planned settings.
 
     Raises:
-      JaxlabelError: the folder cannot be moved, or its config.json is damaged.
+      JaxlabelError: the folder cannot be moved, or a file in it cannot be read.
     """
-    config = files.read_settings(folder)
-    if config is None or _settings_agree(config, recipe, planned):
-        return
+    try:
+        config, result = files.read_settings(folder), files.read_json(folder / "result.json")
+        as_planned = config is not None and _settings_agree(config, recipe, planned)
+        if as_planned or (config is None and result is None):
+            return
+    except UsageError:  # of a newer jaxlabel, or it cannot be read
+        raise
+    except JaxlabelError:
+        pass  # a damaged file
     earlier = folder.parents[1] / "earlier"
     free = (earlier / f"{folder.name}-{n}" for n in itertools.count(1))
     target = next(path for path in free if not path.exists())

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxlabel.runlog.results import MeanInterval, escaped, mean_and_range, mean_interval
+from jaxlabel.runlog.results import MeanInterval, escaped, few, mean_and_range, mean_interval
 from jaxlabel.sweep.plan import DATA_ROOT
 from jaxlabel.sweep.types import Plan, Run
 
@@ -86,13 +86,15 @@ def rows(lines: Sequence[Line]) -> list[Row]:
       lines: the results of the runs, from `result_line`. The rows of the tables are in the order in
         which their first results occur in `lines`.
     """
-    groups: dict[str, list[Line]] = {}
+    groups: dict[str, dict[str, list[Line]]] = {}
     for line in lines:
         # The table has a separate column for the data set.
         cell = {k: v for k, v in line["cell"].items() if k != "data"}
         key = json.dumps([line["table"], line["row"], line["dataset"], cell])
-        groups.setdefault(key, []).append(line)
-    return [_group_row(key, group) for key, group in groups.items()]
+        groups.setdefault(key, {}).setdefault(line["cell"].get("data", ""), []).append(line)
+    # two data sets may have the same name; their rows then show what the setting `data` is
+    return [_group_row(key, group, data if len(by_data) > 1 else "")
+            for key, by_data in groups.items() for data, group in by_data.items()]  # fmt: skip
 
 
 def document(plan: Plan, lines: Sequence[Line]) -> str:
@@ -136,7 +138,8 @@ def text_cells(table: Sequence[Row]) -> list[list[str]]:
     cells = [[*head, "n", "seconds", "device"]]
     for row in table:
         texts = [row.name, row.dataset, row.settings, mean_and_range(labels(row), 0)]
-        texts += [interval_text(name, values) for name, values in row.measures.items()]
+        texts += [f"{interval_text(name, values)}{few(values, row.lines)}"
+                  for name, values in row.measures.items()]  # fmt: skip
         texts += _comparison_cells(row) if is_compared else []
         cells.append([*texts, str(len(row.lines)), mean_and_range(seconds(row), 1), devices(row)])
     return cells
@@ -237,16 +240,19 @@ def devices(row: Row) -> str:
     return ", ".join(dict.fromkeys(line["device"] for line in row.lines))
 
 
-def _group_row(key: str, group: Sequence[Line]) -> Row:
+def _group_row(key: str, group: Sequence[Line], data: str) -> Row:
     """Make a table row from the results of runs that differ only in their seed.
 
     Args:
       key: the names of the runs' table, arm (method with a grid of settings) and data set, and
         their settings, as the JSON text that `rows` makes.
       group: the results of the runs.
+      data: the setting `data` of the runs, if the row shows it; else an empty string.
     """
     table, name, dataset, cell = json.loads(key)
-    settings = ", ".join(f"{k}={v}" for k, v in cell.items())
+    cell |= {"data": data} if data else {}
+    # JSON has no infinity: an infinite number was stored as None
+    settings = ", ".join(f"{k}={'inf' if v is None else v}" for k, v in cell.items())
     measures = {m: [line[m] for line in group if line.get(m) is not None]
                 for m in group[0]["measures"]}  # fmt: skip
     return Row(table, name, dataset, settings, group, measures, group[-1]["theirs"])

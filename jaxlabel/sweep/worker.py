@@ -48,13 +48,13 @@ def main(cores: str = "", run: Callable[[Job], None] | None = None) -> None:
 def _execute_if_missing(job: Job, run: Callable[[Job], None]) -> str:
     """Execute a job whose lease is held, unless another sweep has executed its run in the meantime.
 
-    Files that were made with other settings than the job's are moved away before.
+    Files that are damaged, or were made with other settings than the job's, are moved away before.
 
     Returns:
       The error message as one line; an empty string if the run has a result.
     """
     folder = Path(job["workdir"])
-    if (folder / "config.json").exists():
+    if (folder / "config.json").exists() or (folder / "result.json").exists():
         from jaxlabel.sweep import records  # it imports numpy
 
         try:
@@ -103,11 +103,13 @@ def experiment_run(job: Job) -> None:
     A summary of the result is printed. If the job has several hosts, this process computes the run
     together with those on the other hosts.
     """
+    from jaxlabel.config import with_infinities
     from jaxlabel.experiment import processes
     from jaxlabel.nets import hosts
 
     sys.argv[:] = job["command"]  # the run's log records the command of the sweep
-    config, workdir = config_class(job["recipe"])(**job["config"]), Path(job["workdir"])
+    kind, workdir = config_class(job["recipe"]), Path(job["workdir"])
+    config = kind(**with_infinities(kind, job["config"]))
     if job.get("hosts", 1) > 1:
         print(processes.run_together(config, workdir, hosts.AUTO))
     else:

@@ -91,6 +91,23 @@ def test_predict_turns_colour_grey_as_the_runs_images_are(trained):
     assert "converted from rgb to grey" in said and len(rows_of(place / "c.csv")) == 1
 
 
+def test_predict_names_the_size_of_pictures_that_it_cannot_resize(trained, capsys):
+    place, _ = trained
+    (place / "sizes").mkdir()
+    for side in (8, 9):
+        Image.new("L", (side, side)).save(place / "sizes" / f"{side}.png")
+    words = ["predict", f"--workdir={place / 'run'}", f"--out={place / 'd.csv'}"]
+    assert cli.run([*words, f"--data={place / 'sizes'}"]) == 2
+    said = capsys.readouterr().err
+    assert "is 9x9; the run learned from 8x8 grey images and resized none" in said
+    assert cli.run([*words, f"--data={place / 'sizes' / '8.png'}"]) == 2
+    assert "is a single file of no known kind: name the folder" in capsys.readouterr().err
+    assert cli.run([*words, f"--data=folder:{place / 'sizes' / '8.png'}"]) == 2
+    assert "is a file: name a folder" in capsys.readouterr().err
+    assert cli.run([*words, "--data=webdataset:a.tar", "--data=webdataset:b.tar"]) == 2
+    assert "--data is given 2 times, the last time as webdataset:b.tar" in capsys.readouterr().err
+
+
 def test_few_distinct_pictures_are_said_before_anything_is_asked(tmp_path, capsys):
     for number in range(24):
         Image.fromarray(np.full((8, 8), 9, np.uint8)).save(tmp_path / f"{number}.png")

@@ -8,13 +8,14 @@ import jax
 import pytest
 from PIL import Image
 
+from jaxlabel import data
 from jaxlabel.cli import main as cli
 from jaxlabel.data import importing
 from jaxlabel.errors import DataError, JaxlabelError, UsageError
 from jaxlabel.experiment import account
 from jaxlabel.experiment import run as experiment
 from jaxlabel.experiment.labelled.writing import write_labels
-from jaxlabel.experiment.predictions_file import check_output_path
+from jaxlabel.files import check_replaceable
 from jaxlabel.methods import medoids, representatives
 from jaxlabel.nets import native
 from jaxlabel.runlog import workdir
@@ -70,6 +71,32 @@ def test_runs_that_share_an_account_show_what_each_of_them_bought(tmp_path):
         assert message.endswith("; the run's account bought 8 of them before or after the run")
 
 
+def test_a_new_run_may_not_have_a_smaller_budget_than_its_account(tmp_path):
+    shared = {"store": f"sqlite:///{tmp_path}/s.db", "account": "ours"}
+    experiment.run(representatives.Config(budget=8, **shared), tmp_path / "first")
+    smaller = representatives.Config(budget=6, **shared)
+    with pytest.raises(UsageError, match=r"ours has a budget of 8, 8 of it spent, and .* is 6: "):
+        experiment.run(smaller, tmp_path / "second")
+    experiment.run(representatives.Config(budget=12, **shared), tmp_path / "second")
+    # the first run goes on, although its account has a larger budget now
+    first = tmp_path / "first", data.load("digits"), shared["store"], 8.0
+    assert account.account_name("ours", *first) == "ours"
+
+
+def test_no_command_replaces_a_file_of_another_kind(tmp_path, capsys):
+    run = tmp_path / "run"
+    experiment.run(representatives.Config(budget=8, sinks=""), run)
+    for command, form in ("labels", "csv"), ("labels", "jsonl"), ("report", ""), ("predict", ""):
+        words = [command, f"--workdir={run}", *([f"--format={form}"] if form else [])]
+        words += ["--data=digits"] if command == "predict" else []
+        database = (run / "labels.db").read_bytes()
+        assert cli.run([*words, f"--out={run / 'labels.db'}"]) == 2
+        assert "name another file" in capsys.readouterr().err
+        assert (run / "labels.db").read_bytes() == database
+        for _ in range(2):  # its own file may be replaced
+            assert cli.run([*words, f"--out={tmp_path / command}{form}"]) == 0
+
+
 def test_a_missing_folder_in_a_path_hides_no_foreign_folder(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "holiday.csv").write_text("mine\n")
@@ -79,14 +106,14 @@ def test_a_missing_folder_in_a_path_hides_no_foreign_folder(tmp_path):
     with pytest.raises(UsageError, match="is not an empty directory"):
         write_labels(tmp_path, "folders", str(hidden))
     with pytest.raises(UsageError, match="holds no predictions"):
-        check_output_path(hidden / "holiday.csv")
+        check_replaceable(hidden / "holiday.csv", "predictions", b"split")
 
 
 def test_predictions_may_go_to_a_pipe_which_is_not_read(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     both = os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)
     os.write(both, b"x" * 200)
-    check_output_path(tmp_path / "pipe")
+    check_replaceable(tmp_path / "pipe", "predictions", b"split")
     assert len(os.read(both, 300)) == 200
     os.close(both)
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxlabel import cache, data, pretext, train
 from jaxlabel.errors import UsageError
@@ -209,3 +210,35 @@ def test_an_interrupted_run_draws_the_same_views():
     resumed = simclr.pretrain(config, *args, Log())
     for one, two in zip(*map(jax.tree.leaves, (whole, resumed)), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_the_evaluator_counts_classes_as_the_label_store_does(tmp_path):
+    """The store knows the classes in another order, and the pictures are reordered meanwhile."""
+    digits, labels = data.load("digits"), data.load_train_labels("digits")
+    for folder, kinds in (("a", [7, 9]), ("b", [1, 7, 9])):
+        (tmp_path / folder).mkdir()
+        rows = np.flatnonzero(np.isin(labels, kinds))[:180]
+        for number, row in enumerate(rows):
+            part = tmp_path / folder / "shop" / ("test" if number >= 120 else "train")
+            file = part / str(labels[row]) / f"{number:03d}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(digits.train_images[row, ..., 0]).save(file)
+    config = dataclasses.replace(QUICK, pretext_steps=0, folder_labels=True,
+                                 store=f"sqlite:///{tmp_path}/s.db")  # fmt: skip
+    found = {
+        folder: experiment.run(
+            dataclasses.replace(config, data=f"folder:{tmp_path / folder / 'shop'}"),
+            tmp_path / f"run_{folder}",
+        )
+        for folder in "ab"
+    }
+    assert found["b"]["classes"] == ["7", "9", "1"]
+    assert found["b"]["knn_accuracy"] > 0.8
+    (tmp_path / "run_b" / "result.json").unlink()
+    train = tmp_path / "b" / "shop" / "train"
+    for file in sorted(train.rglob("*.png")):  # the same pictures in the reverse order
+        file.rename(file.with_name(f"{999 - int(file.stem)}.png"))
+    again = experiment.run(
+        dataclasses.replace(config, data=f"folder:{tmp_path / 'b' / 'shop'}"), tmp_path / "run_b"
+    )
+    assert again["knn_accuracy"] == found["b"]["knn_accuracy"]

@@ -42,6 +42,14 @@ def test_one_class_alone_is_always_predicted():
     assert biases.argmax() == 2
 
 
+def test_whitening_of_equal_inputs_gives_finite_weights():
+    for inputs, labels in (POINTS[:1], [2]), (np.zeros((4, 3), np.float32), [0, 2, 0, 2]):
+        weights, biases = linear.fit_logistic(
+            inputs, np.array(labels), 4, strength=1.0, max_iterations=9, whiten=True
+        )
+        assert np.isfinite(weights).all() and biases.argmax() in labels
+
+
 def test_whitening_fits_a_linear_model_of_strongly_correlated_inputs():
     alike = (POINTS[:, :1] * 100 + POINTS).astype(np.float32)
     alike -= alike.mean(axis=0)

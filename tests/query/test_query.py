@@ -183,3 +183,11 @@ def test_a_resumed_round_repeats_its_choice():
     np.testing.assert_array_equal(choose(8, labelled), others)
     oracle.prices[left[0]] = 1  # a late answer: the other image stays
     np.testing.assert_array_equal(choose(8, labelled), others)
+
+
+@pytest.mark.parametrize("strategy", query.STRATEGIES)
+def test_features_that_are_no_numbers_are_refused(strategy):
+    features = POINTS.at[5, 1].set(jnp.nan)
+    with pytest.raises(DataError, match="NaN"):
+        query.select(strategy, jax.random.key(0), features, 3, np.zeros(0, int),
+                     jnp.full((300, 2), 0.5))  # fmt: skip

@@ -199,8 +199,19 @@ def test_every_cluster_gets_pictures_however_large_they_are(tmp_path):
 
 def test_the_error_names_a_broken_file(tmp_path):
     make(tmp_path)
-    (tmp_path / "artifacts" / "map.npz").write_bytes(b"PK\x03\x04 half")
-    with pytest.raises(JaxlabelError, match=r"map\.npz is broken"):
-        write_report(tmp_path)
+    path = tmp_path / "artifacts" / "map.npz"
+    zeros = io.BytesIO()
+    np.savez_compressed(zeros, points=np.zeros((99, 2)), labels=np.zeros(99, int))
+    damaged = bytearray(zeros.getvalue())
+    damaged[60:70] = b"\xff" * 10  # within the compressed array
+    for content in (b"PK\x03\x04 half", bytes(damaged)):
+        path.write_bytes(content)
+        with pytest.raises(JaxlabelError, match=r"map\.npz is broken"):
+            write_report(tmp_path)
     with pytest.raises(UsageError, match="is not a work directory"):
         write_report(tmp_path / "artifacts")
+    path.unlink()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 1}\n')
+    with pytest.raises(JaxlabelError, match=r"metrics\.jsonl is broken: line \d+ has no phase"):
+        write_report(tmp_path)

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from jaxlabel.errors import UsageError
+from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.runlog import results
 
 RESULT = {
@@ -99,3 +99,25 @@ def test_a_document_gets_its_table_between_the_markers(tmp_path):
 def test_the_error_names_a_missing_file(tmp_path):
     with pytest.raises(UsageError, match="there is no results file"):
         results.table(tmp_path / "none.jsonl")
+
+
+def test_a_mean_of_fewer_runs_says_of_how_many(tmp_path):
+    accuracies = [0.8, None, 0.8]
+    for seed, value in enumerate(accuracies):
+        results.append(tmp_path / "r.jsonl", seeded(seed, test_accuracy=value))
+    row = results.table(tmp_path / "r.jsonl").splitlines()[2].split(" | ")
+    assert row[4:7] == ["90.00% (90.00 to 90.00)", "80.00% (80.00 to 80.00), n=2", "3"]
+
+
+@pytest.mark.parametrize(("changes", "fault"), [
+    ({"labels_spent": "64"}, "has '64' as labels_spent"),
+    ({"classes": None}, "has None as classes"),
+    ({"config": None}, "has None as config"),
+    ({"test_accuracy": "95"}, "has '95' as test_accuracy"),
+])  # fmt: skip
+def test_a_damaged_result_is_named(changes, fault, tmp_path):
+    results.check(RESULT, tmp_path)
+    with pytest.raises(JaxlabelError, match=f"result.json is broken, it {fault}"):
+        results.check(RESULT | changes, tmp_path)
+    with pytest.raises(JaxlabelError, match="it lacks method"):
+        results.check({}, tmp_path)

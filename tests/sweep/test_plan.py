@@ -63,6 +63,12 @@ def test_a_plan_is_made_anew_after_a_change_of_a_configuration_that_it_reads(few
         ({"Table(": "Tabel("}, "NameError.* at line 12 of few.py"),
         ({"def get_experiment": "def other"}, "defines no get_experiment"),
         ({"return Experiment(": "return list("}, "list expected at most 1"),
+        ({"[10.0, 20.0]": "10.0"}, "its grid has budget=10.0: it takes a list of values"),
+        ({'{"budget": [10.0, 20.0]}': '{"seed": [0, 1]}'}, "give the arm seeds= instead"),
+        ({"range(1 if quick else 3)": "3"}, "seeds=3: it takes a list of whole numbers"),
+        ({'[Table("S8: few labels", arms)]': 'Table("S8", arms)'}, "are a list of Table"),
+        ({'few labels", arms)': 'few labels", arms[0])'}, "takes a list of Arm, and a list of mea"),
+        ({'RunConfig(data="idx:DATA_ROOT/shapes")': "{}"}, "its base is {}, not a recipe's Config"),
     ],
 )
 def test_a_wrong_experiment_is_refused_with_one_line(few, changes, message):
@@ -188,6 +194,12 @@ def test_slurm_options_must_not_contradict_the_flags(key):
     with pytest.raises(UsageError, match=f"leave out {key}, which --hosts_per_run"):
         slurm.options(f"{key}=3", devices_per_run=2, hosts_per_run=2)
     assert slurm.options("gpus_per_node=3")["gpus_per_node"] == 3
+
+
+def test_slurm_options_need_slurm(few, capsys):
+    words = ["sweep", f"--experiment={few.folder / 'few.py'}", "--slurm_options=timeout_min=5"]
+    assert cli.run(words) == 2
+    assert "--slurm_options needs --slurm" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", [{"devices_per_run": 2}, {"hosts_per_run": 2}])

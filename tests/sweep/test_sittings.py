@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import math
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from sweeps import Few, cells, names
 
+from jaxlabel import config
 from jaxlabel.errors import UsageError
 from jaxlabel.methods import active, semisup
 from jaxlabel.sweep import leases, local, records
@@ -155,3 +157,28 @@ def test_the_folder_of_a_run_that_another_sweep_executes_is_not_moved(few):
     assert there == [True] and [row[-3] for row in cells(table)] == ["3", "3", "3"]
     assert few.tally().count(names()[0]) == 2  # with the planned settings, after the other sweep
     assert (few.workdir / "earlier" / f"{names()[0]}-1").exists()
+
+
+def test_a_run_without_a_limit_of_its_budget_is_read_back(few):
+    few.write(**{"[10.0, 20.0]": "[10.0, float('inf')]"})
+    (few.folder / "fake_worker.py").write_text(
+        (few.folder / "fake_worker.py").read_text()
+        .replace('config["budget"]', '(config["budget"] or 90.0)')
+    )  # fmt: skip
+    for _ in range(2):  # the second time, the plan is read from plan.json
+        table = few.sweep()
+    assert len(few.tally()) == 9
+    assert [row[2] for row in cells(table)] == ["budget=10.0", "budget=inf", "account=well"]
+    kind = config.RunConfig
+    assert config.with_infinities(kind, {"budget": None, "data": "x"})["budget"] == math.inf
+
+
+@pytest.mark.parametrize(("file", "text"), [("result.json", "{"), ("config.json", "[]"),
+                                            ("config.json", None)])  # fmt: skip
+def test_a_damaged_run_is_moved_and_repeated(few, file, text):
+    few.sweep()
+    path = few.workdir / "runs" / names()[0] / file
+    path.unlink() if text is None else path.write_text(text)
+    few.sweep()
+    assert few.tally().count(names()[0]) == 2 and len(few.tally()) == 10
+    assert [each.name for each in (few.workdir / "earlier").iterdir()] == [f"{names()[0]}-1"]

@@ -75,3 +75,18 @@ def test_published_settings_name_no_path_and_no_database_of_this_machine():
         "data": "idx:DATA_ROOT/mnist", "data_dir": "", "seed": 1, "store": "", "labels": "",
         "account": "",
     }  # fmt: skip
+
+
+def test_a_row_says_how_many_runs_have_a_measure_and_which_data_it_has():
+    base = {"table": "T", "dataset": "shop", "labels_spent": 9, "seconds": 1.0, "device": "x",
+            "measures": ["accuracy", "score"], "over": "labels_spent", "theirs": None,
+            "config": {}, "row": "r", "score": 2.0}  # fmt: skip
+    one, other = ({"cell": {"data": f"npz:{folder}/shop.npz"}} for folder in "ab")
+    lines = [base | one | {"accuracy": 0.5}, base | one | {"accuracy": None},
+             base | other | {"accuracy": 0.75}]  # fmt: skip
+    _, *cells = tables.text_cells(tables.rows(lines))
+    assert [row[2:7] for row in cells] == [
+        ["data=npz:a/shop.npz", "9", "50.00, n=1", "2 (2 to 2)", "2"],
+        ["data=npz:b/shop.npz", "9", "75.00", "2", "1"],
+    ]
+    assert tables.text_cells(tables.rows(lines[:2]))[1][2] == ""

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxlabel import data, files, pretext
-from jaxlabel.data.dataset import Dataset, Options
-from jaxlabel.errors import UsageError
+from jaxlabel.data.dataset import Dataset, recorded_options
+from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.experiment import account, outside_features
 from jaxlabel.experiment.predict import load
 from jaxlabel.oracle import LabelStore
@@ -82,8 +82,11 @@ def collect(workdir: Path, sure: float) -> ImageLabels:
     settings = files.read_settings(workdir)
     if settings is None:
         raise UsageError(f"{workdir} has asked for no label yet")
+    if "data" not in settings:
+        raise JaxlabelError(f"{workdir}/config.json is broken, it lacks data: write the data set "
+                            "of the run there")  # fmt: skip
     recorded = account.read_run_record(workdir)
-    options = Options(**{name: settings[name] for name in Options._fields if name in settings})
+    options = recorded_options(settings)
     dataset = data.load(settings["data"], options)
     dataset = dataset_snapshot.in_first_order(dataset, settings["data"], workdir)
     store = LabelStore(recorded["store"])

@@ -21,6 +21,8 @@ from jaxlabel.experiment.labelled.rows import ImageLabels, LabelRow, collect
 
 COLUMNS = ("file", "item", "label", "probability", "known", "annotator", "time")
 TABLES = {"csv": "labels.csv", "jsonl": "labels.jsonl", "parquet": "labels.parquet"}
+# the bytes with which a table of labels begins
+STARTS = {"csv": ",".join(COLUMNS).encode(), "jsonl": b'{"file": ', "parquet": b"PAR1"}
 FOLDERS = {"folders": "labelled", "imagefolder": "imagefolder", "labelstudio": "labelstudio"}
 FORMATS = (*TABLES, *FOLDERS)
 
@@ -55,8 +57,8 @@ def write_labels(
     target = Path(out) if out else workdir / (TABLES | FOLDERS)[form]
     if form in FOLDERS:
         _check_empty(target)
-    elif target.is_dir():
-        raise UsageError(f"--out={target} is a folder: name a file in it")
+    else:
+        files.check_replaceable(target, f"labels in the format {form}", STARTS[form])
     if form == "parquet":
         _import_parquet()
     labelled = collect(workdir, share)
