@@ -31,11 +31,11 @@ from jaxlabel.methods.active import Config
 # after the first labels, up to 100 are bought one after another where this graph is uncertain
 LEARNED: dict[str, Any] = {"contrast_steps": 2400, "refinements": 5, "sequential_until": 100}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "digits": {"data": "digits", "budget": 60, "initial_labels": 20},
+    "digits": {"data": "digits", "budget": 60},
     "mnist": LEARNED | {"data": "tfds:mnist", "budget": 20, "initial_labels": 5},
     "fashion_mnist": LEARNED | {"data": "tfds:fashion_mnist", "budget": 1000, "initial_labels": 5},
     "overhead_mnist": LEARNED | {"data": "idx:overhead_mnist", "budget": 500},
-    "cifar10": {"data": "tfds:cifar10", "budget": 250},
+    "cifar10": {"data": "tfds:cifar10", "budget": 250, "initial_labels": 40},
     # feature vectors from outside, such as embeddings of a pre-trained encoder: a small network
     # learns the labels that are propagated over their graph
     "features": {
@@ -45,6 +45,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "network": "hidden",
         "width": 16,
         "budget": 200,
+        "initial_labels": 40,
         "alignment": "none",
         "refinements": 2,
     },

@@ -15,7 +15,7 @@ from jaxlabel import files
 from jaxlabel.data.dataset import Dataset
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.oracle import LabelStore, Oracle, ledger_text, spending
-from jaxlabel.runlog import results
+from jaxlabel.report.run import check_result
 from jaxlabel.runlog.workdir import ASKED, RUN
 
 EARLIER = "earlier_purchases"  # the entry of run.json for `num_earlier_purchases`
@@ -124,7 +124,7 @@ def own_purchases(workdir: Path) -> slice:
     result = files.read_json(workdir / "result.json")
     if result is None:
         return slice(first, None)
-    results.check(result, workdir, needed=("labels_spent",))
+    check_result(result, workdir, needed=("labels_spent",))
     return slice(first, first + result["labels_spent"])
 
 

@@ -19,7 +19,8 @@ from jaxlabel.experiment.export import arrays
 from jaxlabel.experiment.predictions_file import COLUMNS, predictions_csv
 from jaxlabel.experiment.run import METHODS
 from jaxlabel.predictor import predict_probabilities
-from jaxlabel.runlog import checkpoints, old_settings, results
+from jaxlabel.report.run import check_result
+from jaxlabel.runlog import checkpoints, old_settings
 
 SPLITS = ("test", "train", "all")
 
@@ -63,7 +64,7 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
     result = files.read_json(workdir / "result.json")
     if result is None:
         raise UsageError(f"{workdir} holds no finished run: train it to its end first")
-    results.check(result, workdir, needed=("method", "config", "classes"))
+    check_result(result, workdir, needed=("method", "config", "classes"))
     methods = {_method_name(config): config for config in METHODS}
     if result["method"] not in methods or "image_shape" not in result:
         raise UsageError(

@@ -29,8 +29,10 @@ from jaxlabel.nets import devices, hosts, native
 from jaxlabel.oracle import LabelStore
 from jaxlabel.report import write_report
 from jaxlabel.report.clusters import clusters_csv
-from jaxlabel.runlog import RunLog, dataset_snapshot, open_workdir, provenance, results, sinks
+from jaxlabel.report.run import check_result
+from jaxlabel.runlog import RunLog, dataset_snapshot, open_workdir, provenance, sinks
 from jaxlabel.runlog.progress import Progress
+from jaxlabel.runlog.results import KEYS
 
 RECIPES = (medoids, representatives, encoder, clusters, sgan, simclr, scan, semisup, active)
 METHODS = {module.Config: module.run for module in RECIPES}
@@ -111,7 +113,7 @@ def _run_in_workdir(
                     raise
                 log.finish(result)
                 shutil.rmtree(workdir / CACHE, ignore_errors=True)
-            results.check(result, workdir)
+            check_result(result, workdir, KEYS)
             write_report(workdir)
             return result
 

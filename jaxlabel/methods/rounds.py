@@ -55,7 +55,7 @@ class Context(NamedTuple):
           labels: the number of labels bought so far.
           trained_on: the number of labels on which the network was last trained, 0 if it is
             untrained. If given, the answer is False if the network must be trained before the next
-            label is chosen: for the first time with 40 labels, and then in every round.
+            label is chosen: for the first time with 20 labels, and then in every round.
         """
         if self.regions is None or not self.config.asks_sequentially(labels):
             return False

@@ -10,7 +10,13 @@ import numpy as np
 
 from jaxlabel import files
 from jaxlabel.errors import JaxlabelError, UsageError
-from jaxlabel.runlog import results
+
+# The types of the entries that commands compute with.
+TYPES = {
+    "method": str, "dataset": str, "labels_spent": int, "test_accuracy": float | int | None,
+    "train_label_accuracy": float | int | None, "seconds": float | int, "device": str,
+    "classes": list, "config": dict, "ledger": list,
+}  # fmt: skip
 
 
 class Run(NamedTuple):
@@ -47,7 +53,7 @@ def read_run(workdir: Path) -> Run:
     if config is None:
         raise UsageError(f"{workdir} is not a work directory: it has no config.json")
     result = files.read_json(workdir / "result.json") or {}
-    results.check(result, workdir, needed=())
+    check_result(result, workdir, needed=())
     path = workdir / "metrics.jsonl"
     records, _ = files.read_lines(path)
     for number, record in enumerate(records, 1):
@@ -58,6 +64,25 @@ def read_run(workdir: Path) -> Run:
     if not run.classes and (arrays := artifact(run, "classes", "names")) is not None:
         run = run._replace(classes=arrays["names"].tolist())
     return run
+
+
+def check_result(result: Mapping[str, Any], workdir: Path, needed: Sequence[str]) -> None:
+    """Raise a JaxlabelError if an entry of a run's result.json is missing or has the wrong type.
+
+    Args:
+      result: the content of result.json.
+      workdir: the run's directory.
+      needed: the entries that must be there.
+    """
+    fault = next((f"lacks {key}" for key in needed if key not in result), "")
+    for key, types in TYPES.items():
+        if not fault and key in result and not isinstance(result[key], types):
+            fault = f"has {result[key]!r:.40} as {key}"
+    if fault:
+        raise JaxlabelError(
+            f"{workdir}/result.json is broken, it {fault}: remove it and start the run again; no "
+            "label is bought twice"
+        )
 
 
 def artifact(run: Run, name: str, *keys: str) -> dict[str, np.ndarray] | None:

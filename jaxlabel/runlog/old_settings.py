@@ -61,14 +61,14 @@ REMOVED = {
     "typical_until": Removed("with at most 15 labels the first are chosen by typiclust", (15,)),
     "initial_query": Removed("the first labels are chosen by config.query or, if that needs a "
                              "trained model, they are medoids", ("medoids",)),
-    "refine_steps": Removed("a refinement has twice as many steps as a round"),
+    "refine_steps": Removed("a refinement has a fifteenth of config.steps, but at least 400"),
     "refine_until": Removed("the network is refined with at most 150 labels", (150,)),
     "audit_share": Removed("0.4 of the budget is reserved for audits", (0.4,)),
     "population": Removed("a certificate is of the images that were not labelled", (False,)),
     "ema": Removed("the teacher's decay is 0.995, in trainings of at least 10,000 steps 0.999"),
     "growth": Removed("each round increases the number of labels by the factor 1.6", (1.6,),
                       "sequential_until"),
-    "round_steps": Removed("a round has config.steps / 30 steps, but at least 200",
+    "round_steps": Removed("a round has a third of config.steps",
                            beside="sequential_until"),
     "weight_decay": Removed("the weight decay follows from the network: 0.3 for "
                             "fine_gradient_conv, linear and hidden, 0.005 for others"),
@@ -123,12 +123,13 @@ def holds_today(name: str, settings: Mapping[str, Any]) -> bool:
       settings: the settings of an earlier run by name.
     """
     value, same = settings[name], REMOVED[name].same
+    steps = int(settings.get("steps", 5000))
     if name in ("refine_steps", "refine_until") and not settings.get("refinements"):
         return True  # there is no refinement, whatever its settings
     if name == "refine_steps":
-        return bool(value == 2 * _round_steps_today(settings))
+        return bool(value == min(steps, max(400, steps // 15)))
     if name == "round_steps":
-        return bool(value == _round_steps_today(settings))
+        return bool(value == max(1, steps // 3))
     if name == "ema":
         return bool(value == (0.995 if settings.get("steps", 0) < 10_000 else 0.999))
     if name == "graph_targets_until" and not settings.get("graph_targets"):
@@ -185,12 +186,6 @@ def _first_query_today(settings: Mapping[str, Any]) -> str:
     strategy = str(settings.get("query", "diverse"))
     few = _num_training_labels(settings) <= REMOVED["typical_until"].same[0]
     return ("typiclust" if few else "medoids") if needs_model(strategy) else strategy
-
-
-def _round_steps_today(settings: Mapping[str, Any]) -> int:
-    """Return the steps of a round in today's flagship with the `steps` of an earlier run."""
-    steps = int(settings.get("steps", 5000))
-    return min(steps, max(200, steps // 30))
 
 
 def _weight_decay_today(settings: Mapping[str, Any]) -> float:

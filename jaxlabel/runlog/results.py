@@ -18,19 +18,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxlabel import files
-from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.errors import UsageError
 
 # The keys that every result has.
 KEYS = (
     "method", "dataset", "seed", "labels_spent", "labels_by_purpose", "train_label_accuracy",
     "test_accuracy", "test_accuracy_interval", "seconds", "device", "versions", "commit",
 )  # fmt: skip
-# The types of the entries that commands compute with.
-TYPES = {
-    "method": str, "dataset": str, "labels_spent": int, "test_accuracy": float | int | None,
-    "train_label_accuracy": float | int | None, "seconds": float | int, "device": str,
-    "classes": list, "config": dict, "ledger": list,
-}  # fmt: skip
 HEADINGS = (
     "data set", "method", "settings", "labels", "training labels right", "test accuracy", "n",
     "seconds", "device",
@@ -214,25 +208,6 @@ def _percentage_text(fractions: Sequence[float | None]) -> str:
     if low is None or high is None:
         return f"{mean:.2f}%{n}"
     return f"{mean:.2f}% ({max(low, 0):.2f} to {min(high, 100):.2f}){n}"
-
-
-def check(result: Mapping[str, Any], workdir: Path, needed: Sequence[str] = KEYS) -> None:
-    """Raise a JaxlabelError if an entry of a run's result.json is missing or has the wrong type.
-
-    Args:
-      result: the content of result.json.
-      workdir: the run's directory.
-      needed: the entries that must be there.
-    """
-    fault = next((f"lacks {key}" for key in needed if key not in result), "")
-    for key, types in TYPES.items():
-        if not fault and key in result and not isinstance(result[key], types):
-            fault = f"has {result[key]!r:.40} as {key}"
-    if fault:
-        raise JaxlabelError(
-            f"{workdir}/result.json is broken, it {fault}: remove it and start the run again; no "
-            "label is bought twice"
-        )
 
 
 def few(values: Sequence[float], results: Sequence[Any]) -> str:

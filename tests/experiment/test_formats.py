@@ -167,14 +167,14 @@ def test_settings_that_were_renamed_are_recognised(tmp_path):
      {"initial_query": "random", "query": "diverse", "budget": 20}, "initial_query is .random."),
     ({"graph_targets_until": 0, "graph_targets": 1.0, "budget": 20},
      {"graph_targets_until": 0, "graph_targets": 1.0, "budget": 500}, "graph_targets_until is 0"),
-    ({"refine_steps": 60, "refinements": 5}, {"refine_steps": 50, "refinements": 5},
-     "a refinement has twice as many steps as a round"),
+    ({"refine_steps": 30, "refinements": 5}, {"refine_steps": 50, "refinements": 5},
+     "a refinement has a fifteenth of config.steps"),
     ({"refine_until": 9, "refinements": 0}, {"refine_until": 9, "refinements": 1}, "refine_until"),
     ({"weight_decay": 0.3, "network": "fine_gradient_conv"}, {"weight_decay": 0.3},
      "weight_decay is 0.3 there"),
     ({"map": "pca", "student": "same"}, {"student": "conv"}, "student is .conv. there"),
     ({"population": True}, {"population": True, "target": 0.9}, "population is true there"),
-    ({"round_steps": 200, "steps": 6000}, {"round_steps": 200, "steps": 9000},
+    ({"round_steps": 2000, "steps": 6000}, {"round_steps": 200, "steps": 6000},
      "round_steps is 200 there"),
     ({"ema": 0.999, "steps": 20000}, {"ema": 0.999, "steps": 3000}, "ema is 0.999 there"),
     ({"growth": 1.6}, {"growth": 2.0}, "growth is 2.0 there"),
@@ -208,7 +208,7 @@ def test_the_old_values_of_the_flagship_on_fashion_mnist_hold_today():
         "graph_targets_share": 0.6, "graph_until": 40, "typical_until": 15,
         "initial_query": "medoids", "refine_steps": 400, "refine_until": 150,
         "weight_decay": 0.3, "population": False, "audit_share": 0.36,
-        "ema": 0.995, "growth": 1.6, "round_steps": 200,
+        "ema": 0.995, "growth": 1.6, "round_steps": 1000,
     }  # fmt: skip
     of_scan = {
         "pretext_decay": 1e-4, "strength": 1.0, "partners": 0, "partner_share": 0.5,
@@ -220,8 +220,10 @@ def test_the_old_values_of_the_flagship_on_fashion_mnist_hold_today():
     assert old_settings.without_removed(fashion | others, others) == others
     for steps in (20, 300, 3000, 20_000):
         config = active.Config(steps=steps)
-        rules = {"steps": steps, "round_steps": config.round_steps, "ema": config.ema}
-        assert old_settings.without_removed(rules, {"steps": steps}) == {"steps": steps}
+        rules = {"steps": steps, "round_steps": config.round_steps, "ema": config.ema,
+                 "refine_steps": config.refine_steps, "refinements": 5}  # fmt: skip
+        kept = {"steps": steps, "refinements": 5}
+        assert old_settings.without_removed(rules, kept) == kept
 
 
 def test_the_default_objective_of_an_earlier_flagship_is_auto_today():

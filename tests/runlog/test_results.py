@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.report.run import check_result
 from jaxlabel.runlog import results
 
 RESULT = {
@@ -116,8 +117,8 @@ def test_a_mean_of_fewer_runs_says_of_how_many(tmp_path):
     ({"test_accuracy": "95"}, "has '95' as test_accuracy"),
 ])  # fmt: skip
 def test_a_damaged_result_is_named(changes, fault, tmp_path):
-    results.check(RESULT, tmp_path)
+    check_result(RESULT, tmp_path, results.KEYS)
     with pytest.raises(JaxlabelError, match=f"result.json is broken, it {fault}"):
-        results.check(RESULT | changes, tmp_path)
+        check_result(RESULT | changes, tmp_path, ())
     with pytest.raises(JaxlabelError, match="it lacks method"):
-        results.check({}, tmp_path)
+        check_result({}, tmp_path, results.KEYS)
