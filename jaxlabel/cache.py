@@ -264,7 +264,7 @@ def _compute_and_write(
                 np.savez(file, **arrays, **{SECONDS: seconds, OWNER: _owner})  # type: ignore[arg-type]
             part.replace(path)
     except BaseException:
-        part.unlink(missing_ok=True)  # such as half of a file, on a disk that is full
+        part.unlink(missing_ok=True)  # a full disk leaves half of a file
         raise
     return arrays
 

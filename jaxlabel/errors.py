@@ -26,7 +26,7 @@ class DataError(JaxlabelError):
 
 
 class SizesDiffer(DataError):
-    """An error raised if images that must have one size have several."""
+    """An error raised if images differ in size, but must all have the same size."""
 
 
 class StoreError(JaxlabelError):

@@ -102,10 +102,10 @@ def check_replaceable(path: Path, content: str, *starts: bytes) -> None:
     """Raise an error if a command must not write its output to the path `path`.
 
     An existing file is replaced only if it is empty or an earlier output of the same kind, so that
-    no other file is lost by a slip.
+    no other file is overwritten by mistake.
 
     Args:
-      path: the value of the flag --out.
+      path: the file to write.
       content: what the file holds, such as "predictions", for the error message.
       starts: the bytes with which an earlier output of this kind may begin.
 
@@ -119,7 +119,8 @@ def check_replaceable(path: Path, content: str, *starts: bytes) -> None:
         with write_errors(path), real.open("rb") as file:
             beginning = file.read(max(map(len, starts)))
         if beginning and not beginning.startswith(starts):
-            raise UsageError(f"--out={path} is there and holds no {content}: name another file")
+            raise UsageError(f"{path} exists and does not hold {content}: name another file with "
+                             "--out=FILE")  # fmt: skip
 
 
 def replace_folder(

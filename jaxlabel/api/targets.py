@@ -1,4 +1,4 @@
-"""The labels `y` of the scikit-learn classifier, in which samples without a label have a marker."""
+"""Read the labels `y` of the scikit-learn classifier; a marker stands for a missing label."""
 
 from typing import Any
 

@@ -166,7 +166,7 @@ def parse_flags(values: flags.FlagValues, arguments: list[str]) -> None:
         raise UsageError(f"stray argument {stray[0]!r}: every argument is --flag=value")
 
 
-def _refuse_repeated_data(arguments: Iterable[str]) -> None:
+def _refuse_repeated_data(arguments: Sequence[str]) -> None:
     """Raise a UsageError if --data, or --config.data, is given several times with other values.
 
     The shell makes several flags of one if a pattern with braces is not quoted. The last would win,
@@ -174,7 +174,10 @@ def _refuse_repeated_data(arguments: Iterable[str]) -> None:
     """
     for flag in ("data", "config.data"):
         words = [word.partition("=") for word in arguments]
-        given = dict.fromkeys(value for name, _, value in words if name.lstrip("-") == flag)
+        after = [*arguments[1:], ""]  # in "--data DIR", the value is the next word
+        given = dict.fromkeys(value if sign else follows
+                              for (name, sign, value), follows in zip(words, after, strict=False)
+                              if name.lstrip("-") == flag and name.startswith("-"))  # fmt: skip
         if len(given) > 1:
             raise UsageError(f"--{flag} is given {len(given)} times, the last time as "
                              f"{[*given][-1]}: quote a pattern with braces, or give one data set"

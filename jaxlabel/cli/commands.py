@@ -119,9 +119,10 @@ def answer(given: SimpleNamespace) -> None:
     if given.rename is not None:
         old, sign, new = given.rename.partition("=")
         if not sign or given.labels:
-            raise UsageError("--rename=OLD=NEW renames the class OLD, without --labels")
+            raise UsageError("write --rename=OLD=NEW, and leave out --labels")
         name = renaming.rename_class(_existing_workdir(given), old, new)
-        print(f"the class {old!r} is called {name!r} now")
+        print(f"the class {old!r} is called {name!r} now: write {name!r} in questions.csv too, if "
+              f"it still has {old!r}")  # fmt: skip
         return
     message, refusal = questions.answer(_existing_workdir(given), given.labels)
     print(message)

@@ -230,8 +230,8 @@ def _guess_prefix(path: Path) -> str:
                    ".parquet": "parquet", ".npz": "npz", ".npy": "npz"}  # fmt: skip
         prefix = "tar" if ".tar." in path.name else endings.get(path.suffix.lower())
         if prefix is None:
-            raise DataError(f"{path} is a single file of no known kind: name the folder it is in, "
-                            "or write what it is, such as csv:FILE or npz:FILE")  # fmt: skip
+            raise DataError(f"jaxlabel cannot tell what kind of file {path} is: name the folder it "
+                            "is in, or write the kind, such as csv:FILE or npz:FILE")  # fmt: skip
         return prefix
     return "idx" if any("ubyte" in child.name for child in path.iterdir()) else "folder"
 

@@ -48,7 +48,7 @@ def options_of(settings: object) -> Options:
 def recorded_options(settings: Mapping[str, Any]) -> Options:
     """Return the settings for reading images in the content of a run's config.json.
 
-    A run of an earlier version may lack some, which have their default value.
+    Settings that an earlier version did not record get their default values.
     """
     return Options(**{name: settings[name] for name in Options._fields if name in settings})
 

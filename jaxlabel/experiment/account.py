@@ -15,6 +15,7 @@ from jaxlabel import files
 from jaxlabel.data.dataset import Dataset
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.oracle import LabelStore, Oracle, ledger_text, spending
+from jaxlabel.oracle.schema import to_units
 from jaxlabel.report.run import check_result
 from jaxlabel.runlog.workdir import ASKED, RUN
 
@@ -67,7 +68,7 @@ def account_name(
       workdir: the run's directory, which holds run.json.
       dataset: the images of the run; the unique name begins with the data set's name.
       url: the URL of the database of labels, as `store_url` returns it.
-      budget: the largest amount that the run may spend, together with what its account has spent.
+      budget: the budget of the run: what all runs of its account may spend in total.
 
     Raises:
       UsageError: the run is new, and its account has a larger budget than the run may spend.
@@ -96,12 +97,12 @@ def _num_purchases(url: str, account: str, budget: float) -> int:
         known = next((known for known in store.accounts() if known.name == account), None)
         if known is None:
             return 0
-        if known.budget > budget:
+        if to_units(known.budget, "budget") > to_units(budget, "budget"):
             has = "no limit" if math.isinf(known.budget) else f"a budget of {known.budget:g}"
             raise UsageError(
                 f"the account {account} has {has}, {known.spent:g} of it spent, and config.budget "
-                f"is {budget:g}: a run may not lower it; set config.budget to at least as much, or "
-                "name another config.account"
+                f"is {budget:g}: a run cannot lower an account's budget; set config.budget to at "
+                "least as much, or name another config.account"
             )
         return len(store.ledger(account))
 

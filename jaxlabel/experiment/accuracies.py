@@ -45,7 +45,8 @@ def final_accuracies(
     if len(dataset.test_images) and data.has_labels(spec, options):
         labels = _test_labels(spec, options, store.classes(dataset.name))
         if predictor.gives == "features":
-            return scores | _neighbour_accuracies(dataset, store, predictor, labels)
+            train_labels = _train_labels(spec, options, dataset, store)
+            return scores | _neighbour_accuracies(dataset, predictor, train_labels, labels)
         predictions = predict_probabilities(predictor.model, dataset.test_images).argmax(axis=-1)
         if predictor.gives == "clusters":
             scores |= {"labels_read_by_the_evaluator": "test labels, to match clusters to classes"}
@@ -67,15 +68,42 @@ def _test_labels(spec: str, options: Options, classes: tuple[str, ...]) -> Int[n
       classes: the names of the classes in the database. A class of test images that is not among
         them has an index after all of them.
     """
-    labels = data.load_test_labels(spec, options)
+    return _store_numbers(spec, options, classes)[data.load_test_labels(spec, options)]
+
+
+def _train_labels(
+    spec: str, options: Options, dataset: Dataset, store: LabelStore
+) -> Int[np.ndarray, "n"]:
+    """Return the labels of the training images as indices of the database's classes.
+
+    They are read from the database by image id, because the files may be in another order than when
+    the run began. If the database lacks some, as in a run whose labels come from a table, they are
+    read from the data set.
+    """
+    items, classes = dataset.train_items.tolist(), store.classes(dataset.name)
+    named = votes.known_labels(store, dataset.name, items)
+    if set(items) - named.keys():
+        return _store_numbers(spec, options, classes)[data.load_train_labels(spec, options)]
+    numbers = {name: number for number, name in enumerate(classes)}
+    return np.array([numbers[named[item]] for item in items])
+
+
+def _store_numbers(
+    spec: str, options: Options, classes: tuple[str, ...]
+) -> Int[np.ndarray, "names"]:
+    """Return, for each class of the data set, the index of the database's class of that name.
+
+    A class that is not in the database has an index after all of them.
+    """
     names = data.label_names(spec, options)
     unknown = [name for name in names if name not in classes]
-    return np.array([[*classes, *unknown].index(name) for name in names])[labels]
+    return np.array([[*classes, *unknown].index(name) for name in names])
 
 
 def _neighbour_accuracies(
-    dataset: Dataset, store: LabelStore, predictor: Predictor, test_labels: Int[np.ndarray, "m"]
-) -> dict[str, Any]:
+    dataset: Dataset, predictor: Predictor, labels: Int[np.ndarray, "n"],
+    test_labels: Int[np.ndarray, "m"],
+) -> dict[str, Any]:  # fmt: skip
     """Score a model's features: classify each test image by a vote of its nearest training images.
 
     Each of these training images votes for its true label, although the run did not buy all of
@@ -83,9 +111,9 @@ def _neighbour_accuracies(
 
     Args:
       dataset: the images.
-      store: the database of labels; it has the true labels of the training images.
       predictor: the model that computes the features.
-      test_labels: the true label of each test image, as an index of the database's classes.
+      labels: the true label of each training image, as an index of the database's classes.
+      test_labels: the true label of each test image, likewise.
 
     Returns:
       Entries of the file result.json: the test accuracy with equal votes, the test accuracy with
@@ -95,11 +123,6 @@ def _neighbour_accuracies(
         train.apply_batched(train.outputs_of, predictor.model, images)
         for images in (dataset.train_images, dataset.test_images)
     )
-    # from the database, by the images' ids: the data set may have been reordered since the start
-    items = dataset.train_items.tolist()
-    named = votes.known_labels(store, dataset.name, items)
-    numbers = {name: number for number, name in enumerate(store.classes(dataset.name))}
-    labels = np.array([numbers[named[item]] for item in items])
     plain, weighted = (
         evaluate.knn_accuracy(features, labels, test_features, test_labels, temperature=temperature)
         for temperature in (None, 0.1)

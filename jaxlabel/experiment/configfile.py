@@ -56,6 +56,9 @@ def load(file: str, variant: str = "", preset: str = "") -> RunConfig:
         raise UsageError(f"{file} cannot be run: {error!r}{_place(error)}") from error
     if not hasattr(module, "get_config"):
         raise UsageError(f"{file} defines no get_config()")
+    if not callable(module.get_config):
+        raise UsageError(f"{file}: get_config is {module.get_config!r:.60}, not a function: write "
+                         "def get_config(): return ...")  # fmt: skip
     presets = inspect.signature(module.get_config).parameters.get("preset")
     if preset and not presets:
         raise UsageError(f"config.preset is {preset!r}: {file} has no presets")
@@ -66,7 +69,11 @@ def load(file: str, variant: str = "", preset: str = "") -> RunConfig:
     try:
         inspect.signature(module.get_config).bind(*given, **chosen)
     except TypeError as error:
-        reason = "has no variants" if variant else f"has a get_config that needs more ({error})"
+        reason = (
+            "has no variants"
+            if variant
+            else f"has a get_config with an argument that jaxlabel does not pass ({error})"
+        )
         raise UsageError(f"{file}{variant}: the file {reason}") from error
     try:
         config = module.get_config(*given, **chosen)

@@ -194,9 +194,9 @@ def predict(
         dataset = data.load(spec, options)
     except SizesDiffer as error:  # there is no flag that would resize them
         reason = str(error).partition(": set ")[0]
-        raise DataError(f"{reason}; the run learned from {_shape_in_words(trained.shape)} images "
-                        "and resized none: convert them to this size, or train with "
-                        "config.image_size")  from error  # fmt: skip
+        raise DataError(f"{reason}; the run used {_shape_in_words(trained.shape)} images without "
+                        "resizing: convert your pictures to this size, or train with "
+                        "config.image_size") from error  # fmt: skip
     notes = [*dataset.notes]
     if features:
         dataset = outside_features.inputs_of_finished_run(

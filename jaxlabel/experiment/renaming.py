@@ -12,8 +12,9 @@ from jaxlabel.oracle import LabelStore, names
 def rename_class(workdir: Path, old: str, new: str) -> str:
     """Give a class of an unfinished run another name, and return this name as it is stored.
 
-    The labels and answers of the class stay, those that were bought as well. All runs that use the
-    same data set in the same label store see the new name.
+    The class keeps its labels and answers, also the labels that a run has bought. All runs on the
+    same data set in the same database of labels see the new name, but a finished model keeps the
+    old one.
 
     Args:
       workdir: the run's directory.
@@ -27,14 +28,14 @@ def rename_class(workdir: Path, old: str, new: str) -> str:
     """
     recorded = read_run_record(workdir)
     if (workdir / "result.json").exists():
-        raise UsageError(f"the run in {workdir} is finished, and its model knows the class as "
-                         f"{old!r}: rename it in what you export")  # fmt: skip
+        raise UsageError(f"the run in {workdir} is finished, so its classes can no longer be "
+                         "renamed: change the name in the exported files")  # fmt: skip
     settings = files.read_settings(workdir) or {}
     options = recorded_options(settings)
     if settings.get("labels") or (
         "data" in settings and data.has_labels(settings["data"], options)
     ):
-        raise UsageError(f"the classes of {recorded['label_set']} have their names from the data: "
+        raise UsageError(f"the classes of {recorded['label_set']} are named by the data itself: "
                          "rename them there")  # fmt: skip
     with LabelStore(recorded["store"]) as store:
         classes = store.classes(recorded["label_set"])
@@ -42,6 +43,9 @@ def rename_class(workdir: Path, old: str, new: str) -> str:
             known = ", ".join(map(repr, classes)) or "none yet"
             raise UsageError(f"there is no class {old!r}: the classes are {known}")
         name = names.checked_name(new)
+        if names.is_blank(name, ()):
+            raise UsageError(f"{name!r} cannot be the name of the class: programs write it into "
+                             "empty cells")  # fmt: skip
         others = [known for known in classes if known != old]
         meant, fault = names.match(name, others)
         if meant is None:

@@ -177,10 +177,11 @@ def _run_recipe(
     except JaxlabelError:
         account.delete_record_if_unused(workdir, store, payer)
         raise
-    classes = _names_now(store, store.account(payer).label_set, classes)
-    log.classes(classes)
     log.forget("predictor")  # a killed session may have saved one with fewer classes
     log.save("predictor", 0, predictor.model)
+    accuracies = final_accuracies(settings.data, options, inputs, store, predictor, log)
+    classes = _names_now(store, store.account(payer).label_set, classes)
+    log.classes(classes)
     if predictor.clusters is not None:
         rows = clusters_csv(predictor.clusters, predictor.train_labels, classes, dataset.paths)
         files.write(workdir / "clusters.csv", rows)
@@ -200,7 +201,7 @@ def _run_recipe(
         "seed": settings.seed,
         **account.spending_entries(oracle, workdir),
         **person_time.entries(oracle),
-        **final_accuracies(settings.data, options, inputs, store, predictor, log),
+        **accuracies,
         "seconds": round(log.seconds, 2),
         "seconds_shared": cache.take_saved_seconds(),
         **provenance.made_with(),

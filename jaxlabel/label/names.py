@@ -1,4 +1,4 @@
-"""Clean the names of people, and find existing names that are similar to a new class's."""
+"""Clean the names of people, and find existing class names similar to a new one."""
 
 from collections.abc import Sequence
 

@@ -79,6 +79,9 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
         for item in items if len(items) > 1 or given.get("help") else []:
             views.refuse_audit(desk, item)
         names = desk.project.store.classes(desk.project.label_set)
+        if name and name not in names and given.get("known"):  # the page's list is out of date
+            raise UsageError(f"there is no class {name} any more: it was renamed or taken back; "
+                             "choose again")  # fmt: skip
         if name and name not in names and not given.get("sure"):
             similar = similar_name(name, names)
             if similar is not None:

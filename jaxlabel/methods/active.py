@@ -2,7 +2,7 @@
 
 1. The first labels are spread over the feature space. The next ones, up to `sequential_until`, are
    bought one after another where label propagation over the neighbour graph is uncertain; from 20
-   labels on, the graph is one of the features that the network has learned so far.
+   labels on, the graph is built from the features that the network has learned so far.
 2. A network is trained on the labelled set and on all unlabelled images (by FreeMatch or, with few
    labels, on propagated labels).
 3. Each further round buys labels where the network is uncertain, spread over its features, and
@@ -66,22 +66,23 @@ class Config(stopping_settings.Settings, sequential_queries.Settings, refinement
     )  # fmt: skip
     steps: int = setting(
         5000, "training steps of the final training, once the rounds have ended, and of each final "
-        "training after a failed audit; a round has a third of them, and a refinement a fifteenth, "
-        "but at least 400 and at most steps", low=1,
+        "training after a failed audit; a round has steps / 3, and a refinement steps / 15, raised "
+        "to 400 but never above steps", low=1,
     )  # fmt: skip
 
     @property
     def round_steps(self) -> int:
         """The training steps of each round: a third of `steps`.
 
-        A network that is hardly trained asks about the wrong images: with 200 steps in a round, 40
-        labels of Overhead-MNIST were worth five points less (experiments/flagship.md).
+        After a shorter training, the network chooses less useful images: without rounds of this
+        length, 40 labels of Overhead-MNIST gave an accuracy five points lower
+        (experiments/flagship.md, "Train properly before asking").
         """
         return max(1, self.steps // 3)
 
     @property
     def refine_steps(self) -> int:
-        """The training steps of a refinement: `steps` / 15, but at least 400, at most `steps`."""
+        """The steps of a refinement: `steps` / 15, raised to 400, but never above `steps`."""
         return min(self.steps, max(400, self.steps // 15))
 
     def with_labels(self, count: int, log: Log) -> "Config":

@@ -282,7 +282,8 @@ class StoppingRule:
 def check_target(settings: Any, num_images: int, budget: float) -> None:
     """Raise a UsageError if a run with these settings could not certify its target.
 
-    The labelling page calls it before a person gives a label. All labels must cost 1.
+    The labelling page calls it before a person gives a label. The result is right only if every
+    label costs 1.
 
     Args:
       settings: the configuration of any recipe. Nothing is checked for a recipe without audits.

@@ -137,6 +137,28 @@ def match(written: str, known: Sequence[str]) -> Match:
     return Match(written)
 
 
+def first_spelling(name: str, spellings: dict[str, str]) -> tuple[str, str]:
+    """Return the first of several new class names of which `name` is another spelling.
+
+    If there is none, `name` itself is the first, and it is added.
+
+    Args:
+      name: a new class name, as `clean` returns it.
+      spellings: the first names by what all spellings of a name have in common. It is changed.
+
+    Returns:
+      The name, and an empty string; or the reason why a person must decide.
+    """
+    number = value(name)
+    first = spellings.setdefault(key(name), name)
+    if number is not None:
+        first = spellings.setdefault(f"number {number}", first)
+    if first != name and key(first) != key(name) and _integer(first) != _integer(name):
+        return name, (f"it is the same number as {first!r} in an earlier line, and a spreadsheet "
+                      "may have changed one of them: write them in the same way")  # fmt: skip
+    return first, ""
+
+
 def wrongly_decoded(written: str, known: Iterable[str]) -> str | None:
     """Return the class in `known` that is `written` read in a wrong character encoding, or None.
 

@@ -159,15 +159,24 @@ def import_answers(
     blank_words = {row.label for row in rows} - {row.label for row in filled}
     blank_words = {word for word in blank_words if class_names.clean(word)}
     _check_items(path, filled, known_items)
-    named, known_names = dict[str, tuple[Row, str]](), [*classes]
-    for row in filled:  # a name that is new in one line is known in the lines after it
-        name = _class_name(path, row, known_names)
+    spellings: dict[str, str] = {}  # of new classes: a name that is new in one line is known later
+    named = {}
+    for row in filled:
+        name, fault = _class_name(path, row, classes), ""
+        if name not in classes:
+            name, fault = class_names.first_spelling(name, spellings)
+        if fault:
+            raise DataError(f"{path} line {row.line}: the label {row.label!r} is not stored: "
+                            f"{fault}")  # fmt: skip
         named[row.item] = row, name
-        if name not in known_names:
-            known_names.append(name)
     labelled = store.bought(label_set, list(named))
     free = {item: name for item, (_, name) in named.items() if item not in labelled}
     new = sorted(set(free.values()) - set(classes), key=class_names.by_number)
+    for name in new:
+        if other := class_names.wrongly_decoded(name, [twin for twin in new if twin != name]):
+            line = max(row.line for row, given in named.values() if given in (name, other))
+            raise DataError(f"{path} line {line}: {name!r} and {other!r} are one name in two "
+                            "character encodings: save the file as CSV UTF-8")  # fmt: skip
     before = store.num_labelled(label_set, list(free))
     added = store.add_named(label_set, list(free), list(free.values()), correctable)
     names, corrected = store.classes(label_set), added.corrected
@@ -261,7 +270,7 @@ def _with_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> Row:
     return row._replace(label=name)
 
 
-def _class_name(path: str | Path, row: Row, classes: Sequence[str]) -> str:
+def _class_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> str:
     """Return the class that the label of a line names, which may be a new class.
 
     Raises:

@@ -182,8 +182,11 @@ def select(
     if count == 0:
         return np.zeros(0, np.int64)
     features = jnp.asarray(features, jnp.float32)
-    if not jnp.isfinite(features).all():
-        raise DataError("the features that a query strategy compares have NaN or infinite values")
+    wrong = 0 if strategy == "random" else int(jnp.sum(~jnp.isfinite(features).all(axis=1)))
+    if wrong:
+        raise DataError(f"the features of {wrong} of {len(features)} images have NaN or infinite "
+                        "values: the file of features has such values, or the network's training "
+                        "diverged (lower config.learning_rate)")  # fmt: skip
     if is_own(strategy):
         extra = {"probabilities": probabilities} if needs_model(strategy) else {}
         found = own_part(strategy, "the query strategy")(key, features, count, asked, **extra)

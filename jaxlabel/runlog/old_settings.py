@@ -61,14 +61,14 @@ REMOVED = {
     "typical_until": Removed("with at most 15 labels the first are chosen by typiclust", (15,)),
     "initial_query": Removed("the first labels are chosen by config.query or, if that needs a "
                              "trained model, they are medoids", ("medoids",)),
-    "refine_steps": Removed("a refinement has a fifteenth of config.steps, but at least 400"),
+    "refine_steps": Removed("a refinement has config.steps / 15 steps, but at least 400"),
     "refine_until": Removed("the network is refined with at most 150 labels", (150,)),
     "audit_share": Removed("0.4 of the budget is reserved for audits", (0.4,)),
     "population": Removed("a certificate is of the images that were not labelled", (False,)),
     "ema": Removed("the teacher's decay is 0.995, in trainings of at least 10,000 steps 0.999"),
     "growth": Removed("each round increases the number of labels by the factor 1.6", (1.6,),
                       "sequential_until"),
-    "round_steps": Removed("a round has a third of config.steps",
+    "round_steps": Removed("a round has config.steps / 3 steps",
                            beside="sequential_until"),
     "weight_decay": Removed("the weight decay follows from the network: 0.3 for "
                             "fine_gradient_conv, linear and hidden, 0.005 for others"),

@@ -211,7 +211,7 @@ def _percentage_text(fractions: Sequence[float | None]) -> str:
 
 
 def few(values: Sequence[float], results: Sequence[Any]) -> str:
-    """Return ", n=2" if a measure has two values but there are more `results`; else "".
+    """Return ", n=K" if only K of the results have a measure; "" if all or none have it.
 
     Args:
       values: the measure's value in each of the results that have the measure.

@@ -27,7 +27,7 @@ from jaxlabel.semisupervised.settings import FEW, WITH_GRAPH_TARGETS
 from jaxlabel.semisupervised.setup import ModelSettings, Spaces, class_prior
 
 REGIONS = 40  # least number of k-means clusters that the images are divided into
-FIRST_TRAINING = 20  # labels with which the first network is trained between sequential queries
+FIRST_TRAINING = 20  # the number of labels at which sequential queries stop for a first training
 
 
 @dataclasses.dataclass

@@ -142,10 +142,11 @@ def load(file: Path, quick: bool) -> tuple[str, Experiment]:
         raise UsageError(f"{file}: it takes a docstring, and a get_experiment(quick) that returns "
                          "an Experiment")  # fmt: skip
     if not _are_all(experiment.tables, Table):
-        raise UsageError(f"{file}: the tables of an Experiment are a list of Table")
+        raise UsageError(f"{file}: Experiment.tables must be a list of Table")
     for table in experiment.tables:
         if not _are_all(table.arms, Arm) or isinstance(table.measures, str):
-            raise UsageError(f"{file}: {table.title!r} takes a list of Arm, and a list of measures")
+            raise UsageError(f"{file}: in the table {table.title!r}, arms must be a list of Arm, "
+                             "and measures a list of names")  # fmt: skip
     return module.__doc__.strip(), experiment
 
 
@@ -173,7 +174,7 @@ def _check_arm(arm: Arm, place: str) -> None:
             raise UsageError(f"{place}: its grid has the setting seed: give the arm seeds= instead")
         if name not in fields:
             raise UsageError(f"{place}: there is no setting {name}{did_you_mean(name, fields)}")
-        if not isinstance(values, list | tuple):
+        if not isinstance(values, list | tuple | range):
             raise UsageError(f"{place}: its grid has {name}={values!r:.60}: it takes a list of "
                              "values")  # fmt: skip
 

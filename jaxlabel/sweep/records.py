@@ -30,7 +30,7 @@ def result(run: Run, workdir: Path) -> dict[str, Any] | None:
     folder = workdir / "runs" / run.name
     try:
         config, content = files.read_settings(folder), files.read_json(folder / "result.json")
-    except UsageError:  # of a newer jaxlabel, or it cannot be read
+    except UsageError:  # a newer jaxlabel wrote the file, or it cannot be read
         raise
     except JaxlabelError:
         return None
@@ -40,10 +40,10 @@ def result(run: Run, workdir: Path) -> dict[str, Any] | None:
 
 
 def move_outdated_folder(folder: Path, recipe: str, planned: Mapping[str, Any]) -> None:
-    """Move the folder of a run to the folder `earlier` if its files are not of the planned run.
+    """Move the folder of a run to the folder `earlier` if its files do not belong to the run.
 
-    They were made with other settings, a file is damaged, or the settings of a finished run are
-    missing. The run can then start anew with the planned settings. The caller must hold the run's
+    They were made with other settings, one is damaged, or a finished run lacks its config.json. The
+    run can then start anew with the planned settings. The caller must hold the run's
     lease, so that the folder of a run is not moved while another process executes the run.
 
     Args:
@@ -60,7 +60,7 @@ def move_outdated_folder(folder: Path, recipe: str, planned: Mapping[str, Any]) 
         as_planned = config is not None and _settings_agree(config, recipe, planned)
         if as_planned or (config is None and result is None):
             return
-    except UsageError:  # of a newer jaxlabel, or it cannot be read
+    except UsageError:  # a newer jaxlabel wrote the file, or it cannot be read
         raise
     except JaxlabelError:
         pass  # a damaged file

@@ -168,7 +168,7 @@ def test_settings_that_were_renamed_are_recognised(tmp_path):
     ({"graph_targets_until": 0, "graph_targets": 1.0, "budget": 20},
      {"graph_targets_until": 0, "graph_targets": 1.0, "budget": 500}, "graph_targets_until is 0"),
     ({"refine_steps": 30, "refinements": 5}, {"refine_steps": 50, "refinements": 5},
-     "a refinement has a fifteenth of config.steps"),
+     "a refinement has config.steps / 15 steps"),
     ({"refine_until": 9, "refinements": 0}, {"refine_until": 9, "refinements": 1}, "refine_until"),
     ({"weight_decay": 0.3, "network": "fine_gradient_conv"}, {"weight_decay": 0.3},
      "weight_decay is 0.3 there"),

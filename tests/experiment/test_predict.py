@@ -116,7 +116,7 @@ def test_wrong_prediction_requests_are_refused_with_one_line(finished, tmp_path)
         with pytest.raises(UsageError, match=message):
             prediction.predict(finished, "digits", Path(place))
     (tmp_path / "mine.csv").write_text("file,label\n1.png,cat\n")
-    with pytest.raises(UsageError, match=r"mine\.csv is there and holds no predictions"):
+    with pytest.raises(UsageError, match=r"mine\.csv exists and does not hold predictions"):
         prediction.predict(finished, "digits", tmp_path / "mine.csv")
     with pytest.raises(JaxlabelError, match=r"Not a directory|File exists"):
         prediction.predict(finished, "digits", tmp_path / "mine.csv" / "x.csv")

@@ -13,6 +13,7 @@ from sqlalchemy import exc
 from jaxlabel.cli import main
 from jaxlabel.errors import LabelsMissing, StoreError, UsageError
 from jaxlabel.experiment import questions, run
+from jaxlabel.experiment.labelled.rows import collect
 from jaxlabel.experiment.renaming import rename_class
 from jaxlabel.label.project import begin
 from jaxlabel.methods import active
@@ -46,6 +47,11 @@ def answer(workdir, *names):
     questions.answer(workdir)
 
 
+def config_set(store):
+    """Return the name of the only label set of a store."""
+    return store.accounts()[0].label_set
+
+
 def test_a_misspelt_class_is_renamed_between_two_rounds(config, tmp_path, capsys):
     workdir = tmp_path / "run"
     with pytest.raises(LabelsMissing):
@@ -66,7 +72,12 @@ def test_a_misspelt_class_is_renamed_between_two_rounds(config, tmp_path, capsys
     with LabelStore(f"sqlite:///{workdir / 'labels.db'}") as store:
         ledger = store.ledger(store.accounts()[0].name)
     assert {row.class_name for row in ledger} == {"bright", "dark"}
-    with pytest.raises(UsageError, match=r"is finished, .* rename it in what you export"):
+    assert set(collect(workdir, 0.5).classes) == {"bright", "dark"}
+    with LabelStore(f"sqlite:///{workdir / 'labels.db'}") as store:  # another run does this
+        store.rename_class(config_set(store), "dark", "night")
+    labels = collect(workdir, 0.5)
+    assert set(labels.classes) == {row.label for row in labels.rows} == {"bright", "night"}
+    with pytest.raises(UsageError, match=r"is finished, .* change the name in the exported"):
         rename_class(workdir, "dark", "night")
 
 
@@ -81,6 +92,7 @@ def test_a_name_that_cannot_be_given_is_refused_in_one_line(config, tmp_path, ca
         ("drak", "dark", "no class 'drak': the classes are '(dark', 'bright|bright', 'dark)'"),
         ("dark", "Bright ", "there is a class 'bright' already: two classes cannot become one"),
         ("dark", " ", "one line of 1 to 200 characters"),
+        ("dark", "NaN", "programs write it into empty cells"),
         ("dark", "x" * 201, "one line of 1 to 200 characters"),
         ("dark", "K\ufffdfer", "cannot be the name of the class: it has lost a letter"),
     ]:
@@ -88,7 +100,7 @@ def test_a_name_that_cannot_be_given_is_refused_in_one_line(config, tmp_path, ca
             rename_class(workdir, old, new)
     for words in ["--rename=dark", "--rename=dark=night --labels=a.csv"]:
         assert main.run(["answer", f"--workdir={workdir}", *words.split()]) == 2
-        assert "--rename=OLD=NEW renames" in capsys.readouterr().err
+        assert "write --rename=OLD=NEW" in capsys.readouterr().err
     assert rename_class(workdir, "dark", "Dark ") == "Dark"  # another spelling of its own name
 
 
@@ -96,7 +108,7 @@ def test_the_classes_of_labelled_data_are_not_renamed(tmp_path):
     config = active.Config(data="digits", **TINY | {"image_size": 0})
     run.run(config, tmp_path / "run")
     (tmp_path / "run" / "result.json").unlink()
-    with pytest.raises(UsageError, match="the classes of digits have their names from the data"):
+    with pytest.raises(UsageError, match="the classes of digits are named by the data itself"):
         rename_class(tmp_path / "run", "3", "three")
 
 
@@ -115,6 +127,8 @@ def test_the_page_renames_a_class_with_labels_that_were_bought(config, tmp_path)
     assert shown["last"][1]["locked"]
     assert desk.labels(desk.snapshot()) == {first: "shirt", second: "boot"}
     assert say(inside, third, "shirt").json()["status"]["classes"][0]["count"] == 2
+    late = say(inside, asked(inside)[0], "shrit", sure=True, known=True)  # another person's page
+    assert late.status_code == 400 and "shrit any more" in late.json()["error"]
     refused = inside.post("/api/rename", json={"old": "boot", "new": "Shirt"})
     assert refused.status_code == 400 and "two classes" in refused.json()["error"]
 

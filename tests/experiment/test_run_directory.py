@@ -105,7 +105,7 @@ def test_a_missing_folder_in_a_path_hides_no_foreign_folder(tmp_path):
         workdir.check_is_run_directory(hidden)
     with pytest.raises(UsageError, match="is not an empty directory"):
         write_labels(tmp_path, "folders", str(hidden))
-    with pytest.raises(UsageError, match="holds no predictions"):
+    with pytest.raises(UsageError, match="does not hold predictions"):
         check_replaceable(hidden / "holiday.csv", "predictions", b"split")
 
 

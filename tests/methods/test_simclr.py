@@ -1,4 +1,5 @@
 import dataclasses
+import sqlite3
 import time
 from functools import partial
 
@@ -210,6 +211,18 @@ def test_an_interrupted_run_draws_the_same_views():
     resumed = simclr.pretrain(config, *args, Log())
     for one, two in zip(*map(jax.tree.leaves, (whole, resumed)), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_the_evaluator_reads_labels_that_the_store_lacks_from_the_data(tmp_path):
+    """With a table of labels, the store has those alone that the run bought."""
+    database = sqlite3.connect(tmp_path / "l.db")
+    with database:
+        database.execute("CREATE TABLE t (k INTEGER, y TEXT)")
+        database.executemany("INSERT INTO t VALUES (?, ?)", enumerate(map(str, LABELS)))
+    database.close()
+    url = f"sqlite:///{tmp_path / 'l.db'}?table=t&id=k&label=y&match=number"
+    config = dataclasses.replace(QUICK, data="digits", labels=url)
+    assert experiment.run(config, tmp_path / "run")["knn_accuracy"] > 0.9
 
 
 def test_the_evaluator_counts_classes_as_the_label_store_does(tmp_path):

@@ -66,8 +66,11 @@ def test_a_plan_is_made_anew_after_a_change_of_a_configuration_that_it_reads(few
         ({"[10.0, 20.0]": "10.0"}, "its grid has budget=10.0: it takes a list of values"),
         ({'{"budget": [10.0, 20.0]}': '{"seed": [0, 1]}'}, "give the arm seeds= instead"),
         ({"range(1 if quick else 3)": "3"}, "seeds=3: it takes a list of whole numbers"),
-        ({'[Table("S8: few labels", arms)]': 'Table("S8", arms)'}, "are a list of Table"),
-        ({'few labels", arms)': 'few labels", arms[0])'}, "takes a list of Arm, and a list of mea"),
+        (
+            {'[Table("S8: few labels", arms)]': 'Table("S8", arms)'},
+            "must be a list of Table",
+        ),
+        ({'few labels", arms)': 'few labels", arms[0])'}, "arms must be a list of Arm"),
         ({'RunConfig(data="idx:DATA_ROOT/shapes")': "{}"}, "its base is {}, not a recipe's Config"),
     ],
 )

@@ -94,6 +94,9 @@ def collect(workdir: Path, sure: float) -> ImageLabels:
     bought = {row.item: row for row in purchases}
     classes = store.classes(recorded["label_set"])
     predicted = _predictions(workdir, dataset)
+    if predicted is not None and predicted.are_classes and len(classes) >= len(predicted.names):
+        # a run with the same database may have renamed a class; its index is the same
+        predicted = predicted._replace(names=classes[: len(predicted.names)])
     if predicted is not None:
         classes = tuple(dict.fromkeys([*classes, *predicted.names]))
     rows = [
@@ -110,11 +113,13 @@ class _Predictions(NamedTuple):
       names: the names of the classes or clusters that the model predicts.
       best: the index in `names` of the most probable one, for each image.
       probabilities: the probability of the most probable one, for each image.
+      are_classes: whether the names are those of classes, not of clusters.
     """
 
     names: tuple[str, ...]
     best: np.ndarray
     probabilities: np.ndarray
+    are_classes: bool
 
 
 def _predictions(workdir: Path, dataset: Dataset) -> _Predictions | None:
@@ -133,9 +138,10 @@ def _predictions(workdir: Path, dataset: Dataset) -> _Predictions | None:
         )
     shares = predict_probabilities(trained.model, dataset.train_images)
     names = trained.classes
-    if trained.gives == "clusters" or shares.shape[1] != len(names):
+    are_classes = trained.gives != "clusters" and shares.shape[1] == len(names)
+    if not are_classes:
         names = tuple(f"cluster {number}" for number in range(shares.shape[1]))
-    return _Predictions(names, shares.argmax(axis=1), shares.max(axis=1))
+    return _Predictions(names, shares.argmax(axis=1), shares.max(axis=1), are_classes)
 
 
 def _row(

@@ -127,7 +127,7 @@ function answer(name) {
   queue = queue.filter((q) => q.item !== question.item);
   show();
   draw();
-  const body = { items: [question.item], class_name: name, seconds, sure: true, help: helped };
+  const body = { items: [question.item], class_name: name, seconds, sure: true, known: Boolean(name), help: helped };
   sending = sending.then(async () => {
     try {
       const skip = [...pending.keys()].filter((item) => item !== question.item).join(",");
@@ -191,7 +191,7 @@ async function hint() {
 
 const alike = () => { if (shown && shown.purpose !== "certify") location.href = `/grid?item=${shown.item}`; };
 
-const rename = () => openRename(status.classes.map(({ name }) => name), take);
+const rename = () => sending.then(() => status && openRename(status.classes.map(({ name }) => name), take));
 
 function openNew() {
   byId("new-form").hidden = false;

@@ -8,7 +8,7 @@ async function load() {
   const kappa = found.kappa === null ? "No picture has answers from two people yet." : `Agreement on the ${found.shared} pictures that several people labelled: ${found.kappa.toFixed(2)} (${found.which}; 1 is full agreement, 0 is what guessing gives).`;
   byId("people").replaceChildren(found.people.length ? table : make("p", {}, "Nobody has answered yet."), make("p", {}, kappa));
   const decide = (item, name) => async () => {
-    try { await post("/api/answer", { items: [item], class_name: name, sure: true }); await load(); } catch (error) { alarm(error.message); }
+    try { await post("/api/answer", { items: [item], class_name: name, sure: true, known: true }); await load(); } catch (error) { alarm(error.message); }
   };
   const choices = (item, names) => names.map((name) => { const b = make("button", { type: "button" }, name); b.addEventListener("click", decide(item, name)); return b; });
   byId("differ").replaceChildren(...found.disagreements.map(({ item, votes, locked }) => {

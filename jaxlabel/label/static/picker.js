@@ -48,7 +48,7 @@ export async function makePicker(box, labelled) {
     const items = list().filter(chosen).map((tile) => tile.dataset.item);
     if (!items.length || buttons.querySelector("[aria-disabled=true]")) return;
     try {
-      status = (await post("/api/answer", { items, class_name: name, sure: true })).status;
+      status = (await post("/api/answer", { items, class_name: name, sure: true, known: true })).status;
       alarm("");
       say(`${items.length} pictures are labelled ${name}.`);
       labelled(items, name);

@@ -12,7 +12,7 @@ export function openRename(classes, done) {
   if (byId("rename-open").disabled) return; // there is no class yet, or the run is finished
   renamed = done;
   which.replaceChildren(...classes.map((each) => make("option", { value: each }, each)));
-  which.value = classes[classes.length - 1]; // the newest: a mistake is mostly noticed at once
+  which.value = classes[classes.length - 1]; // the newest, because most mistakes are noticed at once
   name.value = which.value;
   problem.hidden = true;
   dialog.showModal();
