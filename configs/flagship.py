@@ -3,15 +3,16 @@
     jaxlabel train --config=configs/flagship.py:fashion_mnist --config.data=idx:DIR \
         --config.target=0.9 --config.budget=2300 --config.width=64 --workdir=runs/flagship
 
-With seed 531, `--config.steps=3000` and `--config.cpu_kernels=bfloat16`, this took 27 minutes of
-one CPU core. It bought 1,806 labels, 426 of them for the certificate, which holds with 95%
-confidence (`--config.confidence`); other seeds may need more. With `--config.confidence=0` the run
+With seed 531, `--config.steps=3000` and `--config.cpu_kernels=bfloat16`, an earlier version (rounds
+of 200 steps) took 27 minutes of one CPU core for this. It bought 1,806 labels, 426 of them for the
+certificate, which holds with 95% confidence (`--config.confidence`). Other seeds may need more: one
+without `--config.width=64` got no certificate. With `--config.confidence=0` the run
 stops when the network's mean confidence reaches the target, and nothing is certified. Without
 `--config.target` the whole budget is spent on training.
 
-The cpu preset takes about twenty minutes on one quiet core, with 10 as with 1,000 labels of
-Fashion-MNIST, if `--config.cpu_kernels=bfloat16` is set and the processor has such instructions;
-docs/results.md has the accuracies. In the variants mnist, fashion_mnist and overhead_mnist, the
+The cpu preset takes 15 to 40 minutes on one core, with 40 to 1,000 labels of Fashion-MNIST, if
+`--config.cpu_kernels=bfloat16` is set and the processor has such instructions; docs/results.md has
+the accuracies. In the variants mnist, fashion_mnist and overhead_mnist, the
 labels after the first ones and up to the 100th are bought one at a time, each where label
 propagation is most uncertain; in a folder 20 at a time, because a person answers
 (`--config.sequential_batch`). With up to 40 labels, the network is trained on propagated labels
