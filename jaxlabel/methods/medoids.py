@@ -100,7 +100,7 @@ def run(
     """Label the central images of more and more clusters; train a classifier on the result.
 
     Raises:
-      BudgetExceeded: the budget buys no label.
+      UsageError: the budget buys no label.
       DataError: nobody can label any image.
     """
     query.num_labels_in_budget(oracle, len(images))  # raises if the budget buys no label

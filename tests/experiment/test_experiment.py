@@ -14,7 +14,6 @@ from PIL import Image
 
 from jaxlabel import data
 from jaxlabel.errors import (
-    BudgetExceeded,
     DataError,
     LabelsMissing,
     UsageError,
@@ -239,8 +238,9 @@ def test_a_folder_without_labels_is_labelled_by_a_person_through_csv(tmp_path, c
 
 
 def test_a_budget_of_zero_is_refused(tmp_path):
-    with pytest.raises(BudgetExceeded, match="budget"):
+    with pytest.raises(UsageError, match="a budget of 0 buys no label"):
         experiment.run(dataclasses.replace(RECIPES["medoids"], budget=0), tmp_path)
+    assert not (tmp_path / "run.json").exists()  # nothing was trained: the directory is free
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])

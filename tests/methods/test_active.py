@@ -34,8 +34,8 @@ def few_rounds(monkeypatch):
 
 @pytest.mark.parametrize(("target", "trained"), [(0.5, 240), (0.25, 20)])
 def test_a_certificate_ends_the_run_and_is_correct(target, trained, tmp_path, capsys):
-    settings = tiny(target=target, confidence=0.9, budget=400, steps=100,
-                    learning_rate=2e-3 if trained == 240 else 1e-2)  # fmt: skip
+    training = {"steps": 100} if trained == 240 else {"steps": 300, "learning_rate": 1e-2}
+    settings = tiny(target=target, confidence=0.9, budget=400, **training)
     result = experiment.run(settings, tmp_path)
     assert result["stopped_by"] == "target" and result["certified"] == 1
     bought = result["labels_by_purpose"]
