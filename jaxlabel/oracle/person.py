@@ -172,8 +172,9 @@ def import_answers(
     labelled = store.bought(label_set, list(named))
     free = {item: name for item, (_, name) in named.items() if item not in labelled}
     new = sorted(set(free.values()) - set(classes), key=class_names.by_number)
-    for name in new:
-        if other := class_names.wrongly_decoded(name, [twin for twin in new if twin != name]):
+    foreign = [name for name in new if not name.isascii()]
+    for name in foreign:
+        if other := class_names.wrongly_decoded(name, [twin for twin in foreign if twin != name]):
             line = max(row.line for row, given in named.values() if given in (name, other))
             raise DataError(f"{path} line {line}: {name!r} and {other!r} are one name in two "
                             "character encodings: save the file as CSV UTF-8")  # fmt: skip
