@@ -22,7 +22,7 @@ from jaxlabel.experiment.opening import open_store
 from jaxlabel.experiment.person_time import labels_in
 from jaxlabel.experiment.run import settings_without_password
 from jaxlabel.label.features import cover, gradient_features
-from jaxlabel.methods import stopping
+from jaxlabel.methods import audit_planning, stopping_settings
 from jaxlabel.oracle import LabelStore
 from jaxlabel.runlog import dataset_snapshot
 from jaxlabel.runlog import workdir as workdirs
@@ -104,7 +104,7 @@ def begin(settings: Any, workdir: Path) -> Project:
     workdirs.check_is_run_directory(workdir)
     dataset = data.load(settings.data, options)
     if not settings.minutes and dataset.costs is None:
-        stopping.check_target(settings, len(dataset.train_items), settings.budget)
+        audit_planning.check_target(settings, len(dataset.train_items), settings.budget)
     lock = _take_run_lock(workdir)
     try:
         defaults = dataclasses.asdict(type(settings)())
@@ -181,10 +181,8 @@ def first_batch(project: Project) -> list[int]:
     budget = min(project.settings.budget, payer.budget - project.store.spent(payer.name))
     wanted = getattr(project.settings, "initial_labels", 0)
     wanted = int(min(wanted, budget, len(project.rows)))
-    # the share of labels that are reserved for the certificate
-    if kept := getattr(project.settings, "reserve", 0.0):
-        capacity = min(budget, len(project.rows))
-        wanted = min(wanted, max(1, int(capacity - kept * capacity)))
+    if isinstance(project.settings, stopping_settings.Settings) and project.settings.reserve:
+        wanted = min(wanted, project.settings.num_to_train(min(budget, len(project.rows))))
     if project.settings.minutes:
         wanted = min(wanted, max(1, int(labels_in(project.settings.minutes, 0.0, 0))))
     prices = project.prices()

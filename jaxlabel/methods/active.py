@@ -129,7 +129,7 @@ def run(
     labelled = query.NO_LABELS
     capacity = query.num_labels_in_budget(oracle, len(images))
     rule = StoppingRule(config, len(images), oracle, log)
-    trains_on = max(1, int(capacity - config.reserve * capacity))
+    trains_on = config.num_to_train(capacity)
     config, first = config.with_labels(trains_on, log), min(config.initial_labels, trains_on)
     first_query = config.first_query(trains_on)
     rule.check(capacity, first, capacity - trains_on)

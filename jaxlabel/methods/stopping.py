@@ -1,17 +1,16 @@
 """The stopping rule: a run stops at an accuracy that is certified, or that its model predicts."""
 
 import zlib
-from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxlabel import query
-from jaxlabel.certificate import Certificate, Terms, audit, statement
+from jaxlabel.certificate import Certificate, audit, statement
 from jaxlabel.certificate.verdict import verdict
-from jaxlabel.errors import UsageError
 from jaxlabel.log import Log
+from jaxlabel.methods.audit_planning import audit_takes, audit_terms, check_audit
 from jaxlabel.methods.stopping_settings import Settings
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import PoolPredictions
@@ -24,7 +23,6 @@ DRAWN = "drawn_by_audit_"  # checkpoint of each audit: the images drawn, saved b
 UNSURE = "unsure_in_audit_"
 MAX_AUDITS = 20
 NOT_SURE = -1  # stands for the label of an image that no person could label
-FIRST_SHARE = 0.75  # of the allowed error: audits begin when they are likely to succeed
 
 
 class StoppingRule:
@@ -68,9 +66,9 @@ class StoppingRule:
           UsageError: the labels that remain after the first `first` labels could not certify the
             target even if every prediction were right.
         """
-        min_labels = _check_audit(self._config, self._num_images, capacity, first)
+        min_labels = check_audit(self._config, self._num_images, capacity, first)
         if reserved < min_labels:
-            takes = _takes(self._config, min_labels)
+            takes = audit_takes(self._config, min_labels)
             self._log.say(f"{takes}; the run keeps {reserved} for it: more only if the network is "
                           "confident earlier")  # fmt: skip
 
@@ -93,7 +91,8 @@ class StoppingRule:
             return self.target_reached_by_confidence(probabilities)
         if len(self._done) >= MAX_AUDITS:
             return False
-        expected = self._audit_terms(len(labelled.indices), len(self._done)).expected_labels(
+        terms = audit_terms(self._config, self._num_images, len(labelled.indices), len(self._done))
+        expected = terms.expected_labels(
             1 - probabilities.max(axis=-1), self._overconfidence * mean_uncertainty(probabilities)
         )
         return self._num_affordable(labelled, max_labels) >= expected
@@ -139,7 +138,7 @@ class StoppingRule:
         labelled = self.add_abandoned_audits(labelled, number, skip=order)
         if len(started) > MAX_AUDITS or len(labelled.indices) == self._num_images:
             return labelled, False
-        terms = self._audit_terms(len(labelled.indices), order)
+        terms = audit_terms(self._config, self._num_images, len(labelled.indices), order)
         max_labels = self._num_affordable(labelled, max_labels)
         if max_labels < terms.fewest_labels():
             return labelled, False
@@ -266,69 +265,6 @@ class StoppingRule:
         """
         count = query.num_affordable(self._oracle, self._num_images, labelled.indices, surely=True)
         return min(max_labels, count)
-
-    def _audit_terms(self, bought: int, audits: int) -> Terms:
-        """Return the terms of a run's next audit, such as its target and its confidence level.
-
-        An audit buys labels of random images to certify the accuracy.
-
-        Args:
-          bought: the number of images that are already labelled, which the audit does not draw.
-          audits: the number of audits that the run has already started.
-        """
-        return _terms(self._config, self._num_images, bought, audits)
-
-
-def check_target(settings: Any, num_images: int, budget: float) -> None:
-    """Raise a UsageError if a run with these settings could not certify its target.
-
-    The labelling page calls it before a person gives a label. The result is right only if every
-    label costs 1.
-
-    Args:
-      settings: the configuration of any recipe. Nothing is checked for a recipe without audits.
-      num_images: the number of training images.
-      budget: the number of labels that the budget buys; may be infinite.
-    """
-    if isinstance(settings, Settings):
-        capacity = int(min(budget, num_images))
-        trains_on = max(1, int(capacity - settings.reserve * capacity))
-        first = min(getattr(settings, "initial_labels", trains_on), trains_on)
-        _check_audit(settings, num_images, capacity, first)
-
-
-def _check_audit(config: Settings, num_images: int, capacity: int, first: int) -> float:
-    """Return how many labels an audit takes if all predictions are right; 0 if there is no audit.
-
-    Args:
-      config: the settings of the run.
-      num_images: the number of training images.
-      capacity: the number of labels that the budget buys.
-      first: the number of labels bought before the first audit can start.
-
-    Raises:
-      UsageError: fewer labels are left after the first `first` ones.
-    """
-    if not config.certifies or first >= num_images:
-        return 0.0
-    min_labels = _terms(config, num_images, first, 0).fewest_labels()
-    if capacity - first < min_labels:
-        raise UsageError(f"{_takes(config, min_labels)}; after the first {first} the budget buys "
-                         f"{capacity - first}: raise config.budget or lower the target"
-                         )  # fmt: skip
-    return min_labels
-
-
-def _takes(config: Settings, min_labels: float) -> str:
-    """Return the first part of a message that says how many labels an audit takes."""
-    return (f"config.target={config.target:g} with config.confidence={config.confidence:g} takes "
-            f"{min_labels:.0f} labels to certify if every prediction is right")  # fmt: skip
-
-
-def _terms(config: Settings, num_images: int, bought: int, audits: int) -> Terms:
-    """Return the terms of an audit; see `StoppingRule._audit_terms` for `bought` and `audits`."""
-    error = FIRST_SHARE * (1 - FIRST_SHARE) ** audits * (1 - config.confidence)
-    return Terms(config.target, 1 - error, num_images, bought)
 
 
 def mean_uncertainty(probabilities: Float[np.ndarray, "n classes"]) -> float:

@@ -35,3 +35,10 @@ class Settings:
         An audit buys the labels of a random sample of images to certify the accuracy.
         """
         return AUDIT_SHARE if self.certifies else 0.0
+
+    def num_to_train(self, capacity: float) -> int:
+        """Return how many of the `capacity` labels that a budget buys are for training; at least 1.
+
+        The others are reserved for audits.
+        """
+        return max(1, int(capacity - self.reserve * capacity))

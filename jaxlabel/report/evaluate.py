@@ -118,7 +118,9 @@ def clustering_scores(
 ) -> ClusterScores:
     """Return several scores of how well a clustering of images agrees with their true classes.
 
-    The scores do not depend on how the clusters are numbered.
+    The scores do not depend on how the clusters are numbered. The one-to-one matching of clusters
+    and classes with the highest accuracy is found by the Hungarian algorithm (Kuhn 1955); images of
+    unmatched clusters count as wrong.
 
     Args:
       labels: the true class of each image.

@@ -27,16 +27,29 @@ def result(run: Run, workdir: Path) -> dict[str, Any] | None:
       The content of the run's result.json; None if the run has not finished, had other settings, or
       has a damaged file.
     """
-    folder = workdir / "runs" / run.name
+    read = _settings_and_result(workdir / "runs" / run.name)
+    config, content = read or (None, None)
+    if config is None or not _settings_agree(config, run.recipe, run.config):
+        return None
+    return content
+
+
+def _settings_and_result(
+    folder: Path,
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None] | None:
+    """Return the content of config.json and result.json in a run's folder; None if one is damaged.
+
+    The content of a missing file is None.
+
+    Raises:
+      UsageError: a newer jaxlabel wrote one of the files, or it cannot be read.
+    """
     try:
-        config, content = files.read_settings(folder), files.read_json(folder / "result.json")
-    except UsageError:  # a newer jaxlabel wrote the file, or it cannot be read
+        return files.read_settings(folder), files.read_json(folder / "result.json")
+    except UsageError:
         raise
     except JaxlabelError:
         return None
-    return (
-        content if config is not None and _settings_agree(config, run.recipe, run.config) else None
-    )
 
 
 def move_outdated_folder(folder: Path, recipe: str, planned: Mapping[str, Any]) -> None:
@@ -55,15 +68,13 @@ def move_outdated_folder(folder: Path, recipe: str, planned: Mapping[str, Any]) 
     Raises:
       JaxlabelError: the folder cannot be moved, or a file in it cannot be read.
     """
-    try:
-        config, result = files.read_settings(folder), files.read_json(folder / "result.json")
-        as_planned = config is not None and _settings_agree(config, recipe, planned)
-        if as_planned or (config is None and result is None):
+    read = _settings_and_result(folder)
+    if read is not None:
+        config, result = read
+        if config is None and result is None:
             return
-    except UsageError:  # a newer jaxlabel wrote the file, or it cannot be read
-        raise
-    except JaxlabelError:
-        pass  # a damaged file
+        if config is not None and _settings_agree(config, recipe, planned):
+            return
     earlier = folder.parents[1] / "earlier"
     free = (earlier / f"{folder.name}-{n}" for n in itertools.count(1))
     target = next(path for path in free if not path.exists())

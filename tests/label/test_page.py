@@ -288,3 +288,11 @@ def test_a_phase_of_training_has_plain_words(line, phase, tmp_path):
     trainer = Trainer(SimpleNamespace(workdir=tmp_path), lambda: True, dict)
     trainer._child = SimpleNamespace(poll=lambda: None)  # a process that has not ended
     assert trainer.state()[:2] == ("training", phase)
+
+
+def test_a_target_that_no_audit_could_reach_is_refused_before_anybody_labels(pictures, tmp_path):
+    settings = active.Config(data=f"folder:{pictures}", image_size=8, budget=20, target=0.95)
+    with pytest.raises(UsageError, match=r"raise config\.budget or lower the target"):
+        begin(settings, tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()  # the directory can be used
+    begin(dataclasses.replace(settings, target=0.5), tmp_path / "run")
