@@ -191,7 +191,21 @@ def test_two_people_label_and_a_third_decides(digits, browser, tmp_path):
         context.close()
 
 
-def test_a_kill_the_rounds_the_audit_and_the_end(page, tab):
+def serves_other_commands(page, digits, tab, tmp_path):
+    """Check that what the page made can be exported, and that `jaxlabel predict` reads it."""
+    assert ",bought," in tab.evaluate("fetch('/export/labels.csv').then((f) => f.text())")
+    out = tmp_path / "labels.csv"
+    words = ["predict", f"--workdir={page.workdir}", f"--data=folder:{digits}", f"--out={out}"]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    made = subprocess.run(
+        [sys.executable, "-m", "jaxlabel", *words], capture_output=True, text=True, timeout=100,
+        env=environment,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    assert out.read_text().count("\n") == 301
+
+
+def test_a_kill_the_rounds_the_audit_and_the_end(page, tab, digits, tmp_path):
     known = truth(tab)
     # the page is killed while answers are given; what was answered is there, and the tab goes on
     before = labels(tab)
@@ -237,6 +251,7 @@ def test_a_kill_the_rounds_the_audit_and_the_end(page, tab):
     store = LabelStore(f"sqlite:///{page.workdir / 'labels.db'}")
     assert unsure not in {row.item for row in store.ledger(store.accounts()[0].name)}
     assert tab.faults == [] and tab.elsewhere == []
+    serves_other_commands(page, digits, tab, tmp_path)
 
 
 def test_every_view_is_accessible_and_fits(page, browser, tab):
@@ -261,16 +276,3 @@ def test_every_view_is_accessible_and_fits(page, browser, tab):
             )
             assert small == 0, name
         context.close()
-
-
-def test_what_the_page_made_serves_the_other_commands(page, digits, tab, tmp_path):
-    assert ",bought," in tab.evaluate("fetch('/export/labels.csv').then((f) => f.text())")
-    out = tmp_path / "labels.csv"
-    words = ["predict", f"--workdir={page.workdir}", f"--data=folder:{digits}", f"--out={out}"]
-    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-    made = subprocess.run(
-        [sys.executable, "-m", "jaxlabel", *words], capture_output=True, text=True, timeout=100,
-        env=environment,
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
-    assert out.read_text().count("\n") == 301
