@@ -15,8 +15,7 @@ The cpu preset takes 15 to 40 minutes on one core, with 40 to 1,000 labels of Fa
 the accuracies. In the variants mnist, fashion_mnist and overhead_mnist, the
 labels after the first ones and up to the 100th are bought one at a time, each where label
 propagation is most uncertain; in a folder 20 at a time, because a person answers
-(`--config.sequential_batch`). With up to 40 labels, the network is trained on propagated labels
-alone, and with up to 15 labels the first images lie in the densest regions.
+(`--config.sequential_batch`). With up to 15 labels, the first images lie in the densest regions.
 
 Variants: digits, mnist, fashion_mnist, overhead_mnist, cifar10, folder (--config.data=folder:PATH),
 features (--config.data=folder:PATH --config.features=FILE: feature vectors that another program

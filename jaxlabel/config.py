@@ -27,7 +27,7 @@ DURATION = re.compile(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
 PRESETS = ("tiny", "cpu", "gpu")  # for a quick test, for two CPU cores, for an accelerator
 
 # A value of a setting that was renamed since version 0.1.0, and the new value.
-RENAMED_VALUES = {("alignment", "paid"): "labelled"}
+RENAMED_VALUES = {("alignment", "paid"): "labelled", ("objective", "auto"): "freematch"}
 # what a setting of each type takes, for error messages
 WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 

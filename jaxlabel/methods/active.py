@@ -3,8 +3,8 @@
 1. The first labels are spread over the feature space. The next ones, up to `sequential_until`, are
    bought one after another where label propagation over the neighbour graph is uncertain; from 20
    labels on, the graph is built from the features that the network has learned so far.
-2. A network is trained on the labelled set and on all unlabelled images (by FreeMatch or, with few
-   labels, on propagated labels).
+2. A network is trained by FreeMatch on the labelled set and on all unlabelled images. While labels
+   are few, propagated labels are targets as well.
 3. Each further round buys labels where the network is uncertain, spread over its features, and
    continues training from the weights of the round before. The number of labels grows by a factor
    per round, so the number of rounds, and with it the cost, is logarithmic in the labels.
@@ -34,13 +34,10 @@ from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import PoolPredictions, Predictor, predict_probabilities
 from jaxlabel.query import STRATEGIES, Labelled, needs_model
 from jaxlabel.semisupervised import cycles, refinement, sequential_queries, setup
-from jaxlabel.semisupervised.settings import AUTO, NAMES
+from jaxlabel.semisupervised.settings import NAMES
 
-# With at most so many training labels, labels propagated over the graph are the only targets: as
-# good as FreeMatch on three data sets (experiments/flagship.md), and faster.
-GRAPH_UNTIL = 40
-# With at most so many, the first images to label lie in the densest places: ten labels of
-# Fashion-MNIST then cover nine classes, and medoids seven.
+# With at most so many training labels, the first images to label lie in the densest places: ten
+# labels of Fashion-MNIST then cover nine classes, and medoids seven.
 TYPICAL_UNTIL = 15
 
 
@@ -61,9 +58,8 @@ class Config(stopping_settings.Settings, sequential_queries.Settings, refinement
         choices=STRATEGIES, own=True,
     )  # fmt: skip
     objective: str = setting(
-        AUTO, "training objective for unlabelled images; auto: graph with at most 40 training "
-        "labels, else freematch", choices=(AUTO, *NAMES), own=True,
-    )  # fmt: skip
+        "freematch", "training objective for unlabelled images", choices=NAMES, own=True
+    )
     steps: int = setting(
         5000, "training steps of the final training, once the rounds have ended, and of each final "
         "training after a failed audit; a round has steps / 3, and a refinement steps / 15, raised "
@@ -84,19 +80,6 @@ class Config(stopping_settings.Settings, sequential_queries.Settings, refinement
     def refine_steps(self) -> int:
         """The steps of a refinement: `steps` / 15, raised to 400, but never above `steps`."""
         return min(self.steps, max(400, self.steps // 15))
-
-    def with_labels(self, count: int, log: Log) -> "Config":
-        """Return a copy of the settings for a run that buys `count` training labels.
-
-        The objective "auto" becomes "graph" if `count` is at most `GRAPH_UNTIL`, which is logged,
-        and "freematch" otherwise. An objective that the user chose stays as it is.
-        """
-        if self.objective != AUTO:
-            return self
-        if count > GRAPH_UNTIL:
-            return dataclasses.replace(self, objective="freematch")
-        log.say(f"for {count} labels the network learns propagated labels alone (objective=graph)")
-        return dataclasses.replace(self, objective="graph")
 
     def first_query(self, count: int) -> str:
         """Return the query strategy of the first labels in a run that buys `count` training labels.
@@ -130,8 +113,7 @@ def run(
     capacity = query.num_labels_in_budget(oracle, len(images))
     rule = StoppingRule(config, len(images), oracle, log)
     trains_on = config.num_to_train(capacity)
-    config, first = config.with_labels(trains_on, log), min(config.initial_labels, trains_on)
-    first_query = config.first_query(trains_on)
+    first, first_query = min(config.initial_labels, trains_on), config.first_query(trains_on)
     rule.check(capacity, first, capacity - trains_on)
     sequential_start = first < config.sequential_until
     # the regions of sequential queries are found with medoids, which need features
@@ -293,9 +275,9 @@ def make_predictor(
     context.log.arrays("pool", rows=np.arange(len(probabilities)), probabilities=probabilities)
     labels = probabilities.argmax(axis=-1).astype(np.int32)
     labels[labelled.indices] = labelled.labels
-    used = {"objective": context.config.objective, "initial_query": context.first_query}
     confidence = 1 - mean_uncertainty(probabilities)
-    summary = used | {"confidence": confidence} | rule.result_entries(confidence)
+    used = {"initial_query": context.first_query, "confidence": confidence}
+    summary = used | rule.result_entries(confidence)
     return Predictor(model, labels, None, stopped_by, summary)
 
 

@@ -56,8 +56,7 @@ REMOVED = {
     "graph_targets_until": Removed("propagated labels are targets with at most 150 labels", (150,)),
     "graph_targets_share": Removed("the most certain 60% of the propagated labels are targets",
                                    (0.6,)),
-    "graph_until": Removed("with at most 40 labels the network learns propagated labels alone",
-                           (40,)),
+    "graph_until": Removed("config.objective says what the network learns"),
     "typical_until": Removed("with at most 15 labels the first are chosen by typiclust", (15,)),
     "initial_query": Removed("the first labels are chosen by config.query or, if that needs a "
                              "trained model, they are medoids", ("medoids",)),
@@ -84,8 +83,16 @@ REMOVED = {
 
 
 def with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a run of version 0.1.0 with today's names and values."""
+    """Return the settings of an earlier version's run with today's names and values.
+
+    An earlier flagship with few labels had the objective "graph" by default: its default was called
+    "auto", and before that "freematch" (in runs that have the setting `population`).
+    """
     renamed = {RENAMED.get(name, name): value for name, value in settings.items()}
+    earlier_flagship = "population" in renamed and renamed.get("objective") == "freematch"
+    if earlier_flagship or renamed.get("objective") == "auto":
+        few = _num_training_labels(renamed) <= renamed.get("graph_until", 40)
+        renamed["objective"] = "graph" if few else "freematch"
     for (name, old), new in RENAMED_VALUES.items():
         if renamed.get(name) == old:
             renamed[name] = new
@@ -95,19 +102,11 @@ def with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
 def without_removed(settings: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings without the removed ones whose value is what every run has today.
 
-    The objective "freematch" of an earlier flagship becomes "auto": it was the default, and stood
-    for "graph" with few labels. With more labels it stays if the settings of today have it too.
-
     Args:
       settings: the settings of an earlier run by name, from `with_current_names`.
       wanted: the settings of a run of today by name: all that its recipe has.
     """
     known = wanted.keys()
-    # only an earlier flagship has `population`
-    if "population" in settings.keys() - known and settings.get("objective") == "freematch":
-        few = _num_training_labels(settings) <= REMOVED["graph_until"].same[0]
-        if few or wanted.get("objective") != "freematch":
-            settings = {**settings, "objective": "auto"}
     return {
         name: value
         for name, value in settings.items()
@@ -136,10 +135,6 @@ def holds_today(name: str, settings: Mapping[str, Any]) -> bool:
         return True
     if name in ("graph_targets_until", "refine_until") and not value:  # 0 stood for no limit
         return _budget(settings) <= same[0]
-    if name == "graph_until":
-        chosen_by_user = settings.get("objective", "auto") not in ("auto", "freematch")
-        labels = _num_training_labels(settings)
-        return chosen_by_user or bool((labels <= value) == (labels <= same[0]))
     if name in ("initial_query", "typical_until"):
         return _first_query(settings) == _first_query_today(settings)
     if name in ("audit_share", "population") and not _certifies(settings):

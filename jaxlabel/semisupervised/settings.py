@@ -11,9 +11,8 @@ WEIGHTS = {
     "fixmatch": 1.0, "flexmatch": 1.0, "freematch": 1.0, "softmatch": 1.0, "graph": 1.0,
 }  # fmt: skip
 NAMES = tuple(WEIGHTS)
-AUTO = "auto"  # the flagship's choice of an objective by the number of labels: graph or freematch
 # objectives that can start with labels propagated over the graph as their targets
-WITH_GRAPH_TARGETS = (AUTO, "fixmatch", "flexmatch", "freematch", "softmatch")
+WITH_GRAPH_TARGETS = ("fixmatch", "flexmatch", "freematch", "softmatch")
 ALIGNMENTS = ("none", "uniform", "labelled")
 # Up to this number of labels, labels propagated over a neighbour graph are right more often than
 # the network's predictions: they serve as targets, and the network is refined

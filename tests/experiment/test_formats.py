@@ -154,11 +154,6 @@ def test_settings_that_were_renamed_are_recognised(tmp_path):
 @pytest.mark.parametrize(("same", "other", "message"), [
     ({"members": 1}, {"members": 3}, "members is 3 there and not set here .one network is trained"),
     ({"distil_steps": 9}, {"space": "graph"}, "space is .graph. there"),
-    ({"graph_until": 0, "budget": 500}, {"graph_until": 0, "budget": 40}, "graph_until is 0 there"),
-    ({"graph_until": 0, "budget": 50}, {"graph_until": 0, "budget": 50, "target": 0.9},
-     "graph_until is 0 there"),
-    ({"graph_until": 0, "budget": 20, "objective": "graph"}, {"graph_until": 0, "budget": 20},
-     "graph_until is 0 there"),
     ({"typical_until": 0, "budget": 30, "target": 0.9, "confidence": 0.0},
      {"typical_until": 0, "budget": 30, "target": 0.9}, "typical_until is 0 there"),
     ({"initial_query": "medoids", "query": "margin", "budget": 20},
@@ -226,17 +221,17 @@ def test_the_old_values_of_the_flagship_on_fashion_mnist_hold_today():
         assert old_settings.without_removed(rules, kept) == kept
 
 
-def test_the_default_objective_of_an_earlier_flagship_is_auto_today():
-    today = {"objective": "auto", "budget": 20}
-    earlier = {"objective": "freematch", "budget": 20, "population": False}
-    assert old_settings.without_removed(earlier, today) == today
-    # with more labels both objectives are the same, so that a run with either one continues
-    earlier["budget"] = today["budget"] = 500
-    assert old_settings.without_removed(earlier, today) == today
-    explicit = {"objective": "freematch", "budget": 500}
-    assert old_settings.without_removed(earlier, explicit) == explicit
-    chosen = {"objective": "freematch", "budget": 20}  # by a user of today's version
-    assert old_settings.without_removed(chosen, today) == chosen
+@pytest.mark.parametrize(("old", "objective"), [
+    ({"objective": "auto", "budget": 40}, "graph"),
+    ({"objective": "auto", "budget": 41}, "freematch"),
+    ({"objective": "auto", "budget": 60, "target": 0.9, "audit_share": 0.4}, "graph"),
+    ({"objective": "freematch", "budget": 40, "population": False}, "graph"),
+    ({"objective": "freematch", "budget": 40, "population": False, "graph_until": 0}, "freematch"),
+    ({"objective": "freematch", "budget": 40}, "freematch"),  # chosen by the user
+    ({"objective": "vat", "budget": 40, "population": False}, "vat"),
+])  # fmt: skip
+def test_an_earlier_flagship_with_few_labels_had_the_objective_graph(old, objective):
+    assert old_settings.with_current_names(old)["objective"] == objective
 
 
 def test_a_model_of_several_networks_is_refused_in_one_line(tmp_path):

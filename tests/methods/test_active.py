@@ -13,7 +13,6 @@ from jaxlabel import data, query
 from jaxlabel.config import RunConfig
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment import run as experiment
-from jaxlabel.log import NullLog
 from jaxlabel.methods import active, rounds, stopping
 from jaxlabel.query import NO_LABELS
 
@@ -123,13 +122,8 @@ def test_an_audit_waits_for_a_low_uncertainty(tmp_path, capsys, monkeypatch):
     assert labels == [20, 80]  # the third is the last that is not for the certificate
 
 
-def test_few_labels_use_the_graph_objective_and_typiclust():
+def test_few_first_labels_are_chosen_by_typiclust():
     config = active.Config()
-    few = [config.with_labels(count, NullLog()).objective for count in (1, 40, 41)]
-    assert few == ["graph", "graph", "freematch"]
-    for objective in ("freematch", "vat"):  # chosen by the user
-        chosen = active.Config(objective=objective)
-        assert chosen.with_labels(1, NullLog()).objective == objective
     assert [config.first_query(count) for count in (1, 15, 16)] == ["typiclust"] * 2 + ["medoids"]
     chosen = active.Config(query="random")  # it needs no model
     assert [chosen.first_query(count) for count in (1, 16)] == ["random", "random"]
@@ -146,17 +140,10 @@ def test_the_flagship_has_few_settings():
     assert decays == [0.3, 0.3, 0.005]
 
 
-def test_a_run_of_few_labels_equals_one_with_the_objective_given(tmp_path, capsys):
-    def outcome(name, **changes):
-        settings = tiny(steps=20, target=0.8, confidence=0.5, budget=25, **changes)
-        result = experiment.run(settings, tmp_path / name)
-        names = ("objective", "initial_query", "train_label_accuracy", "confidence")
-        return [result[name] for name in names]
-
+def test_labels_reserved_for_an_audit_do_not_count_as_training_labels(tmp_path, capsys):
     # 0.4 of the budget is reserved for an audit, so 15 labels are for training
-    few = outcome("few")
-    assert few == outcome("named", objective="graph")
-    assert few[:2] == ["graph", "typiclust"]
+    settings = tiny(steps=20, target=0.8, confidence=0.5, budget=25)
+    assert experiment.run(settings, tmp_path)["initial_query"] == "typiclust"
 
 
 def test_an_empty_budget_raises_an_error_of_one_line(tmp_path):
