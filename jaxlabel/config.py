@@ -28,6 +28,8 @@ PRESETS = ("tiny", "cpu", "gpu")  # for a quick test, for two CPU cores, for an 
 
 # A value of a setting that was renamed since version 0.1.0, and the new value.
 RENAMED_VALUES = {("alignment", "paid"): "labelled"}
+# the settings that may name a function or class of the user, `module:function`
+OWN = ("encoder", "kind", "network", "objective", "query")
 # what a setting of each type takes, for error messages
 WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 

@@ -30,7 +30,14 @@ from jaxlabel.oracle import LabelStore
 from jaxlabel.report import write_report
 from jaxlabel.report.clusters import clusters_csv
 from jaxlabel.report.run import check_result
-from jaxlabel.runlog import RunLog, dataset_snapshot, open_workdir, provenance, sinks
+from jaxlabel.runlog import (
+    RunLog,
+    dataset_snapshot,
+    open_workdir,
+    own_code,
+    provenance,
+    sinks,
+)
 from jaxlabel.runlog.progress import Progress
 from jaxlabel.runlog.results import KEYS
 
@@ -205,6 +212,7 @@ def _run_recipe(
         "seconds": round(log.seconds, 2),
         "seconds_shared": cache.take_saved_seconds(),
         **provenance.made_with(),
+        **({"own_code": code} if (code := own_code.recorded(workdir)) else {}),
         **outside_features.result_entries(settings, inputs),
         "stopped_by": predictor.stopped_by,
         "gives": predictor.gives,
