@@ -182,6 +182,23 @@ def test_names_become_classes_and_copies_are_asked_once():
     assert result.train_labels.dtype.kind == "U"
 
 
+def test_of_an_array_only_the_classes_of_bought_labels_become_known(caplog):
+    images = np.concatenate([DIGITS.train_images[:40]] * 2)
+    labels, asked = np.concatenate([LABELS[:40]] * 2), []
+
+    def fit(ask):
+        return jaxlabel.fit(images, ask, budget=5, recipe="medoids:pixels", **QUICK)
+
+    by_function = fit(lambda indices: (asked.extend(indices.tolist()), labels[indices])[1])
+    labels[43] = 77  # a copy of image 3, whose label counts
+    by_array = fit(labels)
+    assert by_array.classes == by_function.classes and set(by_array.classes) == set(labels[asked])
+    probabilities = [result.predict_proba(images[:40]) for result in (by_array, by_function)]
+    assert np.array_equal(*probabilities)
+    assert "1 labels differ from the label of an earlier equal image" in caplog.text
+    assert "the first is that of image 43" in caplog.text
+
+
 def test_a_finished_or_stopped_run_goes_on_with_the_same_call(tmp_path):
     calls = []
 
