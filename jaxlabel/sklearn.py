@@ -35,7 +35,7 @@ from jaxlabel.api.images import checked
 from jaxlabel.api.partly_labelled import train_network
 from jaxlabel.api.recipes import configuration
 from jaxlabel.api.targets import of_one_type, to_label_array, unlabelled
-from jaxlabel.data.images import with_channels
+from jaxlabel.data.images import check_not_black, with_channels
 from jaxlabel.errors import DataError, UsageError
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.query import Labelled
@@ -216,6 +216,8 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
                                     f"{shape}")  # fmt: skip
                 X = X.reshape(len(X), *shape)
             images = checked(X)
+            if fitting:
+                check_not_black(images, "X")
         except DataError as error:
             raise ValueError(str(error)) from error
         if fitting:

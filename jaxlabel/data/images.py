@@ -53,6 +53,20 @@ def _as_uint8(array: np.ndarray, where: str) -> np.ndarray:
     return array.astype(np.uint8, copy=False)
 
 
+def check_not_black(images: UInt8[np.ndarray, "n h w c"], where: str) -> None:
+    """Raise a DataError if the largest pixel of two or more images is 1, which is almost black.
+
+    A single image is accepted, because it may be a picture in the dark.
+
+    Args:
+      images: the images.
+      where: the name of the images, for the error message.
+    """
+    if len(images) > 1 and all(image.max() <= 1 for image in images) and images.any():
+        raise DataError(f"{where}: the pixels are 0 and 1, where 255 is white: pass booleans, or "
+                        "multiply the pixels by 255")  # fmt: skip
+
+
 def single_image(picture: Shaped[np.ndarray, "h w c"], options: Options) -> Images:
     """Convert one decoded image to `Images` of length 1, resized to `options.image_size`.
 

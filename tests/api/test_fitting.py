@@ -260,6 +260,8 @@ REFUSED = {
     "two channels": ({"images": np.zeros((9, 8, 8, 2), np.uint8)}, DataError, r"\(9, 8, 8, 2\)"),
     "NaN": ({"images": np.full((9, 8, 8), np.nan)}, DataError, "NaN"),
     "floats to 255": ({"images": np.full((9, 8, 8), 255.0)}, DataError, "divide"),
+    "pixels 0 and 1": ({"images": np.eye(9, dtype=int)[None].repeat(2, 0)}, DataError,
+                       "pass booleans, or multiply the pixels by 255"),
     "integers to 300": ({"images": np.full((9, 8, 8), 300)}, DataError, "from 0 to 255"),
     "no images": ({"images": np.zeros((0, 8, 8), np.uint8)}, DataError, "no pixels"),
     "texts": ({"images": np.full((9, 8, 8), "a")}, DataError, "<U1"),
