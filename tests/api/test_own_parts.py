@@ -134,6 +134,32 @@ def test_a_run_that_goes_on_with_an_edited_part_says_so_once(here, monkeypatch, 
     assert own == set(OWN)
 
 
+def test_a_failure_in_an_own_part_is_one_line_on_the_command_line(here, monkeypatch, capsys):
+    (here / "boom.py").write_text(
+        "import jax\n"
+        "class Net:\n"
+        "    def features(self, images):\n"
+        "        return images + (1 if images[0] > 0 else 2)\n"
+        "def choose(key, features, count, asked):\n"
+        "    return helper(features)\n"
+        "def helper(features):\n"
+        "    raise KeyError('x')\n"
+    )
+    calls = {
+        "choose": lambda part: part(None, np.eye(3), 1, np.zeros(0, int)),
+        "Net": lambda part: jax.jit(part().features)(np.ones(2)),
+    }
+    lines = ["boom:choose failed: KeyError('x') at line 8 of boom.py",
+             "boom:Net failed: TracerBoolConversionError: "]  # fmt: skip
+    for (name, call), line in zip(calls.items(), lines, strict=True):
+        own = [own_part(f"boom:{each}") for each in ("Net", "choose")][name == "choose"]
+        monkeypatch.setattr(cli, "_dispatch", lambda words, own=own, call=call: call(own))
+        assert cli.run(["train"]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"jaxlabel: {line}") and error.count("\n") == 1
+        assert error.endswith(("line 8 of boom.py\n", "line 4 of boom.py\n"))
+
+
 def test_an_own_strategy_with_probabilities_needs_a_model(here):
     (here / "asks.py").write_text(
         "import numpy as np\n"
