@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import time
 from types import SimpleNamespace
 
 import jax
@@ -34,8 +35,13 @@ def test_a_finished_run_is_not_repeated(tmp_path, capsys, monkeypatch):
     stamp = (tmp_path / "result.json").stat().st_mtime_ns
     monkeypatch.setattr(jax, "local_devices", list)  # the run's device is not there any more
     monkeypatch.setattr(native, "select", lambda setting: pytest.fail("it needs no kernels"))
+    assert "its result is shown again" not in capsys.readouterr().err
     assert experiment.run(config, tmp_path) == json.loads((tmp_path / "result.json").read_text())
     assert (tmp_path / "result.json").stat().st_mtime_ns == stamp
+    (line,) = capsys.readouterr().err.splitlines()
+    date = time.strftime("%Y-%m-%d", time.localtime(stamp / 1e9))
+    assert line.startswith(f"this run finished on {date} at ")
+    assert "its result is shown again, and nothing was read or trained" in line
     with pytest.raises(UsageError, match=r"budget is 24.* there and 25.* here"):
         experiment.run(dataclasses.replace(config, budget=25), tmp_path)
     assert first["labels_spent"] <= 24
