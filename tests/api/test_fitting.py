@@ -275,6 +275,8 @@ REFUSED = {
     "a float for a label": ({"ask": answers([1.5] * 10)}, DataError, "class name or an integer"),
     "no class": ({"ask": ["cta"] * 30, "classes": ["cat", "dog"]}, DataError, "did you mean cat"),
     "no position": ({"ask": [2] * 30, "classes": ["cat", "dog"]}, DataError, "0 to 1 or one of"),
+    "a name or a position": ({"ask": [0, 1, 2] * 10, "classes": ["0", "2", "1"]}, DataError,
+                             r"ask\[1\] is 1: the class '1', or that at position 1, '2'\?"),
     "a number of classes": ({"classes": 10}, UsageError, r"classes is 10: .*range\(10\)"),
     "a text of classes": ({"classes": "cat"}, UsageError, "classes is 'cat': it takes the names"),
     "no recipe": ({"recipe": None}, UsageError, "recipe is None: .*flagship"),
