@@ -96,6 +96,7 @@ def merge(named: Iterable[tuple[str, Images]], rule: str = "") -> Images:
         difference, before further images are decoded.
     """
     singles: list[Images] = []
+    names: list[str] = []
     noted: dict[str, list[str]] = {}
     first_name, first = "", (0, 0)
     for name, single in named:
@@ -109,16 +110,23 @@ def merge(named: Iterable[tuple[str, Images]], rule: str = "") -> Images:
         for note in single.notes:
             noted.setdefault(note, []).append(name)
         singles.append(single)
+        names.append(name)
     deep = [single.pixels for single in singles if single.pixels.dtype != np.uint8]
-    notes = [f"{len(names):,} pictures {note}: {names[0]}" for note, names in noted.items()]
+    notes = [f"{len(files):,} pictures {note}: {files[0]}" for note, files in noted.items()]
     if deep:
         rule = rule or intensity.measure(deep)
         notes.append(intensity.statement(rule, len(deep)))
     channels = max(single.pixels.shape[-1] for single in singles)
     pixels = np.empty((len(singles), *first, channels), np.uint8)
-    for index, single in enumerate(singles):
+    flat = []  # the names of pictures whose differences the rule has removed
+    for index, (name, single) in enumerate(zip(names, singles, strict=True)):
         image = single.pixels[0]  # a single channel is broadcast to three
         pixels[index] = image if image.dtype == np.uint8 else intensity.scale(image, rule)
+        if image.dtype != np.uint8 and np.ptp(pixels[index]) == 0 and np.ptp(image) > 0:
+            flat.append(name)
+    if flat:
+        notes.append(f"{len(flat):,} pictures have different pixel values, but become a single "
+                     f"grey value by this rule: {flat[0]}")  # fmt: skip
     items = np.concatenate([single.items for single in singles])
     return Images(pixels, items, tuple(notes), rule if deep else "")
 
