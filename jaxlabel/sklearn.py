@@ -59,6 +59,8 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
       objective: how unlabelled samples are used: "supervised" (not at all), "pseudo_label",
         "mean_teacher", "vat", "mixmatch", "fixmatch", "flexmatch", "freematch", "softmatch",
         "graph" (labels propagated over a graph), or the user's function as `module:function`.
+        "mixmatch" collapses in many trainings, because its paper's weight of 75 is too large here;
+        use it for comparisons only.
       preset: the size of the network and of the training: "tiny" (for tests), "cpu" or "gpu".
       image_shape: the shape (height, width) or (height, width, channels) of an image if each row of
         `X` has the pixels of an image. None: rows are feature vectors. Each feature is scaled to
