@@ -28,6 +28,9 @@ PRESETS = ("tiny", "cpu", "gpu")  # for a quick test, for two CPU cores, for an 
 
 # A value of a setting that was renamed since version 0.1.0, and the new value.
 RENAMED_VALUES = {("alignment", "paid"): "labelled", ("objective", "auto"): "freematch"}
+# the settings that may name a function or class of the user, `module:function`
+OWN = ("encoder", "kind", "network", "objective", "query")
+IMPORTED: dict[str, str] = {}  # the file of each such function that `own_part` has imported
 # what a setting of each type takes, for error messages
 WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
@@ -270,6 +273,7 @@ def own_part(value: str, setting: str = "the setting") -> Any:
         fault = "is not callable" if hasattr(module, name) else "does not exist"
         hint = "" if hasattr(module, name) else did_you_mean(name, dir(module))
         raise UsageError(f"{setting}={value}: {name} {fault} in {module_name}{hint}")
+    IMPORTED[value] = getattr(module, "__file__", None) or ""
     return part
 
 

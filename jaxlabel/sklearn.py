@@ -35,7 +35,7 @@ from jaxlabel.api.images import checked
 from jaxlabel.api.partly_labelled import train_network
 from jaxlabel.api.recipes import configuration
 from jaxlabel.api.targets import of_one_type, to_label_array, unlabelled
-from jaxlabel.data.images import with_channels
+from jaxlabel.data.images import check_not_black, with_channels
 from jaxlabel.errors import DataError, UsageError
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.query import Labelled
@@ -59,6 +59,8 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
       objective: how unlabelled samples are used: "supervised" (not at all), "pseudo_label",
         "mean_teacher", "vat", "mixmatch", "fixmatch", "flexmatch", "freematch", "softmatch",
         "graph" (labels propagated over a graph), or the user's function as `module:function`.
+        "mixmatch" collapses in many trainings, because its paper's weight of 75 is too large here;
+        use it for comparisons only.
       preset: the size of the network and of the training: "tiny" (for tests), "cpu" or "gpu".
       image_shape: the shape (height, width) or (height, width, channels) of an image if each row of
         `X` has the pixels of an image. None: rows are feature vectors. Each feature is scaled to
@@ -216,6 +218,8 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
                                     f"{shape}")  # fmt: skip
                 X = X.reshape(len(X), *shape)
             images = checked(X)
+            if fitting:
+                check_not_black(images, "X")
         except DataError as error:
             raise ValueError(str(error)) from error
         if fitting:

@@ -28,6 +28,7 @@ import os, sys, time
 from pathlib import Path
 from jaxlabel import files
 from jaxlabel.errors import DataError
+from jaxlabel.runlog import own_code
 from jaxlabel.sweep import worker
 
 HERE = Path(__file__).parent
@@ -45,6 +46,7 @@ def run(job):
         os.kill(os.getpid(), 9)
     while config["account"] == "wait" and not (HERE / "go").exists():
         time.sleep(0.05)
+    own_code.note(folder, config, is_started=False)
     files.write_json(folder / "config.json", config)
     (folder / "report.html").touch()
     files.write_json(folder / "result.json", {
@@ -52,7 +54,9 @@ def run(job):
         "labels_spent": int(config["budget"]), "labels_by_purpose": {}, "ledger": ["long"],
         "train_label_accuracy": None, "test_accuracy_interval": [0, 1], "versions": {},
         "test_accuracy": (config["budget"] + config["seed"]) / 100, "device": "none",
-        "seconds_shared": 0.5, "commit": "abc", "config": config | {"kind": "unknown"},
+        "seconds_shared": 0.5, "commit": "abc",
+        "config": config | ({"kind": "unknown"} if config["kind"] == "auto" else {}),
+        "own_code": own_code.recorded(folder),
     })
 
 worker.main(sys.argv[1], run)

@@ -18,9 +18,10 @@ class Vocabulary:
     """The class names of a run, and the rules that map the labels a user gives to class names.
 
     If `classes` has strings, a label is one of these names or its position: with `classes=["cat",
-    "dog"]`, the labels "dog" and 1 name the same class. If `classes` has integers, a label is one
-    of these integers. If `classes` is None, every new label is a new class; all labels must then be
-    strings, or all must be integers.
+    "dog"]`, the labels "dog" and 1 name the same class. With `classes=["1", "0"]`, the label 1
+    could name either class, and is refused. If `classes` has integers, a label is one of these
+    integers. If `classes` is None, every new label is a new class; all labels must then be strings,
+    or all must be integers.
 
     Args:
       classes: the names of all classes in order; None if any label may occur.
@@ -89,6 +90,10 @@ class Vocabulary:
         name = str(value)
         is_position = self.fixed and is_integer and not self.integers
         if is_position and 0 <= value < len(self.names):
+            if name in self.names and self.names[value] != name:
+                raise DataError(f"{where} is {value!r}: the class {name!r}, or that at position "
+                                f"{value}, {self.names[value]!r}? Give the labels as strings, or "
+                                "the classes as integers")  # fmt: skip
             return self.names[value]
         if not self.fixed or (name in self.names and not is_position):
             return name

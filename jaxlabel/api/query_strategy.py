@@ -169,7 +169,8 @@ class QueryStrategy(BaseEstimator):
                 from sklearn.base import clone
 
                 labelled = ~is_missing(y, self.missing_label)
-                clf = clone(clf).fit(np.asarray(X)[labelled], np.asarray(y)[labelled])
+                given_labels = np.array(np.asarray(y, object)[labelled].tolist())
+                clf = clone(clf).fit(np.asarray(X)[labelled], given_labels)
             given = clf.predict_proba(samples)
         shares = np.asarray(given, np.float32)
         if shares.ndim != 2 or len(shares) != len(samples):
@@ -185,12 +186,12 @@ def is_missing(y: Any, missing_label: Any) -> Bool[np.ndarray, "n"]:
 
     If `missing_label` is NaN, it equals NaN.
     """
-    values = np.asarray(y)
+    values = np.asarray(y, object).tolist()  # NaN in a list of strings stays NaN
     if missing_label is None:
-        return np.array([value is None for value in values.tolist()], bool)
-    if isinstance(missing_label, float) and np.isnan(missing_label):
-        return np.array([value != value for value in values.tolist()], bool)
-    return np.array([value == missing_label for value in values.tolist()], bool)
+        return np.array([value is None for value in values], bool)
+    if missing_label != missing_label:
+        return np.array([value != value for value in values], bool)
+    return np.array([value == missing_label for value in values], bool)
 
 
 def _points(X: Any, name: str) -> Float[np.ndarray, "n d"]:

@@ -123,9 +123,9 @@ def by_question(
 
 
 def by_array(vocabulary: Vocabulary, workdir: Path, labels: Any, count: int) -> Answers:
-    """Return an `Answers` object that stores all of `labels` before the run begins.
+    """Return an `Answers` object that gives a run those of the `labels` that it buys.
 
-    The run can read a stored label only after buying it.
+    All labels are checked now. But the run learns of a class only when it buys a label of it.
 
     Args:
       vocabulary: the class names, and the rules by which labels name classes.
@@ -141,13 +141,18 @@ def by_array(vocabulary: Vocabulary, workdir: Path, labels: Any, count: int) -> 
 
     def prepare(store: "LabelStore", dataset: Dataset) -> None:
         _class_definer(vocabulary, workdir)(store, dataset)
-        _, refused = store_labels(store, dataset.name, dataset.train_items.tolist(), names)
-        if refused:
-            LOGGER.warning("%d labels differ from an earlier label of an equal image, which "
-                           "stays; the first is that of image %d", len(refused),
-                           first_places(dataset, refused[:1])[0])  # fmt: skip
+        places = first_places(dataset, dataset.train_items.tolist()).tolist()
+        differing = [i for i, place in enumerate(places) if names[i] != names[place]]
+        if differing:
+            LOGGER.warning("%d labels differ from the label of an earlier equal image, which "
+                           "counts; the first is that of image %d", len(differing),
+                           differing[0])  # fmt: skip
 
-    return Answers(prepare)
+    def answer(store: "LabelStore", dataset: Dataset, items: list[str]) -> None:
+        wanted = [names[place] for place in first_places(dataset, items)]
+        record(vocabulary, workdir, store, dataset, items, wanted)
+
+    return Answers(prepare, answer)
 
 
 def by_oracle(oracle: Oracle, config: RunConfig, items: list[str]) -> Answers:

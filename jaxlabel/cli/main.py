@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from jaxlabel import __version__
-from jaxlabel.cli import arguments, environment, guard
+from jaxlabel.cli import arguments, environment, faults, guard
 from jaxlabel.cli.arguments import Command
 from jaxlabel.cli.catalogue import COMMANDS
 from jaxlabel.config import RunConfig
@@ -44,7 +44,7 @@ def run(words: list[str]) -> int:
     """Execute one command and return its exit code: 0 on success.
 
     An expected failure, such as a wrong flag or a full disk, is printed on standard error as one
-    line.
+    line. So is any failure of a function of the user's own that a setting names.
 
     Args:
       words: the command's name and its flags, such as ["train", "--workdir=runs/a"].
@@ -66,6 +66,8 @@ def run(words: list[str]) -> int:
         if fault := environment.backend_fault(os.environ):
             return _print_error(fault, 2)
         if "RESOURCE_EXHAUSTED" not in str(error):
+            if fault := faults.own_fault(error):
+                return _print_error(fault, 2)
             if lost := guard.lost_process(str(error)):
                 return _print_error(lost, 1)
             raise
@@ -82,6 +84,10 @@ def run(words: list[str]) -> int:
         return 1
     except OSError as error:
         return _print_error(f"{error.strerror or error}: {error.filename or 'no file named'}", 1)
+    except Exception as error:
+        if fault := faults.own_fault(error):
+            return _print_error(fault, 2)
+        raise
     return 0
 
 

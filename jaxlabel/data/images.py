@@ -53,6 +53,20 @@ def _as_uint8(array: np.ndarray, where: str) -> np.ndarray:
     return array.astype(np.uint8, copy=False)
 
 
+def check_not_black(images: UInt8[np.ndarray, "n h w c"], where: str) -> None:
+    """Raise a DataError if the largest pixel of two or more images is 1, which is almost black.
+
+    A single image is accepted, because it may be a picture in the dark.
+
+    Args:
+      images: the images.
+      where: the name of the images, for the error message.
+    """
+    if len(images) > 1 and all(image.max() <= 1 for image in images) and images.any():
+        raise DataError(f"{where}: the pixels are 0 and 1, where 255 is white: pass booleans, or "
+                        "multiply the pixels by 255")  # fmt: skip
+
+
 def single_image(picture: Shaped[np.ndarray, "h w c"], options: Options) -> Images:
     """Convert one decoded image to `Images` of length 1, resized to `options.image_size`.
 
@@ -82,6 +96,7 @@ def merge(named: Iterable[tuple[str, Images]], rule: str = "") -> Images:
         difference, before further images are decoded.
     """
     singles: list[Images] = []
+    names: list[str] = []
     noted: dict[str, list[str]] = {}
     first_name, first = "", (0, 0)
     for name, single in named:
@@ -95,16 +110,23 @@ def merge(named: Iterable[tuple[str, Images]], rule: str = "") -> Images:
         for note in single.notes:
             noted.setdefault(note, []).append(name)
         singles.append(single)
+        names.append(name)
     deep = [single.pixels for single in singles if single.pixels.dtype != np.uint8]
-    notes = [f"{len(names):,} pictures {note}: {names[0]}" for note, names in noted.items()]
+    notes = [f"{len(files):,} pictures {note}: {files[0]}" for note, files in noted.items()]
     if deep:
         rule = rule or intensity.measure(deep)
         notes.append(intensity.statement(rule, len(deep)))
     channels = max(single.pixels.shape[-1] for single in singles)
     pixels = np.empty((len(singles), *first, channels), np.uint8)
-    for index, single in enumerate(singles):
+    flat = []  # the names of pictures whose differences the rule has removed
+    for index, (name, single) in enumerate(zip(names, singles, strict=True)):
         image = single.pixels[0]  # a single channel is broadcast to three
         pixels[index] = image if image.dtype == np.uint8 else intensity.scale(image, rule)
+        if image.dtype != np.uint8 and np.ptp(pixels[index]) == 0 and np.ptp(image) > 0:
+            flat.append(name)
+    if flat:
+        notes.append(f"{len(flat):,} pictures have different pixel values, but become a single "
+                     f"grey value by this rule: {flat[0]}")  # fmt: skip
     items = np.concatenate([single.items for single in singles])
     return Images(pixels, items, tuple(notes), rule if deep else "")
 

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +27,14 @@ MAX_NAMES = 3  # how many identical images are named in a line
 STORE_VARIABLE = "JAXLABEL_IMPORT_STORE"
 
 
-def import_labels(spec: str, url: str, options: Options = DEFAULTS, full: str = "") -> list[str]:
+def import_labels(
+    spec: str, url: str, options: Options = DEFAULTS, full: str = "", *, only_compare: bool = False
+) -> list[str]:
     """Copy a data set's training labels to the label store, the database that runs use.
 
     If identical images have different labels, only the first label is stored, and the others are
-    called contradictory. Importing a data set a second time changes nothing.
+    called contradictory. So are labels that differ from a label in the store. Importing a data set
+    a second time changes nothing.
 
     Args:
       spec: the data set, as `digits`, `idx:DIR`, `npz:FILE`, `folder:DIR` or `tfds:NAME`.
@@ -39,6 +42,7 @@ def import_labels(spec: str, url: str, options: Options = DEFAULTS, full: str = 
       options: the settings for reading images.
       full: the path of a CSV file to write, with a line for each training image that has
         contradictory labels; an empty string to write none.
+      only_compare: True to compare the labels with those in the store, and to store nothing.
 
     Returns:
       Messages for the user: one for each image with contradictory labels, but at most 10, and one
@@ -48,7 +52,7 @@ def import_labels(spec: str, url: str, options: Options = DEFAULTS, full: str = 
       DataError: the images, the training labels or the test labels cannot be read.
       StoreError: the store cannot be used, or has other classes for this data set.
     """
-    from jaxlabel.oracle import LabelStore
+    from jaxlabel.oracle import LabelStore, votes
 
     dataset = data.load(spec, options)
     labels = data.load_train_labels(spec, options)
@@ -57,59 +61,65 @@ def import_labels(spec: str, url: str, options: Options = DEFAULTS, full: str = 
         data.load_test_labels(spec, options)
     names_here = dataset.classes or data.label_names(spec, options)[: int(labels.max()) + 1]
     store = LabelStore(url)
-    store.define(dataset.name, in_order_of(store.classes(dataset.name), names_here))
-    names = store.classes(dataset.name)
-    positions = np.array([names.index(name) for name in names_here])
-    costs = None if dataset.costs is None else dataset.costs.tolist()
-    contradictions = store.add_labels(dataset.name, dataset.train_items, positions[labels], costs)
-    refused: dict[tuple[str, int], list[int]] = {}
-    for contradiction in contradictions:
-        others = refused.setdefault((contradiction.item, contradiction.kept), [])
-        others.append(contradiction.refused)
+    if only_compare:
+        kept = votes.known_labels(store, dataset.name, dataset.train_items.tolist())
+    else:
+        store.define(dataset.name, in_order_of(store.classes(dataset.name), names_here))
+        names = store.classes(dataset.name)
+        positions = np.array([names.index(name) for name in names_here])
+        costs = None if dataset.costs is None else dataset.costs.tolist()
+        found = store.add_labels(dataset.name, dataset.train_items, positions[labels], costs)
+        kept = {contradiction.item: names[contradiction.kept] for contradiction in found}
+    given = [names_here[label] for label in labels]
+    refused: dict[str, list[str]] = {}
+    for item, name in zip(dataset.train_items.tolist(), given, strict=True):
+        if kept.get(item, name) != name:
+            refused.setdefault(item, []).append(name)
     if refused and full:
-        _write_contradictions(Path(full), dataset, positions[labels], names, dict(refused))
+        _write_contradictions(Path(full), dataset, given, {item: kept[item] for item in refused})
     lines = [
-        f"contradiction: {image_names(dataset, item)} is labelled {names[kept]} and "
-        f"{_names_with_counts(others, names)}; {names[kept]} is kept"
-        for (item, kept), others in list(refused.items())[:MAX_LINES]
+        f"contradiction: {image_names(dataset, item)} is labelled {kept[item]} and "
+        f"{_names_with_counts(others)}; {kept[item]} is kept"
+        for item, others in list(refused.items())[:MAX_LINES]
     ]
     if len(refused) > MAX_LINES:
         lines.append(f"and {len(refused) - MAX_LINES:,} more images have contradictory labels")
     if full and (len(refused) > MAX_LINES or any("more)" in line for line in lines)):
         lines.append(f"all contradictory labels are in {full}")
+    if only_compare and lines:
+        lines.append("the label store keeps the labels that it had before: to train on those of "
+                     "the data set, name another store (config.store)")  # fmt: skip
     return lines
 
 
-def _names_with_counts(refused: Sequence[int], names: Sequence[str]) -> str:
-    """Return the names of classes as text, with a count if a class occurs more than once.
+def _names_with_counts(names: Sequence[str]) -> str:
+    """Return names of classes as text, with a count if a class occurs more than once.
 
     For example, "cat, dog (2 times)".
-
-    Args:
-      refused: the index of a class for each label that was not stored.
-      names: the names of all classes.
     """
-    counts = Counter(refused).items()
-    return ", ".join(names[c] if n == 1 else f"{names[c]} ({n:,} times)" for c, n in counts)
+    counts = Counter(names).items()
+    return ", ".join(name if n == 1 else f"{name} ({n:,} times)" for name, n in counts)
 
 
 def _write_contradictions(
-    path: Path, dataset: Dataset, labels: np.ndarray, names: Sequence[str],
-    refused: dict[tuple[str, int], list[int]],
-) -> None:  # fmt: skip
+    path: Path, dataset: Dataset, given: Sequence[str], kept: Mapping[str, str]
+) -> None:
     """Write a CSV file with a line for each training image whose id has contradictory labels.
 
-    Identical images have the same id; labels contradict each other if identical images differ in
-    them.
+    Args:
+      path: the file.
+      dataset: the images. Identical images have the same id; labels contradict each other if
+        identical images differ in them.
+      given: the class name of each training image in the data set.
+      kept: the class name in the label store, by the id, of images with contradictory labels.
     """
-    kept = dict(refused.keys())
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["item", "image", "label", "kept"])
     for index, item in enumerate(dataset.train_items.tolist()):
         if item in kept:
             image = dataset.paths[index] if dataset.paths else f"train {index}"
-            writer.writerow([item, image, names[labels[index]], names[kept[item]]])
+            writer.writerow([item, image, given[index], kept[item]])
     files.write(path, text.getvalue(), durable=False)
 
 
@@ -141,7 +151,32 @@ def image_names(dataset: Dataset, item: str) -> str:
     return f"{' = '.join(shown)}{more}"
 
 
-def in_subprocess(spec: str, url: str, options: Options = DEFAULTS, full: str = "") -> list[str]:
+def label_files(spec: str) -> list[tuple[str, int, int]]:
+    """Return the path, size and time of change of each local file that may hold labels.
+
+    For `folder:DIR` they are the folders, whose names are the labels. The list is empty if the data
+    set has no files that a user edits, as `digits`.
+
+    Args:
+      spec: the data set, such as `folder:DIR`.
+    """
+    prefix, location = data.split_spec(spec)
+    if prefix in ("digits", "tfds"):
+        return []
+    path = Path(location).parent if prefix == "webdataset" else Path(location)
+    paths = [str(path)] if path.exists() else []
+    for folder, folders, names in os.walk(path):
+        within = folders if prefix == "folder" else names
+        paths += [os.path.join(folder, name) for name in within]
+        if prefix == "webdataset":
+            break  # the shards are in one folder
+    stats = [(path, os.stat(path, follow_symlinks=False)) for path in sorted(paths)]
+    return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+
+
+def in_subprocess(
+    spec: str, url: str, options: Options = DEFAULTS, full: str = "", *, only_compare: bool = False
+) -> list[str]:
     """Run `import_labels` in a separate process, and return its messages for the user.
 
     So this process never has the labels in its memory.
@@ -151,6 +186,7 @@ def in_subprocess(spec: str, url: str, options: Options = DEFAULTS, full: str = 
       url: the SQL URL of the label store, the database to which the labels are copied.
       options: the settings for reading images.
       full: the path of a CSV file for all contradictory labels; an empty string to write none.
+      only_compare: True to compare the labels with those in the store, and to store nothing.
 
     Raises:
       DataError: the images or labels cannot be read.
@@ -159,7 +195,7 @@ def in_subprocess(spec: str, url: str, options: Options = DEFAULTS, full: str = 
     settings = [f"--{name}={value}" for name, value in options._asdict().items()]
     command = [
         sys.executable, "-m", "jaxlabel.data.importing", f"--data={spec}", f"--full={full}",
-        *settings,
+        *settings, *(["--only_compare"] if only_compare else []),
     ]  # fmt: skip
     # The URL may contain a password. It is passed in the environment, because other users of the
     # machine can list the arguments of its processes.
@@ -183,6 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="jaxlabel.data.importing", allow_abbrev=False)
     parser.add_argument("--data", required=True)
     parser.add_argument("--full", default="")
+    parser.add_argument("--only_compare", action="store_true")
     parser.add_argument(
         "--store", default=os.environ.get(STORE_VARIABLE), required=STORE_VARIABLE not in os.environ
     )
@@ -194,7 +231,9 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     options = options_of(given)
     try:
-        for line in import_labels(given.data, given.store, options, given.full):
+        for line in import_labels(
+            given.data, given.store, options, given.full, only_compare=given.only_compare
+        ):
             print(line)
     except JaxlabelError as error:
         print(f"jaxlabel: {' '.join(str(error).split())}", file=sys.stderr)

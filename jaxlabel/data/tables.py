@@ -105,17 +105,19 @@ def _cost(where: str, text: str) -> float | None:
       text: the content of the cell.
 
     Raises:
-      DataError: the cell is not a number of at least 0.
+      DataError: the cell is not a number from 0 to the largest price of a label store.
     """
+    from jaxlabel.oracle.schema import MAX_AMOUNT
+
     if not text.strip():
         return None
     try:
         cost = float(text)
     except ValueError:
         cost = math.nan
-    if not 0 <= cost < math.inf:
-        raise DataError(f"{where}: the cost {text.strip()!r} is no price: write a number from 0, "
-                        "such as 2.5")  # fmt: skip
+    if not 0 <= cost <= MAX_AMOUNT:
+        raise DataError(f"{where}: the cost {text.strip()!r} is no price: write a number from 0 "
+                        f"to {MAX_AMOUNT:g}, such as 2.5")  # fmt: skip
     return cost
 
 

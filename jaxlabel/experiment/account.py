@@ -211,7 +211,7 @@ def read_run_record(workdir: Path) -> dict[str, Any]:
         raise UsageError(f"{workdir} has asked for no label yet")
     if missing := [key for key in ("account", "label_set", "store") if key not in recorded]:
         raise JaxlabelError(f"{workdir / RUN} is broken, it lacks {missing[0]}: take it from a "
-                            "backup, or begin another --workdir with its labels.db as "
+                            "backup, or begin another workdir with its labels.db as "
                             "config.store")  # fmt: skip
     url = store_url(recorded["store"], workdir)
     file = _store_file(url)

@@ -122,7 +122,7 @@ def _answer(
         lacks = (f"{table.place} has no label for {len(missing)} of {len(items)} pictures, such as "
                  f"{table.key.key} = {id_of[missing[0]]!r}")  # fmt: skip
         if was_known:  # the run has nothing else to ask
-            raise DataError(f"{lacks}: add labels, then start again in another --workdir")
+            raise DataError(f"{lacks}: add labels, then start again in another workdir")
         vote(store, dataset.name, missing, PERSON, NOT_SURE)
         raise RunAgain(f"{lacks}; they are not charged and left out")
     if is_new:

@@ -3,8 +3,11 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from jaxlabel import config, data
+import numpy as np
+
+from jaxlabel import cache, config, data
 from jaxlabel.data import importing
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.errors import UsageError
@@ -83,6 +86,9 @@ def _import_labels(
 ) -> None:  # fmt: skip
     """Copy the labels of the data set into the database, if the database lacks some of them.
 
+    Otherwise labels that come from local files are compared with those in the database, because the
+    user may have corrected the files. The cache remembers the result until a file changes.
+
     Args:
       settings: the configuration of the run.
       options: how the images are read, such as their size.
@@ -100,8 +106,18 @@ def _import_labels(
     importable = not settings.labels and data.has_labels(settings.data, options)
     if missing and not importable and (settings.may_peek() or settings.noise):
         raise UsageError("stop=peek and noise are for data whose labels are all in the store")
+    url = store.engine.url.render_as_string(hide_password=False)
+    lines: list[str] = []
     if missing and importable:
         full = str(workdir / CONTRADICTIONS)
-        url = store.engine.url.render_as_string(hide_password=False)
-        for line in importing.in_subprocess(settings.data, url, options, full):
-            log.say(line)
+        lines = importing.in_subprocess(settings.data, url, options, full)
+    elif importable and (sources := importing.label_files(settings.data)):
+
+        def compare() -> dict[str, Any]:
+            found = importing.in_subprocess(settings.data, url, options, only_compare=True)
+            return {"lines": np.array(found, str), cache.SECONDS: 0.0}
+
+        parts = [settings.data, url, list(options), sources]
+        lines = cache.cached("label_comparisons", parts, compare)["lines"].tolist()
+    for line in lines:
+        log.say(line)

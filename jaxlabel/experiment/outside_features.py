@@ -76,7 +76,7 @@ def network_inputs(settings: RunConfig, dataset: Dataset, workdir: Path, log: Lo
         log.arrays(NAME, **saved)
     elif scaling.digest != found.digest():
         raise DataError(f"{settings.outside_features} holds other features than when {workdir} "
-                        "began: put the old file back, or begin another --workdir")  # fmt: skip
+                        "began: put the old file back, or begin another workdir")  # fmt: skip
     log.say(f"{FEATURES_FROM_OUTSIDE}: {describe(settings.outside_features, found)}")
     for note in found.notes:
         log.say(note)
@@ -183,7 +183,7 @@ def _scaling_of(workdir: Path) -> Scaling:
     """Return the centre and the scale that a finished run saved, or raise a JaxlabelError."""
     if (scaling := _read_scaling(workdir)) is None:
         raise JaxlabelError(f"{workdir} lacks artifacts/{NAME}.npz: train again in another "
-                            "--workdir")  # fmt: skip
+                            "workdir")  # fmt: skip
     return scaling
 
 

@@ -141,7 +141,7 @@ def _restore_model(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:
         restored = checkpoints.restore(manager, folder, like, say, remove=False)
         manager.close()
     if restored is None:
-        raise JaxlabelError(f"{folder} holds no model: train again in another --workdir")
+        raise JaxlabelError(f"{folder} holds no model: train again in another workdir")
     return restored[1]
 
 

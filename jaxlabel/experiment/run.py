@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,14 @@ from jaxlabel.oracle import LabelStore
 from jaxlabel.report import write_report
 from jaxlabel.report.clusters import clusters_csv
 from jaxlabel.report.run import check_result
-from jaxlabel.runlog import RunLog, dataset_snapshot, open_workdir, provenance, sinks
+from jaxlabel.runlog import (
+    RunLog,
+    dataset_snapshot,
+    open_workdir,
+    own_code,
+    provenance,
+    sinks,
+)
 from jaxlabel.runlog.progress import Progress
 from jaxlabel.runlog.results import KEYS
 
@@ -99,7 +107,9 @@ def _run_in_workdir(
     while True:
         with open_workdir(workdir, chosen, progress, defaults) as log:
             result = files.read_json(workdir / "result.json")
-            if result is None:
+            if result is not None:
+                log.say(_is_shown_again(workdir))
+            else:
                 dataset = dataset or _load(settings, options)
                 dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
                 try:
@@ -116,6 +126,14 @@ def _run_in_workdir(
             check_result(result, workdir, KEYS)
             write_report(workdir)
             return result
+
+
+def _is_shown_again(workdir: Path) -> str:
+    """Return a message for the user that says that a run had finished before, and when."""
+    finished = time.localtime((workdir / "result.json").stat().st_mtime)
+    return (f"this run finished on {time.strftime('%Y-%m-%d at %H:%M', finished)}: its result is "
+            "shown again, and nothing was read or trained; another work directory starts a new run"
+            )  # fmt: skip
 
 
 def _load(settings: config.RunConfig, options: Options) -> Dataset:
@@ -205,6 +223,7 @@ def _run_recipe(
         "seconds": round(log.seconds, 2),
         "seconds_shared": cache.take_saved_seconds(),
         **provenance.made_with(),
+        **({"own_code": code} if (code := own_code.recorded(workdir)) else {}),
         **outside_features.result_entries(settings, inputs),
         "stopped_by": predictor.stopped_by,
         "gives": predictor.gives,

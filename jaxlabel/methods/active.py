@@ -276,8 +276,11 @@ def make_predictor(
     labels = probabilities.argmax(axis=-1).astype(np.int32)
     labels[labelled.indices] = labelled.labels
     confidence = 1 - mean_uncertainty(probabilities)
-    used = {"initial_query": context.first_query, "confidence": confidence}
-    summary = used | rule.result_entries(confidence)
+    summary: dict[str, float | str] = {
+        "initial_query": context.first_query,
+        "confidence": confidence,
+        **rule.result_entries(confidence),
+    }
     return Predictor(model, labels, None, stopped_by, summary)
 
 

@@ -125,7 +125,7 @@ class Oracle:
             raise BudgetExceeded(
                 f"{error}; another run has bought labels from this account in the meantime, or "
                 "this run chose other images before it was started again. Start a run in another "
-                "--workdir with this account and a larger budget: all labels bought so far are "
+                "workdir with this account and a larger budget: all labels bought so far are "
                 "free for it"
             ) from error
         self._bought.update(zip(items.tolist(), bought.costs.tolist(), strict=True))

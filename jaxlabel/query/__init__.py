@@ -7,7 +7,6 @@ COVERAGE strategies use only the features. UNCERTAINTY strategies also use a mod
 probabilities, so a COVERAGE strategy must choose the first images.
 """
 
-import inspect
 import itertools
 from collections.abc import Callable
 
@@ -16,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxlabel.config import is_own, own_part
+from jaxlabel.config import is_own
 from jaxlabel.errors import DataError, UsageError
 from jaxlabel.log import Log
 from jaxlabel.oracle import Oracle
+from jaxlabel.query import own
 from jaxlabel.query.clusters import medoids, typiclust
 from jaxlabel.query.cover import maxherding, probcover
 from jaxlabel.query.purchase import (
@@ -106,10 +106,7 @@ def needs_model(strategy: str) -> bool:
         function, which needs the probabilities if it has an argument `probabilities`.
     """
     if is_own(strategy):
-        return (
-            "probabilities"
-            in inspect.signature(own_part(strategy, "the query strategy")).parameters
-        )
+        return own.needs_probabilities(strategy)
     return strategy in UNCERTAINTY
 
 
@@ -153,14 +150,16 @@ def select(
 
     A point is an image, given by its feature vector. The point that the strategy ranks first comes
     first. No labelled point is chosen, and no point twice. If at most `count` points are
-    unlabelled, all of them are returned. If the strategy finds fewer than `count` points (for
-    example because only duplicates of labelled points are left), random unlabelled points follow.
+    unlabelled, all of them are returned. If a strategy of jaxlabel finds fewer than `count` points
+    (for example because only duplicates of labelled points are left), random unlabelled points
+    follow.
     Calls with equal arguments return equal results.
 
     Args:
       strategy: the name of the strategy, one of those in the tuple `STRATEGIES`. Or
         "module:function", the user's own function of (key, features, count, asked), which returns
-        indices. It gets `probabilities` too if it has an argument of that name.
+        the indices of at least `count` different unlabelled points. It gets `probabilities` too if
+        it has an argument of that name.
       features: one feature vector per point. Strategies compare points by Euclidean distance, so
         the scale of each feature matters: standardise or whiten the features first.
       count: the number of points to choose.
@@ -171,7 +170,7 @@ def select(
     Raises:
       UsageError: the strategy is unknown, `count` is negative, an index is out of range, the
         numbers of rows do not agree, `probabilities` is missing for a strategy that needs it, or
-        the user's own function returns something else than indices.
+        the user's own function does not return `count` different unlabelled indices.
       DataError: a feature is NaN or infinite.
     """
     asked = np.unique(np.asarray(asked, np.int64))
@@ -188,9 +187,7 @@ def select(
                         "values: the file of features has such values, or the network's training "
                         "diverged (lower config.learning_rate)")  # fmt: skip
     if is_own(strategy):
-        extra = {"probabilities": probabilities} if needs_model(strategy) else {}
-        found = own_part(strategy, "the query strategy")(key, features, count, asked, **extra)
-        selected = _check_own(strategy, np.asarray(found), len(features))
+        selected = own.choose(strategy, key, features, count, asked, probabilities)
     elif strategy in _BY_FEATURES:
         selected = _BY_FEATURES[strategy](key, features, count, asked)
     else:
@@ -293,20 +290,3 @@ def _check(
         )
     if probabilities is not None and len(probabilities) != num_points:
         raise UsageError(f"{len(probabilities)} rows of probabilities for {num_points} points")
-
-
-def _check_own(strategy: str, found: np.ndarray, num_points: int) -> Int[np.ndarray, "count"]:
-    """Return the indices that the user's own function found, or raise a UsageError."""
-    if not found.size:
-        return np.zeros(0, np.int64)
-    fault = ""
-    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
-        fault = f"a {found.dtype} array of shape {found.shape}"
-    elif found.min() < 0 or found.max() >= num_points:
-        fault = f"indices from {found.min()} to {found.max()}"
-    if fault:
-        raise UsageError(
-            f"query strategy {strategy} returned {fault}: it must return the indices of rows of "
-            f"features, integers from 0 to {num_points - 1}"
-        )
-    return found.astype(np.int64)

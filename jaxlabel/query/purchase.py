@@ -277,5 +277,5 @@ def _check_somebody_can_label(prices: Float[np.ndarray, "m"]) -> None:
     if not np.isfinite(prices).any():
         raise DataError(
             "the run has no label to begin with: nobody could label any of the images; "
-            "add labels, then start again in another --workdir"
+            "add labels, then start again in another workdir"
         )

@@ -21,7 +21,7 @@ from jaxlabel import files
 from jaxlabel.errors import JaxlabelError
 from jaxlabel.report import figures
 from jaxlabel.report.confusion import confusion_figure
-from jaxlabel.runlog import records, workdir
+from jaxlabel.runlog import own_code, records, workdir
 from jaxlabel.runlog.progress import Progress
 from jaxlabel.runlog.sinks import Sinks
 
@@ -49,6 +49,9 @@ def open_workdir(
     log = RunLog(path, progress, config.get("sinks", "tensorboard"))
     try:
         workdir.write_or_check_config(path, config, defaults)
+        is_started = any((path / name).exists() for name in (workdir.RUN, "result.json"))
+        if own_code.note(path, config, is_started):
+            log.say(f"{own_code.CHANGED}: what it did before stays as it is")
     except BaseException:
         log.close()
         raise

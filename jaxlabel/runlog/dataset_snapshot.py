@@ -60,7 +60,7 @@ def in_first_order(dataset: Dataset, spec: str, workdir: Path) -> Dataset:
         changes = f" ({', '.join(filter(None, [gone, new]))})"
     raise DataError(
         f"{spec} holds other images than when {workdir} began{changes}: make them as they were, or "
-        f"begin another --workdir{reuse_labels_hint(workdir)}"
+        f"begin another workdir{reuse_labels_hint(workdir)}"
     )
 
 

@@ -39,7 +39,7 @@ def check_is_run_directory(workdir: Path) -> None:
     if (real / "config.json").is_file():
         return
     if real.exists() and not real.is_dir():
-        raise UsageError(f"{workdir} is not a directory: choose another --workdir")
+        raise UsageError(f"{workdir} is not a directory: choose another workdir")
     try:
         names = [path.name for path in real.iterdir()] if real.exists() else []
     except OSError as error:
@@ -48,7 +48,7 @@ def check_is_run_directory(workdir: Path) -> None:
     if strange:
         raise UsageError(
             f"{workdir} is not empty and not a run's: it holds {strange[0]} but no config.json; "
-            "choose another --workdir"
+            "choose another workdir"
         )
 
 
@@ -112,7 +112,7 @@ def take_lock(workdir: Path) -> int:
                     ) from error
                 raise UsageError(
                     f"{workdir} is in use by process {holder}: wait for it, or choose another "
-                    "--workdir"
+                    "workdir"
                 ) from error
             raise
     return descriptor
@@ -171,7 +171,7 @@ def write_or_check_config(
         more = f" (and {len(different) - 3} more)" if len(different) > 3 else ""
         raise UsageError(
             f"{workdir} holds a run of another configuration: {', '.join(different[:3])}{more}; "
-            f"choose another --workdir{reuse_labels_hint(workdir)}"
+            f"choose another workdir{reuse_labels_hint(workdir)}"
         )
 
 
@@ -187,7 +187,7 @@ def reuse_labels_hint(workdir: Path) -> str:
     store = workdir / "labels.db"
     if not store.exists():
         return ""
-    return f"; --config.store=sqlite:///{store} keeps the labels"
+    return f"; config.store=sqlite:///{store} keeps the labels"
 
 
 def _setting_as_json(config: Mapping[str, Any], key: str) -> str:

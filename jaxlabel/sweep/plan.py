@@ -138,9 +138,12 @@ def load(file: Path, quick: bool) -> tuple[str, Experiment]:
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"line {where.lineno} of {Path(where.filename).name}"
         raise UsageError(f"{file} cannot be run: {error!r} at {place}") from error
-    if not isinstance(experiment, Experiment) or not module.__doc__:
-        raise UsageError(f"{file}: it takes a docstring, and a get_experiment(quick) that returns "
-                         "an Experiment")  # fmt: skip
+    if not isinstance(experiment, Experiment):
+        raise UsageError(f"{file}: get_experiment(quick) returned {experiment!r:.60}: it must "
+                         "return an Experiment")  # fmt: skip
+    if not module.__doc__:
+        raise UsageError(f"{file} has no docstring: begin it with a text in triple quotes that "
+                         "says what it compares")  # fmt: skip
     if not _are_all(experiment.tables, Table):
         raise UsageError(f"{file}: Experiment.tables must be a list of Table")
     for table in experiment.tables:

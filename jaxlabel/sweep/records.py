@@ -11,25 +11,26 @@ from typing import Any
 from jaxlabel import files
 from jaxlabel.data.dataset import kind_of
 from jaxlabel.errors import JaxlabelError, UsageError
-from jaxlabel.runlog import old_settings, results
+from jaxlabel.runlog import old_settings, own_code, results
 from jaxlabel.sweep import plan, tables
 from jaxlabel.sweep.types import Plan, Run
 
 
 def result(run: Run, workdir: Path) -> dict[str, Any] | None:
-    """Return the result of a run that finished with the planned settings.
+    """Return the result of a run that finished with the planned settings and today's own parts.
 
     Args:
       run: the run with its planned settings.
       workdir: the directory for all files of the experiment's runs.
 
     Returns:
-      The content of the run's result.json; None if the run has not finished, had other settings, or
-      has a damaged file.
+      The content of the run's result.json; None if the run has not finished, had other settings,
+      used another version of the user's own parts, or has a damaged file.
     """
-    read = _settings_and_result(workdir / "runs" / run.name)
+    folder = workdir / "runs" / run.name
+    read = _settings_and_result(folder)
     config, content = read or (None, None)
-    if config is None or not _settings_agree(config, run.recipe, run.config):
+    if config is None or not _is_current(folder, config, run.recipe, run.config):
         return None
     return content
 
@@ -55,9 +56,10 @@ def _settings_and_result(
 def move_outdated_folder(folder: Path, recipe: str, planned: Mapping[str, Any]) -> None:
     """Move the folder of a run to the folder `earlier` if its files do not belong to the run.
 
-    They were made with other settings, one is damaged, or a finished run lacks its config.json. The
-    run can then start anew with the planned settings. The caller must hold the run's
-    lease, so that the folder of a run is not moved while another process executes the run.
+    They were made with other settings or with another version of the user's own parts, one is
+    damaged, or a finished run lacks its config.json. The run can then start anew with the planned
+    settings. The caller must hold the run's lease, so that the folder of a run is not moved while
+    another process executes the run.
 
     Args:
       folder: the run's folder, WORKDIR/runs/NAME. It is moved to WORKDIR/earlier/NAME-1, or to
@@ -73,7 +75,7 @@ def move_outdated_folder(folder: Path, recipe: str, planned: Mapping[str, Any]) 
         config, result = read
         if config is None and result is None:
             return
-        if config is not None and _settings_agree(config, recipe, planned):
+        if config is not None and _is_current(folder, config, recipe, planned):
             return
     earlier = folder.parents[1] / "earlier"
     free = (earlier / f"{folder.name}-{n}" for n in itertools.count(1))
@@ -103,7 +105,8 @@ def finished_lines(made: Plan, workdir: Path) -> dict[str, dict[str, Any]]:
 def published_lines(made: Plan, path: Path) -> dict[str, dict[str, Any]]:
     """Return the published results of an experiment's runs, by the names of the runs.
 
-    A result is left out if the plan has other settings for the run.
+    A result is left out if the plan has other settings for the run, or if it was made with another
+    version of the user's own parts.
 
     Args:
       made: the plan, which lists the runs and their settings.
@@ -121,7 +124,8 @@ def published_lines(made: Plan, path: Path) -> dict[str, dict[str, Any]]:
         wanted = tables.without_local_paths(made, run.config)
         if wanted["kind"] == "auto":  # a result records the kind that "auto" became
             wanted |= {"kind": kind_of(published["dataset"])}
-        if _settings_agree(config, run.recipe, wanted):
+        is_own_code_same = own_code.agrees(published.get("own_code"), wanted)
+        if is_own_code_same and _settings_agree(config, run.recipe, wanted):
             lines[run.name] = tables.result_line(made, run, published) | {"config": config}
     return lines
 
@@ -134,6 +138,21 @@ def lines_in_plan_order(made: Plan, lines: Mapping[str, dict[str, Any]]) -> list
       lines: the results by the names of the runs. Runs without a result are skipped.
     """
     return [lines[run.name] for run in made.runs if run.name in lines]
+
+
+def _is_current(
+    folder: Path, config: Mapping[str, Any], recipe: str, planned: Mapping[str, Any]
+) -> bool:
+    """Return True if a run has the planned settings and today's version of the user's own parts.
+
+    Args:
+      folder: the folder of the run.
+      config: the settings in its config.json.
+      recipe: the class of the planned settings as "module:name".
+      planned: the planned settings.
+    """
+    is_same = _settings_agree(config, recipe, planned)
+    return is_same and own_code.agrees(own_code.recorded(folder), planned)
 
 
 def _settings_agree(config: Mapping[str, Any], recipe: str, wanted: Mapping[str, Any]) -> bool:

@@ -182,6 +182,23 @@ def test_names_become_classes_and_copies_are_asked_once():
     assert result.train_labels.dtype.kind == "U"
 
 
+def test_of_an_array_only_the_classes_of_bought_labels_become_known(caplog):
+    images = np.concatenate([DIGITS.train_images[:40]] * 2)
+    labels, asked = np.concatenate([LABELS[:40]] * 2), []
+
+    def fit(ask):
+        return jaxlabel.fit(images, ask, budget=5, recipe="medoids:pixels", **QUICK)
+
+    by_function = fit(lambda indices: (asked.extend(indices.tolist()), labels[indices])[1])
+    labels[43] = 77  # a copy of image 3, whose label counts
+    by_array = fit(labels)
+    assert by_array.classes == by_function.classes and set(by_array.classes) == set(labels[asked])
+    probabilities = [result.predict_proba(images[:40]) for result in (by_array, by_function)]
+    assert np.array_equal(*probabilities)
+    assert "1 labels differ from the label of an earlier equal image" in caplog.text
+    assert "the first is that of image 43" in caplog.text
+
+
 def test_a_finished_or_stopped_run_goes_on_with_the_same_call(tmp_path):
     calls = []
 
@@ -243,6 +260,8 @@ REFUSED = {
     "two channels": ({"images": np.zeros((9, 8, 8, 2), np.uint8)}, DataError, r"\(9, 8, 8, 2\)"),
     "NaN": ({"images": np.full((9, 8, 8), np.nan)}, DataError, "NaN"),
     "floats to 255": ({"images": np.full((9, 8, 8), 255.0)}, DataError, "divide"),
+    "pixels 0 and 1": ({"images": np.eye(9, dtype=int)[None].repeat(2, 0)}, DataError,
+                       "pass booleans, or multiply the pixels by 255"),
     "integers to 300": ({"images": np.full((9, 8, 8), 300)}, DataError, "from 0 to 255"),
     "no images": ({"images": np.zeros((0, 8, 8), np.uint8)}, DataError, "no pixels"),
     "texts": ({"images": np.full((9, 8, 8), "a")}, DataError, "<U1"),
@@ -256,6 +275,8 @@ REFUSED = {
     "a float for a label": ({"ask": answers([1.5] * 10)}, DataError, "class name or an integer"),
     "no class": ({"ask": ["cta"] * 30, "classes": ["cat", "dog"]}, DataError, "did you mean cat"),
     "no position": ({"ask": [2] * 30, "classes": ["cat", "dog"]}, DataError, "0 to 1 or one of"),
+    "a name or a position": ({"ask": [0, 1, 2] * 10, "classes": ["0", "2", "1"]}, DataError,
+                             r"ask\[1\] is 1: the class '1', or that at position 1, '2'\?"),
     "a number of classes": ({"classes": 10}, UsageError, r"classes is 10: .*range\(10\)"),
     "a text of classes": ({"classes": "cat"}, UsageError, "classes is 'cat': it takes the names"),
     "no recipe": ({"recipe": None}, UsageError, "recipe is None: .*flagship"),

@@ -1,5 +1,6 @@
 """A query strategy, an objective, a network and an augmentation of a user's own."""
 
+import dataclasses
 import shutil
 import sys
 from pathlib import Path
@@ -12,11 +13,13 @@ import jaxlabel
 from jaxlabel import augment, data, query
 from jaxlabel.cache import digest
 from jaxlabel.cli import main as cli
-from jaxlabel.config import own_part, own_sources, validate
+from jaxlabel.config import OWN, own_part, own_sources, validate
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment import predict
+from jaxlabel.experiment.run import METHODS
 from jaxlabel.methods import semisup, simclr
 from jaxlabel.pretext import contrastive
+from jaxlabel.runlog import open_workdir, own_code
 
 EXAMPLE = Path(jaxlabel.__file__).parents[1] / "docs" / "examples" / "own_parts.py"
 PARTS = {"query": "evenly_spread", "objective": "entropy", "network": "TwoLayers",
@@ -58,7 +61,9 @@ def _quiet():
 @pytest.mark.parametrize(
     ("returned", "words"),
     [("np.arange(9) == 7", "a bool array of shape (9,)"), ("[3.7, 5.2]", "a float64 array"),
-     ("[[1, 2]]", "shape (1, 2)"), ("[-1, 2]", "from -1 to 2"), ("[2, 9]", "from 2 to 9")],
+     ("[[1, 2]]", "shape (1, 2)"), ("[-1, 2, 3]", "from -1 to 3"), ("[2, 9, 1]", "from 1 to 9"),
+     ("[5, 6]", "only 2 indices"), ("[]", "only 0 indices"), ("[5, 6, 5]", "the index 5 2 times"),
+     ("[5, 6, 4]", "the index 4 of a row that is labelled already")],
 )  # fmt: skip
 def test_an_own_query_strategy_that_returns_no_indices_is_refused(
     here, monkeypatch, returned, words
@@ -68,7 +73,7 @@ def test_an_own_query_strategy_that_returns_no_indices_is_refused(
     )
     monkeypatch.delitem(sys.modules, "odd", raising=False)
     with pytest.raises(UsageError, match="integers from 0 to 8") as error:
-        query.select("odd:choose", jax.random.key(0), np.zeros((9, 2)), 3, np.zeros(0, int))
+        query.select("odd:choose", jax.random.key(0), np.zeros((9, 2)), 3, np.array([4]))
     assert "query strategy odd:choose returned" in str(error.value) and words in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -104,6 +109,55 @@ def test_an_encoder_in_the_cache_is_not_used_after_the_own_part_has_changed(here
 
     before = "def Net(view):\n    return view\n"
     assert key_of(before) == key_of(before) != key_of(before.replace("view", "seen"))
+
+
+def test_a_run_that_goes_on_with_an_edited_part_says_so_once(here, monkeypatch, capsys):
+    settings = {"query": "turn:choose", "seed": 3}
+
+    def open_with(content):
+        (here / "turn.py").write_text(content)
+        monkeypatch.delitem(sys.modules, "turn", raising=False)
+        open_workdir(here / "run", settings).close()
+        return capsys.readouterr().err.count(own_code.CHANGED), own_code.recorded(here / "run")
+
+    first, edited = "def choose(): return 1\n", "def choose(): return 222\n"
+    assert open_with(edited) == (0, own_code.digest_of(settings))
+    assert open_with(first) == (0, own_code.digest_of(settings))  # it had bought nothing
+    begun = own_code.recorded(here / "run")
+    (here / "run" / "run.json").touch()
+    assert open_with(first) == (0, begun)
+    assert open_with(edited)[0] == 1 and open_with(edited)[0] == 0
+    both = own_code.recorded(here / "run")
+    assert both == f"{begun}+{own_code.digest_of(settings)}"
+    assert not own_code.agrees(both, settings) and own_code.agrees(None, settings)
+    own = {f.name for c in METHODS for f in dataclasses.fields(c) if f.metadata.get("own")}
+    assert own == set(OWN)
+
+
+def test_a_failure_in_an_own_part_is_one_line_on_the_command_line(here, monkeypatch, capsys):
+    (here / "boom.py").write_text(
+        "import jax\n"
+        "class Net:\n"
+        "    def features(self, images):\n"
+        "        return images + (1 if images[0] > 0 else 2)\n"
+        "def choose(key, features, count, asked):\n"
+        "    return helper(features)\n"
+        "def helper(features):\n"
+        "    raise KeyError('x')\n"
+    )
+    calls = {
+        "choose": lambda part: part(None, np.eye(3), 1, np.zeros(0, int)),
+        "Net": lambda part: jax.jit(part().features)(np.ones(2)),
+    }
+    lines = ["boom:choose failed: KeyError('x') at line 8 of boom.py",
+             "boom:Net failed: TracerBoolConversionError: "]  # fmt: skip
+    for (name, call), line in zip(calls.items(), lines, strict=True):
+        own = [own_part(f"boom:{each}") for each in ("Net", "choose")][name == "choose"]
+        monkeypatch.setattr(cli, "_dispatch", lambda words, own=own, call=call: call(own))
+        assert cli.run(["train"]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"jaxlabel: {line}") and error.count("\n") == 1
+        assert error.endswith(("line 8 of boom.py\n", "line 4 of boom.py\n"))
 
 
 def test_an_own_strategy_with_probabilities_needs_a_model(here):

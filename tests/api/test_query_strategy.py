@@ -58,6 +58,15 @@ def test_labels_may_be_missing_in_three_ways():
         y = [CLASSES[i] if i < 60 else missing for i in range(240)]
         chooser = QueryStrategy("coreset", missing_label=missing, random_state=0)
         assert np.array_equal(chooser.query(X, np.array(y, object)), wanted)
+    chooser = QueryStrategy("coreset", missing_label=np.float32("nan"), random_state=0)
+    assert np.array_equal(chooser.query(X, labels(60)), wanted)
+    names = [f"class {CLASSES[i]}" if i < 60 else np.nan for i in range(240)]
+    for y in (names, np.array(names, object)):
+        assert np.array_equal(QueryStrategy("coreset", random_state=0).query(X, y), wanted)
+    strategy, model = QueryStrategy("margin", random_state=0), LogisticRegression(max_iter=500)
+    assert np.array_equal(
+        strategy.query(X, names, clf=model), strategy.query(X, labels(60), clf=model)
+    )
 
 
 def test_what_does_not_fit_is_refused():

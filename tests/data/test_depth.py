@@ -110,6 +110,16 @@ def test_what_differs_in_few_pixels_is_seen_and_flat_pictures_are_no_error():
     assert intensity.limits(intensity.written(-0.125, 1 / 3)) == (-0.125, 1 / 3)
 
 
+def test_pictures_that_the_rule_makes_flat_are_named(tmp_path):
+    spec = save_all(tmp_path / "f", spots(4).astype(np.uint16), ".png")
+    shares = RNG.random((12, 12)).astype(np.float32)
+    for number, pixels in enumerate((np.zeros_like(shares), shares, 1 - shares)):
+        Image.fromarray(pixels).save(tmp_path / "f" / f"share{number}.tif")
+    notes = [note for note in data.load(spec).notes if "single grey value" in note]
+    assert len(notes) == 1 and notes[0].startswith("2 pictures have different pixel values")
+    assert notes[0].endswith("share1.tif")
+
+
 def test_an_id_is_of_the_files_pixels_not_of_what_is_left_of_them(tmp_path):
     picture = spots(1)[0].astype(np.uint16)
     other = picture.copy()

@@ -47,6 +47,21 @@ def test_import_in_a_subprocess(pairs, tmp_path):
     assert LabelStore(url).num_labelled("pairs", test_items) == 1
 
 
+def test_corrected_labels_are_compared_with_the_store_and_store_nothing(pairs, tmp_path):
+    url = f"sqlite:///{tmp_path}/labels.db"
+    importing.import_labels(pairs, url)
+    before = importing.label_files(pairs)
+    with np.load(pairs.removeprefix("npz:")) as arrays:
+        changed = dict(arrays) | {"y_train": [1, 0, 3, 2, 0, 1]}  # train 2 is now 3, a new class
+    np.savez(pairs.removeprefix("npz:"), **changed)
+    contradiction, hint = importing.in_subprocess(pairs, url, only_compare=True)
+    assert contradiction == "contradiction: train 2 is labelled 2 and 3; 2 is kept"
+    assert "name another store (config.store)" in hint
+    assert LabelStore(url).classes("pairs") == ("0", "1", "2")
+    assert len(before) == 1 and importing.label_files(pairs) != before
+    assert importing.label_files("digits") == []
+
+
 def test_import_from_a_folder_passes_the_options_on(tmp_path):
     for index, name in enumerate(("dog", "cat", "dog")):
         folder = tmp_path / "pets" / name
@@ -60,6 +75,9 @@ def test_import_from_a_folder_passes_the_options_on(tmp_path):
     dataset = data.load(spec, options)
     assert LabelStore(url).classes("pets") == ("cat", "dog")
     assert agreement(url, dataset, [0, 1, 1]) == 1.0
+    before = importing.label_files(spec)
+    (tmp_path / "pets" / "dog" / "0.png").rename(tmp_path / "pets" / "cat" / "0.png")
+    assert importing.label_files(spec) != before
     with pytest.raises(DataError, match=r"bad.png cannot be read"):
         importing.import_labels(spec, url, options._replace(skip_unreadable=False))
 

@@ -12,6 +12,7 @@ import pytest
 
 from jaxlabel.cli import arguments, main, settings
 from jaxlabel.runlog import results
+from jaxlabel.sweep import plan
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -63,6 +64,14 @@ def test_the_tutorial_runs(tmp_path):
 def test_the_python_page_runs(tmp_path):
     printed = run_page("python.md", tmp_path)
     assert "in all 40 labels" in printed and "20 labels" in printed and "True" in printed
+
+
+def test_the_example_of_an_own_experiment_makes_a_plan(tmp_path):
+    page = (DOCS / "extending.md").read_text()
+    file = tmp_path / "my_experiment.py"
+    file.write_text(page.partition("```python\n# my_experiment.py\n")[2].partition("```")[0])
+    made = plan.make(file, tmp_path, quick=False, data_root="")
+    assert len(made.runs) == 2 * 2 * 5 and made.about == "Do medoids help on the digits?"
 
 
 def test_the_readme_is_short():

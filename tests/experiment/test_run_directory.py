@@ -3,8 +3,11 @@
 import dataclasses
 import json
 import os
+import time
+from types import SimpleNamespace
 
 import jax
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,7 +15,7 @@ from jaxlabel import data
 from jaxlabel.cli import main as cli
 from jaxlabel.data import importing
 from jaxlabel.errors import DataError, JaxlabelError, UsageError
-from jaxlabel.experiment import account
+from jaxlabel.experiment import account, opening
 from jaxlabel.experiment import run as experiment
 from jaxlabel.experiment.labelled.writing import write_labels
 from jaxlabel.files import check_replaceable
@@ -32,8 +35,13 @@ def test_a_finished_run_is_not_repeated(tmp_path, capsys, monkeypatch):
     stamp = (tmp_path / "result.json").stat().st_mtime_ns
     monkeypatch.setattr(jax, "local_devices", list)  # the run's device is not there any more
     monkeypatch.setattr(native, "select", lambda setting: pytest.fail("it needs no kernels"))
+    assert "its result is shown again" not in capsys.readouterr().err
     assert experiment.run(config, tmp_path) == json.loads((tmp_path / "result.json").read_text())
     assert (tmp_path / "result.json").stat().st_mtime_ns == stamp
+    (line,) = capsys.readouterr().err.splitlines()
+    date = time.strftime("%Y-%m-%d", time.localtime(stamp / 1e9))
+    assert line.startswith(f"this run finished on {date} at ")
+    assert "its result is shown again, and nothing was read or trained" in line
     with pytest.raises(UsageError, match=r"budget is 24.* there and 25.* here"):
         experiment.run(dataclasses.replace(config, budget=25), tmp_path)
     assert first["labels_spent"] <= 24
@@ -49,6 +57,28 @@ def test_import_runs_once_for_a_shared_store(tmp_path, monkeypatch, capsys):
     spent = [experiment.run(config, tmp_path / run)["labels_spent"] for run in ("a", "b")]
     assert len(calls) == 1
     assert spent[0] == spent[1] > 0  # the second run pays for its own labels
+
+
+def test_labels_in_files_are_compared_with_a_full_store_until_they_change(tmp_path, monkeypatch):
+    calls, said = [], []
+
+    def fake(spec, url, options, full="", only_compare=False):
+        calls.append(only_compare)
+        return [] if only_compare else importing.import_labels(spec, url, options, full)
+
+    monkeypatch.setattr(importing, "in_subprocess", fake)
+    monkeypatch.setenv("JAXLABEL_CACHE", str(tmp_path / "cache"))
+    log = SimpleNamespace(say=said.append)
+    file, images = tmp_path / "a.npz", np.arange(3 * 16, dtype=np.uint8).reshape(3, 4, 4)
+    config = dataclasses.replace(CONFIG, data=f"npz:{file}", store=f"sqlite:///{tmp_path}/s.db")
+    for labels, expected in ([0, 1, 1], [False, True]), ([0, 1, 0], [False, True, True]):
+        np.savez(file, x_train=images, y_train=labels)
+        os.utime(file, ns=(sum(labels), sum(labels)))
+        dataset = data.load(config.data)
+        for _ in range(3):
+            store = opening.open_store(config.store, dataset)
+            opening._import_labels(config, data.Options(), store, dataset, tmp_path, log)
+        assert calls == expected
 
 
 def test_runs_that_share_an_account_show_what_each_of_them_bought(tmp_path):

@@ -81,7 +81,7 @@ def test_missing_and_new_images_are_reported(pictures, tmp_path):
     content = (pictures / "05.png").read_bytes()
     (pictures / "05.png").unlink()
     (run / "labels.db").touch()
-    with pytest.raises(DataError, match=r"\(1 gone, as .*05\.png\).*--config\.store=sqlite:///"):
+    with pytest.raises(DataError, match=r"\(1 gone, as .*05\.png\).*; config\.store=sqlite:///"):
         in_first_order(data.load(spec), spec, run)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(pictures / "31.png")
     with pytest.raises(DataError, match=r"\(1 gone, as .*05\.png, 1 new, as .*31\.png\)"):
@@ -113,5 +113,5 @@ def test_the_directory_of_a_refused_run_can_be_reused(change, error, tmp_path):
     with pytest.raises(error):
         experiment.run(dataclasses.replace(config, **change), tmp_path / "run")
     assert experiment.run(config, tmp_path / "run")["labels_spent"] == 9
-    with pytest.raises(UsageError, match=r"another configuration.*--config\.store=sqlite:///.*run"):
+    with pytest.raises(UsageError, match=r"another configuration.*; config\.store=sqlite:///.*run"):
         experiment.run(dataclasses.replace(config, **change), tmp_path / "run")

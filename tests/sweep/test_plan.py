@@ -63,6 +63,11 @@ def test_a_plan_is_made_anew_after_a_change_of_a_configuration_that_it_reads(few
         ({"Table(": "Tabel("}, "NameError.* at line 12 of few.py"),
         ({"def get_experiment": "def other"}, "defines no get_experiment"),
         ({"return Experiment(": "return list("}, "list expected at most 1"),
+        (
+            {"return Experiment(": "return print("},
+            r"get_experiment\(quick\) returned None: it must",
+        ),
+        ({'"""jaxlabel sweep --experiment=few.py: a second."""': ""}, "has no docstring: begin"),
         ({"[10.0, 20.0]": "10.0"}, "its grid has budget=10.0: it takes a list of values"),
         ({'{"budget": [10.0, 20.0]}': '{"seed": [0, 1]}'}, "give the arm seeds= instead"),
         ({"range(1 if quick else 3)": "3"}, "seeds=3: it takes a list of whole numbers"),

@@ -86,6 +86,28 @@ def test_only_the_runs_of_an_added_row_are_executed(few):
     ]  # fmt: skip
 
 
+def test_runs_with_an_edited_part_of_the_users_own_are_repeated(few, monkeypatch):
+    def write_part(text):
+        (few.folder / "look.py").write_text(f"def turn(view):\n    return {text}\n")
+        monkeypatch.delitem(sys.modules, "look", raising=False)
+
+    monkeypatch.chdir(few.folder)
+    few.write(shapes='shapes", kind="look:turn')
+    write_part("None")
+    for _ in range(2):
+        few.sweep(publish=True)
+        assert len(few.tally()) == 9
+    write_part("view.edited")
+    (few.workdir / "runs" / names()[0] / "result.json").unlink()  # it was killed
+    few.sweep(limit=1e-9, go_on=True)  # the published results are outdated too
+    assert cells(few.workdir / "table.md") == []
+    few.sweep(publish=True)
+    assert len(few.tally()) == 18 and len(list((few.workdir / "earlier").iterdir())) == 9
+    few.sweep(limit=1e-9, go_on=True, workdir=few.folder / "other")
+    assert [row[-3] for row in cells(few.folder / "other" / "table.md")] == ["3", "3", "3"]
+    assert len(few.tally()) == 18
+
+
 @pytest.mark.parametrize(
     ("account", "error"),
     [("fail", "no such picture"), ("die", "its process was killed by SIGKILL")],

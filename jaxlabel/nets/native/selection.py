@@ -112,8 +112,8 @@ def _choose(asked: str) -> Kernels:
         return Kernels("xla", "bfloat16", why)
     if count > 1 and asked in ("onednn", "bfloat16"):
         raise UsageError(
-            f"cpu_kernels={asked} computes on one device, and JAX finds {count}: add "
-            "--config.devices=1"
+            f"cpu_kernels={asked} computes on one device, and JAX finds {count}: set "
+            "config.devices=1"
         )
     if count > 1:
         return Kernels("xla", "float32", f"oneDNN cannot divide a batch over {count} devices")
