@@ -19,6 +19,7 @@ from jaxlabel import cluster, pretext
 from jaxlabel.cluster.pca import fit_pca, project
 from jaxlabel.config import setting
 from jaxlabel.log import Log
+from jaxlabel.predictor import predict_probabilities
 from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import cycles
 from jaxlabel.semisupervised.objectives import REFINEMENT
@@ -82,8 +83,9 @@ def refine(
     """Refine the trained network and return its new state.
 
     This repeats three steps, `times` times: build a neighbour graph of the network's current
-    features, propagate the labels over it, and train the network on the propagated labels. A
-    resumed run builds no graph for a training that it had finished.
+    features, propagate the labels over it, and train the network on the propagated labels. If a
+    class has no label, an image of which the network predicts this class stands for it
+    (`with_unlabelled_classes`). A resumed run builds no graph for a training that it had finished.
 
     Args:
       cycle: the training cycle, from `refinement.make_cycle`.
@@ -101,14 +103,43 @@ def refine(
         if cycles.is_finished(cycle, state, log, f"{name}_{number}"):
             state = cycles.train_cycle(cycle, state, data, each, log, f"{name}_{number}")
             continue
-        space = learned_space(average_mirrored(config, state.teacher), images, base)
+        model = average_mirrored(config, state.teacher)
+        space = learned_space(model, images, base)
         found = search_neighbours(space, num_neighbours, log)
         prior = class_prior(config, labelled, num_classes)
-        propagated = propagate(found.graph(), labelled.indices, labelled.labels, prior)
+        known = with_unlabelled_classes(config, model, images, labelled, num_classes)
+        propagated = propagate(found.graph(), known.indices, known.labels, prior)
         graph_targets = make_graph_targets(propagated, len(images), num_classes, share=1.0)
         new_data = data._replace(graph_targets=jnp.asarray(graph_targets))
         state = cycles.train_cycle(cycle, state, new_data, each, log, f"{name}_{number}")
     return state
+
+
+def with_unlabelled_classes(
+    config: Any, model: Any, images: UInt8[np.ndarray, "n h w c"], labelled: Labelled,
+    num_classes: int,
+) -> Labelled:  # fmt: skip
+    """Return the labelled set, and one image of each class that has no label yet.
+
+    This image is the one to which the network gives the highest probability of the class. Label
+    propagation alone cannot find a class without a label. A network can, if all classes are known
+    to be equally frequent (the setting `alignment="uniform"`): it gives this class to the images
+    that fit no other class. Without this knowledge, the labelled set is returned unchanged.
+
+    Args:
+      config: the settings of the training.
+      model: the trained network.
+      images: all training images.
+      labelled: the labels bought so far.
+      num_classes: the number of known classes.
+    """
+    missing = np.setdiff1d(np.arange(num_classes), labelled.labels)
+    if config.alignment != "uniform" or not len(missing):
+        return labelled
+    probabilities = predict_probabilities(model, images)
+    probabilities[labelled.indices] = 0.0
+    chosen = probabilities[:, missing].argmax(axis=0)
+    return Labelled(np.append(labelled.indices, chosen), np.append(labelled.labels, missing))
 
 
 def search_neighbours(
