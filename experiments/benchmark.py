@@ -7,10 +7,11 @@ DIR contains the folders fashion_mnist, mnist and overhead_mnist with four IDX f
 was used before, and each test set is scored once. With at most 40 labels the seeds begin with 804,
 because the objective for so few labels was chosen with seed 803. The settings are those of the cpu
 preset, but computed in bfloat16, for which the processor must have instructions
-(docs/cpu_kernels.md); in float32 (`cpu_kernels=onednn`) a run takes about twice as long. A run takes 15 to 45 minutes on one
-core, and the eleven runs of a seed about five hours; with `--limit` and `--go_on` the whole can be
-done in several sittings. The seeds are run one after another, each with every number of labels.
-`--go_on` uses a published result only if its settings are those of today's preset.
+(docs/cpu_kernels.md); in float32 (`cpu_kernels=onednn`) a run takes about twice as long. A run
+takes 15 to 45 minutes on one core, and the eleven runs of a seed about five hours; with `--limit`
+and `--go_on` the whole can be done in several sittings. The seeds are run one after another, each
+with every number of labels. `--go_on` uses a published result only if its settings are those of
+today's preset.
 `--quick` runs one seed on the digits with the tiny preset.
 """
 
