@@ -177,6 +177,7 @@ def run(
             state = refinement.refine(
                 refine_cycle, state, rounds.training_data(context, labelled, None), spaces.base,
                 labelled, refine_key, log, f"refined_{number}", config.refinements,
+                finds_classes=refinement.finds_unlabelled_classes(config),
             )  # fmt: skip
         model = setup.average_mirrored(config, state.teacher)
         probabilities = predict_probabilities(model, images)

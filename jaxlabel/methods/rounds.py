@@ -196,7 +196,10 @@ def learn_regions(
         np.zeros(len(images), np.int32),
     )  # fmt: skip
     base = context.spaces.base
-    state = refinement.refine(cycle, state, data, base, labelled, train_key, log, name, times)
+    state = refinement.refine(
+        cycle, state, data, base, labelled, train_key, log, name, times,
+        finds_classes=refinement.finds_unlabelled_classes(config),
+    )  # fmt: skip
     restored = log.restore(f"{name}_regions", like)
     if restored is not None and restored[0] == context.oracle.num_classes:
         found = Learned(*map(np.asarray, restored[1]))

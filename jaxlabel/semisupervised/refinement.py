@@ -24,7 +24,7 @@ from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import cycles
 from jaxlabel.semisupervised.objectives import REFINEMENT
 from jaxlabel.semisupervised.propagation import propagate
-from jaxlabel.semisupervised.settings import FEW
+from jaxlabel.semisupervised.settings import FEW, WITH_GRAPH_TARGETS
 from jaxlabel.semisupervised.setup import (
     NEIGHBOURS,
     average_mirrored,
@@ -78,14 +78,13 @@ def make_cycle(config: Any, steps: int) -> cycles.Cycle:
 def refine(
     cycle: cycles.Cycle, state: State, data: Data, base: Float[np.ndarray, "n d"] | None,
     labelled: Labelled, key: Key[Array, ""], log: Log, name: str, times: int,
-    num_neighbours: int = NEIGHBOURS,
+    num_neighbours: int = NEIGHBOURS, *, finds_classes: bool = False,
 ) -> State:  # fmt: skip
     """Refine the trained network and return its new state.
 
     This repeats three steps, `times` times: build a neighbour graph of the network's current
-    features, propagate the labels over it, and train the network on the propagated labels. If a
-    class has no label, an image of which the network predicts this class stands for it
-    (`with_unlabelled_classes`). A resumed run builds no graph for a training that it had finished.
+    features, propagate the labels over it, and train the network on the propagated labels. A
+    resumed run builds no graph for a training that it had finished.
 
     Args:
       cycle: the training cycle, from `refinement.make_cycle`.
@@ -97,6 +96,8 @@ def refine(
       name: the first part of the checkpoints' names.
       times: the number of refinements.
       num_neighbours: the number of neighbours of each image in the graph.
+      finds_classes: True if the network predicts classes without a label too
+        (`finds_unlabelled_classes`). For each of them the image that it is surest of is labelled.
     """
     config, images, num_classes = cycle.settings, np.asarray(data.images), len(data.prior)
     for number, each in enumerate(jax.random.split(key, times)):
@@ -107,7 +108,9 @@ def refine(
         space = learned_space(model, images, base)
         found = search_neighbours(space, num_neighbours, log)
         prior = class_prior(config, labelled, num_classes)
-        known = with_unlabelled_classes(config, model, images, labelled, num_classes)
+        known = labelled
+        if finds_classes:
+            known = with_unlabelled_classes(model, images, labelled, num_classes)
         propagated = propagate(found.graph(), known.indices, known.labels, prior)
         graph_targets = make_graph_targets(propagated, len(images), num_classes, share=1.0)
         new_data = data._replace(graph_targets=jnp.asarray(graph_targets))
@@ -115,26 +118,32 @@ def refine(
     return state
 
 
-def with_unlabelled_classes(
-    config: Any, model: Any, images: UInt8[np.ndarray, "n h w c"], labelled: Labelled,
-    num_classes: int,
-) -> Labelled:  # fmt: skip
-    """Return the labelled set, and one image of each class that has no label yet.
+def finds_unlabelled_classes(config: Any) -> bool:
+    """Return True if a network trained with these settings may find a class that has no label.
 
-    This image is the one to which the network gives the highest probability of the class. Label
-    propagation alone cannot find a class without a label. A network can, if all classes are known
-    to be equally frequent (the setting `alignment="uniform"`): it gives this class to the images
-    that fit no other class. Without this knowledge, the labelled set is returned unchanged.
+    It does so if all classes are known to be equally frequent (the setting `alignment="uniform"`)
+    and the objective, such as FreeMatch, uses this: then the network predicts the class for images
+    that fit no other class. Label propagation alone cannot find it.
+    """
+    return config.alignment == "uniform" and config.objective in WITH_GRAPH_TARGETS
+
+
+def with_unlabelled_classes(
+    model: Any, images: UInt8[np.ndarray, "n h w c"], labelled: Labelled, num_classes: int
+) -> Labelled:
+    """Return the labelled set and, for each class that has no label yet, one more image.
+
+    It is the image to which the network gives the highest probability of this class, and it counts
+    as labelled with it.
 
     Args:
-      config: the settings of the training.
       model: the trained network.
       images: all training images.
       labelled: the labels bought so far.
       num_classes: the number of known classes.
     """
     missing = np.setdiff1d(np.arange(num_classes), labelled.labels)
-    if config.alignment != "uniform" or not len(missing):
+    if not len(missing):
         return labelled
     probabilities = predict_probabilities(model, images)
     probabilities[labelled.indices] = 0.0

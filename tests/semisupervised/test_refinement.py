@@ -73,19 +73,20 @@ def test_a_network_learns_labels_propagated_over_its_own_features(trained):
 
 
 def test_the_surest_image_stands_for_a_class_without_a_label(trained):
-    config = tiny(alignment="uniform")
-    model = setup.average_mirrored(config, trained[0].teacher)
+    model = setup.average_mirrored(tiny(), trained[0].teacher)
     without_fours = Labelled(*(part[LABELLED.labels != 4] for part in LABELLED))
-    arguments = model, IMAGES, without_fours, 10
-    found = refinement.with_unlabelled_classes(config, *arguments)
+    found = refinement.with_unlabelled_classes(model, IMAGES, without_fours, 10)
     shares = predict_probabilities(model, IMAGES)[:, 4]
     shares[without_fours.indices] = 0
     np.testing.assert_array_equal(found.indices, [*without_fours.indices, shares.argmax()])
     np.testing.assert_array_equal(found.labels, [*without_fours.labels, 4])
-    other = tiny(alignment="labelled")
-    assert refinement.with_unlabelled_classes(other, *arguments) is without_fours
-    complete = refinement.with_unlabelled_classes(config, model, IMAGES, LABELLED, 10)
+    complete = refinement.with_unlabelled_classes(model, IMAGES, LABELLED, 10)
     assert complete is LABELLED
+    # only alignment to equal shares lets a network find a class without a label
+    settings = ({}, {"alignment": "labelled"}, {"objective": "graph"})
+    assert [refinement.finds_unlabelled_classes(tiny(**each)) for each in settings] == [
+        True, False, False
+    ]  # fmt: skip
 
 
 def test_each_graph_is_built_from_the_current_features(trained, monkeypatch):
