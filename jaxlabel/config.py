@@ -26,9 +26,9 @@ DURATION = re.compile(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
 
 PRESETS = ("tiny", "cpu", "gpu")  # for a quick test, for two CPU cores, for an accelerator
 
-# A value of a setting that was renamed since version 0.1.0, and the new value.
+# A value of a setting that an earlier version had, and the value to take today.
 RENAMED_VALUES = {("alignment", "paid"): "labelled", ("objective", "auto"): "freematch"}
-# the settings that may name a function or class of the user, `module:function`
+# The settings that may name a function or class of the user, `module:function`.
 OWN = ("encoder", "kind", "network", "objective", "query")
 IMPORTED: dict[str, str] = {}  # the file of each such function that `own_part` has imported
 # what a setting of each type takes, for error messages

@@ -67,8 +67,8 @@ def fit(
         same directory continues it; if the run is finished, the call loads its result. None: a
         temporary directory, which is removed together with the result.
       classes: the names of all classes in order. A label is then one of these names or its
-        position (not if an integer could be either, as with `["1", "0"]`); if all names are
-        integers, a label is one of these integers. None: every new label
+        position. An integer that could mean two different classes, as with `["1", "0"]`, is
+        refused. If all names are integers, a label is one of these integers. None: every new label
         is a new class. If the networks have too few outputs for a new class, their training starts
         again.
       **settings: other settings of the recipe, such as `preset="tiny"`, `steps=800`, or

@@ -1,4 +1,4 @@
-"""Explain in one line an exception that was raised in a part of the user's own."""
+"""Explain in one line an exception that the user's own function or class raised."""
 
 import traceback
 
@@ -6,7 +6,9 @@ from jaxlabel.config import IMPORTED
 
 
 def own_fault(error: BaseException) -> str:
-    """Return which part of the user's own failed, how, and in which line; "" if none did.
+    """Return a message that names the user's own function that failed, its error and the line.
+
+    It is "" if the exception did not pass through such a function.
 
     A part is a function or class that a setting names as `module:function`. The line is the last
     one in the part's file that was executed.

@@ -44,7 +44,7 @@ def run(words: list[str]) -> int:
     """Execute one command and return its exit code: 0 on success.
 
     An expected failure, such as a wrong flag or a full disk, is printed on standard error as one
-    line. So is any failure of a function of the user's own that a setting names.
+    line. So is an exception that a function of the user raises, if a setting names this function.
 
     Args:
       words: the command's name and its flags, such as ["train", "--workdir=runs/a"].

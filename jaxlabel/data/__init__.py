@@ -22,7 +22,7 @@ from jaxlabel.data.dataset import (
     kind_of,
     name_of,
 )
-from jaxlabel.data.images import check_not_black, with_channels
+from jaxlabel.data.images import with_channels
 from jaxlabel.errors import DataError, SizesDiffer, did_you_mean
 
 __all__ = [
@@ -159,7 +159,7 @@ def dataset_of(spec: str, source: Source, options: Options) -> Dataset:
       options: the settings for reading images.
 
     Raises:
-      DataError: training and test images differ in size, or all pixels are 0 and 1.
+      DataError: training and test images differ in size.
     """
     prefix, location = split_spec(spec)
     name = name_of(prefix, location)
@@ -167,7 +167,6 @@ def dataset_of(spec: str, source: Source, options: Options) -> Dataset:
     known = KNOWN_DATASETS[name][1] if name in KNOWN_DATASETS and prefix != "folder" else ()
     classes, items = source.classes or known, source.train.items
     train, test = _same_shape(spec, source.train, source.test, options.image_mode)
-    check_not_black(train, name)
     converted = source.train.notes + (source.test.notes if source.test else ())
     notes = (*source.notes, *identical_lines(items), *dict.fromkeys(converted))
     return Dataset(

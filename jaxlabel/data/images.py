@@ -63,8 +63,8 @@ def check_not_black(images: UInt8[np.ndarray, "n h w c"], where: str) -> None:
       where: the name of the images, for the error message.
     """
     if len(images) > 1 and all(image.max() <= 1 for image in images) and images.any():
-        raise DataError(f"{where}: the pixels are 0 and 1, where 255 is white: pass booleans, or "
-                        "multiply the pixels by 255")  # fmt: skip
+        raise DataError(f"{where}: no pixel is above 1, where 255 is white: multiply the pixels by "
+                        "255 (an array may hold booleans instead)")  # fmt: skip
 
 
 def single_image(picture: Shaped[np.ndarray, "h w c"], options: Options) -> Images:

@@ -9,6 +9,7 @@ from typing import Any
 
 from jaxlabel import cache, config, data, files
 from jaxlabel.data.dataset import Dataset, Options, options_of
+from jaxlabel.data.images import check_not_black
 from jaxlabel.errors import DataError, JaxlabelError, LabelsMissing
 from jaxlabel.experiment import account, outside_features, person_time, questions, together
 from jaxlabel.experiment.accuracies import final_accuracies
@@ -132,7 +133,7 @@ def _is_shown_again(workdir: Path) -> str:
     """Return a message for the user that says that a run had finished before, and when."""
     finished = time.localtime((workdir / "result.json").stat().st_mtime)
     return (f"this run finished on {time.strftime('%Y-%m-%d at %H:%M', finished)}: its result is "
-            "shown again, and nothing was read or trained; another work directory starts a new run"
+            "shown again, and nothing was trained; another work directory starts a new run"
             )  # fmt: skip
 
 
@@ -140,11 +141,13 @@ def _load(settings: config.RunConfig, options: Options) -> Dataset:
     """Load the images of a run, and check that there are enough of them to train on.
 
     Raises:
-      DataError: the images cannot be read, or there is only one training image.
+      DataError: the images cannot be read, there is only one training image, or no pixel is above 1
+        although some are 1.
     """
     dataset = data.load(settings.data, options)
     if len(dataset.train_images) < 2:
         raise DataError(f"{dataset.name} has only one training image: a run needs at least 2")
+    check_not_black(dataset.train_images, dataset.name)
     return dataset
 
 

@@ -152,8 +152,7 @@ def select(
     first. No labelled point is chosen, and no point twice. If at most `count` points are
     unlabelled, all of them are returned. If a strategy of jaxlabel finds fewer than `count` points
     (for example because only duplicates of labelled points are left), random unlabelled points
-    follow.
-    Calls with equal arguments return equal results.
+    follow. Calls with equal arguments return equal results.
 
     Args:
       strategy: the name of the strategy, one of those in the tuple `STRATEGIES`. Or

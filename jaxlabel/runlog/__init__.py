@@ -51,7 +51,7 @@ def open_workdir(
         workdir.write_or_check_config(path, config, defaults)
         is_started = any((path / name).exists() for name in (workdir.RUN, "result.json"))
         if own_code.note(path, config, is_started):
-            log.say(f"{own_code.CHANGED}: what it did before stays as it is")
+            log.say(f"{own_code.CHANGED}: earlier results of the run are kept")
     except BaseException:
         log.close()
         raise

@@ -85,8 +85,9 @@ REMOVED = {
 def with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of an earlier version's run with today's names and values.
 
-    An earlier flagship with few labels had the objective "graph" by default: its default was called
-    "auto", and before that "freematch" (in runs that have the setting `population`).
+    The default objective of earlier flagships was called "auto", and before that "freematch" (those
+    runs have the setting `population`). Both trained by "graph" if there were few training labels,
+    and by FreeMatch otherwise.
     """
     renamed = {RENAMED.get(name, name): value for name, value in settings.items()}
     earlier_flagship = "population" in renamed and renamed.get("objective") == "freematch"
@@ -158,8 +159,9 @@ def _certifies(settings: Mapping[str, Any]) -> bool:
 def _num_training_labels(settings: Mapping[str, Any]) -> float:
     """Return how many labels an earlier run bought to train on, without those of audits."""
     budget = _budget(settings)
-    # 0.5 was the default; a run without audit_share is older than the setting's removal
-    reserved = settings.get("audit_share", 0.5) * budget if _certifies(settings) else 0.0
+    # the share was 0.5 by default, and has been 0.4 since before the objective was called "auto"
+    share = settings.get("audit_share", 0.4 if settings.get("objective") == "auto" else 0.5)
+    reserved = share * budget if _certifies(settings) else 0.0
     return max(1, math.floor(budget - reserved)) if budget < math.inf else math.inf
 
 

@@ -13,7 +13,7 @@ from jaxlabel.cache import digest
 from jaxlabel.config import OWN, is_own, own_sources
 
 FILE = "own_code.json"  # the hashes of all versions with which the run was executed, in order
-CHANGED = "the code of your own parts has changed since this run began"
+CHANGED = "the file of one of your own functions has changed since this run was last executed"
 
 
 def digest_of(settings: Mapping[str, Any]) -> str:

@@ -96,8 +96,9 @@ def refine(
       name: the first part of the checkpoints' names.
       times: the number of refinements.
       num_neighbours: the number of neighbours of each image in the graph.
-      finds_classes: True if the network predicts classes without a label too
-        (`finds_unlabelled_classes`). For each of them the image that it is surest of is labelled.
+      finds_classes: True if the network can predict classes without a label
+        (`finds_unlabelled_classes`). Then, for each such class, the image with its highest
+        probability counts as labelled.
     """
     config, images, num_classes = cycle.settings, np.asarray(data.images), len(data.prior)
     for number, each in enumerate(jax.random.split(key, times)):
@@ -134,7 +135,8 @@ def with_unlabelled_classes(
     """Return the labelled set and, for each class that has no label yet, one more image.
 
     It is the image to which the network gives the highest probability of this class, and it counts
-    as labelled with it.
+    as labelled with it. If not even half of the classes have a label, the labelled set is returned
+    unchanged, because such images would outvote the labels that were bought.
 
     Args:
       model: the trained network.
@@ -143,12 +145,16 @@ def with_unlabelled_classes(
       num_classes: the number of known classes.
     """
     missing = np.setdiff1d(np.arange(num_classes), labelled.labels)
-    if not len(missing):
+    if not 0 < len(missing) < num_classes / 2:
         return labelled
     probabilities = predict_probabilities(model, images)
     probabilities[labelled.indices] = 0.0
-    chosen = probabilities[:, missing].argmax(axis=0)
-    return Labelled(np.append(labelled.indices, chosen), np.append(labelled.labels, missing))
+    chosen: list[int] = []
+    for label in missing[: len(images) - len(labelled.indices)]:
+        chosen.append(int(probabilities[:, label].argmax()))
+        probabilities[chosen[-1]] = 0.0  # no image stands for two classes
+    found = missing[: len(chosen)]
+    return Labelled(np.append(labelled.indices, chosen), np.append(labelled.labels, found))
 
 
 def search_neighbours(

@@ -151,8 +151,14 @@ def _is_current(
       recipe: the class of the planned settings as "module:name".
       planned: the planned settings.
     """
-    is_same = _settings_agree(config, recipe, planned)
-    return is_same and own_code.agrees(own_code.recorded(folder), planned)
+    if not _settings_agree(config, recipe, planned):
+        return False
+    try:
+        return own_code.agrees(own_code.recorded(folder), planned)
+    except UsageError:
+        raise
+    except JaxlabelError:  # the record is damaged
+        return False
 
 
 def _settings_agree(config: Mapping[str, Any], recipe: str, wanted: Mapping[str, Any]) -> bool:

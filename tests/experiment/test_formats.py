@@ -224,7 +224,8 @@ def test_the_old_values_of_the_flagship_on_fashion_mnist_hold_today():
 @pytest.mark.parametrize(("old", "objective"), [
     ({"objective": "auto", "budget": 40}, "graph"),
     ({"objective": "auto", "budget": 41}, "freematch"),
-    ({"objective": "auto", "budget": 60, "target": 0.9, "audit_share": 0.4}, "graph"),
+    ({"objective": "auto", "budget": 66, "target": 0.9}, "graph"),  # 39 of them to train on
+    ({"objective": "auto", "budget": 70, "target": 0.9}, "freematch"),  # 42
     ({"objective": "freematch", "budget": 40, "population": False}, "graph"),
     ({"objective": "freematch", "budget": 40, "population": False, "graph_until": 0}, "freematch"),
     ({"objective": "freematch", "budget": 40}, "freematch"),  # chosen by the user

@@ -45,11 +45,11 @@ def trained():
     return cycles.train_cycle(cycle, state, seen, jax.random.key(2), NullLog(), "end"), seen
 
 
-def refine(config, state, seen, steps):
+def refine(config, state, seen, steps, labelled=LABELLED, **options):
     cycle = refinement.make_cycle(config, steps)
     return refinement.refine(
-        cycle, state, seen, None, LABELLED, jax.random.key(3), NullLog(), "refined",
-        config.refinements,
+        cycle, state, seen, None, labelled, jax.random.key(3), NullLog(), "refined",
+        config.refinements, **options,
     )  # fmt: skip
 
 
@@ -72,14 +72,23 @@ def test_a_network_learns_labels_propagated_over_its_own_features(trained):
     assert after > 0.8
 
 
+def without_classes(*classes):
+    return Labelled(*(part[~np.isin(LABELLED.labels, classes)] for part in LABELLED))
+
+
 def test_the_surest_image_stands_for_a_class_without_a_label(trained):
     model = setup.average_mirrored(tiny(), trained[0].teacher)
-    without_fours = Labelled(*(part[LABELLED.labels != 4] for part in LABELLED))
-    found = refinement.with_unlabelled_classes(model, IMAGES, without_fours, 10)
+    fewer = without_classes(4)
+    found = refinement.with_unlabelled_classes(model, IMAGES, fewer, 10)
     shares = predict_probabilities(model, IMAGES)[:, 4]
-    shares[without_fours.indices] = 0
-    np.testing.assert_array_equal(found.indices, [*without_fours.indices, shares.argmax()])
-    np.testing.assert_array_equal(found.labels, [*without_fours.labels, 4])
+    shares[fewer.indices] = 0
+    np.testing.assert_array_equal(found.indices, [*fewer.indices, shares.argmax()])
+    np.testing.assert_array_equal(found.labels, [*fewer.labels, 4])
+    fewer = without_classes(3, 4, 8, 9)
+    found = refinement.with_unlabelled_classes(model, IMAGES, fewer, 10)
+    assert len(set(found.indices.tolist())) == len(fewer.indices) + 4
+    fewer = without_classes(0, 3, 4, 8, 9)  # half of all classes: too many to guess
+    assert refinement.with_unlabelled_classes(model, IMAGES, fewer, 10) is fewer
     complete = refinement.with_unlabelled_classes(model, IMAGES, LABELLED, 10)
     assert complete is LABELLED
     # only alignment to equal shares lets a network find a class without a label
@@ -87,6 +96,17 @@ def test_the_surest_image_stands_for_a_class_without_a_label(trained):
     assert [refinement.finds_unlabelled_classes(tiny(**each)) for each in settings] == [
         True, False, False
     ]  # fmt: skip
+
+
+def test_a_refinement_keeps_a_class_that_the_network_found_without_a_label(trained):
+    config, fewer = tiny(refinements=1), without_classes(4)
+    seen = pad(IMAGES, *fewer, 64, np.zeros((len(IMAGES), 10), np.float32), np.full(10, 0.1))
+    for finds_classes in (True, False):
+        state = refine(config, trained[0], seen, 80, fewer, finds_classes=finds_classes)
+        model = setup.average_mirrored(config, state.teacher)
+        predicted = predict_probabilities(model, IMAGES).argmax(axis=1)
+        kept = (predicted[LABELS == 4] == 4).mean()
+        assert (kept > 0.5) if finds_classes else (kept < 0.2)
 
 
 def test_each_graph_is_built_from_the_current_features(trained, monkeypatch):
