@@ -140,7 +140,7 @@ def by_array(vocabulary: Vocabulary, workdir: Path, labels: Any, count: int) -> 
       DataError: a label is not a class.
     """
     names = vocabulary.read(labels, count, "ask")
-    counting: dict[str, str] = {}  # the label that counts of each image, by id; set by `prepare`
+    counting: dict[str, str] = {}  # from item to the label that counts; `prepare` fills it
 
     def prepare(store: "LabelStore", dataset: Dataset) -> None:
         _class_definer(vocabulary, workdir)(store, dataset)
