@@ -84,7 +84,7 @@ def _import_labels(
     """Copy the labels of the data set into the database, if the database lacks some of them.
 
     If the database has all of them, and they come from local files, compare them with the files
-    instead, because the user may have corrected the files. If all labels agree, or were just copied,
+    instead, because the user may have corrected the files. If all labels agree or were just copied,
     the cache remembers this, and the next start compares them only if a file has changed.
 
     Args:
