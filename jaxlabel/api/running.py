@@ -24,6 +24,7 @@ from jaxlabel.errors import UsageError
 from jaxlabel.experiment.answers import Answers, RunAgain
 from jaxlabel.oracle import Oracle
 from jaxlabel.oracle.named import store_labels
+from jaxlabel.oracle.votes import known_labels
 
 if TYPE_CHECKING:
     from jaxlabel.oracle import LabelStore
@@ -125,9 +126,10 @@ def by_question(
 
 
 def by_array(vocabulary: Vocabulary, workdir: Path, labels: Any, count: int) -> Answers:
-    """Return an `Answers` object that gives a run those of the `labels` that it buys.
+    """Return an `Answers` object that takes the labels that a run buys from the array `labels`.
 
-    All labels are checked now. But the run learns of a class only when it buys a label of it.
+    All labels are checked at once, but the run knows a class only after it has bought one of its
+    labels.
 
     Args:
       vocabulary: the class names, and the rules by which labels name classes.
@@ -140,18 +142,21 @@ def by_array(vocabulary: Vocabulary, workdir: Path, labels: Any, count: int) -> 
       DataError: a label is not a class.
     """
     names = vocabulary.read(labels, count, "ask")
+    counting: dict[str, str] = {}  # from item to the label that counts; `prepare` fills it
 
     def prepare(store: "LabelStore", dataset: Dataset) -> None:
         _class_definer(vocabulary, workdir)(store, dataset)
-        places = first_places(dataset, dataset.train_items.tolist()).tolist()
-        differing = [i for i, place in enumerate(places) if names[i] != names[place]]
+        items = dataset.train_items.tolist()
+        counting.update(reversed(list(zip(items, names, strict=True))))  # of equal images the first
+        counting.update(known_labels(store, dataset.name, items))
+        differing = [i for i, item in enumerate(items) if names[i] != counting[item]]
         if differing:
-            LOGGER.warning("%d labels differ from the label of an earlier equal image, which "
-                           "counts; the first is that of image %d", len(differing),
+            LOGGER.warning("%d labels differ from the label in the store or of an earlier equal "
+                           "image, which counts; the first is that of image %d", len(differing),
                            differing[0])  # fmt: skip
 
     def answer(store: "LabelStore", dataset: Dataset, items: list[str]) -> None:
-        wanted = [names[place] for place in first_places(dataset, items)]
+        wanted = [counting[item] for item in items]
         record(vocabulary, workdir, store, dataset, items, wanted)
 
     return Answers(prepare, answer)

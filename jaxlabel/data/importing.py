@@ -7,6 +7,7 @@ labels that were not bought are never in its memory.
 """
 
 import argparse
+import contextlib
 import csv
 import io
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxlabel import data, files
+from jaxlabel.data import archived
 from jaxlabel.data.dataset import DEFAULTS, Dataset, Options, options_of
 from jaxlabel.errors import DataError, JaxlabelError, StoreError
 
@@ -42,7 +44,8 @@ def import_labels(
       options: the settings for reading images.
       full: the path of a CSV file to write, with a line for each training image that has
         contradictory labels; an empty string to write none.
-      only_compare: True to compare the labels with those in the store, and to store nothing.
+      only_compare: True to compare the labels with those in the store, and to store nothing. Of
+        identical images only the first is compared, because an import stores only its label.
 
     Returns:
       Messages for the user: one for each image with contradictory labels, but at most 10, and one
@@ -61,20 +64,23 @@ def import_labels(
         data.load_test_labels(spec, options)
     names_here = dataset.classes or data.label_names(spec, options)[: int(labels.max()) + 1]
     store = LabelStore(url)
-    if only_compare:
-        kept = votes.known_labels(store, dataset.name, dataset.train_items.tolist())
-    else:
+    if not only_compare:
         store.define(dataset.name, in_order_of(store.classes(dataset.name), names_here))
         names = store.classes(dataset.name)
         positions = np.array([names.index(name) for name in names_here])
         costs = None if dataset.costs is None else dataset.costs.tolist()
-        found = store.add_labels(dataset.name, dataset.train_items, positions[labels], costs)
-        kept = {contradiction.item: names[contradiction.kept] for contradiction in found}
+        store.add_labels(dataset.name, dataset.train_items, positions[labels], costs)
+    items = dataset.train_items.tolist()
+    kept = votes.known_labels(store, dataset.name, items)
     given = [names_here[label] for label in labels]
+    first: dict[str, str] = {}  # the label of the first of identical images, which an import stores
     refused: dict[str, list[str]] = {}
-    for item, name in zip(dataset.train_items.tolist(), given, strict=True):
+    for item, name in zip(items, given, strict=True):
+        first.setdefault(item, name)
         if kept.get(item, name) != name:
             refused.setdefault(item, []).append(name)
+    if only_compare:
+        refused = {item: others for item, others in refused.items() if first[item] != kept[item]}
     if refused and full:
         _write_contradictions(Path(full), dataset, given, {item: kept[item] for item in refused})
     lines = [
@@ -152,10 +158,11 @@ def image_names(dataset: Dataset, item: str) -> str:
 
 
 def label_files(spec: str) -> list[tuple[str, int, int]]:
-    """Return the path, size and time of change of each local file that may hold labels.
+    """Return the path, size and modification time of each local file that may hold labels.
 
-    For `folder:DIR` they are the folders, whose names are the labels. The list is empty if the data
-    set has no files that a user edits, as `digits`.
+    For `folder:DIR` the sub-folders are listed instead: their names are the labels, and moving a
+    picture changes their time. The list is empty for data sets without local files, such as
+    `digits`.
 
     Args:
       spec: the data set, such as `folder:DIR`.
@@ -163,15 +170,20 @@ def label_files(spec: str) -> list[tuple[str, int, int]]:
     prefix, location = data.split_spec(spec)
     if prefix in ("digits", "tfds"):
         return []
-    path = Path(location).parent if prefix == "webdataset" else Path(location)
-    paths = [str(path)] if path.exists() else []
-    for folder, folders, names in os.walk(path):
-        within = folders if prefix == "folder" else names
-        paths += [os.path.join(folder, name) for name in within]
-        if prefix == "webdataset":
-            break  # the shards are in one folder
-    stats = [(path, os.stat(path, follow_symlinks=False)) for path in sorted(paths)]
-    return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+    paths = archived.shards(location) if prefix == "webdataset" else [Path(location).expanduser()]
+    visited = set[str]()  # symbolic links may form loops
+    for folder, folders, names in os.walk(paths[0], followlinks=True):
+        if (real := os.path.realpath(folder)) in visited:
+            folders[:] = []
+            continue
+        visited.add(real)
+        paths += [Path(folder, name) for name in (folders if prefix == "folder" else names)]
+    listed = []
+    for path in sorted(paths):
+        with contextlib.suppress(OSError):  # a name may have vanished, or be a broken link
+            stat = path.stat()
+            listed.append((str(path), stat.st_size, stat.st_mtime_ns))
+    return listed
 
 
 def in_subprocess(

@@ -3,9 +3,6 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from jaxlabel import cache, config, data
 from jaxlabel.data import importing
@@ -17,7 +14,7 @@ from jaxlabel.experiment.person_time import FIRST_GUESS, TimedOracle, labels_in
 from jaxlabel.oracle import LabelStore, Oracle
 from jaxlabel.runlog import RunLog
 
-CONTRADICTIONS = "contradictions.csv"  # all files of identical images with different labels
+CONTRADICTIONS = "contradictions.csv"  # all images whose labels contradict those in the store
 
 
 def make_oracle(
@@ -86,8 +83,9 @@ def _import_labels(
 ) -> None:  # fmt: skip
     """Copy the labels of the data set into the database, if the database lacks some of them.
 
-    Otherwise labels that come from local files are compared with those in the database, because the
-    user may have corrected the files. The cache remembers the result until a file changes.
+    If the database has all of them, and they come from local files, compare them with the files
+    instead, because the user may have corrected the files. If all labels agree or were just copied,
+    the cache remembers this, and the next start compares them only if a file has changed.
 
     Args:
       settings: the configuration of the run.
@@ -107,17 +105,14 @@ def _import_labels(
     if missing and not importable and (settings.may_peek() or settings.noise):
         raise UsageError("stop=peek and noise are for data whose labels are all in the store")
     url = store.engine.url.render_as_string(hide_password=False)
-    lines: list[str] = []
-    if missing and importable:
+    sources = importing.label_files(settings.data) if importable else []
+    key = [settings.data, url, list(options), sources]
+    if not missing and (not sources or cache.known("label_comparisons", key)):
+        return
+    if importable:
         full = str(workdir / CONTRADICTIONS)
-        lines = importing.in_subprocess(settings.data, url, options, full)
-    elif importable and (sources := importing.label_files(settings.data)):
-
-        def compare() -> dict[str, Any]:
-            found = importing.in_subprocess(settings.data, url, options, only_compare=True)
-            return {"lines": np.array(found, str), cache.SECONDS: 0.0}
-
-        parts = [settings.data, url, list(options), sources]
-        lines = cache.cached("label_comparisons", parts, compare)["lines"].tolist()
-    for line in lines:
-        log.say(line)
+        lines = importing.in_subprocess(settings.data, url, options, full, only_compare=not missing)
+        for line in lines:
+            log.say(line)
+        if sources and (missing or not lines):
+            cache.cached("label_comparisons", key, dict)

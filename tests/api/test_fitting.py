@@ -195,8 +195,27 @@ def test_of_an_array_only_the_classes_of_bought_labels_become_known(caplog):
     assert by_array.classes == by_function.classes and set(by_array.classes) == set(labels[asked])
     probabilities = [result.predict_proba(images[:40]) for result in (by_array, by_function)]
     assert np.array_equal(*probabilities)
-    assert "1 labels differ from the label of an earlier equal image" in caplog.text
+    differ = "1 labels differ from the label in the store or of an earlier equal image, which"
+    assert differ in caplog.text
     assert "the first is that of image 43" in caplog.text
+
+
+def test_labels_that_differ_from_those_in_a_shared_store_are_counted(caplog, tmp_path):
+    images, labels = DIGITS.train_images[:40], LABELS[:40].copy()
+
+    def fit(workdir):
+        return jaxlabel.fit(
+            images, labels, budget=40, recipe="medoids:pixels", store=f"sqlite:///{tmp_path}/s.db",
+            classes=range(10), workdir=tmp_path / workdir, **QUICK,
+        )  # fmt: skip
+
+    first = fit("a")
+    assert "differ" not in caplog.text
+    labels[[7, 9]] = (labels[[7, 9]] + 1) % 10
+    second = fit("b")
+    assert "2 labels differ from the label in the store" in caplog.text
+    assert "the first is that of image 7" in caplog.text
+    assert np.array_equal(second.train_labels, first.train_labels)
 
 
 def test_a_finished_or_stopped_run_goes_on_with_the_same_call(tmp_path):

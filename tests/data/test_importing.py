@@ -1,6 +1,7 @@
 """Tests of importing labels in a separate process, and of the description of data sets."""
 
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,50 @@ def test_corrected_labels_are_compared_with_the_store_and_store_nothing(pairs, t
     assert LabelStore(url).classes("pairs") == ("0", "1", "2")
     assert len(before) == 1 and importing.label_files(pairs) != before
     assert importing.label_files("digits") == []
+
+
+def test_a_data_set_that_contradicts_itself_agrees_with_the_store_that_it_filled(pairs, tmp_path):
+    url, full = f"sqlite:///{tmp_path}/labels.db", tmp_path / "all.csv"
+    assert len(importing.import_labels(pairs, url)) == 1
+    assert importing.import_labels(pairs, url, full=str(full), only_compare=True) == []
+    assert not full.exists()
+    with np.load(pairs.removeprefix("npz:")) as arrays:
+        changed = dict(arrays) | {"y_train": [1, 2, 2, 2, 2, 1]}  # train 1 is now 2, as train 4 is
+    np.savez(pairs.removeprefix("npz:"), **changed)
+    line, _ = importing.import_labels(pairs, url, full=str(full), only_compare=True)
+    assert line == "contradiction: train 1 = train 4 is labelled 0 and 2 (2 times); 0 is kept"
+    rows = [row.split(",")[1:] for row in full.read_text().splitlines()[1:]]
+    assert rows == [["train 1", "2", "0"], ["train 4", "2", "0"]]
+
+
+def test_label_files_follow_links_and_patterns(tmp_path, monkeypatch):
+    def touched(path: Path, spec: str) -> bool:
+        """Return True if the listing of `spec` changes with the modification time of `path`."""
+        before = importing.label_files(spec)
+        os.utime(path, ns=(7, 7))
+        return importing.label_files(spec) != before
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    table, pets, cats = tmp_path / "real.csv", tmp_path / "pets", tmp_path / "cats"
+    table.write_text("image,label\n")
+    (tmp_path / "link.csv").symlink_to(table)
+    (tmp_path / "gone.csv").symlink_to(tmp_path / "nowhere")
+    assert touched(table, "csv:~/link.csv")
+    assert importing.label_files("csv:~/gone.csv") == []
+    (cats / "tabby").mkdir(parents=True)
+    pets.mkdir()
+    (pets / "cat").symlink_to(cats)
+    (cats / "loop").symlink_to(pets)
+    assert touched(cats / "tabby", f"folder:{pets}")
+    assert [Path(path).name for path, *_ in importing.label_files(f"folder:{pets}")] == [
+        "pets", "cat", "loop", "tabby",
+    ]  # fmt: skip
+    for part in "ab":
+        (tmp_path / "shards" / part).mkdir(parents=True)
+        (tmp_path / "shards" / part / "000.tar").write_bytes(b"")
+    pattern = "webdataset:~/shards/*/000.tar"
+    assert len(importing.label_files(pattern)) == 2
+    assert touched(tmp_path / "shards" / "b" / "000.tar", pattern)
 
 
 def test_import_from_a_folder_passes_the_options_on(tmp_path):

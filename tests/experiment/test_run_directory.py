@@ -62,23 +62,38 @@ def test_import_runs_once_for_a_shared_store(tmp_path, monkeypatch, capsys):
 def test_labels_in_files_are_compared_with_a_full_store_until_they_change(tmp_path, monkeypatch):
     calls, said = [], []
 
-    def fake(spec, url, options, full="", only_compare=False):
-        calls.append(only_compare)
-        return [] if only_compare else importing.import_labels(spec, url, options, full)
+    def in_this_process(*arguments, only_compare):
+        calls.append("compare" if only_compare else "import")
+        return importing.import_labels(*arguments, only_compare=only_compare)
 
-    monkeypatch.setattr(importing, "in_subprocess", fake)
+    monkeypatch.setattr(importing, "in_subprocess", in_this_process)
     monkeypatch.setenv("JAXLABEL_CACHE", str(tmp_path / "cache"))
     log = SimpleNamespace(say=said.append)
-    file, images = tmp_path / "a.npz", np.arange(3 * 16, dtype=np.uint8).reshape(3, 4, 4)
+    file, images = tmp_path / "a.npz", np.arange(4 * 16, dtype=np.uint8).reshape(4, 4, 4)
+    images[3] = images[0]  # has another label, so that the files contradict themselves
     config = dataclasses.replace(CONFIG, data=f"npz:{file}", store=f"sqlite:///{tmp_path}/s.db")
-    for labels, expected in ([0, 1, 1], [False, True]), ([0, 1, 0], [False, True, True]):
+    twice = "contradiction: train 0 = train 3 is labelled 0 and 1; 0 is kept"
+    changed = "contradiction: train 2 is labelled 1 and 0; 1 is kept"
+    starts = [
+        (10, [0, 1, 1, 1], "import", [twice]),
+        (10, [0, 1, 1, 1], None, []),
+        (20, [0, 1, 0, 1], "compare", [changed]),
+        (20, [0, 1, 0, 1], "compare", [changed]),  # they still differ
+        (30, [0, 1, 1, 1], "compare", []),
+        (30, [0, 1, 1, 1], None, []),
+        (40, [0, 1, 0, 1], "compare", [changed]),
+    ]
+    for when, labels, call, lines in starts:
         np.savez(file, x_train=images, y_train=labels)
-        os.utime(file, ns=(sum(labels), sum(labels)))
+        os.utime(file, ns=(when, when))
         dataset = data.load(config.data)
-        for _ in range(3):
-            store = opening.open_store(config.store, dataset)
-            opening._import_labels(config, data.Options(), store, dataset, tmp_path, log)
-        assert calls == expected
+        store = opening.open_store(config.store, dataset)
+        opening._import_labels(config, data.Options(), store, dataset, tmp_path, log)
+        assert calls == ([call] if call else [])
+        assert [line for line in said if line.startswith("contradiction")] == lines
+        assert any("name another store" in line for line in said) == (lines == [changed])
+        calls.clear()
+        said.clear()
 
 
 def test_runs_that_share_an_account_show_what_each_of_them_bought(tmp_path):
