@@ -19,6 +19,7 @@ import numpy as np
 
 from jaxlabel import files
 from jaxlabel.errors import UsageError
+from jaxlabel.runlog import old_settings
 
 # The keys that every result has.
 KEYS = (
@@ -179,7 +180,7 @@ def _table_row(group: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> li
       varying: the names of the settings whose values the row shows.
     """
     first = group[0]
-    config = first.get("config") or {}
+    config = _settings(first)
     settings = [f"{name}={config[name]}" for name in varying if name in config]
     return [
         first["dataset"],
@@ -251,12 +252,12 @@ def _varying_settings(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _settings(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a run, without an empty setting `features`.
+    """Return the settings of a run by today's names, without an empty setting `features`.
 
     Results of earlier versions lack this setting of flagship and semisup; in results from scratch
     it is empty.
     """
-    config = result.get("config") or {}
+    config = old_settings.with_current_names(result.get("config") or {})
     return {name: value for name, value in config.items() if (name, value) != ("features", "")}
 
 
