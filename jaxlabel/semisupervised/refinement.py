@@ -135,8 +135,8 @@ def with_unlabelled_classes(
     """Return the labelled set and, for each class that has no label yet, one more image.
 
     It is the image to which the network gives the highest probability of this class, and it counts
-    as labelled with it. If not even half of the classes have a label, the labelled set is returned
-    unchanged, because such images would outvote the labels that were bought.
+    as labelled with it. Unless more than half of the classes have a label, the labelled set is
+    returned unchanged, because such images would outvote the labels that were bought.
 
     Args:
       model: the trained network.
@@ -153,8 +153,8 @@ def with_unlabelled_classes(
     for label in missing[: len(images) - len(labelled.indices)]:
         chosen.append(int(probabilities[:, label].argmax()))
         probabilities[chosen[-1]] = 0.0  # no image stands for two classes
-    found = missing[: len(chosen)]
-    return Labelled(np.append(labelled.indices, chosen), np.append(labelled.labels, found))
+    indices = np.append(labelled.indices, np.array(chosen, int))
+    return Labelled(indices, np.append(labelled.labels, missing[: len(chosen)]))
 
 
 def search_neighbours(

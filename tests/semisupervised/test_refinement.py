@@ -89,6 +89,8 @@ def test_the_surest_image_stands_for_a_class_without_a_label(trained):
     assert len(set(found.indices.tolist())) == len(fewer.indices) + 4
     fewer = without_classes(0, 3, 4, 8, 9)  # half of all classes: too many to guess
     assert refinement.with_unlabelled_classes(model, IMAGES, fewer, 10) is fewer
+    everything = Labelled(np.arange(9), np.arange(9))
+    assert len(refinement.with_unlabelled_classes(model, IMAGES[:9], everything, 10).indices) == 9
     complete = refinement.with_unlabelled_classes(model, IMAGES, LABELLED, 10)
     assert complete is LABELLED
     # only alignment to equal shares lets a network find a class without a label
