@@ -89,15 +89,15 @@ class Vocabulary:
     def _name(self, value: Any, is_integer: bool, where: str) -> str:
         name = str(value)
         is_position = self.fixed and is_integer and not self.integers
-        if is_position and name in self.names and value >= len(self.names):
-            raise DataError(f"{where} is {value!r}, an integer, but the classes are strings: give "
-                            f"the label as {name!r}, or the classes as integers")  # fmt: skip
         if is_position and 0 <= value < len(self.names):
             if name in self.names and self.names[value] != name:
                 raise DataError(f"{where} is {value!r}: the class {name!r}, or that at position "
                                 f"{value}, {self.names[value]!r}? Give the labels as strings, or "
                                 "the classes as integers")  # fmt: skip
             return self.names[value]
+        if is_position and name in self.names:
+            raise DataError(f"{where} is {value!r}, an integer, but the classes are strings: give "
+                            f"the label as {name!r}, or the classes as integers")  # fmt: skip
         if not self.fixed or (name in self.names and not is_position):
             return name
         known = f"0 to {len(self.names) - 1} or " if is_position else ""

@@ -19,7 +19,6 @@ from jaxlabel.api.labels import Vocabulary, first_places
 from jaxlabel.config import RunConfig
 from jaxlabel.data import arrays
 from jaxlabel.data.dataset import Dataset, options_of
-from jaxlabel.data.images import check_not_black
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.answers import Answers, RunAgain
 from jaxlabel.oracle import Oracle
@@ -90,7 +89,6 @@ def specification(images: Any) -> Iterator[str]:
             f"or 'idx:{images}'"
         )
     pixels = checked(images)
-    check_not_black(pixels, "images")
     if max(pixels.shape[1:3]) > LARGE:
         LOGGER.warning("images of %dx%d pixels take long to train on: image_size=32 resizes them",
                        pixels.shape[2], pixels.shape[1])  # fmt: skip

@@ -8,10 +8,9 @@ from jaxlabel.config import IMPORTED
 def own_fault(error: BaseException) -> str:
     """Return a message that names the user's own function that failed, its error and the line.
 
-    It is "" if the exception did not pass through such a function.
-
-    A part is a function or class that a setting names as `module:function`. The line is the last
-    one in the part's file that was executed.
+    Such a function (or class) is one that a setting names as `module:function`. The line is the
+    last one in its file that was executed. The message is "" if the exception did not pass through
+    such a file.
 
     Args:
       error: the exception, as it was caught.

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxlabel import data, files
-from jaxlabel.data import archived
+from jaxlabel.data import archived, listing
 from jaxlabel.data.dataset import DEFAULTS, Dataset, Options, options_of
 from jaxlabel.errors import DataError, JaxlabelError, StoreError
 
@@ -171,12 +171,9 @@ def label_files(spec: str) -> list[tuple[str, int, int]]:
     if prefix in ("digits", "tfds"):
         return []
     paths = archived.shards(location) if prefix == "webdataset" else [Path(location).expanduser()]
-    visited = set[str]()  # symbolic links may form loops
-    for folder, folders, names in os.walk(paths[0], followlinks=True):
-        if (real := os.path.realpath(folder)) in visited:
-            folders[:] = []
+    for folder, folders, names, is_repeated in listing.walk(paths[0]):
+        if is_repeated:
             continue
-        visited.add(real)
         paths += [Path(folder, name) for name in (folders if prefix == "folder" else names)]
     listed = []
     for path in sorted(paths):

@@ -6,7 +6,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -175,14 +175,10 @@ def _images_below(root: Path, counts: Counter[str], unread: list[tuple[str, str]
 
     heif = heif_is_readable()
     extensions = EXTENSIONS + HEIF if heif else EXTENSIONS
-    visited = set()  # symbolic links may form loops
-    for parent, folders, files in os.walk(root, followlinks=True, onerror=refuse):
-        real = os.path.realpath(parent)
-        if real in visited:
+    for parent, folders, files, is_repeated in walk(root, refuse):
+        if is_repeated:
             counts["in folders that links reach again"] += len(files)
-            folders[:] = []
             continue
-        visited.add(real)
         for name in folders:
             if reason := _reason_to_ignore(name):
                 counts[reason] += _num_files(Path(parent) / name)
@@ -198,6 +194,29 @@ def _images_below(root: Path, counts: Counter[str], unread: list[tuple[str, str]
                 yield prefix + name
             else:
                 counts[_unread_format(name, heif)] += 1
+
+
+def walk(
+    root: Path, onerror: Callable[[OSError], None] | None = None
+) -> Iterator[tuple[str, list[str], list[str], bool]]:
+    """Walk through a folder as `os.walk` does, and through symbolic links, which may form loops.
+
+    Args:
+      root: the folder.
+      onerror: a function that is called with the error if a folder cannot be read.
+
+    Yields:
+      For each folder its path, the names of its sub-folders and of its files, and whether a link
+      has led to a folder that was visited before; its sub-folders are not visited again.
+    """
+    visited = set()
+    for parent, folders, files in os.walk(root, followlinks=True, onerror=onerror):
+        real = os.path.realpath(parent)
+        is_repeated = real in visited
+        visited.add(real)
+        if is_repeated:
+            folders[:] = []
+        yield parent, folders, files, is_repeated
 
 
 def heif_is_readable() -> bool:

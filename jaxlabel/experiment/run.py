@@ -85,6 +85,8 @@ def run(
     options = options_of(settings)
     # Load the data before config.json is written: a misspelled path must not claim the directory.
     dataset = None if (workdir / "config.json").exists() else _load(settings, options)
+    if dataset is not None:  # a run that an earlier version began may go on
+        check_not_black(dataset.train_images, dataset.name)
     if computes:
         native.select(settings.cpu_kernels)
         own = str(workdir.resolve() / CACHE) if hosts.count() == 1 else ""
@@ -141,13 +143,11 @@ def _load(settings: config.RunConfig, options: Options) -> Dataset:
     """Load the images of a run, and check that there are enough of them to train on.
 
     Raises:
-      DataError: the images cannot be read, there is only one training image, or no pixel is above 1
-        although some are 1.
+      DataError: the images cannot be read, or there is only one training image.
     """
     dataset = data.load(settings.data, options)
     if len(dataset.train_images) < 2:
         raise DataError(f"{dataset.name} has only one training image: a run needs at least 2")
-    check_not_black(dataset.train_images, dataset.name)
     return dataset
 
 

@@ -6,7 +6,7 @@ A "line" is the result of one run with the names of the table and row to which i
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxlabel import files
 from jaxlabel.data.dataset import kind_of
@@ -27,26 +27,33 @@ def result(run: Run, workdir: Path) -> dict[str, Any] | None:
       The content of the run's result.json; None if the run has not finished, had other settings,
       used another version of the user's own parts, or has a damaged file.
     """
-    folder = workdir / "runs" / run.name
-    read = _settings_and_result(folder)
-    config, content = read or (None, None)
-    if config is None or not _is_current(folder, config, run.recipe, run.config):
-        return None
-    return content
+    read = _read(workdir / "runs" / run.name)
+    return read.result if read and _is_current(read, run.recipe, run.config) else None
 
 
-def _settings_and_result(
-    folder: Path,
-) -> tuple[dict[str, Any] | None, dict[str, Any] | None] | None:
-    """Return the content of config.json and result.json in a run's folder; None if one is damaged.
+class _Files(NamedTuple):
+    """The files of a run that say what it did; None stands for a file that does not exist.
 
-    The content of a missing file is None.
+    Attributes:
+      config: the content of config.json, the settings.
+      result: the content of result.json.
+      own_code: the recorded hash of the user's own parts (`own_code.recorded`).
+    """
+
+    config: dict[str, Any] | None
+    result: dict[str, Any] | None
+    own_code: str | None
+
+
+def _read(folder: Path) -> _Files | None:
+    """Return what the files in a run's folder say; None if one of them is damaged.
 
     Raises:
       UsageError: a newer jaxlabel wrote one of the files, or it cannot be read.
     """
     try:
-        return files.read_settings(folder), files.read_json(folder / "result.json")
+        config, result = files.read_settings(folder), files.read_json(folder / "result.json")
+        return _Files(config, result, own_code.recorded(folder))
     except UsageError:
         raise
     except JaxlabelError:
@@ -70,12 +77,11 @@ def move_outdated_folder(folder: Path, recipe: str, planned: Mapping[str, Any]) 
     Raises:
       JaxlabelError: the folder cannot be moved, or a file in it cannot be read.
     """
-    read = _settings_and_result(folder)
+    read = _read(folder)
     if read is not None:
-        config, result = read
-        if config is None and result is None:
+        if read.config is None and read.result is None:
             return
-        if config is not None and _is_current(folder, config, recipe, planned):
+        if _is_current(read, recipe, planned):
             return
     earlier = folder.parents[1] / "earlier"
     free = (earlier / f"{folder.name}-{n}" for n in itertools.count(1))
@@ -140,25 +146,16 @@ def lines_in_plan_order(made: Plan, lines: Mapping[str, dict[str, Any]]) -> list
     return [lines[run.name] for run in made.runs if run.name in lines]
 
 
-def _is_current(
-    folder: Path, config: Mapping[str, Any], recipe: str, planned: Mapping[str, Any]
-) -> bool:
+def _is_current(read: _Files, recipe: str, planned: Mapping[str, Any]) -> bool:
     """Return True if a run has the planned settings and today's version of the user's own parts.
 
     Args:
-      folder: the folder of the run.
-      config: the settings in its config.json.
+      read: what the run's files say.
       recipe: the class of the planned settings as "module:name".
       planned: the planned settings.
     """
-    if not _settings_agree(config, recipe, planned):
-        return False
-    try:
-        return own_code.agrees(own_code.recorded(folder), planned)
-    except UsageError:
-        raise
-    except JaxlabelError:  # the record is damaged
-        return False
+    is_same = read.config is not None and _settings_agree(read.config, recipe, planned)
+    return is_same and own_code.agrees(read.own_code, planned)
 
 
 def _settings_agree(config: Mapping[str, Any], recipe: str, wanted: Mapping[str, Any]) -> bool:
