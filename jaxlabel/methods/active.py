@@ -72,7 +72,7 @@ class Config(stopping_settings.Settings, sequential_queries.Settings, refinement
 
         After a shorter training, the network chooses less useful images: without rounds of this
         length, 40 labels of Overhead-MNIST gave an accuracy five points lower
-        (experiments/flagship.md, "Train properly before asking").
+        (experiments/flagship.md, "Long rounds before asking").
         """
         return max(1, self.steps // 3)
 

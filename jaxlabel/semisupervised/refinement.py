@@ -37,7 +37,8 @@ from jaxlabel.semisupervised.training import Data, State
 SHARE = 0.7
 # Principal components of the features for the neighbour search, whose time they halve. On
 # Fashion-MNIST they keep 98.6 to 99.6% of the variance and 93 to 98% of the neighbours, and the
-# accuracy of the propagated labels is the same within 0.05 points (experiments/flagship.md).
+# accuracy of the propagated labels is the same within 0.05 points
+# (experiments/flagship_history.md).
 COMPONENTS = 128
 
 
@@ -70,7 +71,7 @@ def make_cycle(config: Any, steps: int) -> cycles.Cycle:
     The only training targets are propagated labels: the classes that label propagation over a
     neighbour graph gives to images. Their weight does not fall during the training, and uncertain
     ones are used as well. Otherwise a network learns less than half of the labels that are right in
-    the graph and wrong in the network's own predictions (experiments/flagship.md).
+    the graph and wrong in the network's own predictions (experiments/flagship_history.md).
     """
     return cycles.make_cycle(dataclasses.replace(config, objective=REFINEMENT), steps)
 
