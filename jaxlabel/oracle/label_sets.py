@@ -6,7 +6,7 @@ in a transaction; functions that change the database need a write transaction.
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
 
@@ -20,8 +20,8 @@ from jaxlabel.oracle.queries import (
     class_names,
     count_matches,
     label_set_id,
+    labels_of,
     locked_label_set_id,
-    lookup,
     prices_of,
     refusals,
     stored_costs,
@@ -119,9 +119,7 @@ def add_labels(
         if not 0 <= label < num_classes:
             raise StoreError(f"label {label} is none of the {num_classes} classes of {label_set}: "
                              "define its class first")  # fmt: skip
-    query = sa.select(labels.c.item, labels.c.label).where(labels.c.label_set_id == key)
-    rows = lookup(connection, query, labels.c.item, dict.fromkeys(items))
-    kept = {row.item: row.label for row in rows}
+    kept = labels_of(connection, key, dict.fromkeys(items))
     new, contradictions = [], []
     for item, label, price in zip(items, given, prices, strict=True):
         if item not in kept:
@@ -137,16 +135,8 @@ def add_labels(
 
 def num_labelled(connection: sa.Connection, label_set: str, items: list[str]) -> int:
     """Return how many of the given images have a label; repeated images count each time."""
-    groups: dict[int, list[str]] = defaultdict(list)
-    for item, repeats in Counter(items).items():
-        groups[repeats].append(item)
     key = label_set_id(connection, label_set)
-    query = sa.select(sa.func.count()).where(labels.c.label_set_id == key)
-    return sum(
-        repeats * row[0]
-        for repeats, members in groups.items()
-        for row in lookup(connection, query, labels.c.item, members)
-    )
+    return count_matches(connection, key, ((item, None) for item in items))
 
 
 def costs(connection: sa.Connection, label_set: str, items: list[str]) -> Float[np.ndarray, "n"]:
