@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxlabel.data.tables import open_parquet
-from jaxlabel.errors import DataError
+from jaxlabel.errors import DataError, reason_of
 
 TRAIN = ("train", "train_features", "features", "embeddings")
 TEST = ("test", "test_features")
@@ -112,8 +112,11 @@ def _load(file: Path, use: Callable[[Any], Any]) -> Any:
         with file.open("rb") as stream:  # numpy leaves a damaged file open
             return use(np.load(stream, allow_pickle=False))
     except Exception as error:  # a damaged file raises many types of exceptions
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DataError(f"features {file} cannot be read ({reason}): write it again") from error
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> DataError:
+    return DataError(f"features {file} cannot be read ({reason_of(error)}): write it again")
 
 
 def _first(arrays: dict[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray | None:
@@ -138,8 +141,7 @@ def _read_parquet(file: Path) -> FeatureFile:
         try:
             table = source.read(columns=[*columns, *([name] if name else [])])
         except (OSError, ValueError) as error:  # pyarrow's errors are subclasses of these
-            reason = " ".join(str(error).split())[:200]
-            raise DataError(f"features {file} cannot be read ({reason}): write it again") from error
+            raise _unreadable(file, error) from error
     names = tuple(map(str, table[name].to_pylist())) if name else None
     if len(columns) == 1:
         return FeatureFile(Rows(_matrix(file, table[columns[0]].combine_chunks()), names))

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxlabel.data.dataset import Options, Source
 from jaxlabel.data.images import from_array
-from jaxlabel.errors import DataError
+from jaxlabel.errors import DataError, reason_of
 
 IMAGES = {"train": ("train_images", "x_train"), "test": ("test_images", "x_test"),
           "val": ("val_images", "x_val", "valid_images", "x_valid")}  # fmt: skip
@@ -111,8 +111,8 @@ def _read_array(location: str, keys: tuple[str, ...]) -> np.ndarray | None:
         try:
             array = archive[key]
         except Exception as error:  # a damaged archive raises many types of exceptions
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise DataError(f"npz:{location}: the array {key} cannot be read ({reason})") from error
+            raise DataError(f"npz:{location}: the array {key} cannot be read "
+                            f"({reason_of(error)})") from error  # fmt: skip
     if array.ndim == 0:
         raise DataError(f"npz:{location}: the array {key} is a single value")
     return array
@@ -132,5 +132,6 @@ def _open(location: str) -> np.lib.npyio.NpzFile:
     try:
         return np.load(file)
     except Exception as error:  # a damaged archive raises many types of exceptions
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DataError(f"npz:{location} cannot be read ({reason}): fetch it again") from error
+        raise DataError(
+            f"npz:{location} cannot be read ({reason_of(error)}): fetch it again"
+        ) from error
