@@ -36,7 +36,7 @@ def read(location: str, options: Options) -> Source:
     train = _read_array(location, IMAGES["train"])
     if train is None:
         raise DataError(f"npz:{location} has no array train_images or x_train, but "
-                        f"{_array_names(location)}")  # fmt: skip
+                        f"{', '.join(_array_names(location)) or 'nothing'}")  # fmt: skip
     test, val = (_read_array(location, IMAGES[split]) for split in ("test", "val"))
     notes = []
     if val is not None and len(val):
@@ -48,7 +48,7 @@ def read(location: str, options: Options) -> Source:
                      "(they join the training images)")  # fmt: skip
         train = np.concatenate([train, val])
     known = {name for names in (*IMAGES.values(), *LABELS.values()) for name in names}
-    others = [name for name in _array_names(location).split(", ") if name not in known]
+    others = [name for name in _array_names(location) if name not in known]
     if others:
         notes.append(f"npz:{location}: arrays that are not read: {', '.join(others)}")
     return Source(
@@ -95,12 +95,12 @@ def _labels(location: str, split: str) -> np.ndarray:
 
 def has_labels(location: str, options: Options) -> bool:
     """Return True if the NPZ file has an array of training labels."""
-    return any(key in LABELS["train"] for key in _array_names(location).split(", "))
+    return any(key in LABELS["train"] for key in _array_names(location))
 
 
-def _array_names(location: str) -> str:
+def _array_names(location: str) -> list[str]:
     with _open(location) as archive:
-        return ", ".join(archive.files) or "nothing"
+        return archive.files
 
 
 def _read_array(location: str, keys: tuple[str, ...]) -> np.ndarray | None:

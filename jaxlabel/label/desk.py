@@ -265,11 +265,10 @@ class Desk:
         self.refresh([])
         return name
 
-    def ask_near(self, item: str, count: int = 8) -> int:
+    def ask_near(self, item: str) -> int:
         """Queue the unlabelled pictures most similar to `item` for labelling; return their number.
 
-        There are at most `count`. People are asked about them after the pictures that the run waits
-        for.
+        People are asked about them after the pictures that the run waits for.
 
         Raises:
           UsageError: the run takes only pictures that it has chosen itself, it is finished, or no
@@ -278,7 +277,7 @@ class Desk:
         with self._lock:
             snapshot = self.snapshot(fresh=True)
             left = self.money_left(snapshot)
-            return self._ahead.ask_near(item, count, snapshot, self.batch(), left)
+            return self._ahead.ask_near(item, snapshot, self.batch(), left)
 
     def refresh(self, items: Sequence[str]) -> None:
         """Read the votes and labels of the given items again, and end their reservations.

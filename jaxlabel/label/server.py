@@ -97,9 +97,10 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
 
     def undo(request: Request, given: dict[str, Any]) -> dict[str, Any]:
         taken = desk.undo(_person(request), str(given.get("item", "")))
-        again = {"item": taken.item, "purpose": "train", "source": "run"} if taken else None
-        if taken and views.is_audit(desk, taken.item):
-            again = again and again | {"purpose": "certify"}
+        if taken is None:
+            return state(request) | {"again": None}
+        purpose = "certify" if taken.item in views.audit_items(desk) else "train"
+        again = {"item": taken.item, "purpose": purpose, "source": "run"}
         return state(request) | {"again": again}
 
     def rename(request: Request, given: dict[str, Any]) -> dict[str, Any]:

@@ -139,27 +139,25 @@ def num_labelled(connection: sa.Connection, label_set: str, items: list[str]) ->
     return count_matches(connection, key, ((item, None) for item in items))
 
 
-def costs(connection: sa.Connection, label_set: str, items: list[str]) -> Float[np.ndarray, "n"]:
+def costs(
+    connection: sa.Connection, label_set: str, items: list[str], are_most: bool
+) -> Float[np.ndarray, "n"]:
     """Return the price of each image's label; 1 if neither a label nor a price is stored.
 
     The price is infinite if the image has no label and a person answered "not sure" for it.
+
+    Args:
+      connection: a connection in a transaction.
+      label_set: the name of the label set.
+      items: the ids of the images.
+      are_most: whether these are most images of the label set. It is then faster to search for
+        unusual prices than for the items; the result is the same.
     """
     key = label_set_id(connection, label_set)
-    stored, refused = stored_costs(connection, key, items), set(refusals(connection, key))
-    prices = (math.inf if item in refused else from_units(stored[item]) for item in items)
-    return np.fromiter(prices, np.float64, len(items))
-
-
-def all_costs(
-    connection: sa.Connection, label_set: str, items: list[str]
-) -> Float[np.ndarray, "n"]:
-    """Return the same as `costs`, faster if `items` are most images of the label set."""
-    key = label_set_id(connection, label_set)
-    unusual = {item: from_units(cost) for item, cost in unusual_costs(connection, key).items()}
-    unusual |= dict.fromkeys(refusals(connection, key), math.inf)
-    if not unusual:
-        return np.ones(len(items))
-    return np.fromiter((unusual.get(item, 1.0) for item in items), np.float64, len(items))
+    stored = unusual_costs(connection, key) if are_most else stored_costs(connection, key, items)
+    prices = {item: from_units(cost) for item, cost in stored.items()}
+    prices |= dict.fromkeys(refusals(connection, key), math.inf)
+    return np.fromiter((prices.get(item, 1.0) for item in items), np.float64, len(items))
 
 
 def agreement(
