@@ -102,7 +102,7 @@ def _top_folder(names: list[str]) -> str:
     return f"{tops.pop()}/" if len(tops) == 1 and deep and not is_split else ""
 
 
-def _shard_entries(location: str, options: Options) -> Iterator[Entry]:
+def _shard_entries(location: str) -> Iterator[Entry]:
     """Yield the pictures of WebDataset shards (TAR archives) with their labels.
 
     Files with the same path up to the first dot belong together: 07.jpg is a picture and 07.cls its
@@ -187,14 +187,14 @@ def shards(pattern: str) -> list[Path]:
 
 def _has_shard_labels(location: str, options: Options) -> bool:
     """Return True if the first picture of WebDataset shards (TAR archives) has a label."""
-    first = next(iter(_shard_entries(location, options)), None)
+    first = next(_shard_entries(location), None)
     return first is not None and first.label is not None
 
 
 def _archive_reader(prefix: str) -> Reader:
     """Return the reader of an archive format, "zip" or "tar"."""
 
-    def pictures(location: str, options: Options) -> Iterator[Entry]:
+    def pictures(location: str) -> Iterator[Entry]:
         for member in read_members(Path(location).expanduser(), f"{prefix}:{location}", is_picture):
             yield Entry(member.name, member.content)
 

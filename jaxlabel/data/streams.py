@@ -69,7 +69,7 @@ class Reader:
     def __init__(
         self,
         prefix: str,
-        entries: Callable[[str, Options], Iterable[Entry]],
+        entries: Callable[[str], Iterable[Entry]],
         labelled: Callable[[str, Options], bool],
         arrange: Callable[[str, list[Entry], Options], list[Entry | None]] = lambda _, all, __: [
             *all
@@ -157,7 +157,7 @@ class Reader:
 
         The bytes of the pictures are left out.
         """
-        found = [entry._replace(content=b"") for entry in self._entries(location, options)]
+        found = [entry._replace(content=b"") for entry in self._entries(location)]
         arranged = self._arrange(f"{self.prefix}:{location}", found, options)
         return sorted((entry for entry in arranged if entry is not None), key=attrgetter("name"))
 
@@ -180,7 +180,7 @@ class Reader:
             return entry._replace(content=b""), single._replace(notes=picture.notes)
 
         with decoding_threads() as pool:
-            ahead = list(_decode_in_parallel(pool, decode, self._entries(location, options)))
+            ahead = list(_decode_in_parallel(pool, decode, self._entries(location)))
         decoded = [pair for pair in ahead if pair is not None]
         arranged = self._arrange(spec, [entry for entry, _ in decoded], options)
         pairs = [(entry, image) for entry, (_, image) in zip(arranged, decoded, strict=True)

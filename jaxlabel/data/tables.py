@@ -85,7 +85,7 @@ def _csv_rows(location: str) -> Iterator[dict[str, str]]:
         raise spreadsheet.fault(sheet, shown, error) from error
 
 
-def _csv_entries(location: str, options: Options) -> Iterator[Entry]:
+def _csv_entries(location: str) -> Iterator[Entry]:
     spec, root = f"csv:{location}", Path(location).expanduser().parent
     for number, row in enumerate(_csv_rows(location)):
         names = [name for name in row if name]
@@ -167,7 +167,7 @@ def open_parquet(location: str) -> Any:
         raise DataError(f"parquet:{location} cannot be read ({reason_of(error)})") from error
 
 
-def _parquet_entries(location: str, options: Options) -> Iterator[Entry]:
+def _parquet_entries(location: str) -> Iterator[Entry]:
     spec, root = f"parquet:{location}", Path(location).expanduser().parent
     with open_parquet(location) as file:
         names = list(file.schema_arrow.names)
@@ -226,7 +226,7 @@ def _load_hub(location: str) -> Any:
     return loaded if isinstance(loaded, dict) else {"train": loaded}
 
 
-def _hub_entries(location: str, options: Options) -> Iterator[Entry]:
+def _hub_entries(location: str) -> Iterator[Entry]:
     spec, number, parts = f"hf:{location}", 0, _load_hub(location)
     import datasets  # `_load_hub` has said so if it is missing
 
