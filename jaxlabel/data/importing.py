@@ -188,14 +188,7 @@ def in_subprocess(
 ) -> list[str]:
     """Run `import_labels` in a separate process, and return its messages for the user.
 
-    So this process never has the labels in its memory.
-
-    Args:
-      spec: the data set, as `digits`, `idx:DIR`, `npz:FILE`, `folder:DIR` or `tfds:NAME`.
-      url: the SQL URL of the label store, the database to which the labels are copied.
-      options: the settings for reading images.
-      full: the path of a CSV file for all contradictory labels; an empty string to write none.
-      only_compare: True to compare the labels with those in the store, and to store nothing.
+    So this process never has the labels in its memory. The arguments are those of `import_labels`.
 
     Raises:
       DataError: the images or labels cannot be read.

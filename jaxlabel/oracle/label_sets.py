@@ -94,15 +94,9 @@ def add_labels(
 ) -> list[Contradiction]:
     """Store labels of images, and return those that contradict a label stored before.
 
-    The first label and price of an image are kept; a contradicting label is not stored.
-
-    Args:
-      connection: a connection in a write transaction.
-      label_set: the name of the label set.
-      items: the ids of the images; an id may be repeated.
-      given: the label of each image.
-      prices: the price of each label, in millionths of a label's usual price. If None, each
-        image has its stored price (`jaxlabel.oracle.prices`), or the usual price without one.
+    The first label and price of an image are kept; a contradicting label is not stored. The
+    arguments are those of `LabelStore.add_labels`, after a connection in a write transaction. The
+    prices are in millionths of a label's usual price.
 
     Raises:
       StoreError: the lengths differ, or a label is not the index of a defined class.

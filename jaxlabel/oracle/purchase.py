@@ -42,11 +42,8 @@ Reveal = Callable[[str, int], int]  # reveal(item, true label) returns the label
 def open_account(connection: sa.Connection, account: str, label_set: str, budget: int) -> None:
     """Create an account for labels of one label set, or raise the budget of an existing one.
 
-    Args:
-      connection: a connection in a write transaction.
-      account: the name of the account.
-      label_set: the name of the label set (the classes and labels of one data set).
-      budget: the budget in millionths of a label's usual price.
+    The arguments are those of `LabelStore.open_account`, after a connection in a write transaction.
+    The budget is in millionths of a label's usual price.
 
     Raises:
       StoreError: the account exists for another label set.
@@ -96,16 +93,8 @@ def buy(
 ) -> Bought:
     """Return the labels of images, and charge an account for those that it has not bought before.
 
-    Args:
-      connection: a database connection in a write transaction.
-      account: the name of the account whose budget pays.
-      items: the ids of the images; an id may be repeated.
-      reveal: a function that is called as `reveal(item, true_label)` for each new item and returns
-        the label to give to the buyer, which is also recorded in the ledger. `lambda item, label:
-        label` gives the true labels; an oracle with label noise returns another class for some
-        items.
-      reason: the values of the ledger's columns "purpose", "round" and "asked_by" for the new
-        labels, such as `{"purpose": "train", "round": 2, "asked_by": "ann@server1"}`.
+    The arguments are those of `LabelStore.buy`, after a connection in a write transaction. `reason`
+    has the values of the ledger's columns "purpose", "round" and "asked_by" for the new labels.
 
     Raises:
       StoreError: there is no account of this name.
