@@ -22,7 +22,6 @@ from jaxlabel.oracle.queries import (
     class_names,
     find_account,
     insert_missing,
-    ledger_record,
     locked_label_set_id,
     lookup,
     prices_of,
@@ -76,12 +75,19 @@ def all_accounts(connection: sa.Connection) -> list[Account]:
 def ledger_rows(connection: sa.Connection, account: str) -> list[LedgerRow]:
     """Return the labels that an account has bought, in the order of the purchases.
 
-    The order is that of the rows' keys, not of their times: a clock may be set back.
+    The order is that of the rows' keys, not of their times: a clock may be set back. A label that
+    is not the index of a class gets its number as class name.
     """
     buyer = find_account(connection, account)
-    names = class_names(connection, buyer.label_set_id)
+    names = dict(enumerate(class_names(connection, buyer.label_set_id)))
     query = sa.select(ledger).where(ledger.c.account_id == buyer.id).order_by(ledger.c.id)
-    return [ledger_record(row, names) for row in connection.execute(query)]
+    return [
+        LedgerRow(
+            row.item, row.label, names.get(row.label, str(row.label)), from_units(row.cost),
+            row.purpose, row.round, row.asked_by, row.asked_time,
+        )
+        for row in connection.execute(query)
+    ]  # fmt: skip
 
 
 def buy(

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from jaxlabel.errors import StoreError
-from jaxlabel.oracle.records import Account, LedgerRow
+from jaxlabel.oracle.records import Account
 from jaxlabel.oracle.schema import (
     UNITS_PER_LABEL,
     accounts,
@@ -232,19 +232,6 @@ def account_record(row: sa.Row[Any]) -> Account:
     """Convert a database row of an account, as `find_account` returns it, to an `Account`."""
     amounts = from_units(row.budget), from_units(row.spent)
     return Account(row.name, row.label_set, *amounts, bool(row.peeked))
-
-
-def ledger_record(row: sa.Row[Any], names: tuple[str, ...]) -> LedgerRow:
-    """Convert a database row of the ledger (the list of labels bought) to a `LedgerRow`.
-
-    `names` are the class names in the order of their indices. A label that is not the index of a
-    name gets its number as class name.
-    """
-    name = names[row.label] if 0 <= row.label < len(names) else str(row.label)
-    return LedgerRow(
-        row.item, row.label, name, from_units(row.cost),
-        row.purpose, row.round, row.asked_by, row.asked_time,
-    )  # fmt: skip
 
 
 def refusals(connection: sa.Connection, label_set: int) -> list[str]:
