@@ -6,7 +6,7 @@ The printed address has a secret token. Opening it sets a cookie, which later re
 import hmac
 import ipaddress
 import secrets
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, urlsplit
@@ -86,7 +86,7 @@ class Guard:
         self._app, self._secrets, self._password = app, secrets, password
         self._host, self._port = host, port
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Answer a request: pass it on, set the cookie, or refuse it."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
@@ -94,7 +94,7 @@ class Guard:
             answer = await self._answer(scope, receive) or self._app
             await answer(scope, _limit_body(receive), _with_headers(send))
 
-    async def _answer(self, scope: Mapping[str, Any], receive: Any) -> Response | None:
+    async def _answer(self, scope: MutableMapping[str, Any], receive: Any) -> Response | None:
         """Return the response that sets the cookie or refuses a request; None to pass it on."""
         headers = {k.decode("latin1").lower(): v.decode("latin1") for k, v in scope["headers"]}
         refusal = self._refusal(scope, headers)
@@ -112,7 +112,7 @@ class Guard:
                 return self._log_in("")
         return HTMLResponse(LOGIN if self._password else REFUSED, 403)
 
-    def _refusal(self, scope: Mapping[str, Any], headers: dict[str, str]) -> Response | None:
+    def _refusal(self, scope: MutableMapping[str, Any], headers: dict[str, str]) -> Response | None:
         """Return the response to a request that is not valid; None if it is valid.
 
         The cookie is not checked.
