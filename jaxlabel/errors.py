@@ -68,6 +68,14 @@ class LabelsMissing(JaxlabelError):
         self.purpose = "train"  # what the labels are for; "certify" for an audit
 
 
+def reason_of(error: Exception) -> str:
+    """Return the message of an exception in one line of at most 200 characters.
+
+    If the exception has no message, the name of its type is returned.
+    """
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint such as " (did you mean budget?)" for a misspelt word.
 

@@ -239,16 +239,13 @@ def _guess_prefix(path: Path) -> str:
 def _same_shape(
     spec: str, train: Images, test: Images | None, mode: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    both = [train.pixels] if test is None else [train.pixels, test.pixels]
-    shapes = [images.shape[1:3] for images in both]
-    if shapes[0] != shapes[-1]:
-        (h, w), (test_h, test_w) = shapes
+    pixels, test_pixels = train.pixels, train.pixels[:0] if test is None else test.pixels
+    (h, w), (test_h, test_w) = pixels.shape[1:3], test_pixels.shape[1:3]
+    if (h, w) != (test_h, test_w):
         raise SizesDiffer(f"{spec}: training images are {w}x{h}, test images {test_w}x{test_h}: "
                         "set image_size to resize them to one size")  # fmt: skip
-    channels = {"grey": 1, "rgb": 3}.get(mode, max(images.shape[-1] for images in both))
-    converted = [with_channels(images, channels) for images in both]
-    empty = np.empty((0, *converted[0].shape[1:]), np.uint8)
-    return converted[0], converted[1] if len(converted) > 1 else empty
+    channels = {"grey": 1, "rgb": 3}.get(mode, max(pixels.shape[-1], test_pixels.shape[-1]))
+    return with_channels(pixels, channels), with_channels(test_pixels, channels)
 
 
 def _labels(spec: str, options: Options, split: str) -> np.ndarray:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxlabel.errors import DataError
+from jaxlabel.errors import DataError, reason_of
 
 MAX_ENTRIES = 500_000  # entries of a ZIP archive
 MAX_FILE = 256 << 20  # bytes of one file in an archive
@@ -55,8 +55,7 @@ def read_members(file: Path, spec: str, wanted: Callable[[str], bool]) -> Iterat
         yield from reader(file, spec, wanted)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, lzma.LZMAError,
             RuntimeError, ValueError, OverflowError) as error:  # fmt: skip
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{spec} cannot be read ({reason}): fetch it again") from error
+        raise DataError(f"{spec} cannot be read ({reason_of(error)}): fetch it again") from error
 
 
 class _Limits:

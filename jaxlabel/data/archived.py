@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jaxlabel.data.archive import Member, read_members
 from jaxlabel.data.dataset import Options
+from jaxlabel.data.folder import has_labels as has_folder_labels
 from jaxlabel.data.listing import EXTENSIONS, SPLITS, note_on_splits, split_roles
 from jaxlabel.data.streams import Entry, Reader
 from jaxlabel.errors import DataError
@@ -25,12 +26,6 @@ def is_picture(name: str) -> bool:
     parts = name.split("/")
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     return not hidden and name.lower().endswith(EXTENSIONS)
-
-
-def _archive_pictures(prefix: str, location: str) -> Iterator[Entry]:
-    """Yield each image file of a ZIP or TAR archive, named by its path in the archive."""
-    for member in read_members(Path(location).expanduser(), f"{prefix}:{location}", is_picture):
-        yield Entry(member.name, member.content)
 
 
 def _arrange_like_folder(spec: str, entries: list[Entry], options: Options) -> list[Entry | None]:
@@ -107,7 +102,7 @@ def _top_folder(names: list[str]) -> str:
     return f"{tops.pop()}/" if len(tops) == 1 and deep and not is_split else ""
 
 
-def _shard_entries(location: str, options: Options) -> Iterator[Entry]:
+def _shard_entries(location: str) -> Iterator[Entry]:
     """Yield the pictures of WebDataset shards (TAR archives) with their labels.
 
     Files with the same path up to the first dot belong together: 07.jpg is a picture and 07.cls its
@@ -192,33 +187,23 @@ def shards(pattern: str) -> list[Path]:
 
 def _has_shard_labels(location: str, options: Options) -> bool:
     """Return True if the first picture of WebDataset shards (TAR archives) has a label."""
-    first = next(iter(_shard_entries(location, options)), None)
+    first = next(_shard_entries(location), None)
     return first is not None and first.label is not None
 
 
-def _has_folder_labels(location: str, options: Options) -> bool:
-    """Return True if the setting `folder_labels` is on: names of sub-folders are then labels."""
-    return options.folder_labels
+def _archive_reader(prefix: str) -> Reader:
+    """Return the reader of an archive format, "zip" or "tar"."""
+
+    def pictures(location: str) -> Iterator[Entry]:
+        for member in read_members(Path(location).expanduser(), f"{prefix}:{location}", is_picture):
+            yield Entry(member.name, member.content)
+
+    def files(location: str) -> list[Path]:
+        return [Path(location).expanduser()]
+
+    return Reader(prefix, pictures, has_folder_labels, _arrange_like_folder, files, _notes)
 
 
-def _files_at(location: str) -> list[Path]:
-    return [Path(location).expanduser()]
-
-
-ZIP = Reader(
-    "zip",
-    lambda location, _: _archive_pictures("zip", location),
-    _has_folder_labels,
-    _arrange_like_folder,
-    _files_at,
-    _notes,
-)
-TAR = Reader(
-    "tar",
-    lambda location, _: _archive_pictures("tar", location),
-    _has_folder_labels,
-    _arrange_like_folder,
-    _files_at,
-    _notes,
-)
+ZIP = _archive_reader("zip")
+TAR = _archive_reader("tar")
 WEBDATASET = Reader("webdataset", _shard_entries, _has_shard_labels, archives=shards)

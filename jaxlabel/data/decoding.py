@@ -1,8 +1,10 @@
 """Decode an image file to upright pixels, and note how the file is unusual."""
 
 import contextlib
+import os
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,6 +66,21 @@ def without_size_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         yield
+
+
+@contextlib.contextmanager
+def decoding_threads() -> Iterator[ThreadPoolExecutor]:
+    """Return a context manager with a pool of threads that decode pictures.
+
+    Pillow does not warn of large pictures in it. If the `with` block raises an exception, the
+    pictures that no thread has begun to decode are left.
+    """
+    with without_size_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _notes(image: Any) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxlabel.data.tables import open_parquet
-from jaxlabel.errors import DataError
+from jaxlabel.errors import DataError, reason_of
 
 TRAIN = ("train", "train_features", "features", "embeddings")
 TEST = ("test", "test_features")
@@ -64,7 +64,7 @@ def read(location: str) -> FeatureFile:
     """
     file = Path(location).expanduser()
     readers: dict[str, Callable[[Path], FeatureFile]] = {
-        ".npy": _read_npy, ".npz": _read_npz, ".parquet": _read_parquet
+        ".npy": _read_arrays, ".npz": _read_arrays, ".parquet": _read_parquet
     }  # fmt: skip
     if (reader := readers.get(file.suffix.lower())) is None:
         raise DataError(f"features {location}: they are read from {', '.join(readers)} files")
@@ -81,39 +81,39 @@ def read(location: str) -> FeatureFile:
     return FeatureFile(train, test)
 
 
-def _read_npy(file: Path) -> FeatureFile:
-    return FeatureFile(Rows(_load(file, lambda loaded: np.asarray(loaded))))
-
-
-def _read_npz(file: Path) -> FeatureFile:
-    def arrays_of(loaded: Any) -> dict[str, np.ndarray]:
-        if not hasattr(loaded, "files"):
-            return {"train": loaded}  # a single array under the name of an archive
-        with loaded:
-            known = (*TRAIN, *TEST, *TRAIN_NAMES, *TEST_NAMES)
-            found = {name: loaded[name] for name in known if name in loaded.files}
-            return found | {"": np.array(loaded.files)}
-
-    arrays = _load(file, arrays_of)
-    train = _first(arrays, TRAIN)
+def _read_arrays(file: Path) -> FeatureFile:
+    arrays, names = _load(file)
+    train, test = _first(arrays, TRAIN), _first(arrays, TEST)
     if train is None:
         raise DataError(f"features {file} has no array {TRAIN[0]} or features, but "
-                        f"{', '.join(arrays[''].tolist()) or 'nothing'}")  # fmt: skip
-    test = _first(arrays, TEST)
+                        f"{', '.join(names) or 'nothing'}")  # fmt: skip
     rows = Rows(train, _names(_first(arrays, TRAIN_NAMES)))
     if test is None:
         return FeatureFile(rows)
     return FeatureFile(rows, Rows(test, _names(_first(arrays, TEST_NAMES))))
 
 
-def _load(file: Path, use: Callable[[Any], Any]) -> Any:
-    """Return `use(numpy.load(file))`, and turn every error into a DataError."""
+def _load(file: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Read the arrays of an NPY or NPZ file that have a known name.
+
+    A file with a single array has no names; the array is taken as `train`.
+
+    Returns:
+      A dict from name to array, and the names of all arrays of the file.
+    """
+    known = (*TRAIN, *TEST, *TRAIN_NAMES, *TEST_NAMES)
     try:
         with file.open("rb") as stream:  # numpy leaves a damaged file open
-            return use(np.load(stream, allow_pickle=False))
+            loaded = np.load(stream, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {TRAIN[0]: loaded}, []
+            return {name: loaded[name] for name in known if name in loaded.files}, loaded.files
     except Exception as error:  # a damaged file raises many types of exceptions
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DataError(f"features {file} cannot be read ({reason}): write it again") from error
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> DataError:
+    return DataError(f"features {file} cannot be read ({reason_of(error)}): write it again")
 
 
 def _first(arrays: dict[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray | None:
@@ -138,8 +138,7 @@ def _read_parquet(file: Path) -> FeatureFile:
         try:
             table = source.read(columns=[*columns, *([name] if name else [])])
         except (OSError, ValueError) as error:  # pyarrow's errors are subclasses of these
-            reason = " ".join(str(error).split())[:200]
-            raise DataError(f"features {file} cannot be read ({reason}): write it again") from error
+            raise _unreadable(file, error) from error
     names = tuple(map(str, table[name].to_pylist())) if name else None
     if len(columns) == 1:
         return FeatureFile(Rows(_matrix(file, table[columns[0]].combine_chunks()), names))

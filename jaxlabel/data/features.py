@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from jaxlabel.data import feature_files
 from jaxlabel.data.dataset import Dataset
-from jaxlabel.data.feature_files import FeatureFile, Rows
+from jaxlabel.data.feature_files import FeatureFile
 from jaxlabel.errors import DataError
 
 
@@ -105,18 +105,18 @@ def _by_name(location: str, found: FeatureFile, dataset: Dataset) -> Features:
     notes = ["rows are matched to the images by file name"]
     if left_out:
         notes.append(f"{left_out:,} rows are left out: they name no image of {dataset.name}")
-    return Features(train.values, test.values if test else None, tuple(notes))
+    return Features(train, test, tuple(notes))
 
 
 def _complete(
     location: str, values: np.ndarray, rows: Int[np.ndarray, "n"], paths: Sequence[str]
-) -> Rows:
+) -> np.ndarray:
     """Return the chosen rows of an array; raise a DataError if an image has none (-1)."""
     missing = np.flatnonzero(rows < 0)
     if len(missing):
         raise DataError(f"features {location} has no row for {len(missing):,} of {len(rows):,} "
                         f"images, the first is {paths[missing[0]]}")  # fmt: skip
-    return Rows(values[rows])
+    return values[rows]
 
 
 def _row_of_each(

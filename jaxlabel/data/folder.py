@@ -4,7 +4,6 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from jaxlabel.data import images as image_module
 from jaxlabel.data.dataset import Images, Options, Source, Unread
 from jaxlabel.data.decoded import Decoded, decoded
-from jaxlabel.data.decoding import read_picture, without_size_warnings
+from jaxlabel.data.decoding import decoding_threads, read_picture
 from jaxlabel.data.listing import Listing, list_images
 from jaxlabel.errors import DataError
 from jaxlabel.oracle import names
@@ -191,13 +190,9 @@ def _decode_all(location: str, found: Listing, split: str, options: Options) -> 
         if not kept:
             raise DataError(f"folder:{location}: none of its {len(files)} images can be read")
 
-    with without_size_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        try:
-            singles = pool.map(lambda file: _decode_one(found.root / file, options), files)
-            images = image_module.merge(readable(singles), options.intensity)
-        except DataError:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with decoding_threads() as pool:
+        singles = pool.map(lambda file: _decode_one(found.root / file, options), files)
+        images = image_module.merge(readable(singles), options.intensity)
     return kept, images, failed
 
 

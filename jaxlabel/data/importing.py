@@ -1,15 +1,14 @@
 """Import a data set's training labels into the label store, in a separate process.
 
-    python -m jaxlabel.data.importing --data=SPEC --store=URL [--data_dir=DIR] [--folder_labels ...]
-
 The process that trains a model calls `in_subprocess` and then buys labels from the oracle, so that
-labels that were not bought are never in its memory.
+labels that were not bought are never in its memory. The separate process is started as `python -m
+jaxlabel.data.importing`, and reads the arguments of `import_labels` from its standard input.
 """
 
-import argparse
 import contextlib
 import csv
 import io
+import json
 import os
 import subprocess
 import sys
@@ -21,12 +20,11 @@ import numpy as np
 
 from jaxlabel import data, files
 from jaxlabel.data import archived, listing
-from jaxlabel.data.dataset import DEFAULTS, Dataset, Options, options_of
+from jaxlabel.data.dataset import DEFAULTS, Dataset, Options
 from jaxlabel.errors import DataError, JaxlabelError, StoreError
 
 MAX_LINES = 10  # how many images with contradictory labels have a line each
 MAX_NAMES = 3  # how many identical images are named in a line
-STORE_VARIABLE = "JAXLABEL_IMPORT_STORE"
 
 
 def import_labels(
@@ -188,30 +186,21 @@ def in_subprocess(
 ) -> list[str]:
     """Run `import_labels` in a separate process, and return its messages for the user.
 
-    So this process never has the labels in its memory.
-
-    Args:
-      spec: the data set, as `digits`, `idx:DIR`, `npz:FILE`, `folder:DIR` or `tfds:NAME`.
-      url: the SQL URL of the label store, the database to which the labels are copied.
-      options: the settings for reading images.
-      full: the path of a CSV file for all contradictory labels; an empty string to write none.
-      only_compare: True to compare the labels with those in the store, and to store nothing.
+    So this process never has the labels in its memory. The arguments are those of `import_labels`.
 
     Raises:
       DataError: the images or labels cannot be read.
       StoreError: the store cannot be used, or has other classes for this data set.
     """
-    settings = [f"--{name}={value}" for name, value in options._asdict().items()]
-    command = [
-        sys.executable, "-m", "jaxlabel.data.importing", f"--data={spec}", f"--full={full}",
-        *settings, *(["--only_compare"] if only_compare else []),
-    ]  # fmt: skip
-    # The URL may contain a password. It is passed in the environment, because other users of the
-    # machine can list the arguments of its processes.
-    environment = os.environ | {STORE_VARIABLE: url, "PYTHONIOENCODING": "utf-8"}
+    # Other users of the machine can list the arguments of its processes, and the URL may contain a
+    # password.
+    order = {"spec": spec, "url": url, "full": full, "only_compare": only_compare,
+             "options": options._asdict()}  # fmt: skip
     done = subprocess.run(
-        command, capture_output=True, encoding="utf-8", errors="replace", env=environment
-    )
+        [sys.executable, "-m", "jaxlabel.data.importing"], input=json.dumps(order),
+        capture_output=True, encoding="utf-8", errors="replace",
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+    )  # fmt: skip
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
         kind = DataError if done.returncode == DataError.exit_code else StoreError
@@ -219,41 +208,21 @@ def in_subprocess(
     return done.stdout.splitlines()
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command `python -m jaxlabel.data.importing`, and return its exit code.
+def main() -> int:
+    """Import labels as the JSON object on standard input says, and return the exit code.
 
-    It imports the labels of a data set and prints a line for each image with contradictory labels.
-    On an error, it prints one line on standard error and returns the error's exit code.
+    The messages for the user are printed. On an error, one line is printed on standard error, and
+    the error's exit code is returned.
     """
-    parser = argparse.ArgumentParser(prog="jaxlabel.data.importing", allow_abbrev=False)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--full", default="")
-    parser.add_argument("--only_compare", action="store_true")
-    parser.add_argument(
-        "--store", default=os.environ.get(STORE_VARIABLE), required=STORE_VARIABLE not in os.environ
-    )
-    for name, default in DEFAULTS._asdict().items():
-        if isinstance(default, bool):
-            parser.add_argument(f"--{name}", type=_boolean, nargs="?", const=True, default=default)
-        else:
-            parser.add_argument(f"--{name}", type=type(default), default=default)
-    given = parser.parse_args(arguments)
-    options = options_of(given)
+    order = json.load(sys.stdin)
+    order["options"] = Options(**order["options"])
     try:
-        for line in import_labels(
-            given.data, given.store, options, given.full, only_compare=given.only_compare
-        ):
+        for line in import_labels(**order):
             print(line)
     except JaxlabelError as error:
         print(f"jaxlabel: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     return 0
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-    return text.lower() == "true"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxlabel.data.dataset import Options, Source
 from jaxlabel.data.images import from_array
-from jaxlabel.errors import DataError
+from jaxlabel.errors import DataError, reason_of
 
 IMAGES = {"train": ("train_images", "x_train"), "test": ("test_images", "x_test"),
           "val": ("val_images", "x_val", "valid_images", "x_valid")}  # fmt: skip
@@ -36,7 +36,7 @@ def read(location: str, options: Options) -> Source:
     train = _read_array(location, IMAGES["train"])
     if train is None:
         raise DataError(f"npz:{location} has no array train_images or x_train, but "
-                        f"{_array_names(location)}")  # fmt: skip
+                        f"{', '.join(_array_names(location)) or 'nothing'}")  # fmt: skip
     test, val = (_read_array(location, IMAGES[split]) for split in ("test", "val"))
     notes = []
     if val is not None and len(val):
@@ -48,7 +48,7 @@ def read(location: str, options: Options) -> Source:
                      "(they join the training images)")  # fmt: skip
         train = np.concatenate([train, val])
     known = {name for names in (*IMAGES.values(), *LABELS.values()) for name in names}
-    others = [name for name in _array_names(location).split(", ") if name not in known]
+    others = [name for name in _array_names(location) if name not in known]
     if others:
         notes.append(f"npz:{location}: arrays that are not read: {', '.join(others)}")
     return Source(
@@ -95,12 +95,12 @@ def _labels(location: str, split: str) -> np.ndarray:
 
 def has_labels(location: str, options: Options) -> bool:
     """Return True if the NPZ file has an array of training labels."""
-    return any(key in LABELS["train"] for key in _array_names(location).split(", "))
+    return any(key in LABELS["train"] for key in _array_names(location))
 
 
-def _array_names(location: str) -> str:
+def _array_names(location: str) -> list[str]:
     with _open(location) as archive:
-        return ", ".join(archive.files) or "nothing"
+        return archive.files
 
 
 def _read_array(location: str, keys: tuple[str, ...]) -> np.ndarray | None:
@@ -111,8 +111,8 @@ def _read_array(location: str, keys: tuple[str, ...]) -> np.ndarray | None:
         try:
             array = archive[key]
         except Exception as error:  # a damaged archive raises many types of exceptions
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise DataError(f"npz:{location}: the array {key} cannot be read ({reason})") from error
+            raise DataError(f"npz:{location}: the array {key} cannot be read "
+                            f"({reason_of(error)})") from error  # fmt: skip
     if array.ndim == 0:
         raise DataError(f"npz:{location}: the array {key} is a single value")
     return array
@@ -132,5 +132,6 @@ def _open(location: str) -> np.lib.npyio.NpzFile:
     try:
         return np.load(file)
     except Exception as error:  # a damaged archive raises many types of exceptions
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DataError(f"npz:{location} cannot be read ({reason}): fetch it again") from error
+        raise DataError(
+            f"npz:{location} cannot be read ({reason_of(error)}): fetch it again"
+        ) from error

@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +19,8 @@ import numpy as np
 from jaxlabel.data import images as image_module
 from jaxlabel.data.dataset import Images, Options, Source
 from jaxlabel.data.decoded import decoded_archive
-from jaxlabel.data.decoding import read_picture, without_size_warnings
-from jaxlabel.errors import DataError
+from jaxlabel.data.decoding import decoding_threads, read_picture
+from jaxlabel.errors import DataError, reason_of
 
 TOGETHER = 16  # pictures that a thread decodes one after the other
 TOGETHER_BYTES = 16_000_000  # a group with so many encoded bytes gets no further picture
@@ -68,7 +69,7 @@ class Reader:
     def __init__(
         self,
         prefix: str,
-        entries: Callable[[str, Options], Iterable[Entry]],
+        entries: Callable[[str], Iterable[Entry]],
         labelled: Callable[[str, Options], bool],
         arrange: Callable[[str, list[Entry], Options], list[Entry | None]] = lambda _, all, __: [
             *all
@@ -104,20 +105,20 @@ class Reader:
         spec = f"{self.prefix}:{location}"
         decoded, num_skipped = self._decoded(spec, location, options)
         classes = _class_names(entry for entry, _ in decoded)
-        parts = {split: [pair for pair in decoded if pair[0].split == split]
-                 for split in ("train", "test")}  # fmt: skip
-        if not parts["train"]:
+        train = [(entry.name, image) for entry, image in decoded if entry.split == "train"]
+        test = [(entry.name, image) for entry, image in decoded if entry.split == "test"]
+        if not train:
             raise DataError(f"{spec} holds no images to train on")
-        train = image_module.merge(_named_images(parts["train"]), options.intensity)
-        rule = train.intensity or options.intensity
-        test = image_module.merge(_named_images(parts["test"]), rule) if parts["test"] else None
+        train_images = image_module.merge(train, options.intensity)
+        rule = train_images.intensity or options.intensity
+        test_images = image_module.merge(test, rule) if test else None
         paths, test_paths = (
-            tuple(f"{location}/{entry.name}" for entry, _ in parts[split]) for split in parts
+            tuple(f"{location}/{name}" for name, _ in split) for split in (train, test)
         )
-        costs = [entry.cost for entry, _ in parts["train"]]
+        costs = [entry.cost for entry, _ in decoded if entry.split == "train"]
         priced = np.array([1.0 if cost is None else cost for cost in costs])
         source = Source(
-            train, test, classes, paths, test_paths,
+            train_images, test_images, classes, paths, test_paths,
             costs=None if all(cost is None for cost in costs) else priced,
         )  # fmt: skip
         return source, num_skipped
@@ -156,9 +157,9 @@ class Reader:
 
         The bytes of the pictures are left out.
         """
-        found = [entry._replace(content=b"") for entry in self._entries(location, options)]
+        found = [entry._replace(content=b"") for entry in self._entries(location)]
         arranged = self._arrange(f"{self.prefix}:{location}", found, options)
-        return sorted((entry for entry in arranged if entry is not None), key=_name)
+        return sorted((entry for entry in arranged if entry is not None), key=attrgetter("name"))
 
     def _decoded(self, spec: str, location: str, options: Options) -> tuple[list[Decoded], int]:
         """Return pairs of a picture and its decoded image, sorted by the name of the picture.
@@ -173,20 +174,13 @@ class Reader:
             except Exception as error:  # Pillow raises many types of exceptions
                 if options.skip_unreadable:
                     return None
-                reason = " ".join(str(error).split()) or type(error).__name__
-                raise DataError(f"{spec}: {entry.name} cannot be read ({reason}): set "
+                raise DataError(f"{spec}: {entry.name} cannot be read ({reason_of(error)}): set "
                                 "skip_unreadable to skip it") from error  # fmt: skip
-            single = image_module.single_image(picture.pixels, options)._replace(
-                notes=picture.notes
-            )
-            return entry._replace(content=b""), single
+            single = image_module.single_image(picture.pixels, options)
+            return entry._replace(content=b""), single._replace(notes=picture.notes)
 
-        with without_size_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-            try:
-                ahead = list(_decode_in_parallel(pool, decode, self._entries(location, options)))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        with decoding_threads() as pool:
+            ahead = list(_decode_in_parallel(pool, decode, self._entries(location)))
         decoded = [pair for pair in ahead if pair is not None]
         arranged = self._arrange(spec, [entry for entry, _ in decoded], options)
         pairs = [(entry, image) for entry, (_, image) in zip(arranged, decoded, strict=True)
@@ -246,13 +240,3 @@ def _class_names(entries: Iterable[Entry]) -> tuple[str, ...]:
         return int(name) if name.isdecimal() and len(name) < 18 else 10**18, name
 
     return tuple(sorted(names, key=place))
-
-
-def _named_images(decoded: Iterable[Decoded]) -> Iterator[tuple[str, Images]]:
-    """Yield the pair (name, image) of each decoded picture."""
-    for entry, image in decoded:
-        yield entry.name, image
-
-
-def _name(entry: Entry) -> str:
-    return entry.name

@@ -9,7 +9,7 @@ from typing import Any
 from jaxlabel.data.dataset import Options
 from jaxlabel.data.listing import SPLITS
 from jaxlabel.data.streams import Entry, Reader
-from jaxlabel.errors import DataError
+from jaxlabel.errors import DataError, reason_of
 from jaxlabel.oracle import spreadsheet
 
 PICTURES = ("image", "img", "picture", "file", "path", "file_name", "filename", "bytes")
@@ -85,7 +85,7 @@ def _csv_rows(location: str) -> Iterator[dict[str, str]]:
         raise spreadsheet.fault(sheet, shown, error) from error
 
 
-def _csv_entries(location: str, options: Options) -> Iterator[Entry]:
+def _csv_entries(location: str) -> Iterator[Entry]:
     spec, root = f"csv:{location}", Path(location).expanduser().parent
     for number, row in enumerate(_csv_rows(location)):
         names = [name for name in row if name]
@@ -164,11 +164,10 @@ def open_parquet(location: str) -> Any:
     try:
         return parquet.ParquetFile(file)
     except (OSError, ValueError) as error:  # pyarrow's errors are subclasses of these
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"parquet:{location} cannot be read ({reason})") from error
+        raise DataError(f"parquet:{location} cannot be read ({reason_of(error)})") from error
 
 
-def _parquet_entries(location: str, options: Options) -> Iterator[Entry]:
+def _parquet_entries(location: str) -> Iterator[Entry]:
     spec, root = f"parquet:{location}", Path(location).expanduser().parent
     with open_parquet(location) as file:
         names = list(file.schema_arrow.names)
@@ -193,8 +192,7 @@ def _parquet_rows(spec: str, file: Any, columns: list[str]) -> Iterator[dict[str
         for batch in file.iter_batches(batch_size=256, columns=columns):
             yield from batch.to_pylist()
     except (OSError, ValueError, NotImplementedError, KeyError) as error:  # those of pyarrow
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{spec} cannot be read ({reason})") from error
+        raise DataError(f"{spec} cannot be read ({reason_of(error)})") from error
 
 
 def _parquet_has_labels(location: str, options: Options) -> bool:
@@ -224,12 +222,11 @@ def _load_hub(location: str) -> Any:
         else:
             loaded = datasets.load_dataset(location)
     except Exception as error:  # datasets raises many types of exceptions
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"hf:{location} cannot be loaded ({reason})") from error
+        raise DataError(f"hf:{location} cannot be loaded ({reason_of(error)})") from error
     return loaded if isinstance(loaded, dict) else {"train": loaded}
 
 
-def _hub_entries(location: str, options: Options) -> Iterator[Entry]:
+def _hub_entries(location: str) -> Iterator[Entry]:
     spec, number, parts = f"hf:{location}", 0, _load_hub(location)
     import datasets  # `_load_hub` has said so if it is missing
 

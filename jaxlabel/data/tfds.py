@@ -9,7 +9,7 @@ import numpy as np
 from jaxlabel.data import images as image_module
 from jaxlabel.data.dataset import Images, Options, Source
 from jaxlabel.data.decoding import read_picture, without_size_warnings
-from jaxlabel.errors import DataError
+from jaxlabel.errors import DataError, reason_of
 
 BATCH = 4096  # records that are read at a time; reading them singly takes three times as long
 
@@ -96,9 +96,8 @@ def _advice(location: str, options: Options) -> str:
 
 
 def _damaged_error(location: str, folder: object, error: Exception) -> DataError:
-    reason = " ".join(str(error).split())[:200]
-    return DataError(f"tfds:{location} in {folder} is damaged ({reason}): remove its folder and "
-                     "prepare it again")  # fmt: skip
+    return DataError(f"tfds:{location} in {folder} is damaged ({reason_of(error)}): remove its "
+                     "folder and prepare it again")  # fmt: skip
 
 
 def _split_name(builder: Any, split: str) -> str | None:

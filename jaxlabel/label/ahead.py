@@ -14,6 +14,7 @@ from jaxlabel.label.snapshot import Snapshot
 from jaxlabel.runlog.workdir import ASKED
 
 AHEAD = 16  # the number of pictures chosen at a time to be labelled ahead
+NEAR = 8  # the largest number of similar pictures that a person can queue at a time
 
 
 class Ahead:
@@ -89,18 +90,12 @@ class Ahead:
         return [project.rows[item] for item in ahead if item in project.rows]
 
     def ask_near(
-        self,
-        item: str,
-        count: int,
-        snapshot: Snapshot,
-        batch: Sequence[Question],
-        left: float,
+        self, item: str, snapshot: Snapshot, batch: Sequence[Question], left: float
     ) -> int:
         """Queue the pictures most similar to `item` for labelling, and return their number.
 
         Args:
           item: the id of the picture.
-          count: the largest number of pictures.
           snapshot: the answers and labels that there are.
           batch: the questions of the run.
           left: what remains of the budget after buying all labels that people have given.
@@ -114,7 +109,7 @@ class Ahead:
                 "you cannot choose extra pictures: the run is finished, or its recipe or accuracy "
                 "target requires that the run chooses all of them"
             )
-        count = min(count, self._room(snapshot, batch, left))
+        count = min(NEAR, self._room(snapshot, batch, left))
         if count < 1:
             raise UsageError("there is no room for extra pictures now: the run chooses the next "
                              "ones itself")  # fmt: skip

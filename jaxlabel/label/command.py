@@ -15,11 +15,12 @@ from jaxlabel.label.corrections import buy_corrections, note
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.guard import Guard, Keys, keys
 from jaxlabel.label.names import person_name
-from jaxlabel.label.project import begin, hold_page
+from jaxlabel.label.project import PAGE, begin
 from jaxlabel.label.server import make_app
 from jaxlabel.label.trainer import Trainer
 from jaxlabel.oracle.votes import Rule
 from jaxlabel.runlog.results import FEATURES_FROM_OUTSIDE
+from jaxlabel.runlog.workdir import take_lock
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -66,7 +67,7 @@ def label(settings: Any, workdir: Path, options: Options = Options()) -> None:  
     rule = _checked_rule(options)
     listener = _listen(options)
     project = begin(settings, workdir)
-    held = hold_page(workdir)
+    held = take_lock(workdir / PAGE)  # no other process can serve a page of this directory
     desk = Desk(project, rule)
     charged = note(*buy_corrections(desk))
     trainer = Trainer(project, desk.ready, desk.chosen)

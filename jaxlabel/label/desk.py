@@ -42,6 +42,7 @@ class Desk:
 
     Attributes:
       records: the reader of the files that the run writes.
+      ahead: the choice of pictures that people may label before the run asks for them.
     """
 
     def __init__(self, project: Project, rule: Rule = Rule()):  # noqa: B008
@@ -49,7 +50,7 @@ class Desk:
         self.records = Records(project.workdir)
         self._lock = threading.RLock()
         self._leases: dict[str, tuple[str, float]] = {}
-        self._ahead = Ahead(project, self.records)
+        self.ahead = Ahead(project, self.records)
         self._snapshot: Snapshot | None = None
         self._mark: Any = None  # the value of change_mark before the snapshot was read
         self._checked = self._pause = -math.inf
@@ -126,18 +127,9 @@ class Desk:
         the run asks for them. There are none of the latter if the budget is used up.
         """
         batch, left = self.batch(), self.money_left(snapshot)
-        more = self._ahead.items(snapshot, batch, left)
+        more = self.ahead.items(snapshot, batch, left)
         questions = batch + [Question(item, "train", WAIT) for item in more]
         return [question for question in questions if snapshot.is_open(question.item)]
-
-    @property
-    def asks_ahead(self) -> bool:
-        """Return True if people may label pictures that the run has not asked for."""
-        return self._ahead.allowed
-
-    def ahead_answered(self, snapshot: Snapshot) -> list[int]:
-        """Return the rows of pictures that people labelled before the run asked for them."""
-        return self._ahead.answered(snapshot, self.batch())
 
     def ready(self) -> bool:
         """Return True if people have answered about all pictures whose labels the run waits for.
@@ -157,8 +149,8 @@ class Desk:
         found = {"0": self.project.first} if self.project.first else {}
         folder = self.project.workdir / "checkpoints"
         begun = [int(p.name[6:]) for p in folder.glob("asked_*") if p.name[6:].isdecimal()]
-        ahead = self.ahead_answered(self.snapshot(fresh=True))
-        if ahead and begun and self.asks_ahead:
+        ahead = self.ahead.answered(self.snapshot(fresh=True), self.batch())
+        if ahead and begun and self.ahead.allowed:
             found[str(max(begun) + 1)] = ahead
         return found
 
@@ -251,7 +243,7 @@ class Desk:
             self.refresh([taken.item])
             with self._lock:
                 if taken.item not in {q.item for q in self.batch()}:
-                    self._ahead.ask_again(taken.item)
+                    self.ahead.ask_again(taken.item)
         return taken
 
     def rename_class(self, old: str, new: str) -> str:
@@ -265,11 +257,10 @@ class Desk:
         self.refresh([])
         return name
 
-    def ask_near(self, item: str, count: int = 8) -> int:
+    def ask_near(self, item: str) -> int:
         """Queue the unlabelled pictures most similar to `item` for labelling; return their number.
 
-        There are at most `count`. People are asked about them after the pictures that the run waits
-        for.
+        People are asked about them after the pictures that the run waits for.
 
         Raises:
           UsageError: the run takes only pictures that it has chosen itself, it is finished, or no
@@ -278,7 +269,7 @@ class Desk:
         with self._lock:
             snapshot = self.snapshot(fresh=True)
             left = self.money_left(snapshot)
-            return self._ahead.ask_near(item, count, snapshot, self.batch(), left)
+            return self.ahead.ask_near(item, snapshot, self.batch(), left)
 
     def refresh(self, items: Sequence[str]) -> None:
         """Read the votes and labels of the given items again, and end their reservations.

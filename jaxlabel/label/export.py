@@ -1,6 +1,4 @@
-"""Export the results of the labelling page: the label of each picture, or a folder per class."""
-
-from pathlib import Path
+"""Collect the results of the labelling page: the label of each picture."""
 
 from jaxlabel.experiment.labelled.rows import (
     BOUGHT,
@@ -10,8 +8,6 @@ from jaxlabel.experiment.labelled.rows import (
     LabelRow,
     predicted_row,
 )
-from jaxlabel.experiment.labelled.writing import write_folders
-from jaxlabel.files import replace_folder
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.records import Records
 
@@ -50,21 +46,3 @@ def image_labels(desk: Desk, records: Records) -> ImageLabels:
             rows.append(LabelRow(number, item, file, "", 0.0, known, "", ""))
     classes = tuple(dict.fromkeys([*names, *snapshot.labels.values()]))
     return ImageLabels(rows, project.dataset.train_images, classes, project.label_set)
-
-
-def replace_folders(labelled: ImageLabels, target: Path, copies: bool = False) -> int:
-    """Write a folder per class with links to its pictures, and return the number of pictures.
-
-    Pictures without a label are left out. An earlier export in `target` is replaced.
-
-    Args:
-      labelled: the pictures and their labels.
-      target: the folder to write.
-      copies: whether to copy the pictures instead of linking to them.
-
-    Raises:
-      UsageError: the folder is a link, or it is or holds the current directory.
-      JaxlabelError: the folder cannot be written.
-    """
-    replace_folder(target, lambda new: write_folders(labelled, new, copies), lambda _: None)
-    return sum(bool(row.label) for row in labelled.rows)

@@ -6,12 +6,14 @@ The printed address has a secret token. Opening it sets a cookie, which later re
 import hmac
 import ipaddress
 import secrets
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, urlsplit
 
+from starlette.datastructures import MutableHeaders
 from starlette.requests import cookie_parser
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from jaxlabel import files
 from jaxlabel.label.names import person_name
@@ -20,6 +22,7 @@ from jaxlabel.label.project import PAGE
 LARGEST_BODY = 2_000_000  # bytes of a request: the ids of about 50,000 pictures
 LONGEST_TARGET = 4096  # bytes of a path and its query
 HEADERS = {
+    "cache-control": "no-store",
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'; object-src 'none'",
     "x-content-type-options": "nosniff",
@@ -83,52 +86,50 @@ class Guard:
         self._app, self._secrets, self._password = app, secrets, password
         self._host, self._port = host, port
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Answer a request: pass it on, set the cookie, or refuse it."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
-            return
-        if scope["type"] != "http":
-            return
+        elif scope["type"] == "http":
+            answer = await self._answer(scope, receive) or self._app
+            await answer(scope, _limit_body(receive), _with_headers(send))
+
+    async def _answer(self, scope: MutableMapping[str, Any], receive: Any) -> Response | None:
+        """Return the response that sets the cookie or refuses a request; None to pass it on."""
         headers = {k.decode("latin1").lower(): v.decode("latin1") for k, v in scope["headers"]}
         refusal = self._refusal(scope, headers)
         if refusal is not None:
-            await _respond(send, *refusal)
-            return
+            return refusal
         query = parse_qs(scope["query_string"].decode("latin1"))
         if scope["method"] == "GET" and self._is_token(query.get("token", [""])[0]):
-            await self._log_in(send, query.get("as", [""])[0])
-        elif self._has_cookie(headers.get("cookie", "")):
-            await self._app(scope, _limit_body(receive), _with_headers(send))
-        elif self._password and scope["method"] == "POST" and scope["path"] == "/login":
+            return self._log_in(query.get("as", [""])[0])
+        if self._has_cookie(headers.get("cookie", "")):
+            return None
+        if self._password and scope["method"] == "POST" and scope["path"] == "/login":
             given = parse_qs((await _body(receive)).decode("utf-8", "replace"))
-            if hmac.compare_digest(
-                given.get("password", [""])[0].encode(), self._password.encode()
-            ):
-                await self._log_in(send, "")
-            else:
-                await _respond(send, 403, LOGIN)
-        else:
-            await _respond(send, 403, LOGIN if self._password else REFUSED)
+            word = given.get("password", [""])[0]
+            if hmac.compare_digest(word.encode(), self._password.encode()):
+                return self._log_in("")
+        return HTMLResponse(LOGIN if self._password else REFUSED, 403)
 
-    def _refusal(self, scope: Mapping[str, Any], headers: dict[str, str]) -> tuple[int, str] | None:
-        """Return the HTTP status and the text of an error if a request is not valid, else None.
+    def _refusal(self, scope: MutableMapping[str, Any], headers: dict[str, str]) -> Response | None:
+        """Return the response to a request that is not valid; None if it is valid.
 
         The cookie is not checked.
         """
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > LONGEST_TARGET:
-            return 414, "the address is too long"
+            return PlainTextResponse("the address is too long", 414)
         if not self._is_allowed_host(headers.get("host", "")):
-            return 403, "this host name is not allowed"
+            return PlainTextResponse("this host name is not allowed", 403)
         if scope["method"] not in ("GET", "HEAD", "POST"):
-            return 405, "only GET and POST"
+            return PlainTextResponse("only GET and POST", 405)
         if scope["method"] == "POST":
             origin = urlsplit(headers.get("origin", ""))
             if origin.scheme not in ("http", "https") or origin.netloc != headers.get("host"):
-                return 403, "this origin is not allowed"
+                return PlainTextResponse("this origin is not allowed", 403)
             length = headers.get("content-length", "0")
             if not length.isdecimal() or int(length) > LARGEST_BODY:
-                return 413, "the request is too long"
+                return PlainTextResponse("the request is too long", 413)
         return None
 
     def _is_allowed_host(self, host: str) -> bool:
@@ -172,8 +173,8 @@ class Guard:
         found = cookie_parser(cookie).get(self._cookie_name, "")
         return hmac.compare_digest(found.encode("utf-8", "replace"), self._secrets.cookie.encode())
 
-    async def _log_in(self, send: Any, person: str) -> None:
-        """Set the cookie, and send a document that redirects to the page.
+    def _log_in(self, person: str) -> Response:
+        """Return a response that sets the cookie, and redirects to the page.
 
         The redirect makes the next request come from the page itself, as a SameSite cookie
         requires. A `person` is kept in the address as `?as=NAME`.
@@ -181,7 +182,7 @@ class Guard:
         kind = f"{self._cookie_name}={self._secrets.cookie}; HttpOnly; SameSite=Strict; Path=/"
         safe = quote(person_name(person), safe="")
         text = ENTER.replace('url=/"', f'url=/?as={safe}"') if safe else ENTER
-        await _respond(send, 200, text, {"set-cookie": kind})
+        return HTMLResponse(text, headers={"set-cookie": kind})
 
 
 def _limit_body(receive: Any) -> Any:
@@ -215,20 +216,9 @@ def _with_headers(send: Any) -> Any:
 
     async def wrapped(message: Any) -> None:
         if message["type"] == "http.response.start":
-            given = {name.lower() for name, _ in message["headers"]}
-            extra = {"cache-control": "no-store"} | HEADERS
-            message["headers"] = list(message["headers"]) + [
-                (k.encode(), v.encode()) for k, v in extra.items() if k.encode() not in given
-            ]
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
         await send(message)
 
     return wrapped
-
-
-async def _respond(send: Any, status: int, text: str, more: dict[str, str] | None = None) -> None:
-    """Send a complete response with the given status and text."""
-    kind = "text/html" if text.startswith("<!doctype") else "text/plain"
-    headers = {"content-type": f"{kind}; charset=utf-8", "cache-control": "no-store"} | HEADERS
-    pairs = [(k.encode(), v.encode()) for k, v in (headers | (more or {})).items()]
-    await send({"type": "http.response.start", "status": status, "headers": pairs})
-    await send({"type": "http.response.body", "body": text.encode()})

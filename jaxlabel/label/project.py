@@ -125,17 +125,6 @@ def begin(settings: Any, workdir: Path) -> Project:
     return project._replace(first=_stored_first_batch(project))
 
 
-def hold_page(workdir: Path) -> int:
-    """Lock the work directory for one labelling page, and return the lock's file descriptor.
-
-    No other process can serve a page of this directory until the descriptor is closed.
-
-    Raises:
-      UsageError: another process already serves a page of this directory.
-    """
-    return workdirs.take_lock(workdir / PAGE)
-
-
 def _take_run_lock(workdir: Path) -> int:
     """Lock the run's work directory and return the lock's file descriptor.
 

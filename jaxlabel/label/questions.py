@@ -38,5 +38,7 @@ def read_questions(path: Path, project: Project) -> list[Question]:
     """
     asked: dict[str, Any] = files.read_json(project.workdir / ASKED) or {}
     items = [row.item for row in read_rows(path) if row.item in project.rows]
-    purposes = {item: kind if kind == "certify" else "train" for item, kind in asked.items()}
-    return [Question(item, purposes.get(item, "train"), RUN) for item in items]
+    return [
+        Question(item, "certify" if asked.get(item) == "certify" else "train", RUN)
+        for item in items
+    ]

@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from jaxlabel.errors import BudgetExceeded, JaxlabelError, UsageError
 from jaxlabel.experiment.labelled import writing
+from jaxlabel.files import replace_folder
 from jaxlabel.label import agreement, export, views
 from jaxlabel.label.corrections import buy_corrections
 from jaxlabel.label.desk import Desk
@@ -97,9 +98,10 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
 
     def undo(request: Request, given: dict[str, Any]) -> dict[str, Any]:
         taken = desk.undo(_person(request), str(given.get("item", "")))
-        again = {"item": taken.item, "purpose": "train", "source": "run"} if taken else None
-        if taken and views.is_audit(desk, taken.item):
-            again = again and again | {"purpose": "certify"}
+        if taken is None:
+            return state(request) | {"again": None}
+        purpose = "certify" if taken.item in views.audit_items(desk) else "train"
+        again = {"item": taken.item, "purpose": purpose, "source": "run"}
         return state(request) | {"again": again}
 
     def rename(request: Request, given: dict[str, Any]) -> dict[str, Any]:
@@ -116,10 +118,13 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
         return {}
 
     def folders(request: Request, given: dict[str, Any]) -> dict[str, Any]:
-        target = desk.project.workdir / PAGE / "classes"
+        target, copies = desk.project.workdir / PAGE / "classes", bool(given.get("copies"))
         found = export.image_labels(desk, records)
-        count = export.replace_folders(found, target, bool(given.get("copies")))
-        return {"count": count, "folder": str(target)}
+        # an earlier export in this folder is replaced
+        replace_folder(
+            target, lambda new: writing.write_folders(found, new, copies), lambda _: None
+        )
+        return {"count": sum(bool(row.label) for row in found.rows), "folder": str(target)}
 
     def table(request: Request) -> Response:
         kind = request.path_params["kind"]

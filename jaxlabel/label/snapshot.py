@@ -79,14 +79,9 @@ def read(project: Project, items: Sequence[str], before: Snapshot | None = None)
     known = list({v.item for v in found} | set(items))
     labels = votes.known_labels(store, label_set, known)
     bought = store.bought(label_set, known)
-    return Snapshot(found, _own_items(project, found), labels, bought,
-                    *_paid_items(project, len(bought), before),
+    own = frozenset(vote.item for vote in votes_of_run(project.workdir, found))
+    return Snapshot(found, own, labels, bought, *_paid_items(project, len(bought), before),
                     _unsure_items(found, labels))  # fmt: skip
-
-
-def _own_items(project: Project, found: Sequence[Vote]) -> frozenset[str]:
-    """Return the items of those votes that people gave on the page of this run."""
-    return frozenset(vote.item for vote in votes_of_run(project.workdir, found))
 
 
 def _paid_items(

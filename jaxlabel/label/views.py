@@ -19,13 +19,10 @@ NEAR = 8  # the number of labelled pictures in a hint
 ALIKE = 1e-3  # squared distance of features below which pictures are near duplicates
 
 
-def is_audit(desk: Desk, item: str) -> bool:
-    """Return True if a picture is still to be labelled for an audit (an accuracy estimate)."""
-    snapshot = desk.snapshot()
-    return any(
-        q.item == item and q.purpose == "certify" and q.item not in snapshot.labels
-        for q in desk.batch()
-    )
+def audit_items(desk: Desk) -> set[str]:
+    """Return the pictures that are still to be labelled for an audit (an accuracy estimate)."""
+    labels = desk.snapshot().labels
+    return {q.item for q in desk.batch() if q.purpose == "certify" and q.item not in labels}
 
 
 def refuse_audit(desk: Desk, item: str) -> None:
@@ -37,7 +34,7 @@ def refuse_audit(desk: Desk, item: str) -> None:
     """
     if item not in desk.project.rows:
         raise UsageError("there is no such picture")
-    if is_audit(desk, item):
+    if item in audit_items(desk):
         raise UsageError("this picture is for the accuracy certificate: label it without hints")
 
 
@@ -48,9 +45,8 @@ def open_rows(desk: Desk) -> np.ndarray:
     estimate of the accuracy) are left out, because each is labelled alone.
     """
     snapshot = desk.snapshot()
-    audit = {q.item for q in desk.batch() if q.purpose == "certify"}
     voted = {v.item for v in snapshot.votes}
-    taken = audit | voted | set(snapshot.labels)
+    taken = audit_items(desk) | voted | set(snapshot.labels)
     return np.array([r for i, r in desk.project.rows.items() if i not in taken], int)
 
 
@@ -183,9 +179,8 @@ def review(desk: Desk, records: Records, class_name: str, start: int, count: int
     if pool is None or pool.probabilities.shape[1] > len(names):
         return {"classes": [], "items": [], "total": 0}
     guessed, sure = pool.probabilities.argmax(axis=1), pool.probabilities.max(axis=1)
-    audit = {q.item for q in desk.batch() if q.purpose == "certify"}
-    hidden = {project.rows[i] for i in audit if i not in snapshot.labels}
-    places = np.flatnonzero(~np.isin(pool.rows, list(hidden)))
+    hidden = [project.rows[i] for i in audit_items(desk)]
+    places = np.flatnonzero(~np.isin(pool.rows, hidden))
     wanted = names.index(class_name) if class_name in names else 0
     mine = places[guessed[places] == wanted]
     mine = mine[np.argsort(sure[mine], kind="stable")]

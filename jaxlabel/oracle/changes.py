@@ -32,7 +32,8 @@ def change_mark(engine: sa.Engine) -> Any:
       StoreError: the database reports an error.
     """
     if engine.dialect.name == "postgresql":
-        return run_transaction(engine, _ended_transactions)
+        ended = sa.text("SELECT CAST(txid_current_snapshot() AS text)")
+        return run_transaction(engine, lambda connection: connection.scalar(ended))
     # SQLite follows links: its write-ahead log is beside the file itself.
     path = os.path.realpath(engine.url.database or ":memory:")
     database, log = _state(path), _state(f"{path}-wal")
@@ -40,11 +41,6 @@ def change_mark(engine: sa.Engine) -> Any:
         return None
     newest = max(database[2], log[2] if log else 0)
     return (database, log) if time.time_ns() - newest > SETTLED * 1e9 else None
-
-
-def _ended_transactions(connection: sa.Connection) -> Any:
-    """Return PostgreSQL's list of the transactions that have ended, as a text."""
-    return connection.scalar(sa.text("SELECT CAST(txid_current_snapshot() AS text)"))
 
 
 def _state(path: str) -> tuple[int, int, int] | None:

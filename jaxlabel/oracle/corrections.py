@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from jaxlabel.oracle.queries import class_names, lookup
+from jaxlabel.oracle.queries import class_names, labels_of, lookup
 from jaxlabel.oracle.schema import accounts, classes, labels, ledger, votes
 
 FILE = "(file)"  # the person of a vote that stands for a label from a file
@@ -26,10 +26,7 @@ def bought_labels(
         accounts.c.id == ledger.c.account_id,
         accounts.c.label_set_id == label_set,
     )
-    query = sa.select(labels.c.item, labels.c.label).where(
-        labels.c.label_set_id == label_set, bought
-    )
-    return {row.item: row.label for row in lookup(connection, query, labels.c.item, items)}
+    return labels_of(connection, label_set, items, bought)
 
 
 def correct_labels(
@@ -45,8 +42,7 @@ def correct_labels(
       label_set: the primary key of the label set.
       answers: the corrected label of each item. Items without a stored label are ignored.
     """
-    query = sa.select(labels.c.item, labels.c.label).where(labels.c.label_set_id == label_set)
-    stored = {row.item: row.label for row in lookup(connection, query, labels.c.item, answers)}
+    stored = labels_of(connection, label_set, answers)
     labelled = bought_labels(connection, label_set, stored)
     wrong = [item for item in stored if item not in labelled and stored[item] != answers[item]]
     if wrong:
@@ -61,7 +57,7 @@ def correct_labels(
         corrected = {item: names[answers[item]] for item in wrong if item in voted}
         store_file_votes(connection, label_set, corrected)
     for label in sorted({stored[item] for item in wrong}, reverse=True):
-        _remove_class_if_empty(connection, label_set, label)
+        remove_class_if_empty(connection, label_set, label)
     return wrong
 
 
@@ -75,7 +71,7 @@ def store_file_votes(connection: sa.Connection, label_set: int, given: Mapping[s
         connection.execute(sa.insert(votes), [{"item": item, "class_name": name, **common}])
 
 
-def _remove_class_if_empty(connection: sa.Connection, label_set: int, label: int) -> None:
+def remove_class_if_empty(connection: sa.Connection, label_set: int, label: int) -> None:
     """Remove a class that has no labels, and decrease the indices of the classes after it by one.
 
     Do nothing if the class has labels or votes, or an account has bought a label of it or of a

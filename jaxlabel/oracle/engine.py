@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import random
+import re
 import sqlite3
 import time
 import urllib.parse
@@ -28,29 +29,24 @@ NOT_A_URL = (
     "the label store's URL is not valid: write sqlite:///FILE.db or "
     "postgresql://USER:PASSWORD@HOST/DATABASE"
 )
-# Pairs: a part of a database's error message, and the advice for the user.
+# Pairs: a pattern for a part of a database's error message, and the advice for the user.
 ADVICE = (
     ("unable to open", "does its folder exist, and may you write there?"),
-    ("locked", "another process has locked it for too long: end that process, then start again"),
-    ("lock timeout", "another process has locked it for too long: end that process, then start "
-                     "again"),
+    ("locked|lock timeout", "another process has locked it for too long: end that process, then "
+                            "start again"),
     ("readonly", "make the file and its folder writable"),
     ("read-only", "connect to a server and with a user that may write"),
-    ("is full", "free some space and start again; labels bought before are kept"),
-    ("no space left", "free some space and start again; labels bought before are kept"),
+    ("is full|no space left", "free some space and start again; labels bought before are kept"),
     ("not a database", "name another file, or move this file away to start with an empty store"),
     ("malformed", "the file is damaged: restore a copy, or move it away to start with an empty "
                   "store"),
     ("i/o error", "the disk failed or is full: check the disk, then start again"),
-    ("too many", "its server allows no further connection: end other runs, or raise the server's "
-                 "max_connections"),
-    ("connection slots", "its server allows no further connection: end other runs, or raise the "
-                         "server's max_connections"),
+    ("too many|connection slots", "its server allows no further connection: end other runs, or "
+                                  "raise the server's max_connections"),
     ("password", "correct the user and the password in the store's URL"),
     ("does not exist", "create it on the server, or correct the store's URL"),
     ("permission denied", "grant this user the right to create and write tables"),
-    ("resolve", "correct the host in the store's URL"),
-    ("translate host", "correct the host in the store's URL"),
+    ("resolve|translate host", "correct the host in the store's URL"),
     ("connection", "is the server running, and are host and port in the store's URL right?"),
     ("no such table", "its file was moved away or emptied: put it back, then start again"),
     ("no such column", "its tables were not made by jaxlabel: name another database"),
@@ -291,10 +287,10 @@ def explain(error: Exception, advice: Sequence[tuple[str, str]] = ADVICE) -> str
 
     Args:
       error: the error of SQLAlchemy or of a database driver.
-      advice: pairs of a part of an error message and the advice for the user.
+      advice: pairs of a pattern for a part of an error message and the advice for the user.
     """
     reason = " ".join(str(getattr(error, "orig", None) or error).split())
-    for clue, hint in advice:
-        if clue in reason.lower():
+    for pattern, hint in advice:
+        if re.search(pattern, reason.lower()):
             return f"{reason[:300]}; {hint}"
     return reason[:300]

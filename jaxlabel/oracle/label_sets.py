@@ -6,7 +6,7 @@ in a transaction; functions that change the database need a write transaction.
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
 
@@ -20,8 +20,8 @@ from jaxlabel.oracle.queries import (
     class_names,
     count_matches,
     label_set_id,
+    labels_of,
     locked_label_set_id,
-    lookup,
     prices_of,
     refusals,
     stored_costs,
@@ -94,15 +94,9 @@ def add_labels(
 ) -> list[Contradiction]:
     """Store labels of images, and return those that contradict a label stored before.
 
-    The first label and price of an image are kept; a contradicting label is not stored.
-
-    Args:
-      connection: a connection in a write transaction.
-      label_set: the name of the label set.
-      items: the ids of the images; an id may be repeated.
-      given: the label of each image.
-      prices: the price of each label, in millionths of a label's usual price. If None, each
-        image has its stored price (`jaxlabel.oracle.prices`), or the usual price without one.
+    The first label and price of an image are kept; a contradicting label is not stored. The
+    arguments are those of `LabelStore.add_labels`, after a connection in a write transaction. The
+    prices are in millionths of a label's usual price.
 
     Raises:
       StoreError: the lengths differ, or a label is not the index of a defined class.
@@ -119,9 +113,7 @@ def add_labels(
         if not 0 <= label < num_classes:
             raise StoreError(f"label {label} is none of the {num_classes} classes of {label_set}: "
                              "define its class first")  # fmt: skip
-    query = sa.select(labels.c.item, labels.c.label).where(labels.c.label_set_id == key)
-    rows = lookup(connection, query, labels.c.item, dict.fromkeys(items))
-    kept = {row.item: row.label for row in rows}
+    kept = labels_of(connection, key, dict.fromkeys(items))
     new, contradictions = [], []
     for item, label, price in zip(items, given, prices, strict=True):
         if item not in kept:
@@ -137,39 +129,29 @@ def add_labels(
 
 def num_labelled(connection: sa.Connection, label_set: str, items: list[str]) -> int:
     """Return how many of the given images have a label; repeated images count each time."""
-    groups: dict[int, list[str]] = defaultdict(list)
-    for item, repeats in Counter(items).items():
-        groups[repeats].append(item)
     key = label_set_id(connection, label_set)
-    query = sa.select(sa.func.count()).where(labels.c.label_set_id == key)
-    return sum(
-        repeats * row[0]
-        for repeats, members in groups.items()
-        for row in lookup(connection, query, labels.c.item, members)
-    )
+    return count_matches(connection, key, ((item, None) for item in items))
 
 
-def costs(connection: sa.Connection, label_set: str, items: list[str]) -> Float[np.ndarray, "n"]:
+def costs(
+    connection: sa.Connection, label_set: str, items: list[str], are_most: bool
+) -> Float[np.ndarray, "n"]:
     """Return the price of each image's label; 1 if neither a label nor a price is stored.
 
     The price is infinite if the image has no label and a person answered "not sure" for it.
+
+    Args:
+      connection: a connection in a transaction.
+      label_set: the name of the label set.
+      items: the ids of the images.
+      are_most: whether these are most images of the label set. It is then faster to search for
+        unusual prices than for the items; the result is the same.
     """
     key = label_set_id(connection, label_set)
-    stored, refused = stored_costs(connection, key, items), set(refusals(connection, key))
-    prices = (math.inf if item in refused else from_units(stored[item]) for item in items)
-    return np.fromiter(prices, np.float64, len(items))
-
-
-def all_costs(
-    connection: sa.Connection, label_set: str, items: list[str]
-) -> Float[np.ndarray, "n"]:
-    """Return the same as `costs`, faster if `items` are most images of the label set."""
-    key = label_set_id(connection, label_set)
-    unusual = {item: from_units(cost) for item, cost in unusual_costs(connection, key).items()}
-    unusual |= dict.fromkeys(refusals(connection, key), math.inf)
-    if not unusual:
-        return np.ones(len(items))
-    return np.fromiter((unusual.get(item, 1.0) for item in items), np.float64, len(items))
+    stored = unusual_costs(connection, key) if are_most else stored_costs(connection, key, items)
+    prices = {item: from_units(cost) for item, cost in stored.items()}
+    prices |= dict.fromkeys(refusals(connection, key), math.inf)
+    return np.fromiter((prices.get(item, 1.0) for item in items), np.float64, len(items))
 
 
 def agreement(

@@ -1,12 +1,11 @@
 """Create the tables of a label store, and update those of an older version to today's.
 
-The table jaxlabel_store has the version of the other tables. If `jaxlabel.oracle.schema` is changed
-so that existing databases differ from it, raise VERSION there and add a function to STEPS here.
+The table jaxlabel_store has the version of the other tables. If `jaxlabel.oracle.schema` gets new
+tables or indexes, raise VERSION there. A change of existing tables needs code here as well.
 """
 
 import sqlite3
 import time
-from collections.abc import Callable
 
 import sqlalchemy as sa
 
@@ -50,7 +49,8 @@ def _update_tables(engine: sa.Engine) -> None:
     try:
         with transaction(engine, write=True) as connection:
             _lock_tables(connection)
-            _step_up(connection, _version(connection))
+            if _version(connection) < schema.VERSION:
+                _create_missing(connection)
     except StoreError as error:
         if version == 0 or not any(clue in str(error) for clue in MAY_NOT_WRITE):
             raise
@@ -83,25 +83,17 @@ def _lock_tables(connection: sa.Connection) -> None:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(5254223)"))
 
 
-def _step_up(connection: sa.Connection, version: int) -> None:
-    """Create the tables if the version is 0, else update them to today's; record the version."""
-    if version == 0:
-        schema.metadata.create_all(connection)
-    for number in range(max(version, 1), schema.VERSION):
-        STEPS[number](connection)
-    insert_missing(connection, schema.versions, [{"version": schema.VERSION}])
+def _create_missing(connection: sa.Connection) -> None:
+    """Create the tables and indexes that are missing, and record the version of today's tables.
 
-
-def _add_indexes(connection: sa.Connection) -> None:
-    """Create the indexes of version 2, and the table of votes, which the first stores lack."""
+    A new database has none of them. A store of version 1 lacks the further indexes, the prices and,
+    if it is one of the first, the votes.
+    """
     schema.metadata.create_all(connection)
     for table in schema.metadata.sorted_tables:
         for index in table.indexes:
             index.create(connection, checkfirst=True)
-
-
-# STEPS[n] changes tables of version n to those of version n + 1.
-STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _add_indexes}
+    insert_missing(connection, schema.versions, [{"version": schema.VERSION}])
 
 
 def _use_write_ahead_log(engine: sa.Engine) -> None:

@@ -36,14 +36,8 @@ def add_named(
     """Store labels by the names of their classes, and define those classes that are new.
 
     Names become indices of classes in the same transaction that stores the labels, because another
-    process may add or remove a class at any other time.
-
-    Args:
-      connection: a connection in a write transaction.
-      label_set: the name of the label set (the classes and labels of one data set).
-      items: the ids of the images.
-      names: the class name of each image.
-      correctable: the images whose stored label may be replaced if no account has bought it.
+    process may add or remove a class at any other time. The arguments are those of
+    `LabelStore.add_named`, after a connection in a write transaction.
     """
     key = locked_label_set_id(connection, label_set)
     known = list(class_names(connection, key))

@@ -35,6 +35,11 @@ class Oracle:
         store yet. It must put their labels into the store; `ask` then buys them. If it is None,
         `ask` raises LabelsMissing for such images.
 
+    Attributes:
+      store: the label store from which this oracle takes the labels.
+      account: the name of the account that is charged for the labels.
+      num_classes: the number of classes.
+
     Raises:
       StoreError: there is no account of this name.
       UsageError: `noise` is positive, but there are fewer than two classes.
@@ -57,7 +62,7 @@ class Oracle:
             raise UsageError("noise needs at least two classes: there is only one")
         record = store.account(account)
         self.num_classes = num_classes
-        self._store, self._account, self._label_set = store, account, record.label_set
+        self.store, self.account, self._label_set = store, account, record.label_set
         self._items = np.asarray(items, object)
         self._budget, self._bought = record.budget, dict[str, float]()
         self._asked_by = asked_by or _user_at_host()
@@ -75,7 +80,7 @@ class Oracle:
           num_purchases: the number of labels that the account had bought when the run began. It
             must be the same if the run is killed and started again.
         """
-        rows = self._store.ledger(self._account)[:num_purchases] if num_purchases else []
+        rows = self.store.ledger(self.account)[:num_purchases] if num_purchases else []
         self._earlier = {row.item: row.cost for row in rows}
         self.__dict__.pop("prices", None)  # they may have been read before
 
@@ -105,7 +110,7 @@ class Oracle:
         """
         items = self._items[self._check_indices(indices)]
         buy = functools.partial(
-            self._store.buy, self._account, items, purpose=purpose, round=round,
+            self.store.buy, self.account, items, purpose=purpose, round=round,
             asked_by=self._asked_by, reveal=self._reveal,
         )  # fmt: skip
         try:
@@ -120,7 +125,7 @@ class Oracle:
             missing.purpose = purpose
             raise
         except BudgetExceeded as error:
-            if self._store.spent(self._account) <= self.spent + sum(self._earlier.values()) + 1e-6:
+            if self.store.spent(self.account) <= self.spent + sum(self._earlier.values()) + 1e-6:
                 raise
             raise BudgetExceeded(
                 f"{error}; another run has bought labels from this account in the meantime, or "
@@ -130,16 +135,6 @@ class Oracle:
             ) from error
         self._bought.update(zip(items.tolist(), bought.costs.tolist(), strict=True))
         return bought.labels
-
-    @property
-    def store(self) -> "LabelStore":
-        """Return the label store (a database) from which this oracle takes the labels."""
-        return self._store
-
-    @property
-    def account(self) -> str:
-        """Return the name of the account (the run's budget) that is charged for the labels."""
-        return self._account
 
     @property
     def items(self) -> list[str]:
@@ -155,7 +150,7 @@ class Oracle:
         image and it has no label.
         """
         items = self._items[self._check_indices(indices)]
-        prices = self._free_if_earlier(items, self._store.costs(self._label_set, items))
+        prices = self._free_if_earlier(items, self.store.costs(self._label_set, items))
         return np.where([item in self._bought for item in items], 0.0, prices)
 
     def first_copies(self, indices: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
@@ -176,7 +171,7 @@ class Oracle:
         Later changes of prices are not seen; `cost` returns the current prices.
         """
         return self._free_if_earlier(
-            self._items, self._store.all_costs(self._label_set, self._items)
+            self._items, self.store.all_costs(self._label_set, self._items)
         )
 
     def _free_if_earlier(
@@ -242,8 +237,8 @@ class Oracle:
             )
         if np.shape(labels) != self._items.shape:
             raise ValueError(f"labels have shape {np.shape(labels)}, not {self._items.shape}")
-        self._store.mark_peeked(self._account)
-        accuracy = self._store.agreement(self._label_set, self._items, labels)
+        self.store.mark_peeked(self.account)
+        accuracy = self.store.agreement(self._label_set, self._items, labels)
         if np.isnan(accuracy):
             raise LabelsMissing("peeking needs all the labels, but the store lacks some", [])
         return accuracy

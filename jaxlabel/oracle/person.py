@@ -278,7 +278,9 @@ def _class_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> str:
       DataError: the label cannot be a class name, or a person must decide which class it is.
     """
     name = class_names.clean(row.label)
-    if len(name) > MAX_NAME_LENGTH or set("\r\n") & set(row.label) or not _is_printable(name):
+    # the invisible joiners of some scripts are allowed
+    is_printable = name != "" and name.translate(class_names.JOINERS).isprintable()
+    if len(name) > MAX_NAME_LENGTH or set("\r\n") & set(row.label) or not is_printable:
         raise DataError(f"{path}: the label before or in line {row.line} is not a class name: it "
                         f"has several lines or more than {MAX_NAME_LENGTH} characters; is a quote "
                         "missing?")  # fmt: skip
@@ -286,11 +288,3 @@ def _class_name(path: str | Path, row: Row, classes: tuple[str, ...]) -> str:
     if meant is None:
         raise DataError(f"{path} line {row.line}: the label {name!r} is not stored: {fault}")
     return meant
-
-
-def _is_printable(name: str) -> bool:
-    """Return True if a name is not empty and has only printable characters.
-
-    The invisible joiners of some scripts are allowed too.
-    """
-    return name.translate(class_names.JOINERS).isprintable() and name != ""

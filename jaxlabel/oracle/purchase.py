@@ -22,7 +22,6 @@ from jaxlabel.oracle.queries import (
     class_names,
     find_account,
     insert_missing,
-    ledger_record,
     locked_label_set_id,
     lookup,
     prices_of,
@@ -42,11 +41,8 @@ Reveal = Callable[[str, int], int]  # reveal(item, true label) returns the label
 def open_account(connection: sa.Connection, account: str, label_set: str, budget: int) -> None:
     """Create an account for labels of one label set, or raise the budget of an existing one.
 
-    Args:
-      connection: a connection in a write transaction.
-      account: the name of the account.
-      label_set: the name of the label set (the classes and labels of one data set).
-      budget: the budget in millionths of a label's usual price.
+    The arguments are those of `LabelStore.open_account`, after a connection in a write transaction.
+    The budget is in millionths of a label's usual price.
 
     Raises:
       StoreError: the account exists for another label set.
@@ -79,12 +75,19 @@ def all_accounts(connection: sa.Connection) -> list[Account]:
 def ledger_rows(connection: sa.Connection, account: str) -> list[LedgerRow]:
     """Return the labels that an account has bought, in the order of the purchases.
 
-    The order is that of the rows' keys, not of their times: a clock may be set back.
+    The order is that of the rows' keys, not of their times: a clock may be set back. A label that
+    is not the index of a class gets its number as class name.
     """
     buyer = find_account(connection, account)
-    names = class_names(connection, buyer.label_set_id)
+    names = dict(enumerate(class_names(connection, buyer.label_set_id)))
     query = sa.select(ledger).where(ledger.c.account_id == buyer.id).order_by(ledger.c.id)
-    return [ledger_record(row, names) for row in connection.execute(query)]
+    return [
+        LedgerRow(
+            row.item, row.label, names.get(row.label, str(row.label)), from_units(row.cost),
+            row.purpose, row.round, row.asked_by, row.asked_time,
+        )
+        for row in connection.execute(query)
+    ]  # fmt: skip
 
 
 def buy(
@@ -96,16 +99,8 @@ def buy(
 ) -> Bought:
     """Return the labels of images, and charge an account for those that it has not bought before.
 
-    Args:
-      connection: a database connection in a write transaction.
-      account: the name of the account whose budget pays.
-      items: the ids of the images; an id may be repeated.
-      reveal: a function that is called as `reveal(item, true_label)` for each new item and returns
-        the label to give to the buyer, which is also recorded in the ledger. `lambda item, label:
-        label` gives the true labels; an oracle with label noise returns another class for some
-        items.
-      reason: the values of the ledger's columns "purpose", "round" and "asked_by" for the new
-        labels, such as `{"purpose": "train", "round": 2, "asked_by": "ann@server1"}`.
+    The arguments are those of `LabelStore.buy`, after a connection in a write transaction. `reason`
+    has the values of the ledger's columns "purpose", "round" and "asked_by" for the new labels.
 
     Raises:
       StoreError: there is no account of this name.

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from jaxlabel.errors import StoreError
-from jaxlabel.oracle.records import Account, LedgerRow
+from jaxlabel.oracle.records import Account
 from jaxlabel.oracle.schema import (
     UNITS_PER_LABEL,
     accounts,
@@ -36,7 +36,6 @@ def lookup(
     items: Iterable[Any],
     *,
     kind: Any = sa.Text,
-    **parameters: Any,
 ) -> Sequence[sa.Row[Any]]:
     """Return the rows of a database query whose `column` has one of the given items.
 
@@ -51,7 +50,6 @@ def lookup(
       column: the column that contains the ids of images.
       items: the ids to search for.
       kind: the SQL type of the ids.
-      parameters: values of further bound parameters of `query`, by name.
     """
     if as_text := _is_sqlite(connection):
         table = sa.func.json_each(sa.bindparam("items", type_=sa.Text)).table_valued("value")
@@ -62,9 +60,27 @@ def lookup(
     ordered, rows = sorted(items), list[sa.Row[Any]]()
     for start in range(0, len(ordered), AT_ONCE):
         some = ordered[start : start + AT_ONCE]
-        values = {"items": json.dumps(some) if as_text else some, **parameters}
-        rows.extend(connection.execute(query, values))
+        rows.extend(connection.execute(query, {"items": json.dumps(some) if as_text else some}))
     return rows
+
+
+def labels_of(
+    connection: sa.Connection,
+    label_set: int,
+    items: Iterable[str],
+    *conditions: sa.ColumnElement[bool],
+) -> dict[str, int]:
+    """Return a dict from item to label for those given items with a label that meets conditions.
+
+    Args:
+      connection: a connection in a transaction.
+      label_set: the primary key of the label set.
+      items: the ids of the images.
+      conditions: SQL conditions on the table of labels.
+    """
+    query = sa.select(labels.c.item, labels.c.label)
+    query = query.where(labels.c.label_set_id == label_set, *conditions)
+    return {row.item: row.label for row in lookup(connection, query, labels.c.item, items)}
 
 
 def prices_of(connection: sa.Connection, label_set: int, items: Iterable[str]) -> dict[str, int]:
@@ -190,25 +206,24 @@ def find_account(connection: sa.Connection, name: str, lock: bool = False) -> sa
 
 
 def count_matches(
-    connection: sa.Connection, label_set: int, pairs: Iterable[tuple[str, int]]
+    connection: sa.Connection, label_set: int, pairs: Iterable[tuple[str, int | None]]
 ) -> int:
     """Return how many of the given labels are equal to the labels in the store.
 
     Args:
       connection: a connection in a transaction.
       label_set: the primary key of the label set.
-      pairs: the given labels, as pairs (item, label). A pair that is repeated counts each time. An
-        item without a stored label counts as no match.
+      pairs: the given labels, as pairs (item, label). A pair that is repeated counts each time. The
+        label None matches every stored label. An item without a stored label counts as no match.
     """
-    groups: dict[tuple[int, int], list[str]] = defaultdict(list)
+    groups: dict[tuple[int | None, int], list[str]] = defaultdict(list)
     for (item, label), repeats in Counter(pairs).items():
         groups[label, repeats].append(item)
-    query = sa.select(sa.func.count()).where(
-        labels.c.label_set_id == label_set, labels.c.label == sa.bindparam("given")
-    )
+    labelled = sa.select(sa.func.count()).where(labels.c.label_set_id == label_set)
     num_matches = 0
     for (label, repeats), members in groups.items():
-        counts = lookup(connection, query, labels.c.item, members, given=label)
+        query = labelled if label is None else labelled.where(labels.c.label == label)
+        counts = lookup(connection, query, labels.c.item, members)
         num_matches += repeats * sum(row[0] for row in counts)
     return num_matches
 
@@ -217,19 +232,6 @@ def account_record(row: sa.Row[Any]) -> Account:
     """Convert a database row of an account, as `find_account` returns it, to an `Account`."""
     amounts = from_units(row.budget), from_units(row.spent)
     return Account(row.name, row.label_set, *amounts, bool(row.peeked))
-
-
-def ledger_record(row: sa.Row[Any], names: tuple[str, ...]) -> LedgerRow:
-    """Convert a database row of the ledger (the list of labels bought) to a `LedgerRow`.
-
-    `names` are the class names in the order of their indices. A label that is not the index of a
-    name gets its number as class name.
-    """
-    name = names[row.label] if 0 <= row.label < len(names) else str(row.label)
-    return LedgerRow(
-        row.item, row.label, name, from_units(row.cost),
-        row.purpose, row.round, row.asked_by, row.asked_time,
-    )  # fmt: skip
 
 
 def refusals(connection: sa.Connection, label_set: int) -> list[str]:

@@ -186,11 +186,11 @@ class LabelStore:
 
         The price is infinite if the image has no label and a person answered "not sure" for it.
         """
-        return self._run(label_sets.costs, label_set, _texts(items))
+        return self._run(label_sets.costs, label_set, _texts(items), False)
 
     def all_costs(self, label_set: str, items: Items) -> Float[np.ndarray, "n"]:
         """Return the same as `costs`, faster if `items` are most images of the label set."""
-        return self._run(label_sets.all_costs, label_set, _texts(items))
+        return self._run(label_sets.costs, label_set, _texts(items), True)
 
     def agreement(self, label_set: str, items: Items, given: Labels) -> float:
         """Return the share of images whose stored label equals the given label.

@@ -39,15 +39,14 @@ HOW = (
     "write postgresql://USER@HOST/DATABASE?table=TABLE&id=COLUMN&label=COLUMN or "
     "sqlite:///FILE?table=TABLE&id=COLUMN&label=COLUMN"
 )
-# Pairs: a part of a database's error message, and the advice for the user.
+# Pairs: a pattern for a part of a database's error message, and the advice for the user.
 ADVICE = (
     ("unable to open", "is the path of the file right, and may you read it?"),
     ("not a database", "name a SQLite file"),
     ("locked", "another process has locked it for too long: end that process, then start again"),
     ("password", "correct the user and the password (config.labels, PGPASSWORD or ~/.pgpass)"),
     ("permission denied", "grant this user the right to SELECT from the table"),
-    ("resolve", "correct the host in config.labels"),
-    ("translate host", "correct the host in config.labels"),
+    ("resolve|translate host", "correct the host in config.labels"),
     ("does not exist", "correct the database or the user in config.labels"),
     ("connection", "is the server running, and are host and port in config.labels right?"),
 )  # fmt: skip

@@ -20,6 +20,7 @@ from jaxlabel.oracle.engine import run_transaction
 from jaxlabel.oracle.queries import (
     class_names,
     label_set_id,
+    labels_of,
     locked_label_set_id,
     lookup,
     prices_of,
@@ -186,7 +187,8 @@ def _withdraw(connection: sa.Connection, label_set: str, taken: Vote, rule: Rule
         raise Locked("this answer is already used and cannot be taken back")
     connection.execute(sa.delete(votes).where(*here))
     _decide(connection, key, taken.item, rule)
-    _drop_last_class_if_unused(connection, key)
+    if names := class_names(connection, key):
+        corrections.remove_class_if_empty(connection, key, len(names) - 1)
 
 
 def all_votes(
@@ -216,9 +218,7 @@ def known_labels(store: "LabelStore", label_set: str, items: Sequence[str]) -> d
     def find(connection: sa.Connection) -> dict[str, str]:
         key = label_set_id(connection, label_set)
         names = class_names(connection, key)
-        query = sa.select(labels.c.item, labels.c.label).where(labels.c.label_set_id == key)
-        rows = lookup(connection, query, labels.c.item, items)
-        return {row.item: names[row.label] for row in rows}
+        return {i: names[label] for i, label in labels_of(connection, key, items).items()}
 
     return run_transaction(store.engine, find)
 
@@ -257,10 +257,10 @@ def _keep_labels_without_votes(connection: sa.Connection, key: int, items: Seque
     voted = sa.exists().where(
         votes.c.label_set_id == key, votes.c.item == labels.c.item, votes.c.class_name != NOT_SURE
     )
-    query = sa.select(labels.c.item, labels.c.label).where(labels.c.label_set_id == key, ~voted)
     names = class_names(connection, key)
-    found = {row.item: names[row.label] for row in lookup(connection, query, labels.c.item, items)}
-    corrections.store_file_votes(connection, key, found)
+    found = labels_of(connection, key, items, ~voted)
+    given = {item: names[label] for item, label in found.items()}
+    corrections.store_file_votes(connection, key, given)
 
 
 def winning_class(given: dict[str, str], rule: Rule) -> str | None:
@@ -283,16 +283,3 @@ def winning_class(given: dict[str, str], rule: Rule) -> str | None:
     ranked = Counter(given.values()).most_common(2)
     tied = len(ranked) > 1 and ranked[0][1] == ranked[1][1]
     return None if tied else ranked[0][0]
-
-
-def _drop_last_class_if_unused(connection: sa.Connection, key: int) -> None:
-    """Remove the newest class of a label set if no answer of a person and no label has it."""
-    names = class_names(connection, key)
-    if not names:
-        return
-    last = len(names) - 1
-    used = sa.exists().where(labels.c.label_set_id == key, labels.c.label == last)
-    voted = sa.exists().where(votes.c.label_set_id == key, votes.c.class_name == names[last])
-    if not connection.scalar(sa.select(sa.or_(used, voted))):
-        here = classes.c.label_set_id == key, classes.c.label == last
-        connection.execute(sa.delete(classes).where(*here))

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxlabel import files
-from jaxlabel.errors import UsageError, did_you_mean
+from jaxlabel.errors import UsageError, did_you_mean, reason_of
 from jaxlabel.runlog import trackers
 from jaxlabel.runlog.tensorboard import Events
 
@@ -118,7 +118,7 @@ class Sinks:
             try:
                 write(self._opened(name))
             except Exception as error:  # a package, the network or a disk may raise any error
-                reason = " ".join(str(error).split())[:200] or type(error).__name__
+                reason = reason_of(error)
                 self._say(f"{name} failed and gets nothing more from this run, which goes on "
                           f"without it: {reason}")  # fmt: skip
                 self._names.remove(name)

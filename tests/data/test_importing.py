@@ -1,6 +1,8 @@
 """Tests of importing labels in a separate process, and of the description of data sets."""
 
 import gzip
+import io
+import json
 import os
 from pathlib import Path
 
@@ -127,10 +129,12 @@ def test_import_from_a_folder_passes_the_options_on(tmp_path):
         importing.import_labels(spec, url, options._replace(skip_unreadable=False))
 
 
-def test_errors_of_the_subprocess_are_raised_in_the_parent(pairs, capfd):
+def test_errors_of_the_subprocess_are_raised_in_the_parent(pairs, capfd, monkeypatch):
     with pytest.raises(JaxlabelError, match="is not valid"):
         importing.in_subprocess(pairs, "nonsense")
-    assert importing.main(["--data=idx:/nowhere/at/all", "--store=sqlite://"]) == 2
+    order = {"spec": "idx:/nowhere/at/all", "url": "sqlite://", "options": {}}
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(order)))
+    assert importing.main() == 2
     output = capfd.readouterr()
     assert output.err == "jaxlabel: idx:/nowhere/at/all: there is no such folder\n"
     assert output.out == ""

@@ -144,7 +144,7 @@ def test_with_a_certificate_wanted_nothing_is_labelled_ahead(project):
     target = dataclasses.replace(project.settings, target=0.9)
     for settings, more in ((project.settings, True), (target, False)):
         desk = Desk(project._replace(settings=settings))
-        assert desk.asks_ahead == more
+        assert desk.ahead.allowed == more
     with pytest.raises(UsageError, match="you cannot choose extra pictures"):
         desk.ask_near(project.items[0])
 
