@@ -75,21 +75,16 @@ def test_clustering_scores_do_not_depend_on_numbering():
     np.testing.assert_allclose(perfect, np.ones(5))
 
 
-def test_clustering_scores_equal_those_of_scikit_learn():
-    from sklearn import metrics
+def test_clustering_scores_by_hand():
+    scores = evaluate.clustering_scores(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 2]))
+    assert (scores.matched_accuracy, scores.purity) == (0.75, 1)
+    # in units of log 2, the entropies are 1 and 1.5, and the mutual information is 1
+    np.testing.assert_allclose(scores[2:], [1, 2 / 2.5, 4 / 7])
 
-    rng = np.random.default_rng(2)
-    labels = rng.integers(0, 5, 300)
-    clusters = np.where(rng.random(300) < 0.6, labels, rng.integers(0, 8, 300))
-    scores = evaluate.clustering_scores(labels, clusters)
-    np.testing.assert_allclose(scores.homogeneity, metrics.homogeneity_score(labels, clusters))
-    np.testing.assert_allclose(
-        scores.normalized_mutual_information,
-        metrics.normalized_mutual_info_score(labels, clusters),
-    )
-    np.testing.assert_allclose(scores.adjusted_rand, metrics.adjusted_rand_score(labels, clusters))
-    table = metrics.cluster.contingency_matrix(labels, clusters)
-    np.testing.assert_allclose(scores.purity, table.max(axis=0).sum() / 300)
+
+def test_many_clusters_of_few_images_raise_no_warning():
+    scores = evaluate.clustering_scores(np.arange(30) % 3, np.arange(30))
+    assert (scores.purity, scores.homogeneity) == (1, 1)
 
 
 def test_clustering_scores_of_one_cluster():
