@@ -4,14 +4,13 @@ A "line" is the result of one run with the names of the table and row to which i
 come from the runs' folders or from a file of published results.
 """
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxlabel import files
 from jaxlabel.runlog.results import MeanInterval, escaped, few, mean_and_range, mean_interval
 from jaxlabel.sweep.plan import DATA_ROOT
 from jaxlabel.sweep.types import Plan, Run
@@ -153,19 +152,19 @@ def csv_text(lines: Sequence[Line]) -> str:
     Args:
       lines: the results of the runs, from `result_line`.
     """
-    page = io.StringIO()
-    writer = csv.writer(page, lineterminator="\n")
-    writer.writerow(["table", "row", "dataset", "settings", "measure", "mean", "low", "high", "n",
-                     "theirs", "labels_spent", "seconds", "device"])  # fmt: skip
+    cells: list[list[Any]] = [
+        ["table", "row", "dataset", "settings", "measure", "mean", "low", "high", "n", "theirs",
+         "labels_spent", "seconds", "device"]
+    ]  # fmt: skip
     for row in rows(lines):
         for number, (name, values) in enumerate(row.measures.items()):
             interval = bounded_mean_interval(name, values) if values else ("", None, None)
-            writer.writerow([
+            cells.append([
                 row.table, row.name, row.dataset, row.settings, name, *interval, len(values),
                 row.theirs if number == 0 else None, np.mean(labels(row)), np.mean(seconds(row)),
                 devices(row),
             ])  # fmt: skip
-    return page.getvalue()
+    return files.csv_text(cells)
 
 
 def bounded_mean_interval(name: str, values: Sequence[float]) -> MeanInterval:

@@ -5,7 +5,6 @@ It also has a model card, the settings that a program needs to use the model, an
 
 import functools
 import importlib.util
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,8 +77,8 @@ def export(workdir: Path, out: Path, formats: str = ",".join(FORMATS)) -> str:
                             "no bundle was written")  # fmt: skip
     parity = {"images": len(images), "of": origin, "max_difference": differences}
     settings = configuration(trained, record, chosen, parity)
-    contents["config.json"] = _json(settings)
-    contents["result.json"] = _json(record)
+    contents["config.json"] = files.json_text(settings).encode()
+    contents["result.json"] = files.json_text(record).encode()
     contents["README.md"] = model_card(record, settings).encode()
     if "onnx" in chosen:
         contents["predict.py"] = Path(__file__).with_name("predict_script.py").read_bytes()
@@ -259,8 +258,3 @@ def configuration(
         "parity": parity,
         "made_with": record.get("versions", {}),
     }  # fmt: skip
-
-
-def _json(value: dict[str, Any]) -> bytes:
-    text = json.dumps(files.to_json_types(value), indent=2, ensure_ascii=False, allow_nan=False)
-    return text.encode() + b"\n"

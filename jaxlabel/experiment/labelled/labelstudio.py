@@ -5,8 +5,6 @@ predicted labels as first suggestions. Its export formats "JSON" and "JSON-MIN" 
 each task, including the id of the image.
 """
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -142,10 +140,8 @@ def to_answers(source: Path, target: Path) -> Path:
     except (DataError, AttributeError, KeyError, TypeError) as error:
         reason = str(error) if isinstance(error, DataError) else "it is no Label Studio export"
         raise DataError(f"{source}: {reason}") from error
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("item", "file", "label"), *rows])
     try:
-        files.write(target, text.getvalue())
+        files.write(target, files.csv_text([("item", "file", "label"), *rows]))
     except UnicodeEncodeError as error:
         raise DataError(f"{source}: a label has characters that are no text") from error
     return target
