@@ -43,7 +43,8 @@ def final_accuracies(
             dataset.name, dataset.train_items, predictor.train_labels
         )
     if len(dataset.test_images) and data.has_labels(spec, options):
-        labels = _test_labels(spec, options, store.classes(dataset.name))
+        numbers = _store_numbers(spec, options, store.classes(dataset.name))
+        labels = numbers[data.load_test_labels(spec, options)]
         if predictor.gives == "features":
             train_labels = _train_labels(spec, options, dataset, store)
             return scores | _neighbour_accuracies(dataset, predictor, train_labels, labels)
@@ -57,18 +58,6 @@ def final_accuracies(
         scores["test_accuracy"] = scored.accuracy
         scores["test_accuracy_interval"] = list(scored.interval)
     return scores
-
-
-def _test_labels(spec: str, options: Options, classes: tuple[str, ...]) -> Int[np.ndarray, "m"]:
-    """Return the labels of the test images as indices of the database's classes.
-
-    Args:
-      spec: the data set, such as "folder:DIR".
-      options: how the images are read.
-      classes: the names of the classes in the database. A class of test images that is not among
-        them has an index after all of them.
-    """
-    return _store_numbers(spec, options, classes)[data.load_test_labels(spec, options)]
 
 
 def _train_labels(

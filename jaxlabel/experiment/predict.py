@@ -103,18 +103,13 @@ def _todays_settings(kind: type, settings: dict[str, Any], workdir: Path) -> dic
     """
     fields = {field.name: field.type for field in dataclasses.fields(kind)}
     settings = old_settings.with_current_names(settings)
-    members = settings.get("members", 1)
-    if "members" not in fields and members > 1 and not settings.get("distil_steps"):
-        raise UsageError(
-            f"{workdir} holds a model of {members} networks (config.members), which this jaxlabel "
-            "does not read: use the version that trained it, or train again"
-        )
-    student = settings.get("student", "same")
-    if "student" not in fields and student != "same":
-        raise UsageError(
-            f"{workdir} holds a model whose network is config.student={student}, which this "
-            "jaxlabel does not read: use the version that trained it, or train again"
-        )
+    has_several = settings.get("members", 1) > 1 and not settings.get("distil_steps")
+    has_student = settings.get("student", "same") != "same"
+    for name, is_other in (("members", has_several), ("student", has_student)):
+        if is_other and name not in fields:
+            raise UsageError(f"{workdir} holds a model with config.{name}={settings[name]}, which "
+                             "this jaxlabel does not read: use the version that trained it, or "
+                             "train again")  # fmt: skip
     kept = {name: value for name, value in settings.items()
             if name in fields or name not in old_settings.REMOVED}  # fmt: skip
     return with_infinities(kind, kept)

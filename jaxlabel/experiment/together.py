@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import os
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from jaxlabel.log import Log, NullLog
 from jaxlabel.nets import devices, hosts, native
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
-from jaxlabel.runlog import RunLog, checkpoints
+from jaxlabel.runlog import RunLog, checkpoints, dataset_snapshot
 
 Recipe = Callable[..., Predictor]
 
@@ -120,14 +119,10 @@ def in_order(dataset: Dataset, items: list[str]) -> Dataset:
     Raises:
       DataError: the data set holds other images.
     """
-    own: dict[str, list[int]] = defaultdict(list)
-    for index, item in reversed(list(enumerate(dataset.train_items.tolist()))):
-        own[item].append(index)
-    order = [own[item].pop() for item in items if own[item]]
-    if not len(order) == len(items) == len(dataset.train_items):
+    rows = dataset_snapshot.order_of(dataset.train_items.tolist(), items)
+    if rows is None:
         raise DataError(f"process {hosts.number()} finds other images than process 0: give all "
                         "processes the same data")  # fmt: skip
-    rows = np.array(order, int)
     if np.array_equal(rows, np.arange(len(rows))):
         return dataset  # a copy of memory-mapped images might not fit into the memory
     return dataset._replace(
