@@ -47,6 +47,12 @@ class Trained(NamedTuple):
     gives: str
     intensity: str = ""
 
+    def output_names(self, num_outputs: int) -> tuple[str, ...]:
+        """Return the name of each of the model's outputs: the classes, or "cluster 0" and so on."""
+        if self.gives != "clusters" and num_outputs == len(self.classes):
+            return self.classes
+        return tuple(f"cluster {number}" for number in range(num_outputs))
+
 
 def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
     """Load the trained model of a finished run.
@@ -211,10 +217,7 @@ def predict(
     }
     if not probabilities:
         raise UsageError(f"{spec} has no {split} images")
-    num_outputs = next(iter(probabilities.values())).shape[1]
-    names = trained.classes
-    if trained.gives == "clusters" or num_outputs != len(names):
-        names = tuple(f"cluster {number}" for number in range(num_outputs))
+    names = trained.output_names(next(iter(probabilities.values())).shape[1])
     unread = tuple(one for one in dataset.unread if one.split in chosen)
     files.write(out, predictions_csv(probabilities, names, dataset._replace(unread=unread)))
     count = sum(map(len, probabilities.values()))

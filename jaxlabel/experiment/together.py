@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -211,23 +211,9 @@ class SharedLog:
     def __init__(self, log: Log):
         self._log = log
 
-    def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
-        self._log.scalars(phase, step, values)
-
-    def images(self, name: str, step: int, images: np.ndarray) -> None:
-        self._log.images(name, step, images)
-
-    def arrays(self, name: str, **arrays: np.ndarray) -> None:
-        self._log.arrays(name, **arrays)
-
-    def progress(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
-        self._log.progress(phase, step, num_steps, note)
-
-    def say(self, text: str) -> None:
-        self._log.say(text)
-
-    def save(self, name: str, step: int, tree: Any) -> None:
-        self._log.save(name, step, tree)
+    def __getattr__(self, name: str) -> Any:
+        """Return a method of this process's log, for every method but `restore`."""
+        return getattr(self._log, name)
 
     def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
         """Return the newest checkpoint of the given name in every process.

@@ -234,9 +234,8 @@ def configuration(
       formats: the file formats of the exported model.
       parity: how far the exported files' probabilities differ from those of the network.
     """
-    clusters = trained.gives == "clusters"
-    count = int(record.get("clusters", 0)) if clusters else len(trained.classes)
-    names = [f"cluster {number}" for number in range(count)] if clusters else trained.classes
+    clusters = int(record.get("clusters", 0)) if trained.gives == "clusters" else 0
+    names = trained.output_names(clusters or len(trained.classes))
     return {
         "kind": files.BUNDLE,
         "version": files.VERSIONS[files.BUNDLE],
