@@ -26,6 +26,8 @@ COUNTS = (4, 10, 36, 100, 144, 256)  # numbers of clusters; few, since each is a
 MAP_POINTS = 4000  # images on the PCA map
 TSNE_POINTS = 1000  # images on the t-SNE map, which is slower
 MAX_PER_CLASS = 12  # sample images per class
+MAX_COMPONENTS = 30  # principal components in the scree plot
+MAX_CLUSTERS = 100  # clusters with pictures
 
 
 class Clustering(NamedTuple):
@@ -141,16 +143,16 @@ def sample_groups(
     return groups
 
 
-def scree_plot(pca: PCA, max_components: int = 30) -> dict[str, Any]:
+def scree_plot(pca: PCA) -> dict[str, Any]:
     """Draw a scree plot of a PCA: the share of the variance that each principal component explains.
 
-    A second line shows the cumulative share. At most `max_components` components are plotted. The
-    chart, its legend, and a text are returned as a dictionary for the page's template.
+    A second line shows the cumulative share. At most MAX_COMPONENTS (30) are plotted. The chart,
+    its legend, and a text are returned as a dictionary for the page's template.
     """
     variances = np.asarray(pca.variances, np.float64)
     shares = variances / max(variances.sum(), 1e-12)
     total = np.cumsum(shares)
-    x = list(range(1, min(max_components, len(shares)) + 1))
+    x = list(range(1, min(MAX_COMPONENTS, len(shares)) + 1))
     series = [
         figures.Series("of this component", x, shares[: len(x)].tolist()),
         figures.Series("of all up to it", x, total[: len(x)].tolist(), dashed=True),
@@ -210,16 +212,16 @@ def tsne(points: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m 2"]:
 
 
 def cluster_pictures(
-    clustering: Clustering, images: UInt8[np.ndarray, "n h w c"], max_clusters: int = 100
+    clustering: Clustering, images: UInt8[np.ndarray, "n h w c"]
 ) -> dict[str, Any]:
     """Make two pictures of each cluster: its mean image, and its medoid (the most central image).
 
-    At most `max_clusters` clusters are shown, the largest first. The pictures, the clusters' sizes,
-    and a text are returned as a dictionary for the page's template.
+    At most MAX_CLUSTERS (100) are shown, the largest first. The pictures, the clusters' sizes, and
+    a text are returned as a dictionary for the page's template.
     """
     assignments = clustering.assignments
     sizes = np.bincount(assignments, minlength=clustering.k)
-    order = [int(i) for i in np.argsort(-sizes, kind="stable")[:max_clusters] if sizes[i]]
+    order = [int(i) for i in np.argsort(-sizes, kind="stable")[:MAX_CLUSTERS] if sizes[i]]
     means = [images[assignments == i].mean(axis=0).round().astype(np.uint8) for i in order]
     pairs = [
         {"mean": figures.data_uri(mean), "medoid": figures.data_uri(images[clustering.medoids[i]]),

@@ -71,7 +71,7 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
     if result is None:
         raise UsageError(f"{workdir} holds no finished run: train it to its end first")
     check_result(result, workdir, needed=("method", "config", "classes"))
-    methods = {_method_name(config): config for config in METHODS}
+    methods = {config.__module__.removeprefix("jaxlabel.methods."): config for config in METHODS}
     if result["method"] not in methods or "image_shape" not in result:
         raise UsageError(
             f"{workdir} was written by another version of jaxlabel: its method is "
@@ -189,8 +189,12 @@ def predict(
         options = options._replace(data_dir=data_dir)
     if skip_unreadable:
         options = options._replace(skip_unreadable=True)
-    if bool(trained.config.outside_features) != bool(features):
-        raise UsageError(_about_features(workdir, features))
+    if features and not trained.config.outside_features:
+        raise UsageError(f"{workdir} learned from images, not from features: leave out --features")
+    if trained.config.outside_features and not features:
+        raise UsageError(f"{workdir} learned from features from outside: name the file with the "
+                         "features of these images, made by the same encoder, --features=FILE"
+                         )  # fmt: skip
     try:
         dataset = data.load(spec, options)
     except SizesDiffer as error:  # there is no flag that would resize them
@@ -229,19 +233,6 @@ def predict(
     return "\n".join([*notes, message])
 
 
-def _about_features(workdir: Path, features: str) -> str:
-    """Return an error message: a run's model needs features and has none, or the other way round.
-
-    Args:
-      workdir: the directory of the run.
-      features: the file of features that the user gave; empty if none.
-    """
-    if features:
-        return f"{workdir} learned from images, not from features: leave out --features"
-    return (f"{workdir} learned from features from outside: name the file with the features of "
-            "these images, made by the same encoder, --features=FILE")  # fmt: skip
-
-
 def _converted(
     spec: str, dataset: Dataset, wanted: tuple[int, ...]
 ) -> tuple[Dataset, tuple[str, ...]]:
@@ -270,14 +261,6 @@ def _converted(
     )
     return converted, (f"converted from {_mode(shape)} to {_mode(wanted)}, as the run's images "
                        "are",)  # fmt: skip
-
-
-def _method_name(config: type) -> str:
-    """Return the name of the method that a configuration class belongs to, such as "semisup".
-
-    For example, the class `jaxlabel.methods.semisup.Config` yields "semisup".
-    """
-    return config.__module__.removeprefix("jaxlabel.methods.")
 
 
 def _shape_in_words(shape: tuple[int, ...]) -> str:

@@ -14,8 +14,13 @@ from jaxlabel.report.generated import generated
 from jaxlabel.report.questions import questions
 from jaxlabel.report.run import Run, labels_spent, num_images, percent, read_run
 
-# Accuracies that are computed after the run, with labels that the run did not buy.
-MEASURED = {"matched_accuracy": "Matched accuracy", "knn_accuracy": "kNN accuracy"}
+# Accuracies that are computed after the run, with labels that the run did not buy: names and notes.
+EVALUATOR = "measured with labels that only the evaluator read"
+MEASURED = {
+    "train_label_accuracy": ("Training labels right", "measured after the run"),
+    "matched_accuracy": ("Matched accuracy", EVALUATOR),
+    "knn_accuracy": ("kNN accuracy", EVALUATOR),
+}
 
 
 def write_report(workdir: Path | str, out: Path | str | None = None) -> Path:
@@ -115,13 +120,9 @@ def _key_figures(run: Run) -> list[dict[str, Any]]:
     spent, total = labels_spent(run), num_images(run)
     note = f"of {total:,} images ({percent(spent / total)})" if spent and total else ""
     tiles.append({"name": "Labels spent", "value": f"{spent:,}", "note": note})
-    if (accuracy := result.get("train_label_accuracy")) is not None:
-        tiles.append({"name": "Training labels right", "value": percent(accuracy),
-                      "note": "measured after the run"})  # fmt: skip
-    for name, shown in MEASURED.items():
-        if (accuracy := result.get(name)) is not None:
-            tiles.append({"name": shown, "value": percent(accuracy),
-                          "note": "measured with labels that only the evaluator read"})  # fmt: skip
+    for key, (name, note) in MEASURED.items():
+        if (accuracy := result.get(key)) is not None:
+            tiles.append({"name": name, "value": percent(accuracy), "note": note})
     if "certified" in result:
         from jaxlabel.certificate.interval import at_least  # imports JAX
 

@@ -1,27 +1,10 @@
 """Score predictions against true labels: accuracy, confusion matrix, recall, and cluster scores."""
 
 import warnings
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-
-if TYPE_CHECKING:
-    from jaxlabel.certificate.interval import Interval
-
-
-class Evaluation(NamedTuple):
-    """The scores of a classifier's predictions on a test set.
-
-    Attributes:
-      accuracy: the fraction of correct predictions.
-      interval: the 95% Wilson confidence interval of the accuracy.
-      matrix: the confusion matrix: the number of images per [true class, predicted class].
-    """
-
-    accuracy: float
-    interval: "Interval"
-    matrix: Int[np.ndarray, "classes classes"]
 
 
 class ClusterScores(NamedTuple):
@@ -43,28 +26,6 @@ class ClusterScores(NamedTuple):
     homogeneity: float
     normalized_mutual_information: float
     adjusted_rand: float
-
-
-def evaluate(
-    labels: Int[np.ndarray, "n"], predictions: Int[np.ndarray, "n"], num_classes: int
-) -> Evaluation:
-    """Compare predicted classes with true labels: accuracy, its 95% interval, and confusion matrix.
-
-    Args:
-      labels: the true class of each image.
-      predictions: the predicted class of each image.
-      num_classes: the number of classes, which are 0 ... num_classes - 1.
-
-    Raises:
-      ValueError: the arrays are empty or differ in length, or a class is out of range.
-    """
-    from jaxlabel.certificate.interval import wilson_interval  # imports JAX
-
-    matrix = confusion_matrix(labels, predictions, num_classes)
-    correct = int(np.trace(matrix))
-    return Evaluation(
-        accuracy(labels, predictions), wilson_interval(correct, len(labels)), matrix
-    )  # fmt: skip
 
 
 def accuracy(labels: Int[np.ndarray, "n"], predictions: Int[np.ndarray, "n"]) -> float:

@@ -189,8 +189,9 @@ def _lines_with_points(rows: Sequence[tables.Row]) -> list[figures.Series]:
     points: dict[Line, list[tuple[float, float, float, float]]] = {}
     for row in rows:
         name, values = next(iter(row.measures.items()))
-        places = [_axis_position(line) for line in row.lines]
-        numbers = [x for x in places if x is not None]
+        # the axis shows an entry of the results or a setting
+        places = [line.get(line["over"], line["config"].get(line["over"])) for line in row.lines]
+        numbers = [x for x in places if isinstance(x, int | float)]
         if not values or not numbers:
             continue
         mean, low, high = tables.bounded_mean_interval(name, values)
@@ -226,17 +227,3 @@ def _line_name(line: Line, lines: Sequence[Line]) -> str:
 def _hashable(value: Any) -> Any:
     """Return a setting's value unchanged if it is a string or a number, else converted to text."""
     return value if isinstance(value, str | int | float | bool) else str(value)
-
-
-def _axis_position(line: Mapping[str, Any]) -> float | None:
-    """Return the position of a run's result on the chart's horizontal axis.
-
-    Args:
-      line: the result of the run. Its entry "over" names the quantity on the axis, such as
-        "labels_spent".
-
-    Returns:
-      The value of this quantity; None if the value is not a number.
-    """
-    value = line.get(line["over"], line["config"].get(line["over"]))
-    return float(value) if isinstance(value, int | float) else None

@@ -44,14 +44,6 @@ def test_confusion_matrix_rows_are_the_truth():
         evaluate.confusion_matrix(labels, predictions, 2)
 
 
-def test_evaluate_agrees_with_its_parts():
-    labels, predictions = np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0])
-    result = evaluate.evaluate(labels, predictions, 2)
-    assert result.accuracy == 0.75
-    assert result.interval == wilson_interval(3, 4)
-    np.testing.assert_array_equal(result.matrix, [[2, 0], [1, 1]])
-
-
 @pytest.mark.parametrize("num_clusters", [2, 4, 5])
 def test_matched_accuracy_is_the_best_of_all_matchings(num_clusters):
     rng = np.random.default_rng(num_clusters)
