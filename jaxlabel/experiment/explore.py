@@ -17,7 +17,7 @@ from jaxlabel import augment, cluster, data, files
 from jaxlabel.cluster.pca import PCA, fit_pca, project
 from jaxlabel.data.dataset import DEFAULTS, Dataset, Options
 from jaxlabel.errors import DataError
-from jaxlabel.report import evaluate, figures, sections
+from jaxlabel.report import FOLDER, evaluate, figures, fill_template, sections
 from jaxlabel.report.confusion import confusion_table
 from jaxlabel.report.run import percent
 
@@ -281,19 +281,11 @@ def render_page(dataset: Dataset, labels: bool, parts: dict[str, Any]) -> str:
       labels: True if the page shows training labels, so that it needs a warning.
       parts: the content of each section of the page, by its name in the template explore.html.j2.
     """
-    import jinja2
-
-    folder = Path(sections.__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder), autoescape=True, trim_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
     height, width, channels = dataset.train_images.shape[1:]
     lead = (
         f"{len(dataset.train_images):,} training and {len(dataset.test_images):,} test images, "
         f"{width} x {height}, {'grey' if channels == 1 else 'rgb'}"
     )
     day = datetime.date.today().isoformat()
-    return environment.get_template("explore.html.j2").render(
-        name=dataset.name, lead=lead, labels=labels, day=day, **parts
-    )
+    template = FOLDER / "explore.html.j2"
+    return fill_template(template, name=dataset.name, lead=lead, labels=labels, day=day, **parts)

@@ -14,6 +14,7 @@ from jaxlabel.report.generated import generated
 from jaxlabel.report.questions import questions
 from jaxlabel.report.run import Run, labels_spent, num_images, percent, read_run
 
+FOLDER = Path(__file__).parent  # of the templates
 # Accuracies that are computed after the run, with labels that the run did not buy: names and notes.
 EVALUATOR = "measured with labels that only the evaluator read"
 MEASURED = {
@@ -42,12 +43,6 @@ def write_report(workdir: Path | str, out: Path | str | None = None) -> Path:
 
 def render(run: Run) -> str:
     """Return the report of a run as HTML text that needs no other file and no network."""
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
-    )
     parts = {
         "spend": sections.accuracy_over_labels(run),
         "questions": questions(run),
@@ -61,7 +56,23 @@ def render(run: Run) -> str:
         "curves": sections.curves(run),
         "ledger": sections.ledger(run),
     }
-    return environment.get_template("report.html.j2").render(**_page_values(run), **parts)
+    return fill_template(FOLDER / "report.html.j2", **_page_values(run), **parts)
+
+
+def fill_template(template: Path, **values: Any) -> str:
+    """Return a web page as HTML text: a Jinja template in which values are filled in.
+
+    Args:
+      template: the file of the template, which may include others in its folder.
+      values: the values by their names in the template.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template.parent), autoescape=True, trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    return environment.get_template(template.name).render(**values)
 
 
 def _page_values(run: Run) -> dict[str, Any]:

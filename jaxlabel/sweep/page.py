@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from jaxlabel.report import figures
+from jaxlabel.report import figures, fill_template
 from jaxlabel.sweep import tables
 from jaxlabel.sweep.types import Outcome, Plan
 
@@ -116,12 +116,6 @@ def render(
       failed: the failed runs with their error messages.
       charts: the charts by the names of their files, from the function `charts`.
     """
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
-    )
     rows = tables.rows(lines)
     sections = []
     for number, title in enumerate(dict.fromkeys(row.table for row in rows), 1):
@@ -134,9 +128,10 @@ def render(
                                     if name.partition("_")[0] == f"table{number}"]})  # fmt: skip
     errors = [{"name": o.run.name, "error": o.error, "log": f"runs/{o.run.name}/{o.log.name}"}
               for o in failed]  # fmt: skip
-    return environment.get_template("index.html.j2").render(
-        plan=plan, sections=sections, errors=errors, num_done=len(lines), style=Markup(STYLE)
-    )
+    return fill_template(
+        Path(__file__).with_name("index.html.j2"), plan=plan, sections=sections, errors=errors,
+        num_done=len(lines), style=Markup(STYLE),
+    )  # fmt: skip
 
 
 def _report_link(workdir: Path, line: Mapping[str, Any]) -> tuple[int, str]:
