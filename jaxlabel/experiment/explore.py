@@ -17,6 +17,7 @@ from jaxlabel import augment, cluster, data, files
 from jaxlabel.cluster.pca import PCA, fit_pca, project
 from jaxlabel.data.dataset import DEFAULTS, Dataset, Options
 from jaxlabel.errors import DataError
+from jaxlabel.experiment.feature_map import tsne
 from jaxlabel.report import FOLDER, evaluate, figures, fill_template, sections
 from jaxlabel.report.confusion import confusion_table
 from jaxlabel.report.run import percent
@@ -192,23 +193,14 @@ def two_maps(
     tsne_rows = rows[:TSNE_POINTS]
     kinds = [("Principal components", rows[:MAP_POINTS], plane)]
     if len(tsne_rows) > 10:
-        kinds.append(("t-SNE", tsne_rows, tsne(points[tsne_rows])))
+        perplexity = min(30.0, len(tsne_rows) / 4)
+        embedded = tsne(points[tsne_rows], perplexity=perplexity, init="pca")
+        kinds.append(("t-SNE", tsne_rows, embedded))
     return [
         {"title": title, **sections.point_map(positions, values[chosen], names, title),
          "text": f"{len(chosen):,} images, coloured by {by}."}
         for title, chosen, positions in kinds
     ]  # fmt: skip
-
-
-def tsne(points: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m 2"]:
-    """Compute a t-SNE embedding of points in two dimensions (van der Maaten & Hinton 2008)."""
-    from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
-
-    model = TSNE(perplexity=min(30.0, len(points) / 4), init="pca", random_state=0)
-    with threadpool_limits(1):  # a second thread takes more time than it saves
-        embedded: np.ndarray = model.fit_transform(points)
-    return embedded
 
 
 def cluster_pictures(
