@@ -46,7 +46,7 @@ class Series(NamedTuple):
 
 
 def sheet(images: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "H W c"]:
-    """Arrange images in a square grid on one picture, with two black pixels between neighbours."""
+    """Arrange images in a roughly square grid, with two black pixels between neighbours."""
     n, h, w, c = images.shape
     columns = math.ceil(math.sqrt(n))
     rows = -(-n // columns)
