@@ -143,9 +143,9 @@ def two_column_lines(rows: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def joined(words: Iterable[str]) -> list[str]:
-    """Write "--data VALUE" as "--data=VALUE" in command-line arguments, and so for --config.
+    """Return command-line arguments in which "--data VALUE" has become "--data=VALUE".
 
-    The same is done for --config.KEY. Values of these flags are read before absl parses all flags.
+    The same holds for --config and --config.KEY, whose values are read before absl parses them.
     """
     found: list[str] = []
     for word in words:
