@@ -5,14 +5,16 @@ the folder runlog/schemas.
 """
 
 import contextlib
+import csv
 import errno
+import io
 import json
 import math
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -184,8 +186,20 @@ def write_json(path: Path, value: Any, *, durable: bool = True, private: bool = 
     Raises:
       JaxlabelError: the file cannot be written.
     """
+    write(path, json_text(value), durable=durable, private=private)
+
+
+def json_text(value: Any) -> str:
+    """Return a value as JSON text, indented for people; `to_json_types` converts it first."""
     text = json.dumps(to_json_types(value), indent=2, ensure_ascii=False, allow_nan=False)
-    write(path, text + "\n", durable=durable, private=private)
+    return text + "\n"
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Return rows of cells as the text of a CSV file, with a newline at the end of each row."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

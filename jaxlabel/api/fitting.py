@@ -87,7 +87,9 @@ def fit(
     """
     given = settings | {"budget": budget, "target": target, "confidence": confidence, "seed": seed}
     if isinstance(ask, Oracle):
-        given["budget"] = _budget_of(ask, budget)
+        if budget is not None:
+            raise UsageError("budget goes with labels; an Oracle has a budget of its own")
+        given["budget"] = ask.store.account(ask.account).budget
     place = running.Place(workdir)
     with running.specification(images) as spec:
         config = recipes.configuration(recipe, spec, given)
@@ -103,20 +105,23 @@ def _make_answers(
 
     Raises:
       UsageError: `ask` is missing although the images have no labels, or it is given although the
-        data set has labels of its own or the setting `labels` names a table of labels.
+        data set has labels of its own or the setting `labels` names a table of labels; or it is an
+        oracle of other images, or of the same images in another order.
     """
     if config.labels and ask is not None:
         raise UsageError("labels names a table that answers: leave `ask` out")
-    own = running.has_own_labels(config)
+    options = options_of(config)
+    own = data.has_labels(config.data, options)
     if ask is None:
         if not own and not config.labels and config.budget > 0:
             raise UsageError("ask is missing: pass a function from indices to labels, an array of "
                              "labels or an Oracle")  # fmt: skip
         return Answers()
-    options = options_of(config)
     if isinstance(ask, Oracle):
-        items = data.load(config.data, options).train_items.tolist()
-        return running.by_oracle(ask, config, items)
+        if ask.items != data.load(config.data, options).train_items.tolist():
+            raise UsageError("the oracle's items are not those of the images, in their order: make "
+                             "it with the item ids of the same images")  # fmt: skip
+        return Answers(oracle=ask)
     if own:
         raise UsageError(f"{config.data} brings its own labels: leave `ask` out, or pass the "
                          "images as an array")  # fmt: skip
@@ -125,9 +130,3 @@ def _make_answers(
         return running.by_question(vocabulary, workdir, ask)
     count = len(data.load(config.data, options).train_images)
     return running.by_array(vocabulary, workdir, ask, count)
-
-
-def _budget_of(oracle: Oracle, budget: float | None) -> float:
-    if budget is not None:
-        raise UsageError("budget goes with labels; an Oracle has a budget of its own")
-    return oracle.store.account(oracle.account).budget

@@ -134,18 +134,12 @@ class QueryStrategy(BaseEstimator):
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         key = jax.random.key(seed)
         asked = np.setdiff1d(asked, free)
-        others = np.setdiff1d(np.arange(len(points)), np.append(free, asked))
-        if len(others):  # the engine chooses among all that are not asked: leave the others out
-            kept = np.sort(np.append(free, asked))
-            shares = None if probabilities is None else probabilities[kept]
-            place = np.searchsorted(kept, asked)
-            found = query.select(
-                self.strategy, key, jnp.asarray(points[kept]), count, place,
-                None if shares is None else jnp.asarray(shares),
-            )  # fmt: skip
-            return kept[found]
-        shares = None if probabilities is None else jnp.asarray(probabilities)
-        return query.select(self.strategy, key, jnp.asarray(points), count, asked, shares)
+        # the engine chooses among all that are not asked: leave the others out
+        kept = np.union1d(free, asked)
+        shares = None if probabilities is None else jnp.asarray(probabilities[kept])
+        place = np.searchsorted(kept, asked)
+        found = query.select(self.strategy, key, jnp.asarray(points[kept]), count, place, shares)
+        return kept[found]
 
     def _probabilities(
         self, X: Any, y: Any, candidates: Any, clf: Any, fit_clf: bool, given: Any, offset: int
@@ -211,7 +205,7 @@ def _indices(candidates: Any, count: int) -> Int[np.ndarray, "m"]:
     if array.min() < 0 or array.max() >= count:
         raise DataError(f"candidates holds {array.min()} to {array.max()}: indices of X go from 0 "
                         f"to {count - 1}")  # fmt: skip
-    return np.unique(array)
+    return np.unique(array).astype(np.int64)
 
 
 def _utilities(

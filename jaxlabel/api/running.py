@@ -1,7 +1,6 @@
 """Run a training method on images in memory, with labels that Python code gives."""
 
 import contextlib
-import logging
 import os
 import shutil
 import tempfile
@@ -16,12 +15,11 @@ from jaxtyping import Int
 from jaxlabel import data
 from jaxlabel.api.images import checked
 from jaxlabel.api.labels import Vocabulary, first_places
-from jaxlabel.config import RunConfig
+from jaxlabel.api.progress import LOGGER
 from jaxlabel.data import arrays
-from jaxlabel.data.dataset import Dataset, options_of
+from jaxlabel.data.dataset import Dataset
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.answers import Answers, RunAgain
-from jaxlabel.oracle import Oracle
 from jaxlabel.oracle.named import store_labels
 from jaxlabel.oracle.votes import known_labels
 
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from jaxlabel.oracle import LabelStore
 
 LARGE = 64  # pixels of a side above which a warning is logged
-LOGGER = logging.getLogger("jaxlabel")
 
 
 def path_of(directory: str | Path, what: str) -> Path:
@@ -99,12 +96,6 @@ def specification(images: Any) -> Iterator[str]:
         arrays.release(spec)
 
 
-def has_own_labels(config: RunConfig) -> bool:
-    """Return True if the data set that `config` names comes with labels, as "digits" does."""
-    options = options_of(config)
-    return data.has_labels(config.data, options)
-
-
 def by_question(
     vocabulary: Vocabulary, workdir: Path, ask: Callable[[Int[np.ndarray, "n"]], Any]
 ) -> Answers:
@@ -120,7 +111,7 @@ def by_question(
         names = vocabulary.read(ask(first_places(dataset, items)), len(items), "ask(indices)")
         record(vocabulary, workdir, store, dataset, items, names)
 
-    return Answers(_class_definer(vocabulary, workdir), answer)
+    return Answers(class_definer(vocabulary, workdir), answer)
 
 
 def by_array(vocabulary: Vocabulary, workdir: Path, labels: Any, count: int) -> Answers:
@@ -143,7 +134,7 @@ def by_array(vocabulary: Vocabulary, workdir: Path, labels: Any, count: int) -> 
     counting: dict[str, str] = {}  # from item to the label that counts; `prepare` fills it
 
     def prepare(store: "LabelStore", dataset: Dataset) -> None:
-        _class_definer(vocabulary, workdir)(store, dataset)
+        class_definer(vocabulary, workdir)(store, dataset)
         items = dataset.train_items.tolist()
         counting.update(reversed(list(zip(items, names, strict=True))))  # of equal images the first
         counting.update(known_labels(store, dataset.name, items))
@@ -158,22 +149,6 @@ def by_array(vocabulary: Vocabulary, workdir: Path, labels: Any, count: int) -> 
         record(vocabulary, workdir, store, dataset, items, wanted)
 
     return Answers(prepare, answer)
-
-
-def by_oracle(oracle: Oracle, config: RunConfig, items: list[str]) -> Answers:
-    """Return an `Answers` object that buys labels from an oracle of the user.
-
-    Args:
-      oracle: the oracle, an object that sells labels and keeps the budget.
-      items: the ids of the training images.
-
-    Raises:
-      UsageError: the ids of the oracle's images differ from `items`, or have another order.
-    """
-    if oracle.items != items:
-        raise UsageError("the oracle's items are not those of the images, in their order: make it "
-                         "with the item ids of the same images")  # fmt: skip
-    return Answers(oracle=oracle)
 
 
 def record(
@@ -199,9 +174,7 @@ def record(
         raise RunAgain(f"{len(store.classes(dataset.name))} classes are known now")
 
 
-def _class_definer(
-    vocabulary: Vocabulary, workdir: Path
-) -> "Callable[[LabelStore, Dataset], None]":
+def class_definer(vocabulary: Vocabulary, workdir: Path) -> "Callable[[LabelStore, Dataset], None]":
     """Return a function that writes the class names to the label store, if the user gave any.
 
     It is called with the label store and the data set before the run begins.

@@ -1,5 +1,6 @@
 """`jaxlabel.Session`: a run that requests labels from Python code while it trains."""
 
+import contextlib
 import threading
 import weakref
 from collections.abc import Sequence
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from jaxtyping import Int
 
+from jaxlabel import data
 from jaxlabel.api import recipes, running
 from jaxlabel.api.labels import Vocabulary, first_places
 from jaxlabel.api.progress import LOGGER, LibraryProgress
 from jaxlabel.api.result import Result
 from jaxlabel.config import RunConfig
-from jaxlabel.data.dataset import Dataset
+from jaxlabel.data.dataset import Dataset, options_of
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.answers import Answers, RunAgain
 from jaxlabel.experiment.run import run
@@ -53,12 +55,6 @@ class Question:
         self._vocabulary, self._workdir = vocabulary, workdir
         self._store: LabelStore | None = None
         self._dataset: Dataset | None = None
-
-    def prepare(self, store: "LabelStore", dataset: Dataset) -> None:
-        """Write the class names to the label store `store`, if the user listed them."""
-        if self._vocabulary.fixed:
-            store.define(dataset.name, self._vocabulary.names)
-        self._vocabulary.save(self._workdir)
 
     def wait_for_answers(self, store: "LabelStore", dataset: Dataset, items: list[str]) -> None:
         """Request labels from the user and wait until all of them are stored in `store`.
@@ -184,22 +180,20 @@ class Session:
         self.workdir = self._place.path
         vocabulary = Vocabulary(classes)
         vocabulary.recall(self.workdir)
-        holder = running.specification(images)
-        spec = holder.__enter__()
-        try:
+        with contextlib.ExitStack() as images_in_memory:
+            spec = images_in_memory.enter_context(running.specification(images))
             config = recipes.configuration(recipe, spec, given)
             if config.labels:
                 raise UsageError("labels names a table that answers: call jaxlabel.fit(...)")
-            if running.has_own_labels(config):
+            if data.has_labels(config.data, options_of(config)):
                 raise UsageError(f"{spec} brings its own labels: call jaxlabel.fit({spec!r})")
             self._question = Question(vocabulary, self.workdir)
+            prepare = running.class_definer(vocabulary, self.workdir)
+            answers = Answers(prepare, self._question.wait_for_answers)
             self._thread = threading.Thread(
-                target=_run_training, args=(self._question, config, self.workdir, holder),
-                name="jaxlabel.Session", daemon=True,
+                target=_run_training, name="jaxlabel.Session", daemon=True,
+                args=(self._question, config, self.workdir, answers, images_in_memory.pop_all()),
             )  # fmt: skip
-        except BaseException:
-            holder.__exit__(None, None, None)
-            raise
         self._finalizer = weakref.finalize(self, self._question.close, self._thread)
         self._thread.start()
 
@@ -279,18 +273,20 @@ class Session:
             raise UsageError("the session is closed: make it again with the same workdir to go on")
 
 
-def _run_training(question: Question, config: RunConfig, workdir: Path, holder: Any) -> None:
+def _run_training(
+    question: Question, config: RunConfig, workdir: Path, answers: Answers,
+    images_in_memory: contextlib.ExitStack,
+) -> None:  # fmt: skip
     """Run the training in the session's second thread; keep an exception in `question.error`."""
-    answers = Answers(question.prepare, question.wait_for_answers)
     try:
-        run(config, workdir, answers=answers, progress=LibraryProgress(question.check))
+        with images_in_memory:
+            run(config, workdir, answers=answers, progress=LibraryProgress(question.check))
         question.finished_well = True
     except Closed:
         pass
     except BaseException as error:
         question.error = error
     finally:
-        holder.__exit__(None, None, None)
         with question.changed:
             question.finished, question.pending = True, {}
             question.changed.notify_all()

@@ -19,6 +19,7 @@ from jaxlabel.errors import UsageError
 HELP_WORDS = ("--help", "-h", "-help", "--helpfull", "--helpshort")
 WIDTH = 100  # columns of a help text
 DEFAULT_CONFIG = "configs/digits.py"
+READ_FIRST = re.compile(r"--?(data|config|config\.\w+)")  # see `joined`
 
 
 class Flag(NamedTuple):
@@ -120,16 +121,12 @@ def asks_help(arguments: Iterable[str]) -> bool:
 def help_text(command: Command) -> str:
     """Return the help text of a command: its summary, its usage line, and the help of each flag."""
     declared = config_flags(command.default_config) + command.flags
-    start = f"usage: jaxlabel {command.name} "
     forms = [_flag_form(flag) if flag.missing else f"[{_flag_form(flag)}]" for flag in declared]
     lines = [f"jaxlabel {command.name}: {command.summary}", ""]
     if command.description:
         lines += [*textwrap.wrap(command.description, WIDTH), ""]
-    lines += _wrap_words(start, forms)
-    lines += [
-        "",
-        *two_column_lines([(_flag_form(flag), _help_with_default(flag)) for flag in declared]),
-    ]
+    lines += [*_wrapped(f"usage: jaxlabel {command.name} ", " ".join(forms)), ""]
+    lines += two_column_lines([(_flag_form(flag), _help_with_default(flag)) for flag in declared])
     return "\n".join(lines)
 
 
@@ -142,44 +139,34 @@ def two_column_lines(rows: Sequence[tuple[str, str]]) -> list[str]:
     """
     margin = 4 + max((len(name) for name, _ in rows), default=0)
     return [line for name, text in rows
-            for line in _wrap_words(f"  {name}".ljust(margin), text.split())]  # fmt: skip
+            for line in _wrapped(f"  {name}".ljust(margin), text)]  # fmt: skip
 
 
-def parse_flags(values: flags.FlagValues, arguments: list[str]) -> None:
-    """Parse command-line arguments, and store the values of the flags in absl's flags object.
+def joined(words: Iterable[str]) -> list[str]:
+    """Return command-line arguments in which "--data VALUE" has become "--data=VALUE".
 
-    Args:
-      values: absl's object, in which the flags are declared; the function stores the values in it.
-      arguments: the arguments, each of the form --flag=value.
-
-    Raises:
-      UsageError: a flag is unknown, a value has the wrong type, or an argument is not a flag.
+    The same holds for --config and --config.KEY, whose values are read before absl parses them.
     """
-    _refuse_repeated_data(arguments)
-    try:
-        stray = values(["jaxlabel", *arguments])[1:]
-    except flags.Error as error:
-        # absl's own message shows a Python tuple in this place
-        message = re.sub(r"\('Non-boolean argument.*\)", "it takes true or false", str(error))
-        raise UsageError(message) from error
-    if stray:
-        raise UsageError(f"stray argument {stray[0]!r}: every argument is --flag=value")
+    found: list[str] = []
+    for word in words:
+        if found and READ_FIRST.fullmatch(found[-1]) and not word.startswith("-"):
+            found[-1] += f"={word}"
+        else:
+            found.append(word)
+    return found
 
 
-def _refuse_repeated_data(arguments: Sequence[str]) -> None:
+def _refuse_repeated_data(words: Iterable[str]) -> None:
     """Raise a UsageError if --data, or --config.data, is given several times with other values.
 
     The shell makes several flags of one if a pattern with braces is not quoted. The last would win,
     and most of the data would silently be left out.
     """
-    for flag in ("data", "config.data"):
-        words = [word.partition("=") for word in arguments]
-        after = [*arguments[1:], ""]  # in "--data DIR", the value is the next word
-        given = dict.fromkeys(value if sign else follows
-                              for (name, sign, value), follows in zip(words, after, strict=False)
-                              if name.lstrip("-") == flag and name.startswith("-"))  # fmt: skip
+    pairs = [word.partition("=")[::2] for word in words]
+    for flag in ("--data", "--config.data"):
+        given = dict.fromkeys(value for name, value in pairs if name in (flag, flag[1:]))
         if len(given) > 1:
-            raise UsageError(f"--{flag} is given {len(given)} times, the last time as "
+            raise UsageError(f"{flag} is given {len(given)} times, the last time as "
                              f"{[*given][-1]}: quote a pattern with braces, or give one data set"
                              )  # fmt: skip
 
@@ -197,12 +184,12 @@ def define_absl_flags(command: Command) -> flags.FlagValues:
     return values
 
 
-def read(command: Command, arguments: list[str]) -> SimpleNamespace:
-    """Parse the command-line arguments of a command.
+def read(command: Command, words: Iterable[str]) -> SimpleNamespace:
+    """Parse the command-line arguments of a command that has no configuration.
 
     Args:
       command: the command, which declares the flags.
-      arguments: the arguments after the command's name, each of the form --flag=value.
+      words: the arguments after the command's name, each of the form --flag=value.
 
     Returns:
       An object with an attribute for each declared flag; flags that are not given have their
@@ -211,24 +198,27 @@ def read(command: Command, arguments: list[str]) -> SimpleNamespace:
     Raises:
       UsageError: a flag is unknown, has a wrong value, or is required and not given.
     """
-    values = define_absl_flags(command)
-    parse_flags(values, arguments)
-    return values_of_flags(command, values)
+    return parse(command, define_absl_flags(command), words)
 
 
-def values_of_flags(command: Command, values: flags.FlagValues) -> SimpleNamespace:
-    """Copy the values of a command's flags from absl's flags object to a plain object.
+def parse(command: Command, values: flags.FlagValues, words: Iterable[str]) -> SimpleNamespace:
+    """Parse command-line arguments like `read`, with an absl object that may have more flags.
 
     Args:
-      command: the command, which declares the flags.
-      values: absl's flags object, after the command line was parsed.
-
-    Returns:
-      An object with an attribute for each declared flag of the command.
-
-    Raises:
-      UsageError: a required flag is not given.
+      command: the command.
+      values: absl's object, in which the flags are declared; the function stores the values in it.
+      words: the arguments.
     """
+    words = joined(words)
+    _refuse_repeated_data(words)
+    try:
+        stray = values(["jaxlabel", *words])[1:]
+    except flags.Error as error:
+        # absl's own message shows a Python tuple in this place
+        message = re.sub(r"\('Non-boolean argument.*\)", "it takes true or false", str(error))
+        raise UsageError(message) from error
+    if stray:
+        raise UsageError(f"stray argument {stray[0]!r}: every argument is --flag=value")
     for flag in command.flags:
         if flag.missing and not values[flag.name].value:
             raise UsageError(f"{_flag_form(flag)} is missing: {flag.missing}")
@@ -249,19 +239,15 @@ def _help_with_default(flag: Flag) -> str:
     return flag.help + (f" (default: {flag.default})" if is_shown else "")
 
 
-def _wrap_words(start: str, words: Sequence[str]) -> list[str]:
-    """Wrap words into lines of at most WIDTH (100) characters and return the lines.
+def _wrapped(start: str, text: str) -> list[str]:
+    """Wrap a text into lines of at most WIDTH (100) characters and return the lines.
 
     Args:
-      start: the text before the words on the first line, such as "usage: jaxlabel train ". The
-        other lines are indented by the length of this text.
-      words: the words, between which the lines have spaces.
+      start: the beginning of the first line, such as "usage: jaxlabel train ". The other lines are
+        indented by the length of this text.
+      text: the text that follows.
     """
-    lines, margin = [start], " " * len(start)
-    for word in words:
-        is_first = lines[-1] in (start, margin)
-        if not is_first and len(lines[-1]) + 1 + len(word) > WIDTH:
-            lines.append(margin)
-            is_first = True
-        lines[-1] += word if is_first else f" {word}"
-    return lines
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start),
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip

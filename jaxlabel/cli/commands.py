@@ -34,11 +34,10 @@ def train(given: SimpleNamespace) -> None:
     from jaxlabel.experiment import processes
 
     workdir = Path(given.workdir or Path("runs") / given.config_name)
-    if not given.coordinator:
-        print(processes.run_alone(given.config, workdir))
-    elif text := processes.run_together(
+    text = processes.execute(
         given.config, workdir, given.coordinator, given.num_processes, given.process_id
-    ):
+    )
+    if text:
         print(text)
 
 

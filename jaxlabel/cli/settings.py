@@ -1,7 +1,6 @@
 """Parse `--config=FILE[:VARIANT] --config.KEY=VALUE ...` into a checked configuration."""
 
 import dataclasses
-import itertools
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -57,8 +56,7 @@ def read(command: Command, words: list[str]) -> SimpleNamespace:
     config_flags.DEFINE_config_dataclass(
         "config", loaded.config, flag_values=values, sys_argv=loaded.words
     )
-    arguments.parse_flags(values, loaded.words)
-    given = arguments.values_of_flags(command, values)
+    given = arguments.parse(command, values, loaded.words)
     shared = {name: getattr(given, name, "") for name in ("data", "budget", "target")}
     given.config, given.config_name = with_flags(values.config, **shared), loaded.name
     validate(given.config)
@@ -124,8 +122,10 @@ def load_config(words: list[str], default: str) -> Loaded:
     Raises:
       UsageError: the file is missing or broken, it has no such variant, or a setting is unknown.
     """
-    words, file, variant = _split_off_config_file(_with_minutes(words), default)
-    config = configfile.load(file, variant, _last_value_of_setting("preset", words))
+    words = _with_minutes(arguments.joined(words))
+    words, file, variant = _split_off_config_file(words, default)
+    presets = [word.partition("=")[2] for word in words if _setting_name(word) == "preset"]
+    config = configfile.load(file, variant, presets[-1] if presets else "")
     names = {field.name for field in dataclasses.fields(config)}
     for name in map(_setting_name, words):
         if name is not None and name not in names:
@@ -163,14 +163,13 @@ def _split_off_config_file(words: list[str], default: str) -> tuple[list[str], s
     Raises:
       UsageError: --config has no value, or the file does not exist.
     """
-    rest, chosen, pending = [], default, list(words)
-    while pending:
-        word = pending.pop(0)
-        name, equals, value = word.partition("=")
+    rest, chosen = [], default
+    for word in words:
+        name, _, value = word.partition("=")
         if name not in ("--config", "-config"):
             rest.append(word)
-        elif equals or pending:
-            chosen = value if equals else pending.pop(0)
+        elif value:
+            chosen = value
         else:
             raise UsageError("--config takes a file: --config=configs/NAME.py[:VARIANT]")
     file, colon, variant = chosen.partition(":")
@@ -180,38 +179,16 @@ def _split_off_config_file(words: list[str], default: str) -> tuple[list[str], s
 def _with_minutes(words: list[str]) -> list[str]:
     """Replace --config.budget=30m by a budget without limit and the setting `minutes`."""
     found: list[str] = []
-    pending = list(words)
-    while pending:
-        word = pending.pop(0)
+    for word in words:
         name, equals, value = word.partition("=")
-        if _setting_name(word) == "budget" and (equals or pending):
-            value = value if equals else pending.pop(0)
+        if equals and _setting_name(word) == "budget":
             if (minutes := minutes_of(value)) is None:
                 _number(name, value)
-            given = [f"{name}={value}"] if minutes is None else [
-                f"{name}=inf", f"--config.minutes={minutes!r}"
-            ]  # fmt: skip
-            found += given
-        else:
-            found.append(word)
+            else:
+                found.append(f"--config.minutes={minutes!r}")
+                word = f"{name}=inf"
+        found.append(word)
     return found
-
-
-def _last_value_of_setting(setting: str, words: list[str]) -> str:
-    """Return the value of the last argument --config.SETTING=VALUE on the command line.
-
-    Args:
-      setting: the name of the setting.
-      words: the command-line arguments.
-
-    Returns:
-      The value as text; an empty string if no argument changes the setting.
-    """
-    value = ""
-    for word, following in itertools.pairwise([*words, ""]):
-        if _setting_name(word) == setting:
-            value = word.partition("=")[2] if "=" in word else following
-    return value
 
 
 def _setting_name(word: str) -> str | None:

@@ -34,23 +34,35 @@ def store_url(url: str, workdir: Path) -> str:
     Raises:
       UsageError: the URL names an in-memory database, which would be lost with the process.
     """
-    from sqlalchemy import URL, exc, make_url
+    from sqlalchemy import URL, make_url
 
     if not url:
         default = URL.create("sqlite", database=str(workdir.resolve() / "labels.db"))
         return default.render_as_string(hide_password=False)
-    try:
-        parsed = make_url(url)
-    except (exc.ArgumentError, ValueError):
-        return url  # opening the store says what is wrong
-    path = parsed.database or ""
-    if parsed.get_backend_name() != "sqlite" or os.path.isabs(path):
+    path = _sqlite_path(url)
+    if path is None or os.path.isabs(path):
         return url
     if path in ("", ":memory:"):
         raise UsageError(f"config.store={url} is kept in memory: name a file, sqlite:///FILE.db")
     if recorded := files.read_json(workdir / RUN):
         return str(recorded["store"]) or store_url("", workdir)
-    return parsed.set(database=os.path.abspath(path)).render_as_string(hide_password=False)
+    absolute = make_url(url).set(database=os.path.abspath(path))
+    return absolute.render_as_string(hide_password=False)
+
+
+def _sqlite_path(url: str) -> str | None:
+    """Return the path of the file that the URL of an SQLite database names; "" if it names none.
+
+    None is returned for any other database, and for a URL that is not valid: opening the store says
+    what is wrong with it.
+    """
+    from sqlalchemy import exc, make_url
+
+    try:
+        parsed = make_url(url)
+    except (exc.ArgumentError, ValueError):
+        return None
+    return (parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
 
 
 def account_name(
@@ -214,21 +226,8 @@ def read_run_record(workdir: Path) -> dict[str, Any]:
                             "backup, or begin another workdir with its labels.db as "
                             "config.store")  # fmt: skip
     url = store_url(recorded["store"], workdir)
-    file = _store_file(url)
-    if file is not None and not file.exists():
+    file = _sqlite_path(url)
+    if file and not file.startswith("file:") and not Path(file).exists():
         raise UsageError(f"{file}, the database of labels of {workdir}, is missing: copy it to "
                          "this place")  # fmt: skip
     return recorded | {"store": url}
-
-
-def _store_file(url: str) -> Path | None:
-    """Return the file of a database of labels; None if the URL does not name one plainly."""
-    from sqlalchemy import exc, make_url
-
-    try:
-        parsed = make_url(url)
-    except exc.ArgumentError:  # opening the store says what is wrong with the URL
-        return None
-    path = parsed.database or ""
-    is_file = parsed.get_backend_name() == "sqlite" and path and not path.startswith("file:")
-    return Path(path) if is_file else None

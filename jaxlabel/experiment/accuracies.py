@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxlabel import data, train
+from jaxlabel.certificate.interval import wilson_interval
 from jaxlabel.data.dataset import Dataset, Options
 from jaxlabel.oracle import LabelStore, votes
 from jaxlabel.predictor import Predictor, predict_probabilities
@@ -38,37 +39,29 @@ def final_accuracies(
     """
     scores: dict[str, Any] = {"train_label_accuracy": None, "test_accuracy": None,
                               "test_accuracy_interval": None}  # fmt: skip
-    if predictor.train_labels is not None and data.has_labels(spec, options):
+    if not data.has_labels(spec, options):
+        return scores
+    if predictor.train_labels is not None:
         scores["train_label_accuracy"] = store.agreement(
             dataset.name, dataset.train_items, predictor.train_labels
         )
-    if len(dataset.test_images) and data.has_labels(spec, options):
-        labels = _test_labels(spec, options, store.classes(dataset.name))
-        if predictor.gives == "features":
-            train_labels = _train_labels(spec, options, dataset, store)
-            return scores | _neighbour_accuracies(dataset, predictor, train_labels, labels)
-        predictions = predict_probabilities(predictor.model, dataset.test_images).argmax(axis=-1)
-        if predictor.gives == "clusters":
-            scores |= {"labels_read_by_the_evaluator": "test labels, to match clusters to classes"}
-            return scores | evaluate.clustering_scores(labels, predictions)._asdict()
-        classes = max(len(store.classes(dataset.name)), int(labels.max()) + 1)
-        scored = evaluate.evaluate(labels, predictions, classes)
-        log.arrays("confusion", matrix=scored.matrix)
-        scores["test_accuracy"] = scored.accuracy
-        scores["test_accuracy_interval"] = list(scored.interval)
-    return scores
-
-
-def _test_labels(spec: str, options: Options, classes: tuple[str, ...]) -> Int[np.ndarray, "m"]:
-    """Return the labels of the test images as indices of the database's classes.
-
-    Args:
-      spec: the data set, such as "folder:DIR".
-      options: how the images are read.
-      classes: the names of the classes in the database. A class of test images that is not among
-        them has an index after all of them.
-    """
-    return _store_numbers(spec, options, classes)[data.load_test_labels(spec, options)]
+    if not len(dataset.test_images):
+        return scores
+    numbers = _store_numbers(spec, options, store.classes(dataset.name))
+    labels = numbers[data.load_test_labels(spec, options)]
+    if predictor.gives == "features":
+        train_labels = _train_labels(spec, options, dataset, store)
+        return scores | _neighbour_accuracies(dataset, predictor, train_labels, labels)
+    predictions = predict_probabilities(predictor.model, dataset.test_images).argmax(axis=-1)
+    if predictor.gives == "clusters":
+        scores |= {"labels_read_by_the_evaluator": "test labels, to match clusters to classes"}
+        return scores | evaluate.clustering_scores(labels, predictions)._asdict()
+    classes = max(len(store.classes(dataset.name)), int(labels.max()) + 1)
+    matrix = evaluate.confusion_matrix(labels, predictions, classes)
+    log.arrays("confusion", matrix=matrix)
+    interval = wilson_interval(int(np.trace(matrix)), len(labels))
+    return scores | {"test_accuracy": evaluate.accuracy(labels, predictions),
+                     "test_accuracy_interval": list(interval)}  # fmt: skip
 
 
 def _train_labels(

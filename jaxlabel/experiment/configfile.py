@@ -1,10 +1,13 @@
 """Find config files and load the configuration that the get_config() of a file returns."""
 
+import contextlib
 import importlib.util
 import inspect
 import os
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 from jaxlabel.config import PRESETS, RunConfig
 from jaxlabel.errors import UsageError
@@ -46,14 +49,7 @@ def load(file: str, variant: str = "", preset: str = "") -> RunConfig:
     Raises:
       UsageError: the file cannot be executed, or has no such variant or preset.
     """
-    spec = importlib.util.spec_from_file_location("config", file)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{file} is not a Python file: a config file defines get_config()")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UsageError(f"{file} cannot be run: {error!r}{_place(error)}") from error
+    module = import_file(file)
     if not hasattr(module, "get_config"):
         raise UsageError(f"{file} defines no get_config()")
     if not callable(module.get_config):
@@ -75,16 +71,15 @@ def load(file: str, variant: str = "", preset: str = "") -> RunConfig:
             else f"has a get_config with an argument that jaxlabel does not pass ({error})"
         )
         raise UsageError(f"{file}{variant}: the file {reason}") from error
-    try:
-        config = module.get_config(*given, **chosen)
-    except (UsageError, ValueError) as error:  # such as "there is no variant 'x'"
-        raise UsageError(f"{file}{variant}: {error}") from error
-    except KeyError as error:
-        if error.args == tuple(given):  # VARIANTS[variant]
+    with explained_errors(file):
+        try:
+            config = module.get_config(*given, **chosen)
+        except (UsageError, ValueError) as error:  # such as "there is no variant 'x'"
+            raise UsageError(f"{file}{variant}: {error}") from error
+        except KeyError as error:
+            if error.args != tuple(given):  # not VARIANTS[variant]
+                raise
             raise UsageError(f"{file}{variant}: the file has no such variant") from error
-        raise UsageError(f"{file} cannot be run: {error!r}{_place(error)}") from error
-    except Exception as error:
-        raise UsageError(f"{file} cannot be run: {error!r}{_place(error)}") from error
     of_recipe = type(config).__module__.startswith("jaxlabel.methods.")
     if not isinstance(config, RunConfig) or not of_recipe:
         raise UsageError(f"{file}: get_config() returns {type(config).__name__!r}, not the Config "
@@ -93,9 +88,34 @@ def load(file: str, variant: str = "", preset: str = "") -> RunConfig:
     return config
 
 
-def _place(error: Exception) -> str:
-    """Return where an error in a Python file was raised: " at line 7 of mine.py"."""
-    if isinstance(error, SyntaxError):  # its text has the line, and the traceback is importlib's
-        return ""
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    return f" at line {where.lineno} of {Path(where.filename).name}"
+def import_file(file: str) -> ModuleType:
+    """Execute a Python file that is not on Python's search path, and return it as a module.
+
+    Raises:
+      UsageError: it is no Python file, or it cannot be executed.
+    """
+    spec = importlib.util.spec_from_file_location("config", file)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{file} is not a Python file: a config file defines get_config()")
+    module = importlib.util.module_from_spec(spec)
+    with explained_errors(file):
+        spec.loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def explained_errors(file: str) -> Iterator[None]:
+    """Turn an exception of the code in a Python file into a UsageError that names the line.
+
+    A UsageError is raised unchanged.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except SyntaxError as error:  # its text has the line, and the traceback is importlib's
+        raise UsageError(f"{file} cannot be run: {error!r}") from error
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"line {where.lineno} of {Path(where.filename).name}"
+        raise UsageError(f"{file} cannot be run: {error!r} at {place}") from error

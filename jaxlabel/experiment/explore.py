@@ -17,7 +17,8 @@ from jaxlabel import augment, cluster, data, files
 from jaxlabel.cluster.pca import PCA, fit_pca, project
 from jaxlabel.data.dataset import DEFAULTS, Dataset, Options
 from jaxlabel.errors import DataError
-from jaxlabel.report import evaluate, figures, sections
+from jaxlabel.experiment.feature_map import tsne
+from jaxlabel.report import FOLDER, evaluate, figures, fill_template, sections
 from jaxlabel.report.confusion import confusion_table
 from jaxlabel.report.run import percent
 
@@ -26,6 +27,8 @@ COUNTS = (4, 10, 36, 100, 144, 256)  # numbers of clusters; few, since each is a
 MAP_POINTS = 4000  # images on the PCA map
 TSNE_POINTS = 1000  # images on the t-SNE map, which is slower
 MAX_PER_CLASS = 12  # sample images per class
+MAX_COMPONENTS = 30  # principal components in the scree plot
+MAX_CLUSTERS = 100  # clusters with pictures
 
 
 class Clustering(NamedTuple):
@@ -141,16 +144,16 @@ def sample_groups(
     return groups
 
 
-def scree_plot(pca: PCA, max_components: int = 30) -> dict[str, Any]:
+def scree_plot(pca: PCA) -> dict[str, Any]:
     """Draw a scree plot of a PCA: the share of the variance that each principal component explains.
 
-    A second line shows the cumulative share. At most `max_components` components are plotted. The
-    chart, its legend, and a text are returned as a dictionary for the page's template.
+    A second line shows the cumulative share. At most MAX_COMPONENTS (30) are plotted. The chart,
+    its legend, and a text are returned as a dictionary for the page's template.
     """
     variances = np.asarray(pca.variances, np.float64)
     shares = variances / max(variances.sum(), 1e-12)
     total = np.cumsum(shares)
-    x = list(range(1, min(max_components, len(shares)) + 1))
+    x = list(range(1, min(MAX_COMPONENTS, len(shares)) + 1))
     series = [
         figures.Series("of this component", x, shares[: len(x)].tolist()),
         figures.Series("of all up to it", x, total[: len(x)].tolist(), dashed=True),
@@ -190,7 +193,9 @@ def two_maps(
     tsne_rows = rows[:TSNE_POINTS]
     kinds = [("Principal components", rows[:MAP_POINTS], plane)]
     if len(tsne_rows) > 10:
-        kinds.append(("t-SNE", tsne_rows, tsne(points[tsne_rows])))
+        perplexity = min(30.0, len(tsne_rows) / 4)
+        embedded = tsne(points[tsne_rows], perplexity=perplexity, init="pca")
+        kinds.append(("t-SNE", tsne_rows, embedded))
     return [
         {"title": title, **sections.point_map(positions, values[chosen], names, title),
          "text": f"{len(chosen):,} images, coloured by {by}."}
@@ -198,28 +203,17 @@ def two_maps(
     ]  # fmt: skip
 
 
-def tsne(points: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m 2"]:
-    """Compute a t-SNE embedding of points in two dimensions (van der Maaten & Hinton 2008)."""
-    from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
-
-    model = TSNE(perplexity=min(30.0, len(points) / 4), init="pca", random_state=0)
-    with threadpool_limits(1):  # a second thread takes more time than it saves
-        embedded: np.ndarray = model.fit_transform(points)
-    return embedded
-
-
 def cluster_pictures(
-    clustering: Clustering, images: UInt8[np.ndarray, "n h w c"], max_clusters: int = 100
+    clustering: Clustering, images: UInt8[np.ndarray, "n h w c"]
 ) -> dict[str, Any]:
     """Make two pictures of each cluster: its mean image, and its medoid (the most central image).
 
-    At most `max_clusters` clusters are shown, the largest first. The pictures, the clusters' sizes,
-    and a text are returned as a dictionary for the page's template.
+    At most MAX_CLUSTERS (100) are shown, the largest first. The pictures, the clusters' sizes, and
+    a text are returned as a dictionary for the page's template.
     """
     assignments = clustering.assignments
     sizes = np.bincount(assignments, minlength=clustering.k)
-    order = [int(i) for i in np.argsort(-sizes, kind="stable")[:max_clusters] if sizes[i]]
+    order = [int(i) for i in np.argsort(-sizes, kind="stable")[:MAX_CLUSTERS] if sizes[i]]
     means = [images[assignments == i].mean(axis=0).round().astype(np.uint8) for i in order]
     pairs = [
         {"mean": figures.data_uri(mean), "medoid": figures.data_uri(images[clustering.medoids[i]]),
@@ -279,19 +273,11 @@ def render_page(dataset: Dataset, labels: bool, parts: dict[str, Any]) -> str:
       labels: True if the page shows training labels, so that it needs a warning.
       parts: the content of each section of the page, by its name in the template explore.html.j2.
     """
-    import jinja2
-
-    folder = Path(sections.__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder), autoescape=True, trim_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
     height, width, channels = dataset.train_images.shape[1:]
     lead = (
         f"{len(dataset.train_images):,} training and {len(dataset.test_images):,} test images, "
         f"{width} x {height}, {'grey' if channels == 1 else 'rgb'}"
     )
     day = datetime.date.today().isoformat()
-    return environment.get_template("explore.html.j2").render(
-        name=dataset.name, lead=lead, labels=labels, day=day, **parts
-    )
+    template = FOLDER / "explore.html.j2"
+    return fill_template(template, name=dataset.name, lead=lead, labels=labels, day=day, **parts)

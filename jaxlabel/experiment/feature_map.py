@@ -1,5 +1,7 @@
 """A two-dimensional map of the features of some images, for the report."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -26,11 +28,21 @@ def feature_map(
     if method == "pca":
         points = chosen @ np.linalg.svd(chosen, full_matrices=False)[2][:2].T
     else:
-        from sklearn.manifold import TSNE
-        from threadpoolctl import threadpool_limits
-
         perplexity = min(30.0, (len(rows) - 1) / 3)
-        tsne = TSNE(perplexity=perplexity, init="random", max_iter=400, random_state=0)
-        with threadpool_limits(1):  # a second thread only waits in its short loops
-            points = tsne.fit_transform(chosen)
+        points = tsne(chosen, perplexity=perplexity, init="random", max_iter=400)
     return {"points": points, "labels": labels[rows]}
+
+
+def tsne(points: Float[np.ndarray, "m d"], **options: Any) -> Float[np.ndarray, "m 2"]:
+    """Compute a t-SNE embedding of points in two dimensions (van der Maaten & Hinton 2008).
+
+    Args:
+      points: the points, a row per point.
+      options: further arguments of scikit-learn's `TSNE`.
+    """
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # a second thread only waits in its short loops
+        embedded: np.ndarray = TSNE(random_state=0, **options).fit_transform(points)
+    return embedded

@@ -77,7 +77,8 @@ def network_inputs(settings: RunConfig, dataset: Dataset, workdir: Path, log: Lo
     elif scaling.digest != found.digest():
         raise DataError(f"{settings.outside_features} holds other features than when {workdir} "
                         "began: put the old file back, or begin another workdir")  # fmt: skip
-    log.say(f"{FEATURES_FROM_OUTSIDE}: {describe(settings.outside_features, found)}")
+    name, dimensions = Path(settings.outside_features).name, found.train.shape[1]
+    log.say(f"{FEATURES_FROM_OUTSIDE}: {name}, {dimensions:,} numbers per image")
     for note in found.notes:
         log.say(note)
     if found.test is None and len(dataset.test_images):
@@ -153,11 +154,6 @@ def input_shape(result: dict[str, Any]) -> tuple[int, ...]:
       result: the content of the run's result.json.
     """
     return (1, 1, result[NAME]["dimensions"]) if NAME in result else tuple(result["image_shape"])
-
-
-def describe(location: str, found: features.Features) -> str:
-    """Return a text on the features in a file, such as "clip.npz, 512 numbers per image"."""
-    return f"{Path(location).name}, {found.train.shape[1]:,} numbers per image"
 
 
 def raw_features(location: str, dataset: Dataset) -> Float[np.ndarray, "n d"]:

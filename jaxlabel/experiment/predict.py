@@ -47,6 +47,12 @@ class Trained(NamedTuple):
     gives: str
     intensity: str = ""
 
+    def output_names(self, num_outputs: int) -> tuple[str, ...]:
+        """Return the name of each of the model's outputs: the classes, or "cluster 0" and so on."""
+        if self.gives != "clusters" and num_outputs == len(self.classes):
+            return self.classes
+        return tuple(f"cluster {number}" for number in range(num_outputs))
+
 
 def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
     """Load the trained model of a finished run.
@@ -65,7 +71,7 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
     if result is None:
         raise UsageError(f"{workdir} holds no finished run: train it to its end first")
     check_result(result, workdir, needed=("method", "config", "classes"))
-    methods = {_method_name(config): config for config in METHODS}
+    methods = {config.__module__.removeprefix("jaxlabel.methods."): config for config in METHODS}
     if result["method"] not in methods or "image_shape" not in result:
         raise UsageError(
             f"{workdir} was written by another version of jaxlabel: its method is "
@@ -103,18 +109,13 @@ def _todays_settings(kind: type, settings: dict[str, Any], workdir: Path) -> dic
     """
     fields = {field.name: field.type for field in dataclasses.fields(kind)}
     settings = old_settings.with_current_names(settings)
-    members = settings.get("members", 1)
-    if "members" not in fields and members > 1 and not settings.get("distil_steps"):
-        raise UsageError(
-            f"{workdir} holds a model of {members} networks (config.members), which this jaxlabel "
-            "does not read: use the version that trained it, or train again"
-        )
-    student = settings.get("student", "same")
-    if "student" not in fields and student != "same":
-        raise UsageError(
-            f"{workdir} holds a model whose network is config.student={student}, which this "
-            "jaxlabel does not read: use the version that trained it, or train again"
-        )
+    has_several = settings.get("members", 1) > 1 and not settings.get("distil_steps")
+    has_student = settings.get("student", "same") != "same"
+    for name, is_other in (("members", has_several), ("student", has_student)):
+        if is_other and name not in fields:
+            raise UsageError(f"{workdir} holds a model with config.{name}={settings[name]}, which "
+                             "this jaxlabel does not read: use the version that trained it, or "
+                             "train again")  # fmt: skip
     kept = {name: value for name, value in settings.items()
             if name in fields or name not in old_settings.REMOVED}  # fmt: skip
     return with_infinities(kind, kept)
@@ -188,8 +189,12 @@ def predict(
         options = options._replace(data_dir=data_dir)
     if skip_unreadable:
         options = options._replace(skip_unreadable=True)
-    if bool(trained.config.outside_features) != bool(features):
-        raise UsageError(_about_features(workdir, features))
+    if features and not trained.config.outside_features:
+        raise UsageError(f"{workdir} learned from images, not from features: leave out --features")
+    if trained.config.outside_features and not features:
+        raise UsageError(f"{workdir} learned from features from outside: name the file with the "
+                         "features of these images, made by the same encoder, --features=FILE"
+                         )  # fmt: skip
     try:
         dataset = data.load(spec, options)
     except SizesDiffer as error:  # there is no flag that would resize them
@@ -216,10 +221,7 @@ def predict(
     }
     if not probabilities:
         raise UsageError(f"{spec} has no {split} images")
-    num_outputs = next(iter(probabilities.values())).shape[1]
-    names = trained.classes
-    if trained.gives == "clusters" or num_outputs != len(names):
-        names = tuple(f"cluster {number}" for number in range(num_outputs))
+    names = trained.output_names(next(iter(probabilities.values())).shape[1])
     unread = tuple(one for one in dataset.unread if one.split in chosen)
     files.write(out, predictions_csv(probabilities, names, dataset._replace(unread=unread)))
     count = sum(map(len, probabilities.values()))
@@ -229,19 +231,6 @@ def predict(
     if num_others := sum(len(part) for name, part in images.items() if name not in chosen):
         message += f"; {num_others} images of the other split are not labelled: --split=all"
     return "\n".join([*notes, message])
-
-
-def _about_features(workdir: Path, features: str) -> str:
-    """Return an error message: a run's model needs features and has none, or the other way round.
-
-    Args:
-      workdir: the directory of the run.
-      features: the file of features that the user gave; empty if none.
-    """
-    if features:
-        return f"{workdir} learned from images, not from features: leave out --features"
-    return (f"{workdir} learned from features from outside: name the file with the features of "
-            "these images, made by the same encoder, --features=FILE")  # fmt: skip
 
 
 def _converted(
@@ -272,14 +261,6 @@ def _converted(
     )
     return converted, (f"converted from {_mode(shape)} to {_mode(wanted)}, as the run's images "
                        "are",)  # fmt: skip
-
-
-def _method_name(config: type) -> str:
-    """Return the name of the method that a configuration class belongs to, such as "semisup".
-
-    For example, the class `jaxlabel.methods.semisup.Config` yields "semisup".
-    """
-    return config.__module__.removeprefix("jaxlabel.methods.")
 
 
 def _shape_in_words(shape: tuple[int, ...]) -> str:

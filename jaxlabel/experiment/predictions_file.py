@@ -1,13 +1,11 @@
 """The CSV file of predictions: a row per image with its class and the probability of each class."""
 
-import csv
-import io
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from jaxlabel import files
 from jaxlabel.data.dataset import Dataset
 
 COLUMNS = ("split", "index", "file", "label", "probability")
@@ -32,32 +30,14 @@ def predictions_csv(
       the most probable class, the probability of that class, the probabilities of all classes, and
       an error. An image that cannot be read has a line with its split, its file and the error only.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    each = [f"probability {name}" for name in classes]
-    writer.writerow([*COLUMNS, *each, ERROR])
-    writer.writerows(_csv_rows(probabilities, classes, dataset))
-    return text.getvalue()
-
-
-def _csv_rows(
-    probabilities: dict[str, Float[np.ndarray, "n classes"]],
-    classes: tuple[str, ...],
-    dataset: Dataset,
-) -> Iterator[list[Any]]:
-    """Yield a list of cells, a line of the CSV file of predictions, for each classified image.
-
-    Args:
-      probabilities: for "train" and "test" an array of class probabilities, a row per image.
-      classes: the name of the class that each column of the arrays stands for.
-      dataset: the data set, which has the file names of the training images.
-    """
-    for split, rows in probabilities.items():
+    rows: list[list[Any]] = [[*COLUMNS, *(f"probability {name}" for name in classes), ERROR]]
+    for split, shares in probabilities.items():
         paths = dataset.paths if split == "train" else dataset.test_paths
-        for index, row in enumerate(rows):
+        for index, row in enumerate(shares):
             best = int(row.argmax())
             numbers = [f"{probability:.6f}" for probability in row]
             path = paths[index] if paths else ""
-            yield [split, index, path, classes[best], numbers[best], *numbers, ""]
-    for one in dataset.unread:
-        yield [one.split, "", one.file, "", "", *[""] * len(classes), one.reason]
+            rows.append([split, index, path, classes[best], numbers[best], *numbers, ""])
+    rows += [[one.split, "", one.file, "", "", *[""] * len(classes), one.reason]
+             for one in dataset.unread]  # fmt: skip
+    return files.csv_text(rows)

@@ -8,32 +8,25 @@ from jaxlabel.experiment.run import METHODS, run, summary
 from jaxlabel.nets import hosts
 
 
-def run_alone(settings: config.RunConfig, workdir: Path) -> str:
-    """Execute a run, and return the summary of its result.
-
-    Args:
-      settings: the settings of the run.
-      workdir: the directory of the run.
-    """
-    return summary(run(settings, workdir), workdir)
-
-
-def run_together(
-    settings: config.RunConfig, workdir: Path, coordinator: str, num_processes: int = 0,
+def execute(
+    settings: config.RunConfig, workdir: Path, coordinator: str = "", num_processes: int = 0,
     number: int = -1,
 ) -> str:  # fmt: skip
-    """Execute a run together with other processes, which call this function with other numbers.
+    """Execute a run alone, or together with other processes that call this function too.
 
     Args:
       settings: the settings of the run.
       workdir: the directory of the run, which process 0 alone uses.
       coordinator: "HOST:PORT" of process 0; with "auto", Slurm or the like gives all three values.
+        An empty string: this process executes the run alone.
       num_processes: the number of processes.
       number: the number of this process, from 0.
 
     Returns:
-      The summary of the result in process 0, an empty text in the others.
+      The summary of the result; an empty text in processes other than process 0.
     """
+    if not coordinator:
+        return summary(run(settings, workdir), workdir)
     together.start(settings, coordinator, num_processes, number)
     if not hosts.is_leader():
         together.follow(METHODS[type(settings)], settings)

@@ -4,8 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import os
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -20,7 +19,7 @@ from jaxlabel.log import Log, NullLog
 from jaxlabel.nets import devices, hosts, native
 from jaxlabel.oracle import Oracle
 from jaxlabel.predictor import Predictor
-from jaxlabel.runlog import RunLog, checkpoints
+from jaxlabel.runlog import RunLog, checkpoints, dataset_snapshot
 
 Recipe = Callable[..., Predictor]
 
@@ -120,14 +119,10 @@ def in_order(dataset: Dataset, items: list[str]) -> Dataset:
     Raises:
       DataError: the data set holds other images.
     """
-    own: dict[str, list[int]] = defaultdict(list)
-    for index, item in reversed(list(enumerate(dataset.train_items.tolist()))):
-        own[item].append(index)
-    order = [own[item].pop() for item in items if own[item]]
-    if not len(order) == len(items) == len(dataset.train_items):
+    rows = dataset_snapshot.order_of(dataset.train_items.tolist(), items)
+    if rows is None:
         raise DataError(f"process {hosts.number()} finds other images than process 0: give all "
                         "processes the same data")  # fmt: skip
-    rows = np.array(order, int)
     if np.array_equal(rows, np.arange(len(rows))):
         return dataset  # a copy of memory-mapped images might not fit into the memory
     return dataset._replace(
@@ -216,23 +211,9 @@ class SharedLog:
     def __init__(self, log: Log):
         self._log = log
 
-    def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
-        self._log.scalars(phase, step, values)
-
-    def images(self, name: str, step: int, images: np.ndarray) -> None:
-        self._log.images(name, step, images)
-
-    def arrays(self, name: str, **arrays: np.ndarray) -> None:
-        self._log.arrays(name, **arrays)
-
-    def progress(self, phase: str, step: int, num_steps: int, note: str = "") -> None:
-        self._log.progress(phase, step, num_steps, note)
-
-    def say(self, text: str) -> None:
-        self._log.say(text)
-
-    def save(self, name: str, step: int, tree: Any) -> None:
-        self._log.save(name, step, tree)
+    def __getattr__(self, name: str) -> Any:
+        """Return a method of this process's log, for every method but `restore`."""
+        return getattr(self._log, name)
 
     def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
         """Return the newest checkpoint of the given name in every process.

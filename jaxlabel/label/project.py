@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import io
 import os
-import time
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -105,7 +104,8 @@ def begin(settings: Any, workdir: Path) -> Project:
     dataset = data.load(settings.data, options)
     if not settings.minutes and dataset.costs is None:
         audit_planning.check_target(settings, len(dataset.train_items), settings.budget)
-    lock = _take_run_lock(workdir)
+    # The child process of a page that was killed holds the lock for another moment.
+    lock = workdirs.wait_for_lock(workdir, PATIENCE if (workdir / PAGE).is_dir() else 0.0)
     try:
         defaults = dataclasses.asdict(type(settings)())
         workdirs.write_or_check_config(workdir, settings_without_password(settings), defaults)
@@ -123,25 +123,6 @@ def begin(settings: Any, workdir: Path) -> Project:
         settings, workdir, dataset, items, rows, Counter(items), features, [], store, payer
     )
     return project._replace(first=_stored_first_batch(project))
-
-
-def _take_run_lock(workdir: Path) -> int:
-    """Lock the run's work directory and return the lock's file descriptor.
-
-    If the page's process was killed, its child process holds the lock for another moment. So wait
-    up to PATIENCE seconds for the lock if the directory has had a labelling page.
-
-    Raises:
-      UsageError: another process has the lock.
-    """
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return workdirs.take_lock(workdir)
-        except UsageError:
-            if not (workdir / PAGE).is_dir() or time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
 
 
 def _stored_first_batch(project: Project) -> list[int]:

@@ -14,8 +14,14 @@ from jaxlabel.report.generated import generated
 from jaxlabel.report.questions import questions
 from jaxlabel.report.run import Run, labels_spent, num_images, percent, read_run
 
-# Accuracies that are computed after the run, with labels that the run did not buy.
-MEASURED = {"matched_accuracy": "Matched accuracy", "knn_accuracy": "kNN accuracy"}
+FOLDER = Path(__file__).parent  # of the templates
+# Accuracies that are computed after the run, with labels that the run did not buy: names and notes.
+EVALUATOR = "measured with labels that only the evaluator read"
+MEASURED = {
+    "train_label_accuracy": ("Training labels right", "measured after the run"),
+    "matched_accuracy": ("Matched accuracy", EVALUATOR),
+    "knn_accuracy": ("kNN accuracy", EVALUATOR),
+}
 
 
 def write_report(workdir: Path | str, out: Path | str | None = None) -> Path:
@@ -37,12 +43,6 @@ def write_report(workdir: Path | str, out: Path | str | None = None) -> Path:
 
 def render(run: Run) -> str:
     """Return the report of a run as HTML text that needs no other file and no network."""
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
-    )
     parts = {
         "spend": sections.accuracy_over_labels(run),
         "questions": questions(run),
@@ -56,7 +56,23 @@ def render(run: Run) -> str:
         "curves": sections.curves(run),
         "ledger": sections.ledger(run),
     }
-    return environment.get_template("report.html.j2").render(**_page_values(run), **parts)
+    return fill_template(FOLDER / "report.html.j2", **_page_values(run), **parts)
+
+
+def fill_template(template: Path, **values: Any) -> str:
+    """Return a web page as HTML text: a Jinja template in which values are filled in.
+
+    Args:
+      template: the file of the template, which may include others in its folder.
+      values: the values by their names in the template.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template.parent), autoescape=True, trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    return environment.get_template(template.name).render(**values)
 
 
 def _page_values(run: Run) -> dict[str, Any]:
@@ -115,13 +131,9 @@ def _key_figures(run: Run) -> list[dict[str, Any]]:
     spent, total = labels_spent(run), num_images(run)
     note = f"of {total:,} images ({percent(spent / total)})" if spent and total else ""
     tiles.append({"name": "Labels spent", "value": f"{spent:,}", "note": note})
-    if (accuracy := result.get("train_label_accuracy")) is not None:
-        tiles.append({"name": "Training labels right", "value": percent(accuracy),
-                      "note": "measured after the run"})  # fmt: skip
-    for name, shown in MEASURED.items():
-        if (accuracy := result.get(name)) is not None:
-            tiles.append({"name": shown, "value": percent(accuracy),
-                          "note": "measured with labels that only the evaluator read"})  # fmt: skip
+    for key, (name, note) in MEASURED.items():
+        if (accuracy := result.get(key)) is not None:
+            tiles.append({"name": name, "value": percent(accuracy), "note": note})
     if "certified" in result:
         from jaxlabel.certificate.interval import at_least  # imports JAX
 

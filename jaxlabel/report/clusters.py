@@ -1,12 +1,12 @@
 """Show the clusters that a run found: sample images of each cluster, warnings, and a CSV file."""
 
-import csv
-import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
+from jaxlabel import files
 from jaxlabel.report.run import Run, artifact, class_name, percent
 from jaxlabel.report.sections import Section, thumbnails
 
@@ -77,11 +77,9 @@ def clusters_csv(
       classes: the names of the classes.
       paths: the file of each image; empty if the images have no files of their own.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["index", "file", "cluster", "label"])
+    rows: list[list[Any]] = [["index", "file", "cluster", "label"]]
     for index, number in enumerate(np.asarray(clusters).tolist()):
         path = paths[index] if len(paths) else ""
         label = "" if labels is None else classes[int(labels[index])]
-        writer.writerow([index, path, number, label])
-    return text.getvalue()
+        rows.append([index, path, number, label])
+    return files.csv_text(rows)

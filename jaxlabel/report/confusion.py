@@ -63,18 +63,15 @@ def confusion_table(matrix: Int[np.ndarray, "k k"], names: Sequence[str], images
     return section
 
 
-def _frequent_mistakes(
-    matrix: Int[np.ndarray, "k k"], names: Sequence[str], count: int = 5
-) -> list[str]:
-    """Return texts on the most frequent mistakes, such as "cat predicted as dog: 5 of 12".
+def _frequent_mistakes(matrix: Int[np.ndarray, "k k"], names: Sequence[str]) -> list[str]:
+    """Return texts on the five most frequent mistakes, such as "cat predicted as dog: 5 of 12".
 
     Args:
       matrix: the number of images per [true class, predicted class].
       names: the names of the classes.
-      count: the largest number of texts.
     """
     wrong = matrix - np.diag(np.diag(matrix))
-    cells = np.argsort(-wrong, axis=None, kind="stable")[:count]
+    cells = np.argsort(-wrong, axis=None, kind="stable")[:5]
     pairs = [divmod(int(cell), len(matrix)) for cell in cells]
     return [
         f"{names[i]} predicted as {names[j]}: {wrong[i, j]:,} of {matrix[i].sum():,}"

@@ -1,26 +1,10 @@
 """Score predictions against true labels: accuracy, confusion matrix, recall, and cluster scores."""
 
-from typing import TYPE_CHECKING, NamedTuple
+import warnings
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-
-if TYPE_CHECKING:
-    from jaxlabel.certificate.interval import Interval
-
-
-class Evaluation(NamedTuple):
-    """The scores of a classifier's predictions on a test set.
-
-    Attributes:
-      accuracy: the fraction of correct predictions.
-      interval: the 95% Wilson confidence interval of the accuracy.
-      matrix: the confusion matrix: the number of images per [true class, predicted class].
-    """
-
-    accuracy: float
-    interval: "Interval"
-    matrix: Int[np.ndarray, "classes classes"]
 
 
 class ClusterScores(NamedTuple):
@@ -42,28 +26,6 @@ class ClusterScores(NamedTuple):
     homogeneity: float
     normalized_mutual_information: float
     adjusted_rand: float
-
-
-def evaluate(
-    labels: Int[np.ndarray, "n"], predictions: Int[np.ndarray, "n"], num_classes: int
-) -> Evaluation:
-    """Compare predicted classes with true labels: accuracy, its 95% interval, and confusion matrix.
-
-    Args:
-      labels: the true class of each image.
-      predictions: the predicted class of each image.
-      num_classes: the number of classes, which are 0 ... num_classes - 1.
-
-    Raises:
-      ValueError: the arrays are empty or differ in length, or a class is out of range.
-    """
-    from jaxlabel.certificate.interval import wilson_interval  # imports JAX
-
-    matrix = confusion_matrix(labels, predictions, num_classes)
-    correct = int(np.trace(matrix))
-    return Evaluation(
-        accuracy(labels, predictions), wilson_interval(correct, len(labels)), matrix
-    )  # fmt: skip
 
 
 def accuracy(labels: Int[np.ndarray, "n"], predictions: Int[np.ndarray, "n"]) -> float:
@@ -97,7 +59,9 @@ def confusion_matrix(
     for values in (labels, predictions):
         if values.min() < 0 or values.max() >= num_classes:
             raise ValueError(f"classes {values.min()} to {values.max()} of {num_classes}")
-    return _contingency(labels, predictions, num_classes, num_classes)
+    matrix = np.zeros((num_classes, num_classes), int)
+    np.add.at(matrix, (labels, predictions), 1)
+    return matrix
 
 
 def per_class_recall(matrix: Int[np.ndarray, "classes classes"]) -> Float[np.ndarray, "classes"]:
@@ -127,24 +91,21 @@ def clustering_scores(
       clusters: the cluster of each image.
     """
     from scipy.optimize import linear_sum_assignment
+    from sklearn import metrics
 
     labels, clusters = _checked_pair(labels, clusters)
-    classes, label_ids = np.unique(labels, return_inverse=True)
-    names, cluster_ids = np.unique(clusters, return_inverse=True)
-    table = _contingency(label_ids, cluster_ids, len(classes), len(names))
-    n = len(labels)
+    table = metrics.cluster.contingency_matrix(labels, clusters)
     matched = table[linear_sum_assignment(table, maximize=True)].sum()
-    of_class, of_cluster = _entropy(table.sum(axis=1)), _entropy(table.sum(axis=0))
-    shared = of_class + of_cluster - _entropy(table.ravel())
-    return ClusterScores(
-        matched_accuracy=float(matched / n),
-        purity=float(table.max(axis=0).sum() / n),
-        homogeneity=float(shared / of_class) if of_class > 0 else 1.0,
-        normalized_mutual_information=(
-            float(2 * shared / (of_class + of_cluster)) if of_class + of_cluster > 0 else 1.0
-        ),
-        adjusted_rand=_adjusted_rand(table),
-    )
+    with warnings.catch_warnings():
+        # With many clusters of few images, scikit-learn takes their numbers for measurements.
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater")
+        return ClusterScores(
+            matched_accuracy=float(matched / len(labels)),
+            purity=float(table.max(axis=0).sum() / len(labels)),
+            homogeneity=metrics.homogeneity_score(labels, clusters),
+            normalized_mutual_information=metrics.normalized_mutual_info_score(labels, clusters),
+            adjusted_rand=metrics.adjusted_rand_score(labels, clusters),
+        )
 
 
 def knn_accuracy(
@@ -187,49 +148,6 @@ def knn_accuracy(
     votes = np.zeros((len(queries), len(classes)))
     np.add.at(votes, (np.arange(len(queries))[:, None], label_ids[indices]), weights)
     return accuracy(test_labels, classes[votes.argmax(axis=1)])
-
-
-def _adjusted_rand(table: Int[np.ndarray, "classes k"]) -> float:
-    """Return the adjusted Rand index (agreement of clusters and classes, corrected for chance).
-
-    Args:
-      table: the number of images per [class, cluster].
-    """
-
-    def pairs(counts: np.ndarray) -> float:
-        return float((counts * (counts - 1.0) / 2).sum())
-
-    together, of_class, of_cluster = (
-        pairs(table), pairs(table.sum(axis=1)), pairs(table.sum(axis=0))
-    )  # fmt: skip
-    possible = pairs(np.array([table.sum()]))
-    expected = of_class * of_cluster / possible if possible else 0.0
-    largest = (of_class + of_cluster) / 2
-    return (together - expected) / (largest - expected) if largest != expected else 1.0
-
-
-def _entropy(counts: Int[np.ndarray, "k"]) -> float:
-    """Return the entropy, in nats, of the distribution that results from normalizing `counts`."""
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
-
-
-def _contingency(
-    rows: Int[np.ndarray, "n"], columns: Int[np.ndarray, "n"], num_rows: int, num_columns: int
-) -> Int[np.ndarray, "num_rows num_columns"]:
-    """Count how often each pair of values (rows[i], columns[i]) occurs, over all i.
-
-    Args:
-      rows: integers in 0 ... num_rows - 1.
-      columns: integers in 0 ... num_columns - 1, as many as `rows`.
-      num_rows: the number of possible values in `rows`.
-      num_columns: the number of possible values in `columns`.
-
-    Returns:
-      A matrix whose entry [r, c] is the number of positions i with rows[i] = r and columns[i] = c.
-    """
-    cells = np.bincount(rows * num_columns + columns, minlength=num_rows * num_columns)
-    return cells.reshape(num_rows, num_columns)
 
 
 def _checked_pair(

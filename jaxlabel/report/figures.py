@@ -45,15 +45,10 @@ class Series(NamedTuple):
     dashed: bool = False
 
 
-def sheet(images: UInt8[np.ndarray, "n h w c"], columns: int = 0) -> UInt8[np.ndarray, "H W c"]:
-    """Arrange images in a grid on one picture, with two black pixels between neighbours.
-
-    Args:
-      images: the images, all of one shape.
-      columns: the number of images in a row of the grid; 0 for a roughly square grid.
-    """
+def sheet(images: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "H W c"]:
+    """Arrange images in a roughly square grid, with two black pixels between neighbours."""
     n, h, w, c = images.shape
-    columns = columns or math.ceil(math.sqrt(n))
+    columns = math.ceil(math.sqrt(n))
     rows = -(-n // columns)
     page = np.zeros((rows * (h + 2) - 2, columns * (w + 2) - 2, c), np.uint8)
     for index, image in enumerate(images):

@@ -1,5 +1,6 @@
 """Show the images that a run has asked a person about, if they are not files of their own."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +32,16 @@ def questions(run: Run) -> dict[str, Any] | None:
     pictures = run.workdir / Path(FILE).stem
     if not path.exists() or not pictures.is_dir():
         return None
-    found: dict[str, list[tuple[str, np.ndarray]]] = {}
     try:
         rows = read_rows(path)
     except DataError:
         return None
-    for row in rows:
-        image = _read(pictures / f"{Path(row.item).name}.png")
-        if image is not None:
-            found.setdefault(row.label or OPEN, []).append((row.item, image))
-    shown = [
-        (name, item, image) for name in sorted(found, key=_open_first)
-        for item, image in found[name]
-    ]  # fmt: skip
+    shown = [(row.label or OPEN, row.item, image) for row in rows
+             if (image := _read(pictures / f"{Path(row.item).name}.png")) is not None]  # fmt: skip
     if not shown:
         return None
+    shown.sort(key=lambda one: (one[0] != OPEN, one[0]))  # those without an answer come first
+    counts = Counter(name for name, _, _ in shown)
     uris = thumbnails([image for _, _, image in shown])
     groups: dict[str, list[dict[str, str]]] = {}
     for (name, item, _), uri in zip(shown, uris, strict=False):
@@ -54,7 +50,7 @@ def questions(run: Run) -> dict[str, Any] | None:
     if len(uris) < len(shown):
         text += f" The first {len(uris):,} are shown."
     return {"text": text, "groups": [
-        {"name": name, "note": f"{len(found[name]):,}", "images": images}
+        {"name": name, "note": f"{counts[name]:,}", "images": images}
         for name, images in groups.items()
     ]}  # fmt: skip
 
@@ -69,8 +65,3 @@ def _read(path: Path) -> np.ndarray | None:
     except OSError:
         return None
     return pixels if pixels.ndim == 3 else pixels[..., None]
-
-
-def _open_first(name: str) -> tuple[bool, str]:
-    """Return a sort key that puts the images without an answer before the others."""
-    return name != OPEN, name

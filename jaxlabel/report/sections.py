@@ -19,6 +19,7 @@ PALETTE = (
 )  # fmt: skip
 IMAGE_BYTES = 700_000  # limit on the size of a section's images
 MAX_POINTS = 6000  # limit on the points of a map
+MAX_CHARTS, MAX_STEPS = 24, 300  # limits on the charts of metrics, and on the points of each
 COLUMNS = (
     "clusters", "labels_spent", "belief", "estimate", "estimate_low", "estimate_high",
     "peek_accuracy",
@@ -185,14 +186,14 @@ def samples(run: Run) -> list[str]:
     return thumbnails(arrays["images"][:100]) if arrays is not None else []
 
 
-def curves(run: Run, max_charts: int = 24, max_points: int = 300) -> list[Section]:
-    """Return a chart for each metric that a run logged during training.
+def curves(run: Run) -> list[Section]:
+    """Return a chart for each metric that a run logged during training, at most MAX_CHARTS (24).
+
+    If there are more metrics, losses are preferred.
 
     Args:
       run: the content of the run's directory. Metrics of query rounds and of audits (an audit buys
         the labels of a random sample to certify the accuracy) get no chart.
-      max_charts: the largest number of charts. If there are more metrics, losses are preferred.
-      max_points: the largest number of points in a chart.
 
     Returns:
       A dictionary for each chart, which the report's template shows.
@@ -205,12 +206,12 @@ def curves(run: Run, max_charts: int = 24, max_points: int = 300) -> list[Sectio
                 steps, values = lines.setdefault(f"{record['phase']}/{name}", ([], []))
                 steps.append(record["step"])
                 values.append(value)
-    shown = sorted(lines, key=lambda name: not name.endswith("/loss"))[:max_charts]  # a stable sort
+    shown = sorted(lines, key=lambda name: not name.endswith("/loss"))[:MAX_CHARTS]  # a stable sort
     curves = []
     for name, (steps, values) in lines.items():
         if name not in shown:
             continue
-        series = figures.Series(name, _every_nth(steps, max_points), _every_nth(values, max_points))
+        series = figures.Series(name, _every_nth(steps), _every_nth(values))
         chart = figures.line_chart([series], "step", name, dots=len(steps) == 1, size=figures.SMALL)
         curves.append({"name": name, "chart": chart, "last": f"{values[-1]:.4g} at the end"})
     return curves
@@ -271,12 +272,12 @@ def _round_cell(name: str, value: float | None) -> str:
     return f"{value:,}" if name in ("clusters", "labels_spent") else percent(value)
 
 
-def _every_nth(values: list[float], max_points: int) -> list[float]:
-    """Return every n-th element of a list, for the smallest n that keeps at most `max_points`.
+def _every_nth(values: list[float]) -> list[float]:
+    """Return every n-th element of a list, for the smallest n that keeps at most 300 elements.
 
     The last element is always kept.
     """
-    stride = -(-len(values) // max_points)
+    stride = -(-len(values) // MAX_STEPS)
     return values[:: -stride or None][::-1] if stride > 1 else values
 
 

@@ -21,11 +21,10 @@ from jaxlabel import files
 from jaxlabel.errors import JaxlabelError
 from jaxlabel.report import figures
 from jaxlabel.report.confusion import confusion_figure
+from jaxlabel.report.sections import RECORD_KEYS
 from jaxlabel.runlog import own_code, records, workdir
 from jaxlabel.runlog.progress import Progress
 from jaxlabel.runlog.sinks import Sinks
-
-RESERVED = ("version", "phase", "step", "seconds")  # keys of a record beside the metrics
 
 
 def open_workdir(
@@ -111,7 +110,7 @@ class RunLog:
         pair = phase, step
         if pair in self._written and pair not in self._outdated:
             return
-        if clash := values.keys() & set(RESERVED):
+        if clash := values.keys() & set(RECORD_KEYS):
             raise ValueError(f"{phase}: {', '.join(sorted(clash))} is in every record: rename it")
         numbers = {name: records.as_python_number(value) for name, value in values.items()}
         # The sinks come first: a kill in between then repeats a point, but never loses one.

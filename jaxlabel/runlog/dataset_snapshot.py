@@ -6,11 +6,12 @@ missing or new images raise an error.
 """
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int
 
 from jaxlabel import files
 from jaxlabel.data.dataset import Dataset
@@ -42,11 +43,7 @@ def in_first_order(dataset: Dataset, spec: str, workdir: Path) -> Dataset:
     if recorded["digest"] == _hash_ids(items):
         return dataset
     old_items = recorded.get("items", [])
-    if Counter(old_items) == Counter(items):
-        indices: dict[str, list[int]] = defaultdict(list)
-        for index, item in reversed(list(enumerate(items))):
-            indices[item].append(index)
-        order = np.array([indices[item].pop() for item in old_items])
+    if (order := order_of(items, old_items)) is not None:
         return dataset._replace(
             train_images=dataset.train_images[order],
             train_items=dataset.train_items[order],
@@ -62,6 +59,21 @@ def in_first_order(dataset: Dataset, spec: str, workdir: Path) -> Dataset:
         f"{spec} holds other images than when {workdir} began{changes}: make them as they were, or "
         f"begin another workdir{reuse_labels_hint(workdir)}"
     )
+
+
+def order_of(items: Sequence[str], wanted: Sequence[str]) -> Int[np.ndarray, "n"] | None:
+    """Return the indices that bring the ids `items` into the order `wanted`.
+
+    Of equal ids, the first comes first. None is returned if `wanted` has other ids, or an id more
+    often or less often.
+    """
+    given, asked = np.array(items, str), np.array(wanted, str)
+    rows, places = np.argsort(given, kind="stable"), np.argsort(asked, kind="stable")
+    if not np.array_equal(given[rows], asked[places]):
+        return None
+    order = np.empty_like(rows)
+    order[places] = rows
+    return order
 
 
 def _hash_ids(items: Sequence[str]) -> str:

@@ -40,9 +40,9 @@ class Progress:
             self._draw(step, num_steps, note)
         elif step >= num_steps or time.monotonic() - self._shown >= self._pause:
             self._shown = time.monotonic()
-            self.say(
-                _progress_line(phase, step, num_steps, note, self._seconds_left(step, num_steps))
-            )
+            left = self._seconds_left(step, num_steps)
+            eta = "" if left is None else f"{left:.0f} s left"
+            self.say(", ".join(filter(None, [f"{phase} {step}/{num_steps}", note, eta])))
         if step >= num_steps:
             self.close()
 
@@ -99,18 +99,3 @@ class Progress:
         if step <= first or step >= num_steps:
             return None
         return (time.monotonic() - since) / (step - first) * (num_steps - step)
-
-
-def _progress_line(phase: str, step: int, num_steps: int, note: str, left: float | None) -> str:
-    """Return a line such as "classifier 40/100, loss 0.3, 12 s left" on the progress of a phase.
-
-    Args:
-      phase: the name of the phase.
-      step: the number of steps done.
-      num_steps: the number of steps of the phase.
-      note: a text between the steps and the remaining time; may be empty.
-      left: the remaining seconds; None if unknown.
-    """
-    share = f"{step}/{num_steps}"
-    eta = f"{left:.0f} s left" if left is not None else ""
-    return ", ".join(filter(None, [f"{phase} {share}", note, eta]))

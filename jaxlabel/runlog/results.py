@@ -11,7 +11,7 @@ import fcntl
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,8 +125,7 @@ def table(*paths: Path | str) -> str:
         groups.setdefault(_configuration_key(result), []).append(result)
     varying = _varying_settings([group[0] for group in groups.values()])
     rows = [_table_row(group, varying) for group in groups.values()]
-    lines = [HEADINGS, ["---"] * 3 + ["---:"] * 5 + ["---"], *rows]
-    return "\n".join("| " + " | ".join(map(escaped, line)) + " |" for line in lines) + "\n"
+    return markdown_table([HEADINGS, ["---"] * 3 + ["---:"] * 5 + ["---"], *rows])
 
 
 def with_tables(document: str, root: Path) -> str:
@@ -277,12 +276,13 @@ def _configuration_key(result: Mapping[str, Any], seed: Any = None) -> str:
     return json.dumps([*identity, *position, settings], sort_keys=True)
 
 
-def escaped(cell: str) -> str:
-    """Return the text of a table cell with "|" escaped and line breaks replaced by spaces.
+def markdown_table(rows: Iterable[Sequence[str]]) -> str:
+    """Return rows of cells as a Markdown table; the second row has the alignments, such as "---:".
 
-    In Markdown, a "|" or a line break in the text would end the cell.
+    In a cell, "|" is escaped and line breaks become spaces, because they would end the cell.
     """
-    return str(cell).replace("|", "\\|").replace("\n", " ")
+    escaped = ([cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows)
+    return "".join(f"| {' | '.join(row)} |\n" for row in escaped)
 
 
 if __name__ == "__main__":

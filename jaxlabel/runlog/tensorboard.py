@@ -133,7 +133,5 @@ class Events:
 
         If the process is killed, these events are then not lost.
         """
-        if self._file is None:
-            return
         with files.write_errors(self._folder):
             self._file.flush()

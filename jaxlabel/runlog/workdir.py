@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,18 @@ def take_lock(workdir: Path) -> int:
                 ) from error
             raise
     return descriptor
+
+
+def wait_for_lock(workdir: Path, patience: float) -> int:
+    """Lock a run's directory like `take_lock`, and wait up to `patience` seconds for the lock."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return take_lock(workdir)
+        except UsageError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.1)
 
 
 def delete_partial_files(workdir: Path) -> None:

@@ -7,7 +7,6 @@ The operating system releases the lock when the process ends, also if it is kill
 import contextlib
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from jaxlabel.runlog import workdir as directory
 from jaxlabel.sweep.types import Run
 
 BUSY = "another sweep executes this run"
+PATIENCE = 60.0  # seconds to wait until another sweep unlocks the directory
 
 
 def lease_of(run: Run, workdir: Path) -> Path:
@@ -52,7 +52,7 @@ def is_free(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def locked(workdir: Path, patience: float = 60.0) -> Iterator[None]:
+def locked(workdir: Path) -> Iterator[None]:
     """Lock the directory of an experiment's runs for the time of a `with` block.
 
     A sweep locks it only while it reads the plan and while it writes the tables. In between, other
@@ -60,10 +60,9 @@ def locked(workdir: Path, patience: float = 60.0) -> Iterator[None]:
 
     Args:
       workdir: the directory.
-      patience: the largest number of seconds to wait for the lock.
 
     Raises:
-      UsageError: another process still uses the directory after the wait, or the directory holds
+      UsageError: another process still uses the directory after 60 seconds, or the directory holds
         files that do not belong to an experiment's runs.
     """
     names = [p.name for p in workdir.iterdir() if not p.name.startswith(".")]
@@ -71,15 +70,7 @@ def locked(workdir: Path, patience: float = 60.0) -> Iterator[None]:
     if strange and "plan.json" not in names:
         raise UsageError(f"{workdir} is not empty and not a sweep's: it holds {min(strange)} but "
                          "no plan.json; choose another --workdir")  # fmt: skip
-    end = time.monotonic() + patience
-    while True:
-        try:
-            lock = directory.take_lock(workdir)
-            break
-        except UsageError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.1)
+    lock = directory.wait_for_lock(workdir, PATIENCE)
     try:
         yield
     finally:

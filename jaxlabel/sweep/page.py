@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from jaxlabel.report import figures
+from jaxlabel.report import figures, fill_template
 from jaxlabel.sweep import tables
 from jaxlabel.sweep.types import Outcome, Plan
 
@@ -116,12 +116,6 @@ def render(
       failed: the failed runs with their error messages.
       charts: the charts by the names of their files, from the function `charts`.
     """
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
-    )
     rows = tables.rows(lines)
     sections = []
     for number, title in enumerate(dict.fromkeys(row.table for row in rows), 1):
@@ -134,9 +128,10 @@ def render(
                                     if name.partition("_")[0] == f"table{number}"]})  # fmt: skip
     errors = [{"name": o.run.name, "error": o.error, "log": f"runs/{o.run.name}/{o.log.name}"}
               for o in failed]  # fmt: skip
-    return environment.get_template("index.html.j2").render(
-        plan=plan, sections=sections, errors=errors, num_done=len(lines), style=Markup(STYLE)
-    )
+    return fill_template(
+        Path(__file__).with_name("index.html.j2"), plan=plan, sections=sections, errors=errors,
+        num_done=len(lines), style=Markup(STYLE),
+    )  # fmt: skip
 
 
 def _report_link(workdir: Path, line: Mapping[str, Any]) -> tuple[int, str]:
@@ -189,8 +184,9 @@ def _lines_with_points(rows: Sequence[tables.Row]) -> list[figures.Series]:
     points: dict[Line, list[tuple[float, float, float, float]]] = {}
     for row in rows:
         name, values = next(iter(row.measures.items()))
-        places = [_axis_position(line) for line in row.lines]
-        numbers = [x for x in places if x is not None]
+        # the axis shows an entry of the results or a setting
+        places = [line.get(line["over"], line["config"].get(line["over"])) for line in row.lines]
+        numbers = [x for x in places if isinstance(x, int | float)]
         if not values or not numbers:
             continue
         mean, low, high = tables.bounded_mean_interval(name, values)
@@ -226,17 +222,3 @@ def _line_name(line: Line, lines: Sequence[Line]) -> str:
 def _hashable(value: Any) -> Any:
     """Return a setting's value unchanged if it is a string or a number, else converted to text."""
     return value if isinstance(value, str | int | float | bool) else str(value)
-
-
-def _axis_position(line: Mapping[str, Any]) -> float | None:
-    """Return the position of a run's result on the chart's horizontal axis.
-
-    Args:
-      line: the result of the run. Its entry "over" names the quantity on the axis, such as
-        "labels_spent".
-
-    Returns:
-      The value of this quantity; None if the value is not a number.
-    """
-    value = line.get(line["over"], line["config"].get(line["over"]))
-    return float(value) if isinstance(value, int | float) else None

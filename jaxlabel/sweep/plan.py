@@ -7,10 +7,8 @@ experiment file takes seconds.
 
 import dataclasses
 import functools
-import importlib.util
 import itertools
 import re
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 from jaxlabel import cache, files
 from jaxlabel.config import RunConfig, validate
 from jaxlabel.errors import UsageError, did_you_mean
+from jaxlabel.experiment import configfile
 from jaxlabel.sweep.types import Arm, Experiment, Plan, Run, Table, config_class
 
 DATA_ROOT = "DATA_ROOT"  # the placeholder for --data_root in an experiment file
@@ -124,20 +123,11 @@ def load(file: Path, quick: bool) -> tuple[str, Experiment]:
     Raises:
       UsageError: the file cannot be executed, or lacks a docstring or a valid get_experiment().
     """
-    spec = importlib.util.spec_from_file_location("experiment", file)
-    assert spec is not None and spec.loader is not None, file
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        if not hasattr(module, "get_experiment"):
-            raise UsageError(f"{file} defines no get_experiment(quick)")
+    module = configfile.import_file(str(file))
+    if not hasattr(module, "get_experiment"):
+        raise UsageError(f"{file} defines no get_experiment(quick)")
+    with configfile.explained_errors(str(file)):
         experiment = module.get_experiment(quick)
-    except UsageError:
-        raise
-    except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"line {where.lineno} of {Path(where.filename).name}"
-        raise UsageError(f"{file} cannot be run: {error!r} at {place}") from error
     if not isinstance(experiment, Experiment):
         raise UsageError(f"{file}: get_experiment(quick) returned {experiment!r:.60}: it must "
                          "return an Experiment")  # fmt: skip

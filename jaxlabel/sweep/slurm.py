@@ -13,7 +13,7 @@ from jaxlabel.sweep.types import Outcome, Run
 
 def run_all(
     runs: Sequence[Run], workdir: Path, jobs: int, environment: Mapping[str, str], done: Done,
-    *, options: Mapping[str, Any], hosts_per_run: int = 1, seconds_between_checks: float = 5.0,
+    *, options: Mapping[str, Any], hosts_per_run: int = 1,
 ) -> None:  # fmt: skip
     """Submit runs to a Slurm cluster as an array of jobs, and wait until all jobs have ended.
 
@@ -28,7 +28,6 @@ def run_all(
       done: a function that is called with the outcome of each run when the run ends.
       options: the parameters of the library submitit, such as timeout_min or slurm_partition.
       hosts_per_run: the number of machines of each job.
-      seconds_between_checks: the time between two checks whether jobs have ended.
 
     Raises:
       UsageError: submitit is not installed or rejects a parameter.
@@ -51,7 +50,7 @@ def run_all(
             message = _job_error(pending.pop(number))
             done(Outcome(runs[number], message, Path(payloads[number]["log"])))
         if pending:
-            time.sleep(seconds_between_checks)
+            time.sleep(5)  # between two checks whether jobs have ended
 
 
 def options(text: str, devices_per_run: int = 0, hosts_per_run: int = 1) -> dict[str, Any]:

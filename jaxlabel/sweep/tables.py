@@ -4,15 +4,20 @@ A "line" is the result of one run with the names of the table and row to which i
 come from the runs' folders or from a file of published results.
 """
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxlabel.runlog.results import MeanInterval, escaped, few, mean_and_range, mean_interval
+from jaxlabel import files
+from jaxlabel.runlog.results import (
+    MeanInterval,
+    few,
+    markdown_table,
+    mean_and_range,
+    mean_interval,
+)
 from jaxlabel.sweep.plan import DATA_ROOT
 from jaxlabel.sweep.types import Plan, Run
 
@@ -93,8 +98,8 @@ def rows(lines: Sequence[Line]) -> list[Row]:
         key = json.dumps([line["table"], line["row"], line["dataset"], cell])
         groups.setdefault(key, {}).setdefault(line["cell"].get("data", ""), []).append(line)
     # two data sets may have the same name; their rows then show what the setting `data` is
-    return [_group_row(key, group, data if len(by_data) > 1 else "")
-            for key, by_data in groups.items() for data, group in by_data.items()]  # fmt: skip
+    return [_group_row(group, shows_data=len(by_data) > 1)
+            for by_data in groups.values() for group in by_data.values()]  # fmt: skip
 
 
 def document(plan: Plan, lines: Sequence[Line]) -> str:
@@ -120,8 +125,7 @@ def markdown(lines: Sequence[Line]) -> str:
     for title in dict.fromkeys(row.table for row in all_rows):
         cells = text_cells([row for row in all_rows if row.table == title])
         cells.insert(1, ["---"] * len(cells[0]))
-        text = "\n".join("| " + " | ".join(map(escaped, row)) + " |" for row in cells)
-        parts.append(f"## {title}\n\n{text}\n")
+        parts.append(f"## {title}\n\n{markdown_table(cells)}")
     return "\n".join(parts)
 
 
@@ -153,19 +157,19 @@ def csv_text(lines: Sequence[Line]) -> str:
     Args:
       lines: the results of the runs, from `result_line`.
     """
-    page = io.StringIO()
-    writer = csv.writer(page, lineterminator="\n")
-    writer.writerow(["table", "row", "dataset", "settings", "measure", "mean", "low", "high", "n",
-                     "theirs", "labels_spent", "seconds", "device"])  # fmt: skip
+    cells: list[list[Any]] = [
+        ["table", "row", "dataset", "settings", "measure", "mean", "low", "high", "n", "theirs",
+         "labels_spent", "seconds", "device"]
+    ]  # fmt: skip
     for row in rows(lines):
         for number, (name, values) in enumerate(row.measures.items()):
             interval = bounded_mean_interval(name, values) if values else ("", None, None)
-            writer.writerow([
+            cells.append([
                 row.table, row.name, row.dataset, row.settings, name, *interval, len(values),
                 row.theirs if number == 0 else None, np.mean(labels(row)), np.mean(seconds(row)),
                 devices(row),
             ])  # fmt: skip
-    return page.getvalue()
+    return files.csv_text(cells)
 
 
 def bounded_mean_interval(name: str, values: Sequence[float]) -> MeanInterval:
@@ -240,22 +244,21 @@ def devices(row: Row) -> str:
     return ", ".join(dict.fromkeys(line["device"] for line in row.lines))
 
 
-def _group_row(key: str, group: Sequence[Line], data: str) -> Row:
+def _group_row(group: Sequence[Line], shows_data: bool) -> Row:
     """Make a table row from the results of runs that differ only in their seed.
 
     Args:
-      key: the names of the runs' table, arm (method with a grid of settings) and data set, and
-        their settings, as the JSON text that `rows` makes.
       group: the results of the runs.
-      data: the setting `data` of the runs, if the row shows it; else an empty string.
+      shows_data: whether the row shows the setting `data` of the runs.
     """
-    table, name, dataset, cell = json.loads(key)
-    cell |= {"data": data} if data else {}
+    first = group[0]
+    cell = {k: v for k, v in first["cell"].items() if k != "data" or shows_data}
     # JSON has no infinity: an infinite number was stored as None
     settings = ", ".join(f"{k}={'inf' if v is None else v}" for k, v in cell.items())
     measures = {m: [line[m] for line in group if line.get(m) is not None]
-                for m in group[0]["measures"]}  # fmt: skip
-    return Row(table, name, dataset, settings, group, measures, group[-1]["theirs"])
+                for m in first["measures"]}  # fmt: skip
+    return Row(first["table"], first["row"], first["dataset"], settings, group, measures,
+               group[-1]["theirs"])  # fmt: skip
 
 
 def _comparison_cells(row: Row) -> list[str]:

@@ -110,10 +110,8 @@ def experiment_run(job: Job) -> None:
     sys.argv[:] = job["command"]  # the run's log records the command of the sweep
     kind, workdir = config_class(job["recipe"]), Path(job["workdir"])
     config = kind(**with_infinities(kind, job["config"]))
-    if job.get("hosts", 1) > 1:
-        print(processes.run_together(config, workdir, hosts.AUTO))
-    else:
-        print(processes.run_alone(config, workdir))
+    coordinator = hosts.AUTO if job.get("hosts", 1) > 1 else ""
+    print(processes.execute(config, workdir, coordinator))
 
 
 def remote(job: Job) -> str:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from jaxlabel import data, train
+from jaxlabel.certificate.interval import wilson_interval
 from jaxlabel.cli import main as cli
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.experiment import predict as prediction
@@ -54,6 +55,7 @@ def test_a_loaded_model_predicts_as_the_run_did_without_training(
     labels = data.load_test_labels("digits")
     right = np.mean([row["label"] == str(label) for row, label in zip(rows, labels, strict=True)])
     assert right == pytest.approx(result["test_accuracy"], abs=1e-9)
+    assert result["test_accuracy_interval"] == list(wilson_interval(round(500 * right), 500))
     shares = np.array([[float(row[f"probability {c}"]) for c in range(10)] for row in rows])
     assert shares.sum(axis=1) == pytest.approx(1, abs=1e-5)
     assert [row["label"] for row in rows] == [str(i) for i in shares.argmax(axis=1)]

@@ -44,14 +44,6 @@ def test_confusion_matrix_rows_are_the_truth():
         evaluate.confusion_matrix(labels, predictions, 2)
 
 
-def test_evaluate_agrees_with_its_parts():
-    labels, predictions = np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0])
-    result = evaluate.evaluate(labels, predictions, 2)
-    assert result.accuracy == 0.75
-    assert result.interval == wilson_interval(3, 4)
-    np.testing.assert_array_equal(result.matrix, [[2, 0], [1, 1]])
-
-
 @pytest.mark.parametrize("num_clusters", [2, 4, 5])
 def test_matched_accuracy_is_the_best_of_all_matchings(num_clusters):
     rng = np.random.default_rng(num_clusters)
@@ -75,21 +67,16 @@ def test_clustering_scores_do_not_depend_on_numbering():
     np.testing.assert_allclose(perfect, np.ones(5))
 
 
-def test_clustering_scores_equal_those_of_scikit_learn():
-    from sklearn import metrics
+def test_clustering_scores_by_hand():
+    scores = evaluate.clustering_scores(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 2]))
+    assert (scores.matched_accuracy, scores.purity) == (0.75, 1)
+    # in units of log 2, the entropies are 1 and 1.5, and the mutual information is 1
+    np.testing.assert_allclose(scores[2:], [1, 2 / 2.5, 4 / 7])
 
-    rng = np.random.default_rng(2)
-    labels = rng.integers(0, 5, 300)
-    clusters = np.where(rng.random(300) < 0.6, labels, rng.integers(0, 8, 300))
-    scores = evaluate.clustering_scores(labels, clusters)
-    np.testing.assert_allclose(scores.homogeneity, metrics.homogeneity_score(labels, clusters))
-    np.testing.assert_allclose(
-        scores.normalized_mutual_information,
-        metrics.normalized_mutual_info_score(labels, clusters),
-    )
-    np.testing.assert_allclose(scores.adjusted_rand, metrics.adjusted_rand_score(labels, clusters))
-    table = metrics.cluster.contingency_matrix(labels, clusters)
-    np.testing.assert_allclose(scores.purity, table.max(axis=0).sum() / 300)
+
+def test_many_clusters_of_few_images_raise_no_warning():
+    scores = evaluate.clustering_scores(np.arange(30) % 3, np.arange(30))
+    np.testing.assert_allclose(scores[1:3], [1, 1])
 
 
 def test_clustering_scores_of_one_cluster():

@@ -222,7 +222,7 @@ def test_the_processes_of_a_slurm_job_compute_a_run_together(number, tmp_path, m
         os.write(1, f"seed {settings.seed} in {workdir.name} by {coordinator}".encode())
         return ""
 
-    monkeypatch.setattr("jaxlabel.experiment.processes.run_together", together)
+    monkeypatch.setattr("jaxlabel.experiment.processes.execute", together)
     monkeypatch.setenv("SLURM_PROCID", number)
     monkeypatch.setattr(sys, "argv", list(sys.argv))
     job = {

@@ -5,7 +5,6 @@ It also has a model card, the settings that a program needs to use the model, an
 
 import functools
 import importlib.util
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,8 +77,8 @@ def export(workdir: Path, out: Path, formats: str = ",".join(FORMATS)) -> str:
                             "no bundle was written")  # fmt: skip
     parity = {"images": len(images), "of": origin, "max_difference": differences}
     settings = configuration(trained, record, chosen, parity)
-    contents["config.json"] = _json(settings)
-    contents["result.json"] = _json(record)
+    contents["config.json"] = files.json_text(settings).encode()
+    contents["result.json"] = files.json_text(record).encode()
     contents["README.md"] = model_card(record, settings).encode()
     if "onnx" in chosen:
         contents["predict.py"] = Path(__file__).with_name("predict_script.py").read_bytes()
@@ -235,9 +234,8 @@ def configuration(
       formats: the file formats of the exported model.
       parity: how far the exported files' probabilities differ from those of the network.
     """
-    clusters = trained.gives == "clusters"
-    count = int(record.get("clusters", 0)) if clusters else len(trained.classes)
-    names = [f"cluster {number}" for number in range(count)] if clusters else trained.classes
+    clusters = int(record.get("clusters", 0)) if trained.gives == "clusters" else 0
+    names = trained.output_names(clusters or len(trained.classes))
     return {
         "kind": files.BUNDLE,
         "version": files.VERSIONS[files.BUNDLE],
@@ -259,8 +257,3 @@ def configuration(
         "parity": parity,
         "made_with": record.get("versions", {}),
     }  # fmt: skip
-
-
-def _json(value: dict[str, Any]) -> bytes:
-    text = json.dumps(files.to_json_types(value), indent=2, ensure_ascii=False, allow_nan=False)
-    return text.encode() + b"\n"

@@ -4,7 +4,6 @@ The program computes in float32 on every device and takes any number of images.
 """
 
 import contextlib
-import importlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from jax.extend import core
 from jaxtyping import Array, Float, UInt8
 
 from jaxlabel.augment import as_float
-from jaxlabel.nets import operations
+from jaxlabel.nets import native, operations
 
 # The primitives that only call another program, and the parameter that holds it.
 CALLS = {
@@ -78,11 +77,6 @@ class Program:
 @contextlib.contextmanager
 def plain_kernels() -> Iterator[None]:
     """Let networks compute convolutions and norms by XLA, not by oneDNN, inside a `with` block."""
-    try:
-        native = importlib.import_module("jaxlabel.nets.native")
-    except ModuleNotFoundError:  # this version of jaxlabel has no kernels of its own
-        yield
-        return
     before = native.selected().name
     native.select("xla")
     try:

@@ -5,8 +5,6 @@ predicted labels as first suggestions. Its export formats "JSON" and "JSON-MIN" 
 each task, including the id of the image.
 """
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,21 +46,20 @@ def tasks(rows: Sequence[LabelRow], links: Sequence[str], version: str) -> list[
       links: the address of each image.
       version: the name that Label Studio shows for the model.
     """
-    return [_task(row, address, version) for row, address in zip(rows, links, strict=True)]
-
-
-def _task(row: LabelRow, address: str, version: str) -> dict[str, Any]:
-    task: dict[str, Any] = {
-        "data": {IMAGE: address, "item": row.item, "file": row.file, "known": row.known}
-    }
-    result = [{"from_name": CHOICE, "to_name": IMAGE, "type": "choices",
-               "value": {"choices": [row.label]}}]  # fmt: skip
-    if row.known == BOUGHT:
-        task["annotations"] = [{"result": result}]
-    elif row.label:
-        score = round(row.probability, 6)
-        task["predictions"] = [{"model_version": version, "score": score, "result": result}]
-    return task
+    made = []
+    for row, address in zip(rows, links, strict=True):
+        task: dict[str, Any] = {
+            "data": {IMAGE: address, "item": row.item, "file": row.file, "known": row.known}
+        }
+        result = [{"from_name": CHOICE, "to_name": IMAGE, "type": "choices",
+                   "value": {"choices": [row.label]}}]  # fmt: skip
+        if row.known == BOUGHT:
+            task["annotations"] = [{"result": result}]
+        elif row.label:
+            score = round(row.probability, 6)
+            task["predictions"] = [{"model_version": version, "score": score, "result": result}]
+        made.append(task)
+    return made
 
 
 def answers(export: Any) -> list[tuple[str, str, str]]:
@@ -142,10 +139,8 @@ def to_answers(source: Path, target: Path) -> Path:
     except (DataError, AttributeError, KeyError, TypeError) as error:
         reason = str(error) if isinstance(error, DataError) else "it is no Label Studio export"
         raise DataError(f"{source}: {reason}") from error
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("item", "file", "label"), *rows])
     try:
-        files.write(target, text.getvalue())
+        files.write(target, files.csv_text([("item", "file", "label"), *rows]))
     except UnicodeEncodeError as error:
         raise DataError(f"{source}: a label has characters that are no text") from error
     return target

@@ -1,7 +1,7 @@
 """Collect the label of each training image of a run, and whether it was bought or predicted."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,7 +13,6 @@ from jaxlabel.experiment import account, outside_features
 from jaxlabel.experiment.predict import load
 from jaxlabel.oracle import LabelStore
 from jaxlabel.oracle.ledger import split_purchases
-from jaxlabel.oracle.records import LedgerRow
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.runlog import dataset_snapshot
 
@@ -93,15 +92,20 @@ def collect(workdir: Path, sure: float) -> ImageLabels:
     purchases = store.ledger(recorded["account"])
     bought = {row.item: row for row in purchases}
     classes = store.classes(recorded["label_set"])
-    predicted = _predictions(workdir, dataset)
-    if predicted is not None and predicted.are_classes and len(classes) >= len(predicted.names):
-        # a run with the same database may have renamed a class; its index is the same
-        predicted = predicted._replace(names=classes[: len(predicted.names)])
+    predicted = _predictions(workdir, dataset, classes)
     if predicted is not None:
         classes = tuple(dict.fromkeys([*classes, *predicted.names]))
-    rows = [
-        _row(dataset, index, bought, predicted, sure) for index in range(len(dataset.train_items))
-    ]
+    rows = []
+    for number, item in enumerate(map(str, dataset.train_items)):
+        file = dataset.paths[number] if dataset.paths else ""
+        if (entry := bought.get(item)) is not None:
+            rows.append(LabelRow(number, item, file, entry.class_name, 1.0, BOUGHT, entry.asked_by,
+                                 entry.asked_time))  # fmt: skip
+        elif predicted is None:
+            rows.append(LabelRow(number, item, file, "", 0.0, "", "", ""))
+        else:
+            label, share = predicted.names[predicted.best[number]], predicted.probabilities[number]
+            rows.append(predicted_row(number, item, file, label, float(share), sure))
     earlier, _, later = split_purchases(purchases, account.own_purchases(workdir))
     return ImageLabels(rows, dataset.train_images, classes, dataset.name, len(earlier) + len(later))
 
@@ -113,19 +117,18 @@ class _Predictions(NamedTuple):
       names: the names of the classes or clusters that the model predicts.
       best: the index in `names` of the most probable one, for each image.
       probabilities: the probability of the most probable one, for each image.
-      are_classes: whether the names are those of classes, not of clusters.
     """
 
     names: tuple[str, ...]
     best: np.ndarray
     probabilities: np.ndarray
-    are_classes: bool
 
 
-def _predictions(workdir: Path, dataset: Dataset) -> _Predictions | None:
+def _predictions(workdir: Path, dataset: Dataset, classes: tuple[str, ...]) -> _Predictions | None:
     """Return the predictions of the run's model for the training images.
 
-    None is returned if the run has not ended.
+    None is returned if the run has not ended. The names of the classes are those that the database
+    has now, `classes`: another run with the same database may have renamed one.
     """
     if not (workdir / "result.json").exists():
         return None
@@ -137,34 +140,10 @@ def _predictions(workdir: Path, dataset: Dataset) -> _Predictions | None:
             trained.config.outside_features, dataset, workdir, trained.shape[-1]
         )
     shares = predict_probabilities(trained.model, dataset.train_images)
-    names = trained.classes
-    are_classes = trained.gives != "clusters" and shares.shape[1] == len(names)
-    if not are_classes:
-        names = tuple(f"cluster {number}" for number in range(shares.shape[1]))
-    return _Predictions(names, shares.argmax(axis=1), shares.max(axis=1), are_classes)
-
-
-def _row(
-    dataset: Dataset, index: int, bought: dict[str, LedgerRow], predicted: Any, sure: float
-) -> LabelRow:
-    """Return the bought or predicted label of the training image with the index `index`.
-
-    Args:
-      dataset: the images.
-      index: the index of the image.
-      bought: the labels that the run has bought, by image id.
-      predicted: the predictions for all training images; None if the run has not ended.
-      sure: the probability below which a predicted label is marked as "not sure".
-    """
-    item = str(dataset.train_items[index])
-    file = dataset.paths[index] if dataset.paths else ""
-    if (entry := bought.get(item)) is not None:
-        return LabelRow(index, item, file, entry.class_name, 1.0, BOUGHT, entry.asked_by,
-                        entry.asked_time)  # fmt: skip
-    if predicted is None:
-        return LabelRow(index, item, file, "", 0.0, "", "", "")
-    label = predicted.names[predicted.best[index]]
-    return predicted_row(index, item, file, label, float(predicted.probabilities[index]), sure)
+    names = trained.output_names(shares.shape[1])
+    if names == trained.classes and len(classes) >= len(names):
+        names = classes[: len(names)]  # a renamed class has the same index
+    return _Predictions(names, shares.argmax(axis=1), shares.max(axis=1))
 
 
 def predicted_row(

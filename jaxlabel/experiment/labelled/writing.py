@@ -1,6 +1,5 @@
 """Write the labels of a run as a table, as folders of images, or as tasks for Label Studio."""
 
-import csv
 import io
 import json
 import os
@@ -102,11 +101,7 @@ def table(form: str, rows: Sequence[LabelRow]) -> bytes:
     """
     records = [_record(row) for row in rows]
     if form == "csv":
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
-        return text.getvalue().encode()
+        return files.csv_text([COLUMNS, *(record.values() for record in records)]).encode()
     if form == "jsonl":
         return b"".join(files.json_line(record) for record in records)
     arrow, parquet = _import_parquet()
@@ -118,9 +113,9 @@ def table(form: str, rows: Sequence[LabelRow]) -> bytes:
 
 
 def _record(row: LabelRow) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in COLUMNS} | {
-        "probability": round(row.probability, 6)
-    }
+    """Return the values of a row by the names of the columns, in their order."""
+    rounded = row._replace(probability=round(row.probability, 6))
+    return {name: getattr(rounded, name) for name in COLUMNS}
 
 
 def _import_parquet() -> tuple[Any, Any]:
@@ -161,17 +156,13 @@ def _imagefolder(labelled: ImageLabels, target: Path, copy: bool) -> None:
 
     `datasets.load_dataset("imagefolder", data_dir=DIR)` reads it.
     """
-    text = io.StringIO()
-    columns = ["file_name", *COLUMNS[1:]]
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
+    lines: list[list[Any]] = [["file_name", *COLUMNS[1:]]]
     for row in labelled.rows:
         name = f"images/{picture_name(row)}"
         put_picture(labelled, row, target / name, copy)
-        record = _record(row)
-        del record["file"]
-        writer.writerow({"file_name": name, **record})
-    files.write(target / "metadata.csv", text.getvalue())
+        _, *cells = _record(row).values()  # without the file
+        lines.append([name, *cells])
+    files.write(target / "metadata.csv", files.csv_text(lines))
 
 
 def _labelstudio(labelled: ImageLabels, part: Path, target: Path, copy: bool) -> None:
