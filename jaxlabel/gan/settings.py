@@ -36,12 +36,6 @@ class Settings:
     learning_rate: float = setting(
         3e-3, "Adam's learning rate, which decays in the second half of the run", low=0.0
     )
-    unlabelled_weight: float = setting(
-        1.0, "weight of the loss of telling real from generated images", low=0.0
-    )
-    entropy_weight: float = setting(
-        0.0, "weight of the class entropy of unlabelled images in the loss", low=0.0
-    )
     smoothing: float = setting(
         0.0,
         "one-sided label smoothing: the target of real images is 1 minus this",
@@ -54,7 +48,9 @@ class Settings:
         low=0.0,
         high=1.0,
     )
-    augment: bool = setting(True, "shift real images, and flip them where the data set allows it")
+    augment: bool = setting(
+        True, "transform real images at random, as their kind (the setting `kind`) allows it"
+    )
     snapshots: int = setting(
         8, "number of times per run at which samples are saved and measured", low=1, high=100
     )

@@ -8,8 +8,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from jaxlabel import augment, losses, nets, train
-from jaxlabel.gan import watch
+from jaxlabel import augment, nets, train
+from jaxlabel.gan import objectives, watch
 from jaxlabel.gan.settings import Settings
 from jaxlabel.losses import adversarial
 from jaxlabel.nets import devices
@@ -174,23 +174,26 @@ def make_step(settings: Settings, kind: str) -> train.Step[State]:
     update = optimizer(settings).update
     decay = max(0.0, 1 - 1 / max(1.0, settings.average * settings.steps))
     snapshots = snapshot_steps(settings)
-    weak = augment.weak(kind)
+    weak, strong = augment.weak(kind), augment.strong(kind)
 
     def step(state: State, data: Data, key: Key[Array, ""]) -> tuple[State, train.Metrics]:
-        keys = jax.random.split(key, 7)
+        keys = jax.random.split(key, 8)
         labelled, labels = draw_labelled(keys[0], data, settings.labelled_batch)
         unlabelled = train.draw(keys[1], data.images, settings.batch_size)
         real = devices.shard(augment.as_float(jnp.concatenate([labelled, unlabelled])))
-        real = weak(keys[2], real) if settings.augment else real
+        changed = real[len(labels) :]
+        if settings.augment:
+            real, changed = weak(keys[2], real), strong(keys[7], changed)
+        targets = jax.nn.softmax(state.average(real[len(labels) :]))
         latents = jax.random.normal(keys[3], (settings.batch_size, settings.latent))
         # The images made here train both networks, so the generator runs forward only once.
         made, generator_gradient = jax.vjp(lambda generator: generator(latents), state.generator)
-        gradient, metrics = jax.grad(discriminator_loss, has_aux=True)(
-            state.discriminator, settings, real, labels, made, keys[4]
+        gradient, metrics = jax.grad(objectives.discriminator_loss, has_aux=True)(
+            state.discriminator, settings, real, labels, made, changed, targets, keys[4]
         )
         updates, first = update(gradient, state.optimizers[0])
         discriminator = optax.apply_updates(state.discriminator, updates)
-        distance, gradient = jax.value_and_grad(generator_loss)(
+        distance, gradient = jax.value_and_grad(objectives.generator_loss)(
             made, discriminator, real[len(labels) :], keys[5]
         )
         updates, second = update(*generator_gradient(gradient), state.optimizers[1])
@@ -207,58 +210,6 @@ def make_step(settings: Settings, kind: str) -> train.Step[State]:
         return state, {**metrics, "matching": distance}
 
     return step
-
-
-def discriminator_loss(
-    discriminator: Any,
-    settings: Settings,
-    real: Float[Array, "labelled+batch h w c"],
-    labels: Int[Array, "labelled"],
-    made: Float[Array, "batch h w c"],
-    key: Key[Array, ""],
-) -> tuple[Float[Array, ""], train.Metrics]:
-    """Return the discriminator's loss of a semi-supervised GAN, and a dict of its terms as metrics.
-
-    The terms are the cross-entropy of labelled images, the losses of telling real from generated
-    images, and the entropy of the class probabilities of unlabelled images. The settings of the
-    training, `settings`, give the weights of the terms.
-
-    Args:
-      real: real images: first the labelled ones, then unlabelled ones.
-      labels: the labels of the labelled images.
-      made: images from the generator.
-      key: the random key of the discriminator's noise.
-    """
-    logits = discriminator(jnp.concatenate([real, made]), key)
-    labelled, unlabelled, fake = jnp.split(logits, [len(labels), len(real)])
-    parts = {
-        "supervised": jnp.mean(losses.cross_entropy(labelled, labels)),
-        "real": jnp.mean(adversarial.real_loss(unlabelled, 1 - settings.smoothing)),
-        "generated": jnp.mean(adversarial.fake_loss(fake)),
-        "entropy": jnp.mean(adversarial.conditional_entropy(unlabelled)),
-    }
-    loss = parts["supervised"] + settings.entropy_weight * parts["entropy"]
-    loss += settings.unlabelled_weight * 0.5 * (parts["real"] + parts["generated"])
-    return loss, {"loss": loss, **parts}
-
-
-def generator_loss(
-    made: Float[Array, "batch h w c"],
-    discriminator: Any,
-    real: Float[Array, "batch h w c"],
-    key: Key[Array, ""],
-) -> Float[Array, ""]:
-    """Return the loss of a GAN's generator: feature matching.
-
-    It compares the means of real and generated images in the discriminator's last hidden layer.
-
-    Args:
-      made: images from the generator.
-      real: real images.
-      key: the random key of the noise that the discriminator adds.
-    """
-    features = discriminator.features(jnp.concatenate([real, made]), key)
-    return adversarial.feature_matching(features[: len(real)], features[len(real) :])
 
 
 def draw_labelled(

@@ -51,13 +51,3 @@ def feature_matching(real: Float[Array, "n d"], generated: Float[Array, "m d"]) 
     (Salimans et al. 2016, section 3.1). The generator is trained on this loss alone.
     """
     return jnp.sum(jnp.square(jnp.mean(real, axis=0) - jnp.mean(generated, axis=0)))
-
-
-def conditional_entropy(logits: Float[Array, "batch classes"]) -> Float[Array, "batch"]:
-    """Return the entropy H[p(y | x)] of the class probabilities of each example, from its logits.
-
-    Springenberg 2016, eq. 4. Minimising it makes a GAN's discriminator confident of the classes of
-    real images. Dai et al. 2017 (eq. 7) add it to the discriminator's loss on unlabelled images.
-    """
-    logs = jax.nn.log_softmax(logits)
-    return -jnp.sum(jnp.exp(logs) * logs, axis=-1)

@@ -2,7 +2,9 @@
 
 The discriminator is a classifier with K class logits. It rates an image as real if the sum of the
 logits' exponentials is large. It learns the classes from the labelled set, and to tell real from
-generated images from all images, which moves its features towards the clusters of the data. The
+generated images from all images, which moves its features towards the clusters of the data. For a
+strongly transformed unlabelled image it must predict the class that the moving average of its
+weights predicts with confidence for a weakly transformed one (FixMatch, Sohn et al. 2020). The
 generator is trained to match the mean of these features (section 3.1). The final model is the
 moving average of the discriminator's weights at the last step, so no labels are needed to select a
 checkpoint.

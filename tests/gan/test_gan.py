@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from jaxlabel import gan, nets
-from jaxlabel.gan import training, watch
+from jaxlabel.gan import objectives, training, watch
 from jaxlabel.nets import gan as layers
 from jaxlabel.report import write_report
 from jaxlabel.runlog import open_workdir
@@ -124,3 +124,29 @@ def test_the_report_shows_the_samples_over_time(tmp_path):
     assert "The generator during training" in page and "mode collapse: take another seed" in page
     assert page.index("step 50") < page.index("step 1,000")
     assert "diversity 50.0%" in page and page.count("samples after") == 2
+
+
+def test_the_discriminator_loss_by_hand():
+    # the stub's logits are an image's two pixels
+    def discriminator(images, key):
+        return images.reshape(len(images), 2)
+
+    def pixels(*rows):
+        return jnp.array(rows).reshape(len(rows), 1, 2, 1)
+
+    loss, parts = objectives.discriminator_loss(
+        discriminator, gan.Settings(),
+        real=pixels([0.0, 0.0], [0.0, 0.0], [0.0, 0.0]), labels=jnp.array([1]),
+        made=pixels([0.0, 0.0]),
+        changed=pixels([0.0, np.log(3)], [5.0, 0.0]),
+        targets=jnp.array([[0.04, 0.96], [0.06, 0.94]]), key=jax.random.key(0),
+    )  # fmt: skip
+    # Z = 2 everywhere; of the two predictions only the first has a confidence of at least 0.95
+    expected = {
+        "supervised": np.log(2), "real": np.log(3 / 2), "generated": np.log(3),
+        "consistency": np.log(4 / 3) / 2, "confident": 0.5,
+    }  # fmt: skip
+    for name, value in expected.items():
+        np.testing.assert_allclose(parts[name], value, rtol=1e-6)
+    total = np.log(2) + (np.log(3 / 2) + np.log(3)) / 2 + np.log(4 / 3) / 2
+    np.testing.assert_allclose(loss, total, rtol=1e-6)

@@ -63,9 +63,9 @@ def test_it_can_be_reloaded(trained):
 def test_an_uncertainty_query_runs_in_rounds_and_compiles_once(monkeypatch):
     config = dataclasses.replace(SMALL, query="margin", rounds=2)
     traces = []
-    original = gan.training.discriminator_loss
+    original = gan.objectives.discriminator_loss
     monkeypatch.setattr(
-        gan.training, "discriminator_loss", lambda *a: traces.append(1) or original(*a)
+        gan.objectives, "discriminator_loss", lambda *a: traces.append(1) or original(*a)
     )
     _, oracle = run(config)
     assert len(oracle.asked) == 30
