@@ -62,19 +62,19 @@ class Config(stopping_settings.Settings, sequential_queries.Settings, refinement
     )
     steps: int = setting(
         5000, "training steps of the final training, once the rounds have ended, and of each final "
-        "training after a failed audit; a round has steps / 6, and a refinement steps / 15, raised "
+        "training after a failed audit; a round has steps / 3, and a refinement steps / 15, raised "
         "to 400 but never above steps", low=1,
     )  # fmt: skip
 
     @property
     def round_steps(self) -> int:
-        """The training steps of each round: a sixth of `steps`.
+        """The training steps of each round: a third of `steps`.
 
         After a shorter training, the network chooses less useful images: without rounds of this
         length, 40 labels of Overhead-MNIST gave an accuracy five points lower
         (experiments/flagship.md, "Long rounds before asking").
         """
-        return max(1, self.steps // 6)
+        return max(1, self.steps // 3)
 
     @property
     def refine_steps(self) -> int:

@@ -67,7 +67,7 @@ REMOVED = {
     "ema": Removed("the teacher's decay is 0.995, in trainings of at least 10,000 steps 0.999"),
     "growth": Removed("each round increases the number of labels by the factor 1.6", (1.6,),
                       "sequential_until"),
-    "round_steps": Removed("a round has config.steps / 6 steps",
+    "round_steps": Removed("a round has config.steps / 3 steps",
                            beside="sequential_until"),
     "weight_decay": Removed("the weight decay follows from the network: 0.3 for "
                             "fine_gradient_conv, linear and hidden, 0.005 for others"),
@@ -133,7 +133,7 @@ def holds_today(name: str, settings: Mapping[str, Any]) -> bool:
     if name == "refine_steps":
         return bool(value == min(steps, max(400, steps // 15)))
     if name == "round_steps":
-        return bool(value == max(1, steps // 6))
+        return bool(value == max(1, steps // 3))
     if name == "ema":
         return bool(value == (0.995 if settings.get("steps", 0) < 10_000 else 0.999))
     if name == "graph_targets_until" and not settings.get("graph_targets"):

@@ -169,7 +169,7 @@ def test_settings_that_were_renamed_are_recognised(tmp_path):
      "weight_decay is 0.3 there"),
     ({"map": "pca", "student": "same"}, {"student": "conv"}, "student is .conv. there"),
     ({"population": True}, {"population": True, "target": 0.9}, "population is true there"),
-    ({"round_steps": 1000, "steps": 6000}, {"round_steps": 200, "steps": 6000},
+    ({"round_steps": 2000, "steps": 6000}, {"round_steps": 200, "steps": 6000},
      "round_steps is 200 there"),
     ({"ema": 0.999, "steps": 20000}, {"ema": 0.999, "steps": 3000}, "ema is 0.999 there"),
     ({"growth": 1.6}, {"growth": 2.0}, "growth is 2.0 there"),
@@ -203,7 +203,7 @@ def test_the_old_values_of_the_flagship_on_fashion_mnist_hold_today():
         "graph_targets_share": 0.6, "graph_until": 40, "typical_until": 15,
         "initial_query": "medoids", "refine_steps": 400, "refine_until": 150,
         "weight_decay": 0.3, "population": False, "audit_share": 0.36,
-        "ema": 0.995, "growth": 1.6, "round_steps": 500,
+        "ema": 0.995, "growth": 1.6, "round_steps": 1000,
     }  # fmt: skip
     of_scan = {
         "pretext_decay": 1e-4, "strength": 1.0, "partners": 0, "partner_share": 0.5,

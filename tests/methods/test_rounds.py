@@ -33,7 +33,7 @@ def test_labels_grow_by_a_factor():
 
 def test_a_round_and_the_teacher_follow_from_the_number_of_steps():
     steps = [20, 300, 3000, 20_000]
-    assert [active.Config(steps=n).round_steps for n in steps] == [3, 50, 500, 3333]
+    assert [active.Config(steps=n).round_steps for n in steps] == [6, 100, 1000, 6666]
     assert [active.Config(steps=n).refine_steps for n in steps] == [20, 300, 400, 1333]
     assert [active.Config(steps=n).ema for n in steps] == [0.995, 0.995, 0.995, 0.999]
 
