@@ -27,18 +27,19 @@ def discriminator_loss(
     """Return the discriminator's loss of a semi-supervised GAN, and a dict of its terms as metrics.
 
     The terms are the cross-entropy of labelled images, the losses of telling real from generated
-    images (Salimans et al. 2016), and the consistency loss of FixMatch (Sohn et al. 2020): for a
-    strongly transformed unlabelled image, the discriminator must predict the class that `targets`
-    give to it with confidence.
+    images (Salimans et al. 2016), each with the weight 0.5, and the consistency loss of FixMatch
+    (Sohn et al. 2020): for a strongly transformed unlabelled image, the discriminator must predict
+    the class that `targets` give to it with confidence.
 
     Args:
       settings: the settings of the training.
       real: real images: first the labelled ones, then unlabelled ones.
       labels: the labels of the labelled images.
       made: images from the generator.
-      changed: the unlabelled images after a strong random transform.
+      changed: the unlabelled images after a strong random transform (with `augment=False`, the
+        images themselves).
       targets: the class probabilities of the unlabelled images, predicted by the moving average of
-        the discriminator.
+        the discriminator's weights from the weakly transformed images.
       key: the random key of the discriminator's noise.
     """
     logits = discriminator(jnp.concatenate([real, made, changed]), key)
