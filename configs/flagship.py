@@ -12,9 +12,9 @@ stops when the network's mean confidence reaches the target, and nothing is cert
 
 The cpu preset takes 20 to 75 minutes on one core, with 10 to 700 labels of Fashion-MNIST, if
 `--config.cpu_kernels=bfloat16` is set and the processor has such instructions, and 32 minutes on
-two cores with 1,000; docs/results.md has the accuracies. In the variants mnist, fashion_mnist and overhead_mnist, the
-labels after the first ones and up to the 100th are bought one at a time, each where label
-propagation is most uncertain; in a folder 20 at a time, because a person answers
+two cores with 1,000; docs/results.md has the accuracies. In the variants mnist, fashion_mnist and
+overhead_mnist, the labels after the first ones and up to the 100th are bought one at a time, each
+where label propagation is most uncertain; in a folder 20 at a time, because a person answers
 (`--config.sequential_batch`). With up to 15 labels, the first images lie in the densest regions.
 
 Variants: digits, mnist, fashion_mnist, overhead_mnist, cifar10, folder (--config.data=folder:PATH),

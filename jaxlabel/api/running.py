@@ -181,8 +181,8 @@ def class_definer(vocabulary: Vocabulary, workdir: Path) -> "Callable[[LabelStor
     """
 
     def prepare(store: "LabelStore", dataset: Dataset) -> None:
-        vocabulary.save(workdir)
         if vocabulary.fixed:
             store.define(dataset.name, vocabulary.names)
+        vocabulary.save(workdir)
 
     return prepare

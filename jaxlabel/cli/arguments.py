@@ -247,7 +247,8 @@ def _wrapped(start: str, text: str) -> list[str]:
         indented by the length of this text.
       text: the text that follows.
     """
-    return textwrap.wrap(
+    lines = textwrap.wrap(
         text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start),
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
+    return lines or [start.rstrip()]

@@ -239,7 +239,8 @@ def _guess_prefix(path: Path) -> str:
 def _same_shape(
     spec: str, train: Images, test: Images | None, mode: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    pixels, test_pixels = train.pixels, train.pixels[:0] if test is None else test.pixels
+    # the copy does not keep the training images in memory, as a view of them would
+    pixels, test_pixels = train.pixels, train.pixels[:0].copy() if test is None else test.pixels
     (h, w), (test_h, test_w) = pixels.shape[1:3], test_pixels.shape[1:3]
     if (h, w) != (test_h, test_w):
         raise SizesDiffer(f"{spec}: training images are {w}x{h}, test images {test_w}x{test_h}: "

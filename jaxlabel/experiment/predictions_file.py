@@ -1,5 +1,6 @@
 """The CSV file of predictions: a row per image with its class and the probability of each class."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -30,14 +31,17 @@ def predictions_csv(
       the most probable class, the probability of that class, the probabilities of all classes, and
       an error. An image that cannot be read has a line with its split, its file and the error only.
     """
-    rows: list[list[Any]] = [[*COLUMNS, *(f"probability {name}" for name in classes), ERROR]]
-    for split, shares in probabilities.items():
-        paths = dataset.paths if split == "train" else dataset.test_paths
-        for index, row in enumerate(shares):
-            best = int(row.argmax())
-            numbers = [f"{probability:.6f}" for probability in row]
-            path = paths[index] if paths else ""
-            rows.append([split, index, path, classes[best], numbers[best], *numbers, ""])
-    rows += [[one.split, "", one.file, "", "", *[""] * len(classes), one.reason]
-             for one in dataset.unread]  # fmt: skip
-    return files.csv_text(rows)
+
+    def rows() -> Iterator[list[Any]]:  # one at a time, because a list of them takes much memory
+        yield [*COLUMNS, *(f"probability {name}" for name in classes), ERROR]
+        for split, shares in probabilities.items():
+            paths = dataset.paths if split == "train" else dataset.test_paths
+            for index, row in enumerate(shares):
+                best = int(row.argmax())
+                numbers = [f"{probability:.6f}" for probability in row]
+                path = paths[index] if paths else ""
+                yield [split, index, path, classes[best], numbers[best], *numbers, ""]
+        for one in dataset.unread:
+            yield [one.split, "", one.file, "", "", *[""] * len(classes), one.reason]
+
+    return files.csv_text(rows())

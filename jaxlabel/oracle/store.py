@@ -229,7 +229,7 @@ class LabelStore:
 
         Args:
           account: the name of the account.
-          items: the ids of the images.
+          items: the ids of the images; an id may be repeated.
           purpose: what the labels are bought for, such as "train" or "certify"; recorded in the
             ledger.
           round: the number of the query round; recorded in the ledger.

@@ -252,7 +252,10 @@ def _group_row(group: Sequence[Line], shows_data: bool) -> Row:
       shows_data: whether the row shows the setting `data` of the runs.
     """
     first = group[0]
-    cell = {k: v for k, v in first["cell"].items() if k != "data" or shows_data}
+    cell = dict(first["cell"])
+    data = cell.pop("data", None)
+    if shows_data and data is not None:
+        cell["data"] = data  # as the last setting
     # JSON has no infinity: an infinite number was stored as None
     settings = ", ".join(f"{k}={'inf' if v is None else v}" for k, v in cell.items())
     measures = {m: [line[m] for line in group if line.get(m) is not None]
