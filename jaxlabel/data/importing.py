@@ -6,8 +6,6 @@ jaxlabel.data.importing`, and reads the arguments of `import_labels` from its st
 """
 
 import contextlib
-import csv
-import io
 import json
 import os
 import subprocess
@@ -117,14 +115,12 @@ def _write_contradictions(
       given: the class name of each training image in the data set.
       kept: the class name in the label store, by the id, of images with contradictory labels.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["item", "image", "label", "kept"])
+    rows = [["item", "image", "label", "kept"]]
     for index, item in enumerate(dataset.train_items.tolist()):
         if item in kept:
             image = dataset.paths[index] if dataset.paths else f"train {index}"
-            writer.writerow([item, image, given[index], kept[item]])
-    files.write(path, text.getvalue(), durable=False)
+            rows.append([item, image, given[index], kept[item]])
+    files.write(path, files.csv_text(rows), durable=False)
 
 
 def in_order_of(stored: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:

@@ -10,9 +10,6 @@ from jaxlabel import losses, train
 from jaxlabel.gan.settings import Settings
 from jaxlabel.losses import adversarial, consistency, thresholds
 
-# A prediction for an unlabelled image is a target if its confidence is at least this (FixMatch).
-CONFIDENT = 0.95
-
 
 def discriminator_loss(
     discriminator: Any,
@@ -46,7 +43,7 @@ def discriminator_loss(
     labelled, unlabelled, fake, strong = jnp.split(
         logits, np.cumsum([len(labels), len(real) - len(labels), len(made)])
     )
-    mask = thresholds.fixed_mask(targets, CONFIDENT)
+    mask = thresholds.fixed_mask(targets, thresholds.CONFIDENT)
     parts = {
         "supervised": jnp.mean(losses.cross_entropy(labelled, labels)),
         "real": jnp.mean(adversarial.real_loss(unlabelled, 1 - settings.smoothing)),

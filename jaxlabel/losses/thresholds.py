@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 Probabilities = Float[Array, "batch classes"]
+CONFIDENT = 0.95  # the confidence from which a prediction is a target in FixMatch
 
 
 def fixed_mask(probabilities: Probabilities, threshold: float) -> Float[Array, "batch"]:

@@ -8,7 +8,7 @@ from jaxlabel.semisupervised.batches import Batch, Memory
 from jaxlabel.semisupervised.settings import Settings
 
 # A prediction is a pseudo-label if its confidence is at least this; freematch: at most this.
-THRESHOLD = 0.95
+THRESHOLD = thresholds.CONFIDENT
 
 
 def fixmatch_weights(
