@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,30 @@ os.environ.setdefault(
 )
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def import_in_this_process() -> Iterator[Callable[..., list[str]]]:
+    """Let runs import labels without a new process, whose start takes a second; yield the original.
+
+    The command line's tests and those with the fixture `import_in_a_process` start real processes.
+    """
+    from jaxlabel.data import importing
+
+    original = importing.in_subprocess
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importing, "in_subprocess", importing.import_labels)
+        yield original
+
+
+@pytest.fixture
+def import_in_a_process(
+    import_in_this_process: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Import labels in a separate process, as users do."""
+    from jaxlabel.data import importing
+
+    monkeypatch.setattr(importing, "in_subprocess", import_in_this_process)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

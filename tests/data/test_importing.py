@@ -17,6 +17,7 @@ from jaxlabel.errors import DataError, JaxlabelError
 from jaxlabel.oracle import LabelStore
 
 RNG = np.random.default_rng(2)
+pytestmark = pytest.mark.usefixtures("import_in_a_process")
 
 
 @pytest.fixture

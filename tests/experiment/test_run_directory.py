@@ -47,6 +47,7 @@ def test_a_finished_run_is_not_repeated(tmp_path, capsys, monkeypatch):
     assert first["labels_spent"] <= 24
 
 
+@pytest.mark.usefixtures("import_in_a_process")
 def test_import_runs_once_for_a_shared_store(tmp_path, monkeypatch, capsys):
     calls = []
     original = importing.in_subprocess
