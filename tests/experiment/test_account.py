@@ -12,11 +12,13 @@ from jaxlabel.experiment import questions
 from jaxlabel.experiment import run as experiment
 from jaxlabel.methods import active, semisup
 
-TINY = {"image_size": 8, "image_mode": "grey", "budget": 9, "network": "dense", "width": 4,
+TINY = {"image_size": 8, "image_mode": "grey", "network": "dense", "width": 4,
         "batch_size": 8, "mu": 1, "alignment": "none"}  # fmt: skip
 RECIPES = {
-    "active": active.Config(**TINY, initial_labels=3, steps=6),
-    "semisup": semisup.Config(**TINY, query="margin", initial_labels=3, rounds=2, steps=12),
+    "active": active.Config(**TINY, budget=5, initial_labels=3, steps=6),
+    "semisup": semisup.Config(
+        **TINY, budget=9, query="margin", initial_labels=3, rounds=2, steps=12
+    ),
 }
 
 
@@ -60,4 +62,4 @@ def test_a_class_that_appears_late_loses_no_labels(recipe, pictures, tmp_path, c
     said = capsys.readouterr()
     assert "starts again: there are classes that it did not know" in said.out + said.err
     assert result is not None and len(result["classes"]) > 2
-    assert result["labels_spent"] == len(asked) == 9
+    assert result["labels_spent"] == len(asked) == config.budget

@@ -15,7 +15,7 @@ from jaxlabel.methods import active
 from jaxlabel.runlog.dataset_snapshot import in_first_order
 
 CONFIG = active.Config(
-    image_size=8, image_mode="grey", budget=9, network="dense", width=4, batch_size=8, mu=1,
+    image_size=8, image_mode="grey", budget=5, network="dense", width=4, batch_size=8, mu=1,
     alignment="none", initial_labels=3, steps=6,
 )  # fmt: skip
 
@@ -58,7 +58,7 @@ def test_renaming_a_file_changes_nothing(pictures, tmp_path):
             answer(run)
             asked |= {row["item"] for row in read_questions(run)}
         (pictures / f"{session:02}.png").rename(pictures / f"z{session}.png")
-    assert result is not None and result["labels_spent"] == len(asked) == 9
+    assert result is not None and result["labels_spent"] == len(asked) == 5
     assert all("z" in row["file"] or int(row["file"][-6:-4]) > 1 for row in read_questions(run))
 
 
@@ -103,15 +103,19 @@ def test_images_without_files_are_compared_by_a_digest(tmp_path):
         in_first_order(other, "digits", tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("change", "error"),
-    [({"budget": 0.0}, UsageError), ({"budget": 20.0, "target": 0.99}, UsageError),
-     ({"store": "sqlite:////nowhere/labels.db"}, StoreError)],
-)  # fmt: skip
-def test_the_directory_of_a_refused_run_can_be_reused(change, error, tmp_path):
+def test_the_directory_of_a_refused_run_can_be_reused(tmp_path):
     config = dataclasses.replace(CONFIG, data="digits", image_size=0, image_mode="auto")
-    with pytest.raises(error):
-        experiment.run(dataclasses.replace(config, **change), tmp_path / "run")
-    assert experiment.run(config, tmp_path / "run")["labels_spent"] == 9
-    with pytest.raises(UsageError, match=r"another configuration.*; config\.store=sqlite:///.*run"):
-        experiment.run(dataclasses.replace(config, **change), tmp_path / "run")
+    refused = [
+        (UsageError, {"budget": 0.0}),
+        (StoreError, {"store": "sqlite:////nowhere/labels.db"}),
+        (UsageError, {"budget": 20.0, "target": 0.99}),
+    ]
+    for error, change in refused:
+        with pytest.raises(error) as caught:
+            experiment.run(dataclasses.replace(config, **change), tmp_path / "run")
+        assert "another configuration" not in str(caught.value)  # not that of an earlier one
+    assert experiment.run(config, tmp_path / "run")["labels_spent"] == 5
+    for _, change in refused:
+        match = r"another configuration.*; config\.store=sqlite:///.*run"
+        with pytest.raises(UsageError, match=match):
+            experiment.run(dataclasses.replace(config, **change), tmp_path / "run")

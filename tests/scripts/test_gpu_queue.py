@@ -105,7 +105,16 @@ def test_a_script_finds_jaxlabel_if_it_is_not_installed(tmp_path, monkeypatch):
     assert any(path.endswith("elsewhere") for path in said)
 
 
-def test_a_script_is_stopped_at_the_limit(tmp_path, capsys):
+@pytest.fixture
+def fast_timer(monkeypatch):
+    """Let the timer of the limit, which is at least five seconds, run ten times as fast."""
+    start = queue.signal.setitimer
+    monkeypatch.setattr(
+        queue.signal, "setitimer", lambda which, seconds: start(which, seconds / 10)
+    )
+
+
+def test_a_script_is_stopped_at_the_limit(tmp_path, capsys, fast_timer):
     script = tmp_path / "script.py"
     script.write_text("import time\ntime.sleep(60)\n")
     options = argparse.Namespace(limit=5.5, preset="gpu")
@@ -133,7 +142,9 @@ def test_the_table_has_one_row_per_job_averaged_over_seeds(tmp_path):
     assert rows[1].startswith("| b | gpu | 89% | 50.00 | 50.00 | 1 |")
 
 
-def test_the_limit_stops_a_run_but_a_failure_does_not_stop_other_runs(tmp_path, monkeypatch):
+def test_the_limit_stops_a_run_but_a_failure_does_not_stop_other_runs(
+    tmp_path, monkeypatch, fast_timer
+):
     done = []
 
     def run(job, seed, options):
