@@ -1,6 +1,7 @@
 import dataclasses
 import errno
 import multiprocessing
+import os
 import time
 
 import jax
@@ -183,6 +184,8 @@ def test_an_object_without_content_is_refused_as_a_key():
 
 
 def _compute(folder):
+    os.environ[cache.VARIABLE] = str(folder)  # the server of processes may be older than this test
+
     def compute():
         (folder / f"call-{time.monotonic_ns()}").touch()
         time.sleep(0.3)
@@ -192,6 +195,8 @@ def _compute(folder):
 
 
 def test_two_processes_compute_once(root):
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([experiment.__name__, medoids.__name__])  # imports JAX once
+    with context.Pool(2) as pool:
         assert pool.map(_compute, [root, root], chunksize=1) == [10, 10]
     assert len(list(root.glob("call-*"))) == 1
