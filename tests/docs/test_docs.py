@@ -24,26 +24,42 @@ CELL = re.compile(r"^```\{code-cell\}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```(?:\w+|\{code-cell\})?\n.*?^```$", re.MULTILINE | re.DOTALL)
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PLACEHOLDERS = {"--config=CONFIG", "--config=my_config.py"}  # commands whose settings are unknown
+COMPUTES = re.compile(r"!jaxlabel ((?:train|predict) [^|&>]*?)(?: 2>/dev/null)?")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
 def script_of(page: Path) -> str:
-    """Return a page's cells as one Python script; a line `!command` runs in a shell."""
-    lines = ["import subprocess"]
+    """Return a page's cells as one Python script; a line `!command` runs in a shell.
+
+    Trainings and predictions run in the script's process, which need not import JAX once more.
+    """
+    lines = ["import subprocess", "from jaxlabel.cli import main"]
     for cell in CELL.findall(page.read_text()):
         for line in cell.splitlines():
-            if line.startswith("!"):
+            if command := COMPUTES.fullmatch(line):
+                line = f"assert main.run({shlex.split(command[1])}) == 0"
+            elif line.startswith("!"):
                 line = f"subprocess.run({line[1:]!r}, shell=True, check=True)"
             lines.append(line)
     return "\n".join(lines)
 
 
-def run_page(name: str, folder: Path) -> str:
-    """Run a page's cells in an empty folder, and return what they print."""
+def run_page(name: str, folder: Path, **changes: str) -> str:
+    """Run a page's cells in an empty folder, and return what they print.
+
+    Args:
+      name: the file of the page.
+      folder: the empty folder.
+      changes: settings for shorter trainings, by the setting that each replaces.
+    """
+    script = script_of(DOCS / name)
+    for old, new in changes.items():
+        assert old in script
+        script = script.replace(old, new)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
-        [sys.executable, "-c", script_of(DOCS / name)], cwd=folder, env=environment,
+        [sys.executable, "-c", script], cwd=folder, env=environment,
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
@@ -62,7 +78,11 @@ def test_the_tutorial_runs(tmp_path):
 
 
 def test_the_python_page_runs(tmp_path):
-    printed = run_page("python.md", tmp_path)
+    shorter = {
+        'recipe="medoids:pixels"': 'recipe="medoids:pixels", classifier_steps=100',
+        "steps=300": "steps=30",
+    }
+    printed = run_page("python.md", tmp_path, **shorter)
     assert "in all 40 labels" in printed and "20 labels" in printed and "True" in printed
 
 
