@@ -19,7 +19,7 @@ from jaxlabel.semisupervised.pretraining import contrastive_settings
 from jaxlabel.semisupervised.setup import initial_state
 
 IMAGES = data.load("digits").train_images[:400]
-CONFIG = Config(network="dense", width=8, steps=100, batch_size=12, mu=3, kind="digits")
+CONFIG = Config(network="dense", width=8, steps=40, batch_size=12, mu=3, kind="digits")
 
 
 class Losses(Memory):
@@ -45,7 +45,7 @@ def results() -> dict[str, np.ndarray]:
     step = semisupervised.make_step(CONFIG, semisupervised.views_of("digits"))
     state = initial_state(CONFIG, IMAGES, 10, key)
     state = train.loop(
-        step, state, labelled_data(), key, log, name="a", num_steps=100, steps_per_call=1
+        step, state, labelled_data(), key, log, name="a", num_steps=40, steps_per_call=1
     )
     streamed = Losses()
     with mock.patch.object(devices, "memory", lambda: 1):  # the images stay on the host

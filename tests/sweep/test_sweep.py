@@ -264,10 +264,8 @@ def get_experiment(quick=False):
 '''
 
 
-def test_parallel_and_sequential_real_runs_agree(tmp_path, monkeypatch):
+def test_parallel_and_sequential_real_runs_agree(tmp_path):
     (tmp_path / "real.py").write_text(REAL)
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
     found = []
     for jobs in (1, 2):
         table = engine.sweep(str(tmp_path / "real.py"), tmp_path / f"jobs{jobs}",
