@@ -14,9 +14,9 @@ class Settings:
     """
 
     network: str = setting(
-        "dense", "architecture of the two networks; gradients: dense, and oriented gradients as "
-        "further inputs of the discriminator",
-        choices=("dense", "gradients", "conv"),
+        "dense", "architecture of the two networks; fine_gradient_conv: convolutions over pixels "
+        "and oriented gradients as the discriminator, and a dense generator",
+        choices=("dense", "conv", "fine_gradient_conv"),
     )  # fmt: skip
     width: int = setting(
         1000, "units of the discriminator's first layer, or its channels if conv", low=8

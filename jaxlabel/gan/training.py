@@ -19,8 +19,8 @@ MEASURED = 256  # samples used to measure diversity
 
 DISCRIMINATORS = {
     "dense": nets.DenseDiscriminator,
-    "gradients": nets.GradientDiscriminator,
     "conv": nets.ConvDiscriminator,
+    "fine_gradient_conv": nets.GradientConvDiscriminator,
 }
 
 
@@ -137,8 +137,8 @@ def make_generator(settings: Settings, shape: tuple[int, ...]) -> Any:
     """
     if settings.network == "conv":
         return lambda rngs: nets.ConvGenerator(shape, settings.latent, rngs, width=settings.width)
-    hidden = (settings.width // 2, settings.width // 2)
-    return lambda rngs: nets.DenseGenerator(shape, settings.latent, rngs, hidden=hidden)
+    units = settings.width // 2 if settings.network == "dense" else 8 * settings.width
+    return lambda rngs: nets.DenseGenerator(shape, settings.latent, rngs, hidden=(units, units))
 
 
 def optimizer(settings: Settings) -> optax.GradientTransformation:

@@ -23,7 +23,7 @@ from jaxlabel.nets.gan import (
     ConvGenerator,
     DenseDiscriminator,
     DenseGenerator,
-    GradientDiscriminator,
+    GradientConvDiscriminator,
 )
 from jaxlabel.nets.gradients import (
     FineGradientConvNet,
@@ -53,8 +53,8 @@ __all__ = [
     "DenseEncoder",
     "DenseGenerator",
     "FineGradientConvNet",
+    "GradientConvDiscriminator",
     "GradientConvNet",
-    "GradientDiscriminator",
     "GradientNet",
     "GroupNorm",
     "ResNet18",

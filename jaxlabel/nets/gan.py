@@ -15,7 +15,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from jaxlabel.nets.blocks import depth_to_space, space_to_depth
-from jaxlabel.nets.gradients import CELL, oriented_gradients
+from jaxlabel.nets.conv import halve
+from jaxlabel.nets.gradients import fine_maps
 from jaxlabel.nets.layers import Conv, compute_dtype, dense_compute_dtype
 
 # Standard deviations of the noise on the pixels and on each hidden layer, as in the paper's code.
@@ -114,19 +115,6 @@ class DenseDiscriminator(nnx.Module):
         return self.head(add_noise(features, self.noise, key, len(self.layers)))
 
 
-class GradientDiscriminator(DenseDiscriminator):
-    """A fully connected GAN discriminator on the pixels and the HOG-like features of an image.
-
-    It is a `DenseDiscriminator` whose first layer also gets histograms of gradient orientations,
-    which the function `oriented_gradients` computes.
-    """
-
-    def inputs(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        """Return the first layer's input vectors: flattened pixels and then HOG-like features."""
-        gradients = oriented_gradients(images, pixels=False) / math.sqrt(CELL)
-        return jnp.concatenate([super().inputs(images), gradients], axis=-1)
-
-
 class ConvDiscriminator(nnx.Module):
     """A convolutional, weight-normalised GAN discriminator.
 
@@ -153,24 +141,34 @@ class ConvDiscriminator(nnx.Module):
     ):
         self.num_classes = num_classes
         self.pixel_noise, self.noise = noise * NOISE[0], noise * NOISE[1]
-        height, wide, channels = shape
-        self.padding = ((0, 0), (0, -height % 4), (0, -wide % 4), (0, 0))
-        cells = ((height + 3) // 4) * ((wide + 3) // 4)
-        channel_pairs = ((4 * channels, width), (width, width), (4 * width, 2 * width),
+        maps = jax.eval_shape(self.maps, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
+        wide = jax.ShapeDtypeStruct((*maps.shape[:3], width), jnp.float32)
+        _, rows, columns, halved = jax.eval_shape(self.halve, wide).shape
+        channel_pairs = ((maps.shape[-1], width), (width, width), (halved, 2 * width),
                          (2 * width, 2 * width))  # fmt: skip
         self.convolutions = nnx.List([NormedConv(i, o, rngs) for i, o in channel_pairs])
-        self.hidden = NormedLinear(cells * 2 * width, 8 * width, rngs)
+        self.hidden = NormedLinear(rows * columns * 2 * width, 8 * width, rngs)
         self.head = NormedLinear(8 * width, num_classes, rngs, learn_gain=True)
+
+    def maps(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch rows columns d"]:
+        """Return the first convolution's inputs: blocks of 2x2 pixels, moved into the channels."""
+        height, width = images.shape[1:3]
+        return space_to_depth(jnp.pad(images, ((0, 0), (0, -height % 4), (0, -width % 4), (0, 0))))
+
+    def halve(self, maps: Float[Array, "batch h w d"]) -> Float[Array, "batch rows columns e"]:
+        """Return the inputs of the third convolution, whose sides are half as long."""
+        return space_to_depth(maps)
 
     def features(
         self, images: Float[Array, "batch h w c"], key: Key[Array, ""] | None = None
     ) -> Float[Array, "batch d"]:
-        hidden = jnp.pad(images, self.padding).astype(compute_dtype())
+        hidden = self.maps(images).astype(compute_dtype())
         for number, convolution in enumerate(self.convolutions):
+            if number == 2:
+                hidden = self.halve(hidden)
             if number % 2 == 0:
-                hidden = space_to_depth(
-                    add_noise(hidden, self.noise if number else self.pixel_noise, key, number)
-                )
+                deviation = self.noise if number else self.pixel_noise
+                hidden = add_noise(hidden, deviation, key, number)
             hidden = jax.nn.leaky_relu(convolution(hidden), 0.1)
         flat = hidden.reshape(hidden.shape[0], -1)
         hidden = add_noise(flat, self.noise, key, len(self.convolutions))
@@ -189,6 +187,22 @@ class ConvDiscriminator(nnx.Module):
         If `key`, a random key, is not None, Gaussian noise is added to the features first.
         """
         return self.head(add_noise(features, self.noise, key, len(self.convolutions) + 1))
+
+
+class GradientConvDiscriminator(ConvDiscriminator):
+    """A convolutional GAN discriminator on the raw pixels and HOG-like features of 2x2 pixels.
+
+    It is a `ConvDiscriminator` with the inputs of `FineGradientConvNet`. Means over 2x2 cells halve
+    the sides before the third convolution.
+    """
+
+    def maps(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch rows columns d"]:
+        """Return the first convolution's inputs: pixels and HOG-like features of each cell."""
+        return fine_maps(images)
+
+    def halve(self, maps: Float[Array, "batch h w d"]) -> Float[Array, "batch rows columns d"]:
+        """Return the inputs of the third convolution: the means of blocks of 2x2 cells."""
+        return halve(maps)
 
 
 class DenseGenerator(nnx.Module):

@@ -209,10 +209,15 @@ class FineGradientConvNet(GradientConvNet):
     """
 
     def maps(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch rows columns d"]:
-        """Return the first convolution's inputs: the pixels and HOG-like features of each cell.
+        """Return the first convolution's inputs: the pixels and HOG-like features of each cell."""
+        return fine_maps(images)
 
-        A cell is a block of 2x2 pixels of the image.
-        """
-        pixels = space_to_depth(even(images))
-        gradients = gradient_maps(images, bins=BINS, cell=2, pixels=False)
-        return jnp.concatenate([2 * pixels - 0.6, 3 * gradients - 1], axis=-1)
+
+def fine_maps(images: Float[Array, "batch h w c"]) -> Float[Array, "batch rows columns d"]:
+    """Return the pixels and HOG-like features of each cell, which is a block of 2x2 pixels.
+
+    They are scaled to a mean of about 0 and a standard deviation of about 1.
+    """
+    pixels = space_to_depth(even(images))
+    gradients = gradient_maps(images, bins=BINS, cell=2, pixels=False)
+    return jnp.concatenate([2 * pixels - 0.6, 3 * gradients - 1], axis=-1)

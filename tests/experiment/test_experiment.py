@@ -56,7 +56,7 @@ RECIPES = {
     "encoder": encoder.Config(budget=24, code=16, code_steps=20, steps=20, batch_size=64),
     "sgan": sgan.Config(
         budget=24,
-        network="gradients",
+        network="dense",
         width=32,
         steps=20,
         batch_size=16,

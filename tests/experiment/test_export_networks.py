@@ -43,7 +43,9 @@ NETWORKS = {
     **{name: classifier(name) for name in nets.ENCODERS},
     "small convolutions": lambda shape: nets.ConvClassifier(shape, 4, nnx.Rngs(0), width=8),
     "discriminator": lambda shape: nets.ConvDiscriminator(shape, 4, nnx.Rngs(0), width=8),
-    "gradient discriminator": lambda shape: nets.GradientDiscriminator(shape, 4, nnx.Rngs(0)),
+    "gradient discriminator": lambda shape: nets.GradientConvDiscriminator(
+        shape, 4, nnx.Rngs(0), width=8
+    ),
     "mirrored ensemble": lambda shape: linear.Ensemble(
         [classifier("dense")(shape), classifier("conv")(shape)], mirror=True
     ),

@@ -101,11 +101,10 @@ def test_the_discriminator_accepts_generated_images(network, shape):
     assert images.std() > 0.01
     logits = discriminator(images)
     assert logits.shape == (4, 3)
-    if network == "gradients":
-        seen = discriminator.inputs(images)
-        np.testing.assert_array_equal(seen[:, : images[0].size], images.reshape(4, -1))
-        cells = nets.num_gradients(shape) // (8 + shape[-1])
-        assert seen.shape[1] == images[0].size + 8 * cells and seen[:, images[0].size :].std() > 0
+    if network == "fine_gradient_conv":
+        maps = discriminator.maps(images)
+        expected = nets.FineGradientConvNet(shape, nnx.Rngs(0)).maps(images)
+        np.testing.assert_array_equal(maps, expected)
     np.testing.assert_allclose(
         discriminator.classify(discriminator.features(images)), logits, rtol=1e-5
     )
