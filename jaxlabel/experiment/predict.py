@@ -10,7 +10,7 @@ import jax
 from flax import nnx
 
 from jaxlabel import data, files, pretext
-from jaxlabel.config import with_infinities
+from jaxlabel.config import is_own, with_infinities
 from jaxlabel.data.dataset import Dataset, options_of
 from jaxlabel.data.images import with_channels
 from jaxlabel.errors import DataError, JaxlabelError, SizesDiffer, UsageError
@@ -97,7 +97,8 @@ def _todays_settings(kind: type, settings: dict[str, Any], workdir: Path) -> dic
     """Return the recorded settings of a run with today's names, without removed settings.
 
     A removed setting does not change how a trained model is read, with two exceptions: the number
-    of networks, and the network of SCAN's self-labelling.
+    of networks, and the network of SCAN's self-labelling. A network that was removed, such as the
+    SGAN's `gradients`, cannot be read either.
 
     Args:
       kind: the configuration class.
@@ -105,14 +106,24 @@ def _todays_settings(kind: type, settings: dict[str, Any], workdir: Path) -> dic
       workdir: the run's directory, for the error message.
 
     Raises:
-      UsageError: the model consists of several networks, or is SCAN's with another network.
+      UsageError: the model consists of several networks, is SCAN's with another network, or its
+        network was removed.
     """
-    fields = {field.name: field.type for field in dataclasses.fields(kind)}
+    fields = {field.name: field for field in dataclasses.fields(kind)}
     settings = old_settings.with_current_names(settings)
     has_several = settings.get("members", 1) > 1 and not settings.get("distil_steps")
     has_student = settings.get("student", "same") != "same"
-    for name, is_other in (("members", has_several), ("student", has_student)):
-        if is_other and name not in fields:
+    has_other_network = (
+        "network" in fields.keys() & settings.keys()
+        and settings["network"] not in fields["network"].metadata["choices"]
+        and not is_own(settings["network"])
+    )
+    for name, is_other in (
+        ("members", has_several and "members" not in fields),
+        ("student", has_student and "student" not in fields),
+        ("network", has_other_network),
+    ):
+        if is_other:
             raise UsageError(f"{workdir} holds a model with config.{name}={settings[name]}, which "
                              "this jaxlabel does not read: use the version that trained it, or "
                              "train again")  # fmt: skip

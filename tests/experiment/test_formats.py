@@ -239,7 +239,7 @@ def test_an_earlier_flagship_with_few_labels_had_the_objective_graph(old, object
     assert old_settings.with_current_names(old)["objective"] == objective
 
 
-def test_a_model_of_several_networks_is_refused_in_one_line(tmp_path):
+def test_a_model_whose_networks_were_removed_is_refused_in_one_line(tmp_path):
     result = {"method": "active", "image_shape": [8, 8, 1], "classes": ["a", "b"]}
     settings = {"members": 3, "distil_steps": 0, "steps": 9}
     (tmp_path / "config.json").write_text("{}")
@@ -249,6 +249,10 @@ def test_a_model_of_several_networks_is_refused_in_one_line(tmp_path):
     student = {"method": "scan", "image_shape": [8, 8, 1], "config": {"student": "conv"}}
     (tmp_path / "result.json").write_text(json.dumps(student | {"classes": ["a", "b"]}))
     with pytest.raises(UsageError, match=r"holds a model with config\.student=conv, which"):
+        predict.load(tmp_path)
+    removed = {"method": "sgan", "image_shape": [8, 8, 1], "config": {"network": "gradients"}}
+    (tmp_path / "result.json").write_text(json.dumps(removed | {"classes": ["a", "b"]}))
+    with pytest.raises(UsageError, match=r"holds a model with config\.network=gradients, which"):
         predict.load(tmp_path)
     # several networks that were distilled to one, and one network: only the checkpoint is missing
     for other in ({"distil_steps": 9}, {"members": 1}):
