@@ -1,7 +1,7 @@
 """Read pictures that a table lists: `csv:FILE`, `parquet:FILE` and `hf:NAME_OR_DIR`."""
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,26 @@ def _entry(
     name, content = _content(where, root, cell)
     text = None if label is None or str(label).strip() == "" else str(label).strip()
     return Entry(f"{number:09d}/{name}", content, text, split, cost)
+
+
+def names_in_source(spec: str, paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the paths of pictures as the user knows them.
+
+    The paths of a `Dataset` from a table or from WebDataset shards have the number of the row or
+    of the shard, and are no files. The result has the cells of the table, or the paths in the
+    shards. Other paths, and those of rows without a path, are returned unchanged.
+
+    >>> names_in_source("csv:shop/list.csv", ["shop/list.csv/000000007/a/7.png"])
+    ('a/7.png',)
+
+    Args:
+      spec: the data set, such as "csv:FILE".
+      paths: `Dataset.paths` or `Dataset.test_paths`.
+    """
+    prefix, _, location = spec.partition(":")
+    if prefix not in ("csv", "parquet", "hf", "webdataset"):
+        return tuple(paths)
+    return tuple(path.removeprefix(f"{location}/").partition("/")[2] or path for path in paths)
 
 
 def _csv_rows(location: str) -> Iterator[dict[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 from jaxlabel import cache, config, data, files
 from jaxlabel.data.dataset import Dataset, Options, options_of
 from jaxlabel.data.images import check_not_black
+from jaxlabel.data.tables import names_in_source
 from jaxlabel.errors import DataError, JaxlabelError, LabelsMissing
 from jaxlabel.experiment import account, outside_features, person_time, questions, together
 from jaxlabel.experiment.accuracies import final_accuracies
@@ -204,7 +205,8 @@ def _run_recipe(
     classes = _names_now(store, store.account(payer).label_set, classes)
     log.classes(classes)
     if predictor.clusters is not None:
-        rows = clusters_csv(predictor.clusters, predictor.train_labels, classes, dataset.paths)
+        names = names_in_source(settings.data, dataset.paths)
+        rows = clusters_csv(predictor.clusters, predictor.train_labels, classes, names)
         files.write(workdir / "clusters.csv", rows)
     if predictor.train_labels is not None:
         log.arrays("train_labels", labels=predictor.train_labels)
