@@ -36,6 +36,13 @@ class StoreError(JaxlabelError):
     """
 
 
+class NewClass(StoreError):
+    """An error raised if a label has a class that the run did not know when it began.
+
+    For example, another run on the same label store has added the class meanwhile.
+    """
+
+
 class StoreAddressError(StoreError):
     """An error raised if the URL of the label store (the database of labels) is not valid."""
 

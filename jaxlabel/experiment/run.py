@@ -11,7 +11,7 @@ from jaxlabel import cache, config, data, files
 from jaxlabel.data.dataset import Dataset, Options, options_of
 from jaxlabel.data.images import check_not_black
 from jaxlabel.data.tables import names_in_source
-from jaxlabel.errors import DataError, JaxlabelError, LabelsMissing
+from jaxlabel.errors import DataError, JaxlabelError, LabelsMissing, NewClass
 from jaxlabel.experiment import account, outside_features, person_time, questions, together
 from jaxlabel.experiment.accuracies import final_accuracies
 from jaxlabel.experiment.answers import Answers, RunAgain
@@ -168,6 +168,7 @@ def _run_recipe(
 
     Raises:
       LabelsMissing: a person must label images first; they were written to questions.csv.
+      RunAgain: the run must start again, for example because there is a new class.
     """
     for note in dataset.notes:
         log.say(note)
@@ -196,6 +197,11 @@ def _run_recipe(
         predictor = together.lead(METHODS[type(settings)], settings, inputs, oracle, log)
     except LabelsMissing as error:
         raise questions.ask_person(error, workdir, dataset) from error
+    except NewClass as error:
+        known = len(store.classes(store.account(payer).label_set))
+        if answers.oracle is None and hosts.count() == 1 and known > oracle.num_classes:
+            raise RunAgain(f"{known} classes are known now") from error
+        raise
     except JaxlabelError:
         account.delete_record_if_unused(workdir, store, payer)
         raise

@@ -212,7 +212,7 @@ def test_peeking_is_refused_unless_allowed_and_then_recorded():
 def test_a_class_that_the_run_does_not_know_is_refused_before_it_is_paid_for():
     store = make_store()
     oracle = Oracle(store, "run", ITEMS, num_classes=int(LABELS.max()))
-    with pytest.raises(StoreError, match="has class 9 of set, but this run has only 9 classes"):
+    with pytest.raises(StoreError, match="has class 9 of set, but this run began with 9 classes"):
         oracle.ask([int(LABELS.argmax())])
     assert store.spent("run") == 0
 
