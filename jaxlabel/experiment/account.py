@@ -191,7 +191,9 @@ def ledger(workdir: Path, rows: bool = False) -> str:
     """Return a table of the labels that a run bought and their costs, as text for the terminal.
 
     Labels that other runs with the same account bought are summed up: those bought before this run
-    in one row, and those bought after it in another.
+    in one row, and those bought after it in another. The account's list of purchases does not say
+    which run bought a label, so what other runs bought while this run went on is among its own; a
+    line says so.
 
     Args:
       workdir: the run's directory.
@@ -202,7 +204,11 @@ def ledger(workdir: Path, rows: bool = False) -> str:
     """
     recorded = read_run_record(workdir)
     store = LabelStore(recorded["store"])
-    return ledger_text(store, recorded["account"], rows, own_purchases(workdir))
+    text = ledger_text(store, recorded["account"], rows, own_purchases(workdir))
+    if not (files.read_settings(workdir) or {}).get("account"):  # nobody else knows its name
+        return text
+    return (f"{text}\nif another run used this account while this run went on, the labels that it "
+            "bought meanwhile are shown as this run's own")  # fmt: skip
 
 
 def read_run_record(workdir: Path) -> dict[str, Any]:
