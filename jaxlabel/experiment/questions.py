@@ -137,7 +137,9 @@ def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
     refused = [f"line {r.line} says {r.answer}, it is {r.kept}" for r in counts.refused]
     more = f" and {len(refused) - 3} more" if len(refused) > 3 else ""
     refusal = (f"{path}: not stored, because a run has bought the label or another person gave it: "
-               f"{', '.join(refused[:3])}{more}. All other answers are stored")  # fmt: skip
+               f"{', '.join(refused[:3])}{more}. All other answers are stored. A label that a run "
+               "has bought stays as it is: to train on another, start a run in another workdir, as "
+               "docs/budgets.md says under 'A label was wrong'")  # fmt: skip
     return "\n".join(lines), refusal if refused else ""
 
 

@@ -315,3 +315,23 @@ def test_files_are_named_as_in_the_users_own_table(tmp_path, monkeypatch):
     assert inside == ("x/7.png",)
     assert names_in_source("folder:a", ["a/000/7.png"]) == ("a/000/7.png",)
     assert names_in_source("parquet:a", ["a/000000000/"]) == ("a/000000000/",)
+
+
+def test_a_bought_label_is_corrected_by_a_run_in_another_directory(finished, tmp_path):
+    writing.write_labels(finished.workdir, "csv", str(tmp_path / "labels.csv"))
+    with (tmp_path / "labels.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["known"] == "bought"]
+    rows[0]["label"] = "corrected"
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    _, refusal = questions.answer(finished.workdir, str(tmp_path / "labels.csv"))
+    assert "line 2 says corrected, it is" in refusal and "'A label was wrong'" in refusal
+    again = tmp_path / "again"
+    with pytest.raises(LabelsMissing):
+        experiment.run(finished.config, again)
+    message, refusal = questions.answer(again, str(tmp_path / "labels.csv"))
+    assert "4 answers stored" in message and not refusal
+    result = experiment.run(finished.config, again)
+    assert result["labels_spent"] == 4 and "corrected" in result["classes"]
