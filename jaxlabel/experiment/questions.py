@@ -10,7 +10,7 @@ from jaxlabel.data.dataset import Dataset, recorded_options
 from jaxlabel.data.folder import file_of
 from jaxlabel.errors import LabelsMissing, UsageError
 from jaxlabel.experiment import person_time
-from jaxlabel.experiment.account import read_run_record
+from jaxlabel.experiment.account import naming_directory, read_run_record
 from jaxlabel.oracle import LabelStore, import_answers
 from jaxlabel.runlog.workdir import ASKED
 
@@ -170,4 +170,5 @@ class LabelableImages:
         if settings is None:
             raise UsageError(f"{self._workdir} has lost its config.json, which names the data set")
         options = recorded_options(settings)
-        return set(map(str, data.load(settings["data"], options).train_items))
+        with naming_directory(self._workdir, settings["data"]):
+            return set(map(str, data.load(settings["data"], options).train_items))

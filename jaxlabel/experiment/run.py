@@ -114,7 +114,8 @@ def _run_in_workdir(
             if result is not None:
                 log.say(_is_shown_again(workdir))
             else:
-                dataset = dataset or _load(settings, options)
+                with account.naming_directory(workdir, settings.data):
+                    dataset = dataset or _load(settings, options)
                 dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
                 try:
                     result = _run_recipe(settings, options, dataset, workdir, log, answers)

@@ -22,6 +22,7 @@ from jaxlabel.experiment import account, label_table, predict, questions
 from jaxlabel.experiment import run as experiment
 from jaxlabel.experiment.labelled import labelstudio, writing
 from jaxlabel.experiment.labelled.rows import ImageLabels, LabelRow
+from jaxlabel.label.project import begin
 from jaxlabel.methods import representatives
 from jaxlabel.oracle import LabelStore
 
@@ -304,6 +305,20 @@ def test_files_are_named_as_in_the_users_own_table(tmp_path, monkeypatch):
             assert [row["file"] for row in csv.DictReader(file)] == names
     tasks = json.loads((tmp_path / "tasks/tasks.json").read_text())
     assert [task["data"]["file"] for task in tasks] == names
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    run, there = tmp_path / "run", f"was started in {tmp_path}, and its data have a relative path"
+    with pytest.raises(DataError, match=f"shop/list.csv cannot be read: .*; {run} {there}"):
+        writing.write_labels(run, "csv", "labels.csv")
+    with pytest.raises(DataError, match=there):
+        assert "unknown" in questions.LabelableImages(run)
+    (run / "result.json").rename(tmp_path / "result.json")
+    with pytest.raises(DataError, match=there):
+        experiment.run(config, run)
+    with pytest.raises(DataError, match=there):
+        begin(config, run)
+    (tmp_path / "result.json").rename(run / "result.json")
+    monkeypatch.chdir(tmp_path)
     # the cells are relative to the table, and must not be taken for files of this directory
     (tmp_path / "0").mkdir()
     (tmp_path / "0" / "00.png").write_bytes(b"another picture")

@@ -94,7 +94,8 @@ def collect(workdir: Path, sure: float) -> ImageLabels:
                             "of the run there")  # fmt: skip
     recorded = account.read_run_record(workdir)
     options = recorded_options(settings)
-    dataset = data.load(settings["data"], options)
+    with account.naming_directory(workdir, settings["data"]):
+        dataset = data.load(settings["data"], options)
     dataset = dataset_snapshot.in_first_order(dataset, settings["data"], workdir)
     store = LabelStore(recorded["store"])
     purchases = store.ledger(recorded["account"])
@@ -145,9 +146,11 @@ def _predictions(workdir: Path, dataset: Dataset, classes: tuple[str, ...]) -> _
     if isinstance(trained.model, pretext.Representation):
         raise UsageError(f"{workdir} learned features, no classes: it has no labels")
     if trained.config.outside_features:
-        dataset = outside_features.inputs_of_finished_run(
-            trained.config.outside_features, dataset, workdir, trained.shape[-1]
-        )
+        file = trained.config.outside_features
+        with account.naming_directory(workdir, file):
+            dataset = outside_features.inputs_of_finished_run(
+                file, dataset, workdir, trained.shape[-1]
+            )
     shares = predict_probabilities(trained.model, dataset.train_images)
     names = trained.output_names(shares.shape[1])
     if names == trained.classes and len(classes) >= len(names):
