@@ -195,6 +195,19 @@ def spending_entries(seller: Oracle, workdir: Path) -> dict[str, Any]:
     }
 
 
+def price(result: dict[str, Any]) -> str:
+    """Return what a run's labels cost, such as " for 20 of 20"; "" if each of them cost 1.
+
+    Args:
+      result: the content of the run's result.json.
+    """
+    cost, budget = result.get("cost", result["labels_spent"]), result["config"].get("budget")
+    if cost == result["labels_spent"]:
+        return ""
+    no_limit = budget is None or math.isinf(budget)  # JSON has no infinity
+    return f" for {cost:.12g}" + ("" if no_limit else f" of {budget:.12g}")
+
+
 def delete_record_if_unused(workdir: Path, store: LabelStore, payer: str) -> None:
     """Delete the file run.json of a run, so that another run can use its directory.
 

@@ -17,6 +17,7 @@ from jaxlabel.experiment.accuracies import final_accuracies
 from jaxlabel.experiment.answers import Answers, RunAgain
 from jaxlabel.experiment.feature_map import feature_map
 from jaxlabel.experiment.opening import make_oracle
+from jaxlabel.experiment.renaming import names_now
 from jaxlabel.methods import (
     active,
     clusters,
@@ -29,7 +30,6 @@ from jaxlabel.methods import (
     simclr,
 )
 from jaxlabel.nets import devices, hosts, native
-from jaxlabel.oracle import LabelStore
 from jaxlabel.report import write_report
 from jaxlabel.report.clusters import clusters_csv
 from jaxlabel.report.run import check_result
@@ -209,7 +209,7 @@ def _run_recipe(
     log.forget("predictor")  # a killed session may have saved one with fewer classes
     log.save("predictor", 0, predictor.model)
     accuracies = final_accuracies(settings.data, options, inputs, store, predictor, log)
-    classes = _names_now(store, store.account(payer).label_set, classes)
+    classes = names_now(store, store.account(payer).label_set, classes)
     log.classes(classes)
     if predictor.clusters is not None:
         names = names_in_source(settings.data, dataset.paths)
@@ -249,19 +249,6 @@ def _run_recipe(
     return files.with_version("result.json", result)
 
 
-def _names_now(store: LabelStore, label_set: str, before: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of a run's classes at its end: a person may have renamed one meanwhile.
-
-    Args:
-      store: the database of labels.
-      label_set: the name of the labelled data set.
-      before: the names at the start of the training. The result has as many, because the network
-        has an output for each.
-    """
-    names = store.classes(label_set)[: len(before)]
-    return names + before[len(names) :]
-
-
 def settings_without_password(settings: config.RunConfig) -> dict[str, Any]:
     """Return a run's configuration as a dictionary, without the passwords of its database URLs."""
     urls = {name: files.without_password(getattr(settings, name)) for name in ("store", "labels")}
@@ -277,7 +264,8 @@ def summary(result: dict[str, Any], workdir: Path) -> str:
     """
     lines = [
         f"{result['dataset']}, {result['method']}, seed {result['seed']}: "
-        f"{result['labels_spent']} labels bought, stopped by {result['stopped_by']}"
+        f"{result['labels_spent']} labels bought{account.price(result)}, "
+        f"stopped by {result['stopped_by']}"
     ]
     if earlier := result.get("labels_bought_earlier"):
         lines.append(f"{earlier} more labels were free: its account had bought them before")
