@@ -219,7 +219,7 @@ def minutes_of(text: str) -> float | None:
     (90.0, 1.5, None)
 
     Raises:
-      UsageError: the time is 0.
+      UsageError: the time is 0, or so long that the computer takes it for infinity.
     """
     found = DURATION.fullmatch(text)
     if not found or not text:
@@ -227,6 +227,8 @@ def minutes_of(text: str) -> float | None:
     hours, minutes, seconds = (float(part or 0) for part in found.groups())
     if not (total := 60 * hours + minutes + seconds / 60):
         raise UsageError(f"a budget of {text}: it takes more than 0 minutes")
+    if math.isinf(total):
+        raise UsageError(f"a budget of {text}: the time is too long; inf stands for no limit")
     return total
 
 
