@@ -57,7 +57,14 @@ class BudgetExceeded(JaxlabelError):
     """An error raised if the requested labels cost more than is left of the budget.
 
     None of the requested labels is bought in this case.
+
+    Attributes:
+      fact: what happened, the first part of the message.
     """
+
+    def __init__(self, fact: str, advice: str = ""):
+        super().__init__(f"{fact}. {advice}" if advice else fact)
+        self.fact = fact
 
 
 class LabelsMissing(JaxlabelError):

@@ -129,10 +129,10 @@ class Oracle:
             if self.store.spent(self.account) <= self.spent + sum(self._earlier.values()) + 1e-6:
                 raise
             raise BudgetExceeded(
-                f"{error}; another run has bought labels from this account in the meantime, or "
-                "this run chose other images before it was started again. Start a run in another "
-                "workdir with this account and a larger budget: all labels bought so far are "
-                "free for it"
+                f"{error.fact}: another run has bought labels from this account meanwhile, or this "
+                "run chose other images before it was started again",
+                "Start a run in another workdir with this account and a larger budget: all labels "
+                "bought so far are free for it",
             ) from error
         for label in set(bought.labels.tolist()):  # another run may have bought it, of a new class
             self._check_class(label)

@@ -72,7 +72,7 @@ def test_a_price_is_kept_until_there_is_a_label_and_charged_then(store_url):
     with pytest.raises(LabelsMissing):  # the price of d would be too much: it is asked for alone
         store.open_account("rich", "shop", 4)
         store.buy("rich", ["d"], **reason)
-    with pytest.raises(Exception, match="1 new labels cost 4, but of account run"):
+    with pytest.raises(Exception, match="1 new label costs 4, but account run has only"):
         store.buy("run", ["d"], **reason)
     assert store.buy("run", ["b", "a", "c"], **reason).costs.tolist() == [2, 0.5, 0]
     assert store.spent("run") == 2.5
