@@ -176,7 +176,10 @@ def _label_is_integer(value: Any, where: str) -> bool:
         if not value.strip() or not value.isprintable():
             raise DataError(f"{where} is {value!r}: a class name is of printable characters")
         return False
-    raise DataError(f"{where} is {value!r}: a label is a class name or an integer")
+    is_number = isinstance(value, bool | np.bool_ | float | np.floating)
+    is_whole = is_number and value == value // 1
+    hint = "; convert the array of labels with .astype(int)" if is_whole else ""
+    raise DataError(f"{where} is {value!r}: a label is a class name or an integer{hint}")
 
 
 def _is_integer(value: Any) -> bool:
