@@ -225,10 +225,8 @@ def minutes_of(text: str) -> float | None:
     if not found or not text:
         return None
     hours, minutes, seconds = (float(part or 0) for part in found.groups())
-    if not (total := 60 * hours + minutes + seconds / 60):
-        raise UsageError(f"a budget of {text}: it takes more than 0 minutes")
-    if math.isinf(total):
-        raise UsageError(f"a budget of {text}: the time is too long; inf stands for no limit")
+    if not 0 < (total := 60 * hours + minutes + seconds / 60) < math.inf:
+        raise UsageError(f"a budget of {text}: it takes more than 0 minutes; inf is no limit")
     return total
 
 

@@ -57,7 +57,7 @@ def outcome(capsys, *arguments):
         (["train", "--config.budget=1e400"], "--config.budget=1e400: the number is too large; inf"),
         (["train", "--budget=1e400"], "--budget=1e400: the number is too large; inf stands for no"),
         (["train", "--config.noise=-1e999"], "--config.noise=-1e999: the number is too large"),
-        (["train", f"--budget={'9' * 400}m"], "9m: the time is too long; inf stands for no limit"),
+        (["train", f"--budget={'9' * 400}m"], "9m: it takes more than 0 minutes; inf is no limit"),
         (["train", "--config.budget=-1"], "config.budget is -1.0: it takes a number at least 0"),
         (["train", "--config.stop=never"], "config.stop is 'never': it takes one of estimate, pe"),
         (["train", "--config=configs/none.py"], "there is no config file configs/none.py"),
