@@ -219,14 +219,14 @@ def minutes_of(text: str) -> float | None:
     (90.0, 1.5, None)
 
     Raises:
-      UsageError: the time is 0.
+      UsageError: the time is 0, or so long that the computer takes it for infinity.
     """
     found = DURATION.fullmatch(text)
     if not found or not text:
         return None
     hours, minutes, seconds = (float(part or 0) for part in found.groups())
-    if not (total := 60 * hours + minutes + seconds / 60):
-        raise UsageError(f"a budget of {text}: it takes more than 0 minutes")
+    if not 0 < (total := 60 * hours + minutes + seconds / 60) < math.inf:
+        raise UsageError(f"a budget of {text}: it takes more than 0 minutes; inf is no limit")
     return total
 
 

@@ -36,6 +36,13 @@ class StoreError(JaxlabelError):
     """
 
 
+class NewClass(StoreError):
+    """An error raised if a label has a class that the run did not know when it began.
+
+    For example, another run on the same label store has added the class meanwhile.
+    """
+
+
 class StoreAddressError(StoreError):
     """An error raised if the URL of the label store (the database of labels) is not valid."""
 
@@ -50,7 +57,14 @@ class BudgetExceeded(JaxlabelError):
     """An error raised if the requested labels cost more than is left of the budget.
 
     None of the requested labels is bought in this case.
+
+    Attributes:
+      fact: what happened, the first part of the message.
     """
+
+    def __init__(self, fact: str, advice: str = ""):
+        super().__init__(f"{fact}. {advice}" if advice else fact)
+        self.fact = fact
 
 
 class LabelsMissing(JaxlabelError):

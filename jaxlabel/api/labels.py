@@ -21,7 +21,7 @@ class Vocabulary:
     "dog"]`, the labels "dog" and 1 name the same class. With `classes=["1", "0"]`, the label 1
     could name either class, and is refused. If `classes` has integers, a label is one of these
     integers. If `classes` is None, every new label is a new class; all labels must then be strings,
-    or all must be integers.
+    or all must be integers. The label -1 is then refused: it stands for no label in scikit-learn.
 
     Args:
       classes: the names of all classes in order; None if any label may occur.
@@ -88,6 +88,10 @@ class Vocabulary:
 
     def _name(self, value: Any, is_integer: bool, where: str) -> str:
         name = str(value)
+        if name == "-1" and not self.fixed:
+            raise DataError(f"{where} is {value!r}, which stands for no label: answer for the "
+                            "image, or leave it out of the images; if a class is called -1, name "
+                            "all classes in classes=")  # fmt: skip
         is_position = self.fixed and is_integer and not self.integers
         if is_position and 0 <= value < len(self.names):
             if name in self.names and self.names[value] != name:
@@ -172,7 +176,10 @@ def _label_is_integer(value: Any, where: str) -> bool:
         if not value.strip() or not value.isprintable():
             raise DataError(f"{where} is {value!r}: a class name is of printable characters")
         return False
-    raise DataError(f"{where} is {value!r}: a label is a class name or an integer")
+    is_number = isinstance(value, bool | np.bool_ | float | np.floating)
+    is_whole = is_number and value == value // 1
+    hint = "; convert the array of labels with .astype(int)" if is_whole else ""
+    raise DataError(f"{where} is {value!r}: a label is a class name or an integer{hint}")
 
 
 def _is_integer(value: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxlabel import data
-from jaxlabel.config import RunConfig, validate
+from jaxlabel.config import RunConfig, minutes_of, validate
 from jaxlabel.data.dataset import KNOWN_DATASETS, name_of
 from jaxlabel.errors import UsageError, did_you_mean
 from jaxlabel.experiment import configfile
@@ -48,6 +48,11 @@ def configuration(recipe: str, spec: str, given: Mapping[str, Any]) -> RunConfig
     wanted = {key: _to_plain_value(value) for key, value in given.items() if value is not None}
     if "data" in wanted:
         raise UsageError("data is not a setting here: the first argument says which images")
+    budget = wanted.get("budget")
+    if isinstance(budget, str) and minutes_of(budget) is not None:
+        raise UsageError(f"budget is {budget!r}: from Python it is a number of labels; minutes are "
+                         "for a person who answers on the page (jaxlabel label) or in "
+                         "questions.csv (jaxlabel train)")  # fmt: skip
     if wanted.get("features") and name == "flagship" and not colon:
         colon, variant = ":", "features"
     config, variant = _load_variant(name, colon, variant, spec, str(wanted.get("preset", "")))

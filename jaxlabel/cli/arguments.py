@@ -214,8 +214,9 @@ def parse(command: Command, values: flags.FlagValues, words: Iterable[str]) -> S
     try:
         stray = values(["jaxlabel", *words])[1:]
     except flags.Error as error:
-        # absl's own message shows a Python tuple in this place
+        # absl's own messages are a Python tuple or Python's words in these places
         message = re.sub(r"\('Non-boolean argument.*\)", "it takes true or false", str(error))
+        message = re.sub(r"invalid literal for int\(\).*", "it takes a whole number", message)
         raise UsageError(message) from error
     if stray:
         raise UsageError(f"stray argument {stray[0]!r}: every argument is --flag=value")

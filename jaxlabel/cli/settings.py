@@ -1,6 +1,7 @@
 """Parse `--config=FILE[:VARIANT] --config.KEY=VALUE ...` into a checked configuration."""
 
 import dataclasses
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -103,12 +104,20 @@ def with_flags(config: Any, data: str = "", budget: str = "", target: str = "") 
 
 
 def _number(flag: str, text: str) -> float:
-    """Return the number that a flag such as --budget has; raise a UsageError if it is none."""
+    """Return the number that a flag such as --budget has.
+
+    Raises:
+      UsageError: the text is no number, or a number so large that the computer takes it for
+        infinity.
+    """
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         wanted = "a number of labels, or minutes such as 30m" if "budget" in flag else "a number"
         raise UsageError(f"{flag}={text}: it takes {wanted}") from None
+    if math.isinf(number) and "inf" not in text.lower():
+        raise UsageError(f"{flag}={text}: the number is too large; inf stands for no limit")
+    return number
 
 
 def load_config(words: list[str], default: str) -> Loaded:
@@ -126,10 +135,13 @@ def load_config(words: list[str], default: str) -> Loaded:
     words, file, variant = _split_off_config_file(words, default)
     presets = [word.partition("=")[2] for word in words if _setting_name(word) == "preset"]
     config = configfile.load(file, variant, presets[-1] if presets else "")
-    names = {field.name for field in dataclasses.fields(config)}
-    for name in map(_setting_name, words):
-        if name is not None and name not in names:
-            raise unknown_setting(name, names)
+    types = {field.name: field.type for field in dataclasses.fields(config)}
+    for word in words:
+        name, (flag, equals, value) = _setting_name(word), word.partition("=")
+        if name is not None and name not in types:
+            raise unknown_setting(name, set(types))
+        if name is not None and types[name] is float and equals:
+            _number(flag, value)
     return Loaded(config, "_".join([Path(file).stem, *filter(None, [variant[1:]])]), words)
 
 
@@ -181,12 +193,10 @@ def _with_minutes(words: list[str]) -> list[str]:
     found: list[str] = []
     for word in words:
         name, equals, value = word.partition("=")
-        if equals and _setting_name(word) == "budget":
-            if (minutes := minutes_of(value)) is None:
-                _number(name, value)
-            else:
-                found.append(f"--config.minutes={minutes!r}")
-                word = f"{name}=inf"
+        is_budget = equals and _setting_name(word) == "budget"
+        if is_budget and (minutes := minutes_of(value)) is not None:
+            found.append(f"--config.minutes={minutes!r}")
+            word = f"{name}=inf"
         found.append(word)
     return found
 

@@ -49,7 +49,7 @@ def _roles_and_folders(names: Sequence[str]) -> tuple[dict[str, str], set[str]]:
     return split_roles((), used, loose=any("/" not in name for name in names)), used
 
 
-def _notes(names: Sequence[str]) -> tuple[str, ...]:
+def _notes(location: str, names: Sequence[str]) -> tuple[str, ...]:
     """Return a message if sub-folders of an archive are named like splits but are none."""
     roles, used = _roles_and_folders(names)
     return () if roles else note_on_splits(used)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxlabel import data, files
-from jaxlabel.data import archived, listing
+from jaxlabel.data import archived, listing, tables
 from jaxlabel.data.dataset import DEFAULTS, Dataset, Options
 from jaxlabel.errors import DataError, JaxlabelError, StoreError
 
@@ -54,6 +54,7 @@ def import_labels(
     from jaxlabel.oracle import LabelStore, votes
 
     dataset = data.load(spec, options)
+    dataset = dataset._replace(paths=tables.names_in_source(spec, dataset.paths))
     labels = data.load_train_labels(spec, options)
     if len(dataset.test_images):
         # Read the test labels only to find a corrupt file now rather than after the training.

@@ -12,6 +12,7 @@ from jaxlabel import data
 from jaxlabel.data import identity
 from jaxlabel.data.dataset import DEFAULTS, Dataset, Options, Source
 from jaxlabel.data.sheet import sample_sheet
+from jaxlabel.data.tables import names_in_source
 from jaxlabel.errors import UsageError
 
 MAX_LINES = 10  # how many groups of identical images are listed before a line "and 7 more"
@@ -42,6 +43,7 @@ def info(spec: str, options: Options = DEFAULTS, sheet: str | None = None) -> st
     start = time.perf_counter()
     source = data.read(spec, options)
     dataset = data.dataset_of(spec, source, options)
+    dataset = dataset._replace(paths=names_in_source(spec, dataset.paths))
     labels: Labels = {}
     if data.has_labels(spec, options):
         labels["train"] = data.load_train_labels(spec, options)

@@ -6,13 +6,14 @@ name, as those of a folder are.
 """
 
 import io
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -63,7 +64,8 @@ class Reader:
         each picture to leave out.
       archives: a function that returns the files at a location, if these alone contain everything.
         Their decoded pictures are kept on disk for the next start.
-      notes: a function that returns messages for the user, from the names of all pictures.
+      notes: a function that returns messages for the user, from a location and the names of all
+        pictures.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class Reader:
             *all
         ],
         archives: Callable[[str], Sequence[Path]] = lambda _: (),
-        notes: Callable[[Sequence[str]], tuple[str, ...]] = lambda _: (),
+        notes: Callable[[str, Sequence[str]], tuple[str, ...]] = lambda _, __: (),
     ):
         self.prefix, self._entries, self.has_labels = prefix, entries, labelled
         self._arrange, self._archives, self._notes = arrange, archives, notes
@@ -94,8 +96,8 @@ class Reader:
             self._archives(location), f"{self.prefix}:{location}", options,
             lambda: self._read(location, options),
         )  # fmt: skip
-        paths = [*source.paths, *source.test_paths]
-        return source._replace(notes=self._notes([p.removeprefix(f"{location}/") for p in paths]))
+        names = [p.removeprefix(f"{location}/") for p in (*source.paths, *source.test_paths)]
+        return source._replace(notes=(*self._notes(location, names), *source.notes))
 
     def _read(self, location: str, options: Options) -> tuple[Source, int]:
         """Read and decode all images, and count the pictures that were skipped as unreadable.
@@ -120,6 +122,7 @@ class Reader:
         source = Source(
             train_images, test_images, classes, paths, test_paths,
             costs=None if all(cost is None for cost in costs) else priced,
+            notes=_price_notes([cost for cost in costs if cost is not None], len(costs)),
         )  # fmt: skip
         return source, num_skipped
 
@@ -186,6 +189,42 @@ class Reader:
         pairs = [(entry, image) for entry, (_, image) in zip(arranged, decoded, strict=True)
                  if entry is not None]  # fmt: skip
         return sorted(pairs, key=lambda pair: pair[0].name), len(ahead) - len(decoded)
+
+
+def price_of(where: str, cell: Any) -> float | None:
+    """Return the price of a label that a cell of a table states; None if the cell is empty.
+
+    Args:
+      where: the table and the row, for error messages.
+      cell: the content of the cell: a text, a number or None. A missing number, which some
+        programs write as NaN, is empty too.
+
+    Raises:
+      DataError: the content is not a number from 0 to the largest price of a label store.
+    """
+    from jaxlabel.oracle.schema import MAX_AMOUNT
+
+    is_nan = isinstance(cell, float) and math.isnan(cell)
+    text = "" if cell is None or is_nan else str(cell).strip()
+    if not text:
+        return None
+    try:
+        cost = float(text)
+    except ValueError:
+        cost = math.nan
+    if not 0 <= cost <= MAX_AMOUNT:
+        raise DataError(f"{where}: the cost {text[:40]!r} is no price: write a number from 0 "
+                        f"to {MAX_AMOUNT:g}, such as 2.5")  # fmt: skip
+    return cost
+
+
+def _price_notes(prices: Sequence[float], num_train: int) -> tuple[str, ...]:
+    """Return a message for the user on the prices of the training labels; none without prices."""
+    if not prices:
+        return ()
+    others = "" if len(prices) == num_train else "; the others cost 1"
+    return (f"{len(prices):,} of {num_train:,} training labels have a price, from {min(prices):g} "
+            f"to {max(prices):g}{others}",)  # fmt: skip
 
 
 def _decode_in_parallel(

@@ -1,19 +1,19 @@
 """Read pictures that a table lists: `csv:FILE`, `parquet:FILE` and `hf:NAME_OR_DIR`."""
 
 import csv
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxlabel.data.dataset import Options
 from jaxlabel.data.listing import SPLITS
-from jaxlabel.data.streams import Entry, Reader
+from jaxlabel.data.streams import Entry, Reader, price_of
 from jaxlabel.errors import DataError, reason_of
 from jaxlabel.oracle import spreadsheet
 
 PICTURES = ("image", "img", "picture", "file", "path", "file_name", "filename", "bytes")
 LABELS = ("label", "class", "class_name", "category", "fine_label", "coarse_label")
+COSTS = ("cost",)
 TEST_SPLITS = ("test", "validation")
 
 
@@ -74,6 +74,26 @@ def _entry(
     return Entry(f"{number:09d}/{name}", content, text, split, cost)
 
 
+def names_in_source(spec: str, paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the paths of pictures as the user knows them.
+
+    The paths of a `Dataset` from a table or from WebDataset shards have the number of the row or
+    of the shard, and are no files. The result has the cells of the table, or the paths in the
+    shards. Other paths, and those of rows without a path, are returned unchanged.
+
+    >>> names_in_source("csv:shop/list.csv", ["shop/list.csv/000000007/a/7.png"])
+    ('a/7.png',)
+
+    Args:
+      spec: the data set, such as "csv:FILE".
+      paths: `Dataset.paths` or `Dataset.test_paths`.
+    """
+    prefix, _, location = spec.partition(":")
+    if prefix not in ("csv", "parquet", "hf", "webdataset"):
+        return tuple(paths)
+    return tuple(path.removeprefix(f"{location}/").partition("/")[2] or path for path in paths)
+
+
 def _csv_rows(location: str) -> Iterator[dict[str, str]]:
     shown = f"csv:{location}"
     sheet = spreadsheet.open_csv(Path(location).expanduser(), shown)
@@ -89,36 +109,20 @@ def _csv_entries(location: str) -> Iterator[Entry]:
     spec, root = f"csv:{location}", Path(location).expanduser().parent
     for number, row in enumerate(_csv_rows(location)):
         names = [name for name in row if name]
-        label, cost, split = (_column(names, known) for known in (LABELS, ("cost",), ("split",)))
+        label, cost, split = (_column(names, known) for known in (LABELS, COSTS, ("split",)))
         where = f"{spec}, row {number + 1}"
         yield _entry(where, root, number, row[_picture_column(spec, names)],
                      _one_line(where, row[label]) if label else None,
                      _split(where, row[split]) if split else "train",
-                     _cost(where, row[cost]) if cost else None)  # fmt: skip
+                     price_of(where, row[cost]) if cost else None)  # fmt: skip
 
 
-def _cost(where: str, text: str) -> float | None:
-    """Return the price of a label that a cell of a table states; None if the cell is empty.
-
-    Args:
-      where: the table and the row, for error messages.
-      text: the content of the cell.
-
-    Raises:
-      DataError: the cell is not a number from 0 to the largest price of a label store.
-    """
-    from jaxlabel.oracle.schema import MAX_AMOUNT
-
-    if not text.strip():
-        return None
-    try:
-        cost = float(text)
-    except ValueError:
-        cost = math.nan
-    if not 0 <= cost <= MAX_AMOUNT:
-        raise DataError(f"{where}: the cost {text.strip()!r} is no price: write a number from 0 "
-                        f"to {MAX_AMOUNT:g}, such as 2.5")  # fmt: skip
-    return cost
+def _price_notes(names: list[str]) -> tuple[str, ...]:
+    """Return a message for the user if a table has a column of prices that is not called cost."""
+    other = _column(names, ("price", "prices", "costs"))
+    if other is None or _column(names, COSTS) is not None:
+        return ()
+    return (f"the column {other} is not read: the column of prices is called cost",)
 
 
 def _split(where: str, cell: Any) -> str:
@@ -144,9 +148,12 @@ def _one_line(where: str, label: str) -> str:
     return label
 
 
+def _csv_columns(location: str) -> list[str]:
+    return [name for name in next(_csv_rows(location), {}) if name]
+
+
 def _csv_has_labels(location: str, options: Options) -> bool:
-    first = next(_csv_rows(location), None)
-    return first is not None and _column([name for name in first if name], LABELS) is not None
+    return _column(_csv_columns(location), LABELS) is not None
 
 
 def open_parquet(location: str) -> Any:
@@ -172,13 +179,14 @@ def _parquet_entries(location: str) -> Iterator[Entry]:
     with open_parquet(location) as file:
         names = list(file.schema_arrow.names)
         picture, label = _picture_column(spec, names), _column(names, LABELS)
-        split = _column(names, ("split",))
-        columns = [name for name in (picture, label, split) if name]
+        split, cost = _column(names, ("split",)), _column(names, COSTS)
+        columns = [name for name in (picture, label, split, cost) if name]
         for number, row in enumerate(_parquet_rows(spec, file, columns)):
             where = f"{spec}, row {number + 1}"
             yield _entry(
                 where, root, number, row[picture], row[label] if label else None,
                 _split(where, row[split]) if split else "train",
+                price_of(where, row[cost]) if cost else None,
             )  # fmt: skip
 
 
@@ -195,9 +203,13 @@ def _parquet_rows(spec: str, file: Any, columns: list[str]) -> Iterator[dict[str
         raise DataError(f"{spec} cannot be read ({reason_of(error)})") from error
 
 
-def _parquet_has_labels(location: str, options: Options) -> bool:
+def _parquet_columns(location: str) -> list[str]:
     with open_parquet(location) as file:
-        return _column(list(file.schema_arrow.names), LABELS) is not None
+        return list(file.schema_arrow.names)
+
+
+def _parquet_has_labels(location: str, options: Options) -> bool:
+    return _column(_parquet_columns(location), LABELS) is not None
 
 
 def _load_hub(location: str) -> Any:
@@ -236,13 +248,15 @@ def _hub_entries(location: str) -> Iterator[Entry]:
         picture, label = _hub_columns(spec, part)
         plain = part.cast_column(picture, datasets.Image(decode=False))
         names = getattr(part.features[label], "names", None) if label else None
-        columns = [picture, *([label] if label else [])]
+        cost = _column(list(part.features), COSTS)
+        columns = [name for name in (picture, label, cost) if name]
         for row in plain.select_columns(columns):
             given = row[label] if label else None
             if names is not None and given is not None:
                 given = names[given] if given >= 0 else None  # -1 stands for no label
-            split = "train" if name == "train" else "test"
-            yield _entry(f"{spec}, row {number + 1}", Path(), number, row[picture], given, split)
+            split, where = "train" if name == "train" else "test", f"{spec}, row {number + 1}"
+            yield _entry(where, Path(), number, row[picture], given, split,
+                         price_of(where, row[cost]) if cost else None)  # fmt: skip
             number += 1
 
 
@@ -263,6 +277,12 @@ def _hub_has_labels(location: str, options: Options) -> bool:
     return _hub_columns(f"hf:{location}", part)[1] is not None
 
 
-CSV = Reader("csv", _csv_entries, _csv_has_labels)
-PARQUET = Reader("parquet", _parquet_entries, _parquet_has_labels)
-HUB = Reader("hf", _hub_entries, _hub_has_labels)
+def _hub_columns_notes(location: str, _: object) -> tuple[str, ...]:
+    return _price_notes(list(next(iter(_load_hub(location).values())).features))
+
+
+CSV = Reader("csv", _csv_entries, _csv_has_labels,
+             notes=lambda location, _: _price_notes(_csv_columns(location)))  # fmt: skip
+PARQUET = Reader("parquet", _parquet_entries, _parquet_has_labels,
+                 notes=lambda location, _: _price_notes(_parquet_columns(location)))  # fmt: skip
+HUB = Reader("hf", _hub_entries, _hub_has_labels, notes=_hub_columns_notes)

@@ -8,18 +8,20 @@ import contextlib
 import math
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from jaxlabel import files
 from jaxlabel.data.dataset import Dataset
-from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.errors import DataError, JaxlabelError, UsageError
 from jaxlabel.oracle import LabelStore, Oracle, ledger_text, spending
 from jaxlabel.oracle.schema import to_units
 from jaxlabel.report.run import check_result
 from jaxlabel.runlog.workdir import ASKED, RUN
 
 EARLIER = "earlier_purchases"  # the entry of run.json for `num_earlier_purchases`
+DIRECTORY = "directory"  # the entry of run.json for the directory in which the run was started
 
 
 def store_url(url: str, workdir: Path) -> str:
@@ -93,7 +95,7 @@ def account_name(
         is_default = url == store_url("", workdir)
         recorded = {
             "account": chosen, "label_set": dataset.name, "store": "" if is_default else url,
-            EARLIER: earlier,
+            EARLIER: earlier, DIRECTORY: os.getcwd(),
         }  # fmt: skip
         files.write_json(workdir / RUN, recorded, private=True)  # the URL may hold a password
     return str(recorded["account"])
@@ -117,6 +119,33 @@ def _num_purchases(url: str, account: str, budget: float) -> int:
                 "least as much, or name another config.account"
             )
         return len(store.ledger(account))
+
+
+@contextlib.contextmanager
+def naming_directory(workdir: Path, *locations: str) -> Iterator[None]:
+    """Make a context manager that reads a run's files, and explains why one cannot be found.
+
+    If a path is relative and the current directory is not that in which the run was started, the
+    message of a DataError says in which directory the command must be run.
+
+    Args:
+      workdir: the run's directory.
+      locations: the files that are read, as specs such as "csv:FILE" or as paths.
+
+    Raises:
+      DataError: a file cannot be read.
+    """
+    try:
+        yield
+    except DataError as error:
+        started = (files.read_json(workdir / RUN) or {}).get(DIRECTORY, "")
+        paths = [where.partition(":")[2] if ":" in where else where for where in locations]
+        is_relative = any(path and not os.path.isabs(os.path.expanduser(path)) for path in paths)
+        if not is_relative or started == os.getcwd() or not (workdir / RUN).exists():
+            raise
+        place = started or "another directory, perhaps"
+        raise DataError(f"{error}; {workdir} was started in {place}, and its data have a relative "
+                        "path: run this command there") from error  # fmt: skip
 
 
 def num_earlier_purchases(workdir: Path) -> int:
@@ -166,6 +195,19 @@ def spending_entries(seller: Oracle, workdir: Path) -> dict[str, Any]:
     }
 
 
+def price(result: dict[str, Any]) -> str:
+    """Return what a run's labels cost, such as " for 20 of 20"; "" if each of them cost 1.
+
+    Args:
+      result: the content of the run's result.json.
+    """
+    cost, budget = result.get("cost", result["labels_spent"]), result["config"].get("budget")
+    if cost == result["labels_spent"]:
+        return ""
+    no_limit = budget is None or math.isinf(budget)  # JSON has no infinity
+    return f" for {cost:.12g}" + ("" if no_limit else f" of {budget:.12g}")
+
+
 def delete_record_if_unused(workdir: Path, store: LabelStore, payer: str) -> None:
     """Delete the file run.json of a run, so that another run can use its directory.
 
@@ -191,7 +233,9 @@ def ledger(workdir: Path, rows: bool = False) -> str:
     """Return a table of the labels that a run bought and their costs, as text for the terminal.
 
     Labels that other runs with the same account bought are summed up: those bought before this run
-    in one row, and those bought after it in another.
+    in one row, and those bought after it in another. The account's list of purchases does not say
+    which run bought a label, so what other runs bought while this run went on is among its own; a
+    line says so.
 
     Args:
       workdir: the run's directory.
@@ -202,7 +246,11 @@ def ledger(workdir: Path, rows: bool = False) -> str:
     """
     recorded = read_run_record(workdir)
     store = LabelStore(recorded["store"])
-    return ledger_text(store, recorded["account"], rows, own_purchases(workdir))
+    text = ledger_text(store, recorded["account"], rows, own_purchases(workdir))
+    if not (files.read_settings(workdir) or {}).get("account"):  # nobody else knows its name
+        return text
+    return (f"{text}\nif another run used this account while this run went on, the labels that it "
+            "bought meanwhile are shown as this run's own")  # fmt: skip
 
 
 def read_run_record(workdir: Path) -> dict[str, Any]:

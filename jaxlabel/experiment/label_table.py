@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxlabel.config import RunConfig
 from jaxlabel.data.dataset import Dataset
+from jaxlabel.data.tables import names_in_source
 from jaxlabel.errors import DataError, UsageError
 from jaxlabel.experiment.answers import Answers, RunAgain
 from jaxlabel.oracle import LabelStore
@@ -81,11 +82,10 @@ def picture_ids(spec: str, dataset: Dataset, match: str) -> list[str]:
         raise UsageError(f"the pictures of {spec} have no file names: add match=number to "
                          "config.labels")  # fmt: skip
     prefix, _, location = spec.partition(":")
-    root = str(Path(location).expanduser()) if prefix == "folder" else location
-    paths = [os.path.relpath(path, root) for path in dataset.paths]
-    if prefix in ("csv", "parquet", "hf", "webdataset"):
-        # these readers put the number of the row or shard before the path
-        paths = [path.partition("/")[2] for path in paths]
+    paths = list(names_in_source(spec, dataset.paths))
+    if prefix in ("folder", "zip", "tar"):
+        root = str(Path(location).expanduser()) if prefix == "folder" else location
+        paths = [os.path.relpath(path, root) for path in paths]
     return [Path(path).stem for path in paths] if match == "stem" else paths
 
 

@@ -13,6 +13,7 @@ from jaxlabel import data, files, pretext
 from jaxlabel.config import is_own, with_infinities
 from jaxlabel.data.dataset import Dataset, options_of
 from jaxlabel.data.images import with_channels
+from jaxlabel.data.tables import names_in_source
 from jaxlabel.errors import DataError, JaxlabelError, SizesDiffer, UsageError
 from jaxlabel.experiment import outside_features
 from jaxlabel.experiment.export import arrays
@@ -234,7 +235,11 @@ def predict(
         raise UsageError(f"{spec} has no {split} images")
     names = trained.output_names(next(iter(probabilities.values())).shape[1])
     unread = tuple(one for one in dataset.unread if one.split in chosen)
-    files.write(out, predictions_csv(probabilities, names, dataset._replace(unread=unread)))
+    shown = dataset._replace(
+        unread=unread, paths=names_in_source(spec, dataset.paths),
+        test_paths=names_in_source(spec, dataset.test_paths),
+    )  # fmt: skip
+    files.write(out, predictions_csv(probabilities, names, shown))
     count = sum(map(len, probabilities.values()))
     message = f"{count} images of {dataset.name} ({split}) labelled by {workdir}: {out}"
     if unread:

@@ -10,7 +10,7 @@ from jaxlabel.data.dataset import Dataset, recorded_options
 from jaxlabel.data.folder import file_of
 from jaxlabel.errors import LabelsMissing, UsageError
 from jaxlabel.experiment import person_time
-from jaxlabel.experiment.account import read_run_record
+from jaxlabel.experiment.account import naming_directory, read_run_record
 from jaxlabel.oracle import LabelStore, import_answers
 from jaxlabel.runlog.workdir import ASKED
 
@@ -137,7 +137,9 @@ def answer(workdir: Path, labels: str | None = None) -> tuple[str, str]:
     refused = [f"line {r.line} says {r.answer}, it is {r.kept}" for r in counts.refused]
     more = f" and {len(refused) - 3} more" if len(refused) > 3 else ""
     refusal = (f"{path}: not stored, because a run has bought the label or another person gave it: "
-               f"{', '.join(refused[:3])}{more}. All other answers are stored")  # fmt: skip
+               f"{', '.join(refused[:3])}{more}. All other answers are stored. A label that a run "
+               "has bought stays as it is: to train on another, start a run in another workdir, as "
+               "docs/budgets.md says under 'A label was wrong'")  # fmt: skip
     return "\n".join(lines), refusal if refused else ""
 
 
@@ -168,4 +170,5 @@ class LabelableImages:
         if settings is None:
             raise UsageError(f"{self._workdir} has lost its config.json, which names the data set")
         options = recorded_options(settings)
-        return set(map(str, data.load(settings["data"], options).train_items))
+        with naming_directory(self._workdir, settings["data"]):
+            return set(map(str, data.load(settings["data"], options).train_items))

@@ -5,7 +5,7 @@ from pathlib import Path
 from jaxlabel import data, files
 from jaxlabel.data.dataset import recorded_options
 from jaxlabel.errors import UsageError
-from jaxlabel.experiment.account import read_run_record
+from jaxlabel.experiment.account import naming_directory, read_run_record
 from jaxlabel.oracle import LabelStore, names
 
 
@@ -32,9 +32,9 @@ def rename_class(workdir: Path, old: str, new: str) -> str:
                          "renamed: change the name in the exported files")  # fmt: skip
     settings = files.read_settings(workdir) or {}
     options = recorded_options(settings)
-    if settings.get("labels") or (
-        "data" in settings and data.has_labels(settings["data"], options)
-    ):
+    with naming_directory(workdir, settings.get("data", "")):
+        has_labels = "data" in settings and data.has_labels(settings["data"], options)
+    if settings.get("labels") or has_labels:
         raise UsageError(f"the classes of {recorded['label_set']} are named by the data itself: "
                          "rename them there")  # fmt: skip
     with LabelStore(recorded["store"]) as store:
@@ -54,3 +54,16 @@ def rename_class(workdir: Path, old: str, new: str) -> str:
             raise UsageError(f"there is a class {meant!r} already: two classes cannot become one")
         store.rename_class(recorded["label_set"], old, name)
     return name
+
+
+def names_now(store: LabelStore, label_set: str, before: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of a run's classes at its end: a person may have renamed one meanwhile.
+
+    Args:
+      store: the database of labels.
+      label_set: the name of the labelled data set.
+      before: the names at the start of the training. The result has as many, because the network
+        has an output for each.
+    """
+    names = store.classes(label_set)[: len(before)]
+    return names + before[len(names) :]

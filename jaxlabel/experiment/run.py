@@ -10,12 +10,14 @@ from typing import Any
 from jaxlabel import cache, config, data, files
 from jaxlabel.data.dataset import Dataset, Options, options_of
 from jaxlabel.data.images import check_not_black
-from jaxlabel.errors import DataError, JaxlabelError, LabelsMissing
+from jaxlabel.data.tables import names_in_source
+from jaxlabel.errors import DataError, JaxlabelError, LabelsMissing, NewClass
 from jaxlabel.experiment import account, outside_features, person_time, questions, together
 from jaxlabel.experiment.accuracies import final_accuracies
 from jaxlabel.experiment.answers import Answers, RunAgain
 from jaxlabel.experiment.feature_map import feature_map
 from jaxlabel.experiment.opening import make_oracle
+from jaxlabel.experiment.renaming import names_now
 from jaxlabel.methods import (
     active,
     clusters,
@@ -28,7 +30,6 @@ from jaxlabel.methods import (
     simclr,
 )
 from jaxlabel.nets import devices, hosts, native
-from jaxlabel.oracle import LabelStore
 from jaxlabel.report import write_report
 from jaxlabel.report.clusters import clusters_csv
 from jaxlabel.report.run import check_result
@@ -113,7 +114,8 @@ def _run_in_workdir(
             if result is not None:
                 log.say(_is_shown_again(workdir))
             else:
-                dataset = dataset or _load(settings, options)
+                with account.naming_directory(workdir, settings.data):
+                    dataset = dataset or _load(settings, options)
                 dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
                 try:
                     result = _run_recipe(settings, options, dataset, workdir, log, answers)
@@ -167,6 +169,7 @@ def _run_recipe(
 
     Raises:
       LabelsMissing: a person must label images first; they were written to questions.csv.
+      RunAgain: the run must start again, for example because there is a new class.
     """
     for note in dataset.notes:
         log.say(note)
@@ -195,16 +198,22 @@ def _run_recipe(
         predictor = together.lead(METHODS[type(settings)], settings, inputs, oracle, log)
     except LabelsMissing as error:
         raise questions.ask_person(error, workdir, dataset) from error
+    except NewClass as error:
+        known = len(store.classes(store.account(payer).label_set))
+        if answers.oracle is None and hosts.count() == 1 and known > oracle.num_classes:
+            raise RunAgain(f"{known} classes are known now") from error
+        raise
     except JaxlabelError:
         account.delete_record_if_unused(workdir, store, payer)
         raise
     log.forget("predictor")  # a killed session may have saved one with fewer classes
     log.save("predictor", 0, predictor.model)
     accuracies = final_accuracies(settings.data, options, inputs, store, predictor, log)
-    classes = _names_now(store, store.account(payer).label_set, classes)
+    classes = names_now(store, store.account(payer).label_set, classes)
     log.classes(classes)
     if predictor.clusters is not None:
-        rows = clusters_csv(predictor.clusters, predictor.train_labels, classes, dataset.paths)
+        names = names_in_source(settings.data, dataset.paths)
+        rows = clusters_csv(predictor.clusters, predictor.train_labels, classes, names)
         files.write(workdir / "clusters.csv", rows)
     if predictor.train_labels is not None:
         log.arrays("train_labels", labels=predictor.train_labels)
@@ -240,19 +249,6 @@ def _run_recipe(
     return files.with_version("result.json", result)
 
 
-def _names_now(store: LabelStore, label_set: str, before: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of a run's classes at its end: a person may have renamed one meanwhile.
-
-    Args:
-      store: the database of labels.
-      label_set: the name of the labelled data set.
-      before: the names at the start of the training. The result has as many, because the network
-        has an output for each.
-    """
-    names = store.classes(label_set)[: len(before)]
-    return names + before[len(names) :]
-
-
 def settings_without_password(settings: config.RunConfig) -> dict[str, Any]:
     """Return a run's configuration as a dictionary, without the passwords of its database URLs."""
     urls = {name: files.without_password(getattr(settings, name)) for name in ("store", "labels")}
@@ -268,7 +264,8 @@ def summary(result: dict[str, Any], workdir: Path) -> str:
     """
     lines = [
         f"{result['dataset']}, {result['method']}, seed {result['seed']}: "
-        f"{result['labels_spent']} labels bought, stopped by {result['stopped_by']}"
+        f"{result['labels_spent']} labels bought{account.price(result)}, "
+        f"stopped by {result['stopped_by']}"
     ]
     if earlier := result.get("labels_bought_earlier"):
         lines.append(f"{earlier} more labels were free: its account had bought them before")

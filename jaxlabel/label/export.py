@@ -45,4 +45,5 @@ def image_labels(desk: Desk, records: Records) -> ImageLabels:
             known = NOT_SURE if item in snapshot.refused else ""
             rows.append(LabelRow(number, item, file, "", 0.0, known, "", ""))
     classes = tuple(dict.fromkeys([*names, *snapshot.labels.values()]))
-    return ImageLabels(rows, project.dataset.train_images, classes, project.label_set)
+    return ImageLabels(rows, project.dataset.train_images, classes, project.label_set,
+                       project.settings.data)  # fmt: skip

@@ -96,12 +96,15 @@ def begin(settings: Any, workdir: Path) -> Project:
     if settings.labels:
         raise UsageError("config.labels names a table that answers: use jaxlabel train, which "
                          "needs no person")  # fmt: skip
-    if data.has_labels(settings.data, options):
+    with account.naming_directory(workdir, settings.data):
+        has_labels = data.has_labels(settings.data, options)
+    if has_labels:
         raise UsageError(
             f"{settings.data} has labels of its own: use jaxlabel train, which needs no person"
         )
     workdirs.check_is_run_directory(workdir)
-    dataset = data.load(settings.data, options)
+    with account.naming_directory(workdir, settings.data):
+        dataset = data.load(settings.data, options)
     if not settings.minutes and dataset.costs is None:
         audit_planning.check_target(settings, len(dataset.train_items), settings.budget)
     # The child process of a page that was killed holds the lock for another moment.

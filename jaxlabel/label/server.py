@@ -130,7 +130,7 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
         kind = request.path_params["kind"]
         if kind not in ("csv", "jsonl"):
             return JSONResponse({"error": "csv or jsonl"}, 404)
-        found = writing.table(kind, export.image_labels(desk, records).rows)
+        found = writing.table(kind, export.image_labels(desk, records).shown_rows())
         return _download(found, f"labels.{kind}")
 
     def report(request: Request) -> Response:

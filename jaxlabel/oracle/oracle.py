@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxlabel.errors import BudgetExceeded, LabelsMissing, StoreError, UsageError
+from jaxlabel.errors import BudgetExceeded, LabelsMissing, NewClass, UsageError
 
 if TYPE_CHECKING:
     from jaxlabel.oracle.store import LabelStore
@@ -105,6 +105,7 @@ class Oracle:
         Raises:
           BudgetExceeded: the new labels cost more than the remaining budget.
           LabelsMissing: the store has no label yet for the images in the error's `items`.
+          NewClass: a label is not one of this run's classes.
           IndexError: an index is out of range.
           TypeError: `indices` is not a list of integers.
         """
@@ -128,11 +129,13 @@ class Oracle:
             if self.store.spent(self.account) <= self.spent + sum(self._earlier.values()) + 1e-6:
                 raise
             raise BudgetExceeded(
-                f"{error}; another run has bought labels from this account in the meantime, or "
-                "this run chose other images before it was started again. Start a run in another "
-                "workdir with this account and a larger budget: all labels bought so far are "
-                "free for it"
+                f"{error.fact}: another run has bought labels from this account meanwhile, or this "
+                "run chose other images before it was started again",
+                "Start a run in another workdir with this account and a larger budget: all labels "
+                "bought so far are free for it",
             ) from error
+        for label in set(bought.labels.tolist()):  # another run may have bought it, of a new class
+            self._check_class(label)
         self._bought.update(zip(items.tolist(), bought.costs.tolist(), strict=True))
         return bought.labels
 
@@ -254,19 +257,24 @@ class Oracle:
             raise IndexError(f"indices must be from 0 to {len(self._items) - 1}")
         return array
 
+    def _check_class(self, label: int) -> None:
+        """Raise a NewClass error if a label is not one of this run's classes."""
+        if not 0 <= label < self.num_classes:
+            classes = "1 class" if self.num_classes == 1 else f"{self.num_classes} classes"
+            raise NewClass(
+                f"the label store has class {label} of {self._label_set}, but this run began with "
+                f"{classes}: start it again, so that it reads all classes from the store"
+            )
+
     def _reveal(self, item: str, label: int) -> int:
         """Return the true label or, with probability `noise`, another class.
 
         The other classes are equally likely.
 
         Raises:
-          StoreError: the true label is not one of this run's classes.
+          NewClass: the true label is not one of this run's classes.
         """
-        if not 0 <= label < self.num_classes:
-            raise StoreError(
-                f"the label store has class {label} of {self._label_set}, but this run has only "
-                f"{self.num_classes} classes: start the run again with all classes"
-            )
+        self._check_class(label)
         if not self._noise:
             return label
         digest = hashlib.blake2b(f"{self._seed}:{item}".encode(), digest_size=16).digest()

@@ -155,10 +155,11 @@ def _charge(
     # The first test keeps sums that no database can store away from the database.
     if cost > account.budget - account.spent or connection.execute(charge).rowcount != 1:
         left, budget = from_units(account.budget - account.spent), from_units(account.budget)
+        labels_cost = "1 new label costs" if len(new) == 1 else f"{len(new)} new labels cost"
         raise BudgetExceeded(
-            f"{len(new)} new labels cost {from_units(cost):g}, but of account {account.name}'s "
-            f"budget of {budget:g} only {left:g} is left: nothing was bought; ask for fewer labels "
-            "or start a run with a larger budget"
+            f"{labels_cost} {from_units(cost):g}, but account {account.name} has only {left:g} "
+            f"left of its budget of {budget:g}, so nothing was bought",
+            "Ask for fewer labels, or start a run with a larger budget",
         )
     if missing:
         raise LabelsMissing(

@@ -122,7 +122,8 @@ def _vote(
     bought = corrections.bought_labels(connection, key, items)
     for label in bought.values():
         if names[label] != answer.class_name:
-            raise Locked(f"the label {names[label]} is already used and cannot be changed")
+            raise Locked(f"the label {names[label]} is already used and cannot be changed: "
+                         "correct it in the exported table")  # fmt: skip
     if answer.class_name and answer.class_name not in names:
         row = {"label_set_id": key, "label": len(names), "name": answer.class_name}
         connection.execute(sa.insert(classes), [row])

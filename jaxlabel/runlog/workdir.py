@@ -204,7 +204,12 @@ def reuse_labels_hint(workdir: Path) -> str:
 
 
 def _setting_as_json(config: Mapping[str, Any], key: str) -> str:
-    """Return the value of the setting `key` as JSON text, or "not set" if `config` lacks it."""
+    """Return the value of the setting `key` as JSON text, or "not set" if `config` lacks it.
+
+    JSON has no infinity, which is stored as null; it is shown as inf.
+    """
+    if key in config and config[key] is None:
+        return "inf"
     return json.dumps(config[key], ensure_ascii=False) if key in config else "not set"
 
 

@@ -183,6 +183,10 @@ def test_errors_of_the_run_come_to_the_caller(tmp_path):
 
 
 def test_labels_without_an_order_are_refused():
+    for missing in ([3, -1], ["cat", "-1"]):
+        with pytest.raises(DataError, match=r"ask\[1\] is '?-1'?, which stands for no label"):
+            Vocabulary().read(missing, 2, "ask")
+    assert Vocabulary([1, -1]).read([-1], 1, "ask") == ["-1"]
     vocabulary = Vocabulary()
     for labels in ({0: "cat", 1: "dog"}, {"cat", "dog"}, frozenset("ab"), {0: 1, 1: 2}.keys()):
         with pytest.raises(UsageError, match=r"^labels is a \w+: it takes a list or an array"):

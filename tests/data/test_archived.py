@@ -338,3 +338,28 @@ def test_archives_damaged_inside_are_named_in_one_line(tmp_path):
     content = (tmp_path / "b.zip").read_bytes().replace("ü".encode(), b"\xff\xff")
     (tmp_path / "b.zip").write_bytes(content)
     assert "cannot be read" in refusal(f"zip:{tmp_path / 'b.zip'}")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_the_prices_of_a_table_are_read_and_counted(kind, folder, tmp_path):
+    def table(column, prices):
+        columns = {"path": [str(path) for *_, path in files_of(folder)[: len(prices)]],
+                   column: prices}  # fmt: skip
+        if kind == "csv":
+            with (tmp_path / "a.csv").open("w", newline="") as file:
+                csv.writer(file).writerows([columns, *zip(*columns.values(), strict=True)])
+        else:
+            arrow, parquet = map(pytest.importorskip, ("pyarrow", "pyarrow.parquet"))
+            parquet.write_table(arrow.table(columns), tmp_path / "a.parquet")
+        return data.load(f"{kind}:{tmp_path}/a.{kind}")
+
+    read = table("Cost", [2.5, None, 0.0])
+    assert read.costs.tolist() == [2.5, 1, 0]
+    some = "2 of 3 training labels have a price, from 0 to 2.5; the others cost 1"
+    assert some in read.notes
+    assert "3 of 3 training labels have a price, from 2 to 4" in table("cost", [2, 3, 4]).notes
+    other = table("Price", [2, 3, 4])
+    assert other.costs is None
+    assert "the column Price is not read: the column of prices is called cost" in other.notes
+    with pytest.raises(DataError, match="row 2: the cost '-1' is no price"):
+        table("cost", [2, -1, 3])

@@ -13,7 +13,7 @@ from jaxlabel.errors import DataError, UsageError
 from jaxlabel.experiment import run as experiment
 from jaxlabel.label.project import begin
 from jaxlabel.methods import representatives
-from jaxlabel.oracle import LabelStore
+from jaxlabel.oracle import LabelStore, table
 
 QUICK = {"classifier": "dense", "steps": 3, "image_size": 8}
 COLUMNS = "&id=file&label=class"
@@ -147,3 +147,33 @@ def test_a_password_is_in_no_file_and_no_message(pictures, tmp_path, capsys, mon
     )
     said = str(no.value) + "".join(capsys.readouterr())
     assert b"s3cret" not in written and "s3cret" not in said and b":***@" in written
+
+
+@pytest.mark.parametrize("buys", [False, True])
+def test_a_class_that_another_run_adds_meanwhile_starts_the_run_again(
+    pictures, tmp_path, monkeypatch, capsys, buys
+):
+    labels = sqlite_table(tmp_path / "truth.db", rows_of(pictures))
+    store, read, calls = LabelStore(f"sqlite:///{tmp_path}/store.db"), table.read_labels, []
+
+    def read_labels(source, ids):
+        """Store the same labels as another run, before this run stores them or buys them."""
+        found = read(source, ids)
+        if not calls:
+            items = [item_of[one] for one in found]
+            store.add_named(store.account("team").label_set, items, list(found.values()))
+            if buys:
+                store.buy("team", items, purpose="train", round=0, asked_by="another run")
+        calls.append(ids)
+        return found
+
+    config = representatives.Config(
+        **QUICK, data=f"folder:{pictures}", labels=labels, budget=6, select="random",
+        store=f"sqlite:///{tmp_path}/store.db", account="team",
+    )  # fmt: skip
+    items, ids = names_of(config)
+    item_of = dict(zip(ids, items, strict=True))
+    monkeypatch.setattr(table, "read_labels", read_labels)
+    result = experiment.run(config, tmp_path / "run")
+    assert sorted(result["classes"]) == ["end", "top"]
+    assert "2 classes are known now" in capsys.readouterr().err

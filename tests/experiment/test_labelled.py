@@ -16,11 +16,13 @@ from PIL import Image
 from jaxlabel import data
 from jaxlabel.cli import main as cli
 from jaxlabel.data.dataset import Options
+from jaxlabel.data.tables import names_in_source
 from jaxlabel.errors import DataError, JaxlabelError, LabelsMissing, UsageError
-from jaxlabel.experiment import account, questions
+from jaxlabel.experiment import account, label_table, predict, questions
 from jaxlabel.experiment import run as experiment
 from jaxlabel.experiment.labelled import labelstudio, writing
 from jaxlabel.experiment.labelled.rows import ImageLabels, LabelRow
+from jaxlabel.label.project import begin
 from jaxlabel.methods import representatives
 from jaxlabel.oracle import LabelStore
 
@@ -149,7 +151,9 @@ def test_files_with_long_names_or_names_in_other_encodings_are_linked(tmp_path):
         Image.fromarray(np.full((8, 8), 90 * number, np.uint8)).save(tmp_path / name)
         file = f"{tmp_path}/{shown[number]}"
         rows.append(LabelRow(number, "", file, "train", 1.0, "bought", "", ""))
-    labelled = ImageLabels(rows, np.zeros((3, 2, 2, 1), np.uint8), ("train", "bus"), "pictures")
+    labelled = ImageLabels(
+        rows, np.zeros((3, 2, 2, 1), np.uint8), ("train", "bus"), "pictures", "folder:x"
+    )
     for copy in (False, True):
         out = tmp_path / f"out{copy}"
         writing.write_folders(labelled, out, copy)
@@ -186,7 +190,9 @@ def test_classes_called_as_splits_are_read_again_as_classes(tmp_path):
     names = ["train", "Test", "@eaDir"]
     rows = [LabelRow(k, "", "", name, 1.0, "bought", "", "") for k, name in enumerate(names)]
     images = np.arange(3 * 16, dtype=np.uint8).reshape(3, 4, 4, 1)
-    writing.write_folders(ImageLabels(rows, images, tuple(names), "x"), tmp_path, copy=False)
+    writing.write_folders(
+        ImageLabels(rows, images, tuple(names), "x", "folder:x"), tmp_path, copy=False
+    )
     read = data.load(f"folder:{tmp_path}", Options(folder_labels=True))
     assert read.classes == ("class @eaDir", "class Test", "class train")
     assert len(read.train_images) == 3
@@ -280,3 +286,67 @@ def test_images_without_files_are_written_as_pictures(tmp_path):
             writing.write_labels(tmp_path / "digits", form, sure=sure)
     with pytest.raises(UsageError, match="has asked for no label yet"):
         writing.write_labels(tmp_path, "csv", str(tmp_path / "l.csv"))
+
+
+def test_files_are_named_as_in_the_users_own_table(tmp_path, monkeypatch):
+    draw(tmp_path / "shop" / "0")
+    names = [f"0/{number:02d}.png" for number in range(23)] + [str(tmp_path / "shop/0/23.png")]
+    rows = [("path", "label"), *((name, "ab"[number % 2]) for number, name in enumerate(names))]
+    with (tmp_path / "shop/list.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    monkeypatch.chdir(tmp_path)
+    config = representatives.Config(data="csv:shop/list.csv", budget=4, select="random")
+    experiment.run(config, tmp_path / "run")
+    writing.write_labels(tmp_path / "run", "csv", "labels.csv")
+    predict.predict(tmp_path / "run", config.data, tmp_path / "predicted.csv")
+    writing.write_labels(tmp_path / "run", "labelstudio", "tasks")
+    for table in ("labels.csv", "predicted.csv"):
+        with open(table) as file:
+            assert [row["file"] for row in csv.DictReader(file)] == names
+    tasks = json.loads((tmp_path / "tasks/tasks.json").read_text())
+    assert [task["data"]["file"] for task in tasks] == names
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    run, there = tmp_path / "run", f"was started in {tmp_path}, and its data have a relative path"
+    with pytest.raises(DataError, match=f"shop/list.csv cannot be read: .*; {run} {there}"):
+        writing.write_labels(run, "csv", "labels.csv")
+    with pytest.raises(DataError, match=there):
+        assert "unknown" in questions.LabelableImages(run)
+    (run / "result.json").rename(tmp_path / "result.json")
+    with pytest.raises(DataError, match=there):
+        experiment.run(config, run)
+    with pytest.raises(DataError, match=there):
+        begin(config, run)
+    (tmp_path / "result.json").rename(run / "result.json")
+    monkeypatch.chdir(tmp_path)
+    # the cells are relative to the table, and must not be taken for files of this directory
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "00.png").write_bytes(b"another picture")
+    writing.write_labels(tmp_path / "run", "imagefolder", "copies")
+    assert len(data.load(f"folder:{tmp_path / 'copies'}").train_images) == 24
+    dataset = data.load(config.data)
+    assert label_table.picture_ids(config.data, dataset, "path") == names
+    inside = names_in_source("webdataset:a.tar", ["a.tar/00001/x/7.png"])
+    assert inside == ("x/7.png",)
+    assert names_in_source("folder:a", ["a/000/7.png"]) == ("a/000/7.png",)
+    assert names_in_source("parquet:a", ["a/000000000/"]) == ("a/000000000/",)
+
+
+def test_a_bought_label_is_corrected_by_a_run_in_another_directory(finished, tmp_path):
+    writing.write_labels(finished.workdir, "csv", str(tmp_path / "labels.csv"))
+    with (tmp_path / "labels.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["known"] == "bought"]
+    rows[0]["label"] = "corrected"
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    _, refusal = questions.answer(finished.workdir, str(tmp_path / "labels.csv"))
+    assert "line 2 says corrected, it is" in refusal and "'A label was wrong'" in refusal
+    again = tmp_path / "again"
+    with pytest.raises(LabelsMissing):
+        experiment.run(finished.config, again)
+    message, refusal = questions.answer(again, str(tmp_path / "labels.csv"))
+    assert "4 answers stored" in message and not refusal
+    result = experiment.run(finished.config, again)
+    assert result["labels_spent"] == 4 and "corrected" in result["classes"]

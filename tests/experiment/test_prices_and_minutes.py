@@ -72,7 +72,7 @@ def test_a_price_is_kept_until_there_is_a_label_and_charged_then(store_url):
     with pytest.raises(LabelsMissing):  # the price of d would be too much: it is asked for alone
         store.open_account("rich", "shop", 4)
         store.buy("rich", ["d"], **reason)
-    with pytest.raises(Exception, match="1 new labels cost 4, but of account run"):
+    with pytest.raises(Exception, match="1 new label costs 4, but account run has only"):
         store.buy("run", ["d"], **reason)
     assert store.buy("run", ["b", "a", "c"], **reason).costs.tolist() == [2, 0.5, 0]
     assert store.spent("run") == 2.5
@@ -85,6 +85,10 @@ def test_a_run_pays_the_prices_of_a_csv_file_and_asks_nothing_unaffordable(pictu
     )
     result = experiment.run(config, tmp_path / "run")
     assert result["labels_spent"] == 4 and result["cost"] == 10
+    said = experiment.summary(result, tmp_path)
+    assert "4 labels bought for 10 of 11, stopped by budget" in said
+    without_limit = result | {"config": result["config"] | {"budget": None}}
+    assert "4 labels bought for 10, stopped" in experiment.summary(without_limit, tmp_path)
     assert [row.cost for row in bought(tmp_path / "run")] == [2.5] * 4
     dataset = data.load(config.data)
     assert dataset.costs is not None and dataset.costs.tolist() == costs

@@ -111,6 +111,10 @@ def test_runs_that_share_an_account_show_what_each_of_them_bought(tmp_path):
     assert [line.split() for line in tables["second"][2:5]] == [
         ["before", "this", "run", "8", "8"], ["train", "0", "8", "8"], ["total", "16", "16"],
     ]  # fmt: skip
+    experiment.run(representatives.Config(budget=8), tmp_path / "alone")
+    note = "if another run used this account while this run went on, the labels that it bought"
+    shown = {name: note in account.ledger(tmp_path / name) for name in ("first", "alone")}
+    assert shown == {"first": True, "alone": False}
     for name in spent:
         message = write_labels(tmp_path / name, "csv")
         assert " images, 16 bought, " in message

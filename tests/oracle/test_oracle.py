@@ -212,7 +212,7 @@ def test_peeking_is_refused_unless_allowed_and_then_recorded():
 def test_a_class_that_the_run_does_not_know_is_refused_before_it_is_paid_for():
     store = make_store()
     oracle = Oracle(store, "run", ITEMS, num_classes=int(LABELS.max()))
-    with pytest.raises(StoreError, match="has class 9 of set, but this run has only 9 classes"):
+    with pytest.raises(StoreError, match="has class 9 of set, but this run began with 9 classes"):
         oracle.ask([int(LABELS.argmax())])
     assert store.spent("run") == 0
 
@@ -268,8 +268,14 @@ def test_labels_bought_before_the_run_are_free_and_no_part_of_its_budget():
     assert (again.spent, again.remaining, again.num_bought, again.num_free) == states[0]
 
     make_oracle(store).ask(range(100, 103))  # another run at the same time
-    with pytest.raises(BudgetExceeded, match="another run has bought labels from this account"):
+    with pytest.raises(BudgetExceeded) as error:
         oracle.ask(range(60, 65))
+    assert str(error.value) == (
+        "5 new labels cost 5, but account run has only 2 left of its budget of 12, so nothing was "
+        "bought: another run has bought labels from this account meanwhile, or this run chose "
+        "other images before it was started again. Start a run in another workdir with this "
+        "account and a larger budget: all labels bought so far are free for it"
+    )
     with pytest.raises(BudgetExceeded) as error:
         make_oracle(make_store()).ask(range(21))
     assert "another run" not in str(error.value)

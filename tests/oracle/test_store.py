@@ -42,7 +42,7 @@ def test_answers_come_in_the_order_asked_and_repeats_are_free(store):
 
 def test_a_purchase_beyond_the_budget_is_refused_as_a_whole(store):
     buy(store, ["a", "b"])
-    with pytest.raises(BudgetExceeded, match=r"2 new labels cost 2.* only 1 is left"):
+    with pytest.raises(BudgetExceeded, match=r"2 new labels cost 2.* only 1 left"):
         buy(store, ["a", "c", "d"])
     assert store.spent("run") == 2 and len(store.ledger("run")) == 2
     buy(store, ["c"])

@@ -38,6 +38,8 @@ def test_the_refusal_of_another_configuration_names_the_different_settings(tmp_p
     difference = "new is not set there and true here, seed is 0 there and 1 here; choose"
     with pytest.raises(UsageError, match=difference):
         open_workdir(tmp_path, other)
+    with pytest.raises(UsageError, match=r"budget is 64\.0 there and inf here"):
+        open_workdir(tmp_path, CONFIG | {"budget": np.inf})
     many = dict.fromkeys(CONFIG, "x")
     with pytest.raises(UsageError, match=r"\(and 1 more\)"):
         open_workdir(tmp_path, many)

@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 
 from jaxlabel import data, files, pretext
 from jaxlabel.data.dataset import Dataset, recorded_options
+from jaxlabel.data.tables import names_in_source
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.experiment import account, outside_features
 from jaxlabel.experiment.predict import load
@@ -54,6 +55,7 @@ class ImageLabels(NamedTuple):
       images: the images, in the order of the rows.
       classes: the names of the classes.
       name: the name of the data set.
+      spec: the data set as the user named it, such as "csv:FILE".
       num_of_others: the number of labels that other runs bought: the run's account bought them
         before the run began or after it had ended, and they are no corrections of it.
     """
@@ -62,7 +64,13 @@ class ImageLabels(NamedTuple):
     images: UInt8[np.ndarray, "n h w c"]
     classes: tuple[str, ...]
     name: str
+    spec: str
     num_of_others: int = 0
+
+    def shown_rows(self) -> list[LabelRow]:
+        """Return the rows with the files as the user's own table names them, if there is one."""
+        names = names_in_source(self.spec, [row.file for row in self.rows])
+        return [row._replace(file=name) for row, name in zip(self.rows, names, strict=True)]
 
 
 def collect(workdir: Path, sure: float) -> ImageLabels:
@@ -86,7 +94,8 @@ def collect(workdir: Path, sure: float) -> ImageLabels:
                             "of the run there")  # fmt: skip
     recorded = account.read_run_record(workdir)
     options = recorded_options(settings)
-    dataset = data.load(settings["data"], options)
+    with account.naming_directory(workdir, settings["data"]):
+        dataset = data.load(settings["data"], options)
     dataset = dataset_snapshot.in_first_order(dataset, settings["data"], workdir)
     store = LabelStore(recorded["store"])
     purchases = store.ledger(recorded["account"])
@@ -107,7 +116,8 @@ def collect(workdir: Path, sure: float) -> ImageLabels:
             label, share = predicted.names[predicted.best[number]], predicted.probabilities[number]
             rows.append(predicted_row(number, item, file, label, float(share), sure))
     earlier, _, later = split_purchases(purchases, account.own_purchases(workdir))
-    return ImageLabels(rows, dataset.train_images, classes, dataset.name, len(earlier) + len(later))
+    return ImageLabels(rows, dataset.train_images, classes, dataset.name, settings["data"],
+                       len(earlier) + len(later))  # fmt: skip
 
 
 class _Predictions(NamedTuple):
@@ -136,9 +146,11 @@ def _predictions(workdir: Path, dataset: Dataset, classes: tuple[str, ...]) -> _
     if isinstance(trained.model, pretext.Representation):
         raise UsageError(f"{workdir} learned features, no classes: it has no labels")
     if trained.config.outside_features:
-        dataset = outside_features.inputs_of_finished_run(
-            trained.config.outside_features, dataset, workdir, trained.shape[-1]
-        )
+        file = trained.config.outside_features
+        with account.naming_directory(workdir, file):
+            dataset = outside_features.inputs_of_finished_run(
+                file, dataset, workdir, trained.shape[-1]
+            )
     shares = predict_probabilities(trained.model, dataset.train_images)
     names = trained.output_names(shares.shape[1])
     if names == trained.classes and len(classes) >= len(names):

@@ -62,7 +62,7 @@ def write_labels(
         _import_parquet()
     labelled = collect(workdir, share)
     if form in TABLES:
-        files.write(target, table(form, labelled.rows))
+        files.write(target, table(form, labelled.shown_rows()))
     else:
         place = files.real_path(target)
 
@@ -187,7 +187,7 @@ def _labelstudio(labelled: ImageLabels, part: Path, target: Path, copy: bool) ->
             places.append(str(target / name))
     root = os.path.commonpath([os.path.dirname(place) for place in places])
     links = [labelstudio.link(os.path.relpath(place, root)) for place in places]
-    tasks = labelstudio.tasks(labelled.rows, links, labelled.name)
+    tasks = labelstudio.tasks(labelled.shown_rows(), links, labelled.name)
     files.write(part / "tasks.json", json.dumps(tasks, indent=1, ensure_ascii=False))
     files.write(part / "labels.xml", labelstudio.interface(labelled.classes))
     files.write(part / "root.txt", root + "\n")

@@ -87,7 +87,7 @@ function lastAnswer({ item, class_name, locked }) {
   const name = class_name || "not sure";
   const label = locked ? `${name}: already used, cannot be changed` : `${name}: take this answer back`;
   const button = make("button", { type: "button", title: label, "aria-label": label, "aria-disabled": String(Boolean(locked)) }, picture(item, ""), make("span", {}, ...withLock(name, locked)));
-  button.addEventListener("click", () => (locked ? alarm(`${name}: this label is already used, so it cannot be changed.`) : undo(item)));
+  button.addEventListener("click", () => (locked ? alarm(`${name}: this label is already used, so it cannot be changed here. Correct it in the exported table.`) : undo(item)));
   return make("li", {}, button);
 }
 
