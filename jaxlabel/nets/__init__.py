@@ -18,13 +18,12 @@ from jaxlabel.nets.classifier import (
 )
 from jaxlabel.nets.conv import ConvClassifier, ConvNet
 from jaxlabel.nets.dense import Dense, DenseClassifier, DenseEncoder
-from jaxlabel.nets.gan import (
+from jaxlabel.nets.discriminators import (
     ConvDiscriminator,
-    ConvGenerator,
     DenseDiscriminator,
-    DenseGenerator,
     GradientConvDiscriminator,
 )
+from jaxlabel.nets.generators import ConvGenerator, DenseGenerator
 from jaxlabel.nets.gradients import (
     FineGradientConvNet,
     GradientConvNet,

@@ -11,7 +11,7 @@ from flax import nnx
 
 from jaxlabel import gan, nets
 from jaxlabel.gan import objectives, training, watch
-from jaxlabel.nets import gan as layers
+from jaxlabel.nets import discriminators
 from jaxlabel.report import write_report
 from jaxlabel.runlog import open_workdir
 
@@ -67,8 +67,8 @@ def test_the_verdict_says_what_happened_and_what_to_change(last, said):
 
 
 def test_cheap_normal_is_nearly_normal_and_independent():
-    one = np.asarray(layers.cheap_normal(jax.random.key(0), (400, 250)))
-    two = np.asarray(layers.cheap_normal(jax.random.key(1), (400, 250)))
+    one = np.asarray(discriminators.cheap_normal(jax.random.key(0), (400, 250)))
+    two = np.asarray(discriminators.cheap_normal(jax.random.key(1), (400, 250)))
     assert abs(one.mean()) < 0.015 and abs(one.std() - 1) < 0.015
     assert abs(np.mean(one**3)) < 0.04
     assert abs(np.mean(one**4) - 2.7) < 0.06  # the sum of four uniform variables: 3 - 1.2 / 4
@@ -79,7 +79,7 @@ def test_cheap_normal_is_nearly_normal_and_independent():
 
 
 def test_weights_are_normalised_so_that_their_length_does_not_matter():
-    layer = layers.NormedLinear(6, 4, nnx.Rngs(0), learn_gain=True)
+    layer = discriminators.NormedLinear(6, 4, nnx.Rngs(0), learn_gain=True)
     inputs = jax.random.normal(jax.random.key(0), (3, 6))
     before = layer(inputs)
     kernel = np.asarray(layer.kernel[...])

@@ -1,20 +1,18 @@
-"""Generators and discriminators of the semi-supervised GAN (Salimans et al. 2016, section 6.1).
+"""Discriminators of the semi-supervised GAN (Salimans et al. 2016, section 6.1).
 
 A discriminator is a classifier with noise layers, which add noise only if the call gets a random
-key: call `model(images, key)` for training and `model(images)` for evaluation. A generator maps
-Gaussian latent vectors to images in [0, 1].
+key: call `model(images, key)` for training and `model(images)` for evaluation.
 """
 
 import itertools
 import math
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
-from jaxlabel.nets.blocks import depth_to_space, space_to_depth
+from jaxlabel.nets.blocks import space_to_depth
 from jaxlabel.nets.conv import halve
 from jaxlabel.nets.gradients import fine_maps
 from jaxlabel.nets.layers import Conv, compute_dtype, dense_compute_dtype
@@ -82,19 +80,14 @@ class DenseDiscriminator(nnx.Module):
     ):
         self.num_classes = num_classes
         self.pixel_noise, self.noise = noise * NOISE[0], noise * NOISE[1]
-        inputs = jax.eval_shape(self.inputs, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
-        widths = (inputs.shape[-1], width, width // 2, *(width // 4,) * 3)
+        widths = (math.prod(shape), width, width // 2, *(width // 4,) * 3)
         self.layers = nnx.List([NormedLinear(i, o, rngs) for i, o in itertools.pairwise(widths)])
         self.head = NormedLinear(widths[-1], num_classes, rngs, learn_gain=True)
-
-    def inputs(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch d"]:
-        """Return the input vectors of the first layer: the flattened pixels of each image."""
-        return images.reshape(images.shape[0], -1)
 
     def features(
         self, images: Float[Array, "batch h w c"], key: Key[Array, ""] | None = None
     ) -> Float[Array, "batch d"]:
-        hidden = self.inputs(images).astype(dense_compute_dtype())
+        hidden = images.reshape(images.shape[0], -1).astype(dense_compute_dtype())
         for number, layer in enumerate(self.layers):
             hidden = add_noise(hidden, self.noise if number else self.pixel_noise, key, number)
             hidden = jax.nn.relu(layer(hidden))
@@ -203,79 +196,6 @@ class GradientConvDiscriminator(ConvDiscriminator):
     def halve(self, maps: Float[Array, "batch h w d"]) -> Float[Array, "batch rows columns d"]:
         """Return the inputs of the third convolution: the means of blocks of 2x2 cells."""
         return halve(maps)
-
-
-class DenseGenerator(nnx.Module):
-    """The fully connected GAN generator for MNIST of Salimans et al. 2016.
-
-    Its hidden layers have batch normalisation and softplus activations. Calling it on latent
-    vectors returns images in [0, 1].
-    """
-
-    def __init__(
-        self, shape: tuple[int, ...], latent: int, rngs: nnx.Rngs, *, hidden: Sequence[int]
-    ):
-        self.shape = tuple(shape)
-        init = nnx.initializers.he_normal()
-        widths = (latent, *hidden)
-        self.layers = nnx.List(
-            [
-                nnx.Linear(i, o, kernel_init=init, use_bias=False, rngs=rngs)
-                for i, o in itertools.pairwise(widths)
-            ]
-        )
-        self.norms = nnx.List([BatchScale(o) for o in hidden])
-        self.last = NormedLinear(hidden[-1], math.prod(shape), rngs, learn_gain=True)
-
-    def __call__(self, latents: Float[Array, "batch latent"]) -> Float[Array, "batch h w c"]:
-        hidden = latents
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            hidden = jax.nn.softplus(norm(layer(hidden)))
-        return jax.nn.sigmoid(self.last(hidden)).reshape(len(latents), *self.shape)
-
-
-class ConvGenerator(nnx.Module):
-    """A convolutional GAN generator.
-
-    A dense layer makes feature maps with sides of 1/4 of the image's, and each of two convolutions
-    doubles the sides. Calling the network on latent vectors returns images in [0, 1].
-    """
-
-    def __init__(self, shape: tuple[int, ...], latent: int, rngs: nnx.Rngs, *, width: int = 32):
-        self.shape = tuple(shape)
-        self.grid = ((shape[0] + 3) // 4, (shape[1] + 3) // 4, 4 * width)
-        self.first = nnx.Linear(latent, math.prod(self.grid), use_bias=False, rngs=rngs)
-        self.up = nnx.List([Conv(4 * width, 8 * width, rngs), Conv(2 * width, 4 * shape[-1], rngs)])
-        self.norms = nnx.List([BatchScale(4 * width), BatchScale(2 * width)])
-        self.bias = nnx.Param(jnp.zeros(shape[-1]))
-
-    def __call__(self, latents: Float[Array, "batch latent"]) -> Float[Array, "batch h w c"]:
-        hidden = self.first(latents).reshape(len(latents), *self.grid).astype(compute_dtype())
-        for convolution, norm in zip(self.up, self.norms, strict=True):
-            hidden = depth_to_space(convolution(jax.nn.relu(norm(hidden))))
-        pixels = jax.nn.sigmoid(hidden.astype(jnp.float32) + self.bias[...])
-        return pixels[:, : self.shape[0], : self.shape[1]]
-
-
-class BatchScale(nnx.Module):
-    """A batch normalisation layer without running averages, for GAN generators.
-
-    It always normalises by the mean and variance of the current batch, which is enough because a
-    generator is only called on whole batches. Ordinary batch normalisation is avoided because its
-    running averages are updated in place, and a function under plain `jax.jit` would lose these
-    updates. Without any batch normalisation many of the generator's units would die.
-    """
-
-    def __init__(self, channels: int):
-        self.scale = nnx.Param(jnp.ones(channels))
-        self.bias = nnx.Param(jnp.zeros(channels))
-
-    def __call__(self, inputs: Float[Array, "batch *space c"]) -> Float[Array, "batch *space c"]:
-        wide = inputs.astype(jnp.float32)
-        axes = tuple(range(inputs.ndim - 1))
-        centred = wide - jnp.mean(wide, axis=axes)
-        deviation = jnp.sqrt(jnp.mean(jnp.square(centred), axis=axes) + 1e-5)
-        return (centred / deviation * self.scale[...] + self.bias[...]).astype(inputs.dtype)
 
 
 def add_noise(
