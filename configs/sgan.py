@@ -5,8 +5,8 @@
     jaxlabel train --config=configs/sgan.py:folder --config.data=folder:PATH
 
 Presets: `--config.preset=tiny` is a test run; `cpu` (the default) is for two cores and takes some 6
-to 10 minutes on one; `gpu` is the full size and takes 210 s on an
-H200 that five runs share. DIR contains the data set's four IDX
+to 10 minutes on one, or 27 for `fashion_mnist` with `--config.cpu_kernels=bfloat16`; `gpu` is the
+full size and takes 210 s on an H200 that five runs share. DIR contains the data set's four IDX
 files. Without `--config.data`, the run uses the data that `jaxlabel data prepare --name=NAME` has
 prepared.
 """
