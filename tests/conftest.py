@@ -19,19 +19,6 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Run the tests of a file that share a fixture of it in one process, so that it is made once.
-
-    Without this, `pytest -n 2` would make the fixture in both processes, and a test that needs what
-    an earlier test of the file did would depend on the process that it happens to run in.
-    """
-    for item in items:
-        used = item._fixtureinfo.name2fixturedefs.values()
-        if any(fixtures[-1].scope == "module" for fixtures in used):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def import_in_this_process() -> Iterator[Callable[..., list[str]]]:
     """Let runs import labels without a new process, whose start takes a second; yield the original.
