@@ -69,7 +69,7 @@ def test_costs_per_item_are_charged_and_summed_exactly(store):
     assert store.spent("thrifty") == 0.3
     store.add_labels("pets", ["f", "m"], [0, 0], costs=[0, 2.5])
     assert buy(store, ["f"], "thrifty").costs.tolist() == [0.0]
-    with pytest.raises(BudgetExceeded, match=r"cost 2\.5"):
+    with pytest.raises(BudgetExceeded, match=r"costs 2\.5"):
         buy(store, ["m"], "thrifty")
 
 
