@@ -226,7 +226,8 @@ def minutes_of(text: str) -> float | None:
         return None
     hours, minutes, seconds = (float(part or 0) for part in found.groups())
     if not 0 < (total := 60 * hours + minutes + seconds / 60) < math.inf:
-        raise UsageError(f"a budget of {text}: it takes more than 0 minutes; inf is no limit")
+        wrong = "the time is too long" if total else "it takes more than 0 minutes"
+        raise UsageError(f"a budget of {text}: {wrong}")
     return total
 
 

@@ -58,8 +58,12 @@ class BudgetExceeded(JaxlabelError):
 
     None of the requested labels is bought in this case.
 
-    Attributes:
+    Args:
       fact: what happened, the first part of the message.
+      advice: what to do, the second part.
+
+    Attributes:
+      fact: what happened.
     """
 
     def __init__(self, fact: str, advice: str = ""):

@@ -116,7 +116,8 @@ def _number(flag: str, text: str) -> float:
         wanted = "a number of labels, or minutes such as 30m" if "budget" in flag else "a number"
         raise UsageError(f"{flag}={text}: it takes {wanted}") from None
     if math.isinf(number) and "inf" not in text.lower():
-        raise UsageError(f"{flag}={text}: the number is too large; inf stands for no limit")
+        other = "; for no limit write inf" if "budget" in flag else ""
+        raise UsageError(f"{flag}={text}: the number is too large{other}")
     return number
 
 
@@ -125,11 +126,12 @@ def load_config(words: list[str], default: str) -> Loaded:
 
     Args:
       words: the command-line arguments. Settings such as --config.seed=1 are not applied; only
-        their names are checked.
+        their names and their numbers are checked.
       default: the config file that is loaded if `words` has no --config=FILE.
 
     Raises:
-      UsageError: the file is missing or broken, it has no such variant, or a setting is unknown.
+      UsageError: the file is missing or broken, it has no such variant, a setting is unknown, or
+        a setting that takes a number has none or too large a one.
     """
     words = _with_minutes(arguments.joined(words))
     words, file, variant = _split_off_config_file(words, default)

@@ -50,7 +50,12 @@ def _roles_and_folders(names: Sequence[str]) -> tuple[dict[str, str], set[str]]:
 
 
 def _notes(location: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Return a message if sub-folders of an archive are named like splits but are none."""
+    """Return a message if sub-folders of an archive are named like splits but are none.
+
+    Args:
+      location: the archive; not used, but the readers of tables need it in the same place.
+      names: the paths of all pictures in the archive.
+    """
     roles, used = _roles_and_folders(names)
     return () if roles else note_on_splits(used)
 

@@ -117,7 +117,7 @@ def _csv_entries(location: str) -> Iterator[Entry]:
                      price_of(where, row[cost]) if cost else None)  # fmt: skip
 
 
-def _price_notes(names: list[str]) -> tuple[str, ...]:
+def _unread_prices(names: list[str]) -> tuple[str, ...]:
     """Return a message for the user if a table has a column of prices that is not called cost."""
     other = _column(names, ("price", "prices", "costs"))
     if other is None or _column(names, COSTS) is not None:
@@ -278,11 +278,11 @@ def _hub_has_labels(location: str, options: Options) -> bool:
 
 
 def _hub_columns_notes(location: str, _: object) -> tuple[str, ...]:
-    return _price_notes(list(next(iter(_load_hub(location).values())).features))
+    return _unread_prices(list(next(iter(_load_hub(location).values())).features))
 
 
 CSV = Reader("csv", _csv_entries, _csv_has_labels,
-             notes=lambda location, _: _price_notes(_csv_columns(location)))  # fmt: skip
+             notes=lambda location, _: _unread_prices(_csv_columns(location)))  # fmt: skip
 PARQUET = Reader("parquet", _parquet_entries, _parquet_has_labels,
-                 notes=lambda location, _: _price_notes(_parquet_columns(location)))  # fmt: skip
+                 notes=lambda location, _: _unread_prices(_parquet_columns(location)))  # fmt: skip
 HUB = Reader("hf", _hub_entries, _hub_has_labels, notes=_hub_columns_notes)

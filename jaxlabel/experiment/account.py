@@ -123,25 +123,29 @@ def _num_purchases(url: str, account: str, budget: float) -> int:
 
 @contextlib.contextmanager
 def naming_directory(workdir: Path, *locations: str) -> Iterator[None]:
-    """Make a context manager that reads a run's files, and explains why one cannot be found.
+    """Add to a DataError that is raised in the block the directory in which the run was started.
 
-    If a path is relative and the current directory is not that in which the run was started, the
-    message of a DataError says in which directory the command must be run.
+    It is added if a file has a relative path and does not exist in the current directory, but in
+    that one. Runs of earlier versions did not record the directory; a hint is added for them too.
 
     Args:
       workdir: the run's directory.
-      locations: the files that are read, as specs such as "csv:FILE" or as paths.
+      locations: the files that the block reads, as specs such as "csv:FILE" or as paths.
 
     Raises:
-      DataError: a file cannot be read.
+      DataError: the block raised it.
     """
     try:
         yield
     except DataError as error:
         started = (files.read_json(workdir / RUN) or {}).get(DIRECTORY, "")
-        paths = [where.partition(":")[2] if ":" in where else where for where in locations]
-        is_relative = any(path and not os.path.isabs(os.path.expanduser(path)) for path in paths)
-        if not is_relative or started == os.getcwd() or not (workdir / RUN).exists():
+        paths = [os.path.expanduser(where.partition(":")[2] or where) for where in locations]
+        is_elsewhere = any(
+            path and not os.path.exists(path) and not os.path.isabs(path)
+            and (not started or os.path.exists(os.path.join(started, path)))
+            for path in paths
+        )  # fmt: skip
+        if not is_elsewhere or not (workdir / RUN).exists():
             raise
         place = started or "another directory, perhaps"
         raise DataError(f"{error}; {workdir} was started in {place}, and its data have a relative "
@@ -195,8 +199,10 @@ def spending_entries(seller: Oracle, workdir: Path) -> dict[str, Any]:
     }
 
 
-def price(result: dict[str, Any]) -> str:
-    """Return what a run's labels cost, such as " for 20 of 20"; "" if each of them cost 1.
+def cost_text(result: dict[str, Any]) -> str:
+    """Return what a run's labels cost, such as ", which cost 20 of a budget of 20".
+
+    It is "" if they cost as much as their number.
 
     Args:
       result: the content of the run's result.json.
@@ -205,7 +211,7 @@ def price(result: dict[str, Any]) -> str:
     if cost == result["labels_spent"]:
         return ""
     no_limit = budget is None or math.isinf(budget)  # JSON has no infinity
-    return f" for {cost:.12g}" + ("" if no_limit else f" of {budget:.12g}")
+    return f", which cost {cost:.12g}" + ("" if no_limit else f" of a budget of {budget:.12g}")
 
 
 def delete_record_if_unused(workdir: Path, store: LabelStore, payer: str) -> None:

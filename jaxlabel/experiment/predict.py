@@ -97,9 +97,9 @@ def load(workdir: Path, say: Callable[[str], None] = print) -> Trained:
 def _todays_settings(kind: type, settings: dict[str, Any], workdir: Path) -> dict[str, Any]:
     """Return the recorded settings of a run with today's names, without removed settings.
 
-    A removed setting does not change how a trained model is read, with two exceptions: the number
-    of networks, and the network of SCAN's self-labelling. A network that was removed, such as the
-    SGAN's `gradients`, cannot be read either.
+    A removed setting does not change how a trained model is read. Only three models cannot be
+    read: one of several networks, SCAN's with another network for self-labelling, and one whose
+    `network` does not exist any more, such as the SGAN's `gradients`.
 
     Args:
       kind: the configuration class.

@@ -202,6 +202,7 @@ def _run_recipe(
         known = len(store.classes(store.account(payer).label_set))
         if answers.oracle is None and hosts.count() == 1 and known > oracle.num_classes:
             raise RunAgain(f"{known} classes are known now") from error
+        account.delete_record_if_unused(workdir, store, payer)
         raise
     except JaxlabelError:
         account.delete_record_if_unused(workdir, store, payer)
@@ -264,7 +265,7 @@ def summary(result: dict[str, Any], workdir: Path) -> str:
     """
     lines = [
         f"{result['dataset']}, {result['method']}, seed {result['seed']}: "
-        f"{result['labels_spent']} labels bought{account.price(result)}, "
+        f"{result['labels_spent']} labels bought{account.cost_text(result)}, "
         f"stopped by {result['stopped_by']}"
     ]
     if earlier := result.get("labels_bought_earlier"):

@@ -19,7 +19,10 @@ class Settings:
         choices=("dense", "conv", "fine_gradient_conv"),
     )  # fmt: skip
     width: int = setting(
-        1000, "units of the discriminator's first layer, or its channels if conv", low=8
+        1000,
+        "dense: units of the discriminator's first layer; conv and fine_gradient_conv: "
+        "channels of its first convolution, such as 32",
+        low=8,
     )
     latent: int = setting(100, "dimensions of the generator's latent input", low=1)
     discriminator_noise: float = setting(

@@ -186,7 +186,8 @@ class GradientConvDiscriminator(ConvDiscriminator):
     """A convolutional GAN discriminator on the raw pixels and HOG-like features of 2x2 pixels.
 
     It is a `ConvDiscriminator` with the inputs of `FineGradientConvNet`. Means over 2x2 cells halve
-    the sides before the third convolution.
+    the sides before the third convolution. The first noise is added to these inputs, which are
+    scaled: its standard deviation of 0.3 is 0.15 for a pixel in [0, 1].
     """
 
     def maps(self, images: Float[Array, "batch h w c"]) -> Float[Array, "batch rows columns d"]:

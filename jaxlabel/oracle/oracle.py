@@ -129,8 +129,8 @@ class Oracle:
             if self.store.spent(self.account) <= self.spent + sum(self._earlier.values()) + 1e-6:
                 raise
             raise BudgetExceeded(
-                f"{error.fact}: another run has bought labels from this account meanwhile, or this "
-                "run chose other images before it was started again",
+                f"{error.fact}. Either another run has bought labels from this account since this "
+                "run began, or this run chose other images before it was started again",
                 "Start a run in another workdir with this account and a larger budget: all labels "
                 "bought so far are free for it",
             ) from error

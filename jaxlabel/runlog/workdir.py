@@ -170,7 +170,7 @@ def write_or_check_config(
     recorded = old_settings.without_removed(old_settings.with_current_names(recorded), wanted)
     recorded = known | recorded
     different = [
-        f"{key} is {_setting_as_json(recorded, key)} there and {_setting_as_json(wanted, key)} here"
+        f"{key} is {_setting_text(recorded, key)} there and {_setting_text(wanted, key)} here"
         f"{_reason_of_removal(key, wanted)}"
         for key in sorted(recorded.keys() | wanted.keys())
         if key not in CHANGEABLE
@@ -203,10 +203,10 @@ def reuse_labels_hint(workdir: Path) -> str:
     return f"; config.store=sqlite:///{store} keeps the labels"
 
 
-def _setting_as_json(config: Mapping[str, Any], key: str) -> str:
-    """Return the value of the setting `key` as JSON text, or "not set" if `config` lacks it.
+def _setting_text(config: Mapping[str, Any], key: str) -> str:
+    """Return the value of the setting `key` as text, or "not set" if `config` lacks it.
 
-    JSON has no infinity, which is stored as null; it is shown as inf.
+    Infinity is stored as null, because JSON has none; it is shown as inf.
     """
     if key in config and config[key] is None:
         return "inf"

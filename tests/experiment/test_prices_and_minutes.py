@@ -86,9 +86,9 @@ def test_a_run_pays_the_prices_of_a_csv_file_and_asks_nothing_unaffordable(pictu
     result = experiment.run(config, tmp_path / "run")
     assert result["labels_spent"] == 4 and result["cost"] == 10
     said = experiment.summary(result, tmp_path)
-    assert "4 labels bought for 10 of 11, stopped by budget" in said
+    assert "4 labels bought, which cost 10 of a budget of 11, stopped by budget" in said
     without_limit = result | {"config": result["config"] | {"budget": None}}
-    assert "4 labels bought for 10, stopped" in experiment.summary(without_limit, tmp_path)
+    assert "4 labels bought, which cost 10, stopped" in experiment.summary(without_limit, tmp_path)
     assert [row.cost for row in bought(tmp_path / "run")] == [2.5] * 4
     dataset = data.load(config.data)
     assert dataset.costs is not None and dataset.costs.tolist() == costs

@@ -272,9 +272,9 @@ def test_labels_bought_before_the_run_are_free_and_no_part_of_its_budget():
         oracle.ask(range(60, 65))
     assert str(error.value) == (
         "5 new labels cost 5, but account run has only 2 left of its budget of 12, so nothing was "
-        "bought: another run has bought labels from this account meanwhile, or this run chose "
-        "other images before it was started again. Start a run in another workdir with this "
-        "account and a larger budget: all labels bought so far are free for it"
+        "bought. Either another run has bought labels from this account since this run began, or "
+        "this run chose other images before it was started again. Start a run in another workdir "
+        "with this account and a larger budget: all labels bought so far are free for it"
     )
     with pytest.raises(BudgetExceeded) as error:
         make_oracle(make_store()).ask(range(21))
