@@ -198,13 +198,11 @@ def _run_recipe(
         predictor = together.lead(METHODS[type(settings)], settings, inputs, oracle, log)
     except LabelsMissing as error:
         raise questions.ask_person(error, workdir, dataset) from error
-    except NewClass as error:
-        known = len(store.classes(store.account(payer).label_set))
-        if answers.oracle is None and hosts.count() == 1 and known > oracle.num_classes:
-            raise RunAgain(f"{known} classes are known now") from error
-        account.delete_record_if_unused(workdir, store, payer)
-        raise
-    except JaxlabelError:
+    except JaxlabelError as error:
+        if isinstance(error, NewClass) and answers.oracle is None and hosts.count() == 1:
+            known = len(store.classes(store.account(payer).label_set))
+            if known > oracle.num_classes:
+                raise RunAgain(f"{known} classes are known now") from error
         account.delete_record_if_unused(workdir, store, payer)
         raise
     log.forget("predictor")  # a killed session may have saved one with fewer classes

@@ -97,13 +97,11 @@ def begin(settings: Any, workdir: Path) -> Project:
         raise UsageError("config.labels names a table that answers: use jaxlabel train, which "
                          "needs no person")  # fmt: skip
     with account.naming_directory(workdir, settings.data):
-        has_labels = data.has_labels(settings.data, options)
-    if has_labels:
-        raise UsageError(
-            f"{settings.data} has labels of its own: use jaxlabel train, which needs no person"
-        )
-    workdirs.check_is_run_directory(workdir)
-    with account.naming_directory(workdir, settings.data):
+        if data.has_labels(settings.data, options):
+            raise UsageError(
+                f"{settings.data} has labels of its own: use jaxlabel train, which needs no person"
+            )
+        workdirs.check_is_run_directory(workdir)
         dataset = data.load(settings.data, options)
     if not settings.minutes and dataset.costs is None:
         audit_planning.check_target(settings, len(dataset.train_items), settings.budget)

@@ -19,6 +19,7 @@ from jaxlabel.nets.layers import Conv, compute_dtype, dense_compute_dtype
 
 # Standard deviations of the noise on the pixels and on each hidden layer, as in the paper's code.
 NOISE = (0.3, 0.5)
+HEAD = 5  # the number of the head's noise; the noise of the layers before it has smaller numbers
 
 
 class NormedLinear(nnx.Module):
@@ -55,7 +56,45 @@ class NormedConv(nnx.Module):
         return outputs.astype(images.dtype)
 
 
-class DenseDiscriminator(nnx.Module):
+class Discriminator(nnx.Module):
+    """What the discriminators share: the noise, and the head that gives the class logits.
+
+    A subclass has a layer `head` and a method `features(images, key)`, which adds noise to the
+    inputs of its layers under other numbers than `HEAD`.
+
+    Args:
+      noise: the standard deviations of the noise are multiplied by this; 1 gives those of the
+        paper.
+    """
+
+    head: NormedLinear
+
+    def __init__(self, num_classes: int, noise: float):
+        self.num_classes = num_classes
+        self.pixel_noise, self.noise = noise * NOISE[0], noise * NOISE[1]
+
+    def features(
+        self, images: Float[Array, "batch h w c"], key: Key[Array, ""] | None = None
+    ) -> Float[Array, "batch d"]:
+        """Return the feature vectors of images; with a random key, noise is added on the way."""
+        raise NotImplementedError
+
+    def __call__(
+        self, images: Float[Array, "batch h w c"], key: Key[Array, ""] | None = None
+    ) -> Float[Array, "batch classes"]:
+        return self.classify(self.features(images, key), key)
+
+    def classify(
+        self, features: Float[Array, "batch d"], key: Key[Array, ""] | None = None
+    ) -> Float[Array, "batch classes"]:
+        """Return the class logits for feature vectors that the method `features` computed.
+
+        If `key`, a random key, is not None, Gaussian noise is added to the features first.
+        """
+        return self.head(add_noise(features, self.noise, key, HEAD))
+
+
+class DenseDiscriminator(Discriminator):
     """The fully connected, weight-normalised GAN discriminator for MNIST of Salimans et al. 2016.
 
     It has five hidden layers. Calling the network on images returns the class logits. If the call
@@ -78,8 +117,7 @@ class DenseDiscriminator(nnx.Module):
         width: int = 1000,
         noise: float = 1.0,
     ):
-        self.num_classes = num_classes
-        self.pixel_noise, self.noise = noise * NOISE[0], noise * NOISE[1]
+        super().__init__(num_classes, noise)
         widths = (math.prod(shape), width, width // 2, *(width // 4,) * 3)
         self.layers = nnx.List([NormedLinear(i, o, rngs) for i, o in itertools.pairwise(widths)])
         self.head = NormedLinear(widths[-1], num_classes, rngs, learn_gain=True)
@@ -93,22 +131,8 @@ class DenseDiscriminator(nnx.Module):
             hidden = jax.nn.relu(layer(hidden))
         return hidden.astype(jnp.float32)
 
-    def __call__(
-        self, images: Float[Array, "batch h w c"], key: Key[Array, ""] | None = None
-    ) -> Float[Array, "batch classes"]:
-        return self.classify(self.features(images, key), key)
 
-    def classify(
-        self, features: Float[Array, "batch d"], key: Key[Array, ""] | None = None
-    ) -> Float[Array, "batch classes"]:
-        """Return the class logits for feature vectors that the method `features` computed.
-
-        If `key`, a random key, is not None, Gaussian noise is added to the features first.
-        """
-        return self.head(add_noise(features, self.noise, key, len(self.layers)))
-
-
-class ConvDiscriminator(nnx.Module):
+class ConvDiscriminator(Discriminator):
     """A convolutional, weight-normalised GAN discriminator.
 
     It has two convolutions at 1/2 of the image's size, two at 1/4, and a dense hidden layer.
@@ -132,8 +156,7 @@ class ConvDiscriminator(nnx.Module):
         width: int = 32,
         noise: float = 1.0,
     ):
-        self.num_classes = num_classes
-        self.pixel_noise, self.noise = noise * NOISE[0], noise * NOISE[1]
+        super().__init__(num_classes, noise)
         maps = jax.eval_shape(self.maps, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
         wide = jax.ShapeDtypeStruct((*maps.shape[:3], width), jnp.float32)
         _, rows, columns, halved = jax.eval_shape(self.halve, wide).shape
@@ -166,20 +189,6 @@ class ConvDiscriminator(nnx.Module):
         flat = hidden.reshape(hidden.shape[0], -1)
         hidden = add_noise(flat, self.noise, key, len(self.convolutions))
         return jax.nn.leaky_relu(self.hidden(hidden), 0.1).astype(jnp.float32)
-
-    def __call__(
-        self, images: Float[Array, "batch h w c"], key: Key[Array, ""] | None = None
-    ) -> Float[Array, "batch classes"]:
-        return self.classify(self.features(images, key), key)
-
-    def classify(
-        self, features: Float[Array, "batch d"], key: Key[Array, ""] | None = None
-    ) -> Float[Array, "batch classes"]:
-        """Return the class logits for feature vectors that the method `features` computed.
-
-        If `key`, a random key, is not None, Gaussian noise is added to the features first.
-        """
-        return self.head(add_noise(features, self.noise, key, len(self.convolutions) + 1))
 
 
 class GradientConvDiscriminator(ConvDiscriminator):
