@@ -186,11 +186,26 @@ def spread(values: list[float]) -> list[float]:
     return [round(value, 3) for value in statistics.quantiles(values, n=4, method="inclusive")]
 
 
+def _has_bfloat16() -> bool:
+    """Return False, and say why, if the CPU kernels can't compute in bfloat16 here."""
+    from jaxlabel.files import UsageError
+    from jaxlabel.nets import native
+
+    try:
+        native.select("bfloat16")
+    except UsageError as problem:
+        print(f"jaxlabel in bfloat16 is left out: {problem}")
+        return False
+    return True
+
+
 def compare(task: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Return one row for each competitor: milliseconds, and jaxlabel's time over its time."""
+    bfloat16 = _has_bfloat16()
     names = [
-        name for name, (library, _) in COMPETITORS.items()
-        if library == "jax" or (arguments.torch_python and task in TORCH_TASKS)
+        name for name, (library, environment) in COMPETITORS.items()
+        if (bfloat16 or environment.get("JAXLABEL_CPU_KERNELS") != "bfloat16")
+        and (library == "jax" or (arguments.torch_python and task in TORCH_TASKS))
     ]  # fmt: skip
     children = {name: Child(name, task, arguments) for name in names}
     rounds = [
