@@ -1,8 +1,10 @@
 """Fixtures that several test files share."""
 
+import gc
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -10,13 +12,20 @@ from hypothesis import HealthCheck, settings
 from postgres import temporary_url
 
 # XLA's compilation takes most of the tests' time, while the compiled code runs for milliseconds. So
-# optimise less, and cache all compiled code on disk.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1"
+# don't optimise, and cache all compiled code on disk. XLA ends the process if it does not know a
+# flag, so other versions of it, which may lack the second flag, get the first one alone.
+FLAGS = ["--xla_backend_optimization_level=0"]
+if metadata.version("jaxlib").startswith("0.10."):
+    FLAGS += ["--xla_cpu_use_fusion_emitters=false"]
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "jaxlabel-xla")
 )
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+# JAX keeps what it has compiled, so garbage collections find little and took a tenth of the time.
+gc.set_threshold(100_000, 50, 1000)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -173,7 +173,9 @@ def test_two_sweeps_in_one_directory_share_the_runs(few):
     with in_a_process(few) as first, in_a_process(few) as second:
         try:
             until(lambda: (few.folder / "tally").exists() and waiting <= set(few.tally()))
-            assert len(set(few.tally())) == len(few.tally())
+            others = set(names("wait")) - waiting
+            until(lambda: all((few.workdir / "runs" / n / "result.json").exists() for n in others))
+            assert sorted(few.tally()) == sorted(names("wait"))
             first.kill()
             first.wait()
             (few.folder / "go").touch()
