@@ -217,11 +217,20 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except OSError as error:  # such as NotADirectoryError
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise JaxlabelError(f"{path} is not JSON: {error}") from error
+        raise JaxlabelError(
+            f"{path} is damaged: it is not JSON ({error}). {_remedy(path)}"
+        ) from error
     if not isinstance(value, dict):
-        raise JaxlabelError(f"{path} holds no JSON object")
+        raise JaxlabelError(f"{path} is damaged: it holds no JSON object. {_remedy(path)}")
     _check_version(path, value)
     return value
+
+
+def _remedy(path: Path) -> str:
+    """Return what a user can do about a damaged file of a run."""
+    if path.name == "config.json":  # it tells a run's directory from any other
+        return "Put a copy of it back, or take another directory"
+    return "Put a copy of it back, or move it away and start the same command again"
 
 
 def read_settings(workdir: Path) -> dict[str, Any] | None:

@@ -11,7 +11,8 @@ from jaxlabel import files
 from jaxlabel.data.dataset import Dataset
 from jaxlabel.errors import DataError, UsageError, did_you_mean
 
-KINDS = "label_kinds.json"  # in the work directory: whether labels were given as integers
+# in the work directory: whether labels were given as integers, and the classes that the user named
+KINDS = "label_kinds.json"
 
 
 class Vocabulary:
@@ -42,6 +43,8 @@ class Vocabulary:
                              "range(10) or ['cat', 'dog']")  # fmt: skip
         _check_has_order(classes, "classes")
         given = list(classes)
+        if not given:
+            raise UsageError("classes is empty: it takes the names of all classes")
         kinds = {_is_integer(name) for name in given}
         wrong = [name for name in given if not (_is_integer(name) or isinstance(name, str))]
         if wrong or len(kinds) != 1:
@@ -105,19 +108,19 @@ class Vocabulary:
         if not self.fixed or (name in self.names and not is_position):
             return name
         known = f"0 to {len(self.names) - 1} or " if is_position else ""
-        shown = ", ".join(self.names[:10]) + (", ..." if len(self.names) > 10 else "")
         hint = did_you_mean(name, self.names)
         raise DataError(f"{where} is {value!r}, which is no class{hint}: it takes {known}one of "
-                        f"{shown}")  # fmt: skip
+                        f"{_short(self.names)}")  # fmt: skip
 
     def typed(self, names: Iterable[str]) -> tuple[Any, ...]:
         """Convert class names to the type of the labels that the user gave: integers or strings."""
         return tuple(int(name) for name in names) if self.integers else tuple(names)
 
     def save(self, workdir: Path) -> None:
-        """Write to a file in the work directory whether the labels are integers or strings."""
+        """Write the classes, and whether labels are integers, to a file in the work directory."""
         if self.integers is not None and not (workdir / KINDS).exists():
-            files.write_json(workdir / KINDS, {"integers": self.integers})
+            named = {"classes": list(self.names)} if self.fixed else {}
+            files.write_json(workdir / KINDS, {"integers": self.integers} | named)
 
     def recall(self, workdir: Path) -> None:
         """Read from a file in `workdir` whether the labels are integers, as `save` recorded it.
@@ -127,9 +130,19 @@ class Vocabulary:
 
         Args:
           workdir: the work directory of the run.
+
+        Raises:
+          UsageError: the run in the work directory has other classes.
         """
         there = files.read_json(workdir / KINDS)
-        if there is not None and self.integers is None:
+        if there is None:
+            return
+        before = there.get("classes", [])
+        if self.fixed and before and before != list(self.names):
+            raise UsageError(f"the run in {workdir} has the classes {_short(before)}, and not "
+                             f"{_short(self.names)}: give the same classes or another workdir"
+                             )  # fmt: skip
+        if self.integers is None:
             self.integers = bool(there["integers"])
 
 
@@ -142,6 +155,11 @@ def first_places(dataset: Dataset, items: Iterable[str]) -> Int[np.ndarray, "n"]
     for index, item in enumerate(dataset.train_items.tolist()):
         place.setdefault(item, index)
     return np.array([place[item] for item in items], np.int64)
+
+
+def _short(names: Sequence[str]) -> str:
+    """Return the names as a text, which leaves out some in the middle if there are many."""
+    return ", ".join(names if len(names) <= 12 else [*names[:10], "...", names[-1]])
 
 
 def _check_has_order(labels: Any, what: str) -> None:

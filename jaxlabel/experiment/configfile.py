@@ -114,7 +114,10 @@ def explained_errors(file: str) -> Iterator[None]:
     except UsageError:
         raise
     except SyntaxError as error:  # its text has the line, and the traceback is importlib's
-        raise UsageError(f"{file} cannot be run: {error!r}") from error
+        name = Path(error.filename or file).name
+        raise UsageError(
+            f"{file} cannot be run: {error.msg} at line {error.lineno} of {name}"
+        ) from error
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"line {where.lineno} of {Path(where.filename).name}"

@@ -154,7 +154,10 @@ def _restore_model(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:
         restored = checkpoints.restore(manager, folder, like, say, remove=False)
         manager.close()
     if restored is None:
-        raise JaxlabelError(f"{folder} holds no model: train again in another workdir")
+        raise JaxlabelError(
+            f"{folder} holds no model that can be read: remove result.json in {workdir} and start "
+            "the run again, which buys no label twice"
+        )
     return restored[1]
 
 

@@ -212,7 +212,9 @@ def save_indices(log: Log, name: str, indices: Int[np.ndarray, "m"], num_images:
       indices: the indices of the images.
       num_images: the number of training images.
     """
-    padded = np.pad(indices, (0, num_images - len(indices)), constant_values=-1)
+    padded = np.pad(
+        np.asarray(indices, np.int64), (0, num_images - len(indices)), constant_values=-1
+    )
     log.save(name, len(indices), padded)
 
 

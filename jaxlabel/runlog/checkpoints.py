@@ -7,6 +7,8 @@ import contextlib
 import errno
 import logging
 import shutil
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from jaxlabel.errors import JaxlabelError
 
 CLASSES = "classes"  # the key of the number of classes in a checkpoint
 OVERHEAD = 100_000  # bytes of a checkpoint beside its arrays
+LATE = 0.5  # seconds in which all reads of a checkpoint end after one of them has failed
 # Errors of the operating system that may disappear on a second try.
 TRANSIENT = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE,
              errno.ENFILE, errno.ENOMEM)  # fmt: skip
@@ -112,13 +115,11 @@ def restore(
       JaxlabelError: the operating system cannot read a checkpoint, but may be able to later; the
         checkpoint is not deleted.
     """
-    import orbax.checkpoint as ocp
-
     leaves, structure = jax.tree.flatten(like)
     for step in sorted(manager.all_steps(), reverse=True):
         try:
             with _without_orbax_logs():
-                saved = manager.restore(step, args=ocp.args.StandardRestore())
+                saved = _read(manager, step)
         except Exception as error:  # Orbax raises a different class for each kind of damage.
             if isinstance(error, MemoryError) or getattr(error, "errno", None) in TRANSIENT:
                 raise JaxlabelError(f"{folder}: step {step} cannot be read now ({error}); "
@@ -131,6 +132,35 @@ def restore(
             continue
         return step, jax.tree.unflatten(structure, _convert_saved(saved, leaves, folder))
     return None
+
+
+def _read(manager: Any, step: int) -> dict[str, np.ndarray]:
+    """Return the arrays of a checkpoint by name, such as "00012" for leaf 12 of the pytree.
+
+    Orbax reads all arrays at the same time and closes its event loop when one of them cannot be
+    read. The other reads end later, and the thread of each then prints a traceback, which says
+    that the loop is closed. This function waits for them and prints nothing.
+
+    Raises:
+      Exception: Orbax raises a different class for each kind of damage.
+    """
+    import orbax.checkpoint as ocp
+
+    before = sys.unraisablehook
+
+    def hook(failure: Any) -> None:
+        if str(failure.exc_value) != "Event loop is closed":
+            before(failure)
+
+    sys.unraisablehook = hook
+    try:
+        saved: dict[str, np.ndarray] = manager.restore(step, args=ocp.args.StandardRestore())
+        return saved
+    except Exception:
+        time.sleep(LATE)
+        raise
+    finally:
+        sys.unraisablehook = before
 
 
 def _convert_saved(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path) -> list[Any]:

@@ -196,6 +196,17 @@ def test_labels_without_an_order_are_refused():
     assert vocabulary.read(["cat", "dog"], 2, "labels") == ["cat", "dog"]
 
 
+def test_a_run_keeps_the_classes_that_it_began_with(tmp_path):
+    Vocabulary(["cat", "dog"]).save(tmp_path)
+    Vocabulary(["cat", "dog"]).recall(tmp_path)
+    Vocabulary().recall(tmp_path)
+    for classes in (["cat"], ["cat", "dog", "cow"], ["dog", "cat"], range(2)):
+        with pytest.raises(UsageError, match="has the classes cat, dog, and not"):
+            Vocabulary(classes).recall(tmp_path)
+    with pytest.raises(UsageError, match="classes is empty"):
+        Vocabulary([])
+
+
 def test_a_forgotten_session_ends_its_thread():
     session = jaxlabel.Session(FEW, budget=4, **QUICK)
     assert session.ask() is not None and len(threads()) == 1

@@ -30,7 +30,7 @@ def test_a_guess_of_the_accuracy_is_the_last_round_s_not_that_of_the_finished_mo
 def test_a_damaged_file_of_the_run_is_said_once(tmp_path, capsys):
     records = Records(tmp_path)
     (tmp_path / "result.json").write_text('{"certified": ')
-    for said in ("result.json is not JSON", ""):
+    for said in ("result.json is damaged: it is not JSON", ""):
         assert records.result() is None and status.accuracy(records) is None
         line = capsys.readouterr().out
         assert (said in line) and line.count("\n") == bool(said)

@@ -8,7 +8,9 @@ from oracles import ArrayOracle
 from jaxlabel import query
 from jaxlabel.errors import BudgetExceeded, DataError, UsageError
 from jaxlabel.oracle import LabelStore, Oracle
+from jaxlabel.query.purchase import restore_indices, save_indices
 from jaxlabel.query.seeding import _draw
+from jaxlabel.runlog import RunLog
 
 POINTS = jax.random.normal(jax.random.key(0), (300, 4))
 
@@ -151,6 +153,12 @@ def test_identical_images_are_paid_for_once():
 
 
 # --- resumed rounds
+
+
+def test_indices_of_any_type_are_restored(tmp_path):
+    with RunLog(tmp_path) as log:
+        save_indices(log, "left", np.array([7, 3], np.int32), 9)
+        assert restore_indices(log, "left", 9).tolist() == [7, 3]
 
 
 def test_a_resumed_round_repeats_its_choice():

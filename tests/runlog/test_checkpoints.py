@@ -91,6 +91,19 @@ def test_a_damaged_checkpoint_is_replaced_by_the_previous_one(tmp_path, capsys):
     assert "a: the checkpoint of step 2 cannot be read and is removed" in capsys.readouterr().err
 
 
+def test_a_truncated_checkpoint_is_said_in_one_line(tmp_path, capfd):
+    arrays = [np.random.default_rng(n).random(40_000) for n in range(4)]
+    with RunLog(tmp_path) as log:
+        log.save("a", 1, arrays)
+    for path in (tmp_path / "checkpoints/a/1/default").rglob("ocdbt.process_0/d/*"):
+        path.write_bytes(path.read_bytes()[:50])
+    with RunLog(tmp_path) as log:
+        assert log.restore("a", arrays) is None
+    said = capfd.readouterr().err
+    assert "a: the checkpoint of step 1 cannot be read and is removed" in said
+    assert said.count("\n") == 1  # Orbax's threads print nothing
+
+
 def test_a_checkpoint_that_is_unreadable_for_now_is_kept(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
