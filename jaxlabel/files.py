@@ -228,9 +228,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def _remedy(path: Path) -> str:
     """Return what a user can do about a damaged file of a run."""
-    if path.name == "config.json":  # it tells a run's directory from any other
-        return "Put a copy of it back, or take another directory"
-    return "Put a copy of it back, or move it away and start the same command again"
+    if path.name == "result.json":  # only this file is made again by the run
+        return "Put a copy of it back, or move it away and start the run again"
+    return "Put a copy of it back, or take another directory"
 
 
 def read_settings(workdir: Path) -> dict[str, Any] | None:

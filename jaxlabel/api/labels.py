@@ -123,27 +123,33 @@ class Vocabulary:
             files.write_json(workdir / KINDS, {"integers": self.integers} | named)
 
     def recall(self, workdir: Path) -> None:
-        """Read from a file in `workdir` whether the labels are integers, as `save` recorded it.
+        """Read what `save` wrote in a work directory: the classes, and the type of the labels.
 
-        The file is not used if the type of the labels is known already, from `classes` or from a
-        label. If there is no file, the type stays unknown until the first label.
+        The type is whether labels are integers. If there is no file, it stays unknown until the
+        first label.
 
         Args:
           workdir: the work directory of the run.
 
         Raises:
-          UsageError: the run in the work directory has other classes.
+          UsageError: the run in the work directory has other classes, or labels of another type.
         """
         there = files.read_json(workdir / KINDS)
         if there is None:
             return
-        before = there.get("classes", [])
+        before, integers = there.get("classes", []), bool(there["integers"])
         if self.fixed and before and before != list(self.names):
-            raise UsageError(f"the run in {workdir} has the classes {_short(before)}, and not "
-                             f"{_short(self.names)}: give the same classes or another workdir"
+            raise UsageError(f"the run in {workdir} has {_counted(before)}, and not "
+                             f"{_counted(self.names)}: give the same classes in the same order, or "
+                             "another workdir")  # fmt: skip
+        if self.fixed and integers != self.integers:
+            kinds = ("integers", "strings") if integers else ("strings", "integers")
+            raise UsageError(f"the classes of the run in {workdir} are {kinds[0]}, and those given "
+                             f"now are {kinds[1]}: give the same ones, or another workdir"
                              )  # fmt: skip
-        if self.integers is None:
-            self.integers = bool(there["integers"])
+        if before:
+            self.names, self.fixed = tuple(before), True
+        self.integers = integers
 
 
 def first_places(dataset: Dataset, items: Iterable[str]) -> Int[np.ndarray, "n"]:
@@ -160,6 +166,11 @@ def first_places(dataset: Dataset, items: Iterable[str]) -> Int[np.ndarray, "n"]
 def _short(names: Sequence[str]) -> str:
     """Return the names as a text, which leaves out some in the middle if there are many."""
     return ", ".join(names if len(names) <= 12 else [*names[:10], "...", names[-1]])
+
+
+def _counted(names: Sequence[str]) -> str:
+    """Return a text with the number of classes and their names, such as "2 classes (cat, dog)"."""
+    return f"{len(names)} class{'' if len(names) == 1 else 'es'} ({_short(names)})"
 
 
 def _check_has_order(labels: Any, what: str) -> None:

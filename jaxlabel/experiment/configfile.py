@@ -114,9 +114,9 @@ def explained_errors(file: str) -> Iterator[None]:
     except UsageError:
         raise
     except SyntaxError as error:  # its text has the line, and the traceback is importlib's
-        name = Path(error.filename or file).name
+        place = f" at line {error.lineno} of {Path(error.filename or file).name}"
         raise UsageError(
-            f"{file} cannot be run: {error.msg} at line {error.lineno} of {name}"
+            f"{file} cannot be run: {error.msg}{place if error.lineno else ''}"
         ) from error
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]

@@ -155,8 +155,9 @@ def _restore_model(workdir: Path, like: Any, say: Callable[[str], None]) -> Any:
         manager.close()
     if restored is None:
         raise JaxlabelError(
-            f"{folder} holds no model that can be read: remove result.json in {workdir} and start "
-            "the run again, which buys no label twice"
+            f"{folder} holds no model that can be read. In the work directory of the run, remove "
+            "result.json and start the run again: it buys no label twice. Of a saved copy, make a "
+            "new one"
         )
     return restored[1]
 

@@ -8,6 +8,7 @@ import errno
 import logging
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,8 @@ from jaxlabel.errors import JaxlabelError
 
 CLASSES = "classes"  # the key of the number of classes in a checkpoint
 OVERHEAD = 100_000  # bytes of a checkpoint beside its arrays
-LATE = 0.5  # seconds in which all reads of a checkpoint end after one of them has failed
+LATE = 0.5  # seconds to wait for the other reads of a checkpoint after one of them has failed
+READING = threading.Lock()  # held while `sys.unraisablehook` is replaced
 # Errors of the operating system that may disappear on a second try.
 TRANSIENT = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE,
              errno.ENFILE, errno.ENOMEM)  # fmt: skip
@@ -139,28 +141,30 @@ def _read(manager: Any, step: int) -> dict[str, np.ndarray]:
 
     Orbax reads all arrays at the same time and closes its event loop when one of them cannot be
     read. The other reads end later, and the thread of each then prints a traceback, which says
-    that the loop is closed. This function waits for them and prints nothing.
+    that the loop is closed. This function waits for them for a moment and suppresses these
+    tracebacks.
 
     Raises:
       Exception: Orbax raises a different class for each kind of damage.
     """
     import orbax.checkpoint as ocp
 
-    before = sys.unraisablehook
+    with READING:
+        before = sys.unraisablehook
 
-    def hook(failure: Any) -> None:
-        if str(failure.exc_value) != "Event loop is closed":
-            before(failure)
+        def hook(failure: Any) -> None:
+            if str(failure.exc_value) != "Event loop is closed":
+                before(failure)
 
-    sys.unraisablehook = hook
-    try:
-        saved: dict[str, np.ndarray] = manager.restore(step, args=ocp.args.StandardRestore())
-        return saved
-    except Exception:
-        time.sleep(LATE)
-        raise
-    finally:
-        sys.unraisablehook = before
+        sys.unraisablehook = hook
+        try:
+            saved: dict[str, np.ndarray] = manager.restore(step, args=ocp.args.StandardRestore())
+            return saved
+        except Exception:
+            time.sleep(LATE)
+            raise
+        finally:
+            sys.unraisablehook = before
 
 
 def _convert_saved(saved: dict[str, np.ndarray], leaves: list[Any], folder: Path) -> list[Any]:

@@ -199,10 +199,19 @@ def test_labels_without_an_order_are_refused():
 def test_a_run_keeps_the_classes_that_it_began_with(tmp_path):
     Vocabulary(["cat", "dog"]).save(tmp_path)
     Vocabulary(["cat", "dog"]).recall(tmp_path)
-    Vocabulary().recall(tmp_path)
+    later = Vocabulary()
+    later.recall(tmp_path)
+    with pytest.raises(DataError, match="is no class"):
+        later.read(["cow"], 1, "ask")
     for classes in (["cat"], ["cat", "dog", "cow"], ["dog", "cat"], range(2)):
-        with pytest.raises(UsageError, match="has the classes cat, dog, and not"):
+        with pytest.raises(UsageError, match=r"has 2 classes \(cat, dog\), and not"):
             Vocabulary(classes).recall(tmp_path)
+    unnamed = Vocabulary()
+    unnamed.read([3, 4], 2, "ask")
+    (tmp_path / "other").mkdir()
+    unnamed.save(tmp_path / "other")
+    with pytest.raises(UsageError, match="are integers, and those given now are strings"):
+        Vocabulary(["3", "4"]).recall(tmp_path / "other")
     with pytest.raises(UsageError, match="classes is empty"):
         Vocabulary([])
 

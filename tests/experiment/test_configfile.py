@@ -12,6 +12,7 @@ RECIPE = "from jaxlabel.methods import active\n"
     ("text", "variant", "message"),
     [
         ("x = 1 +\n", "", r"cannot be run: invalid syntax at line 1 of"),
+        ("x = '\0'\n", "", r"null bytes$"),
         ("x = nothing\n", "", r"NameError.* at line 1 of mine\.py"),
         ("x = 1\n", "", r"defines no get_config\(\)"),
         ("def get_config():\n    return {}['b']\n", "", r"KeyError\('b'\) at line 2 of mine\.py"),
