@@ -81,7 +81,8 @@ def fit(
 
     Raises:
       UsageError: the recipe or a setting does not exist (the message suggests a similar name), a
-        value is not valid, or the number of labels differs from the number of images.
+        value is not valid, the number of labels differs from the number of images, or `workdir`
+        holds a run of other settings, images or classes.
       DataError: the images have a wrong shape or type or contain NaN, or a label is not a class.
       BudgetExceeded: the budget does not suffice for the first labels.
     """
