@@ -20,16 +20,7 @@ from jaxlabel.errors import (
 )
 from jaxlabel.experiment import account, questions
 from jaxlabel.experiment import run as experiment
-from jaxlabel.methods import (
-    active,
-    encoder,
-    medoids,
-    representatives,
-    rounds,
-    scan,
-    semisup,
-    sgan,
-)
+from jaxlabel.methods import active, encoder, medoids, representatives, scan, semisup, sgan
 from jaxlabel.nets import devices
 from jaxlabel.oracle import LabelStore
 
@@ -80,6 +71,7 @@ RECIPES = {
         confidence=0.2,
         refinements=1,
     ),
+    "semisup": semisup.Config(**DENSE, graph_targets=0.5),
     "semisup, beside contrastive features": semisup.Config(
         **DENSE, graph_targets=0.5, query="medoids", contrast_steps=5
     ),
@@ -99,7 +91,6 @@ def outcome(result):
 def test_labels_that_were_not_bought_change_nothing(name, tmp_path, capsys, monkeypatch):
     """The second run of the recipe "active" has a small device, which changes nothing either."""
     config = RECIPES[name]
-    monkeypatch.setattr(rounds, "GROWTH", 4.0)  # fewer rounds
     honest = experiment.run(
         dataclasses.replace(config, store=f"sqlite:///{tmp_path}/honest.db"), tmp_path / "honest"
     )
