@@ -212,9 +212,8 @@ def save_indices(log: Log, name: str, indices: Int[np.ndarray, "m"], num_images:
       indices: the indices of the images.
       num_images: the number of training images.
     """
-    padded = np.pad(
-        np.asarray(indices, np.int64), (0, num_images - len(indices)), constant_values=-1
-    )
+    padded = np.full(num_images, -1)  # of one dtype, whatever that of `indices` is
+    padded[: len(indices)] = indices
     log.save(name, len(indices), padded)
 
 
