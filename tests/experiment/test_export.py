@@ -126,6 +126,31 @@ def test_predict_py_reads_the_same_pixels_as_jaxlabel(exported, tmp_path):
     assert np.array_equal(white[..., 0], shape)  # on black, where it can be seen
 
 
+def test_predict_py_resizes_pictures_with_more_than_8_bits_as_jaxlabel_does(exported, tmp_path):
+    spec = importlib.util.spec_from_file_location("bundle_predict", exported / "predict.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    random = np.random.default_rng(0)
+    grey = random.integers(0, 255, (40, 30), np.uint8)
+    deep = random.integers(100, 1200, (40, 30)).astype(np.uint16)
+    deep[random.random(deep.shape) < 0.05] = 60000  # broken pixels, much lighter than HIGH
+    floats = deep.astype(np.float32)
+    floats[3, 4], floats[20, 20], floats[30, 5] = np.nan, np.inf, -np.inf
+    pictures = {
+        "deep.png": deep, "same_size.png": deep[:8, :8],
+        "sixteen.png": grey.astype(np.uint16) * 257,
+        "floats.tif": floats, "floats_same_size.tif": floats[3:11, 4:12],
+        "signed.tif": deep.astype(np.int32) * 1000 - 500_000,
+    }  # fmt: skip
+    for name, values in pictures.items():
+        Image.fromarray(values).save(tmp_path / name)
+    script.CONFIG["image"] |= {"intensity": "100:2000", "resize": True}
+    dataset = data.load(f"folder:{tmp_path}", data.Options(image_size=8, intensity="100:2000"))
+    assert len(dataset.paths) == len(pictures)
+    for path, image in zip(dataset.paths, dataset.train_images, strict=True):
+        assert np.array_equal(script.pixels(Path(path)), image), path
+
+
 def test_predict_py_says_in_one_line_what_it_cannot_label(exported, tmp_path):
     (tmp_path / ".thumbs").mkdir()
     for name, content in (("._0.png", b"of macOS"), (".thumbs/0.png", b""), ("a.txt", b"")):

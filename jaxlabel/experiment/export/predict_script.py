@@ -20,13 +20,11 @@ BATCH = 32  # larger arrays do not fit into a processor's cache
 def pixels(file: Path) -> np.ndarray:
     """Return a picture as uint8 pixels (height, width, channels) of the model's input shape."""
     image = ImageOps.exif_transpose(Image.open(file))
-    if image.mode.startswith(("I", "F")):  # more than 8 bits: LOW and HIGH become 0 and 255
-        values = np.asarray(image, np.float64)
-        low, high = map(float, (CONFIG["image"]["intensity"] or "0:65535").split(":"))
+    if image.mode.startswith(("I", "F")):  # more than 8 bits
+        values = np.asarray(image, np.float32)
         if image.mode.startswith("I;16") and values.any() and not (values % 257).any():
-            low, high = 0, 65535  # 8 bits that were saved as 16
-        shares = np.clip((values - low) / (high - low), 0, 1)
-        image = Image.fromarray(np.floor(shares * 255 + 0.5).astype(np.uint8))
+            values = (values / 257).astype(np.uint8)  # 8 bits that were saved as 16
+        image = Image.fromarray(values)  # mode "F", or "L" for uint8
     elif image.mode not in ("L", "1") and image.has_transparency_data:
         rgba = np.asarray(image.convert("RGBA"))
         opaque = rgba[..., 3] > 127
@@ -34,12 +32,23 @@ def pixels(file: Path) -> np.ndarray:
         vanishes = visible.size and visible.min() >= LIGHT and rgba[..., 3].min() < 128
         ground = Image.new("RGBA", image.size, "black" if vanishes else "white")
         image = Image.alpha_composite(ground, image.convert("RGBA"))
-    image = image.convert("L" if image.mode in ("L", "1") else "RGB")
+    if image.mode != "F":
+        image = image.convert("L" if image.mode in ("L", "1") else "RGB")
     if CONFIG["image"]["resize"]:
         image = image.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
     if image.size != (WIDTH, HEIGHT):
         raise ValueError(f"it has another size than the model's images, {WIDTH}x{HEIGHT}")
+    if image.mode == "F":  # scaled after resizing, as the training images were
+        image = in_8_bits(image)
     return np.asarray(image.convert("L" if CHANNELS == 1 else "RGB")).reshape(HEIGHT, WIDTH, -1)
+
+
+def in_8_bits(image: Image.Image) -> Image.Image:
+    """Scale a picture with more than 8 bits: LOW becomes 0 and HIGH becomes 255; NaN becomes 0."""
+    low, high = map(float, (CONFIG["image"]["intensity"] or "0:65535").split(":"))
+    values = np.nan_to_num(np.asarray(image, np.float64), nan=low, neginf=low, posinf=high)
+    shares = np.clip((values - low) / (high - low), 0, 1)
+    return Image.fromarray(np.floor(shares * 255 + 0.5).astype(np.uint8))
 
 
 def readable(file: Path) -> np.ndarray | None:
