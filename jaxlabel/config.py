@@ -95,9 +95,11 @@ class RunConfig:
         own=True,
     )
     folder_labels: bool = setting(
-        False, "for folder:DIR: use the names of sub-folders as the labels that a run can buy"
+        False, "for folders, ZIP and TAR: use the names of sub-folders as the labels that a run can buy"
     )
-    skip_unreadable: bool = setting(False, "for folder:DIR: skip images that cannot be read")
+    skip_unreadable: bool = setting(
+        False, "for folders, archives, tables and shards: skip pictures that cannot be read"
+    )
     cpu_kernels: str = setting(
         "auto",
         "the library that computes convolutions on a CPU; auto: the environment variable "

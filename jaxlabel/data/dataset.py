@@ -17,8 +17,8 @@ class Options(NamedTuple):
       image_size: the side in pixels to which images are resized; 0: images keep their size.
       image_mode: the channels: "grey", "rgb", or "auto" (grey only if all images are grey).
       folder_labels: True to use the names of sub-folders as labels.
-      skip_unreadable: True to skip image files in a folder that cannot be read; False to raise an
-        error.
+      skip_unreadable: True to skip pictures that cannot be read in folders, archives, tables and
+        shards; False to raise an error.
       intensity: "LOW:HIGH", the two pixel values that become 0 and 255 in pictures with more than 8
         bits; empty: they are measured on the training images. `predict` sets it to the values with
         which the model was trained.

@@ -54,7 +54,7 @@ def decoded(
 
 
 def decoded_archive(
-    files: Sequence[Path], spec: str, options: Options, read: Callable[[], tuple[Source, int]]
+    files: Sequence[Path], spec: str, options: Options, read: Callable[[], Source]
 ) -> Source:
     """Return the images of archives: from the cache on disk if no file has changed, else by `read`.
 
@@ -64,18 +64,17 @@ def decoded_archive(
       files: the archives that `read` reads; if there are none, nothing is kept.
       spec: the data set, such as "tar:FILE".
       options: the settings for reading images.
-      read: a function that reads the archives, and counts the pictures that it skipped because they
-        cannot be read.
+      read: a function that reads the archives.
     """
     if not files:
-        return read()[0]
+        return read()
     names = [str(file.absolute()) for file in files]
     key = _fingerprint(Path("/"), [*names, spec], options, archives=True)
     train, test = (cache.pictures_folder() / f"{key}-{split}" for split in ("train", "test"))
     with contextlib.suppress(*DAMAGED):
         return _read_source(train, test)
-    source, num_skipped = read()
-    if len(source.train.pixels) >= FEWEST and not num_skipped:
+    source = read()
+    if len(source.train.pixels) >= FEWEST and not source.unread:
         with contextlib.suppress(OSError):
             _write_source(train, test, source)
     return source

@@ -1,15 +1,20 @@
 """Decode an image file to upright pixels, and note how the file is unusual."""
 
 import contextlib
+import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
 
+from jaxlabel.data.dataset import Unread
+from jaxlabel.errors import reason_of
+
+MAX_LINES = 10  # how many unreadable files are named before a line says how many more there are
 ORIENTATION = 0x0112  # the EXIF tag that says how a photograph must be turned to be upright
 LIGHT = 230  # a drawing whose channels are all at least so light cannot be seen on white
 DARK_BYTES = 16  # 16-bit colours whose upper bytes are all below this are rejected
@@ -81,6 +86,33 @@ def decoding_threads() -> Iterator[ThreadPoolExecutor]:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def why_unreadable(error: Exception) -> str:
+    """Return in words why a picture cannot be read.
+
+    Args:
+      error: the exception that was raised when the picture was read.
+    """
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "not an image format that Pillow can read"
+    if type(error).__name__ == "DecompressionBombError":
+        return "it has more than 179 million pixels: make it smaller"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return reason_of(error)
+
+
+def log_unread(unread: Sequence[Unread]) -> None:
+    """Log a warning for each picture that is skipped because it cannot be read, at most 10.
+
+    One more warning says how many others there are.
+    """
+    log = logging.getLogger("jaxlabel")
+    for one in unread[:MAX_LINES]:
+        log.warning("skipped %s: %s", one.file, one.reason)
+    if len(unread) > MAX_LINES:
+        log.warning("skipped %d more files that cannot be read", len(unread) - MAX_LINES)
 
 
 def _notes(image: Any) -> tuple[str, ...]:

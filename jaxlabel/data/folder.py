@@ -11,12 +11,10 @@ import numpy as np
 from jaxlabel.data import images as image_module
 from jaxlabel.data.dataset import Images, Options, Source, Unread
 from jaxlabel.data.decoded import Decoded, decoded
-from jaxlabel.data.decoding import decoding_threads, read_picture
+from jaxlabel.data.decoding import decoding_threads, log_unread, read_picture, why_unreadable
 from jaxlabel.data.listing import Listing, list_images
 from jaxlabel.errors import DataError
 from jaxlabel.oracle import names
-
-MAX_LINES = 10  # how many unreadable files are named before a line says how many more there are
 
 
 def read(location: str, options: Options) -> Source:
@@ -165,11 +163,7 @@ def _decode(
     kept, images, failed = decoded(
         found.root, files, options, lambda: _decode_all(location, found, split, options)
     )
-    log = logging.getLogger("jaxlabel")
-    for _, file, reason in failed[:MAX_LINES]:
-        log.warning("skipped %s: %s", file, reason)
-    if len(failed) > MAX_LINES:
-        log.warning("skipped %d more files that cannot be read", len(failed) - MAX_LINES)
+    log_unread(failed)
     unread += failed
     return kept, images
 
@@ -207,9 +201,9 @@ def _decode_one(file: Path, options: Options) -> Images | str:
         single = image_module.single_image(picture.pixels, options)
     except Exception as error:  # Pillow raises many types of exceptions for a broken file.
         if not options.skip_unreadable:
-            raise DataError(f"{_printable(file)} cannot be read ({_reason(error)}): remove it, or "
-                            "set skip_unreadable to skip such files") from error  # fmt: skip
-        return _reason(error)
+            raise DataError(f"{_printable(file)} cannot be read ({why_unreadable(error)}): remove "
+                            "it, or set skip_unreadable to skip such files") from error  # fmt: skip
+        return why_unreadable(error)
     return single._replace(notes=picture.notes) if picture.notes else single
 
 
@@ -231,13 +225,3 @@ def file_of(path: str) -> Path | None:
     # os.path.isfile is False, and raises no error, for a path that is too long with its escapes.
     found = [name for name in (path, os.fsdecode(raw)) if os.path.isfile(name)]
     return Path(found[0]) if found else None
-
-
-def _reason(error: Exception) -> str:
-    if type(error).__name__ == "UnidentifiedImageError":
-        return "not an image format that Pillow can read"
-    if type(error).__name__ == "DecompressionBombError":
-        return "it has more than 179 million pixels: make it smaller"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxlabel.data import images as image_module
-from jaxlabel.data.dataset import Images, Options, Source
+from jaxlabel.data.dataset import Images, Options, Source, Unread
 from jaxlabel.data.decoded import decoded_archive
-from jaxlabel.data.decoding import decoding_threads, read_picture
-from jaxlabel.errors import DataError, reason_of
+from jaxlabel.data.decoding import decoding_threads, log_unread, read_picture, why_unreadable
+from jaxlabel.errors import DataError
 
 TOGETHER = 16  # pictures that a thread decodes one after the other
 TOGETHER_BYTES = 16_000_000  # a group with so many encoded bytes gets no further picture
@@ -47,7 +47,8 @@ class Entry(NamedTuple):
     cost: float | None = None
 
 
-Decoded = tuple[Entry, Images]  # a picture without its bytes, and its image
+# A picture without its bytes, and its image, or a text that says why it cannot be read.
+Decoded = tuple[Entry, Images | str]
 
 
 class Reader:
@@ -96,35 +97,42 @@ class Reader:
             self._archives(location), f"{self.prefix}:{location}", options,
             lambda: self._read(location, options),
         )  # fmt: skip
-        names = [p.removeprefix(f"{location}/") for p in (*source.paths, *source.test_paths)]
+        paths = [*source.paths, *source.test_paths, *(one.file for one in source.unread)]
+        names = [path.removeprefix(f"{location}/") for path in paths]
         return source._replace(notes=(*self._notes(location, names), *source.notes))
 
-    def _read(self, location: str, options: Options) -> tuple[Source, int]:
-        """Read and decode all images, and count the pictures that were skipped as unreadable.
-
-        The arguments are those of `read`.
-        """
+    def _read(self, location: str, options: Options) -> Source:
+        """Read and decode all images; the arguments are those of `read`."""
         spec = f"{self.prefix}:{location}"
-        decoded, num_skipped = self._decoded(spec, location, options)
-        classes = _class_names(entry for entry, _ in decoded)
-        train = [(entry.name, image) for entry, image in decoded if entry.split == "train"]
-        test = [(entry.name, image) for entry, image in decoded if entry.split == "test"]
+        decoded = self._decoded(spec, location, options)
+        unread = tuple(
+            Unread(entry.split, f"{location}/{entry.name}", reason)
+            for entry, reason in decoded
+            if isinstance(reason, str)
+        )
+        log_unread(unread)
+        found = [(entry, image) for entry, image in decoded if not isinstance(image, str)]
+        train = [(entry.name, image) for entry, image in found if entry.split == "train"]
+        test = [(entry.name, image) for entry, image in found if entry.split == "test"]
         if not train:
-            raise DataError(f"{spec} holds no images to train on")
+            skipped = f": {len(unread):,} pictures cannot be read" if unread else ""
+            raise DataError(f"{spec} holds no images to train on{skipped}")
         train_images = image_module.merge(train, options.intensity)
         rule = train_images.intensity or options.intensity
         test_images = image_module.merge(test, rule) if test else None
         paths, test_paths = (
             tuple(f"{location}/{name}" for name, _ in split) for split in (train, test)
         )
-        costs = [entry.cost for entry, _ in decoded if entry.split == "train"]
+        costs = [entry.cost for entry, _ in found if entry.split == "train"]
         priced = np.array([1.0 if cost is None else cost for cost in costs])
-        source = Source(
-            train_images, test_images, classes, paths, test_paths,
+        notes = _price_notes([cost for cost in costs if cost is not None], len(costs))
+        if unread:
+            notes += (f"{len(unread):,} pictures cannot be read and are left out",)
+        return Source(
+            train_images, test_images, _class_names(entry for entry, _ in decoded), paths,
+            test_paths, notes, unread,
             costs=None if all(cost is None for cost in costs) else priced,
-            notes=_price_notes([cost for cost in costs if cost is not None], len(costs)),
         )  # fmt: skip
-        return source, num_skipped
 
     def labels(self, location: str, options: Options, split: str) -> np.ndarray:
         """Return the labels of the split "train" or "test", in the order of the images.
@@ -138,16 +146,18 @@ class Reader:
         if not self.has_labels(location, options):
             raise DataError(f"{spec} has no labels")
         if options.skip_unreadable:  # `read` skips unreadable pictures, so their labels are skipped
-            entries = [entry for entry, _ in self._decoded(spec, location, options)[0]]
+            decoded = self._decoded(spec, location, options)
+            listed = [entry for entry, _ in decoded]
+            entries = [entry for entry, image in decoded if not isinstance(image, str)]
         else:
-            entries = self._arranged(location, options)
+            listed = entries = self._arranged(location, options)
         missing = next((entry.name for entry in entries if entry.label is None), None)
         if missing is not None:
             number, _, name = missing.partition("/")  # see `tables._entry`
             of_table = self.prefix in ("csv", "parquet") and number.isdecimal()
             place = f"{spec}, row {int(number) + 1}: {name}" if of_table else f"{spec}: {missing}"
             raise DataError(f"{place} has no label")
-        numbers = {name: number for number, name in enumerate(_class_names(entries))}
+        numbers = {name: number for number, name in enumerate(_class_names(listed))}
         chosen = [entry for entry in entries if entry.split == split]
         return np.array([numbers[str(entry.label)] for entry in chosen], np.int64)
 
@@ -164,31 +174,31 @@ class Reader:
         arranged = self._arrange(f"{self.prefix}:{location}", found, options)
         return sorted((entry for entry in arranged if entry is not None), key=attrgetter("name"))
 
-    def _decoded(self, spec: str, location: str, options: Options) -> tuple[list[Decoded], int]:
+    def _decoded(self, spec: str, location: str, options: Options) -> list[Decoded]:
         """Return pairs of a picture and its decoded image, sorted by the name of the picture.
 
-        The pictures have their final names, labels and splits, and no bytes. The second result is
-        the number of pictures that were skipped, because they cannot be read.
+        The pictures have their final names, labels and splits, and no bytes. If
+        `options.skip_unreadable` is set, a picture that cannot be read has the reason in place of
+        its image.
         """
 
-        def decode(entry: Entry) -> Decoded | None:
+        def decode(entry: Entry) -> Decoded:
             try:
                 picture = read_picture(io.BytesIO(entry.content))
             except Exception as error:  # Pillow raises many types of exceptions
                 if options.skip_unreadable:
-                    return None
-                raise DataError(f"{spec}: {entry.name} cannot be read ({reason_of(error)}): set "
-                                "skip_unreadable to skip it") from error  # fmt: skip
+                    return entry._replace(content=b""), why_unreadable(error)
+                raise DataError(f"{spec}: {entry.name} cannot be read ({why_unreadable(error)}): "
+                                "set skip_unreadable to skip it") from error  # fmt: skip
             single = image_module.single_image(picture.pixels, options)
             return entry._replace(content=b""), single._replace(notes=picture.notes)
 
         with decoding_threads() as pool:
-            ahead = list(_decode_in_parallel(pool, decode, self._entries(location)))
-        decoded = [pair for pair in ahead if pair is not None]
+            decoded = list(_decode_in_parallel(pool, decode, self._entries(location)))
         arranged = self._arrange(spec, [entry for entry, _ in decoded], options)
         pairs = [(entry, image) for entry, (_, image) in zip(arranged, decoded, strict=True)
                  if entry is not None]  # fmt: skip
-        return sorted(pairs, key=lambda pair: pair[0].name), len(ahead) - len(decoded)
+        return sorted(pairs, key=lambda pair: pair[0].name)
 
 
 def price_of(where: str, cell: Any) -> float | None:
@@ -229,20 +239,20 @@ def _price_notes(prices: Sequence[float], num_train: int) -> tuple[str, ...]:
 
 def _decode_in_parallel(
     pool: ThreadPoolExecutor,
-    decode: Callable[[Entry], Decoded | None],
+    decode: Callable[[Entry], Decoded],
     entries: Iterable[Entry],
-) -> Iterator[Decoded | None]:
+) -> Iterator[Decoded]:
     """Yield `decode(entry)` for each entry in order, computed in parallel by the thread pool.
 
     At most `PENDING` (4) groups of entries for each thread, and `PENDING_BYTES` (256 MB) of encoded
     pictures, are in memory; a single group may have more bytes.
     """
 
-    def decode_all(group: list[Entry]) -> list[Decoded | None]:
+    def decode_all(group: list[Entry]) -> list[Decoded]:
         return [decode(entry) for entry in group]
 
     most, waiting = PENDING * (os.cpu_count() or 1), 0
-    pending = deque[tuple[Future[list[Decoded | None]], int]]()
+    pending = deque[tuple[Future[list[Decoded]], int]]()
     for group, size in _groups(entries):
         pending.append((pool.submit(decode_all, group), size))
         waiting += size

@@ -238,7 +238,11 @@ def predict(
     if not probabilities:
         raise UsageError(f"{spec} has no {split} images")
     names = trained.output_names(next(iter(probabilities.values())).shape[1])
-    unread = tuple(one for one in dataset.unread if one.split in chosen)
+    unread = tuple(
+        one._replace(file=names_in_source(spec, [one.file])[0])
+        for one in dataset.unread
+        if one.split in chosen
+    )
     shown = dataset._replace(
         unread=unread, paths=names_in_source(spec, dataset.paths),
         test_paths=names_in_source(spec, dataset.test_paths),

@@ -276,6 +276,56 @@ def test_damaged_archives_are_named_in_one_line(folder, tmp_path):
     assert len(read.train_images) == 1
 
 
+def as_zip_of_classes(pictures, out):
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in pictures:
+            archive.writestr(name, content)
+    return f"zip:{out}"
+
+
+def as_table(pictures, out):
+    lines = ["path,split,label"]
+    for name, content in pictures:
+        (out.parent / name).parent.mkdir(parents=True, exist_ok=True)
+        (out.parent / name).write_bytes(content)
+        lines.append(",".join((name, *name.split("/")[:2])))
+    out.write_text("\n".join(lines))
+    return f"csv:{out}"
+
+
+@pytest.mark.parametrize("write", [as_zip_of_classes, as_table])
+def test_skipped_pictures_are_named_with_the_reason(write, tmp_path, caplog):
+    cut = png(3)[:50]
+    pictures = [
+        ("train/ant/0.png", b"no picture"),
+        *((f"train/{name}/{number}.png", png(number))
+          for number, name in enumerate(("bee", "bee", "cat"))),
+        ("test/cat/3.png", png(3)),
+        ("test/cat/4.png", cut),
+    ]  # fmt: skip
+    spec = write(pictures, tmp_path / "pets")
+    options = Options(folder_labels=True, skip_unreadable=True)
+    read = data.load(spec, options)
+    assert len(read.train_images) == 3 and len(read.test_images) == 1
+    assert [(one.split, one.file[-14:]) for one in sorted(read.unread)] == [
+        ("test", "test/cat/4.png"), ("train", "rain/ant/0.png")
+    ]  # fmt: skip
+    by_split = {one.split: one.reason for one in read.unread}
+    assert by_split["train"] == "not an image format that Pillow can read"
+    assert "2 pictures cannot be read and are left out" in read.notes
+    assert len(caplog.records) == 2 and "0.png: not an image format" in caplog.text
+    # The class "ant" has no picture that can be read, and keeps its number.
+    assert data.label_names(spec, options) == read.classes == ("ant", "bee", "cat")
+    assert data.load_train_labels(spec, options).tolist() == [1, 1, 2]
+    assert data.load_test_labels(spec, options).tolist() == [2]
+
+
+def test_an_archive_without_a_readable_picture_says_so(tmp_path):
+    spec = as_zip_of_classes([("0.png", b""), ("1.png", b"no")], tmp_path / "a.zip")
+    with pytest.raises(DataError, match="no images to train on: 2 pictures cannot be read"):
+        data.load(spec, Options(skip_unreadable=True))
+
+
 def test_tables_say_what_they_lack(tmp_path):
     (tmp_path / "a.csv").write_text("name,size\nx,1\n")
     assert "has no column of pictures, but name, size" in refusal(f"csv:{tmp_path / 'a.csv'}")

@@ -82,6 +82,21 @@ def test_predict_has_a_row_for_every_file_of_every_split(trained):
     assert cli.run(words) == 0  # its own file may be replaced
 
 
+def test_predict_has_a_row_for_a_row_of_a_table_that_cannot_be_read(trained):
+    place, _ = trained
+    deep_pictures(place / "listed", 2)
+    (place / "listed" / "bad.png").write_bytes(b"")
+    names = sorted(str(p.relative_to(place / "listed")) for p in place.glob("listed/**/*.png"))
+    (place / "listed" / "all.csv").write_text("\n".join(["path", *names]))
+    said = prediction.predict(place / "run", f"csv:{place / 'listed' / 'all.csv'}",
+                              place / "e.csv", skip_unreadable=True)  # fmt: skip
+    assert "1 that cannot be read have a line without a label" in said
+    *good, bad = rows_of(place / "e.csv")
+    assert [row["file"] for row in good] == [name for name in names if name != "bad.png"]
+    assert (bad["label"], bad["file"]) == ("", "bad.png")
+    assert bad["error"] == "not an image format that Pillow can read"
+
+
 def test_predict_turns_colour_grey_as_the_runs_images_are(trained):
     place, _ = trained
     (place / "colour").mkdir()
