@@ -95,7 +95,8 @@ class RunConfig:
         own=True,
     )
     folder_labels: bool = setting(
-        False, "for folders, ZIP and TAR: use the names of sub-folders as the labels that a run can buy"
+        False,
+        "for folders, ZIP and TAR: use the names of sub-folders as the labels that a run can buy",
     )
     skip_unreadable: bool = setting(
         False, "for folders, archives, tables and shards: skip pictures that cannot be read"

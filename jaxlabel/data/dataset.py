@@ -77,11 +77,14 @@ class Unread(NamedTuple):
       split: "train" or "test".
       file: its path.
       reason: what is wrong with it.
+      may_be_good: True if the system could not open or read the file, for example because the right
+        to read it is missing. The file itself may be good, so a later start tries again.
     """
 
     split: str
     file: str
     reason: str
+    may_be_good: bool = False
 
 
 class Source(NamedTuple):

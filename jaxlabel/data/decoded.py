@@ -2,7 +2,8 @@
 
 They are kept in ~/.cache/jaxlabel/pictures, or in the folder that the environment variable
 JAXLABEL_CACHE names. An entry is used only as long as the names, sizes and times of all files are
-the same. Its pixels are memory-mapped: the system reads from the disk what is used.
+the same. Its pixels are memory-mapped: the system reads from the disk what is used. If a file could
+not be opened or read, nothing is kept: the next start may be able to read it.
 """
 
 import contextlib
@@ -23,7 +24,7 @@ from jaxlabel.data.dataset import Images, Options, Source, Unread
 FEWEST = 1_000  # fewer files are decoded again: it takes less than a second
 MAX_BYTES = 8_000_000_000  # the pixels of all entries; the ones unused for longest are deleted
 DAMAGED = (OSError, ValueError, KeyError, TypeError)  # errors of an entry that cannot be used
-VERSION = 2  # a new version of the decoding or of the splits makes all entries invalid
+VERSION = 3  # a new version of the decoding or of the splits makes all entries invalid
 
 Decoded = tuple[list[str], Images, list[Unread]]  # the files that could be read, and the others
 
@@ -45,6 +46,8 @@ def decoded(
     with contextlib.suppress(*DAMAGED):
         return _read(entry)[0]
     result = decode()
+    if any(one.may_be_good for one in result[2]):
+        return result
     # Without space or the right to write, the next start decodes again.
     with contextlib.suppress(OSError):
         _write(entry, result)

@@ -103,6 +103,20 @@ def why_unreadable(error: Exception) -> str:
     return reason_of(error)
 
 
+def file_may_be_good(error: Exception) -> bool:
+    """Return True if the system could not open or read a file, whose content may be good.
+
+    Examples are a missing right, a network drive that is away, and too little memory.
+
+    Args:
+      error: the exception that was raised when the picture was read.
+    """
+    # Pillow also raises OSError for damaged content, but without a number of the system.
+    return isinstance(error, MemoryError) or (
+        isinstance(error, OSError) and error.errno is not None
+    )
+
+
 def log_unread(unread: Sequence[Unread]) -> None:
     """Log a warning for each picture that is skipped because it cannot be read, at most 10.
 

@@ -11,7 +11,13 @@ import numpy as np
 from jaxlabel.data import images as image_module
 from jaxlabel.data.dataset import Images, Options, Source, Unread
 from jaxlabel.data.decoded import Decoded, decoded
-from jaxlabel.data.decoding import decoding_threads, log_unread, read_picture, why_unreadable
+from jaxlabel.data.decoding import (
+    decoding_threads,
+    file_may_be_good,
+    log_unread,
+    read_picture,
+    why_unreadable,
+)
 from jaxlabel.data.listing import Listing, list_images
 from jaxlabel.errors import DataError
 from jaxlabel.oracle import names
@@ -174,10 +180,10 @@ def _decode_all(location: str, found: Listing, split: str, options: Options) -> 
     kept: list[str] = []
     failed: list[Unread] = []
 
-    def readable(singles: Iterable[Images | str]) -> Iterator[tuple[str, Images]]:
+    def readable(singles: Iterable[Images | Unread]) -> Iterator[tuple[str, Images]]:
         for file, image in zip(files, singles, strict=True):
-            if isinstance(image, str):
-                failed.append(Unread(split, _printable(found.root / file), image))
+            if isinstance(image, Unread):
+                failed.append(image)
             else:
                 kept.append(file)
                 yield _printable(found.root / file), image
@@ -185,13 +191,13 @@ def _decode_all(location: str, found: Listing, split: str, options: Options) -> 
             raise DataError(f"folder:{location}: none of its {len(files)} images can be read")
 
     with decoding_threads() as pool:
-        singles = pool.map(lambda file: _decode_one(found.root / file, options), files)
+        singles = pool.map(lambda file: _decode_one(found.root / file, split, options), files)
         images = image_module.merge(readable(singles), options.intensity)
     return kept, images, failed
 
 
-def _decode_one(file: Path, options: Options) -> Images | str:
-    """Return the image in a file, or a text that says why the file cannot be read.
+def _decode_one(file: Path, split: str, options: Options) -> Images | Unread:
+    """Return the image in a file, or a record that says why the file cannot be read.
 
     Raises:
       DataError: the file cannot be read, and `options.skip_unreadable` is not set.
@@ -203,7 +209,7 @@ def _decode_one(file: Path, options: Options) -> Images | str:
         if not options.skip_unreadable:
             raise DataError(f"{_printable(file)} cannot be read ({why_unreadable(error)}): remove "
                             "it, or set skip_unreadable to skip such files") from error  # fmt: skip
-        return why_unreadable(error)
+        return Unread(split, _printable(file), why_unreadable(error), file_may_be_good(error))
     return single._replace(notes=picture.notes) if picture.notes else single
 
 

@@ -64,6 +64,26 @@ def test_a_changed_or_new_file_is_seen(pictures, opened):
     assert (data.load(f"folder:{pictures}", SKIP).test_images[1] == 7).all()
 
 
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Permission denied"), OSError(5, "I/O error"), MemoryError()]
+)
+def test_a_file_that_cannot_be_read_for_now_is_read_by_the_next_start(pictures, monkeypatch, error):
+    read = folder.read_picture
+
+    def refuse(file):
+        if file.name == "07.png":
+            raise error
+        return read(file)
+
+    monkeypatch.setattr(folder, "read_picture", refuse)
+    first = data.load(f"folder:{pictures}", SKIP)
+    assert len(first.train_images) == 11 and len(first.unread) == 2
+    monkeypatch.setattr(folder, "read_picture", read)  # its size and time have not changed
+    again = data.load(f"folder:{pictures}", SKIP)
+    assert len(again.train_images) == 12
+    assert [one.file for one in again.unread] == [str(pictures / "train" / "broken.png")]
+
+
 @pytest.mark.parametrize("name", ["pixels.npy", "items.npy", "about.json"])
 def test_a_damaged_entry_is_made_again(pictures, opened, tmp_path, name):
     first = data.load(f"folder:{pictures}", SKIP)
