@@ -25,6 +25,10 @@ class DataError(JaxlabelError):
     exit_code = 2
 
 
+class NoLabels(DataError):
+    """An error raised if none of the images of a data set, or of one of its splits, has a label."""
+
+
 class SizesDiffer(DataError):
     """An error raised if images differ in size, but must all have the same size."""
 

@@ -23,7 +23,7 @@ from jaxlabel.data.dataset import (
     name_of,
 )
 from jaxlabel.data.images import with_channels
-from jaxlabel.errors import DataError, SizesDiffer, did_you_mean
+from jaxlabel.errors import DataError, NoLabels, SizesDiffer, did_you_mean
 
 __all__ = [
     "Dataset",
@@ -72,7 +72,8 @@ def load_test_labels(spec: str, options: Options = DEFAULTS) -> Int[np.ndarray, 
       options: the settings for reading images.
 
     Raises:
-      DataError: the data set cannot be read, or it has no valid test labels.
+      NoLabels: no test image has a label.
+      DataError: the data set cannot be read, or some of its test labels are missing or not valid.
     """
     return _labels(spec, options, "test")
 
@@ -288,8 +289,8 @@ def _raw_labels(spec: str, options: Options, split: str) -> np.ndarray:
     """
     prefix, location = split_spec(spec)
     labels = SOURCES[prefix].labels(location, options, split)
-    if not len(labels):
-        raise DataError(f"{spec} has no {split} labels")
+    if (labels == -1).all():  # -1 stands for no label; also true if there are no images
+        raise NoLabels(f"{spec} has no {split} labels")
     classes = _known_classes(spec)
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or (classes and high >= len(classes)):

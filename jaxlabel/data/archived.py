@@ -75,18 +75,21 @@ def _with_split_and_label(
       options: the settings for reading images.
 
     Raises:
-      DataError: `options.folder_labels` is set, and the picture lies in no sub-folder.
+      DataError: `options.folder_labels` is set, and the picture is one to train on that lies in no
+        sub-folder.
     """
     name = entry.name.removeprefix(top)
     folder, slash, rest = name.partition("/")
     if not slash and "train" in roles.values():
         return None
     split = "test" if slash and roles.get(folder) == "test" else "train"
-    label = None
+    label: str | None = None
     if options.folder_labels:
         inner = rest if slash and folder in roles else name
         label, slash, _ = inner.partition("/")
-        if not slash:
+        if not slash and split == "test":
+            label = None  # `Reader.labels` raises an error if other test images have one
+        elif not slash:
             raise DataError(f"{spec}: {entry.name} lies in no sub-folder: with folder_labels, "
                             "every image must be in a folder named after its class")  # fmt: skip
     return entry._replace(name=name, label=label, split=split)

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from jaxlabel.data.dataset import Options, Source
 from jaxlabel.data.images import from_array
-from jaxlabel.errors import DataError
+from jaxlabel.errors import DataError, NoLabels
 
 _held: dict[
     str, tuple[UInt8[np.ndarray, "n h w c"], int]
@@ -66,8 +66,8 @@ def read(location: str, options: Options) -> Source:
 
 
 def labels(location: str, options: Options, split: str) -> np.ndarray:
-    """Raise a DataError, because an array of images has no labels."""
-    raise DataError(f"array:{location} has no {split} labels")
+    """Raise a NoLabels error, because an array of images has no labels."""
+    raise NoLabels(f"array:{location} has no {split} labels")
 
 
 def has_labels(location: str, options: Options) -> bool:

@@ -19,7 +19,7 @@ from jaxlabel.data.decoding import (
     why_unreadable,
 )
 from jaxlabel.data.listing import Listing, list_images
-from jaxlabel.errors import DataError
+from jaxlabel.errors import DataError, NoLabels
 from jaxlabel.oracle import names
 
 
@@ -70,15 +70,18 @@ def labels(location: str, options: Options, split: str) -> np.ndarray:
       split: "train" or "test".
 
     Raises:
-      DataError: the folder cannot be read, `options.folder_labels` is not set, or an image lies in
-        no sub-folder.
+      NoLabels: `options.folder_labels` is not set, or no test image lies in the folder of a class.
+      DataError: the folder cannot be read, or an image lies in no sub-folder.
     """
     if not options.folder_labels:
-        raise DataError(f"folder:{location} has no labels: set folder_labels to use the names "
+        raise NoLabels(f"folder:{location} has no labels: set folder_labels to use the names "
                         "of the sub-folders as labels")  # fmt: skip
     found = list_images(location)
     positions = {name: index for index, name in enumerate(_class_names(found)[0])}
     files = found.train if split == "train" else found.test
+    if split == "test" and not _has_test_classes(found):
+        raise NoLabels(f"folder:{location} has no test labels: no test image lies in a folder "
+                       "named after its class")  # fmt: skip
     if options.skip_unreadable and files:
         # `read` skips unreadable files, so their labels must be skipped too.
         files = _decode(location, found, split, options, [])[0]
@@ -120,7 +123,8 @@ def _class_names(found: Listing) -> tuple[tuple[str, ...], tuple[str, ...]]:
     Raises:
       DataError: an image lies in no sub-folder, or two sub-folders have names that look the same.
     """
-    classes = sorted({_class_name(found, file) for file in [*found.train, *found.test]})
+    labelled = [*found.train, *(found.test if _has_test_classes(found) else ())]
+    classes = sorted({_class_name(found, file) for file in labelled})
     seen: dict[str, str] = {}
     by_key: dict[str, str] = {}
     notes = []
@@ -135,14 +139,26 @@ def _class_names(found: Listing) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(classes), tuple(notes)
 
 
+def _has_test_classes(found: Listing) -> bool:
+    """Return True if a test image lies in a folder of a class, such as "test/cat/1.png".
+
+    If none does, the test images have no labels, whatever the training images have.
+    """
+    return any(len(_parts_below_split(found, file)) > 1 for file in found.test)
+
+
+def _parts_below_split(found: Listing, file: str) -> list[str]:
+    """Return the parts of a path below the folder of its split: ["cat", "1.png"]."""
+    parts = file.split("/")
+    return parts[1:] if parts[0] in found.splits and len(parts) > 1 else parts
+
+
 def _class_name(found: Listing, file: str) -> str:
     """Return the class of an image: the name of the first sub-folder in its path.
 
     The folder of a split does not count: "train/cat/1.png" gives "cat".
     """
-    parts = file.split("/")
-    if parts[0] in found.splits and len(parts) > 1:
-        parts = parts[1:]
+    parts = _parts_below_split(found, file)
     if len(parts) < 2:
         raise DataError(f"{_printable(found.root / file)} lies in no sub-folder: with "
                         "folder_labels, every image must be in a folder named after its class"

@@ -19,7 +19,7 @@ import numpy as np
 from jaxlabel import data, files
 from jaxlabel.data import archived, listing, tables
 from jaxlabel.data.dataset import DEFAULTS, Dataset, Options
-from jaxlabel.errors import DataError, JaxlabelError, StoreError
+from jaxlabel.errors import DataError, JaxlabelError, NoLabels, StoreError
 
 MAX_LINES = 10  # how many images with contradictory labels have a line each
 MAX_NAMES = 3  # how many identical images are named in a line
@@ -45,10 +45,12 @@ def import_labels(
 
     Returns:
       Messages for the user: one for each image with contradictory labels, but at most 10, and one
-      that says how many more there are.
+      that says how many more there are. Unless `only_compare` is set, one more message says so if
+      the test images have no labels.
 
     Raises:
-      DataError: the images, the training labels or the test labels cannot be read.
+      DataError: the images, the training labels or the test labels cannot be read, or only some of
+        the test images have a label.
       StoreError: the store cannot be used, or has other classes for this data set.
     """
     from jaxlabel.oracle import LabelStore, votes
@@ -56,9 +58,13 @@ def import_labels(
     dataset = data.load(spec, options)
     dataset = dataset._replace(paths=tables.names_in_source(spec, dataset.paths))
     labels = data.load_train_labels(spec, options)
+    has_test_labels = True
     if len(dataset.test_images):
         # Read the test labels only to find a corrupt file now rather than after the training.
-        data.load_test_labels(spec, options)
+        try:
+            data.load_test_labels(spec, options)
+        except NoLabels:
+            has_test_labels = False
     names_here = dataset.classes or data.label_names(spec, options)[: int(labels.max()) + 1]
     store = LabelStore(url)
     if not only_compare:
@@ -92,6 +98,8 @@ def import_labels(
     if only_compare and lines:
         lines.append("the label store keeps the labels that it had before: to train on those of "
                      "the data set, name another store (config.store)")  # fmt: skip
+    if not (only_compare or has_test_labels):
+        lines.append("the test images have no labels: no test accuracy will be measured")
     return lines
 
 

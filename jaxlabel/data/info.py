@@ -1,5 +1,6 @@
 """Describe a data set in a text, and draw a sheet of sample images."""
 
+import contextlib
 import os
 import tempfile
 import time
@@ -13,7 +14,7 @@ from jaxlabel.data import identity
 from jaxlabel.data.dataset import DEFAULTS, Dataset, Options, Source
 from jaxlabel.data.sheet import sample_sheet
 from jaxlabel.data.tables import names_in_source
-from jaxlabel.errors import UsageError
+from jaxlabel.errors import NoLabels, UsageError
 
 MAX_LINES = 10  # how many groups of identical images are listed before a line "and 7 more"
 
@@ -48,7 +49,9 @@ def info(spec: str, options: Options = DEFAULTS, sheet: str | None = None) -> st
     if data.has_labels(spec, options):
         labels["train"] = data.load_train_labels(spec, options)
         if len(dataset.test_images):
-            labels["test"] = data.load_test_labels(spec, options)
+            with contextlib.suppress(NoLabels):
+                labels["test"] = data.load_test_labels(spec, options)
+    lacks_test_labels = bool(labels) and len(dataset.test_images) > 0 and "test" not in labels
     seconds = time.perf_counter() - start
     classes = dataset.classes or (data.label_names(spec, options) if labels else ())
     file = Path(sheet).expanduser() if sheet else _default_path(spec, f"{dataset.name}_samples.png")
@@ -59,6 +62,7 @@ def info(spec: str, options: Options = DEFAULTS, sheet: str | None = None) -> st
         *dataset.notes,
         *_image_lines(dataset),
         *_class_lines(labels, classes),
+        *(["         the test images have no labels"] if lacks_test_labels else []),
         *_duplicate_lines(dataset, source, labels, classes),
         f"samples  {file}",
     ])  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxlabel.data.dataset import Options, Source
 from jaxlabel.data.images import from_array
-from jaxlabel.errors import DataError, reason_of
+from jaxlabel.errors import DataError, NoLabels, reason_of
 
 IMAGES = {"train": ("train_images", "x_train"), "test": ("test_images", "x_test"),
           "val": ("val_images", "x_val", "valid_images", "x_valid")}  # fmt: skip
@@ -66,7 +66,8 @@ def labels(location: str, options: Options, split: str) -> np.ndarray:
     The labels of validation images follow those of the training images.
 
     Raises:
-      DataError: there are no labels, they are not a list of whole numbers, or their number differs
+      NoLabels: there are no labels.
+      DataError: they are not a list of whole numbers, or their number differs
         from the number of images.
     """
     found = _labels(location, split)
@@ -81,7 +82,7 @@ def _labels(location: str, split: str) -> np.ndarray:
     array, images = _read_array(location, LABELS[split]), _read_array(location, IMAGES[split])
     if array is None or images is None:
         names = " or ".join(LABELS[split])
-        raise DataError(f"npz:{location} has no {split} labels: it needs an array {names}")
+        raise NoLabels(f"npz:{location} has no {split} labels: it needs an array {names}")
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1 or array.dtype.kind not in "iu":

@@ -6,14 +6,13 @@ name, as those of a folder are.
 """
 
 import io
-import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,12 +20,18 @@ from jaxlabel.data import images as image_module
 from jaxlabel.data.dataset import Images, Options, Source, Unread
 from jaxlabel.data.decoded import decoded_archive
 from jaxlabel.data.decoding import decoding_threads, log_unread, read_picture, why_unreadable
-from jaxlabel.errors import DataError
+from jaxlabel.data.prices import price_notes
+from jaxlabel.errors import DataError, NoLabels
 
 TOGETHER = 16  # pictures that a thread decodes one after the other
 TOGETHER_BYTES = 16_000_000  # a group with so many encoded bytes gets no further picture
 PENDING = 4  # groups of so many pictures that are read ahead for each thread
 PENDING_BYTES = 256_000_000  # encoded bytes that are read ahead for all threads
+# What to do if a picture of a split has no label, though the data set has labels.
+ADVICE = {
+    "train": "label every training picture, or remove all labels, and a person is asked for them",
+    "test": "label every test picture, or none of them, and no test accuracy is measured",
+}
 
 
 class Entry(NamedTuple):
@@ -125,7 +130,7 @@ class Reader:
         )
         costs = [entry.cost for entry, _ in found if entry.split == "train"]
         priced = np.array([1.0 if cost is None else cost for cost in costs])
-        notes = _price_notes([cost for cost in costs if cost is not None], len(costs))
+        notes = price_notes([cost for cost in costs if cost is not None], len(costs))
         if unread:
             notes += (f"{len(unread):,} pictures cannot be read and are left out",)
         return Source(
@@ -140,25 +145,30 @@ class Reader:
         A label is the index of the picture's class in the sorted names of all classes.
 
         Raises:
-          DataError: the files cannot be read, or a picture has no label.
+          NoLabels: no picture of the split has a label.
+          DataError: the files cannot be read, or a picture of the split has no label.
         """
         spec = f"{self.prefix}:{location}"
         if not self.has_labels(location, options):
-            raise DataError(f"{spec} has no labels")
+            raise NoLabels(f"{spec} has no labels")
         if options.skip_unreadable:  # `read` skips unreadable pictures, so their labels are skipped
             decoded = self._decoded(spec, location, options)
             listed = [entry for entry, _ in decoded]
             entries = [entry for entry, image in decoded if not isinstance(image, str)]
         else:
             listed = entries = self._arranged(location, options)
-        missing = next((entry.name for entry in entries if entry.label is None), None)
-        if missing is not None:
-            number, _, name = missing.partition("/")  # see `tables._entry`
-            of_table = self.prefix in ("csv", "parquet") and number.isdecimal()
-            place = f"{spec}, row {int(number) + 1}: {name}" if of_table else f"{spec}: {missing}"
-            raise DataError(f"{place} has no label")
-        numbers = {name: number for number, name in enumerate(_class_names(listed))}
         chosen = [entry for entry in entries if entry.split == split]
+        missing = [entry.name for entry in chosen if entry.label is None]
+        if split == "test" and len(missing) == len(chosen):
+            raise NoLabels(f"{spec} has no test labels")
+        if missing:
+            number, _, name = missing[0].partition("/")  # see `tables._entry`
+            of_table = self.prefix in ("csv", "parquet") and number.isdecimal()
+            place = (
+                f"{spec}, row {int(number) + 1}: {name}" if of_table else f"{spec}: {missing[0]}"
+            )
+            raise DataError(f"{place} has no label: {ADVICE[split]}")
+        numbers = {name: number for number, name in enumerate(_class_names(listed))}
         return np.array([numbers[str(entry.label)] for entry in chosen], np.int64)
 
     def class_names(self, location: str, options: Options) -> tuple[str, ...]:
@@ -199,42 +209,6 @@ class Reader:
         pairs = [(entry, image) for entry, (_, image) in zip(arranged, decoded, strict=True)
                  if entry is not None]  # fmt: skip
         return sorted(pairs, key=lambda pair: pair[0].name)
-
-
-def price_of(where: str, cell: Any) -> float | None:
-    """Return the price of a label that a cell of a table states; None if the cell is empty.
-
-    Args:
-      where: the table and the row, for error messages.
-      cell: the content of the cell: a text, a number or None. A missing number, which some
-        programs write as NaN, is empty too.
-
-    Raises:
-      DataError: the content is not a number from 0 to the largest price of a label store.
-    """
-    from jaxlabel.oracle.schema import MAX_AMOUNT
-
-    is_nan = isinstance(cell, float) and math.isnan(cell)
-    text = "" if cell is None or is_nan else str(cell).strip()
-    if not text:
-        return None
-    try:
-        cost = float(text)
-    except ValueError:
-        cost = math.nan
-    if not 0 <= cost <= MAX_AMOUNT:
-        raise DataError(f"{where}: the cost {text[:40]!r} is no price: write a number from 0 "
-                        f"to {MAX_AMOUNT:g}, such as 2.5")  # fmt: skip
-    return cost
-
-
-def _price_notes(prices: Sequence[float], num_train: int) -> tuple[str, ...]:
-    """Return a message for the user on the prices of the training labels; none without prices."""
-    if not prices:
-        return ()
-    others = "" if len(prices) == num_train else "; the others cost 1"
-    return (f"{len(prices):,} of {num_train:,} training labels have a price, from {min(prices):g} "
-            f"to {max(prices):g}{others}",)  # fmt: skip
 
 
 def _decode_in_parallel(

@@ -7,7 +7,8 @@ from typing import Any
 
 from jaxlabel.data.dataset import Options
 from jaxlabel.data.listing import SPLITS
-from jaxlabel.data.streams import Entry, Reader, price_of
+from jaxlabel.data.prices import price_of
+from jaxlabel.data.streams import Entry, Reader
 from jaxlabel.errors import DataError, reason_of
 from jaxlabel.oracle import spreadsheet
 
@@ -273,12 +274,17 @@ def _hub_columns(spec: str, part: Any) -> tuple[str, str | None]:
 
 
 def _hub_has_labels(location: str, options: Options) -> bool:
-    part = next(iter(_load_hub(location).values()))
-    return _hub_columns(f"hf:{location}", part)[1] is not None
+    return _hub_columns(f"hf:{location}", _hub_training_part(location))[1] is not None
 
 
 def _hub_columns_notes(location: str, _: object) -> tuple[str, ...]:
-    return _unread_prices(list(next(iter(_load_hub(location).values())).features))
+    return _unread_prices(list(_hub_training_part(location).features))
+
+
+def _hub_training_part(location: str) -> Any:
+    """Return the split "train" of a Hugging Face data set, or its first split if it has none."""
+    parts = _load_hub(location)
+    return parts["train"] if "train" in parts else next(iter(parts.values()))
 
 
 CSV = Reader("csv", _csv_entries, _csv_has_labels,

@@ -9,7 +9,7 @@ import numpy as np
 from jaxlabel.data import images as image_module
 from jaxlabel.data.dataset import Images, Options, Source
 from jaxlabel.data.decoding import read_picture, without_size_warnings
-from jaxlabel.errors import DataError, reason_of
+from jaxlabel.errors import DataError, NoLabels, reason_of
 
 BATCH = 4096  # records that are read at a time; reading them singly takes three times as long
 
@@ -47,13 +47,13 @@ def labels(location: str, options: Options, split: str) -> np.ndarray:
     """Return the labels of the split "train" or "test" of a TFDS data set, in image order.
 
     Raises:
-      DataError: the data set cannot be read, or has no class label or several that are not called
-        "label".
+      NoLabels: the data set has no class label, or several that are not called "label".
+      DataError: the data set cannot be read.
     """
     builder = _builder(location, options)
     key, name = _label_key(builder), _split_name(builder, split)
     if key is None or name is None:
-        raise DataError(f"tfds:{location} has no {split} labels")
+        raise NoLabels(f"tfds:{location} has no {split} labels")
     return np.array(list(_read_feature(builder, location, name, key)), np.int64)
 
 

@@ -3,6 +3,7 @@
 These labels are only used for evaluation: the run did not train on them.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from jaxtyping import Int
 from jaxlabel import data, train
 from jaxlabel.certificate.interval import wilson_interval
 from jaxlabel.data.dataset import Dataset, Options
+from jaxlabel.errors import DataError
 from jaxlabel.oracle import LabelStore, votes
 from jaxlabel.predictor import Predictor, predict_probabilities
 from jaxlabel.report import evaluate
 from jaxlabel.runlog import RunLog
+from jaxlabel.runlog.dataset_snapshot import order_of
 
 
 def final_accuracies(
@@ -33,22 +36,26 @@ def final_accuracies(
 
     Returns:
       Entries of the file result.json, such as "test_accuracy", a fraction. An accuracy is None if
-      it cannot be measured, for example because the data set has no labels. A model that outputs
-      clusters gets scores of its clustering, and one that outputs features gets nearest-neighbour
-      accuracies.
+      it cannot be measured, for example because the data set has no labels, or none of its test
+      images has one. A model that outputs clusters gets scores of its clustering, and one that
+      outputs features gets nearest-neighbour accuracies.
     """
     scores: dict[str, Any] = {"train_label_accuracy": None, "test_accuracy": None,
                               "test_accuracy_interval": None}  # fmt: skip
     if not data.has_labels(spec, options):
         return scores
     if predictor.train_labels is not None:
-        scores["train_label_accuracy"] = store.agreement(
-            dataset.name, dataset.train_items, predictor.train_labels
+        scores["train_label_accuracy"] = _train_label_accuracy(
+            spec, options, dataset, store, predictor.train_labels
         )
     if not len(dataset.test_images):
         return scores
-    numbers = _store_numbers(spec, options, store.classes(dataset.name))
-    labels = numbers[data.load_test_labels(spec, options)]
+    try:
+        test_labels = data.load_test_labels(spec, options)
+    except DataError as error:  # the run is not to fail now, after its training
+        log.say(f"no test accuracy: {error}")
+        return scores
+    labels = _store_numbers(spec, options, store.classes(dataset.name))[test_labels]
     if predictor.gives == "features":
         train_labels = _train_labels(spec, options, dataset, store)
         return scores | _neighbour_accuracies(dataset, predictor, train_labels, labels)
@@ -64,6 +71,28 @@ def final_accuracies(
                      "test_accuracy_interval": list(interval)}  # fmt: skip
 
 
+def _train_label_accuracy(
+    spec: str, options: Options, dataset: Dataset, store: LabelStore,
+    predicted: Int[np.ndarray, "n"],
+) -> float | None:  # fmt: skip
+    """Return the share of training images whose predicted label is right.
+
+    If the database lacks true labels, as in a run whose labels come from a table, the labels of the
+    data set are used. The result is None if the data set lacks some too, or if none of its classes
+    is one of the database's.
+    """
+    accuracy = store.agreement(dataset.name, dataset.train_items, predicted)
+    if not math.isnan(accuracy):
+        return accuracy
+    classes = store.classes(dataset.name)
+    try:
+        if not set(classes) & set(data.label_names(spec, options)):
+            return None
+        return evaluate.accuracy(_labels_of_data(spec, options, dataset, classes), predicted)
+    except DataError:
+        return None
+
+
 def _train_labels(
     spec: str, options: Options, dataset: Dataset, store: LabelStore
 ) -> Int[np.ndarray, "n"]:
@@ -76,9 +105,27 @@ def _train_labels(
     items, classes = dataset.train_items.tolist(), store.classes(dataset.name)
     named = votes.known_labels(store, dataset.name, items)
     if set(items) - named.keys():
-        return _store_numbers(spec, options, classes)[data.load_train_labels(spec, options)]
+        return _labels_of_data(spec, options, dataset, classes)
     numbers = {name: number for number, name in enumerate(classes)}
     return np.array([numbers[named[item]] for item in items])
+
+
+def _labels_of_data(
+    spec: str, options: Options, dataset: Dataset, classes: tuple[str, ...]
+) -> Int[np.ndarray, "n"]:
+    """Return the labels of the training images that the data set itself comes with.
+
+    Files may be in another order now than when the run began; the result has the order of
+    `dataset`. The labels are indices of the database's classes, `classes`.
+    """
+    labels = _store_numbers(spec, options, classes)[data.load_train_labels(spec, options)]
+    if not dataset.paths:  # images without files keep their order
+        return labels
+    items = data.load(spec, options).train_items.tolist()
+    order = order_of(items, dataset.train_items.tolist())
+    if order is None:
+        raise DataError(f"{spec} holds other images than when the run began")
+    return labels[order]
 
 
 def _store_numbers(

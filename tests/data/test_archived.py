@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from jaxlabel import data
-from jaxlabel.data import archive
+from jaxlabel.data import archive, tables
 from jaxlabel.data.dataset import Options
 from jaxlabel.errors import DataError
 
@@ -192,6 +192,20 @@ assert names == dict(zip(wanted.train_items.tolist(), labels))
     done = subprocess.run([sys.executable, "-c", script, folder, tmp_path], capture_output=True,
                           text=True)  # fmt: skip
     assert done.returncode == 0, done.stderr[-1500:]
+
+
+def test_the_training_part_of_a_hugging_face_dataset_says_whether_it_has_labels(monkeypatch):
+    kinds = {name: type(name, (), {})() for name in ("Image", "ClassLabel")}
+
+    class Part:
+        def __init__(self, **columns):
+            self.features = {name: kinds[kind] for name, kind in columns.items()}
+
+    parts = {"test": Part(image="Image"), "train": Part(image="Image", label="ClassLabel")}
+    monkeypatch.setattr(tables, "_load_hub", lambda location: parts)
+    assert data.has_labels("hf:pets")
+    monkeypatch.setattr(tables, "_load_hub", lambda location: {"validation": parts["test"]})
+    assert not data.has_labels("hf:pets")
 
 
 def refusal(spec):
