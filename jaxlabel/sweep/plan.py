@@ -237,11 +237,11 @@ def _resolve_paths(config: RunConfig, data_root: str, store: str, place: str) ->
       UsageError: the directory of the data is missing or not given.
     """
     settings = dataclasses.asdict(config)
-    if DATA_ROOT in config.data:
+    if in_other_folder(config.data, DATA_ROOT, "") != config.data:
         if not data_root:
             raise UsageError(f"{place} reads {config.data}: say where with --data_root=DIR, the "
                              "directory that holds a folder per data set")  # fmt: skip
-        settings["data"] = config.data.replace(DATA_ROOT, data_root.rstrip("/") or "/")
+        settings["data"] = in_other_folder(config.data, DATA_ROOT, data_root)
         kind, _, where = settings["data"].partition(":")
         if kind in ("idx", "folder", "npz") and not Path(where).exists():
             raise UsageError(f"there is no {where}: --data_root=DIR is the directory that holds a "
@@ -251,6 +251,26 @@ def _resolve_paths(config: RunConfig, data_root: str, store: str, place: str) ->
                          "it into ~/.pgpass or the variable PGPASSWORD")  # fmt: skip
     settings["store"] = config.store or store
     return settings
+
+
+def in_other_folder(spec: str, folder: str, other: str) -> str:
+    """Return a data set's spec with `other` in place of `folder`, if its location is in `folder`.
+
+    The spec is unchanged if `folder` is only a part of a name, or comes later in the path.
+
+    >>> in_other_folder("csv:data/shop/data.csv", "data/", "DATA_ROOT")
+    'csv:DATA_ROOT/shop/data.csv'
+
+    Args:
+      spec: the data set, such as "idx:DIR".
+      folder: the folder that is replaced.
+      other: the folder that takes its place.
+    """
+    prefix, _, location = spec.partition(":")
+    folder, other = folder.rstrip("/"), other.rstrip("/")
+    if location.startswith(f"{folder}/"):
+        return f"{prefix}:{other}/{location[len(folder) :].lstrip('/')}"
+    return f"{prefix}:{other or '/'}" if folder and location == folder else spec
 
 
 def _run_name(table: Table, arm: Arm, cell: dict[str, Any], seed: int) -> str:

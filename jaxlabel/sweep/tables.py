@@ -18,7 +18,7 @@ from jaxlabel.runlog.results import (
     mean_and_range,
     mean_interval,
 )
-from jaxlabel.sweep.plan import DATA_ROOT
+from jaxlabel.sweep.plan import DATA_ROOT, in_other_folder
 from jaxlabel.sweep.types import Plan, Run
 
 Line = Mapping[str, Any]
@@ -70,8 +70,9 @@ def result_line(plan: Plan, run: Run, result: Line) -> dict[str, Any]:
 def without_local_paths(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run's settings without the paths of the data and of the label databases.
 
-    In the setting `data`, the path of the directory of data sets is replaced by "DATA_ROOT". The
-    settings `data_dir`, `store`, `labels` and `account` become empty.
+    In the setting `data`, the path of the directory of data sets is replaced by "DATA_ROOT" if the
+    data set lies in this directory. The settings `data_dir`, `store`, `labels` and `account` become
+    empty.
 
     Args:
       plan: the plan of the experiment, which has the path of the directory of data sets.
@@ -79,7 +80,7 @@ def without_local_paths(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]
     """
     data = config["data"]
     if plan.data_root:
-        data = data.replace(plan.data_root.rstrip("/") or "/", DATA_ROOT, 1)
+        data = in_other_folder(data, plan.data_root, DATA_ROOT)
     private = dict.fromkeys(["data_dir", "store", "labels", "account"], "")
     return dict(config) | private | {"data": data}
 

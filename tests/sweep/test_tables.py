@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from jaxlabel.report import figures
 from jaxlabel.sweep import page, tables
+from jaxlabel.sweep.plan import in_other_folder
 from jaxlabel.sweep.types import Plan
 
 
@@ -75,6 +78,31 @@ def test_published_settings_name_no_path_and_no_database_of_this_machine():
         "data": "idx:DATA_ROOT/mnist", "data_dir": "", "seed": 1, "store": "", "labels": "",
         "account": "",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("root", "data", "published"),
+    [
+        ("data", "webdataset:data/x-{0..9}.tar", "webdataset:DATA_ROOT/x-{0..9}.tar"),
+        ("data", "csv:mydata/list.csv", "csv:mydata/list.csv"),
+        ("data", "csv:data2/list.csv", "csv:data2/list.csv"),
+        ("data/", "csv:data/data/list.csv", "csv:DATA_ROOT/data/list.csv"),
+        ("/a", "folder:/a", "folder:DATA_ROOT"),
+        ("/a", "folder:/b/a/c", "folder:/b/a/c"),
+        ("/", "idx:/mnist", "idx:DATA_ROOT/mnist"),
+        ("digits", "digits", "digits"),
+    ],
+)
+def test_only_the_directory_of_data_sets_itself_is_replaced_in_published_settings(
+    root, data, published
+):
+    made = Plan("", "few", "", "", False, root, [], [])
+    assert tables.without_local_paths(made, {"data": data})["data"] == published
+    # --go_on compares published settings with planned ones: the root is put back in one place too
+    assert in_other_folder(published, "DATA_ROOT", root) == data
+    assert in_other_folder("csv:MY_DATA_ROOT/a.csv", "DATA_ROOT", root) == (
+        "csv:MY_DATA_ROOT/a.csv"
+    )
 
 
 def test_a_row_says_how_many_runs_have_a_measure_and_which_data_it_has():
