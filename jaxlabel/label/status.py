@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxlabel.certificate.interval import at_least, at_most
 from jaxlabel.experiment.person_time import counted
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.records import Pool, Records
@@ -82,18 +83,19 @@ def accuracy(records: Records) -> dict[str, Any] | None:
     longer, and with 100 labels of 2,500 pictures it had a mean confidence of 99% and an accuracy of
     87%, where the last round's guess was 85 to 90%.
 
-    The key "of" says which pictures are meant.
+    The key "of" says which pictures are meant. After an audit, the key "shown" has the ends of the
+    interval as texts, rounded outwards, so that the page claims no more than the audit has shown.
     """
     result, lines = records.result(), records.metrics()
     if result and result.get("certified"):
         of = "pictures that nobody labelled" if result["certified_of"] == "the pool" else (
             "new pictures")  # fmt: skip
-        return {"kind": "certified", "low": result["certified_low"],
-                "high": result["certified_high"], "of": of}  # fmt: skip
+        return {"kind": "certified", "of": of,
+                **_ends(result["certified_low"], result["certified_high"])}  # fmt: skip
     audits = [line for line in lines if line["phase"] == "audit"]
     if audits:
-        return {"kind": "audited", "low": audits[-1]["low"], "high": audits[-1]["high"],
-                "of": "pictures that nobody labelled"}  # fmt: skip
+        return {"kind": "audited", "of": "pictures that nobody labelled",
+                **_ends(audits[-1]["low"], audits[-1]["high"])}  # fmt: skip
     estimates = [line for line in lines if line.get("estimate_low") is not None]
     if estimates:
         last = estimates[-1]
@@ -105,6 +107,11 @@ def accuracy(records: Records) -> dict[str, Any] | None:
     belief = rounds[-1][1]
     return {"kind": "guess", "low": max(0.0, 1 - OVERCONFIDENCE * (1 - belief)), "high": belief,
             "of": "all pictures"}  # fmt: skip
+
+
+def _ends(low: float, high: float) -> dict[str, Any]:
+    """Return the ends of an audit's interval as numbers, and as texts rounded outwards."""
+    return {"low": low, "high": high, "shown": [at_least(low, 1), at_most(high, 1)]}
 
 
 def curve(records: Records) -> list[list[float]]:

@@ -50,6 +50,22 @@ def test_the_estimate_of_medoids_is_shown_as_what_it_is(tmp_path):
     }  # fmt: skip
 
 
+def test_the_ends_of_an_audit_are_rounded_outwards(tmp_path):
+    records, path = Records(tmp_path), tmp_path / "metrics.jsonl"
+    path.write_text(json.dumps({"phase": "audit", "low": 0.8996, "high": 0.95041}) + "\n")
+    assert status.accuracy(records) == {
+        "kind": "audited", "low": 0.8996, "high": 0.95041, "shown": ["89.9%", "95.1%"],
+        "of": "pictures that nobody labelled",
+    }  # fmt: skip
+    result = {"certified": 1.0, "certified_low": 0.8996, "certified_high": 1.0,
+              "certified_of": "new images"}  # fmt: skip
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    assert status.accuracy(records) == {
+        "kind": "certified", "low": 0.8996, "high": 1.0, "shown": ["89.9%", "100.0%"],
+        "of": "new pictures",
+    }  # fmt: skip
+
+
 def test_the_page_answers_for_a_recipe_whose_rounds_have_no_confidence(project):
     inside, _, _ = clients(project)
     lines = [

@@ -6,6 +6,8 @@ It begins with a YAML header, from which the Hub takes the model's properties.
 import json
 from typing import Any
 
+from jaxlabel.certificate.interval import at_least
+
 
 def model_card(record: dict[str, Any], settings: dict[str, Any]) -> str:
     """Return the text of an exported model's README.md.
@@ -87,7 +89,7 @@ def _accuracy(record: dict[str, Any]) -> str:
     if record.get("certified"):
         lines.append(
             f"Certified by an audit of {record['labels_to_certify']} labels: at least "
-            f"{100 * record['certified_low']:.2f}% of {record['certified_of']} are right, with "
+            f"{at_least(record['certified_low'], 2)} of {record['certified_of']} are right, with "
             f"{100 * record['config']['confidence']:g}% confidence."
         )
     return " ".join(lines) or "The accuracy was neither measured on test images nor certified."

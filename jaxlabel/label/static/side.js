@@ -55,7 +55,7 @@ function showAccuracy({ accuracy, curve, confusion }) {
   const box = byId("accuracy");
   if (!accuracy) box.textContent = "Not known: no finished round has estimated it.";
   else {
-    const [low, high] = [percent(accuracy.low), percent(accuracy.high)];
+    const [low, high] = accuracy.shown || [percent(accuracy.low), percent(accuracy.high)];
     const range = `right for ${low === high ? `about ${low}` : `${low} to ${high}`} of ${accuracy.of}`;
     box.textContent = {
       certified: `Certified: the model is ${range}.`,
