@@ -20,6 +20,7 @@ from jaxlabel.experiment import predict as prediction
 from jaxlabel.oracle.ledger import Spending
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.report import write_report
+from jaxlabel.report.run import labels_used
 from jaxlabel.runlog.workdir import check_is_replaceable
 
 # What `Result.save` copies: no database of labels, no questions.csv, and no pictures but those of
@@ -87,10 +88,11 @@ class Result:
         self._vocabulary.recall(self.directory)
 
     def __repr__(self) -> str:
-        """Return a line with the method, the number of classes and the number of bought labels."""
+        """Return a line with the method and the numbers of classes and of labels that it used."""
         origin = ", features from outside" if "features_from_outside" in self.record else ""
         return (f"Result({self.record['method']} on {self.record['dataset']}: "
-                f"{len(self.classes)} classes, {self.labels_spent} labels{origin})")  # fmt: skip
+                f"{len(self.classes)} classes, {labels_used(self.record)} labels"
+                f"{origin})")  # fmt: skip
 
     @property
     def classes(self) -> tuple[Any, ...]:
@@ -155,7 +157,11 @@ class Result:
 
     @property
     def labels_spent(self) -> int:
-        """The number of labels that the run bought."""
+        """The number of labels that the run bought.
+
+        Labels that its account had bought before the run are free and not counted; their number is
+        `record["labels_bought_earlier"]`.
+        """
         return int(self.record["labels_spent"])
 
     @property

@@ -12,7 +12,14 @@ from jaxlabel.report import confusion, sections
 from jaxlabel.report.clusters import clusters
 from jaxlabel.report.generated import generated
 from jaxlabel.report.questions import questions
-from jaxlabel.report.run import Run, labels_spent, num_images, percent, read_run
+from jaxlabel.report.run import (
+    Run,
+    labels_bought_earlier,
+    labels_spent,
+    num_images,
+    percent,
+    read_run,
+)
 
 FOLDER = Path(__file__).parent  # of the templates
 # Accuracies that are computed after the run, with labels that the run did not buy: names and notes.
@@ -128,8 +135,11 @@ def _key_figures(run: Run) -> list[dict[str, Any]]:
         interval = result.get("test_accuracy_interval")
         note = "95% interval {} to {}".format(*map(percent, interval)) if interval else ""
         tiles.append({"name": "Test accuracy", "value": percent(accuracy), "note": note})
-    spent, total = labels_spent(run), num_images(run)
-    note = f"of {total:,} images ({percent(spent / total)})" if spent and total else ""
+    spent, total, earlier = labels_spent(run), num_images(run), labels_bought_earlier(result)
+    used = spent + earlier
+    note = f"of {total:,} images ({percent(used / total)})" if used and total else ""
+    if earlier:
+        note = f"and {earlier:,} bought before" + (f", together {used:,} {note}" if note else "")
     tiles.append({"name": "Labels spent", "value": f"{spent:,}", "note": note})
     for key, (name, note) in MEASURED.items():
         if (accuracy := result.get(key)) is not None:

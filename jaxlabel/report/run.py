@@ -13,7 +13,8 @@ from jaxlabel.errors import JaxlabelError, UsageError
 
 # The types of the entries that commands compute with.
 TYPES = {
-    "method": str, "dataset": str, "labels_spent": int, "test_accuracy": float | int | None,
+    "method": str, "dataset": str, "labels_spent": int, "labels_bought_earlier": int,
+    "test_accuracy": float | int | None,
     "train_label_accuracy": float | int | None, "seconds": float | int, "device": str,
     "classes": list, "config": dict, "ledger": list,
 }  # fmt: skip
@@ -116,6 +117,24 @@ def labels_spent(run: Run) -> int:
     if "labels_spent" in run.result:
         return int(run.result["labels_spent"])
     return int(max((r.get("labels_spent") or 0 for r in run.records), default=0))
+
+
+def labels_bought_earlier(result: Mapping[str, Any]) -> int:
+    """Return the number of labels that a run used for free: its account had bought them before.
+
+    Args:
+      result: the content of the run's result.json.
+    """
+    return int(result.get("labels_bought_earlier", 0))
+
+
+def labels_used(result: Mapping[str, Any]) -> int:
+    """Return the number of labels that a run used: bought by it, or by its account before the run.
+
+    Args:
+      result: the content of the run's result.json.
+    """
+    return int(result["labels_spent"]) + labels_bought_earlier(result)
 
 
 def num_images(run: Run) -> int:

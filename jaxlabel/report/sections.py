@@ -11,7 +11,14 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from jaxlabel.report import figures
-from jaxlabel.report.run import Run, artifact, class_name, labels_spent, percent
+from jaxlabel.report.run import (
+    Run,
+    artifact,
+    class_name,
+    labels_bought_earlier,
+    labels_spent,
+    percent,
+)
 
 PALETTE = (
     "#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#9c6bae",
@@ -60,10 +67,10 @@ def accuracy_over_labels(run: Run) -> Section | None:
     if peeks := [r for r in rounds if r.get("peek_accuracy") is not None]:
         x, y = [r["labels_spent"] for r in peeks], [r["peek_accuracy"] for r in peeks]
         series.append(figures.Series("training labels right (peeked)", x, y, dashed=True))
-    if final is not None and series and labels_spent(run):
+    used = labels_spent(run) + labels_bought_earlier(run.result)
+    if final is not None and series and used:
         low, high = ([end] for end in run.result.get("test_accuracy_interval") or (final, final))
-        spent = [labels_spent(run)]
-        series.append(figures.Series("test accuracy at the end", spent, [final], low, high))
+        series.append(figures.Series("test accuracy at the end", [used], [final], low, high))
     if not series:
         return None
     every_x = [x for line in series for x in line.x]
@@ -80,6 +87,8 @@ def accuracy_over_labels(run: Run) -> Section | None:
     if audits:
         sizes = ", ".join(f"{r['labels']:,}" for r in audits)
         text += f" Labels drawn by each audit: {sizes}."
+    if earlier := labels_bought_earlier(run.result):
+        text += f" The labels include {earlier:,} that were bought before this run."
     return {"chart": chart, "legend": [line.name for line in series], "text": text, "rows": rows,
             "columns": ["round", *(name.replace("_", " ") for name in names)]}  # fmt: skip
 

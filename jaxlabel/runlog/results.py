@@ -19,6 +19,7 @@ import numpy as np
 
 from jaxlabel import files
 from jaxlabel.errors import UsageError
+from jaxlabel.report.run import labels_used
 from jaxlabel.runlog import old_settings
 
 # The keys that every result has.
@@ -185,7 +186,7 @@ def _table_row(group: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> li
         first["dataset"],
         first["method"] + (" (peeked)" if first.get("peeked") else ""),
         ", ".join(settings),
-        mean_and_range([r["labels_spent"] for r in group], 0),
+        mean_and_range([labels_used(r) for r in group], 0),
         _percentage_text([r["train_label_accuracy"] for r in group]),
         _percentage_text([r["test_accuracy"] for r in group]),
         str(len(group)),

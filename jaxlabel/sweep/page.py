@@ -8,6 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from jaxlabel.report import figures, fill_template
+from jaxlabel.report.run import labels_used
 from jaxlabel.sweep import tables
 from jaxlabel.sweep.types import Outcome, Plan
 
@@ -185,7 +186,12 @@ def _lines_with_points(rows: Sequence[tables.Row]) -> list[figures.Series]:
     for row in rows:
         name, values = next(iter(row.measures.items()))
         # the axis shows an entry of the results or a setting
-        places = [line.get(line["over"], line["config"].get(line["over"])) for line in row.lines]
+        places = [
+            labels_used(line)
+            if line["over"] == "labels_spent"
+            else line.get(line["over"], line["config"].get(line["over"]))
+            for line in row.lines
+        ]
         numbers = [x for x in places if isinstance(x, int | float)]
         if not values or not numbers:
             continue

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxlabel import files
+from jaxlabel.report.run import labels_used
 from jaxlabel.runlog.results import (
     MeanInterval,
     few,
@@ -160,15 +161,16 @@ def csv_text(lines: Sequence[Line]) -> str:
     """
     cells: list[list[Any]] = [
         ["table", "row", "dataset", "settings", "measure", "mean", "low", "high", "n", "theirs",
-         "labels_spent", "seconds", "device"]
+         "labels_spent", "labels_used", "seconds", "device"]
     ]  # fmt: skip
     for row in rows(lines):
         for number, (name, values) in enumerate(row.measures.items()):
             interval = bounded_mean_interval(name, values) if values else ("", None, None)
             cells.append([
                 row.table, row.name, row.dataset, row.settings, name, *interval, len(values),
-                row.theirs if number == 0 else None, np.mean(labels(row)), np.mean(seconds(row)),
-                devices(row),
+                row.theirs if number == 0 else None,
+                np.mean([line["labels_spent"] for line in row.lines]), np.mean(labels(row)),
+                np.mean(seconds(row)), devices(row),
             ])  # fmt: skip
     return files.csv_text(cells)
 
@@ -220,12 +222,16 @@ def one_line(result: Line) -> str:
     """
     accuracy = result.get("test_accuracy")
     start = f"{100 * accuracy:.2f}% with " if accuracy is not None else ""
-    return f"{start}{result['labels_spent']} labels, {result['seconds']:.1f} s"
+    return f"{start}{labels_used(result)} labels, {result['seconds']:.1f} s"
 
 
 def labels(row: Row) -> list[float]:
-    """Return the number of bought labels for each of the runs that a table row summarises."""
-    return [line["labels_spent"] for line in row.lines]
+    """Return the number of labels that each of the runs of a table row used.
+
+    Labels that a run's account had bought before the run are counted, because the run learned from
+    them too.
+    """
+    return [labels_used(line) for line in row.lines]
 
 
 def seconds(row: Row) -> list[float]:

@@ -13,6 +13,15 @@ SETTINGS = {
 }  # fmt: skip
 
 
+def test_free_labels_are_counted_as_used_and_cost_nothing():
+    card = model_card(RECORD | {"labels_bought_earlier": 100}, SETTINGS)
+    assert "with 300 labels, 100 of them bought before this run. No pre-trained" in card
+    assert "200 labels were bought at a cost of 200. 100 more labels were free: the run's" in card
+    assert "| train | 0 | 200 | 200 |" in card
+    card = model_card(RECORD, SETTINGS)
+    assert "with 200 bought labels. No pre-trained" in card and "free" not in card
+
+
 def test_the_certified_bound_is_rounded_down():
     certified = {"certified": 1.0, "certified_low": 0.901999, "certified_of": "new images",
                  "labels_to_certify": 100}  # fmt: skip

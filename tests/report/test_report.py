@@ -86,6 +86,18 @@ def test_report_of_a_finished_run_shows_its_figures(tmp_path):
     assert page.text.count("autoencoder/loss") == 1 and "1.25 at the end" in page.text
 
 
+def test_labels_that_were_bought_before_the_run_are_shown(tmp_path):
+    page, _ = make(tmp_path, num_train=440, labels_bought_earlier=11)
+    assert "and 11 bought before, together 22 of 440 images (5.0%)" in page.text
+    assert "The labels include 11 that were bought before this run." in page.text
+    assert "test accuracy at the end: 0.9375 at 22" in page.text
+    assert "In all 11 labels" in page.text  # the ledger is that of this run
+    page, _ = make(tmp_path / "free", num_train=440, labels_spent=0, labels_bought_earlier=11)
+    assert "test accuracy at the end: 0.9375 at 11" in page.text
+    page, _ = make(tmp_path / "none", num_train=440)
+    assert "bought before" not in page.text and "at the end: 0.9375 at 11" in page.text
+
+
 def test_report_of_an_audited_run_shows_confidence_and_audits(tmp_path):
     with open_workdir(tmp_path, {"data": "digits", "target": 0.9}) as log:
         log.scalars("rounds", 0, {"labels_spent": 10, "belief": 0.625})

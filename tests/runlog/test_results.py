@@ -50,6 +50,11 @@ def test_append_refuses_a_result_without_a_required_key(tmp_path):
         results.append(tmp_path / "a.jsonl", partial)
 
 
+def test_the_table_counts_labels_that_were_bought_before_the_run(tmp_path):
+    results.append(tmp_path / "a.jsonl", {**RESULT, "labels_bought_earlier": 36})
+    assert "| 100 |" in results.table(tmp_path / "a.jsonl").splitlines()[2]
+
+
 def test_mean_interval_by_hand():
     # 1 2 3 4 5: mean 3, deviation sqrt(2.5), t(4, .975) = 2.776445
     half = 2.776445 * np.sqrt(2.5) / np.sqrt(5)

@@ -27,6 +27,19 @@ def test_tables_and_charts_of_several_measures():
     assert len(page.COLOURS) == figures.COLOURS
 
 
+def test_labels_that_were_bought_before_a_run_are_counted_as_used():
+    base = {"table": "T", "dataset": "d", "cell": {}, "labels_spent": 20, "seconds": 1.0,
+            "device": "x", "measures": ["accuracy"], "over": "labels_spent", "theirs": None,
+            "config": {}, "row": "r", "accuracy": 0.5}  # fmt: skip
+    lines = [base | {"labels_spent": 0, "labels_bought_earlier": 100}, base]
+    assert tables.text_cells(tables.rows(lines))[1][3] == "60 (20 to 100)"
+    head, row = (line.split(",") for line in tables.csv_text(lines).splitlines())
+    numbers = dict(zip(head, row, strict=True))
+    assert (numbers["labels_spent"], numbers["labels_used"]) == ("10.0", "60.0")
+    assert "r: 0.5 at 60" in page.charts(lines)["table1"].picture
+    assert tables.one_line(lines[0] | {"test_accuracy": 0.5}) == "50.00% with 100 labels, 1.0 s"
+
+
 def test_a_line_of_a_chart_differs_from_others_in_more_than_the_axis():
     def lines(queries, sets, arms=("graph",)):
         return [

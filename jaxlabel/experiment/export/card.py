@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from jaxlabel.certificate.interval import at_least
+from jaxlabel.report.run import labels_bought_earlier, labels_used
 
 
 def model_card(record: dict[str, Any], settings: dict[str, Any]) -> str:
@@ -24,7 +25,7 @@ def model_card(record: dict[str, Any], settings: dict[str, Any]) -> str:
         f"# {title}",
         f"A classifier of {width}x{height} {settings['image']['mode']} images, trained from "
         f"scratch by jaxlabel (recipe {record['method']}) with "
-        f"{record['labels_spent']} bought labels. No pre-trained model was used.",
+        f"{_num_labels(record)}. No pre-trained model was used.",
         f"Classes: {', '.join(settings['classes'])}.",
         "## Use",
         "```sh\npip install onnxruntime numpy pillow\n"
@@ -64,8 +65,17 @@ def _header(record: dict[str, Any]) -> str:
     return "\n".join([*lines, "---"])
 
 
+def _num_labels(record: dict[str, Any]) -> str:
+    """Return the number of labels that the run used, in words."""
+    if earlier := labels_bought_earlier(record):
+        return f"{labels_used(record)} labels, {earlier} of them bought before this run"
+    return f"{record['labels_spent']} bought labels"
+
+
 def _labels(record: dict[str, Any]) -> str:
     text = f"{record['labels_spent']} labels were bought at a cost of {record['cost']:g}."
+    if earlier := labels_bought_earlier(record):
+        text += f" {earlier} more labels were free: the run's account had bought them before."
     if record.get("peeked"):
         text += " The run looked at labels that it did not buy."
     return text
