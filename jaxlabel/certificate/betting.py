@@ -171,6 +171,15 @@ class ConfidenceSequence:
         parts = n / m * (n - m) / ((n - draw) * (n - draw + 1.0))
         return float(1 - np.sum(parts * self._values))
 
+    def num_draws_to_certify(self) -> float:
+        """Return after how many draws the bets first ruled out an error rate above `limit`.
+
+        Returns:
+          The number of draws; infinity if the draws so far do not suffice.
+        """
+        enough = np.flatnonzero(self._log_capital(self.limit) >= self._log_low)
+        return int(enough[0]) + 1 if len(enough) else np.inf
+
     def _max_log_capital(self, m: float) -> float:
         """Return the largest log capital so far of bets that the model's error rate is below `m`.
 
@@ -178,12 +187,15 @@ class ConfidenceSequence:
         starts at 1, rarely becomes large. So a large capital is evidence that the error rate is
         below `m`.
         """
+        return float(np.max(self._log_capital(m), initial=0.0))
+
+    def _log_capital(self, m: float) -> Float[np.ndarray, "draws"]:
+        """Return the log capital after each draw, of bets that the error rate is below `m`."""
         by_limit = np.cumsum(np.log1p(-self._stakes * (self._values - m)))
         by_variance = np.cumsum(np.log1p(-self._stakes_by_variance * (self._values - m)))
-        total = np.logaddexp(
+        return np.logaddexp(
             by_limit + np.log1p(-VARIANCE_SHARE), by_variance + np.log(VARIANCE_SHARE)
         )
-        return float(np.max(total, initial=0.0))
 
     def _max_log_capital_up(self, m: float) -> float:
         """Return the largest log capital so far of bets that the model's error rate is above `m`.

@@ -9,7 +9,8 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from jaxlabel.certificate.design import MIN_ERROR, fastest_growth, log_odds, logistic
+from jaxlabel.certificate.betting import VARIANCE_SHARE, ConfidenceSequence
+from jaxlabel.certificate.design import MIN_ERROR, STAKES, fastest_growth, log_odds, logistic
 from jaxlabel.certificate.population import Population
 from jaxlabel.errors import UsageError
 
@@ -92,11 +93,10 @@ class Terms:
         """Return the smallest number of uniform draws of images with which an audit can succeed.
 
         This is the number of draws needed if every drawn prediction is right. On each draw, an
-        audit bets that the error rate is low enough. It succeeds when the capital of the bets,
-        which starts at 1, reaches 1 / error, where error is the allowed probability of a wrong
-        certificate. A bet that is won multiplies the capital by less than 1 + (the share of errors
-        that is allowed among the remaining images). An audit also succeeds when it has drawn as
-        many right predictions as the whole pool of images must have.
+        audit bets that the error rate is low enough (`jaxlabel.certificate.betting`), and it
+        succeeds when the capital of the bets is large enough. Here the bets are made with the
+        largest of their stakes. An audit also succeeds when it has drawn as many right predictions
+        as the whole pool of images must have.
 
         Returns:
           The number of labels; infinity if no audit can succeed.
@@ -104,10 +104,17 @@ class Terms:
         limit, pool = 1 - self.pool_target, self.num_pool
         if limit <= 0:
             return math.inf
-        remaining = pool - np.arange(pool)
-        log_capital = np.cumsum(np.log1p(limit * pool / remaining))
-        bets = int(np.searchsorted(log_capital, math.log(1 / self.pool_error))) + 1
-        return min(bets, math.ceil(self.pool_target * pool - 1e-9))
+        errors = LOWER_SHARE * self.pool_error, (1 - LOWER_SHARE) * self.pool_error
+        sequence = ConfidenceSequence(pool, limit, *errors)
+        # each bet multiplies nine tenths of the capital by at least 1 + (largest stake) * limit
+        enough = math.log(1 / errors[0] / (1 - VARIANCE_SHARE)) / math.log1p(STAKES[-1] * limit)
+        draws = np.arange(min(pool, math.ceil(enough) + 1))
+        sequence.update(
+            np.arange(pool), draws, np.ones(pool), np.zeros(pool), np.zeros(len(draws), bool),
+            np.arange(len(STAKES), dtype=float),  # the largest stake is taken
+        )  # fmt: skip
+        all_right = math.ceil(self.pool_target * pool - 1e-9)
+        return min(sequence.num_draws_to_certify(), all_right)
 
     def expected_labels(self, probabilities: Float[np.ndarray, "m"], mean: float) -> float:
         """Return the number of labels with which an audit succeeds with a probability of about 1/2.

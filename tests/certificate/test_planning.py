@@ -46,8 +46,10 @@ def test_expected_labels_increase_towards_the_target_and_with_stricter_terms():
 
 
 def test_fewest_labels_is_the_number_of_bets_that_reach_one_over_the_error():
-    even = np.log(20) / np.log(1.1)
-    assert Terms(0.9, 0.95, 10**6).fewest_labels() == np.ceil(even)
+    # Nine tenths of the capital of 1 are staked by the limit, and must grow to 1 / (.9 * .05). The
+    # rest of the capital, which is staked by the variance, saves at most a draw or two.
+    even = np.log(1 / (0.9 * 0.05 * 0.9)) / np.log1p(0.98 * 0.1)
+    assert np.ceil(even) - 2 <= Terms(0.9, 0.95, 10**6).fewest_labels() <= np.ceil(even)
     assert Terms(0.9, 0.95, 500, 100, population=True).fewest_labels() == np.inf
 
 
@@ -62,6 +64,18 @@ def test_fewer_labels_than_the_fewest_certify_nothing(size):
 
     assert not found(fewest - 1).reached
     assert found(min(size, math.ceil(1.25 * fewest))).reached
+
+
+@pytest.mark.parametrize(("target", "confidence"), [(0.9, 0.95), (0.9, 0.9625), (0.95, 0.9625)])
+def test_the_fewest_labels_bought_at_once_certify_a_model_without_errors(target, confidence):
+    fewest = Terms(target, confidence, 5000, 20).fewest_labels()
+    sure, right = np.tile([1 - 1e-6, 1e-6], (5000, 1)), np.zeros(5000, int)
+    found = {
+        budget: audit(jax.random.key(0), sure, right, lambda rows: right[rows], target=target,
+                      confidence=confidence, budget=budget, bought=np.arange(20)).reached
+        for budget in (fewest - 1, fewest)
+    }  # fmt: skip
+    assert found == {fewest - 1: False, fewest: True}
 
 
 def test_a_temperature_leaves_the_order_and_gives_the_mean():
