@@ -1,7 +1,8 @@
 """Open accounts (budgets for labels), buy labels for them, and list what they bought.
 
 A purchase is one database transaction that charges the account and writes the ledger. It first
-locks the account's row, so that only one process at a time buys for an account. An account pays for
+locks the label set, so that nobody changes a label while it is bought, and then the account's row,
+so that only one process at a time buys for an account. An account pays for
 a label once: labels that it bought before are free. All new labels are charged by a single UPDATE
 that changes no row if their cost exceeds the remaining budget. The ledger, the list of purchases,
 has each item at most once per account. If a process is killed during the transaction, the database
@@ -22,6 +23,7 @@ from jaxlabel.oracle.queries import (
     class_names,
     find_account,
     insert_missing,
+    keep_label_set,
     locked_label_set_id,
     lookup,
     prices_of,
@@ -107,6 +109,8 @@ def buy(
       BudgetExceeded: the new labels cost more than the remaining budget; nothing is bought.
       LabelsMissing: the store has no label yet for some of the new items; nothing is bought.
     """
+    # without this lock, a person could take a label back after it was read and before it is bought
+    keep_label_set(connection, find_account(connection, account).label_set_id)
     row = find_account(connection, account, lock=True)
     query = sa.select(ledger).where(ledger.c.account_id == row.id)
     distinct = list(dict.fromkeys(items))

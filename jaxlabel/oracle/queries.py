@@ -168,6 +168,20 @@ def locked_label_set_id(connection: sa.Connection, name: str) -> int:
     return connection.execute(query).scalar_one()
 
 
+def keep_label_set(connection: sa.Connection, label_set: int) -> None:
+    """Let no other transaction change the label set's labels or classes until this one ends.
+
+    Other transactions may keep it as well: several accounts can buy at the same time. Those that
+    change it wait, because they begin with `locked_label_set_id`.
+
+    Args:
+      connection: a connection in a write transaction that has not locked an account yet.
+      label_set: the primary key of the label set.
+    """
+    query = sa.select(label_sets.c.id).where(label_sets.c.id == label_set)
+    connection.execute(query.with_for_update(read=True))
+
+
 def class_names(connection: sa.Connection, label_set: int) -> tuple[str, ...]:
     """Return the class names of a label set, in the order of the classes' indices.
 

@@ -4,7 +4,11 @@ import multiprocessing
 import random
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from pathlib import Path
+
+import pytest
 
 from jaxlabel.errors import BudgetExceeded
 
@@ -119,3 +123,27 @@ def test_processes_may_make_a_new_store_at_the_same_moment(store_url):
     store = LabelStore(store_url)
     assert store.num_labelled("set", ["x", "y"]) == 2
     assert [row.item for row in store.ledger("run")] == ["x"] and store.spent("run") == 1
+
+
+def test_an_answer_is_not_changed_while_it_is_bought(store_url):
+    from jaxlabel.oracle import LabelStore, votes
+
+    store, page = LabelStore(store_url), LabelStore(store_url)
+    votes.vote(page, "pets", ["x"], "ann", "cat")
+    votes.vote(page, "pets", ["y"], "ann", "dog")
+    store.open_account("run", "pets", 5)
+    pending = []
+
+    def reveal(item, label):  # the label has been read, and the purchase is not committed yet
+        pending.append(pool.submit(votes.withdraw, page, "pets", "ann", item=item))
+        wait_for(pending, timeout=0.5)
+        return label
+
+    reason = {"purpose": "train", "round": 0, "asked_by": ""}
+    with ThreadPoolExecutor(1) as pool:
+        store.buy("run", ["y"], **reason, reveal=reveal)
+        with pytest.raises(votes.Locked):
+            pending[0].result()
+    assert votes.known_labels(store, "pets", ["y"]) == {"y": "dog"}
+    votes.vote(page, "pets", ["z"], "ann", "horse")
+    assert [row.class_name for row in store.ledger("run")] == ["dog"]
