@@ -66,11 +66,11 @@ def fit(
       workdir: a directory for the files of the run. If a run is interrupted, the same call with the
         same directory continues it; if the run is finished, the call loads its result. None: a
         temporary directory, which is removed together with the result.
-      classes: the names of all classes in order. A label is then one of these names or its
-        position. An integer that could mean two different classes, as with `["1", "0"]`, is
-        refused. If all names are integers, a label is one of these integers. None: every new label
-        is a new class. If the networks have too few outputs for a new class, their training starts
-        again.
+      classes: the names of all classes in order, if `ask` is a function or an array. A label is
+        then one of these names or its position. An integer that could mean two different classes,
+        as with `["1", "0"]`, is refused. If all names are integers, a label is one of these
+        integers. None: every new label is a new class. If the networks have too few outputs for a
+        new class, their training starts again.
       **settings: other settings of the recipe, such as `preset="tiny"`, `steps=800`, or
         `image_size=32` to resize large images. The command `jaxlabel train
         --config=configs/flagship.py --help` lists them.
@@ -107,7 +107,8 @@ def _make_answers(
     Raises:
       UsageError: `ask` is missing although the images have no labels, or it is given although the
         data set has labels of its own or the setting `labels` names a table of labels; or it is an
-        oracle of other images, or of the same images in another order.
+        oracle of other images, or of the same images in another order; or `vocabulary` has classes
+        although the labels name them.
     """
     if config.labels and ask is not None:
         raise UsageError("labels names a table that answers: leave `ask` out")
@@ -117,8 +118,10 @@ def _make_answers(
         if not own and not config.labels and config.budget > 0:
             raise UsageError("ask is missing: pass a function from indices to labels, an array of "
                              "labels or an Oracle")  # fmt: skip
+        _refuse_classes(vocabulary, "a table" if config.labels else f"the data set {config.data}")
         return Answers()
     if isinstance(ask, Oracle):
+        _refuse_classes(vocabulary, "the oracle's label store")
         if ask.items != data.load(config.data, options).train_items.tolist():
             raise UsageError("the oracle's items are not those of the images, in their order: make "
                              "it with the item ids of the same images")  # fmt: skip
@@ -131,3 +134,10 @@ def _make_answers(
         return running.by_question(vocabulary, workdir, ask)
     count = len(data.load(config.data, options).train_images)
     return running.by_array(vocabulary, workdir, ask, count)
+
+
+def _refuse_classes(vocabulary: Vocabulary, source: str) -> None:
+    """Raise a UsageError if the user gave the classes of labels whose `source` names them."""
+    if vocabulary.fixed:
+        raise UsageError(f"classes goes with labels that you pass as `ask`; here {source} names "
+                         "the classes: leave it out")  # fmt: skip

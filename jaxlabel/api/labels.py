@@ -10,9 +10,7 @@ from jaxtyping import Int
 from jaxlabel import files
 from jaxlabel.data.dataset import Dataset
 from jaxlabel.errors import DataError, UsageError, did_you_mean
-
-# in the work directory: whether labels were given as integers, and the classes that the user named
-KINDS = "label_kinds.json"
+from jaxlabel.runlog.workdir import LABEL_KINDS
 
 
 class Vocabulary:
@@ -118,9 +116,9 @@ class Vocabulary:
 
     def save(self, workdir: Path) -> None:
         """Write the classes, and whether labels are integers, to a file in the work directory."""
-        if self.integers is not None and not (workdir / KINDS).exists():
+        if self.integers is not None and not (workdir / LABEL_KINDS).exists():
             named = {"classes": list(self.names)} if self.fixed else {}
-            files.write_json(workdir / KINDS, {"integers": self.integers} | named)
+            files.write_json(workdir / LABEL_KINDS, {"integers": self.integers} | named)
 
     def recall(self, workdir: Path) -> None:
         """Read what `save` wrote in a work directory: the classes, and the type of the labels.
@@ -134,7 +132,7 @@ class Vocabulary:
         Raises:
           UsageError: the run in the work directory has other classes, or labels of another type.
         """
-        there = files.read_json(workdir / KINDS)
+        there = files.read_json(workdir / LABEL_KINDS)
         if there is None:
             return
         before, integers = there.get("classes", []), bool(there["integers"])
@@ -197,6 +195,10 @@ def _label_is_integer(value: Any, where: str) -> bool:
     Raises:
       DataError: the label is missing, empty, or of another type.
     """
+    if isinstance(value, list | tuple | np.ndarray):
+        raise DataError(f"{where} is a {type(value).__name__}: a label is one class name or one "
+                        "integer; turn one-hot rows into integers with .argmax(axis=1)"
+                        )  # fmt: skip
     if value is None or value == "" or (isinstance(value, float) and np.isnan(value)):
         raise DataError(f"{where} is {value!r}: every image asked about needs a label")
     if _is_integer(value):

@@ -91,14 +91,48 @@ def account_name(
     if recorded is None:
         earlier = _num_purchases(url, account, budget) if account else 0
         chosen = account or f"{dataset.name}-{workdir.resolve().name}-{uuid.uuid4().hex[:8]}"
-        # The default store moves with the directory, so its path is not recorded.
-        is_default = url == store_url("", workdir)
-        recorded = {
-            "account": chosen, "label_set": dataset.name, "store": "" if is_default else url,
-            EARLIER: earlier, DIRECTORY: os.getcwd(),
-        }  # fmt: skip
-        files.write_json(workdir / RUN, recorded, private=True)  # the URL may hold a password
+        recorded = _record(workdir, chosen, dataset, url, earlier)
     return str(recorded["account"])
+
+
+def check_oracle(oracle: Oracle | None, workdir: Path) -> None:
+    """Raise a UsageError if a run was begun with another account than that of the given oracle."""
+    recorded = files.read_json(workdir / RUN)
+    if oracle is not None and recorded is not None and recorded["account"] != oracle.account:
+        raise UsageError(
+            f"the run in {workdir} was begun with the account {recorded['account']}, and the "
+            f"oracle charges {oracle.account}: give an oracle of the first, or another workdir"
+        )
+
+
+def record_oracle(oracle: Oracle, workdir: Path, dataset: Dataset) -> None:
+    """Record the account of an oracle that a program gave to a run, as `account_name` does.
+
+    Args:
+      oracle: the object that sells the labels.
+      workdir: the run's directory, which holds run.json.
+      dataset: the images of the run.
+    """
+    if not (workdir / RUN).exists():
+        url = oracle.store.engine.url
+        if _sqlite_path(str(url)) not in (None, "", ":memory:"):
+            url = url.set(database=os.path.abspath(str(url.database)))
+        place = url.render_as_string(hide_password=False)
+        _record(workdir, oracle.account, dataset, place, len(oracle.store.ledger(oracle.account)))
+
+
+def _record(
+    workdir: Path, account: str, dataset: Dataset, url: str, earlier: int
+) -> dict[str, Any]:
+    """Write and return the content of run.json; `earlier` is the number of earlier purchases."""
+    # The default store moves with the directory, so its path is not recorded.
+    is_default = url == store_url("", workdir)
+    recorded = {
+        "account": account, "label_set": dataset.name, "store": "" if is_default else url,
+        EARLIER: earlier, DIRECTORY: os.getcwd(),
+    }  # fmt: skip
+    files.write_json(workdir / RUN, recorded, private=True)  # the URL may hold a password
+    return recorded
 
 
 def _num_purchases(url: str, account: str, budget: float) -> int:

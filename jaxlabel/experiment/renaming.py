@@ -7,6 +7,7 @@ from jaxlabel.data.dataset import recorded_options
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.account import naming_directory, read_run_record
 from jaxlabel.oracle import LabelStore, names
+from jaxlabel.runlog.workdir import LABEL_KINDS
 
 
 def rename_class(workdir: Path, old: str, new: str) -> str:
@@ -23,7 +24,7 @@ def rename_class(workdir: Path, old: str, new: str) -> str:
 
     Raises:
       UsageError: the run has not started to buy labels, or it is finished; there is no class `old`,
-        or `new` cannot be its name; or the data set or a table names the classes.
+        or `new` cannot be its name; or the data set, a table or a Python program names the classes.
       StoreError: the database of labels cannot be used.
     """
     recorded = read_run_record(workdir)
@@ -37,6 +38,10 @@ def rename_class(workdir: Path, old: str, new: str) -> str:
     if settings.get("labels") or has_labels:
         raise UsageError(f"the classes of {recorded['label_set']} are named by the data itself: "
                          "rename them there")  # fmt: skip
+    given = files.read_json(workdir / LABEL_KINDS) or {}  # the labels come from Python
+    if given.get("integers") or given.get("classes"):
+        raise UsageError(f"the classes of the run in {workdir} are named by the Python program "
+                         "that started it, which would not know the new name")  # fmt: skip
     with LabelStore(recorded["store"]) as store:
         classes = store.classes(recorded["label_set"])
         if old not in classes:

@@ -110,6 +110,7 @@ def _run_in_workdir(
     chosen, defaults = settings_without_password(settings), dataclasses.asdict(type(settings)())
     while True:
         with open_workdir(workdir, chosen, progress, defaults) as log:
+            account.check_oracle(answers.oracle, workdir)
             result = files.read_json(workdir / "result.json")
             if result is not None:
                 log.say(_is_shown_again(workdir))
@@ -187,8 +188,7 @@ def _run_recipe(
         oracle = make_oracle(settings, options, dataset, workdir, log, answers)
     else:
         person_time.check(settings, dataset, answers)
-        place = oracle.store.engine.url.render_as_string(hide_password=False)
-        account.account_name(oracle.account, workdir, dataset, place)
+        account.record_oracle(oracle, workdir, dataset)
     oracle.start_after(account.num_earlier_purchases(workdir))
     store, payer = oracle.store, oracle.account
     classes = store.classes(store.account(payer).label_set)

@@ -19,6 +19,8 @@ from jaxlabel.runlog import old_settings
 LOCK = ".lock"
 RUN = "run.json"  # written when a run opens its account
 ASKED = "asked.json"  # the ids of the images for whose labels the run has asked a person
+# written if labels come from Python: whether they are integers, and the classes that the user named
+LABEL_KINDS = "label_kinds.json"
 IMAGES = "images.json"  # written when a run has read its images
 # Files that a run killed at its very start may leave without a config.json.
 OWN = (LOCK, "session.json")

@@ -244,6 +244,31 @@ def test_a_finished_or_stopped_run_goes_on_with_the_same_call(tmp_path):
     assert len(calls) == before
 
 
+def test_a_run_is_continued_with_the_oracle_of_its_account(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with LabelStore("sqlite:///own.db") as store:
+        store.define("mine", DIGITS.classes)
+        store.add_labels("mine", DIGITS.train_items, LABELS)
+        oracles = {}
+        for name in ("first", "second"):
+            store.open_account(name, "mine", 64)
+            items = DIGITS.train_items.tolist()
+            oracles[name] = jaxlabel.Oracle(store, name, items, num_classes=10)
+
+        def fit(name, **more):
+            return jaxlabel.fit(DIGITS.train_images, oracles[name], workdir=tmp_path / "run",
+                                recipe="medoids:pixels", **QUICK, **more)  # fmt: skip
+
+        with pytest.raises(UsageError, match="the oracle's label store names the classes"):
+            fit("first", classes=range(10))
+        fit("first")
+        with pytest.raises(UsageError, match=r"begun with the account first, .* charges second"):
+            fit("second")
+        assert store.spent("second") == 0
+    recorded = read_json(tmp_path / "run" / "run.json")
+    assert recorded["store"] == f"sqlite:///{tmp_path / 'own.db'}"
+
+
 def test_without_a_variant_it_is_the_data_sets_or_that_of_a_folder():
     from jaxlabel.api.recipes import configuration
     from jaxlabel.data import arrays
@@ -303,6 +328,7 @@ REFUSED = {
     "a text of classes": ({"classes": "cat"}, UsageError, "classes is 'cat': it takes the names"),
     "no recipe": ({"recipe": None}, UsageError, "recipe is None: .*flagship"),
     "a number for a directory": ({"workdir": 3}, UsageError, "workdir is 3"),
+    "a list of one-hot labels": ({"ask": list(np.eye(30))}, DataError, r"ask\[0\] is a ndarray"),
     "a class twice": ({"classes": ["cat", "cat"]}, UsageError, "more than once"),
 }  # fmt: skip
 
@@ -326,6 +352,8 @@ def test_what_is_no_directory_is_one_clear_line(directory):
 def test_a_specification_with_labels_takes_none_and_an_empty_budget_buys_none():
     with pytest.raises(UsageError, match="brings its own labels"):
         jaxlabel.fit("digits", LABELS)
+    with pytest.raises(UsageError, match="the data set digits names the classes"):
+        jaxlabel.fit("digits", classes=range(10))
     with pytest.raises((UsageError, BudgetExceeded), match="budget"):
         jaxlabel.fit(DIGITS.train_images[:30], LABELS[:30], budget=0, recipe="semisup:digits",
                      preset="tiny")  # fmt: skip

@@ -10,6 +10,7 @@ from pages import asked, clients, say
 from PIL import Image
 from sqlalchemy import exc
 
+from jaxlabel import files
 from jaxlabel.cli import main
 from jaxlabel.errors import LabelsMissing, StoreError, UsageError
 from jaxlabel.experiment import questions, run
@@ -18,6 +19,7 @@ from jaxlabel.experiment.renaming import rename_class
 from jaxlabel.label.project import begin
 from jaxlabel.methods import active
 from jaxlabel.oracle import LabelStore, votes
+from jaxlabel.runlog.workdir import LABEL_KINDS
 
 TINY = dict(image_size=8, budget=10.0, initial_labels=4, steps=6, network="dense", width=4,  # noqa: C408
             query="random", refinements=0, sinks="")  # fmt: skip
@@ -191,3 +193,15 @@ def test_a_class_renamed_during_the_last_training_has_its_new_name(config, tmp_p
     assert sorted(result["classes"]) == ["bright", "dark"]
     names = np.load(workdir / "artifacts" / "classes.npz")["names"].tolist()
     assert names == result["classes"]
+
+
+@pytest.mark.parametrize("kinds", [{"integers": True}, {"integers": False, "classes": ["3"]}])
+def test_classes_that_a_program_names_are_not_renamed(kinds, config, tmp_path):
+    with pytest.raises(LabelsMissing):
+        run.run(config, tmp_path / "run")
+    answer(tmp_path / "run", "3", "4")
+    files.write_json(tmp_path / "run" / LABEL_KINDS, kinds)  # as a session in Python writes it
+    with pytest.raises(UsageError, match="named by the Python program"):
+        rename_class(tmp_path / "run", "3", "three")
+    files.write_json(tmp_path / "run" / LABEL_KINDS, {"integers": False})
+    assert rename_class(tmp_path / "run", "3", "three") == "three"
