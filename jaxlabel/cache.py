@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -29,10 +30,25 @@ VARIABLE = "JAXLABEL_CACHE"
 # names of arrays must not contain.
 SECONDS = "seconds to compute"
 OWNER = "who computed it"
-_saved: list[float] = []  # the seconds that each array read from the cache once took to compute
-_owner = ""  # the run that computes now, set by `begin`
-_folder = ""  # the cache of this run alone, if JAXLABEL_CACHE is not set
-_kernels = ""  # the convolution kernels in use: results of different kernels differ by rounding
+
+
+class _Run(threading.local):
+    """How the run of this thread uses the cache; a program may have several runs at a time.
+
+    Attributes:
+      owner: the name of the run.
+      folder: the cache of this run alone, if JAXLABEL_CACHE is not set.
+      kernels: the convolution kernels in use: results of different kernels differ by rounding.
+      saved: the seconds that each array read from the cache once took to compute.
+    """
+
+    owner = folder = kernels = ""
+
+    def __init__(self) -> None:
+        self.saved: list[float] = []
+
+
+_run = _Run()
 
 
 def cached(
@@ -62,13 +78,13 @@ def cached(
             if (arrays := _read_arrays(path)) is None:
                 return _compute_and_write(path, compute)
     seconds, owner = float(arrays.pop(SECONDS)), str(arrays.pop(OWNER, ""))
-    if root != _folder and (not owner or owner != _owner):
-        _saved.append(seconds)
+    if root != _run.folder and (not owner or owner != _run.owner):
+        _run.saved.append(seconds)
     return arrays
 
 
 def begin(owner: str, kernels: str = "", folder: str = "") -> None:
-    """Set which run uses the cache from now on, and reset the count of saved seconds.
+    """Set which run uses the cache in this thread from now on, and reset the saved seconds.
 
     The next call ends this run's use of the cache.
 
@@ -80,9 +96,8 @@ def begin(owner: str, kernels: str = "", folder: str = "") -> None:
       kernels: the convolution kernels in use; arrays that other kernels computed are not read.
       folder: the cache's directory if the variable JAXLABEL_CACHE is not set; empty for none.
     """
-    global _owner, _kernels, _folder
-    _owner, _kernels, _folder = owner, kernels, folder
-    _saved.clear()
+    _run.owner, _run.kernels, _run.folder = owner, kernels, folder
+    _run.saved.clear()
 
 
 def known(name: str, key_parts: Any) -> bool:
@@ -99,8 +114,8 @@ def take_saved_seconds() -> float:
 
     These are the seconds that it once took to compute the arrays that were read from the cache.
     """
-    total = sum(_saved)
-    _saved.clear()
+    total = sum(_run.saved)
+    _run.saved.clear()
     return round(total, 2)
 
 
@@ -230,11 +245,11 @@ def _array(value: Any) -> np.ndarray:
 
 def _root() -> str:
     """Return the directory of the cache; empty if there is none."""
-    return os.environ.get(VARIABLE) or _folder
+    return os.environ.get(VARIABLE) or _run.folder
 
 
 def _cache_path(root: str, name: str, key_parts: Any) -> Path:
-    return Path(root) / name / f"{digest([source(), _kernels, key_parts])}.npz"
+    return Path(root) / name / f"{digest([source(), _run.kernels, key_parts])}.npz"
 
 
 def _to_arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -261,7 +276,7 @@ def _compute_and_write(
     try:
         with files.write_errors(path):
             with part.open("wb") as file:
-                np.savez(file, **arrays, **{SECONDS: seconds, OWNER: _owner})  # type: ignore[arg-type]
+                np.savez(file, **arrays, **{SECONDS: seconds, OWNER: _run.owner})  # type: ignore[arg-type]
             part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)  # a full disk leaves half of a file

@@ -2,6 +2,8 @@ import dataclasses
 import errno
 import multiprocessing
 import os
+import shutil
+import threading
 import time
 
 import jax
@@ -142,6 +144,30 @@ def test_a_run_that_is_started_again_reads_its_own_arrays(tmp_path, monkeypatch)
 
     experiment.run(config, tmp_path / "run", answers=Answers(answer=answer))
     assert len(set(written)) == len(written) and not own.exists()
+
+
+def test_two_runs_of_one_program_keep_their_own_folders(tmp_path, monkeypatch):
+    monkeypatch.delenv(cache.VARIABLE, raising=False)
+    calls = []
+    cache.begin("first", folder=str(tmp_path / "first"))
+
+    def other_run():
+        cache.begin("second", folder=str(tmp_path / "second"))
+        cache.cached("codes", ["digits"], counted(1, calls))
+        cache.begin("")
+        shutil.rmtree(tmp_path / "second")
+
+    def compute():  # while the first run computes, the second one begins and ends
+        thread = threading.Thread(target=other_run)
+        thread.start()
+        thread.join()
+        return counted(2, calls)()
+
+    for _ in range(2):
+        arrays = cache.cached("codes", ["digits"], compute)
+        np.testing.assert_array_equal(arrays["codes"], np.full((2, 3), 2))
+    assert calls == [1, 2]
+    cache.begin("")
 
 
 def test_take_saved_seconds_sums_the_time_of_cached_arrays(root):
