@@ -15,6 +15,7 @@ from jaxlabel.errors import DataError, JaxlabelError, LabelsMissing, NewClass
 from jaxlabel.experiment import account, outside_features, person_time, questions, together
 from jaxlabel.experiment.accuracies import final_accuracies
 from jaxlabel.experiment.answers import Answers, RunAgain
+from jaxlabel.experiment.copies import with_bought_labels
 from jaxlabel.experiment.feature_map import feature_map
 from jaxlabel.experiment.opening import make_oracle
 from jaxlabel.experiment.renaming import names_now
@@ -205,6 +206,7 @@ def _run_recipe(
                 raise RunAgain(f"{known} classes are known now") from error
         account.delete_record_if_unused(workdir, store, payer)
         raise
+    predictor = with_bought_labels(predictor, dataset.train_items, store, payer)
     log.forget("predictor")  # a killed session may have saved one with fewer classes
     log.save("predictor", 0, predictor.model)
     accuracies = final_accuracies(settings.data, options, inputs, store, predictor, log)

@@ -46,6 +46,8 @@ class StoppingRule:
         restored = log.restore(STARTED_AUDITS, np.full((MAX_AUDITS, 2), -1))
         pairs = [] if restored is None else np.asarray(restored[1]).tolist()
         self._started = [(mark, number) for mark, number in pairs if mark >= 0]
+        # for each image, the first image that is identical to it; read when an audit needs it
+        self._copy_of: Int[np.ndarray, " n"] | None = None
         # positions in _started of the audits whose labels this run has asked for
         self._done: set[int] = set()
 
@@ -83,7 +85,8 @@ class StoppingRule:
         the ratio of error rate to mean uncertainty, that ratio replaces 1.5. Without a certificate,
         the mean confidence must reach the target.
         """
-        unlabelled = ~np.isin(pool.rows, labelled.indices)
+        known = self._with_copies(labelled.indices)
+        unlabelled = ~np.isin(pool.rows, known)
         probabilities = pool.predictions.probabilities[unlabelled]
         if not len(probabilities):
             return False
@@ -91,7 +94,7 @@ class StoppingRule:
             return self.target_reached_by_confidence(probabilities)
         if len(self._done) >= MAX_AUDITS:
             return False
-        terms = audit_terms(self._config, self._num_images, len(labelled.indices), len(self._done))
+        terms = audit_terms(self._config, self._num_images, len(known), len(self._done))
         expected = terms.expected_labels(
             1 - probabilities.max(axis=-1), self._overconfidence * mean_uncertainty(probabilities)
         )
@@ -126,7 +129,7 @@ class StoppingRule:
           There is none if no certificate is wanted, or if `max_labels` labels are too few.
         """
         config, oracle = self._config, self._oracle
-        if not config.certifies or len(labelled.indices) == self._num_images:
+        if not config.certifies or len(self._with_copies(labelled.indices)) == self._num_images:
             return labelled, False
         # a fingerprint of the model and the round, in 31 bits
         mark = zlib.crc32(np.ascontiguousarray(probabilities).tobytes(), number) >> 1
@@ -136,9 +139,10 @@ class StoppingRule:
         order = of_round[-1] if resumes else len(self._started)
         started = self._started if resumes else [*self._started, (mark, number)]
         labelled = self.add_abandoned_audits(labelled, number, skip=order)
-        if len(started) > MAX_AUDITS or len(labelled.indices) == self._num_images:
+        known = self._with_copies(labelled.indices)
+        if len(started) > MAX_AUDITS or len(known) == self._num_images:
             return labelled, False
-        terms = audit_terms(self._config, self._num_images, len(labelled.indices), order)
+        terms = audit_terms(self._config, self._num_images, len(known), order)
         max_labels = self._num_affordable(labelled, max_labels)
         if max_labels < terms.fewest_labels():
             return labelled, False
@@ -163,14 +167,14 @@ class StoppingRule:
         result = audit(
             jax.random.fold_in(key, order), probabilities, probabilities.argmax(axis=-1), ask,
             target=config.target, confidence=terms.confidence, budget=max_labels,
-            bought=labelled.indices,
+            bought=known,
         )  # fmt: skip
         self._log.scalars("audit", order, {
             "estimate": result.estimate, "low": result.low, "high": result.high,
             "labels": result.labels, "labels_spent": oracle.num_bought,
         })  # fmt: skip
         self.audits.append(result)
-        uncertainty = mean_uncertainty(np.delete(probabilities, labelled.indices, axis=0))
+        uncertainty = mean_uncertainty(np.delete(probabilities, known, axis=0))
         error = max(1 - result.estimate, 1 / (result.labels + 1))
         self._overconfidence = error / max(uncertainty, 1e-6)
         answered = answers != NOT_SURE
@@ -257,6 +261,16 @@ class StoppingRule:
                                   f"confidence is {100 * confidence:.2f}%, the target was "
                                   f"{100 * self._config.target:g}%")  # fmt: skip
         return entries
+
+    def _with_copies(self, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray, "k"]:
+        """Return the indices of the given images and of all images that are identical to them.
+
+        Identical images have one label, so an audit must not draw a copy of a labelled image: the
+        certified accuracy is that on the images that were not labelled.
+        """
+        if self._copy_of is None:
+            self._copy_of = self._oracle.first_copies(np.arange(self._num_images))
+        return np.flatnonzero(np.isin(self._copy_of, self._copy_of[indices]))
 
     def _num_affordable(self, labelled: Labelled, max_labels: int) -> int:
         """Return how many labels the budget buys in the worst case, but at most `max_labels`.

@@ -147,6 +147,21 @@ def test_all_audits_together_keep_the_error_probability(monkeypatch):
     assert once.sum() < 0.05
 
 
+def test_an_audit_draws_no_copy_of_a_labelled_image(monkeypatch):
+    one = rule(budget=10**6)
+    half = NUM_IMAGES // 2  # the second half of the images are copies of the first half
+    monkeypatch.setattr(one._oracle, "first_copies", lambda indices: indices % half, raising=True)
+    bought = np.arange(half - 300)
+    labelled, audited = one.audit(
+        jax.random.key(0), probabilities(0.01), Labelled(bought, 0 * bought), 900, 0
+    )
+    drawn = labelled.indices[len(bought) :]
+    assert audited and len(drawn) and (drawn % half >= half - 300).all()
+    assert not one.audit(jax.random.key(0), probabilities(0.01),
+                         Labelled(np.arange(half), np.zeros(half, int)), 900, 1)[1]  # fmt: skip
+    assert not one.should_audit(seen(0.01), Labelled(np.arange(half), np.zeros(half, int)), 900)
+
+
 def test_the_number_of_audits_is_limited():
     one, count = rule(wrong(0.3), budget=10**6), 0
     while one.audit(jax.random.key(count), probabilities(0.1, count), NO_LABELS, 900, count)[1]:
@@ -175,6 +190,6 @@ def test_a_target_that_no_audit_could_certify_raises_an_error_at_the_start():
     rule(target=0.9, log=log).check(200, 40, 100)
     assert not log.said
     rule(target=0.97, log=log).check(200, 40, 100)
-    assert "takes 110 labels to certify" in log.said[0] and "keeps 100 for it" in log.said[0]
-    with pytest.raises(UsageError, match=r"takes 110 labels.* after the first 40 .* buys 60: "):
+    assert "takes 118 labels to certify" in log.said[0] and "keeps 100 for it" in log.said[0]
+    with pytest.raises(UsageError, match=r"takes 118 labels.* after the first 40 .* buys 60: "):
         rule(target=0.97).check(100, 40, 50)
