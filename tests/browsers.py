@@ -84,7 +84,7 @@ def labels(tab):
 
 
 @contextlib.contextmanager
-def served(folder, workdir, rule):
+def served(folder, workdir, rule, password=""):
     """Serve the page from this process, without training; give its address and its desk."""
     settings = active.Config(data=f"folder:{folder}", image_size=8, budget=20, initial_labels=9)
     project = begin(settings, workdir)
@@ -92,7 +92,7 @@ def served(folder, workdir, rule):
     app = make_app(desk, Trainer(project, desk.ready, desk.chosen))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        guard = Guard(app, Keys("token", "cookie"), "127.0.0.1", port)
+        guard = Guard(app, Keys("token", "cookie"), "127.0.0.1", port, password)
         server = uvicorn.Server(uvicorn.Config(guard, log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()

@@ -26,7 +26,7 @@ HEADERS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'; object-src 'none'",
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # "no-referrer" lets a browser send a form as from "null"
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "x-frame-options": "DENY",
@@ -103,9 +103,10 @@ class Guard:
         query = parse_qs(scope["query_string"].decode("latin1"))
         if scope["method"] == "GET" and self._is_token(query.get("token", [""])[0]):
             return self._log_in(query.get("as", [""])[0])
+        is_login = bool(self._password) and scope["path"] == "/login"
         if self._has_cookie(headers.get("cookie", "")):
-            return None
-        if self._password and scope["method"] == "POST" and scope["path"] == "/login":
+            return self._log_in("") if is_login else None  # the form was open in a second tab
+        if is_login and scope["method"] == "POST":
             given = parse_qs((await _body(receive)).decode("utf-8", "replace"))
             word = given.get("password", [""])[0]
             if hmac.compare_digest(word.encode(), self._password.encode()):

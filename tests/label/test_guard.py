@@ -121,6 +121,8 @@ def test_a_password_lets_in_who_knows_it(project):
         entered = client.post("/login", data={"password": word}, headers=here)
         assert entered.status_code == status
     assert client.get("/").status_code == 200
+    for again in (client.get("/login"), client.post("/login", data={}, headers=here)):
+        assert again.status_code == 200 and 'content="0;url=/"' in again.text
     assert client.get("/", headers={"host": "evil.example:8000"}).status_code == 403
     words = ["jaxlabel", "label", "--password", "secret", "--password=secret", "--port=1"]
     assert without_secret(words) == ["jaxlabel", "label", "--port=1"]
