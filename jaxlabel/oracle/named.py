@@ -33,7 +33,7 @@ def add_named(
     names: Sequence[str],
     correctable: Container[str] = (),
 ) -> Added:
-    """Store labels by the names of their classes, and define those classes that are new.
+    """Store labels by the names of their classes, and define those new classes that get a label.
 
     Names become indices of classes in the same transaction that stores the labels, because another
     process may add or remove a class at any other time. The arguments are those of
@@ -41,7 +41,8 @@ def add_named(
     """
     key = locked_label_set_id(connection, label_set)
     known = list(class_names(connection, key))
-    known += sorted(set(names) - set(known), key=by_number)
+    new = sorted(set(names) - set(known), key=by_number)
+    known += new
     label_sets.define(connection, label_set, known)
     number = {name: index for index, name in enumerate(known)}
     given = [number[name] for name in names]
@@ -51,12 +52,15 @@ def add_named(
     kept = [(item, known[label]) for item, label, _ in differing if item not in corrected]
     # where people have voted, the label must not depend on their votes alone
     voted = sa.select(votes.c.item).where(votes.c.label_set_id == key)
-    unchanged = {item for item, _ in kept} | corrections.bought_labels(
-        connection, key, items
-    ).keys()
+    kept_items = {item for item, _ in kept}
+    unchanged = kept_items | corrections.bought_labels(connection, key, items).keys()
     voted_items = {row.item for row in lookup(connection, voted, votes.c.item, items)} - unchanged
     named = dict(zip(items, names, strict=True))
     corrections.store_file_votes(connection, key, {item: named[item] for item in voted_items})
+    labelled = {name for item, name in named.items() if item not in kept_items}
+    for name in reversed([name for name in new if name not in labelled]):
+        label = class_names(connection, key).index(name)
+        corrections.remove_class_if_empty(connection, key, label)
     return Added(tuple(corrected), tuple(kept))
 
 
@@ -74,11 +78,13 @@ def store_labels(
       names: the class name of each of these images.
 
     Returns:
-      Whether a class is new to the store, and the ids of the items that already had a different
-      label.
+      Whether one of the classes is new in the store, and the ids of the items that already had a
+      different label. A class is not added if all items of this class already had another label.
 
     Raises:
       StoreError: the database cannot be used.
     """
-    is_new = not set(names) <= set(store.classes(label_set))
-    return is_new, [item for item, _ in store.add_named(label_set, items, names).kept]
+    new = set(names) - set(store.classes(label_set))
+    kept = store.add_named(label_set, items, names).kept
+    is_new = bool(new) and not new.isdisjoint(store.classes(label_set))
+    return is_new, [item for item, _ in kept]

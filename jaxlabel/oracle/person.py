@@ -190,8 +190,8 @@ def import_answers(
     known = len(named) - (len(free) - before) - len(corrected) - len(refused)
     respelt = {(row.label, name) for row, name in named.values() if row.label != name}
     return Counts(
-        len(free) - before, known, len(rows) - len(filled), sorted(refused), tuple(new),
-        len(corrected), tuple(sorted(respelt)), tuple(sorted(blank_words)),
+        len(free) - before, known, len(rows) - len(filled), sorted(refused),
+        tuple(name for name in new if name in names), len(corrected), tuple(sorted(respelt)), tuple(sorted(blank_words)),
     )  # fmt: skip
 
 

@@ -136,9 +136,9 @@ class LabelStore:
         """Store labels of images by the names of their classes, and define the new ones.
 
         A class and its labels are stored in one transaction. A label stored before is kept, and so
-        is its price, unless the item is in `correctable` and no account has bought the label. If a
-        correction leaves a class without labels, the class is removed, and the indices of the
-        classes after it change.
+        is its price, unless the item is in `correctable` and no account has bought the label. A new
+        class is not defined if no image gets a label of it. If a correction leaves a class without
+        labels, the class is removed, and the indices of the classes after it change.
 
         Args:
           label_set: the name of the label set (the classes and labels of one data set).

@@ -113,6 +113,20 @@ def test_a_second_answer_is_refused_and_reported(store, tmp_path):
     assert import_answers(store, "pets", path)[:6] == (1, 1, 0, refused, (), 0)
 
 
+def test_a_refused_answer_does_not_add_its_class(store, tmp_path):
+    store.add_labels("pets", ["a", "b"], [0, 1])
+    text = "item,label\na,eel\nb,fox\nc,gnu\nd,fox\ne,yak\n"
+    counts = import_answers(store, "pets", write(tmp_path / "a.csv", text), None, {"b"})
+    # the label of b is put right, by which "dog" has no label any more
+    assert counts.refused == [(2, "a", "cat", "eel")] and counts.corrected == 1
+    assert counts.new_classes == ("fox", "gnu", "yak")
+    assert store.classes("pets") == ("cat", "fox", "gnu", "yak")
+    assert buy_labels(store, list("abcde")) == [0, 1, 2, 1, 3]
+    assert store_labels(store, "pets", ["a", "c"], ["hen", "ibex"]) == (False, ["a", "c"])
+    assert store_labels(store, "pets", ["a", "f"], ["hen", "ibex"]) == (True, ["a"])
+    assert store.classes("pets") == ("cat", "fox", "gnu", "yak", "ibex")
+
+
 def test_an_answer_is_put_right_until_it_is_paid_for(store, tmp_path):
     path = write(tmp_path / "a.csv", "item,label\na,dgo\nb,eel\nc,cat\n")
     mine = {"a", "b", "c"}
