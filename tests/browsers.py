@@ -84,10 +84,13 @@ def labels(tab):
 
 
 @contextlib.contextmanager
-def served(folder, workdir, rule, password=""):
-    """Serve the page from this process, without training; give its address and its desk."""
-    settings = active.Config(data=f"folder:{folder}", image_size=8, budget=20, initial_labels=9)
-    project = begin(settings, workdir)
+def served(folder, workdir, rule, password="", **more):
+    """Serve the page from this process, without training; give its address and its desk.
+
+    `more` are further settings, or others in place of those given here.
+    """
+    settings = {"data": f"folder:{folder}", "image_size": 8, "budget": 20, "initial_labels": 9}
+    project = begin(active.Config(**(settings | more)), workdir)
     desk = Desk(project, rule)
     app = make_app(desk, Trainer(project, desk.ready, desk.chosen))
     with socket.create_server(("127.0.0.1", 0)) as listener:

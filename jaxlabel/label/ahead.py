@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxlabel import files
+from jaxlabel import files, query
 from jaxlabel.errors import UsageError
 from jaxlabel.label.features import cover, neighbours
 from jaxlabel.label.project import Project
@@ -135,7 +135,8 @@ class Ahead:
         the lowest confidence.
         """
         project, pool = self._project, self._records.pool()
-        excluded = np.union1d(project.duplicates(), np.flatnonzero(project.prices() > left))
+        unaffordable = np.flatnonzero(project.prices() > query.highest_price(left))
+        excluded = np.union1d(project.duplicates(), unaffordable)
         if pool is None:
             return excluded
         sure = pool.probabilities.max(axis=1)
@@ -164,5 +165,5 @@ class Ahead:
         num_open = sum(snapshot.is_open(question.item) for question in batch)
         next_round = (growth - 1) * num_known  # the labels that the run will choose itself
         given = len(self.answered(snapshot, batch))
-        affordable = left / max(price, 1e-9) - num_open + given - next_round
+        affordable = query.highest_price(left) / max(price, 1e-9) - num_open + given - next_round
         return int(max(0, min(growth * next_round / 2, affordable))) - given

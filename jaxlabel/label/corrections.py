@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from jaxlabel import query
 from jaxlabel.label.desk import Desk
 from jaxlabel.oracle.records import CORRECT
 from jaxlabel.oracle.votes import NOT_SURE
@@ -39,7 +40,7 @@ def buy_corrections(desk: Desk, items: Sequence[str] | None = None) -> tuple[int
     if not due:
         return 0, 0
     account = project.store.account(project.account)
-    left = account.budget - account.spent + 1e-9  # for rounding errors in sums of prices
+    left = query.highest_price(account.budget - account.spent)
     prices = project.store.costs(project.label_set, list(due)).tolist()
     affordable: dict[str, list[str]] = {}  # items by person
     for (item, person), price in zip(due.items(), prices, strict=True):

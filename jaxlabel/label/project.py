@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxlabel import data, files
+from jaxlabel import data, files, query
 from jaxlabel.cache import digest
 from jaxlabel.data.dataset import Dataset, options_of
 from jaxlabel.errors import JaxlabelError, UsageError
@@ -150,17 +150,17 @@ def first_batch(project: Project) -> list[int]:
     """
     payer = project.store.account(project.account)
     budget = min(project.settings.budget, payer.budget - project.store.spent(payer.name))
-    wanted = getattr(project.settings, "initial_labels", 0)
-    wanted = int(min(wanted, budget, len(project.rows)))
+    largest, prices = query.highest_price(budget), project.prices()
+    excluded = np.union1d(project.duplicates(), np.flatnonzero(prices > largest))
+    num_affordable = query.num_in_budget(np.delete(prices, excluded), budget)
+    wanted = min(getattr(project.settings, "initial_labels", 0), num_affordable)
     if isinstance(project.settings, stopping_settings.Settings) and project.settings.reserve:
-        wanted = min(wanted, project.settings.num_to_train(min(budget, len(project.rows))))
+        wanted = min(wanted, project.settings.num_to_train(num_affordable))
     if project.settings.minutes:
         wanted = min(wanted, max(1, int(labels_in(project.settings.minutes, 0.0, 0))))
-    prices = project.prices()
-    excluded = np.union1d(project.duplicates(), np.flatnonzero(prices > budget))
     chosen_before = np.zeros(0, int)
     chosen = cover(project.features, wanted, chosen_before, excluded, seed=project.settings.seed)
-    return [int(row) for row in chosen[np.cumsum(prices[chosen]) <= budget]]
+    return [int(row) for row in chosen[np.cumsum(prices[chosen]) <= largest]]
 
 
 def _page_features(settings: Any, dataset: Dataset, workdir: Path) -> Float[np.ndarray, "n d"]:

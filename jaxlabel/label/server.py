@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from jaxlabel import query
 from jaxlabel.errors import BudgetExceeded, JaxlabelError, UsageError
 from jaxlabel.experiment.labelled import writing
 from jaxlabel.files import replace_folder
@@ -244,7 +245,7 @@ def _check_budget(desk: Desk, items: list[str], finished: bool) -> None:
     new = [item for item in items if item not in known]
     price = total_price(desk.project.store, desk.project.label_set, new)
     left = account.budget - account.spent if finished else desk.money_left(snapshot)
-    if price > left:
+    if price > query.highest_price(left):
         cost = "" if price == len(new) else f", which cost {price:g}"
         raise UsageError(
             f"these are {len(new)} labels{cost}, but the budget has only {left:g} left"

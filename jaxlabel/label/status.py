@@ -42,6 +42,7 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
             "spent": account.spent,
             "waiting": len(desk.waiting(snapshot)),
             "left": desk.money_left(snapshot) if np.isfinite(account.budget) else None,
+            "priced": project.dataset.costs is not None,
         },
         "time": {
             "minutes": project.settings.minutes,

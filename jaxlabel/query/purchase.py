@@ -27,6 +27,35 @@ class Labelled(NamedTuple):
 NO_LABELS = Labelled(np.zeros(0, int), np.zeros(0, int))
 
 
+def highest_price(left: float) -> float:
+    """Return the highest price, or sum of prices, for which the rest `left` of a budget suffices.
+
+    It is larger than `left` by 1e-9, because computed sums of prices are rounded: 0.3 - 0.1 - 0.1
+    is slightly less than 0.1. The label store itself counts in millionths and is exact.
+    """
+    return left + 1e-9
+
+
+def num_in_budget(prices: Float[np.ndarray, "m"], left: float, *, surely: bool = False) -> int:
+    """Estimate how many labels the rest `left` of a budget buys, and return this number.
+
+    Free labels count only if all are free. Labels with an infinite price, which nobody could give,
+    are left out.
+
+    Args:
+      prices: the price of each label that may be bought.
+      left: the rest of the budget.
+      surely: True to compute with the highest price; otherwise with the mean price.
+    """
+    prices = prices[np.isfinite(prices)]
+    if not len(prices):
+        return 0
+    prices = prices[prices > 0] if prices.any() else prices
+    price = float(prices.max() if surely else prices.mean())
+    bought = left / price + 1e-9 if price > 0 else math.inf  # 1e-9 for the rounding of the quotient
+    return int(min(len(prices), bought))
+
+
 def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray, "q"]:
     """Return the indices of those wanted images whose labels the remaining budget can buy.
 
@@ -38,8 +67,7 @@ def affordable(oracle: Oracle, indices: Int[np.ndarray, "m"]) -> Int[np.ndarray,
       oracle: the object that sells labels and keeps the budget.
       indices: the indices of the wanted images, most wanted first.
     """
-    # 1e-9 here and below allows for rounding errors in sums of prices.
-    left, bought = oracle.remaining + 1e-9, np.zeros(len(indices), bool)
+    left, bought = highest_price(oracle.remaining), np.zeros(len(indices), bool)
     first = oracle.first_copies(indices)
     for place, price in enumerate(oracle.cost(indices).tolist()):
         if first[place] < place:
@@ -77,13 +105,7 @@ def num_affordable(
     if not len(left):
         return 0
     prices = oracle.cost(left) if surely else oracle.prices[left]
-    prices = prices[np.isfinite(prices)]  # nobody can answer the others: see `LabelStore.costs`
-    if not len(prices):
-        return 0
-    prices = prices[prices > 0] if prices.any() else prices
-    price = float(prices.max() if surely else prices.mean())
-    bought = oracle.remaining / price + 1e-9 if price > 0 else math.inf
-    return int(min(len(prices), bought))
+    return num_in_budget(prices, oracle.remaining, surely=surely)
 
 
 def unaffordable(oracle: Oracle, num_images: int) -> Int[np.ndarray, "m"]:
@@ -96,7 +118,7 @@ def unaffordable(oracle: Oracle, num_images: int) -> Int[np.ndarray, "m"]:
       num_images: the number of training images.
     """
     prices = oracle.prices[:num_images]
-    return np.flatnonzero((prices > oracle.remaining + 1e-9) | ~np.isfinite(prices))
+    return np.flatnonzero((prices > highest_price(oracle.remaining)) | ~np.isfinite(prices))
 
 
 def num_labels_in_budget(oracle: Oracle, num_images: int) -> int:
@@ -115,7 +137,7 @@ def num_labels_in_budget(oracle: Oracle, num_images: int) -> int:
     prices = oracle.prices[:num_images]
     _check_somebody_can_label(prices)
     cheapest = float(prices.min())
-    if cheapest > oracle.remaining + 1e-9:
+    if cheapest > highest_price(oracle.remaining):
         raise UsageError(f"a budget of {oracle.remaining:g} buys no label: the cheapest costs "
                          f"{cheapest:g}")  # fmt: skip
     return max(1, num_affordable(oracle, num_images))

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from pages import clients, say
 from PIL import Image
 
 from jaxlabel import data, query
@@ -111,6 +112,32 @@ def test_a_person_is_charged_the_price_and_the_page_counts_it(pictures, tmp_path
     assert (
         desk.money_left(desk.snapshot(fresh=True)) == 7 - 3 - (paid > 1) * price[project.first[0]]
     )
+
+
+def test_the_page_takes_labels_that_the_budget_covers_exactly(pictures, tmp_path):
+    spec = table(pictures, [0.1] * 30, labels=False)
+    settings = active.Config(data=spec, image_size=8, budget=0.3, initial_labels=9)
+    project = begin(settings, tmp_path / "run")
+    client, _, desk = clients(project)
+    assert len(project.first) == 3  # in floating point, 0.1 + 0.1 + 0.1 > 0.3
+    (project.workdir / "result.json").write_text("{}")
+    for number in range(4):  # after two labels, 0.3 - 0.2 < 0.1
+        assert desk.ahead._excluded(desk.money_left(desk.snapshot(fresh=True))).size == (
+            0 if number < 3 else 30
+        )
+        answer = say(client, project.items[number], "top")
+        assert answer.status_code == (200 if number < 3 else 400)
+    assert "which cost 0.1, but the budget has only 0 left" in answer.json()["error"]
+    assert project.store.spent(project.account) == 0.3
+
+
+@pytest.mark.parametrize(("cost", "labels"), [(0.5, 6), (4, 1), (0, 9)])
+def test_the_page_asks_first_for_as_many_labels_as_the_budget_buys(
+    pictures, tmp_path, cost, labels
+):
+    spec = table(pictures, [cost] * 29 + [50], labels=False)
+    settings = active.Config(data=spec, image_size=8, budget=3 if cost < 1 else 5, initial_labels=9)
+    assert len(begin(settings, tmp_path / "run").first) == labels
 
 
 @pytest.mark.parametrize("cost", ["dear", "-1", "nan", "inf", "1e308", "2,5"])

@@ -23,12 +23,13 @@ export async function makePicker(box, labelled) {
 
   function count() {
     const items = list().filter(chosen);
-    const { left, budget, spent } = status.money;
+    const { left, budget, spent, priced } = status.money;
     const done = status.trainer.name === "done";
     const most = left === null ? Infinity : done ? budget - spent : left;
+    const dear = !priced && items.length > most; // only the server knows the prices of labels
     const rest = left === null ? "" : ` of the ${most} labels left`;
-    const dear = items.length > most;
-    const cost = !done && !status.asks_ahead ? "they count against the budget only if the training asks for them" : `they use ${items.length}${rest}${dear ? ": too many" : ""}`;
+    const use = priced && left !== null ? `their prices count against the ${Number(most.toFixed(6))} that is left` : `they use ${items.length}${rest}${dear ? ": too many" : ""}`;
+    const cost = !done && !status.asks_ahead ? "they count against the budget only if the training asks for them" : use;
     price.textContent = items.length ? `${items.length} chosen: ${cost}.` : "Choose pictures, then a class.";
     for (const button of buttons.querySelectorAll("button")) button.setAttribute("aria-disabled", String(!items.length || dear));
   }

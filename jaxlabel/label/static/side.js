@@ -37,7 +37,7 @@ function showRun({ trainer, batch, ahead, money }, asking) {
   byId("retry").hidden = trainer.name !== "failed";
   const more = trainer.name === "training" && open > 0 ? `Meanwhile it needs ${answers}.` : "";
   byId("run-more").textContent = ahead && trainer.name !== "done" ? `${more} ${ahead} extra labels: the next round uses them first.` : more;
-  const broke = money.left !== null && money.left < 1;
+  const broke = money.left !== null && money.left < (money.priced ? 1e-6 : 1); // a price may be below 1
   const title = { training: "The model is training", done: "The training is finished", failed: "The training stopped" }[trainer.name] || "No pictures to label right now";
   const text = {
     done: "Open Results to correct wrong labels, then Export to save all labels.",
