@@ -52,6 +52,8 @@ def labels_in(minutes: float, seconds: float, num_labels: int) -> float:
 def labels_left(minutes: float, votes: Sequence["Vote"], num_labels: int) -> float:
     """Return how many more labels people can give; infinity if `minutes` is 0.
 
+    Several people's answers for one image count as one label, as in `TimedOracle`.
+
     Args:
       minutes: the minutes for all labels; 0 for no limit.
       votes: the answers that people have given on the page of this run (see `votes_of_run`).
@@ -60,8 +62,8 @@ def labels_left(minutes: float, votes: Sequence["Vote"], num_labels: int) -> flo
     if not minutes:
         return math.inf
     timed = [vote for vote in votes if counted([vote.seconds])]
-    num_timed = sum(vote.class_name != "" for vote in timed)  # "" stands for "not sure"
-    return labels_in(minutes, sum(vote.seconds for vote in timed), num_timed) - num_labels
+    named = {vote.item for vote in timed if vote.class_name != ""}  # "" stands for "not sure"
+    return labels_in(minutes, sum(vote.seconds for vote in timed), len(named)) - num_labels
 
 
 def note_page(workdir: Path, items: Sequence[str]) -> None:

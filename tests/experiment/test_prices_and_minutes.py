@@ -21,7 +21,7 @@ from jaxlabel.methods import active, representatives
 from jaxlabel.oracle import LabelStore
 from jaxlabel.oracle.named import store_labels
 from jaxlabel.oracle.prices import set_prices, total_price
-from jaxlabel.oracle.votes import NOT_SURE, vote
+from jaxlabel.oracle.votes import NOT_SURE, Rule, vote
 
 QUICK = {"classifier": "dense", "steps": 3, "image_size": 8}
 
@@ -252,6 +252,23 @@ def test_the_page_shows_the_minutes_and_stops_asking_ahead(pictures, tmp_path):
     again = Desk(begin(settings, tmp_path / "run"))
     again.answer([desk.project.items[desk.project.first[2]]], "me", "end", 5.0)
     assert again.money_left(again.snapshot(fresh=True)) == pytest.approx(30 / (25 / 3) - 3)
+
+
+def test_the_answers_of_several_people_for_one_picture_are_one_label(pictures, tmp_path):
+    settings = active.Config(
+        data=f"folder:{pictures}", image_size=8, budget=np.inf, minutes=2, initial_labels=20,
+    )  # fmt: skip
+    desk = Desk(begin(settings, tmp_path / "run"), Rule(needed=3))
+    project, items = desk.project, desk.project.items[:2]
+    for person, name in (("ann", "top"), ("bob", "end"), ("cho", "top"), ("ann", "end")):
+        desk.answer(items, person, name, 10.0)
+    # 60 s for 2 labels: 2 minutes are 4 labels; ann's second answers replaced her first ones
+    assert desk.money_left(desk.snapshot(fresh=True)) == 2
+    oracle = person_time.TimedOracle(
+        2, project.workdir, project.store, project.account, project.items, num_classes=2
+    )
+    oracle.ask(np.arange(2))
+    assert oracle.remaining == 2 == desk.money_left(desk.snapshot(fresh=True))
 
 
 def test_minutes_are_those_of_the_answers_for_this_run(pictures, tmp_path):
