@@ -229,8 +229,8 @@ def note_file(workdir: Path, asked: Path, answered: Path, items: Sequence[str]) 
     """Record the time that a person took for answers in a file, in equal parts.
 
     The time begins with the question, or with the record of an earlier file if that is later. It
-    ends when the file of answers was last saved. Nothing is recorded if the run has no budget of
-    minutes.
+    ends when the file of answers was last saved. If the run has written its questions after that,
+    the time is unknown. Nothing is recorded if the run has no budget of minutes.
 
     Args:
       workdir: the run's directory.

@@ -49,6 +49,9 @@ def write_questions(
 ) -> Path:
     """Write the file questions.csv, in which a person writes labels of images; return its path.
 
+    No file is written if the run asks the same question again, because the times of both files tell
+    how long the person took (`person_time.note_file`).
+
     Args:
       workdir: the run's directory. The file questions.csv is written there, and the ids of the
         images are added to the file asked.json.
@@ -56,10 +59,15 @@ def write_questions(
       paths: the image file of each id; an empty string for an image that has no file of its own.
       purpose: the purpose of the labels, "train" or "certify", which asked.json records.
     """
-    asked = files.read_json(workdir / ASKED) or {}
-    files.write_json(workdir / ASKED, asked | dict.fromkeys(map(str, items), purpose))
-    oracle.write_questions(workdir / QUESTIONS, items, paths)
-    return workdir / QUESTIONS
+    path, asked = workdir / QUESTIONS, files.read_json(workdir / ASKED) or {}
+    before = path.read_bytes() if path.exists() else b""
+    oracle.write_questions(path, items, paths)
+    now_asked = asked | dict.fromkeys(map(str, items), purpose)
+    if path.read_bytes() != before or now_asked != asked:
+        # Last, so that answers in a file that was written again for them have no time, not a short
+        # one.
+        files.write_json(workdir / ASKED, now_asked)
+    return path
 
 
 def write_pictures(workdir: Path, dataset: Dataset, items: Sequence[str]) -> dict[str, str]:

@@ -88,7 +88,8 @@ def write_questions(path: str | Path, items: Sequence[str], paths: Sequence[str]
     """Write a CSV file of images to label, and return the number of lines without a label.
 
     The columns are item, file and label. What a person has already entered in an existing file is
-    kept: labels, indices of classes, and what further columns hold. The file begins with a
+    kept: labels, indices of classes, and what further columns hold. A file that has all these lines
+    already is not written again, so that the time of its last saving stays. The file begins with a
     byte-order mark, because Excel would read a file without one in a local encoding and destroy
     umlauts.
 
@@ -110,9 +111,13 @@ def write_questions(path: str | Path, items: Sequence[str], paths: Sequence[str]
     rows = [by_item.get(item, Row(0, item, "", ""))._replace(file=asked[item]) for item in asked]
     answered = [row for row in by_item.values() if row.label or row.class_index]
     rows += [row for row in answered if row.item not in asked]
-    lines = [
-        (row.item, row.file, row.label, *(row.more.get(name, "") for name in more)) for row in rows
-    ]
+    num_open = sum(not (row.label or row.class_index) for row in rows)
+    lines, lines_there = (
+        [(row.item, row.file, row.label, *(row.more.get(name, "") for name in more)) for row in some]
+        for some in (rows, earlier)
+    )
+    if target.exists() and lines == [line for line in lines_there if any(line)]:
+        return num_open
     partial = target.with_name(target.name + ".partial")
     try:
         with partial.open("w", newline="", encoding="utf-8-sig") as file:
@@ -120,7 +125,7 @@ def write_questions(path: str | Path, items: Sequence[str], paths: Sequence[str]
         os.replace(partial, target)  # atomic: a killed process leaves no half-written file
     except OSError as error:
         raise DataError(f"{target} cannot be written: {error.strerror}") from error
-    return sum(not (row.label or row.class_index) for row in rows)
+    return num_open
 
 
 def import_answers(

@@ -5,10 +5,9 @@ import os
 
 import numpy as np
 import pytest
-from pages import clients, say
 from PIL import Image
 
-from jaxlabel import data, query
+from jaxlabel import data, files, query
 from jaxlabel.config import minutes_of
 from jaxlabel.errors import DataError, LabelsMissing, UsageError
 from jaxlabel.experiment import person_time, questions
@@ -114,32 +113,6 @@ def test_a_person_is_charged_the_price_and_the_page_counts_it(pictures, tmp_path
     )
 
 
-def test_the_page_takes_labels_that_the_budget_covers_exactly(pictures, tmp_path):
-    spec = table(pictures, [0.1] * 30, labels=False)
-    settings = active.Config(data=spec, image_size=8, budget=0.3, initial_labels=9)
-    project = begin(settings, tmp_path / "run")
-    client, _, desk = clients(project)
-    assert len(project.first) == 3  # in floating point, 0.1 + 0.1 + 0.1 > 0.3
-    (project.workdir / "result.json").write_text("{}")
-    for number in range(4):  # after two labels, 0.3 - 0.2 < 0.1
-        assert desk.ahead._excluded(desk.money_left(desk.snapshot(fresh=True))).size == (
-            0 if number < 3 else 30
-        )
-        answer = say(client, project.items[number], "top")
-        assert answer.status_code == (200 if number < 3 else 400)
-    assert "which cost 0.1, but the budget has only 0 left" in answer.json()["error"]
-    assert project.store.spent(project.account) == 0.3
-
-
-@pytest.mark.parametrize(("cost", "labels"), [(0.5, 6), (4, 1), (0, 9)])
-def test_the_page_asks_first_for_as_many_labels_as_the_budget_buys(
-    pictures, tmp_path, cost, labels
-):
-    spec = table(pictures, [cost] * 29 + [50], labels=False)
-    settings = active.Config(data=spec, image_size=8, budget=3 if cost < 1 else 5, initial_labels=9)
-    assert len(begin(settings, tmp_path / "run").first) == labels
-
-
 @pytest.mark.parametrize("cost", ["dear", "-1", "nan", "inf", "1e308", "2,5"])
 def test_a_price_that_is_none_is_named_with_its_row(pictures, cost):
     spec = table(pictures, [1, cost] + [2] * 28)
@@ -232,6 +205,29 @@ def test_answers_in_a_file_take_from_the_question_to_its_last_saving(pictures, t
     result = experiment.run(config, run)
     assert result["labels_spent"] == 12 and result["answer_seconds"] == pytest.approx(48, abs=0.1)
     assert "the answers took 0.8 of 1 minutes" in experiment.summary(result, run)
+
+
+def test_a_run_that_is_started_before_its_answers_are_imported_keeps_their_time(tmp_path):
+    files.write_json(tmp_path / "config.json", {"minutes": 30.0})
+    items = [f"item{number}" for number in range(20)]
+    asked, path = tmp_path / "asked.json", tmp_path / "questions.csv"
+    questions.write_questions(tmp_path, items, [""] * 20)
+    os.utime(asked, (1000, 1000))
+    path.write_text(path.read_text("utf-8-sig").replace(",,", ",,cat"))
+    os.utime(path, (1180, 1180))
+    assert questions.write_questions(tmp_path, items, [""] * 20) == path  # the same question again
+    person_time.note_file(tmp_path, asked, path, items)
+    times = files.read_json(tmp_path / person_time.FROM_FILES)
+    assert times == dict.fromkeys(items, 9.0)  # 180 s for 20 labels
+    # another question writes the file again: the time of the answers in it is unknown, not short
+    (tmp_path / person_time.FROM_FILES).unlink()
+    questions.write_questions(tmp_path, [*items[5:], "another"], [""] * 16)
+    assert path.read_text("utf-8-sig").count(",cat") == 20
+    person_time.note_file(tmp_path, asked, path, items)
+    assert files.read_json(tmp_path / person_time.FROM_FILES) == {}
+    os.utime(asked, (1000, 1000))
+    questions.write_questions(tmp_path, ["another", *items[5:]], [""] * 16)
+    assert asked.stat().st_mtime > 1000  # the same images, but the person sees another file
 
 
 def test_the_page_shows_the_minutes_and_stops_asking_ahead(pictures, tmp_path):

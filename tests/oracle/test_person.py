@@ -1,6 +1,7 @@
 """Tests of writing questions to a CSV file, and importing a person's answers."""
 
 import csv
+import os
 
 import pytest
 
@@ -79,6 +80,21 @@ def test_answers_by_index_and_further_columns_are_not_written_over(tmp_path):
         ("item", "file", "label", "Class_Index", "Notes"), ("c", "", "", "", "blurred"),
         ("e", "", "", "", ""), ("a", "", "cat", "", "sharp"), ("b", "", "", "1", ""),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("filled", [
+    "item,file,label\na,1.png,cat\nb,2.png,\n", "item;file;label;Notes\na;1.png;cat;\nb;2.png;;\n;;;\n",
+    "item,file,label,Notes\na,1.png,,sharp\nb,2.png,,\n", "item,file,label\na,1.png,\nb,2.png,\n",
+])  # fmt: skip
+def test_a_file_that_has_the_questions_already_is_not_written_again(tmp_path, filled):
+    path = write(tmp_path / "questions.csv", filled)
+    os.utime(path, (1000, 1000))
+    assert write_questions(path, ["a", "b"], ["1.png", "2.png"]) == 2 - ("cat" in filled)
+    assert path.read_text() == filled and path.stat().st_mtime == 1000
+    for items, files in ((["b"], ["2.png"]), (["a", "b"], ["1.png", "3.png"])):
+        write_questions(path, items, files)
+        assert path.stat().st_mtime > 1000
+        os.utime(path, (1000, 1000))
 
 
 def test_answers_are_class_names(store, tmp_path):
