@@ -16,7 +16,6 @@ import platform
 import tempfile
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -261,7 +260,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray] | None:
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             return dict(arrays)
-    except (FileNotFoundError, ValueError, EOFError, zipfile.BadZipFile):
+    except (FileNotFoundError, *files.DAMAGED_NPZ):
         return None
 
 

@@ -14,6 +14,8 @@ import os
 import re
 import secrets
 import shutil
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,9 @@ from jaxlabel.errors import JaxlabelError, UsageError
 # version. Version 0.1.0 of jaxlabel wrote no versions; such files are read as version 1.
 BUNDLE = "jaxlabel bundle"  # the config.json of an exported model names its kind
 VERSIONS = {"config.json": 1, "metrics.jsonl": 1, "result.json": 1, BUNDLE: 1}
+# What numpy raises for a damaged NPZ file, besides OSError: RuntimeError if a changed bit marks it
+# as encrypted or as compressed in another way.
+DAMAGED_NPZ = (ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @contextlib.contextmanager
@@ -224,6 +229,22 @@ def read_json(path: Path) -> dict[str, Any] | None:
         raise JaxlabelError(f"{path} is damaged: it holds no JSON object. {_remedy(path)}")
     _check_version(path, value)
     return value
+
+
+def read_json_unless_damaged(path: Path) -> dict[str, Any] | None:
+    """Return the object in a JSON file as `read_json` does; also None if the file is damaged.
+
+    After a power cut, a file that was not written durably may be empty.
+
+    Raises:
+      UsageError: the file cannot be read, or a newer jaxlabel wrote it.
+    """
+    try:
+        return read_json(path)
+    except UsageError:
+        raise
+    except JaxlabelError:
+        return None
 
 
 def _remedy(path: Path) -> str:

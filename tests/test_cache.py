@@ -74,6 +74,12 @@ def test_a_damaged_file_is_computed_again(root):
     path.write_bytes(path.read_bytes()[:50])
     assert cache.cached("codes", 0, counted(2, calls))["codes"][0, 0] == 2
     assert cache.cached("codes", 0, counted(3, calls))["codes"][0, 0] == 2
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1  # the array seems to be encrypted
+    path.write_bytes(content)
+    with np.load(path) as arrays, pytest.raises(RuntimeError, match="encrypted"):
+        dict(arrays)
+    assert cache.cached("codes", 0, counted(4, calls))["codes"][0, 0] == 4
 
 
 def test_a_file_that_cannot_be_written_leaves_no_part(root, monkeypatch):

@@ -14,7 +14,7 @@ from jaxlabel.api.labels import Vocabulary
 from jaxlabel.api.progress import LOGGER
 from jaxlabel.api.running import Place, path_of
 from jaxlabel.data.dataset import options_of
-from jaxlabel.errors import UsageError
+from jaxlabel.errors import JaxlabelError, UsageError, reason_of
 from jaxlabel.experiment import outside_features
 from jaxlabel.experiment import predict as prediction
 from jaxlabel.oracle.ledger import Spending
@@ -148,12 +148,19 @@ class Result:
 
         For images whose label was bought, it is that label. None if the training method gives no
         labels.
+
+        Raises:
+          JaxlabelError: the run's file of these labels is damaged.
         """
         path = self.directory / "artifacts" / "train_labels.npz"
         if not path.exists():
             return None
-        with np.load(path) as arrays:
-            return np.array(self._vocabulary.typed(self.record["classes"]))[arrays["labels"]]
+        try:
+            with path.open("rb") as file, np.load(file) as arrays:
+                labels = arrays["labels"]
+        except (OSError, *files.DAMAGED_NPZ) as error:
+            raise JaxlabelError(f"{path} is damaged ({reason_of(error)})") from error
+        return np.array(self._vocabulary.typed(self.record["classes"]))[labels]
 
     @property
     def labels_spent(self) -> int:

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import io
 import os
-import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,7 +137,7 @@ def _stored_first_batch(project: Project) -> list[int]:
         begun = (project.workdir / "checkpoints" / "asked_0").exists()
         chosen = [] if begun else first_batch(project)
         kept = {"items": [project.items[row] for row in chosen]}
-        files.write_json(path, kept, durable=False)
+        files.write_json(path, kept)
     return [project.rows[item] for item in kept["items"] if item in project.rows]
 
 
@@ -178,10 +177,10 @@ def _page_features(settings: Any, dataset: Dataset, workdir: Path) -> Float[np.n
         return outside_features.raw_features(settings.outside_features, dataset)
     path, mark = workdir / PAGE / "features.npz", digest(dataset.train_items)
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file) as kept:
             if str(kept["mark"]) == mark:
                 return np.asarray(kept["features"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, *files.DAMAGED_NPZ):
         pass  # there are none yet, or a damaged file, which is written again
     features = gradient_features(dataset.train_images)
     content = io.BytesIO()

@@ -1,7 +1,6 @@
 """Read the files that the run has written to its work directory: predictions, metrics, result."""
 
 import threading
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,26 +81,28 @@ class Records:
         with self._lock:
             try:
                 stamp = path.stat().st_mtime
-                if name not in self._kept or self._kept[name][0] != stamp:
-                    self._kept[name] = stamp, read(path)
-                return self._kept[name][1]
-            except JaxlabelError as error:
+            except OSError:
+                return None
+            if name not in self._kept or self._kept[name][0] != stamp:
                 self._kept[name] = stamp, None
-                print(f"jaxlabel: {error}", flush=True)
-                return None
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-                return None
+                try:
+                    self._kept[name] = stamp, read(path)
+                except JaxlabelError as error:
+                    print(f"jaxlabel: {error}", flush=True)
+                except (OSError, *files.DAMAGED_NPZ):
+                    print(f"jaxlabel: {path} is damaged: the page goes on without it", flush=True)
+            return self._kept[name][1]
 
 
 def _pool(path: Path) -> Pool:
     """Read a file of predictions."""
-    with np.load(path) as arrays:
+    with path.open("rb") as file, np.load(file) as arrays:
         return Pool(arrays["rows"], arrays["probabilities"].astype(np.float32))
 
 
 def _map_points(path: Path) -> MapPoints:
     """Read a file of positions on the map."""
-    with np.load(path) as arrays:
+    with path.open("rb") as file, np.load(file) as arrays:
         return MapPoints(arrays["rows"], arrays["points"].astype(np.float32))
 
 

@@ -1,7 +1,5 @@
 """Read the files in a run's directory that the run's report shows."""
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,7 +58,7 @@ def read_run(workdir: Path) -> Run:
     for number, record in enumerate(records, 1):
         if not isinstance(record.get("phase"), str):
             raise JaxlabelError(f"{path} is broken: line {number} has no phase; delete the line")
-    session = files.read_json(workdir / "session.json") or {}
+    session = files.read_json_unless_damaged(workdir / "session.json") or {}
     run = Run(workdir, config, result, records, session, result.get("classes") or ())
     if not run.classes and (arrays := artifact(run, "classes", "names")) is not None:
         run = run._replace(classes=arrays["names"].tolist())
@@ -106,7 +104,7 @@ def artifact(run: Run, name: str, *keys: str) -> dict[str, np.ndarray] | None:
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             return {key: arrays[key] for key in keys}
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, *files.DAMAGED_NPZ) as error:
         raise JaxlabelError(
             f"{path} is broken ({error}); delete it to make the report without it"
         ) from error

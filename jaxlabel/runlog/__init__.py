@@ -276,7 +276,12 @@ class RunLog:
         self._written = {(record["phase"], record["step"]) for record in logged}
         drawn = records.repair_and_read(self.workdir / ".sheets.jsonl")
         self._sheets = {(record["name"], record["step"]) for record in drawn}
-        self._session = files.read_json(self.workdir / "session.json") or {}
+        path = self.workdir / "session.json"
+        session = files.read_json_unless_damaged(path)
+        self._session = session or {}
+        if session is None and path.exists():
+            self._progress.say(f"{path} is damaged, as after a power cut, and is begun anew: the "
+                               "time and the starts of the run that only it held are not counted")
         self._sinks.run_ids = self._session.setdefault("sinks", {})
         used = [record["seconds"] for record in logged] + [self._session.get("seconds", 0.0)]
         self._before, self._began, self._beat = max(used), time.monotonic(), -float("inf")

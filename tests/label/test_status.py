@@ -1,5 +1,6 @@
 """What the page reads of a run: the accuracy, the curve of the rounds, the predictions."""
 
+import io
 import json
 import os
 
@@ -32,6 +33,26 @@ def test_a_damaged_file_of_the_run_is_said_once(tmp_path, capsys):
     (tmp_path / "result.json").write_text('{"certified": ')
     for said in ("result.json is damaged: it is not JSON", ""):
         assert records.result() is None and status.accuracy(records) is None
+        line = capsys.readouterr().out
+        assert (said in line) and line.count("\n") == bool(said)
+
+
+def test_no_damage_of_the_predictions_stops_the_page(tmp_path, capsys):
+    path, content = tmp_path / "artifacts" / "pool.npz", io.BytesIO()
+    path.parent.mkdir()
+    np.savez_compressed(content, rows=np.arange(9), probabilities=np.full((9, 2), 0.5))
+    whole = content.getvalue()
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        found = Records(tmp_path).pool()
+        said = capsys.readouterr().out
+        assert "pool.npz is damaged" in said if found is None else not said
+    path.write_bytes(whole[:-9])
+    records = Records(tmp_path)
+    for said in ("pool.npz is damaged: the page goes on without it", ""):
+        assert records.pool() is None
         line = capsys.readouterr().out
         assert (said in line) and line.count("\n") == bool(said)
 

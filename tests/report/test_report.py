@@ -223,6 +223,8 @@ def test_the_error_names_a_broken_file(tmp_path):
     with pytest.raises(UsageError, match="is not a work directory"):
         write_report(tmp_path / "artifacts")
     path.unlink()
+    (tmp_path / "session.json").write_bytes(b"")  # as after a power cut
+    write_report(tmp_path)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 1}\n')
     with pytest.raises(JaxlabelError, match=r"metrics\.jsonl is broken: line \d+ has no phase"):

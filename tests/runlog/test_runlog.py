@@ -121,6 +121,21 @@ def test_seconds_add_up_over_sessions(tmp_path):
         assert log.seconds >= 100.5
 
 
+@pytest.mark.parametrize("content", [b"", b'{"seconds": 1', b"[]"])
+def test_a_damaged_session_file_is_begun_anew_with_one_line(tmp_path, content, capsys):
+    with open_workdir(tmp_path, CONFIG) as log:
+        log.scalars("train", 1, {"loss": 1.0})
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(json.dumps(lines(path)[0] | {"seconds": 100.5}) + "\n")
+    (tmp_path / "session.json").write_bytes(content)
+    capsys.readouterr()
+    with open_workdir(tmp_path, CONFIG) as log:
+        assert log.seconds >= 100.5  # the metrics have it
+    said = capsys.readouterr().err
+    assert "session.json is damaged, as after a power cut" in said and said.count("\n") == 1
+    assert json.loads((tmp_path / "session.json").read_text())["sessions"] == 1
+
+
 def test_a_finished_run_keeps_its_time_and_command(tmp_path):
     with open_workdir(tmp_path, CONFIG) as log:
         log.finish({"classes": []})
