@@ -63,6 +63,7 @@ class Ahead:
         rows = [r for r in self._wanted + self._chosen if snapshot.is_open(project.items[r])]
         if not rows:
             asked = {q.item for q in batch} | {v.item for v in snapshot.votes}
+            asked |= snapshot.labels.keys()
             known = np.array(sorted(project.rows[i] for i in asked if i in project.rows), int)
             seed = project.settings.seed + 1 + len(known)
             found = cover(
@@ -114,7 +115,7 @@ class Ahead:
             raise UsageError("there is no room for extra pictures now: the run chooses the next "
                              "ones itself")  # fmt: skip
         project = self._project
-        taken = {v.item for v in snapshot.votes} | {q.item for q in batch}
+        taken = {v.item for v in snapshot.votes} | {q.item for q in batch} | snapshot.labels.keys()
         known = [project.rows[i] for i in taken if i in project.rows]
         free = np.setdiff1d(np.fromiter(project.rows.values(), int), np.array(known, int))
         near = neighbours(project.features, project.rows[item], count, free)

@@ -87,10 +87,9 @@ class Desk:
             if found is not None and not fresh and time.monotonic() < pause_ends:
                 return found
             began = time.thread_time()  # does not count the waiting for a database that is busy
-            items = [q.item for q in self.batch()]
-            mark = change_mark(self.project.store.engine), items
-            if found is None or mark[0] is None or mark != self._mark:
-                found = snapshots.read(self.project, items, found)
+            mark = change_mark(self.project.store.engine)
+            if found is None or mark is None or mark != self._mark:
+                found = snapshots.read(self.project, found)
             self._snapshot, self._mark, self._checked = found, mark, time.monotonic()
             self._pause = max(PAUSE, BUSY * (time.thread_time() - began))
             return found
@@ -177,7 +176,7 @@ class Desk:
         store that several runs share, the labels given for other runs do not count.
         """
         of_run = snapshot.own | snapshot.paid | {question.item for question in self.batch()}
-        return {item: name for item, name in snapshot.labels.items() if item in of_run}
+        return {item: snapshot.labels[item] for item in of_run if item in snapshot.labels}
 
     def _labels_by_time(self, snapshot: Snapshot) -> float:
         """Return how many more labels people can give within the run's budget of minutes.

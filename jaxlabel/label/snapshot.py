@@ -17,8 +17,8 @@ class Snapshot(NamedTuple):
     Attributes:
       votes: the votes, from the oldest to the newest.
       own: the ids of the pictures that people have answered about on the page of this run.
-      labels: class names by picture id, for the labelled pictures among those that have votes or
-        for which the run waits.
+      labels: class names by picture id, for all pictures with a label. People gave it on a page, or
+        it came from a file or a program.
       bought: class indices by picture id, for those of these pictures whose label any run has
         bought.
       paid: the ids of all pictures whose label the account of this run has bought.
@@ -56,29 +56,31 @@ class Snapshot(NamedTuple):
         found = [v for v in self.votes if v.item not in these]
         found += votes.all_votes(store, label_set, items)
         found.sort(key=lambda vote: vote.voted_time)  # some of the votes for `items` are old
-        labels = {i: k for i, k in self.labels.items() if i not in these}
-        labels |= votes.known_labels(store, label_set, items)
         bought = self.bought | store.bought(label_set, items)
+        paid, stamp = _paid_items(project, len(bought), self)
+        labels = {**self.labels}
+        for item in these:
+            labels.pop(item, None)
+        newly_paid = list(paid - self.paid - these)  # the run bought them in the meantime
+        labels |= votes.known_labels(store, label_set, [*items, *newly_paid])
+        bought |= store.bought(label_set, newly_paid)
+        stamp = stamp[0], len(bought)
         own = (self.own | these) & {vote.item for vote in found}  # these were answered on this page
-        return type(self)(found, own, labels, bought,
-                          *_paid_items(project, len(bought), self),
-                          _unsure_items(found, labels))  # fmt: skip
+        return type(self)(found, own, labels, bought, paid, stamp, _unsure_items(found, labels))
 
 
-def read(project: Project, items: Sequence[str], before: Snapshot | None = None) -> Snapshot:
-    """Read all votes, and the labels of the pictures that have votes and of `items`.
+def read(project: Project, before: Snapshot | None = None) -> Snapshot:
+    """Read all votes and all labels of the project's label set.
 
     Args:
       project: the run and its label store.
-      items: the ids of the pictures for which the run waits.
       before: an earlier snapshot; if the account has bought nothing since, its purchases are not
         read again.
     """
     store, label_set = project.store, project.label_set
     found = votes.all_votes(store, label_set)
-    known = list({v.item for v in found} | set(items))
-    labels = votes.known_labels(store, label_set, known)
-    bought = store.bought(label_set, known)
+    labels = votes.known_labels(store, label_set)
+    bought = store.bought(label_set)
     own = frozenset(vote.item for vote in votes_of_run(project.workdir, found))
     return Snapshot(found, own, labels, bought, *_paid_items(project, len(bought), before),
                     _unsure_items(found, labels))  # fmt: skip
@@ -100,4 +102,5 @@ def _paid_items(
 
 def _unsure_items(found: Sequence[Vote], labels: dict[str, str]) -> frozenset[str]:
     """Return the items that have no label, and for which somebody answered "not sure"."""
-    return frozenset({v.item for v in found if v.class_name == NOT_SURE} - labels.keys())
+    unsure = (vote.item for vote in found if vote.class_name == NOT_SURE)
+    return frozenset(item for item in unsure if item not in labels)

@@ -15,11 +15,12 @@ FILE = "(file)"  # the person of a vote that stands for a label from a file
 
 
 def bought_labels(
-    connection: sa.Connection, label_set: int, items: Iterable[str]
+    connection: sa.Connection, label_set: int, items: Iterable[str] | None
 ) -> dict[str, int]:
     """Return a dict from item to label for those given items that any account has bought.
 
-    An item is the id of an image. An account is the budget from which a run buys labels.
+    An item is the id of an image; None stands for all images of the label set. An account is the
+    budget from which a run buys labels.
     """
     bought = sa.exists().where(
         ledger.c.item == labels.c.item,

@@ -67,7 +67,7 @@ def lookup(
 def labels_of(
     connection: sa.Connection,
     label_set: int,
-    items: Iterable[str],
+    items: Iterable[str] | None,
     *conditions: sa.ColumnElement[bool],
 ) -> dict[str, int]:
     """Return a dict from item to label for those given items with a label that meets conditions.
@@ -75,11 +75,13 @@ def labels_of(
     Args:
       connection: a connection in a transaction.
       label_set: the primary key of the label set.
-      items: the ids of the images.
+      items: the ids of the images; None for all images of the label set.
       conditions: SQL conditions on the table of labels.
     """
     query = sa.select(labels.c.item, labels.c.label)
     query = query.where(labels.c.label_set_id == label_set, *conditions)
+    if items is None:
+        return {item: label for item, label in connection.execute(query)}
     return {row.item: row.label for row in lookup(connection, query, labels.c.item, items)}
 
 

@@ -149,12 +149,13 @@ class LabelStore:
         texts = _texts(items), _texts(names)
         return self._run(named.add_named, label_set, *texts, correctable, write=True)
 
-    def bought(self, label_set: str, items: Items) -> dict[str, int]:
+    def bought(self, label_set: str, items: Items | None = None) -> dict[str, int]:
         """Return a dict from item to label for those given items that any account has bought.
 
-        An item is the id of an image. An account is the budget from which a run buys labels.
+        An item is the id of an image; None stands for all images of the label set. An account is
+        the budget from which a run buys labels.
         """
-        names = dict.fromkeys(_texts(items))
+        names = None if items is None else dict.fromkeys(_texts(items))
 
         def find(connection: sa.Connection) -> dict[str, int]:
             key = label_set_id(connection, label_set)

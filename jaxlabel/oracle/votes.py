@@ -210,10 +210,13 @@ def all_votes(
     return run_transaction(store.engine, find)
 
 
-def known_labels(store: "LabelStore", label_set: str, items: Sequence[str]) -> dict[str, str]:
+def known_labels(
+    store: "LabelStore", label_set: str, items: Sequence[str] | None = None
+) -> dict[str, str]:
     """Return a dict from item (id of an image) to class name for those given items with a label.
 
-    It does not matter whether the label was bought.
+    With `items=None` it has all labels of the label set. It does not matter whether a label was
+    bought, or who gave it.
     """
 
     def find(connection: sa.Connection) -> dict[str, str]:

@@ -128,6 +128,9 @@ def test_a_saved_result_holds_no_answers_and_no_pictures_and_can_be_saved_again(
         "report.html", "artifacts", "checkpoints", "tensorboard",
     }  # fmt: skip
     assert [path.name for path in (saved / "checkpoints").iterdir()] == ["predictor"]
+    (saved / "artifacts" / "train_labels.npz").write_bytes(b"PK half")
+    with pytest.raises(JaxlabelError, match=r"train_labels\.npz is damaged"):
+        _ = jaxlabel.load(saved).train_labels
     with pytest.raises(UsageError, match="is a copy of a run without its database"):
         account.ledger(saved)
     for name, call in (("directory", result.save), ("path", result.report)):

@@ -10,9 +10,11 @@ from jaxlabel.oracle import LabelStore, engine, schema, votes
 BIG = ("labels", "ledger", "votes")  # tables with a row for each image
 # These read all rows of one account or label set, because all are wanted, to find a person's newest
 # vote, or to see that none has a class. No round of a run makes one of the last four. The first one
-# is made once in a run.
+# is made once in a run, and only the labelling page makes the next two.
 WHOLE = (
     r"FROM jaxlabel_labels\s+WHERE \S+ = \S+ AND jaxlabel_labels.cost !=",
+    r"FROM jaxlabel_labels\s+WHERE jaxlabel_labels.label_set_id = \S+\s*$",
+    r"FROM jaxlabel_labels\s+WHERE jaxlabel_labels.label_set_id = \S+ AND \(EXISTS [^*]*\*[^*]*$",
     r"FROM jaxlabel_ledger\s+WHERE jaxlabel_ledger.account_id = \S+ ORDER BY",
     r"FROM jaxlabel_votes\s+WHERE jaxlabel_votes.label_set_id = \S+ ORDER BY",
     r"FROM jaxlabel_votes\s+WHERE \S+ = \S+ AND jaxlabel_votes.person = \S+ ORDER BY",
@@ -36,7 +38,7 @@ def use(store):
     assert store.costs("set", some).sum() == store.num_labelled("set", some) == 3
     assert store.all_costs("set", items).sum() == 4000
     assert store.agreement("set", some, [2, 0, 0]) == 2 / 3
-    assert store.bought("set", some) == {items[2999]: 2}
+    assert store.bought("set", some) == {items[2999]: 2} and len(store.bought("set")) == 3000
     assert store.correct("set", some, [0, 1, 1]) == [items[3000]]
     assert len(store.buy("run", some, purpose="train", round=1, asked_by="test").labels) == 3
     store.define("set", ["a", "b", "c", "d"])
@@ -54,6 +56,7 @@ def use(store):
     assert len(votes.all_votes(store, "set")) == 2003
     assert len(votes.all_votes(store, "set", ["x", "z"])) == 2
     assert votes.known_labels(store, "set", ["x", "z"]) == {"x": "e"}
+    assert len(votes.known_labels(store, "set")) == 4003
     assert votes.withdraw(store, "set", "ann").item == "z"
     assert votes.withdraw(store, "set", "ann", item="x").class_name == "e"
 
