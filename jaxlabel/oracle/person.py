@@ -112,10 +112,7 @@ def write_questions(path: str | Path, items: Sequence[str], paths: Sequence[str]
     answered = [row for row in by_item.values() if row.label or row.class_index]
     rows += [row for row in answered if row.item not in asked]
     num_open = sum(not (row.label or row.class_index) for row in rows)
-    lines, lines_there = (
-        [(row.item, row.file, row.label, *(row.more.get(name, "") for name in more)) for row in some]
-        for some in (rows, earlier)
-    )
+    lines, lines_there = [_cells(row, more) for row in rows], [_cells(row, more) for row in earlier]
     if target.exists() and lines == [line for line in lines_there if any(line)]:
         return num_open
     partial = target.with_name(target.name + ".partial")
@@ -126,6 +123,11 @@ def write_questions(path: str | Path, items: Sequence[str], paths: Sequence[str]
     except OSError as error:
         raise DataError(f"{target} cannot be written: {error.strerror}") from error
     return num_open
+
+
+def _cells(row: Row, more: list[str]) -> tuple[str, ...]:
+    """Return the cells of a line: those of the columns COLUMNS, then those of `more`."""
+    return row.item, row.file, row.label, *(row.more.get(name, "") for name in more)
 
 
 def import_answers(
@@ -196,7 +198,8 @@ def import_answers(
     respelt = {(row.label, name) for row, name in named.values() if row.label != name}
     return Counts(
         len(free) - before, known, len(rows) - len(filled), sorted(refused),
-        tuple(name for name in new if name in names), len(corrected), tuple(sorted(respelt)), tuple(sorted(blank_words)),
+        tuple(name for name in new if name in names), len(corrected), tuple(sorted(respelt)),
+        tuple(sorted(blank_words)),
     )  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def labels_of(
     query = sa.select(labels.c.item, labels.c.label)
     query = query.where(labels.c.label_set_id == label_set, *conditions)
     if items is None:
-        return {item: label for item, label in connection.execute(query)}
+        return {row.item: row.label for row in connection.execute(query)}
     return {row.item: row.label for row in lookup(connection, query, labels.c.item, items)}
 
 

@@ -281,7 +281,7 @@ class RunLog:
         self._session = session or {}
         if session is None and path.exists():
             self._progress.say(f"{path} is damaged, as after a power cut, and is begun anew: the "
-                               "time and the starts of the run that only it held are not counted")
+                               "time since the last metrics is not counted")  # fmt: skip
         self._sinks.run_ids = self._session.setdefault("sinks", {})
         used = [record["seconds"] for record in logged] + [self._session.get("seconds", 0.0)]
         self._before, self._began, self._beat = max(used), time.monotonic(), -float("inf")

@@ -83,7 +83,8 @@ def test_answers_by_index_and_further_columns_are_not_written_over(tmp_path):
 
 
 @pytest.mark.parametrize("filled", [
-    "item,file,label\na,1.png,cat\nb,2.png,\n", "item;file;label;Notes\na;1.png;cat;\nb;2.png;;\n;;;\n",
+    "item,file,label\na,1.png,cat\nb,2.png,\n",
+    "item;file;label;Notes\na;1.png;cat;\nb;2.png;;\n;;;\n",
     "item,file,label,Notes\na,1.png,,sharp\nb,2.png,,\n", "item,file,label\na,1.png,\nb,2.png,\n",
 ])  # fmt: skip
 def test_a_file_that_has_the_questions_already_is_not_written_again(tmp_path, filled):
