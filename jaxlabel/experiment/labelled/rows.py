@@ -30,8 +30,9 @@ class LabelRow(NamedTuple):
       label: the name of the class; empty if nobody gave it and the run has no prediction yet.
       probability: the predicted probability of the class; 1 if the label is no prediction, 0 if
         there is no label.
-      known: "bought"; "given" (on the labelling page, but not bought yet); "predicted"; "not sure"
-        (predicted with a low probability, or not predicted while a person was not sure); or "".
+      known: "bought"; "given" (on a labelling page, in a file or by a program, but not bought yet);
+        "predicted"; "not sure" (predicted with a low probability, or not predicted while a person
+        was not sure); or "".
       annotator: who gave or bought the label (on the labelling page, a person's name; otherwise the
         user and machine that bought it); empty for a prediction.
       time: when the label was given or bought, in UTC and ISO format; empty for a prediction.
