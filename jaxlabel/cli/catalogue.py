@@ -92,8 +92,9 @@ COMMANDS = (
     Command(
         "sweep", "run an experiment's grid side by side, into tables and figures", sweep,
         flags=(
-            Flag("experiment", "the experiment; experiments/README.md lists those that come with "
-                 "jaxlabel", "FILE", missing="experiments/README.md lists them"),
+            Flag("experiment", "the experiment; experiments/README.md in the repository lists "
+                 "those that come with jaxlabel", "FILE",
+                 missing="experiments/README.md in the repository lists them"),
             Flag("workdir", "the directory for everything that the sweep writes; without this "
                  "flag, runs/NAME of the experiment. The same command continues a sweep: it "
                  "repeats no finished run", "DIR"),

@@ -85,7 +85,7 @@ def run(
     sizes = np.asarray(clustering.sizes)
     full = sizes > 0
     log.arrays("medoids", images=images[medoids[full]], sizes=sizes[full],
-               labels=np.full(full.sum(), -1))  # fmt: skip
+               labels=np.full(full.sum(), -1), bought=np.zeros(full.sum(), bool))  # fmt: skip
     variance = float(pca.variances.sum())  # 0 if all images are identical
     explained = float(pca.variances[: config.components].sum()) / variance if variance else 1.0
     rows = np.asarray(jax.random.permutation(sample_key, len(images)))[:SAMPLE]

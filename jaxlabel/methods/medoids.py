@@ -173,7 +173,8 @@ def run_rounds(
         spent = {"clusters": num_clusters, "labels_spent": len(current.labelled.indices)}
         log.scalars("rounds", number, spent | summary)
         log.arrays("medoids", images=images[current.medoids], labels=current.cluster_labels,
-                   sizes=current.sizes)  # fmt: skip
+                   sizes=current.sizes,
+                   bought=np.isin(current.medoids, current.labelled.indices))  # fmt: skip
         log.images("medoids", number, images[current.medoids[:100]])
         if target_reached(config, summary):
             return current, "target", summary

@@ -1,6 +1,7 @@
 """Small convolutional networks: a classifier and an encoder."""
 
 import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -42,8 +43,8 @@ class ConvClassifier(nnx.Module):
         )
         self.norms = nnx.List(
             [
-                GroupNormRelu(width, num_groups=8, rngs=rngs),
-                GroupNormRelu(2 * width, num_groups=8, rngs=rngs),
+                GroupNormRelu(size, num_groups=math.gcd(8, size), rngs=rngs)
+                for size in (width, 2 * width)
             ]
         )
         self.hidden = nnx.Linear(cells * 2 * width, hidden, kernel_init=init, rngs=rngs)

@@ -84,13 +84,16 @@ def check_result(result: Mapping[str, Any], workdir: Path, needed: Sequence[str]
         )
 
 
-def artifact(run: Run, name: str, *keys: str) -> dict[str, np.ndarray] | None:
+def artifact(
+    run: Run, name: str, *keys: str, optional: Sequence[str] = ()
+) -> dict[str, np.ndarray] | None:
     """Return arrays that a run has saved in a file artifacts/NAME.npz in its directory.
 
     Args:
       run: the content of the run's directory.
       name: the name of the file without ".npz", such as "medoids".
       keys: the names of the arrays to read.
+      optional: the names of arrays to read if the file has them.
 
     Returns:
       The arrays by name; None if the run has not saved the file.
@@ -103,7 +106,8 @@ def artifact(run: Run, name: str, *keys: str) -> dict[str, np.ndarray] | None:
         return None
     try:
         with path.open("rb") as file, np.load(file) as arrays:
-            return {key: arrays[key] for key in keys}
+            found = [key for key in optional if key in arrays]
+            return {key: arrays[key] for key in (*keys, *found)}
     except (OSError, *files.DAMAGED_NPZ) as error:
         raise JaxlabelError(
             f"{path} is broken ({error}); delete it to make the report without it"

@@ -94,42 +94,49 @@ def accuracy_over_labels(run: Run) -> Section | None:
 
 
 def medoids(run: Run) -> Section | None:
-    """Return the section of a run's report that shows the labelled medoids, grouped by class.
+    """Return the section of a run's report that shows the central images of clusters, by class.
 
     A medoid is the most central image of a cluster of training images. The medoids of the largest
-    clusters come first.
+    clusters come first. A run has bought the labels of all of them, of some, or of none.
 
     Args:
       run: the content of the run's directory.
 
     Returns:
-      The section as a dictionary for the report's template; None if the run labelled no medoids.
+      The section as a dictionary for the report's template; None if the run saved no medoids.
     """
-    arrays = artifact(run, "medoids", "images", "labels", "sizes")
+    arrays = artifact(run, "medoids", "images", "labels", "sizes", optional=("bought",))
     if arrays is None or not len(arrays["images"]):
         return None
     images, labels, sizes = arrays["images"], arrays["labels"], arrays["sizes"]
+    bought = arrays.get("bought")  # earlier versions did not save it
+    labelled = bought is not None and bool(bought.all())
     order = np.argsort(-sizes, kind="stable")
     uris = thumbnails(images[order])
     groups = []
     for label in np.unique(labels[order[: len(uris)]]):
         chosen = [i for i in range(len(uris)) if labels[order[i]] == label]
-        name = class_name(run, label) if label >= 0 else "not labelled"
+        name = class_name(run, label) if label >= 0 else "no class"
         shown = [
             {"uri": uris[i], "size": f"{sizes[order[i]]:,}",
-             "alt": f"{name}, the medoid of {sizes[order[i]]:,} images"}
+             "alt": f"{name}, stands for {sizes[order[i]]:,} images"}
             for i in chosen
         ]  # fmt: skip
         members = labels == label
-        note = f"{members.sum():,} labelled, for {sizes[members].sum():,} images"
+        count = f"{members.sum():,} labelled" if labelled else f"{members.sum():,} clusters"
+        note = f"{count}, for {sizes[members].sum():,} images"
         groups.append({"name": name, "note": note, "images": shown})
     text = (
-        f"The medoids of {len(images):,} clusters by the class of their label. The number below "
-        "each is the size of its cluster."
+        "" if labelled else f"The most central image (medoid) of each of {len(images):,} clusters"
     )
+    if not labelled and bought is not None:
+        text += f", of which {bought.sum():,} were labelled"
+    text += ". " if text else ""
+    text += "The number below each image is how many images it stands for."
     if len(uris) < len(images):
-        text += f" The {len(uris):,} of the largest clusters are shown."
-    return {"groups": groups, "text": text}
+        text += f" The {len(uris):,} that stand for the most are shown."
+    title = "The labelled images" if labelled else "The central images of the clusters"
+    return {"title": title, "groups": groups, "text": text}
 
 
 def feature_map(run: Run) -> Section | None:

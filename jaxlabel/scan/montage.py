@@ -57,7 +57,9 @@ def log_labelled(
     """
     nearest, _ = cluster.knn(jnp.asarray(points[labelled.indices]), jnp.asarray(points), 1)
     sizes = np.bincount(np.asarray(nearest)[:, 0], minlength=len(labelled.indices))
-    log.arrays("medoids", images=images[labelled.indices], labels=labelled.labels, sizes=sizes)
+    bought = np.ones(len(sizes), bool)
+    log.arrays("medoids", images=images[labelled.indices], labels=labelled.labels, sizes=sizes,
+               bought=bought)  # fmt: skip
 
 
 def majority(

@@ -25,28 +25,28 @@ DATA_ROOT = "DATA_ROOT"  # the placeholder for --data_root in an experiment file
 def find(experiment: str) -> Path:
     """Return the absolute path of an experiment file.
 
-    The function looks in the current directory, then in jaxlabel's repository, and then in the
-    installed package of jaxlabel.
+    The function looks in the current directory and then in jaxlabel's repository, if jaxlabel is
+    used from there. An installed wheel has no experiments.
 
     Args:
       experiment: the path of the file, or the name of a file in the folder experiments of one of
-        these three directories; the ending ".py" may be left out.
+        these two directories; the ending ".py" may be left out.
 
     Raises:
-      UsageError: the file is in none of these directories.
+      UsageError: the file is in neither of these directories.
     """
-    package = Path(__file__).parents[1]
     name = experiment if experiment.endswith(".py") else f"{experiment}.py"
     name = name if "/" in name or Path(name).is_file() else f"experiments/{name}"
     names: list[str] = []
-    for folder in (Path(), package.parent, package):
+    for folder in (Path(), Path(__file__).parents[2]):
         if (folder / name).is_file():
             return (folder / name).resolve()
         names += [
             f"experiments/{path.name}" for path in sorted((folder / "experiments").glob("*.py"))
         ]
-    raise UsageError(f"there is no experiment file {name}{did_you_mean(name, names)}; experiments/ "
-                     "holds those that come with jaxlabel")  # fmt: skip
+    raise UsageError(f"there is no experiment file {name}{did_you_mean(name, names)}; the folder "
+                     "experiments of jaxlabel's repository has those that come with it"
+                     )  # fmt: skip
 
 
 def read(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:

@@ -53,6 +53,12 @@ def test_an_image_does_not_see_its_batch(name):
     np.testing.assert_allclose(alone, model(IMAGES), atol=1e-5)
 
 
+@pytest.mark.parametrize("width", [9, 12, 30])
+def test_a_conv_classifier_may_have_any_width(width):
+    model = nets.ConvClassifier(SHAPE, 7, nnx.Rngs(0), width=width, hidden=16)
+    assert model(IMAGES).shape == (4, 7)
+
+
 def test_models_are_made_under_vmap():
     keys = jax.random.split(jax.random.key(3), 2)
     pair = jax.vmap(lambda key: nets.Dense((4, 3), nnx.Rngs(key)))(keys)

@@ -45,7 +45,9 @@ class Page(html.parser.HTMLParser):
         self.text += data
 
 
-def make(workdir, classes=CLASSES, *, finish=True, channels=1, side=8, count=9, **result):
+def make(
+    workdir, classes=CLASSES, *, finish=True, channels=1, side=8, count=9, bought=None, **result
+):
     k = len(classes)
     labels = np.arange(count) % k
     images = RNG.integers(0, 256, (count, side, side, channels), np.uint8)
@@ -55,7 +57,10 @@ def make(workdir, classes=CLASSES, *, finish=True, channels=1, side=8, count=9, 
         log.scalars("rounds", 1, {"clusters": 4, "labels_spent": 4, "estimate": float("nan")})
         rounds = {"estimate": 0.5, "estimate_low": 0.25, "estimate_high": 0.75}
         log.scalars("rounds", 2, {"clusters": 8, "labels_spent": 11, **rounds})
-        log.arrays("medoids", images=images, labels=labels, sizes=np.arange(count) + 1)
+        known = np.ones(count, bool) if bought is None else np.asarray(bought)
+        central = labels if known.any() else np.full(count, -1)
+        log.arrays("medoids", images=images, labels=central, sizes=np.arange(count) + 1,
+                   bought=known)  # fmt: skip
         log.arrays("reconstructions", originals=images, reconstructions=255 - images)
         log.arrays("map", points=RNG.normal(size=(50, 2)), labels=np.arange(50) % k - (k > 2))
         if finish:
@@ -84,6 +89,17 @@ def test_report_of_a_finished_run_shows_its_figures(tmp_path):
     assert "sólo & <b>bold</b> predicted as 日本: 5 of 12" in page.text
     assert "PEEKED" not in page.text and "not finished" not in page.text
     assert page.text.count("autoencoder/loss") == 1 and "1.25 at the end" in page.text
+
+
+def test_central_images_without_a_label_are_not_called_labelled(tmp_path):
+    assert "The labelled images" in make(tmp_path)[0].text
+    some, none = np.arange(9) < 4, np.zeros(9, bool)
+    page, _ = make(tmp_path / "some", bought=some)
+    assert "The central images of the clusters" in page.text and "3 clusters, for 12" in page.text
+    assert "(medoid) of each of 9 clusters, of which 4 were labelled." in page.text
+    page, _ = make(tmp_path / "none", bought=none)
+    assert "of which 0 were labelled" in page.text and "9 clusters, for 45 images" in page.text
+    assert "labelled, for" not in page.text
 
 
 def test_labels_that_were_bought_before_the_run_are_shown(tmp_path):
