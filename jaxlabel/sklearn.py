@@ -44,6 +44,7 @@ from jaxlabel.semisupervised import setup
 __all__ = ["FewLabelClassifier"]
 
 BATCH = 256  # images that are predicted at once: one shape, so that it is compiled once
+FITTED = ("classes_", "n_iter_", "_model", "_config", "_shape")  # what `fit` sets at its end
 
 
 class FewLabelClassifier(ClassifierMixin, BaseEstimator):
@@ -129,7 +130,10 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
             y has the string "nan", "-1" or "-1.0".
           UsageError: a parameter of the classifier is not valid.
         """
+        for name in FITTED:  # if this fit fails, nothing of an earlier one predicts
+            vars(self).pop(name, None)
         images = self._to_images(X, fitting=True)
+        config = self._configuration()
         labels = to_label_array(y)
         check_consistent_length(images, labels)
         known = np.flatnonzero(~unlabelled(labels))
@@ -137,27 +141,26 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError("y has no label: at least one sample needs a class")
         given = of_one_type(labels[known])
         check_classification_targets(given)
-        self.classes_, numbers = np.unique(given, return_inverse=True)
-        self.n_iter_ = 0
-        self._model, self._config, self._shape = None, self._configuration(), images.shape[1:]
-        if len(self.classes_) > 1:
+        classes, numbers = np.unique(given, return_inverse=True)
+        model = None
+        if len(classes) > 1:
             labelled = Labelled(known, numbers.astype(np.int32))
-            self._model = train_network(
-                self._config, images, labelled, len(self.classes_), self._vectors
-            )
-            self.n_iter_ = self._config.steps
+            model = train_network(config, images, labelled, len(classes), self._vectors)
+        self._model, self._config, self._shape = model, config, images.shape[1:]
+        self.n_iter_ = 0 if model is None else config.steps
+        self.classes_ = classes
         return self
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "n classes"]:
         """Return the probability of each class for each sample; columns are ordered as `classes_`.
 
         Raises:
-          NotFittedError: `fit` was not called.
+          NotFittedError: `fit` was not called, or the last call did not finish.
           ValueError: the samples X do not have the shape of those that were passed to `fit`.
         """
         check_is_fitted(self, "classes_")
         images = self._to_images(X, fitting=False)
-        if self._model is None:  # one class
+        if len(self.classes_) == 1:
             return np.ones((len(images), 1))
         padded = np.pad(images, ((0, -len(images) % BATCH), (0, 0), (0, 0), (0, 0)))
         parts = [

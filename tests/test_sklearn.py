@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits, make_blobs
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
@@ -81,6 +82,37 @@ def test_pipelines_and_grid_searches_take_it(blobs):
     grid = {"learning_rate": [1e-6, 2e-2]}
     search = GridSearchCV(FewLabelClassifier(**TINY), grid, cv=2).fit(X, y)
     assert search.best_params_ == {"learning_rate": 2e-2}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_after_a_fit_that_did_not_finish_nothing_is_predicted(error, blobs, monkeypatch):
+    def stop(*_):
+        raise error
+
+    X, y, _ = blobs
+    options = TINY | {"objective": "supervised", "steps": 2}
+    unfinished, fitted = FewLabelClassifier(**options), FewLabelClassifier(**options).fit(X, y)
+    monkeypatch.setattr("jaxlabel.sklearn.train_network", stop)
+    for classifier in (unfinished, fitted):
+        with pytest.raises(error):
+            classifier.fit(X, y)
+        for one in (classifier, pickle.loads(pickle.dumps(classifier))):
+            with pytest.raises(NotFittedError):
+                one.predict(X)
+        assert not hasattr(classifier, "classes_") and not hasattr(classifier, "n_iter_")
+    wrong = FewLabelClassifier("mixmatsch", **TINY)
+    with pytest.raises(UsageError):
+        wrong.fit(X, y)
+    with pytest.raises(NotFittedError):
+        wrong.predict_proba(X)
+
+
+def test_a_single_class_is_predicted_without_a_training(blobs):
+    X, y, _ = blobs
+    classifier = FewLabelClassifier(**TINY).fit(X, np.where(y == 2, 2, -1))
+    for one in (classifier, pickle.loads(pickle.dumps(classifier))):
+        assert one.predict(X).tolist() == [2] * 300 and one.n_iter_ == 0
+        assert np.array_equal(one.predict_proba(X), np.ones((300, 1)))
 
 
 def test_images_are_the_same_with_and_without_their_shape():
