@@ -53,8 +53,8 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
     `fit` trains a network on the labelled samples and, depending on `objective`, also on the
     unlabelled samples of `X`. The exponential moving average of its weights makes the predictions.
     In `y`, samples without a label have -1 if labels are numbers, and None, NaN or "" if labels are
-    strings, as in `sklearn.semi_supervised`. Therefore no class can have the name -1, "-1",
-    "-1.0", "nan" or "".
+    strings, as in `sklearn.semi_supervised`. The missing value of pandas, `pandas.NA`, marks them
+    in both cases. Therefore no class can have the name -1, "-1", "-1.0", "nan" or "".
 
     Args:
       objective: how unlabelled samples are used: "supervised" (not at all), "pseudo_label",
@@ -123,7 +123,8 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
           X: the samples: images of shape (n, h, w) or (n, h, w, c), or of shape (n, pixels) if
             `image_shape` is set, as uint8 or as floats from 0 to 1. Or feature vectors of shape (n,
             features).
-          y: the n labels, numbers or strings; -1, None, NaN or "" for samples without a label.
+          y: the n labels, numbers or strings; -1, None, NaN, `pandas.NA` or "" for samples without
+            a label.
 
         Raises:
           ValueError: the shapes of X and y do not match, X is not as described, y has no label, or

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from missing import NA
 from sklearn.base import clone
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.exceptions import NotFittedError
@@ -63,6 +64,20 @@ def test_strings_without_a_label_are_none_nan_or_empty(missing, blobs):
         by_name = FewLabelClassifier(**TINY).fit(X, given)
         assert by_name.classes_.tolist() == ["a", "b", "c"]
         assert np.array_equal(by_name.predict_proba(X), by_number.predict_proba(X))
+
+
+def test_the_missing_value_of_pandas_is_no_label(blobs):
+    X, y, _ = blobs
+    options = TINY | {"steps": 5}
+    by_number = FewLabelClassifier(**options).fit(X, y)
+    for names in (np.array([0, 1, 2, NA], object)[y], np.array(["a", "b", "c", NA], object)[y]):
+        for given in (names, names.tolist()):
+            classifier = FewLabelClassifier(**options).fit(X, given)
+            assert classifier.classes_.tolist() == sorted(set(names[y >= 0].tolist()))
+            assert np.array_equal(classifier.predict_proba(X), by_number.predict_proba(X))
+            assert classifier.score(X, given) == by_number.score(X, y)
+    with pytest.raises(ValueError, match="y has no label"):
+        FewLabelClassifier(**options).fit(X, [NA] * 300)
 
 
 def test_a_pickle_and_a_clone_predict_the_same(blobs):

@@ -66,8 +66,8 @@ class Vocabulary:
         Raises:
           UsageError: `labels` is not a list of labels (such as a dict or a set), or their number is
             not `count`.
-          DataError: a label is missing (None, NaN or ""), is neither a string nor an integer, or is
-            not one of the classes.
+          DataError: a label is missing (None, NaN, pandas.NA or ""), is neither a string nor an
+            integer, or is not one of the classes.
         """
         values = _as_list(labels, what)
         if len(values) != count:
@@ -150,6 +150,15 @@ class Vocabulary:
         self.integers = integers
 
 
+def is_na(value: Any) -> bool:
+    """Return True if a value is `pandas.NA`, the missing value of pandas.
+
+    A comparison with it is neither true nor false. Its type is recognised by name, because pandas
+    need not be installed.
+    """
+    return type(value).__name__ == "NAType"
+
+
 def first_places(dataset: Dataset, items: Iterable[str]) -> Int[np.ndarray, "n"]:
     """Return, for each item id, the index of the first training image with this id.
 
@@ -199,7 +208,8 @@ def _label_is_integer(value: Any, where: str) -> bool:
         raise DataError(f"{where} is a {type(value).__name__}: a label is one class name or one "
                         "integer; turn one-hot rows into integers with .argmax(axis=1)"
                         )  # fmt: skip
-    if value is None or value == "" or (isinstance(value, float) and np.isnan(value)):
+    is_missing = value is None or is_na(value) or (isinstance(value, float) and np.isnan(value))
+    if is_missing or value == "":
         raise DataError(f"{where} is {value!r}: every image asked about needs a label")
     if _is_integer(value):
         return True

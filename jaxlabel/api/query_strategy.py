@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from jaxlabel import query
+from jaxlabel.api.labels import is_na
 from jaxlabel.errors import DataError, UsageError
 
 
@@ -28,7 +29,7 @@ class QueryStrategy(BaseEstimator):
         "diverse" also need class probabilities: pass `clf` or `probabilities` to `query`. A string
         of the form `module:function` names a function of the user.
       missing_label: the value in `y` that marks a sample without a label: NaN, None, or another
-        value such as -1 or "".
+        value such as -1 or "". The missing value of pandas, `pandas.NA`, always marks one.
       random_state: a seed, a `numpy.random.RandomState`, or None for a new seed in each call.
     """
 
@@ -178,14 +179,15 @@ class QueryStrategy(BaseEstimator):
 def is_missing(y: Any, missing_label: Any) -> Bool[np.ndarray, "n"]:
     """Return a boolean array that is True for each label in `y` that equals `missing_label`.
 
-    If `missing_label` is NaN, it equals NaN.
+    If `missing_label` is NaN or `pandas.NA`, NaN in `y` is missing. `pandas.NA` in `y` is always
+    missing.
     """
     values = np.asarray(y, object).tolist()  # NaN in a list of strings stays NaN
     if missing_label is None:
-        return np.array([value is None for value in values], bool)
-    if missing_label != missing_label:
-        return np.array([value != value for value in values], bool)
-    return np.array([value == missing_label for value in values], bool)
+        return np.array([value is None or is_na(value) for value in values], bool)
+    if is_na(missing_label) or missing_label != missing_label:
+        return np.array([is_na(value) or value != value for value in values], bool)
+    return np.array([is_na(value) or value == missing_label for value in values], bool)
 
 
 def _points(X: Any, name: str) -> Float[np.ndarray, "n d"]:

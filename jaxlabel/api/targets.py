@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 from sklearn.utils.validation import column_or_1d
 
+from jaxlabel.api.labels import is_na
+
 
 def to_label_array(y: Any) -> Shaped[np.ndarray, "n"]:
     """Return the labels `y` as a one-dimensional array.
@@ -30,13 +32,16 @@ def to_label_array(y: Any) -> Shaped[np.ndarray, "n"]:
 
 
 def unlabelled(labels: Shaped[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
-    """Return a boolean array that is True where a label is -1, None, NaN or an empty string."""
+    """Return a boolean array that is True where a label is missing.
+
+    A missing label is -1, None, NaN, `pandas.NA` or an empty string.
+    """
     if labels.dtype.kind in "iu":
         return labels == -1
     if labels.dtype.kind == "f":
         return (labels == -1) | np.isnan(labels)
     return np.array(
-        [one is None or one != one or (isinstance(one, str) and one == "")
+        [one is None or is_na(one) or one != one or (isinstance(one, str) and one == "")
          or (not isinstance(one, str | bool) and one == -1) for one in labels.tolist()], bool
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from missing import NA
 
 import jaxlabel
 from jaxlabel import data
@@ -316,6 +317,7 @@ REFUSED = {
     "labels of another length": ({"ask": LABELS[:3]}, UsageError, "3 labels for 30 images"),
     "one-hot labels": ({"ask": np.eye(30)}, UsageError, r"\(30, 30\)"),
     "a missing label": ({"ask": ["a"] * 29 + [None]}, DataError, r"ask\[29\] is None"),
+    "a missing label of pandas": ({"ask": ["a"] * 29 + [NA]}, DataError, r"ask\[29\] is <NA>: "),
     "names and numbers": ({"ask": ["a"] * 29 + [1]}, DataError, "all integers or all strings"),
     "too few answers": ({"ask": answers([1])}, UsageError, "1 labels for"),
     "a text for labels": ({"ask": answers("cat")}, UsageError, "list or an array"),

@@ -3,11 +3,13 @@
 import jax
 import numpy as np
 import pytest
+from missing import NA
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.linear_model import LogisticRegression
 
 from jaxlabel import QueryStrategy, cluster, query
+from jaxlabel.api.query_strategy import is_missing
 from jaxlabel.errors import DataError, UsageError
 from jaxlabel.query.cover import BALL, ball_radius
 
@@ -66,6 +68,22 @@ def test_labels_may_be_missing_in_three_ways():
     strategy, model = QueryStrategy("margin", random_state=0), LogisticRegression(max_iter=500)
     assert np.array_equal(
         strategy.query(X, names, clf=model), strategy.query(X, labels(60), clf=model)
+    )
+
+
+def test_the_missing_value_of_pandas_is_no_label():
+    given = np.array([CLASSES[i] if i < 60 else NA for i in range(240)], object)
+    wanted = QueryStrategy("coreset", random_state=0).query(X, labels(60))
+    for missing in (NA, np.nan, None, -1, ""):
+        chooser = QueryStrategy("coreset", missing_label=missing, random_state=0)
+        assert np.array_equal(chooser.query(X, given), wanted)
+    assert is_missing(["a", NA, np.nan, ""], NA).tolist() == [False, True, True, False]
+    assert is_missing(["a", NA, None, ""], None).tolist() == [False, True, True, False]
+    chooser = QueryStrategy("coreset", missing_label=NA, random_state=0)
+    assert np.array_equal(chooser.query(X, labels(60)), wanted)
+    strategy, model = QueryStrategy("margin", random_state=0), LogisticRegression(max_iter=500)
+    assert np.array_equal(
+        strategy.query(X, given, clf=model), strategy.query(X, labels(60), clf=model)
     )
 
 
