@@ -59,7 +59,9 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
     Args:
       objective: how unlabelled samples are used: "supervised" (not at all), "pseudo_label",
         "mean_teacher", "vat", "mixmatch", "fixmatch", "flexmatch", "freematch", "softmatch",
-        "graph" (labels propagated over a graph), or the user's function as `module:function`.
+        "graph" (labels propagated over a graph of nearest neighbours, by Euclidean distances of
+        the scaled features if rows are feature vectors), or the user's function as
+        `module:function`.
         "mixmatch" collapses in many trainings, because its paper's weight of 75 is too large here;
         use it for comparisons only.
       preset: the size of the network and of the training: "tiny" (for tests), "cpu" or "gpu".

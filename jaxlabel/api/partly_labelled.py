@@ -8,10 +8,10 @@ import jax
 import numpy as np
 from jaxtyping import Int, Key, UInt8
 
-from jaxlabel import semisupervised, train
+from jaxlabel import cluster, semisupervised, train
 from jaxlabel.augment.geometry import Images
 from jaxlabel.config import RunConfig
-from jaxlabel.log import NullLog
+from jaxlabel.log import Log, NullLog
 from jaxlabel.methods import semisup
 from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import setup
@@ -38,7 +38,10 @@ def train_network(
     indices, labels = labelled
     found = None
     if config.uses_graph_targets(len(indices)):
-        graph = semisup.compute_spaces(config, (), len(indices), images, space_key, log).graph
+        graph = (
+            _graph_of_vectors(images, log) if vectors
+            else semisup.compute_spaces(config, (), len(indices), images, space_key, log).graph
+        )  # fmt: skip
         found = setup.propagate_labels(config, graph, labelled, num_classes)
     targets = setup.make_graph_targets(found, len(images), num_classes)
     rows = _repeated_indices(images)
@@ -51,6 +54,15 @@ def train_network(
     step = _shared_step(type(config), values, vectors)  # type: ignore[arg-type]
     state = train.loop(step, state, data, loop_key, log, name="fit", num_steps=config.steps)
     return setup.average_mirrored(config, state.teacher)
+
+
+def _graph_of_vectors(vectors: UInt8[np.ndarray, "n 1 d 1"], log: Log) -> cluster.Graph:
+    """Return the neighbour graph of feature vectors, over which labels are propagated.
+
+    It is built from the features themselves, because their order has no meaning: gradients, from
+    which the graph of images is built, are differences of neighbouring columns.
+    """
+    return setup.make_graph(vectors.reshape(len(vectors), -1).astype(np.float32), log)
 
 
 def _repeated_indices(images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "m"]:
