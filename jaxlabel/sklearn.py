@@ -31,12 +31,13 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from jaxlabel.api.classifier_settings import checked_settings
 from jaxlabel.api.images import checked
 from jaxlabel.api.partly_labelled import train_network
 from jaxlabel.api.recipes import configuration
 from jaxlabel.api.targets import of_one_type, to_label_array, unlabelled
 from jaxlabel.data.images import check_not_black, with_channels
-from jaxlabel.errors import DataError, UsageError
+from jaxlabel.errors import DataError
 from jaxlabel.predictor import predict_probabilities
 from jaxlabel.query import Labelled
 from jaxlabel.semisupervised import setup
@@ -81,7 +82,9 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
       batch_size: the number of labelled samples in a training step. None: that of the preset.
       learning_rate: the largest learning rate of AdamW. None: that of the preset.
       random_state: a seed, a `numpy.random.RandomState`, or None for a new seed in each fit.
-      settings: a dict of other settings of the recipe "semisup", such as {"mu": 7}.
+      settings: a dict of other settings of the recipe "semisup", such as {"mu": 7}: "mu",
+        "weight_decay", "graph_targets" and, for images, "contrast_steps". Settings that a fit does
+        not use, such as those of data, labels, queries and devices, are refused.
 
     Attributes:
       classes_: the sorted classes, of shape (num_classes,).
@@ -252,7 +255,8 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
             "learning_rate": self.learning_rate, "preset": self.preset, "image_size": 0,
             "seed": int(check_random_state(self.random_state).randint(2**31 - 1)),
         }  # fmt: skip
-        return configuration("semisup:folder", "digits", given | _checked_settings(self.settings))
+        given |= checked_settings(self.settings)
+        return configuration("semisup:folder", "digits", given)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to pickle, in which the model is a list of NumPy arrays."""
@@ -284,10 +288,3 @@ def _checked_shape(shape: Any) -> tuple[int, ...]:
         raise DataError(f"image_shape is {shape!r}: it takes (height, width) or "
                         "(height, width, channels)")  # fmt: skip
     return sides
-
-
-def _checked_settings(settings: Any) -> dict[str, Any]:
-    """Return the parameter `settings` as a dict; raise UsageError if it is none."""
-    if settings is not None and not isinstance(settings, Mapping):
-        raise UsageError(f"settings is {settings!r}: it takes a dict, such as {{'mu': 7}}")
-    return dict(settings or {})
