@@ -31,7 +31,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from jaxlabel.api.classifier_settings import checked_settings
+from jaxlabel.api.classifier_settings import check_for_vectors, checked_settings
 from jaxlabel.api.images import checked
 from jaxlabel.api.partly_labelled import train_network
 from jaxlabel.api.recipes import configuration
@@ -72,7 +72,8 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
         augmented by noise instead of shifts and rotations.
       kind: the kind of images, which decides how they may be transformed without a change of class:
         "digits", "clothes" (mirroring allowed), "overhead" (rotation allowed), "objects" (mirroring
-        allowed), "unknown", or the user's function as `module:function`.
+        allowed), "unknown", or the user's function as `module:function`. Feature vectors take
+        "unknown" only.
       alignment: the class distribution to which predictions are adjusted: "labelled" (that of the
         labels), "uniform" (equal shares), or "none" (no adjustment).
       network: the encoder, such as "conv", "dense" or "fine_gradient_conv". None: the encoder of
@@ -256,7 +257,10 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
             "seed": int(check_random_state(self.random_state).randint(2**31 - 1)),
         }  # fmt: skip
         given |= checked_settings(self.settings)
-        return configuration("semisup:folder", "digits", given)
+        config = configuration("semisup:folder", "digits", given)
+        if self._vectors:
+            check_for_vectors(config)
+        return config
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to pickle, in which the model is a list of NumPy arrays."""

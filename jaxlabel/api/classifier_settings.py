@@ -12,6 +12,7 @@ USED = (
     "objective", "preset", "kind", "alignment", "network", "width", "steps", "batch_size",
     "learning_rate", "seed", "mu", "weight_decay", "graph_targets", "contrast_steps",
 )  # fmt: skip
+KINDS_OF_VECTORS = ("unknown", "auto")  # the values of `kind` that say nothing about images
 BUYS_NONE = "the classifier buys no labels; to have images chosen and labelled, use jaxlabel.fit"
 # what to do instead of giving a setting that is not used
 ADVICE = {
@@ -49,3 +50,20 @@ def checked_settings(settings: Any) -> dict[str, Any]:
             raise UsageError(f"settings has {name!r}, which FewLabelClassifier does not use: "
                              f"{advice}")  # fmt: skip
     return dict(settings or {})
+
+
+def check_for_vectors(config: Any) -> None:
+    """Check that the settings say nothing about images, because the samples are feature vectors.
+
+    Args:
+      config: the settings of the recipe "semisup".
+
+    Raises:
+      UsageError: `kind` says what images show, or `contrast_steps` asks for an encoder of images.
+    """
+    if config.kind not in KINDS_OF_VECTORS:
+        raise UsageError(f"kind is {config.kind!r}, but X has feature vectors: leave kind out, or "
+                         "set image_shape if each row of X has the pixels of an image")  # fmt: skip
+    if config.contrast_steps:
+        raise UsageError("with feature vectors nothing is trained on images: leave contrast_steps "
+                         "out of settings")  # fmt: skip

@@ -35,3 +35,20 @@ def test_settings_that_a_fit_uses_are_taken():
     others = {"mu": 1, "weight_decay": 0.1, "graph_targets": 0.5, "seed": 3, "steps": 3}
     classifier = FewLabelClassifier(settings=others, **TINY).fit(VECTORS, Y)
     assert classifier.n_iter_ == 3 and classifier.predict(VECTORS).shape == (20,)
+
+
+@pytest.mark.parametrize("kind", ["digits", "clothes", "overhead", "objects"])
+def test_feature_vectors_take_no_kind_of_images(kind):
+    for options in ({"kind": kind}, {"settings": {"kind": kind}}):
+        with pytest.raises(UsageError, match=f"kind is '{kind}', but X has feature vectors"):
+            FewLabelClassifier(**TINY | options).fit(VECTORS, Y)
+    images = FewLabelClassifier(image_shape=(2, 2), kind=kind, **TINY).fit(VECTORS, Y)
+    mirrored = kind != "digits"
+    shares = images.predict_proba(VECTORS)
+    reverse = images.predict_proba(VECTORS.reshape(-1, 2, 2)[..., ::-1].reshape(-1, 4))
+    assert np.allclose(shares, reverse, atol=1e-6) == mirrored
+
+
+def test_feature_vectors_take_no_contrastive_encoder():
+    with pytest.raises(UsageError, match="leave contrast_steps out of settings"):
+        FewLabelClassifier(settings={"contrast_steps": 5}, **TINY).fit(VECTORS, Y)
