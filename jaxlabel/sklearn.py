@@ -138,7 +138,7 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
           UsageError: a parameter of the classifier is not valid.
         """
         for name in FITTED:  # if this fit fails, nothing of an earlier one predicts
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         images = self._to_images(X, fitting=True)
         config = self._configuration()
         labels = to_label_array(y)
