@@ -118,7 +118,9 @@ def _make_answers(
         if not own and not config.labels and config.budget > 0:
             raise UsageError("ask is missing: pass a function from indices to labels, an array of "
                              "labels or an Oracle")  # fmt: skip
-        _refuse_classes(vocabulary, "a table" if config.labels else f"the data set {config.data}")
+        if own or config.labels:
+            source = "a table" if config.labels else f"the data set {config.data}"
+            _refuse_classes(vocabulary, source)
         return Answers()
     if isinstance(ask, Oracle):
         _refuse_classes(vocabulary, "the oracle's label store")
@@ -140,4 +142,4 @@ def _refuse_classes(vocabulary: Vocabulary, source: str) -> None:
     """Raise a UsageError if the user gave the classes of labels whose `source` names them."""
     if vocabulary.fixed:
         raise UsageError(f"classes goes with labels that you pass as `ask`; here {source} names "
-                         "the classes: leave it out")  # fmt: skip
+                         "the classes: leave `classes` out")  # fmt: skip

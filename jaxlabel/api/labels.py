@@ -205,8 +205,8 @@ def _label_is_integer(value: Any, where: str) -> bool:
       DataError: the label is missing, empty, or of another type.
     """
     if isinstance(value, list | tuple | np.ndarray):
-        raise DataError(f"{where} is a {type(value).__name__}: a label is one class name or one "
-                        "integer; turn one-hot rows into integers with .argmax(axis=1)"
+        raise DataError(f"{where} has the type {type(value).__name__}: a label is one class name "
+                        "or one integer; np.argmax(labels, axis=1) turns one-hot rows into integers"
                         )  # fmt: skip
     is_missing = value is None or is_na(value) or (isinstance(value, float) and np.isnan(value))
     if is_missing or value == "":

@@ -66,7 +66,7 @@ def _fit_to_few(points: Float[Array, "n d"], num_components: int) -> PCA:
     centred = chosen - mean
     values, vectors = jnp.linalg.eigh(_product(centred, centred.T))
     values, vectors = values[::-1], vectors[:, ::-1]
-    # below this, a component is rounding error: fewer points than dimensions span no more
+    # smaller values are rounding errors: n points vary along at most n - 1 directions
     real = values > 1e-6 * jnp.maximum(values[0], 1e-30)
     lengths = jnp.where(real, jnp.sqrt(jnp.maximum(values, 1e-30)), jnp.inf)
     count = min(num_components, len(chosen))

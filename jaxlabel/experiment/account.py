@@ -21,6 +21,7 @@ from jaxlabel.report.run import check_result
 from jaxlabel.runlog.workdir import ASKED, RUN
 
 EARLIER = "earlier_purchases"  # the entry of run.json for `num_earlier_purchases`
+ORACLE = "oracle"  # the entry of run.json that is true if a program gave the run an oracle
 DIRECTORY = "directory"  # the entry of run.json for the directory in which the run was started
 
 
@@ -96,12 +97,23 @@ def account_name(
 
 
 def check_oracle(oracle: Oracle | None, workdir: Path) -> None:
-    """Raise a UsageError if a run was begun with another account than that of the given oracle."""
+    """Raise a UsageError if a run was begun with another account, or with an oracle now missing.
+
+    Args:
+      oracle: the object that sells the labels, if a program gives the run one.
+      workdir: the run's directory, which holds run.json if the run was begun before.
+    """
     recorded = files.read_json(workdir / RUN)
-    if oracle is not None and recorded is not None and recorded["account"] != oracle.account:
+    if recorded is None:
+        return
+    if oracle is None and recorded.get(ORACLE):
+        raise UsageError(f"the run in {workdir} was begun with an Oracle: give it again as `ask`, "
+                         "or another workdir")  # fmt: skip
+    if oracle is not None and recorded["account"] != oracle.account:
         raise UsageError(
             f"the run in {workdir} was begun with the account {recorded['account']}, and the "
-            f"oracle charges {oracle.account}: give an oracle of the first, or another workdir"
+            f"oracle charges {oracle.account}: give an oracle of the run's account, or another "
+            "workdir"
         )
 
 
@@ -118,18 +130,22 @@ def record_oracle(oracle: Oracle, workdir: Path, dataset: Dataset) -> None:
         if _sqlite_path(str(url)) not in (None, "", ":memory:"):
             url = url.set(database=os.path.abspath(str(url.database)))
         place = url.render_as_string(hide_password=False)
-        _record(workdir, oracle.account, dataset, place, len(oracle.store.ledger(oracle.account)))
+        num_earlier = len(oracle.store.ledger(oracle.account))
+        _record(workdir, oracle.account, dataset, place, num_earlier, **{ORACLE: True})
 
 
 def _record(
-    workdir: Path, account: str, dataset: Dataset, url: str, earlier: int
+    workdir: Path, account: str, dataset: Dataset, url: str, earlier: int, **more: Any
 ) -> dict[str, Any]:
-    """Write and return the content of run.json; `earlier` is the number of earlier purchases."""
+    """Write and return the content of run.json, with the further entries `more`.
+
+    `earlier` is how many labels the account had bought before.
+    """
     # The default store moves with the directory, so its path is not recorded.
     is_default = url == store_url("", workdir)
     recorded = {
         "account": account, "label_set": dataset.name, "store": "" if is_default else url,
-        EARLIER: earlier, DIRECTORY: os.getcwd(),
+        EARLIER: earlier, DIRECTORY: os.getcwd(), **more,
     }  # fmt: skip
     files.write_json(workdir / RUN, recorded, private=True)  # the URL may hold a password
     return recorded

@@ -2,11 +2,11 @@
 
 A purchase is one database transaction that charges the account and writes the ledger. It first
 locks the label set, so that nobody changes a label while it is bought, and then the account's row,
-so that only one process at a time buys for an account. An account pays for
-a label once: labels that it bought before are free. All new labels are charged by a single UPDATE
-that changes no row if their cost exceeds the remaining budget. The ledger, the list of purchases,
-has each item at most once per account. If a process is killed during the transaction, the database
-rolls the transaction back.
+so that only one process at a time buys for an account. An account pays for a label once: labels
+that it bought before are free. All new labels are charged by a single UPDATE that changes no row if
+their cost exceeds the remaining budget. The ledger, the list of purchases, has each item at most
+once per account. If a process is killed during the transaction, the database rolls the transaction
+back.
 """
 
 from collections.abc import Callable, Sequence

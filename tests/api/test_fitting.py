@@ -268,6 +268,9 @@ def test_a_run_is_continued_with_the_oracle_of_its_account(tmp_path, monkeypatch
         fit("first")
         with pytest.raises(UsageError, match=r"begun with the account first, .* charges second"):
             fit("second")
+        with pytest.raises(UsageError, match="begun with an Oracle: give it again as `ask`"):
+            jaxlabel.fit(DIGITS.train_images, LABELS, workdir=tmp_path / "run", budget=64,
+                         recipe="medoids:pixels", **QUICK)  # fmt: skip
         assert store.spent("second") == 0
     recorded = read_json(tmp_path / "run" / "run.json")
     assert recorded["store"] == f"sqlite:///{tmp_path / 'own.db'}"
@@ -333,7 +336,8 @@ REFUSED = {
     "a text of classes": ({"classes": "cat"}, UsageError, "classes is 'cat': it takes the names"),
     "no recipe": ({"recipe": None}, UsageError, "recipe is None: .*flagship"),
     "a number for a directory": ({"workdir": 3}, UsageError, "workdir is 3"),
-    "a list of one-hot labels": ({"ask": list(np.eye(30))}, DataError, r"ask\[0\] is a ndarray"),
+    "a list of one-hot labels": ({"ask": list(np.eye(30))}, DataError,
+                                 r"ask\[0\] has the type ndarray"),
     "a class twice": ({"classes": ["cat", "cat"]}, UsageError, "more than once"),
 }  # fmt: skip
 

@@ -126,6 +126,7 @@ def test_processes_may_make_a_new_store_at_the_same_moment(store_url):
 
 
 def test_an_answer_is_not_changed_while_it_is_bought(store_url):
+    """The person's change waits, on SQLite because any write locks the whole database."""
     from jaxlabel.oracle import LabelStore, votes
 
     store, page = LabelStore(store_url), LabelStore(store_url)
@@ -137,6 +138,7 @@ def test_an_answer_is_not_changed_while_it_is_bought(store_url):
     def reveal(item, label):  # the label has been read, and the purchase is not committed yet
         pending.append(pool.submit(votes.withdraw, page, "pets", "ann", item=item))
         wait_for(pending, timeout=0.5)
+        assert not pending[0].done()
         return label
 
     reason = {"purpose": "train", "round": 0, "asked_by": ""}
