@@ -60,12 +60,14 @@ def write_questions(
       purpose: the purpose of the labels, "train" or "certify", which asked.json records.
     """
     path, asked = workdir / QUESTIONS, files.read_json(workdir / ASKED) or {}
+    now_asked = asked | dict.fromkeys(map(str, items), purpose)
+    if now_asked != asked:  # first: the page reads the purposes as soon as questions.csv is new
+        files.write_json(workdir / ASKED, now_asked)
     before = path.read_bytes() if path.exists() else b""
     oracle.write_questions(path, items, paths)
-    now_asked = asked | dict.fromkeys(map(str, items), purpose)
-    if path.read_bytes() != before or now_asked != asked:
-        # Last, so that answers in a file that was written again for them have no time, not a short
-        # one.
+    if path.read_bytes() != before:
+        # Written once more, to be newer than questions.csv: answers that it holds already then have
+        # an unknown time, not a short one (`person_time.note_file`).
         files.write_json(workdir / ASKED, now_asked)
     return path
 

@@ -36,8 +36,9 @@ def read_questions(path: Path, project: Project) -> list[Question]:
     Raises:
       DataError: a person has changed the file so that it cannot be read.
     """
-    asked: dict[str, Any] = files.read_json(project.workdir / ASKED) or {}
     items = [row.item for row in read_rows(path) if row.item in project.rows]
+    # After questions.csv, because the run writes the purposes before it.
+    asked: dict[str, Any] = files.read_json(project.workdir / ASKED) or {}
     return [
         Question(item, "certify" if asked.get(item) == "certify" else "train", RUN)
         for item in items

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pages import asked, clients, say
 
+from jaxlabel import files
 from jaxlabel.errors import StoreError, UsageError
 from jaxlabel.experiment import questions
 from jaxlabel.label import command, features
@@ -122,6 +123,41 @@ def test_audit_pictures_get_no_help(project):
     shown = [inside.get(f"/api/cluster?number={c['number']}&count=200").json() for c in found]
     assert not set(items) & {item for each in shown for item in each["items"]}
     assert say(inside, items[0], "cat").status_code == 200
+
+
+def test_a_page_that_reads_while_the_run_writes_its_questions_knows_audit_pictures(
+    project, monkeypatch
+):
+    desk, write = Desk(project), files.write_json
+    items = [project.items[row] for row in range(3)]
+    questions.write_questions(project.workdir, items[2:], [""])
+    assert [(q.item, q.purpose) for q in desk.batch()] == [(items[2], "train")]
+
+    def read_and_write(path, content):
+        desk.batch()
+        write(path, content)
+
+    monkeypatch.setattr(files, "write_json", read_and_write)
+    questions.write_questions(project.workdir, items[:2], ["", ""], "certify")
+    assert {q.purpose for q in desk.batch() if q.item in items[:2]} == {"certify"}
+
+
+def test_a_run_that_writes_its_questions_while_the_page_reads_them_hides_no_audit_picture(
+    project, monkeypatch
+):
+    desk, read = Desk(project), files.read_json
+    items = [project.items[row] for row in range(3)]
+    questions.write_questions(project.workdir, items[2:], [""])
+
+    def read_and_ask(path):
+        found = read(path)
+        monkeypatch.setattr(files, "read_json", read)
+        questions.write_questions(project.workdir, items[:2], ["", ""], "certify")
+        return found
+
+    monkeypatch.setattr(files, "read_json", read_and_ask)
+    assert not [q for q in desk.batch() if q.item in items[:2] and q.purpose == "train"]
+    assert {q.purpose for q in desk.batch() if q.item in items[:2]} == {"certify"}
 
 
 def test_many_at_once_never_cost_more_than_is_left(project):
