@@ -3,7 +3,7 @@
 They are kept in ~/.cache/jaxlabel/pictures, or in the folder that the environment variable
 JAXLABEL_CACHE names. An entry is used only as long as the names, sizes and times of all files are
 the same. Its pixels are memory-mapped: the system reads from the disk what is used. If a file could
-not be opened or read, nothing is kept: the next start may be able to read it.
+not be opened or read, all files are decoded again as soon as the system lets us open this one.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ import numpy as np
 
 from jaxlabel import cache
 from jaxlabel.data.dataset import Images, Options, Source, Unread
+from jaxlabel.data.decoding import printable
 
 FEWEST = 1_000  # fewer files are decoded again: it takes less than a second
 MAX_BYTES = 8_000_000_000  # the pixels of all entries; the ones unused for longest are deleted
@@ -43,17 +44,37 @@ def decoded(
     if len(files) < FEWEST:
         return decode()
     entry = cache.pictures_folder() / _fingerprint(root, files, options)
+    kept: Decoded | None = None
     with contextlib.suppress(*DAMAGED):
-        return _read(entry)[0]
+        kept = _read(entry)[0]
+    if kept is not None and not _may_read_more(root, files, kept[2]):
+        return kept
     result = decode()
-    if any(one.may_be_good for one in result[2]):
-        return result
+    if kept is not None and kept[2] != result[2]:
+        shutil.rmtree(entry, ignore_errors=True)  # else `_write` leaves it as it is
     # Without space or the right to write, the next start decodes again.
     with contextlib.suppress(OSError):
         _write(entry, result)
     with contextlib.suppress(*DAMAGED):
-        return _read(entry)[0]  # so that the pixels need not stay in memory
+        written = _read(entry)[0]
+        if written[2] == result[2]:
+            return written  # so that the pixels need not stay in memory
     return result
+
+
+def _may_read_more(root: Path, files: Sequence[str], unread: Sequence[Unread]) -> bool:
+    """Return True if a file that could not be opened or read may be readable now.
+
+    Args:
+      root: the folder of the files.
+      files: the picture files, as paths relative to `root`.
+      unread: the files that could not be read.
+    """
+    failed = {one.file for one in unread if one.may_be_good}
+    if not failed:
+        return False
+    paths = [root / file for file in files]
+    return any(os.access(path, os.R_OK) for path in paths if printable(path) in failed)
 
 
 def decoded_archive(

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,6 +102,14 @@ def why_unreadable(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return reason_of(error)
+
+
+def printable(path: Path | str) -> str:
+    """Return a path as printable text: each byte that is not valid UTF-8 is replaced by an escape.
+
+    Old archives contain file names in other encodings.
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def file_may_be_good(error: Exception) -> bool:

@@ -15,6 +15,7 @@ from jaxlabel.data.decoding import (
     decoding_threads,
     file_may_be_good,
     log_unread,
+    printable,
     read_picture,
     why_unreadable,
 )
@@ -99,7 +100,7 @@ def has_labels(location: str, options: Options) -> bool:
 
 
 def _paths(found: Listing, files: list[str]) -> tuple[str, ...]:
-    return tuple(_printable(found.root / file) for file in files)
+    return tuple(printable(found.root / file) for file in files)
 
 
 def _unreadable_folders(found: Listing, options: Options) -> list[Unread]:
@@ -110,11 +111,11 @@ def _unreadable_folders(found: Listing, options: Options) -> list[Unread]:
     """
     if found.unread and not options.skip_unreadable:
         folder, reason = found.unread[0]
-        raise DataError(f"{_printable(folder)} cannot be read ({reason}): give yourself the right "
+        raise DataError(f"{printable(folder)} cannot be read ({reason}): give yourself the right "
                         "to enter it, or set skip_unreadable to skip it")  # fmt: skip
     for folder, reason in found.unread:
-        logging.getLogger("jaxlabel").warning("skipped %s: %s", _printable(folder), reason)
-    return [Unread("train", _printable(folder), reason) for folder, reason in found.unread]
+        logging.getLogger("jaxlabel").warning("skipped %s: %s", printable(folder), reason)
+    return [Unread("train", printable(folder), reason) for folder, reason in found.unread]
 
 
 def _class_names(found: Listing) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -130,7 +131,7 @@ def _class_names(found: Listing) -> tuple[tuple[str, ...], tuple[str, ...]]:
     notes = []
     for name in classes:
         if (other := seen.setdefault(names.clean(name), name)) != name:
-            raise DataError(f"the sub-folders {other!r} and {name!r} of {_printable(found.root)} "
+            raise DataError(f"the sub-folders {other!r} and {name!r} of {printable(found.root)} "
                             "look the same, but their names are stored differently: put their "
                             "pictures into one of them")  # fmt: skip
         if (other := by_key.setdefault(names.key(name), name)) != name:
@@ -160,10 +161,10 @@ def _class_name(found: Listing, file: str) -> str:
     """
     parts = _parts_below_split(found, file)
     if len(parts) < 2:
-        raise DataError(f"{_printable(found.root / file)} lies in no sub-folder: with "
+        raise DataError(f"{printable(found.root / file)} lies in no sub-folder: with "
                         "folder_labels, every image must be in a folder named after its class"
                         )  # fmt: skip
-    return _printable(parts[0])
+    return printable(parts[0])
 
 
 def _decode(
@@ -202,7 +203,7 @@ def _decode_all(location: str, found: Listing, split: str, options: Options) -> 
                 failed.append(image)
             else:
                 kept.append(file)
-                yield _printable(found.root / file), image
+                yield printable(found.root / file), image
         if not kept:
             raise DataError(f"folder:{location}: none of its {len(files)} images can be read")
 
@@ -223,18 +224,10 @@ def _decode_one(file: Path, split: str, options: Options) -> Images | Unread:
         single = image_module.single_image(picture.pixels, options)
     except Exception as error:  # Pillow raises many types of exceptions for a broken file.
         if not options.skip_unreadable:
-            raise DataError(f"{_printable(file)} cannot be read ({why_unreadable(error)}): remove "
+            raise DataError(f"{printable(file)} cannot be read ({why_unreadable(error)}): remove "
                             "it, or set skip_unreadable to skip such files") from error  # fmt: skip
-        return Unread(split, _printable(file), why_unreadable(error), file_may_be_good(error))
+        return Unread(split, printable(file), why_unreadable(error), file_may_be_good(error))
     return single._replace(notes=picture.notes) if picture.notes else single
-
-
-def _printable(path: Path | str) -> str:
-    """Return a path as printable text: each byte that is not valid UTF-8 is replaced by an escape.
-
-    Old archives contain file names in other encodings.
-    """
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def file_of(path: str) -> Path | None:

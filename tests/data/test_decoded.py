@@ -84,6 +84,41 @@ def test_a_file_that_cannot_be_read_for_now_is_read_by_the_next_start(pictures, 
     assert [one.file for one in again.unread] == [str(pictures / "train" / "broken.png")]
 
 
+def test_a_dangling_link_does_not_keep_a_folder_out_of_the_cache(pictures, opened):
+    (pictures / "train" / "gone.png").symlink_to(pictures / "moved.png")
+    first = data.load(f"folder:{pictures}", SKIP)
+    again = data.load(f"folder:{pictures}", SKIP)
+    assert len(opened) == 18
+    assert first.unread == again.unread and len(again.unread) == 2
+    np.testing.assert_array_equal(first.train_images, again.train_images)
+    Image.new("RGB", (5, 6), (9, 9, 9)).save(pictures / "moved.png")
+    assert (data.load(f"folder:{pictures}", SKIP).train_images[-1] == 9).all()
+
+
+@pytest.mark.parametrize("name", ["07.png", "\udcff.png"])  # the second is not valid UTF-8
+def test_a_file_without_the_right_to_read_it_is_tried_again_only_with_the_right(
+    pictures, opened, monkeypatch, name
+):
+    file = (pictures / "train" / "07.png").rename(pictures / "train" / name)
+    read, access = folder.read_picture, os.access  # the tests may run as root, who may read all
+
+    def refuse(path):
+        if path == file:
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(folder, "read_picture", refuse)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != file and access(path, mode))
+    for _ in range(2):
+        assert len(data.load(f"folder:{pictures}", SKIP).train_images) == 11
+        assert len(opened) == 16
+    monkeypatch.setattr(folder, "read_picture", read)
+    monkeypatch.setattr(os, "access", access)
+    for _ in range(2):
+        assert len(data.load(f"folder:{pictures}", SKIP).train_images) == 12
+        assert len(opened) == 16 + 13
+
+
 @pytest.mark.parametrize("name", ["pixels.npy", "items.npy", "about.json"])
 def test_a_damaged_entry_is_made_again(pictures, opened, tmp_path, name):
     first = data.load(f"folder:{pictures}", SKIP)
