@@ -43,6 +43,7 @@ class Entry(NamedTuple):
       label: the name of its class; None if it has no label.
       split: "train" or "test".
       cost: the price of its label; None if the archive or table states none.
+      fault: why the table's row gives no content, such as a file that is missing; empty if it does.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Entry(NamedTuple):
     label: str | None = None
     split: str = "train"
     cost: float | None = None
+    fault: str = ""
 
 
 # A picture without its bytes, and its image, or a text that says why it cannot be read.
@@ -193,6 +195,11 @@ class Reader:
         """
 
         def decode(entry: Entry) -> Decoded:
+            if entry.fault:
+                if options.skip_unreadable:
+                    return entry, entry.fault
+                row = int(entry.name.partition("/")[0]) + 1  # see `tables._entry`
+                raise DataError(f"{spec}, row {row}: {entry.fault}: set skip_unreadable to skip it")
             try:
                 picture = read_picture(io.BytesIO(entry.content))
             except Exception as error:  # Pillow raises many types of exceptions

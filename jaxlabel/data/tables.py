@@ -35,44 +35,44 @@ def _picture_column(spec: str, names: list[str]) -> str:
     return found
 
 
-def _content(where: str, root: Path, value: Any) -> tuple[str, bytes]:
-    """Return the name and the bytes of the picture in a cell of a table.
+def _content(root: Path, value: Any) -> tuple[str, bytes, str]:
+    """Return the name and the bytes of the picture in a cell of a table, and what is wrong with it.
 
     Args:
-      where: the data set and the row, for error messages.
       root: the folder to which paths in the table are relative.
       value: the cell: bytes, a path, or Hugging Face's dict with "path" and "bytes".
 
-    Raises:
-      DataError: the cell holds no picture, or names a file that cannot be read.
+    Returns:
+      The name, the bytes, and a text. The text is empty unless the cell holds no picture, or names
+      a file that cannot be read; then there are no bytes.
     """
     name = ""
     if isinstance(value, Mapping):
         name, value = str(value.get("path") or ""), value.get("bytes") or value.get("path")
     if isinstance(value, bytes):
-        return name, value
+        return name, value, ""
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{where}: the row has no picture")
+        return name, b"", "the row has no picture"
     # "~1.png" is an ordinary name; only "~/..." stands for the home directory
     file = root / (Path(value).expanduser() if value.startswith("~/") else value)
     try:
-        return value, file.read_bytes()
+        return value, file.read_bytes(), ""
     except (OSError, ValueError) as error:  # ValueError: a name with the character NUL
         reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{where}: {file} cannot be read: {reason}") from error
+        return value, b"", f"{file} cannot be read: {reason}"
 
 
 def _entry(
-    where: str, root: Path, number: int, cell: Any, label: Any, split: str = "train",
+    root: Path, number: int, cell: Any, label: Any, split: str = "train",
     cost: float | None = None,
 ) -> Entry:  # fmt: skip
     """Return the picture, the label and the price of a row of a table.
 
     The picture's name begins with the number of the row, so that sorting by name keeps the order.
     """
-    name, content = _content(where, root, cell)
+    name, content, fault = _content(root, cell)
     text = None if label is None or str(label).strip() == "" else str(label).strip()
-    return Entry(f"{number:09d}/{name}", content, text, split, cost)
+    return Entry(f"{number:09d}/{name}", content, text, split, cost, fault)
 
 
 def names_in_source(spec: str, paths: Sequence[str]) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ def _csv_entries(location: str) -> Iterator[Entry]:
         names = [name for name in row if name]
         label, cost, split = (_column(names, known) for known in (LABELS, COSTS, ("split",)))
         where = f"{spec}, row {number + 1}"
-        yield _entry(where, root, number, row[_picture_column(spec, names)],
+        yield _entry(root, number, row[_picture_column(spec, names)],
                      _one_line(where, row[label]) if label else None,
                      _split(where, row[split]) if split else "train",
                      price_of(where, row[cost]) if cost else None)  # fmt: skip
@@ -185,7 +185,7 @@ def _parquet_entries(location: str) -> Iterator[Entry]:
         for number, row in enumerate(_parquet_rows(spec, file, columns)):
             where = f"{spec}, row {number + 1}"
             yield _entry(
-                where, root, number, row[picture], row[label] if label else None,
+                root, number, row[picture], row[label] if label else None,
                 _split(where, row[split]) if split else "train",
                 price_of(where, row[cost]) if cost else None,
             )  # fmt: skip
@@ -256,7 +256,7 @@ def _hub_entries(location: str) -> Iterator[Entry]:
             if names is not None and given is not None:
                 given = names[given] if given >= 0 else None  # -1 stands for no label
             split, where = "train" if name == "train" else "test", f"{spec}, row {number + 1}"
-            yield _entry(where, Path(), number, row[picture], given, split,
+            yield _entry(Path(), number, row[picture], given, split,
                          price_of(where, row[cost]) if cost else None)  # fmt: skip
             number += 1
 

@@ -334,6 +334,36 @@ def test_skipped_pictures_are_named_with_the_reason(write, tmp_path, caplog):
     assert data.load_test_labels(spec, options).tolist() == [2]
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_rows_without_a_file_that_can_be_read_are_skipped_with_the_reason(kind, tmp_path):
+    rows = {"path": ["gone.png", "0.png", "", "sub", "1.png"],
+            "label": ["ant", "bee", "cat", "dog", "cat"]}  # fmt: skip
+    (tmp_path / "sub").mkdir()
+    for number in range(2):
+        (tmp_path / f"{number}.png").write_bytes(png(number))
+    table = tmp_path / f"pets.{kind}"
+    if kind == "csv":
+        lines = [",".join(row) for row in zip(*rows.values(), strict=True)]
+        table.write_text("\n".join(["path,label", *lines]))
+    else:
+        pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pa.table(rows), table)
+    spec, skip = f"{kind}:{table}", Options(skip_unreadable=True)
+    with pytest.raises(DataError, match=r"row 1: .*gone\.png cannot be read: No such file or "
+                       "directory: set skip_unreadable to skip it"):  # fmt: skip
+        data.load(spec)
+    read = data.load(spec, skip)
+    assert [path.rpartition("/")[2] for path in read.paths] == ["0.png", "1.png"]
+    reasons = {one.file.removeprefix(f"{table}/"): one.reason for one in read.unread}
+    assert reasons == {
+        "000000000/gone.png": f"{tmp_path / 'gone.png'} cannot be read: No such file or directory",
+        "000000002/": "the row has no picture",
+        "000000003/sub": f"{tmp_path / 'sub'} cannot be read: Is a directory",
+    }
+    assert read.classes == data.label_names(spec, skip) == ("ant", "bee", "cat", "dog")
+    assert data.load_train_labels(spec, skip).tolist() == [1, 2]
+
+
 def test_an_archive_without_a_readable_picture_says_so(tmp_path):
     spec = as_zip_of_classes([("0.png", b""), ("1.png", b"no")], tmp_path / "a.zip")
     with pytest.raises(DataError, match="no images to train on: 2 pictures cannot be read"):
