@@ -29,8 +29,9 @@ PENDING = 4  # groups of so many pictures that are read ahead for each thread
 PENDING_BYTES = 256_000_000  # encoded bytes that are read ahead for all threads
 # What to do if a picture of a split has no label, though the data set has labels.
 ADVICE = {
-    "train": "label every training picture, or remove all labels, and a person is asked for them",
-    "test": "label every test picture, or none of them, and no test accuracy is measured",
+    "train": "label every training picture, or remove the column (or the files) of labels: then a "
+    "person is asked",
+    "test": "label every test picture, or none of them (then no test accuracy is measured)",
 }
 
 

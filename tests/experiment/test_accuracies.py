@@ -70,11 +70,15 @@ def test_test_pictures_without_labels_give_no_test_accuracy(tmp_path, capsys):
 def test_test_pictures_of_which_some_have_labels_are_refused_before_the_run(tmp_path):
     pairs = write_pictures(tmp_path)
     spec = write_table(tmp_path, pairs, {"test-01.png"})
-    with pytest.raises(DataError, match=r"list.csv, row 18: test-01.png has no label: label every "
-                       "test picture, or none of them"):  # fmt: skip
+    advice = r"label every test picture, or none of them \(then no test accuracy is measured\)"
+    with pytest.raises(DataError, match=f"list.csv, row 18: test-01.png has no label: {advice}"):
         experiment.run(representatives.Config(**QUICK, data=spec), tmp_path / "run")
     spec = write_table(tmp_path, pairs, {"train-03.png"})
-    with pytest.raises(DataError, match=r"row 4: train-03.png has no label: label every training"):
+    advice = (
+        r"label every training picture, or remove the column \(or the files\) of labels: then a "
+        "person is asked"
+    )
+    with pytest.raises(DataError, match=f"row 4: train-03.png has no label: {advice}"):
         data.load_train_labels(spec)
     assert data.load_test_labels(spec).tolist() == [0, 1, 0, 1]
 
