@@ -246,9 +246,10 @@ def _check_budget(desk: Desk, items: list[str], finished: bool) -> None:
     price = total_price(desk.project.store, desk.project.label_set, new)
     left = account.budget - account.spent if finished else desk.money_left(snapshot)
     if price > query.highest_price(left):
-        cost = "" if price == len(new) else f", which cost {price:g}"
+        s, verb = ("", "does") if len(new) == 1 else ("s", "do")
+        cost = "" if price == len(new) else f" at a price of {price:g}"
         raise UsageError(
-            f"these are {len(new)} labels{cost}, but the budget has only {left:g} left"
+            f"{len(new)} label{s}{cost} {verb} not fit: the budget has only {left:g} left"
         )
 
 

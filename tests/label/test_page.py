@@ -163,7 +163,9 @@ def test_a_run_that_writes_its_questions_while_the_page_reads_them_hides_no_audi
 def test_many_at_once_never_cost_more_than_is_left(project):
     inside, _, desk = clients(project)
     group = [project.items[row] for row in range(21)]
-    assert say(inside, group, "cat").status_code == 400
+    answer = say(inside, group, "cat")
+    assert answer.status_code == 400
+    assert "21 labels do not fit: the budget has only 20 left" in answer.json()["error"]
     assert desk.snapshot(fresh=True).labels == {}
     assert say(inside, group[:20], "cat").json()["status"]["money"]["left"] == 0
 

@@ -26,7 +26,8 @@ def test_the_page_takes_labels_that_the_budget_covers_exactly(pictures, tmp_path
         assert len(unaffordable) == (0 if number < 3 else 30)
         answer = say(client, project.items[number], "top")
         assert answer.status_code == (200 if number < 3 else 400)
-    assert "which cost 0.1, but the budget has only 0 left" in answer.json()["error"]
+    said = "1 label at a price of 0.1 does not fit: the budget has only 0 left"
+    assert said in answer.json()["error"]
     assert project.store.spent(project.account) == 0.3
 
 

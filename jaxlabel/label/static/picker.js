@@ -28,7 +28,7 @@ export async function makePicker(box, labelled) {
     const most = left === null ? Infinity : done ? budget - spent : left;
     const dear = !priced && items.length > most; // only the server knows the prices of labels
     const rest = left === null ? "" : ` of the ${most} labels left`;
-    const use = priced && left !== null ? `their prices count against the ${Number(most.toFixed(6))} that is left` : `they use ${items.length}${rest}${dear ? ": too many" : ""}`;
+    const use = priced && left !== null ? `their price is taken from the ${Number(most.toFixed(6))} left of the budget` : `they use ${items.length}${rest}${dear ? ": too many" : ""}`;
     const cost = !done && !status.asks_ahead ? "they count against the budget only if the training asks for them" : use;
     price.textContent = items.length ? `${items.length} chosen: ${cost}.` : "Choose pictures, then a class.";
     for (const button of buttons.querySelectorAll("button")) button.setAttribute("aria-disabled", String(!items.length || dear));

@@ -1,14 +1,15 @@
 // The numbers beside the picture: budget, training, accuracy.
 import { byId, make, percent } from "./api.js";
 
-const number = (value) => Number(value).toLocaleString("en", { maximumFractionDigits: 1 });
+const number = (value, digits = 1) => Number(value).toLocaleString("en", { maximumFractionDigits: digits });
 export const duration = (seconds) => seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : `${Math.round(seconds / 60)} min`;
 
 export function showStatus(status, asking) {
   const { money } = status;
-  const rows = [["Labels", number(status.labels)], ["Labels used", number(money.spent)]];
+  const amount = (value) => number(value, money.priced ? 6 : 1); // of labels, or of their prices
+  const rows = [["Labels", number(status.labels)], [money.priced ? "Spent" : "Labels used", amount(money.spent)]];
   if (money.waiting) rows.push([status.trainer.name === "done" ? "Never used" : "Not used yet", number(money.waiting)]);
-  if (money.budget !== null) rows.push(["Budget left", `${number(money.left)} of ${number(money.budget)}`]);
+  if (money.budget !== null) rows.push(["Budget left", `${amount(money.left)} of ${amount(money.budget)}`]);
   if (status.not_sure) rows.push(["Not sure", number(status.not_sure)]);
   // Pictures that are not asked here, because somebody was not sure on the page of another run.
   if (status.not_sure_elsewhere) rows.push(["Not sure, other pages", number(status.not_sure_elsewhere)]);
