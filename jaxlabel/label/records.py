@@ -1,5 +1,6 @@
 """Read the files that the run has written to its work directory: predictions, metrics, result."""
 
+import errno
 import threading
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,6 +50,7 @@ class Records:
     def __init__(self, workdir: Path):
         self._workdir = workdir
         self._kept: dict[str, tuple[float, Any]] = {}
+        self._said: dict[str, tuple[float, str]] = {}
         self._lock = threading.Lock()
 
     def pool(self) -> Pool | None:
@@ -75,7 +77,8 @@ class Records:
         """Return `read(path)` for a file of the work directory; None if the file cannot be read.
 
         The value is kept and returned again as long as the file's time of change is the same. A
-        line in the terminal names a damaged file.
+        line in the terminal names a damaged file. If the system cannot open or read the file, for
+        example because too many files are open, a line says so and the next call tries again.
         """
         path = self._workdir / name
         with self._lock:
@@ -84,14 +87,30 @@ class Records:
             except OSError:
                 return None
             if name not in self._kept or self._kept[name][0] != stamp:
-                self._kept[name] = stamp, None
+                value = None
                 try:
-                    self._kept[name] = stamp, read(path)
-                except JaxlabelError as error:
-                    print(f"jaxlabel: {error}", flush=True)
-                except (OSError, *files.DAMAGED_NPZ):
-                    print(f"jaxlabel: {path} is damaged: the page goes on without it", flush=True)
+                    value = read(path)
+                except (JaxlabelError, OSError, *files.DAMAGED_NPZ) as error:
+                    reason = _reason_of_system(error)
+                    if reason:
+                        if self._said.get(name) != (stamp, reason):
+                            self._said[name] = stamp, reason
+                            print(f"jaxlabel: {path} cannot be read: {reason}", flush=True)
+                        return None
+                    known = isinstance(error, JaxlabelError)
+                    text = error if known else f"{path} is damaged: the page goes on without it"
+                    print(f"jaxlabel: {text}", flush=True)
+                self._kept[name] = stamp, value
             return self._kept[name][1]
+
+
+def _reason_of_system(error: Exception) -> str:
+    """Return why the system could not open or read a file; "" if the file itself is damaged."""
+    cause = error.__cause__ if isinstance(error, JaxlabelError) else error
+    # A damaged NPZ file also raises OSError: without a number, or for a place that is not in it.
+    if not isinstance(cause, OSError) or cause.errno in (None, errno.EINVAL):
+        return ""
+    return cause.strerror or str(cause)
 
 
 def _pool(path: Path) -> Pool:
@@ -108,4 +127,4 @@ def _map_points(path: Path) -> MapPoints:
 
 def _metrics(path: Path) -> list[dict[str, Any]]:
     """Return the lines of a metrics.jsonl whose phase is "rounds" or "audit"."""
-    return [line for line in files.read_lines(path)[0] if line["phase"] in ("rounds", "audit")]
+    return [line for line in files.read_lines(path)[0] if line.get("phase") in ("rounds", "audit")]

@@ -1,8 +1,10 @@
 """What the page reads of a run: the accuracy, the curve of the rounds, the predictions."""
 
+import errno
 import io
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,6 +37,35 @@ def test_a_damaged_file_of_the_run_is_said_once(tmp_path, capsys):
         assert records.result() is None and status.accuracy(records) is None
         line = capsys.readouterr().out
         assert (said in line) and line.count("\n") == bool(said)
+
+
+@pytest.mark.parametrize("name", [PREDICTIONS, "result.json"])
+def test_a_file_that_cannot_be_opened_for_now_is_read_again(name, tmp_path, monkeypatch, capsys):
+    records, path = Records(tmp_path), tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    if name == PREDICTIONS:
+        np.savez(path, rows=np.arange(9), probabilities=np.full((9, 2), 0.5))
+    else:
+        path.write_text('{"certified": 0.5}')
+    read = records.pool if name == PREDICTIONS else records.result
+
+    def refuse(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        patch.setattr(Path, "read_bytes", refuse)
+        assert read() is None and read() is None
+    said = f"jaxlabel: {path} cannot be read: Too many open files\n"  # once, and not "damaged"
+    assert capsys.readouterr().out == said
+    assert read() is not None and capsys.readouterr().out == ""
+
+
+def test_a_metric_without_a_phase_is_left_out(tmp_path, capsys):
+    records, path = Records(tmp_path), tmp_path / "metrics.jsonl"
+    audit = {"phase": "audit", "low": 0.5}
+    path.write_text("".join(json.dumps(line) + "\n" for line in ({"step": 1}, audit)))
+    assert records.metrics() == [audit] and capsys.readouterr().out == ""
 
 
 def test_no_damage_of_the_predictions_stops_the_page(tmp_path, capsys):
