@@ -63,7 +63,8 @@ class Snapshot(NamedTuple):
             labels.pop(item, None)
         newly_paid = list(paid - self.paid - these)  # the run bought them in the meantime
         labels |= votes.known_labels(store, label_set, [*items, *newly_paid])
-        bought |= store.bought(label_set, newly_paid)
+        if newly_paid:
+            bought |= store.bought(label_set, newly_paid)
         stamp = stamp[0], len(bought)
         own = (self.own | these) & {vote.item for vote in found}  # these were answered on this page
         return type(self)(found, own, labels, bought, paid, stamp, _unsure_items(found, labels))

@@ -44,6 +44,19 @@ def test_labels_given_on_another_page_count_only_when_the_run_asks(project, tmp_
     assert shown(second, other) == (0, 0, 18) and calls == [1]
 
 
+def test_an_answer_reads_the_bought_labels_once(project, monkeypatch):
+    client, _, _ = clients(project)
+    item = project.items[project.first[0]]
+    calls, read = [], LabelStore.bought
+    monkeypatch.setattr(
+        LabelStore, "bought", lambda store, *given: calls.append(given) or read(store, *given)
+    )
+    client.get("/api/state")
+    calls.clear()
+    say(client, item, "cat")
+    assert [list(items) for _, items in calls] == [[item]]
+
+
 def test_undo_counts_and_not_sure_are_those_of_the_own_page(project, tmp_path):
     shared = dataclasses.replace(project.settings, store=f"sqlite:///{tmp_path / 'shared.db'}")
     one, two = (begin(shared, tmp_path / name) for name in ("one", "two"))
