@@ -15,9 +15,10 @@ SURE = 0.5  # predictions with a lower probability are marked as "not sure", as 
 
 
 def image_labels(desk: Desk, records: Records) -> ImageLabels:
-    """Return all pictures with their labels: those that people gave, or else the predictions.
+    """Return all pictures with their labels.
 
-    The pictures are in the order of the data set.
+    The labels are those given by people, files or programs, or else the predictions. The pictures
+    are in the order of the data set.
 
     Args:
       desk: the questions and answers of the labelling page.

@@ -17,10 +17,9 @@ class Snapshot(NamedTuple):
     Attributes:
       votes: the votes, from the oldest to the newest.
       own: the ids of the pictures that people have answered about on the page of this run.
-      labels: class names by picture id, for all pictures with a label. People gave it on a page, or
-        it came from a file or a program.
-      bought: class indices by picture id, for those of these pictures whose label any run has
-        bought.
+      labels: class names by picture id, for all pictures of the label set that have a label,
+        whether a person, a file or a program gave it.
+      bought: class indices by picture id, for the pictures whose label any run has bought.
       paid: the ids of all pictures whose label the account of this run has bought.
       paid_stamp: two numbers that change whenever the account buys labels.
       refused: the ids of pictures without a label for which somebody answered "not sure".

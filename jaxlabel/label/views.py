@@ -158,8 +158,8 @@ def _clustered(desk: Desk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def review(desk: Desk, records: Records, class_name: str, start: int, count: int) -> dict[str, Any]:
     """Return pictures of one predicted class, and the number of pictures of each class.
 
-    The pictures with the lowest confidence come first. A picture that a person labelled is shown
-    with that label.
+    The pictures with the lowest confidence come first. A picture that has a label is shown with
+    it.
 
     Args:
       desk: the questions and answers of the page.
@@ -205,7 +205,7 @@ def overview(desk: Desk, records: Records) -> dict[str, Any]:
     two principal components of the features of the run's newest network. Before the first round
     they are those of the pictures' gradient and colour features. The keys are "classes" (the names)
     and "points" (for each picture its id, "x" and "y" from 0 to 1, the index of its class or -1 if
-    unknown, and whether a person labelled it).
+    unknown, and whether it has a label).
     """
     project, snapshot, pool = desk.project, desk.snapshot(), records.pool()
     names = project.store.classes(project.label_set)
