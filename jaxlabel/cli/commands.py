@@ -97,9 +97,9 @@ def report(given: SimpleNamespace) -> None:
 
 def ledger(given: SimpleNamespace) -> None:
     """Execute the command `jaxlabel ledger`: print the table of the labels that a run bought."""
-    from jaxlabel.experiment import account
+    from jaxlabel.experiment import purchases
 
-    print(account.ledger(_existing_workdir(given), rows=given.rows))
+    print(purchases.ledger(_existing_workdir(given), rows=given.rows))
 
 
 def answer(given: SimpleNamespace) -> None:

@@ -13,7 +13,7 @@ from jaxlabel import data
 from jaxlabel.api.result import Certificate
 from jaxlabel.cli import main as cli
 from jaxlabel.errors import BudgetExceeded, DataError, JaxlabelError, UsageError
-from jaxlabel.experiment import account
+from jaxlabel.experiment import purchases
 from jaxlabel.files import read_json
 from jaxlabel.oracle import LabelStore
 
@@ -133,7 +133,7 @@ def test_a_saved_result_holds_no_answers_and_no_pictures_and_can_be_saved_again(
     with pytest.raises(JaxlabelError, match=r"train_labels\.npz is damaged"):
         _ = jaxlabel.load(saved).train_labels
     with pytest.raises(UsageError, match="is a copy of a run without its database"):
-        account.ledger(saved)
+        purchases.ledger(saved)
     for name, call in (("directory", result.save), ("path", result.report)):
         with pytest.raises(UsageError, match=f"{name} is None: it takes the path"):
             call(None)

@@ -18,7 +18,7 @@ from jaxlabel.errors import (
     LabelsMissing,
     UsageError,
 )
-from jaxlabel.experiment import account, questions
+from jaxlabel.experiment import purchases, questions
 from jaxlabel.experiment import run as experiment
 from jaxlabel.methods import active, encoder, medoids, representatives, scan, semisup, sgan
 from jaxlabel.nets import devices
@@ -150,7 +150,7 @@ def test_peeking_is_marked_everywhere_and_stops_by_the_true_accuracy(tmp_path, c
     assert result["peek_accuracy"] == result["train_label_accuracy"] >= 0.6
     assert "PEEKED" in experiment.summary(result, tmp_path / "run")
     assert capsys.readouterr().out == ""  # run() prints nothing; the command prints the summary
-    assert "peeked" in account.ledger(tmp_path / "run")
+    assert "peeked" in purchases.ledger(tmp_path / "run")
     assert "PEEKED" in (tmp_path / "run" / "report.html").read_text().upper()
 
 

@@ -15,7 +15,7 @@ from jaxlabel import data
 from jaxlabel.cli import main as cli
 from jaxlabel.data import importing
 from jaxlabel.errors import DataError, JaxlabelError, UsageError
-from jaxlabel.experiment import account, opening
+from jaxlabel.experiment import account, opening, purchases
 from jaxlabel.experiment import run as experiment
 from jaxlabel.experiment.labelled.writing import write_labels
 from jaxlabel.files import check_replaceable
@@ -104,7 +104,7 @@ def test_runs_that_share_an_account_show_what_each_of_them_bought(tmp_path):
         config = representatives.Config(budget=budget, **shared)
         spent[name] = experiment.run(config, tmp_path / name)["labels_spent"]
     assert spent == {"first": 8, "second": 8}  # the second gets 4 labels for free
-    tables = {name: account.ledger(tmp_path / name).splitlines() for name in spent}
+    tables = {name: purchases.ledger(tmp_path / name).splitlines() for name in spent}
     assert [line.split() for line in tables["first"][2:5]] == [
         ["train", "0", "8", "8"], ["after", "this", "run", "8", "8"], ["total", "16", "16"],
     ]  # fmt: skip
@@ -113,7 +113,7 @@ def test_runs_that_share_an_account_show_what_each_of_them_bought(tmp_path):
     ]  # fmt: skip
     experiment.run(representatives.Config(budget=8), tmp_path / "alone")
     note = "if another run used this account while this run went on, the labels that it bought"
-    shown = {name: note in account.ledger(tmp_path / name) for name in ("first", "alone")}
+    shown = {name: note in purchases.ledger(tmp_path / name) for name in ("first", "alone")}
     assert shown == {"first": True, "alone": False}
     for name in spent:
         message = write_labels(tmp_path / name, "csv")
@@ -226,10 +226,10 @@ def test_a_relative_store_path_refers_to_the_first_start(tmp_path, monkeypatch, 
 
 def test_a_directory_that_was_moved_keeps_its_ledger(tmp_path, capsys):
     experiment.run(CONFIG, tmp_path / "a")
-    before = account.ledger(tmp_path / "a")
+    before = purchases.ledger(tmp_path / "a")
     os.rename(tmp_path / "a", tmp_path / "b")
-    assert account.ledger(tmp_path / "b") == before
+    assert purchases.ledger(tmp_path / "b") == before
     (tmp_path / "b" / "labels.db").rename(tmp_path / "labels.db")
     with pytest.raises(UsageError, match=r"b/labels.db, the database of labels .* is missing"):
-        account.ledger(tmp_path / "b")
+        purchases.ledger(tmp_path / "b")
     assert not (tmp_path / "b" / "labels.db").exists()

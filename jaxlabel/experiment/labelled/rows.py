@@ -10,7 +10,7 @@ from jaxlabel import data, files, pretext
 from jaxlabel.data.dataset import Dataset, recorded_options
 from jaxlabel.data.tables import names_in_source
 from jaxlabel.errors import JaxlabelError, UsageError
-from jaxlabel.experiment import account, outside_features
+from jaxlabel.experiment import account, outside_features, purchases
 from jaxlabel.experiment.predict import load
 from jaxlabel.oracle import LabelStore
 from jaxlabel.oracle.ledger import split_purchases
@@ -99,8 +99,8 @@ def collect(workdir: Path, sure: float) -> ImageLabels:
         dataset = data.load(settings["data"], options)
     dataset = dataset_snapshot.in_first_order(dataset, settings["data"], workdir)
     store = LabelStore(recorded["store"])
-    purchases = store.ledger(recorded["account"])
-    bought = {row.item: row for row in purchases}
+    ledger = store.ledger(recorded["account"])
+    bought = {row.item: row for row in ledger}
     classes = store.classes(recorded["label_set"])
     predicted = _predictions(workdir, dataset, classes)
     if predicted is not None:
@@ -116,7 +116,7 @@ def collect(workdir: Path, sure: float) -> ImageLabels:
         else:
             label, share = predicted.names[predicted.best[number]], predicted.probabilities[number]
             rows.append(predicted_row(number, item, file, label, float(share), sure))
-    earlier, _, later = split_purchases(purchases, account.own_purchases(workdir))
+    earlier, _, later = split_purchases(ledger, purchases.own_purchases(workdir))
     return ImageLabels(rows, dataset.train_images, classes, dataset.name, settings["data"],
                        len(earlier) + len(later))  # fmt: skip
 
