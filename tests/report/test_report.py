@@ -194,7 +194,7 @@ def test_a_hundred_classes_and_many_large_images_stay_small(tmp_path):
     names = [f"klasse {i}" for i in range(100)]
     page, text = make(tmp_path, names, channels=3, side=96, count=300)
     assert len(text) < 3e6
-    shown = re.search(r"The (\d+) of the largest clusters are shown", page.text)
+    shown = re.search(r"The (\d+) that stand for the most are shown", page.text)
     assert 20 < int(shown[1]) < 300
     assert "Confusion matrix, a row per true class and a column per predicted class" in page.alts
 
