@@ -123,7 +123,8 @@ def medoids(run: Run) -> Section | None:
             for i in chosen
         ]  # fmt: skip
         members = labels == label
-        count = f"{members.sum():,} labelled" if labelled else f"{members.sum():,} clusters"
+        clusters = "cluster" if members.sum() == 1 else "clusters"
+        count = f"{members.sum():,} {'labelled' if labelled else clusters}"
         note = f"{count}, for {sizes[members].sum():,} images"
         groups.append({"name": name, "note": note, "images": shown})
     text = (
