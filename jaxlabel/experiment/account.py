@@ -36,7 +36,7 @@ def store_url(url: str, workdir: Path) -> str:
     Raises:
       UsageError: the URL names an in-memory database, which would be lost with the process.
     """
-    from sqlalchemy import URL, make_url
+    from sqlalchemy import URL
 
     if not url:
         default = URL.create("sqlite", database=str(workdir.resolve() / "labels.db"))
@@ -48,7 +48,17 @@ def store_url(url: str, workdir: Path) -> str:
         raise UsageError(f"config.store={url} is kept in memory: name a file, sqlite:///FILE.db")
     if recorded := files.read_json(workdir / RUN):
         return str(recorded["store"]) or store_url("", workdir)
-    absolute = make_url(url).set(database=os.path.abspath(path))
+    return _absolute(url)
+
+
+def _absolute(url: str) -> str:
+    """Return the URL of a database; a relative path of an SQLite file is made absolute."""
+    from sqlalchemy import make_url
+
+    if _sqlite_path(url) in (None, "", ":memory:"):
+        return url
+    parsed = make_url(url)
+    absolute = parsed.set(database=os.path.abspath(str(parsed.database)))
     return absolute.render_as_string(hide_password=False)
 
 
@@ -125,12 +135,9 @@ def record_oracle(oracle: Oracle, workdir: Path, dataset: Dataset) -> None:
       dataset: the images of the run.
     """
     if not (workdir / RUN).exists():
-        url = oracle.store.engine.url
-        if _sqlite_path(str(url)) not in (None, "", ":memory:"):
-            url = url.set(database=os.path.abspath(str(url.database)))
-        place = url.render_as_string(hide_password=False)
+        url = _absolute(oracle.store.engine.url.render_as_string(hide_password=False))
         num_earlier = len(oracle.store.ledger(oracle.account))
-        _record(workdir, oracle.account, dataset, place, num_earlier, **{ORACLE: True})
+        _record(workdir, oracle.account, dataset, url, num_earlier, **{ORACLE: True})
 
 
 def _record(

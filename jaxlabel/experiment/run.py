@@ -12,19 +12,13 @@ from jaxlabel.data.dataset import Dataset, Options, options_of
 from jaxlabel.data.images import check_not_black
 from jaxlabel.data.tables import names_in_source
 from jaxlabel.errors import DataError, JaxlabelError, LabelsMissing, NewClass
-from jaxlabel.experiment import (
-    account,
-    outside_features,
-    person_time,
-    purchases,
-    questions,
-    together,
-)
+from jaxlabel.experiment import account, outside_features, person_time, questions, together
 from jaxlabel.experiment.accuracies import final_accuracies
 from jaxlabel.experiment.answers import Answers, RunAgain
 from jaxlabel.experiment.copies import with_bought_labels
 from jaxlabel.experiment.feature_map import feature_map
 from jaxlabel.experiment.opening import make_oracle
+from jaxlabel.experiment.purchases import cost_text, spending_entries
 from jaxlabel.experiment.renaming import names_now
 from jaxlabel.methods import (
     active,
@@ -237,7 +231,7 @@ def _run_recipe(
         "method": type(settings).__module__.removeprefix("jaxlabel.methods."),
         "dataset": dataset.name,
         "seed": settings.seed,
-        **purchases.spending_entries(oracle, workdir),
+        **spending_entries(oracle, workdir),
         **person_time.entries(oracle),
         **accuracies,
         "seconds": round(log.seconds, 2),
@@ -272,7 +266,7 @@ def summary(result: dict[str, Any], workdir: Path) -> str:
     """
     lines = [
         f"{result['dataset']}, {result['method']}, seed {result['seed']}: "
-        f"{result['labels_spent']} labels bought{purchases.cost_text(result)}, "
+        f"{result['labels_spent']} labels bought{cost_text(result)}, "
         f"stopped by {result['stopped_by']}"
     ]
     if earlier := result.get("labels_bought_earlier"):

@@ -1,5 +1,6 @@
 """The stopping rule: a run stops at an accuracy that is certified, or that its model predicts."""
 
+import functools
 import zlib
 
 import jax
@@ -46,8 +47,6 @@ class StoppingRule:
         restored = log.restore(STARTED_AUDITS, np.full((MAX_AUDITS, 2), -1))
         pairs = [] if restored is None else np.asarray(restored[1]).tolist()
         self._started = [(mark, number) for mark, number in pairs if mark >= 0]
-        # for each image, the first image that is identical to it; read when an audit needs it
-        self._copy_of: Int[np.ndarray, " n"] | None = None
         # positions in _started of the audits whose labels this run has asked for
         self._done: set[int] = set()
 
@@ -268,9 +267,12 @@ class StoppingRule:
         Identical images have one label, so an audit must not draw a copy of a labelled image: the
         certified accuracy is that on the images that were not labelled.
         """
-        if self._copy_of is None:
-            self._copy_of = self._oracle.first_copies(np.arange(self._num_images))
-        return np.flatnonzero(np.isin(self._copy_of, self._copy_of[indices]))
+        return np.flatnonzero(np.isin(self._first_copies, self._first_copies[indices]))
+
+    @functools.cached_property
+    def _first_copies(self) -> Int[np.ndarray, "n"]:
+        """Return, for each image, the index of the first image that is identical to it."""
+        return self._oracle.first_copies(np.arange(self._num_images))
 
     def _num_affordable(self, labelled: Labelled, max_labels: int) -> int:
         """Return how many labels the budget buys in the worst case, but at most `max_labels`.

@@ -123,20 +123,17 @@ def medoids(run: Run) -> Section | None:
             for i in chosen
         ]  # fmt: skip
         members = labels == label
-        clusters = "cluster" if members.sum() == 1 else "clusters"
-        count = f"{members.sum():,} {'labelled' if labelled else clusters}"
-        note = f"{count}, for {sizes[members].sum():,} images"
+        what = "labelled" if labelled else "cluster" if members.sum() == 1 else "clusters"
+        note = f"{members.sum():,} {what}, for {sizes[members].sum():,} images"
         groups.append({"name": name, "note": note, "images": shown})
-    text = (
-        "" if labelled else f"The most central image (medoid) of each of {len(images):,} clusters"
-    )
-    if not labelled and bought is not None:
-        text += f", of which {bought.sum():,} were labelled"
-    text += ". " if text else ""
+    title, text = "The labelled images", ""
+    if not labelled:
+        known = "" if bought is None else f", of which {bought.sum():,} were labelled"
+        title = "The central images of the clusters"
+        text = f"The most central image (medoid) of each of {len(images):,} clusters{known}. "
     text += "The number below each image is how many images it stands for."
     if len(uris) < len(images):
         text += f" The {len(uris):,} that stand for the most are shown."
-    title = "The labelled images" if labelled else "The central images of the clusters"
     return {"title": title, "groups": groups, "text": text}
 
 

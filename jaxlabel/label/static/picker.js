@@ -26,12 +26,12 @@ export async function makePicker(box, labelled) {
     const { left, budget, spent, priced } = status.money;
     const done = status.trainer.name === "done";
     const most = left === null ? Infinity : done ? budget - spent : left;
-    const dear = !priced && items.length > most; // only the server knows the prices of labels
+    const tooMany = !priced && items.length > most; // only the server knows the prices of labels
     const rest = left === null ? "" : ` of the ${most} labels left`;
-    const use = priced && left !== null ? `their price is taken from the ${Number(most.toFixed(6))} left of the budget` : `they use ${items.length}${rest}${dear ? ": too many" : ""}`;
+    const use = priced && left !== null ? `their price is taken from the ${Number(most.toFixed(6))} left of the budget` : `they use ${items.length}${rest}${tooMany ? ": too many" : ""}`;
     const cost = !done && !status.asks_ahead ? "they count against the budget only if the training asks for them" : use;
     price.textContent = items.length ? `${items.length} chosen: ${cost}.` : "Choose pictures, then a class.";
-    for (const button of buttons.querySelectorAll("button")) button.setAttribute("aria-disabled", String(!items.length || dear));
+    for (const button of buttons.querySelectorAll("button")) button.setAttribute("aria-disabled", String(!items.length || tooMany));
   }
 
   function classes() {
