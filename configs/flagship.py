@@ -12,10 +12,10 @@ stops when the network's mean confidence reaches the target, and nothing is cert
 
 The cpu preset takes 20 to 75 minutes on one core, with 10 to 700 labels of Fashion-MNIST, if
 `--config.cpu_kernels=bfloat16` is set and the processor has such instructions, and 32 minutes on
-two cores with 1,000; docs/results.md has the accuracies. In the variants mnist, fashion_mnist and
-overhead_mnist, the labels after the first ones and up to the 100th are bought one at a time, each
-where label propagation is most uncertain; in a folder 20 at a time, because a person answers
-(`--config.sequential_batch`). With up to 15 labels, the first images lie in the densest regions.
+two cores with 1,000; docs/results.md has the accuracies. In variants with contrastive features or
+refinements, the labels after the first ones and up to the 100th are bought one at a time, each
+where label propagation is most uncertain, or 20 at a time if a person answers. With up to 15
+labels, the first images lie in the densest regions.
 
 Variants: digits, mnist, fashion_mnist, overhead_mnist, cifar10, folder (--config.data=folder:PATH),
 features (--config.data=folder:PATH --config.features=FILE: feature vectors that another program
@@ -27,9 +27,8 @@ from typing import Any
 
 from jaxlabel.methods.active import Config
 
-# for few labels: a graph of contrastive features, then of features that the network has learned;
-# after the first labels, up to 100 are bought one after another where this graph is uncertain
-LEARNED: dict[str, Any] = {"contrast_steps": 2400, "refinements": 5, "sequential_until": 100}
+# for few labels: a graph of contrastive features, then of features that the network has learned
+LEARNED: dict[str, Any] = {"contrast_steps": 2400, "refinements": 5}
 VARIANTS: dict[str, dict[str, Any]] = {
     "digits": {"data": "digits", "budget": 60},
     "mnist": LEARNED | {"data": "tfds:mnist", "budget": 20, "initial_labels": 5},
@@ -55,7 +54,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "budget": 200,
         "alignment": "none",
         "image_size": 32,
-        "sequential_batch": 20,  # a person answers a few files of questions, not one per label
     },
 }
 SIZES: dict[str, dict[str, Any]] = {

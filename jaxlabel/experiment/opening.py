@@ -60,6 +60,7 @@ def make_oracle(
         num_classes=max(1, len(store.classes(dataset.name))),
         noise=settings.noise, seed=settings.seed, allow_peek=settings.may_peek(),
         answer_missing=answers.answer and functools.partial(answers.answer, store, dataset),
+        recorded=bool(settings.labels) or data.has_labels(settings.data, options),
     )  # fmt: skip
 
 

@@ -179,6 +179,11 @@ class SharedOracle:
         return int(self._from_leader(lambda oracle: [oracle.num_classes])[0])
 
     @functools.cached_property
+    def recorded(self) -> bool:
+        """Return False if somebody has to be asked for labels."""
+        return bool(self._from_leader(lambda oracle: [oracle.recorded])[0])
+
+    @functools.cached_property
     def prices(self) -> Float[np.ndarray, "num_images"]:
         """Return the price of the label of every training image."""
         return self._from_leader(lambda oracle: [oracle.prices])[0]

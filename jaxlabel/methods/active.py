@@ -1,8 +1,9 @@
 """The flagship recipe: buy labels in rounds until a target accuracy is reached and certified.
 
-1. The first labels are spread over the feature space. The next ones, up to `sequential_until`, are
-   bought one after another where label propagation over the neighbour graph is uncertain; from 20
-   labels on, the graph is built from the features that the network has learned so far.
+1. The first labels are spread over the feature space. In a run that learns features for the
+   neighbour graph, the next ones, up to the 100th, are bought one after another where label
+   propagation over this graph is uncertain; from 20 labels on, the graph is built from the features
+   that the network has learned so far.
 2. A network is trained by FreeMatch on the labelled set and on all unlabelled images. While labels
    are few, propagated labels are targets as well.
 3. Each further round buys labels where the network is uncertain, spread over its features, and
@@ -42,7 +43,7 @@ TYPICAL_UNTIL = 15
 
 
 @dataclasses.dataclass
-class Config(stopping_settings.Settings, sequential_queries.Settings, refinement.Settings):
+class Config(stopping_settings.Settings, setup.ModelSettings, refinement.Settings):
     """Settings of a run that buys labels in rounds until a target accuracy is certified.
 
     The file configs/flagship.py has values for several data sets.
@@ -65,6 +66,20 @@ class Config(stopping_settings.Settings, sequential_queries.Settings, refinement
         "training after a failed audit; a round has steps / 3, and a refinement steps / 15, raised "
         "to 400 but never above steps", low=1,
     )  # fmt: skip
+
+    @property
+    def sequential_until(self) -> int:
+        """The number of labels up to which each one is bought where propagation is least certain.
+
+        These sequential queries begin after the initial labels. It is 0, for none, if `query` needs
+        no model, if `objective` uses no propagated labels, or if the graph over which labels are
+        propagated has no learned features (`contrast_steps` and `refinements` are both 0).
+        """
+        learns = self.contrast_steps > 0 or self.refinements > 0
+        until = sequential_queries.UNTIL
+        if learns and needs_model(self.query) and self.uses_graph_targets(until):
+            return until
+        return 0
 
     @property
     def round_steps(self) -> int:
@@ -136,7 +151,7 @@ def run(
         left = query.num_affordable(oracle, len(images), labelled.indices)
         bought = len(labelled.indices)
         total = min(
-            rounds.num_labels_after_round(config, bought),
+            rounds.num_labels_after_round(context, bought),
             max(bought + int(left - reserve), bought, 1),
         )
         if (
@@ -151,7 +166,7 @@ def run(
         last = left - reserve < 1 or len(labelled.indices) == bought
         audit_budget = left if last else min(left, rounds.grown(total) - total)
         if not last and context.asks_sequentially(total, trained_on):
-            log.progress("sequential_batch", total, config.sequential_until)
+            log.progress("sequential_queries", total, min(config.sequential_until, trains_on))
             continue
         trained_on = total
         if not last:

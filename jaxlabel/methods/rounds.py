@@ -57,7 +57,7 @@ class Context(NamedTuple):
             untrained. If given, the answer is False if the network must be trained before the next
             label is chosen: for the first time with 20 labels, and then in every round.
         """
-        if self.regions is None or not self.config.asks_sequentially(labels):
+        if self.regions is None or not 0 < labels < self.config.sequential_until:
             return False
         if trained_on is None:
             return True
@@ -65,11 +65,12 @@ class Context(NamedTuple):
         return labels < max(sequential_queries.FIRST_TRAINING, again)
 
 
-def num_labels_after_round(config: Any, labels: int) -> int:
+def num_labels_after_round(context: Context, labels: int) -> int:
     """Return how many labels there should be after a round that starts with `labels` labels."""
-    if config.asks_sequentially(labels):
-        return min(labels + config.sequential_batch, config.sequential_until)
-    return grown(labels) if labels else config.initial_labels
+    if context.asks_sequentially(labels):
+        count = 1 if context.oracle.recorded else sequential_queries.ASKED_TOGETHER
+        return min(labels + count, context.config.sequential_until)
+    return grown(labels) if labels else context.config.initial_labels
 
 
 def grown(labels: int) -> int:
@@ -92,7 +93,7 @@ def pool_predictions(
       key: the random key of the sample.
     """
     bought, classes = len(labelled.indices), context.oracle.num_classes
-    size = max(POOL, 2 * num_labels_after_round(context.config, bought))
+    size = max(POOL, 2 * num_labels_after_round(context, bought))
     model = setup.average_mirrored(context.config, state.teacher)
     return predict_pool(model, context.images, classes, size, labelled.indices, key)
 

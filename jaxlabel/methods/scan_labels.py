@@ -100,7 +100,7 @@ def learn_from_labels(
     return Trained(classifier, labelled, labels)
 
 
-def training_settings(config: Any) -> sequential_queries.Settings:
+def training_settings(config: Any) -> setup.ModelSettings:
     """Return the settings of semi-supervised training that follow from the settings of SCAN.
 
     If `config.prior` is empty, all classes are assumed to be equally frequent. If it has other
@@ -109,7 +109,7 @@ def training_settings(config: Any) -> sequential_queries.Settings:
     Args:
       config: the settings of SCAN (`scan.Config`).
     """
-    return sequential_queries.Settings(
+    return setup.ModelSettings(
         kind=config.kind, objective="graph", learning_rate=config.self_rate,
         alignment="labelled" if config.prior else "uniform",
     )  # fmt: skip
@@ -157,7 +157,7 @@ def average_over_neighbours(
 
 
 def buy_labels(
-    settings: sequential_queries.Settings, graph: cluster.Graph, points: Float[np.ndarray, "n d"],
+    settings: setup.ModelSettings, graph: cluster.Graph, points: Float[np.ndarray, "n d"],
     clusters: Int[np.ndarray, "n"], oracle: Oracle, key: Key[Array, ""], log: Log,
 ) -> Labelled:  # fmt: skip
     """Spend the budget on labels of clustered images, and return the labels bought.

@@ -34,11 +34,14 @@ class Oracle:
       answer_missing: a function that is called with the ids of images that have no label in the
         store yet. It must put their labels into the store; `ask` then buys them. If it is None,
         `ask` raises LabelsMissing for such images.
+      recorded: False if somebody has to be asked for labels, who answers several questions at a
+        time rather than one.
 
     Attributes:
       store: the label store from which this oracle takes the labels.
       account: the name of the account that is charged for the labels.
       num_classes: the number of classes.
+      recorded: False if somebody has to be asked for labels.
 
     Raises:
       StoreError: there is no account of this name.
@@ -57,11 +60,12 @@ class Oracle:
         seed: int = 0,
         allow_peek: bool = False,
         answer_missing: Callable[[list[str]], None] | None = None,
+        recorded: bool = True,
     ):
         if noise and num_classes < 2:
             raise UsageError("noise needs at least two classes: there is only one")
         record = store.account(account)
-        self.num_classes = num_classes
+        self.num_classes, self.recorded = num_classes, recorded
         self.store, self.account, self._label_set = store, account, record.label_set
         self._items = np.asarray(items, object)
         self._budget, self._bought = record.budget, dict[str, float]()

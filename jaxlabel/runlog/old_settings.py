@@ -18,6 +18,10 @@ RENAMED = {
     "scouts": "sequential_batch",
 }
 
+# the objectives that use propagated labels, and the kinds of data sets that hold their labels
+PROPAGATING = ("graph", "fixmatch", "flexmatch", "freematch", "softmatch")
+RECORDED = ("digits", "idx", "tfds", "npz")
+
 
 class Removed(NamedTuple):
     """A setting that was removed, and the rule that replaced it.
@@ -66,9 +70,12 @@ REMOVED = {
     "population": Removed("a certificate is of the images that were not labelled", (False,)),
     "ema": Removed("the teacher's decay is 0.995, in trainings of at least 10,000 steps 0.999"),
     "growth": Removed("each round increases the number of labels by the factor 1.6", (1.6,),
-                      "sequential_until"),
-    "round_steps": Removed("a round has config.steps / 3 steps",
-                           beside="sequential_until"),
+                      "refinements"),
+    "round_steps": Removed("a round has config.steps / 3 steps", beside="refinements"),
+    "sequential_until": Removed("a run with contrast_steps or refinements asks sequential queries "
+                                "up to the 100th label", beside="refinements"),
+    "sequential_batch": Removed("sequential queries are asked one at a time, or 20 at a time if "
+                                "somebody has to be asked for labels", beside="refinements"),
     "weight_decay": Removed("the weight decay follows from the network: 0.3 for "
                             "fine_gradient_conv, linear and hidden, 0.005 for others"),
     "pretext_decay": Removed("the encoder's weight decay is 0.0001", (1e-4,), "pretext_steps"),
@@ -144,6 +151,10 @@ def holds_today(name: str, settings: Mapping[str, Any]) -> bool:
         return _first_query(settings) == _first_query_today(settings)
     if name in ("audit_share", "population") and not _certifies(settings):
         return True
+    if name == "sequential_until":
+        return _sequential_until(settings, value) == _sequential_until_today(settings)
+    if name == "sequential_batch":
+        return not _sequential_until_today(settings) or value == _asked_together_today(settings)
     if name == "weight_decay":
         return bool(value == _weight_decay_today(settings))
     return not same or value in same
@@ -187,6 +198,34 @@ def _first_query_today(settings: Mapping[str, Any]) -> str:
     strategy = str(settings.get("query", "diverse"))
     few = _num_training_labels(settings) <= REMOVED["typical_until"].same[0]
     return ("typiclust" if few else "medoids") if needs_model(strategy) else strategy
+
+
+def _sequential_until(settings: Mapping[str, Any], until: float) -> float:
+    """Return up to which number of labels a flagship whose limit is `until` asks sequentially.
+
+    It is 0 if the run buys no label between the initial ones and the limit.
+    """
+    until = min(until, _num_training_labels(settings))
+    return until if until > settings.get("initial_labels", 20) else 0
+
+
+def _sequential_until_today(settings: Mapping[str, Any]) -> float:
+    """Return up to which number of labels today's flagship would ask sequentially."""
+    from jaxlabel.query import needs_model  # takes seconds, as it imports JAX
+
+    learns = settings.get("contrast_steps", 0) or settings.get("refinements", 0)
+    propagates = settings.get("objective", "freematch") in PROPAGATING
+    if not learns or not propagates or not needs_model(str(settings.get("query", "diverse"))):
+        return 0
+    return _sequential_until(settings, 100)
+
+
+def _asked_together_today(settings: Mapping[str, Any]) -> int:
+    """Return how many sequential queries today's flagship asks at a time; 0 if it is not known."""
+    source = str(settings.get("data", "digits")).partition(":")[0]
+    if settings.get("labels") or settings.get("folder_labels") or source in RECORDED:
+        return 1
+    return 20 if source in ("folder", "zip", "tar", "array") else 0
 
 
 def _weight_decay_today(settings: Mapping[str, Any]) -> float:

@@ -53,7 +53,9 @@ class Settings:
     refinements: int = setting(
         0, "number of refinements after the final training; each propagates the labels over a "
         "graph of the network's features, joined with the features before any label if the run has "
-        "them, and trains the network on the result; with more than 150 labels: none", low=0,
+        "them, and trains the network on the result; with more than 150 labels: none. With 1 or "
+        "more, or with contrast_steps, the labels after the initial ones and up to the 100th are "
+        "bought where label propagation is least certain", low=0,
     )  # fmt: skip
 
 

@@ -68,7 +68,9 @@ def test_every_variant_and_preset_is_valid(name, preset):
 
 
 def test_a_setting_that_was_renamed_says_its_new_name(path):
-    with pytest.raises(UsageError, match=r"config\.scouts is now called config\.sequential_batch"):
+    with pytest.raises(UsageError, match=r"config\.guide is now called config\.graph_targets"):
+        read("configs/semisup.py", "--config.guide=0.5")
+    with pytest.raises(UsageError, match=r"config\.scouts was removed: sequential queries are ask"):
         read("configs/flagship.py", "--config.scouts=5")
     with pytest.raises(UsageError, match=r"config\.pool was removed: a round chooses from 20,000"):
         read("configs/flagship.py", "--config.pool=5")

@@ -151,6 +151,11 @@ def test_settings_that_were_renamed_are_recognised(tmp_path):
     assert json.loads((tmp_path / "config.json").read_text()) == old
 
 
+# flagships that buy more labels than sequential queries do, and fewer
+MANY = {"refinements": 5, "budget": 1000.0}
+FEW = {"refinements": 5, "budget": 30.0}
+
+
 @pytest.mark.parametrize(("same", "other", "message"), [
     ({"members": 1}, {"members": 3}, "members is 3 there and not set here .one network is trained"),
     ({"distil_steps": 9}, {"space": "graph"}, "space is .graph. there"),
@@ -173,6 +178,12 @@ def test_settings_that_were_renamed_are_recognised(tmp_path):
      "round_steps is 200 there"),
     ({"ema": 0.999, "steps": 20000}, {"ema": 0.999, "steps": 3000}, "ema is 0.999 there"),
     ({"growth": 1.6}, {"growth": 2.0}, "growth is 2.0 there"),
+    (MANY | {"sequential_until": 100}, MANY | {"sequential_until": 40}, "until is 40 there"),
+    (FEW | {"sequential_until": 40}, FEW | {"sequential_until": 0}, "sequential_until is 0 there"),
+    ({"sequential_until": 0}, {"sequential_until": 100, "budget": 64}, "until is 100 there"),
+    (MANY | {"sequential_batch": 1}, MANY | {"sequential_batch": 20}, "batch is 20 there"),
+    (MANY | {"sequential_batch": 20, "data": "folder:a"},
+     MANY | {"sequential_batch": 20, "data": "folder:a", "folder_labels": True}, "is 20 there"),
     ({"audit_share": 0.4, "target": 0.9}, {"audit_share": 0.36, "target": 0.9}, "0.36 there"),
 ])  # fmt: skip
 def test_a_run_with_a_removed_setting_goes_on_if_it_did_what_runs_do_today(
@@ -204,6 +215,7 @@ def test_the_old_values_of_the_flagship_on_fashion_mnist_hold_today():
         "initial_query": "medoids", "refine_steps": 400, "refine_until": 150,
         "weight_decay": 0.3, "population": False, "audit_share": 0.36,
         "ema": 0.995, "growth": 1.6, "round_steps": 1000,
+        "sequential_until": 100, "sequential_batch": 1,
     }  # fmt: skip
     of_scan = {
         "pretext_decay": 1e-4, "strength": 1.0, "partners": 0, "partner_share": 0.5,
@@ -215,7 +227,8 @@ def test_the_old_values_of_the_flagship_on_fashion_mnist_hold_today():
         "entropy_weight": 0.1
     }
     assert old_settings.without_removed(of_scan | {"partners": 2}, {}) == {"partners": 2}
-    others = {"steps": 3000, "refinements": 5, "budget": 10, "network": "fine_gradient_conv"}
+    others = {"steps": 3000, "refinements": 5, "budget": 10, "network": "fine_gradient_conv",
+              "data": "idx:fashion_mnist", "initial_labels": 5}  # fmt: skip
     assert old_settings.without_removed(fashion | others, others) == others
     for steps in (20, 300, 3000, 20_000):
         config = active.Config(steps=steps)

@@ -318,7 +318,7 @@ def test_a_page_opens_a_run_that_began_before_a_setting_existed(project):
 @pytest.mark.parametrize(("line", "phase"), [
     ("round_2 5/30, loss 0.31, 7 s left", "training on the labels of this round"),
     ("learned_2 5/30, loss 0.31", "learning features for the next questions"),
-    ("sequential_batch 41/100", "asking one question after another"),
+    ("sequential_queries 41/100", "asking one question after another"),
     ("mining 0/1, neighbours", "mining"),
 ])  # fmt: skip
 def test_a_phase_of_training_has_plain_words(line, phase, tmp_path):

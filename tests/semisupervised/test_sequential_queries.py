@@ -1,15 +1,16 @@
 import shutil
+import types
 
 import jax
 import numpy as np
 import orbax.checkpoint as orbax
 import pytest
 
+import jaxlabel
 from jaxlabel import data
-from jaxlabel.errors import UsageError
 from jaxlabel.experiment import run as experiment
 from jaxlabel.log import NullLog
-from jaxlabel.methods import active
+from jaxlabel.methods import active, rounds
 from jaxlabel.oracle import LabelStore
 from jaxlabel.pretext import input_components
 from jaxlabel.query import Labelled
@@ -93,7 +94,7 @@ def test_sequential_queries_choose_clusters_without_a_label():
     blob = np.repeat(np.arange(12), rng.integers(30, 90, 12))
     points = (4 * np.eye(12)[blob] + 0.3 * rng.normal(size=(len(blob), 12))).astype(np.float32)
     spaces = setup.Spaces(points, points, neighbour_graph(points, 5, NullLog()))
-    config = active.Config(sequential_until=12)
+    config = active.Config()
     regions = sequential_queries.find_regions(spaces, jax.random.key(0))
     labels = blob % 3
     asked = np.flatnonzero(np.isin(blob, [2, 3, 7]))[[0, 50, -1]]
@@ -127,7 +128,8 @@ def test_sequential_queries_use_reach_first_and_then_margins_too(monkeypatch):
     ]
 
 
-def test_a_run_buys_initial_labels_then_sequential_ones_then_trains(tmp_path, capsys):
+def test_a_run_buys_initial_labels_then_sequential_ones_then_trains(tmp_path, monkeypatch):
+    monkeypatch.setattr(sequential_queries, "UNTIL", 9)
     settings = {
         "data": "digits",
         "network": "dense",
@@ -136,20 +138,18 @@ def test_a_run_buys_initial_labels_then_sequential_ones_then_trains(tmp_path, ca
         "mu": 2,
         "steps": 2,
         "initial_labels": 4,
-        "sequential_until": 9,
+        "refinements": 1,
     }
-    result = experiment.run(
-        active.Config(**settings, sequential_batch=2, budget=20), tmp_path / "a"
-    )
+    result = experiment.run(active.Config(**settings, budget=20), tmp_path / "a")
     assert result["labels_spent"] == 20
     store = LabelStore(f"sqlite:///{tmp_path}/a/labels.db")
     rounds = [row.round for row in store.ledger(store.accounts()[0].name)]
     store.close()
-    assert np.bincount(rounds).tolist() == [4, 2, 2, 1, 5, 6]
+    assert np.bincount(rounds).tolist() == [4, 1, 1, 1, 1, 1, 5, 6]
     rounds = sorted(path.name for path in (tmp_path / "a/checkpoints").glob("round_*"))
     assert rounds == [
-        "round_3",
-        "round_4",
+        "round_5",
+        "round_6",
     ]  # no network is trained before the sequential queries end
     few = experiment.run(active.Config(**settings, budget=6), tmp_path / "b")
     assert few["labels_spent"] == 6 and few["stopped_by"] == "budget"
@@ -158,34 +158,34 @@ def test_a_run_buys_initial_labels_then_sequential_ones_then_trains(tmp_path, ca
 def test_between_sequential_queries_the_network_learns_the_space_they_are_chosen_in(
     tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(sequential_queries, "UNTIL", 12)
     monkeypatch.setattr(sequential_queries, "FIRST_TRAINING", 6)
     config = active.Config(
         data="digits", network="dense", width=8, batch_size=16, mu=2,
-        steps=2, initial_labels=4, sequential_until=12, sequential_batch=2, budget=18,
-        refinements=1,
+        steps=2, initial_labels=4, budget=18, refinements=1,
     )  # fmt: skip
     result = experiment.run(config, tmp_path)
     store = LabelStore(f"sqlite:///{tmp_path}/labels.db")
     bought = store.ledger(store.accounts()[0].name)
-    assert np.bincount([row.round for row in bought]).tolist() == [4, 2, 2, 2, 2, 6]
+    assert np.bincount([row.round for row in bought]).tolist() == [4, *[1] * 8, 6]
     made = {path.name for path in (tmp_path / "checkpoints").iterdir()}
-    assert {name for name in made if name.startswith("round_")} == {"round_1", "round_3", "round_4"}
-    learned = {f"learned_{number}_{part}" for number in (1, 3) for part in ("0", "regions")}
+    assert {name for name in made if name.startswith("round_")} == {"round_2", "round_6", "round_8"}
+    learned = {f"learned_{number}_{part}" for number in (2, 6) for part in ("0", "regions")}
     assert {name for name in made if name.startswith("learned")} == learned
     # begun again from its checkpoints, without the later choices, the run makes the same ones
     (tmp_path / "result.json").unlink()
-    for number in (2, 3, 4, 5):
+    for number in range(3, 10):
         shutil.rmtree(tmp_path / f"checkpoints/asked_{number}")
     again = experiment.run(config, tmp_path)
     assert again["test_accuracy"] == result["test_accuracy"]
     assert [row.item for row in store.ledger(store.accounts()[0].name)] == [r.item for r in bought]
     store.close()
     # a lost network is trained again on the same targets, although its regions are still there
-    before = saved(tmp_path / "checkpoints/learned_1_0")
-    shutil.rmtree(tmp_path / "checkpoints/learned_1_0")
+    before = saved(tmp_path / "checkpoints/learned_2_0")
+    shutil.rmtree(tmp_path / "checkpoints/learned_2_0")
     (tmp_path / "result.json").unlink()
     experiment.run(config, tmp_path)
-    after = saved(tmp_path / "checkpoints/learned_1_0")
+    after = saved(tmp_path / "checkpoints/learned_2_0")
     for name, array in before.items():
         np.testing.assert_array_equal(after[name], array)
 
@@ -197,11 +197,37 @@ def saved(folder):
     return arrays
 
 
-@pytest.mark.parametrize("changes", [{"objective": "vat"}, {"sequential_until": 151}])
-def test_sequential_queries_need_propagated_labels(changes):
-    with pytest.raises(
-        UsageError, match=r"sequential_until=1.* does not use with so many labels: set .* 150 "
-    ):
-        active.Config(**{"sequential_until": 10} | changes).check()
-    active.Config(sequential_until=150).check()
-    active.Config(sequential_until=151, objective="graph").check()
+def test_sequential_queries_need_propagated_labels_over_learned_features():
+    learned = {"refinements": 2}
+    until = [
+        active.Config(**settings).sequential_until
+        for settings in (
+            learned, {"contrast_steps": 5}, learned | {"objective": "graph"}, {},
+            learned | {"query": "random"}, learned | {"objective": "vat"},
+        )
+    ]  # fmt: skip
+    assert until == [100, 100, 100, 0, 0, 0]
+
+
+def test_a_person_is_asked_several_sequential_queries_at_a_time():
+    def label_counts(labels, **oracle):
+        config = active.Config(refinements=1)
+        given = {"config": config, "regions": (), "oracle": types.SimpleNamespace(**oracle)}
+        context = rounds.Context(*[None] * 8)._replace(**given)
+        return [rounds.num_labels_after_round(context, count) for count in labels]
+
+    labels = [0, 20, 81, 99, 100]
+    assert label_counts(labels, recorded=True) == [20, 21, 82, 100, 160]
+    assert label_counts(labels, recorded=False) == [20, 40, 100, 100, 160]
+
+
+def test_somebody_who_is_asked_gets_several_sequential_queries_at_a_time():
+    images, labels = data.load("digits").train_images[:90], data.load_train_labels("digits")
+    asked = []
+
+    def ask(indices):
+        asked.append(len(indices))
+        return labels[indices]
+
+    jaxlabel.fit(images, ask, budget=30, preset="tiny", steps=2, initial_labels=4)
+    assert asked == [4, 20, 6]
