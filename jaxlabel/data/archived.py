@@ -12,6 +12,7 @@ from jaxlabel.data.folder import has_labels as has_folder_labels
 from jaxlabel.data.listing import EXTENSIONS, SPLITS, note_on_splits, split_roles
 from jaxlabel.data.streams import Entry, Reader
 from jaxlabel.errors import DataError
+from jaxlabel.oracle.names import clean
 
 LABEL_FILES = (".cls", ".json", ".txt")
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -155,11 +156,11 @@ def _picture_of_group(
     label: str | None = None
     try:
         if ".cls" in group:
-            label = group[".cls"].content.decode().strip() or None
+            label = clean(group[".cls"].content.decode()) or None
         elif ".json" in group:
             found = json.loads(group[".json"].content)
             given = found.get("label")
-            label = None if given is None else str(given).strip() or None
+            label = None if given is None else clean(str(given)) or None
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{spec}: the label of {key} cannot be read ({error})") from error
     yield Entry(f"{number:05d}/{key}{picture}", group[picture].content, label)

@@ -25,7 +25,7 @@ from jaxlabel.data.decoding import printable
 FEWEST = 1_000  # fewer files are decoded again: it takes less than a second
 MAX_BYTES = 8_000_000_000  # the pixels of all entries; the ones unused for longest are deleted
 DAMAGED = (OSError, ValueError, KeyError, TypeError)  # errors of an entry that cannot be used
-VERSION = 3  # a new version of the decoding or of the splits makes all entries invalid
+VERSION = 4  # a new version of the decoding or of the splits makes all entries invalid
 
 Decoded = tuple[list[str], Images, list[Unread]]  # the files that could be read, and the others
 

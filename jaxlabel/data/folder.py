@@ -119,7 +119,7 @@ def _unreadable_folders(found: Listing, options: Options) -> list[Unread]:
 
 
 def _class_names(found: Listing) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the sorted class names, and messages about names that differ only in letter case.
+    """Return the sorted class names, and messages about names that may not be what was meant.
 
     Raises:
       DataError: an image lies in no sub-folder, or two sub-folders have names that look the same.
@@ -127,17 +127,12 @@ def _class_names(found: Listing) -> tuple[tuple[str, ...], tuple[str, ...]]:
     labelled = [*found.train, *(found.test if _has_test_classes(found) else ())]
     classes = sorted({_class_name(found, file) for file in labelled})
     seen: dict[str, str] = {}
-    by_key: dict[str, str] = {}
-    notes = []
     for name in classes:
         if (other := seen.setdefault(names.clean(name), name)) != name:
             raise DataError(f"the sub-folders {other!r} and {name!r} of {printable(found.root)} "
                             "look the same, but their names are stored differently: put their "
                             "pictures into one of them")  # fmt: skip
-        if (other := by_key.setdefault(names.key(name), name)) != name:
-            notes.append(f"{other!r} and {name!r} differ only in upper and lower case or in "
-                         "similar signs: they are two classes")  # fmt: skip
-    return tuple(classes), tuple(notes)
+    return tuple(classes), names.doubtful(classes)
 
 
 def _has_test_classes(found: Listing) -> bool:

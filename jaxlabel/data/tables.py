@@ -11,6 +11,7 @@ from jaxlabel.data.prices import price_of
 from jaxlabel.data.streams import Entry, Reader
 from jaxlabel.errors import DataError, reason_of
 from jaxlabel.oracle import spreadsheet
+from jaxlabel.oracle.names import clean
 
 PICTURES = ("image", "img", "picture", "file", "path", "file_name", "filename", "bytes")
 LABELS = ("label", "class", "class_name", "category", "fine_label", "coarse_label")
@@ -56,6 +57,8 @@ def _content(root: Path, value: Any) -> tuple[str, bytes, str]:
     # "~1.png" is an ordinary name; only "~/..." stands for the home directory
     file = root / (Path(value).expanduser() if value.startswith("~/") else value)
     try:
+        if "\\" in value and not file.exists():  # a path that was written on Windows
+            file = root / value.replace("\\", "/")
         return value, file.read_bytes(), ""
     except (OSError, ValueError) as error:  # ValueError: a name with the character NUL
         reason = getattr(error, "strerror", None) or str(error)
@@ -71,8 +74,8 @@ def _entry(
     The picture's name begins with the number of the row, so that sorting by name keeps the order.
     """
     name, content, fault = _content(root, cell)
-    text = None if label is None or str(label).strip() == "" else str(label).strip()
-    return Entry(f"{number:09d}/{name}", content, text, split, cost, fault)
+    text = "" if label is None else clean(str(label))
+    return Entry(f"{number:09d}/{name}", content, text or None, split, cost, fault)
 
 
 def names_in_source(spec: str, paths: Sequence[str]) -> tuple[str, ...]:

@@ -66,8 +66,9 @@ def run(
     Args:
       settings: the configuration; its class determines the method, such as `semisup.Config`.
       workdir: the directory that holds all files of the run.
-      answers: functions that provide labels. None: labels come from the data set or from the table
-        that the setting `labels` names, or a person writes them in a file.
+      answers: functions that provide labels, of Python code that names images by their index; a
+        continued run then refuses images in another order. None: labels come from the data set or
+        from the table that the setting `labels` names, or a person writes them in a file.
       progress: the display of progress and messages; None stands for one on standard error.
 
     Returns:
@@ -95,20 +96,22 @@ def run(
         own = str(workdir.resolve() / CACHE) if hosts.count() == 1 else ""
         cache.begin(str(workdir.resolve()), ":".join(native.selected()[:2]), own)
     try:
-        return _run_in_workdir(settings, options, dataset, workdir, answers or Answers(), progress)
+        return _run_in_workdir(settings, options, dataset, workdir, answers, progress)
     finally:
         cache.begin("")
 
 
 def _run_in_workdir(
     settings: config.RunConfig, options: Options, dataset: Dataset | None, workdir: Path,
-    answers: Answers, progress: Progress | None,
+    given: Answers | None, progress: Progress | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Do the work of `run` once the settings are checked and the device is chosen.
 
     Args:
       dataset: the images; None if the directory has a run already and they were not read yet.
+      given: the `answers` of `run`.
     """
+    answers = given or Answers()
     chosen, defaults = settings_without_password(settings), dataclasses.asdict(type(settings)())
     while True:
         with open_workdir(workdir, chosen, progress, defaults) as log:
@@ -119,7 +122,9 @@ def _run_in_workdir(
             else:
                 with account.naming_directory(workdir, settings.data):
                     dataset = dataset or _load(settings, options)
-                dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
+                dataset = dataset_snapshot.in_first_order(
+                    dataset, settings.data, workdir, reorder=given is None
+                )
                 try:
                     result = _run_recipe(settings, options, dataset, workdir, log, answers)
                 except RunAgain as reason:

@@ -92,6 +92,23 @@ def is_blank(text: str, known: Iterable[str]) -> bool:
     return not clean(text) or (key(text) in BLANKS and key(text) not in set(map(key, known)))
 
 
+def doubtful(classes: Iterable[str]) -> tuple[str, ...]:
+    """Return messages for the user about classes of a data set that may not be what was meant.
+
+    These are classes whose names differ only in letter case or similar signs, and those called as a
+    program marks an empty cell, such as "nan".
+    """
+    by_key: dict[str, str] = {}
+    notes = []
+    for name in classes:
+        if (other := by_key.setdefault(key(name), name)) != name:
+            notes.append(f"{other!r} and {name!r} differ only in upper and lower case or in "
+                         "similar signs: they are two classes")  # fmt: skip
+        if key(name) in BLANKS:
+            notes.append(f"{name!r} is taken for the name of a class, not for a missing label")
+    return tuple(notes)
+
+
 def value(name: str) -> str | None:
     """Return the whole number that a class name spells, or None if it spells none.
 

@@ -19,7 +19,7 @@ from jaxlabel.errors import DataError
 from jaxlabel.runlog.workdir import IMAGES, reuse_labels_hint
 
 
-def in_first_order(dataset: Dataset, spec: str, workdir: Path) -> Dataset:
+def in_first_order(dataset: Dataset, spec: str, workdir: Path, *, reorder: bool = True) -> Dataset:
     """Return the data set of a run with its training images in the order of the run's first start.
 
     At the first start, the function records the ids of the images in the file images.json. If the
@@ -29,10 +29,13 @@ def in_first_order(dataset: Dataset, spec: str, workdir: Path) -> Dataset:
       dataset: the images in the order in which they have been read at this start of the run.
       spec: the data set, such as "folder:DIR", for the error message.
       workdir: the run's directory, which holds images.json.
+      reorder: False to refuse files in another order, because the caller's labels and indices are
+        in the order in which the images have been read.
 
     Raises:
-      DataError: images were added or removed since the first start, or images without files have
-        another order; the message names the first added or removed file.
+      DataError: images were added or removed since the first start (the message names the first
+        added or removed file), or images have another order and either are no files or `reorder` is
+        False.
     """
     items = dataset.train_items.tolist()
     recorded = files.read_json(workdir / IMAGES)
@@ -44,6 +47,10 @@ def in_first_order(dataset: Dataset, spec: str, workdir: Path) -> Dataset:
         return dataset
     old_items = recorded.get("items", [])
     if (order := order_of(items, old_items)) is not None:
+        if not reorder:
+            raise DataError(f"{spec} has the images of the run in {workdir} in another order, and "
+                            "indices and lists of labels go by it: make them as they were, or "
+                            f"begin another workdir{reuse_labels_hint(workdir)}")  # fmt: skip
         return dataset._replace(
             train_images=dataset.train_images[order],
             train_items=dataset.train_items[order],

@@ -413,6 +413,29 @@ def test_a_table_of_a_spreadsheet_program_is_read(content, tmp_path):
     assert len(read.train_images) == len(read.test_images) == 1
 
 
+def test_names_of_classes_and_paths_may_be_written_on_different_machines(tmp_path):
+    (tmp_path / "old").mkdir()
+    for number in range(6):
+        (tmp_path / "old" / f"{number}.png").write_bytes(png(number))
+    labels = ["K\xe4fer", "Ka\u0308fer", " K\xe4\u200bfer", "Cat", "cat", "nan"]
+    rows = "".join(f"old\\{number}.png,{label}\n" for number, label in enumerate(labels))
+    (tmp_path / "a.csv").write_text(f"path,label\n{rows}")
+    read = data.load(f"csv:{tmp_path / 'a.csv'}")
+    assert read.classes == ("Cat", "K\xe4fer", "cat", "nan")
+    assert data.load_train_labels(f"csv:{tmp_path / 'a.csv'}").tolist() == [1, 1, 1, 0, 2, 3]
+    assert [note.split(":")[0] for note in read.notes] == [
+        "'Cat' and 'cat' differ only in upper and lower case or in similar signs",
+        "'nan' is taken for the name of a class, not for a missing label",
+    ]
+    with tarfile.open(tmp_path / "a.tar", "w") as shard:
+        for number, label in enumerate(labels[:3]):
+            for end, content in ((".png", png(number)), (".cls", label.encode())):
+                member = tarfile.TarInfo(f"{number}{end}")
+                member.size = len(content)
+                shard.addfile(member, io.BytesIO(content))
+    assert data.load(f"webdataset:{tmp_path / 'a.tar'}").classes == ("K\xe4fer",)
+
+
 def test_a_long_number_is_a_class_like_any_other(tmp_path):
     (tmp_path / "x.png").write_bytes(png(0))
     (tmp_path / "a.csv").write_text(f"path,label\nx.png,{'9' * 5000}\nx.png,7\n")

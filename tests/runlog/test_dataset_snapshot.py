@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import jaxlabel
 from jaxlabel import data
 from jaxlabel.errors import DataError, LabelsMissing, StoreError, UsageError
 from jaxlabel.experiment import questions
@@ -62,6 +63,10 @@ def test_renaming_a_file_changes_nothing(pictures, tmp_path):
     assert all("z" in row["file"] or int(row["file"][-6:-4]) > 1 for row in read_questions(run))
 
 
+def have_lunch(indices):
+    raise RuntimeError("lunch")
+
+
 def test_images_keep_the_order_of_the_first_start(pictures, tmp_path):
     spec, run = f"folder:{pictures}", tmp_path / "run"
     began = in_first_order(data.load(spec), spec, run)
@@ -73,6 +78,17 @@ def test_images_keep_the_order_of_the_first_start(pictures, tmp_path):
     np.testing.assert_array_equal(again.train_items, began.train_items)
     assert [path[-6:] for path in again.paths[:5]] == ["00.png", "01.png", "02.png", "zz.png",
                                                        "04.png"]  # fmt: skip
+    with pytest.raises(DataError, match="in another order, and indices and lists of labels go by"):
+        in_first_order(moved, spec, run, reorder=False)
+
+
+def test_python_code_that_goes_by_the_order_is_refused_after_a_renaming(pictures, tmp_path):
+    few = {"budget": 5, "image_size": 8, "recipe": "medoids", "workdir": tmp_path / "run"}
+    with pytest.raises(RuntimeError, match="lunch"):
+        jaxlabel.fit(f"folder:{pictures}", have_lunch, **few)
+    (pictures / "03.png").rename(pictures / "zz.png")
+    with pytest.raises(DataError, match="in another order, and indices"):
+        jaxlabel.fit(f"folder:{pictures}", have_lunch, **few)
 
 
 def test_missing_and_new_images_are_reported(pictures, tmp_path):
