@@ -17,20 +17,39 @@ FOR_BROWSERS = (".png", ".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".bmp")
 def picture(project: Project, item: str) -> tuple[bytes, str] | None:
     """Return the bytes and the media type of the picture of an item; None if there is no such item.
 
-    A picture file of a format that browsers show is returned unchanged; any other picture is
-    converted to PNG.
+    A picture file that browsers show as the run reads it is returned unchanged. Any other picture
+    is converted to PNG as the run reads it.
     """
     row = project.rows.get(item)
     if row is None:
         return None
     path = file_of(project.dataset.paths[row]) if project.dataset.paths else None
     if path is not None and path.suffix.lower() in FOR_BROWSERS:
-        try:
-            kind = mimetypes.guess_type(f"x{path.suffix.lower()}")[0] or "image/jpeg"
-            return path.read_bytes(), kind
-        except OSError:
-            path = None
+        # Pillow may raise nearly any exception; then `_png` uses the pixels in memory.
+        with contextlib.suppress(Exception):
+            if _needs_no_conversion(path):
+                kind = mimetypes.guess_type(f"x{path.suffix.lower()}")[0] or "image/jpeg"
+                return path.read_bytes(), kind
     return _png(project, row, path), "image/png"
+
+
+def _needs_no_conversion(path: Path) -> bool:
+    """Return True if a browser shows the picture in a file as the run reads it.
+
+    It does not if the picture is transparent, or grey with more than 8 bits.
+
+    Raises:
+      Exception: the exception that Pillow raises for a file that it cannot read.
+    """
+    from PIL import Image
+
+    from jaxlabel.data.decoding import without_size_warnings
+
+    with without_size_warnings(), Image.open(path) as image:
+        if image.mode == "RGBA":  # many screenshots have an opaque alpha channel
+            return image.getchannel("A").getextrema() == (255, 255)
+        # Colours of 16 bits are "RGB" too: the run and browsers show their upper 8 bits alike.
+        return image.mode in ("1", "L", "P", "RGB") and not image.has_transparency_data
 
 
 def _png(project: Project, row: int, path: Path | None) -> bytes:
@@ -49,5 +68,6 @@ def _png(project: Project, row: int, path: Path | None) -> bytes:
                 original = intensity.scale(original, project.dataset.intensity)
             pixels = original
     content = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(content, "PNG")
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    image.save(content, "PNG", compress_level=1)  # three times as fast as the default level
     return content.getvalue()
