@@ -13,7 +13,12 @@ from typing import Any
 
 from jaxlabel.errors import UsageError
 from jaxlabel.experiment.account import num_earlier_purchases
-from jaxlabel.experiment.person_time import labels_left, note_earlier_answers, note_page
+from jaxlabel.experiment.person_time import (
+    labels_left,
+    note_earlier_answers,
+    note_page,
+    votes_of_run,
+)
 from jaxlabel.experiment.questions import QUESTIONS
 from jaxlabel.experiment.renaming import rename_class
 from jaxlabel.label import snapshot as snapshots
@@ -36,6 +41,8 @@ BUSY = 10.0  # the pause is at least this many times as long as the processor ti
 class Desk:
     """Gives people pictures to label, and stores their answers. Several threads may use it.
 
+    At the beginning, pictures without a label get one if their earlier votes decide by `rule`.
+
     Args:
       project: the run and its pictures.
       rule: the rule by which the votes of several people become a label.
@@ -56,6 +63,9 @@ class Desk:
         self._checked = self._pause = -math.inf
         self._batch: tuple[float, list[Question]] | None = None
         note_earlier_answers(project.workdir, project.store, project.label_set)
+        earlier = votes_of_run(project.workdir, votes.all_votes(project.store, project.label_set))
+        items = list({vote.item for vote in earlier if vote.class_name != NOT_SURE})
+        votes.decide_again(project.store, project.label_set, items, rule)
 
     def batch(self) -> list[Question]:
         """Return the questions of the run: the pictures whose labels it needs to go on.

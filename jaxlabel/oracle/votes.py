@@ -192,6 +192,34 @@ def _withdraw(connection: sa.Connection, label_set: str, taken: Vote, rule: Rule
         corrections.remove_class_if_empty(connection, key, len(names) - 1)
 
 
+def decide_again(store: "LabelStore", label_set: str, items: Sequence[str], rule: Rule) -> None:
+    """Label those given images that have no label and whose votes decide by `rule`.
+
+    This is needed if another rule was used when the votes were stored.
+
+    Args:
+      store: the label store (a database).
+      label_set: the name of the label set (the classes and labels of one data set).
+      items: the ids of the images.
+      rule: the rule by which several people's votes become a label.
+
+    Raises:
+      StoreError: the database cannot be used.
+    """
+    run_transaction(store.engine, _decide_again, label_set, items, rule, write=True)
+
+
+def _decide_again(
+    connection: sa.Connection, label_set: str, items: Sequence[str], rule: Rule
+) -> None:
+    """Do what `decide_again` does, in a transaction."""
+    key = locked_label_set_id(connection, label_set)
+    labelled = labels_of(connection, key, items)
+    for item in items:
+        if item not in labelled:  # so no account has bought its label
+            _decide(connection, key, item, rule)
+
+
 def all_votes(
     store: "LabelStore", label_set: str, items: Sequence[str] | None = None
 ) -> list[Vote]:

@@ -215,6 +215,24 @@ def test_votes_of_several_people(project):
     assert winning_class({"a": "x", "b": "y", "c": "y"}, Rule(2)) == "y"
 
 
+def test_a_start_with_another_rule_labels_pictures_by_their_earlier_votes(project):
+    inside, _, _ = clients(project, Rule(3))
+    first, second, third, fourth = project.items[:4]
+    for item, name, person in (
+        (first, "cat", "ann"), (second, "cat", "ann"), (second, "dog", "bob"), (third, "", "ann"),
+    ):  # fmt: skip
+        say(inside, item, name, person)
+    # this vote was given on the page of another run
+    votes.vote(project.store, project.label_set, [fourth], "ann", "cat", rule=Rule(3))
+    for rule, expected in (
+        (Rule(3), {}),
+        (Rule(3, "bob"), {second: "dog"}),
+        (Rule(1), {first: "cat", second: "dog"}),
+        (Rule(1, "ann"), {first: "cat", second: "dog"}),  # a label that is there stays
+    ):
+        assert clients(project, rule)[2].snapshot().labels == expected
+
+
 def test_a_correction_after_the_end_is_bought_when_enough_people_agree(project):
     inside, _, _ = clients(project, Rule(2))
     (project.workdir / "result.json").write_text("{}")
