@@ -33,7 +33,7 @@ from jaxlabel.oracle.names import checked_name
 from jaxlabel.oracle.prices import total_price
 from jaxlabel.oracle.votes import NOT_SURE, Rule, Vote
 
-LEASE = 90.0  # seconds for which a picture is reserved for one person
+LEASE = 90.0  # seconds after a person's last action for which their pictures stay reserved
 PAUSE = 2.0  # seconds between two checks whether the label store has changed
 BUSY = 10.0  # the pause is at least this many times as long as the processor time of the last check
 
@@ -56,7 +56,8 @@ class Desk:
         self.project, self.rule = project, rule
         self.records = Records(project.workdir)
         self._lock = threading.RLock()
-        self._leases: dict[str, tuple[str, float]] = {}
+        self._leases: dict[str, tuple[str, float]] = {}  # the person and the end, by item
+        self._ends: dict[str, float] = {}  # when the reservations of each person end
         self.ahead = Ahead(project, self.records)
         self._snapshot: Snapshot | None = None
         self._mark: Any = None  # the value of change_mark before the snapshot was read
@@ -104,29 +105,40 @@ class Desk:
             self._pause = max(PAUSE, BUSY * (time.thread_time() - began))
             return found
 
-    def upcoming(self, person: str, count: int = 8, skip: Sequence[str] = ()) -> list[Question]:
+    def upcoming(
+        self, person: str, count: int = 8, skip: Sequence[str] = (), shown: str | None = None
+    ) -> list[Question]:
         """Return the next pictures that a person should label, and reserve them for this person.
 
-        No other person gets a reserved picture for the next LEASE seconds, or until it is labelled.
-        The list is empty if there is nothing to ask.
+        No other person gets a reserved picture until it is labelled, or until LEASE seconds have
+        passed since the person last did something. After that, nothing is reserved for the person
+        until they do something again. The list is empty if there is nothing to ask.
 
         Args:
           person: the name of the person.
           count: the largest number of pictures.
           skip: the items that the person has answered, but whose answers are not stored yet.
+          shown: None if the person has just done something. If the page asks by itself, the item
+            that it shows, or an empty string; this picture comes first as long as it is open, even
+            if it is reserved for another person now.
         """
         with self._lock:
             now, snapshot = time.monotonic(), self.snapshot()
             mine = {v.item for v in snapshot.votes if v.person == person} | set(skip)
+            end = now + LEASE if shown is None else self._ends.get(person, now + LEASE)
             found: list[Question] = []
-            for question in self._candidates(snapshot):
+            for question in sorted(self._candidates(snapshot), key=lambda q: q.item != shown):
                 holder, until = self._leases.get(question.item, ("", 0.0))
                 free = holder == person or until < now
-                if question.item not in mine and free:
-                    self._leases[question.item] = person, now + LEASE
+                if question.item not in mine and (free or question.item == shown):
+                    if free:
+                        self._leases[question.item] = person, end
                     found.append(question)
                     if len(found) == count:
                         break
+            self._ends[person] = end
+            if not found and end >= now:  # the person waits: the next pictures are reserved anew
+                del self._ends[person]
             return found
 
     def _candidates(self, snapshot: Snapshot) -> list[Question]:

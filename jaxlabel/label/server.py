@@ -52,7 +52,8 @@ def make_app(desk: Desk, trainer: Trainer) -> Starlette:
     def state(request: Request) -> dict[str, Any]:
         person = _person(request)
         skip = request.query_params.get("skip", "").split(",")
-        found = desk.upcoming(person, skip=[s for s in skip if s])
+        shown = request.query_params.get("shown")  # only in the requests of the page's timer
+        found = desk.upcoming(person, skip=[s for s in skip if s], shown=shown)
         return {
             "person": person,
             "questions": [q._asdict() for q in found],

@@ -173,7 +173,9 @@ def test_two_people_label_and_a_third_decides(digits, browser, tmp_path):
         context.request.get(f"{url}/?token=token")  # sets the cookie
         ann, bob, chief = (context.new_page() for _ in range(3))
         ann.goto(f"{url}/?as=ann")
-        shown(ann)  # eight of the nine pictures are reserved for ann now
+        first = shown(ann)  # eight of the nine pictures are reserved for ann now
+        with ann.expect_request(lambda request: f"shown={first}" in request.url):
+            pass  # the timer's requests, which renew no reservation
         bob.goto(f"{url}/?as=bob")
         item, other = label(ann, "kind 0"), label(bob, "kind 1")
         assert item != other and desk.snapshot().labels == {}  # one vote makes no label

@@ -15,7 +15,7 @@ from jaxlabel.errors import StoreError, UsageError
 from jaxlabel.experiment import questions
 from jaxlabel.label import command, features
 from jaxlabel.label.agreement import cohens_kappa, fleiss_kappa
-from jaxlabel.label.desk import Desk
+from jaxlabel.label.desk import LEASE, Desk
 from jaxlabel.label.names import person_name, similar_name
 from jaxlabel.label.project import begin
 from jaxlabel.label.trainer import Trainer
@@ -107,6 +107,59 @@ def test_two_people_are_asked_about_different_pictures(project, monkeypatch, jum
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + jump)  # reservations do not use this clock
     assert ann and not set(ann) & set(asked(inside, "bob"))
+
+
+@pytest.fixture
+def pass_seconds(monkeypatch):
+    """Return a function that sets the clock of the reservations forward by some seconds."""
+    clock, passed = time.monotonic, []
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + sum(passed))
+    return passed.append
+
+
+def test_a_page_that_nobody_uses_blocks_no_picture(project, pass_seconds):
+    inside, _, desk = clients(project)
+    questions.write_questions(project.workdir, project.items[:20], [""] * 20)
+
+    def polled(person, shown):
+        found = inside.get(f"/api/state?as={person}&shown={shown}").json()["questions"]
+        return [question["item"] for question in found]
+
+    ann = asked(inside, "ann")
+    for _ in range(3):
+        assert not set(ann) & set(polled("bob", ""))
+        pass_seconds(LEASE / 4)
+        assert polled("ann", ann[0]) == ann
+    pass_seconds(LEASE / 4)
+    assert polled("ann", ann[0]) == ann
+    assert asked(inside, "bob") == ann
+    # ann still sees her picture, and her answer is stored
+    seen = polled("ann", ann[0])
+    assert seen[0] == ann[0] and not set(seen[1:]) & set(ann)
+    say(inside, ann[0], "dog", "bob")
+    answer = say(inside, ann[0], "cat", "ann")
+    assert answer.status_code == 200 and desk.snapshot().labels == {ann[0]: "cat"}
+    mine = [question["item"] for question in answer.json()["questions"]]
+    assert mine and not set(mine) & set(asked(inside, "bob"))
+
+
+def test_people_who_wait_for_questions_get_different_ones(project, pass_seconds):
+    target = dataclasses.replace(project.settings, target=0.9)  # so that nothing is asked ahead
+    desk, people = Desk(project._replace(settings=target)), ("ann", "bob")
+    items = list(project.rows)
+    questions.write_questions(project.workdir, items[:2], ["", ""])
+    for person in people:
+        desk.answer([desk.upcoming(person, 1)[0].item], person, "cat")
+    assert [desk.upcoming(person) for person in people] == [[], []]
+    pass_seconds(LEASE + 1)
+    assert [desk.upcoming(person, shown="") for person in people] == [[], []]
+    questions.write_questions(project.workdir, items[2:22], [""] * 20)
+    ann, bob = (set(desk.upcoming(person, shown="")) for person in people)
+    assert len(ann) == len(bob) == 8 and not ann & bob
+    pass_seconds(LEASE + 1)  # nothing is reserved for people who have gone away
+    assert [set(desk.upcoming(person, shown="")) for person in people] == [ann, ann]
+    assert set(desk.upcoming("bob")) == ann
+    assert not set(desk.upcoming("ann", shown="")) & ann
 
 
 def test_audit_pictures_get_no_help(project):

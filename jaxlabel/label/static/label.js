@@ -246,9 +246,10 @@ function closeFilter() {
 }
 
 let failed = ""; // the message of a refresh that failed; the next successful one takes it away
-async function refresh() {
+// The timer says which picture is shown: what the person does renews reservations, the timer does not.
+async function refresh(timer = {}) {
   try {
-    take(await get("/api/state", { skip: [...pending.keys()].join(",") }));
+    take(await get("/api/state", { skip: [...pending.keys()].join(","), ...timer }));
     if (failed && byId("alert").textContent === failed) alarm("");
   } catch (error) {
     if (!pending.size) alarm(failed = error.message);
@@ -275,7 +276,7 @@ byId("filter").addEventListener("keydown", (event) => {
 });
 byId("new-form").addEventListener("submit", (event) => { event.preventDefault(); addClass(false); });
 byId("new-form").addEventListener("keydown", (event) => { if (event.key === "Escape") closeNew(); });
-const press = { new: openNew, unsure: () => answer(""), undo: () => undo(), hint, alike, "rename-open": rename, keys: () => byId("help").showModal(), retry: () => post("/api/retry", {}).then(refresh) };
+const press = { new: openNew, unsure: () => answer(""), undo: () => undo(), hint, alike, "rename-open": rename, keys: () => byId("help").showModal(), retry: () => post("/api/retry", {}).then(() => refresh()) };
 for (const [id, does] of Object.entries(press)) {
   byId(id).addEventListener("click", (event) => { if (!event.currentTarget.matches(":focus-visible")) event.currentTarget.blur(); does(); });
 }
@@ -295,6 +296,6 @@ if (person) say(`Your answers are stored under the name ${person}.`);
 (async function poll() {
   for (;;) {
     await new Promise((done) => setTimeout(done, shown ? 3000 : 1000));
-    if (!pending.size && !document.hidden) await refresh();
+    if (!pending.size && !document.hidden) await refresh({ shown: shown ? shown.item : "" });
   }
 })();
