@@ -90,7 +90,8 @@ def vote(
     """Store a person's answer for each of the given images, and update the labels of these images.
 
     A person's new answer replaces the earlier one for the same image. A class that does not exist
-    yet is added. If an error is raised, nothing is stored.
+    yet is added. The class of a replaced answer is removed if no vote and no label has it any more,
+    and no account has bought a label of a later class. If an error is raised, nothing is stored.
 
     Args:
       store: the label store (a database).
@@ -128,6 +129,10 @@ def _vote(
         row = {"label_set_id": key, "label": len(names), "name": answer.class_name}
         connection.execute(sa.insert(classes), [row])
     _keep_labels_without_votes(connection, key, [item for item in items if item not in bought])
+    query = sa.select(votes.c.class_name).where(
+        votes.c.label_set_id == key, votes.c.person == answer.person
+    )
+    replaced = {row.class_name for row in lookup(connection, query, votes.c.item, items)}
     for item in items:
         values = {"label_set_id": key, **answer._replace(item=item)._asdict()}
         mine = votes.c.label_set_id == key, votes.c.item == item, votes.c.person == answer.person
@@ -135,6 +140,9 @@ def _vote(
         connection.execute(sa.insert(votes), [values])
         if item not in bought:
             _decide(connection, key, item, rule)
+    for name in replaced - {NOT_SURE, answer.class_name}:
+        names = class_names(connection, key)
+        corrections.remove_class_if_empty(connection, key, names.index(name))
 
 
 def withdraw(

@@ -262,6 +262,25 @@ def test_votes_never_destroy_a_label_that_came_from_a_file(store):
     assert label() == dog and "fox" not in store.classes("pets")
 
 
+def test_a_class_goes_with_its_last_answer_unless_a_label_of_a_later_one_was_bought(store):
+    votes.vote(store, "pets", ["v", "w", "x"], "ann", "dgo")
+    votes.vote(store, "pets", ["y", "z"], "bob", "fox")
+    votes.vote(store, "pets", ["v", "w"], "ann", "dog")
+    assert store.classes("pets") == (*NAMES, "dgo", "fox")  # x has it
+    votes.vote(store, "pets", ["x"], "ann", votes.NOT_SURE)
+    assert store.classes("pets") == (*NAMES, "fox")
+    known = dict.fromkeys("vw", "dog") | dict.fromkeys("yz", "fox")
+    assert votes.known_labels(store, "pets", list("vwxyz")) == known
+
+    votes.vote(store, "pets", ["x"], "ann", "gnu")
+    votes.vote(store, "pets", ["u"], "ann", "owl")
+    assert buy(store, ["y", "u"]).labels.tolist() == [3, 5]
+    votes.vote(store, "pets", ["y"], "ann", "fox")  # an answer that does not change the label
+    votes.vote(store, "pets", ["x"], "ann", "cat")
+    assert store.classes("pets") == (*NAMES, "fox", "gnu", "owl")
+    assert buy(store, ["y", "u"]).labels.tolist() == [3, 5]
+
+
 def lose_connection(store, times):
     """Break the connection at the store's next writing transactions, which are committed already.
 
