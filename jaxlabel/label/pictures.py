@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxlabel.data.folder import file_of
-from jaxlabel.label.project import Project
+from jaxlabel.label.project import Project, file_state
 
 # Picture formats that every browser shows; other formats are sent as PNG.
 FOR_BROWSERS = (".png", ".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".bmp")
@@ -18,12 +18,15 @@ def picture(project: Project, item: str) -> tuple[bytes, str] | None:
     """Return the bytes and the media type of the picture of an item; None if there is no such item.
 
     A picture file that browsers show as the run reads it is returned unchanged. Any other picture
-    is converted to PNG as the run reads it.
+    is converted to PNG as the run reads it. If the file was changed after the start of the page,
+    the pixels in memory are returned, because the label will be that of the old picture.
     """
     row = project.rows.get(item)
     if row is None:
         return None
-    path = file_of(project.dataset.paths[row]) if project.dataset.paths else None
+    name = project.dataset.paths[row] if project.dataset.paths else ""
+    is_same = bool(name) and file_state(name) == tuple(project.file_states[row])
+    path = file_of(name) if is_same else None
     if path is not None and path.suffix.lower() in FOR_BROWSERS:
         # Pillow may raise nearly any exception; then `_png` uses the pixels in memory.
         with contextlib.suppress(Exception):

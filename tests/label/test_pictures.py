@@ -1,12 +1,14 @@
 """The pictures that the labelling page shows are those that the run reads, at full size."""
 
 import io
+import os
 
 import numpy as np
 from PIL import Image
 
 from jaxlabel.data import intensity
 from jaxlabel.data.decoding import read_picture
+from jaxlabel.data.folder import file_of
 from jaxlabel.label.pictures import picture
 from jaxlabel.label.project import begin
 from jaxlabel.methods import active
@@ -48,3 +50,21 @@ def test_deep_and_transparent_pictures_are_shown_as_the_run_reads_them(tmp_path)
     assert not Image.open(io.BytesIO(content)).has_transparency_data
     for name in ("opaque.png", "photo.jpg"):
         assert sent(project, folder / name)[0] == (folder / name).read_bytes()
+
+
+def test_a_file_that_was_changed_is_shown_as_the_picture_that_is_labelled(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    names = [folder / name for name in ("a.png", "b.png", os.fsdecode(b"\xe9.png"))]
+    old, new = RNG.integers(0, 256, (2, 3, 8, 8), np.uint8)
+    for name, pixels in zip(names, old, strict=True):
+        Image.fromarray(pixels).save(name)
+    project = begun(folder, tmp_path / "run")
+    for path in project.dataset.paths:
+        assert sent(project, path)[0] == file_of(path).read_bytes()
+    for name, pixels in zip(names[1:], new[1:], strict=True):
+        Image.fromarray(pixels).save(name)
+    assert sent(project, names[0])[0] == names[0].read_bytes()
+    for row, path in enumerate(project.dataset.paths):
+        pixels = project.dataset.train_images[row, ..., 0]
+        np.testing.assert_array_equal(sent(project, path)[1], pixels)
