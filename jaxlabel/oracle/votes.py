@@ -151,8 +151,8 @@ def withdraw(
 ) -> Vote | None:  # fmt: skip
     """Delete a person's vote (answer for an image) and return it; return None if there is none.
 
-    The label of the image is updated. The newest class is removed if no vote and no label has it
-    any more.
+    The label of the image is updated. The class of the vote is removed if no vote and no label has
+    it any more, and no account has bought a label of a later class.
 
     Args:
       store: the label store (a database).
@@ -190,14 +190,16 @@ def _withdraw(connection: sa.Connection, label_set: str, taken: Vote, rule: Rule
         votes.c.label_set_id == key, votes.c.item == taken.item, votes.c.person == taken.person,
         votes.c.voted_time == taken.voted_time,
     ]  # fmt: skip
-    if not connection.scalar(sa.select(sa.exists().where(*here))):
+    name = connection.scalar(sa.select(votes.c.class_name).where(*here))
+    if name is None:
         return
     if corrections.bought_labels(connection, key, [taken.item]):
         raise Locked("this answer is already used and cannot be taken back")
     connection.execute(sa.delete(votes).where(*here))
     _decide(connection, key, taken.item, rule)
-    if names := class_names(connection, key):
-        corrections.remove_class_if_empty(connection, key, len(names) - 1)
+    if name != NOT_SURE:
+        names = class_names(connection, key)
+        corrections.remove_class_if_empty(connection, key, names.index(name))
 
 
 def decide_again(store: "LabelStore", label_set: str, items: Sequence[str], rule: Rule) -> None:

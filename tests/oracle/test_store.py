@@ -271,6 +271,11 @@ def test_a_class_goes_with_its_last_answer_unless_a_label_of_a_later_one_was_bou
     assert store.classes("pets") == (*NAMES, "fox")
     known = dict.fromkeys("vw", "dog") | dict.fromkeys("yz", "fox")
     assert votes.known_labels(store, "pets", list("vwxyz")) == known
+    votes.vote(store, "pets", ["x"], "ann", "hen")
+    votes.vote(store, "pets", ["u"], "ann", "fly")
+    votes.withdraw(store, "pets", "ann", item="x")
+    assert store.classes("pets") == (*NAMES, "fox", "fly")
+    votes.withdraw(store, "pets", "ann", item="u")
 
     votes.vote(store, "pets", ["x"], "ann", "gnu")
     votes.vote(store, "pets", ["u"], "ann", "owl")
