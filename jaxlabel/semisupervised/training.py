@@ -40,7 +40,7 @@ class Data(NamedTuple):
     """The training data, in arrays whose shapes do not depend on the number of labels.
 
     Attributes:
-      labelled: the images of the labelled set; the rows from `num_labels` on are padding.
+      labelled: the indices of the labelled images; the entries from `num_labels` on are padding.
       labels: the classes of the labelled images, padded with zeros.
       num_labels: the number of labels.
       images: all training images.
@@ -49,7 +49,7 @@ class Data(NamedTuple):
       prior: the expected share of each class.
     """
 
-    labelled: UInt8[Array, "capacity h w c"]
+    labelled: Int[Array, "capacity"]
     labels: Int[Array, "capacity"]
     num_labels: Int[Array, ""]
     images: UInt8[Array | np.ndarray, "n h w c"]
@@ -73,16 +73,16 @@ def pad(
       images: all training images.
       indices: the indices of the labelled images.
       labels: the classes of the labelled images.
-      capacity: the number of rows of the padded arrays.
+      capacity: the length of the padded arrays.
       graph_targets: one-hot targets from label propagation; zero rows for images without one.
       prior: the expected share of each class.
     """
-    rows = np.zeros(max(capacity, len(indices)), np.int64)
-    rows[: len(indices)] = indices
-    padded_labels = np.zeros(len(rows), np.int32)
-    padded_labels[: len(labels)] = labels
+    missing = max(0, capacity - len(indices))
+    rows, padded_labels = (
+        np.pad(np.asarray(array, np.int32), (0, missing)) for array in (indices, labels)
+    )
     return Data(
-        jnp.asarray(images[rows]),
+        jnp.asarray(rows),
         jnp.asarray(padded_labels),
         jnp.int32(len(indices)),
         images,
@@ -152,8 +152,8 @@ def draw_batch(
 ) -> Batch:
     """Draw a random mini-batch with replacement from the training data.
 
-    The labelled images come from the first `data.num_labels` rows, so that no padding is drawn. The
-    images are divided over the devices.
+    The labelled images come from the first `data.num_labels` entries of the labelled set, so that
+    no padding is drawn. The images are divided over the devices.
 
     Args:
       settings: the settings, which give the numbers of images in a batch and of all steps.
@@ -165,7 +165,8 @@ def draw_batch(
     chosen = jax.random.randint(labelled_key, (size,), 0, data.num_labels)
     rows = jax.random.randint(other_key, (size * settings.mu,), 0, len(data.images))
     return Batch(
-        devices.shard(augment.as_float(data.labelled[chosen])), data.labels[chosen],
+        devices.shard(augment.as_float(data.images[data.labelled[chosen]])),
+        data.labels[chosen],
         devices.shard(augment.as_float(data.images[rows])), rows, data.graph_targets[rows],
         data.prior, number / settings.steps,
     )  # fmt: skip

@@ -42,7 +42,7 @@ def file(tmp_path_factory):
 def semisup_task(images):
     config = Config(network="dense", width=8, steps=20, batch_size=4, mu=2, kind="digits")
     known, targets = np.arange(10), np.eye(10)[np.arange(len(images)) % 10]
-    arrays = semisupervised.pad(images, known, known, 16, targets, np.full(10, 0.1))
+    arrays = semisupervised.pad(images, known, known, len(images), targets, np.full(10, 0.1))
     step = semisupervised.make_step(config, semisupervised.views_of("digits"))
     return step, initial_state(config, images, 10, KEY), arrays
 
