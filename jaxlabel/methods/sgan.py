@@ -149,16 +149,17 @@ def make_predictor(
 ) -> Predictor:
     """Return the result of a run: classifier, class of every image, quality of generated images.
 
-    The class of a labelled image is its label; the class of any other image is a prediction.
+    The class of a labelled image is its label; the class of any other image is the one that the
+    classifier predicts.
     """
-    features, probabilities = predict_all(state.average, images, state.average.num_classes)
+    mirror = config.augment and augment.keeps_class_mirrored(config.kind)
+    model = linear.Ensemble([state.average], mirror)
+    features, probabilities = predict_all(model, images, state.average.num_classes)
     labels = probabilities.argmax(axis=-1).astype(np.int32)
     labels[labelled.indices] = labelled.labels
     rows = np.asarray(state.measures).tolist()
     history = [dict(zip(gan.Measures._fields, row, strict=True)) for row in rows]
     summary = {**history[-1], "verdict": gan.verdict(history)}
-    mirror = config.augment and augment.keeps_class_mirrored(config.kind)
-    model = linear.Ensemble([state.average], mirror)
     return Predictor(model, labels, features, "budget", summary)
 
 

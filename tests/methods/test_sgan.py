@@ -14,6 +14,7 @@ from jaxlabel.log import NullLog
 from jaxlabel.methods import sgan
 from jaxlabel.methods.sgan import Config
 from jaxlabel.predictor import predict_probabilities
+from jaxlabel.query import Labelled
 from jaxlabel.runlog import open_workdir
 
 DIGITS = data.load("digits")
@@ -46,6 +47,20 @@ def test_it_learns_from_the_bought_labels(trained):
     assert predictor.features.shape == (len(LABELS), 32)
     asked = sorted(oracle.asked)
     np.testing.assert_array_equal(predictor.train_labels[asked], LABELS[asked])
+
+
+def test_the_training_images_get_the_classes_that_the_returned_model_predicts(trained):
+    config = dataclasses.replace(QUICK, kind="clothes")  # clothes are mirrored
+    images, average = DIGITS.train_images[:300], trained[0].model.members[0]
+    state = gan.start(config, images.shape[1:], 10, jax.random.key(0))._replace(average=average)
+    first = Labelled(np.array([5]), np.array([3]))
+    predictor = sgan.make_predictor(config, images, state, first)
+    expected = predict_probabilities(predictor.model, images).argmax(axis=1)
+    assert np.mean(expected != predict_probabilities(average, images).argmax(axis=1)) > 0.1
+    expected[5] = 3
+    np.testing.assert_array_equal(predictor.train_labels, expected)
+    features = train.apply_batched(train.features_of, average, images)
+    np.testing.assert_allclose(predictor.features, features, atol=1e-5)
 
 
 def test_the_summary_describes_the_generator(trained):
