@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -247,7 +248,7 @@ def apply_batched(
     function: Callable[[Any, Float[Array, "batch h w c"]], Array],
     model: Any,
     images: UInt8[np.ndarray, "n h w c"],
-    batch_size: int = 2048,
+    batch_size: int | None = None,
 ) -> np.ndarray:
     """Call `function(model, images)` on batches of the images and return all outputs as one array.
 
@@ -257,11 +258,12 @@ def apply_batched(
     Args:
       function: a function of a model and float32 images in [0, 1]. Define it at module level, as
         `features_of` is: a function created for each call would be compiled each time.
-      batch_size: the number of images per compiled call; the last batch is padded to it.
+      batch_size: the number of images per compiled call; the last batch is padded to it. None: the
+        number that `default_batch_size` returns.
     """
     compiled = _compiled(function, jax.tree.structure(model), devices.mesh())
     model = devices.replicate(model)
-    batch_size = max(1, min(batch_size, len(images)))
+    batch_size = max(1, min(batch_size or default_batch_size(images.shape[1:]), len(images)))
     starts = range(0, max(1, len(images)), batch_size)
 
     def read(start: int) -> UInt8[np.ndarray, "batch h w c"]:
@@ -276,6 +278,19 @@ def apply_batched(
                 outputs = np.empty((len(images), *computed.shape[1:]), computed.dtype)
             outputs[start : start + len(computed)] = computed
     return outputs
+
+
+def default_batch_size(shape: tuple[int, ...]) -> int:
+    """Return the number of images in a batch of `apply_batched`: 2,048, or fewer large ones.
+
+    From 4,096 values per image on (height x width x channels), a batch has as many values as 2,048
+    images of 4,096, so that the memory does not grow with the size of the images; but it has at
+    least 16 images.
+
+    Args:
+      shape: height, width, and channels of an image.
+    """
+    return min(2048, max(16, 2048 * 4096 // math.prod(shape)))
 
 
 def outputs_of(model: Any, images: Float[Array, "batch h w c"]) -> Array:

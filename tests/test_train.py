@@ -101,6 +101,22 @@ def test_apply_batched_equals_the_function(num_images):
     np.testing.assert_allclose(outputs, 3 * images.sum(axis=(1, 2, 3)) / 255, rtol=1e-6)
 
 
+def test_batches_of_large_images_are_smaller():
+    shapes = []
+
+    def corners(model, images):
+        shapes.append(images.shape)
+        return images[:, 0, 0, 0]
+
+    images = np.zeros((60, 224, 224, 3), np.uint8)
+    images[:, 0, 0, 0] = np.arange(60)
+    found = train.apply_batched(corners, None, images)
+    np.testing.assert_allclose(255 * found, np.arange(60), rtol=1e-6)
+    assert shapes == [(55, 224, 224, 3)]
+    sizes = [(28, 28, 1), (32, 32, 3), (64, 64, 1), (64, 64, 3), (2000, 1500, 3)]
+    assert [train.default_batch_size(s) for s in sizes] == [2048, 2048, 2048, 682, 16]
+
+
 def test_apply_batched_compiles_once_for_models_of_one_structure():
     traces = []
 

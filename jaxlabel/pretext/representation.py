@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
 from jaxlabel import nets, train
-from jaxlabel.cluster.pca import PCA, fit_pca, project
+from jaxlabel.cluster.pca import MAX_SIDE, PCA, fit_pca, project
 
 COMPONENT_INPUTS = ("gradients", "pixels")  # the kinds of fixed (not learned) features of an image
 FIT_ON = 100_000  # images from which means and principal components are computed, if there are more
@@ -39,7 +39,7 @@ class Representation(nnx.Module):
     ):
         self.encoder, self.given = encoder, given
         self.share = share if components else 0.0
-        numbers = nets.num_gradients(shape) if given == "gradients" else math.prod(shape)
+        numbers = num_fixed_features(shape, given)
         self.centre = nnx.Param(jnp.zeros(encoder.num_features))
         self.mean = nnx.Param(jnp.zeros(numbers))
         self.components = nnx.Param(jnp.zeros((min(components, numbers), numbers)))
@@ -60,7 +60,8 @@ def fit_representation(
 
     The mean of the encoder's features and the principal components, which are the fixed features,
     are computed from the images, or from a random sample of 100,000 if there are more
-    (`sample_to_fit`). No labels are needed.
+    (`sample_to_fit`). Principal components of more than 4,096 dimensions are computed from a random
+    sample of 4,096 (`num_to_fit`). No labels are needed.
 
     Args:
       encoder: the trained encoder.
@@ -72,9 +73,10 @@ def fit_representation(
         features (`nets.oriented_gradients`).
     """
     model = Representation(encoder, images.shape[1:], components, share, given)
-    sample = sample_to_fit(images)
+    sample = sample_to_fit(images, FIT_ON)
     model.centre[...] = jnp.asarray(features_of(encoder, sample).mean(axis=0))
     if components:
+        sample = sample_to_fit(images, num_to_fit(images.shape[1:], given))
         pca, _ = _fit_components(sample, len(model.components[...]), given)
         model.mean[...], model.components[...] = pca.mean, pca.components
     return model
@@ -85,7 +87,8 @@ def input_components(
 ) -> Float[Array, "n d"]:
     """Fit a PCA to the images, and return each image's coordinates along the leading components.
 
-    The PCA of more than 100,000 images is fitted to a random sample (`sample_to_fit`).
+    The PCA of more than 100,000 images, or of more than 4,096 images with more than 4,096 fixed
+    features each, is fitted to a random sample (`sample_to_fit`).
 
     Args:
       images: the images, uint8.
@@ -94,7 +97,7 @@ def input_components(
       given: what the PCA is computed from: "pixels", or "gradients" for HOG-like features
         (`nets.oriented_gradients`).
     """
-    sample = sample_to_fit(images)
+    sample = sample_to_fit(images, num_to_fit(images.shape[1:], given))
     pca, points = _fit_components(sample, components, given)
     if len(sample) == len(images):
         return project(pca, points)
@@ -104,27 +107,47 @@ def input_components(
     )
 
 
-def sample_to_fit(images: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "m h w c"]:
+def sample_to_fit(
+    images: UInt8[np.ndarray, "n h w c"], largest: int
+) -> UInt8[np.ndarray, "m h w c"]:
     """Return the images from which means and principal components are computed.
 
-    They are all images, or a random sample of 100,000 if there are more. The sample is the same in
-    every run, because runs of all seeds share features in the cache.
+    They are all images, or a random sample of `largest` if there are more. The sample is the same
+    in every run, because runs of all seeds share features in the cache.
 
     Args:
       images: the images, uint8.
+      largest: the largest number of images to return.
     """
-    if len(images) <= FIT_ON:
+    if len(images) <= largest:
         return images
-    rows = np.random.default_rng(0).choice(len(images), FIT_ON, replace=False)
+    rows = np.random.default_rng(0).choice(len(images), largest, replace=False)
     return images[np.sort(rows)]
+
+
+def num_to_fit(shape: tuple[int, ...], given: str) -> int:
+    """Return the largest number of images whose fixed features a PCA is fitted to.
+
+    It is 100,000, or 4,096 if there are more than 4,096 features per image: `fit_pca` uses no more
+    points then, and the features of all images together can be larger than the images.
+
+    Args:
+      shape: height, width, and channels of an image.
+      given: the kind of fixed features: "pixels" or "gradients".
+    """
+    return FIT_ON if num_fixed_features(shape, given) <= MAX_SIDE else min(FIT_ON, MAX_SIDE)
+
+
+def num_fixed_features(shape: tuple[int, ...], given: str) -> int:
+    """Return the number of `fixed_features` of an image with the given shape."""
+    return nets.num_gradients(shape) if given == "gradients" else math.prod(shape)
 
 
 def _fit_components(
     images: UInt8[np.ndarray, "n h w c"], components: int, given: str
 ) -> tuple[PCA, Float[Array, "n d"]]:
     """Fit a PCA to the fixed features of images, and return it and these features."""
-    inputs = train.apply_batched(lambda _, x: fixed_features(x, given), None, images)
-    points = jnp.asarray(inputs)
+    points = jnp.asarray(train.apply_batched(lambda _, x: fixed_features(x, given), None, images))
     return fit_pca(points, min(components, points.shape[1])), points
 
 

@@ -4,6 +4,7 @@ import pytest
 from flax import nnx
 
 from jaxlabel import nets, pretext, train
+from jaxlabel.cluster import pca
 from jaxlabel.cluster.pca import fit_pca, project
 from jaxlabel.pretext import representation
 
@@ -42,15 +43,22 @@ def test_components_of_few_images_are_those_of_all_of_them(given):
     )
 
 
-@pytest.mark.parametrize("given", pretext.COMPONENT_INPUTS)
-def test_components_of_many_images_are_fitted_to_a_sample(given, rows, monkeypatch):
+@pytest.fixture
+def shapes(monkeypatch):
+    """Return a list that gets the shape of each result of `apply_batched`."""
     shapes, apply_batched = [], train.apply_batched
 
     def watched(*arguments):
-        shapes.append(apply_batched(*arguments).shape)
-        return apply_batched(*arguments)
+        outputs = apply_batched(*arguments)
+        shapes.append(outputs.shape)
+        return outputs
 
     monkeypatch.setattr(train, "apply_batched", watched)
+    return shapes
+
+
+@pytest.mark.parametrize("given", pretext.COMPONENT_INPUTS)
+def test_components_of_many_images_are_fitted_to_a_sample(given, rows, shapes):
     found = pretext.input_components(IMAGES, 5, given)
     points = inputs(given)
     np.testing.assert_allclose(
@@ -58,6 +66,23 @@ def test_components_of_many_images_are_fitted_to_a_sample(given, rows, monkeypat
     )
     # The fixed features are in memory for the sample only.
     assert shapes == [(60, points.shape[1]), (90, 5)]
+
+
+def test_components_of_many_dimensions_are_fitted_to_a_smaller_sample(shapes, monkeypatch):
+    for module in (pca, representation):
+        monkeypatch.setattr(module, "MAX_SIDE", 70)  # fewer than the 81 pixels and the 90 images
+    rows = np.sort(np.random.default_rng(0).choice(90, 70, replace=False))
+    points = inputs("pixels")
+    expected = fit_pca(points[rows], 5)
+    np.testing.assert_allclose(
+        pretext.input_components(IMAGES, 5, "pixels"), project(expected, points),
+        rtol=1e-3, atol=1e-4,
+    )  # fmt: skip
+    model = pretext.fit_representation(Means(), IMAGES, 5, 0.5, "pixels")
+    np.testing.assert_allclose(model.components[...], expected.components, rtol=1e-3, atol=1e-4)
+    means = IMAGES.mean(axis=(1, 2)) / 255  # of all images, as they have one dimension
+    np.testing.assert_allclose(model.centre[...], means.mean(axis=0), rtol=1e-5)
+    assert shapes == [(70, 81), (90, 5), (90, 1), (70, 81)]
 
 
 def test_a_representation_of_many_images_is_fitted_to_a_sample(rows):
