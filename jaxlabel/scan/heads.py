@@ -11,8 +11,10 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import augment, losses, train
 from jaxlabel.log import Log
-from jaxlabel.losses.scan import scan_loss
+from jaxlabel.losses.scan import consistency, prior_divergence, scan_loss
 from jaxlabel.nets import devices
+
+BLOCK = 256  # images whose losses `best_head` computes at once
 
 
 class Assigner(nnx.Module):
@@ -220,15 +222,35 @@ def best_head(
     Returns:
       The index of the best head, and the mean loss of each head.
     """
-    logits = jnp.asarray(train.apply_batched(lambda m, x: m(x), model, images))
+    logits = train.apply_batched(lambda m, x: m(x), model, images)
     target_prior = None if prior is None else jnp.asarray(prior, jnp.float32)
-    total = np.zeros(logits.shape[1])
-    for column in np.asarray(neighbours).T:
-        total += np.asarray(
-            jnp.mean(_head_losses(logits, logits[column], entropy_weight, target_prior), axis=1)
-        )
-    mean_losses = total / np.shape(neighbours)[1]
+    near = jnp.asarray(neighbours)
+    mean_losses = np.array(
+        [
+            _mean_loss(logits[:, head], near, entropy_weight, target_prior)
+            for head in range(logits.shape[1])
+        ]
+    )
     return int(np.argmin(mean_losses)), mean_losses
+
+
+@jax.jit
+def _mean_loss(
+    logits: Float[Array, "n clusters"],
+    neighbours: Int[Array, "n k"],
+    entropy_weight: float,
+    prior: Float[Array, "clusters"] | None,
+) -> Float[Array, ""]:
+    """Return one head's mean SCAN loss over all images and their neighbours.
+
+    The consistency loss is computed for `BLOCK` images at a time, so that it takes little memory.
+    """
+
+    def of_image(row: Int[Array, ""]) -> Float[Array, ""]:
+        return jnp.mean(consistency(logits[row], logits[neighbours[row]]))
+
+    per_image = jax.lax.map(of_image, jnp.arange(len(logits)), batch_size=BLOCK)
+    return jnp.mean(per_image) + entropy_weight * prior_divergence(logits, prior)
 
 
 def _head_losses(
