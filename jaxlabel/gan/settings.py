@@ -47,9 +47,10 @@ class Settings:
     )
     average: float = setting(
         0.02,
-        "fraction of the run over which the discriminator's weights are averaged",
+        "fraction of the run over which the discriminator's weights are averaged; with more than "
+        "0.1 the average would still contain a part of the untrained weights",
         low=0.0,
-        high=1.0,
+        high=0.1,
     )
     augment: bool = setting(
         True, "transform real images at random, as their kind (the setting `kind`) allows it"

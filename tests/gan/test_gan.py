@@ -113,6 +113,13 @@ def test_the_discriminator_accepts_generated_images(network, shape):
     np.testing.assert_allclose(discriminator(images, jax.random.key(0)), noisy)
 
 
+def test_the_average_of_the_weights_forgets_the_untrained_ones():
+    highest = gan.Settings.__dataclass_fields__["average"].metadata["high"]
+    for steps in (100, 10_000):
+        kept = (1 - 1 / (highest * steps)) ** steps  # of the weights before the first step
+        assert kept < 1e-4
+
+
 def test_the_report_shows_the_samples_over_time(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (2, 4, 8, 8, 1), np.uint8)
     with open_workdir(tmp_path, {"data": "digits"}) as log:
