@@ -146,7 +146,7 @@ def optimizer(settings: Settings) -> optax.GradientTransformation:
     """Return the optimizer for each of a GAN's two networks: Adam with a learning rate that decays.
 
     The rate is `settings.learning_rate` in the first half of the run and decays linearly to zero in
-    the second half, as in Salimans et al. 2016.
+    the second half. The published code of Salimans et al. 2016 for MNIST keeps it constant.
     """
     half = settings.steps // 2
     rate = optax.linear_schedule(settings.learning_rate, 0.0, max(1, settings.steps - half), half)
@@ -166,7 +166,8 @@ def snapshot_steps(settings: Settings) -> Int[np.ndarray, "snapshots"]:
 def make_step(settings: Settings, kind: str) -> train.Step[State]:
     """Return a function for `train.loop` that does one training step of a semi-supervised GAN.
 
-    A step updates the discriminator once, then the generator once.
+    A step updates the discriminator once, then the generator once, both with the same unlabelled
+    images. The published code of Salimans et al. 2016 for MNIST draws others for the generator.
 
     Args:
       settings: the settings of the training.

@@ -1,4 +1,4 @@
-"""Generators of the semi-supervised GAN (Salimans et al. 2016, section 6.1).
+"""Generators of the semi-supervised GAN.
 
 A generator maps Gaussian latent vectors to images in [0, 1].
 """
@@ -18,10 +18,11 @@ from jaxlabel.nets.layers import Conv, compute_dtype
 
 
 class DenseGenerator(nnx.Module):
-    """The fully connected GAN generator for MNIST of Salimans et al. 2016.
+    """A fully connected GAN generator with the kinds of layers of Salimans et al. 2016's for MNIST.
 
     Its hidden layers have batch normalisation and softplus activations. Calling it on latent
-    vectors returns images in [0, 1].
+    vectors returns images in [0, 1]. The latent vectors are Gaussian here, while the published code
+    of Salimans et al. draws them uniformly from 0 to 1.
     """
 
     def __init__(

@@ -20,7 +20,9 @@ from jaxlabel.semisupervised import weights
 from jaxlabel.semisupervised.batches import Batch, Memory, Objective, Outcome, Views, Weigh
 from jaxlabel.semisupervised.settings import Settings
 
-DECAY = 0.99  # of the running statistics: they average over about the last 100 batches
+# The decay of the running statistics, which so average over about the last 100 batches. FreeMatch
+# and SoftMatch take 0.999 (Wang et al. 2023, Chen et al. 2023); trainings here are much shorter.
+DECAY = 0.99
 RAMP = 0.1  # share of the steps over which the unlabelled loss gets its full weight
 TEMPERATURE = 0.5  # of mixmatch's sharpened predictions
 RADIUS = 2.0  # length of VAT's perturbation, for pixels in [0, 1]
