@@ -62,7 +62,8 @@ def _graph_of_vectors(vectors: UInt8[np.ndarray, "n 1 d 1"], log: Log) -> cluste
     It is built from the features themselves, because their order has no meaning: gradients, from
     which the graph of images is built, are differences of neighbouring columns.
     """
-    return setup.make_graph(vectors.reshape(len(vectors), -1).astype(np.float32), log)
+    features = vectors.reshape(len(vectors), -1).astype(np.float32)
+    return setup.make_graph(features, vectors, log)
 
 
 def _repeated_indices(images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "m"]:

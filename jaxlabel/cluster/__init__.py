@@ -1,6 +1,7 @@
 """Clustering on the device: k-means, medoids, nearest neighbours, and neighbour graphs."""
 
 from jaxlabel.cluster.cells import Neighbours, nearest_neighbours, report_recall
+from jaxlabel.cluster.copies import first_copies
 from jaxlabel.cluster.embedding import GraphSpace, diffuse_labels, graph_space
 from jaxlabel.cluster.graph import (
     Graph,
@@ -21,6 +22,7 @@ __all__ = [
     "Spectrum",
     "diffuse_labels",
     "distances",
+    "first_copies",
     "graph_space",
     "kmeans",
     "knn",

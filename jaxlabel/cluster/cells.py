@@ -42,9 +42,14 @@ class Neighbours(NamedTuple):
     distances: Float[np.ndarray, "n k"]
     recall: float | Float[np.ndarray, ""]
 
-    def graph(self) -> Graph:
-        """Return the weighted graph that joins each point to its neighbours (`knn_graph`)."""
-        return knn_graph(self.indices, self.distances)
+    def graph(self, first: Int[np.ndarray, "n"] | None = None) -> Graph:
+        """Return the weighted graph that joins each point to its neighbours (`knn_graph`).
+
+        Args:
+          first: the first copy of each image, with which the neighbours were searched; None if all
+            images are distinct.
+        """
+        return knn_graph(self.indices, self.distances, first)
 
 
 class Cells(NamedTuple):
@@ -82,6 +87,7 @@ def nearest_neighbours(
     features: Float[np.ndarray | Array, "n d"],
     k: int,
     *,
+    first: Int[np.ndarray, "n"] | None = None,
     seed: int = 0,
     exact_up_to: int = EXACT_UP_TO,
 ) -> Neighbours:
@@ -93,11 +99,18 @@ def nearest_neighbours(
 
     Args:
       features: the points, one per row.
-      k: the number of neighbours of each point.
+      k: the number of neighbours of each point. If there are fewer points, all are returned.
+      first: the first copy of each image, from `first_copies`; None if all images are distinct.
+        Then only first copies are neighbours, and all copies of an image have the neighbours of the
+        first one.
       seed: the seed of the random division into cells. Runs of all seeds use the same one, because
         they share the neighbours in the cache.
       exact_up_to: the largest number of points for which the search is exact.
     """
+    if first is not None:
+        rows, point_of = np.unique(first, return_inverse=True)
+        among = nearest_neighbours(features[rows], k, seed=seed, exact_up_to=exact_up_to)
+        return Neighbours(rows[among.indices[point_of]], among.distances[point_of], among.recall)
     points = jnp.asarray(features, jnp.float32)
     if len(points) > exact_up_to:
         found = _by_cells(jax.random.key(seed), points, k)

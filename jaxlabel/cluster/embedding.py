@@ -36,7 +36,8 @@ def graph_space(graph: Graph, *, num_components: int) -> GraphSpace:
 
     Eigenvectors are scaled by their eigenvalues as for commute times (Qiu & Hancock 2007): this
     gives more weight to the leading eigenvectors, which separate the classes. For a graph of n
-    points, at most n - 1 eigenvectors are computed, and otherwise at least `NUM_MODES`.
+    points, at most n - 1 eigenvectors are computed, and otherwise at least `NUM_MODES`. Identical
+    images that share a point of the graph have equal rows in the result.
 
     Args:
       num_components: the number of eigenvectors for clustering (`GraphSpace.points`).
@@ -47,9 +48,10 @@ def graph_space(graph: Graph, *, num_components: int) -> GraphSpace:
     points = (spectrum.vectors / np.sqrt(gaps + 0.02))[:, :num_components]
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
     roots = np.sqrt(np.where(graph.degrees > 0, graph.degrees, 1.0))[:, None]
+    rows = slice(None) if graph.point_of is None else graph.point_of
     return GraphSpace(
-        (points / np.maximum(lengths, 1e-12)).astype(np.float32),
-        (spectrum.vectors / roots)[:, 1:].astype(np.float32),
+        (points / np.maximum(lengths, 1e-12)).astype(np.float32)[rows],
+        (spectrum.vectors / roots)[:, 1:].astype(np.float32)[rows],
         (1 / gaps[1:]).astype(np.float32),
     )
 

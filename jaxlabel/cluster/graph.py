@@ -22,10 +22,13 @@ class Graph(NamedTuple):
       weights: the similarities in (0, 1], as a symmetric sparse float32 matrix (n, n). Pairs of
         points without an edge, and the diagonal, have no entry.
       degrees: for each point, the sum of the weights of its edges.
+      point_of: for each image, the index of its point, if identical images share one point. None if
+        each image has its own point: image i is point i.
     """
 
     weights: sparse.csr_array
     degrees: Float[np.ndarray, "n"]
+    point_of: Int[np.ndarray, "num_images"] | None = None
 
 
 class Spectrum(NamedTuple):
@@ -43,7 +46,11 @@ class Spectrum(NamedTuple):
     values: Float[np.ndarray, "num_components"]
 
 
-def knn_graph(indices: Int[np.ndarray, "n k"], distances: Float[np.ndarray, "n k"]) -> Graph:
+def knn_graph(
+    indices: Int[np.ndarray, "n k"],
+    distances: Float[np.ndarray, "n k"],
+    first: Int[np.ndarray, "n"] | None = None,
+) -> Graph:
     """Return the weighted graph that joins two points if one is a nearest neighbour of the other.
 
     The weight of an edge is exp(-d_ij^2 / (s_i s_j)), where d_ij is the distance of the points i
@@ -54,8 +61,15 @@ def knn_graph(indices: Int[np.ndarray, "n k"], distances: Float[np.ndarray, "n k
       indices: the indices of each point's k nearest neighbours, nearest first, as `knn` returns
         them.
       distances: the distances of each point to these neighbours.
+      first: the first copy of each image, from `first_copies`; None if all images are distinct. The
+        graph then has one point for all copies of an image. No image may be a neighbour of its
+        copies: `nearest_neighbours` with the same `first` returns such neighbours.
     """
     indices, distances = np.asarray(indices), np.asarray(distances, np.float64)
+    if first is not None:
+        rows, point_of = np.unique(first, return_inverse=True)
+        graph = knn_graph(point_of[indices[rows]], distances[rows])
+        return graph._replace(point_of=point_of)
     num_points, k = indices.shape
     scales = np.maximum(distances[:, min(SCALE_NEIGHBOUR, k) - 1], np.finfo(np.float32).tiny)
     exponents = np.square(distances) / (scales[:, None] * scales[indices])

@@ -106,7 +106,7 @@ def run(
     query.num_labels_in_budget(oracle, len(images))  # raises if the budget buys no label
     code_key, loop_key, fit_key = jax.random.split(key, 3)
     codes = encode_images(config, images, code_key, log)
-    space = clustering_space(config, codes, log)
+    space = clustering_space(config, codes, images, log)
     last, stopped_by, summary = run_rounds(config, images, space, oracle, loop_key, log)
     model = fit_classifier(config, images, last, oracle.num_classes, fit_key, log)
     return Predictor(model, last.labels, space.points, stopped_by, summary)
@@ -128,7 +128,7 @@ def encode_images(
 
 
 def clustering_space(
-    config: Config, codes: Float[np.ndarray, "n d"], log: Log
+    config: Config, codes: Float[np.ndarray, "n d"], images: UInt8[np.ndarray, "n h w c"], log: Log
 ) -> cluster.GraphSpace:
     """Return the points to cluster: the given `codes`, or eigenvectors computed from them.
 
@@ -138,13 +138,15 @@ def clustering_space(
     if config.space == "codes":
         return cluster.GraphSpace(codes, np.zeros((len(codes), 0)), np.zeros(0))
 
+    first = cluster.first_copies(images)
+
     def compute() -> dict[str, Any]:
-        found = cluster.nearest_neighbours(codes, config.neighbours)
-        space = cluster.graph_space(found.graph(), num_components=config.components)
+        found = cluster.nearest_neighbours(codes, config.neighbours, first=first)
+        space = cluster.graph_space(found.graph(first), num_components=config.components)
         return {"recall": found.recall, **space._asdict()}
 
     log.progress("graph", 0, 1, "neighbours and eigenvectors")
-    space = cached("graph", [codes, config.neighbours, config.components], compute)
+    space = cached("graph", [codes, config.neighbours, config.components, first], compute)
     log.progress("graph", 1, 1)
     cluster.report_recall(float(space.pop("recall")), log)
     return cluster.GraphSpace(**space)

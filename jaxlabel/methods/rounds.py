@@ -191,7 +191,9 @@ def learn_regions(
     config, images, log = context.config, context.images, context.log
     data, times = training_data(context, labelled, None), min(1, config.refinements)
     count = min(max(sequential_queries.REGIONS, 2 * len(labelled.indices)), len(images))
-    near = np.zeros((len(images), min(setup.NEIGHBOURS, len(images) - 1)))
+    first = cluster.first_copies(images)
+    num_distinct = len(images) if first is None else len(np.unique(first))
+    near = np.zeros((len(images), min(setup.NEIGHBOURS, num_distinct - 1)))
     like = Learned(
         near.astype(np.int32), near.astype(np.float32), np.zeros(count, np.int32),
         np.zeros(len(images), np.int32),
@@ -204,14 +206,14 @@ def learn_regions(
     restored = log.restore(f"{name}_regions", like)
     if restored is not None and restored[0] == context.oracle.num_classes:
         found = Learned(*map(np.asarray, restored[1]))
-        graph = cluster.knn_graph(found.neighbours, found.distances)
+        graph = cluster.knn_graph(found.neighbours, found.distances, first)
         regions = sequential_queries.Regions(graph, found.medoids, found.assignments)
     else:
         space = refinement.learned_space(
             setup.average_mirrored(config, state.teacher), images, base
         )
-        nearest = refinement.search_neighbours(space, setup.NEIGHBOURS, log)
-        spaces = setup.Spaces(base, space, nearest.graph())
+        nearest = refinement.search_neighbours(space, setup.NEIGHBOURS, log, first)
+        spaces = setup.Spaces(base, space, nearest.graph(first))
         regions = sequential_queries.find_regions(spaces, region_key, count)
         parts = nearest.indices, nearest.distances, regions.medoids, regions.assignments
         found = Learned(*(np.asarray(a, b.dtype) for a, b in zip(parts, like, strict=True)))

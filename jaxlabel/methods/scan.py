@@ -171,7 +171,8 @@ def mine(
     """
     features = pretext.features_of(simclr.fit_representation(config, encoder, images), images)
     graph_neighbours, components = config.graph_neighbours, config.graph_components
-    return scan.mine(features, config.neighbours, graph_neighbours, components, log)
+    first = cluster.first_copies(images)
+    return scan.mine(features, config.neighbours, graph_neighbours, components, log, first)
 
 
 def find_clusters(

@@ -75,7 +75,8 @@ def learn_from_labels(
     features = refinement.learned_space(
         setup.average_mirrored(settings, model), images, mined.features, SHARE
     )
-    graph = neighbour_graph(features, config.graph_neighbours, log)
+    first = cluster.first_copies(images)
+    graph = neighbour_graph(features, config.graph_neighbours, log, first)
     labelled = buy_labels(settings, graph, mined.space.points, clusters, oracle, region_key, log)
     num_classes = oracle.num_classes
     propagated = setup.propagate_labels(settings, graph, labelled, num_classes)

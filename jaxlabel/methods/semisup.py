@@ -146,7 +146,7 @@ def compute_spaces(
     spaces = setup.compute_spaces(config, strategies, num_labels, images, key, log)
     if config.space != "graph" or not any(map(looks_at_features, strategies)):
         return spaces
-    graph = spaces.graph or setup.make_graph(spaces.query, log)
+    graph = spaces.graph or setup.make_graph(spaces.query, images, log)
     return spaces._replace(query=leading_eigenvectors(graph, log).points)
 
 

@@ -27,7 +27,7 @@ class Mined(NamedTuple):
 
 def mine(
     features: Float[np.ndarray, "n d"], num_neighbours: int, num_joined: int, num_components: int,
-    log: Log,
+    log: Log, first: Int[np.ndarray, "n"] | None = None,
 ) -> Mined:  # fmt: skip
     """Find each image's nearest neighbours, and embed the graph that joins these neighbours.
 
@@ -39,17 +39,21 @@ def mine(
       num_neighbours: the number of nearest neighbours of each image to return.
       num_joined: the number of nearest neighbours of each image to join to it in the graph.
       num_components: the number of eigenvectors of the graph to compute.
+      first: the first copy of each image, from `cluster.first_copies`; None if all images are
+        distinct. Neighbours are then other images, not copies.
     """
     log.progress("mining", 0, 1, "neighbours and their graph")
 
     def compute() -> dict[str, Any]:
         num_searched = max(num_neighbours, num_joined)
-        indices, distances, recall = cluster.nearest_neighbours(features, num_searched)
-        graph = cluster.knn_graph(indices[:, :num_joined], distances[:, :num_joined])
+        indices, distances, recall = cluster.nearest_neighbours(features, num_searched, first=first)
+        graph = cluster.knn_graph(indices[:, :num_joined], distances[:, :num_joined], first)
         space = cluster.graph_space(graph, num_components=num_components)
         return {"neighbours": indices[:, :num_neighbours], "recall": recall, **space._asdict()}
 
-    arrays = cached("mining", [features, num_neighbours, num_joined, num_components], compute)
+    arrays = cached(
+        "mining", [features, num_neighbours, num_joined, num_components, first], compute
+    )
     log.progress("mining", 1, 1)
     cluster.report_recall(float(arrays.pop("recall")), log)
     return Mined(features, arrays.pop("neighbours"), cluster.GraphSpace(**arrays))

@@ -43,6 +43,8 @@ def propagate(
     Ranks are computed within each class, so that no class is left out. With 20 labelled digits,
     95.8% of the propagated labels are right, and 99.9% of the most certain 70% (neighbours by
     principal components of pixels). With a single class, all propagated labels have certainty 1.
+    Identical images that share a point of the graph get the same result, and the label of one of
+    them counts for all.
 
     Args:
       graph: the neighbour graph.
@@ -50,6 +52,11 @@ def propagate(
       labels: the classes of the labelled images.
       prior: the expected share of each class.
     """
+    if graph.point_of is not None:
+        distinct = propagate(graph._replace(point_of=None), graph.point_of[indices], labels, prior)
+        found = Propagated(*(result[graph.point_of] for result in distinct))
+        found.labels[indices] = labels
+        return found
     known = np.full(len(graph.degrees), -1)
     known[indices] = labels
     scores = cluster.poisson_learning(graph, known, len(prior), class_priors=prior)
@@ -90,7 +97,7 @@ def leading_eigenvectors(graph: cluster.Graph, log: Log) -> cluster.GraphSpace:
     weights = graph.weights
     log.progress("graph", 0, 1, "eigenvectors")
     space = cached(
-        "graph", [weights.data, weights.indices, weights.indptr, COMPONENTS],
+        "graph", [weights.data, weights.indices, weights.indptr, graph.point_of, COMPONENTS],
         lambda: cluster.graph_space(graph, num_components=COMPONENTS)._asdict(),
     )  # fmt: skip
     log.progress("graph", 1, 1)
@@ -98,19 +105,26 @@ def leading_eigenvectors(graph: cluster.Graph, log: Log) -> cluster.GraphSpace:
 
 
 def neighbour_graph(
-    features: Float[np.ndarray, "n d"], num_neighbours: int, log: Log
-) -> cluster.Graph:
+    features: Float[np.ndarray, "n d"], num_neighbours: int, log: Log,
+    first: Int[np.ndarray, "n"] | None = None,
+) -> cluster.Graph:  # fmt: skip
     """Return the graph that connects each image to its `num_neighbours` nearest neighbours.
 
     Distances are measured between the rows of `features`. The search is cached on disk, because
     other runs often use the same features.
+
+    Args:
+      features: the feature vector of each image.
+      num_neighbours: the number of neighbours of each image.
+      first: the first copy of each image, from `cluster.first_copies`; None if all images are
+        distinct. Identical images share a point of the graph.
     """
 
     def compute() -> dict[str, Any]:
-        return cluster.nearest_neighbours(features, num_neighbours)._asdict()
+        return cluster.nearest_neighbours(features, num_neighbours, first=first)._asdict()
 
     log.progress("neighbours", 0, 1)
-    found = cluster.Neighbours(**cached("neighbours", [features, num_neighbours], compute))
+    found = cluster.Neighbours(**cached("neighbours", [features, num_neighbours, first], compute))
     log.progress("neighbours", 1, 1)
     cluster.report_recall(found.recall, log)
-    return found.graph()
+    return found.graph(first)

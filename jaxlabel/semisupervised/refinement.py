@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxlabel import cluster, pretext
 from jaxlabel.cluster.pca import fit_pca, project
@@ -104,18 +104,19 @@ def refine(
         probability counts as labelled.
     """
     config, images, num_classes = cycle.settings, np.asarray(data.images), len(data.prior)
+    first = cluster.first_copies(images)
     for number, each in enumerate(jax.random.split(key, times)):
         if cycles.is_finished(cycle, state, log, f"{name}_{number}"):
             state = cycles.train_cycle(cycle, state, data, each, log, f"{name}_{number}")
             continue
         model = average_mirrored(config, state.teacher)
         space = learned_space(model, images, base)
-        found = search_neighbours(space, num_neighbours, log)
+        found = search_neighbours(space, num_neighbours, log, first)
         prior = class_prior(config, labelled, num_classes)
         known = labelled
         if finds_classes:
             known = with_unlabelled_classes(model, images, labelled, num_classes)
-        propagated = propagate(found.graph(), known.indices, known.labels, prior)
+        propagated = propagate(found.graph(first), known.indices, known.labels, prior)
         graph_targets = make_graph_targets(propagated, len(images), num_classes, share=1.0)
         new_data = data._replace(graph_targets=jnp.asarray(graph_targets))
         state = cycles.train_cycle(cycle, state, new_data, each, log, f"{name}_{number}")
@@ -151,24 +152,33 @@ def with_unlabelled_classes(
     if not 0 < len(missing) < num_classes / 2:
         return labelled
     probabilities = predict_probabilities(model, images)
-    probabilities[labelled.indices] = 0.0
+    copies = cluster.first_copies(images)
+    first = np.arange(len(images)) if copies is None else copies
+    probabilities[np.isin(first, first[labelled.indices])] = 0.0
     chosen: list[int] = []
-    for label in missing[: len(images) - len(labelled.indices)]:
+    for label in missing[: len(np.setdiff1d(first, first[labelled.indices]))]:
         chosen.append(int(probabilities[:, label].argmax()))
-        probabilities[chosen[-1]] = 0.0  # no image stands for two classes
+        probabilities[first == first[chosen[-1]]] = 0.0  # no image stands for two classes
     indices = np.append(labelled.indices, np.array(chosen, int))
     return Labelled(indices, np.append(labelled.labels, missing[: len(chosen)]))
 
 
 def search_neighbours(
-    space: Float[np.ndarray, "n d"], num_neighbours: int, log: Log
-) -> cluster.Neighbours:
+    space: Float[np.ndarray, "n d"], num_neighbours: int, log: Log,
+    first: Int[np.ndarray, "n"] | None,
+) -> cluster.Neighbours:  # fmt: skip
     """Return the nearest neighbours of all images in learned features, and log the progress.
 
     They are not cached, because no other run has the same features.
+
+    Args:
+      space: the learned features.
+      num_neighbours: the number of neighbours of each image.
+      first: the first copy of each image, from `cluster.first_copies`; None if all images are
+        distinct.
     """
     log.progress("neighbours", 0, 1)
-    found = cluster.nearest_neighbours(space, min(num_neighbours, len(space) - 1))
+    found = cluster.nearest_neighbours(space, min(num_neighbours, len(space) - 1), first=first)
     log.progress("neighbours", 1, 1)
     cluster.report_recall(found.recall, log)
     return found

@@ -129,17 +129,24 @@ def compute_spaces(
     if not (needs_features or uses_graph):
         return Spaces(None, nothing, None)
     base = base_features(config, images, key, log)
-    return Spaces(
-        base, base if needs_features else nothing, make_graph(base, log) if uses_graph else None
-    )
+    graph = make_graph(base, images, log) if uses_graph else None
+    return Spaces(base, base if needs_features else nothing, graph)
 
 
-def make_graph(features: Float[np.ndarray, "n d"], log: Log) -> cluster.Graph:
+def make_graph(
+    features: Float[np.ndarray, "n d"], images: UInt8[np.ndarray, "n h w c"], log: Log
+) -> cluster.Graph:
     """Return the neighbour graph of features, over which labels are propagated.
 
-    A data set of few images has fewer than `NEIGHBOURS` neighbours of each image.
+    A data set of few images has fewer than `NEIGHBOURS` neighbours of each image. Identical images
+    share a point of the graph.
+
+    Args:
+      features: the feature vector of each image.
+      images: the images, by which identical ones are found.
     """
-    return neighbour_graph(features, max(2, min(NEIGHBOURS, len(features) - 1)), log)
+    num_neighbours = max(2, min(NEIGHBOURS, len(features) - 1))
+    return neighbour_graph(features, num_neighbours, log, cluster.first_copies(images))
 
 
 def initial_state(

@@ -68,6 +68,22 @@ def test_every_point_is_in_one_cell_with_its_mean_as_centre(points):
         np.testing.assert_allclose(points[row[row >= 0]].mean(axis=0), centre, atol=1e-4)
 
 
+def test_copies_have_the_neighbours_of_the_first_copy_and_are_no_neighbours(points):
+    of = np.append(np.arange(4000), [7, 9, 7])
+    images = np.arange(4000, dtype=np.uint16)[:, None]
+    first = cluster.first_copies(images[of])
+    np.testing.assert_array_equal(first, of)
+    alone = cluster.nearest_neighbours(points, K)
+    together = cluster.nearest_neighbours(points[of], K, first=first)
+    np.testing.assert_array_equal(together.indices, alone.indices[of])
+    np.testing.assert_array_equal(together.distances, alone.distances[of])
+    graph = together.graph(first)
+    assert (graph.weights != alone.graph().weights).nnz == 0
+    np.testing.assert_array_equal(graph.point_of, of)
+    assert cluster.first_copies(images) is None  # no copies
+    assert cluster.first_copies(images[[3, 3, 3]]) is None  # no other image
+
+
 def test_noise_of_many_dimensions_is_searched_exactly():
     noise = np.random.default_rng(0).standard_normal((2000, 200)).astype(np.float32)
     searched = cluster.nearest_neighbours(noise, K, exact_up_to=100)

@@ -2,8 +2,8 @@ import numpy as np
 
 from jaxlabel import semisupervised
 from jaxlabel.log import NullLog
-from jaxlabel.semisupervised.propagation import Propagated, rank_within
-from jaxlabel.semisupervised.setup import make_graph_targets
+from jaxlabel.semisupervised.propagation import Propagated, leading_eigenvectors, rank_within
+from jaxlabel.semisupervised.setup import make_graph, make_graph_targets
 
 RANDOM = np.random.default_rng(0)
 CLASSES = RANDOM.integers(0, 3, 240)
@@ -48,6 +48,26 @@ def test_images_that_no_label_reaches_get_no_target():
     assert (spread.reach[:30] > 0).mean() > 0.9
     graph_targets = make_graph_targets(spread, 60, 3, share=1.0)
     assert graph_targets[:30].any(axis=1).all() and not graph_targets[30:].any()
+
+
+def test_copies_of_images_change_nothing_and_get_the_result_of_the_first_one():
+    features = (4 * np.eye(3)[CLASSES] + RANDOM.standard_normal((len(CLASSES), 3))).astype("f4")
+    images, prior = np.arange(len(CLASSES), dtype=np.uint8).reshape(-1, 1, 1, 1), np.full(3, 1 / 3)
+    graph = make_graph(features, images, NullLog())
+    assert graph.point_of is None
+    alone = semisupervised.propagate(graph, LABELLED, CLASSES[LABELLED], prior)
+    points = leading_eigenvectors(graph, NullLog()).points
+    # the first image of each pair has 12 copies, whose learned features differ by rounding
+    of = np.concatenate([np.arange(len(CLASSES)), np.repeat(np.arange(0, len(CLASSES), 2), 12)])
+    noise = (
+        1e-6 * RANDOM.standard_normal((len(of), 3)) * (np.arange(len(of)) >= len(CLASSES))[:, None]
+    )
+    graph = make_graph((features[of] + noise).astype("f4"), images[of], NullLog())
+    last = [np.flatnonzero(of == index)[-1] for index in LABELLED]  # labels of any copies
+    together = semisupervised.propagate(graph, np.array(last), CLASSES[LABELLED], prior)
+    for each, expected in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(each, expected[of])
+    np.testing.assert_array_equal(leading_eigenvectors(graph, NullLog()).points, points[of])
 
 
 def test_ranks_and_graph_targets_are_chosen_within_each_class():

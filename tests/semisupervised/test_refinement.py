@@ -91,6 +91,9 @@ def test_the_surest_image_stands_for_a_class_without_a_label(trained):
     assert refinement.with_unlabelled_classes(model, IMAGES, fewer, 10) is fewer
     everything = Labelled(np.arange(9), np.arange(9))
     assert len(refinement.with_unlabelled_classes(model, IMAGES[:9], everything, 10).indices) == 9
+    copied = IMAGES[np.append(np.arange(600), fewer.indices)]  # no copy of a labelled image
+    found = refinement.with_unlabelled_classes(model, copied, fewer, 10)
+    assert (found.indices < 600).all()
     complete = refinement.with_unlabelled_classes(model, IMAGES, LABELLED, 10)
     assert complete is LABELLED
     # only alignment to equal shares lets a network find a class without a label
@@ -116,9 +119,9 @@ def test_each_graph_is_built_from_the_current_features(trained, monkeypatch):
     state, seen = trained
     spaces = []
 
-    def watched(features, num_neighbours):
+    def watched(features, num_neighbours, **options):
         spaces.append(features)
-        return nearest_neighbours(features, num_neighbours)
+        return nearest_neighbours(features, num_neighbours, **options)
 
     monkeypatch.setattr(refinement.cluster, "nearest_neighbours", watched)
     refine(config, state, seen, 5)
@@ -131,9 +134,9 @@ def test_a_resumed_refinement_builds_graphs_only_for_trainings_without_a_checkpo
 ):
     config, (state, seen), log, graphs = tiny(refinements=2), trained, TrainingMemory(), []
 
-    def watched(features, num_neighbours):
+    def watched(features, num_neighbours, **options):
         graphs.append(features)
-        return nearest_neighbours(features, num_neighbours)
+        return nearest_neighbours(features, num_neighbours, **options)
 
     monkeypatch.setattr(refinement.cluster, "nearest_neighbours", watched)
 
