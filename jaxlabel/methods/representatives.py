@@ -102,7 +102,8 @@ def run(
     choose_key, centre_key, fit_key = jax.random.split(key, 3)
     count = query.num_labels_in_budget(oracle, len(images))
     clusters = None
-    if config.select == "random" or count == len(images):
+    num_distinct = len(np.unique(oracle.first_copies(np.arange(len(images)))))
+    if config.select == "random" or count == num_distinct:
         wanted = np.asarray(jax.random.permutation(choose_key, len(images)))
     else:
         clusters = find_clusters(config, images, count, choose_key, log)

@@ -121,9 +121,7 @@ def buy(
       number: the number of the round, from 0. Round 0 uses the strategy of the first labels.
       key: the random key of the query strategy.
     """
-    excluded = np.setdiff1d(
-        query.unaffordable(context.oracle, len(context.images)), labelled.indices
-    )
+    excluded = query.unavailable(context.oracle, np.arange(len(context.images)), labelled.indices)
     count = min(count, len(context.images) - len(excluded) - len(labelled.indices))
     if count <= 0:
         return labelled
@@ -136,7 +134,8 @@ def buy(
             )
         strategy = context.config.query if number else context.first_query
         if needs_model(strategy) and pool is not None:
-            allowed = np.flatnonzero(~np.isin(pool.rows, excluded))
+            others = query.unavailable(context.oracle, pool.rows, labelled.indices)
+            allowed = np.flatnonzero(~np.isin(pool.rows, others))
             features, probabilities = (jnp.asarray(each)[allowed] for each in pool.predictions)
             asked = np.flatnonzero(np.isin(pool.rows[allowed], labelled.indices))
             selected = query.select(strategy, key, features, count, asked, probabilities)

@@ -183,21 +183,20 @@ def buy_labels(
     regions: dict[int, sequential_queries.Regions] = {}
 
     def choose(count: int) -> Int[np.ndarray, "count"]:
-        excluded = np.setdiff1d(query.unaffordable(oracle, num_images), labelled.indices)
         if not len(labelled.indices):
-            typical = scan.typical_images(points, clusters)
-            affordable = typical[~np.isin(typical, excluded)]
-            return (affordable if len(affordable) else free(excluded))[:count]
+            typical = available(scan.typical_images(points, clusters))
+            return (typical if len(typical) else available(np.arange(num_images)))[:count]
         size = num_regions(len(labelled.indices))
         if size not in regions:
             spaces = setup.Spaces(None, points, graph)
             regions[size] = sequential_queries.find_regions(spaces, key, size)
+        excluded = query.unavailable(oracle, np.arange(num_images), labelled.indices)
         return sequential_queries.choose_queries(
             settings, regions[size], labelled, oracle.num_classes, count, excluded
         )
 
-    def free(excluded: Int[np.ndarray, "m"]) -> Int[np.ndarray, "rest"]:
-        return np.setdiff1d(np.arange(num_images), excluded)
+    def available(rows: Int[np.ndarray, "m"]) -> Int[np.ndarray, "rest"]:
+        return rows[~np.isin(rows, query.unavailable(oracle, rows, labelled.indices))]
 
     while True:
         bought = len(labelled.indices)

@@ -166,10 +166,13 @@ class Oracle:
         Identical images are one item, whose label is charged once. For example, the result is
         [0, 1, 0] if the first and the third image are identical, and the second one is not.
         """
-        positions = dict[str, int]()
-        items = self._items[self._check_indices(indices)]
-        found = [positions.setdefault(item, place) for place, item in enumerate(items)]
-        return np.array(found, np.int64)
+        numbers = self._item_numbers[self._check_indices(indices)]
+        _, first, which = np.unique(numbers, return_index=True, return_inverse=True)
+        return first[which]
+
+    @functools.cached_property
+    def _item_numbers(self) -> Int[np.ndarray, "num_images"]:
+        return np.unique(self._items, return_inverse=True)[1]
 
     @functools.cached_property
     def prices(self) -> Float[np.ndarray, "num_images"]:

@@ -37,6 +37,7 @@ from jaxlabel.query.purchase import (
     restored_choice,
     save_indices,
     unaffordable,
+    unavailable,
 )
 from jaxlabel.query.seeding import coreset, spread_out
 from jaxlabel.query.uncertainty import badge, diverse, entropy, margin
@@ -66,6 +67,7 @@ __all__ = [
     "select_affordable",
     "spread_out",
     "unaffordable",
+    "unavailable",
 ]  # fmt: skip
 
 
@@ -213,15 +215,16 @@ def select_affordable(
 ) -> Int[np.ndarray, "count"]:
     """Choose the next `count` images to label by a query strategy, but only affordable ones.
 
-    An image is not affordable if its label alone costs more than the budget that remains. The
-    strategy gets only the features of affordable and of labelled images. All chosen labels together
-    may still cost more than the budget. All arguments except `oracle`, and the errors, are those of
-    `select`.
+    An image is not affordable if its label alone costs more than the budget that remains. Of
+    identical images only one is chosen, and none if one of them is labelled. The strategy gets only
+    the features of labelled images and of those that may be chosen. All chosen labels together may
+    still cost more than the budget. All arguments except `oracle`, and the errors, are those of
+    `select`. Fewer images are returned if fewer may be chosen.
 
     Args:
       oracle: the object that sells labels and keeps the budget.
     """
-    excluded = np.setdiff1d(unaffordable(oracle, len(features)), asked)
+    excluded = unavailable(oracle, np.arange(len(features)), asked)
     if not len(excluded):
         return select(strategy, key, features, count, asked, probabilities)
     rows = np.setdiff1d(np.arange(len(features)), excluded)

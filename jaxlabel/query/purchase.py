@@ -91,7 +91,7 @@ def num_affordable(
     the prices that the oracle read when it was created (`Oracle.prices`). So a resumed run gets the
     same number as the interrupted one. Labels that are free (`Oracle.start_after`) count only if
     the budget buys no other, because the number would otherwise promise more paid labels than the
-    budget has.
+    budget has. Identical images count as one label.
 
     Args:
       oracle: the object that sells labels and keeps the budget.
@@ -100,8 +100,9 @@ def num_affordable(
       surely: True to return a number that is affordable whichever unlabelled images are chosen. It
         is then computed from the highest of their current prices.
     """
-    excluded = asked if surely else np.append(asked, unaffordable(oracle, num_images))
-    left = np.setdiff1d(np.arange(num_images), excluded)
+    everything = np.arange(num_images)
+    excluded = asked if surely else np.append(asked, unavailable(oracle, everything, asked))
+    left = np.setdiff1d(everything, excluded)
     if not len(left):
         return 0
     prices = oracle.cost(left) if surely else oracle.prices[left]
@@ -119,6 +120,24 @@ def unaffordable(oracle: Oracle, num_images: int) -> Int[np.ndarray, "m"]:
     """
     prices = oracle.prices[:num_images]
     return np.flatnonzero((prices > highest_price(oracle.remaining)) | ~np.isfinite(prices))
+
+
+def unavailable(
+    oracle: Oracle, rows: Int[np.ndarray, "n"], asked: Int[np.ndarray, "m"]
+) -> Int[np.ndarray, "u"]:
+    """Return the indices of those unlabelled images that a query strategy must not choose.
+
+    Their label costs more than the remaining budget, or they are identical to a labelled image or
+    to an earlier one of `rows`: the label of a copy is known without a question.
+
+    Args:
+      oracle: the object that sells labels and keeps the budget.
+      rows: the indices of the images to choose from. Of identical images, the first is available.
+      asked: the indices of the labelled images.
+    """
+    ordered = np.append(asked, rows[~np.isin(rows, asked)])
+    copies = ordered[oracle.first_copies(ordered) < np.arange(len(ordered))]
+    return np.setdiff1d(np.append(unaffordable(oracle, len(oracle.prices)), copies), asked)
 
 
 def num_labels_in_budget(oracle: Oracle, num_images: int) -> int:

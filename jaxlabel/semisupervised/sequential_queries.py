@@ -48,7 +48,8 @@ class Regions(NamedTuple):
 def find_regions(spaces: Spaces, key: Key[Array, ""], count: int = REGIONS) -> Regions:
     """Divide the images into regions around medoids, which are the central images of clusters.
 
-    The clusters come from k-means. Each image belongs to the region of the nearest medoid.
+    The clusters come from k-means. Each image belongs to the region of the nearest medoid. Of
+    identical images, the first one is the medoid.
 
     Args:
       spaces: the features and the neighbour graph of the images.
@@ -62,6 +63,8 @@ def find_regions(spaces: Spaces, key: Key[Array, ""], count: int = REGIONS) -> R
         raise TypeError("sequential queries need a neighbour graph")
     points = jnp.asarray(spaces.query)
     medoids = query.select("medoids", key, points, min(count, len(points)), query.NO_LABELS.indices)
+    if (point_of := spaces.graph.point_of) is not None:
+        medoids = np.unique(point_of, return_index=True)[1][point_of[medoids]]
     assignments = cluster.knn(points[medoids], points, 1)[0]
     return Regions(spaces.graph, medoids, np.asarray(assignments)[:, 0])
 

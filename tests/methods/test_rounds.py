@@ -112,6 +112,22 @@ def test_a_round_chooses_from_a_sample_of_the_pool(monkeypatch):
     assert len(rounds.pool_predictions(context, state, many, jax.random.key(0)).rows) == 300
 
 
+def test_copies_in_a_sample_without_their_first_image_can_be_chosen_once(monkeypatch):
+    class Copied(ArrayOracle):
+        def first_copies(self, indices):  # images 0 to 3 are one image, 4 to 7 another, and so on
+            return np.array([np.flatnonzero(indices // 4 == each // 4)[0] for each in indices])
+
+    oracle = Copied(np.zeros(40), 100)
+    monkeypatch.setattr(rounds.query, "buy", lambda oracle, labelled, wanted, number: wanted)
+    context = rounds.Context(
+        tiny(query="margin"), "medoids", np.zeros(40), None, None, oracle, 64, NullLog()
+    )
+    rows, labelled = np.arange(40)[np.arange(40) % 4 > 0], Labelled(np.array([6]), np.array([0]))
+    pool = PoolPredictions(rows, Predictions(np.zeros((30, 2)), np.full((30, 2), 0.5)))
+    asked = rounds.buy(context, pool, labelled, 20, 1, jax.random.key(0))
+    assert sorted(asked // 4) == [0, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
 @pytest.mark.parametrize("strategy", ["medoids", "typiclust", "coreset", "margin"])
 def test_unaffordable_images_do_not_hide_their_neighbours_from_queries(strategy, monkeypatch):
     blob = np.repeat(np.arange(4), 200)

@@ -66,6 +66,9 @@ class Priced:
     def cost(self, indices):
         return self.prices[indices]
 
+    def first_copies(self, indices):
+        return np.arange(len(indices))  # no image has a copy
+
 
 @pytest.mark.parametrize("strategy", ["random", "medoids", "margin"])
 def test_unaffordable_points_are_not_chosen(strategy):
@@ -85,6 +88,39 @@ def test_unaffordable_points_are_not_chosen(strategy):
         rows = np.flatnonzero(~excluded)
         least = rows[np.argsort((best[:, -1] - best[:, -2])[rows])[:8]]
         assert set(found) == set(least)
+
+
+@pytest.mark.parametrize(
+    "strategy", ["random", "medoids", "typiclust", "margin", "diverse", "badge"]
+)
+def test_the_whole_budget_is_spent_on_distinct_images(strategy, tmp_path):
+    of = np.repeat(np.arange(60), 5)  # five copies of each image, whose features are equal
+    space = np.asarray(POINTS)[of]
+    shares = np.asarray(jax.nn.softmax(space))
+    with LabelStore(f"sqlite:///{tmp_path}/labels.db") as store:
+        store.define("images", list("abc"))
+        store.add_labels("images", [f"{i}" for i in range(60)], np.arange(60) % 3)
+        store.open_account("run", "images", 20)
+        store.open_account("rich", "images", 100)
+        oracle, rich = (
+            Oracle(store, account, [f"{i}" for i in of], num_classes=3)
+            for account in ("run", "rich")
+        )
+        assert query.num_labels_in_budget(oracle, 300) == 20
+        assert query.num_labels_in_budget(rich, 300) == 60
+        labelled = query.NO_LABELS
+        for number, count in enumerate(query.labels_per_round(strategy, 20, 3)):
+            labelled = query.buy_by(
+                strategy if number else "random", oracle, Memory(), jax.random.key(number),
+                labelled, count, number, 300, lambda: space, lambda: (space, shares),
+            )  # fmt: skip
+            left = 20 - len(labelled.indices)
+            assert query.num_affordable(oracle, 300, labelled.indices) == left
+        assert oracle.num_bought == len(set(of[labelled.indices])) == 20
+        others = query.select_affordable(
+            rich, strategy, jax.random.key(0), space, 300, labelled.indices, shares
+        )
+        assert len(others) == len(set(of[others]) - set(of[labelled.indices])) == 40
 
 
 def test_num_affordable_uses_the_mean_affordable_price_or_surely_the_highest():

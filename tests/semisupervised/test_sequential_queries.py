@@ -109,6 +109,17 @@ def test_sequential_queries_choose_clusters_without_a_label():
     assert len(set(more)) == 2 and set(more) <= set(regions.medoids) - set(one.indices)
 
 
+def test_the_medoid_of_a_region_is_the_first_of_identical_images():
+    points = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    of = np.repeat(np.arange(50), 5)
+    copies = points[of] + 1e-6 * np.random.default_rng(1).normal(size=(250, 3)).astype(np.float32)
+    graph = neighbour_graph(copies, 5, NullLog(), of * 5)
+    regions = sequential_queries.find_regions(
+        setup.Spaces(copies, copies, graph), jax.random.key(0), 20
+    )
+    np.testing.assert_array_equal(regions.medoids % 5, 0)
+
+
 def test_sequential_queries_use_reach_first_and_then_margins_too(monkeypatch):
     found = Propagated(
         np.zeros(len(ASSIGNMENTS), int),
