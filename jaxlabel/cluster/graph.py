@@ -161,8 +161,11 @@ def poisson_learning(
     Raises:
       UsageError: no point has a label, or a label is not below `num_classes`.
     """
-    one_hot = _one_hot(labels, num_classes)
-    labelled = np.asarray(labels) >= 0
+    labels = _checked(labels, num_classes)
+    labelled = labels >= 0
+    # Only classes that have a label get a score; the scores of the others stay 0.
+    present = np.unique(labels[labelled])
+    one_hot = (labels[:, None] == present).astype(np.float32)
     shares = one_hot[labelled].mean(axis=0)
     inverse = 1 / np.where(graph.degrees > 0, graph.degrees, 1.0).astype(np.float32)
     source = (
@@ -174,9 +177,13 @@ def poisson_learning(
     for _ in range(num_iterations):
         scores = inverse[:, None] * (weights @ scores) + source
     scores = scores[np.argsort(order)]
-    if class_priors is None:
+    if class_priors is not None:
+        scores = scores * (class_priors[present] / shares)
+    if len(present) == num_classes:
         return scores
-    return scores * np.where(shares > 0, class_priors / np.where(shares > 0, shares, 1.0), 0.0)
+    everywhere = np.zeros((len(scores), num_classes), scores.dtype)
+    everywhere[:, present] = scores
+    return everywhere
 
 
 def _local_order(graph: Graph) -> Int[np.ndarray, "n"]:
@@ -192,7 +199,8 @@ def _local_order(graph: Graph) -> Int[np.ndarray, "n"]:
     return reverse_cuthill_mckee(graph.weights, symmetric_mode=True)
 
 
-def _one_hot(labels: Int[np.ndarray, "n"], num_classes: int) -> Float[np.ndarray, "n classes"]:
+def _checked(labels: Int[np.ndarray, "n"], num_classes: int) -> Int[np.ndarray, "n"]:
+    """Return the labels, or raise a UsageError if they cannot be propagated."""
     labels = np.asarray(labels)
     if not (labels >= 0).any():
         raise UsageError("no point has a label: label at least one point")
@@ -200,4 +208,4 @@ def _one_hot(labels: Int[np.ndarray, "n"], num_classes: int) -> Float[np.ndarray
         raise UsageError(
             f"label {labels.max()} among {num_classes} classes: labels go up to {num_classes - 1}"
         )
-    return (labels[:, None] == np.arange(num_classes)).astype(np.float32)
+    return labels

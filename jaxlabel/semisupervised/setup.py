@@ -196,10 +196,11 @@ def make_graph_targets(
       share: the share of each class's propagated labels that become targets, the most certain
         first.
     """
-    if propagated is None:
-        return np.zeros((num_images, num_classes), np.float32)
-    certain = propagated.certainty >= 1.0 - share
-    return np.eye(num_classes, dtype=np.float32)[propagated.labels] * certain[:, None]
+    targets = np.zeros((num_images, num_classes), np.float32)
+    if propagated is not None:
+        certain = np.flatnonzero(propagated.certainty >= 1.0 - share)
+        targets[certain, propagated.labels[certain]] = 1.0
+    return targets
 
 
 def class_prior(

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import jax
 import numpy as np
 import pytest
@@ -109,6 +111,22 @@ def test_poisson_learning_labels_the_moons_from_one_each():
     assert np.mean(scores.argmax(axis=1) == truth) > 0.9
     scaled = cluster.poisson_learning(graph, labels, 2, class_priors=np.array([0.2, 0.8]))
     np.testing.assert_allclose(scaled, scores * [0.4, 1.6], rtol=1e-5)
+
+
+def test_classes_without_a_label_cost_no_time_and_do_not_change_the_scores():
+    points, truth = moons()
+    graph, labels = graph_of(points), some_labels(truth)
+    few = cluster.poisson_learning(graph, labels, 2, class_priors=np.array([0.2, 0.8]))
+    known = np.where(labels >= 0, 2000 + 5 * labels, -1)
+    priors = np.full(3000, 0.01)
+    priors[[2000, 2005]] = [0.2, 0.8]
+    tracemalloc.start()
+    scores = cluster.poisson_learning(graph, known, 3000, class_priors=priors)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(scores[:, [2000, 2005]], few)
+    assert not np.delete(scores, [2000, 2005], axis=1).any()
+    assert peak < 1.5 * scores.nbytes  # the result, and no other array of this size
 
 
 def test_a_part_of_the_graph_without_labels_has_no_score():
