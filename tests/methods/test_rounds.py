@@ -23,12 +23,12 @@ def tiny(**changes):
 
 
 def test_labels_grow_by_a_factor():
-    config = active.Config(initial_labels=40)
+    context = rounds.Context(*[None] * 8)._replace(config=active.Config(initial_labels=40))
     totals = [0]
     for _ in range(7):
-        totals.append(rounds.num_labels_after_round(config, totals[-1]))
+        totals.append(rounds.num_labels_after_round(context, totals[-1]))
     assert totals[1:] == [40, 64, 102, 163, 261, 418, 669]
-    assert rounds.num_labels_after_round(config, 1) == 2
+    assert rounds.num_labels_after_round(context, 1) == 2
 
 
 def test_a_round_and_the_teacher_follow_from_the_number_of_steps():

@@ -195,10 +195,10 @@ def test_many_features_are_reduced_to_principal_components(trained):
 
 
 def test_a_run_returns_the_refined_network(tmp_path, capsys):
-    config = tiny(budget=50, refinements=1)
-    result = experiment.run(config, tmp_path / "refined")
+    few = {"budget": 50, "initial_labels": 50}
+    result = experiment.run(tiny(**few, refinements=1), tmp_path / "refined")
     assert result["labels_spent"] == 50 and result["config"]["refinements"] == 1
     lines = (tmp_path / "refined" / "metrics.jsonl").read_text().splitlines()
-    assert json.loads(lines[-1])["phase"] == "refined_2_0"
-    plain = experiment.run(tiny(budget=50), tmp_path / "plain")
+    assert json.loads(lines[-1])["phase"] == "refined_0_0"
+    plain = experiment.run(tiny(**few), tmp_path / "plain")
     assert result["train_label_accuracy"] > plain["train_label_accuracy"] + 0.02
