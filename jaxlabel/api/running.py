@@ -148,7 +148,7 @@ def by_array(vocabulary: Vocabulary, workdir: Path, labels: Any, count: int) -> 
         wanted = [counting[item] for item in items]
         record(vocabulary, workdir, store, dataset, items, wanted)
 
-    return Answers(prepare, answer)
+    return Answers(prepare, answer, recorded=True)
 
 
 def record(

@@ -32,8 +32,10 @@ class Answers(NamedTuple):
         raise `RunAgain`. None: the run writes the ids to the file questions.csv instead, and stops.
       oracle: an existing oracle (the object that sells labels and keeps the budget) for the run;
         `prepare` and `answer` are then not called. None: the run makes a new oracle.
+      recorded: True if `answer` only looks up labels that exist already, so that nobody is asked.
     """
 
     prepare: "Callable[[LabelStore, Dataset], None] | None" = None
     answer: "Callable[[LabelStore, Dataset, list[str]], None] | None" = None
     oracle: Oracle | None = None
+    recorded: bool = False

@@ -40,6 +40,7 @@ def make_oracle(
       StoreError: a database cannot be used.
     """
     person_time.check(settings, dataset, answers)
+    recorded = answers.recorded or bool(settings.labels) or data.has_labels(settings.data, options)
     if settings.labels:
         answers = label_table.open_answers(settings, dataset, log.say)
     url = account.store_url(settings.store, workdir)
@@ -60,7 +61,7 @@ def make_oracle(
         num_classes=max(1, len(store.classes(dataset.name))),
         noise=settings.noise, seed=settings.seed, allow_peek=settings.may_peek(),
         answer_missing=answers.answer and functools.partial(answers.answer, store, dataset),
-        recorded=bool(settings.labels) or data.has_labels(settings.data, options),
+        recorded=recorded,
     )  # fmt: skip
 
 

@@ -124,7 +124,7 @@ def check(settings: RunConfig, dataset: Dataset, answers: Answers) -> None:
     Args:
       settings: the configuration of the run.
       dataset: the images, with the prices of their labels if there are any.
-      answers: the functions that provide labels; all None if a person does.
+      answers: the source of labels; without functions and an oracle, it is a person.
 
     Raises:
       UsageError: labels come from the data, a table or a program, or they have prices.
@@ -132,7 +132,8 @@ def check(settings: RunConfig, dataset: Dataset, answers: Answers) -> None:
     if not settings.minutes:
         return
     own = data.has_labels(settings.data, options_of(settings))
-    if own or settings.labels or any(source is not None for source in answers):
+    sources = answers.prepare, answers.answer, answers.oracle
+    if own or settings.labels or any(source is not None for source in sources):
         raise UsageError(f"a budget of {settings.minutes:g} minutes is for a person who answers on "
                          "the page or in questions.csv, but no person answers here: set "
                          "config.budget to a number")  # fmt: skip

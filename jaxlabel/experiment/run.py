@@ -66,9 +66,10 @@ def run(
     Args:
       settings: the configuration; its class determines the method, such as `semisup.Config`.
       workdir: the directory that holds all files of the run.
-      answers: functions that provide labels, of Python code that names images by their index; a
-        continued run then refuses images in another order. None: labels come from the data set or
-        from the table that the setting `labels` names, or a person writes them in a file.
+      answers: the source of labels of Python code. Such code names images by their index, and so
+        does its result, so a continued run refuses images in another order. None: labels come from
+        the data set or from the table that the setting `labels` names, or a person writes them in a
+        file.
       progress: the display of progress and messages; None stands for one on standard error.
 
     Returns:

@@ -47,8 +47,8 @@ class Settings:
     )
     average: float = setting(
         0.02,
-        "fraction of the run over which the discriminator's weights are averaged; with more than "
-        "0.1 the average would still contain a part of the untrained weights",
+        "fraction of the run over which the discriminator's weights are averaged; at most "
+        "0.1, so that less than 0.01% of the untrained weights is left in the average",
         low=0.0,
         high=0.1,
     )

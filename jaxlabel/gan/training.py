@@ -163,18 +163,27 @@ def snapshot_steps(settings: Settings) -> Int[np.ndarray, "snapshots"]:
     return np.unique(snapshots.astype(int))
 
 
+def average_decay(settings: Settings) -> float:
+    """Return the decay of the moving average of the discriminator's weights.
+
+    The average covers about the fraction `settings.average` of all steps.
+    """
+    return max(0.0, 1 - 1 / max(1.0, settings.average * settings.steps))
+
+
 def make_step(settings: Settings, kind: str) -> train.Step[State]:
     """Return a function for `train.loop` that does one training step of a semi-supervised GAN.
 
     A step updates the discriminator once, then the generator once, both with the same unlabelled
-    images. The published code of Salimans et al. 2016 for MNIST draws others for the generator.
+    images. The published code of Salimans et al. 2016 for MNIST updates the generator with a second
+    batch.
 
     Args:
       settings: the settings of the training.
       kind: what the images show, such as "digits" or "clothes"; it decides the augmentation.
     """
     update = optimizer(settings).update
-    decay = max(0.0, 1 - 1 / max(1.0, settings.average * settings.steps))
+    decay = average_decay(settings)
     snapshots = snapshot_steps(settings)
     weak, strong = augment.weak(kind), augment.strong(kind)
 

@@ -112,7 +112,9 @@ class Desk:
 
         No other person gets a reserved picture until it is labelled, or until LEASE seconds have
         passed since the person last did something. After that, nothing is reserved for the person
-        until they do something again. The list is empty if there is nothing to ask.
+        until they do something again. A person whose list became empty within these seconds is
+        waiting: the next pictures are reserved for LEASE seconds. The list is empty if there is
+        nothing to ask.
 
         Args:
           person: the name of the person.

@@ -39,7 +39,8 @@ def picture(project: Project, item: str) -> tuple[bytes, str] | None:
 def _needs_no_conversion(path: Path) -> bool:
     """Return True if a browser shows the picture in a file as the run reads it.
 
-    It does not if the picture is transparent, or grey with more than 8 bits.
+    Such pictures have no transparency, and are in colour or grey with at most 8 bits. Any other
+    kind, such as CMYK, is converted to be safe.
 
     Raises:
       Exception: the exception that Pillow raises for a file that it cannot read.

@@ -49,7 +49,9 @@ class Context(NamedTuple):
     log: Log
 
     def asks_sequentially(self, labels: int, trained_on: int | None = None) -> bool:
-        """Return True if the next labels after the first `labels` labels are bought one by one.
+        """Return True if the labels after the first `labels` ones are bought by a sequential query.
+
+        It buys one label, or a few, where label propagation is most uncertain.
 
         Args:
           labels: the number of labels bought so far.
@@ -203,8 +205,11 @@ def learn_regions(
         finds_classes=refinement.finds_unlabelled_classes(config),
     )  # fmt: skip
     restored = log.restore(f"{name}_regions", like)
-    if restored is not None and restored[0] == context.oracle.num_classes:
-        found = Learned(*map(np.asarray, restored[1]))
+    found = None if restored is None else Learned(*map(np.asarray, restored[1]))
+    if found is not None and first is not None:
+        # an earlier version took copies of an image for its neighbours
+        found = None if (first[found.neighbours] == first[:, None]).any() else found
+    if found is not None and restored is not None and restored[0] == context.oracle.num_classes:
         graph = cluster.knn_graph(found.neighbours, found.distances, first)
         regions = sequential_queries.Regions(graph, found.medoids, found.assignments)
     else:

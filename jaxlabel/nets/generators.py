@@ -18,7 +18,7 @@ from jaxlabel.nets.layers import Conv, compute_dtype
 
 
 class DenseGenerator(nnx.Module):
-    """A fully connected GAN generator with the kinds of layers of Salimans et al. 2016's for MNIST.
+    """A fully connected generator with the kinds of layers that Salimans et al. 2016 use for MNIST.
 
     Its hidden layers have batch normalisation and softplus activations. Calling it on latent
     vectors returns images in [0, 1]. The latent vectors are Gaussian here, while the published code

@@ -35,7 +35,7 @@ class Oracle:
         store yet. It must put their labels into the store; `ask` then buys them. If it is None,
         `ask` raises LabelsMissing for such images.
       recorded: False if somebody has to be asked for labels, who answers several questions at a
-        time rather than one.
+        time rather than one. None: False if there is a function `answer_missing`.
 
     Attributes:
       store: the label store from which this oracle takes the labels.
@@ -60,12 +60,13 @@ class Oracle:
         seed: int = 0,
         allow_peek: bool = False,
         answer_missing: Callable[[list[str]], None] | None = None,
-        recorded: bool = True,
+        recorded: bool | None = None,
     ):
         if noise and num_classes < 2:
             raise UsageError("noise needs at least two classes: there is only one")
         record = store.account(account)
-        self.num_classes, self.recorded = num_classes, recorded
+        self.num_classes = num_classes
+        self.recorded = answer_missing is None if recorded is None else recorded
         self.store, self.account, self._label_set = store, account, record.label_set
         self._items = np.asarray(items, object)
         self._budget, self._bought = record.budget, dict[str, float]()

@@ -135,7 +135,7 @@ def num_to_fit(shape: tuple[int, ...], given: str) -> int:
       shape: height, width, and channels of an image.
       given: the kind of fixed features: "pixels" or "gradients".
     """
-    return FIT_ON if num_fixed_features(shape, given) <= MAX_SIDE else min(FIT_ON, MAX_SIDE)
+    return FIT_ON if num_fixed_features(shape, given) <= MAX_SIDE else MAX_SIDE
 
 
 def num_fixed_features(shape: tuple[int, ...], given: str) -> int:

@@ -91,7 +91,7 @@ def num_affordable(
     the prices that the oracle read when it was created (`Oracle.prices`). So a resumed run gets the
     same number as the interrupted one. Labels that are free (`Oracle.start_after`) count only if
     the budget buys no other, because the number would otherwise promise more paid labels than the
-    budget has. Identical images count as one label.
+    budget has. Identical images count as one label, except with `surely`.
 
     Args:
       oracle: the object that sells labels and keeps the budget.

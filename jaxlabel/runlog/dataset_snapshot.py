@@ -48,9 +48,10 @@ def in_first_order(dataset: Dataset, spec: str, workdir: Path, *, reorder: bool 
     old_items = recorded.get("items", [])
     if (order := order_of(items, old_items)) is not None:
         if not reorder:
-            raise DataError(f"{spec} has the images of the run in {workdir} in another order, and "
-                            "indices and lists of labels go by it: make them as they were, or "
-                            f"begin another workdir{reuse_labels_hint(workdir)}")  # fmt: skip
+            raise DataError(f"{spec} has the images of the run in {workdir} in another order, but "
+                            "Python code names images by their position: give the files their "
+                            "earlier names and places, or begin another workdir"
+                            f"{reuse_labels_hint(workdir)}")  # fmt: skip
         return dataset._replace(
             train_images=dataset.train_images[order],
             train_items=dataset.train_items[order],

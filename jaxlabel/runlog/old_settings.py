@@ -70,12 +70,12 @@ REMOVED = {
     "population": Removed("a certificate is of the images that were not labelled", (False,)),
     "ema": Removed("the teacher's decay is 0.995, in trainings of at least 10,000 steps 0.999"),
     "growth": Removed("each round increases the number of labels by the factor 1.6", (1.6,),
-                      "refinements"),
-    "round_steps": Removed("a round has config.steps / 3 steps", beside="refinements"),
+                      "confidence"),
+    "round_steps": Removed("a round has config.steps / 3 steps", beside="confidence"),
     "sequential_until": Removed("a run with contrast_steps or refinements asks sequential queries "
-                                "up to the 100th label", beside="refinements"),
+                                "up to the 100th label", beside="confidence"),
     "sequential_batch": Removed("sequential queries are asked one at a time, or 20 at a time if "
-                                "somebody has to be asked for labels", beside="refinements"),
+                                "somebody has to be asked for labels", beside="confidence"),
     "weight_decay": Removed("the weight decay follows from the network: 0.3 for "
                             "fine_gradient_conv, linear and hidden, 0.005 for others"),
     "pretext_decay": Removed("the encoder's weight decay is 0.0001", (1e-4,), "pretext_steps"),
@@ -225,7 +225,7 @@ def _asked_together_today(settings: Mapping[str, Any]) -> int:
     source = str(settings.get("data", "digits")).partition(":")[0]
     if settings.get("labels") or settings.get("folder_labels") or source in RECORDED:
         return 1
-    return 20 if source in ("folder", "zip", "tar", "array") else 0
+    return 20 if source in ("folder", "zip", "tar") else 0
 
 
 def _weight_decay_today(settings: Mapping[str, Any]) -> float:

@@ -20,7 +20,7 @@ from jaxlabel.semisupervised import weights
 from jaxlabel.semisupervised.batches import Batch, Memory, Objective, Outcome, Views, Weigh
 from jaxlabel.semisupervised.settings import Settings
 
-# The decay of the running statistics, which so average over about the last 100 batches. FreeMatch
+# The decay of the running statistics: they average over about the last 100 batches. FreeMatch
 # and SoftMatch take 0.999 (Wang et al. 2023, Chen et al. 2023); trainings here are much shorter.
 DECAY = 0.99
 RAMP = 0.1  # share of the steps over which the unlabelled loss gets its full weight

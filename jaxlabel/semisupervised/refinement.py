@@ -115,7 +115,7 @@ def refine(
         prior = class_prior(config, labelled, num_classes)
         known = labelled
         if finds_classes:
-            known = with_unlabelled_classes(model, images, labelled, num_classes)
+            known = with_unlabelled_classes(model, images, labelled, num_classes, first)
         propagated = propagate(found.graph(first), known.indices, known.labels, prior)
         graph_targets = make_graph_targets(propagated, len(images), num_classes, share=1.0)
         new_data = data._replace(graph_targets=jnp.asarray(graph_targets))
@@ -134,8 +134,9 @@ def finds_unlabelled_classes(config: Any) -> bool:
 
 
 def with_unlabelled_classes(
-    model: Any, images: UInt8[np.ndarray, "n h w c"], labelled: Labelled, num_classes: int
-) -> Labelled:
+    model: Any, images: UInt8[np.ndarray, "n h w c"], labelled: Labelled, num_classes: int,
+    first: Int[np.ndarray, "n"] | None = None,
+) -> Labelled:  # fmt: skip
     """Return the labelled set and, for each class that has no label yet, one more image.
 
     It is the image to which the network gives the highest probability of this class, and it counts
@@ -147,13 +148,14 @@ def with_unlabelled_classes(
       images: all training images.
       labelled: the labels bought so far.
       num_classes: the number of known classes.
+      first: the first copy of each image; None if all images are distinct. Copies of labelled
+        images are not chosen.
     """
     missing = np.setdiff1d(np.arange(num_classes), labelled.labels)
     if not 0 < len(missing) < num_classes / 2:
         return labelled
     probabilities = predict_probabilities(model, images)
-    copies = cluster.first_copies(images)
-    first = np.arange(len(images)) if copies is None else copies
+    first = np.arange(len(images)) if first is None else first
     probabilities[np.isin(first, first[labelled.indices])] = 0.0
     chosen: list[int] = []
     for label in missing[: len(np.setdiff1d(first, first[labelled.indices]))]:

@@ -72,6 +72,8 @@ def test_a_setting_that_was_renamed_says_its_new_name(path):
         read("configs/semisup.py", "--config.guide=0.5")
     with pytest.raises(UsageError, match=r"config\.scouts was removed: sequential queries are ask"):
         read("configs/flagship.py", "--config.scouts=5")
+    with pytest.raises(UsageError, match=r"there is no setting config\.growth"):
+        read("configs/scan.py", "--config.growth=2")
     with pytest.raises(UsageError, match=r"config\.pool was removed: a round chooses from 20,000"):
         read("configs/flagship.py", "--config.pool=5")
     with pytest.raises(UsageError, match=r"config\.first_query was removed: the first labels are"):

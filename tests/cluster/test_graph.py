@@ -113,7 +113,7 @@ def test_poisson_learning_labels_the_moons_from_one_each():
     np.testing.assert_allclose(scaled, scores * [0.4, 1.6], rtol=1e-5)
 
 
-def test_classes_without_a_label_cost_no_time_and_do_not_change_the_scores():
+def test_classes_without_a_label_cost_no_memory_and_do_not_change_the_scores():
     points, truth = moons()
     graph, labels = graph_of(points), some_labels(truth)
     few = cluster.poisson_learning(graph, labels, 2, class_priors=np.array([0.2, 0.8]))

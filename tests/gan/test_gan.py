@@ -116,8 +116,8 @@ def test_the_discriminator_accepts_generated_images(network, shape):
 def test_the_average_of_the_weights_forgets_the_untrained_ones():
     highest = gan.Settings.__dataclass_fields__["average"].metadata["high"]
     for steps in (100, 10_000):
-        kept = (1 - 1 / (highest * steps)) ** steps  # of the weights before the first step
-        assert kept < 1e-4
+        decay = training.average_decay(gan.Settings(average=highest, steps=steps))
+        assert 0 < decay**steps < 1e-4  # the share of the weights before the first step
 
 
 def test_the_report_shows_the_samples_over_time(tmp_path):

@@ -77,6 +77,7 @@ def test_errors_after_an_answer_say_as_much_as_before():
             make_oracle(store).ask(range(5))  # another run spends the budget in the meantime
 
     oracle = make_oracle(store, answer_missing=answer_missing)
+    assert make_oracle(store).recorded and not oracle.recorded
     with pytest.raises(LabelsMissing) as error:
         oracle.ask([9], purpose="certify")
     assert error.value.purpose == "certify"

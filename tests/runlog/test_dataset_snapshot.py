@@ -78,7 +78,7 @@ def test_images_keep_the_order_of_the_first_start(pictures, tmp_path):
     np.testing.assert_array_equal(again.train_items, began.train_items)
     assert [path[-6:] for path in again.paths[:5]] == ["00.png", "01.png", "02.png", "zz.png",
                                                        "04.png"]  # fmt: skip
-    with pytest.raises(DataError, match="in another order, and indices and lists of labels go by"):
+    with pytest.raises(DataError, match="in another order, but Python code names"):
         in_first_order(moved, spec, run, reorder=False)
 
 
@@ -87,7 +87,7 @@ def test_python_code_that_goes_by_the_order_is_refused_after_a_renaming(pictures
     with pytest.raises(RuntimeError, match="lunch"):
         jaxlabel.fit(f"folder:{pictures}", have_lunch, **few)
     (pictures / "03.png").rename(pictures / "zz.png")
-    with pytest.raises(DataError, match="in another order, and indices"):
+    with pytest.raises(DataError, match="in another order, but Python"):
         jaxlabel.fit(f"folder:{pictures}", have_lunch, **few)
 
 

@@ -6,7 +6,7 @@ import pytest
 from logs import TrainingMemory
 
 from jaxlabel import data, pretext
-from jaxlabel.cluster import nearest_neighbours
+from jaxlabel.cluster import first_copies, nearest_neighbours
 from jaxlabel.experiment import run as experiment
 from jaxlabel.log import NullLog
 from jaxlabel.methods import active
@@ -92,7 +92,8 @@ def test_the_surest_image_stands_for_a_class_without_a_label(trained):
     everything = Labelled(np.arange(9), np.arange(9))
     assert len(refinement.with_unlabelled_classes(model, IMAGES[:9], everything, 10).indices) == 9
     copied = IMAGES[np.append(np.arange(600), fewer.indices)]  # no copy of a labelled image
-    found = refinement.with_unlabelled_classes(model, copied, fewer, 10)
+    first = first_copies(copied)
+    found = refinement.with_unlabelled_classes(model, copied, fewer, 10, first)
     assert (found.indices < 600).all()
     complete = refinement.with_unlabelled_classes(model, IMAGES, LABELLED, 10)
     assert complete is LABELLED
