@@ -10,7 +10,7 @@
    continues training from the weights of the round before. The number of labels grows by a factor
    per round, so the number of rounds, and with it the cost, is logarithmic in the labels.
 4. The rounds end when an audit would be about as likely as not to certify the target with no more
-   labels than the next round would buy, assuming an error rate of 1.5 times the network's mean
+   labels than the next round would buy, assuming an error rate of 3 times the network's mean
    uncertainty. The network is then trained for the final number of steps and refined, and audited
    with newly bought labels.
 5. If the audit certifies the target, the run ends. If not, the labels of the audit join the

@@ -110,7 +110,7 @@ def test_without_confidence_the_mean_confidence_ends_the_run(tmp_path, capsys):
 def test_an_audit_waits_for_a_low_uncertainty(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
         stopping, "mean_uncertainty", lambda probabilities: 0.1
-    )  # 1.5 times this uncertainty is above the allowed error
+    )  # 3 times this uncertainty is above the allowed error
     few = {"target": 0.88, "budget": 400, "steps": 2}
     believed = experiment.run(tiny(**few, confidence=0.0), tmp_path / "believed")
     assert believed["stopped_by"].startswith("target") and believed["labels_spent"] == 20

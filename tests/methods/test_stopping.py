@@ -21,22 +21,22 @@ def seen(mean_uncertainty):
 
 def test_an_audit_needs_a_low_uncertainty_and_enough_labels():
     one = rule()
-    assert one.should_audit(seen(0.03), NO_LABELS, 1000) and not one.should_audit(
-        seen(0.03), NO_LABELS, 50
+    assert one.should_audit(seen(0.015), NO_LABELS, 1000) and not one.should_audit(
+        seen(0.015), NO_LABELS, 50
     )
     assert not one.should_audit(
-        seen(0.08), NO_LABELS, NUM_IMAGES
-    )  # 1.5 times this uncertainty is above the allowed error
+        seen(0.04), NO_LABELS, NUM_IMAGES
+    )  # 3 times this uncertainty is above the allowed error
     assert not one.should_audit(seen(np.nan), NO_LABELS, 1000)
-    assert not rule(target=0.0).should_audit(seen(0.03), NO_LABELS, 1000)
+    assert not rule(target=0.0).should_audit(seen(0.015), NO_LABELS, 1000)
 
 
 def test_labelled_images_do_not_count_in_the_uncertainty():
-    doubtful = seen(0.03)
+    doubtful = seen(0.015)
     doubtful.predictions.probabilities[:3000] = [1.0, 0.0]
     bought = Labelled(np.arange(3000), np.zeros(3000))
     assert rule().should_audit(doubtful, NO_LABELS, 300)
-    doubtful.predictions.probabilities[3000:] = probabilities(0.08)[3000:]
+    doubtful.predictions.probabilities[3000:] = probabilities(0.04)[3000:]
     assert rule().should_audit(doubtful, NO_LABELS, 300) and not rule().should_audit(
         doubtful, bought, 900
     )
@@ -45,10 +45,10 @@ def test_labelled_images_do_not_count_in_the_uncertainty():
 def test_an_audit_is_planned_at_the_highest_price():
     costs = np.where(np.arange(NUM_IMAGES) == 17, 500.0, 1.0)
     one = rule(budget=1000, costs=costs)  # two labels, if one is the expensive image
-    assert not one.should_audit(seen(0.01), NO_LABELS, 900)
-    assert not one.audit(jax.random.key(0), probabilities(0.01), NO_LABELS, 900, 0)[1]
+    assert not one.should_audit(seen(0.005), NO_LABELS, 900)
+    assert not one.audit(jax.random.key(0), probabilities(0.005), NO_LABELS, 900, 0)[1]
     assert not one.audits and one.should_audit(
-        seen(0.01), Labelled(np.array([17]), np.zeros(1)), 900
+        seen(0.005), Labelled(np.array([17]), np.zeros(1)), 900
     )
 
 
