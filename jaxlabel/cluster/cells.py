@@ -36,20 +36,18 @@ class Neighbours(NamedTuple):
       distances: the Euclidean distances to these neighbours.
       recall: the share of the true neighbours that were found, measured on 1,000 points; 1 if the
         search was exact.
+      first: the first copy of each image, among which the neighbours were searched; None if all
+        images are distinct.
     """
 
     indices: Int[np.ndarray, "n k"]
     distances: Float[np.ndarray, "n k"]
     recall: float | Float[np.ndarray, ""]
+    first: Int[np.ndarray, "n"] | None = None
 
-    def graph(self, first: Int[np.ndarray, "n"] | None = None) -> Graph:
-        """Return the weighted graph that joins each point to its neighbours (`knn_graph`).
-
-        Args:
-          first: the first copy of each image, with which the neighbours were searched; None if all
-            images are distinct.
-        """
-        return knn_graph(self.indices, self.distances, first)
+    def graph(self) -> Graph:
+        """Return the weighted graph that joins each point to its neighbours (`knn_graph`)."""
+        return knn_graph(self.indices, self.distances, self.first)
 
 
 class Cells(NamedTuple):
@@ -110,7 +108,9 @@ def nearest_neighbours(
     if first is not None:
         rows, point_of = np.unique(first, return_inverse=True)
         among = nearest_neighbours(features[rows], k, seed=seed, exact_up_to=exact_up_to)
-        return Neighbours(rows[among.indices[point_of]], among.distances[point_of], among.recall)
+        return Neighbours(
+            rows[among.indices[point_of]], among.distances[point_of], among.recall, first
+        )
     points = jnp.asarray(features, jnp.float32)
     if len(points) > exact_up_to:
         found = _by_cells(jax.random.key(seed), points, k)

@@ -142,7 +142,7 @@ def clustering_space(
 
     def compute() -> dict[str, Any]:
         found = cluster.nearest_neighbours(codes, config.neighbours, first=first)
-        space = cluster.graph_space(found.graph(first), num_components=config.components)
+        space = cluster.graph_space(found.graph(), num_components=config.components)
         return {"recall": found.recall, **space._asdict()}
 
     log.progress("graph", 0, 1, "neighbours and eigenvectors")

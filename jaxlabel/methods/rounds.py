@@ -204,26 +204,47 @@ def learn_regions(
         cycle, state, data, base, labelled, train_key, log, name, times,
         finds_classes=refinement.finds_unlabelled_classes(config),
     )  # fmt: skip
-    restored = log.restore(f"{name}_regions", like)
-    found = None if restored is None else Learned(*map(np.asarray, restored[1]))
-    if found is not None and first is not None:
-        # an earlier version took copies of an image for its neighbours
-        found = None if (first[found.neighbours] == first[:, None]).any() else found
-    if found is not None and restored is not None and restored[0] == context.oracle.num_classes:
-        graph = cluster.knn_graph(found.neighbours, found.distances, first)
+    found = restore_learned(log, f"{name}_regions", like, context.oracle.num_classes, first)
+    if found is not None:
+        graph = cluster.Neighbours(found.neighbours, found.distances, 1.0, first).graph()
         regions = sequential_queries.Regions(graph, found.medoids, found.assignments)
     else:
         space = refinement.learned_space(
             setup.average_mirrored(config, state.teacher), images, base
         )
         nearest = refinement.search_neighbours(space, setup.NEIGHBOURS, log, first)
-        spaces = setup.Spaces(base, space, nearest.graph(first))
+        spaces = setup.Spaces(base, space, nearest.graph())
         regions = sequential_queries.find_regions(spaces, region_key, count)
         parts = nearest.indices, nearest.distances, regions.medoids, regions.assignments
         found = Learned(*(np.asarray(a, b.dtype) for a, b in zip(parts, like, strict=True)))
         log.save(f"{name}_regions", context.oracle.num_classes, found)
     spaces = context.spaces._replace(graph=regions.graph)
     return state, context._replace(spaces=spaces, regions=regions)
+
+
+def restore_learned(
+    log: Log, name: str, like: Learned, num_classes: int, first: Int[np.ndarray, "n"] | None
+) -> Learned | None:
+    """Return what `learn_regions` saved in a checkpoint, or None if it must be computed again.
+
+    That is so if there is no checkpoint, if it was made with another number of classes, or if an
+    earlier version made it, which took copies of an image for its neighbours.
+
+    Args:
+      log: the run's log, which stores the checkpoint.
+      name: the checkpoint's name.
+      like: arrays of the shapes and types of the result.
+      num_classes: the number of known classes.
+      first: the first copy of each image, from `cluster.first_copies`; None if all images are
+        distinct.
+    """
+    restored = log.restore(name, like)
+    if restored is None or restored[0] != num_classes:
+        return None
+    found = Learned(*map(np.asarray, restored[1]))
+    if first is not None and (first[found.neighbours] == first[:, None]).any():
+        return None
+    return found
 
 
 def train_network(

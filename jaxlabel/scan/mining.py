@@ -46,10 +46,13 @@ def mine(
 
     def compute() -> dict[str, Any]:
         num_searched = max(num_neighbours, num_joined)
-        indices, distances, recall = cluster.nearest_neighbours(features, num_searched, first=first)
-        graph = cluster.knn_graph(indices[:, :num_joined], distances[:, :num_joined], first)
-        space = cluster.graph_space(graph, num_components=num_components)
-        return {"neighbours": indices[:, :num_neighbours], "recall": recall, **space._asdict()}
+        found = cluster.nearest_neighbours(features, num_searched, first=first)
+        joined = found._replace(
+            indices=found.indices[:, :num_joined], distances=found.distances[:, :num_joined]
+        )
+        space = cluster.graph_space(joined.graph(), num_components=num_components)
+        neighbours = found.indices[:, :num_neighbours]
+        return {"neighbours": neighbours, "recall": found.recall, **space._asdict()}
 
     arrays = cached(
         "mining", [features, num_neighbours, num_joined, num_components, first], compute

@@ -121,10 +121,12 @@ def neighbour_graph(
     """
 
     def compute() -> dict[str, Any]:
-        return cluster.nearest_neighbours(features, num_neighbours, first=first)._asdict()
+        found = cluster.nearest_neighbours(features, num_neighbours, first=first)
+        return {name: value for name, value in found._asdict().items() if name != "first"}
 
     log.progress("neighbours", 0, 1)
-    found = cluster.Neighbours(**cached("neighbours", [features, num_neighbours, first], compute))
+    arrays = cached("neighbours", [features, num_neighbours, first], compute)
+    found = cluster.Neighbours(**arrays, first=first)
     log.progress("neighbours", 1, 1)
     cluster.report_recall(found.recall, log)
-    return found.graph(first)
+    return found.graph()

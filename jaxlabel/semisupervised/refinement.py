@@ -116,7 +116,7 @@ def refine(
         known = labelled
         if finds_classes:
             known = with_unlabelled_classes(model, images, labelled, num_classes, first)
-        propagated = propagate(found.graph(first), known.indices, known.labels, prior)
+        propagated = propagate(found.graph(), known.indices, known.labels, prior)
         graph_targets = make_graph_targets(propagated, len(images), num_classes, share=1.0)
         new_data = data._replace(graph_targets=jnp.asarray(graph_targets))
         state = cycles.train_cycle(cycle, state, new_data, each, log, f"{name}_{number}")

@@ -77,7 +77,7 @@ def test_copies_have_the_neighbours_of_the_first_copy_and_are_no_neighbours(poin
     together = cluster.nearest_neighbours(points[of], K, first=first)
     np.testing.assert_array_equal(together.indices, alone.indices[of])
     np.testing.assert_array_equal(together.distances, alone.distances[of])
-    graph = together.graph(first)
+    graph = together.graph()
     assert (graph.weights != alone.graph().weights).nnz == 0
     np.testing.assert_array_equal(graph.point_of, of)
     assert cluster.first_copies(images) is None  # no copies

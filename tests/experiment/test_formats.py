@@ -19,6 +19,7 @@ from jaxlabel.experiment.export import bundle
 from jaxlabel.methods import active, representatives
 from jaxlabel.oracle import LabelStore, schema
 from jaxlabel.runlog import old_settings, open_workdir
+from jaxlabel.semisupervised.settings import NAMES
 
 sys.path.insert(0, str(Path(jaxlabel.__file__).parent.parent / "scripts"))
 import schemas
@@ -230,6 +231,12 @@ def test_the_old_values_of_the_flagship_on_fashion_mnist_hold_today():
     others = {"steps": 3000, "refinements": 5, "budget": 10, "network": "fine_gradient_conv",
               "data": "idx:fashion_mnist", "initial_labels": 5}  # fmt: skip
     assert old_settings.without_removed(fashion | others, others) == others
+    # old_settings may not import the recipe, so the rule stands there too
+    for settings in ({}, {"refinements": 2}, {"contrast_steps": 9}, {"objective": "graph"},
+                     {"refinements": 2, "query": "random"},
+                     *({"refinements": 2, "objective": name} for name in NAMES)):  # fmt: skip
+        today = old_settings._sequential_until_today({"budget": 1000.0} | settings)
+        assert today == active.Config(**settings).sequential_until
     for steps in (20, 300, 3000, 20_000):
         config = active.Config(steps=steps)
         rules = {"steps": steps, "round_steps": config.round_steps, "ema": config.ema,

@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from logs import TrainingMemory
 from oracles import ArrayOracle
 
 from jaxlabel import data, train
+from jaxlabel.cluster import first_copies
 from jaxlabel.log import NullLog
 from jaxlabel.methods import active, rounds
 from jaxlabel.predictor import PoolPredictions, Predictions, predict_all, predict_probabilities
@@ -151,3 +153,18 @@ def test_unaffordable_images_do_not_hide_their_neighbours_from_queries(strategy,
     asked = rounds.buy(context, seen, NO_LABELS, 4, 0, jax.random.key(0))
     assert len(set(asked.tolist())) == 4 and cheap[asked].all()
     assert strategy == "margin" or len(set(blob[asked])) == 4
+
+
+def test_a_graph_whose_neighbours_are_copies_is_not_restored():
+    images = np.array([[0], [0], [1], [2]])
+    log, first, two = TrainingMemory(), first_copies(images), np.zeros(2, int)
+    good = rounds.Learned(np.array([[2], [2], [3], [2]]), np.ones((4, 1)), two, np.zeros(4, int))
+    old = good._replace(neighbours=np.array([[1], [0], [3], [2]]))  # of an earlier version
+    log.save("good", 3, good)
+    log.save("old", 3, old)
+    restored = rounds.restore_learned(log, "good", good, 3, first)
+    np.testing.assert_array_equal(restored.neighbours, good.neighbours)
+    assert rounds.restore_learned(log, "old", good, 3, first) is None
+    assert rounds.restore_learned(log, "old", good, 3, None) is not None  # all are distinct
+    assert rounds.restore_learned(log, "good", good, 4, first) is None  # a new class
+    assert rounds.restore_learned(log, "none", good, 3, first) is None
