@@ -132,7 +132,7 @@ def _class_names(found: Listing) -> tuple[tuple[str, ...], tuple[str, ...]]:
             raise DataError(f"the sub-folders {other!r} and {name!r} of {printable(found.root)} "
                             "look the same, but their names are stored differently: put their "
                             "pictures into one of them")  # fmt: skip
-    return tuple(classes), names.doubtful(classes)
+    return tuple(classes), names.class_notes(classes)
 
 
 def _has_test_classes(found: Listing) -> bool:

@@ -22,7 +22,7 @@ from jaxlabel.data.decoded import decoded_archive
 from jaxlabel.data.decoding import decoding_threads, log_unread, read_picture, why_unreadable
 from jaxlabel.data.prices import price_notes
 from jaxlabel.errors import DataError, NoLabels
-from jaxlabel.oracle.names import doubtful
+from jaxlabel.oracle.names import class_notes
 
 TOGETHER = 16  # pictures that a thread decodes one after the other
 TOGETHER_BYTES = 16_000_000  # a group with so many encoded bytes gets no further picture
@@ -109,7 +109,7 @@ class Reader:
         paths = [*source.paths, *source.test_paths, *(one.file for one in source.unread)]
         names = [path.removeprefix(f"{location}/") for path in paths]
         return source._replace(
-            notes=(*self._notes(location, names), *doubtful(source.classes), *source.notes)
+            notes=(*self._notes(location, names), *class_notes(source.classes), *source.notes)
         )
 
     def _read(self, location: str, options: Options) -> Source:

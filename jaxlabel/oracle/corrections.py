@@ -46,19 +46,20 @@ def correct_labels(
     stored = labels_of(connection, label_set, answers)
     labelled = bought_labels(connection, label_set, stored)
     wrong = [item for item in stored if item not in labelled and stored[item] != answers[item]]
-    if wrong:
-        changed = sa.update(labels).where(
-            labels.c.label_set_id == label_set, labels.c.item == sa.bindparam("changed_item")
-        )
-        rows = [{"changed_item": item, "label": answers[item]} for item in wrong]
-        connection.execute(changed, rows)
-        names = class_names(connection, label_set)
-        query = sa.select(votes.c.item).where(votes.c.label_set_id == label_set)
-        voted = {row.item for row in lookup(connection, query, votes.c.item, wrong)}
-        corrected = {item: names[answers[item]] for item in wrong if item in voted}
-        store_file_votes(connection, label_set, corrected)
+    if not wrong:
+        return wrong
+    changed = sa.update(labels).where(
+        labels.c.label_set_id == label_set, labels.c.item == sa.bindparam("changed_item")
+    )
+    rows = [{"changed_item": item, "label": answers[item]} for item in wrong]
+    connection.execute(changed, rows)
+    names = class_names(connection, label_set)
+    query = sa.select(votes.c.item).where(votes.c.label_set_id == label_set)
+    voted = {row.item for row in lookup(connection, query, votes.c.item, wrong)}
+    corrected = {item: names[answers[item]] for item in wrong if item in voted}
+    store_file_votes(connection, label_set, corrected)
     for label in sorted({stored[item] for item in wrong}, reverse=True):
-        remove_class_if_empty(connection, label_set, label)
+        remove_class_if_empty(connection, label_set, names[label])
     return wrong
 
 
@@ -72,14 +73,16 @@ def store_file_votes(connection: sa.Connection, label_set: int, given: Mapping[s
         connection.execute(sa.insert(votes), [{"item": item, "class_name": name, **common}])
 
 
-def remove_class_if_empty(connection: sa.Connection, label_set: int, label: int) -> None:
+def remove_class_if_empty(connection: sa.Connection, label_set: int, name: str) -> None:
     """Remove a class that has no labels, and decrease the indices of the classes after it by one.
 
-    Do nothing if the class has labels or votes, or an account has bought a label of it or of a
-    later class.
+    Do nothing if the class has labels or votes, if an account has bought a label of it or of a
+    later class, or if there is no class of this name.
     """
-    in_label_set = labels.c.label_set_id == label_set
-    name = class_names(connection, label_set)[label]
+    names = class_names(connection, label_set)
+    if name not in names:
+        return
+    in_label_set, label = labels.c.label_set_id == label_set, names.index(name)
     used = sa.or_(
         sa.exists().where(in_label_set, labels.c.label == label),
         sa.exists().where(votes.c.label_set_id == label_set, votes.c.class_name == name),

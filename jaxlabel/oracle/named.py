@@ -59,9 +59,7 @@ def add_named(
     corrections.store_file_votes(connection, key, {item: named[item] for item in voted_items})
     labelled = {name for item, name in named.items() if item not in kept_items}
     for name in reversed([name for name in new if name not in labelled]):
-        names_now = class_names(connection, key)
-        if name in names_now:  # a correction may have removed it already
-            corrections.remove_class_if_empty(connection, key, names_now.index(name))
+        corrections.remove_class_if_empty(connection, key, name)
     return Added(tuple(corrected), tuple(kept))
 
 

@@ -92,7 +92,7 @@ def is_blank(text: str, known: Iterable[str]) -> bool:
     return not clean(text) or (key(text) in BLANKS and key(text) not in set(map(key, known)))
 
 
-def doubtful(classes: Iterable[str]) -> tuple[str, ...]:
+def class_notes(classes: Iterable[str]) -> tuple[str, ...]:
     """Return messages for the user about classes of a data set that may not be what was meant.
 
     These are classes whose names differ only in letter case or similar signs, and those called as a

@@ -140,9 +140,8 @@ def _vote(
         connection.execute(sa.insert(votes), [values])
         if item not in bought:
             _decide(connection, key, item, rule)
-    for name in replaced - {NOT_SURE, answer.class_name}:
-        names = class_names(connection, key)
-        corrections.remove_class_if_empty(connection, key, names.index(name))
+    for name in replaced:
+        corrections.remove_class_if_empty(connection, key, name)
 
 
 def withdraw(
@@ -197,9 +196,7 @@ def _withdraw(connection: sa.Connection, label_set: str, taken: Vote, rule: Rule
         raise Locked("this answer is already used and cannot be taken back")
     connection.execute(sa.delete(votes).where(*here))
     _decide(connection, key, taken.item, rule)
-    if name != NOT_SURE:
-        names = class_names(connection, key)
-        corrections.remove_class_if_empty(connection, key, names.index(name))
+    corrections.remove_class_if_empty(connection, key, name)  # "not sure" is no class
 
 
 def decide_again(store: "LabelStore", label_set: str, items: Sequence[str], rule: Rule) -> None:
