@@ -26,7 +26,7 @@ def test_a_guess_of_the_accuracy_is_the_last_round_s_not_that_of_the_finished_mo
     (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
     (tmp_path / "result.json").write_text(json.dumps({"confidence": 0.99, "labels_spent": 100}))
     found = status.accuracy(records)
-    assert found == {"kind": "guess", "low": pytest.approx(0.85), "high": 0.9, "of": "all pictures"}
+    assert found == {"kind": "guess", "low": pytest.approx(0.7), "high": 0.9, "of": "all pictures"}
     assert status.curve(records) == [[64, 0.9]]
 
 
