@@ -77,7 +77,8 @@ class PoolPredictions(NamedTuple):
         """Return the first two principal components of the features, for a map of the images."""
         centred = self.predictions.features - self.predictions.features.mean(axis=0)
         _, vectors = np.linalg.eigh(centred.T @ centred)  # in the order of rising variance
-        return centred @ vectors[:, :-3:-1]
+        points = centred @ vectors[:, :-3:-1]
+        return np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # a single feature: 0 upwards
 
 
 def predict_pool(

@@ -16,7 +16,7 @@ def verdict(
 
     Args:
       audits: the certificates of the run's audits, in order. They are of the accuracy on the
-        images that were not labelled.
+        images that were not labelled for training.
       target: the accuracy to certify, a fraction.
       confidence: the confidence level of the certificate, a fraction.
       num_recalled: the number of labels that abandoned audits bought. An audit is abandoned if it
@@ -26,8 +26,8 @@ def verdict(
     if audits and audits[-1].reached:
         low = at_least(audits[-1].low, 2)
         return (
-            f"certified: at least {low} of the images that were not labelled are classified "
-            f"correctly, {sure}"
+            f"certified: at least {low} of the images that were not labelled for training are "
+            f"classified correctly, {sure}"
         )
     wanted = f"{100 * target:g}%"
     if not audits and num_recalled:

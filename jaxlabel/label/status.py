@@ -14,6 +14,8 @@ from jaxlabel.methods.stopping import OVERCONFIDENCE
 from jaxlabel.runlog.results import FEATURES_FROM_OUTSIDE
 
 LAST = 10  # the number of last answers listed
+# The images that a certificate speaks of. Those that the audit labels are among them.
+NOT_TRAINED_ON = "pictures that were not labelled for training"
 
 
 def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[str, Any]:
@@ -89,13 +91,12 @@ def accuracy(records: Records) -> dict[str, Any] | None:
     """
     result, lines = records.result(), records.metrics()
     if result and result.get("certified"):
-        of = "pictures that nobody labelled" if result["certified_of"] == "the pool" else (
-            "new pictures")  # fmt: skip
+        of = NOT_TRAINED_ON if result["certified_of"] == "the pool" else "new pictures"
         return {"kind": "certified", "of": of,
                 **_ends(result["certified_low"], result["certified_high"])}  # fmt: skip
     audits = [line for line in lines if line["phase"] == "audit"]
     if audits:
-        return {"kind": "audited", "of": "pictures that nobody labelled",
+        return {"kind": "audited", "of": NOT_TRAINED_ON,
                 **_ends(audits[-1]["low"], audits[-1]["high"])}  # fmt: skip
     estimates = [line for line in lines if line.get("estimate_low") is not None]
     if estimates:

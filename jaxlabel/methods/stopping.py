@@ -267,7 +267,7 @@ class StoppingRule:
         """Return the indices of the given images and of all images that are identical to them.
 
         Identical images have one label, so an audit must not draw a copy of a labelled image: the
-        certified accuracy is that on the images that were not labelled.
+        certified accuracy is that on the images that were not labelled for training.
         """
         return np.flatnonzero(np.isin(self._first_copies, self._first_copies[indices]))
 

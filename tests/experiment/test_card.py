@@ -27,3 +27,5 @@ def test_the_certified_bound_is_rounded_down():
                  "labels_to_certify": 100}  # fmt: skip
     card = model_card(RECORD | certified, SETTINGS)
     assert "100 labels: at least 90.19% of new images are right, with 95% confidence" in card
+    card = model_card(RECORD | certified | {"certified_of": "the pool"}, SETTINGS)
+    assert "90.19% of the images that were not labelled for training are right" in card

@@ -107,7 +107,7 @@ def test_the_ends_of_an_audit_are_rounded_outwards(tmp_path):
     path.write_text(json.dumps({"phase": "audit", "low": 0.8996, "high": 0.95041}) + "\n")
     assert status.accuracy(records) == {
         "kind": "audited", "low": 0.8996, "high": 0.95041, "shown": ["89.9%", "95.1%"],
-        "of": "pictures that nobody labelled",
+        "of": "pictures that were not labelled for training",
     }  # fmt: skip
     result = {"certified": 1.0, "certified_low": 0.8996, "certified_high": 1.0,
               "certified_of": "new images"}  # fmt: skip

@@ -114,6 +114,12 @@ def test_a_round_chooses_from_a_sample_of_the_pool(monkeypatch):
     assert len(rounds.pool_predictions(context, state, many, jax.random.key(0)).rows) == 300
 
 
+def test_the_map_of_images_with_a_single_feature_is_a_line():
+    predictions = Predictions(np.array([[1.0], [3.0]]), np.full((2, 2), 0.5))
+    points = PoolPredictions(np.arange(2), predictions).map_points()
+    np.testing.assert_array_equal(np.abs(points), [[1, 0], [1, 0]])
+
+
 def test_copies_in_a_sample_without_their_first_image_can_be_chosen_once(monkeypatch):
     class Copied(ArrayOracle):
         def first_copies(self, indices):  # images 0 to 3 are one image, 4 to 7 another, and so on

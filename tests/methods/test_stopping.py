@@ -120,8 +120,8 @@ def test_the_verdict_of_a_successful_audit_names_its_images():
     )
     assert 0.9 <= summary["certified_low"] <= 0.98 <= summary["certified_high"]
     shown = re.fullmatch(
-        r"certified: at least (9\d\.\d\d)% of the images that were not labelled are classified "
-        r"correctly, 95% confidence",
+        r"certified: at least (9\d\.\d\d)% of the images that were not labelled for training are "
+        r"classified correctly, 95% confidence",
         summary["verdict"],
     )
     assert 0 <= 100 * summary["certified_low"] - float(shown[1]) < 0.01  # never rounded up

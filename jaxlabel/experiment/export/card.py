@@ -97,9 +97,11 @@ def _accuracy(record: dict[str, Any]) -> str:
         lines.append(f"{100 * record['test_accuracy']:.2f}% of the test images are right (95% "
                      f"interval {100 * low:.2f} to {100 * high:.2f}).")  # fmt: skip
     if record.get("certified"):
+        pool = record["certified_of"] == "the pool"
+        images = "the images that were not labelled for training" if pool else "new images"
         lines.append(
             f"Certified by an audit of {record['labels_to_certify']} labels: at least "
-            f"{at_least(record['certified_low'], 2)} of {record['certified_of']} are right, with "
+            f"{at_least(record['certified_low'], 2)} of {images} are right, with "
             f"{100 * record['config']['confidence']:g}% confidence."
         )
     return " ".join(lines) or "The accuracy was neither measured on test images nor certified."
