@@ -83,7 +83,8 @@ def test_images_keep_the_order_of_the_first_start(pictures, tmp_path):
 
 
 def test_python_code_that_goes_by_the_order_is_refused_after_a_renaming(pictures, tmp_path):
-    few = {"budget": 5, "image_size": 8, "recipe": "medoids", "workdir": tmp_path / "run"}
+    few = {"budget": 5, "image_size": 8, "recipe": "medoids", "autoencoder": "none",
+           "workdir": tmp_path / "run"}  # fmt: skip
     with pytest.raises(RuntimeError, match="lunch"):
         jaxlabel.fit(f"folder:{pictures}", have_lunch, **few)
     (pictures / "03.png").rename(pictures / "zz.png")
