@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import sync_playwright
-from simulate_person import address, write_pictures
+from simulate_person import address, true_classes, write_pictures
 
 from jaxlabel import data
 
@@ -97,7 +97,8 @@ def timed_keys(tab: Any, num_keys: int) -> dict[str, float]:
     The first ten answers name the classes and are not timed.
     """
     times: list[float] = []
-    classes = true_classes(tab)
+    table = tab.evaluate("fetch('/export/labels.csv').then((found) => found.text())")
+    classes = true_classes(table)
     while len(times) < num_keys:
         tab.wait_for_selector("#picture[data-item]", timeout=300_000)
         found = classes[tab.get_attribute("#picture", "data-item")]
@@ -121,13 +122,6 @@ def timed_keys(tab: Any, num_keys: int) -> dict[str, float]:
     }
     print(figures, flush=True)
     return figures
-
-
-def true_classes(tab: Any) -> dict[str, str]:
-    """Return the class of every picture by its id, from the end of its file's name."""
-    rows = tab.evaluate("fetch('/export/labels.csv').then((found) => found.text())").splitlines()
-    cells = [row.split(",") for row in rows[1:]]
-    return {item: f"class {file[-5]}" for item, file, *_ in cells}
 
 
 if __name__ == "__main__":

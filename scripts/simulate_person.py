@@ -12,6 +12,7 @@ machine.
 """
 
 import argparse
+import csv
 import json
 import re
 import signal
@@ -77,6 +78,16 @@ def address(process: "subprocess.Popen[str]") -> str:
     raise SystemExit("the page has not started")
 
 
+def true_classes(table: str) -> dict[str, str]:
+    """Return the class of every picture by its id, from the end of its file's name.
+
+    Args:
+      table: the content of the page's labels.csv.
+    """
+    rows = csv.DictReader(table.splitlines())
+    return {row["item"]: f"class {Path(row['file']).stem[-1]}" for row in rows}
+
+
 def label_all(url: str, token: str, began: float) -> dict[str, Any]:
     """Answer every question of the page until its run has ended, and return the result.
 
@@ -87,8 +98,7 @@ def label_all(url: str, token: str, began: float) -> dict[str, Any]:
     """
     with httpx.Client(base_url=url, headers={"origin": url}, timeout=120) as client:
         client.get("/", params={"token": token})
-        rows = [row.split(",") for row in client.get("/export/labels.csv").text.splitlines()[1:]]
-        classes = {item: f"class {Path(file).stem[-1]}" for item, file, *_ in rows}
+        classes = true_classes(client.get("/export/labels.csv").text)
         said = ""
         while True:
             state = client.get("/api/state").json()

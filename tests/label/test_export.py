@@ -3,12 +3,16 @@
 import csv
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 from pages import asked, clients, say
 
 from jaxlabel.experiment.labelled.writing import COLUMNS
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+import simulate_person
 
 
 def predict(project, row, shares):
@@ -42,6 +46,13 @@ def test_the_table_says_how_each_label_is_known(project):
         assert (row["label"], row["known"]) == ("dog", known)
         assert float(row["probability"]) == shares[1] and row["annotator"] == ""
         os.utime(project.workdir / "artifacts" / "pool.npz", (0, 0))  # the next has another time
+
+
+def test_the_simulated_person_reads_the_true_classes_from_the_table(project):
+    inside, _, _ = clients(project)
+    classes = simulate_person.true_classes(inside.get("/export/labels.csv").text)
+    paths = zip(project.items, project.dataset.paths, strict=True)
+    assert classes == {item: f"class {Path(path).stem[-1]}" for item, path in paths}
 
 
 def test_classes_with_similar_names_get_folders_of_their_own(project):
