@@ -80,15 +80,10 @@ def main() -> None:
 def runs_left(paths: Iterable[Path], preset: str) -> list[tuple[Job, int]]:
     """Return the experiments and seeds that have no result in the files `paths`.
 
-    Results of several networks (the removed setting `members`) do not count: today's flagship
-    trains one. Among experiments of the same recipe, the first seed of every experiment comes
-    before the second.
+    Among experiments of the same recipe, the first seed of every experiment comes before the
+    second.
     """
-    done = {
-        (line["queue"], line["seed"], line["preset"])
-        for line in read_results(paths)
-        if line.get("config", {}).get("members", 1) == 1
-    }
+    done = current_results(paths)
     left: list[tuple[Job, int]] = []
     for _, group in itertools.groupby(all_jobs(), lambda job: job.name.partition(",")[0]):
         pairs = [(job, seed) for job in group for seed in (job.seeds if job.config else range(1))]
@@ -191,12 +186,12 @@ def run_script(job: Job) -> dict[str, Any]:
 def results_table(paths: Iterable[Path]) -> str:
     """Return the results in the files `paths` as a Markdown table, with one row per experiment.
 
-    A row shows the mean over the seeds.
+    A row shows the mean over the seeds; each seed counts once.
     """
     from jaxlabel.runlog.results import mean_interval
 
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for line in read_results(paths):
+    for line in current_results(paths).values():
         groups.setdefault((line["queue"], line["preset"]), []).append(line)
     rows = ["| run | preset | bar | accuracy | worst | n | labels | seconds | device |",
             "|---|---|---|---:|---:|---:|---:|---:|---|"]  # fmt: skip
@@ -225,6 +220,19 @@ def accuracy(line: Mapping[str, Any]) -> float | None:
     """
     value = line.get("test_accuracy")
     return line.get("matched_accuracy") if value is None else value
+
+
+def current_results(paths: Iterable[Path]) -> dict[tuple[str, int, str], dict[str, Any]]:
+    """Return the last result of each run in the files `paths`, by experiment, seed and preset.
+
+    Results of several networks (the removed setting `members`) are left out: today's flagship
+    trains one.
+    """
+    return {
+        (line["queue"], line["seed"], line["preset"]): line
+        for line in read_results(paths)
+        if line.get("config", {}).get("members", 1) == 1
+    }
 
 
 def read_results(paths: Iterable[Path]) -> list[dict[str, Any]]:

@@ -142,6 +142,15 @@ def test_the_table_has_one_row_per_job_averaged_over_seeds(tmp_path):
     assert rows[1].startswith("| b | gpu | 89% | 50.00 | 50.00 | 1 |")
 
 
+def test_the_table_shows_one_result_per_seed_and_none_that_is_to_be_repeated(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    queue.append_result(path, line("a", 0, 0.5, config={"members": 3}))
+    for accuracy in (0.6, 0.7):
+        queue.append_result(path, line("a", 0, accuracy))
+    (row,) = queue.results_table([path]).splitlines()[2:]
+    assert row.startswith("| a | gpu | 89% | 70.00 | 70.00 | 1 |")
+
+
 def test_the_limit_stops_a_run_but_a_failure_does_not_stop_other_runs(
     tmp_path, monkeypatch, fast_timer
 ):
