@@ -8,6 +8,7 @@ import dataclasses
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from jaxlabel.errors import UsageError
 HELP_WORDS = ("--help", "-h", "-help", "--helpfull", "--helpshort")
 WIDTH = 100  # columns of a help text
 DEFAULT_CONFIG = "configs/digits.py"
+PATHS = ("DIR", "FILE", "FILE.png", "PATH")  # the placeholders of flags that take a path
 READ_FIRST = re.compile(r"--?(data|config|config\.\w+)")  # see `joined`
 
 
@@ -30,7 +32,8 @@ class Flag(NamedTuple):
       help: the description that the command's help text shows. It does not mention the default,
         which the help text appends.
       metavar: the placeholder for the value in the help text, such as "DIR"; an empty string for an
-        on/off flag, which takes no value.
+        on/off flag, which takes no value. If it is one of PATHS, "~" at the beginning of the value
+        is the home directory.
       default: the value that is used when the user does not give the flag. Its type (str, int, or
         bool) is also the type of the flag's value. None declares a string flag whose value is None
         when it is not given.
@@ -223,7 +226,19 @@ def parse(command: Command, values: flags.FlagValues, words: Iterable[str]) -> S
     for flag in command.flags:
         if flag.missing and not values[flag.name].value:
             raise UsageError(f"{_flag_form(flag)} is missing: {flag.missing}")
-    return SimpleNamespace(**{flag.name: values[flag.name].value for flag in command.flags})
+    return SimpleNamespace(**{f.name: _expanded(f, values[f.name].value) for f in command.flags})
+
+
+def _expanded(flag: Flag, value: Any) -> Any:
+    """Return a flag's value; in a path, "~" at the beginning is replaced by the home directory.
+
+    The shell does not replace it after --flag=.
+
+    Raises:
+      RuntimeError: there is no such home directory.
+    """
+    is_in_home = flag.metavar in PATHS and isinstance(value, str) and value.startswith("~")
+    return str(Path(value).expanduser()) if is_in_home else value
 
 
 def _flag_form(flag: Flag) -> str:

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxlabel.cli import arguments
 from jaxlabel.cli import main as cli
 from jaxlabel.cli.arguments import DEFAULT_CONFIG, HELP_WORDS, Command, Flag, help_text
+from jaxlabel.cli.catalogue import COMMANDS
 from jaxlabel.config import RunConfig
 from jaxlabel.experiment import configfile
 
@@ -85,6 +87,24 @@ def test_a_mistake_is_one_line_and_exit_code_2(capsys, arguments, says):
     assert code == 2 and out == ""
     assert err.startswith("jaxlabel: ") and err.count("\n") == 1
     assert says in err
+
+
+def test_the_sign_of_the_home_directory_is_read_in_every_flag_with_a_path(
+    capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for command in COMMANDS:
+        flags = [flag for flag in command.flags if not isinstance(flag.default, int)]
+        words = [f"--{flag.name}=~/{flag.metavar}" for flag in flags]
+        given = arguments.read(command, words)
+        for flag in flags:
+            is_path = flag.metavar.partition(".")[0] in ("DIR", "FILE", "PATH")
+            place = tmp_path if is_path else "~"
+            assert getattr(given, flag.name) == f"{place}/{flag.metavar}"
+    code, _, err = outcome(capsys, "report", "--workdir=~/run")
+    assert code == 2 and f"{tmp_path}/run is not a work directory" in err
+    code, _, err = outcome(capsys, "report", "--workdir=~nobody-of-this-name/run")
+    assert code == 2 and "no home directory for the sign ~: write the whole path" in err
 
 
 def test_a_device_without_memory_is_one_line_and_other_errors_are_not_hidden(capsys, monkeypatch):
