@@ -52,14 +52,18 @@ def versions() -> dict[str, str]:
 def commit() -> str:
     """Return the git commit of jaxlabel's source code, followed by "+" if files have changed since.
 
-    If the source code is not in a git repository, the environment variable JAXLABEL_COMMIT is
-    returned, or an empty string if the variable is not set.
+    If git does not track the source code, the environment variable JAXLABEL_COMMIT is returned, or
+    an empty string if the variable is not set. So it is where jaxlabel is installed in an
+    environment inside the repository of another project.
     """
-    git = ["git", "-C", str(Path(__file__).parent)]
-    command = [*git, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
-    fallback = os.environ.get("JAXLABEL_COMMIT", "")
+    file, said = Path(__file__), ""
+    git = ["git", "-C", str(file.parent)]
+    described = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
     try:
-        completed = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return fallback
-    return completed.stdout.strip() if completed.returncode == 0 else fallback
+        for words in (["ls-files", "--error-unmatch", file.name], described):
+            said = subprocess.run(
+                [*git, *words], capture_output=True, text=True, timeout=10, check=True
+            ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return os.environ.get("JAXLABEL_COMMIT", "")
+    return said.strip()

@@ -27,6 +27,29 @@ def test_without_git_the_environment_names_the_commit(monkeypatch):
     assert provenance.commit() == "abc"
 
 
+def test_the_commit_is_not_that_of_the_project_in_whose_environment_jaxlabel_is(
+    tmp_path, monkeypatch
+):
+    installed = tmp_path / ".venv" / "provenance.py"
+    installed.parent.mkdir()
+    installed.touch()
+    monkeypatch.setattr(provenance, "__file__", str(installed))
+    monkeypatch.setenv("JAXLABEL_COMMIT", "abc")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+
+    def commit_all():
+        subprocess.run([*git, "add", "."], check=True, capture_output=True)
+        subprocess.run([*git, "commit", "-m", "all"], check=True, capture_output=True)
+
+    subprocess.run([*git, "init"], check=True, capture_output=True)
+    (tmp_path / ".gitignore").write_text(".venv\n")
+    commit_all()
+    assert provenance.commit() == "abc"
+    (tmp_path / ".gitignore").write_text("")
+    commit_all()  # the project's repository holds jaxlabel itself
+    assert re.fullmatch("[0-9a-f]{40}", provenance.commit())
+
+
 def test_versions_are_known_where_jaxlabel_is_not_installed(tmp_path):
     (tmp_path / "jaxlabel").symlink_to(ROOT / "jaxlabel")
     script = (
