@@ -103,13 +103,14 @@ class Few:
         Args:
           jobs: the number of runs at a time.
           workdir: the directory of the runs; None stands for the folder sweep/.
-          options: `quick`, and fields of `engine.Options`.
+          options: `quick`, `data_root`, and fields of `engine.Options`.
         """
         quick = options.pop("quick", False)
+        data_root = options.pop("data_root", str(self.folder / "data"))
         worker = (sys.executable, str(self.folder / "fake_worker.py"))
         return engine.sweep(
             str(self.folder / "few.py"), workdir or self.workdir, quick=quick,
-            data_root=str(self.folder / "data"),
+            data_root=data_root,
             options=engine.Options(jobs, worker=worker, **options),
         )  # fmt: skip
 

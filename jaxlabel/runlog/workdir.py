@@ -202,7 +202,10 @@ def reuse_labels_hint(workdir: Path) -> str:
     store = workdir / "labels.db"
     if not store.exists():
         return ""
-    return f"; config.store=sqlite:///{store} keeps the labels"
+    from sqlalchemy import URL
+
+    url = URL.create("sqlite", database=str(store)).render_as_string()
+    return f"; config.store={url} keeps the labels"
 
 
 def _setting_text(config: Mapping[str, Any], key: str) -> str:

@@ -158,7 +158,7 @@ def run_missing(
                 with leases.lease(leases.lease_of(run, workdir)) as is_free:
                     if is_free:
                         folder = workdir / "runs" / run.name
-                        records.move_outdated_folder(folder, run.recipe, run.config)
+                        records.prepare_folder(folder, run.recipe, run.config)
             slurm.run_all(
                 missing, workdir, jobs, environment, done, options=chosen,
                 hosts_per_run=options.hosts_per_run,

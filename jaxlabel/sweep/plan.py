@@ -16,7 +16,7 @@ from typing import Any
 from jaxlabel import cache, files
 from jaxlabel.config import RunConfig, validate
 from jaxlabel.errors import UsageError, did_you_mean
-from jaxlabel.experiment import configfile
+from jaxlabel.experiment import account, configfile
 from jaxlabel.sweep.types import Arm, Experiment, Plan, Run, Table, config_class
 
 DATA_ROOT = "DATA_ROOT"  # the placeholder for --data_root in an experiment file
@@ -78,9 +78,26 @@ def read(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
     fingerprint = cache.digest([cache.source(), neighbours, file.name, quick, data_root, place])
     if stored.get("fingerprint") == fingerprint:
         return Plan(**stored | {"runs": [Run(**run) for run in stored["runs"]]})
-    plan = make(file, workdir, quick, data_root)._replace(fingerprint=fingerprint)
+    roots = data_roots(workdir)
+    if data_root and roots and Path(data_root).resolve() not in [Path(r).resolve() for r in roots]:
+        print(f"runs on the data in {roots[-1]} count as runs on those in {data_root} too; if they "
+              "are other data, choose another --workdir")  # fmt: skip
+    roots = list(dict.fromkeys([*roots, data_root]))
+    plan = make(file, workdir, quick, data_root)
+    plan = plan._replace(fingerprint=fingerprint, data_roots=roots)
     files.write_json(path, plan._asdict() | {"runs": [run._asdict() for run in plan.runs]})
     return plan
+
+
+def data_roots(workdir: Path) -> list[str]:
+    """Return all values of --data_root with which sweeps in a directory began.
+
+    Args:
+      workdir: the directory, which holds plan.json. Plans of earlier versions have the last value.
+    """
+    stored = files.read_json(workdir / "plan.json") or {}
+    roots = stored.get("data_roots") or [stored.get("data_root")]
+    return [root for root in roots if root]
 
 
 def make(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
@@ -98,7 +115,7 @@ def make(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
       UsageError: the experiment file or a setting in it is wrong, or two runs have the same name.
     """
     about, experiment = load(file, quick)
-    store = f"sqlite:///{workdir.resolve() / 'labels.db'}"
+    store = account.store_url("", workdir)
     runs = []
     for table in experiment.tables:
         for arm in table.arms:

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 from jaxlabel import files
 from jaxlabel.data.dataset import kind_of
 from jaxlabel.errors import JaxlabelError, UsageError
+from jaxlabel.experiment import account
 from jaxlabel.runlog import old_settings, own_code, results
+from jaxlabel.runlog.workdir import RUN
 from jaxlabel.sweep import plan, tables
 from jaxlabel.sweep.types import Plan, Run
 
@@ -28,7 +30,7 @@ def result(run: Run, workdir: Path) -> dict[str, Any] | None:
       used another version of the user's own parts, or has a damaged file.
     """
     read = _read(workdir / "runs" / run.name)
-    return read.result if read and _is_current(read, run.recipe, run.config) else None
+    return read.result if read and _is_current(read, run.recipe, run.config, workdir) else None
 
 
 class _Files(NamedTuple):
@@ -60,13 +62,13 @@ def _read(folder: Path) -> _Files | None:
         return None
 
 
-def move_outdated_folder(folder: Path, recipe: str, planned: Mapping[str, Any]) -> None:
-    """Move the folder of a run to the folder `earlier` if its files do not belong to the run.
+def prepare_folder(folder: Path, recipe: str, planned: Mapping[str, Any]) -> None:
+    """Let a run with the planned settings continue in its folder, or move the folder away.
 
-    They were made with other settings or with another version of the user's own parts, one is
-    damaged, or a finished run lacks its config.json. The run can then start anew with the planned
-    settings. The caller must hold the run's lease, so that the folder of a run is not moved while
-    another process executes the run.
+    The folder is moved to the folder `earlier` if its files do not belong to the run: they were
+    made with other settings or with another version of the user's own parts, one is damaged, or a
+    finished run lacks its config.json. The run can then start anew. The caller must hold the run's
+    lease, so that the folder is not changed while another process executes the run.
 
     Args:
       folder: the run's folder, WORKDIR/runs/NAME. It is moved to WORKDIR/earlier/NAME-1, or to
@@ -75,13 +77,15 @@ def move_outdated_folder(folder: Path, recipe: str, planned: Mapping[str, Any]) 
       planned: the planned settings.
 
     Raises:
-      JaxlabelError: the folder cannot be moved, or a file in it cannot be read.
+      JaxlabelError: the folder cannot be moved, or a file in it cannot be read or written.
     """
     read = _read(folder)
     if read is not None:
         if read.config is None and read.result is None:
             return
-        if _is_current(read, recipe, planned):
+        if _is_current(read, recipe, planned, folder.parents[1]):
+            if read.config is not None and read.result is None:
+                _use_planned_places(folder, read.config, planned)
             return
     earlier = folder.parents[1] / "earlier"
     free = (earlier / f"{folder.name}-{n}" for n in itertools.count(1))
@@ -89,6 +93,36 @@ def move_outdated_folder(folder: Path, recipe: str, planned: Mapping[str, Any]) 
     with files.write_errors(target):
         earlier.mkdir(exist_ok=True)
         folder.rename(target)
+
+
+def _use_planned_places(
+    folder: Path, config: Mapping[str, Any], planned: Mapping[str, Any]
+) -> None:
+    """Write the planned places of the data and the labels into the files of an interrupted run.
+
+    They differ from the recorded ones if --data_root has another value, or if the directory of the
+    sweep was moved. The place of the labels is written only if it is in this directory and the
+    database there has the run's account, so that no bought label is lost.
+
+    Args:
+      folder: the run's folder.
+      config: the settings that are recorded in the folder.
+      planned: the planned settings, which may differ from `config` only in these places.
+    """
+    from jaxlabel.oracle import LabelStore
+
+    recorded = files.read_json(folder / RUN)
+    if recorded is None:  # the run has not begun to buy labels and will write its settings anew
+        return
+    changed = {**config, "data": planned["data"]}
+    own = account.store_url("", folder.parents[1])
+    if planned["store"] == own != config.get("store"):
+        with LabelStore(own) as store:
+            if recorded["account"] in [known.name for known in store.accounts()]:
+                changed["store"] = own
+                files.write_json(folder / RUN, recorded | {"store": own}, private=True)
+    if changed != config:
+        files.write_json(folder / "config.json", files.with_version("config.json", changed))
 
 
 def finished_lines(made: Plan, workdir: Path) -> dict[str, dict[str, Any]]:
@@ -146,16 +180,40 @@ def lines_in_plan_order(made: Plan, lines: Mapping[str, dict[str, Any]]) -> list
     return [lines[run.name] for run in made.runs if run.name in lines]
 
 
-def _is_current(read: _Files, recipe: str, planned: Mapping[str, Any]) -> bool:
+def _is_current(read: _Files, recipe: str, planned: Mapping[str, Any], workdir: Path) -> bool:
     """Return True if a run has the planned settings and today's version of the user's own parts.
+
+    The place of the data may differ as the values of --data_root do.
 
     Args:
       read: what the run's files say.
       recipe: the class of the planned settings as "module:name".
       planned: the planned settings.
+      workdir: the directory for all files of the experiment's runs.
     """
-    is_same = read.config is not None and _settings_agree(read.config, recipe, planned)
-    return is_same and own_code.agrees(read.own_code, planned)
+    if (config := read.config) is None:
+        return False
+    if _is_same_data(config.get("data", ""), planned["data"], workdir):
+        config = config | {"data": planned["data"]}
+    return _settings_agree(config, recipe, planned) and own_code.agrees(read.own_code, planned)
+
+
+def _is_same_data(spec: str, other: str, workdir: Path) -> bool:
+    """Return True if two specs of data sets are equal but for the value of --data_root in them.
+
+    Args:
+      spec: the first data set, such as "idx:DIR".
+      other: the second data set.
+      workdir: the directory of a sweep; its file plan.json has the values of --data_root.
+    """
+    if spec == other:  # plan.json is long
+        return True
+    roots = plan.data_roots(workdir)
+    names, others = (
+        {plan.in_other_folder(text, root, plan.DATA_ROOT) for root in roots} - {text}
+        for text in (spec, other)
+    )
+    return bool(names & others)
 
 
 def _settings_agree(config: Mapping[str, Any], recipe: str, wanted: Mapping[str, Any]) -> bool:

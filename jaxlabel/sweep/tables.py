@@ -59,7 +59,8 @@ def result_line(plan: Plan, run: Run, result: Line) -> dict[str, Any]:
       result: the content of the run's result.json.
     """
     table = next(t for t in plan.tables if t["title"] == run.table)
-    config = without_local_paths(plan, result["config"])
+    # the run may have read its data by another path: see plan.data_roots
+    config = without_local_paths(plan, {**result["config"], "data": run.config["data"]})
     kept = {key: value for key, value in result.items() if key != "ledger"}
     return kept | {
         "config": config, "experiment": plan.experiment, "table": run.table, "row": run.row,

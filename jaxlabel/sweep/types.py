@@ -104,6 +104,7 @@ class Plan(NamedTuple):
       tables: for each results table a dictionary with its title, its measures, and the quantity on
         the horizontal axis of its figure.
       runs: the runs, in the order in which the tables show them.
+      data_roots: all values of `data_root` with which sweeps in the directory of the runs began.
     """
 
     fingerprint: str
@@ -114,6 +115,7 @@ class Plan(NamedTuple):
     data_root: str
     tables: list[dict[str, Any]]
     runs: list[Run]
+    data_roots: Sequence[str] = ()
 
 
 class Outcome(NamedTuple):

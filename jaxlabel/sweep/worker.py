@@ -58,7 +58,7 @@ def _execute_if_missing(job: Job, run: Callable[[Job], None]) -> str:
         from jaxlabel.sweep import records  # it imports numpy
 
         try:
-            records.move_outdated_folder(folder, job["recipe"], job["config"])
+            records.prepare_folder(folder, job["recipe"], job["config"])
         except JaxlabelError as error:
             return " ".join(str(error).split())
     return "" if (folder / "result.json").exists() else execute_with_log(job, run)

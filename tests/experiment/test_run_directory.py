@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import time
 from types import SimpleNamespace
 
@@ -210,6 +211,14 @@ def test_store_urls_are_absolute_and_passwords_are_hidden(tmp_path):
         experiment.settings_without_password(config)["store"]
         == "postgresql://me:***@host:5432/labels"
     )
+
+
+def test_the_hint_to_keep_the_labels_names_the_database_by_a_valid_url(tmp_path):
+    run = tmp_path / "what?%41"
+    run.mkdir()
+    (run / "labels.db").touch()
+    url = re.search(r"config\.store=(\S+) keeps", workdir.reuse_labels_hint(run))[1]
+    assert url == account.store_url("", run)
 
 
 def test_a_relative_store_path_refers_to_the_first_start(tmp_path, monkeypatch, capsys):

@@ -12,10 +12,13 @@ from types import SimpleNamespace
 import pytest
 from sweeps import Few, cells, names
 
-from jaxlabel import config
+from jaxlabel import config, files
 from jaxlabel.errors import UsageError
+from jaxlabel.experiment import account
 from jaxlabel.methods import active, semisup
-from jaxlabel.sweep import leases, local, records
+from jaxlabel.oracle import LabelStore
+from jaxlabel.runlog import workdir as directory
+from jaxlabel.sweep import leases, local, plan, records
 from jaxlabel.sweep.types import Plan, Run
 
 
@@ -137,6 +140,56 @@ def test_a_run_with_other_settings_is_moved_and_repeated(few):
     kept = few.workdir / "earlier" / earlier[0]
     assert json.loads((kept / "config.json").read_text())["noise"] == 0.1
     assert json.loads((kept / "result.json").read_text())["seed"] == 0
+
+
+def test_a_sweep_goes_on_if_its_data_have_another_path(few, monkeypatch, capsys):
+    table = few.sweep().read_text()
+    monkeypatch.chdir(few.folder)
+    for root in ("data", "./data/"):
+        few.sweep(data_root=root)
+        assert "count as runs on" not in capsys.readouterr().out
+    (few.folder / "data").rename("disk")
+    few.sweep(data_root="disk", publish=True)
+    assert "runs on the data in ./data/ count as runs on those in disk too" in (
+        capsys.readouterr().out
+    )
+    assert (few.workdir / "table.md").read_text() == table
+    lines = (few.folder / "results" / "few.jsonl").read_text().splitlines()
+    assert {json.loads(line)["config"]["data"] for line in lines} == {"idx:DATA_ROOT/shapes"}
+    # a sweep that began before the data were moved does not undo those that began later
+    old = {**plan.read(few.folder / "few.py", few.workdir, False, "disk").runs[0].config,
+           "data": f"idx:{few.folder}/data/shapes"}  # fmt: skip
+    records.prepare_folder(few.workdir / "runs" / names()[0], "jaxlabel.config:RunConfig", old)
+    assert few.tally() == sorted(names()) and not (few.workdir / "earlier").exists()
+    other = old | {"data": "idx:disk/circles"}
+    records.prepare_folder(few.workdir / "runs" / names()[0], "jaxlabel.config:RunConfig", other)
+    assert (few.workdir / "earlier").exists()
+
+
+@pytest.mark.parametrize("has_account", [True, False])
+def test_an_interrupted_run_goes_on_if_the_sweep_and_its_data_were_moved(few, has_account):
+    few.workdir.mkdir()
+    made = plan.read(few.folder / "few.py", few.workdir, False, str(few.folder / "data"))
+    folder, store = few.workdir / "runs" / names()[0], account.store_url("", few.workdir)
+    files.write_json(folder / "config.json", made.runs[0].config)
+    files.write_json(folder / "run.json", {"account": "payer", "store": store})
+    with LabelStore(store) as opened:
+        opened.define("shapes", ["round"])
+        opened.open_account("payer" if has_account else "other", "shapes", 10)
+    moved = few.folder / "what?%41"
+    few.workdir.rename(moved)
+    (few.folder / "data").rename(few.folder / "disk")
+    made = plan.read(few.folder / "few.py", moved, False, str(few.folder / "disk"))
+    run, folder = made.runs[0], moved / "runs" / names()[0]
+    assert run.config["store"] == account.store_url("", moved)
+    records.prepare_folder(folder, run.recipe, run.config)
+    if has_account:
+        directory.write_or_check_config(folder, run.config)  # it would raise a UsageError
+        assert files.read_json(folder / "run.json")["store"] == run.config["store"]
+    else:  # its labels were bought from another database
+        with pytest.raises(UsageError, match="another configuration: store is"):
+            directory.write_or_check_config(folder, run.config)
+        assert files.read_json(folder / "run.json")["store"] == store
 
 
 def test_the_folder_of_a_run_that_another_sweep_executes_is_not_moved(few):
