@@ -38,6 +38,7 @@ import peers_table
 
 from jaxlabel import data, files
 from jaxlabel.errors import UsageError
+from jaxlabel.experiment import account
 from jaxlabel.oracle.store import LabelStore
 from jaxlabel.runlog import records
 
@@ -74,9 +75,9 @@ def read_run(workdir: Path) -> Run:
     if result is None:
         raise UsageError(f"{workdir} has no result.json: name the folder of a finished run")
     spec = result["config"]["data"]
-    account = json.loads((workdir / "run.json").read_text())
-    with LabelStore(account["store"] or f"sqlite:///{workdir / 'labels.db'}") as store:
-        bought = [row for row in store.ledger(account["account"]) if row.purpose == "train"]
+    recorded = account.read_run_record(workdir)
+    with LabelStore(recorded["store"]) as store:
+        bought = [row for row in store.ledger(recorded["account"]) if row.purpose == "train"]
     dataset, names = data.load(spec), data.label_names(spec)
     rows = {str(item): index for index, item in reversed(list(enumerate(dataset.train_items)))}
     return Run(
@@ -192,13 +193,19 @@ def line_of(run: Run, job: Job, fitted: peers_fits.Fitted) -> dict[str, Any]:
 
 
 def run_names(run: Run) -> dict[str, Any]:
-    """Return what a result says of the run whose labels were used."""
+    """Return what a result says of the run whose labels were used.
+
+    The entry `bought` is a hash of the images whose labels the run bought, in their order. It tells
+    runs of the same recipe and seed apart, such as those with other budgets.
+    """
     prefix, _, location = run.spec.partition(":")
     place = f"{prefix}:DATA_ROOT/{Path(location).name}" if location else prefix
     config = run.result["config"]
     recipe = " ".join(f"{name}={config[name]}" for name in ("steps", "members") if name in config)
+    bought = "\n".join(map(str, run.dataset.train_items[run.indices]))
     return {"dataset": run.dataset.name, "data": place, "seed": run.result["seed"],
-            "run": f"{run.result['method']} {recipe}".strip()}  # fmt: skip
+            "run": f"{run.result['method']} {recipe}".strip(),
+            "bought": hashlib.sha256(bought.encode()).hexdigest()[:12]}  # fmt: skip
 
 
 def own_line(run: Run) -> dict[str, Any]:

@@ -15,9 +15,9 @@ Line = Mapping[str, Any]
 
 
 def key(line: Line) -> tuple[Any, ...]:
-    """Return the values that identify a result."""
+    """Return the values that identify a result; old lines lack `bought`, the bought images."""
     names = ("dataset", "seed", "run", "peer", "features", "labels_from", "labels")
-    return tuple(line[name] for name in names)
+    return (*(line[name] for name in names), line.get("bought"))
 
 
 def write(lines: Sequence[Line], folder: Path) -> None:

@@ -81,6 +81,17 @@ def test_every_peer_learns_from_the_first_labels_of_the_ledger(finished):
     assert (finished.parent / "figures" / "peers.svg").read_text().startswith("<svg")
 
 
+def test_runs_that_bought_other_images_have_results_of_their_own(finished):
+    run = peers.read_run(finished)
+    line = peers.own_line(run)
+    assert peers_table.key(line) == peers_table.key(peers.own_line(peers.read_run(finished)))
+    other = peers.own_line(run._replace(indices=run.indices[::-1]))
+    assert other | {"bought": line["bought"]} == line
+    assert peers_table.key(other) != peers_table.key(line)
+    del line["bought"]  # earlier versions did not write it
+    assert peers_table.key(line)[:-1] == peers_table.key(other)[:-1]
+
+
 def spread(table, chosen, labels, truth):
     """The accuracy of scikit-learn's own label spreading, which makes its graph itself."""
     known = np.full(len(table["train"]), -1)
