@@ -189,7 +189,7 @@ def _table_row(group: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> li
         mean_and_range([labels_used(r) for r in group], 0),
         _percentage_text([r["train_label_accuracy"] for r in group]),
         _percentage_text([r["test_accuracy"] for r in group]),
-        str(len(group)),
+        num_runs(group),
         mean_and_range([r["seconds"] for r in group], 1),
         first["device"],
     ]
@@ -219,6 +219,15 @@ def few(values: Sequence[float], results: Sequence[Any]) -> str:
       results: the results of the runs that a table row summarises.
     """
     return f", n={len(values)}" if 0 < len(values) < len(results) else ""
+
+
+def num_runs(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return the number of runs, such as "5", or "5 (2 versions)" if jaxlabel changed in between.
+
+    A version is a git commit of jaxlabel, or a release where the commit is not known.
+    """
+    versions = {r.get("commit") or r.get("versions", {}).get("jaxlabel") for r in results}
+    return f"{len(results)}" + (f" ({len(versions)} versions)" if len(versions) > 1 else "")
 
 
 def mean_and_range(values: Sequence[float], digits: int) -> str:

@@ -17,9 +17,8 @@ from jaxlabel import cache, files
 from jaxlabel.config import RunConfig, validate
 from jaxlabel.errors import UsageError, did_you_mean
 from jaxlabel.experiment import account, configfile
+from jaxlabel.sweep.places import DATA_ROOT, data_roots, in_other_folder
 from jaxlabel.sweep.types import Arm, Experiment, Plan, Run, Table, config_class
-
-DATA_ROOT = "DATA_ROOT"  # the placeholder for --data_root in an experiment file
 
 
 def find(experiment: str) -> Path:
@@ -87,17 +86,6 @@ def read(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
     plan = plan._replace(fingerprint=fingerprint, data_roots=roots)
     files.write_json(path, plan._asdict() | {"runs": [run._asdict() for run in plan.runs]})
     return plan
-
-
-def data_roots(workdir: Path) -> list[str]:
-    """Return all values of --data_root with which sweeps in a directory began.
-
-    Args:
-      workdir: the directory, which holds plan.json. Plans of earlier versions have the last value.
-    """
-    stored = files.read_json(workdir / "plan.json") or {}
-    roots = stored.get("data_roots") or [stored.get("data_root")]
-    return [root for root in roots if root]
 
 
 def make(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
@@ -268,26 +256,6 @@ def _resolve_paths(config: RunConfig, data_root: str, store: str, place: str) ->
                          "it into ~/.pgpass or the variable PGPASSWORD")  # fmt: skip
     settings["store"] = config.store or store
     return settings
-
-
-def in_other_folder(spec: str, folder: str, other: str) -> str:
-    """Return a data set's spec with `other` in place of `folder`, if its location is in `folder`.
-
-    The spec is unchanged if `folder` is only a part of a name, or comes later in the path.
-
-    >>> in_other_folder("csv:data/shop/data.csv", "data/", "DATA_ROOT")
-    'csv:DATA_ROOT/shop/data.csv'
-
-    Args:
-      spec: the data set, such as "idx:DIR".
-      folder: the folder that is replaced.
-      other: the folder that takes its place.
-    """
-    prefix, _, location = spec.partition(":")
-    folder, other = folder.rstrip("/"), other.rstrip("/")
-    if location.startswith(f"{folder}/"):
-        return f"{prefix}:{other}/{location[len(folder) :].lstrip('/')}"
-    return f"{prefix}:{other or '/'}" if folder and location == folder else spec
 
 
 def _run_name(table: Table, arm: Arm, cell: dict[str, Any], seed: int) -> str:

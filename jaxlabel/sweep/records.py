@@ -14,7 +14,7 @@ from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.experiment import account
 from jaxlabel.runlog import old_settings, own_code, results
 from jaxlabel.runlog.workdir import RUN
-from jaxlabel.sweep import plan, tables
+from jaxlabel.sweep import places, plan, tables
 from jaxlabel.sweep.types import Plan, Run
 
 
@@ -193,27 +193,9 @@ def _is_current(read: _Files, recipe: str, planned: Mapping[str, Any], workdir: 
     """
     if (config := read.config) is None:
         return False
-    if _is_same_data(config.get("data", ""), planned["data"], workdir):
+    if places.is_same_data(config.get("data", ""), planned["data"], workdir):
         config = config | {"data": planned["data"]}
     return _settings_agree(config, recipe, planned) and own_code.agrees(read.own_code, planned)
-
-
-def _is_same_data(spec: str, other: str, workdir: Path) -> bool:
-    """Return True if two specs of data sets are equal but for the value of --data_root in them.
-
-    Args:
-      spec: the first data set, such as "idx:DIR".
-      other: the second data set.
-      workdir: the directory of a sweep; its file plan.json has the values of --data_root.
-    """
-    if spec == other:  # plan.json is long
-        return True
-    roots = plan.data_roots(workdir)
-    names, others = (
-        {plan.in_other_folder(text, root, plan.DATA_ROOT) for root in roots} - {text}
-        for text in (spec, other)
-    )
-    return bool(names & others)
 
 
 def _settings_agree(config: Mapping[str, Any], recipe: str, wanted: Mapping[str, Any]) -> bool:

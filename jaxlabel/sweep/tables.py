@@ -18,8 +18,9 @@ from jaxlabel.runlog.results import (
     markdown_table,
     mean_and_range,
     mean_interval,
+    num_runs,
 )
-from jaxlabel.sweep.plan import DATA_ROOT, in_other_folder
+from jaxlabel.sweep.places import DATA_ROOT, in_other_folder
 from jaxlabel.sweep.types import Plan, Run
 
 Line = Mapping[str, Any]
@@ -59,7 +60,7 @@ def result_line(plan: Plan, run: Run, result: Line) -> dict[str, Any]:
       result: the content of the run's result.json.
     """
     table = next(t for t in plan.tables if t["title"] == run.table)
-    # the run may have read its data by another path: see plan.data_roots
+    # the run may have read its data by another path: see places.data_roots
     config = without_local_paths(plan, {**result["config"], "data": run.config["data"]})
     kept = {key: value for key, value in result.items() if key != "ledger"}
     return kept | {
@@ -114,7 +115,8 @@ def document(plan: Plan, lines: Sequence[Line]) -> str:
     """
     head = f"# {plan.experiment}{' (quick)' if plan.quick else ''}\n\n{plan.question}\n"
     note = ("Means over n seeds with their 95% intervals (Student's t); seconds include what runs "
-            "share.")  # fmt: skip
+            "share. If several versions of jaxlabel made the runs of a row, n says how many."
+            )  # fmt: skip
     return f"{head}\n{note}\n\n{markdown(lines)}"
 
 
@@ -148,7 +150,7 @@ def text_cells(table: Sequence[Row]) -> list[list[str]]:
         texts += [f"{interval_text(name, values)}{few(values, row.lines)}"
                   for name, values in row.measures.items()]  # fmt: skip
         texts += _comparison_cells(row) if is_compared else []
-        cells.append([*texts, str(len(row.lines)), mean_and_range(seconds(row), 1), devices(row)])
+        cells.append([*texts, num_runs(row.lines), mean_and_range(seconds(row), 1), devices(row)])
     return cells
 
 
