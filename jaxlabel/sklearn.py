@@ -213,7 +213,8 @@ class FewLabelClassifier(ClassifierMixin, BaseEstimator):
         """
         is_flat = issparse(X) or np.asarray(X).ndim < 3
         if is_flat:
-            X = validate_data(self, X, reset=fitting, dtype=None if self.image_shape else float)
+            dtype = float if self.image_shape is None else None
+            X = validate_data(self, X, reset=fitting, dtype=dtype)
         else:
             X = check_array(X, allow_nd=True, dtype=None, ensure_all_finite=False)
         if is_flat and self.image_shape is None:

@@ -147,6 +147,8 @@ def test_images_are_the_same_with_and_without_their_shape():
     assert flat.score(X[:100], y[:100]) > 0.8
     pipeline = make_pipeline(MinMaxScaler((0, 1), clip=True), clone(flat)).fit(digits.data[:200], y)
     assert pipeline.predict(digits.data[:3]).shape == (3,)
+    of_array = FewLabelClassifier(image_shape=np.array([8, 8]))._to_images(X, fitting=True)
+    assert np.array_equal(of_array, flat._to_images(X, fitting=False))
     with pytest.raises(ValueError, match=r"fitted to images of shape \(8, 8, 1\)"):
         square.predict(np.zeros((2, 6, 6)))
     with pytest.raises(ValueError, match="fitted to images"):
