@@ -90,7 +90,7 @@ def fit(
     if isinstance(ask, Oracle):
         if budget is not None:
             raise UsageError("budget goes with labels; an Oracle has a budget of its own")
-        given["budget"] = ask.store.account(ask.account).budget
+        given["budget"] = ask.budget
     place = running.Place(workdir)
     with running.specification(images) as spec:
         config = recipes.configuration(recipe, spec, given)

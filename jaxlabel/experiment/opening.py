@@ -58,7 +58,7 @@ def make_oracle(
                 "your own times count as soon as there are any")  # fmt: skip
     return make(
         store, payer, dataset.train_items.tolist(),
-        num_classes=max(1, len(store.classes(dataset.name))),
+        num_classes=max(1, len(store.classes(dataset.name))), budget=settings.budget,
         noise=settings.noise, seed=settings.seed, allow_peek=settings.may_peek(),
         answer_missing=answers.answer and functools.partial(answers.answer, store, dataset),
         recorded=recorded,

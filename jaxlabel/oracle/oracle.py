@@ -3,6 +3,7 @@
 import functools
 import getpass
 import hashlib
+import math
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -27,6 +28,9 @@ class Oracle:
       account: the name of the account to charge; it must exist in the store.
       items: the id of each training image. Methods pass indices into this list.
       num_classes: the number of classes; labels are 0 ... num_classes - 1.
+      budget: the budget of the run: the account buys nothing through this object that would bring
+        its total spending above it. The account's own budget may be larger, if another run has
+        raised it; if it is smaller, it applies.
       asked_by: the buyer's name that the ledger records; if empty, this user on this machine.
       noise: the probability with which a label is replaced by another class, for experiments.
       seed: the seed of the noise. The noise of an item depends only on the seed and the item.
@@ -41,6 +45,8 @@ class Oracle:
       store: the label store from which this oracle takes the labels.
       account: the name of the account that is charged for the labels.
       num_classes: the number of classes.
+      budget: the smaller one of the run's budget and the account's budget when this object was
+        made.
       recorded: False if somebody has to be asked for labels.
 
     Raises:
@@ -55,6 +61,7 @@ class Oracle:
         items: Sequence[str],
         *,
         num_classes: int,
+        budget: float = math.inf,
         asked_by: str = "",
         noise: float = 0.0,
         seed: int = 0,
@@ -69,7 +76,7 @@ class Oracle:
         self.recorded = answer_missing is None if recorded is None else recorded
         self.store, self.account, self._label_set = store, account, record.label_set
         self._items = np.asarray(items, object)
-        self._budget, self._bought = record.budget, dict[str, float]()
+        self.budget, self._bought = min(budget, record.budget), dict[str, float]()
         self._asked_by = asked_by or _user_at_host()
         self._noise, self._seed, self._allow_peek = noise, seed, allow_peek
         self._answer_missing = answer_missing
@@ -117,7 +124,7 @@ class Oracle:
         items = self._items[self._check_indices(indices)]
         buy = functools.partial(
             self.store.buy, self.account, items, purpose=purpose, round=round,
-            asked_by=self._asked_by, reveal=self._reveal,
+            asked_by=self._asked_by, reveal=self._reveal, budget=self.budget,
         )  # fmt: skip
         try:
             try:
@@ -221,11 +228,11 @@ class Oracle:
 
     @property
     def remaining(self) -> float:
-        """Return the account's budget when this object was made, minus the run's `spent`.
+        """Return the run's `budget` minus its `spent`.
 
         What the account spent before the run began is subtracted too (see `start_after`).
         """
-        return round(self._budget - sum(self._earlier.values()) - self.spent, 6)
+        return round(self.budget - sum(self._earlier.values()) - self.spent, 6)
 
     def peek_accuracy(self, labels: Int[np.ndarray, "n"]) -> float:
         """Return the share of training images whose true label equals the given label.

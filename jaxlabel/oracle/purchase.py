@@ -98,11 +98,13 @@ def buy(
     items: Sequence[str],
     reveal: Reveal,
     reason: dict[str, Any],
+    limit: int,
 ) -> Bought:
     """Return the labels of images, and charge an account for those that it has not bought before.
 
     The arguments are those of `LabelStore.buy`, after a connection in a write transaction. `reason`
-    has the values of the ledger's columns "purpose", "round" and "asked_by" for the new labels.
+    has the values of the ledger's columns "purpose", "round" and "asked_by" for the new labels, and
+    `limit` is the argument `budget`, in millionths of a label's usual price.
 
     Raises:
       StoreError: there is no account of this name.
@@ -117,7 +119,7 @@ def buy(
     bought = {r.item: (r.label, r.cost) for r in lookup(connection, query, ledger.c.item, distinct)}
     new = [item for item in distinct if item not in bought]
     if new:
-        answers = _charge(connection, row, new)
+        answers = _charge(connection, row, new, limit)
         bought.update(
             {item: (reveal(item, label), cost) for item, (label, cost) in answers.items()}
         )
@@ -133,16 +135,18 @@ def buy(
 
 
 def _charge(
-    connection: sa.Connection, account: sa.Row[Any], new: list[str]
+    connection: sa.Connection, account: sa.Row[Any], new: list[str], limit: int
 ) -> dict[str, tuple[int, int]]:
     """Charge an account for the items `new`, and return a dict from item to (true label, cost).
 
-    The cost is in millionths of a label's usual price.
+    The cost is in millionths of a label's usual price. `limit` is the largest amount that the
+    account may have spent afterwards, if its own budget is not smaller.
 
     Raises:
       BudgetExceeded: the items cost more than the remaining budget.
       LabelsMissing: the store has no label yet for some of the items.
     """
+    allowed = min(limit, account.budget)
     query = sa.select(labels).where(labels.c.label_set_id == account.label_set_id)
     rows = lookup(connection, query, labels.c.item, new)
     answers = {row.item: (row.label, row.cost) for row in rows}
@@ -153,16 +157,17 @@ def _charge(
     cost += sum(prices_of(connection, account.label_set_id, missing).values())
     charge = (
         sa.update(accounts)
-        .where(accounts.c.id == account.id, accounts.c.spent + cost <= accounts.c.budget)
+        .where(accounts.c.id == account.id, accounts.c.spent + cost <= allowed)
         .values(spent=accounts.c.spent + cost)
     )
     # The first test keeps sums that no database can store away from the database.
-    if cost > account.budget - account.spent or connection.execute(charge).rowcount != 1:
-        left, budget = from_units(account.budget - account.spent), from_units(account.budget)
+    if cost > allowed - account.spent or connection.execute(charge).rowcount != 1:
+        left, budget = from_units(max(0, allowed - account.spent)), from_units(allowed)
+        whose = "its" if allowed == account.budget else "the run's"
         labels_cost = "1 new label costs" if len(new) == 1 else f"{len(new)} new labels cost"
         raise BudgetExceeded(
             f"{labels_cost} {from_units(cost):g}, but account {account.name} has only {left:g} "
-            f"left of its budget of {budget:g}, so nothing was bought",
+            f"left of {whose} budget of {budget:g}, so nothing was bought",
             "Ask for fewer labels, or start a run with a larger budget",
         )
     if missing:

@@ -1,5 +1,6 @@
 """The label store: an SQL database of labels, accounts with budgets, and purchases."""
 
+import math
 import weakref
 from collections.abc import Callable, Container, Sequence
 from typing import Self, TypeVar
@@ -223,6 +224,7 @@ class LabelStore:
         round: int,
         asked_by: str,
         reveal: Reveal = lambda item, label: label,
+        budget: float = math.inf,
     ) -> Bought:
         """Return the labels of images, and charge an account for those not bought before.
 
@@ -237,13 +239,17 @@ class LabelStore:
           asked_by: the user and machine that buy the labels; recorded in the ledger.
           reveal: a function `reveal(item, true_label)` that returns the label to give to the buyer,
             which is also recorded in the ledger; the default gives the true label.
+          budget: the budget of the run that buys, if the account's budget may be larger. No
+            purchase brings the total spending of the account above it.
 
         Raises:
-          BudgetExceeded: the new labels cost more than the remaining budget.
+          BudgetExceeded: the new labels cost more than is left of the account's budget, or of
+            `budget`.
           LabelsMissing: the store has no label yet for some of the new items.
         """
         reason = {"purpose": purpose, "round": int(round), "asked_by": asked_by}
-        return self._run(purchase.buy, account, _texts(items), reveal, reason, write=True)
+        limit = to_units(budget, "budget")
+        return self._run(purchase.buy, account, _texts(items), reveal, reason, limit, write=True)
 
     def accounts(self) -> list[Account]:
         """Return all accounts (budgets from which runs buy labels), the oldest first."""

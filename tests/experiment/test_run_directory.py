@@ -18,8 +18,10 @@ from jaxlabel.data import importing
 from jaxlabel.errors import DataError, JaxlabelError, UsageError
 from jaxlabel.experiment import account, opening, purchases
 from jaxlabel.experiment import run as experiment
+from jaxlabel.experiment.answers import Answers
 from jaxlabel.experiment.labelled.writing import write_labels
 from jaxlabel.files import check_replaceable
+from jaxlabel.log import NullLog
 from jaxlabel.methods import medoids, representatives
 from jaxlabel.nets import native
 from jaxlabel.runlog import workdir
@@ -130,8 +132,13 @@ def test_a_new_run_may_not_have_a_smaller_budget_than_its_account(tmp_path):
         experiment.run(smaller, tmp_path / "second")
     experiment.run(representatives.Config(budget=12, **shared), tmp_path / "second")
     # the first run goes on, although its account has a larger budget now
-    first = tmp_path / "first", data.load("digits"), shared["store"], 8.0
-    assert account.account_name("ours", *first) == "ours"
+    digits = data.load("digits")
+    assert account.account_name("ours", tmp_path / "first", digits, shared["store"], 8) == "ours"
+    config = representatives.Config(budget=8, **shared)
+    oracle = opening.make_oracle(
+        config, data.Options(), digits, tmp_path / "first", NullLog(), Answers()
+    )
+    assert (oracle.budget, oracle.store.budget("ours")) == (8, 12)
 
 
 def test_no_command_replaces_a_file_of_another_kind(tmp_path, capsys):

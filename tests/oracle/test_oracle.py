@@ -59,6 +59,22 @@ def test_beyond_the_budget_nothing_is_charged_and_nothing_counted():
     assert oracle.remaining == 0
 
 
+def test_a_run_stays_within_its_budget_after_another_run_has_raised_that_of_its_account():
+    store = make_store(budget=10)
+    make_oracle(store, budget=10).ask(range(5))
+    store.open_account("run", "set", 50)  # by another run
+    again = make_oracle(store, budget=10)
+    again.ask(range(5))
+    assert (again.budget, again.spent, again.remaining) == (10, 5, 5)
+    with pytest.raises(BudgetExceeded, match="only 5 left of the run's budget of 10"):
+        again.ask(range(11))
+    make_oracle(store, budget=50).ask(range(10, 40))
+    with pytest.raises(BudgetExceeded, match=r"only 0 left of the run's .* another run has bought"):
+        again.ask([5])
+    assert again.ask([10]).tolist() == [LABELS[10]]  # the account has it
+    assert (store.spent("run"), store.budget("run")) == (35, 50)
+
+
 def test_missing_labels_are_not_counted():
     oracle = make_oracle(make_store(items=ITEMS[:100], labels=LABELS[:100]))
     with pytest.raises(LabelsMissing) as error:
