@@ -22,6 +22,9 @@ SYSTEM = {"@eadir", "#recycle", "@recycle", "#snapshot", "@tmp", "@sharebin", "$
           ".thumbnails", ".@__thumb", ".fseventsd", ".picasa.ini"}  # fmt: skip
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
           "test": "test", "testing": "test"}  # fmt: skip
+# The files by which the work directory of a run is recognised. It may lie in the folder of the
+# images, and hold copies of them, such as an exported folder per class.
+WORK_DIRECTORY = {"config.json", ".lock"}
 # The first bytes of the formats that are read, for files without an extension.
 SIGNATURES = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM.{4}\0\0\0\0|II\*\0|MM\0\*|RIFF....WEBP|"
                         rb"....ftypavi|P[1-6]\s", re.DOTALL)  # fmt: skip
@@ -163,6 +166,8 @@ def note_on_splits(used: Iterable[str]) -> tuple[str, ...]:
 def _images_below(root: Path, counts: Counter[str], unread: list[tuple[str, str]]) -> Iterator[str]:
     """Yield the relative path of each image file below a folder, and count the ignored files.
 
+    Files in the work directory of a run are ignored, unless `root` is or lies in this directory.
+
     Args:
       root: the folder.
       counts: a counter in which the function counts the ignored files by the reason.
@@ -179,11 +184,15 @@ def _images_below(root: Path, counts: Counter[str], unread: list[tuple[str, str]
         if is_repeated:
             counts["in folders that links reach again"] += len(files)
             continue
+        place = os.path.relpath(parent, root)
+        if place != "." and WORK_DIRECTORY.issubset(files):
+            counts["in work directories of runs"] += _num_files(Path(parent))
+            folders[:] = []
+            continue
         for name in folders:
             if reason := _reason_to_ignore(name):
                 counts[reason] += _num_files(Path(parent) / name)
         folders[:] = [name for name in folders if not _reason_to_ignore(name)]
-        place = os.path.relpath(parent, root)
         prefix = "" if place == "." else f"{Path(place).as_posix()}/"
         for name in files:
             if reason := _reason_to_ignore(name):

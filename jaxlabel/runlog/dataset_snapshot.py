@@ -60,8 +60,9 @@ def in_first_order(dataset: Dataset, spec: str, workdir: Path, *, reorder: bool 
         )
     changes = ""
     if old_items and dataset.paths:
-        gone = _describe_difference(old_items, recorded["files"], items, "gone")
-        new = _describe_difference(items, dataset.paths, old_items, "new")
+        old, now = (old_items, recorded["files"]), (items, dataset.paths)
+        gone = _describe_difference(*old, *now, "gone")
+        new = _describe_difference(*now, *old, "new")
         changes = f" ({', '.join(filter(None, [gone, new]))})"
     raise DataError(
         f"{spec} holds other images than when {workdir} began{changes}: make them as they were, or "
@@ -92,7 +93,11 @@ def _hash_ids(items: Sequence[str]) -> str:
 
 
 def _describe_difference(
-    items: Sequence[str], paths: Sequence[str], others: Sequence[str], fate: str
+    items: Sequence[str],
+    paths: Sequence[str],
+    others: Sequence[str],
+    other_paths: Sequence[str],
+    fate: str,
 ) -> str:
     """Describe in a text which images of one list are missing from another: "2 gone, as a.png".
 
@@ -100,16 +105,19 @@ def _describe_difference(
       items: the ids of the first list's images; an id may occur several times.
       paths: the file of each image in `items`.
       others: the ids of the second list's images.
+      other_paths: the file of each image in `others`.
       fate: the word that follows the number in the text: "gone" or "new".
 
     Returns:
       The text, with the number of images in `items` that are not in `others`, and the file of the
-      first such image; an empty string if there is no such image.
+      first such image; an empty string if there is no such image. Of the files of equal images, one
+      that the second list does not have is named.
     """
     surplus = Counter(others)
     surplus.subtract(items)
     missing = -sum(count for count in surplus.values() if count < 0)
     if not missing:
         return ""
-    first = next(path for item, path in zip(items, paths, strict=True) if surplus[item] < 0)
-    return f"{missing} {fate}, as {first}"
+    found = [path for item, path in zip(items, paths, strict=True) if surplus[item] < 0]
+    known = set(other_paths)
+    return f"{missing} {fate}, as {next((path for path in found if path not in known), found[0])}"

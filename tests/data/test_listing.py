@@ -53,6 +53,20 @@ def test_splits_in_other_spellings(tmp_path, train, val, test):
     assert f"to test: 1 of {test}/" in said
 
 
+def test_the_work_directory_of_a_run_is_left_out(tmp_path):
+    exported = save(tmp_path / "runs" / "mine" / "page" / "classes" / "cat" / "0.png").parent.parent
+    save(tmp_path / "a.png")
+    assert len(data.load(f"folder:{tmp_path}").paths) == 2
+    for name in ("config.json", ".lock"):
+        (tmp_path / "runs" / "mine" / name).touch()
+    dataset = data.load(f"folder:{tmp_path}")
+    assert names(dataset, tmp_path) == ["a.png"]
+    assert dataset.notes[0].endswith("4 files, 1 of them pictures; left out: 3 in work directories "
+                                     "of runs")  # fmt: skip
+    for folder in (exported, tmp_path / "runs" / "mine"):  # the user names it
+        assert names(data.load(f"folder:{folder}", LABELLED), exported)[0] == "cat/0.png"
+
+
 def test_a_test_folder_alone_is_the_data_set(tmp_path):
     save(tmp_path / "test" / "a.png")
     assert names(data.load(f"folder:{tmp_path}"), tmp_path) == ["test/a.png"]

@@ -105,8 +105,12 @@ def test_missing_and_new_images_are_reported(pictures, tmp_path):
         in_first_order(data.load(spec), spec, run)
     (pictures / "05.png").write_bytes(content)
     (pictures / "31.png").unlink()
+    (pictures / "99.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"\(1 new, as .*99\.png\)"):  # not the old 05.png
+        in_first_order(data.load(spec), spec, run)
+    (pictures / "99.png").unlink()
     (pictures / "30.png").unlink()  # one of two copies
-    with pytest.raises(DataError, match=r"\(1 gone, as .*\.png\)"):
+    with pytest.raises(DataError, match=r"\(1 gone, as .*30\.png\)"):
         in_first_order(data.load(spec), spec, run)
 
 
