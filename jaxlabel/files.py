@@ -74,7 +74,8 @@ def write(path: Path, content: bytes | str, *, durable: bool = True, private: bo
     Args:
       path: the file; missing parent directories are created. A link stays, and the file to which it
         points is written. A pipe or a device, such as /dev/stdout, is written to directly.
-      content: the new content.
+      content: the new content. Text is encoded as UTF-8. What UTF-8 lacks, such as a byte of
+        another encoding in the name of a file, becomes an escape, which JSON reads again.
       durable: whether to wait until the content is on the disk, so that it survives a power cut. If
         False, it still survives the end of the process.
       private: whether to deny other users of the machine access to the file, from the start.
@@ -84,7 +85,7 @@ def write(path: Path, content: bytes | str, *, durable: bool = True, private: bo
     """
     real = real_path(path)
     part = real.with_name(f".{real.name}.{os.getpid()}.part")
-    content = content.encode() if isinstance(content, str) else content
+    content = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     with write_errors(path):
         if path.exists() and not path.is_file():
             path.write_bytes(content)
@@ -299,9 +300,9 @@ def _check_version(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def json_line(value: Mapping[str, Any]) -> bytes:
-    """Return a dict as one line of JSON, encoded in UTF-8, with a newline at the end."""
+    """Return a dict as one line of JSON, encoded as `write` does, with a newline at the end."""
     text = json.dumps(to_json_types(value), ensure_ascii=False, allow_nan=False)
-    return text.encode() + b"\n"
+    return text.encode(errors="backslashreplace") + b"\n"
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:

@@ -17,6 +17,14 @@ def test_write_replaces_whole_files_and_leaves_nothing_else(tmp_path):
     assert [(p.name, p.read_text()) for p in (tmp_path / "new").iterdir()] == [("a.txt", "two")]
 
 
+def test_a_name_in_another_encoding_is_kept_in_json(tmp_path):
+    settings = {"data": os.fsdecode(b"folder:caf\xe9"), "store": "ü", "version": 1}
+    files.write_json(tmp_path / "config.json", settings)
+    (tmp_path / "lines").write_bytes(files.json_line(settings))
+    assert files.read_json(tmp_path / "config.json") == settings
+    assert files.read_lines(tmp_path / "lines")[0] == [settings]
+
+
 def refuse_photos(folder):
     if (folder / "holiday.jpg").exists():
         raise UsageError(f"{folder} holds photographs")

@@ -84,6 +84,14 @@ def run(words: list[str]) -> int:
         return 1
     except OSError as error:
         return _print_error(f"{error.strerror or error}: {error.filename or 'no file named'}", 1)
+    except UnicodeEncodeError as error:
+        if error.reason != "surrogates not allowed":
+            raise
+        # Only a path with bytes of another encoding has them; the text around it may be long.
+        shown = error.object[max(0, error.start - 200) : error.end + 50]
+        return _print_error(f"the path {shown} has bytes that are not UTF-8, which do not work "
+                            "here: rename it, or name another one, such as --workdir=DIR", 2
+                            )  # fmt: skip
     except Exception as error:
         if fault := faults.own_fault(error):
             return _print_error(fault, 2)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxlabel.certificate.interval import at_least, at_most
+from jaxlabel.data.decoding import printable
 from jaxlabel.experiment.person_time import counted
 from jaxlabel.label.desk import Desk
 from jaxlabel.label.records import Pool, Records
@@ -67,7 +68,7 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
         "confusion": confusion(records.pool(), names),
         "asks_ahead": desk.ahead.allowed,
         "pictures": len(project.items),
-        "data": project.settings.data,
+        "data": printable(project.settings.data),
         "learns_from": FEATURES_FROM_OUTSIDE if project.settings.outside_features else "",
     }
 

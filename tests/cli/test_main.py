@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,12 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxlabel.cli import arguments
+from jaxlabel.cli import arguments, environment
 from jaxlabel.cli import main as cli
 from jaxlabel.cli.arguments import DEFAULT_CONFIG, HELP_WORDS, Command, Flag, help_text
 from jaxlabel.cli.catalogue import COMMANDS
 from jaxlabel.config import RunConfig
 from jaxlabel.experiment import configfile
+from jaxlabel.files import write_json
 
 CONFIG = "--config=configs/digits.py"
 
@@ -105,6 +107,16 @@ def test_the_sign_of_the_home_directory_is_read_in_every_flag_with_a_path(
     assert code == 2 and f"{tmp_path}/run is not a work directory" in err
     code, _, err = outcome(capsys, "report", "--workdir=~nobody-of-this-name/run")
     assert code == 2 and "no home directory for the sign ~: write the whole path" in err
+
+
+def test_a_path_in_another_encoding_is_one_line(capsys, tmp_path):
+    environment.settle_streams()  # `main` calls it
+    workdir = tmp_path / os.fsdecode(b"caf\xe9")
+    write_json(workdir / "config.json", {})
+    write_json(workdir / "run.json", {"account": "a", "label_set": "digits", "store": ""})
+    code, _, said = outcome(capsys, "ledger", f"--workdir={workdir}")
+    assert code == 2 and said.count("\n") == 1
+    assert "has bytes that are not UTF-8, which do not work here: rename it" in said
 
 
 def test_a_device_without_memory_is_one_line_and_other_errors_are_not_hidden(capsys, monkeypatch):
