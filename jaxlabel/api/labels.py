@@ -111,8 +111,15 @@ class Vocabulary:
                         f"{_short(self.names)}")  # fmt: skip
 
     def typed(self, names: Iterable[str]) -> tuple[Any, ...]:
-        """Convert class names to the type of the labels that the user gave: integers or strings."""
-        return tuple(int(name) for name in names) if self.integers else tuple(names)
+        """Convert class names to the type of the labels that the user gave: integers or strings.
+
+        If a name is no integer, all are strings: another run may have added it to a shared store.
+        """
+        texts = tuple(names)
+        try:
+            return tuple(map(int, texts)) if self.integers else texts
+        except ValueError:
+            return texts
 
     def save(self, workdir: Path) -> None:
         """Write the classes, and whether labels are integers, to a file in the work directory."""

@@ -111,7 +111,7 @@ def by_question(
         names = vocabulary.read(ask(first_places(dataset, items)), len(items), "ask(indices)")
         record(vocabulary, workdir, store, dataset, items, names)
 
-    return Answers(class_definer(vocabulary, workdir), answer)
+    return Answers(class_definer(vocabulary, workdir), answer, classes=vocabulary.names)
 
 
 def by_array(vocabulary: Vocabulary, workdir: Path, labels: Any, count: int) -> Answers:
@@ -148,7 +148,7 @@ def by_array(vocabulary: Vocabulary, workdir: Path, labels: Any, count: int) -> 
         wanted = [counting[item] for item in items]
         record(vocabulary, workdir, store, dataset, items, wanted)
 
-    return Answers(prepare, answer, recorded=True)
+    return Answers(prepare, answer, recorded=True, classes=vocabulary.names)
 
 
 def record(

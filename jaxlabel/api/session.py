@@ -189,7 +189,8 @@ class Session:
                 raise UsageError(f"{spec} brings its own labels: call jaxlabel.fit({spec!r})")
             self._question = Question(vocabulary, self.workdir)
             prepare = running.class_definer(vocabulary, self.workdir)
-            answers = Answers(prepare, self._question.wait_for_answers)
+            asked = self._question.wait_for_answers
+            answers = Answers(prepare, asked, classes=vocabulary.names)
             self._thread = threading.Thread(
                 target=_run_training, name="jaxlabel.Session", daemon=True,
                 args=(self._question, config, self.workdir, answers, images_in_memory.pop_all()),

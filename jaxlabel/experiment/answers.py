@@ -33,9 +33,11 @@ class Answers(NamedTuple):
       oracle: an existing oracle (the object that sells labels and keeps the budget) for the run;
         `prepare` and `answer` are then not called. None: the run makes a new oracle.
       recorded: True if `answer` only looks up labels that exist already, so that nobody is asked.
+      classes: the names of all classes in order, if the user has given them.
     """
 
     prepare: "Callable[[LabelStore, Dataset], None] | None" = None
     answer: "Callable[[LabelStore, Dataset, list[str]], None] | None" = None
     oracle: Oracle | None = None
     recorded: bool = False
+    classes: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """Open a run's label store and account, and make the oracle from which it buys labels."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jaxlabel import cache, config, data
@@ -13,6 +13,7 @@ from jaxlabel.experiment.answers import Answers
 from jaxlabel.experiment.person_time import FIRST_GUESS, TimedOracle, labels_in
 from jaxlabel.oracle import LabelStore, Oracle
 from jaxlabel.runlog import RunLog
+from jaxlabel.runlog.workdir import RUN
 
 CONTRADICTIONS = "contradictions.csv"  # all images whose labels contradict those in the store
 
@@ -36,15 +37,18 @@ def make_oracle(
 
     Raises:
       UsageError: the budget is in minutes but no person answers, or a run with `stop=peek` or with
-        label noise lacks labels.
+        label noise lacks labels, or the database has the labels of other images.
       StoreError: a database cannot be used.
     """
     person_time.check(settings, dataset, answers)
-    recorded = answers.recorded or bool(settings.labels) or data.has_labels(settings.data, options)
+    has_labels = data.has_labels(settings.data, options)
+    recorded = answers.recorded or bool(settings.labels) or has_labels
     if settings.labels:
         answers = label_table.open_answers(settings, dataset, log.say)
     url = account.store_url(settings.store, workdir)
     store = open_store(url, dataset)
+    if settings.labels or not has_labels:
+        refuse_other_images(store, dataset, workdir, answers.classes)
     _import_labels(settings, options, store, dataset, workdir, log)
     if answers.prepare is not None:
         answers.prepare(store, dataset)
@@ -77,6 +81,36 @@ def open_store(url: str, dataset: Dataset) -> LabelStore:
     if dataset.costs is not None:
         set_prices(store, dataset.name, dataset.train_items.tolist(), dataset.costs)
     return store
+
+
+def refuse_other_images(
+    store: LabelStore, dataset: Dataset, workdir: Path, stated: Sequence[str] = ()
+) -> None:
+    """Raise an error if a new run would get the classes of other images from a shared database.
+
+    The database keeps labels under the name of the data set. All arrays have one name, and so have
+    folders that are called alike.
+
+    Args:
+      store: the database of labels.
+      dataset: the images of the run.
+      workdir: the run's directory. If it has run.json, the run has begun before and goes on.
+      stated: the names of the classes in order, if the user has given them. If they agree with the
+        classes in the database, the run may share these.
+
+    Raises:
+      UsageError: the database has labels under this name, but none of these images.
+    """
+    known = store.classes(dataset.name)
+    if (workdir / RUN).exists() or tuple(stated[: len(known)]) == known:
+        return
+    if store.is_of_other_images(dataset.name, dataset.train_items):
+        shown = f"{', '.join(known[:5])}{', ...' if len(known) > 5 else ''}"
+        raise UsageError(
+            f"the label store {store.place} has labels of other images (or of these in another "
+            f"size) under the name {dataset.name}, of the classes {shown}: name another store in "
+            "config.store; in Python, these classes as classes= do as well"
+        )
 
 
 def _import_labels(

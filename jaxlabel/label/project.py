@@ -17,7 +17,7 @@ from jaxlabel.data.dataset import Dataset, options_of
 from jaxlabel.data.folder import file_of
 from jaxlabel.errors import JaxlabelError, UsageError
 from jaxlabel.experiment import account, outside_features
-from jaxlabel.experiment.opening import open_store
+from jaxlabel.experiment.opening import open_store, refuse_other_images
 from jaxlabel.experiment.person_time import labels_in
 from jaxlabel.experiment.run import settings_without_password
 from jaxlabel.label.features import cover, gradient_features
@@ -116,6 +116,7 @@ def begin(settings: Any, workdir: Path) -> Project:
         dataset = dataset_snapshot.in_first_order(dataset, settings.data, workdir)
         url = account.store_url(settings.store, workdir)
         store = open_store(url, dataset)
+        refuse_other_images(store, dataset, workdir)
         payer = account.account_name(settings.account, workdir, dataset, url, settings.budget)
         store.open_account(payer, dataset.name, settings.budget)
     finally:

@@ -133,6 +133,13 @@ def num_labelled(connection: sa.Connection, label_set: str, items: list[str]) ->
     return count_matches(connection, key, ((item, None) for item in items))
 
 
+def is_of_other_images(connection: sa.Connection, label_set: str, items: list[str]) -> bool:
+    """Return True if a label set has labels, but no label of any of the given images."""
+    key = label_set_id(connection, label_set)
+    has_labels = connection.scalar(sa.select(sa.exists().where(labels.c.label_set_id == key)))
+    return bool(has_labels) and not num_labelled(connection, label_set, items)
+
+
 def costs(
     connection: sa.Connection, label_set: str, items: list[str], are_most: bool
 ) -> Float[np.ndarray, "n"]:

@@ -183,6 +183,10 @@ class LabelStore:
         """Return how many of the given images have a label; repeated images count each time."""
         return self._run(label_sets.num_labelled, label_set, _texts(items))
 
+    def is_of_other_images(self, label_set: str, items: Items) -> bool:
+        """Return True if a label set has labels, but no label of any of the given images."""
+        return self._run(label_sets.is_of_other_images, label_set, _texts(items))
+
     def costs(self, label_set: str, items: Items) -> Float[np.ndarray, "n"]:
         """Return the price of each image's label; 1 if neither a label nor a price is stored.
 

@@ -204,6 +204,34 @@ def test_of_an_array_only_the_classes_of_bought_labels_become_known(caplog):
     assert "the first is that of image 43" in caplog.text
 
 
+def test_images_do_not_get_the_classes_of_others_in_a_shared_store(tmp_path):
+    url, images = f"sqlite:///{tmp_path}/s.db", DIGITS.train_images[:40]
+    with LabelStore(url) as store:
+        store.define("images", ["cat", "dog"])
+
+    def fit(workdir, **more):
+        def ask(indices):
+            raise RuntimeError("asked")
+
+        return jaxlabel.fit(images, ask, budget=9, recipe="medoids:pixels", store=url,
+                            workdir=tmp_path / workdir, **QUICK, **more)  # fmt: skip
+
+    with pytest.raises(RuntimeError, match="asked"):  # somebody has defined these classes for it
+        fit("first")
+    with LabelStore(url) as store:
+        store.add_labels("images", ["another image"], [0])
+    with pytest.raises(UsageError, match=r"s\.db has labels of other images .* images, of the cl"
+                                         "asses cat, dog: name another store in"):  # fmt: skip
+        fit("second")
+    for workdir, more in (("first", {}), ("third", {"classes": ["cat", "dog", "emu"]})):
+        with pytest.raises(RuntimeError, match="asked"):
+            fit(workdir, **more)
+    with LabelStore(url) as store:
+        store.add_labels("images", DIGITS.train_items[3:4], [1])
+    with pytest.raises(RuntimeError, match="asked"):
+        fit("fourth")
+
+
 def test_labels_that_differ_from_those_in_a_shared_store_are_counted(caplog, tmp_path):
     images, labels = DIGITS.train_images[:40], LABELS[:40].copy()
 

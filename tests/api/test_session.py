@@ -197,6 +197,9 @@ def test_labels_without_an_order_are_refused():
 
 
 def test_a_run_keeps_the_classes_that_it_began_with(tmp_path):
+    of_integers = Vocabulary([3, 4])
+    assert of_integers.typed(["3", "4"]) == (3, 4)
+    assert of_integers.typed(["3", "cat"]) == ("3", "cat")  # another run has added a class
     Vocabulary(["cat", "dog"]).save(tmp_path)
     Vocabulary(["cat", "dog"]).recall(tmp_path)
     later = Vocabulary()

@@ -2,8 +2,10 @@
 
 import dataclasses
 
+import pytest
 from pages import asked, clients, say
 
+from jaxlabel.errors import UsageError
 from jaxlabel.experiment import questions
 from jaxlabel.label.project import begin
 from jaxlabel.oracle import LabelStore
@@ -42,6 +44,15 @@ def test_labels_given_on_another_page_count_only_when_the_run_asks(project, tmp_
     assert shown(second, other) == (1, 1, 18) and calls == []
     two.store.buy(two.account, items[1:], purpose="train", round=2, asked_by="test")
     assert shown(second, other) == (0, 0, 18) and calls == [1]
+
+
+def test_pictures_do_not_get_the_classes_of_others_in_a_shared_store(project, tmp_path):
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    with LabelStore(url) as store:
+        store.define(project.label_set, ["cat"])
+        store.add_labels(project.label_set, ["another picture"], [0])
+    with pytest.raises(UsageError, match="has labels of other images"):
+        begin(dataclasses.replace(project.settings, store=url), tmp_path / "new")
 
 
 def test_an_answer_reads_the_bought_labels_once(project, monkeypatch):
