@@ -226,8 +226,9 @@ def compare(workdir: Path, out: Path, flags: argparse.Namespace) -> None:
     """Fit every peer that has no result yet on the labels of one run, and append the results."""
     run = read_run(workdir)
     done = {peers_table.key(line) for line in records.repair_and_read(out)}
-    if peers_table.key(own_line(run)) not in done:
-        records.append(out, own_line(run))
+    own = own_line(run)
+    if own["labels"] in flags.counts and peers_table.key(own) not in done:
+        records.append(out, own)  # with another number of labels, no peer would stand beside it
     counts = [count for count in flags.counts if count <= len(run.indices)]
     folder = prepare(run, flags.cache)
     for job in jobs(counts, bool(flags.torch_python)):

@@ -22,6 +22,9 @@ def key(line: Line) -> tuple[Any, ...]:
 
 def write(lines: Sequence[Line], folder: Path) -> None:
     """Write peers.md, and figures/peers.svg of the first data set, into the folder of results."""
+    # A run that an earlier version compared, without `bought`, and that was compared again
+    again = {key(line)[:-1] for line in lines if "bought" in line}
+    lines = [line for line in lines if "bought" in line or key(line)[:-1] not in again]
     parts = []
     for name in dict.fromkeys(line["dataset"] for line in lines):
         chosen = [with_recipe(line) for line in lines if line["dataset"] == name]

@@ -226,19 +226,22 @@ def parse(command: Command, values: flags.FlagValues, words: Iterable[str]) -> S
     for flag in command.flags:
         if flag.missing and not values[flag.name].value:
             raise UsageError(f"{_flag_form(flag)} is missing: {flag.missing}")
-    return SimpleNamespace(**{f.name: _expanded(f, values[f.name].value) for f in command.flags})
+    given = {flag.name: values[flag.name].value for flag in command.flags}
+    for flag in command.flags:
+        if flag.metavar in PATHS and isinstance(path := given[flag.name], str):
+            given[flag.name] = expand_home(path)
+    return SimpleNamespace(**given)
 
 
-def _expanded(flag: Flag, value: Any) -> Any:
-    """Return a flag's value; in a path, "~" at the beginning is replaced by the home directory.
+def expand_home(path: str) -> str:
+    """Return a path with the home directory in place of "~" at its beginning.
 
     The shell does not replace it after --flag=.
 
     Raises:
       RuntimeError: there is no such home directory.
     """
-    is_in_home = flag.metavar in PATHS and isinstance(value, str) and value.startswith("~")
-    return str(Path(value).expanduser()) if is_in_home else value
+    return str(Path(path).expanduser()) if path.startswith("~") else path
 
 
 def _flag_form(flag: Flag) -> str:

@@ -87,11 +87,10 @@ def run(words: list[str]) -> int:
     except UnicodeEncodeError as error:
         if error.reason != "surrogates not allowed":
             raise
-        # Only a path with bytes of another encoding has them; the text around it may be long.
+        # It comes from the name of a file or from the command line; the text around may be long.
         shown = error.object[max(0, error.start - 200) : error.end + 50]
-        return _print_error(f"the path {shown} has bytes that are not UTF-8, which do not work "
-                            "here: rename it, or name another one, such as --workdir=DIR", 2
-                            )  # fmt: skip
+        return _print_error("a name with bytes that are not UTF-8 cannot be used here: rename it, "
+                            f"or choose another, such as --workdir=DIR: {shown}", 2)  # fmt: skip
     except Exception as error:
         if fault := faults.own_fault(error):
             return _print_error(fault, 2)

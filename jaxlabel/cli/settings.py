@@ -187,7 +187,7 @@ def _split_off_config_file(words: list[str], default: str) -> tuple[list[str], s
         else:
             raise UsageError("--config takes a file: --config=configs/NAME.py[:VARIANT]")
     file, colon, variant = chosen.partition(":")
-    return rest, configfile.find(file), colon + variant
+    return rest, configfile.find(arguments.expand_home(file)), colon + variant
 
 
 def _with_minutes(words: list[str]) -> list[str]:

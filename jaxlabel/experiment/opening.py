@@ -89,7 +89,7 @@ def refuse_other_images(
     """Raise an error if a new run would get the classes of other images from a shared database.
 
     The database keeps labels under the name of the data set. All arrays have one name, and so have
-    folders that are called alike.
+    folders that are called alike. Data that bring their own labels are not checked.
 
     Args:
       store: the database of labels.
@@ -107,9 +107,10 @@ def refuse_other_images(
     if store.is_of_other_images(dataset.name, dataset.train_items):
         shown = f"{', '.join(known[:5])}{', ...' if len(known) > 5 else ''}"
         raise UsageError(
-            f"the label store {store.place} has labels of other images (or of these in another "
-            f"size) under the name {dataset.name}, of the classes {shown}: name another store in "
-            "config.store; in Python, these classes as classes= do as well"
+            f"the label store {store.place} has labels under the name {dataset.name}, but of none "
+            f"of these images; its classes are {shown}. Name another store (config.store), or give "
+            "the folder another name. In Python, classes=[...] that begins with these classes, in "
+            "this order, uses them"
         )
 
 

@@ -39,7 +39,7 @@ def buy_corrections(desk: Desk, items: Sequence[str] | None = None) -> tuple[int
             due[vote.item] = vote.person
     if not due:
         return 0, 0
-    account = project.store.account(project.account)
+    account = project.payer()
     left = query.highest_price(account.budget - account.spent)
     prices = project.store.costs(project.label_set, list(due)).tolist()
     affordable: dict[str, list[str]] = {}  # items by person
@@ -48,7 +48,9 @@ def buy_corrections(desk: Desk, items: Sequence[str] | None = None) -> tuple[int
             left -= price
             affordable.setdefault(person, []).append(item)
     for person, some in affordable.items():
-        project.store.buy(account.name, some, purpose=CORRECT, round=0, asked_by=person)
+        project.store.buy(
+            account.name, some, purpose=CORRECT, round=0, asked_by=person, budget=account.budget
+        )
     desk.refresh(list(due))
     num_bought = sum(map(len, affordable.values()))
     return num_bought, len(due) - num_bought

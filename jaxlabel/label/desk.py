@@ -185,7 +185,7 @@ class Desk:
 
         `snapshot` is the snapshot of the answers and labels to count.
         """
-        account = self.project.store.account(self.project.account)
+        account = self.project.payer()
         due = total_price(self.project.store, self.project.label_set, self.waiting(snapshot))
         return max(0.0, min(account.budget - account.spent - due, self._labels_by_time(snapshot)))
 

@@ -22,7 +22,7 @@ from jaxlabel.experiment.person_time import labels_in
 from jaxlabel.experiment.run import settings_without_password
 from jaxlabel.label.features import cover, gradient_features
 from jaxlabel.methods import audit_planning, stopping_settings
-from jaxlabel.oracle import LabelStore
+from jaxlabel.oracle import Account, LabelStore
 from jaxlabel.runlog import dataset_snapshot
 from jaxlabel.runlog import workdir as workdirs
 
@@ -68,6 +68,11 @@ class Project(NamedTuple):
     def label_set(self) -> str:
         """Return the name under which the label store keeps the pictures' labels."""
         return self.dataset.name
+
+    def payer(self) -> Account:
+        """Return the account that pays, with the run's budget if that of the account is larger."""
+        account = self.store.account(self.account)
+        return account._replace(budget=min(self.settings.budget, account.budget))
 
     def duplicates(self) -> np.ndarray:
         """Return the rows (indices) of pictures that are identical to an earlier picture."""
@@ -167,8 +172,8 @@ def first_batch(project: Project) -> list[int]:
     The list is empty if the run's recipe has no setting `initial_labels`. The part of the budget
     that is reserved to certify an accuracy is left for later.
     """
-    payer = project.store.account(project.account)
-    budget = min(project.settings.budget, payer.budget - project.store.spent(payer.name))
+    payer = project.payer()
+    budget = payer.budget - project.store.spent(payer.name)
     largest, prices = query.highest_price(budget), project.prices()
     excluded = np.union1d(project.duplicates(), np.flatnonzero(prices > largest))
     num_affordable = query.num_in_budget(np.delete(prices, excluded), budget)

@@ -240,7 +240,7 @@ def _check_budget(desk: Desk, items: list[str], finished: bool) -> None:
     Raises:
       UsageError: the labels cost more than what is left of the budget.
     """
-    account = desk.project.store.account(desk.project.account)
+    account = desk.project.payer()
     snapshot = desk.snapshot(fresh=True)
     known = snapshot.paid if finished else snapshot.paid.union(desk.waiting(snapshot))
     new = [item for item in items if item not in known]

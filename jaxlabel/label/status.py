@@ -30,7 +30,7 @@ def status(desk: Desk, records: Records, trainer: State, person: str) -> dict[st
     """
     project, snapshot = desk.project, desk.snapshot()
     names = project.store.classes(project.label_set)
-    account = project.store.account(project.account)
+    account = project.payer()
     labels = desk.labels(snapshot)
     counts = Counter(labels.values())
     batch = desk.batch()

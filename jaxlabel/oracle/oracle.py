@@ -28,9 +28,8 @@ class Oracle:
       account: the name of the account to charge; it must exist in the store.
       items: the id of each training image. Methods pass indices into this list.
       num_classes: the number of classes; labels are 0 ... num_classes - 1.
-      budget: the budget of the run: the account buys nothing through this object that would bring
-        its total spending above it. The account's own budget may be larger, if another run has
-        raised it; if it is smaller, it applies.
+      budget: the budget of the run: the largest total that the account may have spent after a
+        purchase through this object. If the account's budget is smaller, that one counts.
       asked_by: the buyer's name that the ledger records; if empty, this user on this machine.
       noise: the probability with which a label is replaced by another class, for experiments.
       seed: the seed of the noise. The noise of an item depends only on the seed and the item.
@@ -76,7 +75,8 @@ class Oracle:
         self.recorded = answer_missing is None if recorded is None else recorded
         self.store, self.account, self._label_set = store, account, record.label_set
         self._items = np.asarray(items, object)
-        self.budget, self._bought = min(budget, record.budget), dict[str, float]()
+        self._limit, self.budget = budget, min(budget, record.budget)
+        self._bought = dict[str, float]()
         self._asked_by = asked_by or _user_at_host()
         self._noise, self._seed, self._allow_peek = noise, seed, allow_peek
         self._answer_missing = answer_missing
@@ -124,7 +124,7 @@ class Oracle:
         items = self._items[self._check_indices(indices)]
         buy = functools.partial(
             self.store.buy, self.account, items, purpose=purpose, round=round,
-            asked_by=self._asked_by, reveal=self._reveal, budget=self.budget,
+            asked_by=self._asked_by, reveal=self._reveal, budget=self._limit,
         )  # fmt: skip
         try:
             try:

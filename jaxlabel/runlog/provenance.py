@@ -53,7 +53,7 @@ def commit() -> str:
     """Return the git commit of jaxlabel's source code, followed by "+" if files have changed since.
 
     If git does not track the source code, the environment variable JAXLABEL_COMMIT is returned, or
-    an empty string if the variable is not set. So it is where jaxlabel is installed in an
+    an empty string if the variable is not set. This is the case if jaxlabel is installed in an
     environment inside the repository of another project.
     """
     file, said = Path(__file__), ""

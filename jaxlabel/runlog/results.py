@@ -222,12 +222,12 @@ def few(values: Sequence[float], results: Sequence[Any]) -> str:
 
 
 def num_runs(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return the number of runs, such as "5", or "5 (2 versions)" if jaxlabel changed in between.
+    """Return the number of runs, such as "5", or "5 (2 commits)" if jaxlabel changed in between.
 
-    A version is a git commit of jaxlabel, or a release where the commit is not known.
+    A commit is that of jaxlabel's source code, or its release where the commit is not known.
     """
-    versions = {r.get("commit") or r.get("versions", {}).get("jaxlabel") for r in results}
-    return f"{len(results)}" + (f" ({len(versions)} versions)" if len(versions) > 1 else "")
+    commits = {r.get("commit") or r.get("versions", {}).get("jaxlabel") for r in results}
+    return f"{len(results)}" + (f" ({len(commits)} commits)" if len(commits) > 1 else "")
 
 
 def mean_and_range(values: Sequence[float], digits: int) -> str:

@@ -38,6 +38,27 @@ def data_roots(workdir: Path) -> list[str]:
     return [root for root in roots if root]
 
 
+def roots_of_same_data(workdir: Path, data_root: str) -> list[str]:
+    """Return the values of --data_root under which a sweep's data were found so far, and today's.
+
+    A directory of an earlier sweep that is still there, and is not today's, holds other data. Data
+    of which the directory is gone are taken to have been moved, and a line is printed.
+
+    Args:
+      workdir: the directory of the sweep.
+      data_root: today's value; empty if the experiment names no data in a directory.
+    """
+    kept, today = list[str](), Path(data_root).resolve()
+    for root in data_roots(workdir):
+        kept.append(root)
+        if Path(root).exists() and Path(root).resolve() != today:
+            kept.clear()
+    if moved := [root for root in kept if not Path(root).exists()]:
+        print(f"the data in {moved[-1]} are taken to be in {data_root} now, so finished runs on "
+              "them count: if they are other data, choose another --workdir")  # fmt: skip
+    return list(dict.fromkeys([*kept, data_root])) if data_root else kept
+
+
 def is_same_data(spec: str, other: str, workdir: Path) -> bool:
     """Return True if two specs of data sets are equal but for the value of --data_root in them.
 

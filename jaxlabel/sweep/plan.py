@@ -17,7 +17,8 @@ from jaxlabel import cache, files
 from jaxlabel.config import RunConfig, validate
 from jaxlabel.errors import UsageError, did_you_mean
 from jaxlabel.experiment import account, configfile
-from jaxlabel.sweep.places import DATA_ROOT, data_roots, in_other_folder
+from jaxlabel.sweep import places
+from jaxlabel.sweep.places import DATA_ROOT, in_other_folder
 from jaxlabel.sweep.types import Arm, Experiment, Plan, Run, Table, config_class
 
 
@@ -77,11 +78,7 @@ def read(file: Path, workdir: Path, quick: bool, data_root: str) -> Plan:
     fingerprint = cache.digest([cache.source(), neighbours, file.name, quick, data_root, place])
     if stored.get("fingerprint") == fingerprint:
         return Plan(**stored | {"runs": [Run(**run) for run in stored["runs"]]})
-    roots = data_roots(workdir)
-    if data_root and roots and Path(data_root).resolve() not in [Path(r).resolve() for r in roots]:
-        print(f"runs on the data in {roots[-1]} count as runs on those in {data_root} too; if they "
-              "are other data, choose another --workdir")  # fmt: skip
-    roots = list(dict.fromkeys([*roots, data_root]))
+    roots = places.roots_of_same_data(workdir, data_root)
     plan = make(file, workdir, quick, data_root)
     plan = plan._replace(fingerprint=fingerprint, data_roots=roots)
     files.write_json(path, plan._asdict() | {"runs": [run._asdict() for run in plan.runs]})

@@ -116,9 +116,10 @@ def _use_planned_places(
         return
     changed = {**config, "data": planned["data"]}
     own = account.store_url("", folder.parents[1])
-    if planned["store"] == own != config.get("store"):
+    is_there = (folder.parents[1] / "labels.db").exists()
+    if is_there and planned["store"] == own != config.get("store"):
         with LabelStore(own) as store:
-            if recorded["account"] in [known.name for known in store.accounts()]:
+            if recorded.get("account") in [known.name for known in store.accounts()]:
                 changed["store"] = own
                 files.write_json(folder / RUN, recorded | {"store": own}, private=True)
     if changed != config:

@@ -115,8 +115,8 @@ def document(plan: Plan, lines: Sequence[Line]) -> str:
     """
     head = f"# {plan.experiment}{' (quick)' if plan.quick else ''}\n\n{plan.question}\n"
     note = ("Means over n seeds with their 95% intervals (Student's t); seconds include what runs "
-            "share. If several versions of jaxlabel made the runs of a row, n says how many."
-            )  # fmt: skip
+            "share. If several git commits of jaxlabel made the runs of a row, n says how "
+            "many.")  # fmt: skip
     return f"{head}\n{note}\n\n{markdown(lines)}"
 
 

@@ -105,6 +105,8 @@ def test_the_sign_of_the_home_directory_is_read_in_every_flag_with_a_path(
             assert getattr(given, flag.name) == f"{place}/{flag.metavar}"
     code, _, err = outcome(capsys, "report", "--workdir=~/run")
     assert code == 2 and f"{tmp_path}/run is not a work directory" in err
+    code, _, err = outcome(capsys, "train", "--config=~/mine.py")
+    assert code == 2 and f"{tmp_path}/mine.py" in err
     code, _, err = outcome(capsys, "report", "--workdir=~nobody-of-this-name/run")
     assert code == 2 and "no home directory for the sign ~: write the whole path" in err
 
@@ -116,7 +118,7 @@ def test_a_path_in_another_encoding_is_one_line(capsys, tmp_path):
     write_json(workdir / "run.json", {"account": "a", "label_set": "digits", "store": ""})
     code, _, said = outcome(capsys, "ledger", f"--workdir={workdir}")
     assert code == 2 and said.count("\n") == 1
-    assert "has bytes that are not UTF-8, which do not work here: rename it" in said
+    assert "a name with bytes that are not UTF-8 cannot be used here: rename it" in said
 
 
 def test_a_device_without_memory_is_one_line_and_other_errors_are_not_hidden(capsys, monkeypatch):

@@ -51,8 +51,21 @@ def test_pictures_do_not_get_the_classes_of_others_in_a_shared_store(project, tm
     with LabelStore(url) as store:
         store.define(project.label_set, ["cat"])
         store.add_labels(project.label_set, ["another picture"], [0])
-    with pytest.raises(UsageError, match="has labels of other images"):
+    with pytest.raises(UsageError, match="of none of these images"):
         begin(dataclasses.replace(project.settings, store=url), tmp_path / "new")
+
+
+def test_the_page_keeps_the_run_s_budget_if_another_run_raises_that_of_the_account(project):
+    client, _, _ = clients(project)
+    budget = project.settings.budget
+    assert project.store.account(project.account).budget == budget
+    project.store.open_account(project.account, project.label_set, budget + 30)
+    assert client.get("/api/state").json()["status"]["money"]["left"] == budget
+    (project.workdir / "result.json").write_text("{}")
+    items = project.items[: int(budget) + 1]
+    for item in items:
+        say(client, item, "cat")
+    assert project.store.spent(project.account) == budget
 
 
 def test_an_answer_reads_the_bought_labels_once(project, monkeypatch):

@@ -73,6 +73,9 @@ def test_a_run_stays_within_its_budget_after_another_run_has_raised_that_of_its_
         again.ask([5])
     assert again.ask([10]).tolist() == [LABELS[10]]  # the account has it
     assert (store.spent("run"), store.budget("run")) == (35, 50)
+    unlimited = make_oracle(store)
+    store.open_account("run", "set", 60)
+    assert unlimited.budget == 50 and len(unlimited.ask(range(40, 60))) == 20
 
 
 def test_missing_labels_are_not_counted():

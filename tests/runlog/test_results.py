@@ -76,7 +76,7 @@ def test_table_averages_over_seeds_and_counts_a_repeated_run_once(tmp_path):
     # two seeds: 95 ± 12.7062 * sqrt(2) / sqrt(2), and no accuracy is above 100%
     assert lines[2:] == [
         "| digits | medoids | budget=64.0 | 62 (60 to 64) | 90.00% (90.00 to 90.00) | "
-        "95.00% (82.29 to 100.00) | 2 (2 versions) | 12.0 | cpu |",
+        "95.00% (82.29 to 100.00) | 2 (2 commits) | 12.0 | cpu |",
         "| digits | medoids (peeked) | budget=32.0 | 64 | 90.00% |  | 1 | 12.0 | cpu |",
     ]
     assert {line.count("|") for line in lines} == {len(results.HEADINGS) + 1}

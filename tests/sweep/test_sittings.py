@@ -147,12 +147,10 @@ def test_a_sweep_goes_on_if_its_data_have_another_path(few, monkeypatch, capsys)
     monkeypatch.chdir(few.folder)
     for root in ("data", "./data/"):
         few.sweep(data_root=root)
-        assert "count as runs on" not in capsys.readouterr().out
+        assert "are taken to be in" not in capsys.readouterr().out
     (few.folder / "data").rename("disk")
     few.sweep(data_root="disk", publish=True)
-    assert "runs on the data in ./data/ count as runs on those in disk too" in (
-        capsys.readouterr().out
-    )
+    assert "the data in ./data/ are taken to be in disk now" in capsys.readouterr().out
     assert (few.workdir / "table.md").read_text() == table
     lines = (few.folder / "results" / "few.jsonl").read_text().splitlines()
     assert {json.loads(line)["config"]["data"] for line in lines} == {"idx:DATA_ROOT/shapes"}
@@ -164,6 +162,10 @@ def test_a_sweep_goes_on_if_its_data_have_another_path(few, monkeypatch, capsys)
     other = old | {"data": "idx:disk/circles"}
     records.prepare_folder(few.workdir / "runs" / names()[0], "jaxlabel.config:RunConfig", other)
     assert (few.workdir / "earlier").exists()
+    # while the first place exists, another one holds other data
+    (few.folder / "other" / "shapes").mkdir(parents=True)
+    made = plan.read(few.folder / "few.py", few.workdir, False, "other")
+    assert made.data_roots == ["other"]
 
 
 @pytest.mark.parametrize("has_account", [True, False])

@@ -31,10 +31,10 @@ def test_a_row_says_if_several_versions_of_jaxlabel_made_its_runs():
     base = {"table": "T", "dataset": "d", "cell": {}, "labels_spent": 20, "seconds": 1.0,
             "device": "x", "measures": [], "over": "k", "theirs": None, "row": "r"}  # fmt: skip
     lines = [base | {"commit": "abc"}, base | {"commit": "abd"}, base | {"commit": "abc"}]
-    assert tables.text_cells(tables.rows(lines))[1][-3] == "3 (2 versions)"
+    assert tables.text_cells(tables.rows(lines))[1][-3] == "3 (2 commits)"
     assert tables.text_cells(tables.rows(lines[::2]))[1][-3] == "2"
     lines = [base | {"commit": "", "versions": {"jaxlabel": f"0.{n}.0"}} for n in (1, 2)]
-    assert tables.text_cells(tables.rows(lines))[1][-3] == "2 (2 versions)"
+    assert tables.text_cells(tables.rows(lines))[1][-3] == "2 (2 commits)"
 
 
 def test_labels_that_were_bought_before_a_run_are_counted_as_used():
