@@ -256,8 +256,21 @@ def _varying_settings(results: Sequence[Mapping[str, Any]]) -> list[str]:
             if (result["dataset"], result["method"]) == (other["dataset"], other["method"]):
                 left, right = _settings(result), _settings(other)
                 names = [*left, *(right.keys() - left.keys())]
-                varying += [n for n in names if left.get(n) != right.get(n)]
+                varying += [name for name in names if _differs(name, left, right)]
     return [name for name in dict.fromkeys(varying) if name not in INCIDENTAL]
+
+
+def _differs(name: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+    """Return True if a setting differs between two runs; one run may be of an earlier version.
+
+    A removed setting, which only the earlier run has, does not differ if its value is what every
+    run has today.
+    """
+    if name in left and name in right:
+        return bool(left[name] != right[name])
+    settings = left if name in left else right
+    is_removed = name in old_settings.REMOVED
+    return not (is_removed and old_settings.holds_today(name, settings))
 
 
 def _settings(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,9 +18,9 @@ class Propagated(NamedTuple):
     Attributes:
       labels: the class given to each image.
       certainty: the rank of each image by margin (best minus second-best class score), among the
-        images of the same class that a label reaches. The most certain image has 1 and the least
-        certain has 0. It is -1 for an image that no label reaches, because it is not connected in
-        the graph to a labelled image; the class of such an image has no meaning.
+        images of the same class. The most certain image has 1 and the least certain has 0. It is -1
+        for an image that no label reaches, because it is not connected in the graph to a labelled
+        image; the class of such an image has no meaning.
       reach: the rank of each image, among all images, by how strongly labels reach it. The
         strongest has 1; an image that no label reaches has 0.
     """
@@ -66,10 +66,8 @@ def propagate(
     certainty = np.ones(len(classes))
     if len(prior) > 1:
         best = np.partition(scores, -2, axis=1)
-        reached = scores.any(axis=1)
-        groups = np.where(reached, classes, -1)  # images that no label reaches are not ranked
-        certainty = rank_within(groups, (best[:, -1] - best[:, -2]) * graph.degrees)
-        certainty[~reached] = -1.0
+        certainty = rank_within(classes, (best[:, -1] - best[:, -2]) * graph.degrees)
+        certainty[~scores.any(axis=1)] = -1.0
     classes[indices], certainty[indices], reach[indices] = labels, 1.0, 1.0
     return Propagated(classes, certainty, reach)
 

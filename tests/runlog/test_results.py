@@ -82,6 +82,14 @@ def test_table_averages_over_seeds_and_counts_a_repeated_run_once(tmp_path):
     assert {line.count("|") for line in lines} == {len(results.HEADINGS) + 1}
 
 
+def test_a_removed_setting_is_shown_only_if_its_value_is_not_today_s(tmp_path):
+    path = tmp_path / "a.jsonl"
+    for number, more in enumerate(({}, {"round_steps": 100}, {"round_steps": 50})):
+        results.append(path, seeded(0, config={"steps": 300, "budget": float(number)} | more))
+        shown = results.table(path)
+        assert ("round_steps=50" in shown) == ("round_steps" in shown) == (number == 2)
+
+
 def test_each_device_has_its_own_row(tmp_path):
     path = tmp_path / "a.jsonl"
     results.append(path, RESULT)

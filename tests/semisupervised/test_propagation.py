@@ -46,8 +46,6 @@ def test_images_that_no_label_reaches_get_no_target():
     np.testing.assert_array_equal(spread.certainty[30:], -1)
     np.testing.assert_array_equal(spread.reach[30:], 0)
     assert (spread.reach[:30] > 0).mean() > 0.9
-    for label in (0, 1):  # ranks begin at 0 among the images that a label reaches
-        assert spread.certainty[:30][spread.labels[:30] == label].min() == 0
     graph_targets = make_graph_targets(spread, 60, 3, share=1.0)
     assert graph_targets[:30].any(axis=1).all() and not graph_targets[30:].any()
 
