@@ -17,7 +17,7 @@ from jaxlabel.data.dataset import Dataset
 from jaxlabel.errors import DataError, JaxlabelError, UsageError
 from jaxlabel.oracle import LabelStore, Oracle
 from jaxlabel.oracle.schema import to_units
-from jaxlabel.runlog.workdir import ASKED, RUN
+from jaxlabel.runlog.workdir import ASKED, RUN, sqlite_url
 
 EARLIER = "earlier_purchases"  # the entry of run.json for `num_earlier_purchases`
 ORACLE = "oracle"  # the entry of run.json that is true if a program gave the run an oracle
@@ -36,11 +36,8 @@ def store_url(url: str, workdir: Path) -> str:
     Raises:
       UsageError: the URL names an in-memory database, which would be lost with the process.
     """
-    from sqlalchemy import URL
-
     if not url:
-        default = URL.create("sqlite", database=str(workdir.resolve() / "labels.db"))
-        return default.render_as_string(hide_password=False)
+        return sqlite_url(workdir.resolve() / "labels.db")
     path = _sqlite_path(url)
     if path is None or os.path.isabs(path):
         return url

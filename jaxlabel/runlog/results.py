@@ -245,7 +245,8 @@ def _varying_settings(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the names of the settings in which at least two runs differ.
 
     Two runs are compared only if they have the same data set and method. Settings that do not
-    change what a run computes are left out.
+    change what a run computes are left out. A removed setting that only the run of an earlier
+    version has does not differ if its value is what every run has today.
 
     Args:
       results: the content of the result.json of each run.
@@ -254,23 +255,12 @@ def _varying_settings(results: Sequence[Mapping[str, Any]]) -> list[str]:
     for number, result in enumerate(results):
         for other in results[:number]:
             if (result["dataset"], result["method"]) == (other["dataset"], other["method"]):
-                left, right = _settings(result), _settings(other)
+                one, two = _settings(result), _settings(other)
+                left = old_settings.without_removed(one, two)
+                right = old_settings.without_removed(two, one)
                 names = [*left, *(right.keys() - left.keys())]
-                varying += [name for name in names if _differs(name, left, right)]
+                varying += [n for n in names if left.get(n) != right.get(n)]
     return [name for name in dict.fromkeys(varying) if name not in INCIDENTAL]
-
-
-def _differs(name: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
-    """Return True if a setting differs between two runs; one run may be of an earlier version.
-
-    A removed setting, which only the earlier run has, does not differ if its value is what every
-    run has today.
-    """
-    if name in left and name in right:
-        return bool(left[name] != right[name])
-    settings = left if name in left else right
-    is_removed = name in old_settings.REMOVED
-    return not (is_removed and old_settings.holds_today(name, settings))
 
 
 def _settings(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -202,10 +202,14 @@ def reuse_labels_hint(workdir: Path) -> str:
     store = workdir / "labels.db"
     if not store.exists():
         return ""
+    return f"; config.store={sqlite_url(store)} keeps the labels"
+
+
+def sqlite_url(file: Path) -> str:
+    """Return the URL of the database in an SQLite file; signs such as "?" in its path are kept."""
     from sqlalchemy import URL
 
-    url = URL.create("sqlite", database=str(store)).render_as_string()
-    return f"; config.store={url} keeps the labels"
+    return URL.create("sqlite", database=str(file)).render_as_string()
 
 
 def _setting_text(config: Mapping[str, Any], key: str) -> str:
